@@ -1,0 +1,497 @@
+//! One error type for the whole house: what went wrong, in the words and codes a Postgres client knows.
+//!
+//! Every failure that can reach a client carries a SQLSTATE ([`SqlState`]), a lower-case factual message, and
+//! where it helps a hint (a sentence that says how to go on) and a position in the statement's text. Errors of
+//! arrow and DataFusion are translated here once, so that no other room has to know their variants.
+//!
+//! SQLSTATEs: PostgreSQL manual, appendix A.
+
+use std::fmt;
+
+use datafusion::arrow::error::ArrowError;
+use datafusion::common::SchemaError;
+use datafusion::error::DataFusionError;
+
+/// What every fallible function of Tidemill returns.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An error with everything the Postgres protocol can tell a client about it.
+#[derive(Debug, Clone)]
+pub struct Error(Box<Inner>);
+
+#[derive(Debug, Clone)]
+struct Inner {
+    state: SqlState,
+    message: String,
+    detail: Option<String>,
+    hint: Option<String>,
+    position: Option<usize>,
+}
+
+/// Declares the SQLSTATEs in use, each once, with its five-character code.
+macro_rules! sqlstates {
+    ($($(#[$doc:meta])* $name:ident = $code:literal,)*) => {
+        /// The SQLSTATEs that Tidemill raises (PostgreSQL manual, appendix A).
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum SqlState { $($(#[$doc])* $name,)* }
+
+        impl SqlState {
+            /// The five characters that go over the wire.
+            pub const fn code(self) -> &'static str {
+                match self { $(SqlState::$name => $code,)* }
+            }
+        }
+    };
+}
+
+sqlstates! {
+    /// `successful_completion`, for notices.
+    Success = "00000",
+    /// `warning`, for notices.
+    Warning = "01000",
+    /// `protocol_violation`.
+    ProtocolViolation = "08P01",
+    /// `feature_not_supported`.
+    NotSupported = "0A000",
+    /// `cardinality_violation`.
+    CardinalityViolation = "21000",
+    /// `string_data_right_truncation`.
+    StringTooLong = "22001",
+    /// `numeric_value_out_of_range`.
+    OutOfRange = "22003",
+    /// `invalid_datetime_format`.
+    BadDatetime = "22007",
+    /// `datetime_field_overflow`.
+    DatetimeOverflow = "22008",
+    /// `division_by_zero`.
+    DivisionByZero = "22012",
+    /// `invalid_parameter_value`.
+    BadArgument = "22023",
+    /// `invalid_text_representation`.
+    BadText = "22P02",
+    /// `invalid_binary_representation`.
+    BadBinary = "22P03",
+    /// `bad_copy_file_format`.
+    BadCopyFormat = "22P04",
+    /// `untranslatable_character`.
+    BadCharacter = "22021",
+    /// `not_null_violation`.
+    NotNull = "23502",
+    /// `unique_violation`.
+    Unique = "23505",
+    /// `invalid_cursor_state`.
+    InvalidCursorState = "24000",
+    /// `active_sql_transaction`.
+    ActiveTransaction = "25001",
+    /// `no_active_sql_transaction`.
+    NoActiveTransaction = "25P01",
+    /// `in_failed_sql_transaction`.
+    FailedTransaction = "25P02",
+    /// `idle_in_transaction_session_timeout`.
+    IdleInTransaction = "25P03",
+    /// `invalid_sql_statement_name`.
+    NoSuchStatement = "26000",
+    /// `invalid_authorization_specification`.
+    BadAuthorization = "28000",
+    /// `invalid_password`.
+    BadPassword = "28P01",
+    /// `dependent_objects_still_exist`.
+    DependantsExist = "2BP01",
+    /// `invalid_cursor_name`.
+    NoSuchCursor = "34000",
+    /// `invalid_savepoint_specification`.
+    NoSuchSavepoint = "3B001",
+    /// `undefined_database`.
+    UndefinedDatabase = "3D000",
+    /// `invalid_schema_name`.
+    UndefinedSchema = "3F000",
+    /// `deadlock_detected`.
+    Deadlock = "40P01",
+    /// `syntax_error`.
+    Syntax = "42601",
+    /// `insufficient_privilege`.
+    InsufficientPrivilege = "42501",
+    /// `undefined_column`.
+    UndefinedColumn = "42703",
+    /// `undefined_object`.
+    UndefinedObject = "42704",
+    /// `undefined_function`.
+    UndefinedFunction = "42883",
+    /// `undefined_parameter`.
+    UndefinedParameter = "42P02",
+    /// `undefined_table`.
+    UndefinedTable = "42P01",
+    /// `ambiguous_column`.
+    AmbiguousColumn = "42702",
+    /// `duplicate_column`.
+    DuplicateColumn = "42701",
+    /// `duplicate_object`.
+    DuplicateObject = "42710",
+    /// `duplicate_cursor`.
+    DuplicateCursor = "42P03",
+    /// `duplicate_prepared_statement`.
+    DuplicateStatement = "42P05",
+    /// `duplicate_table`.
+    DuplicateTable = "42P07",
+    /// `grouping_error`.
+    Grouping = "42803",
+    /// `datatype_mismatch`.
+    TypeMismatch = "42804",
+    /// `wrong_object_type`.
+    WrongObjectType = "42809",
+    /// `invalid_column_reference`.
+    InvalidColumnReference = "42P10",
+    /// `invalid_table_definition`.
+    InvalidTableDefinition = "42P16",
+    /// `indeterminate_datatype`.
+    IndeterminateType = "42P18",
+    /// `generated_always` (writing a generated column).
+    GeneratedAlways = "428C9",
+    /// `disk_full`.
+    DiskFull = "53100",
+    /// `out_of_memory`.
+    OutOfMemory = "53200",
+    /// `too_many_connections`.
+    TooManyConnections = "53300",
+    /// `configuration_limit_exceeded`.
+    LimitExceeded = "53400",
+    /// `program_limit_exceeded`.
+    ProgramLimit = "54000",
+    /// `statement_too_complex`.
+    TooComplex = "54001",
+    /// `object_not_in_prerequisite_state`.
+    NotInState = "55000",
+    /// `cant_change_runtime_param`.
+    CantChangeParameter = "55P02",
+    /// `lock_not_available`.
+    LockNotAvailable = "55P03",
+    /// `query_canceled`.
+    Cancelled = "57014",
+    /// `admin_shutdown`.
+    ShuttingDown = "57P01",
+    /// `cannot_connect_now`.
+    CannotConnectNow = "57P03",
+    /// `system_error`: the disk, the socket.
+    Io = "58030",
+    /// `internal_error`: a bug of ours.
+    Internal = "XX000",
+    /// `data_corrupted`.
+    Corrupted = "XX001",
+}
+
+impl Error {
+    /// An error of that kind; the message is lower-case and states a fact.
+    pub fn new(state: SqlState, message: impl Into<String>) -> Self {
+        Error(Box::new(Inner {
+            state,
+            message: message.into(),
+            detail: None,
+            hint: None,
+            position: None,
+        }))
+    }
+
+    /// 0A000: what Tidemill does not do; give a [`hint`](Self::hint) that says what to write instead.
+    pub fn unsupported(message: impl Into<String>) -> Self {
+        Self::new(SqlState::NotSupported, message)
+    }
+
+    /// XX000: an invariant of ours did not hold.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(SqlState::Internal, message)
+    }
+
+    /// Adds the sentence that says how to go on.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.0.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds a second sentence of facts.
+    #[must_use]
+    pub fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.0.detail = Some(detail.into());
+        self
+    }
+
+    /// Adds where in the statement's text: a 1-based offset in characters.
+    #[must_use]
+    pub fn at(mut self, position: usize) -> Self {
+        self.0.position = Some(position);
+        self
+    }
+
+    /// Puts `context` and a colon before the message.
+    #[must_use]
+    pub fn context(mut self, context: impl fmt::Display) -> Self {
+        self.0.message = format!("{context}: {}", self.0.message);
+        self
+    }
+
+    /// The SQLSTATE.
+    pub fn state(&self) -> SqlState {
+        self.0.state
+    }
+
+    /// The primary message.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// The detail, if there is one.
+    pub fn detail_text(&self) -> Option<&str> {
+        self.0.detail.as_deref()
+    }
+
+    /// The hint, if there is one.
+    pub fn hint_text(&self) -> Option<&str> {
+        self.0.hint.as_deref()
+    }
+
+    /// The 1-based character offset into the statement, if known.
+    pub fn position(&self) -> Option<usize> {
+        self.0.position
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<ArrowError> for Error {
+    fn from(error: ArrowError) -> Self {
+        match error {
+            ArrowError::DivideByZero => Self::new(SqlState::DivisionByZero, "division by zero"),
+            ArrowError::ArithmeticOverflow(what) => {
+                Self::new(SqlState::OutOfRange, "value out of range").detail(what)
+            }
+            ArrowError::CastError(what) | ArrowError::ParseError(what) => cast_error(&what),
+            ArrowError::MemoryError(what) => Self::new(SqlState::OutOfMemory, what),
+            ArrowError::InvalidArgumentError(what) => Self::new(SqlState::BadArgument, what),
+            ArrowError::ExternalError(inner) => match inner.downcast::<Error>() {
+                Ok(ours) => *ours,
+                Err(inner) => match inner.downcast::<DataFusionError>() {
+                    Ok(datafusion) => Self::from(*datafusion),
+                    Err(other) => Self::internal(other.to_string()),
+                },
+            },
+            ArrowError::IoError(what, _) => Self::new(SqlState::Io, what),
+            other => Self::internal(other.to_string()),
+        }
+    }
+}
+
+/// A cast that failed on a value: which SQLSTATE Postgres gives depends on what the value was to become.
+fn cast_error(what: &str) -> Error {
+    let lower = what.to_ascii_lowercase();
+    let state = if lower.contains("overflow")
+        || lower.contains("out of range")
+        || lower.contains("can't cast value")
+        || lower.contains("too large")
+    {
+        SqlState::OutOfRange
+    } else if lower.contains("timestamp") || lower.contains("date") || lower.contains("interval") {
+        SqlState::BadDatetime
+    } else {
+        SqlState::BadText
+    };
+    Error::new(state, lower_first(what))
+}
+
+impl From<DataFusionError> for Error {
+    fn from(error: DataFusionError) -> Self {
+        match error {
+            DataFusionError::ArrowError(inner, _) => Self::from(*inner),
+            DataFusionError::SQL(inner, _) => Self::new(SqlState::Syntax, inner.to_string()),
+            DataFusionError::SchemaError(inner, _) => schema_error(*inner),
+            DataFusionError::Plan(what) => plan_error(&what),
+            DataFusionError::NotImplemented(what) => {
+                Self::unsupported(lower_first(&what)).hint("This form of SQL is not supported yet.")
+            }
+            DataFusionError::Execution(what) => execution_error(&what),
+            DataFusionError::ResourcesExhausted(what) => Self::new(
+                SqlState::OutOfMemory,
+                "out of memory",
+            )
+            .detail(what)
+            .hint(
+                "Ask for fewer groups or rows, or start the server with a larger --memory-limit.",
+            ),
+            DataFusionError::External(inner) => match inner.downcast::<Error>() {
+                Ok(ours) => *ours,
+                Err(inner) => match inner.downcast::<ArrowError>() {
+                    Ok(arrow) => Self::from(*arrow),
+                    Err(other) => Self::internal(other.to_string()),
+                },
+            },
+            DataFusionError::Context(_, inner) => Self::from(*inner),
+            DataFusionError::Diagnostic(_, inner) => Self::from(*inner),
+            DataFusionError::Shared(inner) => shared_error(&inner),
+            DataFusionError::Collection(mut all) if !all.is_empty() => {
+                Self::from(all.swap_remove(0))
+            }
+            DataFusionError::IoError(inner) => Self::new(SqlState::Io, inner.to_string()),
+            other => Self::internal(other.to_string()),
+        }
+    }
+}
+
+/// An error that several readers of one build side share cannot be taken apart, only looked at.
+fn shared_error(error: &DataFusionError) -> Error {
+    match error.find_root() {
+        DataFusionError::ArrowError(inner, _) => match &**inner {
+            ArrowError::DivideByZero => Error::from(ArrowError::DivideByZero),
+            ArrowError::ArithmeticOverflow(w) => {
+                Error::from(ArrowError::ArithmeticOverflow(w.clone()))
+            }
+            ArrowError::CastError(w) => cast_error(w),
+            other => Error::internal(other.to_string()),
+        },
+        DataFusionError::External(inner) => match inner.downcast_ref::<Error>() {
+            Some(ours) => ours.clone(),
+            None => Error::internal(inner.to_string()),
+        },
+        DataFusionError::Execution(what) => execution_error(what),
+        DataFusionError::Plan(what) => plan_error(what),
+        other => Error::internal(other.to_string()),
+    }
+}
+
+fn schema_error(error: SchemaError) -> Error {
+    match error {
+        SchemaError::FieldNotFound {
+            field,
+            valid_fields,
+        } => {
+            let mut names: Vec<String> = valid_fields.iter().map(|c| c.name.clone()).collect();
+            names.dedup();
+            let wanted = match &field.relation {
+                Some(relation) => {
+                    format!("column {}.{} does not exist", relation.table(), field.name)
+                }
+                None => format!("column \"{}\" does not exist", field.name),
+            };
+            let error = Error::new(SqlState::UndefinedColumn, wanted);
+            match names.is_empty() {
+                true => error,
+                false => error.hint(format!("There are: {}.", names.join(", "))),
+            }
+        }
+        SchemaError::AmbiguousReference { field } => Error::new(
+            SqlState::AmbiguousColumn,
+            format!("column reference \"{}\" is ambiguous", field.name),
+        )
+        .hint("Put the table's name or alias before it."),
+        SchemaError::DuplicateQualifiedField { name, .. }
+        | SchemaError::DuplicateUnqualifiedField { name } => Error::new(
+            SqlState::DuplicateColumn,
+            format!("column \"{name}\" is there more than once"),
+        )
+        .hint("Give one of them another name with AS."),
+    }
+}
+
+/// DataFusion's planner speaks in sentences; Postgres in codes. The sentences are matched here and nowhere else.
+fn plan_error(what: &str) -> Error {
+    let lower = what.to_ascii_lowercase();
+    let state = if lower.contains("invalid function") || lower.contains("no function matches") {
+        SqlState::UndefinedFunction
+    } else if lower.contains("table") && lower.contains("not found") {
+        SqlState::UndefinedTable
+    } else if lower.contains("must appear in the group by clause")
+        || lower.contains("could not be resolved from available columns")
+        || lower.contains("must be in group by")
+    {
+        SqlState::Grouping
+    } else if lower.contains("cannot coerce")
+        || lower.contains("cannot infer common")
+        || lower.contains("failed to coerce")
+        || lower.contains("type mismatch")
+        || lower.contains("cannot get result type")
+    {
+        // A call with arguments of the wrong type is an undefined function to Postgres.
+        match lower.contains("function") {
+            true => SqlState::UndefinedFunction,
+            false => SqlState::TypeMismatch,
+        }
+    } else if lower.contains("no field named")
+        || lower.contains("column") && lower.contains("not found")
+    {
+        SqlState::UndefinedColumn
+    } else if lower.contains("placeholder") {
+        SqlState::IndeterminateType
+    } else {
+        SqlState::Syntax
+    };
+    Error::new(state, lower_first(what))
+}
+
+fn execution_error(what: &str) -> Error {
+    let lower = what.to_ascii_lowercase();
+    let state = if lower.contains("divide by zero") || lower.contains("division by zero") {
+        SqlState::DivisionByZero
+    } else if lower.contains("overflow") || lower.contains("out of range") {
+        SqlState::OutOfRange
+    } else if lower.contains("scalar subquery") || lower.contains("more than one row") {
+        SqlState::CardinalityViolation
+    } else if lower.contains("error parsing timestamp")
+        || lower.contains("parse") && lower.contains("interval")
+    {
+        SqlState::BadDatetime
+    } else if lower.contains("parse") || lower.contains("invalid") {
+        SqlState::BadText
+    } else {
+        SqlState::Internal
+    };
+    Error::new(state, lower_first(what))
+}
+
+/// Postgres begins messages in lower case; acronyms stay.
+fn lower_first(text: &str) -> String {
+    let mut chars = text.chars();
+    match (chars.next(), text.chars().nth(1)) {
+        (Some(first), Some(second)) if first.is_uppercase() && !second.is_uppercase() => {
+            first.to_lowercase().chain(chars).collect()
+        }
+        _ => text.to_owned(),
+    }
+}
+
+impl From<Error> for DataFusionError {
+    fn from(error: Error) -> Self {
+        DataFusionError::External(Box::new(error))
+    }
+}
+
+impl From<Error> for ArrowError {
+    fn from(error: Error) -> Self {
+        ArrowError::ExternalError(Box::new(error))
+    }
+}
+
+impl From<std::io::Error> for Error {
+    fn from(error: std::io::Error) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::StorageFull => Self::new(SqlState::DiskFull, error.to_string()),
+            _ => Self::new(SqlState::Io, error.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_keeps_its_code_on_the_way_through_arrow_and_datafusion() {
+        let ours = Error::new(SqlState::NotNull, "null value").hint("Give a value.");
+        let through: Error = DataFusionError::from(ArrowError::from(ours)).into();
+        assert_eq!(through.state(), SqlState::NotNull);
+        assert_eq!(through.hint_text(), Some("Give a value."));
+    }
+}

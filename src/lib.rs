@@ -1,0 +1,9 @@
+//! Tidemill: a SQL-first streaming query engine.
+pub mod error;
+pub mod limits;
+pub mod log;
+pub mod session;
+pub mod sql;
+pub mod store;
+pub mod time;
+pub mod types;

@@ -1,0 +1,68 @@
+//! Every bound there is, with its unit and what it protects: "everything that waits has a bound".
+//!
+//! A bound is a constant here, has a name, and is a row of `tidemill.settings`. Nothing in the house waits in an
+//! unbounded queue or buffers an unbounded message.
+
+/// The largest protocol message a client may send once it is logged in, bytes. A larger one is refused by its
+/// length word, before any of it is buffered.
+pub const MESSAGE_BYTES: usize = 64 << 20;
+
+/// The largest message before login, bytes (as in Postgres).
+pub const STARTUP_BYTES: usize = 10_000;
+
+/// The longest a client may take to log in, seconds.
+pub const STARTUP_SECONDS: u64 = 60;
+
+/// The longest SQL text of one statement, bytes.
+pub const STATEMENT_BYTES: usize = 16 << 20;
+
+/// How many operators and operands an expression or set operation may have, counted over one statement.
+pub const STATEMENT_TERMS: usize = 4_000;
+
+/// How deep expressions and subqueries may be nested.
+pub const STATEMENT_DEPTH: usize = 120;
+
+/// The stack of a thread that plans, bytes: DataFusion's planner recurses over expressions.
+pub const PLANNING_STACK_BYTES: usize = 64 << 20;
+
+/// The largest value a scalar function may make, bytes (`repeat`, `lpad`, `rpad`, string concatenation).
+pub const VALUE_BYTES: usize = 64 << 20;
+
+/// The largest that one statement may write in one go, bytes of Arrow.
+pub const WRITE_BYTES: usize = 1 << 30;
+
+/// How many rows a batch has at the most on its way through a pipeline.
+pub const BATCH_ROWS: usize = 8_192;
+
+/// How many rows one epoch reads from a stream at the most.
+pub const EPOCH_ROWS: usize = 262_144;
+
+/// How far a subscriber may fall behind before it is ended with 53400, bytes.
+pub const SUBSCRIPTION_BYTES: usize = 64 << 20;
+
+/// How many batches wait between a continuous SELECT and its client; after that the query waits.
+pub const RESULT_BATCHES: usize = 4;
+
+/// How many writes wait for the commit thread; after that writers wait.
+pub const COMMIT_QUEUE: usize = 4_096;
+
+/// How many bytes of writes share one fsync at the most.
+pub const COMMIT_GROUP_BYTES: usize = 32 << 20;
+
+/// How many bytes of recently written blocks a log keeps decoded in memory for its readers.
+pub const LOG_TAIL_BYTES: usize = 32 << 20;
+
+/// How many late rows, and how many rejected rows, are kept per query or stream (the newest).
+pub const KEPT_ROWS: usize = 1_000;
+
+/// How many columns a relation may have (as in Postgres).
+pub const COLUMNS: usize = 1_600;
+
+/// The longest name, bytes (as in Postgres; a longer one is refused, not cut).
+pub const NAME_BYTES: usize = 63;
+
+/// How many prepared statements, portals and cursors a session may hold each.
+pub const SESSION_OBJECTS: usize = 1_000;
+
+/// How long a clean shutdown waits for the running epoch, seconds.
+pub const SHUTDOWN_SECONDS: u64 = 10;

@@ -1,0 +1,3 @@
+//! A client's session: statements to actions.
+mod conversation;
+pub use conversation::*;

@@ -1,0 +1,353 @@
+//! The statements of Tidemill's SQL, as the rest of the house sees them.
+//!
+//! Where a statement is the same as in Postgres its parts are sqlparser's AST nodes; where it is ours the parts are
+//! spelled out. Options are checked for their form here, for their meaning by whoever uses them.
+
+use std::time::Duration;
+
+use datafusion::sql::sqlparser::ast::{self, Expr, Ident, ObjectName, Query};
+
+use crate::types::SqlType;
+
+/// One statement.
+#[derive(Debug, Clone)]
+pub enum Statement {
+    /// SELECT, VALUES, WITH …, TABLE t; with EMIT it is continuous.
+    Query(ContinuousQuery),
+    /// EXPLAIN [(ANALYZE)] query, EXPLAIN MATERIALIZED VIEW v, EXPLAIN WATERMARK FOR v.
+    Explain(Explain),
+    /// SUBSCRIBE [TO] …
+    Subscribe(Subscribe),
+    /// INSERT.
+    Insert(ast::Insert),
+    /// UPDATE (the AST node is `Statement::Update`).
+    Update(ast::Update),
+    /// DELETE.
+    Delete(ast::Delete),
+    /// TRUNCATE [TABLE] name, ….
+    Truncate(Vec<ObjectName>),
+    /// COPY … FROM STDIN.
+    CopyFrom(CopyFrom),
+    /// COPY … TO STDOUT.
+    CopyTo(CopyTo),
+    /// CREATE STREAM, CREATE SOURCE, and CREATE TABLE with WATERMARK or a `connector`.
+    CreateStream(CreateRelation),
+    /// CREATE TABLE.
+    CreateTable(CreateRelation),
+    /// CREATE TABLE … AS query.
+    CreateTableAs { name: ObjectName, if_not_exists: bool, columns: Vec<Ident>, query: Box<Query>, with_data: WithData },
+    /// CREATE [OR REPLACE] VIEW; `text` is the query as written.
+    CreateView { name: ObjectName, or_replace: bool, if_not_exists: bool, columns: Vec<Ident>, query: Box<Query>, text: String },
+    /// CREATE MATERIALIZED VIEW; `text` is the query as written, EMIT included.
+    CreateMaterializedView { name: ObjectName, if_not_exists: bool, columns: Vec<Ident>, options: Options, query: ContinuousQuery, text: String },
+    /// CREATE STREAM s AS query, CREATE SINK, CREATE FUNCTION, CREATE AGGREGATE, REFRESH TABLE: parsed to be refused well.
+    NotBuilt { what: String, hint: String },
+    /// DROP kind [IF EXISTS] names [CASCADE].
+    Drop { kind: RelationKind, if_exists: bool, names: Vec<ObjectName>, cascade: Cascade },
+    /// ALTER … RENAME TO.
+    Rename { kind: RelationKind, name: ObjectName, to: Ident },
+    /// ALTER MATERIALIZED VIEW|SINK name PAUSE|RESUME.
+    SetRunning { kind: RelationKind, name: ObjectName, run: Run },
+    /// SHOW STREAMS|TABLES|VIEWS|MATERIALIZED VIEWS|SINKS|QUERIES.
+    ShowRelations(Listing),
+    /// SHOW CREATE … name.
+    ShowCreate(ObjectName),
+    /// DESCRIBE name.
+    Describe(ObjectName),
+    /// SHOW name | SHOW ALL (None).
+    ShowVariable(Option<String>),
+    /// SET [SESSION|LOCAL] name = value; None is DEFAULT.
+    SetVariable { scope: SetScope, name: String, value: Option<String> },
+    /// RESET name | RESET ALL (None).
+    Reset(Option<String>),
+    /// SET TRANSACTION / SET SESSION CHARACTERISTICS …: accepted (every reader sees one epoch as it is).
+    SetTransaction,
+    /// BEGIN, START TRANSACTION.
+    Begin,
+    /// COMMIT, END.
+    Commit,
+    /// ROLLBACK, ABORT.
+    Rollback,
+    /// SAVEPOINT name.
+    Savepoint(Ident),
+    /// ROLLBACK TO [SAVEPOINT] name.
+    RollbackTo(Ident),
+    /// RELEASE [SAVEPOINT] name.
+    Release(Ident),
+    /// DECLARE name [BINARY] … CURSOR [WITH HOLD] FOR query | SUBSCRIBE.
+    Declare { name: Ident, binary: bool, hold: bool, source: CursorSource },
+    /// FETCH … FROM name.
+    Fetch { name: Ident, count: FetchCount, timeout: Option<Duration> },
+    /// MOVE … IN name.
+    Move { name: Ident, count: FetchCount },
+    /// CLOSE name | CLOSE ALL (None).
+    Close(Option<Ident>),
+    /// PREPARE name [(types)] AS statement.
+    Prepare { name: Ident, types: Vec<SqlType>, statement: Box<Statement> },
+    /// EXECUTE name [(values)].
+    Execute { name: Ident, values: Vec<Expr> },
+    /// DEALLOCATE name | ALL (None).
+    Deallocate(Option<Ident>),
+    /// DISCARD ALL, LISTEN, UNLISTEN and the like, which drivers send between uses: the tag to answer.
+    Discard(&'static str),
+}
+
+/// A query with its EMIT clause.
+#[derive(Debug, Clone)]
+pub struct ContinuousQuery {
+    /// The query; a LIMIT written after EMIT is put into it.
+    pub query: Box<Query>,
+    /// None: a snapshot (for a view or SUBSCRIBE: EMIT CHANGES).
+    pub emit: Option<Emit>,
+}
+
+/// When a continuous query emits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Emit {
+    /// EMIT ON WINDOW CLOSE, EMIT FINAL: each window once.
+    OnWindowClose,
+    /// EMIT CHANGES: the new version of each row that changed.
+    Changes,
+}
+
+/// EXPLAIN.
+#[derive(Debug, Clone)]
+pub enum Explain {
+    /// Of a query; `analyze` runs it.
+    Query { analyze: bool, verbose: bool, query: ContinuousQuery },
+    /// Of a running view.
+    View(ObjectName),
+    /// EXPLAIN WATERMARK FOR view.
+    Watermark(ObjectName),
+}
+
+/// SUBSCRIBE [TO] {view | (query) | query} [WITH (SNAPSHOT, PROGRESS)] [AS OF EPOCH n].
+#[derive(Debug, Clone)]
+pub struct Subscribe {
+    /// A relation's name, or a query.
+    pub what: SubscribeTo,
+    /// Begin with the present contents.
+    pub snapshot: bool,
+    /// A row for each epoch without changes.
+    pub progress: bool,
+    /// Resume after this epoch.
+    pub as_of: Option<u64>,
+}
+
+/// What a SUBSCRIBE reads.
+#[derive(Debug, Clone)]
+pub enum SubscribeTo {
+    /// By name.
+    Relation(ObjectName),
+    /// A query of its own.
+    Query(ContinuousQuery),
+}
+
+/// What a cursor reads.
+#[derive(Debug, Clone)]
+pub enum CursorSource {
+    /// A query, continuous or not.
+    Query(ContinuousQuery),
+    /// A subscription.
+    Subscribe(Subscribe),
+}
+
+/// How many rows FETCH and MOVE take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FetchCount {
+    /// NEXT, n, FORWARD n; 0 is allowed.
+    Rows(u64),
+    /// ALL, FORWARD ALL.
+    All,
+}
+
+/// COPY name [(columns)] FROM STDIN.
+#[derive(Debug, Clone)]
+pub struct CopyFrom {
+    /// Into which relation.
+    pub name: ObjectName,
+    /// Empty: all columns.
+    pub columns: Vec<Ident>,
+    /// How the data is written.
+    pub options: CopyOptions,
+}
+
+/// COPY … TO STDOUT.
+#[derive(Debug, Clone)]
+pub struct CopyTo {
+    /// What to write out.
+    pub source: CopySource,
+    /// How.
+    pub options: CopyOptions,
+}
+
+/// What COPY … TO writes out.
+#[derive(Debug, Clone)]
+pub enum CopySource {
+    /// COPY name [(columns)] TO.
+    Relation { name: ObjectName, columns: Vec<Ident> },
+    /// COPY (query [EMIT …]) TO.
+    Query(ContinuousQuery),
+    /// COPY (SUBSCRIBE …) TO.
+    Subscribe(Subscribe),
+}
+
+/// The options of COPY, as in Postgres (manual, COPY). Defaults that depend on the format are filled in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopyOptions {
+    /// text, csv or binary.
+    pub format: CopyFormat,
+    /// One byte: tab in text, comma in csv.
+    pub delimiter: u8,
+    /// What stands for NULL: `\N` in text, nothing in csv.
+    pub null: String,
+    /// A first line with names; on input MATCH checks them.
+    pub header: CopyHeader,
+    /// csv only.
+    pub quote: u8,
+    /// csv only.
+    pub escape: u8,
+    /// csv output: always quote these columns; `*` is all.
+    pub force_quote: Option<ForceColumns>,
+    /// csv input: never match NULL in these columns.
+    pub force_not_null: Option<ForceColumns>,
+    /// csv input: match NULL in these columns even when quoted.
+    pub force_null: Option<ForceColumns>,
+}
+
+/// The format of COPY data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CopyFormat {
+    /// Tab-separated with backslash escapes.
+    Text,
+    /// Comma-separated.
+    Csv,
+    /// PGCOPY.
+    Binary,
+}
+
+/// COPY's HEADER.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CopyHeader {
+    /// None.
+    Off,
+    /// There is a line of names.
+    On,
+    /// There is one, and the names must be the columns'.
+    Match,
+}
+
+/// Columns named in FORCE_….
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ForceColumns {
+    /// `*`.
+    All,
+    /// These.
+    Some(Vec<String>),
+}
+
+/// CREATE STREAM / CREATE TABLE with a column list.
+#[derive(Debug, Clone)]
+pub struct CreateRelation {
+    /// Its name.
+    pub name: ObjectName,
+    /// IF NOT EXISTS.
+    pub if_not_exists: bool,
+    /// In order.
+    pub columns: Vec<ColumnDef>,
+    /// WATERMARK FOR; a second one is a syntax error already.
+    pub watermark: Option<WatermarkDef>,
+    /// PRIMARY KEY columns, from the column or the table constraint; empty: none.
+    pub primary_key: Vec<Ident>,
+    /// WITH (…).
+    pub options: Options,
+    /// The statement as written, for SHOW CREATE.
+    pub text: String,
+}
+
+/// One column of a CREATE.
+#[derive(Debug, Clone)]
+pub struct ColumnDef {
+    /// Its name, folded to lower case unless quoted.
+    pub name: Ident,
+    /// Its type; None for Flink's `name AS expr`, where the expression has it.
+    pub sql_type: Option<SqlType>,
+    /// NOT NULL (or part of the primary key).
+    pub not_null: bool,
+    /// DEFAULT expr.
+    pub default: Option<Expr>,
+    /// GENERATED ALWAYS AS (expr) STORED, `name AS expr`.
+    pub generated: Option<Expr>,
+}
+
+/// WATERMARK FOR column [AS expr].
+#[derive(Debug, Clone)]
+pub struct WatermarkDef {
+    /// The event-time column.
+    pub column: Ident,
+    /// None: ascending.
+    pub expr: Option<Expr>,
+    /// 1-based character offset of the clause.
+    pub position: usize,
+}
+
+/// WITH options in order: names in lower case without quotes, values as text without quotes (numbers and booleans as
+/// written). A name given twice is a syntax error already.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Options(pub Vec<(String, String)>);
+
+/// WITH [NO] DATA.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WithData {
+    /// With the rows of the query.
+    Yes,
+    /// Only the columns.
+    No,
+}
+
+/// The kind named in DROP, ALTER.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum RelationKind {
+    Stream,
+    Table,
+    View,
+    MaterializedView,
+    Sink,
+}
+
+/// CASCADE or RESTRICT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Cascade {
+    Restrict,
+    Cascade,
+}
+
+/// PAUSE or RESUME.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Run {
+    Pause,
+    Resume,
+}
+
+/// What SHOW lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Listing {
+    Streams,
+    Tables,
+    Views,
+    MaterializedViews,
+    Sinks,
+    Queries,
+}
+
+/// SET [SESSION] or SET LOCAL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum SetScope {
+    Session,
+    Local,
+}
