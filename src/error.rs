@@ -182,13 +182,7 @@ sqlstates! {
 impl Error {
     /// An error of that kind; the message is lower-case and states a fact.
     pub fn new(state: SqlState, message: impl Into<String>) -> Self {
-        Error(Box::new(Inner {
-            state,
-            message: message.into(),
-            detail: None,
-            hint: None,
-            position: None,
-        }))
+        Error(Box::new(Inner { state, message: message.into(), detail: None, hint: None, position: None }))
     }
 
     /// 0A000: what Tidemill does not do; give a [`hint`](Self::hint) that says what to write instead.
@@ -314,14 +308,9 @@ impl From<DataFusionError> for Error {
                 Self::unsupported(lower_first(&what)).hint("This form of SQL is not supported yet.")
             }
             DataFusionError::Execution(what) => execution_error(&what),
-            DataFusionError::ResourcesExhausted(what) => Self::new(
-                SqlState::OutOfMemory,
-                "out of memory",
-            )
-            .detail(what)
-            .hint(
-                "Ask for fewer groups or rows, or start the server with a larger --memory-limit.",
-            ),
+            DataFusionError::ResourcesExhausted(what) => Self::new(SqlState::OutOfMemory, "out of memory")
+                .detail(what)
+                .hint("Ask for fewer groups or rows, or start the server with a larger --memory-limit."),
             DataFusionError::External(inner) => match inner.downcast::<Error>() {
                 Ok(ours) => *ours,
                 Err(inner) => match inner.downcast::<ArrowError>() {
@@ -332,9 +321,7 @@ impl From<DataFusionError> for Error {
             DataFusionError::Context(_, inner) => Self::from(*inner),
             DataFusionError::Diagnostic(_, inner) => Self::from(*inner),
             DataFusionError::Shared(inner) => shared_error(&inner),
-            DataFusionError::Collection(mut all) if !all.is_empty() => {
-                Self::from(all.swap_remove(0))
-            }
+            DataFusionError::Collection(mut all) if !all.is_empty() => Self::from(all.swap_remove(0)),
             DataFusionError::IoError(inner) => Self::new(SqlState::Io, inner.to_string()),
             other => Self::internal(other.to_string()),
         }
@@ -346,9 +333,7 @@ fn shared_error(error: &DataFusionError) -> Error {
     match error.find_root() {
         DataFusionError::ArrowError(inner, _) => match &**inner {
             ArrowError::DivideByZero => Error::from(ArrowError::DivideByZero),
-            ArrowError::ArithmeticOverflow(w) => {
-                Error::from(ArrowError::ArithmeticOverflow(w.clone()))
-            }
+            ArrowError::ArithmeticOverflow(w) => Error::from(ArrowError::ArithmeticOverflow(w.clone())),
             ArrowError::CastError(w) => cast_error(w),
             other => Error::internal(other.to_string()),
         },
@@ -364,10 +349,7 @@ fn shared_error(error: &DataFusionError) -> Error {
 
 fn schema_error(error: SchemaError) -> Error {
     match error {
-        SchemaError::FieldNotFound {
-            field,
-            valid_fields,
-        } => {
+        SchemaError::FieldNotFound { field, valid_fields } => {
             let mut names: Vec<String> = valid_fields.iter().map(|c| c.name.clone()).collect();
             names.dedup();
             let wanted = match &field.relation {
@@ -382,17 +364,15 @@ fn schema_error(error: SchemaError) -> Error {
                 false => error.hint(format!("There are: {}.", names.join(", "))),
             }
         }
-        SchemaError::AmbiguousReference { field } => Error::new(
-            SqlState::AmbiguousColumn,
-            format!("column reference \"{}\" is ambiguous", field.name),
-        )
-        .hint("Put the table's name or alias before it."),
+        SchemaError::AmbiguousReference { field } => {
+            Error::new(SqlState::AmbiguousColumn, format!("column reference \"{}\" is ambiguous", field.name))
+                .hint("Put the table's name or alias before it.")
+        }
         SchemaError::DuplicateQualifiedField { name, .. }
-        | SchemaError::DuplicateUnqualifiedField { name } => Error::new(
-            SqlState::DuplicateColumn,
-            format!("column \"{name}\" is there more than once"),
-        )
-        .hint("Give one of them another name with AS."),
+        | SchemaError::DuplicateUnqualifiedField { name } => {
+            Error::new(SqlState::DuplicateColumn, format!("column \"{name}\" is there more than once"))
+                .hint("Give one of them another name with AS.")
+        }
     }
 }
 
@@ -419,9 +399,7 @@ fn plan_error(what: &str) -> Error {
             true => SqlState::UndefinedFunction,
             false => SqlState::TypeMismatch,
         }
-    } else if lower.contains("no field named")
-        || lower.contains("column") && lower.contains("not found")
-    {
+    } else if lower.contains("no field named") || lower.contains("column") && lower.contains("not found") {
         SqlState::UndefinedColumn
     } else if lower.contains("placeholder") {
         SqlState::IndeterminateType

@@ -24,12 +24,7 @@ pub trait Conversation: Send {
     async fn prepare(&mut self, sql: &str, hints: &[Option<SqlType>]) -> Result<Prepared>;
 
     /// Runs a statement. `params` are the values of `$1…`, an array of length 1 each, typed as in `Prepared::params`.
-    async fn execute(
-        &mut self,
-        statement: &Prepared,
-        params: Params,
-        protocol: Protocol,
-    ) -> Result<Outcome>;
+    async fn execute(&mut self, statement: &Prepared, params: Params, protocol: Protocol) -> Result<Outcome>;
 
     /// Called after an error went to the client (also one of the protocol's own), so that an open transaction block fails.
     fn failed(&mut self, error: &Error);

@@ -35,11 +35,31 @@ pub enum Statement {
     /// CREATE TABLE.
     CreateTable(CreateRelation),
     /// CREATE TABLE … AS query.
-    CreateTableAs { name: ObjectName, if_not_exists: bool, columns: Vec<Ident>, query: Box<Query>, with_data: WithData },
+    CreateTableAs {
+        name: ObjectName,
+        if_not_exists: bool,
+        columns: Vec<Ident>,
+        query: Box<Query>,
+        with_data: WithData,
+    },
     /// CREATE [OR REPLACE] VIEW; `text` is the query as written.
-    CreateView { name: ObjectName, or_replace: bool, if_not_exists: bool, columns: Vec<Ident>, query: Box<Query>, text: String },
+    CreateView {
+        name: ObjectName,
+        or_replace: bool,
+        if_not_exists: bool,
+        columns: Vec<Ident>,
+        query: Box<Query>,
+        text: String,
+    },
     /// CREATE MATERIALIZED VIEW; `text` is the query as written, EMIT included.
-    CreateMaterializedView { name: ObjectName, if_not_exists: bool, columns: Vec<Ident>, options: Options, query: ContinuousQuery, text: String },
+    CreateMaterializedView {
+        name: ObjectName,
+        if_not_exists: bool,
+        columns: Vec<Ident>,
+        options: Options,
+        query: ContinuousQuery,
+        text: String,
+    },
     /// CREATE STREAM s AS query, CREATE SINK, CREATE FUNCTION, CREATE AGGREGATE, REFRESH TABLE: parsed to be refused well.
     NotBuilt { what: String, hint: String },
     /// DROP kind [IF EXISTS] names [CASCADE].

@@ -41,8 +41,7 @@ pub enum Change {
 impl WriteBatch {
     /// Sets a key.
     pub fn put(&mut self, space: Space, key: impl Into<Vec<u8>>, value: impl Into<Bytes>) {
-        self.changes
-            .push(Change::Put(space, key.into(), value.into()));
+        self.changes.push(Change::Put(space, key.into(), value.into()));
     }
 
     /// Removes a key, if it is there.

@@ -34,11 +34,7 @@ impl SliceSpec {
             WindowKind::Hop { slide, size } => size.rem_euclid(slide),
             WindowKind::Tumble { .. } | WindowKind::Cumulate { .. } => 0,
         };
-        SliceSpec {
-            period,
-            offset: windows.offset.rem_euclid(period),
-            cut,
-        }
+        SliceSpec { period, offset: windows.offset.rem_euclid(period), cut }
     }
 
     /// The slice that holds `at`. Near the ends of the i64 range a slice is cut off there.
@@ -52,18 +48,13 @@ impl SliceSpec {
             (cut, false) => (base, base + i128::from(cut)),
         };
         let clamp = |t: i128| {
-            EventTime(
-                i64::try_from(t + i128::from(self.offset)).unwrap_or(if t < 0 {
-                    i64::MIN
-                } else {
-                    i64::MAX
-                }),
-            )
+            EventTime(i64::try_from(t + i128::from(self.offset)).unwrap_or(if t < 0 {
+                i64::MIN
+            } else {
+                i64::MAX
+            }))
         };
-        Slice {
-            start: clamp(start),
-            end: clamp(end),
-        }
+        Slice { start: clamp(start), end: clamp(end) }
     }
 }
 
@@ -84,32 +75,16 @@ mod tests {
             WindowSpec::tumble(7),
             WindowSpec::hop(3, 7),
             WindowSpec::hop(3, 6),
-            WindowSpec {
-                kind: WindowKind::Hop { slide: 4, size: 10 },
-                offset: -3,
-            },
-            WindowSpec {
-                kind: WindowKind::Cumulate { step: 3, size: 12 },
-                offset: 5,
-            },
+            WindowSpec { kind: WindowKind::Hop { slide: 4, size: 10 }, offset: -3 },
+            WindowSpec { kind: WindowKind::Cumulate { step: 3, size: 12 }, offset: 5 },
         ] {
             let slices = SliceSpec::of(&spec);
             for t in -50..50 {
                 let slice = slices.slice(EventTime(t));
-                assert!(
-                    slice.start.0 <= t && t < slice.end.0,
-                    "{spec:?} {t} {slice:?}"
-                );
+                assert!(slice.start.0 <= t && t < slice.end.0, "{spec:?} {t} {slice:?}");
                 let windows: Vec<_> = spec.windows(EventTime(t)).collect();
-                assert_eq!(
-                    spec.windows(slice.start).collect::<Vec<_>>(),
-                    windows,
-                    "{spec:?} {t}"
-                );
-                assert_eq!(
-                    spec.windows(EventTime(slice.end.0 - 1)).collect::<Vec<_>>(),
-                    windows
-                );
+                assert_eq!(spec.windows(slice.start).collect::<Vec<_>>(), windows, "{spec:?} {t}");
+                assert_eq!(spec.windows(EventTime(slice.end.0 - 1)).collect::<Vec<_>>(), windows);
                 assert!(windows.iter().all(|w| slice.is_in(w)));
             }
         }

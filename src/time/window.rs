@@ -39,18 +39,12 @@ pub struct WindowSpec {
 impl WindowSpec {
     /// Tumbling windows without offset.
     pub fn tumble(size: i64) -> Self {
-        WindowSpec {
-            kind: WindowKind::Tumble { size },
-            offset: 0,
-        }
+        WindowSpec { kind: WindowKind::Tumble { size }, offset: 0 }
     }
 
     /// Hopping windows without offset.
     pub fn hop(slide: i64, size: i64) -> Self {
-        WindowSpec {
-            kind: WindowKind::Hop { slide, size },
-            offset: 0,
-        }
+        WindowSpec { kind: WindowKind::Hop { slide, size }, offset: 0 }
     }
 
     /// The length of the longest window.
@@ -109,13 +103,7 @@ impl Windows {
             WindowKind::Cumulate { .. } => {
                 let start = floor(at, size);
                 let end = floor(at, slide) + slide;
-                Windows {
-                    start,
-                    end,
-                    last_end: start + size,
-                    start_step: 0,
-                    end_step: slide,
-                }
+                Windows { start, end, last_end: start + size, start_step: 0, end_step: slide }
             }
         }
     }
@@ -130,10 +118,7 @@ impl Iterator for Windows {
             self.start += self.start_step;
             self.end += self.end_step;
             if let (Ok(start), Ok(end)) = (i64::try_from(start), i64::try_from(end)) {
-                return Some(Window {
-                    start: EventTime(start),
-                    end: EventTime(end),
-                });
+                return Some(Window { start: EventTime(start), end: EventTime(end) });
             }
         }
         None
@@ -145,10 +130,7 @@ mod tests {
     use super::*;
 
     fn check(spec: WindowSpec, at: i64, expect: &[(i64, i64)]) {
-        let got: Vec<_> = spec
-            .windows(EventTime(at))
-            .map(|w| (w.start.0, w.end.0))
-            .collect();
+        let got: Vec<_> = spec.windows(EventTime(at)).map(|w| (w.start.0, w.end.0)).collect();
         assert_eq!(got, expect, "{spec:?} at {at}");
     }
 
@@ -159,10 +141,7 @@ mod tests {
         check(WindowSpec::tumble(10), 10, &[(10, 20)]);
         check(WindowSpec::hop(2, 6), 5, &[(0, 6), (2, 8), (4, 10)]);
         check(WindowSpec::hop(3, 7), 6, &[(0, 7), (3, 10), (6, 13)]);
-        let cumulate = WindowSpec {
-            kind: WindowKind::Cumulate { step: 2, size: 6 },
-            offset: 0,
-        };
+        let cumulate = WindowSpec { kind: WindowKind::Cumulate { step: 2, size: 6 }, offset: 0 };
         check(cumulate, 3, &[(0, 4), (0, 6)]);
     }
 
@@ -170,22 +149,8 @@ mod tests {
     fn windows_before_1970_and_with_offsets_are_exact() {
         check(WindowSpec::tumble(10), -1, &[(-10, 0)]);
         check(WindowSpec::tumble(10), -10, &[(-10, 0)]);
-        check(
-            WindowSpec {
-                kind: WindowKind::Tumble { size: 10 },
-                offset: 3,
-            },
-            2,
-            &[(-7, 3)],
-        );
-        check(
-            WindowSpec {
-                kind: WindowKind::Tumble { size: 10 },
-                offset: -7,
-            },
-            3,
-            &[(3, 13)],
-        );
+        check(WindowSpec { kind: WindowKind::Tumble { size: 10 }, offset: 3 }, 2, &[(-7, 3)]);
+        check(WindowSpec { kind: WindowKind::Tumble { size: 10 }, offset: -7 }, 3, &[(3, 13)]);
         check(WindowSpec::hop(2, 5), -1, &[(-4, 1), (-2, 3)]);
     }
 
