@@ -1,0 +1,189 @@
+//! The names: streams, tables and views, and what is known of each.
+//!
+//! A [`Catalog`] hands out immutable [`Names`] (a statement plans against one of them, whatever is created or dropped meanwhile). A change
+//! is first made durable by a commit and then [`Catalog::publish`]ed, so a reader never sees a name that a crash could take back.
+//! Entries are stored as JSON with a version, one key per relation.
+
+mod relation;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+use crate::error::{Error, Result, SqlState};
+use crate::store::{Space, Store, WriteBatch};
+
+pub use relation::{Column, Connector, Emission, Kind, Relation, RelationId, StreamDef, TableDef, ViewDef, WatermarkSpec};
+
+/// Key prefix of relations in [`Space::Meta`].
+const RELATION_PREFIX: &[u8] = b"relation/";
+
+/// The version of the stored form of a relation.
+const RELATION_FORMAT: u32 = 1;
+
+/// The names as they are now; replaced as a whole by each change.
+#[derive(Debug)]
+pub struct Catalog {
+    names: RwLock<Arc<Names>>,
+}
+
+/// All relations at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Names {
+    by_name: BTreeMap<String, Arc<Relation>>,
+    next_id: u64,
+}
+
+impl Catalog {
+    /// Reads the catalog from the store; an entry that cannot be read is an error (XX001), never skipped.
+    pub fn open(store: &dyn Store) -> Result<Catalog> {
+        let mut names = Names { next_id: 1, ..Names::default() };
+        for entry in store.scan(Space::Meta, RELATION_PREFIX, b"relation0")? {
+            let (key, value) = entry?;
+            let relation = relation::decode(&value).map_err(|error| {
+                Error::new(SqlState::Corrupted, format!("catalog entry {} is damaged", String::from_utf8_lossy(&key)))
+                    .detail(error.to_string())
+            })?;
+            names.next_id = names.next_id.max(relation.id.0 + 1);
+            names.by_name.insert(relation.name.clone(), Arc::new(relation));
+        }
+        Ok(Catalog { names: RwLock::new(Arc::new(names)) })
+    }
+
+    /// The names now.
+    pub fn names(&self) -> Arc<Names> {
+        self.names.read().clone()
+    }
+
+    /// Puts changes in force, all at once, that have been made durable.
+    pub fn publish(&self, changes: Vec<NameChange>) {
+        let mut guard = self.names.write();
+        let mut names = Names::clone(&guard);
+        for change in changes {
+            match change {
+                NameChange::Put(relation) => {
+                    names.by_name.retain(|_, r| r.id != relation.id);
+                    names.next_id = names.next_id.max(relation.id.0 + 1);
+                    names.by_name.insert(relation.name.clone(), relation);
+                }
+                NameChange::Remove(id) => names.by_name.retain(|_, r| r.id != id),
+            }
+        }
+        *guard = Arc::new(names);
+    }
+}
+
+/// A change of the names.
+#[derive(Debug, Clone)]
+pub enum NameChange {
+    /// A new relation, or a new version of one.
+    Put(Arc<Relation>),
+    /// A relation is gone.
+    Remove(RelationId),
+}
+
+impl NameChange {
+    /// Adds the durable form of this change to a commit.
+    pub fn write(&self, batch: &mut WriteBatch) -> Result<()> {
+        match self {
+            NameChange::Put(relation) => {
+                batch.put(Space::Meta, relation::key(relation.id), relation::encode(relation)?);
+            }
+            NameChange::Remove(id) => batch.delete(Space::Meta, relation::key(*id)),
+        }
+        Ok(())
+    }
+}
+
+impl Names {
+    /// The relation of that name.
+    pub fn find(&self, name: &str) -> Option<&Arc<Relation>> {
+        self.by_name.get(name)
+    }
+
+    /// The relation of that name, or 42P01 with the nearest name as a hint.
+    pub fn get(&self, name: &str) -> Result<&Arc<Relation>> {
+        self.find(name).ok_or_else(|| self.missing(name))
+    }
+
+    /// 42P01 for a name, with the nearest existing name as a hint.
+    pub fn missing(&self, name: &str) -> Error {
+        let error = Error::new(SqlState::UndefinedTable, format!("relation \"{name}\" does not exist"));
+        let near = self
+            .by_name
+            .keys()
+            .map(|known| (edit_distance(known, name), known))
+            .filter(|(distance, _)| *distance <= 1 + name.len() / 4)
+            .min();
+        match near {
+            Some((_, known)) => error.hint(format!("Perhaps you meant \"{known}\".")),
+            None => error,
+        }
+    }
+
+    /// The relation with that id.
+    pub fn by_id(&self, id: RelationId) -> Option<&Arc<Relation>> {
+        self.by_name.values().find(|relation| relation.id == id)
+    }
+
+    /// All relations, by name.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Relation>> {
+        self.by_name.values()
+    }
+
+    /// The id for the next relation.
+    pub fn next_id(&self) -> RelationId {
+        RelationId(self.next_id)
+    }
+
+    /// The relations that use `id` directly, by name.
+    pub fn dependants(&self, id: RelationId) -> Vec<Arc<Relation>> {
+        self.all().filter(|relation| relation.depends_on.contains(&id)).cloned().collect()
+    }
+
+    /// All relations that use one of `ids` directly or through others, those that are used last (the order to drop them in).
+    pub fn all_dependants(&self, ids: &[RelationId]) -> Vec<Arc<Relation>> {
+        let mut found: Vec<Arc<Relation>> = Vec::new();
+        let mut wanted: Vec<RelationId> = ids.to_vec();
+        while let Some(id) = wanted.pop() {
+            for dependant in self.dependants(id) {
+                found.retain(|known| known.id != dependant.id);
+                wanted.push(dependant.id);
+                found.push(dependant);
+            }
+        }
+        // A relation can only use older ones, so the newest go first.
+        found.sort_by_key(|relation| std::cmp::Reverse(relation.id));
+        found.retain(|relation| !ids.contains(&relation.id));
+        found
+    }
+}
+
+/// Levenshtein distance, for hints; names are short.
+fn edit_distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, ca) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, cb) in b.iter().enumerate() {
+            let substituted = diagonal + usize::from(ca != *cb);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_near_miss_is_suggested() {
+        assert_eq!(edit_distance("bids", "bid"), 1);
+        assert_eq!(edit_distance("auction", "auctoin"), 2);
+        assert_eq!(edit_distance("", "abc"), 3);
+    }
+}

@@ -1,0 +1,190 @@
+//! One relation: its columns, its kind, how it was made; and its stored form.
+
+use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::types::SqlType;
+
+use super::{RELATION_FORMAT, RELATION_PREFIX};
+
+/// Given once at CREATE, never used again; also the id of the stream's log and the table's rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RelationId(pub u64);
+
+/// A stream, table or view.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Relation {
+    /// Its identity.
+    pub id: RelationId,
+    /// Its name in the one schema, `public`.
+    pub name: String,
+    /// Its columns in order.
+    pub columns: Vec<Column>,
+    /// What it is.
+    pub kind: Kind,
+    /// The relations its definition names.
+    pub depends_on: Vec<RelationId>,
+    /// The statement that made it.
+    pub sql: String,
+    /// When, milliseconds since 1970.
+    pub created_ms: i64,
+}
+
+/// A column.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub sql_type: SqlType,
+    /// NOT NULL.
+    pub not_null: bool,
+    /// DEFAULT, as SQL text.
+    pub default: Option<String>,
+    /// GENERATED ALWAYS AS, as SQL text.
+    pub generated: Option<String>,
+}
+
+impl Column {
+    /// Its Arrow field.
+    pub fn field(&self) -> Field {
+        self.sql_type.to_field(&self.name, !self.not_null)
+    }
+}
+
+/// What a relation is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Kind {
+    /// An append-only stream.
+    Stream(StreamDef),
+    /// A static table.
+    Table(TableDef),
+    /// A name for a query.
+    View {
+        /// The query's text.
+        query: String,
+    },
+    /// A query whose answer is kept.
+    MaterializedView(ViewDef),
+}
+
+/// What a stream has besides columns.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StreamDef {
+    /// Its event time.
+    pub watermark: Option<WatermarkSpec>,
+    /// Where its rows come from, if not from INSERT and COPY.
+    pub connector: Option<Connector>,
+    /// Milliseconds its rows are kept; None: for ever.
+    pub retention_ms: Option<i64>,
+    /// Bytes its rows may take; None: any number.
+    pub retention_bytes: Option<u64>,
+    /// Rows further ahead of the wall clock than this are rejected, milliseconds; None: no limit.
+    pub max_future_ms: Option<i64>,
+}
+
+/// WATERMARK FOR column AS column − delay.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WatermarkSpec {
+    /// Which column.
+    pub column: usize,
+    /// The delay in ticks of that column.
+    pub delay: i64,
+    /// The expression as written, for SHOW CREATE and DESCRIBE.
+    pub text: Option<String>,
+}
+
+/// An outside source: its options as given (secrets included: never show them).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Connector {
+    /// All options, `connector` included.
+    pub options: Vec<(String, String)>,
+}
+
+/// What a table has besides columns.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TableDef {
+    /// Positions of the primary key's columns; empty: none.
+    pub primary_key: Vec<usize>,
+}
+
+/// What a materialized view is made of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ViewDef {
+    /// The query's text, without EMIT.
+    pub query: String,
+    /// When it emits.
+    pub emission: Emission,
+    /// Allowed lateness as the session or WITH had it, milliseconds.
+    pub lateness_ms: i64,
+    /// Rows whose window_end is older than the watermark by this are dropped, milliseconds.
+    pub retention_ms: Option<i64>,
+    /// Begins with the rows that arrive from now on.
+    pub from_latest: bool,
+    /// PAUSEd.
+    pub paused: bool,
+}
+
+/// EMIT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Emission {
+    /// EMIT ON WINDOW CLOSE.
+    OnClose,
+    /// EMIT CHANGES.
+    OnChange,
+}
+
+impl Relation {
+    /// The Arrow schema of its columns.
+    pub fn schema(&self) -> SchemaRef {
+        Arc::new(Schema::new(self.columns.iter().map(Column::field).collect::<Vec<_>>()))
+    }
+
+    /// What SHOW and errors call it.
+    pub fn kind_name(&self) -> &'static str {
+        match self.kind {
+            Kind::Stream(_) => "stream",
+            Kind::Table(_) => "table",
+            Kind::View { .. } => "view",
+            Kind::MaterializedView(_) => "materialized view",
+        }
+    }
+
+    /// The position of a column.
+    pub fn column(&self, name: &str) -> Option<usize> {
+        self.columns.iter().position(|column| column.name == name)
+    }
+}
+
+/// The stored form.
+#[derive(Serialize, Deserialize)]
+struct Stored<R> {
+    format: u32,
+    relation: R,
+}
+
+/// The key of a relation in the store.
+pub(super) fn key(id: RelationId) -> Vec<u8> {
+    let mut key = RELATION_PREFIX.to_vec();
+    key.extend_from_slice(format!("{:016x}", id.0).as_bytes());
+    key
+}
+
+pub(super) fn encode(relation: &Relation) -> Result<Vec<u8>> {
+    serde_json::to_vec(&Stored { format: RELATION_FORMAT, relation })
+        .map_err(|error| Error::internal(error.to_string()))
+}
+
+pub(super) fn decode(bytes: &[u8]) -> Result<Relation> {
+    let stored: Stored<Relation> =
+        serde_json::from_slice(bytes).map_err(|error| Error::internal(error.to_string()))?;
+    match stored.format > RELATION_FORMAT {
+        true => Err(Error::internal(format!(
+            "format {} is newer than this version's {RELATION_FORMAT}",
+            stored.format
+        ))),
+        false => Ok(stored.relation),
+    }
+}

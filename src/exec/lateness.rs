@@ -1,0 +1,205 @@
+//! Which source rows are late, decided before anything else is done with them.
+//!
+//! A row is late when every window it belongs to had closed by the watermark that the writes before its own had reached. One min/max pass decides the
+//! common case, nothing late. A row of a HOP that is late for its first windows only must not count in
+//! those: the batch is cut before it, and the windows that its write found closed are closed first. So the
+//! answer is the same however rows fall into epochs.
+
+use datafusion::arrow::array::{Array, BooleanArray, Int64Array, RecordBatch};
+use datafusion::arrow::compute::{cast, filter_record_batch, min};
+use datafusion::arrow::datatypes::DataType;
+
+use crate::error::{Error, Result};
+use crate::plan::LatenessRule;
+use crate::time::{EventTime, Watermark, WindowKind, WindowSpec};
+
+/// Source rows on their way into a pipeline.
+#[derive(Debug, Clone)]
+pub struct Input {
+    /// The columns that the pipeline reads.
+    pub batch: RecordBatch,
+    /// What each row is late against.
+    pub writes: Writes,
+    /// The source's watermark after these rows.
+    pub after: Watermark,
+}
+
+/// The writes of an [`Input`].
+#[derive(Debug, Clone)]
+pub enum Writes {
+    /// Stretches of rows, each of one write: where it ends, and the watermark before it.
+    Runs(Vec<(usize, Watermark)>),
+    /// Each row is a write of its own (connectors): the watermark before the first, the delay, and the event times.
+    Each {
+        /// Before the first row.
+        before: Watermark,
+        /// Of the stream's WATERMARK clause, ticks.
+        delay: i64,
+        /// Event times in ticks; a null moves nothing.
+        times: Int64Array,
+    },
+}
+
+/// An input cut up by lateness.
+#[derive(Debug)]
+pub struct Split {
+    /// To be taken in order.
+    pub pieces: Vec<Piece>,
+    /// Rows all of whose windows had closed.
+    pub late: Option<RecordBatch>,
+}
+
+/// Rows that are not late, or not for all of their windows.
+#[derive(Debug)]
+pub struct Piece {
+    /// Windows that this watermark closes are closed before these rows are taken.
+    pub close_first: Option<Watermark>,
+    /// The rows.
+    pub rows: RecordBatch,
+}
+
+/// Cuts an input up.
+pub fn split(input: &Input, rule: &LatenessRule) -> Result<Split> {
+    let times = ticks(&input.batch, rule.time)?;
+    let whole = || Split { pieces: vec![Piece { close_first: None, rows: input.batch.clone() }], late: None };
+    let Some(oldest) = min(&times) else {
+        return Ok(whole());
+    };
+    let threshold = input.after.less(rule.allowed);
+    if !closes(threshold, first_end(&rule.windows, oldest)) {
+        return Ok(whole());
+    }
+    let marks = watermarks_before(input);
+    let mut kept = vec![true; times.len()];
+    let mut cuts: Vec<(usize, Watermark)> = Vec::new();
+    for row in 0..times.len() {
+        if times.is_null(row) {
+            continue;
+        }
+        let mark = marks[row].less(rule.allowed);
+        if !closes(mark, first_end(&rule.windows, times.value(row))) {
+            continue;
+        }
+        if closes(mark, last_end(&rule.windows, times.value(row))) {
+            kept[row] = false;
+        } else if cuts.last().is_none_or(|(_, last)| *last < marks[row]) {
+            cuts.push((row, marks[row]));
+        }
+    }
+    let late: BooleanArray = kept.iter().map(|kept| Some(!kept)).collect();
+    let late = filter_record_batch(&input.batch, &late)?;
+    let mut pieces = Vec::new();
+    let mut begin = 0;
+    let mut close_first = None;
+    for (row, mark) in cuts.into_iter().map(|(r, m)| (r, Some(m))).chain([(times.len(), None)]) {
+        if row > begin {
+            let keep = BooleanArray::from(kept[begin..row].to_vec());
+            let rows = filter_record_batch(&input.batch.slice(begin, row - begin), &keep)?;
+            pieces.push(Piece { close_first, rows });
+        } else if let (Some(last), true) = (close_first, begin > 0) {
+            pieces.push(Piece { close_first: Some(last), rows: input.batch.slice(0, 0) });
+        }
+        begin = row;
+        close_first = mark;
+    }
+    Ok(Split { pieces, late: (late.num_rows() > 0).then_some(late) })
+}
+
+/// Event times as ticks.
+pub fn ticks(batch: &RecordBatch, column: usize) -> Result<Int64Array> {
+    let ticks = cast(batch.column(column), &DataType::Int64)?;
+    ticks
+        .as_any()
+        .downcast_ref::<Int64Array>()
+        .cloned()
+        .ok_or_else(|| Error::internal("event times that are not 64-bit"))
+}
+
+/// For each row the watermark that the writes before its own had reached.
+fn watermarks_before(input: &Input) -> Vec<Watermark> {
+    let rows = input.batch.num_rows();
+    let mut marks = Vec::with_capacity(rows);
+    match &input.writes {
+        Writes::Runs(runs) => {
+            for (end, before) in runs {
+                marks.resize((*end).min(rows), *before);
+            }
+            marks.resize(rows, input.after);
+        }
+        Writes::Each { before, delay, times } => {
+            let mut mark = *before;
+            for row in 0..rows {
+                marks.push(mark);
+                if times.is_valid(row) {
+                    mark = mark.after(EventTime(times.value(row)), *delay);
+                }
+            }
+        }
+    }
+    marks
+}
+
+/// Where the window of `at` that closes first ends.
+fn first_end(spec: &WindowSpec, at: i64) -> Option<i64> {
+    spec.windows(EventTime(at)).next().map(|window| window.end.0)
+}
+
+/// Where the window of `at` that closes last ends.
+fn last_end(spec: &WindowSpec, at: i64) -> Option<i64> {
+    match spec.kind {
+        WindowKind::Tumble { .. } => first_end(spec, at),
+        // Not by walking all of them: a HOP may have thousands.
+        WindowKind::Hop { slide, size } => {
+            let start = (i128::from(at) - i128::from(spec.offset)).div_euclid(i128::from(slide)) * i128::from(slide);
+            i64::try_from(start + i128::from(spec.offset) + i128::from(size)).ok()
+        }
+        WindowKind::Cumulate { .. } => spec.windows(EventTime(at)).last().map(|window| window.end.0),
+    }
+}
+
+fn closes(mark: Watermark, end: Option<i64>) -> bool {
+    end.is_none_or(|end| mark.closes(EventTime(end)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use datafusion::arrow::array::TimestampMicrosecondArray;
+    use datafusion::arrow::datatypes::{Field, Schema, TimeUnit};
+
+    use super::*;
+
+    fn input(times: &[i64], runs: &[(usize, i64)], after: i64) -> Input {
+        let field = Field::new("ts", DataType::Timestamp(TimeUnit::Microsecond, None), true);
+        let times = Arc::new(TimestampMicrosecondArray::from(times.to_vec()));
+        Input {
+            batch: RecordBatch::try_new(Arc::new(Schema::new(vec![field])), vec![times]).unwrap(),
+            writes: Writes::Runs(runs.iter().map(|(end, mark)| (*end, Watermark(*mark))).collect()),
+            after: Watermark(after),
+        }
+    }
+
+    fn check(input: &Input, spec: WindowSpec, pieces: &[(Option<i64>, usize)], late: usize) {
+        let split = split(input, &LatenessRule { time: 0, windows: spec, allowed: 0 }).unwrap();
+        let got: Vec<_> = split.pieces.iter().map(|p| (p.close_first.map(|w| w.0), p.rows.num_rows())).collect();
+        assert_eq!(got, pieces);
+        assert_eq!(split.late.map_or(0, |batch| batch.num_rows()), late);
+    }
+
+    #[test]
+    fn rows_of_one_write_are_not_late_against_each_other() {
+        check(&input(&[100, 1, 50], &[(3, i64::MIN)], 100), WindowSpec::tumble(10), &[(None, 3)], 0);
+    }
+
+    #[test]
+    fn a_row_is_late_against_the_writes_before_its_own() {
+        check(&input(&[100, 1, 99], &[(1, i64::MIN), (3, 100)], 100), WindowSpec::tumble(10), &[(None, 1)], 2);
+    }
+
+    #[test]
+    fn a_row_that_is_late_for_some_windows_is_taken_after_those_have_closed() {
+        let spec = WindowSpec::hop(5, 20);
+        check(&input(&[100, 98], &[(1, i64::MIN), (2, 102)], 102), spec, &[(None, 1), (Some(102), 1)], 0);
+    }
+}

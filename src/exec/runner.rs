@@ -1,0 +1,464 @@
+//! Runs one pipeline: an epoch's input goes in, the epoch's change of the answer comes out.
+//!
+//! A runner is all there is of a continuous query between epochs: its fragments, its operator's state, the watermark it has come to, and its counters. It neither
+//! reads nor commits nor publishes; the same runner serves a materialized view, a continuous SELECT and the benchmark.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use datafusion::arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
+use datafusion::arrow::compute::take;
+use datafusion::arrow::datatypes::{Int64Type, Schema, SchemaRef};
+use datafusion::execution::context::SessionState;
+use datafusion::logical_expr::LogicalPlan;
+
+use super::emitted::Emitted;
+use super::lateness::{Input, split};
+use crate::catalog::Emission;
+use crate::error::{Error, Result};
+use crate::limits;
+use crate::operators::{RunningAggregate, WindowAggregate, WindowBuffer};
+use crate::plan::{Fragment, FragmentPlan, Pipeline, Stateful, carry};
+use crate::state::Delta;
+use crate::time::Watermark;
+
+/// Puts the present versions of static tables into a fragment's plan.
+pub trait Tables: Send + Sync {
+    /// The plan with its table scans replaced.
+    fn resolve(&self, plan: &LogicalPlan) -> Result<LogicalPlan>;
+    /// Changes whenever one of the tables that the pipeline joins has changed.
+    fn version(&self, pipeline: &Pipeline) -> u64;
+}
+
+/// What a query has counted so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Counters {
+    /// Rows read from the source.
+    pub rows_in: u64,
+    /// Rows put out (for EMIT CHANGES: new versions).
+    pub rows_out: u64,
+    /// Rows that came after all their windows had closed.
+    pub late_rows: u64,
+    /// Rows without an event time.
+    pub rejected_rows: u64,
+}
+
+/// A running pipeline.
+pub struct Runner {
+    pipeline: Arc<Pipeline>,
+    below: Fragment,
+    above: Option<Above>,
+    operator: Operator,
+    state: Arc<SessionState>,
+    tables_version: u64,
+    watermark: Watermark,
+    /// What has been counted.
+    pub counters: Counters,
+    /// Late rows since they were last taken, the newest [`limits::KEPT_ROWS`].
+    late: VecDeque<RecordBatch>,
+    /// Output of the epoch so far, not yet through the fragment above.
+    pending: Vec<Delta>,
+}
+
+/// The fragment above the operator.
+struct Above {
+    fragment: Fragment,
+    emitted: Option<Emitted>,
+    carries: bool,
+}
+
+/// The stateful operator.
+enum Operator {
+    Nothing,
+    Window(Box<WindowAggregate>, Vec<usize>),
+    Running(Box<RunningAggregate>, Vec<usize>),
+    Buffer(Box<WindowBuffer>),
+}
+
+/// What a runner's state consists of when it is stored: the operator's partials and the emitted rows.
+#[derive(Debug, Default, Clone)]
+pub struct Checkpoint {
+    /// Of the operator; a later one overrides earlier ones for the groups it names.
+    pub operator: Option<RecordBatch>,
+    /// Of [`Emitted`].
+    pub emitted: Option<RecordBatch>,
+}
+
+impl Runner {
+    /// A runner without any state; `tables` gives the static tables' present versions.
+    pub async fn new(pipeline: Arc<Pipeline>, state: Arc<SessionState>, tables: &dyn Tables) -> Result<Runner> {
+        Self::restore(pipeline, state, tables, Watermark::NONE, Counters::default(), Vec::new()).await
+    }
+
+    /// A runner with the state that these checkpoints, in order, describe.
+    pub async fn restore(
+        pipeline: Arc<Pipeline>,
+        state: Arc<SessionState>,
+        tables: &dyn Tables,
+        watermark: Watermark,
+        counters: Counters,
+        checkpoints: Vec<Checkpoint>,
+    ) -> Result<Runner> {
+        let below = Fragment::new(&pipeline.below, tables.resolve(&pipeline.below.plan)?, Arc::clone(&state)).await?;
+        let (partials, emitted): (Vec<_>, Vec<_>) = checkpoints.into_iter().map(|c| (c.operator, c.emitted)).unzip();
+        let partials: Vec<RecordBatch> = partials.into_iter().flatten().collect();
+        let operator = Operator::restore(&pipeline, watermark, partials)?;
+        let mut above = match &pipeline.above {
+            Some(spec) if !spec.is_identity => Some(Above::new(&pipeline, spec, &operator, &state, tables).await?),
+            _ => None,
+        };
+        if let Some(Above { emitted: Some(kept), .. }) = &mut above {
+            emitted.into_iter().flatten().try_for_each(|batch| kept.restore(&batch))?;
+        }
+        let tables_version = tables.version(&pipeline);
+        Ok(Runner { pipeline, below, above, operator, state, tables_version, watermark, counters, late: VecDeque::new(), pending: Vec::new() })
+    }
+
+    /// The pipeline.
+    pub fn pipeline(&self) -> &Arc<Pipeline> {
+        &self.pipeline
+    }
+
+    /// The watermark that the query has come to.
+    pub fn watermark(&self) -> Watermark {
+        self.watermark
+    }
+
+    /// Takes a part of an epoch's input. Parts end where writes end: windows may be closed by the watermark between two parts.
+    pub async fn accept(&mut self, inputs: Vec<Input>, tables: &dyn Tables) -> Result<()> {
+        self.use_present_tables(tables).await?;
+        let mut out = std::mem::take(&mut self.pending);
+        for input in inputs {
+            self.counters.rows_in += input.batch.num_rows() as u64;
+            self.take(&input, &mut out).await?;
+            self.watermark = self.watermark.max(input.after);
+        }
+        self.pending = out;
+        Ok(())
+    }
+
+    /// Ends the epoch: closes what the watermark closes, and gives the change of the answer.
+    pub async fn end(&mut self) -> Result<Vec<Delta>> {
+        let mut out = std::mem::take(&mut self.pending);
+        self.operator.end_epoch(self.watermark, &mut out)?;
+        self.counters.rejected_rows = self.counters.rejected_rows.max(self.operator.rejected());
+        let mut deltas = Vec::new();
+        for delta in out {
+            if delta.is_empty() {
+                continue;
+            }
+            let delta = self.finish(delta).await?;
+            if !delta.is_empty() {
+                self.counters.rows_out += added(&delta);
+                deltas.push(delta);
+            }
+        }
+        Ok(deltas)
+    }
+
+    async fn take(&mut self, input: &Input, out: &mut Vec<Delta>) -> Result<()> {
+        let Some(rule) = self.pipeline.lateness else {
+            return self.push(None, input.batch.clone(), out).await;
+        };
+        let split = split(input, &rule)?;
+        for piece in split.pieces {
+            self.push(piece.close_first, piece.rows, out).await?;
+        }
+        match split.late {
+            Some(late) => self.take_late(late).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn push(&mut self, close_first: Option<Watermark>, rows: RecordBatch, out: &mut Vec<Delta>) -> Result<()> {
+        if let Some(watermark) = close_first {
+            self.operator.close(watermark, out)?;
+        }
+        if rows.num_rows() == 0 {
+            return Ok(());
+        }
+        for batch in self.below.run(vec![rows]).await? {
+            match &mut self.operator {
+                Operator::Nothing => out.push(Delta::insert(batch)),
+                Operator::Window(operator, _) => operator.push(&batch)?,
+                Operator::Running(operator, _) => operator.push(&batch, None)?,
+                Operator::Buffer(operator) => operator.push(&batch)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Only rows that the query would have counted are late for it: those that its filters let through.
+    async fn take_late(&mut self, late: RecordBatch) -> Result<()> {
+        let passed: usize = self.below.run(vec![late.clone()]).await?.iter().map(RecordBatch::num_rows).sum();
+        if passed == 0 {
+            return Ok(());
+        }
+        if passed == late.num_rows() {
+            self.keep_late(late);
+            return Ok(());
+        }
+        for row in 0..late.num_rows() {
+            let row = late.slice(row, 1);
+            if self.below.run(vec![row.clone()]).await?.iter().any(|batch| batch.num_rows() > 0) {
+                self.keep_late(row);
+            }
+        }
+        Ok(())
+    }
+
+    fn keep_late(&mut self, late: RecordBatch) {
+        self.counters.late_rows += late.num_rows() as u64;
+        self.late.push_back(late);
+        let mut kept: usize = self.late.iter().map(RecordBatch::num_rows).sum();
+        while let Some(oldest) = self.late.front() {
+            if kept - oldest.num_rows() < limits::KEPT_ROWS {
+                break;
+            }
+            kept -= oldest.num_rows();
+            self.late.pop_front();
+        }
+    }
+
+    /// The late rows since the last call: the source's columns that the query reads.
+    pub fn drain_late(&mut self) -> Vec<RecordBatch> {
+        self.late.drain(..).collect()
+    }
+
+    /// From the operator's output to the query's.
+    async fn finish(&mut self, delta: Delta) -> Result<Delta> {
+        let delta = self.operator.picked(delta)?;
+        let delta = match &mut self.above {
+            None => delta,
+            Some(above) => above.run(delta).await?,
+        };
+        Ok(Delta { batch: with_schema(&delta.batch, &self.pipeline.schema)?, weights: delta.weights })
+    }
+
+    /// A micro-batch sees one version of each table, no older than any table commit before its rows.
+    async fn use_present_tables(&mut self, tables: &dyn Tables) -> Result<()> {
+        let version = tables.version(&self.pipeline);
+        if self.pipeline.tables.is_empty() || version == self.tables_version {
+            return Ok(());
+        }
+        if self.pipeline.below.has_tables {
+            self.below.replace(tables.resolve(&self.pipeline.below.plan)?).await?;
+        }
+        if let Some(above) = &mut self.above
+            && above.fragment.spec().has_tables
+        {
+            let plan = tables.resolve(&above.fragment.spec().plan)?;
+            above.fragment.replace(plan).await?;
+        }
+        self.tables_version = version;
+        Ok(())
+    }
+
+    /// What has changed in the state since the last call.
+    pub fn dirty(&mut self) -> Result<Checkpoint> {
+        let emitted = match self.above.as_mut().and_then(|above| above.emitted.as_mut()) {
+            Some(emitted) => emitted.dirty()?,
+            None => None,
+        };
+        let operator = match &mut self.operator {
+            Operator::Nothing => None,
+            Operator::Window(operator, _) => operator.dirty()?,
+            Operator::Running(operator, _) => operator.dirty()?,
+            Operator::Buffer(operator) => operator.dirty()?,
+        };
+        Ok(Checkpoint { operator, emitted })
+    }
+
+    /// All of the state.
+    pub fn whole(&self) -> Result<Checkpoint> {
+        let emitted = match self.above.as_ref().and_then(|above| above.emitted.as_ref()) {
+            Some(emitted) => Some(emitted.whole()?),
+            None => None,
+        };
+        let operator = match &self.operator {
+            Operator::Nothing => None,
+            Operator::Window(operator, _) => operator.whole()?,
+            Operator::Running(operator, _) => operator.whole()?,
+            Operator::Buffer(operator) => operator.whole()?,
+        };
+        Ok(Checkpoint { operator, emitted })
+    }
+
+    /// Bytes and rows of state.
+    pub fn state_size(&self) -> (usize, usize) {
+        let emitted = self.above.as_ref().and_then(|above| above.emitted.as_ref()).map_or(0, Emitted::bytes);
+        let (bytes, rows) = match &self.operator {
+            Operator::Nothing => (0, 0),
+            Operator::Window(operator, _) => (operator.state_bytes(), operator.state_rows()),
+            Operator::Running(operator, _) => (operator.state_bytes(), operator.state_rows()),
+            Operator::Buffer(operator) => (operator.state_bytes(), operator.state_rows()),
+        };
+        (bytes + emitted, rows)
+    }
+
+    /// Lines that say what runs, for EXPLAIN.
+    pub fn explain(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        if let Some(above) = &self.above {
+            lines.push("above".to_owned());
+            lines.extend(above.fragment.explain().lines().map(|line| format!("  {line}")));
+        }
+        lines.push(super::explain::operator(&self.pipeline));
+        if !self.pipeline.below.is_identity {
+            lines.push("below".to_owned());
+            lines.extend(self.below.explain().lines().map(|line| format!("  {line}")));
+        }
+        lines.push(super::explain::source(&self.pipeline));
+        lines
+    }
+
+    /// DataFusion's state that the fragments run in.
+    pub fn session_state(&self) -> &Arc<SessionState> {
+        &self.state
+    }
+}
+
+impl Operator {
+    fn restore(pipeline: &Pipeline, watermark: Watermark, partials: Vec<RecordBatch>) -> Result<Operator> {
+        let below = Arc::clone(pipeline.below.plan.schema().inner());
+        Ok(match &pipeline.stateful {
+            Stateful::Nothing => Operator::Nothing,
+            Stateful::Aggregate { spec, output } if spec.window.is_some() => {
+                let operator = WindowAggregate::restore(spec.clone(), watermark, partials)?;
+                Operator::Window(Box::new(operator), output.clone())
+            }
+            Stateful::Aggregate { spec, output } => {
+                let operator = RunningAggregate::restore(spec.clone(), partials)?;
+                Operator::Running(Box::new(operator), output.clone())
+            }
+            Stateful::Buffer { time, windows, lateness } => {
+                let operator = WindowBuffer::restore(below, *time, *windows, *lateness, watermark, partials)?;
+                Operator::Buffer(Box::new(operator))
+            }
+        })
+    }
+
+    fn close(&mut self, watermark: Watermark, out: &mut Vec<Delta>) -> Result<()> {
+        match self {
+            Operator::Window(operator, _) => operator.close(watermark, out),
+            Operator::Buffer(operator) => operator.close(watermark, out),
+            Operator::Nothing | Operator::Running(..) => Ok(()),
+        }
+    }
+
+    fn end_epoch(&mut self, watermark: Watermark, out: &mut Vec<Delta>) -> Result<()> {
+        self.close(watermark, out)?;
+        match self {
+            Operator::Window(operator, _) => out.push(operator.changes()?),
+            Operator::Running(operator, _) => out.push(operator.changes()?),
+            Operator::Nothing | Operator::Buffer(_) => {}
+        }
+        Ok(())
+    }
+
+    fn rejected(&self) -> u64 {
+        match self {
+            Operator::Window(operator, _) => operator.rejected(),
+            Operator::Buffer(operator) => operator.rejected(),
+            Operator::Nothing | Operator::Running(..) => 0,
+        }
+    }
+
+    /// The operator's columns in the order that the fragment above expects.
+    fn picked(&self, delta: Delta) -> Result<Delta> {
+        let batch = match self {
+            Operator::Window(_, output) | Operator::Running(_, output) => delta.batch.project(output)?,
+            Operator::Nothing | Operator::Buffer(_) => delta.batch,
+        };
+        Ok(Delta { batch, weights: delta.weights })
+    }
+}
+
+impl Above {
+    async fn new(
+        pipeline: &Pipeline,
+        spec: &FragmentPlan,
+        operator: &Operator,
+        state: &Arc<SessionState>,
+        tables: &dyn Tables,
+    ) -> Result<Above> {
+        let carries = pipeline.emission == Emission::OnChange && !matches!(operator, Operator::Nothing | Operator::Buffer(_));
+        let spec = match carries {
+            false => spec.clone(),
+            true => FragmentPlan {
+                plan: carry::with_row(&spec.plan, &spec.input)?,
+                input: carry::input_with_row(&spec.input)?,
+                ..spec.clone()
+            },
+        };
+        let fragment = Fragment::new(&spec, tables.resolve(&spec.plan)?, Arc::clone(state)).await?;
+        let emitted = match carries && spec.has_tables {
+            true => Some(Self::emitted(pipeline)?),
+            false => None,
+        };
+        Ok(Above { fragment, emitted, carries })
+    }
+
+    /// The group columns are what identifies a row; they are at the front of the aggregate's output.
+    fn emitted(pipeline: &Pipeline) -> Result<Emitted> {
+        let (Stateful::Aggregate { spec, output }, Some(above)) = (&pipeline.stateful, &pipeline.above) else {
+            return Err(Error::internal("emitted rows without an aggregate"));
+        };
+        let groups = output.len() - spec.aggregates.len();
+        Emitted::new(above.input.as_arrow(), groups, Arc::clone(&pipeline.schema))
+    }
+
+    async fn run(&mut self, delta: Delta) -> Result<Delta> {
+        let Delta { batch, weights } = delta;
+        let input_schema: &Schema = self.fragment.spec().input.as_arrow();
+        if !self.carries {
+            let batch = with_schema(&batch, &Arc::new(input_schema.clone()))?;
+            let output = self.fragment.run(vec![batch]).await?;
+            return concat(&self.fragment.schema(), output, weights);
+        }
+        let rows: ArrayRef = Arc::new(Int64Array::from_iter_values(0..batch.num_rows() as i64));
+        let mut columns = batch.columns().to_vec();
+        columns.push(rows);
+        let numbered = RecordBatch::try_new(Arc::new(input_schema.clone()), columns)?;
+        if let Some(emitted) = &mut self.emitted {
+            // Rows taken back come from what was emitted, so only the added ones go through the plan.
+            let numbered = match &weights {
+                Some(weights) => {
+                    let added = weights.iter().map(|weight| weight.map(|weight| weight > 0)).collect();
+                    datafusion::arrow::compute::filter_record_batch(&numbered, &added)?
+                }
+                None => numbered,
+            };
+            let output = self.fragment.run(vec![numbered]).await?;
+            return emitted.apply(&Delta { batch, weights }, &output);
+        }
+        let output = self.fragment.run(vec![numbered]).await?;
+        let whole = concat(&self.fragment.schema(), output, None)?.batch;
+        let last = whole.num_columns() - 1;
+        let weights = match weights {
+            Some(weights) => Some(take(&weights, whole.column(last), None)?.as_primitive::<Int64Type>().clone()),
+            None => None,
+        };
+        Ok(Delta { batch: whole.project(&(0..last).collect::<Vec<_>>())?, weights })
+    }
+}
+
+fn concat(schema: &SchemaRef, batches: Vec<RecordBatch>, weights: Option<Int64Array>) -> Result<Delta> {
+    Ok(Delta { batch: datafusion::arrow::compute::concat_batches(schema, &batches)?, weights })
+}
+
+/// The same columns under another schema that differs in names, metadata or nullability only.
+fn with_schema(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    if batch.schema_ref() == schema {
+        return Ok(batch.clone());
+    }
+    let options = datafusion::arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), batch.columns().to_vec(), &options)?)
+}
+
+fn added(delta: &Delta) -> u64 {
+    match &delta.weights {
+        None => delta.batch.num_rows() as u64,
+        Some(weights) => weights.values().iter().filter(|weight| **weight > 0).map(|weight| *weight as u64).sum(),
+    }
+}

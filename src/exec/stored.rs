@@ -1,0 +1,258 @@
+//! What is stored of a durable query: its progress, its state, its answer; and how it is read back.
+//!
+//! Each epoch appends what it changed: a checkpoint of the touched groups, the delta of the answer, and the progress record (where the source
+//! stands, the watermark, the counters), all in one commit. When the changes have outgrown the last base, the epoch writes a new base
+//! and deletes what came before, so that recovery reads at most about twice the state.
+//!
+//! Keys: `id/seq/part`, big-endian, so that a scan gives them in order.
+
+use std::io::Cursor;
+
+use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use datafusion::arrow::datatypes::{DataType, Field, Schema};
+use datafusion::arrow::ipc::reader::StreamReader;
+use datafusion::arrow::ipc::writer::StreamWriter;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+use super::feed::FeedPosition;
+use super::runner::{Checkpoint, Counters};
+use crate::catalog::RelationId;
+use crate::error::{Error, Result, SqlState};
+use crate::state::Delta;
+use crate::store::{Space, Store, WriteBatch};
+
+/// The version of everything stored here.
+const FORMAT: u32 = 1;
+
+/// Bases are not rewritten for less than this, bytes.
+const SMALLEST_BASE: u64 = 4 << 20;
+
+/// The weight's column in a stored delta.
+const WEIGHT: &str = "__weight";
+
+/// How far a durable query has come.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    format: u32,
+    /// Where the source stands; None: at its beginning.
+    pub position: Option<FeedPosition>,
+    /// Every commit up to this one has been read (embedded logs).
+    pub commit: u64,
+    /// The query's watermark, ticks.
+    pub watermark: i64,
+    /// What has been counted.
+    pub counters: Counters,
+    /// The last epoch that changed something.
+    pub epoch: u64,
+    /// Changes after this epoch are still there, one by one.
+    pub base_epoch: u64,
+    /// Why it does not run any more.
+    pub failed: Option<(String, String)>,
+    base_bytes: u64,
+    change_bytes: u64,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Progress {
+            format: FORMAT,
+            position: None,
+            commit: 0,
+            watermark: i64::MIN,
+            counters: Counters::default(),
+            epoch: 0,
+            base_epoch: 0,
+            failed: None,
+            base_bytes: 0,
+            change_bytes: 0,
+        }
+    }
+}
+
+/// The parts of an epoch.
+const OPERATOR: u8 = b'o';
+const EMITTED: u8 = b'e';
+const ANSWER: u8 = b'a';
+
+impl Progress {
+    /// Reads a query's progress; None: it has never run.
+    pub fn read(store: &dyn Store, id: RelationId) -> Result<Option<Progress>> {
+        let Some(bytes) = store.get(Space::Meta, &progress_key(id))? else {
+            return Ok(None);
+        };
+        let progress: Progress = serde_json::from_slice(&bytes)
+            .map_err(|error| Error::new(SqlState::Corrupted, format!("the progress of query {} is damaged: {error}", id.0)))?;
+        Ok(Some(progress))
+    }
+
+    /// Adds the progress record to a commit.
+    pub fn write(&self, id: RelationId, batch: &mut WriteBatch) -> Result<()> {
+        let bytes = serde_json::to_vec(self).map_err(|error| Error::internal(error.to_string()))?;
+        batch.put(Space::Meta, progress_key(id), bytes);
+        Ok(())
+    }
+
+    /// Whether the next epoch should write a new base.
+    pub fn wants_base(&self) -> bool {
+        self.change_bytes > SMALLEST_BASE.max(2 * self.base_bytes)
+    }
+
+    /// Adds an epoch's changes to a commit.
+    pub fn write_changes(
+        &mut self,
+        id: RelationId,
+        epoch: u64,
+        checkpoint: &Checkpoint,
+        answer: &[Delta],
+        batch: &mut WriteBatch,
+    ) -> Result<()> {
+        self.change_bytes += put_state(id, epoch, checkpoint, batch)?;
+        for (i, delta) in answer.iter().enumerate() {
+            let bytes = encode(&weighted(delta)?)?;
+            self.change_bytes += bytes.len() as u64;
+            batch.put(Space::Views, key(id, epoch, ANSWER, i as u32), bytes);
+        }
+        self.epoch = epoch;
+        Ok(())
+    }
+
+    /// Replaces all changes so far by one base as of `epoch`.
+    pub fn write_base(
+        &mut self,
+        store: &dyn Store,
+        id: RelationId,
+        epoch: u64,
+        state: &Checkpoint,
+        answer: &[RecordBatch],
+        batch: &mut WriteBatch,
+    ) -> Result<()> {
+        delete_changes(store, id, batch)?;
+        let mut bytes = put_state(id, epoch, state, batch)?;
+        for (i, rows) in answer.iter().enumerate() {
+            let stored = encode(&weighted(&Delta::insert(rows.clone()))?)?;
+            bytes += stored.len() as u64;
+            batch.put(Space::Views, key(id, epoch, ANSWER, i as u32), stored);
+        }
+        self.base_bytes = bytes;
+        self.change_bytes = 0;
+        self.base_epoch = epoch;
+        self.epoch = epoch;
+        Ok(())
+    }
+}
+
+fn put_state(id: RelationId, epoch: u64, checkpoint: &Checkpoint, batch: &mut WriteBatch) -> Result<u64> {
+    let mut bytes = 0;
+    for (part, state) in [(OPERATOR, &checkpoint.operator), (EMITTED, &checkpoint.emitted)] {
+        if let Some(state) = state {
+            let stored = encode(state)?;
+            bytes += stored.len() as u64;
+            batch.put(Space::State, key(id, epoch, part, 0), stored);
+        }
+    }
+    Ok(bytes)
+}
+
+/// The state of a query as stored, in order.
+pub fn read_state(store: &dyn Store, id: RelationId) -> Result<Vec<Checkpoint>> {
+    let mut checkpoints = Vec::new();
+    for entry in store.scan(Space::State, &prefix(id), &end(id))? {
+        let (key, value) = entry?;
+        let state = Some(decode(&value)?);
+        checkpoints.push(match key.get(16) {
+            Some(&EMITTED) => Checkpoint { operator: None, emitted: state },
+            _ => Checkpoint { operator: state, emitted: None },
+        });
+    }
+    Ok(checkpoints)
+}
+
+/// The deltas of the answer stored after epoch `after`, with their epochs, in order.
+pub fn read_answer(store: &dyn Store, id: RelationId, after: u64) -> Result<Vec<(u64, Delta)>> {
+    let mut deltas = Vec::new();
+    for entry in store.scan(Space::Views, &key(id, after.saturating_add(1), 0, 0), &end(id))? {
+        let (key, value) = entry?;
+        let epoch = key.get(8..16).and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes);
+        let epoch = epoch.ok_or_else(|| Error::new(SqlState::Corrupted, "a view's key is damaged"))?;
+        deltas.push((epoch, unweighted(&decode(&value)?)?));
+    }
+    Ok(deltas)
+}
+
+/// Deletes everything stored of a query.
+pub fn delete_all(store: &dyn Store, id: RelationId, batch: &mut WriteBatch) -> Result<()> {
+    delete_changes(store, id, batch)?;
+    batch.delete(Space::Meta, progress_key(id));
+    Ok(())
+}
+
+fn delete_changes(store: &dyn Store, id: RelationId, batch: &mut WriteBatch) -> Result<()> {
+    for space in [Space::State, Space::Views] {
+        for entry in store.scan(space, &prefix(id), &end(id))? {
+            batch.delete(space, entry?.0);
+        }
+    }
+    Ok(())
+}
+
+fn progress_key(id: RelationId) -> Vec<u8> {
+    format!("query/{:016x}", id.0).into_bytes()
+}
+
+fn prefix(id: RelationId) -> Vec<u8> {
+    id.0.to_be_bytes().to_vec()
+}
+
+fn end(id: RelationId) -> Vec<u8> {
+    (id.0 + 1).to_be_bytes().to_vec()
+}
+
+fn key(id: RelationId, epoch: u64, part: u8, number: u32) -> Vec<u8> {
+    let mut key = prefix(id);
+    key.extend_from_slice(&epoch.to_be_bytes());
+    key.push(part);
+    key.extend_from_slice(&number.to_be_bytes());
+    key
+}
+
+/// The delta as one batch, weights last.
+fn weighted(delta: &Delta) -> Result<RecordBatch> {
+    let mut fields: Vec<_> = delta.batch.schema().fields().iter().cloned().collect();
+    fields.push(Arc::new(Field::new(WEIGHT, DataType::Int64, false)));
+    let mut columns: Vec<ArrayRef> = delta.batch.columns().to_vec();
+    columns.push(match &delta.weights {
+        Some(weights) => Arc::new(weights.clone()),
+        None => Arc::new(Int64Array::from_value(1, delta.batch.num_rows())),
+    });
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+}
+
+fn unweighted(batch: &RecordBatch) -> Result<Delta> {
+    let last = batch.num_columns().saturating_sub(1);
+    let weights = batch
+        .columns()
+        .last()
+        .and_then(|column| column.as_any().downcast_ref::<Int64Array>())
+        .cloned()
+        .ok_or_else(|| Error::new(SqlState::Corrupted, "a stored change has no weights"))?;
+    Ok(Delta { batch: batch.project(&(0..last).collect::<Vec<_>>())?, weights: Some(weights) })
+}
+
+/// A batch as an Arrow IPC stream.
+pub fn encode(batch: &RecordBatch) -> Result<Vec<u8>> {
+    let mut writer = StreamWriter::try_new(Vec::new(), &batch.schema())?;
+    writer.write(batch)?;
+    writer.finish()?;
+    Ok(writer.into_inner()?)
+}
+
+/// The batch of an Arrow IPC stream.
+pub fn decode(bytes: &[u8]) -> Result<RecordBatch> {
+    let damaged = |what: String| Error::new(SqlState::Corrupted, format!("stored state is damaged: {what}"));
+    let mut reader = StreamReader::try_new(Cursor::new(bytes), None).map_err(|error| damaged(error.to_string()))?;
+    match reader.next() {
+        Some(batch) => batch.map_err(|error| damaged(error.to_string())),
+        None => Err(damaged("no batch".to_owned())),
+    }
+}

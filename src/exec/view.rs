@@ -1,0 +1,460 @@
+//! A materialized view while the server runs: what readers and subscribers see of it, and what the engine's thread owns of it.
+//!
+//! [`ViewHandle`] is the outside: the rows as of the last published epoch, the subscribers, the figures. [`ViewRun`] is the inside: feed,
+//! runner, rows and progress; one thread has it at a time. Nothing is applied to the rows or told to a subscriber before the commit that holds it is durable.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use datafusion::arrow::array::{Array, Int64Array, RecordBatch};
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::{mpsc, watch};
+
+use super::feed::Feed;
+use super::lateness::ticks;
+use super::runner::{Runner, Tables};
+use super::stored::{self, Progress};
+use crate::catalog::{Kind, Relation};
+use crate::connect::Rejected;
+use crate::error::{Error, Result, SqlState};
+use crate::limits;
+use crate::log::CommitNo;
+use crate::plan::window::ticks_per_second;
+use crate::state::{Delta, RowSnapshot, RowStore};
+use crate::store::{Store, WriteBatch};
+use crate::time::Watermark;
+
+/// Where a view is in its life.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Phase {
+    /// It reads the history that was there when it was created.
+    CatchingUp,
+    /// It takes part in the common epochs.
+    Running,
+    /// PAUSEd.
+    Paused,
+    /// It has failed: SQLSTATE and message.
+    Failed(String, String),
+    /// It is gone.
+    Dropped,
+}
+
+impl Phase {
+    /// As `tidemill.queries` shows it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Phase::CatchingUp => "catching up",
+            Phase::Running => "running",
+            Phase::Paused => "paused",
+            Phase::Failed(..) => "failed",
+            Phase::Dropped => "dropped",
+        }
+    }
+}
+
+/// The view's rows at one epoch.
+#[derive(Debug, Clone)]
+pub struct ViewVersion {
+    /// The last epoch that changed them.
+    pub epoch: u64,
+    /// Every commit up to this one has been read.
+    pub commit: CommitNo,
+    /// The rows.
+    pub rows: RowSnapshot,
+}
+
+/// What `tidemill.queries` shows of a query.
+#[derive(Debug, Clone, Default)]
+pub struct QueryFigures {
+    /// Counted so far.
+    pub counters: super::runner::Counters,
+    /// The watermark, ticks of the time column.
+    pub watermark: Option<Watermark>,
+    /// Bytes of state, contents of the view included.
+    pub state_bytes: usize,
+    /// Rows of state: groups, slices' groups, buffered rows.
+    pub state_rows: usize,
+    /// How long the last epoch took, milliseconds.
+    pub last_epoch_ms: f64,
+    /// The last epoch that changed something.
+    pub epoch: u64,
+    /// When the rows of the last epoch had been taken in, milliseconds since 1970.
+    pub last_epoch_at_ms: Option<i64>,
+}
+
+/// A view as the rest of the server sees it.
+pub struct ViewHandle {
+    relation: RwLock<Arc<Relation>>,
+    version: RwLock<Arc<ViewVersion>>,
+    phase: watch::Sender<Phase>,
+    subscribers: Mutex<Vec<Subscriber>>,
+    figures: Mutex<QueryFigures>,
+    late: Mutex<VecDeque<LateRow>>,
+    explained: Mutex<Vec<String>>,
+}
+
+/// A late row that is kept to be looked at.
+#[derive(Debug, Clone)]
+pub struct LateRow {
+    /// When it was found late, milliseconds since 1970.
+    pub at_ms: i64,
+    /// The watermark then, ticks.
+    pub watermark: Watermark,
+    /// One row.
+    pub row: RecordBatch,
+}
+
+struct Subscriber {
+    updates: mpsc::UnboundedSender<Update>,
+    behind: Arc<AtomicUsize>,
+}
+
+/// What a subscriber is told.
+#[derive(Debug, Clone)]
+pub enum Update {
+    /// An epoch has been published; without deltas nothing of this view changed.
+    Epoch(u64, Arc<Vec<Delta>>),
+    /// The subscriber has fallen too far behind; the last epoch it was sent.
+    Overrun(u64),
+    /// The view is gone or has failed.
+    Ended(Error),
+}
+
+/// A subscriber's end of a view.
+pub struct Subscription {
+    updates: mpsc::UnboundedReceiver<Update>,
+    behind: Arc<AtomicUsize>,
+}
+
+impl Subscription {
+    /// The next update; None: the server is going down.
+    pub async fn next(&mut self) -> Option<Update> {
+        let update = self.updates.recv().await?;
+        if let Update::Epoch(_, deltas) = &update {
+            self.behind.fetch_sub(bytes(deltas), Ordering::Relaxed);
+        }
+        Some(update)
+    }
+}
+
+fn bytes(deltas: &[Delta]) -> usize {
+    64 + deltas.iter().map(|delta| delta.batch.get_array_memory_size()).sum::<usize>()
+}
+
+impl ViewHandle {
+    /// A view that has no rows yet.
+    pub fn new(relation: Arc<Relation>) -> Arc<ViewHandle> {
+        let rows = RowStore::new(relation.schema()).snapshot();
+        Arc::new(ViewHandle {
+            version: RwLock::new(Arc::new(ViewVersion { epoch: 0, commit: CommitNo(0), rows })),
+            relation: RwLock::new(relation),
+            phase: watch::Sender::new(Phase::CatchingUp),
+            subscribers: Mutex::new(Vec::new()),
+            figures: Mutex::new(QueryFigures::default()),
+            late: Mutex::new(VecDeque::new()),
+            explained: Mutex::new(Vec::new()),
+        })
+    }
+
+    /// Its definition.
+    pub fn relation(&self) -> Arc<Relation> {
+        self.relation.read().clone()
+    }
+
+    /// Puts in a new version of its definition (a rename).
+    pub fn redefine(&self, relation: Arc<Relation>) {
+        *self.relation.write() = relation;
+    }
+
+    /// Its rows now.
+    pub fn version(&self) -> Arc<ViewVersion> {
+        self.version.read().clone()
+    }
+
+    /// Where it is in its life, now and later.
+    pub fn phase(&self) -> watch::Receiver<Phase> {
+        self.phase.subscribe()
+    }
+
+    /// Sets where it is in its life; ends the subscriptions when that is over.
+    pub fn enter(&self, phase: Phase) {
+        let ended = match &phase {
+            Phase::Failed(state, message) => Some(failed_error(&self.relation().name, state, message)),
+            Phase::Dropped => Some(
+                Error::new(SqlState::UndefinedTable, format!("materialized view \"{}\" was dropped", self.relation().name)),
+            ),
+            Phase::CatchingUp | Phase::Running | Phase::Paused => None,
+        };
+        self.phase.send_replace(phase);
+        if let Some(error) = ended {
+            for subscriber in self.subscribers.lock().drain(..) {
+                // A subscriber that has gone does not want to know.
+                let _ = subscriber.updates.send(Update::Ended(error.clone()));
+            }
+        }
+    }
+
+    /// The figures.
+    pub fn figures(&self) -> QueryFigures {
+        self.figures.lock().clone()
+    }
+
+    /// The newest late rows.
+    pub fn late_rows(&self) -> Vec<LateRow> {
+        self.late.lock().iter().cloned().collect()
+    }
+
+    /// Its running plan.
+    pub fn explained(&self) -> Vec<String> {
+        self.explained.lock().clone()
+    }
+
+    /// The rows at one epoch, and every change after it, none lost and none twice.
+    pub fn subscribe(&self) -> (Arc<ViewVersion>, Subscription) {
+        let (updates, receiver) = mpsc::unbounded_channel();
+        let behind = Arc::new(AtomicUsize::new(0));
+        // Publishing takes this lock for the version and the updates together.
+        let mut subscribers = self.subscribers.lock();
+        subscribers.push(Subscriber { updates, behind: Arc::clone(&behind) });
+        (self.version(), Subscription { updates: receiver, behind })
+    }
+
+    fn publish(&self, version: ViewVersion, epoch: u64, deltas: Arc<Vec<Delta>>) {
+        let mut subscribers = self.subscribers.lock();
+        *self.version.write() = Arc::new(version);
+        let size = bytes(&deltas);
+        subscribers.retain(|subscriber| {
+            let behind = subscriber.behind.fetch_add(size, Ordering::Relaxed) + size;
+            let update = match behind > limits::SUBSCRIPTION_BYTES && behind > size {
+                true => Update::Overrun(epoch.saturating_sub(1)),
+                false => Update::Epoch(epoch, Arc::clone(&deltas)),
+            };
+            let is_over = matches!(update, Update::Overrun(_));
+            subscriber.updates.send(update).is_ok() && !is_over
+        });
+    }
+}
+
+/// What a reader of a failed view gets.
+pub fn failed_error(name: &str, state: &str, message: &str) -> Error {
+    Error::new(SqlState::NotInState, format!("materialized view \"{name}\" has failed: {message}"))
+        .detail(format!("SQLSTATE {state}"))
+        .hint("Look at tidemill.queries; DROP the view and create it anew when the cause is gone.")
+}
+
+/// A view as the thread that runs it has it.
+pub struct ViewRun {
+    /// The outside of it.
+    pub handle: Arc<ViewHandle>,
+    /// How far it has come, as last committed.
+    pub progress: Progress,
+    runner: Runner,
+    feed: Feed,
+    rows: RowStore,
+    retention: Option<Retention>,
+}
+
+/// WITH (retention = …): which column, how long in ticks, and the watermark at the last sweep.
+struct Retention {
+    column: usize,
+    ticks: i64,
+    swept: i64,
+}
+
+/// What an epoch has brought for one view, not yet committed.
+pub struct ViewEpoch {
+    /// The change of the answer.
+    pub deltas: Vec<Delta>,
+    /// Records of the source that were no rows.
+    pub rejected: Vec<Rejected>,
+    /// It has read everything up to the cut.
+    pub drained: bool,
+    /// Anything was read at all.
+    pub is_idle: bool,
+    late: Vec<RecordBatch>,
+}
+
+impl ViewRun {
+    /// Puts a view together from its parts; `answer` is what was stored of its rows.
+    pub fn new(
+        handle: Arc<ViewHandle>,
+        runner: Runner,
+        feed: Feed,
+        progress: Progress,
+        answer: Vec<(u64, Delta)>,
+    ) -> Result<ViewRun> {
+        let relation = handle.relation();
+        let mut rows = RowStore::new(relation.schema());
+        for (_, delta) in answer {
+            rows.apply(&with_schema(delta, &relation.schema())?)?;
+        }
+        let retention = retention(&relation)?;
+        *handle.explained.lock() = runner.explain();
+        let run = ViewRun { handle, progress, runner, feed, rows, retention };
+        let version = run.version(run.progress.epoch);
+        run.handle.publish(version, run.progress.epoch, Arc::new(Vec::new()));
+        run.show_figures(0.0, None);
+        Ok(run)
+    }
+
+    /// Whether new rows announce themselves by a commit.
+    pub fn is_fed_by_log(&self) -> bool {
+        self.feed.is_log()
+    }
+
+    /// Reads up to the cut (of a connector at most one epoch's rows) and computes the change.
+    pub async fn epoch(&mut self, cut: CommitNo, now_ms: i64, tables: &dyn Tables) -> Result<ViewEpoch> {
+        let mut rejected = Vec::new();
+        let mut is_idle = true;
+        let drained = loop {
+            let portion = self.feed.read(cut, now_ms, limits::EPOCH_ROWS)?;
+            is_idle &= portion.inputs.is_empty() && portion.rejected.is_empty();
+            rejected.extend(portion.rejected);
+            self.runner.accept(portion.inputs, tables).await?;
+            if portion.drained || !self.feed.is_log() {
+                break portion.drained;
+            }
+        };
+        let mut deltas = match is_idle {
+            true => Vec::new(),
+            false => self.runner.end().await?,
+        };
+        deltas.extend(self.sweep()?);
+        Ok(ViewEpoch { deltas, rejected, drained, is_idle, late: self.runner.drain_late() })
+    }
+
+    /// Adds the epoch to a commit.
+    pub fn stage(
+        &mut self,
+        store: &dyn Store,
+        epoch: u64,
+        cut: CommitNo,
+        change: &ViewEpoch,
+        batch: &mut WriteBatch,
+    ) -> Result<()> {
+        let id = self.handle.relation().id;
+        self.progress.position = Some(self.feed.position());
+        self.progress.commit = cut.0;
+        self.progress.watermark = self.runner.watermark().0;
+        self.progress.counters = self.runner.counters;
+        if self.progress.wants_base() {
+            // The base holds this epoch's change as well, so it is taken from the rows with the change applied.
+            let mut rows = self.rows.clone();
+            change.deltas.iter().try_for_each(|delta| rows.apply(delta))?;
+            self.runner.dirty()?;
+            let answer = rows.snapshot().batches()?;
+            self.progress.write_base(store, id, epoch, &self.runner.whole()?, &answer, batch)?;
+        } else {
+            let checkpoint = self.runner.dirty()?;
+            self.progress.write_changes(id, epoch, &checkpoint, &change.deltas, batch)?;
+        }
+        self.progress.write(id, batch)
+    }
+
+    /// Makes a committed epoch visible.
+    pub fn publish(&mut self, epoch: u64, change: ViewEpoch, took_ms: f64, now_ms: i64) -> Result<()> {
+        for delta in &change.deltas {
+            self.rows.apply(delta)?;
+        }
+        let version = self.version(epoch);
+        self.handle.publish(version, epoch, Arc::new(change.deltas));
+        let watermark = self.runner.watermark();
+        let mut kept = self.handle.late.lock();
+        for batch in change.late {
+            for row in 0..batch.num_rows() {
+                kept.push_back(LateRow { at_ms: now_ms, watermark, row: batch.slice(row, 1) });
+            }
+        }
+        while kept.len() > limits::KEPT_ROWS {
+            kept.pop_front();
+        }
+        drop(kept);
+        self.show_figures(took_ms, Some(now_ms));
+        Ok(())
+    }
+
+    /// Tells readers that the cut has been reached, without a change.
+    pub fn reached(&mut self, cut: CommitNo) {
+        self.progress.commit = cut.0;
+        let version = ViewVersion { commit: cut, ..ViewVersion::clone(&self.handle.version()) };
+        *self.handle.version.write() = Arc::new(version);
+    }
+
+    fn version(&self, epoch: u64) -> ViewVersion {
+        ViewVersion { epoch, commit: CommitNo(self.progress.commit), rows: self.rows.snapshot() }
+    }
+
+    fn show_figures(&self, took_ms: f64, at_ms: Option<i64>) {
+        let (bytes, rows) = self.runner.state_size();
+        *self.handle.figures.lock() = QueryFigures {
+            counters: self.runner.counters,
+            watermark: Some(self.runner.watermark()).filter(|watermark| *watermark != Watermark::NONE),
+            state_bytes: bytes + self.rows.bytes(),
+            state_rows: rows,
+            last_epoch_ms: took_ms,
+            epoch: self.progress.epoch,
+            last_epoch_at_ms: at_ms,
+        };
+    }
+
+    /// Drops rows whose window_end is older than the watermark by the retention.
+    fn sweep(&mut self) -> Result<Vec<Delta>> {
+        let Some(retention) = &mut self.retention else {
+            return Ok(Vec::new());
+        };
+        let Watermark(at) = self.runner.watermark();
+        let horizon = at.saturating_sub(retention.ticks);
+        // Not at every step of the watermark: a sweep reads all rows.
+        let step = (retention.ticks / 8).max(1);
+        if at == i64::MIN || at == i64::MAX || horizon.saturating_sub(retention.swept) < step {
+            return Ok(Vec::new());
+        }
+        retention.swept = horizon;
+        let mut deltas = Vec::new();
+        for batch in self.rows.snapshot().batches()? {
+            let ends = ticks(&batch, retention.column)?;
+            let old = ends.iter().map(|end| Some(end.is_some_and(|end| end < horizon))).collect();
+            let batch = datafusion::arrow::compute::filter_record_batch(&batch, &old)?;
+            if batch.num_rows() > 0 {
+                let weights = Int64Array::from_value(-1, batch.num_rows());
+                deltas.push(Delta { batch, weights: Some(weights) });
+            }
+        }
+        Ok(deltas)
+    }
+}
+
+fn retention(relation: &Relation) -> Result<Option<Retention>> {
+    let Kind::MaterializedView(def) = &relation.kind else {
+        return Err(Error::internal(format!("{} is no materialized view", relation.name)));
+    };
+    let Some(ms) = def.retention_ms else {
+        return Ok(None);
+    };
+    let column = relation.column("window_end").ok_or_else(|| {
+        Error::new(SqlState::BadArgument, "retention needs a column window_end in the view")
+            .hint("Add window_end to the SELECT list.")
+    })?;
+    match relation.schema().field(column).data_type() {
+        DataType::Timestamp(unit, _) => {
+            let ticks = i128::from(ms) * i128::from(ticks_per_second(*unit)) / 1_000;
+            Ok(Some(Retention { column, ticks: i64::try_from(ticks).unwrap_or(i64::MAX), swept: i64::MIN }))
+        }
+        other => Err(Error::new(SqlState::BadArgument, format!("retention needs a timestamp window_end, not {other}"))),
+    }
+}
+
+fn with_schema(delta: Delta, schema: &SchemaRef) -> Result<Delta> {
+    let batch = RecordBatch::try_new(Arc::clone(schema), delta.batch.columns().to_vec())?;
+    Ok(Delta { batch, weights: delta.weights })
+}
+
+/// Reads a view's stored state and answer.
+pub fn recovered(store: &dyn Store, relation: &Relation) -> Result<(Progress, Vec<super::runner::Checkpoint>, Vec<(u64, Delta)>)> {
+    let Some(progress) = Progress::read(store, relation.id)? else {
+        return Ok((Progress::default(), Vec::new(), Vec::new()));
+    };
+    Ok((progress, stored::read_state(store, relation.id)?, stored::read_answer(store, relation.id, 0)?))
+}

@@ -1,0 +1,506 @@
+//! Plans the stateful operator of a pipeline: GROUP BY over the stream, with or without a window.
+//!
+//! The operator evaluates no expressions: a projection put on top of the stateless part computes the group keys, the aggregates'
+//! arguments, their ORDER BY keys and FILTER conditions, once each, as plain columns. `window_start` and `window_end` are not computed below the
+//! operator at all: it is given the event time and works on slices. That is possible when nothing
+//! between the window function and the GROUP BY looks into these columns; filters on them alone are moved above the operator.
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, TimeUnit};
+use datafusion::common::{Column, DFSchemaRef};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::execution::context::ExecutionProps;
+use datafusion::logical_expr::expr::{AggregateFunction, AggregateFunctionParams};
+use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
+use datafusion::logical_expr::{Aggregate, Expr, Filter, LogicalPlan, Projection};
+use datafusion::physical_planner::create_aggregate_expr_and_maybe_filter;
+
+use super::cut::{Cutter, Stateless, StatefulStage, filter, find_window, fragment_of, rebuilt};
+use super::fragment::{self, INPUT};
+use super::pipeline::{LatenessRule, Stateful};
+use super::window::{WINDOW_COLUMNS, WindowNode};
+use crate::catalog::{Emission, Kind};
+use crate::error::{Error, Result};
+use crate::operators::{AggregateCall, AggregateSpec, Trigger, Windowing};
+use crate::time::WindowKind;
+
+/// Where a column of a stateless plan comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// It is this one of [`WINDOW_COLUMNS`].
+    Window(usize),
+    /// It is this column of the source, untouched.
+    Source(usize),
+    /// It is computed, or comes from a table.
+    Other,
+}
+
+/// Puts the aggregate on the stateless part.
+pub(super) fn plan(cutter: &mut Cutter, aggregate: Aggregate, stage: Stateless) -> Result<StatefulStage> {
+    if aggregate.group_expr.iter().any(|e| matches!(e, Expr::GroupingSet(_))) {
+        return Err(Error::unsupported("GROUPING SETS, ROLLUP and CUBE in a continuous query are not supported yet")
+            .hint("Create one view for each grouping, or use them in a snapshot (without EMIT)."));
+    }
+    let origins: Vec<Origin> = aggregate.group_expr.iter().map(|e| trace(e, &stage.plan)).collect();
+    let windowed = origins.iter().any(|origin| matches!(origin, Origin::Window(_)));
+    match (find_window(&stage.plan).cloned(), windowed) {
+        (Some(window), true) => plan_windowed(cutter, &aggregate, stage, &window, &origins),
+        (window, _) => plan_running(cutter, &aggregate, stage, window.is_some()),
+    }
+}
+
+fn plan_running(
+    cutter: &mut Cutter,
+    aggregate: &Aggregate,
+    stage: Stateless,
+    over_window: bool,
+) -> Result<StatefulStage> {
+    if cutter.options.emission == Emission::OnClose {
+        let error = Error::unsupported("EMIT ON WINDOW CLOSE needs a window in GROUP BY");
+        return Err(match over_window {
+            true => error.hint("Group by window_start and window_end, or use EMIT CHANGES."),
+            false => error.hint(
+                "Select FROM TUMBLE(stream, time column, INTERVAL '1 minute') and group by window_start and window_end, or use EMIT CHANGES.",
+            ),
+        });
+    }
+    if !aggregate.group_expr.is_empty() {
+        cutter.notice("this query keeps a row of state for every group it has ever seen".to_owned());
+    }
+    let mut inputs = Inputs::default();
+    let keys: Vec<usize> = aggregate.group_expr.iter().map(|e| inputs.add(e.clone())).collect();
+    let calls: Vec<Call> = aggregate.aggr_expr.iter().map(|e| Call::new(e, &mut inputs)).collect::<Result<_>>()?;
+    let below = inputs.project(stage.plan)?;
+    let width = keys.len() + calls.len();
+    let spec = AggregateSpec {
+        input: Arc::clone(below.schema().inner()),
+        keys,
+        aggregates: calls.into_iter().map(|call| call.build(below.schema())).collect::<Result<_>>()?,
+        window: None,
+    };
+    Ok(StatefulStage {
+        below: fragment_of(below, &stage.input, stage.has_tables),
+        source: stage.source,
+        stateful: Stateful::Aggregate { spec, output: (0..width).collect() },
+        lateness: None,
+        above: fragment::placeholder(&aggregate.schema),
+        input: Arc::clone(&aggregate.schema),
+        above_tables: false,
+    })
+}
+
+fn plan_windowed(
+    cutter: &mut Cutter,
+    aggregate: &Aggregate,
+    mut stage: Stateless,
+    window: &WindowNode,
+    origins: &[Origin],
+) -> Result<StatefulStage> {
+    if matches!(window.spec.kind, WindowKind::Cumulate { .. }) {
+        return Err(cumulate());
+    }
+    let mut lifted = Vec::new();
+    stage.plan = lift_filters(&stage.plan, &mut lifted)?;
+    let looked_into = looks_into_window(&stage.plan)
+        || aggregate.aggr_expr.iter().any(|e| references_window(e, &stage.plan))
+        || aggregate.group_expr.iter().zip(origins).any(|(e, origin)| {
+            *origin == Origin::Other && references_window(e, &stage.plan)
+        });
+    let time = time_group(aggregate, origins, window, looked_into)?;
+    let rule = lateness_rule(cutter, &stage, window)?;
+    if !looked_into {
+        stage.plan = without_window(&stage.plan)?;
+    }
+    let mut inputs = Inputs::default();
+    let time = inputs.add(time);
+    let mut keys = Vec::new();
+    for (expr, origin) in aggregate.group_expr.iter().zip(origins) {
+        if !matches!(origin, Origin::Window(_)) {
+            keys.push(inputs.add(expr.clone()));
+        }
+    }
+    let calls: Vec<Call> = aggregate.aggr_expr.iter().map(|e| Call::new(e, &mut inputs)).collect::<Result<_>>()?;
+    let below = inputs.project(stage.plan)?;
+    let output = output_columns(aggregate, origins, keys.len())?;
+    let spec = AggregateSpec {
+        input: Arc::clone(below.schema().inner()),
+        keys,
+        aggregates: calls.into_iter().map(|call| call.build(below.schema())).collect::<Result<_>>()?,
+        window: Some(Windowing {
+            spec: window.spec,
+            time,
+            trigger: match cutter.options.emission {
+                Emission::OnClose => Trigger::OnClose,
+                Emission::OnChange => Trigger::OnChange,
+            },
+            lateness: rule.map_or(0, |rule| rule.allowed),
+        }),
+    };
+    let mut above = fragment::placeholder(&aggregate.schema);
+    for predicate in lifted {
+        above = filter(above, over_groups(predicate, aggregate, origins)?)?;
+    }
+    Ok(StatefulStage {
+        below: fragment_of(below, &stage.input, stage.has_tables),
+        source: stage.source,
+        stateful: Stateful::Aggregate { spec, output },
+        lateness: rule,
+        above,
+        input: Arc::clone(&aggregate.schema),
+        above_tables: false,
+    })
+}
+
+/// Plans `SELECT … FROM TUMBLE(…) EMIT ON WINDOW CLOSE` without an aggregate; `plan` is the window over the stage.
+pub(super) fn buffer(
+    cutter: &mut Cutter,
+    window: WindowNode,
+    plan: LogicalPlan,
+    stage: Stateless,
+) -> Result<StatefulStage> {
+    if matches!(window.spec.kind, WindowKind::Cumulate { .. }) {
+        return Err(cumulate());
+    }
+    let Expr::Column(column) = &window.time else {
+        return Err(Error::internal("window over an expression"));
+    };
+    let time = stage.plan.schema().index_of_column(column)?;
+    let with_window = Stateless { plan: plan.clone(), source: stage.source.clone(), ..stage };
+    let rule = lateness_rule(cutter, &with_window, &window)?;
+    let input = Arc::clone(plan.schema());
+    Ok(StatefulStage {
+        below: fragment_of(stage.plan, &with_window.input, stage.has_tables),
+        source: stage.source,
+        stateful: Stateful::Buffer { time, windows: window.spec, lateness: rule.map_or(0, |r| r.allowed) },
+        lateness: rule,
+        above: fragment::placeholder(&input),
+        input,
+        above_tables: false,
+    })
+}
+
+fn cumulate() -> Error {
+    Error::unsupported("CUMULATE in a continuous query is not supported yet")
+        .hint("Use TUMBLE or HOP, or CUMULATE in a snapshot (without EMIT).")
+}
+
+/// The group expression from which the operator reads the event time.
+fn time_group(aggregate: &Aggregate, origins: &[Origin], window: &WindowNode, looked_into: bool) -> Result<Expr> {
+    let group = |which: usize| {
+        let at = origins.iter().position(|origin| *origin == Origin::Window(which))?;
+        Some(aggregate.group_expr[at].clone())
+    };
+    if !looked_into {
+        // All three columns stand for the event time then.
+        return group(0).or_else(|| group(1)).or_else(|| group(2)).ok_or_else(|| Error::internal("no window in GROUP BY"));
+    }
+    // Otherwise the rows carry their window: one each for TUMBLE, whose start is an event time of that window.
+    match (window.spec.kind, group(0)) {
+        (WindowKind::Tumble { .. }, Some(start)) => Ok(start),
+        (WindowKind::Tumble { .. }, None) => Err(Error::unsupported("this use of window columns needs window_start in GROUP BY")
+            .hint("Group by window_start and window_end.")),
+        _ => Err(Error::unsupported("expressions over window_start and window_end below the GROUP BY of a HOP are not supported")
+            .hint("Group by window_start and window_end as they are, and compute with them in the SELECT list.")),
+    }
+}
+
+/// For each column of the aggregate: its place in the operator's output `[start, end, keys…, results…]`.
+fn output_columns(aggregate: &Aggregate, origins: &[Origin], keys: usize) -> Result<Vec<usize>> {
+    let mut output = Vec::new();
+    let mut key = 0;
+    for origin in origins {
+        output.push(match origin {
+            Origin::Window(which @ (0 | 1)) => *which,
+            Origin::Window(_) => {
+                return Err(Error::unsupported("GROUP BY window_time in a continuous query is not supported")
+                    .hint("Group by window_start and window_end; window_time is window_end - INTERVAL '1 millisecond'."));
+            }
+            Origin::Source(_) | Origin::Other => {
+                key += 1;
+                1 + key
+            }
+        });
+    }
+    output.extend((0..aggregate.aggr_expr.len()).map(|i| 2 + keys + i));
+    Ok(output)
+}
+
+/// Which rows of the source are late, if the window is over the source's watermark column.
+fn lateness_rule(cutter: &mut Cutter, stage: &Stateless, window: &WindowNode) -> Result<Option<LatenessRule>> {
+    let relation = Arc::clone(&stage.source.relation);
+    let watermark = match &relation.kind {
+        Kind::Stream(stream) => stream.watermark.as_ref(),
+        _ => None,
+    };
+    let Some(watermark) = watermark else {
+        if cutter.options.emission == Emission::OnClose {
+            return Err(Error::unsupported(format!("EMIT ON WINDOW CLOSE needs a watermark on stream \"{}\"", relation.name))
+                .hint("Add WATERMARK FOR ts AS ts - INTERVAL '5 seconds' to CREATE STREAM, or use EMIT CHANGES."));
+        }
+        cutter.notice(format!("stream \"{}\" has no watermark: the windows of this query never close and are kept for ever", relation.name));
+        return Ok(None);
+    };
+    let source = match trace(&window.time, &window.input) {
+        Origin::Source(source) if stage.source.columns.get(source) == Some(&watermark.column) => source,
+        _ => {
+            let name = &relation.columns[watermark.column].name;
+            if cutter.options.emission == Emission::OnClose {
+                return Err(Error::unsupported(format!("EMIT ON WINDOW CLOSE needs windows over the watermark column \"{name}\""))
+                    .hint(format!("Window by {name} itself, or use EMIT CHANGES.")));
+            }
+            cutter.notice(format!("the windows are not over the watermark column \"{name}\": they never close and are kept for ever"));
+            return Ok(None);
+        }
+    };
+    let unit = time_unit(&stage.input, source)?;
+    Ok(Some(LatenessRule { time: source, windows: window.spec, allowed: cutter.lateness(unit) }))
+}
+
+fn time_unit(input: &DFSchemaRef, column: usize) -> Result<TimeUnit> {
+    match input.field(column).data_type() {
+        DataType::Timestamp(unit, _) => Ok(*unit),
+        other => Err(Error::internal(format!("a watermark of type {other}"))),
+    }
+}
+
+
+/// Follows a column down to where it comes from.
+fn trace(expr: &Expr, plan: &LogicalPlan) -> Origin {
+    let column = match expr {
+        Expr::Alias(alias) => return trace(&alias.expr, plan),
+        Expr::Column(column) => column,
+        _ => return Origin::Other,
+    };
+    let Some(at) = plan.schema().maybe_index_of_column(column) else {
+        return Origin::Other;
+    };
+    match plan {
+        LogicalPlan::Projection(projection) => trace(&projection.expr[at], &projection.input),
+        LogicalPlan::SubqueryAlias(alias) => trace(&column_at(&alias.input, at), &alias.input),
+        LogicalPlan::Filter(filter) => trace(expr, &filter.input),
+        LogicalPlan::Unnest(unnest) => match unnest.input.schema().maybe_index_of_column(column) {
+            Some(below) if !unnest.exec_columns.contains(&Column::from(unnest.input.schema().qualified_field(below))) => {
+                trace(expr, &unnest.input)
+            }
+            _ => Origin::Other,
+        },
+        LogicalPlan::Join(join) => match trace(expr, &join.left) {
+            Origin::Other => trace(expr, &join.right),
+            found => found,
+        },
+        LogicalPlan::Extension(extension) => match extension.node.as_any().downcast_ref::<WindowNode>() {
+            Some(window) if at >= window.input_width() => Origin::Window(at - window.input_width()),
+            Some(window) => trace(&column_at(&window.input, at), &window.input),
+            None => Origin::Other,
+        },
+        LogicalPlan::TableScan(scan) if scan.table_name.table() == INPUT => Origin::Source(at),
+        _ => Origin::Other,
+    }
+}
+
+fn column_at(plan: &LogicalPlan, at: usize) -> Expr {
+    Expr::Column(Column::from(plan.schema().qualified_field(at)))
+}
+
+fn references_window(expr: &Expr, plan: &LogicalPlan) -> bool {
+    expr.column_refs().into_iter().any(|c| matches!(trace(&Expr::Column(c.clone()), plan), Origin::Window(_)))
+}
+
+/// Whether an expression between the window function and the top computes with the window's columns.
+fn looks_into_window(plan: &LogicalPlan) -> bool {
+    if let LogicalPlan::Extension(_) = plan {
+        return false;
+    }
+    let inputs = plan.inputs();
+    let here = match plan {
+        LogicalPlan::Projection(projection) => projection.expr.iter().any(|expr| {
+            let bare = matches!(expr.clone().unalias(), Expr::Column(_));
+            !bare && references_window(expr, &projection.input)
+        }),
+        LogicalPlan::Filter(filter) => references_window(&filter.predicate, &filter.input),
+        LogicalPlan::Join(join) => {
+            let sides = [join.left.as_ref(), join.right.as_ref()];
+            let references = |e: &Expr| sides.iter().any(|side| references_window(e, side));
+            join.on.iter().any(|(l, r)| references(l) || references(r)) || join.filter.iter().any(references)
+        }
+        _ => false,
+    };
+    here || inputs.into_iter().any(looks_into_window)
+}
+
+/// Takes the conditions that concern the window's columns alone out of the filters; they come back over [`WINDOW_COLUMNS`].
+fn lift_filters(plan: &LogicalPlan, lifted: &mut Vec<Expr>) -> Result<LogicalPlan> {
+    if let LogicalPlan::Extension(_) = plan {
+        return Ok(plan.clone());
+    }
+    let inputs = plan.inputs().into_iter().map(|i| lift_filters(i, lifted)).collect::<Result<Vec<_>>>()?;
+    let LogicalPlan::Filter(filter) = plan else {
+        return rebuilt(plan, inputs);
+    };
+    let mut kept = Vec::new();
+    for conjunct in split_conjunction_owned(filter.predicate.clone()) {
+        match over_window(&conjunct, &filter.input)? {
+            Some(predicate) => lifted.push(predicate),
+            None => kept.push(conjunct),
+        }
+    }
+    let input = inputs.into_iter().next().ok_or_else(|| Error::internal("a filter without input"))?;
+    match conjunction(kept) {
+        Some(predicate) => Ok(LogicalPlan::Filter(Filter::try_new(predicate, Arc::new(input))?)),
+        None => Ok(input),
+    }
+}
+
+/// The condition with the window's columns under their own names, if it uses only those.
+fn over_window(conjunct: &Expr, plan: &LogicalPlan) -> Result<Option<Expr>> {
+    let columns = conjunct.column_refs();
+    let all = !columns.is_empty()
+        && columns.iter().all(|c| matches!(trace(&Expr::Column((*c).clone()), plan), Origin::Window(_)));
+    if !all {
+        return Ok(None);
+    }
+    let renamed = conjunct.clone().transform(|expr| {
+        Ok(match trace(&expr, plan) {
+            Origin::Window(which) => {
+                Transformed::yes(Expr::Column(Column::new_unqualified(WINDOW_COLUMNS[which])))
+            }
+            _ => Transformed::no(expr),
+        })
+    })?;
+    Ok(Some(renamed.data))
+}
+
+/// A lifted condition over the aggregate's output.
+fn over_groups(predicate: Expr, aggregate: &Aggregate, origins: &[Origin]) -> Result<Expr> {
+    let mut missing = None;
+    let renamed = predicate.transform(|expr| {
+        let Expr::Column(column) = &expr else {
+            return Ok(Transformed::no(expr));
+        };
+        let which = WINDOW_COLUMNS.iter().position(|name| *name == column.name);
+        match which.and_then(|w| origins.iter().position(|origin| *origin == Origin::Window(w))) {
+            Some(at) => Ok(Transformed::yes(Expr::Column(Column::from(aggregate.schema.qualified_field(at))))),
+            None => {
+                missing = Some(column.name.clone());
+                Ok(Transformed::new(expr, false, TreeNodeRecursion::Stop))
+            }
+        }
+    })?;
+    match missing {
+        Some(name) => Err(Error::unsupported(format!("a condition on {name} needs {name} in GROUP BY"))
+            .hint("Group by window_start and window_end.")),
+        None => Ok(renamed.data),
+    }
+}
+
+/// The plan with the event time in place of each of the window's columns.
+fn without_window(plan: &LogicalPlan) -> Result<LogicalPlan> {
+    if let LogicalPlan::Extension(extension) = plan
+        && let Some(window) = extension.node.as_any().downcast_ref::<WindowNode>()
+    {
+        let schema = plan.schema();
+        let mut exprs: Vec<Expr> = (0..window.input_width()).map(|at| column_at(&window.input, at)).collect();
+        for at in window.input_width()..schema.fields().len() {
+            let (qualifier, field) = schema.qualified_field(at);
+            exprs.push(window.time.clone().alias_qualified(qualifier.cloned(), field.name()));
+        }
+        return Ok(LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(window.input.clone()))?));
+    }
+    let inputs = plan.inputs().into_iter().map(without_window).collect::<Result<Vec<_>>>()?;
+    rebuilt(plan, inputs)
+}
+
+/// The columns that the operator needs, each expression once.
+#[derive(Default)]
+struct Inputs {
+    exprs: Vec<Expr>,
+}
+
+impl Inputs {
+    fn add(&mut self, expr: Expr) -> usize {
+        let expr = expr.unalias();
+        match self.exprs.iter().position(|known| *known == expr) {
+            Some(at) => at,
+            None => {
+                self.exprs.push(expr);
+                self.exprs.len() - 1
+            }
+        }
+    }
+
+    /// The projection that yields them, named by position.
+    fn project(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        let exprs = self.exprs.iter().enumerate().map(|(i, expr)| expr.clone().alias(input_name(i))).collect();
+        Ok(LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(plan))?))
+    }
+}
+
+fn input_name(at: usize) -> String {
+    format!("__{at}")
+}
+
+fn input_column(at: usize) -> Expr {
+    Expr::Column(Column::new_unqualified(input_name(at)))
+}
+
+/// An aggregate call whose arguments have become columns.
+struct Call {
+    name: String,
+    function: AggregateFunction,
+    args: Vec<usize>,
+    filter: Option<usize>,
+    distinct: bool,
+}
+
+impl Call {
+    fn new(expr: &Expr, inputs: &mut Inputs) -> Result<Call> {
+        let name = expr.schema_name().to_string();
+        let Expr::AggregateFunction(function) = expr.clone().unalias() else {
+            return Err(Error::internal(format!("{expr} is no aggregate")));
+        };
+        let params = function.params;
+        let counts_rows = function.func.name() == "count"
+            && !params.distinct
+            && params.args.iter().all(|arg| matches!(arg, Expr::Literal(value, _) if !value.is_null()));
+        let mut args = Vec::new();
+        let mut new_args = Vec::new();
+        for arg in params.args {
+            let is_literal = matches!(arg, Expr::Literal(..));
+            if !counts_rows {
+                let at = inputs.add(arg.clone());
+                args.push(at);
+                // A literal stays one: some aggregates read it when they are made (the delimiter of string_agg).
+                new_args.push(if is_literal { arg } else { input_column(at) });
+            } else {
+                new_args.push(arg);
+            }
+        }
+        let mut order_by = Vec::new();
+        for mut sort in params.order_by {
+            let at = inputs.add(sort.expr);
+            args.push(at);
+            sort.expr = input_column(at);
+            order_by.push(sort);
+        }
+        let filter = params.filter.map(|filter| inputs.add(*filter));
+        let function = AggregateFunction {
+            func: function.func,
+            params: AggregateFunctionParams {
+                args: new_args,
+                distinct: params.distinct,
+                filter: None,
+                order_by,
+                null_treatment: params.null_treatment,
+            },
+        };
+        Ok(Call { name, function, args, filter, distinct: params.distinct })
+    }
+
+    fn build(self, schema: &DFSchemaRef) -> Result<AggregateCall> {
+        let expr = Expr::AggregateFunction(self.function).alias(self.name);
+        let props = ExecutionProps::new();
+        let (expr, _, _) = create_aggregate_expr_and_maybe_filter(&expr, schema, schema.as_arrow(), &props)?;
+        Ok(AggregateCall { expr, args: self.args, filter: self.filter, distinct: self.distinct })
+    }
+}

@@ -1,0 +1,424 @@
+//! Cuts a logical plan into a [`Pipeline`], or refuses it with a hint.
+//!
+//! The plan has been analysed and optimized. Going from the leaves up, each node is one of: *static* (reads no stream; it
+//! stays an ordinary DataFusion plan), *stateless* over the stream (it joins `below`), or *above* the one stateful
+//! operator, which is the Aggregate that is met on the way (or, for rows of a window function that wait for their window to close, the
+//! window itself).
+
+use std::sync::Arc;
+
+use datafusion::common::{Column, JoinType};
+use datafusion::logical_expr::expr_rewriter::coerce_plan_expr_for_schema;
+use datafusion::logical_expr::{
+    Expr, ExprSchemable, FetchType, Filter, Join, LogicalPlan, Projection, SkipType, TableScan,
+};
+
+use super::aggregate;
+use super::fragment;
+use super::pipeline::{FragmentPlan, LatenessRule, Pipeline, SourceScan, Stateful};
+use super::relations::scanned;
+use super::window::WindowNode;
+use crate::catalog::{Emission, Kind, Relation};
+use crate::error::{Error, Result, SqlState};
+
+/// What the planner is told besides the plan.
+#[derive(Debug, Clone, Copy)]
+pub struct CutOptions {
+    /// EMIT.
+    pub emission: Emission,
+    /// Allowed lateness, milliseconds.
+    pub lateness_ms: i64,
+}
+
+/// Cuts an optimized plan.
+pub fn cut(plan: LogicalPlan, options: CutOptions) -> Result<Pipeline> {
+    let (plan, limit) = take_limit(plan)?;
+    let schema = Arc::clone(plan.schema().inner());
+    let mut cutter = Cutter { options, tables: Vec::new(), notices: Vec::new(), has_aggregate: has_aggregate(&plan) };
+    match cutter.visit(plan)? {
+        Stage::Static(_) => Err(Error::unsupported("a continuous query must read a stream")
+            .hint("Leave EMIT away, or use CREATE VIEW; a query over tables alone is answered when it is read.")),
+        Stage::Stateless(stage) => cutter.stateless(stage, limit, schema),
+        Stage::Stateful(stage) => Ok(Pipeline {
+            source: stage.source,
+            below: stage.below,
+            stateful: stage.stateful,
+            above: Some(fragment_of(stage.above, &stage.input, stage.above_tables)),
+            schema,
+            emission: options.emission,
+            limit,
+            lateness: stage.lateness,
+            tables: cutter.tables,
+            notices: cutter.notices,
+        }),
+    }
+}
+
+/// A part of the plan, by what it needs.
+enum Stage {
+    /// Reads no stream.
+    Static(LogicalPlan),
+    /// Reads the stream, keeps nothing.
+    Stateless(Stateless),
+    /// Above the stateful operator.
+    Stateful(Box<StatefulStage>),
+}
+
+/// A plan over the stream's rows.
+pub(super) struct Stateless {
+    pub(super) source: SourceScan,
+    /// Over the placeholder of the source's columns.
+    pub(super) plan: LogicalPlan,
+    pub(super) input: datafusion::common::DFSchemaRef,
+    pub(super) has_tables: bool,
+}
+
+/// A plan over the operator's output.
+pub(super) struct StatefulStage {
+    pub(super) source: SourceScan,
+    pub(super) below: FragmentPlan,
+    pub(super) stateful: Stateful,
+    pub(super) lateness: Option<LatenessRule>,
+    pub(super) above: LogicalPlan,
+    pub(super) input: datafusion::common::DFSchemaRef,
+    pub(super) above_tables: bool,
+}
+
+pub(super) struct Cutter {
+    pub(super) options: CutOptions,
+    tables: Vec<Arc<Relation>>,
+    pub(super) notices: Vec<String>,
+    has_aggregate: bool,
+}
+
+impl Cutter {
+    fn visit(&mut self, plan: LogicalPlan) -> Result<Stage> {
+        match plan {
+            LogicalPlan::TableScan(scan) => self.scan(scan),
+            LogicalPlan::Join(join) => self.join(join),
+            LogicalPlan::Aggregate(aggregate) => {
+                let input = Arc::unwrap_or_clone(Arc::clone(&aggregate.input));
+                match self.visit(input)? {
+                    Stage::Static(input) => rebuilt(&LogicalPlan::Aggregate(aggregate), vec![input]).map(Stage::Static),
+                    Stage::Stateless(stage) => {
+                        aggregate::plan(self, aggregate, stage).map(|stage| Stage::Stateful(Box::new(stage)))
+                    }
+                    Stage::Stateful(_) => Err(Error::unsupported("an aggregate over an aggregate of a stream is not supported yet")
+                        .hint("Create a materialized view of the inner query and aggregate it when you read it.")),
+                }
+            }
+            LogicalPlan::Extension(ref extension) => {
+                let Some(window) = extension.node.as_any().downcast_ref::<WindowNode>() else {
+                    return Err(unsupported_node(&plan));
+                };
+                let window = window.clone();
+                self.window(plan, window)
+            }
+            LogicalPlan::Projection(_)
+            | LogicalPlan::Filter(_)
+            | LogicalPlan::SubqueryAlias(_)
+            | LogicalPlan::Unnest(_) => self.unary(plan),
+            other => self.only_static(other),
+        }
+    }
+
+    fn scan(&mut self, scan: TableScan) -> Result<Stage> {
+        let Some(relation) = scanned(&scan) else {
+            return Ok(Stage::Static(LogicalPlan::TableScan(scan)));
+        };
+        match relation.kind {
+            Kind::Stream(_) => {
+                let columns = match &scan.projection {
+                    Some(columns) => columns.clone(),
+                    None => (0..relation.columns.len()).collect(),
+                };
+                let input = Arc::clone(&scan.projected_schema);
+                Ok(Stage::Stateless(Stateless {
+                    source: SourceScan { relation, columns },
+                    plan: renamed_placeholder(&scan),
+                    input,
+                    has_tables: false,
+                }))
+            }
+            Kind::Table(_) => {
+                if !self.tables.iter().any(|known| known.id == relation.id) {
+                    self.tables.push(relation);
+                }
+                Ok(Stage::Static(LogicalPlan::TableScan(scan)))
+            }
+            Kind::MaterializedView(_) | Kind::View { .. } => {
+                Err(Error::unsupported(format!("a continuous query over the materialized view \"{}\" is not supported yet", relation.name))
+                    .hint("Put the view's query in a CREATE VIEW or a CTE and build on that, or SUBSCRIBE to the view."))
+            }
+        }
+    }
+
+    fn unary(&mut self, plan: LogicalPlan) -> Result<Stage> {
+        let input = match plan.inputs().first() {
+            Some(input) => (*input).clone(),
+            None => return Ok(Stage::Static(plan)),
+        };
+        Ok(match self.visit(input)? {
+            Stage::Static(input) => Stage::Static(rebuilt(&plan, vec![input])?),
+            Stage::Stateless(stage) => {
+                Stage::Stateless(Stateless { plan: rebuilt(&plan, vec![stage.plan])?, ..stage })
+            }
+            Stage::Stateful(mut stage) => {
+                stage.above = rebuilt(&plan, vec![stage.above])?;
+                Stage::Stateful(stage)
+            }
+        })
+    }
+
+    fn window(&mut self, plan: LogicalPlan, window: WindowNode) -> Result<Stage> {
+        match self.visit(window.input.clone())? {
+            Stage::Static(input) => Ok(Stage::Static(rebuilt(&plan, vec![input])?)),
+            Stage::Stateful(_) => Err(Error::unsupported("a window over the result of a windowed query is not supported yet")
+                .hint("Window the stream itself; a snapshot (without EMIT) of a view may be windowed.")),
+            Stage::Stateless(stage) => {
+                if contains_window(&stage.plan) {
+                    return Err(Error::unsupported("a window over a window needs an aggregate between them")
+                        .hint("Window the stream once."));
+                }
+                let plan = rebuilt(&plan, vec![stage.plan.clone()])?;
+                if self.options.emission == Emission::OnClose && !self.has_aggregate {
+                    return aggregate::buffer(self, window, plan, stage).map(|s| Stage::Stateful(Box::new(s)));
+                }
+                Ok(Stage::Stateless(Stateless { plan, ..stage }))
+            }
+        }
+    }
+
+    fn join(&mut self, join: Join) -> Result<Stage> {
+        let left = self.visit(Arc::unwrap_or_clone(Arc::clone(&join.left)))?;
+        let right = self.visit(Arc::unwrap_or_clone(Arc::clone(&join.right)))?;
+        match (left, right) {
+            (Stage::Static(left), Stage::Static(right)) => {
+                Ok(Stage::Static(rebuilt(&LogicalPlan::Join(join), vec![left, right])?))
+            }
+            (stream, Stage::Static(table)) => stream.join(|plan| stream_table_join(&join, plan, table, StreamSide::Left)),
+            (Stage::Static(table), stream) => stream.join(|plan| stream_table_join(&join, plan, table, StreamSide::Right)),
+            _ => Err(Error::unsupported("a join of two streams is not supported yet")
+                .hint("Join a stream with a static table; streams can be joined in a snapshot (without EMIT).")),
+        }
+    }
+
+    /// Nodes that may stand over static input only.
+    fn only_static(&mut self, plan: LogicalPlan) -> Result<Stage> {
+        let mut inputs = Vec::new();
+        for input in plan.inputs() {
+            match self.visit(input.clone())? {
+                Stage::Static(input) => inputs.push(input),
+                Stage::Stateless(_) | Stage::Stateful(_) => return Err(unsupported_node(&plan)),
+            }
+        }
+        Ok(Stage::Static(rebuilt(&plan, inputs)?))
+    }
+
+    fn stateless(
+        self,
+        stage: Stateless,
+        limit: Option<usize>,
+        schema: datafusion::arrow::datatypes::SchemaRef,
+    ) -> Result<Pipeline> {
+        Ok(Pipeline {
+            below: fragment_of(stage.plan, &stage.input, stage.has_tables),
+            source: stage.source,
+            stateful: Stateful::Nothing,
+            above: None,
+            schema,
+            emission: self.options.emission,
+            limit,
+            lateness: None,
+            tables: self.tables,
+            notices: self.notices,
+        })
+    }
+
+    /// Ticks of allowed lateness for a time column of this unit.
+    pub(super) fn lateness(&self, unit: datafusion::arrow::datatypes::TimeUnit) -> i64 {
+        let per_second = i128::from(super::window::ticks_per_second(unit));
+        i64::try_from(i128::from(self.options.lateness_ms) * per_second / 1_000).unwrap_or(i64::MAX)
+    }
+
+    /// What `WITH`-less GROUP BY keeps is said when the query is made.
+    pub(super) fn notice(&mut self, text: String) {
+        self.notices.push(text);
+    }
+}
+
+impl Stage {
+    /// Puts a join with a static table on top.
+    fn join(self, build: impl FnOnce(LogicalPlan) -> Result<LogicalPlan>) -> Result<Stage> {
+        Ok(match self {
+            Stage::Static(plan) => Stage::Static(build(plan)?),
+            Stage::Stateless(stage) => {
+                Stage::Stateless(Stateless { plan: build(stage.plan)?, has_tables: true, ..stage })
+            }
+            Stage::Stateful(mut stage) => {
+                stage.above = build(stage.above)?;
+                stage.above_tables = true;
+                Stage::Stateful(stage)
+            }
+        })
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum StreamSide {
+    Left,
+    Right,
+}
+
+/// The join with the table as the left (build) side, which DataFusion keeps from run to run, and the stream as the
+/// probe side; columns in the order they had.
+fn stream_table_join(join: &Join, stream: LogicalPlan, table: LogicalPlan, side: StreamSide) -> Result<LogicalPlan> {
+    let join_type = match side {
+        StreamSide::Left => join.join_type.swap(),
+        StreamSide::Right => join.join_type,
+    };
+    let keeps_table_rows = !matches!(
+        join_type,
+        JoinType::Inner | JoinType::Right | JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark
+    );
+    if keeps_table_rows || join.null_aware {
+        return Err(Error::unsupported("this kind of join of a stream with a table is not supported")
+            .hint("Use stream INNER JOIN table or stream LEFT JOIN table, or IN and EXISTS (NOT EXISTS instead of NOT IN)."));
+    }
+    let on = match side {
+        StreamSide::Left => join.on.iter().map(|(l, r)| (r.clone(), l.clone())).collect(),
+        StreamSide::Right => join.on.clone(),
+    };
+    let swapped = Join::try_new(
+        Arc::new(table),
+        Arc::new(stream),
+        on,
+        join.filter.clone(),
+        join_type,
+        join.join_constraint,
+        join.null_equality,
+        false,
+    )?;
+    let swapped = LogicalPlan::Join(swapped);
+    if side == StreamSide::Right || !matches!(join_type, JoinType::Inner | JoinType::Right) {
+        return Ok(swapped);
+    }
+    let order: Vec<Expr> = join.schema.iter().map(|pair| Expr::Column(Column::from(pair))).collect();
+    Ok(LogicalPlan::Projection(Projection::try_new(order, Arc::new(swapped))?))
+}
+
+/// The placeholder with the qualifiers of the scan it replaces.
+fn renamed_placeholder(scan: &TableScan) -> LogicalPlan {
+    fragment::placeholder(&scan.projected_schema)
+}
+
+/// A fragment; whether it changes anything is seen from its plan.
+pub(super) fn fragment_of(plan: LogicalPlan, input: &datafusion::common::DFSchemaRef, has_tables: bool) -> FragmentPlan {
+    let is_identity = is_identity(&plan, input);
+    FragmentPlan { plan, input: Arc::clone(input), is_identity, has_tables }
+}
+
+/// Whether the plan yields exactly its input: the placeholder, perhaps under aliases and projections of all its columns
+/// in order under their own names.
+fn is_identity(plan: &LogicalPlan, input: &datafusion::common::DFSchemaRef) -> bool {
+    match plan {
+        LogicalPlan::TableScan(scan) => scan.table_name.table() == fragment::INPUT,
+        LogicalPlan::SubqueryAlias(alias) => is_identity(&alias.input, input),
+        LogicalPlan::Projection(projection) => {
+            let same = projection.expr.len() == input.fields().len()
+                && projection.expr.iter().enumerate().all(|(i, expr)| match expr {
+                    Expr::Column(column) => {
+                        projection.input.schema().maybe_index_of_column(column) == Some(i)
+                            && column.name == *input.field(i).name()
+                    }
+                    _ => false,
+                });
+            same && is_identity(&projection.input, input)
+        }
+        _ => false,
+    }
+}
+
+/// The node over other inputs, its schema computed anew (aliases of columns keep their names).
+pub(super) fn rebuilt(plan: &LogicalPlan, inputs: Vec<LogicalPlan>) -> Result<LogicalPlan> {
+    Ok(plan.with_new_exprs(plan.expressions(), inputs)?)
+}
+
+fn has_aggregate(plan: &LogicalPlan) -> bool {
+    matches!(plan, LogicalPlan::Aggregate(_)) || plan.inputs().into_iter().any(has_aggregate)
+}
+
+/// Whether a window function is somewhere in the plan.
+pub(super) fn contains_window(plan: &LogicalPlan) -> bool {
+    find_window(plan).is_some()
+}
+
+/// The window function in a stateless plan.
+pub(super) fn find_window(plan: &LogicalPlan) -> Option<&WindowNode> {
+    if let LogicalPlan::Extension(extension) = plan
+        && let Some(window) = extension.node.as_any().downcast_ref::<WindowNode>()
+    {
+        return Some(window);
+    }
+    plan.inputs().into_iter().find_map(find_window)
+}
+
+/// LIMIT at the top ends a continuous query; ORDER BY there has no meaning.
+fn take_limit(plan: LogicalPlan) -> Result<(LogicalPlan, Option<usize>)> {
+    match plan {
+        LogicalPlan::Limit(limit) => {
+            let (SkipType::Literal(skip), FetchType::Literal(fetch)) = (limit.get_skip_type()?, limit.get_fetch_type()?) else {
+                return Err(Error::unsupported("LIMIT of a continuous query must be a constant"));
+            };
+            if skip != 0 {
+                return Err(Error::unsupported("OFFSET in a continuous query is not supported").hint("Use LIMIT alone."));
+            }
+            let plan = Arc::unwrap_or_clone(limit.input);
+            if matches!(plan, LogicalPlan::Sort(_)) {
+                return Err(order_by());
+            }
+            Ok((plan, fetch))
+        }
+        LogicalPlan::Sort(_) => Err(order_by()),
+        // The optimizer may have put the limit below the last projection.
+        LogicalPlan::Projection(projection) if matches!(*projection.input, LogicalPlan::Limit(_)) => {
+            let (input, limit) = take_limit(Arc::unwrap_or_clone(projection.input))?;
+            Ok((LogicalPlan::Projection(Projection::try_new(projection.expr, Arc::new(input))?), limit))
+        }
+        LogicalPlan::Projection(ref projection) if matches!(*projection.input, LogicalPlan::Sort(_)) => Err(order_by()),
+        other => Ok((other, None)),
+    }
+}
+
+fn order_by() -> Error {
+    Error::unsupported("ORDER BY in a continuous query is not supported")
+        .hint("Create a materialized view without ORDER BY and order it when you read it.")
+}
+
+fn unsupported_node(plan: &LogicalPlan) -> Error {
+    let (what, hint) = match plan {
+        LogicalPlan::Sort(_) => return order_by(),
+        LogicalPlan::Limit(_) => ("LIMIT inside a continuous query", "Put LIMIT at the end of the query."),
+        LogicalPlan::Window(_) => ("OVER in a continuous query", "Use it when you read a materialized view."),
+        LogicalPlan::Union(_) => ("UNION of streams in a continuous query", "Create one view for each stream and UNION ALL them when you read."),
+        LogicalPlan::Distinct(_) => ("DISTINCT ON in a continuous query", "Use GROUP BY with first_value or last_value."),
+        LogicalPlan::Subquery(_) => ("this subquery in a continuous query", "Write it as a join."),
+        LogicalPlan::RecursiveQuery(_) => ("a recursive query over a stream", "Use a snapshot (without EMIT)."),
+        _ => ("this form of query over a stream", "Use filters, projections, TUMBLE or HOP windows, GROUP BY, and joins with static tables."),
+    };
+    Error::unsupported(format!("{what} is not supported yet")).hint(hint)
+}
+
+/// Checks that a plan has the same column types as another and casts where not; used for INSERT … SELECT.
+pub fn coerce(plan: LogicalPlan, schema: &datafusion::common::DFSchema) -> Result<LogicalPlan> {
+    Ok(coerce_plan_expr_for_schema(plan, schema)?)
+}
+
+/// A filter over a plan.
+pub(super) fn filter(plan: LogicalPlan, predicate: Expr) -> Result<LogicalPlan> {
+    let kind = predicate.get_type(plan.schema())?;
+    if kind != datafusion::arrow::datatypes::DataType::Boolean {
+        return Err(Error::new(SqlState::TypeMismatch, "a filter must be a condition"));
+    }
+    Ok(LogicalPlan::Filter(Filter::try_new(predicate, Arc::new(plan))?))
+}

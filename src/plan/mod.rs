@@ -1,0 +1,19 @@
+//! The blueprint: what a query is to do, before anything is done.
+//!
+//! [`Planner`] turns a query into a DataFusion plan; for a continuous query [`cut`] takes it apart into a [`Pipeline`]:
+//! stateless fragment, stateful operator, stateless fragment. A snapshot stays a plan, and so do the fragments.
+
+mod aggregate;
+pub mod carry;
+pub mod cut;
+pub mod fragment;
+pub mod functions;
+mod pipeline;
+mod planner;
+pub mod relations;
+pub mod window;
+
+pub use cut::CutOptions;
+pub use fragment::Fragment;
+pub use pipeline::{FragmentPlan, LatenessRule, Pipeline, SourceScan, Stateful};
+pub use planner::{DATABASE, Planner, SCHEMA};

@@ -1,0 +1,223 @@
+//! From a query's syntax tree to a DataFusion plan, and for a continuous query on to a [`Pipeline`].
+//!
+//! There is one [`Planner`] a server. It holds DataFusion's session state with our functions, types and window functions;
+//! each statement plans against a copy that knows the relations as they are at that moment ([`Lookup`]).
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::arrow::datatypes::FieldRef;
+use datafusion::catalog::{CatalogProviderList, MemoryCatalogProviderList};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::error::Result as DfResult;
+use datafusion::execution::context::{QueryPlanner, SessionState};
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::GreedyMemoryPool;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::SessionStateBuilder;
+use datafusion::logical_expr::planner::TypePlanner;
+use datafusion::logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNode, Volatility};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner, PhysicalPlanningContext};
+use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::sql::parser::Statement as DfStatement;
+use datafusion::sql::sqlparser::ast;
+
+use super::cut::{self, CutOptions};
+use super::functions;
+use super::pipeline::Pipeline;
+use super::relations::{Database, Lookup};
+use super::window::{WindowExec, WindowPlanner};
+use crate::error::{Error, Result};
+use crate::limits;
+
+/// The name of the one database.
+pub const DATABASE: &str = "tidemill";
+
+/// The schema of users' relations.
+pub const SCHEMA: &str = "public";
+
+/// Optimizer rules that make sense for a batch only: a continuous aggregate keeps its DISTINCT, a LIMIT stays on top.
+const BATCH_ONLY_RULES: [&str; 3] = ["single_distinct_aggregation_to_group_by", "push_down_limit", "eliminate_limit"];
+
+/// Functions whose value is the moment's; a continuous query has no one moment.
+const MOMENT_FUNCTIONS: [&str; 5] = ["now", "current_timestamp", "current_date", "current_time", "today"];
+
+/// Plans queries.
+#[derive(Debug)]
+pub struct Planner {
+    snapshot: SessionState,
+    continuous: SessionState,
+}
+
+impl Planner {
+    /// `threads`: how many partitions a snapshot is run in; `memory`: bytes that queries may use.
+    pub fn new(threads: usize, memory: usize) -> Result<Planner> {
+        let snapshot = build(config(threads), memory)?;
+        let mut streaming = config(1);
+        let options = streaming.options_mut();
+        options.optimizer.join_reordering = false;
+        options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
+        options.optimizer.enable_dynamic_filter_pushdown = false;
+        options.optimizer.enable_join_dynamic_filter_pushdown = false;
+        options.optimizer.enable_topk_dynamic_filter_pushdown = false;
+        options.optimizer.enable_aggregate_dynamic_filter_pushdown = false;
+        let continuous = build(streaming, memory)?;
+        let rules = continuous
+            .optimizers()
+            .iter()
+            .filter(|rule| !BATCH_ONLY_RULES.contains(&rule.name()))
+            .cloned()
+            .collect();
+        let continuous = SessionStateBuilder::new_from_existing(continuous).with_optimizer_rules(rules).build();
+        Ok(Planner { snapshot, continuous })
+    }
+
+    /// DataFusion's state for a snapshot over these relations.
+    pub fn snapshot_state(&self, lookup: Arc<dyn Lookup>) -> SessionState {
+        with_relations(&self.snapshot, lookup)
+    }
+
+    /// DataFusion's state for a continuous query over these relations.
+    pub fn continuous_state(&self, lookup: Arc<dyn Lookup>) -> SessionState {
+        with_relations(&self.continuous, lookup)
+    }
+
+    /// The query as an unoptimized plan.
+    pub async fn logical(&self, state: &SessionState, query: &ast::Query) -> Result<LogicalPlan> {
+        let statement = ast::Statement::Query(Box::new(query.clone()));
+        Ok(state.statement_to_plan(DfStatement::Statement(Box::new(statement))).await?)
+    }
+
+    /// A plan cut into a pipeline; `state` is a [`Planner::continuous_state`].
+    pub fn pipeline(&self, state: &SessionState, plan: &LogicalPlan, options: CutOptions) -> Result<Pipeline> {
+        refuse_unstable(plan)?;
+        let schema = Arc::clone(plan.schema());
+        let optimized = state.optimize(plan)?;
+        let mut pipeline = cut::cut(optimized, options)?;
+        // The optimizer may lose what a field says of its SQL type; the unoptimized plan has it.
+        pipeline.schema = Arc::clone(schema.inner());
+        Ok(pipeline)
+    }
+}
+
+fn config(partitions: usize) -> SessionConfig {
+    let mut config = SessionConfig::new()
+        .with_default_catalog_and_schema(DATABASE, SCHEMA)
+        .with_create_default_catalog_and_schema(false)
+        .with_information_schema(true)
+        .with_target_partitions(partitions)
+        .with_batch_size(limits::BATCH_ROWS);
+    let options = config.options_mut();
+    options.sql_parser.map_string_types_to_utf8view = false;
+    options.sql_parser.parse_float_as_decimal = true;
+    options.execution.time_zone = Some("UTC".to_owned());
+    config
+}
+
+fn build(config: SessionConfig, memory: usize) -> Result<SessionState> {
+    let runtime = RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::new(GreedyMemoryPool::new(memory)))
+        .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
+        .build_arc()?;
+    let state = SessionStateBuilder::new()
+        .with_default_features()
+        .with_config(config)
+        .with_runtime_env(runtime)
+        .with_query_planner(Arc::new(Queries))
+        .with_type_planner(Arc::new(Types))
+        .build();
+    let mut context = SessionContext::new_with_state(state);
+    functions::register(&mut context)?;
+    let mut builder = SessionStateBuilder::new_from_existing(context.state());
+    for rule in functions::analyzer_rules() {
+        builder = builder.with_analyzer_rule(rule);
+    }
+    let mut state = builder.build();
+    state.register_relation_planner(Arc::new(WindowPlanner))?;
+    Ok(state)
+}
+
+fn with_relations(base: &SessionState, lookup: Arc<dyn Lookup>) -> SessionState {
+    let mut state = base.clone();
+    let databases = MemoryCatalogProviderList::new();
+    databases.register_catalog(DATABASE.to_owned(), Arc::new(Database(lookup)));
+    state.register_catalog_list(Arc::new(databases));
+    state.mark_start_execution();
+    state
+}
+
+/// A continuous query's answer is a function of the rows: nothing in it may depend on chance or on the moment.
+fn refuse_unstable(plan: &LogicalPlan) -> Result<()> {
+    let mut found = None;
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|expr| {
+                if let Expr::ScalarFunction(call) = expr {
+                    let volatile = call.func.signature().volatility == Volatility::Volatile;
+                    if volatile || MOMENT_FUNCTIONS.contains(&call.func.name()) {
+                        found = Some((call.func.name().to_owned(), volatile));
+                        return Ok(TreeNodeRecursion::Stop);
+                    }
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    match found {
+        None => Ok(()),
+        Some((name, true)) => Err(Error::unsupported(format!("{name}() in a continuous query is not supported"))
+            .hint("Its value would differ each time; write it into the row when it is inserted, with a DEFAULT or a generated column.")),
+        Some((name, false)) => Err(Error::unsupported(format!("{name}() in a continuous query is not supported yet"))
+            .hint("Add a column ts AS PROCTIME() to the stream, or filter with now() when you read a view.")),
+    }
+}
+
+/// Physical planning with the window functions.
+#[derive(Debug)]
+struct Queries;
+
+#[async_trait]
+impl QueryPlanner for Queries {
+    async fn create_physical_plan(
+        &self,
+        plan: &LogicalPlan,
+        state: &SessionState,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(Windows)]);
+        planner.create_physical_plan(plan, state).await
+    }
+}
+
+struct Windows;
+
+#[async_trait]
+impl ExtensionPlanner for Windows {
+    async fn plan_extension(
+        &self,
+        _: &dyn PhysicalPlanner,
+        node: &dyn UserDefinedLogicalNode,
+        _: &[&LogicalPlan],
+        inputs: &[Arc<dyn ExecutionPlan>],
+        _: &dyn datafusion::catalog::Session,
+        _: &PhysicalPlanningContext,
+    ) -> DfResult<Option<Arc<dyn ExecutionPlan>>> {
+        match inputs.first() {
+            Some(input) => Ok(WindowExec::plan(node, input)?.map(|exec| Arc::new(exec) as _)),
+            None => Ok(None),
+        }
+    }
+}
+
+/// Our types in casts and literals: `'…'::uuid`, `TIMESTAMP '…'` in microseconds, JSON, arrays.
+#[derive(Debug)]
+struct Types;
+
+impl TypePlanner for Types {
+    fn plan_type_field(&self, sql_type: &ast::DataType) -> DfResult<Option<FieldRef>> {
+        match crate::sql::sql_type(sql_type) {
+            Ok(known) => Ok(Some(Arc::new(known.to_field("", true)))),
+            Err(_) => Ok(None),
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Relations as DataFusion sees them: one provider for streams, tables and views, and the schemas that hold them.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::catalog::{CatalogProvider, SchemaProvider, Session, TableProvider};
+use datafusion::datasource::TableType;
+use datafusion::error::{DataFusionError, Result as DfResult};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
+use futures::StreamExt;
+
+use crate::catalog::{Kind, Relation};
+use crate::error::Result;
+
+/// Batches of a relation as of one moment; made by whoever knows where the rows are.
+pub trait Contents: Send + Sync + fmt::Debug {
+    /// An iterator that may block on the disk; batches have all columns of `projection` in its order.
+    fn batches(&self, projection: Option<&[usize]>) -> Result<BatchIter>;
+}
+
+/// Batches, one at a time.
+pub type BatchIter = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
+
+/// A stream, table or materialized view in a query.
+#[derive(Debug)]
+pub struct RelationTable {
+    relation: Arc<Relation>,
+    schema: SchemaRef,
+    contents: Arc<dyn Contents>,
+}
+
+impl RelationTable {
+    /// The relation with these contents.
+    pub fn new(relation: Arc<Relation>, contents: Arc<dyn Contents>) -> Self {
+        RelationTable { schema: relation.schema(), relation, contents }
+    }
+
+    /// The relation.
+    pub fn relation(&self) -> &Arc<Relation> {
+        &self.relation
+    }
+}
+
+/// The relation that a scan in a logical plan reads, if it is one of ours.
+pub fn scanned(scan: &datafusion::logical_expr::TableScan) -> Option<Arc<Relation>> {
+    let provider = datafusion::datasource::source_as_provider(&scan.source).ok()?;
+    let any: &dyn std::any::Any = provider.as_ref();
+    any.downcast_ref::<RelationTable>().map(|table| Arc::clone(&table.relation))
+}
+
+#[async_trait]
+impl TableProvider for RelationTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        match self.relation.kind {
+            Kind::View { .. } => TableType::View,
+            _ => TableType::Base,
+        }
+    }
+
+    async fn scan(
+        &self,
+        _: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _: &[Expr],
+        limit: Option<usize>,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        let schema = match projection {
+            Some(columns) => Arc::new(self.schema.project(columns)?),
+            None => Arc::clone(&self.schema),
+        };
+        let partition: Arc<dyn PartitionStream> = Arc::new(ContentsPartition {
+            schema: Arc::clone(&schema),
+            projection: projection.cloned(),
+            contents: Arc::clone(&self.contents),
+        });
+        Ok(Arc::new(StreamingTableExec::try_new(schema, vec![partition], None, None, false, limit)?))
+    }
+}
+
+/// Reads [`Contents`] a batch at a time, off the tokio reactor's worker where a batch may have to wait for the disk.
+#[derive(Debug)]
+struct ContentsPartition {
+    schema: SchemaRef,
+    projection: Option<Vec<usize>>,
+    contents: Arc<dyn Contents>,
+}
+
+impl PartitionStream for ContentsPartition {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let schema = Arc::clone(&self.schema);
+        let stream = match self.contents.batches(self.projection.as_deref()) {
+            Ok(batches) => futures::stream::iter(batches.map(|b| b.map_err(DataFusionError::from))).boxed(),
+            Err(error) => futures::stream::iter([Err(error.into())]).boxed(),
+        };
+        // Each batch is a chance for the other tasks of the worker: a scan of memory never waits by itself.
+        let stream = stream.then(|batch| async {
+            tokio::task::yield_now().await;
+            batch
+        });
+        Box::pin(RecordBatchStreamAdapter::new(schema, stream))
+    }
+}
+
+/// A CREATE VIEW: its plan is put in place of its name.
+#[derive(Debug)]
+pub struct ViewTable {
+    relation: Arc<Relation>,
+    plan: LogicalPlan,
+}
+
+impl ViewTable {
+    /// The view with its planned query.
+    pub fn new(relation: Arc<Relation>, plan: LogicalPlan) -> Self {
+        ViewTable { relation, plan }
+    }
+}
+
+#[async_trait]
+impl TableProvider for ViewTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(self.plan.schema().inner())
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::View
+    }
+
+    fn get_logical_plan(&'_ self) -> Option<std::borrow::Cow<'_, LogicalPlan>> {
+        Some(std::borrow::Cow::Borrowed(&self.plan))
+    }
+
+    async fn scan(
+        &self,
+        _: &dyn Session,
+        _: Option<&Vec<usize>>,
+        _: &[Expr],
+        _: Option<usize>,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        let what = format!("view {} was not put in place", self.relation.name);
+        Err(crate::error::Error::internal(what).into())
+    }
+}
+
+/// Finds the provider of a name when a statement is planned.
+#[async_trait]
+pub trait Lookup: Send + Sync + fmt::Debug {
+    /// The provider of `schema.name`; None if there is none.
+    async fn find(&self, schema: &str, name: &str) -> Result<Option<Arc<dyn TableProvider>>>;
+    /// The names in a schema.
+    fn names(&self, schema: &str) -> Vec<String>;
+    /// The schemas.
+    fn schemas(&self) -> Vec<String>;
+}
+
+/// The one database, over a [`Lookup`].
+#[derive(Debug)]
+pub struct Database(pub Arc<dyn Lookup>);
+
+impl CatalogProvider for Database {
+    fn schema_names(&self) -> Vec<String> {
+        self.0.schemas()
+    }
+
+    fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
+        self.0.schemas().iter().any(|known| known == name).then(|| {
+            Arc::new(DatabaseSchema { lookup: Arc::clone(&self.0), name: name.to_owned() }) as _
+        })
+    }
+}
+
+#[derive(Debug)]
+struct DatabaseSchema {
+    lookup: Arc<dyn Lookup>,
+    name: String,
+}
+
+#[async_trait]
+impl SchemaProvider for DatabaseSchema {
+    fn table_names(&self) -> Vec<String> {
+        self.lookup.names(&self.name)
+    }
+
+    async fn table(&self, name: &str) -> DfResult<Option<Arc<dyn TableProvider>>> {
+        Ok(self.lookup.find(&self.name, name).await?)
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        self.lookup.names(&self.name).iter().any(|known| known == name)
+    }
+}
