@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+pub mod copy;
 pub mod pg;
 
 /// A column's type as SQL names it.
