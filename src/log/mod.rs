@@ -22,6 +22,7 @@ pub mod journal;
 pub mod reader;
 mod staging;
 pub mod stream;
+pub mod table;
 #[cfg(test)]
 mod tests;
 pub mod transaction;
@@ -29,6 +30,7 @@ pub mod transaction;
 pub use journal::Journal;
 pub use reader::{LogReader, Position};
 pub use stream::StreamStats;
+pub use table::{TableHandle, TableId, TableSpec, TableVersion, TableWriter};
 pub use transaction::{Append, Transaction};
 
 /// Which stream; given once at CREATE and never used again.
