@@ -66,3 +66,10 @@ pub const SESSION_OBJECTS: usize = 1_000;
 
 /// How long a clean shutdown waits for the running epoch, seconds.
 pub const SHUTDOWN_SECONDS: u64 = 10;
+
+/// How much room must be left on the disk for a write to be accepted, bytes: what background work may still need to
+/// write for what has been accepted before. A write that would leave less is refused with 53100.
+pub const DISK_RESERVE_BYTES: u64 = 192 << 20;
+
+/// How many bytes of writes wait for the commit thread; after that writers wait.
+pub const COMMIT_QUEUE_BYTES: usize = 128 << 20;

@@ -15,6 +15,24 @@ use datafusion::arrow::datatypes::SchemaRef;
 
 use crate::time::Watermark;
 
+pub mod block;
+mod codec;
+mod commit;
+pub mod journal;
+pub mod reader;
+mod staging;
+pub mod stream;
+pub mod table;
+#[cfg(test)]
+mod tests;
+pub mod transaction;
+
+pub use journal::Journal;
+pub use reader::{LogReader, Position};
+pub use stream::StreamStats;
+pub use table::{TableHandle, TableId, TableSpec, TableVersion, TableWriter};
+pub use transaction::{Append, Transaction};
+
 /// Which stream; given once at CREATE and never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamId(pub u64);

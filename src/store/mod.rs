@@ -5,10 +5,31 @@
 
 use bytes::Bytes;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
+
+pub mod disk;
+pub mod faulty;
+pub mod memory;
+mod scanjournal;
+
+pub use disk::DiskStore;
+pub use faulty::FaultyStore;
+pub use memory::MemoryStore;
+
+/// Ends the process after a failure that leaves unknown what is on disk: a failed fsync must never be retried, because
+/// the kernel may have dropped the pages that it could not write (Rebello et al., USENIX ATC 2020).
+pub fn fatal(error: &Error) -> ! {
+    eprintln!("tidemill: fatal: {error}");
+    if let Some(detail) = error.detail_text() {
+        eprintln!("tidemill: detail: {detail}");
+    }
+    eprintln!("tidemill: the process ends here; start it again to recover every acknowledged write");
+    std::process::exit(1)
+}
 
 /// The key spaces of the store. Each has its own ordered keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(usize)]
 pub enum Space {
     /// Format version, catalog entries, counters: small, read at start.
     Meta,
@@ -20,6 +41,22 @@ pub enum Space {
     State,
     /// Contents of views: bases and changes.
     Views,
+}
+
+impl Space {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Space; 5] = [Space::Meta, Space::Log, Space::Tables, Space::State, Space::Views];
+
+    /// Its name on disk.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Space::Meta => "meta",
+            Space::Log => "log",
+            Space::Tables => "tables",
+            Space::State => "state",
+            Space::Views => "views",
+        }
+    }
 }
 
 /// Puts and deletes that become durable together.
@@ -49,9 +86,24 @@ impl WriteBatch {
         self.changes.push(Change::Delete(space, key.into()));
     }
 
+    /// How many bytes of keys and values there are to write.
+    pub fn bytes(&self) -> usize {
+        self.changes.iter().map(Change::bytes).sum()
+    }
+
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty()
+    }
+}
+
+impl Change {
+    /// How many bytes of key and value it has.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Change::Put(_, key, value) => key.len() + value.len(),
+            Change::Delete(_, key) => key.len(),
+        }
     }
 }
 
@@ -61,6 +113,9 @@ pub type Entry = (Vec<u8>, Bytes);
 /// Iterator over entries in key order.
 pub type Entries<'a> = Box<dyn Iterator<Item = Result<Entry>> + 'a>;
 
+/// Iterator over keys, in order.
+pub type Keys<'a> = Box<dyn Iterator<Item = Result<Vec<u8>>> + 'a>;
+
 /// A transactional key-value store with ordered keys. All calls block; never call them on the tokio reactor.
 pub trait Store: Send + Sync + 'static {
     /// The value of a key.
@@ -68,6 +123,16 @@ pub trait Store: Send + Sync + 'static {
 
     /// All entries with `from <= key < to`, in key order; `to` empty means: to the end of the space.
     fn scan(&self, space: Space, from: &[u8], to: &[u8]) -> Result<Entries<'_>>;
+
+    /// The keys of [`scan`](Self::scan) without their values, which a store may then leave on disk.
+    fn keys(&self, space: Space, from: &[u8], to: &[u8]) -> Result<Keys<'_>> {
+        Ok(Box::new(self.scan(space, from, to)?.map(|entry| entry.map(|(key, _)| key))))
+    }
+
+    /// The greatest key with `from <= key < to`; `to` empty means: of the rest of the space.
+    fn floor(&self, space: Space, from: &[u8], to: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.keys(space, from, to)?.last().transpose()
+    }
 
     /// Makes the batch durable, whole or not at all; returns after the fsync. A failed fsync ends the process.
     fn commit(&self, batch: WriteBatch) -> Result<()>;

@@ -1,0 +1,271 @@
+//! The commit thread: takes what is queued, writes it as one batch, syncs once, publishes and answers in order.
+//!
+//! ```text
+//! queue ─▶ stage each (number it, check it, run its with_commit) ─▶ blocks per stream ─▶ one store commit
+//!                 │ rejected: only its sender hears of it                                    │ failed: all hear of it
+//!                 ▼                                                                          ▼
+//!            next one gets its number                          in order: on_commit, last = number, answer
+//! ```
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+
+use super::journal::{Shared, no_stream};
+use super::staging::{Staged, check_rows, check_spec};
+use super::stream::{self, Stream};
+use super::transaction::{Append, OnCommit, StreamChange, Transaction};
+use super::{CommitNo, LogBlock, StreamId, StreamSpec, block};
+use crate::error::{Error, Result, SqlState};
+use crate::limits;
+use crate::store::{Space, WriteBatch};
+
+/// A transaction in the queue.
+pub(crate) struct Request {
+    pub(crate) transaction: Transaction,
+    pub(crate) reply: oneshot::Sender<Result<CommitNo>>,
+    pub(crate) _room: OwnedSemaphorePermit,
+}
+
+/// The commit thread's own things.
+pub(crate) struct Committer {
+    shared: Arc<Shared>,
+    requests: mpsc::Receiver<Request>,
+}
+
+/// A transaction that is part of the group.
+struct Accepted {
+    number: CommitNo,
+    on_commit: Vec<OnCommit>,
+    reply: oneshot::Sender<Result<CommitNo>>,
+}
+
+#[derive(Default)]
+struct Group {
+    batch: WriteBatch,
+    streams: BTreeMap<StreamId, Staged>,
+    accepted: Vec<Accepted>,
+}
+
+impl Committer {
+    pub(crate) fn new(shared: Arc<Shared>, requests: mpsc::Receiver<Request>) -> Committer {
+        Committer { shared, requests }
+    }
+
+    /// Until all senders are gone.
+    pub(crate) fn run(mut self) {
+        while let Some(first) = self.requests.blocking_recv() {
+            let mut bytes = first.transaction.bytes();
+            let mut requests = vec![first];
+            while bytes < limits::COMMIT_GROUP_BYTES
+                && let Ok(next) = self.requests.try_recv()
+            {
+                bytes += next.transaction.bytes();
+                requests.push(next);
+            }
+            self.commit(requests);
+        }
+    }
+
+    fn commit(&self, requests: Vec<Request>) {
+        let mut group = Group::default();
+        for request in requests {
+            self.stage(&mut group, request);
+        }
+        if group.accepted.is_empty() {
+            return;
+        }
+        match self.write(&mut group) {
+            Ok(blocks) => self.publish(group, blocks),
+            Err(error) => {
+                for accepted in group.accepted {
+                    // Whoever asked may have gone; then nobody needs the answer.
+                    let _ = accepted.reply.send(Err(error.clone()));
+                }
+            }
+        }
+    }
+
+    /// Takes a transaction into the group, or answers why not.
+    fn stage(&self, group: &mut Group, request: Request) {
+        let Request { mut transaction, reply, _room } = request;
+        let number = CommitNo(self.shared.last.borrow().0 + group.accepted.len() as u64 + 1);
+        let checked = self.check(group, &transaction);
+        match checked.and_then(|()| run_with_commit(&mut transaction, number)) {
+            Err(error) => {
+                let _ = reply.send(Err(error));
+            }
+            Ok(computed) => {
+                let on_commit = std::mem::take(&mut transaction.on_commit);
+                self.take_in(group, transaction, number);
+                group.batch.changes.extend(computed.changes);
+                group.accepted.push(Accepted { number, on_commit, reply });
+            }
+        }
+    }
+
+    /// Everything that can be wrong with a transaction, before anything of it is taken in.
+    fn check(&self, group: &Group, transaction: &Transaction) -> Result<()> {
+        for (at, change) in transaction.changes.iter().enumerate() {
+            match change {
+                StreamChange::Create(id, spec) => {
+                    check_spec(spec)?;
+                    if self.spec(group, &transaction.changes[..at], *id).is_some() {
+                        return Err(Error::new(
+                            SqlState::DuplicateObject,
+                            format!("stream number {} is there already", id.0),
+                        ));
+                    }
+                }
+                StreamChange::Drop(id) | StreamChange::Forget { stream: id, .. } => {
+                    self.spec(group, &transaction.changes[..at], *id).ok_or_else(|| no_stream(*id))?;
+                }
+            }
+        }
+        for (id, append) in &transaction.appends {
+            let spec = self.spec(group, &transaction.changes, *id).ok_or_else(|| no_stream(*id))?;
+            if let Append::Rows(rows) = append {
+                check_rows(&spec, rows)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The spec of a stream as the transaction with these changes sees it.
+    fn spec(&self, group: &Group, changes: &[StreamChange], stream: StreamId) -> Option<Arc<StreamSpec>> {
+        for change in changes.iter().rev() {
+            match change {
+                StreamChange::Create(id, spec) if *id == stream => return Some(Arc::new(spec.clone())),
+                StreamChange::Drop(id) if *id == stream => return None,
+                StreamChange::Create(..) | StreamChange::Drop(_) | StreamChange::Forget { .. } => {}
+            }
+        }
+        match group.streams.get(&stream) {
+            Some(staged) => (!staged.is_dropped).then(|| Arc::clone(&staged.spec)),
+            None => self.shared.streams.read().get(&stream).map(|s| Arc::clone(&s.spec)),
+        }
+    }
+
+    fn take_in(&self, group: &mut Group, transaction: Transaction, number: CommitNo) {
+        group.batch.changes.extend(transaction.puts.changes);
+        for change in transaction.changes {
+            match change {
+                StreamChange::Create(id, spec) => {
+                    group.streams.insert(id, Staged::created(spec));
+                }
+                StreamChange::Drop(id) => {
+                    if let Some(staged) = self.staged(group, id) {
+                        staged.is_dropped = true;
+                    }
+                }
+                StreamChange::Forget { stream, first_offset, keys, bytes } => {
+                    if let Some(staged) = self.staged(group, stream)
+                        && staged.forget(first_offset, bytes)
+                    {
+                        keys.into_iter().for_each(|key| group.batch.delete(Space::Log, key));
+                    }
+                }
+            }
+        }
+        for (id, append) in transaction.appends {
+            if let Some(staged) = self.staged(group, id) {
+                staged.append(number, append, transaction.time_ms);
+            }
+        }
+    }
+
+    fn staged<'a>(&self, group: &'a mut Group, stream: StreamId) -> Option<&'a mut Staged> {
+        if !group.streams.contains_key(&stream) {
+            let streams = self.shared.streams.read();
+            let found = streams.get(&stream)?;
+            group.streams.insert(stream, Staged::of(Arc::clone(&found.spec), found.state));
+        }
+        group.streams.get_mut(&stream)
+    }
+
+    /// One batch, one sync. Returns the new blocks of each stream.
+    fn write(&self, group: &mut Group) -> Result<Vec<(StreamId, Vec<LogBlock>)>> {
+        let mut all = Vec::new();
+        let batch = &mut group.batch;
+        for (id, staged) in &mut group.streams {
+            if staged.is_dropped {
+                self.delete_stream(batch, *id)?;
+                continue;
+            }
+            let blocks = staged.blocks()?;
+            for new in &blocks {
+                let value = block::encode(new, staged.time_ms)?;
+                staged.state.bytes += value.len() as u64;
+                batch.put(Space::Log, block::key(*id, new.first_offset, new.first_commit()), value);
+            }
+            if staged.is_created {
+                batch.put(Space::Meta, stream::spec_key(*id), stream::encode_spec(&staged.spec));
+            }
+            batch.put(Space::Meta, stream::state_key(*id), staged.state.encode());
+            all.push((*id, blocks));
+        }
+        let last = self.shared.last.borrow().0 + group.accepted.len() as u64;
+        batch.put(Space::Meta, stream::LAST_COMMIT, last.to_le_bytes().to_vec());
+        self.shared.store.commit(std::mem::take(batch))?;
+        self.shared.groups.fetch_add(1, Ordering::Relaxed);
+        Ok(all)
+    }
+
+    fn delete_stream(&self, batch: &mut WriteBatch, stream: StreamId) -> Result<()> {
+        let (from, to) = block::all_keys(stream);
+        for key in self.shared.store.keys(Space::Log, &from, &to)? {
+            batch.delete(Space::Log, key?);
+        }
+        batch.delete(Space::Meta, stream::spec_key(stream));
+        batch.delete(Space::Meta, stream::state_key(stream));
+        Ok(())
+    }
+
+    fn publish(&self, group: Group, blocks: Vec<(StreamId, Vec<LogBlock>)>) {
+        let Group { streams: mut staged, accepted, .. } = group;
+        {
+            let mut streams = self.shared.streams.write();
+            for (id, blocks) in blocks {
+                let Some(staged) = staged.remove(&id) else { continue };
+                let spec = &staged.spec;
+                let stream = streams
+                    .entry(id)
+                    .or_insert_with(|| Stream::new((**spec).clone(), stream::StreamStats::NEW));
+                stream.state = staged.state;
+                stream.tail.forget(staged.state.first_offset);
+                blocks.into_iter().for_each(|block| stream.tail.push(block));
+            }
+            for id in staged.keys() {
+                streams.remove(id);
+            }
+        }
+        for Accepted { number, on_commit, reply } in accepted {
+            {
+                let _publishing = self.shared.publishing.write();
+                for publish in on_commit {
+                    // Durable but not published: going on would show states that never were.
+                    if catch_unwind(AssertUnwindSafe(|| publish(number))).is_err() {
+                        crate::store::fatal(&Error::internal(format!(
+                            "commit {} could not be published",
+                            number.0
+                        )));
+                    }
+                }
+                self.shared.last.send_replace(number);
+            }
+            let _ = reply.send(Ok(number));
+        }
+    }
+}
+
+fn run_with_commit(transaction: &mut Transaction, number: CommitNo) -> Result<WriteBatch> {
+    let mut computed = WriteBatch::default();
+    for compute in std::mem::take(&mut transaction.with_commit) {
+        catch_unwind(AssertUnwindSafe(|| compute(number, &mut computed)))
+            .unwrap_or_else(|_| Err(Error::internal("a panic while a commit was computed")))?;
+    }
+    Ok(computed)
+}

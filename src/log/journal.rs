@@ -1,0 +1,249 @@
+//! The journal: the one door through which everything becomes durable, and where logs are read from.
+//!
+//! [`Journal::commit`] puts a transaction into a bounded queue; the commit thread ([`super::commit`]) takes what is queued, writes it
+//! with one sync, publishes in order, and answers. [`Journal::reader`] reads a stream up to a commit number.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+
+use super::codec::corrupted;
+use super::commit::{Committer, Request};
+use super::reader::{LogReader, Position};
+use super::stream::{self, Stream};
+use super::transaction::{StreamChange, Transaction};
+use super::{CommitNo, StreamId, StreamSpec, StreamStats, block};
+use crate::error::{Error, Result, SqlState};
+use crate::limits;
+use crate::store::{Space, Store};
+
+/// What the commit thread and the readers share.
+pub(crate) struct Shared {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) streams: RwLock<HashMap<StreamId, Stream>>,
+    pub(crate) last: watch::Sender<CommitNo>,
+    /// Held for writing while a commit is published, so that [`Journal::at_rest`] sees all of it or nothing.
+    pub(crate) publishing: RwLock<()>,
+    pub(crate) groups: AtomicU64,
+}
+
+/// Commits transactions and reads logs. Dropping the last handle finishes what is queued and stops the thread.
+pub struct Journal {
+    shared: Arc<Shared>,
+    queue: Mutex<Option<mpsc::Sender<Request>>>,
+    /// Permits of [`PERMIT_BYTES`] for what is queued.
+    room: Arc<Semaphore>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+const PERMIT_BYTES: usize = 1 << 10;
+const PERMITS: usize = limits::COMMIT_QUEUE_BYTES / PERMIT_BYTES;
+
+impl Journal {
+    /// Opens the journal of a store: reads one small entry per stream, and starts the commit thread.
+    pub fn open(store: Arc<dyn Store>) -> Result<Arc<Journal>> {
+        let last = match store.get(Space::Meta, stream::LAST_COMMIT)? {
+            None => CommitNo(0),
+            Some(value) => CommitNo(u64::from_le_bytes(
+                value[..].try_into().map_err(|_| corrupted("the number of the last commit is damaged"))?,
+            )),
+        };
+        let streams = read_streams(&*store)?;
+        let shared = Arc::new(Shared {
+            store,
+            streams: RwLock::new(streams),
+            last: watch::Sender::new(last),
+            publishing: RwLock::new(()),
+            groups: AtomicU64::new(0),
+        });
+        let (queue, requests) = mpsc::channel(limits::COMMIT_QUEUE);
+        let committer = Committer::new(Arc::clone(&shared), requests);
+        let thread = std::thread::Builder::new().name("commit".to_owned()).spawn(move || committer.run())?;
+        Ok(Arc::new(Journal {
+            shared,
+            queue: Mutex::new(Some(queue)),
+            room: Arc::new(Semaphore::new(PERMITS)),
+            thread: Mutex::new(Some(thread)),
+        }))
+    }
+
+    /// Commits a transaction and returns its number when it is durable and published. If the future is dropped
+    /// the transaction is done whole or not at all. It needs no particular async runtime.
+    pub async fn commit(&self, transaction: Transaction) -> Result<CommitNo> {
+        let wanted = (transaction.bytes() / PERMIT_BYTES + 1).min(PERMITS);
+        let room = Arc::clone(&self.room).acquire_many_owned(wanted as u32).await.map_err(|_| stopped())?;
+        let queue = self.queue.lock().clone().ok_or_else(stopped)?;
+        let (reply, answer) = oneshot::channel();
+        queue.send(Request { transaction, reply, _room: room }).await.map_err(|_| stopped())?;
+        drop(queue);
+        answer.await.map_err(|_| stopped())?
+    }
+
+    /// [`commit`](Self::commit) for threads that may block.
+    pub fn commit_blocking(&self, transaction: Transaction) -> Result<CommitNo> {
+        futures::executor::block_on(self.commit(transaction))
+    }
+
+    /// The last commit that is durable and published.
+    pub fn last(&self) -> CommitNo {
+        *self.shared.last.borrow()
+    }
+
+    /// Tells when there is a new commit.
+    pub fn watch(&self) -> watch::Receiver<CommitNo> {
+        self.shared.last.subscribe()
+    }
+
+    /// Runs `f` while no commit is being published: what it reads of published versions belongs to that commit number.
+    /// Keep it short; commits wait.
+    pub fn at_rest<T>(&self, f: impl FnOnce(CommitNo) -> T) -> T {
+        let _rest = self.shared.publishing.read();
+        f(self.last())
+    }
+
+    /// The store below, for reading.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.shared.store
+    }
+
+    /// Makes a stream in a transaction of its own. See [`Transaction::create_stream`].
+    pub async fn create_stream(&self, stream: StreamId, spec: StreamSpec) -> Result<CommitNo> {
+        let mut transaction = Transaction::default();
+        transaction.create_stream(stream, spec);
+        self.commit(transaction).await
+    }
+
+    /// Removes a stream in a transaction of its own. See [`Transaction::drop_stream`].
+    pub async fn drop_stream(&self, stream: StreamId) -> Result<CommitNo> {
+        let mut transaction = Transaction::default();
+        transaction.drop_stream(stream);
+        self.commit(transaction).await
+    }
+
+    /// The streams there are, in order of their numbers.
+    pub fn streams(&self) -> Vec<StreamId> {
+        let mut all: Vec<_> = self.shared.streams.read().keys().copied().collect();
+        all.sort_unstable();
+        all
+    }
+
+    /// What a stream was created with.
+    pub fn spec(&self, stream: StreamId) -> Result<Arc<StreamSpec>> {
+        let streams = self.shared.streams.read();
+        streams.get(&stream).map(|s| Arc::clone(&s.spec)).ok_or_else(|| no_stream(stream))
+    }
+
+    /// How much there is in a stream, and how far its time has come.
+    pub fn stats(&self, stream: StreamId) -> Result<StreamStats> {
+        self.shared.streams.read().get(&stream).map(|s| s.state).ok_or_else(|| no_stream(stream))
+    }
+
+    /// Reads a stream from a position on. Reading blocks on the store when the rows are not in memory.
+    pub fn reader(&self, stream: StreamId, from: Position) -> Result<LogReader> {
+        LogReader::open(Arc::clone(&self.shared), stream, from)
+    }
+
+    /// How many batches have been written, each with one sync; less than the commits when commits were grouped.
+    pub fn groups(&self) -> u64 {
+        self.shared.groups.load(Ordering::Relaxed)
+    }
+
+    /// Forgets the oldest blocks that the stream's retention allows to forget at the time `now_ms`, none with rows from offset
+    /// `keep_from` on (what views and recovery still need). Returns the first offset that is left. Blocks.
+    pub fn retain(&self, stream: StreamId, keep_from: u64, now_ms: i64) -> Result<u64> {
+        let (spec, state) = {
+            let streams = self.shared.streams.read();
+            let found = streams.get(&stream).ok_or_else(|| no_stream(stream))?;
+            (Arc::clone(&found.spec), found.state)
+        };
+        if spec.retention_ms.is_none() && spec.retention_bytes.is_none() {
+            return Ok(state.first_offset);
+        }
+        let (keys, bytes, first_offset) = self.forgettable(stream, &spec, state, keep_from, now_ms)?;
+        if keys.is_empty() {
+            return Ok(state.first_offset);
+        }
+        let mut transaction = Transaction::default();
+        transaction.changes.push(StreamChange::Forget { stream, first_offset, keys, bytes });
+        self.commit_blocking(transaction)?;
+        Ok(first_offset)
+    }
+
+    fn forgettable(
+        &self,
+        stream: StreamId,
+        spec: &StreamSpec,
+        state: StreamStats,
+        keep_from: u64,
+        now_ms: i64,
+    ) -> Result<(Vec<Vec<u8>>, u64, u64)> {
+        let (from, to) = block::all_keys(stream);
+        let mut entries = self.shared.store.scan(Space::Log, &from, &to)?.peekable();
+        let (mut keys, mut bytes, mut first_offset) = (Vec::new(), 0u64, state.first_offset);
+        while let Some(entry) = entries.next() {
+            let (key, value) = entry?;
+            let size = value.len() as u64;
+            let end = match entries.peek() {
+                Some(Ok((next, _))) => block::parse_key(next)?.0,
+                Some(Err(error)) => return Err(error.clone()),
+                None => state.next_offset,
+            };
+            let is_old = match spec.retention_ms {
+                Some(ms) => block::time_ms(value)? < now_ms.saturating_sub(ms),
+                None => false,
+            };
+            let is_over = spec.retention_bytes.is_some_and(|most| state.bytes.saturating_sub(bytes) > most);
+            if end > keep_from || !(is_old || is_over) || keys.len() >= limits::COMMIT_QUEUE {
+                break;
+            }
+            keys.push(key);
+            bytes += size;
+            first_offset = end;
+        }
+        Ok((keys, bytes, first_offset))
+    }
+
+    /// Commits what is queued, stops, and refuses everything after.
+    pub fn stop(&self) {
+        self.room.close();
+        drop(self.queue.lock().take());
+        if let Some(thread) = self.thread.lock().take()
+            && thread.thread().id() != std::thread::current().id()
+            && thread.join().is_err()
+        {
+            tracing::error!("the commit thread has panicked");
+        }
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn read_streams(store: &dyn Store) -> Result<HashMap<StreamId, Stream>> {
+    let mut streams = HashMap::new();
+    for entry in store.scan(Space::Meta, stream::SPECS, stream::SPECS_END)? {
+        let (key, value) = entry?;
+        let id = stream::parse_spec_key(&key)?;
+        let named = |e: Error| e.context(format_args!("the entry of stream {} is damaged", id.0));
+        let spec = stream::decode_spec(value).map_err(named)?;
+        let state = store.get(Space::Meta, &stream::state_key(id))?;
+        let state = state.ok_or_else(|| named(corrupted("its state is missing")))?;
+        streams.insert(id, Stream::new(spec, StreamStats::decode(state).map_err(named)?));
+    }
+    Ok(streams)
+}
+
+fn stopped() -> Error {
+    Error::new(SqlState::ShuttingDown, "the server is shutting down")
+}
+
+pub(crate) fn no_stream(stream: StreamId) -> Error {
+    Error::new(SqlState::UndefinedTable, format!("stream {} does not exist any more", stream.0))
+}

@@ -1,0 +1,274 @@
+//! Reads a stream in portions up to a commit, from the tail in memory where it can, from the store where it must.
+//!
+//! However the portions fall, the same rows come in the same order with the same writes and watermarks: a block is cut
+//! where `upto` or `max_rows` says, and the next call goes on behind the cut. Blocks that are much smaller
+//! than a batch (one INSERT each) are joined on the way out, so that what follows can work in columns.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use datafusion::arrow::compute::concat_batches;
+
+use super::journal::{Shared, no_stream};
+use super::{CommitNo, LogBlock, StreamId, StreamSpec, Write, block};
+use crate::error::Result;
+use crate::limits;
+use crate::store::Space;
+
+/// Where reading begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Position {
+    /// At the oldest retained row.
+    Earliest,
+    /// Behind the last published write.
+    Latest,
+    /// At the row with this offset.
+    Offset(u64),
+    /// At the first write after this commit.
+    After(CommitNo),
+}
+
+/// How many blocks are decoded ahead at the most.
+const AHEAD_BLOCKS: usize = 256;
+
+/// Reads one stream; goes on where it ended.
+pub struct LogReader {
+    shared: Arc<Shared>,
+    stream: StreamId,
+    spec: Arc<StreamSpec>,
+    /// The next row.
+    offset: u64,
+    /// Writes up to this commit have been read (except for rows of it from `offset` on).
+    after: CommitNo,
+    /// Blocks that come next, decoded; the first may be partly read.
+    ahead: VecDeque<Arc<LogBlock>>,
+    /// Every block before this key has been read.
+    resume: Option<Vec<u8>>,
+}
+
+impl LogReader {
+    pub(crate) fn open(shared: Arc<Shared>, stream: StreamId, from: Position) -> Result<LogReader> {
+        let (spec, state) = {
+            let streams = shared.streams.read();
+            let found = streams.get(&stream).ok_or_else(|| no_stream(stream))?;
+            (Arc::clone(&found.spec), found.state)
+        };
+        let (offset, after) = match from {
+            Position::Earliest => (state.first_offset, CommitNo(0)),
+            Position::Latest => (state.next_offset, state.last_commit),
+            Position::Offset(offset) if offset > state.next_offset => (state.next_offset, state.last_commit),
+            Position::Offset(offset) => (offset.max(state.first_offset), CommitNo(0)),
+            Position::After(commit) if commit >= state.last_commit => (state.next_offset, state.last_commit),
+            Position::After(commit) => (state.first_offset, commit),
+        };
+        let mut reader =
+            LogReader { shared, stream, spec, offset, after, ahead: VecDeque::new(), resume: None };
+        if let Position::After(commit) = from
+            && commit < state.last_commit
+        {
+            reader.seek(commit, state.next_offset)?;
+        }
+        Ok(reader)
+    }
+
+    /// The offset of the next row.
+    pub fn position(&self) -> u64 {
+        self.offset
+    }
+
+    /// The stream it reads.
+    pub fn stream(&self) -> StreamId {
+        self.stream
+    }
+
+    /// The next rows: writes up to the commit `upto`, at most `max_rows` rows. Nothing: there is no more up to there.
+    /// May block on the store.
+    pub fn read(&mut self, upto: CommitNo, max_rows: usize) -> Result<Vec<LogBlock>> {
+        let upto = upto.min(*self.shared.last.borrow());
+        let mut parts = Vec::new();
+        let mut room = max_rows;
+        while room > 0 {
+            let Some(block) = self.next_block()? else { break };
+            let start = usize::try_from(self.offset.saturating_sub(block.first_offset)).unwrap_or(usize::MAX);
+            let Some(first) = self.first_unread(&block, start) else {
+                self.pass(&block);
+                continue;
+            };
+            let Some(part) = cut(&block, first, start, upto, room) else { break };
+            room -= part.batch.num_rows();
+            self.offset = part.end_offset();
+            let is_whole = part.writes.last().is_some_and(|w| {
+                let whole = block.writes.iter().rfind(|all| all.commit == w.commit);
+                whole.is_some_and(|all| block.first_offset + all.end_row as u64 == self.offset)
+            });
+            match is_whole {
+                true => self.after = part.last_commit(),
+                false if part.writes.len() > 1 => self.after = part.writes[part.writes.len() - 2].commit,
+                false => {}
+            }
+            if self.offset == block.end_offset() && self.after >= block.last_commit() {
+                self.pass(&block);
+            }
+            parts.push(part);
+        }
+        join(&self.spec, parts)
+    }
+
+    fn pass(&mut self, block: &LogBlock) {
+        self.ahead.pop_front();
+        let mut key = block::key(self.stream, block.first_offset, block.first_commit());
+        key.push(0);
+        self.resume = Some(key);
+    }
+
+    /// The first write of a block that has not been read whole; `start` is the block's row at our offset.
+    fn first_unread(&self, block: &LogBlock, start: usize) -> Option<usize> {
+        let mut begin = 0;
+        block.writes.iter().position(|write| {
+            let is_empty = write.end_row == begin;
+            begin = write.end_row;
+            let is_passed = write.end_row < start || write.end_row == start && !is_empty;
+            // Of the commit `after` only rows behind our offset can be left.
+            !(write.commit < self.after || is_passed || write.commit == self.after && write.end_row <= start)
+        })
+    }
+
+    fn next_block(&mut self) -> Result<Option<Arc<LogBlock>>> {
+        if self.ahead.is_empty() && !self.fill_from_tail()? {
+            self.fill_from_store()?;
+        }
+        Ok(self.ahead.front().cloned())
+    }
+
+    /// Whether the tail has all that comes next (which may be nothing).
+    fn fill_from_tail(&mut self) -> Result<bool> {
+        let streams = self.shared.streams.read();
+        let tail = &streams.get(&self.stream).ok_or_else(|| no_stream(self.stream))?.tail;
+        if !tail.covers(self.offset, self.after) {
+            return Ok(false);
+        }
+        let from = tail.find(self.offset, self.after);
+        self.ahead.extend(tail.blocks.range(from..).take(AHEAD_BLOCKS).map(|(block, _)| Arc::clone(block)));
+        Ok(true)
+    }
+
+    fn fill_from_store(&mut self) -> Result<()> {
+        let (begin, end) = block::all_keys(self.stream);
+        let from = match self.resume.take() {
+            Some(key) => key,
+            None => {
+                let bound = block::key(self.stream, self.offset, CommitNo(self.after.0.saturating_add(1)));
+                self.shared.store.floor(Space::Log, &begin, &bound)?.unwrap_or(begin)
+            }
+        };
+        let mut rows = 0;
+        for entry in self.shared.store.scan(Space::Log, &from, &end)? {
+            let (key, value) = entry?;
+            let block = block::decode(self.stream, &key, value, &self.spec.schema)?;
+            rows += block.batch.num_rows();
+            self.ahead.push_back(Arc::new(block));
+            if rows >= limits::BATCH_ROWS || self.ahead.len() >= AHEAD_BLOCKS {
+                break;
+            }
+        }
+        self.resume = Some(from);
+        Ok(())
+    }
+
+    /// Goes to the first write after `commit`: finds the last block that begins at or before it, and passes its
+    /// writes up to there.
+    fn seek(&mut self, commit: CommitNo, next_offset: u64) -> Result<()> {
+        let begin = block::all_keys(self.stream).0;
+        let floor = |offset: u64| -> Result<Option<(u64, CommitNo)>> {
+            let bound = block::key(self.stream, offset, CommitNo(u64::MAX));
+            let key = self.shared.store.floor(Space::Log, &begin, &bound)?;
+            key.map(|key| block::parse_key(&key)).transpose()
+        };
+        // The greatest offset at which a block begins whose first commit is not later.
+        let (mut low, mut high) = (self.offset, next_offset);
+        while low < high {
+            let middle = low + (high - low).div_ceil(2);
+            match floor(middle)? {
+                Some((_, first)) if first <= commit => low = middle,
+                Some((first_offset, _)) => high = first_offset.min(middle - 1).max(low),
+                None => low = middle,
+            }
+        }
+        self.offset = floor(low)?.map_or(low, |(first, _)| first.min(low));
+        self.after = CommitNo(0);
+        // Blocks without rows share their offset with the one after; go through all from here.
+        while let Some(block) = self.next_block()? {
+            let passed = block.writes.iter().take_while(|write| write.commit <= commit).count();
+            if let Some(last) = passed.checked_sub(1) {
+                self.offset = self.offset.max(block.first_offset + block.writes[last].end_row as u64);
+            }
+            if passed < block.writes.len() {
+                break;
+            }
+            self.after = block.last_commit();
+            self.pass(&block);
+        }
+        self.after = commit;
+        Ok(())
+    }
+}
+
+/// The part of a block from the write `first` and the row `start` on, up to a commit and a number of rows.
+fn cut(block: &LogBlock, first: usize, start: usize, upto: CommitNo, max_rows: usize) -> Option<LogBlock> {
+    let most = start.saturating_add(max_rows);
+    let (mut end_write, mut end_row) = (first, start);
+    for write in &block.writes[first..] {
+        if write.commit > upto || end_row == most && write.end_row > most {
+            break;
+        }
+        end_write += 1;
+        end_row = write.end_row.min(most);
+        if write.end_row > most {
+            break;
+        }
+    }
+    (end_write > first).then(|| block.part(first..end_write, start..end_row))
+}
+
+/// Joins neighbours that are small.
+fn join(spec: &StreamSpec, parts: Vec<LogBlock>) -> Result<Vec<LogBlock>> {
+    let is_small = |block: &LogBlock| block.batch.num_rows() < limits::BATCH_ROWS / 2;
+    let mut out = Vec::with_capacity(parts.len().min(16));
+    let mut group: Vec<LogBlock> = Vec::new();
+    let mut rows = 0;
+    for part in parts {
+        let follows = group.last().is_none_or(|last: &LogBlock| last.end_offset() == part.first_offset);
+        let fits = rows + part.batch.num_rows() <= limits::BATCH_ROWS && is_small(&part);
+        if !group.is_empty() && !(follows && fits) {
+            out.push(join_all(spec, std::mem::take(&mut group))?);
+            rows = 0;
+        }
+        match is_small(&part) {
+            true => {
+                rows += part.batch.num_rows();
+                group.push(part);
+            }
+            false => out.push(part),
+        }
+    }
+    if !group.is_empty() {
+        out.push(join_all(spec, group)?);
+    }
+    Ok(out)
+}
+
+fn join_all(spec: &StreamSpec, mut group: Vec<LogBlock>) -> Result<LogBlock> {
+    if group.len() == 1
+        && let Some(one) = group.pop()
+    {
+        return Ok(one);
+    }
+    let batch = concat_batches(&spec.schema, group.iter().map(|block| &block.batch))?;
+    let mut writes = Vec::new();
+    let mut before = 0;
+    for block in &group {
+        writes.extend(block.writes.iter().map(|write| Write { end_row: before + write.end_row, ..*write }));
+        before += block.batch.num_rows();
+    }
+    Ok(LogBlock { first_offset: group[0].first_offset, batch, writes: writes.into() })
+}

@@ -1,0 +1,134 @@
+//! Chunks of rows with marks on the deleted ones, and versions made of them.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{BooleanArray, RecordBatch, UInt64Array};
+use datafusion::arrow::buffer::{BooleanBuffer, Buffer};
+use datafusion::arrow::compute::{concat_batches, filter, filter_record_batch};
+use datafusion::arrow::datatypes::SchemaRef;
+
+use crate::error::Result;
+use crate::log::CommitNo;
+
+/// Where a row is: chunk in the upper half, row in the lower. Valid for the version or writer it comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RowId(pub u64);
+
+impl RowId {
+    pub(super) fn new(chunk: usize, row: usize) -> RowId {
+        RowId((chunk as u64) << 32 | row as u64)
+    }
+
+    pub(super) fn chunk(self) -> usize {
+        (self.0 >> 32) as usize
+    }
+
+    pub(super) fn row(self) -> usize {
+        (self.0 & 0xffff_ffff) as usize
+    }
+}
+
+/// Rows, some of which are deleted.
+#[derive(Debug, Clone)]
+pub(super) struct Chunk {
+    pub(super) batch: RecordBatch,
+    /// One bit a row, set: deleted. None: no row is.
+    deleted: Option<Arc<Vec<u64>>>,
+    pub(super) live: usize,
+}
+
+impl Chunk {
+    pub(super) fn new(batch: RecordBatch) -> Chunk {
+        Chunk { live: batch.num_rows(), batch, deleted: None }
+    }
+
+    /// Takes the place of a chunk that has no row left.
+    pub(super) fn empty(schema: &SchemaRef) -> Chunk {
+        Chunk::new(RecordBatch::new_empty(Arc::clone(schema)))
+    }
+
+    pub(super) fn is_deleted(&self, row: usize) -> bool {
+        self.deleted.as_ref().is_some_and(|bits| bits[row / 64] >> (row % 64) & 1 == 1)
+    }
+
+    /// Marks a row; false if there is no such live row.
+    pub(super) fn delete(&mut self, row: usize) -> bool {
+        let rows = self.batch.num_rows();
+        if row >= rows || self.is_deleted(row) {
+            return false;
+        }
+        let bits = self.deleted.get_or_insert_with(|| Arc::new(vec![0; rows.div_ceil(64)]));
+        Arc::make_mut(bits)[row / 64] |= 1 << (row % 64);
+        self.live -= 1;
+        true
+    }
+
+    fn kept(&self) -> Option<BooleanArray> {
+        let bits = self.deleted.as_ref()?;
+        let kept: Vec<u64> = bits.iter().map(|word| !word).collect();
+        Some(BooleanArray::new(BooleanBuffer::new(Buffer::from_vec(kept), 0, self.batch.num_rows()), None))
+    }
+
+    /// The rows that are not deleted.
+    pub(super) fn rows(&self) -> Result<RecordBatch> {
+        match self.kept() {
+            None => Ok(self.batch.clone()),
+            Some(kept) => Ok(filter_record_batch(&self.batch, &kept)?),
+        }
+    }
+
+    /// The ids of the rows that are not deleted, this being chunk number `chunk`.
+    pub(super) fn ids(&self, chunk: usize) -> Result<UInt64Array> {
+        let ids =
+            UInt64Array::from_iter_values((0..self.batch.num_rows()).map(|row| RowId::new(chunk, row).0));
+        match self.kept() {
+            None => Ok(ids),
+            Some(kept) => {
+                let data = filter(&ids, &kept)?;
+                Ok(UInt64Array::from(data.to_data()))
+            }
+        }
+    }
+}
+
+/// The live rows of chunks as one batch.
+pub(super) fn live_rows(schema: &SchemaRef, chunks: &[Chunk]) -> Result<RecordBatch> {
+    let rows = chunks.iter().filter(|c| c.live > 0).map(Chunk::rows).collect::<Result<Vec<_>>>()?;
+    Ok(concat_batches(schema, &rows)?)
+}
+
+/// The contents of a table at one commit. Never changes.
+#[derive(Debug)]
+pub struct TableVersion {
+    /// The commit that made it (0: the table was empty when it was created).
+    pub commit: CommitNo,
+    schema: SchemaRef,
+    pub(super) chunks: Vec<Chunk>,
+}
+
+impl TableVersion {
+    pub(super) fn new(commit: CommitNo, schema: SchemaRef, chunks: Vec<Chunk>) -> TableVersion {
+        TableVersion { commit, schema, chunks }
+    }
+
+    /// Its columns.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// How many rows there are.
+    pub fn rows(&self) -> usize {
+        self.chunks.iter().map(|chunk| chunk.live).sum()
+    }
+
+    /// All rows.
+    pub fn batches(&self) -> Result<Vec<RecordBatch>> {
+        self.chunks.iter().filter(|c| c.live > 0).map(Chunk::rows).collect()
+    }
+
+    /// All rows with their ids, which a writer of this very state understands.
+    pub fn batches_with_ids(&self) -> Result<Vec<(RecordBatch, UInt64Array)>> {
+        let live = self.chunks.iter().enumerate().filter(|(_, c)| c.live > 0);
+        live.map(|(at, chunk)| Ok((chunk.rows()?, chunk.ids(at)?))).collect()
+    }
+}

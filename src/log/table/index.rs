@@ -1,0 +1,83 @@
+//! The primary key of a table: from a key's bytes to the row that has it.
+
+use arrow::row::{RowConverter, Rows, SortField};
+use datafusion::arrow::array::{Array, ArrayRef, RecordBatch};
+use datafusion::arrow::util::display::array_value_to_string;
+use hashbrown::HashMap;
+
+use super::TableSpec;
+use super::chunk::{Chunk, RowId};
+use crate::error::{Error, Result, SqlState};
+
+/// Keys to rows.
+pub(super) struct KeyIndex {
+    table: String,
+    columns: Vec<usize>,
+    names: Vec<String>,
+    converter: RowConverter,
+    pub(super) rows: HashMap<Box<[u8]>, RowId>,
+}
+
+impl KeyIndex {
+    pub(super) fn new(spec: &TableSpec) -> Result<KeyIndex> {
+        let fields = spec.primary_key.iter().map(|at| spec.schema.field(*at));
+        let sort = fields.clone().map(|field| SortField::new(field.data_type().clone())).collect();
+        Ok(KeyIndex {
+            table: spec.name.clone(),
+            columns: spec.primary_key.clone(),
+            names: fields.map(|field| field.name().clone()).collect(),
+            converter: RowConverter::new(sort)?,
+            rows: HashMap::new(),
+        })
+    }
+
+    /// The key columns of a batch.
+    pub(super) fn key_columns(&self, batch: &RecordBatch) -> Vec<ArrayRef> {
+        self.columns.iter().map(|at| batch.column(*at).clone()).collect()
+    }
+
+    /// Their bytes, comparable for equality.
+    pub(super) fn keys(&self, columns: &[ArrayRef]) -> Result<Rows> {
+        if columns.len() != self.names.len() {
+            return Err(Error::internal("a key with the wrong number of columns"));
+        }
+        Ok(self.converter.convert_columns(columns)?)
+    }
+
+    /// No key column may be null.
+    pub(super) fn check_nulls(&self, columns: &[ArrayRef]) -> Result<()> {
+        match columns.iter().position(|column| column.null_count() > 0) {
+            None => Ok(()),
+            Some(at) => Err(Error::new(
+                SqlState::NotNull,
+                format!(
+                    "null value in column \"{}\" of relation \"{}\" violates not-null constraint",
+                    self.names[at], self.table
+                ),
+            )),
+        }
+    }
+
+    /// 23505 for the key in that row of the key columns.
+    pub(super) fn duplicate(&self, columns: &[ArrayRef], row: usize) -> Error {
+        let values = columns.iter().map(|c| array_value_to_string(c, row).unwrap_or_else(|_| "?".to_owned()));
+        let values: Vec<_> = values.collect();
+        Error::new(
+            SqlState::Unique,
+            format!("duplicate key value violates unique constraint \"{}_pkey\"", self.table),
+        )
+        .detail(format!("Key ({})=({}) already exists.", self.names.join(", "), values.join(", ")))
+    }
+
+    /// Forgets all and reads the chunks.
+    pub(super) fn rebuild(&mut self, chunks: &[Chunk]) -> Result<()> {
+        self.rows = HashMap::with_capacity(chunks.iter().map(|c| c.live).sum());
+        for (at, chunk) in chunks.iter().enumerate() {
+            let keys = self.keys(&self.key_columns(&chunk.batch))?;
+            for row in (0..chunk.batch.num_rows()).filter(|row| !chunk.is_deleted(*row)) {
+                self.rows.insert(keys.row(row).as_ref().into(), RowId::new(at, row));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,169 @@
+//! Static tables: rows in memory in chunks, and on disk the history of their changes.
+//!
+//! A table is a list of immutable chunks with marks on deleted rows; a commit publishes a new [`TableVersion`] that shares
+//! all it can with the one before, and readers only ever see such versions. One [`TableWriter`] at a
+//! time holds the table's lock and works on its own list; committing writes what it changed as one record under the commit's number
+//! ([`record`]), rolling back (or dropping it) undoes its changes of the key index.
+//!
+//! Small chunks are merged as in a binary counter, so that a table written row by row has few chunks, and the whole is
+//! written anew as a base when the records after the last base have become larger than it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use datafusion::arrow::datatypes::SchemaRef;
+use parking_lot::RwLock;
+
+use super::CommitNo;
+use super::transaction::Transaction;
+use crate::error::{Error, Result, SqlState};
+use crate::store::{Space, Store};
+
+mod chunk;
+mod index;
+mod record;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+pub use chunk::{RowId, TableVersion};
+pub use writer::{Mark, TableWriter};
+
+use index::KeyIndex;
+
+/// Which table; given once at CREATE and never used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TableId(pub u64);
+
+/// What the storage of a table must know of it; the catalog keeps it.
+#[derive(Debug, Clone)]
+pub struct TableSpec {
+    /// Its name, for error messages.
+    pub name: String,
+    /// Its columns.
+    pub schema: SchemaRef,
+    /// The columns of its primary key; empty: none.
+    pub primary_key: Vec<usize>,
+}
+
+/// A table: published versions for readers, a lock for one writer.
+pub struct TableHandle {
+    id: TableId,
+    spec: TableSpec,
+    current: RwLock<Arc<TableVersion>>,
+    work: Arc<tokio::sync::Mutex<Work>>,
+}
+
+/// What only the writer needs, behind the table's lock.
+struct Work {
+    index: Option<KeyIndex>,
+    /// Keys of the table's records in the store, from the base on.
+    records: Vec<Vec<u8>>,
+    base_bytes: usize,
+    change_bytes: usize,
+}
+
+/// The key of a table's record in the store.
+fn key(table: TableId, commit: CommitNo) -> Vec<u8> {
+    [table.0.to_be_bytes(), commit.0.to_be_bytes()].concat()
+}
+
+fn all_keys(table: TableId) -> (Vec<u8>, Vec<u8>) {
+    (key(table, CommitNo(0)), key(table, CommitNo(u64::MAX)))
+}
+
+impl TableHandle {
+    /// Reads a table's records and makes it ready; one without records is empty.
+    pub fn open(store: &dyn Store, id: TableId, spec: TableSpec) -> Result<Arc<TableHandle>> {
+        let mut index = match spec.primary_key.is_empty() {
+            true => None,
+            false => Some(KeyIndex::new(&spec)?),
+        };
+        let mut work = Work { index: None, records: Vec::new(), base_bytes: 0, change_bytes: 0 };
+        let (from, to) = all_keys(id);
+        let (mut chunks, mut commit) = (Vec::new(), CommitNo(0));
+        for entry in store.scan(Space::Tables, &from, &to)? {
+            let (key, value) = entry?;
+            commit = parse_commit(&key)?;
+            let bytes = value.len();
+            let is_base = replay(&spec, &mut chunks, value).map_err(|e| {
+                e.context(format_args!(
+                    "the change of table \"{}\" at commit {} is damaged",
+                    spec.name, commit.0
+                ))
+            })?;
+            match is_base {
+                true => (work.base_bytes, work.change_bytes) = (bytes, 0),
+                false => work.change_bytes += bytes,
+            }
+            work.records.push(key);
+        }
+        if let Some(index) = &mut index {
+            index.rebuild(&chunks)?;
+        }
+        work.index = index;
+        let version = TableVersion::new(commit, Arc::clone(&spec.schema), chunks);
+        Ok(Arc::new(TableHandle {
+            id,
+            spec,
+            current: RwLock::new(Arc::new(version)),
+            work: Arc::new(tokio::sync::Mutex::new(work)),
+        }))
+    }
+
+    /// The version published last.
+    pub fn version(&self) -> Arc<TableVersion> {
+        Arc::clone(&self.current.read())
+    }
+
+    /// Its number.
+    pub fn id(&self) -> TableId {
+        self.id
+    }
+
+    /// What it was opened with.
+    pub fn spec(&self) -> &TableSpec {
+        &self.spec
+    }
+
+    /// Waits for the table's lock. It is held until the writer is committed, rolled back or dropped.
+    /// Needs a tokio runtime.
+    pub async fn lock(self: &Arc<Self>, timeout: Duration) -> Result<TableWriter> {
+        match tokio::time::timeout(timeout, Arc::clone(&self.work).lock_owned()).await {
+            Ok(work) => Ok(TableWriter::new(Arc::clone(self), work)),
+            Err(_) => Err(Error::new(
+                SqlState::LockNotAvailable,
+                format!("could not obtain the lock on table \"{}\" within {timeout:?}", self.spec.name),
+            )
+            .hint("Another transaction is writing to this table; try again when it has ended.")),
+        }
+    }
+
+    fn publish(&self, version: TableVersion) {
+        *self.current.write() = Arc::new(version);
+    }
+}
+
+/// Removes all that is stored of a table, with the transaction.
+pub fn drop_table(store: &dyn Store, id: TableId, transaction: &mut Transaction) -> Result<()> {
+    let (from, to) = all_keys(id);
+    for key in store.keys(Space::Tables, &from, &to)? {
+        transaction.puts.delete(Space::Tables, key?);
+    }
+    Ok(())
+}
+
+fn parse_commit(key: &[u8]) -> Result<CommitNo> {
+    let commit = key.get(8..).and_then(|commit| commit.try_into().ok());
+    commit
+        .map(|commit| CommitNo(u64::from_be_bytes(commit)))
+        .ok_or_else(|| super::codec::corrupted("a key in the tables has the wrong length"))
+}
+
+/// Applies a record; true for a base.
+fn replay(spec: &TableSpec, chunks: &mut Vec<chunk::Chunk>, value: Bytes) -> Result<bool> {
+    let record = record::Record::decode(value, &spec.schema)?;
+    record.apply(&spec.schema, chunks)?;
+    Ok(record.is_base)
+}

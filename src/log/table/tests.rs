@@ -1,0 +1,198 @@
+//! A table against a naive model, through commits, rollbacks, savepoints, failures and reopening.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use datafusion::arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
+use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema};
+use proptest::prelude::*;
+
+use super::*;
+use crate::log::Journal;
+use crate::store::MemoryStore;
+use crate::store::faulty::{Fault, FaultyStore};
+
+const T: TableId = TableId(3);
+
+fn spec() -> TableSpec {
+    let fields = vec![Field::new("id", DataType::Int64, false), Field::new("v", DataType::Utf8, true)];
+    TableSpec { name: "t".to_owned(), schema: Arc::new(Schema::new(fields)), primary_key: vec![0] }
+}
+
+fn rows(from: i64, count: i64, text: &str) -> RecordBatch {
+    let ids = Int64Array::from_iter_values(from..from + count);
+    let texts = StringArray::from_iter_values((0..count).map(|_| text));
+    RecordBatch::try_new(spec().schema, vec![Arc::new(ids), Arc::new(texts)]).unwrap()
+}
+
+type Model = BTreeMap<i64, String>;
+
+fn contents(version: &TableVersion) -> Model {
+    let mut model = Model::new();
+    for batch in version.batches().unwrap() {
+        let (ids, texts) = (batch.column(0).as_primitive::<Int64Type>(), batch.column(1).as_string::<i32>());
+        for row in 0..batch.num_rows() {
+            assert!(model.insert(ids.value(row), texts.value(row).to_owned()).is_none(), "a key twice");
+        }
+    }
+    assert_eq!(model.len(), version.rows());
+    model
+}
+
+fn lock(table: &Arc<TableHandle>) -> TableWriter {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(table.lock(Duration::from_millis(50))).unwrap()
+}
+
+fn find(writer: &TableWriter, from: i64, count: i64) -> Vec<RowId> {
+    let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(from..from + count));
+    writer.find(&[ids]).unwrap().into_iter().flatten().collect()
+}
+
+#[derive(Debug, Clone)]
+enum Op {
+    Insert(i64, i64),
+    Delete(i64, i64),
+    Truncate,
+    Savepoint,
+    RollbackTo,
+    Commit,
+    Rollback,
+    Reopen,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        6 => (0i64..60, 1i64..6).prop_map(|(from, count)| Op::Insert(from, count)),
+        4 => (0i64..60, 1i64..20).prop_map(|(from, count)| Op::Delete(from, count)),
+        1 => Just(Op::Truncate),
+        1 => Just(Op::Savepoint),
+        1 => Just(Op::RollbackTo),
+        5 => Just(Op::Commit),
+        1 => Just(Op::Rollback),
+        1 => Just(Op::Reopen),
+    ]
+}
+
+fn commit(journal: &Journal, writer: TableWriter) -> Result<CommitNo> {
+    let mut transaction = Transaction::default();
+    writer.into_transaction(&mut transaction)?;
+    journal.commit_blocking(transaction)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn a_table_is_what_a_naive_model_says(ops in prop::collection::vec(op(), 1..80), wide in any::<bool>()) {
+        // Wide rows make bases come soon.
+        let text = if wide { "x".repeat(40_000) } else { "x".to_owned() };
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        let journal = Journal::open(Arc::clone(&store)).unwrap();
+        let mut table = TableHandle::open(&*store, T, spec()).unwrap();
+        let mut writer = lock(&table);
+        let (mut published, mut model) = (Model::new(), Model::new());
+        let mut mark = None;
+        for (at, op) in ops.into_iter().enumerate() {
+            let text = format!("{at}{text}");
+            match op {
+                Op::Insert(from, count) => {
+                    let clash = (from..from + count).any(|id| model.contains_key(&id));
+                    prop_assert_eq!(writer.append(rows(from, count, &text)).is_err(), clash);
+                    if !clash {
+                        model.extend((from..from + count).map(|id| (id, text.clone())));
+                    }
+                }
+                Op::Delete(from, count) => {
+                    let ids = find(&writer, from, count);
+                    let wanted = (from..from + count).filter(|id| model.remove(id).is_some()).count();
+                    prop_assert_eq!(writer.delete(&ids).unwrap(), wanted);
+                }
+                Op::Truncate => {
+                    prop_assert_eq!(writer.truncate(), model.len());
+                    model.clear();
+                }
+                Op::Savepoint => mark = Some((writer.savepoint(), model.clone())),
+                Op::RollbackTo => if let Some((mark, old)) = &mark {
+                    writer.rollback_to(mark);
+                    model = old.clone();
+                },
+                Op::Commit => {
+                    commit(&journal, writer).unwrap();
+                    writer = lock(&table);
+                    published = model.clone();
+                    mark = None;
+                }
+                Op::Rollback => {
+                    writer.rollback();
+                    writer = lock(&table);
+                    model = published.clone();
+                    mark = None;
+                }
+                Op::Reopen => {
+                    drop(writer);
+                    table = TableHandle::open(&*store, T, spec()).unwrap();
+                    writer = lock(&table);
+                    model = published.clone();
+                    mark = None;
+                }
+            }
+            prop_assert_eq!(&contents(&writer.scan()), &model);
+            prop_assert_eq!(&contents(&table.version()), &published, "readers see what is committed");
+            prop_assert_eq!(find(&writer, 0, 80).len(), model.len());
+        }
+    }
+}
+
+#[test]
+fn a_duplicate_key_is_named() {
+    let table = TableHandle::open(&MemoryStore::new(), T, spec()).unwrap();
+    let mut writer = lock(&table);
+    writer.append(rows(1, 2, "a")).unwrap();
+    let error = writer.append(rows(2, 2, "b")).unwrap_err();
+    assert_eq!(error.state(), SqlState::Unique);
+    assert_eq!(error.message(), "duplicate key value violates unique constraint \"t_pkey\"");
+    assert_eq!(error.detail_text(), Some("Key (id)=(2) already exists."));
+}
+
+#[test]
+fn a_second_writer_waits_and_then_gives_up() {
+    let table = TableHandle::open(&MemoryStore::new(), T, spec()).unwrap();
+    let _writer = lock(&table);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let error = runtime.block_on(table.lock(Duration::from_millis(5))).err().unwrap();
+    assert_eq!(error.state(), SqlState::LockNotAvailable);
+}
+
+#[test]
+fn a_commit_that_fails_is_taken_back() {
+    let store = FaultyStore::new(Arc::new(MemoryStore::new()), [Fault::FailCommit(2)]);
+    let store: Arc<dyn Store> = Arc::new(store);
+    let journal = Journal::open(Arc::clone(&store)).unwrap();
+    let table = TableHandle::open(&*store, T, spec()).unwrap();
+    let mut writer = lock(&table);
+    writer.append(rows(0, 3, "a")).unwrap();
+    commit(&journal, writer).unwrap();
+    let mut writer = lock(&table);
+    writer.append(rows(5, 3, &"b".repeat(200_000))).unwrap();
+    assert!(commit(&journal, writer).is_err());
+    let writer = lock(&table);
+    assert_eq!((contents(&writer.scan()).len(), find(&writer, 0, 10).len()), (3, 3));
+}
+
+#[test]
+fn a_table_written_row_by_row_has_few_chunks_and_few_records() {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let journal = Journal::open(Arc::clone(&store)).unwrap();
+    let table = TableHandle::open(&*store, T, spec()).unwrap();
+    for n in 0..1000 {
+        let mut writer = lock(&table);
+        writer.append(rows(n, 1, "v")).unwrap();
+        commit(&journal, writer).unwrap();
+    }
+    assert!(table.version().chunks.len() < 20, "{}", table.version().chunks.len());
+    let again = TableHandle::open(&*store, T, spec()).unwrap();
+    assert_eq!(contents(&again.version()), contents(&table.version()));
+    assert_eq!(again.version().commit, journal.last());
+}

@@ -1,0 +1,316 @@
+//! The one that changes a table: under its lock, on its own list of chunks, with savepoints.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{ArrayRef, RecordBatch, UInt32Array};
+use datafusion::arrow::compute::take;
+use hashbrown::{HashMap, HashSet};
+use tokio::sync::OwnedMutexGuard;
+
+use super::chunk::{Chunk, RowId, TableVersion, live_rows};
+use super::record::Record;
+use super::{TableHandle, Work, key};
+use crate::error::{Error, Result, SqlState};
+use crate::limits;
+use crate::log::transaction::Transaction;
+use crate::log::{CommitNo, StreamSpec};
+use crate::store::Space;
+
+/// Chunks with more rows are not merged any more.
+const MERGED_ROWS: usize = 8 * limits::BATCH_ROWS;
+
+/// Records after the base may have this many bytes even if the base is small.
+const CHANGE_BYTES: usize = 256 << 10;
+
+/// A savepoint of a [`TableWriter`].
+#[derive(Debug, Clone)]
+pub struct Mark {
+    chunks: Vec<Chunk>,
+    undo: usize,
+}
+
+/// Holds a table's lock and changes it. Dropping it without committing takes everything back.
+pub struct TableWriter {
+    table: Arc<TableHandle>,
+    work: OwnedMutexGuard<Work>,
+    base: Arc<TableVersion>,
+    chunks: Vec<Chunk>,
+    /// What the index held before each change of it, oldest first.
+    undo: Vec<(Box<[u8]>, Option<RowId>)>,
+    /// The index before it was made anew with a base.
+    saved: Option<HashMap<Box<[u8]>, RowId>>,
+}
+
+/// What a commit will have written.
+struct Prepared {
+    record: Record,
+    bytes: bytes::Bytes,
+}
+
+impl TableWriter {
+    pub(super) fn new(table: Arc<TableHandle>, work: OwnedMutexGuard<Work>) -> TableWriter {
+        let base = table.version();
+        let chunks = base.chunks.clone();
+        TableWriter { table, work, base, chunks, undo: Vec::new(), saved: None }
+    }
+
+    /// The table.
+    pub fn table(&self) -> &Arc<TableHandle> {
+        &self.table
+    }
+
+    /// The table as this writer sees it, its own changes included.
+    pub fn scan(&self) -> TableVersion {
+        TableVersion::new(self.base.commit, Arc::clone(&self.table.spec.schema), self.chunks.clone())
+    }
+
+    /// The rows with these primary keys, one answer per key.
+    pub fn find(&self, key_columns: &[ArrayRef]) -> Result<Vec<Option<RowId>>> {
+        let Some(index) = &self.work.index else {
+            return Err(Error::new(
+                SqlState::InvalidColumnReference,
+                format!("table \"{}\" has no primary key", self.table.spec.name),
+            ));
+        };
+        let keys = index.keys(key_columns)?;
+        Ok(keys.iter().map(|key| index.rows.get(key.as_ref()).copied()).collect())
+    }
+
+    /// Adds rows, all or (23505, 23502) none, and returns their ids.
+    pub fn append(&mut self, batch: RecordBatch) -> Result<Vec<RowId>> {
+        let spec = &self.table.spec;
+        let shape = StreamSpec {
+            schema: Arc::clone(&spec.schema),
+            watermark: None,
+            retention_ms: None,
+            retention_bytes: None,
+        };
+        crate::log::staging::check_rows(&shape, &batch)?;
+        let batch = RecordBatch::try_new(Arc::clone(&spec.schema), batch.columns().to_vec())?;
+        let chunk = self.chunks.len();
+        let ids: Vec<RowId> = (0..batch.num_rows()).map(|row| RowId::new(chunk, row)).collect();
+        if ids.is_empty() {
+            return Ok(ids);
+        }
+        if let Some(index) = &mut self.work.index {
+            let columns = index.key_columns(&batch);
+            index.check_nulls(&columns)?;
+            let keys = index.keys(&columns)?;
+            let mut fresh: HashSet<&[u8]> = HashSet::with_capacity(ids.len());
+            for row in 0..ids.len() {
+                if index.rows.contains_key(keys.row(row).as_ref()) || !fresh.insert(keys.row(row).data()) {
+                    return Err(index.duplicate(&columns, row));
+                }
+            }
+            for (row, id) in ids.iter().enumerate() {
+                let key: Box<[u8]> = keys.row(row).as_ref().into();
+                self.undo.push((key.clone(), None));
+                index.rows.insert(key, *id);
+            }
+        }
+        self.chunks.push(Chunk::new(batch));
+        Ok(ids)
+    }
+
+    /// Deletes rows; returns how many of them there were.
+    pub fn delete(&mut self, ids: &[RowId]) -> Result<usize> {
+        let mut by_chunk: std::collections::BTreeMap<usize, Vec<u32>> = Default::default();
+        for id in ids {
+            let is_there = self.chunks.get_mut(id.chunk()).is_some_and(|chunk| chunk.delete(id.row()));
+            if is_there {
+                by_chunk.entry(id.chunk()).or_default().push(id.row() as u32);
+            }
+        }
+        let count = by_chunk.values().map(Vec::len).sum();
+        if let Some(index) = &mut self.work.index {
+            for (at, rows) in by_chunk {
+                let rows = UInt32Array::from(rows);
+                let columns = index.key_columns(&self.chunks[at].batch);
+                let columns: Vec<ArrayRef> =
+                    columns.iter().map(|c| take(c, &rows, None)).collect::<Result<_, _>>()?;
+                for key in index.keys(&columns)?.iter() {
+                    if let Some((key, old)) = index.rows.remove_entry(key.as_ref()) {
+                        self.undo.push((key, Some(old)));
+                    }
+                }
+            }
+        }
+        Ok(count)
+    }
+
+    /// Deletes all rows; returns how many there were.
+    pub fn truncate(&mut self) -> usize {
+        let count = self.chunks.iter().map(|chunk| chunk.live).sum();
+        for chunk in &mut self.chunks {
+            *chunk = Chunk::empty(&self.table.spec.schema);
+        }
+        if let Some(index) = &mut self.work.index {
+            self.undo.extend(index.rows.drain().map(|(key, id)| (key, Some(id))));
+        }
+        count
+    }
+
+    /// Where [`rollback_to`](Self::rollback_to) can come back to.
+    pub fn savepoint(&self) -> Mark {
+        Mark { chunks: self.chunks.clone(), undo: self.undo.len() }
+    }
+
+    /// Takes back what was done since; the mark can be used again.
+    pub fn rollback_to(&mut self, mark: &Mark) {
+        self.chunks = mark.chunks.clone();
+        self.undo_to(mark.undo);
+    }
+
+    /// Takes everything back and gives the lock free.
+    pub fn rollback(self) {}
+
+    /// Whether anything is different from the published version.
+    pub fn has_changes(&self) -> bool {
+        let same = |(new, old): (&Chunk, &Chunk)| new.live == old.live;
+        self.chunks.len() != self.base.chunks.len() || !self.chunks.iter().zip(&self.base.chunks).all(same)
+    }
+
+    /// Adds the changes to a transaction: they become durable with it, are published when they are, and are taken
+    /// back if it fails. The lock is held until then.
+    pub fn into_transaction(mut self, transaction: &mut Transaction) -> Result<()> {
+        if !self.has_changes() {
+            return Ok(());
+        }
+        let Prepared { record, bytes } = self.prepare()?;
+        let (id, size, is_base) = (self.table.id, bytes.len(), record.is_base);
+        let old = match is_base {
+            true => self.work.records.clone(),
+            false => Vec::new(),
+        };
+        transaction.with_commit(move |commit, batch| {
+            old.into_iter().for_each(|key| batch.delete(Space::Tables, key));
+            batch.put(Space::Tables, key(id, commit), bytes);
+            Ok(())
+        });
+        transaction.on_commit(move |commit| self.publish(commit, size, is_base));
+        Ok(())
+    }
+
+    fn publish(mut self, commit: CommitNo, size: usize, is_base: bool) {
+        self.undo.clear();
+        self.saved = None;
+        let work = &mut *self.work;
+        match is_base {
+            true => {
+                work.records.clear();
+                (work.base_bytes, work.change_bytes) = (size, 0);
+            }
+            false => work.change_bytes += size,
+        }
+        work.records.push(key(self.table.id, commit));
+        let chunks = std::mem::take(&mut self.chunks);
+        self.table.publish(TableVersion::new(commit, Arc::clone(&self.table.spec.schema), chunks));
+    }
+
+    /// Brings the chunks into the form in which they are published, and says what to store for it.
+    fn prepare(&mut self) -> Result<Prepared> {
+        let mut record = self.difference();
+        record.merge_from = self.merge_from();
+        let bytes = record.encode()?;
+        let schema = Arc::clone(&self.table.spec.schema);
+        if self.work.change_bytes + bytes.len() > self.work.base_bytes + CHANGE_BYTES {
+            let rows = live_rows(&schema, &self.chunks)?;
+            let starts = (0..rows.num_rows()).step_by(MERGED_ROWS);
+            let added = starts.map(|at| rows.slice(at, MERGED_ROWS.min(rows.num_rows() - at))).collect();
+            let base = Record { is_base: true, added, ..Record::default() };
+            base.apply(&schema, &mut self.chunks)?;
+            if let Some(index) = &mut self.work.index {
+                let old = std::mem::take(&mut index.rows);
+                self.saved = Some(old);
+                index.rebuild(&self.chunks)?;
+            }
+            let bytes = base.encode()?;
+            return Ok(Prepared { record: base, bytes });
+        }
+        if let Some(from) = record.merge_from {
+            let merged = live_rows(&schema, &self.chunks[from..])?;
+            self.chunks.truncate(from);
+            self.reindex(from, &merged)?;
+            self.chunks.push(Chunk::new(merged));
+        }
+        Ok(Prepared { record, bytes })
+    }
+
+    /// What is different from the published version.
+    fn difference(&self) -> Record {
+        let mut record = Record::default();
+        let schema = &self.table.spec.schema;
+        for (at, chunk) in self.chunks.iter().enumerate() {
+            let old = self.base.chunks.get(at);
+            if old.is_none() {
+                // A chunk of this writer that is empty again keeps its number.
+                let rows = if chunk.live == 0 {
+                    RecordBatch::new_empty(Arc::clone(schema))
+                } else {
+                    chunk.batch.clone()
+                };
+                record.added.push(rows);
+            }
+            let was_live = old.map_or(chunk.batch.num_rows(), |old| old.live);
+            if chunk.live == was_live || old.is_none() && chunk.live == 0 {
+                continue;
+            }
+            if chunk.live == 0 {
+                record.emptied.push(at);
+                continue;
+            }
+            let is_new = |row: &usize| chunk.is_deleted(*row) && !old.is_some_and(|old| old.is_deleted(*row));
+            record.deleted.extend((0..chunk.batch.num_rows()).filter(is_new).map(|row| RowId::new(at, row)));
+        }
+        record
+    }
+
+    /// From which chunk on to merge: as long as the one before is not twice as large as all after it.
+    fn merge_from(&self) -> Option<usize> {
+        let mut from = self.chunks.len();
+        let mut rows = 0;
+        while let Some(before) = from.checked_sub(1) {
+            let live = self.chunks[before].live;
+            if live + rows > MERGED_ROWS || from < self.chunks.len() && live > 2 * rows {
+                break;
+            }
+            rows += live;
+            from = before;
+        }
+        (self.chunks.len() - from >= 2).then_some(from)
+    }
+
+    /// The rows of a merged chunk have new ids.
+    fn reindex(&mut self, chunk: usize, merged: &RecordBatch) -> Result<()> {
+        let Some(index) = &mut self.work.index else { return Ok(()) };
+        let keys = index.keys(&index.key_columns(merged))?;
+        for (row, key) in keys.iter().enumerate() {
+            if let Some(id) = index.rows.get_mut(key.as_ref()) {
+                self.undo.push((key.as_ref().into(), Some(*id)));
+                *id = RowId::new(chunk, row);
+            }
+        }
+        Ok(())
+    }
+
+    fn undo_to(&mut self, mark: usize) {
+        let Some(index) = &mut self.work.index else { return };
+        if let Some(saved) = self.saved.take() {
+            index.rows = saved;
+        }
+        while self.undo.len() > mark
+            && let Some((key, old)) = self.undo.pop()
+        {
+            match old {
+                Some(id) => index.rows.insert(key, id),
+                None => index.rows.remove(&key),
+            };
+        }
+    }
+}
+
+impl Drop for TableWriter {
+    fn drop(&mut self) {
+        self.undo_to(0);
+    }
+}
