@@ -19,6 +19,13 @@ pub const STATEMENT_BYTES: usize = 16 << 20;
 /// How many operators and operands an expression or set operation may have, counted over one statement.
 pub const STATEMENT_TERMS: usize = 4_000;
 
+/// How many operators may follow each other in one expression without AND, OR or a comma between them, and how many joins
+/// and set operations a statement may have: each is a level of the plan, and planning visits levels again and again.
+pub const EXPRESSION_CHAIN: usize = 500;
+
+/// The sum of the squares of such chains over one statement: what planning them costs.
+pub const EXPRESSION_WORK: usize = 1_000_000;
+
 /// How deep expressions and subqueries may be nested.
 pub const STATEMENT_DEPTH: usize = 120;
 

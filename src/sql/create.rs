@@ -1,0 +1,405 @@
+//! CREATE: streams, tables and views.
+
+use datafusion::sql::sqlparser::ast::{ColumnOption, Expr, Ident, ObjectName};
+use datafusion::sql::sqlparser::parser::Parser;
+use datafusion::sql::sqlparser::tokenizer::Token;
+
+use super::names::folded;
+use super::options;
+use super::parse::read_expr;
+use super::query;
+use super::reader::Reader;
+use super::statement::{ColumnDef, CreateRelation, Options, Statement, WatermarkDef, WithData};
+use super::{normalize, types};
+use crate::error::{Error, Result, SqlState};
+
+/// Reads CREATE.
+pub(super) fn create(r: &mut Reader) -> Result<Statement> {
+    r.expect("CREATE")?;
+    let or_replace = r.eat_all(&["OR", "REPLACE"]);
+    let position = r.position();
+    if r.eat_one(&["TEMPORARY", "TEMP", "GLOBAL", "LOCAL"]).is_some() {
+        return Err(Error::unsupported("temporary relations are not supported")
+            .hint("Leave out TEMPORARY and DROP the relation when it is no longer needed.")
+            .at(position));
+    }
+    r.eat("UNLOGGED");
+    if r.eat("VIEW") {
+        return view(r, or_replace);
+    }
+    if or_replace && (r.sees("STREAM") || r.sees("TABLE") || r.sees("SOURCE") || r.sees("MATERIALIZED")) {
+        return Err(Error::unsupported("CREATE OR REPLACE is for views only")
+            .hint("DROP it first, or use IF NOT EXISTS.")
+            .at(position));
+    }
+    if r.eat_all(&["MATERIALIZED", "VIEW"]) {
+        return materialized_view(r);
+    }
+    if r.eat("TABLE") {
+        return table(r);
+    }
+    if r.eat_one(&["STREAM", "SOURCE"]).is_some() {
+        return stream(r);
+    }
+    Err(not_built(r))
+}
+
+/// What Postgres, Flink or RisingWave can create and Tidemill cannot, or not yet.
+fn not_built(r: &mut Reader) -> Error {
+    let mut words = Vec::new();
+    for n in 0..2 {
+        words.extend(super::text::word_of(r.peek_nth(n)));
+    }
+    let first = words.first().map(String::as_str).unwrap_or_default();
+    let (what, hint) = match first {
+        "INDEX" => (
+            "CREATE INDEX",
+            "No index is needed: a table is found by its PRIMARY KEY, a view keeps its keys by itself.",
+        ),
+        "UNIQUE" => ("CREATE UNIQUE INDEX", "Declare a PRIMARY KEY in CREATE TABLE."),
+        "SINK" => ("CREATE SINK", "Use a materialized view and read it with SUBSCRIBE or COPY … TO STDOUT."),
+        "FUNCTION" | "AGGREGATE" | "PROCEDURE" => {
+            ("CREATE FUNCTION and CREATE AGGREGATE", "Write the expression into the query, or into a view.")
+        }
+        "USER" | "ROLE" | "GROUP" => ("CREATE USER", "Users are listed in the file given to --users."),
+        "SCHEMA" => ("CREATE SCHEMA", "Relations are in the schema public; put a prefix before the name."),
+        "DATABASE" => (
+            "CREATE DATABASE",
+            "There is one database, tidemill; start a second server with its own --data-dir.",
+        ),
+        "SEQUENCE" => ("CREATE SEQUENCE", "Use UUID with DEFAULT gen_random_uuid()."),
+        "TYPE" | "DOMAIN" => ("CREATE TYPE", "Use ROW(name type, …) or TEXT where the column is declared."),
+        "EXTENSION" => ("CREATE EXTENSION", "Extensions of Postgres cannot be loaded."),
+        "TRIGGER" | "RULE" => ("CREATE TRIGGER", "Use a materialized view."),
+        "CONNECTION" | "SECRET" | "CATALOG" => {
+            ("CREATE CONNECTION", "Give the options in WITH of CREATE STREAM.")
+        }
+        "EXTERNAL" | "FOREIGN" => {
+            ("CREATE EXTERNAL TABLE", "Use CREATE STREAM or CREATE TABLE WITH (connector = 'file', …).")
+        }
+        "RECURSIVE" => ("CREATE RECURSIVE VIEW", "Use CREATE VIEW with WITH RECURSIVE in the query."),
+        _ => return r.unexpected().hint("Expected STREAM, SOURCE, TABLE, VIEW or MATERIALIZED VIEW."),
+    };
+    Error::unsupported(format!("{what} is not supported")).hint(hint).at(r.position())
+}
+
+fn if_not_exists(r: &mut Reader) -> bool {
+    r.eat_all(&["IF", "NOT", "EXISTS"])
+}
+
+fn view(r: &mut Reader, or_replace: bool) -> Result<Statement> {
+    let if_not_exists = if_not_exists(r);
+    let name = r.name()?;
+    let columns = r.optional_columns()?.into_iter().map(folded).collect();
+    let options = options::optional(r)?;
+    if let Some((option, _)) = options.0.first() {
+        return Err(Error::unsupported(format!("option \"{option}\" of a view is not supported"))
+            .hint("Options are for materialized views."));
+    }
+    r.expect("AS")?;
+    let from = r.byte();
+    let query = query::snapshot(r, "CREATE VIEW")?;
+    Ok(Statement::CreateView { name, or_replace, if_not_exists, columns, query, text: r.text_since(from) })
+}
+
+fn materialized_view(r: &mut Reader) -> Result<Statement> {
+    let if_not_exists = if_not_exists(r);
+    let name = r.name()?;
+    let columns = r.optional_columns()?.into_iter().map(folded).collect();
+    let options = options::optional(r)?;
+    r.expect("AS")?;
+    let from = r.byte();
+    let query = query::continuous(r)?;
+    let text = r.text_since(from);
+    if with_data(r)? == WithData::No {
+        return Err(Error::unsupported("WITH NO DATA is not supported for a materialized view")
+            .hint("SET scan_startup = 'latest' makes it begin with the rows that come from now on."));
+    }
+    Ok(Statement::CreateMaterializedView { name, if_not_exists, columns, options, query, text })
+}
+
+fn with_data(r: &mut Reader) -> Result<WithData> {
+    if !r.eat("WITH") {
+        return Ok(WithData::Yes);
+    }
+    let with_data = if r.eat("NO") { WithData::No } else { WithData::Yes };
+    r.expect("DATA").map(|()| with_data)
+}
+
+fn table(r: &mut Reader) -> Result<Statement> {
+    let if_not_exists = if_not_exists(r);
+    let name = r.name()?;
+    if let Some(columns) = r.attempt(|r| {
+        let columns = r.optional_columns()?;
+        let options = options::optional(r)?;
+        r.expect("AS")?;
+        Ok((columns, options))
+    }) {
+        let (columns, options) = columns;
+        if let Some((option, _)) = options.0.first() {
+            return Err(Error::unsupported(format!(
+                "option \"{option}\" of CREATE TABLE AS is not supported"
+            )));
+        }
+        let columns = columns.into_iter().map(folded).collect();
+        let query = query::snapshot(r, "CREATE TABLE AS")?;
+        let with_data = with_data(r)?;
+        return Ok(Statement::CreateTableAs { name, if_not_exists, columns, query, with_data });
+    }
+    let relation = relation(r, name, if_not_exists)?;
+    let connector = relation.options.0.iter().any(|(name, _)| name == "connector");
+    Ok(match connector || relation.watermark.is_some() {
+        true => Statement::CreateStream(relation),
+        false => Statement::CreateTable(relation),
+    })
+}
+
+fn stream(r: &mut Reader) -> Result<Statement> {
+    let if_not_exists = if_not_exists(r);
+    let name = r.name()?;
+    if r.attempt(|r| {
+        r.optional_columns()?;
+        options::optional(r)?;
+        r.expect("AS")
+    })
+    .is_some()
+    {
+        query::continuous(r)?;
+        return Ok(Statement::NotBuilt {
+            what: "CREATE STREAM … AS is not supported yet".into(),
+            hint: "Use CREATE MATERIALIZED VIEW; other views can read it.".into(),
+        });
+    }
+    relation(r, name, if_not_exists).map(Statement::CreateStream)
+}
+
+/// The column list and what comes after it.
+fn relation(r: &mut Reader, name: ObjectName, if_not_exists: bool) -> Result<CreateRelation> {
+    let mut relation = CreateRelation {
+        name,
+        if_not_exists,
+        columns: Vec::new(),
+        watermark: None,
+        primary_key: Vec::new(),
+        options: Options::default(),
+        text: r.text(),
+    };
+    if r.eat_token(&Token::LParen) {
+        while *r.peek() != Token::RParen {
+            element(r, &mut relation)?;
+            if !r.eat_token(&Token::Comma) {
+                break;
+            }
+        }
+        r.expect_token(&Token::RParen)?;
+    } else if !r.sees("WITH") {
+        return Err(r.unexpected().hint("Expected the columns in parentheses."));
+    }
+    if r.eat("COMMENT") {
+        r.string()?;
+    }
+    refuse_clauses(r)?;
+    relation.options = options::optional(r)?;
+    refuse_clauses(r)?;
+    for key in &relation.primary_key {
+        for column in &mut relation.columns {
+            column.not_null |= column.name.value == key.value;
+        }
+    }
+    Ok(relation)
+}
+
+fn refuse_clauses(r: &mut Reader) -> Result<()> {
+    let position = r.position();
+    let (what, hint) = match r.eat_one(&[
+        "PARTITIONED",
+        "PARTITION",
+        "DISTRIBUTED",
+        "FORMAT",
+        "ROW",
+        "ENCODE",
+        "INCLUDE",
+        "INHERITS",
+        "ON",
+        "TABLESPACE",
+        "USING",
+        "LIKE",
+    ]) {
+        None => return Ok(()),
+        Some(word @ ("PARTITIONED" | "PARTITION" | "DISTRIBUTED")) => {
+            (word, "Leave it out: rows are dealt to the threads as they come.")
+        }
+        Some(word @ ("FORMAT" | "ROW" | "ENCODE")) => {
+            (word, "Give the format as an option: WITH (connector = …, format = 'json').")
+        }
+        Some(word) => (word, "Leave it out."),
+    };
+    Err(Error::unsupported(format!("{what} in CREATE is not supported")).hint(hint).at(position))
+}
+
+fn element(r: &mut Reader, relation: &mut CreateRelation) -> Result<()> {
+    if r.sees_all(&["WATERMARK", "FOR"]) {
+        return watermark(r, relation);
+    }
+    let position = r.position();
+    if r.eat("CONSTRAINT") {
+        r.ident()?;
+    }
+    if r.eat_all(&["PRIMARY", "KEY"]) {
+        r.expect_token(&Token::LParen)?;
+        let key = r.comma_separated(|r| r.ident().map(folded))?;
+        r.expect_token(&Token::RParen)?;
+        r.eat_all(&["NOT", "ENFORCED"]);
+        return primary_key(relation, key, position);
+    }
+    refuse_constraint(r)?;
+    if r.sees("LIKE") && matches!(r.peek_nth(1), Token::Word(_)) {
+        return Err(Error::unsupported("LIKE in CREATE is not supported")
+            .hint("Write the columns out; SHOW CREATE prints them.")
+            .at(position));
+    }
+    let column = column(r, relation)?;
+    relation.columns.push(column);
+    Ok(())
+}
+
+fn primary_key(relation: &mut CreateRelation, key: Vec<Ident>, position: usize) -> Result<()> {
+    if !relation.primary_key.is_empty() {
+        let message = format!("multiple primary keys for table \"{}\" are not allowed", relation.name);
+        return Err(Error::new(SqlState::Syntax, message).at(position));
+    }
+    relation.primary_key = key;
+    Ok(())
+}
+
+fn watermark(r: &mut Reader, relation: &mut CreateRelation) -> Result<()> {
+    let position = r.position();
+    r.expect("WATERMARK")?;
+    r.expect("FOR")?;
+    let column = folded(r.ident()?);
+    let expr = if r.eat("AS") { Some(read_expr(r)?) } else { None };
+    if relation.watermark.is_some() {
+        return Err(Error::new(SqlState::Syntax, "a stream can have only one watermark")
+            .hint("Leave out the second WATERMARK FOR.")
+            .at(position));
+    }
+    relation.watermark = Some(WatermarkDef { column, expr, position });
+    Ok(())
+}
+
+/// UNIQUE, CHECK, FOREIGN KEY, REFERENCES, EXCLUDE: promises that nobody here would keep.
+fn refuse_constraint(r: &Reader) -> Result<()> {
+    let found = ["UNIQUE", "CHECK", "FOREIGN", "REFERENCES", "EXCLUDE"].iter().find(|word| r.sees(word));
+    let starts = match found {
+        Some(&"UNIQUE") => true,
+        Some(&"REFERENCES") => matches!(r.peek_nth(1), Token::Word(_)),
+        Some(&"FOREIGN") => super::text::is_word(r.peek_nth(1), "KEY"),
+        Some(_) => matches!(r.peek_nth(1), Token::LParen | Token::Word(_)),
+        None => false,
+    };
+    match (found, starts) {
+        (Some(word), true) => {
+            let hint = match *word {
+                "UNIQUE" => "Use PRIMARY KEY, on one set of columns.",
+                "CHECK" => "Put the condition into WHERE of the query or of a view.",
+                _ => "Leave it out: references between tables are not checked.",
+            };
+            let what = if *word == "FOREIGN" { "FOREIGN KEY" } else { word };
+            Err(Error::unsupported(format!("{what} constraints are not supported"))
+                .hint(hint)
+                .at(r.position()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn column(r: &mut Reader, relation: &mut CreateRelation) -> Result<ColumnDef> {
+    let name = folded(r.ident()?);
+    let mut column = ColumnDef { name, sql_type: None, not_null: false, default: None, generated: None };
+    if r.eat("AS") {
+        column.generated = Some(read_expr(r)?);
+        if r.eat("COMMENT") {
+            r.string()?;
+        }
+        return Ok(column);
+    }
+    column.sql_type = Some(types::read(r)?);
+    loop {
+        let position = r.position();
+        if r.eat("CONSTRAINT") {
+            r.ident()?;
+        } else if r.eat_all(&["NOT", "NULL"]) {
+            column.not_null = true;
+        } else if r.eat_all(&["PRIMARY", "KEY"]) {
+            r.eat_all(&["NOT", "ENFORCED"]);
+            column.not_null = true;
+            primary_key(relation, vec![column.name.clone()], position)?;
+        } else if r.eat("NULL") {
+        } else if r.sees("DEFAULT") {
+            once(&column, position)?;
+            column.default = Some(default(r)?);
+        } else if r.sees("GENERATED") || r.sees("AS") {
+            once(&column, position)?;
+            column.generated = Some(generated(r)?);
+        } else if r.eat("COMMENT") {
+            r.string()?;
+        } else if r.eat("METADATA") {
+            return Err(Error::unsupported("METADATA columns are not supported")
+                .hint("Declare it as an ordinary column.")
+                .at(position));
+        } else if r.sees("COLLATE") {
+            return Err(Error::unsupported("COLLATE is not supported")
+                .hint("Text compares by bytes.")
+                .at(position));
+        } else {
+            refuse_constraint(r)?;
+            return Ok(column);
+        }
+    }
+}
+
+fn once(column: &ColumnDef, position: usize) -> Result<()> {
+    match column.default.is_some() || column.generated.is_some() {
+        true => {
+            let message =
+                format!("column \"{}\" has more than one DEFAULT or GENERATED clause", column.name.value);
+            Err(Error::new(SqlState::Syntax, message).at(position))
+        }
+        false => Ok(()),
+    }
+}
+
+/// DEFAULT expr. sqlparser reads it, because here NOT NULL ends an expression.
+fn default(r: &mut Reader) -> Result<Expr> {
+    match r.with(Parser::parse_optional_column_option)? {
+        Some(ColumnOption::Default(mut expr)) => {
+            normalize::expr(&mut expr)?;
+            Ok(expr)
+        }
+        _ => Err(r.unexpected()),
+    }
+}
+
+/// GENERATED ALWAYS AS (expr) [STORED], AS (expr) [STORED].
+fn generated(r: &mut Reader) -> Result<Expr> {
+    let position = r.position();
+    if r.eat("GENERATED") {
+        let by_default = r.eat_all(&["BY", "DEFAULT"]);
+        if !by_default {
+            r.expect("ALWAYS")?;
+        }
+        r.expect("AS")?;
+        if by_default || r.sees("IDENTITY") {
+            return Err(Error::unsupported("identity columns are not supported: there are no sequences")
+                .hint("Use UUID with DEFAULT gen_random_uuid().")
+                .at(position));
+        }
+    } else {
+        r.expect("AS")?;
+    }
+    r.expect_token(&Token::LParen)?;
+    let expr = read_expr(r)?;
+    r.expect_token(&Token::RParen)?;
+    r.eat_one(&["STORED", "VIRTUAL", "PERSISTED"]);
+    Ok(expr)
+}

@@ -1,0 +1,243 @@
+//! Brings queries into the normal form that `sql`'s documentation promises, and refuses what sqlparser reads but no
+//! reader of the tree would notice (and so would silently ignore).
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    self, BinaryOperator, DataType, Expr, Interval, LimitClause, Query, Select, SetExpr, Statement,
+    TableFactor, TimezoneInfo, Value, VisitMut, VisitorMut,
+};
+
+use super::group_windows;
+use super::interval::interval;
+use super::windows;
+use crate::error::{Error, Result};
+
+/// Normalises a query with all that is in it.
+pub(super) fn query(query: &mut Query) -> Result<()> {
+    walk(query)
+}
+
+/// Normalises an expression.
+pub(super) fn expr(expr: &mut Expr) -> Result<()> {
+    walk(expr)
+}
+
+/// Normalises an INSERT, UPDATE or DELETE.
+pub(super) fn statement(statement: &mut Statement) -> Result<()> {
+    walk(statement)
+}
+
+fn walk(tree: &mut impl VisitMut) -> Result<()> {
+    match tree.visit(&mut Normalizer) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(error) => Err(error),
+    }
+}
+
+struct Normalizer;
+
+fn flow(result: Result<()>) -> ControlFlow<Error> {
+    match result {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(error) => ControlFlow::Break(error),
+    }
+}
+
+impl VisitorMut for Normalizer {
+    type Break = Error;
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
+        flow(
+            check_query(query)
+                .and_then(|()| fetch_to_limit(query))
+                .and_then(|()| group_windows::rewrite(query)),
+        )
+    }
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
+        flow(check_select(select))
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
+        flow(check_factor(factor).and_then(|()| windows::rewrite(factor)))
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
+        flow(rewrite_expr(expr))
+    }
+}
+
+fn check_query(query: &Query) -> Result<()> {
+    if !query.locks.is_empty() {
+        return Err(Error::unsupported("SELECT FOR UPDATE and FOR SHARE are not supported")
+            .hint("Leave it out: a query reads one epoch and never waits for writers."));
+    }
+    if query.for_clause.is_some() {
+        return Err(Error::unsupported("FOR XML and FOR JSON are not supported"));
+    }
+    let mut bodies = vec![&*query.body];
+    while let Some(body) = bodies.pop() {
+        match body {
+            SetExpr::SetOperation { left, right, .. } => bodies.extend([&**left, &**right]),
+            SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) => {
+                return Err(Error::unsupported(
+                    "statements that write are not supported in WITH or behind it",
+                )
+                .hint("Write INSERT INTO t WITH … SELECT …, or send the statements one by one."));
+            }
+            SetExpr::Select(_) | SetExpr::Query(_) | SetExpr::Values(_) | SetExpr::Table(_) => {}
+        }
+    }
+    Ok(())
+}
+
+fn check_select(select: &Select) -> Result<()> {
+    if select.into.is_some() {
+        return Err(
+            Error::unsupported("SELECT INTO is not supported").hint("Use CREATE TABLE name AS SELECT ….")
+        );
+    }
+    Ok(())
+}
+
+fn check_factor(factor: &TableFactor) -> Result<()> {
+    match factor {
+        TableFactor::Table { with_hints, .. } if !with_hints.is_empty() => Err(Error::unsupported(
+            "options behind a relation in FROM are not supported",
+        )
+        .hint("WITH (…) belongs before AS in CREATE MATERIALIZED VIEW, and behind the query in SUBSCRIBE.")),
+        TableFactor::Table { sample: Some(_), .. } | TableFactor::Derived { sample: Some(_), .. } => {
+            Err(Error::unsupported("TABLESAMPLE is not supported").hint("Use WHERE with a hash of the key."))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// FETCH FIRST n ROWS ONLY is LIMIT n.
+fn fetch_to_limit(query: &mut Query) -> Result<()> {
+    let Some(fetch) = query.fetch.take() else { return Ok(()) };
+    if fetch.with_ties || fetch.percent {
+        return Err(Error::unsupported("FETCH FIRST with TIES or PERCENT is not supported")
+            .hint("Use RANK() in a subquery."));
+    }
+    let one = || Expr::Value(Value::Number("1".into(), false).into());
+    let quantity = fetch.quantity.unwrap_or_else(one);
+    match &mut query.limit_clause {
+        None => {
+            query.limit_clause =
+                Some(LimitClause::LimitOffset { limit: Some(quantity), offset: None, limit_by: Vec::new() });
+            Ok(())
+        }
+        Some(LimitClause::LimitOffset { limit: limit @ None, .. }) => {
+            *limit = Some(quantity);
+            Ok(())
+        }
+        Some(_) => Err(Error::new(crate::error::SqlState::Syntax, "multiple LIMIT clauses not allowed")),
+    }
+}
+
+fn rewrite_expr(expr: &mut Expr) -> Result<()> {
+    match expr {
+        Expr::BinaryOp { op: op @ (BinaryOperator::And | BinaryOperator::Or), .. } => {
+            let op = op.clone();
+            balance(expr, &op);
+            Ok(())
+        }
+        Expr::Interval(written) => canonical_interval(written),
+        Expr::Cast { data_type, .. } | Expr::TypedString(ast::TypedString { data_type, .. }) => {
+            postgres_type(data_type);
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// `a AND b AND c AND d`, a chain as deep as it is long, becomes `(a AND b) AND (c AND d)`. Short chains stay as they are.
+fn balance(expr: &mut Expr, chain: &BinaryOperator) {
+    let mut operands = Vec::new();
+    let mut rest = take(expr);
+    loop {
+        match rest {
+            Expr::BinaryOp { left, op, right } if op == *chain => {
+                operands.push(*right);
+                rest = *left;
+            }
+            first => {
+                operands.push(first);
+                break;
+            }
+        }
+    }
+    operands.reverse();
+    while operands.len() > 1 {
+        // A few operands stay a chain, so that plans of ordinary queries read as they were written.
+        if operands.len() <= 16 {
+            let joined = operands.drain(..).reduce(|left, right| join(left, chain, right));
+            operands.extend(joined);
+            break;
+        }
+        let mut halves = operands.into_iter();
+        let mut pairs = Vec::with_capacity(halves.len() / 2 + 1);
+        while let Some(left) = halves.next() {
+            pairs.push(match halves.next() {
+                Some(right) => join(left, chain, right),
+                None => left,
+            });
+        }
+        operands = pairs;
+    }
+    if let Some(whole) = operands.pop() {
+        *expr = whole;
+    }
+}
+
+fn join(left: Expr, op: &BinaryOperator, right: Expr) -> Expr {
+    Expr::BinaryOp { left: Box::new(left), op: op.clone(), right: Box::new(right) }
+}
+
+fn take(expr: &mut Expr) -> Expr {
+    std::mem::replace(expr, Expr::Value(Value::Null.into()))
+}
+
+/// Interval constants in the one spelling that DataFusion is sure to read; anything else is left to it.
+fn canonical_interval(written: &mut Interval) -> Result<()> {
+    let constant = match &*written.value {
+        Expr::Value(value) => !matches!(value.value, Value::Placeholder(_)),
+        Expr::UnaryOp { expr, .. } => matches!(**expr, Expr::Value(_)),
+        _ => false,
+    };
+    if !constant {
+        return Ok(());
+    }
+    let parts = interval(&Expr::Interval(written.clone()))?;
+    let text = format!("{} months {} days {} microseconds", parts.months, parts.days, parts.micros);
+    *written = Interval {
+        value: Box::new(Expr::Value(Value::SingleQuotedString(text).into())),
+        leading_field: None,
+        leading_precision: None,
+        last_field: None,
+        fractional_seconds_precision: None,
+    };
+    Ok(())
+}
+
+/// STRING, BYTES and TIMESTAMP_LTZ(p) are names of other systems.
+fn postgres_type(data_type: &mut DataType) {
+    match data_type {
+        DataType::String(_) => *data_type = DataType::Text,
+        DataType::Bytes(_) => *data_type = DataType::Bytea,
+        DataType::Array(
+            ast::ArrayElemTypeDef::AngleBracket(element) | ast::ArrayElemTypeDef::SquareBracket(element, _),
+        ) => {
+            let mut element = std::mem::replace(&mut **element, DataType::Text);
+            postgres_type(&mut element);
+            *data_type = DataType::Array(ast::ArrayElemTypeDef::SquareBracket(Box::new(element), None));
+        }
+        DataType::Custom(name, arguments) if name.to_string().eq_ignore_ascii_case("timestamp_ltz") => {
+            let digits = arguments.first().and_then(|digits| digits.parse().ok());
+            *data_type = DataType::Timestamp(digits, TimezoneInfo::WithTimeZone);
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,167 @@
+//! The way in: text to statements. What a statement begins with decides which family reads it.
+
+use datafusion::sql::sqlparser::ast::{self, Expr};
+use datafusion::sql::sqlparser::parser::Parser;
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
+
+use super::dialect::TidemillDialect;
+use super::reader::Reader;
+use super::statement::{ContinuousQuery, Statement};
+use super::text::{Piece, split};
+use super::{copy, create, cursor, normalize, query, refuse, relations, settings, transaction, types};
+use crate::error::{Error, Result, SqlState};
+use crate::types::SqlType;
+
+/// The most parameters a statement may have (the protocol counts them in 16 bits).
+const PARAMETERS: usize = 65_535;
+
+/// A statement with what its text tells beside.
+#[derive(Debug, Clone)]
+pub struct Parsed {
+    /// The statement.
+    pub statement: Statement,
+    /// As it was written, without the semicolon.
+    pub text: String,
+    /// The highest n of its parameters $n.
+    pub params: usize,
+}
+
+/// Reads all statements of a text. Nothing but blanks, comments and semicolons gives none. Positions in errors count from the
+/// beginning of the text.
+pub fn parse(sql: &str) -> Result<Vec<Parsed>> {
+    split(sql)?.into_iter().map(|piece| parse_piece(sql, piece)).collect()
+}
+
+fn parse_piece(sql: &str, piece: Piece) -> Result<Parsed> {
+    let params = parameters(&piece.tokens)?;
+    let dialect = TidemillDialect::for_tokens(piece.tokens.len());
+    let mut r = Reader::new(sql, piece, &dialect)?;
+    let statement = statement(&mut r)?;
+    r.expect_end()?;
+    let params = match statement {
+        // The parameters are those of EXECUTE.
+        Statement::Prepare { .. } => 0,
+        _ => params,
+    };
+    Ok(Parsed { statement, text: r.text(), params })
+}
+
+fn parameters(tokens: &[TokenWithSpan]) -> Result<usize> {
+    let mut highest = 0;
+    for token in tokens {
+        let Token::Placeholder(name) = &token.token else { continue };
+        let Some(digits) = name.strip_prefix('$') else { continue };
+        match digits.parse() {
+            Ok(n @ 1..=PARAMETERS) => highest = highest.max(n),
+            _ => {
+                let what = format!("there is no parameter {name}");
+                return Err(
+                    Error::new(SqlState::UndefinedParameter, what).hint("Parameters are $1 to $65535.")
+                );
+            }
+        }
+    }
+    Ok(highest)
+}
+
+/// Reads one thing that is not a whole statement.
+fn parse_one<T>(sql: &str, read: impl FnOnce(&mut Reader) -> Result<T>) -> Result<T> {
+    let mut pieces = split(sql)?.into_iter();
+    let (Some(piece), None) = (pieces.next(), pieces.next()) else {
+        return Err(Error::new(SqlState::Syntax, "syntax error at end of input").at(1));
+    };
+    let dialect = TidemillDialect::for_tokens(piece.tokens.len());
+    let mut r = Reader::new(sql, piece, &dialect)?;
+    let value = read(&mut r)?;
+    r.expect_end()?;
+    Ok(value)
+}
+
+/// Reads an expression, for example a DEFAULT from the catalog.
+pub fn parse_expr(sql: &str) -> Result<Expr> {
+    parse_one(sql, read_expr)
+}
+
+/// Reads an expression in normal form.
+pub(super) fn read_expr(r: &mut Reader) -> Result<Expr> {
+    let mut expr = r.expr()?;
+    normalize::expr(&mut expr)?;
+    Ok(expr)
+}
+
+/// Reads a query with its EMIT, for example a view's from the catalog.
+pub fn parse_query(sql: &str) -> Result<ContinuousQuery> {
+    parse_one(sql, query::continuous)
+}
+
+/// Reads a type.
+pub fn parse_type(sql: &str) -> Result<SqlType> {
+    parse_one(sql, types::read)
+}
+
+/// Reads one statement.
+pub(super) fn statement(r: &mut Reader) -> Result<Statement> {
+    if *r.peek() == Token::LParen {
+        return query::continuous(r).map(Statement::Query);
+    }
+    let Token::Word(word) = r.peek() else {
+        return Err(r.unexpected());
+    };
+    if word.quote_style.is_some() {
+        return Err(r.unexpected());
+    }
+    let word = word.value.to_ascii_uppercase();
+    match word.as_str() {
+        "SELECT" | "VALUES" | "WITH" | "TABLE" => query::continuous(r).map(Statement::Query),
+        "INSERT" | "UPDATE" | "DELETE" => change(r, &word),
+        "TRUNCATE" => relations::truncate(r),
+        "COPY" => copy::copy(r),
+        "CREATE" => create::create(r),
+        "DROP" => relations::drop(r),
+        "ALTER" => relations::alter(r),
+        "DESCRIBE" | "DESC" => relations::describe(r),
+        "EXPLAIN" => query::explain(r),
+        "SUBSCRIBE" => query::subscribe(r).map(Statement::Subscribe),
+        "DECLARE" => cursor::declare(r),
+        "FETCH" => cursor::fetch(r),
+        "MOVE" => cursor::move_(r),
+        "CLOSE" => cursor::close(r),
+        "PREPARE" => cursor::prepare(r),
+        "EXECUTE" => cursor::execute(r),
+        "DEALLOCATE" => cursor::deallocate(r),
+        "SET" => settings::set(r),
+        "SHOW" => settings::show(r),
+        "RESET" => settings::reset(r),
+        "BEGIN" | "START" | "COMMIT" | "END" | "ROLLBACK" | "ABORT" | "SAVEPOINT" | "RELEASE" => {
+            transaction::transaction(r, &word)
+        }
+        _ => refuse::other(r, &word),
+    }
+}
+
+/// INSERT, UPDATE and DELETE.
+pub(super) fn change(r: &mut Reader, word: &str) -> Result<Statement> {
+    let mut statement = r.with(|p: &mut Parser| {
+        let token = p.next_token();
+        match word {
+            "INSERT" => p.parse_insert(token),
+            "UPDATE" => p.parse_update(token),
+            _ => p.parse_delete(token),
+        }
+    })?;
+    if r.sees("EMIT") {
+        return Err(Error::unsupported("a continuous INSERT is not supported")
+            .hint("Leave out EMIT to insert the query's present rows, or create a materialized view.")
+            .at(r.position()));
+    }
+    normalize::statement(&mut statement)?;
+    match statement {
+        ast::Statement::Insert(insert) if insert.overwrite => {
+            Err(Error::unsupported("INSERT OVERWRITE is not supported").hint("Use TRUNCATE and INSERT."))
+        }
+        ast::Statement::Insert(insert) => Ok(Statement::Insert(insert)),
+        ast::Statement::Update(update) => Ok(Statement::Update(update)),
+        ast::Statement::Delete(delete) => Ok(Statement::Delete(delete)),
+        other => Err(Error::internal(format!("{word} was read as another statement: {other}"))),
+    }
+}
