@@ -1,0 +1,2 @@
+//! From SQL to pipelines.
+pub mod functions;
