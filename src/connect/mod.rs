@@ -172,6 +172,10 @@ mod tests {
         check(&[nexmark, ("table", "bid"), ("events", "-1")], SqlState::BadArgument, "events");
         check(&[nexmark, ("table", "bid"), ("evnts", "5")], SqlState::BadArgument, "events");
         check(&[("connector", "file"), ("format", "csv")], SqlState::BadArgument, "path");
-        check(&[("connector", "file"), ("path", "a"), ("format", "avro")], SqlState::NotSupported, "csv, json");
+        check(
+            &[("connector", "file"), ("path", "a"), ("format", "avro")],
+            SqlState::NotSupported,
+            "csv, json",
+        );
     }
 }

@@ -61,7 +61,9 @@ impl<'a> Options<'a> {
         let Some(value) = self.get(name) else { return Ok(None) };
         match value.trim().replace('_', "").parse::<u64>() {
             Ok(number) if number >= least => Ok(Some(number)),
-            _ => Err(bad(format!("option \"{name}\" must be a whole number of at least {least}, not '{value}'"))),
+            _ => Err(bad(format!(
+                "option \"{name}\" must be a whole number of at least {least}, not '{value}'"
+            ))),
         }
     }
 
@@ -79,7 +81,9 @@ impl<'a> Options<'a> {
         match self.get(name) {
             None => Ok(default),
             Some("\\t" | "\t") => Ok(b'\t'),
-            Some(one) if one.len() == 1 && !matches!(one.as_bytes()[0], b'\n' | b'\r') => Ok(one.as_bytes()[0]),
+            Some(one) if one.len() == 1 && !matches!(one.as_bytes()[0], b'\n' | b'\r') => {
+                Ok(one.as_bytes()[0])
+            }
             Some(other) => Err(bad(format!("option \"{name}\" must be one ASCII character, not '{other}'"))),
         }
     }

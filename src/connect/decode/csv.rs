@@ -104,7 +104,9 @@ impl CsvDecoder {
                     Some(b) if *b == delimiter => at = next + 1,
                     Some(b'\n') => return Split::Record(next + 1),
                     Some(b'\r') if data.get(next + 1) == Some(&b'\n') => return Split::Record(next + 2),
-                    Some(b'\r') if next + 1 == data.len() && more == More::MayCome => return Split::Incomplete,
+                    Some(b'\r') if next + 1 == data.len() && more == More::MayCome => {
+                        return Split::Incomplete;
+                    }
                     Some(b'\r') if next + 1 == data.len() => return Split::Record(next + 1),
                     Some(_) => return Split::Malformed("characters after the closing quote of a field"),
                     None if more == More::Ended => return Split::Record(next),
@@ -160,7 +162,8 @@ impl CsvDecoder {
     fn append(&mut self, text: &str, rows: &mut Rows) -> bool {
         if self.spans.len() != self.fields {
             let (found, expected) = (self.spans.len(), self.fields);
-            let what = if found > expected { "extra data after last expected column" } else { "missing data" };
+            let what =
+                if found > expected { "extra data after last expected column" } else { "missing data" };
             rows.pending_error(format!("{what}: {found} fields instead of {expected}"));
             return false;
         }

@@ -105,7 +105,8 @@ impl Decoder for JsonDecoder {
                 Some(next) => next,
                 None if more == More::Ended => data.len(),
                 None if data.len() - at >= RECORD_BYTES => {
-                    let end = (at + RECORD_BYTES - 3..=at + RECORD_BYTES).rev().find(|i| text.is_char_boundary(*i));
+                    let end =
+                        (at + RECORD_BYTES - 3..=at + RECORD_BYTES).rev().find(|i| text.is_char_boundary(*i));
                     let end = end.unwrap_or(data.len());
                     rows.reject(&data[at..end], "the record is too long");
                     at = end;

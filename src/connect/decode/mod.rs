@@ -7,7 +7,7 @@
 //! not depend on the query that reads it.
 
 use datafusion::arrow::array::{BooleanArray, RecordBatchOptions};
-use datafusion::arrow::compute::filter_record_batch;
+use datafusion::arrow::compute::filter;
 use datafusion::arrow::datatypes::{Field, SchemaRef};
 use datafusion::arrow::record_batch::RecordBatch;
 
@@ -104,14 +104,17 @@ impl Rows {
 
     /// The good records as a batch, and the bad ones; what is left is empty.
     pub(super) fn finish(&mut self, schema: &SchemaRef) -> Result<(RecordBatch, Vec<Rejected>)> {
-        let arrays = self.wanted.iter().map(|i| self.columns[*i].finish()).collect::<Result<Vec<_>>>()?;
-        let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
-        let mut batch = RecordBatch::try_new_with_options(schema.clone(), arrays, &options)?;
+        let mut arrays = self.wanted.iter().map(|i| self.columns[*i].finish()).collect::<Result<Vec<_>>>()?;
+        let good_rows = self.rows - self.bad.len();
         if !self.bad.is_empty() {
+            // Before the batch is made: place holders in NOT NULL columns must be gone by then.
             let mut good = vec![true; self.rows];
             self.bad.drain(..).for_each(|row| good[row] = false);
-            batch = filter_record_batch(&batch, &BooleanArray::from(good))?;
+            let good = BooleanArray::from(good);
+            arrays = arrays.iter().map(|array| Ok(filter(array, &good)?)).collect::<Result<Vec<_>>>()?;
         }
+        let options = RecordBatchOptions::new().with_row_count(Some(good_rows));
+        let batch = RecordBatch::try_new_with_options(schema.clone(), arrays, &options)?;
         self.rows = 0;
         Ok((batch, std::mem::take(&mut self.rejected)))
     }
@@ -125,17 +128,23 @@ pub(super) trait Decoder: Send {
 }
 
 /// As [`Decoder::decode`], over bytes that may not be UTF-8: a line with a byte out of place is rejected.
-pub(super) fn decode(decoder: &mut dyn Decoder, data: &[u8], more: More, max: usize, rows: &mut Rows) -> usize {
+pub(super) fn decode(
+    decoder: &mut dyn Decoder,
+    data: &[u8],
+    more: More,
+    max: usize,
+    rows: &mut Rows,
+) -> usize {
     let error = match std::str::from_utf8(data) {
         Ok(text) => return decoder.decode(text, more, max, rows),
         Err(error) => error,
     };
     let good = &data[..error.valid_up_to()];
-    let line = memchr_last(good).map_or(0, |at| at + 1);
+    let line = memchr::memrchr(b'\n', good).map_or(0, |at| at + 1);
     if line > 0 {
+        // The lines before it end here, quotes or not.
         let text = std::str::from_utf8(&good[..line]).unwrap_or("");
-        let taken = decoder.decode(text, More::Ended, max, rows);
-        return taken;
+        return decoder.decode(text, More::Ended, max, rows);
     }
     match end_of_line(data, 0) {
         Some(end) => {
@@ -150,10 +159,6 @@ pub(super) fn decode(decoder: &mut dyn Decoder, data: &[u8], more: More, max: us
             end
         }
     }
-}
-
-fn memchr_last(data: &[u8]) -> Option<usize> {
-    memchr::memrchr(b'\n', data)
 }
 
 /// Just after the next newline.

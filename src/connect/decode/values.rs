@@ -88,7 +88,8 @@ fn time_prefix(bytes: &[u8]) -> Option<(i64, &[u8])> {
             }
             let mut micros = 0;
             for place in 0..6 {
-                micros = micros * 10 + rest.get(place).filter(|_| place < digits).map_or(0, |b| i64::from(b - b'0'));
+                micros = micros * 10
+                    + rest.get(place).filter(|_| place < digits).map_or(0, |b| i64::from(b - b'0'));
             }
             (micros + i64::from(digits > 6 && rest[6] >= b'5'), &rest[digits..])
         }
@@ -202,7 +203,15 @@ mod tests {
         check("2000-02-29 00:00", Some((951_782_400_000_000, None)));
         check("1999-12-31 23:59:59.9999999", Some((946_684_800_000_000, None)));
         check("infinity", Some((i64::MAX, None)));
-        for bad in ["1436918400000", "2015-02-29", "2015-7-1", "2015-07-15 25:00", "2015-07-15 00:00:00x", "", "2015-07-15 "] {
+        for bad in [
+            "1436918400000",
+            "2015-02-29",
+            "2015-7-1",
+            "2015-07-15 25:00",
+            "2015-07-15 00:00:00x",
+            "",
+            "2015-07-15 ",
+        ] {
             if bad != "2015-07-15 " {
                 check(bad, None);
             }

@@ -21,9 +21,8 @@ mod reader;
 use paths::Files;
 use reader::FileReader;
 
-const OPTIONS: [&str; 10] = [
-    "path", "format", "mode", "on_error", "on_truncate", "header", "delimiter", "quote", "escape", "null",
-];
+const OPTIONS: [&str; 10] =
+    ["path", "format", "mode", "on_error", "on_truncate", "header", "delimiter", "quote", "escape", "null"];
 
 /// Whether the source ends where its files end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

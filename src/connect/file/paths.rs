@@ -34,7 +34,9 @@ impl Files {
             match component {
                 Component::CurDir => {}
                 Component::Normal(name) => parts.push(part(&name.to_string_lossy())?),
-                Component::ParentDir | Component::RootDir | Component::Prefix(_) => return Err(outside(path)),
+                Component::ParentDir | Component::RootDir | Component::Prefix(_) => {
+                    return Err(outside(path));
+                }
             }
         }
         if parts.is_empty() {

@@ -38,9 +38,8 @@ impl Position {
         if offset.is_start() {
             return Ok(Position::default());
         }
-        serde_json::from_slice(offset.as_bytes()).map_err(|_| {
-            Error::new(SqlState::Corrupted, format!("'{offset}' is no offset of a file source"))
-        })
+        serde_json::from_slice(offset.as_bytes())
+            .map_err(|_| Error::new(SqlState::Corrupted, format!("'{offset}' is no offset of a file source")))
     }
 }
 
@@ -71,7 +70,8 @@ impl FileReader {
 
     /// Looks for new files, and at the finished ones.
     fn discover(&mut self, now_ms: i64) -> Result<()> {
-        if self.discovered_ms.is_some_and(|last| now_ms.saturating_sub(last) < DISCOVERY_MS && now_ms >= last) {
+        if self.discovered_ms.is_some_and(|last| now_ms.saturating_sub(last) < DISCOVERY_MS && now_ms >= last)
+        {
             return Ok(());
         }
         let fresh = self.discovered_ms.is_none() && self.position.files.is_empty();
@@ -92,9 +92,12 @@ impl FileReader {
             // A finished file may be taken away: what it said has been read.
             let Ok(path) = self.source.files.open_path(name) else { continue };
             if path.metadata()?.len() > *size {
-                return Err(Error::new(SqlState::NotInState, format!("file '{name}' grew after it was finished"))
-                    .detail("A file is finished as soon as a later one has been begun.")
-                    .hint("Let each growing file be a source of its own."));
+                return Err(Error::new(
+                    SqlState::NotInState,
+                    format!("file '{name}' grew after it was finished"),
+                )
+                .detail("A file is finished as soon as a later one has been begun.")
+                .hint("Let each growing file be a source of its own."));
             }
         }
         Ok(())
@@ -179,9 +182,14 @@ impl FileReader {
             return Ok(false);
         }
         match self.source.on_truncate {
-            OnTruncate::Fail => Err(Error::new(SqlState::NotInState, format!("file '{name}' became shorter"))
-                .detail(format!("{} bytes of it had been read, it has {size}.", self.position.byte + buffered))
-                .hint("With on_truncate = 'restart' it would be read again from its beginning.")),
+            OnTruncate::Fail => {
+                Err(Error::new(SqlState::NotInState, format!("file '{name}' became shorter"))
+                    .detail(format!(
+                        "{} bytes of it had been read, it has {size}.",
+                        self.position.byte + buffered
+                    ))
+                    .hint("With on_truncate = 'restart' it would be read again from its beginning."))
+            }
             OnTruncate::Restart => {
                 self.position.byte = 0;
                 self.open = None;
@@ -296,8 +304,11 @@ fn begin(
     let field_of = columns.iter().map(|column| {
         let exact = names.iter().position(|name| name == column);
         exact.or_else(|| names.iter().position(|name| name.eq_ignore_ascii_case(column))).ok_or_else(|| {
-            Error::new(SqlState::UndefinedColumn, format!("column \"{column}\" is not in the header of '{name}'"))
-                .hint(format!("The header names: {}.", names.join(", ")))
+            Error::new(
+                SqlState::UndefinedColumn,
+                format!("column \"{column}\" is not in the header of '{name}'"),
+            )
+            .hint(format!("The header names: {}.", names.join(", ")))
         })
     });
     let field_of = field_of.collect::<Result<Vec<_>>>()?;
@@ -312,4 +323,3 @@ fn mark(file: &mut File) -> Result<u64> {
     (&*file).take(3).read_to_end(&mut first)?;
     Ok(if first == b"\xEF\xBB\xBF" { 3 } else { 0 })
 }
-

@@ -22,7 +22,16 @@ const CHANNELS: u64 = 10_000;
 
 const STATES: [&str; 6] = ["az", "ca", "id", "or", "wa", "wy"];
 const CITIES: [&str; 10] = [
-    "phoenix", "los angeles", "san francisco", "boise", "portland", "bend", "redmond", "seattle", "kent", "cheyenne",
+    "phoenix",
+    "los angeles",
+    "san francisco",
+    "boise",
+    "portland",
+    "bend",
+    "redmond",
+    "seattle",
+    "kent",
+    "cheyenne",
 ];
 const HOT_CHANNELS: [&str; 4] = ["Google", "Facebook", "Baidu", "Apple"];
 const FIRST_NAMES: [&str; 11] =

@@ -162,14 +162,21 @@ fn matching(table: Table, declared: &[Field]) -> Result<Vec<Column>> {
             let found = all.iter().copied().find(|c| c.name().eq_ignore_ascii_case(wanted.name()));
             let column = found.ok_or_else(|| {
                 let names: Vec<_> = all.iter().map(|c| c.name()).collect();
-                Error::new(SqlState::UndefinedColumn, format!("nexmark has no column \"{}\" there", wanted.name()))
-                    .hint(format!("There are: {}.", names.join(", ")))
+                Error::new(
+                    SqlState::UndefinedColumn,
+                    format!("nexmark has no column \"{}\" there", wanted.name()),
+                )
+                .hint(format!("There are: {}.", names.join(", ")))
             })?;
             let own = field(column);
             if !can_cast_types(own.data_type(), wanted.data_type()) {
                 return Err(Error::new(
                     SqlState::TypeMismatch,
-                    format!("column \"{}\" of nexmark cannot be read as {}", wanted.name(), wanted.data_type()),
+                    format!(
+                        "column \"{}\" of nexmark cannot be read as {}",
+                        wanted.name(),
+                        wanted.data_type()
+                    ),
                 )
                 .hint(format!("It is {}.", own.data_type())));
             }
