@@ -1,7 +1,9 @@
 //! Tidemill: a SQL-first streaming query engine.
+pub mod connect;
 pub mod error;
 pub mod limits;
 pub mod log;
+pub mod plan;
 pub mod session;
 pub mod sql;
 pub mod store;

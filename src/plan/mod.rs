@@ -17,3 +17,4 @@ pub use cut::CutOptions;
 pub use fragment::Fragment;
 pub use pipeline::{FragmentPlan, LatenessRule, Pipeline, SourceScan, Stateful};
 pub use planner::{DATABASE, Planner, SCHEMA};
+//! From SQL to pipelines.

@@ -1,0 +1,243 @@
+//! CSV: fields between delimiters, in quotes where they need it, over several lines where a quoted field does.
+//!
+//! A quote counts only at the beginning of a field, and after the closing one must come a delimiter or the line's
+//! end. A record that is wrong in whatever way takes only its first line with it, and so does one whose quote is not
+//! closed within [`QUOTED_BYTES`]: what follows is looked at again as new records. So one bad line cannot swallow
+//! its neighbours.
+
+use super::{Decoder, More, RECORD_BYTES, Rows, end_of_line, trim_end};
+
+/// A record with quotes is closed within so many bytes.
+const QUOTED_BYTES: usize = 1 << 20;
+
+/// How the file is written.
+#[derive(Debug, Clone)]
+pub(crate) struct CsvStyle {
+    pub(crate) delimiter: u8,
+    pub(crate) quote: u8,
+    pub(crate) escape: u8,
+    /// Unquoted text that stands for NULL.
+    pub(crate) null: String,
+}
+
+/// A field's place in the text.
+#[derive(Clone, Copy)]
+struct Span {
+    start: usize,
+    end: usize,
+    form: Form,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Bare,
+    Quoted,
+    /// Quoted, with escapes inside.
+    Escaped,
+}
+
+enum Split {
+    /// The next record begins here.
+    Record(usize),
+    /// The data ends within the record.
+    Incomplete,
+    Malformed(&'static str),
+}
+
+/// Reads CSV records into columns.
+pub(crate) struct CsvDecoder {
+    style: CsvStyle,
+    /// For each column the field it is in.
+    field_of: Vec<usize>,
+    /// How many fields a record has.
+    fields: usize,
+    spans: Vec<Span>,
+    scratch: Vec<String>,
+}
+
+impl CsvDecoder {
+    /// Fields and columns are matched by position.
+    pub(crate) fn new(style: CsvStyle, columns: usize) -> CsvDecoder {
+        CsvDecoder {
+            style,
+            field_of: (0..columns).collect(),
+            fields: columns,
+            spans: Vec::new(),
+            scratch: vec![String::new(); columns],
+        }
+    }
+
+    /// The names in a header line, and how long it is.
+    pub(crate) fn header(&mut self, text: &str) -> Option<Vec<String>> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        match self.split(text.as_bytes(), 0, More::Ended) {
+            Split::Record(_) => {
+                let mut scratch = String::new();
+                let names = self.spans.iter().map(|span| {
+                    unescape(text, *span, self.style.escape, &mut scratch);
+                    scratch.trim().to_owned()
+                });
+                Some(names.collect())
+            }
+            Split::Incomplete | Split::Malformed(_) => None,
+        }
+    }
+
+    /// Fields and columns are matched by these: for each column its field, of so many.
+    pub(crate) fn match_fields(&mut self, field_of: Vec<usize>, fields: usize) {
+        self.field_of = field_of;
+        self.fields = fields;
+    }
+
+    fn split(&mut self, data: &[u8], from: usize, more: More) -> Split {
+        self.spans.clear();
+        let (delimiter, quote) = (self.style.delimiter, self.style.quote);
+        let mut at = from;
+        loop {
+            if data.get(at) == Some(&quote) {
+                let (span, next) = match self.quoted(data, from, at, more) {
+                    Ok(found) => found,
+                    Err(split) => return split,
+                };
+                self.spans.push(span);
+                match data.get(next) {
+                    Some(b) if *b == delimiter => at = next + 1,
+                    Some(b'\n') => return Split::Record(next + 1),
+                    Some(b'\r') if data.get(next + 1) == Some(&b'\n') => return Split::Record(next + 2),
+                    Some(b'\r') if next + 1 == data.len() && more == More::MayCome => {
+                        return Split::Incomplete;
+                    }
+                    Some(b'\r') if next + 1 == data.len() => return Split::Record(next + 1),
+                    Some(_) => return Split::Malformed("characters after the closing quote of a field"),
+                    None if more == More::Ended => return Split::Record(next),
+                    None => return Split::Incomplete,
+                }
+                continue;
+            }
+            let end = match memchr::memchr2(delimiter, b'\n', &data[at..]) {
+                Some(length) => at + length,
+                None if more == More::Ended => data.len(),
+                None => return Split::Incomplete,
+            };
+            if data.get(end) == Some(&delimiter) {
+                self.spans.push(Span { start: at, end, form: Form::Bare });
+                at = end + 1;
+                continue;
+            }
+            let cut = if end > at && data[end - 1] == b'\r' { end - 1 } else { end };
+            self.spans.push(Span { start: at, end: cut, form: Form::Bare });
+            return Split::Record((end + 1).min(data.len()));
+        }
+    }
+
+    /// The field whose opening quote is at `open`, and where its closing quote has been passed.
+    fn quoted(&self, data: &[u8], from: usize, open: usize, more: More) -> Result<(Span, usize), Split> {
+        let (quote, escape) = (self.style.quote, self.style.escape);
+        let limit = data.len().min(from + QUOTED_BYTES);
+        let (mut at, mut form) = (open + 1, Form::Quoted);
+        while at < limit {
+            let Some(length) = memchr::memchr2(quote, escape, &data[at..limit]) else { break };
+            at += length;
+            let follows = data.get(at + 1).copied();
+            if follows.is_none() && more == More::MayCome {
+                return Err(Split::Incomplete);
+            }
+            let escapes = data[at] == escape && follows.is_some_and(|b| b == quote || b == escape);
+            if escapes {
+                form = Form::Escaped;
+                at += 2;
+            } else if data[at] == quote {
+                return Ok((Span { start: open + 1, end: at, form }, at + 1));
+            } else {
+                at += 1;
+            }
+        }
+        match limit < from + QUOTED_BYTES && more == More::MayCome {
+            true => Err(Split::Incomplete),
+            false => Err(Split::Malformed("a quoted field is not closed")),
+        }
+    }
+
+    /// Appends the record that has been split; the error of a wrong one is left to be settled with its bytes.
+    fn append(&mut self, text: &str, rows: &mut Rows) -> bool {
+        if self.spans.len() != self.fields {
+            let (found, expected) = (self.spans.len(), self.fields);
+            let what =
+                if found > expected { "extra data after last expected column" } else { "missing data" };
+            rows.pending_error(format!("{what}: {found} fields instead of {expected}"));
+            return false;
+        }
+        let escape = self.style.escape;
+        for (column, scratch) in self.scratch.iter_mut().enumerate() {
+            let span = self.spans[self.field_of[column]];
+            if span.form == Form::Escaped {
+                unescape(text, span, escape, scratch);
+            }
+        }
+        let (spans, scratch, field_of, null) = (&self.spans, &self.scratch, &self.field_of, &self.style.null);
+        rows.append(|column| {
+            let span = spans[field_of[column]];
+            match span.form {
+                Form::Escaped => Some(scratch[column].as_str()),
+                Form::Quoted => text.get(span.start..span.end),
+                Form::Bare => text.get(span.start..span.end).filter(|value| value != null),
+            }
+        })
+    }
+}
+
+fn unescape(text: &str, span: Span, escape: u8, scratch: &mut String) {
+    let inner = text.get(span.start..span.end).unwrap_or("");
+    scratch.clear();
+    let mut chars = inner.chars();
+    while let Some(one) = chars.next() {
+        match span.form == Form::Escaped && one == escape as char {
+            true => scratch.extend(chars.next()),
+            false => scratch.push(one),
+        }
+    }
+}
+
+impl Decoder for CsvDecoder {
+    fn decode(&mut self, text: &str, more: More, max: usize, rows: &mut Rows) -> usize {
+        let data = text.as_bytes();
+        let mut at = 0;
+        while at < data.len() && rows.len() < max {
+            // A blank line says nothing, except that the one column of a narrow table is empty.
+            if self.fields > 1 && matches!(data[at], b'\n' | b'\r') {
+                let blank = if data[at] == b'\n' { 1 } else { 2 };
+                if data[at] == b'\n' || data.get(at + 1) == Some(&b'\n') {
+                    at += blank;
+                    continue;
+                }
+            }
+            let next = match self.split(data, at, more) {
+                Split::Record(next) if self.append(text, rows) => {
+                    at = next;
+                    continue;
+                }
+                Split::Record(next) => end_of_line(&data[..next], at).unwrap_or(next),
+                Split::Incomplete if data.len() - at >= RECORD_BYTES => {
+                    let end = floor_char(text, at + RECORD_BYTES);
+                    rows.pending_error("the record is too long".into());
+                    end
+                }
+                Split::Incomplete => break,
+                Split::Malformed(what) => {
+                    rows.pending_error(what.into());
+                    end_of_line(data, at).unwrap_or(data.len())
+                }
+            };
+            rows.settle(trim_end(&data[at..next]));
+            at = next;
+        }
+        at
+    }
+}
+
+fn floor_char(text: &str, mut at: usize) -> usize {
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
+}

@@ -1,0 +1,173 @@
+//! Records of text (CSV, JSON lines) into Arrow columns, one record at a time and each for itself.
+//!
+//! We find the borders of records and fields ourselves and append each field straight to its column's builder. A
+//! reader over whole blocks (arrow-csv, arrow-json) fails a block for one bad line, takes `1.9` for an integer, and
+//! lets one unclosed quote swallow the rest of a file; and splitting the block again to find out costs more than
+//! this. A field of a column that nobody asked for is still checked, only not kept: whether a record is good must
+//! not depend on the query that reads it.
+
+use datafusion::arrow::array::{BooleanArray, RecordBatchOptions};
+use datafusion::arrow::compute::filter;
+use datafusion::arrow::datatypes::{Field, SchemaRef};
+use datafusion::arrow::record_batch::RecordBatch;
+
+use super::{RAW_BYTES, Rejected};
+use crate::error::Result;
+
+mod column;
+mod csv;
+mod json;
+mod values;
+
+pub(super) use column::Column;
+pub(super) use csv::{CsvDecoder, CsvStyle};
+pub(super) use json::JsonDecoder;
+
+/// A record longer than this is cut there and rejected.
+pub(super) const RECORD_BYTES: usize = 16 << 20;
+
+/// Whether the bytes at hand are all there will be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum More {
+    /// More may follow: an incomplete last record is none yet.
+    MayCome,
+    /// The file ends here: so does its last record.
+    Ended,
+}
+
+/// The records that are being put together to a batch.
+pub(super) struct Rows {
+    columns: Vec<Column>,
+    /// Which of the columns are delivered, in which order.
+    wanted: Vec<usize>,
+    rows: usize,
+    /// Rows that are in the columns but must not be delivered.
+    bad: Vec<usize>,
+    rejected: Vec<Rejected>,
+    /// The number of the next record.
+    record: u64,
+}
+
+impl Rows {
+    pub(super) fn new(fields: &[Field], wanted: Vec<usize>, record: u64) -> Result<Rows> {
+        let columns = fields.iter().enumerate().map(|(i, field)| Column::new(field, wanted.contains(&i)));
+        let columns = columns.collect::<Result<Vec<_>>>()?;
+        Ok(Rows { columns, wanted, rows: 0, bad: Vec::new(), rejected: Vec::new(), record })
+    }
+
+    /// How many records there are, good and bad.
+    pub(super) fn len(&self) -> usize {
+        self.rows - self.bad.len() + self.rejected.len()
+    }
+
+    pub(super) fn record(&self) -> u64 {
+        self.record
+    }
+
+    /// One record: `field` gives the text of each column (`None`: NULL). False: it is wrong, and waits for its
+    /// bytes in [`settle`](Self::settle).
+    fn append<'t>(&mut self, mut field: impl FnMut(usize) -> Option<&'t str>) -> bool {
+        for i in 0..self.columns.len() {
+            if let Err(error) = self.columns[i].append(field(i)) {
+                for column in &mut self.columns[i..] {
+                    column.fill();
+                }
+                self.bad.push(self.rows);
+                self.rows += 1;
+                self.pending_error(error);
+                return false;
+            }
+        }
+        self.rows += 1;
+        self.record += 1;
+        true
+    }
+
+    /// The record that has just failed: its error waits for [`settle`](Self::settle) to say which bytes go with it.
+    fn pending_error(&mut self, error: String) {
+        self.rejected.push(Rejected { offset: self.record, raw: Vec::new(), error });
+    }
+
+    /// Gives the failed record its bytes.
+    fn settle(&mut self, raw: &[u8]) {
+        if let Some(last) = self.rejected.last_mut() {
+            last.raw = raw[..raw.len().min(RAW_BYTES)].to_vec();
+        }
+        self.record += 1;
+    }
+
+    /// A record that is none.
+    pub(super) fn reject(&mut self, raw: &[u8], error: impl Into<String>) {
+        self.pending_error(error.into());
+        self.settle(raw);
+    }
+
+    /// The good records as a batch, and the bad ones; what is left is empty.
+    pub(super) fn finish(&mut self, schema: &SchemaRef) -> Result<(RecordBatch, Vec<Rejected>)> {
+        let mut arrays = self.wanted.iter().map(|i| self.columns[*i].finish()).collect::<Result<Vec<_>>>()?;
+        let good_rows = self.rows - self.bad.len();
+        if !self.bad.is_empty() {
+            // Before the batch is made: place holders in NOT NULL columns must be gone by then.
+            let mut good = vec![true; self.rows];
+            self.bad.drain(..).for_each(|row| good[row] = false);
+            let good = BooleanArray::from(good);
+            arrays = arrays.iter().map(|array| Ok(filter(array, &good)?)).collect::<Result<Vec<_>>>()?;
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(good_rows));
+        let batch = RecordBatch::try_new_with_options(schema.clone(), arrays, &options)?;
+        self.rows = 0;
+        Ok((batch, std::mem::take(&mut self.rejected)))
+    }
+}
+
+/// A format: finds records and appends them.
+pub(super) trait Decoder: Send {
+    /// Takes records from the front of `data` until there are `max` in `rows` or no complete one is left; returns
+    /// how many bytes they took. Nothing taken: more bytes are needed.
+    fn decode(&mut self, data: &str, more: More, max: usize, rows: &mut Rows) -> usize;
+}
+
+/// As [`Decoder::decode`], over bytes that may not be UTF-8: a line with a byte out of place is rejected.
+pub(super) fn decode(
+    decoder: &mut dyn Decoder,
+    data: &[u8],
+    more: More,
+    max: usize,
+    rows: &mut Rows,
+) -> usize {
+    let error = match std::str::from_utf8(data) {
+        Ok(text) => return decoder.decode(text, more, max, rows),
+        Err(error) => error,
+    };
+    let good = &data[..error.valid_up_to()];
+    let line = memchr::memrchr(b'\n', good).map_or(0, |at| at + 1);
+    if line > 0 {
+        // The lines before it end here, quotes or not.
+        let text = std::str::from_utf8(&good[..line]).unwrap_or("");
+        return decoder.decode(text, More::Ended, max, rows);
+    }
+    match end_of_line(data, 0) {
+        Some(end) => {
+            rows.reject(&data[..end], "invalid byte sequence for encoding \"UTF8\"");
+            end
+        }
+        // The end of what has been read may have cut a character in two.
+        None if more == More::MayCome && data.len() < RECORD_BYTES => 0,
+        None => {
+            let end = data.len().min(RECORD_BYTES);
+            rows.reject(&data[..end], "invalid byte sequence for encoding \"UTF8\"");
+            end
+        }
+    }
+}
+
+/// Just after the next newline.
+fn end_of_line(data: &[u8], from: usize) -> Option<usize> {
+    memchr::memchr(b'\n', &data[from..]).map(|at| from + at + 1)
+}
+
+/// The line without its end.
+fn trim_end(line: &[u8]) -> &[u8] {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    line.strip_suffix(b"\r").unwrap_or(line)
+}

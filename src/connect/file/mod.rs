@@ -1,0 +1,175 @@
+//! Files as sources: one file or, by a glob, many that are read one after the other as a single log.
+//!
+//! Files come in the order of their names; in watch mode those that appear later follow in the order in which they
+//! are discovered. Once a file follows another the earlier one is finished: that it grows afterwards is an error,
+//! since its new lines would have to be squeezed into the middle of the log. An incomplete last line of the last
+//! file is no record yet in watch mode; at the end of a finished file, and in once mode, it is one.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
+
+use super::decode::{Column, CsvDecoder, CsvStyle, Decoder, JsonDecoder, Rows};
+use super::options::{Options, bad};
+use super::{Source, SourceOffset, SourceReader};
+use crate::error::{Error, Result, SqlState};
+
+mod paths;
+mod reader;
+
+use paths::Files;
+use reader::FileReader;
+
+const OPTIONS: [&str; 10] =
+    ["path", "format", "mode", "on_error", "on_truncate", "header", "delimiter", "quote", "escape", "null"];
+
+/// Whether the source ends where its files end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Once,
+    Watch,
+}
+
+/// What a record that does not parse does to the query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OnError {
+    Reject,
+    Fail,
+}
+
+/// What a file that has become shorter than it was read does to the query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OnTruncate {
+    Fail,
+    Restart,
+}
+
+#[derive(Debug, Clone)]
+enum Format {
+    Csv { style: CsvStyle, header: Header },
+    Json,
+}
+
+/// Whether the first line of each file names its fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Header {
+    First,
+    None,
+}
+
+/// The files that match a path, as one log.
+#[derive(Clone)]
+pub(super) struct FileSource {
+    schema: SchemaRef,
+    files: Files,
+    format: Format,
+    mode: Mode,
+    on_error: OnError,
+    on_truncate: OnTruncate,
+}
+
+impl FileSource {
+    pub(super) fn open(options: &Options<'_>, columns: &[Field], root: &Path) -> Result<FileSource> {
+        options.only("file", &OPTIONS)?;
+        let path = options.required("path")?;
+        let format = format(options)?;
+        if columns.is_empty() {
+            return Err(Error::new(SqlState::InvalidTableDefinition, "connector 'file' needs columns")
+                .hint("Declare the columns of the file: CREATE SOURCE name (column type, …) WITH (…)."));
+        }
+        // Types that cannot be read are refused now and not by the first reader.
+        for field in columns {
+            Column::check(field)?;
+        }
+        let mode = match options.word("mode", &["once", "watch"])? {
+            "once" => Mode::Once,
+            _ => Mode::Watch,
+        };
+        let on_error = match options.word("on_error", &["reject", "fail"])? {
+            "reject" => OnError::Reject,
+            _ => OnError::Fail,
+        };
+        let on_truncate = match options.word("on_truncate", &["fail", "restart"])? {
+            "fail" => OnTruncate::Fail,
+            _ => OnTruncate::Restart,
+        };
+        let files = Files::new(root, path)?;
+        if mode == Mode::Once && files.list()?.is_empty() {
+            return Err(Error::new(SqlState::BadArgument, format!("no file matches '{path}'")).hint(
+                "The path is relative to the directory of --files; with mode = 'watch' files may come later.",
+            ));
+        }
+        let schema = Arc::new(Schema::new(columns.to_vec()));
+        Ok(FileSource { schema, files, format, mode, on_error, on_truncate })
+    }
+
+    /// A decoder for records that begin at the start of a file.
+    fn decoder(&self) -> Box<dyn Decoder> {
+        match &self.format {
+            Format::Csv { style, .. } => Box::new(CsvDecoder::new(style.clone(), self.schema.fields().len())),
+            Format::Json => Box::new(JsonDecoder::new(self.names())),
+        }
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.schema.fields().iter().map(|field| field.name().clone()).collect()
+    }
+}
+
+fn format(options: &Options<'_>) -> Result<Format> {
+    let json = match options.required("format")?.to_ascii_lowercase().as_str() {
+        "json" => true,
+        "csv" => false,
+        other => {
+            return Err(Error::unsupported(format!("connector 'file' does not read format '{other}'"))
+                .hint("Its formats are: csv, json (one object a line)."));
+        }
+    };
+    if json {
+        let csv_only = ["header", "delimiter", "quote", "escape", "null"];
+        if let Some(name) = csv_only.into_iter().find(|name| options.get(name).is_some()) {
+            return Err(bad(format!("option \"{name}\" is for format 'csv'")).hint("Leave it away."));
+        }
+        return Ok(Format::Json);
+    }
+    let quote = options.character("quote", b'"')?;
+    let style = CsvStyle {
+        delimiter: options.character("delimiter", b',')?,
+        quote,
+        escape: options.character("escape", quote)?,
+        null: options.get("null").unwrap_or("").to_owned(),
+    };
+    if style.delimiter == style.quote {
+        return Err(bad("options \"delimiter\" and \"quote\" must differ".into()));
+    }
+    let header = if options.boolean("header")?.unwrap_or(false) { Header::First } else { Header::None };
+    Ok(Format::Csv { style, header })
+}
+
+impl Source for FileSource {
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    fn reader(&self, from: SourceOffset, columns: Option<&[usize]>) -> Result<Box<dyn SourceReader>> {
+        let fields: Vec<Field> = self.schema.fields().iter().map(|field| field.as_ref().clone()).collect();
+        let (schema, wanted) = match columns {
+            None => (self.schema.clone(), (0..fields.len()).collect()),
+            Some(some) => (Arc::new(self.schema.project(some)?), some.to_vec()),
+        };
+        let position = reader::Position::from_offset(&from)?;
+        let rows = Rows::new(&fields, wanted, position.record)?;
+        Ok(Box::new(FileReader::new(self.clone(), schema, rows, position)))
+    }
+}
+
+/// The file as messages name it.
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
+
+type FilePath = PathBuf;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,147 @@
+//! Which files a path names, and that none of them is outside the directory that connectors may read.
+
+use std::path::{Component, Path, PathBuf};
+
+use regex::Regex;
+
+use super::shown;
+use crate::error::{Error, Result, SqlState};
+
+/// A path or glob below a root.
+#[derive(Clone)]
+pub(super) struct Files {
+    root: PathBuf,
+    /// One pattern per component of the path.
+    parts: Vec<Part>,
+}
+
+#[derive(Clone)]
+enum Part {
+    Name(String),
+    Pattern(Regex),
+}
+
+impl Files {
+    pub(super) fn new(root: &Path, path: &str) -> Result<Files> {
+        let root = root.canonicalize().map_err(|error| Error::from(error).context(shown(root)))?;
+        let given = Path::new(path);
+        let relative = match given.is_absolute() {
+            true => given.strip_prefix(&root).map_err(|_| outside(path))?,
+            false => given,
+        };
+        let mut parts = Vec::new();
+        for component in relative.components() {
+            match component {
+                Component::CurDir => {}
+                Component::Normal(name) => parts.push(part(&name.to_string_lossy())?),
+                Component::ParentDir | Component::RootDir | Component::Prefix(_) => {
+                    return Err(outside(path));
+                }
+            }
+        }
+        if parts.is_empty() {
+            return Err(Error::new(SqlState::BadArgument, format!("path '{path}' names no file")));
+        }
+        let files = Files { root, parts };
+        files.list()?;
+        Ok(files)
+    }
+
+    /// The files there are now, by name, relative to the root.
+    pub(super) fn list(&self) -> Result<Vec<String>> {
+        let mut found = vec![PathBuf::new()];
+        for part in &self.parts {
+            let mut next = Vec::new();
+            for directory in found {
+                match part {
+                    Part::Name(name) => next.push(directory.join(name)),
+                    Part::Pattern(pattern) => self.matching(&directory, pattern, &mut next)?,
+                }
+            }
+            found = next;
+        }
+        let mut names = Vec::new();
+        for path in found {
+            if self.root.join(&path).is_file() {
+                self.open_path(&path.to_string_lossy())?;
+                names.push(path.to_string_lossy().into_owned());
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    fn matching(&self, directory: &Path, pattern: &Regex, found: &mut Vec<PathBuf>) -> Result<()> {
+        let Ok(entries) = std::fs::read_dir(self.root.join(directory)) else { return Ok(()) };
+        for entry in entries {
+            let name = entry?.file_name();
+            // A name that is not UTF-8 could not be stored with the offset.
+            if name.to_str().is_some_and(|name| pattern.is_match(name)) {
+                found.push(directory.join(name));
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the file really is, symbolic links followed; refused when that is outside the root.
+    pub(super) fn open_path(&self, name: &str) -> Result<PathBuf> {
+        let path = self.root.join(name);
+        let real = path.canonicalize().map_err(|error| Error::from(error).context(name))?;
+        match real.starts_with(&self.root) {
+            true => Ok(real),
+            false => Err(outside(name)),
+        }
+    }
+}
+
+fn outside(path: &str) -> Error {
+    Error::new(SqlState::InsufficientPrivilege, format!("'{path}' is outside the directory for files"))
+        .hint("Connectors read only below the directory given by --files.")
+}
+
+/// `*` is any characters, `?` one, `[…]` one of a set; a leading dot must be written.
+fn part(name: &str) -> Result<Part> {
+    if !name.contains(['*', '?', '[']) {
+        return Ok(Part::Name(name.to_owned()));
+    }
+    let mut pattern = String::from("^");
+    if !name.starts_with('.') {
+        // No look-ahead in this regex engine: what begins with a dot is kept out by the first character.
+        pattern.push_str(match name.chars().next() {
+            Some('*') => "(?:[^.].*)?",
+            _ => "",
+        });
+    }
+    let mut chars = name.chars().peekable();
+    if pattern.len() > 1 {
+        chars.next();
+    }
+    while let Some(one) = chars.next() {
+        match one {
+            '*' => pattern.push_str(".*"),
+            '?' => pattern.push('.'),
+            '[' => {
+                pattern.push('[');
+                if chars.peek() == Some(&'!') {
+                    chars.next();
+                    pattern.push('^');
+                }
+                for inner in chars.by_ref() {
+                    match inner {
+                        ']' => break,
+                        '\\' | '[' | '&' | '~' => pattern.extend(['\\', inner]),
+                        other => pattern.push(other),
+                    }
+                }
+                pattern.push(']');
+            }
+            other => pattern.push_str(&regex::escape(&other.to_string())),
+        }
+    }
+    pattern.push('$');
+    let regex = Regex::new(&pattern);
+    regex.map(Part::Pattern).map_err(|_| {
+        Error::new(SqlState::BadArgument, format!("'{name}' is no pattern for file names"))
+            .hint("* is any characters, ? one, [a-z] one of a set.")
+    })
+}

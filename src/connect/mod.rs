@@ -1,0 +1,181 @@
+//! Connectors: rows that live outside, read in place.
+//!
+//! A source is a log like any other (`crate::log`): reading it again from the same [`SourceOffset`] gives the same
+//! rows in the same order, however many rows one asks for at a time. So an epoch needs to store nothing but how far
+//! it has read. Nothing in here looks at a clock: what "now" is comes in as an argument.
+//!
+//! A record that does not parse never harms its neighbours. It comes back as [`Rejected`], with its raw bytes and
+//! the reason, and whoever runs the source keeps it where the user can SELECT it.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{Field, SchemaRef};
+use datafusion::arrow::record_batch::RecordBatch;
+
+use crate::error::{Error, Result};
+
+mod decode;
+mod file;
+mod nexmark;
+mod options;
+
+use options::Options;
+
+/// Options of every stream with a connector; they are not the connector's business and it passes over them.
+pub const STREAM_OPTIONS: [&str; 4] = ["connector", "idle_timeout", "idle_advance", "max_future"];
+
+/// The connectors that can be named in CREATE SOURCE.
+pub const CONNECTORS: [&str; 2] = ["nexmark", "file"];
+
+/// How far a source has been read: opaque, durable, made by the source that reads it again. Empty: the beginning.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct SourceOffset(Vec<u8>);
+
+impl SourceOffset {
+    /// What was stored before with [`as_bytes`](Self::as_bytes).
+    pub fn from_bytes(bytes: Vec<u8>) -> Self {
+        SourceOffset(bytes)
+    }
+
+    /// What to store.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Before the first row.
+    pub fn is_start(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Display for SourceOffset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.is_start() {
+            true => f.write_str("start"),
+            false => f.write_str(&String::from_utf8_lossy(&self.0)),
+        }
+    }
+}
+
+impl fmt::Debug for SourceOffset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SourceOffset({self})")
+    }
+}
+
+/// Something outside that rows can be read from, again and again.
+pub trait Source: Send + Sync {
+    /// The columns, as declared or as the connector implies them.
+    fn schema(&self) -> SchemaRef;
+
+    /// A reader that goes on from `from` and delivers the named columns of [`schema`](Self::schema), all if `None`.
+    /// Which rows there are, and which are rejected, does not depend on the columns asked for.
+    fn reader(&self, from: SourceOffset, columns: Option<&[usize]>) -> Result<Box<dyn SourceReader>>;
+}
+
+/// One pass over a source.
+pub trait SourceReader: Send {
+    /// At most `max_rows` records (good and rejected together) that are there now; empty when nothing new is there.
+    fn read(&mut self, now_ms: i64, max_rows: usize) -> Result<SourceBatch>;
+
+    /// Where to go on: after everything that has been returned so far.
+    fn offset(&self) -> SourceOffset;
+}
+
+/// What one call of [`SourceReader::read`] found. For lateness each row is a write of its own.
+#[derive(Debug)]
+pub struct SourceBatch {
+    /// The good records, in order.
+    pub batch: RecordBatch,
+    /// The bad ones.
+    pub rejected: Vec<Rejected>,
+    /// A bounded input has been read to its end: nothing more will ever come.
+    pub ended: bool,
+}
+
+/// A record that could not be made into a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    /// Its number among all records of the source, from 0.
+    pub offset: u64,
+    /// Its bytes, cut after [`RAW_BYTES`].
+    pub raw: Vec<u8>,
+    /// What is wrong with it.
+    pub error: String,
+}
+
+/// How many bytes of a rejected record are kept.
+pub const RAW_BYTES: usize = 8 << 10;
+
+/// Opens the source that the WITH options describe.
+///
+/// `columns` are the declared stored columns (`nullable` false for NOT NULL; none declared: what the connector
+/// implies), `files_root` is the directory that file connectors may not leave, `created_at_ms` when the source was
+/// created, by the wall clock.
+pub fn open(
+    options: &[(String, String)],
+    columns: &[Field],
+    files_root: &Path,
+    created_at_ms: i64,
+) -> Result<Arc<dyn Source>> {
+    let options = Options::new(options)?;
+    match options.connector()? {
+        "nexmark" => Ok(Arc::new(nexmark::Nexmark::open(&options, columns, created_at_ms)?)),
+        "file" => Ok(Arc::new(file::FileSource::open(&options, columns, files_root)?)),
+        other => Err(not_built(other)),
+    }
+}
+
+/// The columns that a connector brings along when CREATE SOURCE declares none; `None` when they must be declared.
+pub fn implied_columns(options: &[(String, String)]) -> Option<Vec<Field>> {
+    let options = Options::new(options).ok()?;
+    match options.connector().ok()? {
+        "nexmark" => nexmark::implied_columns(&options).ok(),
+        _ => None,
+    }
+}
+
+fn not_built(connector: &str) -> Error {
+    Error::unsupported(format!("connector '{connector}' is not supported"))
+        .hint(format!("There are: {}.", CONNECTORS.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::SqlState;
+
+    fn refused(options: &[(&str, &str)]) -> Error {
+        let options: Vec<_> = options.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
+        match open(&options, &[], Path::new("."), 0) {
+            Ok(_) => panic!("{options:?} should be refused"),
+            Err(error) => error,
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_opened_is_refused_with_what_could_be_written_instead() {
+        let check = |options: &[(&str, &str)], state, hint: &str| {
+            let error = refused(options);
+            assert_eq!(error.state(), state, "{options:?}: {error}");
+            let text = format!("{error} {}", error.hint_text().unwrap_or(""));
+            assert!(text.contains(hint), "{options:?}: {text}");
+        };
+        check(&[("connector", "kafka")], SqlState::NotSupported, "nexmark, file");
+        check(&[], SqlState::BadArgument, "connector");
+        let nexmark = ("connector", "nexmark");
+        check(&[nexmark, ("events", "5")], SqlState::BadArgument, "table");
+        check(&[nexmark, ("table", "bid")], SqlState::BadArgument, "events");
+        check(&[nexmark, ("table", "cat"), ("events", "5")], SqlState::BadArgument, "person, auction, bid");
+        check(&[nexmark, ("table", "bid"), ("events", "-1")], SqlState::BadArgument, "events");
+        check(&[nexmark, ("table", "bid"), ("evnts", "5")], SqlState::BadArgument, "events");
+        check(&[("connector", "file"), ("format", "csv")], SqlState::BadArgument, "path");
+        check(
+            &[("connector", "file"), ("path", "a"), ("format", "avro")],
+            SqlState::NotSupported,
+            "csv, json",
+        );
+    }
+}

@@ -1,0 +1,318 @@
+//! The Nexmark benchmark's auction site as a source: persons, auctions and bids, as many as one likes.
+//!
+//! Event `n` of the site is a pure function of the seed and `n`: events 50k are persons, 50k+1 … 50k+3 auctions,
+//! the other 46 bids (Nexmark's proportion 1 : 3 : 46). `events` counts all three kinds, so that sources over the
+//! three tables with the same `events` and `seed` are one site: bids name auctions and persons that exist.
+//! Event `n` happens at 2015-07-15 00:00:00 plus `n` ÷ rate seconds (10,000 events a second without `rate`), to the
+//! millisecond below. With `rate` events also arrive at that pace from the moment the source was created.
+//!
+//! The published crate `nexmark` is not used: it has no seed, computes times in 32-bit floats (they stand still
+//! after some ten million events) and makes every string of an event whether or not it is wanted.
+//!
+//! Tucker, Tufte, Papadimos, Maier: NEXMark – A Benchmark for Queries over Data Streams, 2002; Apache Beam's generator.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{ArrayRef, RecordBatchOptions};
+use datafusion::arrow::compute::{can_cast_types, cast};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use datafusion::arrow::record_batch::RecordBatch;
+
+use super::options::{Options, bad};
+use super::{Source, SourceBatch, SourceOffset, SourceReader};
+use crate::error::{Error, Result, SqlState};
+
+mod generate;
+
+use generate::{Column, Site};
+
+const OPTIONS: [&str; 4] = ["table", "events", "rate", "seed"];
+
+/// Events a second of event time when the source has no rate.
+const DEFAULT_RATE: u64 = 10_000;
+
+/// The three kinds of events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Table {
+    Person,
+    Auction,
+    Bid,
+}
+
+impl Table {
+    fn of(options: &Options<'_>) -> Result<Table> {
+        options.required("table")?;
+        Ok(match options.word("table", &["person", "auction", "bid"])? {
+            "person" => Table::Person,
+            "auction" => Table::Auction,
+            _ => Table::Bid,
+        })
+    }
+
+    /// Of each 50 events, which are this table's: the first one and how many.
+    fn share(self) -> (u64, u64) {
+        match self {
+            Table::Person => (0, 1),
+            Table::Auction => (1, 3),
+            Table::Bid => (4, 46),
+        }
+    }
+
+    /// The event that is this table's row `row`.
+    fn event(self, row: u64) -> u64 {
+        let (first, count) = self.share();
+        row / count * 50 + first + row % count
+    }
+
+    /// How many of the first `events` events are this table's.
+    fn rows(self, events: u64) -> u64 {
+        let (first, count) = self.share();
+        events / 50 * count + (events % 50).saturating_sub(first).min(count)
+    }
+
+    fn columns(self) -> Vec<Column> {
+        use Column::*;
+        match self {
+            Table::Person => vec![PersonId, Name, Email, CreditCard, City, State, DateTime, PersonExtra],
+            Table::Auction => vec![
+                AuctionId,
+                ItemName,
+                Description,
+                InitialBid,
+                Reserve,
+                DateTime,
+                Expires,
+                Seller,
+                Category,
+                AuctionExtra,
+            ],
+            Table::Bid => vec![BidAuction, Bidder, Price, Channel, Url, DateTime, BidExtra],
+        }
+    }
+}
+
+/// The columns of the table that the options name, all NOT NULL.
+pub(super) fn implied_columns(options: &Options<'_>) -> Result<Vec<Field>> {
+    Ok(Table::of(options)?.columns().into_iter().map(field).collect())
+}
+
+fn field(column: Column) -> Field {
+    let kind = match column.is_text() {
+        true => DataType::Utf8,
+        false if column.is_time() => DataType::Timestamp(TimeUnit::Microsecond, None),
+        false => DataType::Int64,
+    };
+    Field::new(column.name(), kind, false)
+}
+
+/// One table of the site.
+pub(super) struct Nexmark {
+    schema: SchemaRef,
+    columns: Vec<Column>,
+    pace: Pace,
+    site: Site,
+}
+
+/// Which rows there are, when.
+#[derive(Clone, Copy)]
+struct Pace {
+    table: Table,
+    events: Option<u64>,
+    rate: Option<u64>,
+    created_at_ms: i64,
+}
+
+impl Pace {
+    /// How many rows have arrived by then, and whether these are all there will ever be.
+    fn arrived(&self, now_ms: i64) -> (u64, bool) {
+        let limit = self.events.unwrap_or(u64::MAX);
+        let Some(rate) = self.rate else { return (self.table.rows(limit), true) };
+        let elapsed = now_ms.saturating_sub(self.created_at_ms).max(0) as u128;
+        let events = u64::try_from(elapsed * u128::from(rate) / 1000).unwrap_or(u64::MAX);
+        (self.table.rows(events.min(limit)), events >= limit)
+    }
+}
+
+impl Nexmark {
+    pub(super) fn open(options: &Options<'_>, declared: &[Field], created_at_ms: i64) -> Result<Nexmark> {
+        options.only("nexmark", &OPTIONS)?;
+        let table = Table::of(options)?;
+        let (events, rate) = (options.number("events", 0)?, options.number("rate", 1)?);
+        if events.is_none() && rate.is_none() {
+            return Err(bad("connector 'nexmark' needs option \"events\" or \"rate\"".into())
+                .hint("events is how many events there are in all, rate how many arrive in a second."));
+        }
+        let seed = options.number("seed", 0)?.unwrap_or(0);
+        let (fields, columns) = match declared.is_empty() {
+            true => (implied_columns(options)?, table.columns()),
+            false => (declared.to_vec(), matching(table, declared)?),
+        };
+        let pace = Pace { table, events, rate, created_at_ms };
+        let site = Site::new(seed, rate.unwrap_or(DEFAULT_RATE));
+        Ok(Nexmark { schema: Arc::new(Schema::new(fields)), columns, pace, site })
+    }
+}
+
+/// The generator's column for each declared one.
+fn matching(table: Table, declared: &[Field]) -> Result<Vec<Column>> {
+    let all = table.columns();
+    declared
+        .iter()
+        .map(|wanted| {
+            let found = all.iter().copied().find(|c| c.name().eq_ignore_ascii_case(wanted.name()));
+            let column = found.ok_or_else(|| {
+                let names: Vec<_> = all.iter().map(|c| c.name()).collect();
+                Error::new(
+                    SqlState::UndefinedColumn,
+                    format!("nexmark has no column \"{}\" there", wanted.name()),
+                )
+                .hint(format!("There are: {}.", names.join(", ")))
+            })?;
+            let own = field(column);
+            if !can_cast_types(own.data_type(), wanted.data_type()) {
+                return Err(Error::new(
+                    SqlState::TypeMismatch,
+                    format!(
+                        "column \"{}\" of nexmark cannot be read as {}",
+                        wanted.name(),
+                        wanted.data_type()
+                    ),
+                )
+                .hint(format!("It is {}.", own.data_type())));
+            }
+            Ok(column)
+        })
+        .collect()
+}
+
+impl Source for Nexmark {
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    fn reader(&self, from: SourceOffset, columns: Option<&[usize]>) -> Result<Box<dyn SourceReader>> {
+        let row = match from.is_start() {
+            true => 0,
+            false => from.to_string().parse().map_err(|_| {
+                Error::new(SqlState::Corrupted, format!("'{from}' is no offset of a nexmark source"))
+            })?,
+        };
+        let (schema, columns) = match columns {
+            None => (self.schema.clone(), self.columns.clone()),
+            Some(some) => {
+                (Arc::new(self.schema.project(some)?), some.iter().map(|i| self.columns[*i]).collect())
+            }
+        };
+        Ok(Box::new(Reader { schema, columns, pace: self.pace, site: self.site.clone(), row }))
+    }
+}
+
+struct Reader {
+    schema: SchemaRef,
+    columns: Vec<Column>,
+    pace: Pace,
+    site: Site,
+    /// The next row of the table.
+    row: u64,
+}
+
+impl SourceReader for Reader {
+    fn read(&mut self, now_ms: i64, max_rows: usize) -> Result<SourceBatch> {
+        let (arrived, all) = self.pace.arrived(now_ms);
+        let count = arrived.saturating_sub(self.row).min(max_rows as u64);
+        let events: Vec<u64> = (self.row..self.row + count).map(|row| self.pace.table.event(row)).collect();
+        let arrays = self.columns.iter().zip(self.schema.fields()).map(|(column, wanted)| {
+            let array: ArrayRef = self.site.column(*column, &events);
+            match array.data_type() == wanted.data_type() {
+                true => Ok(array),
+                false => Ok(cast(&array, wanted.data_type())?),
+            }
+        });
+        let arrays = arrays.collect::<Result<Vec<_>>>()?;
+        let rows = RecordBatchOptions::new().with_row_count(Some(events.len()));
+        let batch = RecordBatch::try_new_with_options(self.schema.clone(), arrays, &rows)?;
+        self.row += count;
+        Ok(SourceBatch { batch, rejected: Vec::new(), ended: all && self.row >= arrived })
+    }
+
+    fn offset(&self) -> SourceOffset {
+        SourceOffset::from_bytes(self.row.to_string().into_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use datafusion::arrow::array::{AsArray, RecordBatch};
+    use datafusion::arrow::compute::concat_batches;
+    use datafusion::arrow::datatypes::{Int64Type, TimestampMicrosecondType};
+
+    fn open(options: &[(&str, &str)], created: i64) -> Nexmark {
+        let options: Vec<_> = options.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
+        Nexmark::open(&Options::new(&options).unwrap(), &[], created).unwrap()
+    }
+
+    fn all(source: &Nexmark, columns: Option<&[usize]>, step: usize) -> RecordBatch {
+        let mut offset = SourceOffset::default();
+        let mut batches = Vec::new();
+        loop {
+            // A new reader each time: what it gives depends on the offset alone.
+            let mut reader = source.reader(offset, columns).unwrap();
+            let got = reader.read(i64::MAX, step).unwrap();
+            offset = reader.offset();
+            batches.push(got.batch);
+            if got.ended {
+                return concat_batches(&batches[0].schema(), &batches).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn the_three_tables_share_the_events_one_to_three_to_forty_six() {
+        for (table, rows) in [("person", 21), ("auction", 63), ("bid", 956)] {
+            let source = open(&[("table", table), ("events", "1040")], 0);
+            assert_eq!(all(&source, None, 10_000).num_rows(), rows, "{table}");
+        }
+    }
+
+    #[test]
+    fn rows_do_not_depend_on_how_many_are_read_at_a_time_nor_on_the_columns() {
+        for table in ["person", "auction", "bid"] {
+            let source = open(&[("table", table), ("events", "3000"), ("seed", "7")], 0);
+            let whole = all(&source, None, 10_000);
+            assert_eq!(whole, all(&source, None, 7), "{table}");
+            assert_eq!(whole.project(&[6, 2]).unwrap(), all(&source, Some(&[6, 2]), 100), "{table}");
+            let other = open(&[("table", table), ("events", "3000"), ("seed", "8")], 0);
+            assert_ne!(whole, all(&other, None, 10_000), "{table}");
+        }
+    }
+
+    #[test]
+    fn rows_arrive_at_the_rate_and_no_faster() {
+        let source = open(&[("table", "bid"), ("rate", "1000"), ("events", "5000")], 10_000);
+        let mut reader = source.reader(SourceOffset::default(), None).unwrap();
+        let mut read = |now| {
+            let got = reader.read(now, 1_000_000).unwrap();
+            (got.batch.num_rows(), got.ended)
+        };
+        assert_eq!(read(9_000), (0, false));
+        assert_eq!(read(11_000), (920, false));
+        assert_eq!(read(11_000), (0, false));
+        assert_eq!(read(12_000), (920, false));
+        assert_eq!(read(60_000), (2760, true));
+    }
+
+    #[test]
+    fn bids_name_auctions_and_times_go_up() {
+        let bids = all(&open(&[("table", "bid"), ("events", "500000")], 0), Some(&[0, 5, 2]), 100_000);
+        let times = bids.column(1).as_primitive::<TimestampMicrosecondType>().values();
+        assert!(times.windows(2).all(|w| w[0] <= w[1]));
+        assert_eq!(times[0], 1_436_918_400_000_000);
+        assert_eq!(times.last().unwrap() - times[0], 49_999_000);
+        let auctions = bids.column(0).as_primitive::<Int64Type>().values();
+        // Bids run at most ten ids ahead of the last auction.
+        assert!(auctions.iter().all(|id| (1000..1000 + 30_000 + 10).contains(id)));
+        let prices = bids.column(2).as_primitive::<Int64Type>().values();
+        assert!(prices.iter().all(|price| (100..=100_000_000).contains(price)));
+    }
+}

@@ -1,0 +1,95 @@
+//! The `WITH (option = value, …)` of a source, checked: an option nobody knows is an error that names the known ones.
+
+use crate::connect::STREAM_OPTIONS;
+use crate::error::{Error, Result, SqlState};
+
+/// Options by lower-case name.
+pub(super) struct Options<'a> {
+    all: Vec<(String, &'a str)>,
+}
+
+impl<'a> Options<'a> {
+    pub(super) fn new(options: &'a [(String, String)]) -> Result<Self> {
+        let mut all: Vec<(String, &'a str)> = Vec::with_capacity(options.len());
+        for (name, value) in options {
+            let name = name.to_ascii_lowercase();
+            if all.iter().any(|(known, _)| *known == name) {
+                return Err(bad(format!("option \"{name}\" is given more than once")));
+            }
+            all.push((name, value));
+        }
+        Ok(Options { all })
+    }
+
+    pub(super) fn connector(&self) -> Result<&'a str> {
+        self.required("connector")
+    }
+
+    /// Refuses every option that is neither the stream's nor among `known`.
+    pub(super) fn only(&self, connector: &str, known: &[&str]) -> Result<()> {
+        for (name, _) in &self.all {
+            if !known.contains(&name.as_str()) && !STREAM_OPTIONS.contains(&name.as_str()) {
+                return Err(bad(format!("connector '{connector}' has no option \"{name}\""))
+                    .hint(format!("Its options are: {}.", known.join(", "))));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&'a str> {
+        self.all.iter().find(|(known, _)| known == name).map(|(_, value)| *value)
+    }
+
+    pub(super) fn required(&self, name: &str) -> Result<&'a str> {
+        self.get(name).ok_or_else(|| {
+            bad(format!("option \"{name}\" is missing")).hint(format!("Write WITH ({name} = '…', …)."))
+        })
+    }
+
+    /// One of the listed words, or the first of them when the option is not given.
+    pub(super) fn word(&self, name: &str, words: &[&'static str]) -> Result<&'static str> {
+        let Some(value) = self.get(name) else { return Ok(words[0]) };
+        let found = words.iter().copied().find(|word| value.eq_ignore_ascii_case(word));
+        found.ok_or_else(|| {
+            bad(format!("option \"{name}\" cannot be '{value}'"))
+                .hint(format!("It is one of: {}.", words.join(", ")))
+        })
+    }
+
+    /// A whole number of at least `least`.
+    pub(super) fn number(&self, name: &str, least: u64) -> Result<Option<u64>> {
+        let Some(value) = self.get(name) else { return Ok(None) };
+        match value.trim().replace('_', "").parse::<u64>() {
+            Ok(number) if number >= least => Ok(Some(number)),
+            _ => Err(bad(format!(
+                "option \"{name}\" must be a whole number of at least {least}, not '{value}'"
+            ))),
+        }
+    }
+
+    pub(super) fn boolean(&self, name: &str) -> Result<Option<bool>> {
+        let Some(value) = self.get(name) else { return Ok(None) };
+        match value.to_ascii_lowercase().as_str() {
+            "true" | "on" | "yes" | "1" | "t" => Ok(Some(true)),
+            "false" | "off" | "no" | "0" | "f" => Ok(Some(false)),
+            _ => Err(bad(format!("option \"{name}\" must be true or false, not '{value}'"))),
+        }
+    }
+
+    /// One ASCII character; `\t` is understood.
+    pub(super) fn character(&self, name: &str, default: u8) -> Result<u8> {
+        match self.get(name) {
+            None => Ok(default),
+            Some("\\t" | "\t") => Ok(b'\t'),
+            Some(one) if one.len() == 1 && !matches!(one.as_bytes()[0], b'\n' | b'\r') => {
+                Ok(one.as_bytes()[0])
+            }
+            Some(other) => Err(bad(format!("option \"{name}\" must be one ASCII character, not '{other}'"))),
+        }
+    }
+}
+
+/// 22023.
+pub(super) fn bad(message: String) -> Error {
+    Error::new(SqlState::BadArgument, message)
+}
