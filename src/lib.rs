@@ -4,6 +4,7 @@ pub mod limits;
 pub mod log;
 pub mod session;
 pub mod sql;
+pub mod state;
 pub mod store;
 pub mod time;
 pub mod types;
