@@ -6,6 +6,7 @@ pub mod log;
 pub mod plan;
 pub mod session;
 pub mod sql;
+pub mod state;
 pub mod store;
 pub mod time;
 pub mod types;

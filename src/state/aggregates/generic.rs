@@ -1,0 +1,356 @@
+//! Any DataFusion aggregate as a kernel that can be looked at without being used up.
+//!
+//! DataFusion's accumulators may be consumed by `state()` and `evaluate()`, and cannot give the state of one group.
+//! So states live here as rows of Arrow columns, and an accumulator only lives for one step:
+//!
+//! ```text
+//! batch ──▶ accumulator ──state()──┐
+//!                                  ├─merge─▶ accumulator ──state()──▶ appended rows, place[slot] points there
+//! old rows of the slots touched ───┘
+//! ```
+//!
+//! The rows lie in runs of falling size; a new run is joined with the one before it while that is not much larger
+//! (a log-structured merge), which also drops the rows no slot points to any more. So a row is rewritten
+//! O(log n) times, and garbage stays below about half.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use datafusion::arrow::array::UInt32Array;
+use datafusion::arrow::array::{Array, ArrayRef, BooleanArray, new_empty_array};
+use datafusion::arrow::compute::{interleave, take};
+use datafusion::arrow::datatypes::DataType;
+use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
+use datafusion::physical_expr::GroupsAccumulatorAdapter;
+use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
+
+use super::{Kernel, Place, mismatch, no_inverse, sequence};
+use crate::error::Result;
+
+/// Where the state of a slot lies; `NOWHERE` when it is the state of "no rows".
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Spot {
+    run: u32,
+    row: u32,
+}
+
+const NOWHERE: Spot = Spot { run: u32::MAX, row: u32::MAX };
+
+/// State rows written together.
+struct Run {
+    columns: Vec<ArrayRef>,
+    /// The slot each row was written for.
+    owners: Vec<u32>,
+}
+
+/// The states of one aggregate, as rows.
+pub struct Generic {
+    expr: Arc<AggregateFunctionExpr>,
+    inputs: Vec<DataType>,
+    state_types: Vec<DataType>,
+    spots: Vec<Spot>,
+    runs: Vec<Run>,
+    native: bool,
+}
+
+impl Generic {
+    /// A kernel without slots for this function over arguments of these types.
+    pub fn new(expr: Arc<AggregateFunctionExpr>, inputs: Vec<DataType>) -> Result<Self> {
+        let state_types = expr.state_fields()?.iter().map(|f| f.data_type().clone()).collect();
+        let native = expr.groups_accumulator_supported();
+        let kernel = Generic { expr, inputs, state_types, spots: Vec::new(), runs: Vec::new(), native };
+        // What DataFusion cannot run at all is refused here, not at the first row.
+        kernel.accumulator()?;
+        Ok(kernel)
+    }
+
+    fn accumulator(&self) -> Result<Box<dyn GroupsAccumulator>> {
+        if self.native {
+            return Ok(self.expr.create_groups_accumulator()?);
+        }
+        // The adapter makes accumulators lazily; make one now so that a failure shows at once.
+        self.expr.create_accumulator()?;
+        let expr = Arc::clone(&self.expr);
+        Ok(Box::new(GroupsAccumulatorAdapter::new(move || expr.create_accumulator())))
+    }
+
+    /// The stored rows of those slots that have one, and which of the slots these are.
+    fn fetch(&self, slots: &[u32]) -> Result<(Vec<ArrayRef>, Vec<usize>)> {
+        let mut places = Vec::with_capacity(slots.len());
+        let mut which = Vec::with_capacity(slots.len());
+        for (i, &slot) in slots.iter().enumerate() {
+            let spot = self.spots[slot as usize];
+            if spot != NOWHERE {
+                places.push((spot.run as usize, spot.row as usize));
+                which.push(i);
+            }
+        }
+        Ok((self.gather(&places)?, which))
+    }
+
+    fn gather(&self, places: &[(usize, usize)]) -> Result<Vec<ArrayRef>> {
+        if places.is_empty() {
+            return Ok(self.state_types.iter().map(new_empty_array).collect());
+        }
+        let columns = 0..self.state_types.len();
+        columns
+            .map(|c| {
+                let parts: Vec<&dyn Array> = self.runs.iter().map(|r| r.columns[c].as_ref()).collect();
+                Ok(interleave(&parts, places)?)
+            })
+            .collect()
+    }
+
+    /// Makes `columns` the states of `slots`.
+    fn append(&mut self, columns: Vec<ArrayRef>, slots: &[u32]) -> Result<()> {
+        if slots.is_empty() {
+            return Ok(());
+        }
+        let run = self.runs.len() as u32;
+        for (row, &slot) in slots.iter().enumerate() {
+            self.spots[slot as usize] = Spot { run, row: row as u32 };
+        }
+        self.runs.push(Run { columns, owners: slots.to_vec() });
+        self.tidy()
+    }
+
+    /// Joins runs from the back while the last is at least half as large as the one before.
+    fn tidy(&mut self) -> Result<()> {
+        let mut first = self.runs.len() - 1;
+        let mut size = self.runs[first].owners.len();
+        while first > 0 && size * 2 >= self.runs[first - 1].owners.len() {
+            first -= 1;
+            size += self.runs[first].owners.len();
+        }
+        if first + 1 == self.runs.len() {
+            return Ok(());
+        }
+        let (mut places, mut owners) = (Vec::with_capacity(size), Vec::with_capacity(size));
+        for (r, run) in self.runs.iter().enumerate().skip(first) {
+            for (row, &owner) in run.owners.iter().enumerate() {
+                if self.spots[owner as usize] == (Spot { run: r as u32, row: row as u32 }) {
+                    places.push((r, row));
+                    owners.push(owner);
+                }
+            }
+        }
+        let columns = self.gather(&places)?;
+        self.runs.truncate(first);
+        for (row, &owner) in owners.iter().enumerate() {
+            self.spots[owner as usize] = Spot { run: first as u32, row: row as u32 };
+        }
+        if !owners.is_empty() {
+            self.runs.push(Run { columns, owners });
+        }
+        Ok(())
+    }
+
+    /// Merges rows of states into slots, one row a slot.
+    fn combine(&mut self, states: &[ArrayRef], to: &[u32], place: Place) -> Result<()> {
+        if to.is_empty() {
+            return Ok(());
+        }
+        let (old, which) = self.fetch(to)?;
+        if which.is_empty() {
+            return self.append(states.to_vec(), to);
+        }
+        let all: Vec<usize> = (0..to.len()).collect();
+        let mut accumulator = self.accumulator()?;
+        match place {
+            Place::After => {
+                accumulator.merge_batch(&old, &which, to.len())?;
+                accumulator.merge_batch(states, &all, to.len())?;
+            }
+            Place::Before => {
+                accumulator.merge_batch(states, &all, to.len())?;
+                accumulator.merge_batch(&old, &which, to.len())?;
+            }
+        }
+        let merged = accumulator.state(EmitTo::All)?;
+        self.append(merged, to)
+    }
+
+    fn same<'a>(&self, other: &'a dyn Kernel) -> Result<&'a Generic> {
+        other.as_any().downcast_ref::<Generic>().ok_or_else(mismatch)
+    }
+}
+
+/// Numbers the distinct groups in order of appearance: (number of each row, the groups).
+fn renumber(groups: &[u32], slots: usize) -> (Vec<usize>, Vec<u32>) {
+    let mut distinct = Vec::new();
+    if slots <= groups.len() * 64 + 1024 {
+        let mut number = vec![u32::MAX; slots];
+        let local = groups
+            .iter()
+            .map(|&g| {
+                let n = &mut number[g as usize];
+                if *n == u32::MAX {
+                    *n = distinct.len() as u32;
+                    distinct.push(g);
+                }
+                *n as usize
+            })
+            .collect();
+        return (local, distinct);
+    }
+    let mut number = hashbrown::HashMap::<u32, usize, foldhash::fast::FixedState>::default();
+    let local = groups
+        .iter()
+        .map(|&g| {
+            *number.entry(g).or_insert_with(|| {
+                distinct.push(g);
+                distinct.len() - 1
+            })
+        })
+        .collect();
+    (local, distinct)
+}
+
+impl Kernel for Generic {
+    fn resize(&mut self, slots: usize) {
+        if self.spots.len() < slots {
+            self.spots.resize(slots, NOWHERE);
+        }
+    }
+
+    fn update(&mut self, args: &[ArrayRef], groups: &[u32], filter: Option<&BooleanArray>) -> Result<()> {
+        if groups.is_empty() {
+            return Ok(());
+        }
+        debug_assert_eq!(args.len(), self.inputs.len());
+        // A NULL in a filter is false; DataFusion's accumulators expect that or NULL, both are the same to them.
+        let (local, distinct) = renumber(groups, self.spots.len());
+        let mut accumulator = self.accumulator()?;
+        accumulator.update_batch(args, &local, filter, distinct.len())?;
+        let states = accumulator.state(EmitTo::All)?;
+        self.combine(&states, &distinct, Place::After)
+    }
+
+    fn weigh(
+        &mut self,
+        args: &[ArrayRef],
+        groups: &[u32],
+        filter: Option<&BooleanArray>,
+        weights: &[i64],
+    ) -> Result<()> {
+        if weights.iter().any(|&w| w < 0) {
+            return Err(no_inverse(self.expr.fun().name()));
+        }
+        if weights.iter().all(|&w| w == 1) {
+            return self.update(args, groups, filter);
+        }
+        // A row of weight n counts n times.
+        let mut rows = Vec::new();
+        for (i, &w) in weights.iter().enumerate() {
+            rows.extend(std::iter::repeat_n(i as u32, w as usize));
+        }
+        let groups: Vec<u32> = rows.iter().map(|&i| groups[i as usize]).collect();
+        let rows = UInt32Array::from(rows);
+        let args = args.iter().map(|a| Ok(take(a, &rows, None)?)).collect::<Result<Vec<_>>>()?;
+        let filter = match filter {
+            Some(filter) => Some(take(filter, &rows, None)?),
+            None => None,
+        };
+        let filter = filter.as_ref().and_then(|f| f.as_any().downcast_ref::<BooleanArray>());
+        self.update(&args, &groups, filter)
+    }
+
+    fn merge(&mut self, other: &dyn Kernel, from: &[u32], to: &[u32], place: Place) -> Result<()> {
+        let (states, which) = self.same(other)?.fetch(from)?;
+        let to: Vec<u32> = which.iter().map(|&i| to[i]).collect();
+        self.combine(&states, &to, place)
+    }
+
+    fn subtract(&mut self, _: &dyn Kernel, _: &[u32], _: &[u32]) -> Result<()> {
+        Err(no_inverse(self.expr.fun().name()))
+    }
+
+    fn states(&self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
+        let (rows, which) = self.fetch(slots)?;
+        if which.len() == slots.len() {
+            return Ok(rows);
+        }
+        let mut accumulator = self.accumulator()?;
+        accumulator.merge_batch(&rows, &which, slots.len())?;
+        Ok(accumulator.state(EmitTo::All)?)
+    }
+
+    fn merge_states(&mut self, columns: &[ArrayRef], to: &[u32]) -> Result<()> {
+        self.combine(columns, to, Place::After)
+    }
+
+    fn evaluate(&self, slots: &[u32]) -> Result<ArrayRef> {
+        if slots.is_empty() {
+            return Ok(new_empty_array(self.expr.field().data_type()));
+        }
+        let (rows, which) = self.fetch(slots)?;
+        let mut accumulator = self.accumulator()?;
+        accumulator.merge_batch(&rows, &which, slots.len())?;
+        Ok(accumulator.evaluate(EmitTo::All)?)
+    }
+
+    fn copy(&self, slots: &[u32]) -> Result<Box<dyn Kernel>> {
+        let (rows, which) = self.fetch(slots)?;
+        let mut copy = Generic {
+            expr: Arc::clone(&self.expr),
+            inputs: self.inputs.clone(),
+            state_types: self.state_types.clone(),
+            spots: vec![NOWHERE; slots.len()],
+            runs: Vec::new(),
+            native: self.native,
+        };
+        let owners: Vec<u32> = which.iter().map(|&i| i as u32).collect();
+        copy.append(rows, &owners)?;
+        Ok(Box::new(copy))
+    }
+
+    fn assign(&mut self, other: &dyn Kernel, to: &[u32]) -> Result<()> {
+        self.clear(to);
+        let (states, which) = self.same(other)?.fetch(&sequence(to.len()))?;
+        let to: Vec<u32> = which.iter().map(|&i| to[i]).collect();
+        self.append(states, &to)
+    }
+
+    fn clear(&mut self, slots: &[u32]) {
+        for &slot in slots {
+            self.spots[slot as usize] = NOWHERE;
+        }
+    }
+
+    fn clear_all(&mut self) {
+        self.spots.fill(NOWHERE);
+        self.runs.clear();
+    }
+
+    fn empty(&self) -> Box<dyn Kernel> {
+        Box::new(Generic {
+            expr: Arc::clone(&self.expr),
+            inputs: self.inputs.clone(),
+            state_types: self.state_types.clone(),
+            spots: Vec::new(),
+            runs: Vec::new(),
+            native: self.native,
+        })
+    }
+
+    fn state_columns(&self) -> usize {
+        self.state_types.len()
+    }
+
+    fn invertible(&self) -> bool {
+        false
+    }
+
+    fn exact(&self) -> bool {
+        false
+    }
+
+    fn size(&self) -> usize {
+        let rows: usize = self.runs.iter().flat_map(|r| &r.columns).map(|c| c.get_array_memory_size()).sum();
+        rows + self.runs.iter().map(|r| r.owners.capacity() * 4).sum::<usize>() + self.spots.capacity() * 8
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}

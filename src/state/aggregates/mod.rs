@@ -1,0 +1,195 @@
+//! Grouped aggregate states that can be looked at without being used up.
+//!
+//! A [`Kernel`] holds the state of one aggregate for many groups, one *slot* a group. Unlike DataFusion's
+//! accumulators its states can be evaluated, copied and written out any number of times while it goes on; that is
+//! what windows that overlap, changes after every epoch, and checkpoints need.
+//!
+//! There are two families. [`dense`] holds fixed-size cells in one vector and serves count, sum, avg, min and max over
+//! primitive columns without a call or an allocation per row. [`generic`] wraps every other DataFusion aggregate and
+//! keeps its states as rows of Arrow columns.
+
+pub mod dense;
+pub mod extreme;
+pub mod generic;
+pub mod total;
+
+use std::any::Any;
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
+use datafusion::arrow::datatypes::{DataType, Schema};
+use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
+
+use crate::error::{Error, Result};
+
+/// One aggregate of a query: what to compute over which columns of the operator's input.
+#[derive(Debug, Clone)]
+pub struct AggregateCall {
+    /// The DataFusion function with its result field.
+    pub expr: Arc<AggregateFunctionExpr>,
+    /// The argument columns; for ordered aggregates the ORDER BY columns after them. Empty for `count(*)`.
+    pub args: Vec<usize>,
+    /// The boolean column of `FILTER (WHERE …)`.
+    pub filter: Option<usize>,
+    /// Whether `DISTINCT` was written.
+    pub distinct: bool,
+}
+
+/// On which side of the present state another one is merged: only aggregates that depend on order care.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// The other state comes from rows before the present ones.
+    Before,
+    /// The other state comes from rows after the present ones.
+    After,
+}
+
+/// The grouped state of one aggregate. Slots that were never touched hold the state of "no rows".
+///
+/// Slots named in one call of `merge`, `subtract`, `assign` or `merge_states` are all different.
+pub trait Kernel: Send + Any {
+    /// Makes room for slots `0..slots`.
+    fn resize(&mut self, slots: usize);
+
+    /// Takes in a batch: row `i` belongs to slot `groups[i]`.
+    fn update(&mut self, args: &[ArrayRef], groups: &[u32], filter: Option<&BooleanArray>) -> Result<()>;
+
+    /// Takes in a batch whose rows have weights. Refused by aggregates without an inverse.
+    fn weigh(
+        &mut self,
+        args: &[ArrayRef],
+        groups: &[u32],
+        filter: Option<&BooleanArray>,
+        weights: &[i64],
+    ) -> Result<()>;
+
+    /// Merges slot `from[i]` of a kernel of the same aggregate into slot `to[i]`.
+    fn merge(&mut self, other: &dyn Kernel, from: &[u32], to: &[u32], place: Place) -> Result<()>;
+
+    /// Takes slot `from[i]` of the other kernel out of slot `to[i]`; only if [`invertible`](Self::invertible).
+    fn subtract(&mut self, other: &dyn Kernel, from: &[u32], to: &[u32]) -> Result<()>;
+
+    /// The states of these slots as columns, for checkpoints and other workers.
+    fn states(&self, slots: &[u32]) -> Result<Vec<ArrayRef>>;
+
+    /// Merges rows of state columns, row `i` into slot `to[i]`, after the present state.
+    fn merge_states(&mut self, columns: &[ArrayRef], to: &[u32]) -> Result<()>;
+
+    /// The results of these slots.
+    fn evaluate(&self, slots: &[u32]) -> Result<ArrayRef>;
+
+    /// A new kernel whose slot `i` is slot `slots[i]` of this one.
+    fn copy(&self, slots: &[u32]) -> Result<Box<dyn Kernel>>;
+
+    /// Overwrites slot `to[i]` with slot `i` of the other kernel.
+    fn assign(&mut self, other: &dyn Kernel, to: &[u32]) -> Result<()>;
+
+    /// Puts these slots back to "no rows".
+    fn clear(&mut self, slots: &[u32]);
+
+    /// Puts all slots back to "no rows".
+    fn clear_all(&mut self);
+
+    /// A kernel of the same aggregate without slots.
+    fn empty(&self) -> Box<dyn Kernel>;
+
+    /// How many columns [`states`](Self::states) returns.
+    fn state_columns(&self) -> usize;
+
+    /// Whether there is an exact inverse, so that a part can be subtracted from a total.
+    fn invertible(&self) -> bool;
+
+    /// Whether merging gives the same result in any order and grouping of the rows.
+    fn exact(&self) -> bool;
+
+    /// Bytes of memory held.
+    fn size(&self) -> usize;
+
+    /// For the downcast in `merge`.
+    fn as_any(&self) -> &dyn Any;
+}
+
+/// A fresh kernel for one aggregate over the columns of `input`.
+pub fn kernel(call: &AggregateCall, input: &Schema) -> Result<Box<dyn Kernel>> {
+    let mut types = Vec::with_capacity(call.args.len());
+    for &column in &call.args {
+        match input.fields().get(column) {
+            Some(field) => types.push(field.data_type().clone()),
+            None => return Err(Error::internal(format!("aggregate over column {column} that is not there"))),
+        }
+    }
+    if let Some(filter) = call.filter {
+        match input.fields().get(filter).map(|f| f.data_type()) {
+            Some(DataType::Boolean) => {}
+            _ => return Err(Error::internal("the filter of an aggregate is not a boolean column")),
+        }
+    }
+    let name = call.expr.fun().name().to_ascii_lowercase();
+    let result = call.expr.field().data_type().clone();
+    let distinct = call.distinct || call.expr.is_distinct();
+    if call.expr.order_bys().is_empty() {
+        let plain = match (name.as_str(), types.as_slice(), distinct) {
+            ("count", [] | [_], false) if result == DataType::Int64 => Some(total::count()),
+            ("sum", [input], false) => total::sum(input, &result),
+            ("avg", [input], false) => total::avg(input, &result),
+            ("min", [input], _) if *input == result => extreme::min(input),
+            ("max", [input], _) if *input == result => extreme::max(input),
+            (_, _, _) => None,
+        };
+        if let Some(kernel) = plain {
+            return Ok(kernel);
+        }
+    }
+    Ok(Box::new(generic::Generic::new(Arc::clone(&call.expr), types)?))
+}
+
+/// The argument arrays of a call in one batch.
+pub fn arguments(call: &AggregateCall, columns: &[ArrayRef]) -> Vec<ArrayRef> {
+    call.args.iter().map(|&c| Arc::clone(&columns[c])).collect()
+}
+
+/// The filter array of a call in one batch.
+pub fn filter<'a>(call: &AggregateCall, columns: &'a [ArrayRef]) -> Option<&'a BooleanArray> {
+    call.filter.and_then(|c| columns[c].as_boolean_opt())
+}
+
+/// All kernels of a query take in one batch.
+pub fn update_all(
+    kernels: &mut [Box<dyn Kernel>],
+    calls: &[AggregateCall],
+    columns: &[ArrayRef],
+    groups: &[u32],
+) -> Result<()> {
+    for (kernel, call) in kernels.iter_mut().zip(calls) {
+        kernel.update(&arguments(call, columns), groups, filter(call, columns))?;
+    }
+    Ok(())
+}
+
+/// `n` slots in order.
+pub fn sequence(n: usize) -> Vec<u32> {
+    (0..n as u32).collect()
+}
+
+pub(crate) fn mismatch() -> Error {
+    Error::internal("states of two different aggregates were merged")
+}
+
+pub(crate) fn no_inverse(name: &str) -> Error {
+    Error::unsupported(format!("{name} over rows that can be taken back is not supported"))
+        .hint("Use count, sum or avg of integers or numerics, or read the stream itself.")
+}
+
+/// Rows that count: valid in the column and true in the filter. `None` means all.
+pub(crate) fn mask(
+    column: Option<&ArrayRef>,
+    filter: Option<&BooleanArray>,
+) -> Option<datafusion::arrow::buffer::NullBuffer> {
+    use datafusion::arrow::buffer::NullBuffer;
+    let valid = column.and_then(|c| c.logical_nulls()).filter(|n| n.null_count() > 0);
+    let passing = filter.map(|f| match f.nulls() {
+        Some(nulls) => NullBuffer::new(f.values() & nulls.inner()),
+        None => NullBuffer::new(f.values().clone()),
+    });
+    NullBuffer::union(valid.as_ref(), passing.as_ref())
+}

@@ -1,0 +1,57 @@
+//! A change: rows with weights.
+
+use datafusion::arrow::array::{Array, ArrayRef, BooleanArray, Int64Array};
+use datafusion::arrow::compute::filter_record_batch;
+use datafusion::arrow::record_batch::RecordBatch;
+
+use crate::error::Result;
+
+/// Rows that appear (+1) and go (−1). Append-only paths carry no weights.
+#[derive(Debug, Clone)]
+pub struct Delta {
+    /// The rows.
+    pub batch: RecordBatch,
+    /// One weight per row, without NULLs; `None` means every row appears once.
+    pub weights: Option<Int64Array>,
+}
+
+impl Delta {
+    /// Rows that appear.
+    pub fn insert(batch: RecordBatch) -> Self {
+        Delta { batch, weights: None }
+    }
+
+    /// Rows with weights, as many as there are rows.
+    pub fn new(batch: RecordBatch, weights: Int64Array) -> Self {
+        assert_eq!(batch.num_rows(), weights.len(), "a delta has one weight per row");
+        Delta { batch, weights: Some(weights) }
+    }
+
+    /// How many rows the batch has (not the sum of weights).
+    pub fn rows(&self) -> usize {
+        self.batch.num_rows()
+    }
+
+    /// Whether there is no change.
+    pub fn is_empty(&self) -> bool {
+        self.batch.num_rows() == 0
+    }
+
+    /// The weight of one row.
+    pub fn weight(&self, row: usize) -> i64 {
+        self.weights.as_ref().map_or(1, |w| w.value(row))
+    }
+
+    /// The rows that pass.
+    pub fn filter(&self, keep: &BooleanArray) -> Result<Delta> {
+        let batch = filter_record_batch(&self.batch, keep)?;
+        let weights = match &self.weights {
+            Some(weights) => {
+                let kept: ArrayRef = datafusion::arrow::compute::filter(weights, keep)?;
+                kept.as_any().downcast_ref::<Int64Array>().cloned()
+            }
+            None => None,
+        };
+        Ok(Delta { batch, weights })
+    }
+}

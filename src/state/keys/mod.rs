@@ -1,0 +1,324 @@
+//! Group keys as dense numbers.
+//!
+//! An [`Interner`] gives every distinct combination of key columns a small number, an *id*, by which states are then
+//! indexed: keys are hashed once per row and never again. NULL is a key like any other, and floats group as in
+//! GROUP BY (all NaN together, both zeros together). Ids are handed out densely and used again after
+//! [`release`](Interner::release) of the last holder.
+//!
+//! Three ways lead to an id: one integer-like column through a table of its own ([`integers`]), one text column by
+//! its bytes, anything else by its arrow-row bytes (both [`strings`]).
+
+mod integers;
+mod strings;
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::{DataType, Float16Type, Float32Type, Float64Type};
+use datafusion::arrow::row::{RowConverter, SortField};
+
+use crate::error::{Error, Result};
+use integers::Integers;
+use strings::Strings;
+
+/// Key columns → dense ids, and back.
+pub struct Interner {
+    types: Vec<DataType>,
+    table: Table,
+    /// How many holders an id has; only kept for ids that were ever retained.
+    holders: Vec<u32>,
+}
+
+enum Table {
+    /// No key columns: all rows are one group, id 0.
+    Global {
+        used: bool,
+    },
+    Integers(Integers),
+    Text(Strings),
+    Rows {
+        converter: RowConverter,
+        bytes: Strings,
+    },
+}
+
+impl Interner {
+    /// An empty interner for key columns of these types.
+    pub fn new(types: &[DataType]) -> Result<Self> {
+        let table = match types {
+            [] => Table::Global { used: false },
+            [one] if Integers::fits(one) => Table::Integers(Integers::new(one.clone())),
+            [DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View] => Table::Text(Strings::default()),
+            _ => {
+                let fields = types.iter().map(|t| SortField::new(t.clone())).collect();
+                Table::Rows { converter: RowConverter::new(fields)?, bytes: Strings::default() }
+            }
+        };
+        Ok(Interner { types: types.to_vec(), table, holders: Vec::new() })
+    }
+
+    /// An empty interner of the same shape.
+    pub fn empty(&self) -> Result<Self> {
+        Interner::new(&self.types)
+    }
+
+    /// The id of every row's key, new keys getting new ids. `columns` has `rows` rows.
+    pub fn intern(&mut self, columns: &[ArrayRef], rows: usize, ids: &mut Vec<u32>) -> Result<()> {
+        ids.clear();
+        ids.reserve(rows);
+        match &mut self.table {
+            Table::Global { used } => {
+                *used |= rows > 0;
+                ids.resize(rows, 0);
+                Ok(())
+            }
+            Table::Integers(table) => table.intern(&columns[0], ids),
+            Table::Text(table) => {
+                let column = &columns[0];
+                match column.data_type() {
+                    DataType::Utf8 => intern_text(table, column.as_string::<i32>().iter(), ids),
+                    DataType::LargeUtf8 => intern_text(table, column.as_string::<i64>().iter(), ids),
+                    DataType::Utf8View => intern_text(table, column.as_string_view().iter(), ids),
+                    other => Err(wrong_type(other)),
+                }
+            }
+            Table::Rows { converter, bytes } => {
+                let columns: Vec<ArrayRef> = columns.iter().map(normalised).collect();
+                let encoded = converter.convert_columns(&columns)?;
+                for row in encoded.iter() {
+                    ids.push(bytes.intern(Some(row.data()))?);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// The ids of keys, `None` for those that are not there; nothing is added.
+    pub fn find(&self, columns: &[ArrayRef], rows: usize) -> Result<Vec<Option<u32>>> {
+        match &self.table {
+            Table::Global { used } => Ok(vec![used.then_some(0); rows]),
+            Table::Integers(table) => table.find(&columns[0]),
+            Table::Text(table) => {
+                let column = cast(&columns[0], &DataType::Utf8View)?;
+                Ok(column.as_string_view().iter().map(|s| table.find(s.map(str::as_bytes))).collect())
+            }
+            Table::Rows { converter, bytes } => {
+                let columns: Vec<ArrayRef> = columns.iter().map(normalised).collect();
+                let encoded = converter.convert_columns(&columns)?;
+                Ok(encoded.iter().map(|row| bytes.find(Some(row.data()))).collect())
+            }
+        }
+    }
+
+    /// The key columns of these ids.
+    pub fn keys(&self, ids: &[u32]) -> Result<Vec<ArrayRef>> {
+        match &self.table {
+            Table::Global { .. } => Ok(Vec::new()),
+            Table::Integers(table) => Ok(vec![table.keys(ids)?]),
+            Table::Text(table) => Ok(vec![table.text(ids, &self.types[0])?]),
+            Table::Rows { converter, bytes } => {
+                let parser = converter.parser();
+                let rows = ids.iter().map(|&id| parser.parse(bytes.bytes(id).unwrap_or_default()));
+                let columns = converter.convert_rows(rows)?;
+                let typed = columns.into_iter().zip(&self.types).map(|(column, wanted)| {
+                    match column.data_type() == wanted {
+                        true => Ok(column),
+                        false => Ok(cast(&column, wanted)?),
+                    }
+                });
+                typed.collect()
+            }
+        }
+    }
+
+    /// How ids are below: every id is less than this.
+    pub fn bound(&self) -> usize {
+        match &self.table {
+            Table::Global { .. } => 1,
+            Table::Integers(table) => table.bound(),
+            Table::Text(table) | Table::Rows { bytes: table, .. } => table.bound(),
+        }
+    }
+
+    /// How many keys are there.
+    pub fn len(&self) -> usize {
+        match &self.table {
+            Table::Global { used } => usize::from(*used),
+            Table::Integers(table) => table.len(),
+            Table::Text(table) | Table::Rows { bytes: table, .. } => table.len(),
+        }
+    }
+
+    /// Whether there are no keys.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Sorts ids by their keys: ascending, NULL first. The order depends on the keys only.
+    pub fn sort(&self, ids: &mut [u32]) {
+        match &self.table {
+            Table::Global { .. } => {}
+            Table::Integers(table) => table.sort(ids),
+            Table::Text(table) | Table::Rows { bytes: table, .. } => table.sort(ids),
+        }
+    }
+
+    /// How two keys are ordered by [`sort`](Self::sort).
+    pub fn compare(&self, a: u32, b: u32) -> Ordering {
+        match &self.table {
+            Table::Global { .. } => Ordering::Equal,
+            Table::Integers(table) => table.compare(a, b),
+            Table::Text(table) | Table::Rows { bytes: table, .. } => table.bytes(a).cmp(&table.bytes(b)),
+        }
+    }
+
+    /// Adds a holder to each id.
+    pub fn retain(&mut self, ids: &[u32]) {
+        if self.holders.len() < self.bound() {
+            self.holders.resize(self.bound(), 0);
+        }
+        for &id in ids {
+            self.holders[id as usize] += 1;
+        }
+    }
+
+    /// Takes a holder away from each id; an id without holders is forgotten and will be used for another key.
+    pub fn release(&mut self, ids: &[u32]) {
+        for &id in ids {
+            let holders = &mut self.holders[id as usize];
+            assert!(*holders > 0, "a key is released by one who holds it");
+            *holders -= 1;
+            if *holders == 0 {
+                self.forget(id);
+            }
+        }
+    }
+
+    /// Forgets a key that nobody retained.
+    pub fn forget(&mut self, id: u32) {
+        match &mut self.table {
+            Table::Global { used } => *used = false,
+            Table::Integers(table) => table.forget(id),
+            Table::Text(table) | Table::Rows { bytes: table, .. } => table.forget(id),
+        }
+    }
+
+    /// Bytes of memory held.
+    pub fn size(&self) -> usize {
+        self.holders.capacity() * 4
+            + match &self.table {
+                Table::Global { .. } => 0,
+                Table::Integers(table) => table.size(),
+                Table::Text(table) | Table::Rows { bytes: table, .. } => table.size(),
+            }
+    }
+}
+
+fn intern_text<'a>(
+    table: &mut Strings,
+    values: impl Iterator<Item = Option<&'a str>>,
+    ids: &mut Vec<u32>,
+) -> Result<()> {
+    for value in values {
+        ids.push(table.intern(value.map(str::as_bytes))?);
+    }
+    Ok(())
+}
+
+pub(super) fn wrong_type(found: &DataType) -> Error {
+    Error::internal(format!("a key column of another type than planned: {found}"))
+}
+
+/// Floats with one zero and one NaN; every other column as it is.
+pub(super) fn normalised(column: &ArrayRef) -> ArrayRef {
+    fn with<T: ArrowPrimitiveType>(column: &ArrayRef, f: impl Fn(T::Native) -> T::Native) -> ArrayRef {
+        let floats: PrimitiveArray<T> = column.as_primitive::<T>().unary(f);
+        Arc::new(floats)
+    }
+    match column.data_type() {
+        DataType::Float16 => with::<Float16Type>(column, |v| match v.to_f32() {
+            v if v.is_nan() => half_nan(),
+            0.0 => Default::default(),
+            _ => v,
+        }),
+        DataType::Float32 => with::<Float32Type>(column, |v| match v {
+            v if v.is_nan() => f32::NAN,
+            0.0 => 0.0,
+            v => v,
+        }),
+        DataType::Float64 => with::<Float64Type>(column, |v| match v {
+            v if v.is_nan() => f64::NAN,
+            0.0 => 0.0,
+            v => v,
+        }),
+        _ => Arc::clone(column),
+    }
+}
+
+fn half_nan() -> <Float16Type as ArrowPrimitiveType>::Native {
+    <Float16Type as ArrowPrimitiveType>::Native::NAN
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use datafusion::arrow::array::{Float64Array, Int32Array, Int64Array, StringArray};
+
+    fn ids(interner: &mut Interner, columns: &[ArrayRef]) -> Vec<u32> {
+        let mut ids = Vec::new();
+        interner.intern(columns, columns[0].len(), &mut ids).unwrap();
+        ids
+    }
+
+    #[test]
+    fn equal_keys_share_an_id_and_come_back_as_they_were() {
+        let ints: ArrayRef = Arc::new(Int64Array::from(vec![Some(7), None, Some(-1), Some(7), None]));
+        let text: ArrayRef = Arc::new(StringArray::from(vec![Some("b"), None, Some(""), Some("b"), None]));
+        let floats: ArrayRef =
+            Arc::new(Float64Array::from(vec![Some(0.0), None, Some(f64::NAN), Some(-0.0), None]));
+        for columns in [vec![ints.clone()], vec![text.clone()], vec![floats], vec![ints, text]] {
+            let types: Vec<_> = columns.iter().map(|c| c.data_type().clone()).collect();
+            let mut interner = Interner::new(&types).unwrap();
+            let got = ids(&mut interner, &columns);
+            assert_eq!(got, [0, 1, 2, 0, 1], "{types:?}");
+            for (key, column) in interner.keys(&[0, 1, 2]).unwrap().iter().zip(&columns) {
+                assert_eq!(key.to_data(), normalised(&column.slice(0, 3)).to_data(), "{types:?}");
+            }
+            let found = interner.find(&columns, 5).unwrap();
+            assert_eq!(found, [Some(0), Some(1), Some(2), Some(0), Some(1)]);
+            let mut sorted = vec![0, 1, 2];
+            interner.sort(&mut sorted);
+            assert_eq!(sorted[0], 1, "NULL comes first");
+        }
+    }
+
+    #[test]
+    fn a_forgotten_key_leaves_its_id_to_another() {
+        for wide in [true, false] {
+            let column = |from: i32, to: i32| -> ArrayRef {
+                match wide {
+                    true => Arc::new(StringArray::from_iter_values((from..to).map(|v| format!("key {v}")))),
+                    false => {
+                        Arc::new(Int32Array::from_iter_values((from..to).map(|v| v.wrapping_mul(77_777))))
+                    }
+                }
+            };
+            let mut interner = Interner::new(&[column(0, 1).data_type().clone()]).unwrap();
+            for round in 0..50 {
+                let keys = [column(round * 100, round * 100 + 200)];
+                let got = ids(&mut interner, &keys);
+                interner.retain(&got);
+                assert_eq!(interner.keys(&got).unwrap()[0].to_data(), keys[0].to_data());
+                let old = ids(&mut interner, &[column(round * 100, round * 100 + 100)]);
+                interner.release(&old);
+                if round > 0 {
+                    interner.release(&old);
+                }
+            }
+            assert!(interner.bound() <= 400, "{}", interner.bound());
+            assert_eq!(interner.len(), 100);
+        }
+    }
+}
