@@ -1,0 +1,16 @@
+//! The integration tests: one binary, because linking one is slow enough.
+//!
+//! Every test talks to the real `tidemill` binary as a user would: over the Postgres protocol, with psql, with
+//! signals and with the command line. `server` starts and ends it; each other module asks one kind of question.
+
+#[macro_use]
+mod server;
+mod architecture;
+mod cli;
+mod crash;
+mod drivers;
+mod oracle;
+mod psql;
+mod raw;
+mod readme;
+mod slt;

@@ -1,0 +1,278 @@
+//! The queries of the property test.
+//!
+//! In `engine`, `{W}` stands for a window function over the stream, in a random spelling, `{WF}` for one over a filtered
+//! subquery, `{GW}` for a group window with its `{GS}` and `{GE}`, `{S}` for the stream and `{D}` for the static table. The
+//! oracle's `w`, `s` and `d` take their places; where more differs, `oracle` says it in full.
+
+/// How a query may be run.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Kind {
+    /// Over windows: snapshot, EMIT CHANGES and EMIT ON WINDOW CLOSE.
+    Windowed,
+    /// Row by row: the same three.
+    Stateless,
+    /// Aggregates without a window: snapshot and EMIT CHANGES.
+    Running,
+}
+
+/// A query, and the same query over finite tables.
+#[derive(Debug)]
+pub struct Shape {
+    pub name: &'static str,
+    pub kind: Kind,
+    pub engine: &'static str,
+    /// Empty: as `engine`.
+    pub oracle: &'static str,
+}
+
+impl Shape {
+    /// Group windows have no offset.
+    pub fn takes_offset(&self) -> bool {
+        !self.engine.contains("{GW}")
+    }
+
+    /// In which result column the window's end is, where that is certain.
+    pub fn window_end_column(&self) -> Option<usize> {
+        let list = self.engine.strip_prefix("SELECT window_start, window_end,");
+        list.map(|_| 1)
+    }
+}
+
+const fn windowed(name: &'static str, engine: &'static str) -> Shape {
+    Shape { name, kind: Kind::Windowed, engine, oracle: "" }
+}
+
+const fn stateless(name: &'static str, engine: &'static str) -> Shape {
+    Shape { name, kind: Kind::Stateless, engine, oracle: "" }
+}
+
+const fn running(name: &'static str, engine: &'static str) -> Shape {
+    Shape { name, kind: Kind::Running, engine, oracle: "" }
+}
+
+const fn differing(name: &'static str, engine: &'static str, oracle: &'static str) -> Shape {
+    Shape { name, kind: Kind::Windowed, engine, oracle }
+}
+
+/// All of them, each with a name of its own.
+pub const SHAPES: &[Shape] = &[
+    windowed(
+        "count",
+        "SELECT window_start, window_end, count(*) AS n FROM {W} GROUP BY window_start, window_end",
+    ),
+    windowed(
+        "count by key",
+        "SELECT window_start, window_end, k, count(*) AS n FROM {W} GROUP BY window_start, window_end, k",
+    ),
+    windowed(
+        "sum by key",
+        "SELECT window_start, window_end, k, sum(v) AS a FROM {W} GROUP BY window_start, window_end, k",
+    ),
+    windowed(
+        "count, min and max of a column",
+        "SELECT window_start, window_end, g, count(v) AS a, min(v) AS b, max(v) AS c FROM {W} GROUP BY window_start, window_end, g",
+    ),
+    windowed(
+        "avg of integers",
+        "SELECT window_start, window_end, k, avg(v) AS a FROM {W} GROUP BY window_start, window_end, k",
+    ),
+    windowed(
+        "sum and avg of floats",
+        "SELECT window_start, window_end, sum(x) AS a, avg(x) AS b, min(x) AS c, max(x) AS d FROM {W} GROUP BY window_start, window_end",
+    ),
+    windowed(
+        "count with FILTER",
+        "SELECT window_start, window_end, k, count(*) FILTER (WHERE v > 10) AS a, count(*) AS b FROM {W} GROUP BY window_start, window_end, k",
+    ),
+    windowed(
+        "sum with FILTER on a boolean",
+        "SELECT window_start, window_end, sum(v) FILTER (WHERE b) AS a, min(v) FILTER (WHERE NOT b) AS c FROM {W} GROUP BY window_start, window_end",
+    ),
+    windowed(
+        "count DISTINCT of text",
+        "SELECT window_start, window_end, count(DISTINCT k) AS a FROM {W} GROUP BY window_start, window_end",
+    ),
+    windowed(
+        "count DISTINCT beside count",
+        "SELECT window_start, window_end, k, count(DISTINCT v) AS a, count(v) AS b FROM {W} GROUP BY window_start, window_end, k",
+    ),
+    windowed(
+        "sum DISTINCT",
+        "SELECT window_start, window_end, g, sum(DISTINCT v) AS a FROM {W} GROUP BY window_start, window_end, g",
+    ),
+    windowed(
+        "HAVING",
+        "SELECT window_start, window_end, k, count(*) AS n FROM {W} GROUP BY window_start, window_end, k HAVING count(*) > 2",
+    ),
+    windowed(
+        "HAVING on another aggregate",
+        "SELECT window_start, window_end, k FROM {W} GROUP BY window_start, window_end, k HAVING max(v) > 30 AND sum(v) IS NOT NULL",
+    ),
+    windowed(
+        "WHERE",
+        "SELECT window_start, window_end, k, count(*) AS n FROM {W} WHERE v > 0 GROUP BY window_start, window_end, k",
+    ),
+    windowed(
+        "WHERE on text and a list",
+        "SELECT window_start, window_end, k, g, sum(v) AS a FROM {W} WHERE k IS NOT NULL AND g IN (0, 1) GROUP BY window_start, window_end, k, g",
+    ),
+    windowed(
+        "WHERE with LIKE or IS NULL",
+        "SELECT window_start, window_end, count(*) AS a FROM {W} WHERE k LIKE '%a%' OR v IS NULL GROUP BY window_start, window_end",
+    ),
+    windowed(
+        "WHERE on the window",
+        "SELECT window_start, window_end, count(*) AS a FROM {W} WHERE window_start >= TIMESTAMP '1970-01-01 00:00:00' GROUP BY window_start, window_end",
+    ),
+    windowed(
+        "key of an expression",
+        "SELECT window_start, window_end, v % 3 AS m, count(*) AS n FROM {W} GROUP BY window_start, window_end, v % 3",
+    ),
+    windowed(
+        "key of a CASE",
+        "SELECT window_start, window_end, CASE WHEN v > 50 THEN 'many' WHEN v > 0 THEN 'some' ELSE 'none' END AS class, count(*) AS n FROM {W} GROUP BY window_start, window_end, CASE WHEN v > 50 THEN 'many' WHEN v > 0 THEN 'some' ELSE 'none' END",
+    ),
+    windowed(
+        "key of a function",
+        "SELECT window_start, window_end, upper(k) AS u, count(*) AS n FROM {W} GROUP BY window_start, window_end, upper(k)",
+    ),
+    windowed(
+        "two keys",
+        "SELECT window_start, window_end, k, g, count(*) AS n, sum(v) AS a FROM {W} GROUP BY window_start, window_end, k, g",
+    ),
+    windowed(
+        "a boolean key",
+        "SELECT window_start, window_end, b, count(*) AS n FROM {W} GROUP BY window_start, window_end, b",
+    ),
+    windowed(
+        "keys by position",
+        "SELECT window_start, window_end, g, count(*) AS n FROM {W} GROUP BY 1, 2, 3",
+    ),
+    windowed(
+        "min and max of text",
+        "SELECT window_start, window_end, g, min(k) AS a, max(k) AS c FROM {W} GROUP BY window_start, window_end, g",
+    ),
+    windowed(
+        "min and max of time",
+        "SELECT window_start, window_end, k, min(ts) AS a, max(ts) AS c FROM {W} GROUP BY window_start, window_end, k",
+    ),
+    windowed(
+        "bool_and, bool_or",
+        "SELECT window_start, window_end, g, bool_and(b) AS a, bool_or(b) AS c FROM {W} GROUP BY window_start, window_end, g",
+    ),
+    windowed(
+        "deviation and variance",
+        "SELECT window_start, window_end, k, stddev_pop(x) AS a, var_pop(x) AS c FROM {W} GROUP BY window_start, window_end, k",
+    ),
+    windowed(
+        "bits",
+        "SELECT window_start, window_end, bit_and(v) AS a, bit_or(v) AS c, bit_xor(v) AS e FROM {W} GROUP BY window_start, window_end",
+    ),
+    windowed(
+        "median",
+        "SELECT window_start, window_end, g, median(x) AS a FROM {W} GROUP BY window_start, window_end, g",
+    ),
+    windowed(
+        "string_agg in order",
+        "SELECT window_start, window_end, string_agg(k, '+' ORDER BY id) AS a FROM {W} GROUP BY window_start, window_end",
+    ),
+    windowed(
+        "array_agg in order",
+        "SELECT window_start, window_end, k, array_agg(v ORDER BY id) AS a FROM {W} GROUP BY window_start, window_end, k",
+    ),
+    windowed(
+        "first and last in order",
+        "SELECT window_start, window_end, k, first_value(v ORDER BY id) AS a, last_value(v ORDER BY id) AS c FROM {W} GROUP BY window_start, window_end, k",
+    ),
+    windowed(
+        "aggregates of expressions",
+        "SELECT window_start, window_end, k, sum(v * 2 + g) AS a, max(v) - min(v) AS c, coalesce(sum(v), 0) AS e FROM {W} GROUP BY window_start, window_end, k",
+    ),
+    windowed(
+        "arithmetic over aggregates",
+        "SELECT window_start, window_end, k, sum(v) * 1.0 / count(*) AS a, count(*) * 10 AS c FROM {W} GROUP BY window_start, window_end, k",
+    ),
+    windowed("only the window's start", "SELECT window_start, count(*) AS n FROM {W} GROUP BY window_start"),
+    windowed(
+        "the window's time",
+        "SELECT window_start, window_end, window_time, count(*) AS n FROM {W} GROUP BY window_start, window_end, window_time",
+    ),
+    windowed("no aggregate", "SELECT window_start, window_end, id, k, v FROM {W}"),
+    windowed(
+        "no aggregate, filtered",
+        "SELECT window_start, window_end, id, v + 1 AS a FROM {W} WHERE g = 1",
+    ),
+    windowed("SELECT DISTINCT", "SELECT DISTINCT window_start, window_end, k FROM {W}"),
+    windowed(
+        "a query over the aggregate",
+        "SELECT window_start, k, n * 2 AS m FROM (SELECT window_start, window_end, k, count(*) AS n FROM {W} GROUP BY window_start, window_end, k) AS q WHERE n >= 2",
+    ),
+    windowed(
+        "window over a CTE's result",
+        "WITH q AS (SELECT window_start, window_end, g, sum(v) AS a FROM {W} GROUP BY window_start, window_end, g) SELECT window_end, g, a + 1 AS c FROM q WHERE a IS NOT NULL",
+    ),
+    windowed(
+        "joined with a table before",
+        "SELECT window_start, window_end, d.name, count(*) AS n, sum(w.v * d.f) AS a FROM {W} AS w JOIN {D} AS d ON w.k = d.k GROUP BY window_start, window_end, d.name",
+    ),
+    windowed(
+        "left joined with a table before",
+        "SELECT window_start, window_end, d.name, count(*) AS n, count(d.f) AS m FROM {W} AS w LEFT JOIN {D} AS d ON w.k = d.k GROUP BY window_start, window_end, d.name",
+    ),
+    windowed(
+        "joined with a table after",
+        "SELECT q.window_start, q.k, q.n, d.name FROM (SELECT window_start, window_end, k, count(*) AS n FROM {W} GROUP BY window_start, window_end, k) AS q JOIN {D} AS d ON q.k = d.k",
+    ),
+    windowed(
+        "left joined with a table after",
+        "SELECT q.window_start, q.k, q.n, d.name, q.n * d.f AS m FROM (SELECT window_start, window_end, k, count(*) AS n FROM {W} GROUP BY window_start, window_end, k) AS q LEFT JOIN {D} AS d ON q.k = d.k",
+    ),
+    differing(
+        "over a filtered subquery",
+        "SELECT window_start, window_end, k, count(*) AS n FROM {WF} GROUP BY window_start, window_end, k",
+        "SELECT window_start, window_end, k, count(*) AS n FROM w WHERE v > 0 GROUP BY window_start, window_end, k",
+    ),
+    differing(
+        "group window",
+        "SELECT {GS} AS a, {GE} AS z, k, count(*) AS n, sum(v) AS s FROM {S} GROUP BY {GW}, k",
+        "SELECT window_start AS a, window_end AS z, k, count(*) AS n, sum(v) AS s FROM w GROUP BY window_start, window_end, k",
+    ),
+    differing(
+        "group window alone",
+        "SELECT {GS} AS a, max(v) AS m FROM {S} WHERE g >= 0 GROUP BY {GW} HAVING count(*) > 1",
+        "SELECT window_start AS a, max(v) AS m FROM w WHERE g >= 0 GROUP BY window_start, window_end HAVING count(*) > 1",
+    ),
+    stateless("filter", "SELECT id, k, v FROM {S} WHERE v > 10 AND k IS NOT NULL"),
+    stateless("projection", "SELECT id, upper(k) AS u, coalesce(v, -1) + 1 AS a, x * 2 AS c, ts FROM {S}"),
+    stateless(
+        "rows joined with a table",
+        "SELECT s.id, s.k, d.name FROM {S} AS s JOIN {D} AS d ON s.k = d.k WHERE s.v IS NOT NULL",
+    ),
+    stateless(
+        "rows left joined with a table",
+        "SELECT s.id, s.k, d.name, s.v * d.f AS a FROM {S} AS s LEFT JOIN {D} AS d ON s.k = d.k",
+    ),
+    running("running count", "SELECT k, count(*) AS n FROM {S} GROUP BY k"),
+    running(
+        "running aggregates",
+        "SELECT g, sum(v) AS a, min(v) AS c, max(v) AS e, avg(v) AS f, count(x) AS h FROM {S} GROUP BY g",
+    ),
+    running("running total of all", "SELECT count(*) AS n, sum(v) AS a, max(k) AS c FROM {S}"),
+    running("running count with HAVING", "SELECT k, count(*) AS n FROM {S} GROUP BY k HAVING count(*) >= 3"),
+    running(
+        "running count that leaves HAVING",
+        "SELECT k, count(*) AS n FROM {S} GROUP BY k HAVING count(*) < 4",
+    ),
+    running(
+        "running DISTINCT and FILTER",
+        "SELECT g, count(DISTINCT k) AS a, count(*) FILTER (WHERE b) AS c FROM {S} GROUP BY g",
+    ),
+    running(
+        "running join with a table",
+        "SELECT d.name, count(*) AS n, sum(s.v * d.f) AS a FROM {S} AS s JOIN {D} AS d ON s.k = d.k GROUP BY d.name",
+    ),
+    running(
+        "query over a running aggregate",
+        "SELECT k, n + 1 AS m FROM (SELECT k, count(*) AS n FROM {S} WHERE v > 0 GROUP BY k) AS q WHERE n > 1",
+    ),
+];

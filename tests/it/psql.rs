@@ -1,0 +1,210 @@
+//! The real psql: its backslash commands, live answers, Ctrl-C, errors with a caret.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use crate::server::{self, Server};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn backslash_commands_answer_sensibly() {
+    let server = tokio::task::spawn_blocking(Server::ephemeral).await.expect("a server");
+    let client = server.connect().await;
+    server::run(
+        &client,
+        "CREATE STREAM clicks (who TEXT NOT NULL, n INT DEFAULT 1, at TIMESTAMP(3), WATERMARK FOR at);
+         CREATE TABLE people (who TEXT PRIMARY KEY, age SMALLINT);
+         CREATE VIEW adults AS SELECT who FROM people WHERE age >= 18;
+         CREATE MATERIALIZED VIEW totals AS SELECT who, count(*) AS clicks FROM clicks GROUP BY who",
+    )
+    .await;
+    drop(client);
+    let answers: &[(&str, &[&str])] = &[
+        (r"\d", &["clicks", "people", "adults", "totals"]),
+        (r"\dt", &["people"]),
+        (r"\dv", &["adults"]),
+        (r"\dm", &["totals"]),
+        (r"\d people", &["who|text", "not null", "age|smallint"]),
+        (r"\d clicks", &["who|text", "n|integer", "at|timestamp"]),
+        (r"\d adults", &["who|text"]),
+        (r"\d totals", &["who|text", "clicks|bigint"]),
+        (r"\d+ people", &["who|text"]),
+        (r"\l", &["tidemill"]),
+        (r"\dn", &["public", "tidemill"]),
+        (r"\df advance*", &["advance_watermark"]),
+        (r"\du", &["tester"]),
+        (r"\dt tidemill.*", &[]),
+        (r"\di", &[]),
+        (r"\ds", &[]),
+        (r"\dT", &[]),
+        (r"\conninfo", &["tidemill"]),
+        (r"\encoding", &["UTF8"]),
+        (r"\d tidemill.queries", &["state", "late_rows", "watermark"]),
+    ];
+    for (command, expected) in answers {
+        let answer = server.psql(&["-c", command]);
+        assert!(!answer.stderr.contains("ERROR"), "{command}: {}", answer.stderr);
+        for text in *expected {
+            assert!(answer.stdout.contains(text), "{command} does not show {text:?}:\n{}", answer.stdout);
+        }
+    }
+    let dm = server.psql(&["-c", r"\dm"]).ok();
+    assert!(!dm.contains("people") && !dm.contains("adults"), "{dm}");
+    let unknown = server.psql(&["-c", r"\d nothing_here"]);
+    assert!(unknown.stderr.contains("Did not find any relation"), "{}", unknown.stderr);
+}
+
+#[test]
+fn an_error_has_its_code_and_a_caret_under_its_place() {
+    let server = server::shared();
+    let answer = server.psql(&["-v", "VERBOSITY=verbose", "-c", "SELECT 1 FROM WHERE x"]);
+    assert_eq!(answer.code, 1);
+    assert!(answer.stderr.contains("42601"), "{}", answer.stderr);
+    let lines: Vec<&str> = answer.stderr.lines().collect();
+    let line = lines.iter().position(|line| line.starts_with("LINE 1: ")).expect("the line is quoted");
+    let caret = lines[line + 1].find('^').expect("with a caret under it");
+    assert_eq!(&lines[line][caret..caret + 5], "WHERE", "{}", answer.stderr);
+    let unknown = server.psql(&["-v", "VERBOSITY=verbose", "-c", "SELECT * FROM no_such_thing"]);
+    assert!(
+        unknown.stderr.contains("42P01") && unknown.stderr.contains("no_such_thing"),
+        "{}",
+        unknown.stderr
+    );
+    let umlaut = server.psql(&["-c", "SELECT 'ü', 1 FORM"]);
+    assert!(umlaut.code == 0 || umlaut.stderr.contains('^'), "{}", umlaut.stderr);
+}
+
+#[test]
+fn psql_prints_its_own_formats() {
+    let server = server::shared();
+    assert_eq!(server.psql(&["-tc", "SELECT 1, NULL, 'a', true, 1.50"]).ok(), "1||a|t|1.50\n");
+    assert_eq!(server.psql(&["--csv", "-c", "SELECT 'a,b' AS x"]).ok(), "x\n\"a,b\"\n");
+    assert_eq!(server.psql(&["-tc", r"SELECT 1 \gset"]).ok(), "");
+    assert_eq!(server.psql(&["-c", "COPY (SELECT 1, NULL) TO STDOUT"]).ok(), "1\t\\N\n");
+}
+
+#[test]
+fn psql_reads_files_with_copy_and_stops_where_asked() {
+    let (server, dir) = (server::shared(), server::directory());
+    let name = server::unique("file");
+    let script = dir.path().join("script.sql");
+    let text = format!(
+        "CREATE TABLE {name} (a INT, b TEXT);\nCOPY {name} FROM STDIN;\n1\tone\n2\t\\N\n\\.\n\
+         COPY {name} FROM STDIN WITH (FORMAT csv, HEADER);\na,b\n3,\"th\"\"ree\"\n\\.\nSELECT * FROM {name} ORDER BY a;\n"
+    );
+    std::fs::write(&script, text).expect("written");
+    let script = script.to_str().expect("UTF-8");
+    let answer = server.psql(&["-t", "-v", "ON_ERROR_STOP=1", "-f", script]).ok();
+    assert_eq!(answer, "1|one\n2|\n3|th\"ree\n");
+}
+
+/// A psql whose lines are read as they come.
+struct Live {
+    child: Child,
+    lines: mpsc::Receiver<String>,
+}
+
+impl Live {
+    fn start(server: &Server, args: &[&str]) -> Live {
+        let plain = server.psql_command();
+        let mut command = Command::new("stdbuf");
+        // A pipe makes psql write in blocks; a terminal would not.
+        command.args(["-oL", "psql"]).args(plain.get_args()).args(args).stdin(Stdio::null());
+        command.envs(plain.get_envs().filter_map(|(key, value)| Some((key, value?))));
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("stdbuf (coreutils) and psql (postgresql-client) are there");
+        let (sender, lines) = mpsc::channel();
+        let stdout = BufReader::new(child.stdout.take().expect("piped"));
+        std::thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Live { child, lines }
+    }
+
+    fn line(&self) -> String {
+        self.lines.recv_timeout(Duration::from_secs(30)).expect("a line, while the query is still running")
+    }
+
+    /// Ctrl-C; what psql then says on stderr.
+    fn interrupt(mut self) -> String {
+        server::signal("INT", self.child.id());
+        let stderr = self.child.stderr.take().expect("piped");
+        let said = BufReader::new(stderr).lines().map_while(Result::ok).collect::<Vec<_>>().join("\n");
+        self.child.wait().expect("psql ends");
+        said
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+async fn stream_with_view() -> (tokio_postgres::Client, String, String) {
+    let client = server::shared().connect().await;
+    let (stream, view) = (server::unique("s"), server::unique("v"));
+    server::run(
+        &client,
+        &format!(
+            "CREATE STREAM {stream} (k TEXT, ts TIMESTAMP, WATERMARK FOR ts);
+             CREATE MATERIALIZED VIEW {view} AS SELECT k, count(*) AS n FROM {stream} GROUP BY k;
+             INSERT INTO {stream} VALUES ('a', '2024-01-01')"
+        ),
+    )
+    .await;
+    (client, stream, view)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bare_subscribe_prints_changes_as_they_come() {
+    let (client, stream, view) = stream_with_view().await;
+    let live = Live::start(server::shared(), &["-c", &format!("SUBSCRIBE {view}")]);
+    let fields = |line: String| line.split('\t').skip(1).collect::<Vec<_>>().join(" ");
+    assert_eq!(fields(live.line()), "1 a 1");
+    server::run(&client, &format!("INSERT INTO {stream} VALUES ('b', '2024-01-01 00:00:01')")).await;
+    assert_eq!(fields(live.line()), "1 b 1");
+    server::run(&client, &format!("INSERT INTO {stream} VALUES ('b', '2024-01-01 00:00:02')")).await;
+    let mut both = [fields(live.line()), fields(live.line())];
+    both.sort();
+    assert_eq!(both, ["-1 b 1", "1 b 2"]);
+    let said = tokio::task::spawn_blocking(move || live.interrupt()).await.expect("no panic");
+    assert!(said.to_lowercase().contains("cancel"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fetch_count_makes_a_continuous_select_live() {
+    let (client, stream, view) = stream_with_view().await;
+    let sql = format!("SELECT k, ts FROM {stream} WHERE k <> 'x' EMIT CHANGES");
+    let live = Live::start(server::shared(), &["-t", "-v", "FETCH_COUNT=1", "-c", &sql]);
+    assert_eq!(live.line(), "a|2024-01-01 00:00:00");
+    for second in 1..4 {
+        let at = format!("2024-01-01 00:00:0{second}");
+        server::run(&client, &format!("INSERT INTO {stream} VALUES ('x', '{at}'), ('b', '{at}')")).await;
+        assert_eq!(live.line(), format!("b|{at}"));
+    }
+    let said = tokio::task::spawn_blocking(move || live.interrupt()).await.expect("no panic");
+    assert!(said.to_lowercase().contains("cancel"), "{said}");
+    assert_eq!(server::value(&client, &format!("SELECT sum(n) FROM {view}")).await, "7");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn copy_of_a_continuous_query_is_live_and_a_limit_ends_it() {
+    let (client, stream, _) = stream_with_view().await;
+    let sql =
+        format!("COPY (SELECT k FROM {stream} EMIT CHANGES LIMIT 2) TO STDOUT WITH (FORMAT csv, HEADER)");
+    let mut live = Live::start(server::shared(), &["-c", &sql]);
+    assert_eq!((live.line(), live.line()), ("k".to_owned(), "a".to_owned()));
+    server::run(&client, &format!("INSERT INTO {stream} VALUES ('b', '2024-01-02'), ('c', '2024-01-02')"))
+        .await;
+    assert_eq!(live.line(), "b");
+    let status =
+        tokio::task::spawn_blocking(move || live.child.wait()).await.expect("no panic").expect("it ends");
+    assert!(status.success(), "{status}");
+}

@@ -1,0 +1,319 @@
+//! The protocol, byte by byte: what no driver would send, and what the server must survive.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::Duration;
+
+use crate::server::{self, Server};
+
+/// A connection without a driver.
+struct Wire(TcpStream);
+
+impl Wire {
+    fn open(server: &Server) -> Wire {
+        let socket = TcpStream::connect(("127.0.0.1", server.port)).expect("a connection");
+        socket.set_read_timeout(Some(Duration::from_secs(30))).expect("a time limit");
+        Wire(socket)
+    }
+
+    fn login(server: &Server) -> Wire {
+        let mut wire = Wire::open(server);
+        let mut body = 196_608_i32.to_be_bytes().to_vec();
+        body.extend_from_slice(b"user\0tester\0database\0tidemill\0\0");
+        wire.bytes(&[&(body.len() as i32 + 4).to_be_bytes()[..], &body].concat());
+        wire.until(b'Z');
+        wire
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.0.write_all(bytes).expect("sent");
+    }
+
+    fn message(&mut self, kind: u8, body: &[u8]) {
+        self.bytes(&[&[kind][..], &(body.len() as i32 + 4).to_be_bytes(), body].concat());
+    }
+
+    fn query(&mut self, sql: &str) {
+        self.message(b'Q', format!("{sql}\0").as_bytes());
+    }
+
+    /// The next message, or None if the server has hung up.
+    fn next(&mut self) -> Option<(u8, Vec<u8>)> {
+        let mut head = [0; 5];
+        if let Err(error) = self.0.read_exact(&mut head) {
+            let waited =
+                matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut);
+            assert!(!waited, "the server neither answers nor hangs up");
+            return None;
+        }
+        let length = i32::from_be_bytes(head[1..].try_into().expect("four bytes")) as usize;
+        let mut body = vec![0; length - 4];
+        self.0.read_exact(&mut body).ok()?;
+        Some((head[0], body))
+    }
+
+    /// Reads up to and including a message of that kind; gives the kinds seen.
+    fn until(&mut self, kind: u8) -> String {
+        let mut seen = String::new();
+        while let Some((found, _)) = self.next() {
+            seen.push(found as char);
+            if found == kind {
+                return seen;
+            }
+        }
+        panic!("the server hung up after {seen:?}");
+    }
+
+    /// The SQLSTATE of the next error; None if the server hangs up without one.
+    fn error(&mut self) -> Option<String> {
+        while let Some((kind, body)) = self.next() {
+            if kind == b'E' {
+                let fields = body.split(|byte| *byte == 0);
+                let code = fields.filter_map(|field| field.strip_prefix(b"C")).next();
+                return code.map(|code| String::from_utf8_lossy(code).into_owned());
+            }
+        }
+        None
+    }
+}
+
+fn assert_alive(server: &Server) {
+    let mut wire = Wire::login(server);
+    wire.query("SELECT 1");
+    assert_eq!(wire.until(b'Z'), "TDCZ");
+    assert!(server.is_running());
+}
+
+/// A figure of /proc/PID/status, in MiB.
+fn memory(server: &Server, what: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("Linux has /proc");
+    let line = status.lines().find(|line| line.starts_with(what)).expect("the figure is there");
+    line.split_whitespace().nth(1).and_then(|kb| kb.parse::<u64>().ok()).expect("a number") / 1024
+}
+
+#[test]
+fn garbage_ends_only_its_own_connection() {
+    let server = server::shared();
+    for garbage in
+        [&b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..], &[0xff; 64], &[0; 64], b"\0\0\0\x08\x12\x34\x56\x78"]
+    {
+        let mut wire = Wire::open(server);
+        wire.bytes(garbage);
+        let _ = wire.0.shutdown(Shutdown::Write);
+        while wire.next().is_some() {}
+    }
+    assert_alive(server);
+}
+
+#[test]
+fn a_length_word_over_the_limit_is_refused_before_anything_is_buffered() {
+    let server = Server::ephemeral();
+    let mut before_login = Wire::open(&server);
+    before_login.bytes(&(1_i32 << 30).to_be_bytes());
+    before_login.bytes(&196_608_i32.to_be_bytes());
+    let _ = before_login.error();
+    let mut wire = Wire::login(&server);
+    let before = memory(&server, "VmRSS");
+    wire.bytes(b"Q");
+    wire.bytes(&(900_i32 << 20).to_be_bytes());
+    // The answer must not wait for the rest of the message, which never comes.
+    let state = wire.error().expect("an error before the server hangs up");
+    assert!(["08P01", "54000", "53400"].contains(&state.as_str()), "{state}");
+    let mut negative = Wire::login(&server);
+    negative.bytes(b"Q\xff\xff\xff\xff");
+    let _ = negative.error();
+    assert!(memory(&server, "VmRSS") < before + 200, "memory grew with a length word");
+    assert_alive(&server);
+}
+
+#[test]
+fn an_unknown_message_is_a_protocol_violation() {
+    let server = server::shared();
+    let mut wire = Wire::login(server);
+    wire.message(b'!', b"what");
+    if let Some(state) = wire.error() {
+        assert_eq!(state, "08P01");
+    }
+    assert_alive(server);
+}
+
+#[test]
+fn tls_is_declined_politely_and_the_connection_goes_on() {
+    let mut wire = Wire::open(server::shared());
+    wire.bytes(&[0, 0, 0, 8, 4, 210, 22, 47]);
+    let mut answer = [0];
+    wire.0.read_exact(&mut answer).expect("an answer");
+    assert_eq!(&answer, b"N");
+    let body = b"\0\x03\0\0user\0tester\0\0";
+    wire.bytes(&[&(body.len() as i32 + 4).to_be_bytes()[..], body].concat());
+    wire.until(b'Z');
+}
+
+#[test]
+fn after_an_error_the_extended_protocol_skips_to_sync() {
+    let mut wire = Wire::login(server::shared());
+    wire.message(b'P', b"\0SELECT * FROM no_such_thing\0\0\0");
+    wire.message(b'B', b"\0\0\0\0\0\0\0\0");
+    wire.message(b'E', b"\0\0\0\0\0");
+    wire.message(b'S', b"");
+    assert_eq!(wire.until(b'Z'), "EZ");
+    wire.message(b'P', b"\0\0\0\0");
+    wire.message(b'B', b"\0\0\0\0\0\0\0\0");
+    wire.message(b'E', b"\0\0\0\0\0");
+    wire.message(b'S', b"");
+    assert_eq!(wire.until(b'Z'), "12IZ", "an empty statement has an answer of its own");
+}
+
+#[test]
+fn a_portal_is_suspended_at_its_row_limit_and_goes_on() {
+    let mut wire = Wire::login(server::shared());
+    wire.message(b'P', b"\0SELECT * FROM (VALUES (1), (2), (3)) AS t (a)\0\0\0");
+    wire.message(b'B', b"p\0\0\0\0\0\0\0\0");
+    for _ in 0..2 {
+        wire.message(b'E', b"p\0\0\0\0\x02");
+    }
+    wire.message(b'S', b"");
+    assert_eq!(wire.until(b'Z'), "12DDsDCZ");
+}
+
+#[test]
+fn a_failed_transaction_refuses_everything_but_its_end() {
+    let mut wire = Wire::login(server::shared());
+    wire.query("BEGIN");
+    while let Some((kind, body)) = wire.next() {
+        if kind == b'Z' {
+            assert_eq!(body, b"T");
+            break;
+        }
+    }
+    wire.query("SELECT nonsense");
+    wire.until(b'Z');
+    wire.query("SELECT 1");
+    assert_eq!(wire.error().as_deref(), Some("25P02"));
+    let (kind, body) = wire.next().expect("ready again");
+    assert_eq!((kind, body.as_slice()), (b'Z', &b"E"[..]));
+    wire.query("ROLLBACK");
+    wire.until(b'C');
+    let (kind, body) = wire.next().expect("ready again");
+    assert_eq!((kind, body.as_slice()), (b'Z', &b"I"[..]));
+}
+
+#[test]
+fn several_statements_in_one_query_stop_at_the_first_error() {
+    let mut wire = Wire::login(server::shared());
+    wire.query("SELECT 1; SELECT nonsense; SELECT 2");
+    assert_eq!(wire.until(b'Z'), "TDCEZ");
+    wire.query("");
+    assert_eq!(wire.until(b'Z'), "IZ");
+}
+
+#[test]
+fn a_cancel_request_with_a_wrong_key_does_nothing() {
+    let server = server::shared();
+    let mut wire = Wire::open(server);
+    let words = [16_i32, 80_877_102, 1, 12_345];
+    wire.bytes(&words.map(i32::to_be_bytes).concat());
+    assert!(wire.next().is_none());
+    assert_alive(server);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_vanishes_takes_its_query_with_it() {
+    let server = server::shared();
+    let client = server.connect().await;
+    let stream = server::unique("vanish");
+    server::run(&client, &format!("CREATE STREAM {stream} (v INT, ts TIMESTAMP, WATERMARK FOR ts)")).await;
+    let queries = format!("SELECT count(*) FROM tidemill.queries WHERE sql LIKE '%FROM {stream} EMIT%'");
+    let sql = format!("COPY (SELECT v FROM {stream} EMIT CHANGES) TO STDOUT");
+    let wire = tokio::task::spawn_blocking(move || {
+        let mut wire = Wire::login(server);
+        wire.query(&sql);
+        wire.until(b'H');
+        wire
+    });
+    let wire = wire.await.expect("copy begins");
+    server::eventually(&client, &queries, "1").await;
+    drop(wire);
+    server::eventually(&client, &queries, "0").await;
+    server::run(&client, &format!("DROP STREAM {stream}")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn statements_that_are_too_complex_are_refused_and_nothing_falls_over() {
+    let server = tokio::task::spawn_blocking(Server::ephemeral).await.expect("a server");
+    let client = server.connect().await;
+    server::run(&client, "CREATE TABLE t (a INT); INSERT INTO t VALUES (1)").await;
+    let ors = (0..5_000).map(|i| format!("a = {i}")).collect::<Vec<_>>().join(" OR ");
+    assert_eq!(server::failure(&client, &format!("SELECT * FROM t WHERE {ors}")).await, "54001");
+    let sum = vec!["1"; 20_000].join(" + ");
+    assert_eq!(server::failure(&client, &format!("SELECT {sum}")).await, "54001");
+    let deep = format!("SELECT {}1{}", "(".repeat(20_000), ")".repeat(20_000));
+    assert_eq!(server::failure(&client, &deep).await, "54001");
+    let nested = format!("SELECT {}1{}", "abs(".repeat(5_000), ")".repeat(5_000));
+    assert_eq!(server::failure(&client, &nested).await, "54001");
+    let subqueries = format!("{}SELECT 1{}", "SELECT * FROM (".repeat(2_000), ") AS q".repeat(2_000));
+    assert_eq!(server::failure(&client, &subqueries).await, "54001");
+    assert_eq!(server::failure(&client, &"(".repeat(200_000)).await.len(), 5);
+    // An everyday query with many terms still runs.
+    let list = (0..1_000).map(|i| i.to_string()).collect::<Vec<_>>().join(", ");
+    assert_eq!(server::value(&client, &format!("SELECT count(*) FROM t WHERE a IN ({list})")).await, "1");
+    assert!(server.is_running());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gigabyte_string_is_refused_and_takes_no_gigabyte() {
+    let server = tokio::task::spawn_blocking(Server::ephemeral).await.expect("a server");
+    let client = server.connect().await;
+    for sql in [
+        "SELECT repeat('x', 1000000000)",
+        "SELECT length(repeat(repeat('x', 100000), 100000))",
+        "SELECT lpad('x', 1000000000, 'y')",
+        "SELECT rpad('x', 2000000000)",
+        "SELECT count(*) FROM (VALUES (repeat('x', 1000000000))) AS t (a)",
+        "SELECT sum(length(repeat('x', 60000000))) FROM generate_series(1, 100)",
+    ] {
+        let result =
+            tokio::time::timeout(server::PATIENCE, client.simple_query(sql)).await.expect("an answer");
+        if let Err(error) = result {
+            let state = server::state(&error);
+            assert!(
+                ["53200", "54000", "53400", "22023", "54001"].contains(&state.as_str()),
+                "{state}: {sql}"
+            );
+        }
+        assert!(server.is_running(), "{sql}");
+    }
+    assert!(memory(&server, "VmHWM") < 2_000, "peak memory was {} MiB", memory(&server, "VmHWM"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn statement_timeout_ends_what_would_not_end() {
+    let client = server::shared().connect().await;
+    server::run(&client, "SET statement_timeout = '300 ms'").await;
+    let endless = "SELECT count(*) FROM generate_series(1, 100000) AS a, generate_series(1, 100000) AS b, \
+                   generate_series(1, 100000) AS c WHERE a.value + b.value = c.value * 7 + 1000000000";
+    let begun = std::time::Instant::now();
+    assert_eq!(server::failure(&client, endless).await, "57014");
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert_eq!(server::value(&client, "SELECT 1").await, "1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_connection_too_many_is_told_so() {
+    let server =
+        tokio::task::spawn_blocking(|| Server::start(&["--ephemeral", "--max-connections", "3"])).await;
+    let server = server.expect("a server");
+    // The probe that waited for readiness may still be closing.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        held.push(server.connect().await);
+    }
+    let refused = server.try_connect("").await.expect_err("the fourth is one too many");
+    assert_eq!(server::state(&refused), "53300");
+    assert_eq!(server::value(&held[0], "SELECT 1").await, "1");
+    held.pop();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let again = server.try_connect("").await.expect("there is room again");
+    assert_eq!(server::value(&again, "SELECT 1").await, "1");
+}
