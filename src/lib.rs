@@ -1,5 +1,6 @@
 //! Tidemill: a SQL-first streaming query engine.
 pub mod error;
+pub mod http;
 pub mod limits;
 pub mod log;
 pub mod session;
@@ -7,3 +8,4 @@ pub mod sql;
 pub mod store;
 pub mod time;
 pub mod types;
+pub mod wire;
