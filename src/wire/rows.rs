@@ -36,9 +36,7 @@ impl Format {
         match code {
             0 => Ok(Self::Text),
             1 => Ok(Self::Binary),
-            other => {
-                Err(Error::new(SqlState::ProtocolViolation, format!("unsupported format code: {other}")))
-            }
+            other => Err(Error::new(SqlState::BadArgument, format!("unsupported format code: {other}"))),
         }
     }
 
