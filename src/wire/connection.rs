@@ -79,19 +79,18 @@ impl Connection {
 
     /// The next message. What was answered goes out before it is waited for.
     async fn next(&mut self) -> Result<Frame, Stop> {
-        let frame = match self.link.buffered()? {
-            Some(frame) => frame,
-            None => {
-                self.link.flush_between().await?;
-                let in_transaction = self.conversation.transaction() != TransactionStatus::Idle;
-                let idle = self.conversation.timeouts().idle_in_transaction;
-                let idle = idle.filter(|_| in_transaction && self.mode == Mode::Between);
-                self.link.frame(idle).await?
+        if let Some(frame) = self.link.buffered()? {
+            if self.mode == Mode::Between {
+                self.link.forget_cancel();
             }
-        };
-        if self.mode == Mode::Between {
-            self.link.forget_cancel();
+            return Ok(frame);
         }
+        self.link.flush_between().await?;
+        let in_transaction = self.conversation.transaction() != TransactionStatus::Idle;
+        let idle = self.conversation.timeouts().idle_in_transaction;
+        let idle = idle.filter(|_| in_transaction && self.mode == Mode::Between);
+        let frame = self.link.frame(idle).await?;
+        self.link.forget_cancel();
         Ok(frame)
     }
 

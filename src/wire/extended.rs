@@ -122,13 +122,15 @@ impl Connection {
             let formats = vec![Format::Text; schema.fields().len()];
             describe(schema, &formats)
         });
+        let rows = rows.transpose()?;
         self.link.put(&Reply::ParameterDescription(ParameterDescription::new(oids)))?;
         self.link.put(&rows.unwrap_or_else(no_data))
     }
 
     fn describe_portal(&mut self, name: &str) -> Result<()> {
         let portal = self.portals.get(name).ok_or_else(|| no_portal(name))?;
-        let rows = portal.statement.columns.as_ref().map(|schema| describe(schema, &portal.formats));
+        let rows =
+            portal.statement.columns.as_ref().map(|schema| describe(schema, &portal.formats)).transpose()?;
         self.link.put(&rows.unwrap_or_else(no_data))
     }
 
@@ -165,12 +167,14 @@ impl Connection {
         match progress {
             Progress::Bound(params) => {
                 let work = self.conversation.execute(statement, params, Protocol::Extended);
-                match self.link.attend(work).await? {
+                let outcome = self.link.attend(work).await?;
+                self.side_messages()?;
+                match outcome {
                     Outcome::Done(tag) => Ok((Progress::Over, Some(tag))),
                     Outcome::Rows(rows) => {
                         let Rows { schema, stream, tag, counted } = rows;
                         let formats = fit(formats, schema.fields().len());
-                        self.stream(Flow::new(&schema, &formats, stream), tag, counted, most).await
+                        self.stream(Flow::new(&schema, &formats, stream)?, tag, counted, most).await
                     }
                     Outcome::CopyIn(sink) => Ok((Progress::Over, Some(self.copy_in(sink).await?))),
                     Outcome::CopyOut(source) => Ok((Progress::Over, Some(self.copy_out(source).await?))),

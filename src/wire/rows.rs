@@ -59,7 +59,8 @@ impl Format {
 }
 
 /// The RowDescription of these columns; `formats` is one per column.
-pub(super) fn describe(schema: &Schema, formats: &[Format]) -> Reply {
+pub(super) fn describe(schema: &Schema, formats: &[Format]) -> Result<Reply> {
+    check_width(schema)?;
     let columns = schema.fields().iter().zip(formats).map(|(field, format)| {
         let sql = values::sql_type(field);
         FieldDescription::new(
@@ -72,7 +73,20 @@ pub(super) fn describe(schema: &Schema, formats: &[Format]) -> Reply {
             format.code(),
         )
     });
-    Reply::RowDescription(RowDescription::new(columns.collect()))
+    Ok(Reply::RowDescription(RowDescription::new(columns.collect())))
+}
+
+/// Refuses more columns than a message can count.
+fn check_width(schema: &Schema) -> Result<()> {
+    let width = schema.fields().len();
+    match i16::try_from(width) {
+        Ok(_) => Ok(()),
+        Err(_) => {
+            let message = format!("a result of {width} columns is too wide");
+            Err(Error::new(SqlState::ProgramLimit, message)
+                .detail(format!("A result has at most {} columns.", i16::MAX)))
+        }
+    }
 }
 
 /// Rows on their way to a client, of one statement or portal.
@@ -92,9 +106,14 @@ pub(super) enum Sent {
 }
 
 impl Flow {
-    pub fn new(schema: &Schema, formats: &[Format], stream: BoxStream<'static, Result<RecordBatch>>) -> Self {
+    pub fn new(
+        schema: &Schema,
+        formats: &[Format],
+        stream: BoxStream<'static, Result<RecordBatch>>,
+    ) -> Result<Self> {
+        check_width(schema)?;
         let encoders = schema.fields().iter().map(|field| Encoder::new(field));
-        Self { stream, columns: encoders.zip(formats.iter().copied()).collect(), page: None }
+        Ok(Self { stream, columns: encoders.zip(formats.iter().copied()).collect(), page: None })
     }
 
     /// Sends up to `most` rows (None: all) as they come, and waits for the client to take them.

@@ -69,6 +69,8 @@ impl Connection {
         let work = self.conversation.execute(statement, Params::new(), Protocol::Simple);
         let outcome = self.link.attend(work).await?;
         self.transaction_may_have_ended(before);
+        // What a query says when it starts must not wait for the end of one that has none.
+        self.side_messages()?;
         match outcome {
             Outcome::Done(tag) => Ok(tag),
             Outcome::Rows(rows) => self.send_rows(rows).await,
@@ -80,8 +82,8 @@ impl Connection {
     async fn send_rows(&mut self, rows: Rows) -> Result<String, Stop> {
         let formats = vec![Format::Text; rows.schema.fields().len()];
         let style = self.conversation.text_style();
-        self.link.put(&describe(&rows.schema, &formats))?;
-        let mut flow = Flow::new(&rows.schema, &formats, rows.stream);
+        self.link.put(&describe(&rows.schema, &formats)?)?;
+        let mut flow = Flow::new(&rows.schema, &formats, rows.stream)?;
         match flow.send(&mut self.link, &style, None).await? {
             Sent::All(count) if rows.counted => Ok(format!("{} {count}", rows.tag)),
             Sent::All(_) | Sent::Enough => Ok(rows.tag.to_owned()),

@@ -144,7 +144,7 @@ async fn a_panic_is_an_error_of_its_statement_only() {
     let client = connect(&server).await;
     assert_eq!(code(&client.simple_query("panic").await.unwrap_err()), "XX000");
     assert_eq!(code(&client.query("panic", &[]).await.unwrap_err()), "XX000");
-    assert_eq!(code(&client.simple_query("late_panic").await.unwrap_err()), "XX000");
+    assert_eq!(code(&client.simple_query("panic_rows").await.unwrap_err()), "XX000");
     assert_eq!(code(&client.simple_query("bad_rows").await.unwrap_err()), "22012");
     assert_eq!(client.query("numbers 7", &[]).await.unwrap().len(), 7);
 }

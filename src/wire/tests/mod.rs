@@ -56,6 +56,9 @@ impl Guard {
         world.running.send_modify(|count| *count += 1);
         Self(Arc::clone(world))
     }
+
+    /// For a closure that is to hold the guard.
+    fn keep(&self) {}
 }
 
 impl Drop for Guard {
@@ -118,7 +121,9 @@ struct Talk {
 fn columns(sql: &str) -> Option<SchemaRef> {
     let first = sql.split(' ').next().unwrap_or_default();
     let fields = match first {
-        "numbers" | "live" | "idle" | "busy" | "bad_rows" => vec![Field::new("n", DataType::Int64, true)],
+        "numbers" | "live" | "idle" | "busy" | "bad_rows" | "panic_rows" => {
+            vec![Field::new("n", DataType::Int64, true)]
+        }
         "echo" | "setting" => {
             vec![Field::new("n", DataType::Int64, true), Field::new("t", DataType::Utf8, true)]
         }
@@ -141,6 +146,52 @@ fn prepared(sql: &str) -> Prepared {
     Prepared { params, columns: columns(sql), is_empty: sql.is_empty(), inner }
 }
 
+type Batches = BoxStream<'static, Result<RecordBatch>>;
+
+impl Talk {
+    /// The rows of a statement that has some.
+    fn rows(&self, verb: &str, rest: &str, schema: &SchemaRef, params: Params) -> Result<Batches> {
+        let schema = Arc::clone(schema);
+        let once = |columns| RecordBatch::try_new(Arc::clone(&schema), columns).map_err(Error::from);
+        Ok(match verb {
+            "numbers" => {
+                let count = rest.parse::<i64>().unwrap();
+                let batches =
+                    (0..count).step_by(3).map(move |from| batch(&schema, from, 3.min(count - from)));
+                stream::iter(batches).boxed()
+            }
+            "bad_rows" => {
+                let second = Err(Error::new(SqlState::DivisionByZero, "division by zero"));
+                stream::iter([batch(&schema, 0, 2), second]).boxed()
+            }
+            "panic_rows" => stream::once(async { panic!("on purpose") }).boxed(),
+            "live" => {
+                let fed = self.world.fed.lock().take().unwrap();
+                let state = (fed, Guard::new(&self.world), schema);
+                stream::unfold(state, |mut state| async move {
+                    let number = state.0.recv().await?;
+                    Some((batch(&state.2, number, 1), state))
+                })
+                .boxed()
+            }
+            "idle" => {
+                let guard = Guard::new(&self.world);
+                stream::pending().inspect(move |_| guard.keep()).boxed()
+            }
+            "busy" => {
+                let guard = Guard::new(&self.world);
+                stream::repeat_with(move || batch(&schema, 7, 1)).inspect(move |_| guard.keep()).boxed()
+            }
+            "echo" => stream::iter([once(params)]).boxed(),
+            _ => {
+                let setting = self.startup.settings.iter().find(|(name, _)| name == rest);
+                let value = StringArray::from(vec![setting.map(|(_, value)| value.clone())]);
+                stream::iter([once(vec![Arc::new(Int64Array::from(vec![1])), Arc::new(value)])]).boxed()
+            }
+        })
+    }
+}
+
 #[async_trait]
 impl Conversation for Talk {
     async fn split(&mut self, sql: &str) -> Result<Vec<Prepared>> {
@@ -158,77 +209,21 @@ impl Conversation for Talk {
         let sql = statement.inner.downcast_ref::<String>().unwrap().clone();
         self.world.note(&sql);
         let (verb, rest) = sql.split_once(' ').unwrap_or((&sql, ""));
+        if let Some(schema) = columns(&sql) {
+            let stream = self.rows(verb, rest, &schema, params)?;
+            return Ok(Outcome::Rows(Rows { schema, stream, tag: "SELECT", counted: true }));
+        }
         let world = Arc::clone(&self.world);
-        let rows = |stream: BoxStream<'static, Result<RecordBatch>>| {
-            let schema = columns(&sql).unwrap();
-            Ok(Outcome::Rows(Rows { schema, stream, tag: "SELECT", counted: true }))
-        };
         let done = |tag: &str| Ok(Outcome::Done(tag.to_owned()));
         match verb {
-            "numbers" => {
-                let (schema, count) = (columns(&sql).unwrap(), rest.parse::<i64>().unwrap());
-                let batches =
-                    (0..count).step_by(3).map(move |from| batch(&schema, from, 3.min(count - from)));
-                rows(stream::iter(batches).boxed())
-            }
-            "bad_rows" => {
-                let first = batch(&columns(&sql).unwrap(), 0, 2);
-                let second = Err(Error::new(SqlState::DivisionByZero, "division by zero"));
-                rows(stream::iter([first, second]).boxed())
-            }
-            "live" => {
-                let (schema, guard) = (columns(&sql).unwrap(), Guard::new(&world));
-                let fed = world.fed.lock().take().unwrap();
-                let state = (fed, guard, schema);
-                rows(
-                    stream::unfold(state, |mut state| async move {
-                        let number = state.0.recv().await?;
-                        Some((batch(&state.2, number, 1), state))
-                    })
-                    .boxed(),
-                )
-            }
-            "idle" => {
-                let guard = Guard::new(&world);
-                rows(
-                    stream::pending()
-                        .map(move |row| {
-                            let _ = &guard;
-                            row
-                        })
-                        .boxed(),
-                )
-            }
-            "busy" => {
-                let (schema, guard) = (columns(&sql).unwrap(), Guard::new(&world));
-                rows(
-                    stream::repeat_with(move || {
-                        let _ = &guard;
-                        batch(&schema, 7, 1)
-                    })
-                    .boxed(),
-                )
-            }
             "hang" => {
                 let _guard = Guard::new(&world);
                 std::future::pending().await
             }
-            "echo" => {
-                let batch = RecordBatch::try_new(columns(&sql).unwrap(), params)?;
-                rows(stream::iter([Ok(batch)]).boxed())
-            }
-            "setting" => {
-                let setting = self.startup.settings.iter().find(|(name, _)| name == rest);
-                let value: Vec<_> = vec![setting.map(|(_, value)| value.clone())];
-                let columns_of: Vec<ArrayRef> =
-                    vec![Arc::new(Int64Array::from(vec![1])), Arc::new(StringArray::from(value))];
-                let batch = RecordBatch::try_new(columns(&sql).unwrap(), columns_of)?;
-                rows(stream::iter([Ok(batch)]).boxed())
-            }
             "copy_in" => Ok(Outcome::CopyIn(Box::new(Sink { world, got: Vec::new() }))),
             "copy_out" => {
-                let chunks = ["1\tone\n", "2\ttwo\n"].map(|text| Ok((Bytes::from(text), 1)));
-                let stream = stream::iter(chunks).boxed();
+                let data = Bytes::from("1\tone\n2\ttwo\n");
+                let stream = stream::iter([Ok((data, 2))]).boxed();
                 Ok(Outcome::CopyOut(CopyOut { format: 0, columns: 2, stream, tag: "COPY" }))
             }
             "begin" => {
@@ -249,11 +244,6 @@ impl Conversation for Talk {
                 self.said.push(SideMessage::Notice("NOTICE", text));
                 self.said.push(SideMessage::Parameter("TimeZone".into(), "Europe/Berlin".into()));
                 done("NOTICE")
-            }
-            "late_panic" => {
-                let schema = columns("numbers").unwrap();
-                let stream = stream::once(async { panic!("on purpose") }).boxed();
-                Ok(Outcome::Rows(Rows { schema, stream, tag: "SELECT", counted: true }))
             }
             "panic" => panic!("on purpose"),
             _ => Err(Error::new(SqlState::Syntax, format!("syntax error at or near \"{verb}\"")).at(1)),
