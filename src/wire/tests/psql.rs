@@ -1,6 +1,6 @@
 //! With psql, where it is installed.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use super::*;
 
@@ -34,4 +34,22 @@ async fn psql_shows_rows_errors_notices_and_copies() {
         let version = format!("15.0 (Tidemill {})\nUTF8\n", env!("CARGO_PKG_VERSION"));
         assert_eq!((stdout.as_str(), stderr.as_str()), (version.as_str(), ""));
     }
+}
+
+#[tokio::test]
+async fn control_c_in_psql_ends_the_query() {
+    let server = Server::start(10).await;
+    let url = format!("host=127.0.0.1 port={} user=me dbname=any", server.port);
+    let mut command = Command::new("psql");
+    command.args(["-X", "-A", "-t", "-d", &url, "-c", "idle"]);
+    let Ok(child) = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn() else {
+        return;
+    };
+    server.world.until_running(1).await;
+    let interrupt = ["-INT", &child.id().to_string()].map(str::to_owned);
+    assert!(Command::new("kill").args(interrupt).status().unwrap().success());
+    server.world.until_running(0).await;
+    let output = tokio::task::spawn_blocking(move || child.wait_with_output()).await.unwrap().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("ERROR:  canceling statement due to user request"), "{said}");
 }
