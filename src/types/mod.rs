@@ -1,8 +1,21 @@
 //! SQL types, and their values on the way in and out.
+//!
+//! [`SqlType`] is what a column is declared as. Beside it stand its two other faces: the Arrow type that holds its
+//! values in memory (`arrow`), and the numbers by which Postgres clients know it (`oids`). [`pg`] turns single values
+//! into Postgres text and binary and back; [`copy`] does so for whole COPY streams. All of it is pure: bytes in,
+//! Arrow out, no clock and no I/O.
 
 use std::fmt;
 
+mod arrow;
+mod calendar;
+pub mod copy;
+mod oids;
 pub mod pg;
+mod zone;
+
+pub use arrow::TYPE_KEY;
+pub use zone::Zone;
 
 /// A column's type as SQL names it.
 ///
@@ -52,7 +65,94 @@ pub enum SqlType {
 }
 
 impl fmt::Display for SqlType {
+    /// As Postgres's `format_type` writes it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self:?}")
+        let name = match self {
+            SqlType::Boolean => "boolean",
+            SqlType::SmallInt => "smallint",
+            SqlType::Int => "integer",
+            SqlType::BigInt => "bigint",
+            SqlType::Real => "real",
+            SqlType::Double => "double precision",
+            SqlType::Decimal(None) => "numeric",
+            SqlType::Decimal(Some((p, s))) => return write!(f, "numeric({p},{s})"),
+            SqlType::Text => "text",
+            SqlType::Varchar(n) => return write!(f, "character varying({n})"),
+            SqlType::Bytea => "bytea",
+            SqlType::Date => "date",
+            SqlType::Time => "time without time zone",
+            SqlType::Timestamp(6) => "timestamp without time zone",
+            SqlType::Timestamp(p) => return write!(f, "timestamp({p}) without time zone"),
+            SqlType::TimestampTz(6) => "timestamp with time zone",
+            SqlType::TimestampTz(p) => return write!(f, "timestamp({p}) with time zone"),
+            SqlType::Interval => "interval",
+            SqlType::Uuid => "uuid",
+            SqlType::Json => "json",
+            SqlType::Jsonb => "jsonb",
+            SqlType::Array(_) => return write!(f, "{}[]", self.innermost()),
+            SqlType::Row(_) => "record",
+            SqlType::Name => "name",
+            SqlType::Oid => "oid",
+            SqlType::Char => "\"char\"",
+            SqlType::Unknown => "unknown",
+        };
+        f.write_str(name)
+    }
+}
+
+impl SqlType {
+    /// The element type of an array of any number of dimensions; any other type is its own.
+    pub fn innermost(&self) -> &SqlType {
+        let mut inner = self;
+        while let SqlType::Array(element) = inner {
+            inner = element;
+        }
+        inner
+    }
+
+    /// The type as one would declare it: like `Display`, but with a ROW's fields and an array's dimensions spelled
+    /// out, so that it can be parsed again.
+    pub fn declaration(&self) -> String {
+        match self {
+            SqlType::Array(element) => format!("{}[]", element.declaration()),
+            SqlType::Row(fields) => {
+                let fields: Vec<String> =
+                    fields.iter().map(|(n, t)| format!("{} {}", quote_name(n), t.declaration())).collect();
+                format!("ROW({})", fields.join(", "))
+            }
+            SqlType::Unknown => "text".to_owned(),
+            simple => simple.to_string(),
+        }
+    }
+}
+
+/// A name as it must be written in SQL: quoted when folding to lower case would change it.
+fn quote_name(name: &str) -> String {
+    let plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    if plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_are_named_as_postgres_names_them() {
+        let check = |sql_type: SqlType, expect: &str| assert_eq!(sql_type.to_string(), expect);
+        check(SqlType::BigInt, "bigint");
+        check(SqlType::Decimal(Some((10, 2))), "numeric(10,2)");
+        check(SqlType::Timestamp(6), "timestamp without time zone");
+        check(SqlType::TimestampTz(3), "timestamp(3) with time zone");
+        check(SqlType::Varchar(10), "character varying(10)");
+        check(SqlType::Array(Box::new(SqlType::Array(Box::new(SqlType::Text)))), "text[]");
+        check(SqlType::Char, "\"char\"");
+    }
+
+    #[test]
+    fn a_declaration_spells_out_rows_and_dimensions() {
+        let row = SqlType::Row(vec![("a".into(), SqlType::Int), ("B c".into(), SqlType::Varchar(3))]);
+        let nested = SqlType::Array(Box::new(SqlType::Array(Box::new(row))));
+        assert_eq!(nested.declaration(), "ROW(a integer, \"B c\" character varying(3))[][]");
     }
 }

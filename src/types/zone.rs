@@ -1,0 +1,222 @@
+//! Time zones: the one a session shows TIMESTAMPTZ in, and the one written behind a timestamp.
+//!
+//! The two are spelled differently in Postgres: `SET timezone = '+02:00'` is POSIX and means west of Greenwich, while
+//! `12:00+02:00` means east. Hence two constructors.
+
+use chrono::{DateTime, NaiveDateTime, Offset, TimeZone};
+use chrono_tz::Tz;
+
+use crate::error::{Error, Result, SqlState};
+
+/// A time zone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Zone {
+    /// No offset.
+    Utc,
+    /// Seconds east of Greenwich, all year.
+    Fixed(i32),
+    /// Of the IANA database.
+    Named(Tz),
+}
+
+impl Zone {
+    /// The zone that `SET timezone` means: a name of the IANA database, `UTC`, an abbreviation, a number of hours
+    /// (east), or a POSIX form like `+02:00` or `<+02>-02` (positive is west).
+    pub fn of_setting(setting: &str) -> Result<Zone> {
+        let text = setting.trim();
+        if text == "UTC" {
+            return Ok(Zone::Utc);
+        }
+        if let Ok(hours) = text.parse::<f64>()
+            && hours.abs() <= 168.0
+        {
+            return Ok(Zone::fixed((hours * 3600.0) as i32));
+        }
+        named(text).or_else(|| posix(text)).ok_or_else(|| {
+            Error::new(
+                SqlState::BadArgument,
+                format!("invalid value for parameter \"TimeZone\": \"{setting}\""),
+            )
+            .hint("Use a name such as 'UTC' or 'Europe/Berlin', or a number of hours east of UTC.")
+        })
+    }
+
+    /// The zone written behind a timestamp: `Z`, `+02`, `+02:30`, `-0230`, `CET`, `Europe/Berlin`.
+    pub fn of_suffix(text: &str) -> Option<Zone> {
+        match text.as_bytes().first()? {
+            b'+' => offset(&text[1..]).map(Zone::fixed),
+            b'-' => offset(&text[1..]).map(|seconds| Zone::fixed(-seconds)),
+            _ => named(text).or_else(|| posix(text)),
+        }
+    }
+
+    fn fixed(seconds: i32) -> Zone {
+        if seconds == 0 { Zone::Utc } else { Zone::Fixed(seconds) }
+    }
+
+    /// Seconds east of Greenwich at a moment (seconds since 1970 in UTC).
+    pub fn offset_at(&self, utc_seconds: i64) -> i32 {
+        match self {
+            Zone::Utc => 0,
+            Zone::Fixed(seconds) => *seconds,
+            Zone::Named(tz) => tz.offset_from_utc_datetime(&naive(utc_seconds)).fix().local_minus_utc(),
+        }
+    }
+
+    /// Seconds east of Greenwich when the zone's clocks show a time (seconds since 1970 as if in UTC). Of an hour that
+    /// comes twice the second one is meant, and in an hour that is skipped the offset before it holds, as in Postgres.
+    pub fn offset_of_local(&self, local_seconds: i64) -> i32 {
+        let Zone::Named(tz) = self else {
+            return self.offset_at(0);
+        };
+        let at = |local: i64| tz.offset_from_local_datetime(&naive(local));
+        match at(local_seconds) {
+            chrono::LocalResult::Single(offset) | chrono::LocalResult::Ambiguous(_, offset) => {
+                offset.fix().local_minus_utc()
+            }
+            chrono::LocalResult::None => at(local_seconds - 6 * 3600)
+                .latest()
+                .map_or_else(|| self.offset_at(local_seconds), |offset| offset.fix().local_minus_utc()),
+        }
+    }
+
+    /// The name to show for it.
+    pub fn name(&self) -> String {
+        match self {
+            Zone::Utc => "UTC".to_owned(),
+            Zone::Fixed(seconds) => {
+                let (sign, west) = if *seconds < 0 { ('-', '+') } else { ('+', '-') };
+                let (hours, minutes) = (seconds.abs() / 3600, seconds.abs() / 60 % 60);
+                if minutes == 0 {
+                    format!("<{sign}{hours:02}>{west}{hours:02}")
+                } else {
+                    format!("<{sign}{hours:02}:{minutes:02}>{west}{hours:02}:{minutes:02}")
+                }
+            }
+            Zone::Named(tz) => tz.name().to_owned(),
+        }
+    }
+}
+
+/// The nearest moment chrono can hold; beyond its years a zone's last known offset holds.
+fn naive(seconds: i64) -> NaiveDateTime {
+    const LIMIT: i64 = 8_000_000_000_000;
+    DateTime::from_timestamp(seconds.clamp(-LIMIT, LIMIT), 0).unwrap_or_default().naive_utc()
+}
+
+fn named(text: &str) -> Option<Zone> {
+    if text.len() > 64 {
+        return None;
+    }
+    const HOURS: &[(&str, i32)] = &[
+        ("utc", 0),
+        ("z", 0),
+        ("zulu", 0),
+        ("gmt", 0),
+        ("ut", 0),
+        ("uct", 0),
+        ("etc/utc", 0),
+        ("est", -5),
+        ("edt", -4),
+        ("cst", -6),
+        ("cdt", -5),
+        ("mst", -7),
+        ("mdt", -6),
+        ("pst", -8),
+        ("pdt", -7),
+        ("bst", 1),
+        ("wet", 0),
+        ("west", 1),
+        ("cet", 1),
+        ("cest", 2),
+        ("eet", 2),
+        ("eest", 3),
+        ("msk", 3),
+        ("jst", 9),
+        ("kst", 9),
+        ("aest", 10),
+        ("aedt", 11),
+        ("nzst", 12),
+        ("nzdt", 13),
+    ];
+    if let Some((_, hours)) = HOURS.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)) {
+        return Some(Zone::fixed(hours * 3600));
+    }
+    if let Ok(tz) = text.parse::<Tz>() {
+        return Some(Zone::Named(tz));
+    }
+    chrono_tz::TZ_VARIANTS.iter().find(|tz| tz.name().eq_ignore_ascii_case(text)).map(|tz| Zone::Named(*tz))
+}
+
+/// `[name or <name>]±hh[:mm[:ss]]`, positive is west; without rules for summer time.
+fn posix(text: &str) -> Option<Zone> {
+    let rest = match text.strip_prefix('<') {
+        Some(quoted) => quoted.split_once('>')?.1,
+        None => text.trim_start_matches(|c: char| c.is_ascii_alphabetic()),
+    };
+    let (west, digits) = match rest.as_bytes().first()? {
+        b'+' => (1, &rest[1..]),
+        b'-' => (-1, &rest[1..]),
+        b'0'..=b'9' => (1, rest),
+        _ => return None,
+    };
+    offset(digits).map(|seconds| Zone::fixed(-west * seconds))
+}
+
+/// `h`, `hh`, `hhmm`, `hh:mm`, `hh:mm:ss` as seconds; at most 15:59:59 as in Postgres.
+fn offset(text: &str) -> Option<i32> {
+    let number = |s: &str| {
+        (!s.is_empty() && s.len() <= 2 && s.bytes().all(|b| b.is_ascii_digit()))
+            .then(|| s.parse::<i32>().ok())?
+    };
+    if !text.is_ascii() {
+        return None;
+    }
+    let (hours, minutes, seconds) = if text.contains(':') {
+        let mut parts = text.split(':');
+        let hours = number(parts.next()?)?;
+        let minutes = number(parts.next()?)?;
+        let seconds = parts.next().map_or(Some(0), number)?;
+        if parts.next().is_some() {
+            return None;
+        }
+        (hours, minutes, seconds)
+    } else if text.len() <= 2 {
+        (number(text)?, 0, 0)
+    } else if text.len() <= 4 {
+        let split = text.len() - 2;
+        (number(&text[..split])?, number(&text[split..])?, 0)
+    } else {
+        return None;
+    };
+    (hours <= 15 && minutes < 60 && seconds < 60).then_some(hours * 3600 + minutes * 60 + seconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_counts_west_and_a_suffix_counts_east() {
+        assert_eq!(Zone::of_setting("+05:30").unwrap(), Zone::Fixed(-19_800));
+        assert_eq!(Zone::of_setting("5.5").unwrap(), Zone::Fixed(19_800));
+        assert_eq!(Zone::of_setting("<-02>+02").unwrap(), Zone::Fixed(-7_200));
+        assert_eq!(Zone::of_setting("GMT-05:30").unwrap(), Zone::Fixed(19_800));
+        assert_eq!(Zone::of_suffix("+05:30"), Some(Zone::Fixed(19_800)));
+        assert_eq!(Zone::of_suffix("-0800"), Some(Zone::Fixed(-28_800)));
+        assert_eq!(Zone::of_suffix("z"), Some(Zone::Utc));
+        assert_eq!(Zone::of_setting("europe/berlin").unwrap().name(), "Europe/Berlin");
+        assert_eq!(Zone::of_setting("Mars/Base").unwrap_err().state(), SqlState::BadArgument);
+    }
+
+    #[test]
+    fn a_doubled_hour_means_the_second_and_a_skipped_one_the_offset_before() {
+        let berlin = Zone::of_setting("Europe/Berlin").unwrap();
+        let local = |days: i64, h: i64, m: i64| days * 86_400 + h * 3600 + m * 60;
+        let spring = crate::types::calendar::days_of(2024, 3, 31);
+        let autumn = crate::types::calendar::days_of(2024, 10, 27);
+        assert_eq!(berlin.offset_of_local(local(spring, 2, 30)), 3600);
+        assert_eq!(berlin.offset_of_local(local(autumn, 2, 30)), 3600);
+        assert_eq!(berlin.offset_of_local(local(spring, 12, 0)), 7200);
+    }
+}
