@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use datafusion::arrow::array::ArrayRef;
+use datafusion::arrow::array::{ArrayRef, new_null_array};
 use pgwire::messages::PgWireBackendMessage as Reply;
 use pgwire::messages::data::{NoData, ParameterDescription};
 use pgwire::messages::extendedquery::{BindComplete, CloseComplete, ParseComplete, PortalSuspended};
@@ -117,7 +117,7 @@ impl Connection {
 
     fn describe_statement(&mut self, name: &str) -> Result<()> {
         let statement = find_statement(&self.statements, name)?;
-        let oids = statement.params.iter().map(values::oid).collect();
+        let oids = statement.params.iter().map(SqlType::oid).collect();
         let rows = statement.columns.as_ref().map(|schema| {
             let formats = vec![Format::Text; schema.fields().len()];
             describe(schema, &formats)
@@ -224,7 +224,7 @@ fn hint(oid: u32) -> Result<Option<SqlType>> {
     if UNTYPED.contains(&oid) {
         return Ok(None);
     }
-    values::from_oid(oid).map(Some).ok_or_else(|| {
+    SqlType::from_oid(oid).map(Some).ok_or_else(|| {
         Error::new(SqlState::UndefinedObject, format!("type with OID {oid} does not exist"))
             .hint("Leave the parameter's type open (OID 0), or cast it in the statement.")
     })
@@ -249,7 +249,7 @@ fn params(types: &[SqlType], bind: &Bind) -> Result<Params> {
 
 fn param(sql: &SqlType, value: Option<&Bytes>, format: Format) -> Result<ArrayRef> {
     match (value, format) {
-        (None, _) => Ok(values::null(sql)),
+        (None, _) => Ok(new_null_array(&sql.data_type(), 1)),
         (Some(bytes), Format::Text) => values::parse_text(sql, utf8(bytes)?),
         (Some(bytes), Format::Binary) => values::parse_binary(sql, bytes),
     }

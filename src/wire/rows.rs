@@ -6,8 +6,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::{BufMut, BytesMut};
-use datafusion::arrow::array::{Array, RecordBatch};
-use datafusion::arrow::buffer::NullBuffer;
+use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::Schema;
 use futures::stream::BoxStream;
 use pgwire::messages::PgWireBackendMessage as Reply;
@@ -15,10 +14,10 @@ use pgwire::messages::data::{FieldDescription, RowDescription};
 
 use super::link::{Link, Stop, panicked};
 use super::report::clean;
-use super::values::{self, Encoder};
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
-use crate::types::pg::TextStyle;
+use crate::types::SqlType;
+use crate::types::pg::{Encoder, TextStyle};
 
 /// The largest row in bytes: what a length word can say, less its own bytes and the count.
 const ROW_BYTES: usize = i32::MAX as usize - 6;
@@ -62,14 +61,14 @@ impl Format {
 pub(super) fn describe(schema: &Schema, formats: &[Format]) -> Result<Reply> {
     check_width(schema)?;
     let columns = schema.fields().iter().zip(formats).map(|(field, format)| {
-        let sql = values::sql_type(field);
+        let sql = SqlType::from_field(field);
         FieldDescription::new(
             clean(field.name()),
             0,
             0,
-            values::oid(&sql),
-            values::typlen(&sql),
-            values::modifier(&sql),
+            sql.oid(),
+            sql.typlen(),
+            sql.modifier(),
             format.code(),
         )
     });
@@ -152,7 +151,6 @@ impl Flow {
 /// A batch and the first of its rows that is not sent yet.
 struct Page {
     batch: RecordBatch,
-    nulls: Vec<Option<NullBuffer>>,
     next: usize,
 }
 
@@ -163,8 +161,7 @@ impl Page {
             let got = batch.num_columns();
             return Err(Error::internal(format!("a batch has {got} columns, its schema {columns}")));
         }
-        let nulls = batch.columns().iter().map(|column| column.logical_nulls()).collect();
-        Ok((batch.num_rows() > 0).then_some(Self { batch, nulls, next: 0 }))
+        Ok((batch.num_rows() > 0).then_some(Self { batch, next: 0 }))
     }
 
     /// Writes rows until they are `most`, or enough to be sent, or at the end; says how many.
@@ -193,10 +190,8 @@ impl Page {
         out.put_u8(b'D');
         out.put_u32(0);
         out.put_u16(columns.len() as u16);
-        for ((encoder, format), (array, nulls)) in
-            columns.iter().zip(self.batch.columns().iter().zip(&self.nulls))
-        {
-            if nulls.as_ref().is_some_and(|nulls| nulls.is_null(self.next)) {
+        for ((encoder, format), array) in columns.iter().zip(self.batch.columns()) {
+            if encoder.is_null(array.as_ref(), self.next) {
                 out.put_i32(-1);
                 continue;
             }

@@ -275,16 +275,12 @@ impl Conversation for Talk {
     }
 
     fn text_style(&self) -> TextStyle {
-        style()
+        TextStyle::in_zone("UTC")
     }
 
     fn timeouts(&self) -> Timeouts {
         self.timeouts
     }
-}
-
-fn style() -> TextStyle {
-    TextStyle { time_zone: "UTC".into() }
 }
 
 struct Sink {
