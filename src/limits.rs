@@ -28,6 +28,12 @@ pub const REPORT_BYTES: usize = 8 << 10;
 /// How long a connection that ends waits for its client to take the last error, seconds.
 pub const FAREWELL_SECONDS: u64 = 2;
 
+/// After how many seconds of silence a client's machine is asked whether it is still there.
+pub const KEEPALIVE_SECONDS: u64 = 60;
+
+/// How long it is waited between asking again, seconds; the system gives up after about nine times.
+pub const KEEPALIVE_RETRY_SECONDS: u64 = 10;
+
 /// The longest SQL text of one statement, bytes.
 pub const STATEMENT_BYTES: usize = 16 << 20;
 

@@ -32,6 +32,7 @@ mod values;
 use std::sync::Arc;
 use std::time::Duration;
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -106,8 +107,7 @@ pub async fn serve(listener: TcpListener, reception: Arc<dyn Reception>, options
 impl House {
     /// A socket's whole life.
     async fn receive(self: Arc<Self>, mut socket: TcpStream) {
-        // Small answers must not wait for one another; without it they only come later.
-        let _ = socket.set_nodelay(true);
+        tune(&socket);
         let mut shutdown = self.shutdown.clone();
         let time = Duration::from_secs(limits::STARTUP_SECONDS);
         let wish = tokio::select! {
@@ -155,5 +155,17 @@ impl House {
     fn link(&self, socket: TcpStream, cancel: watch::Receiver<u64>) -> Link {
         let (reading, writing) = socket.into_split();
         Link::new(Incoming::new(reading), writing, cancel, self.shutdown.clone())
+    }
+}
+
+/// Small answers must not wait for one another, and a client whose machine is gone without a word must be noticed even if
+/// there is nothing to send to it. Both only make things better where the system can do them.
+fn tune(socket: &TcpStream) {
+    let keepalive = TcpKeepalive::new()
+        .with_time(Duration::from_secs(limits::KEEPALIVE_SECONDS))
+        .with_interval(Duration::from_secs(limits::KEEPALIVE_RETRY_SECONDS));
+    let tuned = socket.set_nodelay(true).and_then(|()| SockRef::from(socket).set_tcp_keepalive(&keepalive));
+    if let Err(error) = tuned {
+        tracing::debug!(%error, "a socket's options could not be set");
     }
 }

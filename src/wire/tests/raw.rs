@@ -172,7 +172,7 @@ async fn messages_may_come_byte_by_byte_or_all_at_once() {
         raw.0.flush().await.unwrap();
     }
     assert_eq!(raw.until_ready().await, expect);
-    assert_eq!(raw.ask(&[close.clone()]).await, "3Z(I)");
+    assert_eq!(raw.ask(std::slice::from_ref(&close)).await, "3Z(I)");
     raw.say(&[&messages[..], &close, &messages, &close, &query("numbers 1")].concat()).await;
     for expect in [expect, "3Z(I)", expect, "3Z(I)", "TD(0)C(SELECT 1)Z(I)"] {
         assert_eq!(raw.until_ready().await, expect);
