@@ -17,11 +17,11 @@ use super::link::Stop;
 use super::messages::{Bind, Message, Target, utf8};
 use super::report;
 use super::rows::{Flow, Format, Sent, describe};
-use super::values;
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
 use crate::session::{Outcome, Params, Prepared, Protocol, Rows};
-use crate::types::SqlType;
+use crate::types::pg::{parse_binary, parse_text_in};
+use crate::types::{SqlType, Zone};
 
 /// The type of a parameter that the client leaves to us: not said, or `unknown`.
 const UNTYPED: [u32; 2] = [0, 705];
@@ -101,7 +101,8 @@ impl Connection {
             return Err(Error::new(SqlState::DuplicateCursor, message));
         }
         room(&self.portals, "portals")?;
-        let params = params(&statement.params, &bind)?;
+        let zone = Zone::of_setting(&self.conversation.text_style().time_zone)?;
+        let params = params(&statement.params, &bind, &zone)?;
         let columns = statement.columns.as_ref().map_or(0, |schema| schema.fields().len());
         let asked = bind.results.len();
         let formats = match (columns, asked) {
@@ -230,8 +231,8 @@ fn hint(oid: u32) -> Result<Option<SqlType>> {
     })
 }
 
-/// The values of a Bind, by their formats and types.
-fn params(types: &[SqlType], bind: &Bind) -> Result<Params> {
+/// The values of a Bind, by their formats and types; a time without a zone is in the session's.
+fn params(types: &[SqlType], bind: &Bind, zone: &Zone) -> Result<Params> {
     let (given, wanted) = (bind.values.len(), types.len());
     let formats = Format::spread(&bind.formats, given, || {
         let formats = bind.formats.len();
@@ -244,14 +245,14 @@ fn params(types: &[SqlType], bind: &Bind) -> Result<Params> {
         )));
     }
     let values = types.iter().zip(&bind.values).zip(formats);
-    values.map(|((sql, value), format)| param(sql, value.as_ref(), format)).collect()
+    values.map(|((sql, value), format)| param(sql, value.as_ref(), format, zone)).collect()
 }
 
-fn param(sql: &SqlType, value: Option<&Bytes>, format: Format) -> Result<ArrayRef> {
+fn param(sql: &SqlType, value: Option<&Bytes>, format: Format, zone: &Zone) -> Result<ArrayRef> {
     match (value, format) {
         (None, _) => Ok(new_null_array(&sql.data_type(), 1)),
-        (Some(bytes), Format::Text) => values::parse_text(sql, utf8(bytes)?),
-        (Some(bytes), Format::Binary) => values::parse_binary(sql, bytes),
+        (Some(bytes), Format::Text) => parse_text_in(sql, utf8(bytes)?, zone),
+        (Some(bytes), Format::Binary) => parse_binary(sql, bytes),
     }
 }
 

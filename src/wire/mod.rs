@@ -8,7 +8,7 @@
 //!  cancel: number + secret ─▶ signal ─────────────────────▶├─ link      work raced against cancel, time, leaving, shutdown
 //!                                                          ├─ simple    text in, text out
 //!                                                          ├─ extended  Parse, Bind, Describe, Execute, portals
-//!                                                          └─ rows, copy, values, report: what goes out
+//!                                                          └─ rows, copy, report: what goes out
 //! ```
 //!
 //! Nothing is queued here: a message is read when the one before it is done, a row is asked for when the socket has
@@ -27,7 +27,6 @@ mod simple;
 mod startup;
 #[cfg(test)]
 mod tests;
-mod values;
 
 use std::sync::Arc;
 use std::time::Duration;
