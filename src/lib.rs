@@ -1,6 +1,7 @@
 //! Tidemill: a SQL-first streaming query engine.
 pub mod connect;
 pub mod error;
+pub mod http;
 pub mod limits;
 pub mod log;
 pub mod plan;
@@ -10,3 +11,4 @@ pub mod state;
 pub mod store;
 pub mod time;
 pub mod types;
+pub mod wire;

@@ -13,6 +13,27 @@ pub const STARTUP_BYTES: usize = 10_000;
 /// The longest a client may take to log in, seconds.
 pub const STARTUP_SECONDS: u64 = 60;
 
+/// How many sockets beyond `--max-connections` may be open for logging in and for cancel requests.
+pub const LOGIN_SOCKETS: usize = 64;
+
+/// How much of what a client sends is read ahead while its statement runs, bytes; the rest waits in the kernel.
+pub const READ_AHEAD_BYTES: usize = 256 << 10;
+
+/// How much of an answer is gathered before it is sent, bytes; less when the query has nothing more to give yet.
+pub const SEND_BYTES: usize = 16 << 10;
+
+/// The longest message, detail, hint or setting that goes to a client, bytes; longer ones are cut.
+pub const REPORT_BYTES: usize = 8 << 10;
+
+/// How long a connection that ends waits for its client to take the last error, seconds.
+pub const FAREWELL_SECONDS: u64 = 2;
+
+/// After how many seconds of silence a client's machine is asked whether it is still there.
+pub const KEEPALIVE_SECONDS: u64 = 60;
+
+/// How long it is waited between asking again, seconds; the system gives up after about nine times.
+pub const KEEPALIVE_RETRY_SECONDS: u64 = 10;
+
 /// The longest SQL text of one statement, bytes.
 pub const STATEMENT_BYTES: usize = 16 << 20;
 

@@ -11,8 +11,8 @@ use datafusion::arrow::datatypes::*;
 use super::numeric::{self, Magnitude, Shown};
 use super::{TextStyle, nested_out, scalar_out};
 use crate::error::{Error, Result, SqlState};
+use crate::types::SqlType;
 use crate::types::calendar::{DAY_MICROS, POSTGRES_EPOCH_DAYS, POSTGRES_EPOCH_MICROS};
-use crate::types::{SqlType, Zone};
 
 /// Writes the values of one column.
 #[derive(Debug, Clone)]

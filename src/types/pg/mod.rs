@@ -3,22 +3,25 @@
 //! [`Encoder`] writes one column's values; [`ColumnBuilder`] reads values into an Arrow array. Both resolve the type
 //! once, so that the work per value is the value. [`parse_text`] and [`parse_binary`] read single parameters.
 
-//mod build;
-//mod datetime_in;
+mod build;
+mod datetime_in;
 mod encode;
-//mod interval_in;
-//mod json_in;
-//mod nested_in;
+mod interval_in;
+mod json_in;
+mod nested_in;
 mod nested_out;
 mod numeric;
-//mod scalar_in;
+mod scalar_in;
 mod scalar_out;
 
-use super::Zone;
+use datafusion::arrow::array::ArrayRef;
 
-//pub use build::ColumnBuilder;
+use super::{SqlType, Zone};
+use crate::error::Result;
+
+pub use build::ColumnBuilder;
 pub use encode::Encoder;
-//pub use interval_in::parse_interval;
+pub use interval_in::parse_interval;
 
 /// How values are written as text: the settings that change it.
 #[derive(Debug, Clone)]
@@ -55,4 +58,22 @@ pub enum ByteaOutput {
     Hex,
     /// `hi`, with octal escapes for what is not printable.
     Escape,
+}
+/// A parameter given as text, as an array of one row; a TIMESTAMPTZ without a zone is in UTC.
+pub fn parse_text(sql_type: &SqlType, text: &str) -> Result<ArrayRef> {
+    parse_text_in(sql_type, text, &Zone::Utc)
+}
+
+/// A parameter given as text, as an array of one row; a TIMESTAMPTZ without a zone is in `zone`.
+pub fn parse_text_in(sql_type: &SqlType, text: &str, zone: &Zone) -> Result<ArrayRef> {
+    let mut column = ColumnBuilder::new(sql_type, 1).in_zone(*zone);
+    column.append_text(text.as_bytes())?;
+    Ok(column.finish())
+}
+
+/// A parameter given in the binary format, as an array of one row.
+pub fn parse_binary(sql_type: &SqlType, value: &[u8]) -> Result<ArrayRef> {
+    let mut column = ColumnBuilder::new(sql_type, 1);
+    column.append_binary(value)?;
+    Ok(column.finish())
 }

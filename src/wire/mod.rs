@@ -1,0 +1,170 @@
+//! The Postgres protocol, version 3.0: bytes of a socket to calls of a [`Conversation`](crate::session::Conversation), and back.
+//!
+//! This is the only room that knows pgwire, and it knows of sessions only what `session` says in its two traits.
+//!
+//! ```text
+//!  accept ─▶ startup: SSLRequest, CancelRequest, login ─▶ connection: one task, one message after the other
+//!                                                          ├─ framing   bytes to messages, lengths judged first
+//!  cancel: number + secret ─▶ signal ─────────────────────▶├─ link      work raced against cancel, time, leaving, shutdown
+//!                                                          ├─ simple    text in, text out
+//!                                                          ├─ extended  Parse, Bind, Describe, Execute, portals
+//!                                                          └─ rows, copy, report: what goes out
+//! ```
+//!
+//! Nothing is queued here: a message is read when the one before it is done, a row is asked for when the socket has
+//! taken those before it. Cancelling is dropping. Reference: PostgreSQL manual, part "Frontend/Backend Protocol".
+
+mod cancel;
+mod connection;
+mod copy;
+mod extended;
+mod framing;
+mod link;
+mod messages;
+mod report;
+mod rows;
+mod simple;
+mod startup;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use self::cancel::Registry;
+use self::connection::Connection;
+use self::framing::Incoming;
+use self::link::{Link, raised};
+use self::startup::Wish;
+use crate::error::{Error, Result, SqlState};
+use crate::limits;
+use crate::session::{Reception, Startup};
+
+/// How the protocol is served.
+#[derive(Debug, Clone)]
+pub struct WireOptions {
+    /// How many clients may be logged in at a time; more get 53300.
+    pub max_connections: usize,
+    /// Becomes true when the server is to stop.
+    pub shutdown: watch::Receiver<bool>,
+}
+
+/// What all connections share.
+struct House {
+    reception: Arc<dyn Reception>,
+    registry: Arc<Registry>,
+    seats: Arc<Semaphore>,
+    shutdown: watch::Receiver<bool>,
+}
+
+/// Accepts clients until the shutdown flag is raised; returns when all of them have been told and are gone, or had
+/// [`limits::SHUTDOWN_SECONDS`] to go.
+pub async fn serve(listener: TcpListener, reception: Arc<dyn Reception>, options: WireOptions) -> Result<()> {
+    let most = options.max_connections.min(Semaphore::MAX_PERMITS);
+    let house = Arc::new(House {
+        reception,
+        registry: Arc::default(),
+        seats: Arc::new(Semaphore::new(most)),
+        shutdown: options.shutdown.clone(),
+    });
+    let mut shutdown = options.shutdown;
+    let mut clients = JoinSet::new();
+    loop {
+        tokio::select! {
+            biased;
+            () = raised(&mut shutdown) => break,
+            Some(_) = clients.join_next() => {}
+            accepted = listener.accept() => match accepted {
+                // A socket too many to even log in is closed: to answer it would take what there is no room for.
+                Ok((socket, _)) if clients.len() < most.saturating_add(limits::LOGIN_SOCKETS) => {
+                    clients.spawn(Arc::clone(&house).receive(socket));
+                }
+                Ok(_) => tracing::warn!("a socket was closed: too many are logging in"),
+                Err(error) => {
+                    // Out of descriptors, mostly; it passes when someone leaves.
+                    tracing::warn!(%error, "cannot accept a client");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+    drop(listener);
+    let all_gone = async { while clients.join_next().await.is_some() {} };
+    if timeout(Duration::from_secs(limits::SHUTDOWN_SECONDS), all_gone).await.is_err() {
+        tracing::warn!("clients that did not leave in time are cut off");
+    }
+    clients.shutdown().await;
+    Ok(())
+}
+
+impl House {
+    /// A socket's whole life.
+    async fn receive(self: Arc<Self>, mut socket: TcpStream) {
+        tune(&socket);
+        let mut shutdown = self.shutdown.clone();
+        let time = Duration::from_secs(limits::STARTUP_SECONDS);
+        let wish = tokio::select! {
+            biased;
+            () = raised(&mut shutdown) => return,
+            wish = timeout(time, startup::greet(&mut socket, &self.registry)) => match wish {
+                Ok(wish) => wish,
+                Err(_) => return,
+            },
+        };
+        match wish {
+            Ok(Wish::Session(startup)) => self.admit(socket, startup).await,
+            Ok(Wish::Nothing) => {}
+            Err(error) => self.link(socket, watch::channel(0).1).hang_up(&error).await,
+        }
+    }
+
+    /// Logs a client in and serves it.
+    async fn admit(&self, socket: TcpStream, mut startup: Startup) {
+        let ticket = self.registry.enter();
+        startup.id = ticket.id;
+        let mut link = self.link(socket, ticket.signal.clone());
+        let Ok(_seat) = Arc::clone(&self.seats).try_acquire_owned() else {
+            let error = Error::new(SqlState::TooManyConnections, "sorry, too many clients already").hint(
+                "Close connections that are not used, or start the server with a larger --max-connections.",
+            );
+            return link.hang_up(&error).await;
+        };
+        link.limit(Some(Duration::from_secs(limits::STARTUP_SECONDS)));
+        let opened = link.attend(self.reception.open(startup.clone())).await;
+        link.limit(None);
+        let mut conversation = match opened {
+            Ok(conversation) => conversation,
+            Err(link::Stop::Gone) => return,
+            Err(link::Stop::Error(error) | link::Stop::Fatal(error)) => return link.hang_up(&error).await,
+        };
+        let said = conversation.drain_messages();
+        let zone = conversation.text_style().time_zone;
+        if let Err(error) = startup::welcome(&startup, &zone, &ticket, &said, &mut link.out) {
+            return link.hang_up(&error).await;
+        }
+        Connection::new(link, conversation, ticket).run().await;
+    }
+
+    fn link(&self, socket: TcpStream, cancel: watch::Receiver<u64>) -> Link {
+        let (reading, writing) = socket.into_split();
+        Link::new(Incoming::new(reading), writing, cancel, self.shutdown.clone())
+    }
+}
+
+/// Small answers must not wait for one another, and a client whose machine is gone without a word must be noticed even if
+/// there is nothing to send to it. Both only make things better where the system can do them.
+fn tune(socket: &TcpStream) {
+    let keepalive = TcpKeepalive::new()
+        .with_time(Duration::from_secs(limits::KEEPALIVE_SECONDS))
+        .with_interval(Duration::from_secs(limits::KEEPALIVE_RETRY_SECONDS));
+    let tuned = socket.set_nodelay(true).and_then(|()| SockRef::from(socket).set_tcp_keepalive(&keepalive));
+    if let Err(error) = tuned {
+        tracing::debug!(%error, "a socket's options could not be set");
+    }
+}
