@@ -58,6 +58,7 @@ pub struct Runner {
     late: VecDeque<RecordBatch>,
     /// Output of the epoch so far, not yet through the fragment above.
     pending: Vec<Delta>,
+    in_epoch: bool,
 }
 
 /// The fragment above the operator.
@@ -111,7 +112,7 @@ impl Runner {
             emitted.into_iter().flatten().try_for_each(|batch| kept.restore(&batch))?;
         }
         let tables_version = tables.version(&pipeline);
-        Ok(Runner { pipeline, below, above, operator, state, tables_version, watermark, counters, late: VecDeque::new(), pending: Vec::new() })
+        Ok(Runner { pipeline, below, above, operator, state, tables_version, watermark, counters, late: VecDeque::new(), pending: Vec::new(), in_epoch: false })
     }
 
     /// The pipeline.
@@ -126,7 +127,11 @@ impl Runner {
 
     /// Takes a part of an epoch's input. Parts end where writes end: windows may be closed by the watermark between two parts.
     pub async fn accept(&mut self, inputs: Vec<Input>, tables: &dyn Tables) -> Result<()> {
-        self.use_present_tables(tables).await?;
+        // Once an epoch: all of it sees the same version of each table.
+        if !self.in_epoch {
+            self.use_present_tables(tables).await?;
+            self.in_epoch = true;
+        }
         let mut out = std::mem::take(&mut self.pending);
         for input in inputs {
             self.counters.rows_in += input.batch.num_rows() as u64;
@@ -139,6 +144,7 @@ impl Runner {
 
     /// Ends the epoch: closes what the watermark closes, and gives the change of the answer.
     pub async fn end(&mut self) -> Result<Vec<Delta>> {
+        self.in_epoch = false;
         let mut out = std::mem::take(&mut self.pending);
         self.operator.end_epoch(self.watermark, &mut out)?;
         self.counters.rejected_rows = self.counters.rejected_rows.max(self.operator.rejected());

@@ -256,6 +256,13 @@ pub struct ViewRun {
     retention: Option<Retention>,
 }
 
+/// How far an epoch reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    Cut,
+    Portion,
+}
+
 /// WITH (retention = …): which column, how long in ticks, and the watermark at the last sweep.
 struct Retention {
     column: usize,
@@ -304,8 +311,22 @@ impl ViewRun {
         self.feed.is_log()
     }
 
-    /// Reads up to the cut (of a connector at most one epoch's rows) and computes the change.
+    /// The source's relation.
+    pub fn source(&self) -> Arc<Relation> {
+        Arc::clone(&self.runner.pipeline().source.relation)
+    }
+
+    /// Reads up to the cut (of a connector at most one epoch's rows) and computes the change: a transaction falls into one epoch.
     pub async fn epoch(&mut self, cut: CommitNo, now_ms: i64, tables: &dyn Tables) -> Result<ViewEpoch> {
+        self.read(cut, now_ms, tables, Reach::Cut).await
+    }
+
+    /// Reads one portion and computes the change; a view that catches up has no readers yet.
+    pub async fn portion(&mut self, cut: CommitNo, now_ms: i64, tables: &dyn Tables) -> Result<ViewEpoch> {
+        self.read(cut, now_ms, tables, Reach::Portion).await
+    }
+
+    async fn read(&mut self, cut: CommitNo, now_ms: i64, tables: &dyn Tables, reach: Reach) -> Result<ViewEpoch> {
         let mut rejected = Vec::new();
         let mut is_idle = true;
         let drained = loop {
@@ -313,7 +334,7 @@ impl ViewRun {
             is_idle &= portion.inputs.is_empty() && portion.rejected.is_empty();
             rejected.extend(portion.rejected);
             self.runner.accept(portion.inputs, tables).await?;
-            if portion.drained || !self.feed.is_log() {
+            if portion.drained || !self.feed.is_log() || reach == Reach::Portion {
                 break portion.drained;
             }
         };

@@ -1,0 +1,196 @@
+//! A continuous SELECT: a pipeline that runs beside the views for one client, at that client's pace, and leaves nothing behind.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+
+use datafusion::execution::context::SessionState;
+
+use super::engine::Engine;
+use super::feed::Feed;
+use super::runner::Runner;
+use super::tables::PresentTables;
+use super::view::QueryFigures;
+use crate::clock::{Stopwatch, now_ms};
+use crate::error::{Error, Result};
+use crate::limits;
+use crate::plan::Pipeline;
+use crate::state::Delta;
+use crate::time::Watermark;
+
+/// How often a connector is asked for new rows.
+const POLL: Duration = Duration::from_millis(20);
+
+/// How many rows are read at a time: small enough that the client sees results soon.
+const PORTION_ROWS: usize = limits::BATCH_ROWS * 8;
+
+/// What a continuous SELECT gives: the change of its answer at each epoch of its own (numbered from 1).
+#[derive(Debug, Clone)]
+pub struct Emitted {
+    /// The epoch.
+    pub epoch: u64,
+    /// The change; empty when the epoch changed nothing (told only when asked for).
+    pub deltas: Vec<Delta>,
+}
+
+/// A continuous SELECT as `tidemill.queries` shows it.
+pub struct TemporaryQuery {
+    /// Its number.
+    pub id: u64,
+    /// Its text.
+    pub sql: String,
+    /// Its figures.
+    pub figures: Mutex<QueryFigures>,
+}
+
+/// How a continuous SELECT is run.
+#[derive(Debug, Clone)]
+pub struct ContinuousOptions {
+    /// Its text, for `tidemill.queries`.
+    pub sql: String,
+    /// Begins with the rows that arrive from now on.
+    pub from_latest: bool,
+    /// Epochs without a change are told as well.
+    pub progress: bool,
+}
+
+/// Runs a pipeline; dropping the stream ends it.
+pub fn run(
+    engine: &Arc<Engine>,
+    pipeline: Pipeline,
+    state: Arc<SessionState>,
+    options: ContinuousOptions,
+) -> BoxStream<'static, Result<Emitted>> {
+    let (sender, receiver) = mpsc::channel(limits::RESULT_BATCHES);
+    let query = Arc::new(TemporaryQuery {
+        id: engine.next_query.fetch_add(1, Ordering::Relaxed),
+        sql: options.sql.clone(),
+        figures: Mutex::default(),
+    });
+    engine.temporary.lock().insert(query.id, Arc::clone(&query));
+    let registered = Registered { engine: Arc::clone(engine), query };
+    let task = engine.cpu().spawn(async move {
+        let work = Work { registered, pipeline: Arc::new(pipeline), state, options, sender };
+        let sender = work.sender.clone();
+        let outcome = std::panic::AssertUnwindSafe(work.run()).catch_unwind().await;
+        let error = match outcome {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error,
+            Err(_) => Error::internal("internal error in a continuous query"),
+        };
+        // The client may have gone.
+        let _ = sender.send(Err(error)).await;
+    });
+    let guard = AbortOnDrop(task);
+    futures::stream::unfold((receiver, guard), |(mut receiver, guard)| async move {
+        receiver.recv().await.map(|item| (item, (receiver, guard)))
+    })
+    .boxed()
+}
+
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Takes the query off the list when it ends, however it ends.
+struct Registered {
+    engine: Arc<Engine>,
+    query: Arc<TemporaryQuery>,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.engine.temporary.lock().remove(&self.query.id);
+    }
+}
+
+struct Work {
+    registered: Registered,
+    pipeline: Arc<Pipeline>,
+    state: Arc<SessionState>,
+    options: ContinuousOptions,
+    sender: mpsc::Sender<Result<Emitted>>,
+}
+
+impl Work {
+    async fn run(self) -> Result<()> {
+        let engine = &self.registered.engine;
+        let tables = PresentTables(Arc::clone(engine));
+        let source = engine.source(&self.pipeline.source.relation)?;
+        let mut feed = Feed::open(
+            &self.pipeline.source,
+            &engine.journal,
+            source.as_ref(),
+            None,
+            self.options.from_latest,
+        )?;
+        let mut runner = Runner::new(Arc::clone(&self.pipeline), Arc::clone(&self.state), &tables).await?;
+        let mut commits = engine.journal.watch();
+        let mut epoch = 0;
+        loop {
+            let watch = Stopwatch::start();
+            let cut = *commits.borrow_and_update();
+            let now = now_ms();
+            let portion = feed.read(cut, now, PORTION_ROWS)?;
+            engine.kept.reject(&self.pipeline.source.relation, &portion.rejected, now);
+            let is_idle = portion.inputs.is_empty();
+            if !is_idle {
+                epoch += 1;
+                runner.accept(portion.inputs, &tables).await?;
+                let deltas = runner.end().await?;
+                self.show(&runner, epoch, watch.ms(), now);
+                let tell = !deltas.is_empty() || self.options.progress;
+                if tell && self.sender.send(Ok(Emitted { epoch, deltas })).await.is_err() {
+                    return Ok(());
+                }
+            }
+            if self.is_over(&runner, portion.ended, portion.drained, feed.is_log()) {
+                return Ok(());
+            }
+            if portion.drained {
+                match feed.is_log() {
+                    true => {
+                        if commits.changed().await.is_err() {
+                            return Ok(());
+                        }
+                    }
+                    false => tokio::time::sleep(POLL).await,
+                }
+            } else {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// A bounded connector ends; an embedded stream ends a windowed query when its watermark is infinite, and any
+    /// query when nothing else can write to it.
+    fn is_over(&self, runner: &Runner, ended: bool, drained: bool, is_log: bool) -> bool {
+        if !is_log {
+            return ended && drained;
+        }
+        let closed = self.pipeline.lateness.is_some() && runner.watermark() == Watermark::INFINITY;
+        drained && (closed || self.registered.engine.options.bounded)
+    }
+
+    fn show(&self, runner: &Runner, epoch: u64, took_ms: f64, now: i64) {
+        let (state_bytes, state_rows) = runner.state_size();
+        *self.registered.query.figures.lock() = QueryFigures {
+            counters: runner.counters,
+            watermark: Some(runner.watermark()).filter(|watermark| *watermark != Watermark::NONE),
+            state_bytes,
+            state_rows,
+            last_epoch_ms: took_ms,
+            epoch,
+            last_epoch_at_ms: Some(now),
+        };
+    }
+}

@@ -1,0 +1,28 @@
+//! The engine: runs pipelines in epochs, keeps views, answers what is there now.
+//!
+//! | file | idea |
+//! |---|---|
+//! | [`engine`] | everything that is there, and the loop that runs the epochs of all views |
+//! | [`runner`] | one pipeline: an epoch's input in, the change of the answer out |
+//! | [`feed`] | brings a pipeline its rows, from a place that can be come back to |
+//! | [`lateness`] | which rows are late, decided before anything else |
+//! | [`view`] | a materialized view: rows for readers, changes for subscribers |
+//! | [`stored`] | what is stored of a query, epoch by epoch |
+//! | [`continuous`] | a SELECT … EMIT for one client |
+//! | [`snapshot`] | what a statement sees |
+
+pub mod continuous;
+pub mod define;
+mod emitted;
+pub mod engine;
+pub mod explain;
+pub mod feed;
+pub mod kept;
+pub mod lateness;
+pub mod runner;
+pub mod snapshot;
+pub mod stored;
+pub mod tables;
+pub mod view;
+
+pub use engine::{Engine, EngineOptions};

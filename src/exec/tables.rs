@@ -1,0 +1,47 @@
+//! The present versions of static tables, for the fragments that join them.
+
+use std::sync::Arc;
+
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::datasource::provider_as_source;
+use datafusion::logical_expr::LogicalPlan;
+
+use super::engine::Engine;
+use super::runner::Tables;
+use super::snapshot::table_contents;
+use crate::catalog::Kind;
+use crate::error::Result;
+use crate::plan::Pipeline;
+use crate::plan::relations::{RelationTable, scanned};
+
+/// Tables as they are when asked.
+pub struct PresentTables(pub Arc<Engine>);
+
+impl Tables for PresentTables {
+    fn resolve(&self, plan: &LogicalPlan) -> Result<LogicalPlan> {
+        let resolved = plan.clone().transform(|node| {
+            let LogicalPlan::TableScan(mut scan) = node else {
+                return Ok(Transformed::no(node));
+            };
+            match scanned(&scan) {
+                Some(relation) if matches!(relation.kind, Kind::Table(_)) => {
+                    let version = self.0.table(relation.id)?.version();
+                    let provider = RelationTable::new(relation, table_contents(version));
+                    scan.source = provider_as_source(Arc::new(provider));
+                    Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
+                }
+                _ => Ok(Transformed::no(LogicalPlan::TableScan(scan))),
+            }
+        })?;
+        Ok(resolved.data)
+    }
+
+    fn version(&self, pipeline: &Pipeline) -> u64 {
+        let versions = pipeline.tables.iter().map(|relation| match self.0.table(relation.id) {
+            Ok(table) => table.version().commit.0,
+            // It has been dropped; the pipeline goes on with what it had.
+            Err(_) => 0,
+        });
+        versions.max().unwrap_or(0)
+    }
+}
