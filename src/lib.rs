@@ -2,6 +2,7 @@
 pub mod error;
 pub mod limits;
 pub mod log;
+pub mod operators;
 pub mod session;
 pub mod sql;
 pub mod state;
