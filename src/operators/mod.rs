@@ -9,6 +9,8 @@
 //! - [`WindowBuffer`]: the rows of windows, without an aggregate.
 //! - [`assign::expand`]: the windows of each row, for queries over finite input.
 
+pub mod assign;
+mod buffer;
 mod running;
 mod split;
 mod window;
@@ -18,6 +20,7 @@ use std::sync::Arc;
 
 pub use crate::state::{AggregateCall, Delta, Trigger};
 
+pub use buffer::WindowBuffer;
 pub use running::RunningAggregate;
 pub use window::WindowAggregate;
 

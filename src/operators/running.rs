@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array};
+use datafusion::arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array};
 use datafusion::arrow::compute::filter_record_batch;
 use datafusion::arrow::datatypes::{Int64Type, SchemaRef};
 use datafusion::arrow::record_batch::RecordBatch;
@@ -153,19 +153,14 @@ impl RunningAggregate {
             true => None,
             false => Some(self.written(&ids)?),
         };
-        for id in std::mem::take(&mut self.gone) {
-            // A key may have gone, come back and gone again in the meantime.
-            if self.counts[id as usize] == 0 && !self.interner_forgot(id) {
-                self.interner.forget(id);
-                self.counts[id as usize] = FORGOTTEN;
-            }
+        let mut gone = std::mem::take(&mut self.gone);
+        // A key may have gone, come back and gone again in the meantime.
+        gone.sort_unstable();
+        gone.dedup();
+        for id in gone.into_iter().filter(|&id| self.counts[id as usize] == 0) {
+            self.interner.forget(id);
         }
-        self.counts.iter_mut().filter(|c| **c == FORGOTTEN).for_each(|c| *c = 0);
         Ok(written)
-    }
-
-    fn interner_forgot(&self, id: u32) -> bool {
-        self.counts[id as usize] == FORGOTTEN
     }
 
     /// All state, as one partial.
@@ -271,6 +266,3 @@ impl RunningAggregate {
         self.interner.len() - self.gone.len().min(self.interner.len())
     }
 }
-
-/// Marks a group in `counts` while its id is given back, so that an id is not given back twice.
-const FORGOTTEN: i64 = i64::MIN;

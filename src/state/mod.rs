@@ -17,3 +17,6 @@ mod table;
 
 pub use hop::{Hops, Which};
 pub use table::{Before, Load, Marks, Shape, Table, Trigger, partial};
+mod rows;
+
+pub use rows::{Chunk, Location, RowStore, Snapshot};
