@@ -12,3 +12,11 @@ mod keys;
 pub use aggregates::{AggregateCall, Kernel, Place};
 pub use delta::Delta;
 pub use keys::Interner;
+mod hop;
+mod table;
+
+pub use hop::{Hops, Which};
+pub use table::{Before, Load, Marks, Shape, Table, Trigger, partial};
+mod rows;
+
+pub use rows::{Chunk, Location, RowStore, Snapshot};

@@ -1,0 +1,90 @@
+//! The stateful operators: what DataFusion lacks for queries that never end.
+//!
+//! Each takes batches of fixed columns (a DataFusion fragment below has evaluated all expressions) and gives
+//! [`Delta`](crate::state::Delta)s. They are pure: the same input gives the same output however it is split into
+//! batches, and nothing here waits or reads a clock.
+//!
+//! - [`WindowAggregate`]: GROUP BY a window of TUMBLE, HOP or CUMULATE.
+//! - [`RunningAggregate`]: GROUP BY without a window.
+//! - [`WindowBuffer`]: the rows of windows, without an aggregate.
+//! - [`assign::expand`]: the windows of each row, for queries over finite input.
+
+pub mod assign;
+mod buffer;
+mod running;
+mod split;
+mod window;
+
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use std::sync::Arc;
+
+pub use crate::state::{AggregateCall, Delta, Trigger};
+
+pub use buffer::WindowBuffer;
+pub use running::RunningAggregate;
+pub use window::WindowAggregate;
+
+use crate::error::{Error, Result};
+use crate::time::WindowSpec;
+
+/// What is written at a checkpoint or sent by another lane: states by (slice, keys), see DESIGN.md idea 4.
+pub type Partial = datafusion::arrow::record_batch::RecordBatch;
+
+/// A grouped aggregate, windowed or not.
+#[derive(Debug, Clone)]
+pub struct AggregateSpec {
+    /// The columns of the input.
+    pub input: SchemaRef,
+    /// Which of them are the group's keys; none means one global group.
+    pub keys: Vec<usize>,
+    /// What to compute.
+    pub aggregates: Vec<AggregateCall>,
+    /// By which windows; `None` is a running aggregate.
+    pub window: Option<Windowing>,
+}
+
+/// By which windows to group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Windowing {
+    /// The windows.
+    pub spec: WindowSpec,
+    /// The column with the event time; its type is a timestamp.
+    pub time: usize,
+    /// When to give out results.
+    pub trigger: Trigger,
+    /// How long windows stay open behind the watermark, in ticks.
+    pub lateness: i64,
+}
+
+impl AggregateSpec {
+    /// The columns of the output: for windows `window_start`, `window_end`; then keys; then results.
+    pub fn output(&self) -> Result<SchemaRef> {
+        let column = |i: usize| match self.input.fields().get(i) {
+            Some(field) => Ok(Arc::clone(field)),
+            None => Err(Error::internal(format!("there is no column {i}"))),
+        };
+        let mut fields: Vec<FieldRef> = Vec::new();
+        if let Some(window) = &self.window {
+            let time = time_type(&self.input, window.time)?;
+            fields.push(Arc::new(Field::new("window_start", time.clone(), false)));
+            fields.push(Arc::new(Field::new("window_end", time, false)));
+        }
+        for &key in &self.keys {
+            fields.push(column(key)?);
+        }
+        fields.extend(self.aggregates.iter().map(|call| {
+            let field = call.expr.field();
+            Arc::new(field.as_ref().clone().with_name(call.expr.name()).with_nullable(true))
+        }));
+        Ok(Arc::new(Schema::new(fields)))
+    }
+}
+
+/// The type of a time column.
+fn time_type(input: &SchemaRef, column: usize) -> Result<DataType> {
+    match input.fields().get(column).map(|f| f.data_type()) {
+        Some(found @ DataType::Timestamp(_, _)) => Ok(found.clone()),
+        Some(other) => Err(Error::internal(format!("windows over a column of type {other}"))),
+        None => Err(Error::internal(format!("there is no time column {column}"))),
+    }
+}

@@ -1,0 +1,268 @@
+//! GROUP BY without a window: a result per key that is kept up to date for ever.
+//!
+//! Beside the aggregates every group counts its rows (with their weights), so that a group whose rows have all been
+//! taken back is gone. Without keys there is one group, which is there from the start, as in SQL.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array};
+use datafusion::arrow::compute::filter_record_batch;
+use datafusion::arrow::datatypes::{Int64Type, SchemaRef};
+use datafusion::arrow::record_batch::RecordBatch;
+
+use super::{AggregateSpec, Delta, Partial};
+use crate::error::{Error, Result};
+use crate::state::aggregates::{arguments, filter, update_all};
+use crate::state::{Before, Interner, Kernel, Load, Marks, Place, Shape, partial};
+
+/// An aggregate that runs for ever.
+pub struct RunningAggregate {
+    shape: Shape,
+    output: SchemaRef,
+    interner: Interner,
+    kernels: Vec<Box<dyn Kernel>>,
+    /// The rows of each group, with their weights.
+    counts: Vec<i64>,
+    before: Before,
+    dirty: Marks,
+    /// Groups that are gone and still have to be named in a checkpoint.
+    gone: Vec<u32>,
+    /// Whether the row of the global group has been given out.
+    begun: bool,
+    track: bool,
+    ids: Vec<u32>,
+}
+
+impl RunningAggregate {
+    /// An operator without state.
+    pub fn new(spec: AggregateSpec) -> Result<Self> {
+        if spec.window.is_some() {
+            return Err(Error::internal("a running aggregate with windows"));
+        }
+        let shape = Shape::new(&spec.input, &spec.keys, &spec.aggregates)?;
+        let mut running = RunningAggregate {
+            output: spec.output()?,
+            interner: Interner::new(&shape.key_types)?,
+            kernels: shape.kernels(),
+            shape,
+            counts: Vec::new(),
+            before: Before::default(),
+            dirty: Marks::default(),
+            gone: Vec::new(),
+            begun: false,
+            track: false,
+            ids: Vec::new(),
+        };
+        if running.is_global() {
+            running.touch(&[], 1)?;
+        }
+        Ok(running)
+    }
+
+    /// The columns of the output.
+    pub fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.output)
+    }
+
+    fn is_global(&self) -> bool {
+        self.shape.keys.is_empty()
+    }
+
+    /// Interns keys and makes ready for a change of these groups.
+    fn touch(&mut self, keys: &[ArrayRef], rows: usize) -> Result<()> {
+        self.interner.intern(keys, rows, &mut self.ids)?;
+        let bound = self.interner.bound();
+        self.kernels.iter_mut().for_each(|k| k.resize(bound));
+        self.counts.resize(bound.max(self.counts.len()), 0);
+        let (counts, global) = (&self.counts, self.shape.keys.is_empty() && self.begun);
+        self.before.keep(&self.ids, bound, &self.kernels, |id| global || counts[id as usize] != 0)?;
+        if self.track {
+            self.dirty.mark(&self.ids, bound, |_| {});
+        }
+        Ok(())
+    }
+
+    /// Takes in rows that appear (+) and go (−). Rows that go need aggregates that have an inverse.
+    pub fn push(&mut self, batch: &RecordBatch, weights: Option<&Int64Array>) -> Result<()> {
+        let Some(weights) = weights.filter(|w| w.values().iter().any(|&w| w != 1)) else {
+            return self.append(batch);
+        };
+        if weights.len() != batch.num_rows() {
+            return Err(Error::internal("a delta whose weights are not as many as its rows"));
+        }
+        if weights.values().contains(&0) {
+            let keep: BooleanArray = weights.values().iter().map(|&w| Some(w != 0)).collect();
+            let kept: Int64Array = weights.values().iter().filter(|&&w| w != 0).copied().collect();
+            return self.push(&filter_record_batch(batch, &keep)?, Some(&kept));
+        }
+        let columns = batch.columns();
+        self.touch(&self.shape.key_columns(columns), batch.num_rows())?;
+        for (kernel, call) in self.kernels.iter_mut().zip(&self.shape.calls) {
+            let args = arguments(call, columns);
+            kernel.weigh(&args, &self.ids, filter(call, columns), weights.values())?;
+        }
+        for (&id, &weight) in self.ids.iter().zip(weights.values()) {
+            self.counts[id as usize] += weight;
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, batch: &RecordBatch) -> Result<()> {
+        let columns = batch.columns();
+        self.touch(&self.shape.key_columns(columns), batch.num_rows())?;
+        self.ids.iter().for_each(|&id| self.counts[id as usize] += 1);
+        update_all(&mut self.kernels, &self.shape.calls, columns, &self.ids)
+    }
+
+    /// What has changed since the last call, in order of keys: the old version of each row with −1, the new one with
+    /// +1. To be called at the end of every epoch.
+    pub fn changes(&mut self) -> Result<Delta> {
+        let (counts, global) = (&self.counts, self.is_global());
+        if let Some(&id) = self.before.touched().iter().find(|&&id| counts[id as usize] < 0) {
+            let count = counts[id as usize];
+            return Err(Error::internal(format!("a group has {count} rows: more went than had come")));
+        }
+        let gone: Vec<u32> = match global {
+            true => Vec::new(),
+            false => self.before.touched().iter().copied().filter(|&id| counts[id as usize] == 0).collect(),
+        };
+        let (ids, results, weights) =
+            self.before.changes(&self.interner, &self.kernels, |id| global || counts[id as usize] != 0)?;
+        self.begun = true;
+        let mut columns = self.interner.keys(&ids)?;
+        columns.extend(results);
+        self.kernels.iter_mut().for_each(|k| k.clear(&gone));
+        match self.track {
+            true => self.gone.extend(gone),
+            false => gone.into_iter().for_each(|id| self.interner.forget(id)),
+        }
+        let rows = datafusion::arrow::record_batch::RecordBatchOptions::new().with_row_count(Some(ids.len()));
+        let batch = RecordBatch::try_new_with_options(Arc::clone(&self.output), columns, &rows)?;
+        Ok(Delta::new(batch, weights))
+    }
+
+    /// The states touched since the last call, `None` if there are none; the first call returns everything. To be
+    /// called after [`changes`](Self::changes).
+    pub fn dirty(&mut self) -> Result<Option<Partial>> {
+        if !std::mem::replace(&mut self.track, true) {
+            return Ok(Some(self.whole()?));
+        }
+        self.settled()?;
+        let ids = self.dirty.take();
+        let written = match ids.is_empty() {
+            true => None,
+            false => Some(self.written(&ids)?),
+        };
+        let mut gone = std::mem::take(&mut self.gone);
+        // A key may have gone, come back and gone again in the meantime.
+        gone.sort_unstable();
+        gone.dedup();
+        for id in gone.into_iter().filter(|&id| self.counts[id as usize] == 0) {
+            self.interner.forget(id);
+        }
+        Ok(written)
+    }
+
+    /// All state, as one partial.
+    pub fn whole(&self) -> Result<Partial> {
+        self.settled()?;
+        let ids: Vec<u32> = (0..self.interner.bound() as u32)
+            .filter(|&id| self.is_global() || self.counts.get(id as usize).is_some_and(|&c| c != 0))
+            .collect();
+        self.written(&ids)
+    }
+
+    fn settled(&self) -> Result<()> {
+        match self.before.is_empty() {
+            true => Ok(()),
+            false => {
+                Err(Error::internal("a checkpoint was taken before the changes of its epoch were given out"))
+            }
+        }
+    }
+
+    fn written(&self, ids: &[u32]) -> Result<Partial> {
+        let counts = Int64Array::from_iter_values(ids.iter().map(|&id| self.counts[id as usize]));
+        let mut columns: Vec<ArrayRef> = vec![Arc::new(counts)];
+        columns.extend(self.interner.keys(ids)?);
+        for kernel in &self.kernels {
+            columns.extend(kernel.states(ids)?);
+        }
+        partial(columns)
+    }
+
+    /// The operator as it was when the last of these partials was taken; later ones override earlier ones.
+    pub fn restore(spec: AggregateSpec, partials: impl IntoIterator<Item = Partial>) -> Result<Self> {
+        let mut running = RunningAggregate::new(spec)?;
+        let mut any = false;
+        for partial in partials {
+            any = true;
+            running.load(&partial, Load::Replace)?;
+        }
+        if any {
+            let touched: Vec<u32> = running.before.touched().to_vec();
+            running.before = Before::default();
+            running.begun = true;
+            if !running.is_global() {
+                for id in touched.into_iter().filter(|&id| running.counts[id as usize] == 0) {
+                    running.interner.forget(id);
+                }
+            }
+        }
+        Ok(running)
+    }
+
+    /// Takes in the states of another lane with the same spec, over other rows.
+    pub fn merge_partial(&mut self, partial: &Partial) -> Result<()> {
+        self.load(partial, Load::Merge)
+    }
+
+    fn load(&mut self, partial: &Partial, how: Load) -> Result<()> {
+        let counts = partial.columns().first().and_then(|c| c.as_primitive_opt::<Int64Type>());
+        let Some(counts) = counts else {
+            return Err(Error::internal("a partial without the number of rows of its groups"));
+        };
+        let (keys, states) = self.shape.cut(&partial.columns()[1..])?;
+        self.touch(keys, partial.num_rows())?;
+        for (kernel, states) in self.kernels.iter_mut().zip(&states) {
+            if how == Load::Replace {
+                kernel.clear(&self.ids);
+            }
+            kernel.merge_states(states, &self.ids)?;
+        }
+        for (&id, &count) in self.ids.iter().zip(counts.values()) {
+            let own = &mut self.counts[id as usize];
+            *own = match how {
+                Load::Replace => count,
+                Load::Merge => *own + count,
+            };
+        }
+        Ok(())
+    }
+
+    /// Takes in the groups of another lane's operator directly.
+    pub fn merge(&mut self, other: &RunningAggregate) -> Result<()> {
+        let from: Vec<u32> =
+            (0..other.counts.len() as u32).filter(|&id| other.counts[id as usize] != 0).collect();
+        self.touch(&other.interner.keys(&from)?, from.len())?;
+        for (kernel, other) in self.kernels.iter_mut().zip(&other.kernels) {
+            kernel.merge(other.as_ref(), &from, &self.ids, Place::After)?;
+        }
+        for (&id, &from) in self.ids.iter().zip(&from) {
+            self.counts[id as usize] += other.counts[from as usize];
+        }
+        Ok(())
+    }
+
+    /// Bytes of memory held.
+    pub fn state_bytes(&self) -> usize {
+        self.interner.size()
+            + self.kernels.iter().map(|k| k.size()).sum::<usize>()
+            + self.counts.capacity() * 8
+    }
+
+    /// How many groups there are.
+    pub fn state_rows(&self) -> usize {
+        self.interner.len() - self.gone.len().min(self.interner.len())
+    }
+}

@@ -1,0 +1,453 @@
+//! Overlapping windows that close: every row is aggregated once, into its slice, and windows are sums of slices.
+//!
+//! ```text
+//!  slices   |--1--|--2--|--3--|--4--|--5--|--6--|        each: id → states
+//!  window         [======front=====|===back====]          result = front[id] + back[id]
+//!                                  ^ border
+//! ```
+//!
+//! Going from one window to the next, one slice enters and one leaves. An aggregate with an exact inverse keeps one
+//! total (in `back`): the slice that enters is merged in, the one that leaves is subtracted. For the others the slices of a
+//! window fall into two stacks at a *border*. Slices that enter are merged into `back`. `front` was made by walking
+//! from the border to the oldest slice, and before each step the old values were put aside with the slice (`undo`); when
+//! that slice leaves they are put back. When the window has moved past the border, the next border is set one window
+//! size later, and what is in `back` becomes the new front. So each group of a slice costs a constant number of merges however
+//! many slices a window has, and groups a slice does not hold cost nothing.
+//!
+//! Borders lie at multiples of the window size in event time, not where the first window happened to be. So floats add
+//! up in the same order after a restart, to the last bit.
+//!
+//! Sources: Tangwongsan, Hirzel, Schneider, "General incremental sliding-window aggregation", VLDB 2015 (two stacks).
+
+use std::collections::BTreeMap;
+
+use datafusion::arrow::array::ArrayRef;
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+use super::aggregates::{self, Kernel, Place, arguments, filter, sequence};
+use super::keys::Interner;
+use super::table::{Load, Marks, Shape};
+use crate::error::Result;
+use crate::time::{EventTime, Slice, Window, WindowSpec};
+
+const NO_SLOT: u32 = u32::MAX;
+
+/// id → slot of one slice.
+enum SlotMap {
+    /// Nobody has asked yet.
+    Cold,
+    /// Many of the ids are in the slice.
+    Dense(Vec<u32>),
+    /// Few are.
+    Sparse(HashMap<u32, u32, FixedState>),
+}
+
+struct SliceTable {
+    /// slot → id
+    ids: Vec<u32>,
+    map: SlotMap,
+    kernels: Vec<Box<dyn Kernel>>,
+    /// What `front` held before this slice was merged into it; `None` for aggregates with an inverse.
+    undo: Vec<Option<Box<dyn Kernel>>>,
+    dirty: Marks,
+}
+
+impl SliceTable {
+    /// Slots for ids; ids that were not in the slice are added to it and to `new`.
+    fn slots(&mut self, ids: &[u32], bound: usize, slots: &mut Vec<u32>, new: &mut Vec<u32>) {
+        slots.clear();
+        new.clear();
+        self.warm(bound, ids.len());
+        match &mut self.map {
+            SlotMap::Dense(map) => {
+                if map.len() < bound {
+                    map.resize(bound, NO_SLOT);
+                }
+                for &id in ids {
+                    let slot = &mut map[id as usize];
+                    if *slot == NO_SLOT {
+                        *slot = self.ids.len() as u32;
+                        self.ids.push(id);
+                        new.push(id);
+                    }
+                    slots.push(*slot);
+                }
+            }
+            SlotMap::Sparse(map) => {
+                for &id in ids {
+                    slots.push(*map.entry(id).or_insert_with(|| {
+                        self.ids.push(id);
+                        new.push(id);
+                        self.ids.len() as u32 - 1
+                    }));
+                }
+            }
+            SlotMap::Cold => unreachable!("a map is warm after warm()"),
+        }
+    }
+
+    fn warm(&mut self, bound: usize, rows: usize) {
+        let dense = bound < 4096 || (self.ids.len() + rows) * 16 > bound;
+        match (&self.map, dense) {
+            (SlotMap::Dense(_), _) | (SlotMap::Sparse(_), false) => {}
+            (SlotMap::Cold | SlotMap::Sparse(_), true) => {
+                let mut map = vec![NO_SLOT; bound];
+                self.ids.iter().enumerate().for_each(|(slot, &id)| map[id as usize] = slot as u32);
+                self.map = SlotMap::Dense(map);
+            }
+            (SlotMap::Cold, false) => {
+                let slots = self.ids.iter().enumerate().map(|(slot, &id)| (id, slot as u32));
+                self.map = SlotMap::Sparse(slots.collect());
+            }
+        }
+    }
+}
+
+/// The slices of overlapping windows, and the running totals of the window that closes next.
+pub struct Hops {
+    spec: WindowSpec,
+    interner: Interner,
+    slices: BTreeMap<Slice, SliceTable>,
+    prototypes: Vec<Box<dyn Kernel>>,
+    back: Vec<Box<dyn Kernel>>,
+    front: Vec<Box<dyn Kernel>>,
+    /// Slices before it are in `front`, those from it on in `back`.
+    border: Option<EventTime>,
+    /// Slices that end here or before are in the totals.
+    merged: Option<EventTime>,
+    front_stale: bool,
+    back_stale: bool,
+    /// In how many merged slices an id is.
+    live: Vec<u32>,
+    /// The ids with `live > 0` in order of keys, but for the newcomers.
+    order: Vec<u32>,
+    newcomers: Vec<u32>,
+    ids: Vec<u32>,
+    slots: Vec<u32>,
+    new: Vec<u32>,
+}
+
+impl Hops {
+    /// No slices yet.
+    pub fn new(shape: &Shape, spec: WindowSpec) -> Result<Self> {
+        Ok(Hops {
+            spec,
+            interner: Interner::new(&shape.key_types)?,
+            slices: BTreeMap::new(),
+            prototypes: shape.kernels(),
+            back: shape.kernels(),
+            front: shape.kernels(),
+            border: None,
+            merged: None,
+            front_stale: false,
+            back_stale: false,
+            live: Vec::new(),
+            order: Vec::new(),
+            newcomers: Vec::new(),
+            ids: Vec::new(),
+            slots: Vec::new(),
+            new: Vec::new(),
+        })
+    }
+
+    /// Takes in rows of one slice, of which at least one window is open.
+    pub fn push(
+        &mut self,
+        shape: &Shape,
+        slice: Slice,
+        columns: &[ArrayRef],
+        rows: usize,
+        track: bool,
+    ) -> Result<()> {
+        self.touch(slice, &shape.key_columns(columns), rows, track)?;
+        let Some(table) = self.slices.get_mut(&slice) else { return Ok(()) };
+        aggregates::update_all(&mut table.kernels, &shape.calls, columns, &self.slots)?;
+        if self.merged.is_none_or(|merged| slice.end > merged) {
+            return Ok(());
+        }
+        // The slice is in the totals already: the rows are late for windows that have closed, and count in later ones.
+        let in_front = self.border.is_some_and(|border| slice.start < border);
+        for (kernel, call) in self.back.iter_mut().zip(&shape.calls) {
+            match (kernel.invertible(), in_front, kernel.exact()) {
+                (true, _, _) | (false, false, true) => {
+                    kernel.update(&arguments(call, columns), &self.ids, filter(call, columns))?;
+                }
+                (false, true, _) => self.front_stale = true,
+                (false, false, false) => self.back_stale = true,
+            }
+        }
+        Ok(())
+    }
+
+    /// Interns keys into `self.ids`, finds `self.slots` in the slice, and keeps account of the new ones.
+    fn touch(&mut self, slice: Slice, keys: &[ArrayRef], rows: usize, track: bool) -> Result<()> {
+        self.interner.intern(keys, rows, &mut self.ids)?;
+        let bound = self.interner.bound();
+        let table = self.slices.entry(slice).or_insert_with(|| SliceTable {
+            ids: Vec::new(),
+            map: SlotMap::Cold,
+            kernels: self.prototypes.iter().map(|k| k.empty()).collect(),
+            undo: Vec::new(),
+            dirty: Marks::default(),
+        });
+        table.slots(&self.ids, bound, &mut self.slots, &mut self.new);
+        self.interner.retain(&self.new);
+        let slots = table.ids.len();
+        table.kernels.iter_mut().for_each(|k| k.resize(slots));
+        if track {
+            table.dirty.mark(&self.slots, slots, |_| {});
+        }
+        if self.merged.is_some_and(|merged| slice.end <= merged) {
+            self.back.iter_mut().chain(&mut self.front).for_each(|k| k.resize(bound));
+            enter(&mut self.live, &mut self.newcomers, &self.new, bound);
+        }
+        Ok(())
+    }
+
+    /// Takes in a partial of one slice.
+    pub fn load(
+        &mut self,
+        slice: Slice,
+        keys: &[ArrayRef],
+        states: &[&[ArrayRef]],
+        rows: usize,
+        how: Load,
+        track: bool,
+    ) -> Result<()> {
+        self.touch(slice, keys, rows, track)?;
+        let Some(table) = self.slices.get_mut(&slice) else { return Ok(()) };
+        for (kernel, states) in table.kernels.iter_mut().zip(states) {
+            if how == Load::Replace {
+                kernel.clear(&self.slots);
+            }
+            kernel.merge_states(states, &self.slots)?;
+        }
+        if self.merged.is_some_and(|merged| slice.end <= merged) {
+            self.restart();
+        }
+        Ok(())
+    }
+
+    /// Forgets the totals: they are made anew from the slices for the next window.
+    fn restart(&mut self) {
+        self.back.iter_mut().chain(&mut self.front).for_each(|k| k.clear_all());
+        self.border = None;
+        self.merged = None;
+        self.live.fill(0);
+        self.order.clear();
+        self.newcomers.clear();
+        self.slices.values_mut().for_each(|table| table.undo.clear());
+    }
+
+    /// The oldest slice.
+    pub fn oldest(&self) -> Option<Slice> {
+        self.slices.keys().next().copied()
+    }
+
+    /// Moves the totals on to this window, which must not end before an earlier one, and returns its rows in order of
+    /// keys: key columns, then results.
+    pub fn close(&mut self, window: &Window) -> Result<Vec<ArrayRef>> {
+        self.advance(window)?;
+        self.sort();
+        let ids = &self.order;
+        let mut columns = self.interner.keys(ids)?;
+        for (front, back) in self.front.iter().zip(&self.back) {
+            if back.invertible() {
+                columns.push(back.evaluate(ids)?);
+                continue;
+            }
+            let mut both = front.copy(ids)?;
+            both.merge(back.as_ref(), ids, &sequence(ids.len()), Place::After)?;
+            columns.push(both.evaluate(&sequence(ids.len()))?);
+        }
+        Ok(columns)
+    }
+
+    /// The first start of a slice in the second half of the window's two stacks.
+    fn border(&self, window: &Window) -> EventTime {
+        let (size, offset) = (i128::from(self.spec.size()), i128::from(self.spec.offset));
+        let border = (i128::from(window.end.0) - offset).div_euclid(size) * size + offset;
+        EventTime(i64::try_from(border).unwrap_or(i64::MIN))
+    }
+
+    fn advance(&mut self, window: &Window) -> Result<()> {
+        let bound = self.interner.bound();
+        self.back.iter_mut().chain(&mut self.front).for_each(|k| k.resize(bound));
+        let from = Slice { start: self.merged.unwrap_or(EventTime(i64::MIN)), end: EventTime(i64::MIN) };
+        let border = self.border(window);
+        let flip = self.border != Some(border);
+        let remake_back = flip || self.back_stale;
+        for (_, table) in self.slices.range_mut(from..).take_while(|(s, _)| s.end <= window.end) {
+            enter(&mut self.live, &mut self.newcomers, &table.ids, bound);
+            table.map = SlotMap::Cold;
+            let all = sequence(table.ids.len());
+            for (total, kernel) in self.back.iter_mut().zip(&table.kernels) {
+                if total.invertible() || !remake_back {
+                    total.merge(kernel.as_ref(), &all, &table.ids, Place::After)?;
+                }
+            }
+        }
+        self.merged = Some(window.end);
+        self.border = Some(border);
+        if flip || self.front_stale {
+            self.remake_front(border, window.end)?;
+        }
+        if remake_back {
+            self.remake_back(border, window.end)?;
+        }
+        (self.front_stale, self.back_stale) = (false, false);
+        Ok(())
+    }
+
+    /// Walks from the border to the oldest slice, putting aside what each step overwrites.
+    fn remake_front(&mut self, border: EventTime, end: EventTime) -> Result<()> {
+        self.front.iter_mut().filter(|k| !k.invertible()).for_each(|k| k.clear_all());
+        let to = Slice { start: border, end: EventTime(i64::MIN) };
+        for (_, table) in self.slices.range_mut(..to).rev().filter(|(s, _)| s.end <= end) {
+            let all = sequence(table.ids.len());
+            table.undo.clear();
+            for (total, kernel) in self.front.iter_mut().zip(&table.kernels) {
+                if total.invertible() {
+                    table.undo.push(None);
+                    continue;
+                }
+                table.undo.push(Some(total.copy(&table.ids)?));
+                total.merge(kernel.as_ref(), &all, &table.ids, Place::Before)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn remake_back(&mut self, border: EventTime, end: EventTime) -> Result<()> {
+        self.back.iter_mut().filter(|k| !k.invertible()).for_each(|k| k.clear_all());
+        let from = Slice { start: border, end: EventTime(i64::MIN) };
+        for (_, table) in self.slices.range(from..).take_while(|(s, _)| s.end <= end) {
+            let all = sequence(table.ids.len());
+            for (total, kernel) in self.back.iter_mut().zip(&table.kernels) {
+                if !total.invertible() {
+                    total.merge(kernel.as_ref(), &all, &table.ids, Place::After)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings the newcomers into `order`.
+    fn sort(&mut self) {
+        if self.newcomers.is_empty() {
+            return;
+        }
+        let mut new = std::mem::take(&mut self.newcomers);
+        self.interner.sort(&mut new);
+        let old = std::mem::take(&mut self.order);
+        let mut order = Vec::with_capacity(old.len() + new.len());
+        let mut rest = old.as_slice();
+        for id in new {
+            let before = rest.partition_point(|&other| self.interner.compare(other, id).is_lt());
+            order.extend_from_slice(&rest[..before]);
+            order.push(id);
+            rest = &rest[before..];
+        }
+        order.extend_from_slice(rest);
+        self.order = order;
+    }
+
+    /// Lets the slices that start before `start` go: no window that is still open holds them.
+    pub fn evict(&mut self, start: EventTime) -> Result<()> {
+        while let Some(entry) = self.slices.first_entry().filter(|e| e.key().start < start) {
+            let (slice, table) = entry.remove_entry();
+            if self.merged.is_some_and(|merged| slice.end <= merged) {
+                self.leave(&slice, &table)?;
+            }
+            self.interner.release(&table.ids);
+        }
+        Ok(())
+    }
+
+    fn leave(&mut self, slice: &Slice, table: &SliceTable) -> Result<()> {
+        let all = sequence(table.ids.len());
+        let in_front = self.border.is_some_and(|border| slice.start < border) && !self.front_stale;
+        for (i, kernel) in table.kernels.iter().enumerate() {
+            if kernel.invertible() {
+                self.back[i].subtract(kernel.as_ref(), &all, &table.ids)?;
+            } else if in_front && let Some(Some(undo)) = table.undo.get(i) {
+                self.front[i].assign(undo.as_ref(), &table.ids)?;
+            }
+        }
+        let mut gone = false;
+        for &id in &table.ids {
+            self.live[id as usize] -= 1;
+            gone |= self.live[id as usize] == 0;
+        }
+        if gone {
+            // At once, since the id may stand for another key soon.
+            self.order.retain(|&id| self.live[id as usize] > 0);
+            self.newcomers.retain(|&id| self.live[id as usize] > 0);
+        }
+        Ok(())
+    }
+
+    /// Keys and states of every slice (`None`), or of what was touched since the last call.
+    pub fn written(&mut self, which: Which) -> Result<Vec<(Slice, usize, Vec<ArrayRef>)>> {
+        let mut parts = Vec::new();
+        for (&slice, table) in &mut self.slices {
+            let slots = match which {
+                Which::All => sequence(table.ids.len()),
+                Which::Dirty => table.dirty.take(),
+            };
+            if slots.is_empty() {
+                continue;
+            }
+            let ids: Vec<u32> = slots.iter().map(|&s| table.ids[s as usize]).collect();
+            let mut columns = self.interner.keys(&ids)?;
+            for kernel in &table.kernels {
+                columns.extend(kernel.states(&slots)?);
+            }
+            parts.push((slice, slots.len(), columns));
+        }
+        Ok(parts)
+    }
+
+    /// How many groups all slices have.
+    pub fn rows(&self) -> usize {
+        self.slices.values().map(|t| t.ids.len()).sum()
+    }
+
+    /// Bytes of memory held.
+    pub fn size(&self) -> usize {
+        let map = |map: &SlotMap| match map {
+            SlotMap::Cold => 0,
+            SlotMap::Dense(map) => map.capacity() * 4,
+            SlotMap::Sparse(map) => map.capacity() * 9,
+        };
+        let kernels = |all: &[Box<dyn Kernel>]| all.iter().map(|k| k.size()).sum::<usize>();
+        let slices = self.slices.values().map(|t| {
+            let undo = t.undo.iter().flatten().map(|k| k.size()).sum::<usize>();
+            t.ids.capacity() * 4 + map(&t.map) + kernels(&t.kernels) + undo
+        });
+        let own = (self.live.capacity() + self.order.capacity() + self.newcomers.capacity()) * 4;
+        self.interner.size() + slices.sum::<usize>() + kernels(&self.back) + kernels(&self.front) + own
+    }
+}
+
+/// What [`Hops::written`] returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// Everything.
+    All,
+    /// What was touched since the last time.
+    Dirty,
+}
+
+fn enter(live: &mut Vec<u32>, newcomers: &mut Vec<u32>, ids: &[u32], bound: usize) {
+    if live.len() < bound {
+        live.resize(bound, 0);
+    }
+    for &id in ids {
+        if live[id as usize] == 0 {
+            newcomers.push(id);
+        }
+        live[id as usize] += 1;
+    }
+}
