@@ -12,8 +12,9 @@
 //!   ([`limits::DISK_RESERVE_BYTES`]), which makes a full disk an ordinary error (53100) that passes when
 //!   there is room; and an error from within the commit ends the process ([`super::fatal`]).
 //! - It takes an unreadable place in a journal for the torn end of the last write and cuts the file there. Damage before that end is
-//!   therefore looked for before it opens ([`super::scanjournal`]).
+//!   therefore looked for before it opens (`scanjournal.rs`).
 //! - Without its version file it would make a new database in an old directory; our own marker says that there was one.
+//! - It makes writers wait while flushes are behind, without a bound; a disk that hangs makes commits hang.
 //! - It checks sums of blocks when they are read; damage found then is XX001.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -44,6 +45,9 @@ const JOURNALS_BYTES: u64 = 128 << 20;
 const MEMTABLE_BYTES: u64 = 16 << 20;
 /// Values of the log that are larger than this are kept apart from their keys, so that compaction does not copy them.
 const SEPARATE_BYTES: u32 = 1 << 10;
+
+/// The largest value, bytes: fjall keeps lengths in 32 bits and does not check them.
+const VALUE_BYTES: usize = 2 << 30;
 
 /// A [`Store`] in a directory, which it holds a lock on.
 pub struct DiskStore {
@@ -204,7 +208,7 @@ fn check(path: &Path) -> Result<()> {
         return Err(damaged(&path.join("*.jnl"), "there is no journal"));
     }
     match scanjournal::find_damage(path).map_err(|e| io(&e, "read the journals of", path))? {
-        Some((file, at)) => Err(damaged(Path::new(&file), &format!("byte {at} cannot be read"))),
+        Some((file, at)) => Err(damaged(&file, &format!("byte {at} cannot be read"))),
         None => Ok(()),
     }
 }
@@ -296,6 +300,10 @@ impl Store for DiskStore {
     fn commit(&self, batch: WriteBatch) -> Result<()> {
         if batch.is_empty() {
             return Ok(());
+        }
+        if batch.changes.iter().any(|change| change.bytes() > VALUE_BYTES) {
+            return Err(Error::new(SqlState::ProgramLimit, "a value is too large to be stored")
+                .hint("Write it in several smaller statements."));
         }
         self.check_room(batch.bytes())?;
         let mut writes = self.database.batch().durability(Some(PersistMode::SyncData));
