@@ -336,3 +336,31 @@ fn a_reader_that_is_slower_than_the_tail_goes_on_from_the_store() {
     check_watermarks(&seen, false);
     assert_eq!(seen.into_iter().flat_map(|w| w.1).collect::<Vec<_>>(), (0..25 * step).collect::<Vec<_>>());
 }
+
+#[test]
+fn a_log_larger_than_the_stores_memory_is_found_again_on_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = Journal::open(Arc::new(DiskStore::open(dir.path()).unwrap())).unwrap();
+    create(&journal);
+    for n in 0..40 {
+        assert!(insert(&journal, &(n * 100_000..(n + 1) * 100_000).collect::<Vec<_>>()).is_ok());
+    }
+    let stats = journal.stats(S).unwrap();
+    drop(journal);
+    let journal = Journal::open(Arc::new(DiskStore::open(dir.path()).unwrap())).unwrap();
+    assert_eq!(journal.stats(S).unwrap(), stats);
+    let mut reader = journal.reader(S, Position::After(CommitNo(31))).unwrap();
+    assert_eq!(reader.position(), 3_000_000);
+    let mut next = 3_000_000;
+    loop {
+        let blocks = reader.read(journal.last(), limits::BATCH_ROWS).unwrap();
+        for block in &blocks {
+            assert_eq!(block.batch.column(0).as_primitive::<Int64Type>().value(0), next);
+            next += block.batch.num_rows() as i64;
+        }
+        if blocks.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(next, 4_000_000);
+}
