@@ -392,7 +392,8 @@ mod tests {
 
     #[test]
     fn a_damaged_directory_is_refused_by_name_and_never_started_fresh() {
-        let damage: [(&str, fn(&Path)); 4] = [
+        type Strike = fn(&Path);
+        let damage: [(&str, Strike); 4] = [
             (MARKER, |dir| fs::write(dir.join(MARKER), "x").unwrap()),
             (MARKER, |dir| fs::remove_file(dir.join(MARKER)).unwrap()),
             ("version", |dir| fs::remove_file(dir.join("store/version")).unwrap()),
