@@ -8,6 +8,7 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -178,12 +179,14 @@ impl Committer {
     }
 
     fn staged<'a>(&self, group: &'a mut Group, stream: StreamId) -> Option<&'a mut Staged> {
-        if !group.streams.contains_key(&stream) {
-            let streams = self.shared.streams.read();
-            let found = streams.get(&stream)?;
-            group.streams.insert(stream, Staged::of(Arc::clone(&found.spec), found.state));
+        match group.streams.entry(stream) {
+            Entry::Occupied(entry) => Some(entry.into_mut()),
+            Entry::Vacant(entry) => {
+                let streams = self.shared.streams.read();
+                let found = streams.get(&stream)?;
+                Some(entry.insert(Staged::of(Arc::clone(&found.spec), found.state)))
+            }
         }
-        group.streams.get_mut(&stream)
     }
 
     /// One batch, one sync. Returns the new blocks of each stream.

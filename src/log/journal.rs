@@ -1,6 +1,6 @@
 //! The journal: the one door through which everything becomes durable, and where logs are read from.
 //!
-//! [`Journal::commit`] puts a transaction into a bounded queue; the commit thread ([`super::commit`]) takes what is queued, writes it
+//! [`Journal::commit`] puts a transaction into a bounded queue; the commit thread (`commit.rs`) takes what is queued, writes it
 //! with one sync, publishes in order, and answers. [`Journal::reader`] reads a stream up to a commit number.
 
 use std::collections::HashMap;
@@ -72,8 +72,11 @@ impl Journal {
     }
 
     /// Commits a transaction and returns its number when it is durable and published. If the future is dropped
-    /// the transaction is done whole or not at all. It needs no particular async runtime.
+    /// the transaction is done whole or not at all. An empty one has nothing to make durable and gets the last number. It needs no particular async runtime.
     pub async fn commit(&self, transaction: Transaction) -> Result<CommitNo> {
+        if transaction.is_empty() {
+            return Ok(self.last());
+        }
         let wanted = (transaction.bytes() / PERMIT_BYTES + 1).min(PERMITS);
         let room = Arc::clone(&self.room).acquire_many_owned(wanted as u32).await.map_err(|_| stopped())?;
         let queue = self.queue.lock().clone().ok_or_else(stopped)?;

@@ -239,7 +239,8 @@ fn join(spec: &StreamSpec, parts: Vec<LogBlock>) -> Result<Vec<LogBlock>> {
     for part in parts {
         let follows = group.last().is_none_or(|last: &LogBlock| last.end_offset() == part.first_offset);
         let fits = rows + part.batch.num_rows() <= limits::BATCH_ROWS && is_small(&part);
-        if !group.is_empty() && !(follows && fits) {
+        let goes_on = follows && fits;
+        if !group.is_empty() && !goes_on {
             out.push(join_all(spec, std::mem::take(&mut group))?);
             rows = 0;
         }

@@ -8,7 +8,7 @@ use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef
 use proptest::prelude::*;
 
 use super::*;
-use crate::error::SqlState;
+use crate::error::{Result, SqlState};
 use crate::limits;
 use crate::store::faulty::Fault;
 use crate::store::{DiskStore, FaultyStore, MemoryStore, Store};
@@ -43,8 +43,6 @@ fn insert(journal: &Journal, values: &[i64]) -> Result<CommitNo> {
     transaction.append(S, rows(values));
     journal.commit_blocking(transaction)
 }
-
-use crate::error::Result;
 
 /// A write as it must be read, however it was cut: commit, rows, watermark before, after.
 type Seen = Vec<(u64, Vec<i64>, i64, i64)>;
@@ -172,7 +170,7 @@ fn nothing_later_than_asked_for_is_read_and_reading_goes_on_exactly_there() {
 fn many_small_writes_are_joined_for_the_reader() {
     let journal = Journal::open(Arc::new(MemoryStore::new())).unwrap();
     create(&journal);
-    (1..500).for_each(|n| drop(insert(&journal, &[n]).unwrap()));
+    (1..500).for_each(|n| assert!(insert(&journal, &[n]).is_ok()));
     let blocks = journal.reader(S, Position::Earliest).unwrap().read(journal.last(), usize::MAX).unwrap();
     assert_eq!((blocks.len(), blocks[0].writes.len()), (1, 499));
 }
@@ -186,7 +184,7 @@ fn writers_that_wait_at_the_same_time_share_a_sync() {
     std::thread::scope(|scope| {
         for w in 0..8 {
             let journal = &journal;
-            scope.spawn(move || (0..20).for_each(|n| drop(insert(journal, &[w * 100 + n]).unwrap())));
+            scope.spawn(move || (0..20).for_each(|n| assert!(insert(journal, &[w * 100 + n]).is_ok())));
         }
     });
     assert_eq!(journal.last(), CommitNo(161));
@@ -267,7 +265,7 @@ fn a_log_on_disk_is_found_again_also_beyond_its_tail_and_a_dropped_stream_is_gon
     let journal = Journal::open(Arc::new(DiskStore::open(dir.path()).unwrap())).unwrap();
     create(&journal);
     let all: Vec<i64> = (0..50_000).collect();
-    all.chunks(13_000).for_each(|part| drop(insert(&journal, part).unwrap()));
+    all.chunks(13_000).for_each(|part| assert!(insert(&journal, part).is_ok()));
     drop(journal);
     let journal = Journal::open(Arc::new(DiskStore::open(dir.path()).unwrap())).unwrap();
     let seen = read_all(&journal, Position::Earliest, 3000);
@@ -281,4 +279,88 @@ fn a_log_on_disk_is_found_again_also_beyond_its_tail_and_a_dropped_stream_is_gon
     let journal = Journal::open(Arc::new(DiskStore::open(dir.path()).unwrap())).unwrap();
     assert!(journal.streams().is_empty());
     assert_eq!(journal.store().keys(crate::store::Space::Log, &[], &[]).unwrap().count(), 0);
+}
+
+#[test]
+fn a_reader_that_follows_the_writers_reads_what_one_reads_later_also_across_store_and_tail() {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let journal = Journal::open(Arc::clone(&store)).unwrap();
+    create(&journal);
+    (1..40).for_each(|n| assert!(insert(&journal, &[n, n + 1, n + 2]).is_ok()));
+    drop(journal);
+    let journal = Journal::open(store).unwrap();
+    let mut followed = Seen::new();
+    std::thread::scope(|scope| {
+        for w in 1..4 {
+            let journal = &journal;
+            scope.spawn(move || {
+                for n in 0..60 {
+                    let values: Vec<i64> = (0..n * w).map(|k| w * 10_000 + n * 100 + k).collect();
+                    assert!(insert(journal, &values).is_ok());
+                }
+            });
+        }
+        let mut reader = journal.reader(S, Position::Earliest).unwrap();
+        for portion in 1.. {
+            let last = journal.last();
+            take(&reader.read(last, portion % 50 + 1).unwrap(), &mut followed);
+            if last == CommitNo(1 + 39 + 180) && reader.position() == journal.stats(S).unwrap().next_offset {
+                take(&reader.read(last, 1).unwrap(), &mut followed);
+                break;
+            }
+        }
+    });
+    assert_eq!(followed.len(), 39 + 180);
+    assert_eq!(followed, read_all(&journal, Position::Earliest, usize::MAX));
+}
+
+#[test]
+fn a_reader_that_is_slower_than_the_tail_goes_on_from_the_store() {
+    let journal = Journal::open(Arc::new(MemoryStore::new())).unwrap();
+    create(&journal);
+    let mut reader = journal.reader(S, Position::Earliest).unwrap();
+    let mut seen = Seen::new();
+    let step = 100_000i64;
+    for n in 0..25 {
+        assert!(insert(&journal, &(n * step..(n + 1) * step).collect::<Vec<_>>()).is_ok());
+        take(&reader.read(journal.last(), 12_345).unwrap(), &mut seen);
+    }
+    assert!(journal.stats(S).unwrap().bytes > limits::LOG_TAIL_BYTES as u64);
+    loop {
+        let blocks = reader.read(journal.last(), 77_777).unwrap();
+        if blocks.is_empty() {
+            break;
+        }
+        take(&blocks, &mut seen);
+    }
+    check_watermarks(&seen, false);
+    assert_eq!(seen.into_iter().flat_map(|w| w.1).collect::<Vec<_>>(), (0..25 * step).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_log_larger_than_the_stores_memory_is_found_again_on_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = Journal::open(Arc::new(DiskStore::open(dir.path()).unwrap())).unwrap();
+    create(&journal);
+    for n in 0..40 {
+        assert!(insert(&journal, &(n * 100_000..(n + 1) * 100_000).collect::<Vec<_>>()).is_ok());
+    }
+    let stats = journal.stats(S).unwrap();
+    drop(journal);
+    let journal = Journal::open(Arc::new(DiskStore::open(dir.path()).unwrap())).unwrap();
+    assert_eq!(journal.stats(S).unwrap(), stats);
+    let mut reader = journal.reader(S, Position::After(CommitNo(31))).unwrap();
+    assert_eq!(reader.position(), 3_000_000);
+    let mut next = 3_000_000;
+    loop {
+        let blocks = reader.read(journal.last(), limits::BATCH_ROWS).unwrap();
+        for block in &blocks {
+            assert_eq!(block.batch.column(0).as_primitive::<Int64Type>().value(0), next);
+            next += block.batch.num_rows() as i64;
+        }
+        if blocks.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(next, 4_000_000);
 }

@@ -12,8 +12,11 @@
 //!   ([`limits::DISK_RESERVE_BYTES`]), which makes a full disk an ordinary error (53100) that passes when
 //!   there is room; and an error from within the commit ends the process ([`super::fatal`]).
 //! - It takes an unreadable place in a journal for the torn end of the last write and cuts the file there. Damage before that end is
-//!   therefore looked for before it opens ([`super::scanjournal`]).
+//!   therefore looked for before it opens (`scanjournal.rs`).
+//! - A last batch that a power failure left with its end on disk but not its middle has a wrong checksum, which fjall does not take
+//!   for a torn one: opening is refused as damaged (a killed process cannot leave this, only the loss of the page cache can).
 //! - Without its version file it would make a new database in an old directory; our own marker says that there was one.
+//! - It makes writers wait while flushes are behind, without a bound; a disk that hangs makes commits hang.
 //! - It checks sums of blocks when they are read; damage found then is XX001.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -44,6 +47,9 @@ const JOURNALS_BYTES: u64 = 128 << 20;
 const MEMTABLE_BYTES: u64 = 16 << 20;
 /// Values of the log that are larger than this are kept apart from their keys, so that compaction does not copy them.
 const SEPARATE_BYTES: u32 = 1 << 10;
+
+/// The largest value, bytes: fjall keeps lengths in 32 bits and does not check them.
+const VALUE_BYTES: usize = 2 << 30;
 
 /// A [`Store`] in a directory, which it holds a lock on.
 pub struct DiskStore {
@@ -204,7 +210,7 @@ fn check(path: &Path) -> Result<()> {
         return Err(damaged(&path.join("*.jnl"), "there is no journal"));
     }
     match scanjournal::find_damage(path).map_err(|e| io(&e, "read the journals of", path))? {
-        Some((file, at)) => Err(damaged(Path::new(&file), &format!("byte {at} cannot be read"))),
+        Some((file, at)) => Err(damaged(&file, &format!("byte {at} cannot be read"))),
         None => Ok(()),
     }
 }
@@ -297,6 +303,10 @@ impl Store for DiskStore {
         if batch.is_empty() {
             return Ok(());
         }
+        if batch.changes.iter().any(|change| change.bytes() > VALUE_BYTES) {
+            return Err(Error::new(SqlState::ProgramLimit, "a value is too large to be stored")
+                .hint("Write it in several smaller statements."));
+        }
         self.check_room(batch.bytes())?;
         let mut writes = self.database.batch().durability(Some(PersistMode::SyncData));
         for change in &batch.changes {
@@ -382,7 +392,8 @@ mod tests {
 
     #[test]
     fn a_damaged_directory_is_refused_by_name_and_never_started_fresh() {
-        let damage: [(&str, fn(&Path)); 4] = [
+        type Strike = fn(&Path);
+        let damage: [(&str, Strike); 4] = [
             (MARKER, |dir| fs::write(dir.join(MARKER), "x").unwrap()),
             (MARKER, |dir| fs::remove_file(dir.join(MARKER)).unwrap()),
             ("version", |dir| fs::remove_file(dir.join("store/version")).unwrap()),
@@ -404,5 +415,38 @@ mod tests {
             assert!(error.message().contains(file), "{file}: {error}");
             assert_eq!(refused(dir.path()).message(), error.message(), "a second try");
         }
+    }
+
+    /// What is on the disk while the server runs, as if it were killed now.
+    fn copy(from: &Path, to: &Path) {
+        fs::create_dir_all(to).unwrap();
+        for entry in fs::read_dir(from).unwrap().map(|entry| entry.unwrap().path()) {
+            let target = to.join(entry.file_name().unwrap());
+            match entry.is_dir() {
+                true => copy(&entry, &target),
+                false => drop(fs::copy(&entry, &target).unwrap()),
+            }
+        }
+    }
+
+    #[test]
+    fn a_killed_server_has_every_commit_and_a_torn_last_one_is_not_there_in_part() {
+        let dir = tempfile::tempdir().unwrap();
+        let running = DiskStore::open(dir.path().join("running")).unwrap();
+        (10..30).for_each(|n| put(&running, &n.to_string(), b"some value"));
+        let count = |dir: &Path| DiskStore::open(dir).unwrap().keys(Space::Log, b"", b"").unwrap().count();
+
+        let killed = dir.path().join("killed");
+        copy(&dir.path().join("running"), &killed);
+        assert_eq!(count(&killed), 20);
+
+        let torn = dir.path().join("torn");
+        copy(&dir.path().join("running"), &torn);
+        let journal = torn.join("store/0.jnl");
+        let bytes = fs::read(&journal).unwrap();
+        let end = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+        fs::write(&journal, &bytes[..end - 20]).unwrap();
+        assert_eq!(count(&torn), 19);
+        assert_eq!(count(&torn), 19, "and once more");
     }
 }

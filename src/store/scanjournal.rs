@@ -7,7 +7,7 @@
 //! A batch is `1 count:u32 seqno:u64`, items, `3 checksum:u64 "FJL\x03"`; an item is `2 type:u8 compression:u8
 //! space:u64 key_len:u16 len:u32 stored_len:u32` key value (all little-endian). The unused end of a journal is zeros.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The last bytes of every batch.
 const TRAILER: [u8; 4] = *b"FJL\x03";
@@ -21,30 +21,61 @@ pub(super) enum Journal {
     Damaged(usize),
 }
 
+/// Whether the last batch of a journal may be there in part only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Torn {
+    Possible,
+    Never,
+}
+
 /// The first journal of `dir` that is damaged, and where.
-pub(super) fn find_damage(dir: &Path) -> std::io::Result<Option<(String, usize)>> {
+pub(super) fn find_damage(dir: &Path) -> std::io::Result<Option<(PathBuf, usize)>> {
+    let mut journals: Vec<(u64, PathBuf)> = Vec::new();
     for entry in std::fs::read_dir(dir)? {
         let path = entry?.path();
-        if path.extension().is_some_and(|ext| ext == "jnl")
-            && let Journal::Damaged(at) = check(&std::fs::read(&path)?)
-        {
-            return Ok(Some((path.display().to_string(), at)));
+        let number = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".jnl")?.parse().ok());
+        journals.extend(number.map(|number| (number, path)));
+    }
+    journals.sort();
+    // The newest was being written when the server ended; the others were closed with a sync.
+    let mut torn = Torn::Possible;
+    for (_, path) in journals.into_iter().rev() {
+        let torn = std::mem::replace(&mut torn, Torn::Never);
+        if let Journal::Damaged(at) = check(&std::fs::read(&path)?, torn) {
+            return Ok(Some((path, at)));
         }
     }
     Ok(None)
 }
 
-fn check(bytes: &[u8]) -> Journal {
+fn check(bytes: &[u8], torn: Torn) -> Journal {
     let mut good = 0;
     while let Some(end) = batch_end(bytes, good) {
         good = end;
     }
-    let rest = &bytes[good..];
+    let rest = without_zeros(&bytes[good..]);
     // A batch that was cut off can have its trailer already on disk (pages are written in any order), so one is no proof.
-    match rest.windows(TRAILER.len()).filter(|window| *window == TRAILER).count() {
-        0 | 1 => Journal::Sound,
-        _ => Journal::Damaged(good),
+    let allowed = match torn {
+        Torn::Never => return if rest.is_empty() { Journal::Sound } else { Journal::Damaged(good) },
+        Torn::Possible => 1,
+    };
+    match rest.windows(TRAILER.len()).filter(|window| *window == TRAILER).count() > allowed {
+        true => Journal::Damaged(good),
+        false => Journal::Sound,
     }
+}
+
+/// Without the zeros at the end.
+fn without_zeros(bytes: &[u8]) -> &[u8] {
+    const ZEROS: [u8; 4096] = [0; 4096];
+    let mut end = bytes.len();
+    for page in bytes.rchunks(ZEROS.len()) {
+        if page != &ZEROS[..page.len()] {
+            return &bytes[..end];
+        }
+        end -= page.len();
+    }
+    &[]
 }
 
 /// Where the batch that begins at `at` ends, if it is whole.
@@ -92,11 +123,14 @@ mod tests {
     #[test]
     fn a_torn_end_is_sound_and_a_hole_before_whole_batches_is_not() {
         let mut journal = [batch(b"one"), batch(b"two"), batch(b"three"), batch(b"four")].concat();
-        assert_eq!(check(&journal), Journal::Sound);
-        assert_eq!(check(&journal[..journal.len() - 5]), Journal::Sound);
+        assert_eq!(check(&journal, Torn::Possible), Journal::Sound);
+        assert_eq!(check(&journal[..journal.len() - 5], Torn::Possible), Journal::Sound);
+        assert_eq!(check(&journal, Torn::Never), Journal::Sound);
+        let third = [batch(b"one"), batch(b"two"), batch(b"three")].concat().len();
+        assert_eq!(check(&journal[..journal.len() - 5], Torn::Never), Journal::Damaged(third));
         let second = batch(b"one").len();
         journal[second] = 0;
-        assert_eq!(check(&journal), Journal::Damaged(second));
-        assert_eq!(check(&[0; 100]), Journal::Sound);
+        assert_eq!(check(&journal, Torn::Possible), Journal::Damaged(second));
+        assert_eq!(check(&[0; 100], Torn::Possible), Journal::Sound);
     }
 }

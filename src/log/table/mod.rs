@@ -3,7 +3,7 @@
 //! A table is a list of immutable chunks with marks on deleted rows; a commit publishes a new [`TableVersion`] that shares
 //! all it can with the one before, and readers only ever see such versions. One [`TableWriter`] at a
 //! time holds the table's lock and works on its own list; committing writes what it changed as one record under the commit's number
-//! ([`record`]), rolling back (or dropping it) undoes its changes of the key index.
+//! (`record.rs`), rolling back (or dropping it) undoes its changes of the key index.
 //!
 //! Small chunks are merged as in a binary counter, so that a table written row by row has few chunks, and the whole is
 //! written anew as a base when the records after the last base have become larger than it.
@@ -16,7 +16,6 @@ use datafusion::arrow::datatypes::SchemaRef;
 use parking_lot::RwLock;
 
 use super::CommitNo;
-use super::transaction::Transaction;
 use crate::error::{Error, Result, SqlState};
 use crate::store::{Space, Store};
 
@@ -143,15 +142,6 @@ impl TableHandle {
     fn publish(&self, version: TableVersion) {
         *self.current.write() = Arc::new(version);
     }
-}
-
-/// Removes all that is stored of a table, with the transaction.
-pub fn drop_table(store: &dyn Store, id: TableId, transaction: &mut Transaction) -> Result<()> {
-    let (from, to) = all_keys(id);
-    for key in store.keys(Space::Tables, &from, &to)? {
-        transaction.puts.delete(Space::Tables, key?);
-    }
-    Ok(())
 }
 
 fn parse_commit(key: &[u8]) -> Result<CommitNo> {

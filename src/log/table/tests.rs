@@ -10,6 +10,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::log::Journal;
+use crate::log::Transaction;
 use crate::store::MemoryStore;
 use crate::store::faulty::{Fault, FaultyStore};
 
@@ -195,4 +196,18 @@ fn a_table_written_row_by_row_has_few_chunks_and_few_records() {
     let again = TableHandle::open(&*store, T, spec()).unwrap();
     assert_eq!(contents(&again.version()), contents(&table.version()));
     assert_eq!(again.version().commit, journal.last());
+}
+
+#[test]
+fn a_dropped_table_leaves_nothing_in_the_store() {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let journal = Journal::open(Arc::clone(&store)).unwrap();
+    let table = TableHandle::open(&*store, T, spec()).unwrap();
+    let mut writer = lock(&table);
+    writer.append(rows(0, 3, "a")).unwrap();
+    commit(&journal, writer).unwrap();
+    let mut transaction = Transaction::default();
+    lock(&table).drop_table(Arc::clone(&store), &mut transaction);
+    journal.commit_blocking(transaction).unwrap();
+    assert_eq!(store.keys(Space::Tables, &[], &[]).unwrap().count(), 0);
 }

@@ -9,18 +9,21 @@ use tokio::sync::OwnedMutexGuard;
 
 use super::chunk::{Chunk, RowId, TableVersion, live_rows};
 use super::record::Record;
-use super::{TableHandle, Work, key};
+use super::{TableHandle, Work, all_keys, key};
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
 use crate::log::transaction::Transaction;
 use crate::log::{CommitNo, StreamSpec};
-use crate::store::Space;
+use crate::store::{Space, Store};
 
 /// Chunks with more rows are not merged any more.
 const MERGED_ROWS: usize = 8 * limits::BATCH_ROWS;
 
 /// Records after the base may have this many bytes even if the base is small.
 const CHANGE_BYTES: usize = 256 << 10;
+
+/// A table that is larger than this keeps its records: a base is one value of the store.
+const BASE_BYTES: usize = 1 << 30;
 
 /// A savepoint of a [`TableWriter`].
 #[derive(Debug, Clone)]
@@ -164,6 +167,19 @@ impl TableWriter {
     /// Takes everything back and gives the lock free.
     pub fn rollback(self) {}
 
+    /// Adds the end of the table to a transaction: all that is stored of it goes. The lock is held until then.
+    pub fn drop_table(self, store: Arc<dyn Store>, transaction: &mut Transaction) {
+        let id = self.table.id;
+        transaction.with_commit(move |_, batch| {
+            let (from, to) = all_keys(id);
+            for key in store.keys(Space::Tables, &from, &to)? {
+                batch.delete(Space::Tables, key?);
+            }
+            Ok(())
+        });
+        transaction.on_commit(move |_| drop(self));
+    }
+
     /// Whether anything is different from the published version.
     pub fn has_changes(&self) -> bool {
         let same = |(new, old): (&Chunk, &Chunk)| new.live == old.live;
@@ -213,7 +229,11 @@ impl TableWriter {
         record.merge_from = self.merge_from();
         let bytes = record.encode()?;
         let schema = Arc::clone(&self.table.spec.schema);
-        if self.work.change_bytes + bytes.len() > self.work.base_bytes + CHANGE_BYTES {
+        for chunk in self.chunks.iter_mut().filter(|chunk| chunk.live == 0) {
+            *chunk = Chunk::empty(&schema);
+        }
+        let (base_bytes, change_bytes) = (self.work.base_bytes, self.work.change_bytes + bytes.len());
+        if change_bytes > base_bytes + CHANGE_BYTES && base_bytes + change_bytes < BASE_BYTES {
             let rows = live_rows(&schema, &self.chunks)?;
             let starts = (0..rows.num_rows()).step_by(MERGED_ROWS);
             let added = starts.map(|at| rows.slice(at, MERGED_ROWS.min(rows.num_rows() - at))).collect();
