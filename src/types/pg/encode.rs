@@ -129,6 +129,11 @@ impl Encoder {
         Ok(())
     }
 
+    /// Appends a value that is not NULL, in the binary format, behind its length in four bytes.
+    pub fn sized(&self, array: &dyn Array, row: usize, out: &mut BytesMut) -> Result<()> {
+        nested_out::sized(self, array, row, out)
+    }
+
     fn flat_text(
         &self,
         data_type: &DataType,

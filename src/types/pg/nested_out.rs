@@ -242,7 +242,7 @@ pub(super) fn record_binary(
 }
 
 /// A value behind its length.
-pub(crate) fn sized(encoder: &Encoder, array: &dyn Array, row: usize, out: &mut BytesMut) -> Result<()> {
+pub(super) fn sized(encoder: &Encoder, array: &dyn Array, row: usize, out: &mut BytesMut) -> Result<()> {
     let start = out.len();
     out.put_i32(0);
     encoder.binary(array, row, out)?;
