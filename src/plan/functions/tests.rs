@@ -77,7 +77,7 @@ async fn sums_have_the_type_and_the_room_that_they_have_in_postgres() {
     )
     .await;
     refused(
-        "SELECT sum(x) FROM (VALUES (99999999999999999999999999999999999999::decimal(38,0)),(1)) t(x)",
+        "SELECT sum(x) FROM (VALUES ('99999999999999999999999999999999999999'::decimal(38,0)),(1)) t(x)",
         SqlState::OutOfRange,
     )
     .await;
