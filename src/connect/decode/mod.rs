@@ -64,6 +64,11 @@ impl Rows {
         self.record
     }
 
+    /// Goes back to the record of that number.
+    pub(super) fn restart(&mut self, record: u64) {
+        self.record = record;
+    }
+
     /// One record: `field` gives the text of each column (`None`: NULL). False: it is wrong, and waits for its
     /// bytes in [`settle`](Self::settle).
     fn append<'t>(&mut self, mut field: impl FnMut(usize) -> Option<&'t str>) -> bool {

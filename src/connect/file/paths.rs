@@ -18,7 +18,11 @@ pub(super) struct Files {
 #[derive(Clone)]
 enum Part {
     Name(String),
-    Pattern(Regex),
+    /// With `dotted` the pattern itself begins with a dot: only then does it find names that do.
+    Pattern {
+        regex: Regex,
+        dotted: bool,
+    },
 }
 
 impl Files {
@@ -55,7 +59,9 @@ impl Files {
             for directory in found {
                 match part {
                     Part::Name(name) => next.push(directory.join(name)),
-                    Part::Pattern(pattern) => self.matching(&directory, pattern, &mut next)?,
+                    Part::Pattern { regex, dotted } => {
+                        self.matching(&directory, regex, *dotted, &mut next)?
+                    }
                 }
             }
             found = next;
@@ -71,12 +77,18 @@ impl Files {
         Ok(names)
     }
 
-    fn matching(&self, directory: &Path, pattern: &Regex, found: &mut Vec<PathBuf>) -> Result<()> {
+    fn matching(
+        &self,
+        directory: &Path,
+        regex: &Regex,
+        dotted: bool,
+        found: &mut Vec<PathBuf>,
+    ) -> Result<()> {
         let Ok(entries) = std::fs::read_dir(self.root.join(directory)) else { return Ok(()) };
         for entry in entries {
             let name = entry?.file_name();
             // A name that is not UTF-8 could not be stored with the offset.
-            if name.to_str().is_some_and(|name| pattern.is_match(name)) {
+            if name.to_str().is_some_and(|name| regex.is_match(name) && name.starts_with('.') == dotted) {
                 found.push(directory.join(name));
             }
         }
@@ -105,17 +117,7 @@ fn part(name: &str) -> Result<Part> {
         return Ok(Part::Name(name.to_owned()));
     }
     let mut pattern = String::from("^");
-    if !name.starts_with('.') {
-        // No look-ahead in this regex engine: what begins with a dot is kept out by the first character.
-        pattern.push_str(match name.chars().next() {
-            Some('*') => "(?:[^.].*)?",
-            _ => "",
-        });
-    }
     let mut chars = name.chars().peekable();
-    if pattern.len() > 1 {
-        chars.next();
-    }
     while let Some(one) = chars.next() {
         match one {
             '*' => pattern.push_str(".*"),
@@ -140,7 +142,8 @@ fn part(name: &str) -> Result<Part> {
     }
     pattern.push('$');
     let regex = Regex::new(&pattern);
-    regex.map(Part::Pattern).map_err(|_| {
+    let dotted = name.starts_with('.');
+    regex.map(|regex| Part::Pattern { regex, dotted }).map_err(|_| {
         Error::new(SqlState::BadArgument, format!("'{name}' is no pattern for file names"))
             .hint("* is any characters, ? one, [a-z] one of a set.")
     })

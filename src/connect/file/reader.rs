@@ -114,7 +114,7 @@ impl FileReader {
         let Some((decoder, begin)) = begin(&self.source, &mut file, name, self.must_wait())? else {
             return Ok(false);
         };
-        // A file that shrank while nobody was looking is found here, before its middle is taken for a record.
+        // The first record begins after the header and a byte order mark.
         self.position.byte = self.position.byte.max(begin);
         file.seek(SeekFrom::Start(self.position.byte))?;
         self.open = Some(OpenFile { path, file, decoder, buffer: Vec::new(), taken: 0, at_end: false });
@@ -245,6 +245,7 @@ impl SourceReader for FileReader {
         let batch = SourceBatch { batch, rejected, ended };
         if let Err(error) = self.fail_on_error(&batch) {
             // The offset stays before the bad record, so that a restart finds it again.
+            self.rows.restart(before.record);
             self.position = before;
             self.open = None;
             return Err(error);

@@ -277,6 +277,10 @@ pub(super) fn parse(pieces: &[Piece], text: &str) -> Option<NaiveDateTime> {
             Piece::Literal(literal) => {
                 // As in Postgres separators stand for each other.
                 for expected in literal.chars() {
+                    if expected.is_whitespace() {
+                        rest = rest.trim_start();
+                        continue;
+                    }
                     let found = rest.chars().next()?;
                     if found != expected && (found.is_alphanumeric() || expected.is_alphanumeric()) {
                         return None;
@@ -354,6 +358,6 @@ fn take_name(rest: &mut &str, names: &[&str]) -> Option<usize> {
     let whole = names.iter().position(|name| fits(name.len(), name)).map(|index| (index, names[index].len()));
     let short = || names.iter().position(|name| name.len() > 3 && fits(3, name)).map(|index| (index, 3));
     let (index, length) = whole.or_else(short)?;
-    *rest = rest[length..].trim_start_matches(' ');
+    *rest = &rest[length..];
     Some(index)
 }
