@@ -1,6 +1,6 @@
 //! Drivers: every type as a parameter and back, COPY both ways, a cursor over a continuous query, cancel.
 //!
-//! tokio-postgres runs here. psycopg and asyncpg run in `tests/drivers/*.py` with the Python that
+//! tokio-postgres runs here. psycopg, asyncpg, and DuckDB as a second opinion on windows, run in `tests/drivers/*.py` with the Python that
 //! `TIDEMILL_TEST_PYTHON` names, which `.ci/run` makes.
 
 use std::process::Command;
@@ -293,15 +293,15 @@ async fn subscribe_in_the_extended_protocol_sends_rows_as_they_change() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn psycopg_and_asyncpg_do_the_same() {
+async fn psycopg_asyncpg_and_duckdb_agree() {
     let Ok(python) = std::env::var("TIDEMILL_TEST_PYTHON") else {
         eprintln!(
-            "psycopg and asyncpg were NOT tested: TIDEMILL_TEST_PYTHON names no Python (.ci/run makes one)"
+            "psycopg, asyncpg and DuckDB were NOT tested: TIDEMILL_TEST_PYTHON names no Python (.ci/run makes one)"
         );
         return;
     };
     let server = server::shared();
-    for script in ["psycopg_driver.py", "asyncpg_driver.py"] {
+    for script in ["psycopg_driver.py", "asyncpg_driver.py", "duckdb_oracle.py"] {
         let mut command = Command::new(&python);
         command.arg(server::repository().join("tests/drivers").join(script));
         command.env("TIDEMILL_PORT", server.port.to_string());

@@ -14,3 +14,4 @@ mod psql;
 mod raw;
 mod readme;
 mod slt;
+mod sources;

@@ -31,6 +31,17 @@ async fn every_sql_page_answers_as_it_says() {
     assert!(failures.is_empty(), "{} page(s) failed:\n\n{}", failures.len(), failures.join("\n\n"));
 }
 
+#[test]
+fn every_sql_page_can_be_read() {
+    let mut files = Vec::new();
+    find(&server::repository().join("tests/slt"), &mut files);
+    for file in files {
+        let records = sqllogictest::parse_file::<DefaultColumnType>(&file);
+        let records = records.unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        assert!(records.len() > 10, "{} holds next to nothing", file.display());
+    }
+}
+
 async fn run(file: &Path) -> Result<(), String> {
     let server = tokio::task::spawn_blocking(Server::ephemeral).await.map_err(|e| e.to_string())?;
     let server = &server;

@@ -65,6 +65,22 @@ fn there_are_enough_shapes_and_the_cases_use_them_all() {
     assert_eq!(used.len(), shapes::SHAPES.len(), "each shape has a name of its own and occurs");
 }
 
+#[tokio::test]
+async fn the_independent_answer_exists_for_every_shape_and_is_seldom_empty() {
+    let (mut empty, mut late) = (0, 0);
+    for seed in 0..shapes::SHAPES.len() as u64 {
+        let case = Case::generate(seed);
+        let mut history = History::new(case.window, case.delay, case.lateness);
+        case.writes.iter().for_each(|write| history.apply(write));
+        let all = Batch::new(&case, &history, rows::Keep::All).await.answer(case.oracle_sql()).await;
+        let on_time = Batch::new(&case, &history, rows::Keep::OnTime).await.answer(case.oracle_sql()).await;
+        empty += usize::from(all.is_empty());
+        late += usize::from(all != on_time);
+    }
+    assert!(empty < 12, "{empty} cases show nothing");
+    assert!(late > 10, "in {late} cases only does lateness change the answer");
+}
+
 /// One case on its way through the engine.
 struct Trial<'a> {
     writer: &'a Client,

@@ -1,0 +1,129 @@
+//! Sources: files as they are, as they grow and with wrong records in them; generated auctions.
+
+use std::io::Write;
+use std::path::Path;
+
+use crate::server::{self, Server};
+
+async fn serve(dir: &Path) -> Server {
+    let dir = dir.to_owned();
+    tokio::task::spawn_blocking(move || Server::start_in(&dir, &["--ephemeral"])).await.expect("a server")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn malformed_csv_records_are_rejected_one_by_one_and_the_rest_is_unharmed() {
+    let dir = server::directory();
+    let csv = "k,v,ts\na,1,2024-01-01 00:00:01\nb,not a number,2024-01-01 00:00:02\n\"c, d\",3,2024-01-01 00:00:03\n\
+               too,few\ne,5,2024-01-01 00:00:05,too many\n\"f \"\"q\"\"\",6,2024-01-01 00:00:06\ng,7,never\nh,,2024-01-01 00:00:08\n";
+    std::fs::write(dir.path().join("in.csv"), csv).expect("written");
+    let server = serve(dir.path()).await;
+    let client = server.connect().await;
+    server::run(
+        &client,
+        "CREATE SOURCE f (k TEXT, v INT, ts TIMESTAMP, WATERMARK FOR ts) \
+         WITH (connector = 'file', path = 'in.csv', format = 'csv', header = 'true', mode = 'once')",
+    )
+    .await;
+    server::eventually(&client, "SELECT k, v FROM f ORDER BY ts", "a|1\nc, d|3\nf \"q\"|6\nh|NULL").await;
+    server::eventually(&client, "SELECT count(*) FROM tidemill.rejected_rows WHERE stream = 'f'", "4").await;
+    server::run(
+        &client,
+        "CREATE MATERIALIZED VIEW minutes AS SELECT window_start, count(*) AS n \
+         FROM TUMBLE(f, ts, INTERVAL '1 minute') GROUP BY window_start, window_end",
+    )
+    .await;
+    server::eventually(&client, "SELECT n FROM minutes", "4").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watched_file_is_read_as_it_grows_and_an_unfinished_line_is_no_record_yet() {
+    let dir = server::directory();
+    let path = dir.path().join("in.json");
+    let mut file = std::fs::File::create(&path).expect("created");
+    let mut append = move |text: &str| {
+        file.write_all(text.as_bytes()).expect("written");
+        file.flush().expect("written");
+    };
+    append("{\"k\": \"a\", \"v\": 1, \"ts\": \"2024-01-01 00:00:01\"}\n{\"k\": \"b\", \"v\": \n");
+    let server = serve(dir.path()).await;
+    let client = server.connect().await;
+    server::run(
+        &client,
+        "CREATE SOURCE f (k TEXT, v INT, ts TIMESTAMP, WATERMARK FOR ts) \
+         WITH (connector = 'file', path = 'in.json', format = 'json', mode = 'watch');
+         CREATE MATERIALIZED VIEW totals AS SELECT count(*) AS n, sum(v) AS total FROM f",
+    )
+    .await;
+    server::eventually(&client, "SELECT * FROM totals", "1|1").await;
+    server::eventually(&client, "SELECT count(*) FROM tidemill.rejected_rows", "1").await;
+    append("{\"v\": 10, \"ts\": \"2024-01-01 00:00:02\"}\n{\"k\": \"unfinished\", \"v\": 100");
+    server::eventually(&client, "SELECT * FROM totals", "2|11").await;
+    append(", \"ts\": null}\n{\"v\": 1.9}\n{\"v\": 99999999999}\n");
+    server::eventually(&client, "SELECT * FROM totals", "3|111").await;
+    // A fraction is no integer, and a number too large is not cut.
+    server::eventually(&client, "SELECT count(*) FROM tidemill.rejected_rows", "3").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_source_reads_on_after_a_crash_without_gap_or_repetition() {
+    let (dir, data) = (server::directory(), server::directory());
+    let path = dir.path().join("in.csv");
+    let line = |i: u64| format!("{i},2024-01-01 00:00:{:02}\n", i % 60);
+    std::fs::write(&path, (0..1_000).map(line).collect::<String>()).expect("written");
+    let start = async || {
+        let (dir, data) = (dir.path().to_owned(), data.path().to_str().expect("UTF-8").to_owned());
+        let work = move || Server::start_in(&dir, &["--data-dir", &data]);
+        tokio::task::spawn_blocking(work).await.expect("a server")
+    };
+    let server = start().await;
+    let client = server.connect().await;
+    server::run(
+        &client,
+        "CREATE SOURCE f (i BIGINT, ts TIMESTAMP, WATERMARK FOR ts AS ts - INTERVAL '1 hour') \
+         WITH (connector = 'file', path = 'in.csv', format = 'csv', mode = 'watch');
+         CREATE MATERIALIZED VIEW totals AS SELECT count(*) AS n, sum(i) AS total FROM f",
+    )
+    .await;
+    server::eventually(&client, "SELECT * FROM totals", "1000|499500").await;
+    server.kill();
+    let mut file = std::fs::OpenOptions::new().append(true).open(&path).expect("opened");
+    file.write_all((1_000..1_500).map(line).collect::<String>().as_bytes()).expect("written");
+    let server = start().await;
+    let client = server.connect().await;
+    server::eventually(&client, "SELECT * FROM totals", "1500|1124250").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn generated_auctions_are_a_function_of_their_seed() {
+    let client = server::shared().connect().await;
+    let names: Vec<String> = ["one", "same", "other"].iter().map(|name| server::unique(name)).collect();
+    for (name, seed) in names.iter().zip([7, 7, 8]) {
+        server::run(
+            &client,
+            &format!(
+                "CREATE SOURCE {name} (auction BIGINT, bidder BIGINT, price BIGINT, date_time TIMESTAMP(3), \
+                 WATERMARK FOR date_time AS date_time - INTERVAL '4 seconds') \
+                 WITH (connector = 'nexmark', 'table' = 'bid', events = 5000, seed = {seed})"
+            ),
+        )
+        .await;
+    }
+    let different = async |a: &str, b: &str| {
+        let sql = format!("SELECT count(*) FROM (SELECT * FROM {a} EXCEPT ALL SELECT * FROM {b}) AS d");
+        server::value(&client, &sql).await.parse::<u64>().expect("a number")
+    };
+    server::eventually(&client, &format!("SELECT count(*) > 1000 FROM {}", names[0]), "t").await;
+    assert_eq!(different(&names[0], &names[1]).await, 0);
+    assert!(different(&names[0], &names[2]).await > 0);
+    // Finite input ends: this returns without a LIMIT.
+    let windows = format!(
+        "SELECT window_start, count(*) FROM TUMBLE({}, date_time, INTERVAL '1 second') \
+         GROUP BY window_start, window_end",
+        names[0]
+    );
+    let mut live = server::lines(&client, &format!("{windows} EMIT ON WINDOW CLOSE")).await;
+    let mut snapshot = server::lines(&client, &windows).await;
+    live.sort();
+    snapshot.sort();
+    assert_eq!(live, snapshot);
+}
