@@ -22,7 +22,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::limits;
 use crate::log::CommitNo;
 use crate::plan::window::ticks_per_second;
-use crate::state::{Delta, RowSnapshot, RowStore};
+use crate::state::{Delta, RowStore, Snapshot};
 use crate::store::{Store, WriteBatch};
 use crate::time::Watermark;
 
@@ -62,7 +62,7 @@ pub struct ViewVersion {
     /// Every commit up to this one has been read.
     pub commit: CommitNo,
     /// The rows.
-    pub rows: RowSnapshot,
+    pub rows: Snapshot,
 }
 
 /// What `tidemill.queries` shows of a query.

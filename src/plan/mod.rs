@@ -17,4 +17,3 @@ pub use cut::CutOptions;
 pub use fragment::Fragment;
 pub use pipeline::{FragmentPlan, LatenessRule, Pipeline, SourceScan, Stateful};
 pub use planner::{DATABASE, Planner, SCHEMA};
-//! From SQL to pipelines.

@@ -24,7 +24,7 @@ pub use zone::Zone;
 /// BYTEA Binary; DATE Date32; TIME Time64(µs); TIMESTAMP(p) Timestamp(µs, None) (p ≤ 6; ns for 7–9); TIMESTAMPTZ(p)
 /// the same with time zone "UTC"; INTERVAL Interval(MonthDayNano); UUID FixedSizeBinary(16); JSON and JSONB Utf8 with
 /// metadata; arrays List; ROW/STRUCT Struct. What Arrow's type does not tell is in the field's metadata.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[allow(missing_docs)]
 pub enum SqlType {
     Boolean,
