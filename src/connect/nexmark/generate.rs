@@ -141,8 +141,11 @@ impl Random {
     fn letters<'b>(&mut self, length: usize, buffer: &'b mut Vec<u8>) -> &'b str {
         buffer.clear();
         while buffer.len() < length {
-            let bytes = self.next().to_le_bytes();
-            buffer.extend(bytes.map(|byte| b'a' + ((u16::from(byte) * 26) >> 8) as u8));
+            let mut eight = self.next().to_le_bytes();
+            for byte in &mut eight {
+                *byte = b'a' + ((u16::from(*byte) * 26) >> 8) as u8;
+            }
+            buffer.extend_from_slice(&eight);
         }
         std::str::from_utf8(&buffer[..length]).unwrap_or("")
     }

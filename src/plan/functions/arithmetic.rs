@@ -2,7 +2,7 @@
 //!
 //! DataFusion's operators wrap, and it has no setting for that. After types have been coerced the operators on
 //! integers become functions over arrow's checking kernels. These show and name themselves as the operator does, so
-//! that nobody sees the difference in a column's name.
+//! that nobody sees the difference in a column's name. `||` on text goes the same way, to be bounded in size.
 
 use std::sync::{Arc, LazyLock};
 
@@ -30,6 +30,7 @@ enum Op {
     Sub,
     Mul,
     Neg,
+    Concat,
 }
 
 /// The operator as a function.
@@ -39,8 +40,8 @@ struct Checked {
     signature: Signature,
 }
 
-static FUNCTIONS: LazyLock<[Arc<ScalarUDF>; 4]> = LazyLock::new(|| {
-    [Op::Add, Op::Sub, Op::Mul, Op::Neg].map(|op| {
+static FUNCTIONS: LazyLock<[Arc<ScalarUDF>; 5]> = LazyLock::new(|| {
+    [Op::Add, Op::Sub, Op::Mul, Op::Neg, Op::Concat].map(|op| {
         let signature = Signature::any(if op == Op::Neg { 1 } else { 2 }, Volatility::Immutable);
         Arc::new(ScalarUDF::from(Checked { op, signature }))
     })
@@ -53,6 +54,7 @@ impl Checked {
             Op::Sub => "-",
             Op::Mul => "*",
             Op::Neg => "-",
+            Op::Concat => "||",
         }
     }
 }
@@ -64,6 +66,7 @@ impl ScalarUDFImpl for Checked {
             Op::Sub => "checked_sub",
             Op::Mul => "checked_mul",
             Op::Neg => "checked_neg",
+            Op::Concat => "checked_concat",
         }
     }
 
@@ -97,6 +100,7 @@ impl ScalarUDFImpl for Checked {
             Op::Sub => sub,
             Op::Mul => mul,
             Op::Neg => return negate(&args.args[0]),
+            Op::Concat => return concat(&args.args),
         };
         apply(kernel, &args.args[0], &args.args[1])
     }
@@ -117,6 +121,16 @@ fn apply(kernel: Kernel, left: &ColumnarValue, right: &ColumnarValue) -> Result<
         }
     };
     Ok(ColumnarValue::Array(result.map_err(|error| out_of_range(error, &left.data_type()))?))
+}
+
+fn concat(args: &[ColumnarValue]) -> Result<ColumnarValue> {
+    let scalar = args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+    let arrays = ColumnarValue::values_to_arrays(args)?;
+    let result = super::text::concatenated(&arrays[0], &arrays[1])?;
+    Ok(match scalar {
+        true => ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?),
+        false => ColumnarValue::Array(result),
+    })
 }
 
 fn negate(value: &ColumnarValue) -> Result<ColumnarValue> {
@@ -182,7 +196,13 @@ fn checked(expr: Expr, schema: &datafusion::common::DFSchema) -> Transformed<Exp
     let call = |op: Op, args| {
         Transformed::yes(Expr::ScalarFunction(ScalarFunction::new_udf(FUNCTIONS[op as usize].clone(), args)))
     };
+    let is_text = |expr: &Expr| matches!(expr.get_type(schema), Ok(DataType::Utf8));
     match expr {
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::StringConcat, right })
+            if is_text(&left) && is_text(&right) =>
+        {
+            call(Op::Concat, vec![*left, *right])
+        }
         Expr::BinaryExpr(BinaryExpr { left, op, right }) if integer(&left) && integer(&right) => {
             let op = match op {
                 Operator::Plus => Op::Add,

@@ -234,7 +234,7 @@ fn put(field: Field, width: Width, moment: NaiveDateTime, zone: &str, out: &mut 
         Field::DayOfWeek => number(moment.weekday().number_from_sunday().into(), 1),
         Field::IsoYear => number(moment.iso_week().year().into(), 4),
         Field::IsoWeek => number(moment.iso_week().week().into(), 2),
-        Field::Quarter => number(((moment.month() + 2) / 3).into(), 1),
+        Field::Quarter => number(moment.month().div_ceil(3).into(), 1),
         Field::Hour24 => number(moment.hour().into(), 2),
         Field::Hour12 => number(hour12(moment.hour()).into(), 2),
         Field::Minute => number(moment.minute().into(), 2),

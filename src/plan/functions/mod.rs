@@ -55,7 +55,7 @@ pub fn aggregates() -> Vec<Arc<AggregateUDF>> {
 /// The scalar functions.
 pub fn scalars() -> Vec<Arc<ScalarUDF>> {
     let all = [text::all(), datetime::all(), system::all()];
-    all.into_iter().flatten().map(|function| Arc::new(ScalarUDF::from(function))).collect()
+    all.into_iter().flatten().map(Arc::new).collect()
 }
 
 /// The name of a function in the expression that gives another value each time it is called (`random()`, `uuid()`).

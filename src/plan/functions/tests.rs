@@ -130,12 +130,13 @@ async fn no_function_makes_a_gigabyte() {
         "SELECT repeat(x, 1000000000) FROM (VALUES ('x')) t(x)",
         "SELECT lpad('x', 1000000000, 'y')",
         "SELECT rpad('x', 1000000000, 'y')",
+        "SELECT repeat('x', 60000000) || repeat(x, 60000000) FROM (VALUES ('x')) t(x)",
         "SELECT concat(repeat('x', 60000000), repeat('x', 60000000))",
         "SELECT replace(repeat('x', 100000), 'x', repeat('y', 100000))",
     ] {
         refused(sql, SqlState::ProgramLimit).await;
     }
-    check("SELECT repeat('ab', 3), lpad('x', 3, 'y'), rpad('x', 3), repeat('x', -1), concat('a', NULL, 'b'), concat_ws('-', 'a', 'b')", &["ababab|yyx|x  ||ab|a-b"]).await;
+    check("SELECT repeat('ab', 3), lpad('x', 3, 'y'), rpad('x', 3), repeat('x', -1), concat('a', NULL, 'b'), concat_ws('-', 'a', 'b'), 'a' || 'b', 'a' || NULL", &["ababab|yyx|x  ||ab|a-b|ab|∅"]).await;
 }
 
 #[tokio::test]

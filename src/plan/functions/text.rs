@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, StringBuilder};
+use datafusion::arrow::compute::kernels::concat_elements::concat_elements_utf8;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::functions::{string, unicode};
 use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Signature, TypeSignature, Volatility};
@@ -168,6 +169,16 @@ fn joined(args: &[ColumnarValue], rows: usize) -> Result<()> {
         budget.add(sum + texts.first().map_or(0, length).saturating_mul(separators))?;
     }
     Ok(())
+}
+
+/// `||` of two columns of text, NULL where one of them is.
+pub(super) fn concatenated(left: &ArrayRef, right: &ArrayRef) -> Result<ArrayRef> {
+    let (left, right) = (strings(left)?, strings(right)?);
+    let mut budget = Budget { total: 0 };
+    for row in 0..left.len() {
+        budget.add((left.value_length(row) + right.value_length(row)) as usize)?;
+    }
+    Ok(Arc::new(concat_elements_utf8(&left, &right)?))
 }
 
 /// Each place may become the replacement: at the most one more than the text has characters.
