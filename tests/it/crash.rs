@@ -38,7 +38,8 @@ async fn twenty_crashes_lose_nothing_and_count_nothing_twice() {
         server.kill();
         writers.stop().await;
         server = Arc::new(start(dir.path()).await);
-        check(&server.connect().await, &acknowledged.lock().unwrap().clone(), round).await;
+        let so_far = acknowledged.lock().unwrap().clone();
+        check(&server.connect().await, &so_far, round).await;
     }
     let client = server.connect().await;
     server::run(&client, "SELECT advance_watermark('crashes', 'infinity')").await;
