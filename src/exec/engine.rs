@@ -152,7 +152,7 @@ impl Engine {
             }
             Kind::View { .. } => {}
             Kind::MaterializedView(def) => {
-                let handle = ViewHandle::new(Arc::clone(relation));
+                let handle = ViewHandle::new(Arc::clone(relation))?;
                 self.views.write().insert(relation.id, Arc::clone(&handle));
                 match def.paused {
                     true => self.start_paused(handle),

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use datafusion::arrow::array::{Array, Int64Array, RecordBatch};
+use datafusion::arrow::array::{Int64Array, RecordBatch};
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{mpsc, watch};
@@ -145,9 +145,9 @@ fn bytes(deltas: &[Delta]) -> usize {
 
 impl ViewHandle {
     /// A view that has no rows yet.
-    pub fn new(relation: Arc<Relation>) -> Arc<ViewHandle> {
-        let rows = RowStore::new(relation.schema()).snapshot();
-        Arc::new(ViewHandle {
+    pub fn new(relation: Arc<Relation>) -> Result<Arc<ViewHandle>> {
+        let rows = RowStore::new(relation.schema(), &[])?.snapshot();
+        Ok(Arc::new(ViewHandle {
             version: RwLock::new(Arc::new(ViewVersion { epoch: 0, commit: CommitNo(0), rows })),
             relation: RwLock::new(relation),
             phase: watch::Sender::new(Phase::CatchingUp),
@@ -155,7 +155,7 @@ impl ViewHandle {
             figures: Mutex::new(QueryFigures::default()),
             late: Mutex::new(VecDeque::new()),
             explained: Mutex::new(Vec::new()),
-        })
+        }))
     }
 
     /// Its definition.
@@ -293,7 +293,7 @@ impl ViewRun {
         answer: Vec<(u64, Delta)>,
     ) -> Result<ViewRun> {
         let relation = handle.relation();
-        let mut rows = RowStore::new(relation.schema());
+        let mut rows = RowStore::new(relation.schema(), &[])?;
         for (_, delta) in answer {
             rows.apply(&with_schema(delta, &relation.schema())?)?;
         }
@@ -361,12 +361,11 @@ impl ViewRun {
         self.progress.watermark = self.runner.watermark().0;
         self.progress.counters = self.runner.counters;
         if self.progress.wants_base() {
-            // The base holds this epoch's change as well, so it is taken from the rows with the change applied.
-            let mut rows = self.rows.clone();
-            change.deltas.iter().try_for_each(|delta| rows.apply(delta))?;
+            // The rows are as of the epoch before; this epoch's change is stored behind the base.
             self.runner.dirty()?;
-            let answer = rows.snapshot().batches()?;
-            self.progress.write_base(store, id, epoch, &self.runner.whole()?, &answer, batch)?;
+            let answer = self.rows.snapshot().batches()?;
+            let whole = self.runner.whole()?;
+            self.progress.write_base(store, id, epoch, &whole, &answer, &change.deltas, batch)?;
         } else {
             let checkpoint = self.runner.dirty()?;
             self.progress.write_changes(id, epoch, &checkpoint, &change.deltas, batch)?;

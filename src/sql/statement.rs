@@ -11,6 +11,7 @@ use crate::types::SqlType;
 
 /// One statement.
 #[derive(Debug, Clone)]
+#[allow(missing_docs, clippy::large_enum_variant)]
 pub enum Statement {
     /// SELECT, VALUES, WITH …, TABLE t; with EMIT it is continuous.
     Query(ContinuousQuery),
