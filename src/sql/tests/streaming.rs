@@ -15,7 +15,7 @@ fn streams_are_created() {
     );
     check(
         "CREATE TABLE t (ts TIMESTAMP_LTZ(3), WATERMARK FOR ts)",
-        "Stream t (ts TimestampTz(3); watermark ts [] at 35; ) []",
+        "Stream t (ts TimestampTz(3); watermark ts [] at 38; ) []",
     );
     check(
         "CREATE TABLE t (a STRING) WITH (connector = 'file')",
