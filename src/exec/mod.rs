@@ -23,6 +23,8 @@ pub mod runner;
 pub mod snapshot;
 pub mod stored;
 pub mod tables;
+#[cfg(test)]
+mod tests;
 pub mod view;
 
 pub use engine::{Engine, EngineOptions};
