@@ -105,7 +105,7 @@ impl Runner {
         let partials: Vec<RecordBatch> = partials.into_iter().flatten().collect();
         let operator = Operator::restore(&pipeline, watermark, partials)?;
         let mut above = match &pipeline.above {
-            Some(spec) if !spec.is_identity => Some(Above::new(&pipeline, spec, &operator, &state, tables).await?),
+            Some(spec) if !spec.is_identity => Some(Above::new(&pipeline, spec, &state, tables).await?),
             _ => None,
         };
         if let Some(Above { emitted: Some(kept), .. }) = &mut above {
@@ -276,16 +276,16 @@ impl Runner {
     }
 
     /// All of the state.
-    pub fn whole(&self) -> Result<Checkpoint> {
+    pub fn whole(&mut self) -> Result<Checkpoint> {
         let emitted = match self.above.as_ref().and_then(|above| above.emitted.as_ref()) {
             Some(emitted) => Some(emitted.whole()?),
             None => None,
         };
-        let operator = match &self.operator {
+        let operator = match &mut self.operator {
             Operator::Nothing => None,
-            Operator::Window(operator, _) => operator.whole()?,
-            Operator::Running(operator, _) => operator.whole()?,
-            Operator::Buffer(operator) => operator.whole()?,
+            Operator::Window(operator, _) => Some(operator.whole()?),
+            Operator::Running(operator, _) => Some(operator.whole()?),
+            Operator::Buffer(operator) => Some(operator.whole()?),
         };
         Ok(Checkpoint { operator, emitted })
     }
@@ -337,8 +337,8 @@ impl Operator {
                 let operator = RunningAggregate::restore(spec.clone(), partials)?;
                 Operator::Running(Box::new(operator), output.clone())
             }
-            Stateful::Buffer { time, windows, lateness } => {
-                let operator = WindowBuffer::restore(below, *time, *windows, *lateness, watermark, partials)?;
+            Stateful::Buffer { windowing } => {
+                let operator = WindowBuffer::restore(below, windowing.clone(), watermark, partials)?;
                 Operator::Buffer(Box::new(operator))
             }
         })
@@ -384,11 +384,11 @@ impl Above {
     async fn new(
         pipeline: &Pipeline,
         spec: &FragmentPlan,
-        operator: &Operator,
         state: &Arc<SessionState>,
         tables: &dyn Tables,
     ) -> Result<Above> {
-        let carries = pipeline.emission == Emission::OnChange && !matches!(operator, Operator::Nothing | Operator::Buffer(_));
+        let carries =
+            pipeline.emission == Emission::OnChange && matches!(pipeline.stateful, Stateful::Aggregate { .. });
         let spec = match carries {
             false => spec.clone(),
             true => FragmentPlan {
