@@ -162,7 +162,9 @@ impl<'a> Cells<'a> {
 
     fn lines(&self, batch: &RecordBatch) -> Vec<Vec<String>> {
         let cell = |row, column| self.text(batch, row, column).unwrap_or_default();
-        (0..batch.num_rows()).map(|row| (0..self.names.len()).map(|column| cell(row, column)).collect()).collect()
+        (0..batch.num_rows())
+            .map(|row| (0..self.names.len()).map(|column| cell(row, column)).collect())
+            .collect()
     }
 }
 
@@ -230,7 +232,9 @@ impl Table {
         let mut out = String::new();
         if !self.is_settled() && !names.is_empty() {
             self.widths = (0..names.len())
-                .map(|column| rows.iter().map(|row| width(&row[column])).max().unwrap_or(0).max(width(&names[column])))
+                .map(|column| {
+                    rows.iter().map(|row| width(&row[column])).max().unwrap_or(0).max(width(&names[column]))
+                })
                 .collect();
             let head: Vec<String> =
                 names.iter().zip(&self.widths).map(|(name, width)| format!(" {name:^width$} ")).collect();
@@ -283,7 +287,10 @@ mod tests {
         let rows = [vec!["a".to_owned(), "1".to_owned()], vec!["two\nlines".to_owned(), String::new()]];
         let shown = table.show(&names, &rows);
         assert_eq!(shown, "   k   | total\n-------+-------\n a     |     1\n two  +|\n lines |\n");
-        assert_eq!(table.show(&names, &[vec!["later".to_owned(), "1234567".to_owned()]]), " later | 1234567\n");
+        assert_eq!(
+            table.show(&names, &[vec!["later".to_owned(), "1234567".to_owned()]]),
+            " later | 1234567\n"
+        );
     }
 
     #[test]

@@ -40,7 +40,8 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
         threads: args.threads.unwrap_or_else(super::cores),
         bounded: true,
     })?;
-    let done = scripts.into_iter().try_for_each(|script| core.run(script, Box::new(Printer::new(args.format))));
+    let done =
+        scripts.into_iter().try_for_each(|script| core.run(script, Box::new(Printer::new(args.format))));
     core.stop(Duration::from_secs(1));
     done
 }

@@ -102,12 +102,15 @@ fn refuse(args: &ServeArgs) -> Result<()> {
             .hint("Start without it and listen on 127.0.0.1, where only this machine's users can connect."));
     }
     if args.tls_cert.is_some() || args.tls_key.is_some() {
-        return Err(Error::unsupported("--tls-cert and --tls-key are not supported yet (0A000)")
-            .hint("Start without them; to connect from elsewhere use a tunnel, such as ssh -L 5455:127.0.0.1:5455."));
+        return Err(Error::unsupported("--tls-cert and --tls-key are not supported yet (0A000)").hint(
+            "Start without them; to connect from elsewhere use a tunnel, such as ssh -L 5455:127.0.0.1:5455.",
+        ));
     }
     for (flag, address) in [("--listen", args.listen), ("--http", args.http)] {
         if !address.ip().is_loopback() && !args.insecure {
-            let what = format!("{flag} {address} can be reached from other machines, and without --users anyone may connect");
+            let what = format!(
+                "{flag} {address} can be reached from other machines, and without --users anyone may connect"
+            );
             return Err(Error::new(SqlState::BadArgument, what)
                 .hint("Listen on 127.0.0.1, or give --insecure if the network around is trusted."));
         }
@@ -123,7 +126,9 @@ pub(super) fn files_root(given: Option<PathBuf>) -> Result<PathBuf> {
     };
     match std::fs::canonicalize(&dir) {
         Ok(found) if found.is_dir() => Ok(found),
-        Ok(_) => Err(Error::new(SqlState::BadArgument, format!("--files {}: not a directory", dir.display()))),
+        Ok(_) => {
+            Err(Error::new(SqlState::BadArgument, format!("--files {}: not a directory", dir.display())))
+        }
         Err(error) => Err(Error::from(error).context(format!("--files {}", dir.display()))),
     }
 }

@@ -62,7 +62,8 @@ impl Core {
         };
         // On a thread of the runtime, which has the stack that planning needs.
         let opened = cpu.block_on(cpu.spawn(Engine::open(store, engine_options, cpu.handle().clone())));
-        let engine = opened.map_err(|error| Error::internal(format!("the engine did not start: {error}")))??;
+        let engine =
+            opened.map_err(|error| Error::internal(format!("the engine did not start: {error}")))??;
         let reception = sessions(&engine);
         Ok(Core { cpu, engine, reception })
     }
@@ -85,9 +86,9 @@ impl Core {
     /// Finishes the running epoch and ends, in this time at the latest.
     pub fn stop(self, within: Duration) {
         let engine = self.engine;
-        let stopped = self.cpu.block_on(self.cpu.spawn(async move {
-            tokio::time::timeout(within, engine.stop()).await
-        }));
+        let stopped = self
+            .cpu
+            .block_on(self.cpu.spawn(async move { tokio::time::timeout(within, engine.stop()).await }));
         if !matches!(stopped, Ok(Ok(()))) {
             tracing::warn!("the running epoch did not end in time; it will run again at the next start");
         }

@@ -180,7 +180,8 @@ mod tests {
     async fn a_port_in_use_is_named_with_the_flag_that_changes_it() {
         let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = taken.local_addr().unwrap();
-        let error = claim(address, "--http").and_then(|socket| listen(socket, address, "--http")).unwrap_err();
+        let error =
+            claim(address, "--http").and_then(|socket| listen(socket, address, "--http")).unwrap_err();
         assert_eq!(error.message(), format!("cannot listen on {address}: the port is in use"));
         assert!(error.hint_text().unwrap().contains("--http"));
     }

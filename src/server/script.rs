@@ -89,12 +89,8 @@ pub(super) struct Quiet;
 impl Output for Quiet {
     async fn take(&mut self, outcome: Outcome, _: &TextStyle) -> Result<()> {
         match outcome {
-            Outcome::Rows(mut rows) => {
-                while rows.stream.next().await.transpose()?.is_some() {}
-            }
-            Outcome::CopyOut(mut data) => {
-                while data.stream.next().await.transpose()?.is_some() {}
-            }
+            Outcome::Rows(mut rows) => while rows.stream.next().await.transpose()?.is_some() {},
+            Outcome::CopyOut(mut data) => while data.stream.next().await.transpose()?.is_some() {},
             Outcome::Done(_) | Outcome::CopyIn(_) => {}
         }
         Ok(())
@@ -299,15 +295,19 @@ mod tests {
 
     #[test]
     fn semicolons_end_statements_but_not_in_quotes_and_comments() {
-        let script = "-- a; comment\nSELECT ';', \"a;b\" /* x; /* y; */ ; */ ;\n\n;  ;SELECT $$;$$, $t$ $$; $t$;\n";
+        let script =
+            "-- a; comment\nSELECT ';', \"a;b\" /* x; /* y; */ ; */ ;\n\n;  ;SELECT $$;$$, $t$ $$; $t$;\n";
         assert_eq!(texts(script), ["SELECT ';', \"a;b\" /* x; /* y; */ ; */", "SELECT $$;$$, $t$ $$; $t$"]);
-        assert_eq!(texts(r"SELECT E'it\'s; ', 'it''s; ', '\'; SELECT 2"), [
-            r"SELECT E'it\'s; ', 'it''s; ', '\'",
-            "SELECT 2"
-        ]);
+        assert_eq!(
+            texts(r"SELECT E'it\'s; ', 'it''s; ', '\'; SELECT 2"),
+            [r"SELECT E'it\'s; ', 'it''s; ', '\'", "SELECT 2"]
+        );
         assert_eq!(texts("SELECT $1; SELECT a$b$c;"), ["SELECT $1", "SELECT a$b$c"]);
         assert_eq!(texts(" -- nothing\n /* at all */ ; "), [""; 0]);
-        assert_eq!(texts("SELECT 'ü;é'; SELECT 'open; SELECT 3;"), ["SELECT 'ü;é'", "SELECT 'open; SELECT 3;"]);
+        assert_eq!(
+            texts("SELECT 'ü;é'; SELECT 'open; SELECT 3;"),
+            ["SELECT 'ü;é'", "SELECT 'open; SELECT 3;"]
+        );
     }
 
     #[test]

@@ -13,8 +13,12 @@ pub(super) struct Signals {
 impl Signals {
     /// From now on the signals arrive here instead of ending the process.
     pub(super) fn listen() -> Result<Signals> {
-        let listen = |kind| signal(kind).map_err(|error| Error::from(error).context("cannot wait for signals"));
-        Ok(Signals { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+        let listen =
+            |kind| signal(kind).map_err(|error| Error::from(error).context("cannot wait for signals"));
+        Ok(Signals {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
     }
 
     /// Waits for one, and names it.
