@@ -141,7 +141,9 @@ impl Work {
             let cut = *commits.borrow_and_update();
             let now = now_ms();
             let portion = feed.read(cut, now, PORTION_ROWS)?;
-            engine.kept.reject(&self.pipeline.source.relation, &portion.rejected, now);
+            // Not made durable: a query that comes after reads these records again.
+            let source = &self.pipeline.source.relation;
+            engine.kept.reject(source, &portion.rejected, now, None)?;
             let is_idle = portion.inputs.is_empty();
             if !is_idle {
                 epoch += 1;

@@ -98,6 +98,7 @@ impl Engine {
     pub async fn open(store: Arc<dyn Store>, options: EngineOptions, cpu: Handle) -> Result<Arc<Engine>> {
         let catalog = Catalog::open(store.as_ref())?;
         let journal = Journal::open(Arc::clone(&store))?;
+        let kept = Kept::open(store.as_ref())?;
         let planner = Planner::new(options.threads, options.memory)?;
         let epoch = match store.get(Space::Meta, EPOCH_KEY)? {
             Some(bytes) => u64::from_be_bytes(bytes.as_ref().try_into().map_err(|_| {
@@ -111,7 +112,7 @@ impl Engine {
             journal,
             planner,
             options,
-            kept: Kept::default(),
+            kept,
             tables: RwLock::default(),
             sources: RwLock::default(),
             views: RwLock::default(),
@@ -386,7 +387,8 @@ impl Engine {
         let watermark = crate::time::Watermark(progress.watermark);
         let runner =
             Runner::restore(Arc::new(pipeline), state, &tables, watermark, progress.counters, checkpoints).await?;
-        ViewRun::new(Arc::clone(handle), runner, feed, progress, answer)
+        let late = super::kept::read_late(self.store().as_ref(), relation.id)?;
+        ViewRun::new(Arc::clone(handle), runner, feed, progress, answer, late)
     }
 
     /// Reads the history that is there; None if the view was dropped meanwhile.
@@ -407,8 +409,8 @@ impl Engine {
                 let mut transaction = Transaction::at(now);
                 run.stage(self.store().as_ref(), epoch, cut, &change, &mut transaction.puts)?;
                 self.put_epoch(epoch, &mut transaction);
+                self.kept.reject(&run.source(), &change.rejected, now, Some(&mut transaction.puts))?;
                 self.journal.commit(transaction).await?;
-                self.kept.reject(&run.source(), &change.rejected, now);
                 run.publish(epoch, change, watch.ms(), now)?;
             }
             if drained {
@@ -602,7 +604,9 @@ impl Loop {
                 staged.push((run, change));
                 continue;
             }
-            match run.stage(self.engine.store().as_ref(), epoch, cut, &change, &mut transaction.puts) {
+            let puts = &mut transaction.puts;
+            let kept = self.engine.kept.reject(&run.source(), &change.rejected, now, Some(puts));
+            match kept.and_then(|()| run.stage(self.engine.store().as_ref(), epoch, cut, &change, puts)) {
                 Ok(()) => staged.push((run, change)),
                 Err(error) => self.engine.fail(&run.handle, &error).await,
             }
@@ -631,7 +635,6 @@ impl Loop {
                     self.runs.push(run);
                     continue;
                 }
-                self.engine.kept.reject(&run.source(), &change.rejected, now);
                 match run.publish(epoch, change, watch.ms(), now) {
                     Ok(()) => self.runs.push(run),
                     Err(error) => failed.push((run, error)),

@@ -190,6 +190,7 @@ pub fn read_answer(store: &dyn Store, id: RelationId, from: u64) -> Result<Vec<(
 /// Deletes everything stored of a query.
 pub fn delete_all(store: &dyn Store, id: RelationId, batch: &mut WriteBatch) -> Result<()> {
     delete_changes(store, id, batch)?;
+    super::kept::delete_late(store, id, batch)?;
     batch.delete(Space::Meta, progress_key(id));
     Ok(())
 }

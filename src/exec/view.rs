@@ -13,6 +13,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{mpsc, watch};
 
 use super::feed::{Feed, FeedPosition};
+use super::kept;
 use super::lateness::ticks;
 use super::runner::{Runner, Tables};
 use super::stored::{self, Progress};
@@ -287,7 +288,7 @@ pub struct ViewEpoch {
     pub drained: bool,
     /// Anything was read at all.
     pub is_idle: bool,
-    late: Vec<RecordBatch>,
+    late: Vec<LateRow>,
 }
 
 impl ViewRun {
@@ -298,6 +299,7 @@ impl ViewRun {
         feed: Feed,
         progress: Progress,
         answer: Vec<(u64, Delta)>,
+        late: Vec<LateRow>,
     ) -> Result<ViewRun> {
         let relation = handle.relation();
         let mut rows = RowStore::new(relation.schema(), &[])?;
@@ -308,6 +310,7 @@ impl ViewRun {
         *handle.explained.lock() = runner.explain();
         let run = ViewRun { handle, progress, runner, feed, rows, retention };
         run.show_place();
+        *run.handle.late.lock() = late.into();
         let version = run.version(run.progress.epoch);
         run.handle.publish(version, run.progress.epoch, Arc::new(Vec::new()));
         run.show_figures(0.0, None);
@@ -351,7 +354,11 @@ impl ViewRun {
             false => self.runner.end().await?,
         };
         deltas.extend(self.sweep()?);
-        Ok(ViewEpoch { deltas, rejected, drained, is_idle, late: self.runner.drain_late() })
+        let watermark = self.runner.watermark();
+        let late = self.runner.drain_late().into_iter().flat_map(|batch| {
+            (0..batch.num_rows()).map(move |row| LateRow { at_ms: now_ms, watermark, row: batch.slice(row, 1) })
+        });
+        Ok(ViewEpoch { deltas, rejected, drained, is_idle, late: late.collect() })
     }
 
     /// Adds the epoch to a commit.
@@ -378,6 +385,7 @@ impl ViewRun {
             let checkpoint = self.runner.dirty()?;
             self.progress.write_changes(id, epoch, &checkpoint, &change.deltas, batch)?;
         }
+        kept::put_late(id, &change.late, self.progress.counters.late_rows, batch)?;
         self.progress.write(id, batch)
     }
 
@@ -388,13 +396,8 @@ impl ViewRun {
         }
         let version = self.version(epoch);
         self.handle.publish(version, epoch, Arc::new(change.deltas));
-        let watermark = self.runner.watermark();
         let mut kept = self.handle.late.lock();
-        for batch in change.late {
-            for row in 0..batch.num_rows() {
-                kept.push_back(LateRow { at_ms: now_ms, watermark, row: batch.slice(row, 1) });
-            }
-        }
+        kept.extend(change.late);
         while kept.len() > limits::KEPT_ROWS {
             kept.pop_front();
         }
