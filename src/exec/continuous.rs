@@ -12,7 +12,6 @@ use tokio::sync::mpsc;
 use datafusion::execution::context::SessionState;
 
 use super::engine::Engine;
-use super::feed::Feed;
 use super::runner::Runner;
 use super::tables::PresentTables;
 use super::view::QueryFigures;
@@ -125,14 +124,7 @@ impl Work {
     async fn run(self) -> Result<()> {
         let engine = &self.registered.engine;
         let tables = PresentTables(Arc::clone(engine));
-        let source = engine.source(&self.pipeline.source.relation)?;
-        let mut feed = Feed::open(
-            &self.pipeline.source,
-            &engine.journal,
-            source.as_ref(),
-            None,
-            self.options.from_latest,
-        )?;
+        let mut feed = engine.feed(&self.pipeline.source, None, self.options.from_latest).await?;
         let mut runner = Runner::new(Arc::clone(&self.pipeline), Arc::clone(&self.state), &tables).await?;
         let mut commits = engine.journal.watch();
         let mut epoch = 0;

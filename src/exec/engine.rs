@@ -18,7 +18,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
-use super::feed::Feed;
+use super::feed::{Feed, FeedPosition};
 use super::kept::Kept;
 use super::runner::Runner;
 use super::snapshot::Moment;
@@ -30,7 +30,7 @@ use crate::connect::{self, Source};
 use crate::error::{Error, Result, SqlState};
 use crate::log::table::{TableHandle, TableId, TableSpec};
 use crate::log::{CommitNo, Journal, Transaction};
-use crate::plan::Planner;
+use crate::plan::{Planner, SourceScan};
 use crate::store::{Space, Store};
 
 /// How often connectors are asked for new rows.
@@ -124,9 +124,11 @@ impl Engine {
             cpu: cpu.clone(),
             ddl: tokio::sync::Mutex::new(()),
         });
-        for relation in engine.catalog.names().all() {
-            engine.open_relation(relation)?;
-        }
+        let names = engine.catalog.names();
+        let mut relations: Vec<_> = names.all().collect();
+        // What a view reads was made before it.
+        relations.sort_by_key(|relation| relation.id);
+        relations.into_iter().try_for_each(|relation| engine.open_relation(relation))?;
         let looped = Arc::clone(&engine);
         std::thread::Builder::new()
             .name("epochs".to_owned())
@@ -262,8 +264,8 @@ impl Engine {
         let names = self.catalog.names();
         relation.depends_on.iter().filter_map(|id| names.by_id(*id)).any(|used| match &used.kind {
             Kind::Stream(stream) => stream.connector.is_some(),
-            Kind::View { .. } => self.is_fed_by_connector(used),
-            _ => false,
+            Kind::View { .. } | Kind::MaterializedView(_) => self.is_fed_by_connector(used),
+            Kind::Table(_) => false,
         })
     }
 
@@ -371,6 +373,7 @@ impl Engine {
 
     async fn recover(self: &Arc<Self>, handle: &Arc<ViewHandle>) -> Result<ViewRun> {
         let relation = handle.relation();
+        self.forget_if_cut_off(&relation).await?;
         let (progress, checkpoints, answer) = recovered(self.store().as_ref(), &relation)?;
         if let Some((state, message)) = &progress.failed {
             // It stays failed until it is dropped: running it again would fail again, at every start.
@@ -381,14 +384,56 @@ impl Engine {
         let Kind::MaterializedView(def) = &relation.kind else {
             return Err(Error::internal(format!("{} is no materialized view", relation.name)));
         };
-        let source = self.source(&pipeline.source.relation)?;
         let from = progress.position.as_ref();
-        let feed = Feed::open(&pipeline.source, &self.journal, source.as_ref(), from, def.from_latest)?;
+        let feed = self.feed(&pipeline.source, from, def.from_latest).await?;
         let watermark = crate::time::Watermark(progress.watermark);
         let runner =
             Runner::restore(Arc::new(pipeline), state, &tables, watermark, progress.counters, checkpoints).await?;
         let late = super::kept::read_late(self.store().as_ref(), relation.id)?;
         ViewRun::new(Arc::clone(handle), runner, feed, progress, answer, late)
+    }
+
+    /// Opens the source of a query.
+    pub(super) async fn feed(
+        &self,
+        scan: &SourceScan,
+        from: Option<&FeedPosition>,
+        from_latest: bool,
+    ) -> Result<Feed> {
+        if !matches!(scan.relation.kind, Kind::MaterializedView(_)) {
+            let source = self.source(&scan.relation)?;
+            return Feed::open(scan, &self.journal, source.as_ref(), from, from_latest);
+        }
+        let view = self.view(scan.relation.id)?;
+        let mut phase = view.phase();
+        let settled = phase.wait_for(|phase| *phase != Phase::CatchingUp).await;
+        if let Ok(Phase::Failed(state, message)) = settled.as_deref() {
+            return Err(failed_error(&scan.relation.name, state, message));
+        }
+        Feed::of_view(scan, self.store().as_ref(), &view, from, from_latest)
+    }
+
+    /// A view on a view goes on from the changes that the other one has stored. If those have been merged into a base since (it was
+    /// paused for long), it begins anew.
+    async fn forget_if_cut_off(&self, relation: &Relation) -> Result<()> {
+        let store = self.store().as_ref();
+        let Some(progress) = Progress::read(store, relation.id)? else {
+            return Ok(());
+        };
+        let Some(FeedPosition::View { epoch }) = progress.position else {
+            return Ok(());
+        };
+        let names = self.catalog.names();
+        for id in &relation.depends_on {
+            let is_view = names.by_id(*id).is_some_and(|used| matches!(used.kind, Kind::MaterializedView(_)));
+            let Some(read) = Progress::read(store, *id)?.filter(|_| is_view) else { continue };
+            if epoch < read.base_epoch {
+                let mut transaction = Transaction::at(now_ms());
+                super::stored::delete_all(store, relation.id, &mut transaction.puts)?;
+                self.journal.commit(transaction).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Reads the history that is there; None if the view was dropped meanwhile.
@@ -576,7 +621,11 @@ impl Loop {
         let tables = super::tables::PresentTables(Arc::clone(&self.engine));
         let mut changes: Vec<(ViewRun, ViewEpoch)> = Vec::new();
         for mut run in std::mem::take(&mut self.runs) {
-            let caught = AssertUnwindSafe(run.epoch(cut, now, &tables)).catch_unwind().await;
+            // A view that is read was made before, so it stands before in the order of ids and has computed its epoch.
+            let source = run.source().id;
+            let fresh = changes.iter().find(|(other, _)| other.handle.relation().id == source);
+            let fresh = fresh.map_or(&[][..], |(_, change)| &change.deltas);
+            let caught = AssertUnwindSafe(run.epoch(cut, now, &tables, fresh)).catch_unwind().await;
             match caught.unwrap_or_else(|panic| Err(panicked(&panic))) {
                 Ok(change) => changes.push((run, change)),
                 Err(error) => self.engine.fail(&run.handle, &error).await,

@@ -22,6 +22,8 @@ pub struct Input {
     pub writes: Writes,
     /// The source's watermark after these rows.
     pub after: Watermark,
+    /// Of a view's changes: which rows appear and which go; None: all appear.
+    pub weights: Option<Int64Array>,
 }
 
 /// The writes of an [`Input`].
@@ -177,6 +179,7 @@ mod tests {
             batch: RecordBatch::try_new(Arc::new(Schema::new(vec![field])), vec![times]).unwrap(),
             writes: Writes::Runs(runs.iter().map(|(end, mark)| (*end, Watermark(*mark))).collect()),
             after: Watermark(after),
+            weights: None,
         }
     }
 

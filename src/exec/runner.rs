@@ -6,8 +6,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions};
-use datafusion::arrow::compute::{cast, take};
+use datafusion::arrow::array::{
+    ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions, UInt64Array,
+};
+use datafusion::arrow::compute::{cast, filter_record_batch, take, take_record_batch};
 use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use datafusion::execution::context::SessionState;
 use datafusion::logical_expr::LogicalPlan;
@@ -165,6 +167,9 @@ impl Runner {
     }
 
     async fn take(&mut self, input: &Input, out: &mut Vec<Delta>) -> Result<()> {
+        if let Some(weights) = &input.weights {
+            return self.push_weighted(&input.batch, weights, out).await;
+        }
         let Some(rule) = self.pipeline.lateness else {
             return self.push(None, input.batch.clone(), out).await;
         };
@@ -191,6 +196,37 @@ impl Runner {
                 Operator::Window(operator, _) => operator.push(&batch)?,
                 Operator::Running(operator, _) => operator.push(&batch, None)?,
                 Operator::Buffer(operator) => operator.push(&batch)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Rows of a view's change: those that go are taken out of the aggregates.
+    async fn push_weighted(&mut self, rows: &RecordBatch, weights: &Int64Array, out: &mut Vec<Delta>) -> Result<()> {
+        for sign in [-1_i64, 1] {
+            let chosen = weights.iter().map(|weight| weight.map(|weight| weight.signum() == sign)).collect();
+            let rows = filter_record_batch(rows, &chosen)?;
+            let times = weights.values().iter().filter(|weight| weight.signum() == sign).copied();
+            // A weight of n is the same row n times.
+            let copies: UInt64Array = (0_u64..)
+                .zip(times)
+                .flat_map(|(row, weight)| std::iter::repeat_n(row, weight.unsigned_abs() as usize))
+                .collect();
+            let rows = take_record_batch(&rows, &copies)?;
+            if rows.num_rows() == 0 {
+                continue;
+            }
+            for batch in self.below.run(vec![rows]).await? {
+                let signs = Int64Array::from_value(sign, batch.num_rows());
+                match &mut self.operator {
+                    Operator::Nothing => out.push(Delta::new(batch, signs)),
+                    Operator::Running(operator, _) => operator.push(&batch, Some(&signs))?,
+                    Operator::Window(operator, _) if sign > 0 => operator.push(&batch)?,
+                    Operator::Buffer(operator) if sign > 0 => operator.push(&batch)?,
+                    Operator::Window(..) | Operator::Buffer(_) => {
+                        return Err(Error::internal("a row of a window is taken back"));
+                    }
+                }
             }
         }
         Ok(())

@@ -97,6 +97,7 @@ impl Bench {
             retention_ms: None,
             from_latest: false,
             paused: false,
+            append_only: pipeline.is_append_only(),
         };
         Ok(self.create(name, columns, Kind::MaterializedView(def), used).await)
     }
@@ -290,4 +291,26 @@ async fn every_view_equals_its_query() {
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_view_on_a_view_follows_it_through_changes_and_restarts() {
+    let bench = open(Arc::new(MemoryStore::new())).await;
+    let s = bench.stream().await;
+    bench.insert(&s, &[(Some("a"), 1, 1), (Some("b"), 2, 2), (Some("a"), 3, 3)]).await;
+    bench.view("per_key", "SELECT k, count(*) AS n FROM s GROUP BY k", Emission::OnChange).await;
+    let query = "SELECT n, count(*) AS keys FROM per_key GROUP BY n";
+    let on = bench.view("per_count", query, Emission::OnChange).await;
+    let plain = bench.view("large", "SELECT k FROM per_key WHERE n >= 2", Emission::OnChange).await;
+    assert_eq!(bench.rows(&on).await, ["1 1", "2 1"]);
+    bench.insert(&s, &[(Some("b"), 1, 4), (Some("c"), 2, 5)]).await;
+    assert_eq!(bench.rows(&on).await, ["1 1", "2 2"]);
+    assert_eq!(bench.rows(&plain).await, ["a", "b"]);
+    bench.engine.stop().await;
+    let bench = open(Arc::clone(&bench.store)).await;
+    bench.insert(&s, &[(Some("c"), 2, 6), (Some("c"), 2, 7)]).await;
+    assert_eq!(bench.rows(&on).await, bench.snapshot(query).await);
+    assert_eq!(bench.rows(&plain).await, ["a", "b", "c"]);
+    let refused = bench.try_view("no", "SELECT max(n) FROM per_key", Emission::OnChange).await;
+    assert_eq!(refused.unwrap_err().state(), crate::error::SqlState::NotSupported);
 }

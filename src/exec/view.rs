@@ -131,6 +131,15 @@ pub struct Subscription {
 }
 
 impl Subscription {
+    /// The next update, if there is one.
+    pub fn try_next(&mut self) -> Option<Update> {
+        let update = self.updates.try_recv().ok()?;
+        if let Update::Epoch(_, deltas) = &update {
+            self.behind.fetch_sub(bytes(deltas), Ordering::Relaxed);
+        }
+        Some(update)
+    }
+
     /// The next update; None: the server is going down.
     pub async fn next(&mut self) -> Option<Update> {
         let update = self.updates.recv().await?;
@@ -328,16 +337,30 @@ impl ViewRun {
     }
 
     /// Reads up to the cut (of a connector at most one epoch's rows) and computes the change: a transaction falls into one epoch.
-    pub async fn epoch(&mut self, cut: CommitNo, now_ms: i64, tables: &dyn Tables) -> Result<ViewEpoch> {
-        self.read(cut, now_ms, tables, Reach::Cut).await
+    /// `fresh`: what the views before it have computed in this epoch.
+    pub async fn epoch(
+        &mut self,
+        cut: CommitNo,
+        now_ms: i64,
+        tables: &dyn Tables,
+        fresh: &[Delta],
+    ) -> Result<ViewEpoch> {
+        self.read(cut, now_ms, tables, Reach::Cut, fresh).await
     }
 
     /// Reads one portion and computes the change; a view that catches up has no readers yet.
     pub async fn portion(&mut self, cut: CommitNo, now_ms: i64, tables: &dyn Tables) -> Result<ViewEpoch> {
-        self.read(cut, now_ms, tables, Reach::Portion).await
+        self.read(cut, now_ms, tables, Reach::Portion, &[]).await
     }
 
-    async fn read(&mut self, cut: CommitNo, now_ms: i64, tables: &dyn Tables, reach: Reach) -> Result<ViewEpoch> {
+    async fn read(
+        &mut self,
+        cut: CommitNo,
+        now_ms: i64,
+        tables: &dyn Tables,
+        reach: Reach,
+        fresh: &[Delta],
+    ) -> Result<ViewEpoch> {
         let mut rejected = Vec::new();
         let mut is_idle = true;
         let drained = loop {
@@ -349,6 +372,9 @@ impl ViewRun {
                 break portion.drained;
             }
         };
+        let fresh = self.feed.take_fresh(fresh)?;
+        is_idle &= fresh.is_empty();
+        self.runner.accept(fresh, tables).await?;
         let mut deltas = match is_idle {
             true => Vec::new(),
             false => self.runner.end().await?,
@@ -371,6 +397,7 @@ impl ViewRun {
         batch: &mut WriteBatch,
     ) -> Result<()> {
         let id = self.handle.relation().id;
+        self.feed.reached_epoch(epoch);
         self.progress.position = Some(self.feed.position());
         self.progress.commit = cut.0;
         self.progress.watermark = self.runner.watermark().0;
@@ -411,7 +438,7 @@ impl ViewRun {
     fn show_place(&self) {
         let offset = match &self.progress.position {
             Some(FeedPosition::Log { offset }) => *offset,
-            Some(FeedPosition::Source { .. }) | None => 0,
+            Some(FeedPosition::Source { .. } | FeedPosition::View { .. }) | None => 0,
         };
         *self.handle.place.lock() = Some((self.source().id, offset));
     }

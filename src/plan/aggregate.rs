@@ -17,7 +17,9 @@ use datafusion::logical_expr::{Aggregate, Expr, Filter, LogicalPlan, Projection}
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
 
-use super::cut::{Cutter, Stateless, StatefulStage, filter, find_window, fragment_of, rebuilt};
+use super::cut::{
+    Cutter, StatefulStage, Stateless, filter, find_window, fragment_of, joined_changes, rebuilt,
+};
 use super::fragment::{self, INPUT};
 use super::pipeline::{LatenessRule, Stateful};
 use super::window::{WINDOW_COLUMNS, WindowNode};
@@ -45,10 +47,33 @@ pub(super) fn plan(cutter: &mut Cutter, aggregate: Aggregate, stage: Stateless) 
     }
     let origins: Vec<Origin> = aggregate.group_expr.iter().map(|e| trace(e, &stage.plan)).collect();
     let windowed = origins.iter().any(|origin| matches!(origin, Origin::Window(_)));
+    if stage.source.retracts() {
+        refuse_without_inverse(&aggregate, &stage, windowed)?;
+    }
     match (find_window(&stage.plan).cloned(), windowed) {
         (Some(window), true) => plan_windowed(cutter, &aggregate, stage, &window, &origins),
         (window, _) => plan_running(cutter, &aggregate, stage, window.is_some()),
     }
+}
+
+/// Over a view whose rows change, an aggregate must be able to take a row back.
+fn refuse_without_inverse(aggregate: &Aggregate, stage: &Stateless, windowed: bool) -> Result<()> {
+    let name = &stage.source.relation.name;
+    if stage.has_tables {
+        return Err(joined_changes(name));
+    }
+    let hint = format!("Aggregate \"{name}\" when you read it, or build on the stream itself.");
+    if windowed {
+        return Err(Error::unsupported(format!("windows over \"{name}\", whose rows change, are not supported yet")).hint(hint));
+    }
+    for expr in &aggregate.aggr_expr {
+        let Expr::AggregateFunction(call) = expr.clone().unalias() else { continue };
+        if !["count", "sum", "avg"].contains(&call.func.name()) || call.params.distinct {
+            let what = call.func.name();
+            return Err(Error::unsupported(format!("{what}() over \"{name}\", whose rows change, is not supported yet")).hint(hint));
+        }
+    }
+    Ok(())
 }
 
 fn plan_running(

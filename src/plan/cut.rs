@@ -127,7 +127,7 @@ impl Cutter {
             return Ok(Stage::Static(LogicalPlan::TableScan(scan)));
         };
         match relation.kind {
-            Kind::Stream(_) => {
+            Kind::Stream(_) | Kind::MaterializedView(_) => {
                 let columns = match &scan.projection {
                     Some(columns) => columns.clone(),
                     None => (0..relation.columns.len()).collect(),
@@ -146,10 +146,7 @@ impl Cutter {
                 }
                 Ok(Stage::Static(LogicalPlan::TableScan(scan)))
             }
-            Kind::MaterializedView(_) | Kind::View { .. } => {
-                Err(Error::unsupported(format!("a continuous query over the materialized view \"{}\" is not supported yet", relation.name))
-                    .hint("Put the view's query in a CREATE VIEW or a CTE and build on that, or SUBSCRIBE to the view."))
-            }
+            Kind::View { .. } => Err(Error::internal(format!("view {} was not put in place", relation.name))),
         }
     }
 
@@ -221,6 +218,14 @@ impl Cutter {
         limit: Option<usize>,
         schema: datafusion::arrow::datatypes::SchemaRef,
     ) -> Result<Pipeline> {
+        if stage.source.retracts() && self.options.emission == Emission::OnClose {
+            let name = &stage.source.relation.name;
+            return Err(Error::unsupported(format!("EMIT ON WINDOW CLOSE over \"{name}\", whose rows change, is not supported"))
+                .hint("Use EMIT CHANGES."));
+        }
+        if stage.source.retracts() && stage.has_tables {
+            return Err(joined_changes(&stage.source.relation.name));
+        }
         Ok(Pipeline {
             below: fragment_of(stage.plan, &stage.input, stage.has_tables),
             source: stage.source,
@@ -388,6 +393,12 @@ fn take_limit(plan: LogicalPlan) -> Result<(LogicalPlan, Option<usize>)> {
         LogicalPlan::Projection(ref projection) if matches!(*projection.input, LogicalPlan::Sort(_)) => Err(order_by()),
         other => Ok((other, None)),
     }
+}
+
+/// A row that is taken back would be joined with another version of the table than when it came.
+pub(super) fn joined_changes(name: &str) -> Error {
+    Error::unsupported(format!("a join of \"{name}\", whose rows change, with a table in a continuous query is not supported yet"))
+        .hint(format!("Join \"{name}\" with the table when you read it."))
 }
 
 fn order_by() -> Error {
