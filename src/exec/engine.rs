@@ -100,12 +100,13 @@ impl Engine {
         let journal = Journal::open(Arc::clone(&store))?;
         let kept = Kept::open(store.as_ref())?;
         let planner = Planner::new(options.threads, options.memory)?;
-        let epoch = match store.get(Space::Meta, EPOCH_KEY)? {
-            Some(bytes) => u64::from_be_bytes(bytes.as_ref().try_into().map_err(|_| {
-                Error::new(SqlState::Corrupted, "the number of the last epoch is damaged")
-            })?),
-            None => 0,
-        };
+        let epoch =
+            match store.get(Space::Meta, EPOCH_KEY)? {
+                Some(bytes) => u64::from_be_bytes(bytes.as_ref().try_into().map_err(|_| {
+                    Error::new(SqlState::Corrupted, "the number of the last epoch is damaged")
+                })?),
+                None => 0,
+            };
         let (commands, inbox) = mpsc::unbounded_channel();
         let engine = Arc::new(Engine {
             catalog,
@@ -143,7 +144,8 @@ impl Engine {
     fn open_relation(self: &Arc<Self>, relation: &Arc<Relation>) -> Result<()> {
         match &relation.kind {
             Kind::Table(_) => {
-                let handle = TableHandle::open(self.store().as_ref(), TableId(relation.id.0), table_spec(relation))?;
+                let handle =
+                    TableHandle::open(self.store().as_ref(), TableId(relation.id.0), table_spec(relation))?;
                 self.tables.write().insert(relation.id, handle);
             }
             Kind::Stream(stream) => {
@@ -193,7 +195,11 @@ impl Engine {
 
     /// A table's storage.
     pub fn table(&self, id: RelationId) -> Result<Arc<TableHandle>> {
-        self.tables.read().get(&id).cloned().ok_or_else(|| Error::internal(format!("table {} is not open", id.0)))
+        self.tables
+            .read()
+            .get(&id)
+            .cloned()
+            .ok_or_else(|| Error::internal(format!("table {} is not open", id.0)))
     }
 
     /// A stream's connector; None for an embedded log.
@@ -214,7 +220,11 @@ impl Engine {
 
     /// A materialized view.
     pub fn view(&self, id: RelationId) -> Result<Arc<ViewHandle>> {
-        self.views.read().get(&id).cloned().ok_or_else(|| Error::internal(format!("view {} is not open", id.0)))
+        self.views
+            .read()
+            .get(&id)
+            .cloned()
+            .ok_or_else(|| Error::internal(format!("view {} is not open", id.0)))
     }
 
     /// All materialized views, oldest first.
@@ -237,7 +247,9 @@ impl Engine {
             let mut phase = view.phase();
             let settled = phase.wait_for(|phase| *phase != Phase::CatchingUp).await;
             match settled.map(|phase| phase.clone()).unwrap_or(Phase::Dropped) {
-                Phase::Failed(state, message) => return Err(failed_error(&view.relation().name, &state, &message)),
+                Phase::Failed(state, message) => {
+                    return Err(failed_error(&view.relation().name, &state, &message));
+                }
                 Phase::Dropped => return Err(self.catalog.names().missing(&view.relation().name)),
                 Phase::Paused => {}
                 Phase::CatchingUp | Phase::Running => {
@@ -333,7 +345,8 @@ impl Engine {
             loop {
                 tokio::time::sleep(RETENTION_ROUND).await;
                 let Some(engine) = engine.upgrade() else { return };
-                let round = tokio::task::spawn_blocking(move || super::retention::forget_old_rows(&engine)).await;
+                let round =
+                    tokio::task::spawn_blocking(move || super::retention::forget_old_rows(&engine)).await;
                 match round {
                     Ok(Ok(())) => {}
                     // The journal has stopped, or says so itself at the next write.
@@ -388,7 +401,8 @@ impl Engine {
         let feed = self.feed(&pipeline.source, from, def.from_latest).await?;
         let watermark = crate::time::Watermark(progress.watermark);
         let runner =
-            Runner::restore(Arc::new(pipeline), state, &tables, watermark, progress.counters, checkpoints).await?;
+            Runner::restore(Arc::new(pipeline), state, &tables, watermark, progress.counters, checkpoints)
+                .await?;
         let late = super::kept::read_late(self.store().as_ref(), relation.id)?;
         ViewRun::new(Arc::clone(handle), runner, feed, progress, answer, late)
     }
@@ -644,7 +658,12 @@ impl Loop {
     }
 
     /// Makes the epoch durable; a view that cannot be staged fails, the others go on.
-    async fn commit(&mut self, changes: Vec<(ViewRun, ViewEpoch)>, cut: CommitNo, now: i64) -> Vec<(ViewRun, ViewEpoch)> {
+    async fn commit(
+        &mut self,
+        changes: Vec<(ViewRun, ViewEpoch)>,
+        cut: CommitNo,
+        now: i64,
+    ) -> Vec<(ViewRun, ViewEpoch)> {
         let epoch = self.engine.next_epoch();
         let mut transaction = Transaction::at(now);
         let mut staged = Vec::new();
@@ -666,14 +685,21 @@ impl Loop {
             Err(error) => {
                 // The state in memory is ahead of the store now; only a restart brings them together again.
                 for (run, _) in staged {
-                    run.handle.enter(Phase::Failed(error.state().code().to_owned(), error.message().to_owned()));
+                    run.handle
+                        .enter(Phase::Failed(error.state().code().to_owned(), error.message().to_owned()));
                 }
                 Vec::new()
             }
         }
     }
 
-    async fn publish(&mut self, changes: Vec<(ViewRun, ViewEpoch)>, cut: CommitNo, now: i64, watch: Stopwatch) {
+    async fn publish(
+        &mut self,
+        changes: Vec<(ViewRun, ViewEpoch)>,
+        cut: CommitNo,
+        now: i64,
+        watch: Stopwatch,
+    ) {
         let epoch = self.engine.last_epoch();
         let mut failed = Vec::new();
         {

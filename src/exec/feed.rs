@@ -106,13 +106,16 @@ impl Feed {
         match from {
             Some(FeedPosition::View { epoch }) => {
                 let later = stored::read_answer(store, view.relation().id, epoch + 1)?;
-                first.extend(later.into_iter().filter(|(at, _)| *at <= version.epoch).map(|(_, delta)| delta));
+                first
+                    .extend(later.into_iter().filter(|(at, _)| *at <= version.epoch).map(|(_, delta)| delta));
             }
             Some(_) => return Err(Error::internal("a view at a stream's position")),
             None if from_latest && scan.retracts() => {
                 let name = &scan.relation.name;
-                return Err(Error::unsupported(format!("scan_startup = latest over \"{name}\", whose rows change, is not supported"))
-                    .hint("Start from the earliest row."));
+                return Err(Error::unsupported(format!(
+                    "scan_startup = latest over \"{name}\", whose rows change, is not supported"
+                ))
+                .hint("Start from the earliest row."));
             }
             None if from_latest => {}
             None => first.extend(version.rows.batches()?.into_iter().map(Delta::insert)),
@@ -173,7 +176,8 @@ impl Feed {
                     let commit = last.commit;
                     blocks.extend(reader.read(commit, usize::MAX)?);
                 }
-                let inputs = blocks.iter().map(|block| log_input(block, &self.columns)).collect::<Result<Vec<_>>>()?;
+                let inputs =
+                    blocks.iter().map(|block| log_input(block, &self.columns)).collect::<Result<Vec<_>>>()?;
                 let ended = inputs.last().is_some_and(|input| input.after == Watermark::INFINITY);
                 Ok(Portion { inputs, rejected: Vec::new(), drained: rows < max_rows, ended })
             }
@@ -206,7 +210,9 @@ fn log_input(block: &LogBlock, columns: &[usize]) -> Result<Input> {
     let after = block.writes.last().map_or(Watermark::NONE, |write| write.watermark_after);
     Ok(Input {
         batch: block.batch.project(columns)?,
-        writes: Writes::Runs(block.writes.iter().map(|write| (write.end_row, write.watermark_before)).collect()),
+        writes: Writes::Runs(
+            block.writes.iter().map(|write| (write.end_row, write.watermark_before)).collect(),
+        ),
         after,
         weights: None,
     })
@@ -228,8 +234,11 @@ impl ViewFeed {
                 }
                 Update::Epoch(..) => {}
                 Update::Overrun(epoch) => {
-                    return Err(Error::new(SqlState::LimitExceeded, "the query fell too far behind the view it reads")
-                        .detail(format!("It was sent everything up to epoch {epoch}.")));
+                    return Err(Error::new(
+                        SqlState::LimitExceeded,
+                        "the query fell too far behind the view it reads",
+                    )
+                    .detail(format!("It was sent everything up to epoch {epoch}.")));
                 }
                 Update::Ended(error) => return Err(error),
             }
@@ -326,7 +335,9 @@ impl SourceFeed {
 /// The time column and delay of a stream.
 pub fn watermark_of(relation: &Relation) -> Option<(usize, i64)> {
     match &relation.kind {
-        Kind::Stream(stream) => stream.watermark.as_ref().map(|watermark| (watermark.column, watermark.delay)),
+        Kind::Stream(stream) => {
+            stream.watermark.as_ref().map(|watermark| (watermark.column, watermark.delay))
+        }
         _ => None,
     }
 }

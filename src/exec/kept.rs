@@ -60,7 +60,10 @@ impl Kept {
         for entry in store.scan(Space::Meta, b"rejected/", b"rejected0")? {
             let (key, value) = entry?;
             let row: RejectedRow = serde_json::from_slice(&value).map_err(|error| {
-                Error::new(SqlState::Corrupted, format!("{} is damaged: {error}", String::from_utf8_lossy(&key)))
+                Error::new(
+                    SqlState::Corrupted,
+                    format!("{} is damaged: {error}", String::from_utf8_lossy(&key)),
+                )
             })?;
             let stream = streams.entry(row.stream).or_default();
             stream.next = stream.next.max(row.offset + 1);
@@ -106,8 +109,8 @@ impl Kept {
             stream.rows.push_back(row);
         }
         if let Some(batch) = commit {
-            let new = stream.rows.iter().filter(|row| row.number >= stream.stored);
-            new.map(|row| put(row, batch)).collect::<Result<()>>()?;
+            let mut new = stream.rows.iter().filter(|row| row.number >= stream.stored);
+            new.try_for_each(|row| put(row, batch))?;
             stream.stored = stream.count;
         }
         while stream.rows.len() > limits::KEPT_ROWS {
@@ -187,7 +190,10 @@ pub fn read_late(store: &dyn Store, view: RelationId) -> Result<Vec<LateRow>> {
         let stored: StoredLate = serde_json::from_slice(&entry?.1)
             .map_err(|error| Error::new(SqlState::Corrupted, format!("a late row is damaged: {error}")))?;
         let row: RecordBatch = stored::decode(&stored.row)?;
-        found.push((stored.number, LateRow { at_ms: stored.at_ms, watermark: Watermark(stored.watermark), row }));
+        found.push((
+            stored.number,
+            LateRow { at_ms: stored.at_ms, watermark: Watermark(stored.watermark), row },
+        ));
     }
     found.sort_by_key(|(number, _)| *number);
     Ok(found.into_iter().map(|(_, late)| late).collect())

@@ -194,9 +194,10 @@ impl ViewHandle {
     pub fn enter(&self, phase: Phase) {
         let ended = match &phase {
             Phase::Failed(state, message) => Some(failed_error(&self.relation().name, state, message)),
-            Phase::Dropped => Some(
-                Error::new(SqlState::UndefinedTable, format!("materialized view \"{}\" was dropped", self.relation().name)),
-            ),
+            Phase::Dropped => Some(Error::new(
+                SqlState::UndefinedTable,
+                format!("materialized view \"{}\" was dropped", self.relation().name),
+            )),
             Phase::CatchingUp | Phase::Running | Phase::Paused => None,
         };
         self.phase.send_replace(phase);
@@ -382,7 +383,11 @@ impl ViewRun {
         deltas.extend(self.sweep()?);
         let watermark = self.runner.watermark();
         let late = self.runner.drain_late().into_iter().flat_map(|batch| {
-            (0..batch.num_rows()).map(move |row| LateRow { at_ms: now_ms, watermark, row: batch.slice(row, 1) })
+            (0..batch.num_rows()).map(move |row| LateRow {
+                at_ms: now_ms,
+                watermark,
+                row: batch.slice(row, 1),
+            })
         });
         Ok(ViewEpoch { deltas, rejected, drained, is_idle, late: late.collect() })
     }
@@ -407,7 +412,8 @@ impl ViewRun {
             self.runner.dirty()?;
             let answer = self.rows.snapshot().batches()?;
             let whole = self.runner.whole()?;
-            self.progress.write_base(store, id, epoch, &whole, &answer, &change.deltas, batch)?;
+            let base = stored::Base { state: &whole, answer: &answer, change: &change.deltas };
+            self.progress.write_base(store, id, epoch, base, batch)?;
         } else {
             let checkpoint = self.runner.dirty()?;
             self.progress.write_changes(id, epoch, &checkpoint, &change.deltas, batch)?;
@@ -510,7 +516,10 @@ fn retention(relation: &Relation) -> Result<Option<Retention>> {
             let ticks = i128::from(ms) * i128::from(ticks_per_second(*unit)) / 1_000;
             Ok(Some(Retention { column, ticks: i64::try_from(ticks).unwrap_or(i64::MAX), swept: i64::MIN }))
         }
-        other => Err(Error::new(SqlState::BadArgument, format!("retention needs a timestamp window_end, not {other}"))),
+        other => Err(Error::new(
+            SqlState::BadArgument,
+            format!("retention needs a timestamp window_end, not {other}"),
+        )),
     }
 }
 
@@ -519,8 +528,11 @@ fn with_schema(delta: Delta, schema: &SchemaRef) -> Result<Delta> {
     Ok(Delta { batch, weights: delta.weights })
 }
 
+/// What is stored of a view: its progress, its state, and the changes of its answer with their epochs.
+pub type Recovered = (Progress, Vec<super::runner::Checkpoint>, Vec<(u64, Delta)>);
+
 /// Reads a view's stored state and answer.
-pub fn recovered(store: &dyn Store, relation: &Relation) -> Result<(Progress, Vec<super::runner::Checkpoint>, Vec<(u64, Delta)>)> {
+pub fn recovered(store: &dyn Store, relation: &Relation) -> Result<Recovered> {
     let Some(progress) = Progress::read(store, relation.id)? else {
         return Ok((Progress::default(), Vec::new(), Vec::new()));
     };

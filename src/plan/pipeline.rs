@@ -43,7 +43,8 @@ pub struct Pipeline {
 impl Pipeline {
     /// Whether rows, once put out, are never taken back.
     pub fn is_append_only(&self) -> bool {
-        let changes = matches!(self.stateful, Stateful::Aggregate { .. }) && self.emission == Emission::OnChange;
+        let changes =
+            matches!(self.stateful, Stateful::Aggregate { .. }) && self.emission == Emission::OnChange;
         !changes && !self.source.retracts()
     }
 }
