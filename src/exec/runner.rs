@@ -83,7 +83,7 @@ enum Operator {
 pub struct Checkpoint {
     /// Of the operator; a later one overrides earlier ones for the groups it names.
     pub operator: Option<RecordBatch>,
-    /// Of [`Emitted`].
+    /// Of the rows that have been emitted.
     pub emitted: Option<RecordBatch>,
 }
 
