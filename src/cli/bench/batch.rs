@@ -7,7 +7,9 @@ use std::sync::Arc;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::datasource::MemTable;
-use datafusion::prelude::{CsvReadOptions, JsonReadOptions, ParquetReadOptions, SessionConfig, SessionContext};
+use datafusion::prelude::{
+    CsvReadOptions, JsonReadOptions, ParquetReadOptions, SessionConfig, SessionContext,
+};
 use futures::StreamExt;
 
 use super::input::FileFormat;
@@ -19,7 +21,12 @@ use crate::error::{Error, Result};
 use crate::limits;
 
 /// Answers the query once over so many generated bids, or over those in a file.
-pub(super) async fn measure(query: Query, events: u64, file: Option<&Path>, threads: usize) -> Result<Measured> {
+pub(super) async fn measure(
+    query: Query,
+    events: u64,
+    file: Option<&Path>,
+    threads: usize,
+) -> Result<Measured> {
     let stage = Stage::set()?;
     let config = SessionConfig::new().with_target_partitions(threads).with_batch_size(limits::BATCH_ROWS);
     let context = SessionContext::new_with_config(config);

@@ -112,8 +112,11 @@ pub(super) fn file_format(path: &Path) -> Result<FileFormat> {
         Some("csv") => Ok(FileFormat::Csv { has_header: first_line(path)?.contains("auction") }),
         Some("json" | "jsonl" | "ndjson") => Ok(FileFormat::Json),
         Some("parquet") => Ok(FileFormat::Parquet),
-        _ => Err(Error::new(SqlState::BadArgument, format!("{}: not a .csv, .json or .parquet file", path.display()))
-            .hint("The file must hold bids: auction, bidder, price, channel, url, date_time, extra.")),
+        _ => Err(Error::new(
+            SqlState::BadArgument,
+            format!("{}: not a .csv, .json or .parquet file", path.display()),
+        )
+        .hint("The file must hold bids: auction, bidder, price, channel, url, date_time, extra.")),
     }
 }
 

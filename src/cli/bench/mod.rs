@@ -138,7 +138,8 @@ fn part_of(args: &BenchArgs, part: Part, query: queries::Query) -> Result<()> {
             Part::Batch => batch::measure(query, events, input.as_deref(), threads).await,
         }
     };
-    let measured = runtime.block_on(runtime.spawn(work)).map_err(|error| Error::internal(error.to_string()))??;
+    let measured =
+        runtime.block_on(runtime.spawn(work)).map_err(|error| Error::internal(error.to_string()))??;
     report::print(&(text(&measured)? + "\n"))
 }
 
@@ -159,12 +160,16 @@ fn all(args: &BenchArgs, chosen: &[queries::Query]) -> Result<()> {
             None => None,
         };
         if stream.unread > 0 {
-            report.note(&format!("{}: {} rows were late, malformed or without a time", query.name, stream.unread));
+            report.note(&format!(
+                "{}: {} rows were late, malformed or without a time",
+                query.name, stream.unread
+            ));
         }
         if let Some(batch) = &batch
             && batch.net_rows != stream.net_rows
         {
-            differing.push(format!("{} ({} rows, the batch {})", query.name, stream.net_rows, batch.net_rows));
+            differing
+                .push(format!("{} ({} rows, the batch {})", query.name, stream.net_rows, batch.net_rows));
         }
         report.row(&Row::new(&query.name, &input, args.threads, &stream, batch.as_ref()))?;
     }

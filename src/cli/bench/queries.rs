@@ -17,7 +17,11 @@ pub(super) struct Query {
 
 macro_rules! query {
     ($name:literal) => {
-        ($name, include_str!(concat!("../../../sql/nexmark/", $name, ".sql")), include_str!(concat!("../../../sql/nexmark/batch/", $name, ".sql")))
+        (
+            $name,
+            include_str!(concat!("../../../sql/nexmark/", $name, ".sql")),
+            include_str!(concat!("../../../sql/nexmark/batch/", $name, ".sql")),
+        )
     };
 }
 
@@ -50,10 +54,11 @@ pub(super) fn find(name: &str) -> Result<Query> {
     let windows = name.strip_prefix("qhop").and_then(|windows| windows.parse().ok());
     match windows.filter(|windows| (1..=MOST_WINDOWS).contains(windows)) {
         Some(windows) => hop(name, windows),
-        None => Err(Error::new(SqlState::BadArgument, format!("there is no query \"{name}\" to measure")).hint(format!(
-            "There are: {}; and qhopN, which is qhop with N windows for each row instead of 60.",
-            names().join(", ")
-        ))),
+        None => Err(Error::new(SqlState::BadArgument, format!("there is no query \"{name}\" to measure"))
+            .hint(format!(
+                "There are: {}; and qhopN, which is qhop with N windows for each row instead of 60.",
+                names().join(", ")
+            ))),
     }
 }
 

@@ -126,7 +126,11 @@ impl Report {
         if let Some(batch) = &row.batch {
             lines.push_str(&format!(
                 " | {:>8.3} {:>8.2} {:>8.1} {:>11} {:>7.2}",
-                batch.batch_wall_s, batch.batch_cpu_s, batch.batch_peak_rss_mb, batch.batch_output_rows, batch.ratio
+                batch.batch_wall_s,
+                batch.batch_cpu_s,
+                batch.batch_peak_rss_mb,
+                batch.batch_output_rows,
+                batch.ratio
             ));
         }
         print(&(lines + "\n"))

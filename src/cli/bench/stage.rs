@@ -68,7 +68,15 @@ fn bid(schema: &Schema) -> Result<Relation> {
 
 fn relation(id: u64, name: &str, columns: Vec<Column>, kind: Kind) -> Relation {
     let id = RelationId(id);
-    Relation { id, name: name.to_owned(), columns, kind, depends_on: Vec::new(), sql: String::new(), created_ms: 0 }
+    Relation {
+        id,
+        name: name.to_owned(),
+        columns,
+        kind,
+        depends_on: Vec::new(),
+        sql: String::new(),
+        created_ms: 0,
+    }
 }
 
 fn columns(schema: &Schema) -> Vec<Column> {

@@ -23,7 +23,12 @@ use crate::store::MemoryStore;
 const EPOCH_ROWS: usize = 65_536;
 
 /// Runs the query over so many generated bids, or over those in a file.
-pub(super) async fn measure(query: Query, events: u64, file: Option<&Path>, memory: usize) -> Result<Measured> {
+pub(super) async fn measure(
+    query: Query,
+    events: u64,
+    file: Option<&Path>,
+    memory: usize,
+) -> Result<Measured> {
     let stage = Arc::new(Stage::set()?);
     let planner = Planner::new(1, memory)?;
     let state = planner.continuous_state(Arc::clone(&stage) as _);
