@@ -12,7 +12,7 @@ pub fn operator(pipeline: &Pipeline) -> String {
     };
     match &pipeline.stateful {
         Stateful::Nothing => format!("stateless, {emit}"),
-        Stateful::Buffer { windows, .. } => format!("WindowBuffer: {}, {emit}", describe(windows)),
+        Stateful::Buffer { windowing } => format!("WindowBuffer: {}, {emit}", describe(&windowing.spec)),
         Stateful::Aggregate { spec, .. } => {
             let calls: Vec<&str> = spec.aggregates.iter().map(|call| call.expr.name()).collect();
             let what = match &spec.window {

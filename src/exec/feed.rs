@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, Int64Array};
+use datafusion::arrow::array::Int64Array;
 use datafusion::arrow::compute::max;
 use serde::{Deserialize, Serialize};
 

@@ -117,7 +117,7 @@ impl Progress {
         Ok(())
     }
 
-    /// Replaces all changes so far by one base as of `epoch`.
+    /// Replaces all changes so far by one base: the state as of `epoch`, the answer as of the epoch before and this epoch's change.
     pub fn write_base(
         &mut self,
         store: &dyn Store,
@@ -125,18 +125,25 @@ impl Progress {
         epoch: u64,
         state: &Checkpoint,
         answer: &[RecordBatch],
+        change: &[Delta],
         batch: &mut WriteBatch,
     ) -> Result<()> {
         delete_changes(store, id, batch)?;
+        let before = epoch - 1;
         let mut bytes = put_state(id, epoch, state, batch)?;
         for (i, rows) in answer.iter().enumerate() {
             let stored = encode(&weighted(&Delta::insert(rows.clone()))?)?;
             bytes += stored.len() as u64;
-            batch.put(Space::Views, key(id, epoch, ANSWER, i as u32), stored);
+            batch.put(Space::Views, key(id, before, ANSWER, i as u32), stored);
         }
         self.base_bytes = bytes;
         self.change_bytes = 0;
-        self.base_epoch = epoch;
+        for (i, delta) in change.iter().enumerate() {
+            let stored = encode(&weighted(delta)?)?;
+            self.change_bytes += stored.len() as u64;
+            batch.put(Space::Views, key(id, epoch, ANSWER, i as u32), stored);
+        }
+        self.base_epoch = before;
         self.epoch = epoch;
         Ok(())
     }
@@ -168,10 +175,10 @@ pub fn read_state(store: &dyn Store, id: RelationId) -> Result<Vec<Checkpoint>> 
     Ok(checkpoints)
 }
 
-/// The deltas of the answer stored after epoch `after`, with their epochs, in order.
-pub fn read_answer(store: &dyn Store, id: RelationId, after: u64) -> Result<Vec<(u64, Delta)>> {
+/// The deltas of the answer stored for epoch `from` and later, with their epochs, in order; from 0: all of it.
+pub fn read_answer(store: &dyn Store, id: RelationId, from: u64) -> Result<Vec<(u64, Delta)>> {
     let mut deltas = Vec::new();
-    for entry in store.scan(Space::Views, &key(id, after.saturating_add(1), 0, 0), &end(id))? {
+    for entry in store.scan(Space::Views, &key(id, from, 0, 0), &end(id))? {
         let (key, value) = entry?;
         let epoch = key.get(8..16).and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes);
         let epoch = epoch.ok_or_else(|| Error::new(SqlState::Corrupted, "a view's key is damaged"))?;

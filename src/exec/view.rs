@@ -7,16 +7,16 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use datafusion::arrow::array::{Array, Int64Array, RecordBatch};
+use datafusion::arrow::array::{Int64Array, RecordBatch};
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{mpsc, watch};
 
-use super::feed::Feed;
+use super::feed::{Feed, FeedPosition};
 use super::lateness::ticks;
 use super::runner::{Runner, Tables};
 use super::stored::{self, Progress};
-use crate::catalog::{Kind, Relation};
+use crate::catalog::{Kind, Relation, RelationId};
 use crate::connect::Rejected;
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
@@ -93,6 +93,7 @@ pub struct ViewHandle {
     figures: Mutex<QueryFigures>,
     late: Mutex<VecDeque<LateRow>>,
     explained: Mutex<Vec<String>>,
+    place: Mutex<Option<(RelationId, u64)>>,
 }
 
 /// A late row that is kept to be looked at.
@@ -145,9 +146,9 @@ fn bytes(deltas: &[Delta]) -> usize {
 
 impl ViewHandle {
     /// A view that has no rows yet.
-    pub fn new(relation: Arc<Relation>) -> Arc<ViewHandle> {
-        let rows = RowStore::new(relation.schema()).snapshot();
-        Arc::new(ViewHandle {
+    pub fn new(relation: Arc<Relation>) -> Result<Arc<ViewHandle>> {
+        let rows = RowStore::new(relation.schema(), &[])?.snapshot();
+        Ok(Arc::new(ViewHandle {
             version: RwLock::new(Arc::new(ViewVersion { epoch: 0, commit: CommitNo(0), rows })),
             relation: RwLock::new(relation),
             phase: watch::Sender::new(Phase::CatchingUp),
@@ -155,7 +156,8 @@ impl ViewHandle {
             figures: Mutex::new(QueryFigures::default()),
             late: Mutex::new(VecDeque::new()),
             explained: Mutex::new(Vec::new()),
-        })
+            place: Mutex::new(None),
+        }))
     }
 
     /// Its definition.
@@ -204,6 +206,11 @@ impl ViewHandle {
     /// The newest late rows.
     pub fn late_rows(&self) -> Vec<LateRow> {
         self.late.lock().iter().cloned().collect()
+    }
+
+    /// The stream it reads and the offset it reads next (as committed); of a connector 0. None: not known yet.
+    pub fn place(&self) -> Option<(RelationId, u64)> {
+        *self.place.lock()
     }
 
     /// Its running plan.
@@ -293,13 +300,14 @@ impl ViewRun {
         answer: Vec<(u64, Delta)>,
     ) -> Result<ViewRun> {
         let relation = handle.relation();
-        let mut rows = RowStore::new(relation.schema());
+        let mut rows = RowStore::new(relation.schema(), &[])?;
         for (_, delta) in answer {
             rows.apply(&with_schema(delta, &relation.schema())?)?;
         }
         let retention = retention(&relation)?;
         *handle.explained.lock() = runner.explain();
         let run = ViewRun { handle, progress, runner, feed, rows, retention };
+        run.show_place();
         let version = run.version(run.progress.epoch);
         run.handle.publish(version, run.progress.epoch, Arc::new(Vec::new()));
         run.show_figures(0.0, None);
@@ -361,12 +369,11 @@ impl ViewRun {
         self.progress.watermark = self.runner.watermark().0;
         self.progress.counters = self.runner.counters;
         if self.progress.wants_base() {
-            // The base holds this epoch's change as well, so it is taken from the rows with the change applied.
-            let mut rows = self.rows.clone();
-            change.deltas.iter().try_for_each(|delta| rows.apply(delta))?;
+            // The rows are as of the epoch before; this epoch's change is stored behind the base.
             self.runner.dirty()?;
-            let answer = rows.snapshot().batches()?;
-            self.progress.write_base(store, id, epoch, &self.runner.whole()?, &answer, batch)?;
+            let answer = self.rows.snapshot().batches()?;
+            let whole = self.runner.whole()?;
+            self.progress.write_base(store, id, epoch, &whole, &answer, &change.deltas, batch)?;
         } else {
             let checkpoint = self.runner.dirty()?;
             self.progress.write_changes(id, epoch, &checkpoint, &change.deltas, batch)?;
@@ -393,7 +400,17 @@ impl ViewRun {
         }
         drop(kept);
         self.show_figures(took_ms, Some(now_ms));
+        self.show_place();
         Ok(())
+    }
+
+    /// What is committed need not be read again.
+    fn show_place(&self) {
+        let offset = match &self.progress.position {
+            Some(FeedPosition::Log { offset }) => *offset,
+            Some(FeedPosition::Source { .. }) | None => 0,
+        };
+        *self.handle.place.lock() = Some((self.source().id, offset));
     }
 
     /// Tells readers that the cut has been reached, without a change.

@@ -14,7 +14,8 @@ use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::expr::{AggregateFunction, AggregateFunctionParams};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{Aggregate, Expr, Filter, LogicalPlan, Projection};
-use datafusion::physical_planner::create_aggregate_expr_and_maybe_filter;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
 
 use super::cut::{Cutter, Stateless, StatefulStage, filter, find_window, fragment_of, rebuilt};
 use super::fragment::{self, INPUT};
@@ -162,6 +163,8 @@ pub(super) fn buffer(
     if matches!(window.spec.kind, WindowKind::Cumulate { .. }) {
         return Err(cumulate());
     }
+    // The window over the stage: its input is the placeholder, down to which columns are traced.
+    let window = find_window(&plan).cloned().unwrap_or(window);
     let Expr::Column(column) = &window.time else {
         return Err(Error::internal("window over an expression"));
     };
@@ -172,7 +175,14 @@ pub(super) fn buffer(
     Ok(StatefulStage {
         below: fragment_of(stage.plan, &with_window.input, stage.has_tables),
         source: stage.source,
-        stateful: Stateful::Buffer { time, windows: window.spec, lateness: rule.map_or(0, |r| r.allowed) },
+        stateful: Stateful::Buffer {
+            windowing: Windowing {
+                spec: window.spec,
+                time,
+                trigger: Trigger::OnClose,
+                lateness: rule.map_or(0, |rule| rule.allowed),
+            },
+        },
         lateness: rule,
         above: fragment::placeholder(&input),
         input,
@@ -498,9 +508,11 @@ impl Call {
     }
 
     fn build(self, schema: &DFSchemaRef) -> Result<AggregateCall> {
-        let expr = Expr::AggregateFunction(self.function).alias(self.name);
+        let expr = Expr::AggregateFunction(self.function).alias(&self.name);
         let props = ExecutionProps::new();
-        let (expr, _, _) = create_aggregate_expr_and_maybe_filter(&expr, schema, schema.as_arrow(), &props)?;
+        let context = PhysicalPlanningContext::default();
+        let builder = LoweredAggregateBuilder::new(&expr, schema, schema.as_arrow(), &props, &context);
+        let expr = builder.with_name(self.name).build()?.aggregate;
         Ok(AggregateCall { expr, args: self.args, filter: self.filter, distinct: self.distinct })
     }
 }

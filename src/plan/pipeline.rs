@@ -12,7 +12,7 @@ use datafusion::common::DFSchemaRef;
 use datafusion::logical_expr::LogicalPlan;
 
 use crate::catalog::{Emission, Relation};
-use crate::operators::AggregateSpec;
+use crate::operators::{AggregateSpec, Windowing};
 use crate::time::WindowSpec;
 
 /// A continuous query, ready to be run.
@@ -87,11 +87,7 @@ pub enum Stateful {
     },
     /// Rows of a window function without an aggregate, held until their windows close.
     Buffer {
-        /// The time column in `below`'s output.
-        time: usize,
-        /// The windows.
-        windows: WindowSpec,
-        /// Allowed lateness in ticks.
-        lateness: i64,
+        /// The windows, over a column of `below`'s output.
+        windowing: Windowing,
     },
 }

@@ -4,7 +4,6 @@
 //! runs it as [`WindowExec`], which writes each row once per window. A continuous query never runs it: the planner finds
 //! it below an aggregate and hands the window's shape to the operator that works on slices.
 
-use std::any::Any;
 use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::fmt;
@@ -12,7 +11,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{DFSchema, DFSchemaRef, Result as DfResult};
+use datafusion::common::{DFSchema, DFSchemaRef, ExprSchema, Result as DfResult};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::planner::{
     PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning,
@@ -62,9 +61,9 @@ impl WindowNode {
         let mut fields: Vec<_> =
             input.schema().iter().map(|(q, field)| (q.cloned(), Arc::clone(field))).collect();
         for name in WINDOW_COLUMNS {
-            fields.push((qualifier.clone(), Arc::new(Field::new(name, time_type.clone(), true))));
+            fields.push((qualifier.clone(), Arc::new(Field::new(name, time_type.clone(), false))));
         }
-        let schema = DFSchema::new_with_metadata(fields, input.schema().metadata().clone()).map_err(|_| {
+        let schema = DFSchema::new_with_metadata(fields, input.schema().as_arrow().metadata().clone()).map_err(|_| {
             Error::new(SqlState::DuplicateColumn, "the input of a window has a column window_start, window_end or window_time")
                 .hint("Rename it in a subquery, or select the columns that you need.")
         })?;
@@ -277,7 +276,7 @@ pub fn interval_ticks(expr: &ast::Expr, unit: TimeUnit) -> Result<i64> {
         return Err(Error::new(SqlState::BadArgument, "an interval in months or years has no fixed length")
             .hint("Use days, hours, minutes or seconds."));
     }
-    let nanos = i128::from(parts.days) * 86_400_000_000_000 + i128::from(parts.nanos);
+    let nanos = i128::from(parts.days) * 86_400_000_000_000 + i128::from(parts.micros) * 1_000;
     let tick = i128::from(1_000_000_000 / ticks_per_second(unit));
     if nanos % tick != 0 {
         return Err(Error::new(SqlState::BadArgument, "the interval is finer than the time column")
@@ -351,7 +350,7 @@ impl WindowExec {
 pub fn window_schema(input: &Schema, time: usize) -> SchemaRef {
     let time_type = input.field(time).data_type().clone();
     let mut fields: Vec<_> = input.fields().iter().cloned().collect();
-    fields.extend(WINDOW_COLUMNS.map(|name| Arc::new(Field::new(name, time_type.clone(), true))));
+    fields.extend(WINDOW_COLUMNS.map(|name| Arc::new(Field::new(name, time_type.clone(), false))));
     Arc::new(Schema::new_with_metadata(fields, input.metadata().clone()))
 }
 
@@ -391,11 +390,10 @@ impl ExecutionPlan for WindowExec {
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
         let input = self.input.execute(partition, context)?;
         let (time, spec, schema) = (self.time, self.spec, self.schema());
-        let out = Arc::clone(&schema);
         let stream = input
             .map(move |batch| {
                 let batch = batch?;
-                let expanded = assign::expand(&batch, time, &spec, &out).map_err(datafusion::error::DataFusionError::from)?;
+                let expanded = assign::expand(&batch, time, &spec).map_err(datafusion::error::DataFusionError::from)?;
                 Ok::<_, datafusion::error::DataFusionError>(futures::stream::iter(
                     expanded.map(|b| b.map_err(datafusion::error::DataFusionError::from)),
                 ))

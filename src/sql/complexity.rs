@@ -25,7 +25,13 @@ struct Chain {
     between: usize,
     /// CASEs without END.
     cases: usize,
+    /// Did the parenthesis that opened this double the work of parsing?
+    doubles: bool,
 }
+
+/// How often the work of parsing may double. A parenthesis in FROM is first read as a subquery and then as a join, so that
+/// `FROM ((SELECT … FROM ((SELECT …` with a mistake inside is read again and again.
+const DOUBLINGS: usize = 10;
 
 /// Counts over one statement.
 #[derive(Default)]
@@ -37,6 +43,10 @@ struct Count {
     cases: usize,
     /// Joins and set operations, over the whole statement.
     relations: usize,
+    /// Parentheses in a row, if they stand where a relation may.
+    run: usize,
+    /// Open parentheses that double the work of parsing.
+    doublings: usize,
     /// The sum of squares of chains: what planning costs.
     work: usize,
 }
@@ -69,11 +79,17 @@ impl Count {
                     self.operator()?;
                 }
                 self.chains.push(std::mem::take(&mut self.current));
+                self.current.doubles = self.doubles(previous);
+                self.doublings += usize::from(self.current.doubles);
+                if self.doublings > DOUBLINGS {
+                    return Err(too_complex());
+                }
             }
             Token::RParen | Token::RBracket | Token::RBrace => {
                 self.end_chain()?;
                 let inner = self.current;
                 self.cases = self.cases.saturating_sub(inner.cases);
+                self.doublings -= usize::from(inner.doubles && self.doublings > 0);
                 self.current = self.chains.pop().unwrap_or_default();
                 self.current.operators += inner.longest;
                 self.current.terms += inner.most_terms;
@@ -92,6 +108,16 @@ impl Count {
             true => Err(too_complex()),
             false => Ok(()),
         }
+    }
+
+    fn doubles(&mut self, previous: &Token) -> bool {
+        self.run = match previous {
+            Token::LParen if self.run > 0 => self.run + 1,
+            Token::Comma => 1,
+            Token::Word(w) if matches!(w.keyword, Keyword::FROM | Keyword::JOIN | Keyword::USING) => 1,
+            _ => 0,
+        };
+        self.run >= 2 && self.run.is_power_of_two()
     }
 
     fn word(&mut self, keyword: Keyword) -> Result<()> {

@@ -399,7 +399,7 @@ mod tests {
             ("'10 seconds'", SqlState::Syntax),
             ("x", SqlState::Syntax),
         ] {
-            let error = interval(&parse_expr(sql).unwrap()).unwrap_err();
+            let error = parse_expr(sql).and_then(|expr| interval(&expr)).unwrap_err();
             assert_eq!(error.state(), state, "{sql}: {error}");
         }
     }

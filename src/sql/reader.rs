@@ -29,7 +29,40 @@ impl<'a> Reader<'a> {
         complexity::check(&piece.tokens)?;
         let tokens = simplify(piece.tokens);
         let parser = Parser::new(dialect).with_recursion_limit(RECURSION).with_tokens_with_locations(tokens);
-        Ok(Reader { sql, start: piece.start, end: piece.end, semicolon: piece.semicolon, parser })
+        let reader = Reader { sql, start: piece.start, end: piece.end, semicolon: piece.semicolon, parser };
+        reader.refuse_missing_relation()?;
+        Ok(reader)
+    }
+
+    /// `FROM WHERE`: sqlparser would take WHERE for a relation's name.
+    fn refuse_missing_relation(&self) -> Result<()> {
+        const CLAUSES: &[&str] = &[
+            "WHERE",
+            "GROUP",
+            "HAVING",
+            "ORDER",
+            "LIMIT",
+            "OFFSET",
+            "UNION",
+            "EXCEPT",
+            "INTERSECT",
+            "ON",
+            "FROM",
+            "JOIN",
+        ];
+        for at in 1.. {
+            let token = self.parser.token_at(at);
+            if token.token == Token::EOF {
+                return Ok(());
+            }
+            let before = &self.parser.token_at(at - 1).token;
+            if (is_word(before, "FROM") || is_word(before, "JOIN"))
+                && CLAUSES.iter().any(|clause| is_word(&token.token, clause))
+            {
+                return Err(self.error_at(token).hint("Expected a relation."));
+            }
+        }
+        Ok(())
     }
 
     /// The next token.

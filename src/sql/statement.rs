@@ -11,6 +11,7 @@ use crate::types::SqlType;
 
 /// One statement.
 #[derive(Debug, Clone)]
+#[allow(missing_docs, clippy::large_enum_variant)]
 pub enum Statement {
     /// SELECT, VALUES, WITH …, TABLE t; with EMIT it is continuous.
     Query(ContinuousQuery),
@@ -132,6 +133,7 @@ pub enum Emit {
 
 /// EXPLAIN.
 #[derive(Debug, Clone)]
+#[allow(missing_docs)]
 pub enum Explain {
     /// Of a query; `analyze` runs it.
     Query { analyze: bool, verbose: bool, query: ContinuousQuery },
@@ -203,6 +205,7 @@ pub struct CopyTo {
 
 /// What COPY … TO writes out.
 #[derive(Debug, Clone)]
+#[allow(missing_docs)]
 pub enum CopySource {
     /// COPY name [(columns)] TO.
     Relation { name: ObjectName, columns: Vec<Ident> },

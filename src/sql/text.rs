@@ -157,6 +157,12 @@ pub(super) fn simplify(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
             let span = tokens[at].span;
             let words = [Token::make_keyword("SELECT"), Token::Mul, Token::make_keyword("FROM")];
             out.extend(words.into_iter().map(|token| TokenWithSpan::new(token, span)));
+        } else if let Token::CustomBinaryOperator(operator) = &tokens[at].token
+            && operator.bytes().all(|b| b == b'>')
+        {
+            // The end of three types or more: ARRAY<ARRAY<ARRAY<int>>>.
+            let one = TokenWithSpan::new(Token::Gt, tokens[at].span);
+            out.extend(operator.bytes().map(|_| one.clone()));
         } else if !drop_table && !drop_local {
             out.push(tokens[at].clone());
         }
