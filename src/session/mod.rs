@@ -1,3 +1,4 @@
 //! A client's session: statements to actions.
 mod conversation;
+pub mod transaction;
 pub use conversation::*;
