@@ -36,6 +36,9 @@ use crate::store::{Space, Store};
 /// How often connectors are asked for new rows.
 const POLL: Duration = Duration::from_millis(20);
 
+/// How often streams with a retention are looked at.
+const RETENTION_ROUND: Duration = Duration::from_secs(1);
+
 /// The key of the last epoch's number.
 const EPOCH_KEY: &[u8] = b"epoch";
 
@@ -129,6 +132,7 @@ impl Engine {
             .stack_size(crate::limits::PLANNING_STACK_BYTES)
             .spawn(move || cpu.block_on(Loop::new(looped, inbox).run()))
             .map_err(Error::from)?;
+        engine.start_retention();
         Ok(engine)
     }
 
@@ -320,6 +324,23 @@ impl Engine {
         let _ = tokio::task::spawn_blocking(move || journal.stop()).await;
     }
 
+    fn start_retention(self: &Arc<Self>) {
+        let engine = Arc::downgrade(self);
+        self.cpu.spawn(async move {
+            loop {
+                tokio::time::sleep(RETENTION_ROUND).await;
+                let Some(engine) = engine.upgrade() else { return };
+                let round = tokio::task::spawn_blocking(move || super::retention::forget_old_rows(&engine)).await;
+                match round {
+                    Ok(Ok(())) => {}
+                    // The journal has stopped, or says so itself at the next write.
+                    Ok(Err(error)) => tracing::debug!("retention: {error}"),
+                    Err(_) => return,
+                }
+            }
+        });
+    }
+
     /// Lets a view read what there is, then join the loop.
     fn start_view(self: &Arc<Self>, handle: Arc<ViewHandle>) {
         let engine = Arc::clone(self);
@@ -437,9 +458,20 @@ impl Engine {
 
     /// The versions of everything at this moment.
     pub fn moment(self: &Arc<Self>) -> Moment {
+        self.moment_of(&[])
+    }
+
+    /// The versions of everything at this moment; streams are read as far as these views have come, so that a statement over a
+    /// stream and a view of it sees the same rows in both. Call [`Engine::sync`] first.
+    pub fn moment_of(self: &Arc<Self>, views: &[Arc<ViewHandle>]) -> Moment {
         let _publishing = self.publishing.read();
+        let reached = views
+            .iter()
+            .filter(|view| *view.phase().borrow() == Phase::Running)
+            .map(|view| view.version().commit)
+            .min();
         self.journal.at_rest(|commit| Moment {
-            commit,
+            commit: reached.unwrap_or(commit),
             tables: self.tables.read().iter().map(|(id, table)| (*id, table.version())).collect(),
             views: self.views.read().iter().map(|(id, view)| (*id, view.version())).collect(),
             now_ms: now_ms(),

@@ -10,6 +10,7 @@
 //! | [`stored`] | what is stored of a query, epoch by epoch |
 //! | [`continuous`] | a SELECT … EMIT for one client |
 //! | [`snapshot`] | what a statement sees |
+//! | `retention` | forgets old rows that nobody needs |
 
 pub mod continuous;
 pub mod define;
@@ -19,10 +20,13 @@ pub mod explain;
 pub mod feed;
 pub mod kept;
 pub mod lateness;
+mod retention;
 pub mod runner;
 pub mod snapshot;
 pub mod stored;
 pub mod tables;
+#[cfg(test)]
+mod tests;
 pub mod view;
 
 pub use engine::{Engine, EngineOptions};

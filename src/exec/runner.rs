@@ -6,18 +6,20 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
-use datafusion::arrow::compute::take;
-use datafusion::arrow::datatypes::{Int64Type, Schema, SchemaRef};
+use datafusion::arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions};
+use datafusion::arrow::compute::{cast, take};
+use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use datafusion::execution::context::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 
 use super::emitted::Emitted;
-use super::lateness::{Input, split};
+use super::lateness::{Input, split, ticks};
 use crate::catalog::Emission;
 use crate::error::{Error, Result};
 use crate::limits;
+use crate::operators::assign::window_time;
 use crate::operators::{RunningAggregate, WindowAggregate, WindowBuffer};
+use crate::plan::window::WINDOW_COLUMNS;
 use crate::plan::{Fragment, FragmentPlan, Pipeline, Stateful, carry};
 use crate::state::Delta;
 use crate::time::Watermark;
@@ -374,7 +376,8 @@ impl Operator {
     fn picked(&self, delta: Delta) -> Result<Delta> {
         let batch = match self {
             Operator::Window(_, output) | Operator::Running(_, output) => delta.batch.project(output)?,
-            Operator::Nothing | Operator::Buffer(_) => delta.batch,
+            Operator::Buffer(_) => with_window_time(&delta.batch)?,
+            Operator::Nothing => delta.batch,
         };
         Ok(Delta { batch, weights: delta.weights })
     }
@@ -453,13 +456,36 @@ fn concat(schema: &SchemaRef, batches: Vec<RecordBatch>, weights: Option<Int64Ar
     Ok(Delta { batch: datafusion::arrow::compute::concat_batches(schema, &batches)?, weights })
 }
 
-/// The same columns under another schema that differs in names, metadata or nullability only.
+/// The same columns under another schema. A relation has the types that SQL can name: DataFusion's other representations of
+/// them (LargeUtf8 for text, Duration for an interval) are brought to those here.
 fn with_schema(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     if batch.schema_ref() == schema {
         return Ok(batch.clone());
     }
-    let options = datafusion::arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), batch.columns().to_vec(), &options)?)
+    let columns = batch.columns().iter().zip(schema.fields());
+    let columns = columns
+        .map(|(column, field)| match column.data_type() == field.data_type() {
+            true => Ok(Arc::clone(column)),
+            false => Ok(cast(column, field.data_type())?),
+        })
+        .collect::<Result<Vec<ArrayRef>>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
+}
+
+/// Appends window_time to rows that end with window_end.
+fn with_window_time(batch: &RecordBatch) -> Result<RecordBatch> {
+    let end = batch.num_columns() - 1;
+    let time_type = batch.column(end).data_type().clone();
+    let DataType::Timestamp(unit, _) = &time_type else {
+        return Err(Error::internal("windows over something that is no timestamp"));
+    };
+    let times = ticks(batch, end)?.unary::<_, Int64Type>(|end| window_time(end, *unit));
+    let mut fields: Vec<_> = batch.schema().fields().iter().cloned().collect();
+    fields.push(Arc::new(Field::new(WINDOW_COLUMNS[2], time_type.clone(), false)));
+    let mut columns = batch.columns().to_vec();
+    columns.push(cast(&times, &time_type)?);
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
 }
 
 fn added(delta: &Delta) -> u64 {

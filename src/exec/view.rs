@@ -12,11 +12,11 @@ use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{mpsc, watch};
 
-use super::feed::Feed;
+use super::feed::{Feed, FeedPosition};
 use super::lateness::ticks;
 use super::runner::{Runner, Tables};
 use super::stored::{self, Progress};
-use crate::catalog::{Kind, Relation};
+use crate::catalog::{Kind, Relation, RelationId};
 use crate::connect::Rejected;
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
@@ -93,6 +93,7 @@ pub struct ViewHandle {
     figures: Mutex<QueryFigures>,
     late: Mutex<VecDeque<LateRow>>,
     explained: Mutex<Vec<String>>,
+    place: Mutex<Option<(RelationId, u64)>>,
 }
 
 /// A late row that is kept to be looked at.
@@ -155,6 +156,7 @@ impl ViewHandle {
             figures: Mutex::new(QueryFigures::default()),
             late: Mutex::new(VecDeque::new()),
             explained: Mutex::new(Vec::new()),
+            place: Mutex::new(None),
         }))
     }
 
@@ -204,6 +206,11 @@ impl ViewHandle {
     /// The newest late rows.
     pub fn late_rows(&self) -> Vec<LateRow> {
         self.late.lock().iter().cloned().collect()
+    }
+
+    /// The stream it reads and the offset it reads next (as committed); of a connector 0. None: not known yet.
+    pub fn place(&self) -> Option<(RelationId, u64)> {
+        *self.place.lock()
     }
 
     /// Its running plan.
@@ -300,6 +307,7 @@ impl ViewRun {
         let retention = retention(&relation)?;
         *handle.explained.lock() = runner.explain();
         let run = ViewRun { handle, progress, runner, feed, rows, retention };
+        run.show_place();
         let version = run.version(run.progress.epoch);
         run.handle.publish(version, run.progress.epoch, Arc::new(Vec::new()));
         run.show_figures(0.0, None);
@@ -392,7 +400,17 @@ impl ViewRun {
         }
         drop(kept);
         self.show_figures(took_ms, Some(now_ms));
+        self.show_place();
         Ok(())
+    }
+
+    /// What is committed need not be read again.
+    fn show_place(&self) {
+        let offset = match &self.progress.position {
+            Some(FeedPosition::Log { offset }) => *offset,
+            Some(FeedPosition::Source { .. }) | None => 0,
+        };
+        *self.handle.place.lock() = Some((self.source().id, offset));
     }
 
     /// Tells readers that the cut has been reached, without a change.

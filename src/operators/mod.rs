@@ -88,3 +88,6 @@ fn time_type(input: &SchemaRef, column: usize) -> Result<DataType> {
         None => Err(Error::internal(format!("there is no time column {column}"))),
     }
 }
+
+#[cfg(test)]
+mod tests;

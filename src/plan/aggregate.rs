@@ -163,6 +163,8 @@ pub(super) fn buffer(
     if matches!(window.spec.kind, WindowKind::Cumulate { .. }) {
         return Err(cumulate());
     }
+    // The window over the stage: its input is the placeholder, down to which columns are traced.
+    let window = find_window(&plan).cloned().unwrap_or(window);
     let Expr::Column(column) = &window.time else {
         return Err(Error::internal("window over an expression"));
     };

@@ -133,6 +133,7 @@ pub enum Emit {
 
 /// EXPLAIN.
 #[derive(Debug, Clone)]
+#[allow(missing_docs)]
 pub enum Explain {
     /// Of a query; `analyze` runs it.
     Query { analyze: bool, verbose: bool, query: ContinuousQuery },
@@ -204,6 +205,7 @@ pub struct CopyTo {
 
 /// What COPY … TO writes out.
 #[derive(Debug, Clone)]
+#[allow(missing_docs)]
 pub enum CopySource {
     /// COPY name [(columns)] TO.
     Relation { name: ObjectName, columns: Vec<Ident> },

@@ -17,6 +17,7 @@ pub struct Window {
 }
 
 /// The shape of the windows, lengths in ticks of the time column, all positive.
+#[allow(missing_docs)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum WindowKind {
     /// Side by side: each row is in one window.

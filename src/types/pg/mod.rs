@@ -13,6 +13,8 @@ mod nested_out;
 mod numeric;
 mod scalar_in;
 mod scalar_out;
+#[cfg(test)]
+mod tests;
 
 use datafusion::arrow::array::ArrayRef;
 
