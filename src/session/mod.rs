@@ -1,4 +1,5 @@
 //! A client's session: statements to actions.
 mod conversation;
 pub mod transaction;
+pub mod write;
 pub use conversation::*;
