@@ -33,6 +33,7 @@ mod subscribe;
 #[cfg(test)]
 mod tests;
 pub mod transaction;
+pub mod write;
 
 pub use conversation::*;
 pub use front::Front;
