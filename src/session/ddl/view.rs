@@ -120,6 +120,7 @@ pub async fn create_materialized(cx: &Definer, create: CreateMaterialized) -> Re
             retention_ms: options::time(&create.options, "retention")?,
             from_latest,
             paused: false,
+            append_only: ready.pipeline.is_append_only(),
         }),
         depends_on: once(ready.used.clone()),
         sql: cx.reads.text.to_string(),
