@@ -86,8 +86,12 @@ fn decode(data: &[u8], options: CopyOptions) -> Result<Vec<RecordBatch>> {
 fn append(store: Arc<dyn Store>, batches: Vec<RecordBatch>) -> Result<()> {
     let Some(first) = batches.first() else { return Ok(()) };
     let stream = StreamId(1);
-    let spec =
-        StreamSpec { schema: first.schema(), watermark: Some((3, 0)), retention_ms: None, retention_bytes: None };
+    let spec = StreamSpec {
+        schema: first.schema(),
+        watermark: Some((3, 0)),
+        retention_ms: None,
+        retention_bytes: None,
+    };
     let journal = Journal::open(store)?;
     let mut transaction = Transaction::at(0);
     transaction.create_stream(stream, spec);

@@ -47,7 +47,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
 async fn columns(client: &tokio_postgres::Client, name: &str) -> Result<Vec<String>, tokio_postgres::Error> {
     let messages = client.simple_query(&format!("SELECT * FROM {name} LIMIT 0")).await?;
     let columns = messages.into_iter().find_map(|message| match message {
-        SimpleQueryMessage::RowDescription(columns) => Some(columns.iter().map(|c| c.name().to_owned()).collect()),
+        SimpleQueryMessage::RowDescription(columns) => {
+            Some(columns.iter().map(|c| c.name().to_owned()).collect())
+        }
         _ => None,
     });
     Ok(columns.unwrap_or_default())
