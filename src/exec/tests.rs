@@ -6,7 +6,10 @@ use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, T
 use datafusion::arrow::util::pretty::pretty_format_batches;
 
 use super::engine::{Engine, EngineOptions};
-use crate::catalog::{Column, Emission, Kind, NameChange, Relation, RelationId, StreamDef, ViewDef, WatermarkSpec};
+use super::snapshot::{Overlay, Scope};
+use crate::catalog::{
+    Column, Emission, Kind, NameChange, Relation, RelationId, StreamDef, ViewDef, WatermarkSpec,
+};
 use crate::log::{StreamId, StreamSpec, Transaction};
 use crate::sql;
 use crate::store::{MemoryStore, Store};
@@ -27,7 +30,13 @@ pub(super) async fn open(store: Arc<dyn Store>) -> Bench {
 }
 
 impl Bench {
-    pub(super) async fn create(&self, name: &str, columns: Vec<Column>, kind: Kind, depends_on: Vec<RelationId>) -> Arc<Relation> {
+    pub(super) async fn create(
+        &self,
+        name: &str,
+        columns: Vec<Column>,
+        kind: Kind,
+        depends_on: Vec<RelationId>,
+    ) -> Arc<Relation> {
         let relation = Arc::new(Relation {
             id: self.engine.catalog.names().next_id(),
             name: name.to_owned(),
@@ -80,11 +89,20 @@ impl Bench {
     }
 
     async fn view(&self, name: &str, query: &str, emission: Emission) -> Arc<Relation> {
+        self.try_view(name, query, emission).await.unwrap_or_else(|error| panic!("{query}: {error}"))
+    }
+
+    async fn try_view(
+        &self,
+        name: &str,
+        query: &str,
+        emission: Emission,
+    ) -> crate::error::Result<Arc<Relation>> {
         let options = crate::plan::CutOptions { emission, lateness_ms: 0 };
         let parsed = sql::parse_query(query).unwrap();
         let (pipeline, _, used) =
-            super::define::continuous_pipeline(&self.engine, &parsed.query, options).await.unwrap();
-        let columns = super::define::columns_of(&pipeline.schema, &[]).unwrap();
+            super::define::continuous_pipeline(&self.engine, &parsed.query, options).await?;
+        let columns = super::define::columns_of(&pipeline.schema, &[])?;
         let def = ViewDef {
             query: query.to_owned(),
             emission,
@@ -92,8 +110,9 @@ impl Bench {
             retention_ms: None,
             from_latest: false,
             paused: false,
+            append_only: pipeline.is_append_only(),
         };
-        self.create(name, columns, Kind::MaterializedView(def), used).await
+        Ok(self.create(name, columns, Kind::MaterializedView(def), used).await)
     }
 
     async fn insert(&self, stream: &Relation, rows: &[(Option<&str>, i64, i64)]) {
@@ -113,20 +132,65 @@ impl Bench {
         self.engine.journal.commit(transaction).await.unwrap();
     }
 
+    async fn table(&self) -> Arc<Relation> {
+        let column = |name: &str, sql_type| Column {
+            name: name.to_owned(),
+            sql_type,
+            not_null: false,
+            default: None,
+            generated: None,
+        };
+        let columns = vec![column("k", SqlType::Text), column("title", SqlType::Text)];
+        self.create(
+            "names",
+            columns,
+            Kind::Table(crate::catalog::TableDef { primary_key: vec![0] }),
+            Vec::new(),
+        )
+        .await
+    }
+
+    async fn fill(&self, table: &Relation, rows: &[(&str, &str)]) {
+        let handle = self.engine.table(table.id).unwrap();
+        let mut writer = handle.lock(std::time::Duration::from_secs(5)).await.unwrap();
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(StringArray::from_iter_values(rows.iter().map(|r| r.0))),
+            Arc::new(StringArray::from_iter_values(rows.iter().map(|r| r.1))),
+        ];
+        writer.append(RecordBatch::try_new(table.schema(), columns).unwrap()).unwrap();
+        let mut transaction = Transaction::at(0);
+        writer.into_transaction(&mut transaction).unwrap();
+        self.engine.journal.commit(transaction).await.unwrap();
+    }
+
+    async fn snapshot(&self, query: &str) -> Vec<String> {
+        let scope = Scope::new(Arc::clone(&self.engine), self.engine.moment(), Overlay::default(), None);
+        let state = self.engine.planner.snapshot_state(Arc::new(scope));
+        let parsed = sql::parse_query(query).unwrap();
+        let plan = self.engine.planner.logical(&state, &parsed.query).await.unwrap();
+        let physical = state.create_physical_plan(&plan).await.unwrap();
+        let batches = datafusion::physical_plan::collect(physical, state.task_ctx()).await.unwrap();
+        sorted_rows(&batches)
+    }
+
     async fn rows(&self, view: &Relation) -> Vec<String> {
         let handle = self.engine.view(view.id).unwrap();
         self.engine.sync(&[Arc::clone(&handle)]).await.unwrap();
         let batches = handle.version().rows.batches().unwrap();
-        let table = pretty_format_batches(&batches).unwrap().to_string();
-        let mut rows: Vec<String> = table
-            .lines()
-            .filter(|line| line.starts_with('|'))
-            .skip(1)
-            .map(|line| line.split('|').map(str::trim).filter(|c| !c.is_empty()).collect::<Vec<_>>().join(" "))
-            .collect();
-        rows.sort();
-        rows
+        sorted_rows(&batches)
     }
+}
+
+fn sorted_rows(batches: &[RecordBatch]) -> Vec<String> {
+    let table = pretty_format_batches(batches).unwrap().to_string();
+    let mut rows: Vec<String> = table
+        .lines()
+        .filter(|line| line.starts_with('|'))
+        .skip(1)
+        .map(|line| line.split('|').map(str::trim).filter(|c| !c.is_empty()).collect::<Vec<_>>().join(" "))
+        .collect();
+    rows.sort();
+    rows
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -148,8 +212,11 @@ async fn views_hold_what_their_queries_say_now_and_after_a_restart() {
             Emission::OnChange,
         )
         .await;
-    let running = bench.view("r", "SELECT k, count(*) AS n FROM s GROUP BY k HAVING count(*) > 1", Emission::OnChange).await;
-    let plain = bench.view("p", "SELECT upper(k) AS k, v + 1 AS v FROM s WHERE v > 2", Emission::OnChange).await;
+    let running = bench
+        .view("r", "SELECT k, count(*) AS n FROM s GROUP BY k HAVING count(*) > 1", Emission::OnChange)
+        .await;
+    let plain =
+        bench.view("p", "SELECT upper(k) AS k, v + 1 AS v FROM s WHERE v > 2", Emission::OnChange).await;
     bench.insert(&s, &[(Some("a"), 1, 1), (Some("b"), 2, 2), (None, 3, 12)]).await;
     bench.insert(&s, &[(Some("a"), 4, 13), (Some("a"), 9, 3)]).await;
     assert_eq!(bench.rows(&tumble).await, ["1970-01-01T00:00:00 a 1 1", "1970-01-01T00:00:00 b 1 2"]);
@@ -177,3 +244,96 @@ async fn views_hold_what_their_queries_say_now_and_after_a_restart() {
     assert_eq!(bench.rows(&running).await, ["a 4"]);
 }
 
+/// Queries whose view must equal the snapshot once every window has closed and no row was late.
+const QUERIES: [&str; 23] = [
+    "SELECT window_start, window_end, k, count(*) AS n FROM TUMBLE(s, ts, INTERVAL '10 seconds') GROUP BY window_start, window_end, k",
+    "SELECT k, window_end, sum(v) AS t, avg(v) AS a, min(v) AS lo, max(v) AS hi FROM HOP(s, ts, INTERVAL '3 seconds', INTERVAL '10 seconds') GROUP BY k, window_start, window_end",
+    "SELECT window_start AS w, count(DISTINCT k) AS n FROM HOP(s, ts, INTERVAL '5 seconds', INTERVAL '10 seconds') GROUP BY window_start, window_end",
+    "SELECT window_start AS w, sum(v) FILTER (WHERE v > 3) AS n FROM TUMBLE(s, ts, INTERVAL '10 seconds', INTERVAL '3 seconds') GROUP BY window_start, window_end",
+    "SELECT w, n * 2 AS n FROM (SELECT window_start AS w, count(*) AS n FROM TUMBLE(s, ts, INTERVAL '10 seconds') GROUP BY window_start, window_end HAVING count(*) > 2) x",
+    "SELECT upper(k) AS k, window_start AS w, count(*) AS n FROM TUMBLE((SELECT * FROM s WHERE v % 2 = 0), ts, INTERVAL '10 seconds') GROUP BY upper(k), window_start, window_end",
+    "SELECT w.k, n.title, w.window_start, sum(w.v) AS t FROM TUMBLE(s, ts, INTERVAL '10 seconds') w JOIN names n ON w.k = n.k GROUP BY w.k, n.title, w.window_start, w.window_end",
+    "SELECT x.k, n.title, x.c FROM (SELECT k, window_start, count(*) AS c FROM TUMBLE(s, ts, INTERVAL '10 seconds') GROUP BY k, window_start, window_end) x LEFT JOIN names n ON x.k = n.k",
+    "SELECT n.title, x.window_end, x.c FROM names n JOIN (SELECT k, window_end, count(*) AS c FROM HOP(s, ts, INTERVAL '5 seconds', INTERVAL '15 seconds') GROUP BY k, window_start, window_end) x ON x.k = n.k",
+    "SELECT window_start, stddev(v) AS d, median(v) AS m, bool_and(v > 0) AS b FROM TUMBLE(s, ts, INTERVAL '10 seconds') GROUP BY window_start, window_end",
+    "SELECT window_start, string_agg(k, ',' ORDER BY k) AS ks FROM TUMBLE(s, ts, INTERVAL '10 seconds') GROUP BY window_start, window_end",
+    "SELECT k, window_start, count(*) AS n FROM TUMBLE(s, ts, INTERVAL '10 seconds') WHERE window_start >= TIMESTAMP '1970-01-01 00:00:10' GROUP BY k, window_start, window_end",
+    "SELECT k, window_start, window_end - window_start > INTERVAL '1 second' AS long, count(*) AS n FROM HOP(s, ts, INTERVAL '5 seconds', INTERVAL '10 seconds') WHERE window_end <= TIMESTAMP '1970-01-01 00:00:30' GROUP BY k, window_start, window_end",
+    "SELECT date_trunc('minute', window_start) AS m, window_start, count(*) AS n FROM TUMBLE(s, ts, INTERVAL '10 seconds') GROUP BY date_trunc('minute', window_start), window_start, window_end",
+    "SELECT k, v, window_start, window_end FROM HOP(s, ts, INTERVAL '5 seconds', INTERVAL '10 seconds') WHERE v > 1",
+    "SELECT k, v * 2 AS d FROM s WHERE k IS NOT NULL",
+    "SELECT s.v, n.title FROM s LEFT JOIN names n ON s.k = n.k",
+    "SELECT word, window_start, count(*) AS n FROM TUMBLE((SELECT unnest(string_to_array(k || ' x', ' ')) AS word, ts FROM s), ts, INTERVAL '10 seconds') GROUP BY word, window_start, window_end",
+    "SELECT k, count(*) AS n, sum(v) AS t, min(v) AS lo FROM s GROUP BY k",
+    "SELECT count(*) AS n, max(ts) AS last FROM s",
+    "SELECT DISTINCT k FROM s",
+    "SELECT k, count(*) AS n FROM s WHERE k IN (SELECT k FROM names) GROUP BY k",
+    "WITH big AS (SELECT * FROM s WHERE v > 1) SELECT window_start, max(v) - min(v) AS spread FROM TUMBLE(big, ts, INTERVAL '10 seconds') GROUP BY window_start, window_end",
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_view_equals_its_query() {
+    let bench = open(Arc::new(MemoryStore::new())).await;
+    let s = bench.stream().await;
+    let names = bench.table().await;
+    bench.fill(&names, &[("a", "Anna"), ("b", "Bert"), ("z", "Zoe")]).await;
+    let mut views = Vec::new();
+    let mut failures = Vec::new();
+    for (i, query) in QUERIES.iter().enumerate() {
+        for emission in [Emission::OnChange, Emission::OnClose] {
+            let windowed = ["TUMBLE", "HOP"].iter().any(|w| query.contains(w));
+            let running = !windowed && (query.contains("count") || query.contains("DISTINCT"));
+            if running && emission == Emission::OnClose {
+                continue;
+            }
+            match bench.try_view(&format!("v{i}_{emission:?}"), query, emission).await {
+                Ok(view) => views.push((*query, view)),
+                Err(error) => failures.push(format!("{emission:?} {query}\n  {error}")),
+            }
+        }
+    }
+    let keys = [Some("a"), Some("b"), None, Some("c d")];
+    for write in 0..6 {
+        let rows: Vec<_> = (0..7)
+            .map(|i| {
+                (keys[(write * 3 + i * 5) % 4], ((write * 7 + i * 3) % 11) as i64 - 2, (write * 6 + i) as i64)
+            })
+            .collect();
+        bench.insert(&s, &rows).await;
+    }
+    bench.finish(&s).await;
+    for (query, view) in &views {
+        let handle = bench.engine.view(view.id).unwrap();
+        if let Err(error) = bench.engine.sync(&[handle]).await {
+            failures.push(format!("{} {query}\n  {error}", view.name));
+            continue;
+        }
+        let (got, expect) = (bench.rows(view).await, bench.snapshot(query).await);
+        if got != expect {
+            failures.push(format!("{} {query}\n  view     {got:?}\n  snapshot {expect:?}", view.name));
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_view_on_a_view_follows_it_through_changes_and_restarts() {
+    let bench = open(Arc::new(MemoryStore::new())).await;
+    let s = bench.stream().await;
+    bench.insert(&s, &[(Some("a"), 1, 1), (Some("b"), 2, 2), (Some("a"), 3, 3)]).await;
+    bench.view("per_key", "SELECT k, count(*) AS n FROM s GROUP BY k", Emission::OnChange).await;
+    let query = "SELECT n, count(*) AS keys FROM per_key GROUP BY n";
+    let on = bench.view("per_count", query, Emission::OnChange).await;
+    let plain = bench.view("large", "SELECT k FROM per_key WHERE n >= 2", Emission::OnChange).await;
+    assert_eq!(bench.rows(&on).await, ["1 1", "2 1"]);
+    bench.insert(&s, &[(Some("b"), 1, 4), (Some("c"), 2, 5)]).await;
+    assert_eq!(bench.rows(&on).await, ["1 1", "2 2"]);
+    assert_eq!(bench.rows(&plain).await, ["a", "b"]);
+    bench.engine.stop().await;
+    let bench = open(Arc::clone(&bench.store)).await;
+    bench.insert(&s, &[(Some("c"), 2, 6), (Some("c"), 2, 7)]).await;
+    assert_eq!(bench.rows(&on).await, bench.snapshot(query).await);
+    assert_eq!(bench.rows(&plain).await, ["a", "b", "c"]);
+    let refused = bench.try_view("no", "SELECT max(n) FROM per_key", Emission::OnChange).await;
+    assert_eq!(refused.unwrap_err().state(), crate::error::SqlState::NotSupported);
+}
