@@ -12,7 +12,6 @@ use tokio::sync::mpsc;
 use datafusion::execution::context::SessionState;
 
 use super::engine::Engine;
-use super::feed::Feed;
 use super::runner::Runner;
 use super::tables::PresentTables;
 use super::view::QueryFigures;
@@ -136,14 +135,7 @@ impl Work {
     async fn run(self) -> Result<()> {
         let engine = &self.registered.engine;
         let tables = PresentTables(Arc::clone(engine));
-        let source = engine.source(&self.pipeline.source.relation)?;
-        let mut feed = Feed::open(
-            &self.pipeline.source,
-            &engine.journal,
-            source.as_ref(),
-            None,
-            self.options.from_latest,
-        )?;
+        let mut feed = engine.feed(&self.pipeline.source, None, self.options.from_latest).await?;
         let mut runner = Runner::new(Arc::clone(&self.pipeline), Arc::clone(&self.state), &tables).await?;
         let mut commits = engine.journal.watch();
         let mut epoch = 0;
@@ -153,7 +145,9 @@ impl Work {
             let cut = *commits.borrow_and_update();
             let now = now_ms();
             let portion = feed.read(cut, now, PORTION_ROWS)?;
-            engine.kept.reject(&self.pipeline.source.relation, &portion.rejected, now);
+            // Not made durable: a query that comes after reads these records again.
+            let source = &self.pipeline.source.relation;
+            engine.kept.reject(source, &portion.rejected, now, None)?;
             let is_idle = portion.inputs.is_empty();
             if !is_idle {
                 runner.accept(portion.inputs, &tables).await?;

@@ -177,9 +177,11 @@ impl CatalogProvider for Database {
     }
 
     fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
-        self.0.schemas().iter().any(|known| known == name).then(|| {
-            Arc::new(DatabaseSchema { lookup: Arc::clone(&self.0), name: name.to_owned() }) as _
-        })
+        self.0
+            .schemas()
+            .iter()
+            .any(|known| known == name)
+            .then(|| Arc::new(DatabaseSchema { lookup: Arc::clone(&self.0), name: name.to_owned() }) as _)
     }
 }
 
