@@ -222,22 +222,13 @@ macro_rules! pages {
 }
 
 pages! {
-    page_late_rows = "continuous/lateness.slt",
-    page_running = "continuous/running.slt",
-    page_windows_continuously = "continuous/windows.slt",
-    page_streams = "ddl/streams.slt",
     page_tables = "ddl/tables.slt",
-    page_views = "ddl/views.slt",
-    page_errors = "errors/errors.slt",
     page_cursors = "live/cursors.slt",
     page_subscribe = "live/subscribe.slt",
     page_snapshots = "query/snapshots.slt",
-    page_windows = "query/windows.slt",
     page_settings = "system/settings.slt",
-    page_system = "system/tables.slt",
     page_copy = "write/copy.slt",
     page_transactions = "write/transactions.slt",
-    page_types = "write/types.slt",
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
