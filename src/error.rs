@@ -383,6 +383,17 @@ fn plan_error(what: &str) -> Error {
         SqlState::UndefinedFunction
     } else if lower.contains("table") && lower.contains("not found") {
         SqlState::UndefinedTable
+    } else if lower.contains("aggregate function calls cannot be nested")
+        || lower.contains("aggregate functions are not allowed")
+    {
+        SqlState::Grouping
+    } else if lower.contains("cannot coerce arithmetic expression")
+        || lower.contains("cannot infer common argument type for comparison")
+    {
+        // To Postgres an operator between these types does not exist.
+        SqlState::UndefinedFunction
+    } else if lower.contains("non-boolean predicate") || lower.contains("incompatible inputs for union") {
+        SqlState::TypeMismatch
     } else if lower.contains("must appear in the group by clause")
         || lower.contains("could not be resolved from available columns")
         || lower.contains("must be in group by")
@@ -411,7 +422,9 @@ fn plan_error(what: &str) -> Error {
 
 fn execution_error(what: &str) -> Error {
     let lower = what.to_ascii_lowercase();
-    let state = if lower.contains("divide by zero") || lower.contains("division by zero") {
+    let state = if lower.contains("placeholder") {
+        SqlState::UndefinedParameter
+    } else if lower.contains("divide by zero") || lower.contains("division by zero") {
         SqlState::DivisionByZero
     } else if lower.contains("overflow") || lower.contains("out of range") {
         SqlState::OutOfRange

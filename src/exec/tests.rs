@@ -18,19 +18,19 @@ use crate::types::SqlType;
 
 const SECOND: i64 = 1_000_000;
 
-struct Bench {
-    engine: Arc<Engine>,
+pub(super) struct Bench {
+    pub(super) engine: Arc<Engine>,
     store: Arc<dyn Store>,
 }
 
-async fn open(store: Arc<dyn Store>) -> Bench {
+pub(super) async fn open(store: Arc<dyn Store>) -> Bench {
     let options = EngineOptions { files: ".".into(), memory: 1 << 30, threads: 2, bounded: false };
     let engine = Engine::open(Arc::clone(&store), options, tokio::runtime::Handle::current()).await.unwrap();
     Bench { engine, store }
 }
 
 impl Bench {
-    async fn create(
+    pub(super) async fn create(
         &self,
         name: &str,
         columns: Vec<Column>,
