@@ -88,7 +88,9 @@ impl Planner {
 
     /// The query as an unoptimized plan.
     pub async fn logical(&self, state: &SessionState, query: &ast::Query) -> Result<LogicalPlan> {
-        let statement = ast::Statement::Query(Box::new(query.clone()));
+        let mut query = query.clone();
+        super::naming::name_columns(&mut query);
+        let statement = ast::Statement::Query(Box::new(query));
         Ok(state.statement_to_plan(DfStatement::Statement(Box::new(statement))).await?)
     }
 

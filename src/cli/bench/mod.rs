@@ -201,3 +201,58 @@ fn measured_apart(args: &BenchArgs, query: &str, part: Part) -> Result<Measured>
     serde_json::from_slice(&output.stdout)
         .map_err(|error| Error::internal(format!("{query} ({part}) answered no figures: {error}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Small enough for a debug build, large enough for several windows and epochs.
+    const EVENTS: u64 = 150_000;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn every_query_gives_as_many_rows_as_its_batch() {
+        let mut names = queries::names();
+        names.push("qhop3".to_owned());
+        for name in names.iter().filter(|name| *name != "qhop") {
+            let query = queries::find(name).unwrap();
+            let stream = stream::measure(query.clone(), EVENTS, None, 1 << 30).await;
+            let stream = stream.unwrap_or_else(|error| panic!("{name}: {error}"));
+            let batch = batch::measure(query.clone(), EVENTS, None, 2).await;
+            let batch = batch.unwrap_or_else(|error| panic!("{name} as a batch: {error}"));
+            assert_eq!((stream.net_rows, stream.unread), (batch.net_rows, 0), "{name}");
+            assert!(stream.net_rows > 0 && stream.events == EVENTS, "{name}");
+            assert!(query.revises || stream.output_rows == batch.output_rows, "{name}");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_file_of_bids_can_be_read_in_three_formats() {
+        let dir = tempfile::tempdir().unwrap();
+        let stage = stage::Stage::set().unwrap();
+        let all: Vec<usize> = (0..stage.bid_schema().fields().len()).collect();
+        let bids = input::generate(2_000, stage.bid_schema(), &all).unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let create = |name: &str| std::fs::File::create(path(name)).unwrap();
+        let mut csv = datafusion::arrow::csv::WriterBuilder::new().with_header(true).build(create("bids.csv"));
+        let mut json = datafusion::arrow::json::LineDelimitedWriter::new(create("bids.json"));
+        let schema = bids.batches[0].schema();
+        let mut parquet =
+            datafusion::parquet::arrow::ArrowWriter::try_new(create("bids.parquet"), schema, None).unwrap();
+        for batch in bids.batches.iter() {
+            csv.write(batch).unwrap();
+            json.write(batch).unwrap();
+            parquet.write(batch).unwrap();
+        }
+        json.finish().unwrap();
+        parquet.close().unwrap();
+        let query = queries::find("qk").unwrap();
+        let expected = stream::measure(query.clone(), 2_000, None, 1 << 30).await.unwrap().output_rows;
+        for name in ["bids.csv", "bids.json", "bids.parquet"] {
+            let stream = stream::measure(query.clone(), 0, Some(&path(name)), 1 << 30).await.unwrap();
+            assert_eq!((stream.events, stream.unread, stream.output_rows), (2_000, 0, expected), "{name}");
+            let batch = batch::measure(query.clone(), 0, Some(&path(name)), 1).await.unwrap();
+            assert_eq!(batch.output_rows, expected, "{name} as a batch");
+        }
+        assert!(input::file_format(&path("bids.txt")).is_err());
+    }
+}

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{BooleanArray, RecordBatch, UInt64Array};
 use datafusion::arrow::buffer::{BooleanBuffer, Buffer};
-use datafusion::arrow::compute::{concat_batches, filter, filter_record_batch};
+use datafusion::arrow::compute::{concat_batches, filter, filter_record_batch, interleave_record_batch};
 use datafusion::arrow::datatypes::SchemaRef;
 
 use crate::error::Result;
@@ -124,6 +124,24 @@ impl TableVersion {
     /// All rows.
     pub fn batches(&self) -> Result<Vec<RecordBatch>> {
         self.chunks.iter().filter(|c| c.live > 0).map(Chunk::rows).collect()
+    }
+
+    /// The rows with these ids, in this order.
+    pub fn fetch(&self, ids: &[RowId]) -> Result<RecordBatch> {
+        let mut used: Vec<usize> = ids.iter().map(|id| id.chunk()).collect();
+        used.sort_unstable();
+        used.dedup();
+        let batches: Option<Vec<&RecordBatch>> =
+            used.iter().map(|chunk| self.chunks.get(*chunk).map(|chunk| &chunk.batch)).collect();
+        let is_row = |id: &RowId| self.chunks.get(id.chunk()).is_some_and(|c| id.row() < c.batch.num_rows());
+        let Some(batches) = batches.filter(|_| ids.iter().all(is_row)) else {
+            return Err(crate::error::Error::internal("a row is not in this version of the table"));
+        };
+        if ids.is_empty() {
+            return Ok(RecordBatch::new_empty(Arc::clone(&self.schema)));
+        }
+        let place = |id: &RowId| (used.partition_point(|chunk| *chunk < id.chunk()), id.row());
+        Ok(interleave_record_batch(&batches, &ids.iter().map(place).collect::<Vec<_>>())?)
     }
 
     /// All rows with their ids, which a writer of this very state understands.

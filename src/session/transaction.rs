@@ -1,0 +1,258 @@
+//! What a transaction has written and not yet committed, and what whoever writes rows must provide.
+//!
+//! A statement that writes adds to a [`Transaction`]: rows for streams are kept as batches, changes of tables in a
+//! [`TableWriter`] that holds the table's lock. Reads of the same transaction see both through [`Transaction::overlay`]. COMMIT makes
+//! one commit of it all. Dropping a transaction takes everything back and frees the locks.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::sql::sqlparser::ast::{self, ObjectName};
+
+use crate::catalog::{Names, Relation, RelationId};
+use crate::clock::now_ms;
+use crate::error::{Error, Result, SqlState};
+use crate::exec::Engine;
+use crate::exec::snapshot::{Overlay, Scope};
+use crate::limits;
+use crate::log::table::Mark;
+use crate::log::{self, Append, CommitNo, StreamId, TableWriter};
+use crate::plan::relations::Lookup;
+use crate::sql::{CopyFrom, Statement};
+use crate::time::Watermark;
+use crate::types::SqlType;
+use crate::types::pg::TextStyle;
+
+/// How long a statement waits for another transaction's lock on a table when `lock_timeout` is not set: two transactions that
+/// wait for each other both end.
+pub const LOCK_WAIT: Duration = Duration::from_secs(30);
+
+/// What has been written so far.
+pub struct Transaction {
+    /// For streams, in order.
+    pub appends: Vec<(RelationId, Append)>,
+    /// The tables that it has locked, with its changes.
+    pub writers: HashMap<RelationId, TableWriter>,
+    /// How long it waits for a lock.
+    pub lock_wait: Duration,
+    /// Each table as it was when it was locked.
+    starts: HashMap<RelationId, Mark>,
+    savepoints: Vec<Savepoint>,
+    bytes: usize,
+}
+
+struct Savepoint {
+    name: String,
+    appends: usize,
+    bytes: usize,
+    marks: HashMap<RelationId, Mark>,
+}
+
+impl Transaction {
+    /// Nothing yet; it will wait so long for locks.
+    pub fn new(lock_wait: Duration) -> Transaction {
+        Transaction {
+            appends: Vec::new(),
+            writers: HashMap::new(),
+            lock_wait,
+            starts: HashMap::new(),
+            savepoints: Vec::new(),
+            bytes: 0,
+        }
+    }
+
+    /// What its own statements see beside what is committed.
+    pub fn overlay(&self) -> Overlay {
+        let mut overlay = Overlay::default();
+        for (relation, append) in &self.appends {
+            if let Append::Rows(batch) = append {
+                overlay.streams.entry(*relation).or_default().push(batch.clone());
+            }
+        }
+        for (relation, writer) in &self.writers {
+            if writer.has_changes() {
+                overlay.tables.insert(*relation, Arc::new(writer.scan()));
+            }
+        }
+        overlay
+    }
+
+    /// The writer of a table; locks it the first time.
+    pub async fn writer(&mut self, engine: &Engine, relation: &Relation) -> Result<&mut TableWriter> {
+        if !self.writers.contains_key(&relation.id) {
+            let writer = engine.table(relation.id)?.lock(self.lock_wait).await?;
+            self.starts.insert(relation.id, writer.savepoint());
+            self.writers.insert(relation.id, writer);
+        }
+        self.writers.get_mut(&relation.id).ok_or_else(|| Error::internal("a writer has gone"))
+    }
+
+    /// Rows for a stream, in its stored schema.
+    pub fn append(&mut self, relation: &Relation, batch: RecordBatch) -> Result<()> {
+        self.bytes = self.bytes.saturating_add(batch.get_array_memory_size());
+        if self.bytes > limits::WRITE_BYTES {
+            return Err(Error::new(SqlState::ProgramLimit, "the transaction writes too much")
+                .hint("Write in several smaller transactions."));
+        }
+        self.appends.push((relation.id, Append::Rows(batch)));
+        Ok(())
+    }
+
+    /// Moves a stream's watermark.
+    pub fn advance(&mut self, relation: &Relation, watermark: Watermark) {
+        self.appends.push((relation.id, Append::Advance(watermark)));
+    }
+
+    /// Whether there is nothing to commit.
+    pub fn is_empty(&self) -> bool {
+        self.appends.is_empty() && self.writers.values().all(|writer| !writer.has_changes())
+    }
+
+    /// Makes everything durable in one commit. When this returns an error, nothing was written.
+    pub async fn commit(mut self, engine: &Engine) -> Result<CommitNo> {
+        let mut transaction = log::Transaction::at(now_ms());
+        for (relation, append) in std::mem::take(&mut self.appends) {
+            transaction.appends.push((StreamId(relation.0), append));
+        }
+        let mut writers: Vec<_> = std::mem::take(&mut self.writers).into_iter().collect();
+        writers.sort_by_key(|(id, _)| *id);
+        for (_, writer) in writers {
+            writer.into_transaction(&mut transaction)?;
+        }
+        engine.journal.commit(transaction).await
+    }
+
+    /// SAVEPOINT.
+    pub fn savepoint(&mut self, name: &str) {
+        self.savepoints.push(Savepoint {
+            name: name.to_owned(),
+            appends: self.appends.len(),
+            bytes: self.bytes,
+            marks: self.writers.iter().map(|(id, writer)| (*id, writer.savepoint())).collect(),
+        });
+    }
+
+    /// ROLLBACK TO: the savepoint stays, those after it go.
+    pub fn rollback_to(&mut self, name: &str) -> Result<()> {
+        let at = self.find(name)?;
+        self.savepoints.truncate(at + 1);
+        let savepoint = &self.savepoints[at];
+        self.appends.truncate(savepoint.appends);
+        self.bytes = savepoint.bytes;
+        for (id, writer) in &mut self.writers {
+            if let Some(mark) = savepoint.marks.get(id).or_else(|| self.starts.get(id)) {
+                writer.rollback_to(mark);
+            }
+        }
+        Ok(())
+    }
+
+    /// RELEASE: the savepoint and those after it go, what was written stays.
+    pub fn release(&mut self, name: &str) -> Result<()> {
+        let at = self.find(name)?;
+        self.savepoints.truncate(at);
+        Ok(())
+    }
+
+    fn find(&self, name: &str) -> Result<usize> {
+        self.savepoints.iter().rposition(|savepoint| savepoint.name == name).ok_or_else(|| {
+            Error::new(SqlState::NoSuchSavepoint, format!("savepoint \"{name}\" does not exist"))
+        })
+    }
+}
+
+/// What a statement that writes has to work with. Parameters and functions of the session (`current_user`, …) have
+/// already been put into the statement as constants.
+#[derive(Clone)]
+pub struct WriteContext {
+    /// Everything that is there.
+    pub engine: Arc<Engine>,
+    /// The names as of the statement's moment.
+    pub names: Arc<Names>,
+    /// Resolves names for planning; views are up to date, the transaction's own writes are visible.
+    pub scope: Scope,
+    /// How this session writes and reads text (time zone, …).
+    pub style: TextStyle,
+    /// The statement as written, for positions in errors.
+    pub text: Arc<str>,
+    /// The wall clock at the statement's begin: what `now()` and PROCTIME() are in it.
+    pub now_ms: i64,
+}
+
+/// What a statement has written.
+#[derive(Debug, Default)]
+pub struct Written {
+    /// How many rows were inserted, changed or deleted.
+    pub rows: u64,
+    /// RETURNING.
+    pub returning: Option<(SchemaRef, Vec<RecordBatch>)>,
+}
+
+/// What is known of a writing statement before it runs.
+#[derive(Debug, Clone, Default)]
+pub struct Described {
+    /// The types of `$1…` as far as the statement tells them (`VALUES ($1)`: the column's).
+    pub params: Vec<Option<SqlType>>,
+    /// The columns of RETURNING.
+    pub returning: Option<SchemaRef>,
+}
+
+/// Writes rows: `session::write` is one, and `Front` is given it. All methods add to the transaction and commit nothing;
+/// they are called on the threads that plan. After an error the transaction is rolled back (to a savepoint or whole) by the caller.
+#[async_trait]
+pub trait Writer: Send + Sync + 'static {
+    /// INSERT.
+    async fn insert(&self, cx: &WriteContext, tx: &mut Transaction, insert: &ast::Insert) -> Result<Written>;
+    /// UPDATE.
+    async fn update(&self, cx: &WriteContext, tx: &mut Transaction, update: &ast::Update) -> Result<Written>;
+    /// DELETE.
+    async fn delete(&self, cx: &WriteContext, tx: &mut Transaction, delete: &ast::Delete) -> Result<Written>;
+    /// TRUNCATE.
+    async fn truncate(&self, cx: &WriteContext, tx: &mut Transaction, names: &[ObjectName]) -> Result<()>;
+    /// COPY … FROM STDIN: checks the target and the columns.
+    async fn copy_in(&self, cx: &WriteContext, copy: &CopyFrom) -> Result<Box<dyn CopyRows>>;
+    /// Plans an INSERT, UPDATE or DELETE with parameters without running it; `hints` are the types that are known already.
+    async fn describe(
+        &self,
+        cx: &WriteContext,
+        statement: &Statement,
+        hints: &[Option<SqlType>],
+    ) -> Result<Described>;
+}
+
+/// The rows of a COPY … FROM STDIN as they come in; kept until the end.
+#[async_trait]
+pub trait CopyRows: Send {
+    /// 0 text and csv, 1 binary.
+    fn format(&self) -> i16;
+    /// How many columns the data has.
+    fn columns(&self) -> usize;
+    /// Takes the next bytes; they may end in the middle of a row.
+    async fn data(&mut self, bytes: Bytes) -> Result<()>;
+    /// There are no more: adds the rows to the transaction and says how many there were.
+    async fn finish(self: Box<Self>, tx: &mut Transaction) -> Result<u64>;
+}
+
+/// What the system's schemas (`pg_catalog`, `information_schema`, `tidemill`) may show of a session.
+#[derive(Clone)]
+pub struct SystemContext {
+    /// Everything that is there.
+    pub engine: Arc<Engine>,
+    /// Who asks.
+    pub user: String,
+    /// The connection's number.
+    pub pid: i32,
+    /// Name, value and description of every setting of the session, by name.
+    pub settings: Arc<Vec<(String, String, String)>>,
+}
+
+/// The system's schemas: `session::system` has them, and `Front` is given it.
+pub trait SystemSchemas: Send + Sync + 'static {
+    /// For one statement of a session.
+    fn lookup(&self, cx: SystemContext) -> Arc<dyn Lookup>;
+}

@@ -1,0 +1,131 @@
+//! COPY … FROM STDIN: decoded as it comes in, kept in memory, added as one write at the end.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use datafusion::arrow::array::{ArrayRef, RecordBatch};
+
+use super::super::transaction::{CopyRows, Transaction, WriteContext};
+use super::insert::add;
+use super::query::too_large;
+use super::rows::RowMaker;
+use super::target::{self, Verb};
+use crate::catalog::Relation;
+use crate::error::Result;
+use crate::limits;
+use crate::sql::{self, CopyFrom};
+use crate::types::Zone;
+use crate::types::copy::{self as format, CopyDecoder};
+
+/// Checks the target and begins to decode.
+pub(super) fn copy_in(cx: &WriteContext, copy: &CopyFrom) -> Result<Box<dyn CopyRows>> {
+    let relation = target::relation(&cx.names, &copy.name, Verb::Copy)?;
+    let given = match copy.columns.is_empty() {
+        true => (0..relation.columns.len()).filter(|at| relation.columns[*at].generated.is_none()).collect(),
+        false => target::columns(&relation, &copy.columns)?,
+    };
+    if let Some(at) = given.iter().find(|at| relation.columns[**at].generated.is_some()) {
+        return Err(target::generated(&relation, *at, Verb::Copy));
+    }
+    let columns = given.iter().map(|at| &relation.columns[*at]);
+    let columns = columns.map(|c| (c.name.clone(), c.sql_type.clone(), c.not_null)).collect();
+    let zone = Zone::of_setting(&cx.style.time_zone).unwrap_or(Zone::Utc);
+    Ok(Box::new(Copying {
+        decoder: CopyDecoder::new(columns, options(&copy.options)).in_zone(zone),
+        format: i16::from(copy.options.format == sql::CopyFormat::Binary),
+        maker: RowMaker::new(cx, &relation)?,
+        cx: cx.clone(),
+        relation,
+        given,
+        batches: Vec::new(),
+        rows: 0,
+        bytes: 0,
+    }))
+}
+
+struct Copying {
+    cx: WriteContext,
+    relation: Arc<Relation>,
+    maker: RowMaker,
+    decoder: CopyDecoder,
+    format: i16,
+    /// Which column of the relation each column of the data is.
+    given: Vec<usize>,
+    batches: Vec<RecordBatch>,
+    rows: u64,
+    bytes: usize,
+}
+
+impl Copying {
+    fn keep(&mut self, batch: RecordBatch) -> Result<()> {
+        let mut columns: Vec<Option<ArrayRef>> = vec![None; self.relation.columns.len()];
+        for (column, at) in batch.columns().iter().zip(&self.given) {
+            columns[*at] = Some(Arc::clone(column));
+        }
+        let whole = self.maker.complete(columns, batch.num_rows())?;
+        self.rows += whole.num_rows() as u64;
+        self.bytes = self.bytes.saturating_add(whole.get_array_memory_size());
+        if self.bytes > limits::WRITE_BYTES {
+            return Err(too_large());
+        }
+        self.batches.push(whole);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl CopyRows for Copying {
+    fn format(&self) -> i16 {
+        self.format
+    }
+
+    fn columns(&self) -> usize {
+        self.given.len()
+    }
+
+    async fn data(&mut self, bytes: Bytes) -> Result<()> {
+        self.decoder.push(&bytes)?;
+        while let Some(batch) = self.decoder.take() {
+            self.keep(batch)?;
+        }
+        Ok(())
+    }
+
+    async fn finish(mut self: Box<Self>, tx: &mut Transaction) -> Result<u64> {
+        while let Some(batch) = self.decoder.finish()? {
+            self.keep(batch)?;
+        }
+        add(&self.cx, tx, &self.relation, &self.batches).await?;
+        Ok(self.rows)
+    }
+}
+
+/// The language's options as the decoder's.
+fn options(from: &sql::CopyOptions) -> format::CopyOptions {
+    let columns = |columns: &Option<sql::ForceColumns>| {
+        columns.as_ref().map(|columns| match columns {
+            sql::ForceColumns::All => format::ForceColumns::All,
+            sql::ForceColumns::Some(names) => format::ForceColumns::Some(names.clone()),
+        })
+    };
+    format::CopyOptions {
+        format: match from.format {
+            sql::CopyFormat::Text => format::CopyFormat::Text,
+            sql::CopyFormat::Csv => format::CopyFormat::Csv,
+            sql::CopyFormat::Binary => format::CopyFormat::Binary,
+        },
+        delimiter: from.delimiter,
+        null: from.null.clone(),
+        header: match from.header {
+            sql::CopyHeader::Off => format::CopyHeader::Off,
+            sql::CopyHeader::On => format::CopyHeader::On,
+            sql::CopyHeader::Match => format::CopyHeader::Match,
+        },
+        quote: from.quote,
+        escape: from.escape,
+        force_quote: columns(&from.force_quote),
+        force_not_null: columns(&from.force_not_null),
+        force_null: columns(&from.force_null),
+    }
+}

@@ -1,0 +1,220 @@
+//! What a writing statement will want and give, before it runs: types of parameters, columns of RETURNING.
+//!
+//! A parameter that is a column's new value has the column's type. The others are found by planning the same
+//! queries as the statement will run, over no rows.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{Field, SchemaRef};
+use datafusion::sql::sqlparser::ast::{self, Expr, Query, SelectItem, SetExpr, Value, VisitMut, VisitorMut};
+
+use super::super::transaction::{Described, WriteContext};
+use super::change::{self, returning_query};
+use super::conflict::row_column;
+use super::insert;
+use super::query::{self, Extra};
+use super::target::Verb;
+use crate::catalog::Relation;
+use crate::error::{Error, Result};
+use crate::sql::{self, Statement};
+use crate::types::SqlType;
+
+/// Describes an INSERT, UPDATE or DELETE.
+pub(super) async fn describe(
+    cx: &WriteContext,
+    statement: &Statement,
+    hints: &[Option<SqlType>],
+) -> Result<Described> {
+    let mut known = Known { cx, params: hints.to_vec() };
+    let returning = match statement {
+        Statement::Insert(insert) => known.insert(insert).await?,
+        Statement::Update(update) => known.update(update).await?,
+        Statement::Delete(delete) => known.delete(delete).await?,
+        _ => return Err(Error::internal("a statement that does not write is described as one that does")),
+    };
+    Ok(Described { params: known.params, returning })
+}
+
+struct Known<'a> {
+    cx: &'a WriteContext,
+    params: Vec<Option<SqlType>>,
+}
+
+/// The number of `$n`, from 0.
+fn parameter(expr: &Expr) -> Option<usize> {
+    match expr {
+        Expr::Value(value) => match &value.value {
+            Value::Placeholder(name) => name.strip_prefix('$')?.parse::<usize>().ok()?.checked_sub(1),
+            _ => None,
+        },
+        Expr::Nested(inner) => parameter(inner),
+        _ => None,
+    }
+}
+
+impl Known<'_> {
+    fn learn(&mut self, at: usize, sql_type: &SqlType) {
+        if self.params.len() <= at {
+            self.params.resize(at + 1, None);
+        }
+        self.params[at].get_or_insert_with(|| sql_type.clone());
+    }
+
+    /// An expression that becomes a column's value.
+    fn value(&mut self, expr: &Expr, sql_type: &SqlType) -> bool {
+        match parameter(expr) {
+            Some(at) => {
+                self.learn(at, sql_type);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Plans a query, with NULLs of the known types in place of parameters, and learns the types of the others.
+    async fn plan(&mut self, extra: Extra, mut query: Query) -> Result<SchemaRef> {
+        let mut fill = Fill { params: &self.params };
+        let _: ControlFlow<()> = query.visit(&mut fill);
+        let (_, plan) = query::plan(self.cx, extra, query).await?;
+        for (name, data_type) in plan.get_parameter_types()? {
+            let at =
+                name.strip_prefix('$').and_then(|n| n.parse::<usize>().ok()).and_then(|n| n.checked_sub(1));
+            if let (Some(at), Some(data_type)) = (at, data_type) {
+                self.learn(at, &SqlType::from_field(&Field::new("", data_type, true)));
+            }
+        }
+        Ok(Arc::clone(plan.schema().inner()))
+    }
+
+    async fn returning(
+        &mut self,
+        relation: &Relation,
+        alias: &str,
+        items: &Option<Vec<SelectItem>>,
+    ) -> Result<Option<SchemaRef>> {
+        let Some(items) = items else {
+            return Ok(None);
+        };
+        let mut extra = Extra::default();
+        let select = returning_query(&mut extra, relation, alias, items, Vec::new())?;
+        self.plan(extra, select).await.map(Some)
+    }
+
+    async fn insert(&mut self, insert: &ast::Insert) -> Result<Option<SchemaRef>> {
+        let into = insert::head(self.cx, insert)?;
+        let columns = &into.relation.columns;
+        match insert.source.as_deref() {
+            None => {}
+            Some(query) => match insert::plain_values(query) {
+                Some(rows) => {
+                    let targets = into.targets(rows.first().map_or(0, |row| row.content.len()))?;
+                    let mut rest = Vec::new();
+                    for row in rows {
+                        for (expr, target) in row.content.iter().zip(&targets) {
+                            if !self.value(expr, &columns[*target].sql_type) && has_parameter(expr) {
+                                rest.push(query::item(expr.clone(), &format!("c{}", rest.len())));
+                            }
+                        }
+                    }
+                    if !rest.is_empty() {
+                        self.plan(Extra::default(), query::select(rest, Vec::new(), None)?).await?;
+                    }
+                }
+                None => {
+                    if let SetExpr::Select(select) = query.body.as_ref()
+                        && let Ok(targets) = into.targets(select.projection.len())
+                    {
+                        for (item, target) in select.projection.iter().zip(&targets) {
+                            if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } =
+                                item
+                            {
+                                self.value(expr, &columns[*target].sql_type);
+                            }
+                        }
+                    }
+                    let schema = self.plan(Extra::default(), query.clone()).await?;
+                    into.targets(schema.fields().len())?;
+                }
+            },
+        }
+        if let Some(ast::OnInsert::OnConflict(clause)) = &insert.on
+            && let ast::OnConflictAction::DoUpdate(update) = &clause.action
+        {
+            let mut extra = Extra::default();
+            let present = change::source(&mut extra, None, &into.relation, &into.alias)?;
+            let proposed = extra.add("excluded", into.relation.schema(), Vec::new())?;
+            let from = vec![present, query::named(proposed, "excluded")?];
+            self.set(extra, &into.relation, &update.assignments, from, update.selection.clone()).await?;
+        }
+        self.returning(&into.relation, &into.alias, &insert.returning).await
+    }
+
+    async fn set(
+        &mut self,
+        extra: Extra,
+        relation: &Relation,
+        assignments: &[ast::Assignment],
+        from: Vec<ast::TableWithJoins>,
+        selection: Option<Expr>,
+    ) -> Result<()> {
+        let mut items = Vec::new();
+        for (at, expr) in change::pairs(relation, assignments)? {
+            if !self.value(expr, &relation.columns[at].sql_type) && !super::values::is_default(expr) {
+                items.push(query::item(expr.clone(), &format!("c{}", items.len())));
+            }
+        }
+        if items.is_empty() {
+            items.push(query::item(sql::parse_expr("1")?, "one"));
+        }
+        self.plan(extra, query::select(items, from, selection)?).await.map(drop)
+    }
+
+    async fn update(&mut self, update: &ast::Update) -> Result<Option<SchemaRef>> {
+        let (relation, alias) = change::table(self.cx, &update.table, Verb::Update)?;
+        let mut extra = Extra::default();
+        let mut from = vec![change::source(&mut extra, None, &relation, &alias)?];
+        from.extend(change::update_from(update)?);
+        self.set(extra, &relation, &update.assignments, from, update.selection.clone()).await?;
+        self.returning(&relation, &alias, &update.returning).await
+    }
+
+    async fn delete(&mut self, delete: &ast::Delete) -> Result<Option<SchemaRef>> {
+        let (table, using) = change::delete_from(delete)?;
+        let (relation, alias) = change::table(self.cx, table, Verb::Delete)?;
+        let mut extra = Extra::default();
+        let mut from = vec![change::source(&mut extra, None, &relation, &alias)?];
+        from.extend(using);
+        let items = vec![query::item(query::column(&alias, &row_column()), "row")];
+        self.plan(extra, query::select(items, from, delete.selection.clone())?).await?;
+        self.returning(&relation, &alias, &delete.returning).await
+    }
+}
+
+fn has_parameter(expr: &Expr) -> bool {
+    let found = ast::visit_expressions(expr, |part| match parameter(part) {
+        Some(_) => ControlFlow::Break(()),
+        None => ControlFlow::Continue(()),
+    });
+    found.is_break()
+}
+
+/// Puts typed NULLs in place of parameters whose types are known.
+struct Fill<'a> {
+    params: &'a [Option<SqlType>],
+}
+
+impl VisitorMut for Fill<'_> {
+    type Break = ();
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if !matches!(expr, Expr::Nested(_))
+            && let Some(at) = parameter(expr)
+            && let Some(Some(sql_type)) = self.params.get(at)
+            && let Ok(null) = sql::parse_expr(&format!("CAST(NULL AS {})", sql_type.declaration()))
+        {
+            *expr = null;
+        }
+        ControlFlow::Continue(())
+    }
+}

@@ -1,0 +1,175 @@
+//! Queries that a writing statement needs: planned over the transaction's own view of things, run to the end, in an order
+//! that does not depend on threads.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::catalog::TableProvider;
+use datafusion::datasource::MemTable;
+use datafusion::execution::context::SessionState;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::sql::sqlparser::ast::{
+    self, Expr, Ident, ObjectName, Query, SelectItem, SetExpr, TableFactor,
+};
+use futures::StreamExt;
+
+use super::super::transaction::WriteContext;
+use super::moment::freeze;
+use crate::error::{Error, Result, SqlState};
+use crate::limits;
+use crate::plan::relations::Lookup;
+use crate::sql;
+
+/// Rows that are not a relation, under a name that no relation can have, since it is longer than a name may be.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Extra(HashMap<String, Arc<dyn TableProvider>>);
+
+impl Extra {
+    /// Adds rows and returns the name that stands for them in a query.
+    pub(super) fn add(
+        &mut self,
+        what: &str,
+        schema: SchemaRef,
+        batches: Vec<RecordBatch>,
+    ) -> Result<ObjectName> {
+        let name = format!("{what:-<width$}", width = limits::NAME_BYTES + 1);
+        let table = MemTable::try_new(schema, vec![batches])?;
+        self.0.insert(name.clone(), Arc::new(table));
+        Ok(ObjectName::from(vec![Ident::with_quote('"', name)]))
+    }
+}
+
+#[derive(Debug)]
+struct WithExtra {
+    extra: Extra,
+    scope: Arc<dyn Lookup>,
+}
+
+#[async_trait]
+impl Lookup for WithExtra {
+    async fn find(&self, schema: &str, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        match self.extra.0.get(name) {
+            Some(table) => Ok(Some(Arc::clone(table))),
+            None => self.scope.find(schema, name).await,
+        }
+    }
+
+    fn names(&self, schema: &str) -> Vec<String> {
+        self.scope.names(schema)
+    }
+
+    fn schemas(&self) -> Vec<String> {
+        self.scope.schemas()
+    }
+}
+
+/// DataFusion's state for a query of this statement. One partition: the order of the rows is then the query's.
+pub(super) fn state(cx: &WriteContext, extra: Extra) -> SessionState {
+    let lookup = WithExtra { extra, scope: Arc::new(cx.scope.clone()) };
+    let mut state = cx.engine.planner.snapshot_state(Arc::new(lookup));
+    state.config_mut().options_mut().execution.target_partitions = 1;
+    state
+}
+
+/// Plans a query.
+pub(super) async fn plan(
+    cx: &WriteContext,
+    extra: Extra,
+    mut query: Query,
+) -> Result<(SessionState, LogicalPlan)> {
+    freeze(&mut query, cx)?;
+    let state = state(cx, extra);
+    let plan = cx.engine.planner.logical(&state, &query).await?;
+    Ok((state, plan))
+}
+
+/// Plans a query and runs it.
+pub(super) async fn run(
+    cx: &WriteContext,
+    extra: Extra,
+    query: Query,
+) -> Result<(SchemaRef, Vec<RecordBatch>)> {
+    let (state, plan) = plan(cx, extra, query).await?;
+    // The optimizer may lose what a field says of its SQL type.
+    let schema = Arc::clone(plan.schema().inner());
+    let task = cx.engine.cpu().spawn(async move {
+        let physical = state.create_physical_plan(&plan).await?;
+        let mut stream = datafusion::physical_plan::execute_stream(physical, state.task_ctx())?;
+        let (mut batches, mut bytes) = (Vec::new(), 0usize);
+        while let Some(batch) = stream.next().await {
+            let batch = batch?;
+            bytes = bytes.saturating_add(batch.get_array_memory_size());
+            if bytes > limits::WRITE_BYTES {
+                return Err(too_large());
+            }
+            batches.push(batch);
+        }
+        Ok(batches)
+    });
+    let mut task = AbortOnDrop(task);
+    match (&mut task.0).await {
+        Ok(batches) => Ok((schema, batches?)),
+        Err(_) => Err(Error::internal("internal error in the query of a statement that writes")),
+    }
+}
+
+/// 54000: more than one statement may write.
+pub(super) fn too_large() -> Error {
+    Error::new(
+        SqlState::ProgramLimit,
+        format!("the statement writes more than {} bytes", limits::WRITE_BYTES),
+    )
+    .hint("Write in several smaller statements.")
+}
+
+/// A statement that is cancelled stops its query.
+struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// `SELECT items FROM from WHERE selection`.
+pub(super) fn select(
+    items: Vec<SelectItem>,
+    from: Vec<ast::TableWithJoins>,
+    selection: Option<Expr>,
+) -> Result<Query> {
+    let mut query = *sql::parse_query("SELECT 1")?.query;
+    let SetExpr::Select(select) = query.body.as_mut() else {
+        return Err(Error::internal("SELECT 1 is no select"));
+    };
+    select.projection = items;
+    select.from = from;
+    select.selection = selection;
+    Ok(query)
+}
+
+/// `name AS alias` in FROM.
+pub(super) fn named(name: ObjectName, alias: &str) -> Result<ast::TableWithJoins> {
+    let query = *sql::parse_query("SELECT 1 FROM x AS y")?.query;
+    let SetExpr::Select(select) = *query.body else {
+        return Err(Error::internal("SELECT is no select"));
+    };
+    let mut from = select.from.into_iter().next().ok_or_else(|| Error::internal("FROM is lost"))?;
+    if let TableFactor::Table { name: n, alias: Some(a), .. } = &mut from.relation {
+        *n = name;
+        a.name = Ident::with_quote('"', alias);
+    }
+    Ok(from)
+}
+
+/// An expression under a name.
+pub(super) fn item(expr: Expr, name: &str) -> SelectItem {
+    SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', name) }
+}
+
+/// A column of a relation in FROM.
+pub(super) fn column(relation: &str, name: &str) -> Expr {
+    Expr::CompoundIdentifier(vec![Ident::with_quote('"', relation), Ident::with_quote('"', name)])
+}

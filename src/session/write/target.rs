@@ -1,0 +1,96 @@
+//! What a statement writes to: the relation, whether it may be written that way, and which of its columns.
+
+use std::sync::Arc;
+
+use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
+
+use crate::catalog::{Kind, Names, Relation};
+use crate::error::{Error, Result, SqlState};
+use crate::sql::{ident_name, relation_name};
+
+/// How rows are to be changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verb {
+    Insert,
+    Copy,
+    Update,
+    Delete,
+    Truncate,
+}
+
+impl Verb {
+    fn refused(self, what: &str) -> String {
+        match self {
+            Verb::Insert => format!("cannot insert into {what}"),
+            Verb::Copy => format!("cannot copy to {what}"),
+            Verb::Update => format!("cannot update {what}"),
+            Verb::Delete => format!("cannot delete from {what}"),
+            Verb::Truncate => format!("cannot truncate {what}"),
+        }
+    }
+
+    fn appends(self) -> bool {
+        matches!(self, Verb::Insert | Verb::Copy)
+    }
+}
+
+/// The relation of that name, if it can be written that way.
+pub(super) fn relation(names: &Names, name: &ObjectName, verb: Verb) -> Result<Arc<Relation>> {
+    let name = relation_name(name)?;
+    if !name.is_public() {
+        let what = format!("permission denied for schema {}", name.schema.unwrap_or_default());
+        return Err(Error::new(SqlState::InsufficientPrivilege, what)
+            .hint("What the system shows of itself is read-only."));
+    }
+    let relation = names.get(&name.name)?;
+    let what = format!("{} \"{}\"", relation.kind_name(), relation.name);
+    let refused = |hint: &str| Err(Error::new(SqlState::WrongObjectType, verb.refused(&what)).hint(hint));
+    match &relation.kind {
+        Kind::View { .. } | Kind::MaterializedView(_) => {
+            refused("A view's rows follow from its query; write to what it reads.")
+        }
+        Kind::Stream(stream) if stream.connector.is_some() && verb.appends() => {
+            refused("Its rows come from its connector.")
+        }
+        Kind::Stream(_) if !verb.appends() => {
+            refused("A stream is append-only; DROP STREAM removes it with its rows.")
+        }
+        Kind::Stream(_) | Kind::Table(_) => Ok(Arc::clone(relation)),
+    }
+}
+
+/// The positions of the named columns, each at most once.
+pub(super) fn columns(relation: &Relation, names: &[Ident]) -> Result<Vec<usize>> {
+    let mut found: Vec<usize> = Vec::with_capacity(names.len());
+    for ident in names {
+        let at = column(relation, &ident_name(ident))?;
+        if found.contains(&at) {
+            let what = format!("column \"{}\" specified more than once", ident_name(ident));
+            return Err(Error::new(SqlState::DuplicateColumn, what));
+        }
+        found.push(at);
+    }
+    Ok(found)
+}
+
+/// The position of a column that is written to.
+pub(super) fn column(relation: &Relation, name: &str) -> Result<usize> {
+    relation.column(name).ok_or_else(|| {
+        let what = format!("column \"{name}\" of relation \"{}\" does not exist", relation.name);
+        let names: Vec<&str> = relation.columns.iter().map(|column| column.name.as_str()).collect();
+        Error::new(SqlState::UndefinedColumn, what).hint(format!("There are: {}.", names.join(", ")))
+    })
+}
+
+/// 428C9 for a value that is given to a generated column.
+pub(super) fn generated(relation: &Relation, column: usize, verb: Verb) -> Error {
+    let name = &relation.columns[column].name;
+    let what = match verb {
+        Verb::Update => format!("column \"{name}\" can only be updated to DEFAULT"),
+        Verb::Copy => format!("column \"{name}\" is a generated column"),
+        Verb::Insert | Verb::Delete | Verb::Truncate => {
+            format!("cannot insert a non-DEFAULT value into column \"{name}\"")
+        }
+    };
+    Error::new(SqlState::GeneratedAlways, what).detail(format!("Column \"{name}\" is a generated column."))
+}

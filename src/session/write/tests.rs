@@ -1,0 +1,1 @@
+//! Writing rows, statement by statement.
