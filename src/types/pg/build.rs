@@ -24,6 +24,8 @@ pub struct ColumnBuilder {
     zone: Zone,
     values: Values,
     nulls: NullBufferBuilder,
+    /// Where the elements of an array or a row are unescaped.
+    scratch: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -112,6 +114,7 @@ impl ColumnBuilder {
             zone: Zone::Utc,
             values,
             nulls: NullBufferBuilder::new(n),
+            scratch: Vec::new(),
         }
     }
 
@@ -199,16 +202,20 @@ impl ColumnBuilder {
                 v.push(scalar_in::integer(text, i32::MIN.into(), i32::MAX.into(), "integer")? as i32);
             }
             Values::Int64(v) => v.push(scalar_in::integer(text, i64::MIN, i64::MAX, "bigint")?),
-            Values::Oid(v) => v.push(scalar_in::integer(text, 0, u32::MAX.into(), "oid")?),
+            // As in Postgres a negative number is taken for the bits it has.
+            Values::Oid(v) => {
+                let oid = scalar_in::integer(text, i32::MIN.into(), u32::MAX.into(), "oid")?;
+                v.push(i64::from(oid as u32));
+            }
             Values::Float32(v) => v.push(scalar_in::float4(text)?),
             Values::Float64(v) => v.push(scalar_in::float8(text)?),
             Values::Decimal128 { values, precision, scale, scratch } => {
-                read_numeric(text, scratch)?;
+                read_numeric(text, scratch, &self.sql_type)?;
                 let value = scratch.to_i128(*precision, *scale);
                 values.push(value.ok_or_else(|| numeric_overflow(*precision, *scale))?);
             }
             Values::Decimal256 { values, precision, scale, scratch } => {
-                read_numeric(text, scratch)?;
+                read_numeric(text, scratch, &self.sql_type)?;
                 let value = scratch.to_i256(*precision, *scale);
                 values.push(value.ok_or_else(|| numeric_overflow(*precision, *scale))?);
             }
@@ -221,8 +228,13 @@ impl ColumnBuilder {
             }
             Values::Interval(v) => v.push(interval_in::parse_interval(scalar_in::string(text)?)?),
             Values::Uuid(v) => v.extend_from_slice(&scalar_in::uuid(text)?),
-            Values::List { .. } => return self.append_list(|element| nested_in::array_text(text, element)),
-            Values::Row(fields) => nested_in::record_text(text, fields)?,
+            Values::List { .. } => {
+                let mut scratch = std::mem::take(&mut self.scratch);
+                let appended = self.append_list(|element| nested_in::array_text(text, element, &mut scratch));
+                self.scratch = scratch;
+                return appended;
+            }
+            Values::Row(fields) => nested_in::record_text(text, fields, &mut self.scratch)?,
         }
         self.nulls.append_non_null();
         Ok(())
@@ -237,6 +249,20 @@ impl ColumnBuilder {
         ends.push(i32::try_from(element.len()).map_err(|_| too_large())?);
         self.nulls.append_non_null();
         Ok(())
+    }
+
+    /// How many elements the array added last has in each of its dimensions; of one without elements, none.
+    pub(super) fn last_extents(&self) -> nested_in::Extents {
+        let mut extents = nested_in::Extents::default();
+        let mut column = self;
+        while let Values::List { ends, element } = &column.values
+            && let [.., start, end] = ends[..]
+            && end > start
+        {
+            extents.push(end - start);
+            column = element;
+        }
+        extents
     }
 
     /// Appends a value in the binary format (without its length).
@@ -309,6 +335,7 @@ impl ColumnBuilder {
             inner = element;
             depth += 1;
         }
+        let extents = extents.as_slice();
         if extents.is_empty() {
             return self.append_list(|_| Ok(0));
         }
@@ -317,7 +344,7 @@ impl ColumnBuilder {
             return Err(Error::unsupported(message)
                 .hint("Declare the column with as many [] as there are dimensions."));
         }
-        nested_in::array_element(&mut cursor, &extents, self)?;
+        nested_in::array_element(&mut cursor, extents, self)?;
         if cursor.0.is_empty() { Ok(()) } else { Err(bad_binary()) }
     }
 
@@ -416,12 +443,17 @@ fn fixed<const N: usize>(value: &[u8]) -> Result<[u8; N]> {
     value.try_into().map_err(|_| bad_binary())
 }
 
-fn read_numeric(text: &[u8], scratch: &mut Digits) -> Result<()> {
+fn read_numeric(text: &[u8], scratch: &mut Digits, sql_type: &SqlType) -> Result<()> {
     let body = scalar_in::trimmed(text);
     numeric::read_text(body, scratch).ok_or_else(|| {
         let word = body.strip_prefix(b"-").or(body.strip_prefix(b"+")).unwrap_or(body).to_ascii_lowercase();
-        match word.as_slice() {
-            b"nan" | b"infinity" | b"inf" => numeric::not_finite(),
+        match (word.as_slice(), sql_type) {
+            (b"infinity" | b"inf", SqlType::Decimal(Some((precision, scale)))) => {
+                Error::new(SqlState::OutOfRange, "numeric field overflow").detail(format!(
+                    "A field with precision {precision}, scale {scale} cannot hold an infinite value."
+                ))
+            }
+            (b"nan" | b"infinity" | b"inf", _) => numeric::not_finite(),
             _ => scalar_in::bad_text("numeric", text),
         }
     })
@@ -436,12 +468,15 @@ fn numeric_overflow(precision: u8, scale: i8) -> Error {
 
 fn read_moment(text: &[u8], type_name: &str) -> Result<Moment> {
     let text = scalar_in::string(text)?;
-    datetime_in::read(text).map_err(|wrong| wrong.error(text, type_name))
+    datetime_in::read(text, type_name == "time").map_err(|wrong| wrong.error(text, type_name))
 }
 
 fn wrong(wrong: Wrong, text: &[u8], type_name: &str) -> Error {
     wrong.error(&scalar_in::shown(text), type_name)
 }
+
+/// The dates Postgres has, from 4714-11-24 BC, a Julian day of 0, to the end of 5874897.
+const DATES: std::ops::RangeInclusive<i32> = -2_440_588..=2_145_042_905;
 
 fn read_date(text: &[u8]) -> Result<i32> {
     if text.len() == 10
@@ -453,7 +488,10 @@ fn read_date(text: &[u8]) -> Result<i32> {
         Moment::Infinity => Ok(i32::MAX),
         Moment::MinusInfinity => Ok(i32::MIN),
         Moment::At(DateFields { days: Some(days), .. }) => {
-            i32::try_from(days).map_err(|_| wrong(Wrong::Range, text, "date"))
+            i32::try_from(days).ok().filter(|days| DATES.contains(days)).ok_or_else(|| {
+                let message = format!("date out of range: \"{}\"", scalar_in::shown(text));
+                Error::new(SqlState::DatetimeOverflow, message)
+            })
         }
         Moment::At(_) => Err(wrong(Wrong::Syntax, text, "date")),
     }
@@ -473,11 +511,15 @@ fn read_time(text: &[u8]) -> Result<i64> {
 /// With a default zone it is a TIMESTAMPTZ; without one a zone that is written is ignored, as in Postgres.
 #[inline]
 fn read_timestamp(text: &[u8], precision: u8, default: Option<&Zone>) -> Result<i64> {
-    if default.is_none_or(|zone| *zone == Zone::Utc)
-        && let Some((days, nanos)) = datetime_in::fast_timestamp(text)
-        && let Some(ticks) = datetime_in::timestamp_ticks(days, nanos, 0, precision)
-    {
-        return Ok(ticks);
+    if let Some((days, nanos, written)) = datetime_in::fast_zoned(text) {
+        let offset = match (default, written) {
+            (None, _) => 0,
+            (Some(_), Some(offset)) => offset,
+            (Some(zone), None) => zone.offset_of_local(days * 86_400 + nanos / 1_000_000_000),
+        };
+        if let Some(ticks) = datetime_in::timestamp_ticks(days, nanos, offset, precision) {
+            return Ok(ticks);
+        }
     }
     let name = if default.is_some() { "timestamp with time zone" } else { "timestamp" };
     match read_moment(text, name)? {

@@ -3,8 +3,11 @@
 //! [`Encoder`] writes one column's values; [`ColumnBuilder`] reads values into an Arrow array. Both resolve the type
 //! once, so that the work per value is the value. [`parse_text`] and [`parse_binary`] read single parameters.
 
+#[cfg(test)]
+mod against_postgres;
 mod build;
 mod datetime_in;
+mod datetime_words;
 mod encode;
 mod interval_in;
 mod json_in;
