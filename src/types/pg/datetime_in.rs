@@ -189,7 +189,11 @@ pub(super) fn ticks_of_day(nanos: i64, precision: u8) -> i64 {
     if precision > 6 {
         return round_to(nanos, 10i64.pow(9 - u32::from(precision.min(9))));
     }
-    let micros = match nanos % 1_000 {
+    round_to(micros_of_day(nanos), 10i64.pow(6 - u32::from(precision)))
+}
+
+fn micros_of_day(nanos: i64) -> i64 {
+    match nanos % 1_000 {
         0 => nanos / 1_000,
         // Postgres reads the fraction as a double, and that decides which side of the half it is on.
         500 => {
@@ -197,8 +201,7 @@ pub(super) fn ticks_of_day(nanos: i64, precision: u8) -> i64 {
             nanos / 1_000_000_000 * 1_000_000 + (fraction * 1e6).round_ties_even() as i64
         }
         _ => (nanos + 500) / 1_000,
-    };
-    round_to(micros, 10i64.pow(6 - u32::from(precision)))
+    }
 }
 
 fn round_to(value: i64, unit: i64) -> i64 {
@@ -220,13 +223,14 @@ pub(super) fn timestamp_ticks(days: i64, nanos: i64, offset_seconds: i32, precis
     (ticks < i64::MAX && ticks > i64::MIN && (per_second > 1_000_000 || ticks >= FIRST)).then_some(ticks)
 }
 
-/// Postgres rounds away from the year 2000: before it, a half goes down.
+/// Postgres rounds to microseconds first, and then away from the year 2000: before it, a half goes down.
 fn fine_ticks(days: i64, nanos: i64, precision: u8) -> i64 {
-    let unit = 10i64.pow(9 - u32::from(precision.min(9)));
-    let half_down =
-        days < POSTGRES_EPOCH_MICROS / 86_400_000_000 && nanos % unit * 2 == unit && precision < 6;
     let ticks = ticks_of_day(nanos, precision);
-    if half_down { ticks - 10i64.pow(6 - u32::from(precision.min(6))) } else { ticks }
+    if precision >= 6 || days >= POSTGRES_EPOCH_MICROS / 86_400_000_000 {
+        return ticks;
+    }
+    let unit = 10i64.pow(6 - u32::from(precision));
+    if micros_of_day(nanos) % unit * 2 == unit { ticks - unit } else { ticks }
 }
 
 #[cfg(test)]

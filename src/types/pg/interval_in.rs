@@ -138,7 +138,10 @@ impl Sum {
             }
             "h" | "hr" | "hrs" | "hour" | "hours" => self.add_time(n, 3_600_000_000, HOUR),
             "m" | "min" | "mins" | "minute" | "minutes" => self.add_time(n, 60_000_000, HOUR << 1),
-            "s" | "sec" | "secs" | "second" | "seconds" => self.add_time(n, 1_000_000, SECOND),
+            // With a fraction they are milliseconds and microseconds as well.
+            "s" | "sec" | "secs" | "second" | "seconds" => {
+                self.add_time(n, 1_000_000, if n.is_fractional() { SECOND * 7 } else { SECOND })
+            }
             "ms" | "msec" | "msecs" | "msecond" | "mseconds" | "millisecond" | "milliseconds" => {
                 self.add_time(n, 1_000, SECOND << 1)
             }

@@ -13,6 +13,7 @@ mod interval_in;
 mod json_in;
 mod nested_in;
 mod nested_out;
+mod number_in;
 mod numeric;
 mod scalar_in;
 mod scalar_out;
