@@ -63,17 +63,25 @@ sqlstates! {
     BadDatetime = "22007",
     /// `datetime_field_overflow`.
     DatetimeOverflow = "22008",
+    /// `invalid_time_zone_displacement_value`.
+    BadZoneOffset = "22009",
+    /// `interval_field_overflow`.
+    IntervalOverflow = "22015",
     /// `division_by_zero`.
     DivisionByZero = "22012",
     /// `invalid_parameter_value`.
     BadArgument = "22023",
+    /// `array_subscript_error`.
+    ArraySubscript = "2202E",
     /// `invalid_text_representation`.
     BadText = "22P02",
     /// `invalid_binary_representation`.
     BadBinary = "22P03",
     /// `bad_copy_file_format`.
     BadCopyFormat = "22P04",
-    /// `untranslatable_character`.
+    /// `untranslatable_character`: an escape in JSON that no text can hold.
+    Untranslatable = "22P05",
+    /// `character_not_in_repertoire`.
     BadCharacter = "22021",
     /// `not_null_violation`.
     NotNull = "23502",
