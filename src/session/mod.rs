@@ -32,6 +32,7 @@ mod show;
 mod subscribe;
 #[cfg(test)]
 mod tests;
+pub mod system;
 pub mod transaction;
 pub mod write;
 

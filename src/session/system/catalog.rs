@@ -1,0 +1,399 @@
+//! Schema `pg_catalog`: what psql and drivers read to know what there is.
+
+use std::sync::Arc;
+
+use datafusion::catalog::TableProvider;
+
+use super::super::transaction::SystemContext;
+use super::relations::{
+    self, DATABASE, Entry, INFORMATION_SCHEMA, OWNER, PG_CATALOG, PUBLIC, TIDEMILL, columns, constraint_oid, index_oid,
+};
+use super::shape::{Cell, Shape, row};
+use crate::catalog::Kind;
+use crate::error::Result;
+
+/// The tables there are.
+pub(super) const NAMES: &[&str] = &[
+    "pg_aggregate", "pg_am", "pg_amop", "pg_amproc", "pg_attrdef", "pg_attribute", "pg_auth_members", "pg_authid",
+    "pg_cast", "pg_class", "pg_collation", "pg_constraint", "pg_conversion", "pg_cursors", "pg_database",
+    "pg_db_role_setting", "pg_default_acl", "pg_depend", "pg_description", "pg_enum", "pg_event_trigger",
+    "pg_extension", "pg_foreign_data_wrapper", "pg_foreign_server", "pg_foreign_table", "pg_group", "pg_index",
+    "pg_indexes", "pg_inherits", "pg_language", "pg_locks", "pg_matviews", "pg_namespace", "pg_opclass",
+    "pg_operator", "pg_opfamily", "pg_partitioned_table", "pg_policy", "pg_prepared_statements", "pg_proc",
+    "pg_publication", "pg_publication_namespace", "pg_publication_rel", "pg_publication_tables", "pg_range",
+    "pg_rewrite", "pg_roles", "pg_sequence", "pg_sequences", "pg_settings", "pg_shadow", "pg_shdescription",
+    "pg_stat_activity", "pg_stat_database", "pg_stat_ssl", "pg_stat_user_tables", "pg_statio_user_tables",
+    "pg_statistic_ext", "pg_subscription", "pg_tables", "pg_tablespace", "pg_timezone_names", "pg_trigger",
+    "pg_ts_config", "pg_ts_dict", "pg_ts_parser", "pg_ts_template", "pg_type", "pg_user", "pg_user_mapping",
+    "pg_views",
+];
+
+/// The oid of `advance_watermark`.
+pub(super) const ADVANCE_WATERMARK: u32 = 15_000;
+
+/// Where the oids of the other functions begin.
+const FIRST_FUNCTION: u32 = 20_000_000;
+
+/// One of them.
+pub(super) fn table(cx: &SystemContext, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+    match name {
+        "pg_class" => classes(cx),
+        "pg_attribute" => attributes(cx),
+        "pg_attrdef" => defaults(cx),
+        "pg_index" => indexes(cx),
+        "pg_constraint" => constraints(cx),
+        "pg_namespace" => namespaces(),
+        "pg_database" => database(),
+        "pg_roles" | "pg_authid" | "pg_user" | "pg_shadow" => roles(cx, name),
+        "pg_proc" => functions(cx),
+        "pg_settings" => settings(cx),
+        "pg_tables" | "pg_views" | "pg_matviews" | "pg_indexes" => listings(cx, name),
+        "pg_stat_activity" => activity(cx),
+        "pg_stat_user_tables" | "pg_statio_user_tables" => statistics(cx),
+        "pg_tablespace" => Shape::new("oid:oid spcname:name spcowner:oid spcacl:text[] spcoptions:text[]")?
+            .table(vec![row![1663, "pg_default", OWNER]]),
+        _ => match empty(name) {
+            Some(columns) => Shape::new(columns)?.table(Vec::new()),
+            None => return of_postgres(name),
+        },
+    }
+    .map(Some)
+}
+
+/// Tables that are always empty here, with the columns that clients ask for.
+fn empty(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "pg_auth_members" => "roleid:oid member:oid grantor:oid admin_option:bool",
+        "pg_cursors" => "name:text statement:text is_holdable:bool is_binary:bool is_scrollable:bool creation_time:timestamptz",
+        "pg_db_role_setting" => "setdatabase:oid setrole:oid setconfig:text[]",
+        "pg_default_acl" => "oid:oid defaclrole:oid defaclnamespace:oid defaclobjtype:char defaclacl:text[]",
+        "pg_depend" => "classid:oid objid:oid objsubid:int4 refclassid:oid refobjid:oid refobjsubid:int4 deptype:char",
+        "pg_enum" => "oid:oid enumtypid:oid enumsortorder:float4 enumlabel:name",
+        "pg_event_trigger" => "oid:oid evtname:name evtevent:name evtowner:oid evtfoid:oid evtenabled:char evttags:text[]",
+        "pg_extension" => "oid:oid extname:name extowner:oid extnamespace:oid extrelocatable:bool extversion:text extconfig:oid[] extcondition:text[]",
+        "pg_foreign_data_wrapper" => "oid:oid fdwname:name fdwowner:oid fdwhandler:oid fdwvalidator:oid fdwacl:text[] fdwoptions:text[]",
+        "pg_foreign_server" => "oid:oid srvname:name srvowner:oid srvfdw:oid srvtype:text srvversion:text srvacl:text[] srvoptions:text[]",
+        "pg_foreign_table" => "ftrelid:oid ftserver:oid ftoptions:text[]",
+        "pg_group" => "groname:name grosysid:oid grolist:oid[]",
+        "pg_inherits" => "inhrelid:oid inhparent:oid inhseqno:int4 inhdetachpending:bool",
+        "pg_locks" => "locktype:text database:oid relation:oid page:int4 tuple:int2 virtualxid:text transactionid:int8 classid:oid objid:oid objsubid:int2 virtualtransaction:text pid:int4 mode:text granted:bool fastpath:bool waitstart:timestamptz",
+        "pg_partitioned_table" => "partrelid:oid partstrat:char partnatts:int2 partdefid:oid partattrs:int2[] partclass:oid[] partcollation:oid[] partexprs:text",
+        "pg_policy" => "oid:oid polname:name polrelid:oid polcmd:char polpermissive:bool polroles:oid[] polqual:text polwithcheck:text",
+        "pg_prepared_statements" => "name:text statement:text prepare_time:timestamptz parameter_types:text[] from_sql:bool",
+        "pg_publication" => "oid:oid pubname:name pubowner:oid puballtables:bool pubinsert:bool pubupdate:bool pubdelete:bool pubtruncate:bool pubviaroot:bool",
+        "pg_publication_namespace" => "oid:oid pnpubid:oid pnnspid:oid",
+        "pg_publication_rel" => "oid:oid prpubid:oid prrelid:oid prqual:text prattrs:int2[]",
+        "pg_publication_tables" => "pubname:name schemaname:name tablename:name attnames:text[] rowfilter:text",
+        "pg_rewrite" => "oid:oid rulename:name ev_class:oid ev_type:char ev_enabled:char is_instead:bool ev_qual:text ev_action:text",
+        "pg_sequence" => "seqrelid:oid seqtypid:oid seqstart:int8 seqincrement:int8 seqmax:int8 seqmin:int8 seqcache:int8 seqcycle:bool",
+        "pg_sequences" => "schemaname:name sequencename:name sequenceowner:name data_type:text start_value:int8 min_value:int8 max_value:int8 increment_by:int8 cycle:bool cache_size:int8 last_value:int8",
+        "pg_shdescription" => "objoid:oid classoid:oid description:text",
+        "pg_stat_database" => "datid:oid datname:name numbackends:int4 xact_commit:int8 xact_rollback:int8 blks_read:int8 blks_hit:int8 tup_returned:int8 tup_fetched:int8 tup_inserted:int8 tup_updated:int8 tup_deleted:int8 stats_reset:timestamptz",
+        "pg_stat_ssl" => "pid:int4 ssl:bool version:text cipher:text bits:int4 client_dn:text client_serial:text issuer_dn:text",
+        "pg_statistic_ext" => "oid:oid stxrelid:oid stxname:name stxnamespace:oid stxowner:oid stxstattarget:int4 stxkeys:int2[] stxkind:text[] stxexprs:text",
+        "pg_subscription" => "oid:oid subdbid:oid subname:name subowner:oid subenabled:bool subconninfo:text subslotname:name subpublications:text[]",
+        "pg_timezone_names" => "name:text abbrev:text utc_offset:text is_dst:bool",
+        "pg_trigger" => "oid:oid tgrelid:oid tgparentid:oid tgname:name tgfoid:oid tgtype:int2 tgenabled:char tgisinternal:bool tgconstrrelid:oid tgconstrindid:oid tgconstraint:oid tgdeferrable:bool tginitdeferred:bool tgnargs:int2 tgattr:int2[] tgargs:bytea tgqual:text tgoldtable:name tgnewtable:name",
+        "pg_user_mapping" => "oid:oid umuser:oid umserver:oid umoptions:text[]",
+        _ => return None,
+    })
+}
+
+/// What never changes, as Postgres has it.
+fn of_postgres(name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+    let tables = super::postgres()?;
+    let table = match name {
+        "pg_aggregate" => &tables.pg_aggregate,
+        "pg_am" => &tables.pg_am,
+        "pg_amop" => &tables.pg_amop,
+        "pg_amproc" => &tables.pg_amproc,
+        "pg_cast" => &tables.pg_cast,
+        "pg_collation" => &tables.pg_collation,
+        "pg_conversion" => &tables.pg_conversion,
+        "pg_description" => &tables.pg_description,
+        "pg_language" => &tables.pg_language,
+        "pg_opclass" => &tables.pg_opclass,
+        "pg_operator" => &tables.pg_operator,
+        "pg_opfamily" => &tables.pg_opfamily,
+        "pg_range" => &tables.pg_range,
+        "pg_ts_config" => &tables.pg_ts_config,
+        "pg_ts_dict" => &tables.pg_ts_dict,
+        "pg_ts_parser" => &tables.pg_ts_parser,
+        "pg_ts_template" => &tables.pg_ts_template,
+        "pg_type" => &tables.pg_type,
+        _ => return Ok(None),
+    };
+    Ok(Some(table.try_into_memtable()?))
+}
+
+fn classes(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
+    let shape = Shape::new(
+        "oid:oid relname:name relnamespace:oid reltype:oid reloftype:oid relowner:oid relam:oid relfilenode:oid \
+         reltablespace:oid relpages:int4 reltuples:float4 relallvisible:int4 reltoastrelid:oid relhasindex:bool \
+         relisshared:bool relpersistence:char relkind:char relnatts:int2 relchecks:int2 relhasrules:bool \
+         relhastriggers:bool relhassubclass:bool relrowsecurity:bool relforcerowsecurity:bool relispopulated:bool \
+         relreplident:char relispartition:bool relrewrite:oid relfrozenxid:oid relminmxid:oid relacl:text[] \
+         reloptions:text[] relpartbound:text",
+    )?;
+    let mut rows = Vec::new();
+    for entry in relations::users(cx).into_iter().chain(relations::systems()) {
+        let count = match entry.index_of {
+            Some(_) => entry.key.len(),
+            None => columns(cx, &entry)?.len(),
+        };
+        let am = match entry.kind {
+            "i" => 403,
+            "v" => 0,
+            _ => 2,
+        };
+        rows.push(row![
+            entry.oid, entry.name.as_str(), entry.namespace, 0, 0, OWNER, am, entry.oid, 0, 0, -1.0, 0, 0,
+            !entry.key.is_empty() && entry.index_of.is_none(), false, "p", entry.kind, count, 0, false, false, false,
+            false, false, true, "d", false, 0, 0, 0, Cell::Null, Cell::Null, Cell::Null,
+        ]);
+    }
+    shape.table(rows)
+}
+
+fn attributes(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
+    let shape = Shape::new(
+        "attrelid:oid attname:name atttypid:oid attstattarget:int4 attlen:int2 attnum:int2 attndims:int4 \
+         attcacheoff:int4 atttypmod:int4 attbyval:bool attalign:char attstorage:char attcompression:char \
+         attnotnull:bool atthasdef:bool atthasmissing:bool attidentity:char attgenerated:char attisdropped:bool \
+         attislocal:bool attinhcount:int4 attcollation:oid attacl:text[] attoptions:text[] attfdwoptions:text[] \
+         attmissingval:text[]",
+    )?;
+    let mut rows = Vec::new();
+    for entry in relations::users(cx).into_iter().chain(relations::systems()) {
+        let all = match entry.index_of {
+            None => columns(cx, &entry)?,
+            Some(of) => {
+                let names = cx.engine.catalog.names();
+                let relation = names.all().find(|relation| relations::oid(relation) == of);
+                let columns = entry.key.iter().filter_map(|at| relation.and_then(|r| r.columns.get(*at)).cloned());
+                columns.collect()
+            }
+        };
+        for (at, column) in all.iter().enumerate() {
+            let (length, oid) = (column.sql_type.typlen(), column.sql_type.oid());
+            let is_text = matches!(oid, 25 | 1043 | 19 | 1009);
+            let dimensions = i32::from(matches!(column.sql_type, crate::types::SqlType::Array(_)));
+            let is_column = entry.index_of.is_none();
+            rows.push(row![
+                entry.oid, column.name.as_str(), oid, -1, length, at + 1, dimensions, -1, column.sql_type.modifier(),
+                (1..=8).contains(&length), "i", if length < 0 { "x" } else { "p" }, "", column.not_null,
+                is_column && (column.default.is_some() || column.generated.is_some()), false, "",
+                if is_column && column.generated.is_some() { "s" } else { "" }, false, true, 0,
+                if is_text { 100 } else { 0 }, Cell::Null, Cell::Null, Cell::Null, Cell::Null,
+            ]);
+        }
+    }
+    shape.table(rows)
+}
+
+fn defaults(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
+    let mut rows = Vec::new();
+    for entry in relations::users(cx) {
+        let Some(relation) = &entry.relation else { continue };
+        for (at, column) in relation.columns.iter().enumerate() {
+            if let Some(text) = column.default.as_ref().or(column.generated.as_ref()) {
+                let oid = u64::from(entry.oid) * 2_000 + at as u64;
+                rows.push(row![oid as u32, entry.oid, at + 1, text.as_str()]);
+            }
+        }
+    }
+    Shape::new("oid:oid adrelid:oid adnum:int2 adbin:text")?.table(rows)
+}
+
+fn positions(key: &[usize]) -> String {
+    let positions: Vec<String> = key.iter().map(|at| (at + 1).to_string()).collect();
+    format!("{{{}}}", positions.join(","))
+}
+
+fn keyed(cx: &SystemContext) -> impl Iterator<Item = Entry> {
+    relations::users(cx).into_iter().filter(|entry| entry.relation.is_some() && !entry.key.is_empty())
+}
+
+fn indexes(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
+    let shape = Shape::new(
+        "indexrelid:oid indrelid:oid indnatts:int2 indnkeyatts:int2 indisunique:bool indnullsnotdistinct:bool \
+         indisprimary:bool indisexclusion:bool indimmediate:bool indisclustered:bool indisvalid:bool \
+         indcheckxmin:bool indisready:bool indislive:bool indisreplident:bool indkey:int2[] indcollation:oid[] \
+         indclass:oid[] indoption:int2[] indexprs:text indpred:text",
+    )?;
+    let rows = keyed(cx).map(|entry| {
+        let zeros = format!("{{{}}}", vec!["0"; entry.key.len()].join(","));
+        row![
+            index_oid(entry.oid), entry.oid, entry.key.len(), entry.key.len(), true, false, true, false, true, false,
+            true, false, true, true, false, positions(&entry.key), zeros.clone(), zeros.clone(), zeros,
+        ]
+    });
+    shape.table(rows.collect())
+}
+
+fn constraints(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
+    let shape = Shape::new(
+        "oid:oid conname:name connamespace:oid contype:char condeferrable:bool condeferred:bool convalidated:bool \
+         conrelid:oid contypid:oid conindid:oid conparentid:oid confrelid:oid confupdtype:char confdeltype:char \
+         confmatchtype:char conislocal:bool coninhcount:int4 connoinherit:bool conkey:int2[] confkey:int2[] \
+         conpfeqop:oid[] conppeqop:oid[] conffeqop:oid[] confdelsetcols:int2[] conexclop:oid[] conbin:text",
+    )?;
+    let rows = keyed(cx).map(|entry| {
+        row![
+            constraint_oid(entry.oid), format!("{}_pkey", entry.name), PUBLIC, "p", false, false, true, entry.oid, 0,
+            index_oid(entry.oid), 0, 0, " ", " ", " ", true, 0, true, positions(&entry.key),
+        ]
+    });
+    shape.table(rows.collect())
+}
+
+fn namespaces() -> Result<Arc<dyn TableProvider>> {
+    Shape::new("oid:oid nspname:name nspowner:oid nspacl:text[]")?.table(vec![
+        row![PG_CATALOG, "pg_catalog", OWNER],
+        row![PUBLIC, "public", OWNER],
+        row![INFORMATION_SCHEMA, "information_schema", OWNER],
+        row![TIDEMILL, "tidemill", OWNER],
+    ])
+}
+
+fn database() -> Result<Arc<dyn TableProvider>> {
+    let shape = Shape::new(
+        "oid:oid datname:name datdba:oid encoding:int4 datlocprovider:char datistemplate:bool datallowconn:bool \
+         datconnlimit:int4 datfrozenxid:oid datminmxid:oid dattablespace:oid datcollate:text datctype:text \
+         daticulocale:text datcollversion:text datacl:text[]",
+    )?;
+    let name = crate::sql::DATABASE;
+    shape.table(vec![row![DATABASE, name, OWNER, 6, "c", false, true, -1, 0, 0, 1663, "C.UTF-8", "C.UTF-8"]])
+}
+
+fn roles(cx: &SystemContext, name: &str) -> Result<Arc<dyn TableProvider>> {
+    let user = cx.user.as_str();
+    match name {
+        "pg_user" | "pg_shadow" => Shape::new(
+            "usename:name usesysid:oid usecreatedb:bool usesuper:bool userepl:bool usebypassrls:bool passwd:text \
+             valuntil:timestamptz useconfig:text[]",
+        )?
+        .table(vec![row![user, OWNER, true, true, false, true, "********"]]),
+        _ => Shape::new(
+            "oid:oid rolname:name rolsuper:bool rolinherit:bool rolcreaterole:bool rolcreatedb:bool rolcanlogin:bool \
+             rolreplication:bool rolconnlimit:int4 rolpassword:text rolvaliduntil:timestamptz rolbypassrls:bool \
+             rolconfig:text[]",
+        )?
+        .table(vec![row![OWNER, user, true, true, true, true, true, false, -1, "********", Cell::Null, true]]),
+    }
+}
+
+/// The functions that can be called, and `advance_watermark`, which is a statement of its own.
+fn functions(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
+    let shape = Shape::new(
+        "oid:oid proname:name pronamespace:oid proowner:oid prolang:oid procost:float4 prorows:float4 provariadic:oid \
+         prosupport:oid prokind:char prosecdef:bool proleakproof:bool proisstrict:bool proretset:bool provolatile:char \
+         proparallel:char pronargs:int2 pronargdefaults:int2 prorettype:oid proargtypes:oid[] proallargtypes:oid[] \
+         proargmodes:text[] proargnames:text[] proargdefaults:text protrftypes:oid[] prosrc:text probin:text \
+         prosqlbody:text proconfig:text[] proacl:text[]",
+    )?;
+    let function = |oid: u32, name: &str, namespace: u32, kind: &str, returns: u32, types: &str, arguments: usize| {
+        row![
+            oid, name, namespace, OWNER, 12, 1.0, 0.0, 0, 0, kind, false, false, false, false, "s", "s", arguments, 0,
+            returns, types, Cell::Null, Cell::Null, Cell::Null, Cell::Null, Cell::Null, name,
+        ]
+    };
+    let mut rows = vec![function(ADVANCE_WATERMARK, "advance_watermark", PUBLIC, "f", 1114, "{25,1114}", 2)];
+    let nothing: Arc<dyn crate::plan::relations::Lookup> = Arc::new(super::System { cx: cx.clone() });
+    let state = cx.engine.planner.snapshot_state(nothing);
+    let scalars = state.scalar_functions().keys().map(|name| (name.clone(), "f"));
+    let aggregates = state.aggregate_functions().keys().map(|name| (name.clone(), "a"));
+    let windows = state.window_functions().keys().map(|name| (name.clone(), "w"));
+    let mut names: Vec<(String, &str)> = scalars.chain(aggregates).chain(windows).collect();
+    names.retain(|(name, _)| !name.contains('.'));
+    names.sort();
+    names.dedup_by(|a, b| a.0 == b.0);
+    let listed = names.iter().enumerate();
+    rows.extend(listed.map(|(at, (name, kind))| function(FIRST_FUNCTION + at as u32, name, PG_CATALOG, kind, 0, "{}", 0)));
+    shape.table(rows)
+}
+
+fn settings(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
+    let shape = Shape::new(
+        "name:text setting:text unit:text category:text short_desc:text extra_desc:text context:text vartype:text \
+         source:text min_val:text max_val:text enumvals:text[] boot_val:text reset_val:text sourcefile:text \
+         sourceline:int4 pending_restart:bool",
+    )?;
+    let rows = cx.settings.iter().map(|(name, value, what)| {
+        row![
+            name.as_str(), value.as_str(), Cell::Null, "Session", what.as_str(), Cell::Null, "user", "string",
+            "session", Cell::Null, Cell::Null, Cell::Null, value.as_str(), value.as_str(), Cell::Null, Cell::Null, false,
+        ]
+    });
+    shape.table(rows.collect())
+}
+
+/// pg_tables, pg_views, pg_matviews, pg_indexes.
+fn listings(cx: &SystemContext, name: &str) -> Result<Arc<dyn TableProvider>> {
+    let user = cx.user.as_str();
+    let entries = relations::users(cx);
+    let wanted = |kind: &'static str| entries.iter().filter(move |entry| entry.kind == kind);
+    let query = |entry: &Entry| match entry.relation.as_ref().map(|relation| &relation.kind) {
+        Some(Kind::View { query }) => Some(query.clone()),
+        Some(Kind::MaterializedView(view)) => Some(view.query.clone()),
+        _ => None,
+    };
+    match name {
+        "pg_views" => Shape::new("schemaname:name viewname:name viewowner:name definition:text")?
+            .table(wanted("v").map(|e| row!["public", e.name.as_str(), user, query(e)]).collect()),
+        "pg_matviews" => Shape::new(
+            "schemaname:name matviewname:name matviewowner:name tablespace:name hasindexes:bool ispopulated:bool \
+             definition:text",
+        )?
+        .table(wanted("m").map(|e| row!["public", e.name.as_str(), user, Cell::Null, false, true, query(e)]).collect()),
+        "pg_indexes" => {
+            let rows = keyed(cx).map(|entry| {
+                let definition = super::functions::index_definition(cx, index_oid(entry.oid));
+                row!["public", entry.name.as_str(), format!("{}_pkey", entry.name), Cell::Null, definition]
+            });
+            Shape::new("schemaname:name tablename:name indexname:name tablespace:name indexdef:text")?
+                .table(rows.collect())
+        }
+        _ => Shape::new(
+            "schemaname:name tablename:name tableowner:name tablespace:name hasindexes:bool hasrules:bool \
+             hastriggers:bool rowsecurity:bool",
+        )?
+        .table(
+            wanted("r")
+                .map(|e| row!["public", e.name.as_str(), user, Cell::Null, !e.key.is_empty(), false, false, false])
+                .collect(),
+        ),
+    }
+}
+
+fn activity(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
+    let shape = Shape::new(
+        "datid:oid datname:name pid:int4 leader_pid:int4 usesysid:oid usename:name application_name:text \
+         client_addr:text client_hostname:text client_port:int4 backend_start:timestamptz xact_start:timestamptz \
+         query_start:timestamptz state_change:timestamptz wait_event_type:text wait_event:text state:text \
+         backend_xid:int8 backend_xmin:int8 query_id:int8 query:text backend_type:text",
+    )?;
+    let application = cx.settings.iter().find(|(name, ..)| name == "application_name").map(|(_, value, _)| value.clone());
+    let mut own = row![DATABASE, crate::sql::DATABASE, cx.pid, Cell::Null, OWNER, cx.user.as_str(), application];
+    own.resize(16, Cell::Null);
+    own.extend(row!["active"]);
+    own.resize(21, Cell::Null);
+    own.extend(row!["client backend"]);
+    shape.table(vec![own])
+}
+
+fn statistics(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
+    let shape = Shape::new(
+        "relid:oid schemaname:name relname:name seq_scan:int8 seq_tup_read:int8 idx_scan:int8 idx_tup_fetch:int8 \
+         n_tup_ins:int8 n_tup_upd:int8 n_tup_del:int8 n_live_tup:int8 n_dead_tup:int8 last_vacuum:timestamptz \
+         last_autovacuum:timestamptz last_analyze:timestamptz last_autoanalyze:timestamptz",
+    )?;
+    let rows = relations::users(cx).into_iter().filter(|entry| entry.kind == "r").map(|entry| {
+        let live = super::functions::rows_of(cx, &entry);
+        let mut cells = row![entry.oid, "public", entry.name.as_str()];
+        cells.resize(10, Cell::Null);
+        cells.extend(row![live]);
+        cells
+    });
+    shape.table(rows.collect())
+}

@@ -1,0 +1,1 @@
+//! What psql asks is answered.
