@@ -1,5 +1,6 @@
 //! Tidemill: a SQL-first streaming query engine.
 pub mod catalog;
+pub mod cli;
 pub mod clock;
 pub mod connect;
 pub mod error;
@@ -9,6 +10,7 @@ pub mod limits;
 pub mod log;
 pub mod operators;
 pub mod plan;
+pub mod server;
 pub mod session;
 pub mod sql;
 pub mod state;

@@ -14,7 +14,9 @@ use parking_lot::RwLock;
 use crate::error::{Error, Result, SqlState};
 use crate::store::{Space, Store, WriteBatch};
 
-pub use relation::{Column, Connector, Emission, Kind, Relation, RelationId, StreamDef, TableDef, ViewDef, WatermarkSpec};
+pub use relation::{
+    Column, Connector, Emission, Kind, Relation, RelationId, StreamDef, TableDef, ViewDef, WatermarkSpec,
+};
 
 /// Key prefix of relations in [`Space::Meta`].
 const RELATION_PREFIX: &[u8] = b"relation/";
@@ -42,8 +44,11 @@ impl Catalog {
         for entry in store.scan(Space::Meta, RELATION_PREFIX, b"relation0")? {
             let (key, value) = entry?;
             let relation = relation::decode(&value).map_err(|error| {
-                Error::new(SqlState::Corrupted, format!("catalog entry {} is damaged", String::from_utf8_lossy(&key)))
-                    .detail(error.to_string())
+                Error::new(
+                    SqlState::Corrupted,
+                    format!("catalog entry {} is damaged", String::from_utf8_lossy(&key)),
+                )
+                .detail(error.to_string())
             })?;
             names.next_id = names.next_id.max(relation.id.0 + 1);
             names.by_name.insert(relation.name.clone(), Arc::new(relation));

@@ -125,6 +125,9 @@ pub struct ViewDef {
     pub from_latest: bool,
     /// PAUSEd.
     pub paused: bool,
+    /// It only ever gains rows: no aggregate that changes, no retention.
+    #[serde(default)]
+    pub append_only: bool,
 }
 
 /// EMIT.

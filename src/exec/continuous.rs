@@ -12,7 +12,6 @@ use tokio::sync::mpsc;
 use datafusion::execution::context::SessionState;
 
 use super::engine::Engine;
-use super::feed::Feed;
 use super::runner::Runner;
 use super::tables::PresentTables;
 use super::view::QueryFigures;
@@ -57,6 +56,8 @@ pub struct ContinuousOptions {
     pub from_latest: bool,
     /// Epochs without a change are told as well.
     pub progress: bool,
+    /// What is there already is one epoch, and told even if it is empty: its delta is the net answer.
+    pub history_at_once: bool,
 }
 
 /// Runs a pipeline; dropping the stream ends it.
@@ -93,6 +94,15 @@ pub fn run(
     .boxed()
 }
 
+impl Engine {
+    /// The continuous SELECTs that run now, oldest first.
+    pub fn temporary_queries(&self) -> Vec<Arc<TemporaryQuery>> {
+        let mut queries: Vec<_> = self.temporary.lock().values().cloned().collect();
+        queries.sort_by_key(|query| query.id);
+        queries
+    }
+}
+
 struct AbortOnDrop(tokio::task::JoinHandle<()>);
 
 impl Drop for AbortOnDrop {
@@ -125,30 +135,33 @@ impl Work {
     async fn run(self) -> Result<()> {
         let engine = &self.registered.engine;
         let tables = PresentTables(Arc::clone(engine));
-        let source = engine.source(&self.pipeline.source.relation)?;
-        let mut feed = Feed::open(
-            &self.pipeline.source,
-            &engine.journal,
-            source.as_ref(),
-            None,
-            self.options.from_latest,
-        )?;
+        let mut feed = engine.feed(&self.pipeline.source, None, self.options.from_latest).await?;
         let mut runner = Runner::new(Arc::clone(&self.pipeline), Arc::clone(&self.state), &tables).await?;
         let mut commits = engine.journal.watch();
         let mut epoch = 0;
+        let mut in_history = self.options.history_at_once;
         loop {
             let watch = Stopwatch::start();
             let cut = *commits.borrow_and_update();
             let now = now_ms();
             let portion = feed.read(cut, now, PORTION_ROWS)?;
-            engine.kept.reject(&self.pipeline.source.relation, &portion.rejected, now);
+            // Not made durable: a query that comes after reads these records again.
+            let source = &self.pipeline.source.relation;
+            engine.kept.reject(source, &portion.rejected, now, None)?;
             let is_idle = portion.inputs.is_empty();
             if !is_idle {
-                epoch += 1;
                 runner.accept(portion.inputs, &tables).await?;
+            }
+            if in_history && !portion.drained {
+                tokio::task::yield_now().await;
+                continue;
+            }
+            if !is_idle || in_history {
+                epoch += 1;
                 let deltas = runner.end().await?;
                 self.show(&runner, epoch, watch.ms(), now);
-                let tell = !deltas.is_empty() || self.options.progress;
+                let tell = !deltas.is_empty() || self.options.progress || in_history;
+                in_history = false;
                 if tell && self.sender.send(Ok(Emitted { epoch, deltas })).await.is_err() {
                     return Ok(());
                 }

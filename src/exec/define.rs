@@ -15,7 +15,10 @@ use crate::sql;
 use crate::types::SqlType;
 
 /// The pipeline of a materialized view, and the DataFusion state that its fragments run in.
-pub async fn view_pipeline(engine: &Arc<Engine>, relation: &Relation) -> Result<(Pipeline, Arc<SessionState>)> {
+pub async fn view_pipeline(
+    engine: &Arc<Engine>,
+    relation: &Relation,
+) -> Result<(Pipeline, Arc<SessionState>)> {
     let Kind::MaterializedView(def) = &relation.kind else {
         return Err(Error::internal(format!("{} is no materialized view", relation.name)));
     };
@@ -62,13 +65,19 @@ pub fn columns_of(schema: &datafusion::arrow::datatypes::Schema, names: &[String
     for (at, field) in schema.fields().iter().enumerate() {
         let name = names.get(at).unwrap_or(field.name()).clone();
         if columns.iter().any(|known| known.name == name) {
-            return Err(Error::new(SqlState::DuplicateColumn, format!("column \"{name}\" specified more than once"))
-                .hint("Give one of them another name with AS."));
+            return Err(Error::new(
+                SqlState::DuplicateColumn,
+                format!("column \"{name}\" specified more than once"),
+            )
+            .hint("Give one of them another name with AS."));
         }
         let sql_type = match SqlType::from_field(field) {
             SqlType::Unknown => {
-                return Err(Error::new(SqlState::IndeterminateType, format!("column \"{name}\" has no type"))
-                    .hint("Cast it, for example NULL::text."));
+                return Err(Error::new(
+                    SqlState::IndeterminateType,
+                    format!("column \"{name}\" has no type"),
+                )
+                .hint("Cast it, for example NULL::text."));
             }
             known => known,
         };

@@ -8,7 +8,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, BooleanArray, Int64Array, RecordBatch, new_null_array,
+    Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, BooleanArray, Int64Array, RecordBatch,
+    new_null_array,
 };
 use datafusion::arrow::compute::{concat_batches, filter_record_batch, take_record_batch};
 use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
@@ -44,7 +45,8 @@ impl Emitted {
     /// Turns a delta of the operator and the output rows of its added rows into a delta of the output. `output`'s last
     /// column says which row of `delta` a row came from.
     pub fn apply(&mut self, delta: &Delta, output: &[RecordBatch]) -> Result<Delta> {
-        let columns: Vec<ArrayRef> = self.identity.iter().map(|i| Arc::clone(delta.batch.column(*i))).collect();
+        let columns: Vec<ArrayRef> =
+            self.identity.iter().map(|i| Arc::clone(delta.batch.column(*i))).collect();
         let identities = self.converter.convert_columns(&columns)?;
         let mut added = self.by_row(output)?;
         let mut batches = Vec::new();
@@ -64,10 +66,7 @@ impl Emitted {
                 batches.push(batch);
             }
         }
-        Ok(Delta {
-            batch: concat_batches(&self.schema, &batches)?,
-            weights: Some(Int64Array::from(weights)),
-        })
+        Ok(Delta { batch: concat_batches(&self.schema, &batches)?, weights: Some(Int64Array::from(weights)) })
     }
 
     /// The output rows by the delta's row they came from, without that column.
@@ -127,7 +126,8 @@ impl Emitted {
             batches.push(batch);
         }
         let rows = concat_batches(&nullable(&self.schema), &batches)?;
-        let mut columns: Vec<ArrayRef> = vec![Arc::new(names.finish()), Arc::new(BooleanArray::from(present))];
+        let mut columns: Vec<ArrayRef> =
+            vec![Arc::new(names.finish()), Arc::new(BooleanArray::from(present))];
         columns.extend(rows.columns().iter().cloned());
         Ok(RecordBatch::try_new(self.stored_schema(), columns)?)
     }

@@ -18,7 +18,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
-use super::feed::Feed;
+use super::feed::{Feed, FeedPosition};
 use super::kept::Kept;
 use super::runner::Runner;
 use super::snapshot::Moment;
@@ -30,7 +30,7 @@ use crate::connect::{self, Source};
 use crate::error::{Error, Result, SqlState};
 use crate::log::table::{TableHandle, TableId, TableSpec};
 use crate::log::{CommitNo, Journal, Transaction};
-use crate::plan::Planner;
+use crate::plan::{Planner, SourceScan};
 use crate::store::{Space, Store};
 
 /// How often connectors are asked for new rows.
@@ -98,20 +98,22 @@ impl Engine {
     pub async fn open(store: Arc<dyn Store>, options: EngineOptions, cpu: Handle) -> Result<Arc<Engine>> {
         let catalog = Catalog::open(store.as_ref())?;
         let journal = Journal::open(Arc::clone(&store))?;
+        let kept = Kept::open(store.as_ref())?;
         let planner = Planner::new(options.threads, options.memory)?;
-        let epoch = match store.get(Space::Meta, EPOCH_KEY)? {
-            Some(bytes) => u64::from_be_bytes(bytes.as_ref().try_into().map_err(|_| {
-                Error::new(SqlState::Corrupted, "the number of the last epoch is damaged")
-            })?),
-            None => 0,
-        };
+        let epoch =
+            match store.get(Space::Meta, EPOCH_KEY)? {
+                Some(bytes) => u64::from_be_bytes(bytes.as_ref().try_into().map_err(|_| {
+                    Error::new(SqlState::Corrupted, "the number of the last epoch is damaged")
+                })?),
+                None => 0,
+            };
         let (commands, inbox) = mpsc::unbounded_channel();
         let engine = Arc::new(Engine {
             catalog,
             journal,
             planner,
             options,
-            kept: Kept::default(),
+            kept,
             tables: RwLock::default(),
             sources: RwLock::default(),
             views: RwLock::default(),
@@ -123,9 +125,11 @@ impl Engine {
             cpu: cpu.clone(),
             ddl: tokio::sync::Mutex::new(()),
         });
-        for relation in engine.catalog.names().all() {
-            engine.open_relation(relation)?;
-        }
+        let names = engine.catalog.names();
+        let mut relations: Vec<_> = names.all().collect();
+        // What a view reads was made before it.
+        relations.sort_by_key(|relation| relation.id);
+        relations.into_iter().try_for_each(|relation| engine.open_relation(relation))?;
         let looped = Arc::clone(&engine);
         std::thread::Builder::new()
             .name("epochs".to_owned())
@@ -140,7 +144,8 @@ impl Engine {
     fn open_relation(self: &Arc<Self>, relation: &Arc<Relation>) -> Result<()> {
         match &relation.kind {
             Kind::Table(_) => {
-                let handle = TableHandle::open(self.store().as_ref(), TableId(relation.id.0), table_spec(relation))?;
+                let handle =
+                    TableHandle::open(self.store().as_ref(), TableId(relation.id.0), table_spec(relation))?;
                 self.tables.write().insert(relation.id, handle);
             }
             Kind::Stream(stream) => {
@@ -190,7 +195,11 @@ impl Engine {
 
     /// A table's storage.
     pub fn table(&self, id: RelationId) -> Result<Arc<TableHandle>> {
-        self.tables.read().get(&id).cloned().ok_or_else(|| Error::internal(format!("table {} is not open", id.0)))
+        self.tables
+            .read()
+            .get(&id)
+            .cloned()
+            .ok_or_else(|| Error::internal(format!("table {} is not open", id.0)))
     }
 
     /// A stream's connector; None for an embedded log.
@@ -211,7 +220,11 @@ impl Engine {
 
     /// A materialized view.
     pub fn view(&self, id: RelationId) -> Result<Arc<ViewHandle>> {
-        self.views.read().get(&id).cloned().ok_or_else(|| Error::internal(format!("view {} is not open", id.0)))
+        self.views
+            .read()
+            .get(&id)
+            .cloned()
+            .ok_or_else(|| Error::internal(format!("view {} is not open", id.0)))
     }
 
     /// All materialized views, oldest first.
@@ -219,13 +232,6 @@ impl Engine {
         let mut views: Vec<_> = self.views.read().values().cloned().collect();
         views.sort_by_key(|view| view.relation().id);
         views
-    }
-
-    /// The continuous SELECTs that run now, oldest first.
-    pub fn temporary_queries(&self) -> Vec<Arc<super::continuous::TemporaryQuery>> {
-        let mut queries: Vec<_> = self.temporary.lock().values().cloned().collect();
-        queries.sort_by_key(|query| query.id);
-        queries
     }
 
     /// The number of the last epoch.
@@ -241,7 +247,9 @@ impl Engine {
             let mut phase = view.phase();
             let settled = phase.wait_for(|phase| *phase != Phase::CatchingUp).await;
             match settled.map(|phase| phase.clone()).unwrap_or(Phase::Dropped) {
-                Phase::Failed(state, message) => return Err(failed_error(&view.relation().name, &state, &message)),
+                Phase::Failed(state, message) => {
+                    return Err(failed_error(&view.relation().name, &state, &message));
+                }
                 Phase::Dropped => return Err(self.catalog.names().missing(&view.relation().name)),
                 Phase::Paused => {}
                 Phase::CatchingUp | Phase::Running => {
@@ -268,8 +276,8 @@ impl Engine {
         let names = self.catalog.names();
         relation.depends_on.iter().filter_map(|id| names.by_id(*id)).any(|used| match &used.kind {
             Kind::Stream(stream) => stream.connector.is_some(),
-            Kind::View { .. } => self.is_fed_by_connector(used),
-            _ => false,
+            Kind::View { .. } | Kind::MaterializedView(_) => self.is_fed_by_connector(used),
+            Kind::Table(_) => false,
         })
     }
 
@@ -337,7 +345,8 @@ impl Engine {
             loop {
                 tokio::time::sleep(RETENTION_ROUND).await;
                 let Some(engine) = engine.upgrade() else { return };
-                let round = tokio::task::spawn_blocking(move || super::retention::forget_old_rows(&engine)).await;
+                let round =
+                    tokio::task::spawn_blocking(move || super::retention::forget_old_rows(&engine)).await;
                 match round {
                     Ok(Ok(())) => {}
                     // The journal has stopped, or says so itself at the next write.
@@ -377,6 +386,7 @@ impl Engine {
 
     async fn recover(self: &Arc<Self>, handle: &Arc<ViewHandle>) -> Result<ViewRun> {
         let relation = handle.relation();
+        self.forget_if_cut_off(&relation).await?;
         let (progress, checkpoints, answer) = recovered(self.store().as_ref(), &relation)?;
         if let Some((state, message)) = &progress.failed {
             // It stays failed until it is dropped: running it again would fail again, at every start.
@@ -387,13 +397,57 @@ impl Engine {
         let Kind::MaterializedView(def) = &relation.kind else {
             return Err(Error::internal(format!("{} is no materialized view", relation.name)));
         };
-        let source = self.source(&pipeline.source.relation)?;
         let from = progress.position.as_ref();
-        let feed = Feed::open(&pipeline.source, &self.journal, source.as_ref(), from, def.from_latest)?;
+        let feed = self.feed(&pipeline.source, from, def.from_latest).await?;
         let watermark = crate::time::Watermark(progress.watermark);
         let runner =
-            Runner::restore(Arc::new(pipeline), state, &tables, watermark, progress.counters, checkpoints).await?;
-        ViewRun::new(Arc::clone(handle), runner, feed, progress, answer)
+            Runner::restore(Arc::new(pipeline), state, &tables, watermark, progress.counters, checkpoints)
+                .await?;
+        let late = super::kept::read_late(self.store().as_ref(), relation.id)?;
+        ViewRun::new(Arc::clone(handle), runner, feed, progress, answer, late)
+    }
+
+    /// Opens the source of a query.
+    pub(super) async fn feed(
+        &self,
+        scan: &SourceScan,
+        from: Option<&FeedPosition>,
+        from_latest: bool,
+    ) -> Result<Feed> {
+        if !matches!(scan.relation.kind, Kind::MaterializedView(_)) {
+            let source = self.source(&scan.relation)?;
+            return Feed::open(scan, &self.journal, source.as_ref(), from, from_latest);
+        }
+        let view = self.view(scan.relation.id)?;
+        let mut phase = view.phase();
+        let settled = phase.wait_for(|phase| *phase != Phase::CatchingUp).await;
+        if let Ok(Phase::Failed(state, message)) = settled.as_deref() {
+            return Err(failed_error(&scan.relation.name, state, message));
+        }
+        Feed::of_view(scan, self.store().as_ref(), &view, from, from_latest)
+    }
+
+    /// A view on a view goes on from the changes that the other one has stored. If those have been merged into a base since (it was
+    /// paused for long), it begins anew.
+    async fn forget_if_cut_off(&self, relation: &Relation) -> Result<()> {
+        let store = self.store().as_ref();
+        let Some(progress) = Progress::read(store, relation.id)? else {
+            return Ok(());
+        };
+        let Some(FeedPosition::View { epoch }) = progress.position else {
+            return Ok(());
+        };
+        let names = self.catalog.names();
+        for id in &relation.depends_on {
+            let is_view = names.by_id(*id).is_some_and(|used| matches!(used.kind, Kind::MaterializedView(_)));
+            let Some(read) = Progress::read(store, *id)?.filter(|_| is_view) else { continue };
+            if epoch < read.base_epoch {
+                let mut transaction = Transaction::at(now_ms());
+                super::stored::delete_all(store, relation.id, &mut transaction.puts)?;
+                self.journal.commit(transaction).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Reads the history that is there; None if the view was dropped meanwhile.
@@ -414,8 +468,8 @@ impl Engine {
                 let mut transaction = Transaction::at(now);
                 run.stage(self.store().as_ref(), epoch, cut, &change, &mut transaction.puts)?;
                 self.put_epoch(epoch, &mut transaction);
+                self.kept.reject(&run.source(), &change.rejected, now, Some(&mut transaction.puts))?;
                 self.journal.commit(transaction).await?;
-                self.kept.reject(&run.source(), &change.rejected, now);
                 run.publish(epoch, change, watch.ms(), now)?;
             }
             if drained {
@@ -581,7 +635,11 @@ impl Loop {
         let tables = super::tables::PresentTables(Arc::clone(&self.engine));
         let mut changes: Vec<(ViewRun, ViewEpoch)> = Vec::new();
         for mut run in std::mem::take(&mut self.runs) {
-            let caught = AssertUnwindSafe(run.epoch(cut, now, &tables)).catch_unwind().await;
+            // A view that is read was made before, so it stands before in the order of ids and has computed its epoch.
+            let source = run.source().id;
+            let fresh = changes.iter().find(|(other, _)| other.handle.relation().id == source);
+            let fresh = fresh.map_or(&[][..], |(_, change)| &change.deltas);
+            let caught = AssertUnwindSafe(run.epoch(cut, now, &tables, fresh)).catch_unwind().await;
             match caught.unwrap_or_else(|panic| Err(panicked(&panic))) {
                 Ok(change) => changes.push((run, change)),
                 Err(error) => self.engine.fail(&run.handle, &error).await,
@@ -600,7 +658,12 @@ impl Loop {
     }
 
     /// Makes the epoch durable; a view that cannot be staged fails, the others go on.
-    async fn commit(&mut self, changes: Vec<(ViewRun, ViewEpoch)>, cut: CommitNo, now: i64) -> Vec<(ViewRun, ViewEpoch)> {
+    async fn commit(
+        &mut self,
+        changes: Vec<(ViewRun, ViewEpoch)>,
+        cut: CommitNo,
+        now: i64,
+    ) -> Vec<(ViewRun, ViewEpoch)> {
         let epoch = self.engine.next_epoch();
         let mut transaction = Transaction::at(now);
         let mut staged = Vec::new();
@@ -609,7 +672,9 @@ impl Loop {
                 staged.push((run, change));
                 continue;
             }
-            match run.stage(self.engine.store().as_ref(), epoch, cut, &change, &mut transaction.puts) {
+            let puts = &mut transaction.puts;
+            let kept = self.engine.kept.reject(&run.source(), &change.rejected, now, Some(puts));
+            match kept.and_then(|()| run.stage(self.engine.store().as_ref(), epoch, cut, &change, puts)) {
                 Ok(()) => staged.push((run, change)),
                 Err(error) => self.engine.fail(&run.handle, &error).await,
             }
@@ -620,14 +685,21 @@ impl Loop {
             Err(error) => {
                 // The state in memory is ahead of the store now; only a restart brings them together again.
                 for (run, _) in staged {
-                    run.handle.enter(Phase::Failed(error.state().code().to_owned(), error.message().to_owned()));
+                    run.handle
+                        .enter(Phase::Failed(error.state().code().to_owned(), error.message().to_owned()));
                 }
                 Vec::new()
             }
         }
     }
 
-    async fn publish(&mut self, changes: Vec<(ViewRun, ViewEpoch)>, cut: CommitNo, now: i64, watch: Stopwatch) {
+    async fn publish(
+        &mut self,
+        changes: Vec<(ViewRun, ViewEpoch)>,
+        cut: CommitNo,
+        now: i64,
+        watch: Stopwatch,
+    ) {
         let epoch = self.engine.last_epoch();
         let mut failed = Vec::new();
         {
@@ -638,7 +710,6 @@ impl Loop {
                     self.runs.push(run);
                     continue;
                 }
-                self.engine.kept.reject(&run.source(), &change.rejected, now);
                 match run.publish(epoch, change, watch.ms(), now) {
                     Ok(()) => self.runs.push(run),
                     Err(error) => failed.push((run, error)),

@@ -11,12 +11,16 @@ use datafusion::arrow::compute::max;
 use serde::{Deserialize, Serialize};
 
 use super::lateness::{Input, Writes, ticks};
+use super::stored;
+use super::view::{Subscription, Update, ViewHandle};
 use crate::catalog::{Kind, Relation};
 use crate::connect::{Rejected, Source, SourceOffset, SourceReader};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SqlState};
 use crate::limits;
 use crate::log::{CommitNo, Journal, LogBlock, LogReader, Position, StreamId};
 use crate::plan::SourceScan;
+use crate::state::Delta;
+use crate::store::Store;
 use crate::time::{EventTime, Watermark};
 
 /// A place in a source that a feed can go on from.
@@ -26,6 +30,11 @@ pub enum FeedPosition {
     Log {
         /// Its offset.
         offset: u64,
+    },
+    /// A materialized view: its changes up to this epoch have been taken.
+    View {
+        /// The epoch.
+        epoch: u64,
     },
     /// Where a connector's reader stood, and the watermark it had brought.
     Source {
@@ -60,6 +69,17 @@ pub struct Feed {
 enum FeedKind {
     Log(LogReader),
     Source(Box<SourceFeed>),
+    View(Box<ViewFeed>),
+}
+
+/// Follows a materialized view. What is published comes by subscription; what the view has computed in the very epoch that
+/// is being made comes from the epoch loop, so that a view on a view costs no extra round.
+struct ViewFeed {
+    subscription: Subscription,
+    /// To be taken first: what was there when the feed was opened.
+    first: Vec<Delta>,
+    /// Changes up to this epoch have been taken.
+    epoch: u64,
 }
 
 struct SourceFeed {
@@ -73,6 +93,52 @@ struct SourceFeed {
 }
 
 impl Feed {
+    /// Opens a view at a position; None: with its present rows.
+    pub fn of_view(
+        scan: &SourceScan,
+        store: &dyn Store,
+        view: &ViewHandle,
+        from: Option<&FeedPosition>,
+        from_latest: bool,
+    ) -> Result<Feed> {
+        let (version, subscription) = view.subscribe();
+        let mut first = Vec::new();
+        match from {
+            Some(FeedPosition::View { epoch }) => {
+                let later = stored::read_answer(store, view.relation().id, epoch + 1)?;
+                first
+                    .extend(later.into_iter().filter(|(at, _)| *at <= version.epoch).map(|(_, delta)| delta));
+            }
+            Some(_) => return Err(Error::internal("a view at a stream's position")),
+            None if from_latest && scan.retracts() => {
+                let name = &scan.relation.name;
+                return Err(Error::unsupported(format!(
+                    "scan_startup = latest over \"{name}\", whose rows change, is not supported"
+                ))
+                .hint("Start from the earliest row."));
+            }
+            None if from_latest => {}
+            None => first.extend(version.rows.batches()?.into_iter().map(Delta::insert)),
+        }
+        let feed = ViewFeed { subscription, first, epoch: version.epoch };
+        Ok(Feed { kind: FeedKind::View(Box::new(feed)), columns: scan.columns.clone() })
+    }
+
+    /// Gives a view's feed what its view has computed in the epoch that is being made.
+    pub fn take_fresh(&mut self, deltas: &[Delta]) -> Result<Vec<Input>> {
+        match &self.kind {
+            FeedKind::View(_) => deltas.iter().map(|delta| view_input(delta, &self.columns)).collect(),
+            FeedKind::Log(_) | FeedKind::Source(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// The epoch in which [`Self::take_fresh`] was called has been given its number.
+    pub fn reached_epoch(&mut self, epoch: u64) {
+        if let FeedKind::View(view) = &mut self.kind {
+            view.epoch = epoch;
+        }
+    }
+
     /// Opens a stream at a position; None: at the beginning.
     pub fn open(
         scan: &SourceScan,
@@ -86,7 +152,9 @@ impl Feed {
             None => {
                 let position = match from {
                     Some(FeedPosition::Log { offset }) => Position::Offset(*offset),
-                    Some(FeedPosition::Source { .. }) => return Err(Error::internal("a log at a connector's position")),
+                    Some(FeedPosition::Source { .. } | FeedPosition::View { .. }) => {
+                        return Err(Error::internal("a log at another source's position"));
+                    }
                     None if from_latest => Position::Latest,
                     None => Position::Earliest,
                 };
@@ -108,11 +176,13 @@ impl Feed {
                     let commit = last.commit;
                     blocks.extend(reader.read(commit, usize::MAX)?);
                 }
-                let inputs = blocks.iter().map(|block| log_input(block, &self.columns)).collect::<Result<Vec<_>>>()?;
+                let inputs =
+                    blocks.iter().map(|block| log_input(block, &self.columns)).collect::<Result<Vec<_>>>()?;
                 let ended = inputs.last().is_some_and(|input| input.after == Watermark::INFINITY);
                 Ok(Portion { inputs, rejected: Vec::new(), drained: rows < max_rows, ended })
             }
             FeedKind::Source(source) => source.read(now_ms, max_rows),
+            FeedKind::View(view) => view.read(&self.columns),
         }
     }
 
@@ -125,12 +195,14 @@ impl Feed {
                 watermark: source.watermark.0,
                 ended: source.ended,
             },
+            FeedKind::View(view) => FeedPosition::View { epoch: view.epoch },
         }
     }
 
-    /// Whether new rows announce themselves by a commit; a connector has to be asked.
+    /// Whether new rows announce themselves by a commit; a connector has to be asked. (A view announces itself by the
+    /// commit of its epoch.)
     pub fn is_log(&self) -> bool {
-        matches!(self.kind, FeedKind::Log(_))
+        matches!(self.kind, FeedKind::Log(_) | FeedKind::View(_))
     }
 }
 
@@ -138,8 +210,49 @@ fn log_input(block: &LogBlock, columns: &[usize]) -> Result<Input> {
     let after = block.writes.last().map_or(Watermark::NONE, |write| write.watermark_after);
     Ok(Input {
         batch: block.batch.project(columns)?,
-        writes: Writes::Runs(block.writes.iter().map(|write| (write.end_row, write.watermark_before)).collect()),
+        writes: Writes::Runs(
+            block.writes.iter().map(|write| (write.end_row, write.watermark_before)).collect(),
+        ),
         after,
+        weights: None,
+    })
+}
+
+impl ViewFeed {
+    fn read(&mut self, columns: &[usize]) -> Result<Portion> {
+        let mut inputs = Vec::new();
+        for delta in self.first.drain(..) {
+            inputs.push(view_input(&delta, columns)?);
+        }
+        while let Some(update) = self.subscription.try_next() {
+            match update {
+                Update::Epoch(epoch, deltas) if epoch > self.epoch => {
+                    self.epoch = epoch;
+                    for delta in deltas.iter() {
+                        inputs.push(view_input(delta, columns)?);
+                    }
+                }
+                Update::Epoch(..) => {}
+                Update::Overrun(epoch) => {
+                    return Err(Error::new(
+                        SqlState::LimitExceeded,
+                        "the query fell too far behind the view it reads",
+                    )
+                    .detail(format!("It was sent everything up to epoch {epoch}.")));
+                }
+                Update::Ended(error) => return Err(error),
+            }
+        }
+        Ok(Portion { inputs, drained: true, ..Portion::default() })
+    }
+}
+
+fn view_input(delta: &Delta, columns: &[usize]) -> Result<Input> {
+    Ok(Input {
+        batch: delta.batch.project(columns)?,
+        writes: Writes::Runs(Vec::new()),
+        after: Watermark::NONE,
+        weights: delta.weights.clone(),
     })
 }
 
@@ -150,7 +263,9 @@ impl SourceFeed {
             Some(FeedPosition::Source { offset, watermark, ended }) => {
                 (SourceOffset::from_bytes(offset.clone()), Watermark(*watermark), *ended)
             }
-            Some(FeedPosition::Log { .. }) => return Err(Error::internal("a connector at a log's position")),
+            Some(FeedPosition::Log { .. } | FeedPosition::View { .. }) => {
+                return Err(Error::internal("a connector at another source's position"));
+            }
         };
         let mut columns = scan.columns.clone();
         let wanted = columns.len();
@@ -212,6 +327,7 @@ impl SourceFeed {
             batch: batch.project(&(0..self.wanted).collect::<Vec<_>>())?,
             writes: Writes::Each { before, delay, times },
             after: self.watermark,
+            weights: None,
         })
     }
 }
@@ -219,7 +335,9 @@ impl SourceFeed {
 /// The time column and delay of a stream.
 pub fn watermark_of(relation: &Relation) -> Option<(usize, i64)> {
     match &relation.kind {
-        Kind::Stream(stream) => stream.watermark.as_ref().map(|watermark| (watermark.column, watermark.delay)),
+        Kind::Stream(stream) => {
+            stream.watermark.as_ref().map(|watermark| (watermark.column, watermark.delay))
+        }
         _ => None,
     }
 }

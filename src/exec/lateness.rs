@@ -22,6 +22,8 @@ pub struct Input {
     pub writes: Writes,
     /// The source's watermark after these rows.
     pub after: Watermark,
+    /// Of a view's changes: which rows appear and which go; None: all appear.
+    pub weights: Option<Int64Array>,
 }
 
 /// The writes of an [`Input`].
@@ -150,7 +152,8 @@ fn last_end(spec: &WindowSpec, at: i64) -> Option<i64> {
         WindowKind::Tumble { .. } => first_end(spec, at),
         // Not by walking all of them: a HOP may have thousands.
         WindowKind::Hop { slide, size } => {
-            let start = (i128::from(at) - i128::from(spec.offset)).div_euclid(i128::from(slide)) * i128::from(slide);
+            let start =
+                (i128::from(at) - i128::from(spec.offset)).div_euclid(i128::from(slide)) * i128::from(slide);
             i64::try_from(start + i128::from(spec.offset) + i128::from(size)).ok()
         }
         WindowKind::Cumulate { .. } => spec.windows(EventTime(at)).last().map(|window| window.end.0),
@@ -177,12 +180,14 @@ mod tests {
             batch: RecordBatch::try_new(Arc::new(Schema::new(vec![field])), vec![times]).unwrap(),
             writes: Writes::Runs(runs.iter().map(|(end, mark)| (*end, Watermark(*mark))).collect()),
             after: Watermark(after),
+            weights: None,
         }
     }
 
     fn check(input: &Input, spec: WindowSpec, pieces: &[(Option<i64>, usize)], late: usize) {
         let split = split(input, &LatenessRule { time: 0, windows: spec, allowed: 0 }).unwrap();
-        let got: Vec<_> = split.pieces.iter().map(|p| (p.close_first.map(|w| w.0), p.rows.num_rows())).collect();
+        let got: Vec<_> =
+            split.pieces.iter().map(|p| (p.close_first.map(|w| w.0), p.rows.num_rows())).collect();
         assert_eq!(got, pieces);
         assert_eq!(split.late.map_or(0, |batch| batch.num_rows()), late);
     }
@@ -194,7 +199,12 @@ mod tests {
 
     #[test]
     fn a_row_is_late_against_the_writes_before_its_own() {
-        check(&input(&[100, 1, 99], &[(1, i64::MIN), (3, 100)], 100), WindowSpec::tumble(10), &[(None, 1)], 2);
+        check(
+            &input(&[100, 1, 99], &[(1, i64::MIN), (3, 100)], 100),
+            WindowSpec::tumble(10),
+            &[(None, 1)],
+            2,
+        );
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub mod snapshot;
 pub mod stored;
 pub mod tables;
 #[cfg(test)]
+mod aggregate_tests;
+#[cfg(test)]
 mod tests;
 pub mod view;
 

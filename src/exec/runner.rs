@@ -6,8 +6,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions};
-use datafusion::arrow::compute::{cast, take};
+use datafusion::arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions, UInt64Array};
+use datafusion::arrow::compute::{cast, filter_record_batch, take, take_record_batch};
 use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use datafusion::execution::context::SessionState;
 use datafusion::logical_expr::LogicalPlan;
@@ -83,13 +83,17 @@ enum Operator {
 pub struct Checkpoint {
     /// Of the operator; a later one overrides earlier ones for the groups it names.
     pub operator: Option<RecordBatch>,
-    /// Of [`Emitted`].
+    /// Of the rows that have been emitted.
     pub emitted: Option<RecordBatch>,
 }
 
 impl Runner {
     /// A runner without any state; `tables` gives the static tables' present versions.
-    pub async fn new(pipeline: Arc<Pipeline>, state: Arc<SessionState>, tables: &dyn Tables) -> Result<Runner> {
+    pub async fn new(
+        pipeline: Arc<Pipeline>,
+        state: Arc<SessionState>,
+        tables: &dyn Tables,
+    ) -> Result<Runner> {
         Self::restore(pipeline, state, tables, Watermark::NONE, Counters::default(), Vec::new()).await
     }
 
@@ -102,8 +106,10 @@ impl Runner {
         counters: Counters,
         checkpoints: Vec<Checkpoint>,
     ) -> Result<Runner> {
-        let below = Fragment::new(&pipeline.below, tables.resolve(&pipeline.below.plan)?, Arc::clone(&state)).await?;
-        let (partials, emitted): (Vec<_>, Vec<_>) = checkpoints.into_iter().map(|c| (c.operator, c.emitted)).unzip();
+        let below =
+            Fragment::new(&pipeline.below, tables.resolve(&pipeline.below.plan)?, Arc::clone(&state)).await?;
+        let (partials, emitted): (Vec<_>, Vec<_>) =
+            checkpoints.into_iter().map(|c| (c.operator, c.emitted)).unzip();
         let partials: Vec<RecordBatch> = partials.into_iter().flatten().collect();
         let operator = Operator::restore(&pipeline, watermark, partials)?;
         let mut above = match &pipeline.above {
@@ -114,7 +120,19 @@ impl Runner {
             emitted.into_iter().flatten().try_for_each(|batch| kept.restore(&batch))?;
         }
         let tables_version = tables.version(&pipeline);
-        Ok(Runner { pipeline, below, above, operator, state, tables_version, watermark, counters, late: VecDeque::new(), pending: Vec::new(), in_epoch: false })
+        Ok(Runner {
+            pipeline,
+            below,
+            above,
+            operator,
+            state,
+            tables_version,
+            watermark,
+            counters,
+            late: VecDeque::new(),
+            pending: Vec::new(),
+            in_epoch: false,
+        })
     }
 
     /// The pipeline.
@@ -165,6 +183,9 @@ impl Runner {
     }
 
     async fn take(&mut self, input: &Input, out: &mut Vec<Delta>) -> Result<()> {
+        if let Some(weights) = &input.weights {
+            return self.push_weighted(&input.batch, weights, out).await;
+        }
         let Some(rule) = self.pipeline.lateness else {
             return self.push(None, input.batch.clone(), out).await;
         };
@@ -178,7 +199,12 @@ impl Runner {
         }
     }
 
-    async fn push(&mut self, close_first: Option<Watermark>, rows: RecordBatch, out: &mut Vec<Delta>) -> Result<()> {
+    async fn push(
+        &mut self,
+        close_first: Option<Watermark>,
+        rows: RecordBatch,
+        out: &mut Vec<Delta>,
+    ) -> Result<()> {
         if let Some(watermark) = close_first {
             self.operator.close(watermark, out)?;
         }
@@ -191,6 +217,42 @@ impl Runner {
                 Operator::Window(operator, _) => operator.push(&batch)?,
                 Operator::Running(operator, _) => operator.push(&batch, None)?,
                 Operator::Buffer(operator) => operator.push(&batch)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Rows of a view's change: those that go are taken out of the aggregates.
+    async fn push_weighted(
+        &mut self,
+        rows: &RecordBatch,
+        weights: &Int64Array,
+        out: &mut Vec<Delta>,
+    ) -> Result<()> {
+        for sign in [-1_i64, 1] {
+            let chosen = weights.iter().map(|weight| weight.map(|weight| weight.signum() == sign)).collect();
+            let rows = filter_record_batch(rows, &chosen)?;
+            let times = weights.values().iter().filter(|weight| weight.signum() == sign).copied();
+            // A weight of n is the same row n times.
+            let copies: UInt64Array = (0_u64..)
+                .zip(times)
+                .flat_map(|(row, weight)| std::iter::repeat_n(row, weight.unsigned_abs() as usize))
+                .collect();
+            let rows = take_record_batch(&rows, &copies)?;
+            if rows.num_rows() == 0 {
+                continue;
+            }
+            for batch in self.below.run(vec![rows]).await? {
+                let signs = Int64Array::from_value(sign, batch.num_rows());
+                match &mut self.operator {
+                    Operator::Nothing => out.push(Delta::new(batch, signs)),
+                    Operator::Running(operator, _) => operator.push(&batch, Some(&signs))?,
+                    Operator::Window(operator, _) if sign > 0 => operator.push(&batch)?,
+                    Operator::Buffer(operator) if sign > 0 => operator.push(&batch)?,
+                    Operator::Window(..) | Operator::Buffer(_) => {
+                        return Err(Error::internal("a row of a window is taken back"));
+                    }
+                }
             }
         }
         Ok(())
@@ -390,8 +452,8 @@ impl Above {
         state: &Arc<SessionState>,
         tables: &dyn Tables,
     ) -> Result<Above> {
-        let carries =
-            pipeline.emission == Emission::OnChange && matches!(pipeline.stateful, Stateful::Aggregate { .. });
+        let carries = pipeline.emission == Emission::OnChange
+            && matches!(pipeline.stateful, Stateful::Aggregate { .. });
         let spec = match carries {
             false => spec.clone(),
             true => FragmentPlan {
@@ -410,7 +472,8 @@ impl Above {
 
     /// The group columns are what identifies a row; they are at the front of the aggregate's output.
     fn emitted(pipeline: &Pipeline) -> Result<Emitted> {
-        let (Stateful::Aggregate { spec, output }, Some(above)) = (&pipeline.stateful, &pipeline.above) else {
+        let (Stateful::Aggregate { spec, output }, Some(above)) = (&pipeline.stateful, &pipeline.above)
+        else {
             return Err(Error::internal("emitted rows without an aggregate"));
         };
         let groups = output.len() - spec.aggregates.len();
@@ -445,7 +508,9 @@ impl Above {
         let whole = concat(&self.fragment.schema(), output, None)?.batch;
         let last = whole.num_columns() - 1;
         let weights = match weights {
-            Some(weights) => Some(take(&weights, whole.column(last), None)?.as_primitive::<Int64Type>().clone()),
+            Some(weights) => {
+                Some(take(&weights, whole.column(last), None)?.as_primitive::<Int64Type>().clone())
+            }
             None => None,
         };
         Ok(Delta { batch: whole.project(&(0..last).collect::<Vec<_>>())?, weights })
@@ -491,6 +556,8 @@ fn with_window_time(batch: &RecordBatch) -> Result<RecordBatch> {
 fn added(delta: &Delta) -> u64 {
     match &delta.weights {
         None => delta.batch.num_rows() as u64,
-        Some(weights) => weights.values().iter().filter(|weight| **weight > 0).map(|weight| *weight as u64).sum(),
+        Some(weights) => {
+            weights.values().iter().filter(|weight| **weight > 0).map(|weight| *weight as u64).sum()
+        }
     }
 }

@@ -16,8 +16,8 @@ use crate::error::{Error, Result, SqlState};
 use crate::limits;
 use crate::log::table::TableVersion;
 use crate::log::{CommitNo, Journal, Position, StreamId};
-use crate::plan::relations::{BatchIter, Contents, Lookup, RelationTable, ViewTable};
 use crate::plan::SCHEMA;
+use crate::plan::relations::{BatchIter, Contents, Lookup, RelationTable, ViewTable};
 use crate::sql;
 
 /// Versions of everything, taken together.
@@ -67,7 +67,12 @@ const VIEW_DEPTH: usize = 32;
 
 impl Scope {
     /// Names as of `moment`, with a transaction's own writes and the system's schemas.
-    pub fn new(engine: Arc<Engine>, moment: Moment, overlay: Overlay, system: Option<Arc<dyn Lookup>>) -> Self {
+    pub fn new(
+        engine: Arc<Engine>,
+        moment: Moment,
+        overlay: Overlay,
+        system: Option<Arc<dyn Lookup>>,
+    ) -> Self {
         let names = engine.catalog.names();
         Scope {
             engine,

@@ -70,6 +70,16 @@ impl Default for Progress {
     }
 }
 
+/// What a base is written from.
+pub struct Base<'a> {
+    /// All of the state, as of the epoch.
+    pub state: &'a Checkpoint,
+    /// The rows as of the epoch before.
+    pub answer: &'a [RecordBatch],
+    /// The epoch's change of them.
+    pub change: &'a [Delta],
+}
+
 /// The parts of an epoch.
 const OPERATOR: u8 = b'o';
 const EMITTED: u8 = b'e';
@@ -81,8 +91,9 @@ impl Progress {
         let Some(bytes) = store.get(Space::Meta, &progress_key(id))? else {
             return Ok(None);
         };
-        let progress: Progress = serde_json::from_slice(&bytes)
-            .map_err(|error| Error::new(SqlState::Corrupted, format!("the progress of query {} is damaged: {error}", id.0)))?;
+        let progress: Progress = serde_json::from_slice(&bytes).map_err(|error| {
+            Error::new(SqlState::Corrupted, format!("the progress of query {} is damaged: {error}", id.0))
+        })?;
         Ok(Some(progress))
     }
 
@@ -123,11 +134,10 @@ impl Progress {
         store: &dyn Store,
         id: RelationId,
         epoch: u64,
-        state: &Checkpoint,
-        answer: &[RecordBatch],
-        change: &[Delta],
+        base: Base<'_>,
         batch: &mut WriteBatch,
     ) -> Result<()> {
+        let Base { state, answer, change } = base;
         delete_changes(store, id, batch)?;
         let before = epoch - 1;
         let mut bytes = put_state(id, epoch, state, batch)?;
@@ -190,6 +200,7 @@ pub fn read_answer(store: &dyn Store, id: RelationId, from: u64) -> Result<Vec<(
 /// Deletes everything stored of a query.
 pub fn delete_all(store: &dyn Store, id: RelationId, batch: &mut WriteBatch) -> Result<()> {
     delete_changes(store, id, batch)?;
+    super::kept::delete_late(store, id, batch)?;
     batch.delete(Space::Meta, progress_key(id));
     Ok(())
 }
@@ -257,7 +268,8 @@ pub fn encode(batch: &RecordBatch) -> Result<Vec<u8>> {
 /// The batch of an Arrow IPC stream.
 pub fn decode(bytes: &[u8]) -> Result<RecordBatch> {
     let damaged = |what: String| Error::new(SqlState::Corrupted, format!("stored state is damaged: {what}"));
-    let mut reader = StreamReader::try_new(Cursor::new(bytes), None).map_err(|error| damaged(error.to_string()))?;
+    let mut reader =
+        StreamReader::try_new(Cursor::new(bytes), None).map_err(|error| damaged(error.to_string()))?;
     match reader.next() {
         Some(batch) => batch.map_err(|error| damaged(error.to_string())),
         None => Err(damaged("no batch".to_owned())),

@@ -7,7 +7,9 @@ use datafusion::arrow::util::pretty::pretty_format_batches;
 
 use super::engine::{Engine, EngineOptions};
 use super::snapshot::{Overlay, Scope};
-use crate::catalog::{Column, Emission, Kind, NameChange, Relation, RelationId, StreamDef, ViewDef, WatermarkSpec};
+use crate::catalog::{
+    Column, Emission, Kind, NameChange, Relation, RelationId, StreamDef, ViewDef, WatermarkSpec,
+};
 use crate::log::{StreamId, StreamSpec, Transaction};
 use crate::sql;
 use crate::store::{MemoryStore, Store};
@@ -16,19 +18,25 @@ use crate::types::SqlType;
 
 const SECOND: i64 = 1_000_000;
 
-struct Bench {
-    engine: Arc<Engine>,
+pub(super) struct Bench {
+    pub(super) engine: Arc<Engine>,
     store: Arc<dyn Store>,
 }
 
-async fn open(store: Arc<dyn Store>) -> Bench {
+pub(super) async fn open(store: Arc<dyn Store>) -> Bench {
     let options = EngineOptions { files: ".".into(), memory: 1 << 30, threads: 2, bounded: false };
     let engine = Engine::open(Arc::clone(&store), options, tokio::runtime::Handle::current()).await.unwrap();
     Bench { engine, store }
 }
 
 impl Bench {
-    async fn create(&self, name: &str, columns: Vec<Column>, kind: Kind, depends_on: Vec<RelationId>) -> Arc<Relation> {
+    pub(super) async fn create(
+        &self,
+        name: &str,
+        columns: Vec<Column>,
+        kind: Kind,
+        depends_on: Vec<RelationId>,
+    ) -> Arc<Relation> {
         let relation = Arc::new(Relation {
             id: self.engine.catalog.names().next_id(),
             name: name.to_owned(),
@@ -84,7 +92,12 @@ impl Bench {
         self.try_view(name, query, emission).await.unwrap_or_else(|error| panic!("{query}: {error}"))
     }
 
-    async fn try_view(&self, name: &str, query: &str, emission: Emission) -> crate::error::Result<Arc<Relation>> {
+    async fn try_view(
+        &self,
+        name: &str,
+        query: &str,
+        emission: Emission,
+    ) -> crate::error::Result<Arc<Relation>> {
         let options = crate::plan::CutOptions { emission, lateness_ms: 0 };
         let parsed = sql::parse_query(query).unwrap();
         let (pipeline, _, used) =
@@ -97,6 +110,7 @@ impl Bench {
             retention_ms: None,
             from_latest: false,
             paused: false,
+            append_only: pipeline.is_append_only(),
         };
         Ok(self.create(name, columns, Kind::MaterializedView(def), used).await)
     }
@@ -127,7 +141,13 @@ impl Bench {
             generated: None,
         };
         let columns = vec![column("k", SqlType::Text), column("title", SqlType::Text)];
-        self.create("names", columns, Kind::Table(crate::catalog::TableDef { primary_key: vec![0] }), Vec::new()).await
+        self.create(
+            "names",
+            columns,
+            Kind::Table(crate::catalog::TableDef { primary_key: vec![0] }),
+            Vec::new(),
+        )
+        .await
     }
 
     async fn fill(&self, table: &Relation, rows: &[(&str, &str)]) {
@@ -192,8 +212,11 @@ async fn views_hold_what_their_queries_say_now_and_after_a_restart() {
             Emission::OnChange,
         )
         .await;
-    let running = bench.view("r", "SELECT k, count(*) AS n FROM s GROUP BY k HAVING count(*) > 1", Emission::OnChange).await;
-    let plain = bench.view("p", "SELECT upper(k) AS k, v + 1 AS v FROM s WHERE v > 2", Emission::OnChange).await;
+    let running = bench
+        .view("r", "SELECT k, count(*) AS n FROM s GROUP BY k HAVING count(*) > 1", Emission::OnChange)
+        .await;
+    let plain =
+        bench.view("p", "SELECT upper(k) AS k, v + 1 AS v FROM s WHERE v > 2", Emission::OnChange).await;
     bench.insert(&s, &[(Some("a"), 1, 1), (Some("b"), 2, 2), (None, 3, 12)]).await;
     bench.insert(&s, &[(Some("a"), 4, 13), (Some("a"), 9, 3)]).await;
     assert_eq!(bench.rows(&tumble).await, ["1970-01-01T00:00:00 a 1 1", "1970-01-01T00:00:00 b 1 2"]);
@@ -220,7 +243,6 @@ async fn views_hold_what_their_queries_say_now_and_after_a_restart() {
     );
     assert_eq!(bench.rows(&running).await, ["a 4"]);
 }
-
 
 /// Queries whose view must equal the snapshot once every window has closed and no row was late.
 const QUERIES: [&str; 23] = [
@@ -273,7 +295,9 @@ async fn every_view_equals_its_query() {
     let keys = [Some("a"), Some("b"), None, Some("c d")];
     for write in 0..6 {
         let rows: Vec<_> = (0..7)
-            .map(|i| (keys[(write * 3 + i * 5) % 4], ((write * 7 + i * 3) % 11) as i64 - 2, (write * 6 + i) as i64))
+            .map(|i| {
+                (keys[(write * 3 + i * 5) % 4], ((write * 7 + i * 3) % 11) as i64 - 2, (write * 6 + i) as i64)
+            })
             .collect();
         bench.insert(&s, &rows).await;
     }
@@ -290,4 +314,26 @@ async fn every_view_equals_its_query() {
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_view_on_a_view_follows_it_through_changes_and_restarts() {
+    let bench = open(Arc::new(MemoryStore::new())).await;
+    let s = bench.stream().await;
+    bench.insert(&s, &[(Some("a"), 1, 1), (Some("b"), 2, 2), (Some("a"), 3, 3)]).await;
+    bench.view("per_key", "SELECT k, count(*) AS n FROM s GROUP BY k", Emission::OnChange).await;
+    let query = "SELECT n, count(*) AS keys FROM per_key GROUP BY n";
+    let on = bench.view("per_count", query, Emission::OnChange).await;
+    let plain = bench.view("large", "SELECT k FROM per_key WHERE n >= 2", Emission::OnChange).await;
+    assert_eq!(bench.rows(&on).await, ["1 1", "2 1"]);
+    bench.insert(&s, &[(Some("b"), 1, 4), (Some("c"), 2, 5)]).await;
+    assert_eq!(bench.rows(&on).await, ["1 1", "2 2"]);
+    assert_eq!(bench.rows(&plain).await, ["a", "b"]);
+    bench.engine.stop().await;
+    let bench = open(Arc::clone(&bench.store)).await;
+    bench.insert(&s, &[(Some("c"), 2, 6), (Some("c"), 2, 7)]).await;
+    assert_eq!(bench.rows(&on).await, bench.snapshot(query).await);
+    assert_eq!(bench.rows(&plain).await, ["a", "b", "c"]);
+    let refused = bench.try_view("no", "SELECT max(n) FROM per_key", Emission::OnChange).await;
+    assert_eq!(refused.unwrap_err().state(), crate::error::SqlState::NotSupported);
 }

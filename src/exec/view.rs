@@ -13,6 +13,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{mpsc, watch};
 
 use super::feed::{Feed, FeedPosition};
+use super::kept;
 use super::lateness::ticks;
 use super::runner::{Runner, Tables};
 use super::stored::{self, Progress};
@@ -130,6 +131,15 @@ pub struct Subscription {
 }
 
 impl Subscription {
+    /// The next update, if there is one.
+    pub fn try_next(&mut self) -> Option<Update> {
+        let update = self.updates.try_recv().ok()?;
+        if let Update::Epoch(_, deltas) = &update {
+            self.behind.fetch_sub(bytes(deltas), Ordering::Relaxed);
+        }
+        Some(update)
+    }
+
     /// The next update; None: the server is going down.
     pub async fn next(&mut self) -> Option<Update> {
         let update = self.updates.recv().await?;
@@ -184,9 +194,10 @@ impl ViewHandle {
     pub fn enter(&self, phase: Phase) {
         let ended = match &phase {
             Phase::Failed(state, message) => Some(failed_error(&self.relation().name, state, message)),
-            Phase::Dropped => Some(
-                Error::new(SqlState::UndefinedTable, format!("materialized view \"{}\" was dropped", self.relation().name)),
-            ),
+            Phase::Dropped => Some(Error::new(
+                SqlState::UndefinedTable,
+                format!("materialized view \"{}\" was dropped", self.relation().name),
+            )),
             Phase::CatchingUp | Phase::Running | Phase::Paused => None,
         };
         self.phase.send_replace(phase);
@@ -287,7 +298,7 @@ pub struct ViewEpoch {
     pub drained: bool,
     /// Anything was read at all.
     pub is_idle: bool,
-    late: Vec<RecordBatch>,
+    late: Vec<LateRow>,
 }
 
 impl ViewRun {
@@ -298,6 +309,7 @@ impl ViewRun {
         feed: Feed,
         progress: Progress,
         answer: Vec<(u64, Delta)>,
+        late: Vec<LateRow>,
     ) -> Result<ViewRun> {
         let relation = handle.relation();
         let mut rows = RowStore::new(relation.schema(), &[])?;
@@ -308,6 +320,7 @@ impl ViewRun {
         *handle.explained.lock() = runner.explain();
         let run = ViewRun { handle, progress, runner, feed, rows, retention };
         run.show_place();
+        *run.handle.late.lock() = late.into();
         let version = run.version(run.progress.epoch);
         run.handle.publish(version, run.progress.epoch, Arc::new(Vec::new()));
         run.show_figures(0.0, None);
@@ -325,16 +338,30 @@ impl ViewRun {
     }
 
     /// Reads up to the cut (of a connector at most one epoch's rows) and computes the change: a transaction falls into one epoch.
-    pub async fn epoch(&mut self, cut: CommitNo, now_ms: i64, tables: &dyn Tables) -> Result<ViewEpoch> {
-        self.read(cut, now_ms, tables, Reach::Cut).await
+    /// `fresh`: what the views before it have computed in this epoch.
+    pub async fn epoch(
+        &mut self,
+        cut: CommitNo,
+        now_ms: i64,
+        tables: &dyn Tables,
+        fresh: &[Delta],
+    ) -> Result<ViewEpoch> {
+        self.read(cut, now_ms, tables, Reach::Cut, fresh).await
     }
 
     /// Reads one portion and computes the change; a view that catches up has no readers yet.
     pub async fn portion(&mut self, cut: CommitNo, now_ms: i64, tables: &dyn Tables) -> Result<ViewEpoch> {
-        self.read(cut, now_ms, tables, Reach::Portion).await
+        self.read(cut, now_ms, tables, Reach::Portion, &[]).await
     }
 
-    async fn read(&mut self, cut: CommitNo, now_ms: i64, tables: &dyn Tables, reach: Reach) -> Result<ViewEpoch> {
+    async fn read(
+        &mut self,
+        cut: CommitNo,
+        now_ms: i64,
+        tables: &dyn Tables,
+        reach: Reach,
+        fresh: &[Delta],
+    ) -> Result<ViewEpoch> {
         let mut rejected = Vec::new();
         let mut is_idle = true;
         let drained = loop {
@@ -346,12 +373,23 @@ impl ViewRun {
                 break portion.drained;
             }
         };
+        let fresh = self.feed.take_fresh(fresh)?;
+        is_idle &= fresh.is_empty();
+        self.runner.accept(fresh, tables).await?;
         let mut deltas = match is_idle {
             true => Vec::new(),
             false => self.runner.end().await?,
         };
         deltas.extend(self.sweep()?);
-        Ok(ViewEpoch { deltas, rejected, drained, is_idle, late: self.runner.drain_late() })
+        let watermark = self.runner.watermark();
+        let late = self.runner.drain_late().into_iter().flat_map(|batch| {
+            (0..batch.num_rows()).map(move |row| LateRow {
+                at_ms: now_ms,
+                watermark,
+                row: batch.slice(row, 1),
+            })
+        });
+        Ok(ViewEpoch { deltas, rejected, drained, is_idle, late: late.collect() })
     }
 
     /// Adds the epoch to a commit.
@@ -364,6 +402,7 @@ impl ViewRun {
         batch: &mut WriteBatch,
     ) -> Result<()> {
         let id = self.handle.relation().id;
+        self.feed.reached_epoch(epoch);
         self.progress.position = Some(self.feed.position());
         self.progress.commit = cut.0;
         self.progress.watermark = self.runner.watermark().0;
@@ -373,11 +412,13 @@ impl ViewRun {
             self.runner.dirty()?;
             let answer = self.rows.snapshot().batches()?;
             let whole = self.runner.whole()?;
-            self.progress.write_base(store, id, epoch, &whole, &answer, &change.deltas, batch)?;
+            let base = stored::Base { state: &whole, answer: &answer, change: &change.deltas };
+            self.progress.write_base(store, id, epoch, base, batch)?;
         } else {
             let checkpoint = self.runner.dirty()?;
             self.progress.write_changes(id, epoch, &checkpoint, &change.deltas, batch)?;
         }
+        kept::put_late(id, &change.late, self.progress.counters.late_rows, batch)?;
         self.progress.write(id, batch)
     }
 
@@ -388,13 +429,8 @@ impl ViewRun {
         }
         let version = self.version(epoch);
         self.handle.publish(version, epoch, Arc::new(change.deltas));
-        let watermark = self.runner.watermark();
         let mut kept = self.handle.late.lock();
-        for batch in change.late {
-            for row in 0..batch.num_rows() {
-                kept.push_back(LateRow { at_ms: now_ms, watermark, row: batch.slice(row, 1) });
-            }
-        }
+        kept.extend(change.late);
         while kept.len() > limits::KEPT_ROWS {
             kept.pop_front();
         }
@@ -408,7 +444,7 @@ impl ViewRun {
     fn show_place(&self) {
         let offset = match &self.progress.position {
             Some(FeedPosition::Log { offset }) => *offset,
-            Some(FeedPosition::Source { .. }) | None => 0,
+            Some(FeedPosition::Source { .. } | FeedPosition::View { .. }) | None => 0,
         };
         *self.handle.place.lock() = Some((self.source().id, offset));
     }
@@ -480,7 +516,10 @@ fn retention(relation: &Relation) -> Result<Option<Retention>> {
             let ticks = i128::from(ms) * i128::from(ticks_per_second(*unit)) / 1_000;
             Ok(Some(Retention { column, ticks: i64::try_from(ticks).unwrap_or(i64::MAX), swept: i64::MIN }))
         }
-        other => Err(Error::new(SqlState::BadArgument, format!("retention needs a timestamp window_end, not {other}"))),
+        other => Err(Error::new(
+            SqlState::BadArgument,
+            format!("retention needs a timestamp window_end, not {other}"),
+        )),
     }
 }
 
@@ -489,8 +528,11 @@ fn with_schema(delta: Delta, schema: &SchemaRef) -> Result<Delta> {
     Ok(Delta { batch, weights: delta.weights })
 }
 
+/// What is stored of a view: its progress, its state, and the changes of its answer with their epochs.
+pub type Recovered = (Progress, Vec<super::runner::Checkpoint>, Vec<(u64, Delta)>);
+
 /// Reads a view's stored state and answer.
-pub fn recovered(store: &dyn Store, relation: &Relation) -> Result<(Progress, Vec<super::runner::Checkpoint>, Vec<(u64, Delta)>)> {
+pub fn recovered(store: &dyn Store, relation: &Relation) -> Result<Recovered> {
     let Some(progress) = Progress::read(store, relation.id)? else {
         return Ok((Progress::default(), Vec::new(), Vec::new()));
     };

@@ -1,7 +1,7 @@
 //! The stateful operators: what DataFusion lacks for queries that never end.
 //!
 //! Each takes batches of fixed columns (a DataFusion fragment below has evaluated all expressions) and gives
-//! [`Delta`](crate::state::Delta)s. They are pure: the same input gives the same output however it is split into
+//! [`Delta`]s. They are pure: the same input gives the same output however it is split into
 //! batches, and nothing here waits or reads a clock.
 //!
 //! - [`WindowAggregate`]: GROUP BY a window of TUMBLE, HOP or CUMULATE.

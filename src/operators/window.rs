@@ -386,7 +386,8 @@ impl Progress {
         if let Some(end) = closed.and_then(|c| c.0.checked_add(self.spec.slide())) {
             let window =
                 Window { start: EventTime(end.saturating_sub(self.spec.size())), end: EventTime(end) };
-            if oldest.is_in(&window) {
+            // A window without rows may have been passed before a late row came that lies in it.
+            if oldest.is_in(&window) && !self.passed.closes(window.end) {
                 return Some(window);
             }
         }

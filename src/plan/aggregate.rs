@@ -8,16 +8,18 @@
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
-use datafusion::common::{Column, DFSchemaRef};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, DFSchemaRef};
 use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::expr::{AggregateFunction, AggregateFunctionParams};
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{Aggregate, Expr, Filter, LogicalPlan, Projection};
-use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
 
-use super::cut::{Cutter, Stateless, StatefulStage, filter, find_window, fragment_of, rebuilt};
+use super::cut::{
+    Cutter, StatefulStage, Stateless, filter, find_window, fragment_of, joined_changes, rebuilt,
+};
 use super::fragment::{self, INPUT};
 use super::pipeline::{LatenessRule, Stateful};
 use super::window::{WINDOW_COLUMNS, WindowNode};
@@ -40,15 +42,46 @@ enum Origin {
 /// Puts the aggregate on the stateless part.
 pub(super) fn plan(cutter: &mut Cutter, aggregate: Aggregate, stage: Stateless) -> Result<StatefulStage> {
     if aggregate.group_expr.iter().any(|e| matches!(e, Expr::GroupingSet(_))) {
-        return Err(Error::unsupported("GROUPING SETS, ROLLUP and CUBE in a continuous query are not supported yet")
-            .hint("Create one view for each grouping, or use them in a snapshot (without EMIT)."));
+        return Err(Error::unsupported(
+            "GROUPING SETS, ROLLUP and CUBE in a continuous query are not supported yet",
+        )
+        .hint("Create one view for each grouping, or use them in a snapshot (without EMIT)."));
     }
     let origins: Vec<Origin> = aggregate.group_expr.iter().map(|e| trace(e, &stage.plan)).collect();
     let windowed = origins.iter().any(|origin| matches!(origin, Origin::Window(_)));
+    if stage.source.retracts() {
+        refuse_without_inverse(&aggregate, &stage, windowed)?;
+    }
     match (find_window(&stage.plan).cloned(), windowed) {
         (Some(window), true) => plan_windowed(cutter, &aggregate, stage, &window, &origins),
         (window, _) => plan_running(cutter, &aggregate, stage, window.is_some()),
     }
+}
+
+/// Over a view whose rows change, an aggregate must be able to take a row back.
+fn refuse_without_inverse(aggregate: &Aggregate, stage: &Stateless, windowed: bool) -> Result<()> {
+    let name = &stage.source.relation.name;
+    if stage.has_tables {
+        return Err(joined_changes(name));
+    }
+    let hint = format!("Aggregate \"{name}\" when you read it, or build on the stream itself.");
+    if windowed {
+        return Err(Error::unsupported(format!(
+            "windows over \"{name}\", whose rows change, are not supported yet"
+        ))
+        .hint(hint));
+    }
+    for expr in &aggregate.aggr_expr {
+        let Expr::AggregateFunction(call) = expr.clone().unalias() else { continue };
+        if !["count", "sum", "avg"].contains(&call.func.name()) || call.params.distinct {
+            let what = call.func.name();
+            return Err(Error::unsupported(format!(
+                "{what}() over \"{name}\", whose rows change, is not supported yet"
+            ))
+            .hint(hint));
+        }
+    }
+    Ok(())
 }
 
 fn plan_running(
@@ -71,7 +104,8 @@ fn plan_running(
     }
     let mut inputs = Inputs::default();
     let keys: Vec<usize> = aggregate.group_expr.iter().map(|e| inputs.add(e.clone())).collect();
-    let calls: Vec<Call> = aggregate.aggr_expr.iter().map(|e| Call::new(e, &mut inputs)).collect::<Result<_>>()?;
+    let calls: Vec<Call> =
+        aggregate.aggr_expr.iter().map(|e| Call::new(e, &mut inputs)).collect::<Result<_>>()?;
     let below = inputs.project(stage.plan)?;
     let width = keys.len() + calls.len();
     let spec = AggregateSpec {
@@ -105,9 +139,11 @@ fn plan_windowed(
     stage.plan = lift_filters(&stage.plan, &mut lifted)?;
     let looked_into = looks_into_window(&stage.plan)
         || aggregate.aggr_expr.iter().any(|e| references_window(e, &stage.plan))
-        || aggregate.group_expr.iter().zip(origins).any(|(e, origin)| {
-            *origin == Origin::Other && references_window(e, &stage.plan)
-        });
+        || aggregate
+            .group_expr
+            .iter()
+            .zip(origins)
+            .any(|(e, origin)| *origin == Origin::Other && references_window(e, &stage.plan));
     let time = time_group(aggregate, origins, window, looked_into)?;
     let rule = lateness_rule(cutter, &stage, window)?;
     if !looked_into {
@@ -121,7 +157,8 @@ fn plan_windowed(
             keys.push(inputs.add(expr.clone()));
         }
     }
-    let calls: Vec<Call> = aggregate.aggr_expr.iter().map(|e| Call::new(e, &mut inputs)).collect::<Result<_>>()?;
+    let calls: Vec<Call> =
+        aggregate.aggr_expr.iter().map(|e| Call::new(e, &mut inputs)).collect::<Result<_>>()?;
     let below = inputs.project(stage.plan)?;
     let output = output_columns(aggregate, origins, keys.len())?;
     let spec = AggregateSpec {
@@ -196,22 +233,34 @@ fn cumulate() -> Error {
 }
 
 /// The group expression from which the operator reads the event time.
-fn time_group(aggregate: &Aggregate, origins: &[Origin], window: &WindowNode, looked_into: bool) -> Result<Expr> {
+fn time_group(
+    aggregate: &Aggregate,
+    origins: &[Origin],
+    window: &WindowNode,
+    looked_into: bool,
+) -> Result<Expr> {
     let group = |which: usize| {
         let at = origins.iter().position(|origin| *origin == Origin::Window(which))?;
         Some(aggregate.group_expr[at].clone())
     };
     if !looked_into {
         // All three columns stand for the event time then.
-        return group(0).or_else(|| group(1)).or_else(|| group(2)).ok_or_else(|| Error::internal("no window in GROUP BY"));
+        return group(0)
+            .or_else(|| group(1))
+            .or_else(|| group(2))
+            .ok_or_else(|| Error::internal("no window in GROUP BY"));
     }
     // Otherwise the rows carry their window: one each for TUMBLE, whose start is an event time of that window.
     match (window.spec.kind, group(0)) {
         (WindowKind::Tumble { .. }, Some(start)) => Ok(start),
-        (WindowKind::Tumble { .. }, None) => Err(Error::unsupported("this use of window columns needs window_start in GROUP BY")
-            .hint("Group by window_start and window_end.")),
-        _ => Err(Error::unsupported("expressions over window_start and window_end below the GROUP BY of a HOP are not supported")
-            .hint("Group by window_start and window_end as they are, and compute with them in the SELECT list.")),
+        (WindowKind::Tumble { .. }, None) => {
+            Err(Error::unsupported("this use of window columns needs window_start in GROUP BY")
+                .hint("Group by window_start and window_end."))
+        }
+        _ => Err(Error::unsupported(
+            "expressions over window_start and window_end below the GROUP BY of a HOP are not supported",
+        )
+        .hint("Group by window_start and window_end as they are, and compute with them in the SELECT list.")),
     }
 }
 
@@ -237,7 +286,11 @@ fn output_columns(aggregate: &Aggregate, origins: &[Origin], keys: usize) -> Res
 }
 
 /// Which rows of the source are late, if the window is over the source's watermark column.
-fn lateness_rule(cutter: &mut Cutter, stage: &Stateless, window: &WindowNode) -> Result<Option<LatenessRule>> {
+fn lateness_rule(
+    cutter: &mut Cutter,
+    stage: &Stateless,
+    window: &WindowNode,
+) -> Result<Option<LatenessRule>> {
     let relation = Arc::clone(&stage.source.relation);
     let watermark = match &relation.kind {
         Kind::Stream(stream) => stream.watermark.as_ref(),
@@ -245,10 +298,18 @@ fn lateness_rule(cutter: &mut Cutter, stage: &Stateless, window: &WindowNode) ->
     };
     let Some(watermark) = watermark else {
         if cutter.options.emission == Emission::OnClose {
-            return Err(Error::unsupported(format!("EMIT ON WINDOW CLOSE needs a watermark on stream \"{}\"", relation.name))
-                .hint("Add WATERMARK FOR ts AS ts - INTERVAL '5 seconds' to CREATE STREAM, or use EMIT CHANGES."));
+            return Err(Error::unsupported(format!(
+                "EMIT ON WINDOW CLOSE needs a watermark on stream \"{}\"",
+                relation.name
+            ))
+            .hint(
+                "Add WATERMARK FOR ts AS ts - INTERVAL '5 seconds' to CREATE STREAM, or use EMIT CHANGES.",
+            ));
         }
-        cutter.notice(format!("stream \"{}\" has no watermark: the windows of this query never close and are kept for ever", relation.name));
+        cutter.notice(format!(
+            "stream \"{}\" has no watermark: the windows of this query never close and are kept for ever",
+            relation.name
+        ));
         return Ok(None);
     };
     let source = match trace(&window.time, &window.input) {
@@ -256,8 +317,10 @@ fn lateness_rule(cutter: &mut Cutter, stage: &Stateless, window: &WindowNode) ->
         _ => {
             let name = &relation.columns[watermark.column].name;
             if cutter.options.emission == Emission::OnClose {
-                return Err(Error::unsupported(format!("EMIT ON WINDOW CLOSE needs windows over the watermark column \"{name}\""))
-                    .hint(format!("Window by {name} itself, or use EMIT CHANGES.")));
+                return Err(Error::unsupported(format!(
+                    "EMIT ON WINDOW CLOSE needs windows over the watermark column \"{name}\""
+                ))
+                .hint(format!("Window by {name} itself, or use EMIT CHANGES.")));
             }
             cutter.notice(format!("the windows are not over the watermark column \"{name}\": they never close and are kept for ever"));
             return Ok(None);
@@ -274,7 +337,6 @@ fn time_unit(input: &DFSchemaRef, column: usize) -> Result<TimeUnit> {
     }
 }
 
-
 /// Follows a column down to where it comes from.
 fn trace(expr: &Expr, plan: &LogicalPlan) -> Origin {
     let column = match expr {
@@ -290,7 +352,11 @@ fn trace(expr: &Expr, plan: &LogicalPlan) -> Origin {
         LogicalPlan::SubqueryAlias(alias) => trace(&column_at(&alias.input, at), &alias.input),
         LogicalPlan::Filter(filter) => trace(expr, &filter.input),
         LogicalPlan::Unnest(unnest) => match unnest.input.schema().maybe_index_of_column(column) {
-            Some(below) if !unnest.exec_columns.contains(&Column::from(unnest.input.schema().qualified_field(below))) => {
+            Some(below)
+                if !unnest
+                    .exec_columns
+                    .contains(&Column::from(unnest.input.schema().qualified_field(below))) =>
+            {
                 trace(expr, &unnest.input)
             }
             _ => Origin::Other,
@@ -390,7 +456,9 @@ fn over_groups(predicate: Expr, aggregate: &Aggregate, origins: &[Origin]) -> Re
         };
         let which = WINDOW_COLUMNS.iter().position(|name| *name == column.name);
         match which.and_then(|w| origins.iter().position(|origin| *origin == Origin::Window(w))) {
-            Some(at) => Ok(Transformed::yes(Expr::Column(Column::from(aggregate.schema.qualified_field(at))))),
+            Some(at) => {
+                Ok(Transformed::yes(Expr::Column(Column::from(aggregate.schema.qualified_field(at)))))
+            }
             None => {
                 missing = Some(column.name.clone());
                 Ok(Transformed::new(expr, false, TreeNodeRecursion::Stop))
@@ -441,7 +509,8 @@ impl Inputs {
 
     /// The projection that yields them, named by position.
     fn project(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
-        let exprs = self.exprs.iter().enumerate().map(|(i, expr)| expr.clone().alias(input_name(i))).collect();
+        let exprs =
+            self.exprs.iter().enumerate().map(|(i, expr)| expr.clone().alias(input_name(i))).collect();
         Ok(LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(plan))?))
     }
 }

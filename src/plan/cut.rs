@@ -34,10 +34,12 @@ pub struct CutOptions {
 pub fn cut(plan: LogicalPlan, options: CutOptions) -> Result<Pipeline> {
     let (plan, limit) = take_limit(plan)?;
     let schema = Arc::clone(plan.schema().inner());
-    let mut cutter = Cutter { options, tables: Vec::new(), notices: Vec::new(), has_aggregate: has_aggregate(&plan) };
+    let mut cutter =
+        Cutter { options, tables: Vec::new(), notices: Vec::new(), has_aggregate: has_aggregate(&plan) };
     match cutter.visit(plan)? {
-        Stage::Static(_) => Err(Error::unsupported("a continuous query must read a stream")
-            .hint("Leave EMIT away, or use CREATE VIEW; a query over tables alone is answered when it is read.")),
+        Stage::Static(_) => Err(Error::unsupported("a continuous query must read a stream").hint(
+            "Leave EMIT away, or use CREATE VIEW; a query over tables alone is answered when it is read.",
+        )),
         Stage::Stateless(stage) => cutter.stateless(stage, limit, schema),
         Stage::Stateful(stage) => Ok(Pipeline {
             source: stage.source,
@@ -99,12 +101,18 @@ impl Cutter {
             LogicalPlan::Aggregate(aggregate) => {
                 let input = Arc::unwrap_or_clone(Arc::clone(&aggregate.input));
                 match self.visit(input)? {
-                    Stage::Static(input) => rebuilt(&LogicalPlan::Aggregate(aggregate), vec![input]).map(Stage::Static),
+                    Stage::Static(input) => {
+                        rebuilt(&LogicalPlan::Aggregate(aggregate), vec![input]).map(Stage::Static)
+                    }
                     Stage::Stateless(stage) => {
                         aggregate::plan(self, aggregate, stage).map(|stage| Stage::Stateful(Box::new(stage)))
                     }
-                    Stage::Stateful(_) => Err(Error::unsupported("an aggregate over an aggregate of a stream is not supported yet")
-                        .hint("Create a materialized view of the inner query and aggregate it when you read it.")),
+                    Stage::Stateful(_) => Err(Error::unsupported(
+                        "an aggregate over an aggregate of a stream is not supported yet",
+                    )
+                    .hint(
+                        "Create a materialized view of the inner query and aggregate it when you read it.",
+                    )),
                 }
             }
             LogicalPlan::Extension(ref extension) => {
@@ -127,7 +135,7 @@ impl Cutter {
             return Ok(Stage::Static(LogicalPlan::TableScan(scan)));
         };
         match relation.kind {
-            Kind::Stream(_) => {
+            Kind::Stream(_) | Kind::MaterializedView(_) => {
                 let columns = match &scan.projection {
                     Some(columns) => columns.clone(),
                     None => (0..relation.columns.len()).collect(),
@@ -146,10 +154,7 @@ impl Cutter {
                 }
                 Ok(Stage::Static(LogicalPlan::TableScan(scan)))
             }
-            Kind::MaterializedView(_) | Kind::View { .. } => {
-                Err(Error::unsupported(format!("a continuous query over the materialized view \"{}\" is not supported yet", relation.name))
-                    .hint("Put the view's query in a CREATE VIEW or a CTE and build on that, or SUBSCRIBE to the view."))
-            }
+            Kind::View { .. } => Err(Error::internal(format!("view {} was not put in place", relation.name))),
         }
     }
 
@@ -173,8 +178,10 @@ impl Cutter {
     fn window(&mut self, plan: LogicalPlan, window: WindowNode) -> Result<Stage> {
         match self.visit(window.input.clone())? {
             Stage::Static(input) => Ok(Stage::Static(rebuilt(&plan, vec![input])?)),
-            Stage::Stateful(_) => Err(Error::unsupported("a window over the result of a windowed query is not supported yet")
-                .hint("Window the stream itself; a snapshot (without EMIT) of a view may be windowed.")),
+            Stage::Stateful(_) => {
+                Err(Error::unsupported("a window over the result of a windowed query is not supported yet")
+                    .hint("Window the stream itself; a snapshot (without EMIT) of a view may be windowed."))
+            }
             Stage::Stateless(stage) => {
                 if contains_window(&stage.plan) {
                     return Err(Error::unsupported("a window over a window needs an aggregate between them")
@@ -182,7 +189,8 @@ impl Cutter {
                 }
                 let plan = rebuilt(&plan, vec![stage.plan.clone()])?;
                 if self.options.emission == Emission::OnClose && !self.has_aggregate {
-                    return aggregate::buffer(self, window, plan, stage).map(|s| Stage::Stateful(Box::new(s)));
+                    return aggregate::buffer(self, window, plan, stage)
+                        .map(|s| Stage::Stateful(Box::new(s)));
                 }
                 Ok(Stage::Stateless(Stateless { plan, ..stage }))
             }
@@ -196,10 +204,15 @@ impl Cutter {
             (Stage::Static(left), Stage::Static(right)) => {
                 Ok(Stage::Static(rebuilt(&LogicalPlan::Join(join), vec![left, right])?))
             }
-            (stream, Stage::Static(table)) => stream.join(|plan| stream_table_join(&join, plan, table, StreamSide::Left)),
-            (Stage::Static(table), stream) => stream.join(|plan| stream_table_join(&join, plan, table, StreamSide::Right)),
-            _ => Err(Error::unsupported("a join of two streams is not supported yet")
-                .hint("Join a stream with a static table; streams can be joined in a snapshot (without EMIT).")),
+            (stream, Stage::Static(table)) => {
+                stream.join(|plan| stream_table_join(&join, plan, table, StreamSide::Left))
+            }
+            (Stage::Static(table), stream) => {
+                stream.join(|plan| stream_table_join(&join, plan, table, StreamSide::Right))
+            }
+            _ => Err(Error::unsupported("a join of two streams is not supported yet").hint(
+                "Join a stream with a static table; streams can be joined in a snapshot (without EMIT).",
+            )),
         }
     }
 
@@ -221,6 +234,16 @@ impl Cutter {
         limit: Option<usize>,
         schema: datafusion::arrow::datatypes::SchemaRef,
     ) -> Result<Pipeline> {
+        if stage.source.retracts() && self.options.emission == Emission::OnClose {
+            let name = &stage.source.relation.name;
+            return Err(Error::unsupported(format!(
+                "EMIT ON WINDOW CLOSE over \"{name}\", whose rows change, is not supported"
+            ))
+            .hint("Use EMIT CHANGES."));
+        }
+        if stage.source.retracts() && stage.has_tables {
+            return Err(joined_changes(&stage.source.relation.name));
+        }
         Ok(Pipeline {
             below: fragment_of(stage.plan, &stage.input, stage.has_tables),
             source: stage.source,
@@ -272,7 +295,12 @@ enum StreamSide {
 
 /// The join with the table as the left (build) side, which DataFusion keeps from run to run, and the stream as the
 /// probe side; columns in the order they had.
-fn stream_table_join(join: &Join, stream: LogicalPlan, table: LogicalPlan, side: StreamSide) -> Result<LogicalPlan> {
+fn stream_table_join(
+    join: &Join,
+    stream: LogicalPlan,
+    table: LogicalPlan,
+    side: StreamSide,
+) -> Result<LogicalPlan> {
     let join_type = match side {
         StreamSide::Left => join.join_type.swap(),
         StreamSide::Right => join.join_type,
@@ -313,7 +341,11 @@ fn renamed_placeholder(scan: &TableScan) -> LogicalPlan {
 }
 
 /// A fragment; whether it changes anything is seen from its plan.
-pub(super) fn fragment_of(plan: LogicalPlan, input: &datafusion::common::DFSchemaRef, has_tables: bool) -> FragmentPlan {
+pub(super) fn fragment_of(
+    plan: LogicalPlan,
+    input: &datafusion::common::DFSchemaRef,
+    has_tables: bool,
+) -> FragmentPlan {
     let is_identity = is_identity(&plan, input);
     FragmentPlan { plan, input: Arc::clone(input), is_identity, has_tables }
 }
@@ -367,11 +399,14 @@ pub(super) fn find_window(plan: &LogicalPlan) -> Option<&WindowNode> {
 fn take_limit(plan: LogicalPlan) -> Result<(LogicalPlan, Option<usize>)> {
     match plan {
         LogicalPlan::Limit(limit) => {
-            let (SkipType::Literal(skip), FetchType::Literal(fetch)) = (limit.get_skip_type()?, limit.get_fetch_type()?) else {
+            let (SkipType::Literal(skip), FetchType::Literal(fetch)) =
+                (limit.get_skip_type()?, limit.get_fetch_type()?)
+            else {
                 return Err(Error::unsupported("LIMIT of a continuous query must be a constant"));
             };
             if skip != 0 {
-                return Err(Error::unsupported("OFFSET in a continuous query is not supported").hint("Use LIMIT alone."));
+                return Err(Error::unsupported("OFFSET in a continuous query is not supported")
+                    .hint("Use LIMIT alone."));
             }
             let plan = Arc::unwrap_or_clone(limit.input);
             if matches!(plan, LogicalPlan::Sort(_)) {
@@ -385,9 +420,19 @@ fn take_limit(plan: LogicalPlan) -> Result<(LogicalPlan, Option<usize>)> {
             let (input, limit) = take_limit(Arc::unwrap_or_clone(projection.input))?;
             Ok((LogicalPlan::Projection(Projection::try_new(projection.expr, Arc::new(input))?), limit))
         }
-        LogicalPlan::Projection(ref projection) if matches!(*projection.input, LogicalPlan::Sort(_)) => Err(order_by()),
+        LogicalPlan::Projection(ref projection) if matches!(*projection.input, LogicalPlan::Sort(_)) => {
+            Err(order_by())
+        }
         other => Ok((other, None)),
     }
+}
+
+/// A row that is taken back would be joined with another version of the table than when it came.
+pub(super) fn joined_changes(name: &str) -> Error {
+    Error::unsupported(format!(
+        "a join of \"{name}\", whose rows change, with a table in a continuous query is not supported yet"
+    ))
+    .hint(format!("Join \"{name}\" with the table when you read it."))
 }
 
 fn order_by() -> Error {
@@ -400,11 +445,21 @@ fn unsupported_node(plan: &LogicalPlan) -> Error {
         LogicalPlan::Sort(_) => return order_by(),
         LogicalPlan::Limit(_) => ("LIMIT inside a continuous query", "Put LIMIT at the end of the query."),
         LogicalPlan::Window(_) => ("OVER in a continuous query", "Use it when you read a materialized view."),
-        LogicalPlan::Union(_) => ("UNION of streams in a continuous query", "Create one view for each stream and UNION ALL them when you read."),
-        LogicalPlan::Distinct(_) => ("DISTINCT ON in a continuous query", "Use GROUP BY with first_value or last_value."),
+        LogicalPlan::Union(_) => (
+            "UNION of streams in a continuous query",
+            "Create one view for each stream and UNION ALL them when you read.",
+        ),
+        LogicalPlan::Distinct(_) => {
+            ("DISTINCT ON in a continuous query", "Use GROUP BY with first_value or last_value.")
+        }
         LogicalPlan::Subquery(_) => ("this subquery in a continuous query", "Write it as a join."),
-        LogicalPlan::RecursiveQuery(_) => ("a recursive query over a stream", "Use a snapshot (without EMIT)."),
-        _ => ("this form of query over a stream", "Use filters, projections, TUMBLE or HOP windows, GROUP BY, and joins with static tables."),
+        LogicalPlan::RecursiveQuery(_) => {
+            ("a recursive query over a stream", "Use a snapshot (without EMIT).")
+        }
+        _ => (
+            "this form of query over a stream",
+            "Use filters, projections, TUMBLE or HOP windows, GROUP BY, and joins with static tables.",
+        ),
     };
     Error::unsupported(format!("{what} is not supported yet")).hint(hint)
 }

@@ -19,10 +19,10 @@ use datafusion::error::Result as DfResult;
 use datafusion::execution::context::SessionState;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, LogicalPlan, TableScan};
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
-use datafusion::physical_plan::ExecutionPlan;
 use futures::{StreamExt, TryStreamExt};
 use parking_lot::Mutex;
 
@@ -73,7 +73,11 @@ pub struct Fragment {
 
 impl Fragment {
     /// Plans the fragment; `logical` is `spec.plan` with the present versions of its tables.
-    pub async fn new(spec: &FragmentPlan, logical: LogicalPlan, state: Arc<SessionState>) -> Result<Fragment> {
+    pub async fn new(
+        spec: &FragmentPlan,
+        logical: LogicalPlan,
+        state: Arc<SessionState>,
+    ) -> Result<Fragment> {
         let slot = find_slot(&logical).ok_or_else(|| Error::internal("a fragment without input"))?;
         let physical = physical(&logical, &state).await?;
         Ok(Fragment { spec: spec.clone(), logical, physical, slot, state, runs: 0 })
@@ -132,8 +136,9 @@ fn check_build_sides(plan: &Arc<dyn ExecutionPlan>) -> Result<()> {
     let any: &dyn Any = plan.as_ref();
     let is_join = any.is::<HashJoinExec>() || any.is::<NestedLoopJoinExec>() || any.is::<CrossJoinExec>();
     if is_join && plan.children().first().is_some_and(|build| reads_input(build)) {
-        return Err(Error::unsupported("this join keeps the stream's rows")
-            .hint("Join the stream to a static table with INNER JOIN or LEFT JOIN, the stream on the left."));
+        return Err(Error::unsupported("this join keeps the stream's rows").hint(
+            "Join the stream to a static table with INNER JOIN or LEFT JOIN, the stream on the left.",
+        ));
     }
     plan.children().into_iter().try_for_each(check_build_sides)
 }

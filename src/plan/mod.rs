@@ -8,6 +8,7 @@ pub mod carry;
 pub mod cut;
 pub mod fragment;
 pub mod functions;
+pub mod naming;
 mod pipeline;
 mod planner;
 pub mod relations;

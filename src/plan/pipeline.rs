@@ -11,7 +11,7 @@ use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::DFSchemaRef;
 use datafusion::logical_expr::LogicalPlan;
 
-use crate::catalog::{Emission, Relation};
+use crate::catalog::{Emission, Kind, Relation};
 use crate::operators::{AggregateSpec, Windowing};
 use crate::time::WindowSpec;
 
@@ -40,10 +40,29 @@ pub struct Pipeline {
     pub notices: Vec<String>,
 }
 
+impl Pipeline {
+    /// Whether rows, once put out, are never taken back.
+    pub fn is_append_only(&self) -> bool {
+        let changes =
+            matches!(self.stateful, Stateful::Aggregate { .. }) && self.emission == Emission::OnChange;
+        !changes && !self.source.retracts()
+    }
+}
+
+impl SourceScan {
+    /// Whether the source takes rows back: a materialized view whose answer changes.
+    pub fn retracts(&self) -> bool {
+        match &self.relation.kind {
+            Kind::MaterializedView(view) => !view.append_only,
+            _ => false,
+        }
+    }
+}
+
 /// The source's side: which relation, and which of its columns.
 #[derive(Debug, Clone)]
 pub struct SourceScan {
-    /// A stream.
+    /// A stream, or a materialized view.
     pub relation: Arc<Relation>,
     /// Positions of the columns that are read, in order.
     pub columns: Vec<usize>,

@@ -10,15 +10,15 @@ use datafusion::arrow::datatypes::FieldRef;
 use datafusion::catalog::{CatalogProviderList, MemoryCatalogProviderList};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::Result as DfResult;
+use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::{QueryPlanner, SessionState};
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use datafusion::execution::SessionStateBuilder;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::planner::TypePlanner;
 use datafusion::logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNode, Volatility};
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement as DfStatement;
@@ -39,7 +39,8 @@ pub const DATABASE: &str = "tidemill";
 pub const SCHEMA: &str = "public";
 
 /// Optimizer rules that make sense for a batch only: a continuous aggregate keeps its DISTINCT, a LIMIT stays on top.
-const BATCH_ONLY_RULES: [&str; 3] = ["single_distinct_aggregation_to_group_by", "push_down_limit", "eliminate_limit"];
+const BATCH_ONLY_RULES: [&str; 3] =
+    ["single_distinct_aggregation_to_group_by", "push_down_limit", "eliminate_limit"];
 
 /// Functions whose value is the moment's; a continuous query has no one moment.
 const MOMENT_FUNCTIONS: [&str; 5] = ["now", "current_timestamp", "current_date", "current_time", "today"];
@@ -70,7 +71,8 @@ impl Planner {
             .filter(|rule| !BATCH_ONLY_RULES.contains(&rule.name()))
             .cloned()
             .collect();
-        let continuous = SessionStateBuilder::new_from_existing(continuous).with_optimizer_rules(rules).build();
+        let continuous =
+            SessionStateBuilder::new_from_existing(continuous).with_optimizer_rules(rules).build();
         Ok(Planner { snapshot, continuous })
     }
 
@@ -86,12 +88,19 @@ impl Planner {
 
     /// The query as an unoptimized plan.
     pub async fn logical(&self, state: &SessionState, query: &ast::Query) -> Result<LogicalPlan> {
-        let statement = ast::Statement::Query(Box::new(query.clone()));
+        let mut query = query.clone();
+        super::naming::name_columns(&mut query);
+        let statement = ast::Statement::Query(Box::new(query));
         Ok(state.statement_to_plan(DfStatement::Statement(Box::new(statement))).await?)
     }
 
     /// A plan cut into a pipeline; `state` is a [`Planner::continuous_state`].
-    pub fn pipeline(&self, state: &SessionState, plan: &LogicalPlan, options: CutOptions) -> Result<Pipeline> {
+    pub fn pipeline(
+        &self,
+        state: &SessionState,
+        plan: &LogicalPlan,
+        options: CutOptions,
+    ) -> Result<Pipeline> {
         refuse_unstable(plan)?;
         let schema = Arc::clone(plan.schema());
         let optimized = state.optimize(plan)?;
@@ -128,8 +137,8 @@ fn build(config: SessionConfig, memory: usize) -> Result<SessionState> {
         .with_query_planner(Arc::new(Queries))
         .with_type_planner(Arc::new(Types))
         .build();
-    let mut context = SessionContext::new_with_state(state);
-    functions::register(&mut context)?;
+    let context = SessionContext::new_with_state(state);
+    functions::register(&context)?;
     let mut builder = SessionStateBuilder::new_from_existing(context.state());
     for rule in functions::analyzer_rules() {
         builder = builder.with_analyzer_rule(rule);

@@ -24,9 +24,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning, PlanProperties,
 };
-use datafusion::sql::sqlparser::ast::{
-    self, FunctionArg, FunctionArgExpr, TableAlias, TableFactor,
-};
+use datafusion::sql::sqlparser::ast::{self, FunctionArg, FunctionArgExpr, TableAlias, TableFactor};
 use futures::{StreamExt, TryStreamExt};
 
 use crate::error::{Error, Result, SqlState};
@@ -63,10 +61,14 @@ impl WindowNode {
         for name in WINDOW_COLUMNS {
             fields.push((qualifier.clone(), Arc::new(Field::new(name, time_type.clone(), false))));
         }
-        let schema = DFSchema::new_with_metadata(fields, input.schema().as_arrow().metadata().clone()).map_err(|_| {
-            Error::new(SqlState::DuplicateColumn, "the input of a window has a column window_start, window_end or window_time")
+        let schema = DFSchema::new_with_metadata(fields, input.schema().as_arrow().metadata().clone())
+            .map_err(|_| {
+                Error::new(
+                    SqlState::DuplicateColumn,
+                    "the input of a window has a column window_start, window_end or window_time",
+                )
                 .hint("Rename it in a subquery, or select the columns that you need.")
-        })?;
+            })?;
         Ok(WindowNode { input, time, spec, schema: Arc::new(schema) })
     }
 
@@ -211,18 +213,10 @@ fn plan_window(
     let ast::Expr::Subquery(subquery) = data else {
         return Err(bad_arguments(function).into());
     };
-    let input = context.plan(TableFactor::Derived {
-        lateral: false,
-        subquery,
-        alias: None,
-        sample: None,
-    })?;
+    let input = context.plan(TableFactor::Derived { lateral: false, subquery, alias: None, sample: None })?;
     let time = context.sql_to_expr(time, input.schema())?;
     let unit = time_unit(&time, &input)?;
-    let ticks = lengths
-        .iter()
-        .map(|length| interval_ticks(length, unit))
-        .collect::<Result<Vec<i64>>>()?;
+    let ticks = lengths.iter().map(|length| interval_ticks(length, unit)).collect::<Result<Vec<i64>>>()?;
     let spec = window_spec(function, &ticks)?;
     let node = WindowNode::try_new(input, time, spec)?;
     Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
@@ -232,10 +226,13 @@ fn bad_arguments(function: Function) -> Error {
     let form = match function {
         Function::Tumble => "TUMBLE(stream, time column, INTERVAL size [, INTERVAL offset])",
         Function::Hop => "HOP(stream, time column, INTERVAL slide, INTERVAL size [, INTERVAL offset])",
-        Function::Cumulate => "CUMULATE(stream, time column, INTERVAL step, INTERVAL size [, INTERVAL offset])",
+        Function::Cumulate => {
+            "CUMULATE(stream, time column, INTERVAL step, INTERVAL size [, INTERVAL offset])"
+        }
         Function::Session => "SESSION(stream, time column, INTERVAL gap)",
     };
-    Error::new(SqlState::UndefinedFunction, "wrong arguments for a window function").hint(format!("Write {form}."))
+    Error::new(SqlState::UndefinedFunction, "wrong arguments for a window function")
+        .hint(format!("Write {form}."))
 }
 
 /// The unit of the time column; anything but a timestamp column is an error.
@@ -306,8 +303,11 @@ fn window_spec(function: Function, ticks: &[i64]) -> Result<WindowSpec> {
         }
         Function::Hop => WindowKind::Hop { slide, size },
         Function::Cumulate if size % slide != 0 => {
-            return Err(Error::new(SqlState::BadArgument, "the size of CUMULATE must be a multiple of its step")
-                .hint("The step comes first, then the size."));
+            return Err(Error::new(
+                SqlState::BadArgument,
+                "the size of CUMULATE must be a multiple of its step",
+            )
+            .hint("The step comes first, then the size."));
         }
         Function::Cumulate => WindowKind::Cumulate { step: slide, size },
         Function::Session => return Err(bad_arguments(function)),
@@ -393,7 +393,8 @@ impl ExecutionPlan for WindowExec {
         let stream = input
             .map(move |batch| {
                 let batch = batch?;
-                let expanded = assign::expand(&batch, time, &spec).map_err(datafusion::error::DataFusionError::from)?;
+                let expanded =
+                    assign::expand(&batch, time, &spec).map_err(datafusion::error::DataFusionError::from)?;
                 Ok::<_, datafusion::error::DataFusionError>(futures::stream::iter(
                     expanded.map(|b| b.map_err(datafusion::error::DataFusionError::from)),
                 ))

@@ -1,6 +1,6 @@
 //! The language: text in, [`Statement`] out. The only room that parses.
 //!
-//! sqlparser reads queries and expressions ([`dialect`] says with which differences from Postgres); everything around them is read
+//! sqlparser reads queries and expressions (`dialect` says with which differences from Postgres); everything around them is read
 //! here, a file for each family of statements. A statement goes through four steps: the text falls into tokens and the tokens into
 //! statements (`text`), each is measured before anything recurses over it (`complexity`), it is read (`parse` and the
 //! families), and its queries are brought into the one form that the planner knows (`normalize`, `windows`, `group_windows`).
@@ -14,9 +14,9 @@
 //!
 //!   | name | 0 | 1 | 2 | 3 | then |
 //!   |---|---|---|---|---|---|
-//!   | tumble | `(subquery)` | time column | size | [offset] | |
-//!   | hop | `(subquery)` | time column | slide | size | [offset] |
-//!   | cumulate | `(subquery)` | time column | step | size | [offset] |
+//!   | tumble | `(subquery)` | time column | size | \[offset\] | |
+//!   | hop | `(subquery)` | time column | slide | size | \[offset\] |
+//!   | cumulate | `(subquery)` | time column | step | size | \[offset\] |
 //!   | session | `(subquery)` | time column | gap | key, key, … | |
 //!
 //!   Argument 0 is `Expr::Subquery`; a relation's name has become `(SELECT * FROM name)`, so that whoever walks the relations of a

@@ -15,9 +15,9 @@ use crate::types::SqlType;
 pub enum Statement {
     /// SELECT, VALUES, WITH …, TABLE t; with EMIT it is continuous.
     Query(ContinuousQuery),
-    /// EXPLAIN [(ANALYZE)] query, EXPLAIN MATERIALIZED VIEW v, EXPLAIN WATERMARK FOR v.
+    /// EXPLAIN \[(ANALYZE)\] query, EXPLAIN MATERIALIZED VIEW v, EXPLAIN WATERMARK FOR v.
     Explain(Explain),
-    /// SUBSCRIBE [TO] …
+    /// SUBSCRIBE \[TO\] …
     Subscribe(Subscribe),
     /// INSERT.
     Insert(ast::Insert),
@@ -25,7 +25,7 @@ pub enum Statement {
     Update(ast::Update),
     /// DELETE.
     Delete(ast::Delete),
-    /// TRUNCATE [TABLE] name, ….
+    /// TRUNCATE \[TABLE\] name, ….
     Truncate(Vec<ObjectName>),
     /// COPY … FROM STDIN.
     CopyFrom(CopyFrom),
@@ -43,7 +43,7 @@ pub enum Statement {
         query: Box<Query>,
         with_data: WithData,
     },
-    /// CREATE [OR REPLACE] VIEW; `text` is the query as written.
+    /// CREATE \[OR REPLACE\] VIEW; `text` is the query as written.
     CreateView {
         name: ObjectName,
         or_replace: bool,
@@ -63,7 +63,7 @@ pub enum Statement {
     },
     /// CREATE STREAM s AS query, CREATE SINK, CREATE FUNCTION, CREATE AGGREGATE, REFRESH TABLE: parsed to be refused well.
     NotBuilt { what: String, hint: String },
-    /// DROP kind [IF EXISTS] names [CASCADE].
+    /// DROP kind \[IF EXISTS\] names \[CASCADE\].
     Drop { kind: RelationKind, if_exists: bool, names: Vec<ObjectName>, cascade: Cascade },
     /// ALTER … RENAME TO.
     Rename { kind: RelationKind, name: ObjectName, to: Ident },
@@ -77,7 +77,7 @@ pub enum Statement {
     Describe(ObjectName),
     /// SHOW name | SHOW ALL (None).
     ShowVariable(Option<String>),
-    /// SET [SESSION|LOCAL] name = value; None is DEFAULT.
+    /// SET \[SESSION|LOCAL\] name = value; None is DEFAULT.
     SetVariable { scope: SetScope, name: String, value: Option<String> },
     /// RESET name | RESET ALL (None).
     Reset(Option<String>),
@@ -91,11 +91,11 @@ pub enum Statement {
     Rollback,
     /// SAVEPOINT name.
     Savepoint(Ident),
-    /// ROLLBACK TO [SAVEPOINT] name.
+    /// ROLLBACK TO \[SAVEPOINT\] name.
     RollbackTo(Ident),
-    /// RELEASE [SAVEPOINT] name.
+    /// RELEASE \[SAVEPOINT\] name.
     Release(Ident),
-    /// DECLARE name [BINARY] … CURSOR [WITH HOLD] FOR query | SUBSCRIBE.
+    /// DECLARE name \[BINARY\] … CURSOR \[WITH HOLD\] FOR query | SUBSCRIBE.
     Declare { name: Ident, binary: bool, hold: bool, source: CursorSource },
     /// FETCH … FROM name.
     Fetch { name: Ident, count: FetchCount, timeout: Option<Duration> },
@@ -103,9 +103,9 @@ pub enum Statement {
     Move { name: Ident, count: FetchCount },
     /// CLOSE name | CLOSE ALL (None).
     Close(Option<Ident>),
-    /// PREPARE name [(types)] AS statement.
+    /// PREPARE name \[(types)\] AS statement.
     Prepare { name: Ident, types: Vec<SqlType>, statement: Box<Statement> },
-    /// EXECUTE name [(values)].
+    /// EXECUTE name \[(values)\].
     Execute { name: Ident, values: Vec<Expr> },
     /// DEALLOCATE name | ALL (None).
     Deallocate(Option<Ident>),
@@ -143,7 +143,7 @@ pub enum Explain {
     Watermark(ObjectName),
 }
 
-/// SUBSCRIBE [TO] {view | (query) | query} [WITH (SNAPSHOT, PROGRESS)] [AS OF EPOCH n].
+/// SUBSCRIBE \[TO\] {view | (query) | query} \[WITH (SNAPSHOT, PROGRESS)\] \[AS OF EPOCH n\].
 #[derive(Debug, Clone)]
 pub struct Subscribe {
     /// A relation's name, or a query.
@@ -183,7 +183,7 @@ pub enum FetchCount {
     All,
 }
 
-/// COPY name [(columns)] FROM STDIN.
+/// COPY name \[(columns)\] FROM STDIN.
 #[derive(Debug, Clone)]
 pub struct CopyFrom {
     /// Into which relation.
@@ -207,9 +207,9 @@ pub struct CopyTo {
 #[derive(Debug, Clone)]
 #[allow(missing_docs)]
 pub enum CopySource {
-    /// COPY name [(columns)] TO.
+    /// COPY name \[(columns)\] TO.
     Relation { name: ObjectName, columns: Vec<Ident> },
-    /// COPY (query [EMIT …]) TO.
+    /// COPY (query \[EMIT …\]) TO.
     Query(ContinuousQuery),
     /// COPY (SUBSCRIBE …) TO.
     Subscribe(Subscribe),
@@ -303,7 +303,7 @@ pub struct ColumnDef {
     pub generated: Option<Expr>,
 }
 
-/// WATERMARK FOR column [AS expr].
+/// WATERMARK FOR column \[AS expr\].
 #[derive(Debug, Clone)]
 pub struct WatermarkDef {
     /// The event-time column.
@@ -319,7 +319,7 @@ pub struct WatermarkDef {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Options(pub Vec<(String, String)>);
 
-/// WITH [NO] DATA.
+/// WITH \[NO\] DATA.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WithData {
     /// With the rows of the query.
@@ -367,7 +367,7 @@ pub enum Listing {
     Queries,
 }
 
-/// SET [SESSION] or SET LOCAL.
+/// SET \[SESSION\] or SET LOCAL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum SetScope {

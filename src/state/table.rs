@@ -54,9 +54,11 @@ impl Shape {
                 None => return Err(Error::internal(format!("there is no key column {key}"))),
             }
         }
+        let calls: Vec<AggregateCall> =
+            calls.iter().map(|call| aggregates::determinate(call, input)).collect::<Result<_>>()?;
         let prototypes =
             calls.iter().map(|call| aggregates::kernel(call, input)).collect::<Result<Vec<_>>>()?;
-        Ok(Shape { keys: keys.to_vec(), key_types, calls: calls.to_vec(), prototypes })
+        Ok(Shape { keys: keys.to_vec(), key_types, calls, prototypes })
     }
 
     /// Fresh kernels.

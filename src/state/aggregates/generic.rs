@@ -17,7 +17,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use datafusion::arrow::array::UInt32Array;
-use datafusion::arrow::array::{Array, ArrayRef, BooleanArray, new_empty_array};
+use datafusion::arrow::array::{Array, ArrayRef, BooleanArray, new_empty_array, new_null_array};
 use datafusion::arrow::compute::{interleave, take};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
@@ -47,7 +47,8 @@ struct Run {
 pub struct Generic {
     expr: Arc<AggregateFunctionExpr>,
     inputs: Vec<DataType>,
-    state_types: Vec<DataType>,
+    /// The state of "no rows": one row.
+    nothing: Vec<ArrayRef>,
     spots: Vec<Spot>,
     runs: Vec<Run>,
     native: bool,
@@ -56,20 +57,40 @@ pub struct Generic {
 impl Generic {
     /// A kernel without slots for this function over arguments of these types.
     pub fn new(expr: Arc<AggregateFunctionExpr>, inputs: Vec<DataType>) -> Result<Self> {
-        let state_types = expr.state_fields()?.iter().map(|f| f.data_type().clone()).collect();
-        let native = expr.groups_accumulator_supported();
-        let kernel = Generic { expr, inputs, state_types, spots: Vec::new(), runs: Vec::new(), native };
+        // DataFusion's grouped bit_xor forgets about DISTINCT.
+        let native =
+            expr.groups_accumulator_supported() && !(expr.is_distinct() && expr.fun().name() == "bit_xor");
+        let mut kernel =
+            Generic { expr, inputs, nothing: Vec::new(), spots: Vec::new(), runs: Vec::new(), native };
         // What DataFusion cannot run at all is refused here, not at the first row.
-        kernel.accumulator()?;
+        kernel.nothing = kernel.no_rows()?;
         Ok(kernel)
+    }
+
+    /// A group of one row that does not pass the filter has the state of "no rows".
+    fn no_rows(&self) -> Result<Vec<ArrayRef>> {
+        let mut accumulator = self.accumulator()?;
+        let args: Vec<ArrayRef> = self.inputs.iter().map(|t| new_null_array(t, 1)).collect();
+        accumulator.update_batch(&args, &[0], Some(&BooleanArray::from(vec![false])), 1)?;
+        Ok(accumulator.state(EmitTo::All)?)
+    }
+
+    /// The same aggregate without slots.
+    fn bare(&self) -> Generic {
+        Generic {
+            expr: Arc::clone(&self.expr),
+            inputs: self.inputs.clone(),
+            nothing: self.nothing.clone(),
+            spots: Vec::new(),
+            runs: Vec::new(),
+            native: self.native,
+        }
     }
 
     fn accumulator(&self) -> Result<Box<dyn GroupsAccumulator>> {
         if self.native {
             return Ok(self.expr.create_groups_accumulator()?);
         }
-        // The adapter makes accumulators lazily; make one now so that a failure shows at once.
-        self.expr.create_accumulator()?;
         let expr = Arc::clone(&self.expr);
         Ok(Box::new(GroupsAccumulatorAdapter::new(move || expr.create_accumulator())))
     }
@@ -88,14 +109,28 @@ impl Generic {
         Ok((self.gather(&places)?, which))
     }
 
+    /// The stored rows of all these slots, those without one having the state of "no rows".
+    fn fetch_all(&self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
+        let places: Vec<(usize, usize)> = slots
+            .iter()
+            .map(|&slot| match self.spots[slot as usize] {
+                NOWHERE => (self.runs.len(), 0),
+                spot => (spot.run as usize, spot.row as usize),
+            })
+            .collect();
+        self.gather(&places)
+    }
+
+    /// State rows at (run, row); the run after the last is the state of "no rows".
     fn gather(&self, places: &[(usize, usize)]) -> Result<Vec<ArrayRef>> {
         if places.is_empty() {
-            return Ok(self.state_types.iter().map(new_empty_array).collect());
+            return Ok(self.nothing.iter().map(|c| new_empty_array(c.data_type())).collect());
         }
-        let columns = 0..self.state_types.len();
+        let columns = self.nothing.iter().enumerate();
         columns
-            .map(|c| {
-                let parts: Vec<&dyn Array> = self.runs.iter().map(|r| r.columns[c].as_ref()).collect();
+            .map(|(c, nothing)| {
+                let runs = self.runs.iter().map(|r| r.columns[c].as_ref());
+                let parts: Vec<&dyn Array> = runs.chain([nothing.as_ref()]).collect();
                 Ok(interleave(&parts, places)?)
             })
             .collect()
@@ -154,20 +189,31 @@ impl Generic {
         if which.is_empty() {
             return self.append(states.to_vec(), to);
         }
-        let all: Vec<usize> = (0..to.len()).collect();
+        // Accumulators expect that a group is in the batch with which it first counts among the groups: so groups
+        // with an old state are numbered before those without.
+        let mut local = vec![usize::MAX; to.len()];
+        which.iter().enumerate().for_each(|(number, &i)| local[i] = number);
+        let mut number = which.len();
+        for local in local.iter_mut().filter(|local| **local == usize::MAX) {
+            *local = number;
+            number += 1;
+        }
+        let mut owners = vec![0; to.len()];
+        local.iter().zip(to).for_each(|(&local, &slot)| owners[local] = slot);
+        let olds: Vec<usize> = (0..which.len()).collect();
         let mut accumulator = self.accumulator()?;
         match place {
             Place::After => {
-                accumulator.merge_batch(&old, &which, to.len())?;
-                accumulator.merge_batch(states, &all, to.len())?;
+                accumulator.merge_batch(&old, &olds, which.len())?;
+                accumulator.merge_batch(states, &local, to.len())?;
             }
             Place::Before => {
-                accumulator.merge_batch(states, &all, to.len())?;
-                accumulator.merge_batch(&old, &which, to.len())?;
+                accumulator.merge_batch(states, &local, to.len())?;
+                accumulator.merge_batch(&old, &olds, to.len())?;
             }
         }
         let merged = accumulator.state(EmitTo::All)?;
-        self.append(merged, to)
+        self.append(merged, &owners)
     }
 
     fn same<'a>(&self, other: &'a dyn Kernel) -> Result<&'a Generic> {
@@ -266,13 +312,7 @@ impl Kernel for Generic {
     }
 
     fn states(&self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
-        let (rows, which) = self.fetch(slots)?;
-        if which.len() == slots.len() {
-            return Ok(rows);
-        }
-        let mut accumulator = self.accumulator()?;
-        accumulator.merge_batch(&rows, &which, slots.len())?;
-        Ok(accumulator.state(EmitTo::All)?)
+        self.fetch_all(slots)
     }
 
     fn merge_states(&mut self, columns: &[ArrayRef], to: &[u32]) -> Result<()> {
@@ -283,22 +323,16 @@ impl Kernel for Generic {
         if slots.is_empty() {
             return Ok(new_empty_array(self.expr.field().data_type()));
         }
-        let (rows, which) = self.fetch(slots)?;
+        let all: Vec<usize> = (0..slots.len()).collect();
         let mut accumulator = self.accumulator()?;
-        accumulator.merge_batch(&rows, &which, slots.len())?;
+        accumulator.merge_batch(&self.fetch_all(slots)?, &all, slots.len())?;
         Ok(accumulator.evaluate(EmitTo::All)?)
     }
 
     fn copy(&self, slots: &[u32]) -> Result<Box<dyn Kernel>> {
         let (rows, which) = self.fetch(slots)?;
-        let mut copy = Generic {
-            expr: Arc::clone(&self.expr),
-            inputs: self.inputs.clone(),
-            state_types: self.state_types.clone(),
-            spots: vec![NOWHERE; slots.len()],
-            runs: Vec::new(),
-            native: self.native,
-        };
+        let mut copy = self.bare();
+        copy.spots = vec![NOWHERE; slots.len()];
         let owners: Vec<u32> = which.iter().map(|&i| i as u32).collect();
         copy.append(rows, &owners)?;
         Ok(Box::new(copy))
@@ -323,18 +357,11 @@ impl Kernel for Generic {
     }
 
     fn empty(&self) -> Box<dyn Kernel> {
-        Box::new(Generic {
-            expr: Arc::clone(&self.expr),
-            inputs: self.inputs.clone(),
-            state_types: self.state_types.clone(),
-            spots: Vec::new(),
-            runs: Vec::new(),
-            native: self.native,
-        })
+        Box::new(self.bare())
     }
 
     fn state_columns(&self) -> usize {
-        self.state_types.len()
+        self.nothing.len()
     }
 
     fn invertible(&self) -> bool {

@@ -17,8 +17,10 @@ use std::any::Any;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
-use datafusion::arrow::datatypes::{DataType, Schema};
-use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
+use datafusion::arrow::compute::SortOptions;
+use datafusion::arrow::datatypes::{DataType, Schema, SchemaRef};
+use datafusion::physical_expr::PhysicalSortExpr;
+use datafusion::physical_expr::aggregate::{AggregateExprBuilder, AggregateFunctionExpr};
 
 use crate::error::{Error, Result};
 
@@ -107,6 +109,28 @@ pub trait Kernel: Send + Any {
 
     /// For the downcast in `merge`.
     fn as_any(&self) -> &dyn Any;
+}
+
+/// The call with an order where its result would otherwise be in the order of a hash table, which differs from one
+/// evaluation to the next: a row could then not be taken back. DISTINCT without ORDER BY is sorted, as in Postgres.
+pub fn determinate(call: &AggregateCall, input: &SchemaRef) -> Result<AggregateCall> {
+    let distinct = call.distinct || call.expr.is_distinct();
+    let lists = matches!(call.expr.fun().name(), "array_agg" | "string_agg");
+    let (true, true, true, Some(&value)) =
+        (distinct, lists, call.expr.order_bys().is_empty(), call.args.first())
+    else {
+        return Ok(call.clone());
+    };
+    let args = call.expr.expressions();
+    let order = PhysicalSortExpr::new(Arc::clone(&args[0]), SortOptions::new(false, false));
+    let expr = AggregateExprBuilder::new(Arc::new(call.expr.fun().clone()), args)
+        .schema(Arc::clone(input))
+        .alias(call.expr.name())
+        .order_by(vec![order])
+        .with_distinct(true)
+        .build()?;
+    let args = call.args.iter().copied().chain([value]).collect();
+    Ok(AggregateCall { expr: Arc::new(expr), args, ..call.clone() })
 }
 
 /// A fresh kernel for one aggregate over the columns of `input`.

@@ -338,7 +338,7 @@ impl CopyDecoder {
     fn count_row(&mut self) -> Result<()> {
         self.rows += 1;
         self.filled += 1;
-        let wide = self.filled % 64 == 0
+        let wide = self.filled.is_multiple_of(64)
             && self.builders.iter().map(ColumnBuilder::bytes).sum::<usize>() > BATCH_BYTES;
         if self.filled >= BATCH_ROWS || wide { self.close_batch() } else { Ok(()) }
     }

@@ -20,8 +20,8 @@ pub(super) struct Written<'a> {
 
 /// Calls `each` with every field of a line of text format.
 #[inline]
-pub(super) fn text<'a>(
-    line: &'a [u8],
+pub(super) fn text(
+    line: &[u8],
     delimiter: u8,
     scratch: &mut Vec<u8>,
     mut each: impl FnMut(usize, Written<'_>) -> Result<()>,

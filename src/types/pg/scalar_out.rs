@@ -207,11 +207,11 @@ fn zone_offset(offset: i32, out: &mut BytesMut) {
     out.put_u8(if offset < 0 { b'-' } else { b'+' });
     let offset = offset.unsigned_abs();
     two(offset / 3600, out);
-    if offset % 3600 != 0 {
+    if !offset.is_multiple_of(3600) {
         out.put_u8(b':');
         two(offset / 60 % 60, out);
     }
-    if offset % 60 != 0 {
+    if !offset.is_multiple_of(60) {
         out.put_u8(b':');
         two(offset % 60, out);
     }

@@ -1,0 +1,145 @@
+//! The stage that the queries are planned on: the stream of bids and the side table, without an engine around.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::arrow::array::{Int64Array, RecordBatch, StringArray};
+use datafusion::arrow::datatypes::{Schema, SchemaRef};
+use datafusion::catalog::TableProvider;
+use datafusion::logical_expr::LogicalPlan;
+
+use super::input;
+use crate::catalog::{Column, Kind, Relation, RelationId, StreamDef, TableDef, WatermarkSpec};
+use crate::connect;
+use crate::error::{Error, Result};
+use crate::exec::runner::Tables;
+use crate::plan::relations::{BatchIter, Contents, Lookup, RelationTable};
+use crate::plan::{Pipeline, SCHEMA};
+use crate::types::SqlType;
+
+/// Keys of the side table of q13.
+const SIDE_ROWS: i64 = 10_000;
+
+/// How far bids may be out of order, microseconds.
+const DELAY: i64 = 1_000_000;
+
+/// The relations that there are.
+#[derive(Debug)]
+pub(super) struct Stage {
+    bid: Arc<Relation>,
+    side_input: Arc<Relation>,
+    side_rows: RecordBatch,
+}
+
+impl Stage {
+    /// Sets it.
+    pub(super) fn set() -> Result<Stage> {
+        let fields = connect::implied_columns(&input::nexmark_options(1))
+            .ok_or_else(|| Error::internal("the nexmark source tells no columns"))?;
+        let bid = bid(&Schema::new(fields))?;
+        let side_rows = side_rows()?;
+        let table = Kind::Table(TableDef { primary_key: vec![0] });
+        let side_input = relation(2, "side_input", columns(&side_rows.schema()), table);
+        Ok(Stage { bid: Arc::new(bid), side_input: Arc::new(side_input), side_rows })
+    }
+
+    /// The columns of the stream.
+    pub(super) fn bid_schema(&self) -> SchemaRef {
+        self.bid.schema()
+    }
+
+    /// The side table's rows.
+    pub(super) fn side_rows(&self) -> &RecordBatch {
+        &self.side_rows
+    }
+}
+
+fn bid(schema: &Schema) -> Result<Relation> {
+    let time = schema.index_of("date_time")?;
+    let stream = StreamDef {
+        watermark: Some(WatermarkSpec { column: time, delay: DELAY, text: None }),
+        connector: None,
+        retention_ms: None,
+        retention_bytes: None,
+        max_future_ms: None,
+    };
+    Ok(relation(1, "bid", columns(schema), Kind::Stream(stream)))
+}
+
+fn relation(id: u64, name: &str, columns: Vec<Column>, kind: Kind) -> Relation {
+    let id = RelationId(id);
+    Relation {
+        id,
+        name: name.to_owned(),
+        columns,
+        kind,
+        depends_on: Vec::new(),
+        sql: String::new(),
+        created_ms: 0,
+    }
+}
+
+fn columns(schema: &Schema) -> Vec<Column> {
+    let column = |field: &datafusion::arrow::datatypes::Field| Column {
+        name: field.name().clone(),
+        sql_type: SqlType::from_field(field),
+        not_null: !field.is_nullable(),
+        default: None,
+        generated: None,
+    };
+    schema.fields().iter().map(|field| column(field)).collect()
+}
+
+fn side_rows() -> Result<RecordBatch> {
+    let keys = Int64Array::from_iter_values(0..SIDE_ROWS);
+    let values = StringArray::from_iter_values((0..SIDE_ROWS).map(|key| format!("value of {key}")));
+    Ok(RecordBatch::try_from_iter([("key", Arc::new(keys) as _), ("value", Arc::new(values) as _)])?)
+}
+
+#[async_trait]
+impl Lookup for Stage {
+    async fn find(&self, schema: &str, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        let (relation, rows) = match name {
+            _ if schema != SCHEMA => return Ok(None),
+            // The stream's rows are fed to the pipeline; the plan is only told its columns.
+            "bid" => (&self.bid, RecordBatch::new_empty(self.bid.schema())),
+            "side_input" => (&self.side_input, self.side_rows.clone()),
+            _ => return Ok(None),
+        };
+        Ok(Some(Arc::new(RelationTable::new(Arc::clone(relation), Arc::new(Rows(rows))))))
+    }
+
+    fn names(&self, schema: &str) -> Vec<String> {
+        let names = [&self.bid, &self.side_input].map(|relation| relation.name.clone());
+        if schema == SCHEMA { names.into() } else { Vec::new() }
+    }
+
+    fn schemas(&self) -> Vec<String> {
+        vec![SCHEMA.to_owned()]
+    }
+}
+
+/// One batch as a table's contents.
+#[derive(Debug)]
+struct Rows(RecordBatch);
+
+impl Contents for Rows {
+    fn batches(&self, projection: Option<&[usize]>) -> Result<BatchIter> {
+        let batch = match projection {
+            Some(columns) => self.0.project(columns)?,
+            None => self.0.clone(),
+        };
+        Ok(Box::new(std::iter::once(Ok(batch))))
+    }
+}
+
+/// The side table never changes.
+impl Tables for Stage {
+    fn resolve(&self, plan: &LogicalPlan) -> Result<LogicalPlan> {
+        Ok(plan.clone())
+    }
+
+    fn version(&self, _: &Pipeline) -> u64 {
+        0
+    }
+}

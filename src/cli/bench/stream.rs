@@ -1,0 +1,115 @@
+//! Measures a query as Tidemill runs it: epoch by epoch, from the events to the change of the answer.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::queries::Query;
+use super::stage::Stage;
+use super::{Measured, input, usage};
+use crate::catalog::Emission;
+use crate::clock::Stopwatch;
+use crate::connect::Source;
+use crate::error::{Error, Result};
+use crate::exec::define::emission;
+use crate::exec::feed::{Feed, watermark_of};
+use crate::exec::runner::Runner;
+use crate::log::{CommitNo, Journal};
+use crate::plan::{CutOptions, Pipeline, Planner};
+use crate::sql;
+use crate::state::Delta;
+use crate::store::MemoryStore;
+
+/// Rows of an epoch.
+const EPOCH_ROWS: usize = 65_536;
+
+/// Runs the query over so many generated bids, or over those in a file.
+pub(super) async fn measure(
+    query: Query,
+    events: u64,
+    file: Option<&Path>,
+    memory: usize,
+) -> Result<Measured> {
+    let stage = Arc::new(Stage::set()?);
+    let planner = Planner::new(1, memory)?;
+    let state = planner.continuous_state(Arc::clone(&stage) as _);
+    let parsed = sql::parse_query(&query.sql)?;
+    let plan = planner.logical(&state, &parsed.query).await?;
+    let options = CutOptions { emission: emission(parsed.emit, Emission::OnChange), lateness_ms: 0 };
+    let pipeline = Arc::new(planner.pipeline(&state, &plan, options)?);
+    let source: Arc<dyn Source> = match file {
+        Some(path) => input::open_file(path, stage.bid_schema())?,
+        None => Arc::new(input::generate(events, stage.bid_schema(), &read_columns(&pipeline))?),
+    };
+    // The feed asks for it, and does not use it where there is a connector.
+    let journal = Journal::open(Arc::new(MemoryStore::new()))?;
+    let feed = Feed::open(&pipeline.source, &journal, Some(&source), None, false)?;
+    let runner = Runner::new(pipeline, Arc::new(state), stage.as_ref()).await?;
+    let measured = run(feed, runner, &stage).await?;
+    journal.stop();
+    Ok(measured)
+}
+
+/// The columns that the feed reads: the query's, and the time, which may not be among them.
+fn read_columns(pipeline: &Pipeline) -> Vec<usize> {
+    let mut columns = pipeline.source.columns.clone();
+    if let Some((time, _)) = watermark_of(&pipeline.source.relation)
+        && !columns.contains(&time)
+    {
+        columns.push(time);
+    }
+    columns
+}
+
+async fn run(mut feed: Feed, mut runner: Runner, stage: &Stage) -> Result<Measured> {
+    let mut epochs = Vec::new();
+    let (mut net_rows, mut rejected) = (0, 0);
+    usage::forget_peak();
+    let (memory_before, _) = usage::memory()?;
+    let cpu_before = usage::cpu_seconds()?;
+    let watch = Stopwatch::start();
+    loop {
+        let epoch = Stopwatch::start();
+        let portion = feed.read(CommitNo(0), 0, EPOCH_ROWS)?;
+        rejected += portion.rejected.len() as u64;
+        runner.accept(portion.inputs, stage).await?;
+        let deltas = runner.end().await?;
+        net_rows += deltas.iter().map(net).sum::<i64>();
+        epochs.push(epoch.ms());
+        if portion.ended {
+            break;
+        }
+    }
+    let wall_s = watch.ms() / 1_000.0;
+    let cpu_s = usage::cpu_seconds()? - cpu_before;
+    let (_, peak) = usage::memory()?;
+    let counters = runner.counters;
+    if counters.rows_in == 0 {
+        return Err(Error::internal("there were no events to measure with"));
+    }
+    epochs.sort_by(f64::total_cmp);
+    Ok(Measured {
+        events: counters.rows_in,
+        wall_s,
+        cpu_s,
+        peak_rss_mb: peak.saturating_sub(memory_before) as f64 / 1e6,
+        output_rows: counters.rows_out,
+        net_rows,
+        unread: rejected + counters.late_rows + counters.rejected_rows,
+        epoch_p50_ms: quantile(&epochs, 0.50),
+        epoch_p99_ms: quantile(&epochs, 0.99),
+    })
+}
+
+/// Rows that appear less rows that go.
+fn net(delta: &Delta) -> i64 {
+    match &delta.weights {
+        None => delta.batch.num_rows() as i64,
+        Some(weights) => weights.values().iter().sum(),
+    }
+}
+
+/// Of sorted numbers; 0 of none.
+fn quantile(sorted: &[f64], part: f64) -> f64 {
+    let last = sorted.len().saturating_sub(1);
+    sorted.get((last as f64 * part).round() as usize).copied().unwrap_or(0.0)
+}

@@ -1,0 +1,192 @@
+//! What the columns of a query are called: as Postgres calls them.
+//!
+//! DataFusion names `count(*)` after its text and refuses two columns of one name; Postgres says `count` and does not mind. So
+//! every expression without an alias gets one before planning, and a name that is there already gets a mark behind it
+//! that [`shown_name`] takes away again.
+
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::sql::sqlparser::ast::{
+    DataType, Expr, Ident, Query, Select, SelectItem, SetExpr, Value, VisitMut, VisitorMut,
+};
+
+/// Stands between a name and the number that makes it unique; no SQL text can hold it in a name that matters.
+const MARK: char = '\u{1}';
+
+/// The name as the client sees it.
+pub fn shown_name(name: &str) -> &str {
+    name.split(MARK).next().unwrap_or(name)
+}
+
+/// The schema as the client sees it; every column may be NULL.
+pub fn shown_schema(schema: &Schema) -> SchemaRef {
+    let fields: Vec<Field> = schema
+        .fields()
+        .iter()
+        .map(|field| field.as_ref().clone().with_name(shown_name(field.name())).with_nullable(true))
+        .collect();
+    Arc::new(Schema::new(fields))
+}
+
+/// Gives every expression in every SELECT list a name.
+pub fn name_columns(query: &mut Query) {
+    // The visitor never breaks off.
+    let _ = query.visit(&mut Namer);
+}
+
+struct Namer;
+
+impl VisitorMut for Namer {
+    type Break = ();
+
+    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        name_select(select);
+        ControlFlow::Continue(())
+    }
+}
+
+fn name_select(select: &mut Select) {
+    let has_wildcard = select
+        .projection
+        .iter()
+        .any(|item| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)));
+    let mut names: HashSet<String> = HashSet::new();
+    let mut texts: HashSet<String> = HashSet::new();
+    let mut number = 0;
+    for item in &mut select.projection {
+        let (name, expr) = match item {
+            SelectItem::UnnamedExpr(expr) => (column_name(expr), expr.clone()),
+            SelectItem::ExprWithAlias { expr, alias } => (folded(alias), expr.clone()),
+            _ => continue,
+        };
+        let is_new = names.insert(name.clone());
+        let unique = match is_new {
+            true => name.clone(),
+            false => {
+                number += 1;
+                format!("{name}{MARK}{number}")
+            }
+        };
+        match item {
+            SelectItem::UnnamedExpr(Expr::Identifier(_)) if is_new && !has_wildcard => {}
+            SelectItem::UnnamedExpr(Expr::CompoundIdentifier(_)) if !has_wildcard => {
+                // a.id and b.id may stand side by side; the same column twice may not.
+                if !texts.insert(expr.to_string().to_lowercase()) {
+                    *item = aliased(expr, unique);
+                }
+            }
+            SelectItem::UnnamedExpr(Expr::Identifier(_) | Expr::CompoundIdentifier(_)) => {
+                number += 1;
+                *item = aliased(expr, format!("{name}{MARK}{number}"));
+            }
+            SelectItem::ExprWithAlias { .. } if is_new => {}
+            _ => *item = aliased(expr, unique),
+        }
+    }
+}
+
+fn aliased(expr: Expr, name: String) -> SelectItem {
+    SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', name) }
+}
+
+fn folded(ident: &Ident) -> String {
+    match ident.quote_style {
+        Some(_) => ident.value.clone(),
+        None => ident.value.to_lowercase(),
+    }
+}
+
+/// The name Postgres gives to an expression.
+fn column_name(expr: &Expr) -> String {
+    known_name(expr).unwrap_or_else(|| "?column?".to_owned())
+}
+
+fn known_name(expr: &Expr) -> Option<String> {
+    let name = match expr {
+        Expr::Identifier(ident) => return Some(folded(ident)),
+        Expr::CompoundIdentifier(parts) => return parts.last().map(folded),
+        Expr::Function(call) => return call.name.0.last().and_then(|part| part.as_ident()).map(folded),
+        Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => return known_name(inner),
+        Expr::Cast { expr: inner, data_type, .. } => {
+            return known_name(inner).or_else(|| Some(type_name(data_type)));
+        }
+        Expr::TypedString(typed) => return Some(type_name(&typed.data_type)),
+        Expr::Case { .. } => "case",
+        Expr::Exists { .. } => "exists",
+        Expr::Array(_) => "array",
+        Expr::Extract { .. } => "extract",
+        Expr::Substring { .. } => "substring",
+        Expr::Trim { .. } => "btrim",
+        Expr::Position { .. } => "position",
+        Expr::Overlay { .. } => "overlay",
+        Expr::Ceil { .. } => "ceil",
+        Expr::Floor { .. } => "floor",
+        Expr::AtTimeZone { .. } => "timezone",
+        Expr::Interval(_) => "interval",
+        Expr::Tuple(_) => "row",
+        Expr::Value(value) if matches!(value.value, Value::Boolean(_)) => "bool",
+        Expr::Subquery(query) => return subquery_name(query),
+        _ => return None,
+    };
+    Some(name.to_owned())
+}
+
+fn subquery_name(query: &Query) -> Option<String> {
+    let SetExpr::Select(select) = query.body.as_ref() else {
+        return None;
+    };
+    match select.projection.first()? {
+        SelectItem::UnnamedExpr(expr) => known_name(expr),
+        SelectItem::ExprWithAlias { alias, .. } => Some(shown_name(&folded(alias)).to_owned()),
+        _ => None,
+    }
+}
+
+fn type_name(data_type: &DataType) -> String {
+    let text = data_type.to_string().to_lowercase();
+    let base = text.split('(').next().unwrap_or(&text).trim();
+    let name = match base {
+        "int" | "integer" | "int4" => "int4",
+        "bigint" | "int8" => "int8",
+        "smallint" | "int2" => "int2",
+        "double precision" | "float8" | "double" => "float8",
+        "real" | "float4" => "float4",
+        "boolean" | "bool" => "bool",
+        "decimal" | "numeric" => "numeric",
+        "character varying" | "varchar" => "varchar",
+        "timestamp" | "timestamp without time zone" => "timestamp",
+        "timestamptz" | "timestamp with time zone" => "timestamptz",
+        other => other,
+    };
+    name.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::parse_query;
+
+    fn check(sql: &str, expect: &[&str]) {
+        let mut parsed = parse_query(sql).unwrap();
+        name_columns(&mut parsed.query);
+        let SetExpr::Select(select) = parsed.query.body.as_ref() else { panic!("{sql}") };
+        let names: Vec<String> = select
+            .projection
+            .iter()
+            .map(|item| match item {
+                SelectItem::ExprWithAlias { alias, .. } => shown_name(&alias.value).to_owned(),
+                other => other.to_string(),
+            })
+            .collect();
+        assert_eq!(names, expect, "{sql}");
+    }
+
+    #[test]
+    fn columns_are_named_as_in_postgres() {
+        check("SELECT 1, 1, count(*), a, a, b.c FROM t", &["?column?", "?column?", "count", "a", "a", "b.c"]);
+        check("SELECT x::int, '1'::int, CASE WHEN a THEN 1 END FROM t", &["x", "int4", "case"]);
+    }
+}

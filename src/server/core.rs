@@ -1,0 +1,129 @@
+//! The engine with what it stands on: a store, threads that compute, sessions over it.
+//!
+//! The server and `tidemill run` both are a core with something around it: sockets there, a printer here.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+
+use super::script::{self, Failure, Output, Script};
+use crate::error::{Error, Result};
+use crate::exec::{Engine, EngineOptions};
+use crate::limits;
+use crate::session::Reception;
+use crate::store::{DiskStore, MemoryStore, Store};
+
+/// Where the data is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Data {
+    /// On disk, in this directory.
+    Directory(PathBuf),
+    /// In memory, and gone afterwards.
+    Memory,
+}
+
+/// How a core is opened.
+#[derive(Debug, Clone)]
+pub struct CoreOptions {
+    /// Where the data is.
+    pub data: Data,
+    /// File connectors reach only below this directory.
+    pub files: PathBuf,
+    /// Bytes that queries may use.
+    pub memory: usize,
+    /// Threads that compute.
+    pub threads: usize,
+    /// Continuous queries end where their input ends.
+    pub bounded: bool,
+}
+
+/// A running engine.
+pub struct Core {
+    cpu: Runtime,
+    engine: Arc<Engine>,
+    reception: Arc<dyn Reception>,
+}
+
+impl Core {
+    /// Opens the store, recovers what is in it, and starts the engine.
+    pub fn open(options: &CoreOptions) -> Result<Core> {
+        let cpu = runtime("cpu", options.threads)?;
+        let store: Arc<dyn Store> = match &options.data {
+            Data::Directory(dir) => Arc::new(DiskStore::open(dir)?),
+            Data::Memory => Arc::new(MemoryStore::new()),
+        };
+        let engine_options = EngineOptions {
+            files: options.files.clone(),
+            memory: options.memory,
+            threads: options.threads,
+            bounded: options.bounded,
+        };
+        // On a thread of the runtime, which has the stack that planning needs.
+        let opened = cpu.block_on(cpu.spawn(Engine::open(store, engine_options, cpu.handle().clone())));
+        let engine =
+            opened.map_err(|error| Error::internal(format!("the engine did not start: {error}")))??;
+        let reception = sessions(&engine);
+        Ok(Core { cpu, engine, reception })
+    }
+
+    /// Opens sessions.
+    pub fn reception(&self) -> Arc<dyn Reception> {
+        Arc::clone(&self.reception)
+    }
+
+    /// Runs a script in a session of its own, to its end or its first error.
+    pub fn run(&self, script: Script, output: Box<dyn Output>) -> Result<(), Failure> {
+        let reception = self.reception();
+        let name = script.name.clone();
+        let done = self.cpu.block_on(self.cpu.spawn(script::run(reception, script, output)));
+        done.unwrap_or_else(|error| {
+            Err(Failure::whole(name, Error::internal(format!("the script broke off: {error}"))))
+        })
+    }
+
+    /// Finishes the running epoch and ends, in this time at the latest.
+    pub fn stop(self, within: Duration) {
+        let engine = self.engine;
+        let stopped = self
+            .cpu
+            .block_on(self.cpu.spawn(async move { tokio::time::timeout(within, engine.stop()).await }));
+        if !matches!(stopped, Ok(Ok(()))) {
+            tracing::warn!("the running epoch did not end in time; it will run again at the next start");
+        }
+        self.cpu.shutdown_timeout(Duration::from_secs(1));
+    }
+}
+
+/// Threads with deep stacks: plans are trees, and even dropping one recurses.
+pub(super) fn runtime(name: &str, threads: usize) -> Result<Runtime> {
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(threads.max(1))
+        .thread_name(name)
+        .thread_stack_size(limits::PLANNING_STACK_BYTES)
+        .enable_all()
+        .build();
+    runtime.map_err(|error| Error::from(error).context(format!("cannot start the {name} threads")))
+}
+
+/// Sessions over the engine.
+fn sessions(engine: &Arc<Engine>) -> Arc<dyn Reception> {
+    Arc::new(Front::new(Arc::clone(engine)))
+}
+
+/// Stands in for `session::Front`.
+struct Front(#[allow(dead_code)] Arc<Engine>);
+
+impl Front {
+    fn new(engine: Arc<Engine>) -> Front {
+        Front(engine)
+    }
+}
+
+#[async_trait::async_trait]
+impl Reception for Front {
+    async fn open(&self, _: crate::session::Startup) -> Result<Box<dyn crate::session::Conversation>> {
+        Err(Error::unsupported("sessions are not supported"))
+    }
+}

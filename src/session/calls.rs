@@ -1,0 +1,218 @@
+//! Functions that do something, called as `SELECT f(…)` on its own: `advance_watermark`, `pg_sleep`, `set_config`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::{DataType, Schema, SchemaRef};
+use datafusion::sql::sqlparser::ast::{Expr, SelectItem, SetExpr};
+
+use super::conversation::Outcome;
+use super::params::{arguments, function_name, text_of};
+use super::rows::{counted, text_batch, text_schema};
+use super::session::Session;
+use crate::catalog::{Kind, Relation, StreamDef, WatermarkSpec};
+use crate::error::{Error, Result, SqlState};
+use crate::log::StreamId;
+use crate::sql::{self, ContinuousQuery};
+use crate::time::Watermark;
+use crate::types::pg::{Encoder, parse_text_in};
+use crate::types::{SqlType, Zone};
+
+/// A call on its own.
+pub struct Call {
+    function: Function,
+    arguments: Vec<Expr>,
+    /// The result's column.
+    column: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Function {
+    AdvanceWatermark,
+    PgSleep,
+    SetConfig,
+}
+
+/// The call that a query is, if it is one.
+pub fn find(query: &ContinuousQuery) -> Result<Option<Call>> {
+    let SetExpr::Select(select) = query.query.body.as_ref() else {
+        return Ok(None);
+    };
+    let (expr, alias) = match select.projection.as_slice() {
+        [SelectItem::UnnamedExpr(expr)] => (expr, None),
+        [SelectItem::ExprWithAlias { expr, alias }] => (expr, Some(alias)),
+        _ => return Ok(None),
+    };
+    let Expr::Function(call) = expr else {
+        return Ok(None);
+    };
+    let Some(name) = function_name(call) else {
+        return Ok(None);
+    };
+    let function = match name.as_str() {
+        "advance_watermark" => Function::AdvanceWatermark,
+        "pg_sleep" => Function::PgSleep,
+        "set_config" => Function::SetConfig,
+        _ => return Ok(None),
+    };
+    let given = arguments(call).map(|given| given.into_iter().cloned().collect::<Vec<_>>());
+    let wanted = match function {
+        Function::AdvanceWatermark => 2,
+        Function::PgSleep => 1,
+        Function::SetConfig => 3,
+    };
+    match given {
+        Some(arguments) if arguments.len() == wanted && select.from.is_empty() => {
+            let column = alias.map_or(name, sql::ident_name);
+            Ok(Some(Call { function, arguments, column }))
+        }
+        Some(arguments) if arguments.len() != wanted => Err(Error::new(
+            SqlState::UndefinedFunction,
+            format!("function {name} with {} arguments does not exist", arguments.len()),
+        )),
+        _ => {
+            Err(Error::unsupported(format!("{name}() must stand alone"))
+                .hint(format!("Write SELECT {name}(…).")))
+        }
+    }
+}
+
+/// The columns of its result, as far as they are known before it runs.
+pub fn schema(session: &Session, call: &Call) -> Result<SchemaRef> {
+    match call.function {
+        Function::AdvanceWatermark => {
+            let (relation, watermark) = stream(session, call)?;
+            let sql_type = &relation.columns[watermark.column].sql_type;
+            Ok(Arc::new(Schema::new(vec![sql_type.to_field(&call.column, true)])))
+        }
+        Function::PgSleep | Function::SetConfig => Ok(text_schema(&[&call.column])),
+    }
+}
+
+/// Does what the call says.
+pub async fn run(session: &mut Session, call: Call, text: &Arc<str>) -> Result<Outcome> {
+    let schema = schema(session, &call)?;
+    let batch = match call.function {
+        Function::AdvanceWatermark => advance(session, &call, &schema, text).await?,
+        Function::PgSleep => {
+            let seconds = value_text(session, &call.arguments[0], text).await?;
+            let seconds: f64 = seconds.and_then(|text| text.parse().ok()).unwrap_or(0.0);
+            tokio::time::sleep(Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX)).await;
+            text_batch(&schema, &[vec![Some(String::new())]])?
+        }
+        Function::SetConfig => {
+            let name = value_text(session, &call.arguments[0], text).await?.unwrap_or_default();
+            let value = value_text(session, &call.arguments[1], text).await?;
+            let is_local = value_text(session, &call.arguments[2], text).await?;
+            let is_local = matches!(is_local.as_deref(), Some("t" | "true"));
+            let told = session.settings.set(&name, value.as_deref(), is_local)?;
+            session.told(told);
+            text_batch(&schema, &[vec![Some(session.settings.get(&name)?)]])?
+        }
+    };
+    Ok(counted("SELECT", schema, vec![batch]))
+}
+
+/// The value of a constant expression as text.
+async fn value_text(session: &Session, expr: &Expr, text: &Arc<str>) -> Result<Option<String>> {
+    if let Some(text) = text_of(expr) {
+        return Ok(Some(text));
+    }
+    let query = sql::parse_query(&format!("SELECT {expr}"))?;
+    let (schema, batches) = session.reads(text).await.collect(&query.query).await?;
+    let Some(batch) = batches.first().filter(|batch| batch.num_rows() > 0) else {
+        return Ok(None);
+    };
+    let (encoder, value) = (Encoder::new(schema.field(0)), batch.column(0));
+    if encoder.is_null(value.as_ref(), 0) {
+        return Ok(None);
+    }
+    let mut bytes = bytes::BytesMut::new();
+    encoder.text(value.as_ref(), 0, &session.settings.style(), &mut bytes);
+    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// The stream whose watermark is to move.
+fn stream(session: &Session, call: &Call) -> Result<(Arc<Relation>, WatermarkSpec)> {
+    let name = text_of(&call.arguments[0]).ok_or_else(|| {
+        Error::unsupported("advance_watermark() takes the stream's name as a constant")
+            .hint("Write SELECT advance_watermark('stream', TIMESTAMP '…').")
+    })?;
+    let names = session.engine.catalog.names();
+    let relation = match names.find(&name) {
+        Some(found) => Arc::clone(found),
+        None => {
+            let parsed = sql::parse(&format!("DESCRIBE {name}")).ok();
+            let named = parsed.and_then(|mut parsed| match parsed.pop()?.statement {
+                sql::Statement::Describe(name) => sql::relation_name(&name).ok(),
+                _ => None,
+            });
+            let folded = named.filter(sql::RelationName::is_public).map_or(name, |found| found.name);
+            Arc::clone(names.get(&folded)?)
+        }
+    };
+    let Kind::Stream(StreamDef { watermark, connector, .. }) = &relation.kind else {
+        return Err(Error::new(SqlState::WrongObjectType, format!("\"{}\" is not a stream", relation.name)));
+    };
+    if connector.is_some() {
+        return Err(Error::unsupported("the watermark of a stream with a connector follows its rows")
+            .hint("Only streams that are written with INSERT and COPY can be advanced by hand."));
+    }
+    match watermark.clone() {
+        Some(watermark) => Ok((relation, watermark)),
+        None => {
+            Err(Error::new(SqlState::NotInState, format!("stream \"{}\" has no watermark", relation.name))
+                .hint("Declare one: WATERMARK FOR ts AS ts - INTERVAL '5 seconds'."))
+        }
+    }
+}
+
+async fn advance(
+    session: &mut Session,
+    call: &Call,
+    schema: &SchemaRef,
+    text: &Arc<str>,
+) -> Result<RecordBatch> {
+    let (relation, watermark) = stream(session, call)?;
+    let column = &relation.columns[watermark.column];
+    let value = value_text(session, &call.arguments[1], text)
+        .await?
+        .ok_or_else(|| Error::new(SqlState::BadArgument, "the new watermark must not be NULL"))?;
+    let zone = Zone::of_setting(&session.settings.style().time_zone)?;
+    let wanted = Watermark(ticks(&column.sql_type, &value, &zone)?);
+    let now = session.engine.journal.stats(StreamId(relation.id.0))?.watermark;
+    session.begin_statement();
+    session.transaction.lock().await.advance(&relation, wanted);
+    session.end_statement().await?;
+    let reached = session.engine.journal.stats(StreamId(relation.id.0))?.watermark.max(wanted).max(now);
+    let ticks: ArrayRef = Arc::new(Int64Array::from(vec![reached.0]));
+    let shown = cast(&ticks, schema.field(0).data_type())?;
+    Ok(RecordBatch::try_new(Arc::clone(schema), vec![shown])?)
+}
+
+/// A time in the ticks of a column of that type.
+fn ticks(sql_type: &SqlType, text: &str, zone: &Zone) -> Result<i64> {
+    let value = parse_text_in(sql_type, text, zone)?;
+    let ticks = cast(&value, &DataType::Int64)?;
+    let ticks = ticks.as_any().downcast_ref::<Int64Array>().map(|ticks| ticks.value(0));
+    ticks.ok_or_else(|| Error::internal("a watermark that is no time"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_is_found_with_and_without_an_alias() {
+        let check = |sql: &str, column: &str| {
+            let call = find(&sql::parse_query(sql).unwrap()).unwrap().unwrap();
+            assert_eq!(call.column, column);
+        };
+        check("SELECT advance_watermark('s', 'infinity')", "advance_watermark");
+        check("SELECT pg_sleep(1) AS x", "x");
+        assert!(find(&sql::parse_query("SELECT pg_sleep(1, 2)").unwrap()).is_err());
+        assert!(find(&sql::parse_query("SELECT a FROM b").unwrap()).unwrap().is_none());
+    }
+}

@@ -1,0 +1,185 @@
+//! Transaction blocks: BEGIN, COMMIT, ROLLBACK, savepoints, and the transactions nobody began.
+
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+
+use super::conversation::Outcome;
+use super::session::{Session, done};
+use super::transaction::Transaction;
+use crate::error::{Error, Result, SqlState};
+use crate::sql::Statement;
+
+/// The variable that says how long to wait for a table's lock.
+pub(super) const LOCK_WAIT_SETTING: &str = "lock_timeout";
+
+/// Who ends the transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Each statement is one of its own.
+    Idle,
+    /// The end of the message (simple) or Sync (extended).
+    Implicit,
+    /// COMMIT or ROLLBACK.
+    Block,
+}
+
+impl Session {
+    /// In a failed transaction only its end is possible.
+    pub(super) fn check_failed(&self, statement: &Statement) -> Result<()> {
+        let ends = matches!(statement, Statement::Commit | Statement::Rollback | Statement::RollbackTo(_));
+        match self.is_failed && self.mode == Mode::Block && !ends {
+            true => Err(Error::new(
+                SqlState::FailedTransaction,
+                "current transaction is aborted, commands ignored until end of transaction block",
+            )),
+            false => Ok(()),
+        }
+    }
+
+    pub(super) fn fail(&mut self) {
+        match self.mode {
+            Mode::Idle => self.forget(),
+            Mode::Implicit | Mode::Block => self.is_failed = true,
+        }
+    }
+
+    /// Takes everything back that is not committed.
+    fn forget(&mut self) {
+        self.transaction = Arc::new(Mutex::new(Transaction::new(self.lock_wait())));
+    }
+
+    /// A statement that writes begins.
+    pub(super) fn begin_statement(&mut self) {
+        if self.mode == Mode::Idle {
+            self.forget();
+        }
+    }
+
+    /// It has ended well: on its own, it is committed.
+    pub(super) async fn end_statement(&mut self) -> Result<()> {
+        match self.mode {
+            Mode::Idle => self.commit_pending().await,
+            Mode::Implicit | Mode::Block => Ok(()),
+        }
+    }
+
+    /// Commits what has been written.
+    pub(super) async fn commit_pending(&mut self) -> Result<()> {
+        let fresh = Transaction::new(self.lock_wait());
+        let written = std::mem::replace(&mut *self.transaction.lock().await, fresh);
+        match written.is_empty() {
+            true => Ok(()),
+            false => written.commit(&self.engine).await.map(|_| ()),
+        }
+    }
+
+    pub(super) fn begin_implicitly(&mut self) {
+        if self.mode == Mode::Idle {
+            self.forget();
+            self.mode = Mode::Implicit;
+            self.is_failed = false;
+            self.settings.begin();
+        }
+    }
+
+    pub(super) async fn end_implicit(&mut self) -> Result<()> {
+        match self.mode {
+            Mode::Implicit => self.end(!self.is_failed).await,
+            Mode::Idle | Mode::Block => Ok(()),
+        }
+    }
+
+    /// Ends the transaction; the session is idle afterwards, whatever comes of it.
+    async fn end(&mut self, commits: bool) -> Result<()> {
+        let kept = match commits {
+            true => self.keep_cursors().await,
+            false => Ok(()),
+        };
+        let commits = commits && kept.is_ok();
+        self.cursors.retain(|_, cursor| cursor.hold && (commits || !cursor.is_new));
+        self.cursors.values_mut().for_each(|cursor| cursor.is_new = false);
+        self.mode = Mode::Idle;
+        self.is_failed = false;
+        let result = match commits {
+            true => self.commit_pending().await,
+            false => kept,
+        };
+        let told = self.settings.end(commits && result.is_ok());
+        self.told(told);
+        self.forget();
+        result
+    }
+
+    /// Cursors WITH HOLD get all their rows now.
+    async fn keep_cursors(&mut self) -> Result<()> {
+        for cursor in self.cursors.values().filter(|cursor| cursor.hold && cursor.is_new) {
+            cursor.keep().await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn control(&mut self, statement: &Statement) -> Result<Outcome> {
+        match statement {
+            Statement::Begin => {
+                match self.mode {
+                    Mode::Block => {
+                        let warning = "there is already a transaction in progress";
+                        self.notice("WARNING", Error::new(SqlState::ActiveTransaction, warning));
+                    }
+                    Mode::Implicit => self.mode = Mode::Block,
+                    Mode::Idle => {
+                        self.begin_implicitly();
+                        self.mode = Mode::Block;
+                    }
+                }
+                done("BEGIN")
+            }
+            Statement::Commit => {
+                self.warn_outside();
+                let commits = !self.is_failed;
+                self.end(commits).await?;
+                done(if commits { "COMMIT" } else { "ROLLBACK" })
+            }
+            Statement::Rollback => {
+                self.warn_outside();
+                self.end(false).await?;
+                done("ROLLBACK")
+            }
+            Statement::Savepoint(name) => {
+                self.only_in_block("SAVEPOINT")?;
+                self.transaction.lock().await.savepoint(&name.value);
+                done("SAVEPOINT")
+            }
+            Statement::RollbackTo(name) => {
+                self.only_in_block("ROLLBACK TO SAVEPOINT")?;
+                self.transaction.lock().await.rollback_to(&name.value)?;
+                self.is_failed = false;
+                done("ROLLBACK")
+            }
+            Statement::Release(name) => {
+                self.only_in_block("RELEASE SAVEPOINT")?;
+                self.transaction.lock().await.release(&name.value)?;
+                done("RELEASE")
+            }
+            _ => Err(Error::internal("a statement that controls no transaction")),
+        }
+    }
+
+    fn warn_outside(&mut self) {
+        if self.mode != Mode::Block {
+            let warning = "there is no transaction in progress";
+            self.notice("WARNING", Error::new(SqlState::NoActiveTransaction, warning));
+        }
+    }
+
+    fn only_in_block(&self, what: &str) -> Result<()> {
+        match self.mode {
+            Mode::Block => Ok(()),
+            Mode::Idle | Mode::Implicit => Err(Error::new(
+                SqlState::NoActiveTransaction,
+                format!("{what} can only be used in transaction blocks"),
+            )),
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! The columns of CREATE STREAM and CREATE TABLE: names, types, and expressions that are checked before they are needed.
+
+use std::ops::ControlFlow;
+
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::sql::sqlparser::ast::{Expr, VisitMut, VisitorMut};
+
+use super::super::params::function_name;
+use super::{Definer, check_name};
+use crate::catalog::Column;
+use crate::error::{Error, Result, SqlState};
+use crate::limits;
+use crate::sql::{self, ColumnDef, ident_name};
+use crate::types::SqlType;
+
+/// Checks columns and finds the types of those that are computed.
+pub async fn columns(cx: &Definer, defined: &[ColumnDef]) -> Result<Vec<Column>> {
+    if defined.len() > limits::COLUMNS {
+        return Err(Error::new(
+            SqlState::ProgramLimit,
+            format!("a relation has at most {} columns", limits::COLUMNS),
+        ));
+    }
+    let mut columns: Vec<Column> = Vec::with_capacity(defined.len());
+    for column in defined {
+        let name = ident_name(&column.name);
+        check_name(&name)?;
+        if columns.iter().any(|known| known.name == name) {
+            let what = format!("column \"{name}\" specified more than once");
+            return Err(Error::new(SqlState::DuplicateColumn, what));
+        }
+        let computed = match &column.generated {
+            Some(expr) => Some(checked(cx, &name, expr, defined, column.sql_type.as_ref()).await?),
+            None => None,
+        };
+        if let Some(default) = &column.default {
+            checked(cx, &name, default, &[], column.sql_type.as_ref()).await?;
+        }
+        let sql_type = column.sql_type.clone().or(computed).ok_or_else(|| {
+            Error::new(SqlState::InvalidTableDefinition, format!("column \"{name}\" has no type"))
+        })?;
+        columns.push(Column {
+            name,
+            sql_type,
+            not_null: column.not_null,
+            default: column.default.as_ref().map(ToString::to_string),
+            generated: column.generated.as_ref().map(ToString::to_string),
+        });
+    }
+    Ok(columns)
+}
+
+/// Plans an expression over the stored columns among `defined`; gives its type.
+async fn checked(
+    cx: &Definer,
+    name: &str,
+    expr: &Expr,
+    defined: &[ColumnDef],
+    sql_type: Option<&SqlType>,
+) -> Result<SqlType> {
+    let stored: Vec<String> = defined
+        .iter()
+        .filter(|column| column.generated.is_none())
+        .filter_map(|column| {
+            let sql_type = column.sql_type.as_ref()?.declaration();
+            let name = ident_name(&column.name).replace('"', "\"\"");
+            Some(format!("CAST(NULL AS {sql_type}) AS \"{name}\""))
+        })
+        .collect();
+    let mut expr = expr.clone();
+    with_time(&mut expr);
+    let value = match sql_type {
+        Some(sql_type) => format!("CAST(({expr}) AS {})", sql_type.declaration()),
+        None => format!("({expr})"),
+    };
+    let from = match stored.is_empty() {
+        true => String::new(),
+        false => format!(" FROM (SELECT {}) AS q", stored.join(", ")),
+    };
+    let query = sql::parse_query(&format!("SELECT {value} AS value{from}"))?;
+    let planned = cx.reads.plan(&query.query).await.map_err(|error| explained(error, name, defined))?;
+    // Casts that cannot be are found when the plan is analysed.
+    planned.state.optimize(&planned.plan).map_err(Error::from)?;
+    refuse_rows(&planned.plan, name)?;
+    let found = SqlType::from_field(planned.schema.field(0));
+    match found {
+        SqlType::Unknown => {
+            Err(Error::new(SqlState::IndeterminateType, format!("column \"{name}\" has no type"))
+                .hint("Cast the expression, for example NULL::text."))
+        }
+        known => Ok(sql_type.cloned().unwrap_or(known)),
+    }
+}
+
+/// A computed column may not use another one.
+fn explained(error: Error, name: &str, defined: &[ColumnDef]) -> Error {
+    let is_computed = defined
+        .iter()
+        .filter(|column| column.generated.is_some() && ident_name(&column.name) != name)
+        .any(|column| error.message().contains(&format!("\"{}\"", ident_name(&column.name))));
+    match error.state() == SqlState::UndefinedColumn && is_computed {
+        true => Error::new(
+            SqlState::InvalidTableDefinition,
+            format!("column \"{name}\" is computed from another computed column"),
+        )
+        .hint("Write the other column's expression out."),
+        false => error,
+    }
+}
+
+/// PROCTIME() is the time at which a row is taken.
+fn with_time(expr: &mut Expr) {
+    struct Time;
+    impl VisitorMut for Time {
+        type Break = ();
+        fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+            if let Expr::Function(call) = &*expr
+                && function_name(call).as_deref() == Some("proctime")
+                && let Ok(now) = sql::parse_expr("CAST(now() AS TIMESTAMPTZ(3))")
+            {
+                *expr = now;
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    // The visitor never breaks off.
+    let _ = expr.visit(&mut Time);
+}
+
+/// Whether an expression asks for the time at which a row is taken.
+pub fn uses_proctime(text: &str) -> bool {
+    text.to_lowercase().contains("proctime(")
+}
+
+/// An expression of one row has no aggregates, windows or subqueries.
+fn refuse_rows(plan: &LogicalPlan, name: &str) -> Result<()> {
+    let mut found = None;
+    plan.apply_with_subqueries(|node| {
+        found = match node {
+            LogicalPlan::Aggregate(_) => Some("an aggregate"),
+            LogicalPlan::Window(_) => Some("a window function"),
+            LogicalPlan::Subquery(_) | LogicalPlan::TableScan(_) => Some("a subquery"),
+            _ => found,
+        };
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    match found {
+        Some(what) => {
+            Err(Error::unsupported(format!("{what} in the expression of column \"{name}\" is not supported"))
+                .hint("Use the row's other columns only."))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The positions of the primary key's columns.
+pub fn primary_key(
+    columns: &mut [Column],
+    names: &[datafusion::sql::sqlparser::ast::Ident],
+) -> Result<Vec<usize>> {
+    let mut positions = Vec::new();
+    for name in names {
+        let name = ident_name(name);
+        let Some(at) = columns.iter().position(|column| column.name == name) else {
+            return Err(Error::new(
+                SqlState::UndefinedColumn,
+                format!("column \"{name}\" named in key does not exist"),
+            ));
+        };
+        if positions.contains(&at) {
+            let what = format!("column \"{name}\" appears twice in primary key constraint");
+            return Err(Error::new(SqlState::DuplicateColumn, what));
+        }
+        if matches!(columns[at].sql_type, SqlType::Array(_) | SqlType::Row(_) | SqlType::Json) {
+            return Err(Error::unsupported(format!(
+                "a {} in a primary key is not supported",
+                columns[at].sql_type
+            ))
+            .hint("Use a column of a simple type."));
+        }
+        columns[at].not_null = true;
+        positions.push(at);
+    }
+    Ok(positions)
+}

@@ -1,0 +1,319 @@
+//! CREATE, ALTER and DROP: definitions, one at a time.
+//!
+//! A definition is checked whole before anything is written; then the catalog's entry and the storage it needs come in one commit, which
+//! also puts the name in force. A crash leaves a relation there whole or not at all.
+
+mod columns;
+mod drop;
+mod options;
+mod stream;
+mod table;
+mod view;
+
+use std::sync::Arc;
+
+use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
+
+use super::continuous::Reading;
+use super::query::ReadContext;
+use super::show;
+use crate::catalog::{Kind, NameChange, Relation};
+use crate::clock::now_ms;
+use crate::error::{Error, Result, SqlState};
+use crate::exec::Engine;
+use crate::limits;
+use crate::log::{StreamId, Transaction};
+use crate::sql::{RelationKind, Run, Statement, ident_name, relation_name};
+
+/// Who defines.
+pub struct Definer {
+    /// Everything that is there.
+    pub engine: Arc<Engine>,
+    /// For the queries of views and CREATE TABLE AS.
+    pub reads: ReadContext,
+    /// The session's settings for continuous queries.
+    pub reading: Reading,
+}
+
+/// What a definition says.
+pub struct Done {
+    /// The command tag.
+    pub tag: String,
+    /// Severity and text.
+    pub notices: Vec<(&'static str, Error)>,
+}
+
+impl Done {
+    fn new(tag: impl Into<String>) -> Done {
+        Done { tag: tag.into(), notices: Vec::new() }
+    }
+
+    fn with(tag: impl Into<String>, notice: Error) -> Done {
+        Done { tag: tag.into(), notices: vec![("NOTICE", notice)] }
+    }
+}
+
+/// The command tag of a definition.
+pub fn tag(statement: &Statement) -> &'static str {
+    match statement {
+        Statement::CreateStream(_) => "CREATE STREAM",
+        Statement::CreateTable(_) => "CREATE TABLE",
+        Statement::CreateTableAs { .. } => "CREATE TABLE AS",
+        Statement::CreateView { .. } => "CREATE VIEW",
+        Statement::CreateMaterializedView { .. } => "CREATE MATERIALIZED VIEW",
+        Statement::Drop { kind, .. } => match kind {
+            RelationKind::Stream => "DROP STREAM",
+            RelationKind::Table => "DROP TABLE",
+            RelationKind::View => "DROP VIEW",
+            RelationKind::MaterializedView => "DROP MATERIALIZED VIEW",
+            RelationKind::Sink => "DROP SINK",
+        },
+        Statement::Rename { kind, .. } | Statement::SetRunning { kind, .. } => match kind {
+            RelationKind::Stream => "ALTER STREAM",
+            RelationKind::Table => "ALTER TABLE",
+            RelationKind::View => "ALTER VIEW",
+            RelationKind::MaterializedView => "ALTER MATERIALIZED VIEW",
+            RelationKind::Sink => "ALTER SINK",
+        },
+        _ => "this statement",
+    }
+}
+
+/// Does what a definition says.
+pub async fn define(cx: Definer, statement: Statement) -> Result<Done> {
+    let engine = Arc::clone(&cx.engine);
+    let _alone = engine.ddl().await;
+    let tag = tag(&statement);
+    match statement {
+        Statement::CreateStream(create) => stream::create(&cx, create).await,
+        Statement::CreateTable(create) => table::create(&cx, create).await,
+        Statement::CreateTableAs { name, if_not_exists, columns, query, with_data } => {
+            table::create_as(&cx, table::CreateAs { name, if_not_exists, columns, query, with_data }).await
+        }
+        Statement::CreateView { name, or_replace, if_not_exists, columns, query, text } => {
+            let create = view::CreateView { name, or_replace, if_not_exists, columns, query, text };
+            view::create(&cx, create).await
+        }
+        Statement::CreateMaterializedView { name, if_not_exists, columns, options, query, text } => {
+            let create = view::CreateMaterialized { name, if_not_exists, columns, options, query, text };
+            view::create_materialized(&cx, create).await
+        }
+        Statement::Drop { kind, if_exists, names, cascade } => {
+            drop::drop(&cx.engine, tag, kind, if_exists, &names, cascade).await
+        }
+        Statement::Rename { kind, name, to } => rename(&cx.engine, tag, kind, &name, &to).await,
+        Statement::SetRunning { kind, name, run } => set_running(&cx.engine, tag, kind, &name, run).await,
+        _ => Err(Error::internal("a statement that defines nothing")),
+    }
+}
+
+/// The name of a relation that is to be made.
+fn new_name(name: &ObjectName) -> Result<String> {
+    let name = relation_name(name)?;
+    if !name.is_public() {
+        let schema = name.schema.unwrap_or_default();
+        return Err(match schema.as_str() {
+            "pg_catalog" | "information_schema" | "tidemill" => {
+                Error::new(SqlState::InsufficientPrivilege, format!("permission denied for schema {schema}"))
+                    .hint("Relations are made in the schema public.")
+            }
+            _ => Error::new(SqlState::UndefinedSchema, format!("schema \"{schema}\" does not exist"))
+                .hint("There is one schema for relations, public."),
+        });
+    }
+    check_name(&name.name)?;
+    Ok(name.name)
+}
+
+fn check_name(name: &str) -> Result<()> {
+    if name.is_empty() {
+        return Err(Error::new(SqlState::Syntax, "zero-length delimited identifier"));
+    }
+    if name.len() > limits::NAME_BYTES {
+        return Err(Error::new(SqlState::ProgramLimit, format!("the name \"{name}\" is too long"))
+            .hint(format!("A name has at most {} bytes.", limits::NAME_BYTES)));
+    }
+    match name.contains(char::is_control) {
+        true => Err(Error::new(SqlState::Syntax, "a name must not have control characters")),
+        false => Ok(()),
+    }
+}
+
+/// Whether the name is free; with IF NOT EXISTS a name in use is not an error but a notice.
+fn is_taken(engine: &Engine, name: &str, if_not_exists: bool) -> Result<Option<Error>> {
+    if engine.catalog.names().find(name).is_none() {
+        return Ok(None);
+    }
+    let what = format!("relation \"{name}\" already exists");
+    match if_not_exists {
+        true => Ok(Some(Error::new(SqlState::DuplicateTable, format!("{what}, skipping")))),
+        false => Err(Error::new(SqlState::DuplicateTable, what)),
+    }
+}
+
+/// Commits a new relation and puts it in force; `storage` adds what it needs.
+async fn commit_new(
+    engine: &Arc<Engine>,
+    relation: Relation,
+    storage: impl FnOnce(&Relation, &mut Transaction) -> Result<()>,
+) -> Result<()> {
+    let mut transaction = Transaction::at(now_ms());
+    storage(&relation, &mut transaction)?;
+    commit_changes(engine, transaction, vec![NameChange::Put(Arc::new(relation))], Opening::Open).await
+}
+
+/// Whether relations that a change brings are to be made ready.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Opening {
+    Open,
+    AsItIs,
+}
+
+/// Commits changes of names with what belongs to them, and puts them in force.
+async fn commit_changes(
+    engine: &Arc<Engine>,
+    mut transaction: Transaction,
+    changes: Vec<NameChange>,
+    opening: Opening,
+) -> Result<()> {
+    for change in &changes {
+        change.write(&mut transaction.puts)?;
+    }
+    let owner = Arc::clone(engine);
+    // In the commit thread: who reads a name finds what it stands for, and no crash can come between.
+    transaction.on_commit(move |_| {
+        let opened: Vec<_> = match opening {
+            Opening::Open => changes.iter().filter_map(put).cloned().collect(),
+            Opening::AsItIs => Vec::new(),
+        };
+        let (views, others): (Vec<_>, Vec<_>) =
+            opened.into_iter().partition(|relation| matches!(relation.kind, Kind::MaterializedView(_)));
+        let open = |relation: &Arc<Relation>| {
+            if let Err(error) = owner.opened(relation) {
+                tracing::error!("{} could not be opened: {error}", relation.name);
+            }
+        };
+        others.iter().for_each(open);
+        owner.catalog.publish(changes);
+        // A view starts to run at once, and must find its own name.
+        views.iter().for_each(open);
+    });
+    engine.journal.commit(transaction).await?;
+    Ok(())
+}
+
+fn put(change: &NameChange) -> Option<&Arc<Relation>> {
+    match change {
+        NameChange::Put(relation) => Some(relation),
+        NameChange::Remove(_) => None,
+    }
+}
+
+/// Whether a statement that names this kind may be about this relation.
+fn check_kind(relation: &Relation, kind: RelationKind) -> Result<()> {
+    let is_right = match (&relation.kind, kind) {
+        (Kind::Stream(_), RelationKind::Stream)
+        | (Kind::Table(_), RelationKind::Table)
+        | (Kind::View { .. }, RelationKind::View)
+        | (Kind::MaterializedView(_), RelationKind::MaterializedView) => true,
+        // CREATE TABLE with WATERMARK or a connector makes a stream.
+        (Kind::Stream(_), RelationKind::Table) => relation
+            .sql
+            .trim_start()
+            .get(..12)
+            .is_some_and(|begin| begin.eq_ignore_ascii_case("CREATE TABLE")),
+        _ => false,
+    };
+    if is_right {
+        return Ok(());
+    }
+    let wanted = match kind {
+        RelationKind::Stream => "stream",
+        RelationKind::Table => "table",
+        RelationKind::View => "view",
+        RelationKind::MaterializedView => "materialized view",
+        RelationKind::Sink => "sink",
+    };
+    let is = relation.kind_name();
+    Err(Error::new(SqlState::WrongObjectType, format!("\"{}\" is not a {wanted}", relation.name))
+        .hint(format!("It is a {is}: write {} instead.", is.to_uppercase())))
+}
+
+/// Refuses to change a relation that others name in their text.
+fn check_unused(engine: &Engine, relation: &Relation, what: &str) -> Result<()> {
+    let users = engine.catalog.names().all_dependants(&[relation.id]);
+    if users.is_empty() {
+        return Ok(());
+    }
+    let kind = relation.kind_name();
+    let detail: Vec<String> = users
+        .iter()
+        .map(|user| format!("{} {} depends on {kind} {}", user.kind_name(), user.name, relation.name))
+        .collect();
+    let message = format!("cannot {what} {kind} {} because other objects depend on it", relation.name);
+    Err(Error::new(SqlState::DependantsExist, message)
+        .detail(detail.join("\n"))
+        .hint("Drop those that depend on it first."))
+}
+
+async fn rename(
+    engine: &Arc<Engine>,
+    tag: &str,
+    kind: RelationKind,
+    name: &ObjectName,
+    to: &Ident,
+) -> Result<Done> {
+    let relation = show::find(engine, name)?;
+    check_kind(&relation, kind)?;
+    let to = ident_name(to);
+    check_name(&to)?;
+    is_taken(engine, &to, false)?;
+    check_unused(engine, &relation, "rename")?;
+    let renamed = Arc::new(Relation { name: to, ..Relation::clone(&relation) });
+    let change = NameChange::Put(Arc::clone(&renamed));
+    commit_changes(engine, Transaction::at(now_ms()), vec![change], Opening::AsItIs).await?;
+    if let Kind::MaterializedView(_) = renamed.kind {
+        engine.view(renamed.id)?.redefine(renamed);
+    }
+    Ok(Done::new(tag))
+}
+
+async fn set_running(
+    engine: &Arc<Engine>,
+    tag: &str,
+    kind: RelationKind,
+    name: &ObjectName,
+    run: Run,
+) -> Result<Done> {
+    let relation = show::find(engine, name)?;
+    check_kind(&relation, kind)?;
+    let Kind::MaterializedView(def) = &relation.kind else {
+        return Err(Error::new(SqlState::WrongObjectType, "only a materialized view can be paused"));
+    };
+    let handle = engine.view(relation.id)?;
+    if let crate::exec::view::Phase::Failed(state, message) = &*handle.phase().borrow() {
+        return Err(crate::exec::view::failed_error(&relation.name, state, message));
+    }
+    let paused = run == Run::Pause;
+    if def.paused == paused {
+        return Ok(Done::new(tag));
+    }
+    if paused {
+        engine.pause_view(relation.id).await?;
+    }
+    let mut def = def.clone();
+    def.paused = paused;
+    let changed = Arc::new(Relation { kind: Kind::MaterializedView(def), ..Relation::clone(&relation) });
+    let change = NameChange::Put(Arc::clone(&changed));
+    commit_changes(engine, Transaction::at(now_ms()), vec![change], Opening::AsItIs).await?;
+    handle.redefine(changed);
+    if !paused {
+        engine.resume_view(relation.id)?;
+    }
+    Ok(Done::new(tag))
+}
+
+/// The stream's number in the log.
+fn stream_id(relation: &Relation) -> StreamId {
+    StreamId(relation.id.0)
+}

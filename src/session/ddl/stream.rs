@@ -1,0 +1,206 @@
+//! CREATE STREAM, CREATE SOURCE, CREATE TABLE with a watermark or a connector.
+
+use datafusion::arrow::datatypes::{DataType, TimeUnit};
+use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr};
+
+use super::columns::{columns, uses_proctime};
+use super::{Definer, Done, commit_new, is_taken, new_name, options, stream_id};
+use crate::catalog::{Column, Connector, Kind, Relation, StreamDef, WatermarkSpec};
+use crate::clock::now_ms;
+use crate::connect;
+use crate::error::{Error, Result, SqlState};
+use crate::log::StreamSpec;
+use crate::plan::window::interval_ticks;
+use crate::sql::{CreateRelation, Options, WatermarkDef, ident_name};
+use crate::types::SqlType;
+
+/// The options of a stream that is written with INSERT and COPY.
+const EMBEDDED: [&str; 5] = ["retention", "retention_bytes", "idle_timeout", "idle_advance", "max_future"];
+
+/// `max_future` of connectors where nothing is said.
+const MAX_FUTURE_MS: i64 = 86_400_000;
+
+/// Makes a stream.
+pub async fn create(cx: &Definer, create: CreateRelation) -> Result<Done> {
+    let name = new_name(&create.name)?;
+    if let Some(notice) = is_taken(&cx.engine, &name, create.if_not_exists)? {
+        return Ok(Done::with("CREATE STREAM", notice));
+    }
+    let is_embedded = options::get(&create.options, "connector").is_none();
+    if is_embedded {
+        options::only(&create.options, "stream", &EMBEDDED)?;
+    }
+    if !create.primary_key.is_empty() {
+        return Err(Error::unsupported("a PRIMARY KEY on a stream is not supported")
+            .hint("A stream is append-only; use CREATE TABLE, or keep the newest row per key with a materialized view."));
+    }
+    let mut columns = columns(cx, &create.columns).await?;
+    if columns.is_empty() && !is_embedded {
+        columns = implied(&create.options)?;
+    }
+    if columns.is_empty() {
+        return Err(Error::new(SqlState::InvalidTableDefinition, "a stream must have at least one column"));
+    }
+    let watermark =
+        create.watermark.as_ref().map(|watermark| watermark_of(watermark, &columns)).transpose()?;
+    let stream = StreamDef {
+        watermark,
+        connector: (!is_embedded).then(|| Connector { options: create.options.0.clone() }),
+        retention_ms: options::time(&create.options, "retention")?,
+        retention_bytes: options::bytes(&create.options, "retention_bytes")?,
+        max_future_ms: max_future(&create.options, is_embedded)?,
+    };
+    options::time(&create.options, "idle_timeout")?;
+    if options::boolean(&create.options, "idle_advance")? == Some(true) {
+        return Err(Error::unsupported("idle_advance is not supported yet")
+            .hint("Move the watermark with SELECT advance_watermark('stream', TIMESTAMP '…')."));
+    }
+    let relation = Relation {
+        id: cx.engine.catalog.names().next_id(),
+        name,
+        columns,
+        kind: Kind::Stream(stream),
+        depends_on: Vec::new(),
+        sql: create.text,
+        created_ms: now_ms(),
+    };
+    if !is_embedded {
+        check_source(cx, &relation, &create.options)?;
+    }
+    commit_new(&cx.engine, relation, |relation, transaction| {
+        if is_embedded {
+            transaction.create_stream(stream_id(relation), spec(relation));
+        }
+        Ok(())
+    })
+    .await?;
+    Ok(Done::new("CREATE STREAM"))
+}
+
+fn implied(options: &Options) -> Result<Vec<Column>> {
+    let fields = connect::implied_columns(&options.0).unwrap_or_default();
+    Ok(fields
+        .iter()
+        .map(|field| Column {
+            name: field.name().clone(),
+            sql_type: SqlType::from_field(field),
+            not_null: !field.is_nullable(),
+            default: None,
+            generated: None,
+        })
+        .collect())
+}
+
+fn max_future(options: &Options, is_embedded: bool) -> Result<Option<i64>> {
+    match options::get(options, "max_future") {
+        Some("none") => Ok(None),
+        Some(_) => options::time(options, "max_future"),
+        None => Ok((!is_embedded).then_some(MAX_FUTURE_MS)),
+    }
+}
+
+/// A connector delivers the columns it is asked for; nobody computes others.
+fn check_source(cx: &Definer, relation: &Relation, options: &Options) -> Result<()> {
+    for column in &relation.columns {
+        if let Some(text) = &column.generated {
+            let what = match uses_proctime(text) {
+                true => {
+                    "PROCTIME() in a stream with a connector is not supported: reading it again would give another time"
+                }
+                false => "a computed column in a stream with a connector is not supported",
+            };
+            return Err(Error::unsupported(what).hint("Compute it in a view over the stream."));
+        }
+        if column.default.is_some() {
+            return Err(Error::unsupported("DEFAULT in a stream with a connector is not supported")
+                .hint("Use coalesce(column, value) in a view over the stream."));
+        }
+    }
+    cx.engine.open_source(relation, &options.0).map(|_| ())
+}
+
+/// What the log is told of a stream.
+fn spec(relation: &Relation) -> StreamSpec {
+    let (watermark, retention_ms, retention_bytes) = match &relation.kind {
+        Kind::Stream(stream) => (
+            stream.watermark.as_ref().map(|watermark| (watermark.column, watermark.delay)),
+            stream.retention_ms,
+            stream.retention_bytes,
+        ),
+        _ => (None, None, None),
+    };
+    StreamSpec { schema: relation.schema(), watermark, retention_ms, retention_bytes }
+}
+
+/// The watermark that a clause means.
+fn watermark_of(clause: &WatermarkDef, columns: &[Column]) -> Result<WatermarkSpec> {
+    let name = ident_name(&clause.column);
+    let place = |error: Error| match error.position() {
+        Some(_) => error,
+        None => error.at(clause.position),
+    };
+    let Some(at) = columns.iter().position(|column| column.name == name) else {
+        let what = format!("column \"{name}\" named in WATERMARK does not exist");
+        return Err(place(Error::new(SqlState::UndefinedColumn, what)));
+    };
+    let column = &columns[at];
+    let unit = match column.sql_type.data_type() {
+        DataType::Timestamp(unit, _) => unit,
+        _ => {
+            let what = format!(
+                "the column of a WATERMARK must be a timestamp, but \"{name}\" is of type {}",
+                column.sql_type
+            );
+            return Err(place(
+                Error::new(SqlState::TypeMismatch, what)
+                    .hint("Add a computed column, for example ts AS to_timestamp_millis(ms)."),
+            ));
+        }
+    };
+    let delay = match &clause.expr {
+        None => 0,
+        Some(expr) => delay(expr, &name, unit).map_err(place)?,
+    };
+    Ok(WatermarkSpec { column: at, delay, text: clause.expr.as_ref().map(ToString::to_string) })
+}
+
+/// `column` or `column - INTERVAL …`.
+fn delay(expr: &Expr, column: &str, unit: TimeUnit) -> Result<i64> {
+    let other = || {
+        Error::unsupported("this expression in WATERMARK is not supported")
+            .hint(format!("Write WATERMARK FOR {column} AS {column} - INTERVAL '5 seconds'."))
+    };
+    let is_column = |expr: &Expr| matches!(expr, Expr::Identifier(ident) if ident_name(ident) == column);
+    match expr {
+        Expr::Nested(inner) => delay(inner, column, unit),
+        expr if is_column(expr) => Ok(0),
+        Expr::BinaryOp { left, op: BinaryOperator::Minus, right } if is_column(left) => {
+            let ticks = interval_ticks(right, unit)?;
+            match ticks < 0 {
+                true => {
+                    Err(Error::new(SqlState::BadArgument, "the delay of a WATERMARK must not be negative")
+                        .hint("The delay says how late rows may come: column - INTERVAL '5 seconds'."))
+                }
+                false => Ok(ticks),
+            }
+        }
+        _ => Err(other()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::parse_expr;
+
+    #[test]
+    fn a_watermark_is_its_column_less_a_delay() {
+        let of = |text: &str| delay(&parse_expr(text).unwrap(), "ts", TimeUnit::Millisecond);
+        assert_eq!(of("ts").unwrap(), 0);
+        assert_eq!(of("ts - INTERVAL '5 seconds'").unwrap(), 5_000);
+        assert_eq!(of("(ts - INTERVAL '1' MINUTE)").unwrap(), 60_000);
+        assert_eq!(of("ts - INTERVAL '-5 seconds'").unwrap_err().state(), SqlState::BadArgument);
+        assert_eq!(of("ts - INTERVAL '1 month'").unwrap_err().state(), SqlState::BadArgument);
+        assert_eq!(of("other - INTERVAL '1 second'").unwrap_err().state(), SqlState::NotSupported);
+    }
+}

@@ -1,0 +1,87 @@
+//! CREATE TABLE and CREATE TABLE AS.
+
+use std::sync::Arc;
+
+use datafusion::sql::sqlparser::ast::{Ident, ObjectName, Query};
+
+use super::super::rows::conform;
+use super::columns::{columns, primary_key};
+use super::{Definer, Done, Opening, commit_changes, commit_new, is_taken, new_name, options};
+use crate::catalog::{Kind, NameChange, Relation, TableDef};
+use crate::clock::now_ms;
+use crate::error::Result;
+use crate::exec::define::columns_of;
+use crate::exec::engine::table_spec;
+use crate::log::Transaction;
+use crate::log::table::{TableHandle, TableId};
+use crate::sql::{CreateRelation, WithData, ident_name};
+
+/// CREATE TABLE … AS.
+pub struct CreateAs {
+    pub name: ObjectName,
+    pub if_not_exists: bool,
+    pub columns: Vec<Ident>,
+    pub query: Box<Query>,
+    pub with_data: WithData,
+}
+
+/// Makes a table.
+pub async fn create(cx: &Definer, create: CreateRelation) -> Result<Done> {
+    let name = new_name(&create.name)?;
+    if let Some(notice) = is_taken(&cx.engine, &name, create.if_not_exists)? {
+        return Ok(Done::with("CREATE TABLE", notice));
+    }
+    options::only(&create.options, "table", &[])?;
+    let mut columns = columns(cx, &create.columns).await?;
+    let primary_key = primary_key(&mut columns, &create.primary_key)?;
+    let relation = Relation {
+        id: cx.engine.catalog.names().next_id(),
+        name,
+        columns,
+        kind: Kind::Table(TableDef { primary_key }),
+        depends_on: Vec::new(),
+        sql: create.text,
+        created_ms: now_ms(),
+    };
+    commit_new(&cx.engine, relation, |_, _| Ok(())).await?;
+    Ok(Done::new("CREATE TABLE"))
+}
+
+/// Makes a table of a query's rows; both become durable together.
+pub async fn create_as(cx: &Definer, create: CreateAs) -> Result<Done> {
+    let name = new_name(&create.name)?;
+    if let Some(notice) = is_taken(&cx.engine, &name, create.if_not_exists)? {
+        return Ok(Done::with("CREATE TABLE AS", notice));
+    }
+    let (schema, batches) = match create.with_data {
+        WithData::Yes => cx.reads.collect(&create.query).await?,
+        WithData::No => (cx.reads.plan(&create.query).await?.schema, Vec::new()),
+    };
+    let names: Vec<String> = create.columns.iter().map(ident_name).collect();
+    let relation = Arc::new(Relation {
+        id: cx.engine.catalog.names().next_id(),
+        name,
+        columns: columns_of(&schema, &names)?,
+        kind: Kind::Table(TableDef { primary_key: Vec::new() }),
+        depends_on: Vec::new(),
+        sql: cx.reads.text.to_string(),
+        created_ms: now_ms(),
+    });
+    let store = cx.engine.store().as_ref();
+    let handle = TableHandle::open(store, TableId(relation.id.0), table_spec(&relation))?;
+    let mut writer = handle.lock(super::super::transaction::LOCK_WAIT).await?;
+    let stored = relation.schema();
+    let mut rows = 0;
+    for batch in &batches {
+        rows += batch.num_rows();
+        writer.append(conform(batch, &stored)?)?;
+    }
+    let mut transaction = Transaction::at(now_ms());
+    writer.into_transaction(&mut transaction)?;
+    let change = NameChange::Put(relation);
+    commit_changes(&cx.engine, transaction, vec![change], Opening::Open).await?;
+    Ok(Done::new(match create.with_data {
+        WithData::Yes => format!("SELECT {rows}"),
+        WithData::No => "CREATE TABLE AS".to_owned(),
+    }))
+}

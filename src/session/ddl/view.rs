@@ -1,0 +1,156 @@
+//! CREATE VIEW and CREATE MATERIALIZED VIEW.
+
+use std::sync::Arc;
+
+use datafusion::sql::sqlparser::ast::{Ident, ObjectName, Query};
+
+use super::super::continuous::{self, Reading};
+use super::super::query::on_cpu;
+use super::{
+    Definer, Done, Opening, check_kind, check_unused, commit_changes, commit_new, is_taken, new_name, options,
+};
+use crate::catalog::{Kind, NameChange, Relation, RelationId, ViewDef};
+use crate::clock::now_ms;
+use crate::error::{Error, Result, SqlState};
+use crate::exec::define::{columns_of, emission};
+use crate::log::Transaction;
+use crate::sql::{ContinuousQuery, Options, RelationKind, ident_name};
+
+/// CREATE VIEW.
+pub struct CreateView {
+    pub name: ObjectName,
+    pub or_replace: bool,
+    pub if_not_exists: bool,
+    pub columns: Vec<Ident>,
+    pub query: Box<Query>,
+    pub text: String,
+}
+
+/// CREATE MATERIALIZED VIEW.
+pub struct CreateMaterialized {
+    pub name: ObjectName,
+    pub if_not_exists: bool,
+    pub columns: Vec<Ident>,
+    pub options: Options,
+    pub query: ContinuousQuery,
+    pub text: String,
+}
+
+/// The options of a materialized view.
+const OPTIONS: [&str; 3] = ["retention", "allowed_lateness", "scan_startup"];
+
+fn once(mut used: Vec<RelationId>) -> Vec<RelationId> {
+    used.sort_unstable();
+    used.dedup();
+    used
+}
+
+/// Makes a name for a query.
+pub async fn create(cx: &Definer, create: CreateView) -> Result<Done> {
+    let name = new_name(&create.name)?;
+    let old = cx.engine.catalog.names().find(&name).cloned();
+    let replaced = match &old {
+        Some(old) if create.or_replace => {
+            check_kind(old, RelationKind::View)?;
+            check_unused(&cx.engine, old, "replace")?;
+            Some(old.id)
+        }
+        _ => None,
+    };
+    if replaced.is_none()
+        && let Some(notice) = is_taken(&cx.engine, &name, create.if_not_exists)?
+    {
+        return Ok(Done::with("CREATE VIEW", notice));
+    }
+    let planned = cx.reads.plan(&create.query).await?;
+    if let Some(id) = replaced
+        && planned.used.contains(&id)
+    {
+        return Err(Error::new(
+            SqlState::InvalidTableDefinition,
+            format!("view \"{name}\" would contain itself"),
+        ));
+    }
+    let names: Vec<String> = create.columns.iter().map(ident_name).collect();
+    let columns = columns_of(&planned.schema, &names)?;
+    let used = once(planned.used.clone());
+    // What cannot be computed is found now, not by the first reader.
+    on_cpu(&cx.engine, async move { planned.physical().await.map(|_| ()) }).await?;
+    let relation = Relation {
+        // A replaced view gets a new id: a relation can only use older ones.
+        id: cx.engine.catalog.names().next_id(),
+        name,
+        columns,
+        kind: Kind::View { query: create.text },
+        depends_on: used,
+        sql: cx.reads.text.to_string(),
+        created_ms: now_ms(),
+    };
+    let removed = replaced.map(NameChange::Remove);
+    let changes: Vec<_> = removed.into_iter().chain([NameChange::Put(Arc::new(relation))]).collect();
+    commit_changes(&cx.engine, Transaction::at(now_ms()), changes, Opening::Open).await?;
+    Ok(Done::new("CREATE VIEW"))
+}
+
+/// Makes a view whose answer is kept.
+pub async fn create_materialized(cx: &Definer, create: CreateMaterialized) -> Result<Done> {
+    let tag = "CREATE MATERIALIZED VIEW";
+    let name = new_name(&create.name)?;
+    if let Some(notice) = is_taken(&cx.engine, &name, create.if_not_exists)? {
+        return Ok(Done::with(tag, notice));
+    }
+    options::only(&create.options, "materialized view", &OPTIONS)?;
+    let lateness_ms = options::time(&create.options, "allowed_lateness")?.unwrap_or(cx.reading.lateness_ms);
+    let from_latest = options::from_latest(&create.options)?.unwrap_or(cx.reading.from_latest);
+    let reading = Reading { text: Arc::clone(&cx.reading.text), lateness_ms, from_latest };
+    let ready = continuous::plan(&cx.engine, &create.query, &reading).await?;
+    if ready.pipeline.limit.is_some() {
+        return Err(Error::unsupported("LIMIT in a materialized view is not supported")
+            .hint("Put LIMIT into the query that reads the view, or number the rows with row_number()."));
+    }
+    let names: Vec<String> = create.columns.iter().map(ident_name).collect();
+    let relation = Relation {
+        id: cx.engine.catalog.names().next_id(),
+        name,
+        columns: columns_of(&ready.schema, &names)?,
+        kind: Kind::MaterializedView(ViewDef {
+            query: without_emit(&create.text),
+            emission: emission(create.query.emit, ready.pipeline.emission),
+            lateness_ms,
+            retention_ms: options::time(&create.options, "retention")?,
+            from_latest,
+            append_only: ready.pipeline.is_append_only(),
+            paused: false,
+        }),
+        depends_on: once(ready.used.clone()),
+        sql: cx.reads.text.to_string(),
+        created_ms: now_ms(),
+    };
+    commit_new(&cx.engine, relation, |_, _| Ok(())).await?;
+    let notices = ready.pipeline.notices.iter();
+    let notices = notices.map(|notice| ("NOTICE", Error::new(SqlState::Success, notice.clone()))).collect();
+    Ok(Done { tag: tag.to_owned(), notices })
+}
+
+/// The text before the last EMIT; a LIMIT behind it has been refused.
+fn without_emit(text: &str) -> String {
+    let lower = text.to_ascii_lowercase();
+    let tail = |at: usize| lower[at + 4..].split_whitespace().collect::<Vec<_>>();
+    let at = lower.rfind("emit").filter(|at| {
+        matches!(tail(*at).as_slice(), ["changes"] | ["final"] | ["on", "window", "close"])
+            && lower[..*at].ends_with(|c: char| c.is_whitespace() || c == ')')
+    });
+    at.map_or(text, |at| &text[..at]).trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn emit_is_taken_off_the_end_only() {
+        assert_eq!(without_emit("SELECT a FROM s EMIT  ON WINDOW\nCLOSE"), "SELECT a FROM s");
+        assert_eq!(without_emit("SELECT 'emit changes' FROM s"), "SELECT 'emit changes' FROM s");
+        assert_eq!(without_emit("SELECT a FROM s emit changes"), "SELECT a FROM s");
+    }
+}

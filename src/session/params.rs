@@ -1,0 +1,261 @@
+//! Parameters and what else becomes a constant before a statement is planned.
+//!
+//! A bound parameter is put into the syntax tree as a typed constant, and so are the functions that only the session can answer
+//! (`current_user`, `current_setting(…)`). After this a statement means the same for everyone.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+
+use bytes::BytesMut;
+use datafusion::arrow::array::{Array, ArrayRef};
+use datafusion::sql::sqlparser::ast::{
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, LimitClause, Query, Value, VisitMut,
+    VisitorMut,
+};
+
+use crate::error::{Error, Result, SqlState};
+use crate::sql::{self, ident_name, parse_expr};
+use crate::types::SqlType;
+use crate::types::pg::{Encoder, TextStyle};
+
+/// A text as an SQL constant.
+pub fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+/// A parameter's value as an expression.
+pub fn constant(value: &ArrayRef, sql_type: &SqlType) -> Result<Expr> {
+    let encoder = Encoder::new(&sql_type.to_field("", true));
+    let declared = sql_type.declaration();
+    if value.is_empty() || encoder.is_null(value.as_ref(), 0) {
+        return parse_expr(&format!("CAST(NULL AS {declared})"));
+    }
+    let mut bytes = BytesMut::new();
+    encoder.text(value.as_ref(), 0, &TextStyle::default(), &mut bytes);
+    let text =
+        String::from_utf8(bytes.to_vec()).map_err(|_| Error::internal("a parameter that is not UTF-8"))?;
+    match sql_type {
+        SqlType::Bytea => parse_expr(&format!("decode({}, 'hex')", quoted(text.trim_start_matches("\\x")))),
+        SqlType::SmallInt | SqlType::Int | SqlType::BigInt => {
+            parse_expr(&format!("CAST({text} AS {declared})"))
+        }
+        SqlType::Array(_) => array_constant(value, sql_type, &declared, &text),
+        _ => parse_expr(&format!("CAST({} AS {declared})", quoted(&text))),
+    }
+}
+
+/// An array as `ARRAY[…]`: a cast from text does not take it apart.
+fn array_constant(value: &ArrayRef, sql_type: &SqlType, declared: &str, text: &str) -> Result<Expr> {
+    let (SqlType::Array(element), Some(list)) =
+        (sql_type, value.as_any().downcast_ref::<datafusion::arrow::array::ListArray>())
+    else {
+        return parse_expr(&format!("CAST({} AS {declared})", quoted(text)));
+    };
+    let items = list.value(0);
+    let items = (0..items.len())
+        .map(|at| constant(&items.slice(at, 1), element).map(|expr| expr.to_string()))
+        .collect::<Result<Vec<_>>>()?;
+    parse_expr(&format!("CAST(ARRAY[{}] AS {declared})", items.join(", ")))
+}
+
+/// The number of a placeholder.
+fn placeholder(expr: &Expr) -> Option<usize> {
+    match expr {
+        Expr::Value(value) => match &value.value {
+            Value::Placeholder(name) => name.strip_prefix('$')?.parse().ok(),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Puts values in place of parameters; those without one stay.
+pub fn bind<S: VisitMut>(syntax: &mut S, values: &[Option<Expr>]) {
+    struct Bind<'a>(&'a [Option<Expr>]);
+    impl VisitorMut for Bind<'_> {
+        type Break = ();
+        fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+            if let Some(n) = placeholder(expr)
+                && let Some(Some(value)) = self.0.get(n - 1)
+            {
+                *expr = value.clone();
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    if !values.is_empty() {
+        // The visitor never breaks off.
+        let _ = syntax.visit(&mut Bind(values));
+    }
+}
+
+/// The types that parameters have by where they stand: `$1::int`, `LIMIT $1`.
+pub fn evident<S: VisitMut>(syntax: &mut S) -> HashMap<usize, SqlType> {
+    struct Look(HashMap<usize, SqlType>);
+    impl VisitorMut for Look {
+        type Break = ();
+        fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+            if let Expr::Cast { expr: inner, data_type, .. } = expr
+                && let Some(n) = placeholder(inner)
+                && let Ok(known) = sql::sql_type(data_type)
+            {
+                self.0.entry(n).or_insert(known);
+            }
+            ControlFlow::Continue(())
+        }
+        fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+            if let Some(LimitClause::LimitOffset { limit, offset, .. }) = &query.limit_clause {
+                let offset = offset.as_ref().map(|offset| &offset.value);
+                for n in limit.iter().chain(offset).filter_map(placeholder) {
+                    self.0.entry(n).or_insert(SqlType::BigInt);
+                }
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let mut look = Look(HashMap::new());
+    let _ = syntax.visit(&mut look);
+    look.0
+}
+
+/// What only the session knows.
+pub struct Session<'a> {
+    /// The user.
+    pub user: &'a str,
+    /// The connection's number.
+    pub pid: i32,
+    /// The value of a variable.
+    pub setting: &'a (dyn Fn(&str) -> Result<String> + Sync),
+}
+
+/// Puts constants in place of the functions that only the session can answer.
+pub fn answer_functions<S: VisitMut>(syntax: &mut S, session: &Session<'_>) -> Result<()> {
+    struct Answer<'a, 'b>(&'a Session<'b>);
+    impl VisitorMut for Answer<'_, '_> {
+        type Break = Error;
+        fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
+            match answered(expr, self.0) {
+                Ok(None) => ControlFlow::Continue(()),
+                Ok(Some(value)) => {
+                    *expr = value;
+                    ControlFlow::Continue(())
+                }
+                Err(error) => ControlFlow::Break(error),
+            }
+        }
+    }
+    match syntax.visit(&mut Answer(session)) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(error) => Err(error),
+    }
+}
+
+/// The last part of a function's name, if it is a plain one or of `pg_catalog`.
+pub fn function_name(call: &Function) -> Option<String> {
+    let parts: Vec<String> = call.name.0.iter().filter_map(|part| part.as_ident()).map(ident_name).collect();
+    match parts.as_slice() {
+        [name] => Some(name.clone()),
+        [schema, name] if schema == "pg_catalog" => Some(name.clone()),
+        _ => None,
+    }
+}
+
+/// The arguments of a call, if they are plain expressions.
+pub fn arguments(call: &Function) -> Option<Vec<&Expr>> {
+    match &call.args {
+        FunctionArguments::None => Some(Vec::new()),
+        FunctionArguments::List(list) => list
+            .args
+            .iter()
+            .map(|arg| match arg {
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr),
+                _ => None,
+            })
+            .collect(),
+        FunctionArguments::Subquery(_) => None,
+    }
+}
+
+/// The text of a string constant.
+pub fn text_of(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::Value(value) => match &value.value {
+            Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text) => Some(text.clone()),
+            Value::Number(text, _) => Some(text.clone()),
+            _ => None,
+        },
+        Expr::TypedString(typed) => match &typed.value.value {
+            Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text) => Some(text.clone()),
+            _ => None,
+        },
+        Expr::Cast { expr, .. } | Expr::Nested(expr) => text_of(expr),
+        _ => None,
+    }
+}
+
+fn answered(expr: &Expr, session: &Session<'_>) -> Result<Option<Expr>> {
+    let Expr::Function(call) = expr else {
+        return Ok(None);
+    };
+    let (Some(name), Some(args)) = (function_name(call), arguments(call)) else {
+        return Ok(None);
+    };
+    let text = |value: &str| parse_expr(&format!("CAST({} AS text)", quoted(value))).map(Some);
+    match (name.as_str(), args.as_slice()) {
+        ("current_user" | "session_user" | "user" | "current_role", []) => text(session.user),
+        ("current_schema", []) => text("public"),
+        ("current_schemas", [_]) => parse_expr("ARRAY['pg_catalog', 'public']").map(Some),
+        ("pg_backend_pid", []) => parse_expr(&format!("CAST({} AS integer)", session.pid)).map(Some),
+        ("txid_current" | "pg_current_xact_id", []) => parse_expr("CAST(1 AS bigint)").map(Some),
+        ("txid_current_if_assigned" | "pg_current_xact_id_if_assigned", []) => {
+            parse_expr("CAST(NULL AS bigint)").map(Some)
+        }
+        ("pg_is_in_recovery", []) => parse_expr("false").map(Some),
+        ("inet_server_addr" | "inet_client_addr", []) => parse_expr("CAST(NULL AS text)").map(Some),
+        ("current_setting", [name]) => text(&(session.setting)(&setting_name(name)?)?),
+        ("current_setting", [name, missing]) => {
+            let is_ok = missing.to_string().eq_ignore_ascii_case("true");
+            match (session.setting)(&setting_name(name)?) {
+                Err(error) if error.state() == SqlState::UndefinedObject && is_ok => {
+                    parse_expr("CAST(NULL AS text)").map(Some)
+                }
+                value => text(&value?),
+            }
+        }
+        _ => Ok(None),
+    }
+}
+
+fn setting_name(expr: &Expr) -> Result<String> {
+    text_of(expr).ok_or_else(|| {
+        Error::unsupported("current_setting() of a computed name is not supported")
+            .hint("Write the name as a constant.")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use datafusion::arrow::array::{BinaryArray, Int32Array, StringArray};
+
+    use super::*;
+
+    #[test]
+    fn parameters_become_typed_constants() {
+        let check = |value: ArrayRef, sql_type: SqlType, expect: &str| {
+            assert_eq!(constant(&value, &sql_type).unwrap().to_string(), expect);
+        };
+        check(Arc::new(Int32Array::from(vec![-7])), SqlType::Int, "CAST(-7 AS INT)");
+        check(Arc::new(StringArray::from(vec!["it's"])), SqlType::Text, "CAST('it''s' AS TEXT)");
+        check(Arc::new(BinaryArray::from(vec![b"\x01".as_slice()])), SqlType::Bytea, "decode('01', 'hex')");
+        check(Arc::new(StringArray::from(vec![None::<&str>])), SqlType::Text, "CAST(NULL AS TEXT)");
+    }
+
+    #[test]
+    fn a_parameter_has_the_type_it_is_cast_to() {
+        let mut parsed = sql::parse_query("SELECT $2::int LIMIT $1").unwrap();
+        let types = evident(&mut *parsed.query);
+        assert_eq!((types.get(&1), types.get(&2)), (Some(&SqlType::BigInt), Some(&SqlType::Int)));
+    }
+}

@@ -1,0 +1,171 @@
+//! What a statement takes and gives, before it runs: the types of its parameters and the columns of its result.
+//!
+//! A parameter's type is what the client said; else where it stands tells (`$1::int`, `VALUES ($1)`, `a = $1`); else it is text.
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{Field, SchemaRef};
+use datafusion::sql::sqlparser::ast::{Expr, Query};
+
+use super::continuous;
+use super::conversation::Prepared;
+use super::params;
+use super::query::{ReadContext, named, on_cpu};
+use super::rows::text_schema;
+use super::session::{Inner, Session};
+use super::{calls, show, subscribe};
+use crate::error::{Error, Result, SqlState};
+use crate::sql::{self, ContinuousQuery, Explain, Parsed, Statement};
+use crate::types::SqlType;
+
+/// Parses and plans one statement.
+pub async fn prepare(session: &mut Session, sql: &str, hints: &[Option<SqlType>]) -> Result<Prepared> {
+    let text = sql.to_owned();
+    let mut parsed = on_cpu(&session.engine, async move { sql::parse(&text) }).await?;
+    let Some(Parsed { statement, text, params }) = parsed.pop() else {
+        return Ok(Prepared { params: Vec::new(), columns: None, is_empty: true, inner: Arc::new(()) });
+    };
+    if !parsed.is_empty() {
+        return Err(Error::new(
+            SqlState::Syntax,
+            "cannot insert multiple commands into a prepared statement",
+        ));
+    }
+    session.check_failed(&statement)?;
+    let text: Arc<str> = text.into();
+    let mut hints: Vec<Option<SqlType>> = hints.to_vec();
+    hints.resize(params.max(hints.len()), None);
+    let mut planned = statement.clone();
+    session.settle(&mut planned, &[])?;
+    let (params, columns) = describe(session, planned, hints, &text).await?;
+    Ok(Prepared { params, columns, is_empty: false, inner: Arc::new(Inner { statement, text }) })
+}
+
+fn or_text(types: Vec<Option<SqlType>>) -> Vec<SqlType> {
+    types.into_iter().map(|known| known.unwrap_or(SqlType::Text)).collect()
+}
+
+/// NULLs of these types, to plan with.
+fn nulls(types: &[Option<SqlType>]) -> Result<Vec<Option<Expr>>> {
+    let null = |known: &Option<SqlType>| match known {
+        Some(known) => sql::parse_expr(&format!("CAST(NULL AS {})", known.declaration())).map(Some),
+        None => Ok(None),
+    };
+    types.iter().map(null).collect()
+}
+
+async fn describe(
+    session: &mut Session,
+    statement: Statement,
+    hints: Vec<Option<SqlType>>,
+    text: &Arc<str>,
+) -> Result<(Vec<SqlType>, Option<SchemaRef>)> {
+    match statement {
+        Statement::Query(mut query) => {
+            if let Some(call) = calls::find(&query)? {
+                return Ok((or_text(hints), Some(calls::schema(session, &call)?)));
+            }
+            let types = infer(&session.reads(text).await, &mut query.query, hints).await?;
+            let columns = columns(session, &mut query, &types, text).await?;
+            Ok((types, Some(columns)))
+        }
+        Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_) => {
+            let wanted = match &statement {
+                Statement::Insert(insert) => named(insert),
+                Statement::Update(update) => named(update),
+                Statement::Delete(delete) => named(delete),
+                _ => Vec::new(),
+            };
+            let cx = session.write_context(text, &wanted).await?;
+            let writer = Arc::clone(&session.writer);
+            let given = hints.clone();
+            let described =
+                on_cpu(&session.engine, async move { writer.describe(&cx, &statement, &given).await })
+                    .await?;
+            let mut types = hints;
+            for (at, found) in described.params.into_iter().enumerate() {
+                if let Some(place) = types.get_mut(at)
+                    && place.is_none()
+                {
+                    *place = found;
+                }
+            }
+            Ok((or_text(types), described.returning))
+        }
+        Statement::CopyTo(sql::CopyTo { source: sql::CopySource::Query(mut query), .. })
+        | Statement::Declare { source: sql::CursorSource::Query(mut query), .. } => {
+            let types = infer(&session.reads(text).await, &mut query.query, hints).await?;
+            Ok((types, None))
+        }
+        Statement::Subscribe(subscribe) => {
+            let reading = session.reading(text)?;
+            let columns = subscribe::schema(&session.engine, &subscribe, &reading).await?;
+            Ok((or_text(hints), Some(columns)))
+        }
+        Statement::Explain(Explain::Query { mut query, .. }) => {
+            let types = infer(&session.reads(text).await, &mut query.query, hints).await?;
+            Ok((types, Some(text_schema(&["QUERY PLAN"]))))
+        }
+        Statement::Explain(_) => Ok((or_text(hints), Some(text_schema(&["QUERY PLAN"])))),
+        Statement::Fetch { name, .. } => {
+            let columns = Arc::clone(&session.cursor(&name)?.schema);
+            Ok((or_text(hints), Some(columns)))
+        }
+        Statement::Execute { name, .. } => {
+            let named = session.named(&name)?;
+            let types = named.types.iter().cloned().map(Some).collect();
+            let mut statement = named.statement;
+            session.settle(&mut statement, &[])?;
+            let (_, columns) = Box::pin(describe(session, statement, types, &named.text)).await?;
+            Ok((or_text(hints), columns))
+        }
+        other => Ok((or_text(hints), show::schema(&other))),
+    }
+}
+
+/// The types of a query's parameters.
+async fn infer(
+    reads: &ReadContext,
+    query: &mut Query,
+    mut types: Vec<Option<SqlType>>,
+) -> Result<Vec<SqlType>> {
+    for (n, found) in params::evident(query) {
+        if let Some(place @ None) = types.get_mut(n - 1) {
+            *place = Some(found);
+        }
+    }
+    if types.iter().all(Option::is_some) {
+        return Ok(or_text(types));
+    }
+    let mut partly = query.clone();
+    params::bind(&mut partly, &nulls(&types)?);
+    // A query that cannot be planned without the types is planned with text, which then says what is wrong.
+    if let Ok(planned) = reads.plan(&partly).await
+        && let Ok(found) = planned.plan.get_parameter_types()
+    {
+        for (name, found) in found {
+            let at = name.strip_prefix('$').and_then(|n| n.parse::<usize>().ok());
+            if let (Some(at), Some(data_type)) = (at, found)
+                && let Some(place @ None) = types.get_mut(at - 1)
+            {
+                let known = SqlType::from_field(&Field::new("", data_type, true));
+                *place = (known != SqlType::Unknown).then_some(known);
+            }
+        }
+    }
+    Ok(or_text(types))
+}
+
+async fn columns(
+    session: &Session,
+    query: &mut ContinuousQuery,
+    types: &[SqlType],
+    text: &Arc<str>,
+) -> Result<SchemaRef> {
+    let types: Vec<_> = types.iter().cloned().map(Some).collect();
+    params::bind(&mut *query.query, &nulls(&types)?);
+    match query.emit {
+        None => Ok(session.reads(text).await.plan(&query.query).await?.schema),
+        Some(_) => Ok(continuous::plan(&session.engine, query, &session.reading(text)?).await?.schema),
+    }
+}

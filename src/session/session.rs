@@ -1,0 +1,691 @@
+//! One client's session: its settings, its transaction, its cursors, and which statement does what.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
+use tokio::sync::Mutex;
+
+use super::continuous::{self, Reading};
+use super::control::{LOCK_WAIT_SETTING, Mode};
+use super::conversation::{
+    Conversation, CopyIn, Outcome, Params, Prepared, Protocol, Rows, SideMessage, Startup, Timeouts,
+    TransactionStatus,
+};
+use super::copy_out::{copy_out, options as copy_options};
+use super::cursor::Cursor;
+use super::params::{self, answer_functions, bind};
+use super::query::{ReadContext, named, on_cpu, placed};
+use super::rows::{Batches, counted};
+use super::transaction::{
+    CopyRows, LOCK_WAIT, SystemContext, SystemSchemas, Transaction, WriteContext, Writer, Written,
+};
+use super::{calls, ddl, explain, settings::Settings, show, subscribe};
+use crate::clock::now_ms;
+use crate::error::{Error, Result, SqlState};
+use crate::exec::Engine;
+use crate::limits;
+use crate::sql::{
+    self, ContinuousQuery, CopyFrom, CopySource, CopyTo, CursorSource, SetScope, Statement, Subscribe,
+};
+use crate::types::SqlType;
+use crate::types::copy;
+use crate::types::pg::TextStyle;
+use datafusion::arrow::datatypes::SchemaRef;
+
+/// What `Prepared::inner` holds.
+pub(super) struct Inner {
+    /// The statement.
+    pub statement: Statement,
+    /// Its text.
+    pub text: Arc<str>,
+}
+
+/// A statement of PREPARE.
+#[derive(Clone)]
+pub(super) struct Named {
+    pub statement: Statement,
+    pub types: Vec<SqlType>,
+    pub text: Arc<str>,
+}
+
+/// One client's side of the engine.
+pub struct Session {
+    pub(super) engine: Arc<Engine>,
+    pub(super) writer: Arc<dyn Writer>,
+    system: Arc<dyn SystemSchemas>,
+    pub(super) startup: Startup,
+    pub(super) settings: Settings,
+    pub(super) mode: Mode,
+    /// The open transaction has failed.
+    pub(super) is_failed: bool,
+    /// Shared with the task that writes, which may outlive a cancelled statement for a moment.
+    pub(super) transaction: Arc<Mutex<Transaction>>,
+    pub(super) cursors: HashMap<String, Cursor>,
+    pub(super) prepared: HashMap<String, Named>,
+    pub(super) messages: Vec<SideMessage>,
+}
+
+impl Session {
+    pub(super) fn new(
+        engine: Arc<Engine>,
+        writer: Arc<dyn Writer>,
+        system: Arc<dyn SystemSchemas>,
+        startup: Startup,
+    ) -> Result<Session> {
+        let mut settings = Settings::default();
+        let told = settings.start(&startup.user, &startup.settings)?;
+        let messages = told.into_iter().map(|(name, value)| SideMessage::Parameter(name, value)).collect();
+        Ok(Session {
+            engine,
+            writer,
+            system,
+            startup,
+            settings,
+            mode: Mode::Idle,
+            is_failed: false,
+            transaction: Arc::new(Mutex::new(Transaction::new(LOCK_WAIT))),
+            cursors: HashMap::new(),
+            prepared: HashMap::new(),
+            messages,
+        })
+    }
+
+    pub(super) fn notice(&mut self, severity: &'static str, notice: Error) {
+        self.messages.push(SideMessage::Notice(severity, notice));
+    }
+
+    pub(super) fn notices(&mut self, notices: Vec<String>) {
+        for notice in notices {
+            self.notice("NOTICE", Error::new(SqlState::Success, notice));
+        }
+    }
+
+    pub(super) fn told(&mut self, changed: Vec<(String, String)>) {
+        self.messages.extend(changed.into_iter().map(|(name, value)| SideMessage::Parameter(name, value)));
+    }
+
+    pub(super) fn lock_wait(&self) -> std::time::Duration {
+        self.settings.time(LOCK_WAIT_SETTING).unwrap_or(LOCK_WAIT)
+    }
+
+    /// What this session reads with.
+    pub(super) async fn reads(&self, text: &Arc<str>) -> ReadContext {
+        let system = self.system.lookup(SystemContext {
+            engine: Arc::clone(&self.engine),
+            user: self.startup.user.clone(),
+            pid: self.startup.id,
+            settings: Arc::new(self.settings.all()),
+        });
+        ReadContext {
+            engine: Arc::clone(&self.engine),
+            overlay: self.transaction.lock().await.overlay(),
+            system,
+            text: Arc::clone(text),
+        }
+    }
+
+    pub(super) fn reading(&self, text: &Arc<str>) -> Result<Reading> {
+        Ok(Reading {
+            text: Arc::clone(text),
+            lateness_ms: self.settings.lateness_ms()?,
+            from_latest: self.settings.from_latest(),
+        })
+    }
+
+    pub(super) async fn write_context(&self, text: &Arc<str>, wanted: &[ObjectName]) -> Result<WriteContext> {
+        Ok(WriteContext {
+            names: self.engine.catalog.names(),
+            scope: self.reads(text).await.scope(wanted).await?,
+            engine: Arc::clone(&self.engine),
+            style: self.settings.style(),
+            text: Arc::clone(text),
+            now_ms: now_ms(),
+        })
+    }
+
+    /// Puts the constants of this session and the parameters into a statement.
+    pub(super) fn settle(&self, statement: &mut Statement, values: &[Option<sql_ast::Expr>]) -> Result<()> {
+        let setting = |name: &str| self.settings.get(name);
+        let session = params::Session { user: &self.startup.user, pid: self.startup.id, setting: &setting };
+        match statement {
+            Statement::Query(query) => settle(&mut *query.query, values, &session),
+            Statement::Explain(sql::Explain::Query { query, .. }) => {
+                settle(&mut *query.query, values, &session)
+            }
+            Statement::Insert(insert) => settle(insert, values, &session),
+            Statement::Update(update) => settle(update, values, &session),
+            Statement::Delete(delete) => settle(delete, values, &session),
+            Statement::CreateTableAs { query, .. } => settle(&mut **query, values, &session),
+            Statement::Subscribe(Subscribe { what: sql::SubscribeTo::Query(query), .. })
+            | Statement::Declare { source: CursorSource::Query(query), .. }
+            | Statement::CopyTo(CopyTo { source: CopySource::Query(query), .. })
+            | Statement::Declare {
+                source: CursorSource::Subscribe(Subscribe { what: sql::SubscribeTo::Query(query), .. }),
+                ..
+            }
+            | Statement::CopyTo(CopyTo {
+                source: CopySource::Subscribe(Subscribe { what: sql::SubscribeTo::Query(query), .. }),
+                ..
+            }) => settle(&mut *query.query, values, &session),
+            Statement::Execute { values: given, .. } => {
+                given.iter_mut().try_for_each(|value| settle(value, values, &session))
+            }
+            // The others hold no expressions that are evaluated now.
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) async fn run(
+        &mut self,
+        statement: Statement,
+        text: &Arc<str>,
+        protocol: Protocol,
+    ) -> Result<Outcome> {
+        match statement {
+            Statement::Query(query) => self.query(query, text).await,
+            Statement::Subscribe(subscribe) => self.subscribe(&subscribe, text, protocol).await,
+            Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_) | Statement::Truncate(_) => {
+                self.write(statement, text).await
+            }
+            Statement::CopyFrom(copy) => self.copy_from(&copy, text).await,
+            Statement::CopyTo(copy) => self.copy_to(copy, text).await,
+            Statement::Explain(what) => explain::explain(self, &what, text).await,
+            Statement::ShowRelations(_)
+            | Statement::ShowCreate(_)
+            | Statement::Describe(_)
+            | Statement::ShowVariable(_) => show::show(self, &statement),
+            Statement::SetVariable { scope, name, value } => self.set(scope, &name, value.as_deref()),
+            Statement::Reset(name) => {
+                let told = self.settings.reset(name.as_deref())?;
+                self.told(told);
+                done("RESET")
+            }
+            Statement::SetTransaction => done("SET"),
+            Statement::Begin
+            | Statement::Commit
+            | Statement::Rollback
+            | Statement::Savepoint(_)
+            | Statement::RollbackTo(_)
+            | Statement::Release(_) => self.control(&statement).await,
+            Statement::Declare { name, binary, hold, source } => {
+                self.declare(&name, binary, hold, source, text).await
+            }
+            Statement::Fetch { name, count, timeout } => {
+                let cursor = self.cursor(&name)?.clone();
+                let stream = cursor.fetch(count, timeout).await?;
+                Ok(Outcome::Rows(Rows { schema: cursor.schema, stream, tag: "FETCH", counted: true }))
+            }
+            Statement::Move { name, count } => {
+                let rows = self.cursor(&name)?.clone().skip(count).await?;
+                done(format!("MOVE {rows}"))
+            }
+            Statement::Close(name) => self.close(name.as_ref()),
+            Statement::Prepare { name, types, statement } => {
+                self.prepare_named(&name, types, *statement, text)
+            }
+            Statement::Execute { name, values } => {
+                Box::pin(self.execute_named(&name, &values, protocol)).await
+            }
+            Statement::Deallocate(name) => self.deallocate(name.as_ref()),
+            Statement::Discard(tag) => self.discard(tag),
+            Statement::NotBuilt { what, hint } => {
+                Err(Error::unsupported(format!("{what} is not supported")).hint(hint))
+            }
+            Statement::CreateStream(_)
+            | Statement::CreateTable(_)
+            | Statement::CreateTableAs { .. }
+            | Statement::CreateView { .. }
+            | Statement::CreateMaterializedView { .. }
+            | Statement::Drop { .. }
+            | Statement::Rename { .. }
+            | Statement::SetRunning { .. } => self.define(statement, text).await,
+        }
+    }
+
+    async fn query(&mut self, query: ContinuousQuery, text: &Arc<str>) -> Result<Outcome> {
+        if let Some(call) = calls::find(&query)? {
+            return calls::run(self, call, text).await;
+        }
+        let (schema, stream) = self.read(&query, text).await?;
+        Ok(Outcome::Rows(Rows { schema, stream, tag: "SELECT", counted: true }))
+    }
+
+    /// Starts a query, continuous or not.
+    pub(super) async fn read(
+        &mut self,
+        query: &ContinuousQuery,
+        text: &Arc<str>,
+    ) -> Result<(SchemaRef, Batches)> {
+        if query.emit.is_none() {
+            return self.reads(text).await.run(&query.query).await;
+        }
+        let reading = self.reading(text)?;
+        let ready = continuous::plan(&self.engine, query, &reading).await?;
+        self.notices(ready.pipeline.notices.clone());
+        Ok(ready.select(&self.engine, &reading))
+    }
+
+    async fn read_changes(&mut self, subscribe: &Subscribe, text: &Arc<str>) -> Result<(SchemaRef, Batches)> {
+        let reading = self.reading(text)?;
+        let (schema, stream, notices) = subscribe::start(&self.engine, subscribe, &reading).await?;
+        self.notices(notices);
+        Ok((schema, stream))
+    }
+
+    async fn subscribe(
+        &mut self,
+        subscribe: &Subscribe,
+        text: &Arc<str>,
+        protocol: Protocol,
+    ) -> Result<Outcome> {
+        let (schema, stream) = self.read_changes(subscribe, text).await?;
+        match protocol {
+            Protocol::Extended => Ok(Outcome::Rows(Rows { schema, stream, tag: "SUBSCRIBE", counted: true })),
+            Protocol::Simple => {
+                let options = copy::CopyOptions::text();
+                Ok(Outcome::CopyOut(copy_out(&schema, stream, options, self.settings.style())))
+            }
+        }
+    }
+
+    async fn copy_to(&mut self, copy: CopyTo, text: &Arc<str>) -> Result<Outcome> {
+        let (schema, stream) = match copy.source {
+            CopySource::Relation { name, columns } => {
+                let list = match columns.is_empty() {
+                    true => "*".to_owned(),
+                    false => columns.iter().map(quoted_name).collect::<Vec<_>>().join(", "),
+                };
+                let query = sql::parse_query(&format!("SELECT {list} FROM {name}"))?;
+                self.read(&query, text).await?
+            }
+            CopySource::Query(query) => self.read(&query, text).await?,
+            CopySource::Subscribe(subscribe) => self.read_changes(&subscribe, text).await?,
+        };
+        let options = copy_options(&copy.options);
+        Ok(Outcome::CopyOut(copy_out(&schema, stream, options, self.settings.style())))
+    }
+
+    async fn write(&mut self, statement: Statement, text: &Arc<str>) -> Result<Outcome> {
+        let (wanted, tag) = match &statement {
+            Statement::Insert(insert) => (named(insert), "INSERT 0"),
+            Statement::Update(update) => (named(update), "UPDATE"),
+            Statement::Delete(delete) => (named(delete), "DELETE"),
+            _ => (Vec::new(), "TRUNCATE TABLE"),
+        };
+        self.begin_statement();
+        let cx = self.write_context(text, &wanted).await?;
+        let (transaction, writer, at) =
+            (Arc::clone(&self.transaction), Arc::clone(&self.writer), Arc::clone(text));
+        let written = on_cpu(&self.engine, async move {
+            let mut tx = transaction.lock().await;
+            let written = match &statement {
+                Statement::Insert(insert) => writer.insert(&cx, &mut tx, insert).await,
+                Statement::Update(update) => writer.update(&cx, &mut tx, update).await,
+                Statement::Delete(delete) => writer.delete(&cx, &mut tx, delete).await,
+                Statement::Truncate(names) => {
+                    writer.truncate(&cx, &mut tx, names).await.map(|()| Written::default())
+                }
+                _ => Err(Error::internal("a statement that does not write")),
+            };
+            written.map_err(|error| placed(error, &at))
+        })
+        .await?;
+        self.end_statement().await?;
+        match written.returning {
+            Some((schema, batches)) => Ok(counted(tag, schema, batches)),
+            None if tag == "TRUNCATE TABLE" => done(tag),
+            None => done(format!("{tag} {}", written.rows)),
+        }
+    }
+
+    async fn copy_from(&mut self, copy: &CopyFrom, text: &Arc<str>) -> Result<Outcome> {
+        self.begin_statement();
+        let cx = self.write_context(text, std::slice::from_ref(&copy.name)).await?;
+        let (writer, copy) = (Arc::clone(&self.writer), copy.clone());
+        let rows = on_cpu(&self.engine, async move { writer.copy_in(&cx, &copy).await }).await?;
+        Ok(Outcome::CopyIn(Box::new(Incoming {
+            engine: Arc::clone(&self.engine),
+            transaction: Arc::clone(&self.transaction),
+            rows: Some(rows),
+            commits: self.mode == Mode::Idle,
+        })))
+    }
+
+    fn set(&mut self, scope: SetScope, name: &str, value: Option<&str>) -> Result<Outcome> {
+        let is_local = scope == SetScope::Local;
+        if is_local && self.mode == Mode::Idle {
+            let warning = "SET LOCAL can only be used in transaction blocks";
+            self.notice("WARNING", Error::new(SqlState::NoActiveTransaction, warning));
+            // It is checked all the same.
+            self.settings.clone().set(name, value, true)?;
+            return done("SET");
+        }
+        let told = self.settings.set(name, value, is_local)?;
+        self.told(told);
+        done("SET")
+    }
+
+    pub(super) fn cursor(&self, name: &Ident) -> Result<&Cursor> {
+        self.cursors.get(&name.value).ok_or_else(|| {
+            Error::new(SqlState::NoSuchCursor, format!("cursor \"{}\" does not exist", name.value))
+        })
+    }
+
+    async fn declare(
+        &mut self,
+        name: &Ident,
+        binary: bool,
+        hold: bool,
+        source: CursorSource,
+        text: &Arc<str>,
+    ) -> Result<Outcome> {
+        if !hold && self.mode != Mode::Block {
+            return Err(Error::new(
+                SqlState::NoActiveTransaction,
+                "DECLARE CURSOR can only be used in transaction blocks",
+            )
+            .hint("Send BEGIN first, or write WITH HOLD."));
+        }
+        if binary {
+            return Err(Error::unsupported("binary cursors are not supported")
+                .hint("Leave out BINARY; the extended protocol asks for the format of each result."));
+        }
+        if self.cursors.contains_key(&name.value) {
+            let what = format!("cursor \"{}\" already exists", name.value);
+            return Err(Error::new(SqlState::DuplicateCursor, what));
+        }
+        room(self.cursors.len(), "cursors")?;
+        let is_endless = match &source {
+            CursorSource::Query(query) => query.emit.is_some(),
+            CursorSource::Subscribe(_) => true,
+        };
+        if hold && is_endless {
+            return Err(Error::unsupported("a cursor WITH HOLD on a continuous query is not supported")
+                .hint("Leave out WITH HOLD and fetch inside a transaction block."));
+        }
+        let (schema, stream) = match &source {
+            CursorSource::Query(query) => self.read(query, text).await?,
+            CursorSource::Subscribe(subscribe) => self.read_changes(subscribe, text).await?,
+        };
+        let mut cursor = Cursor::new(schema, stream, hold);
+        if self.mode != Mode::Block {
+            cursor.keep().await?;
+            cursor.is_new = false;
+        }
+        self.cursors.insert(name.value.clone(), cursor);
+        done("DECLARE CURSOR")
+    }
+
+    fn close(&mut self, name: Option<&Ident>) -> Result<Outcome> {
+        match name {
+            Some(name) => {
+                self.cursor(name)?;
+                self.cursors.remove(&name.value);
+                done("CLOSE CURSOR")
+            }
+            None => {
+                self.cursors.clear();
+                done("CLOSE CURSOR ALL")
+            }
+        }
+    }
+
+    fn prepare_named(
+        &mut self,
+        name: &Ident,
+        types: Vec<SqlType>,
+        statement: Statement,
+        text: &Arc<str>,
+    ) -> Result<Outcome> {
+        if self.prepared.contains_key(&name.value) {
+            let what = format!("prepared statement \"{}\" already exists", name.value);
+            return Err(Error::new(SqlState::DuplicateStatement, what));
+        }
+        room(self.prepared.len(), "prepared statements")?;
+        self.prepared.insert(name.value.clone(), Named { statement, types, text: Arc::clone(text) });
+        done("PREPARE")
+    }
+
+    pub(super) fn named(&self, name: &Ident) -> Result<Named> {
+        self.prepared.get(&name.value).cloned().ok_or_else(|| {
+            Error::new(
+                SqlState::NoSuchStatement,
+                format!("prepared statement \"{}\" does not exist", name.value),
+            )
+        })
+    }
+
+    async fn execute_named(
+        &mut self,
+        name: &Ident,
+        values: &[sql_ast::Expr],
+        protocol: Protocol,
+    ) -> Result<Outcome> {
+        let Named { mut statement, types, text } = self.named(name)?;
+        if !types.is_empty() && types.len() != values.len() {
+            return Err(Error::new(
+                SqlState::Syntax,
+                format!("wrong number of parameters for prepared statement \"{}\"", name.value),
+            )
+            .detail(format!("Expected {} parameters but got {}.", types.len(), values.len())));
+        }
+        let values = values
+            .iter()
+            .enumerate()
+            .map(|(at, value)| match types.get(at) {
+                Some(sql_type) => {
+                    sql::parse_expr(&format!("CAST({value} AS {})", sql_type.declaration())).map(Some)
+                }
+                None => Ok(Some(value.clone())),
+            })
+            .collect::<Result<Vec<_>>>()?;
+        self.settle(&mut statement, &values)?;
+        self.run(statement, &text, protocol).await
+    }
+
+    fn deallocate(&mut self, name: Option<&Ident>) -> Result<Outcome> {
+        match name {
+            Some(name) => {
+                self.named(name)?;
+                self.prepared.remove(&name.value);
+                done("DEALLOCATE")
+            }
+            None => {
+                self.prepared.clear();
+                done("DEALLOCATE ALL")
+            }
+        }
+    }
+
+    fn discard(&mut self, tag: &'static str) -> Result<Outcome> {
+        if tag == "DISCARD ALL" {
+            if self.mode == Mode::Block {
+                return Err(Error::new(
+                    SqlState::ActiveTransaction,
+                    "DISCARD ALL cannot run inside a transaction block",
+                ));
+            }
+            self.cursors.clear();
+            self.prepared.clear();
+            let told = self.settings.reset(None)?;
+            self.told(told);
+        }
+        done(tag)
+    }
+
+    async fn define(&mut self, statement: Statement, text: &Arc<str>) -> Result<Outcome> {
+        if self.mode == Mode::Block {
+            return Err(Error::new(
+                SqlState::ActiveTransaction,
+                format!("{} cannot run inside a transaction block", ddl::tag(&statement)),
+            )
+            .hint("Send it before BEGIN or after COMMIT."));
+        }
+        // What was written before in the same message is committed first: definitions are not part of a transaction.
+        self.commit_pending().await?;
+        let cx = ddl::Definer {
+            engine: Arc::clone(&self.engine),
+            reads: self.reads(text).await,
+            reading: self.reading(text)?,
+        };
+        let done = ddl::define(cx, statement).await?;
+        self.messages
+            .extend(done.notices.into_iter().map(|(severity, notice)| SideMessage::Notice(severity, notice)));
+        Ok(Outcome::Done(done.tag))
+    }
+}
+
+use datafusion::sql::sqlparser::ast as sql_ast;
+
+fn settle<S: sql_ast::VisitMut>(
+    syntax: &mut S,
+    values: &[Option<sql_ast::Expr>],
+    session: &params::Session<'_>,
+) -> Result<()> {
+    bind(syntax, values);
+    answer_functions(syntax, session)
+}
+
+pub(super) fn done(tag: impl Into<String>) -> Result<Outcome> {
+    Ok(Outcome::Done(tag.into()))
+}
+
+/// A name in quotes.
+pub(super) fn quoted_name(name: &Ident) -> String {
+    format!("\"{}\"", sql::ident_name(name).replace('"', "\"\""))
+}
+
+fn room(there: usize, what: &str) -> Result<()> {
+    match there < limits::SESSION_OBJECTS {
+        true => Ok(()),
+        false => Err(Error::new(SqlState::LimitExceeded, format!("too many {what} in this session"))
+            .hint("Close those that are no longer needed.")),
+    }
+}
+
+/// A COPY … FROM STDIN on its way into the transaction.
+struct Incoming {
+    engine: Arc<Engine>,
+    transaction: Arc<Mutex<Transaction>>,
+    rows: Option<Box<dyn CopyRows>>,
+    commits: bool,
+}
+
+#[async_trait]
+impl CopyIn for Incoming {
+    fn format(&self) -> i16 {
+        self.rows.as_ref().map_or(0, |rows| rows.format())
+    }
+
+    fn columns(&self) -> usize {
+        self.rows.as_ref().map_or(0, |rows| rows.columns())
+    }
+
+    async fn data(&mut self, bytes: Bytes) -> Result<()> {
+        let mut rows = self.rows.take().ok_or_else(|| Error::internal("COPY data after its end"))?;
+        // Decoding is computing: not on the thread that waits for sockets.
+        self.rows = Some(
+            on_cpu(&self.engine, async move {
+                rows.data(bytes).await?;
+                Ok(rows)
+            })
+            .await?,
+        );
+        Ok(())
+    }
+
+    async fn finish(mut self: Box<Self>) -> Result<String> {
+        let rows = self.rows.take().ok_or_else(|| Error::internal("COPY ended twice"))?;
+        let (engine, transaction, commits) =
+            (Arc::clone(&self.engine), Arc::clone(&self.transaction), self.commits);
+        let count = on_cpu(&self.engine, async move {
+            let mut tx = transaction.lock().await;
+            let count = rows.finish(&mut tx).await?;
+            if commits {
+                let fresh = Transaction::new(tx.lock_wait);
+                std::mem::replace(&mut *tx, fresh).commit(&engine).await?;
+            }
+            Ok(count)
+        })
+        .await?;
+        Ok(format!("COPY {count}"))
+    }
+}
+
+#[async_trait]
+impl Conversation for Session {
+    async fn split(&mut self, sql: &str) -> Result<Vec<Prepared>> {
+        let text = sql.to_owned();
+        let parsed = on_cpu(&self.engine, async move { sql::parse(&text) }).await?;
+        Ok(parsed
+            .into_iter()
+            .map(|parsed| Prepared {
+                params: Vec::new(),
+                columns: None,
+                is_empty: false,
+                inner: Arc::new(Inner { statement: parsed.statement, text: parsed.text.into() }),
+            })
+            .collect())
+    }
+
+    async fn prepare(&mut self, sql: &str, hints: &[Option<SqlType>]) -> Result<Prepared> {
+        super::prepare::prepare(self, sql, hints).await
+    }
+
+    async fn execute(&mut self, prepared: &Prepared, params: Params, protocol: Protocol) -> Result<Outcome> {
+        let Some(inner) = prepared.inner.downcast_ref::<Inner>() else {
+            return done("");
+        };
+        self.check_failed(&inner.statement)?;
+        if protocol == Protocol::Extended && self.mode == Mode::Idle {
+            self.begin_implicit();
+        }
+        let values = params
+            .iter()
+            .zip(&prepared.params)
+            .map(|(value, sql_type)| params::constant(value, sql_type).map(Some))
+            .collect::<Result<Vec<_>>>()?;
+        let mut statement = inner.statement.clone();
+        self.settle(&mut statement, &values)?;
+        let text = Arc::clone(&inner.text);
+        self.run(statement, &text, protocol).await
+    }
+
+    fn failed(&mut self, _: &Error) {
+        self.fail();
+    }
+
+    fn transaction(&self) -> TransactionStatus {
+        match (self.mode, self.is_failed) {
+            (Mode::Idle | Mode::Implicit, _) => TransactionStatus::Idle,
+            (Mode::Block, false) => TransactionStatus::InBlock,
+            (Mode::Block, true) => TransactionStatus::Failed,
+        }
+    }
+
+    async fn sync(&mut self) -> Result<()> {
+        self.end_implicit().await
+    }
+
+    fn begin_implicit(&mut self) {
+        self.begin_implicitly();
+    }
+
+    fn drain_messages(&mut self) -> Vec<SideMessage> {
+        std::mem::take(&mut self.messages)
+    }
+
+    fn text_style(&self) -> TextStyle {
+        self.settings.style()
+    }
+
+    fn timeouts(&self) -> Timeouts {
+        Timeouts {
+            statement: self.settings.time("statement_timeout"),
+            idle_in_transaction: self.settings.time("idle_in_transaction_session_timeout"),
+        }
+    }
+}

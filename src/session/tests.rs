@@ -1,0 +1,1 @@
+//! Sessions on an engine in memory.

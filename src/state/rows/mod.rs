@@ -1,0 +1,392 @@
+//! The rows of a view or a table: a multiset that changes by deltas and can be read as it was.
+//!
+//! ```text
+//! chunks   [ batch ■■■■■ | gone ·x··x ] [ batch ■■■ | gone ··· ]      appended to at the end only
+//! whole    hash of the row ─▶ number of the row
+//! key      hash of the primary key ─▶ number of the row
+//! ```
+//!
+//! Rows are numbered as they come, for ever. They are never overwritten: a deleted row is marked in its chunk's bitmap.
+//! Small chunks are joined and half-empty ones written anew, but a row keeps its number, so no index ever hears of that. A
+//! [`Snapshot`] shares chunks and bitmaps, which are copied before the next change only if somebody still holds them.
+//!
+//! Rows are equal when their arrow-row bytes are, so NULL equals NULL. Of several equal rows the newest goes first. A change is looked
+//! up as a whole: its rows are encoded once, and so are the rows that may be meant. Nothing is changed before all of
+//! it is known to be possible.
+
+mod chunk;
+mod index;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{ArrayRef, UInt32Array};
+use datafusion::arrow::compute::take_record_batch;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::arrow::row::Rows;
+
+pub use chunk::{Chunk, Snapshot};
+
+use super::Delta;
+use crate::error::{Error, Result, SqlState};
+use crate::limits::BATCH_ROWS;
+use chunk::{gather, locate};
+use index::Index;
+
+/// Which row; valid as long as the row is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Location(u64);
+
+/// The contents of a view or a table.
+pub struct RowStore {
+    schema: SchemaRef,
+    chunks: Arc<Vec<Chunk>>,
+    /// The number of the next row.
+    next: u64,
+    rows: usize,
+    gone: usize,
+    /// By the whole row; built when the first row is deleted by value, since append-only views never need it.
+    whole: Option<Index>,
+    /// By the primary key, if there is one: unique.
+    key: Option<Index>,
+}
+
+impl RowStore {
+    /// An empty store, with a unique index over the key columns if there are any.
+    pub fn new(schema: SchemaRef, key: &[usize]) -> Result<Self> {
+        let key = match key.is_empty() {
+            true => None,
+            false => Some(Index::new(&schema, key.to_vec())?),
+        };
+        Ok(RowStore { schema, chunks: Arc::new(Vec::new()), next: 0, rows: 0, gone: 0, whole: None, key })
+    }
+
+    /// The columns.
+    pub fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    /// Applies a change: rows that go and rows that appear, so that a key may be given anew in one change, and a row
+    /// that comes and goes need not have been there before. A row that goes and is not there is an error, and so is
+    /// a second row with the same key (23505); the store is then as it was.
+    pub fn apply(&mut self, delta: &Delta) -> Result<()> {
+        let Some(weights) = &delta.weights else { return self.insert(&delta.batch) };
+        let (mut plus, mut minus) = (Vec::new(), Vec::new());
+        for (row, &weight) in weights.values().iter().enumerate() {
+            let (rows, copies) = if weight > 0 { (&mut plus, weight) } else { (&mut minus, -weight) };
+            rows.extend(std::iter::repeat_n(row as u32, usize::try_from(copies).unwrap_or(0)));
+        }
+        if minus.is_empty() {
+            return self.insert(&take_record_batch(&delta.batch, &UInt32Array::from(plus))?);
+        }
+        let claimed = self.claim(&delta.batch, &minus, &mut plus)?;
+        let hashes = self.leave_key(&claimed)?;
+        let done = self.insert(&take_record_batch(&delta.batch, &UInt32Array::from(plus))?);
+        if let Err(error) = done {
+            if let Some(key) = &mut self.key {
+                claimed.iter().zip(hashes).rev().for_each(|(row, hash)| key.push(hash, row.number));
+            }
+            self.give_back(&claimed);
+            return Err(error);
+        }
+        self.mark_gone(claimed.iter().map(|row| row.number));
+        self.tidy()
+    }
+
+    /// Takes a row equal to each of `minus` out of the index of whole rows. Those that are not there are taken out of
+    /// `plus` instead. Fails, with everything as it was, if one is in neither.
+    fn claim(&mut self, batch: &RecordBatch, minus: &[u32], plus: &mut Vec<u32>) -> Result<Vec<Claimed>> {
+        self.index_whole()?;
+        let Some(index) = &mut self.whole else { return Err(Error::internal("an index was not built")) };
+        let encoded = index.of_batch(batch)?;
+        let (mut claimed, mut missing) = (Vec::with_capacity(minus.len()), Vec::new());
+        for &row in minus {
+            let hash = index.hash(encoded.row(row as usize).data());
+            match index.pop(hash) {
+                Some(number) => claimed.push(Claimed { row, hash, number }),
+                None => missing.push(row),
+            }
+        }
+        let numbers: Vec<u64> = claimed.iter().map(|row| row.number).collect();
+        let found = index.of_batch(&gather(&self.schema, &self.chunks, &numbers)?)?;
+        let same = |(i, row): (usize, &Claimed)| found.row(i).data() == encoded.row(row.row as usize).data();
+        if !claimed.iter().enumerate().all(same) {
+            // Two different rows with one hash: rare enough to be looked up one by one.
+            self.give_back(&claimed);
+            (claimed, missing) = self.claim_slowly(&encoded, minus)?;
+        }
+        if let Err(error) = cancel(&encoded, &missing, plus) {
+            self.give_back(&claimed);
+            return Err(error);
+        }
+        Ok(claimed)
+    }
+
+    fn claim_slowly(&mut self, encoded: &Rows, minus: &[u32]) -> Result<(Vec<Claimed>, Vec<u32>)> {
+        let (mut claimed, mut missing) = (Vec::new(), Vec::new());
+        for &row in minus {
+            let bytes = encoded.row(row as usize);
+            let Some(index) = &mut self.whole else { continue };
+            let hash = index.hash(bytes.data());
+            let candidates: Vec<u64> = index.rows(hash).collect();
+            let rows = index.of_batch(&gather(&self.schema, &self.chunks, &candidates)?)?;
+            match (0..candidates.len()).find(|&i| rows.row(i).data() == bytes.data()) {
+                Some(i) => {
+                    index.take(hash, candidates[i]);
+                    claimed.push(Claimed { row, hash, number: candidates[i] });
+                }
+                None => missing.push(row),
+            }
+        }
+        Ok((claimed, missing))
+    }
+
+    /// Puts claimed rows back into the index of whole rows.
+    fn give_back(&mut self, claimed: &[Claimed]) {
+        if let Some(index) = &mut self.whole {
+            claimed.iter().rev().for_each(|row| index.push(row.hash, row.number));
+        }
+    }
+
+    /// Takes claimed rows out of the index by key; returns the hashes of their keys.
+    fn leave_key(&mut self, claimed: &[Claimed]) -> Result<Vec<u64>> {
+        let Some(key) = &mut self.key else { return Ok(Vec::new()) };
+        let numbers: Vec<u64> = claimed.iter().map(|row| row.number).collect();
+        let encoded = key.of_batch(&gather(&self.schema, &self.chunks, &numbers)?)?;
+        let hashes: Vec<u64> = encoded.iter().map(|row| key.hash(row.data())).collect();
+        hashes.iter().zip(&numbers).for_each(|(&hash, &number)| key.take(hash, number));
+        Ok(hashes)
+    }
+
+    fn mark_gone(&mut self, numbers: impl Iterator<Item = u64>) {
+        let chunks = Arc::make_mut(&mut self.chunks);
+        for number in numbers {
+            if let Some((chunk, row)) = locate(chunks, number) {
+                chunks[chunk].delete(row);
+                self.rows -= 1;
+                self.gone += 1;
+            }
+        }
+    }
+
+    /// Appends rows: all of them, or none if a key is there already (23505).
+    pub fn insert(&mut self, batch: &RecordBatch) -> Result<()> {
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        let batch = RecordBatch::try_new(Arc::clone(&self.schema), batch.columns().to_vec())?;
+        self.enter_key(&batch)?;
+        if let Some(index) = &mut self.whole {
+            for (row, bytes) in (self.next..).zip(index.of_batch(&batch)?.iter()) {
+                index.push(index.hash(bytes.data()), row);
+            }
+        }
+        let mut from = 0;
+        while from < batch.num_rows() {
+            let rows = (batch.num_rows() - from).min(BATCH_ROWS);
+            Arc::make_mut(&mut self.chunks).push(Chunk::new(batch.slice(from, rows), self.next));
+            self.next += rows as u64;
+            self.rows += rows;
+            from += rows;
+            self.join_tail()?;
+        }
+        Ok(())
+    }
+
+    /// Adds the keys of rows that are to be appended, or none of them if one is there already.
+    fn enter_key(&mut self, batch: &RecordBatch) -> Result<()> {
+        let Some(index) = &mut self.key else { return Ok(()) };
+        let encoded = index.of_batch(batch)?;
+        for (row, bytes) in encoded.iter().enumerate() {
+            let hash = index.hash(bytes.data());
+            let same: Vec<u64> = index.rows(hash).collect();
+            let mut is_there = false;
+            for number in same {
+                is_there |= match number.checked_sub(self.next) {
+                    Some(earlier) => encoded.row(earlier as usize) == bytes,
+                    None => {
+                        let found = index.of_batch(&gather(&self.schema, &self.chunks, &[number])?)?;
+                        found.row(0).data() == bytes.data()
+                    }
+                };
+            }
+            if is_there {
+                for (number, bytes) in (self.next..).zip(encoded.iter()).take(row) {
+                    index.take(index.hash(bytes.data()), number);
+                }
+                let error = Error::new(SqlState::Unique, "duplicate key value violates unique constraint");
+                return Err(error.hint("Use INSERT … ON CONFLICT to replace or keep the row that is there."));
+            }
+            index.push(hash, self.next + row as u64);
+        }
+        Ok(())
+    }
+
+    /// Joins the last chunks while the last is at least half as large as the one before, so that many small changes
+    /// do not leave many small chunks.
+    fn join_tail(&mut self) -> Result<()> {
+        let mut first = self.chunks.len() - 1;
+        let mut size = self.chunks[first].len();
+        while first > 0 {
+            let before = self.chunks[first - 1].len();
+            if size * 2 < before || size + before > BATCH_ROWS {
+                break;
+            }
+            first -= 1;
+            size += before;
+        }
+        if first + 1 == self.chunks.len() {
+            return Ok(());
+        }
+        self.rewrite(first)
+    }
+
+    /// Writes the chunks from this one on anew, without the rows that are gone.
+    fn rewrite(&mut self, first: usize) -> Result<()> {
+        let mut new: Vec<Chunk> = Vec::new();
+        let (mut start, mut left) = (first, 0);
+        for at in first..self.chunks.len() {
+            if left > 0 && left + self.chunks[at].left() > BATCH_ROWS {
+                new.push(Chunk::joined(&self.schema, &self.chunks[start..at])?);
+                (start, left) = (at, 0);
+            }
+            left += self.chunks[at].left();
+        }
+        if left > 0 {
+            new.push(Chunk::joined(&self.schema, &self.chunks[start..])?);
+        }
+        let chunks = Arc::make_mut(&mut self.chunks);
+        self.gone -= chunks[first..].iter().map(|c| c.len() - c.left()).sum::<usize>();
+        chunks.truncate(first);
+        chunks.extend(new);
+        Ok(())
+    }
+
+    fn index_whole(&mut self) -> Result<()> {
+        if self.whole.is_some() {
+            return Ok(());
+        }
+        let mut index = Index::new(&self.schema, (0..self.schema.fields().len()).collect())?;
+        for chunk in self.chunks.iter() {
+            for (row, bytes) in index.of_batch(&chunk.batch)?.iter().enumerate() {
+                if !chunk.is_gone(row) {
+                    index.push(index.hash(bytes.data()), chunk.number(row));
+                }
+            }
+        }
+        self.whole = Some(index);
+        Ok(())
+    }
+
+    fn tidy(&mut self) -> Result<()> {
+        match self.gone > BATCH_ROWS / 8 && self.gone > self.rows {
+            true => self.rewrite(0),
+            false => Ok(()),
+        }
+    }
+
+    /// Where the row with each of these keys lies; only for a store with a key. One column of `key` per key column.
+    pub fn find(&self, key: &[ArrayRef]) -> Result<Vec<Option<Location>>> {
+        let Some(index) = &self.key else {
+            return Err(Error::internal("a lookup by key in a table without one"));
+        };
+        let wanted = index.encode(key)?;
+        let (mut asked, mut candidates) = (Vec::new(), Vec::new());
+        for (i, row) in wanted.iter().enumerate() {
+            for number in index.rows(index.hash(row.data())) {
+                asked.push(i);
+                candidates.push(number);
+            }
+        }
+        let rows = index.of_batch(&gather(&self.schema, &self.chunks, &candidates)?)?;
+        let mut found = vec![None; wanted.num_rows()];
+        for (row, (&i, &number)) in asked.iter().zip(&candidates).enumerate() {
+            if rows.row(row).data() == wanted.row(i).data() {
+                found[i] = Some(Location(number));
+            }
+        }
+        Ok(found)
+    }
+
+    /// The rows at these places.
+    pub fn fetch(&self, places: &[Location]) -> Result<RecordBatch> {
+        gather(&self.schema, &self.chunks, &places.iter().map(|at| at.0).collect::<Vec<_>>())
+    }
+
+    /// Deletes the rows at these places, all different; all of them, or none if one is not there.
+    pub fn delete(&mut self, places: &[Location]) -> Result<()> {
+        let there = |at: &Location| {
+            locate(&self.chunks, at.0).is_some_and(|(chunk, row)| !self.chunks[chunk].is_gone(row))
+        };
+        if !places.iter().all(there) {
+            return Err(Error::internal("a row was deleted that is not there"));
+        }
+        let rows = self.fetch(places)?;
+        for index in self.whole.iter_mut().chain(&mut self.key) {
+            for (bytes, at) in index.of_batch(&rows)?.iter().zip(places) {
+                index.take(index.hash(bytes.data()), at.0);
+            }
+        }
+        self.mark_gone(places.iter().map(|at| at.0));
+        self.tidy()
+    }
+
+    /// Deletes everything.
+    pub fn clear(&mut self) {
+        self.chunks = Arc::new(Vec::new());
+        (self.rows, self.gone) = (0, 0);
+        self.whole = None;
+        if let Some(key) = &mut self.key {
+            key.clear();
+        }
+    }
+
+    /// The contents now.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot { schema: Arc::clone(&self.schema), chunks: Arc::clone(&self.chunks) }
+    }
+
+    /// How many rows there are.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Bytes of memory held.
+    pub fn bytes(&self) -> usize {
+        let indexes = self.whole.iter().chain(&self.key).map(Index::bytes);
+        indexes.sum::<usize>() + self.chunks.iter().map(Chunk::bytes).sum::<usize>()
+    }
+}
+
+/// A row of a change and the row of the store that goes for it.
+struct Claimed {
+    row: u32,
+    hash: u64,
+    number: u64,
+}
+
+/// Takes a row equal to each missing one out of those that appear.
+fn cancel(encoded: &Rows, missing: &[u32], plus: &mut Vec<u32>) -> Result<()> {
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let mut wanted = std::collections::HashMap::<&[u8], usize>::new();
+    for &row in missing {
+        *wanted.entry(encoded.row(row as usize).data()).or_default() += 1;
+    }
+    let mut open = missing.len();
+    plus.retain(|&row| match wanted.get_mut(encoded.row(row as usize).data()) {
+        Some(count) if *count > 0 => {
+            *count -= 1;
+            open -= 1;
+            false
+        }
+        Some(_) | None => true,
+    });
+    match open {
+        0 => Ok(()),
+        _ => Err(Error::internal("a row was taken back that is not there")),
+    }
+}
