@@ -63,17 +63,25 @@ sqlstates! {
     BadDatetime = "22007",
     /// `datetime_field_overflow`.
     DatetimeOverflow = "22008",
+    /// `invalid_time_zone_displacement_value`.
+    BadZoneOffset = "22009",
+    /// `interval_field_overflow`.
+    IntervalOverflow = "22015",
     /// `division_by_zero`.
     DivisionByZero = "22012",
     /// `invalid_parameter_value`.
     BadArgument = "22023",
+    /// `array_subscript_error`.
+    ArraySubscript = "2202E",
     /// `invalid_text_representation`.
     BadText = "22P02",
     /// `invalid_binary_representation`.
     BadBinary = "22P03",
     /// `bad_copy_file_format`.
     BadCopyFormat = "22P04",
-    /// `untranslatable_character`.
+    /// `untranslatable_character`: an escape in JSON that no text can hold.
+    Untranslatable = "22P05",
+    /// `character_not_in_repertoire`.
     BadCharacter = "22021",
     /// `not_null_violation`.
     NotNull = "23502",
@@ -383,6 +391,17 @@ fn plan_error(what: &str) -> Error {
         SqlState::UndefinedFunction
     } else if lower.contains("table") && lower.contains("not found") {
         SqlState::UndefinedTable
+    } else if lower.contains("aggregate function calls cannot be nested")
+        || lower.contains("aggregate functions are not allowed")
+    {
+        SqlState::Grouping
+    } else if lower.contains("cannot coerce arithmetic expression")
+        || lower.contains("cannot infer common argument type for comparison")
+    {
+        // To Postgres an operator between these types does not exist.
+        SqlState::UndefinedFunction
+    } else if lower.contains("non-boolean predicate") || lower.contains("incompatible inputs for union") {
+        SqlState::TypeMismatch
     } else if lower.contains("must appear in the group by clause")
         || lower.contains("could not be resolved from available columns")
         || lower.contains("must be in group by")
@@ -411,7 +430,9 @@ fn plan_error(what: &str) -> Error {
 
 fn execution_error(what: &str) -> Error {
     let lower = what.to_ascii_lowercase();
-    let state = if lower.contains("divide by zero") || lower.contains("division by zero") {
+    let state = if lower.contains("placeholder") {
+        SqlState::UndefinedParameter
+    } else if lower.contains("divide by zero") || lower.contains("division by zero") {
         SqlState::DivisionByZero
     } else if lower.contains("overflow") || lower.contains("out of range") {
         SqlState::OutOfRange

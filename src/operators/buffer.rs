@@ -204,7 +204,7 @@ impl WindowBuffer {
         self.push(&RecordBatch::try_new(Arc::new(input), rows.columns()[1..].to_vec())?)
     }
 
-    /// Bytes of memory held. Rows that share a buffer with others count with all of it.
+    /// Bytes of the rows kept; of buffers that are shared with others only the part that is theirs.
     pub fn state_bytes(&self) -> usize {
         let columns = self.open.values().flat_map(|kept| &kept.batches).flat_map(|b| b.columns());
         columns.map(|c| c.to_data().get_slice_memory_size().unwrap_or(0)).sum()

@@ -77,7 +77,7 @@ impl RunningAggregate {
         let (counts, global) = (&self.counts, self.shape.keys.is_empty() && self.begun);
         self.before.keep(&self.ids, bound, &self.kernels, |id| global || counts[id as usize] != 0)?;
         if self.track {
-            self.dirty.mark(&self.ids, bound, |_| {});
+            self.dirty.mark(&self.ids, bound);
         }
         Ok(())
     }
@@ -259,6 +259,7 @@ impl RunningAggregate {
         self.interner.size()
             + self.kernels.iter().map(|k| k.size()).sum::<usize>()
             + self.counts.capacity() * 8
+            + self.before.size()
     }
 
     /// How many groups there are.

@@ -6,13 +6,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use datafusion::catalog::TableProvider;
 use tokio::runtime::{Builder, Runtime};
 
 use super::script::{self, Failure, Output, Script};
 use crate::error::{Error, Result};
 use crate::exec::{Engine, EngineOptions};
 use crate::limits;
-use crate::session::Reception;
+use crate::plan::relations::Lookup;
+use crate::session::transaction::{SystemContext, SystemSchemas};
+use crate::session::write::RowWriter;
+use crate::session::{Front, Reception};
 use crate::store::{DiskStore, MemoryStore, Store};
 
 /// Where the data is.
@@ -109,21 +113,30 @@ pub(super) fn runtime(name: &str, threads: usize) -> Result<Runtime> {
 
 /// Sessions over the engine.
 fn sessions(engine: &Arc<Engine>) -> Arc<dyn Reception> {
-    Arc::new(Front::new(Arc::clone(engine)))
+    Arc::new(Front::new(Arc::clone(engine), Arc::new(RowWriter), Arc::new(NoSystem)))
 }
 
-/// Stands in for `session::Front`.
-struct Front(#[allow(dead_code)] Arc<Engine>);
+/// Stands in for the system's schemas.
+#[derive(Debug)]
+struct NoSystem;
 
-impl Front {
-    fn new(engine: Arc<Engine>) -> Front {
-        Front(engine)
+impl SystemSchemas for NoSystem {
+    fn lookup(&self, _: SystemContext) -> Arc<dyn Lookup> {
+        Arc::new(NoSystem)
     }
 }
 
 #[async_trait::async_trait]
-impl Reception for Front {
-    async fn open(&self, _: crate::session::Startup) -> Result<Box<dyn crate::session::Conversation>> {
-        Err(Error::unsupported("sessions are not supported"))
+impl Lookup for NoSystem {
+    async fn find(&self, _: &str, _: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        Ok(None)
+    }
+
+    fn names(&self, _: &str) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn schemas(&self) -> Vec<String> {
+        Vec::new()
     }
 }

@@ -246,7 +246,7 @@ mod tests {
         let check = |value: ArrayRef, sql_type: SqlType, expect: &str| {
             assert_eq!(constant(&value, &sql_type).unwrap().to_string(), expect);
         };
-        check(Arc::new(Int32Array::from(vec![-7])), SqlType::Int, "CAST(-7 AS INT)");
+        check(Arc::new(Int32Array::from(vec![-7])), SqlType::Int, "CAST(-7 AS INTEGER)");
         check(Arc::new(StringArray::from(vec!["it's"])), SqlType::Text, "CAST('it''s' AS TEXT)");
         check(Arc::new(BinaryArray::from(vec![b"\x01".as_slice()])), SqlType::Bytea, "decode('01', 'hex')");
         check(Arc::new(StringArray::from(vec![None::<&str>])), SqlType::Text, "CAST(NULL AS TEXT)");

@@ -1,1 +1,309 @@
-//! Sessions on an engine in memory.
+//! Sessions on an engine in memory, without a wire: the pages of SQL in `tests/slt` that need no system schemas, and what takes two hands.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use datafusion::catalog::TableProvider;
+use futures::StreamExt;
+use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Record, Runner};
+
+use super::transaction::{SystemContext, SystemSchemas};
+use super::write::RowWriter;
+use super::{Conversation, Front, Outcome, Prepared, Protocol, Rows, Session, SideMessage, Startup, TransactionStatus};
+use crate::error::{Error, Result, SqlState};
+use crate::exec::{Engine, EngineOptions};
+use crate::plan::relations::Lookup;
+use crate::store::MemoryStore;
+use crate::types::pg::Encoder;
+
+#[derive(Debug)]
+struct NoSchemas;
+
+#[async_trait]
+impl Lookup for NoSchemas {
+    async fn find(&self, _: &str, _: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        Ok(None)
+    }
+    fn names(&self, _: &str) -> Vec<String> {
+        Vec::new()
+    }
+    fn schemas(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+impl SystemSchemas for NoSchemas {
+    fn lookup(&self, _: SystemContext) -> Arc<dyn Lookup> {
+        Arc::new(NoSchemas)
+    }
+}
+
+async fn front() -> Front {
+    let options = EngineOptions { files: ".".into(), memory: 1 << 30, threads: 2, bounded: false };
+    let engine = Engine::open(Arc::new(MemoryStore::new()), options, tokio::runtime::Handle::current()).await.unwrap();
+    Front::new(engine, Arc::new(RowWriter), Arc::new(NoSchemas))
+}
+
+/// Does with a session what the wire does with it for a simple query.
+struct Client(Session);
+
+fn client(front: &Front) -> Client {
+    Client(front.session(Startup { user: "tester".into(), ..Startup::default() }).unwrap())
+}
+
+/// What a statement gave: its tag or its rows as text.
+#[derive(Debug, Clone, PartialEq)]
+enum Answer {
+    Tag(String),
+    Rows(Vec<Vec<String>>),
+}
+
+impl Client {
+    async fn text(&mut self, sql: &str, data: &str) -> Result<Answer> {
+        let answer = self.run_text(sql, data).await;
+        if let Err(error) = &answer {
+            self.0.failed(error);
+            self.0.sync().await?;
+        }
+        answer
+    }
+
+    async fn run_text(&mut self, sql: &str, data: &str) -> Result<Answer> {
+        let statements = self.0.split(sql).await?;
+        if statements.len() > 1 {
+            self.0.begin_implicit();
+        }
+        let mut last = Answer::Tag(String::new());
+        for statement in &statements {
+            last = self.one(statement, data).await?;
+        }
+        self.0.sync().await?;
+        Ok(last)
+    }
+
+    async fn one(&mut self, statement: &Prepared, data: &str) -> Result<Answer> {
+        match self.0.execute(statement, Vec::new(), Protocol::Simple).await? {
+            Outcome::Done(tag) => Ok(Answer::Tag(tag)),
+            Outcome::Rows(rows) => self.rows(rows).await.map(Answer::Rows),
+            Outcome::CopyIn(mut sink) => {
+                sink.data(Bytes::from(data.to_owned())).await?;
+                sink.finish().await.map(Answer::Tag)
+            }
+            Outcome::CopyOut(mut out) => {
+                let mut all = BytesMut::new();
+                while let Some(part) = out.stream.next().await {
+                    all.extend_from_slice(&part?.0);
+                }
+                let text = String::from_utf8_lossy(&all).replace('\t', "<tab>");
+                Ok(Answer::Rows(text.lines().map(|line| vec![line.to_owned()]).collect()))
+            }
+        }
+    }
+
+    async fn rows(&self, mut rows: Rows) -> Result<Vec<Vec<String>>> {
+        let style = self.0.text_style();
+        let encoders: Vec<_> = rows.schema.fields().iter().map(|field| Encoder::new(field)).collect();
+        let mut shown = Vec::new();
+        while let Some(batch) = rows.stream.next().await {
+            let batch = batch?;
+            for row in 0..batch.num_rows() {
+                let cell = |(encoder, column): (&Encoder, &datafusion::arrow::array::ArrayRef)| {
+                    if encoder.is_null(column.as_ref(), row) {
+                        return "NULL".to_owned();
+                    }
+                    let mut bytes = BytesMut::new();
+                    encoder.text(column.as_ref(), row, &style, &mut bytes);
+                    match bytes.is_empty() {
+                        true => "(empty)".to_owned(),
+                        false => String::from_utf8_lossy(&bytes).into_owned(),
+                    }
+                };
+                shown.push(encoders.iter().zip(batch.columns()).map(cell).collect());
+            }
+        }
+        Ok(shown)
+    }
+
+    async fn ok(&mut self, sql: &str) -> Answer {
+        self.text(sql, "").await.unwrap_or_else(|error| panic!("{sql}: {error}"))
+    }
+
+    async fn state(&mut self, sql: &str) -> SqlState {
+        match self.text(sql, "").await {
+            Ok(answer) => panic!("{sql} should fail, but gives {answer:?}"),
+            Err(error) => error.state(),
+        }
+    }
+}
+
+/// The error as psql shows it.
+#[derive(Debug)]
+struct Shown(Error);
+
+impl std::fmt::Display for Shown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ERROR [{}]: {}", self.0.state().code(), self.0)?;
+        if let Some(detail) = self.0.detail_text() {
+            write!(f, " DETAIL: {detail}")?;
+        }
+        match self.0.hint_text() {
+            Some(hint) => write!(f, " HINT: {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Shown {}
+
+#[async_trait]
+impl AsyncDB for Client {
+    type Error = Shown;
+    type ColumnType = DefaultColumnType;
+
+    async fn run(&mut self, sql: &str) -> Result<DBOutput<DefaultColumnType>, Shown> {
+        let is_copy_in = sql.to_uppercase().starts_with("COPY") && sql.to_uppercase().contains("FROM STDIN");
+        let (statement, data) = match is_copy_in {
+            true => sql.split_once(";\n").unwrap_or((sql.trim_end_matches(';'), "")),
+            false => (sql, ""),
+        };
+        let data = match data.is_empty() {
+            true => String::new(),
+            false => format!("{}\n", data.replace("<tab>", "\t")),
+        };
+        let work = self.text(statement, &data);
+        let answer = tokio::time::timeout(Duration::from_secs(20), work).await.unwrap_or_else(|_| {
+            Err(Error::new(SqlState::Cancelled, "no answer in 20 s"))
+        });
+        match answer.map_err(Shown)? {
+            Answer::Tag(tag) => {
+                let count = tag.rsplit(' ').next().and_then(|count| count.parse().ok()).unwrap_or(0);
+                Ok(DBOutput::StatementComplete(count))
+            }
+            Answer::Rows(rows) => {
+                let width = rows.first().map_or(1, Vec::len);
+                Ok(DBOutput::Rows { types: vec![DefaultColumnType::Any; width], rows })
+            }
+        }
+    }
+
+    async fn shutdown(&mut self) {}
+
+    fn error_sql_state(error: &Shown) -> Option<String> {
+        Some(error.0.state().code().to_owned())
+    }
+}
+
+/// Runs a page to its end and gives everything that is not as it says.
+async fn page(name: &str, text: &str) -> Vec<String> {
+    let front = front().await;
+    let mut runner = Runner::new(|| async { Ok(client(&front)) });
+    let mut failures = Vec::new();
+    for record in sqllogictest::parse::<DefaultColumnType>(text).unwrap() {
+        if matches!(record, Record::Halt { .. }) {
+            break;
+        }
+        if let Err(error) = runner.run_async(record).await {
+            failures.push(format!("{name}: {error}"));
+        }
+    }
+    failures
+}
+
+macro_rules! pages {
+    ($($test:ident = $path:literal,)*) => {
+        $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $test() {
+            let failures = page($path, include_str!(concat!("../../tests/slt/", $path))).await;
+            assert!(failures.is_empty(), "{} failures\n{}", failures.len(), failures.join("\n\n"));
+        })*
+    };
+}
+
+pages! {
+    page_tables = "ddl/tables.slt",
+    page_cursors = "live/cursors.slt",
+    page_subscribe = "live/subscribe.slt",
+    page_snapshots = "query/snapshots.slt",
+    page_settings = "system/settings.slt",
+    page_copy = "write/copy.slt",
+    page_transactions = "write/transactions.slt",
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_block_takes_nothing_but_its_end() {
+    let front = front().await;
+    let mut client = client(&front);
+    client.ok("CREATE TABLE t (a INT)").await;
+    client.ok("BEGIN").await;
+    client.ok("INSERT INTO t VALUES (1)").await;
+    assert_eq!(client.ok("SELECT * FROM t").await, Answer::Rows(vec![vec!["1".into()]]));
+    assert_eq!(client.state("SELECT * FROM nothing").await, SqlState::UndefinedTable);
+    assert_eq!(client.0.transaction(), TransactionStatus::Failed);
+    assert_eq!(client.state("SELECT 1").await, SqlState::FailedTransaction);
+    assert_eq!(client.ok("COMMIT").await, Answer::Tag("ROLLBACK".into()));
+    assert_eq!(client.ok("SELECT * FROM t").await, Answer::Rows(Vec::new()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn several_statements_are_written_together_or_not_at_all() {
+    let front = front().await;
+    let mut client = client(&front);
+    client.ok("CREATE TABLE t (a INT)").await;
+    assert_eq!(client.state("INSERT INTO t VALUES (1); SELECT 1/0").await, SqlState::DivisionByZero);
+    assert_eq!(client.ok("SELECT * FROM t").await, Answer::Rows(Vec::new()));
+    client.ok("INSERT INTO t VALUES (1); INSERT INTO t VALUES (2)").await;
+    assert_eq!(client.ok("SELECT count(*) FROM t").await, Answer::Rows(vec![vec!["2".into()]]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn prepared_statements_know_their_parameters_and_columns() {
+    let front = front().await;
+    let mut session = front.session(Startup::default()).unwrap();
+    let names = |prepared: &Prepared| -> Vec<String> {
+        let schema = prepared.columns.as_ref().unwrap();
+        schema.fields().iter().map(|field| format!("{}", field.name())).collect()
+    };
+    let prepared = session.prepare("SELECT $1::int + 1, $2 AS t, count(*) LIMIT $3", &[]).await.unwrap();
+    use crate::types::SqlType::{BigInt, Int, Text};
+    assert_eq!(prepared.params, [Int, Text, BigInt]);
+    assert_eq!(names(&prepared), ["?column?", "t", "count"]);
+    assert!(session.prepare("", &[]).await.unwrap().is_empty);
+    let params: Vec<datafusion::arrow::array::ArrayRef> = vec![
+        Arc::new(datafusion::arrow::array::Int32Array::from(vec![41])),
+        Arc::new(datafusion::arrow::array::StringArray::from(vec!["it's"])),
+        Arc::new(datafusion::arrow::array::Int64Array::from(vec![5])),
+    ];
+    let Outcome::Rows(rows) = session.execute(&prepared, params, Protocol::Extended).await.unwrap() else {
+        panic!("rows");
+    };
+    let client = Client(session);
+    assert_eq!(client.rows(rows).await.unwrap(), [["42", "it's", "1"]]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_continuous_select_gives_rows_as_they_come_and_ends_with_its_limit() {
+    let front = front().await;
+    let (mut reader, mut writer) = (client(&front), client(&front));
+    writer.ok("CREATE STREAM s (v INT)").await;
+    writer.ok("INSERT INTO s VALUES (1)").await;
+    let reading = tokio::spawn(async move { reader.ok("SELECT v, v FROM s EMIT CHANGES LIMIT 3").await });
+    writer.ok("INSERT INTO s VALUES (2)").await;
+    writer.ok("INSERT INTO s VALUES (3), (4)").await;
+    let rows = tokio::time::timeout(Duration::from_secs(10), reading).await.unwrap().unwrap();
+    let row = |v: &str| vec![v.to_owned(), v.to_owned()];
+    assert_eq!(rows, Answer::Rows(vec![row("1"), row("2"), row("3")]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_definition_in_a_block_is_refused_with_a_hint() {
+    let front = front().await;
+    let mut client = client(&front);
+    client.ok("BEGIN").await;
+    assert_eq!(client.state("CREATE TABLE t (a INT)").await, SqlState::ActiveTransaction);
+    client.ok("ROLLBACK").await;
+    client.ok("COMMIT").await;
+    let messages = client.0.drain_messages();
+    assert!(messages.iter().any(|message| matches!(message, SideMessage::Notice("WARNING", _))));
+}

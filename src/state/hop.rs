@@ -35,8 +35,6 @@ const NO_SLOT: u32 = u32::MAX;
 
 /// id → slot of one slice.
 enum SlotMap {
-    /// Nobody has asked yet.
-    Cold,
     /// Many of the ids are in the slice.
     Dense(Vec<u32>),
     /// Few are.
@@ -46,7 +44,8 @@ enum SlotMap {
 struct SliceTable {
     /// slot → id
     ids: Vec<u32>,
-    map: SlotMap,
+    /// `None` while nobody asks: of slices that are merged and to which no late rows come.
+    map: Option<SlotMap>,
     kernels: Vec<Box<dyn Kernel>>,
     /// What `front` held before this slice was merged into it; `None` for aggregates with an inverse.
     undo: Vec<Option<Box<dyn Kernel>>>,
@@ -58,8 +57,9 @@ impl SliceTable {
     fn slots(&mut self, ids: &[u32], bound: usize, slots: &mut Vec<u32>, new: &mut Vec<u32>) {
         slots.clear();
         new.clear();
-        self.warm(bound, ids.len());
-        match &mut self.map {
+        let map = self.map.take().filter(|map| !self.outgrown(map, bound, ids.len()));
+        let mut map = map.unwrap_or_else(|| self.new_map(bound, ids.len()));
+        match &mut map {
             SlotMap::Dense(map) => {
                 if map.len() < bound {
                     map.resize(bound, NO_SLOT);
@@ -83,24 +83,26 @@ impl SliceTable {
                     }));
                 }
             }
-            SlotMap::Cold => unreachable!("a map is warm after warm()"),
         }
+        self.map = Some(map);
     }
 
-    fn warm(&mut self, bound: usize, rows: usize) {
-        let dense = bound < 4096 || (self.ids.len() + rows) * 16 > bound;
-        match (&self.map, dense) {
-            (SlotMap::Dense(_), _) | (SlotMap::Sparse(_), false) => {}
-            (SlotMap::Cold | SlotMap::Sparse(_), true) => {
-                let mut map = vec![NO_SLOT; bound];
-                self.ids.iter().enumerate().for_each(|(slot, &id)| map[id as usize] = slot as u32);
-                self.map = SlotMap::Dense(map);
-            }
-            (SlotMap::Cold, false) => {
-                let slots = self.ids.iter().enumerate().map(|(slot, &id)| (id, slot as u32));
-                self.map = SlotMap::Sparse(slots.collect());
-            }
+    fn is_dense(&self, bound: usize, rows: usize) -> bool {
+        bound < 4096 || (self.ids.len() + rows) * 16 > bound
+    }
+
+    fn outgrown(&self, map: &SlotMap, bound: usize, rows: usize) -> bool {
+        matches!(map, SlotMap::Sparse(_)) && self.is_dense(bound, rows)
+    }
+
+    fn new_map(&self, bound: usize, rows: usize) -> SlotMap {
+        let slots = self.ids.iter().enumerate().map(|(slot, &id)| (id, slot as u32));
+        if !self.is_dense(bound, rows) {
+            return SlotMap::Sparse(slots.collect());
         }
+        let mut map = vec![NO_SLOT; bound];
+        slots.for_each(|(id, slot)| map[id as usize] = slot);
+        SlotMap::Dense(map)
     }
 }
 
@@ -186,7 +188,7 @@ impl Hops {
         let bound = self.interner.bound();
         let table = self.slices.entry(slice).or_insert_with(|| SliceTable {
             ids: Vec::new(),
-            map: SlotMap::Cold,
+            map: None,
             kernels: self.prototypes.iter().map(|k| k.empty()).collect(),
             undo: Vec::new(),
             dirty: Marks::default(),
@@ -196,7 +198,7 @@ impl Hops {
         let slots = table.ids.len();
         table.kernels.iter_mut().for_each(|k| k.resize(slots));
         if track {
-            table.dirty.mark(&self.slots, slots, |_| {});
+            table.dirty.mark(&self.slots, slots);
         }
         if self.merged.is_some_and(|merged| slice.end <= merged) {
             self.back.iter_mut().chain(&mut self.front).for_each(|k| k.resize(bound));
@@ -280,7 +282,7 @@ impl Hops {
         let remake_back = flip || self.back_stale;
         for (_, table) in self.slices.range_mut(from..).take_while(|(s, _)| s.end <= window.end) {
             enter(&mut self.live, &mut self.newcomers, &table.ids, bound);
-            table.map = SlotMap::Cold;
+            table.map = None;
             let all = sequence(table.ids.len());
             for (total, kernel) in self.back.iter_mut().zip(&table.kernels) {
                 if total.invertible() || !remake_back {
@@ -416,10 +418,10 @@ impl Hops {
 
     /// Bytes of memory held.
     pub fn size(&self) -> usize {
-        let map = |map: &SlotMap| match map {
-            SlotMap::Cold => 0,
-            SlotMap::Dense(map) => map.capacity() * 4,
-            SlotMap::Sparse(map) => map.capacity() * 9,
+        let map = |map: &Option<SlotMap>| match map {
+            None => 0,
+            Some(SlotMap::Dense(map)) => map.capacity() * 4,
+            Some(SlotMap::Sparse(map)) => map.capacity() * 9,
         };
         let kernels = |all: &[Box<dyn Kernel>]| all.iter().map(|k| k.size()).sum::<usize>();
         let slices = self.slices.values().map(|t| {

@@ -105,15 +105,14 @@ pub struct Marks {
 }
 
 impl Marks {
-    /// Marks these; calls `new` for each that was not marked before.
-    pub fn mark(&mut self, slots: &[u32], bound: usize, mut new: impl FnMut(u32)) {
+    /// Marks these.
+    pub fn mark(&mut self, slots: &[u32], bound: usize) {
         if self.marked.len() < bound {
             self.marked.resize(bound, false);
         }
         for &slot in slots {
             if !std::mem::replace(&mut self.marked[slot as usize], true) {
                 self.list.push(slot);
-                new(slot);
             }
         }
     }
@@ -129,18 +128,16 @@ impl Marks {
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
-
-    /// The marked ones, in order of marking.
-    pub fn list(&self) -> &[u32] {
-        &self.list
-    }
 }
 
 /// The results of touched slots before they were touched.
 #[derive(Default)]
 pub struct Before {
-    touched: Marks,
-    /// For each touched slot, in order: its row in `rows`, if it had been given out.
+    /// In order of touching.
+    touched: Vec<u32>,
+    /// Where a slot stands in `touched`, counted from 1; 0 if it does not.
+    place: Vec<u32>,
+    /// For each touched slot: its row in `rows`, if it had been given out.
     row: Vec<Option<u32>>,
     rows: Vec<Vec<ArrayRef>>,
     count: u32,
@@ -155,16 +152,26 @@ impl Before {
         kernels: &[Box<dyn Kernel>],
         exists: impl Fn(u32) -> bool,
     ) -> Result<()> {
+        if self.place.len() < bound {
+            self.place.resize(bound, 0);
+        }
         let mut old = Vec::new();
-        let (row, count) = (&mut self.row, &mut self.count);
-        self.touched.mark(slots, bound, |slot| match exists(slot) {
-            true => {
-                row.push(Some(*count));
-                *count += 1;
-                old.push(slot);
+        for &slot in slots {
+            let place = &mut self.place[slot as usize];
+            if *place != 0 {
+                continue;
             }
-            false => row.push(None),
-        });
+            self.touched.push(slot);
+            *place = self.touched.len() as u32;
+            match exists(slot) {
+                true => {
+                    self.row.push(Some(self.count));
+                    self.count += 1;
+                    old.push(slot);
+                }
+                false => self.row.push(None),
+            }
+        }
         if !old.is_empty() {
             self.rows.push(kernels.iter().map(|k| k.evaluate(&old)).collect::<Result<_>>()?);
         }
@@ -178,7 +185,13 @@ impl Before {
 
     /// The slots touched so far.
     pub fn touched(&self) -> &[u32] {
-        self.touched.list()
+        &self.touched
+    }
+
+    /// Bytes of memory held.
+    pub fn size(&self) -> usize {
+        let rows = self.rows.iter().flatten().map(|c| c.get_array_memory_size()).sum::<usize>();
+        rows + (self.touched.capacity() + self.place.capacity() + self.row.capacity() * 2) * 4
     }
 
     /// The changes since the last call, in order of keys: (slots, result columns, weights). An unchanged row is not
@@ -189,24 +202,14 @@ impl Before {
         kernels: &[Box<dyn Kernel>],
         exists: impl Fn(u32) -> bool,
     ) -> Result<(Vec<u32>, Vec<ArrayRef>, Int64Array)> {
-        let slots = self.touched.take();
+        let mut sorted = std::mem::take(&mut self.touched);
         let row = std::mem::take(&mut self.row);
         let parts = std::mem::take(&mut self.rows);
         self.count = 0;
-        let mut sorted = slots.clone();
         interner.sort(&mut sorted);
-        let mut position = hashbrown::HashMap::<u32, u32, foldhash::fast::FixedState>::default();
-        if sorted != slots {
-            position.extend(slots.iter().zip(&row).filter_map(|(&s, &r)| Some((s, r?))));
-        }
-        let old_row = |i: usize, slot: u32| match position.is_empty() {
-            true if sorted == slots => row[i],
-            _ => position.get(&slot).copied(),
-        };
-        let old_rows: Vec<Option<u32>> = match sorted == slots {
-            true => row.clone(),
-            false => sorted.iter().enumerate().map(|(i, &s)| old_row(i, s)).collect(),
-        };
+        let place = &mut self.place;
+        let old_rows: Vec<Option<u32>> =
+            sorted.iter().map(|&s| row[std::mem::take(&mut place[s as usize]) as usize - 1]).collect();
         let new: Vec<ArrayRef> = kernels.iter().map(|k| k.evaluate(&sorted)).collect::<Result<_>>()?;
         let old: Vec<ArrayRef> = (0..kernels.len())
             .map(|c| {
@@ -306,7 +309,7 @@ impl Table {
             self.before.keep(&self.ids, bound, &self.kernels, |slot| slot < known)?;
         }
         if track {
-            self.dirty.mark(&self.ids, bound, |_| {});
+            self.dirty.mark(&self.ids, bound);
         }
         Ok(())
     }
@@ -416,6 +419,7 @@ impl Table {
             + self.kernels.iter().map(|k| k.size()).sum::<usize>()
             + self.ids.capacity() * 4
             + self.dirty.marked.capacity()
+            + self.before.size()
     }
 }
 

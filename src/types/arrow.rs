@@ -19,6 +19,10 @@ pub const TYPE_KEY: &str = "tidemill.type";
 /// Where NUMERIC without precision keeps its decimal point.
 pub(crate) const FREE_NUMERIC: (u8, i8) = (38, 10);
 
+/// The tag of a NUMERIC that was declared with just that precision. Without a tag it is the result of arithmetic with
+/// NUMERIC without precision, which shows no more decimals than it has.
+const DECLARED_AS_FREE: &str = "numeric(38,10)";
+
 impl SqlType {
     /// The Arrow type that holds the values.
     pub fn data_type(&self) -> DataType {
@@ -68,6 +72,7 @@ impl SqlType {
             SqlType::Timestamp(p) if ![6, 9].contains(p) => Some(format!("timestamp({p})")),
             SqlType::TimestampTz(p) if ![6, 9].contains(p) => Some(format!("timestamptz({p})")),
             SqlType::Decimal(None) => Some("numeric".to_owned()),
+            SqlType::Decimal(Some(FREE_NUMERIC)) => Some(DECLARED_AS_FREE.to_owned()),
             SqlType::Name => Some("name".to_owned()),
             SqlType::Oid => Some("oid".to_owned()),
             SqlType::Char => Some("\"char\"".to_owned()),
@@ -89,6 +94,10 @@ fn unit_of(precision: u8) -> TimeUnit {
 
 /// The type a tag names, if the Arrow type can hold it.
 fn from_tag(tag: &str, data_type: &DataType) -> Option<SqlType> {
+    let free = *data_type == SqlType::Decimal(None).data_type();
+    if tag == DECLARED_AS_FREE {
+        return free.then_some(SqlType::Decimal(Some(FREE_NUMERIC)));
+    }
     let (name, argument) = match tag.split_once('(') {
         Some((name, rest)) => (name, rest.strip_suffix(')')?.parse::<u32>().ok()),
         None => (tag, None),
@@ -104,7 +113,7 @@ fn from_tag(tag: &str, data_type: &DataType) -> Option<SqlType> {
         ("unknown", None) if text => Some(SqlType::Unknown),
         ("varchar", Some(n)) if text => Some(SqlType::Varchar(n)),
         ("oid", None) if data_type.is_integer() => Some(SqlType::Oid),
-        ("numeric", None) if *data_type == SqlType::Decimal(None).data_type() => Some(SqlType::Decimal(None)),
+        ("numeric", None) if free => Some(SqlType::Decimal(None)),
         ("timestamp", Some(_)) if matches!(data_type, DataType::Timestamp(_, None)) => {
             precision.filter(|p| fits(*p)).map(SqlType::Timestamp)
         }
@@ -135,6 +144,7 @@ fn from_data_type(data_type: &DataType) -> SqlType {
         DataType::UInt64 => SqlType::Decimal(Some((20, 0))),
         DataType::Float16 | DataType::Float32 => SqlType::Real,
         DataType::Float64 => SqlType::Double,
+        DataType::Decimal128(p, s) if (*p, *s) == FREE_NUMERIC => SqlType::Decimal(None),
         DataType::Decimal32(p, s)
         | DataType::Decimal64(p, s)
         | DataType::Decimal128(p, s)
@@ -214,5 +224,14 @@ mod tests {
         assert_eq!(SqlType::from_field(&cast), SqlType::Decimal(Some((10, 2))));
         let cast = SqlType::Json.to_field("c", true).with_data_type(DataType::Int32);
         assert_eq!(SqlType::from_field(&cast), SqlType::Int);
+    }
+
+    #[test]
+    fn a_result_of_arithmetic_with_free_numerics_is_free() {
+        let (p, s) = FREE_NUMERIC;
+        let result = Field::new("c", DataType::Decimal128(p, s), true);
+        assert_eq!(SqlType::from_field(&result), SqlType::Decimal(None));
+        let other = Field::new("c", DataType::Decimal128(38, 16), true);
+        assert_eq!(SqlType::from_field(&other), SqlType::Decimal(Some((38, 16))));
     }
 }

@@ -13,6 +13,7 @@ pub mod copy;
 mod oids;
 pub mod pg;
 mod zone;
+mod zone_abbreviations;
 
 pub use arrow::TYPE_KEY;
 pub use zone::Zone;

@@ -6,6 +6,8 @@
 use chrono::{DateTime, NaiveDateTime, Offset, TimeZone};
 use chrono_tz::Tz;
 
+use super::calendar::{date_of, days_of};
+use super::zone_abbreviations;
 use crate::error::{Error, Result, SqlState};
 
 /// A time zone.
@@ -32,7 +34,7 @@ impl Zone {
         {
             return Ok(Zone::fixed((hours * 3600.0) as i32));
         }
-        named(text).or_else(|| posix(text)).ok_or_else(|| {
+        named(text).or_else(|| abbreviated(text)).or_else(|| posix(text)).ok_or_else(|| {
             Error::new(
                 SqlState::BadArgument,
                 format!("invalid value for parameter \"TimeZone\": \"{setting}\""),
@@ -46,7 +48,7 @@ impl Zone {
         match text.as_bytes().first()? {
             b'+' => offset(&text[1..]).map(Zone::fixed),
             b'-' => offset(&text[1..]).map(|seconds| Zone::fixed(-seconds)),
-            _ => named(text).or_else(|| posix(text)),
+            _ => abbreviated(text).or_else(|| named(text)).or_else(|| posix(text)),
         }
     }
 
@@ -74,9 +76,8 @@ impl Zone {
             chrono::LocalResult::Single(offset) | chrono::LocalResult::Ambiguous(_, offset) => {
                 offset.fix().local_minus_utc()
             }
-            chrono::LocalResult::None => at(local_seconds - 6 * 3600)
-                .latest()
-                .map_or_else(|| self.offset_at(local_seconds), |offset| offset.fix().local_minus_utc()),
+            // A day earlier in UTC is before the change, however far east the zone and however long the gap.
+            chrono::LocalResult::None => self.offset_at(local_seconds - 86_400),
         }
     }
 
@@ -98,49 +99,35 @@ impl Zone {
     }
 }
 
-/// The nearest moment chrono can hold; beyond its years a zone's last known offset holds.
+/// A moment at which zones are known to do what they do at this one. The database ends in the 2090s; later years are
+/// looked up as the year from 2038 to 2065 that has the same days of the week, and before the calendar of chrono
+/// nothing changes any more.
 fn naive(seconds: i64) -> NaiveDateTime {
-    const LIMIT: i64 = 8_000_000_000_000;
-    DateTime::from_timestamp(seconds.clamp(-LIMIT, LIMIT), 0).unwrap_or_default().naive_utc()
+    const LAST: i64 = 3_786_912_000;
+    const FIRST: i64 = -8_000_000_000_000;
+    let seconds = if seconds < LAST {
+        seconds.max(FIRST)
+    } else {
+        let (year, _, _) = date_of(seconds.div_euclid(86_400));
+        let (first, next) = (days_of(year, 1, 1), days_of(year + 1, 1, 1));
+        let alike = (2038..2066)
+            .map(|y| (days_of(y, 1, 1), days_of(y + 1, 1, 1)))
+            .find(|(f, n)| n - f == next - first && (first - f).rem_euclid(7) == 0);
+        seconds - alike.map_or(0, |(f, _)| first - f) * 86_400
+    };
+    DateTime::from_timestamp(seconds, 0).unwrap_or_default().naive_utc()
+}
+
+fn abbreviated(text: &str) -> Option<Zone> {
+    zone_abbreviations::minutes_of(text).map(|minutes| Zone::fixed(minutes * 60))
 }
 
 fn named(text: &str) -> Option<Zone> {
     if text.len() > 64 {
         return None;
     }
-    const HOURS: &[(&str, i32)] = &[
-        ("utc", 0),
-        ("z", 0),
-        ("zulu", 0),
-        ("gmt", 0),
-        ("ut", 0),
-        ("uct", 0),
-        ("etc/utc", 0),
-        ("est", -5),
-        ("edt", -4),
-        ("cst", -6),
-        ("cdt", -5),
-        ("mst", -7),
-        ("mdt", -6),
-        ("pst", -8),
-        ("pdt", -7),
-        ("bst", 1),
-        ("wet", 0),
-        ("west", 1),
-        ("cet", 1),
-        ("cest", 2),
-        ("eet", 2),
-        ("eest", 3),
-        ("msk", 3),
-        ("jst", 9),
-        ("kst", 9),
-        ("aest", 10),
-        ("aedt", 11),
-        ("nzst", 12),
-        ("nzdt", 13),
-    ];
-    if let Some((_, hours)) = HOURS.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)) {
-        return Some(Zone::fixed(hours * 3600));
+    if ["utc", "etc/utc", "uct", "zulu"].iter().any(|name| name.eq_ignore_ascii_case(text)) {
+        return Some(Zone::Utc);
     }
     if let Ok(tz) = text.parse::<Tz>() {
         return Some(Zone::Named(tz));

@@ -233,7 +233,8 @@ mod tests {
         let bids = input::generate(2_000, stage.bid_schema(), &all).unwrap();
         let path = |name: &str| dir.path().join(name);
         let create = |name: &str| std::fs::File::create(path(name)).unwrap();
-        let mut csv = datafusion::arrow::csv::WriterBuilder::new().with_header(true).build(create("bids.csv"));
+        let mut csv =
+            datafusion::arrow::csv::WriterBuilder::new().with_header(true).build(create("bids.csv"));
         let mut json = datafusion::arrow::json::LineDelimitedWriter::new(create("bids.json"));
         let schema = bids.batches[0].schema();
         let mut parquet =

@@ -109,6 +109,7 @@ pub async fn create_materialized(cx: &Definer, create: CreateMaterialized) -> Re
             .hint("Put LIMIT into the query that reads the view, or number the rows with row_number()."));
     }
     let names: Vec<String> = create.columns.iter().map(ident_name).collect();
+    let retention_ms = options::time(&create.options, "retention")?;
     let relation = Relation {
         id: cx.engine.catalog.names().next_id(),
         name,
@@ -117,10 +118,11 @@ pub async fn create_materialized(cx: &Definer, create: CreateMaterialized) -> Re
             query: without_emit(&create.text),
             emission: emission(create.query.emit, ready.pipeline.emission),
             lateness_ms,
-            retention_ms: options::time(&create.options, "retention")?,
+            retention_ms,
             from_latest,
             append_only: ready.pipeline.is_append_only(),
             paused: false,
+            append_only: ready.pipeline.is_append_only() && retention_ms.is_none(),
         }),
         depends_on: once(ready.used.clone()),
         sql: cx.reads.text.to_string(),

@@ -97,6 +97,16 @@ where
     ) -> Result<()> {
         let column = args.first().ok_or_else(mismatch)?;
         let values = column.as_primitive_opt::<T>().ok_or_else(mismatch)?.values();
+        // One group: its cell stays in a register.
+        if let [cell] = cells {
+            let mut best = *cell;
+            match mask(Some(column), filter) {
+                None => values.iter().for_each(|&v| best.take::<E>(v)),
+                Some(mask) => mask.inner().set_indices().for_each(|i| best.take::<E>(values[i])),
+            }
+            *cell = best;
+            return Ok(());
+        }
         match mask(Some(column), filter) {
             None => groups.iter().zip(values).for_each(|(&g, &v)| cells[g as usize].take::<E>(v)),
             Some(mask) => {

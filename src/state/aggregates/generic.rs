@@ -381,3 +381,107 @@ impl Kernel for Generic {
         self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::aggregates::{AggregateCall, kernel};
+    use datafusion::arrow::array::Int64Array;
+    use datafusion::arrow::datatypes::{Field, Schema};
+    use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
+    use datafusion::functions_aggregate as f;
+    use datafusion::logical_expr::AggregateUDF;
+    use datafusion::physical_expr::aggregate::AggregateExprBuilder;
+    use datafusion::physical_expr::expressions::Column;
+
+    fn made(udaf: Arc<AggregateUDF>, data_type: DataType, distinct: bool) -> Box<dyn Kernel> {
+        let schema = Arc::new(Schema::new(vec![Field::new("v", data_type, true)]));
+        let expr = AggregateExprBuilder::new(udaf, vec![Arc::new(Column::new("v", 0))])
+            .schema(Arc::clone(&schema))
+            .alias("a")
+            .with_distinct(distinct)
+            .build()
+            .unwrap();
+        kernel(&AggregateCall { expr: Arc::new(expr), args: vec![0], filter: None, distinct }, &schema)
+            .unwrap()
+    }
+
+    fn shown(kernel: &dyn Kernel, slots: &[u32]) -> Vec<String> {
+        let result = kernel.evaluate(slots).unwrap();
+        let format = FormatOptions::new().with_null("NULL");
+        let formatter = ArrayFormatter::try_new(&result, &format).unwrap();
+        (0..slots.len()).map(|row| formatter.value(row).to_string()).collect()
+    }
+
+    fn numbers(values: &[Option<i64>]) -> Vec<ArrayRef> {
+        vec![Arc::new(Int64Array::from(values.to_vec()))]
+    }
+
+    #[test]
+    fn a_group_without_values_stays_null_whatever_is_merged_beside_it() {
+        for udaf in [f::bit_and_or_xor::bit_and_udaf(), f::bit_and_or_xor::bit_or_udaf()] {
+            let mut kernel = made(udaf, DataType::Int64, false);
+            kernel.resize(4);
+            kernel.update(&numbers(&[Some(6), None]), &[2, 0], None).unwrap();
+            kernel.update(&numbers(&[Some(6), None, None]), &[2, 1, 0], None).unwrap();
+            assert_eq!(shown(kernel.as_ref(), &[0, 1, 2, 3]), ["NULL", "NULL", "6", "NULL"]);
+            let mut other = kernel.empty();
+            other.resize(4);
+            other.merge_states(&kernel.states(&[3, 2, 1, 0]).unwrap(), &[3, 2, 1, 0]).unwrap();
+            other.merge(kernel.as_ref(), &[0, 2], &[0, 2], Place::Before).unwrap();
+            assert_eq!(shown(other.as_ref(), &[0, 1, 2, 3]), ["NULL", "NULL", "6", "NULL"]);
+        }
+    }
+
+    #[test]
+    fn states_keep_the_order_in_which_they_are_merged() {
+        let mut early = made(f::array_agg::array_agg_udaf(), DataType::Int64, false);
+        early.resize(2);
+        let mut late = early.empty();
+        late.resize(2);
+        early.update(&numbers(&[Some(1), Some(2), None]), &[0, 1, 0], None).unwrap();
+        late.update(&numbers(&[Some(8), Some(9)]), &[0, 0], None).unwrap();
+        let mut after = early.copy(&[0, 1]).unwrap();
+        after.merge(late.as_ref(), &[0, 1], &[0, 1], Place::After).unwrap();
+        late.merge(early.as_ref(), &[0, 1], &[0, 1], Place::Before).unwrap();
+        for kernel in [after, late] {
+            assert_eq!(shown(kernel.as_ref(), &[0, 1]), ["[1, NULL, 8, 9]", "[2]"]);
+        }
+    }
+
+    #[test]
+    fn distinct_is_distinct_over_all_batches() {
+        let mut kernel = made(f::bit_and_or_xor::bit_xor_udaf(), DataType::Int64, true);
+        kernel.resize(2);
+        for _ in 0..3 {
+            kernel.update(&numbers(&[Some(5), Some(5), Some(3)]), &[0, 0, 1], None).unwrap();
+            kernel.update(&numbers(&[Some(2)]), &[0], None).unwrap();
+            assert_eq!(shown(kernel.as_ref(), &[0, 1]), ["7", "3"], "and looking at it changes nothing");
+        }
+    }
+
+    #[test]
+    fn runs_of_states_are_joined_and_old_ones_dropped() {
+        let schema = DataType::Int64;
+        let mut kernel = Generic::new(
+            Arc::new(
+                AggregateExprBuilder::new(f::median::median_udaf(), vec![Arc::new(Column::new("v", 0))])
+                    .schema(Arc::new(Schema::new(vec![Field::new("v", schema.clone(), true)])))
+                    .alias("m")
+                    .build()
+                    .unwrap(),
+            ),
+            vec![schema],
+        )
+        .unwrap();
+        kernel.resize(100);
+        let all: Vec<u32> = (0..100).collect();
+        kernel.update(&numbers(&vec![Some(1); 100]), &all, None).unwrap();
+        for round in 0..200 {
+            kernel.update(&numbers(&[Some(1), Some(1)]), &[round % 100, (round * 7) % 100], None).unwrap();
+        }
+        let rows: usize = kernel.runs.iter().map(|r| r.owners.len()).sum();
+        assert!(kernel.runs.len() < 12 && rows < 250, "{} runs of {rows} rows", kernel.runs.len());
+        assert_eq!(shown(&kernel, &[0, 99]), ["1", "1"]);
+    }
+}

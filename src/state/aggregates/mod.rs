@@ -8,6 +8,7 @@
 //! primitive columns without a call or an allocation per row. [`generic`] wraps every other DataFusion aggregate and
 //! keeps its states as rows of Arrow columns.
 
+mod average;
 pub mod dense;
 pub mod extreme;
 pub mod generic;

@@ -186,16 +186,17 @@ impl CopyDecoder {
         Ok(if self.ended { buffer.len() } else { start })
     }
 
-    fn record(&mut self, line: &[u8]) -> Result<()> {
-        if line.starts_with(b"\\.") {
-            if line == b"\\." {
-                self.ended = true;
-                return Ok(());
-            }
-            if self.options.format == CopyFormat::Text {
+    fn record(&mut self, mut line: &[u8]) -> Result<()> {
+        if let Some(at) = self.end_marker(line) {
+            if at + 2 < line.len() {
                 let error = Error::new(SqlState::BadCopyFormat, "end-of-copy marker corrupt");
                 return Err(self.at_line(error, self.line, None));
             }
+            self.ended = true;
+            if at == 0 {
+                return Ok(());
+            }
+            line = &line[..at];
         }
         if self.header_pending {
             self.header_pending = false;
@@ -205,7 +206,21 @@ impl CopyDecoder {
         self.count_row()
     }
 
+    /// Where `\.` stands: in text anywhere behind an even number of backslashes, in csv as the whole line.
+    #[inline]
+    fn end_marker(&self, line: &[u8]) -> Option<usize> {
+        if self.options.format == CopyFormat::Csv {
+            return (line == b"\\.").then_some(0);
+        }
+        let mut at = memchr::memchr(b'\\', line)?;
+        while line.get(at + 1)? != &b'.' {
+            at += 2 + memchr::memchr(b'\\', &line[at + 2..])?;
+        }
+        Some(at)
+    }
+
     fn row(&mut self, line: &[u8]) -> Result<()> {
+        let mut missing = None;
         let mut scratch = std::mem::take(&mut self.scratch);
         let (columns, builders, options, number) =
             (&self.columns, &mut self.builders, &self.options, self.line);
@@ -225,8 +240,9 @@ impl CopyDecoder {
                     .append_text(field.value)
                     .map_err(|e| in_column(e, number, &column.name, Some(field.value)));
             }
-            if column.not_null {
-                return Err(in_line(null_value(&column.name), number, Some(line)));
+            // A line that is too short is told first, below.
+            if column.not_null && missing.is_none() {
+                missing = Some(i);
             }
             builder.append_null();
             Ok(())
@@ -241,13 +257,15 @@ impl CopyDecoder {
         };
         self.scratch = scratch;
         let count = count?;
-        match self.columns.get(count) {
-            None => Ok(()),
-            Some(missing) => {
-                let message = format!("missing data for column \"{}\"", missing.name);
-                Err(self.at_line(Error::new(SqlState::BadCopyFormat, message), self.line, Some(line)))
+        let error = match (self.columns.get(count), missing) {
+            (None, None) => return Ok(()),
+            (None, Some(null)) => null_value(&self.columns[null].name),
+            (Some(absent), _) => {
+                let message = format!("missing data for column \"{}\"", absent.name);
+                Error::new(SqlState::BadCopyFormat, message)
             }
-        }
+        };
+        Err(self.at_line(error, self.line, Some(line)))
     }
 
     /// HEADER MATCH: the names must be the columns' names, in order.

@@ -4,6 +4,8 @@
 //! bytes. The decoder first finds where records end (`lines`), then takes a record apart (`fields`); a field goes
 //! straight from the input's bytes into a [`ColumnBuilder`](super::pg::ColumnBuilder).
 
+#[cfg(test)]
+mod against_postgres;
 mod binary;
 mod decode;
 mod encode;

@@ -40,7 +40,7 @@ fn shown(options: &CopyOptions, data: &str) -> Result<String> {
     Ok(String::from_utf8(encode(&batch, CopyOptions::text())).unwrap())
 }
 
-fn encode(batch: &RecordBatch, options: CopyOptions) -> Vec<u8> {
+pub(super) fn encode(batch: &RecordBatch, options: CopyOptions) -> Vec<u8> {
     let encoder = CopyEncoder::new(&batch.schema(), options, TextStyle::default());
     let mut out = BytesMut::from(&encoder.start()[..]);
     out.extend_from_slice(&encoder.batch(batch).unwrap());

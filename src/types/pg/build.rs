@@ -7,13 +7,15 @@ use datafusion::arrow::array::*;
 use datafusion::arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 use datafusion::arrow::datatypes::{DataType, Field, Fields, IntervalMonthDayNano, i256};
 
+use super::number_in::{
+    binary_timestamp, numeric_overflow, out_of_range, read_date, read_numeric, read_time, read_timestamp,
+};
 use super::numeric::{self, Digits};
-use super::{datetime_in, interval_in, json_in, nested_in, scalar_in};
+use super::{interval_in, json_in, nested_in, scalar_in};
 use crate::error::{Error, Result, SqlState};
 use crate::types::arrow::FREE_NUMERIC;
-use crate::types::calendar::{DAY_MICROS, POSTGRES_EPOCH_DAYS, POSTGRES_EPOCH_MICROS};
+use crate::types::calendar::{DAY_MICROS, POSTGRES_EPOCH_DAYS};
 use crate::types::{SqlType, Zone};
-use datetime_in::{Fields as DateFields, Moment, Wrong};
 
 /// Builds one column from values as Postgres clients send them.
 ///
@@ -24,6 +26,8 @@ pub struct ColumnBuilder {
     zone: Zone,
     values: Values,
     nulls: NullBufferBuilder,
+    /// Where the elements of an array or a row are unescaped.
+    scratch: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -112,6 +116,7 @@ impl ColumnBuilder {
             zone: Zone::Utc,
             values,
             nulls: NullBufferBuilder::new(n),
+            scratch: Vec::new(),
         }
     }
 
@@ -199,16 +204,20 @@ impl ColumnBuilder {
                 v.push(scalar_in::integer(text, i32::MIN.into(), i32::MAX.into(), "integer")? as i32);
             }
             Values::Int64(v) => v.push(scalar_in::integer(text, i64::MIN, i64::MAX, "bigint")?),
-            Values::Oid(v) => v.push(scalar_in::integer(text, 0, u32::MAX.into(), "oid")?),
+            // As in Postgres a negative number is taken for the bits it has.
+            Values::Oid(v) => {
+                let oid = scalar_in::integer(text, i32::MIN.into(), u32::MAX.into(), "oid")?;
+                v.push(i64::from(oid as u32));
+            }
             Values::Float32(v) => v.push(scalar_in::float4(text)?),
             Values::Float64(v) => v.push(scalar_in::float8(text)?),
             Values::Decimal128 { values, precision, scale, scratch } => {
-                read_numeric(text, scratch)?;
+                read_numeric(text, scratch, &self.sql_type)?;
                 let value = scratch.to_i128(*precision, *scale);
                 values.push(value.ok_or_else(|| numeric_overflow(*precision, *scale))?);
             }
             Values::Decimal256 { values, precision, scale, scratch } => {
-                read_numeric(text, scratch)?;
+                read_numeric(text, scratch, &self.sql_type)?;
                 let value = scratch.to_i256(*precision, *scale);
                 values.push(value.ok_or_else(|| numeric_overflow(*precision, *scale))?);
             }
@@ -221,8 +230,13 @@ impl ColumnBuilder {
             }
             Values::Interval(v) => v.push(interval_in::parse_interval(scalar_in::string(text)?)?),
             Values::Uuid(v) => v.extend_from_slice(&scalar_in::uuid(text)?),
-            Values::List { .. } => return self.append_list(|element| nested_in::array_text(text, element)),
-            Values::Row(fields) => nested_in::record_text(text, fields)?,
+            Values::List { .. } => {
+                let mut scratch = std::mem::take(&mut self.scratch);
+                let appended = self.append_list(|element| nested_in::array_text(text, element, &mut scratch));
+                self.scratch = scratch;
+                return appended;
+            }
+            Values::Row(fields) => nested_in::record_text(text, fields, &mut self.scratch)?,
         }
         self.nulls.append_non_null();
         Ok(())
@@ -237,6 +251,20 @@ impl ColumnBuilder {
         ends.push(i32::try_from(element.len()).map_err(|_| too_large())?);
         self.nulls.append_non_null();
         Ok(())
+    }
+
+    /// How many elements the array added last has in each of its dimensions; of one without elements, none.
+    pub(super) fn last_extents(&self) -> nested_in::Extents {
+        let mut extents = nested_in::Extents::default();
+        let mut column = self;
+        while let Values::List { ends, element } = &column.values
+            && let [.., start, end] = ends[..]
+            && end > start
+        {
+            extents.push(end - start);
+            column = element;
+        }
+        extents
     }
 
     /// Appends a value in the binary format (without its length).
@@ -309,6 +337,7 @@ impl ColumnBuilder {
             inner = element;
             depth += 1;
         }
+        let extents = extents.as_slice();
         if extents.is_empty() {
             return self.append_list(|_| Ok(0));
         }
@@ -317,7 +346,7 @@ impl ColumnBuilder {
             return Err(Error::unsupported(message)
                 .hint("Declare the column with as many [] as there are dimensions."));
         }
-        nested_in::array_element(&mut cursor, &extents, self)?;
+        nested_in::array_element(&mut cursor, extents, self)?;
         if cursor.0.is_empty() { Ok(()) } else { Err(bad_binary()) }
     }
 
@@ -408,100 +437,6 @@ fn bad_binary() -> Error {
     Error::new(SqlState::BadBinary, "incorrect binary data format")
 }
 
-fn out_of_range(what: &str) -> Error {
-    Error::new(SqlState::DatetimeOverflow, format!("{what} out of range"))
-}
-
 fn fixed<const N: usize>(value: &[u8]) -> Result<[u8; N]> {
     value.try_into().map_err(|_| bad_binary())
-}
-
-fn read_numeric(text: &[u8], scratch: &mut Digits) -> Result<()> {
-    let body = scalar_in::trimmed(text);
-    numeric::read_text(body, scratch).ok_or_else(|| {
-        let word = body.strip_prefix(b"-").or(body.strip_prefix(b"+")).unwrap_or(body).to_ascii_lowercase();
-        match word.as_slice() {
-            b"nan" | b"infinity" | b"inf" => numeric::not_finite(),
-            _ => scalar_in::bad_text("numeric", text),
-        }
-    })
-}
-
-fn numeric_overflow(precision: u8, scale: i8) -> Error {
-    let digits = i32::from(precision) - i32::from(scale);
-    Error::new(SqlState::OutOfRange, "numeric field overflow").detail(format!(
-        "A field with precision {precision}, scale {scale} must round to an absolute value less than 10^{digits}."
-    ))
-}
-
-fn read_moment(text: &[u8], type_name: &str) -> Result<Moment> {
-    let text = scalar_in::string(text)?;
-    datetime_in::read(text).map_err(|wrong| wrong.error(text, type_name))
-}
-
-fn wrong(wrong: Wrong, text: &[u8], type_name: &str) -> Error {
-    wrong.error(&scalar_in::shown(text), type_name)
-}
-
-fn read_date(text: &[u8]) -> Result<i32> {
-    if text.len() == 10
-        && let Some(days) = datetime_in::fast_date(text)
-    {
-        return Ok(days as i32);
-    }
-    match read_moment(text, "date")? {
-        Moment::Infinity => Ok(i32::MAX),
-        Moment::MinusInfinity => Ok(i32::MIN),
-        Moment::At(DateFields { days: Some(days), .. }) => {
-            i32::try_from(days).map_err(|_| wrong(Wrong::Range, text, "date"))
-        }
-        Moment::At(_) => Err(wrong(Wrong::Syntax, text, "date")),
-    }
-}
-
-fn read_time(text: &[u8]) -> Result<i64> {
-    let nanos = match datetime_in::fast_time(text) {
-        Some(nanos) => nanos,
-        None => match read_moment(text, "time")? {
-            Moment::At(DateFields { nanos: Some(nanos), .. }) => nanos,
-            _ => return Err(wrong(Wrong::Syntax, text, "time")),
-        },
-    };
-    Ok(datetime_in::ticks_of_day(nanos, 6))
-}
-
-/// With a default zone it is a TIMESTAMPTZ; without one a zone that is written is ignored, as in Postgres.
-#[inline]
-fn read_timestamp(text: &[u8], precision: u8, default: Option<&Zone>) -> Result<i64> {
-    if default.is_none_or(|zone| *zone == Zone::Utc)
-        && let Some((days, nanos)) = datetime_in::fast_timestamp(text)
-        && let Some(ticks) = datetime_in::timestamp_ticks(days, nanos, 0, precision)
-    {
-        return Ok(ticks);
-    }
-    let name = if default.is_some() { "timestamp with time zone" } else { "timestamp" };
-    match read_moment(text, name)? {
-        Moment::Infinity => Ok(i64::MAX),
-        Moment::MinusInfinity => Ok(i64::MIN),
-        Moment::At(DateFields { days: Some(days), nanos, zone }) => {
-            let nanos = nanos.unwrap_or(0);
-            let offset = default.map_or(0, |default| {
-                zone.as_ref().unwrap_or(default).offset_of_local(days * 86_400 + nanos / 1_000_000_000)
-            });
-            datetime_in::timestamp_ticks(days, nanos, offset, precision).ok_or_else(|| {
-                let message = format!("timestamp out of range: \"{}\"", scalar_in::shown(text));
-                Error::new(SqlState::DatetimeOverflow, message)
-            })
-        }
-        Moment::At(_) => Err(wrong(Wrong::Syntax, text, name)),
-    }
-}
-
-fn binary_timestamp(micros: i64, precision: u8) -> Result<i64> {
-    if matches!(micros, i64::MAX | i64::MIN) {
-        return Ok(micros);
-    }
-    let micros = micros.checked_add(POSTGRES_EPOCH_MICROS).ok_or_else(|| out_of_range("timestamp"))?;
-    let (days, rest) = (micros.div_euclid(DAY_MICROS), micros.rem_euclid(DAY_MICROS));
-    datetime_in::timestamp_ticks(days, rest * 1_000, 0, precision).ok_or_else(|| out_of_range("timestamp"))
 }

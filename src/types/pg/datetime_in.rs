@@ -3,11 +3,12 @@
 //! The common form `YYYY-MM-DD HH:MM:SS[.f]` is read by position, without looking back. Everything else goes through
 //! a reader of fields that knows the spellings of Postgres (manual, appendix B) with month-day-year order.
 
+use super::datetime_words;
 use crate::error::{Error, Result, SqlState};
 use crate::types::calendar::{POSTGRES_EPOCH_MICROS, days_in_month, days_of};
 use crate::types::zone::Zone;
 
-const DAY_NANOS: i64 = 86_400_000_000_000;
+pub(super) const DAY_NANOS: i64 = 86_400_000_000_000;
 
 /// What a text says about a moment.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -28,11 +29,14 @@ pub(super) struct Fields {
 }
 
 /// Why a text is no moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Wrong {
     Syntax,
     Range,
+    /// An offset that is too large.
     Zone,
+    /// A zone by a name that no zone has.
+    UnknownZone(String),
     Clock,
 }
 
@@ -48,9 +52,12 @@ impl Wrong {
                 format!("date/time field value out of range: \"{text}\""),
             ),
             Wrong::Zone => Error::new(
-                SqlState::DatetimeOverflow,
+                SqlState::BadZoneOffset,
                 format!("time zone displacement out of range: \"{text}\""),
             ),
+            Wrong::UnknownZone(name) => {
+                Error::new(SqlState::BadArgument, format!("time zone \"{name}\" not recognized"))
+            }
             Wrong::Clock => Error::unsupported(format!("\"{text}\" as input for type {type_name}"))
                 .hint("Use now() or current_date in the statement."),
         }
@@ -114,14 +121,46 @@ pub(super) fn fast_timestamp(text: &[u8]) -> Option<(i64, i64)> {
     Some((fast_date(text)?, fast_time(&text[11..])?))
 }
 
-/// Any spelling.
-pub(super) fn read(text: &str) -> Result<Moment, Wrong> {
+/// As [`fast_timestamp`], with an offset behind it if there is one: `Z`, `+hh`, `+hhmm` or `+hh:mm`, in seconds.
+#[inline]
+pub(super) fn fast_zoned(text: &[u8]) -> Option<(i64, i64, Option<i32>)> {
+    let behind = text.get(19..)?;
+    let fraction = match behind {
+        [b'.', digits @ ..] => 1 + digits.iter().take_while(|b| b.is_ascii_digit()).count(),
+        _ => 0,
+    };
+    let (moment, zone) = text.split_at(19 + fraction);
+    let (days, nanos) = fast_timestamp(moment)?;
+    let offset = match zone {
+        [] => None,
+        [b'Z'] => Some(0),
+        [sign @ (b'+' | b'-'), rest @ ..] => {
+            let minutes = match rest {
+                [_, _] => 0,
+                [_, _, b':', _, _] => two(rest, 3)?,
+                [_, _, _, _] => two(rest, 2)?,
+                _ => return None,
+            };
+            let hours = two(rest, 0)?;
+            if hours > 15 || minutes > 59 {
+                return None;
+            }
+            let seconds = (hours * 3600 + minutes * 60) as i32;
+            Some(if *sign == b'-' { -seconds } else { seconds })
+        }
+        _ => return None,
+    };
+    Some((days, nanos, offset))
+}
+
+/// Any spelling; `time_only` as a TIME is read.
+pub(super) fn read(text: &str, time_only: bool) -> Result<Moment, Wrong> {
     let text = text.trim_matches(|c: char| c.is_ascii_whitespace());
     let lower = text.to_ascii_lowercase();
     match lower.as_str() {
-        "infinity" | "+infinity" | "inf" | "+inf" => return Ok(Moment::Infinity),
-        "-infinity" | "-inf" => return Ok(Moment::MinusInfinity),
-        "epoch" => {
+        "infinity" | "+infinity" => return Ok(Moment::Infinity),
+        "-infinity" => return Ok(Moment::MinusInfinity),
+        "epoch" if !time_only => {
             let epoch = Fields { days: Some(0), nanos: Some(0), zone: Some(Zone::Utc) };
             return Ok(Moment::At(epoch));
         }
@@ -131,287 +170,7 @@ pub(super) fn read(text: &str) -> Result<Moment, Wrong> {
     if text.is_empty() || text.len() > 128 || !text.is_ascii() {
         return Err(Wrong::Syntax);
     }
-    Reader::default().run(text, &lower).map(Moment::At)
-}
-
-#[derive(Default)]
-struct Reader {
-    /// Year, month, day; the year as written, before the era is known.
-    date: Option<(i64, u32, u32)>,
-    month_name: Option<u32>,
-    loose: Vec<String>,
-    nanos: Option<i64>,
-    afternoon: Option<bool>,
-    zone: Option<Zone>,
-    before_christ: bool,
-    /// The year was written with two digits.
-    short_year: bool,
-}
-
-const MONTHS: [&str; 12] = [
-    "january",
-    "february",
-    "march",
-    "april",
-    "may",
-    "june",
-    "july",
-    "august",
-    "september",
-    "october",
-    "november",
-    "december",
-];
-const WEEKDAYS: [&str; 7] = ["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"];
-
-fn month_of(word: &str) -> Option<u32> {
-    let full = |m: &&str| word.len() >= 3 && (m.starts_with(word) && word.len() == 3 || *m == word);
-    MONTHS.iter().position(|m| full(m)).map(|i| i as u32 + 1).or((word == "sept").then_some(9))
-}
-
-impl Reader {
-    fn run(mut self, text: &str, lower: &str) -> Result<Fields, Wrong> {
-        let mut at = 0;
-        while at < lower.len() {
-            let rest = &lower[at..];
-            let first = rest.as_bytes()[0];
-            if first.is_ascii_whitespace() || first == b',' {
-                at += 1;
-                continue;
-            }
-            let is_part: fn(u8) -> bool = match first {
-                b'0'..=b'9' => |b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'/' | b'.' | b':' | b'+'),
-                b'+' | b'-' => |b| b.is_ascii_digit() || matches!(b, b':' | b'+' | b'-'),
-                b'a'..=b'z' => |b| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'_' | b'-' | b'+' | b':'),
-                _ => return Err(Wrong::Syntax),
-            };
-            let len = rest.bytes().position(|b| !is_part(b)).unwrap_or(rest.len());
-            let (word, written) = (&rest[..len], &text[at..at + len]);
-            at += len;
-            match first {
-                b'0'..=b'9' => self.number(word, written)?,
-                b'+' | b'-' => self.set_zone(written)?,
-                _ => self.word(word, written)?,
-            }
-        }
-        self.finish()
-    }
-
-    fn set_zone(&mut self, text: &str) -> Result<(), Wrong> {
-        if self.zone.is_some() {
-            return Err(Wrong::Syntax);
-        }
-        self.zone = Some(Zone::of_suffix(text).ok_or(match text.as_bytes()[0] {
-            b'+' | b'-' if text.bytes().skip(1).all(|b| b.is_ascii_digit() || b == b':') => Wrong::Zone,
-            _ => Wrong::Syntax,
-        })?);
-        Ok(())
-    }
-
-    fn word(&mut self, word: &str, written: &str) -> Result<(), Wrong> {
-        match word {
-            "bc" => self.before_christ = true,
-            "ad" | "at" | "on" | "t" => {}
-            "am" => self.afternoon = Some(false),
-            "pm" => self.afternoon = Some(true),
-            "allballs" => (self.nanos, self.zone) = (Some(0), Some(Zone::Utc)),
-            _ => {
-                if let Some(month) = month_of(word) {
-                    self.month_name = Some(month);
-                } else if let Some(rest) =
-                    word.strip_prefix('t').filter(|r| r.starts_with(|c: char| c.is_ascii_digit()))
-                {
-                    return self.number(rest, &written[1..]);
-                } else if let Some((month, rest)) =
-                    word.split_once('-').and_then(|(m, r)| Some((month_of(m)?, r)))
-                {
-                    // Jan-08-1999
-                    self.month_name = Some(month);
-                    self.loose.extend(rest.split('-').map(str::to_owned));
-                } else if !WEEKDAYS.iter().any(|d| word.len() >= 3 && d.starts_with(word)) {
-                    self.set_zone(written)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// A word that begins with a digit: a date, a time, both glued together, with or without a zone behind.
-    fn number(&mut self, word: &str, written: &str) -> Result<(), Wrong> {
-        if let Some(colon) = word.find(':') {
-            // In `1999-01-08t04:05:06` the date stands before the T.
-            if let Some(t) = word.find('t').filter(|t| *t < colon) {
-                self.number(&word[..t], &written[..t])?;
-                return self.number(&word[t + 1..], &written[t + 1..]);
-            }
-            let end = word
-                .bytes()
-                .position(|b| !(b.is_ascii_digit() || b == b':' || b == b'.'))
-                .unwrap_or(word.len());
-            self.set_time(&word[..end])?;
-            return self.after_time(&word[end..], &written[end..]);
-        }
-        if let Some(t) = word.find('t').filter(|t| word[t + 1..].starts_with(|c: char| c.is_ascii_digit())) {
-            let time = &word[t + 1..];
-            self.number(&word[..t], &written[..t])?;
-            let end = time.bytes().position(|b| !(b.is_ascii_digit() || b == b'.')).unwrap_or(time.len());
-            self.set_compact_time(&time[..end])?;
-            return self.after_time(&time[end..], &written[t + 1 + end..]);
-        }
-        if let Some(separator) = word.bytes().find(|b| matches!(b, b'-' | b'/')) {
-            return self.set_date(word, char::from(separator));
-        }
-        let digits = word.bytes().take_while(|b| b.is_ascii_digit()).count();
-        match &word[digits..] {
-            "" => {}
-            "am" | "pm" | "bc" | "ad" => {
-                self.number(&word[..digits], &written[..digits])?;
-                return self.word(&word[digits..], &written[digits..]);
-            }
-            rest if rest.starts_with('.') && self.date.is_some() => return self.set_compact_time(word),
-            rest if rest.starts_with('.') => return self.set_date(word, '.'),
-            _ => return Err(Wrong::Syntax),
-        }
-        match word.len() {
-            8 if self.date.is_none() => {
-                let n = |r: std::ops::Range<usize>| word[r].parse::<u32>().map_err(|_| Wrong::Syntax);
-                self.date = Some((i64::from(n(0..4)?), n(4..6)?, n(6..8)?));
-            }
-            6 if self.date.is_some()
-                || self.nanos.is_none() && self.loose.is_empty() && self.month_name.is_none() =>
-            {
-                if self.date.is_some() { self.set_compact_time(word)? } else { self.set_short_date(word)? }
-            }
-            _ => self.loose.push(word.to_owned()),
-        }
-        Ok(())
-    }
-
-    fn set_short_date(&mut self, word: &str) -> Result<(), Wrong> {
-        let n = |r: std::ops::Range<usize>| word[r].parse::<u32>().map_err(|_| Wrong::Syntax);
-        self.date = Some((i64::from(n(0..2)?), n(2..4)?, n(4..6)?));
-        self.short_year = true;
-        Ok(())
-    }
-
-    fn after_time(&mut self, rest: &str, written: &str) -> Result<(), Wrong> {
-        match rest {
-            "" => Ok(()),
-            "am" | "pm" => self.word(rest, written),
-            _ => self.set_zone(written),
-        }
-    }
-
-    fn set_date(&mut self, word: &str, separator: char) -> Result<(), Wrong> {
-        let parts: Vec<&str> = word.split(separator).collect();
-        let [a, b, c] = parts[..] else {
-            return Err(Wrong::Syntax);
-        };
-        if self.date.is_some() {
-            return Err(Wrong::Syntax);
-        }
-        if let Some(month) = month_of(b) {
-            self.month_name = Some(month);
-            self.loose.extend([a.to_owned(), c.to_owned()]);
-            return Ok(());
-        }
-        let n = |s: &str| s.parse::<u32>().map_err(|_| Wrong::Syntax);
-        let (year, month, day) = if a.len() > 2 { (a, b, c) } else { (c, a, b) };
-        self.short_year = year.len() <= 2;
-        self.date = Some((i64::from(n(year)?), n(month)?, n(day)?));
-        Ok(())
-    }
-
-    fn set_time(&mut self, word: &str) -> Result<(), Wrong> {
-        let (clock, fraction) = word.split_once('.').unwrap_or((word, ""));
-        let parts: Vec<&str> = clock.split(':').collect();
-        let (h, m, s) = match parts[..] {
-            [h, m] => (h, m, "0"),
-            [h, m, s] => (h, m, s),
-            _ => return Err(Wrong::Syntax),
-        };
-        self.clock(h, m, s, fraction)
-    }
-
-    fn set_compact_time(&mut self, word: &str) -> Result<(), Wrong> {
-        let (clock, fraction) = word.split_once('.').unwrap_or((word, ""));
-        match clock.len() {
-            2 => self.clock(clock, "0", "0", fraction),
-            4 => self.clock(&clock[..2], &clock[2..], "0", fraction),
-            6 => self.clock(&clock[..2], &clock[2..4], &clock[4..], fraction),
-            _ => Err(Wrong::Syntax),
-        }
-    }
-
-    fn clock(&mut self, h: &str, m: &str, s: &str, fraction: &str) -> Result<(), Wrong> {
-        let n = |text: &str| text.parse::<i64>().map_err(|_| Wrong::Syntax);
-        if self.nanos.is_some() || !fraction.bytes().all(|b| b.is_ascii_digit()) {
-            return Err(Wrong::Syntax);
-        }
-        let (h, m, s) = (n(h)?, n(m)?, n(s)?);
-        let fraction = fraction_nanos(fraction.as_bytes());
-        let nanos = ((h * 60 + m) * 60 + s) * 1_000_000_000 + fraction;
-        if m > 59 || s > 60 || h > 24 || nanos > DAY_NANOS {
-            return Err(Wrong::Range);
-        }
-        self.nanos = Some(nanos);
-        Ok(())
-    }
-
-    fn finish(mut self) -> Result<Fields, Wrong> {
-        if let Some(month) = self.month_name {
-            let (day, year) = match (self.date, &self.loose[..]) {
-                (None, [a, b]) if a.len() > 2 => (b, a),
-                (None, [a, b]) => (a, b),
-                _ => return Err(Wrong::Syntax),
-            };
-            self.short_year = year.len() <= 2;
-            let year_value: i64 = year.parse().map_err(|_| Wrong::Syntax)?;
-            self.date = Some((year_value, month, day.parse().map_err(|_| Wrong::Syntax)?));
-        } else if !self.loose.is_empty() {
-            match (&self.loose[..], self.nanos, self.afternoon) {
-                ([hour], None, Some(_)) => {
-                    let hour = hour.clone();
-                    self.clock(&hour, "0", "0", "")?;
-                }
-                _ => return Err(Wrong::Syntax),
-            }
-        }
-        if let Some(afternoon) = self.afternoon {
-            let nanos = self.nanos.ok_or(Wrong::Syntax)?;
-            let hour = nanos / 3_600_000_000_000;
-            if !(1..=12).contains(&hour) {
-                return Err(Wrong::Range);
-            }
-            let shift = hour % 12 - hour + if afternoon { 12 } else { 0 };
-            self.nanos = Some(nanos + shift * 3_600_000_000_000);
-        }
-        // Two digits mean 1970 to 2069, unless they are a year before Christ.
-        let short = self.short_year && !self.before_christ;
-        let full = |year: i64| {
-            if !short || year > 99 {
-                year
-            } else if year < 70 {
-                year + 2000
-            } else {
-                year + 1900
-            }
-        };
-        let days =
-            self.date.map(|(y, m, d)| checked_days((full(y), m, d), self.before_christ)).transpose()?;
-        Ok(Fields { days, nanos: self.nanos, zone: self.zone })
-    }
-}
-
-fn checked_days((year, month, day): (i64, u32, u32), before_christ: bool) -> Result<i64, Wrong> {
-    if year == 0 || year > 5_874_897 {
-        return Err(Wrong::Range);
-    }
-    let year = if before_christ { 1 - year } else { year };
-    if !(1..=12).contains(&month) || day < 1 || day > days_in_month(year, month) {
-        return Err(Wrong::Range);
-    }
-    Ok(days_of(year, month, day))
+    datetime_words::read(text, &lower, time_only).map(Moment::At)
 }
 
 /// Digits behind a point as nanoseconds, rounded.
@@ -430,8 +189,19 @@ pub(super) fn ticks_of_day(nanos: i64, precision: u8) -> i64 {
     if precision > 6 {
         return round_to(nanos, 10i64.pow(9 - u32::from(precision.min(9))));
     }
-    let micros = if nanos % 1_000 == 0 { nanos / 1_000 } else { (nanos + 500) / 1_000 };
-    round_to(micros, 10i64.pow(6 - u32::from(precision)))
+    round_to(micros_of_day(nanos), 10i64.pow(6 - u32::from(precision)))
+}
+
+fn micros_of_day(nanos: i64) -> i64 {
+    match nanos % 1_000 {
+        0 => nanos / 1_000,
+        // Postgres reads the fraction as a double, and that decides which side of the half it is on.
+        500 => {
+            let fraction = (nanos % 1_000_000_000) as f64 / 1e9;
+            nanos / 1_000_000_000 * 1_000_000 + (fraction * 1e6).round_ties_even() as i64
+        }
+        _ => (nanos + 500) / 1_000,
+    }
 }
 
 fn round_to(value: i64, unit: i64) -> i64 {
@@ -453,13 +223,14 @@ pub(super) fn timestamp_ticks(days: i64, nanos: i64, offset_seconds: i32, precis
     (ticks < i64::MAX && ticks > i64::MIN && (per_second > 1_000_000 || ticks >= FIRST)).then_some(ticks)
 }
 
-/// Postgres rounds away from the year 2000: before it, a half goes down.
+/// Postgres rounds to microseconds first, and then away from the year 2000: before it, a half goes down.
 fn fine_ticks(days: i64, nanos: i64, precision: u8) -> i64 {
-    let unit = 10i64.pow(9 - u32::from(precision.min(9)));
-    let half_down =
-        days < POSTGRES_EPOCH_MICROS / 86_400_000_000 && nanos % unit * 2 == unit && precision < 6;
     let ticks = ticks_of_day(nanos, precision);
-    if half_down { ticks - 10i64.pow(6 - u32::from(precision.min(6))) } else { ticks }
+    if precision >= 6 || days >= POSTGRES_EPOCH_MICROS / 86_400_000_000 {
+        return ticks;
+    }
+    let unit = 10i64.pow(6 - u32::from(precision));
+    if micros_of_day(nanos) % unit * 2 == unit { ticks - unit } else { ticks }
 }
 
 #[cfg(test)]
@@ -467,7 +238,7 @@ mod tests {
     use super::*;
 
     fn show(text: &str) -> String {
-        match read(text) {
+        match read(text, false) {
             Ok(Moment::At(f)) => {
                 let date = f.days.map(crate::types::calendar::date_of);
                 format!("{date:?} {:?} {:?}", f.nanos, f.zone)
@@ -513,7 +284,7 @@ mod tests {
         check("abc", "Err(Syntax)");
         check("now", "Err(Clock)");
         assert!(matches!(
-            read("2024-07-01 12:00 America/New_York"),
+            read("2024-07-01 12:00 America/New_York", false),
             Ok(Moment::At(Fields { zone: Some(Zone::Named(_)), .. }))
         ));
     }

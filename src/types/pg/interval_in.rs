@@ -15,31 +15,32 @@ pub fn parse_interval(text: &str) -> Result<IntervalMonthDayNano> {
     } else {
         words(&lower, &mut sum)
     };
-    match read.and_then(|()| sum.finish()) {
-        Ok(interval) => Ok(interval),
-        Err(Wrong::Syntax) => Err(Error::new(
-            SqlState::BadDatetime,
-            format!("invalid input syntax for type interval: \"{text}\""),
-        )),
-        Err(Wrong::Range) => Err(Error::new(
-            SqlState::DatetimeOverflow,
-            format!("interval field value out of range: \"{text}\""),
-        )),
-    }
+    read.and_then(|()| sum.finish()).map_err(|wrong| match wrong {
+        Wrong::Syntax => {
+            Error::new(SqlState::BadDatetime, format!("invalid input syntax for type interval: \"{text}\""))
+        }
+        Wrong::Field => {
+            Error::new(SqlState::IntervalOverflow, format!("interval field value out of range: \"{text}\""))
+        }
+        Wrong::Range => Error::new(SqlState::DatetimeOverflow, "interval out of range"),
+    })
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Wrong {
     Syntax,
+    /// One of the numbers is too large.
+    Field,
+    /// They are too large together.
     Range,
 }
 
-/// A number as written: exact, so that `0.1 s` is 100,000 µs.
+/// A number as written. The fraction is a double and is rounded in the way of Postgres, so that the same text is the
+/// same interval to the microsecond.
 #[derive(Debug, Clone, Copy)]
 struct Number {
     whole: i128,
-    /// Billionths.
-    fraction: i128,
+    fraction: f64,
 }
 
 impl Number {
@@ -50,19 +51,20 @@ impl Number {
             b'+' => (false, &text[1..]),
             _ => (false, text),
         };
-        let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+        let (whole, fraction) = digits.split_at(digits.find('.').unwrap_or(digits.len()));
         let digits_only = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
-        if whole.len() + fraction.len() == 0
+        let decimals = fraction.strip_prefix('.').unwrap_or_default();
+        if whole.len() + decimals.len() == 0
             || whole.len() > 20
             || !digits_only(whole)
-            || !digits_only(fraction)
+            || !digits_only(decimals)
         {
             return None;
         }
         let value = if whole.is_empty() { 0 } else { whole.parse::<i128>().ok()? };
-        let fraction = i128::from(super::datetime_in::fraction_nanos(fraction.as_bytes()));
-        let sign = if negative { -1 } else { 1 };
-        Some(Number { whole: sign * value, fraction: sign * fraction })
+        let fraction = if decimals.is_empty() { 0.0 } else { fraction.parse().ok()? };
+        let number = Number { whole: value, fraction };
+        Some(if negative { number.negated() } else { number })
     }
 
     fn negated(self) -> Number {
@@ -70,12 +72,11 @@ impl Number {
     }
 
     fn is_fractional(self) -> bool {
-        self.fraction != 0
+        self.fraction != 0.0
     }
 }
 
-const BILLION: i128 = 1_000_000_000;
-const DAY: i128 = 86_400_000_000;
+const DAY: f64 = 86_400_000_000.0;
 
 /// Months, days and microseconds added up so far.
 #[derive(Debug, Default)]
@@ -83,72 +84,107 @@ struct Sum {
     months: i128,
     days: i128,
     micros: i128,
-    fields: usize,
+    /// A bit for each unit there was: none may come twice.
+    seen: u32,
 }
 
-fn rounded(value: i128, unit: i128) -> i128 {
-    let half = unit / 2;
-    if value >= 0 { (value + half) / unit } else { (value - half) / unit }
+/// To the nearest whole number; a half goes towards zero.
+fn nearest(value: f64) -> i128 {
+    let whole = value.trunc();
+    let rest = value - whole;
+    whole as i128 + i128::from(rest > 0.5) - i128::from(rest < -0.5)
 }
+
+/// The bits of [`Sum::seen`].
+const YEAR: u32 = 1;
+const MONTH: u32 = 1 << 4;
+const DAYS: u32 = 1 << 6;
+const HOUR: u32 = 1 << 7;
+const SECOND: u32 = 1 << 9;
+/// A time of day is hours, minutes and seconds.
+const CLOCK: u32 = HOUR | HOUR << 1 | SECOND;
 
 impl Sum {
-    fn add(&mut self, n: Number, unit: &str) -> Result<(), Wrong> {
-        self.fields += 1;
-        let mut months = |per: i128| {
-            self.months += n.whole * per + rounded(n.fraction * per, BILLION);
-        };
-        match unit {
-            "y" | "yr" | "yrs" | "year" | "years" => months(12),
-            "dec" | "decs" | "decade" | "decades" => months(120),
-            "c" | "cent" | "century" | "centuries" => months(1_200),
-            "mil" | "mils" | "millennium" | "millennia" => months(12_000),
-            "mon" | "mons" | "month" | "months" => {
-                self.months += n.whole;
-                self.add_days(n.fraction * 30);
-            }
-            "w" | "week" | "weeks" => {
-                self.days += n.whole * 7;
-                self.add_days(n.fraction * 7);
-            }
-            "d" | "day" | "days" => {
-                self.days += n.whole;
-                self.micros += rounded(n.fraction * DAY, BILLION);
-            }
-            "h" | "hr" | "hrs" | "hour" | "hours" => self.add_time(n, 3_600_000_000),
-            "m" | "min" | "mins" | "minute" | "minutes" => self.add_time(n, 60_000_000),
-            "s" | "sec" | "secs" | "second" | "seconds" => self.add_time(n, 1_000_000),
-            "ms" | "msec" | "msecs" | "msecond" | "mseconds" | "millisecond" | "milliseconds" => {
-                self.add_time(n, 1_000)
-            }
-            "us" | "usec" | "usecs" | "usecond" | "useconds" | "microsecond" | "microseconds" => {
-                self.add_time(n, 1)
-            }
-            _ => return Err(Wrong::Syntax),
+    fn see(&mut self, units: u32) -> Result<(), Wrong> {
+        if self.seen & units != 0 {
+            return Err(Wrong::Syntax);
         }
+        self.seen |= units;
         Ok(())
     }
 
-    /// Billionths of a day: whole days, the rest as time.
-    fn add_days(&mut self, billionths: i128) {
-        self.days += billionths / BILLION;
-        self.micros += rounded(billionths % BILLION * DAY, BILLION);
+    fn add(&mut self, n: Number, unit: &str) -> Result<(), Wrong> {
+        let unit_bit = match unit {
+            "y" | "yr" | "yrs" | "year" | "years" => self.add_months(n, 12, YEAR)?,
+            "dec" | "decs" | "decade" | "decades" => self.add_months(n, 120, YEAR << 1)?,
+            "c" | "cent" | "century" | "centuries" => self.add_months(n, 1_200, YEAR << 2)?,
+            "mil" | "mils" | "millennium" | "millenniums" | "millennia" => {
+                self.add_months(n, 12_000, YEAR << 3)?
+            }
+            "mon" | "mons" | "month" | "months" => {
+                self.months += small(n)?;
+                self.add_days(n.fraction * 30.0);
+                MONTH
+            }
+            "w" | "week" | "weeks" => {
+                self.days += small(n)? * 7;
+                self.add_days(n.fraction * 7.0);
+                MONTH << 1
+            }
+            "d" | "day" | "days" => {
+                self.days += small(n)?;
+                self.micros += nearest(n.fraction * DAY);
+                DAYS
+            }
+            "h" | "hr" | "hrs" | "hour" | "hours" => self.add_time(n, 3_600_000_000, HOUR),
+            "m" | "min" | "mins" | "minute" | "minutes" => self.add_time(n, 60_000_000, HOUR << 1),
+            // With a fraction they are milliseconds and microseconds as well.
+            "s" | "sec" | "secs" | "second" | "seconds" => {
+                self.add_time(n, 1_000_000, if n.is_fractional() { SECOND * 7 } else { SECOND })
+            }
+            "ms" | "msec" | "msecs" | "msecond" | "mseconds" | "millisecond" | "milliseconds" => {
+                self.add_time(n, 1_000, SECOND << 1)
+            }
+            "us" | "usec" | "usecs" | "usecond" | "useconds" | "microsecond" | "microseconds" => {
+                self.add_time(n, 1, SECOND << 2)
+            }
+            _ => return Err(Wrong::Syntax),
+        };
+        self.see(unit_bit)
     }
 
-    fn add_time(&mut self, n: Number, unit: i128) {
-        self.micros += n.whole * unit + rounded(n.fraction * unit, BILLION);
+    fn add_months(&mut self, n: Number, months: i32, bit: u32) -> Result<u32, Wrong> {
+        self.months += small(n)? * i128::from(months);
+        self.months += (n.fraction * f64::from(months)).round_ties_even() as i128;
+        Ok(bit)
+    }
+
+    /// Whole days, the rest as time.
+    fn add_days(&mut self, days: f64) {
+        self.days += days.trunc() as i128;
+        self.micros += nearest(days.fract() * DAY);
+    }
+
+    fn add_time(&mut self, n: Number, unit: i64, bit: u32) -> u32 {
+        self.micros += n.whole * i128::from(unit) + nearest(n.fraction * unit as f64);
+        bit
     }
 
     fn finish(self) -> Result<IntervalMonthDayNano, Wrong> {
-        if self.fields == 0 {
+        if self.seen == 0 {
             return Err(Wrong::Syntax);
         }
-        let range = |_| Wrong::Range;
         Ok(IntervalMonthDayNano {
-            months: i32::try_from(self.months).map_err(range)?,
-            days: i32::try_from(self.days).map_err(range)?,
-            nanoseconds: i64::try_from(self.micros * 1_000).map_err(range)?,
+            months: i32::try_from(self.months).map_err(|_| Wrong::Range)?,
+            days: i32::try_from(self.days).map_err(|_| Wrong::Field)?,
+            nanoseconds: i64::try_from(self.micros * 1_000).map_err(|_| Wrong::Field)?,
         })
     }
+}
+
+/// Months and days are counted in 32 bits.
+fn small(n: Number) -> Result<i128, Wrong> {
+    i32::try_from(n.whole).map(i128::from).map_err(|_| Wrong::Field)
 }
 
 /// Numbers with units, clock times and `year-month`, in any order.
@@ -161,13 +197,25 @@ fn words(lower: &str, sum: &mut Sum) -> Result<(), Wrong> {
     let mut i = usize::from(tokens.first() == Some(&"@"));
     while let Some(token) = tokens.get(i) {
         i += 1;
+        // A sign may stand apart from its number.
+        let (apart, token) = match (*token, tokens.get(i)) {
+            ("-" | "+", Some(number)) if number.starts_with(|c: char| c.is_ascii_digit()) => {
+                i += 1;
+                (*token == "-", number)
+            }
+            _ => (false, token),
+        };
         if token.contains(':') {
-            clock(token, sum)?;
+            clock(token, apart, sum)?;
         } else if let Some((year, month)) = year_month(token) {
-            sum.fields += 1;
-            sum.months += year * 12 + month;
+            sum.see(MONTH)?;
+            if month > 11 {
+                return Err(Wrong::Field);
+            }
+            let sign = if apart { -1 } else { 1 };
+            sum.months += sign * (year * 12 + if token.starts_with('-') { -month } else { month });
         } else {
-            let number = Number::read(token).ok_or(Wrong::Syntax)?;
+            let number = signed(Number::read(token).ok_or(Wrong::Syntax)?, apart);
             match tokens.get(i) {
                 Some(unit) if unit.starts_with(|c: char| c.is_ascii_lowercase()) => {
                     sum.add(number, unit)?;
@@ -175,7 +223,8 @@ fn words(lower: &str, sum: &mut Sum) -> Result<(), Wrong> {
                 }
                 // `1 02:03:04` is a day and a time; a last number alone is seconds.
                 Some(next) if next.contains(':') && !number.is_fractional() => sum.add(number, "d")?,
-                None => sum.add(number, "s")?,
+                None if !ago => sum.add(number, "s")?,
+                None => return Err(Wrong::Syntax),
                 Some(_) => return Err(Wrong::Syntax),
             }
         }
@@ -189,7 +238,7 @@ fn words(lower: &str, sum: &mut Sum) -> Result<(), Wrong> {
 /// Splits at spaces and between a number and its unit: `1h30m` is four tokens.
 fn tokens(text: &str) -> Result<Vec<&str>, Wrong> {
     let mut all = Vec::new();
-    for word in text.split(|c: char| c.is_ascii_whitespace()) {
+    for word in text.split(|c: char| c.is_ascii_whitespace() || c == ',') {
         let mut rest = word;
         while let Some(first) = rest.bytes().next() {
             let letter = first.is_ascii_lowercase();
@@ -205,7 +254,7 @@ fn tokens(text: &str) -> Result<Vec<&str>, Wrong> {
     Ok(all)
 }
 
-/// `1-2`: a year and two months; the sign holds for both.
+/// `1-2`: a year with its sign, and two months, for which the sign holds as well.
 fn year_month(token: &str) -> Option<(i128, i128)> {
     let (sign, body) = match token.as_bytes().first()? {
         b'-' => (-1, &token[1..]),
@@ -214,17 +263,17 @@ fn year_month(token: &str) -> Option<(i128, i128)> {
     };
     let (year, month) = body.split_once('-')?;
     let number = |s: &str| s.bytes().all(|b| b.is_ascii_digit()).then(|| s.parse::<i128>().ok())?;
-    let month = number(month).filter(|m| *m < 12)?;
-    Some((sign * number(year)?, sign * month))
+    Some((sign * number(year)?, number(month)?))
 }
 
 /// `h:m`, `h:m:s[.f]`, and `m:s.f`.
-fn clock(token: &str, sum: &mut Sum) -> Result<(), Wrong> {
+fn clock(token: &str, apart: bool, sum: &mut Sum) -> Result<(), Wrong> {
     let (sign, body) = match token.as_bytes().first() {
         Some(b'-') => (-1, &token[1..]),
         Some(b'+') => (1, &token[1..]),
         _ => (1, token),
     };
+    let sign = if apart { -sign } else { sign };
     let parts: Vec<&str> = body.split(':').collect();
     let (h, m, s) = match parts[..] {
         [m, s] if s.contains('.') => ("0", m, s),
@@ -239,10 +288,10 @@ fn clock(token: &str, sum: &mut Sum) -> Result<(), Wrong> {
     let (h, m) = (whole(h)?, whole(m)?);
     let s = Number::read(s).filter(|n| n.whole >= 0).ok_or(Wrong::Syntax)?;
     if m > 59 || s.whole > 60 {
-        return Err(Wrong::Range);
+        return Err(Wrong::Field);
     }
-    sum.fields += 1;
-    let seconds = s.whole * 1_000_000 + rounded(s.fraction * 1_000_000, BILLION);
+    sum.see(CLOCK)?;
+    let seconds = s.whole * 1_000_000 + (s.fraction * 1e6).round_ties_even() as i128;
     sum.micros += sign * (h * 3_600_000_000 + m * 60_000_000 + seconds);
     Ok(())
 }
@@ -268,7 +317,7 @@ fn iso8601(text: &str, sum: &mut Sum) -> Result<(), Wrong> {
         designated(date, &[("y", "y"), ("m", "mon"), ("w", "w"), ("d", "d")], negative, sum)?;
     }
     match time {
-        Some(time) if time.contains(':') => clock(time, sum)?,
+        Some(time) if time.contains(':') => clock(time, negative, sum)?,
         Some(time) => designated(time, &[("h", "h"), ("m", "m"), ("s", "s")], negative, sum)?,
         None => {}
     }
@@ -330,6 +379,7 @@ mod tests {
         for text in ["", "abc", "1 fortnight", "1 2 3", "P", "1:2:3:4", "--1 day", "ago", "é"] {
             assert_eq!(parse_interval(text).unwrap_err().state(), SqlState::BadDatetime, "{text}");
         }
-        assert_eq!(parse_interval("99999999999 years").unwrap_err().state(), SqlState::DatetimeOverflow);
+        assert_eq!(parse_interval("99999999999 years").unwrap_err().state(), SqlState::IntervalOverflow);
+        assert_eq!(parse_interval("200000000 years").unwrap_err().state(), SqlState::DatetimeOverflow);
     }
 }

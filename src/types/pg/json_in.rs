@@ -91,6 +91,9 @@ impl Parser<'_> {
                 let end = rest.find(|c: char| c.is_ascii_whitespace() || matches!(c, ',' | ']' | '}'));
                 let word = &rest[..end.unwrap_or(rest.len())];
                 self.at += word.len();
+                if word.contains(['e', 'E']) && beyond_numeric(word) {
+                    return Err(Error::new(SqlState::OutOfRange, "value overflows numeric format"));
+                }
                 Ok(Value::Bare(number(word).unwrap_or_else(|| word.to_owned())))
             }
         }
@@ -114,11 +117,19 @@ impl Parser<'_> {
             Error::new(SqlState::BadText, "invalid input syntax for type json").detail(e.to_string())
         })?;
         if text.contains('\0') {
-            return Err(Error::new(SqlState::BadText, "unsupported Unicode escape sequence")
+            return Err(Error::new(SqlState::Untranslatable, "unsupported Unicode escape sequence")
                 .detail("\\u0000 cannot be converted to text."));
         }
         Ok(text)
     }
+}
+
+/// Whether a number has more digits before or behind its point than NUMERIC, which JSONB keeps numbers in.
+fn beyond_numeric(word: &str) -> bool {
+    let mut digits = numeric::Digits::default();
+    numeric::read_text(word.as_bytes(), &mut digits).is_some()
+        && digits.digits.iter().any(|d| *d != 0)
+        && (digits.point > 131_072 || digits.digits.len() as i64 - digits.point > 16_383)
 }
 
 /// A number without an exponent and without the sign of zero; None for the words and for exponents out of reason.

@@ -3,13 +3,17 @@
 //! [`Encoder`] writes one column's values; [`ColumnBuilder`] reads values into an Arrow array. Both resolve the type
 //! once, so that the work per value is the value. [`parse_text`] and [`parse_binary`] read single parameters.
 
+#[cfg(test)]
+mod against_postgres;
 mod build;
 mod datetime_in;
+mod datetime_words;
 mod encode;
 mod interval_in;
 mod json_in;
 mod nested_in;
 mod nested_out;
+mod number_in;
 mod numeric;
 mod scalar_in;
 mod scalar_out;

@@ -11,20 +11,74 @@ fn malformed(kind: &str, text: &[u8], why: &str) -> Error {
     Error::new(SqlState::BadText, format!("malformed {kind} literal: \"{}\"", shown(text))).detail(why)
 }
 
-/// Reads `{…}` into the builder of the elements and returns how many there were.
-pub(super) fn array_text(text: &[u8], element: &mut ColumnBuilder) -> Result<i32> {
-    let bad = |why: &str| malformed("array", text, why);
-    let mut body = text.trim_ascii();
-    if body.first() == Some(&b'[') {
-        let equals = memchr::memchr(b'=', body).ok_or_else(|| bad("Missing assignment operator."))?;
-        body = body[equals + 1..].trim_ascii();
+/// How many elements an array has in each dimension. Postgres allows six dimensions.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Extents {
+    all: [i32; 6],
+    count: usize,
+}
+
+impl Extents {
+    /// Dimensions beyond the sixth are not counted.
+    pub(super) fn push(&mut self, extent: i32) {
+        if let Some(place) = self.all.get_mut(self.count) {
+            *place = extent;
+            self.count += 1;
+        }
     }
-    let Some(mut rest) = body.strip_prefix(b"{") else {
+
+    pub(super) fn as_slice(&self) -> &[i32] {
+        &self.all[..self.count]
+    }
+}
+
+/// Takes apart `[l:u][l:u]=` before the braces. The lower bounds are read over: an array's first subscript is 1 here.
+fn bounds<'a>(body: &'a [u8], text: &[u8]) -> Result<(Extents, &'a [u8])> {
+    let bad = |why: &str| malformed("array", text, why);
+    let mut extents = Extents::default();
+    let mut rest = body;
+    while let Some(inner) = rest.strip_prefix(b"[") {
+        let close =
+            memchr::memchr(b']', inner).ok_or_else(|| bad("Missing \"]\" after array dimensions."))?;
+        let range = std::str::from_utf8(&inner[..close]).unwrap_or_default();
+        let (lower, upper) = range.split_once(':').unwrap_or(("1", range));
+        let number = |s: &str| s.trim().parse::<i32>().map_err(|_| bad("Missing array dimension value."));
+        let (lower, upper) = (number(lower)?, number(upper)?);
+        if upper < lower {
+            let message = "upper bound cannot be less than lower bound";
+            return Err(Error::new(SqlState::ArraySubscript, message));
+        }
+        extents.push(upper.checked_sub(lower).and_then(|n| n.checked_add(1)).unwrap_or(i32::MAX));
+        rest = inner[close + 1..].trim_ascii_start();
+    }
+    let rest = rest.strip_prefix(b"=").ok_or_else(|| bad("Missing \"=\" after array dimensions."))?;
+    Ok((extents, rest.trim_ascii()))
+}
+
+/// Reads `{…}` into the builder of the elements and returns how many there were. `scratch` is reused from array to
+/// array.
+pub(super) fn array_text(text: &[u8], element: &mut ColumnBuilder, scratch: &mut Vec<u8>) -> Result<i32> {
+    let body = text.trim_ascii();
+    if body.first() != Some(&b'[') {
+        return braced(body, text, element, scratch);
+    }
+    let (declared, body) = bounds(body, text)?;
+    let count = braced(body, text, element, scratch)?;
+    let inner = if count == 0 { Extents::default() } else { element.last_extents() };
+    match declared.as_slice() {
+        [outer, rest @ ..] if *outer == count && rest == inner.as_slice() => Ok(count),
+        _ => Err(malformed("array", text, "Specified array dimensions do not match array contents.")),
+    }
+}
+
+fn braced(body: &[u8], text: &[u8], element: &mut ColumnBuilder, scratch: &mut Vec<u8>) -> Result<i32> {
+    let bad = |why: &str| malformed("array", text, why);
+    let Some(rest) = body.strip_prefix(b"{") else {
         return Err(bad("Array value must start with \"{\" or dimension information."));
     };
     let nested = matches!(element.sql_type(), SqlType::Array(_));
-    let (mut count, mut scratch) = (0i32, Vec::new());
-    rest = rest.trim_ascii_start();
+    let (mut count, mut first) = (0i32, None);
+    let mut rest = rest.trim_ascii_start();
     if rest == b"}" {
         return Ok(0);
     }
@@ -35,20 +89,31 @@ pub(super) fn array_text(text: &[u8], element: &mut ColumnBuilder) -> Result<i32
             Some(b'{') if nested => {
                 let len = braces(rest).ok_or_else(|| bad("Unexpected end of input."))?;
                 element.append_text(&rest[..len])?;
+                let extents = element.last_extents();
+                if extents.as_slice().is_empty() || *first.get_or_insert(extents) != extents {
+                    return Err(bad(
+                        "Multidimensional arrays must have sub-arrays with matching dimensions.",
+                    ));
+                }
                 len
             }
+            Some(b'{') if braces(body) == Some(body.len()) => {
+                return Err(Error::unsupported("more dimensions than the array's type has")
+                    .hint("Declare the type with as many [] as there are dimensions."));
+            }
             Some(b'{') => return Err(bad("Unexpected \"{\" character.")),
+            Some(_) if nested => return Err(bad("Unexpected array element.")),
             Some(b'"') => {
-                let len = quoted(rest, &mut scratch).ok_or_else(|| bad("Unexpected end of input."))?;
-                element.append_text(&scratch)?;
+                let len = quoted(rest, scratch).ok_or_else(|| bad("Unexpected end of input."))?;
+                element.append_text(scratch)?;
                 len
             }
             Some(_) => {
-                let len = bare(rest, &mut scratch).ok_or_else(|| bad("Unexpected array element."))?;
+                let len = bare(rest, scratch).ok_or_else(|| bad("Unexpected array element."))?;
                 if rest[..len].trim_ascii().eq_ignore_ascii_case(b"null") {
                     element.append_null();
                 } else {
-                    element.append_text(&scratch)?;
+                    element.append_text(scratch)?;
                 }
                 len
             }
@@ -133,19 +198,19 @@ fn bare(text: &[u8], into: &mut Vec<u8>) -> Option<usize> {
 }
 
 /// Reads `(…)` into the builders of the fields.
-pub(super) fn record_text(text: &[u8], fields: &mut [ColumnBuilder]) -> Result<()> {
+pub(super) fn record_text(text: &[u8], fields: &mut [ColumnBuilder], scratch: &mut Vec<u8>) -> Result<()> {
     let bad = |why: &str| malformed("record", text, why);
     let body = text.trim_ascii();
     let Some(mut rest) = body.strip_prefix(b"(") else {
         return Err(bad("Missing left parenthesis."));
     };
-    let (mut scratch, last) = (Vec::new(), fields.len().saturating_sub(1));
+    let last = fields.len().saturating_sub(1);
     for (i, field) in fields.iter_mut().enumerate() {
         if matches!(rest, [b',' | b')', ..]) {
             field.append_null();
         } else {
-            let len = record_field(rest, &mut scratch).ok_or_else(|| bad("Unexpected end of input."))?;
-            field.append_text(&scratch)?;
+            let len = record_field(rest, scratch).ok_or_else(|| bad("Unexpected end of input."))?;
+            field.append_text(scratch)?;
             rest = &rest[len..];
         }
         match rest {
@@ -232,7 +297,7 @@ fn check_oid(got: u32, expected: &SqlType, what: &str) -> Result<()> {
 }
 
 /// The extents of an array's dimensions, and its elements still to be read.
-pub(super) fn array_header<'a>(value: &'a [u8], leaf: &SqlType) -> Result<(Vec<i32>, Cursor<'a>)> {
+pub(super) fn array_header<'a>(value: &'a [u8], leaf: &SqlType) -> Result<(Extents, Cursor<'a>)> {
     let mut cursor = Cursor(value);
     let dimensions = cursor.i32()?;
     if !(0..=6).contains(&dimensions) {
@@ -243,7 +308,7 @@ pub(super) fn array_header<'a>(value: &'a [u8], leaf: &SqlType) -> Result<(Vec<i
     }
     let _has_null = cursor.i32()?;
     check_oid(cursor.i32()? as u32, leaf, "array element")?;
-    let mut extents = Vec::new();
+    let mut extents = Extents::default();
     for _ in 0..dimensions {
         let extent = cursor.i32()?;
         let _lower_bound = cursor.i32()?;

@@ -158,7 +158,8 @@ pub(super) fn read_text(text: &[u8], into: &mut Digits) -> Option<()> {
             b'.' if point.is_none() => point = Some(seen as i64),
             b'e' | b'E' => {
                 let exponent: i64 = std::str::from_utf8(tail).ok()?.parse().ok()?;
-                into.point = point.unwrap_or(seen as i64).saturating_add(exponent.clamp(-100_000, 100_000));
+                into.point =
+                    point.unwrap_or(seen as i64).saturating_add(exponent.clamp(-1_000_000, 1_000_000));
                 return (seen > 0).then_some(());
             }
             _ => return None,

@@ -112,9 +112,11 @@ pub(super) fn boolean(text: &[u8]) -> Result<bool> {
         b"f" | b"0" => return Ok(false),
         _ => {}
     }
-    let word = text.trim_ascii().to_ascii_lowercase();
-    let begins = |full: &str| !word.is_empty() && full.as_bytes().starts_with(&word);
-    if begins("true") || begins("yes") || word == b"on" || word == b"1" {
+    let word = text.trim_ascii();
+    let begins = |full: &str| {
+        !word.is_empty() && full.as_bytes().get(..word.len()).is_some_and(|f| f.eq_ignore_ascii_case(word))
+    };
+    if begins("true") || begins("yes") || (word.len() == 2 && begins("on")) || word == b"1" {
         Ok(true)
     } else if begins("false") || begins("no") || (word.len() >= 2 && begins("off")) || word == b"0" {
         Ok(false)
@@ -190,12 +192,13 @@ pub(super) fn bytea(text: &[u8], out: &mut Vec<u8>) -> Result<()> {
 
 fn bytea_hex(hex: &[u8], out: &mut Vec<u8>) -> Result<()> {
     let mut high = None;
-    for byte in hex {
+    for (at, byte) in hex.iter().enumerate() {
         if byte.is_ascii_whitespace() && high.is_none() {
             continue;
         }
         let value = nibble(*byte).ok_or_else(|| {
-            let shown = char::from(*byte);
+            let rest = String::from_utf8_lossy(&hex[at..hex.len().min(at + 4)]);
+            let shown = rest.chars().next().unwrap_or(char::REPLACEMENT_CHARACTER);
             Error::new(SqlState::BadArgument, format!("invalid hexadecimal digit: \"{shown}\""))
         })?;
         match high.take() {

@@ -1,6 +1,6 @@
 //! Single values as Postgres text.
 //!
-//! Each function appends to a buffer and allocates nothing. The formats are those of PostgreSQL 15 with its default
+//! Each function appends to a buffer and allocates nothing (but for large floats, rarely). The formats are those of PostgreSQL 15 with its default
 //! settings (ISO dates, `postgres` intervals, shortest floats): `float8out`, `timestamp_out`, `interval_out`, `byteaout`.
 
 use bytes::{BufMut, BytesMut};
@@ -16,18 +16,50 @@ pub(super) fn integer<I: itoa::Integer>(value: I, out: &mut BytesMut) {
 
 /// A double: the shortest digits that read back the same; an exponent from 1e15 and below 1e-4.
 pub(super) fn float8(value: f64, out: &mut BytesMut) {
-    match special(value) {
-        Some(word) => out.put_slice(word),
-        None => shortest(zmij::Buffer::new().format_finite(value).as_bytes(), 15, out),
+    if let Some(word) = special(value) {
+        return out.put_slice(word);
     }
+    let mut buffer = zmij::Buffer::new();
+    let printed = buffer.format_finite(value);
+    let between = |text: &str| is_halfway(text, value, [value.next_down(), value.next_up()]);
+    if value.abs() >= 9_007_199_254_740_992.0 && between(printed) {
+        let mut longer = (1..20).map(|n| format!("{value:.n$e}"));
+        let nearer = longer.find(|text| text.parse() == Ok(value) && !between(text));
+        return shortest(nearer.as_deref().unwrap_or(printed).as_bytes(), 15, out);
+    }
+    shortest(printed.as_bytes(), 15, out);
 }
 
 /// A real: as a double, but with an exponent from 1e6.
 pub(super) fn float4(value: f32, out: &mut BytesMut) {
-    match special(f64::from(value)) {
-        Some(word) => out.put_slice(word),
-        None => shortest(zmij::Buffer::new().format_finite(value).as_bytes(), 6, out),
+    if let Some(word) = special(f64::from(value)) {
+        return out.put_slice(word);
     }
+    let mut buffer = zmij::Buffer::new();
+    let printed = buffer.format_finite(value);
+    let beside = [value.next_down(), value.next_up()].map(f64::from);
+    let between = |text: &str| is_halfway(text, value.into(), beside);
+    if value.abs() >= 16_777_216.0 && between(printed) {
+        let mut longer = (1..20).map(|n| format!("{value:.n$e}"));
+        let nearer = longer.find(|text| text.parse() == Ok(value) && !between(text));
+        return shortest(nearer.as_deref().unwrap_or(printed).as_bytes(), 6, out);
+    }
+    shortest(printed.as_bytes(), 6, out);
+}
+
+/// Whether the decimal number stands exactly between a large float, which is a whole number, and one beside it. Such a
+/// number reads back as the float, but only by the rule for ties; Postgres writes one that is nearer.
+#[cold]
+fn is_halfway(printed: &str, value: f64, beside: [f64; 2]) -> bool {
+    let mut digits = super::numeric::Digits::default();
+    let whole = |v: f64| Some(v.abs() as u128).filter(|v| *v < 1 << 125);
+    let Some(doubled) = super::numeric::read_text(printed.as_bytes(), &mut digits)
+        .and_then(|()| digits.to_i128(38, 0))
+        .and_then(|v| v.unsigned_abs().checked_mul(2))
+    else {
+        return false;
+    };
+    beside.iter().any(|other| Some(doubled) == whole(value).zip(whole(*other)).map(|(a, b)| a + b))
 }
 
 fn special(value: f64) -> Option<&'static [u8]> {

@@ -119,9 +119,10 @@ fn arrays_and_rows_read_back_from_text_and_binary() {
     check(row(), "(1,\"a b\",)", "(1,\"a b\",)");
     check(row(), r#"(,"say ""x"" \\",1.5)"#, r#"(,"say ""x"" \\",1.5)"#);
     check(list(row()), r#"{"(1,\"a b\",)",NULL}"#, r#"{"(1,\"a b\",)",NULL}"#);
-    for bad in ["{1,2", "1,2}", "{1,,2}", "{1}x", "{{1}}", "{1 2"] {
+    for bad in ["{1,2", "1,2}", "{1,,2}", "{1}x", "{{1}", "{1 2", "[1:3]={1,2}"] {
         assert_eq!(parse_text(&list(SqlType::Int), bad).unwrap_err().state(), SqlState::BadText, "{bad}");
     }
+    assert_eq!(parse_text(&list(SqlType::Int), "{{1}}").unwrap_err().state(), SqlState::NotSupported);
     for bad in ["(1,2", "1,2,3", "(1,2)", "(1,2,3,4)", "(1,a,2)x"] {
         assert_eq!(parse_text(&row(), bad).unwrap_err().state(), SqlState::BadText, "{bad}");
     }
