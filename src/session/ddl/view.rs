@@ -120,7 +120,6 @@ pub async fn create_materialized(cx: &Definer, create: CreateMaterialized) -> Re
             lateness_ms,
             retention_ms,
             from_latest,
-            append_only: ready.pipeline.is_append_only(),
             paused: false,
             append_only: ready.pipeline.is_append_only() && retention_ms.is_none(),
         }),
