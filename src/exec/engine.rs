@@ -234,13 +234,6 @@ impl Engine {
         views
     }
 
-    /// The continuous SELECTs that run now, oldest first.
-    pub fn temporary_queries(&self) -> Vec<Arc<super::continuous::TemporaryQuery>> {
-        let mut queries: Vec<_> = self.temporary.lock().values().cloned().collect();
-        queries.sort_by_key(|query| query.id);
-        queries
-    }
-
     /// The number of the last epoch.
     pub fn last_epoch(&self) -> u64 {
         self.epoch.load(Ordering::Acquire)

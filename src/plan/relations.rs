@@ -9,11 +9,13 @@ use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{CatalogProvider, SchemaProvider, Session, TableProvider};
 use datafusion::datasource::TableType;
 use datafusion::error::{DataFusionError, Result as DfResult};
+use datafusion::execution::context::SessionState;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
+use datafusion::sql::sqlparser::ast::Query;
 use futures::StreamExt;
 
 use crate::catalog::{Kind, Relation};
@@ -165,6 +167,11 @@ pub trait Lookup: Send + Sync + fmt::Debug {
     fn names(&self, schema: &str) -> Vec<String>;
     /// The schemas.
     fn schemas(&self) -> Vec<String>;
+    /// Before a query over these names is planned: brings what it says of the system into a form that can be planned, and
+    /// adds the functions that it calls for it.
+    fn prepare(&self, _: &mut SessionState, _: &mut Query) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// The one database, over a [`Lookup`].

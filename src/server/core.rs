@@ -6,15 +6,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use datafusion::catalog::TableProvider;
 use tokio::runtime::{Builder, Runtime};
 
 use super::script::{self, Failure, Output, Script};
 use crate::error::{Error, Result};
 use crate::exec::{Engine, EngineOptions};
 use crate::limits;
-use crate::plan::relations::Lookup;
-use crate::session::transaction::{SystemContext, SystemSchemas};
+use crate::session::system::SystemTables;
 use crate::session::write::RowWriter;
 use crate::session::{Front, Reception};
 use crate::store::{DiskStore, MemoryStore, Store};
@@ -113,30 +111,5 @@ pub(super) fn runtime(name: &str, threads: usize) -> Result<Runtime> {
 
 /// Sessions over the engine.
 fn sessions(engine: &Arc<Engine>) -> Arc<dyn Reception> {
-    Arc::new(Front::new(Arc::clone(engine), Arc::new(RowWriter), Arc::new(NoSystem)))
-}
-
-/// Stands in for the system's schemas.
-#[derive(Debug)]
-struct NoSystem;
-
-impl SystemSchemas for NoSystem {
-    fn lookup(&self, _: SystemContext) -> Arc<dyn Lookup> {
-        Arc::new(NoSystem)
-    }
-}
-
-#[async_trait::async_trait]
-impl Lookup for NoSystem {
-    async fn find(&self, _: &str, _: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        Ok(None)
-    }
-
-    fn names(&self, _: &str) -> Vec<String> {
-        Vec::new()
-    }
-
-    fn schemas(&self) -> Vec<String> {
-        Vec::new()
-    }
+    Arc::new(Front::new(Arc::clone(engine), Arc::new(RowWriter), Arc::new(SystemTables)))
 }

@@ -12,6 +12,8 @@
 //! | `show`, `explain` | looking inside |
 //! | `settings`, `params` | SET; parameters and session functions as constants |
 //! | [`transaction`] | what has been written and not committed |
+//! | [`write`](crate::session::write) | INSERT, UPDATE, DELETE, TRUNCATE, COPY … FROM |
+//! | [`system`](crate::session::system) | `tidemill`, `pg_catalog`, `information_schema` |
 
 mod calls;
 mod continuous;
@@ -30,9 +32,13 @@ mod session;
 pub mod settings;
 mod show;
 mod subscribe;
+pub mod system;
 #[cfg(test)]
 mod tests;
+<<<<<<< HEAD
 pub mod system;
+=======
+>>>>>>> dml
 pub mod transaction;
 pub mod write;
 

@@ -132,9 +132,11 @@ impl ReadContext {
     /// Plans a query.
     pub async fn plan(&self, query: &Query) -> Result<Planned> {
         let scope = self.scope(&named(query)).await?;
-        let (engine, query, text) = (Arc::clone(&self.engine), query.clone(), Arc::clone(&self.text));
+        let (engine, mut query, text) = (Arc::clone(&self.engine), query.clone(), Arc::clone(&self.text));
+        let system = Arc::clone(&self.system);
         on_cpu(&self.engine, async move {
-            let state = engine.planner.snapshot_state(Arc::new(scope.clone()));
+            let mut state = engine.planner.snapshot_state(Arc::new(scope.clone()));
+            system.prepare(&mut state, &mut query)?;
             let plan = engine.planner.logical(&state, &query).await.map_err(|e| placed(e, &text))?;
             let schema = shown_schema(plan.schema().as_arrow());
             Ok(Planned { plan, state, schema, used: scope.used() })

@@ -96,6 +96,10 @@ impl Lookup for System {
         names.iter().map(|name| (*name).to_owned()).collect()
     }
 
+    fn prepare(&self, state: &mut SessionState, query: &mut Query) -> Result<()> {
+        prepare(&self.cx, state, query).map(drop)
+    }
+
     fn schemas(&self) -> Vec<String> {
         SCHEMAS.iter().map(|schema| (*schema).to_owned()).collect()
     }

@@ -106,7 +106,7 @@ fn streams(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
             figure(|stats| stats.bytes),
             figure(|stats| stats.first_offset),
             figure(|stats| stats.next_offset),
-            cx.engine.kept.rejected_count(&relation.name),
+            cx.engine.kept.rejected_count(relation.id),
             millis(relation.created_ms),
         ]);
     }
@@ -181,7 +181,8 @@ fn queries(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
 /// A row as a JSON object of its columns' texts.
 fn as_json(row: &RecordBatch) -> String {
     let style = TextStyle::default();
-    let values = row.schema().fields().iter().zip(row.columns()).map(|(field, column)| {
+    let schema = row.schema();
+    let values = schema.fields().iter().zip(row.columns()).map(|(field, column)| {
         let encoder = Encoder::new(field);
         let mut text = BytesMut::new();
         let value = match encoder.is_null(column.as_ref(), 0) {
@@ -220,9 +221,10 @@ fn late_rows(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
 
 fn rejected_rows(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
     let shape = Shape::new("stream:text partition:int4 offset:int8 raw:bytea error:text time:timestamptz")?;
+    let names = cx.engine.catalog.names();
     let rows = cx.engine.kept.rejected().into_iter().map(|rejected| {
         row![
-            rejected.stream,
+            names.by_id(rejected.stream).map(|relation| relation.name.clone()),
             0,
             rejected.offset,
             Cell::Bytes(rejected.raw),
