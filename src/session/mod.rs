@@ -35,10 +35,6 @@ mod subscribe;
 pub mod system;
 #[cfg(test)]
 mod tests;
-<<<<<<< HEAD
-pub mod system;
-=======
->>>>>>> dml
 pub mod transaction;
 pub mod write;
 
