@@ -15,6 +15,7 @@
 //! | [`write`](crate::session::write) | INSERT, UPDATE, DELETE, TRUNCATE, COPY … FROM |
 //! | [`system`](crate::session::system) | `tidemill`, `pg_catalog`, `information_schema` |
 
+mod any_params;
 mod calls;
 mod continuous;
 mod control;
