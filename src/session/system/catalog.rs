@@ -78,7 +78,7 @@ fn empty(name: &str) -> Option<&'static str> {
         "pg_inherits" => "inhrelid:oid inhparent:oid inhseqno:int4 inhdetachpending:bool",
         "pg_locks" => "locktype:text database:oid relation:oid page:int4 tuple:int2 virtualxid:text transactionid:int8 classid:oid objid:oid objsubid:int2 virtualtransaction:text pid:int4 mode:text granted:bool fastpath:bool waitstart:timestamptz",
         "pg_partitioned_table" => "partrelid:oid partstrat:char partnatts:int2 partdefid:oid partattrs:int2[] partclass:oid[] partcollation:oid[] partexprs:text",
-        "pg_policy" => "oid:oid polname:name polrelid:oid polcmd:char polpermissive:bool polroles:oid[] polqual:text polwithcheck:text",
+        "pg_policy" => "oid:oid polname:name polrelid:oid polcmd:char polpermissive:bool polroles:text polqual:text polwithcheck:text",
         "pg_prepared_statements" => "name:text statement:text prepare_time:timestamptz parameter_types:text[] from_sql:bool",
         "pg_publication" => "oid:oid pubname:name pubowner:oid puballtables:bool pubinsert:bool pubupdate:bool pubdelete:bool pubtruncate:bool pubviaroot:bool",
         "pg_publication_namespace" => "oid:oid pnpubid:oid pnnspid:oid",
