@@ -148,7 +148,7 @@ impl Work {
             // Not made durable: a query that comes after reads these records again.
             let source = &self.pipeline.source.relation;
             engine.kept.reject(source, &portion.rejected, now, None)?;
-            let is_idle = portion.inputs.is_empty();
+            let is_idle = portion.inputs.is_empty() && epoch > 0;
             if !is_idle {
                 runner.accept(portion.inputs, &tables).await?;
             }

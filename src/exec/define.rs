@@ -36,7 +36,7 @@ pub async fn view_pipeline(
 /// The pipeline of a continuous query over the relations as they are now, and the ids of the relations it names.
 pub async fn continuous_pipeline(
     engine: &Arc<Engine>,
-    query: &datafusion::sql::sqlparser::ast::Query,
+    query: &sql::Query,
     options: CutOptions,
 ) -> Result<(Pipeline, Arc<SessionState>, Vec<crate::catalog::RelationId>)> {
     let scope = Scope::new(Arc::clone(engine), engine.moment(), Overlay::default(), None);

@@ -147,6 +147,9 @@ impl Runner {
 
     /// Takes a part of an epoch's input. Parts end where writes end: windows may be closed by the watermark between two parts.
     pub async fn accept(&mut self, inputs: Vec<Input>, tables: &dyn Tables) -> Result<()> {
+        if inputs.is_empty() {
+            return Ok(());
+        }
         // Once an epoch: all of it sees the same version of each table.
         if !self.in_epoch {
             self.use_present_tables(tables).await?;

@@ -110,7 +110,12 @@ impl Scope {
                 Arc::new(ViewContents(version))
             }
             Kind::Stream(_) => match self.engine.source(relation)? {
-                Some(source) => Arc::new(SourceContents { source, now_ms: self.moment.now_ms }),
+                Some(source) => Arc::new(SourceContents {
+                    engine: Arc::clone(&self.engine),
+                    relation: Arc::clone(relation),
+                    source,
+                    now_ms: self.moment.now_ms,
+                }),
                 None => Arc::new(StreamContents {
                     journal: Arc::clone(&self.engine.journal),
                     stream: StreamId(relation.id.0),
@@ -243,6 +248,8 @@ impl Contents for StreamContents {
 }
 
 struct SourceContents {
+    engine: Arc<Engine>,
+    relation: Arc<Relation>,
     source: Arc<dyn Source>,
     now_ms: i64,
 }
@@ -257,11 +264,16 @@ impl Contents for SourceContents {
     fn batches(&self, projection: Option<&[usize]>) -> Result<BatchIter> {
         let mut reader = self.source.reader(SourceOffset::default(), projection)?;
         let now = self.now_ms;
+        let (engine, relation) = (Arc::clone(&self.engine), Arc::clone(&self.relation));
         let mut is_done = false;
         Ok(Box::new(std::iter::from_fn(move || {
             while !is_done {
                 match reader.read(now, limits::BATCH_ROWS) {
                     Ok(read) => {
+                        if let Err(error) = engine.kept.reject(&relation, &read.rejected, now, None) {
+                            is_done = true;
+                            return Some(Err(error));
+                        }
                         is_done = read.ended || read.batch.num_rows() == 0 && read.rejected.is_empty();
                         if read.batch.num_rows() > 0 {
                             return Some(Ok(read.batch));

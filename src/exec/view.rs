@@ -363,7 +363,8 @@ impl ViewRun {
         fresh: &[Delta],
     ) -> Result<ViewEpoch> {
         let mut rejected = Vec::new();
-        let mut is_idle = true;
+        // The first epoch is one even without rows: an aggregate without keys has a row from the start.
+        let mut is_idle = self.progress.position.is_some();
         let drained = loop {
             let portion = self.feed.read(cut, now_ms, limits::EPOCH_ROWS)?;
             is_idle &= portion.inputs.is_empty() && portion.rejected.is_empty();

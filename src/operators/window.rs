@@ -4,6 +4,10 @@
 //! window: TUMBLE, where the slice is the window, and windows that emit changes, each of which has a result to be
 //! kept up to date. There a batch is aggregated once per slice and its groups are merged into the windows, unless an
 //! aggregate would show the order (sums of floats, array_agg, …): then rows go into each window in their own order.
+//!
+//! In which order array_agg, string_agg and first_value without ORDER BY see the rows of a window: as they came, for
+//! TUMBLE and wherever changes are emitted; in a HOP given out on close slice by slice in event time, and as they
+//! came within a slice. Both depend on the log only.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -9,6 +9,7 @@ pub mod cut;
 pub mod fragment;
 pub mod functions;
 pub mod naming;
+mod integers;
 mod pipeline;
 mod planner;
 pub mod relations;

@@ -42,10 +42,39 @@ struct Namer;
 impl VisitorMut for Namer {
     type Break = ();
 
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::Value(value) = expr
+            && let Value::Number(digits, _) = &mut value.value
+            && let Some(plain) = without_exponent(digits)
+        {
+            *digits = plain;
+        }
+        ControlFlow::Continue(())
+    }
+
     fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
         name_select(select);
         ControlFlow::Continue(())
     }
+}
+
+/// `1e15` is a numeric to Postgres; DataFusion would read it as a float on the way there and lose digits.
+fn without_exponent(digits: &str) -> Option<String> {
+    let (number, exponent) = digits.split_once(['e', 'E'])?;
+    let exponent: i32 = exponent.parse().ok()?;
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    // Beyond what a decimal holds it stays a float.
+    if exponent.unsigned_abs() > 30 || whole.len() + fraction.len() > 30 {
+        return None;
+    }
+    let all = format!("{whole}{fraction}");
+    let point = whole.len() as i32 + exponent;
+    Some(match usize::try_from(point) {
+        Ok(0) => format!("0.{all}"),
+        Ok(point) if point >= all.len() => format!("{all}{}", "0".repeat(point - all.len())),
+        Ok(point) => format!("{}.{}", &all[..point], &all[point..]),
+        Err(_) => format!("0.{}{all}", "0".repeat(point.unsigned_abs() as usize)),
+    })
 }
 
 fn name_select(select: &mut Select) {

@@ -91,7 +91,8 @@ impl Planner {
         let mut query = query.clone();
         super::naming::name_columns(&mut query);
         let statement = ast::Statement::Query(Box::new(query));
-        Ok(state.statement_to_plan(DfStatement::Statement(Box::new(statement))).await?)
+        let plan = state.statement_to_plan(DfStatement::Statement(Box::new(statement))).await?;
+        Ok(super::integers::narrow_constants(plan)?)
     }
 
     /// A plan cut into a pipeline; `state` is a [`Planner::continuous_state`].

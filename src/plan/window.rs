@@ -11,13 +11,13 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{DFSchema, DFSchemaRef, ExprSchema, Result as DfResult};
+use datafusion::common::{Column, DFSchema, DFSchemaRef, ExprSchema, Result as DfResult};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::planner::{
     PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning,
 };
 use datafusion::logical_expr::{
-    Expr, Extension, LogicalPlan, UserDefinedLogicalNode, UserDefinedLogicalNodeCore,
+    Expr, Extension, LogicalPlan, Projection, UserDefinedLogicalNode, UserDefinedLogicalNodeCore,
 };
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -34,6 +34,9 @@ use crate::time::{WindowKind, WindowSpec};
 
 /// The columns that a window function appends, in order.
 pub const WINDOW_COLUMNS: [&str; 3] = ["window_start", "window_end", "window_time"];
+
+/// What the time column of a window over windows is called behind it.
+const INNER_TIME: &str = "inner_window_time";
 
 /// The input's columns ++ window_start, window_end, window_time; each row once per window that holds it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -218,8 +221,31 @@ fn plan_window(
     let unit = time_unit(&time, &input)?;
     let ticks = lengths.iter().map(|length| interval_ticks(length, unit)).collect::<Result<Vec<i64>>>()?;
     let spec = window_spec(function, &ticks)?;
+    let (input, time) = without_inner_window(input, time)?;
     let node = WindowNode::try_new(input, time, spec)?;
     Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
+}
+
+/// A window over the rows of windows: the new window's columns take the place of the old ones. The time column, if it is
+/// one of them, is kept under another name, since the new windows are made from it.
+fn without_inner_window(input: LogicalPlan, time: Expr) -> Result<(LogicalPlan, Expr)> {
+    let is_window = |name: &str| WINDOW_COLUMNS.contains(&name);
+    if !input.schema().fields().iter().any(|field| is_window(field.name())) {
+        return Ok((input, time));
+    }
+    let Expr::Column(column) = &time else {
+        return Ok((input, time));
+    };
+    let kept = input.schema().iter().filter(|(_, field)| !is_window(field.name()));
+    let mut exprs: Vec<Expr> = kept.map(|pair| Expr::Column(Column::from(pair))).collect();
+    let time = match is_window(&column.name) {
+        false => time,
+        true => {
+            exprs.push(time.clone().alias(INNER_TIME));
+            Expr::Column(Column::new_unqualified(INNER_TIME))
+        }
+    };
+    Ok((LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(input))?), time))
 }
 
 fn bad_arguments(function: Function) -> Error {

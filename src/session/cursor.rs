@@ -50,7 +50,7 @@ impl Cursor {
         let mut body = Arc::clone(&self.body)
             .try_lock_owned()
             .map_err(|_| Error::new(SqlState::InvalidCursorState, "the cursor is being fetched from"))?;
-        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        let deadline = timeout.and_then(crate::clock::deadline);
         match (count, deadline) {
             (FetchCount::All, None) => Ok(rest(body)),
             (FetchCount::All, deadline) => {

@@ -185,11 +185,10 @@ fn relation(r: &mut Reader, name: ObjectName, if_not_exists: bool) -> Result<Cre
         text: r.text(),
     };
     if r.eat_token(&Token::LParen) {
-        while *r.peek() != Token::RParen {
+        let mut more = *r.peek() != Token::RParen;
+        while more {
             element(r, &mut relation)?;
-            if !r.eat_token(&Token::Comma) {
-                break;
-            }
+            more = r.eat_token(&Token::Comma);
         }
         r.expect_token(&Token::RParen)?;
     } else if !r.sees("WITH") {

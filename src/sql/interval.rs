@@ -167,7 +167,12 @@ fn bad(text: &str) -> Error {
 fn parse(text: &str, first: Option<&DateTimeField>, last: Option<&DateTimeField>) -> Result<Sum> {
     let found = match first {
         Some(first) => fielded(text.trim(), first, last),
-        None => free(text.trim()),
+        // Without a field it is read as a value of the type is.
+        None => crate::types::pg::parse_interval(text).ok().map(|value| Sum {
+            months: i128::from(value.months),
+            days: i128::from(value.days),
+            micros: i128::from(value.nanoseconds / 1_000),
+        }),
     };
     found.ok_or_else(|| bad(text))
 }

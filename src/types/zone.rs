@@ -22,19 +22,18 @@ pub enum Zone {
 }
 
 impl Zone {
-    /// The zone that `SET timezone` means: a name of the IANA database, `UTC`, an abbreviation, a number of hours
-    /// (east), or a POSIX form like `+02:00` or `<+02>-02` (positive is west).
+    /// The zone that `SET timezone` means: a name of the IANA database, `UTC`, a number of hours (east), or a POSIX form
+    /// like `+02:00` or `<+02>-02` (positive is west). An abbreviation like `PST` is none, as in Postgres.
     pub fn of_setting(setting: &str) -> Result<Zone> {
         let text = setting.trim();
         if text == "UTC" {
             return Ok(Zone::Utc);
         }
-        if let Ok(hours) = text.parse::<f64>()
-            && hours.abs() <= 168.0
-        {
-            return Ok(Zone::fixed((hours * 3600.0) as i32));
-        }
-        named(text).or_else(|| abbreviated(text)).or_else(|| posix(text)).ok_or_else(|| {
+        let zone = match text.parse::<f64>() {
+            Ok(hours) => (hours.abs() <= 168.0).then(|| Zone::fixed((hours * 3600.0) as i32)),
+            Err(_) => named(text).or_else(|| posix(text)),
+        };
+        zone.ok_or_else(|| {
             Error::new(
                 SqlState::BadArgument,
                 format!("invalid value for parameter \"TimeZone\": \"{setting}\""),
@@ -193,6 +192,10 @@ mod tests {
         assert_eq!(Zone::of_suffix("-0800"), Some(Zone::Fixed(-28_800)));
         assert_eq!(Zone::of_suffix("z"), Some(Zone::Utc));
         assert_eq!(Zone::of_setting("europe/berlin").unwrap().name(), "Europe/Berlin");
+        for none in ["Mars/Base", "PST", "IST", "200"] {
+            assert!(Zone::of_setting(none).is_err(), "{none}");
+        }
+        assert_eq!(Zone::of_setting("CET").unwrap().offset_at(1_719_792_000), 7_200);
         assert_eq!(Zone::of_setting("Mars/Base").unwrap_err().state(), SqlState::BadArgument);
     }
 

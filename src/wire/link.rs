@@ -77,7 +77,7 @@ impl Link {
     /// From now on a statement runs that may take this long.
     pub fn limit(&mut self, time: Option<Duration>) {
         // A limit beyond what the clock can name is none.
-        self.signals.deadline = time.and_then(|time| Instant::now().checked_add(time));
+        self.signals.deadline = time.and_then(crate::clock::deadline);
     }
 
     /// Requests to cancel that came until now are void: nothing was running.
@@ -160,7 +160,7 @@ impl Link {
 
     /// Waits for the next message while nothing runs; `idle` bounds how long, None is without limit.
     pub async fn frame(&mut self, idle: Option<Duration>) -> Result<Frame, Stop> {
-        let until = idle.and_then(|time| Instant::now().checked_add(time));
+        let until = idle.and_then(crate::clock::deadline);
         tokio::select! {
             biased;
             () = raised(&mut self.signals.shutdown) => Err(shutting_down()),

@@ -101,8 +101,13 @@ fn start_says_what_to_type_next_and_sigterm_ends_cleanly() {
     let server = Server::ephemeral();
     let hint = format!("psql -h 127.0.0.1 -p {}", server.port);
     let loosely = format!("{}", server.port);
-    let said = server.output();
-    assert!(said.contains("psql") && said.contains(&loosely), "no hint such as {hint:?} in:\n{said}");
+    let says_it = || server.output().contains("psql") && server.output().contains(&loosely);
+    // It is said when the ports are open; the pipe may be read a moment later.
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while !says_it() && std::time::Instant::now() < until {
+        std::thread::yield_now();
+    }
+    assert!(says_it(), "no hint such as {hint:?} in:\n{}", server.output());
     assert!(server.get("/healthz").starts_with("HTTP/1.1 200"));
     assert!(server.get("/readyz").starts_with("HTTP/1.1 200"));
     assert!(server.get("/no-such-page").starts_with("HTTP/1.1 404"));

@@ -12,6 +12,10 @@
 //! The rows lie in runs of falling size; a new run is joined with the one before it while that is not much larger
 //! (a log-structured merge), which also drops the rows no slot points to any more. So a row is rewritten
 //! O(log n) times, and garbage stays below about half.
+//!
+//! A slot without a row has the state of "no rows", which is kept as one row: an accumulator that has never seen a
+//! group may otherwise answer 0 or false for it where NULL is right. Estimates (approx_median, approx_percentile_cont) are
+//! merged from digests of batches; their last digits depend on where batches end.
 
 use std::any::Any;
 use std::sync::Arc;

@@ -227,8 +227,7 @@ impl CopyDecoder {
         let null = options.null.as_bytes();
         let each = |i: usize, field: Written<'_>| -> Result<()> {
             let (Some(column), Some(builder)) = (columns.get(i), builders.get_mut(i)) else {
-                let error = Error::new(SqlState::BadCopyFormat, "extra data after last expected column");
-                return Err(in_line(error, number, Some(line)));
+                return Err(in_line(extra_data(), number, Some(line)));
             };
             let is_null = match options.format {
                 CopyFormat::Csv if field.quoted => column.null_quoted && field.value == null,
@@ -247,16 +246,9 @@ impl CopyDecoder {
             builder.append_null();
             Ok(())
         };
-        let count = match options.format {
-            CopyFormat::Csv => {
-                fields::csv(line, (options.delimiter, options.quote, options.escape), &mut scratch, each)
-            }
-            CopyFormat::Text | CopyFormat::Binary => {
-                fields::text(line, options.delimiter, &mut scratch, each)
-            }
-        };
+        let count = split(options, line, &mut scratch, each);
         self.scratch = scratch;
-        let count = count?;
+        let count = count.map_err(|error| self.or_extra_data(error, line))?;
         let error = match (self.columns.get(count), missing) {
             (None, None) => return Ok(()),
             (None, Some(null)) => null_value(&self.columns[null].name),
@@ -266,6 +258,16 @@ impl CopyDecoder {
             }
         };
         Err(self.at_line(error, self.line, Some(line)))
+    }
+
+    /// A line with too many fields is told as that, whatever is wrong with one of its values: as often as not the value
+    /// only stands in the wrong column.
+    #[cold]
+    fn or_extra_data(&self, error: Error, line: &[u8]) -> Error {
+        match split(&self.options, line, &mut Vec::new(), |_, _| Ok(())) {
+            Ok(count) if count > self.columns.len() => in_line(extra_data(), self.line, Some(line)),
+            _ => error,
+        }
     }
 
     /// HEADER MATCH: the names must be the columns' names, in order.
@@ -278,14 +280,7 @@ impl CopyDecoder {
             Ok(())
         };
         let mut scratch = Vec::new();
-        match options.format {
-            CopyFormat::Csv => {
-                fields::csv(line, (options.delimiter, options.quote, options.escape), &mut scratch, each)?
-            }
-            CopyFormat::Text | CopyFormat::Binary => {
-                fields::text(line, options.delimiter, &mut scratch, each)?
-            }
-        };
+        split(options, line, &mut scratch, each)?;
         let bad = |message: String| Err(in_line(Error::new(SqlState::BadCopyFormat, message), 1, Some(line)));
         if names.len() != self.columns.len() {
             let (got, expected) = (names.len(), self.columns.len());
@@ -374,6 +369,26 @@ impl CopyDecoder {
     fn at_line(&self, error: Error, line: u64, text: Option<&[u8]>) -> Error {
         in_line(error, line, text)
     }
+}
+
+/// Calls `each` with every field of a line and returns how many there were.
+#[inline]
+fn split(
+    options: &CopyOptions,
+    line: &[u8],
+    scratch: &mut Vec<u8>,
+    each: impl FnMut(usize, Written<'_>) -> Result<()>,
+) -> Result<usize> {
+    match options.format {
+        CopyFormat::Csv => {
+            fields::csv(line, (options.delimiter, options.quote, options.escape), scratch, each)
+        }
+        CopyFormat::Text | CopyFormat::Binary => fields::text(line, options.delimiter, scratch, each),
+    }
+}
+
+fn extra_data() -> Error {
+    Error::new(SqlState::BadCopyFormat, "extra data after last expected column")
 }
 
 fn after_end() -> Error {

@@ -51,7 +51,7 @@ const WEEKDAYS: [&str; 7] = ["sunday", "monday", "tuesday", "wednesday", "thursd
 
 fn month_of(word: &str) -> Option<u32> {
     let full = |m: &&str| word.len() >= 3 && (m.starts_with(word) && word.len() == 3 || *m == word);
-    MONTHS.iter().position(|m| full(m)).map(|i| i as u32 + 1).or((word == "sept").then_some(9))
+    MONTHS.iter().position(full).map(|i| i as u32 + 1).or((word == "sept").then_some(9))
 }
 
 impl Reader {
