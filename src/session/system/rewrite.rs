@@ -11,14 +11,15 @@
 //! | `information_schema.t` | a name that DataFusion has no table of its own for |
 //!
 //! An `ARRAY(…)` over outer columns, and a subquery over a function of outer columns, cannot be planned at all. psql uses
-//! them for privileges, policies, memberships and publications, of which there are none: they become an empty array and NULL.
+//! them for privileges, policies, memberships, publications and collations, of which there are none: they become an empty array
+//! and NULL.
 
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    self, BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
-    ObjectName, Query, SelectItem, SetExpr, TableFactor, UnaryOperator, Value, VisitMut, VisitorMut,
-    visit_expressions, visit_relations,
+    self, BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName,
+    Query, SelectItem, SetExpr, TableFactor, UnaryOperator, Value, VisitMut, VisitorMut, visit_expressions,
+    visit_relations,
 };
 
 use super::super::transaction::SystemContext;
@@ -205,6 +206,43 @@ fn is_correlated(query: &Query, own: &Own) -> bool {
     found.is_break()
 }
 
+fn and(left: Expr, right: Expr) -> Expr {
+    Expr::BinaryOp { left: Box::new(left), op: BinaryOperator::And, right: Box::new(right) }
+}
+
+/// The conditions that AND joins.
+fn conjuncts(expr: Expr) -> Vec<Expr> {
+    match expr {
+        Expr::BinaryOp { left, op: BinaryOperator::And, right } => {
+            let mut all = conjuncts(*left);
+            all.extend(conjuncts(*right));
+            all
+        }
+        Expr::Nested(inner) if matches!(*inner, Expr::BinaryOp { op: BinaryOperator::And, .. }) => conjuncts(*inner),
+        other => vec![other],
+    }
+}
+
+/// Whether a condition names columns of the outer query, and of the inner one.
+fn sides(condition: &Expr, own: &Own) -> (bool, bool) {
+    let (mut outer, mut inner) = (false, false);
+    let _ = visit_expressions(condition, |expr| {
+        match expr {
+            Expr::CompoundIdentifier(parts) => {
+                let relation = parts.len().checked_sub(2).map(|at| ident_name(&parts[at]));
+                match relation.is_some_and(|name| own.names.contains(&name)) {
+                    true => inner = true,
+                    false => outer = true,
+                }
+            }
+            Expr::Identifier(_) => inner = true,
+            _ => {}
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    (outer, inner)
+}
+
 /// Puts an aggregate around the one column of a SELECT.
 fn aggregated(query: &Query, function: &str) -> Option<Query> {
     let mut query = query.clone();
@@ -221,38 +259,9 @@ fn aggregated(query: &Query, function: &str) -> Option<Query> {
         return None;
     }
     select.projection = vec![SelectItem::UnnamedExpr(call(function, vec![expr]))];
-    select.selection = select.selection.take().and_then(without_flags);
     query.order_by = None;
     query.limit_clause = None;
     Some(query)
-}
-
-/// The condition without `… AND a.atthasdef`: of a column without a default there is no row in pg_attrdef anyway, and a condition on the
-/// outer row alone keeps DataFusion from making a join of the subquery.
-fn without_flags(condition: Expr) -> Option<Expr> {
-    match condition {
-        Expr::BinaryOp { left, op: BinaryOperator::And, right } => {
-            match (without_flags(*left), without_flags(*right)) {
-                (Some(left), Some(right)) => Some(Expr::BinaryOp {
-                    left: Box::new(left),
-                    op: BinaryOperator::And,
-                    right: Box::new(right),
-                }),
-                (one, other) => one.or(other),
-            }
-        }
-        Expr::CompoundIdentifier(parts) if parts.last().is_some_and(|part| part.value == "atthasdef") => None,
-        other => Some(other),
-    }
-}
-
-/// Whether a SELECT names this table in its FROM.
-fn reads(query: &Query, table: &str) -> bool {
-    let SetExpr::Select(select) = query.body.as_ref() else { return false };
-    select.from.iter().any(|from| match &from.relation {
-        TableFactor::Table { name, .. } => last(name) == table,
-        _ => false,
-    })
 }
 
 fn is_aggregate(expr: &Expr) -> bool {
@@ -289,6 +298,37 @@ impl Rewriter {
         })
     }
 
+    /// A subquery over outer columns. Conditions on outer columns alone go outside; where one is neither that nor an
+    /// equation there is no plan for it.
+    fn scalar(&self, query: &Query, own: &Own) -> Option<Expr> {
+        let mut query = query.clone();
+        let mut outside = Vec::new();
+        if let SetExpr::Select(select) = query.body.as_mut() {
+            let mut inside = Vec::new();
+            for condition in select.selection.take().map(conjuncts).unwrap_or_default() {
+                let (outer, inner) = sides(&condition, own);
+                let is_equation = matches!(&condition, Expr::BinaryOp { op: BinaryOperator::Eq, .. });
+                match (outer, inner) {
+                    (true, false) => outside.push(condition),
+                    (true, true) if !is_equation => return Some(self.parsed.null.clone()),
+                    _ => inside.push(condition),
+                }
+            }
+            select.selection = inside.into_iter().reduce(and);
+        }
+        let subquery = Expr::Subquery(Box::new(aggregated(&query, "max")?));
+        match outside.into_iter().reduce(and) {
+            None => Some(subquery),
+            Some(condition) => Some(Expr::Case {
+                case_token: ast::helpers::attached_token::AttachedToken::empty(),
+                end_token: ast::helpers::attached_token::AttachedToken::empty(),
+                operand: None,
+                conditions: vec![ast::CaseWhen { condition, result: subquery }],
+                else_result: None,
+            }),
+        }
+    }
+
     fn array_subquery(&self, query: &Query) -> Expr {
         let own = own(query);
         match is_correlated(query, &own) || own.has_function {
@@ -321,9 +361,7 @@ impl Rewriter {
                 let own = own(query);
                 match (is_correlated(query, &own), own.has_function) {
                     (true, true) => Some(self.parsed.null.clone()),
-                    // psql asks for a collation that is not its type's; here none is.
-                    (true, false) if reads(query, "pg_collation") => Some(self.parsed.null.clone()),
-                    (true, false) => aggregated(query, "max").map(|query| Expr::Subquery(Box::new(query))),
+                    (true, false) => self.scalar(query, &own),
                     (false, _) => None,
                 }
             }

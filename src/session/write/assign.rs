@@ -24,8 +24,14 @@ pub(super) fn assign(
     column: &Column,
     style: &TextStyle,
 ) -> Result<ArrayRef> {
+    check(field, values.data_type(), column)?;
+    convert(values, field, &column.sql_type, style)
+}
+
+/// 42804 unless values of that type can be assigned to the column.
+pub(super) fn check(field: &Field, data_type: &DataType, column: &Column) -> Result<()> {
     let from = SqlType::from_field(field);
-    if !is_assignable(&from, values.data_type(), &column.sql_type) {
+    if !is_assignable(&from, data_type, &column.sql_type) {
         let what = format!(
             "column \"{}\" is of type {} but expression is of type {from}",
             column.name, column.sql_type
@@ -34,7 +40,7 @@ pub(super) fn assign(
             Error::new(SqlState::TypeMismatch, what).hint("You will need to rewrite or cast the expression.")
         );
     }
-    convert(values, field, &column.sql_type, style)
+    Ok(())
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::super::transaction::{Transaction, WriteContext, Written};
-use super::assign::assign;
+use super::assign::{assign, check};
 use super::change::returning;
 use super::conflict;
 use super::query::{self, Extra};
@@ -186,18 +186,19 @@ async fn of_query(
         return Err(target::generated(&into.relation, *at, Verb::Insert));
     }
     let unknown = constants(query);
+    let field = |at: usize| match unknown.get(at) {
+        Some(true) => SqlType::Unknown.to_field("", true).with_data_type(schema.field(at).data_type().clone()),
+        _ => schema.field(at).clone(),
+    };
+    // Types are wrong with and without rows.
+    for (at, target) in targets.iter().enumerate() {
+        check(&field(at), schema.field(at).data_type(), &columns[*target])?;
+    }
     let mut rows = Vec::with_capacity(batches.len());
     for batch in batches {
         let mut given: Vec<Option<ArrayRef>> = vec![None; columns.len()];
         for (at, target) in targets.iter().enumerate() {
-            let constant = unknown.get(at).copied().unwrap_or(false);
-            let field = match constant {
-                true => {
-                    SqlType::Unknown.to_field("", true).with_data_type(schema.field(at).data_type().clone())
-                }
-                false => schema.field(at).clone(),
-            };
-            given[*target] = Some(assign(batch.column(at), &field, &columns[*target], &cx.style)?);
+            given[*target] = Some(assign(batch.column(at), &field(at), &columns[*target], &cx.style)?);
         }
         rows.push(maker.complete(given, batch.num_rows())?);
     }

@@ -24,7 +24,7 @@ mod target;
 mod values;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use async_trait::async_trait;
 use datafusion::sql::sqlparser::ast::{self, ObjectName};

@@ -104,7 +104,15 @@ impl RowMaker {
                 None => self.default(at, rows)?,
             });
         }
+        // A time that is infinite is refused before anything is computed from it.
+        if let Some(rule) = self.time.as_ref().filter(|rule| !self.is_generated(rule.column)) {
+            rule.check(&columns[rule.column], &self.relation)?;
+        }
         self.checked(self.generate(columns, rows)?)
+    }
+
+    fn is_generated(&self, column: usize) -> bool {
+        self.generated.iter().any(|(at, _)| *at == column)
     }
 
     /// Computes the generated columns, in order.
@@ -132,7 +140,7 @@ impl RowMaker {
                 return Err(Error::new(SqlState::NotNull, what).detail(self.failing(&columns, row)));
             }
         }
-        if let Some(rule) = &self.time {
+        if let Some(rule) = self.time.as_ref().filter(|rule| self.is_generated(rule.column)) {
             rule.check(&columns[rule.column], &self.relation)?;
         }
         Ok(RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
