@@ -29,6 +29,7 @@ mod params;
 mod prepare;
 pub mod query;
 pub mod rows;
+#[allow(clippy::module_inception)] // the session itself, in the room of that name
 mod session;
 pub mod settings;
 mod show;

@@ -266,7 +266,7 @@ async fn prepared_statements_know_their_parameters_and_columns() {
     let mut session = front.session(Startup::default()).unwrap();
     let names = |prepared: &Prepared| -> Vec<String> {
         let schema = prepared.columns.as_ref().unwrap();
-        schema.fields().iter().map(|field| format!("{}", field.name())).collect()
+        schema.fields().iter().map(|field| field.name().to_string()).collect()
     };
     let prepared = session.prepare("SELECT $1::int + 1, $2 AS t, count(*) LIMIT $3", &[]).await.unwrap();
     use crate::types::SqlType::{BigInt, Int, Text};
