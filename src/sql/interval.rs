@@ -168,11 +168,14 @@ fn parse(text: &str, first: Option<&DateTimeField>, last: Option<&DateTimeField>
     let found = match first {
         Some(first) => fielded(text.trim(), first, last),
         // Without a field it is read as a value of the type is.
-        None => crate::types::pg::parse_interval(text).ok().map(|value| Sum {
-            months: i128::from(value.months),
-            days: i128::from(value.days),
-            micros: i128::from(value.nanoseconds / 1_000),
-        }),
+        None => {
+            let value = crate::types::pg::parse_interval(text)?;
+            Some(Sum {
+                months: i128::from(value.months),
+                days: i128::from(value.days),
+                micros: i128::from(value.nanoseconds / 1_000),
+            })
+        }
     };
     found.ok_or_else(|| bad(text))
 }
@@ -399,7 +402,7 @@ mod tests {
             ("INTERVAL ''", SqlState::BadDatetime),
             ("INTERVAL '10 parsecs'", SqlState::BadDatetime),
             ("INTERVAL '1 2 3'", SqlState::BadDatetime),
-            ("INTERVAL '99999999999999 years'", SqlState::DatetimeOverflow),
+            ("INTERVAL '99999999999999 years'", SqlState::IntervalOverflow),
             ("10", SqlState::Syntax),
             ("'10 seconds'", SqlState::Syntax),
             ("x", SqlState::Syntax),

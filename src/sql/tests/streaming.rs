@@ -63,7 +63,7 @@ fn emit_is_a_clause_and_no_alias() {
     );
     check("SELECT a FROM t LIMIT 5 EMIT CHANGES", "SELECT a FROM t LIMIT 5 EMIT Changes");
     check("SELECT emit FROM t", "SELECT emit FROM t");
-    check("SELECT a FROM t emit", "SELECT a FROM t emit");
+    fails("SELECT a FROM t emit", "42601 21 syntax error at end of input");
     check("TABLE t", "SELECT * FROM t");
     check("TABLE public.t EMIT CHANGES", "SELECT * FROM public.t EMIT Changes");
     fails("SELECT a FROM t LIMIT 1 EMIT CHANGES LIMIT 2", "42601 38 multiple LIMIT clauses not allowed");
