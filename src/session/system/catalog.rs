@@ -6,7 +6,8 @@ use datafusion::catalog::TableProvider;
 
 use super::super::transaction::SystemContext;
 use super::relations::{
-    self, DATABASE, Entry, INFORMATION_SCHEMA, OWNER, PG_CATALOG, PUBLIC, TIDEMILL, columns, constraint_oid, index_oid,
+    self, DATABASE, Entry, INFORMATION_SCHEMA, OWNER, PG_CATALOG, PUBLIC, TIDEMILL, columns, constraint_oid,
+    index_oid,
 };
 use super::shape::{Cell, Shape, row};
 use crate::catalog::Kind;
@@ -14,17 +15,76 @@ use crate::error::Result;
 
 /// The tables there are.
 pub(super) const NAMES: &[&str] = &[
-    "pg_aggregate", "pg_am", "pg_amop", "pg_amproc", "pg_attrdef", "pg_attribute", "pg_auth_members", "pg_authid",
-    "pg_cast", "pg_class", "pg_collation", "pg_constraint", "pg_conversion", "pg_cursors", "pg_database",
-    "pg_db_role_setting", "pg_default_acl", "pg_depend", "pg_description", "pg_enum", "pg_event_trigger",
-    "pg_extension", "pg_foreign_data_wrapper", "pg_foreign_server", "pg_foreign_table", "pg_group", "pg_index",
-    "pg_indexes", "pg_inherits", "pg_language", "pg_locks", "pg_matviews", "pg_namespace", "pg_opclass",
-    "pg_operator", "pg_opfamily", "pg_partitioned_table", "pg_policy", "pg_prepared_statements", "pg_proc",
-    "pg_publication", "pg_publication_namespace", "pg_publication_rel", "pg_publication_tables", "pg_range",
-    "pg_rewrite", "pg_roles", "pg_sequence", "pg_sequences", "pg_settings", "pg_shadow", "pg_shdescription",
-    "pg_stat_activity", "pg_stat_database", "pg_stat_ssl", "pg_stat_user_tables", "pg_statio_user_tables",
-    "pg_statistic_ext", "pg_subscription", "pg_tables", "pg_tablespace", "pg_timezone_names", "pg_trigger",
-    "pg_ts_config", "pg_ts_dict", "pg_ts_parser", "pg_ts_template", "pg_type", "pg_user", "pg_user_mapping",
+    "pg_aggregate",
+    "pg_am",
+    "pg_amop",
+    "pg_amproc",
+    "pg_attrdef",
+    "pg_attribute",
+    "pg_auth_members",
+    "pg_authid",
+    "pg_cast",
+    "pg_class",
+    "pg_collation",
+    "pg_constraint",
+    "pg_conversion",
+    "pg_cursors",
+    "pg_database",
+    "pg_db_role_setting",
+    "pg_default_acl",
+    "pg_depend",
+    "pg_description",
+    "pg_enum",
+    "pg_event_trigger",
+    "pg_extension",
+    "pg_foreign_data_wrapper",
+    "pg_foreign_server",
+    "pg_foreign_table",
+    "pg_group",
+    "pg_index",
+    "pg_indexes",
+    "pg_inherits",
+    "pg_language",
+    "pg_locks",
+    "pg_matviews",
+    "pg_namespace",
+    "pg_opclass",
+    "pg_operator",
+    "pg_opfamily",
+    "pg_partitioned_table",
+    "pg_policy",
+    "pg_prepared_statements",
+    "pg_proc",
+    "pg_publication",
+    "pg_publication_namespace",
+    "pg_publication_rel",
+    "pg_publication_tables",
+    "pg_range",
+    "pg_rewrite",
+    "pg_roles",
+    "pg_sequence",
+    "pg_sequences",
+    "pg_settings",
+    "pg_shadow",
+    "pg_shdescription",
+    "pg_stat_activity",
+    "pg_stat_database",
+    "pg_stat_ssl",
+    "pg_stat_user_tables",
+    "pg_statio_user_tables",
+    "pg_statistic_ext",
+    "pg_subscription",
+    "pg_tables",
+    "pg_tablespace",
+    "pg_timezone_names",
+    "pg_trigger",
+    "pg_ts_config",
+    "pg_ts_dict",
+    "pg_ts_parser",
+    "pg_ts_template",
+    "pg_type",
+    "pg_user",
+    "pg_user_mapping",
     "pg_views",
 ];
 
@@ -64,36 +124,76 @@ pub(super) fn table(cx: &SystemContext, name: &str) -> Result<Option<Arc<dyn Tab
 fn empty(name: &str) -> Option<&'static str> {
     Some(match name {
         "pg_auth_members" => "roleid:oid member:oid grantor:oid admin_option:bool",
-        "pg_cursors" => "name:text statement:text is_holdable:bool is_binary:bool is_scrollable:bool creation_time:timestamptz",
+        "pg_cursors" => {
+            "name:text statement:text is_holdable:bool is_binary:bool is_scrollable:bool creation_time:timestamptz"
+        }
         "pg_db_role_setting" => "setdatabase:oid setrole:oid setconfig:text[]",
         "pg_default_acl" => "oid:oid defaclrole:oid defaclnamespace:oid defaclobjtype:char defaclacl:text[]",
-        "pg_depend" => "classid:oid objid:oid objsubid:int4 refclassid:oid refobjid:oid refobjsubid:int4 deptype:char",
+        "pg_depend" => {
+            "classid:oid objid:oid objsubid:int4 refclassid:oid refobjid:oid refobjsubid:int4 deptype:char"
+        }
         "pg_enum" => "oid:oid enumtypid:oid enumsortorder:float4 enumlabel:name",
-        "pg_event_trigger" => "oid:oid evtname:name evtevent:name evtowner:oid evtfoid:oid evtenabled:char evttags:text[]",
-        "pg_extension" => "oid:oid extname:name extowner:oid extnamespace:oid extrelocatable:bool extversion:text extconfig:oid[] extcondition:text[]",
-        "pg_foreign_data_wrapper" => "oid:oid fdwname:name fdwowner:oid fdwhandler:oid fdwvalidator:oid fdwacl:text[] fdwoptions:text[]",
-        "pg_foreign_server" => "oid:oid srvname:name srvowner:oid srvfdw:oid srvtype:text srvversion:text srvacl:text[] srvoptions:text[]",
+        "pg_event_trigger" => {
+            "oid:oid evtname:name evtevent:name evtowner:oid evtfoid:oid evtenabled:char evttags:text[]"
+        }
+        "pg_extension" => {
+            "oid:oid extname:name extowner:oid extnamespace:oid extrelocatable:bool extversion:text extconfig:oid[] extcondition:text[]"
+        }
+        "pg_foreign_data_wrapper" => {
+            "oid:oid fdwname:name fdwowner:oid fdwhandler:oid fdwvalidator:oid fdwacl:text[] fdwoptions:text[]"
+        }
+        "pg_foreign_server" => {
+            "oid:oid srvname:name srvowner:oid srvfdw:oid srvtype:text srvversion:text srvacl:text[] srvoptions:text[]"
+        }
         "pg_foreign_table" => "ftrelid:oid ftserver:oid ftoptions:text[]",
         "pg_group" => "groname:name grosysid:oid grolist:oid[]",
         "pg_inherits" => "inhrelid:oid inhparent:oid inhseqno:int4 inhdetachpending:bool",
-        "pg_locks" => "locktype:text database:oid relation:oid page:int4 tuple:int2 virtualxid:text transactionid:int8 classid:oid objid:oid objsubid:int2 virtualtransaction:text pid:int4 mode:text granted:bool fastpath:bool waitstart:timestamptz",
-        "pg_partitioned_table" => "partrelid:oid partstrat:char partnatts:int2 partdefid:oid partattrs:int2[] partclass:oid[] partcollation:oid[] partexprs:text",
-        "pg_policy" => "oid:oid polname:name polrelid:oid polcmd:char polpermissive:bool polroles:text polqual:text polwithcheck:text",
-        "pg_prepared_statements" => "name:text statement:text prepare_time:timestamptz parameter_types:text[] from_sql:bool",
-        "pg_publication" => "oid:oid pubname:name pubowner:oid puballtables:bool pubinsert:bool pubupdate:bool pubdelete:bool pubtruncate:bool pubviaroot:bool",
+        "pg_locks" => {
+            "locktype:text database:oid relation:oid page:int4 tuple:int2 virtualxid:text transactionid:int8 classid:oid objid:oid objsubid:int2 virtualtransaction:text pid:int4 mode:text granted:bool fastpath:bool waitstart:timestamptz"
+        }
+        "pg_partitioned_table" => {
+            "partrelid:oid partstrat:char partnatts:int2 partdefid:oid partattrs:int2[] partclass:oid[] partcollation:oid[] partexprs:text"
+        }
+        "pg_policy" => {
+            "oid:oid polname:name polrelid:oid polcmd:char polpermissive:bool polroles:text polqual:text polwithcheck:text"
+        }
+        "pg_prepared_statements" => {
+            "name:text statement:text prepare_time:timestamptz parameter_types:text[] from_sql:bool"
+        }
+        "pg_publication" => {
+            "oid:oid pubname:name pubowner:oid puballtables:bool pubinsert:bool pubupdate:bool pubdelete:bool pubtruncate:bool pubviaroot:bool"
+        }
         "pg_publication_namespace" => "oid:oid pnpubid:oid pnnspid:oid",
         "pg_publication_rel" => "oid:oid prpubid:oid prrelid:oid prqual:text prattrs:int2[]",
-        "pg_publication_tables" => "pubname:name schemaname:name tablename:name attnames:text[] rowfilter:text",
-        "pg_rewrite" => "oid:oid rulename:name ev_class:oid ev_type:char ev_enabled:char is_instead:bool ev_qual:text ev_action:text",
-        "pg_sequence" => "seqrelid:oid seqtypid:oid seqstart:int8 seqincrement:int8 seqmax:int8 seqmin:int8 seqcache:int8 seqcycle:bool",
-        "pg_sequences" => "schemaname:name sequencename:name sequenceowner:name data_type:text start_value:int8 min_value:int8 max_value:int8 increment_by:int8 cycle:bool cache_size:int8 last_value:int8",
+        "pg_publication_tables" => {
+            "pubname:name schemaname:name tablename:name attnames:text[] rowfilter:text"
+        }
+        "pg_rewrite" => {
+            "oid:oid rulename:name ev_class:oid ev_type:char ev_enabled:char is_instead:bool ev_qual:text ev_action:text"
+        }
+        "pg_sequence" => {
+            "seqrelid:oid seqtypid:oid seqstart:int8 seqincrement:int8 seqmax:int8 seqmin:int8 seqcache:int8 seqcycle:bool"
+        }
+        "pg_sequences" => {
+            "schemaname:name sequencename:name sequenceowner:name data_type:text start_value:int8 min_value:int8 max_value:int8 increment_by:int8 cycle:bool cache_size:int8 last_value:int8"
+        }
         "pg_shdescription" => "objoid:oid classoid:oid description:text",
-        "pg_stat_database" => "datid:oid datname:name numbackends:int4 xact_commit:int8 xact_rollback:int8 blks_read:int8 blks_hit:int8 tup_returned:int8 tup_fetched:int8 tup_inserted:int8 tup_updated:int8 tup_deleted:int8 stats_reset:timestamptz",
-        "pg_stat_ssl" => "pid:int4 ssl:bool version:text cipher:text bits:int4 client_dn:text client_serial:text issuer_dn:text",
-        "pg_statistic_ext" => "oid:oid stxrelid:oid stxname:name stxnamespace:oid stxowner:oid stxstattarget:int4 stxkeys:int2[] stxkind:text[] stxexprs:text",
-        "pg_subscription" => "oid:oid subdbid:oid subname:name subowner:oid subenabled:bool subconninfo:text subslotname:name subpublications:text[]",
+        "pg_stat_database" => {
+            "datid:oid datname:name numbackends:int4 xact_commit:int8 xact_rollback:int8 blks_read:int8 blks_hit:int8 tup_returned:int8 tup_fetched:int8 tup_inserted:int8 tup_updated:int8 tup_deleted:int8 stats_reset:timestamptz"
+        }
+        "pg_stat_ssl" => {
+            "pid:int4 ssl:bool version:text cipher:text bits:int4 client_dn:text client_serial:text issuer_dn:text"
+        }
+        "pg_statistic_ext" => {
+            "oid:oid stxrelid:oid stxname:name stxnamespace:oid stxowner:oid stxstattarget:int4 stxkeys:int2[] stxkind:text[] stxexprs:text"
+        }
+        "pg_subscription" => {
+            "oid:oid subdbid:oid subname:name subowner:oid subenabled:bool subconninfo:text subslotname:name subpublications:text[]"
+        }
         "pg_timezone_names" => "name:text abbrev:text utc_offset:text is_dst:bool",
-        "pg_trigger" => "oid:oid tgrelid:oid tgparentid:oid tgname:name tgfoid:oid tgtype:int2 tgenabled:char tgisinternal:bool tgconstrrelid:oid tgconstrindid:oid tgconstraint:oid tgdeferrable:bool tginitdeferred:bool tgnargs:int2 tgattr:int2[] tgargs:bytea tgqual:text tgoldtable:name tgnewtable:name",
+        "pg_trigger" => {
+            "oid:oid tgrelid:oid tgparentid:oid tgname:name tgfoid:oid tgtype:int2 tgenabled:char tgisinternal:bool tgconstrrelid:oid tgconstrindid:oid tgconstraint:oid tgdeferrable:bool tginitdeferred:bool tgnargs:int2 tgattr:int2[] tgargs:bytea tgqual:text tgoldtable:name tgnewtable:name"
+        }
         "pg_user_mapping" => "oid:oid umuser:oid umserver:oid umoptions:text[]",
         _ => return None,
     })
@@ -147,9 +247,39 @@ fn classes(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
             _ => 2,
         };
         rows.push(row![
-            entry.oid, entry.name.as_str(), entry.namespace, 0, 0, OWNER, am, entry.oid, 0, 0, -1.0, 0, 0,
-            !entry.key.is_empty() && entry.index_of.is_none(), false, "p", entry.kind, count, 0, false, false, false,
-            false, false, true, "d", false, 0, 0, 0, Cell::Null, Cell::Null, Cell::Null,
+            entry.oid,
+            entry.name.as_str(),
+            entry.namespace,
+            0,
+            0,
+            OWNER,
+            am,
+            entry.oid,
+            0,
+            0,
+            -1.0,
+            0,
+            0,
+            !entry.key.is_empty() && entry.index_of.is_none(),
+            false,
+            "p",
+            entry.kind,
+            count,
+            0,
+            false,
+            false,
+            false,
+            false,
+            false,
+            true,
+            "d",
+            false,
+            0,
+            0,
+            0,
+            Cell::Null,
+            Cell::Null,
+            Cell::Null,
         ]);
     }
     shape.table(rows)
@@ -170,7 +300,8 @@ fn attributes(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
             Some(of) => {
                 let names = cx.engine.catalog.names();
                 let relation = names.all().find(|relation| relations::oid(relation) == of);
-                let columns = entry.key.iter().filter_map(|at| relation.and_then(|r| r.columns.get(*at)).cloned());
+                let columns =
+                    entry.key.iter().filter_map(|at| relation.and_then(|r| r.columns.get(*at)).cloned());
                 columns.collect()
             }
         };
@@ -180,11 +311,32 @@ fn attributes(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
             let dimensions = i32::from(matches!(column.sql_type, crate::types::SqlType::Array(_)));
             let is_column = entry.index_of.is_none();
             rows.push(row![
-                entry.oid, column.name.as_str(), oid, -1, length, at + 1, dimensions, -1, column.sql_type.modifier(),
-                (1..=8).contains(&length), "i", if length < 0 { "x" } else { "p" }, "", column.not_null,
-                is_column && (column.default.is_some() || column.generated.is_some()), false, "",
-                if is_column && column.generated.is_some() { "s" } else { "" }, false, true, 0,
-                if is_text { 100 } else { 0 }, Cell::Null, Cell::Null, Cell::Null, Cell::Null,
+                entry.oid,
+                column.name.as_str(),
+                oid,
+                -1,
+                length,
+                at + 1,
+                dimensions,
+                -1,
+                column.sql_type.modifier(),
+                (1..=8).contains(&length),
+                "i",
+                if length < 0 { "x" } else { "p" },
+                "",
+                column.not_null,
+                is_column && (column.default.is_some() || column.generated.is_some()),
+                false,
+                "",
+                if is_column && column.generated.is_some() { "s" } else { "" },
+                false,
+                true,
+                0,
+                if is_text { 100 } else { 0 },
+                Cell::Null,
+                Cell::Null,
+                Cell::Null,
+                Cell::Null,
             ]);
         }
     }
@@ -224,8 +376,25 @@ fn indexes(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
     let rows = keyed(cx).map(|entry| {
         let zeros = format!("{{{}}}", vec!["0"; entry.key.len()].join(","));
         row![
-            index_oid(entry.oid), entry.oid, entry.key.len(), entry.key.len(), true, false, true, false, true, false,
-            true, false, true, true, false, positions(&entry.key), zeros.clone(), zeros.clone(), zeros,
+            index_oid(entry.oid),
+            entry.oid,
+            entry.key.len(),
+            entry.key.len(),
+            true,
+            false,
+            true,
+            false,
+            true,
+            false,
+            true,
+            false,
+            true,
+            true,
+            false,
+            positions(&entry.key),
+            zeros.clone(),
+            zeros.clone(),
+            zeros,
         ]
     });
     shape.table(rows.collect())
@@ -240,8 +409,25 @@ fn constraints(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
     )?;
     let rows = keyed(cx).map(|entry| {
         row![
-            constraint_oid(entry.oid), format!("{}_pkey", entry.name), PUBLIC, "p", false, false, true, entry.oid, 0,
-            index_oid(entry.oid), 0, 0, " ", " ", " ", true, 0, true, positions(&entry.key),
+            constraint_oid(entry.oid),
+            format!("{}_pkey", entry.name),
+            PUBLIC,
+            "p",
+            false,
+            false,
+            true,
+            entry.oid,
+            0,
+            index_oid(entry.oid),
+            0,
+            0,
+            " ",
+            " ",
+            " ",
+            true,
+            0,
+            true,
+            positions(&entry.key),
         ]
     });
     shape.table(rows.collect())
@@ -292,12 +478,37 @@ fn functions(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
          proargmodes:text[] proargnames:text[] proargdefaults:text protrftypes:oid[] prosrc:text probin:text \
          prosqlbody:text proconfig:text[] proacl:text[]",
     )?;
-    let function = |oid: u32, name: &str, namespace: u32, kind: &str, returns: u32, types: &str, arguments: usize| {
-        row![
-            oid, name, namespace, OWNER, 12, 1.0, 0.0, 0, 0, kind, false, false, false, false, "s", "s", arguments, 0,
-            returns, types, Cell::Null, Cell::Null, Cell::Null, Cell::Null, Cell::Null, name,
-        ]
-    };
+    let function =
+        |oid: u32, name: &str, namespace: u32, kind: &str, returns: u32, types: &str, arguments: usize| {
+            row![
+                oid,
+                name,
+                namespace,
+                OWNER,
+                12,
+                1.0,
+                0.0,
+                0,
+                0,
+                kind,
+                false,
+                false,
+                false,
+                false,
+                "s",
+                "s",
+                arguments,
+                0,
+                returns,
+                types,
+                Cell::Null,
+                Cell::Null,
+                Cell::Null,
+                Cell::Null,
+                Cell::Null,
+                name,
+            ]
+        };
     let mut rows = vec![function(ADVANCE_WATERMARK, "advance_watermark", PUBLIC, "f", 1114, "{25,1114}", 2)];
     let nothing: Arc<dyn crate::plan::relations::Lookup> = Arc::new(super::System { cx: cx.clone() });
     let state = cx.engine.planner.snapshot_state(nothing);
@@ -309,7 +520,11 @@ fn functions(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
     names.sort();
     names.dedup_by(|a, b| a.0 == b.0);
     let listed = names.iter().enumerate();
-    rows.extend(listed.map(|(at, (name, kind))| function(FIRST_FUNCTION + at as u32, name, PG_CATALOG, kind, 0, "{}", 0)));
+    rows.extend(
+        listed.map(|(at, (name, kind))| {
+            function(FIRST_FUNCTION + at as u32, name, PG_CATALOG, kind, 0, "{}", 0)
+        }),
+    );
     shape.table(rows)
 }
 
@@ -321,8 +536,23 @@ fn settings(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
     )?;
     let rows = cx.settings.iter().map(|(name, value, what)| {
         row![
-            name.as_str(), value.as_str(), Cell::Null, "Session", what.as_str(), Cell::Null, "user", "string",
-            "session", Cell::Null, Cell::Null, Cell::Null, value.as_str(), value.as_str(), Cell::Null, Cell::Null, false,
+            name.as_str(),
+            value.as_str(),
+            Cell::Null,
+            "Session",
+            what.as_str(),
+            Cell::Null,
+            "user",
+            "string",
+            "session",
+            Cell::Null,
+            Cell::Null,
+            Cell::Null,
+            value.as_str(),
+            value.as_str(),
+            Cell::Null,
+            Cell::Null,
+            false,
         ]
     });
     shape.table(rows.collect())
@@ -373,8 +603,10 @@ fn activity(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
          query_start:timestamptz state_change:timestamptz wait_event_type:text wait_event:text state:text \
          backend_xid:int8 backend_xmin:int8 query_id:int8 query:text backend_type:text",
     )?;
-    let application = cx.settings.iter().find(|(name, ..)| name == "application_name").map(|(_, value, _)| value.clone());
-    let mut own = row![DATABASE, crate::sql::DATABASE, cx.pid, Cell::Null, OWNER, cx.user.as_str(), application];
+    let application =
+        cx.settings.iter().find(|(name, ..)| name == "application_name").map(|(_, value, _)| value.clone());
+    let mut own =
+        row![DATABASE, crate::sql::DATABASE, cx.pid, Cell::Null, OWNER, cx.user.as_str(), application];
     own.resize(16, Cell::Null);
     own.extend(row!["active"]);
     own.resize(21, Cell::Null);

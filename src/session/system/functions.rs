@@ -90,7 +90,9 @@ impl ScalarUDFImpl for Function {
             texts.iter().map(|column| column.is_valid(row).then(|| column.value(row))).collect()
         };
         let values: ArrayRef = match self.call {
-            Call::True(f) => Arc::new((0..rows).map(|at| Some(f(&self.cx, &row(at)))).collect::<BooleanArray>()),
+            Call::True(f) => {
+                Arc::new((0..rows).map(|at| Some(f(&self.cx, &row(at)))).collect::<BooleanArray>())
+            }
             Call::Text(f) => {
                 Arc::new((0..rows).map(|at| f(&self.cx, &row(at))).collect::<Result<StringArray>>()?)
             }
@@ -107,12 +109,30 @@ impl ScalarUDFImpl for Function {
 
 /// Answers true.
 const TRUE: &[&str] = &[
-    "pg_type_is_visible", "pg_function_is_visible", "pg_operator_is_visible", "pg_opclass_is_visible",
-    "pg_opfamily_is_visible", "pg_conversion_is_visible", "pg_collation_is_visible", "pg_ts_config_is_visible",
-    "pg_ts_dict_is_visible", "pg_ts_parser_is_visible", "pg_ts_template_is_visible", "pg_statistics_obj_is_visible",
-    "has_table_privilege", "has_schema_privilege", "has_database_privilege", "has_any_column_privilege",
-    "has_column_privilege", "has_function_privilege", "has_sequence_privilege", "has_type_privilege",
-    "has_tablespace_privilege", "has_language_privilege", "has_foreign_data_wrapper_privilege", "has_server_privilege",
+    "pg_type_is_visible",
+    "pg_function_is_visible",
+    "pg_operator_is_visible",
+    "pg_opclass_is_visible",
+    "pg_opfamily_is_visible",
+    "pg_conversion_is_visible",
+    "pg_collation_is_visible",
+    "pg_ts_config_is_visible",
+    "pg_ts_dict_is_visible",
+    "pg_ts_parser_is_visible",
+    "pg_ts_template_is_visible",
+    "pg_statistics_obj_is_visible",
+    "has_table_privilege",
+    "has_schema_privilege",
+    "has_database_privilege",
+    "has_any_column_privilege",
+    "has_column_privilege",
+    "has_function_privilege",
+    "has_sequence_privilege",
+    "has_type_privilege",
+    "has_tablespace_privilege",
+    "has_language_privilege",
+    "has_foreign_data_wrapper_privilege",
+    "has_server_privilege",
     "pg_has_role",
 ];
 
@@ -122,20 +142,35 @@ const FALSE: &[&str] =
 
 /// Answers NULL: there is no such thing here.
 const NONE: &[&str] = &[
-    "obj_description", "col_description", "shobj_description", "pg_get_partkeydef", "pg_get_triggerdef",
-    "pg_get_ruledef", "pg_get_statisticsobjdef", "pg_get_statisticsobjdef_columns", "pg_get_statisticsobjdef_expressions",
-    "pg_get_serial_sequence", "pg_get_functiondef", "pg_get_function_sqlbody", "inet_client_addr", "inet_server_addr",
-    "pg_get_partition_constraintdef", "pg_tablespace_location",
+    "obj_description",
+    "col_description",
+    "shobj_description",
+    "pg_get_partkeydef",
+    "pg_get_triggerdef",
+    "pg_get_ruledef",
+    "pg_get_statisticsobjdef",
+    "pg_get_statisticsobjdef_columns",
+    "pg_get_statisticsobjdef_expressions",
+    "pg_get_serial_sequence",
+    "pg_get_functiondef",
+    "pg_get_function_sqlbody",
+    "inet_client_addr",
+    "inet_server_addr",
+    "pg_get_partition_constraintdef",
+    "pg_tablespace_location",
 ];
 
 /// Answers 0.
-const ZERO: &[&str] = &["pg_indexes_size", "pg_stat_get_numscans", "pg_my_temp_schema", "pg_stat_get_live_tuples"];
+const ZERO: &[&str] =
+    &["pg_indexes_size", "pg_stat_get_numscans", "pg_my_temp_schema", "pg_stat_get_live_tuples"];
 
 const NUMBERS: &[(&str, fn(&SystemContext, Texts) -> Result<Option<i64>>)] = &[
     ("pg_relation_size", |cx, args| Ok(relation_bytes(cx, args))),
     ("pg_table_size", |cx, args| Ok(relation_bytes(cx, args))),
     ("pg_total_relation_size", |cx, args| Ok(relation_bytes(cx, args))),
-    ("pg_database_size", |cx, _| Ok(Some(relations::users(cx).iter().map(|entry| bytes_of(cx, entry)).sum()))),
+    ("pg_database_size", |cx, _| {
+        Ok(Some(relations::users(cx).iter().map(|entry| bytes_of(cx, entry)).sum()))
+    }),
     ("to_regclass", |cx, args| Ok(text(args, 0).and_then(|name| relations::find(cx, name)).map(i64::from))),
     ("to_regtype", |_, args| Ok(text(args, 0).and_then(type_oid).map(i64::from))),
     ("to_regnamespace", |_, args| Ok(text(args, 0).and_then(namespace_oid))),
@@ -147,20 +182,28 @@ const NUMBERS: &[(&str, fn(&SystemContext, Texts) -> Result<Option<i64>>)] = &[
     }),
     ("regtypein", |_, args| {
         let Some(name) = text(args, 0) else { return Ok(None) };
-        type_oid(name).map(|oid| Some(oid.into())).ok_or_else(|| {
-            Error::new(SqlState::UndefinedObject, format!("type \"{name}\" does not exist"))
-        })
+        type_oid(name)
+            .map(|oid| Some(oid.into()))
+            .ok_or_else(|| Error::new(SqlState::UndefinedObject, format!("type \"{name}\" does not exist")))
     }),
     ("regnamespacein", |_, args| {
         let Some(name) = text(args, 0) else { return Ok(None) };
-        namespace_oid(name).map(Some).ok_or_else(|| {
-            Error::new(SqlState::UndefinedSchema, format!("schema \"{name}\" does not exist"))
-        })
+        namespace_oid(name)
+            .map(Some)
+            .ok_or_else(|| Error::new(SqlState::UndefinedSchema, format!("schema \"{name}\" does not exist")))
     }),
-    ("regprocin", |_, args| Ok(text(args, 0).map(|name| match name {
-        "advance_watermark" => ADVANCE_WATERMARK.into(),
-        other => other.parse().unwrap_or(0),
-    }))),
+    ("regprocin", |_, args| {
+        Ok(text(args, 0).map(|name| match name {
+            "advance_watermark" => ADVANCE_WATERMARK.into(),
+            other => other.parse().unwrap_or(0),
+        }))
+    }),
+    ("pg_char_to_encoding", |_, args| {
+        Ok(Some(match text(args, 0) {
+            Some(name) if name.eq_ignore_ascii_case("utf8") || name.eq_ignore_ascii_case("unicode") => 6,
+            _ => -1,
+        }))
+    }),
     ("txid_current", |cx, _| Ok(i64::try_from(cx.engine.journal.last().0).ok())),
     ("pg_current_xact_id", |cx, _| Ok(i64::try_from(cx.engine.journal.last().0).ok())),
 ];
@@ -168,34 +211,44 @@ const NUMBERS: &[(&str, fn(&SystemContext, Texts) -> Result<Option<i64>>)] = &[
 const TEXTS: &[(&str, fn(&SystemContext, Texts) -> Result<Option<String>>)] = &[
     ("pg_get_expr", |_, args| Ok(text(args, 0).map(str::to_owned))),
     ("pg_get_userbyid", |cx, _| Ok(Some(cx.user.clone()))),
-    ("pg_encoding_to_char", |_, args| Ok(Some(if text(args, 0) == Some("6") { "UTF8" } else { "" }.to_owned()))),
+    ("pg_encoding_to_char", |_, args| {
+        Ok(Some(if text(args, 0) == Some("6") { "UTF8" } else { "" }.to_owned()))
+    }),
     ("pg_client_encoding", |_, _| Ok(Some("UTF8".to_owned()))),
     ("getdatabaseencoding", |_, _| Ok(Some("UTF8".to_owned()))),
     ("pg_get_viewdef", |cx, args| Ok(view_definition(cx, args))),
     ("pg_get_indexdef", |cx, args| Ok(index_text(cx, args))),
     ("pg_get_constraintdef", |cx, args| Ok(constraint_text(cx, args))),
-    ("pg_get_function_result", |_, args| Ok(Some(match oid(args, 0) {
-        Some(found) if found == i64::from(ADVANCE_WATERMARK) => "timestamp without time zone".to_owned(),
-        _ => String::new(),
-    }))),
+    ("pg_get_function_result", |_, args| {
+        Ok(Some(match oid(args, 0) {
+            Some(found) if found == i64::from(ADVANCE_WATERMARK) => "timestamp without time zone".to_owned(),
+            _ => String::new(),
+        }))
+    }),
     ("pg_get_function_arguments", |_, args| Ok(Some(arguments(args)))),
     ("pg_get_function_identity_arguments", |_, args| Ok(Some(arguments(args)))),
     ("format_type", |_, args| Ok(oid(args, 0).map(|found| format_type(found, oid(args, 1))))),
-    ("regclassout", |cx, args| Ok(oid(args, 0).map(|found| {
-        relations::name_of(cx, found).unwrap_or_else(|| or_dash(found))
-    }))),
-    ("regtypeout", |_, args| Ok(oid(args, 0).map(|found| if found == 0 { "-".into() } else { format_type(found, None) }))),
-    ("regnamespaceout", |_, args| Ok(oid(args, 0).map(|found| match u32::try_from(found) {
-        Ok(relations::PG_CATALOG) => "pg_catalog".to_owned(),
-        Ok(relations::PUBLIC) => "public".to_owned(),
-        Ok(relations::INFORMATION_SCHEMA) => "information_schema".to_owned(),
-        Ok(relations::TIDEMILL) => "tidemill".to_owned(),
-        _ => or_dash(found),
-    }))),
-    ("regprocout", |_, args| Ok(oid(args, 0).map(|found| match found == i64::from(ADVANCE_WATERMARK) {
-        true => "advance_watermark".to_owned(),
-        false => or_dash(found),
-    }))),
+    ("regclassout", |cx, args| {
+        Ok(oid(args, 0).map(|found| relations::name_of(cx, found).unwrap_or_else(|| or_dash(found))))
+    }),
+    ("regtypeout", |_, args| {
+        Ok(oid(args, 0).map(|found| if found == 0 { "-".into() } else { format_type(found, None) }))
+    }),
+    ("regnamespaceout", |_, args| {
+        Ok(oid(args, 0).map(|found| match u32::try_from(found) {
+            Ok(relations::PG_CATALOG) => "pg_catalog".to_owned(),
+            Ok(relations::PUBLIC) => "public".to_owned(),
+            Ok(relations::INFORMATION_SCHEMA) => "information_schema".to_owned(),
+            Ok(relations::TIDEMILL) => "tidemill".to_owned(),
+            _ => or_dash(found),
+        }))
+    }),
+    ("regprocout", |_, args| {
+        Ok(oid(args, 0).map(|found| match found == i64::from(ADVANCE_WATERMARK) {
+            true => "advance_watermark".to_owned(),
+            false => or_dash(found),
+        }))
+    }),
     ("pg_size_pretty", |_, args| Ok(text(args, 0).and_then(|n| n.parse::<f64>().ok()).map(pretty))),
     ("quote_ident", |_, args| Ok(text(args, 0).map(quoted))),
     ("quote_literal", |_, args| Ok(text(args, 0).map(|value| format!("'{}'", value.replace('\'', "''"))))),
@@ -281,10 +334,29 @@ fn type_oid(name: &str) -> Option<u32> {
 /// `pg_type.typname`.
 pub(super) fn type_name(oid: i64) -> String {
     let name = match oid {
-        16 => "bool", 17 => "bytea", 18 => "char", 19 => "name", 20 => "int8", 21 => "int2", 23 => "int4", 25 => "text",
-        26 => "oid", 114 => "json", 700 => "float4", 701 => "float8", 1042 => "bpchar", 1043 => "varchar",
-        1082 => "date", 1083 => "time", 1114 => "timestamp", 1184 => "timestamptz", 1186 => "interval",
-        1700 => "numeric", 2249 => "record", 2950 => "uuid", 3802 => "jsonb",
+        16 => "bool",
+        17 => "bytea",
+        18 => "char",
+        19 => "name",
+        20 => "int8",
+        21 => "int2",
+        23 => "int4",
+        25 => "text",
+        26 => "oid",
+        114 => "json",
+        700 => "float4",
+        701 => "float8",
+        1042 => "bpchar",
+        1043 => "varchar",
+        1082 => "date",
+        1083 => "time",
+        1114 => "timestamp",
+        1184 => "timestamptz",
+        1186 => "interval",
+        1700 => "numeric",
+        2249 => "record",
+        2950 => "uuid",
+        3802 => "jsonb",
         other => {
             return match u32::try_from(other).ok().and_then(SqlType::from_oid) {
                 Some(SqlType::Array(element)) => format!("_{}", type_name(element.oid().into())),
@@ -348,7 +420,8 @@ fn view_definition(cx: &SystemContext, args: Texts) -> Option<String> {
 }
 
 fn key_names(cx: &SystemContext, wanted: impl Fn(u32) -> bool) -> Option<(String, Vec<String>)> {
-    let found = relations::users(cx).into_iter().find(|entry| entry.relation.is_some() && wanted(entry.oid))?;
+    let found =
+        relations::users(cx).into_iter().find(|entry| entry.relation.is_some() && wanted(entry.oid))?;
     let relation = found.relation?;
     let names = found.key.iter().filter_map(|at| relation.columns.get(*at));
     Some((relation.name.clone(), names.map(|column| quoted(&column.name)).collect()))
@@ -358,7 +431,11 @@ fn key_names(cx: &SystemContext, wanted: impl Fn(u32) -> bool) -> Option<(String
 pub(super) fn index_definition(cx: &SystemContext, index: u32) -> Option<String> {
     let (table, names) = key_names(cx, |oid| index_oid(oid) == index)?;
     let name = quoted(&format!("{table}_pkey"));
-    Some(format!("CREATE UNIQUE INDEX {name} ON public.{} USING btree ({})", quoted(&table), names.join(", ")))
+    Some(format!(
+        "CREATE UNIQUE INDEX {name} ON public.{} USING btree ({})",
+        quoted(&table),
+        names.join(", ")
+    ))
 }
 
 fn index_text(cx: &SystemContext, args: Texts) -> Option<String> {

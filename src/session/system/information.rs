@@ -14,8 +14,18 @@ use crate::types::SqlType;
 
 /// The tables there are.
 pub(super) const NAMES: &[&str] = &[
-    "columns", "key_column_usage", "parameters", "referential_constraints", "routines", "schemata", "sequences",
-    "table_constraints", "table_privileges", "tables", "triggers", "views",
+    "columns",
+    "key_column_usage",
+    "parameters",
+    "referential_constraints",
+    "routines",
+    "schemata",
+    "sequences",
+    "table_constraints",
+    "table_privileges",
+    "tables",
+    "triggers",
+    "views",
 ];
 
 /// DataFusion keeps the name `information_schema` for tables of its own, so in a rewritten query ours have these names.
@@ -50,19 +60,34 @@ pub(super) fn table(cx: &SystemContext, name: &str) -> Result<Option<Arc<dyn Tab
 
 fn empty(name: &str) -> Option<&'static str> {
     Some(match name {
-        "parameters" => "specific_catalog:name specific_schema:name specific_name:name ordinal_position:int4 parameter_mode:text parameter_name:name data_type:text",
-        "referential_constraints" => "constraint_catalog:name constraint_schema:name constraint_name:name unique_constraint_catalog:name unique_constraint_schema:name unique_constraint_name:name match_option:text update_rule:text delete_rule:text",
-        "routines" => "specific_catalog:name specific_schema:name specific_name:name routine_catalog:name routine_schema:name routine_name:name routine_type:text data_type:text routine_definition:text external_language:text",
-        "sequences" => "sequence_catalog:name sequence_schema:name sequence_name:name data_type:text start_value:text minimum_value:text maximum_value:text increment:text cycle_option:text",
-        "table_privileges" => "grantor:name grantee:name table_catalog:name table_schema:name table_name:name privilege_type:text is_grantable:text with_hierarchy:text",
-        "triggers" => "trigger_catalog:name trigger_schema:name trigger_name:name event_manipulation:text event_object_catalog:name event_object_schema:name event_object_table:name action_statement:text action_orientation:text action_timing:text",
+        "parameters" => {
+            "specific_catalog:name specific_schema:name specific_name:name ordinal_position:int4 parameter_mode:text parameter_name:name data_type:text"
+        }
+        "referential_constraints" => {
+            "constraint_catalog:name constraint_schema:name constraint_name:name unique_constraint_catalog:name unique_constraint_schema:name unique_constraint_name:name match_option:text update_rule:text delete_rule:text"
+        }
+        "routines" => {
+            "specific_catalog:name specific_schema:name specific_name:name routine_catalog:name routine_schema:name routine_name:name routine_type:text data_type:text routine_definition:text external_language:text"
+        }
+        "sequences" => {
+            "sequence_catalog:name sequence_schema:name sequence_name:name data_type:text start_value:text minimum_value:text maximum_value:text increment:text cycle_option:text"
+        }
+        "table_privileges" => {
+            "grantor:name grantee:name table_catalog:name table_schema:name table_name:name privilege_type:text is_grantable:text with_hierarchy:text"
+        }
+        "triggers" => {
+            "trigger_catalog:name trigger_schema:name trigger_name:name event_manipulation:text event_object_catalog:name event_object_schema:name event_object_table:name action_statement:text action_orientation:text action_timing:text"
+        }
         _ => return None,
     })
 }
 
 /// Users' relations and those of `tidemill`, with their schema's name; indexes left out.
 fn shown(cx: &SystemContext) -> impl Iterator<Item = (&'static str, Entry)> {
-    let users = relations::users(cx).into_iter().filter(|entry| entry.index_of.is_none()).map(|entry| ("public", entry));
+    let users = relations::users(cx)
+        .into_iter()
+        .filter(|entry| entry.index_of.is_none())
+        .map(|entry| ("public", entry));
     let systems = relations::systems().into_iter().filter(|entry| entry.namespace == TIDEMILL);
     users.chain(systems.map(|entry| ("tidemill", entry)))
 }
@@ -82,8 +107,17 @@ fn tables(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
         let is_table = entry.kind == "r";
         let kind = if is_table { "BASE TABLE" } else { "VIEW" };
         row![
-            DATABASE, schema, entry.name.as_str(), kind, Cell::Null, Cell::Null, Cell::Null, Cell::Null, Cell::Null,
-            yes(is_table), "NO",
+            DATABASE,
+            schema,
+            entry.name.as_str(),
+            kind,
+            Cell::Null,
+            Cell::Null,
+            Cell::Null,
+            Cell::Null,
+            Cell::Null,
+            yes(is_table),
+            "NO",
         ]
     });
     shape.table(rows.collect())
@@ -131,10 +165,29 @@ fn column_row(schema: &str, entry: &Entry, at: usize, column: &Column) -> Vec<Ce
         _ => None,
     };
     row![
-        DATABASE, schema, entry.name.as_str(), column.name.as_str(), at + 1, column.default.clone(),
-        yes(!column.not_null), name, length, Cell::Null, precision, radix, scale, digits, Cell::Null, Cell::Null,
-        Cell::Null, DATABASE, "pg_catalog", super::functions::type_name(column.sql_type.oid().into()), "NO",
-        if column.generated.is_some() { "ALWAYS" } else { "NEVER" }, column.generated.clone(),
+        DATABASE,
+        schema,
+        entry.name.as_str(),
+        column.name.as_str(),
+        at + 1,
+        column.default.clone(),
+        yes(!column.not_null),
+        name,
+        length,
+        Cell::Null,
+        precision,
+        radix,
+        scale,
+        digits,
+        Cell::Null,
+        Cell::Null,
+        Cell::Null,
+        DATABASE,
+        "pg_catalog",
+        super::functions::type_name(column.sql_type.oid().into()),
+        "NO",
+        if column.generated.is_some() { "ALWAYS" } else { "NEVER" },
+        column.generated.clone(),
         yes(entry.kind == "r" && column.generated.is_none()),
     ]
 }
@@ -174,7 +227,18 @@ fn constraints(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
     )?;
     let rows = keyed(cx).map(|entry| {
         let name = format!("{}_pkey", entry.name);
-        row![DATABASE, "public", name, DATABASE, "public", entry.name.as_str(), "PRIMARY KEY", "NO", "NO", "YES"]
+        row![
+            DATABASE,
+            "public",
+            name,
+            DATABASE,
+            "public",
+            entry.name.as_str(),
+            "PRIMARY KEY",
+            "NO",
+            "NO",
+            "YES"
+        ]
     });
     shape.table(rows.collect())
 }
@@ -190,7 +254,14 @@ fn key_columns(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
         for (at, column) in entry.key.iter().filter_map(|at| relation.columns.get(*at)).enumerate() {
             let name = format!("{}_pkey", entry.name);
             rows.push(row![
-                DATABASE, "public", name, DATABASE, "public", entry.name.as_str(), column.name.as_str(), at + 1
+                DATABASE,
+                "public",
+                name,
+                DATABASE,
+                "public",
+                entry.name.as_str(),
+                column.name.as_str(),
+                at + 1
             ]);
         }
     }

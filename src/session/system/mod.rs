@@ -107,7 +107,8 @@ impl Lookup for System {
 
 /// Postgres's own rows of what never changes; read once.
 fn postgres() -> Result<&'static datafusion_pg_catalog::pg_catalog::PgCatalogStaticTables> {
-    static TABLES: OnceLock<Option<datafusion_pg_catalog::pg_catalog::PgCatalogStaticTables>> = OnceLock::new();
+    static TABLES: OnceLock<Option<datafusion_pg_catalog::pg_catalog::PgCatalogStaticTables>> =
+        OnceLock::new();
     TABLES
         .get_or_init(|| datafusion_pg_catalog::pg_catalog::PgCatalogStaticTables::try_new().ok())
         .as_ref()

@@ -70,8 +70,9 @@ impl Shape {
     /// Reads the columns; a type that is not known is a mistake of ours.
     pub(super) fn new(columns: &str) -> Result<Shape> {
         let read = |column: &str| -> Result<(String, SqlType)> {
-            let (name, sql_type) =
-                column.split_once(':').ok_or_else(|| Error::internal(format!("column {column} has no type")))?;
+            let (name, sql_type) = column
+                .split_once(':')
+                .ok_or_else(|| Error::internal(format!("column {column} has no type")))?;
             Ok((name.to_owned(), of_name(sql_type)?))
         };
         columns.split_whitespace().map(read).collect::<Result<Vec<_>>>().map(Shape)

@@ -87,7 +87,10 @@ const ASKED: &[(&str, &str)] = &[
     ),
     ("SELECT pg_catalog.pg_get_viewdef('v'::regclass, true)", "SELECT id FROM t"),
     ("SELECT typname, oid::regtype::text FROM pg_type t WHERE t.oid = to_regtype('int8')", "int8|bigint"),
-    ("SELECT relname FROM pg_class WHERE relkind = ANY (ARRAY['v','m'])  AND relnamespace = 'public'::regnamespace", "v"),
+    (
+        "SELECT relname FROM pg_class WHERE relkind = ANY (ARRAY['v','m'])  AND relnamespace = 'public'::regnamespace",
+        "v",
+    ),
     (
         "SELECT table_name, table_type FROM information_schema.tables WHERE table_schema = 'public' ORDER BY 1",
         "s|BASE TABLE\nt|BASE TABLE\nv|VIEW",
@@ -99,6 +102,7 @@ const ASKED: &[(&str, &str)] = &[
     ("SELECT name, kind, rows, watermark FROM tidemill.streams", "s|embedded log|0|NULL"),
     ("SELECT count(*) FROM tidemill.queries", "0"),
     ("SELECT value FROM tidemill.settings WHERE name = 'columns'", "1600"),
+    ("SELECT 't'::regclass, 's'::regclass::text, 'pg_class'::regclass::oid", "t|s|1259"),
     ("SELECT pg_size_pretty(123456)", "121 kB"),
 ];
 

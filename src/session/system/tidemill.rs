@@ -27,8 +27,10 @@ pub(super) fn table(cx: &SystemContext, name: &str) -> Result<Option<Arc<dyn Tab
     match name {
         "streams" => streams(cx),
         "queries" => queries(cx),
-        "sinks" => Shape::new("name:text connector:text query:text state:text epoch:int8 rows_out:int8 error:text")?
-            .table(Vec::new()),
+        "sinks" => {
+            Shape::new("name:text connector:text query:text state:text epoch:int8 rows_out:int8 error:text")?
+                .table(Vec::new())
+        }
         "late_rows" => late_rows(cx),
         "rejected_rows" => rejected_rows(cx),
         "checkpoints" => checkpoints(cx),
@@ -100,7 +102,10 @@ fn streams(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
             kind,
             connector,
             watermark(stats.as_ref().map(|stats| stats.watermark), unit),
-            stats.as_ref().and_then(|stats| stats.last_event_time).map_or(Cell::Null, |time| micros(time.0, unit)),
+            stats
+                .as_ref()
+                .and_then(|stats| stats.last_event_time)
+                .map_or(Cell::Null, |time| micros(time.0, unit)),
             idle.map_or(Cell::Null, millis),
             figure(|stats| stats.rows),
             figure(|stats| stats.bytes),
@@ -120,7 +125,9 @@ fn view_unit(cx: &SystemContext, relation: &Relation, depth: usize) -> TimeUnit 
         match &used.kind {
             Kind::Stream(_) => return unit(used),
             Kind::Table(_) => {}
-            Kind::View { .. } | Kind::MaterializedView(_) if depth < 32 => return view_unit(cx, used, depth + 1),
+            Kind::View { .. } | Kind::MaterializedView(_) if depth < 32 => {
+                return view_unit(cx, used, depth + 1);
+            }
             Kind::View { .. } | Kind::MaterializedView(_) => {}
         }
     }
@@ -163,8 +170,13 @@ fn queries(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
             Phase::Failed(state, message) => Some(format!("{message} ({state})")),
             Phase::CatchingUp | Phase::Running | Phase::Paused | Phase::Dropped => None,
         };
-        let mut cells =
-            row![relation.id.0, relation.name.as_str(), "materialized view", relation.sql.as_str(), phase.name()];
+        let mut cells = row![
+            relation.id.0,
+            relation.name.as_str(),
+            "materialized view",
+            relation.sql.as_str(),
+            phase.name()
+        ];
         cells.extend(figures(&view.figures(), view_unit(cx, &relation, 0), now));
         cells.push(error.into());
         rows.push(cells);
@@ -292,7 +304,12 @@ fn settings(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
         DISK_RESERVE_BYTES "bytes" "room that must be left on the disk",
     };
     let options = &cx.engine.options;
-    rows.push(row!["files", options.files.display().to_string(), "", "the directory that file connectors reach"]);
+    rows.push(row![
+        "files",
+        options.files.display().to_string(),
+        "",
+        "the directory that file connectors reach"
+    ]);
     rows.push(row!["memory_limit", options.memory, "bytes", "memory that queries may use"]);
     rows.push(row!["threads", options.threads, "count", "partitions of a snapshot"]);
     Shape::new("name:text value:text unit:text description:text")?.table(rows)

@@ -187,7 +187,9 @@ async fn of_query(
     }
     let unknown = constants(query);
     let field = |at: usize| match unknown.get(at) {
-        Some(true) => SqlType::Unknown.to_field("", true).with_data_type(schema.field(at).data_type().clone()),
+        Some(true) => {
+            SqlType::Unknown.to_field("", true).with_data_type(schema.field(at).data_type().clone())
+        }
         _ => schema.field(at).clone(),
     };
     // Types are wrong with and without rows.
