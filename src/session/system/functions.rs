@@ -201,6 +201,12 @@ const NUMBERS: &[Named<i64>] = &[
             other => other.parse().unwrap_or(0),
         }))
     }),
+    ("pg_char_to_encoding", |_, args| {
+        Ok(Some(match text(args, 0) {
+            Some(name) if name.eq_ignore_ascii_case("utf8") || name.eq_ignore_ascii_case("unicode") => 6,
+            _ => -1,
+        }))
+    }),
     ("txid_current", |cx, _| Ok(i64::try_from(cx.engine.journal.last().0).ok())),
     ("pg_current_xact_id", |cx, _| Ok(i64::try_from(cx.engine.journal.last().0).ok())),
 ];

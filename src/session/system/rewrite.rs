@@ -63,8 +63,27 @@ pub(super) fn concerns(query: &Query) -> bool {
 
 /// Rewrites the query in place.
 pub(super) fn rewrite(query: &mut Query, _: &SystemContext) -> Result<()> {
+    if let SetExpr::Select(select) = query.body.as_mut() {
+        select.projection.iter_mut().try_for_each(show_name)?;
+    }
     let mut rewriter = Rewriter { parsed: Parsed::new()? };
     let _: ControlFlow<()> = query.visit(&mut rewriter);
+    Ok(())
+}
+
+/// `SELECT 't'::regclass` shows a name; anywhere else it stands for a number.
+fn show_name(item: &mut SelectItem) -> Result<()> {
+    if let SelectItem::UnnamedExpr(expr @ Expr::Cast { .. }) = item
+        && let Expr::Cast { data_type, .. } = expr
+        && let Some(kind) = registered(data_type).filter(|kind| *kind != "oid")
+    {
+        let shown = parse_expr("CAST(NULL AS text)")?;
+        let inner = std::mem::replace(expr, shown);
+        if let Expr::Cast { expr: shown, .. } = expr {
+            **shown = inner;
+        }
+        *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias: Ident::new(kind) };
+    }
     Ok(())
 }
 
@@ -280,6 +299,12 @@ impl Rewriter {
                 && kind != "oid"
             {
                 return Some(call(&format!("{kind}out"), vec![Expr::clone(expr)]));
+            }
+            if let Expr::Function(function) = inner
+                && let Some(kind) = last(&function.name).strip_suffix("in")
+                && kind.starts_with("reg")
+            {
+                return Some(call(&format!("{kind}out"), vec![inner.clone()]));
             }
             // An inner cast has been visited before and is a function by now.
             if matches!(inner, Expr::Function(call) if last(&call.name).ends_with("out")) {

@@ -102,6 +102,7 @@ const ASKED: &[(&str, &str)] = &[
     ("SELECT name, kind, rows, watermark FROM tidemill.streams", "s|embedded log|0|NULL"),
     ("SELECT count(*) FROM tidemill.queries", "0"),
     ("SELECT value FROM tidemill.settings WHERE name = 'columns'", "1600"),
+    ("SELECT 't'::regclass, 's'::regclass::text, 'pg_class'::regclass::oid", "t|s|1259"),
     ("SELECT pg_size_pretty(123456)", "121 kB"),
 ];
 
