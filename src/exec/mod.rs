@@ -12,6 +12,8 @@
 //! | [`snapshot`] | what a statement sees |
 //! | `retention` | forgets old rows that nobody needs |
 
+#[cfg(test)]
+mod aggregate_tests;
 pub mod continuous;
 pub mod define;
 mod emitted;
@@ -25,8 +27,6 @@ pub mod runner;
 pub mod snapshot;
 pub mod stored;
 pub mod tables;
-#[cfg(test)]
-mod aggregate_tests;
 #[cfg(test)]
 mod tests;
 pub mod view;

@@ -440,8 +440,11 @@ impl Operator {
     /// The operator's columns in the order that the fragment above expects.
     fn picked(&self, delta: Delta) -> Result<Delta> {
         let batch = match self {
+            Operator::Window(_, output) if output.contains(&delta.batch.num_columns()) => {
+                with_window_time(&delta.batch, 1)?.project(output)?
+            }
             Operator::Window(_, output) | Operator::Running(_, output) => delta.batch.project(output)?,
-            Operator::Buffer(_) => with_window_time(&delta.batch)?,
+            Operator::Buffer(_) => with_window_time(&delta.batch, delta.batch.num_columns() - 1)?,
             Operator::Nothing => delta.batch,
         };
         Ok(Delta { batch, weights: delta.weights })
@@ -541,9 +544,8 @@ fn with_schema(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
 }
 
-/// Appends window_time to rows that end with window_end.
-fn with_window_time(batch: &RecordBatch) -> Result<RecordBatch> {
-    let end = batch.num_columns() - 1;
+/// Appends window_time to rows whose window_end is column `end`.
+fn with_window_time(batch: &RecordBatch, end: usize) -> Result<RecordBatch> {
     let time_type = batch.column(end).data_type().clone();
     let DataType::Timestamp(unit, _) = &time_type else {
         return Err(Error::internal("windows over something that is no timestamp"));

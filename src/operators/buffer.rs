@@ -99,8 +99,7 @@ impl WindowBuffer {
     pub fn close(&mut self, watermark: Watermark, out: &mut Vec<Delta>) -> Result<()> {
         let passed = watermark.less(self.windowing.lateness).max(self.passed);
         let mut last: Option<Window> = None;
-        loop {
-            let Some(oldest) = self.open.keys().next() else { break };
+        while let Some(oldest) = self.open.keys().next() {
             let new = |w: &Window| !self.passed.closes(w.end) && last.is_none_or(|last| *w > last);
             // The oldest slice may have no window left while younger ones have: then it goes.
             let Some(window) = self.windowing.spec.windows(oldest.start).find(new) else {

@@ -227,7 +227,8 @@ fn closed_windows_are_what_a_recomputation_gives_however_batches_are_cut_and_aft
                 lines.iter().map(|l| l.split('|').take(2).collect::<Vec<_>>().join("|")).collect()
             };
             assert_eq!(ends(&got), ends(&expect), "seed {seed} step {step}: windows in order");
-            (got.sort(), expect.sort());
+            got.sort();
+            expect.sort();
             assert_eq!(got, expect, "seed {seed} step {step} {:?}", spec.window);
             partials.extend(other.dirty().unwrap());
             if dice.roll(3) == 0 {
@@ -268,7 +269,8 @@ fn changes_add_up_to_the_present_contents_of_the_open_windows() {
             let expect: Vec<_> = naive.windows.keys().flat_map(|w| naive.rows(&spec, w)).collect();
             let mut got: Vec<_> = contents.keys().cloned().collect();
             let mut expect = expect;
-            (got.sort(), expect.sort());
+            got.sort();
+            expect.sort();
             assert_eq!(got, expect, "seed {seed} step {step} {:?}", spec.window);
             watermark = watermark.after(EventTime(base), dice.roll(20) as i64);
             passed = watermark.less(lateness).max(passed);
@@ -326,7 +328,8 @@ fn a_running_aggregate_follows_rows_that_come_and_go_and_survives_restarts() {
                 })
                 .collect();
             let mut got: Vec<_> = contents.keys().cloned().collect();
-            (got.sort(), expect.sort());
+            got.sort();
+            expect.sort();
             assert_eq!(got, expect, "seed {seed} step {step} {:?}", spec.keys);
             partials.extend(operator.dirty().unwrap());
             if dice.roll(3) == 0 {

@@ -160,7 +160,7 @@ fn plan_windowed(
     let calls: Vec<Call> =
         aggregate.aggr_expr.iter().map(|e| Call::new(e, &mut inputs)).collect::<Result<_>>()?;
     let below = inputs.project(stage.plan)?;
-    let output = output_columns(aggregate, origins, keys.len())?;
+    let output = output_columns(aggregate, origins, keys.len());
     let spec = AggregateSpec {
         input: Arc::clone(below.schema().inner()),
         keys,
@@ -264,17 +264,15 @@ fn time_group(
     }
 }
 
-/// For each column of the aggregate: its place in the operator's output `[start, end, keys…, results…]`.
-fn output_columns(aggregate: &Aggregate, origins: &[Origin], keys: usize) -> Result<Vec<usize>> {
+/// For each column of the aggregate: its place in the operator's output `[start, end, keys…, results…, window_time]`.
+fn output_columns(aggregate: &Aggregate, origins: &[Origin], keys: usize) -> Vec<usize> {
     let mut output = Vec::new();
     let mut key = 0;
     for origin in origins {
         output.push(match origin {
             Origin::Window(which @ (0 | 1)) => *which,
-            Origin::Window(_) => {
-                return Err(Error::unsupported("GROUP BY window_time in a continuous query is not supported")
-                    .hint("Group by window_start and window_end; window_time is window_end - INTERVAL '1 millisecond'."));
-            }
+            // It follows from the window's end; the runner appends it.
+            Origin::Window(_) => 2 + keys + aggregate.aggr_expr.len(),
             Origin::Source(_) | Origin::Other => {
                 key += 1;
                 1 + key
@@ -282,7 +280,7 @@ fn output_columns(aggregate: &Aggregate, origins: &[Origin], keys: usize) -> Res
         });
     }
     output.extend((0..aggregate.aggr_expr.len()).map(|i| 2 + keys + i));
-    Ok(output)
+    output
 }
 
 /// Which rows of the source are late, if the window is over the source's watermark column.

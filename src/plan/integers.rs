@@ -33,7 +33,10 @@ pub fn narrow_constants(plan: LogicalPlan) -> Result<LogicalPlan> {
     })?;
     // A node above one whose types have changed has them in its schema as well.
     match narrowed.transformed {
-        true => narrowed.data.transform_up(|node| node.recompute_schema().map(Transformed::yes)).map(|done| done.data),
+        true => narrowed
+            .data
+            .transform_up(|node| node.recompute_schema().map(Transformed::yes))
+            .map(|done| done.data),
         false => Ok(narrowed.data),
     }
 }
@@ -55,6 +58,7 @@ impl TreeNodeRewriter for Narrower<'_> {
         );
         if is_arithmetic {
             if let (Some(constant), true) = (narrow(&right), self.is_narrow(&left)) {
+                let left = narrow(&left).map_or(left, Box::new);
                 return Ok(Transformed::yes(binary(left, op, Box::new(constant))));
             }
             if let (Some(constant), true) = (narrow(&left), self.is_narrow(&right)) {
@@ -67,7 +71,8 @@ impl TreeNodeRewriter for Narrower<'_> {
 
 impl Narrower<'_> {
     fn is_narrow(&self, expr: &Expr) -> bool {
-        matches!(expr.get_type(self.schema), Ok(DataType::Int16 | DataType::Int32))
+        // A constant beside a constant is narrowed in its turn: 1 + 1 is an INT.
+        narrow(expr).is_some() || matches!(expr.get_type(self.schema), Ok(DataType::Int16 | DataType::Int32))
     }
 }
 

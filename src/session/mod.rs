@@ -15,6 +15,7 @@
 //! | [`write`](crate::session::write) | INSERT, UPDATE, DELETE, TRUNCATE, COPY … FROM |
 //! | [`system`](crate::session::system) | `tidemill`, `pg_catalog`, `information_schema` |
 
+mod any_params;
 mod calls;
 mod continuous;
 mod control;
@@ -28,6 +29,7 @@ mod params;
 mod prepare;
 pub mod query;
 pub mod rows;
+#[allow(clippy::module_inception)] // the session itself, in the room of that name
 mod session;
 pub mod settings;
 mod show;

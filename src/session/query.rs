@@ -125,7 +125,10 @@ impl ReadContext {
         if !views.is_empty() {
             self.engine.sync(&views).await?;
         }
-        if wanted.iter().any(|name| relation_name(name).is_ok_and(|name| name.schema.as_deref() == Some("tidemill"))) {
+        if wanted
+            .iter()
+            .any(|name| relation_name(name).is_ok_and(|name| name.schema.as_deref() == Some("tidemill")))
+        {
             // What the figures say includes what this session has written. That a view has failed is one of them.
             for view in self.engine.views() {
                 let _ = self.engine.sync(&[view]).await;

@@ -11,7 +11,9 @@ use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Record, Runner};
 
 use super::transaction::{SystemContext, SystemSchemas};
 use super::write::RowWriter;
-use super::{Conversation, Front, Outcome, Prepared, Protocol, Rows, Session, SideMessage, Startup, TransactionStatus};
+use super::{
+    Conversation, Front, Outcome, Prepared, Protocol, Rows, Session, SideMessage, Startup, TransactionStatus,
+};
 use crate::error::{Error, Result, SqlState};
 use crate::exec::{Engine, EngineOptions};
 use crate::plan::relations::Lookup;
@@ -42,7 +44,8 @@ impl SystemSchemas for NoSchemas {
 
 async fn front() -> Front {
     let options = EngineOptions { files: ".".into(), memory: 1 << 30, threads: 2, bounded: false };
-    let engine = Engine::open(Arc::new(MemoryStore::new()), options, tokio::runtime::Handle::current()).await.unwrap();
+    let engine =
+        Engine::open(Arc::new(MemoryStore::new()), options, tokio::runtime::Handle::current()).await.unwrap();
     Front::new(engine, Arc::new(RowWriter), Arc::new(NoSchemas))
 }
 
@@ -173,9 +176,9 @@ impl AsyncDB for Client {
             false => format!("{}\n", data.replace("<tab>", "\t")),
         };
         let work = self.text(statement, &data);
-        let answer = tokio::time::timeout(Duration::from_secs(20), work).await.unwrap_or_else(|_| {
-            Err(Error::new(SqlState::Cancelled, "no answer in 20 s"))
-        });
+        let answer = tokio::time::timeout(Duration::from_secs(20), work)
+            .await
+            .unwrap_or_else(|_| Err(Error::new(SqlState::Cancelled, "no answer in 20 s")));
         match answer.map_err(Shown)? {
             Answer::Tag(tag) => {
                 let count = tag.rsplit(' ').next().and_then(|count| count.parse().ok()).unwrap_or(0);
@@ -263,7 +266,7 @@ async fn prepared_statements_know_their_parameters_and_columns() {
     let mut session = front.session(Startup::default()).unwrap();
     let names = |prepared: &Prepared| -> Vec<String> {
         let schema = prepared.columns.as_ref().unwrap();
-        schema.fields().iter().map(|field| format!("{}", field.name())).collect()
+        schema.fields().iter().map(|field| field.name().to_string()).collect()
     };
     let prepared = session.prepare("SELECT $1::int + 1, $2 AS t, count(*) LIMIT $3", &[]).await.unwrap();
     use crate::types::SqlType::{BigInt, Int, Text};

@@ -124,7 +124,8 @@ impl Dialect for TidemillDialect {
     }
 }
 
-/// Is the word just taken the EMIT of a clause, and not somebody's alias?
+/// Is the word just taken the EMIT of a clause, and not somebody's alias? At the end of a statement it is a clause
+/// that was not finished.
 fn begins_emit(parser: &Parser) -> bool {
     let is = |token: &Token, words: &[&str]| match token {
         Token::Word(w) => {
@@ -133,5 +134,6 @@ fn begins_emit(parser: &Parser) -> bool {
         _ => false,
     };
     is(&parser.get_current_token().token, &["EMIT"])
-        && is(&parser.peek_token_ref().token, &["ON", "CHANGES", "FINAL"])
+        && (is(&parser.peek_token_ref().token, &["ON", "CHANGES", "FINAL"])
+            || matches!(parser.peek_token_ref().token, Token::EOF | Token::SemiColon))
 }

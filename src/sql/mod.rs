@@ -55,9 +55,9 @@ mod windows;
 #[cfg(test)]
 mod tests;
 
+pub use datafusion::sql::sqlparser::ast::Query;
 pub use interval::{IntervalParts, interval, interval_text};
 pub use names::{DATABASE, PUBLIC, RelationName, ident_name, relation_name};
 pub use parse::{Parsed, parse, parse_expr, parse_query, parse_type};
-pub use datafusion::sql::sqlparser::ast::Query;
 pub use statement::*;
 pub use types::sql_type;

@@ -4,7 +4,7 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    self, BinaryOperator, DataType, Expr, Interval, LimitClause, Query, Select, SetExpr, Statement,
+    self, BinaryOperator, CastKind, DataType, Expr, Interval, LimitClause, Query, Select, SetExpr, Statement,
     TableFactor, TimezoneInfo, Value, VisitMut, VisitorMut,
 };
 
@@ -145,6 +145,19 @@ fn rewrite_expr(expr: &mut Expr) -> Result<()> {
             Ok(())
         }
         Expr::Interval(written) => canonical_interval(written),
+        Expr::Cast {
+            kind: CastKind::Cast | CastKind::DoubleColon,
+            expr: text,
+            data_type: DataType::Interval { .. },
+            ..
+        } if is_text(text) => {
+            // A cast of a literal is another spelling of the constant; DataFusion's own reading of the text knows fewer.
+            let mut written =
+                bare_interval(Box::new(std::mem::replace(&mut **text, Expr::Value(Value::Null.into()))));
+            canonical_interval(&mut written)?;
+            *expr = Expr::Interval(written);
+            Ok(())
+        }
         Expr::Cast { data_type, .. } | Expr::TypedString(ast::TypedString { data_type, .. }) => {
             postgres_type(data_type);
             Ok(())
@@ -212,14 +225,23 @@ fn canonical_interval(written: &mut Interval) -> Result<()> {
     }
     let parts = interval(&Expr::Interval(written.clone()))?;
     let text = format!("{} months {} days {} microseconds", parts.months, parts.days, parts.micros);
-    *written = Interval {
-        value: Box::new(Expr::Value(Value::SingleQuotedString(text).into())),
+    *written = bare_interval(Box::new(Expr::Value(Value::SingleQuotedString(text).into())));
+    Ok(())
+}
+
+fn is_text(expr: &Expr) -> bool {
+    matches!(expr, Expr::Value(value) if matches!(value.value, Value::SingleQuotedString(_)))
+}
+
+/// An interval without fields.
+fn bare_interval(value: Box<Expr>) -> Interval {
+    Interval {
+        value,
         leading_field: None,
         leading_precision: None,
         last_field: None,
         fractional_seconds_precision: None,
-    };
-    Ok(())
+    }
 }
 
 /// STRING, BYTES and TIMESTAMP_LTZ(p) are names of other systems.

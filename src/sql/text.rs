@@ -94,6 +94,12 @@ pub(super) fn split(sql: &str) -> Result<Vec<Piece>> {
 fn tokenizer_error(sql: &str, error: &TokenizerError) -> Error {
     let place = Place::START.forward(sql, error.location);
     let lower = error.message.to_ascii_lowercase();
+    let rest = sql.get(place.byte..).unwrap_or_default();
+    let is_escaped = rest.starts_with("E'") || rest.starts_with("e'");
+    if is_escaped && ["\\x00", "\\0", "\\u0000"].iter().any(|zero| rest.contains(zero)) {
+        return Error::new(SqlState::BadCharacter, "invalid byte sequence for encoding \"UTF8\": 0x00")
+            .at(place.chars + 1);
+    }
     let near: String = sql.get(place.byte..).unwrap_or_default().chars().take(40).collect();
     let what = if lower.contains("comment") {
         "unterminated /* comment"

@@ -44,8 +44,11 @@ fn every_sql_page_can_be_read() {
 
 async fn run(file: &Path) -> Result<(), String> {
     let server = tokio::task::spawn_blocking(Server::ephemeral).await.map_err(|e| e.to_string())?;
-    let server = &server;
-    let mut runner = Runner::new(|| async move { Ok(Connection(server.connect().await)) });
+    let server = std::sync::Arc::new(server);
+    let mut runner = Runner::new(|| {
+        let server = std::sync::Arc::clone(&server);
+        async move { Ok(Connection(server.connect().await, server)) }
+    });
     let result = runner.run_file_async(file).await;
     runner.shutdown_async().await;
     if !server.is_running() {
@@ -67,7 +70,7 @@ fn find(dir: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-struct Connection(Client);
+struct Connection(Client, std::sync::Arc<Server>);
 
 /// The server's error with its SQLSTATE and hint in the text, so that a page can check both.
 #[derive(Debug)]
@@ -159,7 +162,9 @@ impl Connection {
     /// The statement ends with the first line that ends in a semicolon; the rest is the data.
     async fn copy_in(&mut self, sql: &str) -> Result<DBOutput<DefaultColumnType>, Failure> {
         let (statement, data) = sql.split_once(";\n").unwrap_or((sql.trim_end_matches(';'), ""));
-        let sink = self.0.copy_in::<_, Bytes>(statement).await?;
+        // After a refused COPY tokio-postgres has sent one Sync more than it waits for, so each COPY has its own connection.
+        let client = self.1.connect().await;
+        let sink = client.copy_in::<_, Bytes>(statement).await?;
         let mut sink = std::pin::pin!(sink);
         if !data.is_empty() {
             sink.send(Bytes::from(format!("{}\n", data.replace("<tab>", "\t")))).await?;

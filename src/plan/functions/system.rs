@@ -4,10 +4,14 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, StringArray};
 use datafusion::arrow::datatypes::DataType;
-use datafusion::logical_expr::{ScalarUDF, Signature, Volatility};
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::{
+    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
 
 use super::scalar::Scalar;
 use crate::error::{Error, Result};
+use crate::types::SqlType;
 
 pub(super) fn all() -> Vec<ScalarUDF> {
     let function = |name, aliases: &[&str], call| {
@@ -21,6 +25,7 @@ pub(super) fn all() -> Vec<ScalarUDF> {
         function("current_database", &["current_catalog", "pg_catalog.current_database"], |_, rows| {
             constant("tidemill", rows)
         }),
+        ScalarUDF::from(TypeOf { signature: Signature::any(1, Volatility::Immutable) }),
         ScalarUDF::from(Scalar {
             name: "pg_sleep",
             aliases: vec!["pg_catalog.pg_sleep".into()],
@@ -32,6 +37,31 @@ pub(super) fn all() -> Vec<ScalarUDF> {
             },
         }),
     ]
+}
+
+/// `pg_typeof(x)`: the SQL name of a value's type.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct TypeOf {
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for TypeOf {
+    fn name(&self) -> &str {
+        "pg_typeof"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> datafusion::error::Result<DataType> {
+        Ok(DataType::Utf8)
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> datafusion::error::Result<ColumnarValue> {
+        let name = args.arg_fields.first().map(|field| SqlType::from_field(field).to_string());
+        Ok(ColumnarValue::Scalar(ScalarValue::Utf8(name)))
+    }
 }
 
 fn constant(value: &str, rows: usize) -> Result<ArrayRef> {

@@ -164,7 +164,10 @@ const NONE: &[&str] = &[
 const ZERO: &[&str] =
     &["pg_indexes_size", "pg_stat_get_numscans", "pg_my_temp_schema", "pg_stat_get_live_tuples"];
 
-const NUMBERS: &[(&str, fn(&SystemContext, Texts) -> Result<Option<i64>>)] = &[
+/// A function of the server and its text arguments, by name.
+type Named<T> = (&'static str, fn(&SystemContext, Texts) -> Result<Option<T>>);
+
+const NUMBERS: &[Named<i64>] = &[
     ("pg_relation_size", |cx, args| Ok(relation_bytes(cx, args))),
     ("pg_table_size", |cx, args| Ok(relation_bytes(cx, args))),
     ("pg_total_relation_size", |cx, args| Ok(relation_bytes(cx, args))),
@@ -208,7 +211,7 @@ const NUMBERS: &[(&str, fn(&SystemContext, Texts) -> Result<Option<i64>>)] = &[
     ("pg_current_xact_id", |cx, _| Ok(i64::try_from(cx.engine.journal.last().0).ok())),
 ];
 
-const TEXTS: &[(&str, fn(&SystemContext, Texts) -> Result<Option<String>>)] = &[
+const TEXTS: &[Named<String>] = &[
     ("pg_get_expr", |_, args| Ok(text(args, 0).map(str::to_owned))),
     ("pg_get_userbyid", |cx, _| Ok(Some(cx.user.clone()))),
     ("pg_encoding_to_char", |_, args| {

@@ -219,11 +219,8 @@ fn number(values: &ArrayRef, from: &SqlType, to: &SqlType) -> Result<ArrayRef> {
         let floats = cast(values, &DataType::Float64)?;
         let rounded: Float64Array = floats.as_primitive::<Float64Type>().unary(f64::round_ties_even);
         // 2^63 has no bigint, but its nearest double casts to the greatest one.
-        if rounded
-            .iter()
-            .flatten()
-            .any(|v| !(-9.223_372_036_854_775_808e18..9.223_372_036_854_775_808e18).contains(&v))
-        {
+        let bound = 2_f64.powi(63);
+        if rounded.iter().flatten().any(|v| !(-bound..bound).contains(&v)) {
             return Err(out_of_range());
         }
         let whole = strict(&(Arc::new(rounded) as ArrayRef), &DataType::Int64)?;

@@ -24,6 +24,7 @@ use crate::log::TableWriter;
 use crate::log::table::RowId;
 
 /// What to do with a row whose key is there.
+#[allow(clippy::large_enum_variant)] // one a statement
 pub(super) enum Action {
     /// 23505.
     Refuse,

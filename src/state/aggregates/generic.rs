@@ -197,11 +197,8 @@ impl Generic {
         // with an old state are numbered before those without.
         let mut local = vec![usize::MAX; to.len()];
         which.iter().enumerate().for_each(|(number, &i)| local[i] = number);
-        let mut number = which.len();
-        for local in local.iter_mut().filter(|local| **local == usize::MAX) {
-            *local = number;
-            number += 1;
-        }
+        let new = local.iter_mut().filter(|local| **local == usize::MAX);
+        (which.len()..).zip(new).for_each(|(number, local)| *local = number);
         let mut owners = vec![0; to.len()];
         local.iter().zip(to).for_each(|(&local, &slot)| owners[local] = slot);
         let olds: Vec<usize> = (0..which.len()).collect();

@@ -144,8 +144,11 @@ impl Case {
             format!("CREATE TABLE {dim} (k TEXT PRIMARY KEY, name TEXT, f INT NOT NULL)"),
         ];
         if !self.dim_rows.is_empty() {
-            let name = |name: Option<&str>| name.map_or("NULL".to_owned(), |name| format!("'{}'", name.replace('\'', "''")));
-            let rows = self.dim_rows.iter().map(|(k, n, f)| format!("('{k}', {}, {f})", name(*n)));
+            let name = |name: Option<&str>| {
+                name.map_or("NULL".to_owned(), |name| format!("'{}'", name.replace('\'', "''")))
+            };
+            let rows =
+                self.dim_rows.iter().map(|(k, n, f)| format!("({}, {}, {f})", name(Some(k)), name(*n)));
             all.push(format!("INSERT INTO {dim} VALUES {}", rows.collect::<Vec<_>>().join(", ")));
         }
         all
