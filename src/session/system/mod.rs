@@ -6,6 +6,7 @@
 //! other words, and [`functions`] has the functions they call.
 
 mod catalog;
+mod fixed;
 mod functions;
 mod information;
 mod relations;

@@ -113,6 +113,8 @@ fn literals_are_read_as_the_type_of_their_column() {
         c.check("INSERT INTO t VALUES (1, 'x', 1.005, '2020-01-01', '{1,2}')", "INSERT 0 1").await;
         c.check("INSERT INTO t (b, a) VALUES ('y', 1 + 1), (DEFAULT, 1.6), (5, '7')", "INSERT 0 3").await;
         c.check("SELECT a, b, f FROM t ORDER BY a", "1|x|true\n2|y|true\n2|NULL|true\n7|5|true").await;
+        c.check("INSERT INTO t (a, d) VALUES (CAST(-8 AS bigint), CAST(2.5 AS numeric))", "INSERT 0 1").await;
+        c.check("SELECT d FROM t WHERE a = -8", "2.50").await;
         c.check("SELECT d, l, ts FROM t WHERE a = 1", "1.01|[1, 2]|2020-01-01T00:00:00").await;
     });
 }

@@ -85,12 +85,27 @@ fn cell(expr: &Expr) -> Cell<'_> {
                     Ok(_) => Cell::Null,
                     Err(_) => Cell::Expr(expr),
                 },
+                Value::Number(number, _) => number_cell(expr, data_type, number.clone()),
                 value => typed_cell(expr, data_type, value),
+            },
+            Expr::UnaryOp { .. } => match cell(inner) {
+                Cell::Number(number) => number_cell(expr, data_type, number),
+                _ => Cell::Expr(expr),
             },
             _ => Cell::Expr(expr),
         },
         other if is_default(other) => Cell::Default,
         other => Cell::Expr(other),
+    }
+}
+
+/// `CAST(5 AS bigint)`, which is what a bound parameter has become, if the cast is no more than reading the number.
+fn number_cell<'a>(expr: &'a Expr, data_type: &ast::DataType, number: String) -> Cell<'a> {
+    let is_whole = number.bytes().all(|b| b.is_ascii_digit() || b == b'-');
+    match sql::sql_type(data_type) {
+        Ok(t @ (SqlType::SmallInt | SqlType::Int | SqlType::BigInt)) if is_whole => Cell::Typed(t, number),
+        Ok(t @ (SqlType::Real | SqlType::Double | SqlType::Decimal(_))) => Cell::Typed(t, number),
+        _ => Cell::Expr(expr),
     }
 }
 
