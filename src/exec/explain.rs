@@ -12,6 +12,7 @@ pub fn operator(pipeline: &Pipeline) -> String {
     };
     match &pipeline.stateful {
         Stateful::Nothing => format!("stateless, {emit}"),
+        Stateful::Assign { windowing } => format!("WindowAssign: {}, {emit}", describe(&windowing.spec)),
         Stateful::Buffer { windowing } => format!("WindowBuffer: {}, {emit}", describe(&windowing.spec)),
         Stateful::Aggregate { spec, .. } => {
             let calls: Vec<&str> = spec.aggregates.iter().map(|call| call.expr.name()).collect();

@@ -17,12 +17,12 @@ use super::lateness::{Input, split, ticks};
 use crate::catalog::Emission;
 use crate::error::{Error, Result};
 use crate::limits;
-use crate::operators::assign::window_time;
-use crate::operators::{RunningAggregate, WindowAggregate, WindowBuffer};
+use crate::operators::assign::{expand, window_time};
+use crate::operators::{RunningAggregate, WindowAggregate, WindowBuffer, Windowing};
 use crate::plan::window::WINDOW_COLUMNS;
 use crate::plan::{Fragment, FragmentPlan, Pipeline, Stateful, carry};
 use crate::state::Delta;
-use crate::time::Watermark;
+use crate::time::{EventTime, Watermark};
 
 /// Puts the present versions of static tables into a fragment's plan.
 pub trait Tables: Send + Sync {
@@ -76,6 +76,8 @@ enum Operator {
     Window(Box<WindowAggregate>, Vec<usize>),
     Running(Box<RunningAggregate>, Vec<usize>),
     Buffer(Box<WindowBuffer>),
+    /// Keeps nothing but how far windows have closed.
+    Assign(Windowing, Watermark),
 }
 
 /// What a runner's state consists of when it is stored: the operator's partials and the emitted rows.
@@ -220,6 +222,7 @@ impl Runner {
                 Operator::Window(operator, _) => operator.push(&batch)?,
                 Operator::Running(operator, _) => operator.push(&batch, None)?,
                 Operator::Buffer(operator) => operator.push(&batch)?,
+                Operator::Assign(windowing, passed) => assigned(&batch, windowing, *passed, out)?,
             }
         }
         Ok(())
@@ -252,7 +255,7 @@ impl Runner {
                     Operator::Running(operator, _) => operator.push(&batch, Some(&signs))?,
                     Operator::Window(operator, _) if sign > 0 => operator.push(&batch)?,
                     Operator::Buffer(operator) if sign > 0 => operator.push(&batch)?,
-                    Operator::Window(..) | Operator::Buffer(_) => {
+                    Operator::Window(..) | Operator::Buffer(_) | Operator::Assign(..) => {
                         return Err(Error::internal("a row of a window is taken back"));
                     }
                 }
@@ -334,7 +337,7 @@ impl Runner {
             None => None,
         };
         let operator = match &mut self.operator {
-            Operator::Nothing => None,
+            Operator::Nothing | Operator::Assign(..) => None,
             Operator::Window(operator, _) => operator.dirty()?,
             Operator::Running(operator, _) => operator.dirty()?,
             Operator::Buffer(operator) => operator.dirty()?,
@@ -349,7 +352,7 @@ impl Runner {
             None => None,
         };
         let operator = match &mut self.operator {
-            Operator::Nothing => None,
+            Operator::Nothing | Operator::Assign(..) => None,
             Operator::Window(operator, _) => Some(operator.whole()?),
             Operator::Running(operator, _) => Some(operator.whole()?),
             Operator::Buffer(operator) => Some(operator.whole()?),
@@ -361,7 +364,7 @@ impl Runner {
     pub fn state_size(&self) -> (usize, usize) {
         let emitted = self.above.as_ref().and_then(|above| above.emitted.as_ref()).map_or(0, Emitted::bytes);
         let (bytes, rows) = match &self.operator {
-            Operator::Nothing => (0, 0),
+            Operator::Nothing | Operator::Assign(..) => (0, 0),
             Operator::Window(operator, _) => (operator.state_bytes(), operator.state_rows()),
             Operator::Running(operator, _) => (operator.state_bytes(), operator.state_rows()),
             Operator::Buffer(operator) => (operator.state_bytes(), operator.state_rows()),
@@ -404,6 +407,7 @@ impl Operator {
                 let operator = RunningAggregate::restore(spec.clone(), partials)?;
                 Operator::Running(Box::new(operator), output.clone())
             }
+            Stateful::Assign { windowing } => Operator::Assign(windowing.clone(), watermark),
             Stateful::Buffer { windowing } => {
                 let operator = WindowBuffer::restore(below, windowing.clone(), watermark, partials)?;
                 Operator::Buffer(Box::new(operator))
@@ -415,6 +419,10 @@ impl Operator {
         match self {
             Operator::Window(operator, _) => operator.close(watermark, out),
             Operator::Buffer(operator) => operator.close(watermark, out),
+            Operator::Assign(_, passed) => {
+                *passed = watermark.max(*passed);
+                Ok(())
+            }
             Operator::Nothing | Operator::Running(..) => Ok(()),
         }
     }
@@ -424,7 +432,7 @@ impl Operator {
         match self {
             Operator::Window(operator, _) => out.push(operator.changes()?),
             Operator::Running(operator, _) => out.push(operator.changes()?),
-            Operator::Nothing | Operator::Buffer(_) => {}
+            Operator::Nothing | Operator::Buffer(_) | Operator::Assign(..) => {}
         }
         Ok(())
     }
@@ -433,7 +441,7 @@ impl Operator {
         match self {
             Operator::Window(operator, _) => operator.rejected(),
             Operator::Buffer(operator) => operator.rejected(),
-            Operator::Nothing | Operator::Running(..) => 0,
+            Operator::Nothing | Operator::Running(..) | Operator::Assign(..) => 0,
         }
     }
 
@@ -445,7 +453,7 @@ impl Operator {
             }
             Operator::Window(_, output) | Operator::Running(_, output) => delta.batch.project(output)?,
             Operator::Buffer(_) => with_window_time(&delta.batch, delta.batch.num_columns() - 1)?,
-            Operator::Nothing => delta.batch,
+            Operator::Nothing | Operator::Assign(..) => delta.batch,
         };
         Ok(Delta { batch, weights: delta.weights })
     }
@@ -542,6 +550,23 @@ fn with_schema(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
         .collect::<Result<Vec<ArrayRef>>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
+}
+
+/// The rows once per window that is still open.
+fn assigned(
+    batch: &RecordBatch,
+    windowing: &Windowing,
+    passed: Watermark,
+    out: &mut Vec<Delta>,
+) -> Result<()> {
+    let passed = passed.less(windowing.lateness);
+    for expanded in expand(batch, windowing.time, &windowing.spec)? {
+        let expanded = expanded?;
+        let ends = ticks(&expanded, batch.num_columns() + 1)?;
+        let open = ends.iter().map(|end| end.map(|end| !passed.closes(EventTime(end)))).collect();
+        out.push(Delta::insert(filter_record_batch(&expanded, &open)?));
+    }
+    Ok(())
 }
 
 /// Appends window_time to rows whose window_end is column `end`.

@@ -190,7 +190,20 @@ fn plan_windowed(
     })
 }
 
-/// Plans `SELECT … FROM TUMBLE(…) EMIT ON WINDOW CLOSE` without an aggregate; `plan` is the window over the stage.
+/// Whether windows without an aggregate need an operator: rows wait for their windows to close, or are late for windows that have closed.
+pub(super) fn closes(cutter: &Cutter, stage: &Stateless, window: &WindowNode) -> bool {
+    let Kind::Stream(stream) = &stage.source.relation.kind else {
+        return cutter.options.emission == Emission::OnClose;
+    };
+    let watermark = stream.watermark.as_ref().map(|watermark| watermark.column);
+    let source = match trace(&window.time, &stage.plan) {
+        Origin::Source(source) => stage.source.columns.get(source).copied(),
+        Origin::Window(_) | Origin::Other => None,
+    };
+    cutter.options.emission == Emission::OnClose || watermark.is_some() && watermark == source
+}
+
+/// Plans `SELECT … FROM TUMBLE(…) EMIT …` without an aggregate; `plan` is the window over the stage.
 pub(super) fn buffer(
     cutter: &mut Cutter,
     window: WindowNode,
@@ -209,17 +222,16 @@ pub(super) fn buffer(
     let with_window = Stateless { plan: plan.clone(), source: stage.source.clone(), ..stage };
     let rule = lateness_rule(cutter, &with_window, &window)?;
     let input = Arc::clone(plan.schema());
+    let lateness = rule.map_or(0, |rule| rule.allowed);
+    let windowing = |trigger| Windowing { spec: window.spec, time, trigger, lateness };
+    let stateful = match cutter.options.emission {
+        Emission::OnClose => Stateful::Buffer { windowing: windowing(Trigger::OnClose) },
+        Emission::OnChange => Stateful::Assign { windowing: windowing(Trigger::OnChange) },
+    };
     Ok(StatefulStage {
         below: fragment_of(stage.plan, &with_window.input, stage.has_tables),
         source: stage.source,
-        stateful: Stateful::Buffer {
-            windowing: Windowing {
-                spec: window.spec,
-                time,
-                trigger: Trigger::OnClose,
-                lateness: rule.map_or(0, |rule| rule.allowed),
-            },
-        },
+        stateful,
         lateness: rule,
         above: fragment::placeholder(&input),
         input,

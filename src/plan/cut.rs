@@ -188,7 +188,7 @@ impl Cutter {
                         .hint("Window the stream once."));
                 }
                 let plan = rebuilt(&plan, vec![stage.plan.clone()])?;
-                if self.options.emission == Emission::OnClose && !self.has_aggregate {
+                if !self.has_aggregate && aggregate::closes(self, &stage, &window) {
                     return aggregate::buffer(self, window, plan, stage)
                         .map(|s| Stage::Stateful(Box::new(s)));
                 }

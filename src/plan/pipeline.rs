@@ -104,6 +104,11 @@ pub enum Stateful {
         /// For each column that `above` expects: its position in the operator's output.
         output: Vec<usize>,
     },
+    /// Rows of a window function without an aggregate, put out at once, in the windows that are still open.
+    Assign {
+        /// The windows, over a column of `below`'s output.
+        windowing: Windowing,
+    },
     /// Rows of a window function without an aggregate, held until their windows close.
     Buffer {
         /// The windows, over a column of `below`'s output.
