@@ -459,7 +459,12 @@ impl Engine {
                 return Ok(None);
             }
             let watch = Stopwatch::start();
-            let cut = self.journal.last();
+            let source = run.source();
+            // Of a view there is to read what that view has published, which may be behind the last commit.
+            let cut = match source.kind {
+                Kind::MaterializedView(_) => self.view(source.id)?.version().commit,
+                Kind::Stream(_) | Kind::Table(_) | Kind::View { .. } => self.journal.last(),
+            };
             let now = now_ms();
             let change = run.portion(cut, now, &tables).await?;
             let drained = change.drained;
