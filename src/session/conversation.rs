@@ -42,6 +42,12 @@ pub trait Conversation: Send {
     /// Notices and parameter changes that arose since the last call, in order.
     fn drain_messages(&mut self) -> Vec<SideMessage>;
 
+    /// The columns of a cursor that was DECLAREd: to a driver it is a portal of that name, which it may describe.
+    fn cursor_columns(&self, name: &str) -> Option<SchemaRef> {
+        let _ = name;
+        None
+    }
+
     /// How values are written as text (time zone, bytea_output, …), by the session's settings.
     fn text_style(&self) -> TextStyle;
 

@@ -12,8 +12,8 @@
 //! | `show`, `explain` | looking inside |
 //! | `settings`, `params` | SET; parameters and session functions as constants |
 //! | [`transaction`] | what has been written and not committed |
-//! | [`write`](crate::session::write) | INSERT, UPDATE, DELETE, TRUNCATE, COPY … FROM |
-//! | [`system`](crate::session::system) | `tidemill`, `pg_catalog`, `information_schema` |
+//! | [`write`] | INSERT, UPDATE, DELETE, TRUNCATE, COPY … FROM |
+//! | [`system`] | `tidemill`, `pg_catalog`, `information_schema` |
 
 mod any_params;
 mod calls;

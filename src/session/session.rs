@@ -666,6 +666,10 @@ impl Conversation for Session {
         }
     }
 
+    fn cursor_columns(&self, name: &str) -> Option<SchemaRef> {
+        self.cursors.get(name).map(|cursor| Arc::clone(&cursor.schema))
+    }
+
     async fn sync(&mut self) -> Result<()> {
         self.end_implicit().await
     }

@@ -129,7 +129,11 @@ impl Connection {
     }
 
     fn describe_portal(&mut self, name: &str) -> Result<()> {
-        let portal = self.portals.get(name).ok_or_else(|| no_portal(name))?;
+        let Some(portal) = self.portals.get(name) else {
+            let schema = self.conversation.cursor_columns(name).ok_or_else(|| no_portal(name))?;
+            let formats = vec![Format::Text; schema.fields().len()];
+            return self.link.put(&describe(&schema, &formats)?);
+        };
         let rows =
             portal.statement.columns.as_ref().map(|schema| describe(schema, &portal.formats)).transpose()?;
         self.link.put(&rows.unwrap_or_else(no_data))

@@ -2,8 +2,8 @@
 //!
 //! Every table is made when a statement names it, from the catalog and the engine's figures of that moment. What
 //! never changes (types, languages, access methods) comes from the `datafusion-pg-catalog` crate, which ships Postgres's own
-//! rows. psql and drivers ask in SQL that DataFusion does not know in every detail; [`rewrite`] says the same in
-//! other words, and [`functions`] has the functions they call.
+//! rows. psql and drivers ask in SQL that DataFusion does not know in every detail; `rewrite` says the same in
+//! other words, and `functions` has the functions they call.
 
 mod catalog;
 mod fixed;
