@@ -12,7 +12,7 @@
 //! | `show`, `explain` | looking inside |
 //! | `settings`, `params` | SET; parameters and session functions as constants |
 //! | [`transaction`] | what has been written and not committed |
-//! | [`write`] | INSERT, UPDATE, DELETE, TRUNCATE, COPY … FROM |
+//! | [`mod@write`] | INSERT, UPDATE, DELETE, TRUNCATE, COPY … FROM |
 //! | [`system`] | `tidemill`, `pg_catalog`, `information_schema` |
 
 mod any_params;
