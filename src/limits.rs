@@ -62,8 +62,14 @@ pub const WRITE_BYTES: usize = 1 << 30;
 /// How many rows a batch has at the most on its way through a pipeline.
 pub const BATCH_ROWS: usize = 8_192;
 
+/// How many windows of HOP or CUMULATE one row may be in: a day by the second is 86,400.
+pub const WINDOWS_PER_ROW: i64 = 100_000;
+
 /// How many rows one epoch reads from a stream at the most.
 pub const EPOCH_ROWS: usize = 262_144;
+
+/// How many rows of history a new view takes in before others may use its thread.
+pub const HISTORY_ROWS: usize = 65_536;
 
 /// How far a subscriber may fall behind before it is ended with 53400, bytes.
 pub const SUBSCRIPTION_BYTES: usize = 64 << 20;

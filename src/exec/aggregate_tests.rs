@@ -16,7 +16,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 
 use super::tests::{Bench, open};
 use crate::catalog::{Column, Emission, Kind, StreamDef, WatermarkSpec};
-use crate::operators::{AggregateSpec, Delta, Partial, RunningAggregate, WindowAggregate};
+use crate::operators::{AggregateSpec, Closing, Delta, Partial, RunningAggregate, WindowAggregate};
 use crate::plan::{CutOptions, Fragment, Stateful};
 use crate::store::MemoryStore;
 use crate::time::{EventTime, SliceSpec, Watermark, Window, WindowKind, WindowSpec};
@@ -368,7 +368,7 @@ async fn every_aggregate_of_a_closed_window_is_what_a_batch_query_says() {
                 };
                 passed = watermark.less(lateness).max(passed);
                 let mut out = Vec::new();
-                operator.close(watermark, &mut out).unwrap();
+                while operator.close(watermark, &mut out).unwrap() == Closing::More {}
                 got.extend(out.iter().flat_map(|d| lines(&d.batch)));
                 partials.extend(operator.dirty().unwrap());
                 if dice.roll(3) == 0 {
@@ -407,7 +407,7 @@ async fn every_aggregate_that_emits_changes_adds_up_to_what_a_batch_query_says()
                 base += dice.roll(40) as i64;
                 apply(&operator.changes().unwrap(), &mut contents, &context);
                 watermark = watermark.after(EventTime(base), dice.roll(20) as i64).max(watermark);
-                operator.close(watermark, &mut Vec::new()).unwrap();
+                while operator.close(watermark, &mut Vec::new()).unwrap() == Closing::More {}
                 partials.extend(operator.dirty().unwrap());
                 if dice.roll(2) == 0 {
                     operator = WindowAggregate::restore(spec.clone(), watermark, partials.drain(..)).unwrap();
@@ -475,7 +475,7 @@ async fn lanes_that_share_the_rows_give_what_one_lane_gives() {
         let [mut one, mut other] = lanes;
         one.merge_partial(&other.whole().unwrap()).unwrap();
         let mut out = Vec::new();
-        one.close(Watermark::INFINITY, &mut out).unwrap();
+        while one.close(Watermark::INFINITY, &mut out).unwrap() == Closing::More {}
         let got = out.iter().flat_map(|d| lines(&d.batch)).collect();
         in_order_of_slices(&mut rows, &windows);
         compare(got, expected(&rows, ", k", true).await, 3, &format!("seed {seed} {windows:?}"));

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 use parking_lot::Mutex;
@@ -12,11 +13,12 @@ use tokio::sync::mpsc;
 use datafusion::execution::context::SessionState;
 
 use super::engine::Engine;
-use super::runner::Runner;
+use super::runner::{Outlet, Runner};
 use super::tables::PresentTables;
 use super::view::QueryFigures;
+use crate::catalog::Emission;
 use crate::clock::{Stopwatch, now_ms};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SqlState};
 use crate::limits;
 use crate::plan::Pipeline;
 use crate::state::Delta;
@@ -28,7 +30,11 @@ const POLL: Duration = Duration::from_millis(20);
 /// How many rows are read at a time: small enough that the client sees results soon.
 const PORTION_ROWS: usize = limits::BATCH_ROWS * 8;
 
-/// What a continuous SELECT gives: the change of its answer at each epoch of its own (numbered from 1).
+/// How many rows of output are sent at a time, at least, before their epoch is over.
+const PART_ROWS: usize = limits::BATCH_ROWS;
+
+/// What a continuous SELECT gives: the change of its answer at each epoch of its own (numbered from 1). A large change of an
+/// append-only answer comes in several parts of one epoch.
 #[derive(Debug, Clone)]
 pub struct Emitted {
     /// The epoch.
@@ -123,6 +129,63 @@ impl Drop for Registered {
     }
 }
 
+/// Sends a query's output to its client, which may be slow: then the query waits.
+struct Sending {
+    sender: mpsc::Sender<Result<Emitted>>,
+    /// The last epoch that is over.
+    epoch: u64,
+    deltas: Vec<Delta>,
+    rows: usize,
+    /// Whether parts may be sent before the epoch is over: not where later deltas of the epoch take rows back.
+    in_parts: bool,
+    /// Something of the running epoch has been sent.
+    has_sent: bool,
+}
+
+impl Sending {
+    fn new(work: &Work) -> Sending {
+        Sending {
+            sender: work.sender.clone(),
+            epoch: 0,
+            deltas: Vec::new(),
+            rows: 0,
+            in_parts: work.pipeline.emission == Emission::OnClose,
+            has_sent: false,
+        }
+    }
+
+    /// The running epoch is over; `always`: it is told even if it has changed nothing.
+    async fn end_epoch(&mut self, always: bool) -> Result<()> {
+        if !self.deltas.is_empty() || (always && !self.has_sent) {
+            self.send().await?;
+        }
+        self.epoch += 1;
+        self.has_sent = false;
+        Ok(())
+    }
+
+    async fn send(&mut self) -> Result<()> {
+        let emitted = Emitted { epoch: self.epoch + 1, deltas: std::mem::take(&mut self.deltas) };
+        (self.rows, self.has_sent) = (0, true);
+        match self.sender.send(Ok(emitted)).await {
+            Ok(()) => Ok(()),
+            // Nobody is there to see this error: it ends the query.
+            Err(_) => Err(Error::new(SqlState::Cancelled, "the client of the query has gone")),
+        }
+    }
+}
+
+impl Outlet for Sending {
+    fn put(&mut self, delta: Delta) -> BoxFuture<'_, Result<()>> {
+        self.rows += delta.rows();
+        self.deltas.push(delta);
+        match self.in_parts && self.rows >= PART_ROWS {
+            true => self.send().boxed(),
+            false => std::future::ready(Ok(())).boxed(),
+        }
+    }
+}
+
 struct Work {
     registered: Registered,
     pipeline: Arc<Pipeline>,
@@ -138,33 +201,34 @@ impl Work {
         let mut feed = engine.feed(&self.pipeline.source, None, self.options.from_latest).await?;
         let mut runner = Runner::new(Arc::clone(&self.pipeline), Arc::clone(&self.state), &tables).await?;
         let mut commits = engine.journal.watch();
-        let mut epoch = 0;
+        let mut outlet = Sending::new(&self);
+        let mut begin = None;
         let mut in_history = self.options.history_at_once;
         loop {
             let watch = Stopwatch::start();
-            let cut = *commits.borrow_and_update();
-            let now = now_ms();
+            // The history is what was there at the start: those who write faster than it is read do not make it longer.
+            let (cut, now) = match (in_history, begin) {
+                (true, Some(begin)) => begin,
+                (true, None) | (false, _) => (*commits.borrow_and_update(), now_ms()),
+            };
+            begin = Some((cut, now));
             let portion = feed.read(cut, now, PORTION_ROWS)?;
             // Not made durable: a query that comes after reads these records again.
             let source = &self.pipeline.source.relation;
             engine.kept.reject(source, &portion.rejected, now, None)?;
-            let is_idle = portion.inputs.is_empty() && epoch > 0;
+            let is_idle = portion.inputs.is_empty() && outlet.epoch > 0;
             if !is_idle {
-                runner.accept(portion.inputs, &tables).await?;
+                runner.accept(portion.inputs, &tables, &mut outlet).await?;
             }
             if in_history && !portion.drained {
                 tokio::task::yield_now().await;
                 continue;
             }
             if !is_idle || in_history {
-                epoch += 1;
-                let deltas = runner.end().await?;
-                self.show(&runner, epoch, watch.ms(), now);
-                let tell = !deltas.is_empty() || self.options.progress || in_history;
+                runner.end(&mut outlet).await?;
+                self.show(&runner, outlet.epoch + 1, watch.ms(), now);
+                outlet.end_epoch(self.options.progress || in_history).await?;
                 in_history = false;
-                if tell && self.sender.send(Ok(Emitted { epoch, deltas })).await.is_err() {
-                    return Ok(());
-                }
             }
             if self.is_over(&runner, portion.ended, portion.drained, feed.is_log()) {
                 return Ok(());
@@ -172,7 +236,7 @@ impl Work {
             if portion.drained {
                 match feed.is_log() {
                     true => {
-                        if commits.changed().await.is_err() {
+                        if !feed.changed(&mut commits).await {
                             return Ok(());
                         }
                     }

@@ -23,7 +23,7 @@ use super::kept::Kept;
 use super::runner::Runner;
 use super::snapshot::Moment;
 use super::stored::Progress;
-use super::view::{Phase, ViewEpoch, ViewHandle, ViewRun, failed_error, recovered};
+use super::view::{Folding, Phase, ViewEpoch, ViewHandle, ViewRun, failed_error, recovered};
 use crate::catalog::{Catalog, Kind, Relation, RelationId};
 use crate::clock::{Stopwatch, now_ms};
 use crate::connect::{self, Source};
@@ -38,6 +38,9 @@ const POLL: Duration = Duration::from_millis(20);
 
 /// How often streams with a retention are looked at.
 const RETENTION_ROUND: Duration = Duration::from_secs(1);
+
+/// How long after the disk was found full the views that it stopped try again.
+const ROOM_ROUND: Duration = Duration::from_secs(1);
 
 /// The key of the last epoch's number.
 const EPOCH_KEY: &[u8] = b"epoch";
@@ -78,15 +81,20 @@ pub struct Engine {
     commands: mpsc::UnboundedSender<Command>,
     cpu: Handle,
     /// CREATE, DROP and ALTER one at a time.
-    ddl: tokio::sync::Mutex<()>,
+    ddl: Arc<tokio::sync::Mutex<()>>,
 }
+
+/// Whoever holds it is the only one who defines, alters or drops.
+pub type Alone = tokio::sync::OwnedMutexGuard<()>;
 
 /// What the epoch loop is asked to do.
 enum Command {
     /// A view that has caught up.
     Join(Box<ViewRun>),
-    /// Answers when every running view has read this commit, and connectors have been asked once more.
-    Sync(CommitNo, oneshot::Sender<()>),
+    /// Answers when those of these views that run have read this commit and what their connectors have.
+    Sync(Waiting),
+    /// A view that is not in the loop has published something.
+    Look,
     /// Takes a view out; answers when it is out.
     Leave(RelationId, oneshot::Sender<()>),
     /// Finishes the running epoch and ends.
@@ -100,13 +108,7 @@ impl Engine {
         let journal = Journal::open(Arc::clone(&store))?;
         let kept = Kept::open(store.as_ref())?;
         let planner = Planner::new(options.threads, options.memory)?;
-        let epoch =
-            match store.get(Space::Meta, EPOCH_KEY)? {
-                Some(bytes) => u64::from_be_bytes(bytes.as_ref().try_into().map_err(|_| {
-                    Error::new(SqlState::Corrupted, "the number of the last epoch is damaged")
-                })?),
-                None => 0,
-            };
+        let epoch = last_epoch(store.as_ref(), &catalog)?;
         let (commands, inbox) = mpsc::unbounded_channel();
         let engine = Arc::new(Engine {
             catalog,
@@ -123,7 +125,7 @@ impl Engine {
             epoch: AtomicU64::new(epoch),
             commands,
             cpu: cpu.clone(),
-            ddl: tokio::sync::Mutex::new(()),
+            ddl: Arc::default(),
         });
         let names = engine.catalog.names();
         let mut relations: Vec<_> = names.all().collect();
@@ -189,8 +191,8 @@ impl Engine {
     }
 
     /// One CREATE, DROP or ALTER at a time holds this.
-    pub async fn ddl(&self) -> tokio::sync::MutexGuard<'_, ()> {
-        self.ddl.lock().await
+    pub async fn ddl(&self) -> Alone {
+        Arc::clone(&self.ddl).lock_owned().await
     }
 
     /// A table's storage.
@@ -242,8 +244,8 @@ impl Engine {
     /// Waits until these views hold everything that was committed before the call.
     pub async fn sync(&self, views: &[Arc<ViewHandle>]) -> Result<()> {
         let target = self.journal.last();
-        let mut waits = false;
-        for view in views {
+        let views = self.with_bases(views);
+        for view in &views {
             let mut phase = view.phase();
             let settled = phase.wait_for(|phase| *phase != Phase::CatchingUp).await;
             match settled.map(|phase| phase.clone()).unwrap_or(Phase::Dropped) {
@@ -251,25 +253,57 @@ impl Engine {
                     return Err(failed_error(&view.relation().name, &state, &message));
                 }
                 Phase::Dropped => return Err(self.catalog.names().missing(&view.relation().name)),
-                Phase::Paused => {}
-                Phase::CatchingUp | Phase::Running => {
-                    waits |= view.version().commit < target || self.is_fed_by_connector(&view.relation());
-                }
+                Phase::Paused | Phase::Stalled(_) | Phase::CatchingUp | Phase::Running => {}
             }
         }
-        if !waits {
-            return Ok(());
-        }
-        let (answer, answered) = oneshot::channel();
-        let stopped = || Error::new(SqlState::ShuttingDown, "the server is shutting down");
-        self.commands.send(Command::Sync(target, answer)).map_err(|_| stopped())?;
-        answered.await.map_err(|_| stopped())?;
+        self.reach(target, &views).await?;
         for view in views {
             if let Phase::Failed(state, message) = &*view.phase().borrow() {
                 return Err(failed_error(&view.relation().name, state, message));
             }
         }
         Ok(())
+    }
+
+    /// Waits until every view that runs holds everything that was committed before the call. One that catches up, is
+    /// paused or has failed holds nobody up.
+    pub async fn sync_all(&self) -> Result<()> {
+        self.reach(self.journal.last(), &self.views()).await
+    }
+
+    /// Waits, once for all of them, until those of the views that run have come to the target.
+    async fn reach(&self, target: CommitNo, views: &[Arc<ViewHandle>]) -> Result<()> {
+        let waits = |view: &&Arc<ViewHandle>| {
+            *view.phase().borrow() == Phase::Running
+                && (view.version().commit < target || self.is_fed_by_connector(&view.relation()))
+        };
+        let views: Vec<RelationId> = views.iter().filter(waits).map(|view| view.relation().id).collect();
+        if views.is_empty() {
+            return Ok(());
+        }
+        let (answer, answered) = oneshot::channel();
+        let stopped = || Error::new(SqlState::ShuttingDown, "the server is shutting down");
+        self.commands.send(Command::Sync(Waiting { target, views, answer })).map_err(|_| stopped())?;
+        answered.await.map_err(|_| stopped())
+    }
+
+    /// These views and all that they read: what is behind in a view that is read is behind in those on it.
+    fn with_bases(&self, views: &[Arc<ViewHandle>]) -> Vec<Arc<ViewHandle>> {
+        let names = self.catalog.names();
+        let mut found: Vec<Arc<ViewHandle>> = views.to_vec();
+        let mut next: Vec<RelationId> =
+            views.iter().flat_map(|view| view.relation().depends_on.clone()).collect();
+        while let Some(id) = next.pop() {
+            let Some(used) = names.by_id(id) else { continue };
+            if let Kind::MaterializedView(_) = used.kind
+                && let Ok(view) = self.view(id)
+                && !found.iter().any(|known| known.relation().id == id)
+            {
+                found.push(view);
+            }
+            next.extend(&used.depends_on);
+        }
+        found
     }
 
     fn is_fed_by_connector(&self, relation: &Relation) -> bool {
@@ -286,11 +320,23 @@ impl Engine {
         self.open_relation(relation)
     }
 
-    /// Before a relation is removed: stops what runs for it.
+    /// Before a relation is removed: stops what runs for it. Nothing of it is on its way to the store afterwards.
     pub async fn stop_view(&self, id: RelationId) -> Result<()> {
         let handle = self.view(id)?;
         handle.enter(Phase::Dropped);
         self.leave(id).await;
+        drop(handle.portion.lock().await);
+        Ok(())
+    }
+
+    /// The relation is there after all: its removal could not be committed.
+    pub fn restart_view(self: &Arc<Self>, id: RelationId) -> Result<()> {
+        let handle = self.view(id)?;
+        handle.enter(Phase::CatchingUp);
+        match &handle.relation().kind {
+            Kind::MaterializedView(def) if def.paused => self.start_paused(handle),
+            _ => self.start_view(handle),
+        }
         Ok(())
     }
 
@@ -301,14 +347,17 @@ impl Engine {
         self.views.write().remove(&id);
     }
 
-    /// PAUSE: the view keeps its rows and reads no more.
+    /// PAUSE: the view keeps its rows and reads no more. One that catches up stops where it has come to.
     pub async fn pause_view(&self, id: RelationId) -> Result<()> {
         let handle = self.view(id)?;
         let mut phase = handle.phase();
-        // A view that catches up is let through first: it is then at a definite place.
-        let _ = phase.wait_for(|phase| *phase != Phase::CatchingUp).await;
+        handle.pausing.store(true, Ordering::Release);
+        let settled = phase.wait_for(|phase| *phase != Phase::CatchingUp).await.map(|phase| phase.clone());
         self.leave(id).await;
-        handle.enter(Phase::Paused);
+        handle.pausing.store(false, Ordering::Release);
+        if !matches!(settled, Ok(Phase::Failed(..) | Phase::Dropped)) {
+            handle.enter(Phase::Paused);
+        }
         Ok(())
     }
 
@@ -368,6 +417,7 @@ impl Engine {
                     let _ = engine.commands.send(Command::Join(Box::new(run)));
                 }
                 Ok(None) => {}
+                Err(error) if error.state() == SqlState::DiskFull => engine.stall(handle, &error),
                 Err(error) => engine.fail(&handle, &error).await,
             }
         });
@@ -377,16 +427,29 @@ impl Engine {
     fn start_paused(self: &Arc<Self>, handle: Arc<ViewHandle>) {
         let engine = Arc::clone(self);
         self.cpu.spawn(async move {
-            match engine.recover(&handle).await {
+            let recovered = AssertUnwindSafe(engine.recover(&handle)).catch_unwind().await;
+            match recovered.unwrap_or_else(|panic| Err(panicked(&panic))) {
                 Ok(_) => handle.enter(Phase::Paused),
                 Err(error) => engine.fail(&handle, &error).await,
             }
         });
     }
 
+    /// The disk is full: what was computed is thrown away, the view's rows stay readable, and when there is room it goes on from what is stored.
+    fn stall(self: &Arc<Self>, handle: Arc<ViewHandle>, error: &Error) {
+        tracing::warn!("materialized view {} waits: {error}", handle.relation().name);
+        handle.enter(Phase::Stalled(error.message().to_owned()));
+        let engine = Arc::clone(self);
+        self.cpu.spawn(async move {
+            tokio::time::sleep(ROOM_ROUND).await;
+            if let Phase::Stalled(_) = &*handle.phase().borrow() {
+                engine.start_view(Arc::clone(&handle));
+            }
+        });
+    }
+
     async fn recover(self: &Arc<Self>, handle: &Arc<ViewHandle>) -> Result<ViewRun> {
         let relation = handle.relation();
-        self.forget_if_cut_off(&relation).await?;
         let (progress, checkpoints, answer) = recovered(self.store().as_ref(), &relation)?;
         if let Some((state, message)) = &progress.failed {
             // It stays failed until it is dropped: running it again would fail again, at every start.
@@ -424,38 +487,20 @@ impl Engine {
         if let Ok(Phase::Failed(state, message)) = settled.as_deref() {
             return Err(failed_error(&scan.relation.name, state, message));
         }
-        Feed::of_view(scan, self.store().as_ref(), &view, from, from_latest)
+        Feed::of_view(scan, self.store(), &view, from, from_latest)
     }
 
-    /// A view on a view goes on from the changes that the other one has stored. If those have been merged into a base since (it was
-    /// paused for long), it begins anew.
-    async fn forget_if_cut_off(&self, relation: &Relation) -> Result<()> {
-        let store = self.store().as_ref();
-        let Some(progress) = Progress::read(store, relation.id)? else {
-            return Ok(());
-        };
-        let Some(FeedPosition::View { epoch }) = progress.position else {
-            return Ok(());
-        };
-        let names = self.catalog.names();
-        for id in &relation.depends_on {
-            let is_view = names.by_id(*id).is_some_and(|used| matches!(used.kind, Kind::MaterializedView(_)));
-            let Some(read) = Progress::read(store, *id)?.filter(|_| is_view) else { continue };
-            if epoch < read.base_epoch {
-                let mut transaction = Transaction::at(now_ms());
-                super::stored::delete_all(store, relation.id, &mut transaction.puts)?;
-                self.journal.commit(transaction).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads the history that is there; None if the view was dropped meanwhile.
+    /// Reads the history that is there; None if the view was dropped or paused meanwhile.
     async fn catch_up(self: &Arc<Self>, handle: &Arc<ViewHandle>) -> Result<Option<ViewRun>> {
         let mut run = self.recover(handle).await?;
         let tables = super::tables::PresentTables(Arc::clone(self));
         loop {
+            let _portion = handle.portion.lock().await;
             if *handle.phase().borrow() == Phase::Dropped {
+                return Ok(None);
+            }
+            if handle.pausing.load(Ordering::Acquire) {
+                handle.enter(Phase::Paused);
                 return Ok(None);
             }
             let watch = Stopwatch::start();
@@ -468,19 +513,37 @@ impl Engine {
             let now = now_ms();
             let change = run.portion(cut, now, &tables).await?;
             let drained = change.drained;
-            if !change.is_idle {
+            if !change.is_idle || !change.deltas.is_empty() {
                 let epoch = self.next_epoch();
                 let mut transaction = Transaction::at(now);
-                run.stage(self.store().as_ref(), epoch, cut, &change, &mut transaction.puts)?;
+                let folding = self.folding(&run);
+                run.stage(self.store().as_ref(), epoch, cut, &change, folding, &mut transaction.puts)?;
                 self.put_epoch(epoch, &mut transaction);
                 self.kept.reject(&run.source(), &change.rejected, now, Some(&mut transaction.puts))?;
                 self.journal.commit(transaction).await?;
                 run.publish(epoch, change, watch.ms(), now)?;
+                // Views on this one that run in the loop saw the commit, but only now the change. Fails only when the server stops.
+                let _ = self.commands.send(Command::Look);
             }
             if drained {
                 return Ok(Some(run));
             }
+            drop(_portion);
             tokio::task::yield_now().await;
+        }
+    }
+
+    /// Whether every view on this one has taken all changes of it so far. Not merely those that run: a paused one comes back.
+    fn folding(&self, run: &ViewRun) -> Folding {
+        let id = run.handle.relation().id;
+        let behind = |view: &Arc<ViewHandle>| {
+            view.relation().depends_on.contains(&id)
+                && !matches!(*view.phase().borrow(), Phase::Failed(..) | Phase::Dropped)
+                && view.place().is_none_or(|(source, epoch)| source == id && epoch < run.answer_epoch())
+        };
+        match self.views.read().values().any(behind) {
+            true => Folding::Held,
+            false => Folding::Allowed,
         }
     }
 
@@ -545,6 +608,26 @@ impl Engine {
     }
 }
 
+/// The greatest number of an epoch that is stored. Views that catch up commit beside the loop, so the numbers need not have been
+/// committed in order: the newest record of the number alone could be one that others are beyond.
+fn last_epoch(store: &dyn Store, catalog: &Catalog) -> Result<u64> {
+    let mut last = match store.get(Space::Meta, EPOCH_KEY)? {
+        Some(bytes) => u64::from_be_bytes(
+            bytes
+                .as_ref()
+                .try_into()
+                .map_err(|_| Error::new(SqlState::Corrupted, "the number of the last epoch is damaged"))?,
+        ),
+        None => 0,
+    };
+    for relation in catalog.names().all() {
+        if let Kind::MaterializedView(_) = relation.kind {
+            last = last.max(Progress::read(store, relation.id)?.map_or(0, |progress| progress.epoch));
+        }
+    }
+    Ok(last)
+}
+
 /// What a table's storage is told.
 pub fn table_spec(relation: &Relation) -> TableSpec {
     let primary_key = match &relation.kind {
@@ -563,12 +646,19 @@ fn panicked(panic: &Box<dyn std::any::Any + Send>) -> Error {
     Error::internal(format!("internal error: {what}"))
 }
 
+/// Someone who waits for views.
+struct Waiting {
+    target: CommitNo,
+    views: Vec<RelationId>,
+    answer: oneshot::Sender<()>,
+}
+
 /// The thread that runs the epochs.
 struct Loop {
     engine: Arc<Engine>,
     inbox: mpsc::UnboundedReceiver<Command>,
     runs: Vec<ViewRun>,
-    waiting: Vec<(CommitNo, oneshot::Sender<()>)>,
+    waiting: Vec<Waiting>,
     /// The last epoch left something to read.
     is_behind: bool,
 }
@@ -618,7 +708,8 @@ impl Loop {
                     self.is_behind = true;
                 }
             }
-            Command::Sync(target, answer) => self.waiting.push((target, answer)),
+            Command::Sync(waiting) => self.waiting.push(waiting),
+            Command::Look => {}
             Command::Leave(id, answer) => {
                 self.runs.retain(|run| run.handle.relation().id != id);
                 // Whoever asked may have gone.
@@ -650,15 +741,25 @@ impl Loop {
                 Err(error) => self.engine.fail(&run.handle, &error).await,
             }
         }
-        self.is_behind = changes.iter().any(|(_, change)| !change.drained);
-        if changes.iter().any(|(_, change)| !change.is_idle || !change.deltas.is_empty()) {
-            changes = self.commit(changes, cut, now).await;
+        let behind: Vec<RelationId> = changes
+            .iter()
+            .filter(|(_, change)| !change.drained)
+            .map(|(run, _)| run.handle.relation().id)
+            .collect();
+        self.is_behind = !behind.is_empty();
+        let mut epoch = None;
+        if changes.iter().any(|(_, change)| change.is_change()) {
+            let number = self.engine.next_epoch();
+            changes = self.commit(changes, cut, now, number).await;
+            epoch = Some(number);
         }
-        self.publish(changes, cut, now, watch).await;
-        if !self.is_behind {
-            for (_, answer) in self.waiting.extract_if(.., |(target, _)| *target <= cut) {
-                let _ = answer.send(());
-            }
+        self.publish(changes, cut, now, epoch, watch).await;
+        // Whoever waits for a view that is far behind does not hold up those who wait for others.
+        let is_there =
+            |waiting: &Waiting| waiting.target <= cut && !waiting.views.iter().any(|id| behind.contains(id));
+        for waiting in self.waiting.extract_if(.., |waiting| is_there(waiting)) {
+            // Whoever asked may have gone.
+            let _ = waiting.answer.send(());
         }
     }
 
@@ -668,34 +769,43 @@ impl Loop {
         changes: Vec<(ViewRun, ViewEpoch)>,
         cut: CommitNo,
         now: i64,
+        epoch: u64,
     ) -> Vec<(ViewRun, ViewEpoch)> {
-        let epoch = self.engine.next_epoch();
         let mut transaction = Transaction::at(now);
-        let mut staged = Vec::new();
+        let (mut staged, mut unchanged) = (Vec::new(), Vec::new());
         for (mut run, change) in changes {
-            if change.is_idle && change.deltas.is_empty() {
-                staged.push((run, change));
+            if !change.is_change() {
+                unchanged.push((run, change));
                 continue;
             }
             let puts = &mut transaction.puts;
-            let kept = self.engine.kept.reject(&run.source(), &change.rejected, now, Some(puts));
-            match kept.and_then(|()| run.stage(self.engine.store().as_ref(), epoch, cut, &change, puts)) {
+            let work = || {
+                self.engine.kept.reject(&run.source(), &change.rejected, now, Some(puts))?;
+                let folding = self.engine.folding(&run);
+                run.stage(self.engine.store().as_ref(), epoch, cut, &change, folding, puts)
+            };
+            let caught = std::panic::catch_unwind(AssertUnwindSafe(work));
+            match caught.unwrap_or_else(|panic| Err(panicked(&panic))) {
                 Ok(()) => staged.push((run, change)),
                 Err(error) => self.engine.fail(&run.handle, &error).await,
             }
         }
         self.engine.put_epoch(epoch, &mut transaction);
         match self.engine.journal.commit(transaction).await {
-            Ok(_) => staged,
+            Ok(_) => unchanged.extend(staged),
             Err(error) => {
-                // The state in memory is ahead of the store now; only a restart brings them together again.
+                // Their state in memory is ahead of the store now: they go on from what is stored, or not at all.
                 for (run, _) in staged {
-                    run.handle
-                        .enter(Phase::Failed(error.state().code().to_owned(), error.message().to_owned()));
+                    match error.state() == SqlState::DiskFull {
+                        true => self.engine.stall(run.handle, &error),
+                        false => self.engine.fail(&run.handle, &error).await,
+                    }
                 }
-                Vec::new()
             }
         }
+        // What is read runs before what reads it.
+        unchanged.sort_by_key(|(run, _)| run.handle.relation().id);
+        unchanged
     }
 
     async fn publish(
@@ -703,19 +813,22 @@ impl Loop {
         changes: Vec<(ViewRun, ViewEpoch)>,
         cut: CommitNo,
         now: i64,
+        epoch: Option<u64>,
         watch: Stopwatch,
     ) {
-        let epoch = self.engine.last_epoch();
         let mut failed = Vec::new();
         {
             let _publishing = self.engine.publishing.write();
             for (mut run, change) in changes {
-                if change.is_idle && change.deltas.is_empty() {
-                    run.reached(cut);
-                    self.runs.push(run);
-                    continue;
-                }
-                match run.publish(epoch, change, watch.ms(), now) {
+                let work = || match epoch {
+                    Some(epoch) if change.is_change() => run.publish(epoch, change, watch.ms(), now),
+                    Some(_) | None => {
+                        run.reached(cut, epoch);
+                        Ok(())
+                    }
+                };
+                let caught = std::panic::catch_unwind(AssertUnwindSafe(work));
+                match caught.unwrap_or_else(|panic| Err(panicked(&panic))) {
                     Ok(()) => self.runs.push(run),
                     Err(error) => failed.push((run, error)),
                 }

@@ -4,14 +4,16 @@
 //! a write is never taken half, and with it go the watermarks that the log has stamped. For a connector each record is a write
 //! of its own, and the watermark is computed here, from the records alone.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use datafusion::arrow::array::Int64Array;
 use datafusion::arrow::compute::max;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use super::lateness::{Input, Writes, ticks};
-use super::stored;
+use super::stored::{Since, changes_since};
 use super::view::{Subscription, Update, ViewHandle};
 use crate::catalog::{Kind, Relation};
 use crate::connect::{Rejected, Source, SourceOffset, SourceReader};
@@ -75,11 +77,18 @@ enum FeedKind {
 /// Follows a materialized view. What is published comes by subscription; what the view has computed in the very epoch that
 /// is being made comes from the epoch loop, so that a view on a view costs no extra round.
 struct ViewFeed {
+    view: Arc<ViewHandle>,
+    store: Arc<dyn Store>,
     subscription: Subscription,
     /// To be taken first: what was there when the feed was opened.
     first: Vec<Delta>,
-    /// Changes up to this epoch have been taken.
+    /// Updates that were waited for and not read yet.
+    queued: VecDeque<Update>,
+    /// Changes up to this epoch of that view have been taken. Never the number of an epoch that did not change it: numbers of
+    /// epochs that are made at the same time need not come in order.
     epoch: u64,
+    /// Changes were taken whose epoch has no number yet.
+    took_fresh: bool,
 }
 
 struct SourceFeed {
@@ -96,8 +105,8 @@ impl Feed {
     /// Opens a view at a position; None: with its present rows.
     pub fn of_view(
         scan: &SourceScan,
-        store: &dyn Store,
-        view: &ViewHandle,
+        store: &Arc<dyn Store>,
+        view: &Arc<ViewHandle>,
         from: Option<&FeedPosition>,
         from_latest: bool,
     ) -> Result<Feed> {
@@ -105,9 +114,7 @@ impl Feed {
         let mut first = Vec::new();
         match from {
             Some(FeedPosition::View { epoch }) => {
-                let later = stored::read_answer(store, view.relation().id, epoch + 1)?;
-                first
-                    .extend(later.into_iter().filter(|(at, _)| *at <= version.epoch).map(|(_, delta)| delta));
+                first = changes_up_to(store.as_ref(), view, *epoch, version.epoch)?;
             }
             Some(_) => return Err(Error::internal("a view at a stream's position")),
             None if from_latest && scan.retracts() => {
@@ -120,22 +127,50 @@ impl Feed {
             None if from_latest => {}
             None => first.extend(version.rows.batches()?.into_iter().map(Delta::insert)),
         }
-        let feed = ViewFeed { subscription, first, epoch: version.epoch };
+        let feed = ViewFeed {
+            view: Arc::clone(view),
+            store: Arc::clone(store),
+            subscription,
+            first,
+            queued: VecDeque::new(),
+            epoch: version.epoch,
+            took_fresh: false,
+        };
         Ok(Feed { kind: FeedKind::View(Box::new(feed)), columns: scan.columns.clone() })
     }
 
     /// Gives a view's feed what its view has computed in the epoch that is being made.
     pub fn take_fresh(&mut self, deltas: &[Delta]) -> Result<Vec<Input>> {
-        match &self.kind {
-            FeedKind::View(_) => deltas.iter().map(|delta| view_input(delta, &self.columns)).collect(),
+        match &mut self.kind {
+            FeedKind::View(view) => {
+                view.took_fresh |= !deltas.is_empty();
+                deltas.iter().map(|delta| view_input(delta, &self.columns)).collect()
+            }
             FeedKind::Log(_) | FeedKind::Source(_) => Ok(Vec::new()),
         }
     }
 
     /// The epoch in which [`Self::take_fresh`] was called has been given its number.
     pub fn reached_epoch(&mut self, epoch: u64) {
-        if let FeedKind::View(view) = &mut self.kind {
+        if let FeedKind::View(view) = &mut self.kind
+            && std::mem::take(&mut view.took_fresh)
+        {
             view.epoch = epoch;
+        }
+    }
+
+    /// Waits until there may be more to read: a commit, or of a view a change that has been published, which is later. False:
+    /// there will be no more, the server is going down.
+    pub async fn changed(&mut self, commits: &mut watch::Receiver<CommitNo>) -> bool {
+        match &mut self.kind {
+            FeedKind::View(view) => match view.subscription.next().await {
+                Some(update) => {
+                    view.queued.push_back(update);
+                    true
+                }
+                None => false,
+            },
+            FeedKind::Log(_) | FeedKind::Source(_) => commits.changed().await.is_ok(),
         }
     }
 
@@ -224,7 +259,7 @@ impl ViewFeed {
         for delta in self.first.drain(..) {
             inputs.push(view_input(&delta, columns)?);
         }
-        while let Some(update) = self.subscription.try_next() {
+        while let Some(update) = self.queued.pop_front().or_else(|| self.subscription.try_next()) {
             match update {
                 Update::Epoch(epoch, deltas) if epoch > self.epoch => {
                     self.epoch = epoch;
@@ -233,17 +268,31 @@ impl ViewFeed {
                     }
                 }
                 Update::Epoch(..) => {}
-                Update::Overrun(epoch) => {
-                    return Err(Error::new(
-                        SqlState::LimitExceeded,
-                        "the query fell too far behind the view it reads",
-                    )
-                    .detail(format!("It was sent everything up to epoch {epoch}.")));
+                Update::Overrun(_) => {
+                    // What did not fit into the queue is in the store.
+                    let (version, subscription) = self.view.subscribe();
+                    for delta in changes_up_to(self.store.as_ref(), &self.view, self.epoch, version.epoch)? {
+                        inputs.push(view_input(&delta, columns)?);
+                    }
+                    (self.subscription, self.epoch) = (subscription, self.epoch.max(version.epoch));
                 }
                 Update::Ended(error) => return Err(error),
             }
         }
         Ok(Portion { inputs, drained: true, ..Portion::default() })
+    }
+}
+
+/// What the store has of a view's changes after one epoch, up to another.
+fn changes_up_to(store: &dyn Store, view: &ViewHandle, after: u64, upto: u64) -> Result<Vec<Delta>> {
+    match changes_since(store, view.relation().id, after)? {
+        Since::Changes(changes) => {
+            Ok(changes.into_iter().filter(|(at, _)| *at <= upto).map(|(_, delta)| delta).collect())
+        }
+        Since::Gone { oldest } => {
+            Err(Error::new(SqlState::LimitExceeded, "the query fell too far behind the view it reads")
+                .detail(format!("It has read up to epoch {after}; changes are kept from {oldest} on.")))
+        }
     }
 }
 

@@ -6,12 +6,12 @@
 //! answer is the same however rows fall into epochs.
 
 use datafusion::arrow::array::{Array, BooleanArray, Int64Array, RecordBatch};
-use datafusion::arrow::compute::{cast, filter_record_batch, min};
+use datafusion::arrow::compute::{cast, filter_record_batch, max, min};
 use datafusion::arrow::datatypes::DataType;
 
 use crate::error::{Error, Result};
 use crate::plan::LatenessRule;
-use crate::time::{EventTime, Watermark, WindowKind, WindowSpec};
+use crate::time::{EventTime, Watermark, WindowSpec};
 
 /// Source rows on their way into a pipeline.
 #[derive(Debug, Clone)]
@@ -107,6 +107,26 @@ pub fn split(input: &Input, rule: &LatenessRule) -> Result<Split> {
     Ok(Split { pieces, late: (late.num_rows() > 0).then_some(late) })
 }
 
+/// The greatest watermark that was reached up to the end of these rows and is no end of time: it depends on the log alone, where
+/// [`Input::after`] may have gone to infinity in the same input or in a later one.
+pub fn finite_watermark(input: &Input) -> Watermark {
+    let reached = match &input.writes {
+        Writes::Runs(runs) => {
+            let before = runs.iter().map(|(_, before)| *before);
+            before.filter(|mark| *mark != Watermark::INFINITY).max().unwrap_or(Watermark::NONE)
+        }
+        Writes::Each { before, delay, times } => match max(times) {
+            _ if *before == Watermark::INFINITY => Watermark::NONE,
+            Some(greatest) => before.after(EventTime(greatest), *delay),
+            None => *before,
+        },
+    };
+    match input.after == Watermark::INFINITY {
+        true => reached,
+        false => reached.max(input.after),
+    }
+}
+
 /// Event times as ticks.
 pub fn ticks(batch: &RecordBatch, column: usize) -> Result<Int64Array> {
     let ticks = cast(batch.column(column), &DataType::Int64)?;
@@ -148,16 +168,7 @@ fn first_end(spec: &WindowSpec, at: i64) -> Option<i64> {
 
 /// Where the window of `at` that closes last ends.
 fn last_end(spec: &WindowSpec, at: i64) -> Option<i64> {
-    match spec.kind {
-        WindowKind::Tumble { .. } => first_end(spec, at),
-        // Not by walking all of them: a HOP may have thousands.
-        WindowKind::Hop { slide, size } => {
-            let start =
-                (i128::from(at) - i128::from(spec.offset)).div_euclid(i128::from(slide)) * i128::from(slide);
-            i64::try_from(start + i128::from(spec.offset) + i128::from(size)).ok()
-        }
-        WindowKind::Cumulate { .. } => spec.windows(EventTime(at)).last().map(|window| window.end.0),
-    }
+    spec.last_window(EventTime(at)).map(|window| window.end.0)
 }
 
 fn closes(mark: Watermark, end: Option<i64>) -> bool {

@@ -3,7 +3,7 @@
 //! A runner is all there is of a continuous query between epochs: its fragments, its operator's state, the watermark it has come to, and its counters. It neither
 //! reads nor commits nor publishes; the same runner serves a materialized view, a continuous SELECT and the benchmark.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions, UInt64Array};
@@ -11,14 +11,16 @@ use datafusion::arrow::compute::{cast, filter_record_batch, take, take_record_ba
 use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use datafusion::execution::context::SessionState;
 use datafusion::logical_expr::LogicalPlan;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 
 use super::emitted::Emitted;
-use super::lateness::{Input, split, ticks};
+use super::lateness::{Input, finite_watermark, split, ticks};
 use crate::catalog::Emission;
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::operators::assign::{expand, window_time};
-use crate::operators::{RunningAggregate, WindowAggregate, WindowBuffer, Windowing};
+use crate::operators::{Closing, RunningAggregate, WindowAggregate, WindowBuffer, Windowing};
 use crate::plan::window::WINDOW_COLUMNS;
 use crate::plan::{Fragment, FragmentPlan, Pipeline, Stateful, carry};
 use crate::state::Delta;
@@ -30,6 +32,21 @@ pub trait Tables: Send + Sync {
     fn resolve(&self, plan: &LogicalPlan) -> Result<LogicalPlan>;
     /// Changes whenever one of the tables that the pipeline joins has changed.
     fn version(&self, pipeline: &Pipeline) -> u64;
+}
+
+/// Where a runner puts the change of the answer, piece by piece as it is computed: a client that reads slowly holds up its query before
+/// the change of a whole epoch (all windows that `advance_watermark('infinity')` closes, say) has been put together in memory.
+pub trait Outlet: Send {
+    /// Takes a piece; never an empty one.
+    fn put(&mut self, delta: Delta) -> BoxFuture<'_, Result<()>>;
+}
+
+/// A view needs the change of the epoch as a whole: it is committed as a whole.
+impl Outlet for Vec<Delta> {
+    fn put(&mut self, delta: Delta) -> BoxFuture<'_, Result<()>> {
+        self.push(delta);
+        std::future::ready(Ok(())).boxed()
+    }
 }
 
 /// What a query has counted so far.
@@ -49,17 +66,18 @@ pub struct Counters {
 pub struct Runner {
     pipeline: Arc<Pipeline>,
     below: Fragment,
+    /// `below` with the number of the row carried through; made when the first late row comes.
+    numbered: Option<Fragment>,
     above: Option<Above>,
     operator: Operator,
     state: Arc<SessionState>,
     tables_version: u64,
     watermark: Watermark,
+    finite_watermark: Watermark,
     /// What has been counted.
     pub counters: Counters,
     /// Late rows since they were last taken, the newest [`limits::KEPT_ROWS`].
     late: VecDeque<RecordBatch>,
-    /// Output of the epoch so far, not yet through the fragment above.
-    pending: Vec<Delta>,
     in_epoch: bool,
 }
 
@@ -125,14 +143,18 @@ impl Runner {
         Ok(Runner {
             pipeline,
             below,
+            numbered: None,
             above,
             operator,
             state,
             tables_version,
             watermark,
+            finite_watermark: match watermark {
+                Watermark::INFINITY => Watermark::NONE,
+                finite => finite,
+            },
             counters,
             late: VecDeque::new(),
-            pending: Vec::new(),
             in_epoch: false,
         })
     }
@@ -147,8 +169,18 @@ impl Runner {
         self.watermark
     }
 
+    /// The greatest watermark it has come to that is not the end of time.
+    pub fn finite_watermark(&self) -> Watermark {
+        self.finite_watermark
+    }
+
     /// Takes a part of an epoch's input. Parts end where writes end: windows may be closed by the watermark between two parts.
-    pub async fn accept(&mut self, inputs: Vec<Input>, tables: &dyn Tables) -> Result<()> {
+    pub async fn accept(
+        &mut self,
+        inputs: Vec<Input>,
+        tables: &dyn Tables,
+        outlet: &mut dyn Outlet,
+    ) -> Result<()> {
         if inputs.is_empty() {
             return Ok(());
         }
@@ -157,49 +189,67 @@ impl Runner {
             self.use_present_tables(tables).await?;
             self.in_epoch = true;
         }
-        let mut out = std::mem::take(&mut self.pending);
         for input in inputs {
             self.counters.rows_in += input.batch.num_rows() as u64;
-            self.take(&input, &mut out).await?;
+            self.take(&input, tables, outlet).await?;
+            self.finite_watermark = self.finite_watermark.max(finite_watermark(&input));
             self.watermark = self.watermark.max(input.after);
         }
-        self.pending = out;
         Ok(())
     }
 
-    /// Ends the epoch: closes what the watermark closes, and gives the change of the answer.
-    pub async fn end(&mut self) -> Result<Vec<Delta>> {
+    /// Ends the epoch: closes what the watermark closes, and puts out the rest of the change of the answer.
+    pub async fn end(&mut self, outlet: &mut dyn Outlet) -> Result<()> {
         self.in_epoch = false;
-        let mut out = std::mem::take(&mut self.pending);
-        self.operator.end_epoch(self.watermark, &mut out)?;
-        self.counters.rejected_rows = self.counters.rejected_rows.max(self.operator.rejected());
-        let mut deltas = Vec::new();
-        for delta in out {
-            if delta.is_empty() {
-                continue;
-            }
-            let delta = self.finish(delta).await?;
-            if !delta.is_empty() {
-                self.counters.rows_out += added(&delta);
-                deltas.push(delta);
-            }
+        self.close(self.watermark, outlet).await?;
+        if let Some(changes) = self.operator.changes()? {
+            self.put(changes, outlet).await?;
         }
-        Ok(deltas)
+        self.counters.rejected_rows = self.counters.rejected_rows.max(self.operator.rejected());
+        Ok(())
     }
 
-    async fn take(&mut self, input: &Input, out: &mut Vec<Delta>) -> Result<()> {
+    /// Closes what this watermark closes, a portion at a time.
+    async fn close(&mut self, watermark: Watermark, outlet: &mut dyn Outlet) -> Result<()> {
+        loop {
+            let mut out = Vec::new();
+            let closing = self.operator.close(watermark, &mut out)?;
+            for delta in out {
+                self.put(delta, outlet).await?;
+            }
+            match closing {
+                Closing::Done => return Ok(()),
+                Closing::More => {}
+            }
+        }
+    }
+
+    /// From the operator's output to the query's, and out.
+    async fn put(&mut self, delta: Delta, outlet: &mut dyn Outlet) -> Result<()> {
+        if delta.is_empty() {
+            return Ok(());
+        }
+        let delta = self.finish(delta).await?;
+        if delta.is_empty() {
+            return Ok(());
+        }
+        self.counters.rows_out += added(&delta);
+        outlet.put(delta).await
+    }
+
+    async fn take(&mut self, input: &Input, tables: &dyn Tables, outlet: &mut dyn Outlet) -> Result<()> {
         if let Some(weights) = &input.weights {
-            return self.push_weighted(&input.batch, weights, out).await;
+            return self.push_weighted(&input.batch, weights, outlet).await;
         }
         let Some(rule) = self.pipeline.lateness else {
-            return self.push(None, input.batch.clone(), out).await;
+            return self.push(None, input.batch.clone(), outlet).await;
         };
         let split = split(input, &rule)?;
         for piece in split.pieces {
-            self.push(piece.close_first, piece.rows, out).await?;
+            self.push(piece.close_first, piece.rows, outlet).await?;
         }
         match split.late {
-            Some(late) => self.take_late(late).await,
+            Some(late) => self.take_late(late, tables).await,
             None => Ok(()),
         }
     }
@@ -208,21 +258,25 @@ impl Runner {
         &mut self,
         close_first: Option<Watermark>,
         rows: RecordBatch,
-        out: &mut Vec<Delta>,
+        outlet: &mut dyn Outlet,
     ) -> Result<()> {
         if let Some(watermark) = close_first {
-            self.operator.close(watermark, out)?;
+            self.close(watermark, outlet).await?;
         }
         if rows.num_rows() == 0 {
             return Ok(());
         }
         for batch in self.below.run(vec![rows]).await? {
             match &mut self.operator {
-                Operator::Nothing => out.push(Delta::insert(batch)),
+                Operator::Nothing => self.put(Delta::insert(batch), outlet).await?,
                 Operator::Window(operator, _) => operator.push(&batch)?,
                 Operator::Running(operator, _) => operator.push(&batch, None)?,
                 Operator::Buffer(operator) => operator.push(&batch)?,
-                Operator::Assign(windowing, passed) => assigned(&batch, windowing, *passed, out)?,
+                Operator::Assign(windowing, passed) => {
+                    for expanded in assigned(&batch, windowing, *passed)? {
+                        self.put(expanded?, outlet).await?;
+                    }
+                }
             }
         }
         Ok(())
@@ -233,7 +287,7 @@ impl Runner {
         &mut self,
         rows: &RecordBatch,
         weights: &Int64Array,
-        out: &mut Vec<Delta>,
+        outlet: &mut dyn Outlet,
     ) -> Result<()> {
         for sign in [-1_i64, 1] {
             let chosen = weights.iter().map(|weight| weight.map(|weight| weight.signum() == sign)).collect();
@@ -251,7 +305,7 @@ impl Runner {
             for batch in self.below.run(vec![rows]).await? {
                 let signs = Int64Array::from_value(sign, batch.num_rows());
                 match &mut self.operator {
-                    Operator::Nothing => out.push(Delta::new(batch, signs)),
+                    Operator::Nothing => self.put(Delta::new(batch, signs), outlet).await?,
                     Operator::Running(operator, _) => operator.push(&batch, Some(&signs))?,
                     Operator::Window(operator, _) if sign > 0 => operator.push(&batch)?,
                     Operator::Buffer(operator) if sign > 0 => operator.push(&batch)?,
@@ -265,20 +319,31 @@ impl Runner {
     }
 
     /// Only rows that the query would have counted are late for it: those that its filters let through.
-    async fn take_late(&mut self, late: RecordBatch) -> Result<()> {
-        let passed: usize = self.below.run(vec![late.clone()]).await?.iter().map(RecordBatch::num_rows).sum();
-        if passed == 0 {
-            return Ok(());
-        }
-        if passed == late.num_rows() {
+    async fn take_late(&mut self, late: RecordBatch, tables: &dyn Tables) -> Result<()> {
+        if self.pipeline.below.is_identity {
             self.keep_late(late);
             return Ok(());
         }
-        for row in 0..late.num_rows() {
-            let row = late.slice(row, 1);
-            if self.below.run(vec![row.clone()]).await?.iter().any(|batch| batch.num_rows() > 0) {
-                self.keep_late(row);
-            }
+        if self.numbered.is_none() {
+            let spec = &self.pipeline.below;
+            let plan = carry::with_row(&tables.resolve(&spec.plan)?, &spec.input)?;
+            let spec = FragmentPlan {
+                plan: plan.clone(),
+                input: carry::input_with_row(&spec.input)?,
+                ..spec.clone()
+            };
+            self.numbered = Some(Fragment::new(&spec, plan, Arc::clone(&self.state)).await?);
+        }
+        let Some(numbered) = &mut self.numbered else { return Ok(()) };
+        let input = Arc::clone(numbered.spec().input.inner());
+        let mut passed = BTreeSet::new();
+        for output in numbered.run(vec![with_row_numbers(&late, &input)?]).await? {
+            let rows = output.column(output.num_columns() - 1).as_primitive::<Int64Type>();
+            passed.extend(rows.values().iter().map(|row| *row as u64));
+        }
+        if !passed.is_empty() {
+            let rows: UInt64Array = passed.into_iter().collect();
+            self.keep_late(take_record_batch(&late, &rows)?);
         }
         Ok(())
     }
@@ -319,6 +384,7 @@ impl Runner {
         }
         if self.pipeline.below.has_tables {
             self.below.replace(tables.resolve(&self.pipeline.below.plan)?).await?;
+            self.numbered = None;
         }
         if let Some(above) = &mut self.above
             && above.fragment.spec().has_tables
@@ -415,26 +481,25 @@ impl Operator {
         })
     }
 
-    fn close(&mut self, watermark: Watermark, out: &mut Vec<Delta>) -> Result<()> {
+    fn close(&mut self, watermark: Watermark, out: &mut Vec<Delta>) -> Result<Closing> {
         match self {
             Operator::Window(operator, _) => operator.close(watermark, out),
             Operator::Buffer(operator) => operator.close(watermark, out),
             Operator::Assign(_, passed) => {
                 *passed = watermark.max(*passed);
-                Ok(())
+                Ok(Closing::Done)
             }
-            Operator::Nothing | Operator::Running(..) => Ok(()),
+            Operator::Nothing | Operator::Running(..) => Ok(Closing::Done),
         }
     }
 
-    fn end_epoch(&mut self, watermark: Watermark, out: &mut Vec<Delta>) -> Result<()> {
-        self.close(watermark, out)?;
+    /// What an epoch has changed in results that are kept up to date.
+    fn changes(&mut self) -> Result<Option<Delta>> {
         match self {
-            Operator::Window(operator, _) => out.push(operator.changes()?),
-            Operator::Running(operator, _) => out.push(operator.changes()?),
-            Operator::Nothing | Operator::Buffer(_) | Operator::Assign(..) => {}
+            Operator::Window(operator, _) => operator.changes().map(Some),
+            Operator::Running(operator, _) => operator.changes().map(Some),
+            Operator::Nothing | Operator::Buffer(_) | Operator::Assign(..) => Ok(None),
         }
-        Ok(())
     }
 
     fn rejected(&self) -> u64 {
@@ -502,10 +567,7 @@ impl Above {
             let output = self.fragment.run(vec![batch]).await?;
             return concat(&self.fragment.schema(), output, weights);
         }
-        let rows: ArrayRef = Arc::new(Int64Array::from_iter_values(0..batch.num_rows() as i64));
-        let mut columns = batch.columns().to_vec();
-        columns.push(rows);
-        let numbered = RecordBatch::try_new(Arc::new(input_schema.clone()), columns)?;
+        let numbered = with_row_numbers(&batch, &Arc::new(input_schema.clone()))?;
         if let Some(emitted) = &mut self.emitted {
             // Rows taken back come from what was emitted, so only the added ones go through the plan.
             let numbered = match &weights {
@@ -531,6 +593,13 @@ impl Above {
     }
 }
 
+/// The batch and, as its last column, the number of each row.
+fn with_row_numbers(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    let mut columns = batch.columns().to_vec();
+    columns.push(Arc::new(Int64Array::from_iter_values(0..batch.num_rows() as i64)));
+    Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
+}
+
 fn concat(schema: &SchemaRef, batches: Vec<RecordBatch>, weights: Option<Int64Array>) -> Result<Delta> {
     Ok(Delta { batch: datafusion::arrow::compute::concat_batches(schema, &batches)?, weights })
 }
@@ -552,21 +621,20 @@ fn with_schema(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
 }
 
-/// The rows once per window that is still open.
+/// The rows once per window that is still open, in portions.
 fn assigned(
     batch: &RecordBatch,
     windowing: &Windowing,
     passed: Watermark,
-    out: &mut Vec<Delta>,
-) -> Result<()> {
+) -> Result<impl Iterator<Item = Result<Delta>> + Send + use<>> {
     let passed = passed.less(windowing.lateness);
-    for expanded in expand(batch, windowing.time, &windowing.spec)? {
+    let end = batch.num_columns() + 1;
+    Ok(expand(batch, windowing.time, &windowing.spec)?.map(move |expanded| {
         let expanded = expanded?;
-        let ends = ticks(&expanded, batch.num_columns() + 1)?;
+        let ends = ticks(&expanded, end)?;
         let open = ends.iter().map(|end| end.map(|end| !passed.closes(EventTime(end)))).collect();
-        out.push(Delta::insert(filter_record_batch(&expanded, &open)?));
-    }
-    Ok(())
+        Ok(Delta::insert(filter_record_batch(&expanded, &open)?))
+    }))
 }
 
 /// Appends window_time to rows whose window_end is column `end`.

@@ -47,6 +47,12 @@ pub struct Progress {
     pub epoch: u64,
     /// Changes after this epoch are still there, one by one.
     pub base_epoch: u64,
+    /// The last epoch that changed the answer.
+    #[serde(default)]
+    pub answer_epoch: u64,
+    /// The last change of the answer that is part of the base, no longer a change of its own.
+    #[serde(default)]
+    base_answer: u64,
     /// Why it does not run any more.
     pub failed: Option<(String, String)>,
     base_bytes: u64,
@@ -63,6 +69,8 @@ impl Default for Progress {
             counters: Counters::default(),
             epoch: 0,
             base_epoch: 0,
+            answer_epoch: 0,
+            base_answer: 0,
             failed: None,
             base_bytes: 0,
             change_bytes: 0,
@@ -124,8 +132,15 @@ impl Progress {
             self.change_bytes += bytes.len() as u64;
             batch.put(Space::Views, key(id, epoch, ANSWER, i as u32), bytes);
         }
-        self.epoch = epoch;
+        self.reached(epoch, answer);
         Ok(())
+    }
+
+    fn reached(&mut self, epoch: u64, answer: &[Delta]) {
+        self.epoch = epoch;
+        if !answer.is_empty() {
+            self.answer_epoch = epoch;
+        }
     }
 
     /// Replaces all changes so far by one base: the state as of `epoch`, the answer as of the epoch before and this epoch's change.
@@ -154,7 +169,8 @@ impl Progress {
             batch.put(Space::Views, key(id, epoch, ANSWER, i as u32), stored);
         }
         self.base_epoch = before;
-        self.epoch = epoch;
+        self.base_answer = self.answer_epoch;
+        self.reached(epoch, change);
         Ok(())
     }
 }
@@ -195,6 +211,33 @@ pub fn read_answer(store: &dyn Store, id: RelationId, from: u64) -> Result<Vec<(
         deltas.push((epoch, unweighted(&decode(&value)?)?));
     }
     Ok(deltas)
+}
+
+/// The changes of an answer after an epoch.
+pub enum Since {
+    /// With their epochs, in order.
+    Changes(Vec<(u64, Delta)>),
+    /// They are no longer there one by one.
+    Gone {
+        /// The oldest epoch after which they are.
+        oldest: u64,
+    },
+}
+
+/// The changes of a query's answer after the epoch `after`, as far as they are stored.
+pub fn changes_since(store: &dyn Store, id: RelationId, after: u64) -> Result<Since> {
+    loop {
+        let before = Progress::read(store, id)?.unwrap_or_default();
+        if after < before.base_answer {
+            return Ok(Since::Gone { oldest: before.base_answer });
+        }
+        // The base's rows, stored under its epoch, are no change.
+        let changes = read_answer(store, id, after.max(before.base_epoch) + 1)?;
+        // A base that was written meanwhile has taken changes away, or was itself read as one.
+        if Progress::read(store, id)?.unwrap_or_default().base_epoch == before.base_epoch {
+            return Ok(Since::Changes(changes));
+        }
+    }
 }
 
 /// Deletes everything stored of a query.

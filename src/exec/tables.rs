@@ -37,11 +37,14 @@ impl Tables for PresentTables {
     }
 
     fn version(&self, pipeline: &Pipeline) -> u64 {
-        let versions = pipeline.tables.iter().map(|relation| match self.0.table(relation.id) {
-            Ok(table) => table.version().commit.0,
-            // It has been dropped; the pipeline goes on with what it had.
-            Err(_) => 0,
-        });
-        versions.max().unwrap_or(0)
+        // Of a commit that changes several tables either all are seen or none: else the greatest would hide that one is behind.
+        self.0.journal.at_rest(|_| {
+            let versions = pipeline.tables.iter().map(|relation| match self.0.table(relation.id) {
+                Ok(table) => table.version().commit.0,
+                // It has been dropped; the pipeline goes on with what it had.
+                Err(_) => 0,
+            });
+            versions.max().unwrap_or(0)
+        })
     }
 }

@@ -5,10 +5,11 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use datafusion::arrow::array::{Int64Array, RecordBatch};
-use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use datafusion::arrow::array::{AsArray, BooleanArray, Int64Array, RecordBatch};
+use datafusion::arrow::compute::{filter, filter_record_batch};
+use datafusion::arrow::datatypes::{DataType, Int64Type, SchemaRef};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{mpsc, watch};
 
@@ -36,6 +37,8 @@ pub enum Phase {
     Running,
     /// PAUSEd.
     Paused,
+    /// The disk is full: it goes on, with nothing lost, when there is room.
+    Stalled(String),
     /// It has failed: SQLSTATE and message.
     Failed(String, String),
     /// It is gone.
@@ -49,6 +52,7 @@ impl Phase {
             Phase::CatchingUp => "catching up",
             Phase::Running => "running",
             Phase::Paused => "paused",
+            Phase::Stalled(_) => "stalled",
             Phase::Failed(..) => "failed",
             Phase::Dropped => "dropped",
         }
@@ -95,6 +99,10 @@ pub struct ViewHandle {
     late: Mutex<VecDeque<LateRow>>,
     explained: Mutex<Vec<String>>,
     place: Mutex<Option<(RelationId, u64)>>,
+    /// Held while a portion of history is read, computed, committed and published: whoever holds it knows that none is on its way.
+    pub(super) portion: tokio::sync::Mutex<()>,
+    /// It is to stop catching up at the end of the portion.
+    pub(super) pausing: AtomicBool,
 }
 
 /// A late row that is kept to be looked at.
@@ -167,6 +175,8 @@ impl ViewHandle {
             late: Mutex::new(VecDeque::new()),
             explained: Mutex::new(Vec::new()),
             place: Mutex::new(None),
+            portion: tokio::sync::Mutex::new(()),
+            pausing: AtomicBool::new(false),
         }))
     }
 
@@ -198,7 +208,7 @@ impl ViewHandle {
                 SqlState::UndefinedTable,
                 format!("materialized view \"{}\" was dropped", self.relation().name),
             )),
-            Phase::CatchingUp | Phase::Running | Phase::Paused => None,
+            Phase::CatchingUp | Phase::Running | Phase::Paused | Phase::Stalled(_) => None,
         };
         self.phase.send_replace(phase);
         if let Some(error) = ended {
@@ -219,7 +229,8 @@ impl ViewHandle {
         self.late.lock().iter().cloned().collect()
     }
 
-    /// The stream it reads and the offset it reads next (as committed); of a connector 0. None: not known yet.
+    /// The stream it reads and the offset it reads next (as committed); of a view the epoch whose changes it has taken; of a
+    /// connector 0. None: not known yet.
     pub fn place(&self) -> Option<(RelationId, u64)> {
         *self.place.lock()
     }
@@ -235,6 +246,8 @@ impl ViewHandle {
         let behind = Arc::new(AtomicUsize::new(0));
         // Publishing takes this lock for the version and the updates together.
         let mut subscribers = self.subscribers.lock();
+        // Of a quiet view nobody else notices who has gone.
+        subscribers.retain(|subscriber| !subscriber.updates.is_closed());
         subscribers.push(Subscriber { updates, behind: Arc::clone(&behind) });
         (self.version(), Subscription { updates: receiver, behind })
     }
@@ -281,11 +294,20 @@ enum Reach {
     Portion,
 }
 
-/// WITH (retention = …): which column, how long in ticks, and the watermark at the last sweep.
+/// WITH (retention = …): which column, how long in ticks, and behind which window_end there are no rows any more.
 struct Retention {
     column: usize,
     ticks: i64,
     swept: i64,
+}
+
+/// Whether an epoch may write a new base, which takes the changes before it away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Folding {
+    /// Everybody who reads them has.
+    Allowed,
+    /// A view on this one still has changes to take, perhaps after a long pause.
+    Held,
 }
 
 /// What an epoch has brought for one view, not yet committed.
@@ -299,6 +321,13 @@ pub struct ViewEpoch {
     /// Anything was read at all.
     pub is_idle: bool,
     late: Vec<LateRow>,
+}
+
+impl ViewEpoch {
+    /// Whether there is anything to commit.
+    pub fn is_change(&self) -> bool {
+        !self.is_idle || !self.deltas.is_empty()
+    }
 }
 
 impl ViewRun {
@@ -321,8 +350,8 @@ impl ViewRun {
         let run = ViewRun { handle, progress, runner, feed, rows, retention };
         run.show_place();
         *run.handle.late.lock() = late.into();
-        let version = run.version(run.progress.epoch);
-        run.handle.publish(version, run.progress.epoch, Arc::new(Vec::new()));
+        // Subscribers that are there already know these rows.
+        *run.handle.version.write() = Arc::new(run.version(run.progress.epoch));
         run.show_figures(0.0, None);
         Ok(run)
     }
@@ -362,26 +391,29 @@ impl ViewRun {
         reach: Reach,
         fresh: &[Delta],
     ) -> Result<ViewEpoch> {
-        let mut rejected = Vec::new();
+        let (mut rejected, mut deltas) = (Vec::new(), Vec::new());
         // The first epoch is one even without rows: an aggregate without keys has a row from the start.
         let mut is_idle = self.progress.position.is_some();
+        let rows = match reach {
+            Reach::Cut => limits::EPOCH_ROWS,
+            Reach::Portion => limits::HISTORY_ROWS,
+        };
         let drained = loop {
-            let portion = self.feed.read(cut, now_ms, limits::EPOCH_ROWS)?;
+            let portion = self.feed.read(cut, now_ms, rows)?;
             is_idle &= portion.inputs.is_empty() && portion.rejected.is_empty();
             rejected.extend(portion.rejected);
-            self.runner.accept(portion.inputs, tables).await?;
+            self.runner.accept(portion.inputs, tables, &mut deltas).await?;
             if portion.drained || !self.feed.is_log() || reach == Reach::Portion {
                 break portion.drained;
             }
         };
         let fresh = self.feed.take_fresh(fresh)?;
         is_idle &= fresh.is_empty();
-        self.runner.accept(fresh, tables).await?;
-        let mut deltas = match is_idle {
-            true => Vec::new(),
-            false => self.runner.end().await?,
-        };
-        deltas.extend(self.sweep()?);
+        self.runner.accept(fresh, tables, &mut deltas).await?;
+        if !is_idle {
+            self.runner.end(&mut deltas).await?;
+        }
+        let deltas = self.within_retention(deltas)?;
         let watermark = self.runner.watermark();
         let late = self.runner.drain_late().into_iter().flat_map(|batch| {
             (0..batch.num_rows()).map(move |row| LateRow {
@@ -393,6 +425,11 @@ impl ViewRun {
         Ok(ViewEpoch { deltas, rejected, drained, is_idle, late: late.collect() })
     }
 
+    /// The last epoch that changed the answer.
+    pub fn answer_epoch(&self) -> u64 {
+        self.progress.answer_epoch
+    }
+
     /// Adds the epoch to a commit.
     pub fn stage(
         &mut self,
@@ -400,6 +437,7 @@ impl ViewRun {
         epoch: u64,
         cut: CommitNo,
         change: &ViewEpoch,
+        folding: Folding,
         batch: &mut WriteBatch,
     ) -> Result<()> {
         let id = self.handle.relation().id;
@@ -408,7 +446,7 @@ impl ViewRun {
         self.progress.commit = cut.0;
         self.progress.watermark = self.runner.watermark().0;
         self.progress.counters = self.runner.counters;
-        if self.progress.wants_base() {
+        if folding == Folding::Allowed && self.progress.wants_base() {
             // The rows are as of the epoch before; this epoch's change is stored behind the base.
             self.runner.dirty()?;
             let answer = self.rows.snapshot().batches()?;
@@ -444,17 +482,20 @@ impl ViewRun {
     /// What is committed need not be read again.
     fn show_place(&self) {
         let offset = match &self.progress.position {
-            Some(FeedPosition::Log { offset }) => *offset,
-            Some(FeedPosition::Source { .. } | FeedPosition::View { .. }) | None => 0,
+            Some(FeedPosition::Log { offset: place } | FeedPosition::View { epoch: place }) => *place,
+            Some(FeedPosition::Source { .. }) | None => 0,
         };
         *self.handle.place.lock() = Some((self.source().id, offset));
     }
 
-    /// Tells readers that the cut has been reached, without a change.
-    pub fn reached(&mut self, cut: CommitNo) {
+    /// Tells readers that the cut has been reached, without a change; `epoch`: of an epoch that changed other views.
+    pub fn reached(&mut self, cut: CommitNo, epoch: Option<u64>) {
         self.progress.commit = cut.0;
         let version = ViewVersion { commit: cut, ..ViewVersion::clone(&self.handle.version()) };
-        *self.handle.version.write() = Arc::new(version);
+        match epoch {
+            Some(epoch) => self.handle.publish(version, epoch, Arc::new(Vec::new())),
+            None => *self.handle.version.write() = Arc::new(version),
+        }
     }
 
     fn version(&self, epoch: u64) -> ViewVersion {
@@ -474,30 +515,55 @@ impl ViewRun {
         };
     }
 
-    /// Drops rows whose window_end is older than the watermark by the retention.
-    fn sweep(&mut self) -> Result<Vec<Delta>> {
+    /// WITH (retention = …): the epoch's change of the rows whose window_end is not older than the watermark by the retention.
+    ///
+    /// What is kept depends on the log alone: rows behind the horizon go, as they are stored, and what the epoch has to say of
+    /// them (a late row may still change their window) is left out. The end of time, where a finished data set's last windows close, moves no horizon.
+    fn within_retention(&mut self, deltas: Vec<Delta>) -> Result<Vec<Delta>> {
         let Some(retention) = &mut self.retention else {
-            return Ok(Vec::new());
+            return Ok(deltas);
         };
-        let Watermark(at) = self.runner.watermark();
-        let horizon = at.saturating_sub(retention.ticks);
-        // Not at every step of the watermark: a sweep reads all rows.
-        let step = (retention.ticks / 8).max(1);
-        if at == i64::MIN || at == i64::MAX || horizon.saturating_sub(retention.swept) < step {
-            return Ok(Vec::new());
+        let Watermark(at) = self.runner.finite_watermark();
+        if at == i64::MIN {
+            return Ok(deltas);
         }
-        retention.swept = horizon;
-        let mut deltas = Vec::new();
-        for batch in self.rows.snapshot().batches()? {
-            let ends = ticks(&batch, retention.column)?;
-            let old = ends.iter().map(|end| Some(end.is_some_and(|end| end < horizon))).collect();
-            let batch = datafusion::arrow::compute::filter_record_batch(&batch, &old)?;
-            if batch.num_rows() > 0 {
-                let weights = Int64Array::from_value(-1, batch.num_rows());
-                deltas.push(Delta { batch, weights: Some(weights) });
+        let horizon = at.saturating_sub(retention.ticks);
+        let mut kept = Vec::with_capacity(deltas.len());
+        for delta in deltas {
+            let delta = retention.filtered(delta, |end| end >= horizon)?;
+            if !delta.is_empty() {
+                kept.push(delta);
             }
         }
-        Ok(deltas)
+        if horizon <= retention.swept {
+            return Ok(kept);
+        }
+        retention.swept = horizon;
+        for batch in self.rows.snapshot().batches()? {
+            let weights = Int64Array::from_value(-1, batch.num_rows());
+            let old = retention.filtered(Delta { batch, weights: Some(weights) }, |end| end < horizon)?;
+            if !old.is_empty() {
+                kept.push(old);
+            }
+        }
+        Ok(kept)
+    }
+}
+
+impl Retention {
+    /// The rows of a delta whose window ends as wanted; a row without an end stays.
+    fn filtered(&self, delta: Delta, wanted: impl Fn(i64) -> bool) -> Result<Delta> {
+        let ends = ticks(&delta.batch, self.column)?;
+        let chosen: BooleanArray = ends.iter().map(|end| Some(end.is_some_and(&wanted))).collect();
+        if chosen.true_count() == chosen.len() {
+            return Ok(delta);
+        }
+        let batch = filter_record_batch(&delta.batch, &chosen)?;
+        let weights = match &delta.weights {
+            Some(weights) => Some(filter(weights, &chosen)?.as_primitive::<Int64Type>().clone()),
+            None => None,
+        };
+        Ok(Delta { batch, weights })
     }
 }
 

@@ -91,6 +91,9 @@ impl LogReader {
             let Some(block) = self.next_block()? else { break };
             let start = usize::try_from(self.offset.saturating_sub(block.first_offset)).unwrap_or(usize::MAX);
             let Some(first) = self.first_unread(&block, start) else {
+                // All of it has been read, so all of its commits have: without this the tail, which finds its blocks by offset and
+                // commit, would give the same block for ever.
+                self.after = self.after.max(block.last_commit());
                 self.pass(&block);
                 continue;
             };

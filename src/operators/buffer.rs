@@ -12,7 +12,7 @@ use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Int64Type, Schema,
 use datafusion::arrow::record_batch::RecordBatch;
 
 use super::split::{split, ticks, time_column, timed, times};
-use super::{Delta, Partial, Windowing, time_type};
+use super::{Closing, Delta, Partial, Windowing, time_type};
 use crate::error::{Error, Result};
 use crate::limits::BATCH_ROWS;
 use crate::state::partial;
@@ -35,6 +35,8 @@ pub struct WindowBuffer {
     slices: SliceSpec,
     open: BTreeMap<Slice, Kept>,
     passed: Watermark,
+    /// The last window given out, while others that the same watermark closes are still to come.
+    emitted: Option<Window>,
     arrivals: i64,
     rejected: u64,
 }
@@ -57,6 +59,7 @@ impl WindowBuffer {
             time_type,
             open: BTreeMap::new(),
             passed: Watermark::NONE,
+            emitted: None,
             arrivals: 0,
             rejected: 0,
         })
@@ -91,15 +94,16 @@ impl WindowBuffer {
     }
 
     fn is_open(&self, slice: &Slice) -> bool {
-        self.windowing.spec.windows(slice.start).last().is_some_and(|w| !self.passed.closes(w.end))
+        self.windowing.spec.last_window(slice.start).is_some_and(|w| !self.passed.closes(w.end))
     }
 
     /// The watermark has come to here: the rows of each window it has passed, windows in order of their end, rows
-    /// in order of arrival.
-    pub fn close(&mut self, watermark: Watermark, out: &mut Vec<Delta>) -> Result<()> {
+    /// in order of arrival; a portion a call.
+    pub fn close(&mut self, watermark: Watermark, out: &mut Vec<Delta>) -> Result<Closing> {
         let passed = watermark.less(self.windowing.lateness).max(self.passed);
-        let mut last: Option<Window> = None;
+        let mut count = 0;
         while let Some(oldest) = self.open.keys().next() {
+            let last = self.emitted;
             let new = |w: &Window| !self.passed.closes(w.end) && last.is_none_or(|last| *w > last);
             // The oldest slice may have no window left while younger ones have: then it goes.
             let Some(window) = self.windowing.spec.windows(oldest.start).find(new) else {
@@ -109,16 +113,21 @@ impl WindowBuffer {
             if !passed.closes(window.end) {
                 break;
             }
-            self.emit(&window, out)?;
-            last = Some(window);
+            if count >= BATCH_ROWS {
+                return Ok(Closing::More);
+            }
+            count += self.emit(&window, out)?;
+            self.emitted = Some(window);
         }
         self.passed = passed;
+        self.emitted = None;
         let spec = self.windowing.spec;
-        self.open.retain(|slice, _| spec.windows(slice.start).last().is_some_and(|w| !passed.closes(w.end)));
-        Ok(())
+        self.open.retain(|slice, _| spec.last_window(slice.start).is_some_and(|w| !passed.closes(w.end)));
+        Ok(Closing::Done)
     }
 
-    fn emit(&self, window: &Window, out: &mut Vec<Delta>) -> Result<()> {
+    /// How many rows the window has.
+    fn emit(&self, window: &Window, out: &mut Vec<Delta>) -> Result<usize> {
         let from = Slice { start: window.start, end: EventTime(i64::MIN) };
         let inside = self.open.range(from..).take_while(|(slice, _)| slice.end <= window.end);
         let batches: Vec<&RecordBatch> = inside.flat_map(|(_, kept)| &kept.batches).collect();
@@ -133,7 +142,7 @@ impl WindowBuffer {
             columns.push(time_column(vec![window.end.0; order.len()], &self.time_type)?);
             out.push(Delta::insert(RecordBatch::try_new(Arc::clone(&self.output), columns)?));
         }
-        Ok(())
+        Ok(all.num_rows())
     }
 
     /// The rows that came since the last call; `None` if there are none.

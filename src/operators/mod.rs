@@ -30,6 +30,17 @@ use crate::time::WindowSpec;
 /// What is written at a checkpoint or sent by another lane: states by (slice, keys), see DESIGN.md idea 4.
 pub type Partial = datafusion::arrow::record_batch::RecordBatch;
 
+/// Whether a watermark has closed everything that it closes. The results of many windows, each of many groups, may be more than
+/// memory holds, so they are given out in portions of at least [`limits::BATCH_ROWS`](crate::limits::BATCH_ROWS) rows.
+#[must_use = "windows are still to be closed by this watermark"]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closing {
+    /// Rows may come again.
+    Done,
+    /// To be called again with the same watermark before any row comes.
+    More,
+}
+
 /// A grouped aggregate, windowed or not.
 #[derive(Debug, Clone)]
 pub struct AggregateSpec {

@@ -218,7 +218,7 @@ fn closed_windows_are_what_a_recomputation_gives_however_batches_are_cut_and_aft
             let mut outputs = Vec::new();
             for operator in [&mut one, &mut other] {
                 let mut out = Vec::new();
-                operator.close(watermark, &mut out).unwrap();
+                while operator.close(watermark, &mut out).unwrap() == Closing::More {}
                 outputs.push(out.iter().flat_map(|d| lines(&d.batch)).collect::<Vec<_>>());
             }
             assert_eq!(outputs[0], outputs[1], "seed {seed} step {step} {spec:?}");
@@ -275,7 +275,7 @@ fn changes_add_up_to_the_present_contents_of_the_open_windows() {
             watermark = watermark.after(EventTime(base), dice.roll(20) as i64);
             passed = watermark.less(lateness).max(passed);
             let mut out = Vec::new();
-            operator.close(watermark, &mut out).unwrap();
+            while operator.close(watermark, &mut out).unwrap() == Closing::More {}
             assert!(out.is_empty(), "nothing changes by closing");
             partials.extend(operator.dirty().unwrap());
             if dice.roll(3) == 0 {
@@ -359,7 +359,7 @@ fn lanes_merged_are_one_lane() {
         lanes[0].merge_partial(&partial).unwrap();
         let mut outputs = [&mut whole, &mut lanes[0]].map(|operator| {
             let mut out = Vec::new();
-            operator.close(Watermark::INFINITY, &mut out).unwrap();
+            while operator.close(Watermark::INFINITY, &mut out).unwrap() == Closing::More {}
             out.iter().flat_map(|d| lines(&d.batch)).collect::<Vec<_>>()
         });
         let expect = std::mem::take(&mut outputs[0]);
@@ -391,7 +391,7 @@ fn a_window_buffer_gives_out_every_row_in_order_of_arrival_and_survives_restarts
             watermark = if step == 7 { Watermark::INFINITY } else { watermark.after(EventTime(base), 0) };
             passed = watermark.less(windowing.lateness).max(passed);
             let mut out = Vec::new();
-            buffer.close(watermark, &mut out).unwrap();
+            while buffer.close(watermark, &mut out).unwrap() == Closing::More {}
             let got: Vec<String> = out.iter().flat_map(|d| lines(&d.batch)).collect();
             let mut expect = Vec::new();
             while let Some(entry) = naive.first_entry().filter(|e| passed.closes(e.key().end)) {

@@ -19,7 +19,7 @@ use datafusion::arrow::datatypes::{DataType, Int64Type, SchemaRef};
 use datafusion::arrow::record_batch::RecordBatch;
 
 use super::split::{Rows, split, ticks, time_column, timed, times};
-use super::{AggregateSpec, Delta, Partial, Trigger, Windowing, time_type};
+use super::{AggregateSpec, Closing, Delta, Partial, Trigger, Windowing, time_type};
 use crate::error::{Error, Result};
 use crate::limits::BATCH_ROWS;
 use crate::state::{Hops, Load, Shape, Table, Which, partial};
@@ -50,7 +50,7 @@ enum Mode {
 
 /// The last window that holds a slice, if there is one within the range of time.
 fn last_window(spec: &WindowSpec, slice: &Slice) -> Option<Window> {
-    spec.windows(slice.start).last()
+    spec.last_window(slice.start)
 }
 
 impl WindowAggregate {
@@ -186,10 +186,11 @@ impl WindowAggregate {
     }
 
     /// The watermark has come to here: on close, each window it has passed is given out, in order of its end, its rows
-    /// in order of keys; on change, what has changed. Passed windows are then forgotten.
-    pub fn close(&mut self, watermark: Watermark, out: &mut Vec<Delta>) -> Result<()> {
+    /// in order of keys, a portion a call; on change, what has changed. Passed windows are then forgotten.
+    pub fn close(&mut self, watermark: Watermark, out: &mut Vec<Delta>) -> Result<Closing> {
         let passed = watermark.less(self.windowing.lateness).max(self.passed);
-        let mut batches = Vec::new();
+        let (mut batches, mut count) = (Vec::new(), 0);
+        let mut closing = Closing::Done;
         match (&mut self.mode, self.windowing.trigger) {
             (Mode::Tables(_), Trigger::OnChange) => {
                 let changes = self.changes()?;
@@ -202,22 +203,37 @@ impl WindowAggregate {
             }
             (Mode::Tables(tables), Trigger::OnClose) => {
                 while let Some(entry) = tables.first_entry().filter(|e| passed.closes(e.key().end)) {
+                    if count >= BATCH_ROWS {
+                        closing = Closing::More;
+                        break;
+                    }
                     let (window, table) = entry.remove_entry();
-                    batches.push(rows(&self.output, &self.time_type, &window, table.results()?)?);
+                    let batch = rows(&self.output, &self.time_type, &window, table.results()?)?;
+                    count += batch.num_rows();
+                    batches.push(batch);
                 }
             }
             (Mode::Hops(hops), _) => {
                 let at = Progress { spec: self.windowing.spec, passed: self.passed };
                 while let Some(window) = at.next(hops, self.closed).filter(|w| passed.closes(w.end)) {
-                    let columns = hops.close(&window)?;
-                    batches.push(rows(&self.output, &self.time_type, &window, columns)?);
+                    if count >= BATCH_ROWS {
+                        closing = Closing::More;
+                        break;
+                    }
+                    let batch = rows(&self.output, &self.time_type, &window, hops.close(&window)?)?;
+                    count += batch.num_rows();
+                    batches.push(batch);
                     self.closed = Some(window.end);
                     hops.evict(EventTime(window.start.0.saturating_add(self.windowing.spec.slide())))?;
                 }
             }
         }
-        self.passed = passed;
-        join(&self.output, batches, out)
+        // Until all have been given out, the windows that are left are not passed: the next call finds them.
+        if closing == Closing::Done {
+            self.passed = passed;
+        }
+        join(&self.output, batches, out)?;
+        Ok(closing)
     }
 
     /// What has changed in the open windows since the last call: the old version of each row with −1, the new one

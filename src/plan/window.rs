@@ -20,6 +20,7 @@ use datafusion::logical_expr::{
     Expr, Extension, LogicalPlan, Projection, UserDefinedLogicalNode, UserDefinedLogicalNodeCore,
 };
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_plan::coop::cooperative;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning, PlanProperties,
@@ -28,6 +29,7 @@ use datafusion::sql::sqlparser::ast::{self, FunctionArg, FunctionArgExpr, TableA
 use futures::{StreamExt, TryStreamExt};
 
 use crate::error::{Error, Result, SqlState};
+use crate::limits;
 use crate::operators::assign;
 use crate::sql;
 use crate::time::{WindowKind, WindowSpec};
@@ -338,7 +340,16 @@ fn window_spec(function: Function, ticks: &[i64]) -> Result<WindowSpec> {
         Function::Cumulate => WindowKind::Cumulate { step: slide, size },
         Function::Session => return Err(bad_arguments(function)),
     };
-    Ok(WindowSpec { kind, offset })
+    let spec = WindowSpec { kind, offset };
+    if spec.windows_per_row() > limits::WINDOWS_PER_ROW {
+        let most = limits::WINDOWS_PER_ROW;
+        return Err(Error::new(
+            SqlState::ProgramLimit,
+            format!("a row would be in more than {most} windows"),
+        )
+        .hint("Make the slide longer or the size shorter."));
+    }
+    Ok(spec)
 }
 
 /// Runs a [`WindowNode`] over finite input.
@@ -426,6 +437,7 @@ impl ExecutionPlan for WindowExec {
                 ))
             })
             .try_flatten();
-        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, stream)))
+        // One batch of input can give very many: a statement that only counts them must still be cancelled.
+        Ok(Box::pin(cooperative(RecordBatchStreamAdapter::new(schema, stream))))
     }
 }

@@ -70,7 +70,10 @@ impl Session {
         let written = std::mem::replace(&mut *self.transaction.lock().await, fresh);
         match written.is_empty() {
             true => Ok(()),
-            false => written.commit(&self.engine).await.map(|_| ()),
+            false => {
+                let _passing = self.gate.pass()?;
+                written.commit(&self.engine).await.map(|_| ())
+            }
         }
     }
 

@@ -3,12 +3,15 @@
 //! `wire` turns Postgres messages into these calls, and nothing else. A conversation belongs to one connection and is
 //! used by one task at a time; dropping a future or a result stream cancels what it was doing.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use futures::stream::BoxStream;
 
+use super::gate::CommitGate;
 use crate::error::{Error, Result};
 use crate::types::SqlType;
 use crate::types::pg::TextStyle;
@@ -38,6 +41,9 @@ pub trait Conversation: Send {
 
     /// Begins the implicit transaction of a simple query that has several statements.
     fn begin_implicit(&mut self);
+
+    /// What a commit of this conversation passes; a cancel shuts it first.
+    fn gate(&self) -> Arc<CommitGate>;
 
     /// Notices and parameter changes that arose since the last call, in order.
     fn drain_messages(&mut self) -> Vec<SideMessage>;

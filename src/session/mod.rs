@@ -25,6 +25,7 @@ mod cursor;
 mod ddl;
 mod explain;
 mod front;
+mod gate;
 mod params;
 mod prepare;
 pub mod query;
@@ -42,4 +43,5 @@ pub mod write;
 
 pub use conversation::*;
 pub use front::Front;
+pub use gate::CommitGate;
 pub use session::Session;

@@ -130,9 +130,7 @@ impl ReadContext {
             .any(|name| relation_name(name).is_ok_and(|name| name.schema.as_deref() == Some("tidemill")))
         {
             // What the figures say includes what this session has written. That a view has failed is one of them.
-            for view in self.engine.views() {
-                let _ = self.engine.sync(&[view]).await;
-            }
+            self.engine.sync_all().await?;
         }
         let moment = self.engine.moment_of(&views);
         Ok(Scope::new(Arc::clone(&self.engine), moment, self.overlay.clone(), Some(Arc::clone(&self.system))))

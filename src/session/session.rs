@@ -16,6 +16,7 @@ use super::conversation::{
 };
 use super::copy_out::{copy_out, options as copy_options};
 use super::cursor::Cursor;
+use super::gate::CommitGate;
 use super::params::{self, answer_functions, bind};
 use super::query::{ReadContext, named, on_cpu, placed};
 use super::rows::{Batches, counted};
@@ -66,6 +67,8 @@ pub struct Session {
     pub(super) cursors: HashMap<String, Cursor>,
     pub(super) prepared: HashMap<String, Named>,
     pub(super) messages: Vec<SideMessage>,
+    /// What its commits pass.
+    pub(super) gate: Arc<CommitGate>,
 }
 
 impl Session {
@@ -90,6 +93,7 @@ impl Session {
             cursors: HashMap::new(),
             prepared: HashMap::new(),
             messages,
+            gate: Arc::default(),
         })
     }
 
@@ -351,6 +355,7 @@ impl Session {
             transaction: Arc::clone(&self.transaction),
             rows: Some(rows),
             commits: self.mode == Mode::Idle,
+            gate: Arc::clone(&self.gate),
         })))
     }
 
@@ -572,6 +577,7 @@ struct Incoming {
     transaction: Arc<Mutex<Transaction>>,
     rows: Option<Box<dyn CopyRows>>,
     commits: bool,
+    gate: Arc<CommitGate>,
 }
 
 #[async_trait]
@@ -601,11 +607,13 @@ impl CopyIn for Incoming {
         let rows = self.rows.take().ok_or_else(|| Error::internal("COPY ended twice"))?;
         let (engine, transaction, commits) =
             (Arc::clone(&self.engine), Arc::clone(&self.transaction), self.commits);
+        let gate = Arc::clone(&self.gate);
         let count = on_cpu(&self.engine, async move {
             let mut tx = transaction.lock().await;
             let count = rows.finish(&mut tx).await?;
             if commits {
                 let fresh = Transaction::new(tx.lock_wait);
+                let _passing = gate.pass()?;
                 std::mem::replace(&mut *tx, fresh).commit(&engine).await?;
             }
             Ok(count)
@@ -617,6 +625,10 @@ impl CopyIn for Incoming {
 
 #[async_trait]
 impl Conversation for Session {
+    fn gate(&self) -> Arc<CommitGate> {
+        Arc::clone(&self.gate)
+    }
+
     async fn split(&mut self, sql: &str) -> Result<Vec<Prepared>> {
         let text = sql.to_owned();
         let parsed = on_cpu(&self.engine, async move { sql::parse(&text) }).await?;

@@ -18,7 +18,7 @@ use crate::catalog::{Kind, Relation};
 use crate::error::{Error, Result, SqlState};
 use crate::exec::Engine;
 use crate::exec::continuous::Emitted;
-use crate::exec::stored::{Progress, read_answer};
+use crate::exec::stored::{Since, changes_since};
 use crate::exec::view::{Subscription, Update, ViewHandle};
 use crate::plan::naming::shown_schema;
 use crate::sql::{self, ContinuousQuery, Subscribe, SubscribeTo};
@@ -168,8 +168,10 @@ async fn to_query(
     let schema = Arc::clone(&shape.schema);
     // What is there already is one epoch: its rows are the net answer.
     let emitted = ready.start(engine, reading, subscribe.progress, true);
-    let skipped = usize::from(!subscribe.snapshot);
-    let batches = emitted.skip(skipped).flat_map(move |emitted| {
+    let snapshot = subscribe.snapshot;
+    let told = move |emitted: &Result<Emitted>| snapshot || !matches!(emitted, Ok(Emitted { epoch: 1, .. }));
+    let batches = emitted.filter(move |emitted| std::future::ready(told(emitted)));
+    let batches = batches.flat_map(move |emitted| {
         stream::iter(match emitted {
             Ok(Emitted { epoch, deltas }) => shape.epoch(epoch, &deltas),
             Err(error) => vec![Err(error)],
@@ -222,14 +224,15 @@ async fn missed(
     let (owned, id) = (Arc::clone(engine), view.relation().id);
     on_cpu(engine, async move {
         let store = owned.store().as_ref();
-        let answer = read_answer(store, id, after)?;
-        // Read after the answer: a base written meanwhile would have taken changes away.
-        let oldest = Progress::read(store, id)?.map_or(0, |progress| progress.base_epoch);
-        if after < oldest {
-            return Err(Error::new(SqlState::NotInState, format!("changes after epoch {after} are not retained any more"))
-                .hint(format!("The oldest epoch to resume after is {oldest}; subscribe without AS OF EPOCH for the present rows.")));
+        match changes_since(store, id, after)? {
+            Since::Changes(changes) => Ok(changes.into_iter().filter(|(epoch, _)| *epoch <= upto).collect()),
+            Since::Gone { oldest } => {
+                let what = format!("changes after epoch {after} are not retained any more");
+                Err(Error::new(SqlState::NotInState, what).hint(format!(
+                    "The oldest epoch to resume after is {oldest}; subscribe without AS OF EPOCH for the present rows."
+                )))
+            }
         }
-        Ok(answer.into_iter().filter(|(epoch, _)| *epoch <= upto).collect())
     })
     .await
 }

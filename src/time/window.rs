@@ -70,6 +70,31 @@ impl WindowSpec {
     pub fn windows(&self, at: EventTime) -> Windows {
         Windows::of(self, at)
     }
+
+    /// The window of `at` that ends last. Not by walking all of them: a HOP may have very many.
+    pub fn last_window(&self, at: EventTime) -> Option<Window> {
+        let windows = Windows::of(self, at);
+        // Near the end of time the last ones are not there.
+        let beyond = (windows.last_end - i128::from(i64::MAX)).max(0);
+        let skipped = (beyond + windows.end_step - 1) / windows.end_step;
+        let steps = (windows.last_end - windows.end) / windows.end_step - skipped;
+        if steps < 0 {
+            return None;
+        }
+        let start = i64::try_from(windows.start + steps * windows.start_step).ok()?;
+        let end = i64::try_from(windows.end + steps * windows.end_step).ok()?;
+        Some(Window { start: EventTime(start), end: EventTime(end) })
+    }
+
+    /// The most windows that one row can be in.
+    pub fn windows_per_row(&self) -> i64 {
+        match self.kind {
+            WindowKind::Tumble { .. } => 1,
+            WindowKind::Hop { slide, size } | WindowKind::Cumulate { step: slide, size } => {
+                size / slide + i64::from(size % slide != 0)
+            }
+        }
+    }
 }
 
 /// Iterator over the windows of one row, in order of their end; made by [`WindowSpec::windows`].
@@ -133,6 +158,9 @@ mod tests {
     fn check(spec: WindowSpec, at: i64, expect: &[(i64, i64)]) {
         let got: Vec<_> = spec.windows(EventTime(at)).map(|w| (w.start.0, w.end.0)).collect();
         assert_eq!(got, expect, "{spec:?} at {at}");
+        let last = spec.last_window(EventTime(at)).map(|w| (w.start.0, w.end.0));
+        assert_eq!(last, expect.last().copied(), "the last window of {spec:?} at {at}");
+        assert!(got.len() as i64 <= spec.windows_per_row());
     }
 
     #[test]
@@ -159,5 +187,7 @@ mod tests {
     fn a_window_beyond_the_range_of_ticks_is_not_there() {
         check(WindowSpec::tumble(10), i64::MAX, &[]);
         check(WindowSpec::tumble(10), i64::MIN, &[]);
+        let near = i64::MAX / 10 * 10;
+        check(WindowSpec::hop(10, 30), near - 1, &[(near - 30, near)]);
     }
 }

@@ -8,6 +8,7 @@
 use std::any::Any;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ use super::framing::{Frame, Incoming};
 use super::report;
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
+use crate::session::CommitGate;
 
 /// Why work on a connection stopped.
 #[derive(Debug)]
@@ -56,6 +58,8 @@ struct Signals {
     cancel: watch::Receiver<u64>,
     shutdown: watch::Receiver<bool>,
     deadline: Option<Instant>,
+    /// Once a commit has passed it, work goes on to its end.
+    gate: Arc<CommitGate>,
 }
 
 impl Link {
@@ -65,7 +69,7 @@ impl Link {
         cancel: watch::Receiver<u64>,
         shutdown: watch::Receiver<bool>,
     ) -> Self {
-        let signals = Signals { incoming, cancel, shutdown, deadline: None };
+        let signals = Signals { incoming, cancel, shutdown, deadline: None, gate: Arc::default() };
         Self { signals, outgoing, out: BytesMut::new() }
     }
 
@@ -80,6 +84,11 @@ impl Link {
         self.signals.deadline = time.and_then(crate::clock::deadline);
     }
 
+    /// The gate that this connection's commits pass.
+    pub fn heed(&mut self, gate: Arc<CommitGate>) {
+        self.signals.gate = gate;
+    }
+
     /// Requests to cancel that came until now are void: nothing was running.
     pub fn forget_cancel(&mut self) {
         self.signals.cancel.mark_unchanged();
@@ -87,12 +96,18 @@ impl Link {
 
     /// Does a piece of a statement's work, unless something interrupts it. A panic in it is an error of its own.
     pub async fn attend<T>(&mut self, work: impl Future<Output = Result<T>>) -> Result<T, Stop> {
-        let work = AssertUnwindSafe(work).catch_unwind();
+        self.signals.gate.open();
+        let mut work = std::pin::pin!(AssertUnwindSafe(work).catch_unwind());
         tokio::select! {
             biased;
-            stop = self.signals.interrupted() => Err(stop),
-            done = work => flatten(done),
+            stop = self.signals.interrupted() => {
+                if self.signals.gate.shut() {
+                    return Err(stop);
+                }
+            }
+            done = &mut work => return flatten(done),
         }
+        flatten(work.await)
     }
 
     /// Does a piece of work to its end, whatever asks it to stop. A panic in it is an error of its own.
@@ -178,7 +193,7 @@ impl Link {
             return Ok(frame);
         }
         self.flush().await?;
-        let Signals { incoming, cancel, shutdown, deadline } = &mut self.signals;
+        let Signals { incoming, cancel, shutdown, deadline, gate: _ } = &mut self.signals;
         tokio::select! {
             biased;
             stop = asked_to_stop(cancel, shutdown, *deadline) => Err(stop),

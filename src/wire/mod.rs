@@ -143,6 +143,7 @@ impl House {
             Err(link::Stop::Gone) => return,
             Err(link::Stop::Error(error) | link::Stop::Fatal(error)) => return link.hang_up(&error).await,
         };
+        link.heed(conversation.gate());
         let said = conversation.drain_messages();
         let zone = conversation.text_style().time_zone;
         if let Err(error) = startup::welcome(&startup, &zone, &ticket, &said, &mut link.out) {

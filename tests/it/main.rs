@@ -15,3 +15,4 @@ mod raw;
 mod readme;
 mod slt;
 mod sources;
+mod views;

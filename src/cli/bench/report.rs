@@ -72,9 +72,9 @@ fn rounded(figure: f64) -> f64 {
     (figure * 1_000.0).round() / 1_000.0
 }
 
-/// CPU time is told in hundredths of a second; less than that is no divisor.
+/// Less than this is no divisor: one call of the clock takes as long.
 fn shortest(seconds: f64) -> f64 {
-    seconds.max(0.01)
+    seconds.max(1e-6)
 }
 
 /// Prints rows as they come.
@@ -112,7 +112,7 @@ impl Report {
             lines.push_str(&head(self.compares));
         }
         lines.push_str(&format!(
-            "{:<8} {:>11} {:>8.3} {:>8.2} {:>13.0} {:>8.1} {:>11} {:>8.2} {:>8.2}",
+            "{:<8} {:>11} {:>8.3} {:>8.3} {:>13.0} {:>8.1} {:>11} {:>8.2} {:>8.2}",
             row.query,
             row.events,
             row.wall_s,
@@ -125,7 +125,7 @@ impl Report {
         ));
         if let Some(batch) = &row.batch {
             lines.push_str(&format!(
-                " | {:>8.3} {:>8.2} {:>8.1} {:>11} {:>7.2}",
+                " | {:>8.3} {:>8.3} {:>8.1} {:>11} {:>7.2}",
                 batch.batch_wall_s,
                 batch.batch_cpu_s,
                 batch.batch_peak_rss_mb,

@@ -3,6 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
 use super::queries::Query;
 use super::stage::Stage;
 use super::{Measured, input, usage};
@@ -12,7 +15,7 @@ use crate::connect::Source;
 use crate::error::{Error, Result};
 use crate::exec::define::emission;
 use crate::exec::feed::{Feed, watermark_of};
-use crate::exec::runner::Runner;
+use crate::exec::runner::{Outlet, Runner};
 use crate::log::{CommitNo, Journal};
 use crate::plan::{CutOptions, Pipeline, Planner};
 use crate::sql;
@@ -62,7 +65,8 @@ fn read_columns(pipeline: &Pipeline) -> Vec<usize> {
 
 async fn run(mut feed: Feed, mut runner: Runner, stage: &Stage) -> Result<Measured> {
     let mut epochs = Vec::new();
-    let (mut net_rows, mut rejected) = (0, 0);
+    let mut output = Counted { net_rows: 0 };
+    let mut rejected = 0;
     usage::forget_peak();
     let (memory_before, _) = usage::memory()?;
     let cpu_before = usage::cpu_seconds()?;
@@ -71,9 +75,8 @@ async fn run(mut feed: Feed, mut runner: Runner, stage: &Stage) -> Result<Measur
         let epoch = Stopwatch::start();
         let portion = feed.read(CommitNo(0), 0, EPOCH_ROWS)?;
         rejected += portion.rejected.len() as u64;
-        runner.accept(portion.inputs, stage).await?;
-        let deltas = runner.end().await?;
-        net_rows += deltas.iter().map(net).sum::<i64>();
+        runner.accept(portion.inputs, stage, &mut output).await?;
+        runner.end(&mut output).await?;
         epochs.push(epoch.ms());
         if portion.ended {
             break;
@@ -93,11 +96,23 @@ async fn run(mut feed: Feed, mut runner: Runner, stage: &Stage) -> Result<Measur
         cpu_s,
         peak_rss_mb: peak.saturating_sub(memory_before) as f64 / 1e6,
         output_rows: counters.rows_out,
-        net_rows,
+        net_rows: output.net_rows,
         unread: rejected + counters.late_rows + counters.rejected_rows,
         epoch_p50_ms: quantile(&epochs, 0.50),
         epoch_p99_ms: quantile(&epochs, 0.99),
     })
+}
+
+/// Counts the output and lets it go.
+struct Counted {
+    net_rows: i64,
+}
+
+impl Outlet for Counted {
+    fn put(&mut self, delta: Delta) -> BoxFuture<'_, Result<()>> {
+        self.net_rows += net(&delta);
+        std::future::ready(Ok(())).boxed()
+    }
 }
 
 /// Rows that appear less rows that go.

@@ -1,26 +1,22 @@
-//! What this process has used: CPU seconds and memory, as Linux tells them in `/proc`.
+//! What this process has used: CPU seconds, as its clock counts them, and memory, as Linux tells it in `/proc`.
+
+use cpu_time::ProcessTime;
 
 use crate::error::{Error, Result};
-
-/// A tick of the CPU times in `/proc/self/stat`: Linux shows them in hundredths of a second on every machine.
-const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Reads a file of `/proc/self`.
 fn about_us(name: &str) -> Result<String> {
     std::fs::read_to_string(format!("/proc/self/{name}")).map_err(|error| {
         Error::from(error)
             .context(format!("cannot read /proc/self/{name}"))
-            .hint("CPU seconds and memory are measured on Linux only.")
+            .hint("Memory is measured on Linux only.")
     })
 }
 
-/// CPU seconds used so far, by all threads, in user mode and in the kernel.
+/// CPU seconds used so far, by all threads, in user mode and in the kernel: to the microsecond and better, where `/proc/self/stat` counts
+/// in hundredths.
 pub(super) fn cpu_seconds() -> Result<f64> {
-    let stat = about_us("stat")?;
-    // The second field is the program's name in parentheses, which may hold anything.
-    let after = stat.rsplit_once(") ").map_or("", |(_, after)| after);
-    let ticks: u64 = after.split(' ').skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
-    Ok(ticks as f64 / TICKS_PER_SECOND)
+    Ok(ProcessTime::try_now()?.as_duration().as_secs_f64())
 }
 
 /// From now on the peak is that of what follows. Where the kernel does not allow this, it is the peak since the start.

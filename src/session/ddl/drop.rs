@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::ObjectName;
 
-use super::{Done, Opening, check_kind, commit_changes, stream_id};
+use super::{Done, Opening, check_kind, commit_changes, stream_id, to_its_end};
 use crate::catalog::{Kind, NameChange, Relation, RelationId};
 use crate::clock::now_ms;
 use crate::error::{Error, Result, SqlState};
+use crate::exec::engine::Alone;
 use crate::exec::{Engine, stored};
-use crate::log::Transaction;
+use crate::log::{TableWriter, Transaction};
 use crate::session::transaction::LOCK_WAIT;
 use crate::sql::{Cascade, RelationKind, relation_name};
 
@@ -21,6 +22,7 @@ pub async fn drop(
     if_exists: bool,
     wanted: &[ObjectName],
     cascade: Cascade,
+    alone: Alone,
 ) -> Result<Done> {
     let mut done = Done::new(tag);
     let found = find(engine, kind, if_exists, wanted, &mut done)?;
@@ -36,7 +38,7 @@ pub async fn drop(
         let what = format!("drop cascades to {} {}", dependant.kind_name(), dependant.name);
         done.notices.push(("NOTICE", Error::new(SqlState::Success, what)));
     }
-    remove(engine, dependants.into_iter().chain(found).collect()).await?;
+    remove(engine, dependants.into_iter().chain(found).collect(), alone).await?;
     Ok(done)
 }
 
@@ -96,24 +98,52 @@ fn still_used(engine: &Engine, found: &[Arc<Relation>], dependants: &[Arc<Relati
 }
 
 /// Takes relations away, those that use others first, in one commit.
-async fn remove(engine: &Arc<Engine>, relations: Vec<Arc<Relation>>) -> Result<()> {
+///
+/// First it waits for the transactions that write to the tables, which may take long and be cancelled. Then it goes to its end, whatever becomes
+/// of the client: views that were stopped for a removal that did not take place would be there and not run.
+async fn remove(engine: &Arc<Engine>, relations: Vec<Arc<Relation>>, alone: Alone) -> Result<()> {
+    let mut writers = Vec::new();
+    for relation in &relations {
+        if let Kind::Table(_) = relation.kind {
+            writers.push(engine.table(relation.id)?.lock(LOCK_WAIT).await?);
+        }
+    }
+    let engine = Arc::clone(engine);
+    to_its_end(async move {
+        let _alone = alone;
+        let removed = remove_now(&engine, &relations, writers).await;
+        if removed.is_err() {
+            for relation in &relations {
+                if let Kind::MaterializedView(_) = relation.kind {
+                    engine.restart_view(relation.id)?;
+                }
+            }
+        }
+        removed
+    })
+    .await
+}
+
+async fn remove_now(
+    engine: &Arc<Engine>,
+    relations: &[Arc<Relation>],
+    writers: Vec<TableWriter>,
+) -> Result<()> {
     let mut transaction = Transaction::at(now_ms());
     let mut changes = Vec::new();
-    for relation in &relations {
+    for writer in writers {
+        writer.drop_table(Arc::clone(engine.store()), &mut transaction);
+    }
+    for relation in relations {
         match &relation.kind {
             Kind::MaterializedView(_) => {
                 engine.stop_view(relation.id).await?;
                 stored::delete_all(engine.store().as_ref(), relation.id, &mut transaction.puts)?;
             }
-            Kind::Table(_) => {
-                // Waits for the transactions that write to it.
-                let writer = engine.table(relation.id)?.lock(LOCK_WAIT).await?;
-                writer.drop_table(Arc::clone(engine.store()), &mut transaction);
-            }
             Kind::Stream(stream) if stream.connector.is_none() => {
                 transaction.drop_stream(stream_id(relation))
             }
-            Kind::Stream(_) | Kind::View { .. } => {}
+            Kind::Table(_) | Kind::Stream(_) | Kind::View { .. } => {}
         }
         changes.push(NameChange::Remove(relation.id));
     }

@@ -82,7 +82,7 @@ pub fn tag(statement: &Statement) -> &'static str {
 /// Does what a definition says.
 pub async fn define(cx: Definer, statement: Statement) -> Result<Done> {
     let engine = Arc::clone(&cx.engine);
-    let _alone = engine.ddl().await;
+    let alone = engine.ddl().await;
     let tag = tag(&statement);
     match statement {
         Statement::CreateStream(create) => stream::create(&cx, create).await,
@@ -99,11 +99,26 @@ pub async fn define(cx: Definer, statement: Statement) -> Result<Done> {
             view::create_materialized(&cx, create).await
         }
         Statement::Drop { kind, if_exists, names, cascade } => {
-            drop::drop(&cx.engine, tag, kind, if_exists, &names, cascade).await
+            drop::drop(&cx.engine, tag, kind, if_exists, &names, cascade, alone).await
         }
         Statement::Rename { kind, name, to } => rename(&cx.engine, tag, kind, &name, &to).await,
-        Statement::SetRunning { kind, name, run } => set_running(&cx.engine, tag, kind, &name, run).await,
+        Statement::SetRunning { kind, name, run } => {
+            let engine = Arc::clone(&cx.engine);
+            to_its_end(async move {
+                let _alone = alone;
+                set_running(&engine, tag, kind, &name, run).await
+            })
+            .await
+        }
         _ => Err(Error::internal("a statement that defines nothing")),
+    }
+}
+
+/// Does work that must not be left half done, even if the client that asked for it goes or cancels.
+async fn to_its_end<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+    match tokio::spawn(work).await {
+        Ok(done) => done,
+        Err(error) => Err(Error::internal(format!("a definition ended early: {error}"))),
     }
 }
 

@@ -168,6 +168,7 @@ fn queries(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
         let phase = view.phase().borrow().clone();
         let error = match &phase {
             Phase::Failed(state, message) => Some(format!("{message} ({state})")),
+            Phase::Stalled(message) => Some(message.clone()),
             Phase::CatchingUp | Phase::Running | Phase::Paused | Phase::Dropped => None,
         };
         let mut cells = row![
@@ -289,7 +290,9 @@ fn settings(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
         VALUE_BYTES "bytes" "the largest value a function may make",
         WRITE_BYTES "bytes" "the largest write of one statement",
         BATCH_ROWS "rows" "the largest batch",
+        WINDOWS_PER_ROW "windows" "of HOP or CUMULATE that one row may be in",
         EPOCH_ROWS "rows" "read from a stream in one epoch at the most",
+        HISTORY_ROWS "rows" "that a new view takes in before others may use its thread",
         SUBSCRIPTION_BYTES "bytes" "how far a subscriber may fall behind",
         RESULT_BATCHES "count" "batches that wait between a continuous query and its client",
         COMMIT_QUEUE "count" "writes that wait for the commit thread",

@@ -257,6 +257,10 @@ impl Conversation for Talk {
         }
     }
 
+    fn gate(&self) -> Arc<crate::session::CommitGate> {
+        Arc::default()
+    }
+
     fn transaction(&self) -> TransactionStatus {
         self.status
     }

@@ -1,0 +1,226 @@
+//! Views while other things happen to them and around them: PAUSE and RESUME, views on views, restarts, cancelled statements.
+//!
+//! The rule behind all of it: a view equals its query, whoever was paused, restarted or still catching up meanwhile.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures::StreamExt;
+
+use crate::server::{self, Server};
+
+async fn durable(dir: &Path) -> Server {
+    let dir = dir.to_owned();
+    tokio::task::spawn_blocking(move || Server::durable(&dir)).await.expect("the server starts")
+}
+
+async fn ephemeral() -> Server {
+    tokio::task::spawn_blocking(Server::ephemeral).await.expect("the server starts")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn views_on_an_idle_stream_are_resumed_and_go_on() {
+    let server = ephemeral().await;
+    let client = server.connect().await;
+    for sql in [
+        "CREATE STREAM p (v INT)",
+        "CREATE MATERIALIZED VIEW a AS SELECT v FROM p",
+        "CREATE MATERIALIZED VIEW b AS SELECT v FROM p",
+        "INSERT INTO p VALUES (1), (2)",
+        "ALTER MATERIALIZED VIEW a PAUSE",
+        "ALTER MATERIALIZED VIEW b PAUSE",
+        "ALTER MATERIALIZED VIEW a RESUME",
+        "ALTER MATERIALIZED VIEW b RESUME",
+    ] {
+        server::run(&client, sql).await;
+    }
+    assert_eq!(server::value(&client, "SELECT sum(v) FROM a").await, "3");
+    server::run(&client, "INSERT INTO p VALUES (4)").await;
+    assert_eq!(server::value(&client, "SELECT (SELECT sum(v) FROM a) + (SELECT sum(v) FROM b)").await, "14");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_on_a_view_counts_once_while_others_catch_up_and_are_resumed() {
+    let server = Arc::new(ephemeral().await);
+    let client = server.connect().await;
+    for sql in [
+        "CREATE STREAM s (v BIGINT)",
+        "CREATE MATERIALIZED VIEW va AS SELECT v FROM s",
+        "CREATE MATERIALIZED VIEW vb AS SELECT v FROM va",
+        "CREATE SOURCE bid WITH (connector = 'nexmark', \"table\" = 'bid', events = '300000')",
+    ] {
+        server::run(&client, sql).await;
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    let writers: Vec<_> = (0..2)
+        .map(|_| {
+            let (server, stop) = (Arc::clone(&server), Arc::clone(&stop));
+            tokio::spawn(async move {
+                let client = server.connect().await;
+                let mut written = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    server::run(&client, "INSERT INTO s VALUES (1)").await;
+                    written += 1;
+                }
+                written
+            })
+        })
+        .collect();
+    // Epochs of views that catch up get their numbers beside those of the loop.
+    for round in 0..6 {
+        let name = format!("busy{round}");
+        let sql =
+            format!("CREATE MATERIALIZED VIEW {name} AS SELECT auction FROM bid WHERE price % 7 = {round}");
+        server::run(&client, &sql).await;
+        server::run(&client, "ALTER MATERIALIZED VIEW va PAUSE").await;
+        server::run(&client, "ALTER MATERIALIZED VIEW va RESUME").await;
+        server::value(&client, &format!("SELECT count(*) FROM {name}")).await;
+    }
+    stop.store(true, Ordering::Relaxed);
+    let mut written = 0;
+    for writer in writers {
+        written += writer.await.expect("a writer only ends");
+    }
+    let counts = "SELECT (SELECT count(*) FROM s), (SELECT count(*) FROM va), (SELECT count(*) FROM vb)";
+    assert_eq!(server::lines(&client, counts).await, [format!("{written} {written} {written}")]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn views_on_views_are_the_same_after_a_restart_in_which_a_base_was_written() {
+    let dir = server::directory();
+    let server = durable(dir.path()).await;
+    let client = server.connect().await;
+    for sql in [
+        "CREATE STREAM g (k BIGINT, ts TIMESTAMP, WATERMARK FOR ts)",
+        "CREATE MATERIALIZED VIEW ga AS SELECT window_start, k, count(*) AS n \
+         FROM TUMBLE(g, ts, INTERVAL '1 hour') GROUP BY window_start, window_end, k EMIT ON WINDOW CLOSE",
+        "CREATE MATERIALIZED VIEW gb AS SELECT k, n FROM ga",
+        "CREATE MATERIALIZED VIEW gc AS SELECT k, n FROM gb",
+        "INSERT INTO g SELECT i, TIMESTAMP '2026-01-01 00:10:00' FROM generate_series(1, 10) AS t(i)",
+        "INSERT INTO g VALUES (0, '2026-01-01 01:00:00')",
+    ] {
+        server::run(&client, sql).await;
+    }
+    // Much state, no answer: the base is written for the state's sake.
+    for round in 0..6 {
+        let sql = format!(
+            "INSERT INTO g SELECT i, TIMESTAMP '2026-01-01 01:10:00' FROM generate_series({}, {}) AS t(i)",
+            round * 80_000,
+            round * 80_000 + 79_999
+        );
+        server::run(&client, &sql).await;
+        server::value(&client, "SELECT count(*) FROM gc").await;
+    }
+    server.kill();
+    let server = durable(dir.path()).await;
+    let client = server.connect().await;
+    let counts = "SELECT (SELECT count(*) FROM ga), (SELECT count(*) FROM gb), (SELECT count(*) FROM gc)";
+    assert_eq!(server::lines(&client, counts).await, ["10 10 10"]);
+    server::run(&client, "SELECT advance_watermark('g', 'infinity')").await;
+    let same = "SELECT (SELECT count(*) FROM ga) = (SELECT count(*) FROM gc), (SELECT sum(n) FROM gc)";
+    assert_eq!(server::lines(&client, same).await, ["t 480011"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_over_a_view_gets_each_change_when_it_is_published() {
+    let server = ephemeral().await;
+    let client = server.connect().await;
+    server::run(&client, "CREATE STREAM w (v INT)").await;
+    for view in 0..12 {
+        server::run(&client, &format!("CREATE MATERIALIZED VIEW w{view} AS SELECT v FROM w")).await;
+    }
+    let reader = server.connect().await;
+    let rows = reader.query_raw("SELECT v FROM w11 EMIT CHANGES LIMIT 20", Vec::<i32>::new());
+    let mut rows = std::pin::pin!(rows.await.expect("the query starts"));
+    for v in 0..20 {
+        server::run(&client, &format!("INSERT INTO w VALUES ({v})")).await;
+        // Nothing is written meanwhile: nothing else can wake the reader.
+        let row = tokio::time::timeout(std::time::Duration::from_secs(20), rows.next()).await;
+        let row = row.expect("the row arrives by itself").expect("a row").expect("no error");
+        assert_eq!(row.get::<_, i32>(0), v);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_drop_leaves_everything_as_it_was() {
+    let server = ephemeral().await;
+    let (writer, dropper) = (server.connect().await, server.connect().await);
+    for sql in [
+        "CREATE TABLE dt (k INT PRIMARY KEY)",
+        "CREATE STREAM ds (k INT)",
+        "CREATE MATERIALIZED VIEW dv AS SELECT ds.k FROM ds JOIN dt ON ds.k = dt.k",
+        "INSERT INTO dt VALUES (1)",
+        "BEGIN; INSERT INTO dt VALUES (2)",
+    ] {
+        server::run(&writer, sql).await;
+    }
+    server::run(&dropper, "SET statement_timeout = '300ms'").await;
+    assert!(server::failure(&dropper, "DROP TABLE dt CASCADE").await.starts_with("57014"));
+    server::run(&writer, "COMMIT").await;
+    server::run(&writer, "INSERT INTO ds VALUES (1), (2), (3)").await;
+    assert_eq!(server::value(&writer, "SELECT count(*) FROM dv").await, "2");
+    server::run(&dropper, "RESET statement_timeout; DROP TABLE dt CASCADE").await;
+    assert!(server::failure(&writer, "SELECT * FROM dv").await.starts_with("42P01"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_told_that_a_write_was_cancelled_finds_nothing_written() {
+    let server = ephemeral().await;
+    let client = server.connect().await;
+    server::run(&client, "CREATE STREAM c (v INT); SET statement_timeout = '1ms'").await;
+    let mut written = 0;
+    for v in 0..400 {
+        match client.batch_execute(&format!("INSERT INTO c VALUES ({v})")).await {
+            Ok(()) => written += 1,
+            Err(error) => assert_eq!(server::state(&error), "57014"),
+        }
+    }
+    server::run(&client, "SET statement_timeout = 0").await;
+    assert_eq!(server::value(&client, "SELECT count(*) FROM c").await, written.to_string());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_that_catches_up_for_long_is_seen_paused_and_dropped_and_holds_nobody_up() {
+    let server = ephemeral().await;
+    let client = server.connect().await;
+    for sql in [
+        "CREATE SOURCE endless WITH (connector = 'nexmark', \"table\" = 'bid', events = '2000000000')",
+        "CREATE MATERIALIZED VIEW big AS SELECT count(*) AS n FROM endless",
+        "CREATE STREAM small (v INT)",
+        "CREATE MATERIALIZED VIEW other AS SELECT v FROM small",
+        "INSERT INTO small VALUES (1)",
+    ] {
+        server::run(&client, sql).await;
+    }
+    let state = "SELECT state FROM tidemill.queries WHERE name = 'big'";
+    assert_eq!(server::value(&client, state).await, "catching up");
+    assert_eq!(server::value(&client, "SELECT v FROM other").await, "1");
+    server::run(&client, "ALTER MATERIALIZED VIEW big PAUSE").await;
+    assert_eq!(server::value(&client, state).await, "paused");
+    server::run(&client, "ALTER MATERIALIZED VIEW big RESUME").await;
+    server::eventually(&client, state, "catching up").await;
+    server::run(&client, "DROP MATERIALIZED VIEW big").await;
+    server::run(&client, "CREATE MATERIALIZED VIEW big AS SELECT v FROM small").await;
+    assert_eq!(server::value(&client, "SELECT v FROM big").await, "1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_resumes_after_the_epoch_it_names() {
+    let server = ephemeral().await;
+    let (client, reader) = (server.connect().await, server.connect().await);
+    server::run(&client, "CREATE STREAM e (v INT)").await;
+    server::run(&client, "CREATE MATERIALIZED VIEW ev AS SELECT v FROM e").await;
+    server::run(&client, "INSERT INTO e VALUES (0)").await;
+    server::run(&reader, "BEGIN; DECLARE c CURSOR FOR SUBSCRIBE ev WITH (SNAPSHOT = false)").await;
+    for v in 1..=3 {
+        server::run(&client, &format!("INSERT INTO e VALUES ({v})")).await;
+        server::value(&client, "SELECT count(*) FROM ev").await;
+    }
+    let seen = server::lines(&reader, "FETCH 3 FROM c").await;
+    let epochs: Vec<&str> = seen.iter().filter_map(|line| line.split(' ').next()).collect();
+    let resume = format!("DECLARE d CURSOR FOR SUBSCRIBE ev AS OF EPOCH {}", epochs[0]);
+    server::run(&reader, &resume).await;
+    assert_eq!(server::lines(&reader, "FETCH 2 FROM d").await, seen[1..]);
+    assert!(server::lines(&reader, "FETCH ALL FROM d WITH (timeout = '50 ms')").await.is_empty());
+}
