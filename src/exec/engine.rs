@@ -260,16 +260,36 @@ impl Engine {
         if !waits {
             return Ok(());
         }
-        let (answer, answered) = oneshot::channel();
-        let stopped = || Error::new(SqlState::ShuttingDown, "the server is shutting down");
-        self.commands.send(Command::Sync(target, answer)).map_err(|_| stopped())?;
-        answered.await.map_err(|_| stopped())?;
+        self.reach(target).await?;
         for view in views {
             if let Phase::Failed(state, message) = &*view.phase().borrow() {
                 return Err(failed_error(&view.relation().name, state, message));
             }
         }
         Ok(())
+    }
+
+    /// Waits, once for all of them, until every view that runs has read every commit acknowledged so far. One that has
+    /// failed or is paused holds nobody up.
+    pub async fn sync_all(&self) -> Result<()> {
+        let target = self.journal.last();
+        let mut waits = false;
+        for view in self.views() {
+            let mut phase = view.phase();
+            let settled = phase.wait_for(|phase| *phase != Phase::CatchingUp).await;
+            if matches!(settled.as_deref(), Ok(Phase::Running)) {
+                waits |= view.version().commit < target || self.is_fed_by_connector(&view.relation());
+            }
+        }
+        if waits { self.reach(target).await } else { Ok(()) }
+    }
+
+    /// Waits until an epoch has read everything up to `target`.
+    async fn reach(&self, target: CommitNo) -> Result<()> {
+        let (answer, answered) = oneshot::channel();
+        let stopped = || Error::new(SqlState::ShuttingDown, "the server is shutting down");
+        self.commands.send(Command::Sync(target, answer)).map_err(|_| stopped())?;
+        answered.await.map_err(|_| stopped())
     }
 
     fn is_fed_by_connector(&self, relation: &Relation) -> bool {

@@ -3,7 +3,10 @@
 //! A value is kept as the text that SHOW gives. It is checked when it is set; whoever uses it may rely on that.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use crate::error::{Error, Result, SqlState};
 use crate::sql::{interval, parse_expr};
@@ -91,6 +94,7 @@ const VARIABLES: &[Variable] = &[
     var("lc_numeric", "C", Form::Text, "Has no effect."),
     var("lc_time", "C", Form::Text, "Has no effect."),
     var("lock_timeout", "0", Form::Time, "How long a statement waits for the lock of a table."),
+    var("max_index_keys", "32", Form::Fixed, "The most columns of a key that clients may expect."),
     var("max_identifier_length", "63", Form::Fixed, "The longest name, bytes."),
     var("plan_cache_mode", "auto", Form::Text, "Has no effect."),
     var("role", "none", Form::Text, "Has no effect."),
@@ -126,7 +130,10 @@ pub struct Settings {
     local: BTreeMap<String, String>,
     /// The session's values when the transaction began.
     before: Option<BTreeMap<String, String>>,
+    /// Reported variables that a query has changed with `set_config`, and the client has not been told of.
+    untold: Vec<(String, String)>,
 }
+
 
 fn find(name: &str) -> Option<&'static Variable> {
     VARIABLES.iter().find(|variable| variable.name.eq_ignore_ascii_case(name))
@@ -266,6 +273,12 @@ impl Settings {
         }
     }
 
+    /// What a variable is without SET.
+    pub fn default_of(&self, name: &str) -> Option<String> {
+        let key = name.to_lowercase();
+        self.initial.get(&key).cloned().or_else(|| find(name).map(|variable| variable.default.to_owned()))
+    }
+
     fn value(&self, name: &str) -> String {
         self.get(name).unwrap_or_default()
     }
@@ -324,6 +337,18 @@ impl Settings {
             }
             Ok(())
         })
+    }
+
+    /// `set_config(…)` in a query: sets it, and keeps what the client is to be told. Gives the value as SHOW has it.
+    pub fn set_config(&mut self, name: &str, value: Option<&str>, is_local: bool) -> Result<String> {
+        let told = self.set(name, value, is_local)?;
+        self.untold.extend(told);
+        self.get(name)
+    }
+
+    /// What the client is to be told of.
+    pub fn take_untold(&mut self) -> Vec<(String, String)> {
+        std::mem::take(&mut self.untold)
     }
 
     /// RESET; None is ALL.
@@ -387,6 +412,79 @@ impl Settings {
             style.bytea_output = ByteaOutput::Escape;
         }
         style
+    }
+}
+
+/// The settings of one session, for it and for the statement that it runs, which may call `set_config`.
+///
+/// Every call locks and lets go: no guard gets out, so two calls in one expression cannot wait for each other.
+#[derive(Debug, Clone, Default)]
+pub struct SharedSettings(Arc<Mutex<Settings>>);
+
+/// What a change tells the client.
+type Told = Vec<(String, String)>;
+
+#[allow(missing_docs, reason = "each is the method of `Settings` that has its name")]
+impl SharedSettings {
+    pub fn new(settings: Settings) -> Self {
+        SharedSettings(Arc::new(Mutex::new(settings)))
+    }
+
+    /// The settings as they are now, for themselves.
+    pub fn copy(&self) -> Settings {
+        self.0.lock().clone()
+    }
+
+    pub fn get(&self, name: &str) -> Result<String> {
+        self.0.lock().get(name)
+    }
+
+    pub fn set(&self, name: &str, value: Option<&str>, is_local: bool) -> Result<Told> {
+        self.0.lock().set(name, value, is_local)
+    }
+
+    pub fn set_config(&self, name: &str, value: Option<&str>, is_local: bool) -> Result<String> {
+        self.0.lock().set_config(name, value, is_local)
+    }
+
+    pub fn take_untold(&self) -> Told {
+        self.0.lock().take_untold()
+    }
+
+    pub fn reset(&self, name: Option<&str>) -> Result<Told> {
+        self.0.lock().reset(name)
+    }
+
+    pub fn begin(&self) {
+        self.0.lock().begin();
+    }
+
+    pub fn end(&self, is_committed: bool) -> Told {
+        self.0.lock().end(is_committed)
+    }
+
+    pub fn all(&self) -> Vec<(String, String, String)> {
+        self.0.lock().all()
+    }
+
+    pub fn default_of(&self, name: &str) -> Option<String> {
+        self.0.lock().default_of(name)
+    }
+
+    pub fn time(&self, name: &str) -> Option<Duration> {
+        self.0.lock().time(name)
+    }
+
+    pub fn lateness_ms(&self) -> Result<i64> {
+        self.0.lock().lateness_ms()
+    }
+
+    pub fn from_latest(&self) -> bool {
+        self.0.lock().from_latest()
+    }
+
+    pub fn style(&self) -> TextStyle {
+        self.0.lock().style()
     }
 }
 

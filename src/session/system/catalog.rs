@@ -24,6 +24,7 @@ pub(super) const NAMES: &[&str] = &[
     "pg_attribute",
     "pg_auth_members",
     "pg_authid",
+    "pg_available_extensions",
     "pg_cast",
     "pg_class",
     "pg_collation",
@@ -41,28 +42,37 @@ pub(super) const NAMES: &[&str] = &[
     "pg_foreign_data_wrapper",
     "pg_foreign_server",
     "pg_foreign_table",
+    "pg_get_keywords",
     "pg_group",
     "pg_index",
     "pg_indexes",
     "pg_inherits",
     "pg_language",
+    "pg_largeobject_metadata",
     "pg_locks",
     "pg_matviews",
     "pg_namespace",
     "pg_opclass",
     "pg_operator",
     "pg_opfamily",
+    "pg_parameter_acl",
     "pg_partitioned_table",
+    "pg_policies",
     "pg_policy",
     "pg_prepared_statements",
+    "pg_prepared_xacts",
     "pg_proc",
     "pg_publication",
     "pg_publication_namespace",
     "pg_publication_rel",
     "pg_publication_tables",
     "pg_range",
+    "pg_replication_slots",
     "pg_rewrite",
     "pg_roles",
+    "pg_rules",
+    "pg_seclabel",
+    "pg_seclabels",
     "pg_sequence",
     "pg_sequences",
     "pg_settings",
@@ -74,18 +84,21 @@ pub(super) const NAMES: &[&str] = &[
     "pg_stat_user_tables",
     "pg_statio_user_tables",
     "pg_statistic_ext",
+    "pg_statistic_ext_data",
     "pg_subscription",
     "pg_tables",
     "pg_tablespace",
     "pg_timezone_names",
     "pg_trigger",
     "pg_ts_config",
+    "pg_ts_config_map",
     "pg_ts_dict",
     "pg_ts_parser",
     "pg_ts_template",
     "pg_type",
     "pg_user",
     "pg_user_mapping",
+    "pg_user_mappings",
     "pg_views",
 ];
 
@@ -111,6 +124,7 @@ pub(super) fn table(cx: &SystemContext, name: &str) -> Result<Option<Arc<dyn Tab
         "pg_tables" | "pg_views" | "pg_matviews" | "pg_indexes" => listings(cx, name),
         "pg_stat_activity" => activity(cx),
         "pg_stat_user_tables" | "pg_statio_user_tables" => statistics(cx),
+        "pg_get_keywords" => keywords(),
         "pg_tablespace" => Shape::new("oid:oid spcname:name spcowner:oid spcacl:text[] spcoptions:text[]")?
             .table(vec![row![1663, "pg_default", OWNER]]),
         _ => match fixed::empty(name) {
@@ -429,7 +443,10 @@ fn settings(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
          source:text min_val:text max_val:text enumvals:text[] boot_val:text reset_val:text sourcefile:text \
          sourceline:int4 pending_restart:bool",
     )?;
-    let rows = cx.settings.iter().map(|(name, value, what)| {
+    let all = cx.settings.all();
+    let rows = all.iter().map(|(name, value, what)| {
+        let default = cx.settings.default_of(name);
+        let source = if default.as_ref() == Some(value) { "default" } else { "session" };
         row![
             name.as_str(),
             value.as_str(),
@@ -439,18 +456,28 @@ fn settings(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
             Cell::Null,
             "user",
             "string",
-            "session",
+            source,
             Cell::Null,
             Cell::Null,
             Cell::Null,
-            value.as_str(),
-            value.as_str(),
+            default.clone(),
+            default,
             Cell::Null,
             Cell::Null,
             false,
         ]
     });
     shape.table(rows.collect())
+}
+
+/// A function to clients, and a table here: what it is called with does not matter.
+fn keywords() -> Result<Arc<dyn TableProvider>> {
+    let words = crate::sql::keywords();
+    let rows = words.map(|(word, is_reserved)| match is_reserved {
+        true => row![word.to_ascii_lowercase(), "R", false, "reserved", "requires AS"],
+        false => row![word.to_ascii_lowercase(), "U", true, "unreserved", "can be bare label"],
+    });
+    Shape::new("word:text catcode:char barelabel:bool catdesc:text baredesc:text")?.table(rows.collect())
 }
 
 /// pg_tables, pg_views, pg_matviews, pg_indexes.
@@ -498,8 +525,7 @@ fn activity(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
          query_start:timestamptz state_change:timestamptz wait_event_type:text wait_event:text state:text \
          backend_xid:int8 backend_xmin:int8 query_id:int8 query:text backend_type:text",
     )?;
-    let application =
-        cx.settings.iter().find(|(name, ..)| name == "application_name").map(|(_, value, _)| value.clone());
+    let application = cx.settings.get("application_name").ok();
     let mut own =
         row![DATABASE, crate::sql::DATABASE, cx.pid, Cell::Null, OWNER, cx.user.as_str(), application];
     own.resize(16, Cell::Null);
