@@ -273,7 +273,8 @@ impl std::error::Error for Error {}
 /// The name among these that is most like `name`, if one is much like it.
 pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let near = known.map(|known| (edit_distance(known, name), known));
-    near.filter(|(distance, _)| *distance <= 1 + name.len() / 4).min().map(|(_, known)| known)
+    near.filter(|(distance, known)| *distance <= 1 + name.len() / 4 && *distance < name.len().min(known.len()))
+        .min().map(|(_, known)| known)
 }
 
 /// Levenshtein's distance.
@@ -323,7 +324,7 @@ mod tests {
         assert_eq!(edit_distance("auction", "auctoin"), 2);
         assert_eq!(edit_distance("", "abc"), 3);
         assert_eq!(nearest("auctoin", ["bid", "auction"].into_iter()), Some("auction"));
-        assert_eq!(nearest("x", ["bid", "auction"].into_iter()), None);
+        assert_eq!(nearest("x", ["y", "bid", "auction"].into_iter()), None);
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! DataFusion says much of what went wrong in sentences. They are matched here and nowhere else, so that a new version of it
 //! breaks one file; what is not matched loses at least the marks of where it came from.
 
+use std::collections::HashSet;
+
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::{Column, SchemaError};
 use datafusion::error::DataFusionError;
@@ -34,6 +36,13 @@ impl From<ArrowError> for Error {
 
 /// A cast that failed on a value: which SQLSTATE Postgres gives depends on what the value was to become.
 fn cast_error(what: &str) -> Error {
+    if let Some(rest) = what.strip_prefix("Cannot cast string '")
+        && let Some((value, rest)) = rest.rsplit_once("' to value of ")
+        && let Some(wanted) = rest.strip_suffix(" type")
+    {
+        let message = format!("invalid input syntax for type {}: \"{value}\"", sql_type(wanted));
+        return Error::new(SqlState::BadText, message);
+    }
     let lower = what.to_ascii_lowercase();
     let state = if lower.contains("overflow")
         || lower.contains("out of range")
@@ -57,6 +66,10 @@ impl From<DataFusionError> for Error {
             DataFusionError::SQL(inner, _) => Self::new(SqlState::Syntax, inner.to_string()),
             DataFusionError::SchemaError(inner, _) => schema_error(*inner),
             DataFusionError::Plan(what) => plan_error(&what),
+            DataFusionError::NotImplemented(what) if what.starts_with("Unsupported SQL type ") => {
+                let name = what.trim_start_matches("Unsupported SQL type ");
+                Self::new(SqlState::UndefinedObject, format!("type \"{name}\" does not exist"))
+            }
             DataFusionError::NotImplemented(what) => {
                 Self::unsupported(plain(&what)).hint("This form of SQL is not supported yet.")
             }
@@ -120,6 +133,9 @@ fn schema_error(error: SchemaError) -> Error {
     }
 }
 
+/// A hint does not list more columns than a person reads.
+const LISTED: usize = 24;
+
 /// 42703, or 42P01 where what stands before the point is in no FROM clause.
 fn missing_column(relation: Option<&str>, name: &str, there: &[Column]) -> Error {
     let is_of = |column: &&Column| match relation {
@@ -129,7 +145,10 @@ fn missing_column(relation: Option<&str>, name: &str, there: &[Column]) -> Error
     // Behind a control character stands what makes a name of a SELECT list unique; see `plan::naming`.
     let shown = |column: &Column| column.name.split('\u{1}').next().unwrap_or_default().to_owned();
     let mut names: Vec<String> = there.iter().filter(is_of).map(shown).collect();
-    names.dedup();
+    // Nor does anyone ask for the number of the row that UPDATE and DELETE add.
+    names.retain(|name| !name.contains("----"));
+    let mut seen = HashSet::new();
+    names.retain(|name| seen.insert(name.clone()));
     let message = match relation {
         Some(relation) if names.is_empty() && !there.is_empty() => {
             return Error::new(
@@ -143,7 +162,7 @@ fn missing_column(relation: Option<&str>, name: &str, there: &[Column]) -> Error
     let error = Error::new(SqlState::UndefinedColumn, message);
     match nearest(name, names.iter().map(String::as_str)) {
         Some(near) => error.hint(format!("Perhaps you meant \"{near}\".")),
-        None if names.is_empty() => error,
+        None if names.is_empty() || names.len() > LISTED => error,
         None => error.hint(format!("There are: {}.", names.join(", "))),
     }
 }
@@ -197,6 +216,7 @@ fn plan_error(what: &str) -> Error {
 
 /// The sentences about names and operators that are not there, in the words that Postgres has for them.
 fn named_error(what: &str) -> Option<Error> {
+    let new = |state: SqlState, message: String| Some(Error::new(state, message));
     let quoted = |begin: &str, end: &str| -> Option<&str> {
         let rest = what.strip_prefix(begin)?;
         Some(&rest[..rest.find(end)?])
@@ -210,7 +230,9 @@ fn named_error(what: &str) -> Option<Error> {
     if let Some(name) = quoted("Invalid function '", "'") {
         return Some(missing_function(name, None));
     }
-    if let Some(call) = quoted("No function matches the given name and argument types '", "'. You might") {
+    if let Some((_, rest)) = what.split_once("No function matches the given name and argument types '")
+        && let Some((call, _)) = rest.split_once("'. You might")
+    {
         let (name, types) = call.split_once('(')?;
         return Some(missing_function(name, Some(&sql_types(types.strip_suffix(')')?))));
     }
@@ -219,10 +241,38 @@ fn named_error(what: &str) -> Option<Error> {
         let (types, _) = rest.split_once(" to the signature ")?;
         return Some(missing_function(name, Some(&sql_types(types))));
     }
+    if what.starts_with("Substring without for/from") {
+        return Some(missing_function("substring", None));
+    }
+    if what.starts_with("Too many columns! The subquery should only return one column") {
+        return new(SqlState::Syntax, "subquery must return only one column".to_owned());
+    }
+    if what.starts_with("Inconsistent data length across values list") {
+        return new(SqlState::Syntax, "VALUES lists must all be the same length".to_owned());
+    }
+    if let Some(name) = quoted("The window ", " is not defined") {
+        return new(SqlState::UndefinedObject, format!("window \"{name}\" does not exist"));
+    }
+    if let Some(column) = ungrouped(what) {
+        return new(
+            SqlState::Grouping,
+            format!("column \"{column}\" must appear in the GROUP BY clause or be used in an aggregate function"),
+        );
+    }
     let operation = quoted("Cannot coerce arithmetic expression ", " to valid types")
         .or_else(|| quoted("Cannot infer common argument type for comparison operation ", "\n"))
         .or_else(|| what.strip_prefix("Cannot infer common argument type for comparison operation "));
     operation.and_then(missing_operator)
+}
+
+/// The column of which a sentence says that it is not grouped.
+fn ungrouped(what: &str) -> Option<&str> {
+    let (before, _) = what.split_once(" must appear in the GROUP BY clause")?;
+    if let Some(named) = before.strip_suffix('"') {
+        return named.rsplit('"').next();
+    }
+    // `HAVING clause references: t.a > Int64(1)`.
+    before.rsplit_once(": ")?.1.split(' ').next().filter(|name| !name.contains('('))
 }
 
 /// 42P01, for a name as DataFusion resolves it: with its database and schema.
@@ -312,6 +362,9 @@ fn sql_type(arrow: &str) -> String {
 
 /// A sentence of DataFusion's as a message: without the names of its own error kinds, of the database and of itself.
 fn plain(what: &str) -> String {
+    if what.starts_with("Physical plan does not support logical expression") {
+        return "this form of expression is not supported here".to_owned();
+    }
     let mut text = what.split("\n\nbacktrace:").next().unwrap_or_default();
     text = text.split("\nThis issue was likely caused by a bug").next().unwrap_or_default();
     text = text.split(".\nThis issue").next().unwrap_or_default().trim();
@@ -347,6 +400,8 @@ fn execution_error(what: &str) -> Error {
         SqlState::OutOfRange
     } else if lower.contains("scalar subquery") || lower.contains("more than one row") {
         SqlState::CardinalityViolation
+    } else if lower.contains("granularity") {
+        SqlState::BadArgument
     } else if lower.contains("error parsing timestamp")
         || lower.contains("parse") && lower.contains("interval")
     {
@@ -391,6 +446,16 @@ mod tests {
             "Cannot coerce arithmetic expression Utf8 + Int64 to valid types",
             SqlState::UndefinedFunction,
             "operator does not exist: text + bigint",
+        );
+        check(
+            "Function 'lower' expects 1 arguments but received 2. No function matches the given name and argument types 'lower(Int64, Int64)'. You might need to add explicit type casts.\n\tCandidate functions:",
+            SqlState::UndefinedFunction,
+            "function lower(bigint, bigint) does not exist",
+        );
+        check(
+            "HAVING clause references: people.age > Int64(1) must appear in the GROUP BY clause or be used in an aggregate function",
+            SqlState::Grouping,
+            "column \"people.age\" must appear in the GROUP BY clause or be used in an aggregate function",
         );
         check("Schema error: tidemill.public.x is odd", SqlState::Syntax, "x is odd");
     }

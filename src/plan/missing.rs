@@ -7,7 +7,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, FieldRef};
-use datafusion::common::Result as DfResult;
+use datafusion::common::{Result as DfResult, ScalarValue};
 use datafusion::execution::context::SessionState;
 use datafusion::execution::registry::FunctionRegistry;
 use datafusion::logical_expr::{
@@ -50,11 +50,18 @@ fn relation(error: Error, state: &SessionState) -> Error {
 
 async fn function(error: Error, state: &SessionState, statement: Statement) -> Error {
     let Some(name) = between(error.message(), "function ", " does not exist") else { return error };
+    let (name, is_complete) = match name.split_once('(') {
+        Some((name, _)) => (name.to_owned(), true),
+        None => (name.to_owned(), false),
+    };
+    if state.window_functions().contains_key(&name) {
+        let message = format!("window function {name} requires an OVER clause");
+        return Error::new(SqlState::WrongObjectType, message);
+    }
     // The types of its arguments are there already.
-    if name.contains('(') {
+    if is_complete {
         return error;
     }
-    let name = name.to_owned();
     let mut names: Vec<&String> = state.scalar_functions().keys().collect();
     names.extend(state.aggregate_functions().keys());
     names.extend(state.window_functions().keys());
@@ -68,8 +75,21 @@ async fn function(error: Error, state: &SessionState, statement: Statement) -> E
         _ => error,
     };
     match near {
-        Some(near) => error.hint(format!("Perhaps you meant \"{near}\".")),
-        None => error,
+        Some(near) if near != name => error.hint(format!("Perhaps you meant \"{near}\".")),
+        _ => error,
+    }
+}
+
+/// The type of an argument, as Postgres names it in an error.
+fn shown(field: &FieldRef, constant: Option<&ScalarValue>) -> String {
+    match (SqlType::from_field(field), constant) {
+        (_, Some(ScalarValue::Int64(Some(n)))) if i32::try_from(*n).is_ok() => "integer".to_owned(),
+        (_, Some(ScalarValue::Utf8(_) | ScalarValue::Null)) => "unknown".to_owned(),
+        (SqlType::Decimal(_), _) => SqlType::Decimal(None).to_string(),
+        (SqlType::Timestamp(_), _) => SqlType::Timestamp(6).to_string(),
+        (SqlType::TimestampTz(_), _) => SqlType::TimestampTz(6).to_string(),
+        (SqlType::Varchar(_), _) => "character varying".to_owned(),
+        (other, _) => other.to_string(),
     }
 }
 
@@ -115,7 +135,8 @@ impl ScalarUDFImpl for Unknown {
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs) -> DfResult<FieldRef> {
-        let types = args.arg_fields.iter().map(|field| SqlType::from_field(field).to_string());
+        let constants = args.scalar_arguments.iter();
+        let types = args.arg_fields.iter().zip(constants).map(|(field, constant)| shown(field, *constant));
         Err(missing_function(&self.name, Some(&types.collect::<Vec<_>>().join(", "))).into())
     }
 

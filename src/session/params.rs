@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use bytes::BytesMut;
-use datafusion::arrow::array::{Array, ArrayRef};
+use datafusion::arrow::array::{Array, ArrayRef, FixedSizeBinaryArray};
 use datafusion::sql::sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, LimitClause, Query, Value, Visit,
     VisitMut, VisitorMut, visit_expressions,
@@ -53,9 +53,20 @@ fn array_constant(value: &ArrayRef, sql_type: &SqlType, declared: &str, text: &s
     };
     let items = list.value(0);
     let items = (0..items.len())
-        .map(|at| constant(&items.slice(at, 1), element).map(|expr| expr.to_string()))
+        .map(|at| Ok(element_constant(&items.slice(at, 1), element)?.to_string()))
         .collect::<Result<Vec<_>>>()?;
     parse_expr(&format!("CAST(ARRAY[{}] AS {declared})", items.join(", ")))
+}
+
+/// A value among others in an array, which is evaluated and not read as it is written.
+fn element_constant(value: &ArrayRef, sql_type: &SqlType) -> Result<Expr> {
+    match value.as_any().downcast_ref::<FixedSizeBinaryArray>() {
+        Some(bytes) if *sql_type == SqlType::Uuid && value.is_valid(0) => {
+            let hex: String = bytes.value(0).iter().map(|byte| format!("{byte:02x}")).collect();
+            parse_expr(&format!("CAST(decode('{hex}', 'hex') AS uuid)"))
+        }
+        _ => constant(value, sql_type),
+    }
 }
 
 /// The number of a placeholder.

@@ -100,6 +100,7 @@ pub(super) const NAMES: &[&str] = &[
     "pg_user_mapping",
     "pg_user_mappings",
     "pg_views",
+    "ts_token_type",
 ];
 
 /// The oid of `advance_watermark`.

@@ -101,6 +101,7 @@ pub(super) fn empty(name: &str) -> Option<&'static str> {
         "pg_statistic_ext_data" => {
             "stxoid:oid stxdinherit:bool stxdndistinct:text stxddependencies:text stxdmcv:text stxdexpr:text"
         }
+        "ts_token_type" => "tokid:int4 alias:text description:text",
         "pg_ts_config_map" => "mapcfg:oid maptokentype:int4 mapseqno:int4 mapdict:oid",
         "pg_user_mappings" => {
             "umid:oid srvid:oid srvname:name umuser:oid usename:name umoptions:text[]"
@@ -114,7 +115,8 @@ pub(super) fn empty(name: &str) -> Option<&'static str> {
     })
 }
 
-/// The columns of the tables that never change. Names of functions (`regproc`) are text.
+/// The columns of the tables that never change. Names of functions (`regproc`) are text; where a function's oid is asked for,
+/// none is known.
 fn of_postgres_columns(name: &str) -> Option<&'static str> {
     Some(match name {
         "pg_aggregate" => {
@@ -125,7 +127,7 @@ fn of_postgres_columns(name: &str) -> Option<&'static str> {
             "oid:oid amopfamily:oid amoplefttype:oid amoprighttype:oid amopstrategy:int2 amoppurpose:char amopopr:oid amopmethod:oid amopsortfamily:oid"
         }
         "pg_amproc" => {
-            "oid:oid amprocfamily:oid amproclefttype:oid amprocrighttype:oid amprocnum:int2 amproc:text"
+            "oid:oid amprocfamily:oid amproclefttype:oid amprocrighttype:oid amprocnum:int2 amproc:oid"
         }
         "pg_cast" => {
             "oid:oid castsource:oid casttarget:oid castfunc:oid castcontext:char castmethod:char"

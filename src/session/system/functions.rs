@@ -18,7 +18,7 @@ use datafusion::logical_expr::{
 use super::super::transaction::SystemContext;
 use super::catalog::ADVANCE_WATERMARK;
 use super::relations::{self, Entry, constraint_oid, index_oid, quoted};
-use super::types::{format_type, type_oid};
+use super::types::{format_type, operator_name, type_oid};
 use crate::catalog::{Kind, RelationId};
 use crate::error::{Error, Result, SqlState};
 use crate::log::StreamId;
@@ -194,6 +194,7 @@ const NUMBERS: &[Named<i64>] = &[
             .map(Some)
             .ok_or_else(|| Error::new(SqlState::UndefinedSchema, format!("schema \"{name}\" does not exist")))
     }),
+    ("regoperatorin", |_, args| Ok(text(args, 0).and_then(|name| name.parse().ok()))),
     ("regprocin", |_, args| {
         Ok(text(args, 0).map(|name| match name {
             "advance_watermark" => ADVANCE_WATERMARK.into(),
@@ -258,6 +259,10 @@ const TEXTS: &[Named<String>] = &[
             false => or_dash(found),
         }))
     }),
+    ("regoperatorout", |_, args| Ok(oid(args, 0).map(operator_name))),
+    // There are no advisory locks; connection pools let go of all that a client may have taken.
+    ("pg_advisory_unlock_all", |_, _| Ok(Some(String::new()))),
+    ("textout", |_, args| Ok(text(args, 0).map(str::to_owned))),
     ("pg_size_pretty", |_, args| Ok(text(args, 0).and_then(|n| n.parse::<f64>().ok()).map(pretty))),
     ("quote_ident", |_, args| Ok(text(args, 0).map(quoted))),
     ("quote_literal", |_, args| Ok(text(args, 0).map(|value| format!("'{}'", value.replace('\'', "''"))))),
@@ -297,7 +302,7 @@ pub(super) fn is_known(name: &str) -> bool {
         || TEXTS.iter().any(|(known, _)| *known == name)
         || ["pg_table_is_visible", "array_lower", "array_upper"].contains(&name)
         || super::variables::NAMES.contains(&name)
-        || ["_pg_expandarray", "pg_get_keywords"].contains(&name)
+        || ["_pg_expandarray", "generate_subscripts", "json_build_object", "pg_get_keywords"].contains(&name)
 }
 
 /// What `\sf` shows of it.

@@ -11,6 +11,7 @@ mod expand;
 mod fixed;
 mod functions;
 mod information;
+mod json;
 mod relations;
 mod rewrite;
 mod shape;
@@ -66,7 +67,7 @@ pub fn prepare(cx: &SystemContext, state: &mut SessionState, query: &mut Query) 
 
 /// Adds the functions of `pg_catalog`.
 pub fn register(cx: &SystemContext, state: &mut SessionState) -> Result<()> {
-    for function in functions::all(cx).into_iter().chain(variables::all(&cx.settings)).chain([expand::function()]) {
+    for function in functions::all(cx).into_iter().chain(variables::all(&cx.settings)).chain([expand::function(), json::function()]) {
         state.register_udf(function)?;
     }
     Ok(())

@@ -121,17 +121,28 @@ fn registered(data_type: &DataType) -> Option<&'static str> {
         "regtype" => Some("regtype"),
         "regnamespace" => Some("regnamespace"),
         "regproc" | "regprocedure" => Some("regproc"),
+        "regoperator" => Some("regoperator"),
         "oid" | "xid" | "regrole" | "regoper" | "regconfig" | "regdictionary" => Some("oid"),
         _ => None,
     }
 }
 
-/// A number that is computed, as what `generate_series` takes.
-fn as_bigint(arg: &mut FunctionArg) {
-    if let FunctionArg::Unnamed(FunctionArgExpr::Expr(expr @ Expr::Function(_))) = arg
-        && let Ok(wide) = parse_expr(&format!("CAST({expr} AS bigint)"))
-    {
-        *expr = wide;
+/// Numbers that are computed, as what `generate_series` takes. Without one of its ends it is empty.
+fn as_bigints(args: &mut [FunctionArg]) {
+    for (at, arg) in args.iter_mut().enumerate() {
+        let beyond = if at == 0 { i64::MAX } else { -i64::MAX };
+        if let FunctionArg::Unnamed(FunctionArgExpr::Expr(expr @ Expr::Function(_))) = arg
+            && let Ok(wide) = parse_expr(&format!("coalesce(CAST({expr} AS bigint), {beyond})"))
+        {
+            *expr = wide;
+        }
+    }
+}
+
+/// The one column of a function in FROM is called as the function is there.
+fn name_column(alias: Option<&mut ast::TableAlias>) {
+    if let Some(alias) = alias.filter(|alias| alias.columns.is_empty()) {
+        alias.columns.push(ast::TableAliasColumnDef { name: alias.name.clone(), data_type: None });
     }
 }
 
@@ -142,11 +153,7 @@ fn unnest_factor(args: &[FunctionArg], alias: Option<&ast::TableAlias>) -> Optio
         _ => None,
     });
     let mut alias = alias.cloned();
-    if let Some(alias) = &mut alias
-        && alias.columns.is_empty()
-    {
-        alias.columns.push(ast::TableAliasColumnDef { name: alias.name.clone(), data_type: None });
-    }
+    name_column(alias.as_mut());
     Some(TableFactor::UNNEST {
         alias,
         array_exprs: array_exprs.collect::<Option<Vec<_>>>()?,
@@ -154,6 +161,41 @@ fn unnest_factor(args: &[FunctionArg], alias: Option<&ast::TableAlias>) -> Optio
         with_offset_alias: None,
         with_ordinality: false,
     })
+}
+
+/// Whether a column holds the name of a function.
+fn is_procedure(expr: &Expr) -> bool {
+    const COLUMNS: [&str; 10] = [
+        "typinput", "typoutput", "typreceive", "typsend", "typmodin", "typmodout", "typanalyze", "oprcode", "amhandler",
+        "conproc",
+    ];
+    let name = match expr {
+        Expr::Identifier(name) => Some(name),
+        Expr::CompoundIdentifier(parts) => parts.last(),
+        _ => None,
+    };
+    name.is_some_and(|name| COLUMNS.contains(&ident_name(name).as_str()))
+}
+
+/// The name in `'…'::regproc`, which is a call by now, as text.
+fn procedure(expr: &Expr) -> Option<Expr> {
+    match expr {
+        Expr::Nested(inner) => procedure(inner),
+        Expr::Function(function) if last(&function.name) == "regprocin" => match &function.args {
+            FunctionArguments::List(list) => match list.args.as_slice() {
+                [FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value)))] => match &value.value {
+                    Value::SingleQuotedString(name) => {
+                        let name = name.strip_prefix("pg_catalog.").unwrap_or(name);
+                        Some(Expr::value(Value::SingleQuotedString(name.to_owned())))
+                    }
+                    _ => None,
+                },
+                _ => None,
+            },
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 struct Rewriter<'a> {
@@ -254,12 +296,16 @@ fn unnested(expr: &Expr) -> Option<Expr> {
     {
         return match ident_name(part).as_str() {
             "x" => Some(call("unnest", vec![array.clone()])),
-            "n" => {
-                let numbers = parse_expr(&format!("generate_series(1, CAST(cardinality({array}) AS bigint))")).ok()?;
-                Some(call("unnest", vec![numbers]))
-            }
+            "n" => subscripts(array),
             _ => None,
         };
+    }
+    if let Expr::Function(function) = expr
+        && last(&function.name) == "generate_subscripts"
+        && let FunctionArguments::List(list) = &function.args
+        && let [FunctionArg::Unnamed(FunctionArgExpr::Expr(array)), _] = list.args.as_slice()
+    {
+        return subscripts(array);
     }
     match expr {
         Expr::Function(_) => {
@@ -267,6 +313,25 @@ fn unnested(expr: &Expr) -> Option<Expr> {
         }
         _ => None,
     }
+}
+
+/// A row for each element of an array: its number.
+fn subscripts(array: &Expr) -> Option<Expr> {
+    let numbers = parse_expr(&format!("generate_series(1, CAST(cardinality({array}) AS bigint))")).ok()?;
+    Some(call("unnest", vec![numbers]))
+}
+
+/// `x LIKE pattern ESCAPE '/'`, with the one sign that DataFusion knows for it.
+fn escaped(expr: &mut Expr) {
+    let (Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. }) = expr else { return };
+    let sign = match escape_char.as_ref().map(|sign| &sign.value) {
+        Some(Value::SingleQuotedString(sign)) if sign.chars().count() == 1 && sign != "\\" => sign.clone(),
+        _ => return,
+    };
+    let text = |text: &str| Expr::value(Value::SingleQuotedString(text.to_owned()));
+    let doubled = call("replace", vec![Expr::clone(pattern), text("\\"), text("\\\\")]);
+    **pattern = call("replace", vec![doubled, text(&sign), text("\\")]);
+    *escape_char = None;
 }
 
 impl Rewriter<'_> {
@@ -287,6 +352,10 @@ impl Rewriter<'_> {
             // An inner cast has been visited before and is a function by now.
             if matches!(inner, Expr::Function(call) if last(&call.name).ends_with("out")) {
                 return Some(inner.clone());
+            }
+            // A cast to text leaves a `name` what it is.
+            if matches!(inner, Expr::Identifier(_) | Expr::CompoundIdentifier(_)) {
+                return Some(call("textout", vec![inner.clone()]));
             }
         }
         let kind = registered(data_type)?;
@@ -331,7 +400,7 @@ impl Rewriter<'_> {
                 Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(has) }
             }),
             Expr::Function(function) => match &function.args {
-                _ if expanded(expr).is_some() => unnested(expr),
+                FunctionArguments::List(_) => unnested(expr),
                 FunctionArguments::Subquery(query) if last(&function.name) == "array" => {
                     Some(self.apply(query, Want::Array))
                 }
@@ -406,9 +475,12 @@ impl VisitorMut for Rewriter<'_> {
                 *name = ObjectName::from(vec![Ident::new(last(name))]);
             }
             match (last(name).as_str(), args.as_mut()) {
-                ("pg_get_keywords", Some(_)) => *args = None,
+                ("pg_get_keywords" | "ts_token_type", Some(_)) => *args = None,
                 // It takes nothing but constants of this type.
-                ("generate_series", Some(given)) => given.args.iter_mut().for_each(as_bigint),
+                ("generate_series", Some(given)) => {
+                    as_bigints(&mut given.args);
+                    name_column(alias.as_mut());
+                }
                 ("unnest", Some(given)) => {
                     if let Some(unnest) = unnest_factor(&given.args, alias.as_ref()) {
                         *factor = unnest;
@@ -445,7 +517,12 @@ impl VisitorMut for Rewriter<'_> {
             Expr::Function(function) if schema(&function.name).as_deref() == Some("pg_catalog") => {
                 function.name = ObjectName::from(vec![Ident::new(last(&function.name))]);
             }
-            Expr::BinaryOp { op, .. } => {
+            Expr::BinaryOp { op, left, right } => {
+                if let Some(name) = procedure(right).filter(|_| is_procedure(left)) {
+                    **right = name;
+                } else if let Some(name) = procedure(left).filter(|_| is_procedure(right)) {
+                    **left = name;
+                }
                 if let BinaryOperator::PGCustomBinaryOperator(parts) = op {
                     *op = match parts.last().map(String::as_str) {
                         Some("~") => BinaryOperator::PGRegexMatch,
@@ -459,6 +536,7 @@ impl VisitorMut for Rewriter<'_> {
                 }
             }
             Expr::Subquery(_) => {}
+            Expr::Like { .. } | Expr::ILike { .. } => escaped(expr),
             other => {
                 if let Some(replaced) = self.replaced(other) {
                     *other = replaced;

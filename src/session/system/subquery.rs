@@ -18,6 +18,8 @@ pub(super) struct Own {
     names: Vec<String>,
     /// Its tables, without their aliases.
     tables: Vec<String>,
+    /// Columns that it names in its FROM clause.
+    columns: Vec<String>,
     /// It reads from something whose columns only planning can tell.
     has_unknown: bool,
     has_function: bool,
@@ -28,12 +30,24 @@ impl ast::Visitor for Own {
 
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
         let alias = match factor {
+            TableFactor::Table { alias: Some(alias), args: Some(_), .. } if !alias.columns.is_empty() => {
+                self.has_function = true;
+                self.columns.extend(alias.columns.iter().map(|column| ident_name(&column.name)));
+                self.names.push(ident_name(&alias.name));
+                return ControlFlow::Continue(());
+            }
             TableFactor::Table { name, alias, args, .. } => {
                 self.has_function |= args.is_some();
                 self.has_unknown |= args.is_some();
                 self.names.push(last(name));
                 self.tables.push(last(name));
                 alias
+            }
+            TableFactor::UNNEST { alias: Some(alias), .. } if !alias.columns.is_empty() => {
+                self.has_function = true;
+                self.columns.extend(alias.columns.iter().map(|column| ident_name(&column.name)));
+                self.names.push(ident_name(&alias.name));
+                return ControlFlow::Continue(());
             }
             TableFactor::Function { alias, .. } | TableFactor::UNNEST { alias, .. } => {
                 self.has_function = true;
@@ -84,6 +98,7 @@ pub(super) fn take_outer(query: &mut Query, columns: impl Fn(&str) -> Option<Vec
     };
     let mut known: Option<HashSet<String>> = known.map(|all| all.into_iter().flatten().collect());
     if let (Some(known), SetExpr::Select(select)) = (&mut known, query.body.as_ref()) {
+        known.extend(own.columns.iter().cloned());
         known.extend(select.projection.iter().filter_map(|item| match item {
             SelectItem::ExprWithAlias { alias, .. } => Some(ident_name(alias)),
             _ => None,

@@ -126,3 +126,19 @@ pub(super) fn format_type(oid: i64, modifier: Option<i64>) -> String {
         _ => plain,
     }
 }
+
+/// An operator as `regoperator` writes it: `=(integer,bigint)`.
+pub(super) fn operator_name(oid: i64) -> String {
+    let named = || -> Option<String> {
+        let rows = fixed::rows("pg_operator").ok()??;
+        let numbers = |name: &str| rows.column_by_name(name)?.as_primitive_opt::<Int64Type>();
+        let row = numbers("oid")?.iter().position(|found| found == Some(oid))?;
+        let name = rows.column_by_name("oprname")?.as_string_opt::<i32>()?.value(row);
+        let side = |column: &str| match numbers(column).map(|numbers| numbers.value(row)) {
+            None | Some(0) => "NONE".to_owned(),
+            Some(found) => format_type(found, None),
+        };
+        Some(format!("{name}({},{})", side("oprleft"), side("oprright")))
+    };
+    named().unwrap_or_else(|| oid.to_string())
+}
