@@ -273,8 +273,11 @@ impl std::error::Error for Error {}
 /// The name among these that is most like `name`, if one is much like it.
 pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let near = known.map(|known| (edit_distance(known, name), known));
-    near.filter(|(distance, known)| *distance <= 1 + name.len() / 4 && *distance < name.len().min(known.len()))
-        .min().map(|(_, known)| known)
+    near.filter(|(distance, known)| {
+        *distance <= 1 + name.len() / 4 && *distance < name.len().min(known.len())
+    })
+    .min()
+    .map(|(_, known)| known)
 }
 
 /// Levenshtein's distance.

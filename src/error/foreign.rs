@@ -73,9 +73,7 @@ impl From<DataFusionError> for Error {
             DataFusionError::NotImplemented(what) => {
                 Self::unsupported(plain(&what)).hint("This form of SQL is not supported yet.")
             }
-            DataFusionError::Internal(what) => {
-                inner_error(&what)
-            }
+            DataFusionError::Internal(what) => inner_error(&what),
             DataFusionError::Execution(what) => execution_error(&what),
             DataFusionError::ResourcesExhausted(what) => Self::new(SqlState::OutOfMemory, "out of memory")
                 .detail(what)
@@ -256,7 +254,9 @@ fn named_error(what: &str) -> Option<Error> {
     if let Some(column) = ungrouped(what) {
         return new(
             SqlState::Grouping,
-            format!("column \"{column}\" must appear in the GROUP BY clause or be used in an aggregate function"),
+            format!(
+                "column \"{column}\" must appear in the GROUP BY clause or be used in an aggregate function"
+            ),
         );
     }
     let operation = quoted("Cannot coerce arithmetic expression ", " to valid types")
@@ -288,14 +288,28 @@ pub(crate) fn missing_function(name: &str, types: Option<&str>) -> Error {
         Some(types) => format!("{name}({types})"),
         None => name.to_owned(),
     };
-    Error::new(SqlState::UndefinedFunction, format!("function {call} does not exist"))
-        .hint("No function matches the given name and argument types. You might need to add explicit type casts.")
+    Error::new(SqlState::UndefinedFunction, format!("function {call} does not exist")).hint(
+        "No function matches the given name and argument types. You might need to add explicit type casts.",
+    )
 }
 
 /// 42883 for `left op right` with Arrow's names for the types.
 fn missing_operator(operation: &str) -> Option<Error> {
-    let operators = [" IS NOT DISTINCT FROM ", " IS DISTINCT FROM ", " <= ", " >= ", " != ", " = ", " < ", " > ", " + ",
-        " - ", " * ", " / ", " % "];
+    let operators = [
+        " IS NOT DISTINCT FROM ",
+        " IS DISTINCT FROM ",
+        " <= ",
+        " >= ",
+        " != ",
+        " = ",
+        " < ",
+        " > ",
+        " + ",
+        " - ",
+        " * ",
+        " / ",
+        " % ",
+    ];
     let (operator, (left, right)) =
         operators.iter().find_map(|op| operation.split_once(op).map(|sides| (op.trim(), sides)))?;
     let operator = if operator == "!=" { "<>" } else { operator };
@@ -304,7 +318,9 @@ fn missing_operator(operation: &str) -> Option<Error> {
         SqlState::UndefinedFunction,
         format!("operator does not exist: {left} {operator} {right}"),
     );
-    Some(error.hint("No operator matches the given name and argument types. You might need to add explicit type casts."))
+    Some(error.hint(
+        "No operator matches the given name and argument types. You might need to add explicit type casts.",
+    ))
 }
 
 /// Arrow's names of types, separated by commas, as Postgres's.
@@ -435,8 +451,16 @@ mod tests {
             let error = Error::from(DataFusionError::Plan(what.to_owned()));
             assert_eq!((error.state(), error.message()), (state, expect), "{what}");
         };
-        check("table 'tidemill.public.x' not found", SqlState::UndefinedTable, "relation \"x\" does not exist");
-        check("table 'tidemill.other.x' not found", SqlState::UndefinedTable, "relation \"other.x\" does not exist");
+        check(
+            "table 'tidemill.public.x' not found",
+            SqlState::UndefinedTable,
+            "relation \"x\" does not exist",
+        );
+        check(
+            "table 'tidemill.other.x' not found",
+            SqlState::UndefinedTable,
+            "relation \"other.x\" does not exist",
+        );
         check(
             "No function matches the given name and argument types 'round(Utf8, Timestamp(µs))'. You might need to add explicit type casts.\n\tCandidate functions:\n\tround()",
             SqlState::UndefinedFunction,

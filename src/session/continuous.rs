@@ -50,8 +50,7 @@ pub async fn plan(engine: &Arc<Engine>, query: &ContinuousQuery, reading: &Readi
         CutOptions { emission: emission(query.emit, Emission::OnChange), lateness_ms: reading.lateness_ms };
     let (owned, query) = (Arc::clone(engine), query.query.clone());
     on_cpu(engine, async move {
-        let (pipeline, state, used) =
-            continuous_pipeline(&owned, &query, options).await?;
+        let (pipeline, state, used) = continuous_pipeline(&owned, &query, options).await?;
         let schema = shown_schema(&pipeline.schema);
         Ok(Ready { pipeline, state, schema, used })
     })

@@ -71,7 +71,8 @@ pub fn copy_out(
         Ok((Bytes::from([std::mem::take(&mut header), piece].concat()), rows))
     });
     let stream = first.chain(pieces);
-    let stream = stream.filter(|piece| std::future::ready(!matches!(piece, Ok((bytes, _)) if bytes.is_empty())));
+    let stream =
+        stream.filter(|piece| std::future::ready(!matches!(piece, Ok((bytes, _)) if bytes.is_empty())));
     CopyOut {
         format: i16::from(is_binary),
         columns: schema.fields().len(),

@@ -32,6 +32,7 @@ pub mod rows;
 #[allow(clippy::module_inception)] // the session itself, in the room of that name
 mod session;
 pub mod settings;
+pub mod shared_settings;
 mod show;
 mod subscribe;
 pub mod system;

@@ -225,7 +225,11 @@ fn answered(expr: &Expr, session: &Session<'_>) -> Result<Option<Expr>> {
         && let Ok(sql_type @ SqlType::Array(_)) = sql::sql_type(data_type)
     {
         // `'{1,2}'::int[]`: a cast does not take the text apart.
-        return constant(&parse_text_in(&sql_type, &text, &Zone::of_setting(&(session.setting)("TimeZone")?)?)?, &sql_type).map(Some);
+        return constant(
+            &parse_text_in(&sql_type, &text, &Zone::of_setting(&(session.setting)("TimeZone")?)?)?,
+            &sql_type,
+        )
+        .map(Some);
     }
     let Expr::Function(call) = expr else {
         return Ok(None);
@@ -237,11 +241,13 @@ fn answered(expr: &Expr, session: &Session<'_>) -> Result<Option<Expr>> {
     match (name.as_str(), args.as_slice()) {
         ("current_user" | "session_user" | "user" | "current_role", []) => text(session.user),
         ("current_schema", []) => text("public"),
-        ("current_schemas", [implicit]) => parse_expr(match implicit.to_string().eq_ignore_ascii_case("false") {
-            true => "ARRAY['public']",
-            false => "ARRAY['pg_catalog', 'public']",
-        })
-        .map(Some),
+        ("current_schemas", [implicit]) => {
+            parse_expr(match implicit.to_string().eq_ignore_ascii_case("false") {
+                true => "ARRAY['public']",
+                false => "ARRAY['pg_catalog', 'public']",
+            })
+            .map(Some)
+        }
         ("pg_backend_pid", []) => parse_expr(&format!("CAST({} AS integer)", session.pid)).map(Some),
         ("txid_current" | "pg_current_xact_id", []) => parse_expr("CAST(1 AS bigint)").map(Some),
         ("txid_current_if_assigned" | "pg_current_xact_id_if_assigned", []) => {

@@ -19,10 +19,11 @@ use super::cursor::Cursor;
 use super::params::{self, answer_functions, bind};
 use super::query::{ReadContext, named, on_cpu, placed};
 use super::rows::{Batches, counted};
+use super::settings::Settings;
+use super::shared_settings::SharedSettings;
 use super::transaction::{
     CopyRows, LOCK_WAIT, SystemContext, SystemSchemas, Transaction, WriteContext, Writer, Written,
 };
-use super::settings::{Settings, SharedSettings};
 use super::{calls, ddl, explain, show, subscribe};
 use crate::clock::now_ms;
 use crate::error::{Error, Result, SqlState};

@@ -28,7 +28,7 @@ use crate::time::Watermark;
 use crate::types::SqlType;
 use crate::types::pg::TextStyle;
 
-use super::settings::SharedSettings;
+use super::shared_settings::SharedSettings;
 
 /// How long a statement waits for another transaction's lock on a table when `lock_timeout` is not set: two transactions that
 /// wait for each other both end.

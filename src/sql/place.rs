@@ -43,7 +43,8 @@ pub fn place_of(sql: &str, name: &str, named: Named) -> Option<usize> {
             let is_member = matches!(before, Some(Token::Period));
             let fits = match named {
                 Named::Column => {
-                    let other = BEFORE_OTHERS.iter().chain(&BEFORE_RELATIONS).any(|word| is_word(before, word));
+                    let other =
+                        BEFORE_OTHERS.iter().chain(&BEFORE_RELATIONS).any(|word| is_word(before, word));
                     !other && !matches!(behind, Some(Token::LParen | Token::Period))
                 }
                 Named::Function => matches!(behind, Some(Token::LParen)),
@@ -56,7 +57,11 @@ pub fn place_of(sql: &str, name: &str, named: Named) -> Option<usize> {
                 return Some(place());
             }
             // In a list of relations, or behind a word that this page does not know.
-            if named == Named::Relation && !is_member && fallback.is_none() && !matches!(behind, Some(Token::Period)) {
+            if named == Named::Relation
+                && !is_member
+                && fallback.is_none()
+                && !matches!(behind, Some(Token::Period))
+            {
                 fallback = Some(place());
             }
         }
@@ -77,7 +82,8 @@ fn is_word(token: Option<&Token>, wanted: &str) -> bool {
 /// Whether the parts of a name stand there with points between them.
 fn stands_at(tokens: &[TokenWithSpan], at: usize, wanted: &[&str]) -> bool {
     wanted.iter().enumerate().all(|(n, part)| {
-        let is_joined = n == 0 || matches!(tokens.get(at + 2 * n - 1), Some(TokenWithSpan { token: Token::Period, .. }));
+        let is_joined =
+            n == 0 || matches!(tokens.get(at + 2 * n - 1), Some(TokenWithSpan { token: Token::Period, .. }));
         let token = tokens.get(at + 2 * n).map(|token| &token.token);
         is_joined
             && match token {

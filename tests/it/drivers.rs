@@ -311,7 +311,9 @@ async fn psycopg_asyncpg_and_duckdb_agree() {
 #[tokio::test(flavor = "multi_thread")]
 async fn jdbc_agrees() {
     let Ok(jar) = std::env::var("TIDEMILL_TEST_JDBC") else {
-        eprintln!("JDBC was NOT tested: TIDEMILL_TEST_JDBC names no postgresql.jar (.ci/run sets it where there is a javac)");
+        eprintln!(
+            "JDBC was NOT tested: TIDEMILL_TEST_JDBC names no postgresql.jar (.ci/run sets it where there is a javac)"
+        );
         return;
     };
     let mut command = Command::new("java");

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use datafusion::catalog::TableProvider;
 
 use super::super::transaction::SystemContext;
-use super::fixed;
 use super::relations::{
     self, DATABASE, Entry, INFORMATION_SCHEMA, OWNER, PG_CATALOG, PUBLIC, TIDEMILL, columns, constraint_oid,
     index_oid,
 };
 use super::shape::{Cell, Shape, row};
+use super::{fixed, listings};
 use crate::catalog::Kind;
 use crate::error::Result;
 
@@ -121,11 +121,11 @@ pub(super) fn table(cx: &SystemContext, name: &str) -> Result<Option<Arc<dyn Tab
         "pg_database" => database(),
         "pg_roles" | "pg_authid" | "pg_user" | "pg_shadow" => roles(cx, name),
         "pg_proc" => functions(cx),
-        "pg_settings" => settings(cx),
-        "pg_tables" | "pg_views" | "pg_matviews" | "pg_indexes" => listings(cx, name),
-        "pg_stat_activity" => activity(cx),
-        "pg_stat_user_tables" | "pg_statio_user_tables" => statistics(cx),
-        "pg_get_keywords" => keywords(),
+        "pg_settings" => listings::settings(cx),
+        "pg_tables" | "pg_views" | "pg_matviews" | "pg_indexes" => listings::listings(cx, name),
+        "pg_stat_activity" => listings::activity(cx),
+        "pg_stat_user_tables" | "pg_statio_user_tables" => listings::statistics(cx),
+        "pg_get_keywords" => listings::keywords(),
         "pg_tablespace" => Shape::new("oid:oid spcname:name spcowner:oid spcacl:text[] spcoptions:text[]")?
             .table(vec![row![1663, "pg_default", OWNER]]),
         _ => match fixed::empty(name) {
@@ -272,7 +272,7 @@ fn positions(key: &[usize]) -> String {
     format!("{{{}}}", positions.join(","))
 }
 
-fn keyed(cx: &SystemContext) -> impl Iterator<Item = Entry> {
+pub(super) fn keyed(cx: &SystemContext) -> impl Iterator<Item = Entry> {
     relations::users(cx).into_iter().filter(|entry| entry.relation.is_some() && !entry.key.is_empty())
 }
 
@@ -436,118 +436,4 @@ fn functions(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
         }),
     );
     shape.table(rows)
-}
-
-fn settings(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
-    let shape = Shape::new(
-        "name:text setting:text unit:text category:text short_desc:text extra_desc:text context:text vartype:text \
-         source:text min_val:text max_val:text enumvals:text[] boot_val:text reset_val:text sourcefile:text \
-         sourceline:int4 pending_restart:bool",
-    )?;
-    let all = cx.settings.all();
-    let rows = all.iter().map(|(name, value, what)| {
-        let default = cx.settings.default_of(name);
-        let source = if default.as_ref() == Some(value) { "default" } else { "session" };
-        row![
-            name.as_str(),
-            value.as_str(),
-            Cell::Null,
-            "Session",
-            what.as_str(),
-            Cell::Null,
-            "user",
-            "string",
-            source,
-            Cell::Null,
-            Cell::Null,
-            Cell::Null,
-            default.clone(),
-            default,
-            Cell::Null,
-            Cell::Null,
-            false,
-        ]
-    });
-    shape.table(rows.collect())
-}
-
-/// A function to clients, and a table here: what it is called with does not matter.
-fn keywords() -> Result<Arc<dyn TableProvider>> {
-    let words = crate::sql::keywords();
-    let rows = words.map(|(word, is_reserved)| match is_reserved {
-        true => row![word.to_ascii_lowercase(), "R", false, "reserved", "requires AS"],
-        false => row![word.to_ascii_lowercase(), "U", true, "unreserved", "can be bare label"],
-    });
-    Shape::new("word:text catcode:char barelabel:bool catdesc:text baredesc:text")?.table(rows.collect())
-}
-
-/// pg_tables, pg_views, pg_matviews, pg_indexes.
-fn listings(cx: &SystemContext, name: &str) -> Result<Arc<dyn TableProvider>> {
-    let user = cx.user.as_str();
-    let entries = relations::users(cx);
-    let wanted = |kind: &'static str| entries.iter().filter(move |entry| entry.kind == kind);
-    let query = |entry: &Entry| match entry.relation.as_ref().map(|relation| &relation.kind) {
-        Some(Kind::View { query }) => Some(query.clone()),
-        Some(Kind::MaterializedView(view)) => Some(view.query.clone()),
-        _ => None,
-    };
-    match name {
-        "pg_views" => Shape::new("schemaname:name viewname:name viewowner:name definition:text")?
-            .table(wanted("v").map(|e| row!["public", e.name.as_str(), user, query(e)]).collect()),
-        "pg_matviews" => Shape::new(
-            "schemaname:name matviewname:name matviewowner:name tablespace:name hasindexes:bool ispopulated:bool \
-             definition:text",
-        )?
-        .table(wanted("m").map(|e| row!["public", e.name.as_str(), user, Cell::Null, false, true, query(e)]).collect()),
-        "pg_indexes" => {
-            let rows = keyed(cx).map(|entry| {
-                let definition = super::functions::index_definition(cx, index_oid(entry.oid));
-                row!["public", entry.name.as_str(), format!("{}_pkey", entry.name), Cell::Null, definition]
-            });
-            Shape::new("schemaname:name tablename:name indexname:name tablespace:name indexdef:text")?
-                .table(rows.collect())
-        }
-        _ => Shape::new(
-            "schemaname:name tablename:name tableowner:name tablespace:name hasindexes:bool hasrules:bool \
-             hastriggers:bool rowsecurity:bool",
-        )?
-        .table(
-            wanted("r")
-                .map(|e| row!["public", e.name.as_str(), user, Cell::Null, !e.key.is_empty(), false, false, false])
-                .collect(),
-        ),
-    }
-}
-
-fn activity(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
-    let shape = Shape::new(
-        "datid:oid datname:name pid:int4 leader_pid:int4 usesysid:oid usename:name application_name:text \
-         client_addr:text client_hostname:text client_port:int4 backend_start:timestamptz xact_start:timestamptz \
-         query_start:timestamptz state_change:timestamptz wait_event_type:text wait_event:text state:text \
-         backend_xid:int8 backend_xmin:int8 query_id:int8 query:text backend_type:text",
-    )?;
-    let application = cx.settings.get("application_name").ok();
-    let mut own =
-        row![DATABASE, crate::sql::DATABASE, cx.pid, Cell::Null, OWNER, cx.user.as_str(), application];
-    own.resize(16, Cell::Null);
-    own.extend(row!["active"]);
-    own.resize(21, Cell::Null);
-    own.extend(row!["client backend"]);
-    shape.table(vec![own])
-}
-
-fn statistics(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
-    let shape = Shape::new(
-        "relid:oid schemaname:name relname:name seq_scan:int8 seq_tup_read:int8 idx_scan:int8 idx_tup_fetch:int8 \
-         n_tup_ins:int8 n_tup_upd:int8 n_tup_del:int8 n_live_tup:int8 n_dead_tup:int8 last_vacuum:timestamptz \
-         last_autovacuum:timestamptz last_analyze:timestamptz last_autoanalyze:timestamptz",
-    )?;
-    let rows = relations::users(cx).into_iter().filter(|entry| entry.kind == "r").map(|entry| {
-        let live = super::functions::rows_of(cx, &entry);
-        let mut cells = row![entry.oid, "public", entry.name.as_str()];
-        cells.resize(10, Cell::Null);
-        cells.extend(row![live]);
-        cells
-    });
-    shape.table(rows.collect())
 }

@@ -59,7 +59,8 @@ impl ScalarUDFImpl for Expand {
         let lengths = offsets.windows(2).map(|pair| (pair[1] - pair[0]) as usize);
         let offsets = datafusion::arrow::buffer::OffsetBuffer::from_lengths(lengths);
         let item = Arc::new(Field::new_list_field(DataType::Struct(fields), true));
-        let expanded: ArrayRef = Arc::new(ListArray::try_new(item, offsets, Arc::new(rows), list.nulls().cloned())?);
+        let expanded: ArrayRef =
+            Arc::new(ListArray::try_new(item, offsets, Arc::new(rows), list.nulls().cloned())?);
         Ok(ColumnarValue::Array(expanded))
     }
 }

@@ -103,9 +103,7 @@ pub(super) fn empty(name: &str) -> Option<&'static str> {
         }
         "ts_token_type" => "tokid:int4 alias:text description:text",
         "pg_ts_config_map" => "mapcfg:oid maptokentype:int4 mapseqno:int4 mapdict:oid",
-        "pg_user_mappings" => {
-            "umid:oid srvid:oid srvname:name umuser:oid usename:name umoptions:text[]"
-        }
+        "pg_user_mappings" => "umid:oid srvid:oid srvname:name umuser:oid usename:name umoptions:text[]",
         "pg_timezone_names" => "name:text abbrev:text utc_offset:text is_dst:bool",
         "pg_trigger" => {
             "oid:oid tgrelid:oid tgparentid:oid tgname:name tgfoid:oid tgtype:int2 tgenabled:char tgisinternal:bool tgconstrrelid:oid tgconstrindid:oid tgconstraint:oid tgdeferrable:bool tginitdeferred:bool tgnargs:int2 tgattr:int2[] tgargs:bytea tgqual:text tgoldtable:name tgnewtable:name"
@@ -129,9 +127,7 @@ fn of_postgres_columns(name: &str) -> Option<&'static str> {
         "pg_amproc" => {
             "oid:oid amprocfamily:oid amproclefttype:oid amprocrighttype:oid amprocnum:int2 amproc:oid"
         }
-        "pg_cast" => {
-            "oid:oid castsource:oid casttarget:oid castfunc:oid castcontext:char castmethod:char"
-        }
+        "pg_cast" => "oid:oid castsource:oid casttarget:oid castfunc:oid castcontext:char castmethod:char",
         "pg_collation" => {
             "oid:oid collname:name collnamespace:oid collowner:oid collprovider:char collisdeterministic:bool collencoding:int4 collcollate:text collctype:text colliculocale:text collversion:text"
         }

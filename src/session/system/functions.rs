@@ -233,7 +233,8 @@ const TEXTS: &[Named<String>] = &[
     }),
     ("pg_get_function_arguments", |_, args| Ok(Some(arguments(args)))),
     ("pg_get_functiondef", |_, args| {
-        Ok((oid(args, 0) == Some(i64::from(ADVANCE_WATERMARK))).then(|| ADVANCE_WATERMARK_DEFINITION.to_owned()))
+        Ok((oid(args, 0) == Some(i64::from(ADVANCE_WATERMARK)))
+            .then(|| ADVANCE_WATERMARK_DEFINITION.to_owned()))
     }),
     ("format", |_, args| formatted(args)),
     ("pg_get_function_identity_arguments", |_, args| Ok(Some(arguments(args)))),
@@ -326,7 +327,11 @@ fn formatted(args: Texts) -> Result<Option<String>> {
             digits.push(digit);
         }
         if rest.next_if_eq(&'$').is_some() {
-            next = digits.parse().ok().filter(|n| *n > 0).ok_or_else(|| bad("a position in format() begins at 1"))?;
+            next = digits
+                .parse()
+                .ok()
+                .filter(|n| *n > 0)
+                .ok_or_else(|| bad("a position in format() begins at 1"))?;
         }
         let kind = rest.next().ok_or_else(|| bad("unterminated format() type specifier"))?;
         if kind == '%' {

@@ -62,7 +62,8 @@ impl Column {
 fn object(columns: &[Column], row: usize) -> Result<String> {
     let pairs = columns.chunks(2).map(|pair| match pair {
         [key, _] if key.texts.is_null(row) => {
-            Err(Error::new(SqlState::BadArgument, "argument 1 must not be null").hint("Object keys should be text."))
+            Err(Error::new(SqlState::BadArgument, "argument 1 must not be null")
+                .hint("Object keys should be text."))
         }
         [key, value] => {
             let key = serde_json::Value::from(key.texts.value(row));

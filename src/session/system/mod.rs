@@ -8,10 +8,12 @@
 mod apply;
 mod catalog;
 mod expand;
+mod expanding;
 mod fixed;
 mod functions;
 mod information;
 mod json;
+mod listings;
 mod relations;
 mod rewrite;
 mod shape;
@@ -67,7 +69,11 @@ pub fn prepare(cx: &SystemContext, state: &mut SessionState, query: &mut Query) 
 
 /// Adds the functions of `pg_catalog`.
 pub fn register(cx: &SystemContext, state: &mut SessionState) -> Result<()> {
-    for function in functions::all(cx).into_iter().chain(variables::all(&cx.settings)).chain([expand::function(), json::function()]) {
+    for function in functions::all(cx)
+        .into_iter()
+        .chain(variables::all(&cx.settings))
+        .chain([expand::function(), json::function()])
+    {
         state.register_udf(function)?;
     }
     Ok(())

@@ -20,6 +20,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::super::transaction::SystemContext;
 use super::apply::{Applied, Want};
+use super::expanding::{as_bigints, name_column, unnest_factor, unnested};
 use super::subquery::{elements, is_correlated, joined, own, take_outer};
 use super::{catalog, functions, information};
 use crate::error::Result;
@@ -127,46 +128,18 @@ fn registered(data_type: &DataType) -> Option<&'static str> {
     }
 }
 
-/// Numbers that are computed, as what `generate_series` takes. Without one of its ends it is empty.
-fn as_bigints(args: &mut [FunctionArg]) {
-    for (at, arg) in args.iter_mut().enumerate() {
-        let beyond = if at == 0 { i64::MAX } else { -i64::MAX };
-        if let FunctionArg::Unnamed(FunctionArgExpr::Expr(expr @ Expr::Function(_))) = arg
-            && let Ok(wide) = parse_expr(&format!("coalesce(CAST({expr} AS bigint), {beyond})"))
-        {
-            *expr = wide;
-        }
-    }
-}
-
-/// The one column of a function in FROM is called as the function is there.
-fn name_column(alias: Option<&mut ast::TableAlias>) {
-    if let Some(alias) = alias.filter(|alias| alias.columns.is_empty()) {
-        alias.columns.push(ast::TableAliasColumnDef { name: alias.name.clone(), data_type: None });
-    }
-}
-
-/// `unnest(array) AS x`: a table `x` with a column `x`.
-fn unnest_factor(args: &[FunctionArg], alias: Option<&ast::TableAlias>) -> Option<TableFactor> {
-    let array_exprs = args.iter().map(|arg| match arg {
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
-        _ => None,
-    });
-    let mut alias = alias.cloned();
-    name_column(alias.as_mut());
-    Some(TableFactor::UNNEST {
-        alias,
-        array_exprs: array_exprs.collect::<Option<Vec<_>>>()?,
-        with_offset: false,
-        with_offset_alias: None,
-        with_ordinality: false,
-    })
-}
-
 /// Whether a column holds the name of a function.
 fn is_procedure(expr: &Expr) -> bool {
     const COLUMNS: [&str; 10] = [
-        "typinput", "typoutput", "typreceive", "typsend", "typmodin", "typmodout", "typanalyze", "oprcode", "amhandler",
+        "typinput",
+        "typoutput",
+        "typreceive",
+        "typsend",
+        "typmodin",
+        "typmodout",
+        "typanalyze",
+        "oprcode",
+        "amhandler",
         "conproc",
     ];
     let name = match expr {
@@ -273,57 +246,11 @@ fn named_tables(select: &ast::Select) -> Vec<(String, String)> {
     named.collect()
 }
 
-/// `_pg_expandarray(a)`: a row `(x, n)` for each element and its number.
-fn expanded(expr: &Expr) -> Option<&Expr> {
-    match expr {
-        Expr::Nested(inner) => expanded(inner),
-        Expr::Function(function) if last(&function.name) == "_pg_expandarray" => match &function.args {
-            FunctionArguments::List(list) => match list.args.as_slice() {
-                [FunctionArg::Unnamed(FunctionArgExpr::Expr(array))] => Some(array),
-                _ => None,
-            },
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-/// What is written of the rows of `_pg_expandarray`, with `unnest`.
-fn unnested(expr: &Expr) -> Option<Expr> {
-    if let Expr::CompoundFieldAccess { root, access_chain } = expr
-        && let Some(array) = expanded(root)
-        && let [ast::AccessExpr::Dot(Expr::Identifier(part))] = access_chain.as_slice()
-    {
-        return match ident_name(part).as_str() {
-            "x" => Some(call("unnest", vec![array.clone()])),
-            "n" => subscripts(array),
-            _ => None,
-        };
-    }
-    if let Expr::Function(function) = expr
-        && last(&function.name) == "generate_subscripts"
-        && let FunctionArguments::List(list) = &function.args
-        && let [FunctionArg::Unnamed(FunctionArgExpr::Expr(array)), _] = list.args.as_slice()
-    {
-        return subscripts(array);
-    }
-    match expr {
-        Expr::Function(_) => {
-            expanded(expr).map(|array| call("unnest", vec![call("expandarray", vec![array.clone()])]))
-        }
-        _ => None,
-    }
-}
-
-/// A row for each element of an array: its number.
-fn subscripts(array: &Expr) -> Option<Expr> {
-    let numbers = parse_expr(&format!("generate_series(1, CAST(cardinality({array}) AS bigint))")).ok()?;
-    Some(call("unnest", vec![numbers]))
-}
-
 /// `x LIKE pattern ESCAPE '/'`, with the one sign that DataFusion knows for it.
 fn escaped(expr: &mut Expr) {
-    let (Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. }) = expr else { return };
+    let (Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. }) = expr else {
+        return;
+    };
     let sign = match escape_char.as_ref().map(|sign| &sign.value) {
         Some(Value::SingleQuotedString(sign)) if sign.chars().count() == 1 && sign != "\\" => sign.clone(),
         _ => return,
@@ -440,7 +367,9 @@ impl VisitorMut for Rewriter<'_> {
         self.tables.push(named_tables(select));
         // Where it is a value and no condition, DataFusion has no plan for EXISTS.
         for item in &mut select.projection {
-            let (SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) = item else { continue };
+            let (SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) = item else {
+                continue;
+            };
             let _ = ast::visit_expressions_mut(expr, |expr| {
                 if let Expr::Exists { subquery, negated } = expr {
                     let exists = self.apply(subquery, Want::Exists);

@@ -119,10 +119,9 @@ struct Outer {
 impl Outer {
     fn is_outer(&self, expr: &Expr) -> bool {
         match expr {
-            Expr::CompoundIdentifier(parts) => parts
-                .len()
-                .checked_sub(2)
-                .is_some_and(|at| !self.own.names.contains(&ident_name(&parts[at]))),
+            Expr::CompoundIdentifier(parts) => {
+                parts.len().checked_sub(2).is_some_and(|at| !self.own.names.contains(&ident_name(&parts[at])))
+            }
             Expr::Identifier(name) => {
                 self.known.as_ref().is_some_and(|known| !known.contains(&ident_name(name)))
             }
@@ -249,8 +248,10 @@ pub(super) fn joined(query: &Query, own: &Own) -> Option<Expr> {
 /// `(SELECT array_agg(x ORDER BY y) FROM …)` as the query of its elements in their order.
 pub(super) fn elements(query: &Query) -> Option<Query> {
     let SetExpr::Select(select) = query.body.as_ref() else { return None };
-    let [SelectItem::UnnamedExpr(Expr::Function(call)) | SelectItem::ExprWithAlias { expr: Expr::Function(call), .. }] =
-        select.projection.as_slice()
+    let [
+        SelectItem::UnnamedExpr(Expr::Function(call))
+        | SelectItem::ExprWithAlias { expr: Expr::Function(call), .. },
+    ] = select.projection.as_slice()
     else {
         return None;
     };

@@ -18,7 +18,8 @@ fn postgres() -> &'static (HashMap<String, u32>, HashMap<u32, String>) {
         let (Some(oids), Some(names)) = (rows.column_by_name("oid"), rows.column_by_name("typname")) else {
             return both;
         };
-        let (Some(oids), Some(names)) = (oids.as_primitive_opt::<Int64Type>(), names.as_string_opt::<i32>()) else {
+        let (Some(oids), Some(names)) = (oids.as_primitive_opt::<Int64Type>(), names.as_string_opt::<i32>())
+        else {
             return both;
         };
         for row in (0..rows.num_rows()).filter(|row| names.is_valid(*row)) {

@@ -14,7 +14,7 @@ use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
 
-use super::super::settings::SharedSettings;
+use super::super::shared_settings::SharedSettings;
 use crate::error::{Error, Result, SqlState};
 
 /// Their names.
@@ -117,7 +117,9 @@ impl ScalarUDFImpl for Variable {
             Does::Get => (None, column(1, &DataType::Boolean)?),
         };
         let answer = |row: usize| match self.does {
-            Does::Set => self.set(text(&name, row).as_deref(), text(&value, row).as_deref(), truth(&flag, row)),
+            Does::Set => {
+                self.set(text(&name, row).as_deref(), text(&value, row).as_deref(), truth(&flag, row))
+            }
             Does::Get => self.get(text(&name, row).as_deref(), truth(&flag, row)),
         };
         let values: StringArray = (0..rows).map(answer).collect::<Result<_>>()?;
