@@ -11,7 +11,6 @@ use super::relations::{
 };
 use super::shape::{Cell, Shape, row};
 use super::{fixed, listings};
-use crate::catalog::Kind;
 use crate::error::Result;
 
 /// The tables there are.

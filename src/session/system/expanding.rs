@@ -5,7 +5,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::rewrite::{call, last};
-use crate::sql::{ident_name, parse_expr};
+use crate::sql::{ident_name, parse_expr, parse_query};
 
 /// Numbers that are computed, as what `generate_series` takes. Without one of its ends it is empty.
 pub(super) fn as_bigints(args: &mut [FunctionArg]) {
@@ -89,4 +89,19 @@ pub(super) fn unnested(expr: &Expr) -> Option<Expr> {
 fn subscripts(array: &Expr) -> Option<Expr> {
     let numbers = parse_expr(&format!("generate_series(1, CAST(cardinality({array}) AS bigint))")).ok()?;
     Some(call("unnest", vec![numbers]))
+}
+
+/// A function of one value in FROM: a table of one row.
+pub(super) fn row_of(
+    name: &str,
+    args: &[FunctionArg],
+    alias: Option<&ast::TableAlias>,
+) -> Option<TableFactor> {
+    let args = args.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let alias = alias.map_or_else(|| name.to_owned(), |alias| alias.name.to_string());
+    let query = parse_query(&format!("SELECT 1 FROM (SELECT {name}({args}) AS {alias}) AS {alias}")).ok()?;
+    match *query.query.body {
+        ast::SetExpr::Select(select) => select.from.into_iter().next().map(|from| from.relation),
+        _ => None,
+    }
 }

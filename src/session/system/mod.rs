@@ -11,6 +11,7 @@ mod expand;
 mod expanding;
 mod fixed;
 mod functions;
+mod idents;
 mod information;
 mod json;
 mod listings;
@@ -69,11 +70,11 @@ pub fn prepare(cx: &SystemContext, state: &mut SessionState, query: &mut Query) 
 
 /// Adds the functions of `pg_catalog`.
 pub fn register(cx: &SystemContext, state: &mut SessionState) -> Result<()> {
-    for function in functions::all(cx)
-        .into_iter()
-        .chain(variables::all(&cx.settings))
-        .chain([expand::function(), json::function()])
-    {
+    for function in functions::all(cx).into_iter().chain(variables::all(&cx.settings)).chain([
+        expand::function(),
+        idents::function(),
+        json::function(),
+    ]) {
         state.register_udf(function)?;
     }
     Ok(())

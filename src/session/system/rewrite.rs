@@ -20,7 +20,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::super::transaction::SystemContext;
 use super::apply::{Applied, Want};
-use super::expanding::{as_bigints, name_column, unnest_factor, unnested};
+use super::expanding::{as_bigints, name_column, row_of, unnest_factor, unnested};
 use super::subquery::{elements, is_correlated, joined, own, take_outer};
 use super::{catalog, functions, information};
 use crate::error::Result;
@@ -409,6 +409,12 @@ impl VisitorMut for Rewriter<'_> {
                 ("generate_series", Some(given)) => {
                     as_bigints(&mut given.args);
                     name_column(alias.as_mut());
+                }
+                ("string_to_array" | "parse_ident", Some(given)) => {
+                    if let Some(row) = row_of(&last(name), &given.args, alias.as_ref()) {
+                        *factor = row;
+                        return ControlFlow::Continue(());
+                    }
                 }
                 ("unnest", Some(given)) => {
                     if let Some(unnest) = unnest_factor(&given.args, alias.as_ref()) {
