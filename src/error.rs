@@ -9,8 +9,11 @@
 use std::fmt;
 
 use datafusion::arrow::error::ArrowError;
-use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
+
+mod foreign;
+
+pub(crate) use foreign::missing_function;
 
 /// What every fallible function of Tidemill returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -61,6 +64,8 @@ sqlstates! {
     OutOfRange = "22003",
     /// `invalid_datetime_format`.
     BadDatetime = "22007",
+    /// `null_value_not_allowed`.
+    NullNotAllowed = "22004",
     /// `datetime_field_overflow`.
     DatetimeOverflow = "22008",
     /// `invalid_time_zone_displacement_value`.
@@ -265,200 +270,30 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-impl From<ArrowError> for Error {
-    fn from(error: ArrowError) -> Self {
-        match error {
-            ArrowError::DivideByZero => Self::new(SqlState::DivisionByZero, "division by zero"),
-            ArrowError::ArithmeticOverflow(what) => {
-                Self::new(SqlState::OutOfRange, "value out of range").detail(what)
-            }
-            ArrowError::CastError(what) | ArrowError::ParseError(what) => cast_error(&what),
-            ArrowError::MemoryError(what) => Self::new(SqlState::OutOfMemory, what),
-            ArrowError::InvalidArgumentError(what) => Self::new(SqlState::BadArgument, what),
-            ArrowError::ExternalError(inner) => match inner.downcast::<Error>() {
-                Ok(ours) => *ours,
-                Err(inner) => match inner.downcast::<DataFusionError>() {
-                    Ok(datafusion) => Self::from(*datafusion),
-                    Err(other) => Self::internal(other.to_string()),
-                },
-            },
-            ArrowError::IoError(what, _) => Self::new(SqlState::Io, what),
-            other => Self::internal(other.to_string()),
+/// The name among these that is most like `name`, if one is much like it.
+pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let near = known.map(|known| (edit_distance(known, name), known));
+    near.filter(|(distance, known)| {
+        *distance <= 1 + name.len() / 4 && *distance < name.len().min(known.len())
+    })
+    .min()
+    .map(|(_, known)| known)
+}
+
+/// Levenshtein's distance.
+fn edit_distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, ca) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, cb) in b.iter().enumerate() {
+            let substituted = diagonal + usize::from(ca != *cb);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
         }
     }
-}
-
-/// A cast that failed on a value: which SQLSTATE Postgres gives depends on what the value was to become.
-fn cast_error(what: &str) -> Error {
-    let lower = what.to_ascii_lowercase();
-    let state = if lower.contains("overflow")
-        || lower.contains("out of range")
-        || lower.contains("can't cast value")
-        || lower.contains("too large")
-    {
-        SqlState::OutOfRange
-    } else if lower.contains("timestamp") || lower.contains("date") || lower.contains("interval") {
-        SqlState::BadDatetime
-    } else {
-        SqlState::BadText
-    };
-    Error::new(state, lower_first(what))
-}
-
-impl From<DataFusionError> for Error {
-    fn from(error: DataFusionError) -> Self {
-        match error {
-            DataFusionError::ArrowError(inner, _) => Self::from(*inner),
-            DataFusionError::SQL(inner, _) => Self::new(SqlState::Syntax, inner.to_string()),
-            DataFusionError::SchemaError(inner, _) => schema_error(*inner),
-            DataFusionError::Plan(what) => plan_error(&what),
-            DataFusionError::NotImplemented(what) => {
-                Self::unsupported(lower_first(&what)).hint("This form of SQL is not supported yet.")
-            }
-            DataFusionError::Execution(what) => execution_error(&what),
-            DataFusionError::ResourcesExhausted(what) => Self::new(SqlState::OutOfMemory, "out of memory")
-                .detail(what)
-                .hint("Ask for fewer groups or rows, or start the server with a larger --memory-limit."),
-            DataFusionError::External(inner) => match inner.downcast::<Error>() {
-                Ok(ours) => *ours,
-                Err(inner) => match inner.downcast::<ArrowError>() {
-                    Ok(arrow) => Self::from(*arrow),
-                    Err(other) => Self::internal(other.to_string()),
-                },
-            },
-            DataFusionError::Context(_, inner) => Self::from(*inner),
-            DataFusionError::Diagnostic(_, inner) => Self::from(*inner),
-            DataFusionError::Shared(inner) => shared_error(&inner),
-            DataFusionError::Collection(mut all) if !all.is_empty() => Self::from(all.swap_remove(0)),
-            DataFusionError::IoError(inner) => Self::new(SqlState::Io, inner.to_string()),
-            other => Self::internal(other.to_string()),
-        }
-    }
-}
-
-/// An error that several readers of one build side share cannot be taken apart, only looked at.
-fn shared_error(error: &DataFusionError) -> Error {
-    match error.find_root() {
-        DataFusionError::ArrowError(inner, _) => match &**inner {
-            ArrowError::DivideByZero => Error::from(ArrowError::DivideByZero),
-            ArrowError::ArithmeticOverflow(w) => Error::from(ArrowError::ArithmeticOverflow(w.clone())),
-            ArrowError::CastError(w) => cast_error(w),
-            other => Error::internal(other.to_string()),
-        },
-        DataFusionError::External(inner) => match inner.downcast_ref::<Error>() {
-            Some(ours) => ours.clone(),
-            None => Error::internal(inner.to_string()),
-        },
-        DataFusionError::Execution(what) => execution_error(what),
-        DataFusionError::Plan(what) => plan_error(what),
-        other => Error::internal(other.to_string()),
-    }
-}
-
-fn schema_error(error: SchemaError) -> Error {
-    match error {
-        SchemaError::FieldNotFound { field, valid_fields } => {
-            let mut names: Vec<String> = valid_fields.iter().map(|c| c.name.clone()).collect();
-            names.dedup();
-            let wanted = match &field.relation {
-                Some(relation) => {
-                    format!("column {}.{} does not exist", relation.table(), field.name)
-                }
-                None => format!("column \"{}\" does not exist", field.name),
-            };
-            let error = Error::new(SqlState::UndefinedColumn, wanted);
-            match names.is_empty() {
-                true => error,
-                false => error.hint(format!("There are: {}.", names.join(", "))),
-            }
-        }
-        SchemaError::AmbiguousReference { field } => {
-            Error::new(SqlState::AmbiguousColumn, format!("column reference \"{}\" is ambiguous", field.name))
-                .hint("Put the table's name or alias before it.")
-        }
-        SchemaError::DuplicateQualifiedField { name, .. }
-        | SchemaError::DuplicateUnqualifiedField { name } => {
-            Error::new(SqlState::DuplicateColumn, format!("column \"{name}\" is there more than once"))
-                .hint("Give one of them another name with AS.")
-        }
-    }
-}
-
-/// DataFusion's planner speaks in sentences; Postgres in codes. The sentences are matched here and nowhere else.
-fn plan_error(what: &str) -> Error {
-    let lower = what.to_ascii_lowercase();
-    let state = if lower.contains("invalid function") || lower.contains("no function matches") {
-        SqlState::UndefinedFunction
-    } else if lower.contains("table") && lower.contains("not found") {
-        SqlState::UndefinedTable
-    } else if lower.contains("aggregate function calls cannot be nested")
-        || lower.contains("aggregate functions are not allowed")
-    {
-        SqlState::Grouping
-    } else if lower.contains("cannot coerce arithmetic expression")
-        || lower.contains("cannot infer common argument type for comparison")
-    {
-        // To Postgres an operator between these types does not exist.
-        SqlState::UndefinedFunction
-    } else if lower.contains("non-boolean predicate") || lower.contains("incompatible inputs for union") {
-        SqlState::TypeMismatch
-    } else if lower.contains("must appear in the group by clause")
-        || lower.contains("could not be resolved from available columns")
-        || lower.contains("must be in group by")
-    {
-        SqlState::Grouping
-    } else if lower.contains("cannot coerce")
-        || lower.contains("cannot infer common")
-        || lower.contains("failed to coerce")
-        || lower.contains("type mismatch")
-        || lower.contains("cannot get result type")
-    {
-        // A call with arguments of the wrong type is an undefined function to Postgres.
-        match lower.contains("function") {
-            true => SqlState::UndefinedFunction,
-            false => SqlState::TypeMismatch,
-        }
-    } else if lower.contains("no field named") || lower.contains("column") && lower.contains("not found") {
-        SqlState::UndefinedColumn
-    } else if lower.contains("placeholder") {
-        SqlState::IndeterminateType
-    } else {
-        SqlState::Syntax
-    };
-    Error::new(state, lower_first(what))
-}
-
-fn execution_error(what: &str) -> Error {
-    let lower = what.to_ascii_lowercase();
-    let state = if lower.contains("placeholder") {
-        SqlState::UndefinedParameter
-    } else if lower.contains("divide by zero") || lower.contains("division by zero") {
-        SqlState::DivisionByZero
-    } else if lower.contains("overflow") || lower.contains("out of range") {
-        SqlState::OutOfRange
-    } else if lower.contains("scalar subquery") || lower.contains("more than one row") {
-        SqlState::CardinalityViolation
-    } else if lower.contains("error parsing timestamp")
-        || lower.contains("parse") && lower.contains("interval")
-    {
-        SqlState::BadDatetime
-    } else if lower.contains("parse") || lower.contains("invalid") {
-        SqlState::BadText
-    } else {
-        SqlState::Internal
-    };
-    Error::new(state, lower_first(what))
-}
-
-/// Postgres begins messages in lower case; acronyms stay.
-fn lower_first(text: &str) -> String {
-    let mut chars = text.chars();
-    match (chars.next(), text.chars().nth(1)) {
-        (Some(first), Some(second)) if first.is_uppercase() && !second.is_uppercase() => {
-            first.to_lowercase().chain(chars).collect()
-        }
-        _ => text.to_owned(),
-    }
+    row[b.len()]
 }
 
 impl From<Error> for DataFusionError {
@@ -485,6 +320,15 @@ impl From<std::io::Error> for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_near_miss_is_suggested() {
+        assert_eq!(edit_distance("bids", "bid"), 1);
+        assert_eq!(edit_distance("auction", "auctoin"), 2);
+        assert_eq!(edit_distance("", "abc"), 3);
+        assert_eq!(nearest("auctoin", ["bid", "auction"].into_iter()), Some("auction"));
+        assert_eq!(nearest("x", ["y", "bid", "auction"].into_iter()), None);
+    }
 
     #[test]
     fn an_error_keeps_its_code_on_the_way_through_arrow_and_datafusion() {

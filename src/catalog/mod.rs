@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use crate::error::{Error, Result, SqlState};
+use crate::error::{Error, Result, SqlState, nearest};
 use crate::store::{Space, Store, WriteBatch};
 
 pub use relation::{
@@ -115,14 +115,8 @@ impl Names {
     /// 42P01 for a name, with the nearest existing name as a hint.
     pub fn missing(&self, name: &str) -> Error {
         let error = Error::new(SqlState::UndefinedTable, format!("relation \"{name}\" does not exist"));
-        let near = self
-            .by_name
-            .keys()
-            .map(|known| (edit_distance(known, name), known))
-            .filter(|(distance, _)| *distance <= 1 + name.len() / 4)
-            .min();
-        match near {
-            Some((_, known)) => error.hint(format!("Perhaps you meant \"{known}\".")),
+        match nearest(name, self.by_name.keys().map(String::as_str)) {
+            Some(known) => error.hint(format!("Perhaps you meant \"{known}\".")),
             None => error,
         }
     }
@@ -162,33 +156,5 @@ impl Names {
         found.sort_by_key(|relation| std::cmp::Reverse(relation.id));
         found.retain(|relation| !ids.contains(&relation.id));
         found
-    }
-}
-
-/// Levenshtein distance, for hints; names are short.
-fn edit_distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, ca) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, cb) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(ca != *cb);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_near_miss_is_suggested() {
-        assert_eq!(edit_distance("bids", "bid"), 1);
-        assert_eq!(edit_distance("auction", "auctoin"), 2);
-        assert_eq!(edit_distance("", "abc"), 3);
     }
 }

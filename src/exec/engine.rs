@@ -42,6 +42,9 @@ const RETENTION_ROUND: Duration = Duration::from_secs(1);
 /// How long after the disk was found full the views that it stopped try again.
 const ROOM_ROUND: Duration = Duration::from_secs(1);
 
+/// How long figures about all views wait for those that catch up: a view over little history is through by then.
+const PATIENCE: Duration = Duration::from_millis(500);
+
 /// The key of the last epoch's number.
 const EPOCH_KEY: &[u8] = b"epoch";
 
@@ -265,10 +268,19 @@ impl Engine {
         Ok(())
     }
 
-    /// Waits until every view that runs holds everything that was committed before the call. One that catches up, is
-    /// paused or has failed holds nobody up.
+    /// Waits until every view that runs holds everything that was committed before the call. One that is paused or has
+    /// failed holds nobody up, and one that catches up not for long: it is to be seen that it does.
     pub async fn sync_all(&self) -> Result<()> {
-        self.reach(self.journal.last(), &self.views()).await
+        let target = self.journal.last();
+        let views = self.views();
+        let settled = async {
+            for view in &views {
+                // A view that goes away has settled, too.
+                let _ = view.phase().wait_for(|phase| *phase != Phase::CatchingUp).await;
+            }
+        };
+        let _ = tokio::time::timeout(PATIENCE, settled).await;
+        self.reach(target, &views).await
     }
 
     /// Waits, once for all of them, until those of the views that run have come to the target.

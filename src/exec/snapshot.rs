@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::catalog::TableProvider;
+use datafusion::execution::context::SessionState;
 use parking_lot::Mutex;
 
 use super::engine::Engine;
@@ -160,6 +161,13 @@ impl Lookup for Scope {
             (true, _) => self.names.all().map(|relation| relation.name.clone()).collect(),
             (false, Some(system)) => system.names(schema),
             (false, None) => Vec::new(),
+        }
+    }
+
+    fn prepare(&self, state: &mut SessionState, query: &mut sql::Query) -> Result<()> {
+        match &self.system {
+            Some(system) => system.prepare(state, query),
+            None => Ok(()),
         }
     }
 

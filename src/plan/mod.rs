@@ -9,6 +9,7 @@ pub mod cut;
 pub mod fragment;
 pub mod functions;
 mod integers;
+mod missing;
 pub mod naming;
 mod pipeline;
 mod planner;

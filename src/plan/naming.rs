@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::sql::sqlparser::ast::{
-    DataType, Expr, Ident, Query, Select, SelectItem, SetExpr, Value, VisitMut, VisitorMut,
+    AccessExpr, DataType, Expr, Ident, Query, Select, SelectItem, SetExpr, Value, VisitMut, VisitorMut,
 };
 
 /// Stands between a name and the number that makes it unique; no SQL text can hold it in a name that matters.
@@ -43,6 +43,18 @@ impl VisitorMut for Namer {
     type Break = ();
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        // `(row).field`: DataFusion takes the field's name as a text.
+        if let Expr::CompoundFieldAccess { root, access_chain } = expr
+            && matches!(**root, Expr::Nested(_))
+        {
+            for access in access_chain {
+                if let AccessExpr::Dot(part @ Expr::Identifier(_)) = access
+                    && let Expr::Identifier(name) = &*part
+                {
+                    *part = Expr::value(Value::SingleQuotedString(folded(name)));
+                }
+            }
+        }
         if let Expr::Value(value) = expr
             && let Value::Number(digits, _) = &mut value.value
             && let Some(plain) = without_exponent(digits)
@@ -143,6 +155,13 @@ fn known_name(expr: &Expr) -> Option<String> {
             return known_name(inner).or_else(|| Some(type_name(data_type)));
         }
         Expr::TypedString(typed) => return Some(type_name(&typed.data_type)),
+        Expr::CompoundFieldAccess { access_chain, .. } => match access_chain.last() {
+            Some(AccessExpr::Dot(Expr::Value(value))) => match &value.value {
+                Value::SingleQuotedString(name) => return Some(name.clone()),
+                _ => return None,
+            },
+            _ => return None,
+        },
         Expr::Case { .. } => "case",
         Expr::Exists { .. } => "exists",
         Expr::Array(_) => "array",

@@ -90,9 +90,11 @@ impl Planner {
     pub async fn logical(&self, state: &SessionState, query: &ast::Query) -> Result<LogicalPlan> {
         let mut query = query.clone();
         super::naming::name_columns(&mut query);
-        let statement = ast::Statement::Query(Box::new(query));
-        let plan = state.statement_to_plan(DfStatement::Statement(Box::new(statement))).await?;
-        Ok(super::integers::narrow_constants(plan)?)
+        let statement = DfStatement::Statement(Box::new(ast::Statement::Query(Box::new(query))));
+        match state.statement_to_plan(statement.clone()).await {
+            Ok(plan) => Ok(super::integers::narrow_constants(plan)?),
+            Err(error) => Err(super::missing::explained(error.into(), state, statement).await),
+        }
     }
 
     /// A plan cut into a pipeline; `state` is a [`Planner::continuous_state`].

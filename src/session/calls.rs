@@ -1,4 +1,4 @@
-//! Functions that do something, called as `SELECT f(…)` on its own: `advance_watermark`, `pg_sleep`, `set_config`.
+//! Functions that do something, called as `SELECT f(…)` on its own: `advance_watermark`, `pg_sleep`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +32,6 @@ pub struct Call {
 enum Function {
     AdvanceWatermark,
     PgSleep,
-    SetConfig,
 }
 
 /// The call that a query is, if it is one.
@@ -54,14 +53,12 @@ pub fn find(query: &ContinuousQuery) -> Result<Option<Call>> {
     let function = match name.as_str() {
         "advance_watermark" => Function::AdvanceWatermark,
         "pg_sleep" => Function::PgSleep,
-        "set_config" => Function::SetConfig,
         _ => return Ok(None),
     };
     let given = arguments(call).map(|given| given.into_iter().cloned().collect::<Vec<_>>());
     let wanted = match function {
         Function::AdvanceWatermark => 2,
         Function::PgSleep => 1,
-        Function::SetConfig => 3,
     };
     match given {
         Some(arguments) if arguments.len() == wanted && select.from.is_empty() => {
@@ -87,7 +84,7 @@ pub fn schema(session: &Session, call: &Call) -> Result<SchemaRef> {
             let sql_type = &relation.columns[watermark.column].sql_type;
             Ok(Arc::new(Schema::new(vec![sql_type.to_field(&call.column, true)])))
         }
-        Function::PgSleep | Function::SetConfig => Ok(text_schema(&[&call.column])),
+        Function::PgSleep => Ok(text_schema(&[&call.column])),
     }
 }
 
@@ -101,15 +98,6 @@ pub async fn run(session: &mut Session, call: Call, text: &Arc<str>) -> Result<O
             let seconds: f64 = seconds.and_then(|text| text.parse().ok()).unwrap_or(0.0);
             tokio::time::sleep(Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX)).await;
             text_batch(&schema, &[vec![Some(String::new())]])?
-        }
-        Function::SetConfig => {
-            let name = value_text(session, &call.arguments[0], text).await?.unwrap_or_default();
-            let value = value_text(session, &call.arguments[1], text).await?;
-            let is_local = value_text(session, &call.arguments[2], text).await?;
-            let is_local = matches!(is_local.as_deref(), Some("t" | "true"));
-            let told = session.settings.set(&name, value.as_deref(), is_local)?;
-            session.told(told);
-            text_batch(&schema, &[vec![Some(session.settings.get(&name)?)]])?
         }
     };
     Ok(counted("SELECT", schema, vec![batch]))

@@ -9,7 +9,7 @@ use datafusion::execution::context::SessionState;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 
-use super::query::{on_cpu, placed};
+use super::query::on_cpu;
 use super::rows::{Batches, conform};
 use crate::catalog::{Emission, RelationId};
 use crate::error::Result;
@@ -48,10 +48,9 @@ pub struct Ready {
 pub async fn plan(engine: &Arc<Engine>, query: &ContinuousQuery, reading: &Reading) -> Result<Ready> {
     let options =
         CutOptions { emission: emission(query.emit, Emission::OnChange), lateness_ms: reading.lateness_ms };
-    let (owned, query, text) = (Arc::clone(engine), query.query.clone(), Arc::clone(&reading.text));
+    let (owned, query) = (Arc::clone(engine), query.query.clone());
     on_cpu(engine, async move {
-        let (pipeline, state, used) =
-            continuous_pipeline(&owned, &query, options).await.map_err(|error| placed(error, &text))?;
+        let (pipeline, state, used) = continuous_pipeline(&owned, &query, options).await?;
         let schema = shown_schema(&pipeline.schema);
         Ok(Ready { pipeline, state, schema, used })
     })

@@ -48,20 +48,35 @@ pub fn copy_out(
     options: copy::CopyOptions,
     style: TextStyle,
 ) -> CopyOut {
-    let format = i16::from(options.format == copy::CopyFormat::Binary);
+    let is_binary = options.format == copy::CopyFormat::Binary;
     let encoder = CopyEncoder::new(schema, options, style);
-    let start = encoder.start();
-    let first = stream::iter((!start.is_empty()).then_some(Ok((start, 0))));
-    let end = encoder.end();
-    let rows = batches.map(move |batch| -> Result<(Bytes, u64)> {
-        let batch = batch?;
-        Ok((encoder.batch(&batch)?, batch.num_rows() as u64))
+    // A line of names is shown at once, however long the first row takes. The header of binary data goes before the first
+    // row in the same message, where drivers look for it.
+    let (line, mut header) = match is_binary {
+        true => (Bytes::new(), encoder.start()),
+        false => (encoder.start(), Bytes::new()),
+    };
+    let first = stream::iter([Ok((line, 0))]);
+    let pieces = batches.map(Some).chain(stream::iter([None])).map(move |batch| -> Result<(Bytes, u64)> {
+        let (piece, rows) = match batch {
+            Some(batch) => {
+                let batch = batch?;
+                (encoder.batch(&batch)?, batch.num_rows() as u64)
+            }
+            None => (encoder.end(), 0),
+        };
+        if header.is_empty() || piece.is_empty() {
+            return Ok((piece, rows));
+        }
+        Ok((Bytes::from([std::mem::take(&mut header), piece].concat()), rows))
     });
-    let last = stream::iter((!end.is_empty()).then_some(Ok((end, 0))));
+    let stream = first.chain(pieces);
+    let stream =
+        stream.filter(|piece| std::future::ready(!matches!(piece, Ok((bytes, _)) if bytes.is_empty())));
     CopyOut {
-        format,
+        format: i16::from(is_binary),
         columns: schema.fields().len(),
-        stream: first.chain(rows).chain(last).boxed(),
+        stream: stream.boxed(),
         tag: "COPY",
     }
 }

@@ -8,7 +8,7 @@
 //! | `query`, `continuous`, `subscribe` | the three ways to read |
 //! | `cursor`, `copy_out` | the ways to get what is read |
 //! | `ddl` | CREATE, ALTER, DROP |
-//! | `calls` | functions that do something: `advance_watermark`, `pg_sleep`, `set_config` |
+//! | `calls` | functions that do something: `advance_watermark`, `pg_sleep` |
 //! | `show`, `explain` | looking inside |
 //! | `settings`, `params` | SET; parameters and session functions as constants |
 //! | [`transaction`] | what has been written and not committed |
@@ -33,6 +33,7 @@ pub mod rows;
 #[allow(clippy::module_inception)] // the session itself, in the room of that name
 mod session;
 pub mod settings;
+pub mod shared_settings;
 mod show;
 mod subscribe;
 pub mod system;

@@ -7,16 +7,16 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use bytes::BytesMut;
-use datafusion::arrow::array::{Array, ArrayRef};
+use datafusion::arrow::array::{Array, ArrayRef, FixedSizeBinaryArray};
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, LimitClause, Query, Value, VisitMut,
-    VisitorMut,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, LimitClause, Query, Value, Visit,
+    VisitMut, VisitorMut, visit_expressions,
 };
 
 use crate::error::{Error, Result, SqlState};
 use crate::sql::{self, ident_name, parse_expr};
-use crate::types::SqlType;
-use crate::types::pg::{Encoder, TextStyle};
+use crate::types::pg::{Encoder, TextStyle, parse_text_in};
+use crate::types::{SqlType, Zone};
 
 /// A text as an SQL constant.
 pub fn quoted(text: &str) -> String {
@@ -53,9 +53,20 @@ fn array_constant(value: &ArrayRef, sql_type: &SqlType, declared: &str, text: &s
     };
     let items = list.value(0);
     let items = (0..items.len())
-        .map(|at| constant(&items.slice(at, 1), element).map(|expr| expr.to_string()))
+        .map(|at| Ok(element_constant(&items.slice(at, 1), element)?.to_string()))
         .collect::<Result<Vec<_>>>()?;
     parse_expr(&format!("CAST(ARRAY[{}] AS {declared})", items.join(", ")))
+}
+
+/// A value among others in an array, which is evaluated and not read as it is written.
+fn element_constant(value: &ArrayRef, sql_type: &SqlType) -> Result<Expr> {
+    match value.as_any().downcast_ref::<FixedSizeBinaryArray>() {
+        Some(bytes) if *sql_type == SqlType::Uuid && value.is_valid(0) => {
+            let hex: String = bytes.value(0).iter().map(|byte| format!("{byte:02x}")).collect();
+            parse_expr(&format!("CAST(decode('{hex}', 'hex') AS uuid)"))
+        }
+        _ => constant(value, sql_type),
+    }
 }
 
 /// The number of a placeholder.
@@ -129,12 +140,19 @@ pub struct Session<'a> {
 }
 
 /// Puts constants in place of the functions that only the session can answer.
-pub fn answer_functions<S: VisitMut>(syntax: &mut S, session: &Session<'_>) -> Result<()> {
-    struct Answer<'a, 'b>(&'a Session<'b>);
+pub fn answer_functions<S: Visit + VisitMut>(syntax: &mut S, session: &Session<'_>) -> Result<()> {
+    struct Answer<'a, 'b> {
+        session: &'a Session<'b>,
+        settings_move: bool,
+    }
     impl VisitorMut for Answer<'_, '_> {
         type Break = Error;
         fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
-            match answered(expr, self.0) {
+            // A statement that changes settings reads them while it runs, before and after.
+            if self.settings_move && calls(expr, "current_setting") {
+                return ControlFlow::Continue(());
+            }
+            match answered(expr, self.session) {
                 Ok(None) => ControlFlow::Continue(()),
                 Ok(Some(value)) => {
                     *expr = value;
@@ -144,10 +162,18 @@ pub fn answer_functions<S: VisitMut>(syntax: &mut S, session: &Session<'_>) -> R
             }
         }
     }
-    match syntax.visit(&mut Answer(session)) {
+    let settings_move = visit_expressions(syntax, |expr| match calls(expr, "set_config") {
+        true => ControlFlow::Break(()),
+        false => ControlFlow::Continue(()),
+    });
+    match syntax.visit(&mut Answer { session, settings_move: settings_move.is_break() }) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
     }
+}
+
+fn calls(expr: &Expr, name: &str) -> bool {
+    matches!(expr, Expr::Function(call) if function_name(call).as_deref() == Some(name))
 }
 
 /// The last part of a function's name, if it is a plain one or of `pg_catalog`.
@@ -194,6 +220,17 @@ pub fn text_of(expr: &Expr) -> Option<String> {
 }
 
 fn answered(expr: &Expr, session: &Session<'_>) -> Result<Option<Expr>> {
+    if let Expr::Cast { expr: inner, data_type, .. } = expr
+        && let Some(text) = text_of(inner).filter(|_| matches!(**inner, Expr::Value(_)))
+        && let Ok(sql_type @ SqlType::Array(_)) = sql::sql_type(data_type)
+    {
+        // `'{1,2}'::int[]`: a cast does not take the text apart.
+        return constant(
+            &parse_text_in(&sql_type, &text, &Zone::of_setting(&(session.setting)("TimeZone")?)?)?,
+            &sql_type,
+        )
+        .map(Some);
+    }
     let Expr::Function(call) = expr else {
         return Ok(None);
     };
@@ -204,7 +241,13 @@ fn answered(expr: &Expr, session: &Session<'_>) -> Result<Option<Expr>> {
     match (name.as_str(), args.as_slice()) {
         ("current_user" | "session_user" | "user" | "current_role", []) => text(session.user),
         ("current_schema", []) => text("public"),
-        ("current_schemas", [_]) => parse_expr("ARRAY['pg_catalog', 'public']").map(Some),
+        ("current_schemas", [implicit]) => {
+            parse_expr(match implicit.to_string().eq_ignore_ascii_case("false") {
+                true => "ARRAY['public']",
+                false => "ARRAY['pg_catalog', 'public']",
+            })
+            .map(Some)
+        }
         ("pg_backend_pid", []) => parse_expr(&format!("CAST({} AS integer)", session.pid)).map(Some),
         ("txid_current" | "pg_current_xact_id", []) => parse_expr("CAST(1 AS bigint)").map(Some),
         ("txid_current_if_assigned" | "pg_current_xact_id_if_assigned", []) => {
@@ -212,10 +255,12 @@ fn answered(expr: &Expr, session: &Session<'_>) -> Result<Option<Expr>> {
         }
         ("pg_is_in_recovery", []) => parse_expr("false").map(Some),
         ("inet_server_addr" | "inet_client_addr", []) => parse_expr("CAST(NULL AS text)").map(Some),
-        ("current_setting", [name]) => text(&(session.setting)(&setting_name(name)?)?),
+        // A name that is computed is looked up for each row.
+        ("current_setting", [name, ..]) if text_of(name).is_none() => Ok(None),
+        ("current_setting", [name]) => text(&(session.setting)(&text_of(name).unwrap_or_default())?),
         ("current_setting", [name, missing]) => {
             let is_ok = missing.to_string().eq_ignore_ascii_case("true");
-            match (session.setting)(&setting_name(name)?) {
+            match (session.setting)(&text_of(name).unwrap_or_default()) {
                 Err(error) if error.state() == SqlState::UndefinedObject && is_ok => {
                     parse_expr("CAST(NULL AS text)").map(Some)
                 }
@@ -224,13 +269,6 @@ fn answered(expr: &Expr, session: &Session<'_>) -> Result<Option<Expr>> {
         }
         _ => Ok(None),
     }
-}
-
-fn setting_name(expr: &Expr) -> Result<String> {
-    text_of(expr).ok_or_else(|| {
-        Error::unsupported("current_setting() of a computed name is not supported")
-            .hint("Write the name as a constant.")
-    })
 }
 
 #[cfg(test)]

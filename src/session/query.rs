@@ -28,7 +28,7 @@ use crate::exec::view::ViewHandle;
 use crate::limits;
 use crate::plan::naming::shown_schema;
 use crate::plan::relations::Lookup;
-use crate::sql::relation_name;
+use crate::sql::{self, Named, relation_name};
 
 /// What a statement of one session reads with.
 #[derive(Clone)]
@@ -139,12 +139,12 @@ impl ReadContext {
     /// Plans a query.
     pub async fn plan(&self, query: &Query) -> Result<Planned> {
         let scope = self.scope(&named(query)).await?;
-        let (engine, mut query, text) = (Arc::clone(&self.engine), query.clone(), Arc::clone(&self.text));
+        let (engine, mut query) = (Arc::clone(&self.engine), query.clone());
         let system = Arc::clone(&self.system);
         on_cpu(&self.engine, async move {
             let mut state = engine.planner.snapshot_state(Arc::new(scope.clone()));
             system.prepare(&mut state, &mut query)?;
-            let plan = engine.planner.logical(&state, &query).await.map_err(|e| placed(e, &text))?;
+            let plan = engine.planner.logical(&state, &query).await?;
             let schema = shown_schema(plan.schema().as_arrow());
             Ok(Planned { plan, state, schema, used: scope.used() })
         })
@@ -154,9 +154,9 @@ impl ReadContext {
     /// Plans a query and starts it.
     pub async fn run(&self, query: &Query) -> Result<(SchemaRef, Batches)> {
         let planned = self.plan(query).await?;
-        let (schema, text) = (Arc::clone(&planned.schema), Arc::clone(&self.text));
+        let schema = Arc::clone(&planned.schema);
         let physical = on_cpu(&self.engine, async move {
-            let physical = planned.physical().await.map_err(|error| placed(error, &text))?;
+            let physical = planned.physical().await?;
             Ok((physical, planned.state))
         })
         .await?;
@@ -262,34 +262,37 @@ async fn drive(
     }
 }
 
-/// The error with the place in the text where the name it complains of stands, if it stands there once.
+/// The error with the place in the text where the name it complains of stands.
 pub fn placed(error: Error, text: &str) -> Error {
     use crate::error::SqlState::{AmbiguousColumn, UndefinedColumn, UndefinedFunction, UndefinedTable};
+    let state = error.state();
     if error.position().is_some()
-        || !matches!(error.state(), UndefinedColumn | UndefinedTable | UndefinedFunction | AmbiguousColumn)
+        || !matches!(state, UndefinedColumn | UndefinedTable | UndefinedFunction | AmbiguousColumn)
     {
         return error;
     }
-    let name = error.message().split(['"', '\'']).nth(1).map(str::to_owned);
-    match name.and_then(|name| only_place(text, &name)) {
+    let place = complained(error.message()).and_then(|(name, named)| sql::place_of(text, name, named));
+    match place {
         Some(position) => error.at(position),
         None => error,
     }
 }
 
-/// Where a word stands in a text, 1-based in characters, if it does exactly once.
-fn only_place(text: &str, word: &str) -> Option<usize> {
-    let word = word.rsplit('.').next().unwrap_or(word).to_lowercase();
-    let lower = text.to_lowercase();
-    if word.is_empty() || lower.chars().count() != text.chars().count() {
-        return None;
+/// The name that a message is about.
+fn complained(message: &str) -> Option<(&str, Named)> {
+    let quoted = |begin: &str| message.strip_prefix(begin)?.split('"').next();
+    if let Some(name) = quoted("relation \"") {
+        return Some((name, Named::Relation));
     }
-    let is_part = |c: char| c.is_alphanumeric() || c == '_';
-    let mut places = lower
-        .match_indices(&word)
-        .filter(|(at, _)| !lower[..*at].ends_with(is_part) && !lower[at + word.len()..].starts_with(is_part));
-    let (at, _) = places.next()?;
-    places.next().is_none().then(|| lower[..at].chars().count() + 1)
+    if let Some(name) = quoted("column \"").or_else(|| quoted("column reference \"")) {
+        return Some((name, Named::Column));
+    }
+    if let Some(name) = quoted("missing FROM-clause entry for table \"") {
+        return Some((name, Named::Qualifier));
+    }
+    let until = |begin: &str, end: char| message.strip_prefix(begin)?.split(end).next();
+    let column = until("column ", ' ').map(|name| (name, Named::Column));
+    column.or_else(|| Some((until("function ", '(')?.split(' ').next()?, Named::Function)))
 }
 
 #[cfg(test)]
@@ -297,9 +300,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_that_stands_once_is_pointed_at() {
-        assert_eq!(only_place("SELECT vv FROM s", "vv"), Some(8));
-        assert_eq!(only_place("SELECT v, v FROM s", "v"), None);
-        assert_eq!(only_place("SELECT 'ä', x FROM s", "x"), Some(13));
+    fn the_name_that_an_error_complains_of_is_pointed_at() {
+        let check = |message: &str, text: &str, place: Option<usize>| {
+            let error = placed(Error::new(crate::error::SqlState::UndefinedColumn, message), text);
+            assert_eq!(error.position(), place, "{message}");
+        };
+        check("column \"vv\" does not exist", "SELECT vv FROM s", Some(8));
+        check("column s.x does not exist", "SELECT 'ä', s.x FROM s", Some(13));
+        check("function f(integer) does not exist", "SELECT f(1)", Some(8));
+        check("function f does not exist", "SELECT f(1)", Some(8));
+        check("relation \"t\" does not exist", "SELECT t FROM t", Some(15));
+        check("missing FROM-clause entry for table \"t\"", "SELECT t.a FROM s", Some(8));
+        check("something else", "SELECT else", None);
     }
 }

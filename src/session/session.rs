@@ -20,10 +20,12 @@ use super::gate::CommitGate;
 use super::params::{self, answer_functions, bind};
 use super::query::{ReadContext, named, on_cpu, placed};
 use super::rows::{Batches, counted};
+use super::settings::Settings;
+use super::shared_settings::SharedSettings;
 use super::transaction::{
     CopyRows, LOCK_WAIT, SystemContext, SystemSchemas, Transaction, WriteContext, Writer, Written,
 };
-use super::{calls, ddl, explain, settings::Settings, show, subscribe};
+use super::{calls, ddl, explain, show, subscribe};
 use crate::clock::now_ms;
 use crate::error::{Error, Result, SqlState};
 use crate::exec::Engine;
@@ -58,7 +60,8 @@ pub struct Session {
     pub(super) writer: Arc<dyn Writer>,
     system: Arc<dyn SystemSchemas>,
     pub(super) startup: Startup,
-    pub(super) settings: Settings,
+    /// Shared with the statement that runs, which may call `set_config`.
+    pub(super) settings: SharedSettings,
     pub(super) mode: Mode,
     /// The open transaction has failed.
     pub(super) is_failed: bool,
@@ -86,7 +89,7 @@ impl Session {
             writer,
             system,
             startup,
-            settings,
+            settings: SharedSettings::new(settings),
             mode: Mode::Idle,
             is_failed: false,
             transaction: Arc::new(Mutex::new(Transaction::new(LOCK_WAIT))),
@@ -121,7 +124,7 @@ impl Session {
             engine: Arc::clone(&self.engine),
             user: self.startup.user.clone(),
             pid: self.startup.id,
-            settings: Arc::new(self.settings.all()),
+            settings: self.settings.clone(),
         });
         ReadContext {
             engine: Arc::clone(&self.engine),
@@ -321,8 +324,7 @@ impl Session {
         };
         self.begin_statement();
         let cx = self.write_context(text, &wanted).await?;
-        let (transaction, writer, at) =
-            (Arc::clone(&self.transaction), Arc::clone(&self.writer), Arc::clone(text));
+        let (transaction, writer) = (Arc::clone(&self.transaction), Arc::clone(&self.writer));
         let written = on_cpu(&self.engine, async move {
             let mut tx = transaction.lock().await;
             let written = match &statement {
@@ -334,7 +336,7 @@ impl Session {
                 }
                 _ => Err(Error::internal("a statement that does not write")),
             };
-            written.map_err(|error| placed(error, &at))
+            written
         })
         .await?;
         self.end_statement().await?;
@@ -365,7 +367,7 @@ impl Session {
             let warning = "SET LOCAL can only be used in transaction blocks";
             self.notice("WARNING", Error::new(SqlState::NoActiveTransaction, warning));
             // It is checked all the same.
-            self.settings.clone().set(name, value, true)?;
+            self.settings.copy().set(name, value, true)?;
             return done("SET");
         }
         let told = self.settings.set(name, value, is_local)?;
@@ -545,7 +547,7 @@ impl Session {
 
 use datafusion::sql::sqlparser::ast as sql_ast;
 
-fn settle<S: sql_ast::VisitMut>(
+fn settle<S: sql_ast::Visit + sql_ast::VisitMut>(
     syntax: &mut S,
     values: &[Option<sql_ast::Expr>],
     session: &params::Session<'_>,
@@ -644,7 +646,7 @@ impl Conversation for Session {
     }
 
     async fn prepare(&mut self, sql: &str, hints: &[Option<SqlType>]) -> Result<Prepared> {
-        super::prepare::prepare(self, sql, hints).await
+        super::prepare::prepare(self, sql, hints).await.map_err(|error| placed(error, sql))
     }
 
     async fn execute(&mut self, prepared: &Prepared, params: Params, protocol: Protocol) -> Result<Outcome> {
@@ -663,7 +665,7 @@ impl Conversation for Session {
         let mut statement = inner.statement.clone();
         self.settle(&mut statement, &values)?;
         let text = Arc::clone(&inner.text);
-        self.run(statement, &text, protocol).await
+        self.run(statement, &text, protocol).await.map_err(|error| placed(error, &text))
     }
 
     fn failed(&mut self, _: &Error) {
@@ -691,6 +693,8 @@ impl Conversation for Session {
     }
 
     fn drain_messages(&mut self) -> Vec<SideMessage> {
+        let untold = self.settings.take_untold();
+        self.told(untold);
         std::mem::take(&mut self.messages)
     }
 

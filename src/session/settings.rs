@@ -66,6 +66,7 @@ const VARIABLES: &[Variable] = &[
     told("client_encoding", "UTF8", Form::Encoding, "The client's encoding; always UTF8."),
     var("client_min_messages", "notice", Form::Word(MESSAGE_LEVELS), "Has no effect."),
     told("DateStyle", "ISO, MDY", Form::DateStyle, "How dates are written; always ISO."),
+    var("default_table_access_method", "heap", Form::Text, "Has no effect."),
     var("default_tablespace", "", Form::Text, "Has no effect."),
     var("default_transaction_deferrable", "off", Form::Bool, "Has no effect."),
     var(
@@ -91,6 +92,7 @@ const VARIABLES: &[Variable] = &[
     var("lc_numeric", "C", Form::Text, "Has no effect."),
     var("lc_time", "C", Form::Text, "Has no effect."),
     var("lock_timeout", "0", Form::Time, "How long a statement waits for the lock of a table."),
+    var("max_index_keys", "32", Form::Fixed, "The most columns of a key that clients may expect."),
     var("max_identifier_length", "63", Form::Fixed, "The longest name, bytes."),
     var("plan_cache_mode", "auto", Form::Text, "Has no effect."),
     var("role", "none", Form::Text, "Has no effect."),
@@ -126,6 +128,8 @@ pub struct Settings {
     local: BTreeMap<String, String>,
     /// The session's values when the transaction began.
     before: Option<BTreeMap<String, String>>,
+    /// Reported variables that a query has changed with `set_config`, and the client has not been told of.
+    untold: Vec<(String, String)>,
 }
 
 fn find(name: &str) -> Option<&'static Variable> {
@@ -266,6 +270,12 @@ impl Settings {
         }
     }
 
+    /// What a variable is without SET.
+    pub fn default_of(&self, name: &str) -> Option<String> {
+        let key = name.to_lowercase();
+        self.initial.get(&key).cloned().or_else(|| find(name).map(|variable| variable.default.to_owned()))
+    }
+
     fn value(&self, name: &str) -> String {
         self.get(name).unwrap_or_default()
     }
@@ -324,6 +334,18 @@ impl Settings {
             }
             Ok(())
         })
+    }
+
+    /// `set_config(…)` in a query: sets it, and keeps what the client is to be told. Gives the value as SHOW has it.
+    pub fn set_config(&mut self, name: &str, value: Option<&str>, is_local: bool) -> Result<String> {
+        let told = self.set(name, value, is_local)?;
+        self.untold.extend(told);
+        self.get(name)
+    }
+
+    /// What the client is to be told of.
+    pub fn take_untold(&mut self) -> Vec<(String, String)> {
+        std::mem::take(&mut self.untold)
     }
 
     /// RESET; None is ALL.

@@ -28,6 +28,8 @@ use crate::time::Watermark;
 use crate::types::SqlType;
 use crate::types::pg::TextStyle;
 
+use super::shared_settings::SharedSettings;
+
 /// How long a statement waits for another transaction's lock on a table when `lock_timeout` is not set: two transactions that
 /// wait for each other both end.
 pub const LOCK_WAIT: Duration = Duration::from_secs(30);
@@ -247,8 +249,8 @@ pub struct SystemContext {
     pub user: String,
     /// The connection's number.
     pub pid: i32,
-    /// Name, value and description of every setting of the session, by name.
-    pub settings: Arc<Vec<(String, String, String)>>,
+    /// The session's settings.
+    pub settings: SharedSettings,
 }
 
 /// The system's schemas: `session::system` has them, and `Front` is given it.

@@ -20,6 +20,8 @@ pub(super) struct Connection {
     pub conversation: Box<dyn Conversation>,
     /// By name; the unnamed one has the empty name.
     pub statements: HashMap<String, Statement>,
+    /// The parameters of each of them, by oid.
+    pub parameters: HashMap<String, Vec<u32>>,
     /// By name; the unnamed one has the empty name.
     pub portals: HashMap<String, Portal>,
     mode: Mode,
@@ -41,7 +43,15 @@ enum Mode {
 impl Connection {
     pub fn new(link: Link, conversation: Box<dyn Conversation>, ticket: Ticket) -> Self {
         let (statements, portals) = (HashMap::new(), HashMap::new());
-        Self { link, conversation, statements, portals, mode: Mode::Between, _ticket: ticket }
+        Self {
+            link,
+            conversation,
+            statements,
+            parameters: HashMap::new(),
+            portals,
+            mode: Mode::Between,
+            _ticket: ticket,
+        }
     }
 
     /// Serves the client until it leaves or has to.

@@ -58,6 +58,7 @@ impl Connection {
             Message::Execute { portal, max_rows } => self.execute(&portal, max_rows).await,
             Message::Close(Target::Statement, name) => {
                 self.statements.remove(&name);
+                self.parameters.remove(&name);
                 Ok(self.link.put(&Reply::CloseComplete(CloseComplete::new()))?)
             }
             Message::Close(Target::Portal, name) => {
@@ -88,6 +89,14 @@ impl Connection {
         let hints = types.iter().map(|&oid| hint(oid)).collect::<Result<Vec<_>>>()?;
         self.link.limit(self.conversation.timeouts().statement);
         let prepared = self.link.attend(self.conversation.prepare(sql, &hints)).await?;
+        // A type that the client has named is told again by that name: JDBC says varchar, has text as its answer, and ends.
+        let own = prepared.params.iter().map(SqlType::oid);
+        let given = types
+            .iter()
+            .map(|oid| Some(*oid).filter(|oid| !UNTYPED.contains(oid)))
+            .chain(std::iter::repeat(None));
+        let parameters = own.zip(given).map(|(own, given)| given.unwrap_or(own)).collect();
+        self.parameters.insert(name.clone(), parameters);
         self.statements.insert(name, prepared);
         Ok(self.link.put(&Reply::ParseComplete(ParseComplete::new()))?)
     }
@@ -118,7 +127,7 @@ impl Connection {
 
     fn describe_statement(&mut self, name: &str) -> Result<()> {
         let statement = find_statement(&self.statements, name)?;
-        let oids = statement.params.iter().map(SqlType::oid).collect();
+        let oids = self.parameters.get(name).cloned().unwrap_or_default();
         let rows = statement.columns.as_ref().map(|schema| {
             let formats = vec![Format::Text; schema.fields().len()];
             describe(schema, &formats)

@@ -1,4 +1,5 @@
-"""psycopg 3 against a running Tidemill: types, COPY, a cursor over a continuous query, cancel."""
+"""psycopg 3 against a running Tidemill: types, COPY in text and binary, a server-side cursor over a continuous query, cancel,
+pipelines, prepared statements, transactions."""
 
 import datetime
 import decimal
@@ -53,8 +54,22 @@ def copy(conn):
     with conn.cursor() as cur:
         with cur.copy(f"COPY {NAME}_copy (i4, t) FROM STDIN") as into:
             into.write_row((1, "by row"))
+        # Rows that psycopg writes and reads itself, in both formats.
+        kinds = "bool int2 int4 int8 float4 float8 numeric text bytea date time timestamp timestamptz interval uuid"
+        kinds = kinds.split()
+        names = "b, i2, i4, i8, f4, f8, n, t, by, d, tm, ts, tz, iv, u"
+        values = ROW[:15]
+        for fmt in ("text", "binary"):
+            with cur.copy(f"COPY {NAME}_copy ({names}) FROM STDIN (FORMAT {fmt})") as into:
+                into.set_types(kinds)
+                into.write_row(values)
+                into.write_row((None,) * len(values))
+            with cur.copy(f"COPY (SELECT {names} FROM {NAME}_copy WHERE b AND ai IS NULL) TO STDOUT (FORMAT {fmt})") as out:
+                out.set_types(kinds)
+                rows = list(out.rows())
+            assert rows and all(row == values for row in rows), (fmt, rows)
     count = conn.execute(f"SELECT count(*) FROM {NAME}_copy").fetchone()
-    assert count == (10,), count
+    assert count == (14,), count
 
 
 def live(conn):
@@ -90,6 +105,37 @@ def cancel(conn):
         assert other.execute("SELECT 1").fetchone() == (1,)
 
 
+def pipeline(conn):
+    with psycopg.connect(**WHERE, autocommit=True) as other, other.pipeline() as pipe, other.cursor() as cur:
+        cursors = [other.execute("SELECT %s::int + 1", [n]) for n in range(50)]
+        pipe.sync()
+        assert [c.fetchone() for c in cursors] == [(n + 1,) for n in range(50)]
+        cur.execute(f"CREATE TABLE {NAME}_pipe (a INT, b TEXT)")
+        cur.executemany(f"INSERT INTO {NAME}_pipe VALUES (%s, %s)", [(n, "x") for n in range(100)])
+        assert cur.execute(f"SELECT count(*) FROM {NAME}_pipe").fetchone() == (100,)
+    with psycopg.connect(**WHERE, autocommit=True) as other:
+        # What follows the one that fails falls with it, up to the next synchronization.
+        try:
+            with other.pipeline() as pipe:
+                other.execute(f"INSERT INTO {NAME}_pipe VALUES (1000, 'kept')")
+                pipe.sync()
+                for sql in ("SELECT 1", "SELECT 1/0", f"INSERT INTO {NAME}_pipe VALUES (1001, 'gone')"):
+                    other.execute(sql)
+            raise AssertionError("1/0 has an answer")
+        except psycopg.errors.DivisionByZero:
+            pass
+        assert other.execute(f"SELECT a FROM {NAME}_pipe WHERE a >= 1000").fetchall() == [(1000,)]
+
+
+def prepared(conn):
+    for n in range(8):
+        row = conn.execute(f"SELECT i4 + %s, t FROM {NAME} WHERE i4 = %s LIMIT 1", (n, 6), prepare=True).fetchone()
+        assert row == (6 + n, ROW[7]), row
+    with conn.cursor() as cur:
+        cur.executemany("SELECT %s::text", [("a",), ("b",)], returning=True)
+        assert cur.fetchone() == ("a",) and cur.nextset() and cur.fetchone() == ("b",)
+
+
 def transactions(conn):
     with psycopg.connect(**WHERE) as other:
         other.execute(f"INSERT INTO {NAME}_copy (t) VALUES ('rolled back')")
@@ -103,7 +149,7 @@ def transactions(conn):
 
 
 with psycopg.connect(**WHERE, autocommit=True) as connection:
-    for part in (types, copy, live, cancel, transactions):
+    for part in (types, copy, live, cancel, pipeline, prepared, transactions):
         part(connection)
         print(f"psycopg {part.__name__}: ok")
 print("all is well")

@@ -1,7 +1,8 @@
 //! Drivers: every type as a parameter and back, COPY both ways, a cursor over a continuous query, cancel.
 //!
 //! tokio-postgres runs here. psycopg, asyncpg, and DuckDB as a second opinion on windows, run in `tests/drivers/*.py` with the Python that
-//! `TIDEMILL_TEST_PYTHON` names, which `.ci/run` makes.
+//! `TIDEMILL_TEST_PYTHON` names, which `.ci/run` makes; JDBC in `tests/drivers/JdbcDriver.java`, with the driver's jar that
+//! `TIDEMILL_TEST_JDBC` names.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -293,25 +294,41 @@ async fn subscribe_in_the_extended_protocol_sends_rows_as_they_change() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn psycopg_and_duckdb_agree() {
+async fn psycopg_asyncpg_and_duckdb_agree() {
     let Ok(python) = std::env::var("TIDEMILL_TEST_PYTHON") else {
         eprintln!(
-            "psycopg and DuckDB were NOT tested: TIDEMILL_TEST_PYTHON names no Python (.ci/run makes one)"
+            "psycopg, asyncpg and DuckDB were NOT tested: TIDEMILL_TEST_PYTHON names no Python (.ci/run makes one)"
         );
         return;
     };
-    let server = server::shared();
-    // asyncpg_driver.py is not among them yet: asyncpg asks for the types of arrays with a query that calls set_config().
-    for script in ["psycopg_driver.py", "duckdb_oracle.py"] {
+    for script in ["psycopg_driver.py", "asyncpg_driver.py", "duckdb_oracle.py"] {
         let mut command = Command::new(&python);
         command.arg(server::repository().join("tests/drivers").join(script));
-        command.env("TIDEMILL_PORT", server.port.to_string());
-        let output = tokio::task::spawn_blocking(move || command.output())
-            .await
-            .expect("no panic")
-            .expect("python runs");
-        let said =
-            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() && said.contains("all is well"), "{script}:\n{said}");
+        all_is_well(script, command).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jdbc_agrees() {
+    let Ok(jar) = std::env::var("TIDEMILL_TEST_JDBC") else {
+        eprintln!(
+            "JDBC was NOT tested: TIDEMILL_TEST_JDBC names no postgresql.jar (.ci/run sets it where there is a javac)"
+        );
+        return;
+    };
+    let mut command = Command::new("java");
+    command.args(["-cp", &jar]).arg(server::repository().join("tests/drivers/JdbcDriver.java"));
+    all_is_well("JdbcDriver.java", command).await;
+}
+
+/// Runs a program against the shared server; it says so when all is well.
+async fn all_is_well(name: &str, mut command: Command) {
+    command.env("TIDEMILL_PORT", server::shared().port.to_string());
+    let output = tokio::task::spawn_blocking(move || command.output())
+        .await
+        .expect("no panic")
+        .unwrap_or_else(|error| panic!("{name} runs: {error}"));
+    let said =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("all is well"), "{name}:\n{said}");
 }

@@ -5,13 +5,12 @@ use std::sync::Arc;
 use datafusion::catalog::TableProvider;
 
 use super::super::transaction::SystemContext;
-use super::fixed;
 use super::relations::{
     self, DATABASE, Entry, INFORMATION_SCHEMA, OWNER, PG_CATALOG, PUBLIC, TIDEMILL, columns, constraint_oid,
     index_oid,
 };
 use super::shape::{Cell, Shape, row};
-use crate::catalog::Kind;
+use super::{fixed, listings};
 use crate::error::Result;
 
 /// The tables there are.
@@ -24,6 +23,7 @@ pub(super) const NAMES: &[&str] = &[
     "pg_attribute",
     "pg_auth_members",
     "pg_authid",
+    "pg_available_extensions",
     "pg_cast",
     "pg_class",
     "pg_collation",
@@ -41,28 +41,37 @@ pub(super) const NAMES: &[&str] = &[
     "pg_foreign_data_wrapper",
     "pg_foreign_server",
     "pg_foreign_table",
+    "pg_get_keywords",
     "pg_group",
     "pg_index",
     "pg_indexes",
     "pg_inherits",
     "pg_language",
+    "pg_largeobject_metadata",
     "pg_locks",
     "pg_matviews",
     "pg_namespace",
     "pg_opclass",
     "pg_operator",
     "pg_opfamily",
+    "pg_parameter_acl",
     "pg_partitioned_table",
+    "pg_policies",
     "pg_policy",
     "pg_prepared_statements",
+    "pg_prepared_xacts",
     "pg_proc",
     "pg_publication",
     "pg_publication_namespace",
     "pg_publication_rel",
     "pg_publication_tables",
     "pg_range",
+    "pg_replication_slots",
     "pg_rewrite",
     "pg_roles",
+    "pg_rules",
+    "pg_seclabel",
+    "pg_seclabels",
     "pg_sequence",
     "pg_sequences",
     "pg_settings",
@@ -74,19 +83,23 @@ pub(super) const NAMES: &[&str] = &[
     "pg_stat_user_tables",
     "pg_statio_user_tables",
     "pg_statistic_ext",
+    "pg_statistic_ext_data",
     "pg_subscription",
     "pg_tables",
     "pg_tablespace",
     "pg_timezone_names",
     "pg_trigger",
     "pg_ts_config",
+    "pg_ts_config_map",
     "pg_ts_dict",
     "pg_ts_parser",
     "pg_ts_template",
     "pg_type",
     "pg_user",
     "pg_user_mapping",
+    "pg_user_mappings",
     "pg_views",
+    "ts_token_type",
 ];
 
 /// The oid of `advance_watermark`.
@@ -107,10 +120,11 @@ pub(super) fn table(cx: &SystemContext, name: &str) -> Result<Option<Arc<dyn Tab
         "pg_database" => database(),
         "pg_roles" | "pg_authid" | "pg_user" | "pg_shadow" => roles(cx, name),
         "pg_proc" => functions(cx),
-        "pg_settings" => settings(cx),
-        "pg_tables" | "pg_views" | "pg_matviews" | "pg_indexes" => listings(cx, name),
-        "pg_stat_activity" => activity(cx),
-        "pg_stat_user_tables" | "pg_statio_user_tables" => statistics(cx),
+        "pg_settings" => listings::settings(cx),
+        "pg_tables" | "pg_views" | "pg_matviews" | "pg_indexes" => listings::listings(cx, name),
+        "pg_stat_activity" => listings::activity(cx),
+        "pg_stat_user_tables" | "pg_statio_user_tables" => listings::statistics(cx),
+        "pg_get_keywords" => listings::keywords(),
         "pg_tablespace" => Shape::new("oid:oid spcname:name spcowner:oid spcacl:text[] spcoptions:text[]")?
             .table(vec![row![1663, "pg_default", OWNER]]),
         _ => match fixed::empty(name) {
@@ -257,7 +271,7 @@ fn positions(key: &[usize]) -> String {
     format!("{{{}}}", positions.join(","))
 }
 
-fn keyed(cx: &SystemContext) -> impl Iterator<Item = Entry> {
+pub(super) fn keyed(cx: &SystemContext) -> impl Iterator<Item = Entry> {
     relations::users(cx).into_iter().filter(|entry| entry.relation.is_some() && !entry.key.is_empty())
 }
 
@@ -421,106 +435,4 @@ fn functions(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
         }),
     );
     shape.table(rows)
-}
-
-fn settings(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
-    let shape = Shape::new(
-        "name:text setting:text unit:text category:text short_desc:text extra_desc:text context:text vartype:text \
-         source:text min_val:text max_val:text enumvals:text[] boot_val:text reset_val:text sourcefile:text \
-         sourceline:int4 pending_restart:bool",
-    )?;
-    let rows = cx.settings.iter().map(|(name, value, what)| {
-        row![
-            name.as_str(),
-            value.as_str(),
-            Cell::Null,
-            "Session",
-            what.as_str(),
-            Cell::Null,
-            "user",
-            "string",
-            "session",
-            Cell::Null,
-            Cell::Null,
-            Cell::Null,
-            value.as_str(),
-            value.as_str(),
-            Cell::Null,
-            Cell::Null,
-            false,
-        ]
-    });
-    shape.table(rows.collect())
-}
-
-/// pg_tables, pg_views, pg_matviews, pg_indexes.
-fn listings(cx: &SystemContext, name: &str) -> Result<Arc<dyn TableProvider>> {
-    let user = cx.user.as_str();
-    let entries = relations::users(cx);
-    let wanted = |kind: &'static str| entries.iter().filter(move |entry| entry.kind == kind);
-    let query = |entry: &Entry| match entry.relation.as_ref().map(|relation| &relation.kind) {
-        Some(Kind::View { query }) => Some(query.clone()),
-        Some(Kind::MaterializedView(view)) => Some(view.query.clone()),
-        _ => None,
-    };
-    match name {
-        "pg_views" => Shape::new("schemaname:name viewname:name viewowner:name definition:text")?
-            .table(wanted("v").map(|e| row!["public", e.name.as_str(), user, query(e)]).collect()),
-        "pg_matviews" => Shape::new(
-            "schemaname:name matviewname:name matviewowner:name tablespace:name hasindexes:bool ispopulated:bool \
-             definition:text",
-        )?
-        .table(wanted("m").map(|e| row!["public", e.name.as_str(), user, Cell::Null, false, true, query(e)]).collect()),
-        "pg_indexes" => {
-            let rows = keyed(cx).map(|entry| {
-                let definition = super::functions::index_definition(cx, index_oid(entry.oid));
-                row!["public", entry.name.as_str(), format!("{}_pkey", entry.name), Cell::Null, definition]
-            });
-            Shape::new("schemaname:name tablename:name indexname:name tablespace:name indexdef:text")?
-                .table(rows.collect())
-        }
-        _ => Shape::new(
-            "schemaname:name tablename:name tableowner:name tablespace:name hasindexes:bool hasrules:bool \
-             hastriggers:bool rowsecurity:bool",
-        )?
-        .table(
-            wanted("r")
-                .map(|e| row!["public", e.name.as_str(), user, Cell::Null, !e.key.is_empty(), false, false, false])
-                .collect(),
-        ),
-    }
-}
-
-fn activity(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
-    let shape = Shape::new(
-        "datid:oid datname:name pid:int4 leader_pid:int4 usesysid:oid usename:name application_name:text \
-         client_addr:text client_hostname:text client_port:int4 backend_start:timestamptz xact_start:timestamptz \
-         query_start:timestamptz state_change:timestamptz wait_event_type:text wait_event:text state:text \
-         backend_xid:int8 backend_xmin:int8 query_id:int8 query:text backend_type:text",
-    )?;
-    let application =
-        cx.settings.iter().find(|(name, ..)| name == "application_name").map(|(_, value, _)| value.clone());
-    let mut own =
-        row![DATABASE, crate::sql::DATABASE, cx.pid, Cell::Null, OWNER, cx.user.as_str(), application];
-    own.resize(16, Cell::Null);
-    own.extend(row!["active"]);
-    own.resize(21, Cell::Null);
-    own.extend(row!["client backend"]);
-    shape.table(vec![own])
-}
-
-fn statistics(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
-    let shape = Shape::new(
-        "relid:oid schemaname:name relname:name seq_scan:int8 seq_tup_read:int8 idx_scan:int8 idx_tup_fetch:int8 \
-         n_tup_ins:int8 n_tup_upd:int8 n_tup_del:int8 n_live_tup:int8 n_dead_tup:int8 last_vacuum:timestamptz \
-         last_autovacuum:timestamptz last_analyze:timestamptz last_autoanalyze:timestamptz",
-    )?;
-    let rows = relations::users(cx).into_iter().filter(|entry| entry.kind == "r").map(|entry| {
-        let live = super::functions::rows_of(cx, &entry);
-        let mut cells = row![entry.oid, "public", entry.name.as_str()];
-        cells.resize(10, Cell::Null);
-        cells.extend(row![live]);
-        cells
-    });
-    shape.table(rows.collect())
 }

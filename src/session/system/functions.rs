@@ -18,10 +18,10 @@ use datafusion::logical_expr::{
 use super::super::transaction::SystemContext;
 use super::catalog::ADVANCE_WATERMARK;
 use super::relations::{self, Entry, constraint_oid, index_oid, quoted};
+use super::types::{format_type, operator_name, type_oid};
 use crate::catalog::{Kind, RelationId};
 use crate::error::{Error, Result, SqlState};
 use crate::log::StreamId;
-use crate::types::SqlType;
 
 /// Where the lookup of one row begins: the arguments as texts.
 type Texts<'a> = &'a [Option<&'a str>];
@@ -152,7 +152,6 @@ const NONE: &[&str] = &[
     "pg_get_statisticsobjdef_columns",
     "pg_get_statisticsobjdef_expressions",
     "pg_get_serial_sequence",
-    "pg_get_functiondef",
     "pg_get_function_sqlbody",
     "inet_client_addr",
     "inet_server_addr",
@@ -195,6 +194,7 @@ const NUMBERS: &[Named<i64>] = &[
             .map(Some)
             .ok_or_else(|| Error::new(SqlState::UndefinedSchema, format!("schema \"{name}\" does not exist")))
     }),
+    ("regoperatorin", |_, args| Ok(text(args, 0).and_then(|name| name.parse().ok()))),
     ("regprocin", |_, args| {
         Ok(text(args, 0).map(|name| match name {
             "advance_watermark" => ADVANCE_WATERMARK.into(),
@@ -206,6 +206,9 @@ const NUMBERS: &[Named<i64>] = &[
             Some(name) if name.eq_ignore_ascii_case("utf8") || name.eq_ignore_ascii_case("unicode") => 6,
             _ => -1,
         }))
+    }),
+    ("pg_tablespace_size", |cx, _| {
+        Ok(Some(relations::users(cx).iter().map(|entry| bytes_of(cx, entry)).sum()))
     }),
     ("txid_current", |cx, _| Ok(i64::try_from(cx.engine.journal.last().0).ok())),
     ("pg_current_xact_id", |cx, _| Ok(i64::try_from(cx.engine.journal.last().0).ok())),
@@ -229,6 +232,11 @@ const TEXTS: &[Named<String>] = &[
         }))
     }),
     ("pg_get_function_arguments", |_, args| Ok(Some(arguments(args)))),
+    ("pg_get_functiondef", |_, args| {
+        Ok((oid(args, 0) == Some(i64::from(ADVANCE_WATERMARK)))
+            .then(|| ADVANCE_WATERMARK_DEFINITION.to_owned()))
+    }),
+    ("format", |_, args| formatted(args)),
     ("pg_get_function_identity_arguments", |_, args| Ok(Some(arguments(args)))),
     ("format_type", |_, args| Ok(oid(args, 0).map(|found| format_type(found, oid(args, 1))))),
     ("regclassout", |cx, args| {
@@ -252,6 +260,10 @@ const TEXTS: &[Named<String>] = &[
             false => or_dash(found),
         }))
     }),
+    ("regoperatorout", |_, args| Ok(oid(args, 0).map(operator_name))),
+    // There are no advisory locks; connection pools let go of all that a client may have taken.
+    ("pg_advisory_unlock_all", |_, _| Ok(Some(String::new()))),
+    ("textout", |_, args| Ok(text(args, 0).map(str::to_owned))),
     ("pg_size_pretty", |_, args| Ok(text(args, 0).and_then(|n| n.parse::<f64>().ok()).map(pretty))),
     ("quote_ident", |_, args| Ok(text(args, 0).map(quoted))),
     ("quote_literal", |_, args| Ok(text(args, 0).map(|value| format!("'{}'", value.replace('\'', "''"))))),
@@ -290,6 +302,55 @@ pub(super) fn is_known(name: &str) -> bool {
         || NUMBERS.iter().any(|(known, _)| *known == name)
         || TEXTS.iter().any(|(known, _)| *known == name)
         || ["pg_table_is_visible", "array_lower", "array_upper"].contains(&name)
+        || super::variables::NAMES.contains(&name)
+        || ["_pg_expandarray", "parse_ident", "generate_subscripts", "json_build_object", "pg_get_keywords"]
+            .contains(&name)
+}
+
+/// What `\sf` shows of it.
+const ADVANCE_WATERMARK_DEFINITION: &str = "CREATE OR REPLACE FUNCTION public.advance_watermark(stream text, \
+    watermark timestamp without time zone)\n RETURNS timestamp without time zone\n LANGUAGE internal\n\
+    AS $function$advance_watermark$function$\n";
+
+/// `format(text, …)`: `%s` a value, `%I` a name, `%L` a constant, `%%` the sign; `%2$s` takes the second argument.
+fn formatted(args: Texts) -> Result<Option<String>> {
+    let Some(form) = text(args, 0) else { return Ok(None) };
+    let bad = |what: &str| Error::new(SqlState::BadArgument, what.to_owned());
+    let (mut out, mut next) = (String::new(), 1);
+    let mut rest = form.chars().peekable();
+    while let Some(c) = rest.next() {
+        if c != '%' {
+            out.push(c);
+            continue;
+        }
+        let mut digits = String::new();
+        while let Some(digit) = rest.next_if(char::is_ascii_digit) {
+            digits.push(digit);
+        }
+        if rest.next_if_eq(&'$').is_some() {
+            next = digits
+                .parse()
+                .ok()
+                .filter(|n| *n > 0)
+                .ok_or_else(|| bad("a position in format() begins at 1"))?;
+        }
+        let kind = rest.next().ok_or_else(|| bad("unterminated format() type specifier"))?;
+        if kind == '%' {
+            out.push('%');
+            continue;
+        }
+        let value = *args.get(next).ok_or_else(|| bad("too few arguments for format()"))?;
+        next += 1;
+        match (kind, value) {
+            ('s', value) => out.push_str(value.unwrap_or_default()),
+            ('I', Some(value)) => out.push_str(&quoted(value)),
+            ('I', None) => return Err(bad("null values cannot be formatted as an SQL identifier")),
+            ('L', Some(value)) => out.push_str(&format!("'{}'", value.replace('\'', "''"))),
+            ('L', None) => out.push_str("NULL"),
+            (other, _) => return Err(bad(&format!("unrecognized format() type specifier \"{other}\""))),
+        }
+    }
+    Ok(Some(out))
 }
 
 fn text<'a>(args: Texts<'a>, at: usize) -> Option<&'a str> {
@@ -313,91 +374,6 @@ fn namespace_oid(name: &str) -> Option<i64> {
         other => return other.parse().ok(),
     };
     Some(oid.into())
-}
-
-/// The oid of a type by any of its names.
-fn type_oid(name: &str) -> Option<u32> {
-    let name = name.trim().trim_start_matches("pg_catalog.");
-    if let Ok(oid) = name.parse() {
-        return Some(oid);
-    }
-    let (element, is_array) = match name.strip_prefix('_').or_else(|| name.strip_suffix("[]")) {
-        Some(element) => (element, true),
-        None => (name, false),
-    };
-    let known = match element {
-        "name" => SqlType::Name,
-        "oid" => SqlType::Oid,
-        "\"char\"" | "char" => SqlType::Char,
-        other => crate::sql::parse_type(other).ok()?,
-    };
-    Some(if is_array { SqlType::Array(Box::new(known)).oid() } else { known.oid() })
-}
-
-/// `pg_type.typname`.
-pub(super) fn type_name(oid: i64) -> String {
-    let name = match oid {
-        16 => "bool",
-        17 => "bytea",
-        18 => "char",
-        19 => "name",
-        20 => "int8",
-        21 => "int2",
-        23 => "int4",
-        25 => "text",
-        26 => "oid",
-        114 => "json",
-        700 => "float4",
-        701 => "float8",
-        1042 => "bpchar",
-        1043 => "varchar",
-        1082 => "date",
-        1083 => "time",
-        1114 => "timestamp",
-        1184 => "timestamptz",
-        1186 => "interval",
-        1700 => "numeric",
-        2249 => "record",
-        2950 => "uuid",
-        3802 => "jsonb",
-        other => {
-            return match u32::try_from(other).ok().and_then(SqlType::from_oid) {
-                Some(SqlType::Array(element)) => format!("_{}", type_name(element.oid().into())),
-                Some(known) => known.to_string(),
-                None => "unknown".to_owned(),
-            };
-        }
-    };
-    name.to_owned()
-}
-
-/// `format_type`: the type with what its modifier says.
-fn format_type(oid: i64, modifier: Option<i64>) -> String {
-    let modifier = modifier.filter(|modifier| *modifier >= 0);
-    let plain = match oid {
-        0 => return "-".to_owned(),
-        1043 => "character varying".to_owned(),
-        1042 => "character".to_owned(),
-        2205 => "regclass".to_owned(),
-        2206 => "regtype".to_owned(),
-        24 => "regproc".to_owned(),
-        2278 => "void".to_owned(),
-        2276 => "\"any\"".to_owned(),
-        2283 => "anyelement".to_owned(),
-        22 => "int2vector".to_owned(),
-        30 => "oidvector".to_owned(),
-        1015 => "character varying[]".to_owned(),
-        other => match u32::try_from(other).ok().and_then(SqlType::from_oid) {
-            Some(known) => known.to_string(),
-            None => "???".to_owned(),
-        },
-    };
-    match (oid, modifier) {
-        (1042 | 1043, Some(m)) if m > 4 => format!("{plain}({})", m - 4),
-        (1700, Some(m)) if m > 4 => format!("numeric({},{})", ((m - 4) >> 16) & 0xffff, (m - 4) & 0x7ff),
-        (1114 | 1184, Some(m)) => plain.replacen("timestamp", &format!("timestamp({m})"), 1),
-        _ => plain,
-    }
 }
 
 fn arguments(args: Texts) -> String {

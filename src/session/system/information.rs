@@ -184,7 +184,7 @@ fn column_row(schema: &str, entry: &Entry, at: usize, column: &Column) -> Vec<Ce
         Cell::Null,
         DATABASE,
         "pg_catalog",
-        super::functions::type_name(column.sql_type.oid().into()),
+        super::types::type_name(column.sql_type.oid().into()),
         "NO",
         if column.generated.is_some() { "ALWAYS" } else { "NEVER" },
         column.generated.clone(),

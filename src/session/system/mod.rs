@@ -5,14 +5,23 @@
 //! rows. psql and drivers ask in SQL that DataFusion does not know in every detail; `rewrite` says the same in
 //! other words, and `functions` has the functions they call.
 
+mod apply;
 mod catalog;
+mod expand;
+mod expanding;
 mod fixed;
 mod functions;
+mod idents;
 mod information;
+mod json;
+mod listings;
 mod relations;
 mod rewrite;
 mod shape;
+mod subquery;
 mod tidemill;
+mod types;
+mod variables;
 
 #[cfg(test)]
 mod tests;
@@ -49,14 +58,23 @@ pub fn prepare(cx: &SystemContext, state: &mut SessionState, query: &mut Query) 
     if !rewrite::concerns(query) {
         return Ok(false);
     }
-    rewrite::rewrite(query, cx)?;
+    let applied = rewrite::rewrite(query, cx)?;
     register(cx, state)?;
+    for subquery in applied {
+        // Those before may be called by it: an inner subquery comes before the one around it.
+        let function = apply::function(subquery, state.clone(), Arc::clone(&cx.engine));
+        state.register_udf(function)?;
+    }
     Ok(true)
 }
 
 /// Adds the functions of `pg_catalog`.
 pub fn register(cx: &SystemContext, state: &mut SessionState) -> Result<()> {
-    for function in functions::all(cx) {
+    for function in functions::all(cx).into_iter().chain(variables::all(&cx.settings)).chain([
+        expand::function(),
+        idents::function(),
+        json::function(),
+    ]) {
         state.register_udf(function)?;
     }
     Ok(())

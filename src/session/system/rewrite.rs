@@ -6,13 +6,9 @@
 //! | `x OPERATOR(pg_catalog.~) y`, `x COLLATE c` | `x ~ y`, `x` |
 //! | `'t'::regclass`, `oid::regclass::text` | `regclassin('t')`, `regclassout(oid)` |
 //! | `x = ANY (array)`, `x <> ALL (array)` | `array_has(array, x)`, `NOT …` |
-//! | `ARRAY(SELECT …)` | `(SELECT array_agg(…) …)` |
-//! | a scalar subquery over outer columns | the same with `max(…)`, since it has one row at the most |
+//! | `ARRAY(SELECT …)` | a function of its outer columns, see `apply` |
+//! | a scalar subquery over outer columns | with equations alone, the same with `max(…)`, since it has one row at the most; otherwise a function of its outer columns |
 //! | `information_schema.t` | a name that DataFusion has no table of its own for |
-//!
-//! An `ARRAY(…)` over outer columns, and a subquery over a function of outer columns, cannot be planned at all. psql uses
-//! them for privileges, policies, memberships, publications and collations, of which there are none: they become an empty array
-//! and NULL.
 
 use std::ops::ControlFlow;
 
@@ -23,12 +19,15 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::super::transaction::SystemContext;
+use super::apply::{Applied, Want};
+use super::expanding::{as_bigints, name_column, row_of, unnest_factor, unnested};
+use super::subquery::{elements, is_correlated, joined, own, take_outer};
 use super::{catalog, functions, information};
 use crate::error::Result;
 use crate::sql::{ident_name, parse_expr};
 
 /// The last part of a name, folded.
-fn last(name: &ObjectName) -> String {
+pub(super) fn last(name: &ObjectName) -> String {
     name.0.last().and_then(|part| part.as_ident()).map(ident_name).unwrap_or_default()
 }
 
@@ -61,14 +60,15 @@ pub(super) fn concerns(query: &Query) -> bool {
     relations.is_break() || expressions.is_break()
 }
 
-/// Rewrites the query in place.
-pub(super) fn rewrite(query: &mut Query, _: &SystemContext) -> Result<()> {
+/// Rewrites the query in place. Gives the subqueries that have become functions, inner ones before those around them.
+pub(super) fn rewrite(query: &mut Query, cx: &SystemContext) -> Result<Vec<Applied>> {
     if let SetExpr::Select(select) = query.body.as_mut() {
         select.projection.iter_mut().try_for_each(show_name)?;
+        select.projection.iter_mut().for_each(show_vector);
     }
-    let mut rewriter = Rewriter { parsed: Parsed::new()? };
+    let mut rewriter = Rewriter { cx, applied: Vec::new(), tables: Vec::new() };
     let _: ControlFlow<()> = query.visit(&mut rewriter);
-    Ok(())
+    Ok(rewriter.applied)
 }
 
 /// `SELECT 't'::regclass` shows a name; anywhere else it stands for a number.
@@ -87,6 +87,29 @@ fn show_name(item: &mut SelectItem) -> Result<()> {
     Ok(())
 }
 
+/// An `oidvector` or `int2vector` that is shown: numbers with blanks between them.
+fn show_vector(item: &mut SelectItem) {
+    const VECTORS: [&str; 5] = ["proargtypes", "indkey", "indclass", "indcollation", "indoption"];
+    let (expr, alias) = match item {
+        SelectItem::UnnamedExpr(expr) => (expr, None),
+        SelectItem::ExprWithAlias { expr, alias } => (expr, Some(alias.clone())),
+        _ => return,
+    };
+    let name = match expr {
+        Expr::Identifier(name) => name.clone(),
+        Expr::CompoundIdentifier(parts) => match parts.last() {
+            Some(name) => name.clone(),
+            None => return,
+        },
+        _ => return,
+    };
+    if VECTORS.contains(&ident_name(&name).as_str()) {
+        let blank = Expr::value(Value::SingleQuotedString(" ".to_owned()));
+        let shown = call("array_to_string", vec![expr.clone(), blank]);
+        *item = SelectItem::ExprWithAlias { expr: shown, alias: alias.unwrap_or(name) };
+    }
+}
+
 /// `regclass`, `regtype`, …: the kind of thing whose oid such a type stands for.
 fn registered(data_type: &DataType) -> Option<&'static str> {
     let name = match data_type {
@@ -99,31 +122,63 @@ fn registered(data_type: &DataType) -> Option<&'static str> {
         "regtype" => Some("regtype"),
         "regnamespace" => Some("regnamespace"),
         "regproc" | "regprocedure" => Some("regproc"),
+        "regoperator" => Some("regoperator"),
         "oid" | "xid" | "regrole" | "regoper" | "regconfig" | "regdictionary" => Some("oid"),
         _ => None,
     }
 }
 
-/// Pieces of syntax that are put in.
-struct Parsed {
-    null: Expr,
-    empty_array: Expr,
+/// Whether a column holds the name of a function.
+fn is_procedure(expr: &Expr) -> bool {
+    const COLUMNS: [&str; 10] = [
+        "typinput",
+        "typoutput",
+        "typreceive",
+        "typsend",
+        "typmodin",
+        "typmodout",
+        "typanalyze",
+        "oprcode",
+        "amhandler",
+        "conproc",
+    ];
+    let name = match expr {
+        Expr::Identifier(name) => Some(name),
+        Expr::CompoundIdentifier(parts) => parts.last(),
+        _ => None,
+    };
+    name.is_some_and(|name| COLUMNS.contains(&ident_name(name).as_str()))
 }
 
-impl Parsed {
-    fn new() -> Result<Parsed> {
-        Ok(Parsed {
-            null: parse_expr("CAST(NULL AS text)")?,
-            empty_array: parse_expr("array_remove(ARRAY[CAST('' AS text)], '')")?,
-        })
+/// The name in `'…'::regproc`, which is a call by now, as text.
+fn procedure(expr: &Expr) -> Option<Expr> {
+    match expr {
+        Expr::Nested(inner) => procedure(inner),
+        Expr::Function(function) if last(&function.name) == "regprocin" => match &function.args {
+            FunctionArguments::List(list) => match list.args.as_slice() {
+                [FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value)))] => match &value.value {
+                    Value::SingleQuotedString(name) => {
+                        let name = name.strip_prefix("pg_catalog.").unwrap_or(name);
+                        Some(Expr::value(Value::SingleQuotedString(name.to_owned())))
+                    }
+                    _ => None,
+                },
+                _ => None,
+            },
+            _ => None,
+        },
+        _ => None,
     }
 }
 
-struct Rewriter {
-    parsed: Parsed,
+struct Rewriter<'a> {
+    cx: &'a SystemContext,
+    applied: Vec<Applied>,
+    /// For each SELECT around this place, what its relations are called and which tables of the system they are.
+    tables: Vec<Vec<(String, String)>>,
 }
 
-fn call(name: &str, args: Vec<Expr>) -> Expr {
+pub(super) fn call(name: &str, args: Vec<Expr>) -> Expr {
     let args = args.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))).collect();
     Expr::Function(Function {
         name: ObjectName::from(vec![Ident::new(name)]),
@@ -175,124 +230,39 @@ fn array_of(right: &Expr) -> Option<Expr> {
     }
 }
 
-/// The names by which a query's own FROM clauses call their relations, and whether one of them is a function.
-#[derive(Default)]
-struct Own {
-    names: Vec<String>,
-    has_function: bool,
-}
-
-impl ast::Visitor for Own {
-    type Break = ();
-
-    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
-        let alias = match factor {
-            TableFactor::Table { name, alias, args, .. } => {
-                self.has_function |= args.is_some();
-                self.names.push(last(name));
-                alias
-            }
-            TableFactor::Function { alias, .. } | TableFactor::UNNEST { alias, .. } => {
-                self.has_function = true;
-                alias
-            }
-            TableFactor::Derived { alias, .. } => alias,
-            _ => &None,
-        };
-        self.names.extend(alias.iter().map(|alias| ident_name(&alias.name)));
-        ControlFlow::Continue(())
-    }
-}
-
-fn own(query: &Query) -> Own {
-    let mut own = Own::default();
-    let _ = ast::Visit::visit(query, &mut own);
-    own
-}
-
-/// Whether a subquery names columns of the query around it.
-fn is_correlated(query: &Query, own: &Own) -> bool {
-    let found = visit_expressions(query, |expr| match expr {
-        Expr::CompoundIdentifier(parts) => {
-            let relation = parts.len().checked_sub(2).map(|at| ident_name(&parts[at]));
-            match relation.is_some_and(|name| !own.names.contains(&name)) {
-                true => ControlFlow::Break(()),
-                false => ControlFlow::Continue(()),
-            }
+/// The relations of a FROM clause: what they are called there, and the last part of their own names.
+fn named_tables(select: &ast::Select) -> Vec<(String, String)> {
+    let factors = select
+        .from
+        .iter()
+        .flat_map(|item| std::iter::once(&item.relation).chain(item.joins.iter().map(|join| &join.relation)));
+    let named = factors.filter_map(|factor| match factor {
+        TableFactor::Table { name, alias, args: None, .. } => {
+            let table = last(name);
+            Some((alias.as_ref().map_or_else(|| table.clone(), |alias| ident_name(&alias.name)), table))
         }
-        _ => ControlFlow::Continue(()),
+        _ => None,
     });
-    found.is_break()
+    named.collect()
 }
 
-fn and(left: Expr, right: Expr) -> Expr {
-    Expr::BinaryOp { left: Box::new(left), op: BinaryOperator::And, right: Box::new(right) }
-}
-
-/// The conditions that AND joins.
-fn conjuncts(expr: Expr) -> Vec<Expr> {
-    match expr {
-        Expr::BinaryOp { left, op: BinaryOperator::And, right } => {
-            let mut all = conjuncts(*left);
-            all.extend(conjuncts(*right));
-            all
-        }
-        Expr::Nested(inner) if matches!(*inner, Expr::BinaryOp { op: BinaryOperator::And, .. }) => {
-            conjuncts(*inner)
-        }
-        other => vec![other],
-    }
-}
-
-/// Whether a condition names columns of the outer query, and of the inner one.
-fn sides(condition: &Expr, own: &Own) -> (bool, bool) {
-    let (mut outer, mut inner) = (false, false);
-    let _ = visit_expressions(condition, |expr| {
-        match expr {
-            Expr::CompoundIdentifier(parts) => {
-                let relation = parts.len().checked_sub(2).map(|at| ident_name(&parts[at]));
-                match relation.is_some_and(|name| own.names.contains(&name)) {
-                    true => inner = true,
-                    false => outer = true,
-                }
-            }
-            Expr::Identifier(_) => inner = true,
-            _ => {}
-        }
-        ControlFlow::<()>::Continue(())
-    });
-    (outer, inner)
-}
-
-/// Puts an aggregate around the one column of a SELECT.
-fn aggregated(query: &Query, function: &str) -> Option<Query> {
-    let mut query = query.clone();
-    let SetExpr::Select(select) = query.body.as_mut() else { return None };
-    let expr = match select.projection.as_slice() {
-        [SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }] => expr.clone(),
-        _ => return None,
+/// `x LIKE pattern ESCAPE '/'`, with the one sign that DataFusion knows for it.
+fn escaped(expr: &mut Expr) {
+    let (Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. }) = expr else {
+        return;
     };
-    let has_groups = match &select.group_by {
-        ast::GroupByExpr::Expressions(exprs, _) => !exprs.is_empty(),
-        ast::GroupByExpr::All(_) => true,
+    let sign = match escape_char.as_ref().map(|sign| &sign.value) {
+        Some(Value::SingleQuotedString(sign)) if sign.chars().count() == 1 && sign != "\\" => sign.clone(),
+        _ => return,
     };
-    if has_groups || select.distinct.is_some() || is_aggregate(&expr) {
-        return None;
-    }
-    select.projection = vec![SelectItem::UnnamedExpr(call(function, vec![expr]))];
-    query.order_by = None;
-    query.limit_clause = None;
-    Some(query)
+    let text = |text: &str| Expr::value(Value::SingleQuotedString(text.to_owned()));
+    let doubled = call("replace", vec![Expr::clone(pattern), text("\\"), text("\\\\")]);
+    **pattern = call("replace", vec![doubled, text(&sign), text("\\")]);
+    *escape_char = None;
 }
 
-fn is_aggregate(expr: &Expr) -> bool {
-    const NAMES: [&str; 9] =
-        ["count", "sum", "min", "max", "avg", "array_agg", "string_agg", "bool_or", "bool_and"];
-    matches!(expr, Expr::Function(call) if NAMES.contains(&last(&call.name).as_str()))
-}
-
-impl Rewriter {
-    fn cast(&self, inner: &Expr, data_type: &DataType) -> Option<Expr> {
+impl Rewriter<'_> {
+    fn cast(inner: &Expr, data_type: &DataType) -> Option<Expr> {
         if is_text(data_type) {
             if let Expr::Cast { expr, data_type: of, .. } = inner
                 && let Some(kind) = registered(of)
@@ -310,6 +280,10 @@ impl Rewriter {
             if matches!(inner, Expr::Function(call) if last(&call.name).ends_with("out")) {
                 return Some(inner.clone());
             }
+            // A cast to text leaves a `name` what it is.
+            if matches!(inner, Expr::Identifier(_) | Expr::CompoundIdentifier(_)) {
+                return Some(call("textout", vec![inner.clone()]));
+            }
         }
         let kind = registered(data_type)?;
         Some(match (kind, is_constant(inner)) {
@@ -325,52 +299,26 @@ impl Rewriter {
         })
     }
 
-    /// A subquery over outer columns. Conditions on outer columns alone go outside; where one is neither that nor an
-    /// equation there is no plan for it.
-    fn scalar(&self, query: &Query, own: &Own) -> Option<Expr> {
-        let mut query = query.clone();
-        let mut outside = Vec::new();
-        if let SetExpr::Select(select) = query.body.as_mut() {
-            let mut inside = Vec::new();
-            for condition in select.selection.take().map(conjuncts).unwrap_or_default() {
-                let (outer, inner) = sides(&condition, own);
-                let is_equation = matches!(&condition, Expr::BinaryOp { op: BinaryOperator::Eq, .. });
-                match (outer, inner) {
-                    (true, false) => outside.push(condition),
-                    (true, true) if !is_equation => return Some(self.parsed.null.clone()),
-                    _ => inside.push(condition),
-                }
-            }
-            select.selection = inside.into_iter().reduce(and);
-        }
-        let subquery = Expr::Subquery(Box::new(aggregated(&query, "max")?));
-        match outside.into_iter().reduce(and) {
-            None => Some(subquery),
-            Some(condition) => Some(Expr::Case {
-                case_token: ast::helpers::attached_token::AttachedToken::empty(),
-                end_token: ast::helpers::attached_token::AttachedToken::empty(),
-                operand: None,
-                conditions: vec![ast::CaseWhen { condition, result: subquery }],
-                else_result: None,
-            }),
-        }
+    /// The subquery as a function of its outer columns.
+    fn apply(&mut self, query: &Query, want: Want) -> Expr {
+        let mut query = Box::new(query.clone());
+        // What is inside first: only then do the names in it tell what is outer here.
+        let _: ControlFlow<()> = query.visit(self);
+        let columns = |table: &str| -> Option<Vec<String>> {
+            let table = catalog::table(self.cx, table).ok()??;
+            Some(table.schema().fields().iter().map(|field| field.name().clone()).collect())
+        };
+        let outer = take_outer(&mut query, columns);
+        let name = format!("apply_{}", self.applied.len() + 1);
+        let replaced = call(&name, outer);
+        self.applied.push(Applied { name, want, query });
+        replaced
     }
 
-    fn array_subquery(&self, query: &Query) -> Expr {
-        let own = own(query);
-        match is_correlated(query, &own) || own.has_function {
-            true => self.parsed.empty_array.clone(),
-            false => match aggregated(query, "array_agg") {
-                Some(query) => Expr::Subquery(Box::new(query)),
-                None => self.parsed.empty_array.clone(),
-            },
-        }
-    }
-
-    fn replaced(&self, expr: &Expr) -> Option<Expr> {
+    fn replaced(&mut self, expr: &Expr) -> Option<Expr> {
         match expr {
             Expr::Collate { expr, .. } => Some(Expr::clone(expr)),
-            Expr::Cast { expr: inner, data_type, .. } => self.cast(inner, data_type),
+            Expr::Cast { expr: inner, data_type, .. } => Self::cast(inner, data_type),
             Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } => {
                 array_of(right).map(|array| call("array_has", vec![array, Expr::clone(left)]))
             }
@@ -379,26 +327,67 @@ impl Rewriter {
                 Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(has) }
             }),
             Expr::Function(function) => match &function.args {
+                FunctionArguments::List(_) => unnested(expr),
                 FunctionArguments::Subquery(query) if last(&function.name) == "array" => {
-                    Some(self.array_subquery(query))
+                    Some(self.apply(query, Want::Array))
+                }
+                _ => None,
+            },
+            Expr::CompoundFieldAccess { .. } => unnested(expr),
+            // Of which table a row is.
+            Expr::CompoundIdentifier(parts) => match parts.as_slice() {
+                [relation, column] if ident_name(column) == "tableoid" => {
+                    let relation = ident_name(relation);
+                    let mut known = self.tables.iter().rev().flatten();
+                    let (_, table) = known.find(|(name, _)| *name == relation)?;
+                    let oid = super::relations::find(self.cx, &format!("pg_catalog.{table}"))?;
+                    parse_expr(&oid.to_string()).ok()
                 }
                 _ => None,
             },
             Expr::Subquery(query) => {
                 let own = own(query);
-                match (is_correlated(query, &own), own.has_function) {
-                    (true, true) => Some(self.parsed.null.clone()),
-                    (true, false) => self.scalar(query, &own),
-                    (false, _) => None,
+                if !is_correlated(query, &own) {
+                    return None;
                 }
+                if let Some(elements) = elements(query) {
+                    return Some(self.apply(&elements, Want::Collected));
+                }
+                joined(query, &own).or_else(|| Some(self.apply(query, Want::Scalar)))
             }
             _ => None,
         }
     }
 }
 
-impl VisitorMut for Rewriter {
+impl VisitorMut for Rewriter<'_> {
     type Break = ();
+
+    fn pre_visit_select(&mut self, select: &mut ast::Select) -> ControlFlow<()> {
+        self.tables.push(named_tables(select));
+        // Where it is a value and no condition, DataFusion has no plan for EXISTS.
+        for item in &mut select.projection {
+            let (SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) = item else {
+                continue;
+            };
+            let _ = ast::visit_expressions_mut(expr, |expr| {
+                if let Expr::Exists { subquery, negated } = expr {
+                    let exists = self.apply(subquery, Want::Exists);
+                    *expr = match negated {
+                        true => Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(exists) },
+                        false => exists,
+                    };
+                }
+                ControlFlow::<()>::Continue(())
+            });
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_select(&mut self, _: &mut ast::Select) -> ControlFlow<()> {
+        self.tables.pop();
+        ControlFlow::Continue(())
+    }
 
     fn pre_visit_relation(&mut self, relation: &mut ObjectName) -> ControlFlow<()> {
         if schema(relation).as_deref() == Some("information_schema")
@@ -413,6 +402,27 @@ impl VisitorMut for Rewriter {
         if let TableFactor::Table { name, alias, args, .. } = factor {
             if args.is_some() && schema(name).as_deref() == Some("pg_catalog") {
                 *name = ObjectName::from(vec![Ident::new(last(name))]);
+            }
+            match (last(name).as_str(), args.as_mut()) {
+                ("pg_get_keywords" | "ts_token_type", Some(_)) => *args = None,
+                // It takes nothing but constants of this type.
+                ("generate_series", Some(given)) => {
+                    as_bigints(&mut given.args);
+                    name_column(alias.as_mut());
+                }
+                ("string_to_array" | "parse_ident", Some(given)) => {
+                    if let Some(row) = row_of(&last(name), &given.args, alias.as_ref()) {
+                        *factor = row;
+                        return ControlFlow::Continue(());
+                    }
+                }
+                ("unnest", Some(given)) => {
+                    if let Some(unnest) = unnest_factor(&given.args, alias.as_ref()) {
+                        *factor = unnest;
+                        return ControlFlow::Continue(());
+                    }
+                }
+                _ => {}
             }
             // Its columns may be named `tables.table_name`.
             if alias.is_none() && schema(name).as_deref() == Some("information_schema") {
@@ -429,7 +439,7 @@ impl VisitorMut for Rewriter {
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         // Before what is inside is visited: it may have to be thrown away whole.
-        if matches!(expr, Expr::Subquery(_) | Expr::Function(_))
+        if matches!(expr, Expr::Subquery(_) | Expr::Function(_) | Expr::CompoundFieldAccess { .. })
             && let Some(replaced) = self.replaced(expr)
         {
             *expr = replaced;
@@ -442,7 +452,12 @@ impl VisitorMut for Rewriter {
             Expr::Function(function) if schema(&function.name).as_deref() == Some("pg_catalog") => {
                 function.name = ObjectName::from(vec![Ident::new(last(&function.name))]);
             }
-            Expr::BinaryOp { op, .. } => {
+            Expr::BinaryOp { op, left, right } => {
+                if let Some(name) = procedure(right).filter(|_| is_procedure(left)) {
+                    **right = name;
+                } else if let Some(name) = procedure(left).filter(|_| is_procedure(right)) {
+                    **left = name;
+                }
                 if let BinaryOperator::PGCustomBinaryOperator(parts) = op {
                     *op = match parts.last().map(String::as_str) {
                         Some("~") => BinaryOperator::PGRegexMatch,
@@ -456,6 +471,7 @@ impl VisitorMut for Rewriter {
                 }
             }
             Expr::Subquery(_) => {}
+            Expr::Like { .. } | Expr::ILike { .. } => escaped(expr),
             other => {
                 if let Some(replaced) = self.replaced(other) {
                     *other = replaced;

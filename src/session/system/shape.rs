@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
-use datafusion::arrow::datatypes::Schema;
+use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::{MemTable, TableProvider};
 
 use crate::error::{Error, Result};
@@ -78,10 +78,16 @@ impl Shape {
         columns.split_whitespace().map(read).collect::<Result<Vec<_>>>().map(Shape)
     }
 
+    /// The columns as Arrow has them.
+    pub(super) fn schema(&self) -> SchemaRef {
+        let fields = self.0.iter().map(|(name, sql_type)| sql_type.to_field(name, true));
+        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+    }
+
     /// The table with these rows. A row that is shorter than the columns is NULL in the others.
     pub(super) fn table(self, rows: Vec<Vec<Cell>>) -> Result<Arc<dyn TableProvider>> {
-        let fields: Vec<_> = self.0.iter().map(|(name, sql_type)| sql_type.to_field(name, true)).collect();
-        let mut columns: Vec<ArrayRef> = Vec::with_capacity(fields.len());
+        let schema = self.schema();
+        let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.0.len());
         for (at, (_, sql_type)) in self.0.iter().enumerate() {
             let mut column = ColumnBuilder::new(sql_type, rows.len());
             for row in &rows {
@@ -99,7 +105,6 @@ impl Shape {
             }
             columns.push(column.finish());
         }
-        let schema = Arc::new(Schema::new(fields));
         let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
         let batch = RecordBatch::try_new_with_options(Arc::clone(&schema), columns, &options)?;
         Ok(Arc::new(MemTable::try_new(schema, vec![vec![batch]])?))

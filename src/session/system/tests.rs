@@ -104,6 +104,66 @@ const ASKED: &[(&str, &str)] = &[
     ("SELECT value FROM tidemill.settings WHERE name = 'columns'", "1600"),
     ("SELECT 't'::regclass, 's'::regclass::text, 'pg_class'::regclass::oid", "t|s|1259"),
     ("SELECT pg_size_pretty(123456)", "121 kB"),
+    (
+        "SELECT current_setting('jit') AS was, set_config('jit', 'on', false) AS now, current_setting('jit') AS is",
+        "off|on|on",
+    ),
+    ("SELECT set_config('my.' || x, x, false) FROM (VALUES ('a'), ('b')) AS v (x) ORDER BY x", "a\nb"),
+    ("SELECT current_setting('my.' || x, true) FROM (VALUES ('a'), ('c')) AS v (x) ORDER BY x", "a\nNULL"),
+    // Subqueries that are no joins.
+    (
+        "SELECT c.relname, ARRAY(SELECT a.attname FROM pg_attribute a WHERE a.attrelid = c.oid ORDER BY a.attnum DESC) \
+         FROM pg_class c WHERE c.relnamespace = 2200 AND c.relkind = 'r' ORDER BY 1",
+        "s|[ts]\nt|[name, id]",
+    ),
+    (
+        "SELECT c.relname, (SELECT array_agg(attname ORDER BY attnum) FROM pg_attribute WHERE attrelid = c.oid AND attnum > c.relnatts) \
+         FROM pg_class c WHERE c.relname = 't'",
+        "t|NULL",
+    ),
+    (
+        "SELECT c.relname, (SELECT count(*) FROM pg_attribute a WHERE a.attrelid <= c.oid AND a.attrelid >= c.oid) \
+         FROM pg_class c WHERE c.relname IN ('t', 's', 'pg_class') ORDER BY 1",
+        "pg_class|0\ns|1\nt|2",
+    ),
+    (
+        "SELECT c.relname, EXISTS (SELECT 1 FROM pg_index i WHERE i.indrelid = c.oid) AND c.relhasindex \
+         FROM pg_class c WHERE c.relname IN ('t', 's') ORDER BY 1",
+        "s|false\nt|true",
+    ),
+    // An outer column without the name of its relation.
+    (
+        "SELECT c.relname, ARRAY(SELECT n.nspname FROM pg_namespace n WHERE n.oid = relnamespace) FROM pg_class c WHERE relname = 't'",
+        "t|[public]",
+    ),
+    (
+        "SELECT i.indexrelid::regclass, (information_schema._pg_expandarray(i.indkey)).n, (information_schema._pg_expandarray(i.indkey)).x \
+         FROM pg_index i",
+        "t_pkey|1|1",
+    ),
+    (
+        "SELECT (k.keys).x, (k.keys).n FROM (SELECT information_schema._pg_expandarray(i.indkey) AS keys FROM pg_index i) AS k",
+        "1|1",
+    ),
+    ("SELECT generate_subscripts(i.indkey, 1), unnest(i.indkey) FROM pg_index i", "1|1"),
+    ("SELECT t.tableoid::regclass FROM pg_catalog.pg_type t WHERE t.typname = 'int4'", "pg_type"),
+    (
+        "SELECT format('%s of %I is %L, %%', 1, 'a b', 'it''s'), format('%2$s%1$s', 'a', 'b')",
+        "1 of \"a b\" is 'it''s', %|ba",
+    ),
+    ("SELECT relname FROM pg_class WHERE relname LIKE 'pg/_cla%' ESCAPE '/'", "pg_class"),
+    (
+        "SELECT json_build_object('a', relname, 'b', relnatts, 'c', NULL, 'd', relhasindex) FROM pg_class WHERE relname = 't'",
+        r#"{"a" : "t", "b" : 2, "c" : null, "d" : true}"#,
+    ),
+    ("SELECT typname FROM pg_type WHERE typinput = 'pg_catalog.int4in'::regproc", "int4"),
+    ("SELECT x FROM pg_catalog.unnest(ARRAY['a', 'b']) AS x WHERE x = ANY ('{b,c}'::text[])", "b"),
+    ("SELECT s FROM generate_series(1, array_upper(current_schemas(true), 1)) AS s ORDER BY 1", "1\n2"),
+    ("SELECT count(*) > 0 FROM pg_get_keywords() WHERE word <> ALL ('{select,from}'::text[])", "true"),
+    (
+        "SELECT 'pg_catalog.trigger'::regtype::oid, 2279::regtype::text, 551::regoperator::text",
+        "2279|trigger|+(integer,integer)",
+    ),
 ];
 
 #[test]
@@ -121,6 +181,37 @@ fn psql_and_drivers_get_their_answers() {
             }
         }
         assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+    });
+}
+
+#[test]
+fn an_error_in_a_subquery_is_the_statements_error() {
+    with_client(|mut client| async move {
+        let check = [
+            (
+                "SELECT ARRAY(SELECT a.nothing FROM pg_class a WHERE a.oid < c.oid) FROM pg_class c",
+                "column a.nothing does not exist",
+            ),
+            (
+                "SELECT (SELECT a.relname FROM pg_class a WHERE a.oid < c.oid + 1) FROM pg_class c",
+                "more than one row returned by a subquery used as an expression",
+            ),
+            (
+                "SELECT (SELECT 1, 2 FROM pg_class a WHERE a.oid < c.oid) FROM pg_class c",
+                "subquery must return only one column",
+            ),
+            ("SELECT set_config(NULL, 'x', false)", "SET requires parameter name"),
+            (
+                "SELECT set_config('server_version', 'x', false)",
+                "parameter \"server_version\" cannot be changed",
+            ),
+        ];
+        for (sql, expect) in check {
+            match client.sql(sql).await {
+                Ok(got) => panic!("{sql}\n=> {got}"),
+                Err(error) => assert!(error.to_string().contains(expect), "{sql}\n=> {error}"),
+            }
+        }
     });
 }
 

@@ -81,7 +81,8 @@ pub(super) async fn plan(
     mut query: Query,
 ) -> Result<(SessionState, LogicalPlan)> {
     freeze(&mut query, cx)?;
-    let state = state(cx, extra);
+    let mut state = state(cx, extra);
+    cx.scope.prepare(&mut state, &mut query)?;
     let plan = cx.engine.planner.logical(&state, &query).await?;
     Ok((state, plan))
 }
