@@ -12,6 +12,8 @@ use datafusion::arrow::error::ArrowError;
 use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
 
+mod sentences;
+
 /// What every fallible function of Tidemill returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -71,6 +73,16 @@ sqlstates! {
     DivisionByZero = "22012",
     /// `invalid_parameter_value`.
     BadArgument = "22023",
+    /// `invalid_regular_expression`.
+    BadRegex = "2201B",
+    /// `invalid_argument_for_power_function`, of roots too.
+    BadPowerArgument = "2201F",
+    /// `invalid_argument_for_ntile_function`.
+    BadNtileArgument = "22014",
+    /// `invalid_row_count_in_limit_clause`.
+    BadLimit = "2201W",
+    /// `invalid_row_count_in_result_offset_clause`.
+    BadOffset = "2201X",
     /// `array_subscript_error`.
     ArraySubscript = "2202E",
     /// `invalid_text_representation`.
@@ -279,13 +291,19 @@ impl From<ArrowError> for Error {
                 Ok(ours) => *ours,
                 Err(inner) => match inner.downcast::<DataFusionError>() {
                     Ok(datafusion) => Self::from(*datafusion),
-                    Err(other) => Self::internal(other.to_string()),
+                    Err(other) => foreign(&other.to_string()),
                 },
             },
+            ArrowError::ComputeError(what) => execution_error(&what),
             ArrowError::IoError(what, _) => Self::new(SqlState::Io, what),
-            other => Self::internal(other.to_string()),
+            other => foreign(&other.to_string()),
         }
     }
+}
+
+/// What is known of an error from further down, or else a bug of ours.
+fn foreign(what: &str) -> Error {
+    sentences::known(what).unwrap_or_else(|| Error::internal(what))
 }
 
 /// A cast that failed on a value: which SQLSTATE Postgres gives depends on what the value was to become.
@@ -312,9 +330,9 @@ impl From<DataFusionError> for Error {
             DataFusionError::SQL(inner, _) => Self::new(SqlState::Syntax, inner.to_string()),
             DataFusionError::SchemaError(inner, _) => schema_error(*inner),
             DataFusionError::Plan(what) => plan_error(&what),
-            DataFusionError::NotImplemented(what) => {
+            DataFusionError::NotImplemented(what) => sentences::known(&what).unwrap_or_else(|| {
                 Self::unsupported(lower_first(&what)).hint("This form of SQL is not supported yet.")
-            }
+            }),
             DataFusionError::Execution(what) => execution_error(&what),
             DataFusionError::ResourcesExhausted(what) => Self::new(SqlState::OutOfMemory, "out of memory")
                 .detail(what)
@@ -323,7 +341,7 @@ impl From<DataFusionError> for Error {
                 Ok(ours) => *ours,
                 Err(inner) => match inner.downcast::<ArrowError>() {
                     Ok(arrow) => Self::from(*arrow),
-                    Err(other) => Self::internal(other.to_string()),
+                    Err(other) => foreign(&other.to_string()),
                 },
             },
             DataFusionError::Context(_, inner) => Self::from(*inner),
@@ -331,7 +349,7 @@ impl From<DataFusionError> for Error {
             DataFusionError::Shared(inner) => shared_error(&inner),
             DataFusionError::Collection(mut all) if !all.is_empty() => Self::from(all.swap_remove(0)),
             DataFusionError::IoError(inner) => Self::new(SqlState::Io, inner.to_string()),
-            other => Self::internal(other.to_string()),
+            other => foreign(&other.to_string()),
         }
     }
 }
@@ -386,6 +404,9 @@ fn schema_error(error: SchemaError) -> Error {
 
 /// DataFusion's planner speaks in sentences; Postgres in codes. The sentences are matched here and nowhere else.
 fn plan_error(what: &str) -> Error {
+    if let Some(error) = sentences::known(what) {
+        return error;
+    }
     let lower = what.to_ascii_lowercase();
     let state = if lower.contains("invalid function") || lower.contains("no function matches") {
         SqlState::UndefinedFunction
@@ -429,6 +450,9 @@ fn plan_error(what: &str) -> Error {
 }
 
 fn execution_error(what: &str) -> Error {
+    if let Some(error) = sentences::known(what) {
+        return error;
+    }
     let lower = what.to_ascii_lowercase();
     let state = if lower.contains("placeholder") {
         SqlState::UndefinedParameter
