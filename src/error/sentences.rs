@@ -42,6 +42,15 @@ fn value(what: &str) -> Option<Error> {
     if lower.contains("square root of a negative") {
         return error(SqlState::BadPowerArgument, "cannot take square root of a negative number");
     }
+    if lower.contains("cannot access field") {
+        return error(SqlState::TypeMismatch, "a subscript that its value does not have");
+    }
+    if lower.contains("expected an integer value") {
+        return error(SqlState::BadText, "the argument must be an integer");
+    }
+    if lower.contains("must be a supported arrow type name") {
+        return error(SqlState::UndefinedObject, "there is no such type");
+    }
     if lower.contains("ntile requires a positive") {
         return error(SqlState::BadNtileArgument, "argument of ntile must be greater than zero");
     }

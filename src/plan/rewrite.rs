@@ -4,15 +4,17 @@
 //! constants of [`integers`](super::integers), text constants beside a UUID, BYTEA or array, and the operators of [`numerics`](super::functions::numeric_operator).
 //! Columns keep the names they had.
 
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{DataType, Field, TimeUnit};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRewriter};
 use datafusion::common::{DFSchema, Result, ScalarValue};
-use datafusion::logical_expr::expr::{Cast, InList};
+use datafusion::logical_expr::expr::{Case, Cast, InList, ScalarFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator};
+use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, Union};
 
 use super::{flatten, functions, integers};
+use crate::error::{Error, SqlState};
+use crate::types::SqlType;
 
 /// Rewrites a plan.
 pub fn rewrite_operators(plan: LogicalPlan) -> Result<LogicalPlan> {
@@ -28,6 +30,10 @@ pub fn rewrite_operators(plan: LogicalPlan) -> Result<LogicalPlan> {
                 }
                 None => node,
             },
+            LogicalPlan::Union(union) => {
+                check_union(union)?;
+                node
+            }
             _ => node,
         };
         let mut schema = merge_schema(&node.inputs());
@@ -57,6 +63,32 @@ fn typed(text: Box<Expr>, data_type: DataType) -> Expr {
     Expr::Cast(Cast::new(text, data_type))
 }
 
+/// To Postgres text and anything else are not of one type; DataFusion would make text of both.
+fn check_union(union: &Union) -> Result<()> {
+    let Some((first, rest)) = union.inputs.split_first() else { return Ok(()) };
+    for input in rest {
+        for (left, right) in first.schema().fields().iter().zip(input.schema().fields()) {
+            let (left, right) = (left.data_type(), right.data_type());
+            let has_null = matches!(left, DataType::Null) || matches!(right, DataType::Null);
+            if is_text(left) != is_text(right) && !has_null {
+                let message =
+                    format!("UNION types {} and {} cannot be matched", name_of(left), name_of(right));
+                let error = Error::new(SqlState::TypeMismatch, message).hint("Cast one of the two columns.");
+                return Err(error.into());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn is_text(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+}
+
+fn name_of(data_type: &DataType) -> SqlType {
+    SqlType::from_field(&Field::new("", data_type.clone(), true))
+}
+
 struct Operators<'a> {
     schema: &'a DFSchema,
 }
@@ -69,6 +101,8 @@ impl TreeNodeRewriter for Operators<'_> {
             Expr::BinaryExpr(binary) if is_comparison(binary.op) => return Ok(self.compared(binary)),
             Expr::BinaryExpr(binary) => binary,
             Expr::InList(list) => return Ok(self.listed(list)),
+            Expr::Case(case) => return self.chosen(case),
+            Expr::ScalarFunction(call) if call.func.name() == "now" => return Ok(self.in_micros(call)),
             other => return Ok(Transformed::no(other)),
         };
         let narrowed = integers::narrow_constants(binary, self.schema);
@@ -108,6 +142,44 @@ impl Operators<'_> {
             *text = Box::new(typed(std::mem::take(text), data_type));
         }
         Transformed::new_transformed(Expr::BinaryExpr(BinaryExpr { left, op, right }), is_typed)
+    }
+
+    /// CASE: a text constant has the type of the other results, and what is tested is a boolean.
+    fn chosen(&self, mut case: Case) -> Result<Transformed<Expr>> {
+        if case.expr.is_none() {
+            let types = case.when_then_expr.iter().filter_map(|(when, _)| when.get_type(self.schema).ok());
+            if let Some(wrong) = types.into_iter().find(|t| !matches!(t, DataType::Boolean | DataType::Null))
+            {
+                let kind = name_of(&wrong);
+                let message = format!("argument of CASE/WHEN must be type boolean, not type {kind}");
+                return Err(Error::new(SqlState::TypeMismatch, message).into());
+            }
+        }
+        let results = || case.when_then_expr.iter().map(|(_, then)| then).chain(&case.else_expr);
+        let typed_result = results().filter(|result| !is_untyped(result)).find_map(|result| {
+            let data_type = result.get_type(self.schema).ok()?;
+            (!matches!(data_type, DataType::Null) && !is_text(&data_type)).then_some(data_type)
+        });
+        let Some(wanted) = typed_result.filter(|_| results().any(|result| is_untyped(result))) else {
+            return Ok(Transformed::no(Expr::Case(case)));
+        };
+        let thens = case.when_then_expr.iter_mut().map(|(_, then)| then).chain(&mut case.else_expr);
+        for result in thens.filter(|result| is_untyped(result)) {
+            *result = Box::new(typed(std::mem::take(result), wanted.clone()));
+        }
+        Ok(Transformed::yes(Expr::Case(case)))
+    }
+
+    /// `now()` in microseconds, as in Postgres: in nanoseconds it could not be compared with years after 2262.
+    fn in_micros(&self, call: ScalarFunction) -> Transformed<Expr> {
+        let now = Expr::ScalarFunction(call);
+        match now.get_type(self.schema) {
+            Ok(DataType::Timestamp(TimeUnit::Nanosecond, zone)) => {
+                let micros = DataType::Timestamp(TimeUnit::Microsecond, zone);
+                Transformed::yes(typed(Box::new(now), micros))
+            }
+            _ => Transformed::no(now),
+        }
     }
 
     fn listed(&self, mut list: InList) -> Transformed<Expr> {
