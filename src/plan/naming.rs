@@ -11,8 +11,8 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::sql::sqlparser::ast::{
     DataType, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
-    FunctionArguments, Ident, ObjectName, OrderByExpr, Query, Select, SelectItem, SetExpr, Value, VisitMut,
-    VisitorMut,
+    FunctionArguments, Ident, ObjectName, OrderByExpr, Query, Select, SelectItem, SetExpr, TableAlias,
+    TableAliasColumnDef, TableFactor, Value, VisitMut, VisitorMut,
 };
 
 /// Stands between a name and the number that makes it unique; no SQL text can hold it in a name that matters.
@@ -70,9 +70,31 @@ impl VisitorMut for Namer {
         ControlFlow::Continue(())
     }
 
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        if let TableFactor::UNNEST { alias, array_exprs, .. } = factor
+            && array_exprs.len() == 1
+        {
+            name_elements(alias);
+        }
+        ControlFlow::Continue(())
+    }
+
     fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
         name_select(select);
         ControlFlow::Continue(())
+    }
+}
+
+/// The column of `UNNEST(a) AS tag` is called like the relation; without a name both are `unnest`.
+fn name_elements(alias: &mut Option<TableAlias>) {
+    let alias = alias.get_or_insert_with(|| TableAlias {
+        explicit: true,
+        name: Ident::new("unnest"),
+        columns: Vec::new(),
+        at: None,
+    });
+    if alias.columns.is_empty() {
+        alias.columns.push(TableAliasColumnDef { name: alias.name.clone(), data_type: None });
     }
 }
 

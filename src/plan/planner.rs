@@ -38,9 +38,15 @@ pub const DATABASE: &str = "tidemill";
 /// The schema of users' relations.
 pub const SCHEMA: &str = "public";
 
-/// Optimizer rules that make sense for a batch only: a continuous aggregate keeps its DISTINCT, a LIMIT stays on top.
-const BATCH_ONLY_RULES: [&str; 3] =
-    ["single_distinct_aggregation_to_group_by", "push_down_limit", "eliminate_limit"];
+/// Optimizer rules that make sense for a batch only: a continuous aggregate keeps its DISTINCT, a LIMIT stays on top, and
+/// a query whose condition is never true (`id > $1` before there is a value) still reads its stream.
+const BATCH_ONLY_RULES: [&str; 5] = [
+    "single_distinct_aggregation_to_group_by",
+    "push_down_limit",
+    "eliminate_limit",
+    "eliminate_filter",
+    "propagate_empty_relation",
+];
 
 /// Plans queries.
 #[derive(Debug)]
