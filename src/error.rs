@@ -12,6 +12,7 @@ use datafusion::arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
 
 mod foreign;
+mod sentences;
 
 pub(crate) use foreign::missing_function;
 
@@ -76,6 +77,16 @@ sqlstates! {
     DivisionByZero = "22012",
     /// `invalid_parameter_value`.
     BadArgument = "22023",
+    /// `invalid_regular_expression`.
+    BadRegex = "2201B",
+    /// `invalid_argument_for_power_function`, of roots too.
+    BadPowerArgument = "2201F",
+    /// `invalid_argument_for_ntile_function`.
+    BadNtileArgument = "22014",
+    /// `invalid_row_count_in_limit_clause`.
+    BadLimit = "2201W",
+    /// `invalid_row_count_in_result_offset_clause`.
+    BadOffset = "2201X",
     /// `array_subscript_error`.
     ArraySubscript = "2202E",
     /// `invalid_text_representation`.

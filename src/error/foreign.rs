@@ -9,7 +9,7 @@ use datafusion::arrow::error::ArrowError;
 use datafusion::common::{Column, SchemaError};
 use datafusion::error::DataFusionError;
 
-use super::{Error, SqlState, nearest};
+use super::{Error, SqlState, nearest, sentences};
 
 impl From<ArrowError> for Error {
     fn from(error: ArrowError) -> Self {
@@ -28,6 +28,7 @@ impl From<ArrowError> for Error {
                     Err(other) => inner_error(&other.to_string()),
                 },
             },
+            ArrowError::ComputeError(what) => execution_error(&what),
             ArrowError::IoError(what, _) => Self::new(SqlState::Io, what),
             other => inner_error(&other.to_string()),
         }
@@ -70,9 +71,9 @@ impl From<DataFusionError> for Error {
                 let name = what.trim_start_matches("Unsupported SQL type ");
                 Self::new(SqlState::UndefinedObject, format!("type \"{name}\" does not exist"))
             }
-            DataFusionError::NotImplemented(what) => {
+            DataFusionError::NotImplemented(what) => sentences::known(&what).unwrap_or_else(|| {
                 Self::unsupported(plain(&what)).hint("This form of SQL is not supported yet.")
-            }
+            }),
             DataFusionError::Internal(what) => inner_error(&what),
             DataFusionError::Execution(what) => execution_error(&what),
             DataFusionError::ResourcesExhausted(what) => Self::new(SqlState::OutOfMemory, "out of memory")
@@ -167,7 +168,7 @@ fn missing_column(relation: Option<&str>, name: &str, there: &[Column]) -> Error
 
 /// DataFusion's planner speaks in sentences; Postgres in codes. The sentences are matched here and nowhere else.
 fn plan_error(what: &str) -> Error {
-    if let Some(error) = named_error(what) {
+    if let Some(error) = named_error(what).or_else(|| sentences::known(what)) {
         return error;
     }
     let lower = what.to_ascii_lowercase();
@@ -403,10 +404,16 @@ fn plain(what: &str) -> String {
 
 /// A failure inside arrow or DataFusion; nobody outside knows them by name.
 fn inner_error(what: &str) -> Error {
+    if let Some(error) = sentences::known(what) {
+        return error;
+    }
     Error::internal(format!("internal error: {}", plain(what).replace("DataFusion", "the query engine")))
 }
 
 fn execution_error(what: &str) -> Error {
+    if let Some(error) = sentences::known(what) {
+        return error;
+    }
     let lower = what.to_ascii_lowercase();
     let state = if lower.contains("placeholder") {
         SqlState::UndefinedParameter

@@ -7,7 +7,9 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions, UInt64Array};
-use datafusion::arrow::compute::{cast, filter_record_batch, take, take_record_batch};
+use datafusion::arrow::compute::{
+    CastOptions, cast, cast_with_options, filter_record_batch, take, take_record_batch,
+};
 use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use datafusion::execution::context::SessionState;
 use datafusion::logical_expr::LogicalPlan;
@@ -26,12 +28,16 @@ use crate::plan::{Fragment, FragmentPlan, Pipeline, Stateful, carry};
 use crate::state::Delta;
 use crate::time::{EventTime, Watermark};
 
-/// Puts the present versions of static tables into a fragment's plan.
+/// What a runner is given from outside at the beginning of an epoch: the present versions of static tables, and the time.
 pub trait Tables: Send + Sync {
     /// The plan with its table scans replaced.
     fn resolve(&self, plan: &LogicalPlan) -> Result<LogicalPlan>;
     /// Changes whenever one of the tables that the pipeline joins has changed.
     fn version(&self, pipeline: &Pipeline) -> u64;
+    /// Milliseconds since 1970.
+    fn now_ms(&self) -> i64 {
+        crate::clock::now_ms()
+    }
 }
 
 /// Where a runner puts the change of the answer, piece by piece as it is computed: a client that reads slowly holds up its query before
@@ -184,9 +190,12 @@ impl Runner {
         if inputs.is_empty() {
             return Ok(());
         }
-        // Once an epoch: all of it sees the same version of each table.
+        // Once an epoch: all of it sees the same version of each table, and one time.
         if !self.in_epoch {
             self.use_present_tables(tables).await?;
+            if let Some(moment) = &self.pipeline.moment {
+                moment.set(tables.now_ms());
+            }
             self.in_epoch = true;
         }
         for input in inputs {
@@ -614,7 +623,11 @@ fn with_schema(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     let columns = columns
         .map(|(column, field)| match column.data_type() == field.data_type() {
             true => Ok(Arc::clone(column)),
-            false => Ok(cast(column, field.data_type())?),
+            // A value that does not fit must not become NULL on the way.
+            false => {
+                let strict = CastOptions { safe: false, ..CastOptions::default() };
+                Ok(cast_with_options(column, field.data_type(), &strict)?)
+            }
         })
         .collect::<Result<Vec<ArrayRef>>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));

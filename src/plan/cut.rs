@@ -52,6 +52,7 @@ pub fn cut(plan: LogicalPlan, options: CutOptions) -> Result<Pipeline> {
             lateness: stage.lateness,
             tables: cutter.tables,
             notices: cutter.notices,
+            moment: None,
         }),
     }
 }
@@ -255,6 +256,7 @@ impl Cutter {
             lateness: None,
             tables: self.tables,
             notices: self.notices,
+            moment: None,
         })
     }
 

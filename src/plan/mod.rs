@@ -5,18 +5,23 @@
 
 mod aggregate;
 pub mod carry;
+mod casts;
 pub mod cut;
+mod flatten;
 pub mod fragment;
 pub mod functions;
 mod integers;
 mod missing;
+mod moment;
 pub mod naming;
 mod pipeline;
 mod planner;
 pub mod relations;
+mod rewrite;
 pub mod window;
 
 pub use cut::CutOptions;
 pub use fragment::Fragment;
+pub use moment::Moment;
 pub use pipeline::{FragmentPlan, LatenessRule, Pipeline, SourceScan, Stateful};
 pub use planner::{DATABASE, Planner, SCHEMA};

@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, DataType, Expr, Ident, Query, Select, SelectItem, SetExpr, Value, VisitMut, VisitorMut,
+    AccessExpr, DataType, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
+    FunctionArguments, Ident, ObjectName, OrderByExpr, Query, Select, SelectItem, SetExpr, TableAlias,
+    TableAliasColumnDef, TableFactor, Value, VisitMut, VisitorMut,
 };
 
 /// Stands between a name and the number that makes it unique; no SQL text can hold it in a name that matters.
@@ -57,9 +59,34 @@ impl VisitorMut for Namer {
         }
         if let Expr::Value(value) = expr
             && let Value::Number(digits, _) = &mut value.value
-            && let Some(plain) = without_exponent(digits)
+            && digits.contains(['e', 'E'])
         {
-            *digits = plain;
+            match without_exponent(digits) {
+                Some(plain) => *digits = plain,
+                // Beyond what a decimal holds it is a float. A number in quotes can always be parsed.
+                None => {
+                    let float = format!("CAST('{digits}' AS DOUBLE PRECISION)");
+                    *expr = crate::sql::parse_expr(&float).unwrap_or_else(|_| expr.clone());
+                }
+            }
+        }
+        if let Expr::Function(call) = expr {
+            order_distinct(call);
+        }
+        while let Expr::Collate { expr: inner, collation } = expr
+            && is_byte_order(collation)
+        {
+            let inner = std::mem::replace(inner.as_mut(), Expr::value(Value::Null));
+            *expr = inner;
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        if let TableFactor::UNNEST { alias, array_exprs, .. } = factor
+            && array_exprs.len() == 1
+        {
+            name_elements(alias);
         }
         ControlFlow::Continue(())
     }
@@ -70,12 +97,46 @@ impl VisitorMut for Namer {
     }
 }
 
+/// The column of `UNNEST(a) AS tag` is called like the relation; without a name both are `unnest`.
+fn name_elements(alias: &mut Option<TableAlias>) {
+    let alias = alias.get_or_insert_with(|| TableAlias {
+        explicit: true,
+        name: Ident::new("unnest"),
+        columns: Vec::new(),
+        at: None,
+    });
+    if alias.columns.is_empty() {
+        alias.columns.push(TableAliasColumnDef { name: alias.name.clone(), data_type: None });
+    }
+}
+
+/// `array_agg(DISTINCT x)` is in the order of `x`, as in Postgres; otherwise it would be in that of a hash table.
+fn order_distinct(call: &mut Function) {
+    let name = call.name.0.last().and_then(|part| part.as_ident()).map(folded);
+    let FunctionArguments::List(list) = &mut call.args else { return };
+    if !matches!(name.as_deref(), Some("array_agg" | "string_agg"))
+        || list.duplicate_treatment != Some(DuplicateTreatment::Distinct)
+        || list.clauses.iter().any(|clause| matches!(clause, FunctionArgumentClause::OrderBy(_)))
+    {
+        return;
+    }
+    if let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(value))) = list.args.first() {
+        let order = OrderByExpr { expr: value.clone(), ..OrderByExpr::from(Ident::new("x")) };
+        list.clauses.push(FunctionArgumentClause::OrderBy(vec![order]));
+    }
+}
+
+/// Whether texts are compared by their bytes, which is how they always are.
+fn is_byte_order(collation: &ObjectName) -> bool {
+    let name = collation.0.last().and_then(|part| part.as_ident()).map(|ident| ident.value.as_str());
+    matches!(name, Some("C" | "POSIX" | "default" | "ucs_basic"))
+}
+
 /// `1e15` is a numeric to Postgres; DataFusion would read it as a float on the way there and lose digits.
 fn without_exponent(digits: &str) -> Option<String> {
     let (number, exponent) = digits.split_once(['e', 'E'])?;
     let exponent: i32 = exponent.parse().ok()?;
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    // Beyond what a decimal holds it stays a float.
     if exponent.unsigned_abs() > 30 || whole.len() + fraction.len() > 30 {
         return None;
     }

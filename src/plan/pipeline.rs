@@ -11,6 +11,7 @@ use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::DFSchemaRef;
 use datafusion::logical_expr::LogicalPlan;
 
+use super::moment::Moment;
 use crate::catalog::{Emission, Kind, Relation};
 use crate::operators::{AggregateSpec, Windowing};
 use crate::time::WindowSpec;
@@ -38,6 +39,8 @@ pub struct Pipeline {
     pub tables: Vec<Arc<Relation>>,
     /// What is said when it is created (state that cannot be forgotten).
     pub notices: Vec<String>,
+    /// The time of the running epoch, if something in it reads it (`now()`).
+    pub moment: Option<Moment>,
 }
 
 impl Pipeline {

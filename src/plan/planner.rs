@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use datafusion::arrow::datatypes::FieldRef;
+use datafusion::arrow::datatypes::{DataType, FieldRef};
 use datafusion::catalog::{CatalogProviderList, MemoryCatalogProviderList};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::Result as DfResult;
@@ -25,10 +25,10 @@ use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast;
 
 use super::cut::{self, CutOptions};
-use super::functions;
 use super::pipeline::Pipeline;
 use super::relations::{Database, Lookup};
 use super::window::{WindowExec, WindowPlanner};
+use super::{functions, moment};
 use crate::error::{Error, Result};
 use crate::limits;
 
@@ -38,12 +38,15 @@ pub const DATABASE: &str = "tidemill";
 /// The schema of users' relations.
 pub const SCHEMA: &str = "public";
 
-/// Optimizer rules that make sense for a batch only: a continuous aggregate keeps its DISTINCT, a LIMIT stays on top.
-const BATCH_ONLY_RULES: [&str; 3] =
-    ["single_distinct_aggregation_to_group_by", "push_down_limit", "eliminate_limit"];
-
-/// Functions whose value is the moment's; a continuous query has no one moment.
-const MOMENT_FUNCTIONS: [&str; 5] = ["now", "current_timestamp", "current_date", "current_time", "today"];
+/// Optimizer rules that make sense for a batch only: a continuous aggregate keeps its DISTINCT, a LIMIT stays on top, and
+/// a query whose condition is never true (`id > $1` before there is a value) still reads its stream.
+const BATCH_ONLY_RULES: [&str; 5] = [
+    "single_distinct_aggregation_to_group_by",
+    "push_down_limit",
+    "eliminate_limit",
+    "eliminate_filter",
+    "propagate_empty_relation",
+];
 
 /// Plans queries.
 #[derive(Debug)]
@@ -90,9 +93,10 @@ impl Planner {
     pub async fn logical(&self, state: &SessionState, query: &ast::Query) -> Result<LogicalPlan> {
         let mut query = query.clone();
         super::naming::name_columns(&mut query);
+        super::casts::mark_casts(&mut query);
         let statement = DfStatement::Statement(Box::new(ast::Statement::Query(Box::new(query))));
         match state.statement_to_plan(statement.clone()).await {
-            Ok(plan) => Ok(super::integers::narrow_constants(plan)?),
+            Ok(plan) => Ok(with_final_types(state, super::rewrite::rewrite_operators(plan)?)),
             Err(error) => Err(super::missing::explained(error.into(), state, statement).await),
         }
     }
@@ -106,12 +110,42 @@ impl Planner {
     ) -> Result<Pipeline> {
         refuse_unstable(plan)?;
         let schema = Arc::clone(plan.schema());
-        let optimized = state.optimize(plan)?;
+        let bound = moment::bind(plan)?;
+        let optimized = state.optimize(bound.as_ref().map_or(plan, |(plan, _)| plan))?;
+        refuse_subqueries(&optimized)?;
         let mut pipeline = cut::cut(optimized, options)?;
+        if let Some((_, moment)) = bound {
+            moment::check(&pipeline)?;
+            pipeline.notices.push(moment::NOTICE.to_owned());
+            pipeline.moment = Some(moment);
+        }
         // The optimizer may lose what a field says of its SQL type; the unoptimized plan has it.
         pipeline.schema = Arc::clone(schema.inner());
         Ok(pipeline)
     }
+}
+
+/// The plan with the types its columns will have: those of a UNION or a CASE over several types are only known when the
+/// types have been coerced.
+fn with_final_types(state: &SessionState, plan: LogicalPlan) -> LogicalPlan {
+    let analyzed = state.analyzer().execute_and_check(plan.clone(), state.config_options(), |_, _| {});
+    // What cannot be analysed is refused when it is optimized; a parameter may still be without a value.
+    let Ok(analyzed) = analyzed else { return plan };
+    if has_types_of(&analyzed, &plan) {
+        return plan;
+    }
+    // The type of round(x, 2) depends on a constant, which the coercion hides in a cast until that is folded.
+    match state.optimize(&plan) {
+        Ok(optimized) if !has_types_of(&optimized, &plan) => analyzed,
+        _ => plan,
+    }
+}
+
+fn has_types_of(one: &LogicalPlan, other: &LogicalPlan) -> bool {
+    let types = |plan: &LogicalPlan| -> Vec<DataType> {
+        plan.schema().fields().iter().map(|field| field.data_type().clone()).collect()
+    };
+    types(one) == types(other)
 }
 
 fn config(partitions: usize) -> SessionConfig {
@@ -160,18 +194,18 @@ fn with_relations(base: &SessionState, lookup: Arc<dyn Lookup>) -> SessionState 
     state
 }
 
-/// A continuous query's answer is a function of the rows: nothing in it may depend on chance or on the moment.
+/// A continuous query's answer is a function of the rows: nothing in it may depend on chance. (`now()` is the
+/// epoch's time: [`moment`].)
 fn refuse_unstable(plan: &LogicalPlan) -> Result<()> {
     let mut found = None;
     plan.apply_with_subqueries(|node| {
         node.apply_expressions(|expr| {
             expr.apply(|expr| {
-                if let Expr::ScalarFunction(call) = expr {
-                    let volatile = call.func.signature().volatility == Volatility::Volatile;
-                    if volatile || MOMENT_FUNCTIONS.contains(&call.func.name()) {
-                        found = Some((call.func.name().to_owned(), volatile));
-                        return Ok(TreeNodeRecursion::Stop);
-                    }
+                if let Expr::ScalarFunction(call) = expr
+                    && call.func.signature().volatility == Volatility::Volatile
+                {
+                    found = Some(call.func.name().to_owned());
+                    return Ok(TreeNodeRecursion::Stop);
                 }
                 Ok(TreeNodeRecursion::Continue)
             })
@@ -179,10 +213,31 @@ fn refuse_unstable(plan: &LogicalPlan) -> Result<()> {
     })?;
     match found {
         None => Ok(()),
-        Some((name, true)) => Err(Error::unsupported(format!("{name}() in a continuous query is not supported"))
+        Some(name) => Err(Error::unsupported(format!("{name}() in a continuous query is not supported"))
             .hint("Its value would differ each time; write it into the row when it is inserted, with a DEFAULT or a generated column.")),
-        Some((name, false)) => Err(Error::unsupported(format!("{name}() in a continuous query is not supported yet"))
-            .hint("Add a column ts AS PROCTIME() to the stream, or filter with now() when you read a view.")),
+    }
+}
+
+/// A subquery that the optimizer has not made a join of cannot be run; DataFusion would say so only then.
+fn refuse_subqueries(plan: &LogicalPlan) -> Result<()> {
+    let (mut is_lateral, mut has_subquery) = (false, false);
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|part| {
+                is_lateral |= matches!(part, Expr::OuterReferenceColumn(..));
+                has_subquery |=
+                    matches!(part, Expr::InSubquery(_) | Expr::Exists(_) | Expr::ScalarSubquery(_));
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    match (is_lateral, has_subquery) {
+        (true, _) => Err(Error::lateral()),
+        (false, true) => {
+            Err(Error::unsupported("a subquery in this place of a continuous query is not supported yet")
+                .hint("Write it in WHERE, or join the table that it reads."))
+        }
+        (false, false) => Ok(()),
     }
 }
 

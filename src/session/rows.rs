@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray};
+use datafusion::arrow::compute::{CastOptions, cast_with_options};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
@@ -70,7 +71,12 @@ pub fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
         .zip(schema.fields())
         .map(|(column, field)| match column.data_type() == field.data_type() {
             true => Ok(Arc::clone(column)),
-            false => Ok(datafusion::arrow::compute::cast(column, field.data_type())?),
+            // A value that does not fit must not become NULL on the way.
+            false => Ok(cast_with_options(
+                column,
+                field.data_type(),
+                &CastOptions { safe: false, ..CastOptions::default() },
+            )?),
         })
         .collect::<Result<_>>()?;
     let options = datafusion::arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));

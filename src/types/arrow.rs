@@ -19,6 +19,19 @@ pub const TYPE_KEY: &str = "tidemill.type";
 /// Where NUMERIC without precision keeps its decimal point.
 pub(crate) const FREE_NUMERIC: (u8, i8) = (38, 10);
 
+/// The precision of a numeric that was computed with more digits than 38. Nothing is declared with it; such a number
+/// shows no more decimals than it has.
+pub const WIDE_NUMERIC: u8 = 76;
+
+/// Whether a number of that type shows no more decimals than it has, as a NUMERIC without precision.
+pub fn is_free_numeric(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Decimal128(p, s) => (*p, *s) == FREE_NUMERIC,
+        DataType::Decimal256(p, _) => *p == WIDE_NUMERIC,
+        _ => false,
+    }
+}
+
 /// The tag of a NUMERIC that was declared with just that precision. Without a tag it is the result of arithmetic with
 /// NUMERIC without precision, which shows no more decimals than it has.
 const DECLARED_AS_FREE: &str = "numeric(38,10)";
@@ -140,8 +153,8 @@ fn from_data_type(data_type: &DataType) -> SqlType {
         DataType::Boolean => SqlType::Boolean,
         DataType::Int8 | DataType::Int16 | DataType::UInt8 => SqlType::SmallInt,
         DataType::Int32 | DataType::UInt16 => SqlType::Int,
-        DataType::Int64 | DataType::UInt32 => SqlType::BigInt,
-        DataType::UInt64 => SqlType::Decimal(Some((20, 0))),
+        // row_number() and its like count in 64 bits without a sign; to Postgres they are bigint.
+        DataType::Int64 | DataType::UInt32 | DataType::UInt64 => SqlType::BigInt,
         DataType::Float16 | DataType::Float32 => SqlType::Real,
         DataType::Float64 => SqlType::Double,
         DataType::Decimal128(p, s) if (*p, *s) == FREE_NUMERIC => SqlType::Decimal(None),

@@ -15,7 +15,7 @@ pub mod pg;
 mod zone;
 mod zone_abbreviations;
 
-pub use arrow::TYPE_KEY;
+pub use arrow::{TYPE_KEY, WIDE_NUMERIC, is_free_numeric};
 pub use zone::Zone;
 
 /// A column's type as SQL names it.
@@ -34,7 +34,7 @@ pub enum SqlType {
     BigInt,
     Real,
     Double,
-    /// Precision and scale; None: NUMERIC without them.
+    /// Precision and scale; None: NUMERIC without them, and so is what was computed with a precision of [`WIDE_NUMERIC`].
     Decimal(Option<(u8, i8)>),
     /// TEXT, STRING, and VARCHAR without a length.
     Text,
@@ -75,7 +75,7 @@ impl fmt::Display for SqlType {
             SqlType::BigInt => "bigint",
             SqlType::Real => "real",
             SqlType::Double => "double precision",
-            SqlType::Decimal(None) => "numeric",
+            SqlType::Decimal(None | Some((WIDE_NUMERIC, _))) => "numeric",
             SqlType::Decimal(Some((p, s))) => return write!(f, "numeric({p},{s})"),
             SqlType::Text => "text",
             SqlType::Varchar(n) => return write!(f, "character varying({n})"),
@@ -143,6 +143,7 @@ mod tests {
         let check = |sql_type: SqlType, expect: &str| assert_eq!(sql_type.to_string(), expect);
         check(SqlType::BigInt, "bigint");
         check(SqlType::Decimal(Some((10, 2))), "numeric(10,2)");
+        check(SqlType::Decimal(Some((WIDE_NUMERIC, 38))), "numeric");
         check(SqlType::Timestamp(6), "timestamp without time zone");
         check(SqlType::TimestampTz(3), "timestamp(3) with time zone");
         check(SqlType::Varchar(10), "character varying(10)");

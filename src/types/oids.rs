@@ -3,7 +3,7 @@
 //! Drivers choose their decoder by oid, so these must be exactly those of `pg_type` (PostgreSQL source,
 //! `pg_type.dat`). A type modifier carries what is in parentheses: a length, a precision, a precision and scale.
 
-use super::SqlType;
+use super::{SqlType, WIDE_NUMERIC};
 
 /// Oid of each type without parameters, and of the array of it. Types that share an oid stand once; the first one
 /// found for an oid is what `from_oid` answers.
@@ -87,6 +87,7 @@ impl SqlType {
         const HEADER: i32 = 4;
         match self {
             SqlType::Varchar(n) => i32::try_from(*n).map_or(-1, |n| n.saturating_add(HEADER)),
+            SqlType::Decimal(Some((WIDE_NUMERIC, _))) => -1,
             SqlType::Decimal(Some((p, s))) => ((i32::from(*p) << 16) | (i32::from(*s) & 0x7ff)) + HEADER,
             SqlType::Timestamp(p) | SqlType::TimestampTz(p) if *p != 6 => i32::from(*p),
             SqlType::Array(_) => self.innermost().modifier(),

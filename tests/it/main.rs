@@ -10,6 +10,7 @@ mod cli;
 mod crash;
 mod drivers;
 mod oracle;
+mod parameters;
 mod psql;
 mod raw;
 mod readme;

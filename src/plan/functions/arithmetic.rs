@@ -2,7 +2,8 @@
 //!
 //! DataFusion's operators wrap, and it has no setting for that. After types have been coerced the operators on
 //! integers become functions over arrow's checking kernels. These show and name themselves as the operator does, so
-//! that nobody sees the difference in a column's name. `||` on text goes the same way, to be bounded in size.
+//! that nobody sees the difference in a column's name. `||` on text goes the same way, to be bounded in size; casts go
+//! theirs ([`cast`](super::cast)).
 
 use std::sync::{Arc, LazyLock};
 
@@ -158,7 +159,7 @@ fn out_of_range(error: ArrowError, kind: &DataType) -> Error {
     }
 }
 
-/// Replaces the integer operators of a plan.
+/// Replaces the integer operators and the casts of a plan.
 #[derive(Debug)]
 pub(super) struct CheckedArithmetic;
 
@@ -213,6 +214,10 @@ fn checked(expr: Expr, schema: &datafusion::common::DFSchema) -> Transformed<Exp
             call(op, vec![*left, *right])
         }
         Expr::Negative(inner) if integer(&inner) => call(Op::Neg, vec![*inner]),
+        Expr::Cast(cast) => match super::cast::replaced(cast, schema) {
+            Ok(function) => Transformed::yes(function),
+            Err(cast) => Transformed::no(Expr::Cast(cast)),
+        },
         other => Transformed::no(other),
     }
 }

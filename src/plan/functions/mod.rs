@@ -7,14 +7,21 @@ use std::sync::Arc;
 
 use datafusion::execution::context::SessionContext;
 use datafusion::execution::registry::FunctionRegistry;
+use datafusion::functions_aggregate::bool_and_or::bool_and_udaf;
 use datafusion::logical_expr::{AggregateUDF, Expr, ScalarUDF, Volatility};
 use datafusion::optimizer::AnalyzerRule;
 
 use crate::error::Result;
 
+pub(super) use numeric::{call as numeric_call, replacement as numeric_operator};
+
 mod arithmetic;
+mod cast;
 mod datetime;
+mod decimal;
 mod format;
+mod marked;
+mod numeric;
 mod scalar;
 mod system;
 mod text;
@@ -44,18 +51,19 @@ pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     vec![Arc::new(arithmetic::CheckedArithmetic)]
 }
 
-/// sum and avg.
+/// sum and avg; `every`, as the standard calls bool_and.
 pub fn aggregates() -> Vec<Arc<AggregateUDF>> {
     vec![
         Arc::new(AggregateUDF::new_from_impl(total::sum())),
         Arc::new(AggregateUDF::new_from_impl(total::avg())),
+        Arc::new(bool_and_udaf().as_ref().clone().with_aliases(["every"])),
     ]
 }
 
 /// The scalar functions.
 pub fn scalars() -> Vec<Arc<ScalarUDF>> {
     let all = [text::all(), datetime::all(), system::all()];
-    all.into_iter().flatten().map(Arc::new).collect()
+    all.into_iter().flatten().chain([marked::marked()]).map(Arc::new).collect()
 }
 
 /// The name of a function in the expression that gives another value each time it is called (`random()`, `uuid()`).

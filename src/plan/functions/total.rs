@@ -6,6 +6,7 @@
 //! | smallint, integer | bigint         | numeric (16 places)    |
 //! | bigint            | numeric        | numeric (16 places)    |
 //! | numeric(p, s)     | numeric(38, s) | numeric(38, max(s,16)) |
+//! | computed numeric  | the same       | as a quotient          |
 //! | real              | real           | double precision       |
 //! | double precision  | the same       | the same               |
 //! | interval          | the same       | the same               |
@@ -19,8 +20,8 @@ use std::sync::Arc;
 use datafusion::arrow::array::{Array, ArrayRef, ArrowPrimitiveType, BooleanArray, PrimitiveArray};
 use datafusion::arrow::compute::sort;
 use datafusion::arrow::datatypes::{
-    DataType, Decimal128Type, Field, FieldRef, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
-    IntervalMonthDayNanoType, IntervalUnit,
+    DataType, Decimal128Type, Decimal256Type, Field, FieldRef, Float32Type, Float64Type, Int16Type,
+    Int32Type, Int64Type, IntervalMonthDayNanoType, IntervalUnit, i256,
 };
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
@@ -29,8 +30,10 @@ use datafusion::logical_expr::{
     Accumulator, AggregateUDFImpl, EmitTo, GroupsAccumulator, Signature, Volatility,
 };
 
+use super::decimal::MAX_SCALE;
 use super::totals::{IntervalSum, Sum, Total, Wanted, each_state, overflow, states};
 use crate::error::{Error, SqlState};
+use crate::types::{WIDE_NUMERIC, is_free_numeric};
 
 /// `sum`.
 pub(super) fn sum() -> SumOrAvg {
@@ -83,6 +86,12 @@ macro_rules! dispatch {
                 let $convert = |v: i128| v;
                 $body
             }
+            DataType::Decimal256(..) => {
+                type $I = Decimal256Type;
+                type $S = i256;
+                let $convert = |v: i256| v;
+                $body
+            }
             DataType::Float32 => {
                 type $I = Float32Type;
                 type $S = f64;
@@ -109,10 +118,9 @@ macro_rules! dispatch {
 impl SumOrAvg {
     fn shape(&self, args: &AccumulatorArgs<'_>) -> Shape {
         let input = args.expr_fields[0].data_type();
-        let scale = if let DataType::Decimal128(_, scale) = input { *scale } else { 0 };
         Shape {
             wanted: self.wanted,
-            scale,
+            input: input.clone(),
             out: args.return_field.data_type().clone(),
             stored: stored(input),
         }
@@ -142,6 +150,8 @@ impl SumOrAvg {
 fn stored(input: &DataType) -> DataType {
     match input {
         DataType::Decimal128(_, scale) => DataType::Decimal128(38, *scale),
+        DataType::Decimal256(..) if is_free_numeric(input) => input.clone(),
+        DataType::Decimal256(_, scale) => DataType::Decimal256(WIDE_NUMERIC - 1, *scale),
         DataType::Float32 | DataType::Float64 => DataType::Float64,
         DataType::Interval(_) => DataType::Interval(IntervalUnit::MonthDayNano),
         _ => DataType::Decimal128(38, 0),
@@ -186,7 +196,7 @@ impl AggregateUDFImpl for SumOrAvg {
             DataType::Decimal32(p, s) | DataType::Decimal64(p, s) | DataType::Decimal128(p, s) => {
                 DataType::Decimal128(*p, *s)
             }
-            DataType::Decimal256(_, s) => DataType::Decimal128(38, *s),
+            DataType::Decimal256(p, s) => DataType::Decimal256(*p, *s),
             DataType::Interval(_) | DataType::Duration(_) => DataType::Interval(IntervalUnit::MonthDayNano),
             other => return Err(undefined(other.to_string().to_lowercase()).into()),
         };
@@ -198,6 +208,7 @@ impl AggregateUDFImpl for SumOrAvg {
             (Wanted::Sum, DataType::Int16 | DataType::Int32) => DataType::Int64,
             (Wanted::Sum, DataType::Float32) => DataType::Float32,
             (Wanted::Avg, DataType::Decimal128(_, scale)) => DataType::Decimal128(38, (*scale).max(16)),
+            (Wanted::Avg, DataType::Decimal256(..)) => DataType::Decimal256(WIDE_NUMERIC, MAX_SCALE),
             (Wanted::Avg, DataType::Int16 | DataType::Int32 | DataType::Int64) => {
                 DataType::Decimal128(38, 16)
             }
@@ -246,8 +257,7 @@ impl AggregateUDFImpl for SumOrAvg {
 #[derive(Debug, Clone)]
 struct Shape {
     wanted: Wanted,
-    /// Of a decimal input.
-    scale: i8,
+    input: DataType,
     out: DataType,
     stored: DataType,
 }
@@ -320,7 +330,7 @@ where
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
         let totals = emit_to.take_needed(&mut self.totals);
-        Ok(S::results(&totals, self.shape.wanted, self.shape.scale, &self.shape.out)?)
+        Ok(S::results(&totals, self.shape.wanted, &self.shape.input, &self.shape.out)?)
     }
 
     fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
@@ -404,7 +414,7 @@ where
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
-        let result = S::results(&[self.total], self.shape.wanted, self.shape.scale, &self.shape.out)?;
+        let result = S::results(&[self.total], self.shape.wanted, &self.shape.input, &self.shape.out)?;
         ScalarValue::try_from_array(&result, 0)
     }
 

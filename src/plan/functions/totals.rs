@@ -9,12 +9,14 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, ArrowPrimitiveType, PrimitiveArray};
 use datafusion::arrow::datatypes::{
-    DataType, Decimal128Type, Float32Type, Float64Type, Int64Type, IntervalMonthDayNano,
-    IntervalMonthDayNanoType,
+    DataType, Decimal128Type, Decimal256Type, Float32Type, Float64Type, Int64Type, IntervalMonthDayNano,
+    IntervalMonthDayNanoType, i256,
 };
 use datafusion::arrow::error::ArrowError;
 
+use super::decimal::{self, Decimal};
 use crate::error::{Error, SqlState};
+use crate::types::{WIDE_NUMERIC, is_free_numeric};
 
 /// Which of the two is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -39,8 +41,13 @@ pub(super) trait Sum: Copy + Default + Debug + Send + Sync + 'static {
     fn minus(self, other: Self) -> Option<Self>;
     fn store(self) -> Option<<Self::Stored as ArrowPrimitiveType>::Native>;
     fn load(stored: <Self::Stored as ArrowPrimitiveType>::Native) -> Self;
-    /// The results of groups; `scale` is the scale of a decimal input.
-    fn results(totals: &[Total<Self>], wanted: Wanted, scale: i8, out: &DataType) -> Result<ArrayRef, Error>;
+    /// The results of groups, whose values had the type `input`.
+    fn results(
+        totals: &[Total<Self>],
+        wanted: Wanted,
+        input: &DataType,
+        out: &DataType,
+    ) -> Result<ArrayRef, Error>;
 }
 
 pub(super) fn overflow(out: &DataType) -> Error {
@@ -106,7 +113,12 @@ impl Sum for i128 {
         stored
     }
 
-    fn results(totals: &[Total<i128>], wanted: Wanted, scale: i8, out: &DataType) -> Result<ArrayRef, Error> {
+    fn results(
+        totals: &[Total<i128>],
+        wanted: Wanted,
+        input: &DataType,
+        out: &DataType,
+    ) -> Result<ArrayRef, Error> {
         let decimal = |value: i128| (value.abs() < DECIMAL_END).then_some(value);
         match (wanted, out) {
             (Wanted::Sum, DataType::Int64) => {
@@ -114,13 +126,60 @@ impl Sum for i128 {
             }
             (Wanted::Sum, _) => column::<Decimal128Type, _>(totals, out, |total| decimal(total.sum)),
             (Wanted::Avg, DataType::Decimal128(_, out_scale)) => {
-                let factor = 10i128.pow(u32::from(out_scale.abs_diff(scale)));
+                let factor = 10i128.pow(u32::from(out_scale.abs_diff(scale(input))));
                 column::<Decimal128Type, _>(totals, out, |total| {
                     divide(total.sum, i128::from(total.count), factor).and_then(decimal)
                 })
             }
             (Wanted::Avg, other) => Err(Error::internal(format!("an average as {other}"))),
         }
+    }
+}
+
+fn scale(data_type: &DataType) -> i8 {
+    match data_type {
+        DataType::Decimal128(_, scale) | DataType::Decimal256(_, scale) => *scale,
+        _ => 0,
+    }
+}
+
+/// Computed numerics: their average is rounded as a quotient is.
+impl Sum for i256 {
+    type Stored = Decimal256Type;
+
+    fn plus(self, other: i256) -> Option<i256> {
+        self.checked_add(other)
+    }
+
+    fn minus(self, other: i256) -> Option<i256> {
+        self.checked_sub(other)
+    }
+
+    fn store(self) -> Option<i256> {
+        Some(self)
+    }
+
+    fn load(stored: i256) -> i256 {
+        stored
+    }
+
+    fn results(
+        totals: &[Total<i256>],
+        wanted: Wanted,
+        input: &DataType,
+        out: &DataType,
+    ) -> Result<ArrayRef, Error> {
+        let end = decimal::power(WIDE_NUMERIC.into()).unwrap_or(i256::MAX);
+        let fits = |value: i256| (value < end && value > end.wrapping_neg()).then_some(value);
+        column::<Decimal256Type, _>(totals, out, |total| match wanted {
+            Wanted::Sum => fits(total.sum),
+            Wanted::Avg => {
+                let sum = Decimal::new(total.sum, scale(input));
+                let sum = if is_free_numeric(input) { sum.trimmed() } else { sum };
+                let count = Decimal::new(i256::from_i128(total.count.into()), 0);
+                fits(decimal::divided(sum, count).ok()?.rescaled(scale(out)).ok()?)
+            }
+        })
     }
 }
 
@@ -155,7 +214,12 @@ impl Sum for f64 {
         stored
     }
 
-    fn results(totals: &[Total<f64>], wanted: Wanted, _: i8, out: &DataType) -> Result<ArrayRef, Error> {
+    fn results(
+        totals: &[Total<f64>],
+        wanted: Wanted,
+        _: &DataType,
+        out: &DataType,
+    ) -> Result<ArrayRef, Error> {
         let value = |total: &Total<f64>| match wanted {
             Wanted::Sum => total.sum,
             Wanted::Avg => total.sum / total.count as f64,
@@ -216,7 +280,12 @@ impl Sum for IntervalSum {
         }
     }
 
-    fn results(totals: &[Total<Self>], wanted: Wanted, _: i8, out: &DataType) -> Result<ArrayRef, Error> {
+    fn results(
+        totals: &[Total<Self>],
+        wanted: Wanted,
+        _: &DataType,
+        out: &DataType,
+    ) -> Result<ArrayRef, Error> {
         column::<IntervalMonthDayNanoType, _>(totals, out, |total| match wanted {
             Wanted::Sum => total.sum.store(),
             Wanted::Avg => total.sum.divided(total.count)?.store(),

@@ -10,7 +10,7 @@ use super::shape::{Cell, Shape, row};
 use crate::catalog::{Column, Kind};
 use crate::error::Result;
 use crate::sql::DATABASE;
-use crate::types::SqlType;
+use crate::types::{SqlType, WIDE_NUMERIC};
 
 /// The tables there are.
 pub(super) const NAMES: &[&str] = &[
@@ -147,7 +147,9 @@ fn column_row(schema: &str, entry: &Entry, at: usize, column: &Column) -> Vec<Ce
         SqlType::BigInt => (Some(64), Some(2), Some(0)),
         SqlType::Real => (Some(24), Some(2), None),
         SqlType::Double => (Some(53), Some(2), None),
-        SqlType::Decimal(Some((p, s))) => (Some(i32::from(*p)), Some(10), Some(i32::from(*s))),
+        SqlType::Decimal(Some((p, s))) if *p != WIDE_NUMERIC => {
+            (Some(i32::from(*p)), Some(10), Some(i32::from(*s)))
+        }
         _ => (None, None, None),
     };
     let (name, length) = match &column.sql_type {

@@ -11,8 +11,8 @@ use datafusion::arrow::datatypes::*;
 use super::numeric::{self, Magnitude, Shown};
 use super::{TextStyle, nested_out, scalar_out};
 use crate::error::{Error, Result, SqlState};
-use crate::types::SqlType;
 use crate::types::calendar::{DAY_MICROS, POSTGRES_EPOCH_DAYS, POSTGRES_EPOCH_MICROS};
+use crate::types::{SqlType, WIDE_NUMERIC};
 
 /// Writes the values of one column.
 #[derive(Debug, Clone)]
@@ -261,7 +261,10 @@ impl Encoder {
         match self.sql_type {
             SqlType::SmallInt => out.put_i16(wide as i16),
             SqlType::Int => out.put_i32(wide as i32),
-            SqlType::BigInt => out.put_i64(wide as i64),
+            SqlType::BigInt => {
+                let error = || Error::new(SqlState::OutOfRange, "bigint out of range");
+                out.put_i64(i64::try_from(wide).map_err(|_| error())?);
+            }
             SqlType::Oid => out.put_u32(u32::try_from(wide).map_err(|_| out_of_range("oid"))?),
             _ => numeric::binary(&Magnitude::of_i128(wide), 0, Shown::Fixed, out),
         }
@@ -269,7 +272,10 @@ impl Encoder {
     }
 
     fn shown(&self) -> Shown {
-        if self.sql_type == SqlType::Decimal(None) { Shown::Free } else { Shown::Fixed }
+        match self.sql_type {
+            SqlType::Decimal(None | Some((WIDE_NUMERIC, _))) => Shown::Free,
+            _ => Shown::Fixed,
+        }
     }
 }
 

@@ -190,7 +190,7 @@ pub const SHAPES: &[Shape] = &[
     ),
     windowed(
         "arithmetic over aggregates",
-        "SELECT window_start, window_end, k, CAST(sum(v) AS DOUBLE) / count(*) AS a, count(*) * 10 AS c FROM {W} GROUP BY window_start, window_end, k",
+        "SELECT window_start, window_end, k, sum(v) * 1.0 / count(*) AS a, count(*) * 10 AS c FROM {W} GROUP BY window_start, window_end, k",
     ),
     windowed("only the window's start", "SELECT window_start, count(*) AS n FROM {W} GROUP BY window_start"),
     windowed(

@@ -1,0 +1,214 @@
+//! Rewrites of the operators of a plan that has not been analysed yet.
+//!
+//! They come before DataFusion coerces types, since the types of whatever stands above depend on their results: the
+//! constants of [`integers`](super::integers), text constants beside a UUID, BYTEA or array, and the operators of [`numerics`](super::functions::numeric_operator).
+//! Columns keep the names they had.
+
+use datafusion::arrow::datatypes::{DataType, Field, TimeUnit};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRewriter};
+use datafusion::common::{DFSchema, Result, ScalarValue};
+use datafusion::logical_expr::expr::{Case, Cast, InList, ScalarFunction};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, Union};
+
+use super::{flatten, functions, integers};
+use crate::error::{Error, SqlState};
+use crate::types::SqlType;
+
+/// Rewrites a plan.
+pub fn rewrite_operators(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let mut is_changed = false;
+    let rewritten = plan.transform_up_with_subqueries(|node| {
+        // A node above one whose types have changed has them in its schema as well.
+        let node = if is_changed { node.recompute_schema()? } else { node };
+        let node = match &node {
+            LogicalPlan::Join(join) => match flatten::flattened(join)? {
+                Some(flat) => {
+                    is_changed = true;
+                    flat
+                }
+                None => node,
+            },
+            LogicalPlan::Union(union) => {
+                check_union(union)?;
+                node
+            }
+            _ => node,
+        };
+        let mut schema = merge_schema(&node.inputs());
+        if let LogicalPlan::Join(join) = &node {
+            schema = join.schema.as_ref().clone();
+        }
+        let names = NamePreserver::new(&node);
+        let rewritten = node.map_expressions(|expr| {
+            let name = names.save(&expr);
+            let rewritten = expr.rewrite(&mut Operators { schema: &schema })?;
+            Ok(match rewritten.transformed {
+                true => rewritten.update_data(|expr| name.restore(expr)),
+                false => rewritten,
+            })
+        })?;
+        is_changed |= rewritten.transformed;
+        match rewritten.transformed {
+            true => rewritten.map_data(LogicalPlan::recompute_schema),
+            false if is_changed => Ok(Transformed::yes(rewritten.data)),
+            false => Ok(rewritten),
+        }
+    })?;
+    Ok(rewritten.data)
+}
+
+fn typed(text: Box<Expr>, data_type: DataType) -> Expr {
+    Expr::Cast(Cast::new(text, data_type))
+}
+
+/// To Postgres text and anything else are not of one type; DataFusion would make text of both.
+fn check_union(union: &Union) -> Result<()> {
+    let Some((first, rest)) = union.inputs.split_first() else { return Ok(()) };
+    for input in rest {
+        for (left, right) in first.schema().fields().iter().zip(input.schema().fields()) {
+            let (left, right) = (left.data_type(), right.data_type());
+            let has_null = matches!(left, DataType::Null) || matches!(right, DataType::Null);
+            if is_text(left) != is_text(right) && !has_null {
+                let message =
+                    format!("UNION types {} and {} cannot be matched", name_of(left), name_of(right));
+                let error = Error::new(SqlState::TypeMismatch, message).hint("Cast one of the two columns.");
+                return Err(error.into());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn is_text(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+}
+
+fn name_of(data_type: &DataType) -> SqlType {
+    SqlType::from_field(&Field::new("", data_type.clone(), true))
+}
+
+struct Operators<'a> {
+    schema: &'a DFSchema,
+}
+
+impl TreeNodeRewriter for Operators<'_> {
+    type Node = Expr;
+
+    fn f_up(&mut self, expr: Expr) -> Result<Transformed<Expr>> {
+        let binary = match expr {
+            Expr::BinaryExpr(binary) if is_comparison(binary.op) => return Ok(self.compared(binary)),
+            Expr::BinaryExpr(binary) => binary,
+            Expr::InList(list) => return Ok(self.listed(list)),
+            Expr::Case(case) => return self.chosen(case),
+            Expr::ScalarFunction(call) if call.func.name() == "now" => return Ok(self.in_micros(call)),
+            other => return Ok(Transformed::no(other)),
+        };
+        let narrowed = integers::narrow_constants(binary, self.schema);
+        Ok(narrowed.transform_data(|binary| Ok(self.numeric(binary)))?)
+    }
+}
+
+fn is_comparison(op: Operator) -> bool {
+    use Operator::{Eq, Gt, GtEq, IsDistinctFrom, IsNotDistinctFrom, Lt, LtEq, NotEq};
+    matches!(op, Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom)
+}
+
+/// A text constant, which in Postgres has the type of what it is compared with.
+fn is_untyped(expr: &Expr) -> bool {
+    matches!(expr, Expr::Literal(ScalarValue::Utf8(Some(_)), _))
+}
+
+impl Operators<'_> {
+    /// The type of an expression whose values arrow does not compare with text as Postgres would.
+    fn strange_to_text(&self, expr: &Expr) -> Option<DataType> {
+        let data_type = expr.get_type(self.schema).ok()?;
+        let is_strange =
+            matches!(data_type, DataType::FixedSizeBinary(16) | DataType::Binary | DataType::List(_));
+        is_strange.then_some(data_type)
+    }
+
+    fn compared(&self, binary: BinaryExpr) -> Transformed<Expr> {
+        let BinaryExpr { mut left, op, mut right } = binary;
+        let wanted = match (is_untyped(&left), is_untyped(&right)) {
+            (true, false) => self.strange_to_text(&right),
+            (false, true) => self.strange_to_text(&left),
+            _ => None,
+        };
+        let is_typed = wanted.is_some();
+        if let Some(data_type) = wanted {
+            let text = if is_untyped(&left) { &mut left } else { &mut right };
+            *text = Box::new(typed(std::mem::take(text), data_type));
+        }
+        Transformed::new_transformed(Expr::BinaryExpr(BinaryExpr { left, op, right }), is_typed)
+    }
+
+    /// CASE: a text constant has the type of the other results, and what is tested is a boolean.
+    fn chosen(&self, mut case: Case) -> Result<Transformed<Expr>> {
+        if case.expr.is_none() {
+            let types = case.when_then_expr.iter().filter_map(|(when, _)| when.get_type(self.schema).ok());
+            if let Some(wrong) = types.into_iter().find(|t| !matches!(t, DataType::Boolean | DataType::Null))
+            {
+                let kind = name_of(&wrong);
+                let message = format!("argument of CASE/WHEN must be type boolean, not type {kind}");
+                return Err(Error::new(SqlState::TypeMismatch, message).into());
+            }
+        }
+        let results = || case.when_then_expr.iter().map(|(_, then)| then).chain(&case.else_expr);
+        let typed_result = results().filter(|result| !is_untyped(result)).find_map(|result| {
+            let data_type = result.get_type(self.schema).ok()?;
+            (!matches!(data_type, DataType::Null) && !is_text(&data_type)).then_some(data_type)
+        });
+        let Some(wanted) = typed_result.filter(|_| results().any(|result| is_untyped(result))) else {
+            return Ok(Transformed::no(Expr::Case(case)));
+        };
+        let thens = case.when_then_expr.iter_mut().map(|(_, then)| then).chain(&mut case.else_expr);
+        for result in thens.filter(|result| is_untyped(result)) {
+            *result = Box::new(typed(std::mem::take(result), wanted.clone()));
+        }
+        Ok(Transformed::yes(Expr::Case(case)))
+    }
+
+    /// `now()` in microseconds, as in Postgres: in nanoseconds it could not be compared with years after 2262.
+    fn in_micros(&self, call: ScalarFunction) -> Transformed<Expr> {
+        let now = Expr::ScalarFunction(call);
+        match now.get_type(self.schema) {
+            Ok(DataType::Timestamp(TimeUnit::Nanosecond, zone)) => {
+                let micros = DataType::Timestamp(TimeUnit::Microsecond, zone);
+                Transformed::yes(typed(Box::new(now), micros))
+            }
+            _ => Transformed::no(now),
+        }
+    }
+
+    fn listed(&self, mut list: InList) -> Transformed<Expr> {
+        let wanted = match list.list.iter().any(is_untyped) {
+            true => self.strange_to_text(&list.expr),
+            false => None,
+        };
+        let Some(data_type) = wanted else {
+            return Transformed::no(Expr::InList(list));
+        };
+        for item in list.list.iter_mut().filter(|item| is_untyped(item)) {
+            *item = typed(Box::new(std::mem::take(item)), data_type.clone());
+        }
+        Transformed::yes(Expr::InList(list))
+    }
+
+    fn numeric(&self, binary: BinaryExpr) -> Transformed<Expr> {
+        if !matches!(binary.op, Operator::Divide | Operator::Multiply | Operator::Modulo) {
+            return Transformed::no(Expr::BinaryExpr(binary));
+        }
+        let types = (binary.left.get_type(self.schema), binary.right.get_type(self.schema));
+        let (Ok(left), Ok(right)) = types else {
+            return Transformed::no(Expr::BinaryExpr(binary));
+        };
+        match functions::numeric_operator(binary.op, &left, &right) {
+            Some(function) => {
+                Transformed::yes(functions::numeric_call(function, *binary.left, *binary.right))
+            }
+            None => Transformed::no(Expr::BinaryExpr(binary)),
+        }
+    }
+}
