@@ -10,6 +10,7 @@ use datafusion::arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, Recor
 use datafusion::arrow::compute::{cast, filter_record_batch, take, take_record_batch};
 use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use datafusion::execution::context::SessionState;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::logical_expr::LogicalPlan;
 
 use super::emitted::Emitted;
@@ -58,6 +59,8 @@ pub struct Runner {
     pub counters: Counters,
     /// Late rows since they were last taken, the newest [`limits::KEPT_ROWS`].
     late: VecDeque<RecordBatch>,
+    /// What the state takes of `--memory-limit`.
+    memory: MemoryReservation,
     /// Output of the epoch so far, not yet through the fragment above.
     pending: Vec<Delta>,
     in_epoch: bool,
@@ -122,7 +125,8 @@ impl Runner {
             emitted.into_iter().flatten().try_for_each(|batch| kept.restore(&batch))?;
         }
         let tables_version = tables.version(&pipeline);
-        Ok(Runner {
+        let memory = reserve(&state, "the state of a continuous query");
+        let runner = Runner {
             pipeline,
             below,
             above,
@@ -132,9 +136,12 @@ impl Runner {
             watermark,
             counters,
             late: VecDeque::new(),
+            memory,
             pending: Vec::new(),
             in_epoch: false,
-        })
+        };
+        runner.keep_to_the_limit()?;
+        Ok(runner)
     }
 
     /// The pipeline.
@@ -162,6 +169,7 @@ impl Runner {
             self.counters.rows_in += input.batch.num_rows() as u64;
             self.take(&input, &mut out).await?;
             self.watermark = self.watermark.max(input.after);
+            self.keep_to_the_limit()?;
         }
         self.pending = out;
         Ok(())
@@ -372,6 +380,11 @@ impl Runner {
         (bytes + emitted, rows)
     }
 
+    /// 53200 when the state has become more than there is memory for.
+    fn keep_to_the_limit(&self) -> Result<()> {
+        Ok(self.memory.try_resize(self.state_size().0)?)
+    }
+
     /// Lines that say what runs, for EXPLAIN.
     pub fn explain(&self) -> Vec<String> {
         let mut lines = Vec::new();
@@ -392,6 +405,11 @@ impl Runner {
     pub fn session_state(&self) -> &Arc<SessionState> {
         &self.state
     }
+}
+
+/// A share of `--memory-limit` that what it is for takes and gives back.
+pub fn reserve(state: &SessionState, what: &str) -> MemoryReservation {
+    MemoryConsumer::new(what).register(&state.runtime_env().memory_pool)
 }
 
 impl Operator {

@@ -9,19 +9,23 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use datafusion::arrow::array::{Int64Array, RecordBatch};
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use datafusion::execution::memory_pool::MemoryReservation;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{mpsc, watch};
 
 use super::feed::{Feed, FeedPosition};
 use super::kept;
 use super::lateness::ticks;
-use super::runner::{Runner, Tables};
+use super::runner::{Runner, Tables, reserve};
+use super::shared::{SharedReads, Wish};
+use super::source_feed::Standing;
 use super::stored::{self, Progress};
 use crate::catalog::{Kind, Relation, RelationId};
 use crate::connect::Rejected;
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
 use crate::log::CommitNo;
+use crate::log::transaction::batch_bytes;
 use crate::plan::window::ticks_per_second;
 use crate::state::{Delta, RowStore, Snapshot};
 use crate::store::{Store, WriteBatch};
@@ -95,6 +99,7 @@ pub struct ViewHandle {
     late: Mutex<VecDeque<LateRow>>,
     explained: Mutex<Vec<String>>,
     place: Mutex<Option<(RelationId, u64)>>,
+    standing: Mutex<Option<(RelationId, Standing)>>,
 }
 
 /// A late row that is kept to be looked at.
@@ -167,6 +172,7 @@ impl ViewHandle {
             late: Mutex::new(VecDeque::new()),
             explained: Mutex::new(Vec::new()),
             place: Mutex::new(None),
+            standing: Mutex::new(None),
         }))
     }
 
@@ -202,6 +208,11 @@ impl ViewHandle {
         };
         self.phase.send_replace(phase);
         if let Some(error) = ended {
+            // Nobody reads its rows any more: their memory is for others.
+            if let Ok(nothing) = RowStore::new(self.relation().schema(), &[]) {
+                let empty = ViewVersion { rows: nothing.snapshot(), ..ViewVersion::clone(&self.version()) };
+                *self.version.write() = Arc::new(empty);
+            }
             for subscriber in self.subscribers.lock().drain(..) {
                 // A subscriber that has gone does not want to know.
                 let _ = subscriber.updates.send(Update::Ended(error.clone()));
@@ -222,6 +233,11 @@ impl ViewHandle {
     /// The stream it reads and the offset it reads next (as committed); of a connector 0. None: not known yet.
     pub fn place(&self) -> Option<(RelationId, u64)> {
         *self.place.lock()
+    }
+
+    /// Of a view over a connector: which stream, and how far it has come (as committed).
+    pub fn standing(&self) -> Option<(RelationId, Standing)> {
+        *self.standing.lock()
     }
 
     /// Its running plan.
@@ -271,13 +287,16 @@ pub struct ViewRun {
     runner: Runner,
     feed: Feed,
     rows: RowStore,
+    /// What the rows take of `--memory-limit`.
+    memory: MemoryReservation,
     retention: Option<Retention>,
 }
 
 /// How far an epoch reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reach {
-    Cut,
+enum Reach<'a> {
+    /// To the cut, together with the other views.
+    Cut(&'a mut SharedReads),
+    /// One portion, alone.
     Portion,
 }
 
@@ -317,8 +336,10 @@ impl ViewRun {
             rows.apply(&with_schema(delta, &relation.schema())?)?;
         }
         let retention = retention(&relation)?;
+        let memory = reserve(runner.session_state(), "the rows of a materialized view");
+        memory.try_resize(rows.bytes())?;
         *handle.explained.lock() = runner.explain();
-        let run = ViewRun { handle, progress, runner, feed, rows, retention };
+        let run = ViewRun { handle, progress, runner, feed, rows, memory, retention };
         run.show_place();
         *run.handle.late.lock() = late.into();
         let version = run.version(run.progress.epoch);
@@ -332,21 +353,27 @@ impl ViewRun {
         self.feed.is_log()
     }
 
+    /// What it would read next of a connector.
+    pub fn wish(&self) -> Option<Wish> {
+        self.feed.wish()
+    }
+
     /// The source's relation.
     pub fn source(&self) -> Arc<Relation> {
         Arc::clone(&self.runner.pipeline().source.relation)
     }
 
     /// Reads up to the cut (of a connector at most one epoch's rows) and computes the change: a transaction falls into one epoch.
-    /// `fresh`: what the views before it have computed in this epoch.
+    /// `fresh`: what the views before it have computed in this epoch. `shared`: what views of one connector read together.
     pub async fn epoch(
         &mut self,
         cut: CommitNo,
         now_ms: i64,
         tables: &dyn Tables,
         fresh: &[Delta],
+        shared: &mut SharedReads,
     ) -> Result<ViewEpoch> {
-        self.read(cut, now_ms, tables, Reach::Cut, fresh).await
+        self.read(cut, now_ms, tables, Reach::Cut(shared), fresh).await
     }
 
     /// Reads one portion and computes the change; a view that catches up has no readers yet.
@@ -359,18 +386,22 @@ impl ViewRun {
         cut: CommitNo,
         now_ms: i64,
         tables: &dyn Tables,
-        reach: Reach,
+        mut reach: Reach<'_>,
         fresh: &[Delta],
     ) -> Result<ViewEpoch> {
         let mut rejected = Vec::new();
         // The first epoch is one even without rows: an aggregate without keys has a row from the start.
         let mut is_idle = self.progress.position.is_some();
         let drained = loop {
-            let portion = self.feed.read(cut, now_ms, limits::EPOCH_ROWS)?;
+            let shared = match &mut reach {
+                Reach::Cut(shared) => Some(&mut **shared),
+                Reach::Portion => None,
+            };
+            let portion = self.feed.read(cut, now_ms, limits::EPOCH_ROWS, shared)?;
             is_idle &= portion.inputs.is_empty() && portion.rejected.is_empty();
             rejected.extend(portion.rejected);
             self.runner.accept(portion.inputs, tables).await?;
-            if portion.drained || !self.feed.is_log() || reach == Reach::Portion {
+            if portion.drained || !self.feed.is_log() || matches!(reach, Reach::Portion) {
                 break portion.drained;
             }
         };
@@ -382,6 +413,9 @@ impl ViewRun {
             false => self.runner.end().await?,
         };
         deltas.extend(self.sweep()?);
+        // Before it is committed: then it can still be refused.
+        let change: usize = deltas.iter().map(|delta| batch_bytes(&delta.batch)).sum();
+        self.memory.try_resize(self.rows.bytes() + change)?;
         let watermark = self.runner.watermark();
         let late = self.runner.drain_late().into_iter().flat_map(|batch| {
             (0..batch.num_rows()).map(move |row| LateRow {
@@ -448,6 +482,7 @@ impl ViewRun {
             Some(FeedPosition::Source { .. } | FeedPosition::View { .. }) | None => 0,
         };
         *self.handle.place.lock() = Some((self.source().id, offset));
+        *self.handle.standing.lock() = self.feed.standing().map(|standing| (self.source().id, standing));
     }
 
     /// Tells readers that the cut has been reached, without a change.
