@@ -70,6 +70,9 @@ pub const EPOCH_ROWS: usize = 262_144;
 
 /// How many rows of history a new view takes in before others may use its thread.
 pub const HISTORY_ROWS: usize = 65_536;
+/// How many bytes of a connector's decoded rows wait to be taken by the views that read them together; a portion that
+/// would be more is cut.
+pub const SHARED_DECODE_BYTES: usize = 64 << 20;
 
 /// How far a subscriber may fall behind before it is ended with 53400, bytes.
 pub const SUBSCRIPTION_BYTES: usize = 64 << 20;
@@ -88,6 +91,9 @@ pub const LOG_TAIL_BYTES: usize = 32 << 20;
 
 /// How many late rows, and how many rejected rows, are kept per query or stream (the newest).
 pub const KEPT_ROWS: usize = 1_000;
+
+/// How many bytes of a rejected row are kept.
+pub const KEPT_ROW_BYTES: usize = 8 << 10;
 
 /// How many columns a relation may have (as in Postgres).
 pub const COLUMNS: usize = 1_600;

@@ -21,6 +21,9 @@ pub use relation::{
 /// Key prefix of relations in [`Space::Meta`].
 const RELATION_PREFIX: &[u8] = b"relation/";
 
+/// The key of the id that the next relation gets: the ids of dropped ones are not given again.
+const NEXT_ID_KEY: &[u8] = b"next-relation";
+
 /// The version of the stored form of a relation.
 const RELATION_FORMAT: u32 = 1;
 
@@ -40,7 +43,13 @@ pub struct Names {
 impl Catalog {
     /// Reads the catalog from the store; an entry that cannot be read is an error (XX001), never skipped.
     pub fn open(store: &dyn Store) -> Result<Catalog> {
-        let mut names = Names { next_id: 1, ..Names::default() };
+        let next_id = match store.get(Space::Meta, NEXT_ID_KEY)? {
+            Some(bytes) => u64::from_be_bytes(bytes.as_ref().try_into().map_err(|_| {
+                Error::new(SqlState::Corrupted, "the number of the next relation is damaged")
+            })?),
+            None => 1,
+        };
+        let mut names = Names { next_id, ..Names::default() };
         for entry in store.scan(Space::Meta, RELATION_PREFIX, b"relation0")? {
             let (key, value) = entry?;
             let relation = relation::decode(&value).map_err(|error| {
@@ -59,6 +68,18 @@ impl Catalog {
     /// The names now.
     pub fn names(&self) -> Arc<Names> {
         self.names.read().clone()
+    }
+
+    /// Adds the durable form of changes to a commit.
+    pub fn write(&self, changes: &[NameChange], batch: &mut WriteBatch) -> Result<()> {
+        changes.iter().try_for_each(|change| change.write(batch))?;
+        let given = changes.iter().map(|change| match change {
+            NameChange::Put(relation) => relation.id.0 + 1,
+            NameChange::Remove(_) => 0,
+        });
+        let next_id = given.fold(self.names().next_id, u64::max);
+        batch.put(Space::Meta, NEXT_ID_KEY, next_id.to_be_bytes().to_vec());
+        Ok(())
     }
 
     /// Puts changes in force, all at once, that have been made durable.
@@ -89,8 +110,7 @@ pub enum NameChange {
 }
 
 impl NameChange {
-    /// Adds the durable form of this change to a commit.
-    pub fn write(&self, batch: &mut WriteBatch) -> Result<()> {
+    fn write(&self, batch: &mut WriteBatch) -> Result<()> {
         match self {
             NameChange::Put(relation) => {
                 batch.put(Space::Meta, relation::key(relation.id), relation::encode(relation)?);

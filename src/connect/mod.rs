@@ -15,6 +15,7 @@ use datafusion::arrow::datatypes::{Field, SchemaRef};
 use datafusion::arrow::record_batch::RecordBatch;
 
 use crate::error::{Error, Result};
+use crate::limits;
 
 mod decode;
 mod file;
@@ -73,6 +74,16 @@ pub trait Source: Send + Sync {
     /// A reader that goes on from `from` and delivers the named columns of [`schema`](Self::schema), all if `None`.
     /// Which rows there are, and which are rejected, does not depend on the columns asked for.
     fn reader(&self, from: SourceOffset, columns: Option<&[usize]>) -> Result<Box<dyn SourceReader>>;
+
+    /// The place that an offset stands for: two readers at equal places read the same from there on.
+    fn place(&self, offset: &SourceOffset) -> Result<Vec<u8>> {
+        Ok(offset.as_bytes().to_vec())
+    }
+
+    /// How many records there are before an offset, good and bad; 0 where nobody counts them.
+    fn records(&self, _offset: &SourceOffset) -> u64 {
+        0
+    }
 }
 
 /// One pass over a source.
@@ -89,13 +100,13 @@ pub trait SourceReader: Send {
 pub struct SourceBatch {
     /// The good records, in order.
     pub batch: RecordBatch,
-    /// The bad ones.
+    /// The bad ones, and the good ones that have no event time.
     pub rejected: Vec<Rejected>,
     /// A bounded input has been read to its end: nothing more will ever come.
     pub ended: bool,
 }
 
-/// A record that could not be made into a row.
+/// A record that is to be kept aside, where the user can look at it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejected {
     /// Its number among all records of the source, from 0.
@@ -104,26 +115,52 @@ pub struct Rejected {
     pub raw: Vec<u8>,
     /// What is wrong with it.
     pub error: String,
+    /// Whether it is a row nevertheless.
+    pub why: Why,
+}
+
+/// Why a record is kept aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// It could not be made into a row.
+    Malformed,
+    /// It is a row, but without an event time: it is in no window.
+    Untimed,
+}
+
+/// What is said of a row whose time column is NULL.
+pub fn without_time(column: &str) -> String {
+    format!("no event time: column \"{column}\" is null, so the row is in no window")
+}
+
+/// The event times of a stream with a watermark.
+#[derive(Debug, Clone, Copy)]
+pub struct EventTimes {
+    /// The time column.
+    pub column: usize,
+    /// Records further ahead of the clock than this are rejected.
+    pub max_future_ms: Option<i64>,
 }
 
 /// How many bytes of a rejected record are kept.
-pub const RAW_BYTES: usize = 8 << 10;
+pub const RAW_BYTES: usize = limits::KEPT_ROW_BYTES;
 
 /// Opens the source that the WITH options describe.
 ///
 /// `columns` are the declared stored columns (`nullable` false for NOT NULL; none declared: what the connector
 /// implies), `files_root` is the directory that file connectors may not leave, `created_at_ms` when the source was
-/// created, by the wall clock.
+/// created, by the wall clock, `times` the stream's event time if it has a watermark.
 pub fn open(
     options: &[(String, String)],
     columns: &[Field],
     files_root: &Path,
     created_at_ms: i64,
+    times: Option<EventTimes>,
 ) -> Result<Arc<dyn Source>> {
     let options = Options::new(options)?;
     match options.connector()? {
-        "nexmark" => Ok(Arc::new(nexmark::Nexmark::open(&options, columns, created_at_ms)?)),
-        "file" => Ok(Arc::new(file::FileSource::open(&options, columns, files_root)?)),
+        "nexmark" => Ok(Arc::new(nexmark::Nexmark::open(&options, columns, created_at_ms, times)?)),
+        "file" => Ok(Arc::new(file::FileSource::open(&options, columns, files_root, times)?)),
         other => Err(not_built(other)),
     }
 }
@@ -149,7 +186,7 @@ mod tests {
 
     fn refused(options: &[(&str, &str)]) -> Error {
         let options: Vec<_> = options.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
-        match open(&options, &[], Path::new("."), 0) {
+        match open(&options, &[], Path::new("."), 0, None) {
             Ok(_) => panic!("{options:?} should be refused"),
             Err(error) => error,
         }

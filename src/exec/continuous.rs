@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use datafusion::execution::context::SessionState;
 
 use super::engine::Engine;
+use super::feed::Start;
 use super::runner::{Outlet, Runner};
 use super::tables::PresentTables;
 use super::view::QueryFigures;
@@ -81,8 +82,13 @@ pub fn run(
     });
     engine.temporary.lock().insert(query.id, Arc::clone(&query));
     let registered = Registered { engine: Arc::clone(engine), query };
+    // Now, and not when the task gets to run: what is written after this is the query's.
+    let start = match options.from_latest {
+        true => engine.latest(),
+        false => Start::Earliest,
+    };
     let task = engine.cpu().spawn(async move {
-        let work = Work { registered, pipeline: Arc::new(pipeline), state, options, sender };
+        let work = Work { registered, pipeline: Arc::new(pipeline), state, options, start, sender };
         let sender = work.sender.clone();
         let outcome = std::panic::AssertUnwindSafe(work.run()).catch_unwind().await;
         let error = match outcome {
@@ -191,6 +197,7 @@ struct Work {
     pipeline: Arc<Pipeline>,
     state: Arc<SessionState>,
     options: ContinuousOptions,
+    start: Start,
     sender: mpsc::Sender<Result<Emitted>>,
 }
 
@@ -198,7 +205,7 @@ impl Work {
     async fn run(self) -> Result<()> {
         let engine = &self.registered.engine;
         let tables = PresentTables(Arc::clone(engine));
-        let mut feed = engine.feed(&self.pipeline.source, None, self.options.from_latest).await?;
+        let mut feed = engine.feed(&self.pipeline.source, None, self.start).await?;
         let mut runner = Runner::new(Arc::clone(&self.pipeline), Arc::clone(&self.state), &tables).await?;
         let mut commits = engine.journal.watch();
         let mut outlet = Sending::new(&self);
@@ -212,9 +219,13 @@ impl Work {
                 (true, None) | (false, _) => (*commits.borrow_and_update(), now_ms()),
             };
             begin = Some((cut, now));
-            let portion = feed.read(cut, now, PORTION_ROWS)?;
-            // Not made durable: a query that comes after reads these records again.
             let source = &self.pipeline.source.relation;
+            if engine.catalog.names().by_id(source.id).is_none() {
+                let what = format!("{} \"{}\" was dropped", source.kind_name(), source.name);
+                return Err(Error::new(SqlState::UndefinedTable, what));
+            }
+            let portion = feed.read(cut, now, PORTION_ROWS, None)?;
+            // Not made durable: a query that comes after reads these records again.
             engine.kept.reject(source, &portion.rejected, now, None)?;
             let is_idle = portion.inputs.is_empty() && outlet.epoch > 0;
             if !is_idle {

@@ -18,15 +18,16 @@ use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
-use super::feed::{Feed, FeedPosition};
+use super::feed::{Feed, FeedPosition, Start};
 use super::kept::Kept;
 use super::runner::Runner;
+use super::shared::SharedReads;
 use super::snapshot::Moment;
 use super::stored::Progress;
 use super::view::{Folding, Phase, ViewEpoch, ViewHandle, ViewRun, failed_error, recovered};
-use crate::catalog::{Catalog, Kind, Relation, RelationId};
+use crate::catalog::{Catalog, Kind, Relation, RelationId, StreamDef};
 use crate::clock::{Stopwatch, now_ms};
-use crate::connect::{self, Source};
+use crate::connect::{self, EventTimes, Source};
 use crate::error::{Error, Result, SqlState};
 use crate::log::table::{TableHandle, TableId, TableSpec};
 use crate::log::{CommitNo, Journal, Transaction};
@@ -180,7 +181,13 @@ impl Engine {
     /// Opens the connector of a stream.
     pub fn open_source(&self, relation: &Relation, options: &[(String, String)]) -> Result<Arc<dyn Source>> {
         let fields: Vec<_> = relation.columns.iter().map(crate::catalog::Column::field).collect();
-        connect::open(options, &fields, &self.options.files, relation.created_ms)
+        let times = match &relation.kind {
+            Kind::Stream(StreamDef { watermark: Some(time), max_future_ms, .. }) => {
+                Some(EventTimes { column: time.column, max_future_ms: *max_future_ms })
+            }
+            Kind::Stream(_) | Kind::Table(_) | Kind::View { .. } | Kind::MaterializedView(_) => None,
+        };
+        connect::open(options, &fields, &self.options.files, relation.created_ms, times)
     }
 
     /// The store.
@@ -473,7 +480,11 @@ impl Engine {
             return Err(Error::internal(format!("{} is no materialized view", relation.name)));
         };
         let from = progress.position.as_ref();
-        let feed = self.feed(&pipeline.source, from, def.from_latest).await?;
+        let start = match def.from_latest {
+            true => self.latest(),
+            false => Start::Earliest,
+        };
+        let feed = self.feed(&pipeline.source, from, start).await?;
         let watermark = crate::time::Watermark(progress.watermark);
         let runner =
             Runner::restore(Arc::new(pipeline), state, &tables, watermark, progress.counters, checkpoints)
@@ -482,16 +493,21 @@ impl Engine {
         ViewRun::new(Arc::clone(handle), runner, feed, progress, answer, late)
     }
 
+    /// Where a query begins that wants only what comes from now on.
+    pub(super) fn latest(&self) -> Start {
+        Start::Latest { after: self.journal.last(), now_ms: now_ms() }
+    }
+
     /// Opens the source of a query.
     pub(super) async fn feed(
         &self,
         scan: &SourceScan,
         from: Option<&FeedPosition>,
-        from_latest: bool,
+        start: Start,
     ) -> Result<Feed> {
         if !matches!(scan.relation.kind, Kind::MaterializedView(_)) {
             let source = self.source(&scan.relation)?;
-            return Feed::open(scan, &self.journal, source.as_ref(), from, from_latest);
+            return Feed::open(scan, &self.journal, source.as_ref(), from, start);
         }
         let view = self.view(scan.relation.id)?;
         let mut phase = view.phase();
@@ -499,7 +515,7 @@ impl Engine {
         if let Ok(Phase::Failed(state, message)) = settled.as_deref() {
             return Err(failed_error(&scan.relation.name, state, message));
         }
-        Feed::of_view(scan, self.store(), &view, from, from_latest)
+        Feed::of_view(scan, self.store(), &view, from, start != Start::Earliest)
     }
 
     /// Reads the history that is there; None if the view was dropped or paused meanwhile.
@@ -673,11 +689,20 @@ struct Loop {
     waiting: Vec<Waiting>,
     /// The last epoch left something to read.
     is_behind: bool,
+    /// What views of one connector read together.
+    shared: SharedReads,
 }
 
 impl Loop {
     fn new(engine: Arc<Engine>, inbox: mpsc::UnboundedReceiver<Command>) -> Loop {
-        Loop { engine, inbox, runs: Vec::new(), waiting: Vec::new(), is_behind: false }
+        Loop {
+            engine,
+            inbox,
+            runs: Vec::new(),
+            waiting: Vec::new(),
+            is_behind: false,
+            shared: SharedReads::default(),
+        }
     }
 
     async fn run(mut self) {
@@ -742,17 +767,23 @@ impl Loop {
         let now = now_ms();
         let tables = super::tables::PresentTables(Arc::clone(&self.engine));
         let mut changes: Vec<(ViewRun, ViewEpoch)> = Vec::new();
+        if let Err(error) = self.shared.begin(self.runs.iter().filter_map(ViewRun::wish)) {
+            // Then each reads by itself, and the one whose place is damaged says so.
+            tracing::error!("connectors are not read together: {error}");
+        }
         for mut run in std::mem::take(&mut self.runs) {
             // A view that is read was made before, so it stands before in the order of ids and has computed its epoch.
             let source = run.source().id;
             let fresh = changes.iter().find(|(other, _)| other.handle.relation().id == source);
             let fresh = fresh.map_or(&[][..], |(_, change)| &change.deltas);
-            let caught = AssertUnwindSafe(run.epoch(cut, now, &tables, fresh)).catch_unwind().await;
+            let caught =
+                AssertUnwindSafe(run.epoch(cut, now, &tables, fresh, &mut self.shared)).catch_unwind().await;
             match caught.unwrap_or_else(|panic| Err(panicked(&panic))) {
                 Ok(change) => changes.push((run, change)),
                 Err(error) => self.engine.fail(&run.handle, &error).await,
             }
         }
+        self.shared.end();
         let behind: Vec<RelationId> = changes
             .iter()
             .filter(|(_, change)| !change.drained)

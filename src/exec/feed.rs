@@ -1,29 +1,27 @@
 //! Brings a pipeline its source's rows: from an embedded log, or from a connector that can be read again.
 //!
 //! A feed stands at a position that can be stored and come back to. For an embedded log its portions end where commits end, so that
-//! a write is never taken half, and with it go the watermarks that the log has stamped. For a connector each record is a write
-//! of its own, and the watermark is computed here, from the records alone.
+//! a write is never taken half, and with it go the watermarks that the log has stamped. Connectors are read by [`SourceFeed`].
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use datafusion::arrow::array::Int64Array;
-use datafusion::arrow::compute::max;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use super::lateness::{Input, Writes, ticks};
+use super::lateness::{Input, Writes};
+use super::shared::{SharedReads, Wish};
+use super::source_feed::{SourceFeed, Standing};
 use super::stored::{Since, changes_since};
 use super::view::{Subscription, Update, ViewHandle};
 use crate::catalog::{Kind, Relation};
-use crate::connect::{Rejected, Source, SourceOffset, SourceReader};
+use crate::connect::{Rejected, Source};
 use crate::error::{Error, Result, SqlState};
-use crate::limits;
 use crate::log::{CommitNo, Journal, LogBlock, LogReader, Position, StreamId};
 use crate::plan::SourceScan;
 use crate::state::Delta;
 use crate::store::Store;
-use crate::time::{EventTime, Watermark};
+use crate::time::Watermark;
 
 /// A place in a source that a feed can go on from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +44,23 @@ pub enum FeedPosition {
         watermark: i64,
         /// A bounded input had been read to its end.
         ended: bool,
+        /// The greatest event time, ticks.
+        #[serde(default)]
+        last_event: Option<i64>,
+    },
+}
+
+/// Where a query begins that has not read anything yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// At the oldest row that is retained.
+    Earliest,
+    /// Behind what was there: `scan_startup = 'latest'`.
+    Latest {
+        /// Of an embedded log: behind this commit.
+        after: CommitNo,
+        /// Of a connector: behind what has arrived by then.
+        now_ms: i64,
     },
 }
 
@@ -54,7 +69,7 @@ pub enum FeedPosition {
 pub struct Portion {
     /// The rows.
     pub inputs: Vec<Input>,
-    /// Records of a connector that were no rows.
+    /// Records of a connector that are kept aside.
     pub rejected: Vec<Rejected>,
     /// There was nothing more (up to the cut).
     pub drained: bool,
@@ -89,16 +104,6 @@ struct ViewFeed {
     epoch: u64,
     /// Changes were taken whose epoch has no number yet.
     took_fresh: bool,
-}
-
-struct SourceFeed {
-    reader: Box<dyn SourceReader>,
-    /// The time column's place in the reader's batches, and the delay.
-    time: Option<(usize, i64)>,
-    /// How many of the reader's columns the pipeline wants; the time column may follow them.
-    wanted: usize,
-    watermark: Watermark,
-    ended: bool,
 }
 
 impl Feed {
@@ -174,13 +179,13 @@ impl Feed {
         }
     }
 
-    /// Opens a stream at a position; None: at the beginning.
+    /// Opens a stream at a position; None: where `start` says.
     pub fn open(
         scan: &SourceScan,
         journal: &Journal,
         source: Option<&Arc<dyn Source>>,
         from: Option<&FeedPosition>,
-        from_latest: bool,
+        start: Start,
     ) -> Result<Feed> {
         let columns = scan.columns.clone();
         let kind = match source {
@@ -190,18 +195,33 @@ impl Feed {
                     Some(FeedPosition::Source { .. } | FeedPosition::View { .. }) => {
                         return Err(Error::internal("a log at another source's position"));
                     }
-                    None if from_latest => Position::Latest,
-                    None => Position::Earliest,
+                    None => match start {
+                        Start::Earliest => Position::Earliest,
+                        Start::Latest { after, .. } => Position::After(after),
+                    },
                 };
                 FeedKind::Log(journal.reader(StreamId(scan.relation.id.0), position)?)
             }
-            Some(source) => FeedKind::Source(Box::new(SourceFeed::open(scan, source, from)?)),
+            Some(source) => {
+                let mut feed = SourceFeed::open(scan, source, from)?;
+                if let (None, Start::Latest { now_ms, .. }) = (from, start) {
+                    feed.skip_to_latest(now_ms)?;
+                }
+                FeedKind::Source(Box::new(feed))
+            }
         };
         Ok(Feed { kind, columns })
     }
 
-    /// What there is up to the cut, about `max_rows` at the most (to the end of a commit).
-    pub fn read(&mut self, upto: CommitNo, now_ms: i64, max_rows: usize) -> Result<Portion> {
+    /// What there is up to the cut, about `max_rows` at the most (to the end of a commit); of a connector together with
+    /// the others of an epoch.
+    pub fn read(
+        &mut self,
+        upto: CommitNo,
+        now_ms: i64,
+        max_rows: usize,
+        shared: Option<&mut SharedReads>,
+    ) -> Result<Portion> {
         match &mut self.kind {
             FeedKind::Log(reader) => {
                 let mut blocks = reader.read(upto, max_rows)?;
@@ -216,7 +236,7 @@ impl Feed {
                 let ended = inputs.last().is_some_and(|input| input.after == Watermark::INFINITY);
                 Ok(Portion { inputs, rejected: Vec::new(), drained: rows < max_rows, ended })
             }
-            FeedKind::Source(source) => source.read(now_ms, max_rows),
+            FeedKind::Source(source) => source.read(now_ms, max_rows, shared),
             FeedKind::View(view) => view.read(&self.columns),
         }
     }
@@ -225,12 +245,24 @@ impl Feed {
     pub fn position(&self) -> FeedPosition {
         match &self.kind {
             FeedKind::Log(reader) => FeedPosition::Log { offset: reader.position() },
-            FeedKind::Source(source) => FeedPosition::Source {
-                offset: source.reader.offset().as_bytes().to_vec(),
-                watermark: source.watermark.0,
-                ended: source.ended,
-            },
+            FeedKind::Source(source) => source.position(),
             FeedKind::View(view) => FeedPosition::View { epoch: view.epoch },
+        }
+    }
+
+    /// What it would read next, if that is of a connector.
+    pub fn wish(&self) -> Option<Wish> {
+        match &self.kind {
+            FeedKind::Source(source) => source.wish(),
+            FeedKind::Log(_) | FeedKind::View(_) => None,
+        }
+    }
+
+    /// How far it has come in a connector.
+    pub fn standing(&self) -> Option<Standing> {
+        match &self.kind {
+            FeedKind::Source(source) => Some(source.standing()),
+            FeedKind::Log(_) | FeedKind::View(_) => None,
         }
     }
 
@@ -303,82 +335,6 @@ fn view_input(delta: &Delta, columns: &[usize]) -> Result<Input> {
         after: Watermark::NONE,
         weights: delta.weights.clone(),
     })
-}
-
-impl SourceFeed {
-    fn open(scan: &SourceScan, source: &Arc<dyn Source>, from: Option<&FeedPosition>) -> Result<SourceFeed> {
-        let (offset, watermark, ended) = match from {
-            None => (SourceOffset::default(), Watermark::NONE, false),
-            Some(FeedPosition::Source { offset, watermark, ended }) => {
-                (SourceOffset::from_bytes(offset.clone()), Watermark(*watermark), *ended)
-            }
-            Some(FeedPosition::Log { .. } | FeedPosition::View { .. }) => {
-                return Err(Error::internal("a connector at another source's position"));
-            }
-        };
-        let mut columns = scan.columns.clone();
-        let wanted = columns.len();
-        let time = match watermark_of(&scan.relation) {
-            None => None,
-            Some((column, delay)) => {
-                let at = columns.iter().position(|known| *known == column).unwrap_or_else(|| {
-                    columns.push(column);
-                    columns.len() - 1
-                });
-                Some((at, delay))
-            }
-        };
-        Ok(SourceFeed { reader: source.reader(offset, Some(&columns))?, time, wanted, watermark, ended })
-    }
-
-    fn read(&mut self, now_ms: i64, max_rows: usize) -> Result<Portion> {
-        let mut portion = Portion { ended: self.ended, drained: true, ..Portion::default() };
-        if self.ended {
-            return Ok(portion);
-        }
-        let mut left = max_rows;
-        loop {
-            let read = self.reader.read(now_ms, left.min(limits::BATCH_ROWS * 8))?;
-            let rows = read.batch.num_rows();
-            let taken = rows + read.rejected.len();
-            portion.rejected.extend(read.rejected);
-            self.ended = read.ended;
-            if rows > 0 || self.ended {
-                portion.inputs.push(self.input(&read.batch)?);
-            }
-            left = left.saturating_sub(taken);
-            portion.drained = taken == 0 || self.ended;
-            portion.ended = self.ended;
-            if portion.drained || left == 0 {
-                return Ok(portion);
-            }
-        }
-    }
-
-    fn input(&mut self, batch: &datafusion::arrow::array::RecordBatch) -> Result<Input> {
-        let before = self.watermark;
-        let (times, delay) = match self.time {
-            None => (Int64Array::new_null(batch.num_rows()), 0),
-            Some((column, delay)) => {
-                let times = ticks(batch, column)?;
-                if let Some(greatest) = max(&times) {
-                    self.watermark = self.watermark.after(EventTime(greatest), delay);
-                }
-                (times, delay)
-            }
-        };
-        if self.ended {
-            // All of a bounded input has been seen: its last windows close.
-            self.watermark = Watermark::INFINITY;
-        }
-        debug_assert_eq!(times.len(), batch.num_rows());
-        Ok(Input {
-            batch: batch.project(&(0..self.wanted).collect::<Vec<_>>())?,
-            writes: Writes::Each { before, delay, times },
-            after: self.watermark,
-            weights: None,
-        })
-    }
 }
 
 /// The time column and delay of a stream.

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::stored;
 use super::view::LateRow;
 use crate::catalog::{Relation, RelationId};
-use crate::connect::Rejected;
+use crate::connect::{Rejected, Why};
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
 use crate::store::{Space, Store, WriteBatch};
@@ -34,6 +34,9 @@ pub struct RejectedRow {
     pub error: String,
     /// When it was found, milliseconds since 1970.
     pub at_ms: i64,
+    /// How many of the stream were no rows at all, up to this one.
+    #[serde(default)]
+    pub malformed: u64,
 }
 
 /// The rejected records of all streams.
@@ -48,6 +51,7 @@ struct Stream {
     next: u64,
     rows: VecDeque<RejectedRow>,
     count: u64,
+    malformed: u64,
     /// Records with a smaller number are in the store.
     stored: u64,
 }
@@ -68,6 +72,7 @@ impl Kept {
             let stream = streams.entry(row.stream).or_default();
             stream.next = stream.next.max(row.offset + 1);
             stream.count = stream.count.max(row.number + 1);
+            stream.malformed = stream.malformed.max(row.malformed);
             stream.stored = stream.count;
             stream.rows.push_back(row);
         }
@@ -97,6 +102,7 @@ impl Kept {
                 continue;
             }
             stream.next = record.offset + 1;
+            stream.malformed += u64::from(record.why == Why::Malformed);
             let row = RejectedRow {
                 stream: source.id,
                 number: stream.count,
@@ -104,6 +110,7 @@ impl Kept {
                 raw: record.raw.clone(),
                 error: record.error.clone(),
                 at_ms,
+                malformed: stream.malformed,
             };
             stream.count += 1;
             stream.rows.push_back(row);
@@ -122,6 +129,11 @@ impl Kept {
     /// All that is kept, by stream, oldest first.
     pub fn rejected(&self) -> Vec<RejectedRow> {
         self.rejected.lock().values().flat_map(|stream| stream.rows.iter().cloned()).collect()
+    }
+
+    /// How many records of a stream are no rows.
+    pub fn malformed_count(&self, stream: RelationId) -> u64 {
+        self.rejected.lock().get(&stream).map_or(0, |stream| stream.malformed)
     }
 
     /// How many records of a stream were rejected.

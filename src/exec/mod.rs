@@ -24,7 +24,9 @@ pub mod kept;
 pub mod lateness;
 mod retention;
 pub mod runner;
+pub mod shared;
 pub mod snapshot;
+pub mod source_feed;
 pub mod stored;
 pub mod tables;
 #[cfg(test)]

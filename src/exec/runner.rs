@@ -12,6 +12,7 @@ use datafusion::arrow::compute::{
 };
 use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use datafusion::execution::context::SessionState;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::logical_expr::LogicalPlan;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -84,6 +85,8 @@ pub struct Runner {
     pub counters: Counters,
     /// Late rows since they were last taken, the newest [`limits::KEPT_ROWS`].
     late: VecDeque<RecordBatch>,
+    /// What the state takes of `--memory-limit`.
+    memory: MemoryReservation,
     in_epoch: bool,
 }
 
@@ -146,7 +149,8 @@ impl Runner {
             emitted.into_iter().flatten().try_for_each(|batch| kept.restore(&batch))?;
         }
         let tables_version = tables.version(&pipeline);
-        Ok(Runner {
+        let memory = reserve(&state, "the state of a continuous query");
+        let runner = Runner {
             pipeline,
             below,
             numbered: None,
@@ -161,8 +165,11 @@ impl Runner {
             },
             counters,
             late: VecDeque::new(),
+            memory,
             in_epoch: false,
-        })
+        };
+        runner.keep_to_the_limit()?;
+        Ok(runner)
     }
 
     /// The pipeline.
@@ -203,6 +210,7 @@ impl Runner {
             self.take(&input, tables, outlet).await?;
             self.finite_watermark = self.finite_watermark.max(finite_watermark(&input));
             self.watermark = self.watermark.max(input.after);
+            self.keep_to_the_limit()?;
         }
         Ok(())
     }
@@ -447,6 +455,11 @@ impl Runner {
         (bytes + emitted, rows)
     }
 
+    /// 53200 when the state has become more than there is memory for.
+    fn keep_to_the_limit(&self) -> Result<()> {
+        Ok(self.memory.try_resize(self.state_size().0)?)
+    }
+
     /// Lines that say what runs, for EXPLAIN.
     pub fn explain(&self) -> Vec<String> {
         let mut lines = Vec::new();
@@ -467,6 +480,11 @@ impl Runner {
     pub fn session_state(&self) -> &Arc<SessionState> {
         &self.state
     }
+}
+
+/// A share of `--memory-limit` that what it is for takes and gives back.
+pub fn reserve(state: &SessionState, what: &str) -> MemoryReservation {
+    MemoryConsumer::new(what).register(&state.runtime_env().memory_pool)
 }
 
 impl Operator {

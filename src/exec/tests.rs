@@ -47,7 +47,8 @@ impl Bench {
             created_ms: 0,
         });
         let mut transaction = Transaction::at(0);
-        NameChange::Put(Arc::clone(&relation)).write(&mut transaction.puts).unwrap();
+        let change = NameChange::Put(Arc::clone(&relation));
+        self.engine.catalog.write(&[change], &mut transaction.puts).unwrap();
         if let Kind::Stream(def) = &relation.kind {
             transaction.create_stream(
                 StreamId(relation.id.0),

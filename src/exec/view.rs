@@ -10,19 +10,23 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use datafusion::arrow::array::{AsArray, BooleanArray, Int64Array, RecordBatch};
 use datafusion::arrow::compute::{filter, filter_record_batch};
 use datafusion::arrow::datatypes::{DataType, Int64Type, SchemaRef};
+use datafusion::execution::memory_pool::MemoryReservation;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{mpsc, watch};
 
 use super::feed::{Feed, FeedPosition};
 use super::kept;
 use super::lateness::ticks;
-use super::runner::{Runner, Tables};
+use super::runner::{Runner, Tables, reserve};
+use super::shared::{SharedReads, Wish};
+use super::source_feed::Standing;
 use super::stored::{self, Progress};
 use crate::catalog::{Kind, Relation, RelationId};
 use crate::connect::Rejected;
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
 use crate::log::CommitNo;
+use crate::log::transaction::batch_bytes;
 use crate::plan::window::ticks_per_second;
 use crate::state::{Delta, RowStore, Snapshot};
 use crate::store::{Store, WriteBatch};
@@ -103,6 +107,7 @@ pub struct ViewHandle {
     pub(super) portion: tokio::sync::Mutex<()>,
     /// It is to stop catching up at the end of the portion.
     pub(super) pausing: AtomicBool,
+    standing: Mutex<Option<(RelationId, Standing)>>,
 }
 
 /// A late row that is kept to be looked at.
@@ -177,6 +182,7 @@ impl ViewHandle {
             place: Mutex::new(None),
             portion: tokio::sync::Mutex::new(()),
             pausing: AtomicBool::new(false),
+            standing: Mutex::new(None),
         }))
     }
 
@@ -212,6 +218,11 @@ impl ViewHandle {
         };
         self.phase.send_replace(phase);
         if let Some(error) = ended {
+            // Nobody reads its rows any more: their memory is for others.
+            if let Ok(nothing) = RowStore::new(self.relation().schema(), &[]) {
+                let empty = ViewVersion { rows: nothing.snapshot(), ..ViewVersion::clone(&self.version()) };
+                *self.version.write() = Arc::new(empty);
+            }
             for subscriber in self.subscribers.lock().drain(..) {
                 // A subscriber that has gone does not want to know.
                 let _ = subscriber.updates.send(Update::Ended(error.clone()));
@@ -233,6 +244,11 @@ impl ViewHandle {
     /// connector 0. None: not known yet.
     pub fn place(&self) -> Option<(RelationId, u64)> {
         *self.place.lock()
+    }
+
+    /// Of a view over a connector: which stream, and how far it has come (as committed).
+    pub fn standing(&self) -> Option<(RelationId, Standing)> {
+        *self.standing.lock()
     }
 
     /// Its running plan.
@@ -284,13 +300,16 @@ pub struct ViewRun {
     runner: Runner,
     feed: Feed,
     rows: RowStore,
+    /// What the rows take of `--memory-limit`.
+    memory: MemoryReservation,
     retention: Option<Retention>,
 }
 
 /// How far an epoch reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reach {
-    Cut,
+enum Reach<'a> {
+    /// To the cut, together with the other views.
+    Cut(&'a mut SharedReads),
+    /// One portion, alone.
     Portion,
 }
 
@@ -346,8 +365,10 @@ impl ViewRun {
             rows.apply(&with_schema(delta, &relation.schema())?)?;
         }
         let retention = retention(&relation)?;
+        let memory = reserve(runner.session_state(), "the rows of a materialized view");
+        memory.try_resize(rows.bytes())?;
         *handle.explained.lock() = runner.explain();
-        let run = ViewRun { handle, progress, runner, feed, rows, retention };
+        let run = ViewRun { handle, progress, runner, feed, rows, memory, retention };
         run.show_place();
         *run.handle.late.lock() = late.into();
         // Subscribers that are there already know these rows.
@@ -361,21 +382,27 @@ impl ViewRun {
         self.feed.is_log()
     }
 
+    /// What it would read next of a connector.
+    pub fn wish(&self) -> Option<Wish> {
+        self.feed.wish()
+    }
+
     /// The source's relation.
     pub fn source(&self) -> Arc<Relation> {
         Arc::clone(&self.runner.pipeline().source.relation)
     }
 
     /// Reads up to the cut (of a connector at most one epoch's rows) and computes the change: a transaction falls into one epoch.
-    /// `fresh`: what the views before it have computed in this epoch.
+    /// `fresh`: what the views before it have computed in this epoch. `shared`: what views of one connector read together.
     pub async fn epoch(
         &mut self,
         cut: CommitNo,
         now_ms: i64,
         tables: &dyn Tables,
         fresh: &[Delta],
+        shared: &mut SharedReads,
     ) -> Result<ViewEpoch> {
-        self.read(cut, now_ms, tables, Reach::Cut, fresh).await
+        self.read(cut, now_ms, tables, Reach::Cut(shared), fresh).await
     }
 
     /// Reads one portion and computes the change; a view that catches up has no readers yet.
@@ -388,22 +415,26 @@ impl ViewRun {
         cut: CommitNo,
         now_ms: i64,
         tables: &dyn Tables,
-        reach: Reach,
+        mut reach: Reach<'_>,
         fresh: &[Delta],
     ) -> Result<ViewEpoch> {
         let (mut rejected, mut deltas) = (Vec::new(), Vec::new());
         // The first epoch is one even without rows: an aggregate without keys has a row from the start.
         let mut is_idle = self.progress.position.is_some();
         let rows = match reach {
-            Reach::Cut => limits::EPOCH_ROWS,
+            Reach::Cut(_) => limits::EPOCH_ROWS,
             Reach::Portion => limits::HISTORY_ROWS,
         };
         let drained = loop {
-            let portion = self.feed.read(cut, now_ms, rows)?;
+            let shared = match &mut reach {
+                Reach::Cut(shared) => Some(&mut **shared),
+                Reach::Portion => None,
+            };
+            let portion = self.feed.read(cut, now_ms, rows, shared)?;
             is_idle &= portion.inputs.is_empty() && portion.rejected.is_empty();
             rejected.extend(portion.rejected);
             self.runner.accept(portion.inputs, tables, &mut deltas).await?;
-            if portion.drained || !self.feed.is_log() || reach == Reach::Portion {
+            if portion.drained || !self.feed.is_log() || matches!(reach, Reach::Portion) {
                 break portion.drained;
             }
         };
@@ -414,6 +445,9 @@ impl ViewRun {
             self.runner.end(&mut deltas).await?;
         }
         let deltas = self.within_retention(deltas)?;
+        // Before it is committed: then it can still be refused.
+        let change: usize = deltas.iter().map(|delta| batch_bytes(&delta.batch)).sum();
+        self.memory.try_resize(self.rows.bytes() + change)?;
         let watermark = self.runner.watermark();
         let late = self.runner.drain_late().into_iter().flat_map(|batch| {
             (0..batch.num_rows()).map(move |row| LateRow {
@@ -486,6 +520,7 @@ impl ViewRun {
             Some(FeedPosition::Source { .. }) | None => 0,
         };
         *self.handle.place.lock() = Some((self.source().id, offset));
+        *self.handle.standing.lock() = self.feed.standing().map(|standing| (self.source().id, standing));
     }
 
     /// Tells readers that the cut has been reached, without a change; `epoch`: of an epoch that changed other views.

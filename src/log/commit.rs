@@ -19,7 +19,7 @@ use super::journal::{Shared, no_stream};
 use super::staging::{Staged, check_rows, check_spec};
 use super::stream::{self, Stream};
 use super::transaction::{Append, OnCommit, StreamChange, Transaction};
-use super::{CommitNo, LogBlock, StreamId, StreamSpec, block};
+use super::{CommitNo, LogBlock, StreamId, StreamSpec, block, untimed};
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
 use crate::store::{Space, WriteBatch};
@@ -199,6 +199,8 @@ impl Committer {
                 continue;
             }
             let blocks = staged.blocks()?;
+            let (spec, before) = (Arc::clone(&staged.spec), staged.state.untimed);
+            staged.state.untimed = untimed::put(*id, &spec, &blocks, before, staged.time_ms, batch);
             for new in &blocks {
                 let value = block::encode(new, staged.time_ms)?;
                 staged.state.bytes += value.len() as u64;
@@ -224,7 +226,7 @@ impl Committer {
         }
         batch.delete(Space::Meta, stream::spec_key(stream));
         batch.delete(Space::Meta, stream::state_key(stream));
-        Ok(())
+        untimed::delete(&*self.shared.store, stream, batch)
     }
 
     fn publish(&self, group: Group, blocks: Vec<(StreamId, Vec<LogBlock>)>) {

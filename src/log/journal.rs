@@ -16,7 +16,7 @@ use super::commit::{Committer, Request};
 use super::reader::{LogReader, Position};
 use super::stream::{self, Stream};
 use super::transaction::{StreamChange, Transaction};
-use super::{CommitNo, StreamId, StreamSpec, StreamStats, block};
+use super::{CommitNo, StreamId, StreamSpec, StreamStats, UntimedRow, block, untimed};
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
 use crate::store::{Space, Store};
@@ -143,6 +143,11 @@ impl Journal {
     /// How much there is in a stream, and how far its time has come.
     pub fn stats(&self, stream: StreamId) -> Result<StreamStats> {
         self.shared.streams.read().get(&stream).map(|s| s.state).ok_or_else(|| no_stream(stream))
+    }
+
+    /// The rows of a stream that have no event time, the newest [`limits::KEPT_ROWS`], oldest first.
+    pub fn untimed(&self, stream: StreamId) -> Result<Vec<UntimedRow>> {
+        untimed::read(&*self.shared.store, stream)
     }
 
     /// Reads a stream from a position on. Reading blocks on the store when the rows are not in memory.

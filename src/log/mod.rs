@@ -26,12 +26,14 @@ pub mod table;
 #[cfg(test)]
 mod tests;
 pub mod transaction;
+mod untimed;
 
 pub use journal::Journal;
 pub use reader::{LogReader, Position};
 pub use stream::StreamStats;
 pub use table::{TableHandle, TableId, TableSpec, TableVersion, TableWriter};
 pub use transaction::{Append, Transaction};
+pub use untimed::UntimedRow;
 
 /// Which stream; given once at CREATE and never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -59,6 +59,8 @@ pub struct StreamStats {
     pub last_write_ms: Option<i64>,
     /// The last commit that wrote to it.
     pub last_commit: CommitNo,
+    /// How many rows without an event time were written.
+    pub untimed: u64,
 }
 
 impl StreamStats {
@@ -71,6 +73,7 @@ impl StreamStats {
         last_event_time: None,
         last_write_ms: None,
         last_commit: CommitNo(0),
+        untimed: 0,
     };
 
     pub(crate) fn encode(&self) -> Bytes {
@@ -82,6 +85,7 @@ impl StreamStats {
         out.i64(self.watermark.0);
         optional(&mut out, self.last_event_time.map(|t| t.0));
         optional(&mut out, self.last_write_ms);
+        out.varint(self.untimed);
         out.finish()
     }
 
@@ -98,6 +102,8 @@ impl StreamStats {
             watermark: Watermark(value.i64()?),
             last_event_time: read_optional(&mut value)?.map(EventTime),
             last_write_ms: read_optional(&mut value)?,
+            // States written before these rows were counted end here.
+            untimed: if value.is_at_end() { 0 } else { value.varint()? },
         })
     }
 }
@@ -224,6 +230,7 @@ mod tests {
             first_offset: 2,
             next_offset: 7,
             last_event_time: Some(EventTime(-1)),
+            untimed: 3,
             ..StreamStats::NEW
         };
         assert_eq!(StreamStats::decode(state.encode()).unwrap(), state);

@@ -13,7 +13,7 @@ use datafusion::error::Result as DfResult;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::{QueryPlanner, SessionState};
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::GreedyMemoryPool;
+use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::planner::TypePlanner;
@@ -58,7 +58,9 @@ pub struct Planner {
 impl Planner {
     /// `threads`: how many partitions a snapshot is run in; `memory`: bytes that queries may use.
     pub fn new(threads: usize, memory: usize) -> Result<Planner> {
-        let snapshot = build(config(threads), memory)?;
+        // One for all: what views keep is not there for snapshots.
+        let pool: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(memory));
+        let snapshot = build(config(threads), Arc::clone(&pool))?;
         let mut streaming = config(1);
         let options = streaming.options_mut();
         options.optimizer.join_reordering = false;
@@ -67,7 +69,7 @@ impl Planner {
         options.optimizer.enable_join_dynamic_filter_pushdown = false;
         options.optimizer.enable_topk_dynamic_filter_pushdown = false;
         options.optimizer.enable_aggregate_dynamic_filter_pushdown = false;
-        let continuous = build(streaming, memory)?;
+        let continuous = build(streaming, pool)?;
         let rules = continuous
             .optimizers()
             .iter()
@@ -162,9 +164,9 @@ fn config(partitions: usize) -> SessionConfig {
     config
 }
 
-fn build(config: SessionConfig, memory: usize) -> Result<SessionState> {
+fn build(config: SessionConfig, pool: Arc<dyn MemoryPool>) -> Result<SessionState> {
     let runtime = RuntimeEnvBuilder::new()
-        .with_memory_pool(Arc::new(GreedyMemoryPool::new(memory)))
+        .with_memory_pool(pool)
         .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
         .build_arc()?;
     let state = SessionStateBuilder::new()

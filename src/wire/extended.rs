@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use datafusion::arrow::array::{ArrayRef, new_null_array};
+use datafusion::arrow::datatypes::SchemaRef;
 use pgwire::messages::PgWireBackendMessage as Reply;
 use pgwire::messages::data::{NoData, ParameterDescription};
 use pgwire::messages::extendedquery::{BindComplete, CloseComplete, ParseComplete, PortalSuspended};
@@ -187,6 +188,7 @@ impl Connection {
                     Outcome::Done(tag) => Ok((Progress::Over, Some(tag))),
                     Outcome::Rows(rows) => {
                         let Rows { schema, stream, tag, counted } = rows;
+                        check_columns(statement.columns.as_ref(), &schema)?;
                         let formats = fit(formats, schema.fields().len());
                         self.stream(Flow::new(&schema, &formats, stream)?, tag, counted, most).await
                     }
@@ -223,6 +225,20 @@ fn done(tag: &str, counted: bool, count: u64) -> String {
     match counted {
         true => format!("{tag} {count}"),
         false => tag.to_owned(),
+    }
+}
+
+/// Refuses rows that are not as the client was told: the relation has been made anew with other columns meanwhile.
+fn check_columns(described: Option<&SchemaRef>, found: &SchemaRef) -> Result<()> {
+    let oids = |schema: &SchemaRef| -> Vec<u32> {
+        schema.fields().iter().map(|field| SqlType::from_field(field).oid()).collect()
+    };
+    match described {
+        Some(described) if oids(described) != oids(found) => {
+            Err(Error::unsupported("cached plan must not change result type")
+                .hint("What the statement reads has changed: prepare it again."))
+        }
+        Some(_) | None => Ok(()),
     }
 }
 

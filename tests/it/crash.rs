@@ -171,6 +171,35 @@ async fn same(client: &Client, view: &str, query: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn rows_without_an_event_time_are_kept_once_through_a_crash() {
+    let dir = server::directory();
+    let server = start(dir.path()).await;
+    let client = server.connect().await;
+    server::run(
+        &client,
+        "CREATE STREAM untimed (v INT, ts TIMESTAMP, WATERMARK FOR ts);
+         CREATE MATERIALIZED VIEW minutes AS SELECT window_start, count(*) AS n \
+             FROM TUMBLE(untimed, ts, INTERVAL '1 minute') GROUP BY window_start, window_end;
+         INSERT INTO untimed VALUES (1, '2024-01-01 00:00:01'), (2, NULL)",
+    )
+    .await;
+    // Acknowledged, so it is kept: also if no view has read it yet.
+    server.kill();
+    let kept = "SELECT \"offset\", raw::text FROM tidemill.rejected_rows ORDER BY 1";
+    let server = start(dir.path()).await;
+    let client = server.connect().await;
+    assert_eq!(server::lines(&client, kept).await, ["1|{\"ts\":null,\"v\":\"2\"}"]);
+    server::run(&client, "INSERT INTO untimed VALUES (3, NULL)").await;
+    server.kill();
+    let server = start(dir.path()).await;
+    let client = server.connect().await;
+    let both = ["1|{\"ts\":null,\"v\":\"2\"}", "2|{\"ts\":null,\"v\":\"3\"}"];
+    assert_eq!(server::lines(&client, kept).await, both);
+    server::eventually(&client, "SELECT n FROM minutes", "1").await;
+    assert_eq!(server::value(&client, "SELECT rejected_rows FROM tidemill.streams").await, "2");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_clean_restart_finds_everything() {
     let dir = server::directory();
     let server = start(dir.path()).await;

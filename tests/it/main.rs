@@ -9,6 +9,8 @@ mod architecture;
 mod cli;
 mod crash;
 mod drivers;
+mod lifecycle;
+mod options;
 mod oracle;
 mod parameters;
 mod psql;

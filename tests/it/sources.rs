@@ -36,6 +36,62 @@ async fn malformed_csv_records_are_rejected_one_by_one_and_the_rest_is_unharmed(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_several_views_over_one_file_reject_is_kept_once_also_after_a_crash() {
+    let (dir, data) = (server::directory(), server::directory());
+    let far = "2999-01-01 00:00:00";
+    let csv = format!(
+        "a,1,2024-01-01 00:00:01\nbad,x,2024-01-01 00:00:02\nno time,3,\nfar,4,{far}\nnever,5,infinity\n\
+         \"no \"\"time\"\"\",6,\nb,7,2024-01-01 00:00:07\n"
+    );
+    std::fs::write(dir.path().join("in.csv"), csv).expect("written");
+    let start = async || {
+        let (dir, data) = (dir.path().to_owned(), data.path().to_str().expect("UTF-8").to_owned());
+        let work = move || Server::start_in(&dir, &["--data-dir", &data]);
+        tokio::task::spawn_blocking(work).await.expect("a server")
+    };
+    let server = start().await;
+    let client = server.connect().await;
+    server::run(
+        &client,
+        "CREATE SOURCE f (k TEXT, v INT, ts TIMESTAMP, WATERMARK FOR ts) \
+         WITH (connector = 'file', path = 'in.csv', format = 'csv', mode = 'watch');
+         CREATE MATERIALIZED VIEW tens AS SELECT window_start, count(*) AS n \
+         FROM TUMBLE(f, ts, INTERVAL '10 seconds') GROUP BY window_start, window_end;
+         CREATE MATERIALIZED VIEW minutes AS SELECT window_start, sum(v) AS t \
+         FROM TUMBLE(f, ts, INTERVAL '1 minute') GROUP BY window_start, window_end;
+         CREATE MATERIALIZED VIEW totals AS SELECT count(*) AS n, sum(v) AS t FROM f",
+    )
+    .await;
+    let rejected = "SELECT partition, \"offset\", raw, error FROM tidemill.rejected_rows \
+                    WHERE stream = 'f' ORDER BY \"offset\"";
+    let no_time = "no event time: column \"ts\" is null, so the row is in no window";
+    let expected = format!(
+        "0|1|bad,x,2024-01-01 00:00:02|column \"v\": invalid input for type integer: \"x\"\n\
+         0|2|no time,3,|{no_time}\n\
+         0|3|far,4,{far}|column \"ts\": the event time is further ahead of the clock than max_future allows\n\
+         0|4|never,5,infinity|column \"ts\": an event time must be finite\n\
+         0|5|\"no \"\"time\"\"\",6,|{no_time}"
+    );
+    let check = async |client: &tokio_postgres::Client| {
+        server::eventually(client, "SELECT n FROM tens", "2").await;
+        server::eventually(client, "SELECT t FROM minutes", "8").await;
+        // Without windows, a row without a time is a row like any other.
+        server::eventually(client, "SELECT * FROM totals", "4|17").await;
+        server::run(client, "SET bytea_output = 'escape'").await;
+        assert_eq!(server::lines(client, rejected).await.join("\n"), expected);
+        let streams = "SELECT rows, rejected_rows, watermark FROM tidemill.streams";
+        assert_eq!(server::lines(client, streams).await.join("\n"), "4|5|2024-01-01 00:00:07");
+    };
+    check(&client).await;
+    // Neither does a snapshot keep them again.
+    assert_eq!(server::value(&client, "SELECT count(*) FROM f").await, "4");
+    check(&client).await;
+    server.kill();
+    let server = start().await;
+    check(&server.connect().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_watched_file_is_read_as_it_grows_and_an_unfinished_line_is_no_record_yet() {
     let dir = server::directory();
     let path = dir.path().join("in.json");
@@ -60,8 +116,10 @@ async fn a_watched_file_is_read_as_it_grows_and_an_unfinished_line_is_no_record_
     server::eventually(&client, "SELECT * FROM totals", "2|11").await;
     append(", \"ts\": null}\n{\"v\": 1.9}\n{\"v\": 99999999999}\n");
     server::eventually(&client, "SELECT * FROM totals", "3|111").await;
-    // A fraction is no integer, and a number too large is not cut.
-    server::eventually(&client, "SELECT count(*) FROM tidemill.rejected_rows", "3").await;
+    // A fraction is no integer, and a number too large is not cut; the row without an event time is kept beside them.
+    server::eventually(&client, "SELECT count(*) FROM tidemill.rejected_rows", "4").await;
+    let untimed = "SELECT count(*) FROM tidemill.rejected_rows WHERE error LIKE 'no event time%'";
+    assert_eq!(server::value(&client, untimed).await, "1");
 }
 
 #[tokio::test(flavor = "multi_thread")]

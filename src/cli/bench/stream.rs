@@ -14,7 +14,7 @@ use crate::clock::Stopwatch;
 use crate::connect::Source;
 use crate::error::{Error, Result};
 use crate::exec::define::emission;
-use crate::exec::feed::{Feed, watermark_of};
+use crate::exec::feed::{Feed, Start, watermark_of};
 use crate::exec::runner::{Outlet, Runner};
 use crate::log::{CommitNo, Journal};
 use crate::plan::{CutOptions, Pipeline, Planner};
@@ -45,7 +45,7 @@ pub(super) async fn measure(
     };
     // The feed asks for it, and does not use it where there is a connector.
     let journal = Journal::open(Arc::new(MemoryStore::new()))?;
-    let feed = Feed::open(&pipeline.source, &journal, Some(&source), None, false)?;
+    let feed = Feed::open(&pipeline.source, &journal, Some(&source), None, Start::Earliest)?;
     let runner = Runner::new(pipeline, Arc::new(state), stage.as_ref()).await?;
     let measured = run(feed, runner, &stage).await?;
     journal.stop();
@@ -73,7 +73,7 @@ async fn run(mut feed: Feed, mut runner: Runner, stage: &Stage) -> Result<Measur
     let watch = Stopwatch::start();
     loop {
         let epoch = Stopwatch::start();
-        let portion = feed.read(CommitNo(0), 0, EPOCH_ROWS)?;
+        let portion = feed.read(CommitNo(0), 0, EPOCH_ROWS, None)?;
         rejected += portion.rejected.len() as u64;
         runner.accept(portion.inputs, stage, &mut output).await?;
         runner.end(&mut output).await?;

@@ -18,6 +18,8 @@ pub(crate) struct Column {
     name: String,
     nullable: bool,
     wanted: bool,
+    /// Of a timestamp: the last value, microseconds.
+    micros: Option<i64>,
     builder: Builder,
 }
 
@@ -83,7 +85,13 @@ impl Column {
                 .hint("Declare it as TEXT or JSON and take it apart in the query."));
             }
         };
-        Ok(Column { name: field.name().clone(), nullable: field.is_nullable(), wanted, builder })
+        Ok(Column {
+            name: field.name().clone(),
+            nullable: field.is_nullable(),
+            wanted,
+            micros: None,
+            builder,
+        })
     }
 
     /// Refuses a type that cannot be read.
@@ -98,6 +106,7 @@ impl Column {
             if !self.nullable {
                 return Err(format!("null value in column \"{}\" violates not-null constraint", self.name));
             }
+            self.micros = None;
             self.fill();
             return Ok(());
         };
@@ -115,7 +124,10 @@ impl Column {
             Builder::Int64(b) => append!(b, integer(text), "bigint"),
             Builder::Text(b) if wanted => b.append_value(text),
             Builder::Text(_) => {}
-            Builder::Timestamp(b, zoned) => append!(b, micros(text, *zoned), "timestamp"),
+            Builder::Timestamp(b, zoned) => {
+                self.micros = micros(text, *zoned);
+                append!(b, self.micros, "timestamp");
+            }
             Builder::Boolean(b) => append!(b, values::boolean(text), "boolean"),
             Builder::Int16(b) => append!(b, integer(text).and_then(|v| i16::try_from(v).ok()), "smallint"),
             Builder::Int32(b) => append!(b, integer(text).and_then(|v| i32::try_from(v).ok()), "integer"),
@@ -132,7 +144,8 @@ impl Column {
             Builder::Date(b) => append!(b, values::date(text), "date"),
             Builder::Time(b) => append!(b, values::time(text), "time"),
             Builder::TimestampNanos(b, zoned) => {
-                append!(b, micros(text, *zoned).and_then(|v| v.checked_mul(1000)), "timestamp")
+                self.micros = micros(text, *zoned);
+                append!(b, self.micros.and_then(|v| v.checked_mul(1000)), "timestamp")
             }
             Builder::Interval(b) => append!(b, parse_interval_month_day_nano(text).ok(), "interval"),
             Builder::Uuid(b) => match uuid::Uuid::parse_str(text.trim()) {
@@ -144,6 +157,16 @@ impl Column {
             },
         }
         Ok(())
+    }
+
+    /// Its name.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The value appended last, if it is a timestamp and not NULL: microseconds.
+    pub(super) fn micros(&self) -> Option<i64> {
+        self.micros
     }
 
     fn invalid(&self, kind: &str, text: &str) -> String {

@@ -5,7 +5,7 @@
 //! closed within [`QUOTED_BYTES`]: what follows is looked at again as new records. So one bad line cannot swallow
 //! its neighbours.
 
-use super::{Decoder, More, RECORD_BYTES, Rows, end_of_line, trim_end};
+use super::{Decoder, More, Outcome, RECORD_BYTES, Rows, end_of_line, trim_end};
 
 /// A record with quotes is closed within so many bytes.
 const QUOTED_BYTES: usize = 1 << 20;
@@ -159,13 +159,13 @@ impl CsvDecoder {
     }
 
     /// Appends the record that has been split; the error of a wrong one is left to be settled with its bytes.
-    fn append(&mut self, text: &str, rows: &mut Rows) -> bool {
+    fn append(&mut self, text: &str, rows: &mut Rows) -> Outcome {
         if self.spans.len() != self.fields {
             let (found, expected) = (self.spans.len(), self.fields);
             let what =
                 if found > expected { "extra data after last expected column" } else { "missing data" };
             rows.pending_error(format!("{what}: {found} fields instead of {expected}"));
-            return false;
+            return Outcome::Wrong;
         }
         let escape = self.style.escape;
         for (column, scratch) in self.scratch.iter_mut().enumerate() {
@@ -212,11 +212,17 @@ impl Decoder for CsvDecoder {
                 }
             }
             let next = match self.split(data, at, more) {
-                Split::Record(next) if self.append(text, rows) => {
-                    at = next;
-                    continue;
+                Split::Record(next) => {
+                    let outcome = self.append(text, rows);
+                    if outcome == Outcome::Untimed {
+                        rows.keep(trim_end(&data[at..next]));
+                    }
+                    if outcome != Outcome::Wrong {
+                        at = next;
+                        continue;
+                    }
+                    end_of_line(&data[..next], at).unwrap_or(next)
                 }
-                Split::Record(next) => end_of_line(&data[..next], at).unwrap_or(next),
                 Split::Incomplete if data.len() - at >= RECORD_BYTES => {
                     let end = floor_char(text, at + RECORD_BYTES);
                     rows.pending_error("the record is too long".into());

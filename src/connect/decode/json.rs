@@ -5,7 +5,7 @@
 //! after are passed over; a column without a member is NULL. Objects and arrays come as their JSON text.
 //! Of members with one name the last counts, as in JSONB.
 
-use super::{Decoder, More, RECORD_BYTES, Rows, end_of_line, trim_end};
+use super::{Decoder, More, Outcome, RECORD_BYTES, Rows, end_of_line};
 
 /// How deep objects and arrays may be nested.
 const DEPTH: usize = 128;
@@ -124,13 +124,15 @@ impl Decoder for JsonDecoder {
                 continue;
             }
             let (values, scratch) = (&self.values, &self.scratch);
-            let good = rows.append(|column| match values[column] {
+            let outcome = rows.append(|column| match values[column] {
                 Value::Missing | Value::Null => None,
                 Value::Text(start, end) => line.get(start..end),
                 Value::Escaped => Some(&scratch[column]),
             });
-            if !good {
-                rows.settle(trim_end(line.as_bytes()));
+            match outcome {
+                Outcome::Taken => {}
+                Outcome::Untimed => rows.keep(line.as_bytes()),
+                Outcome::Wrong => rows.settle(line.as_bytes()),
             }
         }
         at

@@ -11,17 +11,19 @@ use datafusion::arrow::compute::filter;
 use datafusion::arrow::datatypes::{Field, SchemaRef};
 use datafusion::arrow::record_batch::RecordBatch;
 
-use super::{RAW_BYTES, Rejected};
+use super::{EventTimes, RAW_BYTES, Rejected, Why, without_time};
 use crate::error::Result;
 
 mod column;
 mod csv;
 mod json;
+mod times;
 mod values;
 
 pub(super) use column::Column;
 pub(super) use csv::{CsvDecoder, CsvStyle};
 pub(super) use json::JsonDecoder;
+use times::{Times, Verdict};
 
 /// A record longer than this is cut there and rejected.
 pub(super) const RECORD_BYTES: usize = 16 << 20;
@@ -44,20 +46,54 @@ pub(super) struct Rows {
     /// Rows that are in the columns but must not be delivered.
     bad: Vec<usize>,
     rejected: Vec<Rejected>,
+    /// Good records without an event time.
+    untimed: Vec<Rejected>,
+    times: Option<Times>,
     /// The number of the next record.
     record: u64,
 }
 
+/// What has become of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Taken,
+    /// Taken, but it has no event time: its bytes are wanted for [`Rows::keep`].
+    Untimed,
+    /// Not taken: its bytes are wanted for [`Rows::settle`].
+    Wrong,
+}
+
 impl Rows {
-    pub(super) fn new(fields: &[Field], wanted: Vec<usize>, record: u64) -> Result<Rows> {
+    pub(super) fn new(
+        fields: &[Field],
+        wanted: Vec<usize>,
+        record: u64,
+        times: Option<EventTimes>,
+    ) -> Result<Rows> {
         let columns = fields.iter().enumerate().map(|(i, field)| Column::new(field, wanted.contains(&i)));
         let columns = columns.collect::<Result<Vec<_>>>()?;
-        Ok(Rows { columns, wanted, rows: 0, bad: Vec::new(), rejected: Vec::new(), record })
+        Ok(Rows {
+            columns,
+            wanted,
+            rows: 0,
+            bad: Vec::new(),
+            rejected: Vec::new(),
+            untimed: Vec::new(),
+            times: times.map(Times::new),
+            record,
+        })
     }
 
     /// How many records there are, good and bad.
     pub(super) fn len(&self) -> usize {
         self.rows - self.bad.len() + self.rejected.len()
+    }
+
+    /// What the clock says, for `max_future`.
+    pub(super) fn set_now(&mut self, now_ms: i64) {
+        if let Some(times) = &mut self.times {
+            times.set_now(now_ms);
+        }
     }
 
     pub(super) fn record(&self) -> u64 {
@@ -69,28 +105,53 @@ impl Rows {
         self.record = record;
     }
 
-    /// One record: `field` gives the text of each column (`None`: NULL). False: it is wrong, and waits for its
-    /// bytes in [`settle`](Self::settle).
-    fn append<'t>(&mut self, mut field: impl FnMut(usize) -> Option<&'t str>) -> bool {
+    /// One record: `field` gives the text of each column (`None`: NULL).
+    fn append<'t>(&mut self, mut field: impl FnMut(usize) -> Option<&'t str>) -> Outcome {
         for i in 0..self.columns.len() {
             if let Err(error) = self.columns[i].append(field(i)) {
                 for column in &mut self.columns[i..] {
                     column.fill();
                 }
-                self.bad.push(self.rows);
-                self.rows += 1;
-                self.pending_error(error);
-                return false;
+                return self.wrong(error);
             }
+        }
+        let verdict = match &self.times {
+            None => Verdict::Good,
+            Some(times) => {
+                let column = &self.columns[times.column()];
+                times.judge(column.name(), column.micros())
+            }
+        };
+        if let Verdict::Wrong(error) = verdict {
+            return self.wrong(error);
         }
         self.rows += 1;
         self.record += 1;
-        true
+        match verdict {
+            Verdict::Missing => Outcome::Untimed,
+            Verdict::Good | Verdict::Wrong(_) => Outcome::Taken,
+        }
+    }
+
+    /// The record at hand is in the columns, but not to be delivered.
+    fn wrong(&mut self, error: String) -> Outcome {
+        self.bad.push(self.rows);
+        self.rows += 1;
+        self.pending_error(error);
+        Outcome::Wrong
+    }
+
+    /// The bytes of the record that was taken last, which has no event time.
+    fn keep(&mut self, raw: &[u8]) {
+        let column = self.times.as_ref().map_or("", |times| self.columns[times.column()].name());
+        let error = without_time(column);
+        let raw = raw[..raw.len().min(RAW_BYTES)].to_vec();
+        self.untimed.push(Rejected { offset: self.record - 1, raw, error, why: Why::Untimed });
     }
 
     /// The record that has just failed: its error waits for [`settle`](Self::settle) to say which bytes go with it.
     fn pending_error(&mut self, error: String) {
-        self.rejected.push(Rejected { offset: self.record, raw: Vec::new(), error });
+        self.rejected.push(Rejected { offset: self.record, raw: Vec::new(), error, why: Why::Malformed });
     }
 
     /// Gives the failed record its bytes.
@@ -107,7 +168,7 @@ impl Rows {
         self.settle(raw);
     }
 
-    /// The good records as a batch, and the bad ones; what is left is empty.
+    /// The good records as a batch, and those to be kept aside; what is left is empty.
     pub(super) fn finish(&mut self, schema: &SchemaRef) -> Result<(RecordBatch, Vec<Rejected>)> {
         let mut arrays = self.wanted.iter().map(|i| self.columns[*i].finish()).collect::<Result<Vec<_>>>()?;
         let good_rows = self.rows - self.bad.len();
@@ -121,7 +182,10 @@ impl Rows {
         let options = RecordBatchOptions::new().with_row_count(Some(good_rows));
         let batch = RecordBatch::try_new_with_options(schema.clone(), arrays, &options)?;
         self.rows = 0;
-        Ok((batch, std::mem::take(&mut self.rejected)))
+        let mut aside = std::mem::take(&mut self.rejected);
+        aside.append(&mut self.untimed);
+        aside.sort_by_key(|record| record.offset);
+        Ok((batch, aside))
     }
 }
 

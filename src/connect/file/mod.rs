@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
+use parking_lot::Mutex;
 
 use super::decode::{Column, CsvDecoder, CsvStyle, Decoder, JsonDecoder, Rows};
 use super::options::{Options, bad};
-use super::{Source, SourceOffset, SourceReader};
+use super::{EventTimes, Source, SourceOffset, SourceReader};
 use crate::error::{Error, Result, SqlState};
 
 mod paths;
@@ -67,10 +68,18 @@ pub(super) struct FileSource {
     mode: Mode,
     on_error: OnError,
     on_truncate: OnTruncate,
+    times: Option<EventTimes>,
+    /// In watch mode: the files in the order in which they were discovered, the same for all readers.
+    discovered: Arc<Mutex<Vec<String>>>,
 }
 
 impl FileSource {
-    pub(super) fn open(options: &Options<'_>, columns: &[Field], root: &Path) -> Result<FileSource> {
+    pub(super) fn open(
+        options: &Options<'_>,
+        columns: &[Field],
+        root: &Path,
+        times: Option<EventTimes>,
+    ) -> Result<FileSource> {
         options.only("file", &OPTIONS)?;
         let path = options.required("path")?;
         let format = format(options)?;
@@ -101,7 +110,16 @@ impl FileSource {
             ));
         }
         let schema = Arc::new(Schema::new(columns.to_vec()));
-        Ok(FileSource { schema, files, format, mode, on_error, on_truncate })
+        Ok(FileSource {
+            schema,
+            files,
+            format,
+            mode,
+            on_error,
+            on_truncate,
+            times,
+            discovered: Arc::default(),
+        })
     }
 
     /// A decoder for records that begin at the start of a file.
@@ -152,6 +170,14 @@ impl Source for FileSource {
         self.schema.clone()
     }
 
+    fn place(&self, offset: &SourceOffset) -> Result<Vec<u8>> {
+        Ok(reader::Position::from_offset(offset)?.place().into_bytes())
+    }
+
+    fn records(&self, offset: &SourceOffset) -> u64 {
+        reader::Position::from_offset(offset).map_or(0, |position| position.record)
+    }
+
     fn reader(&self, from: SourceOffset, columns: Option<&[usize]>) -> Result<Box<dyn SourceReader>> {
         let fields: Vec<Field> = self.schema.fields().iter().map(|field| field.as_ref().clone()).collect();
         let (schema, wanted) = match columns {
@@ -159,7 +185,7 @@ impl Source for FileSource {
             Some(some) => (Arc::new(self.schema.project(some)?), some.to_vec()),
         };
         let position = reader::Position::from_offset(&from)?;
-        let rows = Rows::new(&fields, wanted, position.record)?;
+        let rows = Rows::new(&fields, wanted, position.record, self.times)?;
         Ok(Box::new(FileReader::new(self.clone(), schema, rows, position)))
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{FilePath, FileSource, Format, Header, Mode, OnError, OnTruncate, shown};
 use crate::connect::decode::{CsvDecoder, Decoder, More, RECORD_BYTES, Rows, decode};
-use crate::connect::{SourceBatch, SourceOffset, SourceReader};
+use crate::connect::{SourceBatch, SourceOffset, SourceReader, Why};
 use crate::error::{Error, Result, SqlState};
 
 /// How many bytes are read at a time.
@@ -40,6 +40,12 @@ impl Position {
         }
         serde_json::from_slice(offset.as_bytes())
             .map_err(|_| Error::new(SqlState::Corrupted, format!("'{offset}' is no offset of a file source")))
+    }
+
+    /// The same for readers that read the same from here on; how many later files they know of does not matter.
+    pub(super) fn place(&self) -> String {
+        let name = self.files.get(self.file).map_or("", |(name, _)| name.as_str());
+        format!("{} {} {} {name}", self.record, self.file, self.byte)
     }
 }
 
@@ -76,7 +82,7 @@ impl FileReader {
         }
         let fresh = self.discovered_ms.is_none() && self.position.files.is_empty();
         if fresh || self.source.mode == Mode::Watch {
-            for name in self.source.files.list()? {
+            for name in self.listed()? {
                 if !self.position.files.iter().any(|(known, _)| *known == name) {
                     self.position.files.push((name, 0));
                 }
@@ -85,6 +91,26 @@ impl FileReader {
         }
         self.discovered_ms = Some(now_ms);
         Ok(())
+    }
+
+    /// The files there are. When one is watched for more, all readers take them in the order in which the first of them
+    /// has seen them: the log is the same for all.
+    fn listed(&self) -> Result<Vec<String>> {
+        let found = self.source.files.list()?;
+        if self.source.mode == Mode::Once {
+            return Ok(found);
+        }
+        let mut order = self.source.discovered.lock();
+        for name in self.position.files.iter().map(|(name, _)| name).chain(&found) {
+            if !order.contains(name) {
+                order.push(name.clone());
+            }
+        }
+        // A file that was taken away after others had read it is none for who comes later.
+        let is_there = |name: &&String| {
+            found.contains(name) || self.position.files.iter().any(|(known, _)| known == *name)
+        };
+        Ok(order.iter().filter(is_there).cloned().collect())
     }
 
     fn check_finished(&self) -> Result<()> {
@@ -211,7 +237,8 @@ impl FileReader {
     }
 
     fn fail_on_error(&self, batch: &SourceBatch) -> Result<()> {
-        match (self.source.on_error, batch.rejected.first()) {
+        let wrong = batch.rejected.iter().find(|record| record.why == Why::Malformed);
+        match (self.source.on_error, wrong) {
             (OnError::Fail, Some(first)) => {
                 let raw = String::from_utf8_lossy(&first.raw);
                 Err(Error::new(SqlState::BadText, format!("record {}: {}", first.offset, first.error))
@@ -226,6 +253,7 @@ impl FileReader {
 impl SourceReader for FileReader {
     fn read(&mut self, now_ms: i64, max_rows: usize) -> Result<SourceBatch> {
         self.discover(now_ms)?;
+        self.rows.set_now(now_ms);
         let mut ended = false;
         let before = self.position.clone();
         if self.position.byte > 0 {

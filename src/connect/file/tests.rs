@@ -19,7 +19,7 @@ fn bid() -> Vec<Field> {
 
 fn try_open(root: &Path, options: &[(&str, &str)]) -> Result<FileSource> {
     let options: Vec<_> = options.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
-    FileSource::open(&Options::new(&options)?, &bid(), root)
+    FileSource::open(&Options::new(&options)?, &bid(), root, None)
 }
 
 fn open(root: &Path, options: &[(&str, &str)]) -> FileSource {
@@ -138,7 +138,7 @@ proptest! {
     fn json_is_read_as_serde_reads_it(line in "[{}\\[\\]:,\"a0-9.eE+\\\\nul -]{0,24}|\\{\"x\":[ -~é]{0,12}\\}") {
         let mut decoder = JsonDecoder::new(vec!["url".into()]);
         let field = Field::new("url", DataType::Utf8, true);
-        let mut rows = Rows::new(&[field], vec![0], 0).unwrap();
+        let mut rows = Rows::new(&[field], vec![0], 0, None).unwrap();
         use crate::connect::decode::More;
         decoder.decode(&line, More::Ended, 10, &mut rows);
         let schema = Arc::new(Schema::new(vec![Field::new("url", DataType::Utf8, true)]));

@@ -19,7 +19,7 @@ use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit}
 use datafusion::arrow::record_batch::RecordBatch;
 
 use super::options::{Options, bad};
-use super::{Source, SourceBatch, SourceOffset, SourceReader};
+use super::{EventTimes, Source, SourceBatch, SourceOffset, SourceReader};
 use crate::error::{Error, Result, SqlState};
 
 mod generate;
@@ -134,7 +134,13 @@ impl Pace {
 }
 
 impl Nexmark {
-    pub(super) fn open(options: &Options<'_>, declared: &[Field], created_at_ms: i64) -> Result<Nexmark> {
+    /// Generated times lie in 2015 and after, at the rate; none is missing or ahead of the clock.
+    pub(super) fn open(
+        options: &Options<'_>,
+        declared: &[Field],
+        created_at_ms: i64,
+        times: Option<EventTimes>,
+    ) -> Result<Nexmark> {
         options.only("nexmark", &OPTIONS)?;
         let table = Table::of(options)?;
         let (events, rate) = (options.number("events", 0)?, options.number("rate", 1)?);
@@ -147,6 +153,12 @@ impl Nexmark {
             true => (implied_columns(options)?, table.columns()),
             false => (declared.to_vec(), matching(table, declared)?),
         };
+        if let Some(column) = times.and_then(|times| columns.get(times.column))
+            && !column.is_time()
+        {
+            let what = format!("column \"{}\" of nexmark is no time", column.name());
+            return Err(Error::new(SqlState::TypeMismatch, what).hint("Its event time is date_time."));
+        }
         let pace = Pace { table, events, rate, created_at_ms };
         let site = Site::new(seed, rate.unwrap_or(DEFAULT_RATE));
         Ok(Nexmark { schema: Arc::new(Schema::new(fields)), columns, pace, site })
@@ -188,6 +200,15 @@ fn matching(table: Table, declared: &[Field]) -> Result<Vec<Column>> {
 impl Source for Nexmark {
     fn schema(&self) -> SchemaRef {
         self.schema.clone()
+    }
+
+    fn place(&self, offset: &SourceOffset) -> Result<Vec<u8>> {
+        Ok(self.records(offset).to_string().into_bytes())
+    }
+
+    fn records(&self, offset: &SourceOffset) -> u64 {
+        // The start is empty.
+        offset.to_string().parse().unwrap_or(0)
     }
 
     fn reader(&self, from: SourceOffset, columns: Option<&[usize]>) -> Result<Box<dyn SourceReader>> {
@@ -249,7 +270,7 @@ mod tests {
 
     fn open(options: &[(&str, &str)], created: i64) -> Nexmark {
         let options: Vec<_> = options.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
-        Nexmark::open(&Options::new(&options).unwrap(), &[], created).unwrap()
+        Nexmark::open(&Options::new(&options).unwrap(), &[], created, None).unwrap()
     }
 
     fn all(source: &Nexmark, columns: Option<&[usize]>, step: usize) -> RecordBatch {

@@ -17,10 +17,11 @@ use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
 use super::continuous::Reading;
 use super::query::ReadContext;
 use super::show;
-use crate::catalog::{Kind, NameChange, Relation};
+use crate::catalog::{Kind, NameChange, Relation, RelationId};
 use crate::clock::now_ms;
 use crate::error::{Error, Result, SqlState};
 use crate::exec::Engine;
+use crate::exec::view::Phase;
 use crate::limits;
 use crate::log::{StreamId, Transaction};
 use crate::sql::{RelationKind, Run, Statement, ident_name, relation_name};
@@ -41,15 +42,17 @@ pub struct Done {
     pub tag: String,
     /// Severity and text.
     pub notices: Vec<(&'static str, Error)>,
+    /// A view that begins with what comes from now on: it is to be at its place first.
+    from_now: Option<RelationId>,
 }
 
 impl Done {
     fn new(tag: impl Into<String>) -> Done {
-        Done { tag: tag.into(), notices: Vec::new() }
+        Done { tag: tag.into(), notices: Vec::new(), from_now: None }
     }
 
     fn with(tag: impl Into<String>, notice: Error) -> Done {
-        Done { tag: tag.into(), notices: vec![("NOTICE", notice)] }
+        Done { tag: tag.into(), notices: vec![("NOTICE", notice)], from_now: None }
     }
 }
 
@@ -81,6 +84,18 @@ pub fn tag(statement: &Statement) -> &'static str {
 
 /// Does what a definition says.
 pub async fn define(cx: Definer, statement: Statement) -> Result<Done> {
+    let engine = Arc::clone(&cx.engine);
+    let done = define_alone(cx, statement).await?;
+    if let Some(id) = done.from_now
+        && let Ok(view) = engine.view(id)
+    {
+        // What is written after the answer is the view's, also if its task gets to run later. An error is the view's own.
+        let _ = view.phase().wait_for(|phase| *phase != Phase::CatchingUp).await;
+    }
+    Ok(done)
+}
+
+async fn define_alone(cx: Definer, statement: Statement) -> Result<Done> {
     let engine = Arc::clone(&cx.engine);
     let alone = engine.ddl().await;
     let tag = tag(&statement);
@@ -191,9 +206,7 @@ async fn commit_changes(
     changes: Vec<NameChange>,
     opening: Opening,
 ) -> Result<()> {
-    for change in &changes {
-        change.write(&mut transaction.puts)?;
-    }
+    engine.catalog.write(&changes, &mut transaction.puts)?;
     let owner = Arc::clone(engine);
     // In the commit thread: who reads a name finds what it stands for, and no crash can come between.
     transaction.on_commit(move |_| {

@@ -127,10 +127,11 @@ pub async fn create_materialized(cx: &Definer, create: CreateMaterialized) -> Re
         sql: cx.reads.text.to_string(),
         created_ms: now_ms(),
     };
+    let from_now = from_latest.then_some(relation.id);
     commit_new(&cx.engine, relation, |_, _| Ok(())).await?;
     let notices = ready.pipeline.notices.iter();
     let notices = notices.map(|notice| ("NOTICE", Error::new(SqlState::Success, notice.clone()))).collect();
-    Ok(Done { tag: tag.to_owned(), notices })
+    Ok(Done { tag: tag.to_owned(), notices, from_now })
 }
 
 /// The text before the last EMIT; a LIMIT behind it has been refused.

@@ -2,21 +2,21 @@
 
 use std::sync::Arc;
 
-use bytes::BytesMut;
-use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::catalog::TableProvider;
 
 use super::super::transaction::SystemContext;
 use super::shape::{Cell, Shape, row};
-use crate::catalog::{Kind, Relation, StreamDef};
+use crate::catalog::{Kind, Relation, RelationId, StreamDef};
 use crate::clock::now_ms;
+use crate::connect;
 use crate::error::Result;
+use crate::exec::source_feed::Standing;
 use crate::exec::view::{Phase, QueryFigures};
 use crate::limits;
 use crate::log::{StreamId, StreamStats};
 use crate::time::Watermark;
-use crate::types::pg::{Encoder, TextStyle};
+use crate::types::pg::row_as_json;
 
 /// The tables there are.
 pub(super) const NAMES: &[&str] =
@@ -94,28 +94,39 @@ fn streams(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
             Some(_) => None,
             None => cx.engine.journal.stats(StreamId(relation.id.0)).ok(),
         };
+        let read = standing(cx, relation.id);
         let unit = unit(relation);
         let figure = |of: fn(&StreamStats) -> u64| stats.as_ref().map(of);
+        let records = read.map(|read| read.records);
+        let mark = stats.as_ref().map(|stats| stats.watermark).or(read.map(|read| read.watermark));
+        let last_event = match &stats {
+            Some(stats) => stats.last_event_time.map(|time| time.0),
+            None => read.and_then(|read| read.last_event),
+        };
+        let malformed = cx.engine.kept.malformed_count(relation.id);
         let idle = stats.as_ref().and_then(|stats| stats.last_write_ms).filter(|last| *last < now);
         rows.push(row![
             relation.name.as_str(),
             kind,
             connector,
-            watermark(stats.as_ref().map(|stats| stats.watermark), unit),
-            stats
-                .as_ref()
-                .and_then(|stats| stats.last_event_time)
-                .map_or(Cell::Null, |time| micros(time.0, unit)),
+            watermark(mark, unit),
+            last_event.map_or(Cell::Null, |time| micros(time, unit)),
             idle.map_or(Cell::Null, millis),
-            figure(|stats| stats.rows),
+            figure(|stats| stats.rows).or(records.map(|records| records.saturating_sub(malformed))),
             figure(|stats| stats.bytes),
             figure(|stats| stats.first_offset),
-            figure(|stats| stats.next_offset),
-            cx.engine.kept.rejected_count(relation.id),
+            figure(|stats| stats.next_offset).or(records),
+            cx.engine.kept.rejected_count(relation.id) + stats.as_ref().map_or(0, |stats| stats.untimed),
             millis(relation.created_ms),
         ]);
     }
     shape.table(rows)
+}
+
+/// How far the views of a connector have come in it; None: no view reads it.
+fn standing(cx: &SystemContext, stream: RelationId) -> Option<Standing> {
+    let standings = cx.engine.views().into_iter().filter_map(|view| view.standing());
+    standings.filter(|(of, _)| *of == stream).map(|(_, standing)| standing).max_by_key(|read| read.records)
 }
 
 /// The unit of the event time of the first stream that a view reads, through other views.
@@ -191,25 +202,6 @@ fn queries(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
     shape.table(rows)
 }
 
-/// A row as a JSON object of its columns' texts.
-fn as_json(row: &RecordBatch) -> String {
-    let style = TextStyle::default();
-    let schema = row.schema();
-    let values = schema.fields().iter().zip(row.columns()).map(|(field, column)| {
-        let encoder = Encoder::new(field);
-        let mut text = BytesMut::new();
-        let value = match encoder.is_null(column.as_ref(), 0) {
-            true => serde_json::Value::Null,
-            false => {
-                encoder.text(column.as_ref(), 0, &style, &mut text);
-                serde_json::Value::String(String::from_utf8_lossy(&text).into_owned())
-            }
-        };
-        (field.name().clone(), value)
-    });
-    serde_json::Value::Object(values.collect()).to_string()
-}
-
 fn late_rows(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
     let shape = Shape::new("query:text stream:text row:jsonb watermark:timestamp at:timestamptz")?;
     let names = cx.engine.catalog.names();
@@ -223,7 +215,7 @@ fn late_rows(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
             rows.push(row![
                 relation.name.as_str(),
                 source.clone(),
-                as_json(&late.row),
+                row_as_json(&late.row, 0),
                 watermark(Some(late.watermark), unit),
                 millis(late.at_ms),
             ]);
@@ -235,17 +227,34 @@ fn late_rows(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
 fn rejected_rows(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
     let shape = Shape::new("stream:text partition:int4 offset:int8 raw:bytea error:text time:timestamptz")?;
     let names = cx.engine.catalog.names();
-    let rows = cx.engine.kept.rejected().into_iter().map(|rejected| {
-        row![
+    let mut rows = Vec::new();
+    for rejected in cx.engine.kept.rejected() {
+        rows.push(row![
             names.by_id(rejected.stream).map(|relation| relation.name.clone()),
             0,
             rejected.offset,
             Cell::Bytes(rejected.raw),
             rejected.error,
             millis(rejected.at_ms)
-        ]
-    });
-    shape.table(rows.collect())
+        ]);
+    }
+    for relation in names.all() {
+        let Kind::Stream(StreamDef { watermark: Some(time), connector: None, .. }) = &relation.kind else {
+            continue;
+        };
+        let column = relation.columns.get(time.column).map_or("", |column| column.name.as_str());
+        for row in cx.engine.journal.untimed(StreamId(relation.id.0))? {
+            rows.push(row![
+                relation.name.as_str(),
+                0,
+                row.offset,
+                Cell::Bytes(row.raw),
+                connect::without_time(column),
+                millis(row.at_ms)
+            ]);
+        }
+    }
+    shape.table(rows)
 }
 
 fn checkpoints(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
@@ -293,6 +302,7 @@ fn settings(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
         WINDOWS_PER_ROW "windows" "of HOP or CUMULATE that one row may be in",
         EPOCH_ROWS "rows" "read from a stream in one epoch at the most",
         HISTORY_ROWS "rows" "that a new view takes in before others may use its thread",
+        SHARED_DECODE_BYTES "bytes" "decoded rows of connectors that wait for the views that share them",
         SUBSCRIPTION_BYTES "bytes" "how far a subscriber may fall behind",
         RESULT_BATCHES "count" "batches that wait between a continuous query and its client",
         COMMIT_QUEUE "count" "writes that wait for the commit thread",
@@ -300,6 +310,7 @@ fn settings(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
         COMMIT_GROUP_BYTES "bytes" "writes that share one fsync",
         LOG_TAIL_BYTES "bytes" "blocks of a log kept in memory",
         KEPT_ROWS "rows" "late and rejected rows that are kept",
+        KEPT_ROW_BYTES "bytes" "kept of a rejected row",
         COLUMNS "count" "columns of a relation",
         NAME_BYTES "bytes" "the longest name",
         SESSION_OBJECTS "count" "prepared statements, portals and cursors of a session",

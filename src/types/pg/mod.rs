@@ -15,6 +15,7 @@ mod nested_in;
 mod nested_out;
 mod number_in;
 mod numeric;
+mod row;
 mod scalar_in;
 mod scalar_out;
 #[cfg(test)]
@@ -28,6 +29,7 @@ use crate::error::Result;
 pub use build::ColumnBuilder;
 pub use encode::Encoder;
 pub use interval_in::parse_interval;
+pub use row::row_as_json;
 
 /// How values are written as text: the settings that change it.
 #[derive(Debug, Clone)]
