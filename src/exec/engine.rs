@@ -225,6 +225,12 @@ impl Engine {
         Ok(Some(source))
     }
 
+    /// Reads a stream from something that a test has made.
+    #[cfg(test)]
+    pub(super) fn replace_source(&self, id: RelationId, source: Arc<dyn Source>) {
+        self.sources.write().insert(id, source);
+    }
+
     /// A materialized view.
     pub fn view(&self, id: RelationId) -> Result<Arc<ViewHandle>> {
         self.views
@@ -380,12 +386,26 @@ impl Engine {
         });
     }
 
+    /// Puts a view together as it was. What is stored of it is whole even if there is no memory for it now: then it has failed
+    /// until the next start, which may have more, and nothing is written down.
+    async fn recover_or_wait(self: &Arc<Self>, handle: &Arc<ViewHandle>) -> Result<Option<ViewRun>> {
+        match self.recover(handle).await {
+            Err(error) if error.state() == SqlState::OutOfMemory => {
+                tracing::error!("materialized view {}: {error}", handle.relation().name);
+                handle.enter(Phase::Failed(error.state().code().to_owned(), error.message().to_owned()));
+                Ok(None)
+            }
+            recovered => recovered.map(Some),
+        }
+    }
+
     /// Shows a paused view's rows as they were.
     fn start_paused(self: &Arc<Self>, handle: Arc<ViewHandle>) {
         let engine = Arc::clone(self);
         self.cpu.spawn(async move {
-            match engine.recover(&handle).await {
-                Ok(_) => handle.enter(Phase::Paused),
+            match engine.recover_or_wait(&handle).await {
+                Ok(Some(_)) => handle.enter(Phase::Paused),
+                Ok(None) => {}
                 Err(error) => engine.fail(&handle, &error).await,
             }
         });
@@ -466,9 +486,9 @@ impl Engine {
         Ok(())
     }
 
-    /// Reads the history that is there; None if the view was dropped meanwhile.
+    /// Reads the history that is there; None if the view was dropped meanwhile, or there is no memory for it.
     async fn catch_up(self: &Arc<Self>, handle: &Arc<ViewHandle>) -> Result<Option<ViewRun>> {
-        let mut run = self.recover(handle).await?;
+        let Some(mut run) = self.recover_or_wait(handle).await? else { return Ok(None) };
         let tables = super::tables::PresentTables(Arc::clone(self));
         loop {
             if *handle.phase().borrow() == Phase::Dropped {
@@ -488,7 +508,7 @@ impl Engine {
                 let epoch = self.next_epoch();
                 let mut transaction = Transaction::at(now);
                 run.stage(self.store().as_ref(), epoch, cut, &change, &mut transaction.puts)?;
-                self.put_epoch(epoch, &mut transaction);
+                self.put_epoch(&mut transaction);
                 self.kept.reject(&run.source(), &change.rejected, now, Some(&mut transaction.puts))?;
                 self.journal.commit(transaction).await?;
                 run.publish(epoch, change, watch.ms(), now)?;
@@ -504,8 +524,14 @@ impl Engine {
         self.epoch.fetch_add(1, Ordering::AcqRel) + 1
     }
 
-    fn put_epoch(&self, epoch: u64, transaction: &mut Transaction) {
-        transaction.puts.put(Space::Meta, EPOCH_KEY, epoch.to_be_bytes().to_vec());
+    /// The greatest number given so far, as of the commit: views that catch up commit between the epochs of the others, and not in
+    /// the order of the numbers.
+    fn put_epoch(self: &Arc<Self>, transaction: &mut Transaction) {
+        let engine = Arc::clone(self);
+        transaction.with_commit(move |_, batch| {
+            batch.put(Space::Meta, EPOCH_KEY, engine.last_epoch().to_be_bytes().to_vec());
+            Ok(())
+        });
     }
 
     /// Takes a view out for good, and remembers why.
@@ -682,10 +708,12 @@ impl Loop {
         }
         self.shared.end();
         self.is_behind = changes.iter().any(|(_, change)| !change.drained);
+        let mut epoch = self.engine.last_epoch();
         if changes.iter().any(|(_, change)| !change.is_idle || !change.deltas.is_empty()) {
-            changes = self.commit(changes, cut, now).await;
+            epoch = self.engine.next_epoch();
+            changes = self.commit(changes, epoch, cut, now).await;
         }
-        self.publish(changes, cut, now, watch).await;
+        self.publish(changes, epoch, cut, now, watch).await;
         if !self.is_behind {
             for (_, answer) in self.waiting.extract_if(.., |(target, _)| *target <= cut) {
                 let _ = answer.send(());
@@ -697,10 +725,10 @@ impl Loop {
     async fn commit(
         &mut self,
         changes: Vec<(ViewRun, ViewEpoch)>,
+        epoch: u64,
         cut: CommitNo,
         now: i64,
     ) -> Vec<(ViewRun, ViewEpoch)> {
-        let epoch = self.engine.next_epoch();
         let mut transaction = Transaction::at(now);
         let mut staged = Vec::new();
         for (mut run, change) in changes {
@@ -715,7 +743,7 @@ impl Loop {
                 Err(error) => self.engine.fail(&run.handle, &error).await,
             }
         }
-        self.engine.put_epoch(epoch, &mut transaction);
+        self.engine.put_epoch(&mut transaction);
         match self.engine.journal.commit(transaction).await {
             Ok(_) => staged,
             Err(error) => {
@@ -732,11 +760,11 @@ impl Loop {
     async fn publish(
         &mut self,
         changes: Vec<(ViewRun, ViewEpoch)>,
+        epoch: u64,
         cut: CommitNo,
         now: i64,
         watch: Stopwatch,
     ) {
-        let epoch = self.engine.last_epoch();
         let mut failed = Vec::new();
         {
             let _publishing = self.engine.publishing.write();

@@ -317,6 +317,8 @@ pub struct ViewEpoch {
     pub drained: bool,
     /// Anything was read at all.
     pub is_idle: bool,
+    /// It has what the view below has computed in this very epoch: that view's update of the epoch is not taken again.
+    took_fresh: bool,
     late: Vec<LateRow>,
 }
 
@@ -406,6 +408,7 @@ impl ViewRun {
             }
         };
         let fresh = self.feed.take_fresh(fresh)?;
+        let took_fresh = !fresh.is_empty();
         is_idle &= fresh.is_empty();
         self.runner.accept(fresh, tables).await?;
         let mut deltas = match is_idle {
@@ -424,7 +427,7 @@ impl ViewRun {
                 row: batch.slice(row, 1),
             })
         });
-        Ok(ViewEpoch { deltas, rejected, drained, is_idle, late: late.collect() })
+        Ok(ViewEpoch { deltas, rejected, drained, is_idle, took_fresh, late: late.collect() })
     }
 
     /// Adds the epoch to a commit.
@@ -437,7 +440,10 @@ impl ViewRun {
         batch: &mut WriteBatch,
     ) -> Result<()> {
         let id = self.handle.relation().id;
-        self.feed.reached_epoch(epoch);
+        if change.took_fresh {
+            // Only then: a view that catches up has a number of its own, and the view below may publish a smaller one after it.
+            self.feed.reached_epoch(epoch);
+        }
         self.progress.position = Some(self.feed.position());
         self.progress.commit = cut.0;
         self.progress.watermark = self.runner.watermark().0;
