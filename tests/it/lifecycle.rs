@@ -123,6 +123,15 @@ async fn dropping_what_a_subscriber_and_a_cursor_read_ends_both_with_a_reason() 
     assert_eq!(server::failure(&other, "FETCH 1 FROM c").await, "42P01");
     server::run(&other, "ROLLBACK").await;
     assert_eq!(server::value(&other, "SELECT 1").await, "1");
+    // A generated stream would go on for ever: it ends with its name.
+    let bids = server::unique("bids");
+    let options = "connector = 'nexmark', 'table' = 'bid', rate = 1000";
+    server::run(&client, &format!("CREATE SOURCE {bids} WITH ({options})")).await;
+    let declare =
+        format!("BEGIN; DECLARE c CURSOR FOR SELECT price FROM {bids} WHERE price < 0 EMIT CHANGES");
+    server::run(&other, &declare).await;
+    server::run(&client, &format!("DROP SOURCE {bids}")).await;
+    assert_eq!(server::failure(&other, "FETCH 1 FROM c").await, "42P01");
 }
 
 #[tokio::test(flavor = "multi_thread")]
