@@ -230,6 +230,12 @@ impl Engine {
         Ok(Some(source))
     }
 
+    /// Reads a stream from something that a test has made.
+    #[cfg(test)]
+    pub(super) fn replace_source(&self, id: RelationId, source: Arc<dyn Source>) {
+        self.sources.write().insert(id, source);
+    }
+
     /// A materialized view.
     pub fn view(&self, id: RelationId) -> Result<Arc<ViewHandle>> {
         self.views
@@ -442,13 +448,27 @@ impl Engine {
         });
     }
 
+    /// Puts a view together as it was. What is stored of it is whole even if there is no memory for it now: then it has failed
+    /// until the next start, which may have more, and nothing is written down.
+    async fn recover_or_wait(self: &Arc<Self>, handle: &Arc<ViewHandle>) -> Result<Option<ViewRun>> {
+        match self.recover(handle).await {
+            Err(error) if error.state() == SqlState::OutOfMemory => {
+                tracing::error!("materialized view {}: {error}", handle.relation().name);
+                handle.enter(Phase::Failed(error.state().code().to_owned(), error.message().to_owned()));
+                Ok(None)
+            }
+            recovered => recovered.map(Some),
+        }
+    }
+
     /// Shows a paused view's rows as they were.
     fn start_paused(self: &Arc<Self>, handle: Arc<ViewHandle>) {
         let engine = Arc::clone(self);
         self.cpu.spawn(async move {
-            let recovered = AssertUnwindSafe(engine.recover(&handle)).catch_unwind().await;
+            let recovered = AssertUnwindSafe(engine.recover_or_wait(&handle)).catch_unwind().await;
             match recovered.unwrap_or_else(|panic| Err(panicked(&panic))) {
-                Ok(_) => handle.enter(Phase::Paused),
+                Ok(Some(_)) => handle.enter(Phase::Paused),
+                Ok(None) => {}
                 Err(error) => engine.fail(&handle, &error).await,
             }
         });
@@ -518,9 +538,9 @@ impl Engine {
         Feed::of_view(scan, self.store(), &view, from, start != Start::Earliest)
     }
 
-    /// Reads the history that is there; None if the view was dropped or paused meanwhile.
+    /// Reads the history that is there; None if the view was dropped or paused meanwhile, or there is no memory for it.
     async fn catch_up(self: &Arc<Self>, handle: &Arc<ViewHandle>) -> Result<Option<ViewRun>> {
-        let mut run = self.recover(handle).await?;
+        let Some(mut run) = self.recover_or_wait(handle).await? else { return Ok(None) };
         let tables = super::tables::PresentTables(Arc::clone(self));
         loop {
             let _portion = handle.portion.lock().await;
@@ -546,7 +566,7 @@ impl Engine {
                 let mut transaction = Transaction::at(now);
                 let folding = self.folding(&run);
                 run.stage(self.store().as_ref(), epoch, cut, &change, folding, &mut transaction.puts)?;
-                self.put_epoch(epoch, &mut transaction);
+                self.put_epoch(&mut transaction);
                 self.kept.reject(&run.source(), &change.rejected, now, Some(&mut transaction.puts))?;
                 self.journal.commit(transaction).await?;
                 run.publish(epoch, change, watch.ms(), now)?;
@@ -579,8 +599,14 @@ impl Engine {
         self.epoch.fetch_add(1, Ordering::AcqRel) + 1
     }
 
-    fn put_epoch(&self, epoch: u64, transaction: &mut Transaction) {
-        transaction.puts.put(Space::Meta, EPOCH_KEY, epoch.to_be_bytes().to_vec());
+    /// The greatest number given so far, as of the commit: views that catch up commit between the epochs of the others, and not in
+    /// the order of the numbers.
+    fn put_epoch(self: &Arc<Self>, transaction: &mut Transaction) {
+        let engine = Arc::clone(self);
+        transaction.with_commit(move |_, batch| {
+            batch.put(Space::Meta, EPOCH_KEY, engine.last_epoch().to_be_bytes().to_vec());
+            Ok(())
+        });
     }
 
     /// Takes a view out for good, and remembers why.
@@ -833,7 +859,7 @@ impl Loop {
                 Err(error) => self.engine.fail(&run.handle, &error).await,
             }
         }
-        self.engine.put_epoch(epoch, &mut transaction);
+        self.engine.put_epoch(&mut transaction);
         match self.engine.journal.commit(transaction).await {
             Ok(_) => unchanged.extend(staged),
             Err(error) => {

@@ -155,7 +155,7 @@ impl Feed {
         }
     }
 
-    /// The epoch in which [`Self::take_fresh`] was called has been given its number.
+    /// The epoch in which [`Self::take_fresh`] brought something has been given its number.
     pub fn reached_epoch(&mut self, epoch: u64) {
         if let FeedKind::View(view) = &mut self.kind
             && std::mem::take(&mut view.took_fresh)

@@ -25,6 +25,8 @@ pub mod lateness;
 mod retention;
 pub mod runner;
 pub mod shared;
+#[cfg(test)]
+mod shared_tests;
 pub mod snapshot;
 pub mod source_feed;
 pub mod stored;

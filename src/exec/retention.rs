@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::engine::Engine;
+use super::stored::Progress;
 use super::view::Phase;
 use crate::catalog::{Kind, RelationId};
 use crate::clock::now_ms;
@@ -36,12 +37,21 @@ pub fn forget_old_rows(engine: &Arc<Engine>) -> Result<()> {
     Ok(())
 }
 
+fn is_failed_for_good(engine: &Engine, view: RelationId) -> Option<bool> {
+    let progress = Progress::read(engine.store().as_ref(), view).ok()?;
+    Some(progress.is_some_and(|progress| progress.failed.is_some()))
+}
+
 /// The first offset of each stream that a view will read next; None while a view does not know its place yet.
 fn needed(engine: &Engine) -> Option<HashMap<RelationId, u64>> {
     let mut needed = HashMap::new();
     for view in engine.views() {
-        if matches!(*view.phase().borrow(), Phase::Failed(..) | Phase::Dropped) {
-            continue;
+        let phase = view.phase().borrow().clone();
+        match phase {
+            Phase::Dropped => continue,
+            // One that has failed for good reads no more. One that only found no memory goes on after the next start.
+            Phase::Failed(..) if is_failed_for_good(engine, view.relation().id)? => continue,
+            _ => {}
         }
         let (stream, offset) = view.place()?;
         let least = needed.entry(stream).or_insert(offset);

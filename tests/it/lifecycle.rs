@@ -123,6 +123,15 @@ async fn dropping_what_a_subscriber_and_a_cursor_read_ends_both_with_a_reason() 
     assert_eq!(server::failure(&other, "FETCH 1 FROM c").await, "42P01");
     server::run(&other, "ROLLBACK").await;
     assert_eq!(server::value(&other, "SELECT 1").await, "1");
+    // A generated stream would go on for ever: it ends with its name.
+    let bids = server::unique("bids");
+    let options = "connector = 'nexmark', 'table' = 'bid', rate = 1000";
+    server::run(&client, &format!("CREATE SOURCE {bids} WITH ({options})")).await;
+    let declare =
+        format!("BEGIN; DECLARE c CURSOR FOR SELECT price FROM {bids} WHERE price < 0 EMIT CHANGES");
+    server::run(&other, &declare).await;
+    server::run(&client, &format!("DROP SOURCE {bids}")).await;
+    assert_eq!(server::failure(&other, "FETCH 1 FROM c").await, "42P01");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -315,4 +324,39 @@ async fn what_does_not_fit_into_memory_is_refused_and_the_server_lives() {
     server::run(&client, "DROP MATERIALIZED VIEW large").await;
     assert_eq!(server::value(&client, "SELECT count(DISTINCT v % 10) FROM s").await, "10");
     assert!(server.is_running());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_that_has_no_memory_at_the_start_is_whole_again_when_there_is_more() {
+    let dir = server::directory();
+    let start = async |limit: &str| {
+        let flags: Vec<String> = ["--data-dir", dir.path().to_str().expect("UTF-8"), "--memory-limit", limit]
+            .map(str::to_owned)
+            .to_vec();
+        let work = move || Server::start(&flags.iter().map(String::as_str).collect::<Vec<_>>());
+        tokio::task::spawn_blocking(work).await.expect("a server")
+    };
+    let server = start("1GiB").await;
+    let client = server.connect().await;
+    server::run(
+        &client,
+        "CREATE STREAM s (v BIGINT);
+         CREATE MATERIALIZED VIEW many AS SELECT v::text || repeat('x', 100) AS k, count(*) AS n FROM s GROUP BY 1;
+         CREATE MATERIALIZED VIEW few AS SELECT count(*) AS n FROM s;
+         INSERT INTO s SELECT i FROM generate_series(1, 100000) AS g(i)",
+    )
+    .await;
+    assert_eq!(server::value(&client, "SELECT count(*) FROM many").await, "100000");
+    server.kill();
+    let server = start("8MiB").await;
+    let client = server.connect().await;
+    let state = "SELECT state, error LIKE '%53200%' FROM tidemill.queries WHERE name = 'many'";
+    server::eventually(&client, state, "failed|t").await;
+    assert_eq!(server::value(&client, "SELECT n FROM few").await, "100000");
+    server::run(&client, "INSERT INTO s VALUES (0)").await;
+    server.kill();
+    let server = start("1GiB").await;
+    let client = server.connect().await;
+    assert_eq!(server::value(&client, "SELECT count(*) FROM many").await, "100001");
+    assert_eq!(server::value(&client, "SELECT n FROM few").await, "100001");
 }
