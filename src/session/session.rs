@@ -327,7 +327,7 @@ impl Session {
         let (transaction, writer) = (Arc::clone(&self.transaction), Arc::clone(&self.writer));
         let written = on_cpu(&self.engine, async move {
             let mut tx = transaction.lock().await;
-            let written = match &statement {
+            match &statement {
                 Statement::Insert(insert) => writer.insert(&cx, &mut tx, insert).await,
                 Statement::Update(update) => writer.update(&cx, &mut tx, update).await,
                 Statement::Delete(delete) => writer.delete(&cx, &mut tx, delete).await,
@@ -335,8 +335,7 @@ impl Session {
                     writer.truncate(&cx, &mut tx, names).await.map(|()| Written::default())
                 }
                 _ => Err(Error::internal("a statement that does not write")),
-            };
-            written
+            }
         })
         .await?;
         self.end_statement().await?;

@@ -55,6 +55,7 @@ pub(super) const NAMES: &[&str] = &[
     "pg_operator",
     "pg_opfamily",
     "pg_parameter_acl",
+    "pg_partition_tree",
     "pg_partitioned_table",
     "pg_policies",
     "pg_policy",

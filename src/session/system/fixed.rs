@@ -101,6 +101,7 @@ pub(super) fn empty(name: &str) -> Option<&'static str> {
         "pg_statistic_ext_data" => {
             "stxoid:oid stxdinherit:bool stxdndistinct:text stxddependencies:text stxdmcv:text stxdexpr:text"
         }
+        "pg_partition_tree" => "relid:oid parentrelid:oid isleaf:bool level:int4",
         "ts_token_type" => "tokid:int4 alias:text description:text",
         "pg_ts_config_map" => "mapcfg:oid maptokentype:int4 mapseqno:int4 mapdict:oid",
         "pg_user_mappings" => "umid:oid srvid:oid srvname:name umuser:oid usename:name umoptions:text[]",

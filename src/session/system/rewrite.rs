@@ -404,7 +404,7 @@ impl VisitorMut for Rewriter<'_> {
                 *name = ObjectName::from(vec![Ident::new(last(name))]);
             }
             match (last(name).as_str(), args.as_mut()) {
-                ("pg_get_keywords" | "ts_token_type", Some(_)) => *args = None,
+                ("pg_get_keywords" | "pg_partition_tree" | "ts_token_type", Some(_)) => *args = None,
                 // It takes nothing but constants of this type.
                 ("generate_series", Some(given)) => {
                     as_bigints(&mut given.args);
