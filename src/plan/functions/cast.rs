@@ -12,6 +12,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, Int16Array, Int32Array, Int64Array, PrimitiveArray, StringArray, StringBuilder,
+    UnionArray,
 };
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{
@@ -28,6 +29,14 @@ use super::decimal::Decimal;
 use crate::error::{Error, SqlState};
 use crate::types::SqlType;
 use crate::types::pg::{ColumnBuilder, Encoder, TextStyle};
+
+/// The value as text, whatever it is.
+pub(in crate::plan) fn as_text(expr: Expr) -> Expr {
+    let to = Arc::new(SqlType::Text.to_field("", true));
+    let signature = Signature::any(1, Volatility::Immutable);
+    let function = Arc::new(ScalarUDF::from(PostgresCast { way: Way::ToText, to, signature }));
+    Expr::ScalarFunction(ScalarFunction::new_udf(function, vec![expr]))
+}
 
 /// The function for a cast, where arrow's kernel will not do.
 pub(super) fn replaced(cast: Cast, schema: &DFSchema) -> Result<Expr, Cast> {
@@ -163,10 +172,20 @@ fn written(array: &ArrayRef, field: &Field) -> ArrayRef {
             continue;
         }
         bytes.clear();
+        if let Some(boolean) = boolean_of_json(array.as_ref(), row) {
+            texts.append_value(if boolean { "true" } else { "false" });
+            continue;
+        }
         encoder.text(array.as_ref(), row, &style, &mut bytes);
         texts.append_value(String::from_utf8_lossy(&bytes));
     }
     Arc::new(texts.finish())
+}
+
+/// A boolean that `->` has taken out of a JSON value, which is written in full there.
+fn boolean_of_json(array: &dyn Array, row: usize) -> Option<bool> {
+    let value = array.as_any().downcast_ref::<UnionArray>()?.value(row);
+    value.as_boolean_opt().filter(|value| value.is_valid(0)).map(|value| value.value(0))
 }
 
 fn rounded(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
