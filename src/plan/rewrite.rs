@@ -118,7 +118,7 @@ impl TreeNodeRewriter for Operators<'_> {
             other => return Ok(Transformed::no(other)),
         };
         let narrowed = integers::narrow_constants(binary, self.schema);
-        Ok(narrowed.transform_data(|binary| Ok(self.numeric(binary)))?)
+        narrowed.transform_data(|binary| Ok(self.numeric(binary)))
     }
 }
 
@@ -151,7 +151,7 @@ impl Operators<'_> {
         let is_typed = wanted.is_some();
         if let Some(data_type) = wanted {
             let text = if is_untyped(&left) { &mut left } else { &mut right };
-            *text = Box::new(typed(std::mem::take(text), data_type));
+            **text = typed(std::mem::take(text), data_type);
         }
         Transformed::new_transformed(Expr::BinaryExpr(BinaryExpr { left, op, right }), is_typed)
     }
@@ -177,7 +177,7 @@ impl Operators<'_> {
         };
         let thens = case.when_then_expr.iter_mut().map(|(_, then)| then).chain(&mut case.else_expr);
         for result in thens.filter(|result| is_untyped(result)) {
-            *result = Box::new(typed(std::mem::take(result), wanted.clone()));
+            **result = typed(std::mem::take(result), wanted.clone());
         }
         Ok(Transformed::yes(Expr::Case(case)))
     }

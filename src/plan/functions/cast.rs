@@ -70,13 +70,25 @@ fn is_read(field: &Field, to: &DataType) -> bool {
 
 /// Types whose values arrow writes otherwise.
 fn is_written(from: &DataType) -> bool {
-    match from {
-        DataType::Float16 | DataType::Float32 | DataType::Float64 | DataType::Interval(_) => true,
-        DataType::Decimal128(..) | DataType::Decimal256(..) | DataType::Duration(_) => true,
-        DataType::Date32 | DataType::Date64 | DataType::Timestamp(..) | DataType::Time64(_) => true,
-        DataType::Binary | DataType::FixedSizeBinary(16) | DataType::List(_) | DataType::Struct(_) => true,
-        _ => false,
-    }
+    use DataType as D;
+    matches!(
+        from,
+        D::Float16
+            | D::Float32
+            | D::Float64
+            | D::Decimal128(..)
+            | D::Decimal256(..)
+            | D::Interval(_)
+            | D::Duration(_)
+            | D::Date32
+            | D::Date64
+            | D::Timestamp(..)
+            | D::Time64(_)
+            | D::Binary
+            | D::FixedSizeBinary(16)
+            | D::List(_)
+            | D::Struct(_)
+    )
 }
 
 fn is_fractional(from: &DataType) -> bool {
@@ -236,7 +248,7 @@ fn whole_float(value: f64) -> Option<i64> {
     // 2^63 is the first float that is too large; its negative is the smallest that fits.
     const END: f64 = 9_223_372_036_854_775_808.0;
     let whole = value.round_ties_even();
-    (whole >= -END && whole < END).then_some(whole as i64)
+    (-END..END).contains(&whole).then_some(whole as i64)
 }
 
 #[cfg(test)]
