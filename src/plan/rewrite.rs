@@ -1,8 +1,8 @@
 //! Rewrites of the operators of a plan that has not been analysed yet.
 //!
 //! They come before DataFusion coerces types, since the types of whatever stands above depend on their results: the
-//! constants of [`integers`](super::integers), text constants beside a UUID, BYTEA or array, and the operators of [`numerics`](super::functions::numeric_operator).
-//! Columns keep the names they had.
+//! constants of [`integers`](super::integers), the operators on numerics, text constants beside a UUID, BYTEA or array
+//! and in a CASE, UNNEST beside the row it reads ([`flatten`](super::flatten)). Columns keep the names they had.
 
 use datafusion::arrow::datatypes::{DataType, Field, TimeUnit};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRewriter};
@@ -41,9 +41,17 @@ pub fn rewrite_operators(plan: LogicalPlan) -> Result<LogicalPlan> {
             schema = join.schema.as_ref().clone();
         }
         let names = NamePreserver::new(&node);
+        let shows = matches!(node, LogicalPlan::Projection(_) | LogicalPlan::Aggregate(_));
         let rewritten = node.map_expressions(|expr| {
             let name = names.save(&expr);
             let rewritten = expr.rewrite(&mut Operators { schema: &schema })?;
+            // `j -> 'a'` is one of several Arrow types; what is kept and compared of it is its text.
+            let rewritten = match rewritten.data.get_type(&schema) {
+                Ok(DataType::Union(..)) if shows => {
+                    Transformed::yes(functions::as_text(rewritten.data.unalias()))
+                }
+                _ => rewritten,
+            };
             Ok(match rewritten.transformed {
                 true => rewritten.update_data(|expr| name.restore(expr)),
                 false => rewritten,
@@ -99,6 +107,10 @@ impl TreeNodeRewriter for Operators<'_> {
     fn f_up(&mut self, expr: Expr) -> Result<Transformed<Expr>> {
         let binary = match expr {
             Expr::BinaryExpr(binary) if is_comparison(binary.op) => return Ok(self.compared(binary)),
+            Expr::BinaryExpr(binary) if matches!(binary.op, Operator::AtArrow | Operator::ArrowAt) => {
+                self.refuse_json_containment(&binary)?;
+                return Ok(Transformed::no(Expr::BinaryExpr(binary)));
+            }
             Expr::BinaryExpr(binary) => binary,
             Expr::InList(list) => return Ok(self.listed(list)),
             Expr::Case(case) => return self.chosen(case),
@@ -106,7 +118,7 @@ impl TreeNodeRewriter for Operators<'_> {
             other => return Ok(Transformed::no(other)),
         };
         let narrowed = integers::narrow_constants(binary, self.schema);
-        Ok(narrowed.transform_data(|binary| Ok(self.numeric(binary)))?)
+        narrowed.transform_data(|binary| Ok(self.numeric(binary)))
     }
 }
 
@@ -139,7 +151,7 @@ impl Operators<'_> {
         let is_typed = wanted.is_some();
         if let Some(data_type) = wanted {
             let text = if is_untyped(&left) { &mut left } else { &mut right };
-            *text = Box::new(typed(std::mem::take(text), data_type));
+            **text = typed(std::mem::take(text), data_type);
         }
         Transformed::new_transformed(Expr::BinaryExpr(BinaryExpr { left, op, right }), is_typed)
     }
@@ -165,9 +177,20 @@ impl Operators<'_> {
         };
         let thens = case.when_then_expr.iter_mut().map(|(_, then)| then).chain(&mut case.else_expr);
         for result in thens.filter(|result| is_untyped(result)) {
-            *result = Box::new(typed(std::mem::take(result), wanted.clone()));
+            **result = typed(std::mem::take(result), wanted.clone());
         }
         Ok(Transformed::yes(Expr::Case(case)))
+    }
+
+    fn refuse_json_containment(&self, binary: &BinaryExpr) -> Result<()> {
+        match binary.left.get_type(self.schema) {
+            Ok(data_type) if is_text(&data_type) => {
+                Err(Error::unsupported("@> and <@ on JSON are not supported yet")
+                    .hint("Compare its fields, as in doc->>'a' = '1'.")
+                    .into())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// `now()` in microseconds, as in Postgres: in nanoseconds it could not be compared with years after 2262.

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, Int16Array, Int32Array, Int64Array, PrimitiveArray, StringArray, StringBuilder,
+    UnionArray,
 };
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{
@@ -28,6 +29,14 @@ use super::decimal::Decimal;
 use crate::error::{Error, SqlState};
 use crate::types::SqlType;
 use crate::types::pg::{ColumnBuilder, Encoder, TextStyle};
+
+/// The value as text, whatever it is.
+pub(in crate::plan) fn as_text(expr: Expr) -> Expr {
+    let to = Arc::new(SqlType::Text.to_field("", true));
+    let signature = Signature::any(1, Volatility::Immutable);
+    let function = Arc::new(ScalarUDF::from(PostgresCast { way: Way::ToText, to, signature }));
+    Expr::ScalarFunction(ScalarFunction::new_udf(function, vec![expr]))
+}
 
 /// The function for a cast, where arrow's kernel will not do.
 pub(super) fn replaced(cast: Cast, schema: &DFSchema) -> Result<Expr, Cast> {
@@ -61,13 +70,25 @@ fn is_read(field: &Field, to: &DataType) -> bool {
 
 /// Types whose values arrow writes otherwise.
 fn is_written(from: &DataType) -> bool {
-    match from {
-        DataType::Float16 | DataType::Float32 | DataType::Float64 | DataType::Interval(_) => true,
-        DataType::Decimal128(..) | DataType::Decimal256(..) | DataType::Duration(_) => true,
-        DataType::Date32 | DataType::Date64 | DataType::Timestamp(..) | DataType::Time64(_) => true,
-        DataType::Binary | DataType::FixedSizeBinary(16) | DataType::List(_) | DataType::Struct(_) => true,
-        _ => false,
-    }
+    use DataType as D;
+    matches!(
+        from,
+        D::Float16
+            | D::Float32
+            | D::Float64
+            | D::Decimal128(..)
+            | D::Decimal256(..)
+            | D::Interval(_)
+            | D::Duration(_)
+            | D::Date32
+            | D::Date64
+            | D::Timestamp(..)
+            | D::Time64(_)
+            | D::Binary
+            | D::FixedSizeBinary(16)
+            | D::List(_)
+            | D::Struct(_)
+    )
 }
 
 fn is_fractional(from: &DataType) -> bool {
@@ -163,10 +184,20 @@ fn written(array: &ArrayRef, field: &Field) -> ArrayRef {
             continue;
         }
         bytes.clear();
+        if let Some(boolean) = boolean_of_json(array.as_ref(), row) {
+            texts.append_value(if boolean { "true" } else { "false" });
+            continue;
+        }
         encoder.text(array.as_ref(), row, &style, &mut bytes);
         texts.append_value(String::from_utf8_lossy(&bytes));
     }
     Arc::new(texts.finish())
+}
+
+/// A boolean that `->` has taken out of a JSON value, which is written in full there.
+fn boolean_of_json(array: &dyn Array, row: usize) -> Option<bool> {
+    let value = array.as_any().downcast_ref::<UnionArray>()?.value(row);
+    value.as_boolean_opt().filter(|value| value.is_valid(0)).map(|value| value.value(0))
 }
 
 fn rounded(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
@@ -217,7 +248,7 @@ fn whole_float(value: f64) -> Option<i64> {
     // 2^63 is the first float that is too large; its negative is the smallest that fits.
     const END: f64 = 9_223_372_036_854_775_808.0;
     let whole = value.round_ties_even();
-    (whole >= -END && whole < END).then_some(whole as i64)
+    (-END..END).contains(&whole).then_some(whole as i64)
 }
 
 #[cfg(test)]

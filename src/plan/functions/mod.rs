@@ -13,6 +13,7 @@ use datafusion::optimizer::AnalyzerRule;
 
 use crate::error::Result;
 
+pub(super) use cast::as_text;
 pub(super) use numeric::{call as numeric_call, replacement as numeric_operator};
 
 mod arithmetic;

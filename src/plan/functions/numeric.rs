@@ -10,8 +10,8 @@
 //! | `a * b`         | DataFusion's where 38 digits hold it; else the places of both, at most 38  |
 //! | `a % b`         | DataFusion's, but for such results and for numerics without a fixed scale  |
 //!
-//! A precision of 76 ([`WIDE_NUMERIC`](crate::types::WIDE_NUMERIC)) says that the numeric is shown without the zeros at its end: `10 / 4.0` is
-//! `2.5`, where Postgres shows `2.5000000000000000`. What does not fit 76 digits is 22003.
+//! A precision of 76 ([`WIDE_NUMERIC`]) says that the numeric is shown without the zeros at its end: `10 / 4.0` is `2.5`,
+//! where Postgres shows `2.5000000000000000`. What does not fit 76 digits is 22003.
 
 use std::sync::{Arc, LazyLock};
 

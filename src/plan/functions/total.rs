@@ -31,9 +31,9 @@ use datafusion::logical_expr::{
 };
 
 use super::decimal::MAX_SCALE;
-use super::totals::{IntervalSum, Sum, Total, Wanted, each_state, overflow, states};
+use super::totals::{IntervalSum, Sum, Total, Wanted, each_state, overflow, states, stored};
 use crate::error::{Error, SqlState};
-use crate::types::{WIDE_NUMERIC, is_free_numeric};
+use crate::types::WIDE_NUMERIC;
 
 /// `sum`.
 pub(super) fn sum() -> SumOrAvg {
@@ -143,18 +143,6 @@ impl SumOrAvg {
             convert,
             input: PhantomData,
         })))
-    }
-}
-
-/// The type in which a sum of such values is stored.
-fn stored(input: &DataType) -> DataType {
-    match input {
-        DataType::Decimal128(_, scale) => DataType::Decimal128(38, *scale),
-        DataType::Decimal256(..) if is_free_numeric(input) => input.clone(),
-        DataType::Decimal256(_, scale) => DataType::Decimal256(WIDE_NUMERIC - 1, *scale),
-        DataType::Float32 | DataType::Float64 => DataType::Float64,
-        DataType::Interval(_) => DataType::Interval(IntervalUnit::MonthDayNano),
-        _ => DataType::Decimal128(38, 0),
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use datafusion::arrow::array::{Array, ArrayRef, ArrowPrimitiveType, PrimitiveArray};
 use datafusion::arrow::datatypes::{
     DataType, Decimal128Type, Decimal256Type, Float32Type, Float64Type, Int64Type, IntervalMonthDayNano,
-    IntervalMonthDayNanoType, i256,
+    IntervalMonthDayNanoType, IntervalUnit, i256,
 };
 use datafusion::arrow::error::ArrowError;
 
@@ -133,6 +133,18 @@ impl Sum for i128 {
             }
             (Wanted::Avg, other) => Err(Error::internal(format!("an average as {other}"))),
         }
+    }
+}
+
+/// The type in which a sum of such values is stored.
+pub(super) fn stored(input: &DataType) -> DataType {
+    match input {
+        DataType::Decimal128(_, scale) => DataType::Decimal128(38, *scale),
+        DataType::Decimal256(..) if is_free_numeric(input) => input.clone(),
+        DataType::Decimal256(_, scale) => DataType::Decimal256(WIDE_NUMERIC - 1, *scale),
+        DataType::Float32 | DataType::Float64 => DataType::Float64,
+        DataType::Interval(_) => DataType::Interval(IntervalUnit::MonthDayNano),
+        _ => DataType::Decimal128(38, 0),
     }
 }
 

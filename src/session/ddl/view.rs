@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName, Query};
 
-use super::super::continuous::{self, Reading};
+use super::super::continuous::{self, Reading, Ready};
 use super::super::query::on_cpu;
 use super::{
     Definer, Done, Opening, check_kind, check_unused, commit_changes, commit_new, is_taken, new_name, options,
@@ -12,7 +12,10 @@ use super::{
 use crate::catalog::{Kind, NameChange, Relation, RelationId, ViewDef};
 use crate::clock::now_ms;
 use crate::error::{Error, Result, SqlState};
+use crate::exec::Engine;
 use crate::exec::define::{columns_of, emission};
+use crate::exec::runner::Runner;
+use crate::exec::tables::PresentTables;
 use crate::log::Transaction;
 use crate::sql::{ContinuousQuery, Options, RelationKind, ident_name};
 
@@ -92,6 +95,13 @@ pub async fn create(cx: &Definer, create: CreateView) -> Result<Done> {
     Ok(Done::new("CREATE VIEW"))
 }
 
+/// Refuses now what could not be started later: some forms of SQL are found to be missing only when their execution is planned.
+async fn runnable(engine: &Arc<Engine>, ready: &Ready) -> Result<()> {
+    let (tables, pipeline) = (PresentTables(Arc::clone(engine)), Arc::new(ready.pipeline.clone()));
+    let state = Arc::clone(&ready.state);
+    on_cpu(engine, async move { Runner::new(pipeline, state, &tables).await.map(drop) }).await
+}
+
 /// Makes a view whose answer is kept.
 pub async fn create_materialized(cx: &Definer, create: CreateMaterialized) -> Result<Done> {
     let tag = "CREATE MATERIALIZED VIEW";
@@ -108,6 +118,7 @@ pub async fn create_materialized(cx: &Definer, create: CreateMaterialized) -> Re
         return Err(Error::unsupported("LIMIT in a materialized view is not supported")
             .hint("Put LIMIT into the query that reads the view, or number the rows with row_number()."));
     }
+    runnable(&cx.engine, &ready).await?;
     let names: Vec<String> = create.columns.iter().map(ident_name).collect();
     let retention_ms = options::time(&create.options, "retention")?;
     let relation = Relation {
