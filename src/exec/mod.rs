@@ -2,7 +2,10 @@
 //!
 //! | file | idea |
 //! |---|---|
-//! | [`engine`] | everything that is there, and the loop that runs the epochs of all views |
+//! | [`engine`] | everything that is there, and the versions of it at one moment |
+//! | `epochs` | the loop that runs the epochs of all running views |
+//! | `life` | how a view starts, catches up, is paused, stalls, fails and goes |
+//! | `sync` | waiting for views, so that a session reads its own writes |
 //! | [`runner`] | one pipeline: an epoch's input in, the change of the answer out |
 //! | [`feed`] | brings a pipeline its rows, from a place that can be come back to |
 //! | [`lateness`] | which rows are late, decided before anything else |
@@ -18,10 +21,12 @@ pub mod continuous;
 pub mod define;
 mod emitted;
 pub mod engine;
+mod epochs;
 pub mod explain;
 pub mod feed;
 pub mod kept;
 pub mod lateness;
+mod life;
 mod retention;
 pub mod runner;
 pub mod shared;
@@ -30,6 +35,7 @@ mod shared_tests;
 pub mod snapshot;
 pub mod source_feed;
 pub mod stored;
+mod sync;
 pub mod tables;
 #[cfg(test)]
 mod tests;

@@ -83,7 +83,7 @@ async fn a_view_on_a_view_counts_once_while_others_catch_up_and_are_resumed() {
         written += writer.await.expect("a writer only ends");
     }
     let counts = "SELECT (SELECT count(*) FROM s), (SELECT count(*) FROM va), (SELECT count(*) FROM vb)";
-    assert_eq!(server::lines(&client, counts).await, [format!("{written} {written} {written}")]);
+    assert_eq!(server::lines(&client, counts).await, [format!("{written}|{written}|{written}")]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -116,10 +116,10 @@ async fn views_on_views_are_the_same_after_a_restart_in_which_a_base_was_written
     let server = durable(dir.path()).await;
     let client = server.connect().await;
     let counts = "SELECT (SELECT count(*) FROM ga), (SELECT count(*) FROM gb), (SELECT count(*) FROM gc)";
-    assert_eq!(server::lines(&client, counts).await, ["10 10 10"]);
+    assert_eq!(server::lines(&client, counts).await, ["10|10|10"]);
     server::run(&client, "SELECT advance_watermark('g', 'infinity')").await;
     let same = "SELECT (SELECT count(*) FROM ga) = (SELECT count(*) FROM gc), (SELECT sum(n) FROM gc)";
-    assert_eq!(server::lines(&client, same).await, ["t 480011"]);
+    assert_eq!(server::lines(&client, same).await, ["t|480011"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -218,7 +218,7 @@ async fn a_subscription_resumes_after_the_epoch_it_names() {
         server::value(&client, "SELECT count(*) FROM ev").await;
     }
     let seen = server::lines(&reader, "FETCH 3 FROM c").await;
-    let epochs: Vec<&str> = seen.iter().filter_map(|line| line.split(' ').next()).collect();
+    let epochs: Vec<&str> = seen.iter().filter_map(|line| line.split('|').next()).collect();
     let resume = format!("DECLARE d CURSOR FOR SUBSCRIBE ev AS OF EPOCH {}", epochs[0]);
     server::run(&reader, &resume).await;
     assert_eq!(server::lines(&reader, "FETCH 2 FROM d").await, seen[1..]);

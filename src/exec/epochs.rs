@@ -1,0 +1,254 @@
+//! The loop that runs the epochs of all running views, one after the other, on a thread of its own.
+//!
+//! ```text
+//!  commits ─▶ cut ▸ each view reads and computes ▸ one commit ▸ publish ▸ answer those who wait
+//! ```
+//! Views run in the order of their dependence, so that a view on a view takes what the other has computed in the same epoch. A view that
+//! fails leaves the loop and tells why in `tidemill.queries`; everything else goes on.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use tokio::sync::{mpsc, oneshot};
+
+use super::engine::Engine;
+use super::life::panicked;
+use super::shared::SharedReads;
+use super::view::{Phase, ViewEpoch, ViewRun};
+use crate::catalog::RelationId;
+use crate::clock::{Stopwatch, now_ms};
+use crate::error::SqlState;
+use crate::log::{CommitNo, Transaction};
+
+/// How often connectors are asked for new rows.
+const POLL: Duration = Duration::from_millis(20);
+
+/// What the epoch loop is asked to do.
+pub(super) enum Command {
+    /// A view that has caught up.
+    Join(Box<ViewRun>),
+    /// Answers when those of these views that run have read this commit and what their connectors have.
+    Sync(Waiting),
+    /// A view that is not in the loop has published something.
+    Look,
+    /// Takes a view out; answers when it is out.
+    Leave(RelationId, oneshot::Sender<()>),
+    /// Finishes the running epoch and ends.
+    Stop(oneshot::Sender<()>),
+}
+
+/// Someone who waits for views.
+pub(super) struct Waiting {
+    /// What they wait for.
+    pub target: CommitNo,
+    /// Of these.
+    pub views: Vec<RelationId>,
+    /// Tells them.
+    pub answer: oneshot::Sender<()>,
+}
+
+/// The thread that runs the epochs.
+pub(super) struct Loop {
+    engine: Arc<Engine>,
+    inbox: mpsc::UnboundedReceiver<Command>,
+    runs: Vec<ViewRun>,
+    waiting: Vec<Waiting>,
+    /// The last epoch left something to read.
+    is_behind: bool,
+    /// What views of one connector read together.
+    shared: SharedReads,
+}
+
+impl Loop {
+    /// A loop without views.
+    pub fn new(engine: Arc<Engine>, inbox: mpsc::UnboundedReceiver<Command>) -> Loop {
+        Loop {
+            engine,
+            inbox,
+            runs: Vec::new(),
+            waiting: Vec::new(),
+            is_behind: false,
+            shared: SharedReads::default(),
+        }
+    }
+
+    /// Runs until it is told to stop.
+    pub async fn run(mut self) {
+        let mut commits = self.engine.journal.watch();
+        loop {
+            if !self.is_behind {
+                let polls = self.runs.iter().any(|run| !run.is_fed_by_log());
+                let waits = !self.waiting.is_empty();
+                tokio::select! {
+                    biased;
+                    command = self.inbox.recv() => match command {
+                        Some(command) => if self.obey(command) { return },
+                        None => return,
+                    },
+                    changed = commits.changed(), if !waits => if changed.is_err() { return },
+                    () = tokio::time::sleep(POLL), if polls && !waits => {}
+                    () = std::future::ready(()), if waits => {}
+                }
+            }
+            while let Ok(command) = self.inbox.try_recv() {
+                if self.obey(command) {
+                    return;
+                }
+            }
+            commits.borrow_and_update();
+            self.epoch().await;
+        }
+    }
+
+    /// Does what is asked; true when it is to end.
+    fn obey(&mut self, command: Command) -> bool {
+        match command {
+            Command::Join(run) => {
+                let dropped = *run.handle.phase().borrow() == Phase::Dropped;
+                if !dropped {
+                    run.handle.enter(Phase::Running);
+                    self.runs.push(*run);
+                    // A view can only use older relations: in order of their ids, what is used runs first.
+                    self.runs.sort_by_key(|run| run.handle.relation().id);
+                    self.is_behind = true;
+                }
+            }
+            Command::Sync(waiting) => self.waiting.push(waiting),
+            Command::Look => {}
+            Command::Leave(id, answer) => {
+                self.runs.retain(|run| run.handle.relation().id != id);
+                // Whoever asked may have gone.
+                let _ = answer.send(());
+            }
+            Command::Stop(answer) => {
+                let _ = answer.send(());
+                return true;
+            }
+        }
+        false
+    }
+
+    /// One epoch of all running views.
+    async fn epoch(&mut self) {
+        let watch = Stopwatch::start();
+        let cut = self.engine.journal.last();
+        let now = now_ms();
+        let tables = super::tables::PresentTables(Arc::clone(&self.engine));
+        let mut changes: Vec<(ViewRun, ViewEpoch)> = Vec::new();
+        if let Err(error) = self.shared.begin(self.runs.iter().filter_map(ViewRun::wish)) {
+            // Then each reads by itself, and the one whose place is damaged says so.
+            tracing::error!("connectors are not read together: {error}");
+        }
+        for mut run in std::mem::take(&mut self.runs) {
+            // A view that is read was made before, so it stands before in the order of ids and has computed its epoch.
+            let source = run.source().id;
+            let fresh = changes.iter().find(|(other, _)| other.handle.relation().id == source);
+            let fresh = fresh.map_or(&[][..], |(_, change)| &change.deltas);
+            let caught =
+                AssertUnwindSafe(run.epoch(cut, now, &tables, fresh, &mut self.shared)).catch_unwind().await;
+            match caught.unwrap_or_else(|panic| Err(panicked(&panic))) {
+                Ok(change) => changes.push((run, change)),
+                Err(error) => self.engine.fail(&run.handle, &error).await,
+            }
+        }
+        self.shared.end();
+        let behind: Vec<RelationId> = changes
+            .iter()
+            .filter(|(_, change)| !change.drained)
+            .map(|(run, _)| run.handle.relation().id)
+            .collect();
+        self.is_behind = !behind.is_empty();
+        let mut epoch = None;
+        if changes.iter().any(|(_, change)| change.is_change()) {
+            let number = self.engine.next_epoch();
+            changes = self.commit(changes, cut, now, number).await;
+            epoch = Some(number);
+        }
+        self.publish(changes, cut, now, epoch, watch).await;
+        // Whoever waits for a view that is far behind does not hold up those who wait for others.
+        let is_there =
+            |waiting: &Waiting| waiting.target <= cut && !waiting.views.iter().any(|id| behind.contains(id));
+        for waiting in self.waiting.extract_if(.., |waiting| is_there(waiting)) {
+            // Whoever asked may have gone.
+            let _ = waiting.answer.send(());
+        }
+    }
+
+    /// Makes the epoch durable; a view that cannot be staged fails, the others go on.
+    async fn commit(
+        &mut self,
+        changes: Vec<(ViewRun, ViewEpoch)>,
+        cut: CommitNo,
+        now: i64,
+        epoch: u64,
+    ) -> Vec<(ViewRun, ViewEpoch)> {
+        let mut transaction = Transaction::at(now);
+        let (mut staged, mut unchanged) = (Vec::new(), Vec::new());
+        for (mut run, change) in changes {
+            if !change.is_change() {
+                unchanged.push((run, change));
+                continue;
+            }
+            let puts = &mut transaction.puts;
+            let work = || {
+                self.engine.kept.reject(&run.source(), &change.rejected, now, Some(puts))?;
+                let folding = self.engine.folding(&run);
+                run.stage(self.engine.store().as_ref(), epoch, cut, &change, folding, puts)
+            };
+            let caught = std::panic::catch_unwind(AssertUnwindSafe(work));
+            match caught.unwrap_or_else(|panic| Err(panicked(&panic))) {
+                Ok(()) => staged.push((run, change)),
+                Err(error) => self.engine.fail(&run.handle, &error).await,
+            }
+        }
+        self.engine.put_epoch(&mut transaction);
+        match self.engine.journal.commit(transaction).await {
+            Ok(_) => unchanged.extend(staged),
+            Err(error) => {
+                // Their state in memory is ahead of the store now: they go on from what is stored, or not at all.
+                for (run, _) in staged {
+                    match error.state() == SqlState::DiskFull {
+                        true => self.engine.stall(run.handle, &error),
+                        false => self.engine.fail(&run.handle, &error).await,
+                    }
+                }
+            }
+        }
+        // What is read runs before what reads it.
+        unchanged.sort_by_key(|(run, _)| run.handle.relation().id);
+        unchanged
+    }
+
+    async fn publish(
+        &mut self,
+        changes: Vec<(ViewRun, ViewEpoch)>,
+        cut: CommitNo,
+        now: i64,
+        epoch: Option<u64>,
+        watch: Stopwatch,
+    ) {
+        let mut failed = Vec::new();
+        {
+            let _publishing = self.engine.publishing.write();
+            for (mut run, change) in changes {
+                let work = || match epoch {
+                    Some(epoch) if change.is_change() => run.publish(epoch, change, watch.ms(), now),
+                    Some(_) | None => {
+                        run.reached(cut, epoch);
+                        Ok(())
+                    }
+                };
+                let caught = std::panic::catch_unwind(AssertUnwindSafe(work));
+                match caught.unwrap_or_else(|panic| Err(panicked(&panic))) {
+                    Ok(()) => self.runs.push(run),
+                    Err(error) => failed.push((run, error)),
+                }
+            }
+        }
+        for (run, error) in failed {
+            self.engine.fail(&run.handle, &error).await;
+        }
+    }
+}

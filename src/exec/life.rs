@@ -1,0 +1,305 @@
+//! The life of a materialized view: it starts, catches up over history, joins the loop, is paused, stalls on a full disk, fails, goes.
+//!
+//! ```text
+//!            ┌──────── RESUME ─────────┐
+//!            ▼                         │
+//!  CREATE ▸ catching up ─▶ running ─▶ paused
+//!            │   ▲            │
+//!            │   └─ stalled ◀─┤ the disk is full
+//!            └──▶ failed ◀────┘
+//! ```
+//! A view that catches up has a task of its own and takes its history in portions, each an epoch; whoever holds [`ViewHandle::portion`]
+//! knows that none is on its way to the store.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures::FutureExt;
+use tokio::sync::oneshot;
+
+use super::engine::{EPOCH_KEY, Engine};
+use super::epochs::Command;
+use super::feed::{Feed, FeedPosition, Start};
+use super::runner::Runner;
+use super::stored::Progress;
+use super::view::{Folding, Phase, ViewHandle, ViewRun, failed_error, recovered};
+use crate::catalog::{Kind, RelationId};
+use crate::clock::{Stopwatch, now_ms};
+use crate::error::{Error, Result, SqlState};
+use crate::log::Transaction;
+use crate::plan::SourceScan;
+use crate::store::Space;
+
+/// How long after the disk was found full the views that it stopped try again.
+const ROOM_ROUND: Duration = Duration::from_secs(1);
+
+impl Engine {
+    /// Before a relation is removed: stops what runs for it. Nothing of it is on its way to the store afterwards.
+    pub async fn stop_view(&self, id: RelationId) -> Result<()> {
+        let handle = self.view(id)?;
+        handle.enter(Phase::Dropped);
+        self.leave(id).await;
+        drop(handle.portion.lock().await);
+        Ok(())
+    }
+
+    /// The relation is there after all: its removal could not be committed.
+    pub fn restart_view(self: &Arc<Self>, id: RelationId) -> Result<()> {
+        let handle = self.view(id)?;
+        handle.enter(Phase::CatchingUp);
+        match &handle.relation().kind {
+            Kind::MaterializedView(def) if def.paused => self.start_paused(handle),
+            _ => self.start_view(handle),
+        }
+        Ok(())
+    }
+
+    /// PAUSE: the view keeps its rows and reads no more. One that catches up stops where it has come to.
+    pub async fn pause_view(&self, id: RelationId) -> Result<()> {
+        let handle = self.view(id)?;
+        let mut phase = handle.phase();
+        handle.pausing.store(true, Ordering::Release);
+        let settled = phase.wait_for(|phase| *phase != Phase::CatchingUp).await.map(|phase| phase.clone());
+        self.leave(id).await;
+        handle.pausing.store(false, Ordering::Release);
+        if !matches!(settled, Ok(Phase::Failed(..) | Phase::Dropped)) {
+            handle.enter(Phase::Paused);
+        }
+        Ok(())
+    }
+
+    /// RESUME: the view goes on where it was.
+    pub fn resume_view(self: &Arc<Self>, id: RelationId) -> Result<()> {
+        let handle = self.view(id)?;
+        handle.enter(Phase::CatchingUp);
+        self.start_view(handle);
+        Ok(())
+    }
+
+    async fn leave(&self, id: RelationId) {
+        let (answer, answered) = oneshot::channel();
+        if self.commands.send(Command::Leave(id, answer)).is_ok() {
+            // No answer means that the loop has ended, and every view with it.
+            let _ = answered.await;
+        }
+    }
+
+    /// Lets a view read what there is, then join the loop.
+    pub(super) fn start_view(self: &Arc<Self>, handle: Arc<ViewHandle>) {
+        let engine = Arc::clone(self);
+        self.cpu().spawn(async move {
+            let caught = AssertUnwindSafe(engine.catch_up(&handle)).catch_unwind().await;
+            match caught.unwrap_or_else(|panic| Err(panicked(&panic))) {
+                Ok(Some(run)) => {
+                    // Fails only when the server stops.
+                    let _ = engine.commands.send(Command::Join(Box::new(run)));
+                }
+                Ok(None) => {}
+                Err(error) if error.state() == SqlState::DiskFull => engine.stall(handle, &error),
+                Err(error) => engine.fail(&handle, &error).await,
+            }
+        });
+    }
+
+    /// Puts a view together as it was. What is stored of it is whole even if there is no memory for it now: then it has failed
+    /// until the next start, which may have more, and nothing is written down.
+    async fn recover_or_wait(self: &Arc<Self>, handle: &Arc<ViewHandle>) -> Result<Option<ViewRun>> {
+        match self.recover(handle).await {
+            Err(error) if error.state() == SqlState::OutOfMemory => {
+                tracing::error!("materialized view {}: {error}", handle.relation().name);
+                handle.enter(Phase::Failed(error.state().code().to_owned(), error.message().to_owned()));
+                Ok(None)
+            }
+            recovered => recovered.map(Some),
+        }
+    }
+
+    /// Shows a paused view's rows as they were.
+    pub(super) fn start_paused(self: &Arc<Self>, handle: Arc<ViewHandle>) {
+        let engine = Arc::clone(self);
+        self.cpu().spawn(async move {
+            let recovered = AssertUnwindSafe(engine.recover_or_wait(&handle)).catch_unwind().await;
+            match recovered.unwrap_or_else(|panic| Err(panicked(&panic))) {
+                Ok(Some(_)) => handle.enter(Phase::Paused),
+                Ok(None) => {}
+                Err(error) => engine.fail(&handle, &error).await,
+            }
+        });
+    }
+
+    /// The disk is full: what was computed is thrown away, the view's rows stay readable, and when there is room it goes on from what is stored.
+    pub(super) fn stall(self: &Arc<Self>, handle: Arc<ViewHandle>, error: &Error) {
+        tracing::warn!("materialized view {} waits: {error}", handle.relation().name);
+        handle.enter(Phase::Stalled(error.message().to_owned()));
+        let engine = Arc::clone(self);
+        self.cpu().spawn(async move {
+            tokio::time::sleep(ROOM_ROUND).await;
+            if let Phase::Stalled(_) = &*handle.phase().borrow() {
+                engine.start_view(Arc::clone(&handle));
+            }
+        });
+    }
+
+    async fn recover(self: &Arc<Self>, handle: &Arc<ViewHandle>) -> Result<ViewRun> {
+        let relation = handle.relation();
+        let (progress, checkpoints, answer) = recovered(self.store().as_ref(), &relation)?;
+        if let Some((state, message)) = &progress.failed {
+            // It stays failed until it is dropped: running it again would fail again, at every start.
+            return Err(Error::new(SqlState::NotInState, message.clone()).detail(state.clone()));
+        }
+        let (pipeline, state) = super::define::view_pipeline(self, &relation).await?;
+        let tables = super::tables::PresentTables(Arc::clone(self));
+        let Kind::MaterializedView(def) = &relation.kind else {
+            return Err(Error::internal(format!("{} is no materialized view", relation.name)));
+        };
+        let from = progress.position.as_ref();
+        let start = match def.from_latest {
+            true => self.latest(),
+            false => Start::Earliest,
+        };
+        let feed = self.feed(&pipeline.source, from, start).await?;
+        let watermark = crate::time::Watermark(progress.watermark);
+        let runner =
+            Runner::restore(Arc::new(pipeline), state, &tables, watermark, progress.counters, checkpoints)
+                .await?;
+        let late = super::kept::read_late(self.store().as_ref(), relation.id)?;
+        ViewRun::new(Arc::clone(handle), runner, feed, progress, answer, late)
+    }
+
+    /// Where a query begins that wants only what comes from now on.
+    pub(super) fn latest(&self) -> Start {
+        Start::Latest { after: self.journal.last(), now_ms: now_ms() }
+    }
+
+    /// Opens the source of a query.
+    pub(super) async fn feed(
+        &self,
+        scan: &SourceScan,
+        from: Option<&FeedPosition>,
+        start: Start,
+    ) -> Result<Feed> {
+        if !matches!(scan.relation.kind, Kind::MaterializedView(_)) {
+            let source = self.source(&scan.relation)?;
+            return Feed::open(scan, &self.journal, source.as_ref(), from, start);
+        }
+        let view = self.view(scan.relation.id)?;
+        let mut phase = view.phase();
+        let settled = phase.wait_for(|phase| *phase != Phase::CatchingUp).await;
+        if let Ok(Phase::Failed(state, message)) = settled.as_deref() {
+            return Err(failed_error(&scan.relation.name, state, message));
+        }
+        Feed::of_view(scan, self.store(), &view, from, start != Start::Earliest)
+    }
+
+    /// Reads the history that is there; None if the view was dropped or paused meanwhile, or there is no memory for it.
+    async fn catch_up(self: &Arc<Self>, handle: &Arc<ViewHandle>) -> Result<Option<ViewRun>> {
+        let Some(mut run) = self.recover_or_wait(handle).await? else { return Ok(None) };
+        let tables = super::tables::PresentTables(Arc::clone(self));
+        loop {
+            let _portion = handle.portion.lock().await;
+            if *handle.phase().borrow() == Phase::Dropped {
+                return Ok(None);
+            }
+            if handle.pausing.load(Ordering::Acquire) {
+                handle.enter(Phase::Paused);
+                return Ok(None);
+            }
+            let watch = Stopwatch::start();
+            let source = run.source();
+            // Of a view there is to read what that view has published, which may be behind the last commit.
+            let cut = match source.kind {
+                Kind::MaterializedView(_) => self.view(source.id)?.version().commit,
+                Kind::Stream(_) | Kind::Table(_) | Kind::View { .. } => self.journal.last(),
+            };
+            let now = now_ms();
+            let change = run.portion(cut, now, &tables).await?;
+            let drained = change.drained;
+            if !change.is_idle || !change.deltas.is_empty() {
+                let epoch = self.next_epoch();
+                let mut transaction = Transaction::at(now);
+                let folding = self.folding(&run);
+                run.stage(self.store().as_ref(), epoch, cut, &change, folding, &mut transaction.puts)?;
+                self.put_epoch(&mut transaction);
+                self.kept.reject(&run.source(), &change.rejected, now, Some(&mut transaction.puts))?;
+                self.journal.commit(transaction).await?;
+                run.publish(epoch, change, watch.ms(), now)?;
+                // Views on this one that run in the loop saw the commit, but only now the change. Fails only when the server stops.
+                let _ = self.commands.send(Command::Look);
+            }
+            if drained {
+                return Ok(Some(run));
+            }
+            drop(_portion);
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Whether every view on this one has taken all changes of it so far. Not merely those that run: a paused one comes back.
+    pub(super) fn folding(&self, run: &ViewRun) -> Folding {
+        let id = run.handle.relation().id;
+        let behind = |view: &Arc<ViewHandle>| {
+            view.relation().depends_on.contains(&id)
+                && !matches!(*view.phase().borrow(), Phase::Failed(..) | Phase::Dropped)
+                && view.place().is_none_or(|(source, epoch)| source == id && epoch < run.answer_epoch())
+        };
+        match self.views.read().values().any(behind) {
+            true => Folding::Held,
+            false => Folding::Allowed,
+        }
+    }
+
+    pub(super) fn next_epoch(&self) -> u64 {
+        self.epoch.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    /// The greatest number given so far, as of the commit: views that catch up commit between the epochs of the others, and not in
+    /// the order of the numbers.
+    pub(super) fn put_epoch(self: &Arc<Self>, transaction: &mut Transaction) {
+        let engine = Arc::clone(self);
+        transaction.with_commit(move |_, batch| {
+            batch.put(Space::Meta, EPOCH_KEY, engine.last_epoch().to_be_bytes().to_vec());
+            Ok(())
+        });
+    }
+
+    /// Takes a view out for good, and remembers why.
+    pub(super) async fn fail(&self, handle: &Arc<ViewHandle>, error: &Error) {
+        let relation = handle.relation();
+        if self.catalog.names().by_id(relation.id).is_none() {
+            return;
+        }
+        tracing::error!("materialized view {}: {error}", relation.name);
+        let state = match error.detail_text() {
+            Some(state) if error.state() == SqlState::NotInState && state.len() == 5 => state.to_owned(),
+            _ => error.state().code().to_owned(),
+        };
+        let failure = (state, error.message().to_owned());
+        let stored = Progress::read(self.store().as_ref(), relation.id).and_then(|progress| {
+            let mut progress = progress.unwrap_or_default();
+            progress.failed = Some(failure.clone());
+            let mut transaction = Transaction::at(now_ms());
+            progress.write(relation.id, &mut transaction.puts)?;
+            Ok(transaction)
+        });
+        match stored {
+            Ok(transaction) => {
+                if let Err(error) = self.journal.commit(transaction).await {
+                    tracing::error!("the failure of {} could not be stored: {error}", relation.name);
+                }
+            }
+            Err(error) => tracing::error!("the failure of {} could not be stored: {error}", relation.name),
+        }
+        handle.enter(Phase::Failed(failure.0, failure.1));
+    }
+}
+
+pub(super) fn panicked(panic: &Box<dyn std::any::Any + Send>) -> Error {
+    let what = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("unknown");
+    Error::internal(format!("internal error: {what}"))
+}
