@@ -201,8 +201,9 @@ async fn to_view(
         None if subscribe.snapshot => {
             let rows = version.rows.batches()?;
             let (epoch, shape) = (version.epoch, shape.clone());
+            // One batch at a time, as the client takes them.
             let rows = rows.into_iter().map(move |batch| shape.delta(epoch, &Delta::insert(batch)));
-            stream::iter(rows.collect::<Vec<_>>()).boxed()
+            stream::iter(rows).boxed()
         }
         None => stream::empty().boxed(),
     };

@@ -10,12 +10,14 @@ use std::fmt;
 mod arrow;
 mod calendar;
 pub mod copy;
+mod floats;
 mod oids;
 pub mod pg;
 mod zone;
 mod zone_abbreviations;
 
 pub use arrow::{TYPE_KEY, WIDE_NUMERIC, is_free_numeric};
+pub use floats::normalised;
 pub use zone::Zone;
 
 /// A column's type as SQL names it.

@@ -8,6 +8,7 @@ use hashbrown::HashMap;
 use super::TableSpec;
 use super::chunk::{Chunk, RowId};
 use crate::error::{Error, Result, SqlState};
+use crate::types::normalised;
 
 /// Keys to rows.
 pub(super) struct KeyIndex {
@@ -41,7 +42,8 @@ impl KeyIndex {
         if columns.len() != self.names.len() {
             return Err(Error::internal("a key with the wrong number of columns"));
         }
-        Ok(self.converter.convert_columns(columns)?)
+        let columns: Vec<ArrayRef> = columns.iter().map(normalised).collect();
+        Ok(self.converter.convert_columns(&columns)?)
     }
 
     /// No key column may be null.

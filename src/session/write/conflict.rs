@@ -22,6 +22,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::limits;
 use crate::log::TableWriter;
 use crate::log::table::RowId;
+use crate::types::normalised;
 
 /// What to do with a row whose key is there.
 #[allow(clippy::large_enum_variant)] // one a statement
@@ -162,7 +163,8 @@ pub(super) async fn insert(
 /// Which rows have the key of a row before them.
 fn repeated(columns: &[ArrayRef]) -> Result<Vec<bool>> {
     let fields = columns.iter().map(|column| SortField::new(column.data_type().clone())).collect();
-    let rows = RowConverter::new(fields)?.convert_columns(columns)?;
+    let columns: Vec<ArrayRef> = columns.iter().map(normalised).collect();
+    let rows = RowConverter::new(fields)?.convert_columns(&columns)?;
     let mut seen: HashSet<&[u8]> = HashSet::with_capacity(rows.num_rows());
     Ok((0..rows.num_rows()).map(|row| !seen.insert(rows.row(row).data())).collect())
 }

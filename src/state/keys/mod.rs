@@ -20,6 +20,7 @@ use datafusion::arrow::datatypes::{DataType, Float16Type, Float32Type, Float64Ty
 use datafusion::arrow::row::{RowConverter, SortField};
 
 use crate::error::{Error, Result};
+pub(super) use crate::types::normalised;
 use integers::Integers;
 use strings::Strings;
 
@@ -229,36 +230,6 @@ fn intern_text<'a>(
 
 pub(super) fn wrong_type(found: &DataType) -> Error {
     Error::internal(format!("a key column of another type than planned: {found}"))
-}
-
-/// Floats with one zero and one NaN; every other column as it is.
-pub(super) fn normalised(column: &ArrayRef) -> ArrayRef {
-    fn with<T: ArrowPrimitiveType>(column: &ArrayRef, f: impl Fn(T::Native) -> T::Native) -> ArrayRef {
-        let floats: PrimitiveArray<T> = column.as_primitive::<T>().unary(f);
-        Arc::new(floats)
-    }
-    match column.data_type() {
-        DataType::Float16 => with::<Float16Type>(column, |v| match v.to_f32() {
-            v if v.is_nan() => half_nan(),
-            0.0 => Default::default(),
-            _ => v,
-        }),
-        DataType::Float32 => with::<Float32Type>(column, |v| match v {
-            v if v.is_nan() => f32::NAN,
-            0.0 => 0.0,
-            v => v,
-        }),
-        DataType::Float64 => with::<Float64Type>(column, |v| match v {
-            v if v.is_nan() => f64::NAN,
-            0.0 => 0.0,
-            v => v,
-        }),
-        _ => Arc::clone(column),
-    }
-}
-
-fn half_nan() -> <Float16Type as ArrowPrimitiveType>::Native {
-    <Float16Type as ArrowPrimitiveType>::Native::NAN
 }
 
 #[cfg(test)]
