@@ -110,7 +110,10 @@ pub fn split(input: &Input, rule: &LatenessRule) -> Result<Split> {
 /// The greatest watermark that was reached up to the end of these rows and is no end of time: it depends on the log alone, where
 /// [`Input::after`] may have gone to infinity in the same input or in a later one.
 pub fn finite_watermark(input: &Input) -> Watermark {
-    let reached = match &input.writes {
+    if input.after != Watermark::INFINITY {
+        return input.after;
+    }
+    match &input.writes {
         Writes::Runs(runs) => {
             let before = runs.iter().map(|(_, before)| *before);
             before.filter(|mark| *mark != Watermark::INFINITY).max().unwrap_or(Watermark::NONE)
@@ -120,10 +123,6 @@ pub fn finite_watermark(input: &Input) -> Watermark {
             Some(greatest) => before.after(EventTime(greatest), *delay),
             None => *before,
         },
-    };
-    match input.after == Watermark::INFINITY {
-        true => reached,
-        false => reached.max(input.after),
     }
 }
 
