@@ -76,9 +76,7 @@ impl From<DataFusionError> for Error {
             }),
             DataFusionError::Internal(what) => inner_error(&what),
             DataFusionError::Execution(what) => execution_error(&what),
-            DataFusionError::ResourcesExhausted(what) => Self::new(SqlState::OutOfMemory, "out of memory")
-                .detail(what)
-                .hint("Ask for fewer groups or rows, or start the server with a larger --memory-limit."),
+            DataFusionError::ResourcesExhausted(what) => out_of_memory(what),
             DataFusionError::External(inner) => match inner.downcast::<Error>() {
                 Ok(ours) => *ours,
                 Err(inner) => match inner.downcast::<ArrowError>() {
@@ -111,8 +109,15 @@ fn shared_error(error: &DataFusionError) -> Error {
         },
         DataFusionError::Execution(what) => execution_error(what),
         DataFusionError::Plan(what) => plan_error(what),
+        DataFusionError::ResourcesExhausted(what) => out_of_memory(what.clone()),
         other => inner_error(&other.to_string()),
     }
+}
+
+fn out_of_memory(what: String) -> Error {
+    Error::new(SqlState::OutOfMemory, "out of memory")
+        .detail(what)
+        .hint("Ask for fewer groups or rows, or start the server with a larger --memory-limit.")
 }
 
 fn schema_error(error: SchemaError) -> Error {
@@ -451,6 +456,13 @@ fn lower_first(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_several_readers_share_keeps_its_code() {
+        let error = DataFusionError::ResourcesExhausted("too much".to_owned());
+        let shared = DataFusionError::Shared(std::sync::Arc::new(error.context("while reading")));
+        assert_eq!(Error::from(shared).state(), SqlState::OutOfMemory);
+    }
 
     #[test]
     fn sentences_become_postgres_words() {

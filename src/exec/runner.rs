@@ -220,13 +220,19 @@ impl Runner {
 
     /// Takes inputs of which no row can be late: the fragment is run once for all of them, for each run has its cost.
     async fn accept_all(&mut self, inputs: Vec<Input>, outlet: &mut dyn Outlet) -> Result<()> {
-        let mut batches = Vec::with_capacity(inputs.len());
+        let (mut batches, mut rows) = (Vec::new(), 0);
         for input in inputs {
             self.counters.rows_in += input.batch.num_rows() as u64;
             self.finite_watermark = self.finite_watermark.max(finite_watermark(&input));
             self.watermark = self.watermark.max(input.after);
             if input.batch.num_rows() > 0 {
+                rows += input.batch.num_rows();
                 batches.push(input.batch);
+            }
+            // What comes out of it is held in memory.
+            if rows >= limits::HISTORY_ROWS {
+                rows = 0;
+                self.push_rows(std::mem::take(&mut batches), outlet).await?;
             }
         }
         self.push_rows(batches, outlet).await?;

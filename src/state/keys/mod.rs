@@ -12,11 +12,10 @@ mod integers;
 mod strings;
 
 use std::cmp::Ordering;
-use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray};
 use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{DataType, Float16Type, Float32Type, Float64Type};
+use datafusion::arrow::datatypes::DataType;
 use datafusion::arrow::row::{RowConverter, SortField};
 
 use crate::error::{Error, Result};
@@ -234,6 +233,8 @@ pub(super) fn wrong_type(found: &DataType) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use datafusion::arrow::array::{Float64Array, Int32Array, Int64Array, StringArray};
 
