@@ -167,6 +167,8 @@ sqlstates! {
     InvalidColumnReference = "42P10",
     /// `invalid_table_definition`.
     InvalidTableDefinition = "42P16",
+    /// `invalid_object_definition`.
+    InvalidObjectDefinition = "42P17",
     /// `indeterminate_datatype`.
     IndeterminateType = "42P18",
     /// `generated_always` (writing a generated column).

@@ -83,6 +83,10 @@ pub struct StreamDef {
     pub retention_bytes: Option<u64>,
     /// Rows further ahead of the wall clock than this are rejected, milliseconds; None: no limit.
     pub max_future_ms: Option<i64>,
+    /// How long a partition may be silent before it no longer holds the watermark back, milliseconds. An embedded log has one
+    /// partition, which there is nothing to hold back for; a connector has it among its options.
+    #[serde(default)]
+    pub idle_timeout_ms: Option<i64>,
 }
 
 /// WATERMARK FOR column AS column − delay.

@@ -14,14 +14,17 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::{Field, SchemaRef};
 use datafusion::arrow::record_batch::RecordBatch;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SqlState};
 use crate::limits;
 
+mod computed;
 mod decode;
 mod file;
 mod nexmark;
 mod options;
+mod times;
 
+pub use computed::ComputedColumn;
 use options::Options;
 
 /// Options of every stream with a connector; they are not the connector's business and it passes over them.
@@ -93,6 +96,14 @@ pub trait SourceReader: Send {
 
     /// Where to go on: after everything that has been returned so far.
     fn offset(&self) -> SourceOffset;
+
+    /// From now on the bytes of good records are kept until the next read, for [`raw`](Self::raw).
+    fn keep_raw(&mut self) {}
+
+    /// The bytes of a row of the batch that was read last, if its record has any and they are kept.
+    fn raw(&self, _row: usize) -> Option<&[u8]> {
+        None
+    }
 }
 
 /// What one call of [`SourceReader::read`] found. For lateness each row is a write of its own.
@@ -149,20 +160,44 @@ pub const RAW_BYTES: usize = limits::KEPT_ROW_BYTES;
 ///
 /// `columns` are the declared stored columns (`nullable` false for NOT NULL; none declared: what the connector
 /// implies), `files_root` is the directory that file connectors may not leave, `created_at_ms` when the source was
-/// created, by the wall clock, `times` the stream's event time if it has a watermark.
+/// created, by the wall clock, `times` the stream's event time if it has a watermark. `computed` are the columns that are
+/// not read but computed, in order; `times` counts them.
 pub fn open(
     options: &[(String, String)],
     columns: &[Field],
+    computed: Vec<ComputedColumn>,
     files_root: &Path,
     created_at_ms: i64,
     times: Option<EventTimes>,
 ) -> Result<Arc<dyn Source>> {
     let options = Options::new(options)?;
-    match options.connector()? {
-        "nexmark" => Ok(Arc::new(nexmark::Nexmark::open(&options, columns, created_at_ms, times)?)),
-        "file" => Ok(Arc::new(file::FileSource::open(&options, columns, files_root, times)?)),
-        other => Err(not_built(other)),
+    let (given_times, computed_times) = match times {
+        Some(times) if computed.iter().any(|column| column.column == times.column) => (None, Some(times)),
+        Some(times) => {
+            let before = computed.iter().filter(|column| column.column < times.column).count();
+            (Some(EventTimes { column: times.column - before, ..times }), None)
+        }
+        None => (None, None),
+    };
+    // Of the records that are wrong, the first is the error: whoever sees them all says so.
+    let fails = !computed.is_empty()
+        && options.connector()? == "file"
+        && options.get("on_error").is_some_and(|value| value.eq_ignore_ascii_case("fail"));
+    let options = if fails { options.without("on_error") } else { options };
+    let given: Arc<dyn Source> = match options.connector()? {
+        "nexmark" => Arc::new(nexmark::Nexmark::open(&options, columns, created_at_ms, given_times)?),
+        "file" => Arc::new(file::FileSource::open(&options, columns, files_root, given_times)?),
+        other => return Err(not_built(other)),
+    };
+    if computed.is_empty() {
+        return Ok(given);
     }
+    if columns.is_empty() {
+        let what = "a stream with a connector needs a column that is read from it";
+        return Err(Error::new(SqlState::InvalidTableDefinition, what)
+            .hint("Declare the columns that the computed ones are computed from."));
+    }
+    Ok(Arc::new(computed::Computed::new(given, computed, computed_times, fails)))
 }
 
 /// The columns that a connector brings along when CREATE SOURCE declares none; `None` when they must be declared.
@@ -182,11 +217,10 @@ fn not_built(connector: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::SqlState;
 
     fn refused(options: &[(&str, &str)]) -> Error {
         let options: Vec<_> = options.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
-        match open(&options, &[], Path::new("."), 0, None) {
+        match open(&options, &[], Vec::new(), Path::new("."), 0, None) {
             Ok(_) => panic!("{options:?} should be refused"),
             Err(error) => error,
         }

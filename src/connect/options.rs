@@ -21,6 +21,11 @@ impl<'a> Options<'a> {
         Ok(Options { all })
     }
 
+    /// The same without one of them.
+    pub(super) fn without(&self, name: &str) -> Options<'a> {
+        Options { all: self.all.iter().filter(|(known, _)| known != name).cloned().collect() }
+    }
+
     pub(super) fn connector(&self) -> Result<&'a str> {
         self.required("connector")
     }

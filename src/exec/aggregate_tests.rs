@@ -333,6 +333,7 @@ async fn bench() -> Bench {
         retention_ms: None,
         retention_bytes: None,
         max_future_ms: None,
+        idle_timeout_ms: None,
     };
     bench.create("s", columns(), Kind::Stream(def), Vec::new()).await;
     bench

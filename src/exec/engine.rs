@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use datafusion::arrow::datatypes::{Field, Schema};
 use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
@@ -17,13 +18,15 @@ use super::kept::Kept;
 use super::snapshot::Moment;
 use super::stored::Progress;
 use super::view::{Phase, ViewHandle};
-use crate::catalog::{Catalog, Kind, Relation, RelationId, StreamDef};
+use crate::catalog::{Catalog, Column, Kind, Relation, RelationId, StreamDef};
 use crate::clock::now_ms;
-use crate::connect::{self, EventTimes, Source};
+use crate::connect::{self, ComputedColumn, EventTimes, Source};
 use crate::error::{Error, Result, SqlState};
 use crate::log::Journal;
 use crate::log::table::{TableHandle, TableId, TableSpec};
-use crate::plan::Planner;
+use crate::plan::relations::Nothing;
+use crate::plan::{Planner, RowExpr};
+use crate::sql;
 use crate::store::{Space, Store};
 
 /// How often streams with a retention are looked at.
@@ -149,14 +152,43 @@ impl Engine {
 
     /// Opens the connector of a stream.
     pub fn open_source(&self, relation: &Relation, options: &[(String, String)]) -> Result<Arc<dyn Source>> {
-        let fields: Vec<_> = relation.columns.iter().map(crate::catalog::Column::field).collect();
+        let given = relation.columns.iter().filter(|column| column.generated.is_none());
+        let fields: Vec<_> = given.map(Column::field).collect();
+        let computed = self.computed_columns(relation, &fields)?;
         let times = match &relation.kind {
             Kind::Stream(StreamDef { watermark: Some(time), max_future_ms, .. }) => {
                 Some(EventTimes { column: time.column, max_future_ms: *max_future_ms })
             }
             Kind::Stream(_) | Kind::Table(_) | Kind::View { .. } | Kind::MaterializedView(_) => None,
         };
-        connect::open(options, &fields, &self.options.files, relation.created_ms, times)
+        connect::open(options, &fields, computed, &self.options.files, relation.created_ms, times)
+    }
+
+    /// The computed columns of a stream with a connector. Whoever reads it again must find the same rows.
+    fn computed_columns(&self, relation: &Relation, given: &[Field]) -> Result<Vec<ComputedColumn>> {
+        let schema = Schema::new(given.iter().map(|f| f.clone().with_nullable(true)).collect::<Vec<_>>());
+        let state = self.planner.snapshot_state(Arc::new(Nothing));
+        let mut computed = Vec::new();
+        for (at, column) in relation.columns.iter().enumerate() {
+            let Some(text) = &column.generated else { continue };
+            let of = |text: &str| RowExpr::new(&state, sql::parse_expr(text)?, &schema);
+            let cast = format!("CAST(({text}) AS {})", column.sql_type.declaration());
+            // The type of an expression may have more digits than can be declared.
+            let value = match of(&cast)? {
+                value if *value.field.data_type() == column.sql_type.data_type() => value,
+                _ => of(text)?,
+            };
+            if !value.is_immutable {
+                return Err(Error::unsupported(format!(
+                    "column \"{}\" would have another value each time the connector is read",
+                    column.name
+                ))
+                .hint("Compute it in a query over the stream."));
+            }
+            let expr = value.of_type(&column.sql_type.data_type(), &schema)?;
+            computed.push(ComputedColumn { column: at, field: column.field(), expr });
+        }
+        Ok(computed)
     }
 
     /// The store.

@@ -86,6 +86,7 @@ async fn three_views_over_a_connector_decode_each_record_once() {
         retention_ms: None,
         retention_bytes: None,
         max_future_ms: None,
+        idle_timeout_ms: None,
     };
     let columns = vec![column("price"), column("bidder")];
     let stream = bench.create("s", columns, Kind::Stream(def), Vec::new()).await;

@@ -85,6 +85,7 @@ impl Bench {
             retention_ms: None,
             retention_bytes: None,
             max_future_ms: None,
+            idle_timeout_ms: None,
         };
         self.create("s", columns, Kind::Stream(def), Vec::new()).await
     }

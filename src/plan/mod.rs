@@ -18,6 +18,7 @@ mod pipeline;
 mod planner;
 pub mod relations;
 mod rewrite;
+mod row;
 pub mod window;
 
 pub use cut::CutOptions;
@@ -25,3 +26,4 @@ pub use fragment::Fragment;
 pub use moment::Moment;
 pub use pipeline::{FragmentPlan, LatenessRule, Pipeline, SourceScan, Stateful};
 pub use planner::{DATABASE, Planner, SCHEMA};
+pub use row::RowExpr;

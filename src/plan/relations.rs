@@ -174,6 +174,25 @@ pub trait Lookup: Send + Sync + fmt::Debug {
     }
 }
 
+/// No relations at all.
+#[derive(Debug)]
+pub struct Nothing;
+
+#[async_trait]
+impl Lookup for Nothing {
+    async fn find(&self, _: &str, _: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        Ok(None)
+    }
+
+    fn names(&self, _: &str) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn schemas(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
 /// The one database, over a [`Lookup`].
 #[derive(Debug)]
 pub struct Database(pub Arc<dyn Lookup>);

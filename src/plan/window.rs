@@ -118,7 +118,9 @@ impl UserDefinedLogicalNodeCore for WindowNode {
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "{} on {}", describe(&self.spec), self.time)
+        let time = self.time_index().map_err(|_| fmt::Error)?;
+        let time_type = self.input.schema().field(time).data_type();
+        write!(f, "{} on {}", describe(&self.spec, time_type), self.time)
     }
 
     fn with_exprs_and_inputs(&self, mut exprs: Vec<Expr>, mut inputs: Vec<LogicalPlan>) -> DfResult<Self> {
@@ -135,16 +137,29 @@ impl UserDefinedLogicalNodeCore for WindowNode {
     }
 }
 
-/// `HOP slide 1000 size 60000`, in ticks.
-pub fn describe(spec: &WindowSpec) -> String {
+/// `HOP slide='1 second' size='1 minute'`; `time` is the type of the time column.
+pub fn describe(spec: &WindowSpec, time: &DataType) -> String {
+    let length = |ticks: i64| format!("'{}'", length(ticks, time));
     let shape = match spec.kind {
-        WindowKind::Tumble { size } => format!("TUMBLE size={size}"),
-        WindowKind::Hop { slide, size } => format!("HOP slide={slide} size={size}"),
-        WindowKind::Cumulate { step, size } => format!("CUMULATE step={step} size={size}"),
+        WindowKind::Tumble { size } => format!("TUMBLE size={}", length(size)),
+        WindowKind::Hop { slide, size } => format!("HOP slide={} size={}", length(slide), length(size)),
+        WindowKind::Cumulate { step, size } => {
+            format!("CUMULATE step={} size={}", length(step), length(size))
+        }
     };
     match spec.offset {
         0 => shape,
-        offset => format!("{shape} offset={offset}"),
+        offset => format!("{shape} offset={}", length(offset)),
+    }
+}
+
+/// So many ticks of a timestamp, in words.
+fn length(ticks: i64, time: &DataType) -> String {
+    let DataType::Timestamp(unit, _) = time else { return format!("{ticks} ticks") };
+    let nanos = i128::from(ticks) * i128::from(1_000_000_000 / ticks_per_second(*unit));
+    match i64::try_from(nanos / 1_000) {
+        Ok(micros) if nanos % 1_000 == 0 => sql::IntervalParts::from_micros(micros).to_string(),
+        _ => format!("{nanos} nanoseconds"),
     }
 }
 
@@ -393,7 +408,8 @@ pub fn window_schema(input: &Schema, time: usize) -> SchemaRef {
 
 impl DisplayAs for WindowExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "WindowExec: {}", describe(&self.spec))
+        let input = self.input.schema();
+        write!(f, "WindowExec: {}", describe(&self.spec, input.field(self.time).data_type()))
     }
 }
 

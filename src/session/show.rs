@@ -10,7 +10,7 @@ use super::session::Session;
 use crate::catalog::{Column, Emission, Kind, Relation, StreamDef, TableDef, ViewDef};
 use crate::error::{Error, Result};
 use crate::exec::Engine;
-use crate::sql::{Listing, Statement, relation_name};
+use crate::sql::{IntervalParts, Listing, Statement, relation_name};
 
 const DESCRIBE: &[&str] = &["column", "type", "nullable", "default", "extra"];
 const SETTINGS: &[&str] = &["name", "setting", "description"];
@@ -120,8 +120,8 @@ fn watermark_text(relation: &Relation, stream: &StreamDef) -> Option<String> {
     let watermark = stream.watermark.as_ref()?;
     let column = quoted(&relation.columns.get(watermark.column)?.name);
     Some(match &watermark.text {
-        Some(text) => format!("{column} AS {text}"),
-        None => column,
+        Some(text) if *text != column => format!("{column} AS {text}"),
+        _ => column,
     })
 }
 
@@ -209,6 +209,11 @@ fn with_text(options: &[(String, String)]) -> String {
     format!(" WITH (\n{}\n)", options.join(",\n"))
 }
 
+/// Milliseconds as an option's value: `7 days`.
+fn duration(ms: i64) -> String {
+    IntervalParts::from_micros(ms.saturating_mul(1_000)).to_string()
+}
+
 fn stream_text(relation: &Relation, stream: &StreamDef) -> String {
     let mut items: Vec<String> = relation.columns.iter().map(column_text).collect();
     if let Some(watermark) = watermark_text(relation, stream) {
@@ -217,10 +222,14 @@ fn stream_text(relation: &Relation, stream: &StreamDef) -> String {
     let options = match &stream.connector {
         Some(connector) => connector.options.clone(),
         None => {
-            let time = |name: &str, ms: Option<i64>| ms.map(|ms| (name.to_owned(), format!("{ms} ms")));
+            let time = |name: &str, ms: Option<i64>| ms.map(|ms| (name.to_owned(), duration(ms)));
             let bytes = stream.retention_bytes.map(|bytes| ("retention_bytes".to_owned(), bytes.to_string()));
-            let all =
-                [time("retention", stream.retention_ms), bytes, time("max_future", stream.max_future_ms)];
+            let all = [
+                time("retention", stream.retention_ms),
+                bytes,
+                time("idle_timeout", stream.idle_timeout_ms),
+                time("max_future", stream.max_future_ms),
+            ];
             all.into_iter().flatten().collect()
         }
     };
@@ -244,10 +253,10 @@ fn table_text(relation: &Relation, table: &TableDef) -> String {
 fn view_text(relation: &Relation, def: &ViewDef) -> String {
     let mut options = Vec::new();
     if def.lateness_ms > 0 {
-        options.push(("allowed_lateness".to_owned(), format!("{} ms", def.lateness_ms)));
+        options.push(("allowed_lateness".to_owned(), duration(def.lateness_ms)));
     }
     if let Some(ms) = def.retention_ms {
-        options.push(("retention".to_owned(), format!("{ms} ms")));
+        options.push(("retention".to_owned(), duration(ms)));
     }
     if def.from_latest {
         options.push(("scan_startup".to_owned(), "latest".to_owned()));

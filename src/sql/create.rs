@@ -58,10 +58,18 @@ fn not_built(r: &mut Reader) -> Error {
         ),
         "UNIQUE" => ("CREATE UNIQUE INDEX", "Declare a PRIMARY KEY in CREATE TABLE."),
         "SINK" => ("CREATE SINK", "Use a materialized view and read it with SUBSCRIBE or COPY … TO STDOUT."),
-        "FUNCTION" | "AGGREGATE" | "PROCEDURE" => {
-            ("CREATE FUNCTION and CREATE AGGREGATE", "Write the expression into the query, or into a view.")
+        "FUNCTION" => ("CREATE FUNCTION", "Write the expression into the query, or into a view."),
+        "PROCEDURE" => (
+            "CREATE PROCEDURE",
+            "Send the statements one after the other, or put them into a script for tidemill run.",
+        ),
+        "AGGREGATE" => (
+            "CREATE AGGREGATE",
+            "Write it with the aggregates there are, or as an expression over array_agg.",
+        ),
+        "USER" | "ROLE" | "GROUP" => {
+            ("CREATE USER", "There are no roles yet: any user name may connect, and may do everything.")
         }
-        "USER" | "ROLE" | "GROUP" => ("CREATE USER", "Users are listed in the file given to --users."),
         "SCHEMA" => ("CREATE SCHEMA", "Relations are in the schema public; put a prefix before the name."),
         "DATABASE" => (
             "CREATE DATABASE",
@@ -166,7 +174,7 @@ fn stream(r: &mut Reader) -> Result<Statement> {
     {
         query::continuous(r)?;
         return Ok(Statement::NotBuilt {
-            what: "CREATE STREAM … AS is not supported yet".into(),
+            what: "CREATE STREAM … AS".into(),
             hint: "Use CREATE MATERIALIZED VIEW; other views can read it.".into(),
         });
     }

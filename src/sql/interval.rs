@@ -1,6 +1,8 @@
 //! INTERVAL constants, in every spelling: `'10 seconds'`, `'10' SECOND`, `'1 day 02:03:04.5'`, `'20:10.525' MINUTE TO
 //! SECOND`, `'1-2' YEAR TO MONTH`, `'PT10S'`, `'10 s'::interval`.
 
+use std::fmt;
+
 use datafusion::sql::sqlparser::ast::{
     CastKind, DataType, DateTimeField, Expr, Interval, TypedString, UnaryOperator, Value,
 };
@@ -24,12 +26,44 @@ const HOUR: i128 = 60 * MINUTE;
 const DAY: i128 = 24 * HOUR;
 
 impl IntervalParts {
+    /// So many microseconds; whole days are days.
+    pub fn from_micros(micros: i64) -> IntervalParts {
+        let day = 86_400_000_000;
+        match i32::try_from(micros / day) {
+            Ok(days) if micros % day == 0 => IntervalParts { months: 0, days, micros: 0 },
+            _ => IntervalParts { months: 0, days: 0, micros },
+        }
+    }
+
     /// Microseconds, a day counted as 24 hours; None with months, or out of range.
     pub fn as_micros(&self) -> Option<i64> {
         let micros = i128::from(self.days) * DAY + i128::from(self.micros);
         (self.months == 0).then(|| i64::try_from(micros).ok()).flatten()
     }
 }
+
+/// As a constant that Postgres, DataFusion and we read alike: `5 seconds`, `1 day 250 milliseconds`.
+impl fmt::Display for IntervalParts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (micros, unit) = UNITS
+            .iter()
+            .find(|(ticks, _)| i128::from(self.micros) % ticks == 0)
+            .map_or((i128::from(self.micros), "microsecond"), |(ticks, unit)| {
+                (i128::from(self.micros) / ticks, unit)
+            });
+        let parts = [(i128::from(self.months), "month"), (i128::from(self.days), "day"), (micros, unit)];
+        let mut gap = "";
+        for (number, unit) in parts.into_iter().filter(|(number, _)| *number != 0) {
+            write!(f, "{gap}{number} {unit}{}", if number == 1 { "" } else { "s" })?;
+            gap = " ";
+        }
+        if gap.is_empty() { f.write_str("0 seconds") } else { Ok(()) }
+    }
+}
+
+/// What a number of microseconds is said in: the largest unit of which it is a whole number.
+const UNITS: [(i128, &str); 4] =
+    [(HOUR, "hour"), (MINUTE, "minute"), (SECOND, "second"), (SECOND / 1_000, "millisecond")];
 
 /// Sums before they are known to fit.
 #[derive(Default, Clone, Copy)]
@@ -352,6 +386,19 @@ mod tests {
     use super::*;
 
     #[track_caller]
+    #[test]
+    fn a_constant_is_written_in_the_largest_unit() {
+        let check = |months, days, micros, text: &str| {
+            assert_eq!(IntervalParts { months, days, micros }.to_string(), text);
+        };
+        check(0, 0, 0, "0 seconds");
+        check(0, 0, 5_000_000, "5 seconds");
+        check(0, 0, 3_600_000_000, "1 hour");
+        check(0, 1, 5_400_000_000, "1 day 90 minutes");
+        check(14, -2, 250_000, "14 months -2 days 250 milliseconds");
+        check(0, 0, -1, "-1 microseconds");
+    }
+
     fn check(sql: &str, months: i32, days: i32, micros: i64) {
         let found = interval(&parse_expr(sql).unwrap()).unwrap();
         assert_eq!(found, IntervalParts { months, days, micros }, "{sql}");

@@ -25,7 +25,7 @@
 //! - Group windows (`GROUP BY TUMBLE(ts, size)`) have become windows in FROM with the relation's alias, `GROUP BY
 //!   alias.window_start, alias.window_end`, and `TUMBLE_START(…)` and its like have become these columns.
 //! - `FOR SYSTEM_TIME AS OF …` is gone: a join of a stream with a table always sees the table's newest version.
-//! - INTERVAL constants are `INTERVAL 'm months d days u microseconds'`.
+//! - INTERVAL constants are as [`IntervalParts`] is displayed: `INTERVAL '1 day 5 seconds'`.
 //! - Long chains of AND and of OR are balanced trees.
 //! - `TABLE t` as a query is `SELECT * FROM t`. Type names in casts are Postgres'.
 

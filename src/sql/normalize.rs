@@ -223,8 +223,7 @@ fn canonical_interval(written: &mut Interval) -> Result<()> {
     if !constant {
         return Ok(());
     }
-    let parts = interval(&Expr::Interval(written.clone()))?;
-    let text = format!("{} months {} days {} microseconds", parts.months, parts.days, parts.micros);
+    let text = interval(&Expr::Interval(written.clone()))?.to_string();
     *written = bare_interval(Box::new(Expr::Value(Value::SingleQuotedString(text).into())));
     Ok(())
 }

@@ -36,7 +36,9 @@ fn unsupported(r: &mut Reader, word: &str) -> Error {
     let hint = match word {
         "NOTIFY" => "SUBSCRIBE to a stream or view to hear of changes.",
         "LOCK" => "No locks are needed: every reader sees one epoch, and one INSERT or COPY is atomic.",
-        "GRANT" | "REVOKE" | "REASSIGN" => "Users are listed in the file given to --users.",
+        "GRANT" | "REVOKE" | "REASSIGN" => {
+            "There are no roles yet: any user name may connect, and may do everything."
+        }
         "COMMENT" => "Comments on relations are not kept.",
         "MERGE" => "Use INSERT … ON CONFLICT (key) DO UPDATE.",
         "REPLACE" => "Use INSERT … ON CONFLICT (key) DO UPDATE.",

@@ -189,7 +189,7 @@ async fn rows_without_an_event_time_are_kept_once_through_a_crash() {
     let server = start(dir.path()).await;
     let client = server.connect().await;
     let row = |offset: u8, v: u8| {
-        let json = format!("{{\"ts\":null,\"v\":\"{v}\"}}");
+        let json = format!("{{\"v\":{v},\"ts\":null}}");
         let hex: String = json.bytes().map(|byte| format!("{byte:02x}")).collect();
         format!("{offset}|\\x{hex}")
     };

@@ -146,6 +146,35 @@ async fn old_rows_are_forgotten_but_not_before_a_view_has_read_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn show_create_says_every_option_and_can_be_run_again() {
+    let dir = server::directory();
+    let server = serve(dir.path()).await;
+    let client = server.connect().await;
+    server::run(
+        &client,
+        "CREATE STREAM s (ms BIGINT, ts AS to_timestamp_millis(ms), WATERMARK FOR ts AS ts - INTERVAL '90' SECOND) \
+         WITH (retention = '7 days', retention_bytes = '1 GB', idle_timeout = '1500 ms', max_future = '1 hour'); \
+         CREATE MATERIALIZED VIEW v WITH (allowed_lateness = '2 min', retention = '1 day') AS \
+         SELECT window_end, count(*) AS n FROM TUMBLE(s, ts, INTERVAL '10 seconds') GROUP BY window_start, window_end",
+    )
+    .await;
+    let created = async |kind: &str, name: &str| {
+        let rows = client.query(&format!("SHOW CREATE {kind} {name}"), &[]).await.expect("shown");
+        rows[0].get::<_, String>(1)
+    };
+    let (stream, view) = (created("STREAM", "s").await, created("MATERIALIZED VIEW", "v").await);
+    assert_eq!(
+        stream,
+        "CREATE STREAM s (\n    ms bigint,\n    ts timestamp(3) with time zone GENERATED ALWAYS AS (to_timestamp_millis(ms)) STORED,\n    \
+         WATERMARK FOR ts AS ts - INTERVAL '90 seconds'\n) WITH (\n    retention = '7 days',\n    retention_bytes = '1073741824',\n    \
+         idle_timeout = '1500 milliseconds',\n    max_future = '1 hour'\n)"
+    );
+    assert!(view.contains("allowed_lateness = '2 minutes',\n    retention = '1 day'"), "{view}");
+    server::run(&client, &format!("DROP STREAM s CASCADE; {stream}; {view}")).await;
+    assert_eq!((created("STREAM", "s").await, created("MATERIALIZED VIEW", "v").await), (stream, view));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_has_no_effect_yet_is_refused_and_a_wrong_value_too() {
     let dir = server::directory();
     append(&dir.path().join("in.csv"), "1\n");

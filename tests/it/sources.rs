@@ -92,6 +92,67 @@ async fn what_several_views_over_one_file_reject_is_kept_once_also_after_a_crash
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn computed_columns_are_part_of_a_files_records() {
+    let dir = server::directory();
+    let json = "{\"k\": \"a\", \"ms\": 1704067201000, \"q\": 4}\n{\"k\": \"b\", \"ms\": 1704067202000, \"q\": 0}\n\
+                {\"k\": \"c\", \"ms\": null, \"q\": 5}\n{\"k\": \"d\", \"ms\": \"x\", \"q\": 5}\n\
+                {\"k\": \"e\", \"ms\": 32472144000000, \"q\": 8}\n{\"k\": null, \"ms\": 1704067203000, \"q\": 1}\n\
+                {\"k\": \"g\", \"ms\": 1704067212000, \"q\": 3}\n";
+    std::fs::write(dir.path().join("in.json"), json).expect("written");
+    let server = serve(dir.path()).await;
+    let client = server.connect().await;
+    let with = "connector = 'file', path = 'in.json', format = 'json', mode = 'once'";
+    let columns = "share AS (100 / q), k TEXT, ts TIMESTAMP(3) GENERATED ALWAYS AS (to_timestamp_millis(ms)) STORED, ms BIGINT, \
+                   third AS (q::numeric / 3), q INT, K2 TEXT NOT NULL GENERATED ALWAYS AS (upper(k)) STORED, WATERMARK FOR ts";
+    server::run(&client, &format!("CREATE SOURCE f ({columns}) WITH ({with})")).await;
+    let windows = "SELECT window_start, count(*) AS n, sum(share) AS s, min(k2) AS k \
+                   FROM TUMBLE(f, ts, INTERVAL '10 seconds') GROUP BY window_start, window_end";
+    server::run(&client, &format!("CREATE MATERIALIZED VIEW w AS {windows}")).await;
+    server::run(&client, "CREATE MATERIALIZED VIEW c AS SELECT count(*) AS n FROM f").await;
+    // The same rows whatever is asked for, live and not.
+    let expected = "2024-01-01 00:00:00|1|25|A\n2024-01-01 00:00:10|1|33|G";
+    server::eventually(&client, "SELECT * FROM w ORDER BY 1", expected).await;
+    server::eventually(&client, &format!("{windows} ORDER BY 1"), expected).await;
+    server::eventually(&client, "SELECT * FROM c", "3").await;
+    server::eventually(&client, "SELECT count(*) FROM f", "3").await;
+    server::eventually(
+        &client,
+        "SELECT * FROM f ORDER BY ms",
+        "25|a|2024-01-01 00:00:01|1704067201000|1.3333333333333333|4|A\n33|g|2024-01-01 00:00:12|1704067212000|1|3|G\n\
+         20|c|NULL|NULL|1.6666666666666667|5|C",
+    )
+    .await;
+    server::run(&client, "SET bytea_output = 'escape'").await;
+    let rejected =
+        "SELECT \"offset\", raw, error FROM tidemill.rejected_rows WHERE stream = 'f' ORDER BY \"offset\"";
+    let far = "column \"ts\": the event time is further ahead of the clock than max_future allows";
+    server::eventually(
+        &client,
+        rejected,
+        &format!(
+            "1|{{\"k\": \"b\", \"ms\": 1704067202000, \"q\": 0}}|column \"share\": division by zero\n\
+             2|{{\"k\": \"c\", \"ms\": null, \"q\": 5}}|no event time: column \"ts\" is null, so the row is in no window\n\
+             3|{{\"k\": \"d\", \"ms\": \"x\", \"q\": 5}}|column \"ms\": invalid input for type bigint: \"x\"\n\
+             4|{{\"k\": \"e\", \"ms\": 32472144000000, \"q\": 8}}|{far}\n\
+             5|{{\"k\": null, \"ms\": 1704067203000, \"q\": 1}}|column \"k2\": null value in a NOT NULL column"
+        ),
+    )
+    .await;
+    // With on_error = 'fail' the first of them stops the view.
+    server::run(&client, &format!("CREATE SOURCE g ({columns}) WITH ({with}, on_error = 'fail')")).await;
+    server::run(&client, "CREATE MATERIALIZED VIEW d AS SELECT count(*) AS n FROM g").await;
+    let state = "SELECT state, error LIKE '%record 1: column \"share\": division by zero%' FROM tidemill.queries WHERE name = 'd'";
+    server::eventually(&client, state, "failed|t").await;
+    // What would be another value each time is no part of a log.
+    for expr in ["PROCTIME()", "now()", "random()::text || k"] {
+        let sql = format!("CREATE SOURCE h (k TEXT, p AS {expr}) WITH ({with})");
+        assert_eq!(server::failure(&client, &sql).await, "0A000", "{expr}");
+    }
+    let sql = format!("CREATE SOURCE h (p AS 1 + 1) WITH ({with})");
+    assert_eq!(server::failure(&client, &sql).await, "42P16");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_watched_file_is_read_as_it_grows_and_an_unfinished_line_is_no_record_yet() {
     let dir = server::directory();
     let path = dir.path().join("in.json");

@@ -32,7 +32,7 @@ fn options(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
 /// Generates so many bids into memory, with these columns of theirs filled; the others cost nothing and are not there.
 pub(super) fn generate(bids: u64, schema: SchemaRef, columns: &[usize]) -> Result<Memory> {
     let fields: Vec<_> = schema.fields().iter().map(|field| field.as_ref().clone()).collect();
-    let site = connect::open(&nexmark_options(bids), &fields, Path::new("."), 0, None)?;
+    let site = connect::open(&nexmark_options(bids), &fields, Vec::new(), Path::new("."), 0, None)?;
     let mut reader = site.reader(SourceOffset::default(), Some(columns))?;
     let mut batches = Vec::new();
     let mut left = bids;
@@ -149,7 +149,7 @@ pub(super) fn open_file(path: &Path, schema: SchemaRef) -> Result<Arc<dyn Source
         given.extend(options(&[("header", "true")]));
     }
     let fields: Vec<_> = schema.fields().iter().map(|field| field.as_ref().clone()).collect();
-    connect::open(&given, &fields, root, 0, None)
+    connect::open(&given, &fields, Vec::new(), root, 0, None)
 }
 
 /// A Parquet file of bids.

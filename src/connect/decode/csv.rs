@@ -214,10 +214,8 @@ impl Decoder for CsvDecoder {
             let next = match self.split(data, at, more) {
                 Split::Record(next) => {
                     let outcome = self.append(text, rows);
-                    if outcome == Outcome::Untimed {
-                        rows.keep(trim_end(&data[at..next]));
-                    }
                     if outcome != Outcome::Wrong {
+                        rows.conclude(outcome, trim_end(&data[at..next]));
                         at = next;
                         continue;
                     }

@@ -5,7 +5,7 @@
 //! after are passed over; a column without a member is NULL. Objects and arrays come as their JSON text.
 //! Of members with one name the last counts, as in JSONB.
 
-use super::{Decoder, More, Outcome, RECORD_BYTES, Rows, end_of_line};
+use super::{Decoder, More, RECORD_BYTES, Rows, end_of_line};
 
 /// How deep objects and arrays may be nested.
 const DEPTH: usize = 128;
@@ -129,11 +129,7 @@ impl Decoder for JsonDecoder {
                 Value::Text(start, end) => line.get(start..end),
                 Value::Escaped => Some(&scratch[column]),
             });
-            match outcome {
-                Outcome::Taken => {}
-                Outcome::Untimed => rows.keep(line.as_bytes()),
-                Outcome::Wrong => rows.settle(line.as_bytes()),
-            }
+            rows.conclude(outcome, line.as_bytes());
         }
         at
     }

@@ -11,19 +11,18 @@ use datafusion::arrow::compute::filter;
 use datafusion::arrow::datatypes::{Field, SchemaRef};
 use datafusion::arrow::record_batch::RecordBatch;
 
+use super::times::{Times, Verdict};
 use super::{EventTimes, RAW_BYTES, Rejected, Why, without_time};
 use crate::error::Result;
 
 mod column;
 mod csv;
 mod json;
-mod times;
 mod values;
 
 pub(super) use column::Column;
 pub(super) use csv::{CsvDecoder, CsvStyle};
 pub(super) use json::JsonDecoder;
-use times::{Times, Verdict};
 
 /// A record longer than this is cut there and rejected.
 pub(super) const RECORD_BYTES: usize = 16 << 20;
@@ -51,13 +50,22 @@ pub(super) struct Rows {
     times: Option<Times>,
     /// The number of the next record.
     record: u64,
+    /// The bytes of the good records, where somebody may still reject one.
+    raw: Option<RawRecords>,
+}
+
+/// Records one after the other, and where each ends.
+#[derive(Default)]
+struct RawRecords {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
 }
 
 /// What has become of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
     Taken,
-    /// Taken, but it has no event time: its bytes are wanted for [`Rows::keep`].
+    /// Taken, but it has no event time.
     Untimed,
     /// Not taken: its bytes are wanted for [`Rows::settle`].
     Wrong,
@@ -81,6 +89,7 @@ impl Rows {
             untimed: Vec::new(),
             times: times.map(Times::new),
             record,
+            raw: None,
         })
     }
 
@@ -89,8 +98,12 @@ impl Rows {
         self.rows - self.bad.len() + self.rejected.len()
     }
 
-    /// What the clock says, for `max_future`.
-    pub(super) fn set_now(&mut self, now_ms: i64) {
+    /// Before a batch: what the clock says, for `max_future`.
+    pub(super) fn begin(&mut self, now_ms: i64) {
+        if let Some(raw) = &mut self.raw {
+            raw.bytes.clear();
+            raw.ends.clear();
+        }
         if let Some(times) = &mut self.times {
             times.set_now(now_ms);
         }
@@ -139,6 +152,31 @@ impl Rows {
         self.rows += 1;
         self.pending_error(error);
         Outcome::Wrong
+    }
+
+    /// From now on the bytes of good records are kept until the next batch begins.
+    pub(super) fn keep_raw(&mut self) {
+        self.raw.get_or_insert_default();
+    }
+
+    /// The bytes of a row of the batch that was finished last, cut after [`RAW_BYTES`].
+    pub(super) fn raw(&self, row: usize) -> Option<&[u8]> {
+        let raw = self.raw.as_ref()?;
+        let begin = if row == 0 { 0 } else { *raw.ends.get(row - 1)? };
+        raw.bytes.get(begin..*raw.ends.get(row)?)
+    }
+
+    /// What is done with the bytes of the record that was appended last.
+    fn conclude(&mut self, outcome: Outcome, raw: &[u8]) {
+        match outcome {
+            Outcome::Taken => {}
+            Outcome::Untimed => self.keep(raw),
+            Outcome::Wrong => return self.settle(raw),
+        }
+        if let Some(kept) = &mut self.raw {
+            kept.bytes.extend_from_slice(&raw[..raw.len().min(RAW_BYTES)]);
+            kept.ends.push(kept.bytes.len());
+        }
     }
 
     /// The bytes of the record that was taken last, which has no event time.

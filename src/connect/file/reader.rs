@@ -253,7 +253,7 @@ impl FileReader {
 impl SourceReader for FileReader {
     fn read(&mut self, now_ms: i64, max_rows: usize) -> Result<SourceBatch> {
         self.discover(now_ms)?;
-        self.rows.set_now(now_ms);
+        self.rows.begin(now_ms);
         let mut ended = false;
         let before = self.position.clone();
         if self.position.byte > 0 {
@@ -279,6 +279,14 @@ impl SourceReader for FileReader {
             return Err(error);
         }
         Ok(batch)
+    }
+
+    fn keep_raw(&mut self) {
+        self.rows.keep_raw();
+    }
+
+    fn raw(&self, row: usize) -> Option<&[u8]> {
+        self.rows.raw(row)
     }
 
     fn offset(&self) -> SourceOffset {

@@ -101,7 +101,7 @@ fn explained(error: Error, name: &str, defined: &[ColumnDef]) -> Error {
         .any(|column| error.message().contains(&format!("\"{}\"", ident_name(&column.name))));
     match error.state() == SqlState::UndefinedColumn && is_computed {
         true => Error::new(
-            SqlState::InvalidTableDefinition,
+            SqlState::InvalidObjectDefinition,
             format!("column \"{name}\" is computed from another computed column"),
         )
         .hint("Write the other column's expression out."),
@@ -133,12 +133,14 @@ pub fn uses_proctime(text: &str) -> bool {
     text.to_lowercase().contains("proctime(")
 }
 
+const AGGREGATE: &str = "an aggregate";
+
 /// An expression of one row has no aggregates, windows or subqueries.
 fn refuse_rows(plan: &LogicalPlan, name: &str) -> Result<()> {
     let mut found = None;
     plan.apply_with_subqueries(|node| {
         found = match node {
-            LogicalPlan::Aggregate(_) => Some("an aggregate"),
+            LogicalPlan::Aggregate(_) => Some(AGGREGATE),
             LogicalPlan::Window(_) => Some("a window function"),
             LogicalPlan::Subquery(_) | LogicalPlan::TableScan(_) => Some("a subquery"),
             _ => found,
@@ -146,6 +148,10 @@ fn refuse_rows(plan: &LogicalPlan, name: &str) -> Result<()> {
         Ok(TreeNodeRecursion::Continue)
     })?;
     match found {
+        Some(what) if what == AGGREGATE => {
+            let what = format!("aggregate functions are not allowed in the expression of column \"{name}\"");
+            Err(Error::new(SqlState::Grouping, what).hint("Use the row's other columns only."))
+        }
         Some(what) => {
             Err(Error::unsupported(format!("{what} in the expression of column \"{name}\" is not supported"))
                 .hint("Use the row's other columns only."))

@@ -49,8 +49,8 @@ pub async fn create(cx: &Definer, create: CreateRelation) -> Result<Done> {
         retention_ms: options::time(&create.options, "retention")?,
         retention_bytes: options::bytes(&create.options, "retention_bytes")?,
         max_future_ms: max_future(&create.options, is_embedded)?,
+        idle_timeout_ms: options::time(&create.options, "idle_timeout")?,
     };
-    options::time(&create.options, "idle_timeout")?;
     if options::boolean(&create.options, "idle_advance")? == Some(true) {
         return Err(Error::unsupported("idle_advance is not supported yet")
             .hint("Move the watermark with SELECT advance_watermark('stream', TIMESTAMP '…')."));
@@ -99,16 +99,11 @@ fn max_future(options: &Options, is_embedded: bool) -> Result<Option<i64>> {
     }
 }
 
-/// A connector delivers the columns it is asked for; nobody computes others.
+/// What a connector cannot do is refused now and not by the first reader.
 fn check_source(cx: &Definer, relation: &Relation, options: &Options) -> Result<()> {
     for column in &relation.columns {
-        if let Some(text) = &column.generated {
-            let what = match uses_proctime(text) {
-                true => {
-                    "PROCTIME() in a stream with a connector is not supported: reading it again would give another time"
-                }
-                false => "a computed column in a stream with a connector is not supported",
-            };
+        if column.generated.as_deref().is_some_and(uses_proctime) {
+            let what = "PROCTIME() in a stream with a connector is not supported: reading it again would give another time";
             return Err(Error::unsupported(what).hint("Compute it in a view over the stream."));
         }
         if column.default.is_some() {

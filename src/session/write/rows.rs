@@ -6,9 +6,6 @@ use bytes::BytesMut;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, new_null_array};
 use datafusion::arrow::compute::{cast, max, min};
 use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit};
-use datafusion::common::DFSchema;
-use datafusion::logical_expr::ExprSchemable;
-use datafusion::physical_plan::PhysicalExpr;
 
 use super::super::transaction::WriteContext;
 use super::assign::assign;
@@ -16,6 +13,7 @@ use super::moment::freeze;
 use super::query::{self, Extra};
 use crate::catalog::{Kind, Relation, StreamDef};
 use crate::error::{Error, Result, SqlState};
+use crate::plan::RowExpr;
 use crate::sql;
 use crate::types::pg::{Encoder, TextStyle};
 
@@ -28,15 +26,10 @@ pub(super) struct RowMaker {
     schema: SchemaRef,
     /// All columns, each nullable: what expressions are evaluated over.
     loose: SchemaRef,
-    defaults: Vec<Option<Computed>>,
-    generated: Vec<(usize, Computed)>,
+    defaults: Vec<Option<RowExpr>>,
+    generated: Vec<(usize, RowExpr)>,
     time: Option<TimeRule>,
     style: TextStyle,
-}
-
-struct Computed {
-    expr: Arc<dyn PhysicalExpr>,
-    field: Field,
 }
 
 /// What the watermark column must satisfy, in its ticks.
@@ -168,16 +161,10 @@ impl RowMaker {
 }
 
 /// An expression of the catalog over the columns of `schema`.
-fn compile(cx: &WriteContext, text: &str, schema: &SchemaRef) -> Result<Computed> {
+fn compile(cx: &WriteContext, text: &str, schema: &SchemaRef) -> Result<RowExpr> {
     let mut parsed = sql::parse_expr(text)?;
     freeze(&mut parsed, cx)?;
-    let state = query::state(cx, Extra::default());
-    let schema = DFSchema::try_from(schema.as_ref().clone())?;
-    let parsed = datafusion::sql::sqlparser::ast::ExprWithAlias { expr: parsed, alias: None };
-    let expr = state.create_logical_expr_from_sql_expr(parsed, &schema)?;
-    let (_, field) = expr.to_field(&schema)?;
-    let field = field.as_ref().clone();
-    Ok(Computed { expr: state.create_physical_expr(expr, &schema)?, field })
+    RowExpr::new(&query::state(cx, Extra::default()), parsed, schema)
 }
 
 fn time_rule(cx: &WriteContext, relation: &Relation, schema: &SchemaRef) -> Option<TimeRule> {

@@ -2,7 +2,7 @@
 
 use super::*;
 
-const MINUTE: &str = "INTERVAL '0 months 0 days 60000000 microseconds'";
+const MINUTE: &str = "INTERVAL '1 minute'";
 
 #[test]
 fn streams_are_created() {
@@ -10,7 +10,7 @@ fn streams_are_created() {
         "CREATE STREAM bids (auction BIGINT, price DOUBLE, ts TIMESTAMP(3), WATERMARK FOR TS AS ts - INTERVAL '5 seconds', d AS price * 2, \
          e int GENERATED ALWAYS AS (auction + 1) STORED) WITH ('connector' = 'nexmark', Events = 1000, table = bid, retention = INTERVAL '7' DAY)",
         "Stream bids (auction BigInt; price Double; ts Timestamp(3); d as price * 2; e Int as auction + 1; watermark ts [ts - \
-         INTERVAL '0 months 0 days 5000000 microseconds'] at 68; ) [(\"connector\", \"nexmark\"), (\"events\", \"1000\"), (\"table\", \"bid\"), \
+         INTERVAL '5 seconds'] at 68; ) [(\"connector\", \"nexmark\"), (\"events\", \"1000\"), (\"table\", \"bid\"), \
          (\"retention\", \"7 day\")]",
     );
     check(

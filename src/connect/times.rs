@@ -4,7 +4,7 @@
 //! would carry the watermark away and with it every window. A record without a time is a row like any other, but in no window; it is
 //! kept aside as well.
 
-use crate::connect::EventTimes;
+use super::EventTimes;
 
 /// Microseconds of the first moment after the year 9999.
 const YEAR_10000: i64 = 253_402_300_800_000_000;
