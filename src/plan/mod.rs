@@ -19,6 +19,7 @@ mod planner;
 pub mod relations;
 mod rewrite;
 mod row;
+mod spellings;
 pub mod window;
 
 pub use cut::CutOptions;

@@ -95,6 +95,7 @@ impl Planner {
     pub async fn logical(&self, state: &SessionState, query: &ast::Query) -> Result<LogicalPlan> {
         let mut query = query.clone();
         super::naming::name_columns(&mut query);
+        super::spellings::rewrite_spellings(&mut query)?;
         super::casts::mark_casts(&mut query);
         let statement = DfStatement::Statement(Box::new(ast::Statement::Query(Box::new(query))));
         match state.statement_to_plan(statement.clone()).await {

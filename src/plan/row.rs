@@ -15,6 +15,7 @@ use datafusion::sql::sqlparser::ast;
 
 use super::fragment::placeholder;
 use super::rewrite::rewrite_operators;
+use super::spellings::rewrite_spellings;
 use crate::error::{Error, Result};
 
 /// An expression that is evaluated over batches of rows.
@@ -33,7 +34,8 @@ impl RowExpr {
     ///
     /// # Errors
     /// 42703, 42883, 42804 and their like, as in a query.
-    pub fn new(state: &SessionState, expr: ast::Expr, columns: &Schema) -> Result<RowExpr> {
+    pub fn new(state: &SessionState, mut expr: ast::Expr, columns: &Schema) -> Result<RowExpr> {
+        rewrite_spellings(&mut expr)?;
         let schema: DFSchemaRef = Arc::new(DFSchema::try_from(columns.clone())?);
         let expr = ast::ExprWithAlias { expr, alias: None };
         let expr = state.create_logical_expr_from_sql_expr(expr, &schema)?;

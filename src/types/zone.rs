@@ -47,8 +47,13 @@ impl Zone {
         match text.as_bytes().first()? {
             b'+' => offset(&text[1..]).map(Zone::fixed),
             b'-' => offset(&text[1..]).map(|seconds| Zone::fixed(-seconds)),
-            _ => abbreviated(text).or_else(|| named(text)).or_else(|| posix(text)),
+            _ => Zone::of_name(text),
         }
+    }
+
+    /// The zone that AT TIME ZONE means: `CET`, `Europe/Berlin`, or a POSIX form like `+02:00` (positive is west).
+    pub fn of_name(text: &str) -> Option<Zone> {
+        abbreviated(text).or_else(|| named(text)).or_else(|| posix(text))
     }
 
     fn fixed(seconds: i32) -> Zone {

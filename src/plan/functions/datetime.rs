@@ -32,6 +32,16 @@ pub(super) fn all() -> Vec<ScalarUDF> {
         function("to_char", 2, DataType::Utf8, to_char),
         function("date_format", 2, DataType::Utf8, date_format),
         ScalarUDF::from(ToTimestamp::new()),
+        ScalarUDF::from(Scalar {
+            name: "to_date",
+            aliases: vec![],
+            signature: Signature::one_of(
+                vec![TypeSignature::Any(1), TypeSignature::Any(2)],
+                Volatility::Immutable,
+            ),
+            out: DataType::Date32,
+            call: to_date,
+        }),
     ]
 }
 
@@ -187,6 +197,15 @@ fn to_timestamp(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
         _ => parsed(args, rows)?,
     };
     Ok(cast(&array, &ToTimestamp::out())?)
+}
+
+/// `to_date(text, pattern)` with the patterns of Postgres, and `to_date(text)`.
+fn to_date(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
+    let array = match args.len() {
+        1 => args[0].clone(),
+        _ => parsed(args, rows)?,
+    };
+    Ok(cast(&array, &DataType::Date32)?)
 }
 
 fn from_seconds(array: &ArrayRef) -> Result<ArrayRef> {

@@ -17,10 +17,12 @@ pub(super) use cast::as_text;
 pub(super) use numeric::{call as numeric_call, replacement as numeric_operator};
 
 mod arithmetic;
+mod bytes;
 mod cast;
 mod datetime;
 mod decimal;
 mod format;
+mod intervals;
 mod marked;
 mod numeric;
 mod scalar;
@@ -28,6 +30,8 @@ mod system;
 mod text;
 mod total;
 mod totals;
+mod whole;
+mod zones;
 
 /// Registers all functions in a session, also those for JSON.
 ///
@@ -63,8 +67,8 @@ pub fn aggregates() -> Vec<Arc<AggregateUDF>> {
 
 /// The scalar functions.
 pub fn scalars() -> Vec<Arc<ScalarUDF>> {
-    let all = [text::all(), datetime::all(), system::all()];
-    all.into_iter().flatten().chain([marked::marked()]).map(Arc::new).collect()
+    let all = [text::all(), bytes::all(), datetime::all(), intervals::all(), system::all(), whole::all()];
+    all.into_iter().flatten().chain([zones::timezone(), marked::marked()]).map(Arc::new).collect()
 }
 
 /// The name of a function in the expression that gives another value each time it is called (`random()`, `uuid()`).

@@ -38,7 +38,12 @@ impl VisitorMut for Freezer {
         let as_type = match (empty, name.value.to_ascii_lowercase().as_str()) {
             (
                 true,
-                "now" | "proctime" | "current_timestamp" | "transaction_timestamp" | "statement_timestamp",
+                "now"
+                | "proctime"
+                | "current_timestamp"
+                | "transaction_timestamp"
+                | "statement_timestamp"
+                | "clock_timestamp",
             ) => {
                 *expr = self.now.clone();
                 return ControlFlow::Continue(());

@@ -1,0 +1,345 @@
+//! Postgres's spellings of what DataFusion has under another name, or for other operands only.
+//!
+//! They are rewritten in the syntax tree, before a query is planned. What depends on the types of the operands is left to a function
+//! (`timezone`, `interval_times`), which sees them.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    self, BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
+    ObjectName, Select, SelectItem, TimezoneInfo, UnaryOperator, Value, VisitMut, VisitorMut,
+};
+
+use crate::error::{Error, Result, SqlState};
+
+/// Functions that have another name here, with the same arguments.
+const NAMES: [(&str, &str); 9] = [
+    ("ceiling", "ceil"),
+    ("sign", "signum"),
+    ("clock_timestamp", "now"),
+    ("statement_timestamp", "now"),
+    ("transaction_timestamp", "now"),
+    ("json_array_length", "json_length"),
+    ("jsonb_array_length", "json_length"),
+    ("json_extract_path_text", "json_as_text"),
+    ("jsonb_extract_path_text", "json_as_text"),
+];
+
+/// Rewrites a query, or an expression.
+///
+/// # Errors
+/// 0A000 where a pattern or path has to be a constant and is none, 22P02 for a path that is no array.
+pub fn rewrite_spellings(part: &mut impl VisitMut) -> Result<()> {
+    match part.visit(&mut Spellings) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(error) => Err(error),
+    }
+}
+
+struct Spellings;
+
+impl VisitorMut for Spellings {
+    type Break = Error;
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
+        match rewritten(expr) {
+            Ok(None) => ControlFlow::Continue(()),
+            Ok(Some(new)) => {
+                *expr = new;
+                ControlFlow::Continue(())
+            }
+            Err(error) => ControlFlow::Break(error),
+        }
+    }
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
+        for item in &mut select.projection {
+            if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item
+                && function_named(expr).is_some_and(|(name, _)| name == "generate_series")
+            {
+                // In a SELECT list it is a set of rows.
+                *expr = call("unnest", vec![expr.clone()]);
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn rewritten(expr: &mut Expr) -> Result<Option<Expr>> {
+    Ok(match expr {
+        Expr::Function(_) => function(expr),
+        Expr::AtTimeZone { timestamp, time_zone } => {
+            Some(call("timezone", vec![(**time_zone).clone(), (**timestamp).clone()]))
+        }
+        Expr::SimilarTo { negated, expr: text, pattern, escape_char } => {
+            let escape = match escape_char.as_ref().map(|value| &value.value) {
+                None => Some('\\'),
+                Some(Value::SingleQuotedString(text)) => text.chars().next(),
+                Some(_) => None,
+            };
+            let op = if *negated { BinaryOperator::PGRegexNotMatch } else { BinaryOperator::PGRegexMatch };
+            let regex = similar_to(constant(pattern, "the pattern of SIMILAR TO")?, escape);
+            Some(binary((**text).clone(), op, text_value(&regex)))
+        }
+        Expr::UnaryOp { op: UnaryOperator::BitwiseNot, expr } => {
+            // In two's complement ~x = -1 - x.
+            let minus_one = Expr::UnaryOp { op: UnaryOperator::Minus, expr: Box::new(number("1")) };
+            Some(nested(binary(nested(minus_one), BinaryOperator::Minus, nested((**expr).clone()))))
+        }
+        Expr::BinaryOp { left, op, right } => operator(left, op, right)?,
+        Expr::Identifier(name)
+            if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("localtimestamp") =>
+        {
+            Some(local_moment())
+        }
+        _ => None,
+    })
+}
+
+fn function(expr: &mut Expr) -> Option<Expr> {
+    let (name, arguments) = function_named(expr)?;
+    let mut arguments = arguments.into_iter();
+    match (name.as_str(), arguments.len()) {
+        ("mod", 2) => {
+            let (left, right) = (arguments.next()?, arguments.next()?);
+            Some(nested(binary(nested(left), BinaryOperator::Modulo, nested(right))))
+        }
+        ("gen_random_uuid", 0) => Some(cast(call("uuid", vec![]), DataType::Uuid)),
+        ("localtimestamp", 0) => Some(local_moment()),
+        ("encode", 2) => {
+            let (bytes, format) = (arguments.next()?, arguments.next()?);
+            let is_escape = text_of(&format).is_some_and(|format| format.eq_ignore_ascii_case("escape"));
+            is_escape.then(|| call("encode_escape", vec![bytes]))
+        }
+        (name, _) => {
+            let (_, here) = NAMES.iter().find(|(postgres, _)| *postgres == name)?;
+            if let Expr::Function(call) = expr {
+                call.name = ObjectName::from(vec![Ident::new(*here)]);
+            }
+            None
+        }
+    }
+}
+
+fn operator(left: &Expr, op: &BinaryOperator, right: &Expr) -> Result<Option<Expr>> {
+    let two = |name| Some(call(name, vec![left.clone(), right.clone()]));
+    Ok(match op {
+        BinaryOperator::PGOverlap => two("array_has_any"),
+        BinaryOperator::HashLongArrow => Some(path(left, right, BinaryOperator::LongArrow)?),
+        BinaryOperator::HashArrow => Some(path(left, right, BinaryOperator::Arrow)?),
+        BinaryOperator::Multiply if is_interval(left) && !is_interval(right) => two("interval_times"),
+        BinaryOperator::Multiply if is_interval(right) => {
+            Some(call("interval_times", vec![right.clone(), left.clone()]))
+        }
+        BinaryOperator::Divide if is_interval(left) && !is_interval(right) => two("interval_divided"),
+        _ => None,
+    })
+}
+
+/// `INTERVAL '…'`, or something cast to it.
+fn is_interval(expr: &Expr) -> bool {
+    match expr {
+        Expr::Interval(_) => true,
+        Expr::Nested(inner) => is_interval(inner),
+        Expr::Cast { data_type, .. } => matches!(data_type, DataType::Interval { .. }),
+        Expr::Function(_) => function_named(expr)
+            .is_some_and(|(name, _)| ["interval_times", "interval_divided"].contains(&name.as_str())),
+        _ => false,
+    }
+}
+
+/// `json #>> '{a,0,b}'` is `json -> 'a' -> 0 ->> 'b'`.
+fn path(json: &Expr, path: &Expr, last: BinaryOperator) -> Result<Expr> {
+    let steps: Vec<String> = match path {
+        Expr::Array(array) => array
+            .elem
+            .iter()
+            .map(|step| constant(step, "a path in JSON").map(str::to_owned))
+            .collect::<Result<_>>()?,
+        Expr::Cast { expr, .. } => elements(constant(expr, "a path in JSON")?)?,
+        other => elements(constant(other, "a path in JSON")?)?,
+    };
+    let count = steps.len();
+    let mut steps = steps.into_iter().enumerate();
+    let Some((_, first)) = steps.next() else {
+        return Err(
+            Error::unsupported("an empty path in JSON is not supported").hint("Name at least one step.")
+        );
+    };
+    let step = |text: &str| match text.parse::<i32>() {
+        Ok(index) if index >= 0 => number(text),
+        _ => text_value(text),
+    };
+    let op = |at: usize| if at + 1 == count { last.clone() } else { BinaryOperator::Arrow };
+    let whole = binary(nested(json.clone()), op(0), step(&first));
+    Ok(nested(steps.fold(whole, |whole, (at, text)| binary(whole, op(at), step(&text)))))
+}
+
+/// The elements of `{a,b}`.
+fn elements(text: &str) -> Result<Vec<String>> {
+    let inner = text.trim().strip_prefix('{').and_then(|text| text.strip_suffix('}'));
+    let inner = inner.ok_or_else(|| {
+        Error::new(SqlState::BadText, format!("malformed array literal: \"{text}\""))
+            .detail("Array value must start with \"{\" or dimension information.")
+    })?;
+    let unquoted = |step: &str| step.trim().trim_matches('"').to_owned();
+    Ok(if inner.trim().is_empty() { Vec::new() } else { inner.split(',').map(unquoted).collect() })
+}
+
+/// The regular expression that SIMILAR TO's pattern means (Postgres manual, 9.7.2): all of the text must match.
+fn similar_to(pattern: &str, escape: Option<char>) -> String {
+    let mut regex = String::from("^(?:");
+    let (mut chars, mut in_brackets) = (pattern.chars(), false);
+    while let Some(c) = chars.next() {
+        match c {
+            c if Some(c) == escape => {
+                // At the end it stands for itself.
+                regex.push_str(&regex_syntax_escape(chars.next().unwrap_or(c)));
+            }
+            ']' if in_brackets => {
+                in_brackets = false;
+                regex.push(']');
+            }
+            c if in_brackets => {
+                if c == '\\' || c == '[' {
+                    regex.push('\\');
+                }
+                regex.push(c);
+            }
+            '[' => {
+                in_brackets = true;
+                regex.push('[');
+            }
+            '%' => regex.push_str("(?s:.*)"),
+            '_' => regex.push_str("(?s:.)"),
+            '(' => regex.push_str("(?:"),
+            '|' | '*' | '+' | '?' | '{' | '}' | ')' => regex.push(c),
+            other => regex.push_str(&regex_syntax_escape(other)),
+        }
+    }
+    regex.push_str(")$");
+    regex
+}
+
+fn regex_syntax_escape(c: char) -> String {
+    regex::escape(c.encode_utf8(&mut [0; 4]))
+}
+
+fn constant<'e>(expr: &'e Expr, what: &str) -> Result<&'e str> {
+    text_of(expr).ok_or_else(|| {
+        Error::unsupported(format!("{what} that is no constant is not supported"))
+            .hint("Write it as a text constant.")
+    })
+}
+
+fn text_of(expr: &Expr) -> Option<&str> {
+    match expr {
+        Expr::Value(value) => match &value.value {
+            Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text) => Some(text),
+            _ => None,
+        },
+        Expr::Nested(inner) => text_of(inner),
+        _ => None,
+    }
+}
+
+/// The name of a plain call in lower case, and its arguments.
+fn function_named(expr: &Expr) -> Option<(String, Vec<Expr>)> {
+    let Expr::Function(call) = expr else { return None };
+    let [part] = call.name.0.as_slice() else { return None };
+    let ident = part.as_ident()?;
+    let name = match ident.quote_style {
+        None => ident.value.to_ascii_lowercase(),
+        Some(_) => ident.value.clone(),
+    };
+    let arguments = match &call.args {
+        FunctionArguments::None => Vec::new(),
+        FunctionArguments::List(list) => list
+            .args
+            .iter()
+            .map(|argument| match argument {
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
+                _ => None,
+            })
+            .collect::<Option<_>>()?,
+        FunctionArguments::Subquery(_) => return None,
+    };
+    Some((name, arguments))
+}
+
+fn call(name: &str, arguments: Vec<Expr>) -> Expr {
+    let args = arguments.into_iter().map(|expr| FunctionArg::Unnamed(FunctionArgExpr::Expr(expr))).collect();
+    Expr::Function(Function {
+        name: ObjectName::from(vec![Ident::new(name)]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(ast::FunctionArgumentList {
+            duplicate_treatment: None,
+            args,
+            clauses: Vec::new(),
+        }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    })
+}
+
+/// `localtimestamp`.
+fn local_moment() -> Expr {
+    cast(call("now", vec![]), DataType::Timestamp(None, TimezoneInfo::None))
+}
+
+fn cast(expr: Expr, data_type: DataType) -> Expr {
+    Expr::Cast { kind: ast::CastKind::Cast, expr: Box::new(expr), data_type, array: false, format: None }
+}
+
+fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
+    Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) }
+}
+
+fn nested(expr: Expr) -> Expr {
+    Expr::Nested(Box::new(expr))
+}
+
+fn number(text: &str) -> Expr {
+    Expr::value(Value::Number(text.to_owned(), false))
+}
+
+fn text_value(text: &str) -> Expr {
+    Expr::value(Value::SingleQuotedString(text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql;
+
+    fn spelled(text: &str) -> String {
+        let mut expr = sql::parse_expr(text).unwrap();
+        rewrite_spellings(&mut expr).unwrap();
+        expr.to_string()
+    }
+
+    #[test]
+    fn postgres_spellings_become_ours() {
+        let check = |text: &str, expect: &str| assert_eq!(spelled(text), expect, "{text}");
+        check("mod(a + 1, 3)", "((a + 1) % (3))");
+        check("ceiling(x)", "ceil(x)");
+        check("~x", "((-1) - (x))");
+        check("ts AT TIME ZONE 'UTC'", "timezone('UTC', ts)");
+        check("n * INTERVAL '1 second'", "interval_times(INTERVAL '1 second', n)");
+        check("j #>> '{a,0,b c}'", "((j) -> 'a' -> 0 ->> 'b c')");
+        check("j #> ARRAY['a']", "((j) -> 'a')");
+        check("a SIMILAR TO '(a|b)%_.'", "a ~ '^(?:(?:a|b)(?s:.*)(?s:.)\\.)$'");
+        check("a NOT SIMILAR TO '[a.-]+\\%'", "a !~ '^(?:[a.-]+%)$'");
+    }
+
+    #[test]
+    fn what_must_be_a_constant_is_refused_otherwise() {
+        for text in ["a SIMILAR TO b", "j #>> p"] {
+            let mut expr = sql::parse_expr(text).unwrap();
+            assert_eq!(rewrite_spellings(&mut expr).unwrap_err().state(), SqlState::NotSupported, "{text}");
+        }
+    }
+}
