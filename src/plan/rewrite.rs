@@ -118,7 +118,8 @@ impl TreeNodeRewriter for Operators<'_> {
             other => return Ok(Transformed::no(other)),
         };
         let narrowed = integers::narrow_constants(binary, self.schema);
-        narrowed.transform_data(|binary| Ok(self.numeric(binary)))
+        let dated = narrowed.transform_data(|binary| Ok(self.dated(binary)))?;
+        dated.transform_data(|binary| Ok(self.numeric(binary)))
     }
 }
 
@@ -154,6 +155,24 @@ impl Operators<'_> {
             **text = typed(std::mem::take(text), data_type);
         }
         Transformed::new_transformed(Expr::BinaryExpr(BinaryExpr { left, op, right }), is_typed)
+    }
+
+    /// A date and an interval make a timestamp.
+    fn dated(&self, binary: BinaryExpr) -> Transformed<BinaryExpr> {
+        let BinaryExpr { mut left, op, mut right } = binary;
+        let is_date = |expr: &Expr| matches!(expr.get_type(self.schema), Ok(DataType::Date32));
+        let is_interval = |expr: &Expr| matches!(expr.get_type(self.schema), Ok(DataType::Interval(_)));
+        let date = match op {
+            Operator::Plus | Operator::Minus if is_interval(&right) && is_date(&left) => Some(&mut left),
+            Operator::Plus if is_interval(&left) && is_date(&right) => Some(&mut right),
+            _ => None,
+        };
+        let is_changed = date.is_some();
+        if let Some(date) = date {
+            let moment = DataType::Timestamp(TimeUnit::Microsecond, None);
+            **date = typed(std::mem::take(date), moment);
+        }
+        Transformed::new_transformed(BinaryExpr { left, op, right }, is_changed)
     }
 
     /// CASE: a text constant has the type of the other results, and what is tested is a boolean.

@@ -7,13 +7,15 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     self, BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
-    ObjectName, Select, SelectItem, TimezoneInfo, UnaryOperator, Value, VisitMut, VisitorMut,
+    ObjectName, Select, SelectItem, SetExpr, TableAlias, TableAliasColumnDef, TableFactor, TimezoneInfo,
+    UnaryOperator, Value, Visit, VisitMut, Visitor, VisitorMut,
 };
 
 use crate::error::{Error, Result, SqlState};
 
 /// Functions that have another name here, with the same arguments.
-const NAMES: [(&str, &str); 9] = [
+const NAMES: [(&str, &str); 10] = [
+    ("variance", "var_samp"),
     ("ceiling", "ceil"),
     ("sign", "signum"),
     ("clock_timestamp", "now"),
@@ -30,13 +32,17 @@ const NAMES: [(&str, &str); 9] = [
 /// # Errors
 /// 0A000 where a pattern or path has to be a constant and is none, 22P02 for a path that is no array.
 pub fn rewrite_spellings(part: &mut impl VisitMut) -> Result<()> {
-    match part.visit(&mut Spellings) {
+    match part.visit(&mut Spellings::default()) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
     }
 }
 
-struct Spellings;
+#[derive(Default)]
+struct Spellings {
+    /// Of each SELECT around: whether it names a column `value`.
+    names_value: Vec<bool>,
+}
 
 impl VisitorMut for Spellings {
     type Break = Error;
@@ -52,7 +58,21 @@ impl VisitorMut for Spellings {
         }
     }
 
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
+        let names_value = self.names_value.last().copied().unwrap_or(false);
+        if let Some(new) = table(factor, names_value) {
+            *factor = new;
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_select(&mut self, _: &mut Select) -> ControlFlow<Error> {
+        self.names_value.pop();
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
+        self.names_value.push(Visit::visit(&*select, &mut NamesValue).is_break());
         for item in &mut select.projection {
             if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item
                 && function_named(expr).is_some_and(|(name, _)| name == "generate_series")
@@ -87,6 +107,13 @@ fn rewritten(expr: &mut Expr) -> Result<Option<Expr>> {
             Some(nested(binary(nested(minus_one), BinaryOperator::Minus, nested((**expr).clone()))))
         }
         Expr::BinaryOp { left, op, right } => operator(left, op, right)?,
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => sign_first(expr),
+        Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } => in_subquery(left, right, false),
+        Expr::AllOp { left, compare_op: BinaryOperator::NotEq, right } => in_subquery(left, right, true),
+        Expr::AnyOp { right, .. } | Expr::AllOp { right, .. } => {
+            name_compared(right);
+            None
+        }
         Expr::Identifier(name)
             if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("localtimestamp") =>
         {
@@ -94,6 +121,94 @@ fn rewritten(expr: &mut Expr) -> Result<Option<Expr>> {
         }
         _ => None,
     })
+}
+
+/// `= ANY (SELECT …)` is IN, and `<> ALL (SELECT …)` is NOT IN.
+fn in_subquery(left: &Expr, right: &Expr, negated: bool) -> Option<Expr> {
+    let Expr::Subquery(subquery) = right else { return None };
+    Some(Expr::InSubquery { expr: Box::new(left.clone()), subquery: subquery.clone(), negated })
+}
+
+/// Gives the column that ANY or ALL compares with a name of its own. The comparison is put into the subquery, where a column of the
+/// outer query and one of the same name inside would be taken for one another.
+fn name_compared(right: &mut Expr) {
+    let Expr::Subquery(query) = right else { return };
+    let SetExpr::Select(select) = query.body.as_mut() else { return };
+    if let [item @ (SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. })] =
+        select.projection.as_mut_slice()
+        && let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = &*item
+    {
+        *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias: Ident::new("__compared") };
+    }
+}
+
+/// `-2 ^ 2` is `(-2) ^ 2` in Postgres, where the sign binds more tightly than the power; for the parser it is `-(2 ^ 2)`.
+fn sign_first(power: &Expr) -> Option<Expr> {
+    let Expr::BinaryOp { left, op: BinaryOperator::PGExp, right } = power else { return None };
+    let minus = |expr: &Expr| Expr::UnaryOp { op: UnaryOperator::Minus, expr: Box::new(expr.clone()) };
+    let signed = sign_first(left).unwrap_or_else(|| nested(minus(left)));
+    Some(nested(binary(signed, BinaryOperator::PGExp, (**right).clone())))
+}
+
+/// Looks for a column `value`.
+struct NamesValue;
+
+impl Visitor for NamesValue {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        let name = match expr {
+            Expr::Identifier(name) => Some(name),
+            Expr::CompoundIdentifier(parts) => parts.last(),
+            _ => None,
+        };
+        match name.is_some_and(|name| name.value.eq_ignore_ascii_case("value")) {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    }
+}
+
+/// Functions in FROM: `LATERAL unnest(…)` is UNNEST, and the column of `generate_series(…) AS g` is g. Who asks for it by DataFusion's
+/// name, `value`, gets it by that.
+fn table(factor: &mut TableFactor, names_value: bool) -> Option<TableFactor> {
+    let unnest = |alias: &Option<TableAlias>, array_exprs| TableFactor::UNNEST {
+        alias: alias.clone(),
+        array_exprs,
+        with_offset: false,
+        with_offset_alias: None,
+        with_ordinality: false,
+    };
+    let (name, arguments, alias) = match factor {
+        TableFactor::Function { name, args, alias, with_ordinality: false, .. } => (&*name, &*args, alias),
+        TableFactor::Table { name, args: Some(args), alias, with_ordinality: false, .. } => {
+            (&*name, &args.args, alias)
+        }
+        _ => return None,
+    };
+    let arguments = plain(arguments)?;
+    match plain_name(name)?.as_str() {
+        "unnest" => Some(unnest(alias, arguments)),
+        "generate_series" => {
+            let named = || TableAlias {
+                explicit: true,
+                name: Ident::new("generate_series"),
+                columns: Vec::new(),
+                at: None,
+            };
+            let alias = alias.get_or_insert_with(named);
+            if alias.columns.is_empty() && !names_value {
+                alias.columns.push(TableAliasColumnDef { name: alias.name.clone(), data_type: None });
+            }
+            // Of times it is an array.
+            let alias = Some(alias.clone());
+            arguments
+                .last()
+                .is_some_and(is_interval)
+                .then(|| unnest(&alias, vec![call("generate_series", arguments)]))
+        }
+        _ => None,
+    }
 }
 
 fn function(expr: &mut Expr) -> Option<Expr> {
@@ -105,6 +220,11 @@ fn function(expr: &mut Expr) -> Option<Expr> {
             Some(nested(binary(nested(left), BinaryOperator::Modulo, nested(right))))
         }
         ("gen_random_uuid", 0) => Some(cast(call("uuid", vec![]), DataType::Uuid)),
+        // Of an empty array it is NULL.
+        ("array_length", 1 | 2) => {
+            let length = cast(call("array_length", arguments.collect()), DataType::Int(None));
+            Some(call("nullif", vec![length, number("0")]))
+        }
         ("localtimestamp", 0) => Some(local_moment()),
         ("encode", 2) => {
             let (bytes, format) = (arguments.next()?, arguments.next()?);
@@ -246,25 +366,31 @@ fn text_of(expr: &Expr) -> Option<&str> {
 /// The name of a plain call in lower case, and its arguments.
 fn function_named(expr: &Expr) -> Option<(String, Vec<Expr>)> {
     let Expr::Function(call) = expr else { return None };
-    let [part] = call.name.0.as_slice() else { return None };
-    let ident = part.as_ident()?;
-    let name = match ident.quote_style {
-        None => ident.value.to_ascii_lowercase(),
-        Some(_) => ident.value.clone(),
-    };
     let arguments = match &call.args {
         FunctionArguments::None => Vec::new(),
-        FunctionArguments::List(list) => list
-            .args
-            .iter()
-            .map(|argument| match argument {
-                FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
-                _ => None,
-            })
-            .collect::<Option<_>>()?,
+        FunctionArguments::List(list) => plain(&list.args)?,
         FunctionArguments::Subquery(_) => return None,
     };
-    Some((name, arguments))
+    Some((plain_name(&call.name)?, arguments))
+}
+
+/// A name without a schema, in lower case unless it is quoted.
+fn plain_name(name: &ObjectName) -> Option<String> {
+    let [part] = name.0.as_slice() else { return None };
+    let ident = part.as_ident()?;
+    Some(match ident.quote_style {
+        None => ident.value.to_ascii_lowercase(),
+        Some(_) => ident.value.clone(),
+    })
+}
+
+/// Arguments without names.
+fn plain(arguments: &[FunctionArg]) -> Option<Vec<Expr>> {
+    let expr = |argument: &FunctionArg| match argument {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
+        _ => None,
+    };
+    arguments.iter().map(expr).collect()
 }
 
 fn call(name: &str, arguments: Vec<Expr>) -> Expr {
@@ -326,6 +452,9 @@ mod tests {
         let check = |text: &str, expect: &str| assert_eq!(spelled(text), expect, "{text}");
         check("mod(a + 1, 3)", "((a + 1) % (3))");
         check("ceiling(x)", "ceil(x)");
+        check("-2 ^ 2 ^ 3", "(((-2) ^ 2) ^ 3)");
+        check("a = ANY (SELECT b FROM t)", "a IN (SELECT b FROM t)");
+        check("a > ALL (SELECT b FROM t)", "a > ALL(SELECT b AS __compared FROM t)");
         check("~x", "((-1) - (x))");
         check("ts AT TIME ZONE 'UTC'", "timezone('UTC', ts)");
         check("n * INTERVAL '1 second'", "interval_times(INTERVAL '1 second', n)");
