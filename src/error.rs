@@ -169,6 +169,8 @@ sqlstates! {
     InvalidTableDefinition = "42P16",
     /// `invalid_object_definition`.
     InvalidObjectDefinition = "42P17",
+    /// `windowing_error`.
+    Windowing = "42P20",
     /// `indeterminate_datatype`.
     IndeterminateType = "42P18",
     /// `generated_always` (writing a generated column).

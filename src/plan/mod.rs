@@ -10,6 +10,7 @@ pub mod cut;
 mod flatten;
 pub mod fragment;
 pub mod functions;
+pub mod guard;
 mod integers;
 mod missing;
 mod moment;

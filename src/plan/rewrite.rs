@@ -10,7 +10,7 @@ use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::{Case, Cast, InList, ScalarFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, Union};
+use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Filter, LogicalPlan, Operator, Union};
 
 use super::{flatten, functions, integers};
 use crate::error::{Error, SqlState};
@@ -30,6 +30,10 @@ pub fn rewrite_operators(plan: LogicalPlan) -> Result<LogicalPlan> {
                 }
                 None => node,
             },
+            LogicalPlan::Filter(filter) => {
+                check_filter(filter)?;
+                node
+            }
             LogicalPlan::Union(union) => {
                 check_union(union)?;
                 node
@@ -69,6 +73,23 @@ pub fn rewrite_operators(plan: LogicalPlan) -> Result<LogicalPlan> {
 
 fn typed(text: Box<Expr>, data_type: DataType) -> Expr {
     Expr::Cast(Cast::new(text, data_type))
+}
+
+/// A window function sees the rows that are left after WHERE and HAVING.
+fn check_filter(filter: &Filter) -> Result<()> {
+    let clause = match filter.input.as_ref() {
+        LogicalPlan::Aggregate(_) => "HAVING",
+        _ => "WHERE",
+    };
+    match filter.predicate.exists(|part| Ok(matches!(part, Expr::WindowFunction(_))))? {
+        true => {
+            let message = format!("window functions are not allowed in {clause}");
+            let error = Error::new(SqlState::Windowing, message)
+                .hint("Put the query into a subquery and write the condition around it.");
+            Err(error.into())
+        }
+        false => Ok(()),
+    }
 }
 
 /// To Postgres text and anything else are not of one type; DataFusion would make text of both.

@@ -99,11 +99,16 @@ impl Core {
 }
 
 /// Threads with deep stacks: plans are trees, and even dropping one recurses.
+///
+/// What comes from outside (a statement, a client's answer) waits in the runtime's global queue. A worker that is busy with a long query looks
+/// there only once in some sixty turns, and a turn of a cross join is tens of milliseconds: all others would wait for seconds.
+/// So it looks there each time.
 pub(super) fn runtime(name: &str, threads: usize) -> Result<Runtime> {
     let runtime = Builder::new_multi_thread()
         .worker_threads(threads.max(1))
         .thread_name(name)
         .thread_stack_size(limits::PLANNING_STACK_BYTES)
+        .global_queue_interval(1)
         .enable_all()
         .build();
     runtime.map_err(|error| Error::from(error).context(format!("cannot start the {name} threads")))

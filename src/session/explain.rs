@@ -10,7 +10,7 @@ use datafusion::sql::sqlparser::ast::ObjectName;
 use futures::StreamExt;
 
 use super::conversation::Outcome;
-use super::query::{execute, on_cpu};
+use super::query::{on_cpu, start};
 use super::rows::lines;
 use super::session::Session;
 use super::{continuous, show};
@@ -21,6 +21,7 @@ use crate::exec::Engine;
 use crate::exec::runner::Runner;
 use crate::exec::tables::PresentTables;
 use crate::log::StreamId;
+use crate::plan::guard::{Stop, guarded};
 use crate::sql::{ContinuousQuery, Explain};
 use crate::time::Watermark;
 use crate::types::SqlType;
@@ -71,7 +72,10 @@ async fn snapshot(
     }
     let watch = Stopwatch::start();
     let mut rows = 0;
-    let mut stream = execute(&session.engine, Arc::clone(&physical), state, schema);
+    // Guarded here: the figures are in the plan that is run.
+    let (stop, wanted) = Stop::new();
+    let physical = guarded(physical, &stop)?;
+    let mut stream = start(&session.engine, Arc::clone(&physical), wanted, state, schema);
     while let Some(batch) = stream.next().await {
         rows += batch?.num_rows();
     }

@@ -26,6 +26,7 @@ use crate::exec::Engine;
 use crate::exec::snapshot::{Overlay, Scope};
 use crate::exec::view::ViewHandle;
 use crate::limits;
+use crate::plan::guard::{Stop, Wanted, guarded};
 use crate::plan::naming::shown_schema;
 use crate::plan::relations::Lookup;
 use crate::sql::{self, Named, relation_name};
@@ -212,6 +213,21 @@ pub fn execute(
     state: SessionState,
     schema: SchemaRef,
 ) -> Batches {
+    let (stop, wanted) = Stop::new();
+    match guarded(physical, &stop) {
+        Ok(physical) => start(engine, physical, wanted, state, schema),
+        Err(error) => stream::iter([Err(error.into())]).boxed(),
+    }
+}
+
+/// Runs a plan that is guarded already.
+pub fn start(
+    engine: &Engine,
+    physical: Arc<dyn ExecutionPlan>,
+    wanted: Wanted,
+    state: SessionState,
+    schema: SchemaRef,
+) -> Batches {
     let (sender, receiver) = mpsc::channel(limits::RESULT_BATCHES);
     let task = engine.cpu().spawn(async move {
         let sender_of_panic = sender.clone();
@@ -222,14 +238,11 @@ pub fn execute(
             let _ = sender_of_panic.send(Err(error)).await;
         }
     });
-    received(receiver, AbortOnDrop(task))
+    received(receiver, (AbortOnDrop(task), wanted))
 }
 
 /// What comes out of a channel, as long as the task that fills it is wanted.
-pub fn received<T: Send + 'static>(
-    receiver: mpsc::Receiver<Result<RecordBatch>>,
-    task: AbortOnDrop<T>,
-) -> Batches {
+pub fn received<T: Send + 'static>(receiver: mpsc::Receiver<Result<RecordBatch>>, task: T) -> Batches {
     stream::unfold((receiver, task), |(mut receiver, task)| async move {
         receiver.recv().await.map(|item| (item, (receiver, task)))
     })

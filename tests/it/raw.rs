@@ -91,6 +91,14 @@ fn memory(server: &Server, what: &str) -> u64 {
     line.split_whitespace().nth(1).and_then(|kb| kb.parse::<u64>().ok()).expect("a number") / 1024
 }
 
+/// How long the server has computed, in hundredths of a second.
+fn ticks(server: &Server) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", server.pid())).expect("Linux has /proc");
+    let (_, fields) = stat.rsplit_once(')').expect("the name is in parentheses");
+    let field = |n: usize| fields.split_whitespace().nth(n).and_then(|t| t.parse::<u64>().ok());
+    field(11).zip(field(12)).map(|(user, system)| user + system).expect("numbers")
+}
+
 #[test]
 fn garbage_ends_only_its_own_connection() {
     let server = server::shared();
@@ -271,6 +279,10 @@ async fn a_gigabyte_string_is_refused_and_takes_no_gigabyte() {
         "SELECT rpad('x', 2000000000)",
         "SELECT count(*) FROM (VALUES (repeat('x', 1000000000))) AS t (a)",
         "SELECT sum(length(repeat('x', 60000000))) FROM generate_series(1, 100)",
+        "SELECT unnest(generate_series(1, 100000000000)) LIMIT 1",
+        "SELECT generate_series(1, 2000000000, 2)",
+        "SELECT array_length(array_repeat('x', 10000000000), 1)",
+        "SELECT * FROM generate_series(TIMESTAMP '2000-01-01', TIMESTAMP '2026-01-01', INTERVAL '1 microsecond')",
     ] {
         let result =
             tokio::time::timeout(server::PATIENCE, client.simple_query(sql)).await.expect("an answer");
@@ -296,6 +308,47 @@ async fn statement_timeout_ends_what_would_not_end() {
     assert_eq!(server::failure(&client, endless).await, "57014");
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     assert_eq!(server::value(&client, "SELECT 1").await, "1");
+}
+
+/// As many endless queries as there are threads, and more: others are still answered, also while they are being ended.
+#[tokio::test(flavor = "multi_thread")]
+async fn queries_without_end_do_not_keep_others_waiting() {
+    let server = tokio::task::spawn_blocking(|| Server::start(&["--ephemeral", "--threads", "2"])).await;
+    let server = server.expect("a server");
+    let much = "FROM generate_series(1, 1000000) AS a, generate_series(1, 1000000) AS b";
+    let mut running = Vec::new();
+    for condition in ["", "WHERE a < b - 1000001", "WHERE a * b = -1", ""] {
+        let endless = format!("SELECT count(*) {much} {condition}");
+        let client = server.connect().await;
+        let cancel = client.cancel_token();
+        let task = tokio::spawn(async move { server::failure(&client, &endless).await });
+        running.push((task, cancel));
+    }
+    let client = server.connect().await;
+    server::run(&client, "CREATE STREAM s (v INT, ts TIMESTAMP, WATERMARK FOR ts); CREATE MATERIALIZED VIEW t AS SELECT sum(v) AS v FROM s")
+        .await;
+    // Each of these comes and goes through the same threads. With a minute of patience each, none would be answered in time
+    // if it had to wait for the end of the others.
+    for n in 1..=20 {
+        server::run(&client, "INSERT INTO s VALUES (1, '2026-01-01')").await;
+        assert_eq!(server::value(&client, "SELECT v FROM t").await, n.to_string());
+    }
+    for (task, cancel) in running {
+        assert!(!task.is_finished(), "they do not end");
+        cancel.cancel_query(tokio_postgres::NoTls).await.expect("the server takes it");
+        assert_eq!(task.await.expect("no panic"), "57014");
+    }
+    assert_eq!(server::value(&client, "SELECT 1").await, "1");
+    // And they are over: nothing computes any more.
+    let begun = std::time::Instant::now();
+    loop {
+        let before = ticks(&server);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        if ticks(&server) - before <= 2 {
+            break;
+        }
+        assert!(begun.elapsed() < server::PATIENCE, "a cancelled query goes on computing");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,10 +3,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, StringBuilder};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, StringBuilder};
+use datafusion::arrow::compute::cast;
 use datafusion::arrow::compute::kernels::concat_elements::concat_elements_utf8;
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{
+    DataType, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, TimeUnit,
+};
 use datafusion::functions::{string, unicode};
+use datafusion::functions_nested::{range, repeat};
 use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Signature, TypeSignature, Volatility};
 use regex::Regex;
 
@@ -38,6 +42,9 @@ pub(super) fn all() -> Vec<ScalarUDF> {
         bounded(string::concat(), joined),
         bounded(string::concat_ws(), joined),
         bounded(string::replace(), replaced),
+        bounded(range::gen_series_udf(), ranged),
+        bounded(range::range_udf(), ranged),
+        bounded(repeat::array_repeat_udf(), array_repeated),
     ]
 }
 
@@ -144,6 +151,70 @@ fn sized(args: &[ColumnarValue], rows: usize, size: fn(usize, usize) -> usize) -
 
 fn repeated(args: &[ColumnarValue], rows: usize) -> Result<()> {
     sized(args, rows, usize::saturating_mul)
+}
+
+/// `generate_series(first, last, step)` as an array; eight bytes an element.
+fn ranged(args: &[ColumnarValue], rows: usize) -> Result<()> {
+    let arrays = columns(args)?;
+    let mut bounds = Vec::new();
+    for array in arrays.iter().take(2) {
+        let of_time = DataType::Timestamp(TimeUnit::Microsecond, None);
+        bounds.push(match array.data_type() {
+            DataType::Timestamp(_, _) | DataType::Date32 | DataType::Date64 => {
+                integers(&cast(array, &of_time)?)?
+            }
+            other if other.is_numeric() || other.is_null() => integers(array)?,
+            // DataFusion says what is wrong with it.
+            _ => return Ok(()),
+        });
+    }
+    let steps = arrays.get(2).map(steps).transpose()?;
+    let mut budget = Budget { total: 0 };
+    for row in 0..rows {
+        let bound = |n: usize| -> Option<i128> {
+            let array = bounds.get(n)?;
+            array.is_valid(at(array, row)).then(|| array.value(at(array, row)).into())
+        };
+        let (first, last) = match (bound(0), bound(1)) {
+            (Some(last), None) if bounds.len() == 1 => (0, last),
+            (Some(first), Some(last)) => (first, last),
+            _ => continue,
+        };
+        let step = steps.as_ref().map_or(1, |steps| steps[if steps.len() == 1 { 0 } else { row }]);
+        let count = (last - first).abs() / i128::from(step.unsigned_abs().max(1));
+        budget.add(usize::try_from(count.saturating_mul(8)).unwrap_or(usize::MAX))?;
+    }
+    Ok(())
+}
+
+/// The steps of a series: numbers, or intervals in microseconds.
+fn steps(array: &ArrayRef) -> Result<Vec<i64>> {
+    if !matches!(array.data_type(), DataType::Interval(_)) {
+        return Ok(integers(array)?.iter().map(|step| step.unwrap_or(1)).collect());
+    }
+    let array = cast(array, &DataType::Interval(IntervalUnit::MonthDayNano))?;
+    let micros = |step: Option<IntervalMonthDayNano>| {
+        step.map_or(1, |step| {
+            let days = i64::from(step.months) * 30 + i64::from(step.days);
+            (days * 86_400_000_000).saturating_add(step.nanoseconds / 1_000)
+        })
+    };
+    Ok(array.as_primitive::<IntervalMonthDayNanoType>().iter().map(micros).collect())
+}
+
+/// `array_repeat(value, n)`: not many bytes less than the elements take.
+fn array_repeated(args: &[ColumnarValue], rows: usize) -> Result<()> {
+    let arrays = columns(args)?;
+    let [values, counts] = arrays.as_slice() else { return Ok(()) };
+    let counts = integers(counts)?;
+    let size = (values.get_array_memory_size() / values.len().max(1)).max(8);
+    let mut budget = Budget { total: 0 };
+    for row in 0..rows {
+        let c = at(&counts, row);
+        let count = if counts.is_valid(c) { usize::try_from(counts.value(c)).unwrap_or(0) } else { 0 };
+        budget.add(size.saturating_mul(count))?;
+    }
+    Ok(())
 }
 
 /// A padded text has so many characters, of at most four bytes.

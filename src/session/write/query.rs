@@ -20,6 +20,7 @@ use super::super::transaction::WriteContext;
 use super::moment::freeze;
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
+use crate::plan::guard::{Stop, guarded};
 use crate::plan::relations::Lookup;
 use crate::sql;
 
@@ -96,8 +97,9 @@ pub(super) async fn run(
     let (state, plan) = plan(cx, extra, query).await?;
     // The optimizer may lose what a field says of its SQL type.
     let schema = Arc::clone(plan.schema().inner());
+    let (stop, _wanted) = Stop::new();
     let task = cx.engine.cpu().spawn(async move {
-        let physical = state.create_physical_plan(&plan).await?;
+        let physical = guarded(state.create_physical_plan(&plan).await?, &stop)?;
         let mut stream = datafusion::physical_plan::execute_stream(physical, state.task_ctx())?;
         let (mut batches, mut bytes) = (Vec::new(), 0usize);
         while let Some(batch) = stream.next().await {
