@@ -14,7 +14,7 @@ use super::conversation::{
     Conversation, CopyIn, Outcome, Params, Prepared, Protocol, Rows, SideMessage, Startup, Timeouts,
     TransactionStatus,
 };
-use super::copy_out::{copy_out, options as copy_options};
+use super::copy_out::copy_out;
 use super::cursor::Cursor;
 use super::gate::CommitGate;
 use super::params::{self, answer_functions, bind};
@@ -311,7 +311,7 @@ impl Session {
             CopySource::Query(query) => self.read(&query, text).await?,
             CopySource::Subscribe(subscribe) => self.read_changes(&subscribe, text).await?,
         };
-        let options = copy_options(&copy.options);
+        let options = copy.options.clone();
         Ok(Outcome::CopyOut(copy_out(&schema, stream, options, self.settings.style())))
     }
 

@@ -50,6 +50,7 @@ mod settings;
 mod statement;
 mod text;
 mod transaction;
+mod tree;
 mod types;
 mod windows;
 
@@ -62,4 +63,5 @@ pub use names::{DATABASE, PUBLIC, RelationName, ident_name, relation_name};
 pub use parse::{Parsed, parse, parse_expr, parse_query, parse_type};
 pub use place::{Named, keywords, place_of};
 pub use statement::*;
+pub use tree::function_call;
 pub use types::sql_type;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use datafusion::sql::sqlparser::ast::{self, Expr, Ident, ObjectName, Query};
 
 use crate::types::SqlType;
+pub use crate::types::copy::{CopyFormat, CopyHeader, CopyOptions, ForceColumns};
 
 /// One statement.
 #[derive(Debug, Clone)]
@@ -213,60 +214,6 @@ pub enum CopySource {
     Query(ContinuousQuery),
     /// COPY (SUBSCRIBE …) TO.
     Subscribe(Subscribe),
-}
-
-/// The options of COPY, as in Postgres (manual, COPY). Defaults that depend on the format are filled in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CopyOptions {
-    /// text, csv or binary.
-    pub format: CopyFormat,
-    /// One byte: tab in text, comma in csv.
-    pub delimiter: u8,
-    /// What stands for NULL: `\N` in text, nothing in csv.
-    pub null: String,
-    /// A first line with names; on input MATCH checks them.
-    pub header: CopyHeader,
-    /// csv only.
-    pub quote: u8,
-    /// csv only.
-    pub escape: u8,
-    /// csv output: always quote these columns; `*` is all.
-    pub force_quote: Option<ForceColumns>,
-    /// csv input: never match NULL in these columns.
-    pub force_not_null: Option<ForceColumns>,
-    /// csv input: match NULL in these columns even when quoted.
-    pub force_null: Option<ForceColumns>,
-}
-
-/// The format of COPY data.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CopyFormat {
-    /// Tab-separated with backslash escapes.
-    Text,
-    /// Comma-separated.
-    Csv,
-    /// PGCOPY.
-    Binary,
-}
-
-/// COPY's HEADER.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CopyHeader {
-    /// None.
-    Off,
-    /// There is a line of names.
-    On,
-    /// There is one, and the names must be the columns'.
-    Match,
-}
-
-/// Columns named in FORCE_….
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ForceColumns {
-    /// `*`.
-    All,
-    /// These.
-    Some(Vec<String>),
 }
 
 /// CREATE STREAM / CREATE TABLE with a column list.

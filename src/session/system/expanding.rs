@@ -4,8 +4,8 @@ use datafusion::sql::sqlparser::ast::{
     self, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, TableFactor,
 };
 
-use super::rewrite::{call, last};
-use crate::sql::{ident_name, parse_expr, parse_query};
+use super::rewrite::last;
+use crate::sql::{function_call as call, ident_name, parse_expr, parse_query};
 
 /// Numbers that are computed, as what `generate_series` takes. Without one of its ends it is empty.
 pub(super) fn as_bigints(args: &mut [FunctionArg]) {

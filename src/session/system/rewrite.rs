@@ -13,9 +13,9 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    self, BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
-    ObjectName, Query, SelectItem, SetExpr, TableFactor, UnaryOperator, Value, VisitMut, VisitorMut,
-    visit_expressions, visit_relations,
+    self, BinaryOperator, DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName,
+    Query, SelectItem, SetExpr, TableFactor, UnaryOperator, Value, VisitMut, VisitorMut, visit_expressions,
+    visit_relations,
 };
 
 use super::super::transaction::SystemContext;
@@ -24,7 +24,7 @@ use super::expanding::{as_bigints, name_column, row_of, unnest_factor, unnested}
 use super::subquery::{elements, is_correlated, joined, own, take_outer};
 use super::{catalog, functions, information};
 use crate::error::Result;
-use crate::sql::{ident_name, parse_expr};
+use crate::sql::{function_call as call, ident_name, parse_expr};
 
 /// The last part of a name, folded.
 pub(super) fn last(name: &ObjectName) -> String {
@@ -176,24 +176,6 @@ struct Rewriter<'a> {
     applied: Vec<Applied>,
     /// For each SELECT around this place, what its relations are called and which tables of the system they are.
     tables: Vec<Vec<(String, String)>>,
-}
-
-pub(super) fn call(name: &str, args: Vec<Expr>) -> Expr {
-    let args = args.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))).collect();
-    Expr::Function(Function {
-        name: ObjectName::from(vec![Ident::new(name)]),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(ast::FunctionArgumentList {
-            duplicate_treatment: None,
-            args,
-            clauses: Vec::new(),
-        }),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: Vec::new(),
-    })
 }
 
 fn is_constant(expr: &Expr) -> bool {

@@ -9,8 +9,8 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::apply::hole;
-use super::rewrite::{call, last};
-use crate::sql::ident_name;
+use super::rewrite::last;
+use crate::sql::{function_call as call, ident_name};
 
 /// The names by which a query's own FROM clauses call their relations, and whether one of them is a function.
 #[derive(Default)]

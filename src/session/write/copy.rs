@@ -16,7 +16,7 @@ use crate::error::Result;
 use crate::limits;
 use crate::sql::{self, CopyFrom};
 use crate::types::Zone;
-use crate::types::copy::{self as format, CopyDecoder};
+use crate::types::copy::CopyDecoder;
 
 /// Checks the target and begins to decode.
 pub(super) fn copy_in(cx: &WriteContext, copy: &CopyFrom) -> Result<Box<dyn CopyRows>> {
@@ -32,7 +32,7 @@ pub(super) fn copy_in(cx: &WriteContext, copy: &CopyFrom) -> Result<Box<dyn Copy
     let columns = columns.map(|c| (c.name.clone(), c.sql_type.clone(), c.not_null)).collect();
     let zone = Zone::of_setting(&cx.style.time_zone).unwrap_or(Zone::Utc);
     Ok(Box::new(Copying {
-        decoder: CopyDecoder::new(columns, options(&copy.options)).in_zone(zone),
+        decoder: CopyDecoder::new(columns, copy.options.clone()).in_zone(zone),
         format: i16::from(copy.options.format == sql::CopyFormat::Binary),
         maker: RowMaker::new(cx, &relation)?,
         cx: cx.clone(),
@@ -98,34 +98,5 @@ impl CopyRows for Copying {
         }
         add(&self.cx, tx, &self.relation, &self.batches).await?;
         Ok(self.rows)
-    }
-}
-
-/// The language's options as the decoder's.
-fn options(from: &sql::CopyOptions) -> format::CopyOptions {
-    let columns = |columns: &Option<sql::ForceColumns>| {
-        columns.as_ref().map(|columns| match columns {
-            sql::ForceColumns::All => format::ForceColumns::All,
-            sql::ForceColumns::Some(names) => format::ForceColumns::Some(names.clone()),
-        })
-    };
-    format::CopyOptions {
-        format: match from.format {
-            sql::CopyFormat::Text => format::CopyFormat::Text,
-            sql::CopyFormat::Csv => format::CopyFormat::Csv,
-            sql::CopyFormat::Binary => format::CopyFormat::Binary,
-        },
-        delimiter: from.delimiter,
-        null: from.null.clone(),
-        header: match from.header {
-            sql::CopyHeader::Off => format::CopyHeader::Off,
-            sql::CopyHeader::On => format::CopyHeader::On,
-            sql::CopyHeader::Match => format::CopyHeader::Match,
-        },
-        quote: from.quote,
-        escape: from.escape,
-        force_quote: columns(&from.force_quote),
-        force_not_null: columns(&from.force_not_null),
-        force_null: columns(&from.force_null),
     }
 }
