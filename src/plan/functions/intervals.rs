@@ -23,7 +23,7 @@ pub(super) fn all() -> Vec<ScalarUDF> {
         ScalarUDF::from(Scalar { name, aliases: vec![], signature, out: interval.clone(), call })
     };
     vec![
-        function("interval_times", |args, rows| combined(args, rows, |interval, by| times(interval, by))),
+        function("interval_times", |args, rows| combined(args, rows, times)),
         function("interval_divided", |args, rows| {
             combined(args, rows, |interval, by| match by == 0.0 {
                 true => Err(Error::new(SqlState::DivisionByZero, "division by zero")),
