@@ -208,8 +208,8 @@ fn late_rows(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
     let mut rows = Vec::new();
     for view in cx.engine.views() {
         let relation = view.relation();
-        let source = relation.depends_on.iter().filter_map(|id| names.by_id(*id));
-        let source = source.map(|relation| relation.name.clone()).next();
+        // What it reads rows of, through views without rows of their own; a table beside it has no late rows.
+        let source = view.place().and_then(|(id, _)| names.by_id(id)).map(|relation| relation.name.clone());
         let unit = view_unit(cx, &relation, 0);
         for late in view.late_rows() {
             rows.push(row![
