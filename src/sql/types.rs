@@ -129,7 +129,7 @@ fn read_time(r: &mut Reader) -> Result<SqlType> {
     match (word.starts_with("TIMESTAMP"), zone) {
         (true, true) => Ok(SqlType::TimestampTz(time_digits(digits)?)),
         (true, false) => Ok(SqlType::Timestamp(time_digits(digits)?)),
-        (false, false) => time_digits(digits).map(|_| SqlType::Time),
+        (false, false) => time_of_day(digits),
         (false, true) => Err(time_with_zone()),
     }
 }
@@ -151,6 +151,17 @@ fn time_digits(digits: Option<u64>) -> Result<u8> {
             SqlState::BadArgument,
             format!("timestamp precision {digits} must be between 0 and {TIME_DIGITS}"),
         )),
+    }
+}
+
+/// A time of day has microseconds; with fewer it would have to be rounded wherever it is written.
+fn time_of_day(digits: Option<u64>) -> Result<SqlType> {
+    match time_digits(digits)? {
+        0..6 if digits.is_some() => {
+            Err(Error::unsupported("type time with fewer digits than microseconds is not supported")
+                .hint("Use TIME, and date_trunc('second', …) where it is shown."))
+        }
+        _ => Ok(SqlType::Time),
     }
 }
 
@@ -179,7 +190,7 @@ pub fn sql_type(written: &DataType) -> Result<SqlType> {
         D::Bytea | D::Bytes(_) | D::Blob(_) | D::Varbinary(_) | D::Binary(_) => SqlType::Bytea,
         D::Date => SqlType::Date,
         D::Time(_, TimezoneInfo::WithTimeZone | TimezoneInfo::Tz) => return Err(time_with_zone()),
-        D::Time(digits, _) => time_digits(*digits).map(|_| SqlType::Time)?,
+        D::Time(digits, _) => time_of_day(*digits)?,
         D::Timestamp(digits, TimezoneInfo::WithTimeZone | TimezoneInfo::Tz) => {
             SqlType::TimestampTz(time_digits(*digits)?)
         }

@@ -15,6 +15,7 @@ use crate::error::Result;
 
 pub(super) use cast::as_text;
 pub(super) use numeric::{call as numeric_call, replacement as numeric_operator};
+pub(super) use precision::{fitted, once};
 
 mod arithmetic;
 mod bytes;
@@ -25,6 +26,8 @@ mod format;
 mod intervals;
 mod marked;
 mod numeric;
+mod parts;
+mod precision;
 mod scalar;
 mod system;
 mod text;
@@ -45,7 +48,13 @@ pub fn register(context: &SessionContext) -> Result<()> {
     for udaf in aggregates() {
         state.register_udaf(udaf)?;
     }
-    for udf in scalars() {
+    let scalars = scalars();
+    // With all other names of theirs: a session that is built from this one registers whatever it finds, in any order, and what were
+    // left of a function under another name (`datepart`) would come back under ours (`date_part`).
+    for udf in &scalars {
+        state.deregister_udf(udf.name())?;
+    }
+    for udf in scalars {
         state.register_udf(udf)?;
     }
     Ok(())
@@ -67,7 +76,15 @@ pub fn aggregates() -> Vec<Arc<AggregateUDF>> {
 
 /// The scalar functions.
 pub fn scalars() -> Vec<Arc<ScalarUDF>> {
-    let all = [text::all(), bytes::all(), datetime::all(), intervals::all(), system::all(), whole::all()];
+    let all = [
+        text::all(),
+        bytes::all(),
+        datetime::all(),
+        intervals::all(),
+        parts::all(),
+        system::all(),
+        whole::all(),
+    ];
     all.into_iter().flatten().chain([zones::timezone(), marked::marked()]).map(Arc::new).collect()
 }
 

@@ -59,7 +59,14 @@ impl ScalarUDFImpl for TypeOf {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> datafusion::error::Result<ColumnarValue> {
-        let name = args.arg_fields.first().map(|field| SqlType::from_field(field).to_string());
+        // Without what is in parentheses, which is of the column and not of the type: `timestamp(3) without time zone`.
+        let name = args.arg_fields.first().map(|field| {
+            let name = SqlType::from_field(field).to_string();
+            match name.split_once('(').and_then(|(begin, rest)| Some((begin, rest.split_once(')')?.1))) {
+                Some((begin, end)) => format!("{begin}{end}"),
+                None => name,
+            }
+        });
         Ok(ColumnarValue::Scalar(ScalarValue::Utf8(name)))
     }
 }

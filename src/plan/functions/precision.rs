@@ -1,0 +1,154 @@
+//! Casts to `TIMESTAMP(p)` and `VARCHAR(n)` keep so many digits and characters (Postgres manual, 8.3 and 8.5).
+//!
+//! Arrow's types know of neither, so DataFusion's cast leaves the value as it is; [`fitted`] puts a function around it.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{ArrayRef, AsArray, StringArray};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::{DataType, FieldRef, Int64Type, TimeUnit};
+use datafusion::common::{Result, ScalarValue};
+use datafusion::logical_expr::expr::Cast;
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+
+use crate::error::Error;
+use crate::types::SqlType;
+
+/// Seconds from 1970 to 2000, where Postgres begins to count: halves are rounded away from there.
+const BEGIN_2000: i64 = 946_684_800;
+
+/// The cast with its result cut to what its type holds; `None` if it holds everything.
+pub fn fitted(cast: &Cast) -> Option<Expr> {
+    let limit = match SqlType::from_field(&cast.field) {
+        SqlType::Timestamp(digits @ 0..6) | SqlType::TimestampTz(digits @ 0..6) => Limit::Digits(digits),
+        SqlType::Varchar(length) => Limit::Length(length),
+        _ => return None,
+    };
+    Some(ScalarUDF::from(Fit::new(limit)).call(vec![Expr::Cast(cast.clone())]))
+}
+
+/// The expression without what [`fitted`] put around it twice: a view's plan comes by once more in each query that reads it.
+pub fn once(expr: Expr) -> Expr {
+    let is_fit = |expr: &Expr| matches!(expr, Expr::ScalarFunction(call) if call.func.inner().is::<Fit>());
+    match expr {
+        Expr::ScalarFunction(mut call)
+            if call.func.inner().is::<Fit>() && call.args.first().is_some_and(is_fit) =>
+        {
+            call.args.swap_remove(0)
+        }
+        other => other,
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Limit {
+    /// Behind the point of the seconds.
+    Digits(u8),
+    /// Characters.
+    Length(u32),
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Fit {
+    limit: Limit,
+    name: String,
+    signature: Signature,
+}
+
+impl Fit {
+    fn new(limit: Limit) -> Fit {
+        let name = match limit {
+            Limit::Digits(digits) => format!("round_to_{digits}_digits"),
+            Limit::Length(length) => format!("cut_to_{length}"),
+        };
+        Fit { limit, name, signature: Signature::any(1, Volatility::Immutable) }
+    }
+}
+
+/// Rounded to multiples of `unit`, halves away from `begin`.
+fn rounded(value: i64, unit: i64, begin: i64) -> i64 {
+    let since = value.saturating_sub(begin);
+    let size = since.unsigned_abs().saturating_add(unit.unsigned_abs() / 2) / unit.unsigned_abs()
+        * unit.unsigned_abs();
+    let size = i64::try_from(size).unwrap_or(i64::MAX);
+    begin.saturating_add(if since < 0 { -size } else { size })
+}
+
+fn moments(values: &ArrayRef, digits: u8) -> Result<ArrayRef> {
+    let DataType::Timestamp(unit, _) = values.data_type() else {
+        return Err(Error::internal("a moment that is none").into());
+    };
+    let (per_second, places) = match unit {
+        TimeUnit::Second => (1, 0),
+        TimeUnit::Millisecond => (1_000, 3),
+        TimeUnit::Microsecond => (1_000_000, 6),
+        TimeUnit::Nanosecond => (1_000_000_000, 9),
+    };
+    if digits >= places {
+        return Ok(Arc::clone(values));
+    }
+    let unit = 10i64.pow(u32::from(places - digits));
+    // The ends of time are no numbers.
+    let round = |ticks: i64| match ticks {
+        i64::MIN | i64::MAX => ticks,
+        ticks => rounded(ticks, unit, BEGIN_2000 * per_second),
+    };
+    let ticks = cast(values, &DataType::Int64)?;
+    let rounded: ArrayRef = Arc::new(ticks.as_primitive::<Int64Type>().unary::<_, Int64Type>(round));
+    Ok(cast(&rounded, values.data_type())?)
+}
+
+fn texts(values: &ArrayRef, length: usize) -> Result<ArrayRef> {
+    let texts = cast(values, &DataType::Utf8)?;
+    let cut = |text: &str| match text.char_indices().nth(length) {
+        Some((end, _)) => text[..end].to_owned(),
+        None => text.to_owned(),
+    };
+    let texts: StringArray = texts.as_string::<i32>().iter().map(|text| text.map(cut)).collect();
+    Ok(cast(&texts, values.data_type())?)
+}
+
+impl ScalarUDFImpl for Fit {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        Ok(types.first().cloned().unwrap_or(DataType::Null))
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
+        Ok(Arc::clone(&args.arg_fields[0]))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let fit = |values: &ArrayRef| match self.limit {
+            Limit::Digits(digits) => moments(values, digits),
+            Limit::Length(length) => texts(values, length as usize),
+        };
+        Ok(match &args.args[0] {
+            ColumnarValue::Array(values) => ColumnarValue::Array(fit(values)?),
+            ColumnarValue::Scalar(value) => {
+                ColumnarValue::Scalar(ScalarValue::try_from_array(&fit(&value.to_array()?)?, 0)?)
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rounded;
+
+    #[test]
+    fn halves_are_rounded_away_from_the_year_2000() {
+        assert_eq!((rounded(1_500, 1_000, 0), rounded(-1_500, 1_000, 0)), (2_000, -2_000));
+        assert_eq!((rounded(1_499, 1_000, 0), rounded(-1_499, 1_000, 0)), (1_000, -1_000));
+        assert_eq!(rounded(500, 1_000, 10_000), 0);
+    }
+}
