@@ -385,7 +385,11 @@ fn sql_type(arrow: &str) -> String {
 /// A sentence of DataFusion's as a message: without the names of its own error kinds, of the database and of itself.
 fn plain(what: &str) -> String {
     if what.starts_with("Physical plan does not support logical expression") {
-        return "this form of expression is not supported here".to_owned();
+        return match what.contains("Subquery") || what.contains("Exists") {
+            true => "a subquery whose condition on the query around it is no equation is not supported here",
+            false => "this form of expression is not supported here",
+        }
+        .to_owned();
     }
     let mut text = what.split("\n\nbacktrace:").next().unwrap_or_default();
     text = text.split("\nThis issue was likely caused by a bug").next().unwrap_or_default();
@@ -420,6 +424,10 @@ fn execution_error(what: &str) -> Error {
         return error;
     }
     let lower = what.to_ascii_lowercase();
+    if lower.contains("scalar subquery returned more than one row") {
+        let message = "more than one row returned by a subquery used as an expression";
+        return Error::new(SqlState::CardinalityViolation, message);
+    }
     let state = if lower.contains("placeholder") {
         SqlState::UndefinedParameter
     } else if lower.contains("divide by zero") || lower.contains("division by zero") {

@@ -8,7 +8,6 @@
 use std::sync::Arc;
 
 use datafusion::common::{Column, JoinType};
-use datafusion::logical_expr::expr_rewriter::coerce_plan_expr_for_schema;
 use datafusion::logical_expr::{
     Expr, ExprSchemable, FetchType, Filter, Join, LogicalPlan, Projection, SkipType, TableScan,
 };
@@ -464,11 +463,6 @@ fn unsupported_node(plan: &LogicalPlan) -> Error {
         ),
     };
     Error::unsupported(format!("{what} is not supported yet")).hint(hint)
-}
-
-/// Checks that a plan has the same column types as another and casts where not; used for INSERT … SELECT.
-pub fn coerce(plan: LogicalPlan, schema: &datafusion::common::DFSchema) -> Result<LogicalPlan> {
-    Ok(coerce_plan_expr_for_schema(plan, schema)?)
 }
 
 /// A filter over a plan.

@@ -6,7 +6,8 @@
 //!
 //! - each join gives way after so many batches that come *out* of it;
 //! - the condition of a join, which may throw away all of them, looks each time whether the query is still wanted, and lets
-//!   another thread take over the other work of its own.
+//!   another thread take over the other work of its own;
+//! - a subquery that is run for each row (`apply.rs`) looks as well.
 
 use std::any::Any;
 use std::fmt;
@@ -17,8 +18,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{DataType, FieldRef, Schema};
 use datafusion::common::Result;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::ColumnarValue;
+use datafusion::physical_expr::ScalarFunctionExpr;
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::joins::utils::JoinFilter;
 use datafusion::physical_plan::joins::{
@@ -29,6 +31,7 @@ use datafusion::physical_plan::unnest::UnnestExec;
 use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
+use super::apply::heed;
 use crate::error::{Error, SqlState};
 
 /// Whether a query is still wanted. Its clones are one; when the last [`Wanted`] is dropped the query stops.
@@ -47,15 +50,33 @@ impl Stop {
     }
 }
 
+impl Stop {
+    /// 57014 as soon as the query is no longer wanted.
+    pub fn check(&self) -> Result<()> {
+        match self.0.load(Ordering::Relaxed) {
+            true => Err(Error::new(SqlState::Cancelled, "canceling statement due to user request").into()),
+            false => Ok(()),
+        }
+    }
+}
+
 impl Drop for Wanted {
     fn drop(&mut self) {
         self.0.0.store(true, Ordering::Relaxed);
     }
 }
 
-/// The plan with its joins guarded.
+/// The plan with its joins guarded, and with subqueries that are run for each row told what stops them.
 pub fn guarded(plan: Arc<dyn ExecutionPlan>, stop: &Stop) -> Result<Arc<dyn ExecutionPlan>> {
     let guarded = plan.transform_up(|node| {
+        node.apply_expressions(&mut |expr| {
+            expr.apply(|part| {
+                if let Some(call) = (part.as_ref() as &dyn Any).downcast_ref::<ScalarFunctionExpr>() {
+                    heed(call.fun(), stop);
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })?;
         let node = match watched(&node, stop)? {
             Some(join) => join,
             None if multiplies(&node) => node,
@@ -139,9 +160,7 @@ impl PhysicalExpr for Watched {
     }
 
     fn evaluate(&self, batch: &RecordBatch) -> Result<ColumnarValue> {
-        if self.stop.0.load(Ordering::Relaxed) {
-            return Err(Error::new(SqlState::Cancelled, "canceling statement due to user request").into());
-        }
+        self.stop.check()?;
         let is_worker =
             Handle::try_current().is_ok_and(|handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread);
         match is_worker {

@@ -4,14 +4,17 @@
 //! stateless fragment, stateful operator, stateless fragment. A snapshot stays a plan, and so do the fragments.
 
 mod aggregate;
+mod apply;
 pub mod carry;
 mod casts;
+mod correlated;
 pub mod cut;
 mod flatten;
 pub mod fragment;
 pub mod functions;
 pub mod guard;
 mod integers;
+mod joinable;
 mod missing;
 mod moment;
 pub mod naming;
@@ -20,7 +23,10 @@ mod planner;
 pub mod relations;
 mod rewrite;
 mod row;
+mod similar;
+mod single_row;
 mod spellings;
+mod subqueries;
 pub mod window;
 
 pub use cut::CutOptions;

@@ -202,7 +202,7 @@ fn folded(ident: &Ident) -> String {
 }
 
 /// The name Postgres gives to an expression.
-fn column_name(expr: &Expr) -> String {
+pub fn column_name(expr: &Expr) -> String {
     known_name(expr).unwrap_or_else(|| "?column?".to_owned())
 }
 
@@ -224,9 +224,10 @@ fn known_name(expr: &Expr) -> Option<String> {
             _ => return None,
         },
         Expr::Case { .. } => "case",
-        Expr::Exists { .. } => "exists",
+        Expr::Exists { negated: false, .. } => "exists",
         Expr::Array(_) => "array",
         Expr::Extract { .. } => "extract",
+        Expr::Substring { shorthand: true, .. } => "substr",
         Expr::Substring { .. } => "substring",
         Expr::Trim { .. } => "btrim",
         Expr::Position { .. } => "position",
@@ -261,7 +262,7 @@ fn type_name(data_type: &DataType) -> String {
         "int" | "integer" | "int4" => "int4",
         "bigint" | "int8" => "int8",
         "smallint" | "int2" => "int2",
-        "double precision" | "float8" | "double" => "float8",
+        "double precision" | "float8" | "double" | "float" => "float8",
         "real" | "float4" => "float4",
         "boolean" | "bool" => "bool",
         "decimal" | "numeric" => "numeric",

@@ -24,6 +24,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast;
 
+use super::apply::has_applied;
 use super::cut::{self, CutOptions};
 use super::pipeline::Pipeline;
 use super::relations::{Database, Lookup};
@@ -96,10 +97,11 @@ impl Planner {
         let mut query = query.clone();
         super::naming::name_columns(&mut query);
         super::spellings::rewrite_spellings(&mut query)?;
+        super::subqueries::rewrite_subqueries(&mut query);
         super::casts::mark_casts(&mut query);
         let statement = DfStatement::Statement(Box::new(ast::Statement::Query(Box::new(query))));
         match state.statement_to_plan(statement.clone()).await {
-            Ok(plan) => Ok(with_final_types(state, super::rewrite::rewrite_operators(plan)?)),
+            Ok(plan) => Ok(with_final_types(state, super::rewrite::rewrite_operators(plan, state)?)),
             Err(error) => Err(super::missing::explained(error.into(), state, statement).await),
         }
     }
@@ -200,6 +202,11 @@ fn with_relations(base: &SessionState, lookup: Arc<dyn Lookup>) -> SessionState 
 /// A continuous query's answer is a function of the rows: nothing in it may depend on chance. (`now()` is the
 /// epoch's time: [`moment`].)
 fn refuse_unstable(plan: &LogicalPlan) -> Result<()> {
+    if has_applied(plan)? {
+        let message =
+            "this subquery over columns of the query around it is not supported in a continuous query";
+        return Err(Error::unsupported(message).hint("Write it as a join with the table that it reads."));
+    }
     let mut found = None;
     plan.apply_with_subqueries(|node| {
         node.apply_expressions(|expr| {
@@ -288,6 +295,7 @@ impl TypePlanner for Types {
     fn plan_type_field(&self, sql_type: &ast::DataType) -> DfResult<Option<FieldRef>> {
         match crate::sql::sql_type(sql_type) {
             Ok(known) => Ok(Some(Arc::new(known.to_field("", true)))),
+            Err(error) if matches!(sql_type, ast::DataType::Time(..)) => Err(error.into()),
             Err(_) => Ok(None),
         }
     }

@@ -7,17 +7,20 @@
 use datafusion::arrow::datatypes::{DataType, Field, TimeUnit};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRewriter};
 use datafusion::common::{DFSchema, Result, ScalarValue};
+use datafusion::execution::context::SessionState;
 use datafusion::logical_expr::expr::{Case, Cast, InList, ScalarFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Filter, LogicalPlan, Operator, Union};
 
+use super::correlated::{Place, correlated};
+use super::single_row::lifted;
 use super::{flatten, functions, integers};
 use crate::error::{Error, SqlState};
 use crate::types::SqlType;
 
-/// Rewrites a plan.
-pub fn rewrite_operators(plan: LogicalPlan) -> Result<LogicalPlan> {
+/// Rewrites a plan; `state` is that which it is planned with.
+pub fn rewrite_operators(plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
     let mut is_changed = false;
     let rewritten = plan.transform_up_with_subqueries(|node| {
         // A node above one whose types have changed has them in its schema as well.
@@ -46,9 +49,10 @@ pub fn rewrite_operators(plan: LogicalPlan) -> Result<LogicalPlan> {
         }
         let names = NamePreserver::new(&node);
         let shows = matches!(node, LogicalPlan::Projection(_) | LogicalPlan::Aggregate(_));
+        let place = Place::of(&node);
         let rewritten = node.map_expressions(|expr| {
             let name = names.save(&expr);
-            let rewritten = expr.rewrite(&mut Operators { schema: &schema })?;
+            let rewritten = expr.rewrite(&mut Operators { schema: &schema, place, state })?;
             // `j -> 'a'` is one of several Arrow types; what is kept and compared of it is its text.
             let rewritten = match rewritten.data.get_type(&schema) {
                 Ok(DataType::Union(..)) if shows => {
@@ -62,6 +66,10 @@ pub fn rewrite_operators(plan: LogicalPlan) -> Result<LogicalPlan> {
             })
         })?;
         is_changed |= rewritten.transformed;
+        let rewritten = match lifted(&rewritten.data)? {
+            Some(lifted) => Transformed::yes(lifted),
+            None => rewritten,
+        };
         match rewritten.transformed {
             true => rewritten.map_data(LogicalPlan::recompute_schema),
             false if is_changed => Ok(Transformed::yes(rewritten.data)),
@@ -120,6 +128,8 @@ fn name_of(data_type: &DataType) -> SqlType {
 
 struct Operators<'a> {
     schema: &'a DFSchema,
+    place: Place,
+    state: &'a SessionState,
 }
 
 impl TreeNodeRewriter for Operators<'_> {
@@ -136,6 +146,13 @@ impl TreeNodeRewriter for Operators<'_> {
             Expr::InList(list) => return Ok(self.listed(list)),
             Expr::Case(case) => return self.chosen(case),
             Expr::ScalarFunction(call) if call.func.name() == "now" => return Ok(self.in_micros(call)),
+            Expr::Cast(ref cast) => {
+                return Ok(functions::fitted(cast).map_or_else(|| Transformed::no(expr), Transformed::yes));
+            }
+            Expr::ScalarFunction(_) => return Ok(Transformed::no(functions::once(expr))),
+            Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) | Expr::SetComparison(_) => {
+                return correlated(expr, self.schema, self.place, self.state);
+            }
             other => return Ok(Transformed::no(other)),
         };
         let narrowed = integers::narrow_constants(binary, self.schema);

@@ -41,7 +41,7 @@ impl RowExpr {
         let expr = state.create_logical_expr_from_sql_expr(expr, &schema)?;
         let is_immutable = is_immutable(&expr)?;
         let plan = LogicalPlanBuilder::from(placeholder(&schema)).project(vec![expr])?.build()?;
-        let plan = rewrite_operators(plan)?;
+        let plan = rewrite_operators(plan, state)?;
         let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
         let LogicalPlan::Projection(projection) = plan else {
             return Err(Error::internal("a projection has become something else"));

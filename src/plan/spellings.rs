@@ -6,11 +6,12 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    self, BinaryOperator, DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName,
-    Select, SelectItem, SetExpr, TableAlias, TableAliasColumnDef, TableFactor, TimezoneInfo, UnaryOperator,
-    Value, Visit, VisitMut, Visitor, VisitorMut,
+    self, BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
+    ObjectName, Query, Select, SelectItem, SetExpr, TableAlias, TableAliasColumnDef, TableFactor,
+    TimezoneInfo, UnaryOperator, Value, Visit, VisitMut, Visitor, VisitorMut,
 };
 
+use super::similar::similar_to;
 use crate::error::{Error, Result, SqlState};
 use crate::sql::function_call as call;
 
@@ -92,6 +93,10 @@ fn rewritten(expr: &mut Expr) -> Result<Option<Expr>> {
         Expr::AtTimeZone { timestamp, time_zone } => {
             Some(call("timezone", vec![(**time_zone).clone(), (**timestamp).clone()]))
         }
+        Expr::Extract { field, expr, .. } => {
+            let field = field.to_string();
+            Some(call("extract", vec![text_value(field.trim_matches('\'')), (**expr).clone()]))
+        }
         Expr::SimilarTo { negated, expr: text, pattern, escape_char } => {
             let escape = match escape_char.as_ref().map(|value| &value.value) {
                 None => Some('\\'),
@@ -120,14 +125,30 @@ fn rewritten(expr: &mut Expr) -> Result<Option<Expr>> {
         {
             Some(local_moment())
         }
+        Expr::UnaryOp { op: UnaryOperator::PGSquareRoot, expr } => Some(call("sqrt", vec![(**expr).clone()])),
+        Expr::UnaryOp { op: UnaryOperator::PGCubeRoot, expr } => Some(call("cbrt", vec![(**expr).clone()])),
+        Expr::UnaryOp { op: UnaryOperator::PGAbs, expr } => Some(call("abs", vec![(**expr).clone()])),
         _ => None,
     })
 }
 
-/// `= ANY (SELECT …)` is IN, and `<> ALL (SELECT …)` is NOT IN.
+/// `= ANY (SELECT …)` is IN, and `<> ALL (SELECT …)` is NOT IN; `ARRAY(SELECT …)` has the same elements.
 fn in_subquery(left: &Expr, right: &Expr, negated: bool) -> Option<Expr> {
-    let Expr::Subquery(subquery) = right else { return None };
-    Some(Expr::InSubquery { expr: Box::new(left.clone()), subquery: subquery.clone(), negated })
+    let subquery = match right {
+        Expr::Subquery(subquery) => subquery.as_ref(),
+        Expr::Nested(inner) => return in_subquery(left, inner, negated),
+        Expr::Function(function) => array_subquery(function)?,
+        _ => return None,
+    };
+    Some(Expr::InSubquery { expr: Box::new(left.clone()), subquery: Box::new(subquery.clone()), negated })
+}
+
+/// The query in `ARRAY(SELECT …)`.
+pub(super) fn array_subquery(function: &Function) -> Option<&Query> {
+    match &function.args {
+        FunctionArguments::Subquery(query) if plain_name(&function.name)? == "array" => Some(query),
+        _ => None,
+    }
 }
 
 /// Gives the column that ANY or ALL compares with a name of its own. The comparison is put into the subquery, where a column of the
@@ -226,7 +247,22 @@ fn function(expr: &mut Expr) -> Option<Expr> {
             let length = cast(call("array_length", arguments.collect()), DataType::Int(None));
             Some(call("nullif", vec![length, number("0")]))
         }
+        ("date_trunc", 2..) => {
+            let unit = arguments.next()?;
+            let unit = text_of(&unit).and_then(whole_unit).map_or(unit.clone(), text_value);
+            let rewritten = call("date_trunc", std::iter::once(unit).chain(arguments).collect());
+            (rewritten != *expr).then_some(rewritten)
+        }
         ("localtimestamp", 0) => Some(local_moment()),
+        ("localtime", 0) => Some(cast(call("now", vec![]), DataType::Time(None, TimezoneInfo::None))),
+        // With so many digits of a second.
+        ("current_timestamp", 1) => {
+            Some(cast(call("now", vec![]), DataType::Timestamp(digits(&arguments.next()?), TimezoneInfo::Tz)))
+        }
+        ("localtimestamp", 1) => Some(cast(
+            call("now", vec![]),
+            DataType::Timestamp(digits(&arguments.next()?), TimezoneInfo::None),
+        )),
         ("encode", 2) => {
             let (bytes, format) = (arguments.next()?, arguments.next()?);
             let is_escape = text_of(&format).is_some_and(|format| format.eq_ignore_ascii_case("escape"));
@@ -307,45 +343,6 @@ fn elements(text: &str) -> Result<Vec<String>> {
     Ok(if inner.trim().is_empty() { Vec::new() } else { inner.split(',').map(unquoted).collect() })
 }
 
-/// The regular expression that SIMILAR TO's pattern means (Postgres manual, 9.7.2): all of the text must match.
-fn similar_to(pattern: &str, escape: Option<char>) -> String {
-    let mut regex = String::from("^(?:");
-    let (mut chars, mut in_brackets) = (pattern.chars(), false);
-    while let Some(c) = chars.next() {
-        match c {
-            c if Some(c) == escape => {
-                // At the end it stands for itself.
-                regex.push_str(&regex_syntax_escape(chars.next().unwrap_or(c)));
-            }
-            ']' if in_brackets => {
-                in_brackets = false;
-                regex.push(']');
-            }
-            c if in_brackets => {
-                if c == '\\' || c == '[' {
-                    regex.push('\\');
-                }
-                regex.push(c);
-            }
-            '[' => {
-                in_brackets = true;
-                regex.push('[');
-            }
-            '%' => regex.push_str("(?s:.*)"),
-            '_' => regex.push_str("(?s:.)"),
-            '(' => regex.push_str("(?:"),
-            '|' | '*' | '+' | '?' | '{' | '}' | ')' => regex.push(c),
-            other => regex.push_str(&regex_syntax_escape(other)),
-        }
-    }
-    regex.push_str(")$");
-    regex
-}
-
-fn regex_syntax_escape(c: char) -> String {
-    regex::escape(c.encode_utf8(&mut [0; 4]))
-}
-
 fn constant<'e>(expr: &'e Expr, what: &str) -> Result<&'e str> {
     text_of(expr).ok_or_else(|| {
         Error::unsupported(format!("{what} that is no constant is not supported"))
@@ -392,6 +389,33 @@ fn plain(arguments: &[FunctionArg]) -> Option<Vec<Expr>> {
         _ => None,
     };
     arguments.iter().map(expr).collect()
+}
+
+/// The unit of time that has other names too (Postgres manual, 9.9.2).
+fn whole_unit(name: &str) -> Option<&'static str> {
+    Some(match name.to_ascii_lowercase().as_str() {
+        "microseconds" | "usec" | "usecs" | "us" => "microsecond",
+        "milliseconds" | "msec" | "msecs" | "ms" => "millisecond",
+        "seconds" | "sec" | "secs" | "s" => "second",
+        "minutes" | "min" | "mins" | "m" => "minute",
+        "hours" | "hr" | "hrs" | "h" => "hour",
+        "days" | "d" => "day",
+        "weeks" | "w" => "week",
+        "months" | "mon" | "mons" => "month",
+        "quarters" | "qtr" => "quarter",
+        "years" | "yr" | "yrs" | "y" => "year",
+        _ => return None,
+    })
+}
+
+fn digits(expr: &Expr) -> Option<u64> {
+    match expr {
+        Expr::Value(value) => match &value.value {
+            Value::Number(text, _) => text.parse().ok(),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 /// `localtimestamp`.

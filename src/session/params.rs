@@ -9,12 +9,13 @@ use std::ops::ControlFlow;
 use bytes::BytesMut;
 use datafusion::arrow::array::{Array, ArrayRef, FixedSizeBinaryArray};
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, LimitClause, Query, Value, Visit,
-    VisitMut, VisitorMut, visit_expressions,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, LimitClause, Query, Select,
+    SelectItem, Value, Visit, VisitMut, VisitorMut, visit_expressions,
 };
 
 use crate::error::{Error, Result, SqlState};
-use crate::sql::{self, ident_name, parse_expr};
+use crate::plan::naming::column_name;
+use crate::sql::{self, function_call, ident_name, parse_expr};
 use crate::types::pg::{Encoder, TextStyle, parse_text_in};
 use crate::types::{SqlType, Zone};
 
@@ -85,6 +86,10 @@ pub fn bind<S: VisitMut>(syntax: &mut S, values: &[Option<Expr>]) {
     struct Bind<'a>(&'a [Option<Expr>]);
     impl VisitorMut for Bind<'_> {
         type Break = ();
+        fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+            name_items(select, |expr| placeholder(expr).is_some());
+            ControlFlow::Continue(())
+        }
         fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
             if let Some(n) = placeholder(expr)
                 && let Some(Some(value)) = self.0.get(n - 1)
@@ -98,6 +103,24 @@ pub fn bind<S: VisitMut>(syntax: &mut S, values: &[Option<Expr>]) {
         // The visitor never breaks off.
         let _ = syntax.visit(&mut Bind(values));
     }
+}
+
+/// Names the columns of a SELECT list that other expressions are put in place of: the name is that of what the user wrote.
+fn name_items(select: &mut Select, is_replaced: impl Fn(&Expr) -> bool) {
+    for item in &mut select.projection {
+        if let SelectItem::UnnamedExpr(expr) = &*item
+            && is_replaced(expr)
+        {
+            let alias = Ident::with_quote('"', column_name(expr));
+            *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
+        }
+    }
+}
+
+/// Words that are functions of the session without parentheses; the parser takes these for columns.
+fn is_session_word(expr: &Expr) -> bool {
+    matches!(expr, Expr::Identifier(name) if name.quote_style.is_none()
+        && ["current_schema", "current_role"].contains(&name.value.to_ascii_lowercase().as_str()))
 }
 
 /// The types that parameters have by where they stand: `$1::int`, `LIMIT $1`.
@@ -147,6 +170,12 @@ pub fn answer_functions<S: Visit + VisitMut>(syntax: &mut S, session: &Session<'
     }
     impl VisitorMut for Answer<'_, '_> {
         type Break = Error;
+        fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
+            name_items(select, |expr| {
+                is_session_word(expr) || matches!(answered(expr, self.session), Ok(Some(_)))
+            });
+            ControlFlow::Continue(())
+        }
         fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
             // A statement that changes settings reads them while it runs, before and after.
             if self.settings_move && calls(expr, "current_setting") {
@@ -230,6 +259,11 @@ fn answered(expr: &Expr, session: &Session<'_>) -> Result<Option<Expr>> {
             &sql_type,
         )
         .map(Some);
+    }
+    if let Expr::Identifier(name) = expr
+        && is_session_word(expr)
+    {
+        return answered(&function_call(&name.value.to_ascii_lowercase(), Vec::new()), session);
     }
     let Expr::Function(call) = expr else {
         return Ok(None);

@@ -11,7 +11,7 @@ use std::hash::{Hash, Hasher};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, ListArray, RecordBatch, new_empty_array};
+use datafusion::arrow::array::{Array, ListArray, RecordBatch, new_empty_array};
 use datafusion::arrow::buffer::OffsetBuffer;
 use datafusion::arrow::compute::{cast, concat};
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
@@ -173,27 +173,27 @@ impl Apply {
         Ok(column)
     }
 
-    /// The subquery's values.
-    fn values(&self, outer: &[Expr]) -> Result<Vec<ArrayRef>> {
+    /// The subquery's rows.
+    fn rows(&self, outer: &[Expr]) -> Result<Vec<RecordBatch>> {
         let query = filled(&self.applied.query, outer);
-        let batches: Vec<RecordBatch> = wait(async {
+        wait(async {
             let plan = self.engine.planner.logical(&self.state, &query).await?;
             let physical = self.state.create_physical_plan(&plan).await?;
-            Ok::<_, Error>(collect(physical, self.state.task_ctx()).await?)
-        })?;
-        Ok(batches.iter().map(|batch| Arc::clone(batch.column(0))).collect())
+            Ok(collect(physical, self.state.task_ctx()).await?)
+        })
     }
 
     fn answer(&self, outer: &[Expr], wanted: &DataType) -> Result<ScalarValue> {
-        let values = self.values(outer)?;
+        let rows = self.rows(outer)?;
         let item = match (self.applied.want, wanted) {
+            // `SELECT FROM t` has rows and no columns.
             (Want::Exists, _) => {
-                return Ok(ScalarValue::Boolean(Some(values.iter().any(|array| !array.is_empty()))));
+                return Ok(ScalarValue::Boolean(Some(rows.iter().any(|batch| batch.num_rows() > 0))));
             }
             (Want::Array | Want::Collected, DataType::List(item)) => item.data_type(),
             (_, other) => other,
         };
-        let values = values.iter().map(|array| cast(array, item)).collect::<Result<Vec<_>, _>>()?;
+        let values = rows.iter().map(|batch| cast(batch.column(0), item)).collect::<Result<Vec<_>, _>>()?;
         let arrays: Vec<&dyn Array> = values.iter().map(AsRef::as_ref).collect();
         let all = if arrays.is_empty() { new_empty_array(item) } else { concat(&arrays)? };
         match (self.applied.want, wanted) {

@@ -24,6 +24,7 @@ use super::expanding::{as_bigints, name_column, row_of, unnest_factor, unnested}
 use super::subquery::{elements, is_correlated, joined, own, take_outer};
 use super::{catalog, functions, information};
 use crate::error::Result;
+use crate::plan::naming::column_name;
 use crate::sql::{function_call as call, ident_name, parse_expr};
 
 /// The last part of a name, folded.
@@ -342,6 +343,11 @@ impl Rewriter<'_> {
     }
 }
 
+/// `ARRAY(SELECT …)`.
+fn is_array(expr: &Expr) -> bool {
+    matches!(expr, Expr::Function(call) if matches!(call.args, FunctionArguments::Subquery(_)))
+}
+
 impl VisitorMut for Rewriter<'_> {
     type Break = ();
 
@@ -349,6 +355,12 @@ impl VisitorMut for Rewriter<'_> {
         self.tables.push(named_tables(select));
         // Where it is a value and no condition, DataFusion has no plan for EXISTS.
         for item in &mut select.projection {
+            if let SelectItem::UnnamedExpr(expr) = &*item
+                && (matches!(expr, Expr::Exists { .. }) || is_array(expr))
+            {
+                let alias = Ident::new(column_name(expr));
+                *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
+            }
             let (SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) = item else {
                 continue;
             };

@@ -1,0 +1,421 @@
+//! Subqueries where a value is wanted: `SELECT EXISTS (…)`, `SELECT x IN (SELECT …)`, `ARRAY(SELECT …)`.
+//!
+//! DataFusion plans EXISTS and IN as joins, so only where they are conditions; as values they are written as subqueries for one value,
+//! which it plans everywhere:
+//!
+//! | written | planned |
+//! |---|---|
+//! | `EXISTS (SELECT … FROM t WHERE c)` | `(SELECT count(*) > 0 FROM t WHERE c)` |
+//! | `EXISTS (q)` for other queries | `(SELECT count(*) > 0 FROM (q))` |
+//! | `x IN (q)` | `CASE` over whether q has rows, has x, has a NULL: IN has three answers |
+//! | `(a, b) IN (q)` as a condition | `EXISTS (SELECT 1 FROM (q) AS i(c, d) WHERE c = a AND d = b)` |
+//! | `ARRAY(SELECT e FROM t ORDER BY o)` | `(SELECT coalesce(array_agg(e ORDER BY o), ARRAY[]) FROM t)` |
+//!
+//! EXISTS in WHERE, HAVING and ON is left alone, and so is IN where NULL counts as false: a join is faster.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, Expr, Function, FunctionArgumentClause, FunctionArguments, GroupByExpr, Ident,
+    LimitClause, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, UnaryOperator, Value,
+    VisitMut, VisitorMut, visit_expressions,
+};
+
+use super::spellings::array_subquery;
+use crate::sql::{function_call as call, ident_name, parse_expr, parse_query};
+
+/// Rewrites subqueries that are values, in a query and all that are in it.
+pub fn rewrite_subqueries(query: &mut Query) {
+    // The visitors never break off.
+    let _ = query.visit(&mut Lists);
+}
+
+/// Finds the places where a value is wanted.
+struct Lists;
+
+impl VisitorMut for Lists {
+    type Break = ();
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::Exists { subquery, .. } = expr
+            && limit_keeps_a_row(subquery)
+        {
+            (subquery.order_by, subquery.limit_clause) = (None, None);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        for item in &mut select.projection {
+            if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
+                values(expr, true);
+            }
+        }
+        if let GroupByExpr::Expressions(exprs, _) = &mut select.group_by {
+            exprs.iter_mut().for_each(|expr| values(expr, true));
+        }
+        let conditions = [&mut select.selection, &mut select.having, &mut select.qualify];
+        conditions.into_iter().flatten().for_each(|expr| condition(expr, Mode::All));
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        if let Some(order_by) = &mut query.order_by {
+            let _ = order_by.visit(&mut Values { with_exists: true, ..Values::default() });
+        }
+        if let SetExpr::Values(rows) = query.body.as_mut() {
+            rows.rows.iter_mut().flat_map(|row| row.iter_mut()).for_each(|expr| values(expr, true));
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// How a part of a condition decides about the whole.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// All of these parts must be true.
+    All,
+    /// It makes no difference whether it is false or NULL.
+    Any,
+}
+
+/// Leaves IN where a join says the same, which knows true and not true; elsewhere it is a value with three answers.
+fn condition(expr: &mut Expr, mode: Mode) {
+    if let Expr::UnaryOp { op: UnaryOperator::Not, expr: inner } = expr {
+        let mut inner = inner.as_mut();
+        while let Expr::Nested(next) = inner {
+            inner = next.as_mut();
+        }
+        if let Expr::InSubquery { expr: x, subquery, negated } = inner {
+            *expr = Expr::InSubquery { expr: x.clone(), subquery: subquery.clone(), negated: !*negated };
+        }
+    }
+    match expr {
+        Expr::Nested(inner) => condition(inner, mode),
+        Expr::BinaryOp { left, op: BinaryOperator::And, right } => {
+            condition(left, mode);
+            condition(right, mode);
+        }
+        Expr::BinaryOp { left, op: BinaryOperator::Or, right } => {
+            condition(left, Mode::Any);
+            condition(right, Mode::Any);
+        }
+        Expr::InSubquery { expr: x, subquery, negated: false } if let Expr::Tuple(tuple) = x.as_ref() => {
+            let subquery = row_exists(tuple, subquery);
+            *expr = Expr::Exists { subquery, negated: false };
+        }
+        Expr::InSubquery { expr: x, negated, .. } if !*negated || mode == Mode::All => values(x, false),
+        other => values(other, false),
+    }
+}
+
+fn values(expr: &mut Expr, with_exists: bool) {
+    // The visitor never breaks off.
+    let _ = expr.visit(&mut Values { with_exists, ..Values::default() });
+}
+
+/// Rewrites those of an expression, not those in its subqueries, which have had their turn.
+#[derive(Default)]
+struct Values {
+    /// Subqueries around.
+    depth: usize,
+    /// Calls around.
+    calls: usize,
+    with_exists: bool,
+}
+
+impl VisitorMut for Values {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        self.calls += usize::from(self.depth == 0 && matches!(expr, Expr::Function(_)));
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if self.depth > 0 {
+            return ControlFlow::Continue(());
+        }
+        self.calls -= usize::from(matches!(expr, Expr::Function(_)));
+        let value = match expr {
+            Expr::Exists { subquery, negated } if self.with_exists => {
+                Some((Expr::Subquery(exists(subquery)), *negated))
+            }
+            Expr::InSubquery { expr, subquery, negated } => {
+                contains(expr, subquery, self.calls > 0).map(|value| (value, *negated))
+            }
+            Expr::Function(function) => array(function).map(|value| (value, false)),
+            _ => None,
+        };
+        match value {
+            Some((value, true)) => {
+                *expr =
+                    Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(Expr::Nested(Box::new(value))) }
+            }
+            Some((value, false)) => *expr = value,
+            None => {}
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Whether the query has a row, as a query for one value.
+fn exists(query: &Query) -> Box<Query> {
+    let any = Expr::BinaryOp {
+        left: Box::new(count_all()),
+        op: BinaryOperator::Gt,
+        right: Box::new(Expr::value(Value::Number("0".to_owned(), false))),
+    };
+    let mut direct = Box::new(query.clone());
+    if limit_keeps_a_row(query)
+        && let SetExpr::Select(select) = direct.body.as_mut()
+        && is_plain(select)
+    {
+        select.projection = vec![named(any, "exists")];
+        select.distinct = None;
+        (direct.order_by, direct.limit_clause, direct.fetch) = (None, None, None);
+        return direct;
+    }
+    over(query, "SELECT count(*) > 0 AS \"exists\" FROM (SELECT 1) AS __exists")
+}
+
+/// For `(a, b) IN (query)`: the rows of the query that are it.
+fn row_exists(tuple: &[Expr], query: &Query) -> Box<Query> {
+    let names: Vec<String> = (0..tuple.len()).map(|at| format!("__value_{at}")).collect();
+    let mut rows = over(query, &format!("SELECT 1 FROM (SELECT 1) AS __in({})", names.join(", ")));
+    if let SetExpr::Select(select) = rows.body.as_mut() {
+        let equations = names.iter().zip(tuple).map(|(name, x)| Expr::BinaryOp {
+            left: Box::new(Expr::Identifier(Ident::new(name))),
+            op: BinaryOperator::Eq,
+            right: Box::new(Expr::Nested(Box::new(x.clone()))),
+        });
+        select.selection = equations.reduce(|all, next| Expr::BinaryOp {
+            left: Box::new(all),
+            op: BinaryOperator::And,
+            right: Box::new(next),
+        });
+    }
+    rows
+}
+
+/// `x IN (query)`, if x is one value. Whether x is among the rows is found by a join; in an argument or the FILTER of an aggregate, where
+/// no subquery may read columns around it, in an array.
+fn contains(x: &Expr, query: &Query, in_call: bool) -> Option<Expr> {
+    if matches!(x, Expr::Tuple(_) | Expr::Subquery(_)) {
+        return None;
+    }
+    let value = |text: &str| Expr::Subquery(over(query, text));
+    let x = || Box::new(Expr::Nested(Box::new(x.clone())));
+    let has_x = match in_call {
+        true => {
+            let text = "SELECT coalesce(array_agg(__value), make_array()) FROM (SELECT 1) AS __in(__value) \
+                        WHERE __value IS NOT NULL";
+            call("array_has", vec![value(text), *x()])
+        }
+        false => {
+            let mut has = over(query, "SELECT count(*) > 0 FROM (SELECT 1) AS __in(__value)");
+            if let SetExpr::Select(select) = has.body.as_mut() {
+                let left = Box::new(Expr::Identifier(Ident::new("__value")));
+                select.selection = Some(Expr::BinaryOp { left, op: BinaryOperator::Eq, right: x() });
+            }
+            Expr::Subquery(has)
+        }
+    };
+    let mut case = parse_expr(
+        "CASE WHEN 1 IS NULL THEN CASE WHEN has_rows THEN NULL ELSE false END \
+         WHEN has_x THEN true WHEN has_null THEN NULL ELSE false END",
+    )
+    .ok()?;
+    let Expr::Case { conditions, .. } = &mut case else { return None };
+    let [of_null, found, unknown] = conditions.as_mut_slice() else { return None };
+    of_null.condition = Expr::IsNull(x());
+    if let Expr::Case { conditions, .. } = &mut of_null.result {
+        conditions.first_mut()?.condition = value("SELECT count(*) > 0 FROM (SELECT 1) AS __in");
+    }
+    found.condition = has_x;
+    unknown.condition = value("SELECT count(*) > count(__value) FROM (SELECT 1) AS __in(__value)");
+    Some(case)
+}
+
+/// `ARRAY(query)`.
+fn array(function: &Function) -> Option<Expr> {
+    let query = array_subquery(function)?;
+    Some(Expr::Subquery(collected(query).unwrap_or_else(|| {
+        // The rows are numbered as they come, since nothing else says in which order they are collected.
+        let text = "SELECT coalesce(array_agg(__value ORDER BY __row), make_array()) AS \"array\" \
+                    FROM (SELECT __value, row_number() OVER () AS __row FROM (SELECT 1) AS __rows(__value)) AS __array";
+        over(query, text)
+    })))
+}
+
+/// The elements of a plain query, collected where they are: its columns of the query around it stay within sight.
+fn collected(query: &Query) -> Option<Box<Query>> {
+    let mut query = Box::new(query.clone());
+    if query.limit_clause.is_some() || query.fetch.is_some() {
+        return None;
+    }
+    let order = match query.order_by.take() {
+        None => Vec::new(),
+        Some(order_by) => match order_by.kind {
+            OrderByKind::Expressions(order) => order,
+            OrderByKind::All(_) => return None,
+        },
+    };
+    let SetExpr::Select(select) = query.body.as_mut() else { return None };
+    if !is_plain(select) || select.distinct.is_some() {
+        return None;
+    }
+    let [SelectItem::UnnamedExpr(item) | SelectItem::ExprWithAlias { expr: item, .. }] =
+        select.projection.as_slice()
+    else {
+        return None;
+    };
+    let alias = match select.projection.as_slice() {
+        [SelectItem::ExprWithAlias { alias, .. }] => Some(ident_name(alias)),
+        _ => None,
+    };
+    let order: Vec<OrderByExpr> = order
+        .into_iter()
+        .map(|mut by| {
+            let is_item = match &by.expr {
+                Expr::Value(value) => matches!(value.value, Value::Number(..)),
+                Expr::Identifier(name) => Some(ident_name(name)) == alias,
+                _ => false,
+            };
+            if is_item {
+                by.expr = item.clone();
+            }
+            by
+        })
+        .collect();
+    let mut all = call("array_agg", vec![item.clone()]);
+    if let Expr::Function(Function { args: FunctionArguments::List(list), .. }) = &mut all
+        && !order.is_empty()
+    {
+        list.clauses.push(FunctionArgumentClause::OrderBy(order));
+    }
+    select.projection = vec![named(call("coalesce", vec![all, call("make_array", vec![])]), "array")];
+    Some(query)
+}
+
+/// The query `text` with its innermost `(SELECT 1)` replaced.
+fn over(query: &Query, text: &str) -> Box<Query> {
+    struct Fill<'q>(&'q Query);
+    impl VisitorMut for Fill<'_> {
+        type Break = ();
+
+        fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+            let is_hole = matches!(query.body.as_ref(), SetExpr::Select(select) if select.from.is_empty());
+            if is_hole {
+                *query = self.0.clone();
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let mut outer = match parse_query(text) {
+        Ok(parsed) => parsed.query,
+        Err(_) => return Box::new(query.clone()),
+    };
+    let _ = outer.visit(&mut Fill(query));
+    outer
+}
+
+/// Whether each row of the tables that pass the condition is a row of the SELECT.
+fn is_plain(select: &Select) -> bool {
+    let has_call = select.projection.iter().any(|item| match item {
+        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
+            visit_expressions(expr, |expr| match expr {
+                // It may be an aggregate, or UNNEST.
+                Expr::Function(_) => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            })
+            .is_break()
+        }
+        _ => false,
+    });
+    let is_grouped = !matches!(&select.group_by, GroupByExpr::Expressions(exprs, _) if exprs.is_empty());
+    !has_call && !is_grouped && select.having.is_none() && select.qualify.is_none()
+}
+
+/// Whether a LIMIT leaves a row if there is one.
+fn limit_keeps_a_row(query: &Query) -> bool {
+    let is_positive = |expr: &Expr| match expr {
+        Expr::Value(value) => match &value.value {
+            Value::Number(text, _) => text.parse::<u64>().is_ok_and(|limit| limit > 0),
+            _ => false,
+        },
+        _ => false,
+    };
+    let limit = match &query.limit_clause {
+        None => true,
+        Some(LimitClause::LimitOffset { limit, offset: None, limit_by }) => {
+            limit_by.is_empty() && limit.as_ref().is_none_or(is_positive)
+        }
+        Some(_) => false,
+    };
+    limit && query.fetch.is_none()
+}
+
+fn count_all() -> Expr {
+    parse_expr("count(*)").unwrap_or_else(|_| call("count", vec![]))
+}
+
+fn named(expr: Expr, alias: &str) -> SelectItem {
+    SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', alias) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rewritten(sql: &str) -> String {
+        let mut parsed = parse_query(sql).unwrap();
+        rewrite_subqueries(&mut parsed.query);
+        parsed.query.to_string()
+    }
+
+    #[test]
+    fn a_subquery_that_is_a_value_is_one_for_a_value() {
+        let check = |sql: &str, expect: &str| assert_eq!(rewritten(sql), expect, "{sql}");
+        check(
+            "SELECT EXISTS (SELECT a FROM t WHERE t.a = s.a ORDER BY a LIMIT 1) FROM s",
+            "SELECT (SELECT count(*) > 0 AS \"exists\" FROM t WHERE t.a = s.a) FROM s",
+        );
+        check(
+            "SELECT NOT EXISTS (SELECT max(a) FROM t)",
+            "SELECT NOT ((SELECT count(*) > 0 AS \"exists\" FROM (SELECT max(a) FROM t) AS __exists))",
+        );
+        check(
+            "SELECT ARRAY(SELECT a AS b FROM t ORDER BY b DESC, c)",
+            "SELECT (SELECT coalesce(array_agg(a ORDER BY a DESC, c), make_array()) AS \"array\" FROM t)",
+        );
+    }
+
+    #[test]
+    fn conditions_stay_as_they_are() {
+        for sql in [
+            "SELECT a FROM s WHERE EXISTS (SELECT 1 FROM t) AND a IN (SELECT b FROM t)",
+            "SELECT (SELECT max(b) FROM t WHERE EXISTS (SELECT 1 FROM s)) FROM s",
+            "SELECT a FROM s WHERE (a IN (SELECT b FROM t) OR b) AND a NOT IN (SELECT b FROM t)",
+        ] {
+            assert_eq!(rewritten(sql), sql);
+        }
+        for sql in [
+            "SELECT a FROM s WHERE a NOT IN (SELECT b FROM t) OR b",
+            "SELECT a FROM s WHERE (a IN (SELECT b FROM t)) IS NULL",
+        ] {
+            assert!(rewritten(sql).contains("CASE"), "{sql}");
+        }
+    }
+}
