@@ -5,11 +5,13 @@
 
 mod aggregate;
 mod apply;
+mod binary;
 pub mod carry;
 mod casts;
 mod correlated;
 pub mod cut;
 mod flatten;
+mod floats;
 pub mod fragment;
 pub mod functions;
 pub mod guard;

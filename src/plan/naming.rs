@@ -10,9 +10,10 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, DataType, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentClause, FunctionArguments, Ident, ObjectName, OrderByExpr, Query, Select, SelectItem,
-    SetExpr, TableAlias, TableAliasColumnDef, TableFactor, Value, VisitMut, VisitorMut,
+    AccessExpr, CastKind, DataType, DuplicateTreatment, ExactNumberInfo, Expr, Function, FunctionArg,
+    FunctionArgExpr, FunctionArgumentClause, FunctionArguments, Ident, ObjectName, OrderByExpr, Query,
+    Select, SelectItem, SetExpr, TableAlias, TableAliasColumnDef, TableFactor, Value, Values, VisitMut,
+    VisitorMut,
 };
 
 /// Stands between a name and the number that makes it unique; no SQL text can hold it in a name that matters.
@@ -91,9 +92,52 @@ impl VisitorMut for Namer {
         ControlFlow::Continue(())
     }
 
+    fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        if let SetExpr::Values(values) = query.body.as_mut() {
+            type_rows(values);
+        }
+        ControlFlow::Continue(())
+    }
+
     fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
         name_select(select);
         ControlFlow::Continue(())
+    }
+}
+
+/// In `VALUES ('{}'::jsonb), (NULL), ('[]')` all are JSONB: what has no type of its own has that of those that have.
+fn type_rows(values: &mut Values) {
+    let of = |expr: &Expr| match expr {
+        Expr::Cast { data_type, .. } => Some(data_type.clone()),
+        Expr::TypedString(typed) => Some(typed.data_type.clone()),
+        _ => None,
+    };
+    let width = values.rows.iter().map(|row| row.content.len()).min().unwrap_or(0);
+    for at in 0..width {
+        let Some(data_type) = values.rows.iter().find_map(|row| of(&row.content[at])) else { continue };
+        let has_none = |cell: &Expr| match cell {
+            Expr::Value(value) => match value.value {
+                Value::Number(..) => matches!(data_type, DataType::Numeric(ExactNumberInfo::None)),
+                _ => true,
+            },
+            // Of a function's result DataFusion would find that it is not told the type in the same words.
+            other => {
+                of(other).is_none()
+                    && matches!(
+                        data_type,
+                        DataType::Text | DataType::Timestamp(..) | DataType::JSONB | DataType::JSON
+                    )
+            }
+        };
+        for cell in values.rows.iter_mut().map(|row| &mut row.content[at]).filter(|cell| has_none(cell)) {
+            *cell = Expr::Cast {
+                kind: CastKind::Cast,
+                expr: Box::new(cell.clone()),
+                data_type: data_type.clone(),
+                array: false,
+                format: None,
+            };
+        }
     }
 }
 

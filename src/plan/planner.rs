@@ -14,6 +14,7 @@ use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::{QueryPlanner, SessionState};
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool};
+use datafusion::execution::registry::FunctionRegistry;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::planner::TypePlanner;
@@ -25,6 +26,7 @@ use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast;
 
 use super::apply::has_applied;
+use super::binary::Binary;
 use super::cut::{self, CutOptions};
 use super::pipeline::Pipeline;
 use super::relations::{Database, Lookup};
@@ -172,13 +174,15 @@ fn build(config: SessionConfig, pool: Arc<dyn MemoryPool>) -> Result<SessionStat
         .with_memory_pool(pool)
         .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
         .build_arc()?;
-    let state = SessionStateBuilder::new()
+    let mut state = SessionStateBuilder::new()
         .with_default_features()
         .with_config(config)
         .with_runtime_env(runtime)
         .with_query_planner(Arc::new(Queries))
         .with_type_planner(Arc::new(Types))
         .build();
+    // They are asked in this order, and what JSON functions make of `->` comes later.
+    state.register_expr_planner(Arc::new(Binary))?;
     let context = SessionContext::new_with_state(state);
     functions::register(&context)?;
     let mut builder = SessionStateBuilder::new_from_existing(context.state());
@@ -294,7 +298,7 @@ struct Types;
 impl TypePlanner for Types {
     fn plan_type_field(&self, sql_type: &ast::DataType) -> DfResult<Option<FieldRef>> {
         match crate::sql::sql_type(sql_type) {
-            Ok(known) => Ok(Some(Arc::new(known.to_field("", true)))),
+            Ok(known) => Ok(Some(Arc::new(known.to_cast_field()))),
             Err(error) if matches!(sql_type, ast::DataType::Time(..)) => Err(error.into()),
             Err(_) => Ok(None),
         }

@@ -8,14 +8,15 @@ use datafusion::arrow::datatypes::{DataType, Field, TimeUnit};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRewriter};
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::execution::context::SessionState;
-use datafusion::logical_expr::expr::{Case, Cast, InList, ScalarFunction};
+use datafusion::logical_expr::expr::{Between, Case, Cast, InList, ScalarFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Filter, LogicalPlan, Operator, Union};
 
+use super::binary::is_strange_to_text;
 use super::correlated::{Place, correlated};
 use super::single_row::lifted;
-use super::{flatten, functions, integers};
+use super::{flatten, floats, functions, integers};
 use crate::error::{Error, SqlState};
 use crate::types::SqlType;
 
@@ -39,8 +40,25 @@ pub fn rewrite_operators(plan: LogicalPlan, state: &SessionState) -> Result<Logi
             }
             LogicalPlan::Union(union) => {
                 check_union(union)?;
-                node
+                match floats::unified(union)? {
+                    Some(unified) => {
+                        is_changed = true;
+                        unified
+                    }
+                    // Asked to recompute its schema, a union keeps the types it had.
+                    None if is_changed => {
+                        LogicalPlan::Union(Union::try_new_with_loose_types(union.inputs.clone())?)
+                    }
+                    None => node,
+                }
             }
+            LogicalPlan::Values(values) => match floats::of_values(values)? {
+                Some(unified) => {
+                    is_changed = true;
+                    unified
+                }
+                None => node,
+            },
             _ => node,
         };
         let mut schema = merge_schema(&node.inputs());
@@ -50,9 +68,16 @@ pub fn rewrite_operators(plan: LogicalPlan, state: &SessionState) -> Result<Logi
         let names = NamePreserver::new(&node);
         let shows = matches!(node, LogicalPlan::Projection(_) | LogicalPlan::Aggregate(_));
         let place = Place::of(&node);
+        let node_is_sort = matches!(node, LogicalPlan::Sort(_));
         let rewritten = node.map_expressions(|expr| {
             let name = names.save(&expr);
             let rewritten = expr.rewrite(&mut Operators { schema: &schema, place, state })?;
+            let rewritten = match (node_is_sort, rewritten.data.get_type(&schema)) {
+                (true, Ok(DataType::Interval(_))) => {
+                    Transformed::yes(functions::interval_size(rewritten.data))
+                }
+                _ => rewritten,
+            };
             // `j -> 'a'` is one of several Arrow types; what is kept and compared of it is its text.
             let rewritten = match rewritten.data.get_type(&schema) {
                 Ok(DataType::Union(..)) if shows => {
@@ -145,9 +170,14 @@ impl TreeNodeRewriter for Operators<'_> {
             Expr::BinaryExpr(binary) => binary,
             Expr::InList(list) => return Ok(self.listed(list)),
             Expr::Case(case) => return self.chosen(case),
+            Expr::Between(between) => return Ok(self.between_intervals(between)),
             Expr::ScalarFunction(call) if call.func.name() == "now" => return Ok(self.in_micros(call)),
             Expr::Cast(ref cast) => {
                 return Ok(functions::fitted(cast).map_or_else(|| Transformed::no(expr), Transformed::yes));
+            }
+            Expr::ScalarFunction(mut call) if floats::is_of_one_type(call.func.name()) => {
+                let is_changed = floats::unify(call.args.iter_mut(), self.schema);
+                return Ok(Transformed::new_transformed(Expr::ScalarFunction(call), is_changed));
             }
             Expr::ScalarFunction(_) => return Ok(Transformed::no(functions::once(expr))),
             Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) | Expr::SetComparison(_) => {
@@ -175,34 +205,32 @@ impl Operators<'_> {
     /// The type of an expression whose values arrow does not compare with text as Postgres would.
     fn strange_to_text(&self, expr: &Expr) -> Option<DataType> {
         let data_type = expr.get_type(self.schema).ok()?;
-        let is_strange =
-            matches!(data_type, DataType::FixedSizeBinary(16) | DataType::Binary | DataType::List(_));
-        is_strange.then_some(data_type)
+        is_strange_to_text(&data_type).then_some(data_type)
     }
 
+    /// Intervals are compared by how long they are.
     fn compared(&self, binary: BinaryExpr) -> Transformed<Expr> {
         let BinaryExpr { mut left, op, mut right } = binary;
-        let wanted = match (is_untyped(&left), is_untyped(&right)) {
-            (true, false) => self.strange_to_text(&right),
-            (false, true) => self.strange_to_text(&left),
-            _ => None,
-        };
-        let is_typed = wanted.is_some();
-        if let Some(data_type) = wanted {
-            let text = if is_untyped(&left) { &mut left } else { &mut right };
-            **text = typed(std::mem::take(text), data_type);
+        let is_of_intervals = self.is_interval(&left) && self.is_interval(&right);
+        if is_of_intervals {
+            for side in [&mut left, &mut right] {
+                **side = functions::interval_size(std::mem::take(side));
+            }
         }
-        Transformed::new_transformed(Expr::BinaryExpr(BinaryExpr { left, op, right }), is_typed)
+        Transformed::new_transformed(Expr::BinaryExpr(BinaryExpr { left, op, right }), is_of_intervals)
+    }
+
+    fn is_interval(&self, expr: &Expr) -> bool {
+        matches!(expr.get_type(self.schema), Ok(DataType::Interval(_) | DataType::Duration(_)))
     }
 
     /// A date and an interval make a timestamp.
     fn dated(&self, binary: BinaryExpr) -> Transformed<BinaryExpr> {
         let BinaryExpr { mut left, op, mut right } = binary;
         let is_date = |expr: &Expr| matches!(expr.get_type(self.schema), Ok(DataType::Date32));
-        let is_interval = |expr: &Expr| matches!(expr.get_type(self.schema), Ok(DataType::Interval(_)));
         let date = match op {
-            Operator::Plus | Operator::Minus if is_interval(&right) && is_date(&left) => Some(&mut left),
-            Operator::Plus if is_interval(&left) && is_date(&right) => Some(&mut right),
+            Operator::Plus | Operator::Minus if self.is_interval(&right) && is_date(&left) => Some(&mut left),
+            Operator::Plus if self.is_interval(&left) && is_date(&right) => Some(&mut right),
             _ => None,
         };
         let is_changed = date.is_some();
@@ -211,6 +239,17 @@ impl Operators<'_> {
             **date = typed(std::mem::take(date), moment);
         }
         Transformed::new_transformed(BinaryExpr { left, op, right }, is_changed)
+    }
+
+    fn between_intervals(&self, mut between: Between) -> Transformed<Expr> {
+        let parts = [&between.expr, &between.low, &between.high];
+        let is_of_intervals = parts.into_iter().all(|expr| self.is_interval(expr));
+        if is_of_intervals {
+            for part in [&mut between.expr, &mut between.low, &mut between.high] {
+                **part = functions::interval_size(std::mem::take(part));
+            }
+        }
+        Transformed::new_transformed(Expr::Between(between), is_of_intervals)
     }
 
     /// CASE: a text constant has the type of the other results, and what is tested is a boolean.
@@ -224,13 +263,15 @@ impl Operators<'_> {
                 return Err(Error::new(SqlState::TypeMismatch, message).into());
             }
         }
+        let thens = case.when_then_expr.iter_mut().map(|(_, then)| then).chain(&mut case.else_expr);
+        let is_unified = floats::unify(thens.map(AsMut::as_mut), self.schema);
         let results = || case.when_then_expr.iter().map(|(_, then)| then).chain(&case.else_expr);
         let typed_result = results().filter(|result| !is_untyped(result)).find_map(|result| {
             let data_type = result.get_type(self.schema).ok()?;
             (!matches!(data_type, DataType::Null) && !is_text(&data_type)).then_some(data_type)
         });
         let Some(wanted) = typed_result.filter(|_| results().any(|result| is_untyped(result))) else {
-            return Ok(Transformed::no(Expr::Case(case)));
+            return Ok(Transformed::new_transformed(Expr::Case(case), is_unified));
         };
         let thens = case.when_then_expr.iter_mut().map(|(_, then)| then).chain(&mut case.else_expr);
         for result in thens.filter(|result| is_untyped(result)) {

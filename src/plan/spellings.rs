@@ -14,6 +14,8 @@ use datafusion::sql::sqlparser::ast::{
 use super::similar::similar_to;
 use crate::error::{Error, Result, SqlState};
 use crate::sql::function_call as call;
+use ast::CaseWhen;
+use ast::helpers::attached_token::AttachedToken;
 
 /// Functions that have another name here, with the same arguments.
 const NAMES: [(&str, &str); 10] = [
@@ -96,6 +98,12 @@ fn rewritten(expr: &mut Expr) -> Result<Option<Expr>> {
         Expr::Extract { field, expr, .. } => {
             let field = field.to_string();
             Some(call("extract", vec![text_value(field.trim_matches('\'')), (**expr).clone()]))
+        }
+        Expr::Substring { expr: text, substring_from: Some(pattern), substring_for: None, .. }
+            if text_of(pattern).is_some() =>
+        {
+            let found = call("regexp_match", vec![(**text).clone(), (**pattern).clone()]);
+            Some(call("array_element", vec![found, number("1")]))
         }
         Expr::SimilarTo { negated, expr: text, pattern, escape_char } => {
             let escape = match escape_char.as_ref().map(|value| &value.value) {
@@ -241,6 +249,34 @@ fn function(expr: &mut Expr) -> Option<Expr> {
             let (left, right) = (arguments.next()?, arguments.next()?);
             Some(nested(binary(nested(left), BinaryOperator::Modulo, nested(right))))
         }
+        ("div", 2) => {
+            let whole = cast(arguments.next()?, DataType::Numeric(ast::ExactNumberInfo::None));
+            let quotient = binary(nested(whole), BinaryOperator::Divide, nested(arguments.next()?));
+            Some(call("trunc", vec![quotient]))
+        }
+        ("age", 1) => Some(call("age", vec![call("current_date", vec![]), arguments.next()?])),
+        ("regexp_substr", 2) => {
+            let (text, pattern) = (arguments.next()?, arguments.next()?);
+            let whole = binary(
+                binary(text_value("("), BinaryOperator::StringConcat, nested(pattern)),
+                BinaryOperator::StringConcat,
+                text_value(")"),
+            );
+            Some(call("array_element", vec![call("regexp_match", vec![text, whole]), number("1")]))
+        }
+        ("num_nonnulls", 1..) => counted(arguments, "0", "1"),
+        ("num_nulls", 1..) => counted(arguments, "1", "0"),
+        ("json_agg", _) => Some(call("json_of_rows", vec![renamed(expr, "array_agg")])),
+        ("jsonb_agg", _) => Some(call("jsonb_of_rows", vec![renamed(expr, "array_agg")])),
+        ("regexp_split_to_array", 2) => {
+            // Between the parts stands what no text holds that people write.
+            let mark = || text_value("\u{1}");
+            let (text, pattern) = (arguments.next()?, arguments.next()?);
+            let marked = call("regexp_replace", vec![text, pattern, mark(), text_value("g")]);
+            Some(call("string_to_array", vec![marked, mark()]))
+        }
+        // DataFusion's log divides two logarithms: log(1000) would be a little less than 3.
+        ("log", 1) => Some(call("log10", arguments.collect())),
         ("gen_random_uuid", 0) => Some(cast(call("uuid", vec![]), DataType::Uuid)),
         // Of an empty array it is NULL.
         ("array_length", 1 | 2) => {
@@ -281,6 +317,13 @@ fn function(expr: &mut Expr) -> Option<Expr> {
 fn operator(left: &Expr, op: &BinaryOperator, right: &Expr) -> Result<Option<Expr>> {
     let two = |name| Some(call(name, vec![left.clone(), right.clone()]));
     Ok(match op {
+        BinaryOperator::Question => {
+            // Whether NULL has a key is not known.
+            let has = binary(nested(left.clone()), BinaryOperator::Question, right.clone());
+            let is_null = Expr::IsNull(Box::new(nested(left.clone())));
+            Some(case_when(is_null, Expr::value(Value::Null), has))
+        }
+        BinaryOperator::Overlaps => overlaps(left, right),
         BinaryOperator::PGOverlap => two("array_has_any"),
         BinaryOperator::HashLongArrow => Some(path(left, right, BinaryOperator::LongArrow)?),
         BinaryOperator::HashArrow => Some(path(left, right, BinaryOperator::Arrow)?),
@@ -416,6 +459,56 @@ fn digits(expr: &Expr) -> Option<u64> {
         },
         _ => None,
     }
+}
+
+/// The sum of `CASE WHEN x IS NULL THEN null ELSE other END`.
+fn counted(arguments: impl Iterator<Item = Expr>, null: &str, other: &str) -> Option<Expr> {
+    let one = |x: Expr| case_when(Expr::IsNull(Box::new(nested(x))), number(null), number(other));
+    let sum = arguments.map(one).reduce(|sum, next| binary(sum, BinaryOperator::Plus, next))?;
+    Some(cast(nested(sum), DataType::Int(None)))
+}
+
+fn case_when(condition: Expr, result: Expr, other: Expr) -> Expr {
+    Expr::Case {
+        case_token: AttachedToken::empty(),
+        end_token: AttachedToken::empty(),
+        operand: None,
+        conditions: vec![CaseWhen { condition, result }],
+        else_result: Some(Box::new(other)),
+    }
+}
+
+/// The same call of another function.
+fn renamed(call: &Expr, name: &str) -> Expr {
+    let mut call = call.clone();
+    if let Expr::Function(function) = &mut call {
+        function.name = ObjectName::from(vec![Ident::new(name)]);
+    }
+    call
+}
+
+/// `(a, b) OVERLAPS (c, d)`, each from the earlier to the later of the two, the later excluded unless it is the same.
+fn overlaps(left: &Expr, right: &Expr) -> Option<Expr> {
+    let ends = |period: &Expr| match period {
+        Expr::Tuple(ends) => match ends.as_slice() {
+            [from, to] if is_interval(to) => {
+                Some((from.clone(), binary(nested(from.clone()), BinaryOperator::Plus, nested(to.clone()))))
+            }
+            [from, to] => Some((from.clone(), to.clone())),
+            _ => None,
+        },
+        _ => None,
+    };
+    let ((a, b), (c, d)) = (ends(left)?, ends(right)?);
+    let first = |x: &Expr, y: &Expr| call("least", vec![x.clone(), y.clone()]);
+    let last = |x: &Expr, y: &Expr| call("greatest", vec![x.clone(), y.clone()]);
+    let crossing = binary(
+        binary(first(&a, &b), BinaryOperator::Lt, last(&c, &d)),
+        BinaryOperator::And,
+        binary(first(&c, &d), BinaryOperator::Lt, last(&a, &b)),
+    );
+    let beginning = binary(first(&a, &b), BinaryOperator::Eq, first(&c, &d));
+    Some(nested(binary(crossing, BinaryOperator::Or, beginning)))
 }
 
 /// `localtimestamp`.

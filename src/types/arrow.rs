@@ -76,6 +76,20 @@ impl SqlType {
         }
     }
 
+    /// The field of a cast to this type. Where a type has no metadata of its own, what is cast would keep its: JSON that is cast to text
+    /// would be JSON still.
+    pub fn to_cast_field(&self) -> Field {
+        let field = self.to_field("", true);
+        match self {
+            SqlType::Text | SqlType::Timestamp(_) | SqlType::TimestampTz(_)
+                if field.metadata().is_empty() =>
+            {
+                field.with_metadata(HashMap::from([(TYPE_KEY.to_owned(), PLAIN.to_owned())]))
+            }
+            _ => field,
+        }
+    }
+
     /// What the metadata says, where the Arrow type does not.
     fn tag(&self) -> Option<String> {
         match self {
@@ -100,6 +114,9 @@ impl SqlType {
         tagged.unwrap_or_else(|| from_data_type(field.data_type()))
     }
 }
+
+/// Metadata of what is no more than the Arrow type says.
+const PLAIN: &str = "plain";
 
 fn unit_of(precision: u8) -> TimeUnit {
     if precision > 6 { TimeUnit::Nanosecond } else { TimeUnit::Microsecond }

@@ -1,13 +1,16 @@
-//! An interval times a number, as Postgres has it: the fraction of a month becomes days, that of a day becomes time.
+//! Intervals as Postgres has them: multiplied, the fraction of a month becomes days and that of a day becomes time; compared, a month is
+//! 30 days and a day 24 hours.
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Datelike, NaiveDateTime, Timelike};
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, IntervalMonthDayNanoArray};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{
-    DataType, Float64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit,
+    DataType, Float64Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, TimeUnit,
+    TimestampMicrosecondType,
 };
-use datafusion::logical_expr::{ScalarUDF, Signature, Volatility};
+use datafusion::logical_expr::{Expr, ScalarUDF, Signature, Volatility};
 
 use super::scalar::Scalar;
 use crate::error::{Error, Result, SqlState};
@@ -22,8 +25,23 @@ pub(super) fn all() -> Vec<ScalarUDF> {
         let signature = Signature::any(2, Volatility::Immutable);
         ScalarUDF::from(Scalar { name, aliases: vec![], signature, out: interval.clone(), call })
     };
+    let of = |name, arguments, call| {
+        let signature = Signature::any(arguments, Volatility::Immutable);
+        ScalarUDF::from(Scalar { name, aliases: vec![], signature, out: interval.clone(), call })
+    };
     vec![
+        of("justify_hours", 1, |args, _| each(&args[0], hours_as_days)),
+        of("justify_days", 1, |args, _| each(&args[0], days_as_months)),
+        of("justify_interval", 1, |args, _| each(&args[0], as_one_sign)),
+        of("age", 2, age),
         function("interval_times", |args, rows| combined(args, rows, times)),
+        ScalarUDF::from(Scalar {
+            name: SIZE,
+            aliases: vec![],
+            signature: Signature::any(1, Volatility::Immutable),
+            out: DataType::Int64,
+            call: |args, _| size(&args[0]),
+        }),
         function("interval_divided", |args, rows| {
             combined(args, rows, |interval, by| match by == 0.0 {
                 true => Err(Error::new(SqlState::DivisionByZero, "division by zero")),
@@ -31,6 +49,125 @@ pub(super) fn all() -> Vec<ScalarUDF> {
             })
         }),
     ]
+}
+
+/// What intervals are compared by.
+const SIZE: &str = "interval_size";
+
+/// How long the interval is, in microseconds: a month is 30 days and a day 24 hours long (Postgres manual, 9.9). Arrow compares months,
+/// then days, then the rest, so that a day would be longer than 25 hours.
+pub fn interval_size(interval: Expr) -> Expr {
+    let size = all().into_iter().find(|function| function.name() == SIZE);
+    size.map_or_else(|| interval.clone(), |size| size.call(vec![interval.clone()]))
+}
+
+fn size(intervals: &ArrayRef) -> Result<ArrayRef> {
+    let intervals = cast(intervals, &DataType::Interval(IntervalUnit::MonthDayNano))?;
+    let micros = |interval: IntervalMonthDayNano| {
+        let days = i128::from(interval.months) * 30 + i128::from(interval.days);
+        let micros = days * 86_400_000_000 + i128::from(interval.nanoseconds / 1_000);
+        i64::try_from(micros).unwrap_or(if micros < 0 { i64::MIN } else { i64::MAX })
+    };
+    let intervals = intervals.as_primitive::<IntervalMonthDayNanoType>();
+    Ok(Arc::new(intervals.unary::<_, Int64Type>(micros)))
+}
+
+fn each(intervals: &ArrayRef, of: fn(IntervalMonthDayNano) -> IntervalMonthDayNano) -> Result<ArrayRef> {
+    let intervals = cast(intervals, &DataType::Interval(IntervalUnit::MonthDayNano))?;
+    let intervals = intervals.as_primitive::<IntervalMonthDayNanoType>();
+    Ok(Arc::new(intervals.unary::<_, IntervalMonthDayNanoType>(of)))
+}
+
+/// 24 hours as a day; days and hours then have one sign (Postgres manual, 9.9).
+fn hours_as_days(interval: IntervalMonthDayNano) -> IntervalMonthDayNano {
+    const DAY: i64 = 86_400_000_000_000;
+    let mut days = i64::from(interval.days) + interval.nanoseconds / DAY;
+    let mut rest = interval.nanoseconds % DAY;
+    if days > 0 && rest < 0 {
+        (days, rest) = (days - 1, rest + DAY);
+    } else if days < 0 && rest > 0 {
+        (days, rest) = (days + 1, rest - DAY);
+    }
+    let days = days.clamp(i32::MIN.into(), i32::MAX.into()) as i32;
+    IntervalMonthDayNano::new(interval.months, days, rest)
+}
+
+/// 30 days as a month; months and days then have one sign.
+fn days_as_months(interval: IntervalMonthDayNano) -> IntervalMonthDayNano {
+    let mut months = interval.months.saturating_add(interval.days / 30);
+    let mut days = interval.days % 30;
+    if months > 0 && days < 0 {
+        (months, days) = (months - 1, days + 30);
+    } else if months < 0 && days > 0 {
+        (months, days) = (months + 1, days - 30);
+    }
+    IntervalMonthDayNano::new(months, days, interval.nanoseconds)
+}
+
+/// Both, and all parts have one sign.
+fn as_one_sign(interval: IntervalMonthDayNano) -> IntervalMonthDayNano {
+    const DAY: i64 = 86_400_000_000_000;
+    let mut days = i64::from(interval.days) + interval.nanoseconds / DAY;
+    let mut rest = interval.nanoseconds % DAY;
+    let mut months = i64::from(interval.months) + days / 30;
+    days %= 30;
+    if months > 0 && (days < 0 || days == 0 && rest < 0) {
+        (months, days) = (months - 1, days + 30);
+    } else if months < 0 && (days > 0 || days == 0 && rest > 0) {
+        (months, days) = (months + 1, days - 30);
+    }
+    if days > 0 && rest < 0 {
+        (days, rest) = (days - 1, rest + DAY);
+    } else if days < 0 && rest > 0 {
+        (days, rest) = (days + 1, rest - DAY);
+    }
+    let months = months.clamp(i32::MIN.into(), i32::MAX.into()) as i32;
+    IntervalMonthDayNano::new(months, days as i32, rest)
+}
+
+/// `age(later, earlier)`: years, months and days as people count them, and the rest.
+fn age(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
+    let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
+    let moments = |at: usize| -> Result<ArrayRef> { Ok(cast(&args[at], &micros)?) };
+    let (later, earlier) = (moments(0)?, moments(1)?);
+    let (later, earlier) = (
+        later.as_primitive::<TimestampMicrosecondType>(),
+        earlier.as_primitive::<TimestampMicrosecondType>(),
+    );
+    let value = |row| match later.is_valid(row) && earlier.is_valid(row) {
+        true => between(later.value(row), earlier.value(row)).map(Some),
+        false => Ok(None),
+    };
+    Ok(Arc::new((0..rows).map(value).collect::<Result<IntervalMonthDayNanoArray>>()?))
+}
+
+fn between(one: i64, other: i64) -> Result<IntervalMonthDayNano> {
+    if one < other {
+        let back = between(other, one)?;
+        return Ok(IntervalMonthDayNano::new(-back.months, -back.days, -back.nanoseconds));
+    }
+    let moment = |micros| {
+        let moment = DateTime::from_timestamp_micros(micros).map(|moment| moment.naive_utc());
+        moment.ok_or_else(|| Error::new(SqlState::DatetimeOverflow, "timestamp out of range"))
+    };
+    let (later, earlier) = (moment(one)?, moment(other)?);
+    let of_day = |moment: NaiveDateTime| {
+        i64::from(moment.num_seconds_from_midnight()) * 1_000_000_000 + i64::from(moment.nanosecond())
+    };
+    let months = |moment: NaiveDateTime| moment.year() * 12 + moment.month0() as i32;
+    let mut nanoseconds = of_day(later) - of_day(earlier);
+    let mut days = later.day() as i32 - earlier.day() as i32;
+    let mut count = months(later) - months(earlier);
+    if nanoseconds < 0 {
+        nanoseconds += 86_400_000_000_000;
+        days -= 1;
+    }
+    if days < 0 {
+        // The month that has begun is the earlier moment's.
+        days += i32::from(earlier.date().num_days_in_month());
+        count -= 1;
+    }
+    Ok(IntervalMonthDayNano::new(count, days, nanoseconds))
 }
 
 fn times(interval: IntervalMonthDayNano, by: f64) -> Result<IntervalMonthDayNano> {

@@ -14,6 +14,7 @@ use datafusion::optimizer::AnalyzerRule;
 use crate::error::Result;
 
 pub(super) use cast::as_text;
+pub(super) use intervals::interval_size;
 pub(super) use numeric::{call as numeric_call, replacement as numeric_operator};
 pub(super) use precision::{fitted, once};
 
@@ -24,10 +25,12 @@ mod datetime;
 mod decimal;
 mod format;
 mod intervals;
+mod json;
 mod marked;
 mod numeric;
 mod parts;
 mod precision;
+mod round;
 mod scalar;
 mod system;
 mod text;
@@ -81,7 +84,9 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
         bytes::all(),
         datetime::all(),
         intervals::all(),
+        json::all(),
         parts::all(),
+        round::all(),
         system::all(),
         whole::all(),
     ];

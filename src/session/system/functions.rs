@@ -303,8 +303,7 @@ pub(super) fn is_known(name: &str) -> bool {
         || TEXTS.iter().any(|(known, _)| *known == name)
         || ["pg_table_is_visible", "array_lower", "array_upper"].contains(&name)
         || super::variables::NAMES.contains(&name)
-        || ["_pg_expandarray", "parse_ident", "generate_subscripts", "json_build_object", "pg_get_keywords"]
-            .contains(&name)
+        || ["_pg_expandarray", "parse_ident", "generate_subscripts", "pg_get_keywords"].contains(&name)
 }
 
 /// What `\sf` shows of it.

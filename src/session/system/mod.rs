@@ -13,7 +13,6 @@ mod fixed;
 mod functions;
 mod idents;
 mod information;
-mod json;
 mod listings;
 mod relations;
 mod rewrite;
@@ -70,11 +69,11 @@ pub fn prepare(cx: &SystemContext, state: &mut SessionState, query: &mut Query) 
 
 /// Adds the functions of `pg_catalog`.
 pub fn register(cx: &SystemContext, state: &mut SessionState) -> Result<()> {
-    for function in functions::all(cx).into_iter().chain(variables::all(&cx.settings)).chain([
-        expand::function(),
-        idents::function(),
-        json::function(),
-    ]) {
+    for function in functions::all(cx)
+        .into_iter()
+        .chain(variables::all(&cx.settings))
+        .chain([expand::function(), idents::function()])
+    {
         state.register_udf(function)?;
     }
     Ok(())

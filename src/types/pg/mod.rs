@@ -29,7 +29,7 @@ use crate::error::Result;
 pub use build::ColumnBuilder;
 pub use encode::Encoder;
 pub use interval_in::parse_interval;
-pub use row::row_as_json;
+pub use row::{normal_json, row_as_json, value_as_json};
 
 /// How values are written as text: the settings that change it.
 #[derive(Debug, Clone)]

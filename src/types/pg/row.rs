@@ -1,42 +1,88 @@
-//! A whole row as text that can be read: a JSON object of its columns, for rows that are kept to be looked at.
+//! Values as JSON: a whole row that is kept to be looked at, and what `to_json` makes of a value.
 
 use bytes::BytesMut;
-use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::array::{Array, AsArray, RecordBatch};
 use datafusion::arrow::datatypes::{DataType, Field};
 
-use super::{Encoder, TextStyle};
+use super::{Encoder, TextStyle, json_in};
+use crate::error::{Error, Result};
 use crate::types::SqlType;
 
 /// One row of a batch as a JSON object: each column by its name. Numbers, truth values, JSON and NULL are JSON's own; all
 /// other values are strings as Postgres would write them.
 pub fn row_as_json(batch: &RecordBatch, row: usize) -> String {
-    let style = TextStyle::default();
     let schema = batch.schema();
-    let mut out = String::from("{");
-    for (field, column) in schema.fields().iter().zip(batch.columns()) {
-        if out.len() > 1 {
-            out.push(',');
-        }
-        out.push_str(&string(field.name()));
-        out.push(':');
-        let encoder = Encoder::new(field);
-        if encoder.is_null(column.as_ref(), row) {
-            out.push_str("null");
-            continue;
-        }
-        let mut text = BytesMut::new();
-        encoder.text(column.as_ref(), row, &style, &mut text);
-        let text = String::from_utf8_lossy(&text);
-        match (field.data_type(), is_json(field)) {
-            (DataType::Boolean, _) => out.push_str(if text == "t" { "true" } else { "false" }),
-            (_, true) => out.push_str(&text),
-            // Not NaN and the infinities, which are no numbers in JSON.
-            (of, _) if of.is_numeric() && text.ends_with(|c: char| c.is_ascii_digit()) => out.push_str(&text),
-            _ => out.push_str(&string(&text)),
-        }
+    let pairs = schema.fields().iter().zip(batch.columns()).map(|(field, column)| {
+        let value = match is_null(field, column.as_ref(), row) {
+            true => "null".to_owned(),
+            false => scalar(field, column.as_ref(), row),
+        };
+        format!("{}:{value}", string(field.name()))
+    });
+    format!("{{{}}}", pairs.collect::<Vec<_>>().join(","))
+}
+
+/// One value as `to_json` writes it (Postgres manual, 9.16): arrays and rows are those of JSON, moments are written as ISO 8601 has them.
+pub fn value_as_json(field: &Field, values: &dyn Array, row: usize) -> String {
+    if is_null(field, values, row) {
+        return "null".to_owned();
     }
-    out.push('}');
-    out
+    match field.data_type() {
+        DataType::List(item) => {
+            let items = values.as_list::<i32>().value(row);
+            let items = (0..items.len()).map(|at| value_as_json(item, items.as_ref(), at));
+            format!("[{}]", items.collect::<Vec<_>>().join(","))
+        }
+        DataType::Struct(_) => {
+            let parts = values.as_struct();
+            let pairs =
+                parts.fields().iter().zip(parts.columns()).enumerate().map(|(at, (field, column))| {
+                    // The fields of ROW(1, 2) have no names of their own.
+                    let name = match field.name().strip_prefix('c') {
+                        Some(digits) if digits == at.to_string() => format!("f{}", at + 1),
+                        _ => field.name().clone(),
+                    };
+                    format!("{}:{}", string(&name), value_as_json(field, column.as_ref(), row))
+                });
+            format!("{{{}}}", pairs.collect::<Vec<_>>().join(","))
+        }
+        DataType::Timestamp(_, zone) => {
+            let mut text = scalar(field, values, row).replacen(' ', "T", 1);
+            // +00 for +00:00.
+            if zone.is_some() && text.len() > 4 && matches!(text.as_bytes()[text.len() - 4], b'+' | b'-') {
+                text.insert_str(text.len() - 1, ":00");
+            }
+            text
+        }
+        _ => scalar(field, values, row),
+    }
+}
+
+/// A JSON text as JSONB has it: keys in order, the last of equal ones, one space after each comma and colon.
+///
+/// # Errors
+/// 22P02 if it is no JSON.
+pub fn normal_json(text: &str) -> Result<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    json_in::normalize(text, &mut bytes)?;
+    String::from_utf8(bytes).map_err(|_| Error::internal("JSON that is not UTF-8"))
+}
+
+fn is_null(field: &Field, values: &dyn Array, row: usize) -> bool {
+    Encoder::new(field).is_null(values, row)
+}
+
+fn scalar(field: &Field, values: &dyn Array, row: usize) -> String {
+    let mut text = BytesMut::new();
+    Encoder::new(field).text(values, row, &TextStyle::default(), &mut text);
+    let text = String::from_utf8_lossy(&text);
+    match (field.data_type(), is_json(field)) {
+        (DataType::Boolean, _) => if text == "t" { "true" } else { "false" }.to_owned(),
+        (_, true) => text.into_owned(),
+        // Not NaN and the infinities, which are no numbers in JSON.
+        (of, _) if of.is_numeric() && text.ends_with(|c: char| c.is_ascii_digit()) => text.into_owned(),
+        _ => string(&text),
+    }
 }
 
 fn is_json(field: &Field) -> bool {

@@ -1,0 +1,134 @@
+//! Operators between two expressions, as they are planned from SQL: what must be known before DataFusion looks at their types.
+//!
+//! - A text constant has the type of the other side (Postgres manual, 10.2): `'5' + 5`, `id = '123e…'`, `took > '1 day'`.
+//! - `doc -> 'a'` is JSON, text constants in their quotes; DataFusion's JSON functions make a value of one of several types of it.
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, FieldRef, IntervalUnit};
+use datafusion::common::{DFSchema, Result, ScalarValue};
+use datafusion::logical_expr::expr::Cast;
+use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ExprSchemable, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
+    Signature,
+};
+use datafusion::sql::sqlparser::ast::BinaryOperator;
+use datafusion_functions_json::udfs::json_get_json_udf;
+
+use crate::types::SqlType;
+
+/// To be asked before all others.
+#[derive(Debug)]
+pub struct Binary;
+
+impl ExprPlanner for Binary {
+    fn plan_binary_op(
+        &self,
+        mut expr: RawBinaryExpr,
+        schema: &DFSchema,
+    ) -> Result<PlannerResult<RawBinaryExpr>> {
+        if expr.op == BinaryOperator::Arrow {
+            let field = ScalarUDF::from(JsonField { inner: json_get_json_udf() });
+            return Ok(PlannerResult::Planned(field.call(vec![expr.left, expr.right])));
+        }
+        let (constant, other) = match (is_untyped(&expr.left), is_untyped(&expr.right)) {
+            (true, false) => (&mut expr.left, expr.right.get_type(schema)),
+            (false, true) => (&mut expr.right, expr.left.get_type(schema)),
+            _ => return Ok(PlannerResult::Original(expr)),
+        };
+        if let Some(wanted) = other.ok().and_then(|other| constant_type(&expr.op, other)) {
+            let number = match (&*constant, wanted.is_decimal()) {
+                (Expr::Literal(ScalarValue::Utf8(Some(text)), _), true) => numeric(text),
+                _ => None,
+            };
+            if let Some(number) = number {
+                *constant = Expr::Literal(number, None);
+                return Ok(PlannerResult::Original(expr));
+            }
+            *constant = Expr::Cast(Cast::new(Box::new(std::mem::take(constant)), wanted));
+        }
+        Ok(PlannerResult::Original(expr))
+    }
+}
+
+/// A text constant.
+fn is_untyped(expr: &Expr) -> bool {
+    matches!(expr, Expr::Literal(ScalarValue::Utf8(Some(_)), _))
+}
+
+/// A numeric with the digits that are written, not those of what stands beside it.
+fn numeric(text: &str) -> Option<ScalarValue> {
+    let text = text.trim();
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let digits = format!("{whole}{fraction}");
+    let count = digits.trim_start_matches(['-', '+']).len();
+    let is_plain = (1..=38).contains(&count) && fraction.bytes().all(|digit| digit.is_ascii_digit());
+    let value = digits.parse::<i128>().ok().filter(|_| is_plain)?;
+    Some(ScalarValue::Decimal128(Some(value), u8::try_from(count).ok()?, i8::try_from(fraction.len()).ok()?))
+}
+
+/// The type of a text constant beside an expression of the type `other`; `None` where DataFusion finds the same.
+fn constant_type(op: &BinaryOperator, other: DataType) -> Option<DataType> {
+    use BinaryOperator::{Divide, Eq, Gt, GtEq, Lt, LtEq, Minus, Modulo, Multiply, NotEq, Plus};
+    let interval = DataType::Interval(IntervalUnit::MonthDayNano);
+    match (op, &other) {
+        (Plus | Minus | Multiply | Divide | Modulo, number) if number.is_numeric() => Some(other),
+        // What is added to a moment is an interval; what is taken from it is a moment.
+        (
+            Plus,
+            DataType::Timestamp(..) | DataType::Time64(_) | DataType::Interval(_) | DataType::Duration(_),
+        ) => Some(interval),
+        (Minus, DataType::Timestamp(..) | DataType::Date32 | DataType::Interval(_)) => Some(other),
+        // Before its types are looked at, the difference of two moments is a duration.
+        (Eq | NotEq | Lt | LtEq | Gt | GtEq, DataType::Interval(_) | DataType::Duration(_)) => Some(interval),
+        (Eq | NotEq | Lt | LtEq | Gt | GtEq, _) if is_strange_to_text(&other) => Some(other),
+        _ => None,
+    }
+}
+
+/// Types that arrow does not compare with text as Postgres would.
+pub fn is_strange_to_text(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::FixedSizeBinary(16) | DataType::Binary | DataType::List(_))
+}
+
+/// `json -> key`: the part as JSON.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct JsonField {
+    inner: Arc<ScalarUDF>,
+}
+
+impl ScalarUDFImpl for JsonField {
+    fn name(&self) -> &str {
+        "json_field"
+    }
+
+    fn signature(&self) -> &Signature {
+        self.inner.signature()
+    }
+
+    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
+        self.inner.coerce_types(types)
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        self.inner.return_type(types)
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
+        // Checks the arguments.
+        self.inner.return_field_from_args(ReturnFieldArgs {
+            arg_fields: args.arg_fields,
+            scalar_arguments: args.scalar_arguments,
+        })?;
+        let json = match args.arg_fields.first().map(|field| SqlType::from_field(field)) {
+            Some(SqlType::Json) => SqlType::Json,
+            _ => SqlType::Jsonb,
+        };
+        Ok(Arc::new(json.to_field(self.name(), true)))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        self.inner.invoke_with_args(args)
+    }
+}
