@@ -25,7 +25,6 @@ mod planner;
 pub mod relations;
 mod rewrite;
 mod row;
-mod similar;
 mod single_row;
 mod spellings;
 mod subqueries;

@@ -3,33 +3,24 @@
 //! They are rewritten in the syntax tree, before a query is planned. What depends on the types of the operands is left to a function
 //! (`timezone`, `interval_times`), which sees them.
 
+mod from;
+mod functions;
+mod pieces;
+mod similar;
+
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    self, BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
-    ObjectName, Query, Select, SelectItem, SetExpr, TableAlias, TableAliasColumnDef, TableFactor,
-    TimezoneInfo, UnaryOperator, Value, Visit, VisitMut, Visitor, VisitorMut,
+    BinaryOperator, DataType, Expr, Function, FunctionArguments, Ident, Query, Select, SelectItem, SetExpr,
+    TableFactor, UnaryOperator, Value, Visit, VisitMut, VisitorMut,
 };
 
-use super::similar::similar_to;
 use crate::error::{Error, Result, SqlState};
 use crate::sql::function_call as call;
-use ast::CaseWhen;
-use ast::helpers::attached_token::AttachedToken;
-
-/// Functions that have another name here, with the same arguments.
-const NAMES: [(&str, &str); 10] = [
-    ("variance", "var_samp"),
-    ("ceiling", "ceil"),
-    ("sign", "signum"),
-    ("clock_timestamp", "now"),
-    ("statement_timestamp", "now"),
-    ("transaction_timestamp", "now"),
-    ("json_array_length", "json_length"),
-    ("jsonb_array_length", "json_length"),
-    ("json_extract_path_text", "json_as_text"),
-    ("jsonb_extract_path_text", "json_as_text"),
-];
+use from::{NamesValue, table};
+use functions::{function, local_moment};
+use pieces::{binary, case_when, constant, function_named, nested, number, plain_name, text_of, text_value};
+use similar::similar_to;
 
 /// Rewrites a query, or an expression.
 ///
@@ -180,140 +171,6 @@ fn sign_first(power: &Expr) -> Option<Expr> {
     Some(nested(binary(signed, BinaryOperator::PGExp, (**right).clone())))
 }
 
-/// Looks for a column `value`.
-struct NamesValue;
-
-impl Visitor for NamesValue {
-    type Break = ();
-
-    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-        let name = match expr {
-            Expr::Identifier(name) => Some(name),
-            Expr::CompoundIdentifier(parts) => parts.last(),
-            _ => None,
-        };
-        match name.is_some_and(|name| name.value.eq_ignore_ascii_case("value")) {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
-        }
-    }
-}
-
-/// Functions in FROM: `LATERAL unnest(…)` is UNNEST, and the column of `generate_series(…) AS g` is g. Who asks for it by DataFusion's
-/// name, `value`, gets it by that.
-fn table(factor: &mut TableFactor, names_value: bool) -> Option<TableFactor> {
-    let unnest = |alias: &Option<TableAlias>, array_exprs| TableFactor::UNNEST {
-        alias: alias.clone(),
-        array_exprs,
-        with_offset: false,
-        with_offset_alias: None,
-        with_ordinality: false,
-    };
-    let (name, arguments, alias) = match factor {
-        TableFactor::Function { name, args, alias, with_ordinality: false, .. } => (&*name, &*args, alias),
-        TableFactor::Table { name, args: Some(args), alias, with_ordinality: false, .. } => {
-            (&*name, &args.args, alias)
-        }
-        _ => return None,
-    };
-    let arguments = plain(arguments)?;
-    match plain_name(name)?.as_str() {
-        "unnest" => Some(unnest(alias, arguments)),
-        "generate_series" => {
-            let named = || TableAlias {
-                explicit: true,
-                name: Ident::new("generate_series"),
-                columns: Vec::new(),
-                at: None,
-            };
-            let alias = alias.get_or_insert_with(named);
-            if alias.columns.is_empty() && !names_value {
-                alias.columns.push(TableAliasColumnDef { name: alias.name.clone(), data_type: None });
-            }
-            // Of times it is an array.
-            let alias = Some(alias.clone());
-            arguments
-                .last()
-                .is_some_and(is_interval)
-                .then(|| unnest(&alias, vec![call("generate_series", arguments)]))
-        }
-        _ => None,
-    }
-}
-
-fn function(expr: &mut Expr) -> Option<Expr> {
-    let (name, arguments) = function_named(expr)?;
-    let mut arguments = arguments.into_iter();
-    match (name.as_str(), arguments.len()) {
-        ("mod", 2) => {
-            let (left, right) = (arguments.next()?, arguments.next()?);
-            Some(nested(binary(nested(left), BinaryOperator::Modulo, nested(right))))
-        }
-        ("div", 2) => {
-            let whole = cast(arguments.next()?, DataType::Numeric(ast::ExactNumberInfo::None));
-            let quotient = binary(nested(whole), BinaryOperator::Divide, nested(arguments.next()?));
-            Some(call("trunc", vec![quotient]))
-        }
-        ("age", 1) => Some(call("age", vec![call("current_date", vec![]), arguments.next()?])),
-        ("regexp_substr", 2) => {
-            let (text, pattern) = (arguments.next()?, arguments.next()?);
-            let whole = binary(
-                binary(text_value("("), BinaryOperator::StringConcat, nested(pattern)),
-                BinaryOperator::StringConcat,
-                text_value(")"),
-            );
-            Some(call("array_element", vec![call("regexp_match", vec![text, whole]), number("1")]))
-        }
-        ("num_nonnulls", 1..) => counted(arguments, "0", "1"),
-        ("num_nulls", 1..) => counted(arguments, "1", "0"),
-        ("json_agg", _) => Some(call("json_of_rows", vec![renamed(expr, "array_agg")])),
-        ("jsonb_agg", _) => Some(call("jsonb_of_rows", vec![renamed(expr, "array_agg")])),
-        ("regexp_split_to_array", 2) => {
-            // Between the parts stands what no text holds that people write.
-            let mark = || text_value("\u{1}");
-            let (text, pattern) = (arguments.next()?, arguments.next()?);
-            let marked = call("regexp_replace", vec![text, pattern, mark(), text_value("g")]);
-            Some(call("string_to_array", vec![marked, mark()]))
-        }
-        // DataFusion's log divides two logarithms: log(1000) would be a little less than 3.
-        ("log", 1) => Some(call("log10", arguments.collect())),
-        ("gen_random_uuid", 0) => Some(cast(call("uuid", vec![]), DataType::Uuid)),
-        // Of an empty array it is NULL.
-        ("array_length", 1 | 2) => {
-            let length = cast(call("array_length", arguments.collect()), DataType::Int(None));
-            Some(call("nullif", vec![length, number("0")]))
-        }
-        ("date_trunc", 2..) => {
-            let unit = arguments.next()?;
-            let unit = text_of(&unit).and_then(whole_unit).map_or(unit.clone(), text_value);
-            let rewritten = call("date_trunc", std::iter::once(unit).chain(arguments).collect());
-            (rewritten != *expr).then_some(rewritten)
-        }
-        ("localtimestamp", 0) => Some(local_moment()),
-        ("localtime", 0) => Some(cast(call("now", vec![]), DataType::Time(None, TimezoneInfo::None))),
-        // With so many digits of a second.
-        ("current_timestamp", 1) => {
-            Some(cast(call("now", vec![]), DataType::Timestamp(digits(&arguments.next()?), TimezoneInfo::Tz)))
-        }
-        ("localtimestamp", 1) => Some(cast(
-            call("now", vec![]),
-            DataType::Timestamp(digits(&arguments.next()?), TimezoneInfo::None),
-        )),
-        ("encode", 2) => {
-            let (bytes, format) = (arguments.next()?, arguments.next()?);
-            let is_escape = text_of(&format).is_some_and(|format| format.eq_ignore_ascii_case("escape"));
-            is_escape.then(|| call("encode_escape", vec![bytes]))
-        }
-        (name, _) => {
-            let (_, here) = NAMES.iter().find(|(postgres, _)| *postgres == name)?;
-            if let Expr::Function(call) = expr {
-                call.name = ObjectName::from(vec![Ident::new(*here)]);
-            }
-            None
-        }
-    }
-}
-
 fn operator(left: &Expr, op: &BinaryOperator, right: &Expr) -> Result<Option<Expr>> {
     let two = |name| Some(call(name, vec![left.clone(), right.clone()]));
     Ok(match op {
@@ -386,107 +243,6 @@ fn elements(text: &str) -> Result<Vec<String>> {
     Ok(if inner.trim().is_empty() { Vec::new() } else { inner.split(',').map(unquoted).collect() })
 }
 
-fn constant<'e>(expr: &'e Expr, what: &str) -> Result<&'e str> {
-    text_of(expr).ok_or_else(|| {
-        Error::unsupported(format!("{what} that is no constant is not supported"))
-            .hint("Write it as a text constant.")
-    })
-}
-
-fn text_of(expr: &Expr) -> Option<&str> {
-    match expr {
-        Expr::Value(value) => match &value.value {
-            Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text) => Some(text),
-            _ => None,
-        },
-        Expr::Nested(inner) => text_of(inner),
-        _ => None,
-    }
-}
-
-/// The name of a plain call in lower case, and its arguments.
-fn function_named(expr: &Expr) -> Option<(String, Vec<Expr>)> {
-    let Expr::Function(call) = expr else { return None };
-    let arguments = match &call.args {
-        FunctionArguments::None => Vec::new(),
-        FunctionArguments::List(list) => plain(&list.args)?,
-        FunctionArguments::Subquery(_) => return None,
-    };
-    Some((plain_name(&call.name)?, arguments))
-}
-
-/// A name without a schema, in lower case unless it is quoted.
-fn plain_name(name: &ObjectName) -> Option<String> {
-    let [part] = name.0.as_slice() else { return None };
-    let ident = part.as_ident()?;
-    Some(match ident.quote_style {
-        None => ident.value.to_ascii_lowercase(),
-        Some(_) => ident.value.clone(),
-    })
-}
-
-/// Arguments without names.
-fn plain(arguments: &[FunctionArg]) -> Option<Vec<Expr>> {
-    let expr = |argument: &FunctionArg| match argument {
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
-        _ => None,
-    };
-    arguments.iter().map(expr).collect()
-}
-
-/// The unit of time that has other names too (Postgres manual, 9.9.2).
-fn whole_unit(name: &str) -> Option<&'static str> {
-    Some(match name.to_ascii_lowercase().as_str() {
-        "microseconds" | "usec" | "usecs" | "us" => "microsecond",
-        "milliseconds" | "msec" | "msecs" | "ms" => "millisecond",
-        "seconds" | "sec" | "secs" | "s" => "second",
-        "minutes" | "min" | "mins" | "m" => "minute",
-        "hours" | "hr" | "hrs" | "h" => "hour",
-        "days" | "d" => "day",
-        "weeks" | "w" => "week",
-        "months" | "mon" | "mons" => "month",
-        "quarters" | "qtr" => "quarter",
-        "years" | "yr" | "yrs" | "y" => "year",
-        _ => return None,
-    })
-}
-
-fn digits(expr: &Expr) -> Option<u64> {
-    match expr {
-        Expr::Value(value) => match &value.value {
-            Value::Number(text, _) => text.parse().ok(),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-/// The sum of `CASE WHEN x IS NULL THEN null ELSE other END`.
-fn counted(arguments: impl Iterator<Item = Expr>, null: &str, other: &str) -> Option<Expr> {
-    let one = |x: Expr| case_when(Expr::IsNull(Box::new(nested(x))), number(null), number(other));
-    let sum = arguments.map(one).reduce(|sum, next| binary(sum, BinaryOperator::Plus, next))?;
-    Some(cast(nested(sum), DataType::Int(None)))
-}
-
-fn case_when(condition: Expr, result: Expr, other: Expr) -> Expr {
-    Expr::Case {
-        case_token: AttachedToken::empty(),
-        end_token: AttachedToken::empty(),
-        operand: None,
-        conditions: vec![CaseWhen { condition, result }],
-        else_result: Some(Box::new(other)),
-    }
-}
-
-/// The same call of another function.
-fn renamed(call: &Expr, name: &str) -> Expr {
-    let mut call = call.clone();
-    if let Expr::Function(function) = &mut call {
-        function.name = ObjectName::from(vec![Ident::new(name)]);
-    }
-    call
-}
-
 /// `(a, b) OVERLAPS (c, d)`, each from the earlier to the later of the two, the later excluded unless it is the same.
 fn overlaps(left: &Expr, right: &Expr) -> Option<Expr> {
     let ends = |period: &Expr| match period {
@@ -509,31 +265,6 @@ fn overlaps(left: &Expr, right: &Expr) -> Option<Expr> {
     );
     let beginning = binary(first(&a, &b), BinaryOperator::Eq, first(&c, &d));
     Some(nested(binary(crossing, BinaryOperator::Or, beginning)))
-}
-
-/// `localtimestamp`.
-fn local_moment() -> Expr {
-    cast(call("now", vec![]), DataType::Timestamp(None, TimezoneInfo::None))
-}
-
-fn cast(expr: Expr, data_type: DataType) -> Expr {
-    Expr::Cast { kind: ast::CastKind::Cast, expr: Box::new(expr), data_type, array: false, format: None }
-}
-
-fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
-    Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) }
-}
-
-fn nested(expr: Expr) -> Expr {
-    Expr::Nested(Box::new(expr))
-}
-
-fn number(text: &str) -> Expr {
-    Expr::value(Value::Number(text.to_owned(), false))
-}
-
-fn text_value(text: &str) -> Expr {
-    Expr::value(Value::SingleQuotedString(text.to_owned()))
 }
 
 #[cfg(test)]
