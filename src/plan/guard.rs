@@ -27,11 +27,13 @@ use datafusion::physical_plan::joins::{
     CrossJoinExec, HashJoinExec, NestedLoopJoinExec, NestedLoopJoinExecBuilder, PiecewiseMergeJoinExec,
     SortMergeJoinExec,
 };
+use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::unnest::UnnestExec;
 use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::apply::heed;
+use super::portions::in_portions;
 use crate::error::{Error, SqlState};
 
 /// Whether a query is still wanted. Its clones are one; when the last [`Wanted`] is dropped the query stops.
@@ -77,6 +79,11 @@ pub fn guarded(plan: Arc<dyn ExecutionPlan>, stop: &Stop) -> Result<Arc<dyn Exec
                 Ok(TreeNodeRecursion::Continue)
             })
         })?;
+        if let Some(projection) = (node.as_ref() as &dyn Any).downcast_ref::<ProjectionExec>()
+            && let Some(bounded) = in_portions(projection)?
+        {
+            return Ok(Transformed::yes(bounded));
+        }
         let node = match watched(&node, stop)? {
             Some(join) => join,
             None if multiplies(&node) => node,

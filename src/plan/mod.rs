@@ -22,6 +22,7 @@ mod moment;
 pub mod naming;
 mod pipeline;
 mod planner;
+mod portions;
 pub mod relations;
 mod rewrite;
 mod row;

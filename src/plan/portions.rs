@@ -1,0 +1,135 @@
+//! Constants that are large, a few rows at a time.
+//!
+//! A projection writes each of its constants into every row of a batch. With an array of a million elements, which UNNEST is about to take
+//! apart, a batch of 8,192 rows would be 64 GB, and nothing asks before it is made. So the rows come to such a projection
+//! in [`Portions`], as many at a time as fit.
+
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::common::Result;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::execution::TaskContext;
+use datafusion::physical_expr::expressions::Literal;
+use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, PhysicalExpr, PlanProperties, SendableRecordBatchStream,
+};
+use futures::{TryStreamExt, stream};
+
+use crate::limits;
+
+/// How large the constants of one batch may be together, bytes.
+const BATCH_BYTES: usize = 16 << 20;
+
+/// The projection over portions of its input, if it has large constants.
+pub fn in_portions(projection: &ProjectionExec) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    let constants = projection.expr().iter().filter_map(|part| part.expr.downcast_ref::<Literal>());
+    let bytes: usize = constants.map(|constant| constant.value().size()).sum();
+    let rows = (BATCH_BYTES / bytes.max(1)).max(1);
+    if rows >= limits::BATCH_ROWS {
+        return Ok(None);
+    }
+    let input = Arc::new(Portions::new(Arc::clone(projection.input()), rows));
+    Ok(Some(Arc::new(ProjectionExec::try_new(projection.expr().to_vec(), input)?)))
+}
+
+/// Batches of at most so many rows.
+#[derive(Debug)]
+pub struct Portions {
+    input: Arc<dyn ExecutionPlan>,
+    rows: usize,
+    properties: Arc<PlanProperties>,
+}
+
+impl Portions {
+    fn new(input: Arc<dyn ExecutionPlan>, rows: usize) -> Portions {
+        let properties = Arc::clone(input.properties());
+        Portions { input, rows, properties }
+    }
+}
+
+impl DisplayAs for Portions {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Portions: rows={}", self.rows)
+    }
+}
+
+impl ExecutionPlan for Portions {
+    fn name(&self) -> &str {
+        "Portions"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn maintains_input_order(&self) -> Vec<bool> {
+        vec![true]
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        mut children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(Arc::new(Portions::new(children.swap_remove(0), self.rows)))
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let rows = self.rows;
+        let portions = self.input.execute(partition, context)?.map_ok(move |batch| {
+            let count = batch.num_rows();
+            let portion = move |begin: usize| Ok(batch.slice(begin, rows.min(count - begin)));
+            stream::iter((0..count).step_by(rows).map(portion))
+        });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), portions.try_flatten())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::arrow::array::{ArrayRef, Int64Array, ListArray, RecordBatch};
+    use datafusion::arrow::buffer::OffsetBuffer;
+    use datafusion::arrow::datatypes::{DataType, Field};
+    use datafusion::common::ScalarValue;
+    use datafusion::datasource::memory::MemorySourceConfig;
+    use datafusion::physical_expr::expressions::lit;
+    use datafusion::physical_plan::collect;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_large_constant_stands_in_few_rows_at_a_time() {
+        let rows: ArrayRef = Arc::new(Int64Array::from_iter_values(0..100));
+        let rows = RecordBatch::try_from_iter([("id", rows)]).unwrap();
+        let input = MemorySourceConfig::try_new_exec(&[vec![rows.clone()]], rows.schema(), None).unwrap();
+        let item = Arc::new(Field::new("item", DataType::Int64, true));
+        let constant = |length: usize| {
+            let values: ArrayRef = Arc::new(Int64Array::from(vec![0; length]));
+            let list =
+                ListArray::try_new(Arc::clone(&item), OffsetBuffer::from_lengths([length]), values, None);
+            lit(ScalarValue::List(Arc::new(list.unwrap())))
+        };
+        let projection = |length| {
+            ProjectionExec::try_new(vec![(constant(length), "all".to_owned())], Arc::clone(&input) as _)
+                .unwrap()
+        };
+        assert!(in_portions(&projection(10)).unwrap().is_none());
+        let plan = in_portions(&projection(1_000_000)).unwrap().unwrap();
+        let batches = collect(plan, Arc::new(TaskContext::default())).await.unwrap();
+        assert!(batches.iter().all(|batch| batch.num_rows() <= 2));
+        assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), 100);
+    }
+}
