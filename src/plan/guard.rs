@@ -28,12 +28,13 @@ use datafusion::physical_plan::joins::{
     SortMergeJoinExec,
 };
 use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::unnest::UnnestExec;
 use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::apply::heed;
-use super::portions::in_portions;
+use super::portions::{dealt_before, in_portions};
 use crate::error::{Error, SqlState};
 
 /// Whether a query is still wanted. Its clones are one; when the last [`Wanted`] is dropped the query stops.
@@ -81,6 +82,11 @@ pub fn guarded(plan: Arc<dyn ExecutionPlan>, stop: &Stop) -> Result<Arc<dyn Exec
         })?;
         if let Some(projection) = (node.as_ref() as &dyn Any).downcast_ref::<ProjectionExec>()
             && let Some(bounded) = in_portions(projection)?
+        {
+            return Ok(Transformed::yes(bounded));
+        }
+        if let Some(repartition) = (node.as_ref() as &dyn Any).downcast_ref::<RepartitionExec>()
+            && let Some(bounded) = dealt_before(repartition)?
         {
             return Ok(Transformed::yes(bounded));
         }

@@ -4,6 +4,7 @@
 //! apart, a batch of 8,192 rows would be 64 GB, and nothing asks before it is made. So the rows come to such a projection
 //! in [`Portions`], as many at a time as fit.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
@@ -12,9 +13,11 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::execution::TaskContext;
 use datafusion::physical_expr::expressions::Literal;
 use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, PhysicalExpr, PlanProperties, SendableRecordBatchStream,
+    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PhysicalExpr, PlanProperties,
+    SendableRecordBatchStream,
 };
 use futures::{TryStreamExt, stream};
 
@@ -32,6 +35,19 @@ pub fn in_portions(projection: &ProjectionExec) -> Result<Option<Arc<dyn Executi
         return Ok(None);
     }
     let input = Arc::new(Portions::new(Arc::clone(projection.input()), rows));
+    Ok(Some(Arc::new(ProjectionExec::try_new(projection.expr().to_vec(), input)?)))
+}
+
+/// The projection over the repartition instead of below it: what deals batches out puts small ones together to large ones first.
+pub fn dealt_before(repartition: &RepartitionExec) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    let any = repartition.input().as_ref() as &dyn Any;
+    let Some(projection) = any.downcast_ref::<ProjectionExec>() else { return Ok(None) };
+    let portions = (projection.input().as_ref() as &dyn Any).downcast_ref::<Portions>();
+    let (Some(portions), Partitioning::RoundRobinBatch(_)) = (portions, repartition.partitioning()) else {
+        return Ok(None);
+    };
+    let dealt = RepartitionExec::try_new(Arc::clone(&portions.input), repartition.partitioning().clone())?;
+    let input = Arc::new(Portions::new(Arc::new(dealt), portions.rows));
     Ok(Some(Arc::new(ProjectionExec::try_new(projection.expr().to_vec(), input)?)))
 }
 
@@ -128,6 +144,9 @@ mod tests {
         };
         assert!(in_portions(&projection(10)).unwrap().is_none());
         let plan = in_portions(&projection(1_000_000)).unwrap().unwrap();
+        // Dealt out afterwards they would be put together again.
+        let dealt = RepartitionExec::try_new(plan, Partitioning::RoundRobinBatch(2)).unwrap();
+        let plan = dealt_before(&dealt).unwrap().unwrap();
         let batches = collect(plan, Arc::new(TaskContext::default())).await.unwrap();
         assert!(batches.iter().all(|batch| batch.num_rows() <= 2));
         assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), 100);
