@@ -179,7 +179,12 @@ impl TreeNodeRewriter for Operators<'_> {
                 let is_changed = floats::unify(call.args.iter_mut(), self.schema);
                 return Ok(Transformed::new_transformed(Expr::ScalarFunction(call), is_changed));
             }
-            Expr::ScalarFunction(_) => return Ok(Transformed::no(functions::once(expr))),
+            Expr::ScalarFunction(call) => {
+                return Ok(match functions::round_double(&call, self.schema) {
+                    Some(rounded) => Transformed::yes(rounded),
+                    None => Transformed::no(functions::once(Expr::ScalarFunction(call))),
+                });
+            }
             Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) | Expr::SetComparison(_) => {
                 return correlated(expr, self.schema, self.place, self.state);
             }

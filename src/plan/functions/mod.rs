@@ -17,6 +17,7 @@ pub(super) use cast::as_text;
 pub(super) use intervals::interval_size;
 pub(super) use numeric::{call as numeric_call, replacement as numeric_operator};
 pub(super) use precision::{fitted, once};
+pub(super) use round::round_double;
 
 mod arithmetic;
 mod bytes;
@@ -86,7 +87,6 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
         intervals::all(),
         json::all(),
         parts::all(),
-        round::all(),
         system::all(),
         whole::all(),
     ];

@@ -2,76 +2,31 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, AsArray};
-use datafusion::arrow::datatypes::{DataType, Float32Type, Float64Type};
-use datafusion::common::{Result, ScalarValue};
-use datafusion::functions::math;
-use datafusion::logical_expr::{
-    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-};
+use datafusion::arrow::array::AsArray;
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::{DataType, Float64Type};
+use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::{Expr, ExprSchemable, ScalarUDF, Signature, Volatility};
 
-pub(super) fn all() -> Vec<ScalarUDF> {
-    vec![ScalarUDF::from(Round { inner: math::round().as_ref().clone() })]
+use super::scalar::Scalar;
+
+/// `round(x)` where x is a double or real; `None` for all other calls.
+pub fn round_double(call: &ScalarFunction, schema: &datafusion::common::DFSchema) -> Option<Expr> {
+    let [value] = call.args.as_slice() else { return None };
+    let is_double = matches!(value.get_type(schema), Ok(DataType::Float64 | DataType::Float32));
+    (call.func.name() == "round" && is_double).then(|| to_even().call(call.args.clone()))
 }
 
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Round {
-    inner: ScalarUDF,
-}
-
-fn to_even(values: &ArrayRef) -> Option<ArrayRef> {
-    Some(match values.data_type() {
-        DataType::Float64 => {
-            Arc::new(values.as_primitive::<Float64Type>().unary::<_, Float64Type>(f64::round_ties_even))
-        }
-        DataType::Float32 => {
-            Arc::new(values.as_primitive::<Float32Type>().unary::<_, Float32Type>(f32::round_ties_even))
-        }
-        _ => return None,
+fn to_even() -> ScalarUDF {
+    ScalarUDF::from(Scalar {
+        name: "round_to_even",
+        aliases: vec![],
+        signature: Signature::any(1, Volatility::Immutable),
+        out: DataType::Float64,
+        call: |args, _| {
+            let values = cast(&args[0], &DataType::Float64)?;
+            let rounded = values.as_primitive::<Float64Type>().unary::<_, Float64Type>(f64::round_ties_even);
+            Ok(Arc::new(rounded))
+        },
     })
-}
-
-impl ScalarUDFImpl for Round {
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
-
-    fn aliases(&self) -> &[String] {
-        self.inner.aliases()
-    }
-
-    fn signature(&self) -> &Signature {
-        self.inner.signature()
-    }
-
-    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
-        self.inner.return_type(types)
-    }
-
-    fn return_field_from_args(
-        &self,
-        args: ReturnFieldArgs,
-    ) -> Result<datafusion::arrow::datatypes::FieldRef> {
-        self.inner.return_field_from_args(args)
-    }
-
-    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        self.inner.coerce_types(types)
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        if let [value] = args.args.as_slice() {
-            let rounded = match value {
-                ColumnarValue::Array(values) => to_even(values).map(ColumnarValue::Array),
-                ColumnarValue::Scalar(value) => match to_even(&value.to_array()?) {
-                    Some(values) => Some(ColumnarValue::Scalar(ScalarValue::try_from_array(&values, 0)?)),
-                    None => None,
-                },
-            };
-            if let Some(rounded) = rounded {
-                return Ok(rounded);
-            }
-        }
-        self.inner.invoke_with_args(args)
-    }
 }
