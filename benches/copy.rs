@@ -10,9 +10,9 @@ use std::time::Instant;
 use datafusion::arrow::array::RecordBatch;
 use tidemill::error::Result;
 use tidemill::log::{Journal, StreamId, StreamSpec, Transaction};
+use tidemill::pgtypes::copy::{CopyDecoder, CopyOptions};
 use tidemill::store::{DiskStore, MemoryStore, Store};
 use tidemill::types::SqlType;
-use tidemill::types::copy::{CopyDecoder, CopyOptions};
 
 /// Bytes that arrive at a time.
 const CHUNK: usize = 64 << 10;

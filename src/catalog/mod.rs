@@ -18,6 +18,12 @@ pub use relation::{
     Column, Connector, Emission, Kind, Relation, RelationId, StreamDef, TableDef, ViewDef, WatermarkSpec,
 };
 
+/// The name of the one database.
+pub const DATABASE: &str = "tidemill";
+
+/// The schema of users' relations, and the one that a name without a schema is in.
+pub const SCHEMA: &str = "public";
+
 /// Key prefix of relations in [`Space::Meta`].
 const RELATION_PREFIX: &[u8] = b"relation/";
 

@@ -14,11 +14,11 @@ use futures::StreamExt;
 
 use super::Format;
 use crate::error::{Error, Result};
+use crate::pgtypes::copy::{CopyEncoder, CopyHeader, CopyOptions};
+use crate::pgtypes::values::{Encoder, TextStyle};
 use crate::server::Output;
 use crate::session::{CopyOut, Outcome, Rows};
 use crate::types::SqlType;
-use crate::types::copy::{CopyEncoder, CopyHeader, CopyOptions};
-use crate::types::pg::{Encoder, TextStyle};
 
 /// How many rows a table looks at before it settles its widths.
 const LOOK_AT: usize = 10_000;

@@ -205,7 +205,7 @@ fn lines(batch: &RecordBatch) -> Vec<Vec<String>> {
 /// The reference's answer; every row stands with its window.
 async fn expected(rows: &[(Window, RecordBatch)], keys: &str, windowed: bool) -> Vec<Vec<String>> {
     let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1));
-    crate::plan::functions::register(&context).unwrap();
+    crate::postgres::functions::register(&context).unwrap();
     let Some((_, first)) = rows.first() else { return Vec::new() };
     let all = concat_batches(first.schema_ref(), rows.iter().map(|(_, b)| b)).unwrap();
     let border = |of: fn(&Window) -> EventTime| -> ArrayRef {

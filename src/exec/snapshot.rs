@@ -11,13 +11,13 @@ use parking_lot::Mutex;
 
 use super::engine::Engine;
 use super::view::ViewVersion;
+use crate::catalog::SCHEMA;
 use crate::catalog::{Kind, Names, Relation, RelationId};
 use crate::connect::{Source, SourceOffset};
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
 use crate::log::table::TableVersion;
 use crate::log::{CommitNo, Journal, Position, StreamId};
-use crate::plan::SCHEMA;
 use crate::plan::relations::{BatchIter, Contents, Lookup, RelationTable, ViewTable};
 use crate::sql;
 

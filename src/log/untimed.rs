@@ -12,8 +12,8 @@ use super::codec::{In, Out};
 use super::{LogBlock, StreamId, StreamSpec};
 use crate::error::Result;
 use crate::limits;
+use crate::pgtypes::values::row_as_json;
 use crate::store::{Space, Store, WriteBatch};
-use crate::types::pg::row_as_json;
 
 const VERSION: u8 = 1;
 

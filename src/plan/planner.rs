@@ -25,21 +25,17 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast;
 
-use super::apply::has_applied;
-use super::binary::Binary;
 use super::cut::{self, CutOptions};
+use super::moment;
 use super::pipeline::Pipeline;
 use super::relations::{Database, Lookup};
 use super::window::{WindowExec, WindowPlanner};
-use super::{functions, moment};
+use crate::catalog::{DATABASE, SCHEMA};
 use crate::error::{Error, Result};
 use crate::limits;
-
-/// The name of the one database.
-pub const DATABASE: &str = "tidemill";
-
-/// The schema of users' relations.
-pub const SCHEMA: &str = "public";
+use crate::postgres::coercion::binary::Binary;
+use crate::postgres::functions;
+use crate::postgres::subplan::has_applied;
 
 /// Optimizer rules that make sense for a batch only: a continuous aggregate keeps its DISTINCT, a LIMIT stays on top, and
 /// a query whose condition is never true (`id > $1` before there is a value) still reads its stream.
@@ -97,14 +93,19 @@ impl Planner {
     /// The query as an unoptimized plan.
     pub async fn logical(&self, state: &SessionState, query: &ast::Query) -> Result<LogicalPlan> {
         let mut query = query.clone();
-        super::naming::name_columns(&mut query);
-        super::spellings::rewrite_spellings(&mut query)?;
-        super::subqueries::rewrite_subqueries(&mut query);
-        super::casts::mark_casts(&mut query);
+        crate::postgres::syntax::naming::name_columns(&mut query);
+        crate::postgres::syntax::spellings::rewrite_spellings(&mut query)?;
+        crate::postgres::syntax::subqueries::rewrite_subqueries(&mut query);
+        crate::postgres::syntax::casts::mark_casts(&mut query);
         let statement = DfStatement::Statement(Box::new(ast::Statement::Query(Box::new(query))));
         match state.statement_to_plan(statement.clone()).await {
-            Ok(plan) => Ok(with_final_types(state, super::rewrite::rewrite_operators(plan, state)?)),
-            Err(error) => Err(super::missing::explained(error.into(), state, statement).await),
+            Ok(plan) => Ok(with_final_types(
+                state,
+                crate::postgres::coercion::rewrite::rewrite_operators(plan, state)?,
+            )),
+            Err(error) => {
+                Err(crate::postgres::coercion::missing::explained(error.into(), state, statement).await)
+            }
         }
     }
 

@@ -14,9 +14,9 @@ use datafusion::physical_plan::PhysicalExpr;
 use datafusion::sql::sqlparser::ast;
 
 use super::fragment::placeholder;
-use super::rewrite::rewrite_operators;
-use super::spellings::rewrite_spellings;
 use crate::error::{Error, Result};
+use crate::postgres::coercion::rewrite::rewrite_operators;
+use crate::postgres::syntax::spellings::rewrite_spellings;
 
 /// An expression that is evaluated over batches of rows.
 #[derive(Debug, Clone)]

@@ -12,7 +12,7 @@ use super::script::{self, Failure, Output, Script};
 use crate::error::{Error, Result};
 use crate::exec::{Engine, EngineOptions};
 use crate::limits;
-use crate::session::system::SystemTables;
+use crate::session::pg_catalog::SystemTables;
 use crate::session::write::RowWriter;
 use crate::session::{Front, Reception};
 use crate::store::{DiskStore, MemoryStore, Store};

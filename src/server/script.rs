@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use futures::StreamExt;
 
 use crate::error::{Error, Result};
+use crate::pgtypes::values::TextStyle;
 use crate::session::{Conversation, Outcome, Params, Protocol, Reception, SideMessage, Startup};
-use crate::types::pg::TextStyle;
 
 /// A file with SQL.
 #[derive(Debug, Clone)]

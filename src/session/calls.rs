@@ -10,14 +10,14 @@ use datafusion::sql::sqlparser::ast::{Expr, SelectItem, SetExpr};
 
 use super::conversation::Outcome;
 use super::params::{arguments, function_name, text_of};
-use super::rows::{counted, text_batch, text_schema};
+use super::read::rows::{counted, text_batch, text_schema};
 use super::session::Session;
 use crate::catalog::{Kind, Relation, StreamDef, WatermarkSpec};
 use crate::error::{Error, Result, SqlState};
 use crate::log::StreamId;
+use crate::pgtypes::values::{Encoder, parse_text_in};
 use crate::sql::{self, ContinuousQuery};
 use crate::time::Watermark;
-use crate::types::pg::{Encoder, parse_text_in};
 use crate::types::{SqlType, Zone};
 
 /// A call on its own.

@@ -13,8 +13,8 @@ use futures::stream::BoxStream;
 
 use super::gate::CommitGate;
 use crate::error::{Error, Result};
+use crate::pgtypes::values::TextStyle;
 use crate::types::SqlType;
-use crate::types::pg::TextStyle;
 
 /// A connection's side of SQL.
 #[async_trait]

@@ -5,38 +5,32 @@
 //! | [`conversation`](self) | what a client protocol needs |
 //! | `session` | which statement does what; transaction blocks |
 //! | `prepare` | what a statement takes and gives, before it runs |
-//! | `query`, `continuous`, `subscribe` | the three ways to read |
-//! | `cursor`, `copy_out` | the ways to get what is read |
-//! | `ddl` | CREATE, ALTER, DROP |
-//! | `calls` | functions that do something: `advance_watermark`, `pg_sleep` |
-//! | `show`, `explain` | looking inside |
-//! | `settings`, `params` | SET; parameters and session functions as constants |
-//! | [`transaction`] | what has been written and not committed |
+//! | [`read`] | SELECT once, continuously, as a subscription; cursors and COPY … TO |
 //! | [`mod@write`] | INSERT, UPDATE, DELETE, TRUNCATE, COPY … FROM |
-//! | [`system`] | `tidemill`, `pg_catalog`, `information_schema` |
+//! | [`transaction`] | what has been written and not committed |
+//! | `ddl` | CREATE, ALTER, DROP |
+//! | `inspect` | SHOW, DESCRIBE, EXPLAIN and the schema `tidemill` |
+//! | [`pg_catalog`] | `pg_catalog` and `information_schema`, as clients of Postgres ask for them |
+//! | `calls` | functions that do something: `advance_watermark`, `pg_sleep` |
+//! | `control` | SET, SHOW, BEGIN and their like |
+//! | `settings`, `params` | settings; parameters and session functions as constants |
 
 mod any_params;
 mod calls;
-mod continuous;
 mod control;
 mod conversation;
-pub mod copy_out;
-mod cursor;
 mod ddl;
-mod explain;
 mod front;
 mod gate;
+mod inspect;
 mod params;
+pub mod pg_catalog;
 mod prepare;
-pub mod query;
-pub mod rows;
+pub mod read;
 #[allow(clippy::module_inception)] // the session itself, in the room of that name
 mod session;
 pub mod settings;
 pub mod shared_settings;
-mod show;
-mod subscribe;
-pub mod system;
 #[cfg(test)]
 mod tests;
 pub mod transaction;

@@ -14,9 +14,9 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use crate::error::{Error, Result, SqlState};
-use crate::plan::naming::column_name;
+use crate::pgtypes::values::{Encoder, TextStyle, parse_text_in};
+use crate::postgres::syntax::naming::column_name;
 use crate::sql::{self, function_call, ident_name, parse_expr};
-use crate::types::pg::{Encoder, TextStyle, parse_text_in};
 use crate::types::{SqlType, Zone};
 
 /// A text as an SQL constant.

@@ -8,34 +8,37 @@ use bytes::Bytes;
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
 use tokio::sync::Mutex;
 
-use super::continuous::{self, Reading};
 use super::control::{LOCK_WAIT_SETTING, Mode};
 use super::conversation::{
     Conversation, CopyIn, Outcome, Params, Prepared, Protocol, Rows, SideMessage, Startup, Timeouts,
     TransactionStatus,
 };
-use super::copy_out::copy_out;
-use super::cursor::Cursor;
 use super::gate::CommitGate;
+use super::inspect::{explain, show};
 use super::params::{self, answer_functions, bind};
-use super::query::{ReadContext, named, on_cpu, placed};
-use super::rows::{Batches, counted};
+use super::read::continuous;
+use super::read::continuous::Reading;
+use super::read::copy_out::copy_out;
+use super::read::cursor::Cursor;
+use super::read::query::{ReadContext, named, on_cpu, placed};
+use super::read::rows::{Batches, counted};
+use super::read::subscribe;
 use super::settings::Settings;
 use super::shared_settings::SharedSettings;
 use super::transaction::{
     CopyRows, LOCK_WAIT, SystemContext, SystemSchemas, Transaction, WriteContext, Writer, Written,
 };
-use super::{calls, ddl, explain, show, subscribe};
+use super::{calls, ddl};
 use crate::clock::now_ms;
 use crate::error::{Error, Result, SqlState};
 use crate::exec::Engine;
 use crate::limits;
+use crate::pgtypes::copy;
+use crate::pgtypes::values::TextStyle;
 use crate::sql::{
     self, ContinuousQuery, CopyFrom, CopySource, CopyTo, CursorSource, SetScope, Statement, Subscribe,
 };
 use crate::types::SqlType;
-use crate::types::copy;
-use crate::types::pg::TextStyle;
 use datafusion::arrow::datatypes::SchemaRef;
 
 /// What `Prepared::inner` holds.

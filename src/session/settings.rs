@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::error::{Error, Result, SqlState};
+use crate::pgtypes::values::{ByteaOutput, TextStyle};
 use crate::sql::{interval, parse_expr};
 use crate::types::Zone;
-use crate::types::pg::{ByteaOutput, TextStyle};
 
 /// What values a variable takes.
 #[derive(Clone, Copy)]

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 use super::settings::Settings;
 use crate::error::Result;
-use crate::types::pg::TextStyle;
+use crate::pgtypes::values::TextStyle;
 
 /// The settings of one session, for it and for the statement that it runs, which may call `set_config`.
 ///

@@ -16,9 +16,9 @@ use super::{
 };
 use crate::error::{Error, Result, SqlState};
 use crate::exec::{Engine, EngineOptions};
+use crate::pgtypes::values::Encoder;
 use crate::plan::relations::Lookup;
 use crate::store::MemoryStore;
-use crate::types::pg::Encoder;
 
 #[derive(Debug)]
 struct NoSchemas;

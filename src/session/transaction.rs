@@ -22,11 +22,11 @@ use crate::exec::snapshot::{Overlay, Scope};
 use crate::limits;
 use crate::log::table::Mark;
 use crate::log::{self, Append, CommitNo, StreamId, TableWriter};
+use crate::pgtypes::values::TextStyle;
 use crate::plan::relations::Lookup;
 use crate::sql::{CopyFrom, Statement};
 use crate::time::Watermark;
 use crate::types::SqlType;
-use crate::types::pg::TextStyle;
 
 use super::shared_settings::SharedSettings;
 

@@ -203,7 +203,7 @@ fn parse(text: &str, first: Option<&DateTimeField>, last: Option<&DateTimeField>
         Some(first) => fielded(text.trim(), first, last),
         // Without a field it is read as a value of the type is.
         None => {
-            let value = crate::types::pg::parse_interval(text)?;
+            let value = crate::pgtypes::values::parse_interval(text)?;
             Some(Sum {
                 months: i128::from(value.months),
                 days: i128::from(value.days),

@@ -59,7 +59,7 @@ mod tests;
 
 pub use datafusion::sql::sqlparser::ast::Query;
 pub use interval::{IntervalParts, interval, interval_text};
-pub use names::{DATABASE, PUBLIC, RelationName, ident_name, relation_name};
+pub use names::{RelationName, ident_name, relation_name};
 pub use parse::{Parsed, parse, parse_expr, parse_query, parse_type};
 pub use place::{Named, keywords, place_of};
 pub use statement::*;

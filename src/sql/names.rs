@@ -2,13 +2,8 @@
 
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
 
+use crate::catalog::{DATABASE, SCHEMA};
 use crate::error::{Error, Result, SqlState};
-
-/// The one database there is.
-pub const DATABASE: &str = "tidemill";
-
-/// The schema that a name without one is in.
-pub const PUBLIC: &str = "public";
 
 /// A relation's name with its schema, folded.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -22,7 +17,7 @@ pub struct RelationName {
 impl RelationName {
     /// Is it in the schema of the users' own relations (written or not)?
     pub fn is_public(&self) -> bool {
-        self.schema.as_deref().is_none_or(|schema| schema == PUBLIC)
+        self.schema.as_deref().is_none_or(|schema| schema == SCHEMA)
     }
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use datafusion::sql::sqlparser::ast::{self, Expr, Ident, ObjectName, Query};
 
+pub use crate::pgtypes::copy::{CopyFormat, CopyHeader, CopyOptions, ForceColumns};
 use crate::types::SqlType;
-pub use crate::types::copy::{CopyFormat, CopyHeader, CopyOptions, ForceColumns};
 
 /// One statement.
 #[derive(Debug, Clone)]

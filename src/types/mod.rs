@@ -1,19 +1,21 @@
-//! SQL types, and their values on the way in and out.
+//! SQL types and their Arrow counterparts. It knows no text format.
 //!
-//! [`SqlType`] is what a column is declared as. Beside it stand its two other faces: the Arrow type that holds its
-//! values in memory (`arrow`), and the numbers by which Postgres clients know it (`oids`). [`pg`] turns single values
-//! into Postgres text and binary and back; [`copy`] does so for whole COPY streams. All of it is pure: bytes in,
-//! Arrow out, no clock and no I/O.
+//! | file | idea |
+//! |---|---|
+//! | `mod` | [`SqlType`]: what a column is declared as |
+//! | `arrow` | the Arrow type that holds its values in memory, and back |
+//! | `calendar` | days and months of the proleptic Gregorian calendar |
+//! | `zone`, `zone_abbreviations` | time zones as Postgres names them |
+//! | `floats` | one zero and one NaN, so that equal floats have equal bytes |
+//!
+//! How values are written and read as Postgres does it is the room [`crate::pgtypes`].
 
 use std::fmt;
 
-mod arrow;
-mod calendar;
-pub mod copy;
+pub(crate) mod arrow;
+pub(crate) mod calendar;
 mod floats;
-mod oids;
-pub mod pg;
-mod zone;
+pub(crate) mod zone;
 mod zone_abbreviations;
 
 pub use arrow::{TYPE_KEY, WIDE_NUMERIC, is_free_numeric};

@@ -20,8 +20,8 @@ use super::report;
 use super::rows::{Flow, Format, Sent, describe};
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
+use crate::pgtypes::values::{parse_binary, parse_text_in};
 use crate::session::{Outcome, Params, Prepared, Protocol, Rows};
-use crate::types::pg::{parse_binary, parse_text_in};
 use crate::types::{SqlType, Zone};
 
 /// The type of a parameter that the client leaves to us: not said, or `unknown`.

@@ -16,8 +16,8 @@ use super::link::{Link, Stop, panicked};
 use super::report::clean;
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
+use crate::pgtypes::values::{Encoder, TextStyle};
 use crate::types::SqlType;
-use crate::types::pg::{Encoder, TextStyle};
 
 /// The largest row in bytes: what a length word can say, less its own bytes and the count.
 const ROW_BYTES: usize = i32::MAX as usize - 6;

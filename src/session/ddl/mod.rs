@@ -14,9 +14,9 @@ use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
 
-use super::continuous::Reading;
-use super::query::ReadContext;
-use super::show;
+use super::inspect::show;
+use super::read::continuous::Reading;
+use super::read::query::ReadContext;
 use crate::catalog::{Kind, NameChange, Relation, RelationId};
 use crate::clock::now_ms;
 use crate::error::{Error, Result, SqlState};

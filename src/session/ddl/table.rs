@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName, Query};
 
-use super::super::rows::conform;
 use super::columns::{columns, primary_key};
 use super::{Definer, Done, Opening, commit_changes, commit_new, is_taken, new_name, options};
 use crate::catalog::{Kind, NameChange, Relation, TableDef};
@@ -14,6 +13,7 @@ use crate::exec::define::columns_of;
 use crate::exec::engine::table_spec;
 use crate::log::Transaction;
 use crate::log::table::{TableHandle, TableId};
+use crate::session::read::rows::conform;
 use crate::sql::{CreateRelation, WithData, ident_name};
 
 /// CREATE TABLE … AS.

@@ -4,8 +4,6 @@ use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName, Query};
 
-use super::super::continuous::{self, Reading, Ready};
-use super::super::query::on_cpu;
 use super::{
     Definer, Done, Opening, check_kind, check_unused, commit_changes, commit_new, is_taken, new_name, options,
 };
@@ -17,6 +15,9 @@ use crate::exec::define::{columns_of, emission};
 use crate::exec::runner::Runner;
 use crate::exec::tables::PresentTables;
 use crate::log::Transaction;
+use crate::session::read::continuous;
+use crate::session::read::continuous::{Reading, Ready};
+use crate::session::read::query::on_cpu;
 use crate::sql::{ContinuousQuery, Options, RelationKind, ident_name};
 
 /// CREATE VIEW.

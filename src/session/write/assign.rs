@@ -13,9 +13,9 @@ use datafusion::arrow::datatypes::{DataType, Field, Float64Type};
 
 use crate::catalog::Column;
 use crate::error::{Error, Result, SqlState};
+use crate::pgtypes::values::{ColumnBuilder, Encoder, TextStyle};
 use crate::types::SqlType;
 use crate::types::Zone;
-use crate::types::pg::{ColumnBuilder, Encoder, TextStyle};
 
 /// The values of an expression as values of the column. `field` tells their type.
 pub(super) fn assign(

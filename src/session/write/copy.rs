@@ -14,9 +14,9 @@ use super::target::{self, Verb};
 use crate::catalog::Relation;
 use crate::error::Result;
 use crate::limits;
+use crate::pgtypes::copy::CopyDecoder;
 use crate::sql::{self, CopyFrom};
 use crate::types::Zone;
-use crate::types::copy::CopyDecoder;
 
 /// Checks the target and begins to decode.
 pub(super) fn copy_in(cx: &WriteContext, copy: &CopyFrom) -> Result<Box<dyn CopyRows>> {

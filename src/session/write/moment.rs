@@ -6,8 +6,8 @@ use datafusion::sql::sqlparser::ast::{self, Expr, VisitMut, VisitorMut};
 
 use super::super::transaction::WriteContext;
 use crate::error::Result;
+use crate::pgtypes::values::TextStyle;
 use crate::types::SqlType;
-use crate::types::pg::TextStyle;
 
 /// Puts the moment in place of the functions that stand for it, in an expression or in a whole query.
 pub(super) fn freeze(part: &mut impl VisitMut, cx: &WriteContext) -> Result<()> {
@@ -70,7 +70,7 @@ fn literal(cx: &WriteContext) -> Result<Expr> {
     let array = datafusion::arrow::array::TimestampMicrosecondArray::from(vec![micros]).with_timezone("UTC");
     let field = SqlType::TimestampTz(6).to_field("now", true);
     let mut text = bytes::BytesMut::new();
-    crate::types::pg::Encoder::new(&field).text(&array, 0, &TextStyle::default(), &mut text);
+    crate::pgtypes::values::Encoder::new(&field).text(&array, 0, &TextStyle::default(), &mut text);
     let text = String::from_utf8_lossy(&text).into_owned();
     crate::sql::parse_expr(&format!("CAST('{text}' AS TIMESTAMP WITH TIME ZONE)"))
 }

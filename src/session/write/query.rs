@@ -20,8 +20,8 @@ use super::super::transaction::WriteContext;
 use super::moment::freeze;
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
-use crate::plan::guard::{Stop, guarded};
 use crate::plan::relations::Lookup;
+use crate::postgres::guard::{Stop, guarded};
 use crate::sql;
 
 /// Rows that are not a relation, under a name that no relation can have, since it is longer than a name may be.

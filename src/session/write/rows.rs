@@ -13,9 +13,9 @@ use super::moment::freeze;
 use super::query::{self, Extra};
 use crate::catalog::{Kind, Relation, StreamDef};
 use crate::error::{Error, Result, SqlState};
+use crate::pgtypes::values::{Encoder, TextStyle};
 use crate::plan::RowExpr;
 use crate::sql;
-use crate::types::pg::{Encoder, TextStyle};
 
 /// The first second after the year 9999.
 const YEAR_10000: i64 = 253_402_300_800;

@@ -9,7 +9,7 @@ use futures::TryStreamExt;
 use super::RowWriter;
 use crate::error::{Error, SqlState};
 use crate::exec::{Engine, EngineOptions};
-use crate::session::system::SystemTables;
+use crate::session::pg_catalog::SystemTables;
 use crate::session::{Conversation, Front, Outcome, Protocol, Reception, Startup};
 use crate::store::MemoryStore;
 

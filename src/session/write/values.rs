@@ -14,8 +14,8 @@ use super::rows::RowMaker;
 use super::target::{self, Verb};
 use crate::catalog::{Column, Relation};
 use crate::error::{Error, Result, SqlState};
+use crate::pgtypes::values::ColumnBuilder;
 use crate::sql;
-use crate::types::pg::ColumnBuilder;
 use crate::types::{SqlType, Zone};
 
 /// How many expressions are planned together.
@@ -170,7 +170,7 @@ struct Filler<'a> {
     typed: Vec<(usize, ArrayRef)>,
     exprs: Vec<(usize, &'a Expr)>,
     defaults: Vec<usize>,
-    style: crate::types::pg::TextStyle,
+    style: crate::pgtypes::values::TextStyle,
 }
 
 impl<'a> Filler<'a> {
@@ -206,7 +206,7 @@ impl<'a> Filler<'a> {
                 self.builder.append_text(text.as_bytes())
             }
             Cell::Typed(sql_type, text) => {
-                let value = crate::types::pg::parse_text_in(&sql_type, &text, &self.zone)?;
+                let value = crate::pgtypes::values::parse_text_in(&sql_type, &text, &self.zone)?;
                 let value = assign(&value, &sql_type.to_field("", true), self.column, &self.style)?;
                 self.typed.push((row, value));
                 self.builder.append_null();
@@ -242,7 +242,7 @@ impl<'a> Filler<'a> {
             SqlType::Text | SqlType::Varchar(_) if is_whole => self.builder.append_text(number.as_bytes()),
             SqlType::SmallInt | SqlType::Int | SqlType::BigInt | SqlType::Text | SqlType::Varchar(_) => {
                 let wide = SqlType::Decimal(Some((38, scale_of(number))));
-                let value = crate::types::pg::parse_text(&wide, number)?;
+                let value = crate::pgtypes::values::parse_text(&wide, number)?;
                 let value = assign(&value, &wide.to_field("", true), self.column, &self.style)?;
                 self.typed.push((row, value));
                 self.builder.append_null();
@@ -310,7 +310,7 @@ async fn evaluate(
     cx: &WriteContext,
     cells: &[(usize, &Expr)],
     column: &Column,
-    style: &crate::types::pg::TextStyle,
+    style: &crate::pgtypes::values::TextStyle,
 ) -> Result<Vec<(usize, ArrayRef)>> {
     let items =
         cells.iter().enumerate().map(|(at, (_, expr))| query::item(Expr::clone(expr), &format!("c{at}")));

@@ -20,9 +20,9 @@ use tokio::task::JoinHandle;
 
 use super::{WireOptions, serve};
 use crate::error::{Error, Result, SqlState};
+use crate::pgtypes::values::TextStyle;
 use crate::session::*;
 use crate::types::SqlType;
-use crate::types::pg::TextStyle;
 
 /// What a test sees of, and does to, all sessions of its server.
 struct World {

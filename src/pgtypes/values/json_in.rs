@@ -1,0 +1,235 @@
+//! JSON is kept as written; JSONB in Postgres's normal form: keys sorted by length and bytes, the last of equal keys,
+//! one space after `:` and `,`, numbers without exponents.
+
+use serde::de::IgnoredAny;
+
+use super::numeric;
+use crate::error::{Error, Result, SqlState};
+
+/// How deep JSONB may be nested.
+const DEPTH: usize = 512;
+
+/// Checks that a text is one JSON value.
+pub(crate) fn check(text: &str) -> Result<()> {
+    serde_json::from_str::<IgnoredAny>(text).map(|_| ()).map_err(|error| {
+        Error::new(SqlState::BadText, "invalid input syntax for type json").detail(error.to_string())
+    })
+}
+
+/// Appends the normal form of a JSON text.
+pub(crate) fn normalize(text: &str, out: &mut Vec<u8>) -> Result<()> {
+    check(text)?;
+    let mut parser = Parser { text, at: 0 };
+    let value = parser.value(0)?;
+    write(&value, out);
+    Ok(())
+}
+
+enum Value {
+    /// A number or a word, as it is to be written.
+    Bare(String),
+    Text(String),
+    Array(Vec<Value>),
+    Object(Vec<(String, Value)>),
+}
+
+/// Reads text that is known to be valid JSON.
+struct Parser<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl Parser<'_> {
+    fn peek(&mut self) -> u8 {
+        let bytes = self.text.as_bytes();
+        while bytes.get(self.at).is_some_and(u8::is_ascii_whitespace) {
+            self.at += 1;
+        }
+        bytes.get(self.at).copied().unwrap_or(0)
+    }
+
+    fn value(&mut self, depth: usize) -> Result<Value> {
+        if depth > DEPTH {
+            return Err(Error::new(SqlState::TooComplex, "json is nested too deep"));
+        }
+        match self.peek() {
+            b'{' => {
+                let mut fields: Vec<(String, Value)> = Vec::new();
+                self.at += 1;
+                while self.peek() != b'}' {
+                    let key = self.string()?;
+                    self.peek();
+                    self.at += 1;
+                    fields.push((key, self.value(depth + 1)?));
+                    if self.peek() == b',' {
+                        self.at += 1;
+                    }
+                }
+                self.at += 1;
+                // The sort is stable, so of equal keys the last one written stands last and is the one kept.
+                fields.sort_by(|(a, _), (b, _)| a.len().cmp(&b.len()).then_with(|| a.cmp(b)));
+                fields.reverse();
+                fields.dedup_by(|(a, _), (b, _)| a == b);
+                fields.reverse();
+                Ok(Value::Object(fields))
+            }
+            b'[' => {
+                let mut values = Vec::new();
+                self.at += 1;
+                while self.peek() != b']' {
+                    values.push(self.value(depth + 1)?);
+                    if self.peek() == b',' {
+                        self.at += 1;
+                    }
+                }
+                self.at += 1;
+                Ok(Value::Array(values))
+            }
+            b'"' => Ok(Value::Text(self.string()?)),
+            _ => {
+                let rest = &self.text[self.at..];
+                let end = rest.find(|c: char| c.is_ascii_whitespace() || matches!(c, ',' | ']' | '}'));
+                let word = &rest[..end.unwrap_or(rest.len())];
+                self.at += word.len();
+                if word.contains(['e', 'E']) && beyond_numeric(word) {
+                    return Err(Error::new(SqlState::OutOfRange, "value overflows numeric format"));
+                }
+                Ok(Value::Bare(number(word).unwrap_or_else(|| word.to_owned())))
+            }
+        }
+    }
+
+    fn string(&mut self) -> Result<String> {
+        self.peek();
+        let start = self.at;
+        let bytes = self.text.as_bytes();
+        self.at += 1;
+        while let Some(byte) = bytes.get(self.at) {
+            match byte {
+                b'\\' => self.at += 2,
+                b'"' => break,
+                _ => self.at += 1,
+            }
+        }
+        self.at += 1;
+        let literal = self.text.get(start..self.at).unwrap_or_default();
+        let text: String = serde_json::from_str(literal).map_err(|e| {
+            Error::new(SqlState::BadText, "invalid input syntax for type json").detail(e.to_string())
+        })?;
+        if text.contains('\0') {
+            return Err(Error::new(SqlState::Untranslatable, "unsupported Unicode escape sequence")
+                .detail("\\u0000 cannot be converted to text."));
+        }
+        Ok(text)
+    }
+}
+
+/// Whether a number has more digits before or behind its point than NUMERIC, which JSONB keeps numbers in.
+fn beyond_numeric(word: &str) -> bool {
+    let mut digits = numeric::Digits::default();
+    numeric::read_text(word.as_bytes(), &mut digits).is_some()
+        && digits.digits.iter().any(|d| *d != 0)
+        && (digits.point > 131_072 || digits.digits.len() as i64 - digits.point > 16_383)
+}
+
+/// A number without an exponent and without the sign of zero; None for the words and for exponents out of reason.
+fn number(word: &str) -> Option<String> {
+    let mut digits = numeric::Digits::default();
+    numeric::read_text(word.as_bytes(), &mut digits)?;
+    let zero = digits.digits.iter().all(|d| *d == 0);
+    if !word.contains(['e', 'E']) {
+        return Some(if zero { word.trim_start_matches('-').to_owned() } else { word.to_owned() });
+    }
+    if digits.point.unsigned_abs() > 2_000 {
+        return None;
+    }
+    let mut text = String::new();
+    if digits.negative && !zero {
+        text.push('-');
+    }
+    let digit = |i: i64| {
+        usize::try_from(i).ok().and_then(|i| digits.digits.get(i)).map_or('0', |d| (b'0' + d) as char)
+    };
+    let whole: String = (0..digits.point.max(0)).map(digit).collect();
+    let whole = whole.trim_start_matches('0');
+    text.push_str(if whole.is_empty() { "0" } else { whole });
+    if digits.point < digits.digits.len() as i64 {
+        text.push('.');
+        text.extend((digits.point..digits.digits.len() as i64).map(digit));
+    }
+    Some(text)
+}
+
+fn write(value: &Value, out: &mut Vec<u8>) {
+    match value {
+        Value::Bare(word) => out.extend_from_slice(word.as_bytes()),
+        Value::Text(text) => write_string(text, out),
+        Value::Array(values) => {
+            out.push(b'[');
+            for (i, value) in values.iter().enumerate() {
+                if i > 0 {
+                    out.extend_from_slice(b", ");
+                }
+                write(value, out);
+            }
+            out.push(b']');
+        }
+        Value::Object(fields) => {
+            out.push(b'{');
+            for (i, (key, value)) in fields.iter().enumerate() {
+                if i > 0 {
+                    out.extend_from_slice(b", ");
+                }
+                write_string(key, out);
+                out.extend_from_slice(b": ");
+                write(value, out);
+            }
+            out.push(b'}');
+        }
+    }
+}
+
+fn write_string(text: &str, out: &mut Vec<u8>) {
+    out.push(b'"');
+    for byte in text.bytes() {
+        match byte {
+            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+            8 => out.extend_from_slice(b"\\b"),
+            12 => out.extend_from_slice(b"\\f"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            0..=0x1f => out.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
+            _ => out.push(byte),
+        }
+    }
+    out.push(b'"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jsonb_has_one_form_for_equal_values() {
+        let check = |text: &str, expect: &str| {
+            let mut out = Vec::new();
+            normalize(text, &mut out).unwrap();
+            assert_eq!(String::from_utf8(out).unwrap(), expect);
+        };
+        check(r#" {"bb":1,"a":[1,2.50,-0,1e2,1.5e-3],"a":{}} "#, r#"{"a": {}, "bb": 1}"#);
+        check(
+            r#"[1,2.50,-0,1e2,1.5e-3,true,null,"x\u00e9\n"]"#,
+            r#"[1, 2.50, 0, 100, 0.0015, true, null, "xé\n"]"#,
+        );
+        check("{ }", "{}");
+    }
+
+    #[test]
+    fn what_is_no_json_is_refused() {
+        for bad in ["", "{", "abc", "{\"a\":}", "1 2", "'a'"] {
+            assert_eq!(check(bad).unwrap_err().state(), SqlState::BadText);
+        }
+        assert!(normalize(&format!("{}{}", "[".repeat(5_000), "]".repeat(5_000)), &mut Vec::new()).is_err());
+    }
+}

@@ -1,0 +1,84 @@
+//! Subqueries that read columns of the query around them: as joins where that is right, and else run for each row.
+
+use datafusion::common::tree_node::Transformed;
+use datafusion::common::{DFSchema, Result};
+use datafusion::execution::context::SessionState;
+use datafusion::logical_expr::expr::SetQuantifier;
+use datafusion::logical_expr::{Expr, LogicalPlan, Operator};
+
+use super::joinable::{Use, is_join};
+use super::single_row::of_single_row;
+use crate::postgres::subplan::{Want, applied};
+
+/// Where in a plan an expression stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// A condition: DataFusion makes joins of EXISTS and IN.
+    Filter,
+    /// A SELECT list, an aggregate, ORDER BY: it makes joins of subqueries for one value.
+    Value,
+    /// It knows of no join.
+    Other,
+}
+
+impl Place {
+    /// Of the expressions of this operator.
+    pub fn of(node: &LogicalPlan) -> Place {
+        match node {
+            LogicalPlan::Filter(_) => Place::Filter,
+            LogicalPlan::Projection(_) | LogicalPlan::Aggregate(_) | LogicalPlan::Sort(_) => Place::Value,
+            _ => Place::Other,
+        }
+    }
+}
+
+/// The subquery as it is to be planned, in an operator over the columns `around`.
+pub fn correlated(
+    expr: Expr,
+    around: &DFSchema,
+    place: Place,
+    state: &SessionState,
+) -> Result<Transformed<Expr>> {
+    let apply = |subquery, want, x| Ok(Transformed::yes(applied(state, subquery, want, x, around)?));
+    match expr {
+        Expr::ScalarSubquery(subquery) if !subquery.outer_ref_columns.is_empty() => {
+            let joined = match place {
+                Place::Other => None,
+                Place::Filter | Place::Value => of_single_row(&subquery, around)?,
+            };
+            match joined {
+                Some(value) => Ok(Transformed::yes(value)),
+                None => apply(&subquery, Want::Value, None),
+            }
+        }
+        Expr::Exists(exists) if !exists.subquery.outer_ref_columns.is_empty() => {
+            if place == Place::Filter && is_join(&exists.subquery.subquery, Use::Condition)? {
+                return Ok(Transformed::no(Expr::Exists(exists)));
+            }
+            let found = apply(&exists.subquery, Want::Exists, None)?;
+            Ok(found.update_data(|found| if exists.negated { Expr::Not(Box::new(found)) } else { found }))
+        }
+        Expr::InSubquery(list) if place != Place::Filter || !list.subquery.outer_ref_columns.is_empty() => {
+            // What is NOT IN decides about NULLs, which the join over several columns does not.
+            let may_join = place == Place::Filter && !list.negated;
+            if may_join && is_join(&list.subquery.subquery, Use::Condition)? {
+                return Ok(Transformed::no(Expr::InSubquery(list)));
+            }
+            let want = match list.negated {
+                false => Want::Any(Operator::Eq),
+                true => Want::All(Operator::NotEq),
+            };
+            apply(&list.subquery, want, Some(*list.expr))
+        }
+        Expr::SetComparison(compared)
+            if place != Place::Filter || !compared.subquery.outer_ref_columns.is_empty() =>
+        {
+            let want = match compared.quantifier {
+                SetQuantifier::Any => Want::Any(compared.op),
+                SetQuantifier::All => Want::All(compared.op),
+            };
+            apply(&compared.subquery, want, Some(*compared.expr))
+        }
+        other => Ok(Transformed::no(other)),
+    }
+}

@@ -1,0 +1,125 @@
+//! Which subqueries that read columns of the query around them are the same as a join.
+//!
+//! DataFusion takes the conditions on the outer columns out of the subquery and joins on them. That is right as long as nothing between
+//! the condition and the top of the subquery looks at several rows at once: a LIMIT, a window function or the NULLs of an outer join
+//! would then be those of all keys together. DataFusion does not refuse all of these, and answers wrongly; so what is known to
+//! be right is listed here, and the rest is [applied](crate::postgres::subplan).
+
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{JoinType, Result};
+use datafusion::logical_expr::utils::{merge_schema, split_conjunction};
+use datafusion::logical_expr::{BinaryExpr, Distinct, Expr, ExprSchemable, Filter, LogicalPlan, Operator};
+
+/// What a subquery stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    /// One value: DataFusion groups an aggregate by the outer columns.
+    Value,
+    /// EXISTS, or IN where NULL and false are the same.
+    Condition,
+}
+
+/// Whether DataFusion's join gives the right answer.
+pub fn is_join(subquery: &LogicalPlan, wanted: Use) -> Result<bool> {
+    Ok(!skips_a_level(subquery)?
+        && Path { wanted, is_aggregated: false, is_named: false }.is_clear(subquery)?)
+}
+
+/// The way from the top of the subquery down to a condition on outer columns.
+#[derive(Clone, Copy)]
+struct Path {
+    wanted: Use,
+    /// There is an aggregate above.
+    is_aggregated: bool,
+    /// There is a name above, as of a subquery in FROM: beyond it columns go by other names.
+    is_named: bool,
+}
+
+impl Path {
+    fn is_clear(self, plan: &LogicalPlan) -> Result<bool> {
+        if !reads_outer(plan)? {
+            return Ok(true);
+        }
+        if !matches!(plan, LogicalPlan::Filter(_)) && plan.contains_outer_reference() {
+            return Ok(false);
+        }
+        match plan {
+            LogicalPlan::Projection(projection) => self.is_clear(&projection.input),
+            LogicalPlan::SubqueryAlias(alias) => Path { is_named: true, ..self }.is_clear(&alias.input),
+            LogicalPlan::Filter(filter) => Ok(self.is_right(filter)? && self.is_clear(&filter.input)?),
+            LogicalPlan::Aggregate(aggregate) => {
+                let is_whole = aggregate.group_expr.is_empty() && self.wanted == Use::Value;
+                let is_first = !self.is_aggregated && !self.is_named;
+                Ok(is_whole && is_first && Path { is_aggregated: true, ..self }.is_clear(&aggregate.input)?)
+            }
+            LogicalPlan::Distinct(Distinct::All(input)) if self.wanted == Use::Condition => {
+                self.is_clear(input)
+            }
+            LogicalPlan::Sort(sort) if sort.fetch.is_none() => self.is_clear(&sort.input),
+            LogicalPlan::Join(join) => match join.join_type {
+                JoinType::Inner => Ok(self.is_clear(&join.left)? && self.is_clear(&join.right)?),
+                JoinType::Left => Ok(!reads_outer(&join.right)? && self.is_clear(&join.left)?),
+                JoinType::Right => Ok(!reads_outer(&join.left)? && self.is_clear(&join.right)?),
+                _ => Ok(false),
+            },
+            _ => Ok(false),
+        }
+    }
+
+    fn is_right(self, filter: &Filter) -> Result<bool> {
+        // HAVING.
+        if matches!(filter.input.as_ref(), LogicalPlan::Aggregate(_)) {
+            return Ok(false);
+        }
+        for part in split_conjunction(&filter.predicate) {
+            if part.contains_outer()
+                && (part.is_volatile() || self.is_aggregated && !is_equation(part, filter)?)
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// `column = outer expression`, both of one type: what an aggregate can be grouped by.
+fn is_equation(part: &Expr, filter: &Filter) -> Result<bool> {
+    let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = part else { return Ok(false) };
+    let (column, outer) = match (left.as_ref(), right.as_ref()) {
+        (Expr::Column(_), outer) => (left.as_ref(), outer),
+        (outer, Expr::Column(_)) => (right.as_ref(), outer),
+        _ => return Ok(false),
+    };
+    let schema = filter.input.schema();
+    Ok(outer.column_refs().is_empty() && column.get_type(schema)? == outer.get_type(schema)?)
+}
+
+/// Whether anything in it is a column of the query around.
+fn reads_outer(plan: &LogicalPlan) -> Result<bool> {
+    plan.exists(|node| Ok(node.contains_outer_reference()))
+}
+
+/// Whether a subquery within reads columns of a query that is not the next one around it.
+fn skips_a_level(plan: &LogicalPlan) -> Result<bool> {
+    let mut found = false;
+    plan.apply(|node| {
+        let schema = merge_schema(&node.inputs());
+        node.apply_expressions(|expr| {
+            expr.apply(|part| {
+                let inner = match part {
+                    Expr::ScalarSubquery(inner) => inner,
+                    Expr::InSubquery(list) => &list.subquery,
+                    Expr::Exists(exists) => &exists.subquery,
+                    Expr::SetComparison(comparison) => &comparison.subquery,
+                    _ => return Ok(TreeNodeRecursion::Continue),
+                };
+                found |= inner.outer_ref_columns.iter().any(|outer| match outer {
+                    Expr::OuterReferenceColumn(_, column) => !schema.has_column(column),
+                    _ => true,
+                });
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    Ok(found)
+}

@@ -1,0 +1,21 @@
+//! Plan to plan: operators over Postgres's types, and subqueries as joins where that is right.
+//!
+//! | file | idea |
+//! |---|---|
+//! | [`rewrite`] | operators by the types of both sides, after DataFusion has resolved them |
+//! | [`binary`] | which types of operands DataFusion's own coercion would get wrong |
+//! | `floats`, `integers` | NaN, zero and overflow as Postgres has them |
+//! | `flatten` | long chains of one operator, without depth |
+//! | `single_row` | a subquery for one value fails on a second row |
+//! | `joinable`, `correlated` | which correlated subqueries are joins; the others run for each row |
+//! | [`missing`] | a name that is not there, in Postgres's words |
+
+pub mod binary;
+mod correlated;
+mod flatten;
+mod floats;
+mod integers;
+mod joinable;
+pub mod missing;
+pub mod rewrite;
+mod single_row;

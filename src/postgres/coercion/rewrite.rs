@@ -1,0 +1,341 @@
+//! Rewrites of the operators of a plan that has not been analysed yet.
+//!
+//! They come before DataFusion coerces types, since the types of whatever stands above depend on their results: the
+//! constants of [`integers`](super::integers), the operators on numerics, text constants beside a UUID, BYTEA or array
+//! and in a CASE, UNNEST beside the row it reads ([`flatten`](super::flatten)). Columns keep the names they had.
+
+use datafusion::arrow::datatypes::{DataType, Field, TimeUnit};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRewriter};
+use datafusion::common::{DFSchema, Result, ScalarValue};
+use datafusion::execution::context::SessionState;
+use datafusion::logical_expr::expr::{Between, Case, Cast, InList, ScalarFunction};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Filter, LogicalPlan, Operator, Union};
+
+use super::binary::is_strange_to_text;
+use super::correlated::{Place, correlated};
+use super::single_row::lifted;
+use super::{flatten, floats, integers};
+use crate::error::{Error, SqlState};
+use crate::postgres::functions;
+use crate::types::SqlType;
+
+/// Rewrites a plan; `state` is that which it is planned with.
+pub fn rewrite_operators(plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
+    let mut is_changed = false;
+    let rewritten = plan.transform_up_with_subqueries(|node| {
+        // A node above one whose types have changed has them in its schema as well.
+        let node = if is_changed { node.recompute_schema()? } else { node };
+        let node = match &node {
+            LogicalPlan::Join(join) => match flatten::flattened(join)? {
+                Some(flat) => {
+                    is_changed = true;
+                    flat
+                }
+                None => node,
+            },
+            LogicalPlan::Filter(filter) => {
+                check_filter(filter)?;
+                node
+            }
+            LogicalPlan::Union(union) => {
+                check_union(union)?;
+                match floats::unified(union)? {
+                    Some(unified) => {
+                        is_changed = true;
+                        unified
+                    }
+                    // Asked to recompute its schema, a union keeps the types it had.
+                    None if is_changed => {
+                        LogicalPlan::Union(Union::try_new_with_loose_types(union.inputs.clone())?)
+                    }
+                    None => node,
+                }
+            }
+            LogicalPlan::Values(values) => match floats::of_values(values)? {
+                Some(unified) => {
+                    is_changed = true;
+                    unified
+                }
+                None => node,
+            },
+            _ => node,
+        };
+        let mut schema = merge_schema(&node.inputs());
+        if let LogicalPlan::Join(join) = &node {
+            schema = join.schema.as_ref().clone();
+        }
+        let names = NamePreserver::new(&node);
+        let shows = matches!(node, LogicalPlan::Projection(_) | LogicalPlan::Aggregate(_));
+        let place = Place::of(&node);
+        let node_is_sort = matches!(node, LogicalPlan::Sort(_));
+        let rewritten = node.map_expressions(|expr| {
+            let name = names.save(&expr);
+            let rewritten = expr.rewrite(&mut Operators { schema: &schema, place, state })?;
+            let rewritten = match (node_is_sort, rewritten.data.get_type(&schema)) {
+                (true, Ok(DataType::Interval(_))) => {
+                    Transformed::yes(functions::interval_size(rewritten.data))
+                }
+                _ => rewritten,
+            };
+            // `j -> 'a'` is one of several Arrow types; what is kept and compared of it is its text.
+            let rewritten = match rewritten.data.get_type(&schema) {
+                Ok(DataType::Union(..)) if shows => {
+                    Transformed::yes(functions::as_text(rewritten.data.unalias()))
+                }
+                _ => rewritten,
+            };
+            Ok(match rewritten.transformed {
+                true => rewritten.update_data(|expr| name.restore(expr)),
+                false => rewritten,
+            })
+        })?;
+        is_changed |= rewritten.transformed;
+        let rewritten = match lifted(&rewritten.data)? {
+            Some(lifted) => Transformed::yes(lifted),
+            None => rewritten,
+        };
+        match rewritten.transformed {
+            true => rewritten.map_data(LogicalPlan::recompute_schema),
+            false if is_changed => Ok(Transformed::yes(rewritten.data)),
+            false => Ok(rewritten),
+        }
+    })?;
+    Ok(rewritten.data)
+}
+
+fn typed(text: Box<Expr>, data_type: DataType) -> Expr {
+    Expr::Cast(Cast::new(text, data_type))
+}
+
+/// A window function sees the rows that are left after WHERE and HAVING.
+fn check_filter(filter: &Filter) -> Result<()> {
+    let clause = match filter.input.as_ref() {
+        LogicalPlan::Aggregate(_) => "HAVING",
+        _ => "WHERE",
+    };
+    match filter.predicate.exists(|part| Ok(matches!(part, Expr::WindowFunction(_))))? {
+        true => {
+            let message = format!("window functions are not allowed in {clause}");
+            let error = Error::new(SqlState::Windowing, message)
+                .hint("Put the query into a subquery and write the condition around it.");
+            Err(error.into())
+        }
+        false => Ok(()),
+    }
+}
+
+/// To Postgres text and anything else are not of one type; DataFusion would make text of both.
+fn check_union(union: &Union) -> Result<()> {
+    let Some((first, rest)) = union.inputs.split_first() else { return Ok(()) };
+    for input in rest {
+        for (left, right) in first.schema().fields().iter().zip(input.schema().fields()) {
+            let (left, right) = (left.data_type(), right.data_type());
+            let has_null = matches!(left, DataType::Null) || matches!(right, DataType::Null);
+            if is_text(left) != is_text(right) && !has_null {
+                let message =
+                    format!("UNION types {} and {} cannot be matched", name_of(left), name_of(right));
+                let error = Error::new(SqlState::TypeMismatch, message).hint("Cast one of the two columns.");
+                return Err(error.into());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn is_text(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+}
+
+fn name_of(data_type: &DataType) -> SqlType {
+    SqlType::from_field(&Field::new("", data_type.clone(), true))
+}
+
+struct Operators<'a> {
+    schema: &'a DFSchema,
+    place: Place,
+    state: &'a SessionState,
+}
+
+impl TreeNodeRewriter for Operators<'_> {
+    type Node = Expr;
+
+    fn f_up(&mut self, expr: Expr) -> Result<Transformed<Expr>> {
+        let binary = match expr {
+            Expr::BinaryExpr(binary) if is_comparison(binary.op) => return Ok(self.compared(binary)),
+            Expr::BinaryExpr(binary) if matches!(binary.op, Operator::AtArrow | Operator::ArrowAt) => {
+                self.refuse_json_containment(&binary)?;
+                return Ok(Transformed::no(Expr::BinaryExpr(binary)));
+            }
+            Expr::BinaryExpr(binary) => binary,
+            Expr::InList(list) => return Ok(self.listed(list)),
+            Expr::Case(case) => return self.chosen(case),
+            Expr::Between(between) => return Ok(self.between_intervals(between)),
+            Expr::ScalarFunction(call) if call.func.name() == "now" => return Ok(self.in_micros(call)),
+            Expr::Cast(ref cast) => {
+                return Ok(functions::fitted(cast).map_or_else(|| Transformed::no(expr), Transformed::yes));
+            }
+            Expr::ScalarFunction(mut call) if floats::is_of_one_type(call.func.name()) => {
+                let is_changed = floats::unify(call.args.iter_mut(), self.schema);
+                return Ok(Transformed::new_transformed(Expr::ScalarFunction(call), is_changed));
+            }
+            Expr::ScalarFunction(call) => {
+                return Ok(match functions::round_double(&call, self.schema) {
+                    Some(rounded) => Transformed::yes(rounded),
+                    None => Transformed::no(functions::once(Expr::ScalarFunction(call))),
+                });
+            }
+            Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) | Expr::SetComparison(_) => {
+                return correlated(expr, self.schema, self.place, self.state);
+            }
+            other => return Ok(Transformed::no(other)),
+        };
+        let narrowed = integers::narrow_constants(binary, self.schema);
+        let dated = narrowed.transform_data(|binary| Ok(self.dated(binary)))?;
+        dated.transform_data(|binary| Ok(self.numeric(binary)))
+    }
+}
+
+fn is_comparison(op: Operator) -> bool {
+    use Operator::{Eq, Gt, GtEq, IsDistinctFrom, IsNotDistinctFrom, Lt, LtEq, NotEq};
+    matches!(op, Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom)
+}
+
+/// A text constant, which in Postgres has the type of what it is compared with.
+fn is_untyped(expr: &Expr) -> bool {
+    matches!(expr, Expr::Literal(ScalarValue::Utf8(Some(_)), _))
+}
+
+impl Operators<'_> {
+    /// The type of an expression whose values arrow does not compare with text as Postgres would.
+    fn strange_to_text(&self, expr: &Expr) -> Option<DataType> {
+        let data_type = expr.get_type(self.schema).ok()?;
+        is_strange_to_text(&data_type).then_some(data_type)
+    }
+
+    /// Intervals are compared by how long they are.
+    fn compared(&self, binary: BinaryExpr) -> Transformed<Expr> {
+        let BinaryExpr { mut left, op, mut right } = binary;
+        let is_of_intervals = self.is_interval(&left) && self.is_interval(&right);
+        if is_of_intervals {
+            for side in [&mut left, &mut right] {
+                **side = functions::interval_size(std::mem::take(side));
+            }
+        }
+        Transformed::new_transformed(Expr::BinaryExpr(BinaryExpr { left, op, right }), is_of_intervals)
+    }
+
+    fn is_interval(&self, expr: &Expr) -> bool {
+        matches!(expr.get_type(self.schema), Ok(DataType::Interval(_) | DataType::Duration(_)))
+    }
+
+    /// A date and an interval make a timestamp.
+    fn dated(&self, binary: BinaryExpr) -> Transformed<BinaryExpr> {
+        let BinaryExpr { mut left, op, mut right } = binary;
+        let is_date = |expr: &Expr| matches!(expr.get_type(self.schema), Ok(DataType::Date32));
+        let date = match op {
+            Operator::Plus | Operator::Minus if self.is_interval(&right) && is_date(&left) => Some(&mut left),
+            Operator::Plus if self.is_interval(&left) && is_date(&right) => Some(&mut right),
+            _ => None,
+        };
+        let is_changed = date.is_some();
+        if let Some(date) = date {
+            let moment = DataType::Timestamp(TimeUnit::Microsecond, None);
+            **date = typed(std::mem::take(date), moment);
+        }
+        Transformed::new_transformed(BinaryExpr { left, op, right }, is_changed)
+    }
+
+    fn between_intervals(&self, mut between: Between) -> Transformed<Expr> {
+        let parts = [&between.expr, &between.low, &between.high];
+        let is_of_intervals = parts.into_iter().all(|expr| self.is_interval(expr));
+        if is_of_intervals {
+            for part in [&mut between.expr, &mut between.low, &mut between.high] {
+                **part = functions::interval_size(std::mem::take(part));
+            }
+        }
+        Transformed::new_transformed(Expr::Between(between), is_of_intervals)
+    }
+
+    /// CASE: a text constant has the type of the other results, and what is tested is a boolean.
+    fn chosen(&self, mut case: Case) -> Result<Transformed<Expr>> {
+        if case.expr.is_none() {
+            let types = case.when_then_expr.iter().filter_map(|(when, _)| when.get_type(self.schema).ok());
+            if let Some(wrong) = types.into_iter().find(|t| !matches!(t, DataType::Boolean | DataType::Null))
+            {
+                let kind = name_of(&wrong);
+                let message = format!("argument of CASE/WHEN must be type boolean, not type {kind}");
+                return Err(Error::new(SqlState::TypeMismatch, message).into());
+            }
+        }
+        let thens = case.when_then_expr.iter_mut().map(|(_, then)| then).chain(&mut case.else_expr);
+        let is_unified = floats::unify(thens.map(AsMut::as_mut), self.schema);
+        let results = || case.when_then_expr.iter().map(|(_, then)| then).chain(&case.else_expr);
+        let typed_result = results().filter(|result| !is_untyped(result)).find_map(|result| {
+            let data_type = result.get_type(self.schema).ok()?;
+            (!matches!(data_type, DataType::Null) && !is_text(&data_type)).then_some(data_type)
+        });
+        let Some(wanted) = typed_result.filter(|_| results().any(|result| is_untyped(result))) else {
+            return Ok(Transformed::new_transformed(Expr::Case(case), is_unified));
+        };
+        let thens = case.when_then_expr.iter_mut().map(|(_, then)| then).chain(&mut case.else_expr);
+        for result in thens.filter(|result| is_untyped(result)) {
+            **result = typed(std::mem::take(result), wanted.clone());
+        }
+        Ok(Transformed::yes(Expr::Case(case)))
+    }
+
+    fn refuse_json_containment(&self, binary: &BinaryExpr) -> Result<()> {
+        match binary.left.get_type(self.schema) {
+            Ok(data_type) if is_text(&data_type) => {
+                Err(Error::unsupported("@> and <@ on JSON are not supported yet")
+                    .hint("Compare its fields, as in doc->>'a' = '1'.")
+                    .into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// `now()` in microseconds, as in Postgres: in nanoseconds it could not be compared with years after 2262.
+    fn in_micros(&self, call: ScalarFunction) -> Transformed<Expr> {
+        let now = Expr::ScalarFunction(call);
+        match now.get_type(self.schema) {
+            Ok(DataType::Timestamp(TimeUnit::Nanosecond, zone)) => {
+                let micros = DataType::Timestamp(TimeUnit::Microsecond, zone);
+                Transformed::yes(typed(Box::new(now), micros))
+            }
+            _ => Transformed::no(now),
+        }
+    }
+
+    fn listed(&self, mut list: InList) -> Transformed<Expr> {
+        let wanted = match list.list.iter().any(is_untyped) {
+            true => self.strange_to_text(&list.expr),
+            false => None,
+        };
+        let Some(data_type) = wanted else {
+            return Transformed::no(Expr::InList(list));
+        };
+        for item in list.list.iter_mut().filter(|item| is_untyped(item)) {
+            *item = typed(Box::new(std::mem::take(item)), data_type.clone());
+        }
+        Transformed::yes(Expr::InList(list))
+    }
+
+    fn numeric(&self, binary: BinaryExpr) -> Transformed<Expr> {
+        if !matches!(binary.op, Operator::Divide | Operator::Multiply | Operator::Modulo) {
+            return Transformed::no(Expr::BinaryExpr(binary));
+        }
+        let types = (binary.left.get_type(self.schema), binary.right.get_type(self.schema));
+        let (Ok(left), Ok(right)) = types else {
+            return Transformed::no(Expr::BinaryExpr(binary));
+        };
+        match functions::numeric_operator(binary.op, &left, &right) {
+            Some(function) => {
+                Transformed::yes(functions::numeric_call(function, *binary.left, *binary.right))
+            }
+            None => Transformed::no(Expr::BinaryExpr(binary)),
+        }
+    }
+}

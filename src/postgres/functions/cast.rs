@@ -1,0 +1,267 @@
+//! Casts as Postgres does them, where arrow's kernels do something else.
+//!
+//! - From text, and to text: a value is read and written as it is over the wire ([`pg`](crate::pgtypes::values)); so
+//!   `ts::text` has a space in it and `'{1,2}'::int[]` is an array, and bad text is 22P02 or 22007 in the words of
+//!   Postgres. Numbers that show as many places as they have show no more as text either.
+//! - To an integer, a number is rounded: a numeric half away from zero, a float half to even. Arrow cuts it off.
+//!
+//! The rewrite comes after types have been coerced, so that it also finds the casts that the coercion has put in.
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, Int16Array, Int32Array, Int64Array, PrimitiveArray, StringArray, StringBuilder,
+    UnionArray,
+};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::{
+    ArrowPrimitiveType, DataType, Decimal128Type, Decimal256Type, Field, FieldRef, Float64Type, i256,
+};
+use datafusion::common::{DFSchema, Result, ScalarValue};
+use datafusion::logical_expr::expr::{Cast, ScalarFunction};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ExprSchemable, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
+    Signature, Volatility,
+};
+
+use super::decimal::Decimal;
+use crate::error::{Error, SqlState};
+use crate::pgtypes::values::{ColumnBuilder, Encoder, TextStyle};
+use crate::types::SqlType;
+
+/// The value as text, whatever it is.
+pub(crate) fn as_text(expr: Expr) -> Expr {
+    let to = Arc::new(SqlType::Text.to_field("", true));
+    let signature = Signature::any(1, Volatility::Immutable);
+    let function = Arc::new(ScalarUDF::from(PostgresCast { way: Way::ToText, to, signature }));
+    Expr::ScalarFunction(ScalarFunction::new_udf(function, vec![expr]))
+}
+
+/// The function for a cast, where arrow's kernel will not do.
+pub(crate) fn replaced(cast: Cast, schema: &DFSchema) -> Result<Expr, Cast> {
+    let Ok(from) = cast.expr.get_type(schema) else {
+        return Err(cast);
+    };
+    let way = match (&from, cast.field.data_type()) {
+        (from, to) if is_text(from) && is_read(&cast.field, to) => Way::FromText,
+        (from, DataType::Utf8) if is_written(from) => Way::ToText,
+        (from, DataType::Int16 | DataType::Int32 | DataType::Int64) if is_fractional(from) => Way::Round,
+        _ => return Err(cast),
+    };
+    let signature = Signature::any(1, Volatility::Immutable);
+    let function = PostgresCast { way, to: cast.field, signature };
+    let function = Arc::new(ScalarUDF::from(function));
+    Ok(Expr::ScalarFunction(ScalarFunction::new_udf(function, vec![*cast.expr])))
+}
+
+fn is_text(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+}
+
+/// Types whose values are read from text here.
+fn is_read(field: &Field, to: &DataType) -> bool {
+    let sql_type = SqlType::from_field(field);
+    match sql_type {
+        SqlType::Json | SqlType::Jsonb => true,
+        _ => !is_text(to) && *to != DataType::Null && sql_type.data_type() == *to,
+    }
+}
+
+/// Types whose values arrow writes otherwise.
+fn is_written(from: &DataType) -> bool {
+    use DataType as D;
+    matches!(
+        from,
+        D::Float16
+            | D::Float32
+            | D::Float64
+            | D::Decimal128(..)
+            | D::Decimal256(..)
+            | D::Interval(_)
+            | D::Duration(_)
+            | D::Date32
+            | D::Date64
+            | D::Timestamp(..)
+            | D::Time64(_)
+            | D::Binary
+            | D::FixedSizeBinary(16)
+            | D::List(_)
+            | D::Struct(_)
+    )
+}
+
+fn is_fractional(from: &DataType) -> bool {
+    from.is_floating() || matches!(from, DataType::Decimal128(..) | DataType::Decimal256(..))
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Way {
+    FromText,
+    ToText,
+    Round,
+}
+
+/// A cast as a function.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct PostgresCast {
+    way: Way,
+    to: FieldRef,
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for PostgresCast {
+    fn name(&self) -> &str {
+        match self.way {
+            Way::FromText => "cast_from_text",
+            Way::ToText => "cast_to_text",
+            Way::Round => "cast_to_integer",
+        }
+    }
+
+    fn display_name(&self, args: &[Expr]) -> Result<String> {
+        let value = args.first().map(Expr::to_string).unwrap_or_default();
+        Ok(format!("CAST({value} AS {})", SqlType::from_field(&self.to)))
+    }
+
+    /// As of the cast it stands for: the name of what is cast.
+    fn schema_name(&self, args: &[Expr]) -> Result<String> {
+        Ok(args.first().map(|value| value.schema_name().to_string()).unwrap_or_default())
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(self.to.data_type().clone())
+    }
+
+    fn return_field_from_args(&self, _: ReturnFieldArgs) -> Result<FieldRef> {
+        Ok(Arc::new(self.to.as_ref().clone().with_name(self.name()).with_nullable(true)))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let (Some(value), Some(field)) = (args.args.first(), args.arg_fields.first()) else {
+            return Err(Error::internal("a cast of nothing").into());
+        };
+        let is_scalar = matches!(value, ColumnarValue::Scalar(_));
+        let array = value.to_array(if is_scalar { 1 } else { args.number_rows })?;
+        let result = match self.way {
+            Way::FromText => read(&array, &self.to)?,
+            Way::ToText => written(&array, field),
+            Way::Round => rounded(&array, self.to.data_type())?,
+        };
+        Ok(match is_scalar {
+            true => ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?),
+            false => ColumnarValue::Array(result),
+        })
+    }
+}
+
+fn read(array: &ArrayRef, to: &Field) -> Result<ArrayRef> {
+    let texts = cast(array, &DataType::Utf8)?;
+    let texts: &StringArray = texts.as_string();
+    let mut builder = ColumnBuilder::new(&SqlType::from_field(to), texts.len());
+    for text in texts {
+        match text {
+            Some(text) => builder.append_text(text.as_bytes())?,
+            None => builder.append_null(),
+        }
+    }
+    // The fields of lists and rows may have other metadata.
+    let built = builder.finish();
+    Ok(if built.data_type() == to.data_type() { built } else { cast(&built, to.data_type())? })
+}
+
+fn written(array: &ArrayRef, field: &Field) -> ArrayRef {
+    let (encoder, style) = (Encoder::new(field), TextStyle::default());
+    let mut texts = StringBuilder::with_capacity(array.len(), array.len() * 16);
+    let mut bytes = BytesMut::new();
+    for row in 0..array.len() {
+        if encoder.is_null(array.as_ref(), row) {
+            texts.append_null();
+            continue;
+        }
+        bytes.clear();
+        if let Some(boolean) = boolean_of_json(array.as_ref(), row) {
+            texts.append_value(if boolean { "true" } else { "false" });
+            continue;
+        }
+        encoder.text(array.as_ref(), row, &style, &mut bytes);
+        texts.append_value(String::from_utf8_lossy(&bytes));
+    }
+    Arc::new(texts.finish())
+}
+
+/// A boolean that `->` has taken out of a JSON value, which is written in full there.
+fn boolean_of_json(array: &dyn Array, row: usize) -> Option<bool> {
+    let value = array.as_any().downcast_ref::<UnionArray>()?.value(row);
+    value.as_boolean_opt().filter(|value| value.is_valid(0)).map(|value| value.value(0))
+}
+
+fn rounded(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
+    let whole: Vec<Option<i64>> = match array.data_type() {
+        DataType::Decimal128(_, scale) => {
+            let values = array.as_primitive::<Decimal128Type>();
+            whole(values, to, |value| whole_decimal(i256::from_i128(value), *scale))?
+        }
+        DataType::Decimal256(_, scale) => {
+            whole(array.as_primitive::<Decimal256Type>(), to, |value| whole_decimal(value, *scale))?
+        }
+        _ => {
+            let floats = cast(array, &DataType::Float64)?;
+            whole(floats.as_primitive::<Float64Type>(), to, whole_float)?
+        }
+    };
+    // Each value has been checked against the type.
+    Ok(match to {
+        DataType::Int16 => Arc::new(whole.iter().map(|v| v.map(|v| v as i16)).collect::<Int16Array>()),
+        DataType::Int32 => Arc::new(whole.iter().map(|v| v.map(|v| v as i32)).collect::<Int32Array>()),
+        _ => Arc::new(Int64Array::from(whole)),
+    })
+}
+
+fn whole<T: ArrowPrimitiveType>(
+    values: &PrimitiveArray<T>,
+    to: &DataType,
+    round: impl Fn(T::Native) -> Option<i64>,
+) -> Result<Vec<Option<i64>>, Error> {
+    let (name, least, greatest) = match to {
+        DataType::Int16 => ("smallint", i64::from(i16::MIN), i64::from(i16::MAX)),
+        DataType::Int32 => ("integer", i64::from(i32::MIN), i64::from(i32::MAX)),
+        _ => ("bigint", i64::MIN, i64::MAX),
+    };
+    let in_range = |value: T::Native| match round(value) {
+        Some(value) if (least..=greatest).contains(&value) => Ok(value),
+        _ => Err(Error::new(SqlState::OutOfRange, format!("{name} out of range"))),
+    };
+    values.iter().map(|value| value.map(in_range).transpose()).collect()
+}
+
+fn whole_decimal(value: i256, scale: i8) -> Option<i64> {
+    let whole = Decimal::new(value, scale).rescaled(0).ok()?;
+    whole.to_i128().and_then(|whole| i64::try_from(whole).ok())
+}
+
+fn whole_float(value: f64) -> Option<i64> {
+    // 2^63 is the first float that is too large; its negative is the smallest that fits.
+    const END: f64 = 9_223_372_036_854_775_808.0;
+    let whole = value.round_ties_even();
+    (-END..END).contains(&whole).then_some(whole as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_become_integers_by_rounding() {
+        let decimal = |value, scale| whole_decimal(i256::from_i128(value), scale);
+        assert_eq!([decimal(25, 1), decimal(-25, 1), decimal(24, 1)], [Some(3), Some(-3), Some(2)]);
+        let floats = [2.5, 3.5, -2.5, -0.4].map(whole_float);
+        assert_eq!(floats, [Some(2), Some(4), Some(-2), Some(0)]);
+        assert_eq!([9.3e18, f64::NAN, f64::INFINITY].map(whole_float), [None; 3]);
+        assert_eq!(whole_float(-9_223_372_036_854_775_808.0), Some(i64::MIN));
+    }
+}

@@ -1,0 +1,241 @@
+//! Intervals as Postgres has them: multiplied, the fraction of a month becomes days and that of a day becomes time; compared, a month is
+//! 30 days and a day 24 hours.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Datelike, NaiveDateTime, Timelike};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, IntervalMonthDayNanoArray};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::{
+    DataType, Float64Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, TimeUnit,
+    TimestampMicrosecondType,
+};
+use datafusion::logical_expr::{Expr, ScalarUDF, Signature, Volatility};
+
+use super::scalar::Scalar;
+use crate::error::{Error, Result, SqlState};
+
+const DAYS_OF_MONTH: f64 = 30.0;
+const SECONDS_OF_DAY: f64 = 86_400.0;
+
+/// `interval_times(interval, number)` and `interval_divided(interval, number)`.
+pub(crate) fn all() -> Vec<ScalarUDF> {
+    let interval = DataType::Interval(IntervalUnit::MonthDayNano);
+    let function = |name, call| {
+        let signature = Signature::any(2, Volatility::Immutable);
+        ScalarUDF::from(Scalar { name, aliases: vec![], signature, out: interval.clone(), call })
+    };
+    let of = |name, arguments, call| {
+        let signature = Signature::any(arguments, Volatility::Immutable);
+        ScalarUDF::from(Scalar { name, aliases: vec![], signature, out: interval.clone(), call })
+    };
+    vec![
+        of("justify_hours", 1, |args, _| each(&args[0], hours_as_days)),
+        of("justify_days", 1, |args, _| each(&args[0], days_as_months)),
+        of("justify_interval", 1, |args, _| each(&args[0], as_one_sign)),
+        of("age", 2, age),
+        function("interval_times", |args, rows| combined(args, rows, times)),
+        ScalarUDF::from(Scalar {
+            name: SIZE,
+            aliases: vec![],
+            signature: Signature::any(1, Volatility::Immutable),
+            out: DataType::Int64,
+            call: |args, _| size(&args[0]),
+        }),
+        function("interval_divided", |args, rows| {
+            combined(args, rows, |interval, by| match by == 0.0 {
+                true => Err(Error::new(SqlState::DivisionByZero, "division by zero")),
+                false => scaled(interval, |number| number / by),
+            })
+        }),
+    ]
+}
+
+/// What intervals are compared by.
+const SIZE: &str = "interval_size";
+
+/// How long the interval is, in microseconds: a month is 30 days and a day 24 hours long (Postgres manual, 9.9). Arrow compares months,
+/// then days, then the rest, so that a day would be longer than 25 hours.
+pub fn interval_size(interval: Expr) -> Expr {
+    let size = all().into_iter().find(|function| function.name() == SIZE);
+    size.map_or_else(|| interval.clone(), |size| size.call(vec![interval.clone()]))
+}
+
+fn size(intervals: &ArrayRef) -> Result<ArrayRef> {
+    let intervals = cast(intervals, &DataType::Interval(IntervalUnit::MonthDayNano))?;
+    let micros = |interval: IntervalMonthDayNano| {
+        let days = i128::from(interval.months) * 30 + i128::from(interval.days);
+        let micros = days * 86_400_000_000 + i128::from(interval.nanoseconds / 1_000);
+        i64::try_from(micros).unwrap_or(if micros < 0 { i64::MIN } else { i64::MAX })
+    };
+    let intervals = intervals.as_primitive::<IntervalMonthDayNanoType>();
+    Ok(Arc::new(intervals.unary::<_, Int64Type>(micros)))
+}
+
+fn each(intervals: &ArrayRef, of: fn(IntervalMonthDayNano) -> IntervalMonthDayNano) -> Result<ArrayRef> {
+    let intervals = cast(intervals, &DataType::Interval(IntervalUnit::MonthDayNano))?;
+    let intervals = intervals.as_primitive::<IntervalMonthDayNanoType>();
+    Ok(Arc::new(intervals.unary::<_, IntervalMonthDayNanoType>(of)))
+}
+
+/// 24 hours as a day; days and hours then have one sign (Postgres manual, 9.9).
+fn hours_as_days(interval: IntervalMonthDayNano) -> IntervalMonthDayNano {
+    const DAY: i64 = 86_400_000_000_000;
+    let mut days = i64::from(interval.days) + interval.nanoseconds / DAY;
+    let mut rest = interval.nanoseconds % DAY;
+    if days > 0 && rest < 0 {
+        (days, rest) = (days - 1, rest + DAY);
+    } else if days < 0 && rest > 0 {
+        (days, rest) = (days + 1, rest - DAY);
+    }
+    let days = days.clamp(i32::MIN.into(), i32::MAX.into()) as i32;
+    IntervalMonthDayNano::new(interval.months, days, rest)
+}
+
+/// 30 days as a month; months and days then have one sign.
+fn days_as_months(interval: IntervalMonthDayNano) -> IntervalMonthDayNano {
+    let mut months = interval.months.saturating_add(interval.days / 30);
+    let mut days = interval.days % 30;
+    if months > 0 && days < 0 {
+        (months, days) = (months - 1, days + 30);
+    } else if months < 0 && days > 0 {
+        (months, days) = (months + 1, days - 30);
+    }
+    IntervalMonthDayNano::new(months, days, interval.nanoseconds)
+}
+
+/// Both, and all parts have one sign.
+fn as_one_sign(interval: IntervalMonthDayNano) -> IntervalMonthDayNano {
+    const DAY: i64 = 86_400_000_000_000;
+    let mut days = i64::from(interval.days) + interval.nanoseconds / DAY;
+    let mut rest = interval.nanoseconds % DAY;
+    let mut months = i64::from(interval.months) + days / 30;
+    days %= 30;
+    if months > 0 && (days < 0 || days == 0 && rest < 0) {
+        (months, days) = (months - 1, days + 30);
+    } else if months < 0 && (days > 0 || days == 0 && rest > 0) {
+        (months, days) = (months + 1, days - 30);
+    }
+    if days > 0 && rest < 0 {
+        (days, rest) = (days - 1, rest + DAY);
+    } else if days < 0 && rest > 0 {
+        (days, rest) = (days + 1, rest - DAY);
+    }
+    let months = months.clamp(i32::MIN.into(), i32::MAX.into()) as i32;
+    IntervalMonthDayNano::new(months, days as i32, rest)
+}
+
+/// `age(later, earlier)`: years, months and days as people count them, and the rest.
+fn age(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
+    let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
+    let moments = |at: usize| -> Result<ArrayRef> { Ok(cast(&args[at], &micros)?) };
+    let (later, earlier) = (moments(0)?, moments(1)?);
+    let (later, earlier) = (
+        later.as_primitive::<TimestampMicrosecondType>(),
+        earlier.as_primitive::<TimestampMicrosecondType>(),
+    );
+    let value = |row| match later.is_valid(row) && earlier.is_valid(row) {
+        true => between(later.value(row), earlier.value(row)).map(Some),
+        false => Ok(None),
+    };
+    Ok(Arc::new((0..rows).map(value).collect::<Result<IntervalMonthDayNanoArray>>()?))
+}
+
+fn between(one: i64, other: i64) -> Result<IntervalMonthDayNano> {
+    if one < other {
+        let back = between(other, one)?;
+        return Ok(IntervalMonthDayNano::new(-back.months, -back.days, -back.nanoseconds));
+    }
+    let moment = |micros| {
+        let moment = DateTime::from_timestamp_micros(micros).map(|moment| moment.naive_utc());
+        moment.ok_or_else(|| Error::new(SqlState::DatetimeOverflow, "timestamp out of range"))
+    };
+    let (later, earlier) = (moment(one)?, moment(other)?);
+    let of_day = |moment: NaiveDateTime| {
+        i64::from(moment.num_seconds_from_midnight()) * 1_000_000_000 + i64::from(moment.nanosecond())
+    };
+    let months = |moment: NaiveDateTime| moment.year() * 12 + moment.month0() as i32;
+    let mut nanoseconds = of_day(later) - of_day(earlier);
+    let mut days = later.day() as i32 - earlier.day() as i32;
+    let mut count = months(later) - months(earlier);
+    if nanoseconds < 0 {
+        nanoseconds += 86_400_000_000_000;
+        days -= 1;
+    }
+    if days < 0 {
+        // The month that has begun is the earlier moment's.
+        days += i32::from(earlier.date().num_days_in_month());
+        count -= 1;
+    }
+    Ok(IntervalMonthDayNano::new(count, days, nanoseconds))
+}
+
+fn times(interval: IntervalMonthDayNano, by: f64) -> Result<IntervalMonthDayNano> {
+    scaled(interval, |number| number * by)
+}
+
+fn combined(
+    args: &[ArrayRef],
+    rows: usize,
+    of: fn(IntervalMonthDayNano, f64) -> Result<IntervalMonthDayNano>,
+) -> Result<ArrayRef> {
+    let intervals = cast(&args[0], &DataType::Interval(IntervalUnit::MonthDayNano))?;
+    let intervals = intervals.as_primitive::<IntervalMonthDayNanoType>();
+    let numbers = cast(&args[1], &DataType::Float64)?;
+    let numbers = numbers.as_primitive::<Float64Type>();
+    let value = |row| match intervals.is_valid(row) && numbers.is_valid(row) {
+        true => of(intervals.value(row), numbers.value(row)).map(Some),
+        false => Ok(None),
+    };
+    Ok(Arc::new((0..rows).map(value).collect::<Result<IntervalMonthDayNanoArray>>()?))
+}
+
+/// Each part scaled, what is left over of months and days handed down.
+fn scaled(interval: IntervalMonthDayNano, scale: impl Fn(f64) -> f64) -> Result<IntervalMonthDayNano> {
+    let months = scale(f64::from(interval.months));
+    let days = scale(f64::from(interval.days));
+    let days_of_months = to_micros((months - months.trunc()) * DAYS_OF_MONTH);
+    let mut seconds =
+        to_micros((days - days.trunc() + days_of_months - days_of_months.trunc()) * SECONDS_OF_DAY);
+    let mut whole_days = days.trunc() + days_of_months.trunc();
+    if seconds.abs() >= SECONDS_OF_DAY {
+        whole_days += (seconds / SECONDS_OF_DAY).trunc();
+        seconds -= (seconds / SECONDS_OF_DAY).trunc() * SECONDS_OF_DAY;
+    }
+    let micros = (scale(interval.nanoseconds as f64 / 1_000.0) + seconds * 1_000_000.0).round_ties_even();
+    let fits = |number: f64, most: f64| number.is_finite() && number.abs() <= most;
+    if !fits(months, i32::MAX.into())
+        || !fits(whole_days, i32::MAX.into())
+        || !fits(micros, i64::MAX as f64 / 1_000.0)
+    {
+        return Err(Error::new(SqlState::DatetimeOverflow, "interval out of range"));
+    }
+    Ok(IntervalMonthDayNano::new(months.trunc() as i32, whole_days as i32, micros as i64 * 1_000))
+}
+
+/// Rounded to six digits behind the point: what a float has lost is no microsecond.
+fn to_micros(number: f64) -> f64 {
+    (number * 1e6).round_ties_even() / 1e6
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fractions_are_handed_down() {
+        let check = |(months, days, micros): (i32, i32, i64), by: f64, expect: (i32, i32, i64)| {
+            let found = times(IntervalMonthDayNano::new(months, days, micros * 1_000), by).unwrap();
+            assert_eq!((found.months, found.days, found.nanoseconds / 1_000), expect);
+        };
+        check((0, 1, 0), 2.0, (0, 2, 0));
+        check((1, 0, 0), 1.5, (1, 15, 0));
+        check((0, 1, 0), 0.5, (0, 0, 43_200_000_000));
+        check((1, 1, 0), 0.25, (0, 7, 64_800_000_000));
+        check((0, 0, 1_000_000), -1.5, (0, 0, -1_500_000));
+        assert_eq!(
+            times(IntervalMonthDayNano::new(1, 0, 0), 1e300).unwrap_err().state(),
+            SqlState::DatetimeOverflow
+        );
+    }
+}

@@ -1,0 +1,115 @@
+//! Functions that mean what they mean in Postgres, where DataFusion's mean something else or are missing.
+//!
+//! [`register`] puts them over DataFusion's own in a session; [`analyzer_rules`] are the rewrites that no function
+//! can do, for arithmetic is operators. A statement that fails here fails with the SQLSTATE Postgres gives.
+
+use std::sync::Arc;
+
+use datafusion::execution::context::SessionContext;
+use datafusion::execution::registry::FunctionRegistry;
+use datafusion::functions_aggregate::bool_and_or::bool_and_udaf;
+use datafusion::logical_expr::{AggregateUDF, Expr, ScalarUDF, Volatility};
+use datafusion::optimizer::AnalyzerRule;
+
+use crate::error::Result;
+
+pub(crate) use cast::as_text;
+pub(crate) use intervals::interval_size;
+pub(crate) use numeric::{call as numeric_call, replacement as numeric_operator};
+pub(crate) use precision::{fitted, once};
+pub(crate) use round::round_double;
+
+mod arithmetic;
+mod bytes;
+mod cast;
+mod datetime;
+mod decimal;
+mod format;
+mod intervals;
+mod json;
+mod marked;
+mod numeric;
+mod parts;
+mod precision;
+mod round;
+mod scalar;
+mod system;
+mod text;
+mod total;
+mod totals;
+mod whole;
+mod zones;
+
+/// Registers all functions in a session, also those for JSON.
+///
+/// One optimizer rule goes: it splits `sum(DISTINCT x), sum(y)` into a sum of sums, and relies on a sum having the
+/// type of what it sums up, which in Postgres it has not.
+pub fn register(context: &SessionContext) -> Result<()> {
+    context.remove_optimizer_rule("single_distinct_aggregation_to_group_by");
+    let state = context.state_ref();
+    let mut state = state.write();
+    datafusion_functions_json::register_all(&mut *state)?;
+    for udaf in aggregates() {
+        state.register_udaf(udaf)?;
+    }
+    let scalars = scalars();
+    // With all other names of theirs: a session that is built from this one registers whatever it finds, in any order, and what were
+    // left of a function under another name (`datepart`) would come back under ours (`date_part`).
+    for udf in &scalars {
+        state.deregister_udf(udf.name())?;
+    }
+    for udf in scalars {
+        state.register_udf(udf)?;
+    }
+    Ok(())
+}
+
+/// The rewrites to add to a session; they go after DataFusion's own, since they look at types after coercion.
+pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
+    vec![Arc::new(arithmetic::CheckedArithmetic)]
+}
+
+/// sum and avg; `every`, as the standard calls bool_and.
+pub fn aggregates() -> Vec<Arc<AggregateUDF>> {
+    vec![
+        Arc::new(AggregateUDF::new_from_impl(total::sum())),
+        Arc::new(AggregateUDF::new_from_impl(total::avg())),
+        Arc::new(bool_and_udaf().as_ref().clone().with_aliases(["every"])),
+    ]
+}
+
+/// The scalar functions.
+pub fn scalars() -> Vec<Arc<ScalarUDF>> {
+    let all = [
+        text::all(),
+        bytes::all(),
+        datetime::all(),
+        intervals::all(),
+        json::all(),
+        parts::all(),
+        system::all(),
+        whole::all(),
+    ];
+    all.into_iter().flatten().chain([zones::timezone(), marked::marked()]).map(Arc::new).collect()
+}
+
+/// The name of a function in the expression that gives another value each time it is called (`random()`, `uuid()`).
+/// A continuous query must refuse it: reading the log again would give another answer.
+pub fn random_function(expr: &Expr) -> Option<String> {
+    use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+    let mut found = None;
+    // The closure never fails.
+    let _ = expr.apply(|part| {
+        if let Expr::ScalarFunction(call) = part
+            && call.func.signature().volatility == Volatility::Volatile
+        {
+            found = Some(call.func.name().to_owned());
+            return Ok(TreeNodeRecursion::Stop);
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    found
+}
+
+#[cfg(test)]
+mod tests;

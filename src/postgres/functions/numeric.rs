@@ -1,0 +1,268 @@
+//! `/`, `*` and `%` on numerics, as functions with Postgres's results.
+//!
+//! DataFusion's own operators work in 38 digits and give a quotient four places more than its dividend; Postgres gives
+//! it at least 16 significant digits. Arrow's decimals have one scale for a whole column, so the result is a
+//! Decimal256 with room for all digits that Postgres would give, and each value is rounded where Postgres rounds it:
+//!
+//! | operation       | result                                                                     |
+//! |-----------------|----------------------------------------------------------------------------|
+//! | `a / b`         | 38 digits before and 38 after the point                                    |
+//! | `a * b`         | DataFusion's where 38 digits hold it; else the places of both, at most 38  |
+//! | `a % b`         | DataFusion's, but for such results and for numerics without a fixed scale  |
+//!
+//! A precision of 76 ([`WIDE_NUMERIC`]) says that the numeric is shown without the zeros at its end: `10 / 4.0` is `2.5`,
+//! where Postgres shows `2.5000000000000000`. What does not fit 76 digits is 22003.
+
+use std::sync::{Arc, LazyLock};
+
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, Decimal256Array};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::{DataType, Decimal128Type, Decimal256Type, i256};
+use datafusion::common::{Result, ScalarValue};
+use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+
+use super::decimal::{self, Decimal, Failure, MAX_SCALE};
+use crate::error::{Error, SqlState};
+use crate::types::{WIDE_NUMERIC, is_free_numeric};
+
+/// Which operator it stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Op {
+    Divide,
+    Multiply,
+    Remainder,
+}
+
+/// The operator as a function.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Numeric {
+    op: Op,
+    signature: Signature,
+}
+
+static FUNCTIONS: LazyLock<[Arc<ScalarUDF>; 3]> = LazyLock::new(|| {
+    [Op::Divide, Op::Multiply, Op::Remainder].map(|op| {
+        let signature = Signature::any(2, Volatility::Immutable);
+        Arc::new(ScalarUDF::from(Numeric { op, signature }))
+    })
+});
+
+/// The function that does what the operator is to do with operands of these types; `None` where DataFusion's operator
+/// does the same.
+pub(crate) fn replacement(op: Operator, left: &DataType, right: &DataType) -> Option<Arc<ScalarUDF>> {
+    let (l, r) = (Shape::of(left)?, Shape::of(right)?);
+    if !l.is_decimal && !r.is_decimal {
+        return None;
+    }
+    let is_wide = l.is_wide || r.is_wide;
+    let op = match op {
+        Operator::Divide => Op::Divide,
+        Operator::Multiply if is_wide || l.precision + r.precision > 38 => Op::Multiply,
+        Operator::Modulo if is_wide || l.is_free || r.is_free => Op::Remainder,
+        _ => return None,
+    };
+    Some(FUNCTIONS[op as usize].clone())
+}
+
+/// A call of such a function.
+pub(crate) fn call(function: Arc<ScalarUDF>, left: Expr, right: Expr) -> Expr {
+    Expr::ScalarFunction(ScalarFunction::new_udf(function, vec![left, right]))
+}
+
+/// An operand's type.
+struct Shape {
+    precision: u8,
+    scale: i8,
+    is_decimal: bool,
+    /// More than 128 bits.
+    is_wide: bool,
+    /// No fixed number of places: a value shows those it has.
+    is_free: bool,
+}
+
+impl Shape {
+    fn of(data_type: &DataType) -> Option<Shape> {
+        let integer =
+            |precision| Shape { precision, scale: 0, is_decimal: false, is_wide: false, is_free: false };
+        Some(match data_type {
+            DataType::Int8 | DataType::UInt8 => integer(3),
+            DataType::Int16 | DataType::UInt16 => integer(5),
+            DataType::Int32 | DataType::UInt32 => integer(10),
+            DataType::Int64 => integer(19),
+            DataType::UInt64 => integer(20),
+            DataType::Decimal32(p, s) | DataType::Decimal64(p, s) | DataType::Decimal128(p, s)
+                if (0..=MAX_SCALE).contains(s) =>
+            {
+                let is_free = is_free_numeric(data_type);
+                Shape { precision: *p, scale: *s, is_decimal: true, is_wide: false, is_free }
+            }
+            DataType::Decimal256(p, s) if (0..=MAX_SCALE).contains(s) => {
+                let is_free = is_free_numeric(data_type);
+                Shape { precision: *p, scale: *s, is_decimal: true, is_wide: true, is_free }
+            }
+            _ => return None,
+        })
+    }
+}
+
+impl Numeric {
+    fn symbol(&self) -> &'static str {
+        match self.op {
+            Op::Divide => "/",
+            Op::Multiply => "*",
+            Op::Remainder => "%",
+        }
+    }
+
+    /// Precision and scale of the result.
+    fn result(&self, left: &Shape, right: &Shape) -> (u8, i8) {
+        let is_free = left.is_free || right.is_free;
+        match self.op {
+            Op::Divide => (WIDE_NUMERIC, MAX_SCALE),
+            Op::Multiply => {
+                let scale = (left.scale + right.scale).min(MAX_SCALE);
+                let precision =
+                    if is_free { WIDE_NUMERIC } else { left.precision.saturating_add(right.precision) };
+                (precision.min(if is_free { WIDE_NUMERIC } else { WIDE_NUMERIC - 1 }), scale)
+            }
+            Op::Remainder => {
+                (if is_free { WIDE_NUMERIC } else { WIDE_NUMERIC - 1 }, left.scale.max(right.scale))
+            }
+        }
+    }
+
+    fn one(&self, left: Operand, right: Operand) -> Result<Decimal, Failure> {
+        match self.op {
+            Op::Divide => {
+                let (left, right) = (left.shown(), right.shown());
+                decimal::divided(left, right)
+            }
+            Op::Multiply => decimal::multiplied(left.number, right.number),
+            Op::Remainder => decimal::remainder(left.number, right.number),
+        }
+    }
+}
+
+/// A value, and whether its scale says how many places it shows.
+#[derive(Clone, Copy)]
+struct Operand {
+    number: Decimal,
+    is_free: bool,
+}
+
+impl Operand {
+    fn shown(self) -> Decimal {
+        if self.is_free { self.number.trimmed() } else { self.number }
+    }
+}
+
+impl ScalarUDFImpl for Numeric {
+    fn name(&self) -> &str {
+        match self.op {
+            Op::Divide => "numeric_div",
+            Op::Multiply => "numeric_mul",
+            Op::Remainder => "numeric_mod",
+        }
+    }
+
+    fn display_name(&self, args: &[Expr]) -> Result<String> {
+        Ok(match args {
+            [left, right] => format!("{left} {} {right}", self.symbol()),
+            _ => self.name().to_owned(),
+        })
+    }
+
+    fn schema_name(&self, args: &[Expr]) -> Result<String> {
+        Ok(match args {
+            [left, right] => format!("{} {} {}", left.schema_name(), self.symbol(), right.schema_name()),
+            _ => self.name().to_owned(),
+        })
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        let (Some(left), Some(right)) = (Shape::of(&types[0]), Shape::of(&types[1])) else {
+            return Err(Error::internal(format!("{} of {} and {}", self.name(), types[0], types[1])).into());
+        };
+        let (precision, scale) = self.result(&left, &right);
+        Ok(DataType::Decimal256(precision, scale))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let is_scalar = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+        let DataType::Decimal256(precision, scale) = *args.return_field.data_type() else {
+            return Err(Error::internal("a numeric operator whose result is no numeric").into());
+        };
+        let rows = if is_scalar { 1 } else { args.number_rows };
+        let (left, right) = (Column::new(&args.args[0], rows)?, Column::new(&args.args[1], rows)?);
+        let end = decimal::power(u32::from(precision)).unwrap_or(i256::MAX);
+        let mut values = Vec::with_capacity(rows);
+        for row in 0..rows {
+            let (Some(l), Some(r)) = (left.value(row), right.value(row)) else {
+                values.push(None);
+                continue;
+            };
+            let value = self.one(l, r).and_then(|result| result.rescaled(scale)).map_err(failed)?;
+            if value >= end || value <= end.wrapping_neg() {
+                return Err(failed(Failure::Overflow).into());
+            }
+            values.push(Some(value));
+        }
+        let array = Decimal256Array::from_iter(values).with_precision_and_scale(precision, scale)?;
+        let array: ArrayRef = Arc::new(array);
+        Ok(match is_scalar {
+            true => ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?),
+            false => ColumnarValue::Array(array),
+        })
+    }
+}
+
+fn failed(failure: Failure) -> Error {
+    match failure {
+        Failure::DivisionByZero => Error::new(SqlState::DivisionByZero, "division by zero"),
+        Failure::Overflow => Error::new(SqlState::OutOfRange, "value overflows numeric format"),
+    }
+}
+
+/// One side of the operator.
+struct Column {
+    array: ArrayRef,
+    scale: i8,
+    is_free: bool,
+    /// One value for all rows.
+    is_constant: bool,
+}
+
+impl Column {
+    fn new(value: &ColumnarValue, rows: usize) -> Result<Column> {
+        let is_constant = matches!(value, ColumnarValue::Scalar(_));
+        let array = value.to_array(if is_constant { 1 } else { rows })?;
+        let shape = Shape::of(array.data_type());
+        let Some(Shape { scale, is_free, is_wide, .. }) = shape else {
+            return Err(Error::internal(format!("a numeric operator on {}", array.data_type())).into());
+        };
+        let array = match is_wide {
+            true => array,
+            false => cast(&array, &DataType::Decimal128(38, scale))?,
+        };
+        Ok(Column { array, scale, is_free, is_constant })
+    }
+
+    fn value(&self, row: usize) -> Option<Operand> {
+        let row = if self.is_constant { 0 } else { row };
+        if self.array.is_null(row) {
+            return None;
+        }
+        let value = match self.array.as_primitive_opt::<Decimal128Type>() {
+            Some(narrow) => i256::from_i128(narrow.value(row)),
+            None => self.array.as_primitive::<Decimal256Type>().value(row),
+        };
+        Some(Operand { number: Decimal::new(value, self.scale), is_free: self.is_free })
+    }
+}

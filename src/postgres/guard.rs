@@ -1,0 +1,202 @@
+//! A query that can be stopped, and that leaves room for others while it runs.
+//!
+//! DataFusion's operators give way to others once they have read so many batches. A join that makes much of little (a cross join of a
+//! million rows with a million) reads next to nothing: it would hold its thread for minutes in one turn, cancelled or not, and as many such
+//! queries as there are threads would be the end of all others. So before a plan is run
+//!
+//! - each join gives way after so many batches that come *out* of it;
+//! - the condition of a join, which may throw away all of them, looks each time whether the query is still wanted, and lets
+//!   another thread take over the other work of its own;
+//! - a subquery that is run for each row (`apply.rs`) looks as well.
+
+use std::any::Any;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::{DataType, FieldRef, Schema};
+use datafusion::common::Result;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::logical_expr::ColumnarValue;
+use datafusion::physical_expr::ScalarFunctionExpr;
+use datafusion::physical_plan::coop::CooperativeExec;
+use datafusion::physical_plan::joins::utils::JoinFilter;
+use datafusion::physical_plan::joins::{
+    CrossJoinExec, HashJoinExec, NestedLoopJoinExec, NestedLoopJoinExecBuilder, PiecewiseMergeJoinExec,
+    SortMergeJoinExec,
+};
+use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::repartition::RepartitionExec;
+use datafusion::physical_plan::unnest::UnnestExec;
+use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
+use tokio::runtime::{Handle, RuntimeFlavor};
+
+use super::portions::{dealt_before, in_portions};
+use super::subplan::heed;
+use crate::error::{Error, SqlState};
+
+/// Whether a query is still wanted. Its clones are one; when the last [`Wanted`] is dropped the query stops.
+#[derive(Debug, Clone, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+/// Held by whoever waits for the query.
+#[derive(Debug)]
+pub struct Wanted(Stop);
+
+impl Stop {
+    /// For a query that is wanted as long as this is held.
+    pub fn new() -> (Stop, Wanted) {
+        let stop = Stop::default();
+        (stop.clone(), Wanted(stop))
+    }
+}
+
+impl Stop {
+    /// 57014 as soon as the query is no longer wanted.
+    pub fn check(&self) -> Result<()> {
+        match self.0.load(Ordering::Relaxed) {
+            true => Err(Error::new(SqlState::Cancelled, "canceling statement due to user request").into()),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Drop for Wanted {
+    fn drop(&mut self) {
+        self.0.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The plan with its joins guarded, and with subqueries that are run for each row told what stops them.
+pub fn guarded(plan: Arc<dyn ExecutionPlan>, stop: &Stop) -> Result<Arc<dyn ExecutionPlan>> {
+    let guarded = plan.transform_up(|node| {
+        node.apply_expressions(&mut |expr| {
+            expr.apply(|part| {
+                if let Some(call) = (part.as_ref() as &dyn Any).downcast_ref::<ScalarFunctionExpr>() {
+                    heed(call.fun(), stop);
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })?;
+        if let Some(projection) = (node.as_ref() as &dyn Any).downcast_ref::<ProjectionExec>()
+            && let Some(bounded) = in_portions(projection)?
+        {
+            return Ok(Transformed::yes(bounded));
+        }
+        if let Some(repartition) = (node.as_ref() as &dyn Any).downcast_ref::<RepartitionExec>()
+            && let Some(bounded) = dealt_before(repartition)?
+        {
+            return Ok(Transformed::yes(bounded));
+        }
+        let node = match watched(&node, stop)? {
+            Some(join) => join,
+            None if multiplies(&node) => node,
+            None => return Ok(Transformed::no(node)),
+        };
+        Ok(Transformed::yes(Arc::new(CooperativeExec::new(node)) as Arc<dyn ExecutionPlan>))
+    })?;
+    Ok(guarded.data)
+}
+
+/// Operators that can make more rows than they read.
+fn multiplies(node: &Arc<dyn ExecutionPlan>) -> bool {
+    let node = node.as_ref() as &dyn Any;
+    node.is::<CrossJoinExec>()
+        || node.is::<HashJoinExec>()
+        || node.is::<NestedLoopJoinExec>()
+        || node.is::<SortMergeJoinExec>()
+        || node.is::<PiecewiseMergeJoinExec>()
+        || node.is::<UnnestExec>()
+}
+
+/// The join with its condition watched, if it is one that has a condition.
+fn watched(node: &Arc<dyn ExecutionPlan>, stop: &Stop) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    let watch = |filter: &JoinFilter| {
+        let expr = Arc::new(Watched { expr: Arc::clone(filter.expression()), stop: stop.clone() });
+        JoinFilter::new(expr, filter.column_indices().to_vec(), Arc::clone(filter.schema()))
+    };
+    let any = node.as_ref() as &dyn Any;
+    if let Some(join) = any.downcast_ref::<NestedLoopJoinExec>()
+        && let Some(filter) = join.filter()
+    {
+        let join = NestedLoopJoinExecBuilder::from(join).with_filter(Some(watch(filter))).build()?;
+        return Ok(Some(Arc::new(join)));
+    }
+    if let Some(join) = any.downcast_ref::<HashJoinExec>()
+        && let Some(filter) = join.filter()
+    {
+        return Ok(Some(join.builder().with_filter(Some(watch(filter))).build_exec()?));
+    }
+    Ok(None)
+}
+
+/// A condition that fails as soon as the query is no longer wanted.
+#[derive(Debug)]
+struct Watched {
+    expr: Arc<dyn PhysicalExpr>,
+    stop: Stop,
+}
+
+impl PartialEq for Watched {
+    fn eq(&self, other: &Self) -> bool {
+        self.expr.eq(&other.expr)
+    }
+}
+
+impl Eq for Watched {}
+
+impl Hash for Watched {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.expr.hash(state);
+    }
+}
+
+impl fmt::Display for Watched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.expr.fmt(f)
+    }
+}
+
+impl PhysicalExpr for Watched {
+    fn data_type(&self, input: &Schema) -> Result<DataType> {
+        self.expr.data_type(input)
+    }
+
+    fn nullable(&self, input: &Schema) -> Result<bool> {
+        self.expr.nullable(input)
+    }
+
+    fn return_field(&self, input: &Schema) -> Result<FieldRef> {
+        self.expr.return_field(input)
+    }
+
+    fn evaluate(&self, batch: &RecordBatch) -> Result<ColumnarValue> {
+        self.stop.check()?;
+        let is_worker =
+            Handle::try_current().is_ok_and(|handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread);
+        match is_worker {
+            true => tokio::task::block_in_place(|| self.expr.evaluate(batch)),
+            false => self.expr.evaluate(batch),
+        }
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn PhysicalExpr>> {
+        vec![&self.expr]
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        mut children: Vec<Arc<dyn PhysicalExpr>>,
+    ) -> Result<Arc<dyn PhysicalExpr>> {
+        match children.pop() {
+            Some(expr) => Ok(Arc::new(Watched { expr, stop: self.stop.clone() })),
+            None => Ok(self),
+        }
+    }
+
+    fn fmt_sql(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.expr.fmt_sql(f)
+    }
+}

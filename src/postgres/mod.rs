@@ -1,0 +1,22 @@
+//! SQL as Postgres means it, on DataFusion.
+//!
+//! A statement passes through here twice: its syntax tree before DataFusion plans it ([`syntax`]), and the plan that
+//! DataFusion made ([`coercion`]). What Postgres has and DataFusion lacks is in [`functions`].
+//!
+//! | file | idea |
+//! |---|---|
+//! | [`syntax`] | syntax tree to syntax tree: names, spellings, casts, subqueries |
+//! | [`coercion`] | plan to plan: which types meet, which subqueries become joins |
+//! | [`functions`] | scalar and aggregate functions |
+//! | `subplan` | a subquery that is run for each set of outer values |
+//! | [`guard`] | a running query can be stopped, and gives way to others |
+//! | `portions` | constants are written into few rows at a time |
+//!
+//! Nothing of streams is here, and it imports nothing of `plan` or `exec`.
+
+pub mod coercion;
+pub mod functions;
+pub mod guard;
+mod portions;
+pub(crate) mod subplan;
+pub mod syntax;

@@ -1,0 +1,13 @@
+//! Syntax tree to syntax tree: what Postgres writes and DataFusion's planner reads otherwise, or not at all.
+//!
+//! | file | idea |
+//! |---|---|
+//! | [`naming`] | the names that Postgres gives to columns without one |
+//! | [`spellings`] | operators, functions and FROM items in DataFusion's spelling |
+//! | [`casts`] | casts whose target says more than DataFusion keeps of it |
+//! | [`subqueries`] | EXISTS, IN and ARRAY as values |
+
+pub mod casts;
+pub mod naming;
+pub mod spellings;
+pub mod subqueries;

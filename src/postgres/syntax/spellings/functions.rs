@@ -1,0 +1,143 @@
+//! Functions that have another name here, or are made of others.
+
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, DataType, ExactNumberInfo, Expr, Ident, ObjectName, TimezoneInfo, Value,
+};
+
+use super::pieces::{binary, case_when, cast, function_named, nested, number, text_of, text_value};
+use crate::sql::function_call as call;
+
+/// Functions that have another name here, with the same arguments.
+const NAMES: [(&str, &str); 10] = [
+    ("variance", "var_samp"),
+    ("ceiling", "ceil"),
+    ("sign", "signum"),
+    ("clock_timestamp", "now"),
+    ("statement_timestamp", "now"),
+    ("transaction_timestamp", "now"),
+    ("json_array_length", "json_length"),
+    ("jsonb_array_length", "json_length"),
+    ("json_extract_path_text", "json_as_text"),
+    ("jsonb_extract_path_text", "json_as_text"),
+];
+
+pub(crate) fn function(expr: &mut Expr) -> Option<Expr> {
+    let (name, arguments) = function_named(expr)?;
+    let mut arguments = arguments.into_iter();
+    match (name.as_str(), arguments.len()) {
+        ("mod", 2) => {
+            let (left, right) = (arguments.next()?, arguments.next()?);
+            Some(nested(binary(nested(left), BinaryOperator::Modulo, nested(right))))
+        }
+        ("div", 2) => {
+            let whole = cast(arguments.next()?, DataType::Numeric(ExactNumberInfo::None));
+            let quotient = binary(nested(whole), BinaryOperator::Divide, nested(arguments.next()?));
+            Some(call("trunc", vec![quotient]))
+        }
+        ("age", 1) => Some(call("age", vec![call("current_date", vec![]), arguments.next()?])),
+        ("regexp_substr", 2) => {
+            let (text, pattern) = (arguments.next()?, arguments.next()?);
+            let whole = binary(
+                binary(text_value("("), BinaryOperator::StringConcat, nested(pattern)),
+                BinaryOperator::StringConcat,
+                text_value(")"),
+            );
+            Some(call("array_element", vec![call("regexp_match", vec![text, whole]), number("1")]))
+        }
+        ("num_nonnulls", 1..) => counted(arguments, "0", "1"),
+        ("num_nulls", 1..) => counted(arguments, "1", "0"),
+        ("json_agg", _) => Some(call("json_of_rows", vec![renamed(expr, "array_agg")])),
+        ("jsonb_agg", _) => Some(call("jsonb_of_rows", vec![renamed(expr, "array_agg")])),
+        ("regexp_split_to_array", 2) => {
+            // Between the parts stands what no text holds that people write.
+            let mark = || text_value("\u{1}");
+            let (text, pattern) = (arguments.next()?, arguments.next()?);
+            let marked = call("regexp_replace", vec![text, pattern, mark(), text_value("g")]);
+            Some(call("string_to_array", vec![marked, mark()]))
+        }
+        // DataFusion's log divides two logarithms: log(1000) would be a little less than 3.
+        ("log", 1) => Some(call("log10", arguments.collect())),
+        ("gen_random_uuid", 0) => Some(cast(call("uuid", vec![]), DataType::Uuid)),
+        // Of an empty array it is NULL.
+        ("array_length", 1 | 2) => {
+            let length = cast(call("array_length", arguments.collect()), DataType::Int(None));
+            Some(call("nullif", vec![length, number("0")]))
+        }
+        ("date_trunc", 2..) => {
+            let unit = arguments.next()?;
+            let unit = text_of(&unit).and_then(whole_unit).map_or(unit.clone(), text_value);
+            let rewritten = call("date_trunc", std::iter::once(unit).chain(arguments).collect());
+            (rewritten != *expr).then_some(rewritten)
+        }
+        ("localtimestamp", 0) => Some(local_moment()),
+        ("localtime", 0) => Some(cast(call("now", vec![]), DataType::Time(None, TimezoneInfo::None))),
+        // With so many digits of a second.
+        ("current_timestamp", 1) => {
+            Some(cast(call("now", vec![]), DataType::Timestamp(digits(&arguments.next()?), TimezoneInfo::Tz)))
+        }
+        ("localtimestamp", 1) => Some(cast(
+            call("now", vec![]),
+            DataType::Timestamp(digits(&arguments.next()?), TimezoneInfo::None),
+        )),
+        ("encode", 2) => {
+            let (bytes, format) = (arguments.next()?, arguments.next()?);
+            let is_escape = text_of(&format).is_some_and(|format| format.eq_ignore_ascii_case("escape"));
+            is_escape.then(|| call("encode_escape", vec![bytes]))
+        }
+        (name, _) => {
+            let (_, here) = NAMES.iter().find(|(postgres, _)| *postgres == name)?;
+            if let Expr::Function(call) = expr {
+                call.name = ObjectName::from(vec![Ident::new(*here)]);
+            }
+            None
+        }
+    }
+}
+
+/// The unit of time that has other names too (Postgres manual, 9.9.2).
+fn whole_unit(name: &str) -> Option<&'static str> {
+    Some(match name.to_ascii_lowercase().as_str() {
+        "microseconds" | "usec" | "usecs" | "us" => "microsecond",
+        "milliseconds" | "msec" | "msecs" | "ms" => "millisecond",
+        "seconds" | "sec" | "secs" | "s" => "second",
+        "minutes" | "min" | "mins" | "m" => "minute",
+        "hours" | "hr" | "hrs" | "h" => "hour",
+        "days" | "d" => "day",
+        "weeks" | "w" => "week",
+        "months" | "mon" | "mons" => "month",
+        "quarters" | "qtr" => "quarter",
+        "years" | "yr" | "yrs" | "y" => "year",
+        _ => return None,
+    })
+}
+
+fn digits(expr: &Expr) -> Option<u64> {
+    match expr {
+        Expr::Value(value) => match &value.value {
+            Value::Number(text, _) => text.parse().ok(),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The sum of `CASE WHEN x IS NULL THEN null ELSE other END`.
+fn counted(arguments: impl Iterator<Item = Expr>, null: &str, other: &str) -> Option<Expr> {
+    let one = |x: Expr| case_when(Expr::IsNull(Box::new(nested(x))), number(null), number(other));
+    let sum = arguments.map(one).reduce(|sum, next| binary(sum, BinaryOperator::Plus, next))?;
+    Some(cast(nested(sum), DataType::Int(None)))
+}
+
+/// The same call of another function.
+fn renamed(call: &Expr, name: &str) -> Expr {
+    let mut call = call.clone();
+    if let Expr::Function(function) = &mut call {
+        function.name = ObjectName::from(vec![Ident::new(name)]);
+    }
+    call
+}
+
+/// `localtimestamp`.
+pub(crate) fn local_moment() -> Expr {
+    cast(call("now", vec![]), DataType::Timestamp(None, TimezoneInfo::None))
+}

@@ -1,0 +1,305 @@
+//! Postgres's spellings of what DataFusion has under another name, or for other operands only.
+//!
+//! They are rewritten in the syntax tree, before a query is planned. What depends on the types of the operands is left to a function
+//! (`timezone`, `interval_times`), which sees them.
+
+mod from;
+mod functions;
+mod pieces;
+mod similar;
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, DataType, Expr, Function, FunctionArguments, Ident, Query, Select, SelectItem, SetExpr,
+    TableFactor, UnaryOperator, Value, Visit, VisitMut, VisitorMut,
+};
+
+use crate::error::{Error, Result, SqlState};
+use crate::sql::function_call as call;
+use from::{NamesValue, table};
+use functions::{function, local_moment};
+use pieces::{binary, case_when, constant, function_named, nested, number, plain_name, text_of, text_value};
+use similar::similar_to;
+
+/// Rewrites a query, or an expression.
+///
+/// # Errors
+/// 0A000 where a pattern or path has to be a constant and is none, 22P02 for a path that is no array.
+pub fn rewrite_spellings(part: &mut impl VisitMut) -> Result<()> {
+    match part.visit(&mut Spellings::default()) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(error) => Err(error),
+    }
+}
+
+#[derive(Default)]
+struct Spellings {
+    /// Of each SELECT around: whether it names a column `value`.
+    names_value: Vec<bool>,
+}
+
+impl VisitorMut for Spellings {
+    type Break = Error;
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
+        match rewritten(expr) {
+            Ok(None) => ControlFlow::Continue(()),
+            Ok(Some(new)) => {
+                *expr = new;
+                ControlFlow::Continue(())
+            }
+            Err(error) => ControlFlow::Break(error),
+        }
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
+        let names_value = self.names_value.last().copied().unwrap_or(false);
+        if let Some(new) = table(factor, names_value) {
+            *factor = new;
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_select(&mut self, _: &mut Select) -> ControlFlow<Error> {
+        self.names_value.pop();
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
+        self.names_value.push(Visit::visit(&*select, &mut NamesValue).is_break());
+        for item in &mut select.projection {
+            if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item
+                && function_named(expr).is_some_and(|(name, _)| name == "generate_series")
+            {
+                // In a SELECT list it is a set of rows.
+                *expr = call("unnest", vec![expr.clone()]);
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn rewritten(expr: &mut Expr) -> Result<Option<Expr>> {
+    Ok(match expr {
+        Expr::Function(_) => function(expr),
+        Expr::AtTimeZone { timestamp, time_zone } => {
+            Some(call("timezone", vec![(**time_zone).clone(), (**timestamp).clone()]))
+        }
+        Expr::Extract { field, expr, .. } => {
+            let field = field.to_string();
+            Some(call("extract", vec![text_value(field.trim_matches('\'')), (**expr).clone()]))
+        }
+        Expr::Substring { expr: text, substring_from: Some(pattern), substring_for: None, .. }
+            if text_of(pattern).is_some() =>
+        {
+            let found = call("regexp_match", vec![(**text).clone(), (**pattern).clone()]);
+            Some(call("array_element", vec![found, number("1")]))
+        }
+        Expr::SimilarTo { negated, expr: text, pattern, escape_char } => {
+            let escape = match escape_char.as_ref().map(|value| &value.value) {
+                None => Some('\\'),
+                Some(Value::SingleQuotedString(text)) => text.chars().next(),
+                Some(_) => None,
+            };
+            let op = if *negated { BinaryOperator::PGRegexNotMatch } else { BinaryOperator::PGRegexMatch };
+            let regex = similar_to(constant(pattern, "the pattern of SIMILAR TO")?, escape);
+            Some(binary((**text).clone(), op, text_value(&regex)))
+        }
+        Expr::UnaryOp { op: UnaryOperator::BitwiseNot, expr } => {
+            // In two's complement ~x = -1 - x.
+            let minus_one = Expr::UnaryOp { op: UnaryOperator::Minus, expr: Box::new(number("1")) };
+            Some(nested(binary(nested(minus_one), BinaryOperator::Minus, nested((**expr).clone()))))
+        }
+        Expr::BinaryOp { left, op, right } => operator(left, op, right)?,
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => sign_first(expr),
+        Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } => in_subquery(left, right, false),
+        Expr::AllOp { left, compare_op: BinaryOperator::NotEq, right } => in_subquery(left, right, true),
+        Expr::AnyOp { right, .. } | Expr::AllOp { right, .. } => {
+            name_compared(right);
+            None
+        }
+        Expr::Identifier(name)
+            if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("localtimestamp") =>
+        {
+            Some(local_moment())
+        }
+        Expr::UnaryOp { op: UnaryOperator::PGSquareRoot, expr } => Some(call("sqrt", vec![(**expr).clone()])),
+        Expr::UnaryOp { op: UnaryOperator::PGCubeRoot, expr } => Some(call("cbrt", vec![(**expr).clone()])),
+        Expr::UnaryOp { op: UnaryOperator::PGAbs, expr } => Some(call("abs", vec![(**expr).clone()])),
+        _ => None,
+    })
+}
+
+/// `= ANY (SELECT …)` is IN, and `<> ALL (SELECT …)` is NOT IN; `ARRAY(SELECT …)` has the same elements.
+fn in_subquery(left: &Expr, right: &Expr, negated: bool) -> Option<Expr> {
+    let subquery = match right {
+        Expr::Subquery(subquery) => subquery.as_ref(),
+        Expr::Nested(inner) => return in_subquery(left, inner, negated),
+        Expr::Function(function) => array_subquery(function)?,
+        _ => return None,
+    };
+    Some(Expr::InSubquery { expr: Box::new(left.clone()), subquery: Box::new(subquery.clone()), negated })
+}
+
+/// The query in `ARRAY(SELECT …)`.
+pub(crate) fn array_subquery(function: &Function) -> Option<&Query> {
+    match &function.args {
+        FunctionArguments::Subquery(query) if plain_name(&function.name)? == "array" => Some(query),
+        _ => None,
+    }
+}
+
+/// Gives the column that ANY or ALL compares with a name of its own. The comparison is put into the subquery, where a column of the
+/// outer query and one of the same name inside would be taken for one another.
+fn name_compared(right: &mut Expr) {
+    let Expr::Subquery(query) = right else { return };
+    let SetExpr::Select(select) = query.body.as_mut() else { return };
+    if let [item @ (SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. })] =
+        select.projection.as_mut_slice()
+        && let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = &*item
+    {
+        *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias: Ident::new("__compared") };
+    }
+}
+
+/// `-2 ^ 2` is `(-2) ^ 2` in Postgres, where the sign binds more tightly than the power; for the parser it is `-(2 ^ 2)`.
+fn sign_first(power: &Expr) -> Option<Expr> {
+    let Expr::BinaryOp { left, op: BinaryOperator::PGExp, right } = power else { return None };
+    let minus = |expr: &Expr| Expr::UnaryOp { op: UnaryOperator::Minus, expr: Box::new(expr.clone()) };
+    let signed = sign_first(left).unwrap_or_else(|| nested(minus(left)));
+    Some(nested(binary(signed, BinaryOperator::PGExp, (**right).clone())))
+}
+
+fn operator(left: &Expr, op: &BinaryOperator, right: &Expr) -> Result<Option<Expr>> {
+    let two = |name| Some(call(name, vec![left.clone(), right.clone()]));
+    Ok(match op {
+        BinaryOperator::Question => {
+            // Whether NULL has a key is not known.
+            let has = binary(nested(left.clone()), BinaryOperator::Question, right.clone());
+            let is_null = Expr::IsNull(Box::new(nested(left.clone())));
+            Some(case_when(is_null, Expr::value(Value::Null), has))
+        }
+        BinaryOperator::Overlaps => overlaps(left, right),
+        BinaryOperator::PGOverlap => two("array_has_any"),
+        BinaryOperator::HashLongArrow => Some(path(left, right, BinaryOperator::LongArrow)?),
+        BinaryOperator::HashArrow => Some(path(left, right, BinaryOperator::Arrow)?),
+        BinaryOperator::Multiply if is_interval(left) && !is_interval(right) => two("interval_times"),
+        BinaryOperator::Multiply if is_interval(right) => {
+            Some(call("interval_times", vec![right.clone(), left.clone()]))
+        }
+        BinaryOperator::Divide if is_interval(left) && !is_interval(right) => two("interval_divided"),
+        _ => None,
+    })
+}
+
+/// `INTERVAL '…'`, or something cast to it.
+fn is_interval(expr: &Expr) -> bool {
+    match expr {
+        Expr::Interval(_) => true,
+        Expr::Nested(inner) => is_interval(inner),
+        Expr::Cast { data_type, .. } => matches!(data_type, DataType::Interval { .. }),
+        Expr::Function(_) => function_named(expr)
+            .is_some_and(|(name, _)| ["interval_times", "interval_divided"].contains(&name.as_str())),
+        _ => false,
+    }
+}
+
+/// `json #>> '{a,0,b}'` is `json -> 'a' -> 0 ->> 'b'`.
+fn path(json: &Expr, path: &Expr, last: BinaryOperator) -> Result<Expr> {
+    let steps: Vec<String> = match path {
+        Expr::Array(array) => array
+            .elem
+            .iter()
+            .map(|step| constant(step, "a path in JSON").map(str::to_owned))
+            .collect::<Result<_>>()?,
+        Expr::Cast { expr, .. } => elements(constant(expr, "a path in JSON")?)?,
+        other => elements(constant(other, "a path in JSON")?)?,
+    };
+    let count = steps.len();
+    let mut steps = steps.into_iter().enumerate();
+    let Some((_, first)) = steps.next() else {
+        return Err(
+            Error::unsupported("an empty path in JSON is not supported").hint("Name at least one step.")
+        );
+    };
+    let step = |text: &str| match text.parse::<i32>() {
+        Ok(index) if index >= 0 => number(text),
+        _ => text_value(text),
+    };
+    let op = |at: usize| if at + 1 == count { last.clone() } else { BinaryOperator::Arrow };
+    let whole = binary(nested(json.clone()), op(0), step(&first));
+    Ok(nested(steps.fold(whole, |whole, (at, text)| binary(whole, op(at), step(&text)))))
+}
+
+/// The elements of `{a,b}`.
+fn elements(text: &str) -> Result<Vec<String>> {
+    let inner = text.trim().strip_prefix('{').and_then(|text| text.strip_suffix('}'));
+    let inner = inner.ok_or_else(|| {
+        Error::new(SqlState::BadText, format!("malformed array literal: \"{text}\""))
+            .detail("Array value must start with \"{\" or dimension information.")
+    })?;
+    let unquoted = |step: &str| step.trim().trim_matches('"').to_owned();
+    Ok(if inner.trim().is_empty() { Vec::new() } else { inner.split(',').map(unquoted).collect() })
+}
+
+/// `(a, b) OVERLAPS (c, d)`, each from the earlier to the later of the two, the later excluded unless it is the same.
+fn overlaps(left: &Expr, right: &Expr) -> Option<Expr> {
+    let ends = |period: &Expr| match period {
+        Expr::Tuple(ends) => match ends.as_slice() {
+            [from, to] if is_interval(to) => {
+                Some((from.clone(), binary(nested(from.clone()), BinaryOperator::Plus, nested(to.clone()))))
+            }
+            [from, to] => Some((from.clone(), to.clone())),
+            _ => None,
+        },
+        _ => None,
+    };
+    let ((a, b), (c, d)) = (ends(left)?, ends(right)?);
+    let first = |x: &Expr, y: &Expr| call("least", vec![x.clone(), y.clone()]);
+    let last = |x: &Expr, y: &Expr| call("greatest", vec![x.clone(), y.clone()]);
+    let crossing = binary(
+        binary(first(&a, &b), BinaryOperator::Lt, last(&c, &d)),
+        BinaryOperator::And,
+        binary(first(&c, &d), BinaryOperator::Lt, last(&a, &b)),
+    );
+    let beginning = binary(first(&a, &b), BinaryOperator::Eq, first(&c, &d));
+    Some(nested(binary(crossing, BinaryOperator::Or, beginning)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql;
+
+    fn spelled(text: &str) -> String {
+        let mut expr = sql::parse_expr(text).unwrap();
+        rewrite_spellings(&mut expr).unwrap();
+        expr.to_string()
+    }
+
+    #[test]
+    fn postgres_spellings_become_ours() {
+        let check = |text: &str, expect: &str| assert_eq!(spelled(text), expect, "{text}");
+        check("mod(a + 1, 3)", "((a + 1) % (3))");
+        check("ceiling(x)", "ceil(x)");
+        check("-2 ^ 2 ^ 3", "(((-2) ^ 2) ^ 3)");
+        check("a = ANY (SELECT b FROM t)", "a IN (SELECT b FROM t)");
+        check("a > ALL (SELECT b FROM t)", "a > ALL(SELECT b AS __compared FROM t)");
+        check("~x", "((-1) - (x))");
+        check("ts AT TIME ZONE 'UTC'", "timezone('UTC', ts)");
+        check("n * INTERVAL '1 second'", "interval_times(INTERVAL '1 second', n)");
+        check("j #>> '{a,0,b c}'", "((j) -> 'a' -> 0 ->> 'b c')");
+        check("j #> ARRAY['a']", "((j) -> 'a')");
+        check("a SIMILAR TO '(a|b)%_.'", "a ~ '^(?:(?:a|b)(?s:.*)(?s:.)\\.)$'");
+        check("a NOT SIMILAR TO '[a.-]+\\%'", "a !~ '^(?:[a.-]+%)$'");
+    }
+
+    #[test]
+    fn what_must_be_a_constant_is_refused_otherwise() {
+        for text in ["a SIMILAR TO b", "j #>> p"] {
+            let mut expr = sql::parse_expr(text).unwrap();
+            assert_eq!(rewrite_spellings(&mut expr).unwrap_err().state(), SqlState::NotSupported, "{text}");
+        }
+    }
+}

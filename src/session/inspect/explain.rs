@@ -1,0 +1,205 @@
+//! EXPLAIN: how a query is answered, how a view runs, what holds a watermark back.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::ArrayRef;
+use datafusion::arrow::array::Int64Array;
+use datafusion::arrow::compute::cast;
+use datafusion::physical_plan::display::DisplayableExecutionPlan;
+use datafusion::sql::sqlparser::ast::ObjectName;
+use futures::StreamExt;
+
+use super::show;
+use crate::catalog::{Kind, Names, Relation, StreamDef};
+use crate::clock::Stopwatch;
+use crate::error::{Error, Result, SqlState};
+use crate::exec::Engine;
+use crate::exec::runner::Runner;
+use crate::exec::tables::PresentTables;
+use crate::log::StreamId;
+use crate::pgtypes::values::{Encoder, TextStyle};
+use crate::postgres::guard::{Stop, guarded};
+use crate::session::conversation::Outcome;
+use crate::session::read::continuous;
+use crate::session::read::query::{on_cpu, start};
+use crate::session::read::rows::lines;
+use crate::session::session::Session;
+use crate::sql::{ContinuousQuery, Explain};
+use crate::time::Watermark;
+use crate::types::SqlType;
+
+/// Runs EXPLAIN.
+pub async fn explain(session: &mut Session, what: &Explain, text: &Arc<str>) -> Result<Outcome> {
+    let shown = match what {
+        Explain::Query { analyze, verbose, query } => {
+            match query.emit {
+                None => snapshot(session, query, *analyze, *verbose, text).await?,
+                Some(_) if *analyze => {
+                    return Err(Error::unsupported("EXPLAIN ANALYZE of a continuous query is not supported")
+                    .hint("Create a materialized view and use EXPLAIN MATERIALIZED VIEW for its live counters."));
+                }
+                Some(_) => pipeline(session, query, text).await?,
+            }
+        }
+        Explain::View(name) => view(session, name)?,
+        Explain::Watermark(name) => watermark(session, name)?,
+    };
+    lines("EXPLAIN", "QUERY PLAN", shown)
+}
+
+async fn snapshot(
+    session: &Session,
+    query: &ContinuousQuery,
+    analyze: bool,
+    verbose: bool,
+    text: &Arc<str>,
+) -> Result<Vec<String>> {
+    let planned = session.reads(text).await.plan(&query.query).await?;
+    let (schema, logical) = (Arc::clone(&planned.schema), planned.plan.display_indent().to_string());
+    let (physical, state) = on_cpu(&session.engine, async move {
+        let physical = planned.physical().await?;
+        Ok((physical, planned.state))
+    })
+    .await?;
+    let mut shown = Vec::new();
+    if verbose {
+        shown.push("Logical plan:".to_owned());
+        shown.extend(split(&logical));
+        shown.push("Physical plan:".to_owned());
+    }
+    if !analyze {
+        shown.extend(split(&DisplayableExecutionPlan::new(physical.as_ref()).indent(false).to_string()));
+        return Ok(shown);
+    }
+    let watch = Stopwatch::start();
+    let mut rows = 0;
+    // Guarded here: the figures are in the plan that is run.
+    let (stop, wanted) = Stop::new();
+    let physical = guarded(physical, &stop)?;
+    let mut stream = start(&session.engine, Arc::clone(&physical), wanted, state, schema);
+    while let Some(batch) = stream.next().await {
+        rows += batch?.num_rows();
+    }
+    let took = watch.ms();
+    let plan = DisplayableExecutionPlan::with_metrics(physical.as_ref()).indent(false).to_string();
+    shown.extend(split(&plan));
+    shown.push(format!("Rows: {rows}"));
+    shown.push(format!("Execution Time: {took:.3} ms"));
+    Ok(shown)
+}
+
+fn split(text: &str) -> impl Iterator<Item = String> + '_ {
+    text.lines().map(str::to_owned)
+}
+
+async fn pipeline(session: &Session, query: &ContinuousQuery, text: &Arc<str>) -> Result<Vec<String>> {
+    let ready = continuous::plan(&session.engine, query, &session.reading(text)?).await?;
+    let engine = Arc::clone(&session.engine);
+    on_cpu(&session.engine, async move {
+        let tables = PresentTables(engine);
+        let mut shown = Runner::new(Arc::new(ready.pipeline), ready.state, &tables).await?.explain();
+        shown = shown.iter().flat_map(|part| split(part)).collect();
+        Ok(shown)
+    })
+    .await
+}
+
+fn view(session: &Session, name: &ObjectName) -> Result<Vec<String>> {
+    let relation = materialized(&session.engine, name)?;
+    let view = session.engine.view(relation.id)?;
+    let figures = view.figures();
+    let mut shown: Vec<String> =
+        view.explained().iter().flat_map(|part| split(part).collect::<Vec<_>>()).collect();
+    let counters = figures.counters;
+    shown.push(format!("State: {}", view.phase().borrow().name()));
+    shown.push(format!(
+        "Rows: in={}, out={}, late={}, rejected={}",
+        counters.rows_in, counters.rows_out, counters.late_rows, counters.rejected_rows
+    ));
+    shown.push(format!("Memory: {} bytes, {} rows of state", figures.state_bytes, figures.state_rows));
+    shown.push(format!("Epoch: {}, last took {:.3} ms", figures.epoch, figures.last_epoch_ms));
+    if let Some((_, sql_type)) = time_column(&session.engine.catalog.names(), &relation)
+        && let Some(watermark) = figures.watermark
+    {
+        shown.push(format!("Watermark: {}", time_text(&sql_type, watermark.0, &session.settings.style())?));
+    }
+    Ok(shown)
+}
+
+fn materialized(engine: &Engine, name: &ObjectName) -> Result<Arc<Relation>> {
+    let relation = show::find(engine, name)?;
+    match relation.kind {
+        Kind::MaterializedView(_) => Ok(relation),
+        _ => Err(Error::new(
+            SqlState::WrongObjectType,
+            format!("\"{}\" is not a materialized view but a {}", relation.name, relation.kind_name()),
+        )),
+    }
+}
+
+/// The stream with a watermark that a relation reads, directly or through views, and the type of its time.
+fn time_column(names: &Names, relation: &Arc<Relation>) -> Option<(Arc<Relation>, SqlType)> {
+    if let Kind::Stream(StreamDef { watermark: Some(watermark), .. }) = &relation.kind {
+        let column = relation.columns.get(watermark.column)?;
+        return Some((Arc::clone(relation), column.sql_type.clone()));
+    }
+    let used = relation.depends_on.iter().filter_map(|id| names.by_id(*id));
+    used.into_iter().find_map(|used| time_column(names, used))
+}
+
+fn watermark(session: &Session, name: &ObjectName) -> Result<Vec<String>> {
+    let engine = &session.engine;
+    let relation = show::find(engine, name)?;
+    let names = engine.catalog.names();
+    let Some((stream, sql_type)) = time_column(&names, &relation) else {
+        return Err(Error::new(
+            SqlState::NotInState,
+            format!("\"{}\" reads no stream with a watermark", relation.name),
+        )
+        .hint("Declare one on the stream: WATERMARK FOR ts AS ts - INTERVAL '5 seconds'."));
+    };
+    let style = session.settings.style();
+    let mut shown = Vec::new();
+    match engine.journal.stats(StreamId(stream.id.0)) {
+        Ok(stats) => {
+            let seen = match stats.last_event_time {
+                Some(at) => time_text(&sql_type, at.0, &style)?,
+                None => "none yet".to_owned(),
+            };
+            let mark = watermark_text(&sql_type, stats.watermark, &style)?;
+            let idle = stats.last_write_ms.map_or("never written".to_owned(), |at| {
+                format!("last written {} ms ago", crate::clock::now_ms().saturating_sub(at))
+            });
+            shown.push(format!("Stream {}: last event time {seen}, watermark {mark}, {idle}", stream.name));
+        }
+        Err(_) => shown
+            .push(format!("Stream {}: has a connector; its watermark is known to who reads it", stream.name)),
+    }
+    if matches!(relation.kind, Kind::MaterializedView(_)) {
+        let figures = engine.view(relation.id)?.figures();
+        let mark = watermark_text(&sql_type, figures.watermark.unwrap_or(Watermark::NONE), &style)?;
+        shown.push(format!("View {}: watermark {mark}, held back by {}", relation.name, stream.name));
+        shown.push(format!(
+            "A window closes when the watermark of {} passes its end; write newer rows, or SELECT advance_watermark('{}', 'infinity').",
+            stream.name, stream.name
+        ));
+    }
+    Ok(shown)
+}
+
+fn watermark_text(sql_type: &SqlType, mark: Watermark, style: &TextStyle) -> Result<String> {
+    match mark {
+        Watermark::NONE => Ok("none yet".to_owned()),
+        Watermark::INFINITY => Ok("infinity".to_owned()),
+        Watermark(ticks) => time_text(sql_type, ticks, style),
+    }
+}
+
+fn time_text(sql_type: &SqlType, ticks: i64, style: &TextStyle) -> Result<String> {
+    let field = sql_type.to_field("", true);
+    let ticks: ArrayRef = Arc::new(Int64Array::from(vec![ticks]));
+    let value = cast(&ticks, field.data_type())?;
+    let mut bytes = bytes::BytesMut::new();
+    Encoder::new(&field).text(value.as_ref(), 0, style, &mut bytes);
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}

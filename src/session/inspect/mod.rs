@@ -1,0 +1,11 @@
+//! Looking inside: SHOW and DESCRIBE, EXPLAIN, and the schema `tidemill`.
+//!
+//! | file | idea |
+//! |---|---|
+//! | `show` | SHOW …, SHOW CREATE, DESCRIBE |
+//! | `explain` | EXPLAIN |
+//! | `tidemill` | what runs, as tables: `tidemill.queries` and the others |
+
+pub(crate) mod explain;
+pub(crate) mod show;
+pub(crate) mod tidemill;

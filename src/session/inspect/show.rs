@@ -1,0 +1,275 @@
+//! SHOW and DESCRIBE.
+
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::sql::sqlparser::ast::ObjectName;
+use std::sync::Arc;
+
+use crate::catalog::{Column, Emission, Kind, Relation, StreamDef, TableDef, ViewDef};
+use crate::error::{Error, Result};
+use crate::exec::Engine;
+use crate::session::conversation::Outcome;
+use crate::session::read::rows::{text_rows, text_schema};
+use crate::session::session::Session;
+use crate::sql::{IntervalParts, Listing, Statement, relation_name};
+
+const DESCRIBE: &[&str] = &["column", "type", "nullable", "default", "extra"];
+const SETTINGS: &[&str] = &["name", "setting", "description"];
+const STREAMS: &[&str] = &["name", "connector", "watermark"];
+const QUERIES: &[&str] = &["name", "state", "sql"];
+
+/// The columns of a statement of this file; None for any other.
+pub fn schema(statement: &Statement) -> Option<SchemaRef> {
+    match statement {
+        Statement::ShowRelations(listing) => Some(text_schema(listing_columns(*listing))),
+        Statement::ShowCreate(_) => Some(text_schema(&["name", "create_statement"])),
+        Statement::Describe(_) => Some(text_schema(DESCRIBE)),
+        Statement::ShowVariable(None) => Some(text_schema(SETTINGS)),
+        Statement::ShowVariable(Some(name)) => Some(text_schema(&[name])),
+        _ => None,
+    }
+}
+
+fn listing_columns(listing: Listing) -> &'static [&'static str] {
+    match listing {
+        Listing::Streams => STREAMS,
+        Listing::Tables | Listing::Views | Listing::Sinks => &["name"],
+        Listing::MaterializedViews => &["name", "state"],
+        Listing::Queries => QUERIES,
+    }
+}
+
+/// Runs SHOW or DESCRIBE.
+pub fn show(session: &Session, statement: &Statement) -> Result<Outcome> {
+    match statement {
+        Statement::ShowRelations(listing) => {
+            text_rows("SHOW", listing_columns(*listing), &listed(&session.engine, *listing)?)
+        }
+        Statement::ShowCreate(name) => {
+            let relation = find(&session.engine, name)?;
+            let row = vec![Some(relation.name.clone()), Some(create_text(&relation))];
+            text_rows("SHOW", &["name", "create_statement"], &[row])
+        }
+        Statement::Describe(name) => {
+            let relation = find(&session.engine, name)?;
+            text_rows("DESCRIBE", DESCRIBE, &described(&relation))
+        }
+        Statement::ShowVariable(None) => {
+            let rows: Vec<_> = session
+                .settings
+                .all()
+                .into_iter()
+                .map(|(n, v, about)| vec![Some(n), Some(v), Some(about)])
+                .collect();
+            text_rows("SHOW", SETTINGS, &rows)
+        }
+        Statement::ShowVariable(Some(name)) => {
+            text_rows("SHOW", &[name], &[vec![Some(session.settings.get(name)?)]])
+        }
+        _ => Err(Error::internal("a statement that shows nothing")),
+    }
+}
+
+/// The relation of that name in the users' schema.
+pub fn find(engine: &Engine, name: &ObjectName) -> Result<Arc<Relation>> {
+    let found = relation_name(name)?;
+    let names = engine.catalog.names();
+    match found.is_public() {
+        true => names.get(&found.name).cloned(),
+        false => Err(Error::unsupported("this is for relations of the schema public")
+            .hint("Columns of system relations are in information_schema.columns.")),
+    }
+}
+
+fn listed(engine: &Engine, listing: Listing) -> Result<Vec<Vec<Option<String>>>> {
+    let names = engine.catalog.names();
+    let mut rows = Vec::new();
+    for relation in names.all() {
+        let name = Some(relation.name.clone());
+        match (listing, &relation.kind) {
+            (Listing::Streams, Kind::Stream(stream)) => {
+                let connector = stream.connector.as_ref().and_then(|connector| {
+                    connector
+                        .options
+                        .iter()
+                        .find(|(name, _)| name == "connector")
+                        .map(|(_, value)| value.clone())
+                });
+                rows.push(vec![name, connector, watermark_text(relation, stream)]);
+            }
+            (Listing::Tables, Kind::Table(_)) | (Listing::Views, Kind::View { .. }) => rows.push(vec![name]),
+            (Listing::MaterializedViews | Listing::Queries, Kind::MaterializedView(def)) => {
+                let state = engine.view(relation.id)?.phase().borrow().name().to_owned();
+                match listing {
+                    Listing::Queries => rows.push(vec![name, Some(state), Some(def.query.clone())]),
+                    _ => rows.push(vec![name, Some(state)]),
+                }
+            }
+            _ => {}
+        }
+    }
+    if listing == Listing::Queries {
+        let running = engine.temporary_queries();
+        rows.extend(
+            running.iter().map(|query| vec![None, Some("running".to_owned()), Some(query.sql.clone())]),
+        );
+    }
+    Ok(rows)
+}
+
+fn watermark_text(relation: &Relation, stream: &StreamDef) -> Option<String> {
+    let watermark = stream.watermark.as_ref()?;
+    let column = quoted(&relation.columns.get(watermark.column)?.name);
+    Some(match &watermark.text {
+        Some(text) if *text != column => format!("{column} AS {text}"),
+        _ => column,
+    })
+}
+
+fn described(relation: &Relation) -> Vec<Vec<Option<String>>> {
+    let watermark = match &relation.kind {
+        Kind::Stream(StreamDef { watermark: Some(watermark), .. }) => Some(watermark),
+        _ => None,
+    };
+    let row = |(at, column): (usize, &Column)| {
+        let mut extra = Vec::new();
+        if let Some(text) = &column.generated {
+            extra.push(format!("generated always as ({text})"));
+        }
+        if let Some(watermark) = watermark.filter(|watermark| watermark.column == at) {
+            extra.push(format!("watermark {}", watermark.text.as_deref().unwrap_or(&column.name)));
+        }
+        if let Kind::Table(TableDef { primary_key }) = &relation.kind
+            && primary_key.contains(&at)
+        {
+            extra.push("primary key".to_owned());
+        }
+        vec![
+            Some(column.name.clone()),
+            Some(column.sql_type.declaration()),
+            Some(if column.not_null { "no" } else { "yes" }.to_owned()),
+            column.default.clone(),
+            Some(extra.join(", ")),
+        ]
+    };
+    relation.columns.iter().enumerate().map(row).collect()
+}
+
+/// A name as it must be written.
+fn quoted(name: &str) -> String {
+    let plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    if plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
+}
+
+/// What option names look like whose values are nobody's business.
+const SECRETS: [&str; 4] = ["password", "secret", "token", "key"];
+
+/// The statement that makes the relation again; secrets are left out.
+pub fn create_text(relation: &Relation) -> String {
+    match &relation.kind {
+        Kind::Stream(stream) => stream_text(relation, stream),
+        Kind::Table(table) => table_text(relation, table),
+        Kind::View { query } => {
+            format!("CREATE VIEW {} ({}) AS {query}", quoted(&relation.name), column_names(relation))
+        }
+        Kind::MaterializedView(def) => view_text(relation, def),
+    }
+}
+
+fn column_names(relation: &Relation) -> String {
+    relation.columns.iter().map(|column| quoted(&column.name)).collect::<Vec<_>>().join(", ")
+}
+
+fn column_text(column: &Column) -> String {
+    let mut text = format!("    {} {}", quoted(&column.name), column.sql_type.declaration());
+    if column.not_null {
+        text.push_str(" NOT NULL");
+    }
+    if let Some(default) = &column.default {
+        text.push_str(&format!(" DEFAULT {default}"));
+    }
+    if let Some(generated) = &column.generated {
+        text.push_str(&format!(" GENERATED ALWAYS AS ({generated}) STORED"));
+    }
+    text
+}
+
+fn with_text(options: &[(String, String)]) -> String {
+    if options.is_empty() {
+        return String::new();
+    }
+    let options: Vec<String> = options
+        .iter()
+        .map(|(name, value)| {
+            let is_secret = SECRETS.iter().any(|secret| name.contains(secret));
+            let value = if is_secret { "********" } else { value.as_str() };
+            format!("    {} = '{}'", quoted(name), value.replace('\'', "''"))
+        })
+        .collect();
+    format!(" WITH (\n{}\n)", options.join(",\n"))
+}
+
+/// Milliseconds as an option's value: `7 days`.
+fn duration(ms: i64) -> String {
+    IntervalParts::from_micros(ms.saturating_mul(1_000)).to_string()
+}
+
+fn stream_text(relation: &Relation, stream: &StreamDef) -> String {
+    let mut items: Vec<String> = relation.columns.iter().map(column_text).collect();
+    if let Some(watermark) = watermark_text(relation, stream) {
+        items.push(format!("    WATERMARK FOR {watermark}"));
+    }
+    let options = match &stream.connector {
+        Some(connector) => connector.options.clone(),
+        None => {
+            let time = |name: &str, ms: Option<i64>| ms.map(|ms| (name.to_owned(), duration(ms)));
+            let bytes = stream.retention_bytes.map(|bytes| ("retention_bytes".to_owned(), bytes.to_string()));
+            let all = [
+                time("retention", stream.retention_ms),
+                bytes,
+                time("idle_timeout", stream.idle_timeout_ms),
+                time("max_future", stream.max_future_ms),
+            ];
+            all.into_iter().flatten().collect()
+        }
+    };
+    format!("CREATE STREAM {} (\n{}\n){}", quoted(&relation.name), items.join(",\n"), with_text(&options))
+}
+
+fn table_text(relation: &Relation, table: &TableDef) -> String {
+    let mut items: Vec<String> = relation.columns.iter().map(column_text).collect();
+    if !table.primary_key.is_empty() {
+        let key: Vec<String> = table
+            .primary_key
+            .iter()
+            .filter_map(|at| relation.columns.get(*at))
+            .map(|c| quoted(&c.name))
+            .collect();
+        items.push(format!("    PRIMARY KEY ({})", key.join(", ")));
+    }
+    format!("CREATE TABLE {} (\n{}\n)", quoted(&relation.name), items.join(",\n"))
+}
+
+fn view_text(relation: &Relation, def: &ViewDef) -> String {
+    let mut options = Vec::new();
+    if def.lateness_ms > 0 {
+        options.push(("allowed_lateness".to_owned(), duration(def.lateness_ms)));
+    }
+    if let Some(ms) = def.retention_ms {
+        options.push(("retention".to_owned(), duration(ms)));
+    }
+    if def.from_latest {
+        options.push(("scan_startup".to_owned(), "latest".to_owned()));
+    }
+    let emit = match def.emission {
+        Emission::OnClose => " EMIT ON WINDOW CLOSE",
+        Emission::OnChange => "",
+    };
+    format!(
+        "CREATE MATERIALIZED VIEW {} ({}){} AS {}{emit}",
+        quoted(&relation.name),
+        column_names(relation),
+        with_text(&options),
+        def.query
+    )
+}

@@ -1,0 +1,330 @@
+//! Schema `tidemill`: streams, queries, what came late or was rejected, checkpoints, settings.
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, TimeUnit};
+use datafusion::catalog::TableProvider;
+
+use super::super::transaction::SystemContext;
+use crate::catalog::{Kind, Relation, RelationId, StreamDef};
+use crate::clock::now_ms;
+use crate::connect;
+use crate::error::Result;
+use crate::exec::source_feed::Standing;
+use crate::exec::view::{Phase, QueryFigures};
+use crate::limits;
+use crate::log::{StreamId, StreamStats};
+use crate::pgtypes::values::row_as_json;
+use crate::session::pg_catalog::shape::{Cell, Shape, row};
+use crate::time::Watermark;
+
+/// The tables there are.
+pub(crate) const NAMES: &[&str] =
+    &["checkpoints", "late_rows", "queries", "rejected_rows", "settings", "sinks", "streams"];
+
+/// One of them.
+pub(crate) fn table(cx: &SystemContext, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+    match name {
+        "streams" => streams(cx),
+        "queries" => queries(cx),
+        "sinks" => {
+            Shape::new("name:text connector:text query:text state:text epoch:int8 rows_out:int8 error:text")?
+                .table(Vec::new())
+        }
+        "late_rows" => late_rows(cx),
+        "rejected_rows" => rejected_rows(cx),
+        "checkpoints" => checkpoints(cx),
+        "settings" => settings(cx),
+        _ => return Ok(None),
+    }
+    .map(Some)
+}
+
+/// Ticks of a unit as microseconds; infinity stays.
+fn micros(ticks: i64, unit: TimeUnit) -> Cell {
+    if ticks == i64::MIN || ticks == i64::MAX {
+        return Cell::Micros(ticks);
+    }
+    Cell::Micros(match unit {
+        TimeUnit::Second => ticks.saturating_mul(1_000_000),
+        TimeUnit::Millisecond => ticks.saturating_mul(1_000),
+        TimeUnit::Microsecond => ticks,
+        TimeUnit::Nanosecond => ticks.div_euclid(1_000),
+    })
+}
+
+fn millis(ms: i64) -> Cell {
+    Cell::Micros(ms.saturating_mul(1_000))
+}
+
+/// The unit of a stream's event time.
+fn unit(relation: &Relation) -> TimeUnit {
+    let Kind::Stream(StreamDef { watermark: Some(spec), .. }) = &relation.kind else {
+        return TimeUnit::Microsecond;
+    };
+    match relation.columns.get(spec.column).map(|column| column.sql_type.data_type()) {
+        Some(DataType::Timestamp(unit, _)) => unit,
+        _ => TimeUnit::Microsecond,
+    }
+}
+
+fn watermark(mark: Option<Watermark>, unit: TimeUnit) -> Cell {
+    match mark {
+        Some(mark) if mark != Watermark::NONE => micros(mark.0, unit),
+        _ => Cell::Null,
+    }
+}
+
+fn streams(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
+    let shape = Shape::new(
+        "name:text kind:text connector:text watermark:timestamp last_event_time:timestamp idle_since:timestamptz \
+         rows:int8 bytes:int8 first_offset:int8 next_offset:int8 rejected_rows:int8 created_at:timestamptz",
+    )?;
+    let now = now_ms();
+    let names = cx.engine.catalog.names();
+    let mut rows = Vec::new();
+    for relation in names.all() {
+        let Kind::Stream(stream) = &relation.kind else { continue };
+        let connector = stream.connector.as_ref().and_then(|connector| {
+            connector.options.iter().find(|(name, _)| name == "connector").map(|(_, value)| value.clone())
+        });
+        let kind = if connector.is_some() { "connector" } else { "embedded log" };
+        // What a connector has is known by whoever reads it; an embedded log knows it itself.
+        let stats = match connector {
+            Some(_) => None,
+            None => cx.engine.journal.stats(StreamId(relation.id.0)).ok(),
+        };
+        let read = standing(cx, relation.id);
+        let unit = unit(relation);
+        let figure = |of: fn(&StreamStats) -> u64| stats.as_ref().map(of);
+        let records = read.map(|read| read.records);
+        let mark = stats.as_ref().map(|stats| stats.watermark).or(read.map(|read| read.watermark));
+        let last_event = match &stats {
+            Some(stats) => stats.last_event_time.map(|time| time.0),
+            None => read.and_then(|read| read.last_event),
+        };
+        let malformed = cx.engine.kept.malformed_count(relation.id);
+        let idle = stats.as_ref().and_then(|stats| stats.last_write_ms).filter(|last| *last < now);
+        rows.push(row![
+            relation.name.as_str(),
+            kind,
+            connector,
+            watermark(mark, unit),
+            last_event.map_or(Cell::Null, |time| micros(time, unit)),
+            idle.map_or(Cell::Null, millis),
+            figure(|stats| stats.rows).or(records.map(|records| records.saturating_sub(malformed))),
+            figure(|stats| stats.bytes),
+            figure(|stats| stats.first_offset),
+            figure(|stats| stats.next_offset).or(records),
+            cx.engine.kept.rejected_count(relation.id) + stats.as_ref().map_or(0, |stats| stats.untimed),
+            millis(relation.created_ms),
+        ]);
+    }
+    shape.table(rows)
+}
+
+/// How far the views of a connector have come in it; None: no view reads it.
+fn standing(cx: &SystemContext, stream: RelationId) -> Option<Standing> {
+    let standings = cx.engine.views().into_iter().filter_map(|view| view.standing());
+    standings.filter(|(of, _)| *of == stream).map(|(_, standing)| standing).max_by_key(|read| read.records)
+}
+
+/// The unit of the event time of the first stream that a view reads, through other views.
+fn view_unit(cx: &SystemContext, relation: &Relation, depth: usize) -> TimeUnit {
+    let names = cx.engine.catalog.names();
+    for used in relation.depends_on.iter().filter_map(|id| names.by_id(*id)) {
+        match &used.kind {
+            Kind::Stream(_) => return unit(used),
+            Kind::Table(_) => {}
+            Kind::View { .. } | Kind::MaterializedView(_) if depth < 32 => {
+                return view_unit(cx, used, depth + 1);
+            }
+            Kind::View { .. } | Kind::MaterializedView(_) => {}
+        }
+    }
+    TimeUnit::Microsecond
+}
+
+fn figures(figures: &QueryFigures, unit: TimeUnit, now: i64) -> Vec<Cell> {
+    let mark = figures.watermark.filter(|mark| mark.0 != i64::MAX && *mark != Watermark::NONE);
+    let lag = mark.and_then(|mark| match micros(mark.0, unit) {
+        Cell::Micros(micros) => Some(now.saturating_sub(micros.div_euclid(1_000))),
+        _ => None,
+    });
+    row![
+        figures.counters.rows_in,
+        figures.counters.rows_out,
+        figures.counters.late_rows,
+        figures.counters.rejected_rows,
+        figures.epoch,
+        watermark(figures.watermark, unit),
+        lag,
+        figures.state_bytes,
+        figures.state_rows,
+        figures.last_epoch_ms,
+        figures.last_epoch_at_ms.map_or(Cell::Null, millis),
+    ]
+}
+
+fn queries(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
+    let shape = Shape::new(
+        "id:int8 name:text kind:text sql:text state:text rows_in:int8 rows_out:int8 late_rows:int8 rejected_rows:int8 \
+         epoch:int8 watermark:timestamp lag_ms:int8 state_bytes:int8 state_rows:int8 last_epoch_ms:float8 \
+         last_epoch_at:timestamptz error:text",
+    )?;
+    let now = now_ms();
+    let mut rows = Vec::new();
+    for view in cx.engine.views() {
+        let relation = view.relation();
+        let phase = view.phase().borrow().clone();
+        let error = match &phase {
+            Phase::Failed(state, message) => Some(format!("{message} ({state})")),
+            Phase::Stalled(message) => Some(message.clone()),
+            Phase::CatchingUp | Phase::Running | Phase::Paused | Phase::Dropped => None,
+        };
+        let mut cells = row![
+            relation.id.0,
+            relation.name.as_str(),
+            "materialized view",
+            relation.sql.as_str(),
+            phase.name()
+        ];
+        cells.extend(figures(&view.figures(), view_unit(cx, &relation, 0), now));
+        cells.push(error.into());
+        rows.push(cells);
+    }
+    for query in cx.engine.temporary_queries() {
+        let mut cells = row![query.id, Cell::Null, "continuous select", query.sql.as_str(), "running"];
+        cells.extend(figures(&query.figures.lock(), TimeUnit::Microsecond, now));
+        cells.push(Cell::Null);
+        rows.push(cells);
+    }
+    shape.table(rows)
+}
+
+fn late_rows(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
+    let shape = Shape::new("query:text stream:text row:jsonb watermark:timestamp at:timestamptz")?;
+    let names = cx.engine.catalog.names();
+    let mut rows = Vec::new();
+    for view in cx.engine.views() {
+        let relation = view.relation();
+        // What it reads rows of, through views without rows of their own; a table beside it has no late rows.
+        let source = view.place().and_then(|(id, _)| names.by_id(id)).map(|relation| relation.name.clone());
+        let unit = view_unit(cx, &relation, 0);
+        for late in view.late_rows() {
+            rows.push(row![
+                relation.name.as_str(),
+                source.clone(),
+                row_as_json(&late.row, 0),
+                watermark(Some(late.watermark), unit),
+                millis(late.at_ms),
+            ]);
+        }
+    }
+    shape.table(rows)
+}
+
+fn rejected_rows(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
+    let shape = Shape::new("stream:text partition:int4 offset:int8 raw:bytea error:text time:timestamptz")?;
+    let names = cx.engine.catalog.names();
+    let mut rows = Vec::new();
+    for rejected in cx.engine.kept.rejected() {
+        rows.push(row![
+            names.by_id(rejected.stream).map(|relation| relation.name.clone()),
+            0,
+            rejected.offset,
+            Cell::Bytes(rejected.raw),
+            rejected.error,
+            millis(rejected.at_ms)
+        ]);
+    }
+    for relation in names.all() {
+        let Kind::Stream(StreamDef { watermark: Some(time), connector: None, .. }) = &relation.kind else {
+            continue;
+        };
+        let column = relation.columns.get(time.column).map_or("", |column| column.name.as_str());
+        for row in cx.engine.journal.untimed(StreamId(relation.id.0))? {
+            rows.push(row![
+                relation.name.as_str(),
+                0,
+                row.offset,
+                Cell::Bytes(row.raw),
+                connect::without_time(column),
+                millis(row.at_ms)
+            ]);
+        }
+    }
+    shape.table(rows)
+}
+
+fn checkpoints(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
+    let shape = Shape::new("view:text epoch:int8 commit:int8 state_bytes:int8 state_rows:int8")?;
+    let rows = cx.engine.views().into_iter().map(|view| {
+        let (version, figures) = (view.version(), view.figures());
+        row![
+            view.relation().name.as_str(),
+            version.epoch,
+            version.commit.0,
+            figures.state_bytes,
+            figures.state_rows
+        ]
+    });
+    shape.table(rows.collect())
+}
+
+/// Every bound of `limits.rs` and every option of the engine.
+fn settings(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
+    macro_rules! bounds {
+        ($($name:ident $unit:literal $what:literal,)*) => {
+            vec![$(row![stringify!($name).to_ascii_lowercase(), limits::$name as u64, $unit, $what]),*]
+        };
+    }
+    let mut rows = bounds! {
+        MESSAGE_BYTES "bytes" "the largest message of a client",
+        STARTUP_BYTES "bytes" "the largest message before login",
+        STARTUP_SECONDS "s" "the longest that logging in may take",
+        LOGIN_SOCKETS "count" "sockets beyond the connections, for logging in and cancelling",
+        READ_AHEAD_BYTES "bytes" "read ahead while a statement runs",
+        SEND_BYTES "bytes" "gathered of an answer before it is sent",
+        REPORT_BYTES "bytes" "the longest message, detail or hint",
+        FAREWELL_SECONDS "s" "how long a closing connection waits for its client",
+        KEEPALIVE_SECONDS "s" "silence after which a client is asked whether it is there",
+        KEEPALIVE_RETRY_SECONDS "s" "between asking again",
+        STATEMENT_BYTES "bytes" "the longest statement",
+        STATEMENT_TERMS "count" "operators and operands of a statement",
+        EXPRESSION_CHAIN "count" "operators in a row in one expression, joins of a statement",
+        EXPRESSION_WORK "count" "sum of the squares of such chains",
+        STATEMENT_DEPTH "count" "how deep expressions and subqueries are nested",
+        PLANNING_STACK_BYTES "bytes" "stack of a thread that plans",
+        VALUE_BYTES "bytes" "the largest value a function may make",
+        WRITE_BYTES "bytes" "the largest write of one statement",
+        BATCH_ROWS "rows" "the largest batch",
+        WINDOWS_PER_ROW "windows" "of HOP or CUMULATE that one row may be in",
+        EPOCH_ROWS "rows" "read from a stream in one epoch at the most",
+        HISTORY_ROWS "rows" "that a new view takes in before others may use its thread",
+        SHARED_DECODE_BYTES "bytes" "decoded rows of connectors that wait for the views that share them",
+        SUBSCRIPTION_BYTES "bytes" "how far a subscriber may fall behind",
+        RESULT_BATCHES "count" "batches that wait between a continuous query and its client",
+        COMMIT_QUEUE "count" "writes that wait for the commit thread",
+        COMMIT_QUEUE_BYTES "bytes" "writes that wait for the commit thread",
+        COMMIT_GROUP_BYTES "bytes" "writes that share one fsync",
+        LOG_TAIL_BYTES "bytes" "blocks of a log kept in memory",
+        KEPT_ROWS "rows" "late and rejected rows that are kept",
+        KEPT_ROW_BYTES "bytes" "kept of a rejected row",
+        COLUMNS "count" "columns of a relation",
+        NAME_BYTES "bytes" "the longest name",
+        SESSION_OBJECTS "count" "prepared statements, portals and cursors of a session",
+        SHUTDOWN_SECONDS "s" "how long a shutdown waits for the running epoch",
+        DISK_RESERVE_BYTES "bytes" "room that must be left on the disk",
+    };
+    let options = &cx.engine.options;
+    rows.push(row![
+        "files",
+        options.files.display().to_string(),
+        "",
+        "the directory that file connectors reach"
+    ]);
+    rows.push(row!["memory_limit", options.memory, "bytes", "memory that queries may use"]);
+    rows.push(row!["threads", options.threads, "count", "partitions of a snapshot"]);
+    Shape::new("name:text value:text unit:text description:text")?.table(rows)
+}

@@ -1,0 +1,439 @@
+//! Schema `pg_catalog`: what psql and drivers read to know what there is.
+
+use std::sync::Arc;
+
+use datafusion::catalog::TableProvider;
+
+use super::super::transaction::SystemContext;
+use super::relations::{
+    self, DATABASE, Entry, INFORMATION_SCHEMA, OWNER, PG_CATALOG, PUBLIC, TIDEMILL, columns, constraint_oid,
+    index_oid,
+};
+use super::shape::{Cell, Shape, row};
+use super::{fixed, listings};
+use crate::error::Result;
+
+/// The tables there are.
+pub(crate) const NAMES: &[&str] = &[
+    "pg_aggregate",
+    "pg_am",
+    "pg_amop",
+    "pg_amproc",
+    "pg_attrdef",
+    "pg_attribute",
+    "pg_auth_members",
+    "pg_authid",
+    "pg_available_extensions",
+    "pg_cast",
+    "pg_class",
+    "pg_collation",
+    "pg_constraint",
+    "pg_conversion",
+    "pg_cursors",
+    "pg_database",
+    "pg_db_role_setting",
+    "pg_default_acl",
+    "pg_depend",
+    "pg_description",
+    "pg_enum",
+    "pg_event_trigger",
+    "pg_extension",
+    "pg_foreign_data_wrapper",
+    "pg_foreign_server",
+    "pg_foreign_table",
+    "pg_get_keywords",
+    "pg_group",
+    "pg_index",
+    "pg_indexes",
+    "pg_inherits",
+    "pg_language",
+    "pg_largeobject_metadata",
+    "pg_locks",
+    "pg_matviews",
+    "pg_namespace",
+    "pg_opclass",
+    "pg_operator",
+    "pg_opfamily",
+    "pg_parameter_acl",
+    "pg_partition_tree",
+    "pg_partitioned_table",
+    "pg_policies",
+    "pg_policy",
+    "pg_prepared_statements",
+    "pg_prepared_xacts",
+    "pg_proc",
+    "pg_publication",
+    "pg_publication_namespace",
+    "pg_publication_rel",
+    "pg_publication_tables",
+    "pg_range",
+    "pg_replication_slots",
+    "pg_rewrite",
+    "pg_roles",
+    "pg_rules",
+    "pg_seclabel",
+    "pg_seclabels",
+    "pg_sequence",
+    "pg_sequences",
+    "pg_settings",
+    "pg_shadow",
+    "pg_shdescription",
+    "pg_stat_activity",
+    "pg_stat_database",
+    "pg_stat_ssl",
+    "pg_stat_user_tables",
+    "pg_statio_user_tables",
+    "pg_statistic_ext",
+    "pg_statistic_ext_data",
+    "pg_subscription",
+    "pg_tables",
+    "pg_tablespace",
+    "pg_timezone_names",
+    "pg_trigger",
+    "pg_ts_config",
+    "pg_ts_config_map",
+    "pg_ts_dict",
+    "pg_ts_parser",
+    "pg_ts_template",
+    "pg_type",
+    "pg_user",
+    "pg_user_mapping",
+    "pg_user_mappings",
+    "pg_views",
+    "ts_token_type",
+];
+
+/// The oid of `advance_watermark`.
+pub(crate) const ADVANCE_WATERMARK: u32 = 15_000;
+
+/// Where the oids of the other functions begin.
+const FIRST_FUNCTION: u32 = 20_000_000;
+
+/// One of them.
+pub(crate) fn table(cx: &SystemContext, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+    match name {
+        "pg_class" => classes(cx),
+        "pg_attribute" => attributes(cx),
+        "pg_attrdef" => defaults(cx),
+        "pg_index" => indexes(cx),
+        "pg_constraint" => constraints(cx),
+        "pg_namespace" => namespaces(),
+        "pg_database" => database(),
+        "pg_roles" | "pg_authid" | "pg_user" | "pg_shadow" => roles(cx, name),
+        "pg_proc" => functions(cx),
+        "pg_settings" => listings::settings(cx),
+        "pg_tables" | "pg_views" | "pg_matviews" | "pg_indexes" => listings::listings(cx, name),
+        "pg_stat_activity" => listings::activity(cx),
+        "pg_stat_user_tables" | "pg_statio_user_tables" => listings::statistics(cx),
+        "pg_get_keywords" => listings::keywords(),
+        "pg_tablespace" => Shape::new("oid:oid spcname:name spcowner:oid spcacl:text[] spcoptions:text[]")?
+            .table(vec![row![1663, "pg_default", OWNER]]),
+        _ => match fixed::empty(name) {
+            Some(columns) => Shape::new(columns)?.table(Vec::new()),
+            None => return fixed::of_postgres(name),
+        },
+    }
+    .map(Some)
+}
+
+fn classes(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
+    let shape = Shape::new(
+        "oid:oid relname:name relnamespace:oid reltype:oid reloftype:oid relowner:oid relam:oid relfilenode:oid \
+         reltablespace:oid relpages:int4 reltuples:float4 relallvisible:int4 reltoastrelid:oid relhasindex:bool \
+         relisshared:bool relpersistence:char relkind:char relnatts:int2 relchecks:int2 relhasrules:bool \
+         relhastriggers:bool relhassubclass:bool relrowsecurity:bool relforcerowsecurity:bool relispopulated:bool \
+         relreplident:char relispartition:bool relrewrite:oid relfrozenxid:oid relminmxid:oid relacl:text[] \
+         reloptions:text[] relpartbound:text",
+    )?;
+    let mut rows = Vec::new();
+    for entry in relations::users(cx).into_iter().chain(relations::systems()) {
+        let count = match entry.index_of {
+            Some(_) => entry.key.len(),
+            None => columns(cx, &entry)?.len(),
+        };
+        let am = match entry.kind {
+            "i" => 403,
+            "v" => 0,
+            _ => 2,
+        };
+        rows.push(row![
+            entry.oid,
+            entry.name.as_str(),
+            entry.namespace,
+            0,
+            0,
+            OWNER,
+            am,
+            entry.oid,
+            0,
+            0,
+            -1.0,
+            0,
+            0,
+            !entry.key.is_empty() && entry.index_of.is_none(),
+            false,
+            "p",
+            entry.kind,
+            count,
+            0,
+            false,
+            false,
+            false,
+            false,
+            false,
+            true,
+            "d",
+            false,
+            0,
+            0,
+            0,
+            Cell::Null,
+            Cell::Null,
+            Cell::Null,
+        ]);
+    }
+    shape.table(rows)
+}
+
+fn attributes(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
+    let shape = Shape::new(
+        "attrelid:oid attname:name atttypid:oid attstattarget:int4 attlen:int2 attnum:int2 attndims:int4 \
+         attcacheoff:int4 atttypmod:int4 attbyval:bool attalign:char attstorage:char attcompression:char \
+         attnotnull:bool atthasdef:bool atthasmissing:bool attidentity:char attgenerated:char attisdropped:bool \
+         attislocal:bool attinhcount:int4 attcollation:oid attacl:text[] attoptions:text[] attfdwoptions:text[] \
+         attmissingval:text[]",
+    )?;
+    let mut rows = Vec::new();
+    for entry in relations::users(cx).into_iter().chain(relations::systems()) {
+        let all = match entry.index_of {
+            None => columns(cx, &entry)?,
+            Some(of) => {
+                let names = cx.engine.catalog.names();
+                let relation = names.all().find(|relation| relations::oid(relation) == of);
+                let columns =
+                    entry.key.iter().filter_map(|at| relation.and_then(|r| r.columns.get(*at)).cloned());
+                columns.collect()
+            }
+        };
+        for (at, column) in all.iter().enumerate() {
+            let (length, oid) = (column.sql_type.typlen(), column.sql_type.oid());
+            let is_text = matches!(oid, 25 | 1043 | 19 | 1009);
+            let dimensions = i32::from(matches!(column.sql_type, crate::types::SqlType::Array(_)));
+            let is_column = entry.index_of.is_none();
+            rows.push(row![
+                entry.oid,
+                column.name.as_str(),
+                oid,
+                -1,
+                length,
+                at + 1,
+                dimensions,
+                -1,
+                column.sql_type.modifier(),
+                (1..=8).contains(&length),
+                "i",
+                if length < 0 { "x" } else { "p" },
+                "",
+                column.not_null,
+                is_column && (column.default.is_some() || column.generated.is_some()),
+                false,
+                "",
+                if is_column && column.generated.is_some() { "s" } else { "" },
+                false,
+                true,
+                0,
+                if is_text { 100 } else { 0 },
+                Cell::Null,
+                Cell::Null,
+                Cell::Null,
+                Cell::Null,
+            ]);
+        }
+    }
+    shape.table(rows)
+}
+
+fn defaults(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
+    let mut rows = Vec::new();
+    for entry in relations::users(cx) {
+        let Some(relation) = &entry.relation else { continue };
+        for (at, column) in relation.columns.iter().enumerate() {
+            if let Some(text) = column.default.as_ref().or(column.generated.as_ref()) {
+                let oid = u64::from(entry.oid) * 2_000 + at as u64;
+                rows.push(row![oid as u32, entry.oid, at + 1, text.as_str()]);
+            }
+        }
+    }
+    Shape::new("oid:oid adrelid:oid adnum:int2 adbin:text")?.table(rows)
+}
+
+fn positions(key: &[usize]) -> String {
+    let positions: Vec<String> = key.iter().map(|at| (at + 1).to_string()).collect();
+    format!("{{{}}}", positions.join(","))
+}
+
+pub(crate) fn keyed(cx: &SystemContext) -> impl Iterator<Item = Entry> {
+    relations::users(cx).into_iter().filter(|entry| entry.relation.is_some() && !entry.key.is_empty())
+}
+
+fn indexes(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
+    let shape = Shape::new(
+        "indexrelid:oid indrelid:oid indnatts:int2 indnkeyatts:int2 indisunique:bool indnullsnotdistinct:bool \
+         indisprimary:bool indisexclusion:bool indimmediate:bool indisclustered:bool indisvalid:bool \
+         indcheckxmin:bool indisready:bool indislive:bool indisreplident:bool indkey:int2[] indcollation:oid[] \
+         indclass:oid[] indoption:int2[] indexprs:text indpred:text",
+    )?;
+    let rows = keyed(cx).map(|entry| {
+        let zeros = format!("{{{}}}", vec!["0"; entry.key.len()].join(","));
+        row![
+            index_oid(entry.oid),
+            entry.oid,
+            entry.key.len(),
+            entry.key.len(),
+            true,
+            false,
+            true,
+            false,
+            true,
+            false,
+            true,
+            false,
+            true,
+            true,
+            false,
+            positions(&entry.key),
+            zeros.clone(),
+            zeros.clone(),
+            zeros,
+        ]
+    });
+    shape.table(rows.collect())
+}
+
+fn constraints(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
+    let shape = Shape::new(
+        "oid:oid conname:name connamespace:oid contype:char condeferrable:bool condeferred:bool convalidated:bool \
+         conrelid:oid contypid:oid conindid:oid conparentid:oid confrelid:oid confupdtype:char confdeltype:char \
+         confmatchtype:char conislocal:bool coninhcount:int4 connoinherit:bool conkey:int2[] confkey:int2[] \
+         conpfeqop:oid[] conppeqop:oid[] conffeqop:oid[] confdelsetcols:int2[] conexclop:oid[] conbin:text",
+    )?;
+    let rows = keyed(cx).map(|entry| {
+        row![
+            constraint_oid(entry.oid),
+            format!("{}_pkey", entry.name),
+            PUBLIC,
+            "p",
+            false,
+            false,
+            true,
+            entry.oid,
+            0,
+            index_oid(entry.oid),
+            0,
+            0,
+            " ",
+            " ",
+            " ",
+            true,
+            0,
+            true,
+            positions(&entry.key),
+        ]
+    });
+    shape.table(rows.collect())
+}
+
+fn namespaces() -> Result<Arc<dyn TableProvider>> {
+    Shape::new("oid:oid nspname:name nspowner:oid nspacl:text[]")?.table(vec![
+        row![PG_CATALOG, "pg_catalog", OWNER],
+        row![PUBLIC, "public", OWNER],
+        row![INFORMATION_SCHEMA, "information_schema", OWNER],
+        row![TIDEMILL, "tidemill", OWNER],
+    ])
+}
+
+fn database() -> Result<Arc<dyn TableProvider>> {
+    let shape = Shape::new(
+        "oid:oid datname:name datdba:oid encoding:int4 datlocprovider:char datistemplate:bool datallowconn:bool \
+         datconnlimit:int4 datfrozenxid:oid datminmxid:oid dattablespace:oid datcollate:text datctype:text \
+         daticulocale:text datcollversion:text datacl:text[]",
+    )?;
+    let name = crate::sql::DATABASE;
+    shape.table(vec![row![DATABASE, name, OWNER, 6, "c", false, true, -1, 0, 0, 1663, "C.UTF-8", "C.UTF-8"]])
+}
+
+fn roles(cx: &SystemContext, name: &str) -> Result<Arc<dyn TableProvider>> {
+    let user = cx.user.as_str();
+    match name {
+        "pg_user" | "pg_shadow" => Shape::new(
+            "usename:name usesysid:oid usecreatedb:bool usesuper:bool userepl:bool usebypassrls:bool passwd:text \
+             valuntil:timestamptz useconfig:text[]",
+        )?
+        .table(vec![row![user, OWNER, true, true, false, true, "********"]]),
+        _ => Shape::new(
+            "oid:oid rolname:name rolsuper:bool rolinherit:bool rolcreaterole:bool rolcreatedb:bool rolcanlogin:bool \
+             rolreplication:bool rolconnlimit:int4 rolpassword:text rolvaliduntil:timestamptz rolbypassrls:bool \
+             rolconfig:text[]",
+        )?
+        .table(vec![row![OWNER, user, true, true, true, true, true, false, -1, "********", Cell::Null, true]]),
+    }
+}
+
+/// The functions that can be called, and `advance_watermark`, which is a statement of its own.
+fn functions(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
+    let shape = Shape::new(
+        "oid:oid proname:name pronamespace:oid proowner:oid prolang:oid procost:float4 prorows:float4 provariadic:oid \
+         prosupport:oid prokind:char prosecdef:bool proleakproof:bool proisstrict:bool proretset:bool provolatile:char \
+         proparallel:char pronargs:int2 pronargdefaults:int2 prorettype:oid proargtypes:oid[] proallargtypes:oid[] \
+         proargmodes:text[] proargnames:text[] proargdefaults:text protrftypes:oid[] prosrc:text probin:text \
+         prosqlbody:text proconfig:text[] proacl:text[]",
+    )?;
+    let function =
+        |oid: u32, name: &str, namespace: u32, kind: &str, returns: u32, types: &str, arguments: usize| {
+            row![
+                oid,
+                name,
+                namespace,
+                OWNER,
+                12,
+                1.0,
+                0.0,
+                0,
+                0,
+                kind,
+                false,
+                false,
+                false,
+                false,
+                "s",
+                "s",
+                arguments,
+                0,
+                returns,
+                types,
+                Cell::Null,
+                Cell::Null,
+                Cell::Null,
+                Cell::Null,
+                Cell::Null,
+                name,
+            ]
+        };
+    let mut rows = vec![function(ADVANCE_WATERMARK, "advance_watermark", PUBLIC, "f", 1114, "{25,1114}", 2)];
+    let nothing: Arc<dyn crate::plan::relations::Lookup> = Arc::new(super::System { cx: cx.clone() });
+    let state = cx.engine.planner.snapshot_state(nothing);
+    let scalars = state.scalar_functions().keys().map(|name| (name.clone(), "f"));
+    let aggregates = state.aggregate_functions().keys().map(|name| (name.clone(), "a"));
+    let windows = state.window_functions().keys().map(|name| (name.clone(), "w"));
+    let mut names: Vec<(String, &str)> = scalars.chain(aggregates).chain(windows).collect();
+    names.retain(|(name, _)| !name.contains('.'));
+    names.sort();
+    names.dedup_by(|a, b| a.0 == b.0);
+    let listed = names.iter().enumerate();
+    rows.extend(
+        listed.map(|(at, (name, kind))| {
+            function(FIRST_FUNCTION + at as u32, name, PG_CATALOG, kind, 0, "{}", 0)
+        }),
+    );
+    shape.table(rows)
+}

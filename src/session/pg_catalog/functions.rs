@@ -1,0 +1,471 @@
+//! The functions of `pg_catalog` that psql and drivers call.
+//!
+//! Those about relations look them up in the catalog. What Tidemill has no notion of (comments, triggers, privileges of
+//! its own) answers as a Postgres in which there are none.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, StringArray};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::{Result as DfResult, ScalarValue};
+use datafusion::logical_expr::{
+    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
+};
+
+use super::super::transaction::SystemContext;
+use super::catalog::ADVANCE_WATERMARK;
+use super::relations::{self, Entry, constraint_oid, index_oid, quoted};
+use super::types::{format_type, operator_name, type_oid};
+use crate::catalog::{Kind, RelationId};
+use crate::error::{Error, Result, SqlState};
+use crate::log::StreamId;
+
+/// Where the lookup of one row begins: the arguments as texts.
+type Texts<'a> = &'a [Option<&'a str>];
+
+/// What a function does with one row.
+#[derive(Clone, Copy)]
+enum Call {
+    True(fn(&SystemContext, Texts) -> bool),
+    Text(fn(&SystemContext, Texts) -> Result<Option<String>>),
+    Number(fn(&SystemContext, Texts) -> Result<Option<i64>>),
+}
+
+struct Function {
+    name: &'static str,
+    signature: Signature,
+    call: Call,
+    cx: SystemContext,
+}
+
+impl fmt::Debug for Function {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl PartialEq for Function {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Function {}
+
+impl Hash for Function {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+    }
+}
+
+impl ScalarUDFImpl for Function {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
+        Ok(match self.call {
+            Call::True(_) => DataType::Boolean,
+            Call::Text(_) => DataType::Utf8,
+            Call::Number(_) => DataType::Int64,
+        })
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+        let is_scalar = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+        let rows = if is_scalar { 1 } else { args.number_rows };
+        let texts = args
+            .args
+            .iter()
+            .map(|arg| Ok(cast(&arg.to_array(rows)?, &DataType::Utf8)?.as_string::<i32>().clone()))
+            .collect::<DfResult<Vec<StringArray>>>()?;
+        let row = |row: usize| -> Vec<Option<&str>> {
+            texts.iter().map(|column| column.is_valid(row).then(|| column.value(row))).collect()
+        };
+        let values: ArrayRef = match self.call {
+            Call::True(f) => {
+                Arc::new((0..rows).map(|at| Some(f(&self.cx, &row(at)))).collect::<BooleanArray>())
+            }
+            Call::Text(f) => {
+                Arc::new((0..rows).map(|at| f(&self.cx, &row(at))).collect::<Result<StringArray>>()?)
+            }
+            Call::Number(f) => {
+                Arc::new((0..rows).map(|at| f(&self.cx, &row(at))).collect::<Result<Int64Array>>()?)
+            }
+        };
+        match is_scalar {
+            true => Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&values, 0)?)),
+            false => Ok(ColumnarValue::Array(values)),
+        }
+    }
+}
+
+/// Answers true.
+const TRUE: &[&str] = &[
+    "pg_type_is_visible",
+    "pg_function_is_visible",
+    "pg_operator_is_visible",
+    "pg_opclass_is_visible",
+    "pg_opfamily_is_visible",
+    "pg_conversion_is_visible",
+    "pg_collation_is_visible",
+    "pg_ts_config_is_visible",
+    "pg_ts_dict_is_visible",
+    "pg_ts_parser_is_visible",
+    "pg_ts_template_is_visible",
+    "pg_statistics_obj_is_visible",
+    "has_table_privilege",
+    "has_schema_privilege",
+    "has_database_privilege",
+    "has_any_column_privilege",
+    "has_column_privilege",
+    "has_function_privilege",
+    "has_sequence_privilege",
+    "has_type_privilege",
+    "has_tablespace_privilege",
+    "has_language_privilege",
+    "has_foreign_data_wrapper_privilege",
+    "has_server_privilege",
+    "pg_has_role",
+];
+
+/// Answers false.
+const FALSE: &[&str] =
+    &["pg_is_other_temp_schema", "pg_is_in_recovery", "pg_relation_is_publishable", "row_security_active"];
+
+/// Answers NULL: there is no such thing here.
+const NONE: &[&str] = &[
+    "obj_description",
+    "col_description",
+    "shobj_description",
+    "pg_get_partkeydef",
+    "pg_get_triggerdef",
+    "pg_get_ruledef",
+    "pg_get_statisticsobjdef",
+    "pg_get_statisticsobjdef_columns",
+    "pg_get_statisticsobjdef_expressions",
+    "pg_get_serial_sequence",
+    "pg_get_function_sqlbody",
+    "inet_client_addr",
+    "inet_server_addr",
+    "pg_get_partition_constraintdef",
+    "pg_tablespace_location",
+];
+
+/// Answers 0.
+const ZERO: &[&str] =
+    &["pg_indexes_size", "pg_stat_get_numscans", "pg_my_temp_schema", "pg_stat_get_live_tuples"];
+
+/// A function of the server and its text arguments, by name.
+type Named<T> = (&'static str, fn(&SystemContext, Texts) -> Result<Option<T>>);
+
+const NUMBERS: &[Named<i64>] = &[
+    ("pg_relation_size", |cx, args| Ok(relation_bytes(cx, args))),
+    ("pg_table_size", |cx, args| Ok(relation_bytes(cx, args))),
+    ("pg_total_relation_size", |cx, args| Ok(relation_bytes(cx, args))),
+    ("pg_database_size", |cx, _| {
+        Ok(Some(relations::users(cx).iter().map(|entry| bytes_of(cx, entry)).sum()))
+    }),
+    ("to_regclass", |cx, args| Ok(text(args, 0).and_then(|name| relations::find(cx, name)).map(i64::from))),
+    ("to_regtype", |_, args| Ok(text(args, 0).and_then(type_oid).map(i64::from))),
+    ("to_regnamespace", |_, args| Ok(text(args, 0).and_then(namespace_oid))),
+    ("regclassin", |cx, args| {
+        let Some(name) = text(args, 0) else { return Ok(None) };
+        relations::find(cx, name).map(|oid| Some(oid.into())).ok_or_else(|| {
+            Error::new(SqlState::UndefinedTable, format!("relation \"{name}\" does not exist"))
+        })
+    }),
+    ("regtypein", |_, args| {
+        let Some(name) = text(args, 0) else { return Ok(None) };
+        type_oid(name)
+            .map(|oid| Some(oid.into()))
+            .ok_or_else(|| Error::new(SqlState::UndefinedObject, format!("type \"{name}\" does not exist")))
+    }),
+    ("regnamespacein", |_, args| {
+        let Some(name) = text(args, 0) else { return Ok(None) };
+        namespace_oid(name)
+            .map(Some)
+            .ok_or_else(|| Error::new(SqlState::UndefinedSchema, format!("schema \"{name}\" does not exist")))
+    }),
+    ("regoperatorin", |_, args| Ok(text(args, 0).and_then(|name| name.parse().ok()))),
+    ("regprocin", |_, args| {
+        Ok(text(args, 0).map(|name| match name {
+            "advance_watermark" => ADVANCE_WATERMARK.into(),
+            other => other.parse().unwrap_or(0),
+        }))
+    }),
+    ("pg_char_to_encoding", |_, args| {
+        Ok(Some(match text(args, 0) {
+            Some(name) if name.eq_ignore_ascii_case("utf8") || name.eq_ignore_ascii_case("unicode") => 6,
+            _ => -1,
+        }))
+    }),
+    ("pg_tablespace_size", |cx, _| {
+        Ok(Some(relations::users(cx).iter().map(|entry| bytes_of(cx, entry)).sum()))
+    }),
+    ("txid_current", |cx, _| Ok(i64::try_from(cx.engine.journal.last().0).ok())),
+    ("pg_current_xact_id", |cx, _| Ok(i64::try_from(cx.engine.journal.last().0).ok())),
+];
+
+const TEXTS: &[Named<String>] = &[
+    ("pg_get_expr", |_, args| Ok(text(args, 0).map(str::to_owned))),
+    ("pg_get_userbyid", |cx, _| Ok(Some(cx.user.clone()))),
+    ("pg_encoding_to_char", |_, args| {
+        Ok(Some(if text(args, 0) == Some("6") { "UTF8" } else { "" }.to_owned()))
+    }),
+    ("pg_client_encoding", |_, _| Ok(Some("UTF8".to_owned()))),
+    ("getdatabaseencoding", |_, _| Ok(Some("UTF8".to_owned()))),
+    ("pg_get_viewdef", |cx, args| Ok(view_definition(cx, args))),
+    ("pg_get_indexdef", |cx, args| Ok(index_text(cx, args))),
+    ("pg_get_constraintdef", |cx, args| Ok(constraint_text(cx, args))),
+    ("pg_get_function_result", |_, args| {
+        Ok(Some(match oid(args, 0) {
+            Some(found) if found == i64::from(ADVANCE_WATERMARK) => "timestamp without time zone".to_owned(),
+            _ => String::new(),
+        }))
+    }),
+    ("pg_get_function_arguments", |_, args| Ok(Some(arguments(args)))),
+    ("pg_get_functiondef", |_, args| {
+        Ok((oid(args, 0) == Some(i64::from(ADVANCE_WATERMARK)))
+            .then(|| ADVANCE_WATERMARK_DEFINITION.to_owned()))
+    }),
+    ("format", |_, args| formatted(args)),
+    ("pg_get_function_identity_arguments", |_, args| Ok(Some(arguments(args)))),
+    ("format_type", |_, args| Ok(oid(args, 0).map(|found| format_type(found, oid(args, 1))))),
+    ("regclassout", |cx, args| {
+        Ok(oid(args, 0).map(|found| relations::name_of(cx, found).unwrap_or_else(|| or_dash(found))))
+    }),
+    ("regtypeout", |_, args| {
+        Ok(oid(args, 0).map(|found| if found == 0 { "-".into() } else { format_type(found, None) }))
+    }),
+    ("regnamespaceout", |_, args| {
+        Ok(oid(args, 0).map(|found| match u32::try_from(found) {
+            Ok(relations::PG_CATALOG) => "pg_catalog".to_owned(),
+            Ok(relations::PUBLIC) => "public".to_owned(),
+            Ok(relations::INFORMATION_SCHEMA) => "information_schema".to_owned(),
+            Ok(relations::TIDEMILL) => "tidemill".to_owned(),
+            _ => or_dash(found),
+        }))
+    }),
+    ("regprocout", |_, args| {
+        Ok(oid(args, 0).map(|found| match found == i64::from(ADVANCE_WATERMARK) {
+            true => "advance_watermark".to_owned(),
+            false => or_dash(found),
+        }))
+    }),
+    ("regoperatorout", |_, args| Ok(oid(args, 0).map(operator_name))),
+    // There are no advisory locks; connection pools let go of all that a client may have taken.
+    ("pg_advisory_unlock_all", |_, _| Ok(Some(String::new()))),
+    ("textout", |_, args| Ok(text(args, 0).map(str::to_owned))),
+    ("pg_size_pretty", |_, args| Ok(text(args, 0).and_then(|n| n.parse::<f64>().ok()).map(pretty))),
+    ("quote_ident", |_, args| Ok(text(args, 0).map(quoted))),
+    ("quote_literal", |_, args| Ok(text(args, 0).map(|value| format!("'{}'", value.replace('\'', "''"))))),
+];
+
+/// All functions, for one session's statement.
+pub(crate) fn all(cx: &SystemContext) -> Vec<Arc<ScalarUDF>> {
+    let function = |name: &'static str, call: Call| {
+        let signature =
+            Signature::one_of(vec![TypeSignature::Nullary, TypeSignature::VariadicAny], Volatility::Stable);
+        Arc::new(ScalarUDF::from(Function { name, signature, call, cx: cx.clone() }))
+    };
+    let mut functions: Vec<Arc<ScalarUDF>> = Vec::new();
+    functions.extend(TRUE.iter().map(|name| function(name, Call::True(|_, _| true))));
+    functions.extend(FALSE.iter().map(|name| function(name, Call::True(|_, _| false))));
+    functions.extend(NONE.iter().map(|name| function(name, Call::Text(|_, _| Ok(None)))));
+    functions.extend(ZERO.iter().map(|name| function(name, Call::Number(|_, _| Ok(Some(0))))));
+    functions.extend(NUMBERS.iter().map(|(name, call)| function(name, Call::Number(*call))));
+    functions.extend(TEXTS.iter().map(|(name, call)| function(name, Call::Text(*call))));
+    let visible = |_: &SystemContext, args: Texts| oid(args, 0).is_some_and(relations::is_visible);
+    functions.push(function("pg_table_is_visible", Call::True(visible)));
+    let bounds = [
+        datafusion_pg_catalog::pg_catalog::array_bounds_udf::create_array_lower_udf(),
+        datafusion_pg_catalog::pg_catalog::array_bounds_udf::create_array_upper_udf(),
+    ];
+    functions.extend(bounds.into_iter().map(Arc::new));
+    functions
+}
+
+/// Whether a function of that name is one of these.
+pub(crate) fn is_known(name: &str) -> bool {
+    TRUE.contains(&name)
+        || FALSE.contains(&name)
+        || NONE.contains(&name)
+        || ZERO.contains(&name)
+        || NUMBERS.iter().any(|(known, _)| *known == name)
+        || TEXTS.iter().any(|(known, _)| *known == name)
+        || ["pg_table_is_visible", "array_lower", "array_upper"].contains(&name)
+        || super::variables::NAMES.contains(&name)
+        || ["_pg_expandarray", "parse_ident", "generate_subscripts", "pg_get_keywords"].contains(&name)
+}
+
+/// What `\sf` shows of it.
+const ADVANCE_WATERMARK_DEFINITION: &str = "CREATE OR REPLACE FUNCTION public.advance_watermark(stream text, \
+    watermark timestamp without time zone)\n RETURNS timestamp without time zone\n LANGUAGE internal\n\
+    AS $function$advance_watermark$function$\n";
+
+/// `format(text, …)`: `%s` a value, `%I` a name, `%L` a constant, `%%` the sign; `%2$s` takes the second argument.
+fn formatted(args: Texts) -> Result<Option<String>> {
+    let Some(form) = text(args, 0) else { return Ok(None) };
+    let bad = |what: &str| Error::new(SqlState::BadArgument, what.to_owned());
+    let (mut out, mut next) = (String::new(), 1);
+    let mut rest = form.chars().peekable();
+    while let Some(c) = rest.next() {
+        if c != '%' {
+            out.push(c);
+            continue;
+        }
+        let mut digits = String::new();
+        while let Some(digit) = rest.next_if(char::is_ascii_digit) {
+            digits.push(digit);
+        }
+        if rest.next_if_eq(&'$').is_some() {
+            next = digits
+                .parse()
+                .ok()
+                .filter(|n| *n > 0)
+                .ok_or_else(|| bad("a position in format() begins at 1"))?;
+        }
+        let kind = rest.next().ok_or_else(|| bad("unterminated format() type specifier"))?;
+        if kind == '%' {
+            out.push('%');
+            continue;
+        }
+        let value = *args.get(next).ok_or_else(|| bad("too few arguments for format()"))?;
+        next += 1;
+        match (kind, value) {
+            ('s', value) => out.push_str(value.unwrap_or_default()),
+            ('I', Some(value)) => out.push_str(&quoted(value)),
+            ('I', None) => return Err(bad("null values cannot be formatted as an SQL identifier")),
+            ('L', Some(value)) => out.push_str(&format!("'{}'", value.replace('\'', "''"))),
+            ('L', None) => out.push_str("NULL"),
+            (other, _) => return Err(bad(&format!("unrecognized format() type specifier \"{other}\""))),
+        }
+    }
+    Ok(Some(out))
+}
+
+fn text<'a>(args: Texts<'a>, at: usize) -> Option<&'a str> {
+    args.get(at).copied().flatten()
+}
+
+fn oid(args: Texts, at: usize) -> Option<i64> {
+    text(args, at)?.trim().parse().ok()
+}
+
+fn or_dash(oid: i64) -> String {
+    if oid == 0 { "-".to_owned() } else { oid.to_string() }
+}
+
+fn namespace_oid(name: &str) -> Option<i64> {
+    let oid = match name {
+        "pg_catalog" => relations::PG_CATALOG,
+        "public" => relations::PUBLIC,
+        "information_schema" => relations::INFORMATION_SCHEMA,
+        "tidemill" => relations::TIDEMILL,
+        other => return other.parse().ok(),
+    };
+    Some(oid.into())
+}
+
+fn arguments(args: Texts) -> String {
+    match oid(args, 0) {
+        Some(found) if found == i64::from(ADVANCE_WATERMARK) => {
+            "stream text, watermark timestamp without time zone".to_owned()
+        }
+        _ => String::new(),
+    }
+}
+
+fn entry(cx: &SystemContext, args: Texts) -> Option<Entry> {
+    let oid = relations::find(cx, text(args, 0)?)?;
+    relations::users(cx).into_iter().find(|entry| entry.oid == oid)
+}
+
+fn view_definition(cx: &SystemContext, args: Texts) -> Option<String> {
+    match &entry(cx, args)?.relation?.kind {
+        Kind::View { query } => Some(query.clone()),
+        Kind::MaterializedView(view) => Some(view.query.clone()),
+        Kind::Stream(_) | Kind::Table(_) => None,
+    }
+}
+
+fn key_names(cx: &SystemContext, wanted: impl Fn(u32) -> bool) -> Option<(String, Vec<String>)> {
+    let found =
+        relations::users(cx).into_iter().find(|entry| entry.relation.is_some() && wanted(entry.oid))?;
+    let relation = found.relation?;
+    let names = found.key.iter().filter_map(|at| relation.columns.get(*at));
+    Some((relation.name.clone(), names.map(|column| quoted(&column.name)).collect()))
+}
+
+/// CREATE INDEX of a primary key.
+pub(crate) fn index_definition(cx: &SystemContext, index: u32) -> Option<String> {
+    let (table, names) = key_names(cx, |oid| index_oid(oid) == index)?;
+    let name = quoted(&format!("{table}_pkey"));
+    Some(format!(
+        "CREATE UNIQUE INDEX {name} ON public.{} USING btree ({})",
+        quoted(&table),
+        names.join(", ")
+    ))
+}
+
+fn index_text(cx: &SystemContext, args: Texts) -> Option<String> {
+    let index = u32::try_from(oid(args, 0)?).ok()?;
+    match oid(args, 1).and_then(|at| usize::try_from(at).ok()).and_then(|at| at.checked_sub(1)) {
+        Some(at) => key_names(cx, |oid| index_oid(oid) == index)?.1.get(at).cloned(),
+        None => index_definition(cx, index),
+    }
+}
+
+fn constraint_text(cx: &SystemContext, args: Texts) -> Option<String> {
+    let constraint = u32::try_from(oid(args, 0)?).ok()?;
+    let (_, names) = key_names(cx, |oid| constraint_oid(oid) == constraint)?;
+    Some(format!("PRIMARY KEY ({})", names.join(", ")))
+}
+
+/// Bytes that a relation takes: of a stream on disk, of a view in memory.
+fn bytes_of(cx: &SystemContext, entry: &Entry) -> i64 {
+    let Some(relation) = &entry.relation else { return 0 };
+    let bytes = match &relation.kind {
+        Kind::Stream(_) => cx.engine.journal.stats(StreamId(relation.id.0)).map_or(0, |stats| stats.bytes),
+        Kind::MaterializedView(_) => {
+            let id: RelationId = relation.id;
+            cx.engine.view(id).map_or(0, |view| view.figures().state_bytes as u64)
+        }
+        Kind::Table(_) | Kind::View { .. } => 0,
+    };
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+fn relation_bytes(cx: &SystemContext, args: Texts) -> Option<i64> {
+    entry(cx, args).map(|entry| bytes_of(cx, &entry))
+}
+
+/// How many rows a stream or table has.
+pub(crate) fn rows_of(cx: &SystemContext, entry: &Entry) -> Option<u64> {
+    let relation = entry.relation.as_ref()?;
+    match &relation.kind {
+        Kind::Stream(_) => cx.engine.journal.stats(StreamId(relation.id.0)).ok().map(|stats| stats.rows),
+        Kind::Table(_) => cx.engine.table(relation.id).ok().map(|table| table.version().rows() as u64),
+        Kind::View { .. } | Kind::MaterializedView(_) => None,
+    }
+}
+
+/// `pg_size_pretty`: the largest unit of which there are at least ten.
+fn pretty(bytes: f64) -> String {
+    let mut value = bytes;
+    for unit in ["bytes", "kB", "MB", "GB", "TB"] {
+        if value.abs() < 10_240.0 {
+            return format!("{value:.0} {unit}");
+        }
+        value /= 1_024.0;
+    }
+    format!("{value:.0} PB")
+}

@@ -1,0 +1,133 @@
+//! What the server shows of itself as tables: `tidemill`, `pg_catalog` and `information_schema`.
+//!
+//! Every table is made when a statement names it, from the catalog and the engine's figures of that moment. What
+//! never changes (types, languages, access methods) comes from the `datafusion-pg-catalog` crate, which ships Postgres's own
+//! rows. psql and drivers ask in SQL that DataFusion does not know in every detail; `rewrite` says the same in
+//! other words, and `functions` has the functions they call.
+
+mod apply;
+mod catalog;
+mod expand;
+mod expanding;
+mod fixed;
+mod functions;
+mod idents;
+mod information;
+mod listings;
+mod relations;
+mod rewrite;
+mod shape;
+mod subquery;
+mod types;
+mod variables;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use async_trait::async_trait;
+use datafusion::catalog::TableProvider;
+use datafusion::execution::context::SessionState;
+use datafusion::execution::registry::FunctionRegistry;
+use datafusion::sql::sqlparser::ast::Query;
+
+use super::transaction::{SystemContext, SystemSchemas};
+use crate::error::Result;
+use crate::plan::relations::Lookup;
+
+/// The schemas that are the system's own.
+pub const SCHEMAS: [&str; 3] = ["tidemill", "pg_catalog", "information_schema"];
+
+/// Has the system's schemas; it has no state of its own.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemTables;
+
+impl SystemSchemas for SystemTables {
+    fn lookup(&self, cx: SystemContext) -> Arc<dyn Lookup> {
+        Arc::new(System { cx })
+    }
+}
+
+/// Brings a query about the system into a form that can be planned, and adds the functions that it may call to the
+/// state it is planned with. A query about anything else is left alone. `true` if it was about the system.
+pub fn prepare(cx: &SystemContext, state: &mut SessionState, query: &mut Query) -> Result<bool> {
+    if !rewrite::concerns(query) {
+        return Ok(false);
+    }
+    let applied = rewrite::rewrite(query, cx)?;
+    register(cx, state)?;
+    for subquery in applied {
+        // Those before may be called by it: an inner subquery comes before the one around it.
+        let function = apply::function(subquery, state.clone(), Arc::clone(&cx.engine));
+        state.register_udf(function)?;
+    }
+    Ok(true)
+}
+
+/// Adds the functions of `pg_catalog`.
+pub fn register(cx: &SystemContext, state: &mut SessionState) -> Result<()> {
+    for function in functions::all(cx)
+        .into_iter()
+        .chain(variables::all(&cx.settings))
+        .chain([expand::function(), idents::function()])
+    {
+        state.register_udf(function)?;
+    }
+    Ok(())
+}
+
+struct System {
+    cx: SystemContext,
+}
+
+impl fmt::Debug for System {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("System").field("user", &self.cx.user).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Lookup for System {
+    async fn find(&self, schema: &str, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        match schema {
+            "tidemill" => tidemill::table(&self.cx, name),
+            // Postgres looks there for every name without a schema.
+            "pg_catalog" | "public" => match information::renamed(name) {
+                Some(name) => information::table(&self.cx, name),
+                None => catalog::table(&self.cx, name),
+            },
+            "information_schema" => information::table(&self.cx, name),
+            _ => Ok(None),
+        }
+    }
+
+    fn names(&self, schema: &str) -> Vec<String> {
+        let names = match schema {
+            "tidemill" => tidemill::NAMES,
+            "pg_catalog" => catalog::NAMES,
+            "information_schema" => information::NAMES,
+            _ => &[],
+        };
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    fn prepare(&self, state: &mut SessionState, query: &mut Query) -> Result<()> {
+        prepare(&self.cx, state, query).map(drop)
+    }
+
+    fn schemas(&self) -> Vec<String> {
+        SCHEMAS.iter().map(|schema| (*schema).to_owned()).collect()
+    }
+}
+
+/// Postgres's own rows of what never changes; read once.
+fn postgres() -> Result<&'static datafusion_pg_catalog::pg_catalog::PgCatalogStaticTables> {
+    static TABLES: OnceLock<Option<datafusion_pg_catalog::pg_catalog::PgCatalogStaticTables>> =
+        OnceLock::new();
+    TABLES
+        .get_or_init(|| datafusion_pg_catalog::pg_catalog::PgCatalogStaticTables::try_new().ok())
+        .as_ref()
+        .ok_or_else(|| crate::error::Error::internal("the tables of pg_catalog cannot be read"))
+}

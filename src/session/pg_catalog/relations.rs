@@ -1,0 +1,223 @@
+//! Relations as Postgres numbers and sorts them: what `pg_class` has a row for.
+
+use std::sync::Arc;
+
+use crate::catalog::{Column, Kind, Relation};
+use crate::error::Result;
+use crate::types::SqlType;
+
+use super::super::transaction::SystemContext;
+use super::{catalog, information};
+use crate::session::inspect::tidemill;
+
+/// Oids of the schemas; the first two are Postgres's own.
+pub(crate) const PG_CATALOG: u32 = 11;
+pub(crate) const PUBLIC: u32 = 2200;
+pub(crate) const INFORMATION_SCHEMA: u32 = 13_000;
+pub(crate) const TIDEMILL: u32 = 13_001;
+
+/// The oid of the one role.
+pub(crate) const OWNER: u32 = 10;
+
+/// The oid of the one database.
+pub(crate) const DATABASE: u32 = 5;
+
+/// Oids of users' relations begin here, as in Postgres.
+const FIRST: u32 = 16_384;
+const KEY_INDEX: u32 = 1 << 28;
+const KEY_CONSTRAINT: u32 = 1 << 29;
+
+/// Oids of the system's relations that clients know by heart, and where the others begin.
+const KNOWN: [(&str, u32); 9] = [
+    ("pg_type", 1247),
+    ("pg_attribute", 1249),
+    ("pg_proc", 1255),
+    ("pg_class", 1259),
+    ("pg_database", 1262),
+    ("pg_constraint", 2606),
+    ("pg_index", 2610),
+    ("pg_namespace", 2615),
+    ("pg_description", 2609),
+];
+const FIRST_SYSTEM: u32 = 12_000;
+const FIRST_TIDEMILL: u32 = 14_000;
+const FIRST_INFORMATION: u32 = 13_100;
+
+/// A relation or an index.
+pub(crate) struct Entry {
+    pub(crate) oid: u32,
+    pub(crate) name: String,
+    pub(crate) namespace: u32,
+    /// `pg_class.relkind`.
+    pub(crate) kind: &'static str,
+    /// None for the system's own.
+    pub(crate) relation: Option<Arc<Relation>>,
+    /// Positions of the primary key.
+    pub(crate) key: Vec<usize>,
+    /// Of an index: the relation it is of.
+    pub(crate) index_of: Option<u32>,
+}
+
+/// The oid of a user's relation.
+pub(crate) fn oid(relation: &Relation) -> u32 {
+    FIRST.saturating_add(u32::try_from(relation.id.0).unwrap_or(u32::MAX / 4))
+}
+
+/// The oid of the index of a relation's primary key.
+pub(crate) fn index_oid(relation: u32) -> u32 {
+    KEY_INDEX.saturating_add(relation)
+}
+
+/// The oid of the constraint of a relation's primary key.
+pub(crate) fn constraint_oid(relation: u32) -> u32 {
+    KEY_CONSTRAINT.saturating_add(relation)
+}
+
+/// Whether a relation is found without its schema's name.
+pub(crate) fn is_visible(oid: i64) -> bool {
+    oid >= i64::from(FIRST) || oid < i64::from(INFORMATION_SCHEMA)
+}
+
+fn user_entry(relation: &Arc<Relation>) -> Entry {
+    let (kind, key) = match &relation.kind {
+        Kind::Stream(_) => ("r", Vec::new()),
+        Kind::Table(table) => ("r", table.primary_key.clone()),
+        Kind::View { .. } => ("v", Vec::new()),
+        Kind::MaterializedView(_) => ("m", Vec::new()),
+    };
+    Entry {
+        oid: oid(relation),
+        name: relation.name.clone(),
+        namespace: PUBLIC,
+        kind,
+        relation: Some(Arc::clone(relation)),
+        key,
+        index_of: None,
+    }
+}
+
+/// Users' relations, each followed by the index of its key.
+pub(crate) fn users(cx: &SystemContext) -> Vec<Entry> {
+    let names = cx.engine.catalog.names();
+    let mut entries = Vec::new();
+    for relation in names.all() {
+        let entry = user_entry(relation);
+        let index = (!entry.key.is_empty()).then(|| Entry {
+            oid: index_oid(entry.oid),
+            name: format!("{}_pkey", entry.name),
+            namespace: PUBLIC,
+            kind: "i",
+            relation: None,
+            key: entry.key.clone(),
+            index_of: Some(entry.oid),
+        });
+        entries.push(entry);
+        entries.extend(index);
+    }
+    entries
+}
+
+fn system_oid(schema: u32, at: usize, name: &str) -> u32 {
+    if let Some((_, oid)) = KNOWN.iter().find(|(known, _)| *known == name && schema == PG_CATALOG) {
+        return *oid;
+    }
+    let first = match schema {
+        TIDEMILL => FIRST_TIDEMILL,
+        INFORMATION_SCHEMA => FIRST_INFORMATION,
+        _ => FIRST_SYSTEM,
+    };
+    first + at as u32
+}
+
+/// The system's own relations.
+pub(crate) fn systems() -> Vec<Entry> {
+    let schemas =
+        [(PG_CATALOG, catalog::NAMES), (INFORMATION_SCHEMA, information::NAMES), (TIDEMILL, tidemill::NAMES)];
+    let entries = schemas.iter().flat_map(|(schema, names)| {
+        names.iter().enumerate().map(|(at, name)| Entry {
+            oid: system_oid(*schema, at, name),
+            name: (*name).to_owned(),
+            namespace: *schema,
+            kind: if *schema == PG_CATALOG { "r" } else { "v" },
+            relation: None,
+            key: Vec::new(),
+            index_of: None,
+        })
+    });
+    entries.collect()
+}
+
+/// The columns of an entry. Those of the system's relations are told for `tidemill` only, which people look at.
+pub(crate) fn columns(cx: &SystemContext, entry: &Entry) -> Result<Vec<Column>> {
+    if let Some(relation) = &entry.relation {
+        return Ok(relation.columns.clone());
+    }
+    if entry.namespace != TIDEMILL {
+        return Ok(Vec::new());
+    }
+    let Some(table) = tidemill::table(cx, &entry.name)? else {
+        return Ok(Vec::new());
+    };
+    let schema = table.schema();
+    let columns = schema.fields().iter().map(|field| Column {
+        name: field.name().clone(),
+        sql_type: SqlType::from_field(field),
+        not_null: false,
+        default: None,
+        generated: None,
+    });
+    Ok(columns.collect())
+}
+
+/// The relation that a text names, as `'…'::regclass` reads it: a name with or without its schema, or an oid.
+pub(crate) fn find(cx: &SystemContext, text: &str) -> Option<u32> {
+    let text = text.trim();
+    if let Ok(oid) = text.parse::<u32>() {
+        return Some(oid);
+    }
+    let name = crate::sql::parse_expr(text).ok()?;
+    use datafusion::sql::sqlparser::ast::Expr;
+    let parts: Vec<String> = match &name {
+        Expr::Identifier(ident) => vec![crate::sql::ident_name(ident)],
+        Expr::CompoundIdentifier(idents) => idents.iter().map(crate::sql::ident_name).collect(),
+        _ => return None,
+    };
+    let (schema, name) = match parts.as_slice() {
+        [name] => (None, name),
+        [schema, name] | [_, schema, name] => (Some(schema.as_str()), name),
+        _ => return None,
+    };
+    let wanted = schema.map(|schema| match schema {
+        "public" => PUBLIC,
+        "pg_catalog" => PG_CATALOG,
+        "information_schema" => INFORMATION_SCHEMA,
+        "tidemill" => TIDEMILL,
+        _ => 0,
+    });
+    let fits = |entry: &Entry| match wanted {
+        Some(namespace) => entry.namespace == namespace,
+        None => entry.namespace == PUBLIC || entry.namespace == PG_CATALOG,
+    };
+    let mut all = users(cx).into_iter().chain(systems());
+    all.find(|entry| entry.name == *name && fits(entry)).map(|entry| entry.oid)
+}
+
+/// The name of a relation as `oid::regclass::text` writes it.
+pub(crate) fn name_of(cx: &SystemContext, oid: i64) -> Option<String> {
+    let entry = users(cx).into_iter().chain(systems()).find(|entry| i64::from(entry.oid) == oid)?;
+    Some(match entry.namespace {
+        INFORMATION_SCHEMA => format!("information_schema.{}", entry.name),
+        TIDEMILL => format!("tidemill.{}", entry.name),
+        _ => quoted(&entry.name),
+    })
+}
+
+/// A name as it has to be written.
+pub(crate) fn quoted(name: &str) -> String {
+    let plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    match plain {
+        true => name.to_owned(),
+        false => format!("\"{}\"", name.replace('"', "\"\"")),
+    }
+}

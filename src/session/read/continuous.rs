@@ -1,0 +1,151 @@
+//! A SELECT … EMIT: new versions of rows as they come, until the client cancels, the LIMIT is reached or the input ends.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Int64Array, RecordBatch, UInt64Array};
+use datafusion::arrow::compute::take_record_batch;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::execution::context::SessionState;
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+
+use super::query::on_cpu;
+use super::rows::{Batches, conform};
+use crate::catalog::{Emission, RelationId};
+use crate::error::Result;
+use crate::exec::Engine;
+use crate::exec::continuous::{ContinuousOptions, Emitted, run};
+use crate::exec::define::{continuous_pipeline, emission};
+use crate::plan::{CutOptions, Pipeline};
+use crate::postgres::syntax::naming::shown_schema;
+use crate::sql::ContinuousQuery;
+use crate::state::Delta;
+
+/// What the session says of a continuous query.
+#[derive(Debug, Clone)]
+pub struct Reading {
+    /// The statement as written.
+    pub text: Arc<str>,
+    /// `allowed_lateness`.
+    pub lateness_ms: i64,
+    /// `scan_startup = 'latest'`.
+    pub from_latest: bool,
+}
+
+/// A continuous query that has been planned.
+pub struct Ready {
+    /// What is to be run.
+    pub pipeline: Pipeline,
+    /// What its fragments run in.
+    pub state: Arc<SessionState>,
+    /// Its columns as the client sees them.
+    pub schema: SchemaRef,
+    /// The relations it names.
+    pub used: Vec<RelationId>,
+}
+
+/// Plans a continuous query; EMIT CHANGES where it says nothing.
+pub async fn plan(engine: &Arc<Engine>, query: &ContinuousQuery, reading: &Reading) -> Result<Ready> {
+    let options =
+        CutOptions { emission: emission(query.emit, Emission::OnChange), lateness_ms: reading.lateness_ms };
+    let (owned, query) = (Arc::clone(engine), query.query.clone());
+    on_cpu(engine, async move {
+        let (pipeline, state, used) = continuous_pipeline(&owned, &query, options).await?;
+        let schema = shown_schema(&pipeline.schema);
+        Ok(Ready { pipeline, state, schema, used })
+    })
+    .await
+}
+
+impl Ready {
+    /// Starts it.
+    pub fn start(
+        self,
+        engine: &Arc<Engine>,
+        reading: &Reading,
+        progress: bool,
+        at_once: bool,
+    ) -> BoxStream<'static, Result<Emitted>> {
+        let options = ContinuousOptions {
+            sql: reading.text.to_string(),
+            from_latest: reading.from_latest,
+            progress,
+            history_at_once: at_once,
+        };
+        run(engine, self.pipeline, self.state, options)
+    }
+
+    /// Starts it as a SELECT: only rows that appear, up to the LIMIT.
+    pub fn select(self, engine: &Arc<Engine>, reading: &Reading) -> (SchemaRef, Batches) {
+        let schema = Arc::clone(&self.schema);
+        let limit = self.pipeline.limit;
+        if limit == Some(0) {
+            return (schema, stream::empty().boxed());
+        }
+        let shown = Arc::clone(&schema);
+        let emitted = self.start(engine, reading, false, false);
+        let batches = emitted.flat_map(move |emitted| {
+            let batches: Vec<Result<RecordBatch>> = match emitted {
+                Ok(emitted) => emitted.deltas.iter().map(|delta| appearing(delta, &shown)).collect(),
+                Err(error) => vec![Err(error)],
+            };
+            stream::iter(batches)
+        });
+        let batches = batches.filter(|batch| {
+            let keep = !matches!(batch, Ok(batch) if batch.num_rows() == 0);
+            std::future::ready(keep)
+        });
+        match limit {
+            Some(limit) => (schema, limited(batches.boxed(), limit)),
+            None => (schema, batches.boxed()),
+        }
+    }
+}
+
+/// The first rows of a stream; it is let go as soon as they are there.
+fn limited(batches: Batches, limit: usize) -> Batches {
+    stream::unfold((Some(batches), limit), |(batches, left)| async move {
+        let mut batches = batches?;
+        match batches.next().await? {
+            Ok(batch) if batch.num_rows() < left => {
+                let left = left - batch.num_rows();
+                Some((Ok(batch), (Some(batches), left)))
+            }
+            Ok(batch) => Some((Ok(batch.slice(0, left)), (None, 0))),
+            Err(error) => Some((Err(error), (None, 0))),
+        }
+    })
+    .boxed()
+}
+
+/// The rows of a delta that appear, each as often as it does.
+fn appearing(delta: &Delta, schema: &SchemaRef) -> Result<RecordBatch> {
+    let rows = match &delta.weights {
+        None => delta.batch.clone(),
+        Some(weights) => {
+            let positions: UInt64Array = (0..weights.len() as u64)
+                .flat_map(|row| {
+                    let times = weights.value(row as usize).max(0) as usize;
+                    std::iter::repeat_n(row, times)
+                })
+                .collect::<Vec<_>>()
+                .into();
+            take_record_batch(&delta.batch, &positions)?
+        }
+    };
+    conform(&rows, schema)
+}
+
+/// All rows of a delta, each as often as it appears or goes, and for each +1 or −1.
+pub fn spread(delta: &Delta, schema: &SchemaRef) -> Result<(RecordBatch, Int64Array)> {
+    let mut positions: Vec<u64> = Vec::new();
+    let mut signs: Vec<i64> = Vec::new();
+    for row in 0..delta.rows() {
+        let weight = delta.weight(row);
+        let times = usize::try_from(weight.unsigned_abs()).unwrap_or(usize::MAX);
+        positions.extend(std::iter::repeat_n(row as u64, times));
+        signs.extend(std::iter::repeat_n(weight.signum(), times));
+    }
+    let rows = take_record_batch(&delta.batch, &UInt64Array::from(positions))?;
+    Ok((conform(&rows, schema)?, Int64Array::from(signs)))
+}

@@ -1,0 +1,329 @@
+//! A snapshot: the answer of a query over everything as of one moment.
+//!
+//! First the views that the query reads, directly or through views, are brought up to every commit acknowledged so far; then
+//! the versions of everything are taken together. Planning and computing happen on the engine's threads, whose stacks are large;
+//! dropping the stream ends the computing.
+
+use std::collections::HashSet;
+use std::future::Future;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::execution::context::SessionState;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::sql::sqlparser::ast::{ObjectName, Query, TableFactor, Visit, Visitor};
+use futures::StreamExt;
+use futures::stream;
+use tokio::sync::mpsc;
+
+use super::rows::{Batches, conform};
+use crate::catalog::{Kind, Names, Relation, RelationId};
+use crate::error::{Error, Result};
+use crate::exec::Engine;
+use crate::exec::snapshot::{Overlay, Scope};
+use crate::exec::view::ViewHandle;
+use crate::limits;
+use crate::plan::relations::Lookup;
+use crate::postgres::guard::{Stop, Wanted, guarded};
+use crate::postgres::syntax::naming::shown_schema;
+use crate::sql::{self, Named, relation_name};
+
+/// What a statement of one session reads with.
+#[derive(Clone)]
+pub struct ReadContext {
+    /// Everything that is there.
+    pub engine: Arc<Engine>,
+    /// What the transaction has written itself.
+    pub overlay: Overlay,
+    /// The system's schemas.
+    pub system: Arc<dyn Lookup>,
+    /// The statement as written.
+    pub text: Arc<str>,
+}
+
+/// Ends a task when what waits for it is dropped.
+pub struct AbortOnDrop<T>(pub tokio::task::JoinHandle<T>);
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Runs work on the engine's threads; dropping the future ends it, a panic is an error of this statement.
+pub async fn on_cpu<T: Send + 'static>(
+    engine: &Engine,
+    work: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
+    let mut task = AbortOnDrop(engine.cpu().spawn(work));
+    match (&mut task.0).await {
+        Ok(result) => result,
+        Err(error) if error.is_panic() => {
+            Err(Error::internal("internal error: the statement failed unexpectedly"))
+        }
+        Err(_) => Err(Error::new(crate::error::SqlState::ShuttingDown, "the server is shutting down")),
+    }
+}
+
+/// The relations that a piece of syntax names.
+pub fn named<V: Visit>(syntax: &V) -> Vec<ObjectName> {
+    struct Found(Vec<ObjectName>);
+    impl Visitor for Found {
+        type Break = ();
+        fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+            if let TableFactor::Table { name, args: None, .. } = factor {
+                self.0.push(name.clone());
+            }
+            ControlFlow::Continue(())
+        }
+        fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<()> {
+            self.0.push(relation.clone());
+            ControlFlow::Continue(())
+        }
+    }
+    let mut found = Found(Vec::new());
+    // The visitor never breaks off.
+    let _ = syntax.visit(&mut found);
+    found.0
+}
+
+/// The materialized views that these names stand for, also through views.
+pub fn views_of(engine: &Engine, names: &Names, wanted: &[ObjectName]) -> Result<Vec<Arc<ViewHandle>>> {
+    let mut seen: HashSet<RelationId> = HashSet::new();
+    let mut views = Vec::new();
+    let mut open: Vec<Arc<Relation>> = Vec::new();
+    for name in wanted {
+        if let Ok(name) = relation_name(name)
+            && name.is_public()
+            && let Some(relation) = names.find(&name.name)
+        {
+            open.push(Arc::clone(relation));
+        }
+    }
+    while let Some(relation) = open.pop() {
+        if !seen.insert(relation.id) {
+            continue;
+        }
+        match relation.kind {
+            Kind::MaterializedView(_) => views.push(engine.view(relation.id)?),
+            Kind::View { .. } => {
+                open.extend(relation.depends_on.iter().filter_map(|id| names.by_id(*id)).cloned());
+            }
+            Kind::Stream(_) | Kind::Table(_) => {}
+        }
+    }
+    Ok(views)
+}
+
+impl ReadContext {
+    /// Names as of now for a statement that reads `wanted`; waits until the views among them are up to date.
+    pub async fn scope(&self, wanted: &[ObjectName]) -> Result<Scope> {
+        let names = self.engine.catalog.names();
+        let views = views_of(&self.engine, &names, wanted)?;
+        if !views.is_empty() {
+            self.engine.sync(&views).await?;
+        }
+        if wanted
+            .iter()
+            .any(|name| relation_name(name).is_ok_and(|name| name.schema.as_deref() == Some("tidemill")))
+        {
+            // What the figures say includes what this session has written. That a view has failed is one of them.
+            self.engine.sync_all().await?;
+        }
+        let moment = self.engine.moment_of(&views);
+        Ok(Scope::new(Arc::clone(&self.engine), moment, self.overlay.clone(), Some(Arc::clone(&self.system))))
+    }
+
+    /// Plans a query.
+    pub async fn plan(&self, query: &Query) -> Result<Planned> {
+        let scope = self.scope(&named(query)).await?;
+        let (engine, mut query) = (Arc::clone(&self.engine), query.clone());
+        let system = Arc::clone(&self.system);
+        on_cpu(&self.engine, async move {
+            let mut state = engine.planner.snapshot_state(Arc::new(scope.clone()));
+            system.prepare(&mut state, &mut query)?;
+            let plan = engine.planner.logical(&state, &query).await?;
+            let schema = shown_schema(plan.schema().as_arrow());
+            Ok(Planned { plan, state, schema, used: scope.used() })
+        })
+        .await
+    }
+
+    /// Plans a query and starts it.
+    pub async fn run(&self, query: &Query) -> Result<(SchemaRef, Batches)> {
+        let planned = self.plan(query).await?;
+        let schema = Arc::clone(&planned.schema);
+        let physical = on_cpu(&self.engine, async move {
+            let physical = planned.physical().await?;
+            Ok((physical, planned.state))
+        })
+        .await?;
+        let stream = execute(&self.engine, physical.0, physical.1, Arc::clone(&schema));
+        Ok((schema, stream))
+    }
+
+    /// Runs a query to its end.
+    pub async fn collect(&self, query: &Query) -> Result<(SchemaRef, Vec<RecordBatch>)> {
+        let (schema, mut stream) = self.run(query).await?;
+        let mut batches = Vec::new();
+        let mut bytes = 0usize;
+        while let Some(batch) = stream.next().await {
+            let batch = batch?;
+            bytes = bytes.saturating_add(batch.get_array_memory_size());
+            if bytes > limits::WRITE_BYTES {
+                return Err(Error::new(
+                    crate::error::SqlState::ProgramLimit,
+                    "the result is too large to be kept",
+                )
+                .hint("Use LIMIT, or an aggregate."));
+            }
+            batches.push(batch);
+        }
+        Ok((schema, batches))
+    }
+}
+
+/// A query that has been planned.
+pub struct Planned {
+    /// Not optimized.
+    pub plan: LogicalPlan,
+    /// What it was planned with.
+    pub state: SessionState,
+    /// Its columns as the client sees them.
+    pub schema: SchemaRef,
+    /// The relations it names.
+    pub used: Vec<RelationId>,
+}
+
+impl Planned {
+    /// Optimizes it and plans how it is done.
+    pub async fn physical(&self) -> Result<Arc<dyn ExecutionPlan>> {
+        let optimized = self.state.optimize(&self.plan)?;
+        Ok(self.state.query_planner().create_physical_plan(&optimized, &self.state).await?)
+    }
+}
+
+/// Runs a plan on the engine's threads, a few batches ahead of its reader.
+pub fn execute(
+    engine: &Engine,
+    physical: Arc<dyn ExecutionPlan>,
+    state: SessionState,
+    schema: SchemaRef,
+) -> Batches {
+    let (stop, wanted) = Stop::new();
+    match guarded(physical, &stop) {
+        Ok(physical) => start(engine, physical, wanted, state, schema),
+        Err(error) => stream::iter([Err(error.into())]).boxed(),
+    }
+}
+
+/// Runs a plan that is guarded already.
+pub fn start(
+    engine: &Engine,
+    physical: Arc<dyn ExecutionPlan>,
+    wanted: Wanted,
+    state: SessionState,
+    schema: SchemaRef,
+) -> Batches {
+    let (sender, receiver) = mpsc::channel(limits::RESULT_BATCHES);
+    let task = engine.cpu().spawn(async move {
+        let sender_of_panic = sender.clone();
+        let work = std::panic::AssertUnwindSafe(drive(physical, state, schema, sender));
+        if futures::FutureExt::catch_unwind(work).await.is_err() {
+            // Whoever reads may have gone.
+            let error = Error::internal("internal error: the statement failed unexpectedly");
+            let _ = sender_of_panic.send(Err(error)).await;
+        }
+    });
+    received(receiver, (AbortOnDrop(task), wanted))
+}
+
+/// What comes out of a channel, as long as the task that fills it is wanted.
+pub fn received<T: Send + 'static>(receiver: mpsc::Receiver<Result<RecordBatch>>, task: T) -> Batches {
+    stream::unfold((receiver, task), |(mut receiver, task)| async move {
+        receiver.recv().await.map(|item| (item, (receiver, task)))
+    })
+    .boxed()
+}
+
+async fn drive(
+    physical: Arc<dyn ExecutionPlan>,
+    state: SessionState,
+    schema: SchemaRef,
+    sender: mpsc::Sender<Result<RecordBatch>>,
+) {
+    let mut stream = match execute_stream(physical, state.task_ctx()) {
+        Ok(stream) => stream,
+        Err(error) => {
+            let _ = sender.send(Err(error.into())).await;
+            return;
+        }
+    };
+    while let Some(batch) = stream.next().await {
+        let batch = batch.map_err(Error::from).and_then(|batch| conform(&batch, &schema));
+        let is_over = batch.is_err();
+        if matches!(&batch, Ok(batch) if batch.num_rows() == 0) {
+            continue;
+        }
+        // A reader that has gone ends the query.
+        if sender.send(batch).await.is_err() || is_over {
+            return;
+        }
+    }
+}
+
+/// The error with the place in the text where the name it complains of stands.
+pub fn placed(error: Error, text: &str) -> Error {
+    use crate::error::SqlState::{AmbiguousColumn, UndefinedColumn, UndefinedFunction, UndefinedTable};
+    let state = error.state();
+    if error.position().is_some()
+        || !matches!(state, UndefinedColumn | UndefinedTable | UndefinedFunction | AmbiguousColumn)
+    {
+        return error;
+    }
+    let place = complained(error.message()).and_then(|(name, named)| sql::place_of(text, name, named));
+    match place {
+        Some(position) => error.at(position),
+        None => error,
+    }
+}
+
+/// The name that a message is about.
+fn complained(message: &str) -> Option<(&str, Named)> {
+    let quoted = |begin: &str| message.strip_prefix(begin)?.split('"').next();
+    if let Some(name) = quoted("relation \"") {
+        return Some((name, Named::Relation));
+    }
+    if let Some(name) = quoted("column \"").or_else(|| quoted("column reference \"")) {
+        return Some((name, Named::Column));
+    }
+    if let Some(name) = quoted("missing FROM-clause entry for table \"") {
+        return Some((name, Named::Qualifier));
+    }
+    let until = |begin: &str, end: char| message.strip_prefix(begin)?.split(end).next();
+    let column = until("column ", ' ').map(|name| (name, Named::Column));
+    column.or_else(|| Some((until("function ", '(')?.split(' ').next()?, Named::Function)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_that_an_error_complains_of_is_pointed_at() {
+        let check = |message: &str, text: &str, place: Option<usize>| {
+            let error = placed(Error::new(crate::error::SqlState::UndefinedColumn, message), text);
+            assert_eq!(error.position(), place, "{message}");
+        };
+        check("column \"vv\" does not exist", "SELECT vv FROM s", Some(8));
+        check("column s.x does not exist", "SELECT 'ä', s.x FROM s", Some(13));
+        check("function f(integer) does not exist", "SELECT f(1)", Some(8));
+        check("function f does not exist", "SELECT f(1)", Some(8));
+        check("relation \"t\" does not exist", "SELECT t FROM t", Some(15));
+        check("missing FROM-clause entry for table \"t\"", "SELECT t.a FROM s", Some(8));
+        check("something else", "SELECT else", None);
+    }
+}
