@@ -187,11 +187,12 @@ pub(super) fn encode(relation: &Relation) -> Result<Vec<u8>> {
 pub(super) fn decode(bytes: &[u8]) -> Result<Relation> {
     let stored: Stored<Relation> =
         serde_json::from_slice(bytes).map_err(|error| Error::internal(error.to_string()))?;
-    match stored.format > RELATION_FORMAT {
-        true => Err(Error::internal(format!(
+    if stored.format > RELATION_FORMAT {
+        Err(Error::internal(format!(
             "format {} is newer than this version's {RELATION_FORMAT}",
             stored.format
-        ))),
-        false => Ok(stored.relation),
+        )))
+    } else {
+        Ok(stored.relation)
     }
 }

@@ -187,9 +187,10 @@ async fn table(mut rows: Rows, style: &TextStyle) -> Result<()> {
     let mut waiting: Vec<Vec<String>> = Vec::new();
     let mut count = 0;
     loop {
-        let next = match waiting.is_empty() || table.is_settled() {
-            true => Ok(rows.stream.next().await),
-            false => tokio::time::timeout(PATIENCE, rows.stream.next()).await,
+        let next = if waiting.is_empty() || table.is_settled() {
+            Ok(rows.stream.next().await)
+        } else {
+            tokio::time::timeout(PATIENCE, rows.stream.next()).await
         };
         match next {
             Ok(Some(batch)) => {
@@ -256,10 +257,7 @@ impl Table {
                 .map(|(cell, (width, right))| {
                     let text = cell.get(line).copied().unwrap_or_default();
                     let more = if line + 1 < cell.len() { '+' } else { ' ' };
-                    match right {
-                        true => format!(" {text:>width$}{more}"),
-                        false => format!(" {text:<width$}{more}"),
-                    }
+                    if right { format!(" {text:>width$}{more}") } else { format!(" {text:<width$}{more}") }
                 })
                 .collect();
             out.push_str(parts.join("|").trim_end());

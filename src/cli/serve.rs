@@ -75,10 +75,7 @@ pub(super) fn serve(args: &ServeArgs) -> Result<(), Failure> {
 
 fn options(args: &ServeArgs) -> Result<ServerOptions> {
     refuse(args)?;
-    let data = match args.ephemeral {
-        true => Data::Memory,
-        false => Data::Directory(args.data_dir.clone()),
-    };
+    let data = if args.ephemeral { Data::Memory } else { Data::Directory(args.data_dir.clone()) };
     let core = CoreOptions {
         data,
         files: files_root(args.files.clone())?,

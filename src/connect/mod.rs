@@ -56,10 +56,7 @@ impl SourceOffset {
 
 impl fmt::Display for SourceOffset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.is_start() {
-            true => f.write_str("start"),
-            false => f.write_str(&String::from_utf8_lossy(&self.0)),
-        }
+        if self.is_start() { f.write_str("start") } else { f.write_str(&String::from_utf8_lossy(&self.0)) }
     }
 }
 

@@ -204,10 +204,7 @@ fn plan_error(what: &str) -> Error {
         || lower.contains("cannot get result type")
     {
         // A call with arguments of the wrong type is an undefined function to Postgres.
-        match lower.contains("function") {
-            true => SqlState::UndefinedFunction,
-            false => SqlState::TypeMismatch,
-        }
+        if lower.contains("function") { SqlState::UndefinedFunction } else { SqlState::TypeMismatch }
     } else if lower.contains("no field named") || lower.contains("column") && lower.contains("not found") {
         SqlState::UndefinedColumn
     } else if lower.contains("placeholder") {
@@ -385,9 +382,10 @@ fn sql_type(arrow: &str) -> String {
 /// A sentence of DataFusion's as a message: without the names of its own error kinds, of the database and of itself.
 fn plain(what: &str) -> String {
     if what.starts_with("Physical plan does not support logical expression") {
-        return match what.contains("Subquery") || what.contains("Exists") {
-            true => "a subquery whose condition on the query around it is no equation is not supported here",
-            false => "this form of expression is not supported here",
+        return if what.contains("Subquery") || what.contains("Exists") {
+            "a subquery whose condition on the query around it is no equation is not supported here"
+        } else {
+            "this form of expression is not supported here"
         }
         .to_owned();
     }

@@ -40,16 +40,14 @@ fn router(ready: Ready, address: SocketAddr) -> Router {
 }
 
 async fn readyz(State(ready): State<Ready>) -> (StatusCode, &'static str) {
-    match ready() {
-        true => (StatusCode::OK, "ready\n"),
-        false => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
-    }
+    if ready() { (StatusCode::OK, "ready\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready\n") }
 }
 
 async fn refuse_foreign(State(address): State<SocketAddr>, request: Request, next: Next) -> Response {
-    match is_ours(address, request.uri(), request.headers()) {
-        true => next.run(request).await,
-        false => (StatusCode::FORBIDDEN, "foreign host or origin\n").into_response(),
+    if is_ours(address, request.uri(), request.headers()) {
+        next.run(request).await
+    } else {
+        (StatusCode::FORBIDDEN, "foreign host or origin\n").into_response()
     }
 }
 

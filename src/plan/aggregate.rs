@@ -92,11 +92,12 @@ fn plan_running(
 ) -> Result<StatefulStage> {
     if cutter.options.emission == Emission::OnClose {
         let error = Error::unsupported("EMIT ON WINDOW CLOSE needs a window in GROUP BY");
-        return Err(match over_window {
-            true => error.hint("Group by window_start and window_end, or use EMIT CHANGES."),
-            false => error.hint(
+        return Err(if over_window {
+            error.hint("Group by window_start and window_end, or use EMIT CHANGES.")
+        } else {
+            error.hint(
                 "Select FROM TUMBLE(stream, time column, INTERVAL '1 minute') and group by window_start and window_end, or use EMIT CHANGES.",
-            ),
+            )
         });
     }
     if !aggregate.group_expr.is_empty() {

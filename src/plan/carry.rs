@@ -43,10 +43,7 @@ fn rewrite(plan: &LogicalPlan, input: &DFSchemaRef) -> Result<LogicalPlan> {
         }
         other => {
             let inputs = other.inputs().into_iter().map(|i| rewrite(i, input)).collect::<Result<Vec<_>>>()?;
-            match inputs.is_empty() {
-                true => Ok(other.clone()),
-                false => rebuilt(other, inputs),
-            }
+            if inputs.is_empty() { Ok(other.clone()) } else { rebuilt(other, inputs) }
         }
     }
 }

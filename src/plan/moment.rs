@@ -61,10 +61,7 @@ pub fn bind(plan: &LogicalPlan) -> Result<Option<(LogicalPlan, Moment)>> {
         node.map_expressions(|expr| {
             let name = names.save(&expr);
             let bound = expr.transform_up(|part| bound(part, &moment))?;
-            Ok(match bound.transformed {
-                true => bound.update_data(|expr| name.restore(expr)),
-                false => bound,
-            })
+            Ok(if bound.transformed { bound.update_data(|expr| name.restore(expr)) } else { bound })
         })
     })?;
     Ok(bound.transformed.then_some((bound.data, moment)))

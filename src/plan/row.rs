@@ -58,9 +58,10 @@ impl RowExpr {
 
     /// As values of another type, if need be.
     pub fn of_type(self, wanted: &DataType, columns: &Schema) -> Result<Arc<dyn PhysicalExpr>> {
-        match self.field.data_type() == wanted {
-            true => Ok(self.expr),
-            false => Ok(cast(self.expr, columns, wanted.clone())?),
+        if self.field.data_type() == wanted {
+            Ok(self.expr)
+        } else {
+            Ok(cast(self.expr, columns, wanted.clone())?)
         }
     }
 }

@@ -255,12 +255,11 @@ fn without_inner_window(input: LogicalPlan, time: Expr) -> Result<(LogicalPlan, 
     };
     let kept = input.schema().iter().filter(|(_, field)| !is_window(field.name()));
     let mut exprs: Vec<Expr> = kept.map(|pair| Expr::Column(Column::from(pair))).collect();
-    let time = match is_window(&column.name) {
-        false => time,
-        true => {
-            exprs.push(time.clone().alias(INNER_TIME));
-            Expr::Column(Column::new_unqualified(INNER_TIME))
-        }
+    let time = if is_window(&column.name) {
+        exprs.push(time.clone().alias(INNER_TIME));
+        Expr::Column(Column::new_unqualified(INNER_TIME))
+    } else {
+        time
     };
     Ok((LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(input))?), time))
 }

@@ -156,11 +156,10 @@ fn greet(postgres: SocketAddr, http: SocketAddr, data: &Data) {
         Data::Directory(dir) => format!("in {}", dir.display()),
         Data::Memory => "in memory; it is gone when the server ends".to_owned(),
     };
-    let next = match Path::new("sql/quickstart.sql").exists() {
-        true => "\\i sql/quickstart.sql",
-        false => {
-            "CREATE SOURCE bid WITH (connector = 'nexmark', \"table\" = 'bid', rate = '1000');  then  SELECT * FROM bid LIMIT 5;"
-        }
+    let next = if Path::new("sql/quickstart.sql").exists() {
+        "\\i sql/quickstart.sql"
+    } else {
+        "CREATE SOURCE bid WITH (connector = 'nexmark', \"table\" = 'bid', rate = '1000');  then  SELECT * FROM bid LIMIT 5;"
     };
     let text = format!(
         "tidemill {} is ready\n  postgres  {postgres}\n  http      {http}\n  data      {kept}\n\nConnect with\n  psql -h {host} -p {} -d tidemill\nand type\n  {next}\n",

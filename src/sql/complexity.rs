@@ -104,9 +104,10 @@ impl Count {
             _ => self.operator()?,
         }
         let depth = self.chains.len() + self.angles + self.cases;
-        match depth > limits::STATEMENT_DEPTH || self.current.terms > limits::STATEMENT_TERMS {
-            true => Err(too_complex()),
-            false => Ok(()),
+        if depth > limits::STATEMENT_DEPTH || self.current.terms > limits::STATEMENT_TERMS {
+            Err(too_complex())
+        } else {
+            Ok(())
         }
     }
 
@@ -147,10 +148,7 @@ impl Count {
             }
             Keyword::JOIN | Keyword::UNION | Keyword::EXCEPT | Keyword::INTERSECT | Keyword::MINUS => {
                 self.relations += 1;
-                match self.relations > limits::EXPRESSION_CHAIN {
-                    true => Err(too_complex()),
-                    false => self.end_chain(),
-                }
+                if self.relations > limits::EXPRESSION_CHAIN { Err(too_complex()) } else { self.end_chain() }
             }
             Keyword::SELECT
             | Keyword::FROM
@@ -189,10 +187,7 @@ impl Count {
 
     fn operator(&mut self) -> Result<()> {
         self.current.operators += 1;
-        match self.current.operators > limits::EXPRESSION_CHAIN {
-            true => Err(too_complex()),
-            false => Ok(()),
-        }
+        if self.current.operators > limits::EXPRESSION_CHAIN { Err(too_complex()) } else { Ok(()) }
     }
 
     /// AND, OR: the operators up to here are a subtree.
@@ -202,9 +197,10 @@ impl Count {
         if operators > 8 {
             self.work += operators * operators;
         }
-        match operators > limits::EXPRESSION_CHAIN || self.work > limits::EXPRESSION_WORK {
-            true => Err(too_complex()),
-            false => Ok(()),
+        if operators > limits::EXPRESSION_CHAIN || self.work > limits::EXPRESSION_WORK {
+            Err(too_complex())
+        } else {
+            Ok(())
         }
     }
 
@@ -214,10 +210,7 @@ impl Count {
         self.current.between = 0;
         let terms = std::mem::take(&mut self.current.terms);
         self.current.most_terms = self.current.most_terms.max(terms);
-        match terms > limits::STATEMENT_TERMS {
-            true => Err(too_complex()),
-            false => Ok(()),
-        }
+        if terms > limits::STATEMENT_TERMS { Err(too_complex()) } else { Ok(()) }
     }
 }
 

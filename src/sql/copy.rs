@@ -71,9 +71,10 @@ fn target(r: &mut Reader, words: &[&str], what: &str) -> Result<()> {
     }
     let file = matches!(r.peek(), Token::SingleQuotedString(_) | Token::EscapedStringLiteral(_));
     if file || r.sees("PROGRAM") {
-        let message = match file {
-            true => "COPY does not read or write files of the server",
-            false => "COPY does not run programs on the server",
+        let message = if file {
+            "COPY does not read or write files of the server"
+        } else {
+            "COPY does not run programs on the server"
         };
         return Err(Error::new(SqlState::InsufficientPrivilege, message)
             .hint(format!("Use COPY {what}, or \\copy in psql, which reads and writes files of the client."))

@@ -156,9 +156,10 @@ fn table(r: &mut Reader) -> Result<Statement> {
     }
     let relation = relation(r, name, if_not_exists)?;
     let connector = relation.options.0.iter().any(|(name, _)| name == "connector");
-    Ok(match connector || relation.watermark.is_some() {
-        true => Statement::CreateStream(relation),
-        false => Statement::CreateTable(relation),
+    Ok(if connector || relation.watermark.is_some() {
+        Statement::CreateStream(relation)
+    } else {
+        Statement::CreateTable(relation)
     })
 }
 
@@ -366,13 +367,12 @@ fn column(r: &mut Reader, relation: &mut CreateRelation) -> Result<ColumnDef> {
 }
 
 fn once(column: &ColumnDef, position: usize) -> Result<()> {
-    match column.default.is_some() || column.generated.is_some() {
-        true => {
-            let message =
-                format!("column \"{}\" has more than one DEFAULT or GENERATED clause", column.name.value);
-            Err(Error::new(SqlState::Syntax, message).at(position))
-        }
-        false => Ok(()),
+    if column.default.is_some() || column.generated.is_some() {
+        let message =
+            format!("column \"{}\" has more than one DEFAULT or GENERATED clause", column.name.value);
+        Err(Error::new(SqlState::Syntax, message).at(position))
+    } else {
+        Ok(())
     }
 }
 

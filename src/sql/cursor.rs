@@ -42,9 +42,10 @@ pub(super) fn declare(r: &mut Reader) -> Result<Statement> {
         false
     };
     r.expect("FOR")?;
-    let source = match r.sees("SUBSCRIBE") {
-        true => CursorSource::Subscribe(query::subscribe(r)?),
-        false => CursorSource::Query(query::continuous(r)?),
+    let source = if r.sees("SUBSCRIBE") {
+        CursorSource::Subscribe(query::subscribe(r)?)
+    } else {
+        CursorSource::Query(query::continuous(r)?)
     };
     Ok(Statement::Declare { name, binary, hold, source })
 }
@@ -58,10 +59,7 @@ fn backward() -> Error {
 pub(super) fn fetch(r: &mut Reader) -> Result<Statement> {
     r.expect("FETCH")?;
     let (name, count) = count_and_cursor(r)?;
-    let timeout = match r.eat("WITH") {
-        true => Some(timeout(r)?),
-        false => None,
-    };
+    let timeout = if r.eat("WITH") { Some(timeout(r)?) } else { None };
     Ok(Statement::Fetch { name, count, timeout })
 }
 

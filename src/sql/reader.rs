@@ -115,10 +115,7 @@ impl<'a> Reader<'a> {
 
     /// Takes the word or fails.
     pub(super) fn expect(&mut self, word: &str) -> Result<()> {
-        match self.eat(word) {
-            true => Ok(()),
-            false => Err(self.unexpected().hint(format!("Expected {word}."))),
-        }
+        if self.eat(word) { Ok(()) } else { Err(self.unexpected().hint(format!("Expected {word}."))) }
     }
 
     /// Takes the token if it is next.
@@ -128,9 +125,10 @@ impl<'a> Reader<'a> {
 
     /// Takes the token or fails.
     pub(super) fn expect_token(&mut self, token: &Token) -> Result<()> {
-        match self.eat_token(token) {
-            true => Ok(()),
-            false => Err(self.unexpected().hint(format!("Expected \"{token}\"."))),
+        if self.eat_token(token) {
+            Ok(())
+        } else {
+            Err(self.unexpected().hint(format!("Expected \"{token}\".")))
         }
     }
 
@@ -281,10 +279,7 @@ impl<'a> Reader<'a> {
             0 => self.start,
             _ => self.start.forward(self.sql, self.parser.get_current_token().span.end),
         };
-        let to = match self.at_end() {
-            true => self.end.byte,
-            false => last.byte,
-        };
+        let to = if self.at_end() { self.end.byte } else { last.byte };
         self.sql.get(from..to).unwrap_or_default().trim_end().to_owned()
     }
 
@@ -300,10 +295,7 @@ impl<'a> Reader<'a> {
 
     /// Fails unless the statement is at its end.
     pub(super) fn expect_end(&self) -> Result<()> {
-        match self.at_end() {
-            true => Ok(()),
-            false => Err(self.unexpected()),
-        }
+        if self.at_end() { Ok(()) } else { Err(self.unexpected()) }
     }
 
     fn place(&self, token: &TokenWithSpan) -> Place {
@@ -325,10 +317,8 @@ impl<'a> Reader<'a> {
     }
 
     fn end_of_input(&self) -> Error {
-        let message = match self.semicolon {
-            true => "syntax error at or near \";\"",
-            false => "syntax error at end of input",
-        };
+        let message =
+            if self.semicolon { "syntax error at or near \";\"" } else { "syntax error at end of input" };
         Error::new(SqlState::Syntax, message).at(self.end.chars + 1)
     }
 

@@ -60,10 +60,11 @@ fn unsupported(r: &mut Reader, word: &str) -> Error {
 
 fn refresh(r: &mut Reader) -> Error {
     r.next();
-    match r.sees("MATERIALIZED") {
-        true => Error::unsupported("REFRESH MATERIALIZED VIEW is not supported")
-            .hint("Nothing is needed: a materialized view is always up to date."),
-        false => Error::unsupported("REFRESH TABLE is not supported yet")
-            .hint("Drop the table and create it again, or use a stream with a file connector."),
+    if r.sees("MATERIALIZED") {
+        Error::unsupported("REFRESH MATERIALIZED VIEW is not supported")
+            .hint("Nothing is needed: a materialized view is always up to date.")
+    } else {
+        Error::unsupported("REFRESH TABLE is not supported yet")
+            .hint("Drop the table and create it again, or use a stream with a file connector.")
     }
 }

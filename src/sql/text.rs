@@ -112,9 +112,10 @@ fn tokenizer_error(sql: &str, error: &TokenizerError) -> Error {
     } else {
         "syntax error"
     };
-    let message = match near.is_empty() {
-        true => format!("{what} at end of input"),
-        false => format!("{what} at or near \"{near}\""),
+    let message = if near.is_empty() {
+        format!("{what} at end of input")
+    } else {
+        format!("{what} at or near \"{near}\"")
     };
     Error::new(SqlState::Syntax, message).at(place.chars + 1)
 }

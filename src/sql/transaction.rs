@@ -47,9 +47,10 @@ pub(super) fn transaction(r: &mut Reader, word: &str) -> Result<Statement> {
 }
 
 fn refuse_two_phase(r: &Reader) -> Result<()> {
-    match r.sees("PREPARED") {
-        true => Err(Error::unsupported("two-phase commit is not supported").hint("Use COMMIT or ROLLBACK.")),
-        false => Ok(()),
+    if r.sees("PREPARED") {
+        Err(Error::unsupported("two-phase commit is not supported").hint("Use COMMIT or ROLLBACK."))
+    } else {
+        Ok(())
     }
 }
 

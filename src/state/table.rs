@@ -163,13 +163,12 @@ impl Before {
             }
             self.touched.push(slot);
             *place = self.touched.len() as u32;
-            match exists(slot) {
-                true => {
-                    self.row.push(Some(self.count));
-                    self.count += 1;
-                    old.push(slot);
-                }
-                false => self.row.push(None),
+            if exists(slot) {
+                self.row.push(Some(self.count));
+                self.count += 1;
+                old.push(slot);
+            } else {
+                self.row.push(None)
             }
         }
         if !old.is_empty() {
@@ -214,9 +213,10 @@ impl Before {
         let old: Vec<ArrayRef> = (0..kernels.len())
             .map(|c| {
                 let columns: Vec<&dyn Array> = parts.iter().map(|p| p[c].as_ref()).collect();
-                match columns.is_empty() {
-                    true => Ok(new_empty_array(new[c].data_type())),
-                    false => Ok(concat(&columns)?),
+                if columns.is_empty() {
+                    Ok(new_empty_array(new[c].data_type()))
+                } else {
+                    Ok(concat(&columns)?)
                 }
             })
             .collect::<Result<_>>()?;

@@ -115,10 +115,7 @@ fn sql(writer: u64, statement: u64) -> String {
         });
         format!("INSERT INTO crashes VALUES {}", rows.collect::<Vec<_>>().join(", "))
     };
-    match is_transaction(statement) {
-        true => format!("BEGIN; {}; {}; COMMIT", insert(), insert()),
-        false => insert(),
-    }
+    if is_transaction(statement) { format!("BEGIN; {}; {}; COMMIT", insert(), insert()) } else { insert() }
 }
 
 fn is_transaction(statement: u64) -> bool {

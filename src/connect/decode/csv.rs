@@ -152,9 +152,10 @@ impl CsvDecoder {
                 at += 1;
             }
         }
-        match limit < from + QUOTED_BYTES && more == More::MayCome {
-            true => Err(Split::Incomplete),
-            false => Err(Split::Malformed("a quoted field is not closed")),
+        if limit < from + QUOTED_BYTES && more == More::MayCome {
+            Err(Split::Incomplete)
+        } else {
+            Err(Split::Malformed("a quoted field is not closed"))
         }
     }
 
@@ -191,9 +192,10 @@ fn unescape(text: &str, span: Span, escape: u8, scratch: &mut String) {
     scratch.clear();
     let mut chars = inner.chars();
     while let Some(one) = chars.next() {
-        match span.form == Form::Escaped && one == escape as char {
-            true => scratch.extend(chars.next()),
-            false => scratch.push(one),
+        if span.form == Form::Escaped && one == escape as char {
+            scratch.extend(chars.next())
+        } else {
+            scratch.push(one)
         }
     }
 }

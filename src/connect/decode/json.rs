@@ -89,10 +89,7 @@ impl JsonDecoder {
             }
         }
         scan.blanks();
-        match scan.at == scan.data.len() {
-            true => Ok(()),
-            false => Err("characters after the JSON object".into()),
-        }
+        if scan.at == scan.data.len() { Ok(()) } else { Err("characters after the JSON object".into()) }
     }
 }
 
@@ -168,10 +165,7 @@ impl Scanner<'_> {
     }
 
     fn expect(&mut self, byte: u8) -> Result<(), String> {
-        match self.next() == Some(byte) {
-            true => Ok(()),
-            false => Err(self.unexpected()),
-        }
+        if self.next() == Some(byte) { Ok(()) } else { Err(self.unexpected()) }
     }
 
     /// About the byte that has just been taken.
@@ -199,10 +193,7 @@ impl Scanner<'_> {
             }
         }
         let end = self.at - 1;
-        Ok(match escapes {
-            true => Found::WithEscapes(start, end),
-            false => Found::Plain(start, end),
-        })
+        Ok(if escapes { Found::WithEscapes(start, end) } else { Found::Plain(start, end) })
     }
 
     /// A value that goes to a column.
@@ -225,15 +216,12 @@ impl Scanner<'_> {
     }
 
     fn literal(&mut self, word: &str) -> Result<(), String> {
-        match self.data[self.at..].starts_with(word.as_bytes()) {
-            true => {
-                self.at += word.len();
-                Ok(())
-            }
-            false => {
-                self.at += 1;
-                Err(self.unexpected())
-            }
+        if self.data[self.at..].starts_with(word.as_bytes()) {
+            self.at += word.len();
+            Ok(())
+        } else {
+            self.at += 1;
+            Err(self.unexpected())
         }
     }
 

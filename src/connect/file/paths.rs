@@ -29,10 +29,8 @@ impl Files {
     pub(super) fn new(root: &Path, path: &str) -> Result<Files> {
         let root = root.canonicalize().map_err(|error| Error::from(error).context(shown(root)))?;
         let given = Path::new(path);
-        let relative = match given.is_absolute() {
-            true => given.strip_prefix(&root).map_err(|_| outside(path))?,
-            false => given,
-        };
+        let relative =
+            if given.is_absolute() { given.strip_prefix(&root).map_err(|_| outside(path))? } else { given };
         let mut parts = Vec::new();
         for component in relative.components() {
             match component {
@@ -99,10 +97,7 @@ impl Files {
     pub(super) fn open_path(&self, name: &str) -> Result<PathBuf> {
         let path = self.root.join(name);
         let real = path.canonicalize().map_err(|error| Error::from(error).context(name))?;
-        match real.starts_with(&self.root) {
-            true => Ok(real),
-            false => Err(outside(name)),
-        }
+        if real.starts_with(&self.root) { Ok(real) } else { Err(outside(name)) }
     }
 }
 

@@ -149,9 +149,10 @@ impl FileReader {
 
     /// Whether the file at the position may still grow.
     fn must_wait(&self) -> More {
-        match self.source.mode == Mode::Watch && self.position.file + 1 >= self.position.files.len() {
-            true => More::MayCome,
-            false => More::Ended,
+        if self.source.mode == Mode::Watch && self.position.file + 1 >= self.position.files.len() {
+            More::MayCome
+        } else {
+            More::Ended
         }
     }
 
@@ -163,10 +164,7 @@ impl FileReader {
         loop {
             let left = open.buffer.len() - open.taken;
             let seen = left.min(window);
-            let ends = match open.at_end && seen == left {
-                true => more,
-                false => More::MayCome,
-            };
+            let ends = if open.at_end && seen == left { more } else { More::MayCome };
             let data = &open.buffer[open.taken..open.taken + seen];
             let taken = match seen {
                 0 => 0,

@@ -183,9 +183,10 @@ impl Site {
             return self.text(column, events);
         }
         let values = events.iter().map(|event| self.number(column, *event) as i64);
-        match column.is_time() {
-            true => Arc::new(TimestampMicrosecondArray::from_iter_values(values)),
-            false => Arc::new(Int64Array::from_iter_values(values)),
+        if column.is_time() {
+            Arc::new(TimestampMicrosecondArray::from_iter_values(values))
+        } else {
+            Arc::new(Int64Array::from_iter_values(values))
         }
     }
 

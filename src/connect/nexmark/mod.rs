@@ -149,9 +149,10 @@ impl Nexmark {
                 .hint("events is how many events there are in all, rate how many arrive in a second."));
         }
         let seed = options.number("seed", 0)?.unwrap_or(0);
-        let (fields, columns) = match declared.is_empty() {
-            true => (implied_columns(options)?, table.columns()),
-            false => (declared.to_vec(), matching(table, declared)?),
+        let (fields, columns) = if declared.is_empty() {
+            (implied_columns(options)?, table.columns())
+        } else {
+            (declared.to_vec(), matching(table, declared)?)
         };
         if let Some(column) = times.and_then(|times| columns.get(times.column))
             && !column.is_time()
@@ -212,11 +213,12 @@ impl Source for Nexmark {
     }
 
     fn reader(&self, from: SourceOffset, columns: Option<&[usize]>) -> Result<Box<dyn SourceReader>> {
-        let row = match from.is_start() {
-            true => 0,
-            false => from.to_string().parse().map_err(|_| {
+        let row = if from.is_start() {
+            0
+        } else {
+            from.to_string().parse().map_err(|_| {
                 Error::new(SqlState::Corrupted, format!("'{from}' is no offset of a nexmark source"))
-            })?,
+            })?
         };
         let (schema, columns) = match columns {
             None => (self.schema.clone(), self.columns.clone()),
@@ -244,9 +246,10 @@ impl SourceReader for Reader {
         let events: Vec<u64> = (self.row..self.row + count).map(|row| self.pace.table.event(row)).collect();
         let arrays = self.columns.iter().zip(self.schema.fields()).map(|(column, wanted)| {
             let array: ArrayRef = self.site.column(*column, &events);
-            match array.data_type() == wanted.data_type() {
-                true => Ok(array),
-                false => Ok(cast(&array, wanted.data_type())?),
+            if array.data_type() == wanted.data_type() {
+                Ok(array)
+            } else {
+                Ok(cast(&array, wanted.data_type())?)
             }
         });
         let arrays = arrays.collect::<Result<Vec<_>>>()?;

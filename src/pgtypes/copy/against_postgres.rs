@@ -51,13 +51,14 @@ fn options(text: &str) -> CopyOptions {
 
 /// Decodes the data in pieces of a few bytes.
 fn decode(one_column: bool, options: &CopyOptions, data: &str, piece: usize) -> Result<RecordBatch> {
-    let columns = match one_column {
-        true => vec![("t".into(), SqlType::Text, false)],
-        false => vec![
+    let columns = if one_column {
+        vec![("t".into(), SqlType::Text, false)]
+    } else {
+        vec![
             ("id".into(), SqlType::BigInt, true),
             ("t".into(), SqlType::Text, false),
             ("d".into(), SqlType::Double, false),
-        ],
+        ]
     };
     let mut decoder = CopyDecoder::new(columns, options.clone());
     for piece in data.as_bytes().chunks(piece) {

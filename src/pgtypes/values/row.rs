@@ -13,9 +13,10 @@ use crate::types::SqlType;
 pub fn row_as_json(batch: &RecordBatch, row: usize) -> String {
     let schema = batch.schema();
     let pairs = schema.fields().iter().zip(batch.columns()).map(|(field, column)| {
-        let value = match is_null(field, column.as_ref(), row) {
-            true => "null".to_owned(),
-            false => scalar(field, column.as_ref(), row),
+        let value = if is_null(field, column.as_ref(), row) {
+            "null".to_owned()
+        } else {
+            scalar(field, column.as_ref(), row)
         };
         format!("{}:{value}", string(field.name()))
     });

@@ -64,10 +64,7 @@ pub fn correlated(
             if may_join && is_join(&list.subquery.subquery, Use::Condition)? {
                 return Ok(Transformed::no(Expr::InSubquery(list)));
             }
-            let want = match list.negated {
-                false => Want::Any(Operator::Eq),
-                true => Want::All(Operator::NotEq),
-            };
+            let want = if list.negated { Want::All(Operator::NotEq) } else { Want::Any(Operator::Eq) };
             apply(&list.subquery, want, Some(*list.expr))
         }
         Expr::SetComparison(compared)

@@ -98,9 +98,10 @@ fn uncast(input: &Arc<LogicalPlan>) -> Result<Arc<LogicalPlan>> {
         _ => expr.clone(),
     });
     let exprs = exprs.collect();
-    Ok(match is_changed {
-        true => Arc::new(LogicalPlan::Projection(Projection::try_new(exprs, Arc::clone(&projection.input))?)),
-        false => Arc::clone(input),
+    Ok(if is_changed {
+        Arc::new(LogicalPlan::Projection(Projection::try_new(exprs, Arc::clone(&projection.input))?))
+    } else {
+        Arc::clone(input)
     })
 }
 
@@ -127,8 +128,5 @@ pub fn of_values(values: &Values) -> Result<Option<LogicalPlan>> {
             row[at] = as_type(inner(&row[at]), &wanted);
         }
     }
-    match is_changed {
-        true => Ok(Some(LogicalPlanBuilder::values(rows)?.build()?)),
-        false => Ok(None),
-    }
+    if is_changed { Ok(Some(LogicalPlanBuilder::values(rows)?.build()?)) } else { Ok(None) }
 }

@@ -86,9 +86,10 @@ pub fn rewrite_operators(plan: LogicalPlan, state: &SessionState) -> Result<Logi
                 }
                 _ => rewritten,
             };
-            Ok(match rewritten.transformed {
-                true => rewritten.update_data(|expr| name.restore(expr)),
-                false => rewritten,
+            Ok(if rewritten.transformed {
+                rewritten.update_data(|expr| name.restore(expr))
+            } else {
+                rewritten
             })
         })?;
         is_changed |= rewritten.transformed;
@@ -115,14 +116,13 @@ fn check_filter(filter: &Filter) -> Result<()> {
         LogicalPlan::Aggregate(_) => "HAVING",
         _ => "WHERE",
     };
-    match filter.predicate.exists(|part| Ok(matches!(part, Expr::WindowFunction(_))))? {
-        true => {
-            let message = format!("window functions are not allowed in {clause}");
-            let error = Error::new(SqlState::Windowing, message)
-                .hint("Put the query into a subquery and write the condition around it.");
-            Err(error.into())
-        }
-        false => Ok(()),
+    if filter.predicate.exists(|part| Ok(matches!(part, Expr::WindowFunction(_))))? {
+        let message = format!("window functions are not allowed in {clause}");
+        let error = Error::new(SqlState::Windowing, message)
+            .hint("Put the query into a subquery and write the condition around it.");
+        Err(error.into())
+    } else {
+        Ok(())
     }
 }
 
@@ -310,10 +310,7 @@ impl Operators<'_> {
     }
 
     fn listed(&self, mut list: InList) -> Transformed<Expr> {
-        let wanted = match list.list.iter().any(is_untyped) {
-            true => self.strange_to_text(&list.expr),
-            false => None,
-        };
+        let wanted = if list.list.iter().any(is_untyped) { self.strange_to_text(&list.expr) } else { None };
         let Some(data_type) = wanted else {
             return Transformed::no(Expr::InList(list));
         };

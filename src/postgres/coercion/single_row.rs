@@ -47,9 +47,10 @@ pub fn of_single_row(subquery: &Subquery, around: &DFSchema) -> Result<Option<Ex
     }
     let value = column(&subquery.subquery);
     let all = aggregate(subquery.subquery.as_ref().clone(), array_agg_udaf().call(vec![value]))?;
-    Ok(match is_join(&all, Use::Value)? {
-        true => Some(ScalarUDF::from(SingleRow::new()).call(vec![with(Arc::new(all))])),
-        false => None,
+    Ok(if is_join(&all, Use::Value)? {
+        Some(ScalarUDF::from(SingleRow::new()).call(vec![with(Arc::new(all))]))
+    } else {
+        None
     })
 }
 
@@ -98,10 +99,7 @@ pub fn lifted(node: &LogicalPlan) -> Result<Option<LogicalPlan>> {
             });
             Ok(Transformed::yes(Expr::Column(Column::new_unqualified(lifted_name(at)))))
         })?;
-        Ok(match replaced.transformed {
-            true => replaced.update_data(|expr| name.restore(expr)),
-            false => replaced,
-        })
+        Ok(if replaced.transformed { replaced.update_data(|expr| name.restore(expr)) } else { replaced })
     })?;
     if found.is_empty() {
         return Ok(None);

@@ -128,9 +128,10 @@ fn concat(args: &[ColumnarValue]) -> Result<ColumnarValue> {
     let scalar = args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
     let arrays = ColumnarValue::values_to_arrays(args)?;
     let result = super::text::concatenated(&arrays[0], &arrays[1])?;
-    Ok(match scalar {
-        true => ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?),
-        false => ColumnarValue::Array(result),
+    Ok(if scalar {
+        ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?)
+    } else {
+        ColumnarValue::Array(result)
     })
 }
 
@@ -177,9 +178,10 @@ impl AnalyzerRule for CheckedArithmetic {
             plan.map_expressions(|expr| {
                 let name = names.save(&expr);
                 let rewritten = expr.transform_up(|expr| Ok(checked(expr, &schema)))?;
-                match rewritten.transformed {
-                    true => Ok(rewritten.update_data(|expr| name.restore(expr))),
-                    false => Ok(rewritten),
+                if rewritten.transformed {
+                    Ok(rewritten.update_data(|expr| name.restore(expr)))
+                } else {
+                    Ok(rewritten)
                 }
             })
         })?;

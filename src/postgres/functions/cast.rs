@@ -152,9 +152,10 @@ impl ScalarUDFImpl for PostgresCast {
             Way::ToText => written(&array, field),
             Way::Round => rounded(&array, self.to.data_type())?,
         };
-        Ok(match is_scalar {
-            true => ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?),
-            false => ColumnarValue::Array(result),
+        Ok(if is_scalar {
+            ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?)
+        } else {
+            ColumnarValue::Array(result)
         })
     }
 }

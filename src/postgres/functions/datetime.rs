@@ -51,10 +51,7 @@ fn micros() -> DataType {
 
 /// A part of a date, time or timestamp as a bigint; text is taken for a timestamp.
 fn part(args: &[ArrayRef], part: DatePart) -> Result<ArrayRef> {
-    let array = match args[0].data_type().is_temporal() {
-        true => args[0].clone(),
-        false => cast(&args[0], &micros())?,
-    };
+    let array = if args[0].data_type().is_temporal() { args[0].clone() } else { cast(&args[0], &micros())? };
     Ok(cast(&date_part(&array, part)?, &DataType::Int64)?)
 }
 

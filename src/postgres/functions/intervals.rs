@@ -43,9 +43,12 @@ pub(crate) fn all() -> Vec<ScalarUDF> {
             call: |args, _| size(&args[0]),
         }),
         function("interval_divided", |args, rows| {
-            combined(args, rows, |interval, by| match by == 0.0 {
-                true => Err(Error::new(SqlState::DivisionByZero, "division by zero")),
-                false => scaled(interval, |number| number / by),
+            combined(args, rows, |interval, by| {
+                if by == 0.0 {
+                    Err(Error::new(SqlState::DivisionByZero, "division by zero"))
+                } else {
+                    scaled(interval, |number| number / by)
+                }
             })
         }),
     ]
@@ -134,9 +137,12 @@ fn age(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
         later.as_primitive::<TimestampMicrosecondType>(),
         earlier.as_primitive::<TimestampMicrosecondType>(),
     );
-    let value = |row| match later.is_valid(row) && earlier.is_valid(row) {
-        true => between(later.value(row), earlier.value(row)).map(Some),
-        false => Ok(None),
+    let value = |row| {
+        if later.is_valid(row) && earlier.is_valid(row) {
+            between(later.value(row), earlier.value(row)).map(Some)
+        } else {
+            Ok(None)
+        }
     };
     Ok(Arc::new((0..rows).map(value).collect::<Result<IntervalMonthDayNanoArray>>()?))
 }
@@ -183,9 +189,12 @@ fn combined(
     let intervals = intervals.as_primitive::<IntervalMonthDayNanoType>();
     let numbers = cast(&args[1], &DataType::Float64)?;
     let numbers = numbers.as_primitive::<Float64Type>();
-    let value = |row| match intervals.is_valid(row) && numbers.is_valid(row) {
-        true => of(intervals.value(row), numbers.value(row)).map(Some),
-        false => Ok(None),
+    let value = |row| {
+        if intervals.is_valid(row) && numbers.is_valid(row) {
+            of(intervals.value(row), numbers.value(row)).map(Some)
+        } else {
+            Ok(None)
+        }
     };
     Ok(Arc::new((0..rows).map(value).collect::<Result<IntervalMonthDayNanoArray>>()?))
 }

@@ -53,16 +53,18 @@ impl ScalarUDFImpl for Marked {
     }
 
     fn simplify(&self, mut args: Vec<Expr>, _: &SimplifyContext) -> Result<ExprSimplifyResult> {
-        Ok(match args.is_empty() {
-            true => ExprSimplifyResult::Original(args),
-            false => ExprSimplifyResult::Simplified(args.swap_remove(0)),
+        Ok(if args.is_empty() {
+            ExprSimplifyResult::Original(args)
+        } else {
+            ExprSimplifyResult::Simplified(args.swap_remove(0))
         })
     }
 
     fn invoke_with_args(&self, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        match args.args.is_empty() {
-            true => Err(Error::internal("a mark on nothing").into()),
-            false => Ok(args.args.swap_remove(0)),
+        if args.args.is_empty() {
+            Err(Error::internal("a mark on nothing").into())
+        } else {
+            Ok(args.args.swap_remove(0))
         }
     }
 }

@@ -216,9 +216,10 @@ impl ScalarUDFImpl for Numeric {
         }
         let array = Decimal256Array::from_iter(values).with_precision_and_scale(precision, scale)?;
         let array: ArrayRef = Arc::new(array);
-        Ok(match is_scalar {
-            true => ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?),
-            false => ColumnarValue::Array(array),
+        Ok(if is_scalar {
+            ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?)
+        } else {
+            ColumnarValue::Array(array)
         })
     }
 }
@@ -247,10 +248,7 @@ impl Column {
         let Some(Shape { scale, is_free, is_wide, .. }) = shape else {
             return Err(Error::internal(format!("a numeric operator on {}", array.data_type())).into());
         };
-        let array = match is_wide {
-            true => array,
-            false => cast(&array, &DataType::Decimal128(38, scale))?,
-        };
+        let array = if is_wide { array } else { cast(&array, &DataType::Decimal128(38, scale))? };
         Ok(Column { array, scale, is_free, is_constant })
     }
 

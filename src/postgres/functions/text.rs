@@ -110,10 +110,11 @@ struct Budget {
 impl Budget {
     fn add(&mut self, bytes: usize) -> Result<()> {
         self.total = self.total.saturating_add(bytes);
-        match bytes > limits::VALUE_BYTES || self.total > CALL_BYTES {
-            true => Err(Error::new(SqlState::ProgramLimit, "requested length too large")
-                .hint(format!("A value may have {} MiB at the most.", limits::VALUE_BYTES >> 20))),
-            false => Ok(()),
+        if bytes > limits::VALUE_BYTES || self.total > CALL_BYTES {
+            Err(Error::new(SqlState::ProgramLimit, "requested length too large")
+                .hint(format!("A value may have {} MiB at the most.", limits::VALUE_BYTES >> 20)))
+        } else {
+            Ok(())
         }
     }
 }
@@ -263,9 +264,10 @@ fn replaced(args: &[ColumnarValue], rows: usize) -> Result<()> {
         if whole.is_valid(w) && from.is_valid(f) && to.is_valid(t) {
             let (w, f, t) = (whole.value(w), from.value(f), to.value(t).len());
             let rough = (w.len() + 1).saturating_mul(t.max(1));
-            let bytes = match rough > limits::VALUE_BYTES || f.is_empty() {
-                true => w.len().saturating_add(w.matches(f).count().saturating_mul(t)),
-                false => w.len().max(rough.min(w.len() + w.len() / f.len() * t)),
+            let bytes = if rough > limits::VALUE_BYTES || f.is_empty() {
+                w.len().saturating_add(w.matches(f).count().saturating_mul(t))
+            } else {
+                w.len().max(rough.min(w.len() + w.len() / f.len() * t))
             };
             budget.add(bytes)?;
         }

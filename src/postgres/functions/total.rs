@@ -310,10 +310,7 @@ where
                 }
             }
         }
-        match full {
-            true => Err(overflow(&self.shape.out).into()),
-            false => Ok(()),
-        }
+        if full { Err(overflow(&self.shape.out).into()) } else { Ok(()) }
     }
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
@@ -433,9 +430,10 @@ struct Distinct {
 impl Distinct {
     /// In order: a sum of floats must not depend on the order of a hash table.
     fn values(&self) -> Result<ArrayRef> {
-        match self.seen.is_empty() {
-            true => Ok(datafusion::arrow::array::new_empty_array(&self.input)),
-            false => Ok(sort(&ScalarValue::iter_to_array(self.seen.keys().cloned())?, None)?),
+        if self.seen.is_empty() {
+            Ok(datafusion::arrow::array::new_empty_array(&self.input))
+        } else {
+            Ok(sort(&ScalarValue::iter_to_array(self.seen.keys().cloned())?, None)?)
         }
     }
 

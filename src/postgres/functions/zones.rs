@@ -87,10 +87,8 @@ fn at_zone(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
             _ if micros == i64::MIN || micros == i64::MAX => micros,
             Some((_, zone)) => {
                 let seconds = micros.div_euclid(SECOND);
-                let ahead = match becomes_moment {
-                    true => -zone.offset_of_local(seconds),
-                    false => zone.offset_at(seconds),
-                };
+                let ahead =
+                    if becomes_moment { -zone.offset_of_local(seconds) } else { zone.offset_at(seconds) };
                 micros.saturating_add(SECOND * i64::from(ahead))
             }
             None => micros,

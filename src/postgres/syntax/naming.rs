@@ -209,12 +209,11 @@ fn name_select(select: &mut Select) {
             _ => continue,
         };
         let is_new = names.insert(name.clone());
-        let unique = match is_new {
-            true => name.clone(),
-            false => {
-                number += 1;
-                format!("{name}{MARK}{number}")
-            }
+        let unique = if is_new {
+            name.clone()
+        } else {
+            number += 1;
+            format!("{name}{MARK}{number}")
         };
         match item {
             SelectItem::UnnamedExpr(Expr::Identifier(_)) if is_new && !has_wildcard => {}

@@ -216,20 +216,17 @@ fn contains(x: &Expr, query: &Query, in_call: bool) -> Option<Expr> {
     }
     let value = |text: &str| Expr::Subquery(over(query, text));
     let x = || Box::new(Expr::Nested(Box::new(x.clone())));
-    let has_x = match in_call {
-        true => {
-            let text = "SELECT coalesce(array_agg(__value), make_array()) FROM (SELECT 1) AS __in(__value) \
+    let has_x = if in_call {
+        let text = "SELECT coalesce(array_agg(__value), make_array()) FROM (SELECT 1) AS __in(__value) \
                         WHERE __value IS NOT NULL";
-            call("array_has", vec![value(text), *x()])
+        call("array_has", vec![value(text), *x()])
+    } else {
+        let mut has = over(query, "SELECT count(*) > 0 FROM (SELECT 1) AS __in(__value)");
+        if let SetExpr::Select(select) = has.body.as_mut() {
+            let left = Box::new(Expr::Identifier(Ident::new("__value")));
+            select.selection = Some(Expr::BinaryOp { left, op: BinaryOperator::Eq, right: x() });
         }
-        false => {
-            let mut has = over(query, "SELECT count(*) > 0 FROM (SELECT 1) AS __in(__value)");
-            if let SetExpr::Select(select) = has.body.as_mut() {
-                let left = Box::new(Expr::Identifier(Ident::new("__value")));
-                select.selection = Some(Expr::BinaryOp { left, op: BinaryOperator::Eq, right: x() });
-            }
-            Expr::Subquery(has)
-        }
+        Expr::Subquery(has)
     };
     let mut case = parse_expr(
         "CASE WHEN 1 IS NULL THEN CASE WHEN has_rows THEN NULL ELSE false END \

@@ -124,9 +124,10 @@ where
         filter: Option<&BooleanArray>,
         weights: &[i64],
     ) -> Result<()> {
-        match weights.iter().all(|&w| w > 0) {
-            true => self.update(cells, args, groups, filter),
-            false => Err(no_inverse("min or max")),
+        if weights.iter().all(|&w| w > 0) {
+            self.update(cells, args, groups, filter)
+        } else {
+            Err(no_inverse("min or max"))
         }
     }
 
@@ -152,10 +153,8 @@ where
     }
 
     fn finish(&self, cells: impl ExactSizeIterator<Item = Self::Cell> + Clone) -> Result<ArrayRef> {
-        let nulls: Option<NullBuffer> = match cells.clone().all(|c| c.any) {
-            true => None,
-            false => Some(cells.clone().map(|c| c.any).collect()),
-        };
+        let nulls: Option<NullBuffer> =
+            if cells.clone().all(|c| c.any) { None } else { Some(cells.clone().map(|c| c.any).collect()) };
         let array = PrimitiveArray::<T>::new(cells.map(|c| c.value).collect(), nulls);
         Ok(Arc::new(array.with_data_type(self.data_type.clone())))
     }

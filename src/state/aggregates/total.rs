@@ -412,10 +412,7 @@ trait Finishes: Number {
 }
 
 fn nulls<N>(cells: impl Iterator<Item = Sum<N>> + Clone) -> Option<NullBuffer> {
-    match cells.clone().all(|c| c.values != 0) {
-        true => None,
-        false => Some(cells.map(|c| c.values != 0).collect()),
-    }
+    if cells.clone().all(|c| c.values != 0) { None } else { Some(cells.map(|c| c.values != 0).collect()) }
 }
 
 impl Finishes for i64 {

@@ -108,9 +108,10 @@ impl Integers {
         }
         // Half as much again on the side to which it grew.
         let slack = (width / 2) as i64;
-        let (start, end) = match used.is_some() && least < *low {
-            true => (from.saturating_sub(slack), to),
-            false => (from, to.saturating_add(slack)),
+        let (start, end) = if used.is_some() && least < *low {
+            (from.saturating_sub(slack), to)
+        } else {
+            (from, to.saturating_add(slack))
         };
         let mut wider = vec![FREE; (end.wrapping_sub(start)) as usize + 1];
         for &id in ids.iter().filter(|&&id| id != FREE) {
@@ -185,10 +186,10 @@ impl Integers {
         let data = self.checked(column)?;
         let mut scratch = Vec::new();
         let values = widened(&data, &mut scratch);
-        let found = values.iter().enumerate().map(|(i, &value)| match data.is_null(i) {
-            true => self.null,
-            false => self.get(value),
-        });
+        let found = values
+            .iter()
+            .enumerate()
+            .map(|(i, &value)| if data.is_null(i) { self.null } else { self.get(value) });
         Ok(found.collect())
     }
 
@@ -264,9 +265,10 @@ impl Integers {
     }
 
     fn checked(&self, column: &ArrayRef) -> Result<ArrayData> {
-        match column.data_type() == &self.data_type {
-            true => Ok(column.to_data()),
-            false => Err(wrong_type(column.data_type())),
+        if column.data_type() == &self.data_type {
+            Ok(column.to_data())
+        } else {
+            Err(wrong_type(column.data_type()))
         }
     }
 }

@@ -123,10 +123,7 @@ impl Interner {
                 let rows = ids.iter().map(|&id| parser.parse(bytes.bytes(id).unwrap_or_default()));
                 let columns = converter.convert_rows(rows)?;
                 let typed = columns.into_iter().zip(&self.types).map(|(column, wanted)| {
-                    match column.data_type() == wanted {
-                        true => Ok(column),
-                        false => Ok(cast(&column, wanted)?),
-                    }
+                    if column.data_type() == wanted { Ok(column) } else { Ok(cast(&column, wanted)?) }
                 });
                 typed.collect()
             }
@@ -270,11 +267,10 @@ mod tests {
     fn a_forgotten_key_leaves_its_id_to_another() {
         for wide in [true, false] {
             let column = |from: i32, to: i32| -> ArrayRef {
-                match wide {
-                    true => Arc::new(StringArray::from_iter_values((from..to).map(|v| format!("key {v}")))),
-                    false => {
-                        Arc::new(Int32Array::from_iter_values((from..to).map(|v| v.wrapping_mul(77_777))))
-                    }
+                if wide {
+                    Arc::new(StringArray::from_iter_values((from..to).map(|v| format!("key {v}"))))
+                } else {
+                    Arc::new(Int32Array::from_iter_values((from..to).map(|v| v.wrapping_mul(77_777))))
                 }
             };
             let mut interner = Interner::new(&[column(0, 1).data_type().clone()]).unwrap();

@@ -118,10 +118,7 @@ impl Strings {
 
     /// The bytes of an id; `None` for NULL, which so sorts first.
     pub fn bytes(&self, id: u32) -> Option<&[u8]> {
-        match self.null == Some(id) {
-            true => None,
-            false => Some(slice(&self.arena, self.spans[id as usize])),
-        }
+        if self.null == Some(id) { None } else { Some(slice(&self.arena, self.spans[id as usize])) }
     }
 
     /// The text of ids as a column.

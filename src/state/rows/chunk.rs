@@ -103,12 +103,11 @@ impl Chunk {
 
     /// The rows that are there.
     pub fn rows(&self) -> Result<RecordBatch> {
-        match self.left == self.len() {
-            true => Ok(self.batch.clone()),
-            false => {
-                let there = BooleanBuffer::collect_bool(self.len(), |row| !self.is_gone(row));
-                Ok(filter_record_batch(&self.batch, &BooleanArray::new(there, None))?)
-            }
+        if self.left == self.len() {
+            Ok(self.batch.clone())
+        } else {
+            let there = BooleanBuffer::collect_bool(self.len(), |row| !self.is_gone(row));
+            Ok(filter_record_batch(&self.batch, &BooleanArray::new(there, None))?)
         }
     }
 }

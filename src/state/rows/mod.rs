@@ -56,10 +56,7 @@ pub struct RowStore {
 impl RowStore {
     /// An empty store, with a unique index over the key columns if there are any.
     pub fn new(schema: SchemaRef, key: &[usize]) -> Result<Self> {
-        let key = match key.is_empty() {
-            true => None,
-            false => Some(Index::new(&schema, key.to_vec())?),
-        };
+        let key = if key.is_empty() { None } else { Some(Index::new(&schema, key.to_vec())?) };
         Ok(RowStore { schema, chunks: Arc::new(Vec::new()), next: 0, rows: 0, gone: 0, whole: None, key })
     }
 
@@ -281,10 +278,7 @@ impl RowStore {
     }
 
     fn tidy(&mut self) -> Result<()> {
-        match self.gone > BATCH_ROWS / 8 && self.gone > self.rows {
-            true => self.rewrite(0),
-            false => Ok(()),
-        }
+        if self.gone > BATCH_ROWS / 8 && self.gone > self.rows { self.rewrite(0) } else { Ok(()) }
     }
 
     /// Where the row with each of these keys lies; only for a store with a key. One column of `key` per key column.

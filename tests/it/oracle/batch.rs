@@ -107,19 +107,15 @@ pub fn line(cells: Vec<Option<String>>) -> String {
 fn cell(text: String) -> String {
     let numeric = text.starts_with(|c: char| c.is_ascii_digit() || c == '-' || c == '.');
     if numeric && let Ok(number) = text.parse::<f64>() {
-        return match number.abs() < 1e-9 {
-            true => "0".to_owned(),
-            false => format!("{number:.9e}"),
-        };
+        return if number.abs() < 1e-9 { "0".to_owned() } else { format!("{number:.9e}") };
     }
     let is_time = text.len() >= 19 && text.as_bytes()[4] == b'-' && text.as_bytes()[10] == b' ';
-    match is_time {
-        true => {
-            let text = text.trim_end_matches("+00");
-            let whole = text.contains('.').then(|| text.trim_end_matches('0').trim_end_matches('.'));
-            whole.unwrap_or(text).to_owned()
-        }
-        false => text,
+    if is_time {
+        let text = text.trim_end_matches("+00");
+        let whole = text.contains('.').then(|| text.trim_end_matches('0').trim_end_matches('.'));
+        whole.unwrap_or(text).to_owned()
+    } else {
+        text
     }
 }
 

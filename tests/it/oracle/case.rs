@@ -91,10 +91,7 @@ impl Case {
         let mut random = Random(seed.wrapping_mul(0x5851_F42D_4C95_7F2D) ^ 0x7469_6465);
         let shape = &SHAPES[(seed % SHAPES.len() as u64) as usize];
         let (slide, size) = random.pick(WINDOWS);
-        let offset = match shape.takes_offset() {
-            true => random.pick(&[0, 0, 0, 1_000, 3_500, 250]),
-            false => 0,
-        };
+        let offset = if shape.takes_offset() { random.pick(&[0, 0, 0, 1_000, 3_500, 250]) } else { 0 };
         let delay = random.pick(&[0, 2 * SECOND, 5 * SECOND, 1_500_000, 20 * SECOND]);
         let lateness = match shape.kind {
             Kind::Windowed => random.pick(&[0, 0, 0, 3 * SECOND, 10 * SECOND]),
@@ -220,10 +217,8 @@ impl Case {
 
     fn group_window(&self) -> (String, String, String) {
         let (slide, size) = (self.interval(self.window.slide), self.interval(self.window.size));
-        let (name, lengths) = match self.is_tumble() {
-            true => ("TUMBLE", size),
-            false => ("HOP", format!("{slide}, {size}")),
-        };
+        let (name, lengths) =
+            if self.is_tumble() { ("TUMBLE", size) } else { ("HOP", format!("{slide}, {size}")) };
         let call = |suffix: &str| format!("{name}{suffix}(ts, {lengths})");
         (call("_START"), call("_END"), call(""))
     }
@@ -253,10 +248,7 @@ fn dim_rows(random: &mut Random) -> Vec<(&'static str, Option<&'static str>, i32
 }
 
 fn writes(random: &mut Random) -> Vec<Write> {
-    let wanted = match random.one_in(20) {
-        true => 0,
-        false => random.range(1, 60),
-    };
+    let wanted = if random.one_in(20) { 0 } else { random.range(1, 60) };
     let pace = random.pick(&[200_000, SECOND, 4 * SECOND]);
     let disorder = random.pick(&[1, 3 * SECOND, 15 * SECOND]);
     let mut now = random.pick(&[-60 * SECOND, -5 * SECOND, 0, 1_700_000_000 * SECOND]);

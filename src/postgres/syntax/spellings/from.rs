@@ -20,9 +20,10 @@ impl Visitor for NamesValue {
             Expr::CompoundIdentifier(parts) => parts.last(),
             _ => None,
         };
-        match name.is_some_and(|name| name.value.eq_ignore_ascii_case("value")) {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
+        if name.is_some_and(|name| name.value.eq_ignore_ascii_case("value")) {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
         }
     }
 }
