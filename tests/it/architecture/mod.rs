@@ -3,42 +3,43 @@
 //! A room is a directory (or a file) directly under `src/`. It may name `crate::room` only for rooms on lower floors; every
 //! other permission is a row of [`EXCEPTIONS`] with its reason. Comments and the tests inside a file are not read.
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+mod imports;
+mod source;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use regex::Regex;
 
-use crate::server;
+use imports::Imports;
+use source::{Source, item_end, sources};
 
 /// From the ground up. A room imports from lower floors.
 const FLOORS: &[&[&str]] = &[
-    &["error", "limits", "clock"],
-    &["time", "types", "store"],
+    &["limits", "clock"],
+    &["error"],
+    &["time", "store"],
+    &["types"],
+    &["pgtypes"],
     &["state", "log"],
-    &["operators", "connect"],
-    &["plan", "catalog", "sql"],
+    &["operators", "connect", "catalog"],
+    &["sql"],
+    &["postgres"],
+    &["plan"],
     &["exec"],
     &["session"],
     &["wire", "http"],
-    &["bench", "cli", "server", "lib", "main"],
+    &["cli", "server", "lib", "main"],
 ];
 
 /// (room, may use, because)
-const EXCEPTIONS: &[(&str, &str, &str)] = &[
-    ("plan", "catalog", "the planner looks names up"),
-    ("plan", "sql", "the planner reads the statement types"),
-    ("limits", "error", "a limit that is passed says so"),
-    ("cli", "server", "the subcommand starts it"),
-    ("cli", "bench", "the subcommand starts it"),
-    ("main", "cli", "main hands over"),
-    ("types", "time", "a timestamp's text and its microseconds are one subject"),
-];
+const EXCEPTIONS: &[(&str, &str, &str)] =
+    &[("cli", "server", "the subcommand starts it"), ("main", "cli", "main hands over")];
 
 /// (words that name an outside thing, rooms that may, because)
 const OUTSIDE: &[(&str, &[&str], &str)] = &[
     (r"\bpgwire::", &["wire"], "only wire knows the protocol's messages"),
-    (r"\b(tokio_)?rustls\b", &["wire"], "TLS is between the socket and the messages"),
-    (r"\bsqlparser::", &["sql", "plan", "session"], "sql parses; plan and session take its tree apart"),
+    (r"\bsqlparser::", &["sql", "postgres", "plan", "session"], "sql parses; the others take its tree apart"),
     (r"\bfjall::", &["store"], "the storage crate can be replaced behind the Store trait"),
     (r"\b(std|tokio)::fs\b", &["store", "connect", "cli", "server"], "what reads files is in one place each"),
     (
@@ -49,64 +50,21 @@ const OUTSIDE: &[(&str, &[&str], &str)] = &[
     (r"\b(SystemTime|Instant|Utc|Local)::now\b", &["clock"], "a test can replace the clock"),
     (r"\baxum::", &["http"], "HTTP is one of two ways in"),
     (r"\bclap::", &["cli", "server", "main"], "flags are read in the attic"),
-    (r"\bnexmark::", &["connect", "bench"], "generated events are a source"),
 ];
 
 /// Rooms without I/O, async, clock or randomness.
-const PURE: &[&str] = &["time", "types", "state", "operators"];
+const PURE: &[&str] = &["time", "types", "pgtypes", "state", "operators"];
 const IMPURE: &str = r"\basync fn\b|\.await\b|\btokio::|\bstd::(net|thread)::|\brand::|\bSystemTime\b";
 
+/// The most lines a file may have, and a function.
 const LINES: usize = 800;
+const FUNCTION_LINES: usize = 70;
 
-struct Source {
-    room: String,
-    path: PathBuf,
-    text: String,
-    /// Without comments and without the tests at its end, line by line.
-    code: Vec<(usize, String)>,
-}
+/// Circles of files that are one recursion inside one subject.
+const CIRCLES: &[&[&str]] = &[];
 
-fn sources() -> Vec<Source> {
-    let mut files = Vec::new();
-    find(&server::repository().join("src"), &mut files);
-    assert!(!files.is_empty());
-    files.into_iter().map(|path| Source::read(&path)).collect()
-}
-
-fn find(dir: &Path, files: &mut Vec<PathBuf>) {
-    let mut paths: Vec<_> =
-        std::fs::read_dir(dir).expect("readable").map(|e| e.expect("an entry").path()).collect();
-    paths.sort();
-    for path in paths {
-        match path.is_dir() {
-            true => find(&path, files),
-            false if path.extension().is_some_and(|e| e == "rs") => files.push(path),
-            false => {}
-        }
-    }
-}
-
-impl Source {
-    fn read(path: &Path) -> Source {
-        let text = std::fs::read_to_string(path).expect("UTF-8");
-        let short = path.strip_prefix(server::repository().join("src")).expect("below src").to_owned();
-        let first = short.components().next().expect("a name").as_os_str().to_string_lossy().into_owned();
-        let room = first.trim_end_matches(".rs").to_owned();
-        let is_test_file = short.file_name().is_some_and(|name| name == "tests.rs");
-        let code = text
-            .lines()
-            .enumerate()
-            .take_while(|(_, line)| !is_test_file && line.trim() != "#[cfg(test)]")
-            .filter(|(_, line)| !line.trim_start().starts_with("//"))
-            .map(|(number, line)| (number + 1, line.split(" // ").next().unwrap_or_default().to_owned()))
-            .collect();
-        Source { room, path: short, text, code }
-    }
-
-    fn at(&self, line: usize) -> String {
-        format!("src/{}:{line}", self.path.display())
-    }
-}
+/// Names of bounds: what has one of these words in its name and is a size, a count or a time is a limit.
+const BOUND: &str = r"^\s*(?:pub(?:\([^)]*\))? )?const (?:[A-Z0-9_]+_)?(?:MAX|MOST|LIMIT|BYTES|ROWS|SECONDS|TIMEOUT|WAIT|PATIENCE|QUEUE|DEPTH|BACKLOG)(?:_[A-Z0-9_]+)?: (?:usize|u64|u32|i64|Duration)\b";
 
 fn floor(room: &str) -> Option<usize> {
     FLOORS.iter().position(|rooms| rooms.contains(&room))
@@ -117,10 +75,12 @@ fn may_use(room: &str, other: &str) -> bool {
     room == other || excepted || floor(room) > floor(other)
 }
 
+static ROOM: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"\b(?:crate|tidemill)::([a-z_]+)").expect("a pattern"));
+
 /// The rooms that a line names: `crate::room…` and `crate::{room::…, other::…}`.
 fn named(line: &str) -> BTreeSet<String> {
-    let single = Regex::new(r"\b(?:crate|tidemill)::([a-z_]+)").expect("a pattern");
-    let mut rooms: BTreeSet<String> = single.captures_iter(line).map(|c| c[1].to_owned()).collect();
+    let mut rooms: BTreeSet<String> = ROOM.captures_iter(line).map(|c| c[1].to_owned()).collect();
     if let Some((_, group)) = line.split_once("crate::{") {
         let mut depth = 0;
         for part in group.split_inclusive(['{', '}', ',']) {
@@ -206,6 +166,92 @@ fn nothing_is_left_to_be_done_in_the_code() {
         wrong.extend(hits.map(|(n, line)| format!("{}: {}", source.at(n + 1), line.trim())));
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_exception_is_needed() {
+    let sources = sources();
+    let mut unused = Vec::new();
+    for (room, other, because) in EXCEPTIONS {
+        let needed = sources
+            .iter()
+            .filter(|source| source.room == *room)
+            .any(|source| source.code.iter().any(|(_, line)| named(line).contains(*other)));
+        if !needed || floor(room) > floor(other) {
+            unused.push(format!("{room} may use {other} ({because}), and does not or may anyway"));
+        }
+    }
+    assert!(unused.is_empty() && EXCEPTIONS.len() < 5, "\n{}", unused.join("\n"));
+}
+
+#[test]
+fn no_files_go_in_circles() {
+    let sources = sources();
+    let show = |file: usize| sources[file].path.display().to_string();
+    let circles: BTreeSet<Vec<String>> = Imports::of(&sources)
+        .circles()
+        .into_iter()
+        .map(|circle| circle.into_iter().map(show).collect())
+        .collect();
+    let allowed: BTreeSet<Vec<String>> =
+        CIRCLES.iter().map(|circle| circle.iter().map(|file| (*file).to_owned()).collect()).collect();
+    assert_eq!(circles, allowed, "(found, allowed)");
+}
+
+#[test]
+fn functions_are_short() {
+    let begins = Regex::new(r"^\s*(pub(\([^)]*\))? )?((const|async|unsafe) )*fn \w").expect("a pattern");
+    let mut wrong = Vec::new();
+    for source in sources() {
+        let lines: Vec<&str> = source.text.lines().collect();
+        for (number, _) in source.code.iter().filter(|(_, line)| begins.is_match(line)) {
+            let length = item_end(&lines, number - 1) + 2 - number;
+            if length > FUNCTION_LINES {
+                wrong.push(format!("{}: {length} lines", source.at(*number)));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn everything_that_waits_has_a_bound_and_bounds_stand_in_limits() {
+    let unbounded =
+        Regex::new(r"\bunbounded(_channel)?\b|\bUnbounded(Sender|Receiver)\b|\bmpsc::channel\(\)")
+            .expect("a pattern");
+    let bound = Regex::new(BOUND).expect("a pattern");
+    let mut wrong = Vec::new();
+    for source in sources().iter().filter(|source| source.room != "limits") {
+        for (number, line) in &source.code {
+            if unbounded.is_match(line) {
+                wrong.push(format!("{}: a queue without a bound: {}", source.at(*number), line.trim()));
+            }
+            if bound.is_match(line) && !line.contains("limits::") {
+                wrong.push(format!("{}: belongs into limits.rs: {}", source.at(*number), line.trim()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_type_name_is_defined_once() {
+    let defines = Regex::new(r"^(?:pub(?:\([^)]*\))? )?(?:struct|enum|trait|type|union) ([A-Z]\w*)")
+        .expect("a pattern");
+    let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for source in sources() {
+        for (number, line) in &source.code {
+            if let Some(found) = defines.captures(line) {
+                places.entry(found[1].to_owned()).or_default().push(source.at(*number));
+            }
+        }
+    }
+    let twice: Vec<String> = places
+        .into_iter()
+        .filter(|(_, places)| places.len() > 1)
+        .map(|(name, places)| format!("{name}: {}", places.join(", ")))
+        .collect();
+    assert!(twice.is_empty(), "\n{}", twice.join("\n"));
 }
 
 #[test]
