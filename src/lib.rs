@@ -1,4 +1,70 @@
-//! Tidemill: a SQL-first streaming query engine.
+//! Tidemill: a SQL-first streaming query engine in one binary that speaks Postgres.
+//!
+//! A user declares streams and tables and writes SQL. A query over a stream is continuous: its answer is kept up to date,
+//! window by window, and at every moment equals the same query run over the rows that were not late for it.
+//!
+//! # A statement's way
+//!
+//! ```text
+//!  psql ─bytes─▶ wire ─text─▶ sql ─Statement─▶ session ─query─▶ postgres ─▶ plan ─LogicalPlan─▶ DataFusion ─rows─▶ wire
+//!                                                 │  names: catalog            │ with EMIT, or in a view
+//!                                                 │                            └──Pipeline──▶ exec (below)
+//!                                                 └─ INSERT, COPY ─rows─▶ log ─one commit─▶ store
+//! ```
+//! [`wire`] knows sockets and messages, [`sql`] is the only parser, [`session`] decides what a statement does, [`postgres`] makes the query mean
+//! what Postgres means by it, [`plan`] turns it into a plan that is run once (a snapshot) or again and again (a pipeline).
+//!
+//! # A row's way
+//!
+//! ```text
+//!  INSERT ─▶ log ─batch, watermark, commit─▶ exec ─▶ lateness ─on time─▶ fragment ─▶ operator ─Delta─▶ fragment ─▶ view, client
+//!  file ─▶ connect ─decoded records─────────▶       │  late: counted,     (DataFusion  │ slices, keys,  (DataFusion   │
+//!                                                   ▼  kept aside          plan)       ▼ aggregates      plan)        ▼
+//!                                     tidemill.late_rows                            state ────── one commit ──────▶ store
+//! ```
+//! An *epoch* is one micro-batch: how far to read (the cut), read, compute, commit offsets + state + watermarks + answer together, publish.
+//! Between epochs nothing is in flight; that is what makes recovery, consistent reads and exactly-once simple.
+//!
+//! # The rooms, in the order in which to read them
+//!
+//! | room | what it holds | begin with |
+//! |---|---|---|
+//! | [`time`] | event time, watermarks, windows and the slices they share | [`time::Watermark`], [`time::SliceSpec`] |
+//! | [`state`] | keys, aggregates and rows of a query, as columns | [`state::Delta`] |
+//! | [`operators`] | what keeps state: windows, running aggregates, buffers; which rows are late | the room's page |
+//! | [`plan`] | from a query to a pipeline | [`plan::Pipeline`] |
+//! | [`exec`] | epochs, views, recovery, reading | the room's page |
+//! | [`log`] | the durable, ordered rows of a stream; the one thread that commits | [`log::Journal`] |
+//! | [`store`] | durable bytes behind one small trait | [`store::Store`] |
+//! | [`connect`] | files and generators as streams | [`connect::Source`] |
+//! | [`catalog`] | names | [`catalog::Catalog`] |
+//! | [`sql`] | text to statement | [`sql::Statement`] |
+//! | [`session`] | statement to action | the room's page |
+//! | [`postgres`], [`types`], [`pgtypes`] | SQL and values as Postgres means them; nothing of streams | the rooms' pages |
+//! | [`wire`], [`http`] | the ways in | |
+//! | [`error`], [`limits`], [`clock`] | the ground: SQLSTATEs, every bound there is, the one reader of the wall clock | |
+//! | [`cli`], [`server`] | flags, start and stop | |
+//!
+//! A room imports only from rooms below it, no files go in circles, and each word means one thing: `tests/it/architecture` reads the
+//! source and says so.
+//!
+//! # What always holds, and the test that shows it
+//!
+//! | invariant | held by |
+//! |---|---|
+//! | a query's output is a function of (plan, log): not of time, batch sizes, threads, restarts or hash order | `oracle::live_answer_view_and_snapshot_equal_an_independent_answer` |
+//! | nothing is visible before it is durable; what is acknowledged counts exactly once | `crash::twenty_crashes_lose_nothing_and_count_nothing_twice` |
+//! | a row is late by the writes before its own, wherever batches end | `views::a_row_is_late_by_the_writes_before_its_own` |
+//! | everything that waits has a bound, and bounds stand in [`limits`] | `architecture::everything_that_waits_has_a_bound_and_bounds_stand_in_limits` |
+//! | state is under the memory limit; over it work is refused, and the server lives | `lifecycle::what_does_not_fit_into_memory_is_refused_and_the_server_lives` |
+//! | a client can end its own statement, never the process | `raw::garbage_ends_only_its_own_connection` |
+//!
+//! # Where are late rows decided and counted?
+//!
+//! In one file, `operators/lateness.rs`: a row is late when every window that it belongs to had been closed by the watermark that the
+//! writes before its own had reached ([`time::Watermark::closes`] is the comparison). The count is `Counters::late_rows` of the query; the newest
+//! rows themselves are kept for `tidemill.late_rows`.
+
 pub mod catalog;
 pub mod cli;
 pub mod clock;
