@@ -3,15 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, RecordBatch, new_null_array};
-use datafusion::arrow::compute::{cast, concat_batches};
-use datafusion::arrow::datatypes::FieldRef;
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::compute::concat_batches;
 use datafusion::catalog::{MemTable, TableProvider};
-use datafusion_pg_catalog::pg_catalog::ArrowTable;
 use parking_lot::Mutex;
 
 use super::shape::Shape;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::pgtypes::copy::{CopyDecoder, CopyOptions};
 
 /// Tables that are always empty here, with the columns that clients ask for.
 pub(crate) fn empty(name: &str) -> Option<&'static str> {
@@ -114,55 +113,29 @@ pub(crate) fn empty(name: &str) -> Option<&'static str> {
     })
 }
 
-/// The columns of the tables that never change. Names of functions (`regproc`) are text; where a function's oid is asked for,
-/// none is known.
-fn of_postgres_columns(name: &str) -> Option<&'static str> {
-    Some(match name {
-        "pg_aggregate" => {
-            "aggfnoid:text aggkind:char aggnumdirectargs:int2 aggtransfn:text aggfinalfn:text aggcombinefn:text aggserialfn:text aggdeserialfn:text aggmtransfn:text aggminvtransfn:text aggmfinalfn:text aggfinalextra:bool aggmfinalextra:bool aggfinalmodify:char aggmfinalmodify:char aggsortop:oid aggtranstype:oid aggtransspace:int4 aggmtranstype:oid aggmtransspace:int4 agginitval:text aggminitval:text"
-        }
-        "pg_am" => "oid:oid amname:name amhandler:text amtype:char",
-        "pg_amop" => {
-            "oid:oid amopfamily:oid amoplefttype:oid amoprighttype:oid amopstrategy:int2 amoppurpose:char amopopr:oid amopmethod:oid amopsortfamily:oid"
-        }
-        "pg_amproc" => {
-            "oid:oid amprocfamily:oid amproclefttype:oid amprocrighttype:oid amprocnum:int2 amproc:oid"
-        }
-        "pg_cast" => "oid:oid castsource:oid casttarget:oid castfunc:oid castcontext:char castmethod:char",
-        "pg_collation" => {
-            "oid:oid collname:name collnamespace:oid collowner:oid collprovider:char collisdeterministic:bool collencoding:int4 collcollate:text collctype:text colliculocale:text collversion:text"
-        }
-        "pg_conversion" => {
-            "oid:oid conname:name connamespace:oid conowner:oid conforencoding:int4 contoencoding:int4 conproc:text condefault:bool"
-        }
-        "pg_description" => "objoid:oid classoid:oid objsubid:int4 description:text",
-        "pg_language" => {
-            "oid:oid lanname:name lanowner:oid lanispl:bool lanpltrusted:bool lanplcallfoid:oid laninline:oid lanvalidator:oid lanacl:text[]"
-        }
-        "pg_opclass" => {
-            "oid:oid opcmethod:oid opcname:name opcnamespace:oid opcowner:oid opcfamily:oid opcintype:oid opcdefault:bool opckeytype:oid"
-        }
-        "pg_operator" => {
-            "oid:oid oprname:name oprnamespace:oid oprowner:oid oprkind:char oprcanmerge:bool oprcanhash:bool oprleft:oid oprright:oid oprresult:oid oprcom:oid oprnegate:oid oprcode:text oprrest:text oprjoin:text"
-        }
-        "pg_opfamily" => "oid:oid opfmethod:oid opfname:name opfnamespace:oid opfowner:oid",
-        "pg_range" => {
-            "rngtypid:oid rngsubtype:oid rngmultitypid:oid rngcollation:oid rngsubopc:oid rngcanonical:text rngsubdiff:text"
-        }
-        "pg_ts_config" => "oid:oid cfgname:name cfgnamespace:oid cfgowner:oid cfgparser:oid",
-        "pg_ts_dict" => {
-            "oid:oid dictname:name dictnamespace:oid dictowner:oid dicttemplate:oid dictinitoption:text"
-        }
-        "pg_ts_parser" => {
-            "oid:oid prsname:name prsnamespace:oid prsstart:text prstoken:text prsend:text prsheadline:text prslextype:text"
-        }
-        "pg_ts_template" => "oid:oid tmplname:name tmplnamespace:oid tmplinit:text tmpllexize:text",
-        "pg_type" => {
-            "oid:oid typname:name typnamespace:oid typowner:oid typlen:int2 typbyval:bool typtype:char typcategory:char typispreferred:bool typisdefined:bool typdelim:char typrelid:oid typsubscript:text typelem:oid typarray:oid typinput:text typoutput:text typreceive:text typsend:text typmodin:text typmodout:text typanalyze:text typalign:char typstorage:char typnotnull:bool typbasetype:oid typtypmod:int4 typndims:int4 typcollation:oid typdefaultbin:text typdefault:text typacl:text[]"
-        }
-        _ => return None,
-    })
-}
+/// The tables that never change: what PostgreSQL 15 has in them when a database is new, without what is found in the system it runs on. The
+/// first line has the columns, the others are `COPY (SELECT … FROM pg_catalog.NAME) TO STDOUT`. Names of functions (`regproc`) are text;
+/// where a function's oid is asked for, none is known.
+const OF_POSTGRES: &[(&str, &str)] = &[
+    ("pg_aggregate", include_str!("postgres15/pg_aggregate.tsv")),
+    ("pg_am", include_str!("postgres15/pg_am.tsv")),
+    ("pg_amop", include_str!("postgres15/pg_amop.tsv")),
+    ("pg_amproc", include_str!("postgres15/pg_amproc.tsv")),
+    ("pg_cast", include_str!("postgres15/pg_cast.tsv")),
+    ("pg_collation", include_str!("postgres15/pg_collation.tsv")),
+    ("pg_conversion", include_str!("postgres15/pg_conversion.tsv")),
+    ("pg_description", include_str!("postgres15/pg_description.tsv")),
+    ("pg_language", include_str!("postgres15/pg_language.tsv")),
+    ("pg_opclass", include_str!("postgres15/pg_opclass.tsv")),
+    ("pg_operator", include_str!("postgres15/pg_operator.tsv")),
+    ("pg_opfamily", include_str!("postgres15/pg_opfamily.tsv")),
+    ("pg_range", include_str!("postgres15/pg_range.tsv")),
+    ("pg_ts_config", include_str!("postgres15/pg_ts_config.tsv")),
+    ("pg_ts_dict", include_str!("postgres15/pg_ts_dict.tsv")),
+    ("pg_ts_parser", include_str!("postgres15/pg_ts_parser.tsv")),
+    ("pg_ts_template", include_str!("postgres15/pg_ts_template.tsv")),
+    ("pg_type", include_str!("postgres15/pg_type.tsv")),
+];
 
 /// What never changes, as Postgres has it.
 pub(crate) fn of_postgres(name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
@@ -172,51 +145,26 @@ pub(crate) fn of_postgres(name: &str) -> Result<Option<Arc<dyn TableProvider>>> 
     }
 }
 
-/// The rows of such a table, in the columns and types of the version that the server says it is; made once.
+/// The rows of such a table; read once.
 pub(crate) fn rows(name: &str) -> Result<Option<RecordBatch>> {
-    static ROWS: Mutex<BTreeMap<String, RecordBatch>> = Mutex::new(BTreeMap::new());
-    let Some(columns) = of_postgres_columns(name) else { return Ok(None) };
+    static ROWS: Mutex<BTreeMap<&str, RecordBatch>> = Mutex::new(BTreeMap::new());
+    let Some((name, text)) = OF_POSTGRES.iter().find(|(known, _)| *known == name) else {
+        return Ok(None);
+    };
     if let Some(rows) = ROWS.lock().get(name) {
         return Ok(Some(rows.clone()));
     }
-    let given = shipped(name)?;
-    let schema = Shape::new(columns)?.schema();
-    let all = concat_batches(&given.schema(), given.data())?;
-    let column = |field: &FieldRef| -> Result<ArrayRef> {
-        match all.column_by_name(field.name()) {
-            // Privileges are always NULL; lists are not held as lists.
-            Some(column) if !field.data_type().is_nested() => Ok(cast(column, field.data_type())?),
-            _ => Ok(new_null_array(field.data_type(), all.num_rows())),
-        }
-    };
-    let arrays = schema.fields().iter().map(column).collect::<Result<Vec<_>>>()?;
-    let rows = RecordBatch::try_new(schema, arrays)?;
-    ROWS.lock().insert(name.to_owned(), rows.clone());
+    let (columns, data) = text.split_once('\n').unwrap_or((text, ""));
+    let mut decoder = CopyDecoder::new(Shape::new(columns)?.columns(), CopyOptions::text());
+    decoder.push(data.as_bytes())?;
+    let mut batches = Vec::new();
+    while let Some(batch) = decoder.take() {
+        batches.push(batch);
+    }
+    while let Some(batch) = decoder.finish()? {
+        batches.push(batch);
+    }
+    let rows = concat_batches(&decoder.schema(), &batches)?;
+    ROWS.lock().insert(name, rows.clone());
     Ok(Some(rows))
-}
-
-/// The table as the crate ships it.
-fn shipped(name: &str) -> Result<&'static ArrowTable> {
-    let tables = super::postgres()?;
-    Ok(match name {
-        "pg_aggregate" => &tables.pg_aggregate,
-        "pg_am" => &tables.pg_am,
-        "pg_amop" => &tables.pg_amop,
-        "pg_amproc" => &tables.pg_amproc,
-        "pg_cast" => &tables.pg_cast,
-        "pg_collation" => &tables.pg_collation,
-        "pg_conversion" => &tables.pg_conversion,
-        "pg_description" => &tables.pg_description,
-        "pg_language" => &tables.pg_language,
-        "pg_opclass" => &tables.pg_opclass,
-        "pg_operator" => &tables.pg_operator,
-        "pg_opfamily" => &tables.pg_opfamily,
-        "pg_range" => &tables.pg_range,
-        "pg_ts_config" => &tables.pg_ts_config,
-        "pg_ts_dict" => &tables.pg_ts_dict,
-        "pg_ts_parser" => &tables.pg_ts_parser,
-        "pg_ts_template" => &tables.pg_ts_template,
-        "pg_type" => &tables.pg_type,
-        other => return Err(Error::internal(format!("{other} is not among Postgres's tables"))),
-    })
 }

@@ -285,11 +285,6 @@ pub(crate) fn all(cx: &SystemContext) -> Vec<Arc<ScalarUDF>> {
     functions.extend(TEXTS.iter().map(|(name, call)| function(name, Call::Text(*call))));
     let visible = |_: &SystemContext, args: Texts| oid(args, 0).is_some_and(relations::is_visible);
     functions.push(function("pg_table_is_visible", Call::True(visible)));
-    let bounds = [
-        datafusion_pg_catalog::pg_catalog::array_bounds_udf::create_array_lower_udf(),
-        datafusion_pg_catalog::pg_catalog::array_bounds_udf::create_array_upper_udf(),
-    ];
-    functions.extend(bounds.into_iter().map(Arc::new));
     functions
 }
 

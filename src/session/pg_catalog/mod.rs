@@ -1,8 +1,8 @@
 //! What the server shows of itself as tables: `tidemill`, `pg_catalog` and `information_schema`.
 //!
 //! Every table is made when a statement names it, from the catalog and the engine's figures of that moment. What
-//! never changes (types, languages, access methods) comes from the `datafusion-pg-catalog` crate, which ships Postgres's own
-//! rows. psql and drivers ask in SQL that DataFusion does not know in every detail; `rewrite` says the same in
+//! never changes (types, languages, access methods) is kept as PostgreSQL 15 has it (`fixed`).
+//! psql and drivers ask in SQL that DataFusion does not know in every detail; `rewrite` says the same in
 //! other words, and `functions` has the functions they call.
 
 mod apply;
@@ -25,7 +25,7 @@ mod variables;
 mod tests;
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
@@ -120,14 +120,4 @@ impl Lookup for System {
     fn schemas(&self) -> Vec<String> {
         SCHEMAS.iter().map(|schema| (*schema).to_owned()).collect()
     }
-}
-
-/// Postgres's own rows of what never changes; read once.
-fn postgres() -> Result<&'static datafusion_pg_catalog::pg_catalog::PgCatalogStaticTables> {
-    static TABLES: OnceLock<Option<datafusion_pg_catalog::pg_catalog::PgCatalogStaticTables>> =
-        OnceLock::new();
-    TABLES
-        .get_or_init(|| datafusion_pg_catalog::pg_catalog::PgCatalogStaticTables::try_new().ok())
-        .as_ref()
-        .ok_or_else(|| crate::error::Error::internal("the tables of pg_catalog cannot be read"))
 }

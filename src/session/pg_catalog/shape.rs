@@ -78,6 +78,11 @@ impl Shape {
         columns.split_whitespace().map(read).collect::<Result<Vec<_>>>().map(Shape)
     }
 
+    /// Names and types, for COPY; any of them may be NULL.
+    pub(crate) fn columns(self) -> Vec<(String, SqlType, bool)> {
+        self.0.into_iter().map(|(name, sql_type)| (name, sql_type, false)).collect()
+    }
+
     /// The columns as Arrow has them.
     pub(crate) fn schema(&self) -> SchemaRef {
         let fields = self.0.iter().map(|(name, sql_type)| sql_type.to_field(name, true));

@@ -58,10 +58,15 @@ pub(crate) fn function(expr: &mut Expr) -> Option<Expr> {
         // DataFusion's log divides two logarithms: log(1000) would be a little less than 3.
         ("log", 1) => Some(call("log10", arguments.collect())),
         ("gen_random_uuid", 0) => Some(cast(call("uuid", vec![]), DataType::Uuid)),
-        // Of an empty array it is NULL.
-        ("array_length", 1 | 2) => {
+        // Of an empty array it is NULL; indices begin at 1.
+        ("array_length", 1 | 2) | ("array_upper", 2) => {
             let length = cast(call("array_length", arguments.collect()), DataType::Int(None));
             Some(call("nullif", vec![length, number("0")]))
+        }
+        ("array_lower", 2) => {
+            let length = call("array_length", arguments.collect());
+            let has_some = binary(length, BinaryOperator::Gt, number("0"));
+            Some(case_when(has_some, number("1"), Expr::value(Value::Null)))
         }
         ("date_trunc", 2..) => {
             let unit = arguments.next()?;
