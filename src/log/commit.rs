@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
-use super::journal::{Shared, no_stream};
+use super::shared::{Shared, no_stream};
 use super::staging::{Staged, check_rows, check_spec};
 use super::stream::{self, Stream};
 use super::transaction::{Append, OnCommit, StreamChange, Transaction};
@@ -249,7 +249,7 @@ impl Committer {
         }
         for Accepted { number, on_commit, reply } in accepted {
             {
-                let _publishing = self.shared.publishing.write();
+                let _publishing = self.shared.publishing_commit.write();
                 for publish in on_commit {
                     // Durable but not published: going on would show states that never were.
                     if catch_unwind(AssertUnwindSafe(|| publish(number))).is_err() {

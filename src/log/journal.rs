@@ -14,22 +14,13 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use super::codec::corrupted;
 use super::commit::{Committer, Request};
 use super::reader::{LogReader, Position};
+use super::shared::{Shared, no_stream};
 use super::stream::{self, Stream};
 use super::transaction::{StreamChange, Transaction};
 use super::{CommitNo, StreamId, StreamSpec, StreamStats, UntimedRow, block, untimed};
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
 use crate::store::{Space, Store};
-
-/// What the commit thread and the readers share.
-pub(crate) struct Shared {
-    pub(crate) store: Arc<dyn Store>,
-    pub(crate) streams: RwLock<HashMap<StreamId, Stream>>,
-    pub(crate) last: watch::Sender<CommitNo>,
-    /// Held for writing while a commit is published, so that [`Journal::at_rest`] sees all of it or nothing.
-    pub(crate) publishing: RwLock<()>,
-    pub(crate) groups: AtomicU64,
-}
 
 /// Commits transactions and reads logs. Dropping the last handle finishes what is queued and stops the thread.
 pub struct Journal {
@@ -57,7 +48,7 @@ impl Journal {
             store,
             streams: RwLock::new(streams),
             last: watch::Sender::new(last),
-            publishing: RwLock::new(()),
+            publishing_commit: RwLock::new(()),
             groups: AtomicU64::new(0),
         });
         let (queue, requests) = mpsc::channel(limits::COMMIT_QUEUE);
@@ -104,7 +95,7 @@ impl Journal {
     /// Runs `f` while no commit is being published: what it reads of published versions belongs to that commit number.
     /// Keep it short; commits wait.
     pub fn at_rest<T>(&self, f: impl FnOnce(CommitNo) -> T) -> T {
-        let _rest = self.shared.publishing.read();
+        let _rest = self.shared.publishing_commit.read();
         f(self.last())
     }
 
@@ -250,8 +241,4 @@ fn read_streams(store: &dyn Store) -> Result<HashMap<StreamId, Stream>> {
 
 fn stopped() -> Error {
     Error::new(SqlState::ShuttingDown, "the server is shutting down")
-}
-
-pub(crate) fn no_stream(stream: StreamId) -> Error {
-    Error::new(SqlState::UndefinedTable, format!("stream {} does not exist any more", stream.0))
 }

@@ -20,6 +20,7 @@ mod codec;
 mod commit;
 pub mod journal;
 pub mod reader;
+mod shared;
 mod staging;
 pub mod stream;
 pub mod table;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::compute::concat_batches;
 
-use super::journal::{Shared, no_stream};
+use super::shared::{Shared, no_stream};
 use super::{CommitNo, LogBlock, StreamId, StreamSpec, Write, block};
 use crate::error::Result;
 use crate::limits;
