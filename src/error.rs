@@ -12,9 +12,11 @@ use datafusion::arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
 
 mod foreign;
+mod panic;
 mod sentences;
 
 pub(crate) use foreign::missing_function;
+pub use panic::{contained, contained_call, panicked};
 
 /// What every fallible function of Tidemill returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -43,6 +45,14 @@ macro_rules! sqlstates {
             /// The five characters that go over the wire.
             pub const fn code(self) -> &'static str {
                 match self { $(SqlState::$name => $code,)* }
+            }
+
+            /// The one with these five characters, if it is one of ours.
+            pub fn of_code(code: &str) -> Option<SqlState> {
+                match code {
+                    $($code => Some(SqlState::$name),)*
+                    _ => None,
+                }
             }
         }
     };

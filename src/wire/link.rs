@@ -23,7 +23,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::framing::{Frame, Incoming};
 use super::report;
-use crate::error::{Error, Result, SqlState};
+use crate::error::{Error, Result, SqlState, panicked};
 use crate::limits;
 use crate::session::CommitGate;
 
@@ -270,15 +270,5 @@ fn sent_some(sent: std::io::Result<usize>) -> Result<(), Stop> {
 }
 
 fn flatten<T>(done: Result<Result<T>, Box<dyn Any + Send>>) -> Result<T, Stop> {
-    done.unwrap_or_else(|panic| Err(panicked(&*panic))).map_err(Stop::Error)
-}
-
-/// A panic as the client sees it: a bug of ours that ended one statement.
-pub(super) fn panicked(panic: &(dyn Any + Send)) -> Error {
-    let said = panic.downcast_ref::<String>().map(String::as_str);
-    let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
-    tracing::error!(panic = said, "a statement panicked");
-    Error::internal("the statement ran into a bug in the server")
-        .detail(said.to_owned())
-        .hint("Please report this with the statement; other sessions are not affected.")
+    done.unwrap_or_else(|panic| Err(panicked("the statement", &*panic))).map_err(Stop::Error)
 }

@@ -12,9 +12,9 @@ use futures::stream::BoxStream;
 use pgwire::messages::PgWireBackendMessage as Reply;
 use pgwire::messages::data::{FieldDescription, RowDescription};
 
-use super::link::{Link, Stop, panicked};
+use super::link::{Link, Stop};
 use super::report::clean;
-use crate::error::{Error, Result, SqlState};
+use crate::error::{Error, Result, SqlState, panicked};
 use crate::limits;
 use crate::pgtypes::values::{Encoder, TextStyle};
 use crate::types::SqlType;
@@ -131,7 +131,7 @@ impl Flow {
                 let room = most.map_or(u64::MAX, |most| most - sent);
                 let written =
                     catch_unwind(AssertUnwindSafe(|| page.write(&self.columns, style, room, &mut link.out)));
-                sent += written.unwrap_or_else(|panic| Err(panicked(&*panic)))?;
+                sent += written.unwrap_or_else(|panic| Err(panicked("the statement", &*panic)))?;
                 if page.next == page.batch.num_rows() {
                     self.page = None;
                 }
