@@ -101,9 +101,10 @@ fn decode_value(
     let whole = writes.first().is_some_and(|w| w.commit == first_commit)
         && batch.num_rows() == row
         && value.is_at_end();
-    match whole {
-        true => Ok(LogBlock { first_offset, batch, writes: writes.into() }),
-        false => Err(corrupted("its writes do not fit its rows")),
+    if whole {
+        Ok(LogBlock { first_offset, batch, writes: writes.into() })
+    } else {
+        Err(corrupted("its writes do not fit its rows"))
     }
 }
 

@@ -106,9 +106,10 @@ impl In {
             return Err(corrupted(format!("it has format {}, not {version}", head[0])));
         }
         let sum = u32::from_le_bytes([head[4], head[5], head[6], head[7]]);
-        match crc32fast::hash(&all[HEAD..]) == sum {
-            true => Ok(In { all, at: HEAD }),
-            false => Err(corrupted("its checksum is wrong")),
+        if crc32fast::hash(&all[HEAD..]) == sum {
+            Ok(In { all, at: HEAD })
+        } else {
+            Err(corrupted("its checksum is wrong"))
         }
     }
 

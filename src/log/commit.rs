@@ -20,7 +20,7 @@ use super::staging::{Staged, check_rows, check_spec};
 use super::stream::{self, Stream};
 use super::transaction::{Append, OnCommit, StreamChange, Transaction};
 use super::{CommitNo, LogBlock, StreamId, StreamSpec, block, untimed};
-use crate::error::{Error, Result, SqlState};
+use crate::error::{Error, Result, SqlState, contained_call};
 use crate::limits;
 use crate::store::{Space, WriteBatch};
 
@@ -49,6 +49,8 @@ struct Group {
     batch: WriteBatch,
     streams: BTreeMap<StreamId, Staged>,
     accepted: Vec<Accepted>,
+    /// An invariant did not hold while it was put together: nothing of it is written.
+    broken: Option<Error>,
 }
 
 impl Committer {
@@ -79,7 +81,11 @@ impl Committer {
         if group.accepted.is_empty() {
             return;
         }
-        match self.write(&mut group) {
+        let written = match group.broken.take() {
+            Some(error) => Err(error),
+            None => self.write(&mut group),
+        };
+        match written {
             Ok(blocks) => self.publish(group, blocks),
             Err(error) => {
                 for accepted in group.accepted {
@@ -101,7 +107,9 @@ impl Committer {
             }
             Ok(computed) => {
                 let on_commit = std::mem::take(&mut transaction.on_commit);
-                self.take_in(group, transaction, number);
+                if let Err(error) = self.take_in(group, transaction, number) {
+                    group.broken = Some(error);
+                }
                 group.batch.changes.extend(computed.changes);
                 group.accepted.push(Accepted { number, on_commit, reply });
             }
@@ -150,41 +158,36 @@ impl Committer {
         }
     }
 
-    fn take_in(&self, group: &mut Group, transaction: Transaction, number: CommitNo) {
+    fn take_in(&self, group: &mut Group, transaction: Transaction, number: CommitNo) -> Result<()> {
         group.batch.changes.extend(transaction.puts.changes);
         for change in transaction.changes {
             match change {
                 StreamChange::Create(id, spec) => {
                     group.streams.insert(id, Staged::created(spec));
                 }
-                StreamChange::Drop(id) => {
-                    if let Some(staged) = self.staged(group, id) {
-                        staged.is_dropped = true;
-                    }
-                }
+                StreamChange::Drop(id) => self.staged(group, id)?.is_dropped = true,
                 StreamChange::Forget { stream, first_offset, keys, bytes } => {
-                    if let Some(staged) = self.staged(group, stream)
-                        && staged.forget(first_offset, bytes)
-                    {
+                    if self.staged(group, stream)?.forget(first_offset, bytes) {
                         keys.into_iter().for_each(|key| group.batch.delete(Space::Log, key));
                     }
                 }
             }
         }
         for (id, append) in transaction.appends {
-            if let Some(staged) = self.staged(group, id) {
-                staged.append(number, append, transaction.time_ms);
-            }
+            self.staged(group, id)?.append(number, append, transaction.time_ms)?;
         }
+        Ok(())
     }
 
-    fn staged<'a>(&self, group: &'a mut Group, stream: StreamId) -> Option<&'a mut Staged> {
+    fn staged<'a>(&self, group: &'a mut Group, stream: StreamId) -> Result<&'a mut Staged> {
         match group.streams.entry(stream) {
-            Entry::Occupied(entry) => Some(entry.into_mut()),
+            Entry::Occupied(entry) => Ok(entry.into_mut()),
             Entry::Vacant(entry) => {
                 let streams = self.shared.streams.read();
-                let found = streams.get(&stream)?;
-                Some(entry.insert(Staged::of(Arc::clone(&found.spec), found.state)))
+                let found = streams.get(&stream).ok_or_else(|| {
+                    Error::internal(format!("stream {} was checked and is not there", stream.0))
+                })?;
+                Ok(entry.insert(Staged::of(Arc::clone(&found.spec), found.state)))
             }
         }
     }
@@ -234,6 +237,7 @@ impl Committer {
         {
             let mut streams = self.shared.streams.write();
             for (id, blocks) in blocks {
+                // Only what was staged has blocks.
                 let Some(staged) = staged.remove(&id) else { continue };
                 let spec = &staged.spec;
                 let stream = streams
@@ -269,8 +273,7 @@ impl Committer {
 fn run_with_commit(transaction: &mut Transaction, number: CommitNo) -> Result<WriteBatch> {
     let mut computed = WriteBatch::default();
     for compute in std::mem::take(&mut transaction.with_commit) {
-        catch_unwind(AssertUnwindSafe(|| compute(number, &mut computed)))
-            .unwrap_or_else(|_| Err(Error::internal("a panic while a commit was computed")))?;
+        contained_call("the commit", || compute(number, &mut computed))?;
     }
     Ok(computed)
 }

@@ -7,6 +7,20 @@
 //!
 //! Each block of a log is a RecordBatch with, per write, its commit number and the watermark that the writes before
 //! it had reached. Lateness is so a fact of the log: whoever reads it, in whatever portions, comes to the same late rows.
+//!
+//! | file | idea |
+//! |---|---|
+//! | `codec` | varints, schemas and batches as they are on disk, with version and checksum |
+//! | [`block`] | a block of a log as it is stored, and its key |
+//! | [`stream`] | what is known of each stream: its spec, its figures, its newest blocks in memory |
+//! | [`transaction`] | what is committed together |
+//! | `untimed` | rows without an event time, kept to be looked at |
+//! | `staging` | a stream's share of a group of commits: numbers, watermarks, blocks |
+//! | `shared` | what the commit thread and the readers share |
+//! | `commit` | the commit thread |
+//! | [`reader`] | a stream in portions up to a commit |
+//! | [`journal`] | the door: commits go in, readers come out |
+//! | [`table`] | static tables: versions for readers, a lock for one writer |
 
 use std::sync::Arc;
 

@@ -97,17 +97,17 @@ impl LogReader {
                 self.pass(&block);
                 continue;
             };
-            let Some(part) = cut(&block, first, start, upto, room) else { break };
+            let Some(part) = part_of(&block, first, start, upto, room) else { break };
             room -= part.batch.num_rows();
             self.offset = part.end_offset();
             let is_whole = part.writes.last().is_some_and(|w| {
                 let whole = block.writes.iter().rfind(|all| all.commit == w.commit);
                 whole.is_some_and(|all| block.first_offset + all.end_row as u64 == self.offset)
             });
-            match is_whole {
-                true => self.after = part.last_commit(),
-                false if part.writes.len() > 1 => self.after = part.writes[part.writes.len() - 2].commit,
-                false => {}
+            if is_whole {
+                self.after = part.last_commit();
+            } else if part.writes.len() > 1 {
+                self.after = part.writes[part.writes.len() - 2].commit;
             }
             if self.offset == block.end_offset() && self.after >= block.last_commit() {
                 self.pass(&block);
@@ -217,7 +217,13 @@ impl LogReader {
 }
 
 /// The part of a block from the write `first` and the row `start` on, up to a commit and a number of rows.
-fn cut(block: &LogBlock, first: usize, start: usize, upto: CommitNo, max_rows: usize) -> Option<LogBlock> {
+fn part_of(
+    block: &LogBlock,
+    first: usize,
+    start: usize,
+    upto: CommitNo,
+    max_rows: usize,
+) -> Option<LogBlock> {
     let most = start.saturating_add(max_rows);
     let (mut end_write, mut end_row) = (first, start);
     for write in &block.writes[first..] {
@@ -247,12 +253,11 @@ fn join(spec: &StreamSpec, parts: Vec<LogBlock>) -> Result<Vec<LogBlock>> {
             out.push(join_all(spec, std::mem::take(&mut group))?);
             rows = 0;
         }
-        match is_small(&part) {
-            true => {
-                rows += part.batch.num_rows();
-                group.push(part);
-            }
-            false => out.push(part),
+        if is_small(&part) {
+            rows += part.batch.num_rows();
+            group.push(part);
+        } else {
+            out.push(part);
         }
     }
     if !group.is_empty() {

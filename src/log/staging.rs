@@ -67,12 +67,14 @@ impl Staged {
     }
 
     /// Adds rows or an advance; those of one commit make one write.
-    pub(crate) fn append(&mut self, commit: CommitNo, append: Append, time_ms: i64) {
+    pub(crate) fn append(&mut self, commit: CommitNo, append: Append, time_ms: i64) -> Result<()> {
         if self.writes.last().is_none_or(|write| write.commit != commit) {
             let before = self.state.watermark;
             self.writes.push(StagedWrite { commit, rows: Vec::new(), before, after: before });
         }
-        let Some(write) = self.writes.last_mut() else { return };
+        let Some(write) = self.writes.last_mut() else {
+            return Err(Error::internal("a write that was begun is not there"));
+        };
         match append {
             Append::Advance(watermark) => write.after = write.after.max(watermark),
             Append::Rows(rows) => {
@@ -91,6 +93,7 @@ impl Staged {
         self.state.last_commit = commit;
         self.time_ms = self.time_ms.max(time_ms);
         self.state.last_write_ms = self.state.last_write_ms.max(Some(time_ms));
+        Ok(())
     }
 
     /// The rows of all writes as blocks: small writes together, large ones cut.

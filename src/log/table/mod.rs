@@ -75,10 +75,7 @@ fn all_keys(table: TableId) -> (Vec<u8>, Vec<u8>) {
 impl TableHandle {
     /// Reads a table's records and makes it ready; one without records is empty.
     pub fn open(store: &dyn Store, id: TableId, spec: TableSpec) -> Result<Arc<TableHandle>> {
-        let mut index = match spec.primary_key.is_empty() {
-            true => None,
-            false => Some(KeyIndex::new(&spec)?),
-        };
+        let mut index = if spec.primary_key.is_empty() { None } else { Some(KeyIndex::new(&spec)?) };
         let mut work = Work { index: None, records: Vec::new(), base_bytes: 0, change_bytes: 0 };
         let (from, to) = all_keys(id);
         let (mut chunks, mut commit) = (Vec::new(), CommitNo(0));
@@ -92,9 +89,10 @@ impl TableHandle {
                     spec.name, commit.0
                 ))
             })?;
-            match is_base {
-                true => (work.base_bytes, work.change_bytes) = (bytes, 0),
-                false => work.change_bytes += bytes,
+            if is_base {
+                (work.base_bytes, work.change_bytes) = (bytes, 0);
+            } else {
+                work.change_bytes += bytes;
             }
             work.records.push(key);
         }

@@ -50,9 +50,10 @@ impl Record {
         let emptied = (0..value.varint()?).map(|_| Ok(value.varint()? as usize)).collect::<Result<_>>()?;
         let deleted = (0..value.varint()?).map(|_| Ok(RowId(value.varint()?))).collect::<Result<_>>()?;
         let added = (0..value.varint()?).map(|_| value.batch(schema)).collect::<Result<_>>()?;
-        match value.is_at_end() {
-            true => Ok(Record { is_base, added, emptied, deleted, merge_from }),
-            false => Err(corrupted("there is more in it than it says")),
+        if value.is_at_end() {
+            Ok(Record { is_base, added, emptied, deleted, merge_from })
+        } else {
+            Err(corrupted("there is more in it than it says"))
         }
     }
 

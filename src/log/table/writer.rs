@@ -194,10 +194,7 @@ impl TableWriter {
         }
         let Prepared { record, bytes } = self.prepare()?;
         let (id, size, is_base) = (self.table.id, bytes.len(), record.is_base);
-        let old = match is_base {
-            true => self.work.records.clone(),
-            false => Vec::new(),
-        };
+        let old = if is_base { self.work.records.clone() } else { Vec::new() };
         transaction.with_commit(move |commit, batch| {
             old.into_iter().for_each(|key| batch.delete(Space::Tables, key));
             batch.put(Space::Tables, key(id, commit), bytes);
@@ -211,12 +208,11 @@ impl TableWriter {
         self.undo.clear();
         self.saved = None;
         let work = &mut *self.work;
-        match is_base {
-            true => {
-                work.records.clear();
-                (work.base_bytes, work.change_bytes) = (size, 0);
-            }
-            false => work.change_bytes += size,
+        if is_base {
+            work.records.clear();
+            (work.base_bytes, work.change_bytes) = (size, 0);
+        } else {
+            work.change_bytes += size;
         }
         work.records.push(key(self.table.id, commit));
         let chunks = std::mem::take(&mut self.chunks);
