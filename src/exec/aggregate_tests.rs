@@ -14,10 +14,11 @@ use datafusion::arrow::compute::concat_batches;
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::prelude::{SessionConfig, SessionContext};
 
+use super::map::Fragment;
 use super::tests::{Bench, open};
 use crate::catalog::{Column, Emission, Kind, StreamDef, WatermarkSpec};
 use crate::operators::{AggregateSpec, Closing, Delta, Partial, RunningAggregate, WindowAggregate};
-use crate::plan::{CutOptions, Fragment, Stateful};
+use crate::plan::{CutOptions, Stateful};
 use crate::store::MemoryStore;
 use crate::time::{EventTime, SliceSpec, Watermark, Window, WindowKind, WindowSpec};
 use crate::types::SqlType;

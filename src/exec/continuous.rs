@@ -4,22 +4,22 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use datafusion::execution::context::SessionState;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-use datafusion::execution::context::SessionState;
-
-use super::engine::Engine;
-use super::feed::Start;
+use super::messages::TemporaryQuery;
+use super::position::Start;
+use super::registry::Engine;
 use super::runner::{Outlet, Runner};
 use super::tables::PresentTables;
-use super::view::QueryFigures;
+use super::view::handle::QueryFigures;
 use crate::catalog::Emission;
 use crate::clock::{Stopwatch, now_ms};
-use crate::error::{Error, Result, SqlState};
+use crate::error::{Error, Result, SqlState, contained};
 use crate::limits;
 use crate::plan::Pipeline;
 use crate::state::Delta;
@@ -42,16 +42,6 @@ pub struct Emitted {
     pub epoch: u64,
     /// The change; empty when the epoch changed nothing (told only when asked for).
     pub deltas: Vec<Delta>,
-}
-
-/// A continuous SELECT as `tidemill.queries` shows it.
-pub struct TemporaryQuery {
-    /// Its number.
-    pub id: u64,
-    /// Its text.
-    pub sql: String,
-    /// Its figures.
-    pub figures: Mutex<QueryFigures>,
 }
 
 /// How a continuous SELECT is run.
@@ -83,36 +73,20 @@ pub fn run(
     engine.temporary.lock().insert(query.id, Arc::clone(&query));
     let registered = Registered { engine: Arc::clone(engine), query };
     // Now, and not when the task gets to run: what is written after this is the query's.
-    let start = match options.from_latest {
-        true => engine.latest(),
-        false => Start::Earliest,
-    };
+    let start = if options.from_latest { engine.latest() } else { Start::Earliest };
     let task = engine.cpu().spawn(async move {
         let work = Work { registered, pipeline: Arc::new(pipeline), state, options, start, sender };
         let sender = work.sender.clone();
-        let outcome = std::panic::AssertUnwindSafe(work.run()).catch_unwind().await;
-        let error = match outcome {
-            Ok(Ok(())) => return,
-            Ok(Err(error)) => error,
-            Err(_) => Error::internal("internal error in a continuous query"),
-        };
-        // The client may have gone.
-        let _ = sender.send(Err(error)).await;
+        if let Err(error) = contained("the continuous query", work.run()).await {
+            // The client may have gone.
+            let _ = sender.send(Err(error)).await;
+        }
     });
     let guard = AbortOnDrop(task);
     futures::stream::unfold((receiver, guard), |(mut receiver, guard)| async move {
         receiver.recv().await.map(|item| (item, (receiver, guard)))
     })
     .boxed()
-}
-
-impl Engine {
-    /// The continuous SELECTs that run now, oldest first.
-    pub fn temporary_queries(&self) -> Vec<Arc<TemporaryQuery>> {
-        let mut queries: Vec<_> = self.temporary.lock().values().cloned().collect();
-        queries.sort_by_key(|query| query.id);
-        queries
-    }
 }
 
 struct AbortOnDrop(tokio::task::JoinHandle<()>);
@@ -185,9 +159,10 @@ impl Outlet for Sending {
     fn put(&mut self, delta: Delta) -> BoxFuture<'_, Result<()>> {
         self.rows += delta.rows();
         self.deltas.push(delta);
-        match self.in_parts && self.rows >= PART_ROWS {
-            true => self.send().boxed(),
-            false => std::future::ready(Ok(())).boxed(),
+        if self.in_parts && self.rows >= PART_ROWS {
+            self.send().boxed()
+        } else {
+            std::future::ready(Ok(())).boxed()
         }
     }
 }
@@ -224,14 +199,14 @@ impl Work {
                 let what = format!("{} \"{}\" was dropped", source.kind_name(), source.name);
                 return Err(Error::new(SqlState::UndefinedTable, what));
             }
-            let portion = feed.read(cut, now, PORTION_ROWS, None)?;
+            let read = feed.read(cut, now, PORTION_ROWS, None)?;
             // Not made durable: a query that comes after reads these records again.
-            engine.kept.reject(source, &portion.rejected, now, None)?;
-            let is_idle = portion.inputs.is_empty() && outlet.epoch > 0;
+            engine.rejected.reject(source, &read.rejected, now, None)?;
+            let is_idle = read.inputs.is_empty() && outlet.epoch > 0;
             if !is_idle {
-                runner.accept(portion.inputs, &tables, &mut outlet).await?;
+                runner.accept(read.inputs, &tables, &mut outlet).await?;
             }
-            if in_history && !portion.drained {
+            if in_history && !read.drained {
                 tokio::task::yield_now().await;
                 continue;
             }
@@ -241,17 +216,14 @@ impl Work {
                 outlet.end_epoch(self.options.progress || in_history).await?;
                 in_history = false;
             }
-            if self.is_over(&runner, portion.ended, portion.drained, feed.is_log()) {
+            if self.is_over(&runner, read.ended, read.drained, feed.is_log()) {
                 return Ok(());
             }
-            if portion.drained {
-                match feed.is_log() {
-                    true => {
-                        if !feed.changed(&mut commits).await {
-                            return Ok(());
-                        }
-                    }
-                    false => tokio::time::sleep(POLL).await,
+            if read.drained {
+                if !feed.is_log() {
+                    tokio::time::sleep(POLL).await;
+                } else if !feed.changed(&mut commits).await {
+                    return Ok(());
                 }
             } else {
                 tokio::task::yield_now().await;

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use datafusion::common::Column as DfColumn;
 use datafusion::execution::context::SessionState;
-use datafusion::logical_expr::{Expr, LogicalPlan, Projection};
 
-use super::engine::Engine;
-use super::snapshot::{Overlay, Scope};
+use super::registry::Engine;
+use super::snapshot::Scope;
+use super::versions::Overlay;
 use crate::catalog::{Column, Emission, Kind, Relation};
 use crate::error::{Error, Result};
 use crate::plan::{CutOptions, Pipeline};
@@ -39,7 +38,7 @@ pub async fn continuous_pipeline(
     query: &sql::Query,
     options: CutOptions,
 ) -> Result<(Pipeline, Arc<SessionState>, Vec<crate::catalog::RelationId>)> {
-    let scope = Scope::new(Arc::clone(engine), engine.moment(), Overlay::default(), None);
+    let scope = Scope::new(Arc::clone(engine), engine.snapshot(), Overlay::default(), None);
     let state = engine.planner.continuous_state(Arc::new(scope.clone()));
     let plan = engine.planner.logical(&state, query).await?;
     let pipeline = engine.planner.pipeline(&state, &plan, options)?;
@@ -84,19 +83,4 @@ pub fn columns_of(schema: &datafusion::arrow::datatypes::Schema, names: &[String
         columns.push(Column { name, sql_type, not_null: false, default: None, generated: None });
     }
     Ok(columns)
-}
-
-/// The plan with the relation's column names.
-pub fn renamed(plan: LogicalPlan, columns: &[Column]) -> Result<LogicalPlan> {
-    let schema = Arc::clone(plan.schema());
-    let same = schema.fields().iter().zip(columns).all(|(field, column)| *field.name() == column.name);
-    if same || schema.fields().len() != columns.len() {
-        return Ok(plan);
-    }
-    let exprs = schema
-        .iter()
-        .zip(columns)
-        .map(|(pair, column)| Expr::Column(DfColumn::from(pair)).alias(&column.name))
-        .collect();
-    Ok(LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(plan))?))
 }

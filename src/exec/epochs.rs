@@ -6,48 +6,25 @@
 //! Views run in the order of their dependence, so that a view on a view takes what the other has computed in the same epoch. A view that
 //! fails leaves the loop and tells why in `tidemill.queries`; everything else goes on.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
-use super::engine::Engine;
-use super::life::panicked;
-use super::shared::SharedReads;
-use super::view::{Phase, ViewEpoch, ViewRun};
+use super::feed::shared::SharedReads;
+use super::lifecycle::PANICKED;
+use super::messages::{Command, Waiting};
+use super::registry::Engine;
+use super::tables::PresentTables;
+use super::view::handle::Phase;
+use super::view::run::{ViewEpoch, ViewRun};
 use crate::catalog::RelationId;
 use crate::clock::{Stopwatch, now_ms};
-use crate::error::SqlState;
+use crate::error::{SqlState, contained, contained_call};
 use crate::log::{CommitNo, Transaction};
 
 /// How often connectors are asked for new rows.
 const POLL: Duration = Duration::from_millis(20);
-
-/// What the epoch loop is asked to do.
-pub(super) enum Command {
-    /// A view that has caught up.
-    Join(Box<ViewRun>),
-    /// Answers when those of these views that run have read this commit and what their connectors have.
-    Sync(Waiting),
-    /// A view that is not in the loop has published something.
-    Look,
-    /// Takes a view out; answers when it is out.
-    Leave(RelationId, oneshot::Sender<()>),
-    /// Finishes the running epoch and ends.
-    Stop(oneshot::Sender<()>),
-}
-
-/// Someone who waits for views.
-pub(super) struct Waiting {
-    /// What they wait for.
-    pub target: CommitNo,
-    /// Of these.
-    pub views: Vec<RelationId>,
-    /// Tells them.
-    pub answer: oneshot::Sender<()>,
-}
 
 /// The thread that runs the epochs.
 pub(super) struct Loop {
@@ -84,7 +61,7 @@ impl Loop {
                 tokio::select! {
                     biased;
                     command = self.inbox.recv() => match command {
-                        Some(command) => if self.obey(command) { return },
+                        Some(command) => if self.handle(command) { return },
                         None => return,
                     },
                     changed = commits.changed(), if !waits => if changed.is_err() { return },
@@ -93,7 +70,7 @@ impl Loop {
                 }
             }
             while let Ok(command) = self.inbox.try_recv() {
-                if self.obey(command) {
+                if self.handle(command) {
                     return;
                 }
             }
@@ -103,7 +80,7 @@ impl Loop {
     }
 
     /// Does what is asked; true when it is to end.
-    fn obey(&mut self, command: Command) -> bool {
+    fn handle(&mut self, command: Command) -> bool {
         match command {
             Command::Join(run) => {
                 let dropped = *run.handle.phase().borrow() == Phase::Dropped;
@@ -135,7 +112,7 @@ impl Loop {
         let watch = Stopwatch::start();
         let cut = self.engine.journal.last();
         let now = now_ms();
-        let tables = super::tables::PresentTables(Arc::clone(&self.engine));
+        let tables = PresentTables(Arc::clone(&self.engine));
         let mut changes: Vec<(ViewRun, ViewEpoch)> = Vec::new();
         if let Err(error) = self.shared.begin(self.runs.iter().filter_map(ViewRun::wish)) {
             // Then each reads by itself, and the one whose place is damaged says so.
@@ -146,9 +123,7 @@ impl Loop {
             let source = run.source().id;
             let fresh = changes.iter().find(|(other, _)| other.handle.relation().id == source);
             let fresh = fresh.map_or(&[][..], |(_, change)| &change.deltas);
-            let caught =
-                AssertUnwindSafe(run.epoch(cut, now, &tables, fresh, &mut self.shared)).catch_unwind().await;
-            match caught.unwrap_or_else(|panic| Err(panicked(&panic))) {
+            match contained(PANICKED, run.epoch(cut, now, &tables, fresh, &mut self.shared)).await {
                 Ok(change) => changes.push((run, change)),
                 Err(error) => self.engine.fail(&run.handle, &error).await,
             }
@@ -185,40 +160,40 @@ impl Loop {
         epoch: u64,
     ) -> Vec<(ViewRun, ViewEpoch)> {
         let mut transaction = Transaction::at(now);
-        let (mut staged, mut unchanged) = (Vec::new(), Vec::new());
+        let (mut staged, mut done) = (Vec::new(), Vec::new());
         for (mut run, change) in changes {
             if !change.is_change() {
-                unchanged.push((run, change));
+                done.push((run, change));
                 continue;
             }
             let puts = &mut transaction.puts;
             let work = || {
-                self.engine.kept.reject(&run.source(), &change.rejected, now, Some(puts))?;
+                self.engine.rejected.reject(&run.source(), &change.rejected, now, Some(puts))?;
                 let folding = self.engine.folding(&run);
                 run.stage(self.engine.store().as_ref(), epoch, cut, &change, folding, puts)
             };
-            let caught = std::panic::catch_unwind(AssertUnwindSafe(work));
-            match caught.unwrap_or_else(|panic| Err(panicked(&panic))) {
+            match contained_call(PANICKED, work) {
                 Ok(()) => staged.push((run, change)),
                 Err(error) => self.engine.fail(&run.handle, &error).await,
             }
         }
         self.engine.put_epoch(&mut transaction);
         match self.engine.journal.commit(transaction).await {
-            Ok(_) => unchanged.extend(staged),
+            Ok(_) => done.extend(staged),
             Err(error) => {
                 // Their state in memory is ahead of the store now: they go on from what is stored, or not at all.
                 for (run, _) in staged {
-                    match error.state() == SqlState::DiskFull {
-                        true => self.engine.stall(run.handle, &error),
-                        false => self.engine.fail(&run.handle, &error).await,
+                    if error.state() == SqlState::DiskFull {
+                        self.engine.stall(run.handle, &error);
+                    } else {
+                        self.engine.fail(&run.handle, &error).await;
                     }
                 }
             }
         }
         // What is read runs before what reads it.
-        unchanged.sort_by_key(|(run, _)| run.handle.relation().id);
-        unchanged
+        done.sort_by_key(|(run, _)| run.handle.relation().id);
+        done
     }
 
     async fn publish(
@@ -231,7 +206,7 @@ impl Loop {
     ) {
         let mut failed = Vec::new();
         {
-            let _publishing = self.engine.publishing.write();
+            let _guard = self.engine.publishing_epoch.write();
             for (mut run, change) in changes {
                 let work = || match epoch {
                     Some(epoch) if change.is_change() => run.publish(epoch, change, watch.ms(), now),
@@ -240,8 +215,7 @@ impl Loop {
                         Ok(())
                     }
                 };
-                let caught = std::panic::catch_unwind(AssertUnwindSafe(work));
-                match caught.unwrap_or_else(|panic| Err(panicked(&panic))) {
+                match contained_call(PANICKED, work) {
                     Ok(()) => self.runs.push(run),
                     Err(error) => failed.push((run, error)),
                 }

@@ -8,32 +8,38 @@
 //!            │   └─ stalled ◀─┤ the disk is full
 //!            └──▶ failed ◀────┘
 //! ```
-//! A view that catches up has a task of its own and takes its history in portions, each an epoch; whoever holds [`ViewHandle::portion`]
+//! A view that catches up has a task of its own and takes its history in parts, each an epoch; whoever holds [`ViewHandle::history`]
 //! knows that none is on its way to the store.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use futures::FutureExt;
 use tokio::sync::oneshot;
 
-use super::engine::{EPOCH_KEY, Engine};
-use super::epochs::Command;
-use super::feed::{Feed, FeedPosition, Start};
+use super::define::view_pipeline;
+use super::failure::ViewFailure;
+use super::late::{delete_late, read_late};
+use super::messages::Command;
+use super::position::Start;
+use super::registry::Engine;
 use super::runner::Runner;
-use super::stored::Progress;
-use super::view::{Folding, Phase, ViewHandle, ViewRun, failed_error, recovered};
+use super::stored::{Progress, delete_stored, recovered};
+use super::tables::PresentTables;
+use super::view::handle::{Phase, ViewHandle};
+use super::view::run::{Folding, ViewRun};
 use crate::catalog::{Kind, RelationId};
 use crate::clock::{Stopwatch, now_ms};
-use crate::error::{Error, Result, SqlState};
+use crate::error::{Error, Result, SqlState, contained};
 use crate::log::Transaction;
-use crate::plan::SourceScan;
-use crate::store::Space;
+use crate::store::WriteBatch;
+use crate::time::Watermark;
 
 /// How long after the disk was found full the views that it stopped try again.
 const ROOM_ROUND: Duration = Duration::from_secs(1);
+
+/// What a panic is said to have happened in.
+pub(super) const PANICKED: &str = "the materialized view";
 
 impl Engine {
     /// Before a relation is removed: stops what runs for it. Nothing of it is on its way to the store afterwards.
@@ -41,8 +47,14 @@ impl Engine {
         let handle = self.view(id)?;
         handle.enter(Phase::Dropped);
         self.leave(id).await;
-        drop(handle.portion.lock().await);
+        drop(handle.history.lock().await);
         Ok(())
+    }
+
+    /// Adds the removal of all that is stored of a view to a commit.
+    pub fn delete_view(&self, id: RelationId, batch: &mut WriteBatch) -> Result<()> {
+        delete_stored(self.store().as_ref(), id, batch)?;
+        delete_late(self.store().as_ref(), id, batch)
     }
 
     /// The relation is there after all: its removal could not be committed.
@@ -61,10 +73,10 @@ impl Engine {
         let handle = self.view(id)?;
         let mut phase = handle.phase();
         handle.pausing.store(true, Ordering::Release);
-        let settled = phase.wait_for(|phase| *phase != Phase::CatchingUp).await.map(|phase| phase.clone());
+        let caught_up = phase.wait_for(|phase| *phase != Phase::CatchingUp).await.map(|phase| phase.clone());
         self.leave(id).await;
         handle.pausing.store(false, Ordering::Release);
-        if !matches!(settled, Ok(Phase::Failed(..) | Phase::Dropped)) {
+        if !matches!(caught_up, Ok(Phase::Failed(_) | Phase::Dropped)) {
             handle.enter(Phase::Paused);
         }
         Ok(())
@@ -90,8 +102,7 @@ impl Engine {
     pub(super) fn start_view(self: &Arc<Self>, handle: Arc<ViewHandle>) {
         let engine = Arc::clone(self);
         self.cpu().spawn(async move {
-            let caught = AssertUnwindSafe(engine.catch_up(&handle)).catch_unwind().await;
-            match caught.unwrap_or_else(|panic| Err(panicked(&panic))) {
+            match contained(PANICKED, engine.catch_up(&handle)).await {
                 Ok(Some(run)) => {
                     // Fails only when the server stops.
                     let _ = engine.commands.send(Command::Join(Box::new(run)));
@@ -103,13 +114,21 @@ impl Engine {
         });
     }
 
-    /// Puts a view together as it was. What is stored of it is whole even if there is no memory for it now: then it has failed
+    /// Puts a view together as it was. One that has failed stays failed until it is dropped: running it again would fail
+    /// again, at every start. What is stored of a view is whole even if there is no memory for it now: then it has failed
     /// until the next start, which may have more, and nothing is written down.
-    async fn recover_or_wait(self: &Arc<Self>, handle: &Arc<ViewHandle>) -> Result<Option<ViewRun>> {
+    async fn recover_unless_failed(self: &Arc<Self>, handle: &Arc<ViewHandle>) -> Result<Option<ViewRun>> {
+        let relation = handle.relation();
+        let progress = Progress::read(self.store().as_ref(), relation.id)?;
+        if let Some(failure) = progress.and_then(|progress| progress.failed) {
+            tracing::error!("materialized view {}: {}", relation.name, failure.message);
+            handle.enter(Phase::Failed(failure));
+            return Ok(None);
+        }
         match self.recover(handle).await {
             Err(error) if error.state() == SqlState::OutOfMemory => {
-                tracing::error!("materialized view {}: {error}", handle.relation().name);
-                handle.enter(Phase::Failed(error.state().code().to_owned(), error.message().to_owned()));
+                tracing::error!("materialized view {}: {error}", relation.name);
+                handle.enter(Phase::Failed(ViewFailure::of(&error)));
                 Ok(None)
             }
             recovered => recovered.map(Some),
@@ -120,8 +139,7 @@ impl Engine {
     pub(super) fn start_paused(self: &Arc<Self>, handle: Arc<ViewHandle>) {
         let engine = Arc::clone(self);
         self.cpu().spawn(async move {
-            let recovered = AssertUnwindSafe(engine.recover_or_wait(&handle)).catch_unwind().await;
-            match recovered.unwrap_or_else(|panic| Err(panicked(&panic))) {
+            match contained(PANICKED, engine.recover_unless_failed(&handle)).await {
                 Ok(Some(_)) => handle.enter(Phase::Paused),
                 Ok(None) => {}
                 Err(error) => engine.fail(&handle, &error).await,
@@ -144,61 +162,29 @@ impl Engine {
 
     async fn recover(self: &Arc<Self>, handle: &Arc<ViewHandle>) -> Result<ViewRun> {
         let relation = handle.relation();
-        let (progress, checkpoints, answer) = recovered(self.store().as_ref(), &relation)?;
-        if let Some((state, message)) = &progress.failed {
-            // It stays failed until it is dropped: running it again would fail again, at every start.
-            return Err(Error::new(SqlState::NotInState, message.clone()).detail(state.clone()));
-        }
-        let (pipeline, state) = super::define::view_pipeline(self, &relation).await?;
-        let tables = super::tables::PresentTables(Arc::clone(self));
+        let (progress, checkpoints, answer) = recovered(self.store().as_ref(), relation.id)?;
+        let (pipeline, state) = view_pipeline(self, &relation).await?;
+        let tables = PresentTables(Arc::clone(self));
         let Kind::MaterializedView(def) = &relation.kind else {
             return Err(Error::internal(format!("{} is no materialized view", relation.name)));
         };
         let from = progress.position.as_ref();
-        let start = match def.from_latest {
-            true => self.latest(),
-            false => Start::Earliest,
-        };
+        let start = if def.from_latest { self.latest() } else { Start::Earliest };
         let feed = self.feed(&pipeline.source, from, start).await?;
-        let watermark = crate::time::Watermark(progress.watermark);
+        let watermark = Watermark(progress.watermark);
         let runner =
             Runner::restore(Arc::new(pipeline), state, &tables, watermark, progress.counters, checkpoints)
                 .await?;
-        let late = super::kept::read_late(self.store().as_ref(), relation.id)?;
+        let late = read_late(self.store().as_ref(), relation.id)?;
         ViewRun::new(Arc::clone(handle), runner, feed, progress, answer, late)
-    }
-
-    /// Where a query begins that wants only what comes from now on.
-    pub(super) fn latest(&self) -> Start {
-        Start::Latest { after: self.journal.last(), now_ms: now_ms() }
-    }
-
-    /// Opens the source of a query.
-    pub(super) async fn feed(
-        &self,
-        scan: &SourceScan,
-        from: Option<&FeedPosition>,
-        start: Start,
-    ) -> Result<Feed> {
-        if !matches!(scan.relation.kind, Kind::MaterializedView(_)) {
-            let source = self.source(&scan.relation)?;
-            return Feed::open(scan, &self.journal, source.as_ref(), from, start);
-        }
-        let view = self.view(scan.relation.id)?;
-        let mut phase = view.phase();
-        let settled = phase.wait_for(|phase| *phase != Phase::CatchingUp).await;
-        if let Ok(Phase::Failed(state, message)) = settled.as_deref() {
-            return Err(failed_error(&scan.relation.name, state, message));
-        }
-        Feed::of_view(scan, self.store(), &view, from, start != Start::Earliest)
     }
 
     /// Reads the history that is there; None if the view was dropped or paused meanwhile, or there is no memory for it.
     async fn catch_up(self: &Arc<Self>, handle: &Arc<ViewHandle>) -> Result<Option<ViewRun>> {
-        let Some(mut run) = self.recover_or_wait(handle).await? else { return Ok(None) };
-        let tables = super::tables::PresentTables(Arc::clone(self));
+        let Some(mut run) = self.recover_unless_failed(handle).await? else { return Ok(None) };
+        let tables = PresentTables(Arc::clone(self));
         loop {
-            let _portion = handle.portion.lock().await;
+            let guard = handle.history.lock().await;
             if *handle.phase().borrow() == Phase::Dropped {
                 return Ok(None);
             }
@@ -214,15 +200,15 @@ impl Engine {
                 Kind::Stream(_) | Kind::Table(_) | Kind::View { .. } => self.journal.last(),
             };
             let now = now_ms();
-            let change = run.portion(cut, now, &tables).await?;
+            let change = run.history(cut, now, &tables).await?;
             let drained = change.drained;
-            if !change.is_idle || !change.deltas.is_empty() {
+            if change.is_change() {
                 let epoch = self.next_epoch();
                 let mut transaction = Transaction::at(now);
                 let folding = self.folding(&run);
                 run.stage(self.store().as_ref(), epoch, cut, &change, folding, &mut transaction.puts)?;
                 self.put_epoch(&mut transaction);
-                self.kept.reject(&run.source(), &change.rejected, now, Some(&mut transaction.puts))?;
+                self.rejected.reject(&run.source(), &change.rejected, now, Some(&mut transaction.puts))?;
                 self.journal.commit(transaction).await?;
                 run.publish(epoch, change, watch.ms(), now)?;
                 // Views on this one that run in the loop saw the commit, but only now the change. Fails only when the server stops.
@@ -231,7 +217,7 @@ impl Engine {
             if drained {
                 return Ok(Some(run));
             }
-            drop(_portion);
+            drop(guard);
             tokio::task::yield_now().await;
         }
     }
@@ -241,27 +227,10 @@ impl Engine {
         let id = run.handle.relation().id;
         let behind = |view: &Arc<ViewHandle>| {
             view.relation().depends_on.contains(&id)
-                && !matches!(*view.phase().borrow(), Phase::Failed(..) | Phase::Dropped)
+                && !matches!(*view.phase().borrow(), Phase::Failed(_) | Phase::Dropped)
                 && view.place().is_none_or(|(source, epoch)| source == id && epoch < run.answer_epoch())
         };
-        match self.views.read().values().any(behind) {
-            true => Folding::Held,
-            false => Folding::Allowed,
-        }
-    }
-
-    pub(super) fn next_epoch(&self) -> u64 {
-        self.epoch.fetch_add(1, Ordering::AcqRel) + 1
-    }
-
-    /// The greatest number given so far, as of the commit: views that catch up commit between the epochs of the others, and not in
-    /// the order of the numbers.
-    pub(super) fn put_epoch(self: &Arc<Self>, transaction: &mut Transaction) {
-        let engine = Arc::clone(self);
-        transaction.with_commit(move |_, batch| {
-            batch.put(Space::Meta, EPOCH_KEY, engine.last_epoch().to_be_bytes().to_vec());
-            Ok(())
-        });
+        if self.views.read().values().any(behind) { Folding::Held } else { Folding::Allowed }
     }
 
     /// Takes a view out for good, and remembers why.
@@ -271,11 +240,7 @@ impl Engine {
             return;
         }
         tracing::error!("materialized view {}: {error}", relation.name);
-        let state = match error.detail_text() {
-            Some(state) if error.state() == SqlState::NotInState && state.len() == 5 => state.to_owned(),
-            _ => error.state().code().to_owned(),
-        };
-        let failure = (state, error.message().to_owned());
+        let failure = ViewFailure::of(error);
         let stored = Progress::read(self.store().as_ref(), relation.id).and_then(|progress| {
             let mut progress = progress.unwrap_or_default();
             progress.failed = Some(failure.clone());
@@ -291,15 +256,6 @@ impl Engine {
             }
             Err(error) => tracing::error!("the failure of {} could not be stored: {error}", relation.name),
         }
-        handle.enter(Phase::Failed(failure.0, failure.1));
+        handle.enter(Phase::Failed(failure));
     }
-}
-
-pub(super) fn panicked(panic: &Box<dyn std::any::Any + Send>) -> Error {
-    let what = panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("unknown");
-    Error::internal(format!("internal error: {what}"))
 }

@@ -6,58 +6,34 @@
 //! a table it reads has changed, and only then.
 
 use std::any::Any;
-use std::fmt;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::DFSchemaRef;
-use datafusion::datasource::{TableType, provider_as_source};
-use datafusion::error::Result as DfResult;
 use datafusion::execution::context::SessionState;
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::{Expr, LogicalPlan, TableScan};
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec};
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
-use futures::{StreamExt, TryStreamExt};
-use parking_lot::Mutex;
+use datafusion::physical_plan::streaming::StreamingTableExec;
+use futures::TryStreamExt;
 
-use super::pipeline::FragmentPlan;
 use crate::error::{Error, Result};
-
-/// The name of the placeholder in a fragment's plan.
-pub const INPUT: &str = "__input";
+use crate::plan::placeholder::{Slot, find_slot};
+use crate::plan::{FragmentPlan, Pipeline};
 
 /// After so many runs a plan is replaced by a fresh one: each run adds to the metrics that a physical plan keeps.
 const RUNS_PER_PLAN: usize = 4_096;
 
-/// A leaf of a logical plan that stands for the rows to come.
-pub fn placeholder(schema: &DFSchemaRef) -> LogicalPlan {
-    let provider = Placeholder { slot: Slot::new(Arc::clone(schema.inner())) };
-    LogicalPlan::TableScan(TableScan {
-        table_name: INPUT.into(),
-        source: provider_as_source(Arc::new(provider)),
-        projection: None,
-        projected_schema: Arc::clone(schema),
-        filters: Vec::new(),
-        fetch: None,
-        statistics_requests: Default::default(),
-    })
-}
-
-/// Finds the slot of the placeholder in a plan made with [`placeholder`].
-fn find_slot(plan: &LogicalPlan) -> Option<Arc<Slot>> {
-    if let LogicalPlan::TableScan(scan) = plan
-        && let Ok(provider) = datafusion::datasource::source_as_provider(&scan.source)
-        && let Some(placeholder) = (provider.as_ref() as &dyn Any).downcast_ref::<Placeholder>()
-    {
-        return Some(Arc::clone(&placeholder.slot));
+/// What a pipeline is given from outside at the beginning of an epoch: the present versions of static tables, and the time.
+pub trait Tables: Send + Sync {
+    /// The plan with its table scans replaced.
+    fn resolve(&self, plan: &LogicalPlan) -> Result<LogicalPlan>;
+    /// Changes whenever one of the tables that the pipeline joins has changed.
+    fn version(&self, pipeline: &Pipeline) -> u64;
+    /// Milliseconds since 1970.
+    fn now_ms(&self) -> i64 {
+        crate::clock::now_ms()
     }
-    plan.inputs().into_iter().find_map(find_slot)
 }
 
 /// A fragment that can be run.
@@ -112,7 +88,7 @@ impl Fragment {
             self.physical = physical(&self.logical, &self.state).await?;
             self.runs = 0;
         }
-        *self.slot.batches.lock() = input;
+        self.slot.fill(input);
         let stream = self.physical.execute(0, self.state.task_ctx())?;
         let batches: Vec<RecordBatch> = stream.try_collect().await?;
         Ok(batches.into_iter().filter(|batch| batch.num_rows() > 0).collect())
@@ -149,63 +125,4 @@ fn reads_input(plan: &Arc<dyn ExecutionPlan>) -> bool {
         .downcast_ref::<StreamingTableExec>()
         .is_some_and(|scan| scan.partitions().iter().any(|p| format!("{p:?}").starts_with("Slot")));
     here || plan.children().into_iter().any(reads_input)
-}
-
-/// Where a fragment's leaf finds its batches.
-pub struct Slot {
-    schema: SchemaRef,
-    batches: Mutex<Vec<RecordBatch>>,
-}
-
-impl Slot {
-    fn new(schema: SchemaRef) -> Arc<Slot> {
-        Arc::new(Slot { schema, batches: Mutex::new(Vec::new()) })
-    }
-}
-
-impl fmt::Debug for Slot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Slot")
-    }
-}
-
-impl PartitionStream for Slot {
-    fn schema(&self) -> &SchemaRef {
-        &self.schema
-    }
-
-    fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let batches = std::mem::take(&mut *self.batches.lock());
-        let stream = futures::stream::iter(batches).map(Ok);
-        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), stream))
-    }
-}
-
-/// The provider behind [`placeholder`].
-#[derive(Debug)]
-struct Placeholder {
-    slot: Arc<Slot>,
-}
-
-#[async_trait]
-impl TableProvider for Placeholder {
-    fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.slot.schema)
-    }
-
-    fn table_type(&self) -> TableType {
-        TableType::Temporary
-    }
-
-    async fn scan(
-        &self,
-        _: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        _: &[Expr],
-        _: Option<usize>,
-    ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        let partition: Arc<dyn PartitionStream> = Arc::clone(&self.slot) as _;
-        let schema = Arc::clone(&self.slot.schema);
-        Ok(Arc::new(StreamingTableExec::try_new(schema, vec![partition], projection, None, false, None)?))
-    }
 }

@@ -1,44 +1,67 @@
 //! The engine: runs pipelines in epochs, keeps views, answers what is there now.
 //!
+//! What there is stands at the bottom, what happens to it above; a file imports only files that stand before it here.
+//!
 //! | file | idea |
 //! |---|---|
-//! | [`engine`] | everything that is there, and the versions of it at one moment |
-//! | `epochs` | the loop that runs the epochs of all running views |
-//! | `life` | how a view starts, catches up, is paused, stalls, fails and goes |
-//! | `sync` | waiting for views, so that a session reads its own writes |
+//! | [`position`] | where a query stands in its source, and what it gets from there at a time |
+//! | `codec` | how keys and values of queries are stored |
+//! | [`failure`] | why a view does not run any more |
+//! | [`late`], [`rejected`] | rows that could not be counted, kept to be looked at |
+//! | [`map`] | a stateless stretch of a pipeline, run again and again |
+//! | `operator`, `above` | the stateful operator, and what takes its changes to the query's |
+//! | `explain` | a pipeline in words |
 //! | [`runner`] | one pipeline: an epoch's input in, the change of the answer out |
-//! | [`feed`] | brings a pipeline its rows, from a place that can be come back to |
-//! | [`lateness`] | which rows are late, decided before anything else |
-//! | [`view`] | a materialized view: rows for readers, changes for subscribers |
 //! | [`stored`] | what is stored of a query, epoch by epoch |
+//! | [`view`] | a materialized view: its outside (`handle`) and, above the feeds, its inside (`run`) |
+//! | [`feed`] | brings a pipeline its rows: from a log, a view, a connector |
+//! | [`messages`] | what is said between the engine's threads |
+//! | [`registry`] | what there is, and the order of its locks; no behaviour |
+//! | [`versions`] | the versions of everything that a statement reads |
+//! | `contents` | where the rows of a relation are |
+//! | [`tables`] | static tables, for the fragments that join them |
+//! | [`snapshot`] | names, resolved against the versions that a statement reads |
+//! | `sources` | connectors and feeds, opened |
+//! | [`define`] | from a definition to its pipeline |
+//! | `epoch_numbers` | the numbers of epochs, as they are stored |
+//! | `sync` | waiting for views, so that a session reads its own writes |
 //! | [`continuous`] | a SELECT … EMIT for one client |
-//! | [`snapshot`] | what a statement sees |
 //! | `retention` | forgets old rows that nobody needs |
+//! | `lifecycle` | how a view starts, catches up, is paused, stalls, fails and goes |
+//! | `epochs` | the loop that runs the epochs of all running views |
+//! | `start` | open and stop: the only file that knows all others |
 
+mod above;
 #[cfg(test)]
 mod aggregate_tests;
+mod codec;
+mod contents;
 pub mod continuous;
 pub mod define;
-mod emitted;
-pub mod engine;
+mod epoch_numbers;
 mod epochs;
-pub mod explain;
+mod explain;
+pub mod failure;
 pub mod feed;
-pub mod kept;
-pub mod lateness;
-mod life;
+pub mod late;
+mod lifecycle;
+pub mod map;
+pub mod messages;
+mod operator;
+pub mod position;
+pub mod registry;
+pub mod rejected;
 mod retention;
 pub mod runner;
-pub mod shared;
-#[cfg(test)]
-mod shared_tests;
 pub mod snapshot;
-pub mod source_feed;
+mod sources;
+mod start;
 pub mod stored;
 mod sync;
 pub mod tables;
 #[cfg(test)]
 mod tests;
+pub mod versions;
 pub mod view;
 
-pub use engine::{Engine, EngineOptions};
+pub use registry::{Engine, EngineOptions};

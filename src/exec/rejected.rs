@@ -1,23 +1,22 @@
-//! Rows that could not be counted, kept to be looked at: the newest rejected records of each stream, the newest late
-//! rows of each view.
+//! Records of connectors that could not be read, kept to be looked at: the newest of each stream.
 //!
-//! They are part of the commit that passes them by, in a ring of keys a stream or view, so that they are neither lost in a crash nor grow
-//! without bound: record n overwrites record n − [`limits::KEPT_ROWS`].
+//! They are part of the commit that passes them by, in a ring of keys a stream, so that they are neither lost in a crash nor
+//! grow without bound.
 
 use std::collections::{BTreeMap, VecDeque};
 
-use datafusion::arrow::array::RecordBatch;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use super::stored;
-use super::view::LateRow;
+use super::codec::{delete_ring, ring_key};
 use crate::catalog::{Relation, RelationId};
 use crate::connect::{Rejected, Why};
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
 use crate::store::{Space, Store, WriteBatch};
-use crate::time::Watermark;
+
+/// The ring of keys.
+const RING: &str = "rejected";
 
 /// A rejected record.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -41,12 +40,12 @@ pub struct RejectedRow {
 
 /// The rejected records of all streams.
 #[derive(Default)]
-pub struct Kept {
-    rejected: Mutex<BTreeMap<RelationId, Stream>>,
+pub struct RejectedRows {
+    streams: Mutex<BTreeMap<RelationId, StreamRejects>>,
 }
 
 #[derive(Default)]
-struct Stream {
+struct StreamRejects {
     /// Records with a smaller number have been seen: several queries read the same stream.
     next: u64,
     rows: VecDeque<RejectedRow>,
@@ -56,11 +55,11 @@ struct Stream {
     stored: u64,
 }
 
-impl Kept {
+impl RejectedRows {
     /// Reads what was kept before.
-    pub fn open(store: &dyn Store) -> Result<Kept> {
-        let kept = Kept::default();
-        let mut streams = kept.rejected.lock();
+    pub fn open(store: &dyn Store) -> Result<RejectedRows> {
+        let rejected = RejectedRows::default();
+        let mut streams = rejected.streams.lock();
         for entry in store.scan(Space::Meta, b"rejected/", b"rejected0")? {
             let (key, value) = entry?;
             let row: RejectedRow = serde_json::from_slice(&value).map_err(|error| {
@@ -80,7 +79,7 @@ impl Kept {
             stream.rows.make_contiguous().sort_by_key(|row| row.number);
         }
         drop(streams);
-        Ok(kept)
+        Ok(rejected)
     }
 
     /// Keeps what a reading of a source has rejected and was not known yet; adds it to the commit that passes it by, if
@@ -95,7 +94,7 @@ impl Kept {
         if rejected.is_empty() {
             return Ok(());
         }
-        let mut streams = self.rejected.lock();
+        let mut streams = self.streams.lock();
         let stream = streams.entry(source.id).or_default();
         for record in rejected {
             if record.offset < stream.next {
@@ -127,91 +126,29 @@ impl Kept {
     }
 
     /// All that is kept, by stream, oldest first.
-    pub fn rejected(&self) -> Vec<RejectedRow> {
-        self.rejected.lock().values().flat_map(|stream| stream.rows.iter().cloned()).collect()
+    pub fn rows(&self) -> Vec<RejectedRow> {
+        self.streams.lock().values().flat_map(|stream| stream.rows.iter().cloned()).collect()
     }
 
     /// How many records of a stream are no rows.
     pub fn malformed_count(&self, stream: RelationId) -> u64 {
-        self.rejected.lock().get(&stream).map_or(0, |stream| stream.malformed)
+        self.streams.lock().get(&stream).map_or(0, |stream| stream.malformed)
     }
 
     /// How many records of a stream were rejected.
     pub fn rejected_count(&self, stream: RelationId) -> u64 {
-        self.rejected.lock().get(&stream).map_or(0, |stream| stream.count)
+        self.streams.lock().get(&stream).map_or(0, |stream| stream.count)
     }
 
     /// Forgets a stream that is dropped.
     pub fn forget(&self, store: &dyn Store, stream: RelationId, batch: &mut WriteBatch) -> Result<()> {
-        self.rejected.lock().remove(&stream);
-        delete_prefix(store, &format!("rejected/{:016x}/", stream.0), batch)
+        self.streams.lock().remove(&stream);
+        delete_ring(store, RING, stream, batch)
     }
 }
 
 fn put(row: &RejectedRow, batch: &mut WriteBatch) -> Result<()> {
     let value = serde_json::to_vec(row).map_err(|error| Error::internal(error.to_string()))?;
-    batch.put(Space::Meta, slot("rejected", row.stream, row.number), value);
+    batch.put(Space::Meta, ring_key(RING, row.stream, row.number), value);
     Ok(())
-}
-
-fn slot(what: &str, id: RelationId, number: u64) -> Vec<u8> {
-    format!("{what}/{:016x}/{:08x}", id.0, number % limits::KEPT_ROWS as u64).into_bytes()
-}
-
-fn delete_prefix(store: &dyn Store, prefix: &str, batch: &mut WriteBatch) -> Result<()> {
-    let mut end = prefix.as_bytes().to_vec();
-    if let Some(last) = end.last_mut() {
-        *last += 1;
-    }
-    for entry in store.scan(Space::Meta, prefix.as_bytes(), &end)? {
-        batch.delete(Space::Meta, entry?.0);
-    }
-    Ok(())
-}
-
-/// A late row as stored.
-#[derive(Serialize, Deserialize)]
-struct StoredLate {
-    number: u64,
-    at_ms: i64,
-    watermark: i64,
-    row: Vec<u8>,
-}
-
-/// Adds a view's late rows to a commit; the last of them is the view's late row number `count` (from 1).
-pub fn put_late(view: RelationId, rows: &[LateRow], count: u64, batch: &mut WriteBatch) -> Result<()> {
-    let first = count.saturating_sub(rows.len() as u64);
-    for (number, late) in (first..).zip(rows) {
-        let stored = StoredLate {
-            number,
-            at_ms: late.at_ms,
-            watermark: late.watermark.0,
-            row: stored::encode(&late.row)?,
-        };
-        let value = serde_json::to_vec(&stored).map_err(|error| Error::internal(error.to_string()))?;
-        batch.put(Space::Meta, slot("late", view, number), value);
-    }
-    Ok(())
-}
-
-/// The late rows of a view that are kept, oldest first.
-pub fn read_late(store: &dyn Store, view: RelationId) -> Result<Vec<LateRow>> {
-    let (from, to) = (format!("late/{:016x}/", view.0), format!("late/{:016x}0", view.0));
-    let mut found: Vec<(u64, LateRow)> = Vec::new();
-    for entry in store.scan(Space::Meta, from.as_bytes(), to.as_bytes())? {
-        let stored: StoredLate = serde_json::from_slice(&entry?.1)
-            .map_err(|error| Error::new(SqlState::Corrupted, format!("a late row is damaged: {error}")))?;
-        let row: RecordBatch = stored::decode(&stored.row)?;
-        found.push((
-            stored.number,
-            LateRow { at_ms: stored.at_ms, watermark: Watermark(stored.watermark), row },
-        ));
-    }
-    found.sort_by_key(|(number, _)| *number);
-    Ok(found.into_iter().map(|(_, late)| late).collect())
-}
-
-/// Removes the late rows of a view.
-pub fn delete_late(store: &dyn Store, view: RelationId, batch: &mut WriteBatch) -> Result<()> {
-    delete_prefix(store, &format!("late/{:016x}/", view.0), batch)
 }

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::engine::Engine;
+use super::registry::Engine;
 use super::stored::Progress;
-use super::view::Phase;
+use super::view::handle::Phase;
 use crate::catalog::{Kind, RelationId};
 use crate::clock::now_ms;
 use crate::error::Result;
@@ -50,7 +50,7 @@ fn needed(engine: &Engine) -> Option<HashMap<RelationId, u64>> {
         match phase {
             Phase::Dropped => continue,
             // One that has failed for good reads no more. One that only found no memory goes on after the next start.
-            Phase::Failed(..) if is_failed_for_good(engine, view.relation().id)? => continue,
+            Phase::Failed(_) if is_failed_for_good(engine, view.relation().id)? => continue,
             _ => {}
         }
         let (stream, offset) = view.place()?;

@@ -6,40 +6,25 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions, UInt64Array};
-use datafusion::arrow::compute::{
-    CastOptions, cast, cast_with_options, filter_record_batch, take, take_record_batch,
-};
-use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
+use datafusion::arrow::array::{AsArray, Int64Array, RecordBatch, UInt64Array};
+use datafusion::arrow::compute::{filter_record_batch, take_record_batch};
+use datafusion::arrow::datatypes::Int64Type;
 use datafusion::execution::context::SessionState;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
-use datafusion::logical_expr::LogicalPlan;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use super::emitted::Emitted;
-use super::lateness::{Input, finite_watermark, split, ticks};
-use crate::catalog::Emission;
+use super::above::{Above, numbered_plan, with_row_numbers, with_schema};
+use super::map::{Fragment, Tables};
+use super::operator::{Operator, assigned};
 use crate::error::{Error, Result};
 use crate::limits;
-use crate::operators::assign::{expand, window_time};
-use crate::operators::{Closing, RunningAggregate, WindowAggregate, WindowBuffer, Windowing};
-use crate::plan::window::WINDOW_COLUMNS;
-use crate::plan::{Fragment, FragmentPlan, Pipeline, Stateful, carry};
+use crate::operators::Closing;
+use crate::operators::emitted::EmittedRows;
+use crate::operators::lateness::{Input, finite_watermark, split};
+use crate::plan::{FragmentPlan, Pipeline};
 use crate::state::Delta;
-use crate::time::{EventTime, Watermark};
-
-/// What a runner is given from outside at the beginning of an epoch: the present versions of static tables, and the time.
-pub trait Tables: Send + Sync {
-    /// The plan with its table scans replaced.
-    fn resolve(&self, plan: &LogicalPlan) -> Result<LogicalPlan>;
-    /// Changes whenever one of the tables that the pipeline joins has changed.
-    fn version(&self, pipeline: &Pipeline) -> u64;
-    /// Milliseconds since 1970.
-    fn now_ms(&self) -> i64 {
-        crate::clock::now_ms()
-    }
-}
+use crate::time::Watermark;
 
 /// Where a runner puts the change of the answer, piece by piece as it is computed: a client that reads slowly holds up its query before
 /// the change of a whole epoch (all windows that `advance_watermark('infinity')` closes, say) has been put together in memory.
@@ -88,23 +73,6 @@ pub struct Runner {
     /// What the state takes of `--memory-limit`.
     memory: MemoryReservation,
     in_epoch: bool,
-}
-
-/// The fragment above the operator.
-struct Above {
-    fragment: Fragment,
-    emitted: Option<Emitted>,
-    carries: bool,
-}
-
-/// The stateful operator.
-enum Operator {
-    Nothing,
-    Window(Box<WindowAggregate>, Vec<usize>),
-    Running(Box<RunningAggregate>, Vec<usize>),
-    Buffer(Box<WindowBuffer>),
-    /// Keeps nothing but how far windows have closed.
-    Assign(Windowing, Watermark),
 }
 
 /// What a runner's state consists of when it is stored: the operator's partials and the emitted rows.
@@ -373,17 +341,17 @@ impl Runner {
             self.keep_late(late);
             return Ok(());
         }
-        if self.numbered.is_none() {
-            let spec = &self.pipeline.below;
-            let plan = carry::with_row(&tables.resolve(&spec.plan)?, &spec.input)?;
-            let spec = FragmentPlan {
-                plan: plan.clone(),
-                input: carry::input_with_row(&spec.input)?,
-                ..spec.clone()
-            };
-            self.numbered = Some(Fragment::new(&spec, plan, Arc::clone(&self.state)).await?);
-        }
-        let Some(numbered) = &mut self.numbered else { return Ok(()) };
+        let numbered = match &mut self.numbered {
+            Some(numbered) => numbered,
+            none => {
+                let plan = FragmentPlan {
+                    plan: tables.resolve(&self.pipeline.below.plan)?,
+                    ..self.pipeline.below.clone()
+                };
+                let spec = numbered_plan(&plan)?;
+                none.insert(Fragment::new(&spec, spec.plan.clone(), Arc::clone(&self.state)).await?)
+            }
+        };
         let input = Arc::clone(numbered.spec().input.inner());
         let mut passed = BTreeSet::new();
         for output in numbered.run(vec![with_row_numbers(&late, &input)?]).await? {
@@ -451,13 +419,7 @@ impl Runner {
             Some(emitted) => emitted.dirty()?,
             None => None,
         };
-        let operator = match &mut self.operator {
-            Operator::Nothing | Operator::Assign(..) => None,
-            Operator::Window(operator, _) => operator.dirty()?,
-            Operator::Running(operator, _) => operator.dirty()?,
-            Operator::Buffer(operator) => operator.dirty()?,
-        };
-        Ok(Checkpoint { operator, emitted })
+        Ok(Checkpoint { operator: self.operator.dirty()?, emitted })
     }
 
     /// All of the state.
@@ -466,24 +428,14 @@ impl Runner {
             Some(emitted) => Some(emitted.whole()?),
             None => None,
         };
-        let operator = match &mut self.operator {
-            Operator::Nothing | Operator::Assign(..) => None,
-            Operator::Window(operator, _) => Some(operator.whole()?),
-            Operator::Running(operator, _) => Some(operator.whole()?),
-            Operator::Buffer(operator) => Some(operator.whole()?),
-        };
-        Ok(Checkpoint { operator, emitted })
+        Ok(Checkpoint { operator: self.operator.whole()?, emitted })
     }
 
     /// Bytes and rows of state.
     pub fn state_size(&self) -> (usize, usize) {
-        let emitted = self.above.as_ref().and_then(|above| above.emitted.as_ref()).map_or(0, Emitted::bytes);
-        let (bytes, rows) = match &self.operator {
-            Operator::Nothing | Operator::Assign(..) => (0, 0),
-            Operator::Window(operator, _) => (operator.state_bytes(), operator.state_rows()),
-            Operator::Running(operator, _) => (operator.state_bytes(), operator.state_rows()),
-            Operator::Buffer(operator) => (operator.state_bytes(), operator.state_rows()),
-        };
+        let emitted =
+            self.above.as_ref().and_then(|above| above.emitted.as_ref()).map_or(0, EmittedRows::bytes);
+        let (bytes, rows) = self.operator.size();
         (bytes + emitted, rows)
     }
 
@@ -517,201 +469,6 @@ impl Runner {
 /// A share of `--memory-limit` that what it is for takes and gives back.
 pub fn reserve(state: &SessionState, what: &str) -> MemoryReservation {
     MemoryConsumer::new(what).register(&state.runtime_env().memory_pool)
-}
-
-impl Operator {
-    fn restore(pipeline: &Pipeline, watermark: Watermark, partials: Vec<RecordBatch>) -> Result<Operator> {
-        let below = Arc::clone(pipeline.below.plan.schema().inner());
-        Ok(match &pipeline.stateful {
-            Stateful::Nothing => Operator::Nothing,
-            Stateful::Aggregate { spec, output } if spec.window.is_some() => {
-                let operator = WindowAggregate::restore(spec.clone(), watermark, partials)?;
-                Operator::Window(Box::new(operator), output.clone())
-            }
-            Stateful::Aggregate { spec, output } => {
-                let operator = RunningAggregate::restore(spec.clone(), partials)?;
-                Operator::Running(Box::new(operator), output.clone())
-            }
-            Stateful::Assign { windowing } => Operator::Assign(windowing.clone(), watermark),
-            Stateful::Buffer { windowing } => {
-                let operator = WindowBuffer::restore(below, windowing.clone(), watermark, partials)?;
-                Operator::Buffer(Box::new(operator))
-            }
-        })
-    }
-
-    fn close(&mut self, watermark: Watermark, out: &mut Vec<Delta>) -> Result<Closing> {
-        match self {
-            Operator::Window(operator, _) => operator.close(watermark, out),
-            Operator::Buffer(operator) => operator.close(watermark, out),
-            Operator::Assign(_, passed) => {
-                *passed = watermark.max(*passed);
-                Ok(Closing::Done)
-            }
-            Operator::Nothing | Operator::Running(..) => Ok(Closing::Done),
-        }
-    }
-
-    /// What an epoch has changed in results that are kept up to date.
-    fn changes(&mut self) -> Result<Option<Delta>> {
-        match self {
-            Operator::Window(operator, _) => operator.changes().map(Some),
-            Operator::Running(operator, _) => operator.changes().map(Some),
-            Operator::Nothing | Operator::Buffer(_) | Operator::Assign(..) => Ok(None),
-        }
-    }
-
-    fn rejected(&self) -> u64 {
-        match self {
-            Operator::Window(operator, _) => operator.rejected(),
-            Operator::Buffer(operator) => operator.rejected(),
-            Operator::Nothing | Operator::Running(..) | Operator::Assign(..) => 0,
-        }
-    }
-
-    /// The operator's columns in the order that the fragment above expects.
-    fn picked(&self, delta: Delta) -> Result<Delta> {
-        let batch = match self {
-            Operator::Window(_, output) if output.contains(&delta.batch.num_columns()) => {
-                with_window_time(&delta.batch, 1)?.project(output)?
-            }
-            Operator::Window(_, output) | Operator::Running(_, output) => delta.batch.project(output)?,
-            Operator::Buffer(_) => with_window_time(&delta.batch, delta.batch.num_columns() - 1)?,
-            Operator::Nothing | Operator::Assign(..) => delta.batch,
-        };
-        Ok(Delta { batch, weights: delta.weights })
-    }
-}
-
-impl Above {
-    async fn new(
-        pipeline: &Pipeline,
-        spec: &FragmentPlan,
-        state: &Arc<SessionState>,
-        tables: &dyn Tables,
-    ) -> Result<Above> {
-        let carries = pipeline.emission == Emission::OnChange
-            && matches!(pipeline.stateful, Stateful::Aggregate { .. });
-        let spec = match carries {
-            false => spec.clone(),
-            true => FragmentPlan {
-                plan: carry::with_row(&spec.plan, &spec.input)?,
-                input: carry::input_with_row(&spec.input)?,
-                ..spec.clone()
-            },
-        };
-        let fragment = Fragment::new(&spec, tables.resolve(&spec.plan)?, Arc::clone(state)).await?;
-        let emitted = match carries && spec.has_tables {
-            true => Some(Self::emitted(pipeline)?),
-            false => None,
-        };
-        Ok(Above { fragment, emitted, carries })
-    }
-
-    /// The group columns are what identifies a row; they are at the front of the aggregate's output.
-    fn emitted(pipeline: &Pipeline) -> Result<Emitted> {
-        let (Stateful::Aggregate { spec, output }, Some(above)) = (&pipeline.stateful, &pipeline.above)
-        else {
-            return Err(Error::internal("emitted rows without an aggregate"));
-        };
-        let groups = output.len() - spec.aggregates.len();
-        Emitted::new(above.input.as_arrow(), groups, Arc::clone(&pipeline.schema))
-    }
-
-    async fn run(&mut self, delta: Delta) -> Result<Delta> {
-        let Delta { batch, weights } = delta;
-        let input_schema: &Schema = self.fragment.spec().input.as_arrow();
-        if !self.carries {
-            let batch = with_schema(&batch, &Arc::new(input_schema.clone()))?;
-            let output = self.fragment.run(vec![batch]).await?;
-            return concat(&self.fragment.schema(), output, weights);
-        }
-        let numbered = with_row_numbers(&batch, &Arc::new(input_schema.clone()))?;
-        if let Some(emitted) = &mut self.emitted {
-            // Rows taken back come from what was emitted, so only the added ones go through the plan.
-            let numbered = match &weights {
-                Some(weights) => {
-                    let added = weights.iter().map(|weight| weight.map(|weight| weight > 0)).collect();
-                    datafusion::arrow::compute::filter_record_batch(&numbered, &added)?
-                }
-                None => numbered,
-            };
-            let output = self.fragment.run(vec![numbered]).await?;
-            return emitted.apply(&Delta { batch, weights }, &output);
-        }
-        let output = self.fragment.run(vec![numbered]).await?;
-        let whole = concat(&self.fragment.schema(), output, None)?.batch;
-        let last = whole.num_columns() - 1;
-        let weights = match weights {
-            Some(weights) => {
-                Some(take(&weights, whole.column(last), None)?.as_primitive::<Int64Type>().clone())
-            }
-            None => None,
-        };
-        Ok(Delta { batch: whole.project(&(0..last).collect::<Vec<_>>())?, weights })
-    }
-}
-
-/// The batch and, as its last column, the number of each row.
-fn with_row_numbers(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
-    let mut columns = batch.columns().to_vec();
-    columns.push(Arc::new(Int64Array::from_iter_values(0..batch.num_rows() as i64)));
-    Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
-}
-
-fn concat(schema: &SchemaRef, batches: Vec<RecordBatch>, weights: Option<Int64Array>) -> Result<Delta> {
-    Ok(Delta { batch: datafusion::arrow::compute::concat_batches(schema, &batches)?, weights })
-}
-
-/// The same columns under another schema. A relation has the types that SQL can name: DataFusion's other representations of
-/// them (LargeUtf8 for text, Duration for an interval) are brought to those here.
-fn with_schema(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
-    if batch.schema_ref() == schema {
-        return Ok(batch.clone());
-    }
-    let columns = batch.columns().iter().zip(schema.fields());
-    let columns = columns
-        .map(|(column, field)| match column.data_type() == field.data_type() {
-            true => Ok(Arc::clone(column)),
-            // A value that does not fit must not become NULL on the way.
-            false => {
-                let strict = CastOptions { safe: false, ..CastOptions::default() };
-                Ok(cast_with_options(column, field.data_type(), &strict)?)
-            }
-        })
-        .collect::<Result<Vec<ArrayRef>>>()?;
-    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
-}
-
-/// The rows once per window that is still open, in portions.
-fn assigned(
-    batch: &RecordBatch,
-    windowing: &Windowing,
-    passed: Watermark,
-) -> Result<impl Iterator<Item = Result<Delta>> + Send + use<>> {
-    let passed = passed.less(windowing.lateness);
-    let end = batch.num_columns() + 1;
-    Ok(expand(batch, windowing.time, &windowing.spec)?.map(move |expanded| {
-        let expanded = expanded?;
-        let ends = ticks(&expanded, end)?;
-        let open = ends.iter().map(|end| end.map(|end| !passed.closes(EventTime(end)))).collect();
-        Ok(Delta::insert(filter_record_batch(&expanded, &open)?))
-    }))
-}
-
-/// Appends window_time to rows whose window_end is column `end`.
-fn with_window_time(batch: &RecordBatch, end: usize) -> Result<RecordBatch> {
-    let time_type = batch.column(end).data_type().clone();
-    let DataType::Timestamp(unit, _) = &time_type else {
-        return Err(Error::internal("windows over something that is no timestamp"));
-    };
-    let times = ticks(batch, end)?.unary::<_, Int64Type>(|end| window_time(end, *unit));
-    let mut fields: Vec<_> = batch.schema().fields().iter().cloned().collect();
-    fields.push(Arc::new(Field::new(WINDOW_COLUMNS[2], time_type.clone(), false)));
-    let mut columns = batch.columns().to_vec();
-    columns.push(cast(&times, &time_type)?);
-    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
 }
 
 fn added(delta: &Delta) -> u64 {

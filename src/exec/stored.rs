@@ -6,16 +6,12 @@
 //!
 //! Keys: `id/seq/part`, big-endian, so that a scan gives them in order.
 
-use std::io::Cursor;
-
-use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch};
-use datafusion::arrow::datatypes::{DataType, Field, Schema};
-use datafusion::arrow::ipc::reader::StreamReader;
-use datafusion::arrow::ipc::writer::StreamWriter;
+use datafusion::arrow::array::RecordBatch;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
 
-use super::feed::FeedPosition;
+use super::codec::{decode, encode, end, key, prefix, progress_key, unweighted, weighted};
+use super::failure::ViewFailure;
+use super::position::FeedPosition;
 use super::runner::{Checkpoint, Counters};
 use crate::catalog::RelationId;
 use crate::error::{Error, Result, SqlState};
@@ -27,9 +23,6 @@ const FORMAT: u32 = 1;
 
 /// Bases are not rewritten for less than this, bytes.
 const SMALLEST_BASE: u64 = 4 << 20;
-
-/// The weight's column in a stored delta.
-const WEIGHT: &str = "__weight";
 
 /// How far a durable query has come.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -54,7 +47,7 @@ pub struct Progress {
     #[serde(default)]
     base_answer: u64,
     /// Why it does not run any more.
-    pub failed: Option<(String, String)>,
+    pub failed: Option<ViewFailure>,
     base_bytes: u64,
     change_bytes: u64,
 }
@@ -213,6 +206,17 @@ pub fn read_answer(store: &dyn Store, id: RelationId, from: u64) -> Result<Vec<(
     Ok(deltas)
 }
 
+/// What is stored of a view: its progress, its state, and the changes of its answer with their epochs.
+pub type Recovered = (Progress, Vec<Checkpoint>, Vec<(u64, Delta)>);
+
+/// Reads a view's stored state and answer.
+pub fn recovered(store: &dyn Store, id: RelationId) -> Result<Recovered> {
+    let Some(progress) = Progress::read(store, id)? else {
+        return Ok((Progress::default(), Vec::new(), Vec::new()));
+    };
+    Ok((progress, read_state(store, id)?, read_answer(store, id, 0)?))
+}
+
 /// The changes of an answer after an epoch.
 pub enum Since {
     /// With their epochs, in order.
@@ -240,10 +244,9 @@ pub fn changes_since(store: &dyn Store, id: RelationId, after: u64) -> Result<Si
     }
 }
 
-/// Deletes everything stored of a query.
-pub fn delete_all(store: &dyn Store, id: RelationId, batch: &mut WriteBatch) -> Result<()> {
+/// Adds the removal of a query's progress, state and answer to a commit.
+pub fn delete_stored(store: &dyn Store, id: RelationId, batch: &mut WriteBatch) -> Result<()> {
     delete_changes(store, id, batch)?;
-    super::kept::delete_late(store, id, batch)?;
     batch.delete(Space::Meta, progress_key(id));
     Ok(())
 }
@@ -255,66 +258,4 @@ fn delete_changes(store: &dyn Store, id: RelationId, batch: &mut WriteBatch) -> 
         }
     }
     Ok(())
-}
-
-fn progress_key(id: RelationId) -> Vec<u8> {
-    format!("query/{:016x}", id.0).into_bytes()
-}
-
-fn prefix(id: RelationId) -> Vec<u8> {
-    id.0.to_be_bytes().to_vec()
-}
-
-fn end(id: RelationId) -> Vec<u8> {
-    (id.0 + 1).to_be_bytes().to_vec()
-}
-
-fn key(id: RelationId, epoch: u64, part: u8, number: u32) -> Vec<u8> {
-    let mut key = prefix(id);
-    key.extend_from_slice(&epoch.to_be_bytes());
-    key.push(part);
-    key.extend_from_slice(&number.to_be_bytes());
-    key
-}
-
-/// The delta as one batch, weights last.
-fn weighted(delta: &Delta) -> Result<RecordBatch> {
-    let mut fields: Vec<_> = delta.batch.schema().fields().iter().cloned().collect();
-    fields.push(Arc::new(Field::new(WEIGHT, DataType::Int64, false)));
-    let mut columns: Vec<ArrayRef> = delta.batch.columns().to_vec();
-    columns.push(match &delta.weights {
-        Some(weights) => Arc::new(weights.clone()),
-        None => Arc::new(Int64Array::from_value(1, delta.batch.num_rows())),
-    });
-    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
-}
-
-fn unweighted(batch: &RecordBatch) -> Result<Delta> {
-    let last = batch.num_columns().saturating_sub(1);
-    let weights = batch
-        .columns()
-        .last()
-        .and_then(|column| column.as_any().downcast_ref::<Int64Array>())
-        .cloned()
-        .ok_or_else(|| Error::new(SqlState::Corrupted, "a stored change has no weights"))?;
-    Ok(Delta { batch: batch.project(&(0..last).collect::<Vec<_>>())?, weights: Some(weights) })
-}
-
-/// A batch as an Arrow IPC stream.
-pub fn encode(batch: &RecordBatch) -> Result<Vec<u8>> {
-    let mut writer = StreamWriter::try_new(Vec::new(), &batch.schema())?;
-    writer.write(batch)?;
-    writer.finish()?;
-    Ok(writer.into_inner()?)
-}
-
-/// The batch of an Arrow IPC stream.
-pub fn decode(bytes: &[u8]) -> Result<RecordBatch> {
-    let damaged = |what: String| Error::new(SqlState::Corrupted, format!("stored state is damaged: {what}"));
-    let mut reader =
-        StreamReader::try_new(Cursor::new(bytes), None).map_err(|error| damaged(error.to_string()))?;
-    match reader.next() {
-        Some(batch) => batch.map_err(|error| damaged(error.to_string())),
-        None => Err(damaged("no batch".to_owned())),
-    }
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::engine::Engine;
-use super::epochs::{Command, Waiting};
-use super::view::{Phase, ViewHandle, failed_error};
+use super::messages::{Command, Waiting};
+use super::registry::Engine;
+use super::view::handle::{Phase, ViewHandle};
 use crate::catalog::{Kind, Relation, RelationId};
 use crate::error::{Error, Result, SqlState};
 use crate::log::CommitNo;
@@ -22,19 +22,17 @@ impl Engine {
         let views = self.with_bases(views);
         for view in &views {
             let mut phase = view.phase();
-            let settled = phase.wait_for(|phase| *phase != Phase::CatchingUp).await;
-            match settled.map(|phase| phase.clone()).unwrap_or(Phase::Dropped) {
-                Phase::Failed(state, message) => {
-                    return Err(failed_error(&view.relation().name, &state, &message));
-                }
+            let caught_up = phase.wait_for(|phase| *phase != Phase::CatchingUp).await;
+            match caught_up.map(|phase| phase.clone()).unwrap_or(Phase::Dropped) {
+                Phase::Failed(failure) => return Err(failure.error(&view.relation().name)),
                 Phase::Dropped => return Err(self.catalog.names().missing(&view.relation().name)),
                 Phase::Paused | Phase::Stalled(_) | Phase::CatchingUp | Phase::Running => {}
             }
         }
         self.reach(target, &views).await?;
         for view in views {
-            if let Phase::Failed(state, message) = &*view.phase().borrow() {
-                return Err(failed_error(&view.relation().name, state, message));
+            if let Phase::Failed(failure) = &*view.phase().borrow() {
+                return Err(failure.error(&view.relation().name));
             }
         }
         Ok(())
@@ -45,13 +43,13 @@ impl Engine {
     pub async fn sync_all(&self) -> Result<()> {
         let target = self.journal.last();
         let views = self.views();
-        let settled = async {
+        let caught_up = async {
             for view in &views {
-                // A view that goes away has settled, too.
+                // A view that goes away catches up no more.
                 let _ = view.phase().wait_for(|phase| *phase != Phase::CatchingUp).await;
             }
         };
-        let _ = tokio::time::timeout(PATIENCE, settled).await;
+        let _ = tokio::time::timeout(PATIENCE, caught_up).await;
         self.reach(target, &views).await
     }
 

@@ -1,4 +1,4 @@
-//! The present versions of static tables, for the fragments that join them.
+//! Static tables: what their storage is told, and their present versions for the fragments that join them.
 
 use std::sync::Arc;
 
@@ -6,11 +6,12 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::LogicalPlan;
 
-use super::engine::Engine;
-use super::runner::Tables;
-use super::snapshot::table_contents;
-use crate::catalog::Kind;
+use super::contents::TableContents;
+use super::map::Tables;
+use super::registry::Engine;
+use crate::catalog::{Kind, Relation};
 use crate::error::Result;
+use crate::log::table::TableSpec;
 use crate::plan::Pipeline;
 use crate::plan::relations::{RelationTable, scanned};
 
@@ -26,7 +27,7 @@ impl Tables for PresentTables {
             match scanned(&scan) {
                 Some(relation) if matches!(relation.kind, Kind::Table(_)) => {
                     let version = self.0.table(relation.id)?.version();
-                    let provider = RelationTable::new(relation, table_contents(version));
+                    let provider = RelationTable::new(relation, Arc::new(TableContents(version)));
                     scan.source = provider_as_source(Arc::new(provider));
                     Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
                 }
@@ -47,4 +48,13 @@ impl Tables for PresentTables {
             versions.max().unwrap_or(0)
         })
     }
+}
+
+/// What a table's storage is told.
+pub fn table_spec(relation: &Relation) -> TableSpec {
+    let primary_key = match &relation.kind {
+        Kind::Table(table) => table.primary_key.clone(),
+        Kind::Stream(_) | Kind::View { .. } | Kind::MaterializedView(_) => Vec::new(),
+    };
+    TableSpec { name: relation.name.clone(), schema: relation.schema(), primary_key }
 }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use datafusion::arrow::util::pretty::pretty_format_batches;
 
-use super::engine::{Engine, EngineOptions};
-use super::snapshot::{Overlay, Scope};
+use super::registry::{Engine, EngineOptions};
+use super::snapshot::Scope;
+use super::versions::Overlay;
 use crate::catalog::{
     Column, Emission, Kind, NameChange, Relation, RelationId, StreamDef, ViewDef, WatermarkSpec,
 };
@@ -166,7 +167,7 @@ impl Bench {
     }
 
     pub(super) async fn snapshot(&self, query: &str) -> Vec<String> {
-        let scope = Scope::new(Arc::clone(&self.engine), self.engine.moment(), Overlay::default(), None);
+        let scope = Scope::new(Arc::clone(&self.engine), self.engine.snapshot(), Overlay::default(), None);
         let state = self.engine.planner.snapshot_state(Arc::new(scope));
         let parsed = sql::parse_query(query).unwrap();
         let plan = self.engine.planner.logical(&state, &parsed.query).await.unwrap();

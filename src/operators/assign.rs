@@ -115,10 +115,7 @@ impl Iterator for Expanded {
                 self.row += 1;
             }
         }
-        match rows.is_empty() {
-            true => None,
-            false => Some(self.batch(rows, starts, ends)),
-        }
+        if rows.is_empty() { None } else { Some(self.batch(rows, starts, ends)) }
     }
 }
 

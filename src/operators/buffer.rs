@@ -150,10 +150,7 @@ impl WindowBuffer {
         let new: Vec<RecordBatch> =
             self.open.values().flat_map(|kept| kept.batches[kept.written..].iter().cloned()).collect();
         self.open.values_mut().for_each(|kept| kept.written = kept.batches.len());
-        match new.is_empty() {
-            true => Ok(None),
-            false => Ok(Some(self.written(&new)?)),
-        }
+        if new.is_empty() { Ok(None) } else { Ok(Some(self.written(&new)?)) }
     }
 
     /// All rows that are kept.

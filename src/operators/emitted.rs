@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::state::Delta;
 
 /// Output rows by the identity of the row they came from.
-pub struct Emitted {
+pub struct EmittedRows {
     /// The output's columns.
     schema: SchemaRef,
     /// Which columns of the operator's output identify a row (window and keys).
@@ -29,11 +29,11 @@ pub struct Emitted {
     dirty: Vec<Box<[u8]>>,
 }
 
-impl Emitted {
+impl EmittedRows {
     /// For an operator with this output, the first `identity` columns of which identify a row.
-    pub fn new(operator: &Schema, identity: usize, schema: SchemaRef) -> Result<Emitted> {
+    pub fn new(operator: &Schema, identity: usize, schema: SchemaRef) -> Result<EmittedRows> {
         let fields = (0..identity).map(|i| SortField::new(operator.field(i).data_type().clone())).collect();
-        Ok(Emitted {
+        Ok(EmittedRows {
             schema,
             identity: (0..identity).collect(),
             converter: RowConverter::new(fields)?,
@@ -54,11 +54,12 @@ impl Emitted {
         for row in 0..delta.batch.num_rows() {
             let identity: Box<[u8]> = identities.row(row).as_ref().into();
             let weight = delta.weights.as_ref().map_or(1, |weights| weights.value(row));
-            let batch = match weight < 0 {
-                true => self.rows.remove(&identity),
-                false => added.remove(&row).inspect(|batch| {
+            let batch = if weight < 0 {
+                self.rows.remove(&identity)
+            } else {
+                added.remove(&row).inspect(|batch| {
                     self.rows.insert(identity.clone(), batch.clone());
-                }),
+                })
             };
             self.dirty.push(identity);
             if let Some(batch) = batch {
@@ -94,10 +95,7 @@ impl Emitted {
         let mut dirty = std::mem::take(&mut self.dirty);
         dirty.sort_unstable();
         dirty.dedup();
-        match dirty.is_empty() {
-            true => Ok(None),
-            false => self.encode(dirty.iter()).map(Some),
-        }
+        if dirty.is_empty() { Ok(None) } else { self.encode(dirty.iter()).map(Some) }
     }
 
     /// All groups, in the form of [`Self::dirty`].
@@ -156,16 +154,13 @@ impl Emitted {
             while end < stored.num_rows() && identities.value(end) == identity {
                 end += 1;
             }
-            match present.value(begin) {
-                true => {
-                    let rows = stored.slice(begin, end - begin);
-                    let rows = RecordBatch::try_new(Arc::clone(&self.schema), rows.columns()[2..].to_vec())?;
-                    let all = BooleanArray::from(vec![true; rows.num_rows()]);
-                    self.rows.insert(identity.into(), filter_record_batch(&rows, &all)?);
-                }
-                false => {
-                    self.rows.remove(identity);
-                }
+            if present.value(begin) {
+                let rows = stored.slice(begin, end - begin);
+                let rows = RecordBatch::try_new(Arc::clone(&self.schema), rows.columns()[2..].to_vec())?;
+                let all = BooleanArray::from(vec![true; rows.num_rows()]);
+                self.rows.insert(identity.into(), filter_record_batch(&rows, &all)?);
+            } else {
+                self.rows.remove(identity);
             }
             begin = end;
         }

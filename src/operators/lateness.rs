@@ -10,8 +10,18 @@ use datafusion::arrow::compute::{cast, filter_record_batch, max, min};
 use datafusion::arrow::datatypes::DataType;
 
 use crate::error::{Error, Result};
-use crate::plan::LatenessRule;
 use crate::time::{EventTime, Watermark, WindowSpec};
+
+/// Which source rows are late.
+#[derive(Debug, Clone, Copy)]
+pub struct LatenessRule {
+    /// The time column, as a position in the columns that are read.
+    pub time: usize,
+    /// The windows.
+    pub windows: WindowSpec,
+    /// Allowed lateness in ticks.
+    pub allowed: i64,
+}
 
 /// Source rows on their way into a pipeline.
 #[derive(Debug, Clone)]

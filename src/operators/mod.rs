@@ -4,13 +4,20 @@
 //! [`Delta`]s. They are pure: the same input gives the same output however it is split into
 //! batches, and nothing here waits or reads a clock.
 //!
-//! - [`WindowAggregate`]: GROUP BY a window of TUMBLE, HOP or CUMULATE.
-//! - [`RunningAggregate`]: GROUP BY without a window.
-//! - [`WindowBuffer`]: the rows of windows, without an aggregate.
-//! - [`assign::expand`]: the windows of each row, for queries over finite input.
+//! | file | idea |
+//! |---|---|
+//! | [`lateness`] | which rows are late, decided before anything else |
+//! | `split` | which rows of a batch lie in which slice |
+//! | `window` | [`WindowAggregate`]: GROUP BY a window of TUMBLE, HOP or CUMULATE |
+//! | `running` | [`RunningAggregate`]: GROUP BY without a window |
+//! | `buffer` | [`WindowBuffer`]: the rows of windows, without an aggregate, until they close |
+//! | [`assign`] | [`assign::expand`]: the windows of each row, at once |
+//! | [`emitted`] | the rows that a query has put out, where they cannot be computed again |
 
 pub mod assign;
 mod buffer;
+pub mod emitted;
+pub mod lateness;
 mod running;
 mod split;
 mod window;

@@ -122,9 +122,10 @@ impl RunningAggregate {
             let count = counts[id as usize];
             return Err(Error::internal(format!("a group has {count} rows: more went than had come")));
         }
-        let gone: Vec<u32> = match global {
-            true => Vec::new(),
-            false => self.before.touched().iter().copied().filter(|&id| counts[id as usize] == 0).collect(),
+        let gone: Vec<u32> = if global {
+            Vec::new()
+        } else {
+            self.before.touched().iter().copied().filter(|&id| counts[id as usize] == 0).collect()
         };
         let (ids, results, weights) =
             self.before.changes(&self.interner, &self.kernels, |id| global || counts[id as usize] != 0)?;
@@ -132,9 +133,10 @@ impl RunningAggregate {
         let mut columns = self.interner.keys(&ids)?;
         columns.extend(results);
         self.kernels.iter_mut().for_each(|k| k.clear(&gone));
-        match self.track {
-            true => self.gone.extend(gone),
-            false => gone.into_iter().for_each(|id| self.interner.forget(id)),
+        if self.track {
+            self.gone.extend(gone);
+        } else {
+            gone.into_iter().for_each(|id| self.interner.forget(id));
         }
         let rows = datafusion::arrow::record_batch::RecordBatchOptions::new().with_row_count(Some(ids.len()));
         let batch = RecordBatch::try_new_with_options(Arc::clone(&self.output), columns, &rows)?;
@@ -147,12 +149,9 @@ impl RunningAggregate {
         if !std::mem::replace(&mut self.track, true) {
             return Ok(Some(self.whole()?));
         }
-        self.settled()?;
+        self.check_given_out()?;
         let ids = self.dirty.take();
-        let written = match ids.is_empty() {
-            true => None,
-            false => Some(self.written(&ids)?),
-        };
+        let written = if ids.is_empty() { None } else { Some(self.written(&ids)?) };
         let mut gone = std::mem::take(&mut self.gone);
         // A key may have gone, come back and gone again in the meantime.
         gone.sort_unstable();
@@ -165,20 +164,18 @@ impl RunningAggregate {
 
     /// All state, as one partial.
     pub fn whole(&self) -> Result<Partial> {
-        self.settled()?;
+        self.check_given_out()?;
         let ids: Vec<u32> = (0..self.interner.bound() as u32)
             .filter(|&id| self.is_global() || self.counts.get(id as usize).is_some_and(|&c| c != 0))
             .collect();
         self.written(&ids)
     }
 
-    fn settled(&self) -> Result<()> {
-        match self.before.is_empty() {
-            true => Ok(()),
-            false => {
-                Err(Error::internal("a checkpoint was taken before the changes of its epoch were given out"))
-            }
+    fn check_given_out(&self) -> Result<()> {
+        if self.before.is_empty() {
+            return Ok(());
         }
+        Err(Error::internal("a checkpoint was taken before the changes of its epoch were given out"))
     }
 
     fn written(&self, ids: &[u32]) -> Result<Partial> {

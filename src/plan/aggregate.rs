@@ -17,14 +17,15 @@ use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{Aggregate, Expr, Filter, LogicalPlan, Projection};
 use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
 
-use super::cut::{
-    Cutter, StatefulStage, Stateless, filter, find_window, fragment_of, joined_changes, rebuilt,
+use super::pipeline::Stateful;
+use super::placeholder::{INPUT, placeholder};
+use super::stage::{
+    CutOptions, StatefulStage, Stateless, filter, find_window, fragment_of, joined_changes, rebuilt,
 };
-use super::fragment::{self, INPUT};
-use super::pipeline::{LatenessRule, Stateful};
 use super::window::{WINDOW_COLUMNS, WindowNode};
 use crate::catalog::{Emission, Kind};
 use crate::error::{Error, Result};
+use crate::operators::lateness::LatenessRule;
 use crate::operators::{AggregateCall, AggregateSpec, Trigger, Windowing};
 use crate::time::WindowKind;
 
@@ -39,8 +40,13 @@ enum Origin {
     Other,
 }
 
-/// Puts the aggregate on the stateless part.
-pub(super) fn plan(cutter: &mut Cutter, aggregate: Aggregate, stage: Stateless) -> Result<StatefulStage> {
+/// Puts the aggregate on the stateless part; `notices` is what is said when the query is made.
+pub(super) fn plan(
+    options: CutOptions,
+    notices: &mut Vec<String>,
+    aggregate: Aggregate,
+    stage: Stateless,
+) -> Result<StatefulStage> {
     if aggregate.group_expr.iter().any(|e| matches!(e, Expr::GroupingSet(_))) {
         return Err(Error::unsupported(
             "GROUPING SETS, ROLLUP and CUBE in a continuous query are not supported yet",
@@ -53,8 +59,8 @@ pub(super) fn plan(cutter: &mut Cutter, aggregate: Aggregate, stage: Stateless) 
         refuse_without_inverse(&aggregate, &stage, windowed)?;
     }
     match (find_window(&stage.plan).cloned(), windowed) {
-        (Some(window), true) => plan_windowed(cutter, &aggregate, stage, &window, &origins),
-        (window, _) => plan_running(cutter, &aggregate, stage, window.is_some()),
+        (Some(window), true) => plan_windowed(options, notices, &aggregate, stage, &window, &origins),
+        (window, _) => plan_running(options, notices, &aggregate, stage, window.is_some()),
     }
 }
 
@@ -85,12 +91,13 @@ fn refuse_without_inverse(aggregate: &Aggregate, stage: &Stateless, windowed: bo
 }
 
 fn plan_running(
-    cutter: &mut Cutter,
+    options: CutOptions,
+    notices: &mut Vec<String>,
     aggregate: &Aggregate,
     stage: Stateless,
     over_window: bool,
 ) -> Result<StatefulStage> {
-    if cutter.options.emission == Emission::OnClose {
+    if options.emission == Emission::OnClose {
         let error = Error::unsupported("EMIT ON WINDOW CLOSE needs a window in GROUP BY");
         return Err(if over_window {
             error.hint("Group by window_start and window_end, or use EMIT CHANGES.")
@@ -101,7 +108,7 @@ fn plan_running(
         });
     }
     if !aggregate.group_expr.is_empty() {
-        cutter.notice("this query keeps a row of state for every group it has ever seen".to_owned());
+        notices.push("this query keeps a row of state for every group it has ever seen".to_owned());
     }
     let mut inputs = Inputs::default();
     let keys: Vec<usize> = aggregate.group_expr.iter().map(|e| inputs.add(e.clone())).collect();
@@ -120,14 +127,15 @@ fn plan_running(
         source: stage.source,
         stateful: Stateful::Aggregate { spec, output: (0..width).collect() },
         lateness: None,
-        above: fragment::placeholder(&aggregate.schema),
+        above: placeholder(&aggregate.schema),
         input: Arc::clone(&aggregate.schema),
         above_tables: false,
     })
 }
 
 fn plan_windowed(
-    cutter: &mut Cutter,
+    options: CutOptions,
+    notices: &mut Vec<String>,
     aggregate: &Aggregate,
     mut stage: Stateless,
     window: &WindowNode,
@@ -146,7 +154,7 @@ fn plan_windowed(
             .zip(origins)
             .any(|(e, origin)| *origin == Origin::Other && references_window(e, &stage.plan));
     let time = time_group(aggregate, origins, window, looked_into)?;
-    let rule = lateness_rule(cutter, &stage, window)?;
+    let rule = lateness_rule(options, notices, &stage, window)?;
     if !looked_into {
         stage.plan = without_window(&stage.plan)?;
     }
@@ -169,14 +177,14 @@ fn plan_windowed(
         window: Some(Windowing {
             spec: window.spec,
             time,
-            trigger: match cutter.options.emission {
+            trigger: match options.emission {
                 Emission::OnClose => Trigger::OnClose,
                 Emission::OnChange => Trigger::OnChange,
             },
             lateness: rule.map_or(0, |rule| rule.allowed),
         }),
     };
-    let mut above = fragment::placeholder(&aggregate.schema);
+    let mut above = placeholder(&aggregate.schema);
     for predicate in lifted {
         above = filter(above, over_groups(predicate, aggregate, origins)?)?;
     }
@@ -192,21 +200,22 @@ fn plan_windowed(
 }
 
 /// Whether windows without an aggregate need an operator: rows wait for their windows to close, or are late for windows that have closed.
-pub(super) fn closes(cutter: &Cutter, stage: &Stateless, window: &WindowNode) -> bool {
+pub(super) fn closes(options: CutOptions, stage: &Stateless, window: &WindowNode) -> bool {
     let Kind::Stream(stream) = &stage.source.relation.kind else {
-        return cutter.options.emission == Emission::OnClose;
+        return options.emission == Emission::OnClose;
     };
     let watermark = stream.watermark.as_ref().map(|watermark| watermark.column);
     let source = match trace(&window.time, &stage.plan) {
         Origin::Source(source) => stage.source.columns.get(source).copied(),
         Origin::Window(_) | Origin::Other => None,
     };
-    cutter.options.emission == Emission::OnClose || watermark.is_some() && watermark == source
+    options.emission == Emission::OnClose || watermark.is_some() && watermark == source
 }
 
 /// Plans `SELECT … FROM TUMBLE(…) EMIT …` without an aggregate; `plan` is the window over the stage.
 pub(super) fn buffer(
-    cutter: &mut Cutter,
+    options: CutOptions,
+    notices: &mut Vec<String>,
     window: WindowNode,
     plan: LogicalPlan,
     stage: Stateless,
@@ -221,11 +230,11 @@ pub(super) fn buffer(
     };
     let time = stage.plan.schema().index_of_column(column)?;
     let with_window = Stateless { plan: plan.clone(), source: stage.source.clone(), ..stage };
-    let rule = lateness_rule(cutter, &with_window, &window)?;
+    let rule = lateness_rule(options, notices, &with_window, &window)?;
     let input = Arc::clone(plan.schema());
     let lateness = rule.map_or(0, |rule| rule.allowed);
     let windowing = |trigger| Windowing { spec: window.spec, time, trigger, lateness };
-    let stateful = match cutter.options.emission {
+    let stateful = match options.emission {
         Emission::OnClose => Stateful::Buffer { windowing: windowing(Trigger::OnClose) },
         Emission::OnChange => Stateful::Assign { windowing: windowing(Trigger::OnChange) },
     };
@@ -234,7 +243,7 @@ pub(super) fn buffer(
         source: stage.source,
         stateful,
         lateness: rule,
-        above: fragment::placeholder(&input),
+        above: placeholder(&input),
         input,
         above_tables: false,
     })
@@ -298,7 +307,8 @@ fn output_columns(aggregate: &Aggregate, origins: &[Origin], keys: usize) -> Vec
 
 /// Which rows of the source are late, if the window is over the source's watermark column.
 fn lateness_rule(
-    cutter: &mut Cutter,
+    options: CutOptions,
+    notices: &mut Vec<String>,
     stage: &Stateless,
     window: &WindowNode,
 ) -> Result<Option<LatenessRule>> {
@@ -308,7 +318,7 @@ fn lateness_rule(
         _ => None,
     };
     let Some(watermark) = watermark else {
-        if cutter.options.emission == Emission::OnClose {
+        if options.emission == Emission::OnClose {
             return Err(Error::unsupported(format!(
                 "EMIT ON WINDOW CLOSE needs a watermark on stream \"{}\"",
                 relation.name
@@ -317,7 +327,7 @@ fn lateness_rule(
                 "Add WATERMARK FOR ts AS ts - INTERVAL '5 seconds' to CREATE STREAM, or use EMIT CHANGES.",
             ));
         }
-        cutter.notice(format!(
+        notices.push(format!(
             "stream \"{}\" has no watermark: the windows of this query never close and are kept for ever",
             relation.name
         ));
@@ -327,18 +337,18 @@ fn lateness_rule(
         Origin::Source(source) if stage.source.columns.get(source) == Some(&watermark.column) => source,
         _ => {
             let name = &relation.columns[watermark.column].name;
-            if cutter.options.emission == Emission::OnClose {
+            if options.emission == Emission::OnClose {
                 return Err(Error::unsupported(format!(
                     "EMIT ON WINDOW CLOSE needs windows over the watermark column \"{name}\""
                 ))
                 .hint(format!("Window by {name} itself, or use EMIT CHANGES.")));
             }
-            cutter.notice(format!("the windows are not over the watermark column \"{name}\": they never close and are kept for ever"));
+            notices.push(format!("the windows are not over the watermark column \"{name}\": they never close and are kept for ever"));
             return Ok(None);
         }
     };
     let unit = time_unit(&stage.input, source)?;
-    Ok(Some(LatenessRule { time: source, windows: window.spec, allowed: cutter.lateness(unit) }))
+    Ok(Some(LatenessRule { time: source, windows: window.spec, allowed: options.lateness(unit) }))
 }
 
 fn time_unit(input: &DFSchemaRef, column: usize) -> Result<TimeUnit> {

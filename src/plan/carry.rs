@@ -9,8 +9,8 @@ use datafusion::arrow::datatypes::{DataType, Field};
 use datafusion::common::{Column, DFSchema, DFSchemaRef};
 use datafusion::logical_expr::{Expr, LogicalPlan, Projection};
 
-use super::cut::rebuilt;
-use super::fragment::{self, INPUT};
+use super::placeholder::{INPUT, placeholder};
+use super::stage::rebuilt;
 use crate::error::Result;
 
 /// The carried column: an Int64, the row's position in the fragment's input. It is the last column of the output.
@@ -34,7 +34,7 @@ pub fn with_row(plan: &LogicalPlan, input: &DFSchemaRef) -> Result<LogicalPlan> 
 
 fn rewrite(plan: &LogicalPlan, input: &DFSchemaRef) -> Result<LogicalPlan> {
     match plan {
-        LogicalPlan::TableScan(scan) if scan.table_name.table() == INPUT => Ok(fragment::placeholder(input)),
+        LogicalPlan::TableScan(scan) if scan.table_name.table() == INPUT => Ok(placeholder(input)),
         LogicalPlan::Projection(projection) if reads_input(&projection.input) => {
             let mut exprs = projection.expr.clone();
             exprs.push(row());

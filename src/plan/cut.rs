@@ -8,26 +8,16 @@
 use std::sync::Arc;
 
 use datafusion::common::{Column, JoinType};
-use datafusion::logical_expr::{
-    Expr, ExprSchemable, FetchType, Filter, Join, LogicalPlan, Projection, SkipType, TableScan,
-};
+use datafusion::logical_expr::{Expr, FetchType, Join, LogicalPlan, Projection, SkipType, TableScan};
 
 use super::aggregate;
-use super::fragment;
-use super::pipeline::{FragmentPlan, LatenessRule, Pipeline, SourceScan, Stateful};
+use super::pipeline::{Pipeline, SourceScan, Stateful};
+use super::placeholder::placeholder;
 use super::relations::scanned;
+use super::stage::{CutOptions, Stage, Stateless, contains_window, fragment_of, joined_changes, rebuilt};
 use super::window::WindowNode;
 use crate::catalog::{Emission, Kind, Relation};
-use crate::error::{Error, Result, SqlState};
-
-/// What the planner is told besides the plan.
-#[derive(Debug, Clone, Copy)]
-pub struct CutOptions {
-    /// EMIT.
-    pub emission: Emission,
-    /// Allowed lateness, milliseconds.
-    pub lateness_ms: i64,
-}
+use crate::error::{Error, Result};
 
 /// Cuts an optimized plan.
 pub fn cut(plan: LogicalPlan, options: CutOptions) -> Result<Pipeline> {
@@ -56,40 +46,10 @@ pub fn cut(plan: LogicalPlan, options: CutOptions) -> Result<Pipeline> {
     }
 }
 
-/// A part of the plan, by what it needs.
-enum Stage {
-    /// Reads no stream.
-    Static(LogicalPlan),
-    /// Reads the stream, keeps nothing.
-    Stateless(Stateless),
-    /// Above the stateful operator.
-    Stateful(Box<StatefulStage>),
-}
-
-/// A plan over the stream's rows.
-pub(super) struct Stateless {
-    pub(super) source: SourceScan,
-    /// Over the placeholder of the source's columns.
-    pub(super) plan: LogicalPlan,
-    pub(super) input: datafusion::common::DFSchemaRef,
-    pub(super) has_tables: bool,
-}
-
-/// A plan over the operator's output.
-pub(super) struct StatefulStage {
-    pub(super) source: SourceScan,
-    pub(super) below: FragmentPlan,
-    pub(super) stateful: Stateful,
-    pub(super) lateness: Option<LatenessRule>,
-    pub(super) above: LogicalPlan,
-    pub(super) input: datafusion::common::DFSchemaRef,
-    pub(super) above_tables: bool,
-}
-
-pub(super) struct Cutter {
-    pub(super) options: CutOptions,
+struct Cutter {
+    options: CutOptions,
     tables: Vec<Arc<Relation>>,
-    pub(super) notices: Vec<String>,
+    notices: Vec<String>,
     has_aggregate: bool,
 }
 
@@ -105,7 +65,8 @@ impl Cutter {
                         rebuilt(&LogicalPlan::Aggregate(aggregate), vec![input]).map(Stage::Static)
                     }
                     Stage::Stateless(stage) => {
-                        aggregate::plan(self, aggregate, stage).map(|stage| Stage::Stateful(Box::new(stage)))
+                        aggregate::plan(self.options, &mut self.notices, aggregate, stage)
+                            .map(|stage| Stage::Stateful(Box::new(stage)))
                     }
                     Stage::Stateful(_) => Err(Error::unsupported(
                         "an aggregate over an aggregate of a stream is not supported yet",
@@ -143,7 +104,7 @@ impl Cutter {
                 let input = Arc::clone(&scan.projected_schema);
                 Ok(Stage::Stateless(Stateless {
                     source: SourceScan { relation, columns },
-                    plan: renamed_placeholder(&scan),
+                    plan: placeholder(&scan.projected_schema),
                     input,
                     has_tables: false,
                 }))
@@ -188,8 +149,8 @@ impl Cutter {
                         .hint("Window the stream once."));
                 }
                 let plan = rebuilt(&plan, vec![stage.plan.clone()])?;
-                if !self.has_aggregate && aggregate::closes(self, &stage, &window) {
-                    return aggregate::buffer(self, window, plan, stage)
+                if !self.has_aggregate && aggregate::closes(self.options, &stage, &window) {
+                    return aggregate::buffer(self.options, &mut self.notices, window, plan, stage)
                         .map(|s| Stage::Stateful(Box::new(s)));
                 }
                 Ok(Stage::Stateless(Stateless { plan, ..stage }))
@@ -258,34 +219,6 @@ impl Cutter {
             moment: None,
         })
     }
-
-    /// Ticks of allowed lateness for a time column of this unit.
-    pub(super) fn lateness(&self, unit: datafusion::arrow::datatypes::TimeUnit) -> i64 {
-        let per_second = i128::from(super::window::ticks_per_second(unit));
-        i64::try_from(i128::from(self.options.lateness_ms) * per_second / 1_000).unwrap_or(i64::MAX)
-    }
-
-    /// What `WITH`-less GROUP BY keeps is said when the query is made.
-    pub(super) fn notice(&mut self, text: String) {
-        self.notices.push(text);
-    }
-}
-
-impl Stage {
-    /// Puts a join with a static table on top.
-    fn join(self, build: impl FnOnce(LogicalPlan) -> Result<LogicalPlan>) -> Result<Stage> {
-        Ok(match self {
-            Stage::Static(plan) => Stage::Static(build(plan)?),
-            Stage::Stateless(stage) => {
-                Stage::Stateless(Stateless { plan: build(stage.plan)?, has_tables: true, ..stage })
-            }
-            Stage::Stateful(mut stage) => {
-                stage.above = build(stage.above)?;
-                stage.above_tables = true;
-                Stage::Stateful(stage)
-            }
-        })
-    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -336,64 +269,8 @@ fn stream_table_join(
     Ok(LogicalPlan::Projection(Projection::try_new(order, Arc::new(swapped))?))
 }
 
-/// The placeholder with the qualifiers of the scan it replaces.
-fn renamed_placeholder(scan: &TableScan) -> LogicalPlan {
-    fragment::placeholder(&scan.projected_schema)
-}
-
-/// A fragment; whether it changes anything is seen from its plan.
-pub(super) fn fragment_of(
-    plan: LogicalPlan,
-    input: &datafusion::common::DFSchemaRef,
-    has_tables: bool,
-) -> FragmentPlan {
-    let is_identity = is_identity(&plan, input);
-    FragmentPlan { plan, input: Arc::clone(input), is_identity, has_tables }
-}
-
-/// Whether the plan yields exactly its input: the placeholder, perhaps under aliases and projections of all its columns
-/// in order under their own names.
-fn is_identity(plan: &LogicalPlan, input: &datafusion::common::DFSchemaRef) -> bool {
-    match plan {
-        LogicalPlan::TableScan(scan) => scan.table_name.table() == fragment::INPUT,
-        LogicalPlan::SubqueryAlias(alias) => is_identity(&alias.input, input),
-        LogicalPlan::Projection(projection) => {
-            let same = projection.expr.len() == input.fields().len()
-                && projection.expr.iter().enumerate().all(|(i, expr)| match expr {
-                    Expr::Column(column) => {
-                        projection.input.schema().maybe_index_of_column(column) == Some(i)
-                            && column.name == *input.field(i).name()
-                    }
-                    _ => false,
-                });
-            same && is_identity(&projection.input, input)
-        }
-        _ => false,
-    }
-}
-
-/// The node over other inputs, its schema computed anew (aliases of columns keep their names).
-pub(super) fn rebuilt(plan: &LogicalPlan, inputs: Vec<LogicalPlan>) -> Result<LogicalPlan> {
-    Ok(plan.with_new_exprs(plan.expressions(), inputs)?)
-}
-
 fn has_aggregate(plan: &LogicalPlan) -> bool {
     matches!(plan, LogicalPlan::Aggregate(_)) || plan.inputs().into_iter().any(has_aggregate)
-}
-
-/// Whether a window function is somewhere in the plan.
-pub(super) fn contains_window(plan: &LogicalPlan) -> bool {
-    find_window(plan).is_some()
-}
-
-/// The window function in a stateless plan.
-pub(super) fn find_window(plan: &LogicalPlan) -> Option<&WindowNode> {
-    if let LogicalPlan::Extension(extension) = plan
-        && let Some(window) = extension.node.as_any().downcast_ref::<WindowNode>()
-    {
-        return Some(window);
-    }
-    plan.inputs().into_iter().find_map(find_window)
 }
 
 /// LIMIT at the top ends a continuous query; ORDER BY there has no meaning.
@@ -428,14 +305,6 @@ fn take_limit(plan: LogicalPlan) -> Result<(LogicalPlan, Option<usize>)> {
     }
 }
 
-/// A row that is taken back would be joined with another version of the table than when it came.
-pub(super) fn joined_changes(name: &str) -> Error {
-    Error::unsupported(format!(
-        "a join of \"{name}\", whose rows change, with a table in a continuous query is not supported yet"
-    ))
-    .hint(format!("Join \"{name}\" with the table when you read it."))
-}
-
 fn order_by() -> Error {
     Error::unsupported("ORDER BY in a continuous query is not supported")
         .hint("Create a materialized view without ORDER BY and order it when you read it.")
@@ -463,13 +332,4 @@ fn unsupported_node(plan: &LogicalPlan) -> Error {
         ),
     };
     Error::unsupported(format!("{what} is not supported yet")).hint(hint)
-}
-
-/// A filter over a plan.
-pub(super) fn filter(plan: LogicalPlan, predicate: Expr) -> Result<LogicalPlan> {
-    let kind = predicate.get_type(plan.schema())?;
-    if kind != datafusion::arrow::datatypes::DataType::Boolean {
-        return Err(Error::new(SqlState::TypeMismatch, "a filter must be a condition"));
-    }
-    Ok(LogicalPlan::Filter(Filter::try_new(predicate, Arc::new(plan))?))
 }

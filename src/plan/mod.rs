@@ -6,17 +6,17 @@
 mod aggregate;
 pub mod carry;
 pub mod cut;
-pub mod fragment;
 mod moment;
 mod pipeline;
+pub mod placeholder;
 mod planner;
 pub mod relations;
 mod row;
+mod stage;
 pub mod window;
 
-pub use cut::CutOptions;
-pub use fragment::Fragment;
 pub use moment::Moment;
-pub use pipeline::{FragmentPlan, LatenessRule, Pipeline, SourceScan, Stateful};
+pub use pipeline::{FragmentPlan, Pipeline, SourceScan, Stateful};
 pub use planner::Planner;
 pub use row::RowExpr;
+pub use stage::CutOptions;

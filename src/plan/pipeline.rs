@@ -13,8 +13,8 @@ use datafusion::logical_expr::LogicalPlan;
 
 use super::moment::Moment;
 use crate::catalog::{Emission, Kind, Relation};
+use crate::operators::lateness::LatenessRule;
 use crate::operators::{AggregateSpec, Windowing};
-use crate::time::WindowSpec;
 
 /// A continuous query, ready to be run.
 #[derive(Debug, Clone)]
@@ -71,21 +71,10 @@ pub struct SourceScan {
     pub columns: Vec<usize>,
 }
 
-/// Which source rows are late.
-#[derive(Debug, Clone, Copy)]
-pub struct LatenessRule {
-    /// The time column, as a position in [`SourceScan::columns`].
-    pub time: usize,
-    /// The windows.
-    pub windows: WindowSpec,
-    /// Allowed lateness in ticks.
-    pub allowed: i64,
-}
-
 /// A logical plan over a placeholder that is given other rows at each run.
 #[derive(Debug, Clone)]
 pub struct FragmentPlan {
-    /// Its leaf named [`super::fragment::INPUT`] is the placeholder.
+    /// Its leaf named [`super::placeholder::INPUT`] is the placeholder.
     pub plan: LogicalPlan,
     /// The schema of the placeholder.
     pub input: DFSchemaRef,

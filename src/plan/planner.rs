@@ -25,10 +25,11 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast;
 
-use super::cut::{self, CutOptions};
+use super::cut;
 use super::moment;
 use super::pipeline::Pipeline;
 use super::relations::{Database, Lookup};
+use super::stage::CutOptions;
 use super::window::{WindowExec, WindowPlanner};
 use crate::catalog::{DATABASE, SCHEMA};
 use crate::error::{Error, Result};

@@ -7,18 +7,19 @@ use async_trait::async_trait;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{CatalogProvider, SchemaProvider, Session, TableProvider};
+use datafusion::common::Column;
 use datafusion::datasource::TableType;
 use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::execution::context::SessionState;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::logical_expr::{Expr, LogicalPlan, Projection};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use datafusion::sql::sqlparser::ast::Query;
 use futures::StreamExt;
 
-use crate::catalog::{Kind, Relation};
+use crate::catalog::{self, Kind, Relation};
 use crate::error::Result;
 
 /// Batches of a relation as of one moment; made by whoever knows where the rows are.
@@ -230,4 +231,19 @@ impl SchemaProvider for DatabaseSchema {
     fn table_exist(&self, name: &str) -> bool {
         self.lookup.names(&self.name).iter().any(|known| known == name)
     }
+}
+
+/// The plan with the relation's column names.
+pub fn renamed(plan: LogicalPlan, columns: &[catalog::Column]) -> Result<LogicalPlan> {
+    let schema = Arc::clone(plan.schema());
+    let same = schema.fields().iter().zip(columns).all(|(field, column)| *field.name() == column.name);
+    if same || schema.fields().len() != columns.len() {
+        return Ok(plan);
+    }
+    let exprs = schema
+        .iter()
+        .zip(columns)
+        .map(|(pair, column)| Expr::Column(Column::from(pair)).alias(&column.name))
+        .collect();
+    Ok(LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(plan))?))
 }

@@ -13,7 +13,7 @@ use datafusion::physical_expr::expressions::cast;
 use datafusion::physical_plan::PhysicalExpr;
 use datafusion::sql::sqlparser::ast;
 
-use super::fragment::placeholder;
+use super::placeholder::placeholder;
 use crate::error::{Error, Result};
 use crate::postgres::coercion::rewrite::rewrite_operators;
 use crate::postgres::syntax::spellings::rewrite_spellings;

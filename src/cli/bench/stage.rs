@@ -12,7 +12,7 @@ use super::input;
 use crate::catalog::{Column, Kind, Relation, RelationId, StreamDef, TableDef, WatermarkSpec};
 use crate::connect;
 use crate::error::{Error, Result};
-use crate::exec::runner::Tables;
+use crate::exec::map::Tables;
 use crate::plan::relations::{BatchIter, Contents, Lookup, RelationTable};
 use crate::plan::{Pipeline, SCHEMA};
 use crate::types::SqlType;

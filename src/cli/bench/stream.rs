@@ -14,7 +14,8 @@ use crate::clock::Stopwatch;
 use crate::connect::Source;
 use crate::error::{Error, Result};
 use crate::exec::define::emission;
-use crate::exec::feed::{Feed, Start, watermark_of};
+use crate::exec::feed::Feed;
+use crate::exec::position::{Start, watermark_of};
 use crate::exec::runner::{Outlet, Runner};
 use crate::log::{CommitNo, Journal};
 use crate::plan::{CutOptions, Pipeline, Planner};
@@ -73,12 +74,12 @@ async fn run(mut feed: Feed, mut runner: Runner, stage: &Stage) -> Result<Measur
     let watch = Stopwatch::start();
     loop {
         let epoch = Stopwatch::start();
-        let portion = feed.read(CommitNo(0), 0, EPOCH_ROWS, None)?;
-        rejected += portion.rejected.len() as u64;
-        runner.accept(portion.inputs, stage, &mut output).await?;
+        let read = feed.read(CommitNo(0), 0, EPOCH_ROWS, None)?;
+        rejected += read.rejected.len() as u64;
+        runner.accept(read.inputs, stage, &mut output).await?;
         runner.end(&mut output).await?;
         epochs.push(epoch.ms());
-        if portion.ended {
+        if read.ended {
             break;
         }
     }

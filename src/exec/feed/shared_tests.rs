@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
-use super::tests::open;
+use super::super::tests::open;
 use crate::catalog::{Column, Connector, Emission, Kind, StreamDef};
 use crate::connect::{Rejected, Source, SourceBatch, SourceOffset, SourceReader, Why};
 use crate::error::Result;
@@ -109,5 +109,5 @@ async fn three_views_over_a_connector_decode_each_record_once() {
     let total: usize = (0..1_100).filter(|record| record % 10 != 0).sum();
     assert_eq!(bench.snapshot("SELECT * FROM b").await, [total.to_string()]);
     assert_eq!(bench.snapshot("SELECT count(*) FROM c").await, ["4"]);
-    assert_eq!(bench.engine.kept.rejected_count(stream.id), 110);
+    assert_eq!(bench.engine.rejected.rejected_count(stream.id), 110);
 }

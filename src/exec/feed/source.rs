@@ -8,13 +8,13 @@ use std::sync::Arc;
 use datafusion::arrow::array::{Int64Array, RecordBatch};
 use datafusion::arrow::compute::max;
 
-use super::feed::{FeedPosition, Portion, watermark_of};
-use super::lateness::{Input, Writes, ticks};
+use super::super::position::{FeedBatch, FeedPosition, SourceProgress, watermark_of};
 use super::shared::{Most, SharedReads, SourcePortion, Wish, read_portion};
 use crate::catalog::RelationId;
 use crate::connect::{Rejected, Source, SourceOffset, SourceReader};
 use crate::error::{Error, Result};
 use crate::limits;
+use crate::operators::lateness::{Input, Writes, ticks};
 use crate::plan::SourceScan;
 use crate::time::{EventTime, Watermark};
 
@@ -34,19 +34,8 @@ pub struct SourceFeed {
     watermark: Watermark,
     last_event: Option<i64>,
     ended: bool,
-    /// Kept aside while passing over what was there; told with the next portion.
+    /// Kept aside while passing over what was there; told with the next batch.
     passed: VecDeque<Rejected>,
-}
-
-/// How far a view has come in a connector's stream, for `tidemill.streams`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Standing {
-    /// Records read, those that are kept aside included.
-    pub records: u64,
-    /// The stream's watermark.
-    pub watermark: Watermark,
-    /// The greatest event time, ticks.
-    pub last_event: Option<i64>,
 }
 
 impl SourceFeed {
@@ -96,9 +85,9 @@ impl SourceFeed {
     pub fn skip_to_latest(&mut self, now_ms: i64) -> Result<()> {
         let mut drained = self.ended;
         while !drained {
-            let portion = self.read(now_ms, limits::EPOCH_ROWS, None)?;
-            drained = portion.drained;
-            self.passed.extend(portion.rejected);
+            let read = self.read(now_ms, limits::EPOCH_ROWS, None)?;
+            drained = read.drained;
+            self.passed.extend(read.rejected);
             let surplus = self.passed.len().saturating_sub(limits::KEPT_ROWS);
             self.passed.drain(..surplus);
         }
@@ -111,10 +100,10 @@ impl SourceFeed {
         now_ms: i64,
         max_rows: usize,
         shared: Option<&mut SharedReads>,
-    ) -> Result<Portion> {
+    ) -> Result<FeedBatch> {
         let mut rejected: Vec<Rejected> = self.passed.drain(..).collect();
         if self.ended {
-            return Ok(Portion { rejected, ended: true, drained: true, ..Portion::default() });
+            return Ok(FeedBatch { rejected, ended: true, drained: true, ..FeedBatch::default() });
         }
         let together = match shared {
             Some(shared) => shared.take(self.stream, &*self.source, &self.offset, now_ms, max_rows)?,
@@ -136,7 +125,7 @@ impl SourceFeed {
             .map(|(at, batch)| self.input(&batch.project(&places)?, portion.ended && at == last))
             .collect::<Result<Vec<_>>>()?;
         rejected.extend(portion.rejected.iter().cloned());
-        Ok(Portion { inputs, rejected, drained: portion.drained, ended: portion.ended })
+        Ok(FeedBatch { inputs, rejected, drained: portion.drained, ended: portion.ended })
     }
 
     fn read_alone(&mut self, now_ms: i64, max_rows: usize) -> Result<SourcePortion> {
@@ -193,8 +182,8 @@ impl SourceFeed {
     }
 
     /// How far it has come.
-    pub fn standing(&self) -> Standing {
-        Standing {
+    pub fn progress(&self) -> SourceProgress {
+        SourceProgress {
             records: self.source.records(&self.offset),
             watermark: self.watermark,
             last_event: self.last_event,

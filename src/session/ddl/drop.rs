@@ -8,8 +8,8 @@ use super::{Done, Opening, check_kind, commit_changes, stream_id, to_its_end};
 use crate::catalog::{Kind, NameChange, Relation, RelationId};
 use crate::clock::now_ms;
 use crate::error::{Error, Result, SqlState};
-use crate::exec::engine::Alone;
-use crate::exec::{Engine, stored};
+use crate::exec::Engine;
+use crate::exec::registry::Alone;
 use crate::log::{TableWriter, Transaction};
 use crate::session::transaction::LOCK_WAIT;
 use crate::sql::{Cascade, RelationKind, relation_name};
@@ -138,7 +138,7 @@ async fn remove_now(
         match &relation.kind {
             Kind::MaterializedView(_) => {
                 engine.stop_view(relation.id).await?;
-                stored::delete_all(engine.store().as_ref(), relation.id, &mut transaction.puts)?;
+                engine.delete_view(relation.id, &mut transaction.puts)?;
             }
             Kind::Stream(stream) if stream.connector.is_none() => {
                 transaction.drop_stream(stream_id(relation))

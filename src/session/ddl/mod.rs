@@ -319,8 +319,8 @@ async fn set_running(
         return Err(Error::new(SqlState::WrongObjectType, "only a materialized view can be paused"));
     };
     let handle = engine.view(relation.id)?;
-    if let crate::exec::view::Phase::Failed(state, message) = &*handle.phase().borrow() {
-        return Err(crate::exec::view::failed_error(&relation.name, state, message));
+    if let Phase::Failed(failure) = &*handle.phase().borrow() {
+        return Err(failure.error(&relation.name));
     }
     let paused = run == Run::Pause;
     if def.paused == paused {

@@ -10,7 +10,7 @@ use crate::catalog::{Kind, NameChange, Relation, TableDef};
 use crate::clock::now_ms;
 use crate::error::Result;
 use crate::exec::define::columns_of;
-use crate::exec::engine::table_spec;
+use crate::exec::tables::table_spec;
 use crate::log::Transaction;
 use crate::log::table::{TableHandle, TableId};
 use crate::session::read::rows::conform;

@@ -10,7 +10,7 @@ use crate::catalog::{Kind, Relation, RelationId, StreamDef};
 use crate::clock::now_ms;
 use crate::connect;
 use crate::error::Result;
-use crate::exec::source_feed::Standing;
+use crate::exec::position::SourceProgress;
 use crate::exec::view::{Phase, QueryFigures};
 use crate::limits;
 use crate::log::{StreamId, StreamStats};
@@ -94,7 +94,7 @@ fn streams(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
             Some(_) => None,
             None => cx.engine.journal.stats(StreamId(relation.id.0)).ok(),
         };
-        let read = standing(cx, relation.id);
+        let read = source_progress(cx, relation.id);
         let unit = unit(relation);
         let figure = |of: fn(&StreamStats) -> u64| stats.as_ref().map(of);
         let records = read.map(|read| read.records);
@@ -103,7 +103,7 @@ fn streams(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
             Some(stats) => stats.last_event_time.map(|time| time.0),
             None => read.and_then(|read| read.last_event),
         };
-        let malformed = cx.engine.kept.malformed_count(relation.id);
+        let malformed = cx.engine.rejected.malformed_count(relation.id);
         let idle = stats.as_ref().and_then(|stats| stats.last_write_ms).filter(|last| *last < now);
         rows.push(row![
             relation.name.as_str(),
@@ -116,7 +116,7 @@ fn streams(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
             figure(|stats| stats.bytes),
             figure(|stats| stats.first_offset),
             figure(|stats| stats.next_offset).or(records),
-            cx.engine.kept.rejected_count(relation.id) + stats.as_ref().map_or(0, |stats| stats.untimed),
+            cx.engine.rejected.rejected_count(relation.id) + stats.as_ref().map_or(0, |stats| stats.untimed),
             millis(relation.created_ms),
         ]);
     }
@@ -124,9 +124,9 @@ fn streams(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
 }
 
 /// How far the views of a connector have come in it; None: no view reads it.
-fn standing(cx: &SystemContext, stream: RelationId) -> Option<Standing> {
-    let standings = cx.engine.views().into_iter().filter_map(|view| view.standing());
-    standings.filter(|(of, _)| *of == stream).map(|(_, standing)| standing).max_by_key(|read| read.records)
+fn source_progress(cx: &SystemContext, stream: RelationId) -> Option<SourceProgress> {
+    let known = cx.engine.views().into_iter().filter_map(|view| view.source_progress());
+    known.filter(|(of, _)| *of == stream).map(|(_, progress)| progress).max_by_key(|read| read.records)
 }
 
 /// The unit of the event time of the first stream that a view reads, through other views.
@@ -178,7 +178,7 @@ fn queries(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
         let relation = view.relation();
         let phase = view.phase().borrow().clone();
         let error = match &phase {
-            Phase::Failed(state, message) => Some(format!("{message} ({state})")),
+            Phase::Failed(failure) => Some(format!("{} ({})", failure.message, failure.state.code())),
             Phase::Stalled(message) => Some(message.clone()),
             Phase::CatchingUp | Phase::Running | Phase::Paused | Phase::Dropped => None,
         };
@@ -228,7 +228,7 @@ fn rejected_rows(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
     let shape = Shape::new("stream:text partition:int4 offset:int8 raw:bytea error:text time:timestamptz")?;
     let names = cx.engine.catalog.names();
     let mut rows = Vec::new();
-    for rejected in cx.engine.kept.rejected() {
+    for rejected in cx.engine.rejected.rows() {
         rows.push(row![
             names.by_id(rejected.stream).map(|relation| relation.name.clone()),
             0,
@@ -260,13 +260,13 @@ fn rejected_rows(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
 fn checkpoints(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
     let shape = Shape::new("view:text epoch:int8 commit:int8 state_bytes:int8 state_rows:int8")?;
     let rows = cx.engine.views().into_iter().map(|view| {
-        let (version, figures) = (view.version(), view.figures());
+        let published = view.published();
         row![
             view.relation().name.as_str(),
-            version.epoch,
-            version.commit.0,
-            figures.state_bytes,
-            figures.state_rows
+            published.version.epoch,
+            published.version.commit.0,
+            published.figures.state_bytes,
+            published.figures.state_rows
         ]
     });
     shape.table(rows.collect())

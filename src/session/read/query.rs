@@ -23,7 +23,8 @@ use super::rows::{Batches, conform};
 use crate::catalog::{Kind, Names, Relation, RelationId};
 use crate::error::{Error, Result};
 use crate::exec::Engine;
-use crate::exec::snapshot::{Overlay, Scope};
+use crate::exec::snapshot::Scope;
+use crate::exec::versions::Overlay;
 use crate::exec::view::ViewHandle;
 use crate::limits;
 use crate::plan::relations::Lookup;
@@ -133,7 +134,7 @@ impl ReadContext {
             // What the figures say includes what this session has written. That a view has failed is one of them.
             self.engine.sync_all().await?;
         }
-        let moment = self.engine.moment_of(&views);
+        let moment = self.engine.snapshot_behind(&views);
         Ok(Scope::new(Arc::clone(&self.engine), moment, self.overlay.clone(), Some(Arc::clone(&self.system))))
     }
 

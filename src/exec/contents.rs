@@ -1,0 +1,132 @@
+//! Where the rows of a relation are: versions of tables and views, logs, connectors.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::RecordBatch;
+
+use super::registry::Engine;
+use super::view::handle::ViewVersion;
+use crate::catalog::Relation;
+use crate::connect::{Source, SourceOffset};
+use crate::error::Result;
+use crate::limits;
+use crate::log::table::TableVersion;
+use crate::log::{CommitNo, Journal, Position, StreamId};
+use crate::plan::relations::{BatchIter, Contents};
+
+fn projected(batch: RecordBatch, projection: Option<&[usize]>) -> Result<RecordBatch> {
+    match projection {
+        Some(columns) => Ok(batch.project(columns)?),
+        None => Ok(batch),
+    }
+}
+
+/// A version of a table.
+#[derive(Debug)]
+pub(super) struct TableContents(pub Arc<TableVersion>);
+
+impl Contents for TableContents {
+    fn batches(&self, projection: Option<&[usize]>) -> Result<BatchIter> {
+        let batches = self.0.batches()?;
+        let projection = projection.map(<[usize]>::to_vec);
+        Ok(Box::new(batches.into_iter().map(move |batch| projected(batch, projection.as_deref()))))
+    }
+}
+
+/// A version of a view.
+#[derive(Debug)]
+pub(super) struct ViewContents(pub Arc<ViewVersion>);
+
+impl Contents for ViewContents {
+    fn batches(&self, projection: Option<&[usize]>) -> Result<BatchIter> {
+        let batches = self.0.rows.batches()?;
+        let projection = projection.map(<[usize]>::to_vec);
+        Ok(Box::new(batches.into_iter().map(move |batch| projected(batch, projection.as_deref()))))
+    }
+}
+
+/// The log of a stream, with the rows that the own transaction has appended.
+pub(super) struct StreamContents {
+    pub journal: Arc<Journal>,
+    pub stream: StreamId,
+    pub upto: CommitNo,
+    pub own: Vec<RecordBatch>,
+}
+
+impl std::fmt::Debug for StreamContents {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "StreamContents({:?})", self.stream)
+    }
+}
+
+impl Contents for StreamContents {
+    fn batches(&self, projection: Option<&[usize]>) -> Result<BatchIter> {
+        let mut reader = self.journal.reader(self.stream, Position::Earliest)?;
+        let (upto, own) = (self.upto, self.own.clone());
+        let mut is_done = false;
+        let portions = std::iter::from_fn(move || {
+            if is_done {
+                return None;
+            }
+            match reader.read(upto, limits::BATCH_ROWS * 4) {
+                Ok(blocks) if blocks.is_empty() => None,
+                Ok(blocks) => Some(Ok(blocks)),
+                Err(error) => {
+                    is_done = true;
+                    Some(Err(error))
+                }
+            }
+        });
+        let projection = projection.map(<[usize]>::to_vec);
+        let stored = portions.flat_map(|portion| match portion {
+            Ok(blocks) => blocks.into_iter().map(|block| Ok(block.batch)).collect::<Vec<_>>(),
+            Err(error) => vec![Err(error)],
+        });
+        let all = stored.chain(own.into_iter().map(Ok));
+        Ok(Box::new(all.map(move |batch| projected(batch?, projection.as_deref()))))
+    }
+}
+
+/// A connector, read from its beginning.
+pub(super) struct SourceContents {
+    pub engine: Arc<Engine>,
+    pub relation: Arc<Relation>,
+    pub source: Arc<dyn Source>,
+    pub now_ms: i64,
+}
+
+impl std::fmt::Debug for SourceContents {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SourceContents")
+    }
+}
+
+impl Contents for SourceContents {
+    fn batches(&self, projection: Option<&[usize]>) -> Result<BatchIter> {
+        let mut reader = self.source.reader(SourceOffset::default(), projection)?;
+        let now = self.now_ms;
+        let (engine, relation) = (Arc::clone(&self.engine), Arc::clone(&self.relation));
+        let mut is_done = false;
+        Ok(Box::new(std::iter::from_fn(move || {
+            while !is_done {
+                match reader.read(now, limits::BATCH_ROWS) {
+                    Ok(read) => {
+                        if let Err(error) = engine.rejected.reject(&relation, &read.rejected, now, None) {
+                            is_done = true;
+                            return Some(Err(error));
+                        }
+                        is_done = read.ended || read.batch.num_rows() == 0 && read.rejected.is_empty();
+                        if read.batch.num_rows() > 0 {
+                            return Some(Ok(read.batch));
+                        }
+                    }
+                    Err(error) => {
+                        is_done = true;
+                        return Some(Err(error));
+                    }
+                }
+            }
+            None
+        })))
+    }
+}

@@ -1,0 +1,157 @@
+//! The stateful operator of a pipeline, whichever it is.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::compute::{cast, filter_record_batch};
+use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema};
+
+use crate::error::{Error, Result};
+use crate::operators::assign::{expand, window_time};
+use crate::operators::lateness::ticks;
+use crate::operators::{Closing, RunningAggregate, WindowAggregate, WindowBuffer, Windowing};
+use crate::plan::window::WINDOW_COLUMNS;
+use crate::plan::{Pipeline, Stateful};
+use crate::state::Delta;
+use crate::time::{EventTime, Watermark};
+
+/// The stateful operator.
+pub(super) enum Operator {
+    Nothing,
+    Window(Box<WindowAggregate>, Vec<usize>),
+    Running(Box<RunningAggregate>, Vec<usize>),
+    Buffer(Box<WindowBuffer>),
+    /// Keeps nothing but how far windows have closed.
+    Assign(Windowing, Watermark),
+}
+
+impl Operator {
+    /// The operator of a pipeline with the state that was stored.
+    pub(super) fn restore(
+        pipeline: &Pipeline,
+        watermark: Watermark,
+        partials: Vec<RecordBatch>,
+    ) -> Result<Operator> {
+        let below = Arc::clone(pipeline.below.plan.schema().inner());
+        Ok(match &pipeline.stateful {
+            Stateful::Nothing => Operator::Nothing,
+            Stateful::Aggregate { spec, output } if spec.window.is_some() => {
+                let operator = WindowAggregate::restore(spec.clone(), watermark, partials)?;
+                Operator::Window(Box::new(operator), output.clone())
+            }
+            Stateful::Aggregate { spec, output } => {
+                let operator = RunningAggregate::restore(spec.clone(), partials)?;
+                Operator::Running(Box::new(operator), output.clone())
+            }
+            Stateful::Assign { windowing } => Operator::Assign(windowing.clone(), watermark),
+            Stateful::Buffer { windowing } => {
+                let operator = WindowBuffer::restore(below, windowing.clone(), watermark, partials)?;
+                Operator::Buffer(Box::new(operator))
+            }
+        })
+    }
+
+    /// Closes what this watermark closes, or a part of it.
+    pub(super) fn close(&mut self, watermark: Watermark, out: &mut Vec<Delta>) -> Result<Closing> {
+        match self {
+            Operator::Window(operator, _) => operator.close(watermark, out),
+            Operator::Buffer(operator) => operator.close(watermark, out),
+            Operator::Assign(_, passed) => {
+                *passed = watermark.max(*passed);
+                Ok(Closing::Done)
+            }
+            Operator::Nothing | Operator::Running(..) => Ok(Closing::Done),
+        }
+    }
+
+    /// What an epoch has changed in results that are kept up to date.
+    pub(super) fn changes(&mut self) -> Result<Option<Delta>> {
+        match self {
+            Operator::Window(operator, _) => operator.changes().map(Some),
+            Operator::Running(operator, _) => operator.changes().map(Some),
+            Operator::Nothing | Operator::Buffer(_) | Operator::Assign(..) => Ok(None),
+        }
+    }
+
+    /// How many rows had no event time.
+    pub(super) fn rejected(&self) -> u64 {
+        match self {
+            Operator::Window(operator, _) => operator.rejected(),
+            Operator::Buffer(operator) => operator.rejected(),
+            Operator::Nothing | Operator::Running(..) | Operator::Assign(..) => 0,
+        }
+    }
+
+    /// The operator's columns in the order that the fragment above expects.
+    pub(super) fn picked(&self, delta: Delta) -> Result<Delta> {
+        let batch = match self {
+            Operator::Window(_, output) if output.contains(&delta.batch.num_columns()) => {
+                with_window_time(&delta.batch, 1)?.project(output)?
+            }
+            Operator::Window(_, output) | Operator::Running(_, output) => delta.batch.project(output)?,
+            Operator::Buffer(_) => with_window_time(&delta.batch, delta.batch.num_columns() - 1)?,
+            Operator::Nothing | Operator::Assign(..) => delta.batch,
+        };
+        Ok(Delta { batch, weights: delta.weights })
+    }
+
+    /// What has changed in its state since the last call.
+    pub(super) fn dirty(&mut self) -> Result<Option<RecordBatch>> {
+        match self {
+            Operator::Nothing | Operator::Assign(..) => Ok(None),
+            Operator::Window(operator, _) => operator.dirty(),
+            Operator::Running(operator, _) => operator.dirty(),
+            Operator::Buffer(operator) => operator.dirty(),
+        }
+    }
+
+    /// All of its state.
+    pub(super) fn whole(&mut self) -> Result<Option<RecordBatch>> {
+        match self {
+            Operator::Nothing | Operator::Assign(..) => Ok(None),
+            Operator::Window(operator, _) => operator.whole().map(Some),
+            Operator::Running(operator, _) => operator.whole().map(Some),
+            Operator::Buffer(operator) => operator.whole().map(Some),
+        }
+    }
+
+    /// Bytes and rows of its state.
+    pub(super) fn size(&self) -> (usize, usize) {
+        match self {
+            Operator::Nothing | Operator::Assign(..) => (0, 0),
+            Operator::Window(operator, _) => (operator.state_bytes(), operator.state_rows()),
+            Operator::Running(operator, _) => (operator.state_bytes(), operator.state_rows()),
+            Operator::Buffer(operator) => (operator.state_bytes(), operator.state_rows()),
+        }
+    }
+}
+
+/// The rows once per window that is still open, in portions.
+pub(super) fn assigned(
+    batch: &RecordBatch,
+    windowing: &Windowing,
+    passed: Watermark,
+) -> Result<impl Iterator<Item = Result<Delta>> + Send + use<>> {
+    let passed = passed.less(windowing.lateness);
+    let end = batch.num_columns() + 1;
+    Ok(expand(batch, windowing.time, &windowing.spec)?.map(move |expanded| {
+        let expanded = expanded?;
+        let ends = ticks(&expanded, end)?;
+        let open = ends.iter().map(|end| end.map(|end| !passed.closes(EventTime(end)))).collect();
+        Ok(Delta::insert(filter_record_batch(&expanded, &open)?))
+    }))
+}
+
+/// Appends window_time to rows whose window_end is column `end`.
+fn with_window_time(batch: &RecordBatch, end: usize) -> Result<RecordBatch> {
+    let time_type = batch.column(end).data_type().clone();
+    let DataType::Timestamp(unit, _) = &time_type else {
+        return Err(Error::internal("windows over something that is no timestamp"));
+    };
+    let times = ticks(batch, end)?.unary::<_, Int64Type>(|end| window_time(end, *unit));
+    let mut fields: Vec<_> = batch.schema().fields().iter().cloned().collect();
+    fields.push(Arc::new(Field::new(WINDOW_COLUMNS[2], time_type.clone(), false)));
+    let mut columns = batch.columns().to_vec();
+    columns.push(cast(&times, &time_type)?);
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+}

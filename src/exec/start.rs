@@ -1,0 +1,136 @@
+//! Open and stop: puts the engine together and starts what runs in it. The only file that knows all others.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+
+use super::epoch_numbers::last_stored;
+use super::epochs::Loop;
+use super::messages::Command;
+use super::registry::{Engine, EngineOptions};
+use super::rejected::RejectedRows;
+use super::retention::forget_old_rows;
+use super::tables::table_spec;
+use super::view::handle::ViewHandle;
+use crate::catalog::{Catalog, Kind, Relation};
+use crate::error::{Error, Result};
+use crate::limits;
+use crate::log::Journal;
+use crate::log::table::{TableHandle, TableId};
+use crate::plan::Planner;
+use crate::store::Store;
+
+/// How often streams with a retention are looked at.
+const RETENTION_ROUND: Duration = Duration::from_secs(1);
+
+impl Engine {
+    /// Opens what the store holds and starts the epoch loop. `cpu` runs the computing.
+    pub async fn open(store: Arc<dyn Store>, options: EngineOptions, cpu: Handle) -> Result<Arc<Engine>> {
+        let catalog = Catalog::open(store.as_ref())?;
+        let journal = Journal::open(Arc::clone(&store))?;
+        let rejected = RejectedRows::open(store.as_ref())?;
+        let planner = Planner::new(options.threads, options.memory)?;
+        let epoch = last_stored(store.as_ref(), &catalog)?;
+        let (commands, inbox) = mpsc::unbounded_channel();
+        let engine = Arc::new(Engine {
+            catalog,
+            journal,
+            planner,
+            options,
+            rejected,
+            tables: RwLock::default(),
+            sources: RwLock::default(),
+            views: RwLock::default(),
+            publishing_epoch: RwLock::default(),
+            temporary: Mutex::default(),
+            next_query: AtomicU64::new(1),
+            epoch: AtomicU64::new(epoch),
+            commands,
+            cpu: cpu.clone(),
+            ddl: Arc::default(),
+        });
+        let names = engine.catalog.names();
+        let mut relations: Vec<_> = names.all().collect();
+        // What a view reads was made before it.
+        relations.sort_by_key(|relation| relation.id);
+        relations.into_iter().try_for_each(|relation| engine.open_relation(relation))?;
+        let looped = Arc::clone(&engine);
+        std::thread::Builder::new()
+            .name("epochs".to_owned())
+            .stack_size(limits::PLANNING_STACK_BYTES)
+            .spawn(move || cpu.block_on(Loop::new(looped, inbox).run()))
+            .map_err(Error::from)?;
+        engine.start_retention();
+        Ok(engine)
+    }
+
+    /// Makes a relation of the catalog ready: its storage, its source, its view.
+    fn open_relation(self: &Arc<Self>, relation: &Arc<Relation>) -> Result<()> {
+        match &relation.kind {
+            Kind::Table(_) => {
+                let handle =
+                    TableHandle::open(self.store().as_ref(), TableId(relation.id.0), table_spec(relation))?;
+                self.tables.write().insert(relation.id, handle);
+            }
+            Kind::Stream(stream) => {
+                if let Some(connector) = &stream.connector {
+                    match self.open_source(relation, &connector.options) {
+                        Ok(source) => {
+                            self.sources.write().insert(relation.id, source);
+                        }
+                        // The outside world may have changed since; the stream says so when it is read.
+                        Err(error) => tracing::warn!("stream {}: {error}", relation.name),
+                    }
+                }
+            }
+            Kind::View { .. } => {}
+            Kind::MaterializedView(def) => {
+                let handle = ViewHandle::new(Arc::clone(relation))?;
+                self.views.write().insert(relation.id, Arc::clone(&handle));
+                if def.paused {
+                    self.start_paused(handle);
+                } else {
+                    self.start_view(handle);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// After a relation has been committed and published: makes it ready.
+    pub fn opened(self: &Arc<Self>, relation: &Arc<Relation>) -> Result<()> {
+        self.open_relation(relation)
+    }
+
+    /// Finishes the running epoch, stops the loop and the commits.
+    pub async fn stop(&self) {
+        let (answer, answered) = oneshot::channel();
+        if self.commands.send(Command::Stop(answer)).is_ok() {
+            let _ = answered.await;
+        }
+        let journal = Arc::clone(&self.journal);
+        // It joins the commit thread.
+        let _ = tokio::task::spawn_blocking(move || journal.stop()).await;
+    }
+
+    fn start_retention(self: &Arc<Self>) {
+        let engine = Arc::downgrade(self);
+        self.cpu.spawn(async move {
+            loop {
+                tokio::time::sleep(RETENTION_ROUND).await;
+                let Some(engine) = engine.upgrade() else { return };
+                let round = tokio::task::spawn_blocking(move || forget_old_rows(&engine)).await;
+                match round {
+                    Ok(Ok(())) => {}
+                    // The journal has stopped, or says so itself at the next write.
+                    Ok(Err(error)) => tracing::debug!("retention: {error}"),
+                    Err(_) => return,
+                }
+            }
+        });
+    }
+}

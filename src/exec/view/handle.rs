@@ -1,0 +1,303 @@
+//! A view as the rest of the server sees it: rows for readers, changes for subscribers, figures for `tidemill.queries`.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::{mpsc, watch};
+
+use super::super::failure::ViewFailure;
+use super::super::late::LateRow;
+use super::super::position::SourceProgress;
+use super::super::runner::Counters;
+use crate::catalog::{Relation, RelationId};
+use crate::error::{Error, Result, SqlState};
+use crate::limits;
+use crate::log::CommitNo;
+use crate::state::{Delta, RowStore, Snapshot};
+use crate::time::Watermark;
+
+/// Where a view is in its life.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Phase {
+    /// It reads the history that was there when it was created.
+    CatchingUp,
+    /// It takes part in the common epochs.
+    Running,
+    /// PAUSEd.
+    Paused,
+    /// The disk is full: it goes on, with nothing lost, when there is room.
+    Stalled(String),
+    /// It runs no more.
+    Failed(ViewFailure),
+    /// It is gone.
+    Dropped,
+}
+
+impl Phase {
+    /// As `tidemill.queries` shows it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Phase::CatchingUp => "catching up",
+            Phase::Running => "running",
+            Phase::Paused => "paused",
+            Phase::Stalled(_) => "stalled",
+            Phase::Failed(_) => "failed",
+            Phase::Dropped => "dropped",
+        }
+    }
+}
+
+/// The view's rows at one epoch.
+#[derive(Debug, Clone)]
+pub struct ViewVersion {
+    /// The last epoch that changed them.
+    pub epoch: u64,
+    /// Every commit up to this one has been read.
+    pub commit: CommitNo,
+    /// The rows.
+    pub rows: Snapshot,
+}
+
+/// What `tidemill.queries` shows of a query.
+#[derive(Debug, Clone, Default)]
+pub struct QueryFigures {
+    /// Counted so far.
+    pub counters: Counters,
+    /// The watermark, ticks of the time column.
+    pub watermark: Option<Watermark>,
+    /// Bytes of state, contents of the view included.
+    pub state_bytes: usize,
+    /// Rows of state: groups, slices' groups, buffered rows.
+    pub state_rows: usize,
+    /// How long the last epoch took, milliseconds.
+    pub last_epoch_ms: f64,
+    /// The last epoch that changed something.
+    pub epoch: u64,
+    /// When the rows of the last epoch had been taken in, milliseconds since 1970.
+    pub last_epoch_at_ms: Option<i64>,
+}
+
+/// What an epoch of a view has made visible: all of it at once, so that nobody sees the rows of one epoch with the figures of
+/// another.
+#[derive(Debug, Clone)]
+pub struct Published {
+    /// The rows.
+    pub version: Arc<ViewVersion>,
+    /// The figures.
+    pub figures: QueryFigures,
+    /// The newest late rows, oldest first.
+    pub late: Arc<VecDeque<LateRow>>,
+    /// The stream it reads and the offset it reads next (as committed); of a view the epoch whose changes it has taken; of a
+    /// connector 0. None: not known yet.
+    pub place: Option<(RelationId, u64)>,
+    /// Of a view over a connector: which stream, and how far it has come (as committed).
+    pub source: Option<(RelationId, SourceProgress)>,
+}
+
+impl Published {
+    /// The same with other rows.
+    pub(in crate::exec) fn with_version(&self, version: ViewVersion) -> Published {
+        Published { version: Arc::new(version), ..self.clone() }
+    }
+}
+
+/// A view as the rest of the server sees it.
+pub struct ViewHandle {
+    relation: RwLock<Arc<Relation>>,
+    published: RwLock<Arc<Published>>,
+    phase: watch::Sender<Phase>,
+    subscribers: Mutex<Vec<Subscriber>>,
+    explained: Mutex<Vec<String>>,
+    /// Held while a part of the history is read, computed, committed and published: whoever holds it knows that none is on
+    /// its way.
+    pub(in crate::exec) history: tokio::sync::Mutex<()>,
+    /// It is to stop catching up at the end of the part.
+    pub(in crate::exec) pausing: AtomicBool,
+}
+
+struct Subscriber {
+    updates: mpsc::UnboundedSender<Update>,
+    behind: Arc<AtomicUsize>,
+}
+
+/// What a subscriber is told.
+#[derive(Debug, Clone)]
+pub enum Update {
+    /// An epoch has been published; without deltas nothing of this view changed.
+    Epoch(u64, Arc<Vec<Delta>>),
+    /// The subscriber has fallen too far behind; the last epoch it was sent.
+    Overrun(u64),
+    /// The view is gone or has failed.
+    Ended(Error),
+}
+
+/// A subscriber's end of a view.
+pub struct Subscription {
+    updates: mpsc::UnboundedReceiver<Update>,
+    behind: Arc<AtomicUsize>,
+}
+
+impl Subscription {
+    /// The next update, if there is one.
+    pub fn try_next(&mut self) -> Option<Update> {
+        let update = self.updates.try_recv().ok()?;
+        if let Update::Epoch(_, deltas) = &update {
+            self.behind.fetch_sub(bytes(deltas), Ordering::Relaxed);
+        }
+        Some(update)
+    }
+
+    /// The next update; None: the server is going down.
+    pub async fn next(&mut self) -> Option<Update> {
+        let update = self.updates.recv().await?;
+        if let Update::Epoch(_, deltas) = &update {
+            self.behind.fetch_sub(bytes(deltas), Ordering::Relaxed);
+        }
+        Some(update)
+    }
+}
+
+fn bytes(deltas: &[Delta]) -> usize {
+    64 + deltas.iter().map(|delta| delta.batch.get_array_memory_size()).sum::<usize>()
+}
+
+impl ViewHandle {
+    /// A view that has no rows yet.
+    pub fn new(relation: Arc<Relation>) -> Result<Arc<ViewHandle>> {
+        let rows = RowStore::new(relation.schema(), &[])?.snapshot();
+        let published = Published {
+            version: Arc::new(ViewVersion { epoch: 0, commit: CommitNo(0), rows }),
+            figures: QueryFigures::default(),
+            late: Arc::default(),
+            place: None,
+            source: None,
+        };
+        Ok(Arc::new(ViewHandle {
+            relation: RwLock::new(relation),
+            published: RwLock::new(Arc::new(published)),
+            phase: watch::Sender::new(Phase::CatchingUp),
+            subscribers: Mutex::new(Vec::new()),
+            explained: Mutex::new(Vec::new()),
+            history: tokio::sync::Mutex::new(()),
+            pausing: AtomicBool::new(false),
+        }))
+    }
+
+    /// Its definition.
+    pub fn relation(&self) -> Arc<Relation> {
+        self.relation.read().clone()
+    }
+
+    /// Puts in a new version of its definition (a rename).
+    pub fn redefine(&self, relation: Arc<Relation>) {
+        *self.relation.write() = relation;
+    }
+
+    /// What its last epoch has made visible.
+    pub fn published(&self) -> Arc<Published> {
+        self.published.read().clone()
+    }
+
+    /// Its rows now.
+    pub fn version(&self) -> Arc<ViewVersion> {
+        Arc::clone(&self.published.read().version)
+    }
+
+    /// Where it is in its life, now and later.
+    pub fn phase(&self) -> watch::Receiver<Phase> {
+        self.phase.subscribe()
+    }
+
+    /// Sets where it is in its life; ends the subscriptions when that is over.
+    pub fn enter(&self, phase: Phase) {
+        let ended = match &phase {
+            Phase::Failed(failure) => Some(failure.error(&self.relation().name)),
+            Phase::Dropped => Some(Error::new(
+                SqlState::UndefinedTable,
+                format!("materialized view \"{}\" was dropped", self.relation().name),
+            )),
+            Phase::CatchingUp | Phase::Running | Phase::Paused | Phase::Stalled(_) => None,
+        };
+        self.phase.send_replace(phase);
+        if let Some(error) = ended {
+            // Nobody reads its rows any more: their memory is for others.
+            if let Ok(nothing) = RowStore::new(self.relation().schema(), &[]) {
+                self.change(|published| {
+                    let version = ViewVersion::clone(&published.version);
+                    published.with_version(ViewVersion { rows: nothing.snapshot(), ..version })
+                });
+            }
+            for subscriber in self.subscribers.lock().drain(..) {
+                // A subscriber that has gone does not want to know.
+                let _ = subscriber.updates.send(Update::Ended(error.clone()));
+            }
+        }
+    }
+
+    /// The figures.
+    pub fn figures(&self) -> QueryFigures {
+        self.published.read().figures.clone()
+    }
+
+    /// The newest late rows.
+    pub fn late_rows(&self) -> Vec<LateRow> {
+        self.published().late.iter().cloned().collect()
+    }
+
+    /// See [`Published::place`].
+    pub fn place(&self) -> Option<(RelationId, u64)> {
+        self.published.read().place
+    }
+
+    /// See [`Published::source`].
+    pub fn source_progress(&self) -> Option<(RelationId, SourceProgress)> {
+        self.published.read().source
+    }
+
+    /// Its running plan.
+    pub fn explained(&self) -> Vec<String> {
+        self.explained.lock().clone()
+    }
+
+    /// The rows at one epoch, and every change after it, none lost and none twice.
+    pub fn subscribe(&self) -> (Arc<ViewVersion>, Subscription) {
+        let (updates, receiver) = mpsc::unbounded_channel();
+        let behind = Arc::new(AtomicUsize::new(0));
+        // Publishing takes this lock for the version and the updates together.
+        let mut subscribers = self.subscribers.lock();
+        // Of a quiet view nobody else notices who has gone.
+        subscribers.retain(|subscriber| !subscriber.updates.is_closed());
+        subscribers.push(Subscriber { updates, behind: Arc::clone(&behind) });
+        (self.version(), Subscription { updates: receiver, behind })
+    }
+
+    /// Puts in its running plan.
+    pub(in crate::exec) fn explain(&self, plan: Vec<String>) {
+        *self.explained.lock() = plan;
+    }
+
+    /// Makes something else of what is visible, without telling subscribers.
+    pub(in crate::exec) fn change(&self, change: impl FnOnce(&Published) -> Published) {
+        let mut published = self.published.write();
+        *published = Arc::new(change(&published));
+    }
+
+    /// Makes an epoch visible and tells the subscribers of its change.
+    pub(in crate::exec) fn publish(&self, published: Published, epoch: u64, deltas: Arc<Vec<Delta>>) {
+        let mut subscribers = self.subscribers.lock();
+        *self.published.write() = Arc::new(published);
+        let size = bytes(&deltas);
+        subscribers.retain(|subscriber| {
+            let behind = subscriber.behind.fetch_add(size, Ordering::Relaxed) + size;
+            let update = if behind > limits::SUBSCRIPTION_BYTES && behind > size {
+                Update::Overrun(epoch.saturating_sub(1))
+            } else {
+                Update::Epoch(epoch, Arc::clone(&deltas))
+            };
+            let is_over = matches!(update, Update::Overrun(_));
+            subscriber.updates.send(update).is_ok() && !is_over
+        });
+    }
+}
