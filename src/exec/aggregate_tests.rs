@@ -177,12 +177,14 @@ async fn plan(bench: &Bench, keys: &str, windowed: bool, emission: Emission) -> 
     let names: Vec<String> =
         CALLS.iter().enumerate().map(|(i, c)| format!("{} AS c{i}", c.trim_start_matches('~'))).collect();
     let calls = names.join(", ");
-    let text = match windowed {
-        true => format!(
+    let text = if windowed {
+        format!(
             "SELECT window_start, window_end{keys}, {calls} FROM TUMBLE(s, ts, INTERVAL '10 seconds') GROUP BY window_start, window_end{keys}"
-        ),
-        false if keys.is_empty() => format!("SELECT {calls} FROM s"),
-        false => format!("SELECT {}, {calls} FROM s GROUP BY {}", &keys[1..], &keys[1..]),
+        )
+    } else if keys.is_empty() {
+        format!("SELECT {calls} FROM s")
+    } else {
+        format!("SELECT {}, {calls} FROM s GROUP BY {}", &keys[1..], &keys[1..])
     };
     let parsed = crate::sql::parse_query(&text).unwrap();
     let options = CutOptions { emission, lateness_ms: 0 };

@@ -98,18 +98,18 @@ impl Staged {
 
     /// The rows of all writes as blocks: small writes together, large ones cut.
     pub(crate) fn blocks(&mut self) -> Result<Vec<LogBlock>> {
-        let mut cutter = Cutter::new(Arc::clone(&self.spec), self.first_new);
+        let mut builder = BlockBuilder::new(Arc::clone(&self.spec), self.first_new);
         for write in std::mem::take(&mut self.writes) {
             for rows in &write.rows {
                 let step = most_rows(rows);
                 for start in (0..rows.num_rows()).step_by(step) {
-                    cutter.add(&write, rows.slice(start, step.min(rows.num_rows() - start)))?;
+                    builder.add(&write, rows.slice(start, step.min(rows.num_rows() - start)))?;
                 }
             }
-            cutter.end_write(&write);
+            builder.end_write(&write);
         }
-        cutter.flush(None)?;
-        Ok(cutter.blocks)
+        builder.flush(None)?;
+        Ok(builder.blocks)
     }
 }
 
@@ -119,7 +119,7 @@ fn most_rows(rows: &RecordBatch) -> usize {
 }
 
 /// Collects pieces until they make a block.
-struct Cutter {
+struct BlockBuilder {
     spec: Arc<StreamSpec>,
     next_offset: u64,
     blocks: Vec<LogBlock>,
@@ -131,9 +131,9 @@ struct Cutter {
     has_part: bool,
 }
 
-impl Cutter {
-    fn new(spec: Arc<StreamSpec>, next_offset: u64) -> Cutter {
-        Cutter {
+impl BlockBuilder {
+    fn new(spec: Arc<StreamSpec>, next_offset: u64) -> BlockBuilder {
+        BlockBuilder {
             spec,
             next_offset,
             blocks: Vec::new(),

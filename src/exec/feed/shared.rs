@@ -98,15 +98,15 @@ type Key = (RelationId, Vec<u8>);
 /// What the views of an epoch read together.
 #[derive(Default)]
 pub struct SharedReads {
-    groups: HashMap<Key, Group>,
+    groups: HashMap<Key, ReadGroup>,
     /// Readers that go on where the last epoch ended.
-    readers: HashMap<Key, Reader>,
+    readers: HashMap<Key, OpenReader>,
     /// Decoded and not yet taken by all.
     bytes: usize,
 }
 
 /// Views that stand at one place.
-struct Group {
+struct ReadGroup {
     source: Arc<dyn Source>,
     offset: SourceOffset,
     columns: Vec<usize>,
@@ -115,7 +115,7 @@ struct Group {
     portion: Option<(Arc<SourcePortion>, usize)>,
 }
 
-struct Reader {
+struct OpenReader {
     columns: Vec<usize>,
     reader: Box<dyn SourceReader>,
 }
@@ -126,7 +126,7 @@ impl SharedReads {
         self.end();
         for wish in wishes {
             let key = (wish.stream, wish.source.place(&wish.offset)?);
-            let group = self.groups.entry(key).or_insert_with(|| Group {
+            let group = self.groups.entry(key).or_insert_with(|| ReadGroup {
                 source: Arc::clone(&wish.source),
                 offset: wish.offset,
                 columns: Vec::new(),
@@ -170,7 +170,7 @@ impl SharedReads {
             None => {
                 let mut reader = match self.readers.remove(&key) {
                     Some(reader) => reader,
-                    None => Reader {
+                    None => OpenReader {
                         reader: group.source.reader(group.offset.clone(), Some(&group.columns))?,
                         columns: group.columns.clone(),
                     },
