@@ -358,7 +358,7 @@ fn database() -> Result<Arc<dyn TableProvider>> {
          datconnlimit:int4 datfrozenxid:oid datminmxid:oid dattablespace:oid datcollate:text datctype:text \
          daticulocale:text datcollversion:text datacl:text[]",
     )?;
-    let name = crate::sql::DATABASE;
+    let name = crate::catalog::DATABASE;
     shape.table(vec![row![DATABASE, name, OWNER, 6, "c", false, true, -1, 0, 0, 1663, "C.UTF-8", "C.UTF-8"]])
 }
 

@@ -9,7 +9,7 @@ use super::relations::{self, Entry, TIDEMILL, columns};
 use super::shape::{Cell, Shape, row};
 use crate::catalog::{Column, Kind};
 use crate::error::Result;
-use crate::sql::DATABASE;
+use crate::catalog::DATABASE;
 use crate::types::{SqlType, WIDE_NUMERIC};
 
 /// The tables there are.

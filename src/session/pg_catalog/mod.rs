@@ -16,7 +16,7 @@ mod information;
 mod listings;
 mod relations;
 mod rewrite;
-mod shape;
+pub(crate) mod shape;
 mod subquery;
 mod types;
 mod variables;
@@ -33,6 +33,7 @@ use datafusion::execution::context::SessionState;
 use datafusion::execution::registry::FunctionRegistry;
 use datafusion::sql::sqlparser::ast::Query;
 
+use super::inspect::tidemill;
 use super::transaction::{SystemContext, SystemSchemas};
 use crate::error::Result;
 use crate::plan::relations::Lookup;
