@@ -257,7 +257,7 @@ impl Table {
                 .map(|(cell, (width, right))| {
                     let text = cell.get(line).copied().unwrap_or_default();
                     let more = if line + 1 < cell.len() { '+' } else { ' ' };
-                    if right { format!(" {text:>width$}{more}") } else { format!(" {text:<width$}{more}") }
+                    if *right { format!(" {text:>width$}{more}") } else { format!(" {text:<width$}{more}") }
                 })
                 .collect();
             out.push_str(parts.join("|").trim_end());

@@ -14,7 +14,8 @@ use crate::connect;
 use crate::error::{Error, Result};
 use crate::exec::map::Tables;
 use crate::plan::relations::{BatchIter, Contents, Lookup, RelationTable};
-use crate::plan::{Pipeline, SCHEMA};
+use crate::catalog::SCHEMA;
+use crate::plan::Pipeline;
 use crate::types::SqlType;
 
 /// Keys of the side table of q13.

@@ -9,6 +9,9 @@ use regex::Regex;
 
 use super::source::Source;
 
+/// The segments of a path from the root of the crate.
+type ModulePath = Vec<String>;
+
 /// The files by module, and what each `mod.rs` hands on.
 pub struct Imports {
     modules: BTreeMap<Vec<String>, usize>,
@@ -23,7 +26,7 @@ impl Imports {
         let modules = sources.iter().enumerate().map(|(at, source)| (source.module(), at)).collect();
         let mut imports =
             Imports { modules, handed_on: BTreeMap::new(), uses: vec![BTreeSet::new(); sources.len()] };
-        let named: Vec<(Vec<Vec<String>>, Vec<Vec<String>>)> = sources.iter().map(paths).collect();
+        let named: Vec<(Vec<ModulePath>, Vec<ModulePath>)> = sources.iter().map(paths).collect();
         for (source, (_, public)) in sources.iter().zip(&named) {
             imports.handed_on.insert(source.module(), public.clone());
         }
@@ -116,7 +119,7 @@ impl Search<'_> {
 }
 
 /// All absolute paths that a file names, and those that it hands on with `pub use`.
-fn paths(source: &Source) -> (Vec<Vec<String>>, Vec<Vec<String>>) {
+fn paths(source: &Source) -> (Vec<ModulePath>, Vec<ModulePath>) {
     let text: String = source.code.iter().map(|(_, line)| format!("{line}\n")).collect();
     let statement = Regex::new(r"(?m)^\s*(pub(?:\([a-z: ]+\))?\s+)?use\s+([^;]+);").expect("a pattern");
     let module = source.module();

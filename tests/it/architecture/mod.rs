@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use imports::Imports;
-use source::{Source, item_end, sources};
+use source::{item_end, sources};
 
 /// From the ground up. A room imports from lower floors.
 const FLOORS: &[&[&str]] = &[
