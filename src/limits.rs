@@ -113,3 +113,21 @@ pub const DISK_RESERVE_BYTES: u64 = 192 << 20;
 
 /// How many bytes of writes wait for the commit thread; after that writers wait.
 pub const COMMIT_QUEUE_BYTES: usize = 128 << 20;
+
+/// How many files of tables the store keeps open at the most.
+pub const STORE_FILES: usize = 256;
+
+/// The largest value of the store, bytes: the storage crate keeps lengths in 32 bits and does not check them.
+pub const STORE_VALUE_BYTES: usize = 2 << 30;
+
+/// What the store keeps of its tables in memory, over all spaces, bytes.
+pub const STORE_CACHE_BYTES: u64 = 32 << 20;
+
+/// All journals of the store together, bytes (the least that the storage crate allows is 64 MiB).
+pub const STORE_JOURNALS_BYTES: u64 = 128 << 20;
+
+/// What a space of the store keeps in memory before it is flushed, bytes.
+pub const STORE_MEMTABLE_BYTES: u64 = 16 << 20;
+
+/// Values of the log that are larger than this, bytes, are kept apart from their keys, so that compaction does not copy them.
+pub const STORE_SEPARATE_BYTES: u32 = 1 << 10;

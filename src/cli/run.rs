@@ -39,6 +39,7 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
         memory: args.memory_limit,
         threads: args.threads.unwrap_or_else(super::cores),
         bounded: true,
+        accept_loss: false,
     })?;
     let done =
         scripts.into_iter().try_for_each(|script| core.run(script, Box::new(Printer::new(args.format))));

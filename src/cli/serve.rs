@@ -25,6 +25,9 @@ pub(super) struct ServeArgs {
     /// Keep the data in memory only.
     #[arg(long, env = "TIDEMILL_EPHEMERAL", conflicts_with = "data_dir")]
     ephemeral: bool,
+    /// Start over a damaged data directory, without what it has lost.
+    #[arg(long, env = "TIDEMILL_ACCEPT_LOSS")]
+    accept_loss: bool,
     /// A script to run before clients are let in; may be repeated.
     #[arg(long, value_name = "FILE.sql", env = "TIDEMILL_INIT")]
     init: Vec<PathBuf>,
@@ -82,6 +85,7 @@ fn options(args: &ServeArgs) -> Result<ServerOptions> {
         memory: args.memory_limit,
         threads: args.threads.unwrap_or_else(super::cores),
         bounded: false,
+        accept_loss: args.accept_loss,
     };
     Ok(ServerOptions {
         listen: args.listen,

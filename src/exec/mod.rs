@@ -23,6 +23,7 @@
 //! | [`snapshot`] | names, resolved against the versions that a statement reads |
 //! | `sources` | connectors and feeds, opened |
 //! | [`define`] | from a definition to its pipeline |
+//! | `salvage` | what is stored, held against what is known of it, before anything runs |
 //! | `epoch_numbers` | the numbers of epochs, as they are stored |
 //! | `sync` | waiting for views, so that a session reads its own writes |
 //! | [`continuous`] | a SELECT … EMIT for one client |
@@ -53,6 +54,7 @@ pub mod registry;
 pub mod rejected;
 mod retention;
 pub mod runner;
+mod salvage;
 pub mod snapshot;
 mod sources;
 mod start;

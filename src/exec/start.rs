@@ -32,6 +32,7 @@ impl Engine {
     pub async fn open(store: Arc<dyn Store>, options: EngineOptions, cpu: Handle) -> Result<Arc<Engine>> {
         let catalog = Catalog::open(store.as_ref())?;
         let journal = Journal::open(Arc::clone(&store))?;
+        super::salvage::check(store.as_ref(), &catalog, &journal).await?;
         let rejected = RejectedRows::open(store.as_ref())?;
         let planner = Planner::new(options.threads, options.memory)?;
         let epoch = last_stored(store.as_ref(), &catalog)?;

@@ -244,6 +244,16 @@ pub fn changes_since(store: &dyn Store, id: RelationId, after: u64) -> Result<Si
     }
 }
 
+/// Whether the last change of a query's answer is stored, where it should be.
+pub fn has_last_change(store: &dyn Store, id: RelationId, progress: &Progress) -> Result<bool> {
+    if progress.answer_epoch <= progress.base_epoch {
+        // It is part of the base.
+        return Ok(true);
+    }
+    let (from, to) = (key(id, progress.answer_epoch, 0, 0), key(id, progress.answer_epoch + 1, 0, 0));
+    Ok(store.keys(Space::Views, &from, &to)?.next().transpose()?.is_some())
+}
+
 /// Adds the removal of a query's progress, state and answer to a commit.
 pub fn delete_stored(store: &dyn Store, id: RelationId, batch: &mut WriteBatch) -> Result<()> {
     delete_changes(store, id, batch)?;

@@ -234,9 +234,31 @@ fn read_streams(store: &dyn Store) -> Result<HashMap<StreamId, Stream>> {
         let spec = stream::decode_spec(value).map_err(named)?;
         let state = store.get(Space::Meta, &stream::state_key(id))?;
         let state = state.ok_or_else(|| named(corrupted("its state is missing")))?;
-        streams.insert(id, Stream::new(spec, StreamStats::decode(state).map_err(named)?));
+        let state = StreamStats::decode(state).map_err(named)?;
+        check_end(store, id, &state)?;
+        streams.insert(id, Stream::new(spec, state));
     }
     Ok(streams)
+}
+
+/// Refuses a log that ends elsewhere than its stream's state says. The store sees to that; a directory from before its ledger, or
+/// one whose loss was accepted, may have lost the rows and kept the state.
+fn check_end(store: &dyn Store, id: StreamId, state: &StreamStats) -> Result<()> {
+    let (from, to) = block::all_keys(id);
+    let last = store.floor(Space::Log, &from, &to)?.map(|key| block::parse_key(&key)).transpose()?;
+    let is_there = match last {
+        Some((offset, _)) => offset <= state.next_offset,
+        None => state.rows == 0,
+    };
+    if is_there || store.accepts_loss() {
+        return Ok(());
+    }
+    let found = last.map_or_else(|| "none are there".to_owned(), |(o, _)| format!("one begins at row {o}"));
+    Err(corrupted(format!(
+        "the log of stream {} is damaged: it should have rows {} to {}, and of its blocks {found}",
+        id.0, state.first_offset, state.next_offset
+    ))
+    .hint("Restore the data directory from a copy, or start with --accept-loss to go on without these rows."))
 }
 
 fn stopped() -> Error {

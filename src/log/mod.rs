@@ -43,6 +43,7 @@ mod tests;
 pub mod transaction;
 mod untimed;
 
+pub(crate) use block::parse_key as parse_block_key;
 pub use journal::Journal;
 pub use reader::{LogReader, Position};
 pub use stream::StreamStats;

@@ -15,7 +15,7 @@ use crate::limits;
 use crate::session::pg_catalog::SystemTables;
 use crate::session::write::RowWriter;
 use crate::session::{Front, Reception};
-use crate::store::{DiskStore, MemoryStore, Store};
+use crate::store::{DiskOptions, DiskStore, MemoryStore, Store};
 
 /// Where the data is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +39,8 @@ pub struct CoreOptions {
     pub threads: usize,
     /// Continuous queries end where their input ends.
     pub bounded: bool,
+    /// Go on without what a damaged data directory has lost.
+    pub accept_loss: bool,
 }
 
 /// A running engine.
@@ -53,7 +55,10 @@ impl Core {
     pub fn open(options: &CoreOptions) -> Result<Core> {
         let cpu = runtime("cpu", options.threads)?;
         let store: Arc<dyn Store> = match &options.data {
-            Data::Directory(dir) => Arc::new(DiskStore::open(dir)?),
+            Data::Directory(dir) => {
+                let how = DiskOptions { accept_loss: options.accept_loss, ..DiskOptions::default() };
+                Arc::new(DiskStore::open_with(dir, how)?)
+            }
             Data::Memory => Arc::new(MemoryStore::new()),
         };
         let engine_options = EngineOptions {

@@ -135,4 +135,16 @@ impl Store for FaultyStore {
     fn bytes(&self) -> u64 {
         self.inner.bytes()
     }
+
+    fn accepts_loss(&self) -> bool {
+        self.inner.accepts_loss()
+    }
+
+    fn lost(&self) -> &[Space] {
+        self.inner.lost()
+    }
+
+    fn loss_is_settled(&self) {
+        self.inner.loss_is_settled();
+    }
 }

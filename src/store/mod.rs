@@ -9,12 +9,19 @@ use crate::error::{Error, Result};
 
 pub mod disk;
 pub mod faulty;
+mod ledger;
+mod lsm;
+mod marker;
 pub mod memory;
+mod opening;
+mod repair;
 mod scanjournal;
+mod survey;
 
 pub use disk::DiskStore;
 pub use faulty::FaultyStore;
 pub use memory::MemoryStore;
+pub use opening::{DiskOptions, FreeSpace};
 
 /// Ends the process after a failure that leaves unknown what is on disk: a failed fsync must never be retried, because
 /// the kernel may have dropped the pages that it could not write (Rebello et al., USENIX ATC 2020).
@@ -98,6 +105,13 @@ impl WriteBatch {
 }
 
 impl Change {
+    /// Where it is.
+    pub fn space(&self) -> Space {
+        match self {
+            Change::Put(space, ..) | Change::Delete(space, _) => *space,
+        }
+    }
+
     /// How many bytes of key and value it has.
     pub fn bytes(&self) -> usize {
         match self {
@@ -139,4 +153,17 @@ pub trait Store: Send + Sync + 'static {
 
     /// Bytes on disk (or in memory).
     fn bytes(&self) -> u64;
+
+    /// Whether what has been lost is to be gone on without (`--accept-loss`).
+    fn accepts_loss(&self) -> bool {
+        false
+    }
+
+    /// The spaces that lack something that was acknowledged, because this start has accepted its loss.
+    fn lost(&self) -> &[Space] {
+        &[]
+    }
+
+    /// What depends on [`lost`](Self::lost) has been told, durably; the next start need not do it again.
+    fn loss_is_settled(&self) {}
 }

@@ -10,7 +10,7 @@ fn help_explains_every_subcommand_and_flag() {
         assert!(help.contains(word), "--help does not mention {word}:\n{help}");
     }
     let flags = "--listen --http --data-dir --ephemeral --init --files --memory-limit --max-connections --threads \
-                 --users --tls-cert --tls-key --insecure --log-format";
+                 --users --tls-cert --tls-key --insecure --log-format --accept-loss";
     let help = tidemill(dir.path(), &["serve", "--help"]).ok();
     for flag in flags.split_whitespace() {
         assert!(help.contains(flag), "serve --help does not mention {flag}:\n{help}");

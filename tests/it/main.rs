@@ -8,6 +8,7 @@ mod server;
 mod architecture;
 mod cli;
 mod crash;
+mod damage;
 mod drivers;
 mod lifecycle;
 mod options;

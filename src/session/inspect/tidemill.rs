@@ -316,6 +316,12 @@ fn settings(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
         SESSION_OBJECTS "count" "prepared statements, portals and cursors of a session",
         SHUTDOWN_SECONDS "s" "how long a shutdown waits for the running epoch",
         DISK_RESERVE_BYTES "bytes" "room that must be left on the disk",
+        STORE_FILES "count" "files of tables that the store keeps open",
+        STORE_VALUE_BYTES "bytes" "the largest value of the store",
+        STORE_CACHE_BYTES "bytes" "of the store's tables kept in memory",
+        STORE_JOURNALS_BYTES "bytes" "of the store's journals",
+        STORE_MEMTABLE_BYTES "bytes" "that a space of the store keeps before it is flushed",
+        STORE_SEPARATE_BYTES "bytes" "values of the log that are kept apart from their keys",
     };
     let options = &cx.engine.options;
     rows.push(row![
