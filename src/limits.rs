@@ -111,6 +111,13 @@ pub const SHUTDOWN_SECONDS: u64 = 10;
 /// write for what has been accepted before. A write that would leave less is refused with 53100.
 pub const DISK_RESERVE_BYTES: u64 = 192 << 20;
 
+/// How much room must be left for what makes room: a commit that only deletes (DROP, retention). Less than the reserve for
+/// writes, or a full disk could not be emptied from within.
+pub const DISK_LAST_RESERVE_BYTES: u64 = 64 << 20;
+
+/// How much a commit that deletes may put beside that and still be taken for one that makes room, bytes.
+pub const SMALL_PUTS_BYTES: usize = 256 << 10;
+
 /// How many bytes of writes wait for the commit thread; after that writers wait.
 pub const COMMIT_QUEUE_BYTES: usize = 128 << 20;
 

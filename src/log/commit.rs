@@ -69,7 +69,9 @@ impl Committer {
                 bytes += next.transaction.bytes();
                 requests.push(next);
             }
-            self.commit(requests);
+            for group in apart(requests) {
+                self.commit(group);
+            }
         }
     }
 
@@ -268,6 +270,21 @@ impl Committer {
             let _ = reply.send(Ok(number));
         }
     }
+}
+
+/// The requests in their order, those that make room apart from the others: these may be refused, on a full disk, when those are not.
+fn apart(requests: Vec<Request>) -> Vec<Vec<Request>> {
+    let mut groups: Vec<Vec<Request>> = Vec::new();
+    let mut made_room = None;
+    for request in requests {
+        let makes_room = request.transaction.makes_room();
+        match groups.last_mut() {
+            Some(group) if made_room == Some(makes_room) => group.push(request),
+            Some(_) | None => groups.push(vec![request]),
+        }
+        made_room = Some(makes_room);
+    }
+    groups
 }
 
 fn run_with_commit(transaction: &mut Transaction, number: CommitNo) -> Result<WriteBatch> {

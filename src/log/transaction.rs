@@ -93,6 +93,15 @@ impl Transaction {
             && self.changes.is_empty()
     }
 
+    /// Whether it only takes things away (DROP, retention). On a full disk it may be written when others may not, so it does
+    /// not share a batch with them.
+    pub(crate) fn makes_room(&self) -> bool {
+        let takes_away = |change: &StreamChange| !matches!(change, StreamChange::Create(..));
+        self.appends.is_empty()
+            && self.changes.iter().all(takes_away)
+            && (!self.changes.is_empty() || self.puts.frees_space())
+    }
+
     /// Roughly how many bytes it writes.
     pub(crate) fn bytes(&self) -> usize {
         let rows = self.appends.iter().map(|(_, append)| match append {

@@ -1,6 +1,7 @@
 //! Sessions on an engine in memory, without a wire: the pages of SQL in `tests/slt` that need no system schemas, and what takes two hands.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,9 +17,10 @@ use super::{
 };
 use crate::error::{Error, Result, SqlState};
 use crate::exec::{Engine, EngineOptions};
+use crate::limits;
 use crate::pgtypes::values::Encoder;
 use crate::plan::relations::Lookup;
-use crate::store::MemoryStore;
+use crate::store::{DiskOptions, DiskStore, FreeSpace, MemoryStore, Store};
 
 #[derive(Debug)]
 struct NoSchemas;
@@ -43,9 +45,12 @@ impl SystemSchemas for NoSchemas {
 }
 
 async fn front() -> Front {
+    front_over(Arc::new(MemoryStore::new())).await
+}
+
+async fn front_over(store: Arc<dyn Store>) -> Front {
     let options = EngineOptions { files: ".".into(), memory: 1 << 30, threads: 2, bounded: false };
-    let engine =
-        Engine::open(Arc::new(MemoryStore::new()), options, tokio::runtime::Handle::current()).await.unwrap();
+    let engine = Engine::open(store, options, tokio::runtime::Handle::current()).await.unwrap();
     Front::new(engine, Arc::new(RowWriter), Arc::new(NoSchemas))
 }
 
@@ -309,4 +314,43 @@ async fn a_definition_in_a_block_is_refused_with_a_hint() {
     client.ok("COMMIT").await;
     let messages = client.0.drain_messages();
     assert!(messages.iter().any(|message| matches!(message, SideMessage::Notice("WARNING", _))));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_full_disk_drop_makes_room_and_a_refused_pause_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let free = Arc::new(AtomicU64::new(u64::MAX));
+    let asked = Arc::clone(&free);
+    let free_space: FreeSpace = Arc::new(move |_| Ok(asked.load(Ordering::Relaxed)));
+    let options = DiskOptions { free_space, ..DiskOptions::default() };
+    let front = front_over(Arc::new(DiskStore::open_with(dir.path(), options).unwrap())).await;
+    let mut client = client(&front);
+    for sql in [
+        "CREATE STREAM s (k BIGINT)",
+        "CREATE STREAM junk (k BIGINT)",
+        "CREATE TABLE old (k BIGINT PRIMARY KEY)",
+        "CREATE MATERIALIZED VIEW v AS SELECT count(*) AS n FROM s",
+        "CREATE MATERIALIZED VIEW w AS SELECT count(*) AS n FROM s",
+        "INSERT INTO junk SELECT * FROM generate_series(1, 1000)",
+        "INSERT INTO old VALUES (1)",
+        "INSERT INTO s VALUES (1)",
+    ] {
+        client.ok(sql).await;
+    }
+    let one = |n: &str| Answer::Rows(vec![vec![n.into()]]);
+    assert_eq!(client.ok("SELECT n FROM v").await, one("1"));
+    free.store(limits::DISK_RESERVE_BYTES - 1, Ordering::Relaxed);
+    assert_eq!(client.state("INSERT INTO s VALUES (2)").await, SqlState::DiskFull);
+    assert_eq!(client.state("ALTER MATERIALIZED VIEW v PAUSE").await, SqlState::DiskFull);
+    client.ok("DROP STREAM junk").await;
+    client.ok("DROP TABLE old").await;
+    client.ok("DROP MATERIALIZED VIEW w").await;
+    free.store(u64::MAX, Ordering::Relaxed);
+    client.ok("INSERT INTO s VALUES (3)").await;
+    assert_eq!(client.ok("SELECT n FROM v").await, one("2"), "it runs as if nobody had asked");
+    client.ok("ALTER MATERIALIZED VIEW v PAUSE").await;
+    client.ok("INSERT INTO s VALUES (4)").await;
+    assert_eq!(client.ok("SELECT n FROM v").await, one("2"));
+    client.ok("ALTER MATERIALIZED VIEW v RESUME").await;
+    assert_eq!(client.ok("SELECT n FROM v").await, one("3"));
 }

@@ -101,7 +101,8 @@ impl DiskStore {
     }
 
     fn check_room(&self, batch: &WriteBatch) -> Result<()> {
-        let reserve = limits::DISK_RESERVE_BYTES;
+        let reserve =
+            if batch.frees_space() { limits::DISK_LAST_RESERVE_BYTES } else { limits::DISK_RESERVE_BYTES };
         let free = (self.options.free_space)(&self.dir)
             .map_err(|e| io(&e, "ask for the free space of", &self.dir))?;
         if free >= reserve.saturating_add(batch.bytes() as u64) {
@@ -109,7 +110,7 @@ impl DiskStore {
         }
         Err(Error::new(SqlState::DiskFull, format!("no space left for data in \"{}\"", self.dir.display()))
             .detail(format!("{} MiB are free; {} MiB are kept in reserve.", free >> 20, reserve >> 20))
-            .hint("Make room on the disk; writing goes on when there is some."))
+            .hint("Make room on the disk, or drop what is not needed; writing goes on when there is some."))
     }
 
     fn reading(&self, error: fjall::Error) -> Error {

@@ -6,6 +6,7 @@
 use bytes::Bytes;
 
 use crate::error::{Error, Result};
+use crate::limits;
 
 pub mod disk;
 pub mod faulty;
@@ -101,6 +102,19 @@ impl WriteBatch {
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty()
+    }
+
+    /// Whether there is more room after it than before: it deletes, and what it puts are counters and the like.
+    pub fn frees_space(&self) -> bool {
+        let mut small = 0;
+        for change in &self.changes {
+            match change {
+                Change::Put(Space::Meta, key, value) => small += key.len() + value.len(),
+                Change::Put(..) => return false,
+                Change::Delete(..) => {}
+            }
+        }
+        small <= limits::SMALL_PUTS_BYTES && self.changes.iter().any(|c| matches!(c, Change::Delete(..)))
     }
 }
 

@@ -326,17 +326,16 @@ async fn set_running(
     if def.paused == paused {
         return Ok(Done::new(tag));
     }
-    if paused {
-        engine.pause_view(relation.id).await?;
-    }
     let mut def = def.clone();
     def.paused = paused;
     let changed = Arc::new(Relation { kind: Kind::MaterializedView(def), ..Relation::clone(&relation) });
     let change = NameChange::Put(Arc::clone(&changed));
     commit_changes(engine, Transaction::at(now_ms()), vec![change], Opening::AsItIs).await?;
+    // Only now: what could not be stored (the disk is full) has changed nothing, and the view runs on.
     handle.redefine(changed);
-    if !paused {
-        engine.resume_view(relation.id)?;
+    match run {
+        Run::Pause => engine.pause_view(relation.id).await?,
+        Run::Resume => engine.resume_view(relation.id)?,
     }
     Ok(Done::new(tag))
 }

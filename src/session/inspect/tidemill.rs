@@ -316,6 +316,8 @@ fn settings(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
         SESSION_OBJECTS "count" "prepared statements, portals and cursors of a session",
         SHUTDOWN_SECONDS "s" "how long a shutdown waits for the running epoch",
         DISK_RESERVE_BYTES "bytes" "room that must be left on the disk",
+        DISK_LAST_RESERVE_BYTES "bytes" "room that must be left on the disk for DROP and retention",
+        SMALL_PUTS_BYTES "bytes" "what a commit that makes room may write beside that",
         STORE_FILES "count" "files of tables that the store keeps open",
         STORE_VALUE_BYTES "bytes" "the largest value of the store",
         STORE_CACHE_BYTES "bytes" "of the store's tables kept in memory",

@@ -1,6 +1,9 @@
 //! Data directories: what comes back, what is refused, and what can be gone on with.
 
+use std::sync::Arc;
+
 use super::*;
+use crate::store::FreeSpace;
 use crate::store::lsm;
 use crate::store::marker::MARKER;
 
@@ -295,4 +298,29 @@ fn a_journal_may_be_gone_only_when_its_commits_are_in_the_tables() {
     put(&store, "one more", b"value");
     drop(store);
     assert_eq!(count(&DiskStore::open(&killed).unwrap(), Space::Log), all + 1);
+}
+
+#[test]
+fn a_disk_that_is_full_refuses_writes_but_not_what_makes_room() {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    let dir = tempfile::tempdir().unwrap();
+    let free = Arc::new(AtomicU64::new(limits::DISK_RESERVE_BYTES + (1 << 20)));
+    let asked = Arc::clone(&free);
+    let free_space: FreeSpace = Arc::new(move |_| Ok(asked.load(Ordering::Relaxed)));
+    let store =
+        DiskStore::open_with(dir.path(), DiskOptions { free_space, ..DiskOptions::default() }).unwrap();
+    put(&store, "a", b"value");
+    free.store(limits::DISK_RESERVE_BYTES - 1, Ordering::Relaxed);
+    let mut write = WriteBatch::default();
+    write.put(Space::Meta, "counter", b"1".to_vec());
+    assert_eq!(store.commit(write.clone()).unwrap_err().state(), SqlState::DiskFull);
+    write.delete(Space::Log, "a");
+    store.commit(write.clone()).unwrap();
+    assert_eq!(count(&store, Space::Log), 0);
+    write.put(Space::Log, "b", b"value".to_vec());
+    assert_eq!(store.commit(write).unwrap_err().state(), SqlState::DiskFull);
+    free.store(limits::DISK_LAST_RESERVE_BYTES - 1, Ordering::Relaxed);
+    let mut delete = WriteBatch::default();
+    delete.delete(Space::Views, "a");
+    assert_eq!(store.commit(delete).unwrap_err().state(), SqlState::DiskFull);
 }
