@@ -20,8 +20,9 @@ use super::view::handle::Phase;
 use super::view::run::{ViewEpoch, ViewRun};
 use crate::catalog::RelationId;
 use crate::clock::{Stopwatch, now_ms};
-use crate::error::{SqlState, contained, contained_call};
+use crate::error::{Error, Result, SqlState, contained, contained_call};
 use crate::log::{CommitNo, Transaction};
+use crate::store::WriteBatch;
 
 /// How often connectors are asked for new rows.
 const POLL: Duration = Duration::from_millis(20);
@@ -159,41 +160,79 @@ impl Loop {
         now: i64,
         epoch: u64,
     ) -> Vec<(ViewRun, ViewEpoch)> {
-        let mut transaction = Transaction::at(now);
         let (mut staged, mut done) = (Vec::new(), Vec::new());
         for (mut run, change) in changes {
             if !change.is_change() {
                 done.push((run, change));
                 continue;
             }
-            let puts = &mut transaction.puts;
+            let mut puts = WriteBatch::default();
             let work = || {
-                self.engine.rejected.reject(&run.source(), &change.rejected, now, Some(puts))?;
+                self.engine.rejected.reject(&run.source(), &change.rejected, now, Some(&mut puts))?;
                 let folding = self.engine.folding(&run);
-                run.stage(self.engine.store().as_ref(), epoch, cut, &change, folding, puts)
+                run.stage(self.engine.store().as_ref(), epoch, cut, &change, folding, &mut puts)
             };
             match contained_call(PANICKED, work) {
-                Ok(()) => staged.push((run, change)),
+                Ok(()) => staged.push((run, change, puts)),
                 Err(error) => self.engine.fail(&run.handle, &error).await,
             }
         }
-        self.engine.put_epoch(&mut transaction);
-        match self.engine.journal.commit(transaction).await {
-            Ok(_) => done.extend(staged),
-            Err(error) => {
-                // Their state in memory is ahead of the store now: they go on from what is stored, or not at all.
-                for (run, _) in staged {
-                    if error.state() == SqlState::DiskFull {
-                        self.engine.stall(run.handle, &error);
-                    } else {
-                        self.engine.fail(&run.handle, &error).await;
-                    }
+        let all = staged.iter().flat_map(|(_, _, puts)| puts.changes.iter().cloned()).collect();
+        match self.write(WriteBatch { changes: all }, now).await {
+            Ok(()) => done.extend(staged.into_iter().map(|(run, change, _)| (run, change))),
+            Err(error) if staged.len() < 2 || error.state() == SqlState::DiskFull => {
+                for (run, ..) in staged {
+                    self.give_up(run, &error).await;
                 }
             }
+            // One of them has put what the store does not take; the others have nothing to do with it.
+            Err(_) => done.extend(self.commit_apart(staged, now).await),
         }
         // What is read runs before what reads it.
         done.sort_by_key(|(run, _)| run.handle.relation().id);
         done
+    }
+
+    /// Makes each view's part of an epoch durable by itself. What reads a view that fails computed with rows that are no more: it
+    /// goes on from what is stored.
+    async fn commit_apart(
+        &self,
+        staged: Vec<(ViewRun, ViewEpoch, WriteBatch)>,
+        now: i64,
+    ) -> Vec<(ViewRun, ViewEpoch)> {
+        let (mut done, mut given_up) = (Vec::new(), Vec::new());
+        for (run, change, puts) in staged {
+            let (id, source) = (run.handle.relation().id, run.source().id);
+            if given_up.contains(&source) {
+                given_up.push(id);
+                let error = Error::new(SqlState::NotInState, "the view that it reads could not be stored");
+                self.engine.stall(run.handle, &error);
+                continue;
+            }
+            match self.write(puts, now).await {
+                Ok(()) => done.push((run, change)),
+                Err(error) => {
+                    given_up.push(id);
+                    self.give_up(run, &error).await;
+                }
+            }
+        }
+        done
+    }
+
+    async fn write(&self, puts: WriteBatch, now: i64) -> Result<()> {
+        let mut transaction = Transaction { puts, ..Transaction::at(now) };
+        self.engine.put_epoch(&mut transaction);
+        self.engine.journal.commit(transaction).await.map(|_| ())
+    }
+
+    /// A view's state in memory is ahead of the store: it goes on from what is stored, or not at all.
+    async fn give_up(&self, run: ViewRun, error: &Error) {
+        if error.state() == SqlState::DiskFull {
+            self.engine.stall(run.handle, error);
+        } else {
+            self.engine.fail(&run.handle, error).await;
+        }
     }
 
     async fn publish(

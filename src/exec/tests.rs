@@ -13,6 +13,7 @@ use crate::catalog::{
 };
 use crate::log::{StreamId, StreamSpec, Transaction};
 use crate::sql;
+use crate::store::faulty::{Fault, FaultyStore};
 use crate::store::{MemoryStore, Store};
 use crate::time::Watermark;
 use crate::types::SqlType;
@@ -358,4 +359,32 @@ async fn a_view_on_a_view_follows_it_through_changes_and_restarts() {
     assert_eq!(bench.rows(&plain).await, ["a", "b", "c"]);
     let refused = bench.try_view("no", "SELECT max(n) FROM per_key", Emission::OnChange).await;
     assert_eq!(refused.unwrap_err().state(), crate::error::SqlState::NotSupported);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_value_that_the_store_refuses_fails_only_the_view_that_wrote_it() {
+    let inner: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let most = 16 << 10;
+    let bench = open(Arc::new(FaultyStore::new(Arc::clone(&inner), [Fault::RefuseValue(most)]))).await;
+    let s = bench.stream().await;
+    let large = "SELECT v, max(repeat(k, 10)) AS m FROM s GROUP BY v";
+    let before = bench.view("a", "SELECT count(*) AS n FROM s", Emission::OnChange).await;
+    let large = bench.view("b", large, Emission::OnChange).await;
+    let after = bench.view("c", "SELECT v, count(*) AS n FROM s GROUP BY v", Emission::OnChange).await;
+    bench.insert(&s, &[(Some("x"), 1, 1)]).await;
+    assert_eq!(bench.rows(&large).await, ["1 xxxxxxxxxx"]);
+    let long = "y".repeat(most / 4);
+    bench.insert(&s, &[(Some(&long), 2, 2)]).await;
+    assert_eq!(bench.rows(&before).await, ["2"]);
+    assert_eq!(bench.rows(&after).await, ["1 1", "2 1"]);
+    let handle = bench.engine.view(large.id).unwrap();
+    let failed = bench.engine.sync(&[handle]).await.unwrap_err();
+    assert!(failed.message().contains("too large to be stored"), "{failed}");
+    bench.engine.stop().await;
+    drop(bench);
+
+    let bench = open(inner).await;
+    bench.insert(&s, &[(Some("z"), 3, 3)]).await;
+    assert_eq!(bench.rows(&before).await, ["3"]);
+    assert_eq!(bench.rows(&after).await, ["1 1", "2 1", "3 1"]);
 }

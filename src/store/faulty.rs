@@ -20,6 +20,8 @@ pub enum Fault {
     FailCommit(u64),
     /// The read (get or scan) with this number (from 1) fails; later ones work.
     FailRead(u64),
+    /// Commits with a value of more bytes than this are refused.
+    RefuseValue(usize),
     /// The process dies in the commit with this number, before anything of it is on disk.
     CrashBefore(u64),
     /// The process dies in the commit with this number, when all of it is on disk.
@@ -119,6 +121,10 @@ impl Store for FaultyStore {
         }
         if self.faults.contains(&Fault::FailCommit(number)) {
             return Err(Error::new(SqlState::DiskFull, "the commit failed"));
+        }
+        let largest = batch.changes.iter().map(super::Change::bytes).max().unwrap_or(0);
+        if self.faults.iter().any(|fault| matches!(fault, Fault::RefuseValue(most) if largest > *most)) {
+            return Err(Error::new(SqlState::ProgramLimit, "a value is too large to be stored"));
         }
         if self.faults.contains(&Fault::CrashBefore(number)) {
             seen.crashed = true;
