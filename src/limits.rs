@@ -121,8 +121,18 @@ pub const SMALL_PUTS_BYTES: usize = 256 << 10;
 /// How many bytes of writes wait for the commit thread; after that writers wait.
 pub const COMMIT_QUEUE_BYTES: usize = 128 << 20;
 
+/// How many sockets the HTTP side has at a time; others wait in the kernel.
+pub const HTTP_SOCKETS: usize = 64;
+
+/// How long an HTTP socket may be without an answer sent on it, seconds: half a request, or none.
+pub const HTTP_SECONDS: u64 = 10;
+
 /// How many files of tables the store keeps open at the most.
 pub const STORE_FILES: usize = 256;
+
+/// How many descriptors no socket may take, so that the store can always write: journals, files that are being flushed and
+/// compacted; and files of connectors.
+pub const RESERVED_DESCRIPTORS: usize = 128;
 
 /// The largest value of the store, bytes: the storage crate keeps lengths in 32 bits and does not check them.
 pub const STORE_VALUE_BYTES: usize = 2 << 30;
@@ -138,3 +148,6 @@ pub const STORE_MEMTABLE_BYTES: u64 = 16 << 20;
 
 /// Values of the log that are larger than this, bytes, are kept apart from their keys, so that compaction does not copy them.
 pub const STORE_SEPARATE_BYTES: u32 = 1 << 10;
+
+/// To how many descriptors the process raises its limit at the most: more are of no use, and on some systems there is no end.
+pub const DESCRIPTORS: u64 = 65_536;

@@ -10,6 +10,7 @@ use clap::Args;
 
 use super::print::Printer;
 use super::{Format, serve, value};
+use crate::limits;
 use crate::server::{Core, CoreOptions, Data, Failure, Script};
 
 /// The flags of `run`.
@@ -40,6 +41,7 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
         threads: args.threads.unwrap_or_else(super::cores),
         bounded: true,
         accept_loss: false,
+        store_files: limits::STORE_FILES,
     })?;
     let done =
         scripts.into_iter().try_for_each(|script| core.run(script, Box::new(Printer::new(args.format))));

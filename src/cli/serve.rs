@@ -8,6 +8,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::value;
 use crate::error::{Error, Result, SqlState};
+use crate::limits;
 use crate::server::{self, CoreOptions, Data, Failure, ServerOptions};
 
 /// The flags of `serve`.
@@ -86,6 +87,7 @@ fn options(args: &ServeArgs) -> Result<ServerOptions> {
         threads: args.threads.unwrap_or_else(super::cores),
         bounded: false,
         accept_loss: args.accept_loss,
+        store_files: limits::STORE_FILES,
     };
     Ok(ServerOptions {
         listen: args.listen,

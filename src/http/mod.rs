@@ -4,8 +4,11 @@
 //! server as its host and come from nowhere else: a foreign `Host` (DNS rebinding) or `Origin` (cross-site) is refused. A
 //! host that is an address cannot be rebound by a name, so when the server listens on all addresses any of them is its own.
 
+mod guest;
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -16,20 +19,33 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use self::guest::{Manners, Porter};
 use crate::error::Result;
+use crate::limits;
 
 /// Says whether the server can take statements.
 pub type Ready = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// Answers `/healthz` and `/readyz` until the shutdown flag is raised.
-pub async fn serve(listener: TcpListener, ready: Ready, mut shutdown: watch::Receiver<bool>) -> Result<()> {
+pub async fn serve(listener: TcpListener, ready: Ready, shutdown: watch::Receiver<bool>) -> Result<()> {
+    let patience = Duration::from_secs(limits::HTTP_SECONDS);
+    serve_with(Manners { sockets: limits::HTTP_SOCKETS, patience }, listener, ready, shutdown).await
+}
+
+async fn serve_with(
+    manners: Manners,
+    listener: TcpListener,
+    ready: Ready,
+    mut shutdown: watch::Receiver<bool>,
+) -> Result<()> {
     let address = listener.local_addr()?;
     let raised = async move {
         if shutdown.wait_for(|raised| *raised).await.is_err() {
             std::future::pending().await
         }
     };
-    Ok(axum::serve(listener, router(ready, address)).with_graceful_shutdown(raised).await?)
+    let porter = Porter::new(listener, manners);
+    Ok(axum::serve(porter, router(ready, address)).with_graceful_shutdown(raised).await?)
 }
 
 fn router(ready: Ready, address: SocketAddr) -> Router {
@@ -133,6 +149,29 @@ mod tests {
             "Host: localhost\r\nOrigin: null\r\n",
         ] {
             assert_eq!(ask(address, &get("/healthz", foreign)).await, "HTTP/1.1 403 Forbidden");
+        }
+        stop.send(true).unwrap();
+        server.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn half_open_requests_are_closed_and_keep_nobody_out() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, shutdown) = watch::channel(false);
+        let manners = Manners { sockets: 4, patience: Duration::from_millis(50) };
+        let server = tokio::spawn(serve_with(manners, listener, Arc::new(|| true), shutdown));
+        let mut silent = Vec::new();
+        for said in ["", "GET /heal", "GET /healthz HTTP/1.1\r\nHost: loc"].iter().cycle().take(12) {
+            let mut socket = TcpStream::connect(address).await.unwrap();
+            socket.write_all(said.as_bytes()).await.unwrap();
+            silent.push(socket);
+        }
+        let get = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        assert_eq!(ask(address, get).await, "HTTP/1.1 200 OK", "after all who came before have been closed");
+        for mut socket in silent {
+            // Closed with a message or without; what matters is that it ends.
+            let _ = socket.read_to_end(&mut Vec::new()).await;
         }
         stop.send(true).unwrap();
         server.await.unwrap().unwrap();

@@ -41,6 +41,8 @@ pub struct CoreOptions {
     pub bounded: bool,
     /// Go on without what a damaged data directory has lost.
     pub accept_loss: bool,
+    /// Files that the store may keep open.
+    pub store_files: usize,
 }
 
 /// A running engine.
@@ -56,7 +58,11 @@ impl Core {
         let cpu = runtime("cpu", options.threads)?;
         let store: Arc<dyn Store> = match &options.data {
             Data::Directory(dir) => {
-                let how = DiskOptions { accept_loss: options.accept_loss, ..DiskOptions::default() };
+                let how = DiskOptions {
+                    accept_loss: options.accept_loss,
+                    open_files: options.store_files,
+                    ..DiskOptions::default()
+                };
                 Arc::new(DiskStore::open_with(dir, how)?)
             }
             Data::Memory => Arc::new(MemoryStore::new()),

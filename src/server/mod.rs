@@ -10,6 +10,7 @@
 //! are clients let in. A start that fails says why in one line and leaves nothing behind.
 
 mod core;
+mod process;
 mod script;
 mod shutdown;
 
@@ -55,15 +56,17 @@ pub struct ServerOptions {
 /// Serves until SIGTERM or Ctrl-C.
 pub fn serve(options: &ServerOptions) -> Result<(), Failure> {
     let scripts = options.init.iter().map(|path| Script::read(path)).collect::<Result<Vec<_>, Failure>>()?;
+    process::keep_files_private();
+    let shares = process::share(process::raise_descriptors(), options.max_connections)?;
     let io = core::runtime("io", IO_THREADS)?;
     let entered = io.enter();
     let doors = Doors::claim(options)?;
     drop(entered);
-    let core = Core::open(&options.core)?;
+    let core = Core::open(&CoreOptions { store_files: shares.store_files, ..options.core.clone() })?;
     for script in scripts {
         core.run(script, Box::new(script::Quiet))?;
     }
-    let served = io.block_on(doors.open(options, &core));
+    let served = io.block_on(doors.open(options, shares.clients, &core));
     core.stop(Duration::from_secs(limits::SHUTDOWN_SECONDS));
     io.shutdown_timeout(Duration::from_secs(1));
     Ok(served?)
@@ -80,7 +83,7 @@ impl Doors {
         Ok(Doors { postgres: claim(options.listen, "--listen")?, http: claim(options.http, "--http")? })
     }
 
-    async fn open(self, options: &ServerOptions, core: &Core) -> Result<()> {
+    async fn open(self, options: &ServerOptions, clients: usize, core: &Core) -> Result<()> {
         let (raise, raised) = watch::channel(false);
         let mut signals = shutdown::Signals::listen()?;
         let postgres = listen(self.postgres, options.listen, "--listen")?;
@@ -88,7 +91,7 @@ impl Doors {
         let (address, web_address) = (postgres.local_addr()?, web.local_addr()?);
         let ready = Arc::new(AtomicBool::new(true));
         let is_ready = Arc::clone(&ready);
-        let wire_options = WireOptions { max_connections: options.max_connections, shutdown: raised.clone() };
+        let wire_options = WireOptions { max_connections: clients, shutdown: raised.clone() };
         let mut clients = tokio::spawn(wire::serve(postgres, core.reception(), wire_options));
         let pages =
             tokio::spawn(http::serve(web, Arc::new(move || is_ready.load(Ordering::Relaxed)), raised));

@@ -142,3 +142,17 @@ async fn a_view_whose_rows_are_lost_has_failed_and_can_be_made_anew() {
     server::run(&client, "CREATE MATERIALIZED VIEW v AS SELECT count(*) AS n FROM s").await;
     assert_eq!(server::value(&client, "SELECT n FROM v").await, (INSERTS * ROWS).to_string());
 }
+
+#[test]
+fn a_data_directory_is_private() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = server::directory();
+    let data = dir.path().join("data");
+    let server = Server::durable(&data);
+    let mode = |path: &Path| std::fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
+    assert_eq!(mode(&data), 0o700);
+    for file in ["tidemill.format", "tidemill.ledger", "store/0.jnl", "store/keyspaces/2/current"] {
+        assert_eq!(mode(&data.join(file)), 0o600, "{file}");
+    }
+    drop(server);
+}
