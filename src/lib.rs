@@ -74,6 +74,7 @@ pub mod exec;
 pub mod http;
 pub mod limits;
 pub mod log;
+pub mod memory;
 pub mod operators;
 pub mod pgtypes;
 pub mod plan;

@@ -13,7 +13,7 @@ use datafusion::error::Result as DfResult;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::{QueryPlanner, SessionState};
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool};
+use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::execution::registry::FunctionRegistry;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
@@ -34,6 +34,7 @@ use super::window::{WindowExec, WindowPlanner};
 use crate::catalog::{DATABASE, SCHEMA};
 use crate::error::{Error, Result};
 use crate::limits;
+use crate::memory::Accounts;
 use crate::postgres::coercion::binary::Binary;
 use crate::postgres::functions;
 use crate::postgres::subplan::has_applied;
@@ -53,13 +54,15 @@ const BATCH_ONLY_RULES: [&str; 5] = [
 pub struct Planner {
     snapshot: SessionState,
     continuous: SessionState,
+    accounts: Arc<Accounts>,
 }
 
 impl Planner {
     /// `threads`: how many partitions a snapshot is run in; `memory`: bytes that queries may use.
     pub fn new(threads: usize, memory: usize) -> Result<Planner> {
         // One for all: what views keep is not there for snapshots.
-        let pool: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(memory));
+        let accounts = Accounts::new(memory);
+        let pool: Arc<dyn MemoryPool> = Arc::clone(&accounts) as _;
         let snapshot = build(config(threads), Arc::clone(&pool))?;
         let mut streaming = config(1);
         let options = streaming.options_mut();
@@ -78,7 +81,12 @@ impl Planner {
             .collect();
         let continuous =
             SessionStateBuilder::new_from_existing(continuous).with_optimizer_rules(rules).build();
-        Ok(Planner { snapshot, continuous })
+        Ok(Planner { snapshot, continuous, accounts })
+    }
+
+    /// Whose memory it is; queries are under its limit.
+    pub fn accounts(&self) -> &Arc<Accounts> {
+        &self.accounts
     }
 
     /// DataFusion's state for a snapshot over these relations.

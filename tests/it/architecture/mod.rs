@@ -16,7 +16,7 @@ use source::{item_end, sources};
 
 /// From the ground up. A room imports from lower floors.
 const FLOORS: &[&[&str]] = &[
-    &["limits", "clock"],
+    &["limits", "clock", "memory"],
     &["error"],
     &["time", "store"],
     &["types"],
@@ -41,7 +41,11 @@ const OUTSIDE: &[(&str, &[&str], &str)] = &[
     (r"\bpgwire::", &["wire"], "only wire knows the protocol's messages"),
     (r"\bsqlparser::", &["sql", "postgres", "plan", "session"], "sql parses; the others take its tree apart"),
     (r"\bfjall::", &["store"], "the storage crate can be replaced behind the Store trait"),
-    (r"\b(std|tokio)::fs\b", &["store", "connect", "cli", "server"], "what reads files is in one place each"),
+    (
+        r"\b(std|tokio)::fs\b",
+        &["store", "connect", "cli", "server", "memory"],
+        "what reads files is in one place each",
+    ),
     (
         r"\bFile::(open|create)\b",
         &["store", "connect", "cli", "server"],
