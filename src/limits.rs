@@ -7,6 +7,12 @@
 /// length word, before any of it is buffered.
 pub const MESSAGE_BYTES: usize = 64 << 20;
 
+/// In what steps messages of clients are counted against the memory limit, bytes; smaller ones are not.
+pub const MESSAGE_STEP_BYTES: usize = 64 << 10;
+
+/// How many times its own size a statement's text counts while it runs: it is parsed and planned.
+pub const STATEMENT_SHARE: usize = 4;
+
 /// The largest message before login, bytes (as in Postgres).
 pub const STARTUP_BYTES: usize = 10_000;
 
@@ -86,8 +92,43 @@ pub const COMMIT_QUEUE: usize = 4_096;
 /// How many bytes of writes share one fsync at the most.
 pub const COMMIT_GROUP_BYTES: usize = 32 << 20;
 
-/// How many bytes of recently written blocks a log keeps decoded in memory for its readers.
-pub const LOG_TAIL_BYTES: usize = 32 << 20;
+/// How many bytes of recently written blocks all logs together keep decoded in memory for their readers; the logs that were
+/// used longest ago give way.
+pub const LOG_TAIL_BYTES: usize = 64 << 20;
+
+/// Which part of `--memory-limit` these blocks may take, if that is less: one in so many.
+pub const LOG_TAIL_SHARE: usize = 8;
+
+/// How many bytes of rows one reading of a log gives at the most; a row that is larger goes through alone.
+pub const READ_BYTES: usize = 32 << 20;
+
+/// How many bytes of blocks a reader of a log holds decoded ahead; a block that is larger is held alone.
+pub const READ_BLOCKS_BYTES: usize = 8 << 20;
+
+/// How many bytes the rows of one block of a log, and of a batch that is joined from small ones, may have; a single row may
+/// be larger.
+pub const BLOCK_BYTES: usize = 4 << 20;
+
+/// How many small blocks a log gathers before they are joined.
+pub const JOINED_BLOCKS: usize = 64;
+
+/// How many bytes of joined blocks become durable together, about.
+pub const JOINED_COMMIT_BYTES: usize = 8 << 20;
+
+/// How many rows, and how many bytes of them, a chunk of a table may have to be merged with its neighbours.
+pub const TABLE_MERGED_ROWS: usize = 8 * BATCH_ROWS;
+
+/// See [`TABLE_MERGED_ROWS`].
+pub const TABLE_MERGED_BYTES: usize = 16 << 20;
+
+/// How many bytes of changes a table may have in the store even if it is small itself; then it is written anew.
+pub const TABLE_CHANGE_BYTES: usize = 256 << 10;
+
+/// A table that takes more bytes in the store is written anew in parts, in the background.
+pub const TABLE_BASE_BYTES: usize = 64 << 20;
+
+/// How many bytes such a part has, about: one in so many of these.
+pub const TABLE_PARTS: usize = 8;
 
 /// How many late rows, and how many rejected rows, are kept per query or stream (the newest).
 pub const KEPT_ROWS: usize = 1_000;

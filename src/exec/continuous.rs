@@ -206,7 +206,7 @@ impl Work {
             if !is_idle {
                 runner.accept(read.inputs, &tables, &mut outlet).await?;
             }
-            if in_history && !read.drained {
+            if read.is_cut || in_history && !read.drained {
                 tokio::task::yield_now().await;
                 continue;
             }

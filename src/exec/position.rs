@@ -69,6 +69,8 @@ pub struct FeedBatch {
     pub rejected: Vec<Rejected>,
     /// There was nothing more (up to the cut).
     pub drained: bool,
+    /// It ends within a commit, whose rest belongs to the same epoch.
+    pub is_cut: bool,
     /// There will never be more.
     pub ended: bool,
 }

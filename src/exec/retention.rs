@@ -1,4 +1,5 @@
-//! Forgets old rows of streams that have a retention, but none that a view or its recovery still needs.
+//! Looks after what is stored: forgets old rows of streams that have a retention, but none that a view or its recovery still
+//! needs, joins small blocks.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,8 +12,15 @@ use crate::clock::now_ms;
 use crate::error::Result;
 use crate::log::StreamId;
 
+/// What is done in the background now and then. Blocks on the store.
+pub fn keep_stored(engine: &Arc<Engine>) -> Result<()> {
+    forget_old_rows(engine)?;
+    engine.journal.join_blocks()?;
+    Ok(())
+}
+
 /// Deletes what may be forgotten now. Blocks on the store.
-pub fn forget_old_rows(engine: &Arc<Engine>) -> Result<()> {
+fn forget_old_rows(engine: &Arc<Engine>) -> Result<()> {
     let names = engine.catalog.names();
     let streams: Vec<RelationId> = names
         .all()

@@ -13,7 +13,7 @@ use super::epochs::Loop;
 use super::messages::Command;
 use super::registry::{Engine, EngineOptions};
 use super::rejected::RejectedRows;
-use super::retention::forget_old_rows;
+use super::retention::keep_stored;
 use super::tables::table_spec;
 use super::view::handle::ViewHandle;
 use crate::catalog::{Catalog, Kind, Relation};
@@ -31,10 +31,10 @@ impl Engine {
     /// Opens what the store holds and starts the epoch loop. `cpu` runs the computing.
     pub async fn open(store: Arc<dyn Store>, options: EngineOptions, cpu: Handle) -> Result<Arc<Engine>> {
         let catalog = Catalog::open(store.as_ref())?;
-        let journal = Journal::open(Arc::clone(&store))?;
+        let planner = Planner::new(options.threads, options.memory)?;
+        let journal = Journal::open_within(Arc::clone(&store), planner.accounts())?;
         super::salvage::check(store.as_ref(), &catalog, &journal).await?;
         let rejected = RejectedRows::open(store.as_ref())?;
-        let planner = Planner::new(options.threads, options.memory)?;
         let epoch = last_stored(store.as_ref(), &catalog)?;
         let (commands, inbox) = mpsc::unbounded_channel();
         let engine = Arc::new(Engine {
@@ -124,7 +124,7 @@ impl Engine {
             loop {
                 tokio::time::sleep(RETENTION_ROUND).await;
                 let Some(engine) = engine.upgrade() else { return };
-                let round = tokio::task::spawn_blocking(move || forget_old_rows(&engine)).await;
+                let round = tokio::task::spawn_blocking(move || keep_stored(&engine)).await;
                 match round {
                     Ok(Ok(())) => {}
                     // The journal has stopped, or says so itself at the next write.

@@ -11,11 +11,12 @@
 use std::ops::Range;
 
 use bytes::Bytes;
+use datafusion::arrow::compute::concat_batches;
 use datafusion::arrow::datatypes::SchemaRef;
 
 use super::codec::{In, Out, corrupted};
 use super::{CommitNo, LogBlock, StreamId, Write};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::time::Watermark;
 
 const VERSION: u8 = 1;
@@ -65,10 +66,16 @@ pub(crate) fn time_ms(value: Bytes) -> Result<i64> {
     In::open(value, VERSION)?.i64()
 }
 
-/// A block from its key and value. An error names stream and offset.
-pub(crate) fn decode(stream: StreamId, key: &[u8], value: Bytes, schema: &SchemaRef) -> Result<LogBlock> {
+/// A block from its key and value, all columns of `schema` or these. An error names stream and offset.
+pub(crate) fn decode(
+    stream: StreamId,
+    key: &[u8],
+    value: Bytes,
+    schema: &SchemaRef,
+    columns: Option<&[usize]>,
+) -> Result<LogBlock> {
     let (first_offset, first_commit) = parse_key(key)?;
-    decode_value(first_offset, first_commit, value, schema).map_err(|e| {
+    decode_value(first_offset, first_commit, value, schema, columns).map_err(|e| {
         e.context(format_args!("the log of stream {} is damaged at offset {first_offset}", stream.0))
     })
 }
@@ -78,6 +85,7 @@ fn decode_value(
     first_commit: CommitNo,
     value: Bytes,
     schema: &SchemaRef,
+    columns: Option<&[usize]>,
 ) -> Result<LogBlock> {
     let mut value = In::open(value, VERSION)?;
     value.i64()?;
@@ -97,7 +105,7 @@ fn decode_value(
         });
         before = after;
     }
-    let batch = value.batch(schema)?;
+    let batch = value.batch(schema, columns)?;
     let whole = writes.first().is_some_and(|w| w.commit == first_commit)
         && batch.num_rows() == row
         && value.is_at_end();
@@ -106,6 +114,21 @@ fn decode_value(
     } else {
         Err(corrupted("its writes do not fit its rows"))
     }
+}
+
+/// Blocks that follow each other as one: the same rows and writes in the same order. `blocks` is not empty.
+pub(crate) fn joined<'a>(blocks: impl Iterator<Item = &'a LogBlock> + Clone) -> Result<LogBlock> {
+    let Some(first) = blocks.clone().next() else {
+        return Err(Error::internal("no blocks were to be joined"));
+    };
+    let batch = concat_batches(&first.batch.schema(), blocks.clone().map(|block| &block.batch))?;
+    let mut writes = Vec::new();
+    let mut before = 0;
+    for block in blocks {
+        writes.extend(block.writes.iter().map(|write| Write { end_row: before + write.end_row, ..*write }));
+        before += block.batch.num_rows();
+    }
+    Ok(LogBlock { first_offset: first.first_offset, batch, writes: writes.into() })
 }
 
 impl LogBlock {
@@ -182,8 +205,8 @@ mod tests {
         let block = block();
         let value = encode(&block, 123).unwrap();
         let stream = StreamId(3);
-        let back =
-            decode(stream, &key(stream, 40, CommitNo(7)), value.clone(), &block.batch.schema()).unwrap();
+        let back = decode(stream, &key(stream, 40, CommitNo(7)), value.clone(), &block.batch.schema(), None)
+            .unwrap();
         assert_eq!((back.first_offset, &back.batch, &back.writes), (40, &block.batch, &block.writes));
         assert_eq!(time_ms(value).unwrap(), 123);
     }
@@ -197,12 +220,13 @@ mod tests {
             let mut bad = value.to_vec();
             bad[at] ^= 1;
             let error =
-                decode(stream, &key(stream, 40, CommitNo(7)), bad.into(), &block.batch.schema()).unwrap_err();
+                decode(stream, &key(stream, 40, CommitNo(7)), bad.into(), &block.batch.schema(), None)
+                    .unwrap_err();
             assert_eq!(error.state(), SqlState::Corrupted);
             assert!(error.message().contains("stream 3") && error.message().contains("offset 40"), "{error}");
         }
         let cut = value.slice(..4);
-        assert!(decode(stream, &key(stream, 40, CommitNo(7)), cut, &block.batch.schema()).is_err());
+        assert!(decode(stream, &key(stream, 40, CommitNo(7)), cut, &block.batch.schema(), None).is_err());
     }
 
     #[test]

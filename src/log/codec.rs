@@ -11,10 +11,12 @@ use arrow::ipc::reader::read_record_batch;
 use arrow::ipc::root_as_message;
 use arrow::ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteOptions};
 use bytes::Bytes;
-use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::array::{RecordBatch, RecordBatchOptions, UInt32Array};
 use datafusion::arrow::buffer::Buffer;
+use datafusion::arrow::compute::take;
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 
+use super::transaction::batch_bytes;
 use crate::error::{Error, Result, SqlState};
 
 /// Where the columns of a batch begin within a value: a cache line, as Arrow likes it.
@@ -154,8 +156,9 @@ impl In {
         Ok(Arc::new(fb_to_schema(schema)))
     }
 
-    /// A batch of that schema; its columns share the value's memory where alignment permits.
-    pub(crate) fn batch(&mut self, schema: &SchemaRef) -> Result<RecordBatch> {
+    /// A batch of that schema; its columns share the value's memory where alignment permits. With `columns` only these are
+    /// decoded.
+    pub(crate) fn batch(&mut self, schema: &SchemaRef, columns: Option<&[usize]>) -> Result<RecordBatch> {
         let message = self.bytes()?;
         let len = self.varint()?;
         let pad = (self.at.next_multiple_of(ALIGN) - self.at) as u64;
@@ -168,12 +171,24 @@ impl In {
         };
         let message = root_as_message(&message).map_err(|e| corrupted(e.to_string()))?;
         let rows = message.header_as_record_batch().ok_or_else(|| corrupted("there is no batch in it"))?;
-        read_record_batch(&body, rows, Arc::clone(schema), &HashMap::new(), None, &message.version())
-            .map_err(|e| corrupted(e.to_string()))
+        let none = HashMap::new();
+        let batch = read_record_batch(&body, rows, Arc::clone(schema), &none, columns, &message.version())
+            .map_err(|e| corrupted(e.to_string()))?;
+        // A narrow column must not keep the wide ones beside it in memory.
+        let is_narrow = columns.is_some() && batch_bytes(&batch) < body.len() / 2;
+        if is_narrow { copied(batch) } else { Ok(batch) }
     }
 
     /// Whether all has been read.
     pub(crate) fn is_at_end(&self) -> bool {
         self.at == self.all.len()
     }
+}
+
+/// The same rows in memory of their own.
+fn copied(batch: RecordBatch) -> Result<RecordBatch> {
+    let all = UInt32Array::from_iter_values(0..batch.num_rows() as u32);
+    let columns = batch.columns().iter().map(|column| take(column, &all, None)).collect::<Result<_, _>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    Ok(RecordBatch::try_new_with_options(batch.schema(), columns, &options)?)
 }

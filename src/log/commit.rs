@@ -18,7 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use super::shared::{Shared, no_stream};
 use super::staging::{Staged, check_rows, check_spec};
 use super::stream::{self, Stream};
-use super::transaction::{Append, OnCommit, StreamChange, Transaction};
+use super::transaction::{Append, JoinedBlock, OnCommit, StreamChange, Transaction};
 use super::{CommitNo, LogBlock, StreamId, StreamSpec, block, untimed};
 use crate::error::{Error, Result, SqlState, contained_call};
 use crate::limits;
@@ -131,7 +131,9 @@ impl Committer {
                         ));
                     }
                 }
-                StreamChange::Drop(id) | StreamChange::Forget { stream: id, .. } => {
+                StreamChange::Drop(id)
+                | StreamChange::Forget { stream: id, .. }
+                | StreamChange::Join(id, _) => {
                     self.spec(group, &transaction.changes[..at], *id).ok_or_else(|| no_stream(*id))?;
                 }
             }
@@ -151,7 +153,10 @@ impl Committer {
             match change {
                 StreamChange::Create(id, spec) if *id == stream => return Some(Arc::new(spec.clone())),
                 StreamChange::Drop(id) if *id == stream => return None,
-                StreamChange::Create(..) | StreamChange::Drop(_) | StreamChange::Forget { .. } => {}
+                StreamChange::Create(..)
+                | StreamChange::Drop(_)
+                | StreamChange::Forget { .. }
+                | StreamChange::Join(..) => {}
             }
         }
         match group.streams.get(&stream) {
@@ -172,6 +177,9 @@ impl Committer {
                     if self.staged(group, stream)?.forget(first_offset, bytes) {
                         keys.into_iter().for_each(|key| group.batch.delete(Space::Log, key));
                     }
+                }
+                StreamChange::Join(id, block) => {
+                    self.staged(group, id)?.join(block);
                 }
             }
         }
@@ -203,6 +211,7 @@ impl Committer {
                 self.delete_stream(batch, *id)?;
                 continue;
             }
+            self.put_joined(*id, std::mem::take(&mut staged.joined), batch);
             let blocks = staged.blocks()?;
             let (spec, before) = (Arc::clone(&staged.spec), staged.state.untimed);
             staged.state.untimed = untimed::put(*id, &spec, &blocks, before, staged.time_ms, batch);
@@ -222,6 +231,23 @@ impl Committer {
         self.shared.store.commit(std::mem::take(batch))?;
         self.shared.groups.fetch_add(1, Ordering::Relaxed);
         Ok(all)
+    }
+
+    fn put_joined(&self, stream: StreamId, joined: Vec<JoinedBlock>, batch: &mut WriteBatch) {
+        if joined.is_empty() {
+            return;
+        }
+        // Before it can be seen in the store: a reader that finds the count as it was has passed over nothing.
+        if let Some(stream) = self.shared.streams.write().get_mut(&stream) {
+            stream.joins += 1;
+        }
+        for JoinedBlock { keys, value, .. } in joined {
+            let mut keys = keys.into_iter();
+            if let Some(first) = keys.next() {
+                batch.put(Space::Log, first, value);
+            }
+            keys.for_each(|key| batch.delete(Space::Log, key));
+        }
     }
 
     fn delete_stream(&self, batch: &mut WriteBatch, stream: StreamId) -> Result<()> {
@@ -246,12 +272,15 @@ impl Committer {
                     .entry(id)
                     .or_insert_with(|| Stream::new((**spec).clone(), stream::StreamStats::NEW));
                 stream.state = staged.state;
-                stream.tail.forget(staged.state.first_offset);
-                blocks.into_iter().for_each(|block| stream.tail.push(block));
+                stream.loose = stream.loose.map(|loose| loose.saturating_add(blocks.len()));
+                self.shared.tails.push(stream, blocks);
             }
             for id in staged.keys() {
-                streams.remove(id);
+                if let Some(stream) = streams.remove(id) {
+                    self.shared.tails.remove(&stream);
+                }
             }
+            self.shared.tails.fit(&mut streams);
         }
         for Accepted { number, on_commit, reply } in accepted {
             {

@@ -16,10 +16,12 @@ use super::commit::{Committer, Request};
 use super::reader::{LogReader, Position};
 use super::shared::{Shared, no_stream};
 use super::stream::{self, Stream};
+use super::tails::{TailStats, Tails};
 use super::transaction::{StreamChange, Transaction};
 use super::{CommitNo, StreamId, StreamSpec, StreamStats, UntimedRow, block, untimed};
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
+use crate::memory::Accounts;
 use crate::store::{Space, Store};
 
 /// Commits transactions and reads logs. Dropping the last handle finishes what is queued and stops the thread.
@@ -35,8 +37,14 @@ const PERMIT_BYTES: usize = 1 << 10;
 const PERMITS: usize = limits::COMMIT_QUEUE_BYTES / PERMIT_BYTES;
 
 impl Journal {
-    /// Opens the journal of a store: reads one small entry per stream, and starts the commit thread.
+    /// [`open_within`](Self::open_within) memory without a limit.
     pub fn open(store: Arc<dyn Store>) -> Result<Arc<Journal>> {
+        Self::open_within(store, &Accounts::new(usize::MAX))
+    }
+
+    /// Opens the journal of a store: reads one small entry per stream, and starts the commit thread. What it keeps of streams in
+    /// memory is reserved in `accounts`.
+    pub fn open_within(store: Arc<dyn Store>, accounts: &Arc<Accounts>) -> Result<Arc<Journal>> {
         let last = match store.get(Space::Meta, stream::LAST_COMMIT)? {
             None => CommitNo(0),
             Some(value) => CommitNo(u64::from_le_bytes(
@@ -50,6 +58,8 @@ impl Journal {
             last: watch::Sender::new(last),
             publishing_commit: RwLock::new(()),
             groups: AtomicU64::new(0),
+            tails: Tails::new(accounts),
+            upkeep: Mutex::new(()),
         });
         let (queue, requests) = mpsc::channel(limits::COMMIT_QUEUE);
         let committer = Committer::new(Arc::clone(&shared), requests);
@@ -143,7 +153,35 @@ impl Journal {
 
     /// Reads a stream from a position on. Reading blocks on the store when the rows are not in memory.
     pub fn reader(&self, stream: StreamId, from: Position) -> Result<LogReader> {
-        LogReader::open(Arc::clone(&self.shared), stream, from)
+        LogReader::open(Arc::clone(&self.shared), stream, from, None)
+    }
+
+    /// [`reader`](Self::reader) of some columns, in this order.
+    pub fn reader_of(&self, stream: StreamId, from: Position, columns: Vec<usize>) -> Result<LogReader> {
+        LogReader::open(Arc::clone(&self.shared), stream, from, Some(columns))
+    }
+
+    /// What is kept of all streams in memory.
+    pub fn tails(&self) -> TailStats {
+        let streams = self.shared.streams.read();
+        let held = streams.values().map(|stream| &stream.tail).filter(|tail| tail.len() > 0);
+        held.fold(TailStats::default(), |all, tail| TailStats {
+            bytes: all.bytes + tail.bytes(),
+            blocks: all.blocks + tail.len(),
+            streams: all.streams + 1,
+        })
+    }
+
+    /// How many blocks the tail of each stream has.
+    #[cfg(test)]
+    pub(super) fn tail_blocks(&self) -> Vec<usize> {
+        let streams = self.streams();
+        let all = self.shared.streams.read();
+        streams.iter().map(|stream| all[stream].tail.len()).collect()
+    }
+
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
     }
 
     /// How many batches have been written, each with one sync; less than the commits when commits were grouped.
@@ -154,6 +192,7 @@ impl Journal {
     /// Forgets the oldest blocks that the stream's retention allows to forget at the time `now_ms`, none with rows from offset
     /// `keep_from` on (what views and recovery still need). Returns the first offset that is left. Blocks.
     pub fn retain(&self, stream: StreamId, keep_from: u64, now_ms: i64) -> Result<u64> {
+        let _alone = self.shared.upkeep.lock();
         let (spec, state) = {
             let streams = self.shared.streams.read();
             let found = streams.get(&stream).ok_or_else(|| no_stream(stream))?;

@@ -12,7 +12,9 @@
 //! |---|---|
 //! | `codec` | varints, schemas and batches as they are on disk, with version and checksum |
 //! | [`block`] | a block of a log as it is stored, and its key |
-//! | [`stream`] | what is known of each stream: its spec, its figures, its newest blocks in memory |
+//! | [`stream`] | what is known of each stream: its spec, its figures |
+//! | `tail`, `tails` | the newest blocks of a stream in memory; those of all streams under one budget |
+//! | `fold`, `joining` | which small blocks become one; how they do in the store |
 //! | [`transaction`] | what is committed together |
 //! | `untimed` | rows without an event time, kept to be looked at |
 //! | `staging` | a stream's share of a group of commits: numbers, watermarks, blocks |
@@ -32,12 +34,18 @@ use crate::time::Watermark;
 pub mod block;
 mod codec;
 mod commit;
+mod fold;
+mod joining;
+#[cfg(test)]
+mod joining_tests;
 pub mod journal;
 pub mod reader;
 mod shared;
 mod staging;
 pub mod stream;
 pub mod table;
+mod tail;
+mod tails;
 #[cfg(test)]
 mod tests;
 pub mod transaction;
@@ -48,6 +56,7 @@ pub use journal::Journal;
 pub use reader::{LogReader, Position};
 pub use stream::StreamStats;
 pub use table::{TableHandle, TableId, TableSpec, TableVersion, TableWriter};
+pub use tails::TailStats;
 pub use transaction::{Append, Transaction};
 pub use untimed::UntimedRow;
 

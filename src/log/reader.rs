@@ -1,16 +1,18 @@
 //! Reads a stream in portions up to a commit, from the tail in memory where it can, from the store where it must.
 //!
 //! However the portions fall, the same rows come in the same order with the same writes and watermarks: a block is cut
-//! where `upto` or `max_rows` says, and the next call goes on behind the cut. Blocks that are much smaller
-//! than a batch (one INSERT each) are joined on the way out, so that what follows can work in columns.
+//! where `upto`, `max_rows` or [`limits::READ_BYTES`] says, and the next call goes on behind the cut. Blocks that are much
+//! smaller than a batch (one INSERT each) are joined on the way out, so that what follows can work in columns.
+//!
+//! Meanwhile blocks in the store may be joined (`joining.rs`), so that a key that was seen is no more, and its rows stand further
+//! ahead. The stream counts its joins before they reach the store: what was read while the count did not move is whole.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use datafusion::arrow::compute::concat_batches;
-
 use super::shared::{Shared, no_stream};
-use super::{CommitNo, LogBlock, StreamId, StreamSpec, Write, block};
+use super::transaction::{batch_bytes, fitting_rows};
+use super::{CommitNo, LogBlock, StreamId, StreamSpec, block};
 use crate::error::Result;
 use crate::limits;
 use crate::store::Space;
@@ -36,18 +38,33 @@ pub struct LogReader {
     shared: Arc<Shared>,
     stream: StreamId,
     spec: Arc<StreamSpec>,
+    /// The columns that it gives; None: all.
+    columns: Option<Vec<usize>>,
     /// The next row.
     offset: u64,
     /// Writes up to this commit have been read (except for rows of it from `offset` on).
     after: CommitNo,
     /// Blocks that come next, decoded; the first may be partly read.
     ahead: VecDeque<Arc<LogBlock>>,
-    /// Every block before this key has been read.
-    resume: Option<Vec<u8>>,
+    /// Where to go on in the store.
+    resume: Option<Resume>,
+    /// The last reading ended at its bounds, not at the end of what there is.
+    has_more: bool,
+}
+
+/// Every block before this key has been read; true as long as the stream has had so many joins.
+struct Resume {
+    key: Vec<u8>,
+    joins: u64,
 }
 
 impl LogReader {
-    pub(crate) fn open(shared: Arc<Shared>, stream: StreamId, from: Position) -> Result<LogReader> {
+    pub(crate) fn open(
+        shared: Arc<Shared>,
+        stream: StreamId,
+        from: Position,
+        columns: Option<Vec<usize>>,
+    ) -> Result<LogReader> {
         let (spec, state) = {
             let streams = shared.streams.read();
             let found = streams.get(&stream).ok_or_else(|| no_stream(stream))?;
@@ -61,8 +78,17 @@ impl LogReader {
             Position::After(commit) if commit >= state.last_commit => (state.next_offset, state.last_commit),
             Position::After(commit) => (state.first_offset, commit),
         };
-        let mut reader =
-            LogReader { shared, stream, spec, offset, after, ahead: VecDeque::new(), resume: None };
+        let mut reader = LogReader {
+            shared,
+            stream,
+            spec,
+            columns,
+            offset,
+            after,
+            ahead: VecDeque::new(),
+            resume: None,
+            has_more: true,
+        };
         if let Position::After(commit) = from
             && commit < state.last_commit
         {
@@ -81,14 +107,23 @@ impl LogReader {
         self.stream
     }
 
-    /// The next rows: writes up to the commit `upto`, at most `max_rows` rows. Nothing: there is no more up to there.
-    /// May block on the store.
+    /// Whether the last reading ended because of its bounds: there may be more up to the same commit.
+    pub fn has_more(&self) -> bool {
+        self.has_more
+    }
+
+    /// The next rows: writes up to the commit `upto`, at most `max_rows` rows and [`limits::READ_BYTES`] (a row that is larger
+    /// comes alone). Nothing: there is no more up to there. May block on the store.
     pub fn read(&mut self, upto: CommitNo, max_rows: usize) -> Result<Vec<LogBlock>> {
         let upto = upto.min(*self.shared.last.borrow());
         let mut parts = Vec::new();
-        let mut room = max_rows;
+        let (mut room, mut bytes) = (max_rows, limits::READ_BYTES);
+        self.has_more = true;
         while room > 0 {
-            let Some(block) = self.next_block()? else { break };
+            let Some(block) = self.next_block()? else {
+                self.has_more = false;
+                break;
+            };
             let start = usize::try_from(self.offset.saturating_sub(block.first_offset)).unwrap_or(usize::MAX);
             let Some(first) = self.first_unread(&block, start) else {
                 // All of it has been read, so all of its commits have: without this the tail, which finds its blocks by offset and
@@ -97,31 +132,47 @@ impl LogReader {
                 self.pass(&block);
                 continue;
             };
-            let Some(part) = part_of(&block, first, start, upto, room) else { break };
+            let left = block.batch.num_rows().saturating_sub(start).min(room);
+            let fitting = match fitting_rows(&block.batch, start, left, bytes) {
+                0 if left > 0 && room < max_rows => break,
+                0 => left.min(1),
+                rows => rows,
+            };
+            let Some(part) = part_of(&block, first, start, upto, fitting) else {
+                self.has_more = false;
+                break;
+            };
             room -= part.batch.num_rows();
-            self.offset = part.end_offset();
-            let is_whole = part.writes.last().is_some_and(|w| {
-                let whole = block.writes.iter().rfind(|all| all.commit == w.commit);
-                whole.is_some_and(|all| block.first_offset + all.end_row as u64 == self.offset)
-            });
-            if is_whole {
-                self.after = part.last_commit();
-            } else if part.writes.len() > 1 {
-                self.after = part.writes[part.writes.len() - 2].commit;
-            }
-            if self.offset == block.end_offset() && self.after >= block.last_commit() {
-                self.pass(&block);
-            }
+            bytes = bytes.saturating_sub(batch_bytes(&part.batch));
+            self.take(&block, &part);
             parts.push(part);
         }
-        join(&self.spec, parts)
+        join(parts)
+    }
+
+    /// A part of a block has been read.
+    fn take(&mut self, block: &LogBlock, part: &LogBlock) {
+        self.offset = part.end_offset();
+        let is_whole = part.writes.last().is_some_and(|w| {
+            let whole = block.writes.iter().rfind(|all| all.commit == w.commit);
+            whole.is_some_and(|all| block.first_offset + all.end_row as u64 == self.offset)
+        });
+        if is_whole {
+            self.after = part.last_commit();
+        } else if part.writes.len() > 1 {
+            self.after = part.writes[part.writes.len() - 2].commit;
+        }
+        if self.offset == block.end_offset() && self.after >= block.last_commit() {
+            self.pass(block);
+        }
     }
 
     fn pass(&mut self, block: &LogBlock) {
         self.ahead.pop_front();
-        let mut key = block::key(self.stream, block.first_offset, block.first_commit());
-        key.push(0);
-        self.resume = Some(key);
+        if let Some(resume) = &mut self.resume {
+            resume.key = block::key(self.stream, block.first_offset, block.first_commit());
+            resume.key.push(0);
+        }
     }
 
     /// The first write of a block that has not been read whole; `start` is the block's row at our offset.
@@ -145,36 +196,85 @@ impl LogReader {
 
     /// Whether the tail has all that comes next (which may be nothing).
     fn fill_from_tail(&mut self) -> Result<bool> {
-        let streams = self.shared.streams.read();
-        let tail = &streams.get(&self.stream).ok_or_else(|| no_stream(self.stream))?.tail;
-        if !tail.covers(self.offset, self.after) {
-            return Ok(false);
+        {
+            let streams = self.shared.streams.read();
+            let tail = &streams.get(&self.stream).ok_or_else(|| no_stream(self.stream))?.tail;
+            if !tail.covers(self.offset, self.after) {
+                return Ok(false);
+            }
+            self.shared.tails.touch(tail);
+            let mut bytes = 0;
+            for (block, size) in tail.read(self.offset, self.after).take(AHEAD_BLOCKS) {
+                self.ahead.push_back(Arc::clone(block));
+                bytes += size;
+                if bytes >= limits::READ_BLOCKS_BYTES {
+                    break;
+                }
+            }
         }
-        let from = tail.find(self.offset, self.after);
-        self.ahead.extend(tail.blocks.range(from..).take(AHEAD_BLOCKS).map(|(block, _)| Arc::clone(block)));
+        // Its blocks need not be those of the store.
+        self.resume = None;
+        if let Some(columns) = &self.columns {
+            for block in &mut self.ahead {
+                *block =
+                    Arc::new(LogBlock { batch: block.batch.project(columns)?, ..LogBlock::clone(block) });
+            }
+        }
         Ok(true)
     }
 
+    fn joins(&self) -> Result<u64> {
+        let streams = self.shared.streams.read();
+        streams.get(&self.stream).map(|stream| stream.joins).ok_or_else(|| no_stream(self.stream))
+    }
+
     fn fill_from_store(&mut self) -> Result<()> {
-        let (begin, end) = block::all_keys(self.stream);
-        let from = match self.resume.take() {
-            Some(key) => key,
-            None => {
-                let bound = block::key(self.stream, self.offset, CommitNo(self.after.0.saturating_add(1)));
-                self.shared.store.floor(Space::Log, &begin, &bound)?.unwrap_or(begin)
+        loop {
+            let joins = self.joins()?;
+            let from = match self.resume.take() {
+                Some(resume) if resume.joins == joins => resume.key,
+                Some(_) | None => self.floor()?,
+            };
+            self.scan(&from)?;
+            // While blocks are being joined some may have been passed over.
+            if self.joins()? == joins {
+                self.resume = Some(Resume { key: from, joins });
+                return Ok(());
             }
-        };
-        let mut rows = 0;
-        for entry in self.shared.store.scan(Space::Log, &from, &end)? {
+            self.ahead.clear();
+        }
+    }
+
+    /// The key of the block in which the next row or write is, or of one before it.
+    fn floor(&self) -> Result<Vec<u8>> {
+        let (begin, _) = block::all_keys(self.stream);
+        let bound = block::key(self.stream, self.offset, CommitNo(self.after.0.saturating_add(1)));
+        Ok(self.shared.store.floor(Space::Log, &begin, &bound)?.unwrap_or(begin))
+    }
+
+    /// Decodes what comes next from this key on, passing over blocks that have been read.
+    fn scan(&mut self, from: &[u8]) -> Result<()> {
+        let (_, end) = block::all_keys(self.stream);
+        let (mut rows, mut bytes) = (0, 0);
+        for entry in self.shared.store.scan(Space::Log, from, &end)? {
             let (key, value) = entry?;
-            let block = block::decode(self.stream, &key, value, &self.spec.schema)?;
+            let size = value.len();
+            let block = block::decode(self.stream, &key, value, &self.spec.schema, self.columns.as_deref())?;
+            let start = usize::try_from(self.offset.saturating_sub(block.first_offset)).unwrap_or(usize::MAX);
+            if self.first_unread(&block, start).is_none() {
+                self.after = self.after.max(block.last_commit());
+                continue;
+            }
             rows += block.batch.num_rows();
+            bytes += size;
             self.ahead.push_back(Arc::new(block));
-            if rows >= limits::BATCH_ROWS || self.ahead.len() >= AHEAD_BLOCKS {
+            if rows >= limits::BATCH_ROWS
+                || bytes >= limits::READ_BLOCKS_BYTES
+                || self.ahead.len() >= AHEAD_BLOCKS
+            {
                 break;
             }
         }
-        self.resume = Some(from);
         Ok(())
     }
 
@@ -239,45 +339,36 @@ fn part_of(
     (end_write > first).then(|| block.part(first..end_write, start..end_row))
 }
 
-/// Joins neighbours that are small.
-fn join(spec: &StreamSpec, parts: Vec<LogBlock>) -> Result<Vec<LogBlock>> {
-    let is_small = |block: &LogBlock| block.batch.num_rows() < limits::BATCH_ROWS / 2;
+/// Joins neighbours that are small, up to the rows and bytes of a batch.
+fn join(parts: Vec<LogBlock>) -> Result<Vec<LogBlock>> {
     let mut out = Vec::with_capacity(parts.len().min(16));
     let mut group: Vec<LogBlock> = Vec::new();
-    let mut rows = 0;
+    let (mut rows, mut bytes) = (0, 0);
     for part in parts {
+        let (more_rows, more_bytes) = (part.batch.num_rows(), batch_bytes(&part.batch));
+        let is_small = more_rows < limits::BATCH_ROWS / 2 && more_bytes < limits::BLOCK_BYTES / 2;
         let follows = group.last().is_none_or(|last: &LogBlock| last.end_offset() == part.first_offset);
-        let fits = rows + part.batch.num_rows() <= limits::BATCH_ROWS && is_small(&part);
-        let goes_on = follows && fits;
-        if !group.is_empty() && !goes_on {
-            out.push(join_all(spec, std::mem::take(&mut group))?);
-            rows = 0;
+        let fits = rows + more_rows <= limits::BATCH_ROWS && bytes + more_bytes <= limits::BLOCK_BYTES;
+        if !(is_small && follows && fits) {
+            end_group(&mut group, &mut out)?;
+            (rows, bytes) = (0, 0);
         }
-        if is_small(&part) {
-            rows += part.batch.num_rows();
+        if is_small {
+            (rows, bytes) = (rows + more_rows, bytes + more_bytes);
             group.push(part);
         } else {
             out.push(part);
         }
     }
-    if !group.is_empty() {
-        out.push(join_all(spec, group)?);
-    }
+    end_group(&mut group, &mut out)?;
     Ok(out)
 }
 
-fn join_all(spec: &StreamSpec, mut group: Vec<LogBlock>) -> Result<LogBlock> {
-    if group.len() == 1
-        && let Some(one) = group.pop()
-    {
-        return Ok(one);
+fn end_group(group: &mut Vec<LogBlock>, out: &mut Vec<LogBlock>) -> Result<()> {
+    match group.len() {
+        0 => {}
+        1 => out.append(group),
+        _ => out.push(block::joined(std::mem::take(group).iter())?),
     }
-    let batch = concat_batches(&spec.schema, group.iter().map(|block| &block.batch))?;
-    let mut writes = Vec::new();
-    let mut before = 0;
-    for block in &group {
-        writes.extend(block.writes.iter().map(|write| Write { end_row: before + write.end_row, ..*write }));
-        before += block.batch.num_rows();
-    }
-    Ok(LogBlock { first_offset: group[0].first_offset, batch, writes: writes.into() })
+    Ok(())
 }

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
 use super::stream::Stream;
+use super::tails::Tails;
 use super::{CommitNo, StreamId};
 use crate::error::{Error, SqlState};
 use crate::store::Store;
@@ -22,6 +23,10 @@ pub(crate) struct Shared {
     pub(crate) publishing_commit: RwLock<()>,
     /// How many batches have been written.
     pub(crate) groups: AtomicU64,
+    /// What is kept of the streams in memory.
+    pub(crate) tails: Tails,
+    /// Held by whoever looks for blocks to take away, until they are.
+    pub(crate) upkeep: Mutex<()>,
 }
 
 /// What is said of a stream that has been dropped.

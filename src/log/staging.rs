@@ -10,14 +10,11 @@ use datafusion::arrow::datatypes::{
 };
 
 use super::stream::StreamStats;
-use super::transaction::{Append, batch_bytes};
+use super::transaction::{Append, JoinedBlock, batch_bytes, fitting_rows};
 use super::{CommitNo, LogBlock, StreamSpec, Write};
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
 use crate::time::{EventTime, Watermark};
-
-/// How large the rows of one block may be, bytes (a single row may be larger).
-const BLOCK_BYTES: usize = 4 << 20;
 
 /// What a group of commits does to one stream.
 pub(crate) struct Staged {
@@ -29,6 +26,8 @@ pub(crate) struct Staged {
     pub(crate) time_ms: i64,
     first_new: u64,
     writes: Vec<StagedWrite>,
+    /// Blocks that take the place of others.
+    pub(crate) joined: Vec<JoinedBlock>,
 }
 
 struct StagedWrite {
@@ -48,6 +47,7 @@ impl Staged {
             is_dropped: false,
             time_ms: i64::MIN,
             writes: Vec::new(),
+            joined: Vec::new(),
         }
     }
 
@@ -64,6 +64,16 @@ impl Staged {
         self.state.rows = self.state.next_offset - first_offset;
         self.state.bytes -= bytes;
         true
+    }
+
+    /// Puts one block in the place of several, if they are all still there.
+    pub(crate) fn join(&mut self, block: JoinedBlock) {
+        let new = block.value.len() as u64;
+        if block.first_offset < self.state.first_offset || self.state.bytes < block.old_bytes {
+            return;
+        }
+        self.state.bytes = self.state.bytes - block.old_bytes + new;
+        self.joined.push(block);
     }
 
     /// Adds rows or an advance; those of one commit make one write.
@@ -101,9 +111,12 @@ impl Staged {
         let mut builder = BlockBuilder::new(Arc::clone(&self.spec), self.first_new);
         for write in std::mem::take(&mut self.writes) {
             for rows in &write.rows {
-                let step = most_rows(rows);
-                for start in (0..rows.num_rows()).step_by(step) {
-                    builder.add(&write, rows.slice(start, step.min(rows.num_rows() - start)))?;
+                let mut start = 0;
+                while start < rows.num_rows() {
+                    let most = limits::BATCH_ROWS.min(rows.num_rows() - start);
+                    let fitting = fitting_rows(rows, start, most, limits::BLOCK_BYTES).max(1);
+                    builder.add(&write, rows.slice(start, fitting))?;
+                    start += fitting;
                 }
             }
             builder.end_write(&write);
@@ -111,11 +124,6 @@ impl Staged {
         builder.flush(None)?;
         Ok(builder.blocks)
     }
-}
-
-fn most_rows(rows: &RecordBatch) -> usize {
-    let row_bytes = batch_bytes(rows) / rows.num_rows().max(1) + 1;
-    (BLOCK_BYTES / row_bytes).clamp(1, limits::BATCH_ROWS)
 }
 
 /// Collects pieces until they make a block.
@@ -148,7 +156,7 @@ impl BlockBuilder {
     fn add(&mut self, write: &StagedWrite, piece: RecordBatch) -> Result<()> {
         let (rows, bytes) = (piece.num_rows(), batch_bytes(&piece));
         // A large piece becomes a block as it is, so that its rows are not copied.
-        let is_full = self.rows + rows > limits::BATCH_ROWS || self.bytes + bytes > BLOCK_BYTES;
+        let is_full = self.rows + rows > limits::BATCH_ROWS || self.bytes + bytes > limits::BLOCK_BYTES;
         if self.rows > 0 && (is_full || rows >= limits::BATCH_ROWS / 2) {
             self.flush(Some(write))?;
         }

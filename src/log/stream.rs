@@ -1,18 +1,17 @@
 //! What is known of each stream: its spec and its state, on disk and in memory.
 //!
 //! The state (offsets, watermark, bytes) is written with every commit that touches the stream, so opening the log
-//! reads one small entry per stream and no block. In memory a stream also has its *tail*: the blocks written
+//! reads one small entry per stream and no block. In memory a stream also has its *tail* (`tail.rs`): the blocks written
 //! last, decoded, which is where nearly all reading happens.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::codec::{In, Out, corrupted};
-use super::{CommitNo, LogBlock, StreamId, StreamSpec};
+use super::tail::Tail;
+use super::{CommitNo, StreamId, StreamSpec};
 use crate::error::Result;
-use crate::limits;
 use crate::time::{EventTime, Watermark};
 
 const VERSION: u8 = 1;
@@ -149,60 +148,24 @@ pub(crate) struct Stream {
     pub(crate) spec: Arc<StreamSpec>,
     pub(crate) state: StreamStats,
     pub(crate) tail: Tail,
-}
-
-/// The blocks written last.
-#[derive(Debug)]
-pub(crate) struct Tail {
-    pub(crate) blocks: VecDeque<(Arc<LogBlock>, usize)>,
-    bytes: usize,
-    /// The end of what is only in the store: every row before this offset, every write up to this commit.
-    before: (u64, CommitNo),
+    /// How often blocks of it have been joined in the store, counted before it is done.
+    pub(crate) joins: u64,
+    /// How many blocks were written since it was last looked whether to join some; None: not since the start.
+    pub(crate) loose: Option<usize>,
+    /// Blocks before this offset are not to be joined any more.
+    pub(crate) joined_to: u64,
 }
 
 impl Stream {
     pub(crate) fn new(spec: StreamSpec, state: StreamStats) -> Stream {
-        let before = (state.next_offset, state.last_commit);
-        Stream { spec: Arc::new(spec), state, tail: Tail { blocks: VecDeque::new(), bytes: 0, before } }
-    }
-}
-
-impl Tail {
-    /// Whether everything from this place on is here: no row from `offset` on and no write after `after` is older.
-    pub(crate) fn covers(&self, offset: u64, after: CommitNo) -> bool {
-        offset >= self.before.0 && after >= self.before.1
-    }
-
-    pub(crate) fn push(&mut self, block: LogBlock) {
-        let bytes = block.batch.get_array_memory_size() + 256;
-        self.bytes += bytes;
-        self.blocks.push_back((Arc::new(block), bytes));
-        while self.bytes > limits::LOG_TAIL_BYTES {
-            self.evict();
+        Stream {
+            spec: Arc::new(spec),
+            state,
+            tail: Tail::behind(state.next_offset, state.last_commit),
+            joins: 0,
+            loose: None,
+            joined_to: 0,
         }
-    }
-
-    fn evict(&mut self) {
-        if let Some((block, bytes)) = self.blocks.pop_front() {
-            self.bytes -= bytes;
-            self.before = (block.end_offset(), block.last_commit());
-        }
-    }
-
-    /// Lets go of blocks that end at or before this offset.
-    pub(crate) fn forget(&mut self, offset: u64) {
-        while self
-            .blocks
-            .front()
-            .is_some_and(|(block, _)| block.end_offset() <= offset && block.first_offset < offset)
-        {
-            self.evict();
-        }
-    }
-
-    /// The index of the first block with rows from `offset` on or writes after `after`.
-    pub(crate) fn find(&self, offset: u64, after: CommitNo) -> usize {
-        self.blocks.partition_point(|(block, _)| block.end_offset() <= offset && block.last_commit() <= after)
     }
 }
 

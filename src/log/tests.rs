@@ -10,44 +10,45 @@ use proptest::prelude::*;
 use super::*;
 use crate::error::{Result, SqlState};
 use crate::limits;
+use crate::memory::Accounts;
 use crate::store::faulty::Fault;
 use crate::store::{DiskStore, FaultyStore, MemoryStore, Store};
 use crate::time::EventTime;
 
-const S: StreamId = StreamId(7);
+pub(super) const S: StreamId = StreamId(7);
 
-fn schema() -> SchemaRef {
+pub(super) fn schema() -> SchemaRef {
     let time = DataType::Timestamp(TimeUnit::Microsecond, None);
     Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, false), Field::new("ts", time, true)]))
 }
 
-fn spec() -> StreamSpec {
+pub(super) fn spec() -> StreamSpec {
     StreamSpec { schema: schema(), watermark: Some((1, 10)), retention_ms: None, retention_bytes: None }
 }
 
-fn rows(values: &[i64]) -> RecordBatch {
+pub(super) fn rows(values: &[i64]) -> RecordBatch {
     let times: Vec<Option<i64>> = values.iter().map(|n| (n % 7 != 0).then_some(n * 3 % 1000)).collect();
     let columns: Vec<Arc<dyn Array>> =
         vec![Arc::new(Int64Array::from(values.to_vec())), Arc::new(TimestampMicrosecondArray::from(times))];
     RecordBatch::try_new(schema(), columns).unwrap()
 }
 
-fn create(journal: &Journal) {
+pub(super) fn create(journal: &Journal) {
     let mut transaction = Transaction::default();
     transaction.create_stream(S, spec());
     journal.commit_blocking(transaction).unwrap();
 }
 
-fn insert(journal: &Journal, values: &[i64]) -> Result<CommitNo> {
+pub(super) fn insert(journal: &Journal, values: &[i64]) -> Result<CommitNo> {
     let mut transaction = Transaction::at(1000);
     transaction.append(S, rows(values));
     journal.commit_blocking(transaction)
 }
 
 /// A write as it must be read, however it was cut: commit, rows, watermark before, after.
-type Seen = Vec<(u64, Vec<i64>, i64, i64)>;
+pub(super) type Seen = Vec<(u64, Vec<i64>, i64, i64)>;
 
-fn take(blocks: &[LogBlock], seen: &mut Seen) {
+pub(super) fn take(blocks: &[LogBlock], seen: &mut Seen) {
     for block in blocks {
         let n = block.batch.column(0).as_primitive::<Int64Type>();
         for (write, range) in block.rows_of_writes() {
@@ -65,7 +66,7 @@ fn take(blocks: &[LogBlock], seen: &mut Seen) {
     }
 }
 
-fn read_all(journal: &Journal, from: Position, portion: usize) -> Seen {
+pub(super) fn read_all(journal: &Journal, from: Position, portion: usize) -> Seen {
     let mut reader = journal.reader(S, from).unwrap();
     let mut seen = Seen::new();
     let last = journal.last();
@@ -80,7 +81,7 @@ fn read_all(journal: &Journal, from: Position, portion: usize) -> Seen {
 }
 
 /// What the writes must have done to the watermark.
-fn check_watermarks(seen: &Seen, advances: bool) {
+pub(super) fn check_watermarks(seen: &Seen, advances: bool) {
     let mut watermark = crate::time::Watermark::NONE;
     for (_, values, before, after) in seen {
         assert_eq!(*before, watermark.0);
@@ -317,7 +318,8 @@ fn a_reader_that_follows_the_writers_reads_what_one_reads_later_also_across_stor
 
 #[test]
 fn a_reader_that_is_slower_than_the_tail_goes_on_from_the_store() {
-    let journal = Journal::open(Arc::new(MemoryStore::new())).unwrap();
+    let accounts = Accounts::new(64 << 20);
+    let journal = Journal::open_within(Arc::new(MemoryStore::new()), &accounts).unwrap();
     create(&journal);
     let mut reader = journal.reader(S, Position::Earliest).unwrap();
     let mut seen = Seen::new();
@@ -326,7 +328,7 @@ fn a_reader_that_is_slower_than_the_tail_goes_on_from_the_store() {
         assert!(insert(&journal, &(n * step..(n + 1) * step).collect::<Vec<_>>()).is_ok());
         take(&reader.read(journal.last(), 12_345).unwrap(), &mut seen);
     }
-    assert!(journal.stats(S).unwrap().bytes > limits::LOG_TAIL_BYTES as u64);
+    assert!(journal.stats(S).unwrap().bytes > 4 * accounts.limit() as u64 / limits::LOG_TAIL_SHARE as u64);
     loop {
         let blocks = reader.read(journal.last(), 77_777).unwrap();
         if blocks.is_empty() {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use bytes::Bytes;
 use datafusion::arrow::array::RecordBatch;
 
 use super::{CommitNo, StreamId, StreamSpec};
@@ -46,6 +47,17 @@ pub(crate) enum StreamChange {
     Create(StreamId, StreamSpec),
     Drop(StreamId),
     Forget { stream: StreamId, first_offset: u64, keys: Vec<Vec<u8>>, bytes: u64 },
+    Join(StreamId, JoinedBlock),
+}
+
+/// A block that takes the place of several that follow each other; it has the key of the first.
+pub(crate) struct JoinedBlock {
+    pub(crate) first_offset: u64,
+    /// Of the blocks that go, the first included.
+    pub(crate) keys: Vec<Vec<u8>>,
+    /// How many bytes these have.
+    pub(crate) old_bytes: u64,
+    pub(crate) value: Bytes,
 }
 
 impl Transaction {
@@ -108,7 +120,11 @@ impl Transaction {
             Append::Rows(batch) => batch_bytes(batch),
             Append::Advance(_) => 64,
         });
-        256 + self.puts.bytes() + rows.sum::<usize>()
+        let joined = self.changes.iter().map(|change| match change {
+            StreamChange::Join(_, joined) => joined.value.len(),
+            StreamChange::Create(..) | StreamChange::Drop(_) | StreamChange::Forget { .. } => 0,
+        });
+        256 + self.puts.bytes() + rows.sum::<usize>() + joined.sum::<usize>()
     }
 }
 
@@ -119,6 +135,16 @@ pub(crate) fn batch_bytes(batch: &RecordBatch) -> usize {
         .iter()
         .map(|c| c.to_data().get_slice_memory_size().unwrap_or(c.get_array_memory_size()))
         .sum()
+}
+
+/// How many rows from `start` on, at most `most`, have no more than so many bytes: found by halving, so it may be fewer than
+/// would fit. 0: not even one.
+pub(crate) fn fitting_rows(batch: &RecordBatch, start: usize, most: usize, bytes: usize) -> usize {
+    let mut rows = most;
+    while rows > 0 && batch_bytes(&batch.slice(start, rows)) > bytes {
+        rows /= 2;
+    }
+    rows
 }
 
 impl fmt::Debug for Transaction {

@@ -9,7 +9,11 @@ use crate::time::Watermark;
 use super::super::position::{FeedBatch, FeedPosition, Start};
 
 /// A place in a stream's log.
-pub(super) struct LogFeed(LogReader);
+pub(super) struct LogFeed {
+    reader: LogReader,
+    /// The commit in which the last reading ended, if there is more of it: it is read to its end next.
+    open: Option<CommitNo>,
+}
 
 impl LogFeed {
     /// Opens a log at a position; None: where `start` says.
@@ -27,37 +31,44 @@ impl LogFeed {
             (None, Start::Earliest) => Position::Earliest,
             (None, Start::Latest { after, .. }) => Position::After(after),
         };
-        journal.reader(StreamId(scan.relation.id.0), position).map(LogFeed)
+        let stream = StreamId(scan.relation.id.0);
+        let reader = journal.reader_of(stream, position, scan.columns.clone())?;
+        Ok(LogFeed { reader, open: None })
     }
 
-    /// What there is up to the commit, about `max_rows` at the most (to the end of a commit).
-    pub(super) fn read(&mut self, upto: CommitNo, max_rows: usize, columns: &[usize]) -> Result<FeedBatch> {
-        let mut blocks = self.0.read(upto, max_rows)?;
-        let rows: usize = blocks.iter().map(|block| block.batch.num_rows()).sum();
-        if let Some(last) = blocks.last().and_then(|block| block.writes.last()) {
+    /// What there is up to the commit, about `max_rows` at the most: to the end of a commit, but that in parts, since a commit may be
+    /// larger than what is to be in memory at one time.
+    pub(super) fn read(&mut self, upto: CommitNo, max_rows: usize) -> Result<FeedBatch> {
+        let mut blocks = match self.open {
+            Some(commit) => self.reader.read(commit, usize::MAX)?,
+            None => self.reader.read(upto, max_rows)?,
+        };
+        let drained = self.open.is_none() && !self.reader.has_more();
+        if self.open.is_none()
+            && !drained
+            && let Some(last) = blocks.last().and_then(|block| block.writes.last())
+        {
             // The rest of the commit in which the reading ended.
             let commit = last.commit;
-            blocks.extend(self.0.read(commit, usize::MAX)?);
+            blocks.extend(self.reader.read(commit, usize::MAX)?);
+            self.open = Some(commit);
         }
-        let inputs = blocks.iter().map(|block| input(block, columns)).collect::<Result<Vec<_>>>()?;
+        if !self.reader.has_more() {
+            self.open = None;
+        }
+        let inputs: Vec<Input> = blocks.into_iter().map(input).collect();
         let ended = inputs.last().is_some_and(|input| input.after == Watermark::INFINITY);
-        Ok(FeedBatch { inputs, rejected: Vec::new(), drained: rows < max_rows, ended })
+        Ok(FeedBatch { inputs, rejected: Vec::new(), drained, is_cut: self.open.is_some(), ended })
     }
 
     /// Where it stands.
     pub(super) fn position(&self) -> FeedPosition {
-        FeedPosition::Log { offset: self.0.position() }
+        FeedPosition::Log { offset: self.reader.position() }
     }
 }
 
-fn input(block: &LogBlock, columns: &[usize]) -> Result<Input> {
+fn input(block: LogBlock) -> Input {
     let after = block.writes.last().map_or(Watermark::NONE, |write| write.watermark_after);
-    Ok(Input {
-        batch: block.batch.project(columns)?,
-        writes: Writes::Runs(
-            block.writes.iter().map(|write| (write.end_row, write.watermark_before)).collect(),
-        ),
-        after,
-        weights: None,
-    })
+    let writes = block.writes.iter().map(|write| (write.end_row, write.watermark_before)).collect();
+    Input { batch: block.batch, writes: Writes::Runs(writes), after, weights: None }
 }

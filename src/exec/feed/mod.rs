@@ -112,7 +112,7 @@ impl Feed {
         shared: Option<&mut SharedReads>,
     ) -> Result<FeedBatch> {
         match &mut self.kind {
-            FeedKind::Log(log) => log.read(upto, max_rows, &self.columns),
+            FeedKind::Log(log) => log.read(upto, max_rows),
             FeedKind::Source(source) => source.read(now_ms, max_rows, shared),
             FeedKind::View(view) => view.read(&self.columns),
         }

@@ -125,7 +125,7 @@ impl SourceFeed {
             .map(|(at, batch)| self.input(&batch.project(&places)?, portion.ended && at == last))
             .collect::<Result<Vec<_>>>()?;
         rejected.extend(portion.rejected.iter().cloned());
-        Ok(FeedBatch { inputs, rejected, drained: portion.drained, ended: portion.ended })
+        Ok(FeedBatch { inputs, rejected, drained: portion.drained, is_cut: false, ended: portion.ended })
     }
 
     fn read_alone(&mut self, now_ms: i64, max_rows: usize) -> Result<SourcePortion> {

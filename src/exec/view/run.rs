@@ -160,6 +160,9 @@ impl ViewRun {
             is_idle &= read.inputs.is_empty() && read.rejected.is_empty();
             rejected.extend(read.rejected);
             self.runner.accept(read.inputs, tables, &mut deltas).await?;
+            if read.is_cut {
+                continue;
+            }
             if read.drained || !self.feed.is_log() || matches!(reach, Reach::History) {
                 break read.drained;
             }

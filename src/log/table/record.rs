@@ -49,7 +49,7 @@ impl Record {
         let merge_from = value.varint()?.checked_sub(1).map(|from| from as usize);
         let emptied = (0..value.varint()?).map(|_| Ok(value.varint()? as usize)).collect::<Result<_>>()?;
         let deleted = (0..value.varint()?).map(|_| Ok(RowId(value.varint()?))).collect::<Result<_>>()?;
-        let added = (0..value.varint()?).map(|_| value.batch(schema)).collect::<Result<_>>()?;
+        let added = (0..value.varint()?).map(|_| value.batch(schema, None)).collect::<Result<_>>()?;
         if value.is_at_end() {
             Ok(Record { is_base, added, emptied, deleted, merge_from })
         } else {
