@@ -95,6 +95,13 @@ impl Engine {
             .ok_or_else(|| Error::internal(format!("table {} is not open", id.0)))
     }
 
+    /// The storage of all tables, oldest first.
+    pub fn tables(&self) -> Vec<Arc<TableHandle>> {
+        let mut tables: Vec<_> = self.tables.read().values().cloned().collect();
+        tables.sort_by_key(|table| table.id());
+        tables
+    }
+
     /// Reads a stream from something that a test has made.
     #[cfg(test)]
     pub(super) fn replace_source(&self, id: RelationId, source: Arc<dyn Source>) {

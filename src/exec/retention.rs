@@ -1,5 +1,5 @@
 //! Looks after what is stored: forgets old rows of streams that have a retention, but none that a view or its recovery still
-//! needs, joins small blocks.
+//! needs, joins small blocks, and writes large tables anew.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,6 +16,9 @@ use crate::log::StreamId;
 pub fn keep_stored(engine: &Arc<Engine>) -> Result<()> {
     forget_old_rows(engine)?;
     engine.journal.join_blocks()?;
+    for table in engine.tables() {
+        table.write_image(&engine.journal)?;
+    }
     Ok(())
 }
 

@@ -73,8 +73,8 @@ impl Engine {
     fn open_relation(self: &Arc<Self>, relation: &Arc<Relation>) -> Result<()> {
         match &relation.kind {
             Kind::Table(_) => {
-                let handle =
-                    TableHandle::open(self.store().as_ref(), TableId(relation.id.0), table_spec(relation))?;
+                let (id, accounts) = (TableId(relation.id.0), self.planner.accounts());
+                let handle = TableHandle::open(self.store().as_ref(), id, table_spec(relation), accounts)?;
                 self.tables.write().insert(relation.id, handle);
             }
             Kind::Stream(stream) => {

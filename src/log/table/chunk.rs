@@ -9,6 +9,7 @@ use datafusion::arrow::datatypes::SchemaRef;
 
 use crate::error::Result;
 use crate::log::CommitNo;
+use crate::log::transaction::batch_bytes;
 
 /// Where a row is: chunk in the upper half, row in the lower. Valid for the version or writer it comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -63,6 +64,10 @@ impl Chunk {
         true
     }
 
+    pub(super) fn bytes(&self) -> usize {
+        batch_bytes(&self.batch) + self.deleted.as_ref().map_or(0, |bits| bits.len() * size_of::<u64>())
+    }
+
     fn kept(&self) -> Option<BooleanArray> {
         let bits = self.deleted.as_ref()?;
         let kept: Vec<u64> = bits.iter().map(|word| !word).collect();
@@ -75,6 +80,12 @@ impl Chunk {
             None => Ok(self.batch.clone()),
             Some(kept) => Ok(filter_record_batch(&self.batch, &kept)?),
         }
+    }
+
+    /// The ids of the rows that are deleted, this being chunk number `chunk`.
+    pub(super) fn deleted_ids(&self, chunk: usize) -> Vec<RowId> {
+        let rows = 0..self.batch.num_rows();
+        rows.filter(|row| self.is_deleted(*row)).map(|row| RowId::new(chunk, row)).collect()
     }
 
     /// The ids of the rows that are not deleted, this being chunk number `chunk`.
@@ -119,6 +130,11 @@ impl TableVersion {
     /// How many rows there are.
     pub fn rows(&self) -> usize {
         self.chunks.iter().map(|chunk| chunk.live).sum()
+    }
+
+    /// How many bytes they take, deleted ones that are still there included.
+    pub fn bytes(&self) -> usize {
+        self.chunks.iter().map(Chunk::bytes).sum()
     }
 
     /// All rows.

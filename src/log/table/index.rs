@@ -71,6 +71,16 @@ impl KeyIndex {
         .detail(format!("Key ({})=({}) already exists.", self.names.join(", "), values.join(", ")))
     }
 
+    /// About how many bytes it takes: the keys are taken to be as long as some of them are.
+    pub(super) fn bytes(&self) -> usize {
+        const SAMPLE: usize = 16;
+        let sampled = self.rows.keys().take(SAMPLE);
+        let (count, bytes) = sampled.fold((0, 0), |(count, bytes), key| (count + 1, bytes + key.len()));
+        let key_bytes = if count == 0 { 0 } else { (bytes / count).next_multiple_of(16) };
+        let slot = size_of::<(Box<[u8]>, RowId)>() + 1;
+        self.rows.capacity() * slot + self.rows.len() * key_bytes
+    }
+
     /// Forgets all and reads the chunks.
     pub(super) fn rebuild(&mut self, chunks: &[Chunk]) -> Result<()> {
         self.rows = HashMap::with_capacity(chunks.iter().map(|c| c.live).sum());

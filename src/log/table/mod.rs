@@ -6,20 +6,25 @@
 //! (`record.rs`), rolling back (or dropping it) undoes its changes of the key index.
 //!
 //! Small chunks are merged as in a binary counter, so that a table written row by row has few chunks, and the whole is
-//! written anew as a base when the records after the last base have become larger than it.
+//! written anew as a base when the records after the last base have become larger than it; a large table is written anew in
+//! parts, beside its writer (`image.rs`).
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::execution::memory_pool::MemoryReservation;
 use parking_lot::RwLock;
 
 use super::CommitNo;
 use crate::error::{Error, Result, SqlState};
+use crate::limits;
+use crate::memory::{Accounts, MemoryPart};
 use crate::store::{Space, Store};
 
 mod chunk;
+mod image;
 mod index;
 mod record;
 #[cfg(test)]
@@ -29,6 +34,7 @@ mod writer;
 pub use chunk::{RowId, TableVersion};
 pub use writer::{Mark, TableWriter};
 
+use image::Image;
 use index::KeyIndex;
 
 /// Which table; given once at CREATE and never used again.
@@ -52,6 +58,14 @@ pub struct TableHandle {
     spec: TableSpec,
     current: RwLock<Arc<TableVersion>>,
     work: Arc<tokio::sync::Mutex<Work>>,
+    accounts: Arc<Accounts>,
+    /// What the rows and the index take.
+    memory: MemoryReservation,
+    /// How it is being written anew, if it is large.
+    image: Arc<Image>,
+    /// Only tests have other bounds.
+    #[cfg(test)]
+    whole_bytes: std::sync::atomic::AtomicUsize,
 }
 
 /// What only the writer needs, behind the table's lock.
@@ -73,14 +87,25 @@ fn all_keys(table: TableId) -> (Vec<u8>, Vec<u8>) {
 }
 
 impl TableHandle {
-    /// Reads a table's records and makes it ready; one without records is empty.
-    pub fn open(store: &dyn Store, id: TableId, spec: TableSpec) -> Result<Arc<TableHandle>> {
+    /// Reads a table's records and makes it ready; one without records is empty. Its rows are reserved in `accounts`.
+    pub fn open(
+        store: &dyn Store,
+        id: TableId,
+        spec: TableSpec,
+        accounts: &Arc<Accounts>,
+    ) -> Result<Arc<TableHandle>> {
         let mut index = if spec.primary_key.is_empty() { None } else { Some(KeyIndex::new(&spec)?) };
         let mut work = Work { index: None, records: Vec::new(), base_bytes: 0, change_bytes: 0 };
         let (from, to) = all_keys(id);
         let (mut chunks, mut commit) = (Vec::new(), CommitNo(0));
         for entry in store.scan(Space::Tables, &from, &to)? {
             let (key, value) = entry?;
+            let is_part = image::is_part(&key);
+            // Behind a record it is of an image that was not finished: only kept to be taken away.
+            if is_part && work.records.iter().any(|record| !image::is_part(record)) {
+                work.records.push(key);
+                continue;
+            }
             commit = parse_commit(&key)?;
             let bytes = value.len();
             let is_base = replay(&spec, &mut chunks, value).map_err(|e| {
@@ -91,6 +116,8 @@ impl TableHandle {
             })?;
             if is_base {
                 (work.base_bytes, work.change_bytes) = (bytes, 0);
+            } else if is_part {
+                work.base_bytes += bytes;
             } else {
                 work.change_bytes += bytes;
             }
@@ -99,13 +126,22 @@ impl TableHandle {
         if let Some(index) = &mut index {
             index.rebuild(&chunks)?;
         }
+        let index_bytes = index.as_ref().map_or(0, KeyIndex::bytes);
         work.index = index;
         let version = TableVersion::new(commit, Arc::clone(&spec.schema), chunks);
+        let memory = accounts.reserve(MemoryPart::Tables);
+        // What is there is there, also under a limit that is smaller than it was; what comes on top is refused.
+        memory.resize(version.bytes() + index_bytes);
         Ok(Arc::new(TableHandle {
             id,
             spec,
             current: RwLock::new(Arc::new(version)),
             work: Arc::new(tokio::sync::Mutex::new(work)),
+            accounts: Arc::clone(accounts),
+            memory,
+            image: Arc::default(),
+            #[cfg(test)]
+            whole_bytes: limits::TABLE_BASE_BYTES.into(),
         }))
     }
 
@@ -117,6 +153,19 @@ impl TableHandle {
     /// Its number.
     pub fn id(&self) -> TableId {
         self.id
+    }
+
+    /// What it may take in the store to be written whole.
+    fn whole_bytes(&self) -> usize {
+        let bytes = limits::TABLE_BASE_BYTES;
+        #[cfg(test)]
+        let bytes = self.whole_bytes.load(std::sync::atomic::Ordering::Relaxed).min(bytes);
+        bytes
+    }
+
+    /// How many bytes its rows and keys take.
+    pub fn bytes(&self) -> usize {
+        self.memory.size()
     }
 
     /// What it was opened with.
@@ -137,13 +186,14 @@ impl TableHandle {
         }
     }
 
-    fn publish(&self, version: TableVersion) {
+    fn publish(&self, version: TableVersion, index_bytes: usize) {
+        self.memory.resize(version.bytes() + index_bytes);
         *self.current.write() = Arc::new(version);
     }
 }
 
 fn parse_commit(key: &[u8]) -> Result<CommitNo> {
-    let commit = key.get(8..).and_then(|commit| commit.try_into().ok());
+    let commit = key.get(8..16).and_then(|commit| commit.try_into().ok());
     commit
         .map(|commit| CommitNo(u64::from_be_bytes(commit)))
         .ok_or_else(|| super::codec::corrupted("a key in the tables has the wrong length"))

@@ -41,6 +41,10 @@ fn contents(version: &TableVersion) -> Model {
     model
 }
 
+fn open(store: &dyn Store) -> Result<Arc<TableHandle>> {
+    TableHandle::open(store, T, spec(), &Accounts::new(usize::MAX))
+}
+
 fn lock(table: &Arc<TableHandle>) -> TableWriter {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(table.lock(Duration::from_millis(50))).unwrap()
@@ -91,7 +95,7 @@ proptest! {
         let text = if wide { "x".repeat(40_000) } else { "x".to_owned() };
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
         let journal = Journal::open(Arc::clone(&store)).unwrap();
-        let mut table = TableHandle::open(&*store, T, spec()).unwrap();
+        let mut table = open(&*store).unwrap();
         let mut writer = lock(&table);
         let (mut published, mut model) = (Model::new(), Model::new());
         let mut mark = None;
@@ -133,7 +137,7 @@ proptest! {
                 }
                 Op::Reopen => {
                     drop(writer);
-                    table = TableHandle::open(&*store, T, spec()).unwrap();
+                    table = open(&*store).unwrap();
                     writer = lock(&table);
                     model = published.clone();
                     mark = None;
@@ -148,7 +152,7 @@ proptest! {
 
 #[test]
 fn a_duplicate_key_is_named() {
-    let table = TableHandle::open(&MemoryStore::new(), T, spec()).unwrap();
+    let table = open(&MemoryStore::new()).unwrap();
     let mut writer = lock(&table);
     writer.append(rows(1, 2, "a")).unwrap();
     let error = writer.append(rows(2, 2, "b")).unwrap_err();
@@ -159,7 +163,7 @@ fn a_duplicate_key_is_named() {
 
 #[test]
 fn a_second_writer_waits_and_then_gives_up() {
-    let table = TableHandle::open(&MemoryStore::new(), T, spec()).unwrap();
+    let table = open(&MemoryStore::new()).unwrap();
     let _writer = lock(&table);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let error = runtime.block_on(table.lock(Duration::from_millis(5))).err().unwrap();
@@ -171,7 +175,7 @@ fn a_commit_that_fails_is_taken_back() {
     let store = FaultyStore::new(Arc::new(MemoryStore::new()), [Fault::FailCommit(2)]);
     let store: Arc<dyn Store> = Arc::new(store);
     let journal = Journal::open(Arc::clone(&store)).unwrap();
-    let table = TableHandle::open(&*store, T, spec()).unwrap();
+    let table = open(&*store).unwrap();
     let mut writer = lock(&table);
     writer.append(rows(0, 3, "a")).unwrap();
     commit(&journal, writer).unwrap();
@@ -186,14 +190,14 @@ fn a_commit_that_fails_is_taken_back() {
 fn a_table_written_row_by_row_has_few_chunks_and_few_records() {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
     let journal = Journal::open(Arc::clone(&store)).unwrap();
-    let table = TableHandle::open(&*store, T, spec()).unwrap();
+    let table = open(&*store).unwrap();
     for n in 0..1000 {
         let mut writer = lock(&table);
         writer.append(rows(n, 1, "v")).unwrap();
         commit(&journal, writer).unwrap();
     }
     assert!(table.version().chunks.len() < 20, "{}", table.version().chunks.len());
-    let again = TableHandle::open(&*store, T, spec()).unwrap();
+    let again = open(&*store).unwrap();
     assert_eq!(contents(&again.version()), contents(&table.version()));
     assert_eq!(again.version().commit, journal.last());
 }
@@ -202,7 +206,7 @@ fn a_table_written_row_by_row_has_few_chunks_and_few_records() {
 fn a_dropped_table_leaves_nothing_in_the_store() {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
     let journal = Journal::open(Arc::clone(&store)).unwrap();
-    let table = TableHandle::open(&*store, T, spec()).unwrap();
+    let table = open(&*store).unwrap();
     let mut writer = lock(&table);
     writer.append(rows(0, 3, "a")).unwrap();
     commit(&journal, writer).unwrap();
@@ -210,4 +214,101 @@ fn a_dropped_table_leaves_nothing_in_the_store() {
     lock(&table).drop_table(Arc::clone(&store), &mut transaction);
     journal.commit_blocking(transaction).unwrap();
     assert_eq!(store.keys(Space::Tables, &[], &[]).unwrap().count(), 0);
+}
+
+/// Commits rows 0 to 99 ten times over, each time with another text.
+fn churn(journal: &Journal, table: &Arc<TableHandle>, rounds: std::ops::Range<i64>) {
+    for round in rounds {
+        for from in (0..100).step_by(10) {
+            let mut writer = lock(table);
+            let ids = find(&writer, from, 10);
+            writer.delete(&ids).unwrap();
+            writer.append(rows(from, 10, &format!("{round} {}", "x".repeat(400)))).unwrap();
+            commit(journal, writer).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_large_table_is_written_anew_in_parts_and_is_the_same_after_a_crash_at_any_commit() {
+    let writes = |store: Arc<dyn Store>| -> Result<(Model, usize, usize)> {
+        let journal = Journal::open(Arc::clone(&store))?;
+        let table = open(&*store)?;
+        // Now and then from the start, since this table counts as large.
+        table.whole_bytes.store(0, std::sync::atomic::Ordering::Relaxed);
+        churn(&journal, &table, 0..20);
+        let before = store.keys(Space::Tables, &[], &[])?.count();
+        let writer = lock(&table);
+        assert!(!table.write_image(&journal)?, "a transaction holds the table");
+        drop(writer);
+        table.write_image(&journal)?;
+        churn(&journal, &table, 20..22);
+        Ok((contents(&table.version()), before, store.keys(Space::Tables, &[], &[])?.count()))
+    };
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let (model, before, after) = writes(Arc::clone(&store)).unwrap();
+    assert_eq!((before, model.len()), (200, 100));
+    assert!(after < 40, "{after} records");
+    assert_eq!(contents(&open(&*store).unwrap().version()), model);
+    // The commits in which the parts are written and the records go.
+    for n in 200..206 {
+        for fault in [Fault::CrashBefore(n), Fault::CrashAfter(n)] {
+            let faulty = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new()), [fault]));
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| writes(faulty.clone() as _)));
+            let store = faulty.inner();
+            let journal = Journal::open(Arc::clone(&store)).unwrap();
+            let table = open(&*store).unwrap();
+            let found = contents(&table.version());
+            assert_eq!(found.len(), 100, "{fault:?}");
+            // What was not finished is taken away by the next one.
+            table.whole_bytes.store(0, std::sync::atomic::Ordering::Relaxed);
+            churn(&journal, &table, 30..50);
+            table.write_image(&journal).unwrap();
+            let again = open(&*store).unwrap();
+            assert_eq!(contents(&again.version()), contents(&table.version()), "{fault:?}");
+            let left = store.keys(Space::Tables, &[], &[]).unwrap().count();
+            assert!(left < 20, "{fault:?}: {left} records");
+        }
+    }
+}
+
+#[test]
+fn a_dropped_table_leaves_nothing_of_an_image_either() {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let journal = Journal::open(Arc::clone(&store)).unwrap();
+    let table = open(&*store).unwrap();
+    table.whole_bytes.store(0, std::sync::atomic::Ordering::Relaxed);
+    churn(&journal, &table, 0..20);
+    table.write_parts(&journal, &table.version()).unwrap();
+    assert!(store.keys(Space::Tables, &[], &[]).unwrap().count() > 200);
+    let writer = lock(&table);
+    let mut transaction = Transaction::default();
+    writer.drop_table(Arc::clone(&store), &mut transaction);
+    journal.commit_blocking(transaction).unwrap();
+    table.write_image(&journal).unwrap();
+    assert_eq!(store.keys(Space::Tables, &[], &[]).unwrap().count(), 0);
+}
+
+#[test]
+fn rows_are_counted_under_the_memory_limit_and_what_does_not_fit_is_refused() {
+    let accounts = Accounts::new(1 << 20);
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let journal = Journal::open(Arc::clone(&store)).unwrap();
+    let table = TableHandle::open(&*store, T, spec(), &accounts).unwrap();
+    let mut writer = lock(&table);
+    writer.append(rows(0, 100, &"x".repeat(2_000))).unwrap();
+    assert!(accounts.part(MemoryPart::Writes) > 200_000);
+    let mark = writer.savepoint();
+    let error = writer.append(rows(1000, 1000, &"x".repeat(2_000))).unwrap_err();
+    assert_eq!(error.state(), SqlState::OutOfMemory);
+    writer.append(rows(2000, 100, &"x".repeat(2_000))).unwrap();
+    writer.rollback_to(&mark);
+    commit(&journal, writer).unwrap();
+    assert_eq!(accounts.part(MemoryPart::Writes), 0);
+    let held = accounts.part(MemoryPart::Tables);
+    assert!((200_000..300_000).contains(&held), "{held}");
+    drop(table);
+    let table = TableHandle::open(&*store, T, spec(), &accounts).unwrap();
+    assert_eq!(table.version().rows(), 100);
+    assert!((200_000..300_000).contains(&table.bytes()), "{} after a start", table.bytes());
 }

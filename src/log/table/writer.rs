@@ -4,32 +4,27 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use datafusion::arrow::compute::take;
+use datafusion::execution::memory_pool::MemoryReservation;
 use hashbrown::{HashMap, HashSet};
 use tokio::sync::OwnedMutexGuard;
 
 use super::chunk::{Chunk, RowId, TableVersion, live_rows};
+use super::index::KeyIndex;
 use super::record::Record;
 use super::{TableHandle, Work, all_keys, key};
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
-use crate::log::transaction::Transaction;
+use crate::log::transaction::{Transaction, batch_bytes};
 use crate::log::{CommitNo, StreamSpec};
+use crate::memory::MemoryPart;
 use crate::store::{Space, Store};
-
-/// Chunks with more rows are not merged any more.
-const MERGED_ROWS: usize = 8 * limits::BATCH_ROWS;
-
-/// Records after the base may have this many bytes even if the base is small.
-const CHANGE_BYTES: usize = 256 << 10;
-
-/// A table that is larger than this keeps its records: a base is one value of the store.
-const BASE_BYTES: usize = 1 << 30;
 
 /// A savepoint of a [`TableWriter`].
 #[derive(Debug, Clone)]
 pub struct Mark {
     chunks: Vec<Chunk>,
     undo: usize,
+    bytes: usize,
 }
 
 /// Holds a table's lock and changes it. Dropping it without committing takes everything back.
@@ -42,6 +37,8 @@ pub struct TableWriter {
     undo: Vec<(Box<[u8]>, Option<RowId>)>,
     /// The index before it was made anew with a base.
     saved: Option<HashMap<Box<[u8]>, RowId>>,
+    /// What its new rows take until they are the table's.
+    memory: MemoryReservation,
 }
 
 /// What a commit will have written.
@@ -54,7 +51,8 @@ impl TableWriter {
     pub(super) fn new(table: Arc<TableHandle>, work: OwnedMutexGuard<Work>) -> TableWriter {
         let base = table.version();
         let chunks = base.chunks.clone();
-        TableWriter { table, work, base, chunks, undo: Vec::new(), saved: None }
+        let memory = table.accounts.reserve(MemoryPart::Writes);
+        TableWriter { table, work, base, chunks, undo: Vec::new(), saved: None, memory }
     }
 
     /// The table.
@@ -79,7 +77,7 @@ impl TableWriter {
         Ok(keys.iter().map(|key| index.rows.get(key.as_ref()).copied()).collect())
     }
 
-    /// Adds rows, all or (23505, 23502) none, and returns their ids.
+    /// Adds rows, all or (23505, 23502, 53200) none, and returns their ids.
     pub fn append(&mut self, batch: RecordBatch) -> Result<Vec<RowId>> {
         let spec = &self.table.spec;
         let shape = StreamSpec {
@@ -95,6 +93,8 @@ impl TableWriter {
         if ids.is_empty() {
             return Ok(ids);
         }
+        let memory = self.memory.new_empty();
+        memory.try_grow(batch_bytes(&batch))?;
         if let Some(index) = &mut self.work.index {
             let columns = index.key_columns(&batch);
             index.check_nulls(&columns)?;
@@ -111,6 +111,7 @@ impl TableWriter {
                 index.rows.insert(key, *id);
             }
         }
+        self.memory.grow(memory.free());
         self.chunks.push(Chunk::new(batch));
         Ok(ids)
     }
@@ -155,12 +156,13 @@ impl TableWriter {
 
     /// Where [`rollback_to`](Self::rollback_to) can come back to.
     pub fn savepoint(&self) -> Mark {
-        Mark { chunks: self.chunks.clone(), undo: self.undo.len() }
+        Mark { chunks: self.chunks.clone(), undo: self.undo.len(), bytes: self.memory.size() }
     }
 
     /// Takes back what was done since; the mark can be used again.
     pub fn rollback_to(&mut self, mark: &Mark) {
         self.chunks = mark.chunks.clone();
+        self.memory.resize(mark.bytes);
         self.undo_to(mark.undo);
     }
 
@@ -170,11 +172,13 @@ impl TableWriter {
     /// Adds the end of the table to a transaction: all that is stored of it goes. The lock is held until then.
     pub fn drop_table(self, store: Arc<dyn Store>, transaction: &mut Transaction) {
         let id = self.table.id;
+        let image = Arc::clone(&self.table.image);
         transaction.with_commit(move |_, batch| {
             let (from, to) = all_keys(id);
             for key in store.keys(Space::Tables, &from, &to)? {
                 batch.delete(Space::Tables, key?);
             }
+            image.end(batch);
             Ok(())
         });
         transaction.on_commit(move |_| drop(self));
@@ -216,11 +220,18 @@ impl TableWriter {
         }
         work.records.push(key(self.table.id, commit));
         let chunks = std::mem::take(&mut self.chunks);
-        self.table.publish(TableVersion::new(commit, Arc::clone(&self.table.spec.schema), chunks));
+        let index_bytes = self.work.index.as_ref().map_or(0, KeyIndex::bytes);
+        let version = TableVersion::new(commit, Arc::clone(&self.table.spec.schema), chunks);
+        self.memory.free();
+        self.table.publish(version, index_bytes);
     }
 
     /// Brings the chunks into the form in which they are published, and says what to store for it.
     fn prepare(&mut self) -> Result<Prepared> {
+        let is_large = self.work.base_bytes + self.work.change_bytes >= self.table.whole_bytes();
+        if is_large {
+            self.rewrite_a_chunk()?;
+        }
         let mut record = self.difference();
         record.merge_from = self.merge_from();
         let bytes = record.encode()?;
@@ -229,10 +240,11 @@ impl TableWriter {
             *chunk = Chunk::empty(&schema);
         }
         let (base_bytes, change_bytes) = (self.work.base_bytes, self.work.change_bytes + bytes.len());
-        if change_bytes > base_bytes + CHANGE_BYTES && base_bytes + change_bytes < BASE_BYTES {
+        if change_bytes > base_bytes + limits::TABLE_CHANGE_BYTES && !is_large {
             let rows = live_rows(&schema, &self.chunks)?;
-            let starts = (0..rows.num_rows()).step_by(MERGED_ROWS);
-            let added = starts.map(|at| rows.slice(at, MERGED_ROWS.min(rows.num_rows() - at))).collect();
+            let most = limits::TABLE_MERGED_ROWS;
+            let starts = (0..rows.num_rows()).step_by(most);
+            let added = starts.map(|at| rows.slice(at, most.min(rows.num_rows() - at))).collect();
             let base = Record { is_base: true, added, ..Record::default() };
             base.apply(&schema, &mut self.chunks)?;
             if let Some(index) = &mut self.work.index {
@@ -250,6 +262,22 @@ impl TableWriter {
             self.chunks.push(Chunk::new(merged));
         }
         Ok(Prepared { record, bytes })
+    }
+
+    /// A large table is never written whole by a writer, so rows that are gone must go in another way: a chunk that has more of
+    /// them than of others is written again, one with a commit.
+    fn rewrite_a_chunk(&mut self) -> Result<()> {
+        let is_hollow = |chunk: &Chunk| chunk.live > 0 && chunk.batch.num_rows() > 2 * chunk.live;
+        let Some(at) = self.chunks.iter().position(is_hollow) else { return Ok(()) };
+        let (rows, ids) = (self.chunks[at].rows()?, self.chunks[at].ids(at)?);
+        let mark = self.savepoint();
+        self.delete(&ids.values().iter().map(|id| RowId(*id)).collect::<Vec<_>>())?;
+        if let Err(error) = self.append(rows) {
+            // It can stay as it is.
+            tracing::debug!("a chunk of table {} is not written again: {error}", self.table.spec.name);
+            self.rollback_to(&mark);
+        }
+        Ok(())
     }
 
     /// What is different from the published version.
@@ -284,13 +312,15 @@ impl TableWriter {
     /// From which chunk on to merge: as long as the one before is not twice as large as all after it.
     fn merge_from(&self) -> Option<usize> {
         let mut from = self.chunks.len();
-        let mut rows = 0;
+        let (mut rows, mut bytes) = (0, 0);
         while let Some(before) = from.checked_sub(1) {
-            let live = self.chunks[before].live;
-            if live + rows > MERGED_ROWS || from < self.chunks.len() && live > 2 * rows {
+            let (live, size) = (self.chunks[before].live, self.chunks[before].bytes());
+            let is_full =
+                live + rows > limits::TABLE_MERGED_ROWS || bytes + size > limits::TABLE_MERGED_BYTES;
+            if is_full || from < self.chunks.len() && live > 2 * rows {
                 break;
             }
-            rows += live;
+            (rows, bytes) = (rows + live, bytes + size);
             from = before;
         }
         (self.chunks.len() - from >= 2).then_some(from)

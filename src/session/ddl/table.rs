@@ -68,7 +68,12 @@ pub async fn create_as(cx: &Definer, create: CreateAs) -> Result<Done> {
         created_ms: now_ms(),
     });
     let store = cx.engine.store().as_ref();
-    let handle = TableHandle::open(store, TableId(relation.id.0), table_spec(&relation))?;
+    let handle = TableHandle::open(
+        store,
+        TableId(relation.id.0),
+        table_spec(&relation),
+        cx.engine.planner.accounts(),
+    )?;
     let mut writer = handle.lock(super::super::transaction::LOCK_WAIT).await?;
     let stored = relation.schema();
     let mut rows = 0;
