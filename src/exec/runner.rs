@@ -19,6 +19,7 @@ use super::map::{Fragment, Tables};
 use super::operator::{Operator, assigned};
 use crate::error::{Error, Result};
 use crate::limits;
+use crate::memory::MemoryPart;
 use crate::operators::Closing;
 use crate::operators::emitted::EmittedRows;
 use crate::operators::lateness::{Input, finite_watermark, split};
@@ -117,7 +118,7 @@ impl Runner {
             emitted.into_iter().flatten().try_for_each(|batch| kept.restore(&batch))?;
         }
         let tables_version = tables.version(&pipeline);
-        let memory = reserve(&state, "the state of a continuous query");
+        let memory = reserve(&state, MemoryPart::State.consumer());
         let runner = Runner {
             pipeline,
             below,

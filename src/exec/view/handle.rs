@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use datafusion::execution::memory_pool::MemoryReservation;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{mpsc, watch};
 
@@ -110,6 +111,8 @@ pub struct ViewHandle {
     phase: watch::Sender<Phase>,
     subscribers: Mutex<Vec<Subscriber>>,
     explained: Mutex<Vec<String>>,
+    /// What its rows take of `--memory-limit`, also when nothing runs.
+    memory: Mutex<Option<Arc<MemoryReservation>>>,
     /// Held while a part of the history is read, computed, committed and published: whoever holds it knows that none is on
     /// its way.
     pub(in crate::exec) history: tokio::sync::Mutex<()>,
@@ -180,6 +183,7 @@ impl ViewHandle {
             phase: watch::Sender::new(Phase::CatchingUp),
             subscribers: Mutex::new(Vec::new()),
             explained: Mutex::new(Vec::new()),
+            memory: Mutex::new(None),
             history: tokio::sync::Mutex::new(()),
             pausing: AtomicBool::new(false),
         }))
@@ -229,6 +233,7 @@ impl ViewHandle {
                     published.with_version(ViewVersion { rows: nothing.snapshot(), ..version })
                 });
             }
+            self.count(None);
             for subscriber in self.subscribers.lock().drain(..) {
                 // A subscriber that has gone does not want to know.
                 let _ = subscriber.updates.send(Update::Ended(error.clone()));
@@ -256,6 +261,11 @@ impl ViewHandle {
         self.published.read().source
     }
 
+    /// What waits for its subscribers, bytes; what several wait for is counted for each.
+    pub fn queued_bytes(&self) -> usize {
+        self.subscribers.lock().iter().map(|subscriber| subscriber.behind.load(Ordering::Relaxed)).sum()
+    }
+
     /// Its running plan.
     pub fn explained(&self) -> Vec<String> {
         self.explained.lock().clone()
@@ -271,6 +281,11 @@ impl ViewHandle {
         subscribers.retain(|subscriber| !subscriber.updates.is_closed());
         subscribers.push(Subscriber { updates, behind: Arc::clone(&behind) });
         (self.version(), Subscription { updates: receiver, behind })
+    }
+
+    /// Where its rows are counted from now on.
+    pub(in crate::exec) fn count(&self, memory: Option<Arc<MemoryReservation>>) {
+        *self.memory.lock() = memory;
     }
 
     /// Puts in its running plan.

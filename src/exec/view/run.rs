@@ -22,6 +22,7 @@ use crate::error::Result;
 use crate::limits;
 use crate::log::CommitNo;
 use crate::log::transaction::batch_bytes;
+use crate::memory::MemoryPart;
 use crate::state::{Delta, RowStore};
 use crate::store::{Store, WriteBatch};
 use crate::time::Watermark;
@@ -36,7 +37,7 @@ pub struct ViewRun {
     feed: Feed,
     rows: RowStore,
     /// What the rows take of `--memory-limit`.
-    memory: MemoryReservation,
+    memory: Arc<MemoryReservation>,
     retention: Option<Retention>,
 }
 
@@ -93,8 +94,11 @@ impl ViewRun {
             rows.apply(&with_schema(delta, &relation.schema())?)?;
         }
         let retention = Retention::of(&relation)?;
-        let memory = reserve(runner.session_state(), "the rows of a materialized view");
+        let memory = Arc::new(reserve(runner.session_state(), MemoryPart::Views.consumer()));
+        // The rows of the run before, which readers still see, go when these are published below.
+        handle.count(None);
         memory.try_resize(rows.bytes())?;
+        handle.count(Some(Arc::clone(&memory)));
         handle.explain(runner.explain());
         let run = ViewRun { handle, progress, runner, feed, rows, memory, retention };
         // Subscribers that are there already know these rows.
