@@ -44,9 +44,13 @@ impl Session {
         }
     }
 
+    fn fresh_transaction(&self) -> Transaction {
+        Transaction::new(self.lock_wait(), self.engine.planner.accounts())
+    }
+
     /// Takes everything back that is not committed.
     fn forget(&mut self) {
-        self.transaction = Arc::new(Mutex::new(Transaction::new(self.lock_wait())));
+        self.transaction = Arc::new(Mutex::new(self.fresh_transaction()));
     }
 
     /// A statement that writes begins.
@@ -66,7 +70,7 @@ impl Session {
 
     /// Commits what has been written.
     pub(super) async fn commit_pending(&mut self) -> Result<()> {
-        let fresh = Transaction::new(self.lock_wait());
+        let fresh = self.fresh_transaction();
         let written = std::mem::replace(&mut *self.transaction.lock().await, fresh);
         match written.is_empty() {
             true => Ok(()),

@@ -12,6 +12,7 @@ use datafusion::arrow::datatypes::SchemaRef;
 use futures::stream::BoxStream;
 
 use super::gate::CommitGate;
+use super::message_memory::MessageMemory;
 use crate::error::{Error, Result};
 use crate::pgtypes::values::TextStyle;
 use crate::types::SqlType;
@@ -44,6 +45,11 @@ pub trait Conversation: Send {
 
     /// What a commit of this conversation passes; a cancel shuts it first.
     fn gate(&self) -> Arc<CommitGate>;
+
+    /// Where the client's messages are counted.
+    fn message_memory(&self) -> MessageMemory {
+        MessageMemory::default()
+    }
 
     /// Notices and parameter changes that arose since the last call, in order.
     fn drain_messages(&mut self) -> Vec<SideMessage>;

@@ -7,6 +7,7 @@
 //! | `prepare` | what a statement takes and gives, before it runs |
 //! | [`read`] | SELECT once, continuously, as a subscription; cursors and COPY … TO |
 //! | [`mod@write`] | INSERT, UPDATE, DELETE, TRUNCATE, COPY … FROM |
+//! | `message_memory` | what a client has sent and that is not done with |
 //! | [`transaction`] | what has been written and not committed |
 //! | `ddl` | CREATE, ALTER, DROP |
 //! | `inspect` | SHOW, DESCRIBE, EXPLAIN and the schema `tidemill` |
@@ -23,6 +24,7 @@ mod ddl;
 mod front;
 mod gate;
 mod inspect;
+mod message_memory;
 mod params;
 pub mod pg_catalog;
 mod prepare;
@@ -39,4 +41,5 @@ pub mod write;
 pub use conversation::*;
 pub use front::Front;
 pub use gate::CommitGate;
+pub use message_memory::MessageMemory;
 pub use session::Session;

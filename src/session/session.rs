@@ -15,6 +15,7 @@ use super::conversation::{
 };
 use super::gate::CommitGate;
 use super::inspect::{explain, show};
+use super::message_memory::MessageMemory;
 use super::params::{self, answer_functions, bind};
 use super::read::continuous;
 use super::read::continuous::Reading;
@@ -33,6 +34,7 @@ use crate::clock::now_ms;
 use crate::error::{Error, Result, SqlState};
 use crate::exec::Engine;
 use crate::limits;
+use crate::memory::MemoryPart;
 use crate::pgtypes::copy;
 use crate::pgtypes::values::TextStyle;
 use crate::sql::{
@@ -87,6 +89,7 @@ impl Session {
         let mut settings = Settings::default();
         let told = settings.start(&startup.user, &startup.settings)?;
         let messages = told.into_iter().map(|(name, value)| SideMessage::Parameter(name, value)).collect();
+        let transaction = Transaction::new(LOCK_WAIT, engine.planner.accounts());
         Ok(Session {
             engine,
             writer,
@@ -95,7 +98,7 @@ impl Session {
             settings: SharedSettings::new(settings),
             mode: Mode::Idle,
             is_failed: false,
-            transaction: Arc::new(Mutex::new(Transaction::new(LOCK_WAIT))),
+            transaction: Arc::new(Mutex::new(transaction)),
             cursors: HashMap::new(),
             prepared: HashMap::new(),
             messages,
@@ -616,7 +619,7 @@ impl CopyIn for Incoming {
             let mut tx = transaction.lock().await;
             let count = rows.finish(&mut tx).await?;
             if commits {
-                let fresh = Transaction::new(tx.lock_wait);
+                let fresh = Transaction::new(tx.lock_wait, engine.planner.accounts());
                 let _passing = gate.pass()?;
                 std::mem::replace(&mut *tx, fresh).commit(&engine).await?;
             }
@@ -631,6 +634,10 @@ impl CopyIn for Incoming {
 impl Conversation for Session {
     fn gate(&self) -> Arc<CommitGate> {
         Arc::clone(&self.gate)
+    }
+
+    fn message_memory(&self) -> MessageMemory {
+        MessageMemory::new(self.engine.planner.accounts().reserve(MemoryPart::Messages))
     }
 
     async fn split(&mut self, sql: &str) -> Result<Vec<Prepared>> {

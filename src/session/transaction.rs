@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::execution::memory_pool::MemoryReservation;
 use datafusion::sql::sqlparser::ast::{self, ObjectName};
 
 use crate::catalog::{Names, Relation, RelationId};
@@ -23,6 +24,7 @@ use crate::exec::versions::Overlay;
 use crate::limits;
 use crate::log::table::Mark;
 use crate::log::{self, Append, CommitNo, StreamId, TableWriter};
+use crate::memory::{Accounts, MemoryPart};
 use crate::pgtypes::values::TextStyle;
 use crate::plan::relations::Lookup;
 use crate::sql::{CopyFrom, Statement};
@@ -47,6 +49,8 @@ pub struct Transaction {
     starts: HashMap<RelationId, Mark>,
     savepoints: Vec<Savepoint>,
     bytes: usize,
+    /// As many of `--memory-limit`.
+    memory: MemoryReservation,
 }
 
 struct Savepoint {
@@ -57,8 +61,8 @@ struct Savepoint {
 }
 
 impl Transaction {
-    /// Nothing yet; it will wait so long for locks.
-    pub fn new(lock_wait: Duration) -> Transaction {
+    /// Nothing yet; it will wait so long for locks, and what it writes is counted in `accounts`.
+    pub fn new(lock_wait: Duration, accounts: &Arc<Accounts>) -> Transaction {
         Transaction {
             appends: Vec::new(),
             writers: HashMap::new(),
@@ -66,6 +70,7 @@ impl Transaction {
             starts: HashMap::new(),
             savepoints: Vec::new(),
             bytes: 0,
+            memory: accounts.reserve(MemoryPart::Writes),
         }
     }
 
@@ -97,11 +102,13 @@ impl Transaction {
 
     /// Rows for a stream, in its stored schema.
     pub fn append(&mut self, relation: &Relation, batch: RecordBatch) -> Result<()> {
-        self.bytes = self.bytes.saturating_add(batch.get_array_memory_size());
-        if self.bytes > limits::WRITE_BYTES {
+        let bytes = self.bytes.saturating_add(batch.get_array_memory_size());
+        if bytes > limits::WRITE_BYTES {
             return Err(Error::new(SqlState::ProgramLimit, "the transaction writes too much")
                 .hint("Write in several smaller transactions."));
         }
+        self.memory.try_resize(bytes).map_err(|_| no_memory("the transaction"))?;
+        self.bytes = bytes;
         self.appends.push((relation.id, Append::Rows(batch)));
         Ok(())
     }
@@ -147,6 +154,7 @@ impl Transaction {
         let savepoint = &self.savepoints[at];
         self.appends.truncate(savepoint.appends);
         self.bytes = savepoint.bytes;
+        self.memory.resize(self.bytes);
         for (id, writer) in &mut self.writers {
             if let Some(mark) = savepoint.marks.get(id).or_else(|| self.starts.get(id)) {
                 writer.rollback_to(mark);
@@ -167,6 +175,12 @@ impl Transaction {
             Error::new(SqlState::NoSuchSavepoint, format!("savepoint \"{name}\" does not exist"))
         })
     }
+}
+
+/// 53200: what has been written and is not committed yet has no place.
+pub fn no_memory(what: &str) -> Error {
+    Error::new(SqlState::OutOfMemory, format!("out of memory for the rows that {what} writes"))
+        .hint("Write in several smaller transactions, or start the server with a larger --memory-limit.")
 }
 
 /// What a statement that writes has to work with. Parameters and functions of the session (`current_user`, …) have

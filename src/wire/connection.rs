@@ -41,8 +41,9 @@ enum Mode {
 }
 
 impl Connection {
-    pub fn new(link: Link, conversation: Box<dyn Conversation>, ticket: Ticket) -> Self {
+    pub fn new(mut link: Link, conversation: Box<dyn Conversation>, ticket: Ticket) -> Self {
         let (statements, portals) = (HashMap::new(), HashMap::new());
+        link.count(conversation.message_memory());
         Self {
             link,
             conversation,
@@ -107,7 +108,7 @@ impl Connection {
     /// Does what a message asks; false: the client says goodbye.
     async fn message(&mut self, frame: Frame) -> Result<bool, Stop> {
         let simple = matches!(frame.tag, b'Q' | b'F');
-        let message = match Message::decode(frame.tag, frame.body) {
+        let message = match frame.message() {
             Ok(message) => message,
             Err(error) if simple => {
                 self.refuse(&error)?;

@@ -23,7 +23,8 @@ impl Connection {
         self.link.flush().await?;
         loop {
             let frame = self.link.frame_for_statement().await?;
-            match Message::decode(frame.tag, frame.body)? {
+            let tag = frame.tag;
+            match frame.message()? {
                 Message::CopyData(bytes) => self.link.attend(sink.data(bytes)).await?,
                 Message::CopyDone => return self.link.attend(sink.finish()).await,
                 Message::CopyFail(why) => {
@@ -40,8 +41,7 @@ impl Connection {
                 | Message::Execute { .. }
                 | Message::Close(..)
                 | Message::FunctionCall => {
-                    let message =
-                        format!("unexpected message type 0x{:02x} during COPY from stdin", frame.tag);
+                    let message = format!("unexpected message type 0x{tag:02x} during COPY from stdin");
                     return Err(Stop::Error(Error::new(SqlState::ProtocolViolation, message)));
                 }
             }

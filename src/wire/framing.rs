@@ -6,12 +6,14 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, Interest};
 use tokio::net::tcp::OwnedReadHalf;
 
+use super::messages::Message;
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
+use crate::session::MessageMemory;
 
 /// The types of message that a client may send once it is logged in.
 const KNOWN: &[u8] = b"QPBDECHSXdcfF";
@@ -26,29 +28,89 @@ const LOOK_AGAIN: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub(super) struct Frame {
     pub tag: u8,
-    pub body: Bytes,
+    /// Its body; an error if there was no memory for it.
+    pub body: Result<Bytes>,
+}
+
+impl Frame {
+    /// Understands it.
+    pub fn message(self) -> Result<Message> {
+        Message::decode(self.tag, self.body?)
+    }
+}
+
+/// A message that there was no memory for: the rest of it is passed over.
+struct Refused {
+    tag: u8,
+    /// How many bytes of it are still to come.
+    left: usize,
+    error: Error,
 }
 
 /// The receiving side of a connection.
 pub(super) struct Incoming {
     socket: OwnedReadHalf,
     inbox: BytesMut,
+    memory: MessageMemory,
+    refused: Option<Refused>,
 }
 
 impl Incoming {
     pub fn new(socket: OwnedReadHalf) -> Self {
-        Self { socket, inbox: BytesMut::new() }
+        Self { socket, inbox: BytesMut::new(), memory: MessageMemory::default(), refused: None }
     }
 
-    /// The next message if it has come whole already.
+    /// From now on what arrives is counted there.
+    pub fn count(&mut self, memory: MessageMemory) {
+        self.memory = memory;
+    }
+
+    /// The next message if it has come whole already; the one before is done with.
     pub fn buffered(&mut self) -> Result<Option<Frame>> {
-        take(&mut self.inbox)
+        if let Some(refused) = &mut self.refused {
+            let passed = refused.left.min(self.inbox.len());
+            self.inbox.advance(passed);
+            refused.left -= passed;
+            if refused.left > 0 {
+                return Ok(None);
+            }
+        }
+        if let Some(Refused { tag, error, .. }) = self.refused.take() {
+            return Ok(Some(Frame { tag, body: Err(error) }));
+        }
+        let Some(mut frame) = take(&mut self.inbox)? else {
+            if let Err(error) = self.memory.hold(self.inbox.len()) {
+                self.refuse(error);
+            }
+            return Ok(None);
+        };
+        let size = frame.body.as_ref().map_or(0, Bytes::len);
+        if size > limits::READ_AHEAD_BYTES {
+            // What follows would keep the large message in memory until something else is large.
+            self.inbox = BytesMut::from(&self.inbox[..]);
+        }
+        // A statement is parsed and planned from its text; data are only decoded.
+        let share = if frame.tag == b'd' { 1 } else { limits::STATEMENT_SHARE };
+        if let Err(error) = self.memory.hold(size * share + self.inbox.len()) {
+            frame.body = Err(error);
+        }
+        Ok(Some(frame))
+    }
+
+    /// Passes over the message that is being received.
+    fn refuse(&mut self, error: Error) {
+        if let Some(&[tag, a, b, c, d]) = self.inbox.first_chunk::<HEAD>() {
+            let left = u32::from_be_bytes([a, b, c, d]) as usize + 1;
+            let left = left.saturating_sub(self.inbox.len());
+            self.inbox = BytesMut::new();
+            self.refused = Some(Refused { tag, left, error });
+        }
     }
 
     /// Waits for the next message; None: the client has closed.
     pub async fn frame(&mut self) -> Result<Option<Frame>> {
         loop {
-            if let Some(frame) = take(&mut self.inbox)? {
+            if let Some(frame) = self.buffered()? {
                 return Ok(Some(frame));
             }
             if self.fill().await == 0 {
@@ -119,7 +181,7 @@ fn take(inbox: &mut BytesMut) -> Result<Option<Frame>> {
         return Ok(None);
     }
     let mut whole = inbox.split_to(length + 1).freeze();
-    let body = whole.split_off(HEAD);
+    let body = Ok(whole.split_off(HEAD));
     Ok(Some(Frame { tag, body }))
 }
 
@@ -131,7 +193,9 @@ mod tests {
         let mut inbox = BytesMut::from(bytes);
         match (take(&mut inbox), expect) {
             (Ok(None), Ok(None)) => {}
-            (Ok(Some(frame)), Ok(Some((tag, body)))) => assert_eq!((frame.tag, &frame.body[..]), (tag, body)),
+            (Ok(Some(frame)), Ok(Some((tag, body)))) => {
+                assert_eq!((frame.tag, &frame.body.unwrap()[..]), (tag, body))
+            }
             (Err(error), Err(code)) => assert_eq!(error.state().code(), code),
             (got, want) => panic!("{bytes:?}: {:?} instead of {want:?}", got.map(|f| f.map(|f| f.tag))),
         }

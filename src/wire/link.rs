@@ -25,7 +25,7 @@ use super::framing::{Frame, Incoming};
 use super::report;
 use crate::error::{Error, Result, SqlState, panicked};
 use crate::limits;
-use crate::session::CommitGate;
+use crate::session::{CommitGate, MessageMemory};
 
 /// Why work on a connection stopped.
 #[derive(Debug)]
@@ -82,6 +82,11 @@ impl Link {
     pub fn limit(&mut self, time: Option<Duration>) {
         // A limit beyond what the clock can name is none.
         self.signals.deadline = time.and_then(crate::clock::deadline);
+    }
+
+    /// Where the client's messages are counted.
+    pub fn count(&mut self, memory: MessageMemory) {
+        self.signals.incoming.count(memory);
     }
 
     /// The gate that this connection's commits pass.

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use datafusion::arrow::array::{ArrayRef, RecordBatch};
+use datafusion::execution::memory_pool::MemoryReservation;
 
-use super::super::transaction::{CopyRows, Transaction, WriteContext};
+use super::super::transaction::{CopyRows, Transaction, WriteContext, no_memory};
 use super::insert::add;
 use super::query::too_large;
 use super::rows::RowMaker;
@@ -14,6 +15,7 @@ use super::target::{self, Verb};
 use crate::catalog::Relation;
 use crate::error::Result;
 use crate::limits;
+use crate::memory::MemoryPart;
 use crate::pgtypes::copy::CopyDecoder;
 use crate::sql::{self, CopyFrom};
 use crate::types::Zone;
@@ -40,7 +42,7 @@ pub(super) fn copy_in(cx: &WriteContext, copy: &CopyFrom) -> Result<Box<dyn Copy
         given,
         batches: Vec::new(),
         rows: 0,
-        bytes: 0,
+        memory: cx.engine.planner.accounts().reserve(MemoryPart::Writes),
     }))
 }
 
@@ -54,7 +56,8 @@ struct Copying {
     given: Vec<usize>,
     batches: Vec<RecordBatch>,
     rows: u64,
-    bytes: usize,
+    /// What the batches take of `--memory-limit`.
+    memory: MemoryReservation,
 }
 
 impl Copying {
@@ -65,8 +68,8 @@ impl Copying {
         }
         let whole = self.maker.complete(columns, batch.num_rows())?;
         self.rows += whole.num_rows() as u64;
-        self.bytes = self.bytes.saturating_add(whole.get_array_memory_size());
-        if self.bytes > limits::WRITE_BYTES {
+        self.memory.try_grow(whole.get_array_memory_size()).map_err(|_| no_memory("the COPY"))?;
+        if self.memory.size() > limits::WRITE_BYTES {
             return Err(too_large());
         }
         self.batches.push(whole);
@@ -96,6 +99,8 @@ impl CopyRows for Copying {
         while let Some(batch) = self.decoder.finish()? {
             self.keep(batch)?;
         }
+        // From here on they are the transaction's.
+        self.memory.free();
         add(&self.cx, tx, &self.relation, &self.batches).await?;
         Ok(self.rows)
     }

@@ -16,10 +16,11 @@ use datafusion::sql::sqlparser::ast::{
 };
 use futures::StreamExt;
 
-use super::super::transaction::WriteContext;
+use super::super::transaction::{WriteContext, no_memory};
 use super::moment::freeze;
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
+use crate::memory::MemoryPart;
 use crate::plan::relations::Lookup;
 use crate::postgres::guard::{Stop, guarded};
 use crate::sql;
@@ -98,14 +99,15 @@ pub(super) async fn run(
     // The optimizer may lose what a field says of its SQL type.
     let schema = Arc::clone(plan.schema().inner());
     let (stop, _wanted) = Stop::new();
+    let memory = cx.engine.planner.accounts().reserve(MemoryPart::Writes);
     let task = cx.engine.cpu().spawn(async move {
         let physical = guarded(state.create_physical_plan(&plan).await?, &stop)?;
         let mut stream = datafusion::physical_plan::execute_stream(physical, state.task_ctx())?;
-        let (mut batches, mut bytes) = (Vec::new(), 0usize);
+        let mut batches = Vec::new();
         while let Some(batch) = stream.next().await {
             let batch = batch?;
-            bytes = bytes.saturating_add(batch.get_array_memory_size());
-            if bytes > limits::WRITE_BYTES {
+            memory.try_grow(batch.get_array_memory_size()).map_err(|_| no_memory("the statement"))?;
+            if memory.size() > limits::WRITE_BYTES {
                 return Err(too_large());
             }
             batches.push(batch);
