@@ -222,6 +222,13 @@ impl Store for DiskStore {
         self.database.disk_space().unwrap_or(0)
     }
 
+    fn memory(&self) -> Vec<(&'static str, u64)> {
+        vec![
+            ("block cache", self.database.cache_size()),
+            ("write buffers", self.database.write_buffer_size()),
+        ]
+    }
+
     fn accepts_loss(&self) -> bool {
         self.options.accept_loss
     }

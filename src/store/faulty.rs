@@ -153,4 +153,8 @@ impl Store for FaultyStore {
     fn loss_is_settled(&self) {
         self.inner.loss_is_settled();
     }
+
+    fn memory(&self) -> Vec<(&'static str, u64)> {
+        self.inner.memory()
+    }
 }

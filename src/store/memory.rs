@@ -118,6 +118,10 @@ impl Store for MemoryStore {
     fn bytes(&self) -> u64 {
         self.inner.read().bytes
     }
+
+    fn memory(&self) -> Vec<(&'static str, u64)> {
+        vec![("all that is stored", self.bytes())]
+    }
 }
 
 #[cfg(test)]

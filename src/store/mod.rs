@@ -180,4 +180,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// What depends on [`lost`](Self::lost) has been told, durably; the next start need not do it again.
     fn loss_is_settled(&self) {}
+
+    /// What it holds in memory: what for, and bytes.
+    fn memory(&self) -> Vec<(&'static str, u64)>;
 }

@@ -11,6 +11,7 @@ mod crash;
 mod damage;
 mod drivers;
 mod lifecycle;
+mod memory;
 mod options;
 mod oracle;
 mod parameters;

@@ -9,13 +9,13 @@ use datafusion::catalog::TableProvider;
 use datafusion::logical_expr::LogicalPlan;
 
 use super::input;
+use crate::catalog::SCHEMA;
 use crate::catalog::{Column, Kind, Relation, RelationId, StreamDef, TableDef, WatermarkSpec};
 use crate::connect;
 use crate::error::{Error, Result};
 use crate::exec::map::Tables;
-use crate::plan::relations::{BatchIter, Contents, Lookup, RelationTable};
-use crate::catalog::SCHEMA;
 use crate::plan::Pipeline;
+use crate::plan::relations::{BatchIter, Contents, Lookup, RelationTable};
 use crate::types::SqlType;
 
 /// Keys of the side table of q13.

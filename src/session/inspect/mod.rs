@@ -4,8 +4,10 @@
 //! |---|---|
 //! | `show` | SHOW …, SHOW CREATE, DESCRIBE |
 //! | `explain` | EXPLAIN |
+//! | `memory` | `tidemill.memory` |
 //! | `tidemill` | what runs, as tables: `tidemill.queries` and the others |
 
 pub(crate) mod explain;
+mod memory;
 pub(crate) mod show;
 pub(crate) mod tidemill;

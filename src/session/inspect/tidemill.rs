@@ -1,4 +1,4 @@
-//! Schema `tidemill`: streams, queries, what came late or was rejected, checkpoints, settings.
+//! Schema `tidemill`: streams, queries, what came late or was rejected, checkpoints, memory, settings.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::time::Watermark;
 
 /// The tables there are.
 pub(crate) const NAMES: &[&str] =
-    &["checkpoints", "late_rows", "queries", "rejected_rows", "settings", "sinks", "streams"];
+    &["checkpoints", "late_rows", "memory", "queries", "rejected_rows", "settings", "sinks", "streams"];
 
 /// One of them.
 pub(crate) fn table(cx: &SystemContext, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
@@ -35,6 +35,7 @@ pub(crate) fn table(cx: &SystemContext, name: &str) -> Result<Option<Arc<dyn Tab
         "rejected_rows" => rejected_rows(cx),
         "checkpoints" => checkpoints(cx),
         "settings" => settings(cx),
+        "memory" => super::memory::memory(cx),
         _ => return Ok(None),
     }
     .map(Some)

@@ -7,9 +7,9 @@ use datafusion::catalog::TableProvider;
 use super::super::transaction::SystemContext;
 use super::relations::{self, Entry, TIDEMILL, columns};
 use super::shape::{Cell, Shape, row};
+use crate::catalog::DATABASE;
 use crate::catalog::{Column, Kind};
 use crate::error::Result;
-use crate::catalog::DATABASE;
 use crate::types::{SqlType, WIDE_NUMERIC};
 
 /// The tables there are.
