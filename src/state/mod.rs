@@ -7,6 +7,8 @@
 
 pub mod aggregates;
 mod delta;
+pub mod exact;
+mod fixed_point;
 mod keys;
 
 pub use aggregates::{AggregateCall, Kernel, Place};
