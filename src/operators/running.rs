@@ -12,7 +12,7 @@ use datafusion::arrow::record_batch::RecordBatch;
 
 use super::{AggregateSpec, Delta, Partial};
 use crate::error::{Error, Result};
-use crate::state::aggregates::{arguments, filter, update_all};
+use crate::state::aggregates::update_all;
 use crate::state::{Before, Interner, Kernel, Load, Marks, Place, Shape, partial};
 
 /// An aggregate that runs for ever.
@@ -97,10 +97,7 @@ impl RunningAggregate {
         }
         let columns = batch.columns();
         self.touch(&self.shape.key_columns(columns), batch.num_rows())?;
-        for (kernel, call) in self.kernels.iter_mut().zip(&self.shape.calls) {
-            let args = arguments(call, columns);
-            kernel.weigh(&args, &self.ids, filter(call, columns), weights.values())?;
-        }
+        update_all(&mut self.kernels, &self.shape.calls, columns, &self.ids, Some(weights.values()))?;
         for (&id, &weight) in self.ids.iter().zip(weights.values()) {
             self.counts[id as usize] += weight;
         }
@@ -111,7 +108,7 @@ impl RunningAggregate {
         let columns = batch.columns();
         self.touch(&self.shape.key_columns(columns), batch.num_rows())?;
         self.ids.iter().for_each(|&id| self.counts[id as usize] += 1);
-        update_all(&mut self.kernels, &self.shape.calls, columns, &self.ids)
+        update_all(&mut self.kernels, &self.shape.calls, columns, &self.ids, None)
     }
 
     /// What has changed since the last call, in order of keys: the old version of each row with −1, the new one with

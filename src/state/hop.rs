@@ -25,7 +25,7 @@ use datafusion::arrow::array::ArrayRef;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
-use super::aggregates::{self, Kernel, Place, arguments, filter, sequence};
+use super::aggregates::{self, Kernel, Place, sequence};
 use super::keys::Interner;
 use super::table::{Load, Marks, Shape};
 use crate::error::Result;
@@ -164,7 +164,7 @@ impl Hops {
     ) -> Result<()> {
         self.touch(slice, &shape.key_columns(columns), rows, track)?;
         let Some(table) = self.slices.get_mut(&slice) else { return Ok(()) };
-        aggregates::update_all(&mut table.kernels, &shape.calls, columns, &self.slots)?;
+        aggregates::update_all(&mut table.kernels, &shape.calls, columns, &self.slots, None)?;
         if self.merged.is_none_or(|merged| slice.end > merged) {
             return Ok(());
         }
@@ -173,7 +173,7 @@ impl Hops {
         for (kernel, call) in self.back.iter_mut().zip(&shape.calls) {
             match (kernel.invertible(), in_front, kernel.exact()) {
                 (true, _, _) | (false, false, true) => {
-                    kernel.update(&arguments(call, columns), &self.ids, filter(call, columns))?;
+                    aggregates::update_one(kernel.as_mut(), call, columns, &self.ids, None)?;
                 }
                 (false, true, _) => self.front_stale = true,
                 (false, false, false) => self.back_stale = true,

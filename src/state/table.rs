@@ -317,7 +317,7 @@ impl Table {
     /// Takes in rows of the operator's input. `track`: whether a checkpoint will ask what changed.
     pub fn push(&mut self, shape: &Shape, columns: &[ArrayRef], rows: usize, track: bool) -> Result<()> {
         self.touch(&shape.key_columns(columns), rows, track)?;
-        aggregates::update_all(&mut self.kernels, &shape.calls, columns, &self.ids)
+        aggregates::update_all(&mut self.kernels, &shape.calls, columns, &self.ids, None)
     }
 
     /// Takes in the groups of another table over other rows.

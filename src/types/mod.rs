@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `mod` | [`SqlType`]: what a column is declared as |
 //! | `arrow` | the Arrow type that holds its values in memory, and back |
+//! | `decimal` | exact arithmetic on single decimals |
 //! | `calendar` | days and months of the proleptic Gregorian calendar |
 //! | `zone`, `zone_abbreviations` | time zones as Postgres names them |
 //! | `floats` | one zero and one NaN, so that equal floats have equal bytes |
@@ -14,6 +15,7 @@ use std::fmt;
 
 pub(crate) mod arrow;
 pub(crate) mod calendar;
+pub(crate) mod decimal;
 mod floats;
 pub(crate) mod zone;
 mod zone_abbreviations;

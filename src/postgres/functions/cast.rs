@@ -25,10 +25,10 @@ use datafusion::logical_expr::{
     Signature, Volatility,
 };
 
-use super::decimal::Decimal;
 use crate::error::{Error, SqlState};
 use crate::pgtypes::values::{ColumnBuilder, Encoder, TextStyle};
 use crate::types::SqlType;
+use crate::types::decimal::Decimal;
 
 /// The value as text, whatever it is.
 pub(crate) fn as_text(expr: Expr) -> Expr {

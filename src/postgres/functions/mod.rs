@@ -23,10 +23,11 @@ mod arithmetic;
 mod bytes;
 mod cast;
 mod datetime;
-mod decimal;
+mod distinct;
 mod format;
 mod intervals;
 mod json;
+mod kernels;
 mod marked;
 mod numeric;
 mod parts;
@@ -36,7 +37,6 @@ mod scalar;
 mod system;
 mod text;
 mod total;
-mod totals;
 mod whole;
 mod zones;
 
@@ -69,13 +69,14 @@ pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     vec![Arc::new(arithmetic::CheckedArithmetic)]
 }
 
-/// sum and avg; `every`, as the standard calls bool_and.
+/// sum and avg; `every`, as the standard calls bool_and; and those that are computed as live queries do it.
 pub fn aggregates() -> Vec<Arc<AggregateUDF>> {
-    vec![
-        Arc::new(AggregateUDF::new_from_impl(total::sum())),
-        Arc::new(AggregateUDF::new_from_impl(total::avg())),
-        Arc::new(bool_and_udaf().as_ref().clone().with_aliases(["every"])),
-    ]
+    let own = [
+        AggregateUDF::new_from_impl(total::sum()),
+        AggregateUDF::new_from_impl(total::avg()),
+        bool_and_udaf().as_ref().clone().with_aliases(["every"]),
+    ];
+    own.into_iter().chain(kernels::all()).map(Arc::new).collect()
 }
 
 /// The scalar functions.

@@ -24,8 +24,8 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
-use super::decimal::{self, Decimal, Failure, MAX_SCALE};
 use crate::error::{Error, SqlState};
+use crate::types::decimal::{self, Decimal, Failure, MAX_SCALE};
 use crate::types::{WIDE_NUMERIC, is_free_numeric};
 
 /// Which operator it stands for.

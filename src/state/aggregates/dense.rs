@@ -1,114 +1,103 @@
-//! Kernels whose state is one fixed-size cell per slot, in one vector.
+//! Kernels whose state is one cell per slot, in one vector.
 //!
 //! A [`Fold`] says what a cell is and how a batch of rows goes into cells; [`Dense`] makes a [`Kernel`] of it. Per
 //! batch there is one virtual call and one `match` over the argument's type; per row there is neither.
 
 use std::any::Any;
 
-use datafusion::arrow::array::{ArrayRef, BooleanArray};
+use datafusion::arrow::array::ArrayRef;
 
-use super::{Kernel, Place, mismatch};
+use super::{AggregateInput, Kernel, Place, mismatch};
 use crate::error::Result;
 
-/// An aggregate over fixed-size cells.
-pub trait Fold: Clone + Send + 'static {
+/// An aggregate over cells. Wherever slots are named, one may be named more than once.
+pub trait Fold: Clone + Send + Sync + 'static {
     /// The state of one group; its default is the state of "no rows".
-    type Cell: Copy + Default + Send + 'static;
+    type Cell: Clone + Default + Send + Sync + 'static;
 
     /// Columns of the written state.
     const COLUMNS: usize;
 
-    /// Takes rows in: row `i` goes into `cells[groups[i]]`.
-    fn update(
-        &self,
-        cells: &mut [Self::Cell],
-        args: &[ArrayRef],
-        groups: &[u32],
-        filter: Option<&BooleanArray>,
-    ) -> Result<()>;
-
-    /// The same with a weight per row; refused if there is no inverse.
-    fn weigh(
-        &self,
-        cells: &mut [Self::Cell],
-        args: &[ArrayRef],
-        groups: &[u32],
-        filter: Option<&BooleanArray>,
-        weights: &[i64],
-    ) -> Result<()>;
+    /// Takes rows in: row `i` goes into `cells[groups[i]]`. Says by how many bytes [`heap`](Self::heap) has grown.
+    fn update(&self, cells: &mut [Self::Cell], input: &AggregateInput<'_>) -> Result<usize>;
 
     /// Merges one state into another.
-    fn merge(&self, into: &mut Self::Cell, other: Self::Cell) -> Result<()>;
+    fn merge(&self, into: &mut Self::Cell, other: &Self::Cell) -> Result<()>;
 
     /// Takes a state out of a total; only called if `invertible`.
-    fn subtract(&self, from: &mut Self::Cell, other: Self::Cell) -> Result<()>;
+    fn subtract(&self, from: &mut Self::Cell, other: &Self::Cell) -> Result<()>;
 
     /// States as columns.
-    fn write(&self, cells: impl ExactSizeIterator<Item = Self::Cell> + Clone) -> Result<Vec<ArrayRef>>;
+    fn write(&self, cells: &[&Self::Cell]) -> Result<Vec<ArrayRef>>;
 
     /// Columns back to states.
     fn read(&self, columns: &[ArrayRef]) -> Result<Vec<Self::Cell>>;
 
     /// Results.
-    fn finish(&self, cells: impl ExactSizeIterator<Item = Self::Cell> + Clone) -> Result<ArrayRef>;
+    fn finish(&self, cells: &[&Self::Cell]) -> Result<ArrayRef>;
 
     /// Whether `subtract` is exact.
     fn invertible(&self) -> bool;
 
-    /// Whether the order of merging never shows.
-    fn exact(&self) -> bool;
+    /// What a cell holds beside itself.
+    fn heap(_: &Self::Cell) -> usize {
+        0
+    }
 }
 
 /// A [`Kernel`] over the cells of a [`Fold`].
 pub struct Dense<F: Fold> {
     fold: F,
     cells: Vec<F::Cell>,
+    /// What all cells hold beside themselves, counted as it changes.
+    heap: usize,
 }
 
 impl<F: Fold> Dense<F> {
     /// A kernel without slots.
     pub fn new(fold: F) -> Self {
-        Dense { fold, cells: Vec::new() }
+        Dense { fold, cells: Vec::new(), heap: 0 }
     }
 
-    fn pick<'a>(&'a self, slots: &'a [u32]) -> impl ExactSizeIterator<Item = F::Cell> + Clone + 'a {
-        slots.iter().map(|&s| self.cells[s as usize])
+    fn pick(&self, slots: &[u32]) -> Vec<&F::Cell> {
+        slots.iter().map(|&s| &self.cells[s as usize]).collect()
     }
 
     fn same<'a>(&self, other: &'a dyn Kernel) -> Result<&'a Dense<F>> {
         other.as_any().downcast_ref::<Dense<F>>().ok_or_else(mismatch)
     }
+
+    fn change(&mut self, slot: u32, how: impl FnOnce(&F, &mut F::Cell) -> Result<()>) -> Result<()> {
+        let cell = &mut self.cells[slot as usize];
+        let before = F::heap(cell);
+        how(&self.fold, cell)?;
+        self.heap = self.heap + F::heap(cell) - before;
+        Ok(())
+    }
+
+    fn replace(&mut self, slot: u32, cell: F::Cell) {
+        let old = &mut self.cells[slot as usize];
+        self.heap = self.heap + F::heap(&cell) - F::heap(old);
+        *old = cell;
+    }
 }
 
-impl<F: Fold> Kernel for Dense<F>
-where
-    F: Sync,
-    F::Cell: Sync,
-{
+impl<F: Fold> Kernel for Dense<F> {
     fn resize(&mut self, slots: usize) {
         if self.cells.len() < slots {
             self.cells.resize(slots, F::Cell::default());
         }
     }
 
-    fn update(&mut self, args: &[ArrayRef], groups: &[u32], filter: Option<&BooleanArray>) -> Result<()> {
-        self.fold.update(&mut self.cells, args, groups, filter)
-    }
-
-    fn weigh(
-        &mut self,
-        args: &[ArrayRef],
-        groups: &[u32],
-        filter: Option<&BooleanArray>,
-        weights: &[i64],
-    ) -> Result<()> {
-        self.fold.weigh(&mut self.cells, args, groups, filter, weights)
+    fn update(&mut self, input: &AggregateInput<'_>) -> Result<()> {
+        self.heap += self.fold.update(&mut self.cells, input)?;
+        Ok(())
     }
 
     fn merge(&mut self, other: &dyn Kernel, from: &[u32], to: &[u32], _place: Place) -> Result<()> {
         let other = self.same(other)?;
         for (&from, &to) in from.iter().zip(to) {
-            self.fold.merge(&mut self.cells[to as usize], other.cells[from as usize])?;
+            self.change(to, |fold, cell| fold.merge(cell, &other.cells[from as usize]))?;
         }
         Ok(())
     }
@@ -116,46 +105,47 @@ where
     fn subtract(&mut self, other: &dyn Kernel, from: &[u32], to: &[u32]) -> Result<()> {
         let other = self.same(other)?;
         for (&from, &to) in from.iter().zip(to) {
-            self.fold.subtract(&mut self.cells[to as usize], other.cells[from as usize])?;
+            self.change(to, |fold, cell| fold.subtract(cell, &other.cells[from as usize]))?;
         }
         Ok(())
     }
 
     fn states(&self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
-        self.fold.write(self.pick(slots))
+        self.fold.write(&self.pick(slots))
     }
 
     fn merge_states(&mut self, columns: &[ArrayRef], to: &[u32]) -> Result<()> {
-        for (cell, &to) in self.fold.read(columns)?.into_iter().zip(to) {
-            self.fold.merge(&mut self.cells[to as usize], cell)?;
+        for (state, &to) in self.fold.read(columns)?.into_iter().zip(to) {
+            self.change(to, |fold, cell| fold.merge(cell, &state))?;
         }
         Ok(())
     }
 
     fn evaluate(&self, slots: &[u32]) -> Result<ArrayRef> {
-        self.fold.finish(self.pick(slots))
+        self.fold.finish(&self.pick(slots))
     }
 
     fn copy(&self, slots: &[u32]) -> Result<Box<dyn Kernel>> {
-        Ok(Box::new(Dense { fold: self.fold.clone(), cells: self.pick(slots).collect() }))
+        let cells: Vec<F::Cell> = slots.iter().map(|&s| self.cells[s as usize].clone()).collect();
+        let heap = cells.iter().map(F::heap).sum();
+        Ok(Box::new(Dense { fold: self.fold.clone(), cells, heap }))
     }
 
     fn assign(&mut self, other: &dyn Kernel, to: &[u32]) -> Result<()> {
         let other = self.same(other)?;
-        for (&cell, &to) in other.cells.iter().zip(to) {
-            self.cells[to as usize] = cell;
+        for (cell, &to) in other.cells.iter().zip(to) {
+            self.replace(to, cell.clone());
         }
         Ok(())
     }
 
     fn clear(&mut self, slots: &[u32]) {
-        for &slot in slots {
-            self.cells[slot as usize] = F::Cell::default();
-        }
+        slots.iter().for_each(|&slot| self.replace(slot, F::Cell::default()));
     }
 
     fn clear_all(&mut self) {
         self.cells.fill(F::Cell::default());
+        self.heap = 0;
     }
 
     fn empty(&self) -> Box<dyn Kernel> {
@@ -171,11 +161,11 @@ where
     }
 
     fn exact(&self) -> bool {
-        self.fold.exact()
+        true
     }
 
     fn size(&self) -> usize {
-        self.cells.capacity() * std::mem::size_of::<F::Cell>()
+        self.cells.capacity() * size_of::<F::Cell>() + self.heap
     }
 
     fn as_any(&self) -> &dyn Any {

@@ -1,16 +1,16 @@
 //! min and max over primitive columns.
 //!
-//! Floats compare as in Postgres: NaN is greater than every number, and the two zeros are equal.
+//! Floats compare as in Postgres: NaN is greater than every number. Of the two zeros, which are equal, -0 is less.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, PrimitiveArray};
+use datafusion::arrow::array::{ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray};
 use datafusion::arrow::buffer::NullBuffer;
 use datafusion::arrow::datatypes::*;
 
 use super::dense::{Dense, Fold};
-use super::{Kernel, mask, mismatch, no_inverse};
+use super::{AggregateInput, Kernel, mismatch, no_inverse};
 use crate::error::Result;
 
 /// Values that have a least and a greatest.
@@ -25,7 +25,12 @@ ordered!(i8, i16, i32, i64, i128, u8, u16, u32, u64);
 
 macro_rules! ordered_float {
     ($($native:ty),*) => { $(impl Ordered for $native {
-        fn less(self, other: Self) -> bool { self < other || (other.is_nan() && !self.is_nan()) }
+        // -0.0 comes before 0.0, though they are equal: which of them is kept must not depend on who came first.
+        fn less(self, other: Self) -> bool {
+            self < other
+                || (other.is_nan() && !self.is_nan())
+                || (self == other && self.is_sign_negative() && other.is_sign_positive())
+        }
     })* };
 }
 ordered_float!(f32, f64);
@@ -88,61 +93,41 @@ where
     type Cell = Best<T::Native>;
     const COLUMNS: usize = 1;
 
-    fn update(
-        &self,
-        cells: &mut [Self::Cell],
-        args: &[ArrayRef],
-        groups: &[u32],
-        filter: Option<&BooleanArray>,
-    ) -> Result<()> {
-        let column = args.first().ok_or_else(mismatch)?;
-        let values = column.as_primitive_opt::<T>().ok_or_else(mismatch)?.values();
-        // One group: its cell stays in a register.
-        if let [cell] = cells {
-            let mut best = *cell;
-            match mask(Some(column), filter) {
-                None => values.iter().for_each(|&v| best.take::<E>(v)),
-                Some(mask) => mask.inner().set_indices().for_each(|i| best.take::<E>(values[i])),
-            }
-            *cell = best;
-            return Ok(());
+    fn update(&self, cells: &mut [Self::Cell], input: &AggregateInput<'_>) -> Result<usize> {
+        if input.has_deletions() {
+            return Err(no_inverse("min or max"));
         }
-        match mask(Some(column), filter) {
-            None => groups.iter().zip(values).for_each(|(&g, &v)| cells[g as usize].take::<E>(v)),
-            Some(mask) => {
+        let (values, groups) = (input.values::<T>(0)?.values(), input.groups);
+        match (input.mask(), cells) {
+            // One group: its cell stays in a register.
+            (mask, [cell]) => {
+                let mut best = *cell;
+                match mask {
+                    None => values.iter().for_each(|&v| best.take::<E>(v)),
+                    Some(mask) => mask.inner().set_indices().for_each(|i| best.take::<E>(values[i])),
+                }
+                *cell = best;
+            }
+            (None, cells) => groups.iter().zip(values).for_each(|(&g, &v)| cells[g as usize].take::<E>(v)),
+            (Some(mask), cells) => {
                 mask.inner().set_indices().for_each(|i| cells[groups[i] as usize].take::<E>(values[i]));
             }
         }
-        Ok(())
+        Ok(0)
     }
 
-    fn weigh(
-        &self,
-        cells: &mut [Self::Cell],
-        args: &[ArrayRef],
-        groups: &[u32],
-        filter: Option<&BooleanArray>,
-        weights: &[i64],
-    ) -> Result<()> {
-        if weights.iter().all(|&w| w > 0) {
-            self.update(cells, args, groups, filter)
-        } else {
-            Err(no_inverse("min or max"))
-        }
-    }
-
-    fn merge(&self, into: &mut Self::Cell, other: Self::Cell) -> Result<()> {
+    fn merge(&self, into: &mut Self::Cell, other: &Self::Cell) -> Result<()> {
         if other.any {
             into.take::<E>(other.value);
         }
         Ok(())
     }
 
-    fn subtract(&self, _: &mut Self::Cell, _: Self::Cell) -> Result<()> {
+    fn subtract(&self, _: &mut Self::Cell, _: &Self::Cell) -> Result<()> {
         Err(no_inverse("min or max"))
     }
 
-    fn write(&self, cells: impl ExactSizeIterator<Item = Self::Cell> + Clone) -> Result<Vec<ArrayRef>> {
+    fn write(&self, cells: &[&Self::Cell]) -> Result<Vec<ArrayRef>> {
         Ok(vec![self.finish(cells)?])
     }
 
@@ -152,20 +137,15 @@ where
         Ok(cells.collect())
     }
 
-    fn finish(&self, cells: impl ExactSizeIterator<Item = Self::Cell> + Clone) -> Result<ArrayRef> {
-        let nulls: Option<NullBuffer> =
-            if cells.clone().all(|c| c.any) { None } else { Some(cells.clone().map(|c| c.any).collect()) };
-        let array = PrimitiveArray::<T>::new(cells.map(|c| c.value).collect(), nulls);
+    fn finish(&self, cells: &[&Self::Cell]) -> Result<ArrayRef> {
+        let nulls = cells.iter().any(|c| !c.any);
+        let nulls = nulls.then(|| cells.iter().map(|c| c.any).collect::<NullBuffer>());
+        let array = PrimitiveArray::<T>::new(cells.iter().map(|c| c.value).collect(), nulls);
         Ok(Arc::new(array.with_data_type(self.data_type.clone())))
     }
 
     fn invertible(&self) -> bool {
         false
-    }
-
-    fn exact(&self) -> bool {
-        // -0.0 and 0.0 are equal but do not look the same: which of them is kept depends on who came first.
-        !self.data_type.is_floating()
     }
 }
 
@@ -217,18 +197,32 @@ mod tests {
     use super::*;
     use datafusion::arrow::array::Float64Array;
 
-    #[test]
-    fn nan_is_the_greatest_number() {
-        let column: ArrayRef = Arc::new(Float64Array::from(vec![1.0, -f64::NAN, f64::INFINITY]));
-        for (kernel, expect) in [(min(column.data_type()), Some(1.0)), (max(column.data_type()), None)] {
+    fn extremes(values: &[f64]) -> [f64; 2] {
+        let args: [ArrayRef; 1] = [Arc::new(Float64Array::from(values.to_vec()))];
+        [min(args[0].data_type()), max(args[0].data_type())].map(|kernel| {
             let mut kernel = kernel.unwrap();
             kernel.resize(1);
-            kernel.update(&[Arc::clone(&column)], &[0, 0, 0], None).unwrap();
-            let got = kernel.evaluate(&[0]).unwrap().as_primitive::<Float64Type>().value(0);
-            match expect {
-                Some(expect) => assert_eq!(got, expect),
-                None => assert!(got.is_nan()),
-            }
+            let groups = vec![0; values.len()];
+            let input = AggregateInput { args: &args, groups: &groups, filter: None, weights: None };
+            kernel.update(&input).unwrap();
+            kernel.evaluate(&[0]).unwrap().as_primitive::<Float64Type>().value(0)
+        })
+    }
+
+    #[test]
+    fn nan_is_the_greatest_number() {
+        for values in [[1.0, -f64::NAN, f64::INFINITY], [f64::NAN, f64::INFINITY, 1.0]] {
+            let [least, greatest] = extremes(&values);
+            assert_eq!(least, 1.0);
+            assert!(greatest.is_nan());
+        }
+        assert!(extremes(&[f64::NAN, f64::NAN])[0].is_nan());
+    }
+
+    #[test]
+    fn which_zero_is_kept_does_not_depend_on_the_order() {
+        for values in [[0.0, -0.0], [-0.0, 0.0]] {
+            assert_eq!(extremes(&values).map(f64::to_bits), [-0.0_f64, 0.0].map(f64::to_bits));
         }
     }
 }

@@ -21,14 +21,14 @@ use std::any::Any;
 use std::sync::Arc;
 
 use datafusion::arrow::array::UInt32Array;
-use datafusion::arrow::array::{Array, ArrayRef, BooleanArray, new_empty_array, new_null_array};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, new_empty_array, new_null_array};
 use datafusion::arrow::compute::{interleave, take};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
 use datafusion::physical_expr::GroupsAccumulatorAdapter;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 
-use super::{Kernel, Place, mismatch, no_inverse, sequence};
+use super::{AggregateInput, Kernel, Place, mismatch, no_inverse, sequence};
 use crate::error::Result;
 
 /// Where the state of a slot lies; `NOWHERE` when it is the state of "no rows".
@@ -217,6 +217,23 @@ impl Generic {
         self.append(merged, &owners)
     }
 
+    /// A row of weight n counts n times.
+    fn update_times(&mut self, input: &AggregateInput<'_>, weights: &[i64]) -> Result<()> {
+        let mut rows = Vec::new();
+        for (i, &w) in weights.iter().enumerate() {
+            rows.extend(std::iter::repeat_n(i as u32, w as usize));
+        }
+        let groups: Vec<u32> = rows.iter().map(|&i| input.groups[i as usize]).collect();
+        let rows = UInt32Array::from(rows);
+        let args = input.args.iter().map(|a| Ok(take(a, &rows, None)?)).collect::<Result<Vec<_>>>()?;
+        let filter = match input.filter {
+            Some(filter) => Some(take(filter, &rows, None)?),
+            None => None,
+        };
+        let filter = filter.as_ref().and_then(|f| f.as_boolean_opt());
+        self.update(&AggregateInput { args: &args, groups: &groups, filter, weights: None })
+    }
+
     fn same<'a>(&self, other: &'a dyn Kernel) -> Result<&'a Generic> {
         other.as_any().downcast_ref::<Generic>().ok_or_else(mismatch)
     }
@@ -260,46 +277,23 @@ impl Kernel for Generic {
         }
     }
 
-    fn update(&mut self, args: &[ArrayRef], groups: &[u32], filter: Option<&BooleanArray>) -> Result<()> {
-        if groups.is_empty() {
-            return Ok(());
-        }
-        debug_assert_eq!(args.len(), self.inputs.len());
-        // A NULL in a filter is false; DataFusion's accumulators expect that or NULL, both are the same to them.
-        let (local, distinct) = renumber(groups, self.spots.len());
-        let mut accumulator = self.accumulator()?;
-        accumulator.update_batch(args, &local, filter, distinct.len())?;
-        let states = accumulator.state(EmitTo::All)?;
-        self.combine(&states, &distinct, Place::After)
-    }
-
-    fn weigh(
-        &mut self,
-        args: &[ArrayRef],
-        groups: &[u32],
-        filter: Option<&BooleanArray>,
-        weights: &[i64],
-    ) -> Result<()> {
-        if weights.iter().any(|&w| w < 0) {
+    fn update(&mut self, input: &AggregateInput<'_>) -> Result<()> {
+        if input.has_deletions() {
             return Err(no_inverse(self.expr.fun().name()));
         }
-        if weights.iter().all(|&w| w == 1) {
-            return self.update(args, groups, filter);
+        if input.groups.is_empty() {
+            return Ok(());
         }
-        // A row of weight n counts n times.
-        let mut rows = Vec::new();
-        for (i, &w) in weights.iter().enumerate() {
-            rows.extend(std::iter::repeat_n(i as u32, w as usize));
+        if let Some(weights) = input.weights.filter(|weights| weights.iter().any(|&w| w != 1)) {
+            return self.update_times(input, weights);
         }
-        let groups: Vec<u32> = rows.iter().map(|&i| groups[i as usize]).collect();
-        let rows = UInt32Array::from(rows);
-        let args = args.iter().map(|a| Ok(take(a, &rows, None)?)).collect::<Result<Vec<_>>>()?;
-        let filter = match filter {
-            Some(filter) => Some(take(filter, &rows, None)?),
-            None => None,
-        };
-        let filter = filter.as_ref().and_then(|f| f.as_any().downcast_ref::<BooleanArray>());
-        self.update(&args, &groups, filter)
+        debug_assert_eq!(input.args.len(), self.inputs.len());
+        // A NULL in a filter is false; DataFusion's accumulators expect that or NULL, both are the same to them.
+        let (local, distinct) = renumber(input.groups, self.spots.len());
+        let mut accumulator = self.accumulator()?;
+        accumulator.update_batch(input.args, &local, input.filter, distinct.len())?;
+        let states = accumulator.state(EmitTo::All)?;
+        self.combine(&states, &distinct, Place::After)
     }
 
     fn merge(&mut self, other: &dyn Kernel, from: &[u32], to: &[u32], place: Place) -> Result<()> {
@@ -403,8 +397,9 @@ mod tests {
             .with_distinct(distinct)
             .build()
             .unwrap();
-        kernel(&AggregateCall { expr: Arc::new(expr), args: vec![0], filter: None, distinct }, &schema)
-            .unwrap()
+        let expr = Arc::new(expr);
+        let call = AggregateCall { expr, args: vec![0], filter: None, distinct };
+        kernel(&call, &schema).unwrap()
     }
 
     fn shown(kernel: &dyn Kernel, slots: &[u32]) -> Vec<String> {
@@ -414,8 +409,9 @@ mod tests {
         (0..slots.len()).map(|row| formatter.value(row).to_string()).collect()
     }
 
-    fn numbers(values: &[Option<i64>]) -> Vec<ArrayRef> {
-        vec![Arc::new(Int64Array::from(values.to_vec()))]
+    fn take_in(kernel: &mut dyn Kernel, values: &[Option<i64>], groups: &[u32]) {
+        let args: [ArrayRef; 1] = [Arc::new(Int64Array::from(values.to_vec()))];
+        kernel.update(&AggregateInput { args: &args, groups, filter: None, weights: None }).unwrap();
     }
 
     #[test]
@@ -423,8 +419,8 @@ mod tests {
         for udaf in [f::bit_and_or_xor::bit_and_udaf(), f::bit_and_or_xor::bit_or_udaf()] {
             let mut kernel = made(udaf, DataType::Int64, false);
             kernel.resize(4);
-            kernel.update(&numbers(&[Some(6), None]), &[2, 0], None).unwrap();
-            kernel.update(&numbers(&[Some(6), None, None]), &[2, 1, 0], None).unwrap();
+            take_in(kernel.as_mut(), &[Some(6), None], &[2, 0]);
+            take_in(kernel.as_mut(), &[Some(6), None, None], &[2, 1, 0]);
             assert_eq!(shown(kernel.as_ref(), &[0, 1, 2, 3]), ["NULL", "NULL", "6", "NULL"]);
             let mut other = kernel.empty();
             other.resize(4);
@@ -440,8 +436,8 @@ mod tests {
         early.resize(2);
         let mut late = early.empty();
         late.resize(2);
-        early.update(&numbers(&[Some(1), Some(2), None]), &[0, 1, 0], None).unwrap();
-        late.update(&numbers(&[Some(8), Some(9)]), &[0, 0], None).unwrap();
+        take_in(early.as_mut(), &[Some(1), Some(2), None], &[0, 1, 0]);
+        take_in(late.as_mut(), &[Some(8), Some(9)], &[0, 0]);
         let mut after = early.copy(&[0, 1]).unwrap();
         after.merge(late.as_ref(), &[0, 1], &[0, 1], Place::After).unwrap();
         late.merge(early.as_ref(), &[0, 1], &[0, 1], Place::Before).unwrap();
@@ -455,8 +451,8 @@ mod tests {
         let mut kernel = made(f::bit_and_or_xor::bit_xor_udaf(), DataType::Int64, true);
         kernel.resize(2);
         for _ in 0..3 {
-            kernel.update(&numbers(&[Some(5), Some(5), Some(3)]), &[0, 0, 1], None).unwrap();
-            kernel.update(&numbers(&[Some(2)]), &[0], None).unwrap();
+            take_in(kernel.as_mut(), &[Some(5), Some(5), Some(3)], &[0, 0, 1]);
+            take_in(kernel.as_mut(), &[Some(2)], &[0]);
             assert_eq!(shown(kernel.as_ref(), &[0, 1]), ["7", "3"], "and looking at it changes nothing");
         }
     }
@@ -477,9 +473,9 @@ mod tests {
         .unwrap();
         kernel.resize(100);
         let all: Vec<u32> = (0..100).collect();
-        kernel.update(&numbers(&vec![Some(1); 100]), &all, None).unwrap();
+        take_in(&mut kernel, &vec![Some(1); 100], &all);
         for round in 0..200 {
-            kernel.update(&numbers(&[Some(1), Some(1)]), &[round % 100, (round * 7) % 100], None).unwrap();
+            take_in(&mut kernel, &[Some(1), Some(1)], &[round % 100, (round * 7) % 100]);
         }
         let rows: usize = kernel.runs.iter().map(|r| r.owners.len()).sum();
         assert!(kernel.runs.len() < 12 && rows < 250, "{} runs of {rows} rows", kernel.runs.len());

@@ -4,20 +4,33 @@
 //! accumulators its states can be evaluated, copied and written out any number of times while it goes on; that is
 //! what windows that overlap, changes after every epoch, and checkpoints need.
 //!
-//! There are two families. [`dense`] holds fixed-size cells in one vector and serves count, sum, avg, min and max over
-//! primitive columns without a call or an allocation per row. [`generic`] wraps every other DataFusion aggregate and
-//! keeps its states as rows of Arrow columns.
+//! There are two families. [`dense`] holds a cell per slot in one vector, without a call or an allocation per row:
+//!
+//! | file | functions |
+//! |---|---|
+//! | [`count`] | count |
+//! | [`total`], `number` | sum and avg |
+//! | [`moments`] | variance, stddev, covar, corr, regr |
+//! | [`extreme`] | min and max of primitive columns |
+//!
+//! These are also what snapshots compute with ([`accumulator`] makes DataFusion's accumulators of them), so that a view
+//! and a snapshot agree to the last bit. [`generic`] wraps every other DataFusion aggregate and keeps its states as rows
+//! of Arrow columns.
 
-mod average;
+pub mod accumulator;
+pub mod count;
 pub mod dense;
 pub mod extreme;
 pub mod generic;
+pub mod moments;
+mod number;
 pub mod total;
 
 use std::any::Any;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
+use datafusion::arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, PrimitiveArray};
+use datafusion::arrow::buffer::NullBuffer;
 use datafusion::arrow::compute::SortOptions;
 use datafusion::arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::physical_expr::PhysicalSortExpr;
@@ -47,24 +60,64 @@ pub enum Place {
     After,
 }
 
+/// A batch of rows as one aggregate sees it.
+#[derive(Clone, Copy)]
+pub struct AggregateInput<'a> {
+    /// The argument columns.
+    pub args: &'a [ArrayRef],
+    /// Row `i` belongs to slot `groups[i]`.
+    pub groups: &'a [u32],
+    /// Rows that count.
+    pub filter: Option<&'a BooleanArray>,
+    /// How often each row counts, negative if it is taken back; `None`: once.
+    pub weights: Option<&'a [i64]>,
+}
+
+impl<'a> AggregateInput<'a> {
+    /// The columns of a call in a batch of an operator's input.
+    fn of(
+        call: &AggregateCall,
+        columns: &'a [ArrayRef],
+        args: &'a [ArrayRef],
+        groups: &'a [u32],
+        weights: Option<&'a [i64]>,
+    ) -> Self {
+        let filter = call.filter.and_then(|c| columns[c].as_boolean_opt());
+        AggregateInput { args, groups, filter, weights }
+    }
+
+    /// The values of an argument.
+    pub(crate) fn values<T: ArrowPrimitiveType>(&self, at: usize) -> Result<&'a PrimitiveArray<T>> {
+        self.args.get(at).and_then(|c| c.as_primitive_opt::<T>()).ok_or_else(mismatch)
+    }
+
+    /// Rows that count: valid in all arguments and true in the filter. `None` means all.
+    pub(crate) fn mask(&self) -> Option<NullBuffer> {
+        let passing = self.filter.map(|f| match f.nulls() {
+            Some(nulls) => NullBuffer::new(f.values() & nulls.inner()),
+            None => NullBuffer::new(f.values().clone()),
+        });
+        self.args.iter().fold(passing, |mask, column| {
+            let valid = column.logical_nulls().filter(|n| n.null_count() > 0);
+            NullBuffer::union(mask.as_ref(), valid.as_ref())
+        })
+    }
+
+    /// Whether a row is taken back.
+    pub(crate) fn has_deletions(&self) -> bool {
+        self.weights.is_some_and(|weights| weights.iter().any(|&w| w < 0))
+    }
+}
+
 /// The grouped state of one aggregate. Slots that were never touched hold the state of "no rows".
 ///
 /// Slots named in one call of `merge`, `subtract`, `assign` or `merge_states` are all different.
-pub trait Kernel: Send + Any {
+pub trait Kernel: Send + Sync + Any {
     /// Makes room for slots `0..slots`.
     fn resize(&mut self, slots: usize);
 
-    /// Takes in a batch: row `i` belongs to slot `groups[i]`.
-    fn update(&mut self, args: &[ArrayRef], groups: &[u32], filter: Option<&BooleanArray>) -> Result<()>;
-
-    /// Takes in a batch whose rows have weights. Refused by aggregates without an inverse.
-    fn weigh(
-        &mut self,
-        args: &[ArrayRef],
-        groups: &[u32],
-        filter: Option<&BooleanArray>,
-        weights: &[i64],
-    ) -> Result<()>;
+    /// Takes in a batch. Rows of negative weight are refused by aggregates without an inverse.
+    fn update(&mut self, input: &AggregateInput<'_>) -> Result<()>;
 
     /// Merges slot `from[i]` of a kernel of the same aggregate into slot `to[i]`.
     fn merge(&mut self, other: &dyn Kernel, from: &[u32], to: &[u32], place: Place) -> Result<()>;
@@ -149,33 +202,44 @@ pub fn kernel(call: &AggregateCall, input: &Schema) -> Result<Box<dyn Kernel>> {
             _ => return Err(Error::internal("the filter of an aggregate is not a boolean column")),
         }
     }
-    let name = call.expr.fun().name().to_ascii_lowercase();
-    let result = call.expr.field().data_type().clone();
     let distinct = call.distinct || call.expr.is_distinct();
-    if call.expr.order_bys().is_empty() {
-        let plain = match (name.as_str(), types.as_slice(), distinct) {
-            ("count", [] | [_], false) if result == DataType::Int64 => Some(total::count()),
-            ("sum", [input], false) => total::sum(input, &result),
-            ("avg", [input], false) => total::avg(input, &result),
-            ("min", [input], _) if *input == result => extreme::min(input),
-            ("max", [input], _) if *input == result => extreme::max(input),
-            (_, _, _) => None,
-        };
-        if let Some(kernel) = plain {
-            return Ok(kernel);
-        }
+    let (name, result) = (call.expr.fun().name(), call.expr.field());
+    let is_ordered = !call.expr.order_bys().is_empty();
+    let dense = if is_ordered { None } else { dense(name, &types, result.data_type(), distinct) };
+    match dense {
+        Some(kernel) => Ok(kernel),
+        None => Ok(Box::new(generic::Generic::new(Arc::clone(&call.expr), types)?)),
     }
-    Ok(Box::new(generic::Generic::new(Arc::clone(&call.expr), types)?))
 }
 
-/// The argument arrays of a call in one batch.
-pub fn arguments(call: &AggregateCall, columns: &[ArrayRef]) -> Vec<ArrayRef> {
-    call.args.iter().map(|&c| Arc::clone(&columns[c])).collect()
+/// The kernel over cells of a function with arguments and a result of these types, if there is one.
+pub fn dense(
+    name: &str,
+    arguments: &[DataType],
+    result: &DataType,
+    distinct: bool,
+) -> Option<Box<dyn Kernel>> {
+    match (name.to_ascii_lowercase().as_str(), arguments) {
+        ("min", [input]) if input == result => extreme::min(input),
+        ("max", [input]) if input == result => extreme::max(input),
+        (_, _) if distinct => None,
+        ("count", [] | [_]) if *result == DataType::Int64 => Some(count::count()),
+        ("sum", [input]) => total::sum(input, result),
+        ("avg", [input]) => total::avg(input, result),
+        (name, inputs) => moments::of(name, inputs, result),
+    }
 }
 
-/// The filter array of a call in one batch.
-pub fn filter<'a>(call: &AggregateCall, columns: &'a [ArrayRef]) -> Option<&'a BooleanArray> {
-    call.filter.and_then(|c| columns[c].as_boolean_opt())
+/// A kernel takes in a batch of the operator's input.
+pub fn update_one(
+    kernel: &mut dyn Kernel,
+    call: &AggregateCall,
+    columns: &[ArrayRef],
+    groups: &[u32],
+    weights: Option<&[i64]>,
+) -> Result<()> {
+    let args: Vec<ArrayRef> = call.args.iter().map(|&c| Arc::clone(&columns[c])).collect();
+    kernel.update(&AggregateInput::of(call, columns, &args, groups, weights))
 }
 
 /// All kernels of a query take in one batch.
@@ -184,9 +248,10 @@ pub fn update_all(
     calls: &[AggregateCall],
     columns: &[ArrayRef],
     groups: &[u32],
+    weights: Option<&[i64]>,
 ) -> Result<()> {
     for (kernel, call) in kernels.iter_mut().zip(calls) {
-        kernel.update(&arguments(call, columns), groups, filter(call, columns))?;
+        update_one(kernel.as_mut(), call, columns, groups, weights)?;
     }
     Ok(())
 }
@@ -202,19 +267,5 @@ pub(crate) fn mismatch() -> Error {
 
 pub(crate) fn no_inverse(name: &str) -> Error {
     Error::unsupported(format!("{name} over rows that can be taken back is not supported"))
-        .hint("Use count, sum or avg of integers or numerics, or read the stream itself.")
-}
-
-/// Rows that count: valid in the column and true in the filter. `None` means all.
-pub(crate) fn mask(
-    column: Option<&ArrayRef>,
-    filter: Option<&BooleanArray>,
-) -> Option<datafusion::arrow::buffer::NullBuffer> {
-    use datafusion::arrow::buffer::NullBuffer;
-    let valid = column.and_then(|c| c.logical_nulls()).filter(|n| n.null_count() > 0);
-    let passing = filter.map(|f| match f.nulls() {
-        Some(nulls) => NullBuffer::new(f.values() & nulls.inner()),
-        None => NullBuffer::new(f.values().clone()),
-    });
-    NullBuffer::union(valid.as_ref(), passing.as_ref())
+        .hint("Read the stream itself.")
 }

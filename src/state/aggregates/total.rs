@@ -1,480 +1,337 @@
-//! count, sum and avg: aggregates that add up.
+//! sum and avg, as in Postgres.
 //!
 //! A cell holds the sum and how many values went into it, so that a sum of nothing is NULL and taking values out
-//! again is exact (for integers and decimals; floats round, and are never subtracted). Sums of integers and decimals
-//! are checked: Postgres raises 22003 where a machine word would wrap.
+//! again is exact. Sums that are too large for their result are 22003, where a machine word would wrap.
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{
-    ArrayRef, AsArray, BooleanArray, Decimal128Array, Float32Array, Float64Array, Int64Array, PrimitiveArray,
-};
+use datafusion::arrow::array::{ArrayRef, ArrowPrimitiveType, Int64Array, PrimitiveArray};
 use datafusion::arrow::buffer::NullBuffer;
 use datafusion::arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
-    Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    DataType, Decimal128Type, Decimal256Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
+    IntervalMonthDayNanoType, i256,
 };
 
-use super::average::quotient;
+use super::count::counts;
 use super::dense::{Dense, Fold};
-use super::{Kernel, mask, mismatch, no_inverse};
+use super::number::{IntervalSum, RunningSum, Widen, read};
+use super::{AggregateInput, Kernel, mismatch};
 use crate::error::{Error, Result, SqlState};
+use crate::state::exact::ExactSum;
+use crate::types::decimal::{self, Decimal};
+use crate::types::{WIDE_NUMERIC, is_free_numeric};
 
-/// count(*) and count(x).
-#[derive(Clone)]
-struct Count;
-
-/// A kernel for count(*) and count(x).
-pub fn count() -> Box<dyn Kernel> {
-    Box::new(Dense::new(Count))
-}
-
-impl Fold for Count {
-    type Cell = i64;
-    const COLUMNS: usize = 1;
-
-    fn update(
-        &self,
-        cells: &mut [i64],
-        args: &[ArrayRef],
-        groups: &[u32],
-        filter: Option<&BooleanArray>,
-    ) -> Result<()> {
-        match (mask(args.first(), filter), cells) {
-            (None, [cell]) => *cell += groups.len() as i64,
-            (Some(mask), [cell]) => *cell += (mask.len() - mask.null_count()) as i64,
-            (None, cells) => groups.iter().for_each(|&g| cells[g as usize] += 1),
-            (Some(mask), cells) => {
-                mask.inner().set_indices().for_each(|i| cells[groups[i] as usize] += 1);
-            }
-        }
-        Ok(())
-    }
-
-    fn weigh(
-        &self,
-        cells: &mut [i64],
-        args: &[ArrayRef],
-        groups: &[u32],
-        filter: Option<&BooleanArray>,
-        weights: &[i64],
-    ) -> Result<()> {
-        match mask(args.first(), filter) {
-            None => groups.iter().zip(weights).for_each(|(&g, &w)| cells[g as usize] += w),
-            Some(mask) => {
-                mask.inner().set_indices().for_each(|i| cells[groups[i] as usize] += weights[i]);
-            }
-        }
-        Ok(())
-    }
-
-    fn merge(&self, into: &mut i64, other: i64) -> Result<()> {
-        *into += other;
-        Ok(())
-    }
-
-    fn subtract(&self, from: &mut i64, other: i64) -> Result<()> {
-        *from -= other;
-        Ok(())
-    }
-
-    fn write(&self, cells: impl ExactSizeIterator<Item = i64> + Clone) -> Result<Vec<ArrayRef>> {
-        Ok(vec![self.finish(cells)?])
-    }
-
-    fn read(&self, columns: &[ArrayRef]) -> Result<Vec<i64>> {
-        integers(columns, 0)
-    }
-
-    fn finish(&self, cells: impl ExactSizeIterator<Item = i64> + Clone) -> Result<ArrayRef> {
-        Ok(Arc::new(Int64Array::from_iter_values(cells)))
-    }
-
-    fn invertible(&self) -> bool {
-        true
-    }
-
-    fn exact(&self) -> bool {
-        true
-    }
-}
-
-fn integers(columns: &[ArrayRef], at: usize) -> Result<Vec<i64>> {
-    let column = columns.get(at).and_then(|c| c.as_primitive_opt::<Int64Type>());
-    Ok(column.ok_or_else(mismatch)?.values().to_vec())
-}
-
-/// What sums are kept in: i64, i128 (Decimal128) or f64.
-trait Number: Copy + Default + Send + Sync + 'static {
-    const EXACT: bool;
-    fn plus(self, other: Self) -> Option<Self>;
-    fn minus(self, other: Self) -> Option<Self>;
-    fn times(self, weight: i64) -> Option<Self>;
-    fn write(values: Vec<Self>) -> ArrayRef;
-    fn read(column: &ArrayRef) -> Option<Vec<Self>>;
-}
-
-macro_rules! integer_number {
-    ($native:ty, $write:expr, $arrow:ty) => {
-        impl Number for $native {
-            const EXACT: bool = true;
-            fn plus(self, other: Self) -> Option<Self> {
-                self.checked_add(other)
-            }
-            fn minus(self, other: Self) -> Option<Self> {
-                self.checked_sub(other)
-            }
-            fn times(self, weight: i64) -> Option<Self> {
-                self.checked_mul(<$native>::from(weight))
-            }
-            fn write(values: Vec<Self>) -> ArrayRef {
-                $write(values)
-            }
-            fn read(column: &ArrayRef) -> Option<Vec<Self>> {
-                Some(column.as_primitive_opt::<$arrow>()?.values().to_vec())
-            }
-        }
-    };
-}
-
-integer_number!(i64, |v: Vec<i64>| Arc::new(Int64Array::from(v)), Int64Type);
-integer_number!(i128, |v: Vec<i128>| Arc::new(Decimal128Array::from(v)), Decimal128Type);
-
-impl Number for f64 {
-    const EXACT: bool = false;
-    fn plus(self, other: Self) -> Option<Self> {
-        Some(self + other)
-    }
-    fn minus(self, other: Self) -> Option<Self> {
-        Some(self - other)
-    }
-    fn times(self, weight: i64) -> Option<Self> {
-        Some(self * weight as f64)
-    }
-    fn write(values: Vec<Self>) -> ArrayRef {
-        Arc::new(Float64Array::from(values))
-    }
-    fn read(column: &ArrayRef) -> Option<Vec<Self>> {
-        Some(column.as_primitive_opt::<Float64Type>()?.values().to_vec())
-    }
-}
+/// The sum of doubles. Two doubles hold what people add up; anything else is held as well, but slower.
+type DoubleSum = ExactSum<2>;
 
 /// A sum and how many values are in it.
-#[derive(Clone, Copy, Default)]
-struct Sum<N> {
+#[derive(Clone, Default)]
+struct CountedSum<N> {
     sum: N,
     values: i64,
 }
 
-/// What becomes of the sum at the end.
-#[derive(Clone, Debug)]
-enum Finish {
-    /// The sum, as this type.
-    Sum(DataType),
-    /// Sum ÷ count as a float.
-    AvgFloat,
-    /// Sum ÷ count, rounded half away from zero; the sum has `from` decimals, the result is `to`.
-    AvgDecimal { from: i8, to: DataType },
+/// Which of the two is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TotalKind {
+    /// sum
+    Sum,
+    /// avg
+    Avg,
 }
 
-/// How a value of the argument becomes a number: one reader per argument type, chosen when the kernel is made.
-type Reader<N> =
-    fn(&Total<N>, &mut [Sum<N>], &ArrayRef, &[u32], Option<&NullBuffer>, Option<&[i64]>) -> Result<()>;
+/// What becomes of a sum at the end.
+#[derive(Clone)]
+struct Finish {
+    wanted: TotalKind,
+    input: DataType,
+    result: DataType,
+}
 
-struct Total<N: Number> {
-    reader: Reader<N>,
+/// How a column of values is added to cells: one instance per argument type, chosen when the kernel is made.
+type Adder<N> = fn(&mut [CountedSum<N>], &AggregateInput<'_>, &mut usize) -> Result<bool>;
+
+struct Total<N: Finished> {
+    add: Adder<N>,
     finish: Finish,
 }
 
-impl<N: Number> Clone for Total<N> {
+impl<N: Finished> Clone for Total<N> {
     fn clone(&self) -> Self {
-        Total { reader: self.reader, finish: self.finish.clone() }
+        Total { add: self.add, finish: self.finish.clone() }
     }
-}
-
-fn overflow() -> Error {
-    Error::new(SqlState::OutOfRange, "sum out of range")
-}
-
-/// Adds the values of a primitive column to the sums. One instance per (argument type, sum type), no calls per row.
-fn add<T: ArrowPrimitiveType, N: Number + Widen<T::Native>>(
-    _: &Total<N>,
-    cells: &mut [Sum<N>],
-    column: &ArrayRef,
-    groups: &[u32],
-    mask: Option<&NullBuffer>,
-    weights: Option<&[i64]>,
-) -> Result<()> {
-    let values = column.as_primitive_opt::<T>().ok_or_else(mismatch)?.values();
-    if let ([cell], None) = (&mut *cells, weights) {
-        return add_to_one::<T, N>(cell, values, mask);
-    }
-    let mut fits = true;
-    let mut one = |i: usize, group: u32| {
-        let cell = &mut cells[group as usize];
-        match cell.sum.plus(N::widen(values[i])) {
-            Some(sum) => cell.sum = sum,
-            None => fits = false,
-        }
-        cell.values += 1;
-    };
-    match (mask, weights) {
-        (None, None) => groups.iter().enumerate().for_each(|(i, &g)| one(i, g)),
-        (Some(mask), None) => mask.inner().set_indices().for_each(|i| one(i, groups[i])),
-        (mask, Some(weights)) => {
-            for (i, &group) in groups.iter().enumerate() {
-                if mask.is_none_or(|m| m.is_valid(i)) {
-                    let cell = &mut cells[group as usize];
-                    let value = N::widen(values[i]).times(weights[i]).ok_or_else(overflow)?;
-                    cell.sum = cell.sum.plus(value).ok_or_else(overflow)?;
-                    cell.values += weights[i];
-                }
-            }
-        }
-    }
-    if fits { Ok(()) } else { Err(overflow()) }
-}
-
-/// The same where there is one group: the sum stays in a register. Floats are added in the same order.
-fn add_to_one<T: ArrowPrimitiveType, N: Number + Widen<T::Native>>(
-    cell: &mut Sum<N>,
-    values: &[T::Native],
-    mask: Option<&NullBuffer>,
-) -> Result<()> {
-    let (mut sum, mut fits) = (cell.sum, true);
-    let mut one = |value: T::Native| match sum.plus(N::widen(value)) {
-        Some(more) => sum = more,
-        None => fits = false,
-    };
-    match mask {
-        None => values.iter().for_each(|&v| one(v)),
-        Some(mask) => mask.inner().set_indices().for_each(|i| one(values[i])),
-    }
-    cell.sum = sum;
-    cell.values += mask.map_or(values.len(), |m| m.len() - m.null_count()) as i64;
-    if fits { Ok(()) } else { Err(overflow()) }
-}
-
-/// Lossless (or, to floats, nearest) conversion of an argument into the type of its sum.
-trait Widen<T> {
-    fn widen(value: T) -> Self;
-}
-
-macro_rules! widen {
-    ($to:ty: $($from:ty),*) => { $(impl Widen<$from> for $to { fn widen(value: $from) -> $to { value as $to } })* };
-}
-widen!(i64: i8, i16, i32, i64, u8, u16, u32);
-widen!(i128: i8, i16, i32, i64, u8, u16, u32, u64, i128);
-widen!(f64: f32, f64, i8, i16, i32, i64, u8, u16, u32, u64);
-
-fn integer_reader(input: &DataType) -> Option<Reader<i64>> {
-    Some(match input {
-        DataType::Int8 => add::<Int8Type, i64>,
-        DataType::Int16 => add::<Int16Type, i64>,
-        DataType::Int32 => add::<Int32Type, i64>,
-        DataType::Int64 => add::<Int64Type, i64>,
-        DataType::UInt8 => add::<UInt8Type, i64>,
-        DataType::UInt16 => add::<UInt16Type, i64>,
-        DataType::UInt32 => add::<UInt32Type, i64>,
-        _ => return None,
-    })
-}
-
-fn wide_reader(input: &DataType) -> Option<(Reader<i128>, i8)> {
-    Some(match input {
-        DataType::Int8 => (add::<Int8Type, i128>, 0),
-        DataType::Int16 => (add::<Int16Type, i128>, 0),
-        DataType::Int32 => (add::<Int32Type, i128>, 0),
-        DataType::Int64 => (add::<Int64Type, i128>, 0),
-        DataType::UInt8 => (add::<UInt8Type, i128>, 0),
-        DataType::UInt16 => (add::<UInt16Type, i128>, 0),
-        DataType::UInt32 => (add::<UInt32Type, i128>, 0),
-        DataType::UInt64 => (add::<UInt64Type, i128>, 0),
-        DataType::Decimal128(_, scale) => (add::<Decimal128Type, i128>, *scale),
-        _ => return None,
-    })
-}
-
-fn float_reader(input: &DataType) -> Option<Reader<f64>> {
-    Some(match input {
-        DataType::Float32 => add::<Float32Type, f64>,
-        DataType::Float64 => add::<Float64Type, f64>,
-        DataType::Int8 => add::<Int8Type, f64>,
-        DataType::Int16 => add::<Int16Type, f64>,
-        DataType::Int32 => add::<Int32Type, f64>,
-        DataType::Int64 => add::<Int64Type, f64>,
-        _ => return None,
-    })
-}
-
-fn made<N: Finishes>(reader: Reader<N>, finish: Finish) -> Box<dyn Kernel> {
-    Box::new(Dense::new(Total { reader, finish }))
 }
 
 /// A kernel for sum, if this pair of argument and result type has one.
 pub fn sum(input: &DataType, result: &DataType) -> Option<Box<dyn Kernel>> {
-    let finish = Finish::Sum(result.clone());
-    match result {
-        DataType::Int64 => Some(made(integer_reader(input)?, finish)),
-        DataType::Decimal128(_, scale) => match wide_reader(input)? {
-            (reader, from) if from == *scale => Some(made(reader, finish)),
-            (_, _) => None,
-        },
-        DataType::Float64 | DataType::Float32 => match input {
-            DataType::Float32 | DataType::Float64 => Some(made(float_reader(input)?, finish)),
-            _ => None,
-        },
-        _ => None,
+    let finish = Finish { wanted: TotalKind::Sum, input: input.clone(), result: result.clone() };
+    match (input, result) {
+        (DataType::Int16, DataType::Int64) => made(add::<Int16Type, i64>, finish),
+        (DataType::Int32, DataType::Int64) => made(add::<Int32Type, i64>, finish),
+        (DataType::Int64, DataType::Int64) => made(add::<Int64Type, i64>, finish),
+        (DataType::Decimal128(_, from), DataType::Decimal128(_, to)) if from != to => None,
+        (_, DataType::Decimal128(..)) => wide(finish),
+        (_, result) if input.is_floating() && !result.is_floating() => None,
+        _ => others(finish),
     }
 }
 
 /// A kernel for avg, if this pair of argument and result type has one.
 pub fn avg(input: &DataType, result: &DataType) -> Option<Box<dyn Kernel>> {
-    match result {
-        DataType::Float64 => Some(made(float_reader(input)?, Finish::AvgFloat)),
-        DataType::Decimal128(_, _) => {
-            let (reader, from) = wide_reader(input)?;
-            Some(made(reader, Finish::AvgDecimal { from, to: result.clone() }))
-        }
+    let finish = Finish { wanted: TotalKind::Avg, input: input.clone(), result: result.clone() };
+    match (input, result) {
+        (_, DataType::Decimal128(..)) => wide(finish),
+        (_, DataType::Float64) if !input.is_floating() => None,
+        _ => others(finish),
+    }
+}
+
+fn wide(finish: Finish) -> Option<Box<dyn Kernel>> {
+    match finish.input {
+        DataType::Int16 => made(add::<Int16Type, i128>, finish),
+        DataType::Int32 => made(add::<Int32Type, i128>, finish),
+        DataType::Int64 => made(add::<Int64Type, i128>, finish),
+        DataType::Decimal128(..) => made(add::<Decimal128Type, i128>, finish),
         _ => None,
     }
 }
 
-impl<N: Number + Finishes> Fold for Total<N> {
-    type Cell = Sum<N>;
+fn others(finish: Finish) -> Option<Box<dyn Kernel>> {
+    match finish.input {
+        DataType::Decimal256(..) => made(add::<Decimal256Type, i256>, finish),
+        DataType::Float32 => made(add::<Float32Type, DoubleSum>, finish),
+        DataType::Float64 => made(add::<Float64Type, DoubleSum>, finish),
+        DataType::Interval(_) => made(add::<IntervalMonthDayNanoType, IntervalSum>, finish),
+        _ => None,
+    }
+}
+
+fn made<N: Finished>(add: Adder<N>, finish: Finish) -> Option<Box<dyn Kernel>> {
+    Some(Box::new(Dense::new(Total { add, finish })))
+}
+
+/// Adds the values of a column to the sums; false if a sum has no room.
+fn add<T: ArrowPrimitiveType, N: RunningSum>(
+    cells: &mut [CountedSum<N>],
+    input: &AggregateInput<'_>,
+    heap: &mut usize,
+) -> Result<bool>
+where
+    N::Value: Widen<T::Native>,
+{
+    let values = input.values::<T>(0)?.values();
+    let (mask, groups) = (input.mask(), input.groups);
+    let mut fits = true;
+    if let Some(weights) = input.weights {
+        for (i, &group) in groups.iter().enumerate() {
+            if mask.as_ref().is_none_or(|m| m.is_valid(i)) {
+                let cell = &mut cells[group as usize];
+                fits &= cell.sum.add_times(N::Value::widen(values[i]), weights[i], heap);
+                cell.values += weights[i];
+            }
+        }
+        return Ok(fits);
+    }
+    if let [cell] = cells {
+        cell.values += mask.as_ref().map_or(values.len(), |m| m.len() - m.null_count()) as i64;
+        return Ok(match mask {
+            None => cell.sum.add_all(values.iter().map(|&v| N::Value::widen(v)), heap),
+            Some(mask) => {
+                let rows = mask.inner().set_indices();
+                cell.sum.add_all(rows.map(|i| N::Value::widen(values[i])), heap)
+            }
+        });
+    }
+    let mut one = |i: usize, group: u32| {
+        let cell = &mut cells[group as usize];
+        fits &= cell.sum.add(N::Value::widen(values[i]), heap);
+        cell.values += 1;
+    };
+    match mask {
+        None => groups.iter().enumerate().for_each(|(i, &g)| one(i, g)),
+        Some(mask) => mask.inner().set_indices().for_each(|i| one(i, groups[i])),
+    }
+    Ok(fits)
+}
+
+fn overflow(result: &DataType) -> Error {
+    let what = match result {
+        DataType::Int64 => "bigint out of range",
+        DataType::Interval(_) => "interval out of range",
+        DataType::Float32 | DataType::Float64 => "value out of range: overflow",
+        _ => "value overflows numeric format",
+    };
+    Error::new(SqlState::OutOfRange, what)
+}
+
+impl<N: Finished> Fold for Total<N> {
+    type Cell = CountedSum<N>;
     const COLUMNS: usize = 2;
 
-    fn update(
-        &self,
-        cells: &mut [Sum<N>],
-        args: &[ArrayRef],
-        groups: &[u32],
-        filter: Option<&BooleanArray>,
-    ) -> Result<()> {
-        let column = args.first().ok_or_else(mismatch)?;
-        (self.reader)(self, cells, column, groups, mask(Some(column), filter).as_ref(), None)
+    fn update(&self, cells: &mut [CountedSum<N>], input: &AggregateInput<'_>) -> Result<usize> {
+        let mut heap = 0;
+        if (self.add)(cells, input, &mut heap)? { Ok(heap) } else { Err(overflow(&self.finish.result)) }
     }
 
-    fn weigh(
-        &self,
-        cells: &mut [Sum<N>],
-        args: &[ArrayRef],
-        groups: &[u32],
-        filter: Option<&BooleanArray>,
-        weights: &[i64],
-    ) -> Result<()> {
-        if !N::EXACT {
-            return Err(no_inverse("sum or avg of floating-point numbers"));
-        }
-        let column = args.first().ok_or_else(mismatch)?;
-        (self.reader)(self, cells, column, groups, mask(Some(column), filter).as_ref(), Some(weights))
-    }
-
-    fn merge(&self, into: &mut Sum<N>, other: Sum<N>) -> Result<()> {
-        into.sum = into.sum.plus(other.sum).ok_or_else(overflow)?;
+    fn merge(&self, into: &mut CountedSum<N>, other: &CountedSum<N>) -> Result<()> {
         into.values += other.values;
-        Ok(())
+        if into.sum.merge(&other.sum) { Ok(()) } else { Err(overflow(&self.finish.result)) }
     }
 
-    fn subtract(&self, from: &mut Sum<N>, other: Sum<N>) -> Result<()> {
-        from.sum = from.sum.minus(other.sum).ok_or_else(overflow)?;
+    fn subtract(&self, from: &mut CountedSum<N>, other: &CountedSum<N>) -> Result<()> {
         from.values -= other.values;
-        Ok(())
+        if from.sum.subtract(&other.sum) { Ok(()) } else { Err(overflow(&self.finish.result)) }
     }
 
-    fn write(&self, cells: impl ExactSizeIterator<Item = Sum<N>> + Clone) -> Result<Vec<ArrayRef>> {
-        let values = Int64Array::from_iter_values(cells.clone().map(|c| c.values));
-        Ok(vec![N::write(cells.map(|c| c.sum).collect()), Arc::new(values)])
+    fn write(&self, cells: &[&CountedSum<N>]) -> Result<Vec<ArrayRef>> {
+        let values = Int64Array::from_iter_values(cells.iter().map(|c| c.values));
+        Ok(vec![N::write_all(cells.iter().map(|c| &c.sum))?, Arc::new(values)])
     }
 
-    fn read(&self, columns: &[ArrayRef]) -> Result<Vec<Sum<N>>> {
-        let sums = columns.first().and_then(N::read).ok_or_else(mismatch)?;
-        let counts = integers(columns, 1)?;
-        Ok(sums.into_iter().zip(counts).map(|(sum, values)| Sum { sum, values }).collect())
+    fn read(&self, columns: &[ArrayRef]) -> Result<Vec<CountedSum<N>>> {
+        let sums = read::<N>(columns, 0)?;
+        let counts = counts(columns, 1)?;
+        Ok(sums.into_iter().zip(counts).map(|(sum, values)| CountedSum { sum, values }).collect())
     }
 
-    fn finish(&self, cells: impl ExactSizeIterator<Item = Sum<N>> + Clone) -> Result<ArrayRef> {
+    fn finish(&self, cells: &[&CountedSum<N>]) -> Result<ArrayRef> {
         N::finish(&self.finish, cells)
     }
 
     fn invertible(&self) -> bool {
-        N::EXACT
+        true
     }
 
-    fn exact(&self) -> bool {
-        N::EXACT
-    }
-}
-
-/// The result column of sums kept in this type.
-trait Finishes: Number {
-    fn finish(finish: &Finish, cells: impl ExactSizeIterator<Item = Sum<Self>> + Clone) -> Result<ArrayRef>;
-}
-
-fn nulls<N>(cells: impl Iterator<Item = Sum<N>> + Clone) -> Option<NullBuffer> {
-    if cells.clone().all(|c| c.values != 0) { None } else { Some(cells.map(|c| c.values != 0).collect()) }
-}
-
-impl Finishes for i64 {
-    fn finish(_: &Finish, cells: impl ExactSizeIterator<Item = Sum<i64>> + Clone) -> Result<ArrayRef> {
-        let nulls = nulls(cells.clone());
-        Ok(Arc::new(Int64Array::new(cells.map(|c| c.sum).collect(), nulls)))
+    fn heap(cell: &CountedSum<N>) -> usize {
+        cell.sum.heap()
     }
 }
 
-impl Finishes for f64 {
-    fn finish(finish: &Finish, cells: impl ExactSizeIterator<Item = Sum<f64>> + Clone) -> Result<ArrayRef> {
-        let nulls = nulls(cells.clone());
-        Ok(match finish {
-            Finish::Sum(DataType::Float32) => {
-                Arc::new(Float32Array::new(cells.map(|c| c.sum as f32).collect(), nulls))
-            }
-            Finish::AvgFloat => {
-                Arc::new(Float64Array::new(cells.map(|c| c.sum / c.values as f64).collect(), nulls))
-            }
-            Finish::Sum(_) | Finish::AvgDecimal { .. } => {
-                Arc::new(Float64Array::new(cells.map(|c| c.sum).collect(), nulls))
+/// Sums of this kind as results.
+trait Finished: RunningSum {
+    fn finish(finish: &Finish, cells: &[&CountedSum<Self>]) -> Result<ArrayRef>;
+}
+
+impl Finish {
+    /// A column with a value for each group that has seen one.
+    fn column<T: ArrowPrimitiveType, N>(
+        &self,
+        cells: &[&CountedSum<N>],
+        value: impl Fn(&CountedSum<N>) -> Option<T::Native>,
+    ) -> Result<ArrayRef> {
+        let nulls = cells.iter().any(|c| c.values == 0);
+        let nulls = nulls.then(|| cells.iter().map(|c| c.values != 0).collect::<NullBuffer>());
+        let values = cells.iter().map(|cell| match cell.values {
+            0 => Ok(T::Native::default()),
+            _ => value(cell).ok_or_else(|| overflow(&self.result)),
+        });
+        let array = PrimitiveArray::<T>::new(values.collect::<Result<Vec<_>>>()?.into(), nulls);
+        Ok(Arc::new(array.with_data_type(self.result.clone())))
+    }
+}
+
+fn scale(data_type: &DataType) -> i8 {
+    match data_type {
+        DataType::Decimal128(_, scale) | DataType::Decimal256(_, scale) => *scale,
+        _ => 0,
+    }
+}
+
+impl Finished for i64 {
+    fn finish(finish: &Finish, cells: &[&CountedSum<i64>]) -> Result<ArrayRef> {
+        finish.column::<Int64Type, _>(cells, |cell| Some(cell.sum))
+    }
+}
+
+impl Finished for i128 {
+    fn finish(finish: &Finish, cells: &[&CountedSum<i128>]) -> Result<ArrayRef> {
+        let DataType::Decimal128(precision, to) = finish.result else { return Err(mismatch()) };
+        let end = 10_u128.pow(precision.into());
+        let factor = 10_i128.pow(to.abs_diff(scale(&finish.input)).into());
+        finish.column::<Decimal128Type, _>(cells, |cell| {
+            let value = match finish.wanted {
+                TotalKind::Sum => cell.sum,
+                TotalKind::Avg => divided(cell.sum, cell.values.into(), factor)?,
+            };
+            (value.unsigned_abs() < end).then_some(value)
+        })
+    }
+}
+
+/// sum · factor ÷ count, rounded half away from zero. The whole part first: the product alone might not have room.
+fn divided(sum: i128, count: i128, factor: i128) -> Option<i128> {
+    let (whole, rest) = (sum / count, sum % count);
+    let scaled = rest.checked_mul(factor)?;
+    let (mut part, rest) = (scaled / count, scaled % count);
+    if rest.abs() >= count - rest.abs() && rest != 0 {
+        part += rest.signum();
+    }
+    whole.checked_mul(factor)?.checked_add(part)
+}
+
+/// Computed numerics: their average is rounded as a quotient is.
+impl Finished for i256 {
+    fn finish(finish: &Finish, cells: &[&CountedSum<i256>]) -> Result<ArrayRef> {
+        let end = decimal::power(WIDE_NUMERIC.into()).unwrap_or(i256::MAX);
+        let fits = |value: i256| (value < end && value > end.wrapping_neg()).then_some(value);
+        let input = &finish.input;
+        finish.column::<Decimal256Type, _>(cells, |cell| match finish.wanted {
+            TotalKind::Sum => fits(cell.sum),
+            TotalKind::Avg => {
+                let sum = Decimal::new(cell.sum, scale(input));
+                let sum = if is_free_numeric(input) { sum.trimmed() } else { sum };
+                let count = Decimal::new(i256::from_i128(cell.values.into()), 0);
+                fits(decimal::divided(sum, count).ok()?.rescaled(scale(&finish.result)).ok()?)
             }
         })
     }
 }
 
-impl Finishes for i128 {
-    fn finish(finish: &Finish, cells: impl ExactSizeIterator<Item = Sum<i128>> + Clone) -> Result<ArrayRef> {
-        let nulls = nulls(cells.clone());
-        let (to, values) = match finish {
-            Finish::Sum(to) => (to, cells.map(|c| c.sum).collect::<Vec<_>>()),
-            Finish::AvgFloat => return Err(mismatch()),
-            Finish::AvgDecimal { from, to } => {
-                let DataType::Decimal128(_, scale) = to else { return Err(mismatch()) };
-                let shift = i32::from(*scale) - i32::from(*from);
-                let values: Result<Vec<_>> =
-                    cells.map(|c| quotient(c.sum, c.values, shift).ok_or_else(overflow)).collect();
-                (to, values?)
-            }
-        };
-        if let DataType::Decimal128(precision, _) = to {
-            let limit = 10_u128.pow(u32::from(*precision));
-            if values.iter().any(|v| v.unsigned_abs() >= limit) {
-                return Err(overflow());
-            }
+impl Finished for DoubleSum {
+    fn finish(finish: &Finish, cells: &[&CountedSum<DoubleSum>]) -> Result<ArrayRef> {
+        // Only what was no number before may be none in the result.
+        let allowed = |is_finite: bool, cell: &CountedSum<DoubleSum>| is_finite || cell.sum.has_special();
+        if finish.result == DataType::Float32 {
+            return finish.column::<Float32Type, _>(cells, |cell| {
+                let value = cell.sum.single();
+                allowed(value.is_finite(), cell).then_some(value)
+            });
         }
-        let array = PrimitiveArray::<Decimal128Type>::new(values.into(), nulls);
-        Ok(Arc::new(array.with_data_type(to.clone())))
+        finish.column::<Float64Type, _>(cells, |cell| {
+            let value = match finish.wanted {
+                TotalKind::Sum => cell.sum.value(),
+                TotalKind::Avg => cell.sum.value() / cell.values as f64,
+            };
+            allowed(value.is_finite(), cell).then_some(value)
+        })
+    }
+}
+
+impl Finished for IntervalSum {
+    fn finish(finish: &Finish, cells: &[&CountedSum<IntervalSum>]) -> Result<ArrayRef> {
+        finish.column::<IntervalMonthDayNanoType, _>(cells, |cell| match finish.wanted {
+            TotalKind::Sum => cell.sum.interval(),
+            TotalKind::Avg => cell.sum.divided(cell.values)?.interval(),
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use datafusion::arrow::array::Array;
+    use crate::state::aggregates::Place;
+    use datafusion::arrow::array::{Array, AsArray, BooleanArray, Float64Array};
+
+    fn input<'a>(args: &'a [ArrayRef], groups: &'a [u32]) -> AggregateInput<'a> {
+        AggregateInput { args, groups, filter: None, weights: None }
+    }
 
     #[test]
     fn a_sum_beyond_bigint_is_an_error_and_not_a_negative_number() {
         let mut kernel = sum(&DataType::Int64, &DataType::Int64).unwrap();
         kernel.resize(1);
-        let args: ArrayRef = Arc::new(Int64Array::from(vec![i64::MAX, 1]));
-        let error = kernel.update(&[args], &[0, 0], None).unwrap_err();
+        let args: [ArrayRef; 1] = [Arc::new(Int64Array::from(vec![i64::MAX, 1]))];
+        let error = kernel.update(&input(&args, &[0, 0])).unwrap_err();
         assert_eq!(error.state(), SqlState::OutOfRange);
     }
 
@@ -482,11 +339,42 @@ mod tests {
     fn a_sum_of_only_filtered_rows_is_null() {
         let mut kernel = sum(&DataType::Int64, &DataType::Decimal128(38, 0)).unwrap();
         kernel.resize(2);
-        let args: ArrayRef = Arc::new(Int64Array::from(vec![Some(5), None, Some(7)]));
+        let args: [ArrayRef; 1] = [Arc::new(Int64Array::from(vec![Some(5), None, Some(7)]))];
         let filter = BooleanArray::from(vec![Some(true), Some(true), None]);
-        kernel.update(&[args], &[0, 1, 1], Some(&filter)).unwrap();
+        kernel.update(&AggregateInput { filter: Some(&filter), ..input(&args, &[0, 1, 1]) }).unwrap();
         let result = kernel.evaluate(&[0, 1]).unwrap();
         assert_eq!(result.as_primitive::<Decimal128Type>().value(0), 5);
         assert!(result.is_null(1));
+    }
+
+    #[test]
+    fn what_doubles_hold_beside_their_cells_is_counted_as_it_comes_and_goes() {
+        let mut kernel = sum(&DataType::Float64, &DataType::Float64).unwrap();
+        kernel.resize(3);
+        let empty = kernel.size();
+        let args: [ArrayRef; 1] = [Arc::new(Float64Array::from(vec![1e300, 1.0, 1e-300, 2.0]))];
+        kernel.update(&input(&args, &[0, 0, 0, 1])).unwrap();
+        let spilled = kernel.size();
+        assert!(spilled > empty);
+        let mut other = kernel.copy(&[0, 1, 2]).unwrap();
+        assert_eq!(other.size(), spilled);
+        other.merge(kernel.as_ref(), &[0], &[2], Place::After).unwrap();
+        assert!(other.size() > spilled);
+        other.clear(&[0, 2]);
+        assert_eq!(other.size(), empty);
+    }
+
+    #[test]
+    fn averages_are_rounded_half_away_from_zero() {
+        let check = |sum, count, expect| assert_eq!(divided(sum, count, 10), Some(expect), "{sum}/{count}");
+        check(1, 4, 3);
+        check(-1, 4, -3);
+        check(10, 4, 25);
+        check(1, 3, 3);
+        check(2, 3, 7);
+        check(0, 5, 0);
+        let (large, factor) = (i128::from(i64::MAX), 10i128.pow(16));
+        assert_eq!(divided(large * 1000, 1000, factor), Some(large * factor));
+        assert_eq!(divided(i128::MAX, 1, 10), None);
     }
 }
