@@ -36,6 +36,7 @@ use crate::error::{Error, Result};
 use crate::limits;
 use crate::memory::Accounts;
 use crate::postgres::coercion::binary::Binary;
+use crate::postgres::coercion::intervals::IntervalKeys;
 use crate::postgres::functions;
 use crate::postgres::subplan::has_applied;
 
@@ -64,6 +65,9 @@ impl Planner {
         let accounts = Accounts::new(memory);
         let pool: Arc<dyn MemoryPool> = Arc::clone(&accounts) as _;
         let snapshot = build(config(threads), Arc::clone(&pool))?;
+        let snapshot = SessionStateBuilder::new_from_existing(snapshot)
+            .with_analyzer_rule(Arc::new(IntervalKeys))
+            .build();
         let mut streaming = config(1);
         let options = streaming.options_mut();
         options.optimizer.join_reordering = false;

@@ -7,7 +7,7 @@
 //! | `decimal` | exact arithmetic on single decimals |
 //! | `calendar` | days and months of the proleptic Gregorian calendar |
 //! | `zone`, `zone_abbreviations` | time zones as Postgres names them |
-//! | `floats` | one zero and one NaN, so that equal floats have equal bytes |
+//! | `keys` | equal values with equal bytes: one zero, one NaN, one form of an interval |
 //!
 //! How values are written and read as Postgres does it is the room [`crate::pgtypes`].
 
@@ -16,12 +16,12 @@ use std::fmt;
 pub(crate) mod arrow;
 pub(crate) mod calendar;
 pub(crate) mod decimal;
-mod floats;
+mod keys;
 pub(crate) mod zone;
 mod zone_abbreviations;
 
 pub use arrow::{TYPE_KEY, WIDE_NUMERIC, is_free_numeric};
-pub use floats::normalised;
+pub use keys::{looks_differ, normalised, with_equal_floats};
 pub use zone::Zone;
 
 /// A column's type as SQL names it.

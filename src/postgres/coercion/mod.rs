@@ -5,6 +5,7 @@
 //! | [`rewrite`] | operators by the types of both sides, after DataFusion has resolved them |
 //! | [`binary`] | which types of operands DataFusion's own coercion would get wrong |
 //! | `floats`, `integers` | NaN, zero and overflow as Postgres has them |
+//! | [`intervals`] | 1 day and 24 hours are one key |
 //! | `flatten` | long chains of one operator, without depth |
 //! | `single_row` | a subquery for one value fails on a second row |
 //! | `joinable`, `correlated` | which correlated subqueries are joins; the others run for each row |
@@ -15,6 +16,7 @@ mod correlated;
 mod flatten;
 mod floats;
 mod integers;
+pub mod intervals;
 mod joinable;
 pub mod missing;
 pub mod rewrite;

@@ -16,7 +16,7 @@ use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Filter, LogicalP
 use super::binary::is_strange_to_text;
 use super::correlated::{Place, correlated};
 use super::single_row::lifted;
-use super::{flatten, floats, integers};
+use super::{flatten, floats, integers, intervals};
 use crate::error::{Error, SqlState};
 use crate::postgres::functions;
 use crate::types::SqlType;
@@ -61,6 +61,14 @@ pub fn rewrite_operators(plan: LogicalPlan, state: &SessionState) -> Result<Logi
                 None => node,
             },
             _ => node,
+        };
+        let node = match node {
+            LogicalPlan::Join(join) => {
+                let joined = intervals::joined(join);
+                is_changed |= joined.transformed;
+                LogicalPlan::Join(joined.data)
+            }
+            node => node,
         };
         let mut schema = merge_schema(&node.inputs());
         if let LogicalPlan::Join(join) = &node {
@@ -189,6 +197,8 @@ impl TreeNodeRewriter for Operators<'_> {
             Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) | Expr::SetComparison(_) => {
                 return correlated(expr, self.schema, self.place, self.state);
             }
+            Expr::AggregateFunction(call) => return Ok(intervals::counted(call, self.schema)),
+            Expr::WindowFunction(call) => return Ok(intervals::partitioned(call, self.schema)),
             other => return Ok(Transformed::no(other)),
         };
         let narrowed = integers::narrow_constants(binary, self.schema);

@@ -14,6 +14,7 @@ use datafusion::logical_expr::{Expr, ScalarUDF, Signature, Volatility};
 
 use super::scalar::Scalar;
 use crate::error::{Error, Result, SqlState};
+use crate::types::normalised;
 
 const DAYS_OF_MONTH: f64 = 30.0;
 const SECONDS_OF_DAY: f64 = 86_400.0;
@@ -34,6 +35,7 @@ pub(crate) fn all() -> Vec<ScalarUDF> {
         of("justify_days", 1, |args, _| each(&args[0], days_as_months)),
         of("justify_interval", 1, |args, _| each(&args[0], as_one_sign)),
         of("age", 2, age),
+        of(KEY, 1, |args, _| key(&args[0])),
         function("interval_times", |args, rows| combined(args, rows, times)),
         ScalarUDF::from(Scalar {
             name: SIZE,
@@ -62,6 +64,19 @@ const SIZE: &str = "interval_size";
 pub fn interval_size(interval: Expr) -> Expr {
     let size = all().into_iter().find(|function| function.name() == SIZE);
     size.map_or_else(|| interval.clone(), |size| size.call(vec![interval.clone()]))
+}
+
+/// What intervals are keys by.
+const KEY: &str = "interval_key";
+
+/// The interval in the form that all of its length have.
+pub fn interval_key(interval: Expr) -> Expr {
+    let key = all().into_iter().find(|function| function.name() == KEY);
+    key.map_or_else(|| interval.clone(), |key| key.call(vec![interval.clone()]))
+}
+
+fn key(intervals: &ArrayRef) -> Result<ArrayRef> {
+    Ok(normalised(&cast(intervals, &DataType::Interval(IntervalUnit::MonthDayNano))?))
 }
 
 fn size(intervals: &ArrayRef) -> Result<ArrayRef> {

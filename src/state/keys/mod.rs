@@ -16,10 +16,10 @@ use std::cmp::Ordering;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::DataType;
-use datafusion::arrow::row::{RowConverter, SortField};
+use datafusion::arrow::row::{RowConverter, Rows, SortField};
 
 use crate::error::{Error, Result};
-pub(super) use crate::types::normalised;
+use crate::types::{looks_differ, normalised, with_equal_floats};
 use integers::Integers;
 use strings::Strings;
 
@@ -41,7 +41,29 @@ enum Table {
     Rows {
         converter: RowConverter,
         bytes: Strings,
+        /// The first of the equal keys of an id as it was, where equal ones can look different.
+        first: Option<Vec<Box<[u8]>>>,
     },
+}
+
+/// The bytes of keys that are new to the table, as they are. `encoded` are the bytes by which they are compared.
+fn intern_first(
+    bytes: &mut Strings,
+    first: &mut Vec<Box<[u8]>>,
+    encoded: &Rows,
+    shown: &Rows,
+    ids: &mut Vec<u32>,
+) -> Result<()> {
+    for (row, shown) in encoded.iter().zip(shown.iter()) {
+        let known = bytes.len();
+        let id = bytes.intern(Some(row.data()))?;
+        if bytes.len() > known {
+            first.resize(first.len().max(id as usize + 1), Box::default());
+            first[id as usize] = shown.data().into();
+        }
+        ids.push(id);
+    }
+    Ok(())
 }
 
 impl Interner {
@@ -53,7 +75,8 @@ impl Interner {
             [DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View] => Table::Text(Strings::default()),
             _ => {
                 let fields = types.iter().map(|t| SortField::new(t.clone())).collect();
-                Table::Rows { converter: RowConverter::new(fields)?, bytes: Strings::default() }
+                let first = types.iter().any(looks_differ).then(Vec::new);
+                Table::Rows { converter: RowConverter::new(fields)?, bytes: Strings::default(), first }
             }
         };
         Ok(Interner { types: types.to_vec(), table, holders: Vec::new() })
@@ -84,9 +107,13 @@ impl Interner {
                     other => Err(wrong_type(other)),
                 }
             }
-            Table::Rows { converter, bytes } => {
-                let columns: Vec<ArrayRef> = columns.iter().map(normalised).collect();
-                let encoded = converter.convert_columns(&columns)?;
+            Table::Rows { converter, bytes, first } => {
+                let normal: Vec<ArrayRef> = columns.iter().map(normalised).collect();
+                let encoded = converter.convert_columns(&normal)?;
+                if let Some(first) = first {
+                    let shown: Vec<ArrayRef> = columns.iter().map(with_equal_floats).collect();
+                    return intern_first(bytes, first, &encoded, &converter.convert_columns(&shown)?, ids);
+                }
                 for row in encoded.iter() {
                     ids.push(bytes.intern(Some(row.data()))?);
                 }
@@ -104,7 +131,7 @@ impl Interner {
                 let column = cast(&columns[0], &DataType::Utf8View)?;
                 Ok(column.as_string_view().iter().map(|s| table.find(s.map(str::as_bytes))).collect())
             }
-            Table::Rows { converter, bytes } => {
+            Table::Rows { converter, bytes, .. } => {
                 let columns: Vec<ArrayRef> = columns.iter().map(normalised).collect();
                 let encoded = converter.convert_columns(&columns)?;
                 Ok(encoded.iter().map(|row| bytes.find(Some(row.data()))).collect())
@@ -118,9 +145,12 @@ impl Interner {
             Table::Global { .. } => Ok(Vec::new()),
             Table::Integers(table) => Ok(vec![table.keys(ids)?]),
             Table::Text(table) => Ok(vec![table.text(ids, &self.types[0])?]),
-            Table::Rows { converter, bytes } => {
+            Table::Rows { converter, bytes, first } => {
                 let parser = converter.parser();
-                let rows = ids.iter().map(|&id| parser.parse(bytes.bytes(id).unwrap_or_default()));
+                let rows = ids.iter().map(|&id| {
+                    let shown = first.as_ref().map(|first| first[id as usize].as_ref());
+                    parser.parse(shown.or_else(|| bytes.bytes(id)).unwrap_or_default())
+                });
                 let columns = converter.convert_rows(rows)?;
                 let typed = columns.into_iter().zip(&self.types).map(|(column, wanted)| {
                     if column.data_type() == wanted { Ok(column) } else { Ok(cast(&column, wanted)?) }
@@ -208,7 +238,12 @@ impl Interner {
             + match &self.table {
                 Table::Global { .. } => 0,
                 Table::Integers(table) => table.size(),
-                Table::Text(table) | Table::Rows { bytes: table, .. } => table.size(),
+                Table::Text(table) => table.size(),
+                // Twice where the keys are kept as they were as well.
+                Table::Rows { bytes, first, .. } => {
+                    let first = first.as_ref().map(|first| first.capacity() * size_of::<Box<[u8]>>());
+                    bytes.size() * if first.is_some() { 2 } else { 1 } + first.unwrap_or(0)
+                }
             }
     }
 }
@@ -233,7 +268,10 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use datafusion::arrow::array::{Float64Array, Int32Array, Int64Array, StringArray};
+    use datafusion::arrow::array::{
+        Float64Array, Int32Array, Int64Array, IntervalMonthDayNanoArray, StringArray,
+    };
+    use datafusion::arrow::datatypes::IntervalMonthDayNano;
 
     fn ids(interner: &mut Interner, columns: &[ArrayRef]) -> Vec<u32> {
         let mut ids = Vec::new();
@@ -261,6 +299,26 @@ mod tests {
             interner.sort(&mut sorted);
             assert_eq!(sorted[0], 1, "NULL comes first");
         }
+    }
+
+    #[test]
+    fn equal_intervals_are_one_key_that_looks_like_the_first() {
+        let interval = IntervalMonthDayNano::new;
+        let hours = |hours: i64| interval(0, 0, hours * 3_600_000_000_000);
+        let column = |values: Vec<IntervalMonthDayNano>| -> ArrayRef {
+            Arc::new(IntervalMonthDayNanoArray::from(values))
+        };
+        let all = [hours(24), interval(1, 0, 0), interval(0, 1, 0), interval(0, 30, 0), hours(23)];
+        let mut interner = Interner::new(&[column(vec![]).data_type().clone()]).unwrap();
+        assert_eq!(ids(&mut interner, &[column(all.to_vec())]), [0, 1, 0, 1, 2]);
+        let shown = column(vec![hours(24), interval(1, 0, 0), hours(23)]);
+        assert_eq!(interner.keys(&[0, 1, 2]).unwrap(), [shown]);
+        let mut sorted = vec![0, 1, 2];
+        interner.sort(&mut sorted);
+        assert_eq!(sorted, [2, 0, 1]);
+        interner.forget(0);
+        assert_eq!(ids(&mut interner, &[column(vec![interval(0, 1, 0)])]), [0]);
+        assert_eq!(interner.keys(&[0]).unwrap(), [column(vec![interval(0, 1, 0)])]);
     }
 
     #[test]

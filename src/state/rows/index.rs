@@ -14,7 +14,7 @@ use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashTable};
 
 use crate::error::{Error, Result};
-use crate::state::keys::normalised;
+use crate::types::with_equal_floats;
 
 /// An index over some columns.
 pub(super) struct Index {
@@ -44,7 +44,8 @@ impl Index {
 
     /// The bytes of these values, one column per column of the index.
     pub fn encode(&self, columns: &[ArrayRef]) -> Result<Rows> {
-        let columns: Vec<ArrayRef> = columns.iter().map(normalised).collect();
+        // Not `normalised`: of two intervals that are equal, the one that is taken out is the one that looks so.
+        let columns: Vec<ArrayRef> = columns.iter().map(with_equal_floats).collect();
         Ok(self.converter.convert_columns(&columns)?)
     }
 
