@@ -144,11 +144,12 @@ impl RunningAggregate {
     /// called after [`changes`](Self::changes).
     pub fn dirty(&mut self) -> Result<Option<Partial>> {
         if !std::mem::replace(&mut self.track, true) {
+            self.kernels.iter_mut().for_each(|k| k.track());
             return Ok(Some(self.whole()?));
         }
         self.check_given_out()?;
         let ids = self.dirty.take();
-        let written = if ids.is_empty() { None } else { Some(self.written(&ids)?) };
+        let written = if ids.is_empty() { None } else { Some(self.take_changed(&ids)?) };
         let mut gone = std::mem::take(&mut self.gone);
         // A key may have gone, come back and gone again in the meantime.
         gone.sort_unstable();
@@ -176,13 +177,27 @@ impl RunningAggregate {
     }
 
     fn written(&self, ids: &[u32]) -> Result<Partial> {
-        let counts = Int64Array::from_iter_values(ids.iter().map(|&id| self.counts[id as usize]));
-        let mut columns: Vec<ArrayRef> = vec![Arc::new(counts)];
-        columns.extend(self.interner.keys(ids)?);
+        let mut columns = self.groups(ids)?;
         for kernel in &self.kernels {
             columns.extend(kernel.states(ids)?);
         }
         partial(columns)
+    }
+
+    fn take_changed(&mut self, ids: &[u32]) -> Result<Partial> {
+        let mut columns = self.groups(ids)?;
+        for kernel in &mut self.kernels {
+            columns.extend(kernel.take_changed(ids)?);
+        }
+        partial(columns)
+    }
+
+    /// How many rows groups have, and their keys.
+    fn groups(&self, ids: &[u32]) -> Result<Vec<ArrayRef>> {
+        let counts = Int64Array::from_iter_values(ids.iter().map(|&id| self.counts[id as usize]));
+        let mut columns: Vec<ArrayRef> = vec![Arc::new(counts)];
+        columns.extend(self.interner.keys(ids)?);
+        Ok(columns)
     }
 
     /// The operator as it was when the last of these partials was taken; later ones override earlier ones.
@@ -219,10 +234,10 @@ impl RunningAggregate {
         let (keys, states) = self.shape.cut(&partial.columns()[1..])?;
         self.touch(keys, partial.num_rows())?;
         for (kernel, states) in self.kernels.iter_mut().zip(&states) {
-            if how == Load::Replace {
-                kernel.clear(&self.ids);
+            match how {
+                Load::Replace => kernel.restore(states, &self.ids)?,
+                Load::Merge => kernel.merge_states(states, &self.ids)?,
             }
-            kernel.merge_states(states, &self.ids)?;
         }
         for (&id, &count) in self.ids.iter().zip(counts.values()) {
             let own = &mut self.counts[id as usize];

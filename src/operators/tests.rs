@@ -70,7 +70,7 @@ fn call(udaf: Arc<AggregateUDF>, args: &[usize], filter: Option<usize>, distinct
     let name = format!("{}_{args:?}", udaf.name());
     let builder = AggregateExprBuilder::new(udaf, exprs).schema(schema).alias(name);
     let expr = Arc::new(builder.with_distinct(distinct).build().unwrap());
-    AggregateCall { expr, args: args.to_vec(), filter, distinct }
+    AggregateCall { expr, args: args.to_vec(), filter, distinct, retracts: false }
 }
 
 /// Sets of aggregates: only invertible ones; exact ones; everything.

@@ -56,7 +56,7 @@ pub(super) fn plan(
     let origins: Vec<Origin> = aggregate.group_expr.iter().map(|e| trace(e, &stage.plan)).collect();
     let windowed = origins.iter().any(|origin| matches!(origin, Origin::Window(_)));
     if stage.source.retracts() {
-        refuse_without_inverse(&aggregate, &stage, windowed)?;
+        refuse_over_changes(&stage, windowed)?;
     }
     match (find_window(&stage.plan).cloned(), windowed) {
         (Some(window), true) => plan_windowed(options, notices, &aggregate, stage, &window, &origins),
@@ -64,27 +64,29 @@ pub(super) fn plan(
     }
 }
 
-/// Over a view whose rows change, an aggregate must be able to take a row back.
-fn refuse_without_inverse(aggregate: &Aggregate, stage: &Stateless, windowed: bool) -> Result<()> {
+/// Over a view whose rows change there are no windows, and no joins below.
+fn refuse_over_changes(stage: &Stateless, windowed: bool) -> Result<()> {
     let name = &stage.source.relation.name;
     if stage.has_tables {
         return Err(joined_changes(name));
     }
-    let hint = format!("Aggregate \"{name}\" when you read it, or build on the stream itself.");
     if windowed {
-        return Err(Error::unsupported(format!(
-            "windows over \"{name}\", whose rows change, are not supported yet"
-        ))
-        .hint(hint));
+        let message = format!("windows over \"{name}\", whose rows change, are not supported yet");
+        let hint = format!("Aggregate \"{name}\" when you read it, or build on the stream itself.");
+        return Err(Error::unsupported(message).hint(hint));
     }
-    for expr in &aggregate.aggr_expr {
-        let Expr::AggregateFunction(call) = expr.clone().unalias() else { continue };
-        if !["count", "sum", "avg"].contains(&call.func.name()) || call.params.distinct {
-            let what = call.func.name();
+    Ok(())
+}
+
+/// Rows that are taken back have no place in the order in which rows came.
+fn refuse_unordered(spec: &AggregateSpec, name: &str) -> Result<()> {
+    for call in &spec.aggregates {
+        let what = call.expr.fun().name();
+        if ["first_value", "last_value", "nth_value"].contains(&what) && call.expr.order_bys().is_empty() {
             return Err(Error::unsupported(format!(
-                "{what}() over \"{name}\", whose rows change, is not supported yet"
+                "{what}() without ORDER BY over \"{name}\", whose rows change, is not supported"
             ))
-            .hint(hint));
+            .hint(format!("Write {what}(… ORDER BY …).")));
         }
     }
     Ok(())
@@ -114,14 +116,21 @@ fn plan_running(
     let keys: Vec<usize> = aggregate.group_expr.iter().map(|e| inputs.add(e.clone())).collect();
     let calls: Vec<Call> =
         aggregate.aggr_expr.iter().map(|e| Call::new(e, &mut inputs)).collect::<Result<_>>()?;
+    let retracts = stage.source.retracts();
     let below = inputs.project(stage.plan)?;
     let width = keys.len() + calls.len();
     let spec = AggregateSpec {
         input: Arc::clone(below.schema().inner()),
         keys,
-        aggregates: calls.into_iter().map(|call| call.build(below.schema())).collect::<Result<_>>()?,
+        aggregates: calls
+            .into_iter()
+            .map(|call| Ok(AggregateCall { retracts, ..call.build(below.schema())? }))
+            .collect::<Result<_>>()?,
         window: None,
     };
+    if retracts {
+        refuse_unordered(&spec, &stage.source.relation.name)?;
+    }
     Ok(StatefulStage {
         below: fragment_of(below, &stage.input, stage.has_tables),
         source: stage.source,
@@ -603,6 +612,7 @@ impl Call {
         let context = PhysicalPlanningContext::default();
         let builder = LoweredAggregateBuilder::new(&expr, schema, schema.as_arrow(), &props, &context);
         let expr = builder.with_name(self.name).build()?.aggregate;
-        Ok(AggregateCall { expr, args: self.args, filter: self.filter, distinct: self.distinct })
+        let (args, filter, distinct) = (self.args, self.filter, self.distinct);
+        Ok(AggregateCall { expr, args, filter, distinct, retracts: false })
     }
 }

@@ -220,10 +220,10 @@ impl Hops {
         self.touch(slice, keys, rows, track)?;
         let Some(table) = self.slices.get_mut(&slice) else { return Ok(()) };
         for (kernel, states) in table.kernels.iter_mut().zip(states) {
-            if how == Load::Replace {
-                kernel.clear(&self.slots);
+            match how {
+                Load::Replace => kernel.restore(states, &self.slots)?,
+                Load::Merge => kernel.merge_states(states, &self.slots)?,
             }
-            kernel.merge_states(states, &self.slots)?;
         }
         if self.merged.is_some_and(|merged| slice.end <= merged) {
             self.restart();

@@ -10,6 +10,7 @@ mod delta;
 pub mod exact;
 mod fixed_point;
 mod keys;
+mod multiset;
 
 pub use aggregates::{AggregateCall, Kernel, Place};
 pub use delta::Delta;

@@ -341,10 +341,10 @@ impl Table {
     ) -> Result<()> {
         self.touch(keys, rows, track)?;
         for (kernel, states) in self.kernels.iter_mut().zip(states) {
-            if how == Load::Replace {
-                kernel.clear(&self.ids);
+            match how {
+                Load::Replace => kernel.restore(states, &self.ids)?,
+                Load::Merge => kernel.merge_states(states, &self.ids)?,
             }
-            kernel.merge_states(states, &self.ids)?;
         }
         Ok(())
     }

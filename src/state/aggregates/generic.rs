@@ -398,7 +398,7 @@ mod tests {
             .build()
             .unwrap();
         let expr = Arc::new(expr);
-        let call = AggregateCall { expr, args: vec![0], filter: None, distinct };
+        let call = AggregateCall { expr, args: vec![0], filter: None, distinct, retracts: false };
         kernel(&call, &schema).unwrap()
     }
 

@@ -15,13 +15,14 @@
 //!
 //! These are also what snapshots compute with ([`accumulator`] makes DataFusion's accumulators of them), so that a view
 //! and a snapshot agree to the last bit. [`generic`] wraps every other DataFusion aggregate and keeps its states as rows
-//! of Arrow columns.
+//! of Arrow columns; where rows may be taken back from such an aggregate, [`kept`] keeps their values.
 
 pub mod accumulator;
 pub mod count;
 pub mod dense;
 pub mod extreme;
 pub mod generic;
+pub mod kept;
 pub mod moments;
 mod number;
 pub mod total;
@@ -49,6 +50,8 @@ pub struct AggregateCall {
     pub filter: Option<usize>,
     /// Whether `DISTINCT` was written.
     pub distinct: bool,
+    /// Whether rows may be taken back.
+    pub retracts: bool,
 }
 
 /// On which side of the present state another one is merged: only aggregates that depend on order care.
@@ -131,6 +134,20 @@ pub trait Kernel: Send + Sync + Any {
     /// Merges rows of state columns, row `i` into slot `to[i]`, after the present state.
     fn merge_states(&mut self, columns: &[ArrayRef], to: &[u32]) -> Result<()>;
 
+    /// Begins to remember what changes, for [`take_changed`](Self::take_changed).
+    fn track(&mut self) {}
+
+    /// What has changed of the states of these slots since the last call, or all of them.
+    fn take_changed(&mut self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
+        self.states(slots)
+    }
+
+    /// Takes in what [`take_changed`](Self::take_changed) or [`states`](Self::states) returned later than what is there.
+    fn restore(&mut self, columns: &[ArrayRef], to: &[u32]) -> Result<()> {
+        self.clear(to);
+        self.merge_states(columns, to)
+    }
+
     /// The results of these slots.
     fn evaluate(&self, slots: &[u32]) -> Result<ArrayRef>;
 
@@ -207,8 +224,9 @@ pub fn kernel(call: &AggregateCall, input: &Schema) -> Result<Box<dyn Kernel>> {
     let is_ordered = !call.expr.order_bys().is_empty();
     let dense = if is_ordered { None } else { dense(name, &types, result.data_type(), distinct) };
     match dense {
-        Some(kernel) => Ok(kernel),
-        None => Ok(Box::new(generic::Generic::new(Arc::clone(&call.expr), types)?)),
+        Some(kernel) if kernel.invertible() || !call.retracts => Ok(kernel),
+        _ if call.retracts => Ok(Box::new(kept::KeptValues::new(Arc::clone(&call.expr), types)?)),
+        _ => Ok(Box::new(generic::Generic::new(Arc::clone(&call.expr), types)?)),
     }
 }
 
