@@ -16,6 +16,7 @@ use crate::clock::now_ms;
 use crate::error::{Error, Result, SqlState};
 use crate::log::table::{TableHandle, TableId};
 use crate::log::{Journal, StreamId, Transaction, parse_block_key};
+use crate::memory::Accounts;
 use crate::store::{Space, Store, WriteBatch};
 
 /// Refuses what has been damaged, or deals with its loss if that is accepted.
@@ -86,7 +87,9 @@ fn trim_table(
     puts: &mut WriteBatch,
 ) -> Result<()> {
     let (from, to) = (codec::prefix(relation.id), codec::end(relation.id));
-    let is_readable = TableHandle::open(store, TableId(relation.id.0), table_spec(relation)).is_ok();
+    let is_readable =
+        TableHandle::open(store, TableId(relation.id.0), table_spec(relation), &Accounts::new(usize::MAX))
+            .is_ok();
     if !is_readable {
         tracing::warn!("--accept-loss: table \"{}\" cannot be read and is empty now", relation.name);
     }

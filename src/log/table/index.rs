@@ -76,7 +76,7 @@ impl KeyIndex {
         const SAMPLE: usize = 16;
         let sampled = self.rows.keys().take(SAMPLE);
         let (count, bytes) = sampled.fold((0, 0), |(count, bytes), key| (count + 1, bytes + key.len()));
-        let key_bytes = if count == 0 { 0 } else { (bytes / count).next_multiple_of(16) };
+        let key_bytes = bytes.checked_div(count).unwrap_or(0).next_multiple_of(16);
         let slot = size_of::<(Box<[u8]>, RowId)>() + 1;
         self.rows.capacity() * slot + self.rows.len() * key_bytes
     }

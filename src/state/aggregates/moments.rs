@@ -168,7 +168,7 @@ impl<const SUMS: usize> Moments<SUMS> {
     fn value(&self, sums: &PowerSums<SUMS>) -> Option<f64> {
         let n = sums.count as f64;
         // n · (n − 1), or NULL for the one row that has no deviation.
-        let sample = (sums.count > 1).then(|| n * (n - 1.0));
+        let sample = (sums.count > 1).then_some(n * (n - 1.0));
         let xx = || sums.scatter(XX, X, X);
         let yy = || sums.scatter(YY, Y, Y);
         let xy = || sums.scatter(XY, X, Y);
