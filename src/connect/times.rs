@@ -5,9 +5,10 @@
 //! kept aside as well.
 
 use super::EventTimes;
+use crate::time::{SECOND_MICROS, YEAR_10000};
 
-/// Microseconds of the first moment after the year 9999.
-const YEAR_10000: i64 = 253_402_300_800_000_000;
+/// The first moment after the year 9999, microseconds.
+const END_MICROS: i64 = YEAR_10000 * SECOND_MICROS;
 
 /// What to make of a record's event time.
 pub(super) enum Verdict {
@@ -26,7 +27,7 @@ pub(super) struct Times {
 
 impl Times {
     pub(super) fn new(rule: EventTimes) -> Times {
-        Times { column: rule.column, max_future_ms: rule.max_future_ms, latest: YEAR_10000 - 1 }
+        Times { column: rule.column, max_future_ms: rule.max_future_ms, latest: END_MICROS - 1 }
     }
 
     pub(super) fn column(&self) -> usize {
@@ -36,7 +37,7 @@ impl Times {
     /// What the clock says goes for the records that follow.
     pub(super) fn set_now(&mut self, now_ms: i64) {
         let ahead = self.max_future_ms.map(|ms| now_ms.saturating_add(ms).saturating_mul(1_000));
-        self.latest = ahead.unwrap_or(i64::MAX).min(YEAR_10000 - 1);
+        self.latest = ahead.unwrap_or(i64::MAX).min(END_MICROS - 1);
     }
 
     /// `name` is the column's, `micros` its value.
@@ -47,7 +48,7 @@ impl Times {
                 Verdict::Wrong(format!("column \"{name}\": an event time must be finite"))
             }
             Some(at) if at <= self.latest => Verdict::Good,
-            Some(at) if at >= YEAR_10000 => {
+            Some(at) if at >= END_MICROS => {
                 Verdict::Wrong(format!("column \"{name}\": an event time beyond the year 9999"))
             }
             Some(_) => Verdict::Wrong(format!(

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::operators::assign::{expand, window_time};
 use crate::operators::lateness::ticks;
 use crate::operators::{Closing, RunningAggregate, WindowAggregate, WindowBuffer, Windowing};
-use crate::plan::window::WINDOW_COLUMNS;
+use crate::time::WINDOW_COLUMNS;
 use crate::plan::{Pipeline, Stateful};
 use crate::state::Delta;
 use crate::time::{EventTime, Watermark};

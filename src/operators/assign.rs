@@ -16,7 +16,7 @@ use super::split::{ticks, time_column, times};
 use super::time_type;
 use crate::error::Result;
 use crate::limits::BATCH_ROWS;
-use crate::time::{EventTime, WindowSpec, Windows};
+use crate::time::{EventTime, WINDOW_COLUMNS, WindowSpec, Windows};
 
 /// How many batches' worth of rows one batch of the output may have.
 const EXPANSION: usize = 4;
@@ -25,7 +25,7 @@ const EXPANSION: usize = 4;
 pub fn expanded(input: &SchemaRef, time: usize) -> Result<SchemaRef> {
     let data_type = time_type(input, time)?;
     let mut fields: Vec<FieldRef> = input.fields().iter().cloned().collect();
-    for name in ["window_start", "window_end", "window_time"] {
+    for name in WINDOW_COLUMNS {
         fields.push(Arc::new(Field::new(name, data_type.clone(), false)));
     }
     Ok(Arc::new(Schema::new(fields)))

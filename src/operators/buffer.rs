@@ -16,7 +16,7 @@ use super::{Closing, Delta, Partial, Windowing, time_type};
 use crate::error::{Error, Result};
 use crate::limits::BATCH_ROWS;
 use crate::state::partial;
-use crate::time::{EventTime, Slice, SliceSpec, Watermark, Window};
+use crate::time::{EventTime, Slice, SliceSpec, WINDOW_COLUMNS, Watermark, Window};
 
 /// Rows of one slice; the first column is the number of arrival, the rest the input's.
 #[derive(Default)]
@@ -48,8 +48,8 @@ impl WindowBuffer {
         let mut fields: Vec<FieldRef> = input.fields().iter().cloned().collect();
         let mut kept: Vec<FieldRef> = vec![Arc::new(Field::new("arrival", DataType::Int64, false))];
         kept.extend(fields.iter().cloned());
-        for name in ["window_start", "window_end"] {
-            fields.push(Arc::new(Field::new(name, time_type.clone(), false)));
+        for name in &WINDOW_COLUMNS[..2] {
+            fields.push(Arc::new(Field::new(*name, time_type.clone(), false)));
         }
         Ok(WindowBuffer {
             slices: SliceSpec::of(&windowing.spec),

@@ -32,7 +32,7 @@ pub use running::RunningAggregate;
 pub use window::WindowAggregate;
 
 use crate::error::{Error, Result};
-use crate::time::WindowSpec;
+use crate::time::{WINDOW_COLUMNS, WindowSpec};
 
 /// What is written at a checkpoint or sent by another lane: states by (slice, keys), see DESIGN.md idea 4.
 pub type Partial = datafusion::arrow::record_batch::RecordBatch;
@@ -84,8 +84,8 @@ impl AggregateSpec {
         let mut fields: Vec<FieldRef> = Vec::new();
         if let Some(window) = &self.window {
             let time = time_type(&self.input, window.time)?;
-            fields.push(Arc::new(Field::new("window_start", time.clone(), false)));
-            fields.push(Arc::new(Field::new("window_end", time, false)));
+            let bounds = &WINDOW_COLUMNS[..2];
+            fields.extend(bounds.iter().map(|name| Arc::new(Field::new(*name, time.clone(), false))));
         }
         for &key in &self.keys {
             fields.push(column(key)?);

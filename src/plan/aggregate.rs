@@ -22,12 +22,12 @@ use super::placeholder::{INPUT, placeholder};
 use super::stage::{
     CutOptions, StatefulStage, Stateless, filter, find_window, fragment_of, joined_changes, rebuilt,
 };
-use super::window::{WINDOW_COLUMNS, WindowNode};
+use super::window::WindowNode;
 use crate::catalog::{Emission, Kind};
 use crate::error::{Error, Result};
 use crate::operators::lateness::LatenessRule;
 use crate::operators::{AggregateCall, AggregateSpec, Trigger, Windowing};
-use crate::time::WindowKind;
+use crate::time::{WINDOW_COLUMNS, WindowKind};
 
 /// Where a column of a stateless plan comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

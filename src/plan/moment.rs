@@ -24,6 +24,7 @@ use datafusion::logical_expr::{
 
 use super::pipeline::{Pipeline, Stateful};
 use crate::error::{Error, Result};
+use crate::time::DAY_MICROS;
 
 /// Functions whose value is the moment's.
 const FUNCTIONS: [&str; 5] = ["now", "current_timestamp", "current_date", "current_time", "today"];
@@ -34,8 +35,6 @@ const NAME: &str = "epoch_moment";
 /// What is said when such a query is created.
 pub const NOTICE: &str =
     "now() is the time at which a row was read; no row is looked at again because time passes";
-
-const DAY_MICROS: i64 = 86_400_000_000;
 
 /// The time of the running epoch.
 #[derive(Debug, Clone, Default)]

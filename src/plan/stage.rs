@@ -10,10 +10,11 @@ use datafusion::logical_expr::{Expr, ExprSchemable, Filter, LogicalPlan};
 
 use super::pipeline::{FragmentPlan, SourceScan, Stateful};
 use super::placeholder::INPUT;
-use super::window::{WindowNode, ticks_per_second};
+use super::window::WindowNode;
 use crate::catalog::Emission;
 use crate::error::{Error, Result, SqlState};
 use crate::operators::lateness::LatenessRule;
+use crate::time::ticks_of_millis;
 
 /// What the planner is told besides the plan.
 #[derive(Debug, Clone, Copy)]
@@ -27,8 +28,7 @@ pub struct CutOptions {
 impl CutOptions {
     /// Ticks of allowed lateness for a time column of this unit.
     pub(super) fn lateness(self, unit: TimeUnit) -> i64 {
-        let per_second = i128::from(ticks_per_second(unit));
-        i64::try_from(i128::from(self.lateness_ms) * per_second / 1_000).unwrap_or(i64::MAX)
+        ticks_of_millis(self.lateness_ms, unit)
     }
 }
 

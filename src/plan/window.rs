@@ -32,10 +32,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::limits;
 use crate::operators::assign;
 use crate::sql;
-use crate::time::{WindowKind, WindowSpec};
-
-/// The columns that a window function appends, in order.
-pub const WINDOW_COLUMNS: [&str; 3] = ["window_start", "window_end", "window_time"];
+use crate::time::{DAY_NANOS, WINDOW_COLUMNS, WindowKind, WindowSpec, ticks_per_second};
 
 /// What the time column of a window over windows is called behind it.
 const INNER_TIME: &str = "inner_window_time";
@@ -298,16 +295,6 @@ fn time_unit(time: &Expr, input: &LogicalPlan) -> Result<TimeUnit> {
     }
 }
 
-/// How many ticks of `unit` a second has.
-pub fn ticks_per_second(unit: TimeUnit) -> i64 {
-    match unit {
-        TimeUnit::Second => 1,
-        TimeUnit::Millisecond => 1_000,
-        TimeUnit::Microsecond => 1_000_000,
-        TimeUnit::Nanosecond => 1_000_000_000,
-    }
-}
-
 /// A constant interval in ticks; months have no fixed length (22023).
 pub fn interval_ticks(expr: &ast::Expr, unit: TimeUnit) -> Result<i64> {
     let parts = sql::interval(expr)?;
@@ -315,7 +302,7 @@ pub fn interval_ticks(expr: &ast::Expr, unit: TimeUnit) -> Result<i64> {
         return Err(Error::new(SqlState::BadArgument, "an interval in months or years has no fixed length")
             .hint("Use days, hours, minutes or seconds."));
     }
-    let nanos = i128::from(parts.days) * 86_400_000_000_000 + i128::from(parts.micros) * 1_000;
+    let nanos = i128::from(parts.days) * i128::from(DAY_NANOS) + i128::from(parts.micros) * 1_000;
     let tick = i128::from(1_000_000_000 / ticks_per_second(unit));
     if nanos % tick != 0 {
         return Err(Error::new(SqlState::BadArgument, "the interval is finer than the time column")

@@ -12,6 +12,7 @@ use datafusion::sql::sqlparser::ast::{
 use super::names::ident_name;
 use super::windows::{build, select_all, window};
 use crate::error::{Error, Result, SqlState};
+use crate::time::WINDOW_COLUMNS;
 
 /// Rewrites the group windows of a query's SELECTs (not of subqueries: they are queries of their own).
 pub(super) fn rewrite(query: &mut Query) -> Result<()> {
@@ -59,9 +60,9 @@ fn rewrite_select(select: &mut Select, order_by: Option<&mut OrderBy>) -> Result
     group.alias = wrap_relation(select, &group)?;
     replace_functions(select, order_by, &mut group)?;
     if let GroupByExpr::Expressions(groups, _) = &mut select.group_by {
-        let mut columns = vec![group.column("window_start"), group.column("window_end")];
+        let mut columns = vec![group.column(WINDOW_COLUMNS[0]), group.column(WINDOW_COLUMNS[1])];
         if group.rowtime {
-            columns.push(group.column("window_time"));
+            columns.push(group.column(WINDOW_COLUMNS[2]));
         }
         groups.splice(at..=at, columns);
     }
@@ -258,11 +259,11 @@ impl VisitorMut for Replace<'_> {
             );
         }
         *expr = match edge {
-            "start" => self.group.column("window_start"),
-            "end" => self.group.column("window_end"),
+            "start" => self.group.column(WINDOW_COLUMNS[0]),
+            "end" => self.group.column(WINDOW_COLUMNS[1]),
             _ => {
                 self.group.rowtime = true;
-                self.group.column("window_time")
+                self.group.column(WINDOW_COLUMNS[2])
             }
         };
         ControlFlow::Continue(())

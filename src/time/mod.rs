@@ -5,9 +5,14 @@
 //! `/` is wrong: see [`WindowSpec`].
 
 mod slice;
+mod units;
 mod watermark;
 mod window;
 
 pub use slice::{Slice, SliceSpec};
+pub use units::{
+    DAY_MICROS, DAY_NANOS, HOUR_MICROS, MINUTE_MICROS, SECOND_MICROS, YEAR_10000, ticks_of_millis,
+    ticks_per_second,
+};
 pub use watermark::{EventTime, Watermark};
-pub use window::{Window, WindowKind, WindowSpec, Windows};
+pub use window::{WINDOW_COLUMNS, Window, WindowKind, WindowSpec, Windows};

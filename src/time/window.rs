@@ -7,6 +7,9 @@
 
 use super::EventTime;
 
+/// The columns that a window function appends, in order.
+pub const WINDOW_COLUMNS: [&str; 3] = ["window_start", "window_end", "window_time"];
+
 /// A window `[start, end)` in ticks of the time column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Window {

@@ -10,7 +10,7 @@ use datafusion::arrow::datatypes::DataType;
 use crate::catalog::{Kind, Relation};
 use crate::error::{Error, Result, SqlState};
 use crate::operators::lateness::ticks;
-use crate::plan::window::ticks_per_second;
+use crate::time::ticks_of_millis;
 use crate::state::Delta;
 use crate::time::Watermark;
 
@@ -36,8 +36,7 @@ impl Retention {
         })?;
         match relation.schema().field(column).data_type() {
             DataType::Timestamp(unit, _) => {
-                let ticks = i128::from(ms) * i128::from(ticks_per_second(*unit)) / 1_000;
-                let ticks = i64::try_from(ticks).unwrap_or(i64::MAX);
+                let ticks = ticks_of_millis(ms, *unit);
                 Ok(Some(Retention { column, ticks, swept: i64::MIN }))
             }
             other => Err(Error::new(

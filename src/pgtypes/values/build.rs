@@ -7,14 +7,15 @@ use datafusion::arrow::array::*;
 use datafusion::arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 use datafusion::arrow::datatypes::{DataType, Field, Fields, IntervalMonthDayNano, i256};
 
+use super::datetime_in::POSTGRES_EPOCH_DAYS;
 use super::number_in::{
     binary_timestamp, numeric_overflow, out_of_range, read_date, read_numeric, read_time, read_timestamp,
 };
 use super::numeric::{self, Digits};
 use super::{interval_in, json_in, nested_in, scalar_in};
 use crate::error::{Error, Result, SqlState};
+use crate::time::DAY_MICROS;
 use crate::types::arrow::FREE_NUMERIC;
-use crate::types::calendar::{DAY_MICROS, POSTGRES_EPOCH_DAYS};
 use crate::types::{SqlType, Zone};
 
 /// Builds one column from values as Postgres clients send them.

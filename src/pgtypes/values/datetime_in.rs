@@ -5,10 +5,14 @@
 
 use super::datetime_words;
 use crate::error::{Error, Result, SqlState};
-use crate::types::calendar::{POSTGRES_EPOCH_MICROS, days_in_month, days_of};
+use crate::time::{DAY_MICROS, SECOND_MICROS};
+use crate::types::calendar::{days_in_month, days_of};
 use crate::types::zone::Zone;
 
-pub(crate) const DAY_NANOS: i64 = 86_400_000_000_000;
+/// Days from 1970-01-01 to 2000-01-01, where Postgres counts from.
+pub(crate) const POSTGRES_EPOCH_DAYS: i32 = 10_957;
+/// The same in microseconds.
+pub(crate) const POSTGRES_EPOCH_MICROS: i64 = POSTGRES_EPOCH_DAYS as i64 * DAY_MICROS;
 
 /// What a text says about a moment.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -211,7 +215,7 @@ fn round_to(value: i64, unit: i64) -> i64 {
 /// Ticks since 1970 of a day and a time, shifted from a zone to UTC; None beyond what the type can hold.
 #[inline]
 pub(crate) fn timestamp_ticks(days: i64, nanos: i64, offset_seconds: i32, precision: u8) -> Option<i64> {
-    let per_second: i64 = if precision > 6 { 1_000_000_000 } else { 1_000_000 };
+    let per_second: i64 = if precision > 6 { 1_000_000_000 } else { SECOND_MICROS };
     let ticks =
         if precision == 6 && nanos % 1_000 == 0 { nanos / 1_000 } else { fine_ticks(days, nanos, precision) };
     let ticks = days
@@ -226,7 +230,7 @@ pub(crate) fn timestamp_ticks(days: i64, nanos: i64, offset_seconds: i32, precis
 /// Postgres rounds to microseconds first, and then away from the year 2000: before it, a half goes down.
 fn fine_ticks(days: i64, nanos: i64, precision: u8) -> i64 {
     let ticks = ticks_of_day(nanos, precision);
-    if precision >= 6 || days >= POSTGRES_EPOCH_MICROS / 86_400_000_000 {
+    if precision >= 6 || days >= i64::from(POSTGRES_EPOCH_DAYS) {
         return ticks;
     }
     let unit = 10i64.pow(6 - u32::from(precision));

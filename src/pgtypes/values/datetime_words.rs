@@ -3,7 +3,8 @@
 //! A text is cut into words at spaces and punctuation; each word is a date, a time of day, a zone, a month's name, an
 //! era or a filler, and what is left over when all are read must be the day and the year of a month's name.
 
-use super::datetime_in::{DAY_NANOS, Fields, Wrong, fraction_nanos};
+use super::datetime_in::{Fields, Wrong, fraction_nanos};
+use crate::time::DAY_NANOS;
 use crate::types::calendar::{days_in_month, days_of};
 use crate::types::zone::Zone;
 

@@ -8,10 +8,11 @@ use datafusion::arrow::array::types::{IntervalDayTimeType, IntervalMonthDayNanoT
 use datafusion::arrow::array::{Array, ArrowPrimitiveType, AsArray, downcast_dictionary_array};
 use datafusion::arrow::datatypes::*;
 
+use super::datetime_in::{POSTGRES_EPOCH_DAYS, POSTGRES_EPOCH_MICROS};
 use super::numeric::{self, Magnitude, Shown};
 use super::{TextStyle, nested_out, scalar_out};
 use crate::error::{Error, Result, SqlState};
-use crate::types::calendar::{DAY_MICROS, POSTGRES_EPOCH_DAYS, POSTGRES_EPOCH_MICROS};
+use crate::time::DAY_MICROS;
 use crate::types::{SqlType, WIDE_NUMERIC};
 
 /// Writes the values of one column.

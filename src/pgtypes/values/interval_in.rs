@@ -3,6 +3,7 @@
 use datafusion::arrow::datatypes::IntervalMonthDayNano;
 
 use crate::error::{Error, Result, SqlState};
+use crate::time::DAY_MICROS;
 
 /// Reads an interval: `1 day 2 hours`, `01:02:03.5`, `1-2`, `P1DT2H`, `2 weeks ago`, `1.5 hours`. Microseconds are
 /// the finest; a fraction of a month is days, a fraction of a day is time, as in Postgres.
@@ -76,7 +77,7 @@ impl Number {
     }
 }
 
-const DAY: f64 = 86_400_000_000.0;
+const DAY: f64 = DAY_MICROS as f64;
 
 /// Months, days and microseconds added up so far.
 #[derive(Debug, Default)]

@@ -1,11 +1,11 @@
 //! From the text of a number, a date or a time to the integer that stands for it in a column: what the scalar readers
 //! found, checked against the range of the type, with the errors of Postgres.
 
-use super::datetime_in::{self, Fields as DateFields, Moment, Wrong};
+use super::datetime_in::{self, Fields as DateFields, Moment, POSTGRES_EPOCH_MICROS, Wrong};
 use super::numeric::{self, Digits};
 use super::scalar_in;
 use crate::error::{Error, Result, SqlState};
-use crate::types::calendar::{DAY_MICROS, POSTGRES_EPOCH_MICROS};
+use crate::time::DAY_MICROS;
 use crate::types::{SqlType, Zone};
 
 /// A value that its type has no room for.

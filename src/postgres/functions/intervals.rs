@@ -15,6 +15,7 @@ use datafusion::logical_expr::{Expr, ScalarUDF, Signature, Volatility};
 use super::scalar::Scalar;
 use crate::error::{Error, Result, SqlState};
 use crate::types::normalised;
+use crate::time::{DAY_MICROS, DAY_NANOS};
 
 const DAYS_OF_MONTH: f64 = 30.0;
 const SECONDS_OF_DAY: f64 = 86_400.0;
@@ -83,7 +84,7 @@ fn size(intervals: &ArrayRef) -> Result<ArrayRef> {
     let intervals = cast(intervals, &DataType::Interval(IntervalUnit::MonthDayNano))?;
     let micros = |interval: IntervalMonthDayNano| {
         let days = i128::from(interval.months) * 30 + i128::from(interval.days);
-        let micros = days * 86_400_000_000 + i128::from(interval.nanoseconds / 1_000);
+        let micros = days * i128::from(DAY_MICROS) + i128::from(interval.nanoseconds / 1_000);
         i64::try_from(micros).unwrap_or(if micros < 0 { i64::MIN } else { i64::MAX })
     };
     let intervals = intervals.as_primitive::<IntervalMonthDayNanoType>();
@@ -98,13 +99,12 @@ fn each(intervals: &ArrayRef, of: fn(IntervalMonthDayNano) -> IntervalMonthDayNa
 
 /// 24 hours as a day; days and hours then have one sign (Postgres manual, 9.9).
 fn hours_as_days(interval: IntervalMonthDayNano) -> IntervalMonthDayNano {
-    const DAY: i64 = 86_400_000_000_000;
-    let mut days = i64::from(interval.days) + interval.nanoseconds / DAY;
-    let mut rest = interval.nanoseconds % DAY;
+    let mut days = i64::from(interval.days) + interval.nanoseconds / DAY_NANOS;
+    let mut rest = interval.nanoseconds % DAY_NANOS;
     if days > 0 && rest < 0 {
-        (days, rest) = (days - 1, rest + DAY);
+        (days, rest) = (days - 1, rest + DAY_NANOS);
     } else if days < 0 && rest > 0 {
-        (days, rest) = (days + 1, rest - DAY);
+        (days, rest) = (days + 1, rest - DAY_NANOS);
     }
     let days = days.clamp(i32::MIN.into(), i32::MAX.into()) as i32;
     IntervalMonthDayNano::new(interval.months, days, rest)
@@ -124,9 +124,8 @@ fn days_as_months(interval: IntervalMonthDayNano) -> IntervalMonthDayNano {
 
 /// Both, and all parts have one sign.
 fn as_one_sign(interval: IntervalMonthDayNano) -> IntervalMonthDayNano {
-    const DAY: i64 = 86_400_000_000_000;
-    let mut days = i64::from(interval.days) + interval.nanoseconds / DAY;
-    let mut rest = interval.nanoseconds % DAY;
+    let mut days = i64::from(interval.days) + interval.nanoseconds / DAY_NANOS;
+    let mut rest = interval.nanoseconds % DAY_NANOS;
     let mut months = i64::from(interval.months) + days / 30;
     days %= 30;
     if months > 0 && (days < 0 || days == 0 && rest < 0) {
@@ -135,9 +134,9 @@ fn as_one_sign(interval: IntervalMonthDayNano) -> IntervalMonthDayNano {
         (months, days) = (months + 1, days - 30);
     }
     if days > 0 && rest < 0 {
-        (days, rest) = (days - 1, rest + DAY);
+        (days, rest) = (days - 1, rest + DAY_NANOS);
     } else if days < 0 && rest > 0 {
-        (days, rest) = (days + 1, rest - DAY);
+        (days, rest) = (days + 1, rest - DAY_NANOS);
     }
     let months = months.clamp(i32::MIN.into(), i32::MAX.into()) as i32;
     IntervalMonthDayNano::new(months, days as i32, rest)
@@ -180,7 +179,7 @@ fn between(one: i64, other: i64) -> Result<IntervalMonthDayNano> {
     let mut days = later.day() as i32 - earlier.day() as i32;
     let mut count = months(later) - months(earlier);
     if nanoseconds < 0 {
-        nanoseconds += 86_400_000_000_000;
+        nanoseconds += DAY_NANOS;
         days -= 1;
     }
     if days < 0 {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, AsArray, StringArray};
 use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{DataType, FieldRef, Int64Type, TimeUnit};
+use datafusion::arrow::datatypes::{DataType, FieldRef, Int64Type};
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::expr::Cast;
 use datafusion::logical_expr::{
@@ -14,6 +14,7 @@ use datafusion::logical_expr::{
 };
 
 use crate::error::Error;
+use crate::time::ticks_per_second;
 use crate::types::SqlType;
 
 /// Seconds from 1970 to 2000, where Postgres begins to count: halves are rounded away from there.
@@ -80,16 +81,11 @@ fn moments(values: &ArrayRef, digits: u8) -> Result<ArrayRef> {
     let DataType::Timestamp(unit, _) = values.data_type() else {
         return Err(Error::internal("a moment that is none").into());
     };
-    let (per_second, places) = match unit {
-        TimeUnit::Second => (1, 0),
-        TimeUnit::Millisecond => (1_000, 3),
-        TimeUnit::Microsecond => (1_000_000, 6),
-        TimeUnit::Nanosecond => (1_000_000_000, 9),
-    };
-    if digits >= places {
+    let per_second = ticks_per_second(*unit);
+    let unit = per_second / 10i64.pow(u32::from(digits));
+    if unit <= 1 {
         return Ok(Arc::clone(values));
     }
-    let unit = 10i64.pow(u32::from(places - digits));
     // The ends of time are no numbers.
     let round = |ticks: i64| match ticks {
         i64::MIN | i64::MAX => ticks,

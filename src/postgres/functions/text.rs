@@ -17,6 +17,7 @@ use regex::Regex;
 use super::scalar::{Bounded, Scalar, integers, strings, text};
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
+use crate::time::DAY_MICROS;
 
 pub(crate) fn all() -> Vec<ScalarUDF> {
     let text_text_int =
@@ -197,7 +198,7 @@ fn steps(array: &ArrayRef) -> Result<Vec<i64>> {
     let micros = |step: Option<IntervalMonthDayNano>| {
         step.map_or(1, |step| {
             let days = i64::from(step.months) * 30 + i64::from(step.days);
-            (days * 86_400_000_000).saturating_add(step.nanoseconds / 1_000)
+            (days * DAY_MICROS).saturating_add(step.nanoseconds / 1_000)
         })
     };
     Ok(array.as_primitive::<IntervalMonthDayNanoType>().iter().map(micros).collect())

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, new_null_array};
 use datafusion::arrow::compute::{cast, max, min};
-use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit};
+use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 
 use super::super::transaction::WriteContext;
 use super::assign::assign;
@@ -16,9 +16,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::pgtypes::values::{Encoder, TextStyle};
 use crate::plan::RowExpr;
 use crate::sql;
-
-/// The first second after the year 9999.
-const YEAR_10000: i64 = 253_402_300_800;
+use crate::time::{YEAR_10000, ticks_of_millis, ticks_per_second};
 
 /// Completes and checks rows of one relation for one statement.
 pub(super) struct RowMaker {
@@ -174,17 +172,8 @@ fn time_rule(cx: &WriteContext, relation: &Relation, schema: &SchemaRef) -> Opti
     let DataType::Timestamp(unit, _) = schema.field(watermark.column).data_type() else {
         return None;
     };
-    let per_second = match unit {
-        TimeUnit::Second => 1,
-        TimeUnit::Millisecond => 1_000,
-        TimeUnit::Microsecond => 1_000_000,
-        TimeUnit::Nanosecond => 1_000_000_000,
-    };
-    let most = max_future_ms.map(|ms| {
-        let ticks = i128::from(cx.now_ms.saturating_add(ms)) * i128::from(per_second) / 1_000;
-        i64::try_from(ticks).unwrap_or(i64::MAX)
-    });
-    Some(TimeRule { column: watermark.column, per_second, most })
+    let most = max_future_ms.map(|ms| ticks_of_millis(cx.now_ms.saturating_add(ms), *unit));
+    Some(TimeRule { column: watermark.column, per_second: ticks_per_second(*unit), most })
 }
 
 impl TimeRule {
