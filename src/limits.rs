@@ -56,6 +56,9 @@ pub const EXPRESSION_WORK: usize = 1_000_000;
 /// How deep expressions and subqueries may be nested.
 pub const STATEMENT_DEPTH: usize = 120;
 
+/// How deep JSON may be nested that is taken apart.
+pub const JSON_DEPTH: usize = 128;
+
 /// The stack of a thread that plans, bytes: DataFusion's planner recurses over expressions.
 pub const PLANNING_STACK_BYTES: usize = 64 << 20;
 
@@ -135,6 +138,9 @@ pub const KEPT_ROWS: usize = 1_000;
 
 /// How many bytes of a rejected row are kept.
 pub const KEPT_ROW_BYTES: usize = 8 << 10;
+
+/// How much of the reason is kept why a record of a file is rejected, characters.
+pub const FIELD_ERROR_CHARS: usize = 200;
 
 /// How many columns a relation may have (as in Postgres).
 pub const COLUMNS: usize = 1_600;

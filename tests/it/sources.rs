@@ -66,7 +66,7 @@ async fn what_several_views_over_one_file_reject_is_kept_once_also_after_a_crash
                     WHERE stream = 'f' ORDER BY \"offset\"";
     let no_time = "no event time: column \"ts\" is null, so the row is in no window";
     let expected = format!(
-        "0|1|bad,x,2024-01-01 00:00:02|column \"v\": invalid input for type integer: \"x\"\n\
+        "0|1|bad,x,2024-01-01 00:00:02|column \"v\": invalid input syntax for type integer: \"x\"\n\
          0|2|no time,3,|{no_time}\n\
          0|3|far,4,{far}|column \"ts\": the event time is further ahead of the clock than max_future allows\n\
          0|4|never,5,infinity|column \"ts\": an event time must be finite\n\
@@ -132,7 +132,7 @@ async fn computed_columns_are_part_of_a_files_records() {
         &format!(
             "1|{{\"k\": \"b\", \"ms\": 1704067202000, \"q\": 0}}|column \"share\": division by zero\n\
              2|{{\"k\": \"c\", \"ms\": null, \"q\": 5}}|no event time: column \"ts\" is null, so the row is in no window\n\
-             3|{{\"k\": \"d\", \"ms\": \"x\", \"q\": 5}}|column \"ms\": invalid input for type bigint: \"x\"\n\
+             3|{{\"k\": \"d\", \"ms\": \"x\", \"q\": 5}}|column \"ms\": invalid input syntax for type bigint: \"x\"\n\
              4|{{\"k\": \"e\", \"ms\": 32472144000000, \"q\": 8}}|{far}\n\
              5|{{\"k\": null, \"ms\": 1704067203000, \"q\": 1}}|column \"k2\": null value in a NOT NULL column"
         ),

@@ -5,7 +5,8 @@
 //! closed within [`QUOTED_BYTES`]: what follows is looked at again as new records. So one bad line cannot swallow
 //! its neighbours.
 
-use super::{Decoder, More, Outcome, RECORD_BYTES, Rows, end_of_line, trim_end};
+use super::column::RecordField;
+use super::{Decoder, More, Outcome, RECORD_BYTES, Rows, end_of_line, floor_char, trim_end};
 
 /// A record with quotes is closed within so many bytes.
 const QUOTED_BYTES: usize = 1 << 20;
@@ -178,10 +179,10 @@ impl CsvDecoder {
         let (spans, scratch, field_of, null) = (&self.spans, &self.scratch, &self.field_of, &self.style.null);
         rows.append(|column| {
             let span = spans[field_of[column]];
-            match span.form {
-                Form::Escaped => Some(scratch[column].as_str()),
-                Form::Quoted => text.get(span.start..span.end),
-                Form::Bare => text.get(span.start..span.end).filter(|value| value != null),
+            match (span.form, &text[span.start..span.end]) {
+                (Form::Escaped, _) => RecordField::Text(&scratch[column]),
+                (Form::Bare, value) if value == null => RecordField::Null,
+                (Form::Quoted | Form::Bare, value) => RecordField::Text(value),
             }
         })
     }
@@ -239,11 +240,4 @@ impl Decoder for CsvDecoder {
         }
         at
     }
-}
-
-fn floor_char(text: &str, mut at: usize) -> usize {
-    while !text.is_char_boundary(at) {
-        at -= 1;
-    }
-    at
 }

@@ -1,6 +1,7 @@
 //! Records of text (CSV, JSON lines) into Arrow columns, one record at a time and each for itself.
 //!
-//! We find the borders of records and fields ourselves and append each field straight to its column's builder. A
+//! We find the borders of records and fields ourselves and append each field straight to its column's builder, which
+//! reads it as COPY does. A
 //! reader over whole blocks (arrow-csv, arrow-json) fails a block for one bad line, takes `1.9` for an integer, and
 //! lets one unclosed quote swallow the rest of a file; and splitting the block again to find out costs more than
 //! this. A field of a column that nobody asked for is still checked, only not kept: whether a record is good must
@@ -18,9 +19,8 @@ use crate::error::Result;
 mod column;
 mod csv;
 mod json;
-mod values;
 
-pub(super) use column::Column;
+use column::{Column, RecordField};
 pub(super) use csv::{CsvDecoder, CsvStyle};
 pub(super) use json::JsonDecoder;
 
@@ -72,16 +72,10 @@ enum Outcome {
 }
 
 impl Rows {
-    pub(super) fn new(
-        fields: &[Field],
-        wanted: Vec<usize>,
-        record: u64,
-        times: Option<EventTimes>,
-    ) -> Result<Rows> {
+    pub(super) fn new(fields: &[Field], wanted: Vec<usize>, record: u64, times: Option<EventTimes>) -> Rows {
         let columns = fields.iter().enumerate().map(|(i, field)| Column::new(field, wanted.contains(&i)));
-        let columns = columns.collect::<Result<Vec<_>>>()?;
-        Ok(Rows {
-            columns,
+        Rows {
+            columns: columns.collect(),
             wanted,
             rows: 0,
             bad: Vec::new(),
@@ -90,7 +84,7 @@ impl Rows {
             times: times.map(Times::new),
             record,
             raw: None,
-        })
+        }
     }
 
     /// How many records there are, good and bad.
@@ -118,8 +112,8 @@ impl Rows {
         self.record = record;
     }
 
-    /// One record: `field` gives the text of each column (`None`: NULL).
-    fn append<'t>(&mut self, mut field: impl FnMut(usize) -> Option<&'t str>) -> Outcome {
+    /// One record: `field` gives what it says about each column.
+    fn append<'t>(&mut self, mut field: impl FnMut(usize) -> RecordField<'t>) -> Outcome {
         for i in 0..self.columns.len() {
             if let Err(error) = self.columns[i].append(field(i)) {
                 for column in &mut self.columns[i..] {
@@ -208,7 +202,7 @@ impl Rows {
 
     /// The good records as a batch, and those to be kept aside; what is left is empty.
     pub(super) fn finish(&mut self, schema: &SchemaRef) -> Result<(RecordBatch, Vec<Rejected>)> {
-        let mut arrays = self.wanted.iter().map(|i| self.columns[*i].finish()).collect::<Result<Vec<_>>>()?;
+        let mut arrays: Vec<_> = self.wanted.iter().map(|i| self.columns[*i].finish()).collect();
         let good_rows = self.rows - self.bad.len();
         if !self.bad.is_empty() {
             // Before the batch is made: place holders in NOT NULL columns must be gone by then.
@@ -271,6 +265,14 @@ pub(super) fn decode(
 /// Just after the next newline.
 fn end_of_line(data: &[u8], from: usize) -> Option<usize> {
     memchr::memchr(b'\n', &data[from..]).map(|at| from + at + 1)
+}
+
+/// The end of a character, at that place or before it.
+fn floor_char(text: &str, mut at: usize) -> usize {
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
 }
 
 /// The line without its end.

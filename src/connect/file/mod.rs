@@ -11,7 +11,7 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use parking_lot::Mutex;
 
-use super::decode::{Column, CsvDecoder, CsvStyle, Decoder, JsonDecoder, Rows};
+use super::decode::{CsvDecoder, CsvStyle, Decoder, JsonDecoder, Rows};
 use super::options::{Options, bad};
 use super::{EventTimes, Source, SourceOffset, SourceReader};
 use crate::error::{Error, Result, SqlState};
@@ -87,10 +87,6 @@ impl FileSource {
             return Err(Error::new(SqlState::InvalidTableDefinition, "connector 'file' needs columns")
                 .hint("Declare the columns of the file: CREATE SOURCE name (column type, …) WITH (…)."));
         }
-        // Types that cannot be read are refused now and not by the first reader.
-        for field in columns {
-            Column::check(field)?;
-        }
         let mode = match options.word("mode", &["once", "watch"])? {
             "once" => Mode::Once,
             _ => Mode::Watch,
@@ -126,7 +122,7 @@ impl FileSource {
     fn decoder(&self) -> Box<dyn Decoder> {
         match &self.format {
             Format::Csv { style, .. } => Box::new(CsvDecoder::new(style.clone(), self.schema.fields().len())),
-            Format::Json => Box::new(JsonDecoder::new(self.names())),
+            Format::Json => Box::new(JsonDecoder::new(self.schema.fields().iter().map(AsRef::as_ref))),
         }
     }
 
@@ -185,7 +181,7 @@ impl Source for FileSource {
             Some(some) => (Arc::new(self.schema.project(some)?), some.to_vec()),
         };
         let position = reader::Position::from_offset(&from)?;
-        let rows = Rows::new(&fields, wanted, position.record, self.times)?;
+        let rows = Rows::new(&fields, wanted, position.record, self.times);
         Ok(Box::new(FileReader::new(self.clone(), schema, rows, position)))
     }
 }

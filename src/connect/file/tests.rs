@@ -7,6 +7,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::connect::Rejected;
+use crate::pgtypes::values::{Encoder, TextStyle};
+use crate::types::SqlType;
 
 fn bid() -> Vec<Field> {
     vec![
@@ -18,8 +20,12 @@ fn bid() -> Vec<Field> {
 }
 
 fn try_open(root: &Path, options: &[(&str, &str)]) -> Result<FileSource> {
+    try_open_with(&bid(), root, options)
+}
+
+fn try_open_with(columns: &[Field], root: &Path, options: &[(&str, &str)]) -> Result<FileSource> {
     let options: Vec<_> = options.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
-    FileSource::open(&Options::new(&options)?, &bid(), root, None)
+    FileSource::open(&Options::new(&options)?, columns, root, None)
 }
 
 fn open(root: &Path, options: &[(&str, &str)]) -> FileSource {
@@ -74,6 +80,74 @@ fn check(format: &str, content: impl AsRef<[u8]>, rows: &[&str], errors: &[&str]
     }
 }
 
+/// The one column of a file, with its values as Postgres writes them, and the reasons why records were rejected.
+fn column(sql_type: &SqlType, format: &str, content: &str) -> (Vec<String>, Vec<String>) {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("f"), content).unwrap();
+    let field = sql_type.to_field("c", true);
+    let options = [("path", "f"), ("format", format)];
+    let source = try_open_with(std::slice::from_ref(&field), directory.path(), &options).unwrap();
+    let (batch, rejected) = read(&source, None, 1000);
+    let encoder = Encoder::new(&field);
+    let text = |row| {
+        let mut out = bytes::BytesMut::new();
+        match encoder.is_null(batch.column(0), row) {
+            true => out.extend_from_slice(b"NULL"),
+            false => encoder.text(batch.column(0), row, &TextStyle::default(), &mut out),
+        }
+        String::from_utf8(out.to_vec()).unwrap()
+    };
+    ((0..batch.num_rows()).map(text).collect(), rejected.into_iter().map(|record| record.error).collect())
+}
+
+#[test]
+fn a_file_means_what_copy_of_it_means() {
+    use SqlType::*;
+    let check = |sql_type: SqlType, content: &str, expect: &[&str]| {
+        assert_eq!(
+            column(&sql_type, "csv", content),
+            (expect.iter().map(|s| s.to_string()).collect(), vec![])
+        );
+    };
+    check(Date, "2015-7-1\n20150701\n\"Jul 1, 2015\"\n", &["2015-07-01"; 3]);
+    check(
+        Timestamp(3),
+        "2015-7-1 1:02\n\"Wed, 01 Jul 2015 01:02:03 GMT\"\n\"2015-07-01 01:02:03,4567\"\n",
+        &["2015-07-01 01:02:00", "2015-07-01 01:02:03", "2015-07-01 01:02:03.457"],
+    );
+    check(TimestampTz(6), "2015-07-01 01:02:03 PST\n", &["2015-07-01 09:02:03+00"]);
+    check(Boolean, "tr\nof\n", &["t", "f"]);
+    check(Bytea, "a\\001\n\\x68 69\n", &["\\x6101", "\\x6869"]);
+    check(Interval, "1-2\nPT1M\n1:02\n", &["1 year 2 mons", "00:01:00", "01:02:00"]);
+    check(Decimal(Some((50, 2))), "1.005\n", &["1.01"]);
+    check(Array(Box::new(Int)), "\"{1,NULL,3}\"\n", &["{1,NULL,3}"]);
+    check(Jsonb, "\"{\"\"b\"\":1e2}\"\n", &["{\"b\": 100}"]);
+}
+
+#[test]
+fn a_value_that_is_wrong_leaves_nothing_behind() {
+    let row = SqlType::Row(vec![("a".into(), SqlType::Int), ("b".into(), SqlType::Text)]);
+    let rows = SqlType::Array(Box::new(row));
+    let content = "{\"c\":[{\"a\":1,\"b\":\"x\"}]}\n{\"c\":[{\"b\":\"y\",\"a\":2},{\"a\":\"no\"}]}\n\
+                   {\"c\":[{\"B\":{\"k\":[1]}}, null]}\n{}\n{\"c\":[]}\n{\"c\":7}\n";
+    let (values, errors) = column(&rows, "json", content);
+    assert_eq!(values, ["{\"(1,x)\"}", "{\"(,\\\"{\\\"\\\"k\\\"\\\":[1]}\\\")\",NULL}", "NULL", "{}"]);
+    assert_eq!(errors.len(), 2, "{errors:?}");
+    assert!(errors[0].contains("invalid input syntax for type integer: \"no\""), "{errors:?}");
+    assert!(errors[1].contains("malformed array literal: \"7\""), "{errors:?}");
+}
+
+#[test]
+fn json_of_json_lines_is_as_it_was_written() {
+    let content = "\u{feff}{\"c\":{\"b\":1, \"a\":[true]}}\n{\"c\":\"x\"}\n{\"c\":7}\n{\"c\":null}\n";
+    let check = |sql_type, expect: [&str; 4]| {
+        assert_eq!(column(&sql_type, "json", content), (expect.map(str::to_owned).to_vec(), vec![]));
+    };
+    check(SqlType::Json, ["{\"b\":1, \"a\":[true]}", "\"x\"", "7", "NULL"]);
+    check(SqlType::Jsonb, ["{\"a\": [true], \"b\": 1}", "\"x\"", "7", "NULL"]);
+    check(SqlType::Text, ["{\"b\":1, \"a\":[true]}", "x", "7", "NULL"]);
+}
+
 #[test]
 fn csv_records_are_read_with_quotes_nulls_and_every_line_end() {
     check(
@@ -91,8 +165,8 @@ fn csv_records_that_are_wrong_are_rejected_one_by_one() {
         b"1,1,a,\nx,1,a,\n2,1e400,a,\n3,1,a\n4,1,a,,\n,1,a,\n5,1,a,2015-02-30\n6,1,\"a\"b,\n7,1,\"open,\n8,1,\xff,\n9,1,z,\n",
         &["1|1.0|a|∅", "9|1.0|z|∅"],
         &[
-            "1 column \"auction\": invalid input for type bigint: \"x\"",
-            "2 column \"price\": invalid input for type double precision: \"1e400\"",
+            "1 column \"auction\": invalid input syntax for type bigint: \"x\"",
+            "2 column \"price\": \"1e400\" is out of range for type double precision",
             "3 missing data",
             "4 extra data",
             "5 null value in column \"auction\"",
@@ -126,7 +200,7 @@ fn json_lines_that_are_wrong_are_rejected_one_by_one() {
             "3 null value",
             "4 invalid JSON",
             "5 invalid JSON",
-            "6 characters after",
+            "6 invalid JSON: characters after",
             "7 column \"ts\"",
             "8 invalid JSON",
         ],
@@ -136,9 +210,9 @@ fn json_lines_that_are_wrong_are_rejected_one_by_one() {
 proptest! {
     #[test]
     fn json_is_read_as_serde_reads_it(line in "[{}\\[\\]:,\"a0-9.eE+\\\\nul -]{0,24}|\\{\"x\":[ -~é]{0,12}\\}") {
-        let mut decoder = JsonDecoder::new(vec!["url".into()]);
         let field = Field::new("url", DataType::Utf8, true);
-        let mut rows = Rows::new(&[field], vec![0], 0, None).unwrap();
+        let mut decoder = JsonDecoder::new([&field].into_iter());
+        let mut rows = Rows::new(std::slice::from_ref(&field), vec![0], 0, None);
         use crate::connect::decode::More;
         decoder.decode(&line, More::Ended, 10, &mut rows);
         let schema = Arc::new(Schema::new(vec![Field::new("url", DataType::Utf8, true)]));

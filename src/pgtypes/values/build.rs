@@ -7,12 +7,13 @@ use datafusion::arrow::array::*;
 use datafusion::arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 use datafusion::arrow::datatypes::{DataType, Field, Fields, IntervalMonthDayNano, i256};
 
+use super::bytes_in::{BytesKind, append_bytes, cut_ends, push_end};
 use super::datetime_in::POSTGRES_EPOCH_DAYS;
 use super::number_in::{
     binary_timestamp, numeric_overflow, out_of_range, read_date, read_numeric, read_time, read_timestamp,
 };
 use super::numeric::{self, Digits};
-use super::{interval_in, json_in, nested_in, scalar_in};
+use super::{interval_in, nested_in, scalar_in};
 use crate::error::{Error, Result, SqlState};
 use crate::time::DAY_MICROS;
 use crate::types::arrow::FREE_NUMERIC;
@@ -20,7 +21,7 @@ use crate::types::{SqlType, Zone};
 
 /// Builds one column from values as Postgres clients send them.
 ///
-/// A value that is refused may leave part of itself behind, so after an error the builder is of no further use.
+/// A value that is refused may leave part of itself behind: after an error [`truncate`](Self::truncate) takes it back.
 #[derive(Debug)]
 pub struct ColumnBuilder {
     sql_type: SqlType,
@@ -51,15 +52,6 @@ enum Values {
     Uuid(Vec<u8>),
     List { ends: Vec<i32>, element: Box<ColumnBuilder> },
     Row(Vec<ColumnBuilder>),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum BytesKind {
-    Text,
-    Varchar(u32),
-    Json,
-    Jsonb,
-    Bytea,
 }
 
 impl ColumnBuilder {
@@ -194,6 +186,54 @@ impl ColumnBuilder {
         self.nulls.append_null();
     }
 
+    /// Takes back all values behind the first `len`, and whatever a refused value has left of itself.
+    pub fn truncate(&mut self, len: usize) {
+        match &mut self.values {
+            Values::Boolean(v) => v.truncate(len),
+            Values::Int16(v) => v.truncate(len),
+            Values::Int32(v) | Values::Date(v) => v.truncate(len),
+            Values::Int64(v) | Values::Oid(v) | Values::Time(v) => v.truncate(len),
+            Values::Float32(v) => v.truncate(len),
+            Values::Float64(v) => v.truncate(len),
+            Values::Decimal128 { values, .. } => values.truncate(len),
+            Values::Decimal256 { values, .. } => values.truncate(len),
+            Values::Timestamp { ticks, .. } | Values::TimestampTz { ticks, .. } => ticks.truncate(len),
+            Values::Interval(v) => v.truncate(len),
+            Values::Uuid(v) => v.truncate(len * 16),
+            Values::Bytes { ends, bytes, .. } => bytes.truncate(cut_ends(ends, len)),
+            Values::List { ends, element } => element.truncate(cut_ends(ends, len)),
+            Values::Row(fields) => fields.iter_mut().for_each(|field| field.truncate(len)),
+        }
+        self.nulls.truncate(len);
+    }
+
+    /// The moment that was appended last, in microseconds; None if it is NULL or the type has none.
+    pub(crate) fn last_micros(&self) -> Option<i64> {
+        let (Values::Timestamp { ticks, precision } | Values::TimestampTz { ticks, precision }) =
+            &self.values
+        else {
+            return None;
+        };
+        match ticks.last().copied().filter(|_| self.nulls.is_valid(self.len() - 1))? {
+            infinite @ (i64::MIN | i64::MAX) => Some(infinite),
+            nanos if *precision > 6 => Some(nanos.div_euclid(1_000)),
+            micros => Some(micros),
+        }
+    }
+
+    /// As [`append_text`](Self::append_text) of what is known to be UTF-8.
+    #[inline]
+    pub fn append_str(&mut self, text: &str) -> Result<()> {
+        let Values::Bytes { ends, bytes, kind: BytesKind::Text } = &mut self.values else {
+            return self.append_text(text.as_bytes());
+        };
+        scalar_in::without_nul(text.as_bytes())?;
+        bytes.extend_from_slice(text.as_bytes());
+        push_end(ends, bytes.len())?;
+        self.nulls.append_non_null();
+        Ok(())
+    }
+
     /// Appends a value written as text, as Postgres accepts it.
     pub fn append_text(&mut self, text: &[u8]) -> Result<()> {
         match &mut self.values {
@@ -249,7 +289,20 @@ impl ColumnBuilder {
             return Err(Error::internal("elements for a column that is no array"));
         };
         fill(element)?;
-        ends.push(i32::try_from(element.len()).map_err(|_| too_large())?);
+        push_end(ends, element.len())?;
+        self.nulls.append_non_null();
+        Ok(())
+    }
+
+    /// Appends a row whose fields are put into their builders by `fill`.
+    pub(crate) fn append_row(
+        &mut self,
+        mut fill: impl FnMut(usize, &mut ColumnBuilder) -> Result<()>,
+    ) -> Result<()> {
+        let Values::Row(fields) = &mut self.values else {
+            return Err(Error::internal("fields for a column that is no row"));
+        };
+        fields.iter_mut().enumerate().try_for_each(|(at, field)| fill(at, field))?;
         self.nulls.append_non_null();
         Ok(())
     }
@@ -290,7 +343,7 @@ impl ColumnBuilder {
             }
             Values::Bytes { ends, bytes, kind: BytesKind::Bytea } => {
                 bytes.extend_from_slice(value);
-                ends.push(i32::try_from(bytes.len()).map_err(|_| too_large())?);
+                push_end(ends, bytes.len())?;
             }
             Values::Bytes { ends, bytes, kind: BytesKind::Jsonb } => match value {
                 [1, json @ ..] => append_bytes(json, BytesKind::Jsonb, ends, bytes)?,
@@ -410,28 +463,6 @@ impl ColumnBuilder {
             }
         }
     }
-}
-
-fn append_bytes(text: &[u8], kind: BytesKind, ends: &mut Vec<i32>, bytes: &mut Vec<u8>) -> Result<()> {
-    match kind {
-        BytesKind::Text => bytes.extend_from_slice(scalar_in::string(text)?.as_bytes()),
-        BytesKind::Varchar(n) => {
-            bytes.extend_from_slice(scalar_in::varchar(scalar_in::string(text)?, n)?.as_bytes());
-        }
-        BytesKind::Json => {
-            let text = scalar_in::string(text)?;
-            json_in::check(text)?;
-            bytes.extend_from_slice(text.as_bytes());
-        }
-        BytesKind::Jsonb => json_in::normalize(scalar_in::string(text)?, bytes)?,
-        BytesKind::Bytea => scalar_in::bytea(text, bytes)?,
-    }
-    ends.push(i32::try_from(bytes.len()).map_err(|_| too_large())?);
-    Ok(())
-}
-
-fn too_large() -> Error {
-    Error::new(SqlState::ProgramLimit, "the values of one batch are larger than 2 GiB")
 }
 
 fn bad_binary() -> Error {

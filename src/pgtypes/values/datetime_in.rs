@@ -174,7 +174,21 @@ pub(crate) fn read(text: &str, time_only: bool) -> Result<Moment, Wrong> {
     if text.is_empty() || text.len() > 128 || !text.is_ascii() {
         return Err(Wrong::Syntax);
     }
-    datetime_words::read(text, &lower, time_only).map(Moment::At)
+    datetime_words::read(text, &with_point(lower), time_only).map(Moment::At)
+}
+
+/// ISO 8601 and the logs of Java write the fraction of a second behind a comma.
+fn with_point(mut lower: String) -> String {
+    let comma = lower.as_bytes().windows(8).position(|around| {
+        around.iter().zip(b":dd:dd,d").all(|(byte, shape)| match shape {
+            b'd' => byte.is_ascii_digit(),
+            mark => byte == mark,
+        })
+    });
+    if let Some(at) = comma {
+        lower.replace_range(at + 6..=at + 6, ".");
+    }
+    lower
 }
 
 /// Digits behind a point as nanoseconds, rounded.
@@ -262,6 +276,7 @@ mod tests {
             "Jan 8, 1999 04:05:06.5",
             "January 8 1999 4:05:06.5 AM",
             "8-Jan-1999 04:05:06.5",
+            "1999-01-08 04:05:06,5",
             "Jan-08-1999 04:05:06.5",
             "1/8/1999 04:05:06.5",
             "Fri 1999-Jan-08 04:05:06.5",

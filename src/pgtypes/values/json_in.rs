@@ -3,11 +3,9 @@
 
 use serde::de::IgnoredAny;
 
+use super::json_scan::JsonScanner;
 use super::numeric;
 use crate::error::{Error, Result, SqlState};
-
-/// How deep JSONB may be nested.
-const DEPTH: usize = 512;
 
 /// Checks that a text is one JSON value.
 pub(crate) fn check(text: &str) -> Result<()> {
@@ -19,9 +17,9 @@ pub(crate) fn check(text: &str) -> Result<()> {
 /// Appends the normal form of a JSON text.
 pub(crate) fn normalize(text: &str, out: &mut Vec<u8>) -> Result<()> {
     check(text)?;
-    let mut parser = Parser { text, at: 0 };
-    let value = parser.value(0)?;
-    write(&value, out);
+    let mut scanner = JsonScanner::new(text);
+    scanner.blanks();
+    write(&read(&mut scanner, text)?, out);
     Ok(())
 }
 
@@ -33,95 +31,42 @@ enum Value {
     Object(Vec<(String, Value)>),
 }
 
-/// Reads text that is known to be valid JSON.
-struct Parser<'a> {
-    text: &'a str,
-    at: usize,
-}
-
-impl Parser<'_> {
-    fn peek(&mut self) -> u8 {
-        let bytes = self.text.as_bytes();
-        while bytes.get(self.at).is_some_and(u8::is_ascii_whitespace) {
-            self.at += 1;
-        }
-        bytes.get(self.at).copied().unwrap_or(0)
-    }
-
-    fn value(&mut self, depth: usize) -> Result<Value> {
-        if depth > DEPTH {
-            return Err(Error::new(SqlState::TooComplex, "json is nested too deep"));
-        }
-        match self.peek() {
-            b'{' => {
-                let mut fields: Vec<(String, Value)> = Vec::new();
-                self.at += 1;
-                while self.peek() != b'}' {
-                    let key = self.string()?;
-                    self.peek();
-                    self.at += 1;
-                    fields.push((key, self.value(depth + 1)?));
-                    if self.peek() == b',' {
-                        self.at += 1;
-                    }
-                }
-                self.at += 1;
-                // The sort is stable, so of equal keys the last one written stands last and is the one kept.
-                fields.sort_by(|(a, _), (b, _)| a.len().cmp(&b.len()).then_with(|| a.cmp(b)));
-                fields.reverse();
-                fields.dedup_by(|(a, _), (b, _)| a == b);
-                fields.reverse();
-                Ok(Value::Object(fields))
+/// Reads what stands next. Recurses no deeper than [`check`] lets a text be nested.
+fn read(scanner: &mut JsonScanner<'_>, text: &str) -> Result<Value> {
+    Ok(match scanner.peek() {
+        Some(b'{') => {
+            let mut fields: Vec<(String, Value)> = Vec::new();
+            let mut more = scanner.enter(b'{')?;
+            while more {
+                let key = scanner.name()?.read(text, &mut String::new())?.to_owned();
+                fields.push((key, read(scanner, text)?));
+                more = scanner.another(b'{')?;
             }
-            b'[' => {
-                let mut values = Vec::new();
-                self.at += 1;
-                while self.peek() != b']' {
-                    values.push(self.value(depth + 1)?);
-                    if self.peek() == b',' {
-                        self.at += 1;
-                    }
-                }
-                self.at += 1;
-                Ok(Value::Array(values))
-            }
-            b'"' => Ok(Value::Text(self.string()?)),
-            _ => {
-                let rest = &self.text[self.at..];
-                let end = rest.find(|c: char| c.is_ascii_whitespace() || matches!(c, ',' | ']' | '}'));
-                let word = &rest[..end.unwrap_or(rest.len())];
-                self.at += word.len();
-                if word.contains(['e', 'E']) && beyond_numeric(word) {
-                    return Err(Error::new(SqlState::OutOfRange, "value overflows numeric format"));
-                }
-                Ok(Value::Bare(number(word).unwrap_or_else(|| word.to_owned())))
-            }
+            // The sort is stable, so of equal keys the last one written stands last and is the one kept.
+            fields.sort_by(|(a, _), (b, _)| a.len().cmp(&b.len()).then_with(|| a.cmp(b)));
+            fields.reverse();
+            fields.dedup_by(|(a, _), (b, _)| a == b);
+            fields.reverse();
+            Value::Object(fields)
         }
-    }
-
-    fn string(&mut self) -> Result<String> {
-        self.peek();
-        let start = self.at;
-        let bytes = self.text.as_bytes();
-        self.at += 1;
-        while let Some(byte) = bytes.get(self.at) {
-            match byte {
-                b'\\' => self.at += 2,
-                b'"' => break,
-                _ => self.at += 1,
+        Some(b'[') => {
+            let mut values = Vec::new();
+            let mut more = scanner.enter(b'[')?;
+            while more {
+                values.push(read(scanner, text)?);
+                more = scanner.another(b'[')?;
             }
+            Value::Array(values)
         }
-        self.at += 1;
-        let literal = self.text.get(start..self.at).unwrap_or_default();
-        let text: String = serde_json::from_str(literal).map_err(|e| {
-            Error::new(SqlState::BadText, "invalid input syntax for type json").detail(e.to_string())
-        })?;
-        if text.contains('\0') {
-            return Err(Error::new(SqlState::Untranslatable, "unsupported Unicode escape sequence")
-                .detail("\\u0000 cannot be converted to text."));
+        Some(b'"') => Value::Text(scanner.string()?.read(text, &mut String::new())?.to_owned()),
+        _ => {
+            let word = scanner.value()?;
+            if word.contains(['e', 'E']) && beyond_numeric(word) {
+                return Err(Error::new(SqlState::OutOfRange, "value overflows numeric format"));
+            }
+            Value::Bare(number(word).unwrap_or_else(|| word.to_owned()))
         }
-        Ok(text)
-    }
+    })
 }
 
 /// Whether a number has more digits before or behind its point than NUMERIC, which JSONB keeps numbers in.

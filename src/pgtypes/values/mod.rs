@@ -6,11 +6,14 @@
 #[cfg(test)]
 mod against_postgres;
 mod build;
+mod bytes_in;
 mod datetime_in;
 mod datetime_words;
 mod encode;
 mod interval_in;
+mod json_column;
 mod json_in;
+mod json_scan;
 mod nested_in;
 mod nested_out;
 mod number_in;
@@ -29,6 +32,8 @@ use crate::types::{SqlType, Zone};
 pub use build::ColumnBuilder;
 pub use encode::Encoder;
 pub use interval_in::parse_interval;
+pub(crate) use json_column::named;
+pub(crate) use json_scan::{JsonFault, JsonScanner};
 pub use row::{normal_json, row_as_json, value_as_json};
 
 /// How values are written as text: the settings that change it.
@@ -67,6 +72,7 @@ pub enum ByteaOutput {
     /// `hi`, with octal escapes for what is not printable.
     Escape,
 }
+
 /// A parameter given as text, as an array of one row; a TIMESTAMPTZ without a zone is in UTC.
 pub fn parse_text(sql_type: &SqlType, text: &str) -> Result<ArrayRef> {
     parse_text_in(sql_type, text, &Zone::Utc)

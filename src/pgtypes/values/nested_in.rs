@@ -89,11 +89,8 @@ fn braced(body: &[u8], text: &[u8], element: &mut ColumnBuilder, scratch: &mut V
             Some(b'{') if nested => {
                 let len = braces(rest).ok_or_else(|| bad("Unexpected end of input."))?;
                 element.append_text(&rest[..len])?;
-                let extents = element.last_extents();
-                if extents.as_slice().is_empty() || *first.get_or_insert(extents) != extents {
-                    return Err(bad(
-                        "Multidimensional arrays must have sub-arrays with matching dimensions.",
-                    ));
+                if !matches_first(element, &mut first) {
+                    return Err(bad(UNEVEN));
                 }
                 len
             }
@@ -127,6 +124,15 @@ fn braced(body: &[u8], text: &[u8], element: &mut ColumnBuilder, scratch: &mut V
             _ => return Err(bad("Unexpected array element.")),
         }
     }
+}
+
+/// Sub-arrays of one array that differ in length, or have none.
+pub(crate) const UNEVEN: &str = "Multidimensional arrays must have sub-arrays with matching dimensions.";
+
+/// Whether the sub-array that was added last has the extents of the first one.
+pub(crate) fn matches_first(element: &ColumnBuilder, first: &mut Option<Extents>) -> bool {
+    let extents = element.last_extents();
+    !extents.as_slice().is_empty() && *first.get_or_insert(extents) == extents
 }
 
 /// The length of a `{…}` with balanced braces, quotes respected.

@@ -125,12 +125,19 @@ pub(crate) fn boolean(text: &[u8]) -> Result<bool> {
     }
 }
 
-/// A string: valid UTF-8 without a NUL byte.
+/// Refuses a NUL byte, which no text of Postgres can hold.
 #[inline]
-pub(crate) fn string(text: &[u8]) -> Result<&str> {
+pub(crate) fn without_nul(text: &[u8]) -> Result<()> {
     if memchr::memchr(0, text).is_some() {
         return Err(Error::new(SqlState::BadCharacter, "invalid byte sequence for encoding \"UTF8\": 0x00"));
     }
+    Ok(())
+}
+
+/// A string: valid UTF-8 without a NUL byte.
+#[inline]
+pub(crate) fn string(text: &[u8]) -> Result<&str> {
+    without_nul(text)?;
     std::str::from_utf8(text).map_err(|error| {
         let at = error.valid_up_to();
         let bad = &text[at..text.len().min(at + error.error_len().unwrap_or(text.len() - at).max(1))];

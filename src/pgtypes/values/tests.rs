@@ -205,3 +205,37 @@ fn what_only_arrow_has_is_shown_as_the_nearest_sql_type() {
     assert_eq!(time.data_type(), &DataType::Time32(TimeUnit::Second));
     assert_eq!(show(Arc::new(time)).1, "00:01:01");
 }
+
+#[test]
+fn a_value_that_is_taken_back_leaves_nothing_behind() {
+    for (sql_type, good, bad) in [
+        (SqlType::Boolean, "t", "q"),
+        (SqlType::Int, "1", "x"),
+        (SqlType::Decimal(None), "1.5", "x"),
+        (SqlType::Text, "a", "\0"),
+        (SqlType::Bytea, "a", "b\\"),
+        (SqlType::Jsonb, "{}", "[\"\\u0000\"]"),
+        (SqlType::Uuid, "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", "a0"),
+        (row(), "(1,x,2)", "(1,x,y)"),
+        (list(row()), r#"{"(1,x,2)"}"#, r#"{"(3,z,4)","(1,x,y)"}"#),
+        (list(list(SqlType::Text)), "{{a,b}}", "{{c,d},{e}}"),
+    ] {
+        let built = |with_bad: bool| {
+            let mut column = ColumnBuilder::new(&sql_type, 0);
+            for text in [Some(good), None, Some(good)] {
+                if with_bad {
+                    let before = column.len();
+                    column.append_str(bad).unwrap_err();
+                    column.append_null();
+                    column.truncate(before);
+                }
+                match text {
+                    Some(text) => column.append_str(text).unwrap(),
+                    None => column.append_null(),
+                }
+            }
+            column.finish()
+        };
+        assert_eq!(&built(true), &built(false), "{sql_type}");
+    }
+}
