@@ -19,30 +19,6 @@ pub(crate) fn as_bigints(args: &mut [FunctionArg]) {
     }
 }
 
-/// The one column of a function in FROM is called as the function is there.
-pub(crate) fn name_column(alias: Option<&mut ast::TableAlias>) {
-    if let Some(alias) = alias.filter(|alias| alias.columns.is_empty()) {
-        alias.columns.push(ast::TableAliasColumnDef { name: alias.name.clone(), data_type: None });
-    }
-}
-
-/// `unnest(array) AS x`: a table `x` with a column `x`.
-pub(crate) fn unnest_factor(args: &[FunctionArg], alias: Option<&ast::TableAlias>) -> Option<TableFactor> {
-    let array_exprs = args.iter().map(|arg| match arg {
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
-        _ => None,
-    });
-    let mut alias = alias.cloned();
-    name_column(alias.as_mut());
-    Some(TableFactor::UNNEST {
-        alias,
-        array_exprs: array_exprs.collect::<Option<Vec<_>>>()?,
-        with_offset: false,
-        with_offset_alias: None,
-        with_ordinality: false,
-    })
-}
-
 /// `_pg_expandarray(a)`: a row `(x, n)` for each element and its number.
 fn expanded(expr: &Expr) -> Option<&Expr> {
     match expr {

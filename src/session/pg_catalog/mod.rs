@@ -5,7 +5,6 @@
 //! psql and drivers ask in SQL that DataFusion does not know in every detail; `rewrite` says the same in
 //! other words, and `functions` has the functions they call.
 
-mod apply;
 mod catalog;
 mod expand;
 mod expanding;
@@ -17,7 +16,6 @@ mod listings;
 mod relations;
 mod rewrite;
 pub(crate) mod shape;
-mod subquery;
 mod types;
 mod variables;
 
@@ -57,13 +55,8 @@ pub fn prepare(cx: &SystemContext, state: &mut SessionState, query: &mut Query) 
     if !rewrite::concerns(query) {
         return Ok(false);
     }
-    let applied = rewrite::rewrite(query, cx)?;
+    rewrite::rewrite(query, cx)?;
     register(cx, state)?;
-    for subquery in applied {
-        // Those before may be called by it: an inner subquery comes before the one around it.
-        let function = apply::function(subquery, state.clone(), Arc::clone(&cx.engine));
-        state.register_udf(function)?;
-    }
     Ok(true)
 }
 

@@ -6,8 +6,6 @@
 //! | `x OPERATOR(pg_catalog.~) y`, `x COLLATE c` | `x ~ y`, `x` |
 //! | `'t'::regclass`, `oid::regclass::text` | `regclassin('t')`, `regclassout(oid)` |
 //! | `x = ANY (array)`, `x <> ALL (array)` | `array_has(array, x)`, `NOT …` |
-//! | `ARRAY(SELECT …)` | a function of its outer columns, see `apply` |
-//! | a scalar subquery over outer columns | with equations alone, the same with `max(…)`, since it has one row at the most; otherwise a function of its outer columns |
 //! | `information_schema.t` | a name that DataFusion has no table of its own for |
 
 use std::ops::ControlFlow;
@@ -19,12 +17,9 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::super::transaction::SystemContext;
-use super::apply::{Applied, Want};
-use super::expanding::{as_bigints, name_column, row_of, unnest_factor, unnested};
-use super::subquery::{elements, is_correlated, joined, own, take_outer};
+use super::expanding::{as_bigints, row_of, unnested};
 use super::{catalog, functions, information};
 use crate::error::Result;
-use crate::postgres::syntax::naming::column_name;
 use crate::sql::{function_call as call, ident_name, parse_expr};
 
 /// The last part of a name, folded.
@@ -61,15 +56,14 @@ pub(crate) fn concerns(query: &Query) -> bool {
     relations.is_break() || expressions.is_break()
 }
 
-/// Rewrites the query in place. Gives the subqueries that have become functions, inner ones before those around them.
-pub(crate) fn rewrite(query: &mut Query, cx: &SystemContext) -> Result<Vec<Applied>> {
+/// Rewrites the query in place.
+pub(crate) fn rewrite(query: &mut Query, cx: &SystemContext) -> Result<()> {
     if let SetExpr::Select(select) = query.body.as_mut() {
         select.projection.iter_mut().try_for_each(show_name)?;
         select.projection.iter_mut().for_each(show_vector);
     }
-    let mut rewriter = Rewriter { cx, applied: Vec::new(), tables: Vec::new() };
-    let _: ControlFlow<()> = query.visit(&mut rewriter);
-    Ok(rewriter.applied)
+    let _: ControlFlow<()> = query.visit(&mut Rewriter { cx, tables: Vec::new() });
+    Ok(())
 }
 
 /// `SELECT 't'::regclass` shows a name; anywhere else it stands for a number.
@@ -174,7 +168,6 @@ fn procedure(expr: &Expr) -> Option<Expr> {
 
 struct Rewriter<'a> {
     cx: &'a SystemContext,
-    applied: Vec<Applied>,
     /// For each SELECT around this place, what its relations are called and which tables of the system they are.
     tables: Vec<Vec<(String, String)>>,
 }
@@ -229,21 +222,6 @@ fn named_tables(select: &ast::Select) -> Vec<(String, String)> {
     named.collect()
 }
 
-/// `x LIKE pattern ESCAPE '/'`, with the one sign that DataFusion knows for it.
-fn escaped(expr: &mut Expr) {
-    let (Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. }) = expr else {
-        return;
-    };
-    let sign = match escape_char.as_ref().map(|sign| &sign.value) {
-        Some(Value::SingleQuotedString(sign)) if sign.chars().count() == 1 && sign != "\\" => sign.clone(),
-        _ => return,
-    };
-    let text = |text: &str| Expr::value(Value::SingleQuotedString(text.to_owned()));
-    let doubled = call("replace", vec![Expr::clone(pattern), text("\\"), text("\\\\")]);
-    **pattern = call("replace", vec![doubled, text(&sign), text("\\")]);
-    *escape_char = None;
-}
-
 impl Rewriter<'_> {
     fn cast(inner: &Expr, data_type: &DataType) -> Option<Expr> {
         if is_text(data_type) {
@@ -282,23 +260,7 @@ impl Rewriter<'_> {
         })
     }
 
-    /// The subquery as a function of its outer columns.
-    fn apply(&mut self, query: &Query, want: Want) -> Expr {
-        let mut query = Box::new(query.clone());
-        // What is inside first: only then do the names in it tell what is outer here.
-        let _: ControlFlow<()> = query.visit(self);
-        let columns = |table: &str| -> Option<Vec<String>> {
-            let table = catalog::table(self.cx, table).ok()??;
-            Some(table.schema().fields().iter().map(|field| field.name().clone()).collect())
-        };
-        let outer = take_outer(&mut query, columns);
-        let name = format!("apply_{}", self.applied.len() + 1);
-        let replaced = call(&name, outer);
-        self.applied.push(Applied { name, want, query });
-        replaced
-    }
-
-    fn replaced(&mut self, expr: &Expr) -> Option<Expr> {
+    fn replaced(&self, expr: &Expr) -> Option<Expr> {
         match expr {
             Expr::Collate { expr, .. } => Some(Expr::clone(expr)),
             Expr::Cast { expr: inner, data_type, .. } => Self::cast(inner, data_type),
@@ -309,14 +271,7 @@ impl Rewriter<'_> {
                 let has = call("array_has", vec![array, Expr::clone(left)]);
                 Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(has) }
             }),
-            Expr::Function(function) => match &function.args {
-                FunctionArguments::List(_) => unnested(expr),
-                FunctionArguments::Subquery(query) if last(&function.name) == "array" => {
-                    Some(self.apply(query, Want::Array))
-                }
-                _ => None,
-            },
-            Expr::CompoundFieldAccess { .. } => unnested(expr),
+            Expr::Function(_) | Expr::CompoundFieldAccess { .. } => unnested(expr),
             // Of which table a row is.
             Expr::CompoundIdentifier(parts) => match parts.as_slice() {
                 [relation, column] if ident_name(column) == "tableoid" => {
@@ -328,24 +283,9 @@ impl Rewriter<'_> {
                 }
                 _ => None,
             },
-            Expr::Subquery(query) => {
-                let own = own(query);
-                if !is_correlated(query, &own) {
-                    return None;
-                }
-                if let Some(elements) = elements(query) {
-                    return Some(self.apply(&elements, Want::Collected));
-                }
-                joined(query, &own).or_else(|| Some(self.apply(query, Want::Scalar)))
-            }
             _ => None,
         }
     }
-}
-
-/// `ARRAY(SELECT …)`.
-fn is_array(expr: &Expr) -> bool {
-    matches!(expr, Expr::Function(call) if matches!(call.args, FunctionArguments::Subquery(_)))
 }
 
 impl VisitorMut for Rewriter<'_> {
@@ -353,28 +293,6 @@ impl VisitorMut for Rewriter<'_> {
 
     fn pre_visit_select(&mut self, select: &mut ast::Select) -> ControlFlow<()> {
         self.tables.push(named_tables(select));
-        // Where it is a value and no condition, DataFusion has no plan for EXISTS.
-        for item in &mut select.projection {
-            if let SelectItem::UnnamedExpr(expr) = &*item
-                && (matches!(expr, Expr::Exists { .. }) || is_array(expr))
-            {
-                let alias = Ident::new(column_name(expr));
-                *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
-            }
-            let (SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) = item else {
-                continue;
-            };
-            let _ = ast::visit_expressions_mut(expr, |expr| {
-                if let Expr::Exists { subquery, negated } = expr {
-                    let exists = self.apply(subquery, Want::Exists);
-                    *expr = match negated {
-                        true => Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(exists) },
-                        false => exists,
-                    };
-                }
-                ControlFlow::<()>::Continue(())
-            });
-        }
         ControlFlow::Continue(())
     }
 
@@ -400,19 +318,10 @@ impl VisitorMut for Rewriter<'_> {
             match (last(name).as_str(), args.as_mut()) {
                 ("pg_get_keywords" | "pg_partition_tree" | "ts_token_type", Some(_)) => *args = None,
                 // It takes nothing but constants of this type.
-                ("generate_series", Some(given)) => {
-                    as_bigints(&mut given.args);
-                    name_column(alias.as_mut());
-                }
+                ("generate_series", Some(given)) => as_bigints(&mut given.args),
                 ("string_to_array" | "parse_ident", Some(given)) => {
                     if let Some(row) = row_of(&last(name), &given.args, alias.as_ref()) {
                         *factor = row;
-                        return ControlFlow::Continue(());
-                    }
-                }
-                ("unnest", Some(given)) => {
-                    if let Some(unnest) = unnest_factor(&given.args, alias.as_ref()) {
-                        *factor = unnest;
                         return ControlFlow::Continue(());
                     }
                 }
@@ -433,7 +342,7 @@ impl VisitorMut for Rewriter<'_> {
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         // Before what is inside is visited: it may have to be thrown away whole.
-        if matches!(expr, Expr::Subquery(_) | Expr::Function(_) | Expr::CompoundFieldAccess { .. })
+        if matches!(expr, Expr::Function(_) | Expr::CompoundFieldAccess { .. })
             && let Some(replaced) = self.replaced(expr)
         {
             *expr = replaced;
@@ -464,8 +373,6 @@ impl VisitorMut for Rewriter<'_> {
                     };
                 }
             }
-            Expr::Subquery(_) => {}
-            Expr::Like { .. } | Expr::ILike { .. } => escaped(expr),
             other => {
                 if let Some(replaced) = self.replaced(other) {
                     *other = replaced;

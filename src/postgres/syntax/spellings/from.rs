@@ -47,7 +47,15 @@ pub(crate) fn table(factor: &mut TableFactor, names_value: bool) -> Option<Table
     };
     let arguments = plain(arguments)?;
     match plain_name(name)?.as_str() {
-        "unnest" => Some(unnest(alias, arguments)),
+        "unnest" => {
+            // Its one column is called as it is there.
+            if let (Some(alias), [_]) = (alias.as_mut(), arguments.as_slice())
+                && alias.columns.is_empty()
+            {
+                alias.columns.push(TableAliasColumnDef { name: alias.name.clone(), data_type: None });
+            }
+            Some(unnest(alias, arguments))
+        }
         "generate_series" => {
             let named = || TableAlias {
                 explicit: true,

@@ -12,7 +12,7 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, DataType, Expr, Function, FunctionArguments, Ident, Query, Select, SelectItem, SetExpr,
-    TableFactor, UnaryOperator, Value, Visit, VisitMut, VisitorMut,
+    TableFactor, UnaryOperator, Value, ValueWithSpan, Visit, VisitMut, VisitorMut,
 };
 
 use crate::error::{Error, Result, SqlState};
@@ -106,6 +106,10 @@ fn rewritten(expr: &mut Expr) -> Result<Option<Expr>> {
             let regex = similar_to(constant(pattern, "the pattern of SIMILAR TO")?, escape);
             Some(binary((**text).clone(), op, text_value(&regex)))
         }
+        Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. } => {
+            escape_by_backslash(pattern, escape_char);
+            None
+        }
         Expr::UnaryOp { op: UnaryOperator::BitwiseNot, expr } => {
             // In two's complement ~x = -1 - x.
             let minus_one = Expr::UnaryOp { op: UnaryOperator::Minus, expr: Box::new(number("1")) };
@@ -129,6 +133,39 @@ fn rewritten(expr: &mut Expr) -> Result<Option<Expr>> {
         Expr::UnaryOp { op: UnaryOperator::PGAbs, expr } => Some(call("abs", vec![(**expr).clone()])),
         _ => None,
     })
+}
+
+/// `x LIKE pattern ESCAPE '/'`, with the one sign that DataFusion knows for it.
+fn escape_by_backslash(pattern: &mut Expr, escape: &mut Option<ValueWithSpan>) {
+    let Some(Value::SingleQuotedString(sign)) = escape.as_ref().map(|sign| &sign.value) else { return };
+    let (Some(first), true) = (sign.chars().next().filter(|sign| *sign != '\\'), sign.chars().count() == 1)
+    else {
+        return;
+    };
+    *pattern = match text_of(pattern) {
+        Some(text) => text_value(&with_backslashes(text, first)),
+        None => {
+            let doubled = call("replace", vec![pattern.clone(), text_value("\\"), text_value("\\\\")]);
+            call("replace", vec![doubled, text_value(sign), text_value("\\")])
+        }
+    };
+    *escape = None;
+}
+
+/// A pattern whose signs stand for themselves behind `sign`, with a backslash in its place.
+fn with_backslashes(pattern: &str, sign: char) -> String {
+    let mut out = String::with_capacity(pattern.len() + 4);
+    let mut chars = pattern.chars();
+    while let Some(one) = chars.next() {
+        match one {
+            one if one == sign => {
+                out.extend(chars.next().map(|literal| ['\\', literal]).into_iter().flatten())
+            }
+            '\\' => out.push_str("\\\\"),
+            one => out.push(one),
+        }
+    }
+    out
 }
 
 /// `= ANY (SELECT …)` is IN, and `<> ALL (SELECT …)` is NOT IN; `ARRAY(SELECT …)` has the same elements.
