@@ -12,8 +12,6 @@ use super::script::{self, Failure, Output, Script};
 use crate::error::{Error, Result};
 use crate::exec::{Engine, EngineOptions};
 use crate::limits;
-use crate::session::pg_catalog::SystemTables;
-use crate::session::write::RowWriter;
 use crate::session::{Front, Reception};
 use crate::store::{DiskOptions, DiskStore, MemoryStore, Store};
 
@@ -127,5 +125,5 @@ pub(super) fn runtime(name: &str, threads: usize) -> Result<Runtime> {
 
 /// Sessions over the engine.
 fn sessions(engine: &Arc<Engine>) -> Arc<dyn Reception> {
-    Arc::new(Front::new(Arc::clone(engine), Arc::new(RowWriter), Arc::new(SystemTables)))
+    Arc::new(Front::new(Arc::clone(engine)))
 }

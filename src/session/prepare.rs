@@ -16,6 +16,7 @@ use super::read::query::{ReadContext, named, on_cpu};
 use super::read::rows::text_schema;
 use super::read::subscribe;
 use super::session::{Inner, Session};
+use super::write;
 use crate::error::{Error, Result, SqlState};
 use crate::sql::{self, ContinuousQuery, Explain, Parsed, Statement};
 use crate::types::SqlType;
@@ -79,10 +80,9 @@ async fn describe(
                 _ => Vec::new(),
             };
             let cx = session.write_context(text, &wanted).await?;
-            let writer = Arc::clone(&session.writer);
             let given = hints.clone();
             let described =
-                on_cpu(&session.engine, async move { writer.describe(&cx, &statement, &given).await })
+                on_cpu(&session.engine, async move { write::describe(&cx, &statement, &given).await })
                     .await?;
             let mut types = hints;
             for (at, found) in described.params.into_iter().enumerate() {

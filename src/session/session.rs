@@ -26,10 +26,8 @@ use super::read::rows::{Batches, counted};
 use super::read::subscribe;
 use super::settings::Settings;
 use super::shared_settings::SharedSettings;
-use super::transaction::{
-    CopyRows, LOCK_WAIT, SystemContext, SystemSchemas, Transaction, WriteContext, Writer, Written,
-};
-use super::{calls, ddl};
+use super::transaction::{LOCK_WAIT, SystemContext, Transaction, WriteContext, Written};
+use super::{calls, ddl, pg_catalog, write};
 use crate::clock::now_ms;
 use crate::error::{Error, Result, SqlState};
 use crate::exec::Engine;
@@ -62,8 +60,6 @@ pub(super) struct Named {
 /// One client's side of the engine.
 pub struct Session {
     pub(super) engine: Arc<Engine>,
-    pub(super) writer: Arc<dyn Writer>,
-    system: Arc<dyn SystemSchemas>,
     pub(super) startup: Startup,
     /// Shared with the statement that runs, which may call `set_config`.
     pub(super) settings: SharedSettings,
@@ -80,20 +76,13 @@ pub struct Session {
 }
 
 impl Session {
-    pub(super) fn new(
-        engine: Arc<Engine>,
-        writer: Arc<dyn Writer>,
-        system: Arc<dyn SystemSchemas>,
-        startup: Startup,
-    ) -> Result<Session> {
+    pub(super) fn new(engine: Arc<Engine>, startup: Startup) -> Result<Session> {
         let mut settings = Settings::default();
         let told = settings.start(&startup.user, &startup.settings)?;
         let messages = told.into_iter().map(|(name, value)| SideMessage::Parameter(name, value)).collect();
         let transaction = Transaction::new(LOCK_WAIT, engine.planner.accounts());
         Ok(Session {
             engine,
-            writer,
-            system,
             startup,
             settings: SharedSettings::new(settings),
             mode: Mode::Idle,
@@ -126,7 +115,7 @@ impl Session {
 
     /// What this session reads with.
     pub(super) async fn reads(&self, text: &Arc<str>) -> ReadContext {
-        let system = self.system.lookup(SystemContext {
+        let system = pg_catalog::lookup(SystemContext {
             engine: Arc::clone(&self.engine),
             user: self.startup.user.clone(),
             pid: self.startup.id,
@@ -330,15 +319,15 @@ impl Session {
         };
         self.begin_statement();
         let cx = self.write_context(text, &wanted).await?;
-        let (transaction, writer) = (Arc::clone(&self.transaction), Arc::clone(&self.writer));
+        let transaction = Arc::clone(&self.transaction);
         let written = on_cpu(&self.engine, async move {
             let mut tx = transaction.lock().await;
             match &statement {
-                Statement::Insert(insert) => writer.insert(&cx, &mut tx, insert).await,
-                Statement::Update(update) => writer.update(&cx, &mut tx, update).await,
-                Statement::Delete(delete) => writer.delete(&cx, &mut tx, delete).await,
+                Statement::Insert(insert) => write::insert(&cx, &mut tx, insert).await,
+                Statement::Update(update) => write::update(&cx, &mut tx, update).await,
+                Statement::Delete(delete) => write::delete(&cx, &mut tx, delete).await,
                 Statement::Truncate(names) => {
-                    writer.truncate(&cx, &mut tx, names).await.map(|()| Written::default())
+                    write::truncate(&cx, &mut tx, names).await.map(|()| Written::default())
                 }
                 _ => Err(Error::internal("a statement that does not write")),
             }
@@ -355,8 +344,8 @@ impl Session {
     async fn copy_from(&mut self, copy: &CopyFrom, text: &Arc<str>) -> Result<Outcome> {
         self.begin_statement();
         let cx = self.write_context(text, std::slice::from_ref(&copy.name)).await?;
-        let (writer, copy) = (Arc::clone(&self.writer), copy.clone());
-        let rows = on_cpu(&self.engine, async move { writer.copy_in(&cx, &copy).await }).await?;
+        let copy = copy.clone();
+        let rows = on_cpu(&self.engine, async move { write::copy_in(&cx, &copy) }).await?;
         Ok(Outcome::CopyIn(Box::new(Incoming {
             engine: Arc::clone(&self.engine),
             transaction: Arc::clone(&self.transaction),
@@ -582,7 +571,7 @@ fn room(there: usize, what: &str) -> Result<()> {
 struct Incoming {
     engine: Arc<Engine>,
     transaction: Arc<Mutex<Transaction>>,
-    rows: Option<Box<dyn CopyRows>>,
+    rows: Option<write::Copying>,
     commits: bool,
     gate: Arc<CommitGate>,
 }
@@ -590,11 +579,11 @@ struct Incoming {
 #[async_trait]
 impl CopyIn for Incoming {
     fn format(&self) -> i16 {
-        self.rows.as_ref().map_or(0, |rows| rows.format())
+        self.rows.as_ref().map_or(0, write::Copying::format)
     }
 
     fn columns(&self) -> usize {
-        self.rows.as_ref().map_or(0, |rows| rows.columns())
+        self.rows.as_ref().map_or(0, write::Copying::columns)
     }
 
     async fn data(&mut self, bytes: Bytes) -> Result<()> {
@@ -602,7 +591,7 @@ impl CopyIn for Incoming {
         // Decoding is computing: not on the thread that waits for sockets.
         self.rows = Some(
             on_cpu(&self.engine, async move {
-                rows.data(bytes).await?;
+                rows.data(&bytes)?;
                 Ok(rows)
             })
             .await?,

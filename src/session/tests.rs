@@ -6,12 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use datafusion::catalog::TableProvider;
 use futures::StreamExt;
 use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Record, Runner};
 
-use super::transaction::{SystemContext, SystemSchemas};
-use super::write::RowWriter;
 use super::{
     Conversation, Front, Outcome, Prepared, Protocol, Rows, Session, SideMessage, Startup, TransactionStatus,
 };
@@ -19,30 +16,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::exec::{Engine, EngineOptions};
 use crate::limits;
 use crate::pgtypes::values::Encoder;
-use crate::plan::relations::Lookup;
 use crate::store::{DiskOptions, DiskStore, FreeSpace, MemoryStore, Store};
-
-#[derive(Debug)]
-struct NoSchemas;
-
-#[async_trait]
-impl Lookup for NoSchemas {
-    async fn find(&self, _: &str, _: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        Ok(None)
-    }
-    fn names(&self, _: &str) -> Vec<String> {
-        Vec::new()
-    }
-    fn schemas(&self) -> Vec<String> {
-        Vec::new()
-    }
-}
-
-impl SystemSchemas for NoSchemas {
-    fn lookup(&self, _: SystemContext) -> Arc<dyn Lookup> {
-        Arc::new(NoSchemas)
-    }
-}
 
 async fn front() -> Front {
     front_over(Arc::new(MemoryStore::new())).await
@@ -51,7 +25,7 @@ async fn front() -> Front {
 async fn front_over(store: Arc<dyn Store>) -> Front {
     let options = EngineOptions { files: ".".into(), memory: 1 << 30, threads: 2, bounded: false };
     let engine = Engine::open(store, options, tokio::runtime::Handle::current()).await.unwrap();
-    Front::new(engine, Arc::new(RowWriter), Arc::new(NoSchemas))
+    Front::new(engine)
 }
 
 /// Does with a session what the wire does with it for a simple query.

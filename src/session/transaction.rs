@@ -1,4 +1,4 @@
-//! What a transaction has written and not yet committed, and what whoever writes rows must provide.
+//! What a transaction has written and not yet committed.
 //!
 //! A statement that writes adds to a [`Transaction`]: rows for streams are kept as batches, changes of tables in a
 //! [`TableWriter`] that holds the table's lock. Reads of the same transaction see both through [`Transaction::overlay`]. COMMIT makes
@@ -8,12 +8,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use bytes::Bytes;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::execution::memory_pool::MemoryReservation;
-use datafusion::sql::sqlparser::ast::{self, ObjectName};
 
 use crate::catalog::{Names, Relation, RelationId};
 use crate::clock::now_ms;
@@ -26,8 +23,6 @@ use crate::log::table::Mark;
 use crate::log::{self, Append, CommitNo, StreamId, TableWriter};
 use crate::memory::{Accounts, MemoryPart};
 use crate::pgtypes::values::TextStyle;
-use crate::plan::relations::Lookup;
-use crate::sql::{CopyFrom, Statement};
 use crate::time::Watermark;
 use crate::types::SqlType;
 
@@ -219,42 +214,6 @@ pub struct Described {
     pub returning: Option<SchemaRef>,
 }
 
-/// Writes rows: `session::write` is one, and `Front` is given it. All methods add to the transaction and commit nothing;
-/// they are called on the threads that plan. After an error the transaction is rolled back (to a savepoint or whole) by the caller.
-#[async_trait]
-pub trait Writer: Send + Sync + 'static {
-    /// INSERT.
-    async fn insert(&self, cx: &WriteContext, tx: &mut Transaction, insert: &ast::Insert) -> Result<Written>;
-    /// UPDATE.
-    async fn update(&self, cx: &WriteContext, tx: &mut Transaction, update: &ast::Update) -> Result<Written>;
-    /// DELETE.
-    async fn delete(&self, cx: &WriteContext, tx: &mut Transaction, delete: &ast::Delete) -> Result<Written>;
-    /// TRUNCATE.
-    async fn truncate(&self, cx: &WriteContext, tx: &mut Transaction, names: &[ObjectName]) -> Result<()>;
-    /// COPY … FROM STDIN: checks the target and the columns.
-    async fn copy_in(&self, cx: &WriteContext, copy: &CopyFrom) -> Result<Box<dyn CopyRows>>;
-    /// Plans an INSERT, UPDATE or DELETE with parameters without running it; `hints` are the types that are known already.
-    async fn describe(
-        &self,
-        cx: &WriteContext,
-        statement: &Statement,
-        hints: &[Option<SqlType>],
-    ) -> Result<Described>;
-}
-
-/// The rows of a COPY … FROM STDIN as they come in; kept until the end.
-#[async_trait]
-pub trait CopyRows: Send {
-    /// 0 text and csv, 1 binary.
-    fn format(&self) -> i16;
-    /// How many columns the data has.
-    fn columns(&self) -> usize;
-    /// Takes the next bytes; they may end in the middle of a row.
-    async fn data(&mut self, bytes: Bytes) -> Result<()>;
-    /// There are no more: adds the rows to the transaction and says how many there were.
-    async fn finish(self: Box<Self>, tx: &mut Transaction) -> Result<u64>;
-}
-
 /// What the system's schemas (`pg_catalog`, `information_schema`, `tidemill`) may show of a session.
 #[derive(Clone)]
 pub struct SystemContext {
@@ -266,10 +225,4 @@ pub struct SystemContext {
     pub pid: i32,
     /// The session's settings.
     pub settings: SharedSettings,
-}
-
-/// The system's schemas: `session::system` has them, and `Front` is given it.
-pub trait SystemSchemas: Send + Sync + 'static {
-    /// For one statement of a session.
-    fn lookup(&self, cx: SystemContext) -> Arc<dyn Lookup>;
 }

@@ -32,21 +32,16 @@ use datafusion::execution::registry::FunctionRegistry;
 use datafusion::sql::sqlparser::ast::Query;
 
 use super::inspect::tidemill;
-use super::transaction::{SystemContext, SystemSchemas};
+use super::transaction::SystemContext;
 use crate::error::Result;
 use crate::plan::relations::Lookup;
 
 /// The schemas that are the system's own.
 pub const SCHEMAS: [&str; 3] = ["tidemill", "pg_catalog", "information_schema"];
 
-/// Has the system's schemas; it has no state of its own.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct SystemTables;
-
-impl SystemSchemas for SystemTables {
-    fn lookup(&self, cx: SystemContext) -> Arc<dyn Lookup> {
-        Arc::new(System { cx })
-    }
+/// The system's schemas for one statement of a session.
+pub fn lookup(cx: SystemContext) -> Arc<dyn Lookup> {
+    Arc::new(System { cx })
 }
 
 /// Brings a query about the system into a form that can be planned, and adds the functions that it may call to the

@@ -235,7 +235,11 @@ pub(super) fn update_from(update: &ast::Update) -> Result<Vec<TableWithJoins>> {
 }
 
 /// UPDATE.
-pub(super) async fn update(cx: &WriteContext, tx: &mut Transaction, update: &ast::Update) -> Result<Written> {
+pub(in crate::session) async fn update(
+    cx: &WriteContext,
+    tx: &mut Transaction,
+    update: &ast::Update,
+) -> Result<Written> {
     let (relation, alias) = table(cx, &update.table, Verb::Update)?;
     let from = update_from(update)?;
     let maker = RowMaker::new(cx, &relation)?;
@@ -282,7 +286,11 @@ pub(super) fn delete_from(delete: &ast::Delete) -> Result<(&TableWithJoins, Vec<
 }
 
 /// DELETE.
-pub(super) async fn delete(cx: &WriteContext, tx: &mut Transaction, delete: &ast::Delete) -> Result<Written> {
+pub(in crate::session) async fn delete(
+    cx: &WriteContext,
+    tx: &mut Transaction,
+    delete: &ast::Delete,
+) -> Result<Written> {
     let (from, using) = delete_from(delete)?;
     let (relation, alias) = table(cx, from, Verb::Delete)?;
     let writer = tx.writer(&cx.engine, &relation).await?;
@@ -307,7 +315,11 @@ pub(super) async fn delete(cx: &WriteContext, tx: &mut Transaction, delete: &ast
 }
 
 /// TRUNCATE: all of them, or (if one cannot be) none.
-pub(super) async fn truncate(cx: &WriteContext, tx: &mut Transaction, names: &[ObjectName]) -> Result<()> {
+pub(in crate::session) async fn truncate(
+    cx: &WriteContext,
+    tx: &mut Transaction,
+    names: &[ObjectName],
+) -> Result<()> {
     let relations = names.iter().map(|name| target::relation(&cx.names, name, Verb::Truncate));
     for relation in relations.collect::<Result<Vec<_>>>()? {
         tx.writer(&cx.engine, &relation).await?.truncate();

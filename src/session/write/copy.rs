@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use datafusion::arrow::array::{ArrayRef, RecordBatch};
 use datafusion::execution::memory_pool::MemoryReservation;
 
-use super::super::transaction::{CopyRows, Transaction, WriteContext, no_memory};
+use super::super::transaction::{Transaction, WriteContext, no_memory};
 use super::insert::add;
 use super::query::too_large;
 use super::rows::RowMaker;
@@ -21,7 +20,7 @@ use crate::sql::{self, CopyFrom};
 use crate::types::Zone;
 
 /// Checks the target and begins to decode.
-pub(super) fn copy_in(cx: &WriteContext, copy: &CopyFrom) -> Result<Box<dyn CopyRows>> {
+pub(in crate::session) fn copy_in(cx: &WriteContext, copy: &CopyFrom) -> Result<Copying> {
     let relation = target::relation(&cx.names, &copy.name, Verb::Copy)?;
     let given = match copy.columns.is_empty() {
         true => (0..relation.columns.len()).filter(|at| relation.columns[*at].generated.is_none()).collect(),
@@ -33,7 +32,7 @@ pub(super) fn copy_in(cx: &WriteContext, copy: &CopyFrom) -> Result<Box<dyn Copy
     let columns = given.iter().map(|at| &relation.columns[*at]);
     let columns = columns.map(|c| (c.name.clone(), c.sql_type.clone(), c.not_null)).collect();
     let zone = Zone::of_setting(&cx.style.time_zone).unwrap_or(Zone::Utc);
-    Ok(Box::new(Copying {
+    Ok(Copying {
         decoder: CopyDecoder::new(columns, copy.options.clone()).in_zone(zone),
         format: i16::from(copy.options.format == sql::CopyFormat::Binary),
         maker: RowMaker::new(cx, &relation)?,
@@ -43,10 +42,11 @@ pub(super) fn copy_in(cx: &WriteContext, copy: &CopyFrom) -> Result<Box<dyn Copy
         batches: Vec::new(),
         rows: 0,
         memory: cx.engine.planner.accounts().reserve(MemoryPart::Writes),
-    }))
+    })
 }
 
-struct Copying {
+/// The rows of a COPY … FROM STDIN as they come in; kept until the end.
+pub(in crate::session) struct Copying {
     cx: WriteContext,
     relation: Arc<Relation>,
     maker: RowMaker,
@@ -75,27 +75,28 @@ impl Copying {
         self.batches.push(whole);
         Ok(())
     }
-}
 
-#[async_trait]
-impl CopyRows for Copying {
-    fn format(&self) -> i16 {
+    /// 0 text and csv, 1 binary.
+    pub(in crate::session) fn format(&self) -> i16 {
         self.format
     }
 
-    fn columns(&self) -> usize {
+    /// How many columns the data has.
+    pub(in crate::session) fn columns(&self) -> usize {
         self.given.len()
     }
 
-    async fn data(&mut self, bytes: Bytes) -> Result<()> {
-        self.decoder.push(&bytes)?;
+    /// Takes the next bytes; they may end in the middle of a row.
+    pub(in crate::session) fn data(&mut self, bytes: &Bytes) -> Result<()> {
+        self.decoder.push(bytes)?;
         while let Some(batch) = self.decoder.take() {
             self.keep(batch)?;
         }
         Ok(())
     }
 
-    async fn finish(mut self: Box<Self>, tx: &mut Transaction) -> Result<u64> {
+    /// There are no more: adds the rows to the transaction and says how many there were.
+    pub(in crate::session) async fn finish(mut self, tx: &mut Transaction) -> Result<u64> {
         while let Some(batch) = self.decoder.finish()? {
             self.keep(batch)?;
         }

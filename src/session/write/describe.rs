@@ -21,7 +21,7 @@ use crate::sql::{self, Statement};
 use crate::types::SqlType;
 
 /// Describes an INSERT, UPDATE or DELETE.
-pub(super) async fn describe(
+pub(in crate::session) async fn describe(
     cx: &WriteContext,
     statement: &Statement,
     hints: &[Option<SqlType>],

@@ -101,7 +101,11 @@ impl Inserted {
 }
 
 /// INSERT.
-pub(super) async fn insert(cx: &WriteContext, tx: &mut Transaction, insert: &ast::Insert) -> Result<Written> {
+pub(in crate::session) async fn insert(
+    cx: &WriteContext,
+    tx: &mut Transaction,
+    insert: &ast::Insert,
+) -> Result<Written> {
     let into = head(cx, insert)?;
     let maker = RowMaker::new(cx, &into.relation)?;
     let action = conflict::action(&into, insert.on.as_ref())?;

@@ -6,10 +6,8 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use futures::TryStreamExt;
 
-use super::RowWriter;
 use crate::error::{Error, SqlState};
 use crate::exec::{Engine, EngineOptions};
-use crate::session::pg_catalog::SystemTables;
 use crate::session::{Conversation, Front, Outcome, Protocol, Reception, Startup};
 use crate::store::MemoryStore;
 
@@ -21,7 +19,7 @@ impl Client {
         let options = EngineOptions { files: ".".into(), memory: 1 << 30, threads: 2, bounded: false };
         let store = Arc::new(MemoryStore::new());
         let engine = Engine::open(store, options, tokio::runtime::Handle::current()).await.unwrap();
-        let front = Front::new(engine, Arc::new(RowWriter), Arc::new(SystemTables));
+        let front = Front::new(engine);
         let startup = Startup { user: "ada".into(), ..Startup::default() };
         Client(front.open(startup).await.unwrap())
     }
