@@ -42,4 +42,4 @@ pub use conversation::*;
 pub use front::Front;
 pub use gate::CommitGate;
 pub use message_memory::MessageMemory;
-pub use session::Session;
+pub use session::{Session, room};

@@ -559,12 +559,13 @@ pub(super) fn quoted_name(name: &Ident) -> String {
     format!("\"{}\"", sql::ident_name(name).replace('"', "\"\""))
 }
 
-fn room(there: usize, what: &str) -> Result<()> {
-    match there < limits::SESSION_OBJECTS {
-        true => Ok(()),
-        false => Err(Error::new(SqlState::LimitExceeded, format!("too many {what} in this session"))
-            .hint("Close those that are no longer needed.")),
+/// Refuses one more of what a session may not hold without bound.
+pub fn room(held: usize, what: &str) -> Result<()> {
+    if held < limits::SESSION_OBJECTS {
+        return Ok(());
     }
+    let message = format!("too many {what}: a session holds at most {}", limits::SESSION_OBJECTS);
+    Err(Error::new(SqlState::LimitExceeded, message).hint("Close those that are not used any more."))
 }
 
 /// A COPY … FROM STDIN on its way into the transaction.

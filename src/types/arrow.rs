@@ -156,10 +156,9 @@ fn from_tag(tag: &str, data_type: &DataType) -> Option<SqlType> {
 
 fn is_text(data_type: &DataType) -> bool {
     match data_type {
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => true,
         DataType::Dictionary(_, values) => is_text(values),
         DataType::RunEndEncoded(_, values) => is_text(values.data_type()),
-        _ => false,
+        other => other.is_string(),
     }
 }
 

@@ -134,7 +134,7 @@ impl SqlType {
 }
 
 /// A name as it must be written in SQL: quoted when folding to lower case would change it.
-fn quote_name(name: &str) -> String {
+pub fn quote_name(name: &str) -> String {
     let plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
     if plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }

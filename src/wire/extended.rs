@@ -19,9 +19,8 @@ use super::messages::{Bind, Message, Target, utf8};
 use super::report;
 use super::rows::{Flow, Format, Sent, describe};
 use crate::error::{Error, Result, SqlState};
-use crate::limits;
 use crate::pgtypes::values::{parse_binary, parse_text_in};
-use crate::session::{Outcome, Params, Prepared, Protocol, Rows};
+use crate::session::{Outcome, Params, Prepared, Protocol, Rows, room};
 use crate::types::{SqlType, Zone};
 
 /// The type of a parameter that the client leaves to us: not said, or `unknown`.
@@ -86,7 +85,7 @@ impl Connection {
             let message = format!("prepared statement \"{name}\" already exists");
             return Err(Stop::Error(Error::new(SqlState::DuplicateStatement, message)));
         }
-        room(&self.statements, "prepared statements")?;
+        room(self.statements.len(), "prepared statements")?;
         let hints = types.iter().map(|&oid| hint(oid)).collect::<Result<Vec<_>>>()?;
         self.link.limit(self.conversation.timeouts().statement);
         let prepared = self.link.attend(self.conversation.prepare(sql, &hints)).await?;
@@ -110,7 +109,7 @@ impl Connection {
             let message = format!("portal \"{}\" already exists", bind.portal);
             return Err(Error::new(SqlState::DuplicateCursor, message));
         }
-        room(&self.portals, "portals")?;
+        room(self.portals.len(), "portals")?;
         let zone = Zone::of_setting(&self.conversation.text_style().time_zone)?;
         let params = params(&statement.params, &bind, &zone)?;
         let columns = statement.columns.as_ref().map_or(0, |schema| schema.fields().len());
@@ -282,17 +281,6 @@ fn param(sql: &SqlType, value: Option<&Bytes>, format: Format, zone: &Zone) -> R
         (None, _) => Ok(new_null_array(&sql.data_type(), 1)),
         (Some(bytes), Format::Text) => parse_text_in(sql, utf8(bytes)?, zone),
         (Some(bytes), Format::Binary) => parse_binary(sql, bytes),
-    }
-}
-
-/// Refuses one more of what a session may not hold without bound.
-fn room<T>(held: &HashMap<String, T>, what: &str) -> Result<()> {
-    match held.len() < limits::SESSION_OBJECTS {
-        true => Ok(()),
-        false => {
-            let message = format!("too many {what}: a session holds at most {}", limits::SESSION_OBJECTS);
-            Err(Error::new(SqlState::LimitExceeded, message).hint("Close those that are not used any more."))
-        }
     }
 }
 

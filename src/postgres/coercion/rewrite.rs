@@ -141,7 +141,7 @@ fn check_union(union: &Union) -> Result<()> {
         for (left, right) in first.schema().fields().iter().zip(input.schema().fields()) {
             let (left, right) = (left.data_type(), right.data_type());
             let has_null = matches!(left, DataType::Null) || matches!(right, DataType::Null);
-            if is_text(left) != is_text(right) && !has_null {
+            if left.is_string() != right.is_string() && !has_null {
                 let message =
                     format!("UNION types {} and {} cannot be matched", name_of(left), name_of(right));
                 let error = Error::new(SqlState::TypeMismatch, message).hint("Cast one of the two columns.");
@@ -150,10 +150,6 @@ fn check_union(union: &Union) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn is_text(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
 }
 
 fn name_of(data_type: &DataType) -> SqlType {
@@ -284,7 +280,7 @@ impl Operators<'_> {
         let results = || case.when_then_expr.iter().map(|(_, then)| then).chain(&case.else_expr);
         let typed_result = results().filter(|result| !is_untyped(result)).find_map(|result| {
             let data_type = result.get_type(self.schema).ok()?;
-            (!matches!(data_type, DataType::Null) && !is_text(&data_type)).then_some(data_type)
+            (!matches!(data_type, DataType::Null) && !data_type.is_string()).then_some(data_type)
         });
         let Some(wanted) = typed_result.filter(|_| results().any(|result| is_untyped(result))) else {
             return Ok(Transformed::new_transformed(Expr::Case(case), is_unified));
@@ -298,7 +294,7 @@ impl Operators<'_> {
 
     fn refuse_json_containment(&self, binary: &BinaryExpr) -> Result<()> {
         match binary.left.get_type(self.schema) {
-            Ok(data_type) if is_text(&data_type) => {
+            Ok(data_type) if data_type.is_string() => {
                 Err(Error::unsupported("@> and <@ on JSON are not supported yet")
                     .hint("Compare its fields, as in doc->>'a' = '1'.")
                     .into())

@@ -22,6 +22,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::AnalyzerRule;
 
+use super::scalar::over_columns;
 use crate::error::{Error, SqlState};
 
 /// Which operator it stands for.
@@ -101,7 +102,11 @@ impl ScalarUDFImpl for Checked {
             Op::Sub => sub,
             Op::Mul => mul,
             Op::Neg => return negate(&args.args[0]),
-            Op::Concat => return concat(&args.args),
+            Op::Concat => {
+                return over_columns(&args.args, args.number_rows, |columns, _| {
+                    Ok(super::text::concatenated(&columns[0], &columns[1])?)
+                });
+            }
         };
         apply(kernel, &args.args[0], &args.args[1])
     }
@@ -122,17 +127,6 @@ fn apply(kernel: Kernel, left: &ColumnarValue, right: &ColumnarValue) -> Result<
         }
     };
     Ok(ColumnarValue::Array(result.map_err(|error| out_of_range(error, &left.data_type()))?))
-}
-
-fn concat(args: &[ColumnarValue]) -> Result<ColumnarValue> {
-    let scalar = args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
-    let arrays = ColumnarValue::values_to_arrays(args)?;
-    let result = super::text::concatenated(&arrays[0], &arrays[1])?;
-    Ok(if scalar {
-        ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?)
-    } else {
-        ColumnarValue::Array(result)
-    })
 }
 
 fn negate(value: &ColumnarValue) -> Result<ColumnarValue> {

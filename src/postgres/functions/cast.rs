@@ -18,13 +18,14 @@ use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{
     ArrowPrimitiveType, DataType, Decimal128Type, Decimal256Type, Field, FieldRef, Float64Type, i256,
 };
-use datafusion::common::{DFSchema, Result, ScalarValue};
+use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::expr::{Cast, ScalarFunction};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ExprSchemable, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
     Signature, Volatility,
 };
 
+use super::scalar::over_columns;
 use crate::error::{Error, SqlState};
 use crate::pgtypes::values::{ColumnBuilder, Encoder, TextStyle};
 use crate::types::SqlType;
@@ -44,7 +45,7 @@ pub(crate) fn replaced(cast: Cast, schema: &DFSchema) -> Result<Expr, Cast> {
         return Err(cast);
     };
     let way = match (&from, cast.field.data_type()) {
-        (from, to) if is_text(from) && is_read(&cast.field, to) => Way::FromText,
+        (from, to) if from.is_string() && is_read(&cast.field, to) => Way::FromText,
         (from, DataType::Utf8) if is_written(from) => Way::ToText,
         (from, DataType::Int16 | DataType::Int32 | DataType::Int64) if is_fractional(from) => Way::Round,
         _ => return Err(cast),
@@ -55,16 +56,12 @@ pub(crate) fn replaced(cast: Cast, schema: &DFSchema) -> Result<Expr, Cast> {
     Ok(Expr::ScalarFunction(ScalarFunction::new_udf(function, vec![*cast.expr])))
 }
 
-fn is_text(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
-}
-
 /// Types whose values are read from text here.
 fn is_read(field: &Field, to: &DataType) -> bool {
     let sql_type = SqlType::from_field(field);
     match sql_type {
         SqlType::Json | SqlType::Jsonb => true,
-        _ => !is_text(to) && *to != DataType::Null && sql_type.data_type() == *to,
+        _ => !to.is_string() && *to != DataType::Null && sql_type.data_type() == *to,
     }
 }
 
@@ -145,17 +142,10 @@ impl ScalarUDFImpl for PostgresCast {
         let (Some(value), Some(field)) = (args.args.first(), args.arg_fields.first()) else {
             return Err(Error::internal("a cast of nothing").into());
         };
-        let is_scalar = matches!(value, ColumnarValue::Scalar(_));
-        let array = value.to_array(if is_scalar { 1 } else { args.number_rows })?;
-        let result = match self.way {
-            Way::FromText => read(&array, &self.to)?,
-            Way::ToText => written(&array, field),
-            Way::Round => rounded(&array, self.to.data_type())?,
-        };
-        Ok(if is_scalar {
-            ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?)
-        } else {
-            ColumnarValue::Array(result)
+        over_columns(std::slice::from_ref(value), args.number_rows, |columns, _| match self.way {
+            Way::FromText => read(&columns[0], &self.to),
+            Way::ToText => Ok(written(&columns[0], field)),
+            Way::Round => rounded(&columns[0], self.to.data_type()),
         })
     }
 }

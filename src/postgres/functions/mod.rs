@@ -18,6 +18,7 @@ pub(crate) use intervals::{interval_key, interval_size};
 pub(crate) use numeric::{call as numeric_call, replacement as numeric_operator};
 pub(crate) use precision::{fitted, once};
 pub(crate) use round::round_double;
+pub(crate) use scalar::over_columns;
 
 mod arithmetic;
 mod bytes;

@@ -51,17 +51,48 @@ impl ScalarUDFImpl for Scalar {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let scalar = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
-        let rows = if scalar { 1 } else { args.number_rows };
-        let arrays = args.args.iter().map(|arg| arg.to_array(rows)).collect::<Result<Vec<_>>>()?;
-        let result = (self.call)(&arrays, rows)?;
-        Ok(if scalar {
-            ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?)
-        } else {
-            ColumnarValue::Array(result)
-        })
+        over_columns(&args.args, args.number_rows, |columns, rows| Ok((self.call)(columns, rows)?))
     }
 }
+
+/// What `call` makes of the arguments as columns of so many rows. Of constants alone it is a constant: one row.
+pub(crate) fn over_columns(
+    args: &[ColumnarValue],
+    rows: usize,
+    call: impl FnOnce(&[ArrayRef], usize) -> Result<ArrayRef>,
+) -> Result<ColumnarValue> {
+    let is_scalar = args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+    let rows = if is_scalar { 1 } else { rows };
+    let columns = args.iter().map(|arg| arg.to_array(rows)).collect::<Result<Vec<_>>>()?;
+    let result = call(&columns, rows)?;
+    Ok(if is_scalar {
+        ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?)
+    } else {
+        ColumnarValue::Array(result)
+    })
+}
+
+/// For a function that is `$inner` but for its result: what is the same.
+macro_rules! as_inner {
+    ($inner:ident) => {
+        fn name(&self) -> &str {
+            self.$inner.name()
+        }
+
+        fn aliases(&self) -> &[String] {
+            self.$inner.aliases()
+        }
+
+        fn signature(&self) -> &Signature {
+            self.$inner.signature()
+        }
+
+        fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
+            self.$inner.coerce_types(types)
+        }
+    };
+}
+pub(crate) use as_inner;
 
 /// DataFusion's function, called only after `check` has found that the result will not be too large.
 #[derive(Debug)]
@@ -85,24 +116,10 @@ impl Hash for Bounded {
 }
 
 impl ScalarUDFImpl for Bounded {
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
-
-    fn aliases(&self) -> &[String] {
-        self.inner.aliases()
-    }
-
-    fn signature(&self) -> &Signature {
-        self.inner.signature()
-    }
+    as_inner!(inner);
 
     fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
         self.inner.return_type(arg_types)
-    }
-
-    fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
-        self.inner.coerce_types(arg_types)
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {

@@ -8,6 +8,8 @@ use datafusion::common::Result;
 use datafusion::functions::math;
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature};
 
+use super::scalar::as_inner;
+
 pub(crate) fn all() -> Vec<ScalarUDF> {
     let whole = |inner: Arc<ScalarUDF>| ScalarUDF::from(Whole { inner: inner.as_ref().clone() });
     vec![whole(math::ceil()), whole(math::floor()), whole(math::trunc())]
@@ -28,26 +30,12 @@ fn whole(of: DataType) -> DataType {
 }
 
 impl ScalarUDFImpl for Whole {
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
-
-    fn aliases(&self) -> &[String] {
-        self.inner.aliases()
-    }
-
-    fn signature(&self) -> &Signature {
-        self.inner.signature()
-    }
+    as_inner!(inner);
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
         let of = self.inner.return_type(types)?;
         // trunc(x, 2) has digits behind the point.
         Ok(if types.len() == 1 { whole(of) } else { of })
-    }
-
-    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        self.inner.coerce_types(types)
     }
 
     fn invoke_with_args(&self, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {

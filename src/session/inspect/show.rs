@@ -11,6 +11,7 @@ use crate::session::conversation::Outcome;
 use crate::session::read::rows::{text_rows, text_schema};
 use crate::session::session::Session;
 use crate::sql::{IntervalParts, Listing, Statement, relation_name};
+use crate::types::quote_name;
 
 const DESCRIBE: &[&str] = &["column", "type", "nullable", "default", "extra"];
 const SETTINGS: &[&str] = &["name", "setting", "description"];
@@ -118,7 +119,7 @@ fn listed(engine: &Engine, listing: Listing) -> Result<Vec<Vec<Option<String>>>>
 
 fn watermark_text(relation: &Relation, stream: &StreamDef) -> Option<String> {
     let watermark = stream.watermark.as_ref()?;
-    let column = quoted(&relation.columns.get(watermark.column)?.name);
+    let column = quote_name(&relation.columns.get(watermark.column)?.name);
     Some(match &watermark.text {
         Some(text) if *text != column => format!("{column} AS {text}"),
         _ => column,
@@ -154,13 +155,6 @@ fn described(relation: &Relation) -> Vec<Vec<Option<String>>> {
     relation.columns.iter().enumerate().map(row).collect()
 }
 
-/// A name as it must be written.
-fn quoted(name: &str) -> String {
-    let plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
-        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-    if plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
-}
-
 /// What option names look like whose values are nobody's business.
 const SECRETS: [&str; 4] = ["password", "secret", "token", "key"];
 
@@ -170,18 +164,18 @@ pub fn create_text(relation: &Relation) -> String {
         Kind::Stream(stream) => stream_text(relation, stream),
         Kind::Table(table) => table_text(relation, table),
         Kind::View { query } => {
-            format!("CREATE VIEW {} ({}) AS {query}", quoted(&relation.name), column_names(relation))
+            format!("CREATE VIEW {} ({}) AS {query}", quote_name(&relation.name), column_names(relation))
         }
         Kind::MaterializedView(def) => view_text(relation, def),
     }
 }
 
 fn column_names(relation: &Relation) -> String {
-    relation.columns.iter().map(|column| quoted(&column.name)).collect::<Vec<_>>().join(", ")
+    relation.columns.iter().map(|column| quote_name(&column.name)).collect::<Vec<_>>().join(", ")
 }
 
 fn column_text(column: &Column) -> String {
-    let mut text = format!("    {} {}", quoted(&column.name), column.sql_type.declaration());
+    let mut text = format!("    {} {}", quote_name(&column.name), column.sql_type.declaration());
     if column.not_null {
         text.push_str(" NOT NULL");
     }
@@ -203,7 +197,7 @@ fn with_text(options: &[(String, String)]) -> String {
         .map(|(name, value)| {
             let is_secret = SECRETS.iter().any(|secret| name.contains(secret));
             let value = if is_secret { "********" } else { value.as_str() };
-            format!("    {} = '{}'", quoted(name), value.replace('\'', "''"))
+            format!("    {} = '{}'", quote_name(name), value.replace('\'', "''"))
         })
         .collect();
     format!(" WITH (\n{}\n)", options.join(",\n"))
@@ -233,7 +227,7 @@ fn stream_text(relation: &Relation, stream: &StreamDef) -> String {
             all.into_iter().flatten().collect()
         }
     };
-    format!("CREATE STREAM {} (\n{}\n){}", quoted(&relation.name), items.join(",\n"), with_text(&options))
+    format!("CREATE STREAM {} (\n{}\n){}", quote_name(&relation.name), items.join(",\n"), with_text(&options))
 }
 
 fn table_text(relation: &Relation, table: &TableDef) -> String {
@@ -243,11 +237,11 @@ fn table_text(relation: &Relation, table: &TableDef) -> String {
             .primary_key
             .iter()
             .filter_map(|at| relation.columns.get(*at))
-            .map(|c| quoted(&c.name))
+            .map(|c| quote_name(&c.name))
             .collect();
         items.push(format!("    PRIMARY KEY ({})", key.join(", ")));
     }
-    format!("CREATE TABLE {} (\n{}\n)", quoted(&relation.name), items.join(",\n"))
+    format!("CREATE TABLE {} (\n{}\n)", quote_name(&relation.name), items.join(",\n"))
 }
 
 fn view_text(relation: &Relation, def: &ViewDef) -> String {
@@ -267,7 +261,7 @@ fn view_text(relation: &Relation, def: &ViewDef) -> String {
     };
     format!(
         "CREATE MATERIALIZED VIEW {} ({}){} AS {}{emit}",
-        quoted(&relation.name),
+        quote_name(&relation.name),
         column_names(relation),
         with_text(&options),
         def.query

@@ -7,21 +7,23 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, StringArray};
+use datafusion::arrow::array::{Array, AsArray, BooleanArray, Int64Array, StringArray};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::DataType;
-use datafusion::common::{Result as DfResult, ScalarValue};
+use datafusion::common::Result as DfResult;
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
 
 use super::super::transaction::SystemContext;
 use super::catalog::ADVANCE_WATERMARK;
-use super::relations::{self, Entry, constraint_oid, index_oid, quoted};
+use super::relations::{self, Entry, constraint_oid, index_oid};
 use super::types::{format_type, operator_name, type_oid};
 use crate::catalog::{Kind, RelationId};
 use crate::error::{Error, Result, SqlState};
 use crate::log::StreamId;
+use crate::postgres::functions::over_columns;
+use crate::types::quote_name;
 
 /// Where the lookup of one row begins: the arguments as texts.
 type Texts<'a> = &'a [Option<&'a str>];
@@ -79,31 +81,26 @@ impl ScalarUDFImpl for Function {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
-        let is_scalar = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
-        let rows = if is_scalar { 1 } else { args.number_rows };
-        let texts = args
-            .args
-            .iter()
-            .map(|arg| Ok(cast(&arg.to_array(rows)?, &DataType::Utf8)?.as_string::<i32>().clone()))
-            .collect::<DfResult<Vec<StringArray>>>()?;
-        let row = |row: usize| -> Vec<Option<&str>> {
-            texts.iter().map(|column| column.is_valid(row).then(|| column.value(row))).collect()
-        };
-        let values: ArrayRef = match self.call {
-            Call::True(f) => {
-                Arc::new((0..rows).map(|at| Some(f(&self.cx, &row(at)))).collect::<BooleanArray>())
-            }
-            Call::Text(f) => {
-                Arc::new((0..rows).map(|at| f(&self.cx, &row(at))).collect::<Result<StringArray>>()?)
-            }
-            Call::Number(f) => {
-                Arc::new((0..rows).map(|at| f(&self.cx, &row(at))).collect::<Result<Int64Array>>()?)
-            }
-        };
-        match is_scalar {
-            true => Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&values, 0)?)),
-            false => Ok(ColumnarValue::Array(values)),
-        }
+        over_columns(&args.args, args.number_rows, |columns, rows| {
+            let texts = columns
+                .iter()
+                .map(|column| Ok(cast(column, &DataType::Utf8)?.as_string::<i32>().clone()))
+                .collect::<DfResult<Vec<StringArray>>>()?;
+            let row = |row: usize| -> Vec<Option<&str>> {
+                texts.iter().map(|column| column.is_valid(row).then(|| column.value(row))).collect()
+            };
+            Ok(match self.call {
+                Call::True(f) => {
+                    Arc::new((0..rows).map(|at| Some(f(&self.cx, &row(at)))).collect::<BooleanArray>())
+                }
+                Call::Text(f) => {
+                    Arc::new((0..rows).map(|at| f(&self.cx, &row(at))).collect::<Result<StringArray>>()?)
+                }
+                Call::Number(f) => {
+                    Arc::new((0..rows).map(|at| f(&self.cx, &row(at))).collect::<Result<Int64Array>>()?)
+                }
+            })
+        })
     }
 }
 
@@ -265,7 +262,7 @@ const TEXTS: &[Named<String>] = &[
     ("pg_advisory_unlock_all", |_, _| Ok(Some(String::new()))),
     ("textout", |_, args| Ok(text(args, 0).map(str::to_owned))),
     ("pg_size_pretty", |_, args| Ok(text(args, 0).and_then(|n| n.parse::<f64>().ok()).map(pretty))),
-    ("quote_ident", |_, args| Ok(text(args, 0).map(quoted))),
+    ("quote_ident", |_, args| Ok(text(args, 0).map(quote_name))),
     ("quote_literal", |_, args| Ok(text(args, 0).map(|value| format!("'{}'", value.replace('\'', "''"))))),
 ];
 
@@ -337,7 +334,7 @@ fn formatted(args: Texts) -> Result<Option<String>> {
         next += 1;
         match (kind, value) {
             ('s', value) => out.push_str(value.unwrap_or_default()),
-            ('I', Some(value)) => out.push_str(&quoted(value)),
+            ('I', Some(value)) => out.push_str(&quote_name(value)),
             ('I', None) => return Err(bad("null values cannot be formatted as an SQL identifier")),
             ('L', Some(value)) => out.push_str(&format!("'{}'", value.replace('\'', "''"))),
             ('L', None) => out.push_str("NULL"),
@@ -397,16 +394,16 @@ fn key_names(cx: &SystemContext, wanted: impl Fn(u32) -> bool) -> Option<(String
         relations::users(cx).into_iter().find(|entry| entry.relation.is_some() && wanted(entry.oid))?;
     let relation = found.relation?;
     let names = found.key.iter().filter_map(|at| relation.columns.get(*at));
-    Some((relation.name.clone(), names.map(|column| quoted(&column.name)).collect()))
+    Some((relation.name.clone(), names.map(|column| quote_name(&column.name)).collect()))
 }
 
 /// CREATE INDEX of a primary key.
 pub(crate) fn index_definition(cx: &SystemContext, index: u32) -> Option<String> {
     let (table, names) = key_names(cx, |oid| index_oid(oid) == index)?;
-    let name = quoted(&format!("{table}_pkey"));
+    let name = quote_name(&format!("{table}_pkey"));
     Some(format!(
         "CREATE UNIQUE INDEX {name} ON public.{} USING btree ({})",
-        quoted(&table),
+        quote_name(&table),
         names.join(", ")
     ))
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::catalog::{Column, Kind, Relation};
 use crate::error::Result;
-use crate::types::SqlType;
+use crate::types::{SqlType, quote_name};
 
 use super::super::transaction::SystemContext;
 use super::{catalog, information};
@@ -208,16 +208,6 @@ pub(crate) fn name_of(cx: &SystemContext, oid: i64) -> Option<String> {
     Some(match entry.namespace {
         INFORMATION_SCHEMA => format!("information_schema.{}", entry.name),
         TIDEMILL => format!("tidemill.{}", entry.name),
-        _ => quoted(&entry.name),
+        _ => quote_name(&entry.name),
     })
-}
-
-/// A name as it has to be written.
-pub(crate) fn quoted(name: &str) -> String {
-    let plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
-        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-    match plain {
-        true => name.to_owned(),
-        false => format!("\"{}\"", name.replace('"', "\"\"")),
-    }
 }
