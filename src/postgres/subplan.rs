@@ -310,7 +310,8 @@ fn keys(columns: &[ArrayRef], rows: usize) -> Result<Vec<Vec<u8>>> {
     Ok(keys.iter().map(|key| key.as_ref().to_vec()).collect())
 }
 
-/// Waits on one of the engine's threads: functions cannot be async.
+/// Waits on one of the engine's threads. What DataFusion has as async functions is computed before the expression they
+/// stand in, in a CASE for the rows of all its branches too, and not at all in joins, ORDER BY and GROUP BY.
 fn wait<T>(work: impl Future<Output = T>) -> T {
     tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(work))
 }

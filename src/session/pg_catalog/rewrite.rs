@@ -5,15 +5,14 @@
 //! | `pg_catalog.f(x)` | `f(x)` |
 //! | `x OPERATOR(pg_catalog.~) y`, `x COLLATE c` | `x ~ y`, `x` |
 //! | `'t'::regclass`, `oid::regclass::text` | `regclassin('t')`, `regclassout(oid)` |
-//! | `x = ANY (array)`, `x <> ALL (array)` | `array_has(array, x)`, `NOT …` |
+//! | `x = ANY ('{r,p}')` | `x = ANY (ARRAY['r', 'p'])` |
 //! | `information_schema.t` | a name that DataFusion has no table of its own for |
 
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     self, BinaryOperator, DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName,
-    Query, SelectItem, SetExpr, TableFactor, UnaryOperator, Value, VisitMut, VisitorMut, visit_expressions,
-    visit_relations,
+    Query, SelectItem, SetExpr, TableFactor, Value, VisitMut, VisitorMut, visit_expressions, visit_relations,
 };
 
 use super::super::transaction::SystemContext;
@@ -189,20 +188,17 @@ fn is_text(data_type: &DataType) -> bool {
     }
 }
 
-fn array_of(right: &Expr) -> Option<Expr> {
-    match right {
-        // `'{r,p}'` as psql writes it for lists of letters.
-        Expr::Value(value) => match &value.value {
-            Value::SingleQuotedString(text) => {
-                let items = text.trim().strip_prefix('{')?.strip_suffix('}')?;
-                let quoted = items.split(',').map(|item| format!("'{}'", item.trim().replace('\'', "''")));
-                parse_expr(&format!("ARRAY[{}]", quoted.collect::<Vec<_>>().join(", "))).ok()
-            }
-            _ => None,
-        },
-        Expr::Subquery(_) => None,
-        Expr::Nested(inner) => array_of(inner),
-        other => Some(other.clone()),
+/// `'{r,p}'` as psql writes it for lists of letters.
+fn list_of(text: &Expr) -> Option<Expr> {
+    match text {
+        Expr::Nested(inner) => list_of(inner),
+        Expr::Value(value) => {
+            let Value::SingleQuotedString(text) = &value.value else { return None };
+            let items = text.trim().strip_prefix('{')?.strip_suffix('}')?;
+            let quoted = items.split(',').map(|item| format!("'{}'", item.trim().replace('\'', "''")));
+            parse_expr(&format!("ARRAY[{}]", quoted.collect::<Vec<_>>().join(", "))).ok()
+        }
+        _ => None,
     }
 }
 
@@ -264,13 +260,6 @@ impl Rewriter<'_> {
         match expr {
             Expr::Collate { expr, .. } => Some(Expr::clone(expr)),
             Expr::Cast { expr: inner, data_type, .. } => Self::cast(inner, data_type),
-            Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } => {
-                array_of(right).map(|array| call("array_has", vec![array, Expr::clone(left)]))
-            }
-            Expr::AllOp { left, compare_op: BinaryOperator::NotEq, right } => array_of(right).map(|array| {
-                let has = call("array_has", vec![array, Expr::clone(left)]);
-                Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(has) }
-            }),
             Expr::Function(_) | Expr::CompoundFieldAccess { .. } => unnested(expr),
             // Of which table a row is.
             Expr::CompoundIdentifier(parts) => match parts.as_slice() {
@@ -371,6 +360,11 @@ impl VisitorMut for Rewriter<'_> {
                         Some("<>") => BinaryOperator::NotEq,
                         _ => return ControlFlow::Continue(()),
                     };
+                }
+            }
+            Expr::AnyOp { right, .. } | Expr::AllOp { right, .. } => {
+                if let Some(list) = list_of(right) {
+                    **right = list;
                 }
             }
             other => {
