@@ -17,10 +17,14 @@ pub const STATEMENT_SHARE: usize = 4;
 pub const STARTUP_BYTES: usize = 10_000;
 
 /// The longest a client may take to log in, seconds.
-pub const STARTUP_SECONDS: u64 = 60;
+pub const LOGIN_SECONDS: u64 = 10;
 
-/// How many sockets beyond `--max-connections` may be open for logging in and for cancel requests.
-pub const LOGIN_SOCKETS: usize = 64;
+/// How many connections may be open that have not logged in; for one more, the oldest of them gives way.
+pub const PENDING_LOGINS: usize = 512;
+
+/// How many of them one address may have, so that it dismisses its own and nobody else's. As many as a pool of clients
+/// opens at a time.
+pub const PENDING_LOGINS_PER_ADDRESS: usize = 256;
 
 /// How much of what a client sends is read ahead while its statement runs, bytes; the rest waits in the kernel.
 pub const READ_AHEAD_BYTES: usize = 256 << 10;

@@ -264,7 +264,12 @@ async fn reached(deadline: Option<Instant>) {
 }
 
 fn shutting_down() -> Stop {
-    Stop::Fatal(Error::new(SqlState::ShuttingDown, "terminating connection due to administrator command"))
+    Stop::Fatal(shutting_down_error())
+}
+
+/// What clients are told when the server stops.
+pub(super) fn shutting_down_error() -> Error {
+    Error::new(SqlState::ShuttingDown, "terminating connection due to administrator command")
 }
 
 fn sent_some(sent: std::io::Result<usize>) -> Result<(), Stop> {

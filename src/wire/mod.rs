@@ -3,7 +3,8 @@
 //! This is the only room that knows pgwire, and it knows of sessions only what `session` says in its two traits.
 //!
 //! ```text
-//!  accept ─▶ startup: SSLRequest, CancelRequest, login ─▶ connection: one task, one message after the other
+//!  accept ─▶ pending: who has to give way ─▶ startup: SSLRequest, CancelRequest, login
+//!                                                        └▶ connection: one task, one message after the other
 //!                                                          ├─ framing   bytes to messages, lengths judged first
 //!  cancel: number + secret ─▶ signal ─────────────────────▶├─ link      work raced against cancel, time, leaving, shutdown
 //!                                                          ├─ simple    text in, text out
@@ -21,6 +22,7 @@ mod extended;
 mod framing;
 mod link;
 mod messages;
+mod pending;
 mod report;
 mod rows;
 mod simple;
@@ -35,12 +37,13 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use self::cancel::Registry;
 use self::connection::Connection;
 use self::framing::Incoming;
 use self::link::{Link, raised};
+use self::pending::{PendingLogin, PendingLogins};
 use self::startup::Wish;
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
@@ -60,8 +63,12 @@ struct House {
     reception: Arc<dyn Reception>,
     registry: Arc<Registry>,
     seats: Arc<Semaphore>,
+    pending: Arc<PendingLogins>,
     shutdown: watch::Receiver<bool>,
 }
+
+/// How long it is waited after a socket could not be accepted.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(10);
 
 /// Accepts clients until the shutdown flag is raised; returns when all of them have been told and are gone, or had
 /// [`limits::SHUTDOWN_SECONDS`] to go.
@@ -71,6 +78,7 @@ pub async fn serve(listener: TcpListener, reception: Arc<dyn Reception>, options
         reception,
         registry: Arc::default(),
         seats: Arc::new(Semaphore::new(most)),
+        pending: Arc::default(),
         shutdown: options.shutdown.clone(),
     });
     let mut shutdown = options.shutdown;
@@ -81,15 +89,15 @@ pub async fn serve(listener: TcpListener, reception: Arc<dyn Reception>, options
             () = raised(&mut shutdown) => break,
             Some(_) = clients.join_next() => {}
             accepted = listener.accept() => match accepted {
-                // A socket too many to even log in is closed: to answer it would take what there is no room for.
-                Ok((socket, _)) if clients.len() < most.saturating_add(limits::LOGIN_SOCKETS) => {
-                    clients.spawn(Arc::clone(&house).receive(socket));
+                Ok((socket, address)) => {
+                    let login = house.pending.enter(address.ip());
+                    clients.spawn(Arc::clone(&house).receive(socket, login));
                 }
-                Ok(_) => tracing::warn!("a socket was closed: too many are logging in"),
                 Err(error) => {
-                    // Out of descriptors, mostly; it passes when someone leaves.
+                    // Out of descriptors, mostly: those that have waited longest for nothing give theirs back.
                     tracing::warn!(%error, "cannot accept a client");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    house.pending.dismiss_half();
+                    tokio::time::sleep(ACCEPT_AGAIN).await;
                 }
             }
         }
@@ -105,27 +113,41 @@ pub async fn serve(listener: TcpListener, reception: Arc<dyn Reception>, options
 
 impl House {
     /// A socket's whole life.
-    async fn receive(self: Arc<Self>, mut socket: TcpStream) {
+    async fn receive(self: Arc<Self>, mut socket: TcpStream, mut login: PendingLogin) {
         tune(&socket);
         let mut shutdown = self.shutdown.clone();
-        let time = Duration::from_secs(limits::STARTUP_SECONDS);
+        let until = Instant::now() + Duration::from_secs(limits::LOGIN_SECONDS);
         let wish = tokio::select! {
+            // First what the client has said: who is through in time is not dismissed.
             biased;
-            () = raised(&mut shutdown) => return,
-            wish = timeout(time, startup::greet(&mut socket, &self.registry)) => match wish {
-                Ok(wish) => wish,
-                Err(_) => return,
-            },
+            wish = startup::greet(&mut socket, &self.registry) => wish,
+            () = raised(&mut shutdown) => Err(link::shutting_down_error()),
+            () = login.dismissed() => Err(Error::new(
+                SqlState::TooManyConnections,
+                "too many connections have not logged in: the oldest gives way",
+            )),
+            () = sleep_until(until) => {
+                Err(Error::new(SqlState::Cancelled, "canceling authentication due to timeout"))
+            }
         };
         match wish {
-            Ok(Wish::Session(startup)) => self.admit(socket, startup).await,
+            Ok(Wish::Session(startup)) => self.admit(socket, startup, login, until).await,
             Ok(Wish::Nothing) => {}
-            Err(error) => self.link(socket, watch::channel(0).1).hang_up(&error).await,
+            Err(error) => self.dismiss(self.link(socket, watch::channel(0).1), login, &error).await,
+        }
+    }
+
+    /// Tells a client that is not logged in why it cannot be. It still holds a socket, and so can still have to give way.
+    async fn dismiss(&self, link: Link, mut login: PendingLogin, error: &Error) {
+        tokio::select! {
+            biased;
+            () = link.hang_up(error) => {}
+            () = login.dismissed() => {}
         }
     }
 
     /// Logs a client in and serves it.
-    async fn admit(&self, socket: TcpStream, mut startup: Startup) {
+    async fn admit(&self, socket: TcpStream, mut startup: Startup, login: PendingLogin, until: Instant) {
         let ticket = self.registry.enter();
         startup.id = ticket.id;
         let mut link = self.link(socket, ticket.signal.clone());
@@ -133,9 +155,11 @@ impl House {
             let error = Error::new(SqlState::TooManyConnections, "sorry, too many clients already").hint(
                 "Close connections that are not used, or start the server with a larger --max-connections.",
             );
-            return link.hang_up(&error).await;
+            return self.dismiss(link, login, &error).await;
         };
-        link.limit(Some(Duration::from_secs(limits::STARTUP_SECONDS)));
+        // From here on it counts as one of the clients.
+        drop(login);
+        link.limit(Some(until.saturating_duration_since(Instant::now())));
         let opened = link.attend(self.reception.open(startup.clone())).await;
         link.limit(None);
         let mut conversation = match opened {

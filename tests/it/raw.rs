@@ -370,3 +370,26 @@ async fn one_connection_too_many_is_told_so() {
     let again = server.try_connect("").await.expect("there is room again");
     assert_eq!(server::value(&again, "SELECT 1").await, "1");
 }
+
+#[test]
+fn half_open_connections_do_not_keep_a_login_out() {
+    let server = Server::ephemeral();
+    let mut silent: Vec<Wire> = (0..300).map(|_| Wire::open(&server)).collect();
+    assert_alive(&server);
+    // As many as one address may have stay, the oldest gave way, and were told so.
+    assert_eq!(silent[0].error().as_deref(), Some("53300"));
+    let youngest = silent.last_mut().expect("there are some");
+    let body = b"\0\x03\0\0user\0tester\0\0";
+    youngest.bytes(&[&(body.len() as i32 + 4).to_be_bytes()[..], body].concat());
+    youngest.until(b'Z');
+}
+
+#[test]
+fn a_login_that_is_not_completed_in_time_is_ended_with_an_error() {
+    let server = server::shared();
+    let (mut silent, mut halfway) = (Wire::open(server), Wire::open(server));
+    halfway.bytes(b"\0\0\0\x20\0\x03");
+    assert_eq!(silent.error().as_deref(), Some("57014"));
+    assert_eq!(halfway.error().as_deref(), Some("57014"));
+    assert!(halfway.next().is_none(), "and it is closed");
+}
