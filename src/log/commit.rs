@@ -4,7 +4,7 @@
 //! queue ─▶ stage each (number it, check it, run its with_commit) ─▶ blocks per stream ─▶ one store commit
 //!                 │ rejected: only its sender hears of it                                    │ failed: all hear of it
 //!                 ▼                                                                          ▼
-//!            next one gets its number                          in order: on_commit, last = number, answer
+//!            next one gets its number                  in order: on_commit; then last = number, answers
 //! ```
 
 use std::collections::BTreeMap;
@@ -282,20 +282,18 @@ impl Committer {
             }
             self.shared.tails.fit(&mut streams);
         }
-        for Accepted { number, on_commit, reply } in accepted {
-            {
-                let _publishing = self.shared.publishing_commit.write();
-                for publish in on_commit {
-                    // Durable but not published: going on would show states that never were.
-                    if catch_unwind(AssertUnwindSafe(|| publish(number))).is_err() {
-                        crate::store::fatal(&Error::internal(format!(
-                            "commit {} could not be published",
-                            number.0
-                        )));
-                    }
-                }
-                self.shared.last.send_replace(number);
+        let Some(last) = accepted.last().map(|accepted| accepted.number) else { return };
+        let mut replies = Vec::with_capacity(accepted.len());
+        {
+            // The group becomes visible at once: whoever waits for commits is woken once for it.
+            let _publishing = self.shared.publishing_commit.write();
+            for Accepted { number, on_commit, reply } in accepted {
+                on_commit.into_iter().for_each(|publish| run_on_commit(publish, number));
+                replies.push((number, reply));
             }
+            self.shared.last.send_replace(last);
+        }
+        for (number, reply) in replies {
             let _ = reply.send(Ok(number));
         }
     }
@@ -314,6 +312,13 @@ fn apart(requests: Vec<Request>) -> Vec<Vec<Request>> {
         made_room = Some(makes_room);
     }
     groups
+}
+
+fn run_on_commit(publish: OnCommit, number: CommitNo) {
+    // Durable but not published: going on would show states that never were.
+    if catch_unwind(AssertUnwindSafe(|| publish(number))).is_err() {
+        crate::store::fatal(&Error::internal(format!("commit {} could not be published", number.0)));
+    }
 }
 
 fn run_with_commit(transaction: &mut Transaction, number: CommitNo) -> Result<WriteBatch> {
