@@ -35,6 +35,8 @@ pub(super) struct Loop {
     waiting: Vec<Waiting>,
     /// The last epoch left something to read.
     is_behind: bool,
+    /// Everything up to this commit has been read, if nothing was left.
+    reached: CommitNo,
     /// What views of one connector read together.
     shared: SharedReads,
 }
@@ -48,6 +50,7 @@ impl Loop {
             runs: Vec::new(),
             waiting: Vec::new(),
             is_behind: false,
+            reached: CommitNo(0),
             shared: SharedReads::default(),
         }
     }
@@ -56,7 +59,9 @@ impl Loop {
     pub async fn run(mut self) {
         let mut commits = self.engine.journal.watch();
         loop {
-            if !self.is_behind {
+            // A commit that came while the last epoch ran is not waited for, and the epoch's own is none to be read.
+            let is_new = *commits.borrow_and_update() != self.reached;
+            if !self.is_behind && !is_new {
                 let polls = self.runs.iter().any(|run| !run.is_fed_by_log());
                 let waits = !self.waiting.is_empty();
                 tokio::select! {
@@ -75,7 +80,6 @@ impl Loop {
                     return;
                 }
             }
-            commits.borrow_and_update();
             self.epoch().await;
         }
     }
@@ -136,30 +140,36 @@ impl Loop {
             .map(|(run, _)| run.handle.relation().id)
             .collect();
         self.is_behind = !behind.is_empty();
-        let mut epoch = None;
+        let (mut epoch, mut reached) = (None, cut);
         if changes.iter().any(|(_, change)| change.is_change()) {
             let number = self.engine.next_epoch();
-            changes = self.commit(changes, cut, now, number).await;
+            let own;
+            (changes, own) = self.commit(changes, cut, now, number).await;
             epoch = Some(number);
+            // The commit right behind the cut holds nothing but this epoch: there is nothing in it to be read.
+            reached = own.filter(|own| own.0 == cut.0 + 1).unwrap_or(cut);
         }
-        self.publish(changes, cut, now, epoch, watch).await;
+        self.publish(changes, reached, now, epoch, watch).await;
+        self.reached = reached;
         // Whoever waits for a view that is far behind does not hold up those who wait for others.
-        let is_there =
-            |waiting: &Waiting| waiting.target <= cut && !waiting.views.iter().any(|id| behind.contains(id));
+        let is_there = |waiting: &Waiting| {
+            waiting.target <= reached && !waiting.views.iter().any(|id| behind.contains(id))
+        };
         for waiting in self.waiting.extract_if(.., |waiting| is_there(waiting)) {
             // Whoever asked may have gone.
             let _ = waiting.answer.send(());
         }
     }
 
-    /// Makes the epoch durable; a view that cannot be staged fails, the others go on.
+    /// Makes the epoch durable; a view that cannot be staged fails, the others go on. Gives the number of the commit, if
+    /// there is one.
     async fn commit(
         &mut self,
         changes: Vec<(ViewRun, ViewEpoch)>,
         cut: CommitNo,
         now: i64,
         epoch: u64,
-    ) -> Vec<(ViewRun, ViewEpoch)> {
+    ) -> (Vec<(ViewRun, ViewEpoch)>, Option<CommitNo>) {
         let (mut staged, mut done) = (Vec::new(), Vec::new());
         for (mut run, change) in changes {
             if !change.is_change() {
@@ -178,8 +188,12 @@ impl Loop {
             }
         }
         let all = staged.iter().flat_map(|(_, _, puts)| puts.changes.iter().cloned()).collect();
+        let mut committed = None;
         match self.write(WriteBatch { changes: all }, now).await {
-            Ok(()) => done.extend(staged.into_iter().map(|(run, change, _)| (run, change))),
+            Ok(number) => {
+                committed = Some(number);
+                done.extend(staged.into_iter().map(|(run, change, _)| (run, change)));
+            }
             Err(error) if staged.len() < 2 || error.state() == SqlState::DiskFull => {
                 for (run, ..) in staged {
                     self.give_up(run, &error).await;
@@ -190,7 +204,7 @@ impl Loop {
         }
         // What is read runs before what reads it.
         done.sort_by_key(|(run, _)| run.handle.relation().id);
-        done
+        (done, committed)
     }
 
     /// Makes each view's part of an epoch durable by itself. What reads a view that fails computed with rows that are no more: it
@@ -210,7 +224,7 @@ impl Loop {
                 continue;
             }
             match self.write(puts, now).await {
-                Ok(()) => done.push((run, change)),
+                Ok(_) => done.push((run, change)),
                 Err(error) => {
                     given_up.push(id);
                     self.give_up(run, &error).await;
@@ -220,10 +234,10 @@ impl Loop {
         done
     }
 
-    async fn write(&self, puts: WriteBatch, now: i64) -> Result<()> {
+    async fn write(&self, puts: WriteBatch, now: i64) -> Result<CommitNo> {
         let mut transaction = Transaction { puts, ..Transaction::at(now) };
         self.engine.put_epoch(&mut transaction);
-        self.engine.journal.commit(transaction).await.map(|_| ())
+        self.engine.journal.commit(transaction).await
     }
 
     /// A view's state in memory is ahead of the store: it goes on from what is stored, or not at all.
@@ -238,7 +252,7 @@ impl Loop {
     async fn publish(
         &mut self,
         changes: Vec<(ViewRun, ViewEpoch)>,
-        cut: CommitNo,
+        reached: CommitNo,
         now: i64,
         epoch: Option<u64>,
         watch: Stopwatch,
@@ -248,9 +262,13 @@ impl Loop {
             let _guard = self.engine.publishing_epoch.write();
             for (mut run, change) in changes {
                 let work = || match epoch {
-                    Some(epoch) if change.is_change() => run.publish(epoch, change, watch.ms(), now),
+                    Some(epoch) if change.is_change() => {
+                        run.publish(epoch, change, watch.ms(), now)?;
+                        run.reached(reached, None);
+                        Ok(())
+                    }
                     Some(_) | None => {
-                        run.reached(cut, epoch);
+                        run.reached(reached, epoch);
                         Ok(())
                     }
                 };
