@@ -6,6 +6,7 @@
 //! | `session` | which statement does what; transaction blocks |
 //! | `prepare` | what a statement takes and gives, before it runs |
 //! | [`read`] | SELECT once, continuously, as a subscription; cursors and COPY … TO |
+//! | `insert` | INSERTs that need no planning |
 //! | [`mod@write`] | INSERT, UPDATE, DELETE, TRUNCATE, COPY … FROM |
 //! | `message_memory` | what a client has sent and that is not done with |
 //! | [`transaction`] | what has been written and not committed |
@@ -23,6 +24,7 @@ mod conversation;
 mod ddl;
 mod front;
 mod gate;
+mod insert;
 mod inspect;
 mod message_memory;
 mod params;

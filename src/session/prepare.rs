@@ -17,6 +17,7 @@ use super::read::rows::text_schema;
 use super::read::subscribe;
 use super::session::{Inner, Session};
 use super::write;
+use super::write::PlainInsert;
 use crate::error::{Error, Result, SqlState};
 use crate::sql::{self, ContinuousQuery, Explain, Parsed, Statement};
 use crate::types::SqlType;
@@ -40,8 +41,24 @@ pub async fn prepare(session: &mut Session, sql: &str, hints: &[Option<SqlType>]
     hints.resize(params.max(hints.len()), None);
     let mut planned = statement.clone();
     session.settle(&mut planned, &[])?;
+    if let Some(types) = plain_insert(session, &planned, &hints) {
+        let (params, inner) = (or_text(types), Inner::new(statement, text));
+        return Ok(Prepared { params, columns: None, is_empty: false, inner });
+    }
     let (params, columns) = describe(session, planned, hints, &text).await?;
-    Ok(Prepared { params, columns, is_empty: false, inner: Arc::new(Inner { statement, text }) })
+    Ok(Prepared { params, columns, is_empty: false, inner: Inner::new(statement, text) })
+}
+
+/// The parameters of an INSERT that needs no planning; None: it does, or something is wrong with it.
+fn plain_insert(
+    session: &Session,
+    statement: &Statement,
+    hints: &[Option<SqlType>],
+) -> Option<Vec<Option<SqlType>>> {
+    let Statement::Insert(insert) = statement else {
+        return None;
+    };
+    PlainInsert::parameters(&session.engine.catalog.names(), insert, hints)
 }
 
 fn or_text(types: Vec<Option<SqlType>>) -> Vec<SqlType> {

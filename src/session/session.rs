@@ -27,6 +27,7 @@ use super::read::subscribe;
 use super::settings::Settings;
 use super::shared_settings::SharedSettings;
 use super::transaction::{LOCK_WAIT, SystemContext, Transaction, WriteContext, Written};
+use super::write::PlainInsert;
 use super::{calls, ddl, pg_catalog, write};
 use crate::clock::now_ms;
 use crate::error::{Error, Result, SqlState};
@@ -47,6 +48,14 @@ pub(super) struct Inner {
     pub statement: Statement,
     /// Its text.
     pub text: Arc<str>,
+    /// If it is an INSERT that needs no planning: made ready, as of the last time it ran.
+    pub insert: parking_lot::Mutex<Option<Arc<PlainInsert>>>,
+}
+
+impl Inner {
+    pub fn new(statement: Statement, text: Arc<str>) -> Arc<Inner> {
+        Arc::new(Inner { statement, text, insert: parking_lot::Mutex::default() })
+    }
 }
 
 /// A statement of PREPARE.
@@ -73,6 +82,8 @@ pub struct Session {
     pub(super) messages: Vec<SideMessage>,
     /// What its commits pass.
     pub(super) gate: Arc<CommitGate>,
+    /// The last INSERT that needed no planning: what it knows of its relation may serve the next.
+    pub(super) last_insert: Option<Arc<PlainInsert>>,
 }
 
 impl Session {
@@ -92,6 +103,7 @@ impl Session {
             prepared: HashMap::new(),
             messages,
             gate: Arc::default(),
+            last_insert: None,
         })
     }
 
@@ -639,7 +651,7 @@ impl Conversation for Session {
                 params: Vec::new(),
                 columns: None,
                 is_empty: false,
-                inner: Arc::new(Inner { statement: parsed.statement, text: parsed.text.into() }),
+                inner: Inner::new(parsed.statement, parsed.text.into()),
             })
             .collect())
     }
@@ -655,6 +667,10 @@ impl Conversation for Session {
         self.check_failed(&inner.statement)?;
         if protocol == Protocol::Extended && self.mode == Mode::Idle {
             self.begin_implicit();
+        }
+        let plain = self.insert_plainly(inner, prepared, &params).await;
+        if let Some(outcome) = plain.map_err(|error| placed(error, &inner.text))? {
+            return Ok(outcome);
         }
         let values = params
             .iter()

@@ -367,9 +367,13 @@ impl Settings {
 
     /// It ends; what SET LOCAL did is over, and after a ROLLBACK what SET did as well.
     pub fn end(&mut self, is_committed: bool) -> Vec<(String, String)> {
+        let before = self.before.take().filter(|before| !is_committed && *before != self.session);
+        if self.local.is_empty() && before.is_none() {
+            return Vec::new();
+        }
         let changed = self.told(|settings| {
             settings.local.clear();
-            if let (Some(before), false) = (settings.before.take(), is_committed) {
+            if let Some(before) = before {
                 settings.session = before;
             }
             Ok(())

@@ -1,4 +1,4 @@
-//! Parameters in continuous queries: a query is planned before they have values, and run when they have.
+//! Parameters: a statement is planned before they have values, and run when they have, again and again.
 
 use crate::server;
 
@@ -25,4 +25,68 @@ async fn a_continuous_query_takes_parameters_in_its_conditions_and_expressions()
     let mut found = ids(client.query(&windows, &[&"b"]).await.expect("rows"));
     found.sort_unstable();
     assert_eq!(found, [2, 3]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prepared_insert_writes_what_the_same_insert_writes_unprepared() {
+    let client = server::shared().connect().await;
+    let name = server::unique("prepared");
+    let setup = format!(
+        "CREATE TABLE {name} (id INT PRIMARY KEY, k VARCHAR(3) NOT NULL, v NUMERIC(6, 2) DEFAULT 1.5,
+             at TIMESTAMPTZ DEFAULT now(), twice INT GENERATED ALWAYS AS (id * 2) STORED, l INT[])"
+    );
+    client.batch_execute(&setup).await.expect("a table");
+    let insert = format!("INSERT INTO {name} (id, k, v, l) VALUES ($1, $2, $3::text::numeric, $4)");
+    let general = client.prepare(&insert).await.expect("it is planned");
+    client.execute(&general, &[&1_i32, &"a", &"2.345", &vec![1_i32, 2]]).await.expect("a row");
+    let plain = format!("INSERT INTO {name} (id, k, l) VALUES ($1, $2, $3), ($1 + 0, 'x', NULL)");
+    let refused =
+        client.execute(&plain, &[&2_i32, &"b", &vec![3_i32]]).await.expect_err("the key is there twice");
+    assert_eq!(server::state(&refused), "23505");
+
+    let plain =
+        client.prepare(&format!("INSERT INTO {name} (id, k, l) VALUES ($1, $2, $3)")).await.expect("planned");
+    assert_eq!(plain.params().iter().map(|t| t.name()).collect::<Vec<_>>(), ["int4", "varchar", "_int4"]);
+    for id in 2..5_i32 {
+        client.execute(&plain, &[&id, &"b", &Some(vec![Some(3_i32), None])]).await.expect("a row");
+    }
+    client.execute(&plain, &[&5_i32, &"c", &None::<Vec<i32>>]).await.expect("a row");
+    let fails = async |id: i32, k: Option<&str>| {
+        let failed = client.execute(&plain, &[&id, &k, &None::<Vec<i32>>]).await;
+        server::state(&failed.expect_err("it is refused"))
+    };
+    assert_eq!(fails(5, Some("d")).await, "23505");
+    assert_eq!(fails(6, None).await, "23502");
+    assert_eq!(fails(6, Some("long")).await, "22001");
+    let rows =
+        format!("SELECT string_agg(concat_ws('|', id, k, v, twice, l::text), ' ' ORDER BY id) FROM {name}");
+    let expected = "1|a|2.35|2|{1,2} 2|b|1.50|4|{3,NULL} 3|b|1.50|6|{3,NULL} 4|b|1.50|8|{3,NULL} 5|c|1.50|10";
+    assert_eq!(server::value(&client, &rows).await, expected);
+    let recent = format!("SELECT count(*) FROM {name} WHERE at BETWEEN now() - INTERVAL '1 hour' AND now()");
+    assert_eq!(server::value(&client, &recent).await, "5", "each has the time at which it was written");
+
+    client.batch_execute(&format!("DROP TABLE {name}")).await.expect("it goes");
+    assert_eq!(fails(7, Some("e")).await, "42P01");
+    client.batch_execute(&format!("CREATE TABLE {name} (l INT[], k TEXT, id BIGINT)")).await.expect("again");
+    client
+        .execute(&plain, &[&7_i32, &"longer", &None::<Vec<i32>>])
+        .await
+        .expect_err("varchar is what was bound");
+    client.execute(&plain, &[&7_i32, &"e", &None::<Vec<i32>>]).await.expect("a row of the new table");
+    assert_eq!(server::value(&client, &format!("SELECT k FROM {name} WHERE id = 7")).await, "e");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_constant_in_a_prepared_insert_is_read_in_the_time_zone_of_the_moment() {
+    let client = server::shared().connect().await;
+    let name = server::unique("zoned");
+    client.batch_execute(&format!("CREATE TABLE {name} (id INT, at TIMESTAMPTZ)")).await.expect("a table");
+    let insert = format!("INSERT INTO {name} VALUES ($1, '2024-01-01 12:00')");
+    let insert = client.prepare(&insert).await.expect("planned");
+    for (id, zone) in [(1_i32, "UTC"), (2, "Asia/Tokyo"), (3, "UTC")] {
+        client.batch_execute(&format!("SET TimeZone = '{zone}'")).await.expect("set");
+        client.execute(&insert, &[&id]).await.expect("a row");
+    }
+    let hours = format!("SELECT string_agg(extract(hour FROM at)::int::text, ',' ORDER BY id) FROM {name}");
+    assert_eq!(server::value(&client, &hours).await, "12,3,12");
 }

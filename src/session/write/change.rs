@@ -59,7 +59,7 @@ impl Assignments {
             }
             match is_default {
                 true => read.defaults.push(at),
-                false => match values::constant(cx, &relation.columns[at], value)? {
+                false => match values::constant(&cx.style, &relation.columns[at], value)? {
                     Some(constant) => read.constants.push((at, constant)),
                     None => read.exprs.push((at, value.clone())),
                 },

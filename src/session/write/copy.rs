@@ -102,7 +102,7 @@ impl Copying {
         }
         // From here on they are the transaction's.
         self.memory.free();
-        add(&self.cx, tx, &self.relation, &self.batches).await?;
+        add(&self.cx.engine, tx, &self.relation, &self.batches).await?;
         Ok(self.rows)
     }
 }

@@ -42,7 +42,7 @@ struct Known<'a> {
 }
 
 /// The number of `$n`, from 0.
-fn parameter(expr: &Expr) -> Option<usize> {
+pub(super) fn parameter(expr: &Expr) -> Option<usize> {
     match expr {
         Expr::Value(value) => match &value.value {
             Value::Placeholder(name) => name.strip_prefix('$')?.parse::<usize>().ok()?.checked_sub(1),
@@ -102,7 +102,7 @@ impl Known<'_> {
     }
 
     async fn insert(&mut self, insert: &ast::Insert) -> Result<Option<SchemaRef>> {
-        let into = insert::head(self.cx, insert)?;
+        let into = insert::head(&self.cx.names, insert)?;
         let columns = &into.relation.columns;
         match insert.source.as_deref() {
             None => {}
@@ -191,7 +191,8 @@ impl Known<'_> {
     }
 }
 
-fn has_parameter(expr: &Expr) -> bool {
+/// Whether there is a `$n` in it.
+pub(super) fn has_parameter(expr: &Expr) -> bool {
     let found = ast::visit_expressions(expr, |part| match parameter(part) {
         Some(_) => ControlFlow::Break(()),
         None => ControlFlow::Continue(()),

@@ -16,8 +16,9 @@ use super::query::{self, Extra};
 use super::rows::RowMaker;
 use super::target::{self, Verb};
 use super::values;
-use crate::catalog::{Kind, Relation};
+use crate::catalog::{Kind, Names, Relation};
 use crate::error::{Error, Result, SqlState};
+use crate::exec::Engine;
 use crate::sql::ident_name;
 use crate::types::SqlType;
 
@@ -31,7 +32,7 @@ pub(super) struct Inserted {
 }
 
 /// Reads the head of an INSERT, and refuses what other databases have in it.
-pub(super) fn head(cx: &WriteContext, insert: &ast::Insert) -> Result<Inserted> {
+pub(super) fn head(names: &Names, insert: &ast::Insert) -> Result<Inserted> {
     let TableObject::TableName(name) = &insert.table else {
         return Err(Error::unsupported("INSERT INTO a function or a query is not supported")
             .hint("Name a table or a stream."));
@@ -50,7 +51,7 @@ pub(super) fn head(cx: &WriteContext, insert: &ast::Insert) -> Result<Inserted> 
         return Err(Error::unsupported("this form of INSERT is not supported")
             .hint("Use INSERT INTO name (columns) VALUES … or SELECT …, with ON CONFLICT and RETURNING where needed."));
     }
-    let relation = target::relation(&cx.names, name, Verb::Insert)?;
+    let relation = target::relation(names, name, Verb::Insert)?;
     let named = match insert.columns.as_slice() {
         [] => None,
         names => {
@@ -106,7 +107,7 @@ pub(in crate::session) async fn insert(
     tx: &mut Transaction,
     insert: &ast::Insert,
 ) -> Result<Written> {
-    let into = head(cx, insert)?;
+    let into = head(&cx.names, insert)?;
     let maker = RowMaker::new(cx, &into.relation)?;
     let action = conflict::action(&into, insert.on.as_ref())?;
     let rows = match insert.source.as_deref() {
@@ -122,7 +123,7 @@ pub(in crate::session) async fn insert(
     };
     let rows = match action {
         conflict::Action::Refuse => {
-            add(cx, tx, &into.relation, &rows).await?;
+            add(&cx.engine, tx, &into.relation, &rows).await?;
             rows
         }
         action => {
@@ -140,7 +141,7 @@ pub(in crate::session) async fn insert(
 
 /// Adds whole rows to the transaction.
 pub(super) async fn add(
-    cx: &WriteContext,
+    engine: &Engine,
     tx: &mut Transaction,
     relation: &Relation,
     rows: &[RecordBatch],
@@ -148,7 +149,7 @@ pub(super) async fn add(
     let rows = rows.iter().filter(|batch| batch.num_rows() > 0);
     match &relation.kind {
         Kind::Table(_) => {
-            let writer = tx.writer(&cx.engine, relation).await?;
+            let writer = tx.writer(engine, relation).await?;
             for batch in rows {
                 writer.append(batch.clone())?;
             }
@@ -248,7 +249,7 @@ pub async fn append_batches(
             columns.map(|((values, field), column)| assign(values, field, column, &cx.style).map(Some));
         let rows = maker.complete(given.collect::<Result<_>>()?, batch.num_rows())?;
         count += rows.num_rows() as u64;
-        add(cx, tx, relation, &[rows]).await?;
+        add(&cx.engine, tx, relation, &[rows]).await?;
     }
     Ok(count)
 }

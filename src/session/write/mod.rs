@@ -6,6 +6,7 @@
 //!  COPY   ─▶ decoder ───┘                                                        │
 //!                                     ON CONFLICT, UPDATE, DELETE: change ◀──────┘
 //! ```
+//! An INSERT of one row or a few that are constants and parameters goes from its cells to rows in one step (`plain`).
 //! Literals never pass through the planner: they are read as the target column's type, as Postgres reads a constant whose
 //! type is unknown. Everything else is a query that is planned and run, and whose columns are cast by the rules of
 //! assignment. A statement's rows are complete and checked before the first of them is added to the
@@ -20,6 +21,7 @@ mod copy;
 mod describe;
 mod insert;
 mod moment;
+mod plain;
 mod query;
 mod rows;
 mod target;
@@ -33,3 +35,4 @@ pub(super) use copy::{Copying, copy_in};
 pub(super) use describe::describe;
 pub use insert::append_batches;
 pub(super) use insert::insert;
+pub use plain::PlainInsert;

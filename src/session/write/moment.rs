@@ -11,13 +11,20 @@ use crate::types::SqlType;
 
 /// Puts the moment in place of the functions that stand for it, in an expression or in a whole query.
 pub(super) fn freeze(part: &mut impl VisitMut, cx: &WriteContext) -> Result<()> {
-    let mut freezer = Freezer { now: literal(cx)? };
-    let _: ControlFlow<()> = part.visit(&mut freezer);
+    replace_clock(part, literal(cx)?);
     Ok(())
+}
+
+/// Puts `now`, a TIMESTAMPTZ, in place of the functions that read the clock; whether there are any.
+pub(super) fn replace_clock(part: &mut impl VisitMut, now: Expr) -> bool {
+    let mut freezer = Freezer { now, is_found: false };
+    let _: ControlFlow<()> = part.visit(&mut freezer);
+    freezer.is_found
 }
 
 struct Freezer {
     now: Expr,
+    is_found: bool,
 }
 
 impl VisitorMut for Freezer {
@@ -46,6 +53,7 @@ impl VisitorMut for Freezer {
                 | "clock_timestamp",
             ) => {
                 *expr = self.now.clone();
+                self.is_found = true;
                 return ControlFlow::Continue(());
             }
             (true, "localtimestamp") => ast::DataType::Timestamp(None, ast::TimezoneInfo::None),
@@ -53,6 +61,7 @@ impl VisitorMut for Freezer {
             (true, "current_time" | "localtime") => ast::DataType::Time(None, ast::TimezoneInfo::None),
             _ => return ControlFlow::Continue(()),
         };
+        self.is_found = true;
         *expr = Expr::Cast {
             kind: ast::CastKind::Cast,
             expr: Box::new(self.now.clone()),

@@ -14,7 +14,7 @@ use super::rows::RowMaker;
 use super::target::{self, Verb};
 use crate::catalog::{Column, Relation};
 use crate::error::{Error, Result, SqlState};
-use crate::pgtypes::values::ColumnBuilder;
+use crate::pgtypes::values::{ColumnBuilder, TextStyle};
 use crate::sql;
 use crate::types::{SqlType, Zone};
 
@@ -147,7 +147,7 @@ async fn column<'a>(
     rows: usize,
 ) -> Result<Option<ArrayRef>> {
     let wanted = &relation.columns[target];
-    let mut filler = Filler::new(cx, wanted, rows);
+    let mut filler = Filler::new(&cx.style, wanted, rows);
     for (row, value) in values.enumerate() {
         let cell = cell(value);
         if wanted.generated.is_some() && !matches!(cell, Cell::Default) {
@@ -170,12 +170,12 @@ struct Filler<'a> {
     typed: Vec<(usize, ArrayRef)>,
     exprs: Vec<(usize, &'a Expr)>,
     defaults: Vec<usize>,
-    style: crate::pgtypes::values::TextStyle,
+    style: TextStyle,
 }
 
 impl<'a> Filler<'a> {
-    fn new(cx: &WriteContext, column: &'a Column, rows: usize) -> Filler<'a> {
-        let zone = Zone::of_setting(&cx.style.time_zone).unwrap_or(Zone::Utc);
+    fn new(style: &TextStyle, column: &'a Column, rows: usize) -> Filler<'a> {
+        let zone = Zone::of_setting(&style.time_zone).unwrap_or(Zone::Utc);
         Filler {
             column,
             builder: ColumnBuilder::new(&column.sql_type, rows).in_zone(zone),
@@ -183,7 +183,7 @@ impl<'a> Filler<'a> {
             typed: Vec::new(),
             exprs: Vec::new(),
             defaults: Vec::new(),
-            style: cx.style.clone(),
+            style: style.clone(),
         }
     }
 
@@ -282,12 +282,12 @@ impl<'a> Filler<'a> {
 }
 
 /// The value of a literal as an array of one; None for what is no literal.
-pub(super) fn constant(cx: &WriteContext, column: &Column, expr: &Expr) -> Result<Option<ArrayRef>> {
+pub(super) fn constant(style: &TextStyle, column: &Column, expr: &Expr) -> Result<Option<ArrayRef>> {
     let cell = cell(expr);
     if matches!(cell, Cell::Expr(_) | Cell::Default) {
         return Ok(None);
     }
-    let mut filler = Filler::new(cx, column, 1);
+    let mut filler = Filler::new(style, column, 1);
     filler.add(0, cell)?;
     match filler.typed.pop() {
         Some((_, value)) => Ok(Some(value)),
@@ -310,7 +310,7 @@ async fn evaluate(
     cx: &WriteContext,
     cells: &[(usize, &Expr)],
     column: &Column,
-    style: &crate::pgtypes::values::TextStyle,
+    style: &TextStyle,
 ) -> Result<Vec<(usize, ArrayRef)>> {
     let items =
         cells.iter().enumerate().map(|(at, (_, expr))| query::item(Expr::clone(expr), &format!("c{at}")));
