@@ -65,9 +65,15 @@ impl Scope {
         self.used.lock().clone()
     }
 
-    async fn provider(&self, relation: &Arc<Relation>) -> Result<Arc<dyn TableProvider>> {
+    /// The names that it resolves.
+    pub fn all_names(&self) -> &Arc<Names> {
+        &self.names
+    }
+
+    /// A stream, table or materialized view as it is at this moment.
+    pub fn contents(&self, relation: &Arc<Relation>) -> Result<Arc<dyn TableProvider>> {
         let contents: Arc<dyn Contents> = match &relation.kind {
-            Kind::View { query } => return self.view(relation, query).await,
+            Kind::View { .. } => return Err(Error::internal("a view has no contents of its own")),
             Kind::Table(_) => {
                 let own = self.overlay.tables.get(&relation.id);
                 let version = own.or_else(|| self.snapshot.tables.get(&relation.id)).cloned();
@@ -100,6 +106,13 @@ impl Scope {
             },
         };
         Ok(Arc::new(RelationTable::new(Arc::clone(relation), contents)))
+    }
+
+    async fn provider(&self, relation: &Arc<Relation>) -> Result<Arc<dyn TableProvider>> {
+        match &relation.kind {
+            Kind::View { query } => self.view(relation, query).await,
+            Kind::Table(_) | Kind::MaterializedView(_) | Kind::Stream(_) => self.contents(relation),
+        }
     }
 
     async fn view(&self, relation: &Arc<Relation>, query: &str) -> Result<Arc<dyn TableProvider>> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::conversation::{Outcome, Params, Prepared};
-use super::query::on_cpu;
+use super::read::query::on_cpu;
 use super::session::{Inner, Session, done};
 use super::write::PlainInsert;
 use crate::error::Result;

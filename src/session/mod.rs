@@ -5,6 +5,7 @@
 //! | [`conversation`](self) | what a client protocol needs |
 //! | `session` | which statement does what; transaction blocks |
 //! | `prepare` | what a statement takes and gives, before it runs |
+//! | `cached_plan` | the plan of a prepared SELECT, for its next run |
 //! | [`read`] | SELECT once, continuously, as a subscription; cursors and COPY … TO |
 //! | `insert` | INSERTs that need no planning |
 //! | [`mod@write`] | INSERT, UPDATE, DELETE, TRUNCATE, COPY … FROM |
@@ -18,6 +19,7 @@
 //! | `settings`, `params` | settings; parameters and session functions as constants |
 
 mod any_params;
+mod cached_plan;
 mod calls;
 mod control;
 mod conversation;

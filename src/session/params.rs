@@ -90,7 +90,8 @@ pub fn bind<S: VisitMut>(syntax: &mut S, values: &[Option<Expr>]) {
             name_items(select, |expr| placeholder(expr).is_some());
             ControlFlow::Continue(())
         }
-        fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        // After what is in it: a value may hold the parameter itself, as `CAST($1 AS INT)` does.
+        fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
             if let Some(n) = placeholder(expr)
                 && let Some(Some(value)) = self.0.get(n - 1)
             {

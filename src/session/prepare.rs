@@ -7,6 +7,7 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::{Field, SchemaRef};
 use datafusion::sql::sqlparser::ast::{Expr, Query};
 
+use super::cached_plan::{self, CachedPlan};
 use super::calls;
 use super::conversation::Prepared;
 use super::inspect::show;
@@ -45,8 +46,10 @@ pub async fn prepare(session: &mut Session, sql: &str, hints: &[Option<SqlType>]
         let (params, inner) = (or_text(types), Inner::new(statement, text));
         return Ok(Prepared { params, columns: None, is_empty: false, inner });
     }
-    let (params, columns) = describe(session, planned, hints, &text).await?;
-    Ok(Prepared { params, columns, is_empty: false, inner: Inner::new(statement, text) })
+    let Description { params, columns, plan } = describe(session, planned, hints, &text).await?;
+    let inner = Inner::new(statement, text);
+    *inner.plan.lock() = plan.map(Arc::new);
+    Ok(Prepared { params, columns, is_empty: false, inner })
 }
 
 /// The parameters of an INSERT that needs no planning; None: it does, or something is wrong with it.
@@ -59,6 +62,20 @@ fn plain_insert(
         return None;
     };
     PlainInsert::parameters(&session.engine.catalog.names(), insert, hints)
+}
+
+/// What is known of a statement before it runs.
+struct Description {
+    params: Vec<SqlType>,
+    columns: Option<SchemaRef>,
+    /// To be run without planning again.
+    plan: Option<CachedPlan>,
+}
+
+impl Description {
+    fn new(params: Vec<SqlType>, columns: Option<SchemaRef>) -> Description {
+        Description { params, columns, plan: None }
+    }
 }
 
 fn or_text(types: Vec<Option<SqlType>>) -> Vec<SqlType> {
@@ -79,15 +96,22 @@ async fn describe(
     statement: Statement,
     hints: Vec<Option<SqlType>>,
     text: &Arc<str>,
-) -> Result<(Vec<SqlType>, Option<SchemaRef>)> {
-    match statement {
+) -> Result<Description> {
+    let described = match statement {
         Statement::Query(mut query) => {
             if let Some(call) = calls::find(&query)? {
-                return Ok((or_text(hints), Some(calls::schema(session, &call)?)));
+                return Ok(Description::new(or_text(hints), Some(calls::schema(session, &call)?)));
             }
-            let types = infer(&session.reads(text).await, &mut query.query, hints).await?;
-            let columns = columns(session, &mut query, &types, text).await?;
-            Ok((types, Some(columns)))
+            let reads = session.reads(text).await;
+            let params = infer(&reads, &mut query.query, hints).await?;
+            if query.emit.is_none()
+                && let Ok((columns, plan)) =
+                    cached_plan::plan(&reads, &query.query, &params, session.settings.version()).await
+            {
+                return Ok(Description { params, columns: Some(columns), plan });
+            }
+            let columns = columns(session, &mut query, &params, text).await?;
+            (params, Some(columns))
         }
         Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_) => {
             let wanted = match &statement {
@@ -109,37 +133,38 @@ async fn describe(
                     *place = found;
                 }
             }
-            Ok((or_text(types), described.returning))
+            (or_text(types), described.returning)
         }
         Statement::CopyTo(sql::CopyTo { source: sql::CopySource::Query(mut query), .. })
         | Statement::Declare { source: sql::CursorSource::Query(mut query), .. } => {
             let types = infer(&session.reads(text).await, &mut query.query, hints).await?;
-            Ok((types, None))
+            (types, None)
         }
         Statement::Subscribe(subscribe) => {
             let reading = session.reading(text)?;
             let columns = subscribe::schema(&session.engine, &subscribe, &reading).await?;
-            Ok((or_text(hints), Some(columns)))
+            (or_text(hints), Some(columns))
         }
         Statement::Explain(Explain::Query { mut query, .. }) => {
             let types = infer(&session.reads(text).await, &mut query.query, hints).await?;
-            Ok((types, Some(text_schema(&["QUERY PLAN"]))))
+            (types, Some(text_schema(&["QUERY PLAN"])))
         }
-        Statement::Explain(_) => Ok((or_text(hints), Some(text_schema(&["QUERY PLAN"])))),
+        Statement::Explain(_) => (or_text(hints), Some(text_schema(&["QUERY PLAN"]))),
         Statement::Fetch { name, .. } => {
             let columns = Arc::clone(&session.cursor(&name)?.schema);
-            Ok((or_text(hints), Some(columns)))
+            (or_text(hints), Some(columns))
         }
         Statement::Execute { name, .. } => {
             let named = session.named(&name)?;
             let types = named.types.iter().cloned().map(Some).collect();
             let mut statement = named.statement;
             session.settle(&mut statement, &[])?;
-            let (_, columns) = Box::pin(describe(session, statement, types, &named.text)).await?;
-            Ok((or_text(hints), columns))
+            let columns = Box::pin(describe(session, statement, types, &named.text)).await?.columns;
+            (or_text(hints), columns)
         }
-        other => Ok((or_text(hints), show::schema(&other))),
-    }
+        other => (or_text(hints), show::schema(&other)),
+    };
+    Ok(Description::new(described.0, described.1))
 }
 
 /// The types of a query's parameters.

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
 use tokio::sync::Mutex;
 
+use super::cached_plan::CachedPlan;
 use super::control::{LOCK_WAIT_SETTING, Mode};
 use super::conversation::{
     Conversation, CopyIn, Outcome, Params, Prepared, Protocol, Rows, SideMessage, Startup, Timeouts,
@@ -50,11 +51,18 @@ pub(super) struct Inner {
     pub text: Arc<str>,
     /// If it is an INSERT that needs no planning: made ready, as of the last time it ran.
     pub insert: parking_lot::Mutex<Option<Arc<PlainInsert>>>,
+    /// If it is a SELECT whose plan may be kept.
+    pub plan: parking_lot::Mutex<Option<Arc<CachedPlan>>>,
 }
 
 impl Inner {
     pub fn new(statement: Statement, text: Arc<str>) -> Arc<Inner> {
-        Arc::new(Inner { statement, text, insert: parking_lot::Mutex::default() })
+        Arc::new(Inner {
+            statement,
+            text,
+            insert: parking_lot::Mutex::default(),
+            plan: parking_lot::Mutex::default(),
+        })
     }
 }
 
@@ -670,6 +678,10 @@ impl Conversation for Session {
         }
         let plain = self.insert_plainly(inner, prepared, &params).await;
         if let Some(outcome) = plain.map_err(|error| placed(error, &inner.text))? {
+            return Ok(outcome);
+        }
+        let cached = self.query_cached(inner, prepared, &params).await;
+        if let Some(outcome) = cached.map_err(|error| placed(error, &inner.text))? {
             return Ok(outcome);
         }
         let values = params

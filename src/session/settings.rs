@@ -130,6 +130,8 @@ pub struct Settings {
     before: Option<BTreeMap<String, String>>,
     /// Reported variables that a query has changed with `set_config`, and the client has not been told of.
     untold: Vec<(String, String)>,
+    /// Another one after each change.
+    version: u64,
 }
 
 fn find(name: &str) -> Option<&'static Variable> {
@@ -307,6 +309,7 @@ impl Settings {
     /// Runs a change and says which reported variables are different after it.
     fn told(&mut self, change: impl FnOnce(&mut Self) -> Result<()>) -> Result<Vec<(String, String)>> {
         let before = self.reported();
+        self.version += 1;
         change(self)?;
         let after = self.reported();
         Ok(after.into_iter().zip(before).filter(|(new, old)| new != old).map(|(new, _)| new).collect())
@@ -394,6 +397,11 @@ impl Settings {
     /// A limit; None: none.
     pub fn time(&self, name: &str) -> Option<Duration> {
         time_ms(&self.value(name)).filter(|ms| *ms > 0).map(Duration::from_millis)
+    }
+
+    /// Differs from what it was before if anything has been changed since.
+    pub fn version(&self) -> u64 {
+        self.version
     }
 
     /// `allowed_lateness`, milliseconds.

@@ -69,6 +69,10 @@ impl SharedSettings {
         self.0.lock().time(name)
     }
 
+    pub fn version(&self) -> u64 {
+        self.0.lock().version()
+    }
+
     pub fn lateness_ms(&self) -> Result<i64> {
         self.0.lock().lateness_ms()
     }

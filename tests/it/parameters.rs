@@ -90,3 +90,74 @@ async fn a_constant_in_a_prepared_insert_is_read_in_the_time_zone_of_the_moment(
     let hours = format!("SELECT string_agg(extract(hour FROM at)::int::text, ',' ORDER BY id) FROM {name}");
     assert_eq!(server::value(&client, &hours).await, "12,3,12");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prepared_select_answers_as_of_each_time_it_runs() {
+    let mut client = server::shared().connect().await;
+    let name = server::unique("seen");
+    let setup = format!(
+        "CREATE TABLE {name} (id INT, k TEXT, v NUMERIC);
+         CREATE VIEW {name}_v AS SELECT k, sum(v) AS v FROM {name} GROUP BY k;
+         INSERT INTO {name} VALUES (1, 'a', 1.25), (2, 'b', 2.5)"
+    );
+    client.batch_execute(&setup).await.expect("a table and a view");
+    let select = format!(
+        "SELECT t.id, w.v::float8, $2::text, current_setting('application_name') FROM {name} AS t
+         JOIN {name}_v AS w USING (k) WHERE t.id >= $1 AND t.k = ANY($3) AND t.id IN (SELECT id FROM {name} WHERE id < $4)
+         ORDER BY 1 LIMIT $5"
+    );
+    let select = client.prepare(&select).await.expect("planned");
+    let seen = |rows: Vec<tokio_postgres::Row>| {
+        let row = |row: tokio_postgres::Row| {
+            format!(
+                "{}:{}:{:?}:{}",
+                row.get::<_, i32>(0),
+                row.get::<_, f64>(1),
+                row.get::<_, Option<&str>>(2),
+                row.get::<_, &str>(3)
+            )
+        };
+        rows.into_iter().map(row).collect::<Vec<_>>().join(" ")
+    };
+    let keys = vec!["a", "b"];
+    let of = async |client: &tokio_postgres::Client, from: i32, text: Option<&str>, limit: i64| {
+        client.query(&select, &[&from, &text, &keys, &9_i32, &limit]).await.map(seen)
+    };
+    assert_eq!(of(&client, 1, Some("x"), 5).await.expect("rows"), r#"1:1.25:Some("x"): 2:2.5:Some("x"):"#);
+    assert_eq!(of(&client, 2, None, 5).await.expect("rows"), "2:2.5:None:");
+    client
+        .batch_execute(&format!("SET application_name = 'me'; INSERT INTO {name} VALUES (3, 'a', 1)"))
+        .await
+        .expect("set");
+    assert_eq!(of(&client, 1, None, 2).await.expect("rows"), "1:2.25:None:me 2:2.5:None:me");
+    let transaction = client.transaction().await.expect("begins");
+    transaction.batch_execute(&format!("INSERT INTO {name} VALUES (4, 'b', 1)")).await.expect("a row");
+    let own = transaction.query(&select, &[&4_i32, &"own", &keys, &9_i32, &9_i64]).await.map(seen);
+    assert_eq!(own.expect("rows"), r#"4:3.5:Some("own"):me"#);
+    transaction.rollback().await.expect("over");
+    assert_eq!(of(&client, 4, None, 9).await.expect("none"), "");
+    assert_eq!(server::state(&of(&client, 1, None, -1).await.expect_err("LIMIT is negative")), "2201W");
+
+    let all = client.prepare(&format!("SELECT * FROM {name} WHERE id = $1")).await.expect("planned");
+    client.batch_execute(&format!("DROP VIEW {name}_v; DROP TABLE {name}")).await.expect("they go");
+    let gone = client.query(&all, &[&1_i32]).await.expect_err("it is gone");
+    assert_eq!(server::state(&gone), "42P01");
+    client.batch_execute(&format!("CREATE TABLE {name} (id INT, k TEXT)")).await.expect("with other columns");
+    let other = client.query(&all, &[&1_i32]).await.expect_err("it has other columns");
+    assert_eq!(server::state(&other), "0A000");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_type_that_depends_on_a_parameter_is_that_of_its_value() {
+    let client = server::shared().connect().await;
+    let name = server::unique("digits");
+    client
+        .batch_execute(&format!("CREATE TABLE {name} (v NUMERIC); INSERT INTO {name} VALUES (2.345)"))
+        .await
+        .expect("a table");
+    let rounded = client.prepare(&format!("SELECT round(v, $1)::text FROM {name}")).await.expect("planned");
+    for (digits, expected) in [(2_i32, "2.35"), (0, "2"), (1, "2.3")] {
+        let rows = client.query(&rounded, &[&digits]).await.expect("a row");
+        assert_eq!(rows[0].get::<_, &str>(0), expected);
+    }
+}
