@@ -28,12 +28,13 @@ impl Session {
     /// In a failed transaction only its end is possible.
     pub(super) fn check_failed(&self, statement: &Statement) -> Result<()> {
         let ends = matches!(statement, Statement::Commit | Statement::Rollback | Statement::RollbackTo(_));
-        match self.is_failed && self.mode == Mode::Block && !ends {
-            true => Err(Error::new(
+        if self.is_failed && self.mode == Mode::Block && !ends {
+            Err(Error::new(
                 SqlState::FailedTransaction,
                 "current transaction is aborted, commands ignored until end of transaction block",
-            )),
-            false => Ok(()),
+            ))
+        } else {
+            Ok(())
         }
     }
 
@@ -72,12 +73,11 @@ impl Session {
     pub(super) async fn commit_pending(&mut self) -> Result<()> {
         let fresh = self.fresh_transaction();
         let written = std::mem::replace(&mut *self.transaction.lock().await, fresh);
-        match written.is_empty() {
-            true => Ok(()),
-            false => {
-                let _passing = self.gate.pass()?;
-                written.commit(&self.engine).await.map(|_| ())
-            }
+        if written.is_empty() {
+            Ok(())
+        } else {
+            let _passing = self.gate.pass()?;
+            written.commit(&self.engine).await.map(|_| ())
         }
     }
 
@@ -99,19 +99,13 @@ impl Session {
 
     /// Ends the transaction; the session is idle afterwards, whatever comes of it.
     async fn end(&mut self, commits: bool) -> Result<()> {
-        let kept = match commits {
-            true => self.keep_cursors().await,
-            false => Ok(()),
-        };
+        let kept = if commits { self.keep_cursors().await } else { Ok(()) };
         let commits = commits && kept.is_ok();
         self.cursors.retain(|_, cursor| cursor.hold && (commits || !cursor.is_new));
         self.cursors.values_mut().for_each(|cursor| cursor.is_new = false);
         self.mode = Mode::Idle;
         self.is_failed = false;
-        let result = match commits {
-            true => self.commit_pending().await,
-            false => kept,
-        };
+        let result = if commits { self.commit_pending().await } else { kept };
         let told = self.settings.end(commits && result.is_ok());
         self.told(told);
         self.forget();

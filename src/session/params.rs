@@ -192,9 +192,8 @@ pub fn answer_functions<S: Visit + VisitMut>(syntax: &mut S, session: &Session<'
             }
         }
     }
-    let settings_move = visit_expressions(syntax, |expr| match calls(expr, "set_config") {
-        true => ControlFlow::Break(()),
-        false => ControlFlow::Continue(()),
+    let settings_move = visit_expressions(syntax, |expr| {
+        if calls(expr, "set_config") { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     match syntax.visit(&mut Answer { session, settings_move: settings_move.is_break() }) {
         ControlFlow::Continue(()) => Ok(()),
@@ -277,9 +276,10 @@ fn answered(expr: &Expr, session: &Session<'_>) -> Result<Option<Expr>> {
         ("current_user" | "session_user" | "user" | "current_role", []) => text(session.user),
         ("current_schema", []) => text("public"),
         ("current_schemas", [implicit]) => {
-            parse_expr(match implicit.to_string().eq_ignore_ascii_case("false") {
-                true => "ARRAY['public']",
-                false => "ARRAY['pg_catalog', 'public']",
+            parse_expr(if implicit.to_string().eq_ignore_ascii_case("false") {
+                "ARRAY['public']"
+            } else {
+                "ARRAY['pg_catalog', 'public']"
             })
             .map(Some)
         }

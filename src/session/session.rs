@@ -316,9 +316,10 @@ impl Session {
     async fn copy_to(&mut self, copy: CopyTo, text: &Arc<str>) -> Result<Outcome> {
         let (schema, stream) = match copy.source {
             CopySource::Relation { name, columns } => {
-                let list = match columns.is_empty() {
-                    true => "*".to_owned(),
-                    false => columns.iter().map(quoted_name).collect::<Vec<_>>().join(", "),
+                let list = if columns.is_empty() {
+                    "*".to_owned()
+                } else {
+                    columns.iter().map(quoted_name).collect::<Vec<_>>().join(", ")
                 };
                 let query = sql::parse_query(&format!("SELECT {list} FROM {name}"))?;
                 self.read(&query, text).await?

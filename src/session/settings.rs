@@ -203,9 +203,10 @@ fn checked(variable: &Variable, value: &str) -> Result<String> {
                     "ISO" | "MDY" | "YMD" | "DMY" | "US" | "EUROPEAN" | "DEFAULT"
                 )
             });
-            match known {
-                true => Ok("ISO, MDY".to_owned()),
-                false => Err(invalid(name, value).hint("Dates are always written in ISO.")),
+            if known {
+                Ok("ISO, MDY".to_owned())
+            } else {
+                Err(invalid(name, value).hint("Dates are always written in ISO."))
             }
         }
         Form::Interval => {

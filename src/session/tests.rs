@@ -97,9 +97,10 @@ impl Client {
                     }
                     let mut bytes = BytesMut::new();
                     encoder.text(column.as_ref(), row, &style, &mut bytes);
-                    match bytes.is_empty() {
-                        true => "(empty)".to_owned(),
-                        false => String::from_utf8_lossy(&bytes).into_owned(),
+                    if bytes.is_empty() {
+                        "(empty)".to_owned()
+                    } else {
+                        String::from_utf8_lossy(&bytes).into_owned()
                     }
                 };
                 shown.push(encoders.iter().zip(batch.columns()).map(cell).collect());
@@ -146,14 +147,12 @@ impl AsyncDB for Client {
 
     async fn run(&mut self, sql: &str) -> Result<DBOutput<DefaultColumnType>, Shown> {
         let is_copy_in = sql.to_uppercase().starts_with("COPY") && sql.to_uppercase().contains("FROM STDIN");
-        let (statement, data) = match is_copy_in {
-            true => sql.split_once(";\n").unwrap_or((sql.trim_end_matches(';'), "")),
-            false => (sql, ""),
+        let (statement, data) = if is_copy_in {
+            sql.split_once(";\n").unwrap_or((sql.trim_end_matches(';'), ""))
+        } else {
+            (sql, "")
         };
-        let data = match data.is_empty() {
-            true => String::new(),
-            false => format!("{}\n", data.replace("<tab>", "\t")),
-        };
+        let data = if data.is_empty() { String::new() } else { format!("{}\n", data.replace("<tab>", "\t")) };
         let work = self.text(statement, &data);
         let answer = tokio::time::timeout(Duration::from_secs(20), work)
             .await

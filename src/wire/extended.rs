@@ -221,10 +221,7 @@ impl Connection {
 }
 
 fn done(tag: &str, counted: bool, count: u64) -> String {
-    match counted {
-        true => format!("{tag} {count}"),
-        false => tag.to_owned(),
-    }
+    if counted { format!("{tag} {count}") } else { tag.to_owned() }
 }
 
 /// Refuses rows that are not as the client was told: the relation has been made anew with other columns meanwhile.

@@ -155,10 +155,7 @@ impl Link {
 
     /// Sends what was gathered when a client that answers slowly should have it if it is large.
     pub async fn flush_if_large(&mut self) -> Result<(), Stop> {
-        match self.out.len() >= limits::SEND_BYTES {
-            true => self.flush().await,
-            false => Ok(()),
-        }
+        if self.out.len() >= limits::SEND_BYTES { self.flush().await } else { Ok(()) }
     }
 
     /// Sends what was gathered between statements, when there is nothing to cancel.

@@ -71,10 +71,7 @@ impl Message {
             }
             other => return Err(malformed(&format!("invalid frontend message type {other}"))),
         };
-        match body.0.is_empty() {
-            true => Ok(message),
-            false => Err(malformed("invalid message format")),
-        }
+        if body.0.is_empty() { Ok(message) } else { Err(malformed("invalid message format")) }
     }
 }
 
@@ -93,9 +90,10 @@ impl Body {
     }
 
     fn bytes(&mut self, count: usize) -> Result<Bytes> {
-        match count <= self.0.len() {
-            true => Ok(self.0.split_to(count)),
-            false => Err(malformed("insufficient data left in message")),
+        if count <= self.0.len() {
+            Ok(self.0.split_to(count))
+        } else {
+            Err(malformed("insufficient data left in message"))
         }
     }
 

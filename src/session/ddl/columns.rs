@@ -74,10 +74,8 @@ async fn checked(
         Some(sql_type) => format!("CAST(({expr}) AS {})", sql_type.declaration()),
         None => format!("({expr})"),
     };
-    let from = match stored.is_empty() {
-        true => String::new(),
-        false => format!(" FROM (SELECT {}) AS q", stored.join(", ")),
-    };
+    let from =
+        if stored.is_empty() { String::new() } else { format!(" FROM (SELECT {}) AS q", stored.join(", ")) };
     let query = sql::parse_query(&format!("SELECT {value} AS value{from}"))?;
     let planned = cx.reads.plan(&query.query).await.map_err(|error| explained(error, name, defined))?;
     // Casts that cannot be are found when the plan is analysed.
@@ -99,13 +97,14 @@ fn explained(error: Error, name: &str, defined: &[ColumnDef]) -> Error {
         .iter()
         .filter(|column| column.generated.is_some() && ident_name(&column.name) != name)
         .any(|column| error.message().contains(&format!("\"{}\"", ident_name(&column.name))));
-    match error.state() == SqlState::UndefinedColumn && is_computed {
-        true => Error::new(
+    if error.state() == SqlState::UndefinedColumn && is_computed {
+        Error::new(
             SqlState::InvalidObjectDefinition,
             format!("column \"{name}\" is computed from another computed column"),
         )
-        .hint("Write the other column's expression out."),
-        false => error,
+        .hint("Write the other column's expression out.")
+    } else {
+        error
     }
 }
 

@@ -163,9 +163,10 @@ fn check_name(name: &str) -> Result<()> {
         return Err(Error::new(SqlState::ProgramLimit, format!("the name \"{name}\" is too long"))
             .hint(format!("A name has at most {} bytes.", limits::NAME_BYTES)));
     }
-    match name.contains(char::is_control) {
-        true => Err(Error::new(SqlState::Syntax, "a name must not have control characters")),
-        false => Ok(()),
+    if name.contains(char::is_control) {
+        Err(Error::new(SqlState::Syntax, "a name must not have control characters"))
+    } else {
+        Ok(())
     }
 }
 
@@ -175,9 +176,10 @@ fn is_taken(engine: &Engine, name: &str, if_not_exists: bool) -> Result<Option<E
         return Ok(None);
     }
     let what = format!("relation \"{name}\" already exists");
-    match if_not_exists {
-        true => Ok(Some(Error::new(SqlState::DuplicateTable, format!("{what}, skipping")))),
-        false => Err(Error::new(SqlState::DuplicateTable, what)),
+    if if_not_exists {
+        Ok(Some(Error::new(SqlState::DuplicateTable, format!("{what}, skipping"))))
+    } else {
+        Err(Error::new(SqlState::DuplicateTable, what))
     }
 }
 

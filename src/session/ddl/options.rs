@@ -11,9 +11,10 @@ pub fn only(options: &Options, what: &str, known: &[&str]) -> Result<()> {
         Some((name, _)) => {
             let error =
                 Error::new(SqlState::BadArgument, format!("unrecognized option \"{name}\" of a {what}"));
-            Err(match known.is_empty() {
-                true => error.hint(format!("A {what} has no options.")),
-                false => error.hint(format!("Its options are: {}.", known.join(", "))),
+            Err(if known.is_empty() {
+                error.hint(format!("A {what} has no options."))
+            } else {
+                error.hint(format!("Its options are: {}.", known.join(", ")))
             })
         }
     }

@@ -171,12 +171,11 @@ fn delay(expr: &Expr, column: &str, unit: TimeUnit) -> Result<i64> {
         expr if is_column(expr) => Ok(0),
         Expr::BinaryOp { left, op: BinaryOperator::Minus, right } if is_column(left) => {
             let ticks = interval_ticks(right, unit)?;
-            match ticks < 0 {
-                true => {
-                    Err(Error::new(SqlState::BadArgument, "the delay of a WATERMARK must not be negative")
-                        .hint("The delay says how late rows may come: column - INTERVAL '5 seconds'."))
-                }
-                false => Ok(ticks),
+            if ticks < 0 {
+                Err(Error::new(SqlState::BadArgument, "the delay of a WATERMARK must not be negative")
+                    .hint("The delay says how late rows may come: column - INTERVAL '5 seconds'."))
+            } else {
+                Ok(ticks)
             }
         }
         _ => Err(other()),

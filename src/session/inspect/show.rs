@@ -74,10 +74,11 @@ pub fn show(session: &Session, statement: &Statement) -> Result<Outcome> {
 pub fn find(engine: &Engine, name: &ObjectName) -> Result<Arc<Relation>> {
     let found = relation_name(name)?;
     let names = engine.catalog.names();
-    match found.is_public() {
-        true => names.get(&found.name).cloned(),
-        false => Err(Error::unsupported("this is for relations of the schema public")
-            .hint("Columns of system relations are in information_schema.columns.")),
+    if found.is_public() {
+        names.get(&found.name).cloned()
+    } else {
+        Err(Error::unsupported("this is for relations of the schema public")
+            .hint("Columns of system relations are in information_schema.columns."))
     }
 }
 

@@ -23,10 +23,8 @@ pub fn copy_out(
     let encoder = CopyEncoder::new(schema, options, style);
     // A line of names is shown at once, however long the first row takes. The header of binary data goes before the first
     // row in the same message, where drivers look for it.
-    let (line, mut header) = match is_binary {
-        true => (Bytes::new(), encoder.start()),
-        false => (encoder.start(), Bytes::new()),
-    };
+    let (line, mut header) =
+        if is_binary { (Bytes::new(), encoder.start()) } else { (encoder.start(), Bytes::new()) };
     let first = stream::iter([Ok((line, 0))]);
     let pieces = batches.map(Some).chain(stream::iter([None])).map(move |batch| -> Result<(Bytes, u64)> {
         let (piece, rows) = match batch {

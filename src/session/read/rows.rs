@@ -69,14 +69,17 @@ pub fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
         .columns()
         .iter()
         .zip(schema.fields())
-        .map(|(column, field)| match column.data_type() == field.data_type() {
-            true => Ok(Arc::clone(column)),
-            // A value that does not fit must not become NULL on the way.
-            false => Ok(cast_with_options(
-                column,
-                field.data_type(),
-                &CastOptions { safe: false, ..CastOptions::default() },
-            )?),
+        .map(|(column, field)| {
+            if column.data_type() == field.data_type() {
+                Ok(Arc::clone(column))
+            } else {
+                // A value that does not fit must not become NULL on the way.
+                Ok(cast_with_options(
+                    column,
+                    field.data_type(),
+                    &CastOptions { safe: false, ..CastOptions::default() },
+                )?)
+            }
         })
         .collect::<Result<_>>()?;
     let options = datafusion::arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));

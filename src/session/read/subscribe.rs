@@ -117,10 +117,11 @@ fn target(engine: &Engine, what: &SubscribeTo) -> Result<Target> {
 fn relation(engine: &Engine, name: &ObjectName) -> Result<Arc<Relation>> {
     let name = sql::relation_name(name)?;
     let names = engine.catalog.names();
-    match name.is_public() {
-        true => names.get(&name.name).cloned(),
-        false => Err(Error::unsupported("SUBSCRIBE to a system relation is not supported")
-            .hint("Read it with SELECT.")),
+    if name.is_public() {
+        names.get(&name.name).cloned()
+    } else {
+        Err(Error::unsupported("SUBSCRIBE to a system relation is not supported")
+            .hint("Read it with SELECT."))
     }
 }
 

@@ -161,23 +161,20 @@ fn ticks(values: &ArrayRef, wanted: &DataType) -> Result<ArrayRef> {
             let raw = cast(values, &DataType::Int64)?;
             let raw = raw.as_primitive::<datafusion::arrow::datatypes::Int64Type>();
             let is_infinite = raw.iter().flatten().any(|tick| tick == i64::MAX || tick == i64::MIN);
-            match is_infinite {
-                false => strict(values, wanted)
-                    .map_err(|_| Error::new(SqlState::DatetimeOverflow, "timestamp out of range")),
-                true => {
-                    let options = CastOptions::default();
-                    let finite = cast_with_options(values, wanted, &options)?;
-                    let finite = cast(&finite, &DataType::Int64)?;
-                    let finite = finite.as_primitive::<datafusion::arrow::datatypes::Int64Type>();
-                    let mixed: Int64Array = raw
-                        .iter()
-                        .zip(finite.iter())
-                        .map(|(raw, finite)| {
-                            raw.filter(|tick| *tick == i64::MAX || *tick == i64::MIN).or(finite)
-                        })
-                        .collect();
-                    Ok(cast(&(Arc::new(mixed) as ArrayRef), wanted)?)
-                }
+            if is_infinite {
+                let options = CastOptions::default();
+                let finite = cast_with_options(values, wanted, &options)?;
+                let finite = cast(&finite, &DataType::Int64)?;
+                let finite = finite.as_primitive::<datafusion::arrow::datatypes::Int64Type>();
+                let mixed: Int64Array = raw
+                    .iter()
+                    .zip(finite.iter())
+                    .map(|(raw, finite)| raw.filter(|tick| *tick == i64::MAX || *tick == i64::MIN).or(finite))
+                    .collect();
+                Ok(cast(&(Arc::new(mixed) as ArrayRef), wanted)?)
+            } else {
+                strict(values, wanted)
+                    .map_err(|_| Error::new(SqlState::DatetimeOverflow, "timestamp out of range"))
             }
         }
         _ => strict(values, wanted),
@@ -191,13 +188,12 @@ fn through_text(values: &ArrayRef, field: &Field, to: &SqlType, style: &TextStyl
     let mut column = ColumnBuilder::new(to, values.len()).in_zone(zone);
     let mut text = BytesMut::new();
     for row in 0..values.len() {
-        match encoder.is_null(values.as_ref(), row) {
-            true => column.append_null(),
-            false => {
-                text.clear();
-                encoder.text(values.as_ref(), row, style, &mut text);
-                column.append_text(&text)?;
-            }
+        if encoder.is_null(values.as_ref(), row) {
+            column.append_null()
+        } else {
+            text.clear();
+            encoder.text(values.as_ref(), row, style, &mut text);
+            column.append_text(&text)?;
         }
     }
     Ok(column.finish())

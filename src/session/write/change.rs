@@ -52,17 +52,15 @@ impl Assignments {
         for (at, value) in pairs(relation, clause)? {
             let is_default = values::is_default(value);
             if relation.columns[at].generated.is_some() {
-                match is_default {
-                    true => continue,
-                    false => return Err(target::generated(relation, at, Verb::Update)),
-                }
+                if is_default { continue } else { return Err(target::generated(relation, at, Verb::Update)) }
             }
-            match is_default {
-                true => read.defaults.push(at),
-                false => match values::constant(&cx.style, &relation.columns[at], value)? {
+            if is_default {
+                read.defaults.push(at)
+            } else {
+                match values::constant(&cx.style, &relation.columns[at], value)? {
                     Some(constant) => read.constants.push((at, constant)),
                     None => read.exprs.push((at, value.clone())),
-                },
+                }
             }
         }
         Ok(read)

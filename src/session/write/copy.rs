@@ -22,9 +22,10 @@ use crate::types::Zone;
 /// Checks the target and begins to decode.
 pub(in crate::session) fn copy_in(cx: &WriteContext, copy: &CopyFrom) -> Result<Copying> {
     let relation = target::relation(&cx.names, &copy.name, Verb::Copy)?;
-    let given = match copy.columns.is_empty() {
-        true => (0..relation.columns.len()).filter(|at| relation.columns[*at].generated.is_none()).collect(),
-        false => target::columns(&relation, &copy.columns)?,
+    let given = if copy.columns.is_empty() {
+        (0..relation.columns.len()).filter(|at| relation.columns[*at].generated.is_none()).collect()
+    } else {
+        target::columns(&relation, &copy.columns)?
     };
     if let Some(at) = given.iter().find(|at| relation.columns[**at].generated.is_some()) {
         return Err(target::generated(&relation, *at, Verb::Copy));

@@ -85,10 +85,7 @@ impl Inserted {
             None => {
                 let plain: Vec<usize> =
                     (0..columns.len()).filter(|at| columns[*at].generated.is_none()).collect();
-                match width <= plain.len() {
-                    true => plain,
-                    false => (0..columns.len()).collect(),
-                }
+                if width <= plain.len() { plain } else { (0..columns.len()).collect() }
             }
         };
         if width > targets.len() {
@@ -227,10 +224,7 @@ fn constants(query: &Query) -> Vec<bool> {
         .projection
         .iter()
         .any(|item| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)));
-    match stars {
-        true => Vec::new(),
-        false => select.projection.iter().map(is_constant).collect(),
-    }
+    if stars { Vec::new() } else { select.projection.iter().map(is_constant).collect() }
 }
 
 /// Adds a query's rows to a relation that has its columns in this order (CREATE TABLE AS); returns how many.

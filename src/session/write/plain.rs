@@ -22,7 +22,7 @@ use crate::error::Result;
 use crate::exec::Engine;
 use crate::sql;
 use crate::types::SqlType;
-use crate::types::pg::TextStyle;
+use crate::pgtypes::values::TextStyle;
 
 /// With more rows than this the general way is faster: it fills whole columns.
 const PLAIN_ROWS: usize = 16;

@@ -193,16 +193,15 @@ impl RowMaker {
     fn failing(&self, columns: &[ArrayRef], row: usize) -> String {
         let values = self.schema().fields().iter().zip(columns).map(|(field, column)| {
             let encoder = Encoder::new(field);
-            match encoder.is_null(column.as_ref(), row) {
-                true => "null".to_owned(),
-                false => {
-                    let mut text = BytesMut::new();
-                    encoder.text(column.as_ref(), row, &self.rules.style, &mut text);
-                    let text = String::from_utf8_lossy(&text).into_owned();
-                    match text.char_indices().nth(64) {
-                        Some((end, _)) => format!("{}...", &text[..end]),
-                        None => text,
-                    }
+            if encoder.is_null(column.as_ref(), row) {
+                "null".to_owned()
+            } else {
+                let mut text = BytesMut::new();
+                encoder.text(column.as_ref(), row, &self.rules.style, &mut text);
+                let text = String::from_utf8_lossy(&text).into_owned();
+                match text.char_indices().nth(64) {
+                    Some((end, _)) => format!("{}...", &text[..end]),
+                    None => text,
                 }
             }
         });

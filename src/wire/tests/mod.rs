@@ -138,10 +138,7 @@ fn batch(schema: &SchemaRef, from: i64, count: i64) -> Result<RecordBatch> {
 }
 
 fn prepared(sql: &str) -> Prepared {
-    let params = match sql.starts_with("echo") {
-        true => vec![SqlType::BigInt, SqlType::Text],
-        false => vec![],
-    };
+    let params = if sql.starts_with("echo") { vec![SqlType::BigInt, SqlType::Text] } else { vec![] };
     let inner = Arc::new(sql.to_owned());
     Prepared { params, columns: columns(sql), is_empty: sql.is_empty(), inner }
 }
