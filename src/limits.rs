@@ -19,12 +19,9 @@ pub const STARTUP_BYTES: usize = 10_000;
 /// The longest a client may take to log in, seconds.
 pub const LOGIN_SECONDS: u64 = 10;
 
-/// How many connections may be open that have not logged in; for one more, the oldest of them gives way.
+/// How many connections may be open that have not logged in, half of them from one address; for one more, the oldest of
+/// them gives way. A quarter of the descriptors, where these are fewer.
 pub const PENDING_LOGINS: usize = 512;
-
-/// How many of them one address may have, so that it dismisses its own and nobody else's. As many as a pool of clients
-/// opens at a time.
-pub const PENDING_LOGINS_PER_ADDRESS: usize = 256;
 
 /// How much of what a client sends is read ahead while its statement runs, bytes; the rest waits in the kernel.
 pub const READ_AHEAD_BYTES: usize = 256 << 10;

@@ -10,9 +10,9 @@ use crate::error::{Error, Result};
 use crate::operators::assign::{expand, window_time};
 use crate::operators::lateness::ticks;
 use crate::operators::{Closing, RunningAggregate, WindowAggregate, WindowBuffer, Windowing};
-use crate::time::WINDOW_COLUMNS;
 use crate::plan::{Pipeline, Stateful};
 use crate::state::Delta;
+use crate::time::WINDOW_COLUMNS;
 use crate::time::{EventTime, Watermark};
 
 /// The stateful operator.

@@ -66,7 +66,7 @@ pub fn serve(options: &ServerOptions) -> Result<(), Failure> {
     for script in scripts {
         core.run(script, Box::new(script::Quiet))?;
     }
-    let served = io.block_on(doors.open(options, shares.clients, &core));
+    let served = io.block_on(doors.open(options, &shares, &core));
     core.stop(Duration::from_secs(limits::SHUTDOWN_SECONDS));
     io.shutdown_timeout(Duration::from_secs(1));
     Ok(served?)
@@ -83,7 +83,7 @@ impl Doors {
         Ok(Doors { postgres: claim(options.listen, "--listen")?, http: claim(options.http, "--http")? })
     }
 
-    async fn open(self, options: &ServerOptions, clients: usize, core: &Core) -> Result<()> {
+    async fn open(self, options: &ServerOptions, shares: &process::Shares, core: &Core) -> Result<()> {
         let (raise, raised) = watch::channel(false);
         let mut signals = shutdown::Signals::listen()?;
         let postgres = listen(self.postgres, options.listen, "--listen")?;
@@ -91,7 +91,11 @@ impl Doors {
         let (address, web_address) = (postgres.local_addr()?, web.local_addr()?);
         let ready = Arc::new(AtomicBool::new(true));
         let is_ready = Arc::clone(&ready);
-        let wire_options = WireOptions { max_connections: clients, shutdown: raised.clone() };
+        let wire_options = WireOptions {
+            max_connections: shares.clients,
+            pending_logins: shares.logins,
+            shutdown: raised.clone(),
+        };
         let mut clients = tokio::spawn(wire::serve(postgres, core.reception(), wire_options));
         let pages =
             tokio::spawn(http::serve(web, Arc::new(move || is_ready.load(Ordering::Relaxed)), raised));

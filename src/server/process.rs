@@ -16,15 +16,15 @@ pub(super) struct Shares {
     pub(super) store_files: usize,
     /// Clients that may be logged in.
     pub(super) clients: usize,
+    /// Sockets that have not logged in.
+    pub(super) logins: usize,
 }
 
 /// Divides the descriptors. Fewer than wanted may be left for clients, which is said; none is an error.
 pub(super) fn share(limit: usize, wanted: usize) -> Result<Shares> {
     let store_files = limits::STORE_FILES.min(limit / 4);
-    let taken = store_files
-        + limits::RESERVED_DESCRIPTORS.min(limit / 4)
-        + limits::HTTP_SOCKETS
-        + limits::LOGIN_SOCKETS;
+    let logins = limits::PENDING_LOGINS.min(limit / 4);
+    let taken = store_files + limits::RESERVED_DESCRIPTORS.min(limit / 4) + limits::HTTP_SOCKETS + logins;
     let clients = wanted.min(limit.saturating_sub(taken));
     if clients == 0 {
         let what = format!("{limit} file descriptors are too few to serve with");
@@ -37,7 +37,7 @@ pub(super) fn share(limit: usize, wanted: usize) -> Result<Shares> {
              allow more with ulimit -n or LimitNOFILE"
         );
     }
-    Ok(Shares { store_files, clients })
+    Ok(Shares { store_files, clients, logins })
 }
 
 /// Raises the limit of descriptors as far as the process may, and says what it is then.
@@ -73,11 +73,12 @@ mod tests {
     #[test]
     fn the_store_has_its_descriptors_however_many_clients_are_wanted() {
         let check = |limit, wanted, store_files, clients| {
-            assert_eq!(share(limit, wanted).unwrap(), Shares { store_files, clients }, "{limit}");
+            let shares = share(limit, wanted).unwrap();
+            assert_eq!((shares.store_files, shares.clients), (store_files, clients), "{limit}");
         };
         check(65_536, 200, limits::STORE_FILES, 200);
         check(1_024, 200, limits::STORE_FILES, 200);
-        check(1_024, 100_000, limits::STORE_FILES, 512);
+        check(1_024, 100_000, limits::STORE_FILES, 320);
         check(300, 200, 75, 22);
         assert_eq!(share(200, 200).unwrap_err().state(), SqlState::TooManyConnections);
     }

@@ -26,8 +26,8 @@ use super::session::{Inner, Session};
 use crate::catalog::{Names, RelationId};
 use crate::error::Result;
 use crate::exec::snapshot::Scope;
-use crate::postgres::subplan::has_applied;
 use crate::plan::relations::scanned;
+use crate::postgres::subplan::has_applied;
 use crate::sql::{self, Statement};
 use crate::types::SqlType;
 

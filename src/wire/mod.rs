@@ -54,6 +54,8 @@ use crate::session::{Reception, Startup};
 pub struct WireOptions {
     /// How many clients may be logged in at a time; more get 53300.
     pub max_connections: usize,
+    /// How many connections may be open that have not logged in.
+    pub pending_logins: usize,
     /// Becomes true when the server is to stop.
     pub shutdown: watch::Receiver<bool>,
 }
@@ -78,7 +80,7 @@ pub async fn serve(listener: TcpListener, reception: Arc<dyn Reception>, options
         reception,
         registry: Arc::default(),
         seats: Arc::new(Semaphore::new(most)),
-        pending: Arc::default(),
+        pending: PendingLogins::new(options.pending_logins),
         shutdown: options.shutdown.clone(),
     });
     let mut shutdown = options.shutdown;

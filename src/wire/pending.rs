@@ -12,11 +12,12 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::link::raised;
-use crate::limits;
 
 /// All sockets that have not logged in.
-#[derive(Default)]
-pub(super) struct PendingLogins(Mutex<ByAge>);
+pub(super) struct PendingLogins {
+    most: usize,
+    by_age: Mutex<ByAge>,
+}
 
 #[derive(Default)]
 struct ByAge {
@@ -38,14 +39,19 @@ pub(super) struct PendingLogin {
 }
 
 impl PendingLogins {
+    /// So many at the most, and half of them from one address.
+    pub fn new(most: usize) -> Arc<PendingLogins> {
+        Arc::new(PendingLogins { most, by_age: Mutex::default() })
+    }
+
     /// Lets a socket in; where there are too many, an older one is dismissed for it.
     pub fn enter(self: &Arc<Self>, address: IpAddr) -> PendingLogin {
         let (sender, dismissed) = watch::channel(false);
-        let mut by_age = self.0.lock();
+        let mut by_age = self.by_age.lock();
         let of_address = by_age.sockets.values().filter(|socket| socket.address == address).count();
-        if of_address >= limits::PENDING_LOGINS_PER_ADDRESS {
+        if of_address >= self.most.div_ceil(2) {
             by_age.dismiss_oldest(|socket| socket.address == address);
-        } else if by_age.sockets.len() >= limits::PENDING_LOGINS {
+        } else if by_age.sockets.len() >= self.most {
             by_age.dismiss_oldest(|_| true);
         }
         let number = by_age.next;
@@ -56,7 +62,7 @@ impl PendingLogins {
 
     /// Dismisses the older half, where the system has no room for more sockets.
     pub fn dismiss_half(&self) {
-        let mut by_age = self.0.lock();
+        let mut by_age = self.by_age.lock();
         for _ in 0..by_age.sockets.len().div_ceil(2) {
             by_age.dismiss_oldest(|_| true);
         }
@@ -81,7 +87,7 @@ impl PendingLogin {
 
 impl Drop for PendingLogin {
     fn drop(&mut self) {
-        self.all.0.lock().sockets.remove(&self.number);
+        self.all.by_age.lock().sockets.remove(&self.number);
     }
 }
 
@@ -90,6 +96,7 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use super::*;
+    use crate::limits;
 
     fn address(n: usize) -> IpAddr {
         IpAddr::V4(Ipv4Addr::from_bits(n as u32))
@@ -101,10 +108,9 @@ mod tests {
 
     #[test]
     fn the_oldest_socket_of_an_address_gives_way_to_its_newest() {
-        let all = Arc::<PendingLogins>::default();
+        let all = PendingLogins::new(limits::PENDING_LOGINS);
         let other = all.enter(address(1));
-        let mut own: Vec<_> =
-            (0..limits::PENDING_LOGINS_PER_ADDRESS).map(|_| all.enter(address(2))).collect();
+        let mut own: Vec<_> = (0..limits::PENDING_LOGINS / 2).map(|_| all.enter(address(2))).collect();
         assert!(own.iter().all(|login| !is_dismissed(login)));
         own.push(all.enter(address(2)));
         assert!(is_dismissed(&own[0]) && own[1..].iter().all(|login| !is_dismissed(login)));
@@ -116,7 +122,7 @@ mod tests {
 
     #[test]
     fn many_addresses_together_do_not_hold_more_sockets_than_there_may_be() {
-        let all = Arc::<PendingLogins>::default();
+        let all = PendingLogins::new(limits::PENDING_LOGINS);
         let logins: Vec<_> = (0..limits::PENDING_LOGINS + 2).map(|n| all.enter(address(n))).collect();
         let dismissed = logins.iter().filter(|login| is_dismissed(login)).count();
         assert_eq!((dismissed, is_dismissed(&logins[0]), is_dismissed(&logins[1])), (2, true, true));

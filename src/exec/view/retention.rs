@@ -10,9 +10,9 @@ use datafusion::arrow::datatypes::DataType;
 use crate::catalog::{Kind, Relation};
 use crate::error::{Error, Result, SqlState};
 use crate::operators::lateness::ticks;
-use crate::time::ticks_of_millis;
 use crate::state::Delta;
 use crate::time::Watermark;
+use crate::time::ticks_of_millis;
 
 /// Which column, how long in ticks, and behind which window_end there are no rows any more.
 pub(super) struct Retention {

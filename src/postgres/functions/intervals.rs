@@ -14,8 +14,8 @@ use datafusion::logical_expr::{Expr, ScalarUDF, Signature, Volatility};
 
 use super::scalar::Scalar;
 use crate::error::{Error, Result, SqlState};
-use crate::types::normalised;
 use crate::time::{DAY_MICROS, DAY_NANOS};
+use crate::types::normalised;
 
 const DAYS_OF_MONTH: f64 = 30.0;
 const SECONDS_OF_DAY: f64 = 86_400.0;

@@ -287,7 +287,6 @@ fn settings(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
         STARTUP_BYTES "bytes" "the largest message before login",
         LOGIN_SECONDS "s" "the longest that logging in may take",
         PENDING_LOGINS "count" "connections that have not logged in",
-        PENDING_LOGINS_PER_ADDRESS "count" "connections of one address that have not logged in",
         READ_AHEAD_BYTES "bytes" "read ahead while a statement runs",
         SEND_BYTES "bytes" "gathered of an answer before it is sent",
         REPORT_BYTES "bytes" "the longest message, detail or hint",

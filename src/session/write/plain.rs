@@ -20,9 +20,9 @@ use crate::catalog::{Column, Names, Relation};
 use crate::clock::now_ms;
 use crate::error::Result;
 use crate::exec::Engine;
+use crate::pgtypes::values::TextStyle;
 use crate::sql;
 use crate::types::SqlType;
-use crate::pgtypes::values::TextStyle;
 
 /// With more rows than this the general way is faster: it fills whole columns.
 const PLAIN_ROWS: usize = 16;

@@ -7,7 +7,7 @@ use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray, new_null_array,
 };
 use datafusion::arrow::compute::{cast, max, min};
-use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit};
+use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use datafusion::sql::sqlparser::ast;
 
 use super::super::transaction::WriteContext;
@@ -237,7 +237,11 @@ fn time_rule(relation: &Relation, schema: &SchemaRef) -> Option<TimeRule> {
     let DataType::Timestamp(unit, _) = schema.field(watermark.column).data_type() else {
         return None;
     };
-    Some(TimeRule { column: watermark.column, per_second: ticks_per_second(*unit), max_future_ms: *max_future_ms })
+    Some(TimeRule {
+        column: watermark.column,
+        per_second: ticks_per_second(*unit),
+        max_future_ms: *max_future_ms,
+    })
 }
 
 impl TimeRule {

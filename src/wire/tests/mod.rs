@@ -87,7 +87,11 @@ impl Server {
         });
         let (stop, shutdown) = watch::channel(false);
         let reception: Arc<dyn Reception> = Arc::new(Desk(Arc::clone(&world)));
-        let ended = tokio::spawn(serve(listener, reception, WireOptions { max_connections, shutdown }));
+        let ended = tokio::spawn(serve(
+            listener,
+            reception,
+            WireOptions { max_connections, pending_logins: crate::limits::PENDING_LOGINS, shutdown },
+        ));
         Self { port, world, stop, ended }
     }
 }
