@@ -60,6 +60,9 @@ pub const STATEMENT_DEPTH: usize = 120;
 /// How deep JSON may be nested that is taken apart.
 pub const JSON_DEPTH: usize = 128;
 
+/// How deep a JSONB value may be nested: it is read and written by recursion.
+pub const JSONB_DEPTH: usize = 512;
+
 /// The stack of a thread that plans, bytes: DataFusion's planner recurses over expressions.
 pub const PLANNING_STACK_BYTES: usize = 64 << 20;
 
@@ -68,6 +71,10 @@ pub const VALUE_BYTES: usize = 64 << 20;
 
 /// The largest that one statement may write in one go, bytes of Arrow.
 pub const WRITE_BYTES: usize = 1 << 30;
+
+/// With less memory than this for all queries, a snapshot does not deal out batches to its threads: large rows would wait in
+/// memory to be taken.
+pub const DEALING_BYTES: usize = 1 << 30;
 
 /// How many rows a batch has at the most on its way through a pipeline.
 pub const BATCH_ROWS: usize = 8_192;

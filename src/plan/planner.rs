@@ -64,7 +64,10 @@ impl Planner {
         // One for all: what views keep is not there for snapshots.
         let accounts = Accounts::new(memory);
         let pool: Arc<dyn MemoryPool> = Arc::clone(&accounts) as _;
-        let snapshot = build(config(threads), Arc::clone(&pool))?;
+        let mut batch = config(threads);
+        // Rows that are dealt out wait until they are taken: where there is little memory, they are not.
+        batch.options_mut().optimizer.enable_round_robin_repartition = memory >= limits::DEALING_BYTES;
+        let snapshot = build(batch, Arc::clone(&pool))?;
         let snapshot = SessionStateBuilder::new_from_existing(snapshot)
             .with_analyzer_rule(Arc::new(IntervalKeys))
             .build();

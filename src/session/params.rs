@@ -124,7 +124,36 @@ fn is_session_word(expr: &Expr) -> bool {
         && ["current_schema", "current_role"].contains(&name.value.to_ascii_lowercase().as_str()))
 }
 
-/// The types that parameters have by where they stand: `$1::int`, `LIMIT $1`.
+/// Arguments that are whole numbers whatever the others are: the function, and which one (Postgres manual, 9.3 and 9.4).
+const WHOLE_ARGUMENTS: [(&str, usize); 12] = [
+    ("round", 1),
+    ("trunc", 1),
+    ("left", 1),
+    ("right", 1),
+    ("repeat", 1),
+    ("lpad", 1),
+    ("rpad", 1),
+    ("substr", 1),
+    ("substr", 2),
+    ("split_part", 2),
+    ("chr", 0),
+    ("to_hex", 0),
+];
+
+/// The parameters among a function's arguments that can only be whole numbers.
+fn whole_arguments(function: &Function) -> Vec<usize> {
+    let FunctionArguments::List(list) = &function.args else { return Vec::new() };
+    let name = function.name.0.last().and_then(|part| part.as_ident()).map(sql::ident_name);
+    let Some(name) = name else { return Vec::new() };
+    let is_whole = |at: usize| WHOLE_ARGUMENTS.contains(&(name.as_str(), at));
+    let at_place = |(at, argument): (usize, &FunctionArg)| match argument {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) if is_whole(at) => placeholder(expr),
+        _ => None,
+    };
+    list.args.iter().enumerate().filter_map(at_place).collect()
+}
+
+/// The types that parameters have by where they stand: `$1::int`, `LIMIT $1`, `round(x, $1)`.
 pub fn evident<S: VisitMut>(syntax: &mut S) -> HashMap<usize, SqlType> {
     struct Look(HashMap<usize, SqlType>);
     impl VisitorMut for Look {
@@ -135,6 +164,11 @@ pub fn evident<S: VisitMut>(syntax: &mut S) -> HashMap<usize, SqlType> {
                 && let Ok(known) = sql::sql_type(data_type)
             {
                 self.0.entry(n).or_insert(known);
+            }
+            if let Expr::Function(function) = expr {
+                for n in whole_arguments(function) {
+                    self.0.entry(n).or_insert(SqlType::Int);
+                }
             }
             ControlFlow::Continue(())
         }

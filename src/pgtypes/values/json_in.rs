@@ -6,6 +6,7 @@ use serde::de::IgnoredAny;
 use super::json_scan::JsonScanner;
 use super::numeric;
 use crate::error::{Error, Result, SqlState};
+use crate::limits::JSONB_DEPTH;
 
 /// Checks that a text is one JSON value.
 pub(crate) fn check(text: &str) -> Result<()> {
@@ -19,7 +20,7 @@ pub(crate) fn normalize(text: &str, out: &mut Vec<u8>) -> Result<()> {
     check(text)?;
     let mut scanner = JsonScanner::new(text);
     scanner.blanks();
-    write(&read(&mut scanner, text)?, out);
+    write(&read(&mut scanner, text, 0)?, out);
     Ok(())
 }
 
@@ -31,15 +32,19 @@ enum Value {
     Object(Vec<(String, Value)>),
 }
 
-/// Reads what stands next. Recurses no deeper than [`check`] lets a text be nested.
-fn read(scanner: &mut JsonScanner<'_>, text: &str) -> Result<Value> {
+/// Reads what stands next, `depth` arrays and objects deep. It recurses, and so does [`write`].
+fn read(scanner: &mut JsonScanner<'_>, text: &str, depth: usize) -> Result<Value> {
+    if depth > JSONB_DEPTH {
+        let message = format!("json is nested more than {JSONB_DEPTH} deep");
+        return Err(Error::new(SqlState::TooComplex, message));
+    }
     Ok(match scanner.peek() {
         Some(b'{') => {
             let mut fields: Vec<(String, Value)> = Vec::new();
             let mut more = scanner.enter(b'{')?;
             while more {
                 let key = scanner.name()?.read(text, &mut String::new())?.to_owned();
-                fields.push((key, read(scanner, text)?));
+                fields.push((key, read(scanner, text, depth + 1)?));
                 more = scanner.another(b'{')?;
             }
             // The sort is stable, so of equal keys the last one written stands last and is the one kept.
@@ -53,7 +58,7 @@ fn read(scanner: &mut JsonScanner<'_>, text: &str) -> Result<Value> {
             let mut values = Vec::new();
             let mut more = scanner.enter(b'[')?;
             while more {
-                values.push(read(scanner, text)?);
+                values.push(read(scanner, text, depth + 1)?);
                 more = scanner.another(b'[')?;
             }
             Value::Array(values)

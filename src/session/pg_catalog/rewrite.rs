@@ -17,7 +17,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::super::transaction::SystemContext;
 use super::expanding::{as_bigints, row_of, unnested};
-use super::{catalog, functions, information};
+use super::{catalog, fixed, functions, information};
 use crate::error::Result;
 use crate::sql::{function_call as call, ident_name, parse_expr};
 
@@ -256,6 +256,37 @@ impl Rewriter<'_> {
         })
     }
 
+    /// Whether a subquery calls a function in FROM for each row of a table that never has any, as psql does for the columns of a
+    /// publication: it cannot be planned, and has nothing to be run for.
+    fn is_never_run(&self, query: &Query) -> bool {
+        let SetExpr::Select(select) = query.body.as_ref() else { return false };
+        let reads_nothing = |expr: &Expr| {
+            let found = visit_expressions(expr, |part| match part {
+                Expr::CompoundIdentifier(parts) if parts.len() == 2 && self.is_of_empty(&parts[0]) => {
+                    ControlFlow::Break(())
+                }
+                _ => ControlFlow::Continue(()),
+            });
+            found.is_break()
+        };
+        select.from.iter().any(|item| match &item.relation {
+            TableFactor::Table { args: Some(given), .. } => {
+                given.args.iter().any(|argument| match argument {
+                    FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => reads_nothing(expr),
+                    _ => false,
+                })
+            }
+            _ => false,
+        })
+    }
+
+    /// Whether a relation around this place is a table that never has rows.
+    fn is_of_empty(&self, relation: &Ident) -> bool {
+        let relation = ident_name(relation);
+        let mut known = self.tables.iter().rev().flatten();
+        known.find(|(name, _)| *name == relation).is_some_and(|(_, table)| fixed::empty(table).is_some())
+    }
+
     fn replaced(&self, expr: &Expr) -> Option<Expr> {
         match expr {
             Expr::Collate { expr, .. } => Some(Expr::clone(expr)),
@@ -330,6 +361,12 @@ impl VisitorMut for Rewriter<'_> {
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::Subquery(query) = expr
+            && self.is_never_run(query)
+        {
+            *expr = Expr::value(Value::Null);
+            return ControlFlow::Continue(());
+        }
         // Before what is inside is visited: it may have to be thrown away whole.
         if matches!(expr, Expr::Function(_) | Expr::CompoundFieldAccess { .. })
             && let Some(replaced) = self.replaced(expr)
