@@ -242,7 +242,8 @@ impl Operators<'_> {
         let is_date = |expr: &Expr| matches!(expr.get_type(self.schema), Ok(DataType::Date32));
         let date = match op {
             Operator::Plus | Operator::Minus if self.is_interval(&right) && is_date(&left) => Some(&mut left),
-            Operator::Plus if self.is_interval(&left) && is_date(&right) => Some(&mut right),
+            // The right side first: the left one may be a long chain, and each of its links would ask for the type of the rest.
+            Operator::Plus if is_date(&right) && self.is_interval(&left) => Some(&mut right),
             _ => None,
         };
         let is_changed = date.is_some();

@@ -82,7 +82,7 @@ impl ScalarUDFImpl for Checked {
 
     fn schema_name(&self, args: &[Expr]) -> Result<String> {
         Ok(match args {
-            [left, right] => format!("{} {} {}", left.schema_name(), self.symbol(), right.schema_name()),
+            [left, right] => super::chains::name(left, self.symbol(), right),
             [one] => format!("(- {})", one.schema_name()),
             _ => self.name().to_owned(),
         })
@@ -154,6 +154,20 @@ fn out_of_range(error: ArrowError, kind: &DataType) -> Error {
     }
 }
 
+/// Which of these operators a function is.
+fn op_of(function: &ScalarUDF) -> Option<Op> {
+    function.inner().downcast_ref::<Checked>().map(|checked| checked.op)
+}
+
+/// An operator by how it is written.
+#[cfg(test)]
+pub(super) fn call_of(symbol: &str, left: Expr, right: Expr) -> Expr {
+    let is_it = |function: &&Arc<ScalarUDF>| {
+        function.inner().downcast_ref::<Checked>().is_some_and(|checked| checked.symbol() == symbol)
+    };
+    FUNCTIONS.iter().find(is_it).unwrap().call(vec![left, right])
+}
+
 /// Replaces the integer operators and the casts of a plan.
 #[derive(Debug)]
 pub(crate) struct CheckedArithmetic;
@@ -189,11 +203,22 @@ impl AnalyzerRule for CheckedArithmetic {
 
 fn checked(expr: Expr, schema: &datafusion::common::DFSchema) -> Transformed<Expr> {
     // A column of an outer query is not in this schema: such an operator keeps its kernel.
-    let integer = |expr: &Expr| matches!(expr.get_type(schema), Ok(kind) if kind.is_integer());
+    // What has been replaced already has the type that it was replaced for: the links of a chain do not ask each other.
+    let replaced = |expr: &Expr| match expr {
+        Expr::ScalarFunction(call) => op_of(&call.func),
+        _ => None,
+    };
+    let integer = |expr: &Expr| match replaced(expr) {
+        Some(op) => op != Op::Concat,
+        None => matches!(expr.get_type(schema), Ok(kind) if kind.is_integer()),
+    };
     let call = |op: Op, args| {
         Transformed::yes(Expr::ScalarFunction(ScalarFunction::new_udf(FUNCTIONS[op as usize].clone(), args)))
     };
-    let is_text = |expr: &Expr| matches!(expr.get_type(schema), Ok(DataType::Utf8));
+    let is_text = |expr: &Expr| match replaced(expr) {
+        Some(op) => op == Op::Concat,
+        None => matches!(expr.get_type(schema), Ok(DataType::Utf8)),
+    };
     match expr {
         Expr::BinaryExpr(BinaryExpr { left, op: Operator::StringConcat, right })
             if is_text(&left) && is_text(&right) =>

@@ -23,6 +23,7 @@ pub(crate) use scalar::over_columns;
 mod arithmetic;
 mod bytes;
 mod cast;
+mod chains;
 mod datetime;
 mod distinct;
 mod format;

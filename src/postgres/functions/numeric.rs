@@ -177,7 +177,7 @@ impl ScalarUDFImpl for Numeric {
 
     fn schema_name(&self, args: &[Expr]) -> Result<String> {
         Ok(match args {
-            [left, right] => format!("{} {} {}", left.schema_name(), self.symbol(), right.schema_name()),
+            [left, right] => super::chains::name(left, self.symbol(), right),
             _ => self.name().to_owned(),
         })
     }
