@@ -197,6 +197,8 @@ sqlstates! {
     ProgramLimit = "54000",
     /// `statement_too_complex`.
     TooComplex = "54001",
+    /// `too_many_columns`.
+    TooManyColumns = "54011",
     /// `object_not_in_prerequisite_state`.
     NotInState = "55000",
     /// `cant_change_runtime_param`.

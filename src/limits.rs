@@ -66,6 +66,36 @@ pub const JSONB_DEPTH: usize = 512;
 /// The stack of a thread that plans, bytes: DataFusion's planner recurses over expressions.
 pub const PLANNING_STACK_BYTES: usize = 64 << 20;
 
+/// How many relations and subqueries a statement may have in its FROM clauses.
+pub const STATEMENT_RELATIONS: usize = 1_000;
+
+/// How many nodes the plan of a statement may have, with what stands behind the names of views and WITH queries.
+pub const PLAN_NODES: usize = 4_000;
+
+/// How many expressions the plan of a statement may have, constants not counted.
+pub const PLAN_EXPRESSIONS: usize = 50_000;
+
+/// How many nodes may be copied while a statement is planned: each name in FROM is replaced by its plan.
+pub const PLANNING_WORK: usize = 100_000;
+
+/// Up to how many nodes and expressions a plan is small, and made among the small ones; larger ones wait for each other.
+pub const SHORT_PLAN_NODES: usize = 60;
+
+/// See [`SHORT_PLAN_NODES`].
+pub const SHORT_PLAN_EXPRESSIONS: usize = 2_000;
+
+/// Up to how many bytes of text a statement is read among the small ones.
+pub const SHORT_STATEMENT_BYTES: usize = 64 << 10;
+
+/// How many small and how many large statements are planned at a time, at the least; more where more threads compute.
+pub const PLANNING_PLACES: usize = 2;
+
+/// How many columns a query's result may have (as in Postgres).
+pub const RESULT_COLUMNS: usize = 1_664;
+
+/// How deep arrays may be nested (as in Postgres).
+pub const ARRAY_DIMENSIONS: usize = 6;
+
 /// The largest value a scalar function may make, bytes (`repeat`, `lpad`, `rpad`, string concatenation).
 pub const VALUE_BYTES: usize = 64 << 20;
 

@@ -16,6 +16,7 @@
 //! | [`view`] | a materialized view: its outside (`handle`) and, above the feeds, its inside (`run`) |
 //! | [`feed`] | brings a pipeline its rows: from a log, a view, a connector |
 //! | [`messages`] | what is said between the engine's threads |
+//! | [`planning`] | the threads on which statements are read and planned |
 //! | [`registry`] | what there is, and the order of its locks; no behaviour |
 //! | [`versions`] | the versions of everything that a statement reads |
 //! | `contents` | where the rows of a relation are |
@@ -49,6 +50,7 @@ mod lifecycle;
 pub mod map;
 pub mod messages;
 mod operator;
+pub mod planning;
 pub mod position;
 pub mod registry;
 pub mod rejected;

@@ -17,6 +17,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::messages::{Command, TemporaryQuery};
+use super::planning::Planning;
 use super::rejected::RejectedRows;
 use super::view::handle::ViewHandle;
 use crate::catalog::{Catalog, RelationId};
@@ -48,6 +49,8 @@ pub struct Engine {
     pub journal: Arc<Journal>,
     /// Plans queries.
     pub planner: Planner,
+    /// Where statements are planned.
+    pub planning: Planning,
     /// As started.
     pub options: EngineOptions,
     /// Records of connectors that are kept to be looked at.

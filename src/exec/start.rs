@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::epoch_numbers::last_stored;
 use super::epochs::Loop;
 use super::messages::Command;
+use super::planning::Planning;
 use super::registry::{Engine, EngineOptions};
 use super::rejected::RejectedRows;
 use super::retention::keep_stored;
@@ -35,12 +36,14 @@ impl Engine {
         let journal = Journal::open_within(Arc::clone(&store), planner.accounts())?;
         super::salvage::check(store.as_ref(), &catalog, &journal).await?;
         let rejected = RejectedRows::open(store.as_ref())?;
+        let planning = Planning::start(options.threads)?;
         let epoch = last_stored(store.as_ref(), &catalog)?;
         let (commands, inbox) = mpsc::unbounded_channel();
         let engine = Arc::new(Engine {
             catalog,
             journal,
             planner,
+            planning,
             options,
             rejected,
             tables: RwLock::default(),

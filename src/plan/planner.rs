@@ -35,9 +35,12 @@ use crate::catalog::{DATABASE, SCHEMA};
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::memory::Accounts;
+use crate::postgres::budget::{self, Allowance, CountedNames};
+use crate::postgres::checked::with_checked_rules;
 use crate::postgres::coercion::binary::Binary;
 use crate::postgres::coercion::intervals::IntervalKeys;
 use crate::postgres::functions;
+use crate::postgres::guard::Guarding;
 use crate::postgres::subplan::has_applied;
 
 /// Optimizer rules that make sense for a batch only: a continuous aggregate keeps its DISTINCT, a LIMIT stays on top, and
@@ -68,8 +71,12 @@ impl Planner {
         // Rows that are dealt out wait until they are taken: where there is little memory, they are not.
         batch.options_mut().optimizer.enable_round_robin_repartition = memory >= limits::DEALING_BYTES;
         let snapshot = build(batch, Arc::clone(&pool))?;
+        let rules = snapshot.physical_optimizers().iter().cloned();
+        // Last: no rule must take the joins for something else.
+        let rules = rules.chain([Arc::new(Guarding) as _]).collect();
         let snapshot = SessionStateBuilder::new_from_existing(snapshot)
             .with_analyzer_rule(Arc::new(IntervalKeys))
+            .with_physical_optimizer_rules(rules)
             .build();
         let mut streaming = config(1);
         let options = streaming.options_mut();
@@ -108,17 +115,23 @@ impl Planner {
 
     /// The query as an unoptimized plan.
     pub async fn logical(&self, state: &SessionState, query: &ast::Query) -> Result<LogicalPlan> {
+        budget::check_syntax(query)?;
         let mut query = query.clone();
         crate::postgres::syntax::naming::name_columns(&mut query);
         crate::postgres::syntax::spellings::rewrite_spellings(&mut query)?;
         crate::postgres::syntax::subqueries::rewrite_subqueries(&mut query);
         crate::postgres::syntax::casts::mark_casts(&mut query);
         let statement = DfStatement::Statement(Box::new(ast::Statement::Query(Box::new(query))));
-        match state.statement_to_plan(statement.clone()).await {
-            Ok(plan) => Ok(with_final_types(
-                state,
-                crate::postgres::coercion::rewrite::rewrite_operators(plan, state)?,
-            )),
+        let allowance = Allowance::of(state.config_options());
+        let around = allowance.begin();
+        let plan = state.statement_to_plan(statement.clone()).await;
+        allowance.resume(around);
+        match plan {
+            Ok(plan) => {
+                Allowance::current().weigh(&plan).await?;
+                let plan = crate::postgres::coercion::rewrite::rewrite_operators(plan, state)?;
+                with_final_types(state, plan)
+            }
             Err(error) => {
                 Err(crate::postgres::coercion::missing::explained(error.into(), state, statement).await)
             }
@@ -151,17 +164,19 @@ impl Planner {
 
 /// The plan with the types its columns will have: those of a UNION or a CASE over several types are only known when the
 /// types have been coerced.
-fn with_final_types(state: &SessionState, plan: LogicalPlan) -> LogicalPlan {
+fn with_final_types(state: &SessionState, plan: LogicalPlan) -> Result<LogicalPlan> {
     let analyzed = state.analyzer().execute_and_check(plan.clone(), state.config_options(), |_, _| {});
+    // That it was cancelled must not look as if it could not be analysed.
+    Allowance::check_in(state.config_options())?;
     // What cannot be analysed is refused when it is optimized; a parameter may still be without a value.
-    let Ok(analyzed) = analyzed else { return plan };
+    let Ok(analyzed) = analyzed else { return Ok(plan) };
     if has_types_of(&analyzed, &plan) {
-        return plan;
+        return Ok(plan);
     }
     // The type of round(x, 2) depends on a constant, which the coercion hides in a cast until that is folded.
     match state.optimize(&plan) {
-        Ok(optimized) if !has_types_of(&optimized, &plan) => analyzed,
-        _ => plan,
+        Ok(optimized) if !has_types_of(&optimized, &plan) => Ok(analyzed),
+        _ => Ok(plan),
     }
 }
 
@@ -206,7 +221,8 @@ fn build(config: SessionConfig, pool: Arc<dyn MemoryPool>) -> Result<SessionStat
     for rule in functions::analyzer_rules() {
         builder = builder.with_analyzer_rule(rule);
     }
-    let mut state = builder.build();
+    let mut state = with_checked_rules(builder.build());
+    state.register_relation_planner(Arc::new(CountedNames))?;
     state.register_relation_planner(Arc::new(WindowPlanner))?;
     Ok(state)
 }
@@ -216,6 +232,7 @@ fn with_relations(base: &SessionState, lookup: Arc<dyn Lookup>) -> SessionState 
     let databases = MemoryCatalogProviderList::new();
     databases.register_catalog(DATABASE.to_owned(), Arc::new(Database(lookup)));
     state.register_catalog_list(Arc::new(databases));
+    state.config_mut().options_mut().extensions.insert(Allowance::current());
     state.mark_start_execution();
     state
 }

@@ -1,8 +1,10 @@
 //! A query that can be stopped, and that leaves room for others while it runs.
 //!
-//! DataFusion's operators give way to others once they have read so many batches. A join that makes much of little (a cross join of a
-//! million rows with a million) reads next to nothing: it would hold its thread for minutes in one turn, cancelled or not, and as many such
-//! queries as there are threads would be the end of all others. So before a plan is run
+//! DataFusion's operators give way to others once they have read so many batches. A join that makes
+//! much of little (a cross join of a million rows with a million) reads next to nothing: it would
+//! hold its thread for minutes in one turn, cancelled or not, and as many such queries as there are
+//! threads would be the end of all others. So the last rule of the physical optimizer sees to it
+//! that
 //!
 //! - each join gives way after so many batches that come *out* of it;
 //! - the condition of a join, which may throw away all of them, looks each time whether the query is still wanted, and lets
@@ -13,14 +15,14 @@ use std::any::Any;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{DataType, FieldRef, Schema};
 use datafusion::common::Result;
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::logical_expr::ColumnarValue;
-use datafusion::physical_expr::ScalarFunctionExpr;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::joins::utils::JoinFilter;
 use datafusion::physical_plan::joins::{
@@ -33,71 +35,53 @@ use datafusion::physical_plan::unnest::UnnestExec;
 use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
+use super::budget::Allowance;
 use super::portions::{dealt_before, in_portions};
-use super::subplan::heed;
-use crate::error::{Error, SqlState};
 
-/// Whether a query is still wanted. Its clones are one; when the last [`Wanted`] is dropped the query stops.
-#[derive(Debug, Clone, Default)]
-pub struct Stop(Arc<AtomicBool>);
-
-/// Held by whoever waits for the query.
+/// The last rule: guards the plan of a snapshot. What stops it is the token of the statement's
+/// [`Allowance`].
 #[derive(Debug)]
-pub struct Wanted(Stop);
+pub struct Guarding;
 
-impl Stop {
-    /// For a query that is wanted as long as this is held.
-    pub fn new() -> (Stop, Wanted) {
-        let stop = Stop::default();
-        (stop.clone(), Wanted(stop))
+impl PhysicalOptimizerRule for Guarding {
+    fn optimize(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        config: &ConfigOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let allowance = Allowance::of(config);
+        Ok(plan.transform_up(|node| guarded(node, &allowance))?.data)
+    }
+
+    fn name(&self) -> &str {
+        "guard"
+    }
+
+    fn schema_check(&self) -> bool {
+        true
     }
 }
 
-impl Stop {
-    /// 57014 as soon as the query is no longer wanted.
-    pub fn check(&self) -> Result<()> {
-        match self.0.load(Ordering::Relaxed) {
-            true => Err(Error::new(SqlState::Cancelled, "canceling statement due to user request").into()),
-            false => Ok(()),
-        }
+fn guarded(
+    node: Arc<dyn ExecutionPlan>,
+    allowance: &Allowance,
+) -> Result<Transformed<Arc<dyn ExecutionPlan>>> {
+    if let Some(projection) = (node.as_ref() as &dyn Any).downcast_ref::<ProjectionExec>()
+        && let Some(bounded) = in_portions(projection)?
+    {
+        return Ok(Transformed::yes(bounded));
     }
-}
-
-impl Drop for Wanted {
-    fn drop(&mut self) {
-        self.0.0.store(true, Ordering::Relaxed);
+    if let Some(repartition) = (node.as_ref() as &dyn Any).downcast_ref::<RepartitionExec>()
+        && let Some(bounded) = dealt_before(repartition)?
+    {
+        return Ok(Transformed::yes(bounded));
     }
-}
-
-/// The plan with its joins guarded, and with subqueries that are run for each row told what stops them.
-pub fn guarded(plan: Arc<dyn ExecutionPlan>, stop: &Stop) -> Result<Arc<dyn ExecutionPlan>> {
-    let guarded = plan.transform_up(|node| {
-        node.apply_expressions(&mut |expr| {
-            expr.apply(|part| {
-                if let Some(call) = (part.as_ref() as &dyn Any).downcast_ref::<ScalarFunctionExpr>() {
-                    heed(call.fun(), stop);
-                }
-                Ok(TreeNodeRecursion::Continue)
-            })
-        })?;
-        if let Some(projection) = (node.as_ref() as &dyn Any).downcast_ref::<ProjectionExec>()
-            && let Some(bounded) = in_portions(projection)?
-        {
-            return Ok(Transformed::yes(bounded));
-        }
-        if let Some(repartition) = (node.as_ref() as &dyn Any).downcast_ref::<RepartitionExec>()
-            && let Some(bounded) = dealt_before(repartition)?
-        {
-            return Ok(Transformed::yes(bounded));
-        }
-        let node = match watched(&node, stop)? {
-            Some(join) => join,
-            None if multiplies(&node) => node,
-            None => return Ok(Transformed::no(node)),
-        };
-        Ok(Transformed::yes(Arc::new(CooperativeExec::new(node)) as Arc<dyn ExecutionPlan>))
-    })?;
-    Ok(guarded.data)
+    let node = match watched(&node, allowance)? {
+        Some(watched) => watched,
+        None if multiplies(&node) => node,
+        None => return Ok(Transformed::no(node)),
+    };
+    Ok(Transformed::yes(Arc::new(CooperativeExec::new(node)) as Arc<dyn ExecutionPlan>))
 }
 
 /// Operators that can make more rows than they read.
@@ -112,9 +96,9 @@ fn multiplies(node: &Arc<dyn ExecutionPlan>) -> bool {
 }
 
 /// The join with its condition watched, if it is one that has a condition.
-fn watched(node: &Arc<dyn ExecutionPlan>, stop: &Stop) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+fn watched(node: &Arc<dyn ExecutionPlan>, allowance: &Allowance) -> Result<Option<Arc<dyn ExecutionPlan>>> {
     let watch = |filter: &JoinFilter| {
-        let expr = Arc::new(Watched { expr: Arc::clone(filter.expression()), stop: stop.clone() });
+        let expr = Arc::new(Watched { expr: Arc::clone(filter.expression()), allowance: allowance.clone() });
         JoinFilter::new(expr, filter.column_indices().to_vec(), Arc::clone(filter.schema()))
     };
     let any = node.as_ref() as &dyn Any;
@@ -136,7 +120,7 @@ fn watched(node: &Arc<dyn ExecutionPlan>, stop: &Stop) -> Result<Option<Arc<dyn 
 #[derive(Debug)]
 struct Watched {
     expr: Arc<dyn PhysicalExpr>,
-    stop: Stop,
+    allowance: Allowance,
 }
 
 impl PartialEq for Watched {
@@ -173,7 +157,7 @@ impl PhysicalExpr for Watched {
     }
 
     fn evaluate(&self, batch: &RecordBatch) -> Result<ColumnarValue> {
-        self.stop.check()?;
+        self.allowance.check()?;
         let is_worker =
             Handle::try_current().is_ok_and(|handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread);
         match is_worker {
@@ -191,7 +175,7 @@ impl PhysicalExpr for Watched {
         mut children: Vec<Arc<dyn PhysicalExpr>>,
     ) -> Result<Arc<dyn PhysicalExpr>> {
         match children.pop() {
-            Some(expr) => Ok(Arc::new(Watched { expr, stop: self.stop.clone() })),
+            Some(expr) => Ok(Arc::new(Watched { expr, allowance: self.allowance.clone() })),
             None => Ok(self),
         }
     }

@@ -9,11 +9,15 @@
 //! | [`coercion`] | plan to plan: which types meet, which subqueries become joins |
 //! | [`functions`] | scalar and aggregate functions |
 //! | `subplan` | a subquery that is run for each set of outer values |
+//! | [`budget`] | what planning a statement may cost, and whether anyone still waits for it |
+//! | `checked` | the rules of DataFusion's planner look whether anyone does |
 //! | [`guard`] | a running query can be stopped, and gives way to others |
 //! | `portions` | constants are written into few rows at a time |
 //!
 //! Nothing of streams is here, and it imports nothing of `plan` or `exec`.
 
+pub mod budget;
+pub(crate) mod checked;
 pub mod coercion;
 pub mod functions;
 pub mod guard;

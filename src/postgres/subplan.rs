@@ -28,7 +28,7 @@ use datafusion::logical_expr::{
 use datafusion::physical_plan::collect;
 use parking_lot::Mutex;
 
-use super::guard::{Stop, guarded};
+use super::budget::Allowance;
 use crate::error::{Error, SqlState};
 
 /// Sets of values whose answers are kept; beyond that it begins anew.
@@ -95,13 +95,6 @@ pub fn has_applied(plan: &LogicalPlan) -> Result<bool> {
     Ok(found)
 }
 
-/// Tells the function, if it is one of these, what stops it.
-pub fn heed(function: &ScalarUDF, stop: &Stop) {
-    if let Some(apply) = function.inner().downcast_ref::<Apply>() {
-        *apply.stop.lock() = stop.clone();
-    }
-}
-
 struct Apply {
     name: String,
     state: SessionState,
@@ -110,7 +103,6 @@ struct Apply {
     outer: Vec<(Column, FieldRef)>,
     value: FieldRef,
     signature: Signature,
-    stop: Mutex<Stop>,
     /// The column of the last run for ANY and ALL, and what it was run for.
     last: Mutex<Option<(Vec<ScalarValue>, ArrayRef)>>,
     /// By the arguments as bytes.
@@ -161,7 +153,6 @@ impl Apply {
             value,
             // Volatile, so that it is not run while the query is planned.
             signature: Signature::one_of(forms, Volatility::Volatile),
-            stop: Mutex::default(),
             last: Mutex::default(),
             kept: Mutex::default(),
         }
@@ -216,11 +207,10 @@ impl Apply {
     }
 
     fn rows(&self, values: &[ScalarValue]) -> Result<Vec<RecordBatch>> {
+        Allowance::check_in(self.state.config_options())?;
         let plan = self.filled(values)?;
-        let stop = self.stop.lock().clone();
-        stop.check()?;
         wait(async {
-            let physical = guarded(self.state.create_physical_plan(&plan).await?, &stop)?;
+            let physical = self.state.create_physical_plan(&plan).await?;
             collect(physical, self.state.task_ctx()).await
         })
     }

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  io threads   wire, http: sockets and messages
-//!  cpu threads  sessions' planning and queries, with deep stacks
+//!  plan threads statements are read and planned, with deep stacks (exec::planning)
+//!  cpu threads  queries
 //!  epochs       one thread: the epochs of all views          (exec)
 //!  commits      one thread: the writes and their fsync       (log)
 //! ```

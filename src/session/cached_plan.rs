@@ -17,16 +17,18 @@ use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::sql::sqlparser::ast::{self, ObjectName, Query};
+use tokio_util::sync::CancellationToken;
 
 use super::conversation::{Outcome, Params, Prepared, Rows};
 use super::params;
-use super::read::query::{Planned, ReadContext, execute, named, on_cpu};
+use super::read::query::{Planned, ReadContext, execute, named};
 use super::read::rows::Batches;
 use super::session::{Inner, Session};
 use crate::catalog::{Names, RelationId};
 use crate::error::Result;
 use crate::exec::snapshot::Scope;
 use crate::plan::relations::scanned;
+use crate::postgres::budget::Allowance;
 use crate::postgres::subplan::has_applied;
 use crate::sql::{self, Statement};
 use crate::types::SqlType;
@@ -165,18 +167,16 @@ impl ReadContext {
     ) -> Result<Option<(SchemaRef, Batches)>> {
         let scope = self.scope(&cached.wanted).await?;
         let (engine, kept) = (Arc::clone(&self.engine), Arc::clone(cached));
-        let physical = on_cpu(&self.engine, async move {
+        let token = CancellationToken::new();
+        let wanted = token.clone().drop_guard();
+        let runnable = async move {
             let Some(plan) = kept.at(&scope, &values)? else { return Ok(None) };
             let state = engine.planner.snapshot_state(Arc::new(scope));
             let schema = Arc::clone(&kept.schema);
-            let planned = Planned { plan, state, schema, used: Vec::new() };
-            let physical = planned.physical().await?;
-            Ok(Some((physical, planned.state)))
-        });
-        let schema = Arc::clone(&cached.schema);
-        Ok(physical
-            .await?
-            .map(|(physical, state)| (Arc::clone(&schema), execute(&self.engine, physical, state, schema))))
+            Planned { plan, state, schema, used: Vec::new(), wanted }.runnable().await.map(Some)
+        };
+        let runnable = self.engine.planning.plan(Allowance::new(token), runnable).await?;
+        Ok(runnable.map(|runnable| (Arc::clone(&cached.schema), execute(&self.engine, runnable))))
     }
 }
 

@@ -25,8 +25,7 @@ use crate::types::SqlType;
 
 /// Parses and plans one statement.
 pub async fn prepare(session: &mut Session, sql: &str, hints: &[Option<SqlType>]) -> Result<Prepared> {
-    let text = sql.to_owned();
-    let mut parsed = on_cpu(&session.engine, async move { sql::parse(&text) }).await?;
+    let mut parsed = session.engine.planning.read(sql.to_owned(), sql::parse).await?;
     let Some(Parsed { statement, text, params }) = parsed.pop() else {
         return Ok(Prepared { params: Vec::new(), columns: None, is_empty: true, inner: Arc::new(()) });
     };

@@ -652,8 +652,7 @@ impl Conversation for Session {
     }
 
     async fn split(&mut self, sql: &str) -> Result<Vec<Prepared>> {
-        let text = sql.to_owned();
-        let parsed = on_cpu(&self.engine, async move { sql::parse(&text) }).await?;
+        let parsed = self.engine.planning.read(sql.to_owned(), sql::parse).await?;
         Ok(parsed
             .into_iter()
             .map(|parsed| Prepared {

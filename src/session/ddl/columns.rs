@@ -79,7 +79,7 @@ async fn checked(
     let query = sql::parse_query(&format!("SELECT {value} AS value{from}"))?;
     let planned = cx.reads.plan(&query.query).await.map_err(|error| explained(error, name, defined))?;
     // Casts that cannot be are found when the plan is analysed.
-    planned.state.optimize(&planned.plan).map_err(Error::from)?;
+    planned.optimized(&cx.reads.engine).await?;
     refuse_rows(&planned.plan, name)?;
     let found = SqlType::from_field(planned.schema.field(0));
     match found {

@@ -17,7 +17,6 @@ use crate::exec::tables::PresentTables;
 use crate::log::Transaction;
 use crate::session::read::continuous;
 use crate::session::read::continuous::{Reading, Ready};
-use crate::session::read::query::on_cpu;
 use crate::sql::{ContinuousQuery, Options, RelationKind, ident_name};
 
 /// CREATE VIEW.
@@ -79,7 +78,7 @@ pub async fn create(cx: &Definer, create: CreateView) -> Result<Done> {
     let columns = columns_of(&planned.schema, &names)?;
     let used = once(planned.used.clone());
     // What cannot be computed is found now, not by the first reader.
-    on_cpu(&cx.engine, async move { planned.physical().await.map(|_| ()) }).await?;
+    planned.physical(&cx.engine).await?;
     let relation = Relation {
         // A replaced view gets a new id: a relation can only use older ones.
         id: cx.engine.catalog.names().next_id(),
@@ -100,7 +99,8 @@ pub async fn create(cx: &Definer, create: CreateView) -> Result<Done> {
 async fn runnable(engine: &Arc<Engine>, ready: &Ready) -> Result<()> {
     let (tables, pipeline) = (PresentTables(Arc::clone(engine)), Arc::new(ready.pipeline.clone()));
     let state = Arc::clone(&ready.state);
-    on_cpu(engine, async move { Runner::new(pipeline, state, &tables).await.map(drop) }).await
+    let runner = async move { Runner::new(pipeline, state, &tables).await.map(drop) };
+    engine.planning.plan_once(runner).await
 }
 
 /// Makes a view whose answer is kept.

@@ -18,10 +18,9 @@ use crate::exec::runner::Runner;
 use crate::exec::tables::PresentTables;
 use crate::log::StreamId;
 use crate::pgtypes::values::{Encoder, TextStyle};
-use crate::postgres::guard::{Stop, guarded};
 use crate::session::conversation::Outcome;
 use crate::session::read::continuous;
-use crate::session::read::query::{on_cpu, start};
+use crate::session::read::query::execute;
 use crate::session::read::rows::lines;
 use crate::session::session::Session;
 use crate::sql::{ContinuousQuery, Explain};
@@ -55,12 +54,9 @@ async fn snapshot(
     text: &Arc<str>,
 ) -> Result<Vec<String>> {
     let planned = session.reads(text).await.plan(&query.query).await?;
-    let (schema, logical) = (Arc::clone(&planned.schema), planned.plan.display_indent().to_string());
-    let (physical, state) = on_cpu(&session.engine, async move {
-        let physical = planned.physical().await?;
-        Ok((physical, planned.state))
-    })
-    .await?;
+    let logical = planned.plan.display_indent().to_string();
+    let runnable = planned.physical(&session.engine).await?;
+    let physical = Arc::clone(&runnable.physical);
     let mut shown = Vec::new();
     if verbose {
         shown.push("Logical plan:".to_owned());
@@ -73,10 +69,7 @@ async fn snapshot(
     }
     let watch = Stopwatch::start();
     let mut rows = 0;
-    // Guarded here: the figures are in the plan that is run.
-    let (stop, wanted) = Stop::new();
-    let physical = guarded(physical, &stop)?;
-    let mut stream = start(&session.engine, Arc::clone(&physical), wanted, state, schema);
+    let mut stream = execute(&session.engine, runnable);
     while let Some(batch) = stream.next().await {
         rows += batch?.num_rows();
     }
@@ -95,13 +88,12 @@ fn split(text: &str) -> impl Iterator<Item = String> + '_ {
 async fn pipeline(session: &Session, query: &ContinuousQuery, text: &Arc<str>) -> Result<Vec<String>> {
     let ready = continuous::plan(&session.engine, query, &session.reading(text)?).await?;
     let engine = Arc::clone(&session.engine);
-    on_cpu(&session.engine, async move {
+    let shown = async move {
         let tables = PresentTables(engine);
-        let mut shown = Runner::new(Arc::new(ready.pipeline), ready.state, &tables).await?.explain();
-        shown = shown.iter().flat_map(|part| split(part)).collect();
-        Ok(shown)
-    })
-    .await
+        let shown = Runner::new(Arc::new(ready.pipeline), ready.state, &tables).await?.explain();
+        Ok(shown.iter().flat_map(|part| split(part)).collect())
+    };
+    session.engine.planning.plan_once(shown).await
 }
 
 fn view(session: &Session, name: &ObjectName) -> Result<Vec<String>> {

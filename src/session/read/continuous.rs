@@ -9,7 +9,6 @@ use datafusion::execution::context::SessionState;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 
-use super::query::on_cpu;
 use super::rows::{Batches, conform};
 use crate::catalog::{Emission, RelationId};
 use crate::error::Result;
@@ -49,12 +48,12 @@ pub async fn plan(engine: &Arc<Engine>, query: &ContinuousQuery, reading: &Readi
     let options =
         CutOptions { emission: emission(query.emit, Emission::OnChange), lateness_ms: reading.lateness_ms };
     let (owned, query) = (Arc::clone(engine), query.query.clone());
-    on_cpu(engine, async move {
+    let ready = async move {
         let (pipeline, state, used) = continuous_pipeline(&owned, &query, options).await?;
         let schema = shown_schema(&pipeline.schema);
         Ok(Ready { pipeline, state, schema, used })
-    })
-    .await
+    };
+    engine.planning.plan_once(ready).await
 }
 
 impl Ready {

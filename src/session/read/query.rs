@@ -1,8 +1,8 @@
 //! A snapshot: the answer of a query over everything as of one moment.
 //!
 //! First the views that the query reads, directly or through views, are brought up to every commit acknowledged so far; then
-//! the versions of everything are taken together. Planning and computing happen on the engine's threads, whose stacks are large;
-//! dropping the stream ends the computing.
+//! the versions of everything are taken together. Planning happens on [threads of its own](crate::exec::planning), computing on the engine's;
+//! dropping the future ends the one and dropping the stream the other.
 
 use std::collections::HashSet;
 use std::future::Future;
@@ -18,6 +18,7 @@ use datafusion::sql::sqlparser::ast::{ObjectName, Query, TableFactor, Visit, Vis
 use futures::StreamExt;
 use futures::stream;
 use tokio::sync::mpsc;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::rows::{Batches, conform};
 use crate::catalog::{Kind, Names, Relation, RelationId};
@@ -28,7 +29,7 @@ use crate::exec::versions::Overlay;
 use crate::exec::view::ViewHandle;
 use crate::limits;
 use crate::plan::relations::Lookup;
-use crate::postgres::guard::{Stop, Wanted, guarded};
+use crate::postgres::budget::Allowance;
 use crate::postgres::syntax::naming::shown_schema;
 use crate::sql::{self, Named, relation_name};
 
@@ -143,27 +144,23 @@ impl ReadContext {
         let scope = self.scope(&named(query)).await?;
         let (engine, mut query) = (Arc::clone(&self.engine), query.clone());
         let system = Arc::clone(&self.system);
-        on_cpu(&self.engine, async move {
+        let token = CancellationToken::new();
+        let wanted = token.clone().drop_guard();
+        let planned = async move {
             let mut state = engine.planner.snapshot_state(Arc::new(scope.clone()));
             system.prepare(&mut state, &mut query)?;
             let plan = engine.planner.logical(&state, &query).await?;
             let schema = shown_schema(plan.schema().as_arrow());
-            Ok(Planned { plan, state, schema, used: scope.used() })
-        })
-        .await
+            Ok(Planned { plan, state, schema, used: scope.used(), wanted })
+        };
+        self.engine.planning.plan(Allowance::new(token), planned).await
     }
 
     /// Plans a query and starts it.
     pub async fn run(&self, query: &Query) -> Result<(SchemaRef, Batches)> {
         let planned = self.plan(query).await?;
         let schema = Arc::clone(&planned.schema);
-        let physical = on_cpu(&self.engine, async move {
-            let physical = planned.physical().await?;
-            Ok((physical, planned.state))
-        })
-        .await?;
-        let stream = execute(&self.engine, physical.0, physical.1, Arc::clone(&schema));
-        Ok((schema, stream))
+        Ok((schema, execute(&self.engine, planned.physical(&self.engine).await?)))
     }
 
     /// Runs a query to its end.
@@ -197,38 +194,48 @@ pub struct Planned {
     pub schema: SchemaRef,
     /// The relations it names.
     pub used: Vec<RelationId>,
+    /// Whatever is done for it ends when this is dropped.
+    pub wanted: DropGuard,
+}
+
+/// A query that can be run.
+pub struct Runnable {
+    /// How it is done.
+    pub physical: Arc<dyn ExecutionPlan>,
+    state: SessionState,
+    schema: SchemaRef,
+    wanted: DropGuard,
 }
 
 impl Planned {
+    /// Whether it can be optimized.
+    pub async fn optimized(&self, engine: &Engine) -> Result<()> {
+        let (plan, state) = (self.plan.clone(), self.state.clone());
+        let optimized = async move { state.optimize(&plan).map(drop).map_err(Error::from) };
+        engine.planning.plan(Allowance::of(self.state.config_options()), optimized).await
+    }
+
     /// Optimizes it and plans how it is done.
-    pub async fn physical(&self) -> Result<Arc<dyn ExecutionPlan>> {
-        let optimized = self.state.optimize(&self.plan)?;
-        Ok(self.state.query_planner().create_physical_plan(&optimized, &self.state).await?)
+    pub async fn physical(self, engine: &Engine) -> Result<Runnable> {
+        let allowance = Allowance::of(self.state.config_options());
+        engine.planning.plan(allowance, self.runnable()).await
+    }
+
+    /// The same, where it is planned already.
+    pub async fn runnable(self) -> Result<Runnable> {
+        let Planned { plan, state, schema, wanted, .. } = self;
+        Allowance::current().weigh(&plan).await?;
+        let optimized = state.optimize(&plan)?;
+        // It may be large, and is not needed any more.
+        drop(plan);
+        let physical = state.query_planner().create_physical_plan(&optimized, &state).await?;
+        Ok(Runnable { physical, state, schema, wanted })
     }
 }
 
 /// Runs a plan on the engine's threads, a few batches ahead of its reader.
-pub fn execute(
-    engine: &Engine,
-    physical: Arc<dyn ExecutionPlan>,
-    state: SessionState,
-    schema: SchemaRef,
-) -> Batches {
-    let (stop, wanted) = Stop::new();
-    match guarded(physical, &stop) {
-        Ok(physical) => start(engine, physical, wanted, state, schema),
-        Err(error) => stream::iter([Err(error.into())]).boxed(),
-    }
-}
-
-/// Runs a plan that is guarded already.
-pub fn start(
-    engine: &Engine,
-    physical: Arc<dyn ExecutionPlan>,
-    wanted: Wanted,
-    state: SessionState,
-    schema: SchemaRef,
-) -> Batches {
+pub fn execute(engine: &Engine, runnable: Runnable) -> Batches {
+    let Runnable { physical, state, schema, wanted } = runnable;
     let (sender, receiver) = mpsc::channel(limits::RESULT_BATCHES);
     let task = engine.cpu().spawn(async move {
         let sender_of_panic = sender.clone();

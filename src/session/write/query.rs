@@ -15,14 +15,17 @@ use datafusion::sql::sqlparser::ast::{
     self, Expr, Ident, ObjectName, Query, SelectItem, SetExpr, TableFactor,
 };
 use futures::StreamExt;
+use tokio_util::sync::CancellationToken;
 
 use super::super::transaction::{WriteContext, no_memory};
 use super::moment::freeze;
 use crate::error::{Error, Result, SqlState};
+use crate::exec::Engine;
+use crate::exec::snapshot::Scope;
 use crate::limits;
 use crate::memory::MemoryPart;
 use crate::plan::relations::Lookup;
-use crate::postgres::guard::{Stop, guarded};
+use crate::postgres::budget::Allowance;
 use crate::sql;
 
 /// Rows that are not a relation, under a name that no relation can have, since it is longer than a name may be.
@@ -70,8 +73,12 @@ impl Lookup for WithExtra {
 
 /// DataFusion's state for a query of this statement. One partition: the order of the rows is then the query's.
 pub(super) fn state(cx: &WriteContext, extra: Extra) -> SessionState {
-    let lookup = WithExtra { extra, scope: Arc::new(cx.scope.clone()) };
-    let mut state = cx.engine.planner.snapshot_state(Arc::new(lookup));
+    state_over(&cx.engine, &cx.scope, extra)
+}
+
+fn state_over(engine: &Engine, scope: &Scope, extra: Extra) -> SessionState {
+    let lookup = WithExtra { extra, scope: Arc::new(scope.clone()) };
+    let mut state = engine.planner.snapshot_state(Arc::new(lookup));
     state.config_mut().options_mut().execution.target_partitions = 1;
     state
 }
@@ -80,13 +87,27 @@ pub(super) fn state(cx: &WriteContext, extra: Extra) -> SessionState {
 pub(super) async fn plan(
     cx: &WriteContext,
     extra: Extra,
+    query: Query,
+) -> Result<(SessionState, LogicalPlan)> {
+    under(cx, Allowance::new(CancellationToken::new()), extra, query).await
+}
+
+/// Plans a query; what is done with it ends with the allowance.
+async fn under(
+    cx: &WriteContext,
+    allowance: Allowance,
+    extra: Extra,
     mut query: Query,
 ) -> Result<(SessionState, LogicalPlan)> {
     freeze(&mut query, cx)?;
-    let mut state = state(cx, extra);
-    cx.scope.prepare(&mut state, &mut query)?;
-    let plan = cx.engine.planner.logical(&state, &query).await?;
-    Ok((state, plan))
+    let (engine, scope) = (Arc::clone(&cx.engine), cx.scope.clone());
+    let planned = async move {
+        let mut state = state_over(&engine, &scope, extra);
+        scope.prepare(&mut state, &mut query)?;
+        let plan = engine.planner.logical(&state, &query).await?;
+        Ok((state, plan))
+    };
+    cx.engine.planning.plan(allowance, planned).await
 }
 
 /// Plans a query and runs it.
@@ -95,13 +116,19 @@ pub(super) async fn run(
     extra: Extra,
     query: Query,
 ) -> Result<(SchemaRef, Vec<RecordBatch>)> {
-    let (state, plan) = plan(cx, extra, query).await?;
+    let token = CancellationToken::new();
+    let _wanted = token.clone().drop_guard();
+    let allowance = Allowance::new(token);
+    let (state, plan) = under(cx, allowance.clone(), extra, query).await?;
     // The optimizer may lose what a field says of its SQL type.
     let schema = Arc::clone(plan.schema().inner());
-    let (stop, _wanted) = Stop::new();
+    let planned = async move {
+        Allowance::current().weigh(&plan).await?;
+        Ok((state.create_physical_plan(&plan).await?, state))
+    };
+    let (physical, state) = cx.engine.planning.plan(allowance, planned).await?;
     let memory = cx.engine.planner.accounts().reserve(MemoryPart::Writes);
     let task = cx.engine.cpu().spawn(async move {
-        let physical = guarded(state.create_physical_plan(&plan).await?, &stop)?;
         let mut stream = datafusion::physical_plan::execute_stream(physical, state.task_ctx())?;
         let mut batches = Vec::new();
         while let Some(batch) = stream.next().await {
