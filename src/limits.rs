@@ -99,6 +99,18 @@ pub const ARRAY_DIMENSIONS: usize = 6;
 /// The largest value a scalar function may make, bytes (`repeat`, `lpad`, `rpad`, string concatenation).
 pub const VALUE_BYTES: usize = 64 << 20;
 
+/// The largest that all values of one call, and all that one row makes, may be together, bytes.
+pub const CALL_BYTES: usize = 4 * VALUE_BYTES;
+
+/// How much the expressions of an operator may make at a time, bytes; where rows make more, they are taken fewer at a time.
+pub const PIECE_BYTES: usize = 16 << 20;
+
+/// How many different regular expressions are compiled at a time, where they come from the data.
+pub const PIECE_PATTERNS: usize = 16;
+
+/// How many rows an operator takes at a time that computes what may be large and cannot do with fewer when it was too much.
+pub const CAREFUL_ROWS: usize = 64;
+
 /// The largest that one statement may write in one go, bytes of Arrow.
 pub const WRITE_BYTES: usize = 1 << 30;
 
@@ -108,6 +120,9 @@ pub const DEALING_BYTES: usize = 1 << 30;
 
 /// How many rows a batch has at the most on its way through a pipeline.
 pub const BATCH_ROWS: usize = 8_192;
+
+/// How many computed values a batch of a projection has at the most: 64 columns of whole batches.
+pub const BATCH_CELLS: usize = 64 * BATCH_ROWS;
 
 /// How many windows of HOP or CUMULATE one row may be in: a day by the second is 86,400.
 pub const WINDOWS_PER_ROW: i64 = 100_000;

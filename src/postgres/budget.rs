@@ -38,6 +38,8 @@ pub struct Allowance {
     pub token: CancellationToken,
     /// Nodes that were put in place of names.
     copied: Arc<AtomicUsize>,
+    /// Bytes of constants that were computed.
+    constants: Arc<AtomicUsize>,
     lane: Option<Arc<Lane>>,
 }
 
@@ -140,6 +142,13 @@ impl Allowance {
         }
         self.check()?;
         Ok(())
+    }
+
+    /// Whether so many bytes may be made. While a statement is planned all that is made are
+    /// constants, which its plan keeps, all together; there is no other bound here when it is run.
+    pub fn take_constant(bytes: usize) -> bool {
+        let taken = CURRENT.try_with(|allowance| allowance.constants.fetch_add(bytes, Ordering::Relaxed));
+        taken.map_or(true, |taken| taken.saturating_add(bytes) <= limits::CALL_BYTES)
     }
 
     /// Begins to count anew; what is returned is to be put back with [`Allowance::resume`], for a

@@ -24,6 +24,7 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::logical_expr::ColumnarValue;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::coop::CooperativeExec;
+use datafusion::physical_plan::filter::{FilterExec, FilterExecBuilder};
 use datafusion::physical_plan::joins::utils::JoinFilter;
 use datafusion::physical_plan::joins::{
     CrossJoinExec, HashJoinExec, NestedLoopJoinExec, NestedLoopJoinExecBuilder, PiecewiseMergeJoinExec,
@@ -36,7 +37,9 @@ use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::budget::Allowance;
-use super::portions::{dealt_before, in_portions};
+use super::piecewise::{Explosive, PiecewiseProjection, column};
+use super::portions::{carefully, dealt_before, in_portions};
+use super::unnesting::in_chunks;
 
 /// The last rule: guards the plan of a snapshot. What stops it is the token of the statement's
 /// [`Allowance`].
@@ -67,9 +70,14 @@ fn guarded(
     allowance: &Allowance,
 ) -> Result<Transformed<Arc<dyn ExecutionPlan>>> {
     if let Some(projection) = (node.as_ref() as &dyn Any).downcast_ref::<ProjectionExec>()
-        && let Some(bounded) = in_portions(projection)?
+        && let Some(bounded) = in_portions(projection, allowance)?
     {
         return Ok(Transformed::yes(bounded));
+    }
+    if let Some(projection) = (node.as_ref() as &dyn Any).downcast_ref::<ProjectionExec>()
+        && let Some(piecewise) = PiecewiseProjection::of(projection, allowance)?
+    {
+        return Ok(Transformed::yes(Arc::new(piecewise)));
     }
     if let Some(repartition) = (node.as_ref() as &dyn Any).downcast_ref::<RepartitionExec>()
         && let Some(bounded) = dealt_before(repartition)?
@@ -78,8 +86,11 @@ fn guarded(
     }
     let node = match watched(&node, allowance)? {
         Some(watched) => watched,
-        None if multiplies(&node) => node,
-        None => return Ok(Transformed::no(node)),
+        None if multiplies(&node) => in_chunks(&node)?.unwrap_or(node),
+        None => match carefully(&node, allowance)? {
+            Some(careful) => careful,
+            None => return Ok(Transformed::no(node)),
+        },
     };
     Ok(Transformed::yes(Arc::new(CooperativeExec::new(node)) as Arc<dyn ExecutionPlan>))
 }
@@ -95,23 +106,30 @@ fn multiplies(node: &Arc<dyn ExecutionPlan>) -> bool {
         || node.is::<UnnestExec>()
 }
 
-/// The join with its condition watched, if it is one that has a condition.
+/// The join with its condition watched, if it is one that has a condition, or the filter, if its
+/// condition makes much of little.
 fn watched(node: &Arc<dyn ExecutionPlan>, allowance: &Allowance) -> Result<Option<Arc<dyn ExecutionPlan>>> {
-    let watch = |filter: &JoinFilter| {
-        let expr = Arc::new(Watched { expr: Arc::clone(filter.expression()), allowance: allowance.clone() });
-        JoinFilter::new(expr, filter.column_indices().to_vec(), Arc::clone(filter.schema()))
+    let watch = |filter: &JoinFilter| -> Result<JoinFilter> {
+        let expr = Arc::new(Watched::new(filter.expression(), allowance)?);
+        Ok(JoinFilter::new(expr, filter.column_indices().to_vec(), Arc::clone(filter.schema())))
     };
     let any = node.as_ref() as &dyn Any;
     if let Some(join) = any.downcast_ref::<NestedLoopJoinExec>()
         && let Some(filter) = join.filter()
     {
-        let join = NestedLoopJoinExecBuilder::from(join).with_filter(Some(watch(filter))).build()?;
+        let join = NestedLoopJoinExecBuilder::from(join).with_filter(Some(watch(filter)?)).build()?;
         return Ok(Some(Arc::new(join)));
     }
     if let Some(join) = any.downcast_ref::<HashJoinExec>()
         && let Some(filter) = join.filter()
     {
-        return Ok(Some(join.builder().with_filter(Some(watch(filter))).build_exec()?));
+        return Ok(Some(join.builder().with_filter(Some(watch(filter)?)).build_exec()?));
+    }
+    if let Some(filter) = any.downcast_ref::<FilterExec>()
+        && Explosive::among([filter.predicate()].into_iter())?.is_some()
+    {
+        let predicate = Arc::new(Watched::new(filter.predicate(), allowance)?);
+        return Ok(Some(Arc::new(FilterExecBuilder::from(filter).with_predicate(predicate).build()?)));
     }
     Ok(None)
 }
@@ -121,6 +139,23 @@ fn watched(node: &Arc<dyn ExecutionPlan>, allowance: &Allowance) -> Result<Optio
 struct Watched {
     expr: Arc<dyn PhysicalExpr>,
     allowance: Allowance,
+    explosive: Option<Explosive>,
+}
+
+impl Watched {
+    fn new(expr: &Arc<dyn PhysicalExpr>, allowance: &Allowance) -> Result<Watched> {
+        let explosive = Explosive::among([expr].into_iter())?;
+        Ok(Watched { expr: Arc::clone(expr), allowance: allowance.clone(), explosive })
+    }
+
+    fn value(&self, batch: &RecordBatch) -> Result<ColumnarValue> {
+        match &self.explosive {
+            None => self.expr.evaluate(batch),
+            Some(explosive) => {
+                Ok(ColumnarValue::Array(column(explosive, &self.expr, batch, &self.allowance)?))
+            }
+        }
+    }
 }
 
 impl PartialEq for Watched {
@@ -161,8 +196,8 @@ impl PhysicalExpr for Watched {
         let is_worker =
             Handle::try_current().is_ok_and(|handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread);
         match is_worker {
-            true => tokio::task::block_in_place(|| self.expr.evaluate(batch)),
-            false => self.expr.evaluate(batch),
+            true => tokio::task::block_in_place(|| self.value(batch)),
+            false => self.value(batch),
         }
     }
 
@@ -175,7 +210,7 @@ impl PhysicalExpr for Watched {
         mut children: Vec<Arc<dyn PhysicalExpr>>,
     ) -> Result<Arc<dyn PhysicalExpr>> {
         match children.pop() {
-            Some(expr) => Ok(Arc::new(Watched { expr, allowance: self.allowance.clone() })),
+            Some(expr) => Ok(Arc::new(Watched::new(&expr, &self.allowance)?)),
             None => Ok(self),
         }
     }

@@ -13,6 +13,9 @@
 //! | `checked` | the rules of DataFusion's planner look whether anyone does |
 //! | [`guard`] | a running query can be stopped, and gives way to others |
 //! | `portions` | constants are written into few rows at a time |
+//! | `piecewise` | expressions that make much of little, over as many rows as fit |
+//! | `room` | how much the functions of an operator may make together |
+//! | `unnesting` | arrays are taken apart a part at a time |
 //!
 //! Nothing of streams is here, and it imports nothing of `plan` or `exec`.
 
@@ -21,6 +24,9 @@ pub(crate) mod checked;
 pub mod coercion;
 pub mod functions;
 pub mod guard;
+mod piecewise;
 mod portions;
+mod room;
 pub(crate) mod subplan;
 pub mod syntax;
+mod unnesting;

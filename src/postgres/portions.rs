@@ -1,8 +1,10 @@
 //! Constants that are large, a few rows at a time.
 //!
-//! A projection writes each of its constants into every row of a batch. With an array of a million elements, which UNNEST is about to take
-//! apart, a batch of 8,192 rows would be 64 GB, and nothing asks before it is made. So the rows come to such a projection
-//! in [`Portions`], as many at a time as fit.
+//! A projection writes each of its constants into every row of a batch. With an array of a million
+//! elements, which UNNEST is about to take apart, a batch of 8,192 rows would be 64 GB, and nothing
+//! asks before it is made. So the rows come to such a projection in [`Portions`], as many at a time
+//! as fit. So they do to operators that compute what may be large and cannot do it
+//! [piecewise](super::piecewise): sorts and aggregates.
 
 use std::any::Any;
 use std::fmt;
@@ -11,7 +13,8 @@ use std::sync::Arc;
 use datafusion::common::Result;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::execution::TaskContext;
-use datafusion::physical_expr::expressions::Literal;
+use datafusion::physical_expr::expressions::{Column, Literal};
+use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -21,33 +24,70 @@ use datafusion::physical_plan::{
 };
 use futures::{TryStreamExt, stream};
 
+use super::budget::Allowance;
+use super::piecewise::{Explosive, PiecewiseProjection};
 use crate::limits;
 
-/// How large the constants of one batch may be together, bytes.
-const BATCH_BYTES: usize = 16 << 20;
+/// The operator over portions of its input, if it computes what may be large.
+pub fn carefully(
+    node: &Arc<dyn ExecutionPlan>,
+    allowance: &Allowance,
+) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    let children = node.children();
+    let [input] = children[..] else { return Ok(None) };
+    if (input.as_ref() as &dyn Any).is::<Portions>() {
+        return Ok(None);
+    }
+    let mut exprs = Vec::new();
+    node.apply_expressions(&mut |expr| {
+        exprs.push(Arc::clone(expr));
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    if Explosive::among(exprs.iter())?.is_none() {
+        return Ok(None);
+    }
+    let portions = Arc::new(Portions::new(Arc::clone(input), limits::CAREFUL_ROWS, allowance));
+    Ok(Some(replace_children_if_necessary(Arc::clone(node), vec![portions])?))
+}
 
-/// The projection over portions of its input, if it has large constants.
-pub fn in_portions(projection: &ProjectionExec) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+/// The projection over portions of its input, if it has large constants or very many columns.
+pub fn in_portions(
+    projection: &ProjectionExec,
+    allowance: &Allowance,
+) -> Result<Option<Arc<dyn ExecutionPlan>>> {
     let constants = projection.expr().iter().filter_map(|part| part.expr.downcast_ref::<Literal>());
     let bytes: usize = constants.map(|constant| constant.value().size()).sum();
-    let rows = (BATCH_BYTES / bytes.max(1)).max(1);
+    // Many computed columns make much of one that is read.
+    let computed = projection.expr().iter().filter(|part| !part.expr.is::<Column>()).count();
+    let rows = (limits::PIECE_BYTES / bytes.max(1)).min(limits::BATCH_CELLS / computed.max(1)).max(1);
     if rows >= limits::BATCH_ROWS {
         return Ok(None);
     }
-    let input = Arc::new(Portions::new(Arc::clone(projection.input()), rows));
+    let input = Arc::new(Portions::new(Arc::clone(projection.input()), rows, allowance));
     Ok(Some(Arc::new(ProjectionExec::try_new(projection.expr().to_vec(), input)?)))
 }
 
-/// The projection over the repartition instead of below it: what deals batches out puts small ones together to large ones first.
+/// The projection over the repartition instead of below it: what deals batches out puts small ones
+/// together to large ones first.
 pub fn dealt_before(repartition: &RepartitionExec) -> Result<Option<Arc<dyn ExecutionPlan>>> {
     let any = repartition.input().as_ref() as &dyn Any;
+    if let Some(piecewise) = any.downcast_ref::<PiecewiseProjection>()
+        && let Partitioning::RoundRobinBatch(_) = repartition.partitioning()
+    {
+        let input = Arc::clone(piecewise.children()[0]);
+        let dealt = RepartitionExec::try_new(input, repartition.partitioning().clone())?;
+        return Ok(Some(replace_children_if_necessary(
+            Arc::clone(repartition.input()),
+            vec![Arc::new(dealt)],
+        )?));
+    }
     let Some(projection) = any.downcast_ref::<ProjectionExec>() else { return Ok(None) };
     let portions = (projection.input().as_ref() as &dyn Any).downcast_ref::<Portions>();
     let (Some(portions), Partitioning::RoundRobinBatch(_)) = (portions, repartition.partitioning()) else {
         return Ok(None);
     };
     let dealt = RepartitionExec::try_new(Arc::clone(&portions.input), repartition.partitioning().clone())?;
-    let input = Arc::new(Portions::new(Arc::new(dealt), portions.rows));
+    let input = Arc::new(Portions::new(Arc::new(dealt), portions.rows, &portions.allowance));
     Ok(Some(Arc::new(ProjectionExec::try_new(projection.expr().to_vec(), input)?)))
 }
 
@@ -56,13 +96,14 @@ pub fn dealt_before(repartition: &RepartitionExec) -> Result<Option<Arc<dyn Exec
 pub struct Portions {
     input: Arc<dyn ExecutionPlan>,
     rows: usize,
+    allowance: Allowance,
     properties: Arc<PlanProperties>,
 }
 
 impl Portions {
-    fn new(input: Arc<dyn ExecutionPlan>, rows: usize) -> Portions {
+    fn new(input: Arc<dyn ExecutionPlan>, rows: usize, allowance: &Allowance) -> Portions {
         let properties = Arc::clone(input.properties());
-        Portions { input, rows, properties }
+        Portions { input, rows, allowance: allowance.clone(), properties }
     }
 }
 
@@ -100,14 +141,17 @@ impl ExecutionPlan for Portions {
         self: Arc<Self>,
         mut children: Vec<Arc<dyn ExecutionPlan>>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(Arc::new(Portions::new(children.swap_remove(0), self.rows)))
+        Ok(Arc::new(Portions::new(children.swap_remove(0), self.rows, &self.allowance)))
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let rows = self.rows;
+        let (rows, allowance) = (self.rows, self.allowance.clone());
         let portions = self.input.execute(partition, context)?.map_ok(move |batch| {
-            let count = batch.num_rows();
-            let portion = move |begin: usize| Ok(batch.slice(begin, rows.min(count - begin)));
+            let (count, allowance) = (batch.num_rows(), allowance.clone());
+            let portion = move |begin: usize| {
+                allowance.check()?;
+                Ok(batch.slice(begin, rows.min(count - begin)))
+            };
             stream::iter((0..count).step_by(rows).map(portion))
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), portions.try_flatten())))
@@ -142,8 +186,8 @@ mod tests {
             ProjectionExec::try_new(vec![(constant(length), "all".to_owned())], Arc::clone(&input) as _)
                 .unwrap()
         };
-        assert!(in_portions(&projection(10)).unwrap().is_none());
-        let plan = in_portions(&projection(1_000_000)).unwrap().unwrap();
+        assert!(in_portions(&projection(10), &Allowance::default()).unwrap().is_none());
+        let plan = in_portions(&projection(1_000_000), &Allowance::default()).unwrap().unwrap();
         // Dealt out afterwards they would be put together again.
         let dealt = RepartitionExec::try_new(plan, Partitioning::RoundRobinBatch(2)).unwrap();
         let plan = dealt_before(&dealt).unwrap().unwrap();

@@ -21,6 +21,7 @@ pub(crate) use round::round_double;
 pub(crate) use scalar::over_columns;
 
 mod arithmetic;
+mod arrays;
 mod bytes;
 mod cast;
 mod chains;
@@ -33,6 +34,7 @@ mod kernels;
 mod marked;
 mod numeric;
 mod parts;
+mod patterns;
 mod precision;
 mod round;
 mod scalar;
@@ -85,15 +87,22 @@ pub fn aggregates() -> Vec<Arc<AggregateUDF>> {
 pub fn scalars() -> Vec<Arc<ScalarUDF>> {
     let all = [
         text::all(),
+        arrays::all(),
         bytes::all(),
         datetime::all(),
         intervals::all(),
         json::all(),
         parts::all(),
+        patterns::all(),
         system::all(),
         whole::all(),
     ];
     all.into_iter().flatten().chain([zones::timezone(), marked::marked()]).map(Arc::new).collect()
+}
+
+/// Whether a function can make much more than it reads.
+pub(super) fn can_explode(function: &ScalarUDF) -> bool {
+    function.inner().is::<scalar::Bounded>() && !text::ONLY_JOINS.contains(&function.name())
 }
 
 /// The name of a function in the expression that gives another value each time it is called (`random()`, `uuid()`).

@@ -10,14 +10,18 @@ use datafusion::arrow::datatypes::{
     DataType, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, TimeUnit,
 };
 use datafusion::functions::{string, unicode};
-use datafusion::functions_nested::{range, repeat};
+use datafusion::functions_nested::range;
 use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Signature, TypeSignature, Volatility};
 use regex::Regex;
 
+use super::super::room::take;
 use super::scalar::{Bounded, Scalar, integers, strings, text};
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
 use crate::time::DAY_MICROS;
+
+/// Functions that are bounded and yet make no more than they read.
+pub(super) const ONLY_JOINS: [&str; 3] = ["concat", "concat_ws", "array_concat"];
 
 pub(crate) fn all() -> Vec<ScalarUDF> {
     let text_text_int =
@@ -32,8 +36,6 @@ pub(crate) fn all() -> Vec<ScalarUDF> {
     let function = |name, signature, call| {
         ScalarUDF::from(Scalar { name, aliases: vec![], signature, out: DataType::Utf8, call })
     };
-    let bounded =
-        |inner: Arc<ScalarUDF>, check| ScalarUDF::from(Bounded { inner: inner.as_ref().clone(), check });
     vec![
         function("split_index", text_text_int, split_index),
         function("regexp_extract", extract, regexp_extract),
@@ -45,8 +47,12 @@ pub(crate) fn all() -> Vec<ScalarUDF> {
         bounded(string::replace(), replaced),
         bounded(range::gen_series_udf(), ranged),
         bounded(range::range_udf(), ranged),
-        bounded(repeat::array_repeat_udf(), array_repeated),
     ]
+}
+
+/// DataFusion's function, asked first how much it will make.
+pub(super) fn bounded(inner: Arc<ScalarUDF>, check: fn(&[ColumnarValue], usize) -> Result<()>) -> ScalarUDF {
+    ScalarUDF::from(Bounded { inner: inner.as_ref().clone(), check })
 }
 
 /// `split_index(text, delimiter, n)`: the part before the n-th delimiter, counted from 0; NULL when there is none.
@@ -100,28 +106,27 @@ fn regexp_extract(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
     Ok(Arc::new(out.finish()))
 }
 
-/// How large all values of one call may be together, bytes.
-const CALL_BYTES: usize = 4 * limits::VALUE_BYTES;
-
 /// Adds up what a call will make, row by row.
-struct Budget {
+#[derive(Default)]
+pub(super) struct Budget {
     total: usize,
 }
 
 impl Budget {
-    fn add(&mut self, bytes: usize) -> Result<()> {
+    pub(super) fn add(&mut self, bytes: usize) -> Result<()> {
         self.total = self.total.saturating_add(bytes);
-        if bytes > limits::VALUE_BYTES || self.total > CALL_BYTES {
-            Err(Error::new(SqlState::ProgramLimit, "requested length too large")
-                .hint(format!("A value may have {} MiB at the most.", limits::VALUE_BYTES >> 20)))
-        } else {
-            Ok(())
+        let is_large = bytes > limits::VALUE_BYTES || self.total > limits::CALL_BYTES;
+        // Where the operator can do with fewer rows, this error is not seen.
+        if is_large || !take(bytes) {
+            return Err(Error::new(SqlState::ProgramLimit, "requested length too large")
+                .hint(format!("A value may have {} MiB at the most.", limits::VALUE_BYTES >> 20)));
         }
+        Ok(())
     }
 }
 
 /// The arguments as columns; constants as columns of one row, which stand for all.
-fn columns(args: &[ColumnarValue]) -> Result<Vec<ArrayRef>> {
+pub(super) fn columns(args: &[ColumnarValue]) -> Result<Vec<ArrayRef>> {
     let arrays = args.iter().map(|arg| match arg {
         ColumnarValue::Array(array) => Ok(array.clone()),
         ColumnarValue::Scalar(scalar) => Ok(scalar.to_array()?),
@@ -129,7 +134,7 @@ fn columns(args: &[ColumnarValue]) -> Result<Vec<ArrayRef>> {
     arrays.collect()
 }
 
-fn at(array: &dyn Array, row: usize) -> usize {
+pub(super) fn at(array: &dyn Array, row: usize) -> usize {
     if array.len() == 1 { 0 } else { row }
 }
 
@@ -140,7 +145,7 @@ fn sized(args: &[ColumnarValue], rows: usize, size: fn(usize, usize) -> usize) -
         return Ok(());
     }
     let (texts, counts) = (strings(&arrays[0])?, integers(&arrays[1])?);
-    let mut budget = Budget { total: 0 };
+    let mut budget = Budget::default();
     for row in 0..rows {
         let (t, c) = (at(&texts, row), at(&counts, row));
         if texts.is_valid(t) && counts.is_valid(c) {
@@ -171,7 +176,7 @@ fn ranged(args: &[ColumnarValue], rows: usize) -> Result<()> {
         });
     }
     let steps = arrays.get(2).map(steps).transpose()?;
-    let mut budget = Budget { total: 0 };
+    let mut budget = Budget::default();
     for row in 0..rows {
         let bound = |n: usize| -> Option<i128> {
             let array = bounds.get(n)?;
@@ -204,21 +209,6 @@ fn steps(array: &ArrayRef) -> Result<Vec<i64>> {
     Ok(array.as_primitive::<IntervalMonthDayNanoType>().iter().map(micros).collect())
 }
 
-/// `array_repeat(value, n)`: not many bytes less than the elements take.
-fn array_repeated(args: &[ColumnarValue], rows: usize) -> Result<()> {
-    let arrays = columns(args)?;
-    let [values, counts] = arrays.as_slice() else { return Ok(()) };
-    let counts = integers(counts)?;
-    let size = (values.get_array_memory_size() / values.len().max(1)).max(8);
-    let mut budget = Budget { total: 0 };
-    for row in 0..rows {
-        let c = at(&counts, row);
-        let count = if counts.is_valid(c) { usize::try_from(counts.value(c)).unwrap_or(0) } else { 0 };
-        budget.add(size.saturating_mul(count))?;
-    }
-    Ok(())
-}
-
 /// A padded text has so many characters, of at most four bytes.
 fn padded(args: &[ColumnarValue], rows: usize) -> Result<()> {
     sized(args, rows, |_, characters| characters)
@@ -235,7 +225,7 @@ fn joined(args: &[ColumnarValue], rows: usize) -> Result<()> {
         .map(strings)
         .collect::<Result<_>>()?;
     // Most calls join short texts: then the largest of each column is enough to know.
-    let mut budget = Budget { total: 0 };
+    let mut budget = Budget::default();
     for row in 0..rows {
         let length = |text: &datafusion::arrow::array::StringArray| text.value_length(at(text, row)) as usize;
         let sum: usize = texts.iter().map(length).sum();
@@ -247,7 +237,7 @@ fn joined(args: &[ColumnarValue], rows: usize) -> Result<()> {
 /// `||` of two columns of text, NULL where one of them is.
 pub(crate) fn concatenated(left: &ArrayRef, right: &ArrayRef) -> Result<ArrayRef> {
     let (left, right) = (strings(left)?, strings(right)?);
-    let mut budget = Budget { total: 0 };
+    let mut budget = Budget::default();
     for row in 0..left.len() {
         budget.add((left.value_length(row) + right.value_length(row)) as usize)?;
     }
@@ -259,7 +249,7 @@ fn replaced(args: &[ColumnarValue], rows: usize) -> Result<()> {
     let arrays = columns(args)?;
     let texts = arrays.iter().map(strings).collect::<Result<Vec<_>>>()?;
     let [whole, from, to] = &texts[..] else { return Ok(()) };
-    let mut budget = Budget { total: 0 };
+    let mut budget = Budget::default();
     for row in 0..rows {
         let (w, f, t) = (at(whole, row), at(from, row), at(to, row));
         if whole.is_valid(w) && from.is_valid(f) && to.is_valid(t) {
