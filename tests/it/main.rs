@@ -6,6 +6,7 @@
 #[macro_use]
 mod server;
 mod architecture;
+mod bombs;
 mod cli;
 mod crash;
 mod damage;
