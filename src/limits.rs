@@ -123,6 +123,19 @@ pub const BATCH_ROWS: usize = 8_192;
 
 /// How many computed values a batch of a projection has at the most: 64 columns of whole batches.
 pub const BATCH_CELLS: usize = 64 * BATCH_ROWS;
+/// How many chunks of a view's rows, of which most is gone, one change writes anew at the most.
+pub const TIDIED_CHUNKS: usize = 64;
+
+/// About how many bytes a piece of state has, of which a commit writes some to shorten what a
+/// restart reads. At least one row.
+pub const PIECE_BYTES: usize = 256 << 10;
+
+/// The largest value of state or of an answer, bytes of Arrow; more is written in parts. Far below
+/// what the store takes.
+pub const STATE_PART_BYTES: usize = 16 << 20;
+
+/// How many old pieces and changes of state a commit deletes at the most.
+pub const STATE_DELETIONS: usize = 64;
 
 /// How many windows of HOP or CUMULATE one row may be in: a day by the second is 86,400.
 pub const WINDOWS_PER_ROW: i64 = 100_000;
@@ -132,6 +145,7 @@ pub const EPOCH_ROWS: usize = 262_144;
 
 /// How many rows of history a new view takes in before others may use its thread.
 pub const HISTORY_ROWS: usize = 65_536;
+
 /// How many bytes of a connector's decoded rows wait to be taken by the views that read them together; a portion that
 /// would be more is cut.
 pub const SHARED_DECODE_BYTES: usize = 64 << 20;

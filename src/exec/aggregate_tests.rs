@@ -19,6 +19,7 @@ use super::tests::{Bench, open};
 use crate::catalog::{Column, Emission, Kind, StreamDef, WatermarkSpec};
 use crate::operators::{AggregateSpec, Closing, Delta, Partial, RunningAggregate, WindowAggregate};
 use crate::plan::{CutOptions, Stateful};
+use crate::state::StateTable;
 use crate::store::MemoryStore;
 use crate::time::{EventTime, SliceSpec, Watermark, Window, WindowKind, WindowSpec};
 use crate::types::SqlType;
@@ -374,11 +375,10 @@ async fn every_aggregate_of_a_closed_window_is_what_a_batch_query_says() {
                 let mut out = Vec::new();
                 while operator.close(watermark, &mut out).unwrap() == Closing::More {}
                 got.extend(out.iter().flat_map(|d| lines(&d.batch)));
-                partials.extend(operator.dirty().unwrap());
+                partials.extend(operator.take_changed().unwrap());
                 if dice.roll(3) == 0 {
                     operator = WindowAggregate::restore(spec.clone(), watermark, partials.drain(..)).unwrap();
                     partials = vec![operator.whole().unwrap()];
-                    operator.dirty().unwrap();
                 }
             }
             in_order_of_slices(&mut rows, &windows);
@@ -412,11 +412,10 @@ async fn every_aggregate_that_emits_changes_adds_up_to_what_a_batch_query_says()
                 apply(&operator.changes().unwrap(), &mut contents, &context);
                 watermark = watermark.after(EventTime(base), dice.roll(20) as i64).max(watermark);
                 while operator.close(watermark, &mut Vec::new()).unwrap() == Closing::More {}
-                partials.extend(operator.dirty().unwrap());
+                partials.extend(operator.take_changed().unwrap());
                 if dice.roll(2) == 0 {
                     operator = WindowAggregate::restore(spec.clone(), watermark, partials.drain(..)).unwrap();
                     partials = vec![operator.whole().unwrap()];
-                    operator.dirty().unwrap();
                 }
             }
             let got = contents.into_keys().collect();
@@ -444,11 +443,10 @@ async fn every_running_aggregate_is_what_a_batch_query_says() {
                     operator.push(&piece, None).unwrap();
                 }
                 apply(&operator.changes().unwrap(), &mut contents, &context);
-                partials.extend(operator.dirty().unwrap());
+                partials.extend(operator.take_changed().unwrap());
                 if dice.roll(2) == 0 {
                     operator = RunningAggregate::restore(spec.clone(), partials.drain(..)).unwrap();
                     partials = vec![operator.whole().unwrap()];
-                    operator.dirty().unwrap();
                 }
             }
             let got = contents.into_keys().collect();

@@ -3,7 +3,9 @@
 use std::io::Cursor;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use datafusion::arrow::array::{
+    Array, ArrayRef, Int64Array, ListArray, ListBuilder, RecordBatch, UInt64Builder,
+};
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use datafusion::arrow::ipc::reader::StreamReader;
 use datafusion::arrow::ipc::writer::StreamWriter;
@@ -11,11 +13,30 @@ use datafusion::arrow::ipc::writer::StreamWriter;
 use crate::catalog::RelationId;
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
-use crate::state::Delta;
+use crate::state::{Applied, Delta, NumberedRows, StateTable, part_ranges};
 use crate::store::{Space, Store, WriteBatch};
+
+/// The parts of an epoch: rows of an operator's state.
+pub(super) const OPERATOR: u8 = b'o';
+/// Rows that have been emitted.
+pub(super) const EMITTED: u8 = b'e';
+/// A piece of the answer.
+pub(super) const ROWS: u8 = b'r';
+/// A change of the answer.
+pub(super) const ANSWER: u8 = b'a';
+
+/// A query's state tables, each with the part that it is stored as.
+pub(super) type StateTables<'a> = Vec<(u8, &'a mut dyn StateTable)>;
 
 /// The weight's column in a stored delta.
 const WEIGHT: &str = "__weight";
+
+/// The column of a stored change with the numbers of the rows it has added or removed: a list a
+/// row.
+pub(super) const NUMBERS: &str = "__numbers";
+
+/// The column of a piece of an answer with the numbers of its rows.
+const NUMBER: &str = "__number";
 
 /// The key of a query's progress record.
 pub(super) fn progress_key(id: RelationId) -> Vec<u8> {
@@ -77,9 +98,61 @@ pub(super) fn weighted(delta: &Delta) -> Result<RecordBatch> {
     Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
 }
 
+/// A change in parts that are not too large for a value of the store, each with the numbers of the
+/// rows it concerned.
+pub(super) fn change_parts(delta: &Delta, applied: &Applied) -> Vec<(Delta, ListArray)> {
+    let (mut added, mut removed) = (applied.added.iter().peekable(), applied.removed.iter().peekable());
+    let mut next = applied.first;
+    let mut lists = Vec::with_capacity(delta.rows());
+    for row in 0..delta.rows() as u32 {
+        let mut numbers = Vec::with_capacity(1);
+        while added.next_if(|at| **at == row).is_some() {
+            numbers.push(next);
+            next += 1;
+        }
+        while let Some((_, number)) = removed.next_if(|at| at.0 == row) {
+            numbers.push(*number);
+        }
+        lists.push(numbers);
+    }
+    let mut parts = Vec::new();
+    for (from, rows) in part_ranges(&delta.batch, |_| true) {
+        let mut numbers = ListBuilder::new(UInt64Builder::new());
+        for list in &lists[from..from + rows] {
+            numbers.values().append_slice(list);
+            numbers.append(true);
+        }
+        let weights = delta.weights.as_ref().map(|weights| weights.slice(from, rows));
+        parts.push((Delta { batch: delta.batch.slice(from, rows), weights }, numbers.finish()));
+    }
+    parts
+}
+
+/// A stored change with the numbers of its rows, which stand before the weights.
+pub(super) fn numbered(weighted: &RecordBatch, numbers: ListArray) -> Result<RecordBatch> {
+    let mut fields: Vec<_> = weighted.schema().fields().iter().cloned().collect();
+    let mut columns = weighted.columns().to_vec();
+    let before = columns.len() - 1;
+    fields.insert(before, Arc::new(Field::new(NUMBERS, numbers.data_type().clone(), true)));
+    columns.insert(before, Arc::new(numbers));
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+}
+
+/// A piece of an answer as it is stored.
+pub(super) fn piece(rows: &NumberedRows) -> Result<RecordBatch> {
+    let mut fields: Vec<_> = rows.batch.schema().fields().iter().cloned().collect();
+    fields.push(Arc::new(Field::new(NUMBER, DataType::UInt64, false)));
+    let mut columns = rows.batch.columns().to_vec();
+    columns.push(Arc::new(rows.numbers.clone()));
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+}
+
 /// The delta that [`weighted`] was given.
 pub(super) fn unweighted(batch: &RecordBatch) -> Result<Delta> {
-    let last = batch.num_columns().saturating_sub(1);
+    let mut last = batch.num_columns().saturating_sub(1);
+    if batch.column_by_name(NUMBERS).is_some() {
+        last -= 1;
+    }
     let weights = batch
         .columns()
         .last()

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use super::progress::Progress;
 use super::registry::Engine;
-use super::stored::Progress;
 use crate::catalog::{Catalog, Kind};
 use crate::error::{Error, Result, SqlState};
 use crate::log::Transaction;

@@ -15,23 +15,27 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use datafusion::arrow::array::RecordBatch;
 use tokio::sync::oneshot;
 
 use super::define::view_pipeline;
 use super::failure::ViewFailure;
+use super::folding::Folding;
 use super::late::{delete_late, read_late};
 use super::messages::Command;
 use super::position::Start;
+use super::progress::Progress;
 use super::registry::Engine;
 use super::runner::Runner;
-use super::stored::{Progress, delete_stored, recovered};
+use super::stored::{delete_stored, load};
 use super::tables::PresentTables;
 use super::view::handle::{Phase, ViewHandle};
-use super::view::run::{Folding, ViewRun};
+use super::view::run::ViewRun;
 use crate::catalog::{Kind, RelationId};
 use crate::clock::{Stopwatch, now_ms};
 use crate::error::{Error, Result, SqlState, contained};
 use crate::log::Transaction;
+use crate::state::RowStore;
 use crate::store::WriteBatch;
 use crate::time::Watermark;
 
@@ -162,7 +166,7 @@ impl Engine {
 
     async fn recover(self: &Arc<Self>, handle: &Arc<ViewHandle>) -> Result<ViewRun> {
         let relation = handle.relation();
-        let (progress, checkpoints, answer) = recovered(self.store().as_ref(), relation.id)?;
+        let progress = Progress::read(self.store().as_ref(), relation.id)?.unwrap_or_default();
         let (pipeline, state) = view_pipeline(self, &relation).await?;
         let tables = PresentTables(Arc::clone(self));
         let Kind::MaterializedView(def) = &relation.kind else {
@@ -172,11 +176,15 @@ impl Engine {
         let start = if def.from_latest { self.latest() } else { Start::Earliest };
         let feed = self.feed(&pipeline.source, from, start).await?;
         let watermark = Watermark(progress.watermark);
-        let runner =
-            Runner::restore(Arc::new(pipeline), state, &tables, watermark, progress.counters, checkpoints)
-                .await?;
+        let mut runner = Runner::at(Arc::new(pipeline), state, &tables, watermark, progress.counters).await?;
+        let mut rows = RowStore::new(relation.schema(), &[])?;
+        let mut state = |part: u8, rows: &RecordBatch| runner.restore_rows(part, rows);
+        load(self.store().as_ref(), relation.id, &progress, &mut state, &mut rows)?;
+        if progress.epoch > 0 {
+            runner.restored()?;
+        }
         let late = read_late(self.store().as_ref(), relation.id)?;
-        ViewRun::new(Arc::clone(handle), runner, feed, progress, answer, late)
+        ViewRun::new(Arc::clone(handle), runner, feed, progress, rows, late)
     }
 
     /// Reads the history that is there; None if the view was dropped or paused meanwhile, or there is no memory for it.

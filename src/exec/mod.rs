@@ -12,7 +12,9 @@
 //! | `operator`, `above` | the stateful operator, and what takes its changes to the query's |
 //! | `explain` | a pipeline in words |
 //! | [`runner`] | one pipeline: an epoch's input in, the change of the answer out |
-//! | [`stored`] | what is stored of a query, epoch by epoch |
+//! | `progress` | how far a query has come |
+//! | [`stored`] | what is stored of a query, epoch by epoch, and how it is read back |
+//! | `folding` | what keeps that short, a little with every commit |
 //! | [`view`] | a materialized view: its outside (`handle`) and, above the feeds, its inside (`run`) |
 //! | [`feed`] | brings a pipeline its rows: from a log, a view, a connector |
 //! | [`messages`] | what is said between the engine's threads |
@@ -45,6 +47,9 @@ mod epochs;
 mod explain;
 pub mod failure;
 pub mod feed;
+mod folding;
+#[cfg(test)]
+mod folding_tests;
 pub mod late;
 mod lifecycle;
 pub mod map;
@@ -52,6 +57,7 @@ pub mod messages;
 mod operator;
 pub mod planning;
 pub mod position;
+mod progress;
 pub mod registry;
 pub mod rejected;
 mod retention;

@@ -11,7 +11,7 @@ use crate::operators::assign::{expand, window_time};
 use crate::operators::lateness::ticks;
 use crate::operators::{Closing, RunningAggregate, WindowAggregate, WindowBuffer, Windowing};
 use crate::plan::{Pipeline, Stateful};
-use crate::state::Delta;
+use crate::state::{Delta, StateTable};
 use crate::time::WINDOW_COLUMNS;
 use crate::time::{EventTime, Watermark};
 
@@ -26,29 +26,33 @@ pub(super) enum Operator {
 }
 
 impl Operator {
-    /// The operator of a pipeline with the state that was stored.
-    pub(super) fn restore(
-        pipeline: &Pipeline,
-        watermark: Watermark,
-        partials: Vec<RecordBatch>,
-    ) -> Result<Operator> {
+    /// The operator of a pipeline, without state, at this watermark.
+    pub(super) fn at(pipeline: &Pipeline, watermark: Watermark) -> Result<Operator> {
         let below = Arc::clone(pipeline.below.plan.schema().inner());
         Ok(match &pipeline.stateful {
             Stateful::Nothing => Operator::Nothing,
             Stateful::Aggregate { spec, output } if spec.window.is_some() => {
-                let operator = WindowAggregate::restore(spec.clone(), watermark, partials)?;
+                let operator = WindowAggregate::at(spec.clone(), watermark)?;
                 Operator::Window(Box::new(operator), output.clone())
             }
             Stateful::Aggregate { spec, output } => {
-                let operator = RunningAggregate::restore(spec.clone(), partials)?;
-                Operator::Running(Box::new(operator), output.clone())
+                Operator::Running(Box::new(RunningAggregate::new(spec.clone())?), output.clone())
             }
             Stateful::Assign { windowing } => Operator::Assign(windowing.clone(), watermark),
             Stateful::Buffer { windowing } => {
-                let operator = WindowBuffer::restore(below, windowing.clone(), watermark, partials)?;
-                Operator::Buffer(Box::new(operator))
+                Operator::Buffer(Box::new(WindowBuffer::at(below, windowing.clone(), watermark)?))
             }
         })
+    }
+
+    /// Its state, if it has any.
+    pub(super) fn table(&mut self) -> Option<&mut dyn StateTable> {
+        match self {
+            Operator::Nothing | Operator::Assign(..) => None,
+            Operator::Window(operator, _) => Some(operator.as_mut()),
+            Operator::Running(operator, _) => Some(operator.as_mut()),
+            Operator::Buffer(operator) => Some(operator.as_mut()),
+        }
     }
 
     /// Closes what this watermark closes, or a part of it.
@@ -95,33 +99,13 @@ impl Operator {
         Ok(Delta { batch, weights: delta.weights })
     }
 
-    /// What has changed in its state since the last call.
-    pub(super) fn dirty(&mut self) -> Result<Option<RecordBatch>> {
-        match self {
-            Operator::Nothing | Operator::Assign(..) => Ok(None),
-            Operator::Window(operator, _) => operator.dirty(),
-            Operator::Running(operator, _) => operator.dirty(),
-            Operator::Buffer(operator) => operator.dirty(),
-        }
-    }
-
-    /// All of its state.
-    pub(super) fn whole(&mut self) -> Result<Option<RecordBatch>> {
-        match self {
-            Operator::Nothing | Operator::Assign(..) => Ok(None),
-            Operator::Window(operator, _) => operator.whole().map(Some),
-            Operator::Running(operator, _) => operator.whole().map(Some),
-            Operator::Buffer(operator) => operator.whole().map(Some),
-        }
-    }
-
     /// Bytes and rows of its state.
     pub(super) fn size(&self) -> (usize, usize) {
         match self {
             Operator::Nothing | Operator::Assign(..) => (0, 0),
-            Operator::Window(operator, _) => (operator.state_bytes(), operator.state_rows()),
-            Operator::Running(operator, _) => (operator.state_bytes(), operator.state_rows()),
-            Operator::Buffer(operator) => (operator.state_bytes(), operator.state_rows()),
+            Operator::Window(operator, _) => (operator.size(), operator.rows()),
+            Operator::Running(operator, _) => (operator.size(), operator.rows()),
+            Operator::Buffer(operator) => (operator.size(), operator.rows()),
         }
     }
 }

@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::progress::Progress;
 use super::registry::Engine;
-use super::stored::Progress;
 use super::view::handle::Phase;
 use crate::catalog::{Kind, RelationId};
 use crate::clock::now_ms;

@@ -15,16 +15,17 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use super::above::{Above, numbered_plan, with_row_numbers, with_schema};
+use super::codec::{EMITTED, OPERATOR, StateTables};
 use super::map::{Fragment, Tables};
 use super::operator::{Operator, assigned};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SqlState};
 use crate::limits;
 use crate::memory::MemoryPart;
 use crate::operators::Closing;
 use crate::operators::emitted::EmittedRows;
 use crate::operators::lateness::{Input, finite_watermark, split};
 use crate::plan::{FragmentPlan, Pipeline};
-use crate::state::Delta;
+use crate::state::{Delta, StateTable};
 use crate::time::Watermark;
 
 /// Where a runner puts the change of the answer, piece by piece as it is computed: a client that reads slowly holds up its query before
@@ -76,15 +77,6 @@ pub struct Runner {
     in_epoch: bool,
 }
 
-/// What a runner's state consists of when it is stored: the operator's partials and the emitted rows.
-#[derive(Debug, Default, Clone)]
-pub struct Checkpoint {
-    /// Of the operator; a later one overrides earlier ones for the groups it names.
-    pub operator: Option<RecordBatch>,
-    /// Of the rows that have been emitted.
-    pub emitted: Option<RecordBatch>,
-}
-
 impl Runner {
     /// A runner without any state; `tables` gives the static tables' present versions.
     pub async fn new(
@@ -92,34 +84,28 @@ impl Runner {
         state: Arc<SessionState>,
         tables: &dyn Tables,
     ) -> Result<Runner> {
-        Self::restore(pipeline, state, tables, Watermark::NONE, Counters::default(), Vec::new()).await
+        Self::at(pipeline, state, tables, Watermark::NONE, Counters::default()).await
     }
 
-    /// A runner with the state that these checkpoints, in order, describe.
-    pub async fn restore(
+    /// A runner at this place, to which its state is still to be given by
+    /// [`restore_rows`](Self::restore_rows).
+    pub async fn at(
         pipeline: Arc<Pipeline>,
         state: Arc<SessionState>,
         tables: &dyn Tables,
         watermark: Watermark,
         counters: Counters,
-        checkpoints: Vec<Checkpoint>,
     ) -> Result<Runner> {
         let below =
             Fragment::new(&pipeline.below, tables.resolve(&pipeline.below.plan)?, Arc::clone(&state)).await?;
-        let (partials, emitted): (Vec<_>, Vec<_>) =
-            checkpoints.into_iter().map(|c| (c.operator, c.emitted)).unzip();
-        let partials: Vec<RecordBatch> = partials.into_iter().flatten().collect();
-        let operator = Operator::restore(&pipeline, watermark, partials)?;
-        let mut above = match &pipeline.above {
+        let operator = Operator::at(&pipeline, watermark)?;
+        let above = match &pipeline.above {
             Some(spec) if !spec.is_identity => Some(Above::new(&pipeline, spec, &state, tables).await?),
             _ => None,
         };
-        if let Some(Above { emitted: Some(kept), .. }) = &mut above {
-            emitted.into_iter().flatten().try_for_each(|batch| kept.restore(&batch))?;
-        }
         let tables_version = tables.version(&pipeline);
         let memory = reserve(&state, MemoryPart::State.consumer());
-        let runner = Runner {
+        Ok(Runner {
             pipeline,
             below,
             numbered: None,
@@ -136,9 +122,30 @@ impl Runner {
             late: VecDeque::new(),
             memory,
             in_epoch: false,
+        })
+    }
+
+    /// Takes in rows of the state as they were stored, in the order in which they were.
+    pub(super) fn restore_rows(&mut self, part: u8, rows: &RecordBatch) -> Result<()> {
+        let Some((_, table)) = self.tables().into_iter().find(|table| table.0 == part) else {
+            return Err(Error::new(SqlState::Corrupted, "a query has state stored that it does not use"));
         };
-        runner.keep_to_the_limit()?;
-        Ok(runner)
+        table.restore_rows(rows)?;
+        self.keep_to_the_limit()
+    }
+
+    /// All of the state has been taken in.
+    pub(super) fn restored(&mut self) -> Result<()> {
+        self.tables().into_iter().try_for_each(|(_, table)| table.restored())?;
+        self.keep_to_the_limit()
+    }
+
+    /// The state, each table with the part that it is stored as.
+    pub(super) fn tables(&mut self) -> StateTables<'_> {
+        let operator = self.operator.table().map(|table| (OPERATOR, table));
+        let emitted = self.above.as_mut().and_then(|above| above.emitted.as_mut());
+        let emitted = emitted.map(|table| (EMITTED, table as &mut dyn StateTable));
+        operator.into_iter().chain(emitted).collect()
     }
 
     /// The pipeline.
@@ -414,28 +421,10 @@ impl Runner {
         Ok(())
     }
 
-    /// What has changed in the state since the last call.
-    pub fn dirty(&mut self) -> Result<Checkpoint> {
-        let emitted = match self.above.as_mut().and_then(|above| above.emitted.as_mut()) {
-            Some(emitted) => emitted.dirty()?,
-            None => None,
-        };
-        Ok(Checkpoint { operator: self.operator.dirty()?, emitted })
-    }
-
-    /// All of the state.
-    pub fn whole(&mut self) -> Result<Checkpoint> {
-        let emitted = match self.above.as_ref().and_then(|above| above.emitted.as_ref()) {
-            Some(emitted) => Some(emitted.whole()?),
-            None => None,
-        };
-        Ok(Checkpoint { operator: self.operator.whole()?, emitted })
-    }
-
     /// Bytes and rows of state.
     pub fn state_size(&self) -> (usize, usize) {
         let emitted =
-            self.above.as_ref().and_then(|above| above.emitted.as_ref()).map_or(0, EmittedRows::bytes);
+            self.above.as_ref().and_then(|above| above.emitted.as_ref()).map_or(0, EmittedRows::size);
         let (bytes, rows) = self.operator.size();
         (bytes + emitted, rows)
     }

@@ -9,7 +9,8 @@ use std::collections::HashSet;
 
 use super::codec;
 use super::failure::ViewFailure;
-use super::stored::{self, Progress};
+use super::progress::Progress;
+use super::stored;
 use super::tables::table_spec;
 use crate::catalog::{Catalog, Kind, Relation, RelationId};
 use crate::clock::now_ms;

@@ -1,201 +1,147 @@
 //! What is stored of a durable query: its progress, its state, its answer; and how it is read back.
 //!
-//! Each epoch appends what it changed: a checkpoint of the touched groups, the delta of the answer, and the progress record (where the source
-//! stands, the watermark, the counters), all in one commit. When the changes have outgrown the last base, the epoch writes a new base
-//! and deletes what came before, so that recovery reads at most about twice the state.
+//! Each epoch appends what it changed: the rows of its state tables, the delta of the answer with
+//! the numbers of the rows it concerned, and the progress record, all in one commit.
+//! [`folding`](super::folding) adds pieces of state and answer as they are, in turn, and deletes
+//! what they have made superfluous.
 //!
-//! Keys: `id/seq/part`, big-endian, so that a scan gives them in order.
+//! Keys: `id/epoch/part/number`, big-endian, so that a scan gives what was written in the order in
+//! which it was. That is all that restoring asks for: later rows override earlier ones. The answer
+//! is restored by the numbers of its rows, in any order.
 
-use datafusion::arrow::array::RecordBatch;
-use serde::{Deserialize, Serialize};
+use datafusion::arrow::array::{AsArray, ListArray, RecordBatch, UInt32Array, UInt64Array};
+use datafusion::arrow::compute::take_record_batch;
+use datafusion::arrow::datatypes::UInt64Type;
 
-use super::codec::{decode, encode, end, key, prefix, progress_key, unweighted, weighted};
-use super::failure::ViewFailure;
-use super::position::FeedPosition;
-use super::runner::{Checkpoint, Counters};
+use super::codec::{
+    ANSWER, NUMBERS, ROWS, change_parts, decode, encode, end, key, numbered, prefix, progress_key,
+    unweighted, weighted,
+};
+use super::progress::Progress;
 use crate::catalog::RelationId;
 use crate::error::{Error, Result, SqlState};
-use crate::state::Delta;
+use crate::state::{Applied, Delta, NumberedRows, RowStore};
 use crate::store::{Space, Store, WriteBatch};
 
-/// The version of everything stored here.
-const FORMAT: u32 = 1;
-
-/// Bases are not rewritten for less than this, bytes.
-const SMALLEST_BASE: u64 = 4 << 20;
-
-/// How far a durable query has come.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Progress {
-    format: u32,
-    /// Where the source stands; None: at its beginning.
-    pub position: Option<FeedPosition>,
-    /// Every commit up to this one has been read (embedded logs).
-    pub commit: u64,
-    /// The query's watermark, ticks.
-    pub watermark: i64,
-    /// What has been counted.
-    pub counters: Counters,
-    /// The last epoch that changed something.
-    pub epoch: u64,
-    /// Changes after this epoch are still there, one by one.
-    pub base_epoch: u64,
-    /// The last epoch that changed the answer.
-    #[serde(default)]
-    pub answer_epoch: u64,
-    /// The last change of the answer that is part of the base, no longer a change of its own.
-    #[serde(default)]
-    base_answer: u64,
-    /// Why it does not run any more.
-    pub failed: Option<ViewFailure>,
-    base_bytes: u64,
-    change_bytes: u64,
+/// What an epoch of a query adds to a commit.
+pub(super) struct EpochWriter<'a> {
+    pub(super) id: RelationId,
+    epoch: u64,
+    batch: &'a mut WriteBatch,
+    number: u32,
+    /// Bytes of values so far.
+    pub(super) bytes: u64,
 }
 
-impl Default for Progress {
-    fn default() -> Self {
-        Progress {
-            format: FORMAT,
-            position: None,
-            commit: 0,
-            watermark: i64::MIN,
-            counters: Counters::default(),
-            epoch: 0,
-            base_epoch: 0,
-            answer_epoch: 0,
-            base_answer: 0,
-            failed: None,
-            base_bytes: 0,
-            change_bytes: 0,
+impl EpochWriter<'_> {
+    /// A writer that has written nothing.
+    pub(super) fn new(id: RelationId, epoch: u64, batch: &mut WriteBatch) -> EpochWriter<'_> {
+        EpochWriter { id, epoch, batch, number: 0, bytes: 0 }
+    }
+
+    /// Adds rows of a state table or a piece of the answer.
+    pub(super) fn put_rows(&mut self, part: u8, rows: &RecordBatch) -> Result<()> {
+        self.put(Space::State, part, rows)
+    }
+
+    /// Adds a change of the answer and where it has been applied.
+    pub(super) fn put_change(&mut self, delta: &Delta, applied: &Applied) -> Result<()> {
+        for (part, numbers) in change_parts(delta, applied) {
+            self.put(Space::Views, ANSWER, &numbered(&weighted(&part)?, numbers)?)?;
         }
-    }
-}
-
-/// What a base is written from.
-pub struct Base<'a> {
-    /// All of the state, as of the epoch.
-    pub state: &'a Checkpoint,
-    /// The rows as of the epoch before.
-    pub answer: &'a [RecordBatch],
-    /// The epoch's change of them.
-    pub change: &'a [Delta],
-}
-
-/// The parts of an epoch.
-const OPERATOR: u8 = b'o';
-const EMITTED: u8 = b'e';
-const ANSWER: u8 = b'a';
-
-impl Progress {
-    /// Reads a query's progress; None: it has never run.
-    pub fn read(store: &dyn Store, id: RelationId) -> Result<Option<Progress>> {
-        let Some(bytes) = store.get(Space::Meta, &progress_key(id))? else {
-            return Ok(None);
-        };
-        let progress: Progress = serde_json::from_slice(&bytes).map_err(|error| {
-            Error::new(SqlState::Corrupted, format!("the progress of query {} is damaged: {error}", id.0))
-        })?;
-        Ok(Some(progress))
-    }
-
-    /// Adds the progress record to a commit.
-    pub fn write(&self, id: RelationId, batch: &mut WriteBatch) -> Result<()> {
-        let bytes = serde_json::to_vec(self).map_err(|error| Error::internal(error.to_string()))?;
-        batch.put(Space::Meta, progress_key(id), bytes);
         Ok(())
     }
 
-    /// Whether the next epoch should write a new base.
-    pub fn wants_base(&self) -> bool {
-        self.change_bytes > SMALLEST_BASE.max(2 * self.base_bytes)
-    }
-
-    /// Adds an epoch's changes to a commit.
-    pub fn write_changes(
-        &mut self,
-        id: RelationId,
-        epoch: u64,
-        checkpoint: &Checkpoint,
-        answer: &[Delta],
-        batch: &mut WriteBatch,
-    ) -> Result<()> {
-        self.change_bytes += put_state(id, epoch, checkpoint, batch)?;
-        for (i, delta) in answer.iter().enumerate() {
-            let bytes = encode(&weighted(delta)?)?;
-            self.change_bytes += bytes.len() as u64;
-            batch.put(Space::Views, key(id, epoch, ANSWER, i as u32), bytes);
-        }
-        self.reached(epoch, answer);
+    fn put(&mut self, space: Space, part: u8, rows: &RecordBatch) -> Result<()> {
+        let bytes = encode(rows)?;
+        self.bytes += bytes.len() as u64;
+        self.batch.put(space, key(self.id, self.epoch, part, self.number), bytes);
+        self.number += 1;
         Ok(())
     }
 
-    fn reached(&mut self, epoch: u64, answer: &[Delta]) {
-        self.epoch = epoch;
-        if !answer.is_empty() {
-            self.answer_epoch = epoch;
-        }
-    }
-
-    /// Replaces all changes so far by one base: the state as of `epoch`, the answer as of the epoch before and this epoch's change.
-    pub fn write_base(
-        &mut self,
-        store: &dyn Store,
-        id: RelationId,
-        epoch: u64,
-        base: Base<'_>,
-        batch: &mut WriteBatch,
-    ) -> Result<()> {
-        let Base { state, answer, change } = base;
-        delete_changes(store, id, batch)?;
-        let before = epoch - 1;
-        let mut bytes = put_state(id, epoch, state, batch)?;
-        for (i, rows) in answer.iter().enumerate() {
-            let stored = encode(&weighted(&Delta::insert(rows.clone()))?)?;
-            bytes += stored.len() as u64;
-            batch.put(Space::Views, key(id, before, ANSWER, i as u32), stored);
-        }
-        self.base_bytes = bytes;
-        self.change_bytes = 0;
-        for (i, delta) in change.iter().enumerate() {
-            let stored = encode(&weighted(delta)?)?;
-            self.change_bytes += stored.len() as u64;
-            batch.put(Space::Views, key(id, epoch, ANSWER, i as u32), stored);
-        }
-        self.base_epoch = before;
-        self.base_answer = self.answer_epoch;
-        self.reached(epoch, change);
-        Ok(())
+    /// Adds the removal of keys.
+    pub(super) fn delete(&mut self, space: Space, keys: Vec<Vec<u8>>) {
+        keys.into_iter().for_each(|key| self.batch.delete(space, key));
     }
 }
 
-fn put_state(id: RelationId, epoch: u64, checkpoint: &Checkpoint, batch: &mut WriteBatch) -> Result<u64> {
-    let mut bytes = 0;
-    for (part, state) in [(OPERATOR, &checkpoint.operator), (EMITTED, &checkpoint.emitted)] {
-        if let Some(state) = state {
-            let stored = encode(state)?;
-            bytes += stored.len() as u64;
-            batch.put(Space::State, key(id, epoch, part, 0), stored);
-        }
-    }
-    Ok(bytes)
-}
-
-/// The state of a query as stored, in order.
-pub fn read_state(store: &dyn Store, id: RelationId) -> Result<Vec<Checkpoint>> {
-    let mut checkpoints = Vec::new();
-    for entry in store.scan(Space::State, &prefix(id), &end(id))? {
+/// Reads what is stored: calls `state` with the rows of state tables and the part they are stored
+/// as, in the order in which they were written, and puts the rows of the answer together.
+pub(super) fn load(
+    store: &dyn Store,
+    id: RelationId,
+    progress: &Progress,
+    state: &mut dyn FnMut(u8, &RecordBatch) -> Result<()>,
+    rows: &mut RowStore,
+) -> Result<()> {
+    let mut found = FoundRows::default();
+    let from = key(id, progress.folded, 0, 0);
+    for entry in store.scan(Space::State, &from, &end(id))? {
         let (key, value) = entry?;
-        let state = Some(decode(&value)?);
-        checkpoints.push(match key.get(16) {
-            Some(&EMITTED) => Checkpoint { operator: None, emitted: state },
-            _ => Checkpoint { operator: state, emitted: None },
-        });
+        let stored = decode(&value)?;
+        match key.get(16) {
+            Some(&ROWS) => found.parts.push(piece(&stored)?),
+            Some(&part) => state(part, &stored)?,
+            None => return Err(Error::new(SqlState::Corrupted, "a key of a query's state is damaged")),
+        }
     }
-    Ok(checkpoints)
+    for entry in store.scan(Space::Views, &from, &end(id))? {
+        let stored = decode(&entry?.1)?;
+        let delta = unweighted(&stored)?;
+        match stored.column_by_name(NUMBERS) {
+            Some(numbers) => found.take(&delta, numbers.as_list::<i32>())?,
+            // As it was written before rows had numbers: by value, and before everything that has.
+            None => {
+                let batch = RecordBatch::try_new(rows.schema(), delta.batch.columns().to_vec())?;
+                rows.apply(&Delta { batch, ..delta })?;
+            }
+        }
+    }
+    if !found.parts.is_empty() || progress.next_row > rows.next_number() {
+        rows.restore(found.parts, found.removed, progress.next_row)?;
+    }
+    if progress.retracts { rows.index_whole() } else { Ok(()) }
 }
 
-/// The deltas of the answer stored for epoch `from` and later, with their epochs, in order; from 0: all of it.
-pub fn read_answer(store: &dyn Store, id: RelationId, from: u64) -> Result<Vec<(u64, Delta)>> {
+/// Rows of an answer as they are found.
+#[derive(Default)]
+struct FoundRows {
+    parts: Vec<NumberedRows>,
+    removed: Vec<u64>,
+}
+
+impl FoundRows {
+    /// Takes in a change and the numbers of the rows that each of its rows has added or removed.
+    fn take(&mut self, delta: &Delta, numbers: &ListArray) -> Result<()> {
+        let (mut added, mut of) = (Vec::<u64>::new(), Vec::<u32>::new());
+        for row in 0..delta.rows() {
+            let own = numbers.value(row);
+            let own = own.as_primitive::<UInt64Type>().values();
+            if delta.weight(row) < 0 {
+                self.removed.extend_from_slice(own);
+            } else {
+                of.extend(std::iter::repeat_n(row as u32, own.len()));
+                added.extend_from_slice(own);
+            }
+        }
+        let batch = take_record_batch(&delta.batch, &UInt32Array::from(of))?;
+        self.parts.push(NumberedRows { numbers: UInt64Array::from(added), batch });
+        Ok(())
+    }
+}
+
+/// A piece of the answer: its rows, and their numbers in the last column.
+fn piece(stored: &RecordBatch) -> Result<NumberedRows> {
+    let last = stored.num_columns() - 1;
+    let numbers = stored.column(last).as_primitive_opt::<UInt64Type>();
+    let numbers =
+        numbers.ok_or_else(|| Error::new(SqlState::Corrupted, "a piece of a view has no numbers"))?;
+    Ok(NumberedRows { numbers: numbers.clone(), batch: stored.project(&(0..last).collect::<Vec<_>>())? })
+}
+
+/// The deltas of the answer stored for epoch `from` and later, with their epochs, in order.
+fn read_changes(store: &dyn Store, id: RelationId, from: u64) -> Result<Vec<(u64, Delta)>> {
     let mut deltas = Vec::new();
     for entry in store.scan(Space::Views, &key(id, from, 0, 0), &end(id))? {
         let (key, value) = entry?;
@@ -204,17 +150,6 @@ pub fn read_answer(store: &dyn Store, id: RelationId, from: u64) -> Result<Vec<(
         deltas.push((epoch, unweighted(&decode(&value)?)?));
     }
     Ok(deltas)
-}
-
-/// What is stored of a view: its progress, its state, and the changes of its answer with their epochs.
-pub type Recovered = (Progress, Vec<Checkpoint>, Vec<(u64, Delta)>);
-
-/// Reads a view's stored state and answer.
-pub fn recovered(store: &dyn Store, id: RelationId) -> Result<Recovered> {
-    let Some(progress) = Progress::read(store, id)? else {
-        return Ok((Progress::default(), Vec::new(), Vec::new()));
-    };
-    Ok((progress, read_state(store, id)?, read_answer(store, id, 0)?))
 }
 
 /// The changes of an answer after an epoch.
@@ -235,9 +170,9 @@ pub fn changes_since(store: &dyn Store, id: RelationId, after: u64) -> Result<Si
         if after < before.base_answer {
             return Ok(Since::Gone { oldest: before.base_answer });
         }
-        // The base's rows, stored under its epoch, are no change.
-        let changes = read_answer(store, id, after.max(before.base_epoch) + 1)?;
-        // A base that was written meanwhile has taken changes away, or was itself read as one.
+        // What is stored up to the base's epoch is no change: a base of old, or on its way out.
+        let changes = read_changes(store, id, after.max(before.base_epoch) + 1)?;
+        // Folding may have taken changes away meanwhile.
         if Progress::read(store, id)?.unwrap_or_default().base_epoch == before.base_epoch {
             return Ok(Since::Changes(changes));
         }
@@ -245,9 +180,9 @@ pub fn changes_since(store: &dyn Store, id: RelationId, after: u64) -> Result<Si
 }
 
 /// Whether the last change of a query's answer is stored, where it should be.
-pub fn has_last_change(store: &dyn Store, id: RelationId, progress: &Progress) -> Result<bool> {
+pub(super) fn has_last_change(store: &dyn Store, id: RelationId, progress: &Progress) -> Result<bool> {
     if progress.answer_epoch <= progress.base_epoch {
-        // It is part of the base.
+        // It has been folded.
         return Ok(true);
     }
     let (from, to) = (key(id, progress.answer_epoch, 0, 0), key(id, progress.answer_epoch + 1, 0, 0));
@@ -256,16 +191,11 @@ pub fn has_last_change(store: &dyn Store, id: RelationId, progress: &Progress) -
 
 /// Adds the removal of a query's progress, state and answer to a commit.
 pub fn delete_stored(store: &dyn Store, id: RelationId, batch: &mut WriteBatch) -> Result<()> {
-    delete_changes(store, id, batch)?;
-    batch.delete(Space::Meta, progress_key(id));
-    Ok(())
-}
-
-fn delete_changes(store: &dyn Store, id: RelationId, batch: &mut WriteBatch) -> Result<()> {
     for space in [Space::State, Space::Views] {
-        for entry in store.scan(space, &prefix(id), &end(id))? {
-            batch.delete(space, entry?.0);
+        for key in store.keys(space, &prefix(id), &end(id))? {
+            batch.delete(space, key?);
         }
     }
+    batch.delete(Space::Meta, progress_key(id));
     Ok(())
 }

@@ -1,13 +1,15 @@
 //! The rows of windows themselves: `SELECT * FROM TUMBLE(…) EMIT ON WINDOW CLOSE`.
 //!
-//! Each row is kept once, in its slice, with the number of its arrival; a window gives out the rows of its slices in
-//! order of arrival, and a slice is dropped with the last window that holds it.
+//! Each row is kept once, in its slice, with the number of its arrival; a window gives out the rows
+//! of its slices in order of arrival, and a slice is dropped with the last window that holds it.
+//! Small batches of a slice are joined as they come, so that many small writes cost no more than
+//! few large ones, and a row is copied a number of times that grows with the logarithm of a batch.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, Int64Array, UInt32Array};
-use datafusion::arrow::compute::{concat_batches, take_record_batch};
+use datafusion::arrow::compute::{concat_batches, interleave_record_batch, take_record_batch};
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Int64Type, Schema, SchemaRef};
 use datafusion::arrow::record_batch::RecordBatch;
 
@@ -15,15 +17,68 @@ use super::split::{split, ticks, time_column, timed, times};
 use super::{Closing, Delta, Partial, Windowing, time_type};
 use crate::error::{Error, Result};
 use crate::limits::BATCH_ROWS;
-use crate::state::partial;
+use crate::state::{PieceCursor, StateTable, in_parts, partial};
 use crate::time::{EventTime, Slice, SliceSpec, WINDOW_COLUMNS, Watermark, Window};
 
-/// Rows of one slice; the first column is the number of arrival, the rest the input's.
+/// Rows of one slice in order of arrival; the first column is the number of arrival, the rest the
+/// input's.
 #[derive(Default)]
 struct Kept {
     batches: Vec<RecordBatch>,
-    /// How many of the batches a checkpoint has.
-    written: usize,
+    rows: usize,
+    bytes: usize,
+}
+
+impl Kept {
+    /// Adds rows that came after all others. Of a batch that shares its memory with others that go
+    /// away sooner only the rows are kept.
+    fn push(&mut self, schema: &SchemaRef, rows: RecordBatch) -> Result<()> {
+        let own: usize = rows.columns().iter().map(slice_bytes).sum();
+        let rows = if own * 2 < rows.get_array_memory_size() {
+            let all = UInt32Array::from_iter_values(0..rows.num_rows() as u32);
+            take_record_batch(&rows, &all)?
+        } else {
+            rows
+        };
+        self.rows += rows.num_rows();
+        self.bytes += rows.get_array_memory_size();
+        self.batches.push(rows);
+        self.join(schema)
+    }
+
+    /// Joins the last batches while the last is at least half as large as the one before.
+    fn join(&mut self, schema: &SchemaRef) -> Result<()> {
+        let Some(mut first) = self.batches.len().checked_sub(1) else { return Ok(()) };
+        let mut rows = self.batches[first].num_rows();
+        while first > 0 {
+            let before = self.batches[first - 1].num_rows();
+            if rows * 2 < before || rows + before > BATCH_ROWS {
+                break;
+            }
+            (first, rows) = (first - 1, rows + before);
+        }
+        if first + 1 == self.batches.len() {
+            return Ok(());
+        }
+        let joined = concat_batches(schema, &self.batches[first..])?;
+        let old: usize = self.batches.drain(first..).map(|batch| batch.get_array_memory_size()).sum();
+        self.bytes = self.bytes + joined.get_array_memory_size() - old;
+        self.batches.push(joined);
+        Ok(())
+    }
+
+    /// The rows that arrived with this number or later.
+    fn since(&self, arrival: u64) -> impl Iterator<Item = RecordBatch> + '_ {
+        self.batches.iter().filter_map(move |batch| {
+            let arrivals = batch.column(0).as_primitive::<Int64Type>().values();
+            let known = arrivals.partition_point(|number| (*number as u64) < arrival);
+            (known < arrivals.len()).then(|| batch.slice(known, arrivals.len() - known))
+        })
+    }
+}
+
+fn slice_bytes(column: &ArrayRef) -> usize {
+    column.to_data().get_slice_memory_size().unwrap_or(0)
 }
 
 /// Keeps rows until their windows close.
@@ -39,6 +94,13 @@ pub struct WindowBuffer {
     emitted: Option<Window>,
     arrivals: i64,
     rejected: u64,
+    /// Rows that a checkpoint does not have, once there are checkpoints.
+    unwritten: Vec<RecordBatch>,
+    track: bool,
+    /// What has been read back and is not in its slices yet.
+    restoring: Vec<RecordBatch>,
+    rows: usize,
+    bytes: usize,
 }
 
 impl WindowBuffer {
@@ -62,6 +124,11 @@ impl WindowBuffer {
             emitted: None,
             arrivals: 0,
             rejected: 0,
+            unwritten: Vec::new(),
+            track: false,
+            restoring: Vec::new(),
+            rows: 0,
+            bytes: 0,
         })
     }
 
@@ -83,14 +150,34 @@ impl WindowBuffer {
         self.arrivals += batch.num_rows() as i64;
         let mut columns: Vec<ArrayRef> = vec![Arc::new(Int64Array::from_iter_values(first..self.arrivals))];
         columns.extend(batch.columns().iter().cloned());
-        let data = times(batch.column(self.windowing.time))?;
+        self.keep(&RecordBatch::try_new(Arc::clone(&self.kept), columns)?)
+    }
+
+    /// Keeps numbered rows in their slices.
+    fn keep(&mut self, batch: &RecordBatch) -> Result<()> {
+        let data = times(batch.column(self.windowing.time + 1))?;
         for (slice, rows) in split(ticks(&data), &self.slices) {
-            if self.is_open(&slice) {
-                let rows = RecordBatch::try_new(Arc::clone(&self.kept), rows.of(&columns)?)?;
-                self.open.entry(slice).or_default().batches.push(rows);
+            if !self.is_open(&slice) {
+                continue;
             }
+            let rows = RecordBatch::try_new(Arc::clone(&self.kept), rows.of(batch.columns())?)?;
+            if self.track {
+                self.unwritten.push(rows.clone());
+            }
+            let kept = self.open.entry(slice).or_default();
+            let before = (kept.rows, kept.bytes);
+            kept.push(&self.kept, rows)?;
+            self.rows = self.rows + kept.rows - before.0;
+            self.bytes = self.bytes + kept.bytes - before.1;
         }
         Ok(())
+    }
+
+    fn drop_slice(&mut self, slice: &Slice) {
+        if let Some(kept) = self.open.remove(slice) {
+            self.rows -= kept.rows;
+            self.bytes -= kept.bytes;
+        }
     }
 
     fn is_open(&self, slice: &Slice) -> bool {
@@ -102,12 +189,12 @@ impl WindowBuffer {
     pub fn close(&mut self, watermark: Watermark, out: &mut Vec<Delta>) -> Result<Closing> {
         let passed = watermark.less(self.windowing.lateness).max(self.passed);
         let mut count = 0;
-        while let Some(oldest) = self.open.keys().next() {
+        while let Some(oldest) = self.open.keys().next().copied() {
             let last = self.emitted;
             let new = |w: &Window| !self.passed.closes(w.end) && last.is_none_or(|last| *w > last);
             // The oldest slice may have no window left while younger ones have: then it goes.
             let Some(window) = self.windowing.spec.windows(oldest.start).find(new) else {
-                self.open.pop_first();
+                self.drop_slice(&oldest);
                 continue;
             };
             if !passed.closes(window.end) {
@@ -122,7 +209,11 @@ impl WindowBuffer {
         self.passed = passed;
         self.emitted = None;
         let spec = self.windowing.spec;
-        self.open.retain(|slice, _| spec.last_window(slice.start).is_some_and(|w| !passed.closes(w.end)));
+        let is_passed = |slice: &Slice| spec.last_window(slice.start).is_none_or(|w| passed.closes(w.end));
+        // The last window of a slice ends no sooner than that of an older one.
+        while let Some(oldest) = self.open.keys().next().copied().filter(is_passed) {
+            self.drop_slice(&oldest);
+        }
         Ok(Closing::Done)
     }
 
@@ -145,60 +236,34 @@ impl WindowBuffer {
         Ok(all.num_rows())
     }
 
-    /// The rows that came since the last call; `None` if there are none.
-    pub fn dirty(&mut self) -> Result<Option<Partial>> {
-        let new: Vec<RecordBatch> =
-            self.open.values().flat_map(|kept| kept.batches[kept.written..].iter().cloned()).collect();
-        self.open.values_mut().for_each(|kept| kept.written = kept.batches.len());
-        if new.is_empty() { Ok(None) } else { Ok(Some(self.written(&new)?)) }
-    }
-
     /// All rows that are kept.
-    pub fn whole(&mut self) -> Result<Partial> {
-        let all: Vec<RecordBatch> =
-            self.open.values().flat_map(|kept| kept.batches.iter().cloned()).collect();
-        self.written(&all)
+    pub fn whole(&self) -> Result<Partial> {
+        self.written(self.open.values().flat_map(|kept| &kept.batches))
     }
 
-    fn written(&self, batches: &[RecordBatch]) -> Result<Partial> {
+    fn written<'a>(&self, batches: impl IntoIterator<Item = &'a RecordBatch>) -> Result<Partial> {
         partial(concat_batches(&self.kept, batches)?.columns().to_vec())
     }
 
-    /// The buffer as it was when the last of these partials was taken, at this watermark. Partials may repeat rows.
+    /// The buffer as it was when the last of these partials was taken, at this watermark. Partials
+    /// may repeat rows.
     pub fn restore(
         input: SchemaRef,
         windowing: Windowing,
         watermark: Watermark,
         partials: impl IntoIterator<Item = Partial>,
     ) -> Result<Self> {
-        let mut buffer = WindowBuffer::new(input, windowing)?;
-        buffer.passed = watermark.less(buffer.windowing.lateness);
-        for partial in partials {
-            buffer.load(&partial)?;
-        }
-        buffer.open.values_mut().for_each(|kept| kept.written = kept.batches.len());
+        let mut buffer = WindowBuffer::at(input, windowing, watermark)?;
+        partials.into_iter().try_for_each(|partial| buffer.restore_rows(&partial))?;
+        buffer.restored()?;
         Ok(buffer)
     }
 
-    fn load(&mut self, partial: &Partial) -> Result<()> {
-        let rows = RecordBatch::try_new(Arc::clone(&self.kept), partial.columns().to_vec())?;
-        let Some(arrivals) = rows.column(0).as_primitive_opt::<Int64Type>().cloned() else {
-            return Err(Error::internal("a partial of a window buffer without arrivals"));
-        };
-        // Rows that an earlier partial held already come before what is known.
-        let known = self.arrivals;
-        let new: Vec<u32> =
-            (0..rows.num_rows() as u32).filter(|&i| arrivals.value(i as usize) >= known).collect();
-        let rows = take_record_batch(&rows, &UInt32Array::from(new))?;
-        self.arrivals = arrivals.values().iter().map(|a| a + 1).max().unwrap_or(0).max(known);
-        let data = times(rows.column(self.windowing.time + 1))?;
-        for (slice, part) in split(ticks(&data), &self.slices) {
-            if self.is_open(&slice) {
-                let part = RecordBatch::try_new(Arc::clone(&self.kept), part.of(rows.columns())?)?;
-                self.open.entry(slice).or_default().batches.push(part);
-            }
-        }
-        Ok(())
+    /// An empty buffer that has come to this watermark.
+    pub fn at(input: SchemaRef, windowing: Windowing, watermark: Watermark) -> Result<Self> {
+        let mut buffer = WindowBuffer::new(input, windowing)?;
+        buffer.passed = watermark.less(buffer.windowing.lateness);
+        Ok(buffer)
     }
 
     /// Takes in the rows of another lane, as if they had come now, in their order.
@@ -208,15 +273,78 @@ impl WindowBuffer {
         let input = Schema::new(self.kept.fields()[1..].to_vec());
         self.push(&RecordBatch::try_new(Arc::new(input), rows.columns()[1..].to_vec())?)
     }
+}
 
-    /// Bytes of the rows kept; of buffers that are shared with others only the part that is theirs.
-    pub fn state_bytes(&self) -> usize {
-        let columns = self.open.values().flat_map(|kept| &kept.batches).flat_map(|b| b.columns());
-        columns.map(|c| c.to_data().get_slice_memory_size().unwrap_or(0)).sum()
+impl StateTable for WindowBuffer {
+    fn name(&self) -> &'static str {
+        "rows of windows"
     }
 
-    /// How many rows are kept.
-    pub fn state_rows(&self) -> usize {
-        self.open.values().flat_map(|kept| &kept.batches).map(|b| b.num_rows()).sum()
+    fn take_changed(&mut self) -> Result<Vec<Partial>> {
+        if !std::mem::replace(&mut self.track, true) {
+            return Ok(in_parts(&self.whole()?));
+        }
+        let new = std::mem::take(&mut self.unwritten);
+        if new.is_empty() { Ok(Vec::new()) } else { Ok(in_parts(&self.written(&new)?)) }
+    }
+
+    fn piece(&mut self, cursor: &mut PieceCursor, wanted: usize) -> Result<Option<Partial>> {
+        let (mut parts, mut count) = (Vec::new(), 0);
+        let (start, end) = cursor.span.unwrap_or((i64::MIN, i64::MIN));
+        let from = Slice { start: EventTime(start), end: EventTime(end) };
+        for (slice, kept) in self.open.range(from..) {
+            if *slice != from {
+                *cursor = PieceCursor { span: Some((slice.start.0, slice.end.0)), next: 0 };
+            }
+            for rows in kept.since(cursor.next) {
+                let rows = rows.slice(0, rows.num_rows().min(wanted - count));
+                let arrivals = rows.column(0).as_primitive::<Int64Type>().values();
+                cursor.next = arrivals.last().map_or(cursor.next, |last| *last as u64 + 1);
+                count += rows.num_rows();
+                parts.push(rows);
+                if count == wanted {
+                    return self.written(&parts).map(Some);
+                }
+            }
+        }
+        if parts.is_empty() { Ok(None) } else { self.written(&parts).map(Some) }
+    }
+
+    fn restore_rows(&mut self, rows: &Partial) -> Result<()> {
+        let rows = RecordBatch::try_new(Arc::clone(&self.kept), rows.columns().to_vec())?;
+        if rows.column(0).as_primitive_opt::<Int64Type>().is_none() {
+            return Err(Error::internal("a partial of a window buffer without arrivals"));
+        }
+        self.restoring.push(rows);
+        Ok(())
+    }
+
+    /// Every row once, in order of arrival.
+    fn restored(&mut self) -> Result<()> {
+        let parts = std::mem::take(&mut self.restoring);
+        let mut places: Vec<(i64, usize, usize)> = Vec::new();
+        for (part, rows) in parts.iter().enumerate() {
+            let arrivals = rows.column(0).as_primitive::<Int64Type>().values();
+            places.extend(arrivals.iter().enumerate().map(|(row, arrival)| (*arrival, part, row)));
+        }
+        places.sort_unstable();
+        places.dedup_by_key(|place| place.0);
+        self.arrivals = places.last().map_or(0, |place| place.0 + 1);
+        let parts: Vec<&RecordBatch> = parts.iter().collect();
+        self.track = false;
+        for places in places.chunks(BATCH_ROWS) {
+            let places: Vec<(usize, usize)> = places.iter().map(|place| (place.1, place.2)).collect();
+            self.keep(&interleave_record_batch(&parts, &places)?)?;
+        }
+        self.track = true;
+        Ok(())
+    }
+
+    fn size(&self) -> usize {
+        self.bytes
+    }
+
+    fn rows(&self) -> usize {
+        self.rows
     }
 }

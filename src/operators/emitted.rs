@@ -1,133 +1,176 @@
 //! What a query has emitted for each group, where that cannot be computed again.
 //!
-//! When a group changes, its old output rows are taken back. Usually they follow from the old aggregate. Behind a join with a
-//! static table they do not: the table may have changed since, and a later table change does not revise rows already
-//! emitted. So the rows are kept, by the identity of the operator's row that they came from.
+//! When a group changes, its old output rows are taken back. Usually they follow from the old
+//! aggregate. Behind a join with a static table they do not: the table may have changed since, and
+//! a later table change does not revise rows already emitted. So the rows are kept, by the identity
+//! of the operator's row that they came from.
+//!
+//! The rows of all groups lie together in a [`RowStore`]; a group has the numbers of its own.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, BooleanArray, Int64Array, RecordBatch,
-    new_null_array,
+    Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, BooleanArray, Int64Array, RecordBatch, UInt32Array,
 };
-use datafusion::arrow::compute::{concat_batches, filter_record_batch, take_record_batch};
+use datafusion::arrow::compute::{concat_batches, interleave_record_batch, take_record_batch};
 use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use datafusion::arrow::row::{RowConverter, SortField};
 
+use super::Partial;
 use crate::error::{Error, Result};
-use crate::state::Delta;
+use crate::state::{Delta, Interner, Location, Marks, PieceCursor, RowStore, StateTable, part_ranges};
 
 /// Output rows by the identity of the row they came from.
 pub struct EmittedRows {
     /// The output's columns.
     schema: SchemaRef,
-    /// Which columns of the operator's output identify a row (window and keys).
-    identity: Vec<usize>,
-    converter: RowConverter,
-    rows: HashMap<Box<[u8]>, RecordBatch>,
-    dirty: Vec<Box<[u8]>>,
+    /// How many of the operator's first columns identify a row (window and keys); none: there is
+    /// one.
+    identity: usize,
+    converter: Option<RowConverter>,
+    groups: Interner,
+    rows: RowStore,
+    /// The rows of each group.
+    places: Vec<Vec<Location>>,
+    dirty: Marks,
+    track: bool,
+    ids: Vec<u32>,
 }
 
 impl EmittedRows {
     /// For an operator with this output, the first `identity` columns of which identify a row.
     pub fn new(operator: &Schema, identity: usize, schema: SchemaRef) -> Result<EmittedRows> {
-        let fields = (0..identity).map(|i| SortField::new(operator.field(i).data_type().clone())).collect();
+        let types: Vec<DataType> = (0..identity).map(|i| operator.field(i).data_type().clone()).collect();
+        let converter = if types.is_empty() {
+            None
+        } else {
+            Some(RowConverter::new(types.iter().cloned().map(SortField::new).collect())?)
+        };
         Ok(EmittedRows {
+            rows: RowStore::new(Arc::clone(&schema), &[])?,
             schema,
-            identity: (0..identity).collect(),
-            converter: RowConverter::new(fields)?,
-            rows: HashMap::new(),
-            dirty: Vec::new(),
+            identity,
+            converter,
+            groups: Interner::new(&types)?,
+            places: Vec::new(),
+            dirty: Marks::default(),
+            track: false,
+            ids: Vec::new(),
         })
     }
 
-    /// Turns a delta of the operator and the output rows of its added rows into a delta of the output. `output`'s last
-    /// column says which row of `delta` a row came from.
+    /// Turns a delta of the operator and the output rows of its added rows into a delta of the
+    /// output. `output`'s last column says which row of `delta` a row came from.
     pub fn apply(&mut self, delta: &Delta, output: &[RecordBatch]) -> Result<Delta> {
-        let columns: Vec<ArrayRef> =
-            self.identity.iter().map(|i| Arc::clone(delta.batch.column(*i))).collect();
-        let identities = self.converter.convert_columns(&columns)?;
-        let mut added = self.by_row(output)?;
-        let mut batches = Vec::new();
-        let mut weights: Vec<i64> = Vec::new();
-        for row in 0..delta.batch.num_rows() {
-            let identity: Box<[u8]> = identities.row(row).as_ref().into();
-            let weight = delta.weights.as_ref().map_or(1, |weights| weights.value(row));
-            let batch = if weight < 0 {
-                self.rows.remove(&identity)
-            } else {
-                added.remove(&row).inspect(|batch| {
-                    self.rows.insert(identity.clone(), batch.clone());
-                })
-            };
-            self.dirty.push(identity);
-            if let Some(batch) = batch {
-                weights.extend(std::iter::repeat_n(weight.signum(), batch.num_rows()));
-                batches.push(batch);
-            }
+        self.intern(&delta.batch.columns()[..self.identity], delta.rows())?;
+        if self.track {
+            self.dirty.mark(&self.ids, self.groups.bound());
         }
-        Ok(Delta { batch: concat_batches(&self.schema, &batches)?, weights: Some(Int64Array::from(weights)) })
+        let (new, from) = self.added(output)?;
+        let first = self.rows.next_number();
+        self.rows.insert(&new)?;
+        // The rows of each row of the delta, in the order in which they came out.
+        let mut added: Vec<Vec<usize>> = vec![Vec::new(); delta.rows()];
+        for (at, &row) in from.iter().enumerate() {
+            let row = usize::try_from(row).ok().filter(|row| *row < added.len());
+            added[row.ok_or_else(|| Error::internal("an output row without its input"))?].push(at);
+        }
+        let (mut old, mut picks, mut weights) = (Vec::new(), Vec::new(), Vec::<i64>::new());
+        for (row, &id) in self.ids.iter().enumerate() {
+            let places = &mut self.places[id as usize];
+            let gone = std::mem::take(places);
+            if delta.weight(row) < 0 {
+                picks.extend((old.len()..old.len() + gone.len()).map(|at| (0, at)));
+            } else {
+                places.extend(added[row].iter().map(|at| Location::of(first + *at as u64)));
+                picks.extend(added[row].iter().map(|at| (1, *at)));
+            }
+            weights.resize(picks.len(), delta.weight(row).signum());
+            old.extend(gone);
+        }
+        let taken_back = self.rows.fetch(&old)?;
+        self.rows.delete(&old)?;
+        if !self.track {
+            let ids = std::mem::take(&mut self.ids);
+            self.forget(&ids);
+        }
+        let batch = if picks.is_empty() {
+            RecordBatch::new_empty(Arc::clone(&self.schema))
+        } else {
+            interleave_record_batch(&[&taken_back, &new], &picks)?
+        };
+        Ok(Delta { batch, weights: Some(Int64Array::from(weights)) })
     }
 
-    /// The output rows by the delta's row they came from, without that column.
-    fn by_row(&self, output: &[RecordBatch]) -> Result<HashMap<usize, RecordBatch>> {
-        let mut found: HashMap<usize, Vec<RecordBatch>> = HashMap::new();
+    fn intern(&mut self, identity: &[ArrayRef], rows: usize) -> Result<()> {
+        self.groups.intern(identity, rows, &mut self.ids)?;
+        if self.places.len() < self.groups.bound() {
+            self.places.resize(self.groups.bound(), Vec::new());
+        }
+        Ok(())
+    }
+
+    /// The output rows as one batch without their last column, and that column.
+    fn added(&self, output: &[RecordBatch]) -> Result<(RecordBatch, Vec<i64>)> {
+        let (mut batches, mut from) = (Vec::new(), Vec::new());
         for batch in output {
             let last = batch.num_columns() - 1;
-            let from = batch.column(last).as_primitive::<Int64Type>();
+            from.extend(batch.column(last).as_primitive::<Int64Type>().values());
             let columns = batch.columns()[..last].to_vec();
-            let rows = RecordBatch::try_new(Arc::clone(&self.schema), columns)?;
-            let mut positions: HashMap<i64, Vec<i64>> = HashMap::new();
-            for (at, row) in from.values().iter().enumerate() {
-                positions.entry(*row).or_default().push(at as i64);
-            }
-            for (row, at) in positions {
-                // A copy, so that a group does not keep the whole batch alive.
-                found.entry(row as usize).or_default().push(take_record_batch(&rows, &Int64Array::from(at))?);
-            }
+            batches.push(RecordBatch::try_new(Arc::clone(&self.schema), columns)?);
         }
-        found.into_iter().map(|(row, parts)| Ok((row, concat_batches(&self.schema, &parts)?))).collect()
+        Ok((concat_batches(&self.schema, &batches)?, from))
     }
 
-    /// The groups touched since the last call: identity, whether it has rows, and the rows.
-    pub fn dirty(&mut self) -> Result<Option<RecordBatch>> {
-        let mut dirty = std::mem::take(&mut self.dirty);
-        dirty.sort_unstable();
-        dirty.dedup();
-        if dirty.is_empty() { Ok(None) } else { self.encode(dirty.iter()).map(Some) }
+    /// Groups that have no rows leave their number to others.
+    fn forget(&mut self, ids: &[u32]) {
+        let mut empty: Vec<u32> =
+            ids.iter().copied().filter(|&id| self.places[id as usize].is_empty()).collect();
+        empty.sort_unstable();
+        empty.dedup();
+        empty.into_iter().for_each(|id| self.groups.forget(id));
     }
 
-    /// All groups, in the form of [`Self::dirty`].
-    pub fn whole(&self) -> Result<RecordBatch> {
-        let mut keys: Vec<_> = self.rows.keys().collect();
-        keys.sort_unstable();
-        self.encode(keys.into_iter())
-    }
-
-    fn encode<'a>(&self, identities: impl Iterator<Item = &'a Box<[u8]>>) -> Result<RecordBatch> {
+    /// Groups as they are stored: identity, whether there are rows, and a row; a group of several
+    /// rows is there several times, one without any once.
+    fn encode(&self, ids: &[u32]) -> Result<Partial> {
         let mut names = BinaryBuilder::new();
-        let mut present = Vec::new();
-        let nothing = self.schema.fields().iter().map(|f| new_null_array(f.data_type(), 1)).collect();
-        let nothing = RecordBatch::try_new(nullable(&self.schema), nothing)?;
-        let mut batches = Vec::new();
-        for identity in identities {
-            let batch = match self.rows.get(identity) {
-                Some(batch) => RecordBatch::try_new(nullable(&self.schema), batch.columns().to_vec())?,
-                None => nothing.clone(),
-            };
-            let is_present = self.rows.contains_key(identity);
-            for _ in 0..batch.num_rows() {
-                names.append_value(identity);
-                present.push(is_present);
+        let (mut present, mut places) = (Vec::new(), Vec::new());
+        let keys = self.groups.keys(ids)?;
+        let encoded = match &self.converter {
+            Some(converter) => Some(converter.convert_columns(&keys)?),
+            None => None,
+        };
+        let mut rows: Vec<Option<u32>> = Vec::new();
+        for (at, &id) in ids.iter().enumerate() {
+            let own = &self.places[id as usize];
+            let name = encoded.as_ref().map(|encoded| encoded.row(at));
+            for _ in 0..own.len().max(1) {
+                names.append_value(name.as_ref().map_or(&[][..], |name| name.data()));
+                present.push(!own.is_empty());
             }
-            batches.push(batch);
+            if own.is_empty() {
+                rows.push(None);
+            }
+            rows.extend((places.len()..places.len() + own.len()).map(|row| Some(row as u32)));
+            places.extend_from_slice(own);
         }
-        let rows = concat_batches(&nullable(&self.schema), &batches)?;
+        let nullable = self.rows.fetch(&places)?;
+        let nullable = RecordBatch::try_new(all_nullable(&self.schema), nullable.columns().to_vec())?;
+        let nullable = take_record_batch(&nullable, &UInt32Array::from(rows))?;
         let mut columns: Vec<ArrayRef> =
             vec![Arc::new(names.finish()), Arc::new(BooleanArray::from(present))];
-        columns.extend(rows.columns().iter().cloned());
+        columns.extend(nullable.columns().iter().cloned());
         Ok(RecordBatch::try_new(self.stored_schema(), columns)?)
+    }
+
+    /// In parts that do not cut a group, since a part replaces the rows of the groups it names.
+    fn encode_parts(&self, ids: &[u32]) -> Result<Vec<Partial>> {
+        let whole = self.encode(ids)?;
+        let names = whole.column(0).as_binary::<i32>();
+        let begins = |row: usize| names.value(row) != names.value(row - 1);
+        let ranges = part_ranges(&whole, begins);
+        Ok(ranges.into_iter().map(|(from, rows)| whole.slice(from, rows)).collect())
     }
 
     fn stored_schema(&self) -> SchemaRef {
@@ -135,45 +178,90 @@ impl EmittedRows {
             Arc::new(Field::new("__identity", DataType::Binary, false)),
             Arc::new(Field::new("__present", DataType::Boolean, false)),
         ];
-        fields.extend(nullable(&self.schema).fields().iter().cloned());
+        fields.extend(all_nullable(&self.schema).fields().iter().cloned());
         Arc::new(Schema::new(fields))
     }
 
-    /// Takes back what [`Self::dirty`] or [`Self::whole`] gave, in the order it was given.
-    pub fn restore(&mut self, stored: &RecordBatch) -> Result<()> {
+    /// The identities as columns.
+    fn identities(&self, stored: &BinaryArray) -> Result<Vec<ArrayRef>> {
+        let Some(converter) = &self.converter else { return Ok(Vec::new()) };
+        let parser = converter.parser();
+        Ok(converter.convert_rows(stored.iter().flatten().map(|bytes| parser.parse(bytes)))?)
+    }
+}
+
+impl StateTable for EmittedRows {
+    fn name(&self) -> &'static str {
+        "emitted rows"
+    }
+
+    fn take_changed(&mut self) -> Result<Vec<Partial>> {
+        if !std::mem::replace(&mut self.track, true) {
+            let all: Vec<u32> = (0..self.groups.bound() as u32)
+                .filter(|&id| self.places.get(id as usize).is_some_and(|places| !places.is_empty()))
+                .collect();
+            return if all.is_empty() { Ok(Vec::new()) } else { self.encode_parts(&all) };
+        }
+        let dirty = self.dirty.take();
+        if dirty.is_empty() {
+            return Ok(Vec::new());
+        }
+        let changed = self.encode_parts(&dirty)?;
+        self.forget(&dirty);
+        Ok(changed)
+    }
+
+    fn piece(&mut self, cursor: &mut PieceCursor, wanted: usize) -> Result<Option<Partial>> {
+        let places = &self.places;
+        let ids = cursor.slots(wanted, places.len(), |id| !places[id as usize].is_empty());
+        if ids.is_empty() { Ok(None) } else { self.encode(&ids).map(Some) }
+    }
+
+    fn restore_rows(&mut self, stored: &Partial) -> Result<()> {
         let identities = stored
             .column(0)
             .as_any()
             .downcast_ref::<BinaryArray>()
             .ok_or_else(|| Error::internal("emitted rows without identity"))?;
         let present = stored.column(1).as_boolean();
-        let mut begin = 0;
-        while begin < stored.num_rows() {
-            let identity = identities.value(begin);
-            let mut end = begin + 1;
-            while end < stored.num_rows() && identities.value(end) == identity {
-                end += 1;
-            }
-            if present.value(begin) {
-                let rows = stored.slice(begin, end - begin);
-                let rows = RecordBatch::try_new(Arc::clone(&self.schema), rows.columns()[2..].to_vec())?;
-                let all = BooleanArray::from(vec![true; rows.num_rows()]);
-                self.rows.insert(identity.into(), filter_record_batch(&rows, &all)?);
-            } else {
-                self.rows.remove(identity);
-            }
-            begin = end;
+        self.intern(&self.identities(identities)?, stored.num_rows())?;
+        let ids = std::mem::take(&mut self.ids);
+        let old: Vec<Location> =
+            ids.iter().flat_map(|&id| std::mem::take(&mut self.places[id as usize])).collect();
+        self.rows.delete(&old)?;
+        let there: Vec<u32> = (0..present.len() as u32).filter(|&row| present.value(row as usize)).collect();
+        let rows = RecordBatch::try_new(all_nullable(&self.schema), stored.columns()[2..].to_vec())?;
+        let rows = take_record_batch(&rows, &UInt32Array::from(there.clone()))?;
+        let first = self.rows.next_number();
+        self.rows.insert(&rows)?;
+        for (number, row) in (first..).zip(there) {
+            self.places[ids[row as usize] as usize].push(Location::of(number));
         }
+        self.ids = ids;
         Ok(())
     }
 
-    /// Bytes kept.
-    pub fn bytes(&self) -> usize {
-        self.rows.iter().map(|(key, rows)| key.len() + rows.get_array_memory_size()).sum()
+    fn restored(&mut self) -> Result<()> {
+        let all: Vec<u32> = (0..self.places.len() as u32).collect();
+        self.forget(&all);
+        self.track = true;
+        Ok(())
+    }
+
+    fn size(&self) -> usize {
+        // A group has mostly one row.
+        self.rows.bytes()
+            + self.groups.size()
+            + self.places.capacity() * size_of::<Vec<Location>>()
+            + self.rows.rows() * size_of::<Location>()
+    }
+
+    fn rows(&self) -> usize {
+        self.rows.rows()
     }
 }
 
-fn nullable(schema: &Schema) -> SchemaRef {
+fn all_nullable(schema: &Schema) -> SchemaRef {
     Arc::new(Schema::new(
         schema.fields().iter().map(|f| f.as_ref().clone().with_nullable(true)).collect::<Vec<_>>(),
     ))

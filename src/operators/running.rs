@@ -13,7 +13,9 @@ use datafusion::arrow::record_batch::RecordBatch;
 use super::{AggregateSpec, Delta, Partial};
 use crate::error::{Error, Result};
 use crate::state::aggregates::update_all;
-use crate::state::{Before, Interner, Kernel, Load, Marks, Place, Shape, partial};
+use crate::state::{
+    Before, Interner, Kernel, Load, Marks, PieceCursor, Place, Shape, StateTable, in_parts, partial,
+};
 
 /// An aggregate that runs for ever.
 pub struct RunningAggregate {
@@ -68,12 +70,19 @@ impl RunningAggregate {
         self.shape.keys.is_empty()
     }
 
-    /// Interns keys and makes ready for a change of these groups.
-    fn touch(&mut self, keys: &[ArrayRef], rows: usize) -> Result<()> {
+    /// The ids of keys, and room for them.
+    fn intern(&mut self, keys: &[ArrayRef], rows: usize) -> Result<()> {
         self.interner.intern(keys, rows, &mut self.ids)?;
         let bound = self.interner.bound();
         self.kernels.iter_mut().for_each(|k| k.resize(bound));
         self.counts.resize(bound.max(self.counts.len()), 0);
+        Ok(())
+    }
+
+    /// Interns keys and makes ready for a change of these groups.
+    fn touch(&mut self, keys: &[ArrayRef], rows: usize) -> Result<()> {
+        self.intern(keys, rows)?;
+        let bound = self.interner.bound();
         let (counts, global) = (&self.counts, self.shape.keys.is_empty() && self.begun);
         self.before.keep(&self.ids, bound, &self.kernels, |id| global || counts[id as usize] != 0)?;
         if self.track {
@@ -140,33 +149,22 @@ impl RunningAggregate {
         Ok(Delta::new(batch, weights))
     }
 
-    /// The states touched since the last call, `None` if there are none; the first call returns everything. To be
-    /// called after [`changes`](Self::changes).
-    pub fn dirty(&mut self) -> Result<Option<Partial>> {
-        if !std::mem::replace(&mut self.track, true) {
-            self.kernels.iter_mut().for_each(|k| k.track());
-            return Ok(Some(self.whole()?));
-        }
-        self.check_given_out()?;
-        let ids = self.dirty.take();
-        let written = if ids.is_empty() { None } else { Some(self.take_changed(&ids)?) };
-        let mut gone = std::mem::take(&mut self.gone);
-        // A key may have gone, come back and gone again in the meantime.
-        gone.sort_unstable();
-        gone.dedup();
-        for id in gone.into_iter().filter(|&id| self.counts[id as usize] == 0) {
-            self.interner.forget(id);
-        }
-        Ok(written)
-    }
-
     /// All state, as one partial.
     pub fn whole(&self) -> Result<Partial> {
         self.check_given_out()?;
-        let ids: Vec<u32> = (0..self.interner.bound() as u32)
-            .filter(|&id| self.is_global() || self.counts.get(id as usize).is_some_and(|&c| c != 0))
-            .collect();
+        let ids: Vec<u32> = (0..self.interner.bound() as u32).filter(|&id| self.is_there(id)).collect();
         self.written(&ids)
+    }
+
+    /// All state in parts, but at least one: that the group without keys is there has to be known.
+    fn all_parts(&self) -> Result<Vec<Partial>> {
+        let whole = self.whole()?;
+        let parts = in_parts(&whole);
+        Ok(if parts.is_empty() { vec![whole] } else { parts })
+    }
+
+    fn is_there(&self, id: u32) -> bool {
+        self.is_global() || self.counts.get(id as usize).is_some_and(|&count| count != 0)
     }
 
     fn check_given_out(&self) -> Result<()> {
@@ -184,7 +182,7 @@ impl RunningAggregate {
         partial(columns)
     }
 
-    fn take_changed(&mut self, ids: &[u32]) -> Result<Partial> {
+    fn written_changes(&mut self, ids: &[u32]) -> Result<Partial> {
         let mut columns = self.groups(ids)?;
         for kernel in &mut self.kernels {
             columns.extend(kernel.take_changed(ids)?);
@@ -203,21 +201,8 @@ impl RunningAggregate {
     /// The operator as it was when the last of these partials was taken; later ones override earlier ones.
     pub fn restore(spec: AggregateSpec, partials: impl IntoIterator<Item = Partial>) -> Result<Self> {
         let mut running = RunningAggregate::new(spec)?;
-        let mut any = false;
-        for partial in partials {
-            any = true;
-            running.load(&partial, Load::Replace)?;
-        }
-        if any {
-            let touched: Vec<u32> = running.before.touched().to_vec();
-            running.before = Before::default();
-            running.begun = true;
-            if !running.is_global() {
-                for id in touched.into_iter().filter(|&id| running.counts[id as usize] == 0) {
-                    running.interner.forget(id);
-                }
-            }
-        }
+        partials.into_iter().try_for_each(|partial| running.restore_rows(&partial))?;
+        running.restored()?;
         Ok(running)
     }
 
@@ -232,7 +217,10 @@ impl RunningAggregate {
             return Err(Error::internal("a partial without the number of rows of its groups"));
         };
         let (keys, states) = self.shape.cut(&partial.columns()[1..])?;
-        self.touch(keys, partial.num_rows())?;
+        match how {
+            Load::Replace => self.intern(keys, partial.num_rows())?,
+            Load::Merge => self.touch(keys, partial.num_rows())?,
+        }
         for (kernel, states) in self.kernels.iter_mut().zip(&states) {
             match how {
                 Load::Replace => kernel.restore(states, &self.ids)?,
@@ -262,17 +250,70 @@ impl RunningAggregate {
         }
         Ok(())
     }
+}
 
-    /// Bytes of memory held.
-    pub fn state_bytes(&self) -> usize {
+impl StateTable for RunningAggregate {
+    fn name(&self) -> &'static str {
+        "groups"
+    }
+
+    /// To be called after [`changes`](Self::changes).
+    fn take_changed(&mut self) -> Result<Vec<Partial>> {
+        if !std::mem::replace(&mut self.track, true) {
+            self.kernels.iter_mut().for_each(|k| k.track());
+            return self.all_parts();
+        }
+        self.check_given_out()?;
+        let ids = self.dirty.take();
+        let written = if ids.is_empty() { Vec::new() } else { in_parts(&self.written_changes(&ids)?) };
+        let mut gone = std::mem::take(&mut self.gone);
+        // A key may have gone, come back and gone again in the meantime.
+        gone.sort_unstable();
+        gone.dedup();
+        for id in gone.into_iter().filter(|&id| self.counts[id as usize] == 0) {
+            self.interner.forget(id);
+        }
+        Ok(written)
+    }
+
+    fn piece(&mut self, cursor: &mut PieceCursor, rows: usize) -> Result<Option<Partial>> {
+        self.check_given_out()?;
+        let ids = cursor.slots(rows, self.interner.bound(), |id| self.is_there(id));
+        if ids.is_empty() { Ok(None) } else { self.written(&ids).map(Some) }
+    }
+
+    fn restore_rows(&mut self, rows: &Partial) -> Result<()> {
+        // That its row has been given out is known from its being stored.
+        self.begun = true;
+        self.load(rows, Load::Replace)
+    }
+
+    fn restored(&mut self) -> Result<()> {
+        // Of an operator without state everything is written at first: its group without keys, too.
+        self.track = self.begun;
+        if self.track {
+            self.kernels.iter_mut().for_each(|k| k.track());
+        }
+        if self.begun {
+            self.before = Before::default();
+        }
+        if self.is_global() {
+            return Ok(());
+        }
+        for id in (0..self.counts.len() as u32).filter(|&id| self.counts[id as usize] == 0) {
+            self.interner.forget(id);
+        }
+        Ok(())
+    }
+
+    fn size(&self) -> usize {
         self.interner.size()
             + self.kernels.iter().map(|k| k.size()).sum::<usize>()
             + self.counts.capacity() * 8
             + self.before.size()
     }
 
-    /// How many groups there are.
-    pub fn state_rows(&self) -> usize {
+    fn rows(&self) -> usize {
         self.interner.len() - self.gone.len().min(self.interner.len())
     }
 }

@@ -18,6 +18,7 @@ use datafusion::physical_expr::aggregate::AggregateExprBuilder;
 use datafusion::physical_expr::expressions::Column;
 
 use super::*;
+use crate::state::{PieceCursor, StateTable};
 use crate::time::{EventTime, Watermark, Window, WindowKind};
 
 /// Pseudo-random numbers that are the same in every run.
@@ -195,7 +196,7 @@ fn closed_windows_are_what_a_recomputation_gives_however_batches_are_cut_and_aft
         let (mut naive, mut passed) = (Naive::default(), Watermark::NONE);
         let mut one = WindowAggregate::new(spec.clone()).unwrap();
         let mut other = WindowAggregate::new(spec.clone()).unwrap();
-        let mut partials: Vec<Partial> = Vec::new();
+        let mut stored = Stored::default();
         let (mut base, mut watermark) = (-100, Watermark::NONE);
         for step in 0..14 {
             let rows = batch(&mut dice, 40, base);
@@ -230,13 +231,42 @@ fn closed_windows_are_what_a_recomputation_gives_however_batches_are_cut_and_aft
             got.sort();
             expect.sort();
             assert_eq!(got, expect, "seed {seed} step {step} {:?}", spec.window);
-            partials.extend(other.dirty().unwrap());
+            stored.write(&mut other, &mut dice);
             if dice.roll(3) == 0 {
-                other = WindowAggregate::restore(spec.clone(), watermark, partials.iter().cloned()).unwrap();
-                partials = vec![other.dirty().unwrap().unwrap()];
+                other = WindowAggregate::restore(spec.clone(), watermark, stored.read()).unwrap();
             }
         }
-        assert_eq!((one.state_rows(), other.state_rows()), (0, 0), "state of closed windows is freed");
+        assert_eq!((one.rows(), other.rows()), (0, 0), "state of closed windows is freed");
+    }
+}
+
+/// What is stored of an operator: changes, and pieces of a sweep that goes on with each of them;
+/// what was written before a sweep goes when it is through.
+#[derive(Default)]
+struct Stored {
+    written: Vec<Partial>,
+    sweep: Option<(usize, PieceCursor)>,
+}
+
+impl Stored {
+    fn write(&mut self, table: &mut dyn StateTable, dice: &mut Dice) {
+        self.written.extend(table.take_changed().unwrap());
+        for _ in 0..dice.roll(4) {
+            let (_, cursor) = self.sweep.get_or_insert((self.written.len(), PieceCursor::default()));
+            match table.piece(cursor, 1 + dice.roll(3) as usize).unwrap() {
+                Some(piece) => self.written.push(piece),
+                None => {
+                    let begun = self.sweep.take().map_or(0, |sweep| sweep.0);
+                    self.written.drain(..begun);
+                }
+            }
+        }
+    }
+
+    /// After a restart a sweep begins anew.
+    fn read(&mut self) -> Vec<Partial> {
+        self.sweep = None;
+        self.written.clone()
     }
 }
 
@@ -257,7 +287,7 @@ fn changes_add_up_to_the_present_contents_of_the_open_windows() {
         let lateness = spec.window.as_ref().unwrap().lateness;
         let (mut naive, mut passed) = (Naive::default(), Watermark::NONE);
         let mut operator = WindowAggregate::new(spec.clone()).unwrap();
-        let mut partials: Vec<Partial> = Vec::new();
+        let mut stored = Stored::default();
         let mut contents = BTreeMap::new();
         let (mut base, mut watermark) = (-100, Watermark::NONE);
         for step in 0..10 {
@@ -277,12 +307,10 @@ fn changes_add_up_to_the_present_contents_of_the_open_windows() {
             let mut out = Vec::new();
             while operator.close(watermark, &mut out).unwrap() == Closing::More {}
             assert!(out.is_empty(), "nothing changes by closing");
-            partials.extend(operator.dirty().unwrap());
+            stored.write(&mut operator, &mut dice);
             if dice.roll(3) == 0 {
-                let old = partials.iter().cloned();
-                operator = WindowAggregate::restore(spec.clone(), watermark, old).unwrap();
+                operator = WindowAggregate::restore(spec.clone(), watermark, stored.read()).unwrap();
             }
-            let _ = operator.dirty().unwrap();
         }
     }
 }
@@ -297,7 +325,7 @@ fn a_running_aggregate_follows_rows_that_come_and_go_and_survives_restarts() {
         spec.aggregates = calls(if retracting { 0 } else { dice.roll(3) });
         let mut operator = RunningAggregate::new(spec.clone()).unwrap();
         let mut rows: Vec<RecordBatch> = Vec::new();
-        let (mut contents, mut partials) = (BTreeMap::new(), Vec::new());
+        let (mut contents, mut stored) = (BTreeMap::new(), Stored::default());
         for step in 0..10 {
             let new = batch(&mut dice, 20, 0);
             rows.extend((0..20).map(|i| new.slice(i, 1)));
@@ -331,10 +359,9 @@ fn a_running_aggregate_follows_rows_that_come_and_go_and_survives_restarts() {
             got.sort();
             expect.sort();
             assert_eq!(got, expect, "seed {seed} step {step} {:?}", spec.keys);
-            partials.extend(operator.dirty().unwrap());
+            stored.write(&mut operator, &mut dice);
             if dice.roll(3) == 0 {
-                operator = RunningAggregate::restore(spec.clone(), partials.iter().cloned()).unwrap();
-                partials = vec![operator.dirty().unwrap().unwrap()];
+                operator = RunningAggregate::restore(spec.clone(), stored.read()).unwrap();
             }
         }
     }
@@ -376,7 +403,7 @@ fn a_window_buffer_gives_out_every_row_in_order_of_arrival_and_survives_restarts
         let mut buffer = WindowBuffer::new(schema(), windowing.clone()).unwrap();
         let mut naive: BTreeMap<Window, Vec<String>> = BTreeMap::new();
         let (mut base, mut watermark, mut passed) = (-60, Watermark::NONE, Watermark::NONE);
-        let mut partials = Vec::new();
+        let mut stored = Stored::default();
         for step in 0..8 {
             let rows = batch(&mut dice, 20, base);
             base += dice.roll(40) as i64;
@@ -399,12 +426,12 @@ fn a_window_buffer_gives_out_every_row_in_order_of_arrival_and_survives_restarts
             }
             let got: Vec<&str> = got.iter().map(|l| l.rsplitn(3, '|').last().unwrap()).collect();
             assert_eq!(got, expect, "seed {seed} step {step} {windowing:?}");
-            partials.extend(buffer.dirty().unwrap());
+            stored.write(&mut buffer, &mut dice);
             if dice.roll(3) == 0 {
-                let old = partials.iter().cloned();
+                let old = stored.read();
                 buffer = WindowBuffer::restore(schema(), windowing.clone(), watermark, old).unwrap();
             }
         }
-        assert_eq!(buffer.state_rows(), 0);
+        assert_eq!((buffer.rows(), buffer.size()), (0, 0));
     }
 }

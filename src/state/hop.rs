@@ -27,6 +27,7 @@ use hashbrown::HashMap;
 
 use super::aggregates::{self, Kernel, Place, sequence};
 use super::keys::Interner;
+use super::state_table::PieceCursor;
 use super::table::{Load, Marks, Shape};
 use crate::error::Result;
 use crate::time::{EventTime, Slice, Window, WindowSpec};
@@ -53,6 +54,18 @@ struct SliceTable {
 }
 
 impl SliceTable {
+    /// Bytes of memory held.
+    fn size(&self) -> usize {
+        let map = match &self.map {
+            None => 0,
+            Some(SlotMap::Dense(map)) => map.capacity() * 4,
+            Some(SlotMap::Sparse(map)) => map.capacity() * 9,
+        };
+        let undo = self.undo.iter().flatten().map(|k| k.size()).sum::<usize>();
+        let kernels = self.kernels.iter().map(|k| k.size()).sum::<usize>();
+        self.ids.capacity() * 4 + map + kernels + undo
+    }
+
     /// Slots for ids; ids that were not in the slice are added to it and to `new`.
     fn slots(&mut self, ids: &[u32], bound: usize, slots: &mut Vec<u32>, new: &mut Vec<u32>) {
         slots.clear();
@@ -128,6 +141,9 @@ pub struct Hops {
     ids: Vec<u32>,
     slots: Vec<u32>,
     new: Vec<u32>,
+    /// How many groups all slices have, and what these take of memory: counted, not walked.
+    groups: usize,
+    slice_bytes: usize,
 }
 
 impl Hops {
@@ -150,6 +166,8 @@ impl Hops {
             ids: Vec::new(),
             slots: Vec::new(),
             new: Vec::new(),
+            groups: 0,
+            slice_bytes: 0,
         })
     }
 
@@ -164,7 +182,9 @@ impl Hops {
     ) -> Result<()> {
         self.touch(slice, &shape.key_columns(columns), rows, track)?;
         let Some(table) = self.slices.get_mut(&slice) else { return Ok(()) };
+        let before = table.size();
         aggregates::update_all(&mut table.kernels, &shape.calls, columns, &self.slots, None)?;
+        self.slice_bytes = self.slice_bytes + table.size() - before;
         if self.merged.is_none_or(|merged| slice.end > merged) {
             return Ok(());
         }
@@ -186,6 +206,7 @@ impl Hops {
     fn touch(&mut self, slice: Slice, keys: &[ArrayRef], rows: usize, track: bool) -> Result<()> {
         self.interner.intern(keys, rows, &mut self.ids)?;
         let bound = self.interner.bound();
+        let before = self.slices.get(&slice).map_or(0, SliceTable::size);
         let table = self.slices.entry(slice).or_insert_with(|| SliceTable {
             ids: Vec::new(),
             map: None,
@@ -200,6 +221,8 @@ impl Hops {
         if track {
             table.dirty.mark(&self.slots, slots);
         }
+        self.groups += self.new.len();
+        self.slice_bytes = self.slice_bytes + table.size() - before;
         if self.merged.is_some_and(|merged| slice.end <= merged) {
             self.back.iter_mut().chain(&mut self.front).for_each(|k| k.resize(bound));
             enter(&mut self.live, &mut self.newcomers, &self.new, bound);
@@ -219,12 +242,14 @@ impl Hops {
     ) -> Result<()> {
         self.touch(slice, keys, rows, track)?;
         let Some(table) = self.slices.get_mut(&slice) else { return Ok(()) };
+        let before = table.size();
         for (kernel, states) in table.kernels.iter_mut().zip(states) {
             match how {
                 Load::Replace => kernel.restore(states, &self.slots)?,
                 Load::Merge => kernel.merge_states(states, &self.slots)?,
             }
         }
+        self.slice_bytes = self.slice_bytes + table.size() - before;
         if self.merged.is_some_and(|merged| slice.end <= merged) {
             self.restart();
         }
@@ -240,6 +265,7 @@ impl Hops {
         self.order.clear();
         self.newcomers.clear();
         self.slices.values_mut().for_each(|table| table.undo.clear());
+        self.slice_bytes = self.slices.values().map(SliceTable::size).sum();
     }
 
     /// The oldest slice.
@@ -299,6 +325,8 @@ impl Hops {
             self.remake_back(border, window.end)?;
         }
         (self.front_stale, self.back_stale) = (false, false);
+        // The walk over the slices is part of moving the totals on.
+        self.slice_bytes = self.slices.values().map(SliceTable::size).sum();
         Ok(())
     }
 
@@ -359,6 +387,8 @@ impl Hops {
     pub fn evict(&mut self, start: EventTime) -> Result<()> {
         while let Some(entry) = self.slices.first_entry().filter(|e| e.key().start < start) {
             let (slice, table) = entry.remove_entry();
+            self.groups -= table.ids.len();
+            self.slice_bytes -= table.size();
             if self.merged.is_some_and(|merged| slice.end <= merged) {
                 self.leave(&slice, &table)?;
             }
@@ -390,9 +420,41 @@ impl Hops {
         Ok(())
     }
 
+    /// Keys and states of some groups from the cursor on, slice by slice, and their slice; `None`:
+    /// there are no more.
+    pub fn piece(
+        &self,
+        cursor: &mut PieceCursor,
+        rows: usize,
+    ) -> Result<Option<(Slice, usize, Vec<ArrayRef>)>> {
+        loop {
+            let (start, end) = cursor.span.unwrap_or((i64::MIN, i64::MIN));
+            let from = Slice { start: EventTime(start), end: EventTime(end) };
+            let Some((&slice, table)) = self.slices.range(from..).next() else { return Ok(None) };
+            if slice != from {
+                *cursor = PieceCursor { span: Some((slice.start.0, slice.end.0)), next: 0 };
+            }
+            let slots = cursor.slots(rows, table.ids.len(), |_| true);
+            if !slots.is_empty() {
+                return Ok(Some((slice, slots.len(), self.written_slots(table, &slots)?)));
+            }
+            let next = Some((slice.start.0, slice.end.0.saturating_add(1)));
+            *cursor = PieceCursor { span: next, next: 0 };
+        }
+    }
+
+    fn written_slots(&self, table: &SliceTable, slots: &[u32]) -> Result<Vec<ArrayRef>> {
+        let ids: Vec<u32> = slots.iter().map(|&s| table.ids[s as usize]).collect();
+        let mut columns = self.interner.keys(&ids)?;
+        for kernel in &table.kernels {
+            columns.extend(kernel.states(slots)?);
+        }
+        Ok(columns)
+    }
+
     /// Keys and states of every slice (`None`), or of what was touched since the last call.
     pub fn written(&mut self, which: Which) -> Result<Vec<(Slice, usize, Vec<ArrayRef>)>> {
-        let mut parts = Vec::new();
+        let (mut parts, mut chosen) = (Vec::new(), Vec::new());
         for (&slice, table) in &mut self.slices {
             let slots = match which {
                 Which::All => sequence(table.ids.len()),
@@ -401,35 +463,25 @@ impl Hops {
             if slots.is_empty() {
                 continue;
             }
-            let ids: Vec<u32> = slots.iter().map(|&s| table.ids[s as usize]).collect();
-            let mut columns = self.interner.keys(&ids)?;
-            for kernel in &table.kernels {
-                columns.extend(kernel.states(&slots)?);
-            }
-            parts.push((slice, slots.len(), columns));
+            chosen.push((slice, slots));
+        }
+        for (slice, slots) in chosen {
+            let Some(table) = self.slices.get(&slice) else { continue };
+            parts.push((slice, slots.len(), self.written_slots(table, &slots)?));
         }
         Ok(parts)
     }
 
     /// How many groups all slices have.
     pub fn rows(&self) -> usize {
-        self.slices.values().map(|t| t.ids.len()).sum()
+        self.groups
     }
 
     /// Bytes of memory held.
     pub fn size(&self) -> usize {
-        let map = |map: &Option<SlotMap>| match map {
-            None => 0,
-            Some(SlotMap::Dense(map)) => map.capacity() * 4,
-            Some(SlotMap::Sparse(map)) => map.capacity() * 9,
-        };
         let kernels = |all: &[Box<dyn Kernel>]| all.iter().map(|k| k.size()).sum::<usize>();
-        let slices = self.slices.values().map(|t| {
-            let undo = t.undo.iter().flatten().map(|k| k.size()).sum::<usize>();
-            t.ids.capacity() * 4 + map(&t.map) + kernels(&t.kernels) + undo
-        });
         let own = (self.live.capacity() + self.order.capacity() + self.newcomers.capacity()) * 4;
-        self.interner.size() + slices.sum::<usize>() + kernels(&self.back) + kernels(&self.front) + own
+        self.interner.size() + self.slice_bytes + kernels(&self.back) + kernels(&self.front) + own
     }
 }
 

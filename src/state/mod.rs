@@ -3,7 +3,7 @@
 //! Pure and synchronous. A [`Delta`] is a change; [`Interner`] turns key columns into dense numbers; a
 //! [`Kernel`] holds one aggregate's states by such numbers; [`Table`] puts both together for one
 //! window or one running aggregate; [`Hops`] shares slices between overlapping windows; [`RowStore`] holds the
-//! contents of views and tables.
+//! contents of views and tables. [`StateTable`] is how all of it is stored and restored.
 
 pub mod aggregates;
 mod delta;
@@ -22,4 +22,7 @@ pub use hop::{Hops, Which};
 pub use table::{Before, Load, Marks, Shape, Table, Trigger, partial};
 mod rows;
 
-pub use rows::{Chunk, Location, RowStore, Snapshot};
+mod state_table;
+
+pub use rows::{Applied, Chunk, Location, NumberedRows, RowStore, Snapshot};
+pub use state_table::{PieceCursor, StateTable, in_parts, part_ranges, piece_rows};

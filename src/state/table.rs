@@ -13,6 +13,7 @@ use datafusion::arrow::record_batch::RecordBatch;
 
 use super::aggregates::{self, AggregateCall, Kernel, Place, sequence};
 use super::keys::Interner;
+use super::state_table::PieceCursor;
 use crate::error::{Error, Result};
 
 /// When results are given out.
@@ -141,6 +142,8 @@ pub struct Before {
     row: Vec<Option<u32>>,
     rows: Vec<Vec<ArrayRef>>,
     count: u32,
+    /// What `rows` take of memory.
+    bytes: usize,
 }
 
 impl Before {
@@ -172,7 +175,9 @@ impl Before {
             }
         }
         if !old.is_empty() {
-            self.rows.push(kernels.iter().map(|k| k.evaluate(&old)).collect::<Result<_>>()?);
+            let rows = kernels.iter().map(|k| k.evaluate(&old)).collect::<Result<Vec<_>>>()?;
+            self.bytes += rows.iter().map(|column| column.get_array_memory_size()).sum::<usize>();
+            self.rows.push(rows);
         }
         Ok(())
     }
@@ -189,8 +194,7 @@ impl Before {
 
     /// Bytes of memory held.
     pub fn size(&self) -> usize {
-        let rows = self.rows.iter().flatten().map(|c| c.get_array_memory_size()).sum::<usize>();
-        rows + (self.touched.capacity() + self.place.capacity() + self.row.capacity() * 2) * 4
+        self.bytes + (self.touched.capacity() + self.place.capacity() + self.row.capacity() * 2) * 4
     }
 
     /// The changes since the last call, in order of keys: (slots, result columns, weights). An unchanged row is not
@@ -204,7 +208,7 @@ impl Before {
         let mut sorted = std::mem::take(&mut self.touched);
         let row = std::mem::take(&mut self.row);
         let parts = std::mem::take(&mut self.rows);
-        self.count = 0;
+        (self.count, self.bytes) = (0, 0);
         interner.sort(&mut sorted);
         let place = &mut self.place;
         let old_rows: Vec<Option<u32>> =
@@ -298,13 +302,20 @@ impl Table {
         })
     }
 
+    /// Interns keys into `self.ids` and makes room for them.
+    fn intern(&mut self, keys: &[ArrayRef], rows: usize) -> Result<()> {
+        self.interner.intern(keys, rows, &mut self.ids)?;
+        let bound = self.interner.bound();
+        self.kernels.iter_mut().for_each(|k| k.resize(bound));
+        Ok(())
+    }
+
     /// Interns keys into `self.ids` and makes everything ready for a change of these slots.
     fn touch(&mut self, keys: &[ArrayRef], rows: usize, track: bool) -> Result<()> {
         let known = self.interner.bound() as u32;
         let known = if self.interner.is_empty() { 0 } else { known };
-        self.interner.intern(keys, rows, &mut self.ids)?;
+        self.intern(keys, rows)?;
         let bound = self.interner.bound();
-        self.kernels.iter_mut().for_each(|k| k.resize(bound));
         if self.trigger == Trigger::OnChange {
             self.before.keep(&self.ids, bound, &self.kernels, |slot| slot < known)?;
         }
@@ -339,7 +350,11 @@ impl Table {
         how: Load,
         track: bool,
     ) -> Result<()> {
-        self.touch(keys, rows, track)?;
+        match how {
+            // What was stored had been given out and need not be written again.
+            Load::Replace => self.intern(keys, rows)?,
+            Load::Merge => self.touch(keys, rows, track)?,
+        }
         for (kernel, states) in self.kernels.iter_mut().zip(states) {
             match how {
                 Load::Replace => kernel.restore(states, &self.ids)?,
@@ -347,12 +362,6 @@ impl Table {
             }
         }
         Ok(())
-    }
-
-    /// Forgets that anything was touched: what was loaded from a checkpoint had been given out before.
-    pub fn settle(&mut self) {
-        self.before = Before::default();
-        self.dirty = Marks::default();
     }
 
     /// Whether something was touched and not given out by [`changes`](Self::changes).
@@ -387,6 +396,11 @@ impl Table {
     /// Keys and states of everything.
     pub fn whole(&self) -> Result<(usize, Vec<ArrayRef>)> {
         self.written(&sequence(self.interner.len()))
+    }
+
+    /// Keys and states of some groups from the slot of the cursor on; none: there are no more.
+    pub fn piece(&self, cursor: &mut PieceCursor, rows: usize) -> Result<(usize, Vec<ArrayRef>)> {
+        self.written(&cursor.slots(rows, self.interner.len(), |_| true))
     }
 
     /// Keys and states touched since the last call.

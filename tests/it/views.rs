@@ -229,3 +229,35 @@ async fn a_subscription_resumes_after_the_epoch_it_names() {
     assert_eq!(server::lines(&reader, "FETCH 2 FROM d").await, seen[1..]);
     assert!(server::lines(&reader, "FETCH ALL FROM d WITH (timeout = '50 ms')").await.is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_emitted_rows_of_ten_thousand_groups_take_after_a_restart_what_they_took_before() {
+    let dir = server::directory();
+    let server = durable(dir.path()).await;
+    let client = server.connect().await;
+    for sql in [
+        "CREATE STREAM s (k INT, v INT)",
+        "CREATE TABLE t (id INT PRIMARY KEY, name TEXT)",
+        "INSERT INTO t SELECT i, 'n' || i FROM generate_series(0, 9) AS g(i)",
+        "CREATE MATERIALIZED VIEW v AS SELECT g.k, g.n, t.name \
+         FROM (SELECT k, count(*) AS n FROM s GROUP BY k) g JOIN t ON t.id = g.k % 10",
+        "INSERT INTO s SELECT i, i FROM generate_series(0, 9999) AS g(i)",
+    ] {
+        server::run(&client, sql).await;
+    }
+    let count = "SELECT count(*), count(DISTINCT name) FROM v";
+    assert_eq!(server::lines(&client, count).await, ["10000|10"]);
+    let bytes = "SELECT state_bytes FROM tidemill.queries WHERE name = 'v'";
+    let before: u64 = server::value(&client, bytes).await.parse().expect("a number");
+    server.kill();
+    let server = durable(dir.path()).await;
+    let client = server.connect().await;
+    assert_eq!(server::lines(&client, count).await, ["10000|10"]);
+    let after: u64 = server::value(&client, bytes).await.parse().expect("a number");
+    assert!(after < 2 * before, "{before} bytes before the restart, {after} after it");
+    // What was emitted before is taken back as it was.
+    server::run(&client, "UPDATE t SET name = 'new'").await;
+    server::run(&client, "INSERT INTO s SELECT i, i FROM generate_series(0, 4999) AS g(i)").await;
+    let sums = "SELECT sum(n), count(*), count(*) FILTER (WHERE name = 'new') FROM v";
+    assert_eq!(server::lines(&client, sums).await, ["15000|10000|5000"]);
+}

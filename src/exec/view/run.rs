@@ -3,17 +3,17 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::execution::memory_pool::MemoryReservation;
 
 use super::super::feed::Feed;
 use super::super::feed::shared::{SharedReads, Wish};
+use super::super::folding::{Folded, Folder, Folding};
 use super::super::late::{LateRow, put_late};
 use super::super::map::Tables;
 use super::super::position::FeedPosition;
+use super::super::progress::Progress;
 use super::super::runner::{Runner, reserve};
-use super::super::stored::{Base, Progress};
+use super::super::stored::EpochWriter;
 use super::handle::{Published, QueryFigures, ViewHandle, ViewVersion};
 use super::retention::Retention;
 use crate::catalog::Relation;
@@ -39,6 +39,7 @@ pub struct ViewRun {
     /// What the rows take of `--memory-limit`.
     memory: Arc<MemoryReservation>,
     retention: Option<Retention>,
+    folder: Folder,
 }
 
 /// How far an epoch reads.
@@ -47,15 +48,6 @@ enum Reach<'a> {
     Cut(&'a mut SharedReads),
     /// A part of the history, alone.
     History,
-}
-
-/// Whether an epoch may write a new base, which takes the changes before it away.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Folding {
-    /// Everybody who reads them has.
-    Allowed,
-    /// A view on this one still has changes to take, perhaps after a long pause.
-    Held,
 }
 
 /// What an epoch has brought for one view, not yet committed.
@@ -79,20 +71,16 @@ impl ViewEpoch {
 }
 
 impl ViewRun {
-    /// Puts a view together from its parts; `answer` is what was stored of its rows.
+    /// Puts a view together from its parts as they were stored.
     pub fn new(
         handle: Arc<ViewHandle>,
         runner: Runner,
         feed: Feed,
         progress: Progress,
-        answer: Vec<(u64, Delta)>,
+        rows: RowStore,
         late: Vec<LateRow>,
     ) -> Result<ViewRun> {
         let relation = handle.relation();
-        let mut rows = RowStore::new(relation.schema(), &[])?;
-        for (_, delta) in answer {
-            rows.apply(&with_schema(delta, &relation.schema())?)?;
-        }
         let retention = Retention::of(&relation)?;
         let memory = Arc::new(reserve(runner.session_state(), MemoryPart::Views.consumer()));
         // The rows of the run before, which readers still see, go when these are published below.
@@ -100,7 +88,8 @@ impl ViewRun {
         memory.try_resize(rows.bytes())?;
         handle.count(Some(Arc::clone(&memory)));
         handle.explain(runner.explain());
-        let run = ViewRun { handle, progress, runner, feed, rows, memory, retention };
+        let folder = Folder::default();
+        let run = ViewRun { handle, progress, runner, feed, rows, memory, retention, folder };
         // Subscribers that are there already know these rows.
         let published = run.published(run.progress.epoch, Arc::new(late.into()), run.figures(0.0, None));
         run.handle.change(|_| published);
@@ -203,7 +192,8 @@ impl ViewRun {
         self.progress.answer_epoch
     }
 
-    /// Adds the epoch to a commit.
+    /// Adds the epoch to a commit. Its rows are the new ones from here on; they are published when
+    /// the commit is durable, and if it fails the view is put together anew.
     pub fn stage(
         &mut self,
         store: &dyn Store,
@@ -219,26 +209,29 @@ impl ViewRun {
         self.progress.commit = cut.0;
         self.progress.watermark = self.runner.watermark().0;
         self.progress.counters = self.runner.counters;
-        if folding == Folding::Allowed && self.progress.wants_base() {
-            // The rows are as of the epoch before; this epoch's change is stored behind the base.
-            self.runner.dirty()?;
-            let answer = self.rows.snapshot().batches()?;
-            let whole = self.runner.whole()?;
-            let base = Base { state: &whole, answer: &answer, change: &change.deltas };
-            self.progress.write_base(store, id, epoch, base, batch)?;
-        } else {
-            let checkpoint = self.runner.dirty()?;
-            self.progress.write_changes(id, epoch, &checkpoint, &change.deltas, batch)?;
+        let answer_before = self.progress.answer_epoch;
+        let mut writer = EpochWriter::new(id, epoch, batch);
+        for (part, table) in self.runner.tables() {
+            for rows in table.take_changed()? {
+                writer.put_rows(part, &rows)?;
+            }
         }
+        for delta in change.deltas.iter().filter(|delta| !delta.is_empty()) {
+            let applied = self.rows.apply(delta)?;
+            self.progress.retracts |= !applied.removed.is_empty();
+            self.progress.answer_epoch = epoch;
+            writer.put_change(delta, &applied)?;
+        }
+        self.progress.epoch = epoch;
+        self.progress.next_row = self.rows.next_number();
+        let folded = Folded { tables: self.runner.tables(), rows: &self.rows, answer_before, folding };
+        self.folder.fold(store, &mut self.progress, folded, &mut writer)?;
         put_late(id, &change.late, self.progress.counters.late_rows, batch)?;
         self.progress.write(id, batch)
     }
 
     /// Makes a committed epoch visible.
     pub fn publish(&mut self, epoch: u64, change: ViewEpoch, took_ms: f64, now_ms: i64) -> Result<()> {
-        for delta in &change.deltas {
-            self.rows.apply(delta)?;
-        }
         let mut late = Arc::clone(&self.handle.published().late);
         if !change.late.is_empty() {
             let kept = Arc::make_mut(&mut late);
@@ -296,9 +289,4 @@ impl ViewRun {
             last_epoch_at_ms: at_ms,
         }
     }
-}
-
-fn with_schema(delta: Delta, schema: &SchemaRef) -> Result<Delta> {
-    let batch = RecordBatch::try_new(Arc::clone(schema), delta.batch.columns().to_vec())?;
-    Ok(Delta { batch, weights: delta.weights })
 }

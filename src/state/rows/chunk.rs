@@ -46,15 +46,28 @@ impl Chunk {
     /// One chunk of the rows that are left in these.
     pub(super) fn joined(schema: &SchemaRef, chunks: &[Chunk]) -> Result<Self> {
         let left = chunks.iter().map(Chunk::rows).collect::<Result<Vec<_>>>()?;
-        let numbers =
-            chunks.iter().flat_map(|c| (0..c.len()).filter(|&r| !c.is_gone(r)).map(|r| c.number(r)));
-        let numbers: Vec<u64> = numbers.collect();
+        let numbers = chunks.iter().flat_map(Chunk::numbers).collect();
+        Ok(Self::numbered(concat_batches(schema, &left)?, numbers))
+    }
+
+    /// Rows of these numbers, which are ascending.
+    pub(super) fn numbered(batch: RecordBatch, numbers: Vec<u64>) -> Self {
         let dense = numbers.windows(2).all(|pair| pair[1] == pair[0] + 1);
         let numbers = match (dense, numbers.first()) {
             (true, Some(&first)) => Numbers::From(first),
             (_, _) => Numbers::List(numbers.into()),
         };
-        Ok(Self::with(concat_batches(schema, &left)?, numbers))
+        Self::with(batch, numbers)
+    }
+
+    /// The numbers of the rows that are there.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = u64> + '_ {
+        (0..self.len()).filter(|&row| !self.is_gone(row)).map(|row| self.number(row))
+    }
+
+    /// Whether most of its rows are gone.
+    pub(super) fn is_sparse(&self) -> bool {
+        self.left * 2 < self.len()
     }
 
     /// How many rows, with those that are gone.

@@ -7,8 +7,10 @@
 //! ```
 //!
 //! Rows are numbered as they come, for ever. They are never overwritten: a deleted row is marked in its chunk's bitmap.
-//! Small chunks are joined and half-empty ones written anew, but a row keeps its number, so no index ever hears of that. A
-//! [`Snapshot`] shares chunks and bitmaps, which are copied before the next change only if somebody still holds them.
+//! Small chunks are joined and half-empty ones written anew, a few at a time (`tidy`), but a row keeps
+//! its number, so no index ever hears of that. A [`Snapshot`] shares chunks and bitmaps, which are copied
+//! before the next change only if somebody still holds them. The numbers are also what is stored of a
+//! row's place: `restore` puts a store together from rows with their numbers, without comparing values.
 //!
 //! Rows are equal when their arrow-row bytes are, so NULL equals NULL. Of several equal rows the newest goes first. A change is looked
 //! up as a whole: its rows are encoded once, and so are the rows that may be meant. Nothing is changed before all of
@@ -16,8 +18,10 @@
 
 mod chunk;
 mod index;
+mod restore;
 #[cfg(test)]
 mod tests;
+mod tidy;
 
 use std::sync::Arc;
 
@@ -28,6 +32,7 @@ use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::arrow::row::Rows;
 
 pub use chunk::{Chunk, Snapshot};
+pub use restore::NumberedRows;
 
 use super::Delta;
 use crate::error::{Error, Result, SqlState};
@@ -39,6 +44,13 @@ use index::Index;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Location(u64);
 
+impl Location {
+    /// The row of this number.
+    pub fn of(number: u64) -> Location {
+        Location(number)
+    }
+}
+
 /// The contents of a view or a table.
 pub struct RowStore {
     schema: SchemaRef,
@@ -46,7 +58,10 @@ pub struct RowStore {
     /// The number of the next row.
     next: u64,
     rows: usize,
-    gone: usize,
+    /// How many chunks have more rows that are gone than rows that are there.
+    sparse: usize,
+    /// What the chunks take of memory, counted as they change.
+    chunk_bytes: usize,
     /// By the whole row; built when the first row is deleted by value, since append-only views never need it.
     whole: Option<Index>,
     /// By the primary key, if there is one: unique.
@@ -57,7 +72,16 @@ impl RowStore {
     /// An empty store, with a unique index over the key columns if there are any.
     pub fn new(schema: SchemaRef, key: &[usize]) -> Result<Self> {
         let key = if key.is_empty() { None } else { Some(Index::new(&schema, key.to_vec())?) };
-        Ok(RowStore { schema, chunks: Arc::new(Vec::new()), next: 0, rows: 0, gone: 0, whole: None, key })
+        Ok(RowStore {
+            schema,
+            chunks: Arc::new(Vec::new()),
+            next: 0,
+            rows: 0,
+            sparse: 0,
+            chunk_bytes: 0,
+            whole: None,
+            key,
+        })
     }
 
     /// The columns.
@@ -67,29 +91,42 @@ impl RowStore {
 
     /// Applies a change: rows that go and rows that appear, so that a key may be given anew in one change, and a row
     /// that comes and goes need not have been there before. A row that goes and is not there is an error, and so is
-    /// a second row with the same key (23505); the store is then as it was.
-    pub fn apply(&mut self, delta: &Delta) -> Result<()> {
-        let Some(weights) = &delta.weights else { return self.insert(&delta.batch) };
+    /// a second row with the same key (23505); the store is then as it was. Returns which rows it concerned.
+    pub fn apply(&mut self, delta: &Delta) -> Result<Applied> {
+        let Some(weights) = &delta.weights else {
+            let plus = (0..delta.rows() as u32).collect();
+            return self.append(&delta.batch, plus);
+        };
         let (mut plus, mut minus) = (Vec::new(), Vec::new());
         for (row, &weight) in weights.values().iter().enumerate() {
             let (rows, copies) = if weight > 0 { (&mut plus, weight) } else { (&mut minus, -weight) };
             rows.extend(std::iter::repeat_n(row as u32, usize::try_from(copies).unwrap_or(0)));
         }
         if minus.is_empty() {
-            return self.insert(&take_record_batch(&delta.batch, &UInt32Array::from(plus))?);
+            let rows = take_record_batch(&delta.batch, &UInt32Array::from(plus.clone()))?;
+            return self.append(&rows, plus);
         }
         let claimed = self.claim(&delta.batch, &minus, &mut plus)?;
         let hashes = self.leave_key(&claimed)?;
-        let done = self.insert(&take_record_batch(&delta.batch, &UInt32Array::from(plus))?);
-        if let Err(error) = done {
+        let rows = take_record_batch(&delta.batch, &UInt32Array::from(plus.clone()))?;
+        let done = self.append(&rows, plus);
+        if done.is_err() {
             if let Some(key) = &mut self.key {
                 claimed.iter().zip(hashes).rev().for_each(|(row, hash)| key.push(hash, row.number));
             }
             self.give_back(&claimed);
-            return Err(error);
+            return done;
         }
         self.mark_gone(claimed.iter().map(|row| row.number));
-        self.tidy()
+        self.tidy()?;
+        let removed = claimed.iter().map(|row| (row.row, row.number)).collect();
+        done.map(|added| Applied { removed, ..added })
+    }
+
+    fn append(&mut self, rows: &RecordBatch, added: Vec<u32>) -> Result<Applied> {
+        let first = self.next;
+        self.insert(rows)?;
+        Ok(Applied { first, added, removed: Vec::new() })
     }
 
     /// Takes a row equal to each of `minus` out of the index of whole rows. Those that are not there are taken out of
@@ -161,9 +198,11 @@ impl RowStore {
         let chunks = Arc::make_mut(&mut self.chunks);
         for number in numbers {
             if let Some((chunk, row)) = locate(chunks, number) {
-                chunks[chunk].delete(row);
+                let chunk = &mut chunks[chunk];
+                let was_sparse = chunk.is_sparse();
+                chunk.delete(row);
                 self.rows -= 1;
-                self.gone += 1;
+                self.sparse += usize::from(!was_sparse && chunk.is_sparse());
             }
         }
     }
@@ -183,7 +222,9 @@ impl RowStore {
         let mut from = 0;
         while from < batch.num_rows() {
             let rows = (batch.num_rows() - from).min(BATCH_ROWS);
-            Arc::make_mut(&mut self.chunks).push(Chunk::new(batch.slice(from, rows), self.next));
+            let chunk = Chunk::new(batch.slice(from, rows), self.next);
+            self.chunk_bytes += chunk.bytes();
+            Arc::make_mut(&mut self.chunks).push(chunk);
             self.next += rows as u64;
             self.rows += rows;
             from += rows;
@@ -221,47 +262,9 @@ impl RowStore {
         Ok(())
     }
 
-    /// Joins the last chunks while the last is at least half as large as the one before, so that many small changes
-    /// do not leave many small chunks.
-    fn join_tail(&mut self) -> Result<()> {
-        let mut first = self.chunks.len() - 1;
-        let mut size = self.chunks[first].len();
-        while first > 0 {
-            let before = self.chunks[first - 1].len();
-            if size * 2 < before || size + before > BATCH_ROWS {
-                break;
-            }
-            first -= 1;
-            size += before;
-        }
-        if first + 1 == self.chunks.len() {
-            return Ok(());
-        }
-        self.rewrite(first)
-    }
-
-    /// Writes the chunks from this one on anew, without the rows that are gone.
-    fn rewrite(&mut self, first: usize) -> Result<()> {
-        let mut new: Vec<Chunk> = Vec::new();
-        let (mut start, mut left) = (first, 0);
-        for at in first..self.chunks.len() {
-            if left > 0 && left + self.chunks[at].left() > BATCH_ROWS {
-                new.push(Chunk::joined(&self.schema, &self.chunks[start..at])?);
-                (start, left) = (at, 0);
-            }
-            left += self.chunks[at].left();
-        }
-        if left > 0 {
-            new.push(Chunk::joined(&self.schema, &self.chunks[start..])?);
-        }
-        let chunks = Arc::make_mut(&mut self.chunks);
-        self.gone -= chunks[first..].iter().map(|c| c.len() - c.left()).sum::<usize>();
-        chunks.truncate(first);
-        chunks.extend(new);
-        Ok(())
-    }
-
-    fn index_whole(&mut self) -> Result<()> {
+    /// Builds the index that deletions by value need, if it is not there: otherwise the first of
+    /// them does.
+    pub fn index_whole(&mut self) -> Result<()> {
         if self.whole.is_some() {
             return Ok(());
         }
@@ -275,10 +278,6 @@ impl RowStore {
         }
         self.whole = Some(index);
         Ok(())
-    }
-
-    fn tidy(&mut self) -> Result<()> {
-        if self.gone > BATCH_ROWS / 8 && self.gone > self.rows { self.rewrite(0) } else { Ok(()) }
     }
 
     /// Where the row with each of these keys lies; only for a store with a key. One column of `key` per key column.
@@ -317,6 +316,10 @@ impl RowStore {
         if !places.iter().all(there) {
             return Err(Error::internal("a row was deleted that is not there"));
         }
+        if self.whole.is_none() && self.key.is_none() {
+            self.mark_gone(places.iter().map(|at| at.0));
+            return self.tidy();
+        }
         let rows = self.fetch(places)?;
         for index in self.whole.iter_mut().chain(&mut self.key) {
             for (bytes, at) in index.of_batch(&rows)?.iter().zip(places) {
@@ -330,7 +333,7 @@ impl RowStore {
     /// Deletes everything.
     pub fn clear(&mut self) {
         self.chunks = Arc::new(Vec::new());
-        (self.rows, self.gone) = (0, 0);
+        (self.rows, self.sparse, self.chunk_bytes) = (0, 0, 0);
         self.whole = None;
         if let Some(key) = &mut self.key {
             key.clear();
@@ -350,8 +353,26 @@ impl RowStore {
     /// Bytes of memory held.
     pub fn bytes(&self) -> usize {
         let indexes = self.whole.iter().chain(&self.key).map(Index::bytes);
-        indexes.sum::<usize>() + self.chunks.iter().map(Chunk::bytes).sum::<usize>()
+        indexes.sum::<usize>() + self.chunk_bytes
     }
+
+    /// The number that the next row gets.
+    pub fn next_number(&self) -> u64 {
+        self.next
+    }
+}
+
+/// Which rows a change has added and removed, by their numbers and by where they stand in the
+/// change.
+#[derive(Debug, Default, Clone)]
+pub struct Applied {
+    /// The number of the first row added; the others follow.
+    pub first: u64,
+    /// The added rows as rows of the change, ascending; a row of weight n is there n times, one
+    /// that was taken back by the same change is not.
+    pub added: Vec<u32>,
+    /// The removed rows: which row of the change, ascending, and the number.
+    pub removed: Vec<(u32, u64)>,
 }
 
 /// A row of a change and the row of the store that goes for it.

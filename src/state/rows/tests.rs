@@ -134,7 +134,7 @@ fn any_change_gives_what_a_plain_list_gives_or_leaves_the_rows_as_they_were() {
                 Int64Array::from_iter_values(change.iter().map(|c| c.1)),
             );
             match (store.apply(&delta), naive(&rows, &change, keyed)) {
-                (Ok(()), Some(after)) => {
+                (Ok(_), Some(after)) => {
                     rows = after;
                     done += 1;
                 }
@@ -172,4 +172,84 @@ fn a_row_that_is_there_a_hundred_thousand_times_is_taken_back_as_quickly_as_anot
         store.apply(&delta).unwrap();
     }
     assert_eq!((store.rows(), store.snapshot().rows()), (0, 0));
+}
+
+#[test]
+fn rows_restored_by_number_are_those_that_were_there() {
+    for seed in 0..80 {
+        let mut dice = Dice(seed + 500);
+        let mut store = RowStore::new(batch(&[]).schema(), &[]).unwrap();
+        let mut rows: Vec<i64> = Vec::new();
+        let (mut parts, mut removed) = (Vec::<NumberedRows>::new(), Vec::<u64>::new());
+        let mut cursor = 0;
+        for step in 0..40 {
+            let count = dice.roll(30) as i64;
+            let new: Vec<Row> = (0..count).map(|i| (step * 100 + i, Some("x"))).collect();
+            rows.extend(new.iter().map(|row| row.0));
+            let mut change: Vec<(Row, i64)> = new.into_iter().map(|row| (row, 1)).collect();
+            for _ in 0..dice.roll(25).min(rows.len() as u64) {
+                let gone = rows.swap_remove(dice.roll(rows.len() as u64) as usize);
+                change.push(((gone, Some("x")), -1));
+            }
+            let all = batch(&change.iter().map(|c| c.0).collect::<Vec<_>>());
+            let weights = Int64Array::from_iter_values(change.iter().map(|c| c.1));
+            let applied = store.apply(&Delta::new(all.clone(), weights)).unwrap();
+            let numbers = applied.first..applied.first + applied.added.len() as u64;
+            let batch = take_record_batch(&all, &UInt32Array::from(applied.added)).unwrap();
+            parts.push(NumberedRows { numbers: numbers.collect(), batch });
+            removed.extend(applied.removed.iter().map(|row| row.1));
+            // A sweep through the pieces; when it begins anew, what was before it is not needed.
+            match store.piece(cursor, 1 + dice.roll(20) as usize).unwrap() {
+                Some((piece, next)) => {
+                    if cursor == 0 && dice.roll(2) == 0 {
+                        parts = store_parts(&store);
+                        removed.clear();
+                    }
+                    parts.push(piece);
+                    cursor = next;
+                }
+                None => cursor = 0,
+            }
+            if dice.roll(4) == 0 {
+                let mut restored = RowStore::new(store.schema(), &[]).unwrap();
+                restored.restore(parts.clone(), removed.clone(), store.next_number()).unwrap();
+                assert_eq!(contents(&restored), contents(&store), "seed {seed} step {step}");
+                assert_eq!(restored.rows(), rows.len());
+                assert_eq!(restored.next_number(), store.next_number());
+                (store, cursor) = (restored, 0);
+            }
+        }
+        assert_eq!(store.rows(), rows.len());
+    }
+}
+
+/// A whole sweep at one moment.
+fn store_parts(store: &RowStore) -> Vec<NumberedRows> {
+    let (mut parts, mut from) = (Vec::new(), 0);
+    while let Some((piece, next)) = store.piece(from, 7).unwrap() {
+        parts.push(piece);
+        from = next;
+    }
+    parts
+}
+
+#[test]
+fn what_is_counted_of_chunks_is_what_they_take_and_they_stay_few() {
+    let mut store = RowStore::new(batch(&[]).schema(), &[]).unwrap();
+    let all: Vec<Row> = (0..40_000).map(|k| (k, Some("x"))).collect();
+    store.insert(&batch(&all)).unwrap();
+    let mut dice = Dice(1);
+    for round in 0..400 {
+        let old = batch(&(0..250).map(|i| ((i * 160 + round) % 40_000, Some("x"))).collect::<Vec<_>>());
+        store.apply(&Delta::new(old.clone(), Int64Array::from_value(-1, 250))).unwrap();
+        store.insert(&old).unwrap();
+        if dice.roll(20) == 0 {
+            let walked: usize = store.chunks.iter().map(Chunk::bytes).sum();
+            assert_eq!(store.chunk_bytes, walked);
+            assert_eq!(store.sparse, store.chunks.iter().filter(|chunk| chunk.is_sparse()).count());
+        }
+    }
+    let there: usize = store.chunks.iter().map(Chunk::len).sum();
+    assert_eq!(store.rows(), 40_000);
+    assert!(there < 90_000 && store.chunks.len() < 60, "{there} rows in {} chunks", store.chunks.len());
 }

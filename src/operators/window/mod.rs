@@ -9,7 +9,10 @@
 //! TUMBLE and wherever changes are emitted; in a HOP given out on close slice by slice in event time, and as they
 //! came within a slice. Both depend on the log only.
 
+mod stored;
+
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use datafusion::arrow::array::AsArray;
@@ -22,7 +25,7 @@ use super::split::{Rows, split, ticks, time_column, timed, times};
 use super::{AggregateSpec, Closing, Delta, Partial, Trigger, Windowing, time_type};
 use crate::error::{Error, Result};
 use crate::limits::BATCH_ROWS;
-use crate::state::{Hops, Load, Shape, Table, Which, partial};
+use crate::state::{Hops, Load, Shape, StateTable, Table, Which, partial};
 use crate::time::{EventTime, Slice, SliceSpec, Watermark, Window, WindowKind, WindowSpec};
 
 /// An aggregate over windows.
@@ -39,6 +42,9 @@ pub struct WindowAggregate {
     rejected: u64,
     mode: Mode,
     track: bool,
+    /// Bytes and groups of the tables per window: counted as they change.
+    bytes: usize,
+    groups: usize,
 }
 
 enum Mode {
@@ -79,6 +85,8 @@ impl WindowAggregate {
             rejected: 0,
             mode,
             track: false,
+            bytes: 0,
+            groups: 0,
         })
     }
 
@@ -126,8 +134,7 @@ impl WindowAggregate {
             let window = Window { start: slice.start, end: slice.end };
             let columns = rows.of(batch.columns())?;
             let len = rows.len(batch.num_rows());
-            let (table, shape, track) = self.table(window)?;
-            table.push(shape, &columns, len, track)?;
+            self.change(window, |table, shape, track| table.push(shape, &columns, len, track))?;
         }
         Ok(())
     }
@@ -138,8 +145,7 @@ impl WindowAggregate {
             let mut part = Table::new(&self.shape, Trigger::OnClose)?;
             part.push(&self.shape, &rows.of(batch.columns())?, rows.len(batch.num_rows()), false)?;
             for window in self.open(&slice) {
-                let (table, _, track) = self.table(window)?;
-                table.merge(&part, track)?;
+                self.change(window, |table, _, track| table.merge(&part, track))?;
             }
         }
         Ok(())
@@ -160,8 +166,8 @@ impl WindowAggregate {
             let rows = (0..ticks.len()).filter(|&i| inside(ticks[i])).map(|i| i as u32);
             let rows = Rows::List(rows.collect());
             let columns = rows.of(batch.columns())?;
-            let (table, shape, track) = self.table(window)?;
-            table.push(shape, &columns, rows.len(0), track)?;
+            let len = rows.len(0);
+            self.change(window, |table, shape, track| table.push(shape, &columns, len, track))?;
         }
         Ok(())
     }
@@ -172,17 +178,38 @@ impl WindowAggregate {
         self.windowing.spec.windows(slice.start).filter(|w| !passed.closes(w.end)).collect()
     }
 
-    fn table(&mut self, window: Window) -> Result<(&mut Table, &Shape, bool)> {
+    /// Changes the table of a window, and counts what it takes then.
+    fn change(
+        &mut self,
+        window: Window,
+        change: impl FnOnce(&mut Table, &Shape, bool) -> Result<()>,
+    ) -> Result<()> {
         let Mode::Tables(tables) = &mut self.mode else {
             return Err(Error::internal("a table per window was asked for where slices are kept"));
         };
         let table = match tables.entry(window) {
-            std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::btree_map::Entry::Vacant(entry) => {
-                entry.insert(Table::new(&self.shape, self.windowing.trigger)?)
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                let table = entry.insert(Table::new(&self.shape, self.windowing.trigger)?);
+                self.bytes += table.size();
+                table
             }
         };
-        Ok((table, &self.shape, self.track))
+        let (bytes, groups) = (table.size(), table.len());
+        let done = change(table, &self.shape, self.track);
+        self.bytes = self.bytes + table.size() - bytes;
+        self.groups = self.groups + table.len() - groups;
+        done
+    }
+
+    fn drop_passed(&mut self, passed: Watermark) {
+        // In order of their end.
+        let Mode::Tables(tables) = &mut self.mode else { return };
+        while let Some(entry) = tables.first_entry().filter(|entry| passed.closes(entry.key().end)) {
+            let table = entry.remove();
+            self.bytes -= table.size();
+            self.groups -= table.len();
+        }
     }
 
     /// The watermark has come to here: on close, each window it has passed is given out, in order of its end, its rows
@@ -197,9 +224,7 @@ impl WindowAggregate {
                 if !changes.is_empty() {
                     out.push(changes);
                 }
-                if let Mode::Tables(tables) = &mut self.mode {
-                    tables.retain(|window, _| !passed.closes(window.end));
-                }
+                self.drop_passed(passed);
             }
             (Mode::Tables(tables), Trigger::OnClose) => {
                 while let Some(entry) = tables.first_entry().filter(|e| passed.closes(e.key().end)) {
@@ -208,6 +233,8 @@ impl WindowAggregate {
                         break;
                     }
                     let (window, table) = entry.remove_entry();
+                    self.bytes -= table.size();
+                    self.groups -= table.len();
                     let batch = rows(&self.output, &self.time_type, &window, table.results()?)?;
                     count += batch.num_rows();
                     batches.push(batch);
@@ -242,40 +269,15 @@ impl WindowAggregate {
         let (mut batches, mut weights) = (Vec::new(), Vec::<i64>::new());
         if let (Mode::Tables(tables), Trigger::OnChange) = (&mut self.mode, self.windowing.trigger) {
             for (window, table) in tables.iter_mut().filter(|(_, table)| table.is_pending()) {
+                let before = table.size();
                 let (columns, weight) = table.changes()?;
+                self.bytes = self.bytes + table.size() - before;
                 weights.extend(weight.values());
                 let count = weight.len();
                 batches.push(counted_rows(&self.output, &self.time_type, window, columns, count)?);
             }
         }
         Ok(Delta::new(concat_batches(&self.output, &batches)?, Int64Array::from(weights)))
-    }
-
-    /// The states touched since the last call, `None` if there are none; the first call returns everything. To be
-    /// called at the end of an epoch, after [`close`](Self::close) and [`changes`](Self::changes).
-    pub fn dirty(&mut self) -> Result<Option<Partial>> {
-        if !std::mem::replace(&mut self.track, true) {
-            return Ok(Some(self.whole()?));
-        }
-        self.settled()?;
-        let mut parts = Vec::new();
-        match &mut self.mode {
-            Mode::Tables(tables) => {
-                for (window, table) in tables.iter_mut().filter(|(_, t)| t.is_dirty()) {
-                    let (rows, columns) = table.take_dirty()?;
-                    parts.push(stamped(window.start, window.end, rows, columns)?);
-                }
-            }
-            Mode::Hops(hops) => {
-                for (slice, rows, columns) in hops.written(Which::Dirty)? {
-                    parts.push(stamped(slice.start, slice.end, rows, columns)?);
-                }
-            }
-        }
-        match parts.first().map(|p| p.schema()) {
-            Some(schema) => Ok(Some(concat_batches(&schema, &parts)?)),
-            None => Ok(None),
-        }
     }
 
     /// All state, as one partial.
@@ -318,14 +320,16 @@ impl WindowAggregate {
         watermark: Watermark,
         partials: impl IntoIterator<Item = Partial>,
     ) -> Result<Self> {
+        let mut operator = WindowAggregate::at(spec, watermark)?;
+        partials.into_iter().try_for_each(|partial| operator.restore_rows(&partial))?;
+        operator.restored()?;
+        Ok(operator)
+    }
+
+    /// An operator without state that has come to this watermark.
+    pub fn at(spec: AggregateSpec, watermark: Watermark) -> Result<Self> {
         let mut operator = WindowAggregate::new(spec)?;
         operator.passed = watermark.less(operator.windowing.lateness);
-        for partial in partials {
-            operator.load(&partial, Load::Replace)?;
-        }
-        if let Mode::Tables(tables) = &mut operator.mode {
-            tables.values_mut().for_each(|table| table.settle());
-        }
         Ok(operator)
     }
 
@@ -371,25 +375,10 @@ impl WindowAggregate {
         if passed.closes(end) {
             return Ok(());
         }
-        let (table, shape, track) = self.table(Window { start, end })?;
-        let (keys, states) = shape.cut(columns)?;
-        table.load(keys, &states, rows, how, track)
-    }
-
-    /// Bytes of memory held.
-    pub fn state_bytes(&self) -> usize {
-        match &self.mode {
-            Mode::Tables(tables) => tables.values().map(Table::size).sum(),
-            Mode::Hops(hops) => hops.size(),
-        }
-    }
-
-    /// How many groups are held, over all slices or windows.
-    pub fn state_rows(&self) -> usize {
-        match &self.mode {
-            Mode::Tables(tables) => tables.values().map(Table::len).sum(),
-            Mode::Hops(hops) => hops.rows(),
-        }
+        self.change(Window { start, end }, |table, shape, track| {
+            let (keys, states) = shape.cut(columns)?;
+            table.load(keys, &states, rows, how, track)
+        })
     }
 }
 

@@ -1,0 +1,106 @@
+//! How far a durable query has come: one record, written with every epoch that changes something.
+
+use serde::{Deserialize, Serialize};
+
+use super::codec::progress_key;
+use super::failure::ViewFailure;
+use super::position::FeedPosition;
+use super::runner::Counters;
+use crate::catalog::RelationId;
+use crate::error::{Error, Result, SqlState};
+use crate::store::{Space, Store, WriteBatch};
+
+/// The version of everything stored of a query. In version 1 the answer had no row numbers, and
+/// state and answer were folded into a base as a whole; both are read, and replaced when state is
+/// folded next.
+const FORMAT: u32 = 2;
+
+/// How far a durable query has come.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    format: u32,
+    /// Where the source stands; None: at its beginning.
+    pub position: Option<FeedPosition>,
+    /// Every commit up to this one has been read (embedded logs).
+    pub commit: u64,
+    /// The query's watermark, ticks.
+    pub watermark: i64,
+    /// What has been counted.
+    pub counters: Counters,
+    /// The last epoch that changed something.
+    pub epoch: u64,
+    /// Changes of the answer after this epoch are still there, one by one.
+    pub base_epoch: u64,
+    /// The last epoch that changed the answer.
+    #[serde(default)]
+    pub answer_epoch: u64,
+    /// The last change of the answer that is no longer a change of its own.
+    #[serde(default)]
+    pub(super) base_answer: u64,
+    /// Why it does not run any more.
+    pub failed: Option<ViewFailure>,
+    /// The bytes of the last complete sweep: about what state and answer take on disk.
+    pub(super) base_bytes: u64,
+    /// The bytes of changes written since that sweep began.
+    pub(super) change_bytes: u64,
+    /// The epoch in which that sweep began: what was written before it is not needed.
+    #[serde(default)]
+    pub(super) folded: u64,
+    /// The last change of the answer before that epoch.
+    #[serde(default)]
+    pub(super) folded_answer: u64,
+    /// The number of the answer's next row.
+    #[serde(default)]
+    pub(super) next_row: u64,
+    /// A row of the answer has been taken back before.
+    #[serde(default)]
+    pub(super) retracts: bool,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Progress {
+            format: FORMAT,
+            position: None,
+            commit: 0,
+            watermark: i64::MIN,
+            counters: Counters::default(),
+            epoch: 0,
+            base_epoch: 0,
+            answer_epoch: 0,
+            base_answer: 0,
+            failed: None,
+            base_bytes: 0,
+            change_bytes: 0,
+            folded: 0,
+            folded_answer: 0,
+            next_row: 0,
+            retracts: false,
+        }
+    }
+}
+
+impl Progress {
+    /// Reads a query's progress; None: it has never run.
+    pub fn read(store: &dyn Store, id: RelationId) -> Result<Option<Progress>> {
+        let Some(bytes) = store.get(Space::Meta, &progress_key(id))? else {
+            return Ok(None);
+        };
+        let mut progress: Progress = serde_json::from_slice(&bytes).map_err(|error| {
+            Error::new(SqlState::Corrupted, format!("the progress of query {} is damaged: {error}", id.0))
+        })?;
+        if progress.format > FORMAT {
+            let what = format!("the state of query {} was written by a later version of the server", id.0);
+            return Err(Error::new(SqlState::Corrupted, what).hint("Start that version or a later one."));
+        }
+        progress.format = FORMAT;
+        Ok(Some(progress))
+    }
+
+    /// Adds the progress record to a commit.
+    pub fn write(&self, id: RelationId, batch: &mut WriteBatch) -> Result<()> {
+        let bytes = serde_json::to_vec(self).map_err(|error| Error::internal(error.to_string()))?;
+        batch.put(Space::Meta, progress_key(id), bytes);
+        Ok(())
+    }
+}

@@ -1,0 +1,115 @@
+//! How the state of a window aggregate is written and read back.
+
+use std::collections::BTreeMap;
+
+use datafusion::arrow::array::ArrayRef;
+use datafusion::arrow::compute::concat_batches;
+
+use super::super::Partial;
+use super::{Mode, WindowAggregate, stamped};
+use crate::error::Result;
+use crate::state::{Load, PieceCursor, StateTable, Table, Which, in_parts};
+use crate::time::{EventTime, Window};
+
+impl StateTable for WindowAggregate {
+    fn name(&self) -> &'static str {
+        "groups of windows"
+    }
+
+    /// To be called at the end of an epoch, after [`close`](Self::close) and
+    /// [`changes`](Self::changes).
+    fn take_changed(&mut self) -> Result<Vec<Partial>> {
+        if !std::mem::replace(&mut self.track, true) {
+            return Ok(in_parts(&self.whole()?));
+        }
+        self.settled()?;
+        let mut parts = Vec::new();
+        match &mut self.mode {
+            Mode::Tables(tables) => {
+                for (window, table) in tables.iter_mut().filter(|(_, t)| t.is_dirty()) {
+                    let (rows, columns) = table.take_dirty()?;
+                    parts.push(stamped(window.start, window.end, rows, columns)?);
+                }
+            }
+            Mode::Hops(hops) => {
+                for (slice, rows, columns) in hops.written(Which::Dirty)? {
+                    parts.push(stamped(slice.start, slice.end, rows, columns)?);
+                }
+            }
+        }
+        match parts.first().map(|p| p.schema()) {
+            Some(schema) => Ok(in_parts(&concat_batches(&schema, &parts)?)),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    fn piece(&mut self, cursor: &mut PieceCursor, wanted: usize) -> Result<Option<Partial>> {
+        self.settled()?;
+        let (mut parts, mut count) = (Vec::new(), 0);
+        // Windows may be many and small.
+        while count < wanted {
+            let (start, end, rows, columns) = match &self.mode {
+                Mode::Tables(tables) => match table_piece(tables, cursor, wanted - count)? {
+                    Some((window, rows, columns)) => (window.start, window.end, rows, columns),
+                    None => break,
+                },
+                Mode::Hops(hops) => match hops.piece(cursor, wanted - count)? {
+                    Some((slice, rows, columns)) => (slice.start, slice.end, rows, columns),
+                    None => break,
+                },
+            };
+            count += rows;
+            parts.push(stamped(start, end, rows, columns)?);
+        }
+        match parts.first().map(|p| p.schema()) {
+            Some(schema) => Ok(Some(concat_batches(&schema, &parts)?)),
+            None => Ok(None),
+        }
+    }
+
+    fn restore_rows(&mut self, rows: &Partial) -> Result<()> {
+        self.track = false;
+        self.load(rows, Load::Replace)
+    }
+
+    fn restored(&mut self) -> Result<()> {
+        self.track = true;
+        Ok(())
+    }
+
+    fn size(&self) -> usize {
+        match &self.mode {
+            Mode::Tables(_) => self.bytes,
+            Mode::Hops(hops) => hops.size(),
+        }
+    }
+
+    fn rows(&self) -> usize {
+        match &self.mode {
+            Mode::Tables(_) => self.groups,
+            Mode::Hops(hops) => hops.rows(),
+        }
+    }
+}
+
+/// Groups of the tables per window from the cursor on: the window, and keys and states.
+fn table_piece(
+    tables: &BTreeMap<Window, Table>,
+    cursor: &mut PieceCursor,
+    wanted: usize,
+) -> Result<Option<(Window, usize, Vec<ArrayRef>)>> {
+    loop {
+        let (start, end) = cursor.span.unwrap_or((i64::MIN, i64::MIN));
+        let from = Window { start: EventTime(start), end: EventTime(end) };
+        let Some((&window, table)) = tables.range(from..).next() else { return Ok(None) };
+        if window != from {
+            *cursor = PieceCursor { span: Some((window.start.0, window.end.0)), next: 0 };
+        }
+        let (rows, columns) = table.piece(cursor, wanted)?;
+        if rows > 0 {
+            return Ok(Some((window, rows, columns)));
+        }
+        // Windows are in order of their end, then their start.
+        *cursor = PieceCursor { span: Some((window.start.0.saturating_add(1), window.end.0)), next: 0 };
+    }
+}
