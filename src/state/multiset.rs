@@ -39,6 +39,16 @@ impl Multiset {
         }
     }
 
+    /// How many different values there are.
+    pub fn len(&self) -> usize {
+        self.counts.len()
+    }
+
+    /// Whether a value is there.
+    pub fn contains(&self, value: &[u8]) -> bool {
+        self.counts.contains_key(value)
+    }
+
     /// All values in order, with how often each is there.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&[u8], i64)> {
         self.counts.iter().map(|(value, &count)| (value.as_ref(), count))
@@ -92,6 +102,7 @@ mod tests {
         }
         assert_eq!(shown(&set), [(&b"b"[..], 2), (&b"c"[..], 1)]);
         assert_eq!(set.size(), 2 * (1 + ENTRY_BYTES));
+        assert_eq!((set.len(), set.contains(b"c"), set.contains(b"a")), (2, true, false));
         set.clear();
         assert_eq!((shown(&set).len(), set.size()), (0, 0));
     }
