@@ -1,4 +1,4 @@
-//! A store that fails on purpose, for simulation: the n-th commit or read fails, or is the last before a crash.
+//! A store that fails on purpose, for simulation: a call that is counted fails once, or is the last before a crash.
 //!
 //! After a crash every call fails, as if the process were gone; [`FaultyStore::inner`] is what is on the disk then,
 //! to be opened again. A commit that crashes can have become durable before or not: both happen in the world, and
@@ -16,37 +16,53 @@ use crate::error::{Error, Result, SqlState};
 /// What shall go wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// The commit with this number (from 1) fails and leaves nothing; later ones work.
+    /// The disk is full at the commit with this number (from 1), which leaves nothing; later ones work.
     FailCommit(u64),
-    /// The read (get or scan) with this number (from 1) fails; later ones work.
+    /// The read (get, scan, keys, floor) with this number (from 1) fails; later ones work.
     FailRead(u64),
-    /// Commits with a value of more bytes than this are refused.
+    /// The read with this number fails when its first entry has been given; later ones work.
+    FailScan(u64),
+    /// Commits with a value of more bytes than this are refused, each time.
     RefuseValue(usize),
     /// The process dies in the commit with this number, before anything of it is on disk.
     CrashBefore(u64),
     /// The process dies in the commit with this number, when all of it is on disk.
     CrashAfter(u64),
+    /// The process dies in the read with this number.
+    CrashRead(u64),
 }
 
 /// Passes calls on to another store, until a [`Fault`] strikes.
 pub struct FaultyStore {
     inner: Arc<dyn Store>,
-    faults: Vec<Fault>,
     slow: Duration,
-    seen: Mutex<Seen>,
+    state: Mutex<Faults>,
 }
 
 #[derive(Debug, Default)]
-struct Seen {
+struct Faults {
+    /// Those that are to come.
+    armed: Vec<Fault>,
+    /// Those that have struck since somebody asked.
+    struck: Vec<Fault>,
     commits: u64,
     reads: u64,
     crashed: bool,
 }
 
+impl Faults {
+    fn strikes(&mut self, fault: Fault) -> bool {
+        let found = self.armed.iter().position(|armed| *armed == fault);
+        self.struck.extend(found.map(|at| self.armed.remove(at)));
+        found.is_some()
+    }
+}
+
 impl FaultyStore {
     /// A store over `inner` in which `faults` will strike.
     pub fn new(inner: Arc<dyn Store>, faults: impl Into<Vec<Fault>>) -> Self {
-        FaultyStore { inner, faults: faults.into(), slow: Duration::ZERO, seen: Mutex::default() }
+        let state = Mutex::new(Faults { armed: faults.into(), ..Faults::default() });
+        FaultyStore { inner, slow: Duration::ZERO, state }
     }
 
     /// Every commit takes this long, as on a real disk.
@@ -61,26 +77,52 @@ impl FaultyStore {
         Arc::clone(&self.inner)
     }
 
+    /// Another fault that shall strike.
+    pub fn arm(&self, fault: Fault) {
+        self.state.lock().armed.push(fault);
+    }
+
+    /// No fault shall strike that has not yet.
+    pub fn disarm(&self) {
+        self.state.lock().armed.clear();
+    }
+
+    /// The faults that have struck since this was asked last.
+    pub fn struck(&self) -> Vec<Fault> {
+        std::mem::take(&mut self.state.lock().struck)
+    }
+
     /// How many commits there were, the failed ones included.
     pub fn commits(&self) -> u64 {
-        self.seen.lock().commits
+        self.state.lock().commits
+    }
+
+    /// How many reads there were, the failed ones included.
+    pub fn reads(&self) -> u64 {
+        self.state.lock().reads
     }
 
     /// Whether the crash has happened.
     pub fn crashed(&self) -> bool {
-        self.seen.lock().crashed
+        self.state.lock().crashed
     }
 
-    fn read(&self) -> Result<()> {
-        let mut seen = self.seen.lock();
-        if seen.crashed {
+    /// Counts a read; how it goes wrong when it has begun well.
+    fn read(&self) -> Result<Option<Error>> {
+        let mut state = self.state.lock();
+        if state.crashed {
             return Err(crash());
         }
-        seen.reads += 1;
-        match self.faults.contains(&Fault::FailRead(seen.reads)) {
-            true => Err(Error::new(SqlState::Io, "the read failed")),
-            false => Ok(()),
+        state.reads += 1;
+        let number = state.reads;
+        if state.strikes(Fault::CrashRead(number)) {
+            state.crashed = true;
+            return Err(crash());
         }
+        if state.strikes(Fault::FailRead(number)) {
+            return Err(unread());
+        }
+        Ok(state.strikes(Fault::FailScan(number)).then(unread))
     }
 }
 
@@ -88,51 +130,70 @@ fn crash() -> Error {
     Error::new(SqlState::Io, "the store has crashed")
 }
 
+fn unread() -> Error {
+    Error::new(SqlState::Io, "the read failed")
+}
+
+/// The first item, and then the error if there is one.
+fn cut_short<'a, T: 'a>(
+    items: Box<dyn Iterator<Item = Result<T>> + 'a>,
+    error: Option<Error>,
+) -> Box<dyn Iterator<Item = Result<T>> + 'a> {
+    match error {
+        Some(error) => Box::new(items.take(1).chain([Err(error)])),
+        None => items,
+    }
+}
+
 impl Store for FaultyStore {
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>> {
-        self.read()?;
-        self.inner.get(space, key)
+        match self.read()? {
+            Some(error) => Err(error),
+            None => self.inner.get(space, key),
+        }
     }
 
     fn scan(&self, space: Space, from: &[u8], to: &[u8]) -> Result<Entries<'_>> {
-        self.read()?;
-        self.inner.scan(space, from, to)
+        let error = self.read()?;
+        Ok(cut_short(self.inner.scan(space, from, to)?, error))
     }
 
     fn keys(&self, space: Space, from: &[u8], to: &[u8]) -> Result<Keys<'_>> {
-        self.read()?;
-        self.inner.keys(space, from, to)
+        let error = self.read()?;
+        Ok(cut_short(self.inner.keys(space, from, to)?, error))
     }
 
     fn floor(&self, space: Space, from: &[u8], to: &[u8]) -> Result<Option<Vec<u8>>> {
-        self.read()?;
-        self.inner.floor(space, from, to)
+        match self.read()? {
+            Some(error) => Err(error),
+            None => self.inner.floor(space, from, to),
+        }
     }
 
     fn commit(&self, batch: WriteBatch) -> Result<()> {
-        let mut seen = self.seen.lock();
-        if seen.crashed {
+        let mut state = self.state.lock();
+        if state.crashed {
             return Err(crash());
         }
-        seen.commits += 1;
-        let number = seen.commits;
+        state.commits += 1;
+        let number = state.commits;
         if !self.slow.is_zero() {
             std::thread::sleep(self.slow);
         }
-        if self.faults.contains(&Fault::FailCommit(number)) {
+        if state.strikes(Fault::FailCommit(number)) {
             return Err(Error::new(SqlState::DiskFull, "the commit failed"));
         }
         let largest = batch.changes.iter().map(super::Change::bytes).max().unwrap_or(0);
-        if self.faults.iter().any(|fault| matches!(fault, Fault::RefuseValue(most) if largest > *most)) {
+        if state.armed.iter().any(|fault| matches!(fault, Fault::RefuseValue(most) if largest > *most)) {
             return Err(Error::new(SqlState::ProgramLimit, "a value is too large to be stored"));
         }
-        if self.faults.contains(&Fault::CrashBefore(number)) {
-            seen.crashed = true;
+        if state.strikes(Fault::CrashBefore(number)) {
+            state.crashed = true;
             return Err(crash());
         }
         self.inner.commit(batch)?;
-        if self.faults.contains(&Fault::CrashAfter(number)) {
-            seen.crashed = true;
+        if state.strikes(Fault::CrashAfter(number)) {
+            state.crashed = true;
             return Err(crash());
         }
         Ok(())
@@ -156,5 +217,48 @@ impl Store for FaultyStore {
 
     fn memory(&self) -> Vec<(&'static str, u64)> {
         self.inner.memory()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::MemoryStore;
+
+    fn put(store: &FaultyStore, key: u8) -> Result<()> {
+        let mut batch = WriteBatch::default();
+        batch.put(Space::Meta, [key], Bytes::from_static(b"x"));
+        store.commit(batch)
+    }
+
+    #[test]
+    fn each_fault_strikes_once_and_says_so() {
+        let store = FaultyStore::new(Arc::new(MemoryStore::new()), [Fault::FailCommit(2)]);
+        assert!(put(&store, 1).is_ok() && put(&store, 2).is_err() && put(&store, 2).is_ok());
+        assert_eq!(store.struck(), [Fault::FailCommit(2)]);
+        store.arm(Fault::FailRead(store.reads() + 1));
+        store.arm(Fault::FailScan(store.reads() + 2));
+        assert!(store.get(Space::Meta, &[1]).is_err());
+        let scanned: Vec<bool> =
+            store.scan(Space::Meta, &[], &[]).unwrap().map(|entry| entry.is_ok()).collect();
+        assert_eq!(scanned, [true, false]);
+        assert_eq!(store.scan(Space::Meta, &[], &[]).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn after_a_crash_the_process_is_gone_and_the_disk_is_as_it_was_left() {
+        for (fault, left) in [(Fault::CrashBefore(2), 1), (Fault::CrashAfter(2), 2), (Fault::CrashRead(1), 2)]
+        {
+            let store = FaultyStore::new(Arc::new(MemoryStore::new()), [fault]);
+            let done =
+                put(&store, 1).is_ok() && put(&store, 2).is_ok() && store.get(Space::Meta, &[1]).is_ok();
+            assert!(
+                !done
+                    && store.crashed()
+                    && put(&store, 3).is_err()
+                    && store.keys(Space::Meta, &[], &[]).is_err()
+            );
+            assert_eq!(store.inner().keys(Space::Meta, &[], &[]).unwrap().count(), left, "{fault:?}");
+        }
     }
 }
