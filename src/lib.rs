@@ -42,7 +42,7 @@
 //! | [`session`] | statement to action | the room's page |
 //! | [`postgres`], [`types`], [`pgtypes`] | SQL and values as Postgres means them; nothing of streams | the rooms' pages |
 //! | [`wire`], [`http`] | the ways in | |
-//! | [`error`], [`limits`], [`clock`] | the ground: SQLSTATEs, every bound there is, the one reader of the wall clock | |
+//! | [`error`], [`limits`], [`clock`], [`spawn`] | the ground: SQLSTATEs, every bound there is, time, threads: a server's or a simulation's | |
 //! | [`cli`], [`server`] | flags, start and stop | |
 //!
 //! A room imports only from rooms below it, no files go in circles, and each word means one thing: `tests/it/architecture` reads the
@@ -53,7 +53,7 @@
 //! | invariant | held by |
 //! |---|---|
 //! | a query's output is a function of (plan, log): not of time, batch sizes, threads, restarts or hash order | `oracle::live_answer_view_and_snapshot_equal_an_independent_answer` |
-//! | nothing is visible before it is durable; what is acknowledged counts exactly once | `crash::twenty_crashes_lose_nothing_and_count_nothing_twice` |
+//! | nothing is visible before it is durable; what is acknowledged counts exactly once | `crash::twenty_crashes_lose_nothing_and_count_nothing_twice`, `simulation::whatever_fails_and_whenever_each_acknowledged_write_counts_once_and_every_view_is_its_query` |
 //! | a row is late by the writes before its own, wherever batches end | `oracle::rows::a_row_is_late_by_the_writes_before_its_own` |
 //! | everything that waits has a bound, and bounds stand in [`limits`] | `architecture::everything_that_waits_has_a_bound_and_bounds_stand_in_limits` |
 //! | state is under the memory limit; over it work is refused, and the server lives | `lifecycle::what_does_not_fit_into_memory_is_refused_and_the_server_lives` |
@@ -81,6 +81,7 @@ pub mod plan;
 pub mod postgres;
 pub mod server;
 pub mod session;
+pub mod spawn;
 pub mod sql;
 pub mod state;
 pub mod store;

@@ -18,7 +18,7 @@ use super::runner::{Outlet, Runner};
 use super::tables::PresentTables;
 use super::view::handle::QueryFigures;
 use crate::catalog::Emission;
-use crate::clock::{Stopwatch, now_ms};
+use crate::clock::Stopwatch;
 use crate::error::{Error, Result, SqlState, contained};
 use crate::limits;
 use crate::plan::Pipeline;
@@ -191,7 +191,7 @@ impl Work {
             // The history is what was there at the start: those who write faster than it is read do not make it longer.
             let (cut, now) = match (in_history, begin) {
                 (true, Some(begin)) => begin,
-                (true, None) | (false, _) => (*commits.borrow_and_update(), now_ms()),
+                (true, None) | (false, _) => (*commits.borrow_and_update(), engine.now_ms()),
             };
             begin = Some((cut, now));
             let source = &self.pipeline.source.relation;
@@ -221,7 +221,7 @@ impl Work {
             }
             if read.drained {
                 if !feed.is_log() {
-                    tokio::time::sleep(POLL).await;
+                    engine.clock().sleep(POLL).await;
                 } else if !feed.changed(&mut commits).await {
                     return Ok(());
                 }

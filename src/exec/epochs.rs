@@ -19,7 +19,7 @@ use super::tables::PresentTables;
 use super::view::handle::Phase;
 use super::view::run::{ViewEpoch, ViewRun};
 use crate::catalog::RelationId;
-use crate::clock::{Stopwatch, now_ms};
+use crate::clock::Stopwatch;
 use crate::error::{Error, Result, SqlState, contained, contained_call};
 use crate::log::{CommitNo, Transaction};
 use crate::store::WriteBatch;
@@ -71,7 +71,7 @@ impl Loop {
                         None => return,
                     },
                     changed = commits.changed(), if !waits => if changed.is_err() { return },
-                    () = tokio::time::sleep(POLL), if polls && !waits => {}
+                    () = self.engine.clock().sleep(POLL), if polls && !waits => {}
                     () = std::future::ready(()), if waits => {}
                 }
             }
@@ -81,6 +81,8 @@ impl Loop {
                 }
             }
             self.epoch().await;
+            // In a simulation others have no other thread.
+            tokio::task::yield_now().await;
         }
     }
 
@@ -116,7 +118,7 @@ impl Loop {
     async fn epoch(&mut self) {
         let watch = Stopwatch::start();
         let cut = self.engine.journal.last();
-        let now = now_ms();
+        let now = self.engine.now_ms();
         let tables = PresentTables(Arc::clone(&self.engine));
         let mut changes: Vec<(ViewRun, ViewEpoch)> = Vec::new();
         if let Err(error) = self.shared.begin(self.runs.iter().filter_map(ViewRun::wish)) {
@@ -210,7 +212,7 @@ impl Loop {
     /// Makes each view's part of an epoch durable by itself. What reads a view that fails computed with rows that are no more: it
     /// goes on from what is stored.
     async fn commit_apart(
-        &self,
+        &mut self,
         staged: Vec<(ViewRun, ViewEpoch, WriteBatch)>,
         now: i64,
     ) -> Vec<(ViewRun, ViewEpoch)> {
@@ -234,14 +236,15 @@ impl Loop {
         done
     }
 
-    async fn write(&self, puts: WriteBatch, now: i64) -> Result<CommitNo> {
+    /// All of `&mut self`: connectors' readers are not for several threads, so with a shared loop this could be no task.
+    async fn write(&mut self, puts: WriteBatch, now: i64) -> Result<CommitNo> {
         let mut transaction = Transaction { puts, ..Transaction::at(now) };
         self.engine.put_epoch(&mut transaction);
         self.engine.journal.commit(transaction).await
     }
 
     /// A view's state in memory is ahead of the store: it goes on from what is stored, or not at all.
-    async fn give_up(&self, run: ViewRun, error: &Error) {
+    async fn give_up(&mut self, run: ViewRun, error: &Error) {
         if error.state() == SqlState::DiskFull {
             self.engine.stall(run.handle, error);
         } else {

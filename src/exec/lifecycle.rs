@@ -32,7 +32,7 @@ use super::tables::PresentTables;
 use super::view::handle::{Phase, ViewHandle};
 use super::view::run::ViewRun;
 use crate::catalog::{Kind, RelationId};
-use crate::clock::{Stopwatch, now_ms};
+use crate::clock::Stopwatch;
 use crate::error::{Error, Result, SqlState, contained};
 use crate::log::Transaction;
 use crate::state::RowStore;
@@ -157,7 +157,7 @@ impl Engine {
         handle.enter(Phase::Stalled(error.message().to_owned()));
         let engine = Arc::clone(self);
         self.cpu().spawn(async move {
-            tokio::time::sleep(ROOM_ROUND).await;
+            engine.clock().sleep(ROOM_ROUND).await;
             if let Phase::Stalled(_) = &*handle.phase().borrow() {
                 engine.start_view(Arc::clone(&handle));
             }
@@ -207,7 +207,7 @@ impl Engine {
                 Kind::MaterializedView(_) => self.view(source.id)?.version().commit,
                 Kind::Stream(_) | Kind::Table(_) | Kind::View { .. } => self.journal.last(),
             };
-            let now = now_ms();
+            let now = self.now_ms();
             let change = run.history(cut, now, &tables).await?;
             let drained = change.drained;
             if change.is_change() {
@@ -252,7 +252,7 @@ impl Engine {
         let stored = Progress::read(self.store().as_ref(), relation.id).and_then(|progress| {
             let mut progress = progress.unwrap_or_default();
             progress.failed = Some(failure.clone());
-            let mut transaction = Transaction::at(now_ms());
+            let mut transaction = Transaction::at(self.now_ms());
             progress.write(relation.id, &mut transaction.puts)?;
             Ok(transaction)
         });

@@ -31,9 +31,7 @@ pub trait Tables: Send + Sync {
     /// Changes whenever one of the tables that the pipeline joins has changed.
     fn version(&self, pipeline: &Pipeline) -> u64;
     /// Milliseconds since 1970.
-    fn now_ms(&self) -> i64 {
-        crate::clock::now_ms()
-    }
+    fn now_ms(&self) -> i64;
 }
 
 /// A fragment that can be run.

@@ -21,11 +21,13 @@ use super::planning::Planning;
 use super::rejected::RejectedRows;
 use super::view::handle::ViewHandle;
 use crate::catalog::{Catalog, RelationId};
+use crate::clock::Clock;
 use crate::connect::Source;
 use crate::error::{Error, Result};
 use crate::log::Journal;
 use crate::log::table::TableHandle;
 use crate::plan::Planner;
+use crate::spawn::Spawn;
 use crate::store::Store;
 
 /// What the engine is told when it starts.
@@ -65,7 +67,8 @@ pub struct Engine {
     /// The greatest number of an epoch that was given.
     pub(super) epoch: AtomicU64,
     pub(super) commands: mpsc::UnboundedSender<Command>,
-    pub(super) cpu: Handle,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) spawn: Spawn,
     /// CREATE, DROP and ALTER one at a time.
     pub(super) ddl: Arc<tokio::sync::Mutex<()>>,
 }
@@ -81,7 +84,17 @@ impl Engine {
 
     /// Where computing is done.
     pub fn cpu(&self) -> &Handle {
-        &self.cpu
+        self.spawn.handle()
+    }
+
+    /// What tells the time.
+    pub fn clock(&self) -> &dyn Clock {
+        self.clock.as_ref()
+    }
+
+    /// Milliseconds since 1970, as this engine has the time.
+    pub fn now_ms(&self) -> i64 {
+        self.clock.now_ms()
     }
 
     /// One CREATE, DROP or ALTER at a time holds this.

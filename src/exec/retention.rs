@@ -8,7 +8,6 @@ use super::progress::Progress;
 use super::registry::Engine;
 use super::view::handle::Phase;
 use crate::catalog::{Kind, RelationId};
-use crate::clock::now_ms;
 use crate::error::Result;
 use crate::log::StreamId;
 
@@ -43,7 +42,7 @@ fn forget_old_rows(engine: &Arc<Engine>) -> Result<()> {
     };
     for stream in streams {
         let keep_from = needed.get(&stream).copied().unwrap_or(u64::MAX);
-        engine.journal.retain(StreamId(stream.0), keep_from, now_ms())?;
+        engine.journal.retain(StreamId(stream.0), keep_from, engine.now_ms())?;
     }
     Ok(())
 }

@@ -13,7 +13,6 @@ use super::progress::Progress;
 use super::stored;
 use super::tables::table_spec;
 use crate::catalog::{Catalog, Kind, Relation, RelationId};
-use crate::clock::now_ms;
 use crate::error::{Error, Result, SqlState};
 use crate::log::table::{TableHandle, TableId};
 use crate::log::{Journal, StreamId, Transaction, parse_block_key};
@@ -21,9 +20,14 @@ use crate::memory::Accounts;
 use crate::store::{Space, Store, WriteBatch};
 
 /// Refuses what has been damaged, or deals with its loss if that is accepted.
-pub(super) async fn check(store: &dyn Store, catalog: &Catalog, journal: &Journal) -> Result<()> {
+pub(super) async fn check(
+    store: &dyn Store,
+    catalog: &Catalog,
+    journal: &Journal,
+    now_ms: i64,
+) -> Result<()> {
     let lost = store.lost();
-    let mut transaction = Transaction::at(now_ms());
+    let mut transaction = Transaction::at(now_ms);
     for relation in catalog.names().all() {
         match &relation.kind {
             Kind::MaterializedView(_) => check_view(store, journal, relation, &mut transaction.puts)?,

@@ -9,7 +9,6 @@ use super::position::{FeedPosition, Start};
 use super::registry::Engine;
 use super::view::handle::Phase;
 use crate::catalog::{Column, Kind, Relation, StreamDef};
-use crate::clock::now_ms;
 use crate::connect::{self, ComputedColumn, EventTimes, Source};
 use crate::error::{Error, Result};
 use crate::plan::relations::Nothing;
@@ -76,7 +75,7 @@ impl Engine {
 
     /// Where a query begins that wants only what comes from now on.
     pub(super) fn latest(&self) -> Start {
-        Start::Latest { after: self.journal.last(), now_ms: now_ms() }
+        Start::Latest { after: self.journal.last(), now_ms: self.now_ms() }
     }
 
     /// Opens the source of a query.

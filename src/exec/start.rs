@@ -5,9 +5,9 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
-use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
+use super::env::Env;
 use super::epoch_numbers::last_stored;
 use super::epochs::Loop;
 use super::messages::Command;
@@ -18,23 +18,23 @@ use super::retention::keep_stored;
 use super::tables::table_spec;
 use super::view::handle::ViewHandle;
 use crate::catalog::{Catalog, Kind, Relation};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::limits;
 use crate::log::Journal;
 use crate::log::table::{TableHandle, TableId};
 use crate::plan::Planner;
-use crate::store::Store;
 
 /// How often streams with a retention are looked at.
 const RETENTION_ROUND: Duration = Duration::from_secs(1);
 
 impl Engine {
-    /// Opens what the store holds and starts the epoch loop. `cpu` runs the computing.
-    pub async fn open(store: Arc<dyn Store>, options: EngineOptions, cpu: Handle) -> Result<Arc<Engine>> {
+    /// Opens what the store holds and starts the epoch loop.
+    pub async fn open(env: Env, options: EngineOptions) -> Result<Arc<Engine>> {
+        let Env { clock, store, spawn } = env;
         let catalog = Catalog::open(store.as_ref())?;
         let planner = Planner::new(options.threads, options.memory)?;
-        let journal = Journal::open_within(Arc::clone(&store), planner.accounts())?;
-        super::salvage::check(store.as_ref(), &catalog, &journal).await?;
+        let journal = Journal::open_in(Arc::clone(&store), planner.accounts(), &spawn)?;
+        super::salvage::check(store.as_ref(), &catalog, &journal, clock.now_ms()).await?;
         let rejected = RejectedRows::open(store.as_ref())?;
         let planning = Planning::start(options.threads)?;
         let epoch = last_stored(store.as_ref(), &catalog)?;
@@ -54,7 +54,8 @@ impl Engine {
             next_query: AtomicU64::new(1),
             epoch: AtomicU64::new(epoch),
             commands,
-            cpu: cpu.clone(),
+            clock,
+            spawn,
             ddl: Arc::default(),
         });
         let names = engine.catalog.names();
@@ -62,12 +63,8 @@ impl Engine {
         // What a view reads was made before it.
         relations.sort_by_key(|relation| relation.id);
         relations.into_iter().try_for_each(|relation| engine.open_relation(relation))?;
-        let looped = Arc::clone(&engine);
-        std::thread::Builder::new()
-            .name("epochs".to_owned())
-            .stack_size(limits::PLANNING_STACK_BYTES)
-            .spawn(move || cpu.block_on(Loop::new(looped, inbox).run()))
-            .map_err(Error::from)?;
+        let epochs = Loop::new(Arc::clone(&engine), inbox).run();
+        engine.spawn.looping("epochs", limits::PLANNING_STACK_BYTES, epochs)?;
         engine.start_retention();
         Ok(engine)
     }
@@ -118,21 +115,21 @@ impl Engine {
         }
         let journal = Arc::clone(&self.journal);
         // It joins the commit thread.
-        let _ = tokio::task::spawn_blocking(move || journal.stop()).await;
+        let _ = self.spawn.blocking(move || journal.stop()).await;
     }
 
     fn start_retention(self: &Arc<Self>) {
         let engine = Arc::downgrade(self);
-        self.cpu.spawn(async move {
+        let (clock, spawn) = (Arc::clone(&self.clock), self.spawn.clone());
+        self.cpu().spawn(async move {
             loop {
-                tokio::time::sleep(RETENTION_ROUND).await;
+                clock.sleep(RETENTION_ROUND).await;
                 let Some(engine) = engine.upgrade() else { return };
-                let round = tokio::task::spawn_blocking(move || keep_stored(&engine)).await;
-                match round {
-                    Ok(Ok(())) => {}
+                match spawn.blocking(move || keep_stored(&engine)).await {
+                    Some(Ok(())) => {}
                     // The journal has stopped, or says so itself at the next write.
-                    Ok(Err(error)) => tracing::debug!("retention: {error}"),
-                    Err(_) => return,
+                    Some(Err(error)) => tracing::debug!("retention: {error}"),
+                    None => return,
                 }
             }
         });

@@ -9,6 +9,7 @@ use super::messages::{Command, Waiting};
 use super::registry::Engine;
 use super::view::handle::{Phase, ViewHandle};
 use crate::catalog::{Kind, Relation, RelationId};
+use crate::clock;
 use crate::error::{Error, Result, SqlState};
 use crate::log::CommitNo;
 
@@ -49,7 +50,7 @@ impl Engine {
                 let _ = view.phase().wait_for(|phase| *phase != Phase::CatchingUp).await;
             }
         };
-        let _ = tokio::time::timeout(PATIENCE, caught_up).await;
+        let _ = clock::timeout(self.clock(), PATIENCE, caught_up).await;
         self.reach(target, &views).await
     }
 

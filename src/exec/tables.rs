@@ -37,6 +37,10 @@ impl Tables for PresentTables {
         Ok(resolved.data)
     }
 
+    fn now_ms(&self) -> i64 {
+        self.0.now_ms()
+    }
+
     fn version(&self, pipeline: &Pipeline) -> u64 {
         // Of a commit that changes several tables either all are seen or none: else the greatest would hide that one is behind.
         self.0.journal.at_rest(|_| {

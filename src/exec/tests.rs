@@ -5,6 +5,7 @@ use std::sync::Arc;
 use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use datafusion::arrow::util::pretty::pretty_format_batches;
 
+use super::env::Env;
 use super::registry::{Engine, EngineOptions};
 use super::snapshot::Scope;
 use super::versions::Overlay;
@@ -27,7 +28,9 @@ pub(super) struct Bench {
 
 pub(super) async fn open(store: Arc<dyn Store>) -> Bench {
     let options = EngineOptions { files: ".".into(), memory: 1 << 30, threads: 2, bounded: false };
-    let engine = Engine::open(Arc::clone(&store), options, tokio::runtime::Handle::current()).await.unwrap();
+    let engine = Engine::open(Env::of_server(Arc::clone(&store), tokio::runtime::Handle::current()), options)
+        .await
+        .unwrap();
     Bench { engine, store }
 }
 
@@ -156,7 +159,8 @@ impl Bench {
 
     async fn fill(&self, table: &Relation, rows: &[(&str, &str)]) {
         let handle = self.engine.table(table.id).unwrap();
-        let mut writer = handle.lock(std::time::Duration::from_secs(5)).await.unwrap();
+        let mut writer =
+            handle.lock(&crate::clock::WallClock, std::time::Duration::from_secs(5)).await.unwrap();
         let columns: Vec<ArrayRef> = vec![
             Arc::new(StringArray::from_iter_values(rows.iter().map(|r| r.0))),
             Arc::new(StringArray::from_iter_values(rows.iter().map(|r| r.1))),

@@ -8,7 +8,6 @@ use datafusion::arrow::array::RecordBatch;
 use super::registry::Engine;
 use super::view::handle::{Phase, ViewHandle, ViewVersion};
 use crate::catalog::RelationId;
-use crate::clock::now_ms;
 use crate::log::CommitNo;
 use crate::log::table::TableVersion;
 
@@ -53,7 +52,7 @@ impl Engine {
             commit: reached.unwrap_or(commit),
             tables: self.tables.read().iter().map(|(id, table)| (*id, table.version())).collect(),
             views: self.views.read().iter().map(|(id, view)| (*id, view.version())).collect(),
-            now_ms: now_ms(),
+            now_ms: self.now_ms(),
         })
     }
 }

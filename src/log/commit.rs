@@ -28,13 +28,13 @@ use crate::store::{Space, WriteBatch};
 pub(crate) struct Request {
     pub(crate) transaction: Transaction,
     pub(crate) reply: oneshot::Sender<Result<CommitNo>>,
-    pub(crate) _room: OwnedSemaphorePermit,
+    /// None: it was never queued.
+    pub(crate) _room: Option<OwnedSemaphorePermit>,
 }
 
 /// The commit thread's own things.
 pub(crate) struct Committer {
     shared: Arc<Shared>,
-    requests: mpsc::Receiver<Request>,
 }
 
 /// A transaction that is part of the group.
@@ -54,17 +54,17 @@ struct Group {
 }
 
 impl Committer {
-    pub(crate) fn new(shared: Arc<Shared>, requests: mpsc::Receiver<Request>) -> Committer {
-        Committer { shared, requests }
+    pub(crate) fn new(shared: Arc<Shared>) -> Committer {
+        Committer { shared }
     }
 
-    /// Until all senders are gone.
-    pub(crate) fn run(mut self) {
-        while let Some(first) = self.requests.blocking_recv() {
+    /// Until all senders are gone. It blocks in the store's commit, so in a server it has a thread of its own.
+    pub(crate) async fn run(self, mut queue: mpsc::Receiver<Request>) {
+        while let Some(first) = queue.recv().await {
             let mut bytes = first.transaction.bytes();
             let mut requests = vec![first];
             while bytes < limits::COMMIT_GROUP_BYTES
-                && let Ok(next) = self.requests.try_recv()
+                && let Ok(next) = queue.try_recv()
             {
                 bytes += next.transaction.bytes();
                 requests.push(next);
@@ -75,7 +75,8 @@ impl Committer {
         }
     }
 
-    fn commit(&self, requests: Vec<Request>) {
+    /// One batch, one sync; then each is answered.
+    pub(crate) fn commit(&self, requests: Vec<Request>) {
         let mut group = Group::default();
         for request in requests {
             self.stage(&mut group, request);

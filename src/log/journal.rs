@@ -6,8 +6,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread::JoinHandle;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
@@ -22,6 +23,7 @@ use super::{CommitNo, StreamId, StreamSpec, StreamStats, UntimedRow, block, unti
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
 use crate::memory::Accounts;
+use crate::spawn::{Looping, Spawn};
 use crate::store::{Space, Store};
 
 /// Commits transactions and reads logs. Dropping the last handle finishes what is queued and stops the thread.
@@ -30,7 +32,9 @@ pub struct Journal {
     queue: Mutex<Option<mpsc::Sender<Request>>>,
     /// Permits of [`PERMIT_BYTES`] for what is queued.
     room: Arc<Semaphore>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    committing: Mutex<Option<Looping>>,
+    /// There is one thread for everything: who waits for a commit must make it.
+    is_inline: bool,
 }
 
 const PERMIT_BYTES: usize = 1 << 10;
@@ -45,6 +49,26 @@ impl Journal {
     /// Opens the journal of a store: reads one small entry per stream, and starts the commit thread. What it keeps of streams in
     /// memory is reserved in `accounts`.
     pub fn open_within(store: Arc<dyn Store>, accounts: &Arc<Accounts>) -> Result<Arc<Journal>> {
+        let start = |committing| {
+            let thread = std::thread::Builder::new().name("commit".to_owned());
+            thread.spawn(|| futures::executor::block_on(committing)).map(Looping::Thread)
+        };
+        Self::begin(store, accounts, start)
+    }
+
+    /// [`open_within`](Self::open_within), with the commits made where an engine's loops run.
+    pub fn open_in(store: Arc<dyn Store>, accounts: &Arc<Accounts>, spawn: &Spawn) -> Result<Arc<Journal>> {
+        match spawn {
+            Spawn::Threads(_) => Self::open_within(store, accounts),
+            Spawn::Inline(_) => Self::begin(store, accounts, |commits| spawn.looping("commit", 0, commits)),
+        }
+    }
+
+    fn begin(
+        store: Arc<dyn Store>,
+        accounts: &Arc<Accounts>,
+        start: impl FnOnce(BoxFuture<'static, ()>) -> std::io::Result<Looping>,
+    ) -> Result<Arc<Journal>> {
         let last = match store.get(Space::Meta, stream::LAST_COMMIT)? {
             None => CommitNo(0),
             Some(value) => CommitNo(u64::from_le_bytes(
@@ -62,13 +86,13 @@ impl Journal {
             upkeep: Mutex::new(()),
         });
         let (queue, requests) = mpsc::channel(limits::COMMIT_QUEUE);
-        let committer = Committer::new(Arc::clone(&shared), requests);
-        let thread = std::thread::Builder::new().name("commit".to_owned()).spawn(move || committer.run())?;
+        let committing = start(Committer::new(Arc::clone(&shared)).run(requests).boxed())?;
         Ok(Arc::new(Journal {
             shared,
             queue: Mutex::new(Some(queue)),
             room: Arc::new(Semaphore::new(PERMITS)),
-            thread: Mutex::new(Some(thread)),
+            is_inline: matches!(committing, Looping::Task),
+            committing: Mutex::new(Some(committing)),
         }))
     }
 
@@ -82,14 +106,20 @@ impl Journal {
         let room = Arc::clone(&self.room).acquire_many_owned(wanted as u32).await.map_err(|_| stopped())?;
         let queue = self.queue.lock().clone().ok_or_else(stopped)?;
         let (reply, answer) = oneshot::channel();
-        queue.send(Request { transaction, reply, _room: room }).await.map_err(|_| stopped())?;
+        queue.send(Request { transaction, reply, _room: Some(room) }).await.map_err(|_| stopped())?;
         drop(queue);
         answer.await.map_err(|_| stopped())?
     }
 
     /// [`commit`](Self::commit) for threads that may block.
     pub fn commit_blocking(&self, transaction: Transaction) -> Result<CommitNo> {
-        futures::executor::block_on(self.commit(transaction))
+        if !self.is_inline || transaction.is_empty() {
+            return futures::executor::block_on(self.commit(transaction));
+        }
+        let (reply, mut answer) = oneshot::channel();
+        let request = Request { transaction, reply, _room: None };
+        Committer::new(Arc::clone(&self.shared)).commit(vec![request]);
+        answer.try_recv().map_err(|_| stopped())?
     }
 
     /// The last commit that is durable and published.
@@ -249,7 +279,7 @@ impl Journal {
     pub fn stop(&self) {
         self.room.close();
         drop(self.queue.lock().take());
-        if let Some(thread) = self.thread.lock().take()
+        if let Some(Looping::Thread(thread)) = self.committing.lock().take()
             && thread.thread().id() != std::thread::current().id()
             && thread.join().is_err()
         {

@@ -30,6 +30,7 @@ use parking_lot::Mutex;
 
 use super::budget::Allowance;
 use crate::error::{Error, SqlState};
+use crate::spawn::wait;
 
 /// Sets of values whose answers are kept; beyond that it begins anew.
 const KEPT: usize = 65_536;
@@ -209,10 +210,12 @@ impl Apply {
     fn rows(&self, values: &[ScalarValue]) -> Result<Vec<RecordBatch>> {
         Allowance::check_in(self.state.config_options())?;
         let plan = self.filled(values)?;
+        // What DataFusion has as async functions is computed before the expression they stand in, in a CASE for the rows of all its
+        // branches too, and not at all in joins, ORDER BY and GROUP BY.
         wait(async {
             let physical = self.state.create_physical_plan(&plan).await?;
             collect(physical, self.state.task_ctx()).await
-        })
+        })?
     }
 
     /// Its only column, as values of this type.
@@ -298,12 +301,6 @@ fn keys(columns: &[ArrayRef], rows: usize) -> Result<Vec<Vec<u8>>> {
     let fields = columns.iter().map(|column| SortField::new(column.data_type().clone())).collect();
     let keys = RowConverter::new(fields)?.convert_columns(columns)?;
     Ok(keys.iter().map(|key| key.as_ref().to_vec()).collect())
-}
-
-/// Waits on one of the engine's threads. What DataFusion has as async functions is computed before the expression they
-/// stand in, in a CASE for the rows of all its branches too, and not at all in joins, ORDER BY and GROUP BY.
-fn wait<T>(work: impl Future<Output = T>) -> T {
-    tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(work))
 }
 
 impl ScalarUDFImpl for Apply {

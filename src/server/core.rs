@@ -10,7 +10,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::script::{self, Failure, Output, Script};
 use crate::error::{Error, Result};
-use crate::exec::{Engine, EngineOptions};
+use crate::exec::{Engine, EngineOptions, Env};
 use crate::limits;
 use crate::session::{Front, Reception};
 use crate::store::{DiskOptions, DiskStore, MemoryStore, Store};
@@ -71,8 +71,9 @@ impl Core {
             threads: options.threads,
             bounded: options.bounded,
         };
+        let env = Env::of_server(store, cpu.handle().clone());
         // On a thread of the runtime, which has the stack that planning needs.
-        let opened = cpu.block_on(cpu.spawn(Engine::open(store, engine_options, cpu.handle().clone())));
+        let opened = cpu.block_on(cpu.spawn(Engine::open(env, engine_options)));
         let engine =
             opened.map_err(|error| Error::internal(format!("the engine did not start: {error}")))??;
         let reception = sessions(&engine);
@@ -124,6 +125,6 @@ pub(super) fn runtime(name: &str, threads: usize) -> Result<Runtime> {
 }
 
 /// Sessions over the engine.
-fn sessions(engine: &Arc<Engine>) -> Arc<dyn Reception> {
+pub(super) fn sessions(engine: &Arc<Engine>) -> Arc<dyn Reception> {
     Arc::new(Front::new(Arc::clone(engine)))
 }

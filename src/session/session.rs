@@ -30,7 +30,6 @@ use super::shared_settings::SharedSettings;
 use super::transaction::{LOCK_WAIT, SystemContext, Transaction, WriteContext, Written};
 use super::write::PlainInsert;
 use super::{calls, ddl, pg_catalog, write};
-use crate::clock::now_ms;
 use crate::error::{Error, Result, SqlState};
 use crate::exec::Engine;
 use crate::limits;
@@ -164,7 +163,7 @@ impl Session {
             engine: Arc::clone(&self.engine),
             style: self.settings.style(),
             text: Arc::clone(text),
-            now_ms: now_ms(),
+            now_ms: self.engine.now_ms(),
         })
     }
 
@@ -237,7 +236,8 @@ impl Session {
             }
             Statement::Fetch { name, count, timeout } => {
                 let cursor = self.cursor(&name)?.clone();
-                let stream = cursor.fetch(count, timeout).await?;
+                let end = timeout.map(|time| self.engine.clock().sleep(time));
+                let stream = cursor.fetch(count, end).await?;
                 Ok(Outcome::Rows(Rows { schema: cursor.schema, stream, tag: "FETCH", counted: true }))
             }
             Statement::Move { name, count } => {

@@ -13,7 +13,7 @@ use super::{
     Conversation, Front, Outcome, Prepared, Protocol, Rows, Session, SideMessage, Startup, TransactionStatus,
 };
 use crate::error::{Error, Result, SqlState};
-use crate::exec::{Engine, EngineOptions};
+use crate::exec::{Engine, EngineOptions, Env};
 use crate::limits;
 use crate::pgtypes::values::Encoder;
 use crate::store::{DiskOptions, DiskStore, FreeSpace, MemoryStore, Store};
@@ -24,7 +24,8 @@ async fn front() -> Front {
 
 async fn front_over(store: Arc<dyn Store>) -> Front {
     let options = EngineOptions { files: ".".into(), memory: 1 << 30, threads: 2, bounded: false };
-    let engine = Engine::open(store, options, tokio::runtime::Handle::current()).await.unwrap();
+    let env = Env::of_server(store, tokio::runtime::Handle::current());
+    let engine = Engine::open(env, options).await.unwrap();
     Front::new(engine)
 }
 

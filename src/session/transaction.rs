@@ -13,7 +13,6 @@ use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::execution::memory_pool::MemoryReservation;
 
 use crate::catalog::{Names, Relation, RelationId};
-use crate::clock::now_ms;
 use crate::error::{Error, Result, SqlState};
 use crate::exec::Engine;
 use crate::exec::snapshot::Scope;
@@ -88,7 +87,7 @@ impl Transaction {
     /// The writer of a table; locks it the first time.
     pub async fn writer(&mut self, engine: &Engine, relation: &Relation) -> Result<&mut TableWriter> {
         if !self.writers.contains_key(&relation.id) {
-            let writer = engine.table(relation.id)?.lock(self.lock_wait).await?;
+            let writer = engine.table(relation.id)?.lock(engine.clock(), self.lock_wait).await?;
             self.starts.insert(relation.id, writer.savepoint());
             self.writers.insert(relation.id, writer);
         }
@@ -120,7 +119,7 @@ impl Transaction {
 
     /// Makes everything durable in one commit. When this returns an error, nothing was written.
     pub async fn commit(mut self, engine: &Engine) -> Result<CommitNo> {
-        let mut transaction = log::Transaction::at(now_ms());
+        let mut transaction = log::Transaction::at(engine.now_ms());
         for (relation, append) in std::mem::take(&mut self.appends) {
             transaction.appends.push((StreamId(relation.0), append));
         }

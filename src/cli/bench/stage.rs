@@ -11,6 +11,7 @@ use datafusion::logical_expr::LogicalPlan;
 use super::input;
 use crate::catalog::SCHEMA;
 use crate::catalog::{Column, Kind, Relation, RelationId, StreamDef, TableDef, WatermarkSpec};
+use crate::clock::{Clock, WallClock};
 use crate::connect;
 use crate::error::{Error, Result};
 use crate::exec::map::Tables;
@@ -143,5 +144,9 @@ impl Tables for Stage {
 
     fn version(&self, _: &Pipeline) -> u64 {
         0
+    }
+
+    fn now_ms(&self) -> i64 {
+        WallClock.now_ms()
     }
 }

@@ -18,6 +18,7 @@ use datafusion::execution::memory_pool::MemoryReservation;
 use parking_lot::RwLock;
 
 use super::CommitNo;
+use crate::clock::{self, Clock};
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
 use crate::memory::{Accounts, MemoryPart};
@@ -174,11 +175,10 @@ impl TableHandle {
     }
 
     /// Waits for the table's lock. It is held until the writer is committed, rolled back or dropped.
-    /// Needs a tokio runtime.
-    pub async fn lock(self: &Arc<Self>, timeout: Duration) -> Result<TableWriter> {
-        match tokio::time::timeout(timeout, Arc::clone(&self.work).lock_owned()).await {
-            Ok(work) => Ok(TableWriter::new(Arc::clone(self), work)),
-            Err(_) => Err(Error::new(
+    pub async fn lock(self: &Arc<Self>, clock: &dyn Clock, timeout: Duration) -> Result<TableWriter> {
+        match clock::timeout(clock, timeout, Arc::clone(&self.work).lock_owned()).await {
+            Some(work) => Ok(TableWriter::new(Arc::clone(self), work)),
+            None => Err(Error::new(
                 SqlState::LockNotAvailable,
                 format!("could not obtain the lock on table \"{}\" within {timeout:?}", self.spec.name),
             )

@@ -9,6 +9,7 @@ use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use proptest::prelude::*;
 
 use super::*;
+use crate::clock::WallClock;
 use crate::log::Journal;
 use crate::log::Transaction;
 use crate::store::MemoryStore;
@@ -47,7 +48,7 @@ fn open(store: &dyn Store) -> Result<Arc<TableHandle>> {
 
 fn lock(table: &Arc<TableHandle>) -> TableWriter {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    runtime.block_on(table.lock(Duration::from_millis(50))).unwrap()
+    runtime.block_on(table.lock(&WallClock, Duration::from_millis(50))).unwrap()
 }
 
 fn find(writer: &TableWriter, from: i64, count: i64) -> Vec<RowId> {
@@ -166,7 +167,7 @@ fn a_second_writer_waits_and_then_gives_up() {
     let table = open(&MemoryStore::new()).unwrap();
     let _writer = lock(&table);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    let error = runtime.block_on(table.lock(Duration::from_millis(5))).err().unwrap();
+    let error = runtime.block_on(table.lock(&WallClock, Duration::from_millis(5))).err().unwrap();
     assert_eq!(error.state(), SqlState::LockNotAvailable);
 }
 

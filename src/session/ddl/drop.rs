@@ -6,7 +6,6 @@ use datafusion::sql::sqlparser::ast::ObjectName;
 
 use super::{Done, Opening, check_kind, commit_changes, stream_id, to_its_end};
 use crate::catalog::{Kind, NameChange, Relation, RelationId};
-use crate::clock::now_ms;
 use crate::error::{Error, Result, SqlState};
 use crate::exec::Engine;
 use crate::exec::registry::Alone;
@@ -105,7 +104,7 @@ async fn remove(engine: &Arc<Engine>, relations: Vec<Arc<Relation>>, alone: Alon
     let mut writers = Vec::new();
     for relation in &relations {
         if let Kind::Table(_) = relation.kind {
-            writers.push(engine.table(relation.id)?.lock(LOCK_WAIT).await?);
+            writers.push(engine.table(relation.id)?.lock(engine.clock(), LOCK_WAIT).await?);
         }
     }
     let engine = Arc::clone(engine);
@@ -129,7 +128,7 @@ async fn remove_now(
     relations: &[Arc<Relation>],
     writers: Vec<TableWriter>,
 ) -> Result<()> {
-    let mut transaction = Transaction::at(now_ms());
+    let mut transaction = Transaction::at(engine.now_ms());
     let mut changes = Vec::new();
     for writer in writers {
         writer.drop_table(Arc::clone(engine.store()), &mut transaction);

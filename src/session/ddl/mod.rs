@@ -18,7 +18,6 @@ use super::inspect::show;
 use super::read::continuous::Reading;
 use super::read::query::ReadContext;
 use crate::catalog::{Kind, NameChange, Relation, RelationId};
-use crate::clock::now_ms;
 use crate::error::{Error, Result, SqlState};
 use crate::exec::Engine;
 use crate::exec::view::Phase;
@@ -189,7 +188,7 @@ async fn commit_new(
     relation: Relation,
     storage: impl FnOnce(&Relation, &mut Transaction) -> Result<()>,
 ) -> Result<()> {
-    let mut transaction = Transaction::at(now_ms());
+    let mut transaction = Transaction::at(engine.now_ms());
     storage(&relation, &mut transaction)?;
     commit_changes(engine, transaction, vec![NameChange::Put(Arc::new(relation))], Opening::Open).await
 }
@@ -301,7 +300,7 @@ async fn rename(
     check_unused(engine, &relation, "rename")?;
     let renamed = Arc::new(Relation { name: to, ..Relation::clone(&relation) });
     let change = NameChange::Put(Arc::clone(&renamed));
-    commit_changes(engine, Transaction::at(now_ms()), vec![change], Opening::AsItIs).await?;
+    commit_changes(engine, Transaction::at(engine.now_ms()), vec![change], Opening::AsItIs).await?;
     if let Kind::MaterializedView(_) = renamed.kind {
         engine.view(renamed.id)?.redefine(renamed);
     }
@@ -332,7 +331,7 @@ async fn set_running(
     def.paused = paused;
     let changed = Arc::new(Relation { kind: Kind::MaterializedView(def), ..Relation::clone(&relation) });
     let change = NameChange::Put(Arc::clone(&changed));
-    commit_changes(engine, Transaction::at(now_ms()), vec![change], Opening::AsItIs).await?;
+    commit_changes(engine, Transaction::at(engine.now_ms()), vec![change], Opening::AsItIs).await?;
     // Only now: what could not be stored (the disk is full) has changed nothing, and the view runs on.
     handle.redefine(changed);
     match run {

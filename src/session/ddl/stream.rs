@@ -6,7 +6,6 @@ use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr};
 use super::columns::{columns, uses_proctime};
 use super::{Definer, Done, commit_new, is_taken, new_name, options, stream_id};
 use crate::catalog::{Column, Connector, Kind, Relation, StreamDef, WatermarkSpec};
-use crate::clock::now_ms;
 use crate::connect;
 use crate::error::{Error, Result, SqlState};
 use crate::log::StreamSpec;
@@ -62,7 +61,7 @@ pub async fn create(cx: &Definer, create: CreateRelation) -> Result<Done> {
         kind: Kind::Stream(stream),
         depends_on: Vec::new(),
         sql: create.text,
-        created_ms: now_ms(),
+        created_ms: cx.engine.now_ms(),
     };
     if !is_embedded {
         check_source(cx, &relation, &create.options)?;

@@ -7,7 +7,6 @@ use datafusion::sql::sqlparser::ast::{Ident, ObjectName, Query};
 use super::columns::{columns, primary_key};
 use super::{Definer, Done, Opening, commit_changes, commit_new, is_taken, new_name, options};
 use crate::catalog::{Kind, NameChange, Relation, TableDef};
-use crate::clock::now_ms;
 use crate::error::Result;
 use crate::exec::define::columns_of;
 use crate::exec::tables::table_spec;
@@ -41,7 +40,7 @@ pub async fn create(cx: &Definer, create: CreateRelation) -> Result<Done> {
         kind: Kind::Table(TableDef { primary_key }),
         depends_on: Vec::new(),
         sql: create.text,
-        created_ms: now_ms(),
+        created_ms: cx.engine.now_ms(),
     };
     commit_new(&cx.engine, relation, |_, _| Ok(())).await?;
     Ok(Done::new("CREATE TABLE"))
@@ -65,7 +64,7 @@ pub async fn create_as(cx: &Definer, create: CreateAs) -> Result<Done> {
         kind: Kind::Table(TableDef { primary_key: Vec::new() }),
         depends_on: Vec::new(),
         sql: cx.reads.text.to_string(),
-        created_ms: now_ms(),
+        created_ms: cx.engine.now_ms(),
     });
     let store = cx.engine.store().as_ref();
     let handle = TableHandle::open(
@@ -74,14 +73,14 @@ pub async fn create_as(cx: &Definer, create: CreateAs) -> Result<Done> {
         table_spec(&relation),
         cx.engine.planner.accounts(),
     )?;
-    let mut writer = handle.lock(super::super::transaction::LOCK_WAIT).await?;
+    let mut writer = handle.lock(cx.engine.clock(), super::super::transaction::LOCK_WAIT).await?;
     let stored = relation.schema();
     let mut rows = 0;
     for batch in &batches {
         rows += batch.num_rows();
         writer.append(conform(batch, &stored)?)?;
     }
-    let mut transaction = Transaction::at(now_ms());
+    let mut transaction = Transaction::at(cx.engine.now_ms());
     writer.into_transaction(&mut transaction)?;
     let change = NameChange::Put(relation);
     commit_changes(&cx.engine, transaction, vec![change], Opening::Open).await?;

@@ -8,7 +8,6 @@ use super::{
     Definer, Done, Opening, check_kind, check_unused, commit_changes, commit_new, is_taken, new_name, options,
 };
 use crate::catalog::{Kind, NameChange, Relation, RelationId, ViewDef};
-use crate::clock::now_ms;
 use crate::error::{Error, Result, SqlState};
 use crate::exec::Engine;
 use crate::exec::define::{columns_of, emission};
@@ -87,11 +86,11 @@ pub async fn create(cx: &Definer, create: CreateView) -> Result<Done> {
         kind: Kind::View { query: create.text },
         depends_on: used,
         sql: cx.reads.text.to_string(),
-        created_ms: now_ms(),
+        created_ms: cx.engine.now_ms(),
     };
     let removed = replaced.map(NameChange::Remove);
     let changes: Vec<_> = removed.into_iter().chain([NameChange::Put(Arc::new(relation))]).collect();
-    commit_changes(&cx.engine, Transaction::at(now_ms()), changes, Opening::Open).await?;
+    commit_changes(&cx.engine, Transaction::at(cx.engine.now_ms()), changes, Opening::Open).await?;
     Ok(Done::new("CREATE VIEW"))
 }
 
@@ -137,7 +136,7 @@ pub async fn create_materialized(cx: &Definer, create: CreateMaterialized) -> Re
         }),
         depends_on: once(ready.used.clone()),
         sql: cx.reads.text.to_string(),
-        created_ms: now_ms(),
+        created_ms: cx.engine.now_ms(),
     };
     let from_now = from_latest.then_some(relation.id);
     commit_new(&cx.engine, relation, |_, _| Ok(())).await?;

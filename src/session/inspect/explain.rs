@@ -160,7 +160,7 @@ fn watermark(session: &Session, name: &ObjectName) -> Result<Vec<String>> {
             };
             let mark = watermark_text(&sql_type, stats.watermark, &style)?;
             let idle = stats.last_write_ms.map_or("never written".to_owned(), |at| {
-                format!("last written {} ms ago", crate::clock::now_ms().saturating_sub(at))
+                format!("last written {} ms ago", engine.now_ms().saturating_sub(at))
             });
             shown.push(format!("Stream {}: last event time {seen}, watermark {mark}, {idle}", stream.name));
         }

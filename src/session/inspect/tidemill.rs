@@ -7,7 +7,6 @@ use datafusion::catalog::TableProvider;
 
 use super::super::transaction::SystemContext;
 use crate::catalog::{Kind, Relation, RelationId, StreamDef};
-use crate::clock::now_ms;
 use crate::connect;
 use crate::error::Result;
 use crate::exec::position::SourceProgress;
@@ -81,7 +80,7 @@ fn streams(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
         "name:text kind:text connector:text watermark:timestamp last_event_time:timestamp idle_since:timestamptz \
          rows:int8 bytes:int8 first_offset:int8 next_offset:int8 rejected_rows:int8 created_at:timestamptz",
     )?;
-    let now = now_ms();
+    let now = cx.engine.now_ms();
     let names = cx.engine.catalog.names();
     let mut rows = Vec::new();
     for relation in names.all() {
@@ -173,7 +172,7 @@ fn queries(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
          epoch:int8 watermark:timestamp lag_ms:int8 state_bytes:int8 state_rows:int8 last_epoch_ms:float8 \
          last_epoch_at:timestamptz error:text",
     )?;
-    let now = now_ms();
+    let now = cx.engine.now_ms();
     let mut rows = Vec::new();
     for view in cx.engine.views() {
         let relation = view.relation();

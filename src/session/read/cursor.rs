@@ -4,16 +4,16 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use futures::StreamExt;
+use futures::future::BoxFuture;
 use futures::stream;
 use tokio::sync::{Mutex, OwnedMutexGuard};
-use tokio::time::Instant;
 
 use super::rows::Batches;
+use crate::clock::before;
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
 use crate::sql::FetchCount;
@@ -45,21 +45,20 @@ impl Cursor {
         Cursor { schema, hold, is_new: true, body: Arc::new(Mutex::new(body)) }
     }
 
-    /// FETCH.
-    pub async fn fetch(&self, count: FetchCount, timeout: Option<Duration>) -> Result<Batches> {
+    /// FETCH; it gives what it has when `end` is done.
+    pub async fn fetch(&self, count: FetchCount, end: Option<BoxFuture<'static, ()>>) -> Result<Batches> {
         let mut body = Arc::clone(&self.body)
             .try_lock_owned()
             .map_err(|_| Error::new(SqlState::InvalidCursorState, "the cursor is being fetched from"))?;
-        let deadline = timeout.and_then(crate::clock::deadline);
-        match (count, deadline) {
+        match (count, end) {
             (FetchCount::All, None) => Ok(rest(body)),
-            (FetchCount::All, deadline) => {
-                body.fill(usize::MAX, deadline).await?;
+            (FetchCount::All, end) => {
+                body.fill(usize::MAX, end).await?;
                 Ok(stream::iter(body.take(usize::MAX).into_iter().map(Ok)).boxed())
             }
-            (FetchCount::Rows(count), deadline) => {
+            (FetchCount::Rows(count), end) => {
                 let count = usize::try_from(count).unwrap_or(usize::MAX);
-                body.fill(count, deadline).await?;
+                body.fill(count, end).await?;
                 Ok(stream::iter(body.take(count).into_iter().map(Ok)).boxed())
             }
         }
@@ -84,17 +83,17 @@ impl Cursor {
 
 impl Body {
     /// Pulls until there are so many rows, the time is over, or the end.
-    async fn fill(&mut self, count: usize, deadline: Option<Instant>) -> Result<()> {
+    async fn fill(&mut self, count: usize, mut end: Option<BoxFuture<'static, ()>>) -> Result<()> {
         let mut bytes: usize = self.left.iter().map(RecordBatch::get_array_memory_size).sum();
         while self.rows < count {
             let Some(stream) = &mut self.stream else {
                 return Ok(());
             };
-            let next = match deadline {
+            let next = match &mut end {
                 None => stream.next().await,
-                Some(deadline) => match tokio::time::timeout_at(deadline, stream.next()).await {
-                    Ok(next) => next,
-                    Err(_) => return Ok(()),
+                Some(end) => match before(end, stream.next()).await {
+                    Some(next) => next,
+                    None => return Ok(()),
                 },
             };
             match next {
@@ -162,7 +161,10 @@ fn rest(body: OwnedMutexGuard<Body>) -> Batches {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::clock::{Clock, WallClock};
     use crate::session::read::rows::{text_batch, text_schema};
 
     fn batch(rows: usize) -> RecordBatch {
@@ -182,7 +184,7 @@ mod tests {
         let cancelled =
             tokio::time::timeout(Duration::from_millis(10), cursor.fetch(FetchCount::Rows(50), None));
         assert!(cancelled.await.is_err());
-        let timeout = Some(Duration::from_millis(5));
+        let timeout = Some(WallClock.sleep(Duration::from_millis(5)));
         assert_eq!(count(cursor.fetch(FetchCount::Rows(50), timeout).await.unwrap()).await, 5);
     }
 }

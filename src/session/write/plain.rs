@@ -17,7 +17,6 @@ use super::insert::{self, add, plain_values};
 use super::rows::{RowMaker, RowRules};
 use super::values;
 use crate::catalog::{Column, Names, Relation};
-use crate::clock::now_ms;
 use crate::error::Result;
 use crate::exec::Engine;
 use crate::pgtypes::values::TextStyle;
@@ -125,7 +124,7 @@ impl PlainInsert {
 
     /// Adds its rows to the transaction; how many they are. The parameters' values are arrays of one.
     pub async fn run(&self, engine: &Engine, tx: &mut Transaction, values: &[ArrayRef]) -> Result<usize> {
-        let maker = RowMaker::of(Arc::clone(&self.rules), now_ms());
+        let maker = RowMaker::of(Arc::clone(&self.rules), engine.now_ms());
         let relation = self.rules.relation();
         let columns = self.columns.iter().enumerate();
         let given = columns.map(|(at, cells)| match cells {

@@ -7,7 +7,7 @@ use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use futures::TryStreamExt;
 
 use crate::error::{Error, SqlState};
-use crate::exec::{Engine, EngineOptions};
+use crate::exec::{Engine, EngineOptions, Env};
 use crate::session::{Conversation, Front, Outcome, Protocol, Reception, Startup};
 use crate::store::MemoryStore;
 
@@ -18,7 +18,8 @@ impl Client {
     async fn open() -> Client {
         let options = EngineOptions { files: ".".into(), memory: 1 << 30, threads: 2, bounded: false };
         let store = Arc::new(MemoryStore::new());
-        let engine = Engine::open(store, options, tokio::runtime::Handle::current()).await.unwrap();
+        let env = Env::of_server(store, tokio::runtime::Handle::current());
+        let engine = Engine::open(env, options).await.unwrap();
         let front = Front::new(engine);
         let startup = Startup { user: "ada".into(), ..Startup::default() };
         Client(front.open(startup).await.unwrap())

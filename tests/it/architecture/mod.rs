@@ -16,7 +16,7 @@ use source::{item_end, sources};
 
 /// From the ground up. A room imports from lower floors.
 const FLOORS: &[&[&str]] = &[
-    &["limits", "clock", "memory"],
+    &["limits", "clock", "memory", "spawn"],
     &["error"],
     &["time", "store"],
     &["types"],
