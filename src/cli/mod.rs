@@ -4,6 +4,7 @@ mod bench;
 mod print;
 mod run;
 mod serve;
+mod test;
 mod value;
 
 use std::ffi::OsString;
@@ -12,7 +13,6 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::error::Error;
 use crate::server::Failure;
 
 /// A SQL-first streaming query engine: one binary that speaks Postgres. Without a subcommand it serves.
@@ -29,17 +29,10 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Run SQL scripts without a server, print what they answer, and exit.
     Run(run::RunArgs),
-    /// Run SQL tests with virtual time (not built yet).
-    Test(TestArgs),
+    /// Run SQL pages that say their answers, in process and with simulated time.
+    Test(test::TestArgs),
     /// Measure Nexmark and other queries in process, over generated events or a file.
     Bench(bench::BenchArgs),
-}
-
-#[derive(Debug, clap::Args)]
-struct TestArgs {
-    /// sqllogictest files, or directories of them.
-    #[arg(value_name = "FILE|DIR", required = true)]
-    paths: Vec<std::path::PathBuf>,
 }
 
 /// How results are printed.
@@ -63,7 +56,7 @@ pub fn main() -> ExitCode {
     let done = match arguments.command {
         Command::Serve(args) => serve::serve(&args),
         Command::Run(args) => run::run(&args),
-        Command::Test(args) => Err(no_tests(&args).into()),
+        Command::Test(args) => test::test(&args),
         Command::Bench(args) => bench::bench(&args).map_err(Failure::from),
     };
     match done {
@@ -90,13 +83,6 @@ fn with_subcommand(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
         all.insert(1.min(all.len()), "serve".into());
     }
     all
-}
-
-fn no_tests(args: &TestArgs) -> Error {
-    let first = args.paths.first().map(|path| path.display().to_string()).unwrap_or_default();
-    Error::unsupported(format!("{first}: SQL tests with virtual time are not supported yet (0A000)")).hint(
-        "Run a script with tidemill run FILE.sql and compare what it prints; advance_watermark('stream', 'infinity') closes its windows.",
-    )
 }
 
 /// How many threads there are to compute with.

@@ -14,6 +14,7 @@ mod core;
 mod process;
 mod script;
 mod shutdown;
+mod simulated;
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -27,6 +28,7 @@ use tokio::sync::watch;
 
 pub use self::core::{Core, CoreOptions, Data};
 pub use script::{Failure, Output, Script};
+pub use simulated::{Answer, Caller, Simulated, text_rows};
 
 use crate::error::{Error, Result, SqlState};
 use crate::http;

@@ -1,4 +1,4 @@
-//! Functions that do something, called as `SELECT f(…)` on its own: `advance_watermark`, `pg_sleep`.
+//! Functions that do something, called as `SELECT f(…)` on its own: `advance_watermark`, `pg_sleep` and, in tests, `advance_clock`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use super::conversation::Outcome;
 use super::params::{arguments, function_name, text_of};
 use super::read::rows::{counted, text_batch, text_schema};
 use super::session::Session;
+use super::settings::interval_ms;
 use crate::catalog::{Kind, Relation, StreamDef, WatermarkSpec};
 use crate::error::{Error, Result, SqlState};
 use crate::log::StreamId;
@@ -30,6 +31,7 @@ pub struct Call {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Function {
+    AdvanceClock,
     AdvanceWatermark,
     PgSleep,
 }
@@ -51,6 +53,7 @@ pub fn find(query: &ContinuousQuery) -> Result<Option<Call>> {
         return Ok(None);
     };
     let function = match name.as_str() {
+        "advance_clock" => Function::AdvanceClock,
         "advance_watermark" => Function::AdvanceWatermark,
         "pg_sleep" => Function::PgSleep,
         _ => return Ok(None),
@@ -58,7 +61,7 @@ pub fn find(query: &ContinuousQuery) -> Result<Option<Call>> {
     let given = arguments(call).map(|given| given.into_iter().cloned().collect::<Vec<_>>());
     let wanted = match function {
         Function::AdvanceWatermark => 2,
-        Function::PgSleep => 1,
+        Function::AdvanceClock | Function::PgSleep => 1,
     };
     match given {
         Some(arguments) if arguments.len() == wanted && select.from.is_empty() => {
@@ -84,7 +87,7 @@ pub fn schema(session: &Session, call: &Call) -> Result<SchemaRef> {
             let sql_type = &relation.columns[watermark.column].sql_type;
             Ok(Arc::new(Schema::new(vec![sql_type.to_field(&call.column, true)])))
         }
-        Function::PgSleep => Ok(text_schema(&[&call.column])),
+        Function::AdvanceClock | Function::PgSleep => Ok(text_schema(&[&call.column])),
     }
 }
 
@@ -92,11 +95,13 @@ pub fn schema(session: &Session, call: &Call) -> Result<SchemaRef> {
 pub async fn run(session: &mut Session, call: Call, text: &Arc<str>) -> Result<Outcome> {
     let schema = schema(session, &call)?;
     let batch = match call.function {
+        Function::AdvanceClock => advance_clock(session, &call, &schema, text).await?,
         Function::AdvanceWatermark => advance(session, &call, &schema, text).await?,
         Function::PgSleep => {
             let seconds = value_text(session, &call.arguments[0], text).await?;
             let seconds: f64 = seconds.and_then(|text| text.parse().ok()).unwrap_or(0.0);
-            tokio::time::sleep(Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX)).await;
+            let time = Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX);
+            session.engine.clock().sleep(time).await;
             text_batch(&schema, &[vec![Some(String::new())]])?
         }
     };
@@ -178,6 +183,28 @@ async fn advance(
     let ticks: ArrayRef = Arc::new(Int64Array::from(vec![reached.0]));
     let shown = cast(&ticks, schema.field(0).data_type())?;
     Ok(RecordBatch::try_new(Arc::clone(schema), vec![shown])?)
+}
+
+/// Lets time pass on a clock that only a test moves; everything that waits for a moment until then happens at that moment.
+async fn advance_clock(
+    session: &mut Session,
+    call: &Call,
+    schema: &SchemaRef,
+    text: &Arc<str>,
+) -> Result<RecordBatch> {
+    if !session.engine.clock().is_simulated() {
+        return Err(Error::unsupported(
+            "advance_clock() moves the clock of `tidemill test`; a server has the wall clock",
+        )
+        .hint("Use pg_sleep() to wait, advance_watermark() to close windows."));
+    }
+    let given = value_text(session, &call.arguments[0], text).await?;
+    let ms = given.and_then(|text| interval_ms(&text).ok()).and_then(|ms| u64::try_from(ms).ok());
+    let ms = ms.ok_or_else(|| {
+        Error::new(SqlState::BadArgument, "advance_clock() takes a time that passes, such as '10 s'")
+    })?;
+    session.engine.clock().sleep(Duration::from_millis(ms)).await;
+    text_batch(schema, &[vec![Some(String::new())]])
 }
 
 /// A time in the ticks of a column of that type.

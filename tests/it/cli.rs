@@ -6,7 +6,7 @@ use crate::server::{self, BINARY, Server, tidemill};
 fn help_explains_every_subcommand_and_flag() {
     let dir = server::directory();
     let help = tidemill(dir.path(), &["--help"]).ok();
-    for word in ["serve", "run", "bench"] {
+    for word in ["serve", "run", "test", "bench"] {
         assert!(help.contains(word), "--help does not mention {word}:\n{help}");
     }
     let flags = "--listen --http --data-dir --ephemeral --init --files --memory-limit --max-connections --threads \
@@ -40,6 +40,8 @@ fn wrong_flags_are_refused_with_a_reason() {
         (&["serve", "--ephemeral", "--data-dir", "x"], "--data-dir"),
         (&["nonsense"], "nonsense"),
         (&["run"], "FILE"),
+        (&["test"], "FILE"),
+        (&["test", "no-such-page.slt"], "no-such-page.slt"),
         (&["run", "no-such-file.sql"], "no-such-file.sql"),
         (&["bench", "--events", "-1"], "-1"),
     ];
@@ -49,6 +51,27 @@ fn wrong_flags_are_refused_with_a_reason() {
         assert!(answer.stderr.contains(reason), "{args:?} does not say {reason:?}:\n{}", answer.stderr);
         assert!(!answer.stderr.contains("panicked"), "{args:?}:\n{}", answer.stderr);
     }
+}
+
+#[test]
+fn a_page_with_a_wrong_answer_fails_its_test_and_the_others_go_on() {
+    let dir = server::directory();
+    let page = |name: &str, expected: &str| {
+        let text = format!("query I\nSELECT 1 + 1\n----\n{expected}\n");
+        std::fs::write(dir.path().join(name), text).expect("written");
+    };
+    page("a.slt", "3");
+    page("b.slt", "2");
+    let answer = tidemill(dir.path(), &["test", "."]);
+    assert_eq!(answer.code, 1, "{}", answer.stdout);
+    assert!(
+        answer.stdout.contains("FAILED  ./a.slt") && answer.stdout.contains("a.slt:1"),
+        "{}",
+        answer.stdout
+    );
+    assert!(answer.stdout.contains("ok      ./b.slt (1 records)"), "{}", answer.stdout);
+    assert_eq!(answer.stderr.trim(), "tidemill: 1 of 2 files failed");
+    assert!(tidemill(dir.path(), &["test", "b.slt"]).ok().contains("ok "));
 }
 
 #[test]

@@ -32,6 +32,14 @@ async fn every_sql_page_answers_as_it_says() {
 }
 
 #[test]
+fn every_sql_page_answers_the_same_in_process_under_a_simulated_clock() {
+    let pages = server::repository().join("tests/slt");
+    let dir = server::directory();
+    let said = server::tidemill(dir.path(), &["test", &pages.to_string_lossy()]).ok();
+    assert!(said.lines().filter(|line| line.starts_with("ok ")).count() > 20, "{said}");
+}
+
+#[test]
 fn every_sql_page_can_be_read() {
     let mut files = Vec::new();
     find(&server::repository().join("tests/slt"), &mut files);
