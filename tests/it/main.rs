@@ -19,6 +19,7 @@ mod parameters;
 mod psql;
 mod raw;
 mod readme;
+mod simulation;
 mod slt;
 mod sources;
 mod views;

@@ -48,18 +48,14 @@ impl Batch {
         let work = async { self.0.sql(sql).await?.collect().await };
         let batches =
             work.await.unwrap_or_else(|error| panic!("the oracle's own query is wrong: {error}\n{sql}"));
-        let mut lines = Vec::new();
-        for batch in &batches {
-            for row in 0..batch.num_rows() {
-                lines.push(line(batch.columns().iter().map(|column| text(column, row)).collect()));
-            }
-        }
+        let mut lines: Vec<String> = batches.iter().flat_map(self::lines).collect();
         lines.sort();
         lines
     }
 }
 
-fn columns(rows: &[&Row]) -> Vec<(&'static str, ArrayRef)> {
+/// The columns of these rows.
+pub fn columns(rows: &[&Row]) -> Vec<(&'static str, ArrayRef)> {
     vec![
         ("id", Arc::new(Int64Array::from_iter_values(rows.iter().map(|r| r.id)))),
         ("k", Arc::new(StringArray::from_iter(rows.iter().map(|r| r.k)))),
@@ -71,10 +67,17 @@ fn columns(rows: &[&Row]) -> Vec<(&'static str, ArrayRef)> {
     ]
 }
 
-fn register(context: &SessionContext, name: &str, columns: Vec<(&str, ArrayRef)>) {
+/// Makes a table of columns.
+pub fn register(context: &SessionContext, name: &str, columns: Vec<(&str, ArrayRef)>) {
     let columns = columns.into_iter().map(|(name, array)| (name, array, true));
     let batch = RecordBatch::try_from_iter_with_nullable(columns).expect("columns of one length");
     context.register_batch(name, batch).expect("a new name");
+}
+
+/// The rows of a batch, each as one [`line`].
+pub fn lines(batch: &RecordBatch) -> Vec<String> {
+    let cells = |row| batch.columns().iter().map(|column| text(column, row)).collect();
+    (0..batch.num_rows()).map(|row| line(cells(row))).collect()
 }
 
 /// A value as Postgres would write it; what [`cell`] evens out need not be exact here.

@@ -5,10 +5,10 @@ use super::shapes::{Kind, SHAPES, Shape};
 
 /// Splitmix64 (Steele, Lea, Flood 2014): small, and the same for ever.
 #[derive(Clone)]
-struct Random(u64);
+pub struct Random(pub u64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
+    pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
@@ -16,15 +16,15 @@ impl Random {
     }
 
     /// In `from..to`.
-    fn range(&mut self, from: i64, to: i64) -> i64 {
+    pub fn range(&mut self, from: i64, to: i64) -> i64 {
         from + (self.next() % (to - from) as u64) as i64
     }
 
-    fn one_in(&mut self, n: u64) -> bool {
+    pub fn one_in(&mut self, n: u64) -> bool {
         self.next().is_multiple_of(n)
     }
 
-    fn pick<T: Copy>(&mut self, of: &[T]) -> T {
+    pub fn pick<T: Copy>(&mut self, of: &[T]) -> T {
         of[(self.next() % of.len() as u64) as usize]
     }
 }
@@ -68,10 +68,10 @@ pub struct Case {
     type_of_time: &'static str,
 }
 
-const SECOND: i64 = 1_000_000;
+pub const SECOND: i64 = 1_000_000;
 
 /// (slide, size) in ms; the first ones are TUMBLE.
-const WINDOWS: &[(i64, i64)] = &[
+pub const WINDOWS: &[(i64, i64)] = &[
     (1_000, 1_000),
     (7_000, 7_000),
     (10_000, 10_000),
@@ -233,7 +233,7 @@ impl Case {
     }
 }
 
-const KEYS: &[&str] = &["apple", "banana", "cherry", "it's", "Zoë", ""];
+pub const KEYS: &[&str] = &["apple", "banana", "cherry", "it's", "Zoë", ""];
 
 fn dim_rows(random: &mut Random) -> Vec<(&'static str, Option<&'static str>, i32)> {
     let names = [Some("red"), Some("yellow"), None, Some("red"), Some("grün"), Some("blank")];
@@ -277,7 +277,7 @@ fn writes(random: &mut Random) -> Vec<Write> {
     writes
 }
 
-fn row(random: &mut Random, id: i64, ts: i64) -> Row {
+pub fn row(random: &mut Random, id: i64, ts: i64) -> Row {
     // Times on a millisecond mostly, so that rows fall exactly on window edges, too.
     let ts = match random.range(0, 6) {
         0 => ts,

@@ -9,9 +9,9 @@
 //! A failing case prints its seed and the statements that led to it; `TIDEMILL_ORACLE_SEED=n` runs that case alone, and
 //! `TIDEMILL_ORACLE_CASES=n` changes how many there are.
 
-mod batch;
-mod case;
-mod rows;
+pub mod batch;
+pub mod case;
+pub mod rows;
 mod shapes;
 
 use std::sync::Arc;
@@ -309,7 +309,7 @@ impl<'a> Trial<'a> {
 }
 
 /// The lines of `a` that are not in `b`, each as often as it is missing. Both are sorted.
-fn difference(a: &[String], b: &[String]) -> Vec<String> {
+pub fn difference(a: &[String], b: &[String]) -> Vec<String> {
     let mut rest = b.to_vec();
     a.iter()
         .filter(|line| match rest.iter().position(|other| other == *line) {

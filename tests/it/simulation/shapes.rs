@@ -1,0 +1,97 @@
+//! The queries that the simulation draws from: an operator is added by adding a line.
+//!
+//! In a query `{W}` stands for a window function over a stream (with columns `window_start`, `window_end`), `{S}` for the stream, `{D}` for
+//! the static table with `{J}` as the condition that joins it to `x`, and `{V}` for another view. Every shape has columns `k` and `n`,
+//! so that each may stand on each. DataFusion is asked the same over finite tables.
+
+/// What a query reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Over {
+    /// Windows of a stream.
+    Windows,
+    /// The rows of a stream.
+    Rows,
+    /// Another view.
+    View,
+}
+
+/// A query of a view.
+#[derive(Debug)]
+pub struct Shape {
+    pub name: &'static str,
+    pub over: Over,
+    pub sql: &'static str,
+}
+
+impl Shape {
+    /// Whether it looks rows up in the static table.
+    pub fn joins(&self) -> bool {
+        self.sql.contains("{D}")
+    }
+}
+
+const fn windows(name: &'static str, sql: &'static str) -> Shape {
+    Shape { name, over: Over::Windows, sql }
+}
+
+const fn rows(name: &'static str, sql: &'static str) -> Shape {
+    Shape { name, over: Over::Rows, sql }
+}
+
+const fn view(name: &'static str, sql: &'static str) -> Shape {
+    Shape { name, over: Over::View, sql }
+}
+
+pub const SHAPES: &[Shape] = &[
+    windows(
+        "count per window",
+        "SELECT window_start, window_end, k, count(*) AS n FROM {W} GROUP BY window_start, window_end, k",
+    ),
+    windows(
+        "sum, least and greatest per window",
+        "SELECT window_start, window_end, k, CAST(sum(v) AS BIGINT) AS n, min(v) AS lo, max(v) AS hi FROM {W} GROUP BY window_start, window_end, k",
+    ),
+    windows(
+        "distinct values per window",
+        "SELECT window_start, window_end, k, count(DISTINCT v) AS n FROM {W} GROUP BY window_start, window_end, k",
+    ),
+    windows(
+        "windows with enough rows",
+        "SELECT window_start, k, count(*) AS n FROM {W} GROUP BY window_start, window_end, k HAVING count(*) > 1",
+    ),
+    windows(
+        "windows without a key",
+        "SELECT window_end, max(k) AS k, count(*) AS n, avg(v) AS a FROM {W} GROUP BY window_start, window_end",
+    ),
+    windows("rows in their windows", "SELECT window_start, id, k, v AS n FROM {W} WHERE v > 0"),
+    windows(
+        "windows of rows looked up",
+        "SELECT window_start, window_end, d.name AS k, count(*) AS n FROM {W} AS x JOIN {D} AS d ON {J} GROUP BY window_start, window_end, d.name",
+    ),
+    rows("filter", "SELECT id, k, v AS n FROM {S} WHERE v > 10"),
+    rows("projection", "SELECT id, upper(k) AS k, v + 1 AS n FROM {S}"),
+    rows("rows looked up", "SELECT x.id, d.name AS k, x.v * d.f AS n FROM {S} AS x JOIN {D} AS d ON {J}"),
+    rows(
+        "rows looked up or not",
+        "SELECT x.id, d.name AS k, x.v AS n FROM {S} AS x LEFT JOIN {D} AS d ON {J}",
+    ),
+    rows("running count", "SELECT k, count(*) AS n FROM {S} GROUP BY k"),
+    rows(
+        "running aggregates",
+        "SELECT k, CAST(sum(v) AS BIGINT) AS n, min(v) AS lo, max(v) AS hi, avg(v) AS a FROM {S} GROUP BY k",
+    ),
+    rows("running total", "SELECT max(k) AS k, count(*) AS n, sum(v) AS a FROM {S}"),
+    rows("running distinct values", "SELECT k, count(DISTINCT v) AS n FROM {S} GROUP BY k"),
+    rows(
+        "running count that leaves HAVING",
+        "SELECT k, count(*) AS n FROM {S} GROUP BY k HAVING count(*) < 4",
+    ),
+    rows(
+        "running count of rows looked up",
+        "SELECT d.name AS k, count(*) AS n FROM {S} AS x JOIN {D} AS d ON {J} GROUP BY d.name",
+    ),
+    view("filter over a view", "SELECT k, n + 1 AS n FROM {V} WHERE n > 1"),
+    view("count over a view", "SELECT k, count(*) AS n FROM {V} GROUP BY k"),
+    view("sum over a view", "SELECT k, CAST(sum(n) AS BIGINT) AS n FROM {V} GROUP BY k"),
+    view("total over a view", "SELECT 'all' AS k, count(n) AS n FROM {V}"),
+];
