@@ -128,7 +128,7 @@ pub const TIDIED_CHUNKS: usize = 64;
 
 /// About how many bytes a piece of state has, of which a commit writes some to shorten what a
 /// restart reads. At least one row.
-pub const PIECE_BYTES: usize = 256 << 10;
+pub const STATE_PIECE_BYTES: usize = 256 << 10;
 
 /// The largest value of state or of an answer, bytes of Arrow; more is written in parts. Far below
 /// what the store takes.

@@ -15,7 +15,7 @@ use super::folding::{Folded, Folder, Folding};
 use super::progress::Progress;
 use super::stored::{EpochWriter, Since, changes_since, load};
 use crate::catalog::RelationId;
-use crate::limits::PIECE_BYTES;
+use crate::limits::STATE_PIECE_BYTES;
 use crate::operators::{AggregateCall, AggregateSpec, RunningAggregate};
 use crate::state::{Delta, RowStore, StateTable};
 use crate::store::{MemoryStore, Space, Store, WriteBatch};
@@ -209,7 +209,7 @@ fn what_a_commit_writes_does_not_grow_with_the_state() {
         let state = query.operator.size() + query.rows.bytes();
         assert!(stored < 5 * state + (6 << 20), "{stored} bytes stored of {state} in memory");
     }
-    assert!(largest[1] <= largest[0] + 2 * PIECE_BYTES, "{largest:?}");
+    assert!(largest[1] <= largest[0] + 2 * STATE_PIECE_BYTES, "{largest:?}");
     assert!(total[1] <= 3 * total[0], "{total:?}");
 }
 

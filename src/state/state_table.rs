@@ -21,7 +21,7 @@ use datafusion::arrow::array::Array;
 use datafusion::arrow::record_batch::RecordBatch;
 
 use crate::error::Result;
-use crate::limits::{BATCH_ROWS, PIECE_BYTES, STATE_PART_BYTES};
+use crate::limits::{BATCH_ROWS, STATE_PART_BYTES, STATE_PIECE_BYTES};
 
 /// A table of an operator's state.
 pub trait StateTable: Send {
@@ -77,7 +77,7 @@ impl PieceCursor {
 /// How many rows a piece of a table of so many bytes has.
 pub fn piece_rows(bytes: usize, rows: usize) -> usize {
     let row = (bytes / rows.max(1)).max(1);
-    (PIECE_BYTES / row).clamp(1, BATCH_ROWS / 2)
+    (STATE_PIECE_BYTES / row).clamp(1, BATCH_ROWS / 2)
 }
 
 /// The rows of a batch in parts, each far below what the store takes as a value: first row and

@@ -320,7 +320,7 @@ fn settings(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
         BATCH_ROWS "rows" "the largest batch",
         BATCH_CELLS "count" "computed values in the largest batch",
         TIDIED_CHUNKS "chunks" "parts of a view's rows that one change writes anew in memory",
-        PIECE_BYTES "bytes" "a piece of state that a commit writes anew",
+        STATE_PIECE_BYTES "bytes" "a piece of state that a commit writes anew",
         STATE_PART_BYTES "bytes" "the largest value of state or of an answer; more is written in parts",
         STATE_DELETIONS "keys" "old pieces and changes of state that a commit deletes",
         WINDOWS_PER_ROW "windows" "of HOP or CUMULATE that one row may be in",
