@@ -13,7 +13,6 @@
 //! What one row makes may be [`limits::CALL_BYTES`]. Between two pieces it is asked whether the
 //! statement is still wanted.
 
-use std::any::Any;
 use std::collections::HashSet;
 use std::fmt;
 use std::ops::Range;
