@@ -55,9 +55,14 @@ impl Clock for WallClock {
     }
 }
 
+/// Now, on the clock that time limits are kept by; it tells no time of day.
+pub fn instant() -> tokio::time::Instant {
+    tokio::time::Instant::now()
+}
+
 /// The moment so far from now by the machine's clock, for what waits on sockets; None: beyond what it can name.
 pub fn deadline(after: Duration) -> Option<tokio::time::Instant> {
-    tokio::time::Instant::now().checked_add(after)
+    instant().checked_add(after)
 }
 
 /// Measures how long something takes.

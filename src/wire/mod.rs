@@ -45,6 +45,7 @@ use self::framing::Incoming;
 use self::link::{Link, raised};
 use self::pending::{PendingLogin, PendingLogins};
 use self::startup::Wish;
+use crate::clock::instant;
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
 use crate::session::{Reception, Startup};
@@ -118,7 +119,7 @@ impl House {
     async fn receive(self: Arc<Self>, mut socket: TcpStream, mut login: PendingLogin) {
         tune(&socket);
         let mut shutdown = self.shutdown.clone();
-        let until = Instant::now() + Duration::from_secs(limits::LOGIN_SECONDS);
+        let until = instant() + Duration::from_secs(limits::LOGIN_SECONDS);
         let wish = tokio::select! {
             // First what the client has said: who is through in time is not dismissed.
             biased;
@@ -161,7 +162,7 @@ impl House {
         };
         // From here on it counts as one of the clients.
         drop(login);
-        link.limit(Some(until.saturating_duration_since(Instant::now())));
+        link.limit(Some(until.saturating_duration_since(instant())));
         let opened = link.attend(self.reception.open(startup.clone())).await;
         link.limit(None);
         let mut conversation = match opened {
