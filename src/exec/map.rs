@@ -3,7 +3,7 @@
 //! The plan's leaf reads a slot. Running a fragment puts batches into the slot and executes the same physical plan once more, which
 //! costs microseconds; nothing is planned per epoch. The hash table of a join with a static table is built at the
 //! first run and kept (DataFusion keeps the build side of a `HashJoinExec` across executions), so the fragment is planned anew when
-//! a table it reads has changed, and only then.
+//! a table it reads has changed; else only now and then, because of the metrics that each run leaves in a physical plan.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -18,13 +18,11 @@ use datafusion::physical_plan::streaming::StreamingTableExec;
 use futures::TryStreamExt;
 
 use crate::error::{Error, Result};
+use crate::limits;
 use crate::plan::placeholder::{Slot, find_slot};
 use crate::plan::{FragmentPlan, Pipeline};
 
-/// After so many runs a plan is replaced by a fresh one: each run adds to the metrics that a physical plan keeps.
-const RUNS_PER_PLAN: usize = 4_096;
-
-/// What a pipeline is given from outside at the beginning of an epoch: the present versions of static tables, and the time.
+/// What a pipeline is given from outside at the beginning of an epoch: the static tables as they were at one moment, and the time.
 pub trait Tables: Send + Sync {
     /// The plan with its table scans replaced.
     fn resolve(&self, plan: &LogicalPlan) -> Result<LogicalPlan>;
@@ -82,7 +80,7 @@ impl Fragment {
             return Ok(input);
         }
         self.runs += 1;
-        if self.runs > RUNS_PER_PLAN && !self.spec.has_tables {
+        if self.runs > limits::RUNS_PER_PLAN {
             self.physical = physical(&self.logical, &self.state).await?;
             self.runs = 0;
         }
