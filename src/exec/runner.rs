@@ -70,6 +70,8 @@ pub struct Runner {
     finite_watermark: Watermark,
     /// What has been counted.
     pub counters: Counters,
+    /// What its operator, which counts from its own beginning, has not counted of the rejected rows.
+    rejected_before: u64,
     /// Late rows since they were last taken, the newest [`limits::KEPT_ROWS`].
     late: VecDeque<RecordBatch>,
     /// What the state takes of `--memory-limit`.
@@ -120,6 +122,7 @@ impl Runner {
             },
             counters,
             late: VecDeque::new(),
+            rejected_before: counters.rejected_rows,
             memory,
             in_epoch: false,
         })
@@ -222,7 +225,7 @@ impl Runner {
         if let Some(changes) = self.operator.changes()? {
             self.put(changes, outlet).await?;
         }
-        self.counters.rejected_rows = self.counters.rejected_rows.max(self.operator.rejected());
+        self.counters.rejected_rows = self.rejected_before + self.operator.rejected();
         Ok(())
     }
 

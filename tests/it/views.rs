@@ -261,3 +261,25 @@ async fn the_emitted_rows_of_ten_thousand_groups_take_after_a_restart_what_they_
     let sums = "SELECT sum(n), count(*), count(*) FILTER (WHERE name = 'new') FROM v";
     assert_eq!(server::lines(&client, sums).await, ["15000|10000|5000"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rejected_rows_are_counted_on_after_a_restart() {
+    let dir = server::directory();
+    let server = durable(dir.path()).await;
+    let client = server.connect().await;
+    server::run(
+        &client,
+        "CREATE STREAM s (v INT, ts TIMESTAMP, WATERMARK FOR ts);
+         CREATE MATERIALIZED VIEW v AS SELECT window_start, count(*) AS n
+           FROM TUMBLE(s, ts, INTERVAL '1 minute') GROUP BY window_start, window_end;
+         INSERT INTO s SELECT i, NULL FROM generate_series(1, 5) AS i",
+    )
+    .await;
+    let rejected = "SELECT rejected_rows FROM tidemill.queries WHERE name = 'v'";
+    server::eventually(&client, rejected, "5").await;
+    server.terminate();
+    let server = durable(dir.path()).await;
+    let client = server.connect().await;
+    server::run(&client, "INSERT INTO s SELECT i, NULL FROM generate_series(1, 3) AS i").await;
+    server::eventually(&client, rejected, "8").await;
+}
