@@ -221,9 +221,9 @@ fn write_version_1(store: &dyn Store, query: &Query) {
         let rows = weighted(&Delta::insert(batch)).unwrap();
         puts.put(Space::Views, key(ID, 4, ANSWER, i), encode(&rows).unwrap());
     }
-    Progress { base_epoch: 4, epoch: 5, answer_epoch: 5, ..Progress::default() }
-        .write(ID, &mut puts)
-        .unwrap();
+    let mut before = Progress::default();
+    (before.base_epoch, before.epoch, before.answer_epoch) = (4, 5, 5);
+    before.write(ID, &mut puts).unwrap();
     store.commit(puts).unwrap();
     let progress = store.get(Space::Meta, b"query/0000000000000007").unwrap().unwrap();
     let mut progress: serde_json::Value = serde_json::from_slice(&progress).unwrap();

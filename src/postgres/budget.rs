@@ -52,8 +52,10 @@ struct Lane {
 
 #[derive(Debug)]
 enum Held {
-    Short(OwnedSemaphorePermit),
-    Long(OwnedSemaphorePermit),
+    Short(
+        #[expect(dead_code, reason = "it is held, and given back when it is dropped")] OwnedSemaphorePermit,
+    ),
+    Long(#[expect(dead_code, reason = "it is held, and given back when it is dropped")] OwnedSemaphorePermit),
     /// Between the two, or done.
     Neither,
 }

@@ -40,7 +40,6 @@ mod tests {
     use datafusion::logical_expr::{col, lit};
 
     use super::super::arithmetic::call_of as call;
-    use super::*;
 
     #[test]
     fn a_chain_has_the_name_of_its_operators() {

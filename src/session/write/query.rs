@@ -72,10 +72,6 @@ impl Lookup for WithExtra {
 }
 
 /// DataFusion's state for a query of this statement. One partition: the order of the rows is then the query's.
-pub(super) fn state(cx: &WriteContext, extra: Extra) -> SessionState {
-    state_over(&cx.engine, &cx.scope, extra)
-}
-
 fn state_over(engine: &Engine, scope: &Scope, extra: Extra) -> SessionState {
     let lookup = WithExtra { extra, scope: Arc::new(scope.clone()) };
     let mut state = engine.planner.snapshot_state(Arc::new(lookup));

@@ -1,6 +1,5 @@
 //! What is done next, drawn from the seed.
 
-use tidemill::clock::Clock;
 use tidemill::exec::view::handle::Phase;
 
 use super::run::{Change, Life, Pending, Told};
