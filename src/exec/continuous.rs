@@ -15,7 +15,7 @@ use super::messages::TemporaryQuery;
 use super::position::Start;
 use super::registry::Engine;
 use super::runner::{Outlet, Runner};
-use super::tables::PresentTables;
+use super::tables::{PresentTables, dropped};
 use super::view::handle::QueryFigures;
 use crate::catalog::Emission;
 use crate::clock::Stopwatch;
@@ -179,7 +179,7 @@ struct Work {
 impl Work {
     async fn run(self) -> Result<()> {
         let engine = &self.registered.engine;
-        let tables = PresentTables(Arc::clone(engine));
+        let mut tables = PresentTables::new(engine);
         let mut feed = engine.feed(&self.pipeline.source, None, self.start).await?;
         let mut runner = Runner::new(Arc::clone(&self.pipeline), Arc::clone(&self.state), &tables).await?;
         let mut commits = engine.journal.watch();
@@ -195,9 +195,10 @@ impl Work {
             };
             begin = Some((cut, now));
             let source = &self.pipeline.source.relation;
-            if engine.catalog.names().by_id(source.id).is_none() {
-                let what = format!("{} \"{}\" was dropped", source.kind_name(), source.name);
-                return Err(Error::new(SqlState::UndefinedTable, what));
+            let names = engine.catalog.names();
+            let mut read = std::iter::once(source).chain(&self.pipeline.tables);
+            if let Some(gone) = read.find(|relation| names.by_id(relation.id).is_none()) {
+                return Err(dropped(gone));
             }
             let read = feed.read(cut, now, PORTION_ROWS, None)?;
             // Not made durable: a query that comes after reads these records again.
@@ -212,6 +213,7 @@ impl Work {
             }
             if !is_idle || in_history {
                 runner.end(&mut outlet).await?;
+                tables = PresentTables::new(engine);
                 self.show(&runner, outlet.epoch + 1, watch.ms(), now);
                 outlet.end_epoch(self.options.progress || in_history).await?;
                 in_history = false;

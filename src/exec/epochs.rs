@@ -119,7 +119,7 @@ impl Loop {
         let watch = Stopwatch::start();
         let cut = self.engine.journal.last();
         let now = self.engine.now_ms();
-        let tables = PresentTables(Arc::clone(&self.engine));
+        let tables = PresentTables::new(&self.engine);
         let mut changes: Vec<(ViewRun, ViewEpoch)> = Vec::new();
         if let Err(error) = self.shared.begin(self.runs.iter().filter_map(ViewRun::wish)) {
             // Then each reads by itself, and the one whose place is damaged says so.

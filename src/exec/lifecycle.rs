@@ -168,7 +168,7 @@ impl Engine {
         let relation = handle.relation();
         let progress = Progress::read(self.store().as_ref(), relation.id)?.unwrap_or_default();
         let (pipeline, state) = view_pipeline(self, &relation).await?;
-        let tables = PresentTables(Arc::clone(self));
+        let tables = PresentTables::new(self);
         let Kind::MaterializedView(def) = &relation.kind else {
             return Err(Error::internal(format!("{} is no materialized view", relation.name)));
         };
@@ -190,7 +190,6 @@ impl Engine {
     /// Reads the history that is there; None if the view was dropped or paused meanwhile, or there is no memory for it.
     async fn catch_up(self: &Arc<Self>, handle: &Arc<ViewHandle>) -> Result<Option<ViewRun>> {
         let Some(mut run) = self.recover_unless_failed(handle).await? else { return Ok(None) };
-        let tables = PresentTables(Arc::clone(self));
         loop {
             let guard = handle.history.lock().await;
             if *handle.phase().borrow() == Phase::Dropped {
@@ -208,7 +207,7 @@ impl Engine {
                 Kind::Stream(_) | Kind::Table(_) | Kind::View { .. } => self.journal.last(),
             };
             let now = self.now_ms();
-            let change = run.history(cut, now, &tables).await?;
+            let change = run.history(cut, now, &PresentTables::new(self)).await?;
             let drained = change.drained;
             if change.is_change() {
                 let epoch = self.next_epoch();

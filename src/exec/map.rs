@@ -24,10 +24,11 @@ use crate::plan::{FragmentPlan, Pipeline};
 
 /// What a pipeline is given from outside at the beginning of an epoch: the static tables as they were at one moment, and the time.
 pub trait Tables: Send + Sync {
-    /// The plan with its table scans replaced.
+    /// The plan with its table scans replaced; all calls see the same moment.
     fn resolve(&self, plan: &LogicalPlan) -> Result<LogicalPlan>;
-    /// Changes whenever one of the tables that the pipeline joins has changed.
-    fn version(&self, pipeline: &Pipeline) -> u64;
+    /// The version of what [`Self::resolve`] puts in: another one whenever a table that the pipeline joins has changed since.
+    /// 42P01 when one has been dropped.
+    fn version(&self, pipeline: &Pipeline) -> Result<u64>;
     /// Milliseconds since 1970.
     fn now_ms(&self) -> i64;
 }

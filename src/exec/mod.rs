@@ -70,6 +70,8 @@ mod sources;
 mod start;
 pub mod stored;
 mod sync;
+#[cfg(test)]
+mod table_tests;
 pub mod tables;
 #[cfg(test)]
 mod tests;

@@ -98,6 +98,8 @@ impl Runner {
         watermark: Watermark,
         counters: Counters,
     ) -> Result<Runner> {
+        // Whatever commits while the rest is put together is seen by the first epoch.
+        let tables_version = tables.version(&pipeline)?;
         let below =
             Fragment::new(&pipeline.below, tables.resolve(&pipeline.below.plan)?, Arc::clone(&state)).await?;
         let operator = Operator::at(&pipeline, watermark)?;
@@ -105,7 +107,6 @@ impl Runner {
             Some(spec) if !spec.is_identity => Some(Above::new(&pipeline, spec, &state, tables).await?),
             _ => None,
         };
-        let tables_version = tables.version(&pipeline);
         let memory = reserve(&state, MemoryPart::State.consumer());
         Ok(Runner {
             pipeline,
@@ -121,8 +122,8 @@ impl Runner {
                 finite => finite,
             },
             counters,
-            late: VecDeque::new(),
             rejected_before: counters.rejected_rows,
+            late: VecDeque::new(),
             memory,
             in_epoch: false,
         })
@@ -406,8 +407,11 @@ impl Runner {
 
     /// A micro-batch sees one version of each table, no older than any table commit before its rows.
     async fn use_present_tables(&mut self, tables: &dyn Tables) -> Result<()> {
-        let version = tables.version(&self.pipeline);
-        if self.pipeline.tables.is_empty() || version == self.tables_version {
+        if self.pipeline.tables.is_empty() {
+            return Ok(());
+        }
+        let version = tables.version(&self.pipeline)?;
+        if version == self.tables_version {
             return Ok(());
         }
         if self.pipeline.below.has_tables {

@@ -1,6 +1,7 @@
-//! Static tables: what their storage is told, and their present versions for the fragments that join them.
+//! Static tables: what their storage is told, and their versions at one moment for the fragments that join them.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
 
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::datasource::provider_as_source;
@@ -9,14 +10,35 @@ use datafusion::logical_expr::LogicalPlan;
 use super::contents::TableContents;
 use super::map::Tables;
 use super::registry::Engine;
-use crate::catalog::{Kind, Relation};
-use crate::error::Result;
-use crate::log::table::TableSpec;
+use crate::catalog::{Kind, Relation, RelationId};
+use crate::error::{Error, Result, SqlState};
+use crate::log::table::{TableSpec, TableVersion};
 use crate::plan::Pipeline;
 use crate::plan::relations::{RelationTable, scanned};
 
-/// Tables as they are when asked.
-pub struct PresentTables(pub Arc<Engine>);
+/// All tables as they are at one moment: when one of them is first asked for. Made anew for each epoch, so that everything in it,
+/// below an aggregate and above it, in one view and the next, sees of a commit to several tables either all or nothing.
+pub struct PresentTables {
+    engine: Arc<Engine>,
+    taken: OnceLock<HashMap<RelationId, Arc<TableVersion>>>,
+}
+
+impl PresentTables {
+    /// Tables of which none has been asked for yet.
+    pub fn new(engine: &Arc<Engine>) -> PresentTables {
+        PresentTables { engine: Arc::clone(engine), taken: OnceLock::new() }
+    }
+
+    fn version_of(&self, relation: &Relation) -> Result<&Arc<TableVersion>> {
+        let taken = self.taken.get_or_init(|| {
+            let engine = &self.engine;
+            engine
+                .journal
+                .at_rest(|_| engine.tables.read().iter().map(|(id, table)| (*id, table.version())).collect())
+        });
+        taken.get(&relation.id).ok_or_else(|| dropped(relation))
+    }
+}
 
 impl Tables for PresentTables {
     fn resolve(&self, plan: &LogicalPlan) -> Result<LogicalPlan> {
@@ -26,7 +48,7 @@ impl Tables for PresentTables {
             };
             match scanned(&scan) {
                 Some(relation) if matches!(relation.kind, Kind::Table(_)) => {
-                    let version = self.0.table(relation.id)?.version();
+                    let version = Arc::clone(self.version_of(&relation)?);
                     let provider = RelationTable::new(relation, Arc::new(TableContents(version)));
                     scan.source = provider_as_source(Arc::new(provider));
                     Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
@@ -38,20 +60,22 @@ impl Tables for PresentTables {
     }
 
     fn now_ms(&self) -> i64 {
-        self.0.now_ms()
+        self.engine.now_ms()
     }
 
-    fn version(&self, pipeline: &Pipeline) -> u64 {
-        // Of a commit that changes several tables either all are seen or none: else the greatest would hide that one is behind.
-        self.0.journal.at_rest(|_| {
-            let versions = pipeline.tables.iter().map(|relation| match self.0.table(relation.id) {
-                Ok(table) => table.version().commit.0,
-                // It has been dropped; the pipeline goes on with what it had.
-                Err(_) => 0,
-            });
-            versions.max().unwrap_or(0)
-        })
+    fn version(&self, pipeline: &Pipeline) -> Result<u64> {
+        let mut greatest = 0;
+        for relation in &pipeline.tables {
+            greatest = self.version_of(relation)?.commit.0.max(greatest);
+        }
+        Ok(greatest)
     }
+}
+
+/// What a query is told of a relation that it reads and that is no more.
+pub(super) fn dropped(relation: &Relation) -> Error {
+    let what = format!("{} \"{}\" was dropped", relation.kind_name(), relation.name);
+    Error::new(SqlState::UndefinedTable, what)
 }
 
 /// What a table's storage is told.

@@ -27,7 +27,11 @@ pub(super) struct Bench {
 }
 
 pub(super) async fn open(store: Arc<dyn Store>) -> Bench {
-    let options = EngineOptions { files: ".".into(), memory: 1 << 30, threads: 2, bounded: false };
+    open_within(store, 1 << 30).await
+}
+
+async fn open_within(store: Arc<dyn Store>, memory: usize) -> Bench {
+    let options = EngineOptions { files: ".".into(), memory, threads: 2, bounded: false };
     let engine = Engine::open(Env::of_server(Arc::clone(&store), tokio::runtime::Handle::current()), options)
         .await
         .unwrap();
@@ -71,7 +75,7 @@ impl Bench {
         relation
     }
 
-    async fn stream(&self) -> Arc<Relation> {
+    pub(super) async fn stream(&self) -> Arc<Relation> {
         let column = |name: &str, sql_type| Column {
             name: name.to_owned(),
             sql_type,
@@ -139,7 +143,7 @@ impl Bench {
         self.engine.journal.commit(transaction).await.unwrap();
     }
 
-    async fn table(&self) -> Arc<Relation> {
+    pub(super) async fn table(&self) -> Arc<Relation> {
         let column = |name: &str, sql_type| Column {
             name: name.to_owned(),
             sql_type,
@@ -157,7 +161,7 @@ impl Bench {
         .await
     }
 
-    async fn fill(&self, table: &Relation, rows: &[(&str, &str)]) {
+    pub(super) async fn fill(&self, table: &Relation, rows: &[(&str, &str)]) {
         let handle = self.engine.table(table.id).unwrap();
         let mut writer =
             handle.lock(&crate::clock::WallClock, std::time::Duration::from_secs(5)).await.unwrap();
@@ -189,7 +193,7 @@ impl Bench {
     }
 }
 
-fn sorted_rows(batches: &[RecordBatch]) -> Vec<String> {
+pub(super) fn sorted_rows(batches: &[RecordBatch]) -> Vec<String> {
     let table = pretty_format_batches(batches).unwrap().to_string();
     let mut rows: Vec<String> = table
         .lines()

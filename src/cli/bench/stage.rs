@@ -142,8 +142,8 @@ impl Tables for Stage {
         Ok(plan.clone())
     }
 
-    fn version(&self, _: &Pipeline) -> u64 {
-        0
+    fn version(&self, _: &Pipeline) -> Result<u64> {
+        Ok(0)
     }
 
     fn now_ms(&self) -> i64 {

@@ -96,7 +96,7 @@ pub async fn create(cx: &Definer, create: CreateView) -> Result<Done> {
 
 /// Refuses now what could not be started later: some forms of SQL are found to be missing only when their execution is planned.
 async fn runnable(engine: &Arc<Engine>, ready: &Ready) -> Result<()> {
-    let (tables, pipeline) = (PresentTables(Arc::clone(engine)), Arc::new(ready.pipeline.clone()));
+    let (tables, pipeline) = (PresentTables::new(engine), Arc::new(ready.pipeline.clone()));
     let state = Arc::clone(&ready.state);
     let runner = async move { Runner::new(pipeline, state, &tables).await.map(drop) };
     engine.planning.plan_once(runner).await

@@ -89,7 +89,7 @@ async fn pipeline(session: &Session, query: &ContinuousQuery, text: &Arc<str>) -
     let ready = continuous::plan(&session.engine, query, &session.reading(text)?).await?;
     let engine = Arc::clone(&session.engine);
     let shown = async move {
-        let tables = PresentTables(engine);
+        let tables = PresentTables::new(&engine);
         let shown = Runner::new(Arc::new(ready.pipeline), ready.state, &tables).await?.explain();
         Ok(shown.iter().flat_map(|part| split(part)).collect())
     };

@@ -1,0 +1,114 @@
+//! Static tables that change while a query over them is put together or runs an epoch.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use datafusion::execution::context::SessionState;
+use datafusion::logical_expr::LogicalPlan;
+
+use super::map::Tables;
+use super::runner::Runner;
+use super::tables::PresentTables;
+use super::tests::{Bench, open, sorted_rows};
+use crate::catalog::{Emission, Relation};
+use crate::error::{Result, SqlState};
+use crate::operators::lateness::{Input, Writes};
+use crate::plan::{CutOptions, Pipeline};
+use crate::sql;
+use crate::state::Delta;
+use crate::store::MemoryStore;
+use crate::time::Watermark;
+
+/// Tables one of which changes as soon as a plan has been given its version.
+struct Racing<'a> {
+    tables: PresentTables,
+    bench: &'a Bench,
+    names: Arc<Relation>,
+    has_changed: AtomicBool,
+}
+
+impl Tables for Racing<'_> {
+    fn resolve(&self, plan: &LogicalPlan) -> Result<LogicalPlan> {
+        let resolved = self.tables.resolve(plan)?;
+        if !self.has_changed.swap(true, Ordering::Relaxed) {
+            let change = self.bench.fill(&self.names, &[("a", "Anna")]);
+            tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(change));
+        }
+        Ok(resolved)
+    }
+
+    fn version(&self, pipeline: &Pipeline) -> Result<u64> {
+        self.tables.version(pipeline)
+    }
+}
+
+impl Bench {
+    fn racing(&self, names: &Arc<Relation>) -> Racing<'_> {
+        Racing {
+            tables: PresentTables::new(&self.engine),
+            bench: self,
+            names: Arc::clone(names),
+            has_changed: AtomicBool::new(false),
+        }
+    }
+
+    async fn pipeline(&self, query: &str) -> (Arc<Pipeline>, Arc<SessionState>) {
+        let options = CutOptions { emission: Emission::OnChange, lateness_ms: 0 };
+        let parsed = sql::parse_query(query).unwrap();
+        let planned = super::define::continuous_pipeline(&self.engine, &parsed.query, options).await;
+        let (pipeline, state, _) = planned.unwrap();
+        (Arc::new(pipeline), state)
+    }
+}
+
+/// What one row with key `a` brings.
+async fn row_of_a(runner: &mut Runner, tables: &dyn Tables) -> Result<Vec<String>> {
+    let source = &runner.pipeline().source;
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(StringArray::from(vec!["a"])),
+        Arc::new(Int64Array::from(vec![1])),
+        Arc::new(TimestampMicrosecondArray::from(vec![1])),
+    ];
+    let row = RecordBatch::try_new(source.relation.schema(), columns)?.project(&source.columns)?;
+    let writes = Writes::Runs(Vec::new());
+    let input = Input { batch: row, writes, after: Watermark::NONE, weights: None };
+    let mut out: Vec<Delta> = Vec::new();
+    runner.accept(vec![input], tables, &mut out).await?;
+    runner.end(&mut out).await?;
+    Ok(sorted_rows(&out.into_iter().map(|delta| delta.batch).collect::<Vec<_>>()))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_change_that_commits_while_a_query_is_put_together_is_seen() {
+    let bench = open(Arc::new(MemoryStore::new())).await;
+    bench.stream().await;
+    let names = bench.table().await;
+    let query = "SELECT s.k, n.title FROM s LEFT JOIN names n ON s.k = n.k";
+    let (pipeline, state) = bench.pipeline(query).await;
+    let mut runner = Runner::new(pipeline, state, &bench.racing(&names)).await.unwrap();
+    let rows = row_of_a(&mut runner, &PresentTables::new(&bench.engine)).await.unwrap();
+    assert_eq!(rows, ["a Anna"]);
+    bench.engine.closed(names.id);
+    let dropped = row_of_a(&mut runner, &PresentTables::new(&bench.engine)).await.unwrap_err();
+    assert_eq!(dropped.state(), SqlState::UndefinedTable);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_epoch_sees_one_version_of_the_tables_below_and_above_an_aggregate() {
+    let bench = open(Arc::new(MemoryStore::new())).await;
+    bench.stream().await;
+    let names = bench.table().await;
+    let (pipeline, state) = bench
+        .pipeline(
+            "SELECT g.k, g.title AS below, n.title AS above, g.n FROM
+               (SELECT s.k, n.title, count(*) AS n FROM s LEFT JOIN names n ON n.k = s.k GROUP BY s.k, n.title) g
+             LEFT JOIN names n ON n.k = g.k",
+        )
+        .await;
+    let mut runner = Runner::new(pipeline, state, &PresentTables::new(&bench.engine)).await.unwrap();
+    bench.fill(&names, &[("b", "Bert")]).await;
+    assert_eq!(row_of_a(&mut runner, &bench.racing(&names)).await.unwrap(), ["a 1"]);
+    let next = row_of_a(&mut runner, &PresentTables::new(&bench.engine)).await.unwrap();
+    assert_eq!(next, ["a Anna Anna 1"]);
+}
