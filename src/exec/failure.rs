@@ -12,6 +12,8 @@ pub struct ViewFailure {
     pub state: SqlState,
     /// In words.
     pub message: String,
+    /// It ends with this run of the server: never stored, what is stored of the view is whole.
+    pub for_now: bool,
 }
 
 impl ViewFailure {
@@ -22,15 +24,25 @@ impl ViewFailure {
             (SqlState::Internal, Some(detail)) => format!("{}: {detail}", error.message()),
             _ => error.message().to_owned(),
         };
-        ViewFailure { state: error.state(), message }
+        ViewFailure { state: error.state(), message, for_now: false }
+    }
+
+    /// The failure of a view that there is no room for until the next start.
+    pub fn for_now(error: &Error) -> ViewFailure {
+        ViewFailure { for_now: true, ..ViewFailure::of(error) }
     }
 
     /// What a reader of the view gets.
     pub fn error(&self, view: &str) -> Error {
-        let ViewFailure { state, message } = self;
+        let ViewFailure { state, message, for_now } = self;
+        let hint = if *for_now {
+            "Nothing of it is lost: start the server again with a higher --memory-limit."
+        } else {
+            "Look at tidemill.queries; DROP the view and create it anew when the cause is gone."
+        };
         Error::new(SqlState::NotInState, format!("materialized view \"{view}\" has failed: {message}"))
             .detail(format!("SQLSTATE {}", state.code()))
-            .hint("Look at tidemill.queries; DROP the view and create it anew when the cause is gone.")
+            .hint(hint)
     }
 }
 
@@ -38,7 +50,7 @@ impl From<(String, String)> for ViewFailure {
     fn from((code, message): (String, String)) -> ViewFailure {
         // A code that was raised by another version of us.
         let state = SqlState::of_code(&code).unwrap_or(SqlState::Internal);
-        ViewFailure { state, message }
+        ViewFailure { state, message, for_now: false }
     }
 }
 

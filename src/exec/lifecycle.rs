@@ -119,8 +119,8 @@ impl Engine {
     }
 
     /// Puts a view together as it was. One that has failed stays failed until it is dropped: running it again would fail
-    /// again, at every start. What is stored of a view is whole even if there is no memory for it now: then it has failed
-    /// until the next start, which may have more, and nothing is written down.
+    /// again, at every start. What is stored of a view is whole even if there is no memory for it now, or for what it reads: then it
+    /// has failed until the next start, which may have more, and nothing is written down.
     async fn recover_unless_failed(self: &Arc<Self>, handle: &Arc<ViewHandle>) -> Result<Option<ViewRun>> {
         let relation = handle.relation();
         let progress = Progress::read(self.store().as_ref(), relation.id)?;
@@ -132,7 +132,7 @@ impl Engine {
         match self.recover(handle).await {
             Err(error) if error.state() == SqlState::OutOfMemory => {
                 tracing::error!("materialized view {}: {error}", relation.name);
-                handle.enter(Phase::Failed(ViewFailure::of(&error)));
+                handle.enter(Phase::Failed(ViewFailure::for_now(&error)));
                 Ok(None)
             }
             recovered => recovered.map(Some),

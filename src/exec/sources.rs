@@ -93,7 +93,9 @@ impl Engine {
         let mut phase = view.phase();
         let caught_up = phase.wait_for(|phase| *phase != Phase::CatchingUp).await;
         if let Ok(Phase::Failed(failure)) = caught_up.as_deref() {
-            return Err(failure.error(&scan.relation.name));
+            let error = failure.error(&scan.relation.name);
+            // What reads it is not there for now either, and no longer than it.
+            return Err(if failure.for_now { Error::new(failure.state, error.message()) } else { error });
         }
         Feed::of_view(scan, self.store(), &view, from, start != Start::Earliest)
     }

@@ -9,6 +9,7 @@ use super::env::Env;
 use super::registry::{Engine, EngineOptions};
 use super::snapshot::Scope;
 use super::versions::Overlay;
+use super::view::handle::Phase;
 use crate::catalog::{
     Column, Emission, Kind, NameChange, Relation, RelationId, StreamDef, ViewDef, WatermarkSpec,
 };
@@ -395,4 +396,28 @@ async fn a_value_that_the_store_refuses_fails_only_the_view_that_wrote_it() {
     bench.insert(&s, &[(Some("z"), 3, 3)]).await;
     assert_eq!(bench.rows(&before).await, ["3"]);
     assert_eq!(bench.rows(&after).await, ["1 1", "2 1", "3 1"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_view_whose_base_lacks_memory_at_one_start_comes_back_with_it() {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let bench = open(Arc::clone(&store)).await;
+    let s = bench.stream().await;
+    let low = "SELECT v, count(*) AS n FROM s GROUP BY v";
+    bench.view("low", low, Emission::OnChange).await;
+    let high = "SELECT count(*) AS g, sum(n) AS n FROM low";
+    let high = bench.view("high", high, Emission::OnChange).await;
+    bench.insert(&s, &(0..200_000).map(|v| (None, v, 0)).collect::<Vec<_>>()).await;
+    assert_eq!(bench.rows(&high).await, ["200000 200000"]);
+    bench.engine.stop().await;
+    drop(bench);
+
+    let bench = open_within(Arc::clone(&store), 4 << 20).await;
+    let mut phase = bench.engine.view(high.id).unwrap().phase();
+    phase.wait_for(|phase| matches!(phase, Phase::Failed(_))).await.unwrap();
+    bench.engine.stop().await;
+    drop(bench);
+
+    let bench = open(store).await;
+    assert_eq!(bench.rows(&high).await, ["200000 200000"]);
 }
