@@ -31,7 +31,7 @@ use super::stored::{delete_stored, load};
 use super::tables::PresentTables;
 use super::view::handle::{Phase, ViewHandle};
 use super::view::run::ViewRun;
-use crate::catalog::{Kind, RelationId};
+use crate::catalog::{Kind, Relation, RelationId};
 use crate::clock::Stopwatch;
 use crate::error::{Error, Result, SqlState, contained};
 use crate::log::Transaction;
@@ -232,12 +232,32 @@ impl Engine {
     /// Whether every view on this one has taken all changes of it so far. Not merely those that run: a paused one comes back.
     pub(super) fn folding(&self, run: &ViewRun) -> Folding {
         let id = run.handle.relation().id;
+        let reads_no_more = |phase: &Phase| match phase {
+            Phase::Failed(failure) => !failure.for_now,
+            Phase::Dropped => true,
+            Phase::CatchingUp | Phase::Running | Phase::Paused | Phase::Stalled(_) => false,
+        };
         let behind = |view: &Arc<ViewHandle>| {
-            view.relation().depends_on.contains(&id)
-                && !matches!(*view.phase().borrow(), Phase::Failed(_) | Phase::Dropped)
-                && view.place().is_none_or(|(source, epoch)| source == id && epoch < run.answer_epoch())
+            if reads_no_more(&view.phase().borrow()) {
+                return false;
+            }
+            match view.place() {
+                Some((source, epoch)) => source == id && epoch < run.answer_epoch(),
+                // It does not know yet where it stands.
+                None => self.is_under(id, &view.relation()),
+            }
         };
         if self.views.read().values().any(behind) { Folding::Held } else { Folding::Allowed }
+    }
+
+    /// Whether a relation reads this one, by name or through plain views.
+    fn is_under(&self, id: RelationId, relation: &Relation) -> bool {
+        let names = self.catalog.names();
+        let through = |used: &RelationId| match names.by_id(*used) {
+            Some(used) => matches!(used.kind, Kind::View { .. }) && self.is_under(id, used),
+            None => false,
+        };
+        relation.depends_on.iter().any(|used| *used == id || through(used))
     }
 
     /// Takes a view out for good, and remembers why.

@@ -399,6 +399,26 @@ async fn a_value_that_the_store_refuses_fails_only_the_view_that_wrote_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_paused_view_over_a_plain_view_misses_no_change_of_the_view_below() {
+    let bench = open(Arc::new(MemoryStore::new())).await;
+    let s = bench.stream().await;
+    let low = bench.view("low", "SELECT v, count(*) AS n FROM s GROUP BY v", Emission::OnChange).await;
+    let plain = Kind::View { query: "SELECT * FROM low".to_owned() };
+    bench.create("plain", low.columns.clone(), plain, vec![low.id]).await;
+    let query = "SELECT count(*) AS g, sum(n) AS n FROM plain";
+    let high = bench.view("high", query, Emission::OnChange).await;
+    bench.rows(&high).await;
+    bench.engine.pause_view(high.id).await.unwrap();
+    let rows: Vec<_> = (0..30_000).map(|v| (None, v, 0)).collect();
+    for _ in 0..12 {
+        bench.insert(&s, &rows).await;
+        bench.engine.sync(&[bench.engine.view(low.id).unwrap()]).await.unwrap();
+    }
+    bench.engine.resume_view(high.id).unwrap();
+    assert_eq!(bench.rows(&high).await, ["30000 360000"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_view_whose_base_lacks_memory_at_one_start_comes_back_with_it() {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
     let bench = open(Arc::clone(&store)).await;
