@@ -17,7 +17,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::Semaphore;
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
@@ -26,19 +26,34 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::postgres::budget::{self, Allowance};
+use crate::spawn::Spawn;
 
 /// The threads and who may be on them.
 #[derive(Debug)]
 pub struct Planning {
-    /// None: it is being dropped.
+    /// None: it is being dropped, or has never been.
     runtime: Option<Runtime>,
+    handle: Handle,
     short: Arc<Semaphore>,
     long: Arc<Semaphore>,
 }
 
 impl Planning {
+    /// Threads of its own, or none in a simulation, where there is one for everything.
+    pub fn of(spawn: &Spawn, threads: usize) -> Result<Planning> {
+        match spawn {
+            Spawn::Threads(_) => Planning::start(threads),
+            Spawn::Inline(handle) => Ok(Planning::on(handle.clone(), None, threads)),
+        }
+    }
+
+    fn on(handle: Handle, runtime: Option<Runtime>, threads: usize) -> Planning {
+        let lane = || Arc::new(Semaphore::new(threads.max(limits::PLANNING_PLACES)));
+        Planning { runtime, handle, short: lane(), long: lane() }
+    }
+
     /// So many places in each lane as there are threads that compute.
-    pub fn start(threads: usize) -> Result<Planning> {
+    fn start(threads: usize) -> Result<Planning> {
         let places = threads.max(limits::PLANNING_PLACES);
         let runtime = Builder::new_multi_thread()
             .worker_threads(2 * places)
@@ -47,8 +62,7 @@ impl Planning {
             .enable_all()
             .build()
             .map_err(|error| Error::from(error).context("cannot start the threads that plan"))?;
-        let lane = || Arc::new(Semaphore::new(places));
-        Ok(Planning { runtime: Some(runtime), short: lane(), long: lane() })
+        Ok(Planning::on(runtime.handle().clone(), Some(runtime), threads))
     }
 
     /// Reads a text, which may be long.
@@ -60,10 +74,10 @@ impl Planning {
         let is_short = text.len() <= limits::SHORT_STATEMENT_BYTES;
         let lane = if is_short { &self.short } else { &self.long };
         let place = Arc::clone(lane).acquire_owned().await.map_err(|_| budget::shutting_down())?;
-        let task = self.spawn(async move {
+        let task = self.handle.spawn(async move {
             let _place = place;
             work(&text)
-        })?;
+        });
         ended(AbortOnDropHandle::new(task).await)
     }
 
@@ -77,10 +91,10 @@ impl Planning {
         let wanted = allowance.token.clone().drop_guard();
         let place = Arc::clone(&self.short).acquire_owned().await.map_err(|_| budget::shutting_down())?;
         let (allowance, leaving) = allowance.among_short(place, Arc::clone(&self.long));
-        let task = self.spawn(async move {
+        let task = self.handle.spawn(async move {
             let _leaving = leaving;
             budget::under(allowance, work).await
-        })?;
+        });
         let done = ended(AbortOnDropHandle::new(task).await);
         wanted.disarm();
         done
@@ -92,14 +106,6 @@ impl Planning {
         work: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T> {
         self.plan(Allowance::new(CancellationToken::new()), work).await
-    }
-
-    fn spawn<T: Send + 'static>(
-        &self,
-        work: impl Future<Output = Result<T>> + Send + 'static,
-    ) -> Result<tokio::task::JoinHandle<Result<T>>> {
-        let runtime = self.runtime.as_ref().ok_or_else(budget::shutting_down)?;
-        Ok(runtime.spawn(work))
     }
 }
 

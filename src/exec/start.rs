@@ -36,7 +36,7 @@ impl Engine {
         let journal = Journal::open_in(Arc::clone(&store), planner.accounts(), &spawn)?;
         super::salvage::check(store.as_ref(), &catalog, &journal, clock.now_ms()).await?;
         let rejected = RejectedRows::open(store.as_ref())?;
-        let planning = Planning::start(options.threads)?;
+        let planning = Planning::of(&spawn, options.threads)?;
         let epoch = last_stored(store.as_ref(), &catalog)?;
         let (commands, inbox) = mpsc::unbounded_channel();
         let engine = Arc::new(Engine {

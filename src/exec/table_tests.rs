@@ -41,6 +41,10 @@ impl Tables for Racing<'_> {
     fn version(&self, pipeline: &Pipeline) -> Result<u64> {
         self.tables.version(pipeline)
     }
+
+    fn now_ms(&self) -> i64 {
+        self.tables.now_ms()
+    }
 }
 
 impl Bench {

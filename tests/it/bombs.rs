@@ -8,7 +8,7 @@ use crate::server::{self, Server};
 /// Refused before it is planned further.
 const REFUSED: &[&str] = &["54001"];
 /// It has too many columns.
-const WIDE: &[&str] = &["54011"];
+const WIDE: &[&str] = &["54011", "54001"];
 /// A bound of what functions make.
 const BOUND: &[&str] = &["54000"];
 /// Runs until its time is over, or has no more memory.

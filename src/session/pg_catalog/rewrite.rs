@@ -257,12 +257,15 @@ impl Rewriter<'_> {
     }
 
     /// Whether a subquery calls a function in FROM for each row of a table that never has any, as psql does for the columns of a
-    /// publication: it cannot be planned, and has nothing to be run for.
+    /// publication, or for options that no relation has: it cannot be planned, and has nothing to be run for.
     fn is_never_run(&self, query: &Query) -> bool {
         let SetExpr::Select(select) = query.body.as_ref() else { return false };
         let reads_nothing = |expr: &Expr| {
             let found = visit_expressions(expr, |part| match part {
-                Expr::CompoundIdentifier(parts) if parts.len() == 2 && self.is_of_empty(&parts[0]) => {
+                Expr::CompoundIdentifier(parts)
+                    if parts.len() == 2
+                        && (ident_name(&parts[1]) == "reloptions" || self.is_of_empty(&parts[0])) =>
+                {
                     ControlFlow::Break(())
                 }
                 _ => ControlFlow::Continue(()),
@@ -361,9 +364,12 @@ impl VisitorMut for Rewriter<'_> {
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if let Expr::Subquery(query) = expr
-            && self.is_never_run(query)
-        {
+        let subquery = match expr {
+            Expr::Subquery(query) => Some(&*query),
+            Expr::Function(ast::Function { args: FunctionArguments::Subquery(query), .. }) => Some(&*query),
+            _ => None,
+        };
+        if subquery.is_some_and(|query| self.is_never_run(query)) {
             *expr = Expr::value(Value::Null);
             return ControlFlow::Continue(());
         }
