@@ -50,7 +50,6 @@ pub enum Pending {
 
 /// Everything that outlives a life.
 pub struct Run {
-    pub seed: u64,
     pub random: Random,
     pub clock: SimulatedClock,
     pub world: World,
@@ -81,7 +80,6 @@ pub enum End {
 impl Run {
     pub fn new(seed: u64, steps: usize) -> Run {
         Run {
-            seed,
             random: Random(seed.wrapping_mul(0x5851_F42D_4C95_7F2D) ^ 0x7369_6d75),
             clock: SimulatedClock::new(1_700_000_000_000),
             world: World::new(),
