@@ -90,7 +90,7 @@ impl Explosive {
     fn ranges(&self, batch: &RecordBatch) -> Result<Vec<Range<usize>>> {
         let rows = batch.num_rows();
         if self.patterns.is_empty() {
-            return Ok(vec![0..rows]);
+            return Ok(std::iter::once(0..rows).collect());
         }
         let evaluate = || -> Result<Vec<ArrayRef>> {
             let column = |pattern: &Arc<dyn PhysicalExpr>| {
