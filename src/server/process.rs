@@ -79,7 +79,7 @@ mod tests {
         check(65_536, 200, limits::STORE_FILES, 200);
         check(1_024, 200, limits::STORE_FILES, 200);
         check(1_024, 100_000, limits::STORE_FILES, 320);
-        check(300, 200, 75, 22);
+        check(300, 200, 75, 11);
         assert_eq!(share(200, 200).unwrap_err().state(), SqlState::TooManyConnections);
     }
 

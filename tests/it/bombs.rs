@@ -98,7 +98,7 @@ fn run() -> Vec<(&'static str, &'static [&'static str], String)> {
         ),
         text("a long array", BOUND, "SELECT array_resize(ARRAY[1], 2000000000)"),
         text("long arrays", ANSWERED, "SELECT count(array_resize(ARRAY[id], 100000)) FROM many"),
-        text("long arrays of text", ANSWERED, "SELECT sum(cardinality(array_repeat(s, 10000))) FROM many"),
+        text("long arrays of text", BOUND, "SELECT sum(cardinality(array_repeat(s, 10000))) FROM many"),
         text("a long text", BOUND, "SELECT repeat('x', 2000000000)"),
         text("long texts", ANSWERED, "SELECT sum(length(repeat(s, 10000))) FROM many"),
         text(

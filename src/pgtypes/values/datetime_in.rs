@@ -177,8 +177,12 @@ pub(crate) fn read(text: &str, time_only: bool) -> Result<Moment, Wrong> {
     datetime_words::read(text, &with_point(lower), time_only).map(Moment::At)
 }
 
-/// ISO 8601 and the logs of Java write the fraction of a second behind a comma.
+/// ISO 8601 and the logs of Java write the fraction of a second behind a comma. A time of day without a date has a point, as in
+/// Postgres.
 fn with_point(mut lower: String) -> String {
+    if !lower.contains(['-', '/']) {
+        return lower;
+    }
     let comma = lower.as_bytes().windows(8).position(|around| {
         around.iter().zip(b":dd:dd,d").all(|(byte, shape)| match shape {
             b'd' => byte.is_ascii_digit(),
