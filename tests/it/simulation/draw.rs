@@ -1,6 +1,7 @@
 //! What is done next, drawn from the seed.
 
 use tidemill::exec::view::handle::Phase;
+use tidemill::store::faulty::Fault;
 
 use super::run::{Change, Life, Pending, Told};
 use super::shapes::{Over, SHAPES, Shape};
@@ -279,6 +280,10 @@ impl Life<'_> {
         match self.ask(&sql).await {
             Ok(_) => {
                 self.run.used.insert(shape.name);
+                // What failed to be read meanwhile may have been read for it.
+                if self.struck.iter().any(|f| matches!(f, Fault::FailRead(_) | Fault::FailScan(_))) {
+                    self.run.excused.insert(view.name.clone());
+                }
                 self.run.world.views.push(view);
             }
             Err(_) if self.is_down() => self.run.pending.push(Pending::Create(view)),

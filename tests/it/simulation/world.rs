@@ -175,12 +175,13 @@ impl World {
             self.register("s", columns);
         }
         if view.shape.joins() {
-            let all = || {
-                self.versions
-                    .iter()
-                    .enumerate()
-                    .flat_map(|(pin, version)| version.iter().map(move |row| (pin, row)))
-            };
+            let all: Vec<_> = self
+                .versions
+                .iter()
+                .enumerate()
+                .flat_map(|(pin, version)| version.iter().map(move |row| (pin, row)))
+                .collect();
+            let all = || all.iter().copied();
             let keys = StringArray::from_iter_values(all().map(|(_, (k, _))| k));
             let names = StringArray::from_iter_values(all().map(|(_, (_, (name, _)))| name));
             let factors = Int32Array::from_iter_values(all().map(|(_, (_, (_, f)))| *f));
