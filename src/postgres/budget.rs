@@ -8,7 +8,7 @@
 //!
 //! An [`Allowance`] goes with a statement: as a value of its task while it is planned ([`under`]),
 //! and in the options of its session state, which every rule of DataFusion's sees
-//! ([`checked`](super::checked)), and which its subqueries inherit.
+//! (`checked`), and which its subqueries inherit.
 
 use std::any::Any;
 use std::future::Future;

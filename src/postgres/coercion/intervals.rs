@@ -1,6 +1,6 @@
 //! Intervals as keys: 1 day and 24 hours are one group, one DISTINCT row and one partner in a join.
 //!
-//! DataFusion compares keys by their parts. So keys are put into one form first ([`functions::interval_key`]); what is
+//! DataFusion compares keys by their parts. So keys are put into one form first (`functions::interval_key`); what is
 //! shown of a group is the first of its intervals as it came. Comparisons are rewritten with the other operators, in
 //! [`rewrite`](super::rewrite); the keys of continuous aggregates are made equal where they are kept.
 

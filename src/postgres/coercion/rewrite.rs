@@ -1,8 +1,8 @@
 //! Rewrites of the operators of a plan that has not been analysed yet.
 //!
 //! They come before DataFusion coerces types, since the types of whatever stands above depend on their results: the
-//! constants of [`integers`](super::integers), the operators on numerics, text constants beside a UUID, BYTEA or array
-//! and in a CASE, UNNEST beside the row it reads ([`flatten`](super::flatten)). Columns keep the names they had.
+//! constants of `integers`, the operators on numerics, text constants beside a UUID, BYTEA or array
+//! and in a CASE, UNNEST beside the row it reads (`flatten`). Columns keep the names they had.
 
 use datafusion::arrow::datatypes::{DataType, Field, TimeUnit};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRewriter};

@@ -25,6 +25,7 @@ mod arrays;
 mod bytes;
 mod cast;
 mod chains;
+mod collect;
 mod datetime;
 mod distinct;
 mod format;
@@ -79,6 +80,7 @@ pub fn aggregates() -> Vec<Arc<AggregateUDF>> {
         AggregateUDF::new_from_impl(total::sum()),
         AggregateUDF::new_from_impl(total::avg()),
         bool_and_udaf().as_ref().clone().with_aliases(["every"]),
+        collect::array_agg(),
     ];
     own.into_iter().chain(kernels::all()).map(Arc::new).collect()
 }
