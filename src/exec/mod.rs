@@ -19,7 +19,7 @@
 //! | [`feed`] | brings a pipeline its rows: from a log, a view, a connector |
 //! | [`messages`] | what is said between the engine's threads |
 //! | [`planning`] | the threads on which statements are read and planned |
-//! | [`env`] | what an engine stands on: clock, store, threads |
+//! | [`mod@env`] | what an engine stands on: clock, store, threads |
 //! | [`registry`] | what there is, and the order of its locks; no behaviour |
 //! | [`versions`] | the versions of everything that a statement reads |
 //! | `contents` | where the rows of a relation are |

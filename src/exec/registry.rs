@@ -2,7 +2,7 @@
 //!
 //! Everything that happens imports this file, and this file nothing of what happens.
 //!
-//! Two locks stand for "nothing is being published": [`Engine::publishing_epoch`] here and, in the journal, the one of the
+//! Two locks stand for "nothing is being published": `Engine::publishing_epoch` here and, in the journal, the one of the
 //! commit thread. Who takes both (a statement that wants the versions of everything) takes the epoch's first, then the
 //! commit's by [`Journal::at_rest`]; the commit thread takes only its own, and the epoch loop takes none of the journal's while
 //! it holds the epoch's. The lock of a map below is taken last and held for one look.

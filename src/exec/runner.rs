@@ -90,7 +90,7 @@ impl Runner {
     }
 
     /// A runner at this place, to which its state is still to be given by
-    /// [`restore_rows`](Self::restore_rows).
+    /// `restore_rows`.
     pub async fn at(
         pipeline: Arc<Pipeline>,
         state: Arc<SessionState>,

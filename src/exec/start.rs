@@ -32,7 +32,7 @@ impl Engine {
     pub async fn open(env: Env, options: EngineOptions) -> Result<Arc<Engine>> {
         let Env { clock, store, spawn } = env;
         let catalog = Catalog::open(store.as_ref())?;
-        let planner = Planner::new(options.threads, options.memory)?;
+        let planner = Planner::new(options.threads, options.memory, Arc::clone(&clock))?;
         let journal = Journal::open_in(Arc::clone(&store), planner.accounts(), &spawn)?;
         super::salvage::check(store.as_ref(), &catalog, &journal, clock.now_ms()).await?;
         let rejected = RejectedRows::open(store.as_ref())?;

@@ -2,7 +2,7 @@
 //!
 //! Each epoch appends what it changed: the rows of its state tables, the delta of the answer with
 //! the numbers of the rows it concerned, and the progress record, all in one commit.
-//! [`folding`](super::folding) adds pieces of state and answer as they are, in turn, and deletes
+//! `folding` adds pieces of state and answer as they are, in turn, and deletes
 //! what they have made superfluous.
 //!
 //! Keys: `id/epoch/part/number`, big-endian, so that a scan gives what was written in the order in

@@ -8,7 +8,7 @@
 //!                                     └──▶ not 0      goes into the fixed-point number beside them
 //! ```
 //!
-//! What the last one cannot hold goes into a [`FixedPoint`] as wide as the range of a double, which holds every sum of
+//! What the last one cannot hold goes into a `FixedPoint` as wide as the range of a double, which holds every sum of
 //! up to 2^63 of them. It is made when first needed, and also counts NaN and the infinities, so that these can be taken
 //! back. The total is rounded once, to the nearest double, ties to even.
 //!
@@ -21,7 +21,7 @@ use super::fixed_point::FixedPoint;
 /// Expansions that a sum of many values goes through side by side.
 const LANES: usize = 4;
 
-/// The sum of any doubles, exact. `N` doubles serve without a [`FixedPoint`] as long as all bits of the total lie
+/// The sum of any doubles, exact. `N` doubles serve without a `FixedPoint` as long as all bits of the total lie
 /// within about `N · 53`.
 #[derive(Clone, Debug)]
 pub struct ExactSum<const N: usize> {

@@ -1,6 +1,6 @@
 //! Aggregates without an inverse over rows that are taken back: they keep the values of every group.
 //!
-//! A group is a [`Multiset`] of rows of arguments. The least, the greatest and the number of different ones are read off it;
+//! A group is a multiset of rows of arguments. The least, the greatest and the number of different ones are read off it;
 //! any other aggregate is computed anew from all values of the group when it is asked for, as [`Generic`] does it. The
 //! values then come in their order, for the order in which they came is not kept: an aggregate that depends on it has to say
 //! ORDER BY.

@@ -4,7 +4,7 @@
 //! accumulators its states can be evaluated, copied and written out any number of times while it goes on; that is
 //! what windows that overlap, changes after every epoch, and checkpoints need.
 //!
-//! There are two families. [`dense`] holds a cell per slot in one vector, without a call or an allocation per row:
+//! There are two families. [`mod@dense`] holds a cell per slot in one vector, without a call or an allocation per row:
 //!
 //! | file | functions |
 //! |---|---|
