@@ -29,6 +29,7 @@ use datafusion::physical_plan::collect;
 use parking_lot::Mutex;
 
 use super::budget::Allowance;
+use super::functions::scalar_at;
 use crate::error::{Error, SqlState};
 use crate::spawn::wait;
 
@@ -233,7 +234,7 @@ impl Apply {
                 let column = self.column(values, wanted)?;
                 match column.len() {
                     0 => ScalarValue::try_from(wanted),
-                    1 => ScalarValue::try_from_array(&column, 0),
+                    1 => scalar_at(&column, 0),
                     _ => {
                         let message = "more than one row returned by a subquery used as an expression";
                         Err(Error::new(SqlState::CardinalityViolation, message).into())
@@ -348,7 +349,7 @@ impl ScalarUDFImpl for Apply {
             false => ScalarValue::iter_to_array(answers)?,
         };
         Ok(match is_scalar && rows == 1 {
-            true => ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?),
+            true => ColumnarValue::Scalar(scalar_at(&array, 0)?),
             false => ColumnarValue::Array(array),
         })
     }

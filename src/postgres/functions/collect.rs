@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::ArrayRef;
+use datafusion::arrow::array::{ArrayRef, AsArray};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::{Result, ScalarValue};
@@ -96,6 +96,14 @@ impl AggregateUDFImpl for ArrayAgg {
     }
 }
 
+/// The value in a row. What DataFusion takes out of an array of arrays has lost what its element's field says.
+pub(crate) fn scalar_at(array: &ArrayRef, row: usize) -> Result<ScalarValue> {
+    match array.as_list_opt::<i32>() {
+        Some(lists) => Ok(ScalarValue::List(Arc::new(lists.slice(row, 1)))),
+        None => ScalarValue::try_from_array(array, row),
+    }
+}
+
 /// One group, whose array is given the type of its elements.
 #[derive(Debug)]
 struct Named {
@@ -110,7 +118,7 @@ impl Accumulator for Named {
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
         let array = self.inner.evaluate()?.to_array()?;
-        ScalarValue::try_from_array(&cast(&array, &self.wanted)?, 0)
+        scalar_at(&cast(&array, &self.wanted)?, 0)
     }
 
     fn size(&self) -> usize {
