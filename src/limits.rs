@@ -266,7 +266,7 @@ pub const STORE_SEPARATE_BYTES: u32 = 1 << 10;
 /// To how many descriptors the process raises its limit at the most: more are of no use, and on some systems there is no end.
 pub const DESCRIPTORS: u64 = 65_536;
 
-/// How long a statement of `tidemill test` may take, seconds of its simulated clock: one that waits for ever is found out.
+/// How long a statement of `tidemill test` may take, seconds of the machine's clock: one that waits for ever is found out.
 pub const TEST_SECONDS: u64 = 60;
 
 /// How much memory the queries of a page of `tidemill test` may use, bytes.

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use chrono::DateTime;
 use datafusion::arrow::datatypes::{DataType, FieldRef};
 use datafusion::catalog::{CatalogProviderList, MemoryCatalogProviderList};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
@@ -32,6 +33,7 @@ use super::relations::{Database, Lookup};
 use super::stage::CutOptions;
 use super::window::{WindowExec, WindowPlanner};
 use crate::catalog::{DATABASE, SCHEMA};
+use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::memory::Accounts;
@@ -59,11 +61,12 @@ pub struct Planner {
     snapshot: SessionState,
     continuous: SessionState,
     accounts: Arc<Accounts>,
+    clock: Arc<dyn Clock>,
 }
 
 impl Planner {
-    /// `threads`: how many partitions a snapshot is run in; `memory`: bytes that queries may use.
-    pub fn new(threads: usize, memory: usize) -> Result<Planner> {
+    /// `threads`: how many partitions a snapshot is run in; `memory`: bytes that queries may use; `clock`: what `now()` is.
+    pub fn new(threads: usize, memory: usize, clock: Arc<dyn Clock>) -> Result<Planner> {
         // One for all: what views keep is not there for snapshots.
         let accounts = Accounts::new(memory);
         let pool: Arc<dyn MemoryPool> = Arc::clone(&accounts) as _;
@@ -95,7 +98,7 @@ impl Planner {
             .collect();
         let continuous =
             SessionStateBuilder::new_from_existing(continuous).with_optimizer_rules(rules).build();
-        Ok(Planner { snapshot, continuous, accounts })
+        Ok(Planner { snapshot, continuous, accounts, clock })
     }
 
     /// Whose memory it is; queries are under its limit.
@@ -105,12 +108,12 @@ impl Planner {
 
     /// DataFusion's state for a snapshot over these relations.
     pub fn snapshot_state(&self, lookup: Arc<dyn Lookup>) -> SessionState {
-        with_relations(&self.snapshot, lookup)
+        self.with_relations(&self.snapshot, lookup)
     }
 
     /// DataFusion's state for a continuous query over these relations.
     pub fn continuous_state(&self, lookup: Arc<dyn Lookup>) -> SessionState {
-        with_relations(&self.continuous, lookup)
+        self.with_relations(&self.continuous, lookup)
     }
 
     /// The query as an unoptimized plan.
@@ -136,6 +139,17 @@ impl Planner {
                 Err(crate::postgres::coercion::missing::explained(error.into(), state, statement).await)
             }
         }
+    }
+
+    fn with_relations(&self, base: &SessionState, lookup: Arc<dyn Lookup>) -> SessionState {
+        let mut state = base.clone();
+        let databases = MemoryCatalogProviderList::new();
+        databases.register_catalog(DATABASE.to_owned(), Arc::new(Database(lookup)));
+        state.register_catalog_list(Arc::new(databases));
+        state.config_mut().options_mut().extensions.insert(Allowance::current());
+        state.mark_start_execution();
+        // DataFusion reads the machine's clock by itself; another can only be given to a state that is built anew, which costs.
+        if self.clock.is_simulated() { at(state, self.clock.now_ms()) } else { state }
     }
 
     /// A plan cut into a pipeline; `state` is a [`Planner::continuous_state`].
@@ -227,14 +241,11 @@ fn build(config: SessionConfig, pool: Arc<dyn MemoryPool>) -> Result<SessionStat
     Ok(state)
 }
 
-fn with_relations(base: &SessionState, lookup: Arc<dyn Lookup>) -> SessionState {
-    let mut state = base.clone();
-    let databases = MemoryCatalogProviderList::new();
-    databases.register_catalog(DATABASE.to_owned(), Arc::new(Database(lookup)));
-    state.register_catalog_list(Arc::new(databases));
-    state.config_mut().options_mut().extensions.insert(Allowance::current());
-    state.mark_start_execution();
-    state
+/// The same, for a statement that begins at this time.
+fn at(state: SessionState, now_ms: i64) -> SessionState {
+    let begin = DateTime::from_timestamp_millis(now_ms).unwrap_or_default();
+    let props = state.execution_props().clone().with_query_execution_start_time(begin);
+    SessionStateBuilder::new_from_existing(state).with_execution_props(props).build()
 }
 
 /// A continuous query's answer is a function of the rows: nothing in it may depend on chance. (`now()` is the

@@ -14,7 +14,7 @@ use futures::StreamExt;
 use tokio::runtime::Handle;
 
 use super::core::sessions;
-use crate::clock::{Clock, SimulatedClock, timeout};
+use crate::clock::{Clock, SimulatedClock, Stopwatch, before};
 use crate::error::{Error, Result, SqlState};
 use crate::exec::{Engine, EngineOptions, Env};
 use crate::limits;
@@ -22,6 +22,9 @@ use crate::pgtypes::values::{Encoder, TextStyle};
 use crate::session::{Conversation, Outcome, Params, Prepared, Protocol, Reception, Rows, Startup};
 use crate::spawn::Spawn;
 use crate::store::Store;
+
+/// How much simulated time passes before it is looked whether too much of the machine's has.
+const LOOK: Duration = Duration::from_secs(10);
 
 /// A running engine.
 pub struct Simulated {
@@ -116,10 +119,16 @@ impl Caller {
 
     async fn within(&mut self, sql: &str, data: Option<Bytes>) -> Result<Answer> {
         let clock = self.clock.clone();
-        let patience = Duration::from_secs(limits::TEST_SECONDS);
-        let answer = timeout(&clock as &dyn Clock, patience, self.run_text(sql, data)).await;
+        let watch = Stopwatch::start();
+        // Simulated time says nothing: a statement may let a year of it pass, which takes no time.
+        let patience = async {
+            while watch.ms() < limits::TEST_SECONDS as f64 * 1_000.0 {
+                clock.sleep(LOOK).await;
+            }
+        };
+        let answer = before(patience, self.run_text(sql, data)).await;
         let answer = answer.unwrap_or_else(|| {
-            let message = format!("no answer in {} s of simulated time", limits::TEST_SECONDS);
+            let message = format!("no answer in {} s", limits::TEST_SECONDS);
             Err(Error::new(SqlState::Cancelled, message))
         });
         if let Err(error) = &answer {

@@ -10,7 +10,7 @@ use super::queries::Query;
 use super::stage::Stage;
 use super::{Measured, input, usage};
 use crate::catalog::Emission;
-use crate::clock::Stopwatch;
+use crate::clock::{Stopwatch, WallClock};
 use crate::connect::Source;
 use crate::error::{Error, Result};
 use crate::exec::define::emission;
@@ -34,7 +34,7 @@ pub(super) async fn measure(
     memory: usize,
 ) -> Result<Measured> {
     let stage = Arc::new(Stage::set()?);
-    let planner = Planner::new(1, memory)?;
+    let planner = Planner::new(1, memory, Arc::new(WallClock))?;
     let state = planner.continuous_state(Arc::clone(&stage) as _);
     let parsed = sql::parse_query(&query.sql)?;
     let plan = planner.logical(&state, &parsed.query).await?;
