@@ -1,6 +1,6 @@
 //! The frame of PGCOPY: a signature, flags, tuples of sized fields, a trailer (manual, COPY, binary format).
 
-use super::lines::Input;
+use super::lines::MoreInput;
 use crate::error::{Error, Result, SqlState};
 
 /// The first eleven bytes.
@@ -45,15 +45,15 @@ pub(crate) fn field(data: &[u8]) -> Option<(Option<&[u8]>, &[u8])> {
 
 impl Tuples {
     /// What comes next. Nothing is taken before it is complete.
-    pub(crate) fn next(&mut self, data: &[u8], columns: usize, input: Input) -> Result<Step> {
+    pub(crate) fn next(&mut self, data: &[u8], columns: usize, input: MoreInput) -> Result<Step> {
         let found = if self.started { tuple(data, columns)? } else { self.header(data)? };
         match (found, input) {
             (Some(step), _) => Ok(step),
-            (None, Input::Open) => Ok(Step::Incomplete),
+            (None, MoreInput::Open) => Ok(Step::Incomplete),
             // A stream that breaks off between tuples is taken as complete, as Postgres takes it.
-            (None, Input::Ended) if self.started && data.is_empty() => Ok(Step::Incomplete),
-            (None, Input::Ended) if !self.started => Err(bad("COPY file signature not recognized")),
-            (None, Input::Ended) => Err(unexpected_end()),
+            (None, MoreInput::Ended) if self.started && data.is_empty() => Ok(Step::Incomplete),
+            (None, MoreInput::Ended) if !self.started => Err(bad("COPY file signature not recognized")),
+            (None, MoreInput::Ended) => Err(unexpected_end()),
         }
     }
 

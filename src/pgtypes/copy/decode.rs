@@ -8,8 +8,8 @@ use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
 use super::binary::{Step, Tuples};
-use super::fields::{self, Written};
-use super::lines::{Found, Input, Lines};
+use super::fields::{self, CopyField};
+use super::lines::{Found, Lines, MoreInput};
 use super::{CopyFormat, CopyHeader, CopyOptions};
 use crate::error::{Error, Result, SqlState};
 use crate::limits::{BATCH_ROWS, WRITE_BYTES};
@@ -28,7 +28,7 @@ const QUOTED_BYTES: usize = 100;
 #[derive(Debug)]
 pub struct CopyDecoder {
     options: CopyOptions,
-    columns: Vec<Column>,
+    columns: Vec<CopyColumn>,
     schema: SchemaRef,
     zone: Zone,
     builders: Vec<ColumnBuilder>,
@@ -47,7 +47,7 @@ pub struct CopyDecoder {
 }
 
 #[derive(Debug)]
-struct Column {
+struct CopyColumn {
     name: String,
     sql_type: SqlType,
     not_null: bool,
@@ -60,9 +60,9 @@ impl CopyDecoder {
     /// For these columns (name, type, NOT NULL), in the order of the data.
     pub fn new(columns: Vec<(String, SqlType, bool)>, options: CopyOptions) -> Self {
         let fields: Vec<_> = columns.iter().map(|(name, t, not_null)| t.to_field(name, !not_null)).collect();
-        let columns: Vec<Column> = columns
+        let columns: Vec<CopyColumn> = columns
             .into_iter()
-            .map(|(name, sql_type, not_null)| Column {
+            .map(|(name, sql_type, not_null)| CopyColumn {
                 null_plain: !options.force_not_null.as_ref().is_some_and(|f| f.contains(&name)),
                 null_quoted: options.force_null.as_ref().is_some_and(|f| f.contains(&name)),
                 name,
@@ -101,7 +101,7 @@ impl CopyDecoder {
     }
 
     fn fresh(&self) -> Vec<ColumnBuilder> {
-        let new = |c: &Column| ColumnBuilder::new(&c.sql_type, BATCH_ROWS).in_zone(self.zone);
+        let new = |c: &CopyColumn| ColumnBuilder::new(&c.sql_type, BATCH_ROWS).in_zone(self.zone);
         self.columns.iter().map(new).collect()
     }
 
@@ -125,7 +125,7 @@ impl CopyDecoder {
             };
         }
         self.buffer.extend_from_slice(data);
-        self.decode(Input::Open)?;
+        self.decode(MoreInput::Open)?;
         if self.buffer.len() > WRITE_BYTES {
             let message = format!("a row is longer than {WRITE_BYTES} bytes");
             return Err(Error::new(SqlState::ProgramLimit, message));
@@ -141,7 +141,7 @@ impl CopyDecoder {
     /// The data is complete: decodes what is left. Call until it gives None.
     pub fn finish(&mut self) -> Result<Option<RecordBatch>> {
         if !self.ended {
-            self.decode(Input::Ended)?;
+            self.decode(MoreInput::Ended)?;
             self.ended = true;
         }
         if self.filled > 0 {
@@ -150,7 +150,7 @@ impl CopyDecoder {
         Ok(self.ready.pop_front())
     }
 
-    fn decode(&mut self, input: Input) -> Result<()> {
+    fn decode(&mut self, input: MoreInput) -> Result<()> {
         let buffer = std::mem::take(&mut self.buffer);
         let result = match self.options.format {
             CopyFormat::Binary => self.decode_binary(&buffer, input),
@@ -166,18 +166,18 @@ impl CopyDecoder {
         Ok(())
     }
 
-    fn decode_lines(&mut self, buffer: &[u8], input: Input) -> Result<usize> {
+    fn decode_lines(&mut self, buffer: &[u8], input: MoreInput) -> Result<usize> {
         let mut start = 0;
         while start < buffer.len() && !self.ended {
             let found =
                 self.lines.next(buffer, start, input).map_err(|e| self.at_line(e, self.line + 1, None))?;
             let (end, next, inner) = match (found, input) {
                 (Found::Record(record), _) => (record.end, record.next, record.inner_lines),
-                (Found::Incomplete, Input::Open) => return Ok(start),
-                (Found::Incomplete, Input::Ended) if self.lines.in_quotes() => {
+                (Found::Incomplete, MoreInput::Open) => return Ok(start),
+                (Found::Incomplete, MoreInput::Ended) if self.lines.in_quotes() => {
                     return Err(self.at_line(fields::unterminated(), self.line + 1, Some(&buffer[start..])));
                 }
-                (Found::Incomplete, Input::Ended) => (buffer.len(), buffer.len(), 0),
+                (Found::Incomplete, MoreInput::Ended) => (buffer.len(), buffer.len(), 0),
             };
             self.line += 1 + inner;
             self.record(&buffer[start..end])?;
@@ -225,7 +225,7 @@ impl CopyDecoder {
         let (columns, builders, options, number) =
             (&self.columns, &mut self.builders, &self.options, self.line);
         let null = options.null.as_bytes();
-        let each = |i: usize, field: Written<'_>| -> Result<()> {
+        let each = |i: usize, field: CopyField<'_>| -> Result<()> {
             let (Some(column), Some(builder)) = (columns.get(i), builders.get_mut(i)) else {
                 return Err(in_line(extra_data(), number, Some(line)));
             };
@@ -274,7 +274,7 @@ impl CopyDecoder {
     fn match_header(&mut self, line: &[u8]) -> Result<()> {
         let mut names: Vec<Option<String>> = Vec::new();
         let options = &self.options;
-        let each = |_: usize, field: Written<'_>| -> Result<()> {
+        let each = |_: usize, field: CopyField<'_>| -> Result<()> {
             let null = !field.quoted && field.raw == options.null.as_bytes();
             names.push((!null).then(|| String::from_utf8_lossy(field.value).into_owned()));
             Ok(())
@@ -306,7 +306,7 @@ impl CopyDecoder {
         Ok(())
     }
 
-    fn decode_binary(&mut self, buffer: &[u8], input: Input) -> Result<usize> {
+    fn decode_binary(&mut self, buffer: &[u8], input: MoreInput) -> Result<usize> {
         let mut at = 0;
         loop {
             match self
@@ -377,7 +377,7 @@ fn split(
     options: &CopyOptions,
     line: &[u8],
     scratch: &mut Vec<u8>,
-    each: impl FnMut(usize, Written<'_>) -> Result<()>,
+    each: impl FnMut(usize, CopyField<'_>) -> Result<()>,
 ) -> Result<usize> {
     match options.format {
         CopyFormat::Csv => {

@@ -14,11 +14,11 @@ use crate::pgtypes::values::{Encoder, TextStyle};
 pub struct CopyEncoder {
     options: CopyOptions,
     style: TextStyle,
-    columns: Vec<Column>,
+    columns: Vec<EncodedColumn>,
 }
 
 #[derive(Debug)]
-struct Column {
+struct EncodedColumn {
     name: String,
     encoder: Encoder,
     force_quote: bool,
@@ -30,7 +30,7 @@ impl CopyEncoder {
         let columns = schema
             .fields()
             .iter()
-            .map(|field| Column {
+            .map(|field| EncodedColumn {
                 name: field.name().clone(),
                 encoder: Encoder::new(field),
                 force_quote: options.force_quote.as_ref().is_some_and(|f| f.contains(field.name())),

@@ -9,7 +9,7 @@ use crate::error::{Error, Result, SqlState};
 
 /// A field as it was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Written<'a> {
+pub(crate) struct CopyField<'a> {
     /// Unescaped.
     pub(crate) value: &'a [u8],
     /// As it stood in the input (text), for the comparison with NULL.
@@ -24,7 +24,7 @@ pub(crate) fn text(
     line: &[u8],
     delimiter: u8,
     scratch: &mut Vec<u8>,
-    mut each: impl FnMut(usize, Written<'_>) -> Result<()>,
+    mut each: impl FnMut(usize, CopyField<'_>) -> Result<()>,
 ) -> Result<usize> {
     let escapes = memchr(b'\\', line).is_some();
     let (mut start, mut count) = (0, 0);
@@ -33,9 +33,9 @@ pub(crate) fn text(
         let raw = &line[start..end];
         if escapes && memchr(b'\\', raw).is_some() {
             unescape(raw, scratch);
-            each(count, Written { value: scratch, raw, quoted: false })?;
+            each(count, CopyField { value: scratch, raw, quoted: false })?;
         } else {
-            each(count, Written { value: raw, raw, quoted: false })?;
+            each(count, CopyField { value: raw, raw, quoted: false })?;
         }
         count += 1;
         if end == line.len() {
@@ -109,7 +109,7 @@ pub(crate) fn csv(
     line: &[u8],
     (delimiter, quote, escape): (u8, u8, u8),
     scratch: &mut Vec<u8>,
-    mut each: impl FnMut(usize, Written<'_>) -> Result<()>,
+    mut each: impl FnMut(usize, CopyField<'_>) -> Result<()>,
 ) -> Result<usize> {
     let quotes = memchr(quote, line).is_some();
     let (mut start, mut count) = (0, 0);
@@ -118,9 +118,9 @@ pub(crate) fn csv(
         let raw = &line[start..end];
         if quotes && memchr(quote, raw).is_some() {
             end = unquote(line, start, (delimiter, quote, escape), scratch)?;
-            each(count, Written { value: scratch, raw: &line[start..end], quoted: true })?;
+            each(count, CopyField { value: scratch, raw: &line[start..end], quoted: true })?;
         } else {
-            each(count, Written { value: raw, raw, quoted: false })?;
+            each(count, CopyField { value: raw, raw, quoted: false })?;
         }
         count += 1;
         if end == line.len() {

@@ -19,7 +19,7 @@ enum LineEnd {
 
 /// One record without its line end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Record {
+pub(crate) struct CopyRecord {
     /// Where it ends.
     pub(crate) end: usize,
     /// Where the next one begins.
@@ -31,14 +31,14 @@ pub(crate) struct Record {
 /// What came of looking for the end of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Found {
-    Record(Record),
+    Record(CopyRecord),
     /// More bytes are needed.
     Incomplete,
 }
 
 /// Whether there may be more bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Input {
+pub(crate) enum MoreInput {
     Open,
     Ended,
 }
@@ -75,7 +75,7 @@ impl Lines {
 
     /// Looks for the end of the record that begins at `start`.
     #[inline]
-    pub(crate) fn next(&mut self, data: &[u8], start: usize, input: Input) -> Result<Found> {
+    pub(crate) fn next(&mut self, data: &[u8], start: usize, input: MoreInput) -> Result<Found> {
         let mut at = start + self.scanned;
         loop {
             let found = match self.csv {
@@ -90,7 +90,7 @@ impl Lines {
                 at = end + 1;
                 continue;
             }
-            if data[end] == b'\r' && end + 1 == data.len() && input == Input::Open {
+            if data[end] == b'\r' && end + 1 == data.len() && input == MoreInput::Open {
                 // The next byte decides whether this is one line end or two; keep it for later.
                 self.scanned = end - start;
                 return Ok(Found::Incomplete);
@@ -99,7 +99,7 @@ impl Lines {
             self.check_line_end(data[end], both)?;
             let inner_lines = std::mem::take(&mut self.inner_lines);
             (self.scanned, self.escaped) = (0, false);
-            return Ok(Found::Record(Record { end, next: end + 1 + usize::from(both), inner_lines }));
+            return Ok(Found::Record(CopyRecord { end, next: end + 1 + usize::from(both), inner_lines }));
         }
     }
 

@@ -26,14 +26,14 @@ use crate::types::{SqlType, Zone};
 pub struct ColumnBuilder {
     sql_type: SqlType,
     zone: Zone,
-    values: Values,
+    values: ColumnValues,
     nulls: NullBufferBuilder,
     /// Where the elements of an array or a row are unescaped.
     scratch: Vec<u8>,
 }
 
 #[derive(Debug)]
-enum Values {
+enum ColumnValues {
     Boolean(BooleanBufferBuilder),
     Int16(Vec<i16>),
     Int32(Vec<i32>),
@@ -61,17 +61,17 @@ impl ColumnBuilder {
         let bytes = |kind| {
             let mut ends = Vec::with_capacity(n + 1);
             ends.push(0);
-            Values::Bytes { ends, bytes: Vec::with_capacity(n * 8), kind }
+            ColumnValues::Bytes { ends, bytes: Vec::with_capacity(n * 8), kind }
         };
         let values = match sql_type {
-            SqlType::Boolean => Values::Boolean(BooleanBufferBuilder::new(n)),
-            SqlType::SmallInt => Values::Int16(Vec::with_capacity(n)),
-            SqlType::Int => Values::Int32(Vec::with_capacity(n)),
-            SqlType::BigInt => Values::Int64(Vec::with_capacity(n)),
-            SqlType::Oid => Values::Oid(Vec::with_capacity(n)),
-            SqlType::Real => Values::Float32(Vec::with_capacity(n)),
-            SqlType::Double => Values::Float64(Vec::with_capacity(n)),
-            SqlType::Decimal(Some((precision, scale))) if *precision > 38 => Values::Decimal256 {
+            SqlType::Boolean => ColumnValues::Boolean(BooleanBufferBuilder::new(n)),
+            SqlType::SmallInt => ColumnValues::Int16(Vec::with_capacity(n)),
+            SqlType::Int => ColumnValues::Int32(Vec::with_capacity(n)),
+            SqlType::BigInt => ColumnValues::Int64(Vec::with_capacity(n)),
+            SqlType::Oid => ColumnValues::Oid(Vec::with_capacity(n)),
+            SqlType::Real => ColumnValues::Float32(Vec::with_capacity(n)),
+            SqlType::Double => ColumnValues::Float64(Vec::with_capacity(n)),
+            SqlType::Decimal(Some((precision, scale))) if *precision > 38 => ColumnValues::Decimal256 {
                 values: Vec::with_capacity(n),
                 precision: *precision,
                 scale: *scale,
@@ -79,7 +79,7 @@ impl ColumnBuilder {
             },
             SqlType::Decimal(declared) => {
                 let (precision, scale) = declared.unwrap_or(FREE_NUMERIC);
-                Values::Decimal128 {
+                ColumnValues::Decimal128 {
                     values: Vec::with_capacity(n),
                     precision,
                     scale,
@@ -91,17 +91,19 @@ impl ColumnBuilder {
             SqlType::Json => bytes(BytesKind::Json),
             SqlType::Jsonb => bytes(BytesKind::Jsonb),
             SqlType::Bytea => bytes(BytesKind::Bytea),
-            SqlType::Date => Values::Date(Vec::with_capacity(n)),
-            SqlType::Time => Values::Time(Vec::with_capacity(n)),
-            SqlType::Timestamp(p) => Values::Timestamp { ticks: Vec::with_capacity(n), precision: *p },
-            SqlType::TimestampTz(p) => Values::TimestampTz { ticks: Vec::with_capacity(n), precision: *p },
-            SqlType::Interval => Values::Interval(Vec::with_capacity(n)),
-            SqlType::Uuid => Values::Uuid(Vec::with_capacity(n * 16)),
+            SqlType::Date => ColumnValues::Date(Vec::with_capacity(n)),
+            SqlType::Time => ColumnValues::Time(Vec::with_capacity(n)),
+            SqlType::Timestamp(p) => ColumnValues::Timestamp { ticks: Vec::with_capacity(n), precision: *p },
+            SqlType::TimestampTz(p) => {
+                ColumnValues::TimestampTz { ticks: Vec::with_capacity(n), precision: *p }
+            }
+            SqlType::Interval => ColumnValues::Interval(Vec::with_capacity(n)),
+            SqlType::Uuid => ColumnValues::Uuid(Vec::with_capacity(n * 16)),
             SqlType::Array(element) => {
-                Values::List { ends: vec![0], element: Box::new(ColumnBuilder::new(element, n)) }
+                ColumnValues::List { ends: vec![0], element: Box::new(ColumnBuilder::new(element, n)) }
             }
             SqlType::Row(fields) => {
-                Values::Row(fields.iter().map(|(_, t)| ColumnBuilder::new(t, n)).collect())
+                ColumnValues::Row(fields.iter().map(|(_, t)| ColumnBuilder::new(t, n)).collect())
             }
         };
         ColumnBuilder {
@@ -123,8 +125,8 @@ impl ColumnBuilder {
     fn set_zone(&mut self, zone: Zone) {
         self.zone = zone;
         match &mut self.values {
-            Values::List { element, .. } => element.set_zone(zone),
-            Values::Row(fields) => fields.iter_mut().for_each(|field| field.set_zone(zone)),
+            ColumnValues::List { element, .. } => element.set_zone(zone),
+            ColumnValues::Row(fields) => fields.iter_mut().for_each(|field| field.set_zone(zone)),
             _ => {}
         }
     }
@@ -147,20 +149,22 @@ impl ColumnBuilder {
     /// How much memory the values take, about.
     pub fn bytes(&self) -> usize {
         let values = match &self.values {
-            Values::Boolean(v) => v.len() / 8,
-            Values::Int16(v) => v.len() * 2,
-            Values::Int32(v) | Values::Date(v) => v.len() * 4,
-            Values::Float32(v) => v.len() * 4,
-            Values::Float64(v) => v.len() * 8,
-            Values::Int64(v) | Values::Oid(v) | Values::Time(v) => v.len() * 8,
-            Values::Timestamp { ticks, .. } | Values::TimestampTz { ticks, .. } => ticks.len() * 8,
-            Values::Decimal128 { values, .. } => values.len() * 16,
-            Values::Decimal256 { values, .. } => values.len() * 32,
-            Values::Bytes { ends, bytes, .. } => ends.len() * 4 + bytes.len(),
-            Values::Interval(v) => v.len() * 16,
-            Values::Uuid(v) => v.len(),
-            Values::List { ends, element } => ends.len() * 4 + element.bytes(),
-            Values::Row(fields) => fields.iter().map(ColumnBuilder::bytes).sum(),
+            ColumnValues::Boolean(v) => v.len() / 8,
+            ColumnValues::Int16(v) => v.len() * 2,
+            ColumnValues::Int32(v) | ColumnValues::Date(v) => v.len() * 4,
+            ColumnValues::Float32(v) => v.len() * 4,
+            ColumnValues::Float64(v) => v.len() * 8,
+            ColumnValues::Int64(v) | ColumnValues::Oid(v) | ColumnValues::Time(v) => v.len() * 8,
+            ColumnValues::Timestamp { ticks, .. } | ColumnValues::TimestampTz { ticks, .. } => {
+                ticks.len() * 8
+            }
+            ColumnValues::Decimal128 { values, .. } => values.len() * 16,
+            ColumnValues::Decimal256 { values, .. } => values.len() * 32,
+            ColumnValues::Bytes { ends, bytes, .. } => ends.len() * 4 + bytes.len(),
+            ColumnValues::Interval(v) => v.len() * 16,
+            ColumnValues::Uuid(v) => v.len(),
+            ColumnValues::List { ends, element } => ends.len() * 4 + element.bytes(),
+            ColumnValues::Row(fields) => fields.iter().map(ColumnBuilder::bytes).sum(),
         };
         values + self.len() / 8
     }
@@ -168,20 +172,20 @@ impl ColumnBuilder {
     /// Appends NULL.
     pub fn append_null(&mut self) {
         match &mut self.values {
-            Values::Boolean(v) => v.append(false),
-            Values::Int16(v) => v.push(0),
-            Values::Int32(v) | Values::Date(v) => v.push(0),
-            Values::Int64(v) | Values::Oid(v) | Values::Time(v) => v.push(0),
-            Values::Float32(v) => v.push(0.0),
-            Values::Float64(v) => v.push(0.0),
-            Values::Decimal128 { values, .. } => values.push(0),
-            Values::Decimal256 { values, .. } => values.push(i256::ZERO),
-            Values::Bytes { ends, bytes, .. } => ends.push(bytes.len() as i32),
-            Values::Timestamp { ticks, .. } | Values::TimestampTz { ticks, .. } => ticks.push(0),
-            Values::Interval(v) => v.push(IntervalMonthDayNano::default()),
-            Values::Uuid(v) => v.extend_from_slice(&[0; 16]),
-            Values::List { ends, element } => ends.push(element.len() as i32),
-            Values::Row(fields) => fields.iter_mut().for_each(ColumnBuilder::append_null),
+            ColumnValues::Boolean(v) => v.append(false),
+            ColumnValues::Int16(v) => v.push(0),
+            ColumnValues::Int32(v) | ColumnValues::Date(v) => v.push(0),
+            ColumnValues::Int64(v) | ColumnValues::Oid(v) | ColumnValues::Time(v) => v.push(0),
+            ColumnValues::Float32(v) => v.push(0.0),
+            ColumnValues::Float64(v) => v.push(0.0),
+            ColumnValues::Decimal128 { values, .. } => values.push(0),
+            ColumnValues::Decimal256 { values, .. } => values.push(i256::ZERO),
+            ColumnValues::Bytes { ends, bytes, .. } => ends.push(bytes.len() as i32),
+            ColumnValues::Timestamp { ticks, .. } | ColumnValues::TimestampTz { ticks, .. } => ticks.push(0),
+            ColumnValues::Interval(v) => v.push(IntervalMonthDayNano::default()),
+            ColumnValues::Uuid(v) => v.extend_from_slice(&[0; 16]),
+            ColumnValues::List { ends, element } => ends.push(element.len() as i32),
+            ColumnValues::Row(fields) => fields.iter_mut().for_each(ColumnBuilder::append_null),
         }
         self.nulls.append_null();
     }
@@ -189,27 +193,29 @@ impl ColumnBuilder {
     /// Takes back all values behind the first `len`, and whatever a refused value has left of itself.
     pub fn truncate(&mut self, len: usize) {
         match &mut self.values {
-            Values::Boolean(v) => v.truncate(len),
-            Values::Int16(v) => v.truncate(len),
-            Values::Int32(v) | Values::Date(v) => v.truncate(len),
-            Values::Int64(v) | Values::Oid(v) | Values::Time(v) => v.truncate(len),
-            Values::Float32(v) => v.truncate(len),
-            Values::Float64(v) => v.truncate(len),
-            Values::Decimal128 { values, .. } => values.truncate(len),
-            Values::Decimal256 { values, .. } => values.truncate(len),
-            Values::Timestamp { ticks, .. } | Values::TimestampTz { ticks, .. } => ticks.truncate(len),
-            Values::Interval(v) => v.truncate(len),
-            Values::Uuid(v) => v.truncate(len * 16),
-            Values::Bytes { ends, bytes, .. } => bytes.truncate(cut_ends(ends, len)),
-            Values::List { ends, element } => element.truncate(cut_ends(ends, len)),
-            Values::Row(fields) => fields.iter_mut().for_each(|field| field.truncate(len)),
+            ColumnValues::Boolean(v) => v.truncate(len),
+            ColumnValues::Int16(v) => v.truncate(len),
+            ColumnValues::Int32(v) | ColumnValues::Date(v) => v.truncate(len),
+            ColumnValues::Int64(v) | ColumnValues::Oid(v) | ColumnValues::Time(v) => v.truncate(len),
+            ColumnValues::Float32(v) => v.truncate(len),
+            ColumnValues::Float64(v) => v.truncate(len),
+            ColumnValues::Decimal128 { values, .. } => values.truncate(len),
+            ColumnValues::Decimal256 { values, .. } => values.truncate(len),
+            ColumnValues::Timestamp { ticks, .. } | ColumnValues::TimestampTz { ticks, .. } => {
+                ticks.truncate(len)
+            }
+            ColumnValues::Interval(v) => v.truncate(len),
+            ColumnValues::Uuid(v) => v.truncate(len * 16),
+            ColumnValues::Bytes { ends, bytes, .. } => bytes.truncate(cut_ends(ends, len)),
+            ColumnValues::List { ends, element } => element.truncate(cut_ends(ends, len)),
+            ColumnValues::Row(fields) => fields.iter_mut().for_each(|field| field.truncate(len)),
         }
         self.nulls.truncate(len);
     }
 
     /// The moment that was appended last, in microseconds; None if it is NULL or the type has none.
     pub(crate) fn last_micros(&self) -> Option<i64> {
-        let (Values::Timestamp { ticks, precision } | Values::TimestampTz { ticks, precision }) =
+        let (ColumnValues::Timestamp { ticks, precision } | ColumnValues::TimestampTz { ticks, precision }) =
             &self.values
         else {
             return None;
@@ -224,7 +230,7 @@ impl ColumnBuilder {
     /// As [`append_text`](Self::append_text) of what is known to be UTF-8.
     #[inline]
     pub fn append_str(&mut self, text: &str) -> Result<()> {
-        let Values::Bytes { ends, bytes, kind: BytesKind::Text } = &mut self.values else {
+        let ColumnValues::Bytes { ends, bytes, kind: BytesKind::Text } = &mut self.values else {
             return self.append_text(text.as_bytes());
         };
         scalar_in::without_nul(text.as_bytes())?;
@@ -237,47 +243,49 @@ impl ColumnBuilder {
     /// Appends a value written as text, as Postgres accepts it.
     pub fn append_text(&mut self, text: &[u8]) -> Result<()> {
         match &mut self.values {
-            Values::Boolean(v) => v.append(scalar_in::boolean(text)?),
-            Values::Int16(v) => {
+            ColumnValues::Boolean(v) => v.append(scalar_in::boolean(text)?),
+            ColumnValues::Int16(v) => {
                 v.push(scalar_in::integer(text, i16::MIN.into(), i16::MAX.into(), "smallint")? as i16);
             }
-            Values::Int32(v) => {
+            ColumnValues::Int32(v) => {
                 v.push(scalar_in::integer(text, i32::MIN.into(), i32::MAX.into(), "integer")? as i32);
             }
-            Values::Int64(v) => v.push(scalar_in::integer(text, i64::MIN, i64::MAX, "bigint")?),
+            ColumnValues::Int64(v) => v.push(scalar_in::integer(text, i64::MIN, i64::MAX, "bigint")?),
             // As in Postgres a negative number is taken for the bits it has.
-            Values::Oid(v) => {
+            ColumnValues::Oid(v) => {
                 let oid = scalar_in::integer(text, i32::MIN.into(), u32::MAX.into(), "oid")?;
                 v.push(i64::from(oid as u32));
             }
-            Values::Float32(v) => v.push(scalar_in::float4(text)?),
-            Values::Float64(v) => v.push(scalar_in::float8(text)?),
-            Values::Decimal128 { values, precision, scale, scratch } => {
+            ColumnValues::Float32(v) => v.push(scalar_in::float4(text)?),
+            ColumnValues::Float64(v) => v.push(scalar_in::float8(text)?),
+            ColumnValues::Decimal128 { values, precision, scale, scratch } => {
                 read_numeric(text, scratch, &self.sql_type)?;
                 let value = scratch.to_i128(*precision, *scale);
                 values.push(value.ok_or_else(|| numeric_overflow(*precision, *scale))?);
             }
-            Values::Decimal256 { values, precision, scale, scratch } => {
+            ColumnValues::Decimal256 { values, precision, scale, scratch } => {
                 read_numeric(text, scratch, &self.sql_type)?;
                 let value = scratch.to_i256(*precision, *scale);
                 values.push(value.ok_or_else(|| numeric_overflow(*precision, *scale))?);
             }
-            Values::Bytes { ends, bytes, kind } => append_bytes(text, *kind, ends, bytes)?,
-            Values::Date(v) => v.push(read_date(text)?),
-            Values::Time(v) => v.push(read_time(text)?),
-            Values::Timestamp { ticks, precision } => ticks.push(read_timestamp(text, *precision, None)?),
-            Values::TimestampTz { ticks, precision } => {
+            ColumnValues::Bytes { ends, bytes, kind } => append_bytes(text, *kind, ends, bytes)?,
+            ColumnValues::Date(v) => v.push(read_date(text)?),
+            ColumnValues::Time(v) => v.push(read_time(text)?),
+            ColumnValues::Timestamp { ticks, precision } => {
+                ticks.push(read_timestamp(text, *precision, None)?)
+            }
+            ColumnValues::TimestampTz { ticks, precision } => {
                 ticks.push(read_timestamp(text, *precision, Some(&self.zone))?);
             }
-            Values::Interval(v) => v.push(interval_in::parse_interval(scalar_in::string(text)?)?),
-            Values::Uuid(v) => v.extend_from_slice(&scalar_in::uuid(text)?),
-            Values::List { .. } => {
+            ColumnValues::Interval(v) => v.push(interval_in::parse_interval(scalar_in::string(text)?)?),
+            ColumnValues::Uuid(v) => v.extend_from_slice(&scalar_in::uuid(text)?),
+            ColumnValues::List { .. } => {
                 let mut scratch = std::mem::take(&mut self.scratch);
                 let appended = self.append_list(|element| nested_in::array_text(text, element, &mut scratch));
                 self.scratch = scratch;
                 return appended;
             }
-            Values::Row(fields) => nested_in::record_text(text, fields, &mut self.scratch)?,
+            ColumnValues::Row(fields) => nested_in::record_text(text, fields, &mut self.scratch)?,
         }
         self.nulls.append_non_null();
         Ok(())
@@ -285,7 +293,7 @@ impl ColumnBuilder {
 
     /// Appends an array whose elements are put into its builder by `fill`, which says how many.
     pub(crate) fn append_list(&mut self, fill: impl FnOnce(&mut ColumnBuilder) -> Result<i32>) -> Result<()> {
-        let Values::List { ends, element } = &mut self.values else {
+        let ColumnValues::List { ends, element } = &mut self.values else {
             return Err(Error::internal("elements for a column that is no array"));
         };
         fill(element)?;
@@ -299,7 +307,7 @@ impl ColumnBuilder {
         &mut self,
         mut fill: impl FnMut(usize, &mut ColumnBuilder) -> Result<()>,
     ) -> Result<()> {
-        let Values::Row(fields) = &mut self.values else {
+        let ColumnValues::Row(fields) = &mut self.values else {
             return Err(Error::internal("fields for a column that is no row"));
         };
         fields.iter_mut().enumerate().try_for_each(|(at, field)| fill(at, field))?;
@@ -311,7 +319,7 @@ impl ColumnBuilder {
     pub(crate) fn last_extents(&self) -> nested_in::Extents {
         let mut extents = nested_in::Extents::default();
         let mut column = self;
-        while let Values::List { ends, element } = &column.values
+        while let ColumnValues::List { ends, element } = &column.values
             && let [.., start, end] = ends[..]
             && end > start
         {
@@ -324,37 +332,37 @@ impl ColumnBuilder {
     /// Appends a value in the binary format (without its length).
     pub fn append_binary(&mut self, value: &[u8]) -> Result<()> {
         match &mut self.values {
-            Values::Boolean(v) => v.append(fixed::<1>(value)?[0] != 0),
-            Values::Int16(v) => v.push(i16::from_be_bytes(fixed(value)?)),
-            Values::Int32(v) => v.push(i32::from_be_bytes(fixed(value)?)),
-            Values::Int64(v) => v.push(i64::from_be_bytes(fixed(value)?)),
-            Values::Oid(v) => v.push(u32::from_be_bytes(fixed(value)?).into()),
-            Values::Float32(v) => v.push(f32::from_be_bytes(fixed(value)?)),
-            Values::Float64(v) => v.push(f64::from_be_bytes(fixed(value)?)),
-            Values::Decimal128 { values, precision, scale, scratch } => {
+            ColumnValues::Boolean(v) => v.append(fixed::<1>(value)?[0] != 0),
+            ColumnValues::Int16(v) => v.push(i16::from_be_bytes(fixed(value)?)),
+            ColumnValues::Int32(v) => v.push(i32::from_be_bytes(fixed(value)?)),
+            ColumnValues::Int64(v) => v.push(i64::from_be_bytes(fixed(value)?)),
+            ColumnValues::Oid(v) => v.push(u32::from_be_bytes(fixed(value)?).into()),
+            ColumnValues::Float32(v) => v.push(f32::from_be_bytes(fixed(value)?)),
+            ColumnValues::Float64(v) => v.push(f64::from_be_bytes(fixed(value)?)),
+            ColumnValues::Decimal128 { values, precision, scale, scratch } => {
                 numeric::read_binary(value, scratch)?;
                 let value = scratch.to_i128(*precision, *scale);
                 values.push(value.ok_or_else(|| numeric_overflow(*precision, *scale))?);
             }
-            Values::Decimal256 { values, precision, scale, scratch } => {
+            ColumnValues::Decimal256 { values, precision, scale, scratch } => {
                 numeric::read_binary(value, scratch)?;
                 let value = scratch.to_i256(*precision, *scale);
                 values.push(value.ok_or_else(|| numeric_overflow(*precision, *scale))?);
             }
-            Values::Bytes { ends, bytes, kind: BytesKind::Bytea } => {
+            ColumnValues::Bytes { ends, bytes, kind: BytesKind::Bytea } => {
                 bytes.extend_from_slice(value);
                 push_end(ends, bytes.len())?;
             }
-            Values::Bytes { ends, bytes, kind: BytesKind::Jsonb } => match value {
+            ColumnValues::Bytes { ends, bytes, kind: BytesKind::Jsonb } => match value {
                 [1, json @ ..] => append_bytes(json, BytesKind::Jsonb, ends, bytes)?,
                 _ => return Err(Error::new(SqlState::BadBinary, "unsupported jsonb version number")),
             },
-            Values::Bytes { ends, bytes, kind } => append_bytes(value, *kind, ends, bytes)?,
-            Values::Date(v) => v.push(match i32::from_be_bytes(fixed(value)?) {
+            ColumnValues::Bytes { ends, bytes, kind } => append_bytes(value, *kind, ends, bytes)?,
+            ColumnValues::Date(v) => v.push(match i32::from_be_bytes(fixed(value)?) {
                 infinite @ (i32::MAX | i32::MIN) => infinite,
                 days => days.checked_add(POSTGRES_EPOCH_DAYS).ok_or_else(|| out_of_range("date"))?,
             }),
-            Values::Time(v) => {
+            ColumnValues::Time(v) => {
                 let micros = i64::from_be_bytes(fixed(value)?);
                 v.push(
                     Some(micros)
@@ -362,10 +370,10 @@ impl ColumnBuilder {
                         .ok_or_else(|| out_of_range("time"))?,
                 );
             }
-            Values::Timestamp { ticks, precision } | Values::TimestampTz { ticks, precision } => {
+            ColumnValues::Timestamp { ticks, precision } | ColumnValues::TimestampTz { ticks, precision } => {
                 ticks.push(binary_timestamp(i64::from_be_bytes(fixed(value)?), *precision)?);
             }
-            Values::Interval(v) => {
+            ColumnValues::Interval(v) => {
                 let bytes: [u8; 16] = fixed(value)?;
                 let (micros, days, months) = (&bytes[..8], &bytes[8..12], &bytes[12..]);
                 let micros = i64::from_be_bytes(fixed(micros)?);
@@ -375,9 +383,9 @@ impl ColumnBuilder {
                     nanoseconds: micros.checked_mul(1_000).ok_or_else(|| out_of_range("interval"))?,
                 });
             }
-            Values::Uuid(v) => v.extend_from_slice(&fixed::<16>(value)?),
-            Values::List { .. } => return self.append_array_binary(value),
-            Values::Row(fields) => nested_in::record_binary(value, fields)?,
+            ColumnValues::Uuid(v) => v.extend_from_slice(&fixed::<16>(value)?),
+            ColumnValues::List { .. } => return self.append_array_binary(value),
+            ColumnValues::Row(fields) => nested_in::record_binary(value, fields)?,
         }
         self.nulls.append_non_null();
         Ok(())
@@ -409,19 +417,19 @@ impl ColumnBuilder {
         let nulls = self.nulls.finish();
         let data_type = self.sql_type.data_type();
         match self.values {
-            Values::Boolean(mut v) => Arc::new(BooleanArray::new(v.finish(), nulls)),
-            Values::Int16(v) => Arc::new(Int16Array::new(v.into(), nulls)),
-            Values::Int32(v) => Arc::new(Int32Array::new(v.into(), nulls)),
-            Values::Int64(v) | Values::Oid(v) => Arc::new(Int64Array::new(v.into(), nulls)),
-            Values::Float32(v) => Arc::new(Float32Array::new(v.into(), nulls)),
-            Values::Float64(v) => Arc::new(Float64Array::new(v.into(), nulls)),
-            Values::Decimal128 { values, .. } => {
+            ColumnValues::Boolean(mut v) => Arc::new(BooleanArray::new(v.finish(), nulls)),
+            ColumnValues::Int16(v) => Arc::new(Int16Array::new(v.into(), nulls)),
+            ColumnValues::Int32(v) => Arc::new(Int32Array::new(v.into(), nulls)),
+            ColumnValues::Int64(v) | ColumnValues::Oid(v) => Arc::new(Int64Array::new(v.into(), nulls)),
+            ColumnValues::Float32(v) => Arc::new(Float32Array::new(v.into(), nulls)),
+            ColumnValues::Float64(v) => Arc::new(Float64Array::new(v.into(), nulls)),
+            ColumnValues::Decimal128 { values, .. } => {
                 Arc::new(Decimal128Array::new(values.into(), nulls).with_data_type(data_type))
             }
-            Values::Decimal256 { values, .. } => {
+            ColumnValues::Decimal256 { values, .. } => {
                 Arc::new(Decimal256Array::new(ScalarBuffer::from(values), nulls).with_data_type(data_type))
             }
-            Values::Bytes { ends, bytes, kind } => {
+            ColumnValues::Bytes { ends, bytes, kind } => {
                 let offsets = OffsetBuffer::new(ScalarBuffer::from(ends));
                 let bytes = Buffer::from_vec(bytes);
                 if kind == BytesKind::Bytea {
@@ -430,25 +438,29 @@ impl ColumnBuilder {
                     Arc::new(StringArray::new(offsets, bytes, nulls))
                 }
             }
-            Values::Date(v) => Arc::new(Date32Array::new(v.into(), nulls)),
-            Values::Time(v) => Arc::new(Time64MicrosecondArray::new(v.into(), nulls)),
-            Values::Timestamp { ticks, .. } | Values::TimestampTz { ticks, .. } => match data_type {
-                DataType::Timestamp(datafusion::arrow::datatypes::TimeUnit::Nanosecond, zone) => {
-                    Arc::new(TimestampNanosecondArray::new(ticks.into(), nulls).with_timezone_opt(zone))
+            ColumnValues::Date(v) => Arc::new(Date32Array::new(v.into(), nulls)),
+            ColumnValues::Time(v) => Arc::new(Time64MicrosecondArray::new(v.into(), nulls)),
+            ColumnValues::Timestamp { ticks, .. } | ColumnValues::TimestampTz { ticks, .. } => {
+                match data_type {
+                    DataType::Timestamp(datafusion::arrow::datatypes::TimeUnit::Nanosecond, zone) => {
+                        Arc::new(TimestampNanosecondArray::new(ticks.into(), nulls).with_timezone_opt(zone))
+                    }
+                    DataType::Timestamp(_, zone) => {
+                        Arc::new(TimestampMicrosecondArray::new(ticks.into(), nulls).with_timezone_opt(zone))
+                    }
+                    _ => Arc::new(Int64Array::new(ticks.into(), nulls)),
                 }
-                DataType::Timestamp(_, zone) => {
-                    Arc::new(TimestampMicrosecondArray::new(ticks.into(), nulls).with_timezone_opt(zone))
-                }
-                _ => Arc::new(Int64Array::new(ticks.into(), nulls)),
-            },
-            Values::Interval(v) => Arc::new(IntervalMonthDayNanoArray::new(ScalarBuffer::from(v), nulls)),
-            Values::Uuid(v) => Arc::new(FixedSizeBinaryArray::new(16, Buffer::from_vec(v), nulls)),
-            Values::List { ends, element } => {
+            }
+            ColumnValues::Interval(v) => {
+                Arc::new(IntervalMonthDayNanoArray::new(ScalarBuffer::from(v), nulls))
+            }
+            ColumnValues::Uuid(v) => Arc::new(FixedSizeBinaryArray::new(16, Buffer::from_vec(v), nulls)),
+            ColumnValues::List { ends, element } => {
                 let field = element.sql_type.to_field(Field::LIST_FIELD_DEFAULT_NAME, true);
                 let offsets = OffsetBuffer::new(ScalarBuffer::from(ends));
                 Arc::new(ListArray::new(Arc::new(field), offsets, element.finish(), nulls))
             }
-            Values::Row(fields) => {
+            ColumnValues::Row(fields) => {
                 let declared = match data_type {
                     DataType::Struct(declared) => declared,
                     _ => Fields::empty(),

@@ -16,7 +16,7 @@ pub(crate) const POSTGRES_EPOCH_MICROS: i64 = POSTGRES_EPOCH_DAYS as i64 * DAY_M
 
 /// What a text says about a moment.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Moment {
+pub(crate) enum ParsedMoment {
     Infinity,
     MinusInfinity,
     At(Fields),
@@ -34,7 +34,7 @@ pub(crate) struct Fields {
 
 /// Why a text is no moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Wrong {
+pub(crate) enum DateTimeFault {
     Syntax,
     Range,
     /// An offset that is too large.
@@ -44,25 +44,25 @@ pub(crate) enum Wrong {
     Clock,
 }
 
-impl Wrong {
+impl DateTimeFault {
     pub(crate) fn error(self, text: &str, type_name: &str) -> Error {
         match self {
-            Wrong::Syntax => Error::new(
+            DateTimeFault::Syntax => Error::new(
                 SqlState::BadDatetime,
                 format!("invalid input syntax for type {type_name}: \"{text}\""),
             ),
-            Wrong::Range => Error::new(
+            DateTimeFault::Range => Error::new(
                 SqlState::DatetimeOverflow,
                 format!("date/time field value out of range: \"{text}\""),
             ),
-            Wrong::Zone => Error::new(
+            DateTimeFault::Zone => Error::new(
                 SqlState::BadZoneOffset,
                 format!("time zone displacement out of range: \"{text}\""),
             ),
-            Wrong::UnknownZone(name) => {
+            DateTimeFault::UnknownZone(name) => {
                 Error::new(SqlState::BadArgument, format!("time zone \"{name}\" not recognized"))
             }
-            Wrong::Clock => Error::unsupported(format!("\"{text}\" as input for type {type_name}"))
+            DateTimeFault::Clock => Error::unsupported(format!("\"{text}\" as input for type {type_name}"))
                 .hint("Use now() or current_date in the statement."),
         }
     }
@@ -158,23 +158,23 @@ pub(crate) fn fast_zoned(text: &[u8]) -> Option<(i64, i64, Option<i32>)> {
 }
 
 /// Any spelling; `time_only` as a TIME is read.
-pub(crate) fn read(text: &str, time_only: bool) -> Result<Moment, Wrong> {
+pub(crate) fn read(text: &str, time_only: bool) -> Result<ParsedMoment, DateTimeFault> {
     let text = text.trim_matches(|c: char| c.is_ascii_whitespace());
     let lower = text.to_ascii_lowercase();
     match lower.as_str() {
-        "infinity" | "+infinity" => return Ok(Moment::Infinity),
-        "-infinity" => return Ok(Moment::MinusInfinity),
+        "infinity" | "+infinity" => return Ok(ParsedMoment::Infinity),
+        "-infinity" => return Ok(ParsedMoment::MinusInfinity),
         "epoch" if !time_only => {
             let epoch = Fields { days: Some(0), nanos: Some(0), zone: Some(Zone::Utc) };
-            return Ok(Moment::At(epoch));
+            return Ok(ParsedMoment::At(epoch));
         }
-        "now" | "today" | "tomorrow" | "yesterday" => return Err(Wrong::Clock),
+        "now" | "today" | "tomorrow" | "yesterday" => return Err(DateTimeFault::Clock),
         _ => {}
     }
     if text.is_empty() || text.len() > 128 || !text.is_ascii() {
-        return Err(Wrong::Syntax);
+        return Err(DateTimeFault::Syntax);
     }
-    datetime_words::read(text, &with_point(lower), time_only).map(Moment::At)
+    datetime_words::read(text, &with_point(lower), time_only).map(ParsedMoment::At)
 }
 
 /// ISO 8601 and the logs of Java write the fraction of a second behind a comma. A time of day without a date has a point, as in
@@ -261,7 +261,7 @@ mod tests {
 
     fn show(text: &str) -> String {
         match read(text, false) {
-            Ok(Moment::At(f)) => {
+            Ok(ParsedMoment::At(f)) => {
                 let date = f.days.map(crate::types::calendar::date_of);
                 format!("{date:?} {:?} {:?}", f.nanos, f.zone)
             }
@@ -308,7 +308,7 @@ mod tests {
         check("now", "Err(Clock)");
         assert!(matches!(
             read("2024-07-01 12:00 America/New_York", false),
-            Ok(Moment::At(Fields { zone: Some(Zone::Named(_)), .. }))
+            Ok(ParsedMoment::At(Fields { zone: Some(Zone::Named(_)), .. }))
         ));
     }
 

@@ -3,22 +3,22 @@
 //! A text is cut into words at spaces and punctuation; each word is a date, a time of day, a zone, a month's name, an
 //! era or a filler, and what is left over when all are read must be the day and the year of a month's name.
 
-use super::datetime_in::{Fields, Wrong, fraction_nanos};
+use super::datetime_in::{DateTimeFault, Fields, fraction_nanos};
 use crate::time::DAY_NANOS;
 use crate::types::calendar::{days_in_month, days_of};
 use crate::types::zone::Zone;
 
 /// Reads a text that has been lowered; `text` has the case that names of zones are shown in.
 /// `time_only` is how a TIME is read: four or six digits are a time of day there, and not a date.
-pub(crate) fn read(text: &str, lower: &str, time_only: bool) -> Result<Fields, Wrong> {
-    Reader { time_only, ..Reader::default() }.run(text, lower)
+pub(crate) fn read(text: &str, lower: &str, time_only: bool) -> Result<Fields, DateTimeFault> {
+    DateTimeReader { time_only, ..DateTimeReader::default() }.run(text, lower)
 }
 
 /// The Julian day of 1970-01-01.
 const JULIAN_1970: i64 = 2_440_588;
 
 #[derive(Default)]
-struct Reader {
+struct DateTimeReader {
     /// Year, month, day; the year as written, before the era is known.
     date: Option<(i64, u32, u32)>,
     month_name: Option<u32>,
@@ -55,8 +55,8 @@ fn month_of(word: &str) -> Option<u32> {
     MONTHS.iter().position(full).map(|i| i as u32 + 1).or((word == "sept").then_some(9))
 }
 
-impl Reader {
-    fn run(mut self, text: &str, lower: &str) -> Result<Fields, Wrong> {
+impl DateTimeReader {
+    fn run(mut self, text: &str, lower: &str) -> Result<Fields, DateTimeFault> {
         let mut at = 0;
         while at < lower.len() {
             let rest = &lower[at..];
@@ -69,7 +69,7 @@ impl Reader {
                 b'0'..=b'9' => |b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'/' | b'.' | b':' | b'+'),
                 b'+' | b'-' => |b| b.is_ascii_digit() || matches!(b, b':' | b'+' | b'-'),
                 b'a'..=b'z' => |b| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'_' | b'-' | b'+' | b':'),
-                _ => return Err(Wrong::Syntax),
+                _ => return Err(DateTimeFault::Syntax),
             };
             let len = rest.bytes().position(|b| !is_part(b)).unwrap_or(rest.len());
             let (word, written) = (&rest[..len], &text[at..at + len]);
@@ -83,22 +83,22 @@ impl Reader {
         self.finish()
     }
 
-    fn set_zone(&mut self, text: &str) -> Result<(), Wrong> {
+    fn set_zone(&mut self, text: &str) -> Result<(), DateTimeFault> {
         if self.zone.is_some() {
-            return Err(Wrong::Syntax);
+            return Err(DateTimeFault::Syntax);
         }
         self.zone = Some(Zone::of_suffix(text).ok_or_else(|| match text.as_bytes() {
             [b'+' | b'-', rest @ ..] => {
                 let number = !rest.is_empty() && rest.iter().all(|b| b.is_ascii_digit() || *b == b':');
-                if number { Wrong::Zone } else { Wrong::Syntax }
+                if number { DateTimeFault::Zone } else { DateTimeFault::Syntax }
             }
-            name if name.contains(&b'/') => Wrong::UnknownZone(text.to_ascii_lowercase()),
-            _ => Wrong::Syntax,
+            name if name.contains(&b'/') => DateTimeFault::UnknownZone(text.to_ascii_lowercase()),
+            _ => DateTimeFault::Syntax,
         })?);
         Ok(())
     }
 
-    fn word(&mut self, word: &str, written: &str) -> Result<(), Wrong> {
+    fn word(&mut self, word: &str, written: &str) -> Result<(), DateTimeFault> {
         match word {
             "bc" => self.before_christ = true,
             "ad" | "at" | "on" | "t" => {}
@@ -135,7 +135,7 @@ impl Reader {
     }
 
     /// A word that begins with a digit: a date, a time, both glued together, with or without a zone behind.
-    fn number(&mut self, word: &str, written: &str) -> Result<(), Wrong> {
+    fn number(&mut self, word: &str, written: &str) -> Result<(), DateTimeFault> {
         if let Some(colon) = word.find(':') {
             // In `1999-01-08t04:05:06` the date stands before the T.
             if let Some(t) = word.find('t').filter(|t| *t < colon) {
@@ -182,14 +182,14 @@ impl Reader {
                 return self.set_compact_time(word);
             }
             rest if rest.starts_with('.') => return self.set_date(word, '.'),
-            _ => return Err(Wrong::Syntax),
+            _ => return Err(DateTimeFault::Syntax),
         }
         match word.len() {
             4 | 6 if self.time_only && !self.has_date() && self.nanos.is_none() => {
                 self.set_compact_time(word)?;
             }
             8 if !self.has_date() => {
-                let n = |r: std::ops::Range<usize>| word[r].parse::<u32>().map_err(|_| Wrong::Syntax);
+                let n = |r: std::ops::Range<usize>| word[r].parse::<u32>().map_err(|_| DateTimeFault::Syntax);
                 self.date = Some((i64::from(n(0..4)?), n(4..6)?, n(6..8)?));
             }
             6 if self.has_date()
@@ -207,38 +207,38 @@ impl Reader {
     }
 
     /// Days since the beginning of 4714 BC, with a fraction that is the time of day.
-    fn julian(&mut self, text: &str) -> Result<(), Wrong> {
+    fn julian(&mut self, text: &str) -> Result<(), DateTimeFault> {
         let (day, fraction) = text.split_once('.').unwrap_or((text, ""));
         if self.has_date() || !fraction.bytes().all(|b| b.is_ascii_digit()) {
-            return Err(Wrong::Syntax);
+            return Err(DateTimeFault::Syntax);
         }
-        self.counted = Some(i64::from(day.parse::<u32>().map_err(|_| Wrong::Syntax)?) - JULIAN_1970);
+        self.counted = Some(i64::from(day.parse::<u32>().map_err(|_| DateTimeFault::Syntax)?) - JULIAN_1970);
         if text.contains('.') {
             self.nanos = Some(fraction_nanos(fraction.as_bytes()) * (DAY_NANOS / 1_000_000_000));
         }
         Ok(())
     }
 
-    fn set_day_of_year(&mut self, year: i64, day: i64) -> Result<(), Wrong> {
+    fn set_day_of_year(&mut self, year: i64, day: i64) -> Result<(), DateTimeFault> {
         if self.has_date() {
-            return Err(Wrong::Syntax);
+            return Err(DateTimeFault::Syntax);
         }
         let first = days_of(year, 1, 1);
         if year == 0 || !(1..=days_of(year + 1, 1, 1) - first).contains(&day) {
-            return Err(Wrong::Range);
+            return Err(DateTimeFault::Range);
         }
         self.counted = Some(first + day - 1);
         Ok(())
     }
 
-    fn set_short_date(&mut self, word: &str) -> Result<(), Wrong> {
-        let n = |r: std::ops::Range<usize>| word[r].parse::<u32>().map_err(|_| Wrong::Syntax);
+    fn set_short_date(&mut self, word: &str) -> Result<(), DateTimeFault> {
+        let n = |r: std::ops::Range<usize>| word[r].parse::<u32>().map_err(|_| DateTimeFault::Syntax);
         self.date = Some((i64::from(n(0..2)?), n(2..4)?, n(4..6)?));
         self.short_year = true;
         Ok(())
     }
 
-    fn after_time(&mut self, rest: &str, written: &str) -> Result<(), Wrong> {
+    fn after_time(&mut self, rest: &str, written: &str) -> Result<(), DateTimeFault> {
         match rest {
             "" => Ok(()),
             "am" | "pm" => self.word(rest, written),
@@ -246,86 +246,86 @@ impl Reader {
         }
     }
 
-    fn set_date(&mut self, word: &str, separator: char) -> Result<(), Wrong> {
+    fn set_date(&mut self, word: &str, separator: char) -> Result<(), DateTimeFault> {
         let parts: Vec<&str> = word.split(separator).collect();
         let [a, b, c] = parts[..] else {
-            return Err(Wrong::Syntax);
+            return Err(DateTimeFault::Syntax);
         };
         if self.has_date() {
-            return Err(Wrong::Syntax);
+            return Err(DateTimeFault::Syntax);
         }
         if let Some(month) = month_of(b) {
             self.month_name = Some(month);
             self.loose.extend([a.to_owned(), c.to_owned()]);
             return Ok(());
         }
-        let n = |s: &str| s.parse::<u32>().map_err(|_| Wrong::Syntax);
+        let n = |s: &str| s.parse::<u32>().map_err(|_| DateTimeFault::Syntax);
         let (year, month, day) = if a.len() > 2 { (a, b, c) } else { (c, a, b) };
         self.short_year = year.len() <= 2;
         self.date = Some((i64::from(n(year)?), n(month)?, n(day)?));
         Ok(())
     }
 
-    fn set_time(&mut self, word: &str) -> Result<(), Wrong> {
+    fn set_time(&mut self, word: &str) -> Result<(), DateTimeFault> {
         let (clock, fraction) = word.split_once('.').unwrap_or((word, ""));
         let parts: Vec<&str> = clock.split(':').collect();
         let (h, m, s) = match parts[..] {
             [h, m] => (h, m, "0"),
             [h, m, s] => (h, m, s),
-            _ => return Err(Wrong::Syntax),
+            _ => return Err(DateTimeFault::Syntax),
         };
         self.clock(h, m, s, fraction)
     }
 
-    fn set_compact_time(&mut self, word: &str) -> Result<(), Wrong> {
+    fn set_compact_time(&mut self, word: &str) -> Result<(), DateTimeFault> {
         let (clock, fraction) = word.split_once('.').unwrap_or((word, ""));
         match clock.len() {
             2 => self.clock(clock, "0", "0", fraction),
             4 => self.clock(&clock[..2], &clock[2..], "0", fraction),
             6 => self.clock(&clock[..2], &clock[2..4], &clock[4..], fraction),
-            _ => Err(Wrong::Syntax),
+            _ => Err(DateTimeFault::Syntax),
         }
     }
 
-    fn clock(&mut self, h: &str, m: &str, s: &str, fraction: &str) -> Result<(), Wrong> {
-        let n = |text: &str| text.parse::<i64>().map_err(|_| Wrong::Syntax);
+    fn clock(&mut self, h: &str, m: &str, s: &str, fraction: &str) -> Result<(), DateTimeFault> {
+        let n = |text: &str| text.parse::<i64>().map_err(|_| DateTimeFault::Syntax);
         if self.nanos.is_some() || !fraction.bytes().all(|b| b.is_ascii_digit()) {
-            return Err(Wrong::Syntax);
+            return Err(DateTimeFault::Syntax);
         }
         let (h, m, s) = (n(h)?, n(m)?, n(s)?);
         let fraction = fraction_nanos(fraction.as_bytes());
         let nanos = ((h * 60 + m) * 60 + s) * 1_000_000_000 + fraction;
         if m > 59 || s > 60 || h > 24 || nanos > DAY_NANOS {
-            return Err(Wrong::Range);
+            return Err(DateTimeFault::Range);
         }
         self.nanos = Some(nanos);
         Ok(())
     }
 
-    fn finish(mut self) -> Result<Fields, Wrong> {
+    fn finish(mut self) -> Result<Fields, DateTimeFault> {
         if let Some(month) = self.month_name {
             let (day, year) = match (self.date, &self.loose[..]) {
                 (None, [a, b]) if a.len() > 2 => (b, a),
                 (None, [a, b]) => (a, b),
-                _ => return Err(Wrong::Syntax),
+                _ => return Err(DateTimeFault::Syntax),
             };
             self.short_year = year.len() <= 2;
-            let year_value: i64 = year.parse().map_err(|_| Wrong::Syntax)?;
-            self.date = Some((year_value, month, day.parse().map_err(|_| Wrong::Syntax)?));
+            let year_value: i64 = year.parse().map_err(|_| DateTimeFault::Syntax)?;
+            self.date = Some((year_value, month, day.parse().map_err(|_| DateTimeFault::Syntax)?));
         } else if !self.loose.is_empty() {
             match (&self.loose[..], self.nanos, self.afternoon) {
                 ([hour], None, Some(_)) => {
                     let hour = hour.clone();
                     self.clock(&hour, "0", "0", "")?;
                 }
-                _ => return Err(Wrong::Syntax),
+                _ => return Err(DateTimeFault::Syntax),
             }
         }
         if let Some(afternoon) = self.afternoon {
-            let nanos = self.nanos.ok_or(Wrong::Syntax)?;
+            let nanos = self.nanos.ok_or(DateTimeFault::Syntax)?;
             let hour = nanos / 3_600_000_000_000;
             if hour > 12 {
-                return Err(Wrong::Range);
+                return Err(DateTimeFault::Range);
             }
             let shift = hour % 12 - hour + if afternoon { 12 } else { 0 };
             self.nanos = Some(nanos + shift * 3_600_000_000_000);
@@ -356,13 +356,13 @@ fn day_of_year(word: &str) -> Option<(i64, i64)> {
     if day.len() == 3 { Some((number(year)?, number(day)?)) } else { None }
 }
 
-fn checked_days((year, month, day): (i64, u32, u32), before_christ: bool) -> Result<i64, Wrong> {
+fn checked_days((year, month, day): (i64, u32, u32), before_christ: bool) -> Result<i64, DateTimeFault> {
     if year == 0 || year > 999_999_999 {
-        return Err(Wrong::Range);
+        return Err(DateTimeFault::Range);
     }
     let year = if before_christ { 1 - year } else { year };
     if !(1..=12).contains(&month) || day < 1 || day > days_in_month(year, month) {
-        return Err(Wrong::Range);
+        return Err(DateTimeFault::Range);
     }
     Ok(days_of(year, month, day))
 }

@@ -17,18 +17,18 @@ pub fn parse_interval(text: &str) -> Result<IntervalMonthDayNano> {
         words(&lower, &mut sum)
     };
     read.and_then(|()| sum.finish()).map_err(|wrong| match wrong {
-        Wrong::Syntax => {
+        IntervalFault::Syntax => {
             Error::new(SqlState::BadDatetime, format!("invalid input syntax for type interval: \"{text}\""))
         }
-        Wrong::Field => {
+        IntervalFault::Field => {
             Error::new(SqlState::IntervalOverflow, format!("interval field value out of range: \"{text}\""))
         }
-        Wrong::Range => Error::new(SqlState::DatetimeOverflow, "interval out of range"),
+        IntervalFault::Range => Error::new(SqlState::DatetimeOverflow, "interval out of range"),
     })
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Wrong {
+enum IntervalFault {
     Syntax,
     /// One of the numbers is too large.
     Field,
@@ -106,15 +106,15 @@ const SECOND: u32 = 1 << 9;
 const CLOCK: u32 = HOUR | HOUR << 1 | SECOND;
 
 impl Sum {
-    fn see(&mut self, units: u32) -> Result<(), Wrong> {
+    fn see(&mut self, units: u32) -> Result<(), IntervalFault> {
         if self.seen & units != 0 {
-            return Err(Wrong::Syntax);
+            return Err(IntervalFault::Syntax);
         }
         self.seen |= units;
         Ok(())
     }
 
-    fn add(&mut self, n: Number, unit: &str) -> Result<(), Wrong> {
+    fn add(&mut self, n: Number, unit: &str) -> Result<(), IntervalFault> {
         let unit_bit = match unit {
             "y" | "yr" | "yrs" | "year" | "years" => self.add_months(n, 12, YEAR)?,
             "dec" | "decs" | "decade" | "decades" => self.add_months(n, 120, YEAR << 1)?,
@@ -149,12 +149,12 @@ impl Sum {
             "us" | "usec" | "usecs" | "usecond" | "useconds" | "microsecond" | "microseconds" => {
                 self.add_time(n, 1, SECOND << 2)
             }
-            _ => return Err(Wrong::Syntax),
+            _ => return Err(IntervalFault::Syntax),
         };
         self.see(unit_bit)
     }
 
-    fn add_months(&mut self, n: Number, months: i32, bit: u32) -> Result<u32, Wrong> {
+    fn add_months(&mut self, n: Number, months: i32, bit: u32) -> Result<u32, IntervalFault> {
         self.months += small(n)? * i128::from(months);
         self.months += (n.fraction * f64::from(months)).round_ties_even() as i128;
         Ok(bit)
@@ -171,25 +171,25 @@ impl Sum {
         bit
     }
 
-    fn finish(self) -> Result<IntervalMonthDayNano, Wrong> {
+    fn finish(self) -> Result<IntervalMonthDayNano, IntervalFault> {
         if self.seen == 0 {
-            return Err(Wrong::Syntax);
+            return Err(IntervalFault::Syntax);
         }
         Ok(IntervalMonthDayNano {
-            months: i32::try_from(self.months).map_err(|_| Wrong::Range)?,
-            days: i32::try_from(self.days).map_err(|_| Wrong::Field)?,
-            nanoseconds: i64::try_from(self.micros * 1_000).map_err(|_| Wrong::Field)?,
+            months: i32::try_from(self.months).map_err(|_| IntervalFault::Range)?,
+            days: i32::try_from(self.days).map_err(|_| IntervalFault::Field)?,
+            nanoseconds: i64::try_from(self.micros * 1_000).map_err(|_| IntervalFault::Field)?,
         })
     }
 }
 
 /// Months and days are counted in 32 bits.
-fn small(n: Number) -> Result<i128, Wrong> {
-    i32::try_from(n.whole).map(i128::from).map_err(|_| Wrong::Field)
+fn small(n: Number) -> Result<i128, IntervalFault> {
+    i32::try_from(n.whole).map(i128::from).map_err(|_| IntervalFault::Field)
 }
 
 /// Numbers with units, clock times and `year-month`, in any order.
-fn words(lower: &str, sum: &mut Sum) -> Result<(), Wrong> {
+fn words(lower: &str, sum: &mut Sum) -> Result<(), IntervalFault> {
     let mut tokens = tokens(lower)?;
     let ago = tokens.last() == Some(&"ago");
     if ago {
@@ -211,12 +211,12 @@ fn words(lower: &str, sum: &mut Sum) -> Result<(), Wrong> {
         } else if let Some((year, month)) = year_month(token) {
             sum.see(MONTH)?;
             if month > 11 {
-                return Err(Wrong::Field);
+                return Err(IntervalFault::Field);
             }
             let sign = if apart { -1 } else { 1 };
             sum.months += sign * (year * 12 + if token.starts_with('-') { -month } else { month });
         } else {
-            let number = signed(Number::read(token).ok_or(Wrong::Syntax)?, apart);
+            let number = signed(Number::read(token).ok_or(IntervalFault::Syntax)?, apart);
             match tokens.get(i) {
                 Some(unit) if unit.starts_with(|c: char| c.is_ascii_lowercase()) => {
                     sum.add(number, unit)?;
@@ -225,8 +225,8 @@ fn words(lower: &str, sum: &mut Sum) -> Result<(), Wrong> {
                 // `1 02:03:04` is a day and a time; a last number alone is seconds.
                 Some(next) if next.contains(':') && !number.is_fractional() => sum.add(number, "d")?,
                 None if !ago => sum.add(number, "s")?,
-                None => return Err(Wrong::Syntax),
-                Some(_) => return Err(Wrong::Syntax),
+                None => return Err(IntervalFault::Syntax),
+                Some(_) => return Err(IntervalFault::Syntax),
             }
         }
     }
@@ -237,7 +237,7 @@ fn words(lower: &str, sum: &mut Sum) -> Result<(), Wrong> {
 }
 
 /// Splits at spaces and between a number and its unit: `1h30m` is four tokens.
-fn tokens(text: &str) -> Result<Vec<&str>, Wrong> {
+fn tokens(text: &str) -> Result<Vec<&str>, IntervalFault> {
     let mut all = Vec::new();
     for word in text.split(|c: char| c.is_ascii_whitespace() || c == ',') {
         let mut rest = word;
@@ -246,7 +246,7 @@ fn tokens(text: &str) -> Result<Vec<&str>, Wrong> {
             let same = |b: &u8| b.is_ascii_lowercase() == letter;
             let len = rest.as_bytes().iter().position(|b| !same(b)).unwrap_or(rest.len());
             if !rest.is_char_boundary(len) {
-                return Err(Wrong::Syntax);
+                return Err(IntervalFault::Syntax);
             }
             all.push(&rest[..len]);
             rest = &rest[len..];
@@ -268,7 +268,7 @@ fn year_month(token: &str) -> Option<(i128, i128)> {
 }
 
 /// `h:m`, `h:m:s[.f]`, and `m:s.f`.
-fn clock(token: &str, apart: bool, sum: &mut Sum) -> Result<(), Wrong> {
+fn clock(token: &str, apart: bool, sum: &mut Sum) -> Result<(), IntervalFault> {
     let (sign, body) = match token.as_bytes().first() {
         Some(b'-') => (-1, &token[1..]),
         Some(b'+') => (1, &token[1..]),
@@ -280,16 +280,16 @@ fn clock(token: &str, apart: bool, sum: &mut Sum) -> Result<(), Wrong> {
         [m, s] if s.contains('.') => ("0", m, s),
         [h, m] => (h, m, "0"),
         [h, m, s] => (h, m, s),
-        _ => return Err(Wrong::Syntax),
+        _ => return Err(IntervalFault::Syntax),
     };
-    let whole = |text: &str| -> Result<i128, Wrong> {
+    let whole = |text: &str| -> Result<i128, IntervalFault> {
         let plain = !text.is_empty() && text.len() <= 18 && text.bytes().all(|b| b.is_ascii_digit());
-        plain.then(|| text.parse().ok()).flatten().ok_or(Wrong::Syntax)
+        plain.then(|| text.parse().ok()).flatten().ok_or(IntervalFault::Syntax)
     };
     let (h, m) = (whole(h)?, whole(m)?);
-    let s = Number::read(s).filter(|n| n.whole >= 0).ok_or(Wrong::Syntax)?;
+    let s = Number::read(s).filter(|n| n.whole >= 0).ok_or(IntervalFault::Syntax)?;
     if m > 59 || s.whole > 60 {
-        return Err(Wrong::Field);
+        return Err(IntervalFault::Field);
     }
     sum.see(CLOCK)?;
     let seconds = s.whole * 1_000_000 + (s.fraction * 1e6).round_ties_even() as i128;
@@ -298,7 +298,7 @@ fn clock(token: &str, apart: bool, sum: &mut Sum) -> Result<(), Wrong> {
 }
 
 /// `P1Y2M3W4DT5H6M7.8S`, and the alternative form `P0001-02-03T04:05:06`.
-fn iso8601(text: &str, sum: &mut Sum) -> Result<(), Wrong> {
+fn iso8601(text: &str, sum: &mut Sum) -> Result<(), IntervalFault> {
     let (negative, body) = match text.as_bytes() {
         [b'-', b'p', ..] => (true, &text[2..]),
         [b'+', b'p', ..] => (false, &text[2..]),
@@ -312,7 +312,7 @@ fn iso8601(text: &str, sum: &mut Sum) -> Result<(), Wrong> {
     if !date.is_empty() && is_alternative(date) {
         let units = ["y", "mon", "d"];
         for (part, unit) in date.split('-').zip(units) {
-            sum.add(signed(Number::read(part).ok_or(Wrong::Syntax)?, negative), unit)?;
+            sum.add(signed(Number::read(part).ok_or(IntervalFault::Syntax)?, negative), unit)?;
         }
     } else {
         designated(date, &[("y", "y"), ("m", "mon"), ("w", "w"), ("d", "d")], negative, sum)?;
@@ -329,12 +329,18 @@ fn signed(number: Number, negative: bool) -> Number {
     if negative { number.negated() } else { number }
 }
 
-fn designated(text: &str, units: &[(&str, &str)], negative: bool, sum: &mut Sum) -> Result<(), Wrong> {
+fn designated(
+    text: &str,
+    units: &[(&str, &str)],
+    negative: bool,
+    sum: &mut Sum,
+) -> Result<(), IntervalFault> {
     let mut rest = text;
     while !rest.is_empty() {
-        let len = rest.bytes().position(|b| b.is_ascii_lowercase()).ok_or(Wrong::Syntax)?;
-        let number = Number::read(&rest[..len]).ok_or(Wrong::Syntax)?;
-        let unit = units.iter().find(|(letter, _)| *letter == &rest[len..=len]).ok_or(Wrong::Syntax)?;
+        let len = rest.bytes().position(|b| b.is_ascii_lowercase()).ok_or(IntervalFault::Syntax)?;
+        let number = Number::read(&rest[..len]).ok_or(IntervalFault::Syntax)?;
+        let unit =
+            units.iter().find(|(letter, _)| *letter == &rest[len..=len]).ok_or(IntervalFault::Syntax)?;
         sum.add(signed(number, negative), unit.1)?;
         rest = &rest[len + 1..];
     }

@@ -24,23 +24,23 @@ pub(crate) fn normalize(text: &str, out: &mut Vec<u8>) -> Result<()> {
     Ok(())
 }
 
-enum Value {
+enum JsonValue {
     /// A number or a word, as it is to be written.
     Bare(String),
     Text(String),
-    Array(Vec<Value>),
-    Object(Vec<(String, Value)>),
+    Array(Vec<JsonValue>),
+    Object(Vec<(String, JsonValue)>),
 }
 
 /// Reads what stands next, `depth` arrays and objects deep. It recurses, and so does [`write`].
-fn read(scanner: &mut JsonScanner<'_>, text: &str, depth: usize) -> Result<Value> {
+fn read(scanner: &mut JsonScanner<'_>, text: &str, depth: usize) -> Result<JsonValue> {
     if depth > JSONB_DEPTH {
         let message = format!("json is nested more than {JSONB_DEPTH} deep");
         return Err(Error::new(SqlState::TooComplex, message));
     }
     Ok(match scanner.peek() {
         Some(b'{') => {
-            let mut fields: Vec<(String, Value)> = Vec::new();
+            let mut fields: Vec<(String, JsonValue)> = Vec::new();
             let mut more = scanner.enter(b'{')?;
             while more {
                 let key = scanner.name()?.read(text, &mut String::new())?.to_owned();
@@ -52,7 +52,7 @@ fn read(scanner: &mut JsonScanner<'_>, text: &str, depth: usize) -> Result<Value
             fields.reverse();
             fields.dedup_by(|(a, _), (b, _)| a == b);
             fields.reverse();
-            Value::Object(fields)
+            JsonValue::Object(fields)
         }
         Some(b'[') => {
             let mut values = Vec::new();
@@ -61,15 +61,15 @@ fn read(scanner: &mut JsonScanner<'_>, text: &str, depth: usize) -> Result<Value
                 values.push(read(scanner, text, depth + 1)?);
                 more = scanner.another(b'[')?;
             }
-            Value::Array(values)
+            JsonValue::Array(values)
         }
-        Some(b'"') => Value::Text(scanner.string()?.read(text, &mut String::new())?.to_owned()),
+        Some(b'"') => JsonValue::Text(scanner.string()?.read(text, &mut String::new())?.to_owned()),
         _ => {
             let word = scanner.value()?;
             if word.contains(['e', 'E']) && beyond_numeric(word) {
                 return Err(Error::new(SqlState::OutOfRange, "value overflows numeric format"));
             }
-            Value::Bare(number(word).unwrap_or_else(|| word.to_owned()))
+            JsonValue::Bare(number(word).unwrap_or_else(|| word.to_owned()))
         }
     })
 }
@@ -110,11 +110,11 @@ fn number(word: &str) -> Option<String> {
     Some(text)
 }
 
-fn write(value: &Value, out: &mut Vec<u8>) {
+fn write(value: &JsonValue, out: &mut Vec<u8>) {
     match value {
-        Value::Bare(word) => out.extend_from_slice(word.as_bytes()),
-        Value::Text(text) => write_string(text, out),
-        Value::Array(values) => {
+        JsonValue::Bare(word) => out.extend_from_slice(word.as_bytes()),
+        JsonValue::Text(text) => write_string(text, out),
+        JsonValue::Array(values) => {
             out.push(b'[');
             for (i, value) in values.iter().enumerate() {
                 if i > 0 {
@@ -124,7 +124,7 @@ fn write(value: &Value, out: &mut Vec<u8>) {
             }
             out.push(b']');
         }
-        Value::Object(fields) => {
+        JsonValue::Object(fields) => {
             out.push(b'{');
             for (i, (key, value)) in fields.iter().enumerate() {
                 if i > 0 {

@@ -255,9 +255,9 @@ fn record_field(text: &[u8], into: &mut Vec<u8>) -> Option<usize> {
 }
 
 /// Reads numbers and sized values from binary data.
-pub(crate) struct Cursor<'a>(pub(crate) &'a [u8]);
+pub(crate) struct ByteReader<'a>(pub(crate) &'a [u8]);
 
-impl<'a> Cursor<'a> {
+impl<'a> ByteReader<'a> {
     pub(crate) fn i32(&mut self) -> Result<i32> {
         let (head, tail) = self.0.split_first_chunk::<4>().ok_or_else(truncated)?;
         self.0 = tail;
@@ -281,7 +281,7 @@ fn truncated() -> Error {
     Error::new(SqlState::BadBinary, "insufficient data left in message")
 }
 
-fn append(cursor: &mut Cursor<'_>, into: &mut ColumnBuilder) -> Result<()> {
+fn append(cursor: &mut ByteReader<'_>, into: &mut ColumnBuilder) -> Result<()> {
     match cursor.sized()? {
         Some(value) => into.append_binary(value),
         None => {
@@ -303,8 +303,8 @@ fn check_oid(got: u32, expected: &SqlType, what: &str) -> Result<()> {
 }
 
 /// The extents of an array's dimensions, and its elements still to be read.
-pub(crate) fn array_header<'a>(value: &'a [u8], leaf: &SqlType) -> Result<(Extents, Cursor<'a>)> {
-    let mut cursor = Cursor(value);
+pub(crate) fn array_header<'a>(value: &'a [u8], leaf: &SqlType) -> Result<(Extents, ByteReader<'a>)> {
+    let mut cursor = ByteReader(value);
     let dimensions = cursor.i32()?;
     if !(0..=6).contains(&dimensions) {
         return Err(Error::new(
@@ -329,7 +329,7 @@ pub(crate) fn array_header<'a>(value: &'a [u8], leaf: &SqlType) -> Result<(Exten
 
 /// Reads one element of an array whose further dimensions are `extents`.
 pub(crate) fn array_element(
-    cursor: &mut Cursor<'_>,
+    cursor: &mut ByteReader<'_>,
     extents: &[i32],
     into: &mut ColumnBuilder,
 ) -> Result<()> {
@@ -346,7 +346,7 @@ pub(crate) fn array_element(
 
 /// Reads what `record_send` writes.
 pub(crate) fn record_binary(value: &[u8], fields: &mut [ColumnBuilder]) -> Result<()> {
-    let mut cursor = Cursor(value);
+    let mut cursor = ByteReader(value);
     let count = cursor.i32()?;
     if usize::try_from(count) != Ok(fields.len()) {
         let message = format!("wrong number of columns: {count}, expected {}", fields.len());

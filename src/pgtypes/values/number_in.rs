@@ -1,7 +1,7 @@
 //! From the text of a number, a date or a time to the integer that stands for it in a column: what the scalar readers
 //! found, checked against the range of the type, with the errors of Postgres.
 
-use super::datetime_in::{self, Fields as DateFields, Moment, POSTGRES_EPOCH_MICROS, Wrong};
+use super::datetime_in::{self, DateTimeFault, Fields as DateFields, POSTGRES_EPOCH_MICROS, ParsedMoment};
 use super::numeric::{self, Digits};
 use super::scalar_in;
 use crate::error::{Error, Result, SqlState};
@@ -38,12 +38,12 @@ pub(crate) fn numeric_overflow(precision: u8, scale: i8) -> Error {
     ))
 }
 
-fn read_moment(text: &[u8], type_name: &str) -> Result<Moment> {
+fn read_moment(text: &[u8], type_name: &str) -> Result<ParsedMoment> {
     let text = scalar_in::string(text)?;
     datetime_in::read(text, type_name == "time").map_err(|wrong| wrong.error(text, type_name))
 }
 
-fn wrong(wrong: Wrong, text: &[u8], type_name: &str) -> Error {
+fn wrong(wrong: DateTimeFault, text: &[u8], type_name: &str) -> Error {
     wrong.error(&scalar_in::shown(text), type_name)
 }
 
@@ -58,15 +58,15 @@ pub(crate) fn read_date(text: &[u8]) -> Result<i32> {
         return Ok(days as i32);
     }
     match read_moment(text, "date")? {
-        Moment::Infinity => Ok(i32::MAX),
-        Moment::MinusInfinity => Ok(i32::MIN),
-        Moment::At(DateFields { days: Some(days), .. }) => {
+        ParsedMoment::Infinity => Ok(i32::MAX),
+        ParsedMoment::MinusInfinity => Ok(i32::MIN),
+        ParsedMoment::At(DateFields { days: Some(days), .. }) => {
             i32::try_from(days).ok().filter(|days| DATES.contains(days)).ok_or_else(|| {
                 let message = format!("date out of range: \"{}\"", scalar_in::shown(text));
                 Error::new(SqlState::DatetimeOverflow, message)
             })
         }
-        Moment::At(_) => Err(wrong(Wrong::Syntax, text, "date")),
+        ParsedMoment::At(_) => Err(wrong(DateTimeFault::Syntax, text, "date")),
     }
 }
 
@@ -75,8 +75,8 @@ pub(crate) fn read_time(text: &[u8]) -> Result<i64> {
     let nanos = match datetime_in::fast_time(text) {
         Some(nanos) => nanos,
         None => match read_moment(text, "time")? {
-            Moment::At(DateFields { nanos: Some(nanos), .. }) => nanos,
-            _ => return Err(wrong(Wrong::Syntax, text, "time")),
+            ParsedMoment::At(DateFields { nanos: Some(nanos), .. }) => nanos,
+            _ => return Err(wrong(DateTimeFault::Syntax, text, "time")),
         },
     };
     Ok(datetime_in::ticks_of_day(nanos, 6))
@@ -97,9 +97,9 @@ pub(crate) fn read_timestamp(text: &[u8], precision: u8, default: Option<&Zone>)
     }
     let name = if default.is_some() { "timestamp with time zone" } else { "timestamp" };
     match read_moment(text, name)? {
-        Moment::Infinity => Ok(i64::MAX),
-        Moment::MinusInfinity => Ok(i64::MIN),
-        Moment::At(DateFields { days: Some(days), nanos, zone }) => {
+        ParsedMoment::Infinity => Ok(i64::MAX),
+        ParsedMoment::MinusInfinity => Ok(i64::MIN),
+        ParsedMoment::At(DateFields { days: Some(days), nanos, zone }) => {
             let nanos = nanos.unwrap_or(0);
             let offset = default.map_or(0, |default| {
                 zone.as_ref().unwrap_or(default).offset_of_local(days * 86_400 + nanos / 1_000_000_000)
@@ -109,7 +109,7 @@ pub(crate) fn read_timestamp(text: &[u8], precision: u8, default: Option<&Zone>)
                 Error::new(SqlState::DatetimeOverflow, message)
             })
         }
-        Moment::At(_) => Err(wrong(Wrong::Syntax, text, name)),
+        ParsedMoment::At(_) => Err(wrong(DateTimeFault::Syntax, text, name)),
     }
 }
 

@@ -251,7 +251,7 @@ fn zone_offset(offset: i32, out: &mut BytesMut) {
 
 /// An interval in the `postgres` style: `1 year 2 mons -3 days +04:05:06.7`.
 pub(crate) fn interval(months: i32, days: i32, nanos: i64, out: &mut BytesMut) {
-    let mut style = IntervalParts { empty: true, negative: false };
+    let mut style = IntervalStyle { empty: true, negative: false };
     style.part(months / 12, "year", out);
     style.part(months % 12, "mon", out);
     style.part(days, "day", out);
@@ -281,12 +281,12 @@ pub(crate) fn interval(months: i32, days: i32, nanos: i64, out: &mut BytesMut) {
     fraction(nanos % 1_000_000_000, 9, out);
 }
 
-struct IntervalParts {
+struct IntervalStyle {
     empty: bool,
     negative: bool,
 }
 
-impl IntervalParts {
+impl IntervalStyle {
     /// A sign stands before a positive part only where the part before was negative.
     fn part(&mut self, value: i32, unit: &str, out: &mut BytesMut) {
         if value == 0 {
