@@ -125,7 +125,7 @@ impl Source for Computed {
                 computed => computed,
             })
             .collect();
-        Ok(Box::new(Reader {
+        Ok(Box::new(ComputedReader {
             given,
             source: Arc::clone(&self.given),
             rule: Arc::clone(&self.rule),
@@ -145,7 +145,7 @@ impl Source for Computed {
     }
 }
 
-struct Reader {
+struct ComputedReader {
     given: Box<dyn SourceReader>,
     source: Arc<dyn Source>,
     rule: Arc<Rule>,
@@ -160,7 +160,7 @@ struct Reader {
 /// A row that is kept aside: which, why, and in which words.
 type Aside = (usize, Why, String);
 
-impl SourceReader for Reader {
+impl SourceReader for ComputedReader {
     fn read(&mut self, now_ms: i64, max_rows: usize) -> Result<SourceBatch> {
         if let Some(times) = &mut self.times {
             times.set_now(now_ms);
@@ -198,7 +198,7 @@ impl SourceReader for Reader {
     }
 }
 
-impl Reader {
+impl ComputedReader {
     /// The computed columns. What fails is NULL, and aside.
     fn compute(&self, batch: &RecordBatch, aside: &mut Vec<Aside>) -> Result<Vec<ArrayRef>> {
         let rows = batch.num_rows();

@@ -25,7 +25,7 @@ mod options;
 mod times;
 
 pub use computed::ComputedColumn;
-use options::Options;
+use options::ConnectorOptions;
 
 /// Options of every stream with a connector; they are not the connector's business and it passes over them.
 pub const STREAM_OPTIONS: [&str; 4] = ["connector", "idle_timeout", "idle_advance", "max_future"];
@@ -167,7 +167,7 @@ pub fn open(
     created_at_ms: i64,
     times: Option<EventTimes>,
 ) -> Result<Arc<dyn Source>> {
-    let options = Options::new(options)?;
+    let options = ConnectorOptions::new(options)?;
     let (given_times, computed_times) = match times {
         Some(times) if computed.iter().any(|column| column.column == times.column) => (None, Some(times)),
         Some(times) => {
@@ -199,7 +199,7 @@ pub fn open(
 
 /// The columns that a connector brings along when CREATE SOURCE declares none; `None` when they must be declared.
 pub fn implied_columns(options: &[(String, String)]) -> Option<Vec<Field>> {
-    let options = Options::new(options).ok()?;
+    let options = ConnectorOptions::new(options).ok()?;
     match options.connector().ok()? {
         "nexmark" => nexmark::implied_columns(&options).ok(),
         _ => None,

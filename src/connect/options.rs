@@ -4,11 +4,11 @@ use crate::connect::STREAM_OPTIONS;
 use crate::error::{Error, Result, SqlState};
 
 /// Options by lower-case name.
-pub(super) struct Options<'a> {
+pub(super) struct ConnectorOptions<'a> {
     all: Vec<(String, &'a str)>,
 }
 
-impl<'a> Options<'a> {
+impl<'a> ConnectorOptions<'a> {
     pub(super) fn new(options: &'a [(String, String)]) -> Result<Self> {
         let mut all: Vec<(String, &'a str)> = Vec::with_capacity(options.len());
         for (name, value) in options {
@@ -18,12 +18,12 @@ impl<'a> Options<'a> {
             }
             all.push((name, value));
         }
-        Ok(Options { all })
+        Ok(ConnectorOptions { all })
     }
 
     /// The same without one of them.
-    pub(super) fn without(&self, name: &str) -> Options<'a> {
-        Options { all: self.all.iter().filter(|(known, _)| known != name).cloned().collect() }
+    pub(super) fn without(&self, name: &str) -> ConnectorOptions<'a> {
+        ConnectorOptions { all: self.all.iter().filter(|(known, _)| known != name).cloned().collect() }
     }
 
     pub(super) fn connector(&self) -> Result<&'a str> {

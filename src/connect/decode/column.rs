@@ -19,7 +19,7 @@ pub(super) enum RecordField<'t> {
 }
 
 /// A declared column: checks every value, keeps those of the columns that are wanted.
-pub(super) struct Column {
+pub(super) struct DecodedColumn {
     name: String,
     nullable: bool,
     wanted: bool,
@@ -27,9 +27,9 @@ pub(super) struct Column {
     builder: ColumnBuilder,
 }
 
-impl Column {
-    pub(super) fn new(field: &Field, wanted: bool) -> Column {
-        Column {
+impl DecodedColumn {
+    pub(super) fn new(field: &Field, wanted: bool) -> DecodedColumn {
+        DecodedColumn {
             name: field.name().clone(),
             nullable: field.is_nullable(),
             wanted,

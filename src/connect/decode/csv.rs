@@ -6,7 +6,7 @@
 //! its neighbours.
 
 use super::column::RecordField;
-use super::{Decoder, More, Outcome, RECORD_BYTES, Rows, end_of_line, floor_char, trim_end};
+use super::{BatchBuilder, Decoder, More, RECORD_BYTES, RecordOutcome, end_of_line, floor_char, trim_end};
 
 /// A record with quotes is closed within so many bytes.
 const QUOTED_BYTES: usize = 1 << 20;
@@ -23,21 +23,21 @@ pub(crate) struct CsvStyle {
 
 /// A field's place in the text.
 #[derive(Clone, Copy)]
-struct Span {
+struct FieldSpan {
     start: usize,
     end: usize,
-    form: Form,
+    form: FieldForm,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Form {
+enum FieldForm {
     Bare,
     Quoted,
     /// Quoted, with escapes inside.
     Escaped,
 }
 
-enum Split {
+enum RecordEnd {
     /// The next record begins here.
     Record(usize),
     /// The data ends within the record.
@@ -52,7 +52,7 @@ pub(crate) struct CsvDecoder {
     field_of: Vec<usize>,
     /// How many fields a record has.
     fields: usize,
-    spans: Vec<Span>,
+    spans: Vec<FieldSpan>,
     scratch: Vec<String>,
 }
 
@@ -72,7 +72,7 @@ impl CsvDecoder {
     pub(crate) fn header(&mut self, text: &str) -> Option<Vec<String>> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         match self.split(text.as_bytes(), 0, More::Ended) {
-            Split::Record(_) => {
+            RecordEnd::Record(_) => {
                 let mut scratch = String::new();
                 let names = self.spans.iter().map(|span| {
                     unescape(text, *span, self.style.escape, &mut scratch);
@@ -80,7 +80,7 @@ impl CsvDecoder {
                 });
                 Some(names.collect())
             }
-            Split::Incomplete | Split::Malformed(_) => None,
+            RecordEnd::Incomplete | RecordEnd::Malformed(_) => None,
         }
     }
 
@@ -90,7 +90,7 @@ impl CsvDecoder {
         self.fields = fields;
     }
 
-    fn split(&mut self, data: &[u8], from: usize, more: More) -> Split {
+    fn split(&mut self, data: &[u8], from: usize, more: More) -> RecordEnd {
         self.spans.clear();
         let (delimiter, quote) = (self.style.delimiter, self.style.quote);
         let mut at = from;
@@ -103,76 +103,82 @@ impl CsvDecoder {
                 self.spans.push(span);
                 match data.get(next) {
                     Some(b) if *b == delimiter => at = next + 1,
-                    Some(b'\n') => return Split::Record(next + 1),
-                    Some(b'\r') if data.get(next + 1) == Some(&b'\n') => return Split::Record(next + 2),
+                    Some(b'\n') => return RecordEnd::Record(next + 1),
+                    Some(b'\r') if data.get(next + 1) == Some(&b'\n') => return RecordEnd::Record(next + 2),
                     Some(b'\r') if next + 1 == data.len() && more == More::MayCome => {
-                        return Split::Incomplete;
+                        return RecordEnd::Incomplete;
                     }
-                    Some(b'\r') if next + 1 == data.len() => return Split::Record(next + 1),
-                    Some(_) => return Split::Malformed("characters after the closing quote of a field"),
-                    None if more == More::Ended => return Split::Record(next),
-                    None => return Split::Incomplete,
+                    Some(b'\r') if next + 1 == data.len() => return RecordEnd::Record(next + 1),
+                    Some(_) => return RecordEnd::Malformed("characters after the closing quote of a field"),
+                    None if more == More::Ended => return RecordEnd::Record(next),
+                    None => return RecordEnd::Incomplete,
                 }
                 continue;
             }
             let end = match memchr::memchr2(delimiter, b'\n', &data[at..]) {
                 Some(length) => at + length,
                 None if more == More::Ended => data.len(),
-                None => return Split::Incomplete,
+                None => return RecordEnd::Incomplete,
             };
             if data.get(end) == Some(&delimiter) {
-                self.spans.push(Span { start: at, end, form: Form::Bare });
+                self.spans.push(FieldSpan { start: at, end, form: FieldForm::Bare });
                 at = end + 1;
                 continue;
             }
             let cut = if end > at && data[end - 1] == b'\r' { end - 1 } else { end };
-            self.spans.push(Span { start: at, end: cut, form: Form::Bare });
-            return Split::Record((end + 1).min(data.len()));
+            self.spans.push(FieldSpan { start: at, end: cut, form: FieldForm::Bare });
+            return RecordEnd::Record((end + 1).min(data.len()));
         }
     }
 
     /// The field whose opening quote is at `open`, and where its closing quote has been passed.
-    fn quoted(&self, data: &[u8], from: usize, open: usize, more: More) -> Result<(Span, usize), Split> {
+    fn quoted(
+        &self,
+        data: &[u8],
+        from: usize,
+        open: usize,
+        more: More,
+    ) -> Result<(FieldSpan, usize), RecordEnd> {
         let (quote, escape) = (self.style.quote, self.style.escape);
         let limit = data.len().min(from + QUOTED_BYTES);
-        let (mut at, mut form) = (open + 1, Form::Quoted);
+        let (mut at, mut form) = (open + 1, FieldForm::Quoted);
         while at < limit {
             let Some(length) = memchr::memchr2(quote, escape, &data[at..limit]) else { break };
             at += length;
             let follows = data.get(at + 1).copied();
             if follows.is_none() && more == More::MayCome {
-                return Err(Split::Incomplete);
+                return Err(RecordEnd::Incomplete);
             }
             let escapes = data[at] == escape && follows.is_some_and(|b| b == quote || b == escape);
             if escapes {
-                form = Form::Escaped;
+                form = FieldForm::Escaped;
                 at += 2;
             } else if data[at] == quote {
-                return Ok((Span { start: open + 1, end: at, form }, at + 1));
+                return Ok((FieldSpan { start: open + 1, end: at, form }, at + 1));
             } else {
                 at += 1;
             }
         }
         if limit < from + QUOTED_BYTES && more == More::MayCome {
-            Err(Split::Incomplete)
+            Err(RecordEnd::Incomplete)
         } else {
-            Err(Split::Malformed("a quoted field is not closed"))
+            Err(RecordEnd::Malformed("a quoted field is not closed"))
         }
     }
 
     /// Appends the record that has been split; the error of a wrong one is left to be settled with its bytes.
-    fn append(&mut self, text: &str, rows: &mut Rows) -> Outcome {
+    fn append(&mut self, text: &str, rows: &mut BatchBuilder) -> RecordOutcome {
         if self.spans.len() != self.fields {
             let (found, expected) = (self.spans.len(), self.fields);
             let what =
                 if found > expected { "extra data after last expected column" } else { "missing data" };
             rows.pending_error(format!("{what}: {found} fields instead of {expected}"));
-            return Outcome::Wrong;
+            return RecordOutcome::Wrong;
         }
         let escape = self.style.escape;
         for (column, scratch) in self.scratch.iter_mut().enumerate() {
             let span = self.spans[self.field_of[column]];
-            if span.form == Form::Escaped {
+            if span.form == FieldForm::Escaped {
                 unescape(text, span, escape, scratch);
             }
         }
@@ -180,20 +186,20 @@ impl CsvDecoder {
         rows.append(|column| {
             let span = spans[field_of[column]];
             match (span.form, &text[span.start..span.end]) {
-                (Form::Escaped, _) => RecordField::Text(&scratch[column]),
-                (Form::Bare, value) if value == null => RecordField::Null,
-                (Form::Quoted | Form::Bare, value) => RecordField::Text(value),
+                (FieldForm::Escaped, _) => RecordField::Text(&scratch[column]),
+                (FieldForm::Bare, value) if value == null => RecordField::Null,
+                (FieldForm::Quoted | FieldForm::Bare, value) => RecordField::Text(value),
             }
         })
     }
 }
 
-fn unescape(text: &str, span: Span, escape: u8, scratch: &mut String) {
+fn unescape(text: &str, span: FieldSpan, escape: u8, scratch: &mut String) {
     let inner = text.get(span.start..span.end).unwrap_or("");
     scratch.clear();
     let mut chars = inner.chars();
     while let Some(one) = chars.next() {
-        if span.form == Form::Escaped && one == escape as char {
+        if span.form == FieldForm::Escaped && one == escape as char {
             scratch.extend(chars.next())
         } else {
             scratch.push(one)
@@ -202,7 +208,7 @@ fn unescape(text: &str, span: Span, escape: u8, scratch: &mut String) {
 }
 
 impl Decoder for CsvDecoder {
-    fn decode(&mut self, text: &str, more: More, max: usize, rows: &mut Rows) -> usize {
+    fn decode(&mut self, text: &str, more: More, max: usize, rows: &mut BatchBuilder) -> usize {
         let data = text.as_bytes();
         let mut at = 0;
         while at < data.len() && rows.len() < max {
@@ -215,22 +221,22 @@ impl Decoder for CsvDecoder {
                 }
             }
             let next = match self.split(data, at, more) {
-                Split::Record(next) => {
+                RecordEnd::Record(next) => {
                     let outcome = self.append(text, rows);
-                    if outcome != Outcome::Wrong {
+                    if outcome != RecordOutcome::Wrong {
                         rows.conclude(outcome, trim_end(&data[at..next]));
                         at = next;
                         continue;
                     }
                     end_of_line(&data[..next], at).unwrap_or(next)
                 }
-                Split::Incomplete if data.len() - at >= RECORD_BYTES => {
+                RecordEnd::Incomplete if data.len() - at >= RECORD_BYTES => {
                     let end = floor_char(text, at + RECORD_BYTES);
                     rows.pending_error("the record is too long".into());
                     end
                 }
-                Split::Incomplete => break,
-                Split::Malformed(what) => {
+                RecordEnd::Incomplete => break,
+                RecordEnd::Malformed(what) => {
                     rows.pending_error(what.into());
                     end_of_line(data, at).unwrap_or(data.len())
                 }

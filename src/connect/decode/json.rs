@@ -8,12 +8,12 @@
 use arrow::datatypes::Field;
 
 use super::column::RecordField;
-use super::{Decoder, More, RECORD_BYTES, Rows, end_of_line, floor_char};
+use super::{BatchBuilder, Decoder, More, RECORD_BYTES, end_of_line, floor_char};
 use crate::pgtypes::values::{JsonFault, JsonScanner, named};
 use crate::types::SqlType;
 
 #[derive(Clone, Copy)]
-enum Value {
+enum ScannedField {
     Null,
     /// As it stands in the text.
     Text(usize, usize),
@@ -28,7 +28,7 @@ pub(crate) struct JsonDecoder {
     names: Vec<String>,
     /// The columns whose values JSON has a spelling for: arrays, rows, JSON.
     structured: Vec<bool>,
-    values: Vec<Value>,
+    values: Vec<ScannedField>,
     scratch: Vec<String>,
     key: String,
 }
@@ -42,7 +42,7 @@ impl JsonDecoder {
         };
         JsonDecoder {
             structured: fields.map(structured).collect(),
-            values: vec![Value::Null; names.len()],
+            values: vec![ScannedField::Null; names.len()],
             scratch: vec![String::new(); names.len()],
             names,
             key: String::new(),
@@ -50,7 +50,7 @@ impl JsonDecoder {
     }
 
     fn object(&mut self, text: &str) -> Result<(), JsonFault> {
-        self.values.fill(Value::Null);
+        self.values.fill(ScannedField::Null);
         let mut scan = JsonScanner::new(text);
         scan.blanks();
         let mut next_column = 0;
@@ -71,23 +71,28 @@ impl JsonDecoder {
 
     /// The value of a member that goes to a column.
     #[inline]
-    fn value(&mut self, text: &str, scan: &mut JsonScanner<'_>, column: usize) -> Result<Value, JsonFault> {
+    fn value(
+        &mut self,
+        text: &str,
+        scan: &mut JsonScanner<'_>,
+        column: usize,
+    ) -> Result<ScannedField, JsonFault> {
         let start = scan.at();
         match scan.peek() {
             Some(b'"') if !self.structured[column] => {
                 let string = scan.string()?;
                 if !string.escapes {
-                    return Ok(Value::Text(string.start, string.end));
+                    return Ok(ScannedField::Text(string.start, string.end));
                 }
                 string.read(text, &mut self.scratch[column])?;
-                Ok(Value::Escaped)
+                Ok(ScannedField::Escaped)
             }
             begins => {
                 scan.skip()?;
                 Ok(match begins {
-                    Some(b'n') => Value::Null,
-                    _ if self.structured[column] => Value::Json(start, scan.at()),
-                    _ => Value::Text(start, scan.at()),
+                    Some(b'n') => ScannedField::Null,
+                    _ if self.structured[column] => ScannedField::Json(start, scan.at()),
+                    _ => ScannedField::Text(start, scan.at()),
                 })
             }
         }
@@ -95,7 +100,7 @@ impl JsonDecoder {
 }
 
 impl Decoder for JsonDecoder {
-    fn decode(&mut self, text: &str, more: More, max: usize, rows: &mut Rows) -> usize {
+    fn decode(&mut self, text: &str, more: More, max: usize, rows: &mut BatchBuilder) -> usize {
         let data = text.as_bytes();
         let mut at = 0;
         while at < data.len() && rows.len() < max {
@@ -121,10 +126,10 @@ impl Decoder for JsonDecoder {
             }
             let (values, scratch) = (&self.values, &self.scratch);
             let outcome = rows.append(|column| match values[column] {
-                Value::Null => RecordField::Null,
-                Value::Text(start, end) => RecordField::Text(&line[start..end]),
-                Value::Escaped => RecordField::Text(&scratch[column]),
-                Value::Json(start, end) => RecordField::Json(&line[start..end]),
+                ScannedField::Null => RecordField::Null,
+                ScannedField::Text(start, end) => RecordField::Text(&line[start..end]),
+                ScannedField::Escaped => RecordField::Text(&scratch[column]),
+                ScannedField::Json(start, end) => RecordField::Json(&line[start..end]),
             });
             rows.conclude(outcome, line.as_bytes());
         }

@@ -20,7 +20,7 @@ mod column;
 mod csv;
 mod json;
 
-use column::{Column, RecordField};
+use column::{DecodedColumn, RecordField};
 pub(super) use csv::{CsvDecoder, CsvStyle};
 pub(super) use json::JsonDecoder;
 
@@ -37,8 +37,8 @@ pub(super) enum More {
 }
 
 /// The records that are being put together to a batch.
-pub(super) struct Rows {
-    columns: Vec<Column>,
+pub(super) struct BatchBuilder {
+    columns: Vec<DecodedColumn>,
     /// Which of the columns are delivered, in which order.
     wanted: Vec<usize>,
     rows: usize,
@@ -63,18 +63,24 @@ struct RawRecords {
 
 /// What has become of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Outcome {
+enum RecordOutcome {
     Taken,
     /// Taken, but it has no event time.
     Untimed,
-    /// Not taken: its bytes are wanted for [`Rows::settle`].
+    /// Not taken: its bytes are wanted for [`BatchBuilder::settle`].
     Wrong,
 }
 
-impl Rows {
-    pub(super) fn new(fields: &[Field], wanted: Vec<usize>, record: u64, times: Option<EventTimes>) -> Rows {
-        let columns = fields.iter().enumerate().map(|(i, field)| Column::new(field, wanted.contains(&i)));
-        Rows {
+impl BatchBuilder {
+    pub(super) fn new(
+        fields: &[Field],
+        wanted: Vec<usize>,
+        record: u64,
+        times: Option<EventTimes>,
+    ) -> BatchBuilder {
+        let columns =
+            fields.iter().enumerate().map(|(i, field)| DecodedColumn::new(field, wanted.contains(&i)));
+        BatchBuilder {
             columns: columns.collect(),
             wanted,
             rows: 0,
@@ -113,7 +119,7 @@ impl Rows {
     }
 
     /// One record: `field` gives what it says about each column.
-    fn append<'t>(&mut self, mut field: impl FnMut(usize) -> RecordField<'t>) -> Outcome {
+    fn append<'t>(&mut self, mut field: impl FnMut(usize) -> RecordField<'t>) -> RecordOutcome {
         for i in 0..self.columns.len() {
             if let Err(error) = self.columns[i].append(field(i)) {
                 for column in &mut self.columns[i..] {
@@ -135,17 +141,17 @@ impl Rows {
         self.rows += 1;
         self.record += 1;
         match verdict {
-            Verdict::Missing => Outcome::Untimed,
-            Verdict::Good | Verdict::Wrong(_) => Outcome::Taken,
+            Verdict::Missing => RecordOutcome::Untimed,
+            Verdict::Good | Verdict::Wrong(_) => RecordOutcome::Taken,
         }
     }
 
     /// The record at hand is in the columns, but not to be delivered.
-    fn wrong(&mut self, error: String) -> Outcome {
+    fn wrong(&mut self, error: String) -> RecordOutcome {
         self.bad.push(self.rows);
         self.rows += 1;
         self.pending_error(error);
-        Outcome::Wrong
+        RecordOutcome::Wrong
     }
 
     /// From now on the bytes of good records are kept until the next batch begins.
@@ -161,11 +167,11 @@ impl Rows {
     }
 
     /// What is done with the bytes of the record that was appended last.
-    fn conclude(&mut self, outcome: Outcome, raw: &[u8]) {
+    fn conclude(&mut self, outcome: RecordOutcome, raw: &[u8]) {
         match outcome {
-            Outcome::Taken => {}
-            Outcome::Untimed => self.keep(raw),
-            Outcome::Wrong => return self.settle(raw),
+            RecordOutcome::Taken => {}
+            RecordOutcome::Untimed => self.keep(raw),
+            RecordOutcome::Wrong => return self.settle(raw),
         }
         if let Some(kept) = &mut self.raw {
             kept.bytes.extend_from_slice(&raw[..raw.len().min(RAW_BYTES)]);
@@ -225,7 +231,7 @@ impl Rows {
 pub(super) trait Decoder: Send {
     /// Takes records from the front of `data` until there are `max` in `rows` or no complete one is left; returns
     /// how many bytes they took. Nothing taken: more bytes are needed.
-    fn decode(&mut self, data: &str, more: More, max: usize, rows: &mut Rows) -> usize;
+    fn decode(&mut self, data: &str, more: More, max: usize, rows: &mut BatchBuilder) -> usize;
 }
 
 /// As [`Decoder::decode`], over bytes that may not be UTF-8: a line with a byte out of place is rejected.
@@ -234,7 +240,7 @@ pub(super) fn decode(
     data: &[u8],
     more: More,
     max: usize,
-    rows: &mut Rows,
+    rows: &mut BatchBuilder,
 ) -> usize {
     let error = match std::str::from_utf8(data) {
         Ok(text) => return decoder.decode(text, more, max, rows),

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use parking_lot::Mutex;
 
-use super::decode::{CsvDecoder, CsvStyle, Decoder, JsonDecoder, Rows};
-use super::options::{Options, bad};
+use super::decode::{BatchBuilder, CsvDecoder, CsvStyle, Decoder, JsonDecoder};
+use super::options::{ConnectorOptions, bad};
 use super::{EventTimes, Source, SourceOffset, SourceReader};
 use crate::error::{Error, Result, SqlState};
 
@@ -27,7 +27,7 @@ const OPTIONS: [&str; 10] =
 
 /// Whether the source ends where its files end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mode {
+enum FileMode {
     Once,
     Watch,
 }
@@ -47,7 +47,7 @@ enum OnTruncate {
 }
 
 #[derive(Debug, Clone)]
-enum Format {
+enum SourceFormat {
     Csv { style: CsvStyle, header: Header },
     Json,
 }
@@ -64,8 +64,8 @@ enum Header {
 pub(super) struct FileSource {
     schema: SchemaRef,
     files: Files,
-    format: Format,
-    mode: Mode,
+    format: SourceFormat,
+    mode: FileMode,
     on_error: OnError,
     on_truncate: OnTruncate,
     times: Option<EventTimes>,
@@ -75,7 +75,7 @@ pub(super) struct FileSource {
 
 impl FileSource {
     pub(super) fn open(
-        options: &Options<'_>,
+        options: &ConnectorOptions<'_>,
         columns: &[Field],
         root: &Path,
         times: Option<EventTimes>,
@@ -88,8 +88,8 @@ impl FileSource {
                 .hint("Declare the columns of the file: CREATE SOURCE name (column type, …) WITH (…)."));
         }
         let mode = match options.word("mode", &["once", "watch"])? {
-            "once" => Mode::Once,
-            _ => Mode::Watch,
+            "once" => FileMode::Once,
+            _ => FileMode::Watch,
         };
         let on_error = match options.word("on_error", &["reject", "fail"])? {
             "reject" => OnError::Reject,
@@ -100,7 +100,7 @@ impl FileSource {
             _ => OnTruncate::Restart,
         };
         let files = Files::new(root, path)?;
-        if mode == Mode::Once && files.list()?.is_empty() {
+        if mode == FileMode::Once && files.list()?.is_empty() {
             return Err(Error::new(SqlState::BadArgument, format!("no file matches '{path}'")).hint(
                 "The path is relative to the directory of --files; with mode = 'watch' files may come later.",
             ));
@@ -121,8 +121,10 @@ impl FileSource {
     /// A decoder for records that begin at the start of a file.
     fn decoder(&self) -> Box<dyn Decoder> {
         match &self.format {
-            Format::Csv { style, .. } => Box::new(CsvDecoder::new(style.clone(), self.schema.fields().len())),
-            Format::Json => Box::new(JsonDecoder::new(self.schema.fields().iter().map(AsRef::as_ref))),
+            SourceFormat::Csv { style, .. } => {
+                Box::new(CsvDecoder::new(style.clone(), self.schema.fields().len()))
+            }
+            SourceFormat::Json => Box::new(JsonDecoder::new(self.schema.fields().iter().map(AsRef::as_ref))),
         }
     }
 
@@ -131,7 +133,7 @@ impl FileSource {
     }
 }
 
-fn format(options: &Options<'_>) -> Result<Format> {
+fn format(options: &ConnectorOptions<'_>) -> Result<SourceFormat> {
     let json = match options.required("format")?.to_ascii_lowercase().as_str() {
         "json" => true,
         "csv" => false,
@@ -145,7 +147,7 @@ fn format(options: &Options<'_>) -> Result<Format> {
         if let Some(name) = csv_only.into_iter().find(|name| options.get(name).is_some()) {
             return Err(bad(format!("option \"{name}\" is for format 'csv'")).hint("Leave it away."));
         }
-        return Ok(Format::Json);
+        return Ok(SourceFormat::Json);
     }
     let quote = options.character("quote", b'"')?;
     let style = CsvStyle {
@@ -158,7 +160,7 @@ fn format(options: &Options<'_>) -> Result<Format> {
         return Err(bad("options \"delimiter\" and \"quote\" must differ".into()));
     }
     let header = if options.boolean("header")?.unwrap_or(false) { Header::First } else { Header::None };
-    Ok(Format::Csv { style, header })
+    Ok(SourceFormat::Csv { style, header })
 }
 
 impl Source for FileSource {
@@ -167,11 +169,11 @@ impl Source for FileSource {
     }
 
     fn place(&self, offset: &SourceOffset) -> Result<Vec<u8>> {
-        Ok(reader::Position::from_offset(offset)?.place().into_bytes())
+        Ok(reader::FilePosition::from_offset(offset)?.place().into_bytes())
     }
 
     fn records(&self, offset: &SourceOffset) -> u64 {
-        reader::Position::from_offset(offset).map_or(0, |position| position.record)
+        reader::FilePosition::from_offset(offset).map_or(0, |position| position.record)
     }
 
     fn reader(&self, from: SourceOffset, columns: Option<&[usize]>) -> Result<Box<dyn SourceReader>> {
@@ -180,8 +182,8 @@ impl Source for FileSource {
             None => (self.schema.clone(), (0..fields.len()).collect()),
             Some(some) => (Arc::new(self.schema.project(some)?), some.to_vec()),
         };
-        let position = reader::Position::from_offset(&from)?;
-        let rows = Rows::new(&fields, wanted, position.record, self.times);
+        let position = reader::FilePosition::from_offset(&from)?;
+        let rows = BatchBuilder::new(&fields, wanted, position.record, self.times);
         Ok(Box::new(FileReader::new(self.clone(), schema, rows, position)))
     }
 }

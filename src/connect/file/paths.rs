@@ -12,11 +12,11 @@ use crate::error::{Error, Result, SqlState};
 pub(super) struct Files {
     root: PathBuf,
     /// One pattern per component of the path.
-    parts: Vec<Part>,
+    parts: Vec<PathPart>,
 }
 
 #[derive(Clone)]
-enum Part {
+enum PathPart {
     Name(String),
     /// With `dotted` the pattern itself begins with a dot: only then does it find names that do.
     Pattern {
@@ -56,8 +56,8 @@ impl Files {
             let mut next = Vec::new();
             for directory in found {
                 match part {
-                    Part::Name(name) => next.push(directory.join(name)),
-                    Part::Pattern { regex, dotted } => {
+                    PathPart::Name(name) => next.push(directory.join(name)),
+                    PathPart::Pattern { regex, dotted } => {
                         self.matching(&directory, regex, *dotted, &mut next)?
                     }
                 }
@@ -107,9 +107,9 @@ fn outside(path: &str) -> Error {
 }
 
 /// `*` is any characters, `?` one, `[…]` one of a set; a leading dot must be written.
-fn part(name: &str) -> Result<Part> {
+fn part(name: &str) -> Result<PathPart> {
     if !name.contains(['*', '?', '[']) {
-        return Ok(Part::Name(name.to_owned()));
+        return Ok(PathPart::Name(name.to_owned()));
     }
     let mut pattern = String::from("^");
     let mut chars = name.chars().peekable();
@@ -138,7 +138,7 @@ fn part(name: &str) -> Result<Part> {
     pattern.push('$');
     let regex = Regex::new(&pattern);
     let dotted = name.starts_with('.');
-    regex.map(|regex| Part::Pattern { regex, dotted }).map_err(|_| {
+    regex.map(|regex| PathPart::Pattern { regex, dotted }).map_err(|_| {
         Error::new(SqlState::BadArgument, format!("'{name}' is no pattern for file names"))
             .hint("* is any characters, ? one, [a-z] one of a set.")
     })

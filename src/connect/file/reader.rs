@@ -6,8 +6,8 @@ use std::io::{Read, Seek, SeekFrom};
 use datafusion::arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
 
-use super::{FilePath, FileSource, Format, Header, Mode, OnError, OnTruncate, shown};
-use crate::connect::decode::{CsvDecoder, Decoder, More, RECORD_BYTES, Rows, decode};
+use super::{FileMode, FilePath, FileSource, Header, OnError, OnTruncate, SourceFormat, shown};
+use crate::connect::decode::{BatchBuilder, CsvDecoder, Decoder, More, RECORD_BYTES, decode};
 use crate::connect::{SourceBatch, SourceOffset, SourceReader, Why};
 use crate::error::{Error, Result, SqlState};
 
@@ -22,7 +22,7 @@ const DISCOVERY_MS: i64 = 200;
 
 /// The place between two records.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(super) struct Position {
+pub(super) struct FilePosition {
     /// The files in the order of reading, with the sizes of those that are finished.
     files: Vec<(String, u64)>,
     /// Which of them is being read.
@@ -33,10 +33,10 @@ pub(super) struct Position {
     pub(super) record: u64,
 }
 
-impl Position {
-    pub(super) fn from_offset(offset: &SourceOffset) -> Result<Position> {
+impl FilePosition {
+    pub(super) fn from_offset(offset: &SourceOffset) -> Result<FilePosition> {
         if offset.is_start() {
-            return Ok(Position::default());
+            return Ok(FilePosition::default());
         }
         serde_json::from_slice(offset.as_bytes())
             .map_err(|_| Error::new(SqlState::Corrupted, format!("'{offset}' is no offset of a file source")))
@@ -52,8 +52,8 @@ impl Position {
 pub(super) struct FileReader {
     source: FileSource,
     schema: SchemaRef,
-    rows: Rows,
-    position: Position,
+    rows: BatchBuilder,
+    position: FilePosition,
     open: Option<OpenFile>,
     discovered_ms: Option<i64>,
 }
@@ -70,7 +70,12 @@ struct OpenFile {
 }
 
 impl FileReader {
-    pub(super) fn new(source: FileSource, schema: SchemaRef, rows: Rows, position: Position) -> FileReader {
+    pub(super) fn new(
+        source: FileSource,
+        schema: SchemaRef,
+        rows: BatchBuilder,
+        position: FilePosition,
+    ) -> FileReader {
         FileReader { source, schema, rows, position, open: None, discovered_ms: None }
     }
 
@@ -81,7 +86,7 @@ impl FileReader {
             return Ok(());
         }
         let fresh = self.discovered_ms.is_none() && self.position.files.is_empty();
-        if fresh || self.source.mode == Mode::Watch {
+        if fresh || self.source.mode == FileMode::Watch {
             for name in self.listed()? {
                 if !self.position.files.iter().any(|(known, _)| *known == name) {
                     self.position.files.push((name, 0));
@@ -97,7 +102,7 @@ impl FileReader {
     /// has seen them: the log is the same for all.
     fn listed(&self) -> Result<Vec<String>> {
         let found = self.source.files.list()?;
-        if self.source.mode == Mode::Once {
+        if self.source.mode == FileMode::Once {
             return Ok(found);
         }
         let mut order = self.source.discovered.lock();
@@ -149,7 +154,7 @@ impl FileReader {
 
     /// Whether the file at the position may still grow.
     fn must_wait(&self) -> More {
-        if self.source.mode == Mode::Watch && self.position.file + 1 >= self.position.files.len() {
+        if self.source.mode == FileMode::Watch && self.position.file + 1 >= self.position.files.len() {
             More::MayCome
         } else {
             More::Ended
@@ -259,11 +264,11 @@ impl SourceReader for FileReader {
         }
         while self.rows.len() < max_rows {
             if !self.open()? {
-                ended = self.source.mode == Mode::Once && self.position.file >= self.position.files.len();
+                ended = self.source.mode == FileMode::Once && self.position.file >= self.position.files.len();
                 break;
             }
             if !self.take(max_rows)? && !self.next_file() {
-                ended = self.source.mode == Mode::Once;
+                ended = self.source.mode == FileMode::Once;
                 break;
             }
         }
@@ -314,7 +319,7 @@ fn begin(
     name: &str,
     more: More,
 ) -> Result<Option<(Box<dyn Decoder>, u64)>> {
-    let Format::Csv { style, header: Header::First } = &source.format else {
+    let SourceFormat::Csv { style, header: Header::First } = &source.format else {
         return Ok(Some((source.decoder(), mark(file)?)));
     };
     let mut line = Vec::new();

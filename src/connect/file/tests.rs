@@ -25,7 +25,7 @@ fn try_open(root: &Path, options: &[(&str, &str)]) -> Result<FileSource> {
 
 fn try_open_with(columns: &[Field], root: &Path, options: &[(&str, &str)]) -> Result<FileSource> {
     let options: Vec<_> = options.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
-    FileSource::open(&Options::new(&options)?, columns, root, None)
+    FileSource::open(&ConnectorOptions::new(&options)?, columns, root, None)
 }
 
 fn open(root: &Path, options: &[(&str, &str)]) -> FileSource {
@@ -212,7 +212,7 @@ proptest! {
     fn json_is_read_as_serde_reads_it(line in "[{}\\[\\]:,\"a0-9.eE+\\\\nul -]{0,24}|\\{\"x\":[ -~é]{0,12}\\}") {
         let field = Field::new("url", DataType::Utf8, true);
         let mut decoder = JsonDecoder::new([&field].into_iter());
-        let mut rows = Rows::new(std::slice::from_ref(&field), vec![0], 0, None);
+        let mut rows = BatchBuilder::new(std::slice::from_ref(&field), vec![0], 0, None);
         use crate::connect::decode::More;
         decoder.decode(&line, More::Ended, 10, &mut rows);
         let schema = Arc::new(Schema::new(vec![Field::new("url", DataType::Utf8, true)]));

@@ -41,7 +41,7 @@ const LAST_NAMES: [&str; 9] =
 
 /// A column of one of the three tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Column {
+pub(super) enum NexmarkColumn {
     PersonId,
     Name,
     Email,
@@ -67,9 +67,9 @@ pub(super) enum Column {
     DateTime,
 }
 
-impl Column {
+impl NexmarkColumn {
     pub(super) fn name(self) -> &'static str {
-        use Column::*;
+        use NexmarkColumn::*;
         match self {
             PersonId | AuctionId => "id",
             Name => "name",
@@ -95,7 +95,7 @@ impl Column {
     }
 
     pub(super) fn is_text(self) -> bool {
-        use Column::*;
+        use NexmarkColumn::*;
         matches!(
             self,
             Name | Email
@@ -113,7 +113,7 @@ impl Column {
     }
 
     pub(super) fn is_time(self) -> bool {
-        matches!(self, Column::DateTime | Column::Expires)
+        matches!(self, NexmarkColumn::DateTime | NexmarkColumn::Expires)
     }
 }
 
@@ -178,7 +178,7 @@ impl Site {
     }
 
     /// That column of those events.
-    pub(super) fn column(&self, column: Column, events: &[u64]) -> ArrayRef {
+    pub(super) fn column(&self, column: NexmarkColumn, events: &[u64]) -> ArrayRef {
         if column.is_text() {
             return self.text(column, events);
         }
@@ -190,7 +190,7 @@ impl Site {
         }
     }
 
-    fn random(&self, column: Column, event: u64) -> Random {
+    fn random(&self, column: NexmarkColumn, event: u64) -> Random {
         Random(mix(self.seed ^ event.wrapping_mul(0xD6E8_FEB8_6659_FD93)) ^ ((column as u64) << 56))
     }
 
@@ -199,31 +199,35 @@ impl Site {
         BASE_TIME_MS + (u128::from(event) * 1000 / u128::from(self.rate)) as u64
     }
 
-    fn number(&self, column: Column, event: u64) -> u64 {
+    fn number(&self, column: NexmarkColumn, event: u64) -> u64 {
         let random = &mut self.random(column, event);
         match column {
-            Column::PersonId => FIRST_ID + last_person(event),
-            Column::AuctionId => FIRST_ID + last_auction(event),
-            Column::InitialBid | Column::Price => random.price(),
-            Column::Reserve => self.number(Column::InitialBid, event) + random.price(),
-            Column::DateTime => self.time_ms(event) * 1000,
-            Column::Expires => {
+            NexmarkColumn::PersonId => FIRST_ID + last_person(event),
+            NexmarkColumn::AuctionId => FIRST_ID + last_auction(event),
+            NexmarkColumn::InitialBid | NexmarkColumn::Price => random.price(),
+            NexmarkColumn::Reserve => self.number(NexmarkColumn::InitialBid, event) + random.price(),
+            NexmarkColumn::DateTime => self.time_ms(event) * 1000,
+            NexmarkColumn::Expires => {
                 // As long as it takes for the open auctions to be replaced, on the average.
                 let now = self.time_ms(event);
                 let horizon = self.time_ms(event + OPEN_AUCTIONS * 50 / 3) - now;
                 (now + 1 + random.below((horizon * 2).max(1))) * 1000
             }
-            Column::Seller if random.below(4) > 0 => FIRST_ID + last_person(event) / HOT_OF * HOT_OF,
+            NexmarkColumn::Seller if random.below(4) > 0 => FIRST_ID + last_person(event) / HOT_OF * HOT_OF,
             // The neighbour of the hot seller, so that hot bidders and hot sellers are not the same persons.
-            Column::Bidder if random.below(4) > 0 => FIRST_ID + last_person(event) / HOT_OF * HOT_OF + 1,
-            Column::Seller | Column::Bidder => {
+            NexmarkColumn::Bidder if random.below(4) > 0 => {
+                FIRST_ID + last_person(event) / HOT_OF * HOT_OF + 1
+            }
+            NexmarkColumn::Seller | NexmarkColumn::Bidder => {
                 let persons = last_person(event) + 1;
                 let active = persons.min(ACTIVE_PERSONS);
                 FIRST_ID + persons - active + random.below(active + ID_LEAD)
             }
-            Column::Category => 10 + random.below(5),
-            Column::BidAuction if random.below(2) > 0 => FIRST_ID + last_auction(event) / HOT_OF * HOT_OF,
-            Column::BidAuction => {
+            NexmarkColumn::Category => 10 + random.below(5),
+            NexmarkColumn::BidAuction if random.below(2) > 0 => {
+                FIRST_ID + last_auction(event) / HOT_OF * HOT_OF
+            }
+            NexmarkColumn::BidAuction => {
                 let last = last_auction(event);
                 let first = last.saturating_sub(OPEN_AUCTIONS);
                 FIRST_ID + first + random.below(last - first + 1 + ID_LEAD)
@@ -232,37 +236,37 @@ impl Site {
         }
     }
 
-    fn text(&self, column: Column, events: &[u64]) -> ArrayRef {
+    fn text(&self, column: NexmarkColumn, events: &[u64]) -> ArrayRef {
         let mut out = StringBuilder::with_capacity(events.len(), events.len() * 16);
         let mut buffer = Vec::new();
         for event in events {
             let random = &mut self.random(column, *event);
             match column {
-                Column::Name => {
+                NexmarkColumn::Name => {
                     let first = FIRST_NAMES[random.below(11) as usize];
                     // Writing into a builder's buffer cannot fail.
                     let _ = write!(out, "{first} {}", LAST_NAMES[random.below(9) as usize]);
                     out.append_value("");
                 }
-                Column::Email => {
+                NexmarkColumn::Email => {
                     let _ = write!(out, "{}@", random.letters(7, &mut buffer));
                     let _ = write!(out, "{}.com", random.letters(5, &mut buffer));
                     out.append_value("");
                 }
-                Column::CreditCard => {
+                NexmarkColumn::CreditCard => {
                     let mut four = || random.below(10_000);
                     let _ = write!(out, "{:04} {:04} {:04} {:04}", four(), four(), four(), four());
                     out.append_value("");
                 }
-                Column::City => out.append_value(CITIES[random.below(10) as usize]),
-                Column::State => out.append_value(STATES[random.below(6) as usize]),
-                Column::ItemName => out.append_value(random.letters(20, &mut buffer)),
-                Column::Description => out.append_value(random.letters(100, &mut buffer)),
-                Column::PersonExtra => out.append_value(random.extra(70, 200, &mut buffer)),
-                Column::AuctionExtra => out.append_value(random.extra(168, 500, &mut buffer)),
-                Column::BidExtra => out.append_value(random.extra(32, 100, &mut buffer)),
-                Column::Channel => out.append_value(&self.channel(*event).0),
-                Column::Url => out.append_value(&self.channel(*event).1),
+                NexmarkColumn::City => out.append_value(CITIES[random.below(10) as usize]),
+                NexmarkColumn::State => out.append_value(STATES[random.below(6) as usize]),
+                NexmarkColumn::ItemName => out.append_value(random.letters(20, &mut buffer)),
+                NexmarkColumn::Description => out.append_value(random.letters(100, &mut buffer)),
+                NexmarkColumn::PersonExtra => out.append_value(random.extra(70, 200, &mut buffer)),
+                NexmarkColumn::AuctionExtra => out.append_value(random.extra(168, 500, &mut buffer)),
+                NexmarkColumn::BidExtra => out.append_value(random.extra(32, 100, &mut buffer)),
+                NexmarkColumn::Channel => out.append_value(&self.channel(*event).0),
+                NexmarkColumn::Url => out.append_value(&self.channel(*event).1),
                 number => unreachable!("{number:?} is a number"),
             }
         }
@@ -271,7 +275,7 @@ impl Site {
 
     /// The channel of a bid and its address: they belong together, so both columns draw the same number.
     fn channel(&self, event: u64) -> &'static (String, String) {
-        let random = &mut self.random(Column::Channel, event);
+        let random = &mut self.random(NexmarkColumn::Channel, event);
         let channels = channels();
         match random.below(2) {
             0 => &channels[HOT_CHANNELS.len() + random.below(CHANNELS) as usize],

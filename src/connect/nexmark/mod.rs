@@ -18,13 +18,13 @@ use datafusion::arrow::compute::{can_cast_types, cast};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::arrow::record_batch::RecordBatch;
 
-use super::options::{Options, bad};
+use super::options::{ConnectorOptions, bad};
 use super::{EventTimes, Source, SourceBatch, SourceOffset, SourceReader};
 use crate::error::{Error, Result, SqlState};
 
 mod generate;
 
-use generate::{Column, Site};
+use generate::{NexmarkColumn, Site};
 
 const OPTIONS: [&str; 4] = ["table", "events", "rate", "seed"];
 
@@ -33,28 +33,28 @@ const DEFAULT_RATE: u64 = 10_000;
 
 /// The three kinds of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Table {
+enum NexmarkTable {
     Person,
     Auction,
     Bid,
 }
 
-impl Table {
-    fn of(options: &Options<'_>) -> Result<Table> {
+impl NexmarkTable {
+    fn of(options: &ConnectorOptions<'_>) -> Result<NexmarkTable> {
         options.required("table")?;
         Ok(match options.word("table", &["person", "auction", "bid"])? {
-            "person" => Table::Person,
-            "auction" => Table::Auction,
-            _ => Table::Bid,
+            "person" => NexmarkTable::Person,
+            "auction" => NexmarkTable::Auction,
+            _ => NexmarkTable::Bid,
         })
     }
 
     /// Of each 50 events, which are this table's: the first one and how many.
     fn share(self) -> (u64, u64) {
         match self {
-            Table::Person => (0, 1),
-            Table::Auction => (1, 3),
-            Table::Bid => (4, 46),
+            NexmarkTable::Person => (0, 1),
+            NexmarkTable::Auction => (1, 3),
+            NexmarkTable::Bid => (4, 46),
         }
     }
 
@@ -70,11 +70,13 @@ impl Table {
         events / 50 * count + (events % 50).saturating_sub(first).min(count)
     }
 
-    fn columns(self) -> Vec<Column> {
-        use Column::*;
+    fn columns(self) -> Vec<NexmarkColumn> {
+        use NexmarkColumn::*;
         match self {
-            Table::Person => vec![PersonId, Name, Email, CreditCard, City, State, DateTime, PersonExtra],
-            Table::Auction => vec![
+            NexmarkTable::Person => {
+                vec![PersonId, Name, Email, CreditCard, City, State, DateTime, PersonExtra]
+            }
+            NexmarkTable::Auction => vec![
                 AuctionId,
                 ItemName,
                 Description,
@@ -86,17 +88,17 @@ impl Table {
                 Category,
                 AuctionExtra,
             ],
-            Table::Bid => vec![BidAuction, Bidder, Price, Channel, Url, DateTime, BidExtra],
+            NexmarkTable::Bid => vec![BidAuction, Bidder, Price, Channel, Url, DateTime, BidExtra],
         }
     }
 }
 
 /// The columns of the table that the options name, all NOT NULL.
-pub(super) fn implied_columns(options: &Options<'_>) -> Result<Vec<Field>> {
-    Ok(Table::of(options)?.columns().into_iter().map(field).collect())
+pub(super) fn implied_columns(options: &ConnectorOptions<'_>) -> Result<Vec<Field>> {
+    Ok(NexmarkTable::of(options)?.columns().into_iter().map(field).collect())
 }
 
-fn field(column: Column) -> Field {
+fn field(column: NexmarkColumn) -> Field {
     let kind = match column.is_text() {
         true => DataType::Utf8,
         false if column.is_time() => DataType::Timestamp(TimeUnit::Microsecond, None),
@@ -108,7 +110,7 @@ fn field(column: Column) -> Field {
 /// One table of the site.
 pub(super) struct Nexmark {
     schema: SchemaRef,
-    columns: Vec<Column>,
+    columns: Vec<NexmarkColumn>,
     pace: Pace,
     site: Site,
 }
@@ -116,7 +118,7 @@ pub(super) struct Nexmark {
 /// Which rows there are, when.
 #[derive(Clone, Copy)]
 struct Pace {
-    table: Table,
+    table: NexmarkTable,
     events: Option<u64>,
     rate: Option<u64>,
     created_at_ms: i64,
@@ -136,13 +138,13 @@ impl Pace {
 impl Nexmark {
     /// Generated times lie in 2015 and after, at the rate; none is missing or ahead of the clock.
     pub(super) fn open(
-        options: &Options<'_>,
+        options: &ConnectorOptions<'_>,
         declared: &[Field],
         created_at_ms: i64,
         times: Option<EventTimes>,
     ) -> Result<Nexmark> {
         options.only("nexmark", &OPTIONS)?;
-        let table = Table::of(options)?;
+        let table = NexmarkTable::of(options)?;
         let (events, rate) = (options.number("events", 0)?, options.number("rate", 1)?);
         if events.is_none() && rate.is_none() {
             return Err(bad("connector 'nexmark' needs option \"events\" or \"rate\"".into())
@@ -167,7 +169,7 @@ impl Nexmark {
 }
 
 /// The generator's column for each declared one.
-fn matching(table: Table, declared: &[Field]) -> Result<Vec<Column>> {
+fn matching(table: NexmarkTable, declared: &[Field]) -> Result<Vec<NexmarkColumn>> {
     let all = table.columns();
     declared
         .iter()
@@ -226,20 +228,20 @@ impl Source for Nexmark {
                 (Arc::new(self.schema.project(some)?), some.iter().map(|i| self.columns[*i]).collect())
             }
         };
-        Ok(Box::new(Reader { schema, columns, pace: self.pace, site: self.site.clone(), row }))
+        Ok(Box::new(NexmarkReader { schema, columns, pace: self.pace, site: self.site.clone(), row }))
     }
 }
 
-struct Reader {
+struct NexmarkReader {
     schema: SchemaRef,
-    columns: Vec<Column>,
+    columns: Vec<NexmarkColumn>,
     pace: Pace,
     site: Site,
     /// The next row of the table.
     row: u64,
 }
 
-impl SourceReader for Reader {
+impl SourceReader for NexmarkReader {
     fn read(&mut self, now_ms: i64, max_rows: usize) -> Result<SourceBatch> {
         let (arrived, all) = self.pace.arrived(now_ms);
         let count = arrived.saturating_sub(self.row).min(max_rows as u64);
@@ -273,7 +275,7 @@ mod tests {
 
     fn open(options: &[(&str, &str)], created: i64) -> Nexmark {
         let options: Vec<_> = options.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
-        Nexmark::open(&Options::new(&options).unwrap(), &[], created, None).unwrap()
+        Nexmark::open(&ConnectorOptions::new(&options).unwrap(), &[], created, None).unwrap()
     }
 
     fn all(source: &Nexmark, columns: Option<&[usize]>, step: usize) -> RecordBatch {
