@@ -23,10 +23,10 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// An error with everything the Postgres protocol can tell a client about it.
 #[derive(Debug, Clone)]
-pub struct Error(Box<Inner>);
+pub struct Error(Box<ErrorParts>);
 
 #[derive(Debug, Clone)]
-struct Inner {
+struct ErrorParts {
     state: SqlState,
     message: String,
     detail: Option<String>,
@@ -222,7 +222,13 @@ sqlstates! {
 impl Error {
     /// An error of that kind; the message is lower-case and states a fact.
     pub fn new(state: SqlState, message: impl Into<String>) -> Self {
-        Error(Box::new(Inner { state, message: message.into(), detail: None, hint: None, position: None }))
+        Error(Box::new(ErrorParts {
+            state,
+            message: message.into(),
+            detail: None,
+            hint: None,
+            position: None,
+        }))
     }
 
     /// 0A000: what Tidemill does not do; give a [`hint`](Self::hint) that says what to write instead.

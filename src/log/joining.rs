@@ -15,7 +15,7 @@
 
 use std::sync::Arc;
 
-use super::fold::{Size, fold};
+use super::fold::{BlockSize, fold};
 use super::shared::Shared;
 use super::transaction::{JoinedBlock, StreamChange, Transaction};
 use super::{CommitNo, Journal, LogBlock, StreamId, StreamSpec, block};
@@ -35,7 +35,7 @@ struct BlockRun {
     /// Which of the keys that were looked at is the first.
     first: usize,
     blocks: usize,
-    size: Size,
+    size: BlockSize,
 }
 
 /// Which runs to join. `rows`: of each block; `row_bytes`: of a row, about.
@@ -43,7 +43,7 @@ fn runs(rows: &[usize], row_bytes: usize) -> Vec<BlockRun> {
     let mut runs: Vec<BlockRun> = Vec::new();
     let mut loose = 0;
     for (at, rows) in rows.iter().enumerate() {
-        let size = Size { rows: *rows, bytes: rows.saturating_mul(row_bytes) };
+        let size = BlockSize { rows: *rows, bytes: rows.saturating_mul(row_bytes) };
         runs.push(BlockRun { first: at, blocks: 1, size });
         loose += 1;
         if loose >= limits::JOINED_BLOCKS {
@@ -54,7 +54,7 @@ fn runs(rows: &[usize], row_bytes: usize) -> Vec<BlockRun> {
                 let blocks = parts.iter().map(|run| run.blocks).sum();
                 let rows = parts.iter().map(|run| run.size.rows).sum();
                 let bytes = parts.iter().map(|run| run.size.bytes).sum();
-                runs.push(BlockRun { first: parts[0].first, blocks, size: Size { rows, bytes } });
+                runs.push(BlockRun { first: parts[0].first, blocks, size: BlockSize { rows, bytes } });
             }
         }
     }

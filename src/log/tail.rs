@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::block;
-use super::fold::{Size, fold};
+use super::fold::{BlockSize, fold};
 use super::{CommitNo, LogBlock, Write};
 use crate::limits;
 
@@ -85,7 +85,8 @@ impl Tail {
 
     fn join(&mut self) {
         let sizes = self.blocks.iter().rev();
-        let count = fold(sizes.map(|(block, bytes)| Size { rows: block.batch.num_rows(), bytes: *bytes }));
+        let count =
+            fold(sizes.map(|(block, bytes)| BlockSize { rows: block.batch.num_rows(), bytes: *bytes }));
         if count < 2 {
             return;
         }

@@ -19,10 +19,10 @@ use crate::memory::{Accounts, MemoryPart};
 pub(crate) struct Tails {
     most: usize,
     clock: AtomicU64,
-    held: Mutex<Held>,
+    held: Mutex<HeldTails>,
 }
 
-struct Held {
+struct HeldTails {
     bytes: usize,
     memory: MemoryReservation,
 }
@@ -43,7 +43,7 @@ impl Tails {
         Tails {
             most: limits::LOG_TAIL_BYTES.min(accounts.limit() / limits::LOG_TAIL_SHARE),
             clock: AtomicU64::new(0),
-            held: Mutex::new(Held { bytes: 0, memory: accounts.reserve(MemoryPart::LogTails) }),
+            held: Mutex::new(HeldTails { bytes: 0, memory: accounts.reserve(MemoryPart::LogTails) }),
         }
     }
 
@@ -72,7 +72,7 @@ impl Tails {
     /// Lets the tails that were used longest ago go until the rest fits into the budget and under the memory limit.
     pub(crate) fn fit(&self, streams: &mut HashMap<StreamId, Stream>) {
         let mut held = self.held.lock();
-        let fits = |held: &Held| held.bytes <= self.most && held.memory.try_resize(held.bytes).is_ok();
+        let fits = |held: &HeldTails| held.bytes <= self.most && held.memory.try_resize(held.bytes).is_ok();
         while !fits(&held) {
             let holding = streams.values_mut().filter(|stream| stream.tail.bytes() > 0);
             let oldest = holding.min_by_key(|stream| stream.tail.used());

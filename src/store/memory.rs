@@ -10,7 +10,7 @@ use std::ops::Bound;
 use bytes::Bytes;
 use parking_lot::RwLock;
 
-use super::{Change, Entries, Entry, Keys, Space, Store, WriteBatch};
+use super::{Change, Entries, KeyValue, Keys, Space, Store, WriteBatch};
 use crate::error::Result;
 
 /// How many entries a scan takes out under one lock.
@@ -19,11 +19,11 @@ const PORTION: usize = 256;
 /// Ordered maps in memory, one for each [`Space`].
 #[derive(Debug, Default)]
 pub struct MemoryStore {
-    inner: RwLock<Inner>,
+    inner: RwLock<MemoryMaps>,
 }
 
 #[derive(Debug, Default)]
-struct Inner {
+struct MemoryMaps {
     maps: [BTreeMap<Vec<u8>, Bytes>; Space::ALL.len()],
     bytes: u64,
 }
@@ -34,7 +34,7 @@ impl MemoryStore {
         Self::default()
     }
 
-    fn portion(&self, space: Space, from: Bound<&[u8]>, to: &[u8]) -> Vec<Entry> {
+    fn portion(&self, space: Space, from: Bound<&[u8]>, to: &[u8]) -> Vec<KeyValue> {
         let inner = self.inner.read();
         let upper = match to.is_empty() {
             true => Bound::Unbounded,

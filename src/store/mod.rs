@@ -136,10 +136,10 @@ impl Change {
 }
 
 /// A key and its value.
-pub type Entry = (Vec<u8>, Bytes);
+pub type KeyValue = (Vec<u8>, Bytes);
 
 /// Iterator over entries in key order.
-pub type Entries<'a> = Box<dyn Iterator<Item = Result<Entry>> + 'a>;
+pub type Entries<'a> = Box<dyn Iterator<Item = Result<KeyValue>> + 'a>;
 
 /// Iterator over keys, in order.
 pub type Keys<'a> = Box<dyn Iterator<Item = Result<Vec<u8>>> + 'a>;

@@ -31,21 +31,21 @@ impl RowId {
 
 /// Rows, some of which are deleted.
 #[derive(Debug, Clone)]
-pub(super) struct Chunk {
+pub(super) struct TableChunk {
     pub(super) batch: RecordBatch,
     /// One bit a row, set: deleted. None: no row is.
     deleted: Option<Arc<Vec<u64>>>,
     pub(super) live: usize,
 }
 
-impl Chunk {
-    pub(super) fn new(batch: RecordBatch) -> Chunk {
-        Chunk { live: batch.num_rows(), batch, deleted: None }
+impl TableChunk {
+    pub(super) fn new(batch: RecordBatch) -> TableChunk {
+        TableChunk { live: batch.num_rows(), batch, deleted: None }
     }
 
     /// Takes the place of a chunk that has no row left.
-    pub(super) fn empty(schema: &SchemaRef) -> Chunk {
-        Chunk::new(RecordBatch::new_empty(Arc::clone(schema)))
+    pub(super) fn empty(schema: &SchemaRef) -> TableChunk {
+        TableChunk::new(RecordBatch::new_empty(Arc::clone(schema)))
     }
 
     pub(super) fn is_deleted(&self, row: usize) -> bool {
@@ -103,8 +103,8 @@ impl Chunk {
 }
 
 /// The live rows of chunks as one batch.
-pub(super) fn live_rows(schema: &SchemaRef, chunks: &[Chunk]) -> Result<RecordBatch> {
-    let rows = chunks.iter().filter(|c| c.live > 0).map(Chunk::rows).collect::<Result<Vec<_>>>()?;
+pub(super) fn live_rows(schema: &SchemaRef, chunks: &[TableChunk]) -> Result<RecordBatch> {
+    let rows = chunks.iter().filter(|c| c.live > 0).map(TableChunk::rows).collect::<Result<Vec<_>>>()?;
     Ok(concat_batches(schema, &rows)?)
 }
 
@@ -114,11 +114,11 @@ pub struct TableVersion {
     /// The commit that made it (0: the table was empty when it was created).
     pub commit: CommitNo,
     schema: SchemaRef,
-    pub(super) chunks: Vec<Chunk>,
+    pub(super) chunks: Vec<TableChunk>,
 }
 
 impl TableVersion {
-    pub(super) fn new(commit: CommitNo, schema: SchemaRef, chunks: Vec<Chunk>) -> TableVersion {
+    pub(super) fn new(commit: CommitNo, schema: SchemaRef, chunks: Vec<TableChunk>) -> TableVersion {
         TableVersion { commit, schema, chunks }
     }
 
@@ -134,12 +134,12 @@ impl TableVersion {
 
     /// How many bytes they take, deleted ones that are still there included.
     pub fn bytes(&self) -> usize {
-        self.chunks.iter().map(Chunk::bytes).sum()
+        self.chunks.iter().map(TableChunk::bytes).sum()
     }
 
     /// All rows.
     pub fn batches(&self) -> Result<Vec<RecordBatch>> {
-        self.chunks.iter().filter(|c| c.live > 0).map(Chunk::rows).collect()
+        self.chunks.iter().filter(|c| c.live > 0).map(TableChunk::rows).collect()
     }
 
     /// The rows with these ids, in this order.

@@ -15,8 +15,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 
 use super::chunk::TableVersion;
-use super::record::Record;
-use super::{TableHandle, Work, key, parse_commit};
+use super::record::TableRecord;
+use super::{TableHandle, TableWork, key, parse_commit};
 use crate::error::Result;
 use crate::limits;
 use crate::log::transaction::Transaction;
@@ -89,7 +89,7 @@ impl TableHandle {
     }
 
     pub(super) fn write_parts(&self, journal: &Journal, version: &TableVersion) -> Result<usize> {
-        let (mut record, mut size, mut part, mut bytes) = (Record::default(), 0, 0, 0);
+        let (mut record, mut size, mut part, mut bytes) = (TableRecord::default(), 0, 0, 0);
         for (at, chunk) in version.chunks.iter().enumerate() {
             size += chunk.bytes();
             record.added.push(chunk.batch.clone());
@@ -118,7 +118,7 @@ impl TableHandle {
     }
 
     /// All parts are there: what is before them goes. If the table was written whole meanwhile the parts go instead.
-    fn finish_image(&self, journal: &Journal, work: &mut Work, written: WrittenImage) -> Result<()> {
+    fn finish_image(&self, journal: &Journal, work: &mut TableWork, written: WrittenImage) -> Result<()> {
         let parts = std::mem::take(&mut *self.image.parts.lock());
         *self.image.written.lock() = None;
         let is_valid = work.records.contains(&key(self.id, written.commit));

@@ -6,7 +6,7 @@ use datafusion::arrow::util::display::array_value_to_string;
 use hashbrown::HashMap;
 
 use super::TableSpec;
-use super::chunk::{Chunk, RowId};
+use super::chunk::{RowId, TableChunk};
 use crate::error::{Error, Result, SqlState};
 use crate::types::normalised;
 
@@ -82,7 +82,7 @@ impl KeyIndex {
     }
 
     /// Forgets all and reads the chunks.
-    pub(super) fn rebuild(&mut self, chunks: &[Chunk]) -> Result<()> {
+    pub(super) fn rebuild(&mut self, chunks: &[TableChunk]) -> Result<()> {
         self.rows = HashMap::with_capacity(chunks.iter().map(|c| c.live).sum());
         for (at, chunk) in chunks.iter().enumerate() {
             let keys = self.keys(&self.key_columns(&chunk.batch))?;

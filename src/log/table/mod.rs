@@ -58,7 +58,7 @@ pub struct TableHandle {
     id: TableId,
     spec: TableSpec,
     current: RwLock<Arc<TableVersion>>,
-    work: Arc<tokio::sync::Mutex<Work>>,
+    work: Arc<tokio::sync::Mutex<TableWork>>,
     accounts: Arc<Accounts>,
     /// What the rows and the index take.
     memory: MemoryReservation,
@@ -70,7 +70,7 @@ pub struct TableHandle {
 }
 
 /// What only the writer needs, behind the table's lock.
-struct Work {
+struct TableWork {
     index: Option<KeyIndex>,
     /// Keys of the table's records in the store, from the base on.
     records: Vec<Vec<u8>>,
@@ -96,7 +96,7 @@ impl TableHandle {
         accounts: &Arc<Accounts>,
     ) -> Result<Arc<TableHandle>> {
         let mut index = if spec.primary_key.is_empty() { None } else { Some(KeyIndex::new(&spec)?) };
-        let mut work = Work { index: None, records: Vec::new(), base_bytes: 0, change_bytes: 0 };
+        let mut work = TableWork { index: None, records: Vec::new(), base_bytes: 0, change_bytes: 0 };
         let (from, to) = all_keys(id);
         let (mut chunks, mut commit) = (Vec::new(), CommitNo(0));
         for entry in store.scan(Space::Tables, &from, &to)? {
@@ -200,8 +200,8 @@ fn parse_commit(key: &[u8]) -> Result<CommitNo> {
 }
 
 /// Applies a record; true for a base.
-fn replay(spec: &TableSpec, chunks: &mut Vec<chunk::Chunk>, value: Bytes) -> Result<bool> {
-    let record = record::Record::decode(value, &spec.schema)?;
+fn replay(spec: &TableSpec, chunks: &mut Vec<chunk::TableChunk>, value: Bytes) -> Result<bool> {
+    let record = record::TableRecord::decode(value, &spec.schema)?;
     record.apply(&spec.schema, chunks)?;
     Ok(record.is_base)
 }

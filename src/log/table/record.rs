@@ -7,7 +7,7 @@ use bytes::Bytes;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 
-use super::chunk::{Chunk, RowId, live_rows};
+use super::chunk::{RowId, TableChunk, live_rows};
 use crate::error::Result;
 use crate::log::codec::{In, Out, corrupted};
 
@@ -15,7 +15,7 @@ const VERSION: u8 = 1;
 
 /// A change, or with `is_base` the whole table.
 #[derive(Debug, Default)]
-pub(super) struct Record {
+pub(super) struct TableRecord {
     pub(super) is_base: bool,
     /// New chunks, appended in order.
     pub(super) added: Vec<RecordBatch>,
@@ -27,7 +27,7 @@ pub(super) struct Record {
     pub(super) merge_from: Option<usize>,
 }
 
-impl Record {
+impl TableRecord {
     pub(super) fn encode(&self) -> Result<Bytes> {
         let mut out = Out::new(VERSION);
         out.varint(u64::from(self.is_base));
@@ -43,7 +43,7 @@ impl Record {
         Ok(out.finish())
     }
 
-    pub(super) fn decode(value: Bytes, schema: &SchemaRef) -> Result<Record> {
+    pub(super) fn decode(value: Bytes, schema: &SchemaRef) -> Result<TableRecord> {
         let mut value = In::open(value, VERSION)?;
         let is_base = value.varint()? != 0;
         let merge_from = value.varint()?.checked_sub(1).map(|from| from as usize);
@@ -51,21 +51,21 @@ impl Record {
         let deleted = (0..value.varint()?).map(|_| Ok(RowId(value.varint()?))).collect::<Result<_>>()?;
         let added = (0..value.varint()?).map(|_| value.batch(schema, None)).collect::<Result<_>>()?;
         if value.is_at_end() {
-            Ok(Record { is_base, added, emptied, deleted, merge_from })
+            Ok(TableRecord { is_base, added, emptied, deleted, merge_from })
         } else {
             Err(corrupted("there is more in it than it says"))
         }
     }
 
     /// Does the change.
-    pub(super) fn apply(&self, schema: &SchemaRef, chunks: &mut Vec<Chunk>) -> Result<()> {
+    pub(super) fn apply(&self, schema: &SchemaRef, chunks: &mut Vec<TableChunk>) -> Result<()> {
         if self.is_base {
             chunks.clear();
         }
-        chunks.extend(self.added.iter().cloned().map(Chunk::new));
+        chunks.extend(self.added.iter().cloned().map(TableChunk::new));
         for at in &self.emptied {
             *chunks.get_mut(*at).ok_or_else(|| corrupted("it empties a chunk that is not there"))? =
-                Chunk::empty(schema);
+                TableChunk::empty(schema);
         }
         for id in &self.deleted {
             if !chunks.get_mut(id.chunk()).is_some_and(|chunk| chunk.delete(id.row())) {
@@ -76,7 +76,7 @@ impl Record {
             let tail = chunks.get(from..).ok_or_else(|| corrupted("it merges chunks that are not there"))?;
             let merged = live_rows(schema, tail)?;
             chunks.truncate(from);
-            chunks.push(Chunk::new(merged));
+            chunks.push(TableChunk::new(merged));
         }
         Ok(())
     }

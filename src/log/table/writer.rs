@@ -8,10 +8,10 @@ use datafusion::execution::memory_pool::MemoryReservation;
 use hashbrown::{HashMap, HashSet};
 use tokio::sync::OwnedMutexGuard;
 
-use super::chunk::{Chunk, RowId, TableVersion, live_rows};
+use super::chunk::{RowId, TableChunk, TableVersion, live_rows};
 use super::index::KeyIndex;
-use super::record::Record;
-use super::{TableHandle, Work, all_keys, key};
+use super::record::TableRecord;
+use super::{TableHandle, TableWork, all_keys, key};
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
 use crate::log::transaction::{Transaction, batch_bytes};
@@ -22,7 +22,7 @@ use crate::store::{Space, Store};
 /// A savepoint of a [`TableWriter`].
 #[derive(Debug, Clone)]
 pub struct Mark {
-    chunks: Vec<Chunk>,
+    chunks: Vec<TableChunk>,
     undo: usize,
     bytes: usize,
 }
@@ -30,9 +30,9 @@ pub struct Mark {
 /// Holds a table's lock and changes it. Dropping it without committing takes everything back.
 pub struct TableWriter {
     table: Arc<TableHandle>,
-    work: OwnedMutexGuard<Work>,
+    work: OwnedMutexGuard<TableWork>,
     base: Arc<TableVersion>,
-    chunks: Vec<Chunk>,
+    chunks: Vec<TableChunk>,
     /// What the index held before each change of it, oldest first.
     undo: Vec<(Box<[u8]>, Option<RowId>)>,
     /// The index before it was made anew with a base.
@@ -42,13 +42,13 @@ pub struct TableWriter {
 }
 
 /// What a commit will have written.
-struct Prepared {
-    record: Record,
+struct PreparedWrite {
+    record: TableRecord,
     bytes: bytes::Bytes,
 }
 
 impl TableWriter {
-    pub(super) fn new(table: Arc<TableHandle>, work: OwnedMutexGuard<Work>) -> TableWriter {
+    pub(super) fn new(table: Arc<TableHandle>, work: OwnedMutexGuard<TableWork>) -> TableWriter {
         let base = table.version();
         let chunks = base.chunks.clone();
         let memory = table.accounts.reserve(MemoryPart::Writes);
@@ -112,7 +112,7 @@ impl TableWriter {
             }
         }
         self.memory.grow(memory.free());
-        self.chunks.push(Chunk::new(batch));
+        self.chunks.push(TableChunk::new(batch));
         Ok(ids)
     }
 
@@ -146,7 +146,7 @@ impl TableWriter {
     pub fn truncate(&mut self) -> usize {
         let count = self.chunks.iter().map(|chunk| chunk.live).sum();
         for chunk in &mut self.chunks {
-            *chunk = Chunk::empty(&self.table.spec.schema);
+            *chunk = TableChunk::empty(&self.table.spec.schema);
         }
         if let Some(index) = &mut self.work.index {
             self.undo.extend(index.rows.drain().map(|(key, id)| (key, Some(id))));
@@ -186,7 +186,7 @@ impl TableWriter {
 
     /// Whether anything is different from the published version.
     pub fn has_changes(&self) -> bool {
-        let same = |(new, old): (&Chunk, &Chunk)| new.live == old.live;
+        let same = |(new, old): (&TableChunk, &TableChunk)| new.live == old.live;
         self.chunks.len() != self.base.chunks.len() || !self.chunks.iter().zip(&self.base.chunks).all(same)
     }
 
@@ -196,7 +196,7 @@ impl TableWriter {
         if !self.has_changes() {
             return Ok(());
         }
-        let Prepared { record, bytes } = self.prepare()?;
+        let PreparedWrite { record, bytes } = self.prepare()?;
         let (id, size, is_base) = (self.table.id, bytes.len(), record.is_base);
         let old = if is_base { self.work.records.clone() } else { Vec::new() };
         transaction.with_commit(move |commit, batch| {
@@ -227,7 +227,7 @@ impl TableWriter {
     }
 
     /// Brings the chunks into the form in which they are published, and says what to store for it.
-    fn prepare(&mut self) -> Result<Prepared> {
+    fn prepare(&mut self) -> Result<PreparedWrite> {
         let is_large = self.work.base_bytes + self.work.change_bytes >= self.table.whole_bytes();
         if is_large {
             self.rewrite_a_chunk()?;
@@ -237,7 +237,7 @@ impl TableWriter {
         let bytes = record.encode()?;
         let schema = Arc::clone(&self.table.spec.schema);
         for chunk in self.chunks.iter_mut().filter(|chunk| chunk.live == 0) {
-            *chunk = Chunk::empty(&schema);
+            *chunk = TableChunk::empty(&schema);
         }
         let (base_bytes, change_bytes) = (self.work.base_bytes, self.work.change_bytes + bytes.len());
         if change_bytes > base_bytes + limits::TABLE_CHANGE_BYTES && !is_large {
@@ -245,7 +245,7 @@ impl TableWriter {
             let most = limits::TABLE_MERGED_ROWS;
             let starts = (0..rows.num_rows()).step_by(most);
             let added = starts.map(|at| rows.slice(at, most.min(rows.num_rows() - at))).collect();
-            let base = Record { is_base: true, added, ..Record::default() };
+            let base = TableRecord { is_base: true, added, ..TableRecord::default() };
             base.apply(&schema, &mut self.chunks)?;
             if let Some(index) = &mut self.work.index {
                 let old = std::mem::take(&mut index.rows);
@@ -253,21 +253,21 @@ impl TableWriter {
                 index.rebuild(&self.chunks)?;
             }
             let bytes = base.encode()?;
-            return Ok(Prepared { record: base, bytes });
+            return Ok(PreparedWrite { record: base, bytes });
         }
         if let Some(from) = record.merge_from {
             let merged = live_rows(&schema, &self.chunks[from..])?;
             self.chunks.truncate(from);
             self.reindex(from, &merged)?;
-            self.chunks.push(Chunk::new(merged));
+            self.chunks.push(TableChunk::new(merged));
         }
-        Ok(Prepared { record, bytes })
+        Ok(PreparedWrite { record, bytes })
     }
 
     /// A large table is never written whole by a writer, so rows that are gone must go in another way: a chunk that has more of
     /// them than of others is written again, one with a commit.
     fn rewrite_a_chunk(&mut self) -> Result<()> {
-        let is_hollow = |chunk: &Chunk| chunk.live > 0 && chunk.batch.num_rows() > 2 * chunk.live;
+        let is_hollow = |chunk: &TableChunk| chunk.live > 0 && chunk.batch.num_rows() > 2 * chunk.live;
         let Some(at) = self.chunks.iter().position(is_hollow) else { return Ok(()) };
         let (rows, ids) = (self.chunks[at].rows()?, self.chunks[at].ids(at)?);
         let mark = self.savepoint();
@@ -281,8 +281,8 @@ impl TableWriter {
     }
 
     /// What is different from the published version.
-    fn difference(&self) -> Record {
-        let mut record = Record::default();
+    fn difference(&self) -> TableRecord {
+        let mut record = TableRecord::default();
         let schema = &self.table.spec.schema;
         for (at, chunk) in self.chunks.iter().enumerate() {
             let old = self.base.chunks.get(at);
