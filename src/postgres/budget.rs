@@ -47,11 +47,11 @@ pub struct Allowance {
 #[derive(Debug)]
 struct Lane {
     long: Arc<Semaphore>,
-    held: Mutex<Held>,
+    held: Mutex<HeldPermit>,
 }
 
 #[derive(Debug)]
-enum Held {
+enum HeldPermit {
     Short(
         #[expect(dead_code, reason = "it is held, and given back when it is dropped")] OwnedSemaphorePermit,
     ),
@@ -64,9 +64,9 @@ impl Lane {
     /// Gives a short place back, if it has one: who waits for a long place must not keep it.
     fn leave_short(&self) -> bool {
         let mut held = self.held.lock();
-        let is_short = matches!(*held, Held::Short(_));
+        let is_short = matches!(*held, HeldPermit::Short(_));
         if is_short {
-            *held = Held::Neither;
+            *held = HeldPermit::Neither;
         }
         is_short
     }
@@ -79,7 +79,7 @@ pub struct Leaving(Arc<Lane>);
 
 impl Drop for Leaving {
     fn drop(&mut self) {
-        *self.0.held.lock() = Held::Neither;
+        *self.0.held.lock() = HeldPermit::Neither;
     }
 }
 
@@ -111,7 +111,7 @@ impl Allowance {
 
     /// The same allowance for another stage, with a place among the short statements.
     pub fn among_short(&self, place: OwnedSemaphorePermit, long: Arc<Semaphore>) -> (Allowance, Leaving) {
-        let lane = Arc::new(Lane { long, held: Mutex::new(Held::Short(place)) });
+        let lane = Arc::new(Lane { long, held: Mutex::new(HeldPermit::Short(place)) });
         (Allowance { lane: Some(Arc::clone(&lane)), ..self.clone() }, Leaving(lane))
     }
 
@@ -133,14 +133,14 @@ impl Allowance {
     /// large, and lets one that is not small wait for a place among the long ones.
     pub async fn weigh(&self, plan: &LogicalPlan) -> Result<()> {
         self.check()?;
-        if Size::of(plan)?.is_short() {
+        if PlanSize::of(plan)?.is_short() {
             return Ok(());
         }
         if let Some(lane) = &self.lane
             && lane.leave_short()
         {
             let place = Arc::clone(&lane.long).acquire_owned().await.map_err(|_| shutting_down())?;
-            *lane.held.lock() = Held::Long(place);
+            *lane.held.lock() = HeldPermit::Long(place);
         }
         self.check()?;
         Ok(())
@@ -213,16 +213,16 @@ fn nodes(plan: &LogicalPlan) -> DfResult<usize> {
 
 /// How large a plan is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Size {
+struct PlanSize {
     nodes: usize,
     /// Constants are not counted: a list of many is not more work.
     expressions: usize,
 }
 
-impl Size {
+impl PlanSize {
     /// The size, or 54001 where it is beyond the limits.
-    fn of(plan: &LogicalPlan) -> Result<Size> {
-        let mut size = Size::default();
+    fn of(plan: &LogicalPlan) -> Result<PlanSize> {
+        let mut size = PlanSize::default();
         plan.apply_with_subqueries(|node| {
             size.nodes += 1;
             let columns = node.schema().fields();

@@ -25,7 +25,7 @@ pub(crate) struct Decimal {
 
 /// Why there is no result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Failure {
+pub(crate) enum DecimalError {
     DivisionByZero,
     /// More digits than a decimal holds.
     Overflow,
@@ -62,11 +62,11 @@ impl Decimal {
     }
 
     /// The number with that many places, rounded half away from zero.
-    pub(crate) fn rescaled(self, scale: i8) -> Result<i256, Failure> {
+    pub(crate) fn rescaled(self, scale: i8) -> Result<i256, DecimalError> {
         let by = i32::from(scale) - i32::from(self.scale);
         if by >= 0 {
-            let factor = power(by.unsigned_abs()).ok_or(Failure::Overflow)?;
-            return self.value.checked_mul(factor).ok_or(Failure::Overflow);
+            let factor = power(by.unsigned_abs()).ok_or(DecimalError::Overflow)?;
+            return self.value.checked_mul(factor).ok_or(DecimalError::Overflow);
         }
         let Some(divisor) = power(by.unsigned_abs()) else {
             return Ok(i256::ZERO);
@@ -109,9 +109,9 @@ fn quotient_scale(left: Decimal, right: Decimal) -> i8 {
 }
 
 /// `left ÷ right`, rounded where Postgres rounds it. The operands' scales are the places they show.
-pub(crate) fn divided(left: Decimal, right: Decimal) -> Result<Decimal, Failure> {
+pub(crate) fn divided(left: Decimal, right: Decimal) -> Result<Decimal, DecimalError> {
     if right.value == i256::ZERO {
-        return Err(Failure::DivisionByZero);
+        return Err(DecimalError::DivisionByZero);
     }
     let scale = quotient_scale(left, right);
     // The scale is not less than the left side's: digits are appended, never cut off.
@@ -122,7 +122,7 @@ pub(crate) fn divided(left: Decimal, right: Decimal) -> Result<Decimal, Failure>
 }
 
 /// `left · 10^places ÷ right`, rounded half up; all are positive.
-fn long_division(left: i256, right: i256, places: u32) -> Result<i256, Failure> {
+fn long_division(left: i256, right: i256, places: u32) -> Result<i256, DecimalError> {
     if let Some(quotient) = short_division(left, right, places) {
         return Ok(quotient);
     }
@@ -132,7 +132,7 @@ fn long_division(left: i256, right: i256, places: u32) -> Result<i256, Failure> 
     let mut missing = places;
     while missing > 0 {
         let step = room.min(missing).max(1);
-        let ten = power(step).ok_or(Failure::Overflow)?;
+        let ten = power(step).ok_or(DecimalError::Overflow)?;
         let (digits, next) = match room {
             0 => one_digit(rest, right),
             _ => {
@@ -140,7 +140,8 @@ fn long_division(left: i256, right: i256, places: u32) -> Result<i256, Failure> 
                 (wide.wrapping_div(right), wide.wrapping_rem(right))
             }
         };
-        quotient = quotient.checked_mul(ten).and_then(|q| q.checked_add(digits)).ok_or(Failure::Overflow)?;
+        quotient =
+            quotient.checked_mul(ten).and_then(|q| q.checked_add(digits)).ok_or(DecimalError::Overflow)?;
         (rest, missing) = (next, missing - step);
     }
     let up = rest >= right.wrapping_sub(rest);
@@ -172,19 +173,19 @@ fn one_digit(rest: i256, right: i256) -> (i256, i256) {
 }
 
 /// `left · right`, with as many places as both together, but for [`MAX_SCALE`].
-pub(crate) fn multiplied(left: Decimal, right: Decimal) -> Result<Decimal, Failure> {
+pub(crate) fn multiplied(left: Decimal, right: Decimal) -> Result<Decimal, DecimalError> {
     let product = |left: Decimal, right: Decimal| {
         let value = left.value.checked_mul(right.value)?;
         Some(Decimal::new(value, left.scale + right.scale))
     };
     // Scales are at most 38 each; what a fixed scale has appended may be what leaves no room.
-    product(left, right).or_else(|| product(left.trimmed(), right.trimmed())).ok_or(Failure::Overflow)
+    product(left, right).or_else(|| product(left.trimmed(), right.trimmed())).ok_or(DecimalError::Overflow)
 }
 
 /// The rest of `left ÷ right` with the sign of `left`.
-pub(crate) fn remainder(left: Decimal, right: Decimal) -> Result<Decimal, Failure> {
+pub(crate) fn remainder(left: Decimal, right: Decimal) -> Result<Decimal, DecimalError> {
     if right.value == i256::ZERO {
-        return Err(Failure::DivisionByZero);
+        return Err(DecimalError::DivisionByZero);
     }
     let (left, right) = (left.trimmed(), right.trimmed());
     let scale = left.scale.max(right.scale);
@@ -236,7 +237,7 @@ mod tests {
             "1234567890123456789012345678901234567890123456789012345678901234567890123456",
             "0.00000000000000000000000000000000000000",
         );
-        assert_eq!(divided(decimal("1"), decimal("0.00")), Err(Failure::DivisionByZero));
+        assert_eq!(divided(decimal("1"), decimal("0.00")), Err(DecimalError::DivisionByZero));
     }
 
     #[test]
@@ -251,15 +252,15 @@ mod tests {
     #[test]
     fn products_and_rests_are_exact() {
         let check =
-            |result: Result<Decimal, Failure>, expect: &str| assert_eq!(text(result.unwrap()), expect);
+            |result: Result<Decimal, DecimalError>, expect: &str| assert_eq!(text(result.unwrap()), expect);
         check(multiplied(decimal("-1.50"), decimal("2.25")), "-3.3750");
         let large = Decimal::new(decimal("2.5").rescaled(38).unwrap(), 38);
         check(multiplied(large, large).map(Decimal::trimmed), "6.25");
         check(remainder(decimal("7.5"), decimal("-2.00")), "1.5");
         check(remainder(decimal("-7"), decimal("0.3")), "-0.1");
-        assert_eq!(remainder(decimal("1"), decimal("0")), Err(Failure::DivisionByZero));
+        assert_eq!(remainder(decimal("1"), decimal("0")), Err(DecimalError::DivisionByZero));
         let huge = decimal(&"9".repeat(60));
-        assert_eq!(multiplied(huge, huge), Err(Failure::Overflow));
+        assert_eq!(multiplied(huge, huge), Err(DecimalError::Overflow));
     }
 
     #[test]

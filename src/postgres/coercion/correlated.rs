@@ -12,7 +12,7 @@ use crate::postgres::subplan::{Want, applied};
 
 /// Where in a plan an expression stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum Clause {
     /// A condition: DataFusion makes joins of EXISTS and IN.
     Filter,
     /// A SELECT list, an aggregate, ORDER BY: it makes joins of subqueries for one value.
@@ -21,13 +21,13 @@ pub enum Place {
     Other,
 }
 
-impl Place {
+impl Clause {
     /// Of the expressions of this operator.
-    pub fn of(node: &LogicalPlan) -> Place {
+    pub fn of(node: &LogicalPlan) -> Clause {
         match node {
-            LogicalPlan::Filter(_) => Place::Filter,
-            LogicalPlan::Projection(_) | LogicalPlan::Aggregate(_) | LogicalPlan::Sort(_) => Place::Value,
-            _ => Place::Other,
+            LogicalPlan::Filter(_) => Clause::Filter,
+            LogicalPlan::Projection(_) | LogicalPlan::Aggregate(_) | LogicalPlan::Sort(_) => Clause::Value,
+            _ => Clause::Other,
         }
     }
 }
@@ -36,15 +36,15 @@ impl Place {
 pub fn correlated(
     expr: Expr,
     around: &DFSchema,
-    place: Place,
+    place: Clause,
     state: &SessionState,
 ) -> Result<Transformed<Expr>> {
     let apply = |subquery, want, x| Ok(Transformed::yes(applied(state, subquery, want, x, around)?));
     match expr {
         Expr::ScalarSubquery(subquery) if !subquery.outer_ref_columns.is_empty() => {
             let joined = match place {
-                Place::Other => None,
-                Place::Filter | Place::Value => of_single_row(&subquery, around)?,
+                Clause::Other => None,
+                Clause::Filter | Clause::Value => of_single_row(&subquery, around)?,
             };
             match joined {
                 Some(value) => Ok(Transformed::yes(value)),
@@ -52,15 +52,15 @@ pub fn correlated(
             }
         }
         Expr::Exists(exists) if !exists.subquery.outer_ref_columns.is_empty() => {
-            if place == Place::Filter && is_join(&exists.subquery.subquery, Use::Condition)? {
+            if place == Clause::Filter && is_join(&exists.subquery.subquery, Use::Condition)? {
                 return Ok(Transformed::no(Expr::Exists(exists)));
             }
             let found = apply(&exists.subquery, Want::Exists, None)?;
             Ok(found.update_data(|found| if exists.negated { Expr::Not(Box::new(found)) } else { found }))
         }
-        Expr::InSubquery(list) if place != Place::Filter || !list.subquery.outer_ref_columns.is_empty() => {
+        Expr::InSubquery(list) if place != Clause::Filter || !list.subquery.outer_ref_columns.is_empty() => {
             // What is NOT IN decides about NULLs, which the join over several columns does not.
-            let may_join = place == Place::Filter && !list.negated;
+            let may_join = place == Clause::Filter && !list.negated;
             if may_join && is_join(&list.subquery.subquery, Use::Condition)? {
                 return Ok(Transformed::no(Expr::InSubquery(list)));
             }
@@ -68,7 +68,7 @@ pub fn correlated(
             apply(&list.subquery, want, Some(*list.expr))
         }
         Expr::SetComparison(compared)
-            if place != Place::Filter || !compared.subquery.outer_ref_columns.is_empty() =>
+            if place != Clause::Filter || !compared.subquery.outer_ref_columns.is_empty() =>
         {
             let want = match compared.quantifier {
                 SetQuantifier::Any => Want::Any(compared.op),

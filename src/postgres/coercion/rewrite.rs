@@ -14,7 +14,7 @@ use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Filter, LogicalPlan, Operator, Union};
 
 use super::binary::is_strange_to_text;
-use super::correlated::{Place, correlated};
+use super::correlated::{Clause, correlated};
 use super::single_row::lifted;
 use super::{flatten, floats, integers, intervals};
 use crate::error::{Error, SqlState};
@@ -76,7 +76,7 @@ pub fn rewrite_operators(plan: LogicalPlan, state: &SessionState) -> Result<Logi
         }
         let names = NamePreserver::new(&node);
         let shows = matches!(node, LogicalPlan::Projection(_) | LogicalPlan::Aggregate(_));
-        let place = Place::of(&node);
+        let place = Clause::of(&node);
         let node_is_sort = matches!(node, LogicalPlan::Sort(_));
         let rewritten = node.map_expressions(|expr| {
             let name = names.save(&expr);
@@ -158,7 +158,7 @@ fn name_of(data_type: &DataType) -> SqlType {
 
 struct Operators<'a> {
     schema: &'a DFSchema,
-    place: Place,
+    place: Clause,
     state: &'a SessionState,
 }
 

@@ -27,7 +27,7 @@ use crate::error::{Error, SqlState};
 
 /// Which operator it stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Op {
+enum CheckedOp {
     Add,
     Sub,
     Mul,
@@ -38,13 +38,13 @@ enum Op {
 /// The operator as a function.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Checked {
-    op: Op,
+    op: CheckedOp,
     signature: Signature,
 }
 
 static FUNCTIONS: LazyLock<[Arc<ScalarUDF>; 5]> = LazyLock::new(|| {
-    [Op::Add, Op::Sub, Op::Mul, Op::Neg, Op::Concat].map(|op| {
-        let signature = Signature::any(if op == Op::Neg { 1 } else { 2 }, Volatility::Immutable);
+    [CheckedOp::Add, CheckedOp::Sub, CheckedOp::Mul, CheckedOp::Neg, CheckedOp::Concat].map(|op| {
+        let signature = Signature::any(if op == CheckedOp::Neg { 1 } else { 2 }, Volatility::Immutable);
         Arc::new(ScalarUDF::from(Checked { op, signature }))
     })
 });
@@ -52,11 +52,11 @@ static FUNCTIONS: LazyLock<[Arc<ScalarUDF>; 5]> = LazyLock::new(|| {
 impl Checked {
     fn symbol(&self) -> &'static str {
         match self.op {
-            Op::Add => "+",
-            Op::Sub => "-",
-            Op::Mul => "*",
-            Op::Neg => "-",
-            Op::Concat => "||",
+            CheckedOp::Add => "+",
+            CheckedOp::Sub => "-",
+            CheckedOp::Mul => "*",
+            CheckedOp::Neg => "-",
+            CheckedOp::Concat => "||",
         }
     }
 }
@@ -64,11 +64,11 @@ impl Checked {
 impl ScalarUDFImpl for Checked {
     fn name(&self) -> &str {
         match self.op {
-            Op::Add => "checked_add",
-            Op::Sub => "checked_sub",
-            Op::Mul => "checked_mul",
-            Op::Neg => "checked_neg",
-            Op::Concat => "checked_concat",
+            CheckedOp::Add => "checked_add",
+            CheckedOp::Sub => "checked_sub",
+            CheckedOp::Mul => "checked_mul",
+            CheckedOp::Neg => "checked_neg",
+            CheckedOp::Concat => "checked_concat",
         }
     }
 
@@ -98,11 +98,11 @@ impl ScalarUDFImpl for Checked {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let kernel = match self.op {
-            Op::Add => add,
-            Op::Sub => sub,
-            Op::Mul => mul,
-            Op::Neg => return negate(&args.args[0]),
-            Op::Concat => {
+            CheckedOp::Add => add,
+            CheckedOp::Sub => sub,
+            CheckedOp::Mul => mul,
+            CheckedOp::Neg => return negate(&args.args[0]),
+            CheckedOp::Concat => {
                 return over_columns(&args.args, args.number_rows, |columns, _| {
                     Ok(super::text::concatenated(&columns[0], &columns[1])?)
                 });
@@ -112,10 +112,10 @@ impl ScalarUDFImpl for Checked {
     }
 }
 
-type Kernel = fn(&dyn Datum, &dyn Datum) -> Result<ArrayRef, ArrowError>;
+type ArrowKernel = fn(&dyn Datum, &dyn Datum) -> Result<ArrayRef, ArrowError>;
 
 /// A scalar stays a scalar: the kernels have a loop of their own for it.
-fn apply(kernel: Kernel, left: &ColumnarValue, right: &ColumnarValue) -> Result<ColumnarValue> {
+fn apply(kernel: ArrowKernel, left: &ColumnarValue, right: &ColumnarValue) -> Result<ColumnarValue> {
     let result = match (left, right) {
         (ColumnarValue::Array(l), ColumnarValue::Array(r)) => kernel(l, r),
         (ColumnarValue::Array(l), ColumnarValue::Scalar(r)) => kernel(l, &r.to_scalar()?),
@@ -155,7 +155,7 @@ fn out_of_range(error: ArrowError, kind: &DataType) -> Error {
 }
 
 /// Which of these operators a function is.
-fn op_of(function: &ScalarUDF) -> Option<Op> {
+fn op_of(function: &ScalarUDF) -> Option<CheckedOp> {
     function.inner().downcast_ref::<Checked>().map(|checked| checked.op)
 }
 
@@ -209,32 +209,32 @@ fn checked(expr: Expr, schema: &datafusion::common::DFSchema) -> Transformed<Exp
         _ => None,
     };
     let integer = |expr: &Expr| match replaced(expr) {
-        Some(op) => op != Op::Concat,
+        Some(op) => op != CheckedOp::Concat,
         None => matches!(expr.get_type(schema), Ok(kind) if kind.is_integer()),
     };
-    let call = |op: Op, args| {
+    let call = |op: CheckedOp, args| {
         Transformed::yes(Expr::ScalarFunction(ScalarFunction::new_udf(FUNCTIONS[op as usize].clone(), args)))
     };
     let is_text = |expr: &Expr| match replaced(expr) {
-        Some(op) => op == Op::Concat,
+        Some(op) => op == CheckedOp::Concat,
         None => matches!(expr.get_type(schema), Ok(DataType::Utf8)),
     };
     match expr {
         Expr::BinaryExpr(BinaryExpr { left, op: Operator::StringConcat, right })
             if is_text(&left) && is_text(&right) =>
         {
-            call(Op::Concat, vec![*left, *right])
+            call(CheckedOp::Concat, vec![*left, *right])
         }
         Expr::BinaryExpr(BinaryExpr { left, op, right }) if integer(&left) && integer(&right) => {
             let op = match op {
-                Operator::Plus => Op::Add,
-                Operator::Minus => Op::Sub,
-                Operator::Multiply => Op::Mul,
+                Operator::Plus => CheckedOp::Add,
+                Operator::Minus => CheckedOp::Sub,
+                Operator::Multiply => CheckedOp::Mul,
                 _ => return Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })),
             };
             call(op, vec![*left, *right])
         }
-        Expr::Negative(inner) if integer(&inner) => call(Op::Neg, vec![*inner]),
+        Expr::Negative(inner) if integer(&inner) => call(CheckedOp::Neg, vec![*inner]),
         Expr::Cast(cast) => match super::cast::replaced(cast, schema) {
             Ok(function) => Transformed::yes(function),
             Err(cast) => Transformed::no(Expr::Cast(cast)),

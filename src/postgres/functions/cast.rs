@@ -35,7 +35,7 @@ use crate::types::decimal::Decimal;
 pub(crate) fn as_text(expr: Expr) -> Expr {
     let to = Arc::new(SqlType::Text.to_field("", true));
     let signature = Signature::any(1, Volatility::Immutable);
-    let function = Arc::new(ScalarUDF::from(PostgresCast { way: Way::ToText, to, signature }));
+    let function = Arc::new(ScalarUDF::from(PostgresCast { way: CastFunction::ToText, to, signature }));
     Expr::ScalarFunction(ScalarFunction::new_udf(function, vec![expr]))
 }
 
@@ -45,9 +45,11 @@ pub(crate) fn replaced(cast: Cast, schema: &DFSchema) -> Result<Expr, Cast> {
         return Err(cast);
     };
     let way = match (&from, cast.field.data_type()) {
-        (from, to) if from.is_string() && is_read(&cast.field, to) => Way::FromText,
-        (from, DataType::Utf8) if is_written(from) => Way::ToText,
-        (from, DataType::Int16 | DataType::Int32 | DataType::Int64) if is_fractional(from) => Way::Round,
+        (from, to) if from.is_string() && is_read(&cast.field, to) => CastFunction::FromText,
+        (from, DataType::Utf8) if is_written(from) => CastFunction::ToText,
+        (from, DataType::Int16 | DataType::Int32 | DataType::Int64) if is_fractional(from) => {
+            CastFunction::Round
+        }
         _ => return Err(cast),
     };
     let signature = Signature::any(1, Volatility::Immutable);
@@ -93,7 +95,7 @@ fn is_fractional(from: &DataType) -> bool {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Way {
+enum CastFunction {
     FromText,
     ToText,
     Round,
@@ -102,7 +104,7 @@ enum Way {
 /// A cast as a function.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct PostgresCast {
-    way: Way,
+    way: CastFunction,
     to: FieldRef,
     signature: Signature,
 }
@@ -110,9 +112,9 @@ struct PostgresCast {
 impl ScalarUDFImpl for PostgresCast {
     fn name(&self) -> &str {
         match self.way {
-            Way::FromText => "cast_from_text",
-            Way::ToText => "cast_to_text",
-            Way::Round => "cast_to_integer",
+            CastFunction::FromText => "cast_from_text",
+            CastFunction::ToText => "cast_to_text",
+            CastFunction::Round => "cast_to_integer",
         }
     }
 
@@ -143,9 +145,9 @@ impl ScalarUDFImpl for PostgresCast {
             return Err(Error::internal("a cast of nothing").into());
         };
         over_columns(std::slice::from_ref(value), args.number_rows, |columns, _| match self.way {
-            Way::FromText => read(&columns[0], &self.to),
-            Way::ToText => Ok(written(&columns[0], field)),
-            Way::Round => rounded(&columns[0], self.to.data_type()),
+            CastFunction::FromText => read(&columns[0], &self.to),
+            CastFunction::ToText => Ok(written(&columns[0], field)),
+            CastFunction::Round => rounded(&columns[0], self.to.data_type()),
         })
     }
 }

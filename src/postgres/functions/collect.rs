@@ -79,7 +79,7 @@ impl AggregateUDFImpl for ArrayAgg {
         let wanted = args.return_field.data_type().clone();
         let is_system = args.expr_fields.first().is_some_and(|collected| system_type(collected).is_some());
         let inner = self.inner.accumulator(args)?;
-        Ok(if is_system { Box::new(Named { inner, wanted }) } else { inner })
+        Ok(if is_system { Box::new(TypedCollector { inner, wanted }) } else { inner })
     }
 
     fn groups_accumulator_supported(&self, args: AccumulatorArgs) -> bool {
@@ -106,12 +106,12 @@ pub(crate) fn scalar_at(array: &ArrayRef, row: usize) -> Result<ScalarValue> {
 
 /// One group, whose array is given the type of its elements.
 #[derive(Debug)]
-struct Named {
+struct TypedCollector {
     inner: Box<dyn Accumulator>,
     wanted: DataType,
 }
 
-impl Accumulator for Named {
+impl Accumulator for TypedCollector {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
         self.inner.update_batch(values)
     }

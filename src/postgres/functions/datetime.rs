@@ -13,7 +13,7 @@ use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
 
-use super::format::{self, Piece};
+use super::format::{self, PatternPiece};
 use super::scalar::{Scalar, strings, text};
 use crate::error::{Error, Result, SqlState};
 
@@ -107,12 +107,12 @@ fn date_format(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
 /// The pattern of each row, parsed once as long as it stays the same.
 struct Patterns<'p> {
     texts: &'p StringArray,
-    read: fn(&str) -> Result<Vec<Piece>>,
-    last: Option<(&'p str, Vec<Piece>)>,
+    read: fn(&str) -> Result<Vec<PatternPiece>>,
+    last: Option<(&'p str, Vec<PatternPiece>)>,
 }
 
 impl<'p> Patterns<'p> {
-    fn at(&mut self, row: usize) -> Result<Option<&[Piece]>> {
+    fn at(&mut self, row: usize) -> Result<Option<&[PatternPiece]>> {
         let Some(pattern) = text(self.texts, row) else { return Ok(None) };
         if self.last.as_ref().is_none_or(|(last, _)| *last != pattern) {
             self.last = Some((pattern, (self.read)(pattern)?));
@@ -125,7 +125,7 @@ fn formatted(
     args: &[ArrayRef],
     rows: usize,
     function: &str,
-    read: fn(&str) -> Result<Vec<Piece>>,
+    read: fn(&str) -> Result<Vec<PatternPiece>>,
 ) -> Result<ArrayRef> {
     let (times, zone) = moments(&args[0], function)?;
     let texts = strings(&args[1])?;

@@ -7,7 +7,7 @@ use chrono::{Datelike, NaiveDate, NaiveDateTime, Timelike};
 
 /// One piece of a pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Piece {
+pub(crate) enum PatternPiece {
     Literal(String),
     Field(Field, Width),
 }
@@ -114,7 +114,7 @@ const POSTGRES: [(&str, Field); 40] = [
 ];
 
 /// A pattern of Postgres. `FM` before a field takes away what pads it; text in double quotes stands for itself.
-pub(crate) fn postgres(pattern: &str) -> Vec<Piece> {
+pub(crate) fn postgres(pattern: &str) -> Vec<PatternPiece> {
     let mut pieces = Vec::new();
     let mut rest = pattern;
     let mut width = Width::Full;
@@ -126,7 +126,7 @@ pub(crate) fn postgres(pattern: &str) -> Vec<Piece> {
             literal(&mut pieces, &after[..end]);
             rest = after.get(end + 1..).unwrap_or("");
         } else if let Some((name, field)) = field(rest) {
-            pieces.push(Piece::Field(field, width));
+            pieces.push(PatternPiece::Field(field, width));
             (width, rest) = (Width::Full, &rest[name.len()..]);
         } else {
             literal(&mut pieces, &rest[..first.len_utf8()]);
@@ -150,15 +150,15 @@ fn field(rest: &str) -> Option<(&'static str, Field)> {
     Some(*found)
 }
 
-fn literal(pieces: &mut Vec<Piece>, text: &str) {
+fn literal(pieces: &mut Vec<PatternPiece>, text: &str) {
     match pieces.last_mut() {
-        Some(Piece::Literal(last)) => last.push_str(text),
-        _ => pieces.push(Piece::Literal(text.to_owned())),
+        Some(PatternPiece::Literal(last)) => last.push_str(text),
+        _ => pieces.push(PatternPiece::Literal(text.to_owned())),
     }
 }
 
 /// A pattern of Java's, as Flink's DATE_FORMAT takes it; the letter that is none of it, if there is one.
-pub(crate) fn java(pattern: &str) -> Result<Vec<Piece>, char> {
+pub(crate) fn java(pattern: &str) -> Result<Vec<PatternPiece>, char> {
     let mut pieces = Vec::new();
     let mut rest = pattern;
     while let Some(first) = rest.chars().next() {
@@ -201,17 +201,17 @@ pub(crate) fn java(pattern: &str) -> Result<Vec<Piece>, char> {
         };
         // Java does not pad names.
         let named = matches!(field, Field::MonthName(_) | Field::DayName(_));
-        pieces.push(Piece::Field(field, if named { Width::Short } else { width }));
+        pieces.push(PatternPiece::Field(field, if named { Width::Short } else { width }));
     }
     Ok(pieces)
 }
 
 /// The moment as the pattern says; `zone` is what stands for the time zone.
-pub(crate) fn format(pieces: &[Piece], moment: NaiveDateTime, zone: &str, out: &mut String) {
+pub(crate) fn format(pieces: &[PatternPiece], moment: NaiveDateTime, zone: &str, out: &mut String) {
     for piece in pieces {
         match piece {
-            Piece::Literal(text) => out.push_str(text),
-            Piece::Field(field, width) => put(*field, *width, moment, zone, out),
+            PatternPiece::Literal(text) => out.push_str(text),
+            PatternPiece::Field(field, width) => put(*field, *width, moment, zone, out),
         }
     }
 }
@@ -268,13 +268,13 @@ fn name(name: &str, case: Case, width: Width, out: &mut String) {
 }
 
 /// The moment that a text in that pattern says; `None` when it says none.
-pub(crate) fn parse(pieces: &[Piece], text: &str) -> Option<NaiveDateTime> {
+pub(crate) fn parse(pieces: &[PatternPiece], text: &str) -> Option<NaiveDateTime> {
     let mut rest = text.trim();
     let (mut year, mut month, mut day, mut ordinal) = (1, 1, 1, None);
     let (mut hour, mut minute, mut second, mut nanos, mut half) = (0, 0, 0, 0, None);
     for (index, piece) in pieces.iter().enumerate() {
         let field = match piece {
-            Piece::Literal(literal) => {
+            PatternPiece::Literal(literal) => {
                 // As in Postgres separators stand for each other.
                 for expected in literal.chars() {
                     if expected.is_whitespace() {
@@ -289,10 +289,10 @@ pub(crate) fn parse(pieces: &[Piece], text: &str) -> Option<NaiveDateTime> {
                 }
                 continue;
             }
-            Piece::Field(field, _) => *field,
+            PatternPiece::Field(field, _) => *field,
         };
         // A field may take more digits than usual unless the next field follows at once.
-        let next_is_field = matches!(pieces.get(index + 1), Some(Piece::Field(..)));
+        let next_is_field = matches!(pieces.get(index + 1), Some(PatternPiece::Field(..)));
         let mut number =
             |usual: usize| take_number(&mut rest, if next_is_field { usual } else { usual.max(6) });
         match field {

@@ -55,13 +55,13 @@ struct Maker {
     signature: Signature,
 }
 
-struct Arguments<'a> {
+struct JsonArguments<'a> {
     columns: &'a [ArrayRef],
     fields: &'a [FieldRef],
     row: usize,
 }
 
-impl Arguments<'_> {
+impl JsonArguments<'_> {
     fn json(&self, at: usize) -> String {
         value_as_json(&self.fields[at], self.columns[at].as_ref(), self.row)
     }
@@ -79,7 +79,7 @@ impl Arguments<'_> {
 }
 
 impl Make {
-    fn of(self, given: &Arguments<'_>) -> Result<Option<String>> {
+    fn of(self, given: &JsonArguments<'_>) -> Result<Option<String>> {
         let all = 0..given.columns.len();
         let is_null = |at: usize| given.columns[at].is_null(given.row);
         Ok(match self {
@@ -100,7 +100,7 @@ impl Make {
 }
 
 /// As `json_agg` spaces them: records each on a line of its own.
-fn rows(given: &Arguments<'_>) -> String {
+fn rows(given: &JsonArguments<'_>) -> String {
     let (DataType::List(item), Some(list)) =
         (given.fields[0].data_type(), given.columns[0].as_list_opt::<i32>())
     else {
@@ -163,7 +163,7 @@ impl ScalarUDFImpl for Maker {
         let rows = args.number_rows;
         let columns = args.args.iter().map(|arg| arg.to_array(rows)).collect::<DfResult<Vec<_>>>()?;
         let value = |row| {
-            let json = self.make.of(&Arguments { columns: &columns, fields: &args.arg_fields, row })?;
+            let json = self.make.of(&JsonArguments { columns: &columns, fields: &args.arg_fields, row })?;
             match self.out {
                 SqlType::Jsonb => json.map(|json| normal_json(&json)).transpose(),
                 _ => Ok(json),

@@ -25,12 +25,12 @@ use datafusion::logical_expr::{
 };
 
 use crate::error::{Error, SqlState};
-use crate::types::decimal::{self, Decimal, Failure, MAX_SCALE};
+use crate::types::decimal::{self, Decimal, DecimalError, MAX_SCALE};
 use crate::types::{WIDE_NUMERIC, is_free_numeric};
 
 /// Which operator it stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Op {
+enum DecimalOp {
     Divide,
     Multiply,
     Remainder,
@@ -39,12 +39,12 @@ enum Op {
 /// The operator as a function.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Numeric {
-    op: Op,
+    op: DecimalOp,
     signature: Signature,
 }
 
 static FUNCTIONS: LazyLock<[Arc<ScalarUDF>; 3]> = LazyLock::new(|| {
-    [Op::Divide, Op::Multiply, Op::Remainder].map(|op| {
+    [DecimalOp::Divide, DecimalOp::Multiply, DecimalOp::Remainder].map(|op| {
         let signature = Signature::any(2, Volatility::Immutable);
         Arc::new(ScalarUDF::from(Numeric { op, signature }))
     })
@@ -53,15 +53,15 @@ static FUNCTIONS: LazyLock<[Arc<ScalarUDF>; 3]> = LazyLock::new(|| {
 /// The function that does what the operator is to do with operands of these types; `None` where DataFusion's operator
 /// does the same.
 pub(crate) fn replacement(op: Operator, left: &DataType, right: &DataType) -> Option<Arc<ScalarUDF>> {
-    let (l, r) = (Shape::of(left)?, Shape::of(right)?);
+    let (l, r) = (DecimalShape::of(left)?, DecimalShape::of(right)?);
     if !l.is_decimal && !r.is_decimal {
         return None;
     }
     let is_wide = l.is_wide || r.is_wide;
     let op = match op {
-        Operator::Divide => Op::Divide,
-        Operator::Multiply if is_wide || l.precision + r.precision > 38 => Op::Multiply,
-        Operator::Modulo if is_wide || l.is_free || r.is_free => Op::Remainder,
+        Operator::Divide => DecimalOp::Divide,
+        Operator::Multiply if is_wide || l.precision + r.precision > 38 => DecimalOp::Multiply,
+        Operator::Modulo if is_wide || l.is_free || r.is_free => DecimalOp::Remainder,
         _ => return None,
     };
     Some(FUNCTIONS[op as usize].clone())
@@ -73,7 +73,7 @@ pub(crate) fn call(function: Arc<ScalarUDF>, left: Expr, right: Expr) -> Expr {
 }
 
 /// An operand's type.
-struct Shape {
+struct DecimalShape {
     precision: u8,
     scale: i8,
     is_decimal: bool,
@@ -83,10 +83,15 @@ struct Shape {
     is_free: bool,
 }
 
-impl Shape {
-    fn of(data_type: &DataType) -> Option<Shape> {
-        let integer =
-            |precision| Shape { precision, scale: 0, is_decimal: false, is_wide: false, is_free: false };
+impl DecimalShape {
+    fn of(data_type: &DataType) -> Option<DecimalShape> {
+        let integer = |precision| DecimalShape {
+            precision,
+            scale: 0,
+            is_decimal: false,
+            is_wide: false,
+            is_free: false,
+        };
         Some(match data_type {
             DataType::Int8 | DataType::UInt8 => integer(3),
             DataType::Int16 | DataType::UInt16 => integer(5),
@@ -97,11 +102,11 @@ impl Shape {
                 if (0..=MAX_SCALE).contains(s) =>
             {
                 let is_free = is_free_numeric(data_type);
-                Shape { precision: *p, scale: *s, is_decimal: true, is_wide: false, is_free }
+                DecimalShape { precision: *p, scale: *s, is_decimal: true, is_wide: false, is_free }
             }
             DataType::Decimal256(p, s) if (0..=MAX_SCALE).contains(s) => {
                 let is_free = is_free_numeric(data_type);
-                Shape { precision: *p, scale: *s, is_decimal: true, is_wide: true, is_free }
+                DecimalShape { precision: *p, scale: *s, is_decimal: true, is_wide: true, is_free }
             }
             _ => return None,
         })
@@ -111,37 +116,37 @@ impl Shape {
 impl Numeric {
     fn symbol(&self) -> &'static str {
         match self.op {
-            Op::Divide => "/",
-            Op::Multiply => "*",
-            Op::Remainder => "%",
+            DecimalOp::Divide => "/",
+            DecimalOp::Multiply => "*",
+            DecimalOp::Remainder => "%",
         }
     }
 
     /// Precision and scale of the result.
-    fn result(&self, left: &Shape, right: &Shape) -> (u8, i8) {
+    fn result(&self, left: &DecimalShape, right: &DecimalShape) -> (u8, i8) {
         let is_free = left.is_free || right.is_free;
         match self.op {
-            Op::Divide => (WIDE_NUMERIC, MAX_SCALE),
-            Op::Multiply => {
+            DecimalOp::Divide => (WIDE_NUMERIC, MAX_SCALE),
+            DecimalOp::Multiply => {
                 let scale = (left.scale + right.scale).min(MAX_SCALE);
                 let precision =
                     if is_free { WIDE_NUMERIC } else { left.precision.saturating_add(right.precision) };
                 (precision.min(if is_free { WIDE_NUMERIC } else { WIDE_NUMERIC - 1 }), scale)
             }
-            Op::Remainder => {
+            DecimalOp::Remainder => {
                 (if is_free { WIDE_NUMERIC } else { WIDE_NUMERIC - 1 }, left.scale.max(right.scale))
             }
         }
     }
 
-    fn one(&self, left: Operand, right: Operand) -> Result<Decimal, Failure> {
+    fn one(&self, left: Operand, right: Operand) -> Result<Decimal, DecimalError> {
         match self.op {
-            Op::Divide => {
+            DecimalOp::Divide => {
                 let (left, right) = (left.shown(), right.shown());
                 decimal::divided(left, right)
             }
-            Op::Multiply => decimal::multiplied(left.number, right.number),
-            Op::Remainder => decimal::remainder(left.number, right.number),
+            DecimalOp::Multiply => decimal::multiplied(left.number, right.number),
+            DecimalOp::Remainder => decimal::remainder(left.number, right.number),
         }
     }
 }
@@ -162,9 +167,9 @@ impl Operand {
 impl ScalarUDFImpl for Numeric {
     fn name(&self) -> &str {
         match self.op {
-            Op::Divide => "numeric_div",
-            Op::Multiply => "numeric_mul",
-            Op::Remainder => "numeric_mod",
+            DecimalOp::Divide => "numeric_div",
+            DecimalOp::Multiply => "numeric_mul",
+            DecimalOp::Remainder => "numeric_mod",
         }
     }
 
@@ -187,7 +192,7 @@ impl ScalarUDFImpl for Numeric {
     }
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
-        let (Some(left), Some(right)) = (Shape::of(&types[0]), Shape::of(&types[1])) else {
+        let (Some(left), Some(right)) = (DecimalShape::of(&types[0]), DecimalShape::of(&types[1])) else {
             return Err(Error::internal(format!("{} of {} and {}", self.name(), types[0], types[1])).into());
         };
         let (precision, scale) = self.result(&left, &right);
@@ -200,7 +205,8 @@ impl ScalarUDFImpl for Numeric {
             return Err(Error::internal("a numeric operator whose result is no numeric").into());
         };
         let rows = if is_scalar { 1 } else { args.number_rows };
-        let (left, right) = (Column::new(&args.args[0], rows)?, Column::new(&args.args[1], rows)?);
+        let (left, right) =
+            (DecimalColumn::new(&args.args[0], rows)?, DecimalColumn::new(&args.args[1], rows)?);
         let end = decimal::power(u32::from(precision)).unwrap_or(i256::MAX);
         let mut values = Vec::with_capacity(rows);
         for row in 0..rows {
@@ -210,7 +216,7 @@ impl ScalarUDFImpl for Numeric {
             };
             let value = self.one(l, r).and_then(|result| result.rescaled(scale)).map_err(failed)?;
             if value >= end || value <= end.wrapping_neg() {
-                return Err(failed(Failure::Overflow).into());
+                return Err(failed(DecimalError::Overflow).into());
             }
             values.push(Some(value));
         }
@@ -224,15 +230,15 @@ impl ScalarUDFImpl for Numeric {
     }
 }
 
-fn failed(failure: Failure) -> Error {
+fn failed(failure: DecimalError) -> Error {
     match failure {
-        Failure::DivisionByZero => Error::new(SqlState::DivisionByZero, "division by zero"),
-        Failure::Overflow => Error::new(SqlState::OutOfRange, "value overflows numeric format"),
+        DecimalError::DivisionByZero => Error::new(SqlState::DivisionByZero, "division by zero"),
+        DecimalError::Overflow => Error::new(SqlState::OutOfRange, "value overflows numeric format"),
     }
 }
 
 /// One side of the operator.
-struct Column {
+struct DecimalColumn {
     array: ArrayRef,
     scale: i8,
     is_free: bool,
@@ -240,16 +246,16 @@ struct Column {
     is_constant: bool,
 }
 
-impl Column {
-    fn new(value: &ColumnarValue, rows: usize) -> Result<Column> {
+impl DecimalColumn {
+    fn new(value: &ColumnarValue, rows: usize) -> Result<DecimalColumn> {
         let is_constant = matches!(value, ColumnarValue::Scalar(_));
         let array = value.to_array(if is_constant { 1 } else { rows })?;
-        let shape = Shape::of(array.data_type());
-        let Some(Shape { scale, is_free, is_wide, .. }) = shape else {
+        let shape = DecimalShape::of(array.data_type());
+        let Some(DecimalShape { scale, is_free, is_wide, .. }) = shape else {
             return Err(Error::internal(format!("a numeric operator on {}", array.data_type())).into());
         };
         let array = if is_wide { array } else { cast(&array, &DataType::Decimal128(38, scale))? };
-        Ok(Column { array, scale, is_free, is_constant })
+        Ok(DecimalColumn { array, scale, is_free, is_constant })
     }
 
     fn value(&self, row: usize) -> Option<Operand> {

@@ -17,20 +17,20 @@ use crate::error::{Error, SqlState};
 
 pub(crate) fn all() -> Vec<ScalarUDF> {
     let part = |name, is_numeric| {
-        ScalarUDF::from(Part { name, is_numeric, inner: datetime::date_part().as_ref().clone() })
+        ScalarUDF::from(DatePart { name, is_numeric, inner: datetime::date_part().as_ref().clone() })
     };
     vec![part("extract", true), part("date_part", false)]
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct Part {
+struct DatePart {
     name: &'static str,
     is_numeric: bool,
     inner: ScalarUDF,
 }
 
 /// What is asked of DataFusion for a field, and what becomes of its answer.
-struct Way {
+struct DateField {
     field: &'static str,
     /// Digits behind the point: the answer counts units of 10^-digits.
     digits: i8,
@@ -39,14 +39,14 @@ struct Way {
 }
 
 /// `None`: DataFusion's own field, a whole number.
-fn way(field: &str) -> Option<Way> {
-    let long = |years| Some(Way { field: "year", digits: 0, years });
+fn way(field: &str) -> Option<DateField> {
+    let long = |years| Some(DateField { field: "year", digits: 0, years });
     match field.to_ascii_lowercase().as_str() {
         "second" | "seconds" | "sec" | "secs" | "s" => {
-            Some(Way { field: "microsecond", digits: 6, years: 1 })
+            Some(DateField { field: "microsecond", digits: 6, years: 1 })
         }
         "millisecond" | "milliseconds" | "msec" | "msecs" | "ms" => {
-            Some(Way { field: "microsecond", digits: 3, years: 1 })
+            Some(DateField { field: "microsecond", digits: 3, years: 1 })
         }
         "decade" | "decades" => long(10),
         "century" | "centuries" => long(100),
@@ -69,7 +69,7 @@ fn in_units(year: i64, years: i64) -> i64 {
     }
 }
 
-impl Part {
+impl DatePart {
     fn result(&self, field: &str, of: &DataType) -> DataType {
         if !self.is_numeric {
             return DataType::Float64;
@@ -111,7 +111,7 @@ fn field_of(value: Option<&ScalarValue>) -> Result<String> {
     })
 }
 
-impl ScalarUDFImpl for Part {
+impl ScalarUDFImpl for DatePart {
     fn name(&self) -> &str {
         self.name
     }

@@ -55,13 +55,13 @@ impl VisitorMut for Lists {
             exprs.iter_mut().for_each(|expr| values(expr, true));
         }
         let conditions = [&mut select.selection, &mut select.having, &mut select.qualify];
-        conditions.into_iter().flatten().for_each(|expr| condition(expr, Mode::All));
+        conditions.into_iter().flatten().for_each(|expr| condition(expr, ConditionMode::All));
         ControlFlow::Continue(())
     }
 
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
         if let Some(order_by) = &mut query.order_by {
-            let _ = order_by.visit(&mut Values { with_exists: true, ..Values::default() });
+            let _ = order_by.visit(&mut ValueSubqueries { with_exists: true, ..ValueSubqueries::default() });
         }
         if let SetExpr::Values(rows) = query.body.as_mut() {
             rows.rows.iter_mut().flat_map(|row| row.iter_mut()).for_each(|expr| values(expr, true));
@@ -72,7 +72,7 @@ impl VisitorMut for Lists {
 
 /// How a part of a condition decides about the whole.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Mode {
+enum ConditionMode {
     /// All of these parts must be true.
     All,
     /// It makes no difference whether it is false or NULL.
@@ -80,7 +80,7 @@ enum Mode {
 }
 
 /// Leaves IN where a join says the same, which knows true and not true; elsewhere it is a value with three answers.
-fn condition(expr: &mut Expr, mode: Mode) {
+fn condition(expr: &mut Expr, mode: ConditionMode) {
     if let Expr::UnaryOp { op: UnaryOperator::Not, expr: inner } = expr {
         let mut inner = inner.as_mut();
         while let Expr::Nested(next) = inner {
@@ -97,26 +97,28 @@ fn condition(expr: &mut Expr, mode: Mode) {
             condition(right, mode);
         }
         Expr::BinaryOp { left, op: BinaryOperator::Or, right } => {
-            condition(left, Mode::Any);
-            condition(right, Mode::Any);
+            condition(left, ConditionMode::Any);
+            condition(right, ConditionMode::Any);
         }
         Expr::InSubquery { expr: x, subquery, negated: false } if let Expr::Tuple(tuple) = x.as_ref() => {
             let subquery = row_exists(tuple, subquery);
             *expr = Expr::Exists { subquery, negated: false };
         }
-        Expr::InSubquery { expr: x, negated, .. } if !*negated || mode == Mode::All => values(x, false),
+        Expr::InSubquery { expr: x, negated, .. } if !*negated || mode == ConditionMode::All => {
+            values(x, false)
+        }
         other => values(other, false),
     }
 }
 
 fn values(expr: &mut Expr, with_exists: bool) {
     // The visitor never breaks off.
-    let _ = expr.visit(&mut Values { with_exists, ..Values::default() });
+    let _ = expr.visit(&mut ValueSubqueries { with_exists, ..ValueSubqueries::default() });
 }
 
 /// Rewrites those of an expression, not those in its subqueries, which have had their turn.
 #[derive(Default)]
-struct Values {
+struct ValueSubqueries {
     /// Subqueries around.
     depth: usize,
     /// Calls around.
@@ -124,7 +126,7 @@ struct Values {
     with_exists: bool,
 }
 
-impl VisitorMut for Values {
+impl VisitorMut for ValueSubqueries {
     type Break = ();
 
     fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
