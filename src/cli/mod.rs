@@ -20,11 +20,11 @@ use crate::server::Failure;
 #[command(name = "tidemill", version, about, max_term_width = 120)]
 struct Arguments {
     #[command(subcommand)]
-    command: Command,
+    command: CliCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum CliCommand {
     /// Serve Postgres clients until SIGTERM or Ctrl-C (the default).
     Serve(serve::ServeArgs),
     /// Run SQL scripts without a server, print what they answer, and exit.
@@ -37,7 +37,7 @@ enum Command {
 
 /// How results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum OutputFormat {
     /// Aligned columns, as psql prints them.
     Table,
     /// Comma-separated, with a line of names.
@@ -54,10 +54,10 @@ pub fn main() -> ExitCode {
         Err(told) => told.exit(),
     };
     let done = match arguments.command {
-        Command::Serve(args) => serve::serve(&args),
-        Command::Run(args) => run::run(&args),
-        Command::Test(args) => test::test(&args),
-        Command::Bench(args) => bench::bench(&args).map_err(Failure::from),
+        CliCommand::Serve(args) => serve::serve(&args),
+        CliCommand::Run(args) => run::run(&args),
+        CliCommand::Test(args) => test::test(&args),
+        CliCommand::Bench(args) => bench::bench(&args).map_err(Failure::from),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

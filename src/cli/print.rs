@@ -12,7 +12,7 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::Schema;
 use futures::StreamExt;
 
-use super::Format;
+use super::OutputFormat;
 use crate::error::{Error, Result};
 use crate::pgtypes::copy::{CopyEncoder, CopyHeader, CopyOptions};
 use crate::pgtypes::values::{Encoder, TextStyle};
@@ -28,19 +28,19 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Prints what statements give to stdout, and what they say beside to stderr.
 pub(super) struct Printer {
-    format: Format,
+    format: OutputFormat,
 }
 
 impl Printer {
-    pub(super) fn new(format: Format) -> Printer {
+    pub(super) fn new(format: OutputFormat) -> Printer {
         Printer { format }
     }
 
     async fn rows(&self, rows: Rows, style: &TextStyle) -> Result<()> {
         match self.format {
-            Format::Table => table(rows, style).await,
-            Format::Csv => csv(rows, style).await,
-            Format::Json => json(rows, style).await,
+            OutputFormat::Table => table(rows, style).await,
+            OutputFormat::Csv => csv(rows, style).await,
+            OutputFormat::Json => json(rows, style).await,
         }
     }
 }
@@ -50,7 +50,7 @@ impl Output for Printer {
     async fn take(&mut self, outcome: Outcome, style: &TextStyle) -> Result<()> {
         match outcome {
             // Whoever asks for csv or JSON wants nothing else on stdout.
-            Outcome::Done(tag) if self.format == Format::Table => print(format!("{tag}\n").as_bytes()),
+            Outcome::Done(tag) if self.format == OutputFormat::Table => print(format!("{tag}\n").as_bytes()),
             Outcome::Done(_) | Outcome::CopyIn(_) => Ok(()),
             Outcome::Rows(rows) => self.rows(rows, style).await,
             Outcome::CopyOut(data) => copy(data).await,
@@ -183,7 +183,7 @@ fn is_number(kind: &SqlType) -> bool {
 async fn table(mut rows: Rows, style: &TextStyle) -> Result<()> {
     let cells = Cells::new(&rows.schema, style);
     let right = cells.encoders.iter().map(|encoder| is_number(encoder.sql_type())).collect();
-    let mut table = Table { widths: Vec::new(), right };
+    let mut table = PrintedTable { widths: Vec::new(), right };
     let mut waiting: Vec<Vec<String>> = Vec::new();
     let mut count = 0;
     loop {
@@ -216,14 +216,14 @@ async fn table(mut rows: Rows, style: &TextStyle) -> Result<()> {
 }
 
 /// A table on its way to the screen.
-struct Table {
+struct PrintedTable {
     /// Of the columns, in characters; empty before the head has been shown.
     widths: Vec<usize>,
     /// Numbers stand to the right.
     right: Vec<bool>,
 }
 
-impl Table {
+impl PrintedTable {
     fn is_settled(&self) -> bool {
         !self.widths.is_empty()
     }
@@ -280,7 +280,7 @@ mod tests {
 
     #[test]
     fn tables_look_as_in_psql() {
-        let mut table = Table { widths: Vec::new(), right: vec![false, true] };
+        let mut table = PrintedTable { widths: Vec::new(), right: vec![false, true] };
         let names = ["k".to_owned(), "total".to_owned()];
         let rows = [vec!["a".to_owned(), "1".to_owned()], vec!["two\nlines".to_owned(), String::new()]];
         let shown = table.show(&names, &rows);

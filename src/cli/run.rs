@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::print::Printer;
-use super::{Format, serve, value};
+use super::{OutputFormat, serve, value};
 use crate::limits;
 use crate::server::{Core, CoreOptions, Data, Failure, Script};
 
@@ -21,7 +21,7 @@ pub(super) struct RunArgs {
     files: Vec<PathBuf>,
     /// How results are printed.
     #[arg(long, env = "TIDEMILL_FORMAT", default_value = "table")]
-    format: Format,
+    format: OutputFormat,
     /// How many threads compute [default: one a core].
     #[arg(long, value_name = "N", env = "TIDEMILL_THREADS", value_parser = value::count)]
     threads: Option<usize>,

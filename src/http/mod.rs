@@ -24,10 +24,14 @@ use crate::error::Result;
 use crate::limits;
 
 /// Says whether the server can take statements.
-pub type Ready = Arc<dyn Fn() -> bool + Send + Sync>;
+pub type ReadinessCheck = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// Answers `/healthz` and `/readyz` until the shutdown flag is raised.
-pub async fn serve(listener: TcpListener, ready: Ready, shutdown: watch::Receiver<bool>) -> Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    ready: ReadinessCheck,
+    shutdown: watch::Receiver<bool>,
+) -> Result<()> {
     let patience = Duration::from_secs(limits::HTTP_SECONDS);
     serve_with(Manners { sockets: limits::HTTP_SOCKETS, patience }, listener, ready, shutdown).await
 }
@@ -35,7 +39,7 @@ pub async fn serve(listener: TcpListener, ready: Ready, shutdown: watch::Receive
 async fn serve_with(
     manners: Manners,
     listener: TcpListener,
-    ready: Ready,
+    ready: ReadinessCheck,
     mut shutdown: watch::Receiver<bool>,
 ) -> Result<()> {
     let address = listener.local_addr()?;
@@ -48,14 +52,14 @@ async fn serve_with(
     Ok(axum::serve(porter, router(ready, address)).with_graceful_shutdown(raised).await?)
 }
 
-fn router(ready: Ready, address: SocketAddr) -> Router {
+fn router(ready: ReadinessCheck, address: SocketAddr) -> Router {
     Router::new()
         .route("/healthz", get(|| async { (StatusCode::OK, "ok\n") }))
         .route("/readyz", get(readyz).with_state(ready))
         .layer(middleware::from_fn_with_state(address, refuse_foreign))
 }
 
-async fn readyz(State(ready): State<Ready>) -> (StatusCode, &'static str) {
+async fn readyz(State(ready): State<ReadinessCheck>) -> (StatusCode, &'static str) {
     if ready() { (StatusCode::OK, "ready\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready\n") }
 }
 

@@ -88,7 +88,7 @@ impl Doors {
 
     async fn open(self, options: &ServerOptions, shares: &process::Shares, core: &Core) -> Result<()> {
         let (raise, raised) = watch::channel(false);
-        let mut signals = shutdown::Signals::listen()?;
+        let mut signals = shutdown::StopSignals::listen()?;
         let postgres = listen(self.postgres, options.listen, "--listen")?;
         let web = listen(self.http, options.http, "--http")?;
         let (address, web_address) = (postgres.local_addr()?, web.local_addr()?);

@@ -157,14 +157,14 @@ fn notices(conversation: &mut dyn Conversation, output: &mut dyn Output) {
 
 /// One statement of a script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Statement<'a> {
+struct ScriptStatement<'a> {
     /// Where it begins, in bytes.
     start: usize,
     /// Without what stands before it and without its semicolon.
     text: &'a str,
 }
 
-impl Statement<'_> {
+impl ScriptStatement<'_> {
     /// The line, from 1, of a position (1-based, in characters) in the statement; of its beginning when none is known.
     fn line_of(&self, script: &str, position: Option<usize>) -> usize {
         let before = script.get(..self.start).unwrap_or_default();
@@ -175,7 +175,7 @@ impl Statement<'_> {
 }
 
 /// Cuts a script at the semicolons that end statements.
-fn statements(script: &str) -> Vec<Statement<'_>> {
+fn statements(script: &str) -> Vec<ScriptStatement<'_>> {
     let mut found = Vec::new();
     // Where the statement began, once there is one.
     let mut start = None;
@@ -188,7 +188,7 @@ fn statements(script: &str) -> Vec<Statement<'_>> {
         }
         if c == ';' {
             if let Some(start) = start.take() {
-                found.push(Statement { start, text: script[start..at].trim_end() });
+                found.push(ScriptStatement { start, text: script[start..at].trim_end() });
             }
             at += 1;
             continue;
@@ -199,7 +199,7 @@ fn statements(script: &str) -> Vec<Statement<'_>> {
         at += token(script, at, c);
     }
     if let Some(start) = start {
-        found.push(Statement { start, text: script[start..].trim_end() });
+        found.push(ScriptStatement { start, text: script[start..].trim_end() });
     }
     found
 }

@@ -5,17 +5,17 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::error::{Error, Result};
 
 /// The signals that end the server.
-pub(super) struct Signals {
+pub(super) struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
 }
 
-impl Signals {
+impl StopSignals {
     /// From now on the signals arrive here instead of ending the process.
-    pub(super) fn listen() -> Result<Signals> {
+    pub(super) fn listen() -> Result<StopSignals> {
         let listen =
             |kind| signal(kind).map_err(|error| Error::from(error).context("cannot wait for signals"));
-        Ok(Signals {
+        Ok(StopSignals {
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,
         })

@@ -17,10 +17,10 @@ pub(super) struct Registry(Mutex<Living>);
 #[derive(Default)]
 struct Living {
     last: i32,
-    by_id: HashMap<i32, Entry>,
+    by_id: HashMap<i32, CancelTarget>,
 }
 
-struct Entry {
+struct CancelTarget {
     secret: i32,
     signal: watch::Sender<u64>,
 }
@@ -49,7 +49,7 @@ impl Registry {
             }
         }
         living.last = id;
-        living.by_id.insert(id, Entry { secret, signal: sender });
+        living.by_id.insert(id, CancelTarget { secret, signal: sender });
         Ticket { id, secret, signal, registry: Arc::clone(self) }
     }
 

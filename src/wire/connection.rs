@@ -6,32 +6,32 @@
 use std::collections::HashMap;
 
 use super::cancel::Ticket;
-use super::extended::{Portal, Statement};
+use super::extended::Portal;
 use super::framing::Frame;
 use super::link::{Link, Stop};
 use super::messages::Message;
 use super::report;
 use crate::error::{Error, Result};
-use crate::session::{Conversation, TransactionStatus};
+use crate::session::{Conversation, Prepared, TransactionStatus};
 
 /// A client that is logged in.
 pub(super) struct Connection {
     pub link: Link,
     pub conversation: Box<dyn Conversation>,
-    /// By name; the unnamed one has the empty name.
-    pub statements: HashMap<String, Statement>,
+    /// What Parse made, by name; the unnamed one has the empty name.
+    pub statements: HashMap<String, Prepared>,
     /// The parameters of each of them, by oid.
     pub parameters: HashMap<String, Vec<u32>>,
     /// By name; the unnamed one has the empty name.
     pub portals: HashMap<String, Portal>,
-    mode: Mode,
+    mode: MessagePhase,
     /// Gives the connection's number back in the end.
     _ticket: Ticket,
 }
 
 /// What the next message is to the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mode {
+enum MessagePhase {
     /// ReadyForQuery was sent and nothing came since.
     Between,
     /// In the middle of extended messages, before their Sync.
@@ -50,7 +50,7 @@ impl Connection {
             statements,
             parameters: HashMap::new(),
             portals,
-            mode: Mode::Between,
+            mode: MessagePhase::Between,
             _ticket: ticket,
         }
     }
@@ -72,7 +72,7 @@ impl Connection {
         self.ready().await?;
         loop {
             let frame = self.next().await?;
-            if self.mode == Mode::Skipping && !matches!(frame.tag, b'S' | b'X') {
+            if self.mode == MessagePhase::Skipping && !matches!(frame.tag, b'S' | b'X') {
                 continue;
             }
             match self.message(frame).await {
@@ -80,7 +80,7 @@ impl Connection {
                 Ok(false) => return Ok(()),
                 Err(Stop::Error(error)) => {
                     self.refuse(&error)?;
-                    self.mode = Mode::Skipping;
+                    self.mode = MessagePhase::Skipping;
                     self.link.flush_between().await?;
                 }
                 Err(stop) => return Err(stop),
@@ -91,7 +91,7 @@ impl Connection {
     /// The next message. What was answered goes out before it is waited for.
     async fn next(&mut self) -> Result<Frame, Stop> {
         if let Some(frame) = self.link.buffered()? {
-            if self.mode == Mode::Between {
+            if self.mode == MessagePhase::Between {
                 self.link.forget_cancel();
             }
             return Ok(frame);
@@ -99,7 +99,7 @@ impl Connection {
         self.link.flush_between().await?;
         let in_transaction = self.conversation.transaction() != TransactionStatus::Idle;
         let idle = self.conversation.timeouts().idle_in_transaction;
-        let idle = idle.filter(|_| in_transaction && self.mode == Mode::Between);
+        let idle = idle.filter(|_| in_transaction && self.mode == MessagePhase::Between);
         let frame = self.link.frame(idle).await?;
         self.link.forget_cancel();
         Ok(frame)
@@ -135,7 +135,7 @@ impl Connection {
                 self.ready().await?;
             }
             extended => {
-                self.mode = Mode::Within;
+                self.mode = MessagePhase::Within;
                 self.extended(extended).await?;
                 if self.link.out.len() >= crate::limits::SEND_BYTES {
                     self.link.flush_between().await?;
@@ -185,7 +185,7 @@ impl Connection {
         if status == TransactionStatus::Idle {
             self.portals.clear();
         }
-        self.mode = Mode::Between;
+        self.mode = MessagePhase::Between;
         self.link.put(&report::ready(status))?;
         self.link.flush_between().await
     }

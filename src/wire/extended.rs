@@ -15,9 +15,9 @@ use pgwire::messages::response::EmptyQueryResponse;
 
 use super::connection::Connection;
 use super::link::Stop;
-use super::messages::{Bind, Message, Target, utf8};
+use super::messages::{Bind, Message, MessageTarget, utf8};
 use super::report;
-use super::rows::{Flow, Format, Sent, describe};
+use super::rows::{Flow, Sent, ValueFormat, describe};
 use crate::error::{Error, Result, SqlState};
 use crate::pgtypes::values::{parse_binary, parse_text_in};
 use crate::session::{Outcome, Params, Prepared, Protocol, Rows, room};
@@ -26,17 +26,14 @@ use crate::types::{SqlType, Zone};
 /// The type of a parameter that the client leaves to us: not said, or `unknown`.
 const UNTYPED: [u32; 2] = [0, 705];
 
-/// A statement that Parse made.
-pub(super) type Statement = Prepared;
-
 /// A statement with its parameters, and how far it has got.
 pub(super) struct Portal {
     statement: Prepared,
-    formats: Vec<Format>,
-    progress: Progress,
+    formats: Vec<ValueFormat>,
+    progress: PortalProgress,
 }
 
-enum Progress {
+enum PortalProgress {
     /// Not executed yet.
     Bound(Params),
     /// Executed in part.
@@ -53,15 +50,15 @@ impl Connection {
         match message {
             Message::Parse { name, sql, types } => self.parse(name, &sql, &types).await,
             Message::Bind(bind) => Ok(self.bind(bind)?),
-            Message::Describe(Target::Statement, name) => Ok(self.describe_statement(&name)?),
-            Message::Describe(Target::Portal, name) => Ok(self.describe_portal(&name)?),
+            Message::Describe(MessageTarget::Statement, name) => Ok(self.describe_statement(&name)?),
+            Message::Describe(MessageTarget::Portal, name) => Ok(self.describe_portal(&name)?),
             Message::Execute { portal, max_rows } => self.execute(&portal, max_rows).await,
-            Message::Close(Target::Statement, name) => {
+            Message::Close(MessageTarget::Statement, name) => {
                 self.statements.remove(&name);
                 self.parameters.remove(&name);
                 Ok(self.link.put(&Reply::CloseComplete(CloseComplete::new()))?)
             }
-            Message::Close(Target::Portal, name) => {
+            Message::Close(MessageTarget::Portal, name) => {
                 self.portals.remove(&name);
                 Ok(self.link.put(&Reply::CloseComplete(CloseComplete::new()))?)
             }
@@ -117,11 +114,12 @@ impl Connection {
         let formats = match (columns, asked) {
             // A statement without rows has no columns to format; drivers name a format all the same.
             (0, 0 | 1) => Vec::new(),
-            _ => Format::spread(&bind.results, columns, || {
+            _ => ValueFormat::spread(&bind.results, columns, || {
                 violation(format!("bind message has {asked} result formats but query has {columns} columns"))
             })?,
         };
-        self.portals.insert(bind.portal, Portal { statement, formats, progress: Progress::Bound(params) });
+        self.portals
+            .insert(bind.portal, Portal { statement, formats, progress: PortalProgress::Bound(params) });
         self.link.put(&Reply::BindComplete(BindComplete::new()))
     }
 
@@ -129,7 +127,7 @@ impl Connection {
         let statement = find_statement(&self.statements, name)?;
         let oids = self.parameters.get(name).cloned().unwrap_or_default();
         let rows = statement.columns.as_ref().map(|schema| {
-            let formats = vec![Format::Text; schema.fields().len()];
+            let formats = vec![ValueFormat::Text; schema.fields().len()];
             describe(schema, &formats)
         });
         let rows = rows.transpose()?;
@@ -140,7 +138,7 @@ impl Connection {
     fn describe_portal(&mut self, name: &str) -> Result<()> {
         let Some(portal) = self.portals.get(name) else {
             let schema = self.conversation.cursor_columns(name).ok_or_else(|| no_portal(name))?;
-            let formats = vec![Format::Text; schema.fields().len()];
+            let formats = vec![ValueFormat::Text; schema.fields().len()];
             return self.link.put(&describe(&schema, &formats)?);
         };
         let rows =
@@ -173,33 +171,35 @@ impl Connection {
     /// Runs a portal on; no tag means that it is suspended.
     async fn advance(
         &mut self,
-        progress: Progress,
+        progress: PortalProgress,
         statement: &Prepared,
-        formats: &[Format],
+        formats: &[ValueFormat],
         most: Option<u64>,
-    ) -> Result<(Progress, Option<String>), Stop> {
+    ) -> Result<(PortalProgress, Option<String>), Stop> {
         match progress {
-            Progress::Bound(params) => {
+            PortalProgress::Bound(params) => {
                 let work = self.conversation.execute(statement, params, Protocol::Extended);
                 let outcome = self.link.attend(work).await?;
                 self.side_messages()?;
                 match outcome {
-                    Outcome::Done(tag) => Ok((Progress::Over, Some(tag))),
+                    Outcome::Done(tag) => Ok((PortalProgress::Over, Some(tag))),
                     Outcome::Rows(rows) => {
                         let Rows { schema, stream, tag, counted } = rows;
                         check_columns(statement.columns.as_ref(), &schema)?;
                         let formats = fit(formats, schema.fields().len());
                         self.stream(Flow::new(&schema, &formats, stream)?, tag, counted, most).await
                     }
-                    Outcome::CopyIn(sink) => Ok((Progress::Over, Some(self.copy_in(sink).await?))),
-                    Outcome::CopyOut(source) => Ok((Progress::Over, Some(self.copy_out(source).await?))),
+                    Outcome::CopyIn(sink) => Ok((PortalProgress::Over, Some(self.copy_in(sink).await?))),
+                    Outcome::CopyOut(source) => {
+                        Ok((PortalProgress::Over, Some(self.copy_out(source).await?)))
+                    }
                 }
             }
-            Progress::Flowing { flow, tag, counted } => self.stream(flow, tag, counted, most).await,
-            Progress::Drained { tag, counted } => {
-                Ok((Progress::Drained { tag, counted }, Some(done(tag, counted, 0))))
+            PortalProgress::Flowing { flow, tag, counted } => self.stream(flow, tag, counted, most).await,
+            PortalProgress::Drained { tag, counted } => {
+                Ok((PortalProgress::Drained { tag, counted }, Some(done(tag, counted, 0))))
             }
-            Progress::Over => {
+            PortalProgress::Over => {
                 Err(Stop::Error(Error::new(SqlState::NotInState, "portal cannot be run any more")))
             }
         }
@@ -211,11 +211,13 @@ impl Connection {
         tag: &'static str,
         counted: bool,
         most: Option<u64>,
-    ) -> Result<(Progress, Option<String>), Stop> {
+    ) -> Result<(PortalProgress, Option<String>), Stop> {
         let style = self.conversation.text_style();
         match flow.send(&mut self.link, &style, most).await? {
-            Sent::Enough => Ok((Progress::Flowing { flow, tag, counted }, None)),
-            Sent::All(count) => Ok((Progress::Drained { tag, counted }, Some(done(tag, counted, count)))),
+            Sent::Enough => Ok((PortalProgress::Flowing { flow, tag, counted }, None)),
+            Sent::All(count) => {
+                Ok((PortalProgress::Drained { tag, counted }, Some(done(tag, counted, count))))
+            }
         }
     }
 }
@@ -239,9 +241,9 @@ fn check_columns(described: Option<&SchemaRef>, found: &SchemaRef) -> Result<()>
 }
 
 /// Formats for the columns that came, should they not be those that were described.
-fn fit(formats: &[Format], columns: usize) -> Vec<Format> {
+fn fit(formats: &[ValueFormat], columns: usize) -> Vec<ValueFormat> {
     let mut formats = formats.to_vec();
-    formats.resize(columns, Format::Text);
+    formats.resize(columns, ValueFormat::Text);
     formats
 }
 
@@ -259,7 +261,7 @@ fn hint(oid: u32) -> Result<Option<SqlType>> {
 /// The values of a Bind, by their formats and types; a time without a zone is in the session's.
 fn params(types: &[SqlType], bind: &Bind, zone: &Zone) -> Result<Params> {
     let (given, wanted) = (bind.values.len(), types.len());
-    let formats = Format::spread(&bind.formats, given, || {
+    let formats = ValueFormat::spread(&bind.formats, given, || {
         let formats = bind.formats.len();
         violation(format!("bind message has {formats} parameter formats but {given} parameters"))
     })?;
@@ -273,15 +275,15 @@ fn params(types: &[SqlType], bind: &Bind, zone: &Zone) -> Result<Params> {
     values.map(|((sql, value), format)| param(sql, value.as_ref(), format, zone)).collect()
 }
 
-fn param(sql: &SqlType, value: Option<&Bytes>, format: Format, zone: &Zone) -> Result<ArrayRef> {
+fn param(sql: &SqlType, value: Option<&Bytes>, format: ValueFormat, zone: &Zone) -> Result<ArrayRef> {
     match (value, format) {
         (None, _) => Ok(new_null_array(&sql.data_type(), 1)),
-        (Some(bytes), Format::Text) => parse_text_in(sql, utf8(bytes)?, zone),
-        (Some(bytes), Format::Binary) => parse_binary(sql, bytes),
+        (Some(bytes), ValueFormat::Text) => parse_text_in(sql, utf8(bytes)?, zone),
+        (Some(bytes), ValueFormat::Binary) => parse_binary(sql, bytes),
     }
 }
 
-fn find_statement<'a>(held: &'a HashMap<String, Statement>, name: &str) -> Result<&'a Statement> {
+fn find_statement<'a>(held: &'a HashMap<String, Prepared>, name: &str) -> Result<&'a Prepared> {
     held.get(name).ok_or_else(|| {
         let message = match name {
             "" => "unnamed prepared statement does not exist".to_owned(),

@@ -48,14 +48,14 @@ struct Refused {
 }
 
 /// The receiving side of a connection.
-pub(super) struct Incoming {
+pub(super) struct FrameReader {
     socket: OwnedReadHalf,
     inbox: BytesMut,
     memory: MessageMemory,
     refused: Option<Refused>,
 }
 
-impl Incoming {
+impl FrameReader {
     pub fn new(socket: OwnedReadHalf) -> Self {
         Self { socket, inbox: BytesMut::new(), memory: MessageMemory::default(), refused: None }
     }

@@ -21,7 +21,7 @@ use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::framing::{Frame, Incoming};
+use super::framing::{Frame, FrameReader};
 use super::report;
 use crate::error::{Error, Result, SqlState, panicked};
 use crate::limits;
@@ -46,15 +46,15 @@ impl From<Error> for Stop {
 
 /// A connection after login.
 pub(super) struct Link {
-    signals: Signals,
+    signals: Interrupts,
     outgoing: OwnedWriteHalf,
     /// Whole messages that wait to be sent.
     pub out: BytesMut,
 }
 
 /// What can interrupt.
-struct Signals {
-    incoming: Incoming,
+struct Interrupts {
+    incoming: FrameReader,
     cancel: watch::Receiver<u64>,
     shutdown: watch::Receiver<bool>,
     deadline: Option<Instant>,
@@ -64,12 +64,12 @@ struct Signals {
 
 impl Link {
     pub fn new(
-        incoming: Incoming,
+        incoming: FrameReader,
         outgoing: OwnedWriteHalf,
         cancel: watch::Receiver<u64>,
         shutdown: watch::Receiver<bool>,
     ) -> Self {
-        let signals = Signals { incoming, cancel, shutdown, deadline: None, gate: Arc::default() };
+        let signals = Interrupts { incoming, cancel, shutdown, deadline: None, gate: Arc::default() };
         Self { signals, outgoing, out: BytesMut::new() }
     }
 
@@ -195,7 +195,7 @@ impl Link {
             return Ok(frame);
         }
         self.flush().await?;
-        let Signals { incoming, cancel, shutdown, deadline, gate: _ } = &mut self.signals;
+        let Interrupts { incoming, cancel, shutdown, deadline, gate: _ } = &mut self.signals;
         tokio::select! {
             biased;
             stop = asked_to_stop(cancel, shutdown, *deadline) => Err(stop),
@@ -221,7 +221,7 @@ impl Link {
     }
 }
 
-impl Signals {
+impl Interrupts {
     /// Ends when the work in hand must end.
     async fn interrupted(&mut self) -> Stop {
         tokio::select! {

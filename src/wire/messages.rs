@@ -14,9 +14,9 @@ pub(super) enum Message {
     Query(String),
     Parse { name: String, sql: String, types: Vec<u32> },
     Bind(Bind),
-    Describe(Target, String),
+    Describe(MessageTarget, String),
     Execute { portal: String, max_rows: i32 },
-    Close(Target, String),
+    Close(MessageTarget, String),
     Flush,
     Sync,
     Terminate,
@@ -38,7 +38,7 @@ pub(super) struct Bind {
 
 /// What Describe and Close speak of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Target {
+pub(super) enum MessageTarget {
     Statement,
     Portal,
 }
@@ -46,7 +46,7 @@ pub(super) enum Target {
 impl Message {
     /// Understands the body of a message; its type is one that [`framing`](super::framing) lets through.
     pub fn decode(tag: u8, body: Bytes) -> Result<Self> {
-        let mut body = Body(body);
+        let mut body = MessageBody(body);
         let message = match tag {
             b'Q' => Self::Query(body.text()?),
             b'P' => {
@@ -76,9 +76,9 @@ impl Message {
 }
 
 /// Reads a body from its front; each read checks that there is enough.
-struct Body(Bytes);
+struct MessageBody(Bytes);
 
-impl Body {
+impl MessageBody {
     /// A string that ends with a zero byte.
     fn text(&mut self) -> Result<String> {
         let Some(end) = self.0.iter().position(|&byte| byte == 0) else {
@@ -114,10 +114,10 @@ impl Body {
         (0..count).map(|_| Ok(self.u16()? as i16)).collect()
     }
 
-    fn target(&mut self) -> Result<Target> {
+    fn target(&mut self) -> Result<MessageTarget> {
         match self.u8()? {
-            b'S' => Ok(Target::Statement),
-            b'P' => Ok(Target::Portal),
+            b'S' => Ok(MessageTarget::Statement),
+            b'P' => Ok(MessageTarget::Portal),
             other => Err(malformed(&format!("invalid DESCRIBE or CLOSE message subtype {other}"))),
         }
     }

@@ -41,10 +41,10 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use self::cancel::Registry;
 use self::connection::Connection;
-use self::framing::Incoming;
+use self::framing::FrameReader;
 use self::link::{Link, raised};
 use self::pending::{PendingLogin, PendingLogins};
-use self::startup::Wish;
+use self::startup::SocketRequest;
 use crate::clock::instant;
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
@@ -134,8 +134,8 @@ impl House {
             }
         };
         match wish {
-            Ok(Wish::Session(startup)) => self.admit(socket, startup, login, until).await,
-            Ok(Wish::Nothing) => {}
+            Ok(SocketRequest::Session(startup)) => self.admit(socket, startup, login, until).await,
+            Ok(SocketRequest::Nothing) => {}
             Err(error) => self.dismiss(self.link(socket, watch::channel(0).1), login, &error).await,
         }
     }
@@ -181,7 +181,7 @@ impl House {
 
     fn link(&self, socket: TcpStream, cancel: watch::Receiver<u64>) -> Link {
         let (reading, writing) = socket.into_split();
-        Link::new(Incoming::new(reading), writing, cancel, self.shutdown.clone())
+        Link::new(FrameReader::new(reading), writing, cancel, self.shutdown.clone())
     }
 }
 

@@ -24,12 +24,12 @@ const ROW_BYTES: usize = i32::MAX as usize - 6;
 
 /// How a column's values are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Format {
+pub(super) enum ValueFormat {
     Text,
     Binary,
 }
 
-impl Format {
+impl ValueFormat {
     /// The format that a code asks for.
     pub fn of(code: i16) -> Result<Self> {
         match code {
@@ -58,7 +58,7 @@ impl Format {
 }
 
 /// The RowDescription of these columns; `formats` is one per column.
-pub(super) fn describe(schema: &Schema, formats: &[Format]) -> Result<Reply> {
+pub(super) fn describe(schema: &Schema, formats: &[ValueFormat]) -> Result<Reply> {
     check_width(schema)?;
     let columns = schema.fields().iter().zip(formats).map(|(field, format)| {
         let sql = SqlType::from_field(field);
@@ -91,7 +91,7 @@ fn check_width(schema: &Schema) -> Result<()> {
 /// Rows on their way to a client, of one statement or portal.
 pub(super) struct Flow {
     stream: BoxStream<'static, Result<RecordBatch>>,
-    columns: Vec<(Encoder, Format)>,
+    columns: Vec<(Encoder, ValueFormat)>,
     page: Option<Page>,
 }
 
@@ -107,7 +107,7 @@ pub(super) enum Sent {
 impl Flow {
     pub fn new(
         schema: &Schema,
-        formats: &[Format],
+        formats: &[ValueFormat],
         stream: BoxStream<'static, Result<RecordBatch>>,
     ) -> Result<Self> {
         check_width(schema)?;
@@ -167,7 +167,7 @@ impl Page {
     /// Writes rows until they are `most`, or enough to be sent, or at the end; says how many.
     fn write(
         &mut self,
-        columns: &[(Encoder, Format)],
+        columns: &[(Encoder, ValueFormat)],
         style: &TextStyle,
         most: u64,
         out: &mut BytesMut,
@@ -185,7 +185,7 @@ impl Page {
         Ok(written)
     }
 
-    fn row(&self, columns: &[(Encoder, Format)], style: &TextStyle, out: &mut BytesMut) -> Result<()> {
+    fn row(&self, columns: &[(Encoder, ValueFormat)], style: &TextStyle, out: &mut BytesMut) -> Result<()> {
         let start = out.len();
         out.put_u8(b'D');
         out.put_u32(0);
@@ -198,8 +198,8 @@ impl Page {
             let word = out.len();
             out.put_u32(0);
             match format {
-                Format::Text => encoder.text(array.as_ref(), self.next, style, out),
-                Format::Binary => encoder.binary(array.as_ref(), self.next, out)?,
+                ValueFormat::Text => encoder.text(array.as_ref(), self.next, style, out),
+                ValueFormat::Binary => encoder.binary(array.as_ref(), self.next, out)?,
             }
             let length = out.len() - word - 4;
             out[word..word + 4].copy_from_slice(&(length as u32).to_be_bytes());

@@ -3,7 +3,7 @@
 use super::connection::Connection;
 use super::link::Stop;
 use super::report;
-use super::rows::{Flow, Format, Sent, describe};
+use super::rows::{Flow, Sent, ValueFormat, describe};
 use crate::error::Result;
 use crate::session::{Outcome, Params, Prepared, Protocol, Rows, TransactionStatus};
 
@@ -80,7 +80,7 @@ impl Connection {
     }
 
     async fn send_rows(&mut self, rows: Rows) -> Result<String, Stop> {
-        let formats = vec![Format::Text; rows.schema.fields().len()];
+        let formats = vec![ValueFormat::Text; rows.schema.fields().len()];
         let style = self.conversation.text_style();
         self.link.put(&describe(&rows.schema, &formats)?)?;
         let mut flow = Flow::new(&rows.schema, &formats, rows.stream)?;

@@ -21,7 +21,7 @@ use crate::limits;
 use crate::session::{SideMessage, Startup};
 
 /// What a new socket wanted.
-pub(super) enum Wish {
+pub(super) enum SocketRequest {
     /// A session.
     Session(Startup),
     /// Nothing more: it went away, or was a cancel request, which is never answered.
@@ -33,12 +33,12 @@ const SSL: u32 = 80_877_103;
 const GSS: u32 = 80_877_104;
 
 /// Reads packets until it is clear what the client wants. Errors are for the client, and final.
-pub(super) async fn greet(socket: &mut TcpStream, registry: &Registry) -> Result<Wish> {
+pub(super) async fn greet(socket: &mut TcpStream, registry: &Registry) -> Result<SocketRequest> {
     let (mut ssl_asked, mut gss_asked) = (false, false);
     loop {
         let mut head = [0; 8];
         if socket.read_exact(&mut head).await.is_err() {
-            return Ok(Wish::Nothing);
+            return Ok(SocketRequest::Nothing);
         }
         let [a, b, c, d, e, f, g, h] = head;
         let length = u32::from_be_bytes([a, b, c, d]) as usize;
@@ -57,7 +57,7 @@ pub(super) async fn greet(socket: &mut TcpStream, registry: &Registry) -> Result
             _ => {
                 let mut rest = vec![0; length - 8];
                 if socket.read_exact(&mut rest).await.is_err() {
-                    return Ok(Wish::Nothing);
+                    return Ok(SocketRequest::Nothing);
                 }
                 return understand(code, Bytes::from(rest), socket, registry).await;
             }
@@ -66,12 +66,17 @@ pub(super) async fn greet(socket: &mut TcpStream, registry: &Registry) -> Result
     }
 }
 
-async fn understand(code: u32, mut rest: Bytes, socket: &mut TcpStream, registry: &Registry) -> Result<Wish> {
+async fn understand(
+    code: u32,
+    mut rest: Bytes,
+    socket: &mut TcpStream,
+    registry: &Registry,
+) -> Result<SocketRequest> {
     if code == CANCEL {
         if rest.len() == 8 {
             registry.cancel(rest.get_i32(), rest.get_i32());
         }
-        return Ok(Wish::Nothing);
+        return Ok(SocketRequest::Nothing);
     }
     let (major, minor) = (code >> 16, code & 0xffff);
     if major != 3 {
@@ -86,7 +91,7 @@ async fn understand(code: u32, mut rest: Bytes, socket: &mut TcpStream, registry
         let newest = NegotiateProtocolVersion::new(Packet::PROTOCOL_VERSION_3_0, unknown);
         send(socket, &[Reply::NegotiateProtocolVersion(newest)]).await?;
     }
-    startup(parameters).map(Wish::Session)
+    startup(parameters).map(SocketRequest::Session)
 }
 
 /// Pairs of zero-terminated strings, ended by an empty name.

@@ -14,7 +14,7 @@ use futures::StreamExt;
 
 use super::input::FileFormat;
 use super::queries::Query;
-use super::stage::Stage;
+use super::stage::BenchRelations;
 use super::{Measured, input, usage};
 use crate::clock::Stopwatch;
 use crate::error::{Error, Result};
@@ -27,7 +27,7 @@ pub(super) async fn measure(
     file: Option<&Path>,
     threads: usize,
 ) -> Result<Measured> {
-    let stage = Stage::set()?;
+    let stage = BenchRelations::set()?;
     let config = SessionConfig::new().with_target_partitions(threads).with_batch_size(limits::BATCH_ROWS);
     let context = SessionContext::new_with_config(config);
     context.register_batch("side_input", stage.side_rows().clone())?;

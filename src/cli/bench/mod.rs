@@ -45,7 +45,7 @@ pub(super) struct BenchArgs {
     threads: usize,
     /// How the figures are printed.
     #[arg(long, env = "TIDEMILL_FORMAT", default_value = "table")]
-    format: Format,
+    format: ReportFormat,
     /// Also run the same question as one DataFusion batch over the same rows.
     #[arg(long, env = "TIDEMILL_COMPARE", value_name = "WITH")]
     compare: Option<Compare>,
@@ -57,12 +57,12 @@ pub(super) struct BenchArgs {
     memory_limit: usize,
     /// What this process is to measure; the others are started by the one without it.
     #[arg(long, hide = true)]
-    part: Option<Part>,
+    part: Option<Measurement>,
 }
 
 /// How figures are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum ReportFormat {
     /// For people.
     Table,
     /// An object a line for each query.
@@ -78,7 +78,7 @@ enum Compare {
 
 /// One measurement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Part {
+enum Measurement {
     /// The continuous query.
     Stream,
     /// The batch.
@@ -124,7 +124,7 @@ pub(super) fn bench(args: &BenchArgs) -> Result<()> {
 }
 
 /// This process measures one thing and prints it as JSON.
-fn part_of(args: &BenchArgs, part: Part, query: queries::Query) -> Result<()> {
+fn part_of(args: &BenchArgs, part: Measurement, query: queries::Query) -> Result<()> {
     let (events, threads, memory) = (args.events as u64, args.threads, args.memory_limit);
     let input = args.input.clone();
     let runtime = Builder::new_multi_thread()
@@ -134,8 +134,8 @@ fn part_of(args: &BenchArgs, part: Part, query: queries::Query) -> Result<()> {
         .build()?;
     let work = async move {
         match part {
-            Part::Stream => stream::measure(query, events, input.as_deref(), memory).await,
-            Part::Batch => batch::measure(query, events, input.as_deref(), threads).await,
+            Measurement::Stream => stream::measure(query, events, input.as_deref(), memory).await,
+            Measurement::Batch => batch::measure(query, events, input.as_deref(), threads).await,
         }
     };
     let measured =
@@ -150,13 +150,13 @@ fn text(value: &impl Serialize) -> Result<String> {
 /// Has each query measured, one after the other.
 fn all(args: &BenchArgs, chosen: &[queries::Query]) -> Result<()> {
     let input = args.input.as_ref().map_or("generated".to_owned(), |path| path.display().to_string());
-    let mut report = Report::new(args.format == Format::Json, args.compare.is_some());
+    let mut report = Report::new(args.format == ReportFormat::Json, args.compare.is_some());
     let mut differing = Vec::new();
     for query in chosen {
         report.progress(&query.name);
-        let stream = measured_apart(args, &query.name, Part::Stream)?;
+        let stream = measured_apart(args, &query.name, Measurement::Stream)?;
         let batch = match args.compare {
-            Some(Compare::Batch) => Some(measured_apart(args, &query.name, Part::Batch)?),
+            Some(Compare::Batch) => Some(measured_apart(args, &query.name, Measurement::Batch)?),
             None => None,
         };
         if stream.unread > 0 {
@@ -180,10 +180,10 @@ fn all(args: &BenchArgs, chosen: &[queries::Query]) -> Result<()> {
 }
 
 /// Starts this program again for one measurement.
-fn measured_apart(args: &BenchArgs, query: &str, part: Part) -> Result<Measured> {
+fn measured_apart(args: &BenchArgs, query: &str, part: Measurement) -> Result<Measured> {
     let part = match part {
-        Part::Stream => "stream",
-        Part::Batch => "batch",
+        Measurement::Stream => "stream",
+        Measurement::Batch => "batch",
     };
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["bench", query, "--part", part, "--format", "json"]);
@@ -228,7 +228,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn a_file_of_bids_can_be_read_in_three_formats() {
         let dir = tempfile::tempdir().unwrap();
-        let stage = stage::Stage::set().unwrap();
+        let stage = stage::BenchRelations::set().unwrap();
         let all: Vec<usize> = (0..stage.bid_schema().fields().len()).collect();
         let bids = input::generate(2_000, stage.bid_schema(), &all).unwrap();
         let path = |name: &str| dir.path().join(name);

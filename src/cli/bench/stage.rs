@@ -27,22 +27,22 @@ const DELAY: i64 = 1_000_000;
 
 /// The relations that there are.
 #[derive(Debug)]
-pub(super) struct Stage {
+pub(super) struct BenchRelations {
     bid: Arc<Relation>,
     side_input: Arc<Relation>,
     side_rows: RecordBatch,
 }
 
-impl Stage {
+impl BenchRelations {
     /// Sets it.
-    pub(super) fn set() -> Result<Stage> {
+    pub(super) fn set() -> Result<BenchRelations> {
         let fields = connect::implied_columns(&input::nexmark_options(1))
             .ok_or_else(|| Error::internal("the nexmark source tells no columns"))?;
         let bid = bid(&Schema::new(fields))?;
         let side_rows = side_rows()?;
         let table = Kind::Table(TableDef { primary_key: vec![0] });
         let side_input = relation(2, "side_input", columns(&side_rows.schema()), table);
-        Ok(Stage { bid: Arc::new(bid), side_input: Arc::new(side_input), side_rows })
+        Ok(BenchRelations { bid: Arc::new(bid), side_input: Arc::new(side_input), side_rows })
     }
 
     /// The columns of the stream.
@@ -100,7 +100,7 @@ fn side_rows() -> Result<RecordBatch> {
 }
 
 #[async_trait]
-impl Lookup for Stage {
+impl Lookup for BenchRelations {
     async fn find(&self, schema: &str, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         let (relation, rows) = match name {
             _ if schema != SCHEMA => return Ok(None),
@@ -109,7 +109,7 @@ impl Lookup for Stage {
             "side_input" => (&self.side_input, self.side_rows.clone()),
             _ => return Ok(None),
         };
-        Ok(Some(Arc::new(RelationTable::new(Arc::clone(relation), Arc::new(Rows(rows))))))
+        Ok(Some(Arc::new(RelationTable::new(Arc::clone(relation), Arc::new(OneBatch(rows))))))
     }
 
     fn names(&self, schema: &str) -> Vec<String> {
@@ -124,9 +124,9 @@ impl Lookup for Stage {
 
 /// One batch as a table's contents.
 #[derive(Debug)]
-struct Rows(RecordBatch);
+struct OneBatch(RecordBatch);
 
-impl Contents for Rows {
+impl Contents for OneBatch {
     fn batches(&self, projection: Option<&[usize]>) -> Result<BatchIter> {
         let batch = match projection {
             Some(columns) => self.0.project(columns)?,
@@ -137,7 +137,7 @@ impl Contents for Rows {
 }
 
 /// The side table never changes.
-impl Tables for Stage {
+impl Tables for BenchRelations {
     fn resolve(&self, plan: &LogicalPlan) -> Result<LogicalPlan> {
         Ok(plan.clone())
     }

@@ -7,7 +7,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use super::queries::Query;
-use super::stage::Stage;
+use super::stage::BenchRelations;
 use super::{Measured, input, usage};
 use crate::catalog::Emission;
 use crate::clock::{Stopwatch, WallClock};
@@ -33,7 +33,7 @@ pub(super) async fn measure(
     file: Option<&Path>,
     memory: usize,
 ) -> Result<Measured> {
-    let stage = Arc::new(Stage::set()?);
+    let stage = Arc::new(BenchRelations::set()?);
     let planner = Planner::new(1, memory, Arc::new(WallClock))?;
     let state = planner.continuous_state(Arc::clone(&stage) as _);
     let parsed = sql::parse_query(&query.sql)?;
@@ -64,7 +64,7 @@ fn read_columns(pipeline: &Pipeline) -> Vec<usize> {
     columns
 }
 
-async fn run(mut feed: Feed, mut runner: Runner, stage: &Stage) -> Result<Measured> {
+async fn run(mut feed: Feed, mut runner: Runner, stage: &BenchRelations) -> Result<Measured> {
     let mut epochs = Vec::new();
     let mut output = Counted { net_rows: 0 };
     let mut rejected = 0;
