@@ -61,7 +61,7 @@ pub use datafusion::sql::sqlparser::ast::Query;
 pub use interval::{IntervalParts, interval, interval_text};
 pub use names::{RelationName, ident_name, relation_name};
 pub use parse::{Parsed, parse, parse_expr, parse_query, parse_type};
-pub use place::{Named, keywords, place_of};
+pub use place::{NameKind, keywords, place_of};
 pub use statement::*;
 pub use tree::function_call;
 pub use types::sql_type;

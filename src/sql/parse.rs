@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 use super::dialect::TidemillDialect;
 use super::reader::Reader;
 use super::statement::{ContinuousQuery, Statement};
-use super::text::{Piece, split};
+use super::text::{StatementTokens, split};
 use super::{copy, create, cursor, normalize, query, refuse, relations, settings, transaction, types};
 use crate::error::{Error, Result, SqlState};
 use crate::types::SqlType;
@@ -32,7 +32,7 @@ pub fn parse(sql: &str) -> Result<Vec<Parsed>> {
     split(sql)?.into_iter().map(|piece| parse_piece(sql, piece)).collect()
 }
 
-fn parse_piece(sql: &str, piece: Piece) -> Result<Parsed> {
+fn parse_piece(sql: &str, piece: StatementTokens) -> Result<Parsed> {
     let params = parameters(&piece.tokens)?;
     let dialect = TidemillDialect::for_tokens(piece.tokens.len());
     let mut r = Reader::new(sql, piece, &dialect)?;

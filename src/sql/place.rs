@@ -6,11 +6,11 @@
 use datafusion::sql::sqlparser::keywords::{ALL_KEYWORDS, ALL_KEYWORDS_INDEX, RESERVED_FOR_COLUMN_ALIAS};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
-use super::text::{Place, split};
+use super::text::{TextPosition, split};
 
 /// What kind of thing a name is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Named {
+pub enum NameKind {
     /// A column, perhaps with its relation before it.
     Column,
     /// A relation, perhaps with its schema before it.
@@ -28,7 +28,7 @@ const BEFORE_RELATIONS: [&str; 8] = ["FROM", "JOIN", "INTO", "UPDATE", "TABLE", 
 const BEFORE_OTHERS: [&str; 2] = ["AS", "INTO"];
 
 /// The offset of the first place where a name stands as that kind of thing: 1-based, in characters.
-pub fn place_of(sql: &str, name: &str, named: Named) -> Option<usize> {
+pub fn place_of(sql: &str, name: &str, named: NameKind) -> Option<usize> {
     let wanted: Vec<&str> = name.split('.').collect();
     let pieces = split(sql).ok()?;
     let mut fallback = None;
@@ -42,22 +42,22 @@ pub fn place_of(sql: &str, name: &str, named: Named) -> Option<usize> {
             let behind = tokens.get(at + wanted.len() * 2 - 1).map(|token| &token.token);
             let is_member = matches!(before, Some(Token::Period));
             let fits = match named {
-                Named::Column => {
+                NameKind::Column => {
                     let other =
                         BEFORE_OTHERS.iter().chain(&BEFORE_RELATIONS).any(|word| is_word(before, word));
                     !other && !matches!(behind, Some(Token::LParen | Token::Period))
                 }
-                Named::Function => matches!(behind, Some(Token::LParen)),
-                Named::Qualifier => matches!(behind, Some(Token::Period)) && !is_member,
-                Named::Relation => BEFORE_RELATIONS.iter().any(|word| is_word(before, word)),
+                NameKind::Function => matches!(behind, Some(Token::LParen)),
+                NameKind::Qualifier => matches!(behind, Some(Token::Period)) && !is_member,
+                NameKind::Relation => BEFORE_RELATIONS.iter().any(|word| is_word(before, word)),
             };
             let start = if is_member { at.saturating_sub(2) } else { at };
-            let place = || Place::START.forward(sql, tokens[start].span.start).chars + 1;
+            let place = || TextPosition::START.forward(sql, tokens[start].span.start).chars + 1;
             if fits {
                 return Some(place());
             }
             // In a list of relations, or behind a word that this page does not know.
-            if named == Named::Relation
+            if named == NameKind::Relation
                 && !is_member
                 && fallback.is_none()
                 && !matches!(behind, Some(Token::Period))
@@ -100,19 +100,19 @@ mod tests {
 
     #[test]
     fn a_name_is_found_where_it_stands_as_what_it_is() {
-        let check = |sql: &str, name: &str, named: Named, expect: Option<&str>| {
+        let check = |sql: &str, name: &str, named: NameKind, expect: Option<&str>| {
             let found = place_of(sql, name, named);
             let rest = found.map(|at| sql.chars().skip(at - 1).collect::<String>());
             assert_eq!(rest.as_deref(), expect, "{sql}");
         };
-        check("SELECT v, 'x' AS x /* x */ FROM t WHERE x > 1", "x", Named::Column, Some("x > 1"));
-        check("SELECT 'ä', s.x FROM s", "s.x", Named::Column, Some("s.x FROM s"));
-        check("SELECT s.x FROM s", "x", Named::Column, Some("s.x FROM s"));
-        check("SELECT t FROM a JOIN t ON true", "t", Named::Relation, Some("t ON true"));
-        check("SELECT 1 FROM a, t", "t", Named::Relation, Some("t"));
-        check("SELECT 1 FROM \"T\" WHERE t.b = 1", "t", Named::Qualifier, Some("t.b = 1"));
-        check("SELECT f, f (1)", "f", Named::Function, Some("f (1)"));
-        check("SELECT X FROM t", "x", Named::Column, Some("X FROM t"));
-        check("SELECT 'x'", "x", Named::Column, None);
+        check("SELECT v, 'x' AS x /* x */ FROM t WHERE x > 1", "x", NameKind::Column, Some("x > 1"));
+        check("SELECT 'ä', s.x FROM s", "s.x", NameKind::Column, Some("s.x FROM s"));
+        check("SELECT s.x FROM s", "x", NameKind::Column, Some("s.x FROM s"));
+        check("SELECT t FROM a JOIN t ON true", "t", NameKind::Relation, Some("t ON true"));
+        check("SELECT 1 FROM a, t", "t", NameKind::Relation, Some("t"));
+        check("SELECT 1 FROM \"T\" WHERE t.b = 1", "t", NameKind::Qualifier, Some("t.b = 1"));
+        check("SELECT f, f (1)", "f", NameKind::Function, Some("f (1)"));
+        check("SELECT X FROM t", "x", NameKind::Column, Some("X FROM t"));
+        check("SELECT 'x'", "x", NameKind::Column, None);
     }
 }

@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan};
 
 use super::complexity::{self, too_complex};
 use super::dialect::TidemillDialect;
-use super::text::{Piece, Place, is_word, simplify, word_of};
+use super::text::{StatementTokens, TextPosition, is_word, simplify, word_of};
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
 
@@ -17,15 +17,15 @@ const RECURSION: usize = limits::STATEMENT_DEPTH * 6;
 /// A statement being read.
 pub(super) struct Reader<'a> {
     sql: &'a str,
-    start: Place,
-    end: Place,
+    start: TextPosition,
+    end: TextPosition,
     semicolon: bool,
     parser: Parser<'a>,
 }
 
 impl<'a> Reader<'a> {
     /// Begins to read a statement; refuses one over the limits.
-    pub(super) fn new(sql: &'a str, piece: Piece, dialect: &'a TidemillDialect) -> Result<Self> {
+    pub(super) fn new(sql: &'a str, piece: StatementTokens, dialect: &'a TidemillDialect) -> Result<Self> {
         complexity::check(&piece.tokens)?;
         let tokens = simplify(piece.tokens);
         let parser = Parser::new(dialect).with_recursion_limit(RECURSION).with_tokens_with_locations(tokens);
@@ -298,7 +298,7 @@ impl<'a> Reader<'a> {
         if self.at_end() { Ok(()) } else { Err(self.unexpected()) }
     }
 
-    fn place(&self, token: &TokenWithSpan) -> Place {
+    fn place(&self, token: &TokenWithSpan) -> TextPosition {
         match token.token {
             Token::EOF => self.end,
             _ => self.start.forward(self.sql, token.span.start),
@@ -322,7 +322,7 @@ impl<'a> Reader<'a> {
         Error::new(SqlState::Syntax, message).at(self.end.chars + 1)
     }
 
-    fn near(&self, place: Place, end: Place) -> Error {
+    fn near(&self, place: TextPosition, end: TextPosition) -> Error {
         let text: String = self.sql.get(place.byte..end.byte).unwrap_or_default().chars().take(100).collect();
         Error::new(SqlState::Syntax, format!("syntax error at or near \"{text}\"")).at(place.chars + 1)
     }

@@ -2,7 +2,7 @@
 
 use super::names::folded;
 use super::reader::Reader;
-use super::statement::{Cascade, RelationKind, Run, Statement};
+use super::statement::{Cascade, PauseOrResume, RelationKind, Statement};
 use crate::error::{Error, Result};
 
 /// The kind of relation named next.
@@ -92,7 +92,7 @@ pub(super) fn alter(r: &mut Reader) -> Result<Statement> {
         && !if_exists
         && let Some(word) = r.eat_one(&["PAUSE", "RESUME"])
     {
-        let run = if word == "PAUSE" { Run::Pause } else { Run::Resume };
+        let run = if word == "PAUSE" { PauseOrResume::Pause } else { PauseOrResume::Resume };
         return Ok(Statement::SetRunning { kind, name, run });
     }
     if r.at_end() {

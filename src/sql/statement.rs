@@ -69,7 +69,7 @@ pub enum Statement {
     /// ALTER … RENAME TO.
     Rename { kind: RelationKind, name: ObjectName, to: Ident },
     /// ALTER MATERIALIZED VIEW|SINK name PAUSE|RESUME.
-    SetRunning { kind: RelationKind, name: ObjectName, run: Run },
+    SetRunning { kind: RelationKind, name: ObjectName, run: PauseOrResume },
     /// SHOW STREAMS|TABLES|VIEWS|MATERIALIZED VIEWS|SINKS|QUERIES.
     ShowRelations(Listing),
     /// SHOW CREATE … name.
@@ -297,7 +297,7 @@ pub enum Cascade {
 /// PAUSE or RESUME.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)]
-pub enum Run {
+pub enum PauseOrResume {
     Pause,
     Resume,
 }

@@ -1,7 +1,7 @@
 //! From text to the tokens of single statements, and from a token's place back to the text.
 //!
 //! sqlparser counts lines and columns; Postgres clients want a 1-based offset in characters, and the catalog wants the
-//! statement as it was written. [`Place`] walks the text once, forward, to translate.
+//! statement as it was written. [`TextPosition`] walks the text once, forward, to translate.
 
 use datafusion::sql::sqlparser::tokenizer::{
     Location, Span, Token, TokenWithSpan, Tokenizer, TokenizerError,
@@ -13,7 +13,7 @@ use crate::limits;
 
 /// A place in the text: the same point in sqlparser's, Rust's and Postgres' way of counting.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place {
+pub(super) struct TextPosition {
     line: u64,
     column: u64,
     /// Offset in bytes.
@@ -22,12 +22,12 @@ pub(super) struct Place {
     pub chars: usize,
 }
 
-impl Place {
+impl TextPosition {
     /// The beginning of a text.
-    pub(super) const START: Place = Place { line: 1, column: 1, byte: 0, chars: 0 };
+    pub(super) const START: TextPosition = TextPosition { line: 1, column: 1, byte: 0, chars: 0 };
 
     /// The place of `to`, which is not before this one; the end of the text if it is beyond.
-    pub(super) fn forward(mut self, sql: &str, to: Location) -> Place {
+    pub(super) fn forward(mut self, sql: &str, to: Location) -> TextPosition {
         let rest = sql.get(self.byte..).unwrap_or_default();
         for c in rest.chars() {
             if (self.line, self.column) >= (to.line, to.column) {
@@ -45,19 +45,19 @@ impl Place {
 }
 
 /// The tokens of one statement, without white space, and where they are.
-pub(super) struct Piece {
+pub(super) struct StatementTokens {
     /// Its tokens; not empty.
     pub tokens: Vec<TokenWithSpan>,
     /// Of the first token.
-    pub start: Place,
+    pub start: TextPosition,
     /// Behind the last token.
-    pub end: Place,
+    pub end: TextPosition,
     /// Was it ended by a semicolon?
     pub semicolon: bool,
 }
 
 /// Cuts the text into statements at its semicolons. Empty statements are left out.
-pub(super) fn split(sql: &str) -> Result<Vec<Piece>> {
+pub(super) fn split(sql: &str) -> Result<Vec<StatementTokens>> {
     if sql.len() > limits::STATEMENT_BYTES {
         return Err(Error::new(SqlState::TooComplex, "statement is too long")
             .detail(format!("It has {} bytes; the limit is {}.", sql.len(), limits::STATEMENT_BYTES))
@@ -70,13 +70,13 @@ pub(super) fn split(sql: &str) -> Result<Vec<Piece>> {
         .map_err(|e| tokenizer_error(sql, &e))?;
     let mut pieces = Vec::new();
     let mut piece = Vec::new();
-    let mut place = Place::START;
+    let mut place = TextPosition::START;
     let mut end = |piece: &mut Vec<TokenWithSpan>, semicolon| {
         if let (Some(first), Some(last)) = (piece.first(), piece.last()) {
             let start = place.forward(sql, first.span.start);
             let end = start.forward(sql, last.span.end);
             place = end;
-            pieces.push(Piece { tokens: std::mem::take(piece), start, end, semicolon });
+            pieces.push(StatementTokens { tokens: std::mem::take(piece), start, end, semicolon });
         }
     };
     for token in tokens {
@@ -92,7 +92,7 @@ pub(super) fn split(sql: &str) -> Result<Vec<Piece>> {
 
 /// What Postgres would say about text that does not even fall into tokens.
 fn tokenizer_error(sql: &str, error: &TokenizerError) -> Error {
-    let place = Place::START.forward(sql, error.location);
+    let place = TextPosition::START.forward(sql, error.location);
     let lower = error.message.to_ascii_lowercase();
     let rest = sql.get(place.byte..).unwrap_or_default();
     let is_escaped = rest.starts_with("E'") || rest.starts_with("e'");

@@ -10,7 +10,7 @@ use super::names::ident_name;
 use crate::error::{Error, Result, SqlState};
 
 /// A window function: its name, and the names of its arguments in their order.
-pub(super) struct Window {
+pub(super) struct WindowSyntax {
     pub name: &'static str,
     arguments: &'static [&'static str],
     /// How many of the arguments must be there.
@@ -18,26 +18,26 @@ pub(super) struct Window {
     usage: &'static str,
 }
 
-const WINDOWS: &[Window] = &[
-    Window {
+const WINDOWS: &[WindowSyntax] = &[
+    WindowSyntax {
         name: "tumble",
         arguments: &["data", "timecol", "size", "offset"],
         needed: 3,
         usage: "TUMBLE(relation, time column, size [, offset])",
     },
-    Window {
+    WindowSyntax {
         name: "hop",
         arguments: &["data", "timecol", "slide", "size", "offset"],
         needed: 4,
         usage: "HOP(relation, time column, slide, size [, offset])",
     },
-    Window {
+    WindowSyntax {
         name: "cumulate",
         arguments: &["data", "timecol", "step", "size", "offset"],
         needed: 4,
         usage: "CUMULATE(relation, time column, step, size [, offset])",
     },
-    Window {
+    WindowSyntax {
         name: "session",
         arguments: &["data", "timecol", "gap"],
         needed: 3,
@@ -46,7 +46,7 @@ const WINDOWS: &[Window] = &[
 ];
 
 /// The window function of that name.
-pub(super) fn window(name: &ObjectName) -> Option<&'static Window> {
+pub(super) fn window(name: &ObjectName) -> Option<&'static WindowSyntax> {
     let [part] = name.0.as_slice() else { return None };
     let name = ident_name(part.as_ident()?);
     WINDOWS.iter().find(|window| window.name == name)
@@ -93,7 +93,11 @@ fn call(expr: &mut Expr) -> Option<(ObjectName, Vec<FunctionArg>)> {
     }
 }
 
-fn normal(window: &Window, arguments: Vec<FunctionArg>, alias: Option<TableAlias>) -> Result<TableFactor> {
+fn normal(
+    window: &WindowSyntax,
+    arguments: Vec<FunctionArg>,
+    alias: Option<TableAlias>,
+) -> Result<TableFactor> {
     let mut ordered = in_order(window, arguments)?.into_iter();
     let (Some(data), Some(time)) = (ordered.next(), ordered.next()) else {
         return Err(usage(window));
@@ -128,13 +132,13 @@ fn table(name: ObjectName, args: Option<TableFunctionArgs>, alias: Option<TableA
     }
 }
 
-fn usage(window: &Window) -> Error {
+fn usage(window: &WindowSyntax) -> Error {
     Error::new(SqlState::UndefinedFunction, format!("wrong arguments for {}", window.name.to_uppercase()))
         .hint(format!("Write {}.", window.usage))
 }
 
 /// The arguments by position, whether they were named or not; the keys of SESSION behind them.
-fn in_order(window: &Window, arguments: Vec<FunctionArg>) -> Result<Vec<Expr>> {
+fn in_order(window: &WindowSyntax, arguments: Vec<FunctionArg>) -> Result<Vec<Expr>> {
     let mut slots: Vec<Option<Expr>> = window.arguments.iter().map(|_| None).collect();
     let mut keys = Vec::new();
     let named = arguments.iter().any(|argument| !matches!(argument, FunctionArg::Unnamed(_)));
@@ -166,7 +170,7 @@ fn in_order(window: &Window, arguments: Vec<FunctionArg>) -> Result<Vec<Expr>> {
     Ok(ordered)
 }
 
-fn unknown_argument(window: &Window, name: &str) -> Error {
+fn unknown_argument(window: &WindowSyntax, name: &str) -> Error {
     let known: Vec<String> = window.arguments.iter().map(|a| a.to_uppercase()).collect();
     Error::new(
         SqlState::UndefinedFunction,
@@ -176,7 +180,7 @@ fn unknown_argument(window: &Window, name: &str) -> Error {
 }
 
 /// The first argument as a subquery.
-fn relation(window: &Window, data: Expr) -> Result<Expr> {
+fn relation(window: &WindowSyntax, data: Expr) -> Result<Expr> {
     let factor = match data {
         Expr::Nested(inner) => return relation(window, *inner),
         Expr::Subquery(query) => return Ok(Expr::Subquery(query)),
@@ -191,7 +195,7 @@ fn relation(window: &Window, data: Expr) -> Result<Expr> {
 }
 
 /// The second argument as a column's name.
-fn time_column(window: &Window, time: Expr) -> Result<Expr> {
+fn time_column(window: &WindowSyntax, time: Expr) -> Result<Expr> {
     match time {
         Expr::Identifier(_) | Expr::CompoundIdentifier(_) => Ok(time),
         Expr::Nested(inner) => time_column(window, *inner),

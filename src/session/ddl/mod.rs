@@ -23,7 +23,7 @@ use crate::exec::Engine;
 use crate::exec::view::Phase;
 use crate::limits;
 use crate::log::{StreamId, Transaction};
-use crate::sql::{RelationKind, Run, Statement, ident_name, relation_name};
+use crate::sql::{PauseOrResume, RelationKind, Statement, ident_name, relation_name};
 
 /// Who defines.
 pub struct Definer {
@@ -312,7 +312,7 @@ async fn set_running(
     tag: &str,
     kind: RelationKind,
     name: &ObjectName,
-    run: Run,
+    run: PauseOrResume,
 ) -> Result<Done> {
     let relation = show::find(engine, name)?;
     check_kind(&relation, kind)?;
@@ -323,7 +323,7 @@ async fn set_running(
     if let Phase::Failed(failure) = &*handle.phase().borrow() {
         return Err(failure.error(&relation.name));
     }
-    let paused = run == Run::Pause;
+    let paused = run == PauseOrResume::Pause;
     if def.paused == paused {
         return Ok(Done::new(tag));
     }
@@ -335,8 +335,8 @@ async fn set_running(
     // Only now: what could not be stored (the disk is full) has changed nothing, and the view runs on.
     handle.redefine(changed);
     match run {
-        Run::Pause => engine.pause_view(relation.id).await?,
-        Run::Resume => engine.resume_view(relation.id)?,
+        PauseOrResume::Pause => engine.pause_view(relation.id).await?,
+        PauseOrResume::Resume => engine.resume_view(relation.id)?,
     }
     Ok(Done::new(tag))
 }

@@ -31,7 +31,7 @@ use crate::limits;
 use crate::plan::relations::Lookup;
 use crate::postgres::budget::Allowance;
 use crate::postgres::syntax::naming::shown_schema;
-use crate::sql::{self, Named, relation_name};
+use crate::sql::{self, NameKind, relation_name};
 
 /// What a statement of one session reads with.
 #[derive(Clone)]
@@ -300,20 +300,20 @@ pub fn placed(error: Error, text: &str) -> Error {
 }
 
 /// The name that a message is about.
-fn complained(message: &str) -> Option<(&str, Named)> {
+fn complained(message: &str) -> Option<(&str, NameKind)> {
     let quoted = |begin: &str| message.strip_prefix(begin)?.split('"').next();
     if let Some(name) = quoted("relation \"") {
-        return Some((name, Named::Relation));
+        return Some((name, NameKind::Relation));
     }
     if let Some(name) = quoted("column \"").or_else(|| quoted("column reference \"")) {
-        return Some((name, Named::Column));
+        return Some((name, NameKind::Column));
     }
     if let Some(name) = quoted("missing FROM-clause entry for table \"") {
-        return Some((name, Named::Qualifier));
+        return Some((name, NameKind::Qualifier));
     }
     let until = |begin: &str, end: char| message.strip_prefix(begin)?.split(end).next();
-    let column = until("column ", ' ').map(|name| (name, Named::Column));
-    column.or_else(|| Some((until("function ", '(')?.split(' ').next()?, Named::Function)))
+    let column = until("column ", ' ').map(|name| (name, NameKind::Column));
+    column.or_else(|| Some((until("function ", '(')?.split(' ').next()?, NameKind::Function)))
 }
 
 #[cfg(test)]

@@ -42,17 +42,13 @@ pub const NAMES: &[&str] = &[
     "Lookup",
     "Mode",
     "Named",
-    "Piece",
-    "Place",
     "Progress",
     "Rows",
-    "Run",
     "Session",
     "Shape",
     "Table",
     "Transaction",
     "Variable",
-    "Window",
     "Windows",
 ];
 
