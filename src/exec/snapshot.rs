@@ -14,7 +14,7 @@ use crate::catalog::SCHEMA;
 use crate::catalog::{Kind, Names, Relation, RelationId};
 use crate::error::{Error, Result, SqlState};
 use crate::log::StreamId;
-use crate::plan::relations::{Contents, Lookup, RelationTable, ViewTable, renamed};
+use crate::plan::relations::{Contents, RelationLookup, RelationTable, ViewTable, renamed};
 use crate::sql;
 
 /// Resolves names for one statement.
@@ -25,7 +25,7 @@ pub struct Scope {
     snapshot: Arc<ReadSnapshot>,
     overlay: Arc<Overlay>,
     /// Schemas that are not users' own: `tidemill`, `pg_catalog`.
-    system: Option<Arc<dyn Lookup>>,
+    system: Option<Arc<dyn RelationLookup>>,
     /// Views being resolved, against views that name themselves.
     depth: usize,
     used: Arc<Mutex<Vec<RelationId>>>,
@@ -46,7 +46,7 @@ impl Scope {
         engine: Arc<Engine>,
         snapshot: ReadSnapshot,
         overlay: Overlay,
-        system: Option<Arc<dyn Lookup>>,
+        system: Option<Arc<dyn RelationLookup>>,
     ) -> Self {
         let names = engine.catalog.names();
         Scope {
@@ -129,7 +129,7 @@ impl Scope {
 }
 
 #[async_trait]
-impl Lookup for Scope {
+impl RelationLookup for Scope {
     async fn find(&self, schema: &str, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         if schema == SCHEMA
             && let Some(relation) = self.names.find(name)

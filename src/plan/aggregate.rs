@@ -114,8 +114,8 @@ fn plan_running(
     }
     let mut inputs = Inputs::default();
     let keys: Vec<usize> = aggregate.group_expr.iter().map(|e| inputs.add(e.clone())).collect();
-    let calls: Vec<Call> =
-        aggregate.aggr_expr.iter().map(|e| Call::new(e, &mut inputs)).collect::<Result<_>>()?;
+    let calls: Vec<PlannedCall> =
+        aggregate.aggr_expr.iter().map(|e| PlannedCall::new(e, &mut inputs)).collect::<Result<_>>()?;
     let retracts = stage.source.retracts();
     let below = inputs.project(stage.plan)?;
     let width = keys.len() + calls.len();
@@ -175,8 +175,8 @@ fn plan_windowed(
             keys.push(inputs.add(expr.clone()));
         }
     }
-    let calls: Vec<Call> =
-        aggregate.aggr_expr.iter().map(|e| Call::new(e, &mut inputs)).collect::<Result<_>>()?;
+    let calls: Vec<PlannedCall> =
+        aggregate.aggr_expr.iter().map(|e| PlannedCall::new(e, &mut inputs)).collect::<Result<_>>()?;
     let below = inputs.project(stage.plan)?;
     let output = output_columns(aggregate, origins, keys.len());
     let spec = AggregateSpec {
@@ -554,7 +554,7 @@ fn input_column(at: usize) -> Expr {
 }
 
 /// An aggregate call whose arguments have become columns.
-struct Call {
+struct PlannedCall {
     name: String,
     function: AggregateFunction,
     args: Vec<usize>,
@@ -562,8 +562,8 @@ struct Call {
     distinct: bool,
 }
 
-impl Call {
-    fn new(expr: &Expr, inputs: &mut Inputs) -> Result<Call> {
+impl PlannedCall {
+    fn new(expr: &Expr, inputs: &mut Inputs) -> Result<PlannedCall> {
         let name = expr.schema_name().to_string();
         let Expr::AggregateFunction(function) = expr.clone().unalias() else {
             return Err(Error::internal(format!("{expr} is no aggregate")));
@@ -603,7 +603,7 @@ impl Call {
                 null_treatment: params.null_treatment,
             },
         };
-        Ok(Call { name, function, args, filter, distinct: params.distinct })
+        Ok(PlannedCall { name, function, args, filter, distinct: params.distinct })
     }
 
     fn build(self, schema: &DFSchemaRef) -> Result<AggregateCall> {

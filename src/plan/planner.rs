@@ -1,7 +1,7 @@
 //! From a query's syntax tree to a DataFusion plan, and for a continuous query on to a [`Pipeline`].
 //!
 //! There is one [`Planner`] a server. It holds DataFusion's session state with our functions, types and window functions;
-//! each statement plans against a copy that knows the relations as they are at that moment ([`Lookup`]).
+//! each statement plans against a copy that knows the relations as they are at that moment ([`RelationLookup`]).
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ use datafusion::sql::sqlparser::ast;
 use super::cut;
 use super::moment;
 use super::pipeline::Pipeline;
-use super::relations::{Database, Lookup};
+use super::relations::{Database, RelationLookup};
 use super::stage::CutOptions;
 use super::window::{WindowExec, WindowPlanner};
 use crate::catalog::{DATABASE, SCHEMA};
@@ -107,12 +107,12 @@ impl Planner {
     }
 
     /// DataFusion's state for a snapshot over these relations.
-    pub fn snapshot_state(&self, lookup: Arc<dyn Lookup>) -> SessionState {
+    pub fn snapshot_state(&self, lookup: Arc<dyn RelationLookup>) -> SessionState {
         self.with_relations(&self.snapshot, lookup)
     }
 
     /// DataFusion's state for a continuous query over these relations.
-    pub fn continuous_state(&self, lookup: Arc<dyn Lookup>) -> SessionState {
+    pub fn continuous_state(&self, lookup: Arc<dyn RelationLookup>) -> SessionState {
         self.with_relations(&self.continuous, lookup)
     }
 
@@ -141,7 +141,7 @@ impl Planner {
         }
     }
 
-    fn with_relations(&self, base: &SessionState, lookup: Arc<dyn Lookup>) -> SessionState {
+    fn with_relations(&self, base: &SessionState, lookup: Arc<dyn RelationLookup>) -> SessionState {
         let mut state = base.clone();
         let databases = MemoryCatalogProviderList::new();
         databases.register_catalog(DATABASE.to_owned(), Arc::new(Database(lookup)));
@@ -311,15 +311,15 @@ impl QueryPlanner for Queries {
         plan: &LogicalPlan,
         state: &dyn datafusion::catalog::Session,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(Windows)]);
+        let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(WindowNodePlanner)]);
         planner.create_physical_plan(plan, state).await
     }
 }
 
-struct Windows;
+struct WindowNodePlanner;
 
 #[async_trait]
-impl ExtensionPlanner for Windows {
+impl ExtensionPlanner for WindowNodePlanner {
     async fn plan_extension(
         &self,
         _: &dyn PhysicalPlanner,

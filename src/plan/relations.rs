@@ -161,7 +161,7 @@ impl TableProvider for ViewTable {
 
 /// Finds the provider of a name when a statement is planned.
 #[async_trait]
-pub trait Lookup: Send + Sync + fmt::Debug {
+pub trait RelationLookup: Send + Sync + fmt::Debug {
     /// The provider of `schema.name`; None if there is none.
     async fn find(&self, schema: &str, name: &str) -> Result<Option<Arc<dyn TableProvider>>>;
     /// The names in a schema.
@@ -180,7 +180,7 @@ pub trait Lookup: Send + Sync + fmt::Debug {
 pub struct Nothing;
 
 #[async_trait]
-impl Lookup for Nothing {
+impl RelationLookup for Nothing {
     async fn find(&self, _: &str, _: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         Ok(None)
     }
@@ -194,9 +194,9 @@ impl Lookup for Nothing {
     }
 }
 
-/// The one database, over a [`Lookup`].
+/// The one database, over a [`RelationLookup`].
 #[derive(Debug)]
-pub struct Database(pub Arc<dyn Lookup>);
+pub struct Database(pub Arc<dyn RelationLookup>);
 
 impl CatalogProvider for Database {
     fn schema_names(&self) -> Vec<String> {
@@ -214,7 +214,7 @@ impl CatalogProvider for Database {
 
 #[derive(Debug)]
 struct DatabaseSchema {
-    lookup: Arc<dyn Lookup>,
+    lookup: Arc<dyn RelationLookup>,
     name: String,
 }
 

@@ -180,24 +180,24 @@ impl RelationPlanner for WindowPlanner {
 
 /// The window functions there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Function {
+enum WindowFunction {
     Tumble,
     Hop,
     Cumulate,
     Session,
 }
 
-fn window_call(relation: &TableFactor) -> Option<(Function, Vec<ast::Expr>, Option<TableAlias>)> {
+fn window_call(relation: &TableFactor) -> Option<(WindowFunction, Vec<ast::Expr>, Option<TableAlias>)> {
     let (name, args, alias) = match relation {
         TableFactor::Table { name, args: Some(args), alias, .. } => (name, &args.args, alias),
         TableFactor::Function { name, args, alias, .. } => (name, args, alias),
         _ => return None,
     };
     let function = match name.to_string().to_ascii_lowercase().as_str() {
-        "tumble" => Function::Tumble,
-        "hop" => Function::Hop,
-        "cumulate" => Function::Cumulate,
-        "session" => Function::Session,
+        "tumble" => WindowFunction::Tumble,
+        "hop" => WindowFunction::Hop,
+        "cumulate" => WindowFunction::Cumulate,
+        "session" => WindowFunction::Session,
         _ => return None,
     };
     let args = args
@@ -211,11 +211,11 @@ fn window_call(relation: &TableFactor) -> Option<(Function, Vec<ast::Expr>, Opti
 }
 
 fn plan_window(
-    function: Function,
+    function: WindowFunction,
     mut args: Vec<ast::Expr>,
     context: &mut dyn RelationPlannerContext,
 ) -> DfResult<LogicalPlan> {
-    if function == Function::Session {
+    if function == WindowFunction::Session {
         return Err(Error::unsupported("SESSION windows are not supported yet")
             .hint("Use TUMBLE, HOP or CUMULATE.")
             .into());
@@ -261,14 +261,14 @@ fn without_inner_window(input: LogicalPlan, time: Expr) -> Result<(LogicalPlan, 
     Ok((LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(input))?), time))
 }
 
-fn bad_arguments(function: Function) -> Error {
+fn bad_arguments(function: WindowFunction) -> Error {
     let form = match function {
-        Function::Tumble => "TUMBLE(stream, time column, INTERVAL size [, INTERVAL offset])",
-        Function::Hop => "HOP(stream, time column, INTERVAL slide, INTERVAL size [, INTERVAL offset])",
-        Function::Cumulate => {
+        WindowFunction::Tumble => "TUMBLE(stream, time column, INTERVAL size [, INTERVAL offset])",
+        WindowFunction::Hop => "HOP(stream, time column, INTERVAL slide, INTERVAL size [, INTERVAL offset])",
+        WindowFunction::Cumulate => {
             "CUMULATE(stream, time column, INTERVAL step, INTERVAL size [, INTERVAL offset])"
         }
-        Function::Session => "SESSION(stream, time column, INTERVAL gap)",
+        WindowFunction::Session => "SESSION(stream, time column, INTERVAL gap)",
     };
     Error::new(SqlState::UndefinedFunction, "wrong arguments for a window function")
         .hint(format!("Write {form}."))
@@ -311,12 +311,12 @@ pub fn interval_ticks(expr: &ast::Expr, unit: TimeUnit) -> Result<i64> {
     i64::try_from(nanos / tick).map_err(|_| Error::new(SqlState::OutOfRange, "interval out of range"))
 }
 
-fn window_spec(function: Function, ticks: &[i64]) -> Result<WindowSpec> {
+fn window_spec(function: WindowFunction, ticks: &[i64]) -> Result<WindowSpec> {
     let (lengths, offset) = match (function, ticks) {
-        (Function::Tumble, [size]) => ((*size, *size), 0),
-        (Function::Tumble, [size, offset]) => ((*size, *size), *offset),
-        (Function::Hop | Function::Cumulate, [slide, size]) => ((*slide, *size), 0),
-        (Function::Hop | Function::Cumulate, [slide, size, offset]) => ((*slide, *size), *offset),
+        (WindowFunction::Tumble, [size]) => ((*size, *size), 0),
+        (WindowFunction::Tumble, [size, offset]) => ((*size, *size), *offset),
+        (WindowFunction::Hop | WindowFunction::Cumulate, [slide, size]) => ((*slide, *size), 0),
+        (WindowFunction::Hop | WindowFunction::Cumulate, [slide, size, offset]) => ((*slide, *size), *offset),
         _ => return Err(bad_arguments(function)),
     };
     let (slide, size) = lengths;
@@ -325,21 +325,21 @@ fn window_spec(function: Function, ticks: &[i64]) -> Result<WindowSpec> {
             .hint("Write for example INTERVAL '10 seconds'."));
     }
     let kind = match function {
-        Function::Tumble => WindowKind::Tumble { size },
-        Function::Hop if slide > size => {
+        WindowFunction::Tumble => WindowKind::Tumble { size },
+        WindowFunction::Hop if slide > size => {
             return Err(Error::new(SqlState::BadArgument, "the slide of HOP is longer than its size")
                 .hint("The slide comes first, then the size: HOP(stream, time column, slide, size). Swap the two intervals."));
         }
-        Function::Hop => WindowKind::Hop { slide, size },
-        Function::Cumulate if size % slide != 0 => {
+        WindowFunction::Hop => WindowKind::Hop { slide, size },
+        WindowFunction::Cumulate if size % slide != 0 => {
             return Err(Error::new(
                 SqlState::BadArgument,
                 "the size of CUMULATE must be a multiple of its step",
             )
             .hint("The step comes first, then the size."));
         }
-        Function::Cumulate => WindowKind::Cumulate { step: slide, size },
-        Function::Session => return Err(bad_arguments(function)),
+        WindowFunction::Cumulate => WindowKind::Cumulate { step: slide, size },
+        WindowFunction::Session => return Err(bad_arguments(function)),
     };
     let spec = WindowSpec { kind, offset };
     if spec.windows_per_row() > limits::WINDOWS_PER_ROW {

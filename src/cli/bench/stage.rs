@@ -16,7 +16,7 @@ use crate::connect;
 use crate::error::{Error, Result};
 use crate::exec::map::Tables;
 use crate::plan::Pipeline;
-use crate::plan::relations::{BatchIter, Contents, Lookup, RelationTable};
+use crate::plan::relations::{BatchIter, Contents, RelationLookup, RelationTable};
 use crate::types::SqlType;
 
 /// Keys of the side table of q13.
@@ -100,7 +100,7 @@ fn side_rows() -> Result<RecordBatch> {
 }
 
 #[async_trait]
-impl Lookup for BenchRelations {
+impl RelationLookup for BenchRelations {
     async fn find(&self, schema: &str, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         let (relation, rows) = match name {
             _ if schema != SCHEMA => return Ok(None),

@@ -420,7 +420,7 @@ fn functions(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
             ]
         };
     let mut rows = vec![function(ADVANCE_WATERMARK, "advance_watermark", PUBLIC, "f", 1114, "{25,1114}", 2)];
-    let nothing: Arc<dyn crate::plan::relations::Lookup> = Arc::new(super::System { cx: cx.clone() });
+    let nothing: Arc<dyn crate::plan::relations::RelationLookup> = Arc::new(super::System { cx: cx.clone() });
     let state = cx.engine.planner.snapshot_state(nothing);
     let scalars = state.scalar_functions().keys().map(|name| (name.clone(), "f"));
     let aggregates = state.aggregate_functions().keys().map(|name| (name.clone(), "a"));

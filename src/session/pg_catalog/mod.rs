@@ -34,13 +34,13 @@ use datafusion::sql::sqlparser::ast::Query;
 use super::inspect::tidemill;
 use super::transaction::SystemContext;
 use crate::error::Result;
-use crate::plan::relations::Lookup;
+use crate::plan::relations::RelationLookup;
 
 /// The schemas that are the system's own.
 pub const SCHEMAS: [&str; 3] = ["tidemill", "pg_catalog", "information_schema"];
 
 /// The system's schemas for one statement of a session.
-pub fn lookup(cx: SystemContext) -> Arc<dyn Lookup> {
+pub fn lookup(cx: SystemContext) -> Arc<dyn RelationLookup> {
     Arc::new(System { cx })
 }
 
@@ -78,7 +78,7 @@ impl fmt::Debug for System {
 }
 
 #[async_trait]
-impl Lookup for System {
+impl RelationLookup for System {
     async fn find(&self, schema: &str, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         match schema {
             "tidemill" => tidemill::table(&self.cx, name),

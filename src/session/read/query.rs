@@ -28,7 +28,7 @@ use crate::exec::snapshot::Scope;
 use crate::exec::versions::Overlay;
 use crate::exec::view::ViewHandle;
 use crate::limits;
-use crate::plan::relations::Lookup;
+use crate::plan::relations::RelationLookup;
 use crate::postgres::budget::Allowance;
 use crate::postgres::syntax::naming::shown_schema;
 use crate::sql::{self, NameKind, relation_name};
@@ -41,7 +41,7 @@ pub struct ReadContext {
     /// What the transaction has written itself.
     pub overlay: Overlay,
     /// The system's schemas.
-    pub system: Arc<dyn Lookup>,
+    pub system: Arc<dyn RelationLookup>,
     /// The statement as written.
     pub text: Arc<str>,
 }

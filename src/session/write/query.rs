@@ -24,7 +24,7 @@ use crate::exec::Engine;
 use crate::exec::snapshot::Scope;
 use crate::limits;
 use crate::memory::MemoryPart;
-use crate::plan::relations::Lookup;
+use crate::plan::relations::RelationLookup;
 use crate::postgres::budget::Allowance;
 use crate::sql;
 
@@ -50,11 +50,11 @@ impl Extra {
 #[derive(Debug)]
 struct WithExtra {
     extra: Extra,
-    scope: Arc<dyn Lookup>,
+    scope: Arc<dyn RelationLookup>,
 }
 
 #[async_trait]
-impl Lookup for WithExtra {
+impl RelationLookup for WithExtra {
     async fn find(&self, schema: &str, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         match self.extra.0.get(name) {
             Some(table) => Ok(Some(Arc::clone(table))),

@@ -39,7 +39,6 @@ pub const NAMES: &[&str] = &[
     "Cell",
     "Entry",
     "Function",
-    "Lookup",
     "Mode",
     "Named",
     "Progress",
@@ -49,7 +48,6 @@ pub const NAMES: &[&str] = &[
     "Table",
     "Transaction",
     "Variable",
-    "Windows",
 ];
 
 /// Bounds outside `limits.rs`: the file and the constant.
