@@ -19,6 +19,7 @@ use futures::StreamExt;
 use futures::stream;
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::rows::{Batches, conform};
 use crate::catalog::{Kind, Names, Relation, RelationId};
@@ -46,22 +47,12 @@ pub struct ReadContext {
     pub text: Arc<str>,
 }
 
-/// Ends a task when what waits for it is dropped.
-pub struct AbortOnDrop<T>(pub tokio::task::JoinHandle<T>);
-
-impl<T> Drop for AbortOnDrop<T> {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
 /// Runs work on the engine's threads; dropping the future ends it, a panic is an error of this statement.
 pub async fn on_cpu<T: Send + 'static>(
     engine: &Engine,
     work: impl Future<Output = Result<T>> + Send + 'static,
 ) -> Result<T> {
-    let mut task = AbortOnDrop(engine.cpu().spawn(work));
-    match (&mut task.0).await {
+    match AbortOnDropHandle::new(engine.cpu().spawn(work)).await {
         Ok(result) => result,
         Err(error) if error.is_panic() => {
             Err(Error::internal("internal error: the statement failed unexpectedly"))
@@ -246,7 +237,7 @@ pub fn execute(engine: &Engine, runnable: Runnable) -> Batches {
             let _ = sender_of_panic.send(Err(error)).await;
         }
     });
-    received(receiver, (AbortOnDrop(task), wanted))
+    received(receiver, (AbortOnDropHandle::new(task), wanted))
 }
 
 /// What comes out of a channel, as long as the task that fills it is wanted.

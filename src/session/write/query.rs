@@ -16,6 +16,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::super::transaction::{WriteContext, no_memory};
 use super::moment::freeze;
@@ -137,8 +138,8 @@ pub(super) async fn run(
         }
         Ok(batches)
     });
-    let mut task = AbortOnDrop(task);
-    match (&mut task.0).await {
+    // A statement that is cancelled stops its query.
+    match AbortOnDropHandle::new(task).await {
         Ok(batches) => Ok((schema, batches?)),
         Err(_) => Err(Error::internal("internal error in the query of a statement that writes")),
     }
@@ -151,15 +152,6 @@ pub(super) fn too_large() -> Error {
         format!("the statement writes more than {} bytes", limits::WRITE_BYTES),
     )
     .hint("Write in several smaller statements.")
-}
-
-/// A statement that is cancelled stops its query.
-struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
-
-impl<T> Drop for AbortOnDrop<T> {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 /// `SELECT items FROM from WHERE selection`.

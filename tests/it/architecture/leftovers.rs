@@ -34,7 +34,6 @@ pub const CIRCLES: &[&[&str]] = &[
 
 /// Type names that more than one file defines.
 pub const NAMES: &[&str] = &[
-    "AbortOnDrop",
     "Call",
     "Cell",
     "Entry",
