@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::pgtypes::copy::{CopyEncoder, CopyHeader, CopyOptions};
 use crate::pgtypes::values::{Encoder, TextStyle};
 use crate::server::Output;
-use crate::session::{CopyOut, Outcome, Rows};
+use crate::session::{CopyOut, Outcome, RowStream};
 use crate::types::SqlType;
 
 /// How many rows a table looks at before it settles its widths.
@@ -36,7 +36,7 @@ impl Printer {
         Printer { format }
     }
 
-    async fn rows(&self, rows: Rows, style: &TextStyle) -> Result<()> {
+    async fn rows(&self, rows: RowStream, style: &TextStyle) -> Result<()> {
         match self.format {
             OutputFormat::Table => table(rows, style).await,
             OutputFormat::Csv => csv(rows, style).await,
@@ -80,7 +80,7 @@ async fn copy(mut data: CopyOut) -> Result<()> {
     Ok(())
 }
 
-async fn csv(mut rows: Rows, style: &TextStyle) -> Result<()> {
+async fn csv(mut rows: RowStream, style: &TextStyle) -> Result<()> {
     let options = CopyOptions { header: CopyHeader::On, ..CopyOptions::csv() };
     let encoder = CopyEncoder::new(&rows.schema, options, style.clone());
     print(&encoder.start())?;
@@ -90,7 +90,7 @@ async fn csv(mut rows: Rows, style: &TextStyle) -> Result<()> {
     print(&encoder.end())
 }
 
-async fn json(mut rows: Rows, style: &TextStyle) -> Result<()> {
+async fn json(mut rows: RowStream, style: &TextStyle) -> Result<()> {
     let cells = Cells::new(&rows.schema, style);
     while let Some(batch) = rows.stream.next().await.transpose()? {
         let mut out = String::new();
@@ -180,7 +180,7 @@ fn is_number(kind: &SqlType) -> bool {
     )
 }
 
-async fn table(mut rows: Rows, style: &TextStyle) -> Result<()> {
+async fn table(mut rows: RowStream, style: &TextStyle) -> Result<()> {
     let cells = Cells::new(&rows.schema, style);
     let right = cells.encoders.iter().map(|encoder| is_number(encoder.sql_type())).collect();
     let mut table = PrintedTable { widths: Vec::new(), right };

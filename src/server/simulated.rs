@@ -19,7 +19,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::exec::{Engine, EngineOptions, Env};
 use crate::limits;
 use crate::pgtypes::values::{Encoder, TextStyle};
-use crate::session::{Conversation, Outcome, Params, Prepared, Protocol, Reception, Rows, Startup};
+use crate::session::{Conversation, Outcome, Params, Prepared, Protocol, Reception, RowStream, Startup};
 use crate::spawn::Spawn;
 use crate::store::Store;
 
@@ -102,7 +102,7 @@ impl Caller {
     }
 
     /// The rows of a query as they come.
-    pub async fn open(&mut self, sql: &str) -> Result<Rows> {
+    pub async fn open(&mut self, sql: &str) -> Result<RowStream> {
         let statement = self.conversation.prepare(sql, &[]).await?;
         match self.conversation.execute(&statement, Params::new(), Protocol::Extended).await? {
             Outcome::Rows(rows) => Ok(rows),

@@ -19,11 +19,11 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::sql::sqlparser::ast::{self, ObjectName, Query};
 use tokio_util::sync::CancellationToken;
 
-use super::conversation::{Outcome, Params, Prepared, Rows};
+use super::conversation::{Outcome, Params, Prepared, RowStream};
 use super::params;
 use super::read::query::{Planned, ReadContext, execute, named};
 use super::read::rows::Batches;
-use super::session::{Inner, Session};
+use super::session::{ParsedStatement, Session};
 use crate::catalog::{Names, RelationId};
 use crate::error::Result;
 use crate::exec::snapshot::Scope;
@@ -184,7 +184,7 @@ impl Session {
     /// Runs a SELECT whose plan is kept; None: there is none that may be run with these values.
     pub(super) async fn query_cached(
         &self,
-        inner: &Inner,
+        inner: &ParsedStatement,
         prepared: &Prepared,
         params: &Params,
     ) -> Result<Option<Outcome>> {
@@ -206,6 +206,8 @@ impl Session {
             return Ok(None);
         }
         let found = reads.run_cached(&kept, params.clone()).await?;
-        Ok(found.map(|(schema, stream)| Outcome::Rows(Rows { schema, stream, tag: "SELECT", counted: true })))
+        Ok(found.map(|(schema, stream)| {
+            Outcome::Rows(RowStream { schema, stream, tag: "SELECT", counted: true })
+        }))
     }
 }

@@ -22,22 +22,22 @@ use crate::time::Watermark;
 use crate::types::{SqlType, Zone};
 
 /// A call on its own.
-pub struct Call {
-    function: Function,
+pub struct FunctionCall {
+    function: EffectFunction,
     arguments: Vec<Expr>,
     /// The result's column.
     column: String,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Function {
+enum EffectFunction {
     AdvanceClock,
     AdvanceWatermark,
     PgSleep,
 }
 
 /// The call that a query is, if it is one.
-pub fn find(query: &ContinuousQuery) -> Result<Option<Call>> {
+pub fn find(query: &ContinuousQuery) -> Result<Option<FunctionCall>> {
     let SetExpr::Select(select) = query.query.body.as_ref() else {
         return Ok(None);
     };
@@ -53,20 +53,20 @@ pub fn find(query: &ContinuousQuery) -> Result<Option<Call>> {
         return Ok(None);
     };
     let function = match name.as_str() {
-        "advance_clock" => Function::AdvanceClock,
-        "advance_watermark" => Function::AdvanceWatermark,
-        "pg_sleep" => Function::PgSleep,
+        "advance_clock" => EffectFunction::AdvanceClock,
+        "advance_watermark" => EffectFunction::AdvanceWatermark,
+        "pg_sleep" => EffectFunction::PgSleep,
         _ => return Ok(None),
     };
     let given = arguments(call).map(|given| given.into_iter().cloned().collect::<Vec<_>>());
     let wanted = match function {
-        Function::AdvanceWatermark => 2,
-        Function::AdvanceClock | Function::PgSleep => 1,
+        EffectFunction::AdvanceWatermark => 2,
+        EffectFunction::AdvanceClock | EffectFunction::PgSleep => 1,
     };
     match given {
         Some(arguments) if arguments.len() == wanted && select.from.is_empty() => {
             let column = alias.map_or(name, sql::ident_name);
-            Ok(Some(Call { function, arguments, column }))
+            Ok(Some(FunctionCall { function, arguments, column }))
         }
         Some(arguments) if arguments.len() != wanted => Err(Error::new(
             SqlState::UndefinedFunction,
@@ -80,24 +80,24 @@ pub fn find(query: &ContinuousQuery) -> Result<Option<Call>> {
 }
 
 /// The columns of its result, as far as they are known before it runs.
-pub fn schema(session: &Session, call: &Call) -> Result<SchemaRef> {
+pub fn schema(session: &Session, call: &FunctionCall) -> Result<SchemaRef> {
     match call.function {
-        Function::AdvanceWatermark => {
+        EffectFunction::AdvanceWatermark => {
             let (relation, watermark) = stream(session, call)?;
             let sql_type = &relation.columns[watermark.column].sql_type;
             Ok(Arc::new(Schema::new(vec![sql_type.to_field(&call.column, true)])))
         }
-        Function::AdvanceClock | Function::PgSleep => Ok(text_schema(&[&call.column])),
+        EffectFunction::AdvanceClock | EffectFunction::PgSleep => Ok(text_schema(&[&call.column])),
     }
 }
 
 /// Does what the call says.
-pub async fn run(session: &mut Session, call: Call, text: &Arc<str>) -> Result<Outcome> {
+pub async fn run(session: &mut Session, call: FunctionCall, text: &Arc<str>) -> Result<Outcome> {
     let schema = schema(session, &call)?;
     let batch = match call.function {
-        Function::AdvanceClock => advance_clock(session, &call, &schema, text).await?,
-        Function::AdvanceWatermark => advance(session, &call, &schema, text).await?,
-        Function::PgSleep => {
+        EffectFunction::AdvanceClock => advance_clock(session, &call, &schema, text).await?,
+        EffectFunction::AdvanceWatermark => advance(session, &call, &schema, text).await?,
+        EffectFunction::PgSleep => {
             let seconds = value_text(session, &call.arguments[0], text).await?;
             let seconds: f64 = seconds.and_then(|text| text.parse().ok()).unwrap_or(0.0);
             let time = Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX);
@@ -128,7 +128,7 @@ async fn value_text(session: &Session, expr: &Expr, text: &Arc<str>) -> Result<O
 }
 
 /// The stream whose watermark is to move.
-fn stream(session: &Session, call: &Call) -> Result<(Arc<Relation>, WatermarkSpec)> {
+fn stream(session: &Session, call: &FunctionCall) -> Result<(Arc<Relation>, WatermarkSpec)> {
     let name = text_of(&call.arguments[0]).ok_or_else(|| {
         Error::unsupported("advance_watermark() takes the stream's name as a constant")
             .hint("Write SELECT advance_watermark('stream', TIMESTAMP '…').")
@@ -164,7 +164,7 @@ fn stream(session: &Session, call: &Call) -> Result<(Arc<Relation>, WatermarkSpe
 
 async fn advance(
     session: &mut Session,
-    call: &Call,
+    call: &FunctionCall,
     schema: &SchemaRef,
     text: &Arc<str>,
 ) -> Result<RecordBatch> {
@@ -188,7 +188,7 @@ async fn advance(
 /// Lets time pass on a clock that only a test moves; everything that waits for a moment until then happens at that moment.
 async fn advance_clock(
     session: &mut Session,
-    call: &Call,
+    call: &FunctionCall,
     schema: &SchemaRef,
     text: &Arc<str>,
 ) -> Result<RecordBatch> {

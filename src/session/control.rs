@@ -6,7 +6,7 @@ use tokio::sync::Mutex;
 
 use super::conversation::Outcome;
 use super::session::{Session, done};
-use super::transaction::Transaction;
+use super::transaction::SessionTransaction;
 use crate::error::{Error, Result, SqlState};
 use crate::sql::Statement;
 
@@ -15,7 +15,7 @@ pub(super) const LOCK_WAIT_SETTING: &str = "lock_timeout";
 
 /// Who ends the transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mode {
+pub(super) enum TransactionMode {
     /// Each statement is one of its own.
     Idle,
     /// The end of the message (simple) or Sync (extended).
@@ -28,7 +28,7 @@ impl Session {
     /// In a failed transaction only its end is possible.
     pub(super) fn check_failed(&self, statement: &Statement) -> Result<()> {
         let ends = matches!(statement, Statement::Commit | Statement::Rollback | Statement::RollbackTo(_));
-        if self.is_failed && self.mode == Mode::Block && !ends {
+        if self.is_failed && self.mode == TransactionMode::Block && !ends {
             Err(Error::new(
                 SqlState::FailedTransaction,
                 "current transaction is aborted, commands ignored until end of transaction block",
@@ -40,13 +40,13 @@ impl Session {
 
     pub(super) fn fail(&mut self) {
         match self.mode {
-            Mode::Idle => self.forget(),
-            Mode::Implicit | Mode::Block => self.is_failed = true,
+            TransactionMode::Idle => self.forget(),
+            TransactionMode::Implicit | TransactionMode::Block => self.is_failed = true,
         }
     }
 
-    fn fresh_transaction(&self) -> Transaction {
-        Transaction::new(self.lock_wait(), self.engine.planner.accounts())
+    fn fresh_transaction(&self) -> SessionTransaction {
+        SessionTransaction::new(self.lock_wait(), self.engine.planner.accounts())
     }
 
     /// Takes everything back that is not committed.
@@ -56,7 +56,7 @@ impl Session {
 
     /// A statement that writes begins.
     pub(super) fn begin_statement(&mut self) {
-        if self.mode == Mode::Idle {
+        if self.mode == TransactionMode::Idle {
             self.forget();
         }
     }
@@ -64,8 +64,8 @@ impl Session {
     /// It has ended well: on its own, it is committed.
     pub(super) async fn end_statement(&mut self) -> Result<()> {
         match self.mode {
-            Mode::Idle => self.commit_pending().await,
-            Mode::Implicit | Mode::Block => Ok(()),
+            TransactionMode::Idle => self.commit_pending().await,
+            TransactionMode::Implicit | TransactionMode::Block => Ok(()),
         }
     }
 
@@ -82,9 +82,9 @@ impl Session {
     }
 
     pub(super) fn begin_implicitly(&mut self) {
-        if self.mode == Mode::Idle {
+        if self.mode == TransactionMode::Idle {
             self.forget();
-            self.mode = Mode::Implicit;
+            self.mode = TransactionMode::Implicit;
             self.is_failed = false;
             self.settings.begin();
         }
@@ -92,8 +92,8 @@ impl Session {
 
     pub(super) async fn end_implicit(&mut self) -> Result<()> {
         match self.mode {
-            Mode::Implicit => self.end(!self.is_failed).await,
-            Mode::Idle | Mode::Block => Ok(()),
+            TransactionMode::Implicit => self.end(!self.is_failed).await,
+            TransactionMode::Idle | TransactionMode::Block => Ok(()),
         }
     }
 
@@ -103,7 +103,7 @@ impl Session {
         let commits = commits && kept.is_ok();
         self.cursors.retain(|_, cursor| cursor.hold && (commits || !cursor.is_new));
         self.cursors.values_mut().for_each(|cursor| cursor.is_new = false);
-        self.mode = Mode::Idle;
+        self.mode = TransactionMode::Idle;
         self.is_failed = false;
         let result = if commits { self.commit_pending().await } else { kept };
         let told = self.settings.end(commits && result.is_ok());
@@ -124,14 +124,14 @@ impl Session {
         match statement {
             Statement::Begin => {
                 match self.mode {
-                    Mode::Block => {
+                    TransactionMode::Block => {
                         let warning = "there is already a transaction in progress";
                         self.notice("WARNING", Error::new(SqlState::ActiveTransaction, warning));
                     }
-                    Mode::Implicit => self.mode = Mode::Block,
-                    Mode::Idle => {
+                    TransactionMode::Implicit => self.mode = TransactionMode::Block,
+                    TransactionMode::Idle => {
                         self.begin_implicitly();
-                        self.mode = Mode::Block;
+                        self.mode = TransactionMode::Block;
                     }
                 }
                 done("BEGIN")
@@ -168,7 +168,7 @@ impl Session {
     }
 
     fn warn_outside(&mut self) {
-        if self.mode != Mode::Block {
+        if self.mode != TransactionMode::Block {
             let warning = "there is no transaction in progress";
             self.notice("WARNING", Error::new(SqlState::NoActiveTransaction, warning));
         }
@@ -176,8 +176,8 @@ impl Session {
 
     fn only_in_block(&self, what: &str) -> Result<()> {
         match self.mode {
-            Mode::Block => Ok(()),
-            Mode::Idle | Mode::Implicit => Err(Error::new(
+            TransactionMode::Block => Ok(()),
+            TransactionMode::Idle | TransactionMode::Implicit => Err(Error::new(
                 SqlState::NoActiveTransaction,
                 format!("{what} can only be used in transaction blocks"),
             )),

@@ -97,7 +97,7 @@ pub enum Outcome {
     /// Done; the command tag, such as `INSERT 0 3`.
     Done(String),
     /// Rows, as they come: send what is there whenever the stream has nothing ready.
-    Rows(Rows),
+    Rows(RowStream),
     /// The client is now to send data.
     CopyIn(Box<dyn CopyIn>),
     /// Data for the client; flush after each item.
@@ -105,7 +105,7 @@ pub enum Outcome {
 }
 
 /// Rows of a SELECT, FETCH, RETURNING, SHOW, …
-pub struct Rows {
+pub struct RowStream {
     /// The columns.
     pub schema: SchemaRef,
     /// Batches with that schema.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::conversation::{Outcome, Params, Prepared};
 use super::read::query::on_cpu;
-use super::session::{Inner, Session, done};
+use super::session::{ParsedStatement, Session, done};
 use super::write::PlainInsert;
 use crate::error::Result;
 use crate::sql::Statement;
@@ -13,7 +13,7 @@ impl Session {
     /// Runs an INSERT that needs no planning; None: it is not one.
     pub(super) async fn insert_plainly(
         &mut self,
-        inner: &Inner,
+        inner: &ParsedStatement,
         prepared: &Prepared,
         params: &Params,
     ) -> Result<Option<Outcome>> {
@@ -35,7 +35,7 @@ impl Session {
     }
 
     /// The statement as an INSERT that needs no planning. What is wrong with it is left for the general way to say.
-    fn plain_insert(&self, inner: &Inner, prepared: &Prepared) -> Option<Arc<PlainInsert>> {
+    fn plain_insert(&self, inner: &ParsedStatement, prepared: &Prepared) -> Option<Arc<PlainInsert>> {
         let Statement::Insert(insert) = &inner.statement else {
             return None;
         };

@@ -188,7 +188,7 @@ pub fn evident<S: VisitMut>(syntax: &mut S) -> HashMap<usize, SqlType> {
 }
 
 /// What only the session knows.
-pub struct Session<'a> {
+pub struct SessionValues<'a> {
     /// The user.
     pub user: &'a str,
     /// The connection's number.
@@ -198,9 +198,9 @@ pub struct Session<'a> {
 }
 
 /// Puts constants in place of the functions that only the session can answer.
-pub fn answer_functions<S: Visit + VisitMut>(syntax: &mut S, session: &Session<'_>) -> Result<()> {
+pub fn answer_functions<S: Visit + VisitMut>(syntax: &mut S, session: &SessionValues<'_>) -> Result<()> {
     struct Answer<'a, 'b> {
-        session: &'a Session<'b>,
+        session: &'a SessionValues<'b>,
         settings_move: bool,
     }
     impl VisitorMut for Answer<'_, '_> {
@@ -282,7 +282,7 @@ pub fn text_of(expr: &Expr) -> Option<String> {
     }
 }
 
-fn answered(expr: &Expr, session: &Session<'_>) -> Result<Option<Expr>> {
+fn answered(expr: &Expr, session: &SessionValues<'_>) -> Result<Option<Expr>> {
     if let Expr::Cast { expr: inner, data_type, .. } = expr
         && let Some(text) = text_of(inner).filter(|_| matches!(**inner, Expr::Value(_)))
         && let Ok(sql_type @ SqlType::Array(_)) = sql::sql_type(data_type)

@@ -16,7 +16,7 @@ use super::read::continuous;
 use super::read::query::{ReadContext, named, on_cpu};
 use super::read::rows::text_schema;
 use super::read::subscribe;
-use super::session::{Inner, Session};
+use super::session::{ParsedStatement, Session};
 use super::write;
 use super::write::PlainInsert;
 use crate::error::{Error, Result, SqlState};
@@ -42,11 +42,11 @@ pub async fn prepare(session: &mut Session, sql: &str, hints: &[Option<SqlType>]
     let mut planned = statement.clone();
     session.settle(&mut planned, &[])?;
     if let Some(types) = plain_insert(session, &planned, &hints) {
-        let (params, inner) = (or_text(types), Inner::new(statement, text));
+        let (params, inner) = (or_text(types), ParsedStatement::new(statement, text));
         return Ok(Prepared { params, columns: None, is_empty: false, inner });
     }
     let Description { params, columns, plan } = describe(session, planned, hints, &text).await?;
-    let inner = Inner::new(statement, text);
+    let inner = ParsedStatement::new(statement, text);
     *inner.plan.lock() = plan.map(Arc::new);
     Ok(Prepared { params, columns, is_empty: false, inner })
 }

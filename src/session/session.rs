@@ -9,9 +9,9 @@ use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
 use tokio::sync::Mutex;
 
 use super::cached_plan::CachedPlan;
-use super::control::{LOCK_WAIT_SETTING, Mode};
+use super::control::{LOCK_WAIT_SETTING, TransactionMode};
 use super::conversation::{
-    Conversation, CopyIn, Outcome, Params, Prepared, Protocol, Rows, SideMessage, Startup, Timeouts,
+    Conversation, CopyIn, Outcome, Params, Prepared, Protocol, RowStream, SideMessage, Startup, Timeouts,
     TransactionStatus,
 };
 use super::gate::CommitGate;
@@ -27,7 +27,7 @@ use super::read::rows::{Batches, counted};
 use super::read::subscribe;
 use super::settings::Settings;
 use super::shared_settings::SharedSettings;
-use super::transaction::{LOCK_WAIT, SystemContext, Transaction, WriteContext, Written};
+use super::transaction::{LOCK_WAIT, SessionTransaction, SystemContext, WriteContext, WriteResult};
 use super::write::PlainInsert;
 use super::{calls, ddl, pg_catalog, write};
 use crate::error::{Error, Result, SqlState};
@@ -43,7 +43,7 @@ use crate::types::SqlType;
 use datafusion::arrow::datatypes::SchemaRef;
 
 /// What `Prepared::inner` holds.
-pub(super) struct Inner {
+pub(super) struct ParsedStatement {
     /// The statement.
     pub statement: Statement,
     /// Its text.
@@ -54,9 +54,9 @@ pub(super) struct Inner {
     pub plan: parking_lot::Mutex<Option<Arc<CachedPlan>>>,
 }
 
-impl Inner {
-    pub fn new(statement: Statement, text: Arc<str>) -> Arc<Inner> {
-        Arc::new(Inner {
+impl ParsedStatement {
+    pub fn new(statement: Statement, text: Arc<str>) -> Arc<ParsedStatement> {
+        Arc::new(ParsedStatement {
             statement,
             text,
             insert: parking_lot::Mutex::default(),
@@ -67,7 +67,7 @@ impl Inner {
 
 /// A statement of PREPARE.
 #[derive(Clone)]
-pub(super) struct Named {
+pub(super) struct PreparedStatement {
     pub statement: Statement,
     pub types: Vec<SqlType>,
     pub text: Arc<str>,
@@ -79,13 +79,13 @@ pub struct Session {
     pub(super) startup: Startup,
     /// Shared with the statement that runs, which may call `set_config`.
     pub(super) settings: SharedSettings,
-    pub(super) mode: Mode,
+    pub(super) mode: TransactionMode,
     /// The open transaction has failed.
     pub(super) is_failed: bool,
     /// Shared with the task that writes, which may outlive a cancelled statement for a moment.
-    pub(super) transaction: Arc<Mutex<Transaction>>,
+    pub(super) transaction: Arc<Mutex<SessionTransaction>>,
     pub(super) cursors: HashMap<String, Cursor>,
-    pub(super) prepared: HashMap<String, Named>,
+    pub(super) prepared: HashMap<String, PreparedStatement>,
     pub(super) messages: Vec<SideMessage>,
     /// What its commits pass.
     pub(super) gate: Arc<CommitGate>,
@@ -98,12 +98,12 @@ impl Session {
         let mut settings = Settings::default();
         let told = settings.start(&startup.user, &startup.settings)?;
         let messages = told.into_iter().map(|(name, value)| SideMessage::Parameter(name, value)).collect();
-        let transaction = Transaction::new(LOCK_WAIT, engine.planner.accounts());
+        let transaction = SessionTransaction::new(LOCK_WAIT, engine.planner.accounts());
         Ok(Session {
             engine,
             startup,
             settings: SharedSettings::new(settings),
-            mode: Mode::Idle,
+            mode: TransactionMode::Idle,
             is_failed: false,
             transaction: Arc::new(Mutex::new(transaction)),
             cursors: HashMap::new(),
@@ -170,7 +170,8 @@ impl Session {
     /// Puts the constants of this session and the parameters into a statement.
     pub(super) fn settle(&self, statement: &mut Statement, values: &[Option<sql_ast::Expr>]) -> Result<()> {
         let setting = |name: &str| self.settings.get(name);
-        let session = params::Session { user: &self.startup.user, pid: self.startup.id, setting: &setting };
+        let session =
+            params::SessionValues { user: &self.startup.user, pid: self.startup.id, setting: &setting };
         match statement {
             Statement::Query(query) => settle(&mut *query.query, values, &session),
             Statement::Explain(sql::Explain::Query { query, .. }) => {
@@ -238,7 +239,7 @@ impl Session {
                 let cursor = self.cursor(&name)?.clone();
                 let end = timeout.map(|time| self.engine.clock().sleep(time));
                 let stream = cursor.fetch(count, end).await?;
-                Ok(Outcome::Rows(Rows { schema: cursor.schema, stream, tag: "FETCH", counted: true }))
+                Ok(Outcome::Rows(RowStream { schema: cursor.schema, stream, tag: "FETCH", counted: true }))
             }
             Statement::Move { name, count } => {
                 let rows = self.cursor(&name)?.clone().skip(count).await?;
@@ -272,7 +273,7 @@ impl Session {
             return calls::run(self, call, text).await;
         }
         let (schema, stream) = self.read(&query, text).await?;
-        Ok(Outcome::Rows(Rows { schema, stream, tag: "SELECT", counted: true }))
+        Ok(Outcome::Rows(RowStream { schema, stream, tag: "SELECT", counted: true }))
     }
 
     /// Starts a query, continuous or not.
@@ -305,7 +306,9 @@ impl Session {
     ) -> Result<Outcome> {
         let (schema, stream) = self.read_changes(subscribe, text).await?;
         match protocol {
-            Protocol::Extended => Ok(Outcome::Rows(Rows { schema, stream, tag: "SUBSCRIBE", counted: true })),
+            Protocol::Extended => {
+                Ok(Outcome::Rows(RowStream { schema, stream, tag: "SUBSCRIBE", counted: true }))
+            }
             Protocol::Simple => {
                 let options = copy::CopyOptions::text();
                 Ok(Outcome::CopyOut(copy_out(&schema, stream, options, self.settings.style())))
@@ -348,7 +351,7 @@ impl Session {
                 Statement::Update(update) => write::update(&cx, &mut tx, update).await,
                 Statement::Delete(delete) => write::delete(&cx, &mut tx, delete).await,
                 Statement::Truncate(names) => {
-                    write::truncate(&cx, &mut tx, names).await.map(|()| Written::default())
+                    write::truncate(&cx, &mut tx, names).await.map(|()| WriteResult::default())
                 }
                 _ => Err(Error::internal("a statement that does not write")),
             }
@@ -367,18 +370,18 @@ impl Session {
         let cx = self.write_context(text, std::slice::from_ref(&copy.name)).await?;
         let copy = copy.clone();
         let rows = on_cpu(&self.engine, async move { write::copy_in(&cx, &copy) }).await?;
-        Ok(Outcome::CopyIn(Box::new(Incoming {
+        Ok(Outcome::CopyIn(Box::new(IncomingCopy {
             engine: Arc::clone(&self.engine),
             transaction: Arc::clone(&self.transaction),
             rows: Some(rows),
-            commits: self.mode == Mode::Idle,
+            commits: self.mode == TransactionMode::Idle,
             gate: Arc::clone(&self.gate),
         })))
     }
 
     fn set(&mut self, scope: SetScope, name: &str, value: Option<&str>) -> Result<Outcome> {
         let is_local = scope == SetScope::Local;
-        if is_local && self.mode == Mode::Idle {
+        if is_local && self.mode == TransactionMode::Idle {
             let warning = "SET LOCAL can only be used in transaction blocks";
             self.notice("WARNING", Error::new(SqlState::NoActiveTransaction, warning));
             // It is checked all the same.
@@ -404,7 +407,7 @@ impl Session {
         source: CursorSource,
         text: &Arc<str>,
     ) -> Result<Outcome> {
-        if !hold && self.mode != Mode::Block {
+        if !hold && self.mode != TransactionMode::Block {
             return Err(Error::new(
                 SqlState::NoActiveTransaction,
                 "DECLARE CURSOR can only be used in transaction blocks",
@@ -433,7 +436,7 @@ impl Session {
             CursorSource::Subscribe(subscribe) => self.read_changes(subscribe, text).await?,
         };
         let mut cursor = Cursor::new(schema, stream, hold);
-        if self.mode != Mode::Block {
+        if self.mode != TransactionMode::Block {
             cursor.keep().await?;
             cursor.is_new = false;
         }
@@ -467,11 +470,12 @@ impl Session {
             return Err(Error::new(SqlState::DuplicateStatement, what));
         }
         room(self.prepared.len(), "prepared statements")?;
-        self.prepared.insert(name.value.clone(), Named { statement, types, text: Arc::clone(text) });
+        self.prepared
+            .insert(name.value.clone(), PreparedStatement { statement, types, text: Arc::clone(text) });
         done("PREPARE")
     }
 
-    pub(super) fn named(&self, name: &Ident) -> Result<Named> {
+    pub(super) fn named(&self, name: &Ident) -> Result<PreparedStatement> {
         self.prepared.get(&name.value).cloned().ok_or_else(|| {
             Error::new(
                 SqlState::NoSuchStatement,
@@ -486,7 +490,7 @@ impl Session {
         values: &[sql_ast::Expr],
         protocol: Protocol,
     ) -> Result<Outcome> {
-        let Named { mut statement, types, text } = self.named(name)?;
+        let PreparedStatement { mut statement, types, text } = self.named(name)?;
         if !types.is_empty() && types.len() != values.len() {
             return Err(Error::new(
                 SqlState::Syntax,
@@ -524,7 +528,7 @@ impl Session {
 
     fn discard(&mut self, tag: &'static str) -> Result<Outcome> {
         if tag == "DISCARD ALL" {
-            if self.mode == Mode::Block {
+            if self.mode == TransactionMode::Block {
                 return Err(Error::new(
                     SqlState::ActiveTransaction,
                     "DISCARD ALL cannot run inside a transaction block",
@@ -539,7 +543,7 @@ impl Session {
     }
 
     async fn define(&mut self, statement: Statement, text: &Arc<str>) -> Result<Outcome> {
-        if self.mode == Mode::Block {
+        if self.mode == TransactionMode::Block {
             return Err(Error::new(
                 SqlState::ActiveTransaction,
                 format!("{} cannot run inside a transaction block", ddl::tag(&statement)),
@@ -565,7 +569,7 @@ use datafusion::sql::sqlparser::ast as sql_ast;
 fn settle<S: sql_ast::Visit + sql_ast::VisitMut>(
     syntax: &mut S,
     values: &[Option<sql_ast::Expr>],
-    session: &params::Session<'_>,
+    session: &params::SessionValues<'_>,
 ) -> Result<()> {
     bind(syntax, values);
     answer_functions(syntax, session)
@@ -590,16 +594,16 @@ pub fn room(held: usize, what: &str) -> Result<()> {
 }
 
 /// A COPY … FROM STDIN on its way into the transaction.
-struct Incoming {
+struct IncomingCopy {
     engine: Arc<Engine>,
-    transaction: Arc<Mutex<Transaction>>,
+    transaction: Arc<Mutex<SessionTransaction>>,
     rows: Option<write::Copying>,
     commits: bool,
     gate: Arc<CommitGate>,
 }
 
 #[async_trait]
-impl CopyIn for Incoming {
+impl CopyIn for IncomingCopy {
     fn format(&self) -> i16 {
         self.rows.as_ref().map_or(0, write::Copying::format)
     }
@@ -630,7 +634,7 @@ impl CopyIn for Incoming {
             let mut tx = transaction.lock().await;
             let count = rows.finish(&mut tx).await?;
             if commits {
-                let fresh = Transaction::new(tx.lock_wait, engine.planner.accounts());
+                let fresh = SessionTransaction::new(tx.lock_wait, engine.planner.accounts());
                 let _passing = gate.pass()?;
                 std::mem::replace(&mut *tx, fresh).commit(&engine).await?;
             }
@@ -659,7 +663,7 @@ impl Conversation for Session {
                 params: Vec::new(),
                 columns: None,
                 is_empty: false,
-                inner: Inner::new(parsed.statement, parsed.text.into()),
+                inner: ParsedStatement::new(parsed.statement, parsed.text.into()),
             })
             .collect())
     }
@@ -669,11 +673,11 @@ impl Conversation for Session {
     }
 
     async fn execute(&mut self, prepared: &Prepared, params: Params, protocol: Protocol) -> Result<Outcome> {
-        let Some(inner) = prepared.inner.downcast_ref::<Inner>() else {
+        let Some(inner) = prepared.inner.downcast_ref::<ParsedStatement>() else {
             return done("");
         };
         self.check_failed(&inner.statement)?;
-        if protocol == Protocol::Extended && self.mode == Mode::Idle {
+        if protocol == Protocol::Extended && self.mode == TransactionMode::Idle {
             self.begin_implicit();
         }
         let plain = self.insert_plainly(inner, prepared, &params).await;
@@ -701,9 +705,9 @@ impl Conversation for Session {
 
     fn transaction(&self) -> TransactionStatus {
         match (self.mode, self.is_failed) {
-            (Mode::Idle | Mode::Implicit, _) => TransactionStatus::Idle,
-            (Mode::Block, false) => TransactionStatus::InBlock,
-            (Mode::Block, true) => TransactionStatus::Failed,
+            (TransactionMode::Idle | TransactionMode::Implicit, _) => TransactionStatus::Idle,
+            (TransactionMode::Block, false) => TransactionStatus::InBlock,
+            (TransactionMode::Block, true) => TransactionStatus::Failed,
         }
     }
 

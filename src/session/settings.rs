@@ -12,7 +12,7 @@ use crate::types::Zone;
 
 /// What values a variable takes.
 #[derive(Clone, Copy)]
-enum Form {
+enum SettingType {
     /// Any text.
     Text,
     Bool,
@@ -34,17 +34,17 @@ enum Form {
 struct Variable {
     name: &'static str,
     default: &'static str,
-    form: Form,
+    form: SettingType,
     /// The client is told of each change (ParameterStatus).
     is_reported: bool,
     about: &'static str,
 }
 
-const fn var(name: &'static str, default: &'static str, form: Form, about: &'static str) -> Variable {
+const fn var(name: &'static str, default: &'static str, form: SettingType, about: &'static str) -> Variable {
     Variable { name, default, form, is_reported: false, about }
 }
 
-const fn told(name: &'static str, default: &'static str, form: Form, about: &'static str) -> Variable {
+const fn told(name: &'static str, default: &'static str, form: SettingType, about: &'static str) -> Variable {
     Variable { name, default, form, is_reported: true, about }
 }
 
@@ -57,66 +57,71 @@ const VARIABLES: &[Variable] = &[
     var(
         "allowed_lateness",
         "0",
-        Form::Interval,
+        SettingType::Interval,
         "How long windows of a continuous query stay open after the watermark.",
     ),
-    told("application_name", "", Form::Text, "The name of the application."),
-    var("bytea_output", "hex", Form::Word(&["hex", "escape"]), "How bytea is written as text."),
-    var("check_function_bodies", "on", Form::Bool, "Has no effect."),
-    told("client_encoding", "UTF8", Form::Encoding, "The client's encoding; always UTF8."),
-    var("client_min_messages", "notice", Form::Word(MESSAGE_LEVELS), "Has no effect."),
-    told("DateStyle", "ISO, MDY", Form::DateStyle, "How dates are written; always ISO."),
-    var("default_table_access_method", "heap", Form::Text, "Has no effect."),
-    var("default_tablespace", "", Form::Text, "Has no effect."),
-    var("default_transaction_deferrable", "off", Form::Bool, "Has no effect."),
+    told("application_name", "", SettingType::Text, "The name of the application."),
+    var("bytea_output", "hex", SettingType::Word(&["hex", "escape"]), "How bytea is written as text."),
+    var("check_function_bodies", "on", SettingType::Bool, "Has no effect."),
+    told("client_encoding", "UTF8", SettingType::Encoding, "The client's encoding; always UTF8."),
+    var("client_min_messages", "notice", SettingType::Word(MESSAGE_LEVELS), "Has no effect."),
+    told("DateStyle", "ISO, MDY", SettingType::DateStyle, "How dates are written; always ISO."),
+    var("default_table_access_method", "heap", SettingType::Text, "Has no effect."),
+    var("default_tablespace", "", SettingType::Text, "Has no effect."),
+    var("default_transaction_deferrable", "off", SettingType::Bool, "Has no effect."),
     var(
         "default_transaction_isolation",
         "read committed",
-        Form::Word(LEVELS),
+        SettingType::Word(LEVELS),
         "Has no effect: each statement sees one moment.",
     ),
-    var("default_transaction_read_only", "off", Form::Bool, "Has no effect."),
-    var("extra_float_digits", "1", Form::Int(-15, 3), "Has no effect: floats are written exactly."),
-    var("geqo", "on", Form::Bool, "Has no effect."),
-    var("idle_in_transaction_session_timeout", "0", Form::Time, "How long a transaction may be idle."),
-    var("idle_session_timeout", "0", Form::Time, "Has no effect."),
-    told("in_hot_standby", "off", Form::Fixed, "There is no standby."),
-    told("integer_datetimes", "on", Form::Fixed, "Times are integers."),
-    told("IntervalStyle", "postgres", Form::Word(&["postgres"]), "How intervals are written."),
-    told("is_superuser", "on", Form::Fixed, "Every user may do everything."),
-    var("jit", "off", Form::Bool, "Has no effect."),
-    var("lc_collate", "C", Form::Fixed, "Text is ordered by its bytes."),
-    var("lc_ctype", "C.UTF-8", Form::Fixed, "Characters are Unicode's."),
-    var("lc_messages", "C", Form::Text, "Messages are in English."),
-    var("lc_monetary", "C", Form::Text, "Has no effect."),
-    var("lc_numeric", "C", Form::Text, "Has no effect."),
-    var("lc_time", "C", Form::Text, "Has no effect."),
-    var("lock_timeout", "0", Form::Time, "How long a statement waits for the lock of a table."),
-    var("max_index_keys", "32", Form::Fixed, "The most columns of a key that clients may expect."),
-    var("max_identifier_length", "63", Form::Fixed, "The longest name, bytes."),
-    var("plan_cache_mode", "auto", Form::Text, "Has no effect."),
-    var("role", "none", Form::Text, "Has no effect."),
-    var("row_security", "on", Form::Bool, "Has no effect."),
+    var("default_transaction_read_only", "off", SettingType::Bool, "Has no effect."),
+    var("extra_float_digits", "1", SettingType::Int(-15, 3), "Has no effect: floats are written exactly."),
+    var("geqo", "on", SettingType::Bool, "Has no effect."),
+    var("idle_in_transaction_session_timeout", "0", SettingType::Time, "How long a transaction may be idle."),
+    var("idle_session_timeout", "0", SettingType::Time, "Has no effect."),
+    told("in_hot_standby", "off", SettingType::Fixed, "There is no standby."),
+    told("integer_datetimes", "on", SettingType::Fixed, "Times are integers."),
+    told("IntervalStyle", "postgres", SettingType::Word(&["postgres"]), "How intervals are written."),
+    told("is_superuser", "on", SettingType::Fixed, "Every user may do everything."),
+    var("jit", "off", SettingType::Bool, "Has no effect."),
+    var("lc_collate", "C", SettingType::Fixed, "Text is ordered by its bytes."),
+    var("lc_ctype", "C.UTF-8", SettingType::Fixed, "Characters are Unicode's."),
+    var("lc_messages", "C", SettingType::Text, "Messages are in English."),
+    var("lc_monetary", "C", SettingType::Text, "Has no effect."),
+    var("lc_numeric", "C", SettingType::Text, "Has no effect."),
+    var("lc_time", "C", SettingType::Text, "Has no effect."),
+    var("lock_timeout", "0", SettingType::Time, "How long a statement waits for the lock of a table."),
+    var("max_index_keys", "32", SettingType::Fixed, "The most columns of a key that clients may expect."),
+    var("max_identifier_length", "63", SettingType::Fixed, "The longest name, bytes."),
+    var("plan_cache_mode", "auto", SettingType::Text, "Has no effect."),
+    var("role", "none", SettingType::Text, "Has no effect."),
+    var("row_security", "on", SettingType::Bool, "Has no effect."),
     var(
         "scan_startup",
         "earliest",
-        Form::Word(&["earliest", "latest"]),
+        SettingType::Word(&["earliest", "latest"]),
         "Where a continuous query begins to read.",
     ),
-    var("search_path", "\"$user\", public", Form::Text, "Names without a schema are in public."),
-    told("server_encoding", "UTF8", Form::Fixed, "The server's encoding."),
-    told("server_version", "15.0", Form::Fixed, "The version of Postgres that clients may expect."),
-    var("server_version_num", "150000", Form::Fixed, "The same as a number."),
-    told("session_authorization", "", Form::Text, "The user."),
-    told("standard_conforming_strings", "on", Form::Bool, "A backslash in '…' is a backslash."),
-    var("statement_timeout", "0", Form::Time, "How long a statement may take."),
-    var("synchronous_commit", "on", Form::Text, "Always on."),
-    told("TimeZone", "UTC", Form::Zone, "TIMESTAMPTZ is shown in this zone."),
-    var("transaction_deferrable", "off", Form::Bool, "Has no effect."),
-    var("transaction_isolation", "read committed", Form::Word(LEVELS), "Each statement sees one moment."),
-    var("transaction_read_only", "off", Form::Bool, "Has no effect."),
-    var("work_mem", "4MB", Form::Text, "Has no effect; see --memory-limit."),
-    var("xmloption", "content", Form::Text, "Has no effect."),
+    var("search_path", "\"$user\", public", SettingType::Text, "Names without a schema are in public."),
+    told("server_encoding", "UTF8", SettingType::Fixed, "The server's encoding."),
+    told("server_version", "15.0", SettingType::Fixed, "The version of Postgres that clients may expect."),
+    var("server_version_num", "150000", SettingType::Fixed, "The same as a number."),
+    told("session_authorization", "", SettingType::Text, "The user."),
+    told("standard_conforming_strings", "on", SettingType::Bool, "A backslash in '…' is a backslash."),
+    var("statement_timeout", "0", SettingType::Time, "How long a statement may take."),
+    var("synchronous_commit", "on", SettingType::Text, "Always on."),
+    told("TimeZone", "UTC", SettingType::Zone, "TIMESTAMPTZ is shown in this zone."),
+    var("transaction_deferrable", "off", SettingType::Bool, "Has no effect."),
+    var(
+        "transaction_isolation",
+        "read committed",
+        SettingType::Word(LEVELS),
+        "Each statement sees one moment.",
+    ),
+    var("transaction_read_only", "off", SettingType::Bool, "Has no effect."),
+    var("work_mem", "4MB", SettingType::Text, "Has no effect; see --memory-limit."),
+    var("xmloption", "content", SettingType::Text, "Has no effect."),
 ];
 
 /// A session's variables.
@@ -158,11 +163,11 @@ fn checked(variable: &Variable, value: &str) -> Result<String> {
     let name = variable.name;
     let plain = value.trim().trim_matches('\'').trim();
     match variable.form {
-        Form::Text => Ok(value.to_owned()),
-        Form::Fixed => {
+        SettingType::Text => Ok(value.to_owned()),
+        SettingType::Fixed => {
             Err(Error::new(SqlState::CantChangeParameter, format!("parameter \"{name}\" cannot be changed")))
         }
-        Form::Bool => match plain.to_ascii_lowercase().as_str() {
+        SettingType::Bool => match plain.to_ascii_lowercase().as_str() {
             "on" | "true" | "yes" | "1" | "t" | "y" => Ok("on".to_owned()),
             "off" | "false" | "no" | "0" | "f" | "n" => Ok("off".to_owned()),
             _ => Err(Error::new(
@@ -170,11 +175,11 @@ fn checked(variable: &Variable, value: &str) -> Result<String> {
                 format!("parameter \"{name}\" requires a Boolean value"),
             )),
         },
-        Form::Time => time_ms(plain).map(show_time).ok_or_else(|| {
+        SettingType::Time => time_ms(plain).map(show_time).ok_or_else(|| {
             invalid(name, value)
                 .hint("Valid units for this parameter are \"us\", \"ms\", \"s\", \"min\", \"h\", and \"d\".")
         }),
-        Form::Int(least, most) => match plain.parse::<i64>() {
+        SettingType::Int(least, most) => match plain.parse::<i64>() {
             Ok(number) if (least..=most).contains(&number) => Ok(number.to_string()),
             Ok(number) => Err(Error::new(
                 SqlState::BadArgument,
@@ -182,20 +187,20 @@ fn checked(variable: &Variable, value: &str) -> Result<String> {
             )),
             Err(_) => Err(invalid(name, value)),
         },
-        Form::Word(words) => words
+        SettingType::Word(words) => words
             .iter()
             .find(|word| word.eq_ignore_ascii_case(plain))
             .map(|word| (*word).to_owned())
             .ok_or_else(|| invalid(name, value).hint(format!("Available values: {}.", words.join(", ")))),
-        Form::Zone => {
+        SettingType::Zone => {
             Zone::of_setting(plain)?;
             Ok(plain.to_owned())
         }
-        Form::Encoding => match plain.to_ascii_lowercase().replace(['-', '_', '"'], "").as_str() {
+        SettingType::Encoding => match plain.to_ascii_lowercase().replace(['-', '_', '"'], "").as_str() {
             "utf8" | "unicode" => Ok("UTF8".to_owned()),
             _ => Err(invalid(name, value).hint("The only encoding is UTF8.")),
         },
-        Form::DateStyle => {
+        SettingType::DateStyle => {
             let words = plain.to_ascii_uppercase();
             let known = words.split(',').all(|word| {
                 matches!(
@@ -209,7 +214,7 @@ fn checked(variable: &Variable, value: &str) -> Result<String> {
                 Err(invalid(name, value).hint("Dates are always written in ISO."))
             }
         }
-        Form::Interval => {
+        SettingType::Interval => {
             interval_ms(plain).map(|_| plain.to_owned()).map_err(|error| match error.hint_text() {
                 Some(_) => error,
                 None => invalid(name, value).hint("Write for example '10 seconds'."),
@@ -321,7 +326,9 @@ impl Settings {
         let key = name.to_lowercase();
         let value = match (find(name), value) {
             (Some(variable), Some(value)) => Some(checked(variable, value)?),
-            (Some(variable), None) if matches!(variable.form, Form::Fixed) => Some(checked(variable, "")?),
+            (Some(variable), None) if matches!(variable.form, SettingType::Fixed) => {
+                Some(checked(variable, "")?)
+            }
             (None, value) if is_custom(&key) => value.map(str::to_owned),
             (Some(_), None) => None,
             (None, _) => return Err(unknown(name)),

@@ -10,7 +10,8 @@ use futures::StreamExt;
 use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Record, Runner};
 
 use super::{
-    Conversation, Front, Outcome, Prepared, Protocol, Rows, Session, SideMessage, Startup, TransactionStatus,
+    Conversation, Front, Outcome, Prepared, Protocol, RowStream, Session, SideMessage, Startup,
+    TransactionStatus,
 };
 use crate::error::{Error, Result, SqlState};
 use crate::exec::{Engine, EngineOptions, Env};
@@ -85,7 +86,7 @@ impl Client {
         }
     }
 
-    async fn rows(&self, mut rows: Rows) -> Result<Vec<Vec<String>>> {
+    async fn rows(&self, mut rows: RowStream) -> Result<Vec<Vec<String>>> {
         let style = self.0.text_style();
         let encoders: Vec<_> = rows.schema.fields().iter().map(|field| Encoder::new(field)).collect();
         let mut shown = Vec::new();

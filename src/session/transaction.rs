@@ -1,7 +1,7 @@
 //! What a transaction has written and not yet committed.
 //!
-//! A statement that writes adds to a [`Transaction`]: rows for streams are kept as batches, changes of tables in a
-//! [`TableWriter`] that holds the table's lock. Reads of the same transaction see both through [`Transaction::overlay`]. COMMIT makes
+//! A statement that writes adds to a [`SessionTransaction`]: rows for streams are kept as batches, changes of tables in a
+//! [`TableWriter`] that holds the table's lock. Reads of the same transaction see both through [`SessionTransaction::overlay`]. COMMIT makes
 //! one commit of it all. Dropping a transaction takes everything back and frees the locks.
 
 use std::collections::HashMap;
@@ -32,7 +32,7 @@ use super::shared_settings::SharedSettings;
 pub const LOCK_WAIT: Duration = Duration::from_secs(30);
 
 /// What has been written so far.
-pub struct Transaction {
+pub struct SessionTransaction {
     /// For streams, in order.
     pub appends: Vec<(RelationId, Append)>,
     /// The tables that it has locked, with its changes.
@@ -54,10 +54,10 @@ struct Savepoint {
     marks: HashMap<RelationId, Mark>,
 }
 
-impl Transaction {
+impl SessionTransaction {
     /// Nothing yet; it will wait so long for locks, and what it writes is counted in `accounts`.
-    pub fn new(lock_wait: Duration, accounts: &Arc<Accounts>) -> Transaction {
-        Transaction {
+    pub fn new(lock_wait: Duration, accounts: &Arc<Accounts>) -> SessionTransaction {
+        SessionTransaction {
             appends: Vec::new(),
             writers: HashMap::new(),
             lock_wait,
@@ -197,7 +197,7 @@ pub struct WriteContext {
 
 /// What a statement has written.
 #[derive(Debug, Default)]
-pub struct Written {
+pub struct WriteResult {
     /// How many rows were inserted, changed or deleted.
     pub rows: u64,
     /// RETURNING.

@@ -20,7 +20,7 @@ use super::report;
 use super::rows::{Flow, Sent, ValueFormat, describe};
 use crate::error::{Error, Result, SqlState};
 use crate::pgtypes::values::{parse_binary, parse_text_in};
-use crate::session::{Outcome, Params, Prepared, Protocol, Rows, room};
+use crate::session::{Outcome, Params, Prepared, Protocol, RowStream, room};
 use crate::types::{SqlType, Zone};
 
 /// The type of a parameter that the client leaves to us: not said, or `unknown`.
@@ -184,7 +184,7 @@ impl Connection {
                 match outcome {
                     Outcome::Done(tag) => Ok((PortalProgress::Over, Some(tag))),
                     Outcome::Rows(rows) => {
-                        let Rows { schema, stream, tag, counted } = rows;
+                        let RowStream { schema, stream, tag, counted } = rows;
                         check_columns(statement.columns.as_ref(), &schema)?;
                         let formats = fit(formats, schema.fields().len());
                         self.stream(Flow::new(&schema, &formats, stream)?, tag, counted, most).await

@@ -5,7 +5,7 @@ use super::link::Stop;
 use super::report;
 use super::rows::{Flow, Sent, ValueFormat, describe};
 use crate::error::Result;
-use crate::session::{Outcome, Params, Prepared, Protocol, Rows, TransactionStatus};
+use crate::session::{Outcome, Params, Prepared, Protocol, RowStream, TransactionStatus};
 
 use pgwire::messages::PgWireBackendMessage as Reply;
 use pgwire::messages::response::EmptyQueryResponse;
@@ -79,7 +79,7 @@ impl Connection {
         }
     }
 
-    async fn send_rows(&mut self, rows: Rows) -> Result<String, Stop> {
+    async fn send_rows(&mut self, rows: RowStream) -> Result<String, Stop> {
         let formats = vec![ValueFormat::Text; rows.schema.fields().len()];
         let style = self.conversation.text_style();
         self.link.put(&describe(&rows.schema, &formats)?)?;

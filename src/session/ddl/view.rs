@@ -15,7 +15,7 @@ use crate::exec::runner::Runner;
 use crate::exec::tables::PresentTables;
 use crate::log::Transaction;
 use crate::session::read::continuous;
-use crate::session::read::continuous::{Reading, Ready};
+use crate::session::read::continuous::{ContinuousPlan, Reading};
 use crate::sql::{ContinuousQuery, Options, RelationKind, ident_name};
 
 /// CREATE VIEW.
@@ -95,7 +95,7 @@ pub async fn create(cx: &Definer, create: CreateView) -> Result<Done> {
 }
 
 /// Refuses now what could not be started later: some forms of SQL are found to be missing only when their execution is planned.
-async fn runnable(engine: &Arc<Engine>, ready: &Ready) -> Result<()> {
+async fn runnable(engine: &Arc<Engine>, ready: &ContinuousPlan) -> Result<()> {
     let (tables, pipeline) = (PresentTables::new(engine), Arc::new(ready.pipeline.clone()));
     let state = Arc::clone(&ready.state);
     let runner = async move { Runner::new(pipeline, state, &tables).await.map(drop) };

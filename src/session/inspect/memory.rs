@@ -10,7 +10,7 @@ use datafusion::catalog::TableProvider;
 use super::super::transaction::SystemContext;
 use crate::error::Result;
 use crate::memory::{MemoryPart, process};
-use crate::session::pg_catalog::shape::{Shape, row};
+use crate::session::pg_catalog::shape::{TableColumns, row};
 
 /// One part.
 struct Line {
@@ -42,7 +42,7 @@ pub(super) fn memory(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
     lines.push(Line { part: "reserved", bytes: reserved as u64, detail });
     lines.push(Line { part: "limit", bytes: accounts.limit() as u64, detail: "memory_limit".to_owned() });
     let rows = lines.into_iter().map(|Line { part, bytes, detail }| row![part, bytes, detail]);
-    Shape::new("part:text bytes:int8 detail:text")?.table(rows.collect())
+    TableColumns::new("part:text bytes:int8 detail:text")?.table(rows.collect())
 }
 
 /// What the pool knows of a part.

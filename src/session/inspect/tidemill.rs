@@ -14,7 +14,7 @@ use crate::exec::view::{Phase, QueryFigures};
 use crate::limits;
 use crate::log::{StreamId, StreamStats};
 use crate::pgtypes::values::row_as_json;
-use crate::session::pg_catalog::shape::{Cell, Shape, row};
+use crate::session::pg_catalog::shape::{SystemValue, TableColumns, row};
 use crate::time::Watermark;
 
 /// The tables there are.
@@ -26,10 +26,10 @@ pub(crate) fn table(cx: &SystemContext, name: &str) -> Result<Option<Arc<dyn Tab
     match name {
         "streams" => streams(cx),
         "queries" => queries(cx),
-        "sinks" => {
-            Shape::new("name:text connector:text query:text state:text epoch:int8 rows_out:int8 error:text")?
-                .table(Vec::new())
-        }
+        "sinks" => TableColumns::new(
+            "name:text connector:text query:text state:text epoch:int8 rows_out:int8 error:text",
+        )?
+        .table(Vec::new()),
         "late_rows" => late_rows(cx),
         "rejected_rows" => rejected_rows(cx),
         "checkpoints" => checkpoints(cx),
@@ -41,11 +41,11 @@ pub(crate) fn table(cx: &SystemContext, name: &str) -> Result<Option<Arc<dyn Tab
 }
 
 /// Ticks of a unit as microseconds; infinity stays.
-fn micros(ticks: i64, unit: TimeUnit) -> Cell {
+fn micros(ticks: i64, unit: TimeUnit) -> SystemValue {
     if ticks == i64::MIN || ticks == i64::MAX {
-        return Cell::Micros(ticks);
+        return SystemValue::Micros(ticks);
     }
-    Cell::Micros(match unit {
+    SystemValue::Micros(match unit {
         TimeUnit::Second => ticks.saturating_mul(1_000_000),
         TimeUnit::Millisecond => ticks.saturating_mul(1_000),
         TimeUnit::Microsecond => ticks,
@@ -53,8 +53,8 @@ fn micros(ticks: i64, unit: TimeUnit) -> Cell {
     })
 }
 
-fn millis(ms: i64) -> Cell {
-    Cell::Micros(ms.saturating_mul(1_000))
+fn millis(ms: i64) -> SystemValue {
+    SystemValue::Micros(ms.saturating_mul(1_000))
 }
 
 /// The unit of a stream's event time.
@@ -68,15 +68,15 @@ fn unit(relation: &Relation) -> TimeUnit {
     }
 }
 
-fn watermark(mark: Option<Watermark>, unit: TimeUnit) -> Cell {
+fn watermark(mark: Option<Watermark>, unit: TimeUnit) -> SystemValue {
     match mark {
         Some(mark) if mark != Watermark::NONE => micros(mark.0, unit),
-        _ => Cell::Null,
+        _ => SystemValue::Null,
     }
 }
 
 fn streams(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
-    let shape = Shape::new(
+    let shape = TableColumns::new(
         "name:text kind:text connector:text watermark:timestamp last_event_time:timestamp idle_since:timestamptz \
          rows:int8 bytes:int8 first_offset:int8 next_offset:int8 rejected_rows:int8 created_at:timestamptz",
     )?;
@@ -110,8 +110,8 @@ fn streams(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
             kind,
             connector,
             watermark(mark, unit),
-            last_event.map_or(Cell::Null, |time| micros(time, unit)),
-            idle.map_or(Cell::Null, millis),
+            last_event.map_or(SystemValue::Null, |time| micros(time, unit)),
+            idle.map_or(SystemValue::Null, millis),
             figure(|stats| stats.rows).or(records.map(|records| records.saturating_sub(malformed))),
             figure(|stats| stats.bytes),
             figure(|stats| stats.first_offset),
@@ -145,10 +145,10 @@ fn view_unit(cx: &SystemContext, relation: &Relation, depth: usize) -> TimeUnit 
     TimeUnit::Microsecond
 }
 
-fn figures(figures: &QueryFigures, unit: TimeUnit, now: i64) -> Vec<Cell> {
+fn figures(figures: &QueryFigures, unit: TimeUnit, now: i64) -> Vec<SystemValue> {
     let mark = figures.watermark.filter(|mark| mark.0 != i64::MAX && *mark != Watermark::NONE);
     let lag = mark.and_then(|mark| match micros(mark.0, unit) {
-        Cell::Micros(micros) => Some(now.saturating_sub(micros.div_euclid(1_000))),
+        SystemValue::Micros(micros) => Some(now.saturating_sub(micros.div_euclid(1_000))),
         _ => None,
     });
     row![
@@ -162,12 +162,12 @@ fn figures(figures: &QueryFigures, unit: TimeUnit, now: i64) -> Vec<Cell> {
         figures.state_bytes,
         figures.state_rows,
         figures.last_epoch_ms,
-        figures.last_epoch_at_ms.map_or(Cell::Null, millis),
+        figures.last_epoch_at_ms.map_or(SystemValue::Null, millis),
     ]
 }
 
 fn queries(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
-    let shape = Shape::new(
+    let shape = TableColumns::new(
         "id:int8 name:text kind:text sql:text state:text rows_in:int8 rows_out:int8 late_rows:int8 rejected_rows:int8 \
          epoch:int8 watermark:timestamp lag_ms:int8 state_bytes:int8 state_rows:int8 last_epoch_ms:float8 \
          last_epoch_at:timestamptz error:text",
@@ -194,16 +194,16 @@ fn queries(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
         rows.push(cells);
     }
     for query in cx.engine.temporary_queries() {
-        let mut cells = row![query.id, Cell::Null, "continuous select", query.sql.as_str(), "running"];
+        let mut cells = row![query.id, SystemValue::Null, "continuous select", query.sql.as_str(), "running"];
         cells.extend(figures(&query.figures.lock(), TimeUnit::Microsecond, now));
-        cells.push(Cell::Null);
+        cells.push(SystemValue::Null);
         rows.push(cells);
     }
     shape.table(rows)
 }
 
 fn late_rows(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
-    let shape = Shape::new("query:text stream:text row:jsonb watermark:timestamp at:timestamptz")?;
+    let shape = TableColumns::new("query:text stream:text row:jsonb watermark:timestamp at:timestamptz")?;
     let names = cx.engine.catalog.names();
     let mut rows = Vec::new();
     for view in cx.engine.views() {
@@ -225,7 +225,8 @@ fn late_rows(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
 }
 
 fn rejected_rows(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
-    let shape = Shape::new("stream:text partition:int4 offset:int8 raw:bytea error:text time:timestamptz")?;
+    let shape =
+        TableColumns::new("stream:text partition:int4 offset:int8 raw:bytea error:text time:timestamptz")?;
     let names = cx.engine.catalog.names();
     let mut rows = Vec::new();
     for rejected in cx.engine.rejected.rows() {
@@ -233,7 +234,7 @@ fn rejected_rows(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
             names.by_id(rejected.stream).map(|relation| relation.name.clone()),
             0,
             rejected.offset,
-            Cell::Bytes(rejected.raw),
+            SystemValue::Bytes(rejected.raw),
             rejected.error,
             millis(rejected.at_ms)
         ]);
@@ -248,7 +249,7 @@ fn rejected_rows(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
                 relation.name.as_str(),
                 0,
                 row.offset,
-                Cell::Bytes(row.raw),
+                SystemValue::Bytes(row.raw),
                 connect::without_time(column),
                 millis(row.at_ms)
             ]);
@@ -258,7 +259,7 @@ fn rejected_rows(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
 }
 
 fn checkpoints(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
-    let shape = Shape::new("view:text epoch:int8 commit:int8 state_bytes:int8 state_rows:int8")?;
+    let shape = TableColumns::new("view:text epoch:int8 commit:int8 state_bytes:int8 state_rows:int8")?;
     let rows = cx.engine.views().into_iter().map(|view| {
         let published = view.published();
         row![
@@ -374,5 +375,5 @@ fn settings(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
     ]);
     rows.push(row!["memory_limit", options.memory, "bytes", "memory that queries may use"]);
     rows.push(row!["threads", options.threads, "count", "partitions of a snapshot"]);
-    Shape::new("name:text value:text unit:text description:text")?.table(rows)
+    TableColumns::new("name:text value:text unit:text description:text")?.table(rows)
 }

@@ -6,10 +6,10 @@ use datafusion::catalog::TableProvider;
 
 use super::super::transaction::SystemContext;
 use super::relations::{
-    self, DATABASE, Entry, INFORMATION_SCHEMA, OWNER, PG_CATALOG, PUBLIC, TIDEMILL, columns, constraint_oid,
-    index_oid,
+    self, DATABASE, INFORMATION_SCHEMA, OWNER, PG_CATALOG, PUBLIC, RelationEntry, TIDEMILL, columns,
+    constraint_oid, index_oid,
 };
-use super::shape::{Cell, Shape, row};
+use super::shape::{SystemValue, TableColumns, row};
 use super::{fixed, listings};
 use crate::error::Result;
 
@@ -126,10 +126,12 @@ pub(crate) fn table(cx: &SystemContext, name: &str) -> Result<Option<Arc<dyn Tab
         "pg_stat_activity" => listings::activity(cx),
         "pg_stat_user_tables" | "pg_statio_user_tables" => listings::statistics(cx),
         "pg_get_keywords" => listings::keywords(),
-        "pg_tablespace" => Shape::new("oid:oid spcname:name spcowner:oid spcacl:text[] spcoptions:text[]")?
-            .table(vec![row![1663, "pg_default", OWNER]]),
+        "pg_tablespace" => {
+            TableColumns::new("oid:oid spcname:name spcowner:oid spcacl:text[] spcoptions:text[]")?
+                .table(vec![row![1663, "pg_default", OWNER]])
+        }
         _ => match fixed::empty(name) {
-            Some(columns) => Shape::new(columns)?.table(Vec::new()),
+            Some(columns) => TableColumns::new(columns)?.table(Vec::new()),
             None => return fixed::of_postgres(name),
         },
     }
@@ -137,7 +139,7 @@ pub(crate) fn table(cx: &SystemContext, name: &str) -> Result<Option<Arc<dyn Tab
 }
 
 fn classes(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
-    let shape = Shape::new(
+    let shape = TableColumns::new(
         "oid:oid relname:name relnamespace:oid reltype:oid reloftype:oid relowner:oid relam:oid relfilenode:oid \
          reltablespace:oid relpages:int4 reltuples:float4 relallvisible:int4 reltoastrelid:oid relhasindex:bool \
          relisshared:bool relpersistence:char relkind:char relnatts:int2 relchecks:int2 relhasrules:bool \
@@ -187,16 +189,16 @@ fn classes(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
             0,
             0,
             0,
-            Cell::Null,
-            Cell::Null,
-            Cell::Null,
+            SystemValue::Null,
+            SystemValue::Null,
+            SystemValue::Null,
         ]);
     }
     shape.table(rows)
 }
 
 fn attributes(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
-    let shape = Shape::new(
+    let shape = TableColumns::new(
         "attrelid:oid attname:name atttypid:oid attstattarget:int4 attlen:int2 attnum:int2 attndims:int4 \
          attcacheoff:int4 atttypmod:int4 attbyval:bool attalign:char attstorage:char attcompression:char \
          attnotnull:bool atthasdef:bool atthasmissing:bool attidentity:char attgenerated:char attisdropped:bool \
@@ -243,10 +245,10 @@ fn attributes(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
                 true,
                 0,
                 if is_text { 100 } else { 0 },
-                Cell::Null,
-                Cell::Null,
-                Cell::Null,
-                Cell::Null,
+                SystemValue::Null,
+                SystemValue::Null,
+                SystemValue::Null,
+                SystemValue::Null,
             ]);
         }
     }
@@ -264,7 +266,7 @@ fn defaults(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
             }
         }
     }
-    Shape::new("oid:oid adrelid:oid adnum:int2 adbin:text")?.table(rows)
+    TableColumns::new("oid:oid adrelid:oid adnum:int2 adbin:text")?.table(rows)
 }
 
 fn positions(key: &[usize]) -> String {
@@ -272,12 +274,12 @@ fn positions(key: &[usize]) -> String {
     format!("{{{}}}", positions.join(","))
 }
 
-pub(crate) fn keyed(cx: &SystemContext) -> impl Iterator<Item = Entry> {
+pub(crate) fn keyed(cx: &SystemContext) -> impl Iterator<Item = RelationEntry> {
     relations::users(cx).into_iter().filter(|entry| entry.relation.is_some() && !entry.key.is_empty())
 }
 
 fn indexes(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
-    let shape = Shape::new(
+    let shape = TableColumns::new(
         "indexrelid:oid indrelid:oid indnatts:int2 indnkeyatts:int2 indisunique:bool indnullsnotdistinct:bool \
          indisprimary:bool indisexclusion:bool indimmediate:bool indisclustered:bool indisvalid:bool \
          indcheckxmin:bool indisready:bool indislive:bool indisreplident:bool indkey:int2[] indcollation:oid[] \
@@ -311,7 +313,7 @@ fn indexes(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
 }
 
 fn constraints(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
-    let shape = Shape::new(
+    let shape = TableColumns::new(
         "oid:oid conname:name connamespace:oid contype:char condeferrable:bool condeferred:bool convalidated:bool \
          conrelid:oid contypid:oid conindid:oid conparentid:oid confrelid:oid confupdtype:char confdeltype:char \
          confmatchtype:char conislocal:bool coninhcount:int4 connoinherit:bool conkey:int2[] confkey:int2[] \
@@ -344,7 +346,7 @@ fn constraints(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
 }
 
 fn namespaces() -> Result<Arc<dyn TableProvider>> {
-    Shape::new("oid:oid nspname:name nspowner:oid nspacl:text[]")?.table(vec![
+    TableColumns::new("oid:oid nspname:name nspowner:oid nspacl:text[]")?.table(vec![
         row![PG_CATALOG, "pg_catalog", OWNER],
         row![PUBLIC, "public", OWNER],
         row![INFORMATION_SCHEMA, "information_schema", OWNER],
@@ -353,7 +355,7 @@ fn namespaces() -> Result<Arc<dyn TableProvider>> {
 }
 
 fn database() -> Result<Arc<dyn TableProvider>> {
-    let shape = Shape::new(
+    let shape = TableColumns::new(
         "oid:oid datname:name datdba:oid encoding:int4 datlocprovider:char datistemplate:bool datallowconn:bool \
          datconnlimit:int4 datfrozenxid:oid datminmxid:oid dattablespace:oid datcollate:text datctype:text \
          daticulocale:text datcollversion:text datacl:text[]",
@@ -365,23 +367,23 @@ fn database() -> Result<Arc<dyn TableProvider>> {
 fn roles(cx: &SystemContext, name: &str) -> Result<Arc<dyn TableProvider>> {
     let user = cx.user.as_str();
     match name {
-        "pg_user" | "pg_shadow" => Shape::new(
+        "pg_user" | "pg_shadow" => TableColumns::new(
             "usename:name usesysid:oid usecreatedb:bool usesuper:bool userepl:bool usebypassrls:bool passwd:text \
              valuntil:timestamptz useconfig:text[]",
         )?
         .table(vec![row![user, OWNER, true, true, false, true, "********"]]),
-        _ => Shape::new(
+        _ => TableColumns::new(
             "oid:oid rolname:name rolsuper:bool rolinherit:bool rolcreaterole:bool rolcreatedb:bool rolcanlogin:bool \
              rolreplication:bool rolconnlimit:int4 rolpassword:text rolvaliduntil:timestamptz rolbypassrls:bool \
              rolconfig:text[]",
         )?
-        .table(vec![row![OWNER, user, true, true, true, true, true, false, -1, "********", Cell::Null, true]]),
+        .table(vec![row![OWNER, user, true, true, true, true, true, false, -1, "********", SystemValue::Null, true]]),
     }
 }
 
 /// The functions that can be called, and `advance_watermark`, which is a statement of its own.
 fn functions(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
-    let shape = Shape::new(
+    let shape = TableColumns::new(
         "oid:oid proname:name pronamespace:oid proowner:oid prolang:oid procost:float4 prorows:float4 provariadic:oid \
          prosupport:oid prokind:char prosecdef:bool proleakproof:bool proisstrict:bool proretset:bool provolatile:char \
          proparallel:char pronargs:int2 pronargdefaults:int2 prorettype:oid proargtypes:oid[] proallargtypes:oid[] \
@@ -411,11 +413,11 @@ fn functions(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
                 0,
                 returns,
                 types,
-                Cell::Null,
-                Cell::Null,
-                Cell::Null,
-                Cell::Null,
-                Cell::Null,
+                SystemValue::Null,
+                SystemValue::Null,
+                SystemValue::Null,
+                SystemValue::Null,
+                SystemValue::Null,
                 name,
             ]
         };

@@ -8,7 +8,7 @@ use datafusion::arrow::compute::concat_batches;
 use datafusion::catalog::{MemTable, TableProvider};
 use parking_lot::Mutex;
 
-use super::shape::Shape;
+use super::shape::TableColumns;
 use crate::error::Result;
 use crate::pgtypes::copy::{CopyDecoder, CopyOptions};
 
@@ -155,7 +155,7 @@ pub(crate) fn rows(name: &str) -> Result<Option<RecordBatch>> {
         return Ok(Some(rows.clone()));
     }
     let (columns, data) = text.split_once('\n').unwrap_or((text, ""));
-    let mut decoder = CopyDecoder::new(Shape::new(columns)?.columns(), CopyOptions::text());
+    let mut decoder = CopyDecoder::new(TableColumns::new(columns)?.columns(), CopyOptions::text());
     decoder.push(data.as_bytes())?;
     let mut batches = Vec::new();
     while let Some(batch) = decoder.take() {

@@ -17,7 +17,7 @@ use datafusion::logical_expr::{
 
 use super::super::transaction::SystemContext;
 use super::catalog::ADVANCE_WATERMARK;
-use super::relations::{self, Entry, constraint_oid, index_oid};
+use super::relations::{self, RelationEntry, constraint_oid, index_oid};
 use super::types::{format_type, operator_name, type_oid};
 use crate::catalog::{Kind, RelationId};
 use crate::error::{Error, Result, SqlState};
@@ -30,40 +30,40 @@ type Texts<'a> = &'a [Option<&'a str>];
 
 /// What a function does with one row.
 #[derive(Clone, Copy)]
-enum Call {
+enum FunctionBody {
     True(fn(&SystemContext, Texts) -> bool),
     Text(fn(&SystemContext, Texts) -> Result<Option<String>>),
     Number(fn(&SystemContext, Texts) -> Result<Option<i64>>),
 }
 
-struct Function {
+struct SystemFunction {
     name: &'static str,
     signature: Signature,
-    call: Call,
+    call: FunctionBody,
     cx: SystemContext,
 }
 
-impl fmt::Debug for Function {
+impl fmt::Debug for SystemFunction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name)
     }
 }
 
-impl PartialEq for Function {
+impl PartialEq for SystemFunction {
     fn eq(&self, other: &Self) -> bool {
         self.name == other.name
     }
 }
 
-impl Eq for Function {}
+impl Eq for SystemFunction {}
 
-impl Hash for Function {
+impl Hash for SystemFunction {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.name.hash(state);
     }
 }
 
-impl ScalarUDFImpl for Function {
+impl ScalarUDFImpl for SystemFunction {
     fn name(&self) -> &str {
         self.name
     }
@@ -74,9 +74,9 @@ impl ScalarUDFImpl for Function {
 
     fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
         Ok(match self.call {
-            Call::True(_) => DataType::Boolean,
-            Call::Text(_) => DataType::Utf8,
-            Call::Number(_) => DataType::Int64,
+            FunctionBody::True(_) => DataType::Boolean,
+            FunctionBody::Text(_) => DataType::Utf8,
+            FunctionBody::Number(_) => DataType::Int64,
         })
     }
 
@@ -90,13 +90,13 @@ impl ScalarUDFImpl for Function {
                 texts.iter().map(|column| column.is_valid(row).then(|| column.value(row))).collect()
             };
             Ok(match self.call {
-                Call::True(f) => {
+                FunctionBody::True(f) => {
                     Arc::new((0..rows).map(|at| Some(f(&self.cx, &row(at)))).collect::<BooleanArray>())
                 }
-                Call::Text(f) => {
+                FunctionBody::Text(f) => {
                     Arc::new((0..rows).map(|at| f(&self.cx, &row(at))).collect::<Result<StringArray>>()?)
                 }
-                Call::Number(f) => {
+                FunctionBody::Number(f) => {
                     Arc::new((0..rows).map(|at| f(&self.cx, &row(at))).collect::<Result<Int64Array>>()?)
                 }
             })
@@ -161,9 +161,9 @@ const ZERO: &[&str] =
     &["pg_indexes_size", "pg_stat_get_numscans", "pg_my_temp_schema", "pg_stat_get_live_tuples"];
 
 /// A function of the server and its text arguments, by name.
-type Named<T> = (&'static str, fn(&SystemContext, Texts) -> Result<Option<T>>);
+type NamedFunction<T> = (&'static str, fn(&SystemContext, Texts) -> Result<Option<T>>);
 
-const NUMBERS: &[Named<i64>] = &[
+const NUMBERS: &[NamedFunction<i64>] = &[
     ("pg_relation_size", |cx, args| Ok(relation_bytes(cx, args))),
     ("pg_table_size", |cx, args| Ok(relation_bytes(cx, args))),
     ("pg_total_relation_size", |cx, args| Ok(relation_bytes(cx, args))),
@@ -211,7 +211,7 @@ const NUMBERS: &[Named<i64>] = &[
     ("pg_current_xact_id", |cx, _| Ok(i64::try_from(cx.engine.journal.last().0).ok())),
 ];
 
-const TEXTS: &[Named<String>] = &[
+const TEXTS: &[NamedFunction<String>] = &[
     ("pg_get_expr", |_, args| Ok(text(args, 0).map(str::to_owned))),
     ("pg_get_userbyid", |cx, _| Ok(Some(cx.user.clone()))),
     ("pg_encoding_to_char", |_, args| {
@@ -268,20 +268,20 @@ const TEXTS: &[Named<String>] = &[
 
 /// All functions, for one session's statement.
 pub(crate) fn all(cx: &SystemContext) -> Vec<Arc<ScalarUDF>> {
-    let function = |name: &'static str, call: Call| {
+    let function = |name: &'static str, call: FunctionBody| {
         let signature =
             Signature::one_of(vec![TypeSignature::Nullary, TypeSignature::VariadicAny], Volatility::Stable);
-        Arc::new(ScalarUDF::from(Function { name, signature, call, cx: cx.clone() }))
+        Arc::new(ScalarUDF::from(SystemFunction { name, signature, call, cx: cx.clone() }))
     };
     let mut functions: Vec<Arc<ScalarUDF>> = Vec::new();
-    functions.extend(TRUE.iter().map(|name| function(name, Call::True(|_, _| true))));
-    functions.extend(FALSE.iter().map(|name| function(name, Call::True(|_, _| false))));
-    functions.extend(NONE.iter().map(|name| function(name, Call::Text(|_, _| Ok(None)))));
-    functions.extend(ZERO.iter().map(|name| function(name, Call::Number(|_, _| Ok(Some(0))))));
-    functions.extend(NUMBERS.iter().map(|(name, call)| function(name, Call::Number(*call))));
-    functions.extend(TEXTS.iter().map(|(name, call)| function(name, Call::Text(*call))));
+    functions.extend(TRUE.iter().map(|name| function(name, FunctionBody::True(|_, _| true))));
+    functions.extend(FALSE.iter().map(|name| function(name, FunctionBody::True(|_, _| false))));
+    functions.extend(NONE.iter().map(|name| function(name, FunctionBody::Text(|_, _| Ok(None)))));
+    functions.extend(ZERO.iter().map(|name| function(name, FunctionBody::Number(|_, _| Ok(Some(0))))));
+    functions.extend(NUMBERS.iter().map(|(name, call)| function(name, FunctionBody::Number(*call))));
+    functions.extend(TEXTS.iter().map(|(name, call)| function(name, FunctionBody::Text(*call))));
     let visible = |_: &SystemContext, args: Texts| oid(args, 0).is_some_and(relations::is_visible);
-    functions.push(function("pg_table_is_visible", Call::True(visible)));
+    functions.push(function("pg_table_is_visible", FunctionBody::True(visible)));
     functions
 }
 
@@ -376,7 +376,7 @@ fn arguments(args: Texts) -> String {
     }
 }
 
-fn entry(cx: &SystemContext, args: Texts) -> Option<Entry> {
+fn entry(cx: &SystemContext, args: Texts) -> Option<RelationEntry> {
     let oid = relations::find(cx, text(args, 0)?)?;
     relations::users(cx).into_iter().find(|entry| entry.oid == oid)
 }
@@ -423,7 +423,7 @@ fn constraint_text(cx: &SystemContext, args: Texts) -> Option<String> {
 }
 
 /// Bytes that a relation takes: of a stream on disk, of a view in memory.
-fn bytes_of(cx: &SystemContext, entry: &Entry) -> i64 {
+fn bytes_of(cx: &SystemContext, entry: &RelationEntry) -> i64 {
     let Some(relation) = &entry.relation else { return 0 };
     let bytes = match &relation.kind {
         Kind::Stream(_) => cx.engine.journal.stats(StreamId(relation.id.0)).map_or(0, |stats| stats.bytes),
@@ -441,7 +441,7 @@ fn relation_bytes(cx: &SystemContext, args: Texts) -> Option<i64> {
 }
 
 /// How many rows a stream or table has.
-pub(crate) fn rows_of(cx: &SystemContext, entry: &Entry) -> Option<u64> {
+pub(crate) fn rows_of(cx: &SystemContext, entry: &RelationEntry) -> Option<u64> {
     let relation = entry.relation.as_ref()?;
     match &relation.kind {
         Kind::Stream(_) => cx.engine.journal.stats(StreamId(relation.id.0)).ok().map(|stats| stats.rows),

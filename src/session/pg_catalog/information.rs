@@ -5,8 +5,8 @@ use std::sync::Arc;
 use datafusion::catalog::TableProvider;
 
 use super::super::transaction::SystemContext;
-use super::relations::{self, Entry, TIDEMILL, columns};
-use super::shape::{Cell, Shape, row};
+use super::relations::{self, RelationEntry, TIDEMILL, columns};
+use super::shape::{SystemValue, TableColumns, row};
 use crate::catalog::DATABASE;
 use crate::catalog::{Column, Kind};
 use crate::error::Result;
@@ -51,7 +51,7 @@ pub(crate) fn table(cx: &SystemContext, name: &str) -> Result<Option<Arc<dyn Tab
         "table_constraints" => constraints(cx),
         "key_column_usage" => key_columns(cx),
         _ => match empty(name) {
-            Some(columns) => Shape::new(columns)?.table(Vec::new()),
+            Some(columns) => TableColumns::new(columns)?.table(Vec::new()),
             None => return Ok(None),
         },
     }
@@ -83,7 +83,7 @@ fn empty(name: &str) -> Option<&'static str> {
 }
 
 /// Users' relations and those of `tidemill`, with their schema's name; indexes left out.
-fn shown(cx: &SystemContext) -> impl Iterator<Item = (&'static str, Entry)> {
+fn shown(cx: &SystemContext) -> impl Iterator<Item = (&'static str, RelationEntry)> {
     let users = relations::users(cx)
         .into_iter()
         .filter(|entry| entry.index_of.is_none())
@@ -97,7 +97,7 @@ fn yes(value: bool) -> &'static str {
 }
 
 fn tables(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
-    let shape = Shape::new(
+    let shape = TableColumns::new(
         "table_catalog:name table_schema:name table_name:name table_type:text self_referencing_column_name:name \
          reference_generation:text user_defined_type_catalog:name user_defined_type_schema:name \
          user_defined_type_name:name is_insertable_into:text is_typed:text commit_action:text",
@@ -111,11 +111,11 @@ fn tables(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
             schema,
             entry.name.as_str(),
             kind,
-            Cell::Null,
-            Cell::Null,
-            Cell::Null,
-            Cell::Null,
-            Cell::Null,
+            SystemValue::Null,
+            SystemValue::Null,
+            SystemValue::Null,
+            SystemValue::Null,
+            SystemValue::Null,
             yes(is_table),
             "NO",
         ]
@@ -124,7 +124,7 @@ fn tables(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
 }
 
 fn all_columns(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
-    let shape = Shape::new(
+    let shape = TableColumns::new(
         "table_catalog:name table_schema:name table_name:name column_name:name ordinal_position:int4 \
          column_default:text is_nullable:text data_type:text character_maximum_length:int4 \
          character_octet_length:int4 numeric_precision:int4 numeric_precision_radix:int4 numeric_scale:int4 \
@@ -140,7 +140,7 @@ fn all_columns(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
     shape.table(rows)
 }
 
-fn column_row(schema: &str, entry: &Entry, at: usize, column: &Column) -> Vec<Cell> {
+fn column_row(schema: &str, entry: &RelationEntry, at: usize, column: &Column) -> Vec<SystemValue> {
     let (precision, radix, scale) = match &column.sql_type {
         SqlType::SmallInt => (Some(16), Some(2), Some(0)),
         SqlType::Int => (Some(32), Some(2), Some(0)),
@@ -176,14 +176,14 @@ fn column_row(schema: &str, entry: &Entry, at: usize, column: &Column) -> Vec<Ce
         yes(!column.not_null),
         name,
         length,
-        Cell::Null,
+        SystemValue::Null,
         precision,
         radix,
         scale,
         digits,
-        Cell::Null,
-        Cell::Null,
-        Cell::Null,
+        SystemValue::Null,
+        SystemValue::Null,
+        SystemValue::Null,
         DATABASE,
         "pg_catalog",
         super::types::type_name(column.sql_type.oid().into()),
@@ -195,7 +195,7 @@ fn column_row(schema: &str, entry: &Entry, at: usize, column: &Column) -> Vec<Ce
 }
 
 fn views(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
-    let shape = Shape::new(
+    let shape = TableColumns::new(
         "table_catalog:name table_schema:name table_name:name view_definition:text check_option:text \
          is_updatable:text is_insertable_into:text",
     )?;
@@ -210,7 +210,7 @@ fn views(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
 }
 
 fn schemata(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
-    let shape = Shape::new(
+    let shape = TableColumns::new(
         "catalog_name:name schema_name:name schema_owner:name default_character_set_catalog:name \
          default_character_set_schema:name default_character_set_name:name sql_path:text",
     )?;
@@ -218,12 +218,12 @@ fn schemata(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
     shape.table(names.map(|name| row![DATABASE, name, cx.user.as_str()]).collect())
 }
 
-fn keyed(cx: &SystemContext) -> impl Iterator<Item = Entry> {
+fn keyed(cx: &SystemContext) -> impl Iterator<Item = RelationEntry> {
     relations::users(cx).into_iter().filter(|entry| entry.index_of.is_none() && !entry.key.is_empty())
 }
 
 fn constraints(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
-    let shape = Shape::new(
+    let shape = TableColumns::new(
         "constraint_catalog:name constraint_schema:name constraint_name:name table_catalog:name table_schema:name \
          table_name:name constraint_type:text is_deferrable:text initially_deferred:text enforced:text",
     )?;
@@ -246,7 +246,7 @@ fn constraints(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
 }
 
 fn key_columns(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
-    let shape = Shape::new(
+    let shape = TableColumns::new(
         "constraint_catalog:name constraint_schema:name constraint_name:name table_catalog:name table_schema:name \
          table_name:name column_name:name ordinal_position:int4 position_in_unique_constraint:int4",
     )?;

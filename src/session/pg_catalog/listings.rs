@@ -6,13 +6,13 @@ use datafusion::catalog::TableProvider;
 
 use super::super::transaction::SystemContext;
 use super::catalog::keyed;
-use super::relations::{self, DATABASE, Entry, OWNER, index_oid};
-use super::shape::{Cell, Shape, row};
+use super::relations::{self, DATABASE, OWNER, RelationEntry, index_oid};
+use super::shape::{SystemValue, TableColumns, row};
 use crate::catalog::Kind;
 use crate::error::Result;
 
 pub(crate) fn settings(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
-    let shape = Shape::new(
+    let shape = TableColumns::new(
         "name:text setting:text unit:text category:text short_desc:text extra_desc:text context:text vartype:text \
          source:text min_val:text max_val:text enumvals:text[] boot_val:text reset_val:text sourcefile:text \
          sourceline:int4 pending_restart:bool",
@@ -24,20 +24,20 @@ pub(crate) fn settings(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
         row![
             name.as_str(),
             value.as_str(),
-            Cell::Null,
+            SystemValue::Null,
             "Session",
             what.as_str(),
-            Cell::Null,
+            SystemValue::Null,
             "user",
             "string",
             source,
-            Cell::Null,
-            Cell::Null,
-            Cell::Null,
+            SystemValue::Null,
+            SystemValue::Null,
+            SystemValue::Null,
             default.clone(),
             default,
-            Cell::Null,
-            Cell::Null,
+            SystemValue::Null,
+            SystemValue::Null,
             false,
         ]
     });
@@ -51,7 +51,8 @@ pub(crate) fn keywords() -> Result<Arc<dyn TableProvider>> {
         true => row![word.to_ascii_lowercase(), "R", false, "reserved", "requires AS"],
         false => row![word.to_ascii_lowercase(), "U", true, "unreserved", "can be bare label"],
     });
-    Shape::new("word:text catcode:char barelabel:bool catdesc:text baredesc:text")?.table(rows.collect())
+    TableColumns::new("word:text catcode:char barelabel:bool catdesc:text baredesc:text")?
+        .table(rows.collect())
 }
 
 /// pg_tables, pg_views, pg_matviews, pg_indexes.
@@ -59,58 +60,65 @@ pub(crate) fn listings(cx: &SystemContext, name: &str) -> Result<Arc<dyn TablePr
     let user = cx.user.as_str();
     let entries = relations::users(cx);
     let wanted = |kind: &'static str| entries.iter().filter(move |entry| entry.kind == kind);
-    let query = |entry: &Entry| match entry.relation.as_ref().map(|relation| &relation.kind) {
+    let query = |entry: &RelationEntry| match entry.relation.as_ref().map(|relation| &relation.kind) {
         Some(Kind::View { query }) => Some(query.clone()),
         Some(Kind::MaterializedView(view)) => Some(view.query.clone()),
         _ => None,
     };
     match name {
-        "pg_views" => Shape::new("schemaname:name viewname:name viewowner:name definition:text")?
+        "pg_views" => TableColumns::new("schemaname:name viewname:name viewowner:name definition:text")?
             .table(wanted("v").map(|e| row!["public", e.name.as_str(), user, query(e)]).collect()),
-        "pg_matviews" => Shape::new(
+        "pg_matviews" => TableColumns::new(
             "schemaname:name matviewname:name matviewowner:name tablespace:name hasindexes:bool ispopulated:bool \
              definition:text",
         )?
-        .table(wanted("m").map(|e| row!["public", e.name.as_str(), user, Cell::Null, false, true, query(e)]).collect()),
+        .table(wanted("m").map(|e| row!["public", e.name.as_str(), user, SystemValue::Null, false, true, query(e)]).collect()),
         "pg_indexes" => {
             let rows = keyed(cx).map(|entry| {
                 let definition = super::functions::index_definition(cx, index_oid(entry.oid));
-                row!["public", entry.name.as_str(), format!("{}_pkey", entry.name), Cell::Null, definition]
+                row!["public", entry.name.as_str(), format!("{}_pkey", entry.name), SystemValue::Null, definition]
             });
-            Shape::new("schemaname:name tablename:name indexname:name tablespace:name indexdef:text")?
+            TableColumns::new("schemaname:name tablename:name indexname:name tablespace:name indexdef:text")?
                 .table(rows.collect())
         }
-        _ => Shape::new(
+        _ => TableColumns::new(
             "schemaname:name tablename:name tableowner:name tablespace:name hasindexes:bool hasrules:bool \
              hastriggers:bool rowsecurity:bool",
         )?
         .table(
             wanted("r")
-                .map(|e| row!["public", e.name.as_str(), user, Cell::Null, !e.key.is_empty(), false, false, false])
+                .map(|e| row!["public", e.name.as_str(), user, SystemValue::Null, !e.key.is_empty(), false, false, false])
                 .collect(),
         ),
     }
 }
 
 pub(crate) fn activity(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
-    let shape = Shape::new(
+    let shape = TableColumns::new(
         "datid:oid datname:name pid:int4 leader_pid:int4 usesysid:oid usename:name application_name:text \
          client_addr:text client_hostname:text client_port:int4 backend_start:timestamptz xact_start:timestamptz \
          query_start:timestamptz state_change:timestamptz wait_event_type:text wait_event:text state:text \
          backend_xid:int8 backend_xmin:int8 query_id:int8 query:text backend_type:text",
     )?;
     let application = cx.settings.get("application_name").ok();
-    let mut own =
-        row![DATABASE, crate::catalog::DATABASE, cx.pid, Cell::Null, OWNER, cx.user.as_str(), application];
-    own.resize(16, Cell::Null);
+    let mut own = row![
+        DATABASE,
+        crate::catalog::DATABASE,
+        cx.pid,
+        SystemValue::Null,
+        OWNER,
+        cx.user.as_str(),
+        application
+    ];
+    own.resize(16, SystemValue::Null);
     own.extend(row!["active"]);
-    own.resize(21, Cell::Null);
+    own.resize(21, SystemValue::Null);
     own.extend(row!["client backend"]);
     shape.table(vec![own])
 }
 
 pub(crate) fn statistics(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
-    let shape = Shape::new(
+    let shape = TableColumns::new(
         "relid:oid schemaname:name relname:name seq_scan:int8 seq_tup_read:int8 idx_scan:int8 idx_tup_fetch:int8 \
          n_tup_ins:int8 n_tup_upd:int8 n_tup_del:int8 n_live_tup:int8 n_dead_tup:int8 last_vacuum:timestamptz \
          last_autovacuum:timestamptz last_analyze:timestamptz last_autoanalyze:timestamptz",
@@ -118,7 +126,7 @@ pub(crate) fn statistics(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
     let rows = relations::users(cx).into_iter().filter(|entry| entry.kind == "r").map(|entry| {
         let live = super::functions::rows_of(cx, &entry);
         let mut cells = row![entry.oid, "public", entry.name.as_str()];
-        cells.resize(10, Cell::Null);
+        cells.resize(10, SystemValue::Null);
         cells.extend(row![live]);
         cells
     });

@@ -44,7 +44,7 @@ const FIRST_TIDEMILL: u32 = 14_000;
 const FIRST_INFORMATION: u32 = 13_100;
 
 /// A relation or an index.
-pub(crate) struct Entry {
+pub(crate) struct RelationEntry {
     pub(crate) oid: u32,
     pub(crate) name: String,
     pub(crate) namespace: u32,
@@ -78,14 +78,14 @@ pub(crate) fn is_visible(oid: i64) -> bool {
     oid >= i64::from(FIRST) || oid < i64::from(INFORMATION_SCHEMA)
 }
 
-fn user_entry(relation: &Arc<Relation>) -> Entry {
+fn user_entry(relation: &Arc<Relation>) -> RelationEntry {
     let (kind, key) = match &relation.kind {
         Kind::Stream(_) => ("r", Vec::new()),
         Kind::Table(table) => ("r", table.primary_key.clone()),
         Kind::View { .. } => ("v", Vec::new()),
         Kind::MaterializedView(_) => ("m", Vec::new()),
     };
-    Entry {
+    RelationEntry {
         oid: oid(relation),
         name: relation.name.clone(),
         namespace: PUBLIC,
@@ -97,12 +97,12 @@ fn user_entry(relation: &Arc<Relation>) -> Entry {
 }
 
 /// Users' relations, each followed by the index of its key.
-pub(crate) fn users(cx: &SystemContext) -> Vec<Entry> {
+pub(crate) fn users(cx: &SystemContext) -> Vec<RelationEntry> {
     let names = cx.engine.catalog.names();
     let mut entries = Vec::new();
     for relation in names.all() {
         let entry = user_entry(relation);
-        let index = (!entry.key.is_empty()).then(|| Entry {
+        let index = (!entry.key.is_empty()).then(|| RelationEntry {
             oid: index_oid(entry.oid),
             name: format!("{}_pkey", entry.name),
             namespace: PUBLIC,
@@ -130,11 +130,11 @@ fn system_oid(schema: u32, at: usize, name: &str) -> u32 {
 }
 
 /// The system's own relations.
-pub(crate) fn systems() -> Vec<Entry> {
+pub(crate) fn systems() -> Vec<RelationEntry> {
     let schemas =
         [(PG_CATALOG, catalog::NAMES), (INFORMATION_SCHEMA, information::NAMES), (TIDEMILL, tidemill::NAMES)];
     let entries = schemas.iter().flat_map(|(schema, names)| {
-        names.iter().enumerate().map(|(at, name)| Entry {
+        names.iter().enumerate().map(|(at, name)| RelationEntry {
             oid: system_oid(*schema, at, name),
             name: (*name).to_owned(),
             namespace: *schema,
@@ -148,7 +148,7 @@ pub(crate) fn systems() -> Vec<Entry> {
 }
 
 /// The columns of an entry. Those of the system's relations are told for `tidemill` only, which people look at.
-pub(crate) fn columns(cx: &SystemContext, entry: &Entry) -> Result<Vec<Column>> {
+pub(crate) fn columns(cx: &SystemContext, entry: &RelationEntry) -> Result<Vec<Column>> {
     if let Some(relation) = &entry.relation {
         return Ok(relation.columns.clone());
     }
@@ -194,7 +194,7 @@ pub(crate) fn find(cx: &SystemContext, text: &str) -> Option<u32> {
         "tidemill" => TIDEMILL,
         _ => 0,
     });
-    let fits = |entry: &Entry| match wanted {
+    let fits = |entry: &RelationEntry| match wanted {
         Some(namespace) => entry.namespace == namespace,
         None => entry.namespace == PUBLIC || entry.namespace == PG_CATALOG,
     };

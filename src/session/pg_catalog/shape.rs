@@ -15,7 +15,7 @@ const EPOCH: i64 = 946_684_800_000_000;
 
 /// A value.
 #[derive(Debug, Clone)]
-pub(crate) enum Cell {
+pub(crate) enum SystemValue {
     Null,
     Text(String),
     Bytes(Vec<u8>),
@@ -23,59 +23,59 @@ pub(crate) enum Cell {
     Micros(i64),
 }
 
-impl From<&str> for Cell {
-    fn from(value: &str) -> Cell {
-        Cell::Text(value.to_owned())
+impl From<&str> for SystemValue {
+    fn from(value: &str) -> SystemValue {
+        SystemValue::Text(value.to_owned())
     }
 }
 
-impl From<String> for Cell {
-    fn from(value: String) -> Cell {
-        Cell::Text(value)
+impl From<String> for SystemValue {
+    fn from(value: String) -> SystemValue {
+        SystemValue::Text(value)
     }
 }
 
-impl From<bool> for Cell {
-    fn from(value: bool) -> Cell {
-        Cell::Text(if value { "true" } else { "false" }.to_owned())
+impl From<bool> for SystemValue {
+    fn from(value: bool) -> SystemValue {
+        SystemValue::Text(if value { "true" } else { "false" }.to_owned())
     }
 }
 
 macro_rules! numbers {
-    ($($number:ty)*) => { $(impl From<$number> for Cell {
-        fn from(value: $number) -> Cell {
-            Cell::Text(value.to_string())
+    ($($number:ty)*) => { $(impl From<$number> for SystemValue {
+        fn from(value: $number) -> SystemValue {
+            SystemValue::Text(value.to_string())
         }
     })* };
 }
 numbers!(i16 i32 u32 i64 u64 usize f64);
 
-impl<T: Into<Cell>> From<Option<T>> for Cell {
-    fn from(value: Option<T>) -> Cell {
-        value.map_or(Cell::Null, Into::into)
+impl<T: Into<SystemValue>> From<Option<T>> for SystemValue {
+    fn from(value: Option<T>) -> SystemValue {
+        value.map_or(SystemValue::Null, Into::into)
     }
 }
 
 /// A row of cells.
 macro_rules! row {
-    ($($value:expr),* $(,)?) => { vec![$($crate::session::pg_catalog::shape::Cell::from($value)),*] };
+    ($($value:expr),* $(,)?) => { vec![$($crate::session::pg_catalog::shape::SystemValue::from($value)),*] };
 }
 pub(crate) use row;
 
 /// Columns written as `name:type name:type …`.
 #[derive(Debug)]
-pub(crate) struct Shape(Vec<(String, SqlType)>);
+pub(crate) struct TableColumns(Vec<(String, SqlType)>);
 
-impl Shape {
+impl TableColumns {
     /// Reads the columns; a type that is not known is a mistake of ours.
-    pub(crate) fn new(columns: &str) -> Result<Shape> {
+    pub(crate) fn new(columns: &str) -> Result<TableColumns> {
         let read = |column: &str| -> Result<(String, SqlType)> {
             let (name, sql_type) = column
                 .split_once(':')
                 .ok_or_else(|| Error::internal(format!("column {column} has no type")))?;
             Ok((name.to_owned(), of_name(sql_type)?))
         };
-        columns.split_whitespace().map(read).collect::<Result<Vec<_>>>().map(Shape)
+        columns.split_whitespace().map(read).collect::<Result<Vec<_>>>().map(TableColumns)
     }
 
     /// Names and types, for COPY; any of them may be NULL.
@@ -90,20 +90,20 @@ impl Shape {
     }
 
     /// The table with these rows. A row that is shorter than the columns is NULL in the others.
-    pub(crate) fn table(self, rows: Vec<Vec<Cell>>) -> Result<Arc<dyn TableProvider>> {
+    pub(crate) fn table(self, rows: Vec<Vec<SystemValue>>) -> Result<Arc<dyn TableProvider>> {
         let schema = self.schema();
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.0.len());
         for (at, (_, sql_type)) in self.0.iter().enumerate() {
             let mut column = ColumnBuilder::new(sql_type, rows.len());
             for row in &rows {
                 match row.get(at) {
-                    None | Some(Cell::Null) => column.append_null(),
-                    Some(Cell::Text(text)) => column.append_text(text.as_bytes())?,
-                    Some(Cell::Bytes(bytes)) => column.append_binary(bytes)?,
-                    Some(Cell::Micros(infinite @ (i64::MIN | i64::MAX))) => {
+                    None | Some(SystemValue::Null) => column.append_null(),
+                    Some(SystemValue::Text(text)) => column.append_text(text.as_bytes())?,
+                    Some(SystemValue::Bytes(bytes)) => column.append_binary(bytes)?,
+                    Some(SystemValue::Micros(infinite @ (i64::MIN | i64::MAX))) => {
                         column.append_binary(&infinite.to_be_bytes())?;
                     }
-                    Some(Cell::Micros(micros)) => {
+                    Some(SystemValue::Micros(micros)) => {
                         column.append_binary(&micros.saturating_sub(EPOCH).to_be_bytes())?;
                     }
                 }

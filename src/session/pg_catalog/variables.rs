@@ -24,7 +24,7 @@ pub(crate) const NAMES: [&str; 2] = ["set_config", "current_setting"];
 pub(crate) fn all(settings: &SharedSettings) -> [Arc<ScalarUDF>; 2] {
     let function = |does: Does, forms: Vec<TypeSignature>| {
         let signature = Signature::one_of(forms, Volatility::Volatile);
-        Arc::new(ScalarUDF::from(Variable { does, signature, settings: settings.clone() }))
+        Arc::new(ScalarUDF::from(SettingFunction { does, signature, settings: settings.clone() }))
     };
     let (text, truth) = (DataType::Utf8, DataType::Boolean);
     [
@@ -43,27 +43,27 @@ enum Does {
 }
 
 #[derive(Debug)]
-struct Variable {
+struct SettingFunction {
     does: Does,
     signature: Signature,
     settings: SharedSettings,
 }
 
-impl PartialEq for Variable {
+impl PartialEq for SettingFunction {
     fn eq(&self, other: &Self) -> bool {
         self.does == other.does
     }
 }
 
-impl Eq for Variable {}
+impl Eq for SettingFunction {}
 
-impl Hash for Variable {
+impl Hash for SettingFunction {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.does.hash(state);
     }
 }
 
-impl Variable {
+impl SettingFunction {
     fn set(&self, name: Option<&str>, value: Option<&str>, is_local: Option<bool>) -> Result<Option<String>> {
         let Some(name) = name else {
             return Err(Error::new(SqlState::NullNotAllowed, "SET requires parameter name"));
@@ -80,7 +80,7 @@ impl Variable {
     }
 }
 
-impl ScalarUDFImpl for Variable {
+impl ScalarUDFImpl for SettingFunction {
     fn name(&self) -> &str {
         match self.does {
             Does::Set => NAMES[0],

@@ -32,7 +32,7 @@ pub struct Reading {
 }
 
 /// A continuous query that has been planned.
-pub struct Ready {
+pub struct ContinuousPlan {
     /// What is to be run.
     pub pipeline: Pipeline,
     /// What its fragments run in.
@@ -44,19 +44,23 @@ pub struct Ready {
 }
 
 /// Plans a continuous query; EMIT CHANGES where it says nothing.
-pub async fn plan(engine: &Arc<Engine>, query: &ContinuousQuery, reading: &Reading) -> Result<Ready> {
+pub async fn plan(
+    engine: &Arc<Engine>,
+    query: &ContinuousQuery,
+    reading: &Reading,
+) -> Result<ContinuousPlan> {
     let options =
         CutOptions { emission: emission(query.emit, Emission::OnChange), lateness_ms: reading.lateness_ms };
     let (owned, query) = (Arc::clone(engine), query.query.clone());
     let ready = async move {
         let (pipeline, state, used) = continuous_pipeline(&owned, &query, options).await?;
         let schema = shown_schema(&pipeline.schema);
-        Ok(Ready { pipeline, state, schema, used })
+        Ok(ContinuousPlan { pipeline, state, schema, used })
     };
     engine.planning.plan_once(ready).await
 }
 
-impl Ready {
+impl ContinuousPlan {
     /// Starts it.
     pub fn start(
         self,

@@ -27,10 +27,10 @@ pub struct Cursor {
     pub hold: bool,
     /// Declared in the transaction that is open.
     pub is_new: bool,
-    body: Arc<Mutex<Body>>,
+    body: Arc<Mutex<CursorRows>>,
 }
 
-struct Body {
+struct CursorRows {
     /// None: at its end.
     stream: Option<Batches>,
     /// Pulled and not yet given.
@@ -41,7 +41,7 @@ struct Body {
 impl Cursor {
     /// Over a query that has been started.
     pub fn new(schema: SchemaRef, stream: Batches, hold: bool) -> Cursor {
-        let body = Body { stream: Some(stream), left: VecDeque::new(), rows: 0 };
+        let body = CursorRows { stream: Some(stream), left: VecDeque::new(), rows: 0 };
         Cursor { schema, hold, is_new: true, body: Arc::new(Mutex::new(body)) }
     }
 
@@ -81,7 +81,7 @@ impl Cursor {
     }
 }
 
-impl Body {
+impl CursorRows {
     /// Pulls until there are so many rows, the time is over, or the end.
     async fn fill(&mut self, count: usize, mut end: Option<BoxFuture<'static, ()>>) -> Result<()> {
         let mut bytes: usize = self.left.iter().map(RecordBatch::get_array_memory_size).sum();
@@ -137,7 +137,7 @@ impl Body {
 }
 
 /// Everything that is left, as it comes.
-fn rest(body: OwnedMutexGuard<Body>) -> Batches {
+fn rest(body: OwnedMutexGuard<CursorRows>) -> Batches {
     stream::unfold(body, |mut body| async move {
         if let Some(batch) = body.left.pop_front() {
             body.rows -= batch.num_rows();

@@ -9,7 +9,7 @@ use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 
 use crate::error::{Error, Result};
-use crate::session::conversation::{Outcome, Rows};
+use crate::session::conversation::{Outcome, RowStream};
 
 /// Batches as a stream.
 pub type Batches = BoxStream<'static, Result<RecordBatch>>;
@@ -47,12 +47,12 @@ pub fn lines(tag: &'static str, name: &str, lines: impl IntoIterator<Item = Stri
 
 /// A result that is there, with a tag without a count.
 pub fn uncounted(tag: &'static str, schema: SchemaRef, batches: Vec<RecordBatch>) -> Outcome {
-    Outcome::Rows(Rows { schema, stream: ready(batches), tag, counted: false })
+    Outcome::Rows(RowStream { schema, stream: ready(batches), tag, counted: false })
 }
 
 /// A result that is there, with a count.
 pub fn counted(tag: &'static str, schema: SchemaRef, batches: Vec<RecordBatch>) -> Outcome {
-    Outcome::Rows(Rows { schema, stream: ready(batches), tag, counted: true })
+    Outcome::Rows(RowStream { schema, stream: ready(batches), tag, counted: true })
 }
 
 /// Batches that are there as a stream.

@@ -39,15 +39,15 @@ fn subscribe_schema(columns: &Schema, progress: bool) -> SchemaRef {
 
 /// Makes the rows of a subscription.
 #[derive(Clone)]
-struct Shape {
+struct SubscriptionRows {
     columns: SchemaRef,
     schema: SchemaRef,
     progress: bool,
 }
 
-impl Shape {
-    fn new(columns: SchemaRef, progress: bool) -> Shape {
-        Shape { schema: subscribe_schema(&columns, progress), columns, progress }
+impl SubscriptionRows {
+    fn new(columns: SchemaRef, progress: bool) -> SubscriptionRows {
+        SubscriptionRows { schema: subscribe_schema(&columns, progress), columns, progress }
     }
 
     /// The rows of one epoch: its changes, or the word that there were none.
@@ -91,21 +91,21 @@ fn signed(epoch: u64) -> i64 {
 }
 
 /// What a SUBSCRIBE is on.
-enum Target {
+enum SubscriptionTarget {
     View(Arc<ViewHandle>),
     Query(ContinuousQuery),
 }
 
-fn target(engine: &Engine, what: &SubscribeTo) -> Result<Target> {
+fn target(engine: &Engine, what: &SubscribeTo) -> Result<SubscriptionTarget> {
     match what {
-        SubscribeTo::Query(query) => Ok(Target::Query(query.clone())),
+        SubscribeTo::Query(query) => Ok(SubscriptionTarget::Query(query.clone())),
         SubscribeTo::Relation(name) => {
             let relation = relation(engine, name)?;
             match &relation.kind {
-                Kind::MaterializedView(_) => Ok(Target::View(engine.view(relation.id)?)),
+                Kind::MaterializedView(_) => Ok(SubscriptionTarget::View(engine.view(relation.id)?)),
                 Kind::Stream(_) | Kind::View { .. } => {
                     let name = relation.name.replace('"', "\"\"");
-                    sql::parse_query(&format!("SELECT * FROM \"{name}\"")).map(Target::Query)
+                    sql::parse_query(&format!("SELECT * FROM \"{name}\"")).map(SubscriptionTarget::Query)
                 }
                 Kind::Table(_) => Err(Error::unsupported("SUBSCRIBE to a table is not supported")
                     .hint("Subscribe to a stream, a materialized view or a query over a stream.")),
@@ -128,8 +128,8 @@ fn relation(engine: &Engine, name: &ObjectName) -> Result<Arc<Relation>> {
 /// The columns that a SUBSCRIBE gives.
 pub async fn schema(engine: &Arc<Engine>, subscribe: &Subscribe, reading: &Reading) -> Result<SchemaRef> {
     let columns = match target(engine, &subscribe.what)? {
-        Target::View(view) => shown_schema(&view.relation().schema()),
-        Target::Query(query) => continuous::plan(engine, &query, reading).await?.schema,
+        SubscriptionTarget::View(view) => shown_schema(&view.relation().schema()),
+        SubscriptionTarget::Query(query) => continuous::plan(engine, &query, reading).await?.schema,
     };
     Ok(subscribe_schema(&columns, subscribe.progress))
 }
@@ -141,11 +141,11 @@ pub async fn start(
     reading: &Reading,
 ) -> Result<(SchemaRef, Batches, Vec<String>)> {
     match target(engine, &subscribe.what)? {
-        Target::View(view) => {
+        SubscriptionTarget::View(view) => {
             let (schema, batches) = to_view(engine, &view, subscribe).await?;
             Ok((schema, batches, Vec::new()))
         }
-        Target::Query(query) => to_query(engine, &query, subscribe, reading).await,
+        SubscriptionTarget::Query(query) => to_query(engine, &query, subscribe, reading).await,
     }
 }
 
@@ -165,7 +165,7 @@ async fn to_query(
             .hint("Use SELECT … EMIT CHANGES LIMIT n, or end the subscription from the client."));
     }
     let notices = ready.pipeline.notices.clone();
-    let shape = Shape::new(Arc::clone(&ready.schema), subscribe.progress);
+    let shape = SubscriptionRows::new(Arc::clone(&ready.schema), subscribe.progress);
     let schema = Arc::clone(&shape.schema);
     // What is there already is one epoch: its rows are the net answer.
     let emitted = ready.start(engine, reading, subscribe.progress, true);
@@ -187,7 +187,7 @@ async fn to_view(
     subscribe: &Subscribe,
 ) -> Result<(SchemaRef, Batches)> {
     engine.sync(std::slice::from_ref(view)).await?;
-    let shape = Shape::new(shown_schema(&view.relation().schema()), subscribe.progress);
+    let shape = SubscriptionRows::new(shown_schema(&view.relation().schema()), subscribe.progress);
     let (version, subscription) = view.subscribe();
     let schema = Arc::clone(&shape.schema);
     let first: BoxStream<'static, Result<RecordBatch>> = match subscribe.as_of {
@@ -240,7 +240,7 @@ async fn missed(
 }
 
 /// What is published from now on.
-fn updates(subscription: Subscription, shape: Shape, after: u64) -> Batches {
+fn updates(subscription: Subscription, shape: SubscriptionRows, after: u64) -> Batches {
     let steps = stream::unfold(Some(subscription), move |subscription| {
         let shape = shape.clone();
         async move {
@@ -273,7 +273,7 @@ mod tests {
         let columns = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, true)]));
         let batch =
             RecordBatch::try_new(Arc::clone(&columns), vec![Arc::new(Int64Array::from(vec![7, 8]))]).unwrap();
-        let shape = Shape::new(columns, true);
+        let shape = SubscriptionRows::new(columns, true);
         let rows = shape.delta(3, &Delta::new(batch, Int64Array::from(vec![2, -1]))).unwrap();
         assert_eq!(rows.column(1).as_ref(), &Int64Array::from(vec![1, 1, -1]));
         assert_eq!(rows.column(3).as_ref(), &Int64Array::from(vec![7, 7, 8]));

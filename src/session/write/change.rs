@@ -14,7 +14,7 @@ use datafusion::sql::sqlparser::ast::{
     UpdateTableFromKind,
 };
 
-use super::super::transaction::{Transaction, WriteContext, Written};
+use super::super::transaction::{SessionTransaction, WriteContext, WriteResult};
 use super::assign::assign;
 use super::conflict::{numbered, row_column};
 use super::query::{self, Extra};
@@ -235,9 +235,9 @@ pub(super) fn update_from(update: &ast::Update) -> Result<Vec<TableWithJoins>> {
 /// UPDATE.
 pub(in crate::session) async fn update(
     cx: &WriteContext,
-    tx: &mut Transaction,
+    tx: &mut SessionTransaction,
     update: &ast::Update,
-) -> Result<Written> {
+) -> Result<WriteResult> {
     let (relation, alias) = table(cx, &update.table, Verb::Update)?;
     let from = update_from(update)?;
     let maker = RowMaker::new(cx, &relation)?;
@@ -263,7 +263,7 @@ pub(in crate::session) async fn update(
         None => None,
         Some(items) => Some(returning(cx, &relation, &alias, items, vec![changed]).await?),
     };
-    Ok(Written { rows, returning })
+    Ok(WriteResult { rows, returning })
 }
 
 /// The one table of a DELETE, and what stands in USING.
@@ -286,14 +286,14 @@ pub(super) fn delete_from(delete: &ast::Delete) -> Result<(&TableWithJoins, Vec<
 /// DELETE.
 pub(in crate::session) async fn delete(
     cx: &WriteContext,
-    tx: &mut Transaction,
+    tx: &mut SessionTransaction,
     delete: &ast::Delete,
-) -> Result<Written> {
+) -> Result<WriteResult> {
     let (from, using) = delete_from(delete)?;
     let (relation, alias) = table(cx, from, Verb::Delete)?;
     let writer = tx.writer(&cx.engine, &relation).await?;
     if delete.selection.is_none() && using.is_empty() && delete.returning.is_none() {
-        return Ok(Written { rows: writer.truncate() as u64, returning: None });
+        return Ok(WriteResult { rows: writer.truncate() as u64, returning: None });
     }
     let mut extra = Extra::default();
     let mut sources = vec![source(&mut extra, Some(writer), &relation, &alias)?];
@@ -309,13 +309,13 @@ pub(in crate::session) async fn delete(
         None => None,
         Some(items) => Some(returning(cx, &relation, &alias, items, vec![gone]).await?),
     };
-    Ok(Written { rows, returning })
+    Ok(WriteResult { rows, returning })
 }
 
 /// TRUNCATE: all of them, or (if one cannot be) none.
 pub(in crate::session) async fn truncate(
     cx: &WriteContext,
-    tx: &mut Transaction,
+    tx: &mut SessionTransaction,
     names: &[ObjectName],
 ) -> Result<()> {
     let relations = names.iter().map(|name| target::relation(&cx.names, name, Verb::Truncate));

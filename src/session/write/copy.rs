@@ -6,7 +6,7 @@ use bytes::Bytes;
 use datafusion::arrow::array::{ArrayRef, RecordBatch};
 use datafusion::execution::memory_pool::MemoryReservation;
 
-use super::super::transaction::{Transaction, WriteContext, no_memory};
+use super::super::transaction::{SessionTransaction, WriteContext, no_memory};
 use super::insert::add;
 use super::query::too_large;
 use super::rows::RowMaker;
@@ -97,7 +97,7 @@ impl Copying {
     }
 
     /// There are no more: adds the rows to the transaction and says how many there were.
-    pub(in crate::session) async fn finish(mut self, tx: &mut Transaction) -> Result<u64> {
+    pub(in crate::session) async fn finish(mut self, tx: &mut SessionTransaction) -> Result<u64> {
         while let Some(batch) = self.decoder.finish()? {
             self.keep(batch)?;
         }

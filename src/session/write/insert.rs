@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::ast::{
     self, Expr, Ident, ObjectName, Query, SelectItem, SetExpr, TableObject,
 };
 
-use super::super::transaction::{Transaction, WriteContext, Written};
+use super::super::transaction::{SessionTransaction, WriteContext, WriteResult};
 use super::assign::{assign, check};
 use super::change::returning;
 use super::conflict;
@@ -101,9 +101,9 @@ impl Inserted {
 /// INSERT.
 pub(in crate::session) async fn insert(
     cx: &WriteContext,
-    tx: &mut Transaction,
+    tx: &mut SessionTransaction,
     insert: &ast::Insert,
-) -> Result<Written> {
+) -> Result<WriteResult> {
     let into = head(&cx.names, insert)?;
     let maker = RowMaker::new(cx, &into.relation)?;
     let action = conflict::action(&into, insert.on.as_ref())?;
@@ -133,13 +133,13 @@ pub(in crate::session) async fn insert(
         None => None,
         Some(items) => Some(returning(cx, &into.relation, &into.alias, items, rows).await?),
     };
-    Ok(Written { rows: count, returning })
+    Ok(WriteResult { rows: count, returning })
 }
 
 /// Adds whole rows to the transaction.
 pub(super) async fn add(
     engine: &Engine,
-    tx: &mut Transaction,
+    tx: &mut SessionTransaction,
     relation: &Relation,
     rows: &[RecordBatch],
 ) -> Result<()> {
@@ -230,7 +230,7 @@ fn constants(query: &Query) -> Vec<bool> {
 /// Adds a query's rows to a relation that has its columns in this order (CREATE TABLE AS); returns how many.
 pub async fn append_batches(
     cx: &WriteContext,
-    tx: &mut Transaction,
+    tx: &mut SessionTransaction,
     relation: &Arc<Relation>,
     schema: &SchemaRef,
     batches: &[RecordBatch],

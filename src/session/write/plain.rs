@@ -10,7 +10,7 @@ use datafusion::arrow::array::{Array, ArrayRef, RecordBatch};
 use datafusion::arrow::compute::concat;
 use datafusion::sql::sqlparser::ast::{self, CastKind, Expr};
 
-use super::super::transaction::Transaction;
+use super::super::transaction::SessionTransaction;
 use super::assign::{assign, check};
 use super::describe::{has_parameter, parameter};
 use super::insert::{self, add, plain_values};
@@ -123,7 +123,12 @@ impl PlainInsert {
     }
 
     /// Adds its rows to the transaction; how many they are. The parameters' values are arrays of one.
-    pub async fn run(&self, engine: &Engine, tx: &mut Transaction, values: &[ArrayRef]) -> Result<usize> {
+    pub async fn run(
+        &self,
+        engine: &Engine,
+        tx: &mut SessionTransaction,
+        values: &[ArrayRef],
+    ) -> Result<usize> {
         let maker = RowMaker::of(Arc::clone(&self.rules), engine.now_ms());
         let relation = self.rules.relation();
         let columns = self.columns.iter().enumerate();

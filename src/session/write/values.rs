@@ -22,7 +22,7 @@ use crate::types::{SqlType, Zone};
 const CELLS: usize = 128;
 
 /// One value of VALUES.
-enum Cell<'a> {
+enum LiteralCell<'a> {
     /// A constant of unknown type: `'…'`.
     Text(&'a str),
     /// A number as written, with its sign.
@@ -51,25 +51,25 @@ fn text_of(value: &Value) -> Option<&str> {
     }
 }
 
-fn cell(expr: &Expr) -> Cell<'_> {
+fn cell(expr: &Expr) -> LiteralCell<'_> {
     match expr {
         Expr::Nested(inner) => match cell(inner) {
-            Cell::Default => Cell::Expr(expr),
+            LiteralCell::Default => LiteralCell::Expr(expr),
             inner => inner,
         },
         Expr::Value(value) => match &value.value {
-            Value::Number(number, _) => Cell::Number(number.clone()),
-            Value::Boolean(value) => Cell::Boolean(*value),
-            Value::Null => Cell::Null,
-            other => text_of(other).map_or(Cell::Expr(expr), Cell::Text),
+            Value::Number(number, _) => LiteralCell::Number(number.clone()),
+            Value::Boolean(value) => LiteralCell::Boolean(*value),
+            Value::Null => LiteralCell::Null,
+            other => text_of(other).map_or(LiteralCell::Expr(expr), LiteralCell::Text),
         },
         Expr::UnaryOp { op: op @ (UnaryOperator::Minus | UnaryOperator::Plus), expr: inner } => {
             match cell(inner) {
-                Cell::Number(number) if !number.starts_with('-') => match op {
-                    UnaryOperator::Minus => Cell::Number(format!("-{number}")),
-                    _ => Cell::Number(number),
+                LiteralCell::Number(number) if !number.starts_with('-') => match op {
+                    UnaryOperator::Minus => LiteralCell::Number(format!("-{number}")),
+                    _ => LiteralCell::Number(number),
                 },
-                _ => Cell::Expr(expr),
+                _ => LiteralCell::Expr(expr),
             }
         }
         Expr::TypedString(typed) => typed_cell(expr, &typed.data_type, &typed.value.value),
@@ -82,39 +82,41 @@ fn cell(expr: &Expr) -> Cell<'_> {
         } => match inner.as_ref() {
             Expr::Value(value) => match &value.value {
                 Value::Null => match sql::sql_type(data_type) {
-                    Ok(_) => Cell::Null,
-                    Err(_) => Cell::Expr(expr),
+                    Ok(_) => LiteralCell::Null,
+                    Err(_) => LiteralCell::Expr(expr),
                 },
                 Value::Number(number, _) => number_cell(expr, data_type, number.clone()),
                 value => typed_cell(expr, data_type, value),
             },
             Expr::UnaryOp { .. } => match cell(inner) {
-                Cell::Number(number) => number_cell(expr, data_type, number),
-                _ => Cell::Expr(expr),
+                LiteralCell::Number(number) => number_cell(expr, data_type, number),
+                _ => LiteralCell::Expr(expr),
             },
-            _ => Cell::Expr(expr),
+            _ => LiteralCell::Expr(expr),
         },
-        other if is_default(other) => Cell::Default,
-        other => Cell::Expr(other),
+        other if is_default(other) => LiteralCell::Default,
+        other => LiteralCell::Expr(other),
     }
 }
 
 /// `CAST(5 AS bigint)`, which is what a bound parameter has become, if the cast is no more than reading the number.
-fn number_cell<'a>(expr: &'a Expr, data_type: &ast::DataType, number: String) -> Cell<'a> {
+fn number_cell<'a>(expr: &'a Expr, data_type: &ast::DataType, number: String) -> LiteralCell<'a> {
     let is_whole = number.bytes().all(|b| b.is_ascii_digit() || b == b'-');
     match sql::sql_type(data_type) {
-        Ok(t @ (SqlType::SmallInt | SqlType::Int | SqlType::BigInt)) if is_whole => Cell::Typed(t, number),
-        Ok(t @ (SqlType::Real | SqlType::Double | SqlType::Decimal(_))) => Cell::Typed(t, number),
-        _ => Cell::Expr(expr),
+        Ok(t @ (SqlType::SmallInt | SqlType::Int | SqlType::BigInt)) if is_whole => {
+            LiteralCell::Typed(t, number)
+        }
+        Ok(t @ (SqlType::Real | SqlType::Double | SqlType::Decimal(_))) => LiteralCell::Typed(t, number),
+        _ => LiteralCell::Expr(expr),
     }
 }
 
-fn typed_cell<'a>(expr: &'a Expr, data_type: &ast::DataType, value: &Value) -> Cell<'a> {
+fn typed_cell<'a>(expr: &'a Expr, data_type: &ast::DataType, value: &Value) -> LiteralCell<'a> {
     match (sql::sql_type(data_type), text_of(value)) {
         // A cast cuts where an assignment refuses.
-        (Ok(SqlType::Varchar(_)), _) => Cell::Expr(expr),
-        (Ok(sql_type), Some(text)) => Cell::Typed(sql_type, text.to_owned()),
-        _ => Cell::Expr(expr),
+        (Ok(SqlType::Varchar(_)), _) => LiteralCell::Expr(expr),
+        (Ok(sql_type), Some(text)) => LiteralCell::Typed(sql_type, text.to_owned()),
+        _ => LiteralCell::Expr(expr),
     }
 }
 
@@ -150,7 +152,7 @@ async fn column<'a>(
     let mut filler = Filler::new(&cx.style, wanted, rows);
     for (row, value) in values.enumerate() {
         let cell = cell(value);
-        if wanted.generated.is_some() && !matches!(cell, Cell::Default) {
+        if wanted.generated.is_some() && !matches!(cell, LiteralCell::Default) {
             return Err(target::generated(relation, target, Verb::Insert));
         }
         filler.add(row, cell)?;
@@ -187,37 +189,37 @@ impl<'a> Filler<'a> {
         }
     }
 
-    fn add<'b: 'a>(&mut self, row: usize, cell: Cell<'b>) -> Result<()> {
+    fn add<'b: 'a>(&mut self, row: usize, cell: LiteralCell<'b>) -> Result<()> {
         match cell {
-            Cell::Text(text) => self.builder.append_text(text.as_bytes()),
-            Cell::Null => {
+            LiteralCell::Text(text) => self.builder.append_text(text.as_bytes()),
+            LiteralCell::Null => {
                 self.builder.append_null();
                 Ok(())
             }
-            Cell::Number(number) => self.number(row, &number),
-            Cell::Boolean(value) => {
+            LiteralCell::Number(number) => self.number(row, &number),
+            LiteralCell::Boolean(value) => {
                 let text: &[u8] = if value { b"true" } else { b"false" };
                 match self.column.sql_type {
                     SqlType::Boolean | SqlType::Text | SqlType::Varchar(_) => self.builder.append_text(text),
                     _ => Err(self.mismatch(&SqlType::Boolean)),
                 }
             }
-            Cell::Typed(sql_type, text) if sql_type == self.column.sql_type => {
+            LiteralCell::Typed(sql_type, text) if sql_type == self.column.sql_type => {
                 self.builder.append_text(text.as_bytes())
             }
-            Cell::Typed(sql_type, text) => {
+            LiteralCell::Typed(sql_type, text) => {
                 let value = crate::pgtypes::values::parse_text_in(&sql_type, &text, &self.zone)?;
                 let value = assign(&value, &sql_type.to_field("", true), self.column, &self.style)?;
                 self.typed.push((row, value));
                 self.builder.append_null();
                 Ok(())
             }
-            Cell::Default => {
+            LiteralCell::Default => {
                 self.defaults.push(row);
                 self.builder.append_null();
                 Ok(())
             }
-            Cell::Expr(expr) => {
+            LiteralCell::Expr(expr) => {
                 self.exprs.push((row, expr));
                 self.builder.append_null();
                 Ok(())
@@ -284,7 +286,7 @@ impl<'a> Filler<'a> {
 /// The value of a literal as an array of one; None for what is no literal.
 pub(super) fn constant(style: &TextStyle, column: &Column, expr: &Expr) -> Result<Option<ArrayRef>> {
     let cell = cell(expr);
-    if matches!(cell, Cell::Expr(_) | Cell::Default) {
+    if matches!(cell, LiteralCell::Expr(_) | LiteralCell::Default) {
         return Ok(None);
     }
     let mut filler = Filler::new(style, column, 1);

@@ -212,7 +212,7 @@ impl Conversation for Talk {
         let (verb, rest) = sql.split_once(' ').unwrap_or((&sql, ""));
         if let Some(schema) = columns(&sql) {
             let stream = self.rows(verb, rest, &schema, params)?;
-            return Ok(Outcome::Rows(Rows { schema, stream, tag: "SELECT", counted: true }));
+            return Ok(Outcome::Rows(RowStream { schema, stream, tag: "SELECT", counted: true }));
         }
         let world = Arc::clone(&self.world);
         let done = |tag: &str| Ok(Outcome::Done(tag.to_owned()));

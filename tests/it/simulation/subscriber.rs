@@ -6,7 +6,7 @@ use futures::{FutureExt, StreamExt};
 use tidemill::exec::view::handle::Phase;
 use tidemill::pgtypes::values::TextStyle;
 use tidemill::server::{Caller, text_rows};
-use tidemill::session::Rows;
+use tidemill::session::RowStream;
 
 use super::run::Life;
 use crate::oracle::batch;
@@ -23,7 +23,7 @@ pub struct Seen {
 /// A subscription as long as the process lives.
 pub struct Subscriber {
     _session: Caller,
-    rows: Rows,
+    rows: RowStream,
 }
 
 impl Life<'_> {
