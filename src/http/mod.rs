@@ -4,7 +4,7 @@
 //! server as its host and come from nowhere else: a foreign `Host` (DNS rebinding) or `Origin` (cross-site) is refused. A
 //! host that is an address cannot be rebound by a name, so when the server listens on all addresses any of them is its own.
 
-mod guest;
+mod acceptor;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use self::guest::{Manners, Porter};
+use self::acceptor::{Acceptor, HttpLimits};
 use crate::error::Result;
 use crate::limits;
 
@@ -33,11 +33,11 @@ pub async fn serve(
     shutdown: watch::Receiver<bool>,
 ) -> Result<()> {
     let patience = Duration::from_secs(limits::HTTP_SECONDS);
-    serve_with(Manners { sockets: limits::HTTP_SOCKETS, patience }, listener, ready, shutdown).await
+    serve_with(HttpLimits { sockets: limits::HTTP_SOCKETS, patience }, listener, ready, shutdown).await
 }
 
 async fn serve_with(
-    manners: Manners,
+    limits: HttpLimits,
     listener: TcpListener,
     ready: ReadinessCheck,
     mut shutdown: watch::Receiver<bool>,
@@ -48,8 +48,8 @@ async fn serve_with(
             std::future::pending().await
         }
     };
-    let porter = Porter::new(listener, manners);
-    Ok(axum::serve(porter, router(ready, address)).with_graceful_shutdown(raised).await?)
+    let acceptor = Acceptor::new(listener, limits);
+    Ok(axum::serve(acceptor, router(ready, address)).with_graceful_shutdown(raised).await?)
 }
 
 fn router(ready: ReadinessCheck, address: SocketAddr) -> Router {
@@ -163,8 +163,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, shutdown) = watch::channel(false);
-        let manners = Manners { sockets: 4, patience: Duration::from_millis(50) };
-        let server = tokio::spawn(serve_with(manners, listener, Arc::new(|| true), shutdown));
+        let limits = HttpLimits { sockets: 4, patience: Duration::from_millis(50) };
+        let server = tokio::spawn(serve_with(limits, listener, Arc::new(|| true), shutdown));
         let mut silent = Vec::new();
         for said in ["", "GET /heal", "GET /healthz HTTP/1.1\r\nHost: loc"].iter().cycle().take(12) {
             let mut socket = TcpStream::connect(address).await.unwrap();

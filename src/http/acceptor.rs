@@ -17,38 +17,38 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Sleep, sleep};
 
-/// How many guests there may be, and how long each may be silent.
+/// How many sockets there may be, and how long each may be silent.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Manners {
+pub(super) struct HttpLimits {
     pub(super) sockets: usize,
     pub(super) patience: Duration,
 }
 
-/// Lets guests in while there is room.
-pub(super) struct Porter {
+/// Accepts sockets while there are permits.
+pub(super) struct Acceptor {
     listener: TcpListener,
-    room: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     patience: Duration,
 }
 
-impl Porter {
-    pub(super) fn new(listener: TcpListener, manners: Manners) -> Porter {
-        Porter { listener, room: Arc::new(Semaphore::new(manners.sockets)), patience: manners.patience }
+impl Acceptor {
+    pub(super) fn new(listener: TcpListener, limits: HttpLimits) -> Acceptor {
+        Acceptor { listener, permits: Arc::new(Semaphore::new(limits.sockets)), patience: limits.patience }
     }
 }
 
-impl Listener for Porter {
-    type Io = Guest;
+impl Listener for Acceptor {
+    type Io = GuardedSocket;
     type Addr = SocketAddr;
 
-    async fn accept(&mut self) -> (Guest, SocketAddr) {
-        let Ok(seat) = Arc::clone(&self.room).acquire_owned().await else {
+    async fn accept(&mut self) -> (GuardedSocket, SocketAddr) {
+        let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else {
             // Nobody closes it.
             return std::future::pending().await;
         };
         let (socket, address) = Listener::accept(&mut self.listener).await;
         let patience = Box::pin(sleep(self.patience));
-        (Guest { socket, patience, renewed: self.patience, _seat: seat }, address)
+        (GuardedSocket { socket, patience, renewed: self.patience, _permit: permit }, address)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -57,14 +57,14 @@ impl Listener for Porter {
 }
 
 /// A socket, as long as its patience lasts.
-pub(super) struct Guest {
+pub(super) struct GuardedSocket {
     socket: TcpStream,
     patience: Pin<Box<Sleep>>,
     renewed: Duration,
-    _seat: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
-impl Guest {
+impl GuardedSocket {
     fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         if self.patience.as_mut().poll(cx).is_ready() {
             return Err(io::ErrorKind::TimedOut.into());
@@ -73,7 +73,7 @@ impl Guest {
     }
 }
 
-impl AsyncRead for Guest {
+impl AsyncRead for GuardedSocket {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -84,7 +84,7 @@ impl AsyncRead for Guest {
     }
 }
 
-impl AsyncWrite for Guest {
+impl AsyncWrite for GuardedSocket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.check(cx)?;
         let written = ready!(Pin::new(&mut self.socket).poll_write(cx, bytes))?;
