@@ -12,7 +12,7 @@ use super::script::{self, Failure, Output, Script};
 use crate::error::{Error, Result};
 use crate::exec::{Engine, EngineOptions, Env};
 use crate::limits;
-use crate::session::{Front, Reception};
+use crate::session::{EngineSessions, SessionFactory};
 use crate::store::{DiskOptions, DiskStore, MemoryStore, Store};
 
 /// Where the data is.
@@ -47,7 +47,7 @@ pub struct CoreOptions {
 pub struct Core {
     cpu: Runtime,
     engine: Arc<Engine>,
-    reception: Arc<dyn Reception>,
+    sessions: Arc<dyn SessionFactory>,
 }
 
 impl Core {
@@ -76,20 +76,20 @@ impl Core {
         let opened = cpu.block_on(cpu.spawn(Engine::open(env, engine_options)));
         let engine =
             opened.map_err(|error| Error::internal(format!("the engine did not start: {error}")))??;
-        let reception = sessions(&engine);
-        Ok(Core { cpu, engine, reception })
+        let sessions = sessions(&engine);
+        Ok(Core { cpu, engine, sessions })
     }
 
     /// Opens sessions.
-    pub fn reception(&self) -> Arc<dyn Reception> {
-        Arc::clone(&self.reception)
+    pub fn sessions(&self) -> Arc<dyn SessionFactory> {
+        Arc::clone(&self.sessions)
     }
 
     /// Runs a script in a session of its own, to its end or its first error.
     pub fn run(&self, script: Script, output: Box<dyn Output>) -> Result<(), Failure> {
-        let reception = self.reception();
+        let sessions = self.sessions();
         let name = script.name.clone();
-        let done = self.cpu.block_on(self.cpu.spawn(script::run(reception, script, output)));
+        let done = self.cpu.block_on(self.cpu.spawn(script::run(sessions, script, output)));
         done.unwrap_or_else(|error| {
             Err(Failure::whole(name, Error::internal(format!("the script broke off: {error}"))))
         })
@@ -125,6 +125,6 @@ pub(super) fn runtime(name: &str, threads: usize) -> Result<Runtime> {
 }
 
 /// Sessions over the engine.
-pub(super) fn sessions(engine: &Arc<Engine>) -> Arc<dyn Reception> {
-    Arc::new(Front::new(Arc::clone(engine)))
+pub(super) fn sessions(engine: &Arc<Engine>) -> Arc<dyn SessionFactory> {
+    Arc::new(EngineSessions::new(Arc::clone(engine)))
 }

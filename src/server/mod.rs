@@ -99,10 +99,10 @@ impl Doors {
             pending_logins: shares.logins,
             shutdown: raised.clone(),
         };
-        let mut clients = tokio::spawn(wire::serve(postgres, core.reception(), wire_options));
+        let mut clients = tokio::spawn(wire::serve(postgres, core.sessions(), wire_options));
         let pages =
             tokio::spawn(http::serve(web, Arc::new(move || is_ready.load(Ordering::Relaxed)), raised));
-        greet(address, web_address, &options.core.data);
+        announce(address, web_address, &options.core.data);
         let signal = tokio::select! {
             signal = signals.next() => signal,
             ended = &mut clients => {
@@ -157,7 +157,7 @@ fn cannot_listen(error: &std::io::Error, address: SocketAddr, flag: &str) -> Err
 }
 
 /// Says where it listens and what to type next.
-fn greet(postgres: SocketAddr, http: SocketAddr, data: &Data) {
+fn announce(postgres: SocketAddr, http: SocketAddr, data: &Data) {
     let host = match postgres.ip() {
         ip if ip.is_unspecified() => "127.0.0.1".to_owned(),
         ip => ip.to_string(),

@@ -12,7 +12,7 @@ use futures::StreamExt;
 
 use crate::error::{Error, Result};
 use crate::pgtypes::values::TextStyle;
-use crate::session::{Conversation, Outcome, Params, Protocol, Reception, SideMessage, Startup};
+use crate::session::{ClientSession, Outcome, Params, Protocol, SessionFactory, SideMessage, Startup};
 
 /// A file with SQL.
 #[derive(Debug, Clone)]
@@ -103,7 +103,7 @@ impl Output for Quiet {
 
 /// Runs a script to its end or its first error.
 pub(super) async fn run(
-    reception: Arc<dyn Reception>,
+    sessions: Arc<dyn SessionFactory>,
     script: Script,
     mut output: Box<dyn Output>,
 ) -> Result<(), Failure> {
@@ -113,11 +113,11 @@ pub(super) async fn run(
         settings: vec![("application_name".to_owned(), script.name.clone())],
         id: 0,
     };
-    let mut conversation = reception.open(startup).await?;
+    let mut session = sessions.open(startup).await?;
     // What a session says of its settings at the beginning is for drivers.
-    conversation.drain_messages();
+    session.drain_messages();
     for statement in statements(&script.text) {
-        if let Err(error) = run_one(conversation.as_mut(), statement.text, output.as_mut()).await {
+        if let Err(error) = run_one(session.as_mut(), statement.text, output.as_mut()).await {
             let line = statement.line_of(&script.text, error.position());
             return Err(Failure { place: Some(format!("{}:{line}", script.name)), error });
         }
@@ -125,30 +125,30 @@ pub(super) async fn run(
     Ok(())
 }
 
-async fn run_one(conversation: &mut dyn Conversation, text: &str, output: &mut dyn Output) -> Result<()> {
+async fn run_one(session: &mut dyn ClientSession, text: &str, output: &mut dyn Output) -> Result<()> {
     if text.starts_with('\\') {
         return Err(Error::unsupported("backslash commands are psql's, and not SQL")
             .hint("Take them out of the script, or run it with psql -f against a server."));
     }
-    for statement in conversation.split(text).await? {
+    for statement in session.split(text).await? {
         // As in the extended protocol: rows come as rows, those of a SUBSCRIBE too.
-        let outcome = conversation.execute(&statement, Params::new(), Protocol::Extended).await?;
-        notices(conversation, output);
+        let outcome = session.execute(&statement, Params::new(), Protocol::Extended).await?;
+        notices(session, output);
         if let Outcome::CopyIn(_) = outcome {
             return Err(Error::unsupported("COPY … FROM STDIN has no input in a script").hint(
                 "Write INSERT … VALUES, or read the data from a file: CREATE SOURCE … WITH (connector = 'file', path = '…', format = 'csv').",
             ));
         }
-        let style = conversation.text_style();
+        let style = session.text_style();
         output.take(outcome, &style).await?;
-        conversation.sync().await?;
-        notices(conversation, output);
+        session.sync().await?;
+        notices(session, output);
     }
     Ok(())
 }
 
-fn notices(conversation: &mut dyn Conversation, output: &mut dyn Output) {
-    for message in conversation.drain_messages() {
+fn notices(session: &mut dyn ClientSession, output: &mut dyn Output) {
+    for message in session.drain_messages() {
         if let SideMessage::Notice(severity, what) = message {
             output.notice(severity, &what);
         }

@@ -19,7 +19,9 @@ use crate::error::{Error, Result, SqlState};
 use crate::exec::{Engine, EngineOptions, Env};
 use crate::limits;
 use crate::pgtypes::values::{Encoder, TextStyle};
-use crate::session::{Conversation, Outcome, Params, Prepared, Protocol, Reception, RowStream, Startup};
+use crate::session::{
+    ClientSession, Outcome, Params, Prepared, Protocol, RowStream, SessionFactory, Startup,
+};
 use crate::spawn::Spawn;
 use crate::store::Store;
 
@@ -30,7 +32,7 @@ const LOOK: Duration = Duration::from_secs(10);
 pub struct Simulated {
     clock: SimulatedClock,
     engine: Arc<Engine>,
-    reception: Arc<dyn Reception>,
+    sessions: Arc<dyn SessionFactory>,
 }
 
 /// What a text of one or several statements gives: of the last one.
@@ -55,8 +57,8 @@ impl Simulated {
         let env = Env { clock: Arc::new(clock.clone()), store, spawn: Spawn::Inline(Handle::current()) };
         let options = EngineOptions { files, memory: limits::TEST_MEMORY_BYTES, threads: 1, bounded: false };
         let engine = Engine::open(env, options).await?;
-        let reception = sessions(&engine);
-        Ok(Simulated { clock: clock.clone(), engine, reception })
+        let sessions = sessions(&engine);
+        Ok(Simulated { clock: clock.clone(), engine, sessions })
     }
 
     /// Another session.
@@ -67,10 +69,10 @@ impl Simulated {
             settings: Vec::new(),
             id: 0,
         };
-        let mut conversation = self.reception.open(startup).await?;
+        let mut session = self.sessions.open(startup).await?;
         // What a session says of its settings at the beginning is for drivers.
-        conversation.drain_messages();
-        Ok(Caller { clock: self.clock.clone(), conversation })
+        session.drain_messages();
+        Ok(Caller { clock: self.clock.clone(), session })
     }
 
     /// The engine.
@@ -87,7 +89,7 @@ impl Simulated {
 /// A session that is asked in text and answers in text.
 pub struct Caller {
     clock: SimulatedClock,
-    conversation: Box<dyn Conversation>,
+    session: Box<dyn ClientSession>,
 }
 
 impl Caller {
@@ -103,8 +105,8 @@ impl Caller {
 
     /// The rows of a query as they come.
     pub async fn open(&mut self, sql: &str) -> Result<RowStream> {
-        let statement = self.conversation.prepare(sql, &[]).await?;
-        match self.conversation.execute(&statement, Params::new(), Protocol::Extended).await? {
+        let statement = self.session.prepare(sql, &[]).await?;
+        match self.session.execute(&statement, Params::new(), Protocol::Extended).await? {
             Outcome::Rows(rows) => Ok(rows),
             Outcome::Done(_) | Outcome::CopyIn(_) | Outcome::CopyOut(_) => {
                 Err(Error::internal("a statement that gives no rows"))
@@ -114,7 +116,7 @@ impl Caller {
 
     /// Whether a transaction block is open or has failed.
     pub fn is_idle(&self) -> bool {
-        self.conversation.transaction() == crate::session::TransactionStatus::Idle
+        self.session.transaction() == crate::session::TransactionStatus::Idle
     }
 
     async fn within(&mut self, sql: &str, data: Option<Bytes>) -> Result<Answer> {
@@ -132,18 +134,18 @@ impl Caller {
             Err(Error::new(SqlState::Cancelled, message))
         });
         if let Err(error) = &answer {
-            self.conversation.failed(error);
+            self.session.failed(error);
         }
         // A failed implicit transaction ends here; its error has been told.
-        let ended = self.conversation.sync().await;
-        self.conversation.drain_messages();
+        let ended = self.session.sync().await;
+        self.session.drain_messages();
         answer.and_then(|answer| ended.map(|()| answer))
     }
 
     async fn run_text(&mut self, sql: &str, mut data: Option<Bytes>) -> Result<Answer> {
-        let statements = self.conversation.split(sql).await?;
+        let statements = self.session.split(sql).await?;
         if statements.len() > 1 {
-            self.conversation.begin_implicit();
+            self.session.begin_implicit();
         }
         let mut last = Answer::Done(String::new());
         for statement in &statements {
@@ -153,10 +155,10 @@ impl Caller {
     }
 
     async fn run_one(&mut self, statement: &Prepared, data: &mut Option<Bytes>) -> Result<Answer> {
-        match self.conversation.execute(statement, Params::new(), Protocol::Simple).await? {
+        match self.session.execute(statement, Params::new(), Protocol::Simple).await? {
             Outcome::Done(tag) => Ok(Answer::Done(tag)),
             Outcome::Rows(mut rows) => {
-                let style = self.conversation.text_style();
+                let style = self.session.text_style();
                 let mut all = Vec::new();
                 while let Some(batch) = rows.stream.next().await.transpose()? {
                     all.extend(text_rows(&rows.schema, &batch, &style));

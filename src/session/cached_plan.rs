@@ -19,7 +19,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::sql::sqlparser::ast::{self, ObjectName, Query};
 use tokio_util::sync::CancellationToken;
 
-use super::conversation::{Outcome, Params, Prepared, RowStream};
+use super::client_session::{Outcome, Params, Prepared, RowStream};
 use super::params;
 use super::read::query::{Planned, ReadContext, execute, named};
 use super::read::rows::Batches;

@@ -8,7 +8,7 @@ use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::sql::sqlparser::ast::{Expr, SelectItem, SetExpr};
 
-use super::conversation::Outcome;
+use super::client_session::Outcome;
 use super::params::{arguments, function_name, text_of};
 use super::read::rows::{counted, text_batch, text_schema};
 use super::session::Session;

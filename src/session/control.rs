@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::Mutex;
 
-use super::conversation::Outcome;
+use super::client_session::Outcome;
 use super::session::{Session, done};
 use super::transaction::SessionTransaction;
 use crate::error::{Error, Result, SqlState};

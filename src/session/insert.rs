@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::conversation::{Outcome, Params, Prepared};
+use super::client_session::{Outcome, Params, Prepared};
 use super::read::query::on_cpu;
 use super::session::{ParsedStatement, Session, done};
 use super::write::PlainInsert;

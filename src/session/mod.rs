@@ -2,7 +2,7 @@
 //!
 //! | file | idea |
 //! |---|---|
-//! | [`conversation`](self) | what a client protocol needs |
+//! | [`client_session`](self) | what a client protocol needs |
 //! | `session` | which statement does what; transaction blocks |
 //! | `prepare` | what a statement takes and gives, before it runs |
 //! | `cached_plan` | the plan of a prepared SELECT, for its next run |
@@ -21,10 +21,10 @@
 mod any_params;
 mod cached_plan;
 mod calls;
+mod client_session;
 mod control;
-mod conversation;
 mod ddl;
-mod front;
+mod factory;
 mod gate;
 mod insert;
 mod inspect;
@@ -42,8 +42,8 @@ mod tests;
 pub mod transaction;
 pub mod write;
 
-pub use conversation::*;
-pub use front::Front;
+pub use client_session::*;
+pub use factory::EngineSessions;
 pub use gate::CommitGate;
 pub use message_memory::MessageMemory;
 pub use session::{Session, room};

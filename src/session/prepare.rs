@@ -9,7 +9,7 @@ use datafusion::sql::sqlparser::ast::{Expr, Query};
 
 use super::cached_plan::{self, CachedPlan};
 use super::calls;
-use super::conversation::Prepared;
+use super::client_session::Prepared;
 use super::inspect::show;
 use super::params;
 use super::read::continuous;

@@ -10,8 +10,8 @@ use tokio::sync::Mutex;
 
 use super::cached_plan::CachedPlan;
 use super::control::{LOCK_WAIT_SETTING, TransactionMode};
-use super::conversation::{
-    Conversation, CopyIn, Outcome, Params, Prepared, Protocol, RowStream, SideMessage, Startup, Timeouts,
+use super::client_session::{
+    ClientSession, CopyIn, Outcome, Params, Prepared, Protocol, RowStream, SideMessage, Startup, Timeouts,
     TransactionStatus,
 };
 use super::gate::CommitGate;
@@ -646,7 +646,7 @@ impl CopyIn for IncomingCopy {
 }
 
 #[async_trait]
-impl Conversation for Session {
+impl ClientSession for Session {
     fn gate(&self) -> Arc<CommitGate> {
         Arc::clone(&self.gate)
     }

@@ -10,7 +10,7 @@ use futures::StreamExt;
 use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Record, Runner};
 
 use super::{
-    Conversation, Front, Outcome, Prepared, Protocol, RowStream, Session, SideMessage, Startup,
+    ClientSession, EngineSessions, Outcome, Prepared, Protocol, RowStream, Session, SideMessage, Startup,
     TransactionStatus,
 };
 use crate::error::{Error, Result, SqlState};
@@ -19,22 +19,22 @@ use crate::limits;
 use crate::pgtypes::values::Encoder;
 use crate::store::{DiskOptions, DiskStore, FreeSpace, MemoryStore, Store};
 
-async fn front() -> Front {
-    front_over(Arc::new(MemoryStore::new())).await
+async fn sessions() -> EngineSessions {
+    sessions_over(Arc::new(MemoryStore::new())).await
 }
 
-async fn front_over(store: Arc<dyn Store>) -> Front {
+async fn sessions_over(store: Arc<dyn Store>) -> EngineSessions {
     let options = EngineOptions { files: ".".into(), memory: 1 << 30, threads: 2, bounded: false };
     let env = Env::of_server(store, tokio::runtime::Handle::current());
     let engine = Engine::open(env, options).await.unwrap();
-    Front::new(engine)
+    EngineSessions::new(engine)
 }
 
 /// Does with a session what the wire does with it for a simple query.
 struct Client(Session);
 
-fn client(front: &Front) -> Client {
-    Client(front.session(Startup { user: "tester".into(), ..Startup::default() }).unwrap())
+fn client(sessions: &EngineSessions) -> Client {
+    Client(sessions.session(Startup { user: "tester".into(), ..Startup::default() }).unwrap())
 }
 
 /// What a statement gave: its tag or its rows as text.
@@ -180,8 +180,8 @@ impl AsyncDB for Client {
 
 /// Runs a page to its end and gives everything that is not as it says.
 async fn page(name: &str, text: &str) -> Vec<String> {
-    let front = front().await;
-    let mut runner = Runner::new(|| async { Ok(client(&front)) });
+    let sessions = sessions().await;
+    let mut runner = Runner::new(|| async { Ok(client(&sessions)) });
     let mut failures = Vec::new();
     for record in sqllogictest::parse::<DefaultColumnType>(text).unwrap() {
         if matches!(record, Record::Halt { .. }) {
@@ -216,8 +216,8 @@ pages! {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failed_block_takes_nothing_but_its_end() {
-    let front = front().await;
-    let mut client = client(&front);
+    let sessions = sessions().await;
+    let mut client = client(&sessions);
     client.ok("CREATE TABLE t (a INT)").await;
     client.ok("BEGIN").await;
     client.ok("INSERT INTO t VALUES (1)").await;
@@ -231,8 +231,8 @@ async fn a_failed_block_takes_nothing_but_its_end() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn several_statements_are_written_together_or_not_at_all() {
-    let front = front().await;
-    let mut client = client(&front);
+    let sessions = sessions().await;
+    let mut client = client(&sessions);
     client.ok("CREATE TABLE t (a INT)").await;
     assert_eq!(client.state("INSERT INTO t VALUES (1); SELECT 1/0").await, SqlState::DivisionByZero);
     assert_eq!(client.ok("SELECT * FROM t").await, Answer::Rows(Vec::new()));
@@ -242,8 +242,8 @@ async fn several_statements_are_written_together_or_not_at_all() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn prepared_statements_know_their_parameters_and_columns() {
-    let front = front().await;
-    let mut session = front.session(Startup::default()).unwrap();
+    let sessions = sessions().await;
+    let mut session = sessions.session(Startup::default()).unwrap();
     let names = |prepared: &Prepared| -> Vec<String> {
         let schema = prepared.columns.as_ref().unwrap();
         schema.fields().iter().map(|field| field.name().to_string()).collect()
@@ -267,8 +267,8 @@ async fn prepared_statements_know_their_parameters_and_columns() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_continuous_select_gives_rows_as_they_come_and_ends_with_its_limit() {
-    let front = front().await;
-    let (mut reader, mut writer) = (client(&front), client(&front));
+    let sessions = sessions().await;
+    let (mut reader, mut writer) = (client(&sessions), client(&sessions));
     writer.ok("CREATE STREAM s (v INT)").await;
     writer.ok("INSERT INTO s VALUES (1)").await;
     let reading = tokio::spawn(async move { reader.ok("SELECT v, v FROM s EMIT CHANGES LIMIT 3").await });
@@ -281,8 +281,8 @@ async fn a_continuous_select_gives_rows_as_they_come_and_ends_with_its_limit() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_definition_in_a_block_is_refused_with_a_hint() {
-    let front = front().await;
-    let mut client = client(&front);
+    let sessions = sessions().await;
+    let mut client = client(&sessions);
     client.ok("BEGIN").await;
     assert_eq!(client.state("CREATE TABLE t (a INT)").await, SqlState::ActiveTransaction);
     client.ok("ROLLBACK").await;
@@ -298,8 +298,8 @@ async fn on_a_full_disk_drop_makes_room_and_a_refused_pause_changes_nothing() {
     let asked = Arc::clone(&free);
     let free_space: FreeSpace = Arc::new(move |_| Ok(asked.load(Ordering::Relaxed)));
     let options = DiskOptions { free_space, ..DiskOptions::default() };
-    let front = front_over(Arc::new(DiskStore::open_with(dir.path(), options).unwrap())).await;
-    let mut client = client(&front);
+    let sessions = sessions_over(Arc::new(DiskStore::open_with(dir.path(), options).unwrap())).await;
+    let mut client = client(&sessions);
     for sql in [
         "CREATE STREAM s (k BIGINT)",
         "CREATE STREAM junk (k BIGINT)",

@@ -1,6 +1,6 @@
 //! A connection's life after login: one message after the other.
 //!
-//! One task serves a connection. It owns the session's [`Conversation`], the prepared statements and the portals;
+//! One task serves a connection. It owns the session's [`ClientSession`], the prepared statements and the portals;
 //! nothing of them is shared, so a connection that ends frees everything by being dropped.
 
 use std::collections::HashMap;
@@ -12,12 +12,12 @@ use super::link::{Link, Stop};
 use super::messages::Message;
 use super::report;
 use crate::error::{Error, Result};
-use crate::session::{Conversation, Prepared, TransactionStatus};
+use crate::session::{ClientSession, Prepared, TransactionStatus};
 
 /// A client that is logged in.
 pub(super) struct Connection {
     pub link: Link,
-    pub conversation: Box<dyn Conversation>,
+    pub session: Box<dyn ClientSession>,
     /// What Parse made, by name; the unnamed one has the empty name.
     pub statements: HashMap<String, Prepared>,
     /// The parameters of each of them, by oid.
@@ -41,12 +41,12 @@ enum MessagePhase {
 }
 
 impl Connection {
-    pub fn new(mut link: Link, conversation: Box<dyn Conversation>, ticket: Ticket) -> Self {
+    pub fn new(mut link: Link, session: Box<dyn ClientSession>, ticket: Ticket) -> Self {
         let (statements, portals) = (HashMap::new(), HashMap::new());
-        link.count(conversation.message_memory());
+        link.count(session.message_memory());
         Self {
             link,
-            conversation,
+            session,
             statements,
             parameters: HashMap::new(),
             portals,
@@ -60,9 +60,9 @@ impl Connection {
         match self.serve().await {
             Err(Stop::Fatal(error) | Stop::Error(error)) => {
                 // What runs ends before the farewell, which may have to wait for the client.
-                let Self { link, conversation, portals, .. } = self;
-                drop((portals, conversation));
-                link.hang_up(&error).await;
+                let Self { link, session, portals, .. } = self;
+                drop((portals, session));
+                link.close(&error).await;
             }
             Err(Stop::Gone) | Ok(()) => {}
         }
@@ -97,8 +97,8 @@ impl Connection {
             return Ok(frame);
         }
         self.link.flush_between().await?;
-        let in_transaction = self.conversation.transaction() != TransactionStatus::Idle;
-        let idle = self.conversation.timeouts().idle_in_transaction;
+        let in_transaction = self.session.transaction() != TransactionStatus::Idle;
+        let idle = self.session.timeouts().idle_in_transaction;
         let idle = idle.filter(|_| in_transaction && self.mode == MessagePhase::Between);
         let frame = self.link.frame(idle).await?;
         self.link.forget_cancel();
@@ -156,14 +156,14 @@ impl Connection {
 
     /// Commits what was implicit. Not interrupted: whether it is durable must be known.
     pub async fn commit(&mut self) -> Result<(), Stop> {
-        self.link.finish(self.conversation.sync()).await
+        self.link.finish(self.session.sync()).await
     }
 
     /// Tells the client of an error, and the session.
     pub fn refuse(&mut self, error: &Error) -> Result<()> {
         self.side_messages()?;
         self.link.put(&report::error("ERROR", error))?;
-        self.conversation.failed(error);
+        self.session.failed(error);
         // A failed transaction's portals are dead; the queries behind them must not run on.
         self.portals.clear();
         Ok(())
@@ -171,7 +171,7 @@ impl Connection {
 
     /// Sends what the session has to say besides results.
     pub fn side_messages(&mut self) -> Result<()> {
-        for message in self.conversation.drain_messages() {
+        for message in self.session.drain_messages() {
             self.link.put(&report::side(&message))?;
         }
         Ok(())
@@ -181,7 +181,7 @@ impl Connection {
     async fn ready(&mut self) -> Result<(), Stop> {
         self.side_messages()?;
         self.link.limit(None);
-        let status = self.conversation.transaction();
+        let status = self.session.transaction();
         if status == TransactionStatus::Idle {
             self.portals.clear();
         }

@@ -25,8 +25,8 @@ impl Connection {
             let frame = self.link.frame_for_statement().await?;
             let tag = frame.tag;
             match frame.message()? {
-                Message::CopyData(bytes) => self.link.attend(sink.data(bytes)).await?,
-                Message::CopyDone => return self.link.attend(sink.finish()).await,
+                Message::CopyData(bytes) => self.link.run(sink.data(bytes)).await?,
+                Message::CopyDone => return self.link.run(sink.finish()).await,
                 Message::CopyFail(why) => {
                     let message = format!("COPY from stdin failed: {why}");
                     return Err(Stop::Error(Error::new(SqlState::Cancelled, message)));

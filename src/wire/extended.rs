@@ -84,8 +84,8 @@ impl Connection {
         }
         room(self.statements.len(), "prepared statements")?;
         let hints = types.iter().map(|&oid| hint(oid)).collect::<Result<Vec<_>>>()?;
-        self.link.limit(self.conversation.timeouts().statement);
-        let prepared = self.link.attend(self.conversation.prepare(sql, &hints)).await?;
+        self.link.limit(self.session.timeouts().statement);
+        let prepared = self.link.run(self.session.prepare(sql, &hints)).await?;
         // A type that the client has named is told again by that name: JDBC says varchar, has text as its answer, and ends.
         let own = prepared.params.iter().map(SqlType::oid);
         let given = types
@@ -107,7 +107,7 @@ impl Connection {
             return Err(Error::new(SqlState::DuplicateCursor, message));
         }
         room(self.portals.len(), "portals")?;
-        let zone = Zone::of_setting(&self.conversation.text_style().time_zone)?;
+        let zone = Zone::of_setting(&self.session.text_style().time_zone)?;
         let params = params(&statement.params, &bind, &zone)?;
         let columns = statement.columns.as_ref().map_or(0, |schema| schema.fields().len());
         let asked = bind.results.len();
@@ -137,7 +137,7 @@ impl Connection {
 
     fn describe_portal(&mut self, name: &str) -> Result<()> {
         let Some(portal) = self.portals.get(name) else {
-            let schema = self.conversation.cursor_columns(name).ok_or_else(|| no_portal(name))?;
+            let schema = self.session.cursor_columns(name).ok_or_else(|| no_portal(name))?;
             let formats = vec![ValueFormat::Text; schema.fields().len()];
             return self.link.put(&describe(&schema, &formats)?);
         };
@@ -154,8 +154,8 @@ impl Connection {
             return Ok(self.link.put(&Reply::EmptyQueryResponse(EmptyQueryResponse::new()))?);
         }
         let most = u64::try_from(max_rows).ok().filter(|&most| most > 0);
-        self.link.limit(self.conversation.timeouts().statement);
-        let before = self.conversation.transaction();
+        self.link.limit(self.session.timeouts().statement);
+        let before = self.session.transaction();
         let (progress, tag) = self.advance(portal.progress, &portal.statement, &portal.formats, most).await?;
         self.side_messages()?;
         match tag {
@@ -178,8 +178,8 @@ impl Connection {
     ) -> Result<(PortalProgress, Option<String>), Stop> {
         match progress {
             PortalProgress::Bound(params) => {
-                let work = self.conversation.execute(statement, params, Protocol::Extended);
-                let outcome = self.link.attend(work).await?;
+                let work = self.session.execute(statement, params, Protocol::Extended);
+                let outcome = self.link.run(work).await?;
                 self.side_messages()?;
                 match outcome {
                     Outcome::Done(tag) => Ok((PortalProgress::Over, Some(tag))),
@@ -212,7 +212,7 @@ impl Connection {
         counted: bool,
         most: Option<u64>,
     ) -> Result<(PortalProgress, Option<String>), Stop> {
-        let style = self.conversation.text_style();
+        let style = self.session.text_style();
         match flow.send(&mut self.link, &style, most).await? {
             Sent::Enough => Ok((PortalProgress::Flowing { flow, tag, counted }, None)),
             Sent::All(count) => {

@@ -1,7 +1,7 @@
 //! The two directions of a connection, and everything that can interrupt work on it.
 //!
 //! While a statement runs four things may end it early: its client closes, someone cancels it, its time is up, the
-//! server stops. [`Link::attend`] races a piece of work against all of them; whoever loses is dropped, and dropping is what cancels
+//! server stops. [`Link::run`] races a piece of work against all of them; whoever loses is dropped, and dropping is what cancels
 //! in this house. Sending races against them too, so a client that does not read can be cancelled like any other.
 //! What goes out is gathered as whole messages, so an error can always be added behind them.
 
@@ -90,7 +90,7 @@ impl Link {
     }
 
     /// The gate that this connection's commits pass.
-    pub fn heed(&mut self, gate: Arc<CommitGate>) {
+    pub fn set_gate(&mut self, gate: Arc<CommitGate>) {
         self.signals.gate = gate;
     }
 
@@ -100,7 +100,7 @@ impl Link {
     }
 
     /// Does a piece of a statement's work, unless something interrupts it. A panic in it is an error of its own.
-    pub async fn attend<T>(&mut self, work: impl Future<Output = Result<T>>) -> Result<T, Stop> {
+    pub async fn run<T>(&mut self, work: impl Future<Output = Result<T>>) -> Result<T, Stop> {
         self.signals.gate.open();
         let mut work = std::pin::pin!(AssertUnwindSafe(work).catch_unwind());
         tokio::select! {
@@ -136,7 +136,7 @@ impl Link {
             },
             Poll::Pending => {
                 self.flush().await?;
-                self.attend(async { stream.next().await.transpose() }).await
+                self.run(async { stream.next().await.transpose() }).await
             }
         }
     }
@@ -204,7 +204,7 @@ impl Link {
     }
 
     /// Tells the client why the connection ends, and ends it; waits a little for the client to take it.
-    pub async fn hang_up(mut self, error: &Error) {
+    pub async fn close(mut self, error: &Error) {
         if self.put(&report::error("FATAL", error)).is_err() {
             return;
         }

@@ -1,4 +1,4 @@
-//! The Postgres protocol, version 3.0: bytes of a socket to calls of a [`Conversation`](crate::session::Conversation), and back.
+//! The Postgres protocol, version 3.0: bytes of a socket to calls of a [`ClientSession`](crate::session::ClientSession), and back.
 //!
 //! This is the only room that knows pgwire, and it knows of sessions only what `session` says in its two traits.
 //!
@@ -48,7 +48,7 @@ use self::startup::SocketRequest;
 use crate::clock::instant;
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
-use crate::session::{Reception, Startup};
+use crate::session::{SessionFactory, Startup};
 
 /// How the protocol is served.
 #[derive(Debug, Clone)]
@@ -62,10 +62,10 @@ pub struct WireOptions {
 }
 
 /// What all connections share.
-struct House {
-    reception: Arc<dyn Reception>,
+struct ServerShared {
+    sessions: Arc<dyn SessionFactory>,
     registry: Arc<Registry>,
-    seats: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     pending: Arc<PendingLogins>,
     shutdown: watch::Receiver<bool>,
 }
@@ -75,12 +75,16 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(10);
 
 /// Accepts clients until the shutdown flag is raised; returns when all of them have been told and are gone, or had
 /// [`limits::SHUTDOWN_SECONDS`] to go.
-pub async fn serve(listener: TcpListener, reception: Arc<dyn Reception>, options: WireOptions) -> Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    sessions: Arc<dyn SessionFactory>,
+    options: WireOptions,
+) -> Result<()> {
     let most = options.max_connections.min(Semaphore::MAX_PERMITS);
-    let house = Arc::new(House {
-        reception,
+    let shared = Arc::new(ServerShared {
+        sessions,
         registry: Arc::default(),
-        seats: Arc::new(Semaphore::new(most)),
+        permits: Arc::new(Semaphore::new(most)),
         pending: PendingLogins::new(options.pending_logins),
         shutdown: options.shutdown.clone(),
     });
@@ -93,13 +97,13 @@ pub async fn serve(listener: TcpListener, reception: Arc<dyn Reception>, options
             Some(_) = clients.join_next() => {}
             accepted = listener.accept() => match accepted {
                 Ok((socket, address)) => {
-                    let login = house.pending.enter(address.ip());
-                    clients.spawn(Arc::clone(&house).receive(socket, login));
+                    let login = shared.pending.enter(address.ip());
+                    clients.spawn(Arc::clone(&shared).receive(socket, login));
                 }
                 Err(error) => {
                     // Out of descriptors, mostly: those that have waited longest for nothing give theirs back.
                     tracing::warn!(%error, "cannot accept a client");
-                    house.pending.dismiss_half();
+                    shared.pending.dismiss_half();
                     tokio::time::sleep(ACCEPT_AGAIN).await;
                 }
             }
@@ -114,16 +118,16 @@ pub async fn serve(listener: TcpListener, reception: Arc<dyn Reception>, options
     Ok(())
 }
 
-impl House {
+impl ServerShared {
     /// A socket's whole life.
     async fn receive(self: Arc<Self>, mut socket: TcpStream, mut login: PendingLogin) {
         tune(&socket);
         let mut shutdown = self.shutdown.clone();
         let until = instant() + Duration::from_secs(limits::LOGIN_SECONDS);
-        let wish = tokio::select! {
+        let request = tokio::select! {
             // First what the client has said: who is through in time is not dismissed.
             biased;
-            wish = startup::greet(&mut socket, &self.registry) => wish,
+            request = startup::handshake(&mut socket, &self.registry) => request,
             () = raised(&mut shutdown) => Err(link::shutting_down_error()),
             () = login.dismissed() => Err(Error::new(
                 SqlState::TooManyConnections,
@@ -133,7 +137,7 @@ impl House {
                 Err(Error::new(SqlState::Cancelled, "canceling authentication due to timeout"))
             }
         };
-        match wish {
+        match request {
             Ok(SocketRequest::Session(startup)) => self.admit(socket, startup, login, until).await,
             Ok(SocketRequest::Nothing) => {}
             Err(error) => self.dismiss(self.link(socket, watch::channel(0).1), login, &error).await,
@@ -144,7 +148,7 @@ impl House {
     async fn dismiss(&self, link: Link, mut login: PendingLogin, error: &Error) {
         tokio::select! {
             biased;
-            () = link.hang_up(error) => {}
+            () = link.close(error) => {}
             () = login.dismissed() => {}
         }
     }
@@ -154,7 +158,7 @@ impl House {
         let ticket = self.registry.enter();
         startup.id = ticket.id;
         let mut link = self.link(socket, ticket.signal.clone());
-        let Ok(_seat) = Arc::clone(&self.seats).try_acquire_owned() else {
+        let Ok(_permit) = Arc::clone(&self.permits).try_acquire_owned() else {
             let error = Error::new(SqlState::TooManyConnections, "sorry, too many clients already").hint(
                 "Close connections that are not used, or start the server with a larger --max-connections.",
             );
@@ -163,20 +167,20 @@ impl House {
         // From here on it counts as one of the clients.
         drop(login);
         link.limit(Some(until.saturating_duration_since(instant())));
-        let opened = link.attend(self.reception.open(startup.clone())).await;
+        let opened = link.run(self.sessions.open(startup.clone())).await;
         link.limit(None);
-        let mut conversation = match opened {
-            Ok(conversation) => conversation,
+        let mut session = match opened {
+            Ok(session) => session,
             Err(link::Stop::Gone) => return,
-            Err(link::Stop::Error(error) | link::Stop::Fatal(error)) => return link.hang_up(&error).await,
+            Err(link::Stop::Error(error) | link::Stop::Fatal(error)) => return link.close(&error).await,
         };
-        link.heed(conversation.gate());
-        let said = conversation.drain_messages();
-        let zone = conversation.text_style().time_zone;
+        link.set_gate(session.gate());
+        let said = session.drain_messages();
+        let zone = session.text_style().time_zone;
         if let Err(error) = startup::welcome(&startup, &zone, &ticket, &said, &mut link.out) {
-            return link.hang_up(&error).await;
+            return link.close(&error).await;
         }
-        Connection::new(link, conversation, ticket).run().await;
+        Connection::new(link, session, ticket).run().await;
     }
 
     fn link(&self, socket: TcpStream, cancel: watch::Receiver<u64>) -> Link {

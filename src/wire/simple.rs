@@ -22,8 +22,8 @@ impl Connection {
     }
 
     async fn run_text(&mut self, sql: &str) -> Result<(), Stop> {
-        self.link.limit(self.conversation.timeouts().statement);
-        let statements = self.link.attend(self.conversation.split(sql)).await?;
+        self.link.limit(self.session.timeouts().statement);
+        let statements = self.link.run(self.session.split(sql)).await?;
         let Some((last, before)) = statements.split_last() else {
             return Ok(self.link.put(&Reply::EmptyQueryResponse(EmptyQueryResponse::new()))?);
         };
@@ -31,7 +31,7 @@ impl Connection {
             let tag = self.run_one(last).await?;
             return self.complete(&tag).await;
         }
-        self.conversation.begin_implicit();
+        self.session.begin_implicit();
         match self.run_several(before, last).await {
             Err(Stop::Error(error)) => {
                 self.refuse(&error)?;
@@ -50,7 +50,7 @@ impl Connection {
         for statement in before {
             let tag = self.run_one(statement).await?;
             self.complete(&tag).await?;
-            self.link.limit(self.conversation.timeouts().statement);
+            self.link.limit(self.session.timeouts().statement);
         }
         let tag = self.run_one(last).await?;
         self.commit().await?;
@@ -65,9 +65,9 @@ impl Connection {
 
     /// Runs one statement and sends what it gives, all but its completion: that is the tag returned.
     async fn run_one(&mut self, statement: &Prepared) -> Result<String, Stop> {
-        let before = self.conversation.transaction();
-        let work = self.conversation.execute(statement, Params::new(), Protocol::Simple);
-        let outcome = self.link.attend(work).await?;
+        let before = self.session.transaction();
+        let work = self.session.execute(statement, Params::new(), Protocol::Simple);
+        let outcome = self.link.run(work).await?;
         self.transaction_may_have_ended(before);
         // What a query says when it starts must not wait for the end of one that has none.
         self.side_messages()?;
@@ -81,7 +81,7 @@ impl Connection {
 
     async fn send_rows(&mut self, rows: RowStream) -> Result<String, Stop> {
         let formats = vec![ValueFormat::Text; rows.schema.fields().len()];
-        let style = self.conversation.text_style();
+        let style = self.session.text_style();
         self.link.put(&describe(&rows.schema, &formats)?)?;
         let mut flow = Flow::new(&rows.schema, &formats, rows.stream)?;
         match flow.send(&mut self.link, &style, None).await? {
@@ -92,7 +92,7 @@ impl Connection {
 
     /// Portals do not outlive their transaction.
     pub(super) fn transaction_may_have_ended(&mut self, before: TransactionStatus) {
-        let after = self.conversation.transaction();
+        let after = self.session.transaction();
         if before != TransactionStatus::Idle && after == TransactionStatus::Idle {
             self.portals.clear();
         }

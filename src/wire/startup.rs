@@ -33,7 +33,7 @@ const SSL: u32 = 80_877_103;
 const GSS: u32 = 80_877_104;
 
 /// Reads packets until it is clear what the client wants. Errors are for the client, and final.
-pub(super) async fn greet(socket: &mut TcpStream, registry: &Registry) -> Result<SocketRequest> {
+pub(super) async fn handshake(socket: &mut TcpStream, registry: &Registry) -> Result<SocketRequest> {
     let (mut ssl_asked, mut gss_asked) = (false, false);
     loop {
         let mut head = [0; 8];

@@ -18,7 +18,7 @@ use crate::exec::runner::Runner;
 use crate::exec::tables::PresentTables;
 use crate::log::StreamId;
 use crate::pgtypes::values::{Encoder, TextStyle};
-use crate::session::conversation::Outcome;
+use crate::session::client_session::Outcome;
 use crate::session::read::continuous;
 use crate::session::read::query::execute;
 use crate::session::read::rows::lines;

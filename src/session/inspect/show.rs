@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::catalog::{Column, Emission, Kind, Relation, StreamDef, TableDef, ViewDef};
 use crate::error::{Error, Result};
 use crate::exec::Engine;
-use crate::session::conversation::Outcome;
+use crate::session::client_session::Outcome;
 use crate::session::read::rows::{text_rows, text_schema};
 use crate::session::session::Session;
 use crate::sql::{IntervalParts, Listing, Statement, relation_name};

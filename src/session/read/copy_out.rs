@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::pgtypes::copy;
 use crate::pgtypes::copy::CopyEncoder;
 use crate::pgtypes::values::TextStyle;
-use crate::session::conversation::CopyOut;
+use crate::session::client_session::CopyOut;
 
 /// Rows as COPY data.
 pub fn copy_out(

@@ -9,7 +9,7 @@ use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 
 use crate::error::{Error, Result};
-use crate::session::conversation::{Outcome, RowStream};
+use crate::session::client_session::{Outcome, RowStream};
 
 /// Batches as a stream.
 pub type Batches = BoxStream<'static, Result<RecordBatch>>;

@@ -8,11 +8,11 @@ use futures::TryStreamExt;
 
 use crate::error::{Error, SqlState};
 use crate::exec::{Engine, EngineOptions, Env};
-use crate::session::{Conversation, Front, Outcome, Protocol, Reception, Startup};
+use crate::session::{ClientSession, EngineSessions, Outcome, Protocol, SessionFactory, Startup};
 use crate::store::MemoryStore;
 
 /// A session on an engine of its own.
-pub(in crate::session) struct Client(Box<dyn Conversation>);
+pub(in crate::session) struct Client(Box<dyn ClientSession>);
 
 impl Client {
     async fn open() -> Client {
@@ -20,9 +20,9 @@ impl Client {
         let store = Arc::new(MemoryStore::new());
         let env = Env::of_server(store, tokio::runtime::Handle::current());
         let engine = Engine::open(env, options).await.unwrap();
-        let front = Front::new(engine);
+        let sessions = EngineSessions::new(engine);
         let startup = Startup { user: "ada".into(), ..Startup::default() };
-        Client(front.open(startup).await.unwrap())
+        Client(sessions.open(startup).await.unwrap())
     }
 
     /// Runs one statement: its tag, or its rows as lines.

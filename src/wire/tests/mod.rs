@@ -86,25 +86,25 @@ impl Server {
             log: Mutex::default(),
         });
         let (stop, shutdown) = watch::channel(false);
-        let reception: Arc<dyn Reception> = Arc::new(Desk(Arc::clone(&world)));
+        let sessions: Arc<dyn SessionFactory> = Arc::new(ScriptedSessions(Arc::clone(&world)));
         let ended = tokio::spawn(serve(
             listener,
-            reception,
+            sessions,
             WireOptions { max_connections, pending_logins: crate::limits::PENDING_LOGINS, shutdown },
         ));
         Self { port, world, stop, ended }
     }
 }
 
-struct Desk(Arc<World>);
+struct ScriptedSessions(Arc<World>);
 
 #[async_trait]
-impl Reception for Desk {
-    async fn open(&self, startup: Startup) -> Result<Box<dyn Conversation>> {
+impl SessionFactory for ScriptedSessions {
+    async fn open(&self, startup: Startup) -> Result<Box<dyn ClientSession>> {
         if startup.user == "nobody" {
             return Err(Error::new(SqlState::BadAuthorization, "role \"nobody\" does not exist"));
         }
-        Ok(Box::new(Talk {
+        Ok(Box::new(ScriptedSession {
             world: Arc::clone(&self.0),
             startup,
             status: TransactionStatus::Idle,
@@ -114,7 +114,7 @@ impl Reception for Desk {
     }
 }
 
-struct Talk {
+struct ScriptedSession {
     world: Arc<World>,
     startup: Startup,
     status: TransactionStatus,
@@ -149,7 +149,7 @@ fn prepared(sql: &str) -> Prepared {
 
 type Batches = BoxStream<'static, Result<RecordBatch>>;
 
-impl Talk {
+impl ScriptedSession {
     /// The rows of a statement that has some.
     fn rows(&self, verb: &str, rest: &str, schema: &SchemaRef, params: Params) -> Result<Batches> {
         let schema = Arc::clone(schema);
@@ -194,7 +194,7 @@ impl Talk {
 }
 
 #[async_trait]
-impl Conversation for Talk {
+impl ClientSession for ScriptedSession {
     async fn split(&mut self, sql: &str) -> Result<Vec<Prepared>> {
         Ok(sql.split(';').map(str::trim).filter(|sql| !sql.is_empty()).map(prepared).collect())
     }

@@ -1,35 +1,35 @@
-//! Where conversations begin.
+//! Where sessions begin.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::conversation::{Conversation, Reception, Startup};
+use super::client_session::{ClientSession, SessionFactory, Startup};
 use super::session::Session;
 use crate::error::Result;
 use crate::exec::Engine;
 
 /// Opens sessions on one engine.
 #[derive(Clone)]
-pub struct Front {
+pub struct EngineSessions {
     engine: Arc<Engine>,
 }
 
-impl Front {
+impl EngineSessions {
     /// Sessions on this engine.
-    pub fn new(engine: Arc<Engine>) -> Front {
-        Front { engine }
+    pub fn new(engine: Arc<Engine>) -> EngineSessions {
+        EngineSessions { engine }
     }
 
-    /// A session, as [`Reception::open`] gives it.
+    /// A session, as [`SessionFactory::open`] gives it.
     pub fn session(&self, startup: Startup) -> Result<Session> {
         Session::new(Arc::clone(&self.engine), startup)
     }
 }
 
 #[async_trait]
-impl Reception for Front {
-    async fn open(&self, startup: Startup) -> Result<Box<dyn Conversation>> {
+impl SessionFactory for EngineSessions {
+    async fn open(&self, startup: Startup) -> Result<Box<dyn ClientSession>> {
         Ok(Box::new(self.session(startup)?))
     }
 }

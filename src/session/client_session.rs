@@ -1,6 +1,6 @@
 //! What a client protocol needs of a session, free of sockets and of messages.
 //!
-//! `wire` turns Postgres messages into these calls, and nothing else. A conversation belongs to one connection and is
+//! `wire` turns Postgres messages into these calls, and nothing else. A session belongs to one connection and is
 //! used by one task at a time; dropping a future or a result stream cancels what it was doing.
 
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::types::SqlType;
 
 /// A connection's side of SQL.
 #[async_trait]
-pub trait Conversation: Send {
+pub trait ClientSession: Send {
     /// Splits the text of a simple query into its statements, without running any. A text without statements gives none.
     async fn split(&mut self, sql: &str) -> Result<Vec<Prepared>>;
 
@@ -43,7 +43,7 @@ pub trait Conversation: Send {
     /// Begins the implicit transaction of a simple query that has several statements.
     fn begin_implicit(&mut self);
 
-    /// What a commit of this conversation passes; a cancel shuts it first.
+    /// What a commit of this session passes; a cancel shuts it first.
     fn gate(&self) -> Arc<CommitGate>;
 
     /// Where the client's messages are counted.
@@ -183,9 +183,9 @@ pub struct Startup {
     pub id: i32,
 }
 
-/// Opens conversations: one per connection.
+/// Opens sessions: one per connection.
 #[async_trait]
-pub trait Reception: Send + Sync + 'static {
+pub trait SessionFactory: Send + Sync + 'static {
     /// A client has connected (and logged in). Errors end the connection.
-    async fn open(&self, startup: Startup) -> Result<Box<dyn Conversation>>;
+    async fn open(&self, startup: Startup) -> Result<Box<dyn ClientSession>>;
 }
