@@ -194,7 +194,7 @@ impl Session {
         if !kept.is_current(&self.engine.catalog.names(), version) {
             *inner.plan.lock() = None;
             let mut statement = inner.statement.clone();
-            self.settle(&mut statement, &[])?;
+            self.bind_constants(&mut statement, &[])?;
             let Statement::Query(query) = statement else { return Ok(None) };
             let planned = plan(&reads, &query.query, &prepared.params, version).await;
             // What cannot be planned any more is told the general way.

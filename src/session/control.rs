@@ -106,8 +106,8 @@ impl Session {
         self.mode = TransactionMode::Idle;
         self.is_failed = false;
         let result = if commits { self.commit_pending().await } else { kept };
-        let told = self.settings.end(commits && result.is_ok());
-        self.told(told);
+        let reports = self.settings.end(commits && result.is_ok());
+        self.report(reports);
         self.forget();
         result
     }

@@ -40,7 +40,7 @@ pub async fn prepare(session: &mut Session, sql: &str, hints: &[Option<SqlType>]
     let mut hints: Vec<Option<SqlType>> = hints.to_vec();
     hints.resize(params.max(hints.len()), None);
     let mut planned = statement.clone();
-    session.settle(&mut planned, &[])?;
+    session.bind_constants(&mut planned, &[])?;
     if let Some(types) = plain_insert(session, &planned, &hints) {
         let (params, inner) = (or_text(types), ParsedStatement::new(statement, text));
         return Ok(Prepared { params, columns: None, is_empty: false, inner });
@@ -157,7 +157,7 @@ async fn describe(
             let named = session.named(&name)?;
             let types = named.types.iter().cloned().map(Some).collect();
             let mut statement = named.statement;
-            session.settle(&mut statement, &[])?;
+            session.bind_constants(&mut statement, &[])?;
             let columns = Box::pin(describe(session, statement, types, &named.text)).await?.columns;
             (or_text(hints), columns)
         }

@@ -9,11 +9,11 @@ use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
 use tokio::sync::Mutex;
 
 use super::cached_plan::CachedPlan;
-use super::control::{LOCK_WAIT_SETTING, TransactionMode};
 use super::client_session::{
     ClientSession, CopyIn, Outcome, Params, Prepared, Protocol, RowStream, SideMessage, Startup, Timeouts,
     TransactionStatus,
 };
+use super::control::{LOCK_WAIT_SETTING, TransactionMode};
 use super::gate::CommitGate;
 use super::inspect::{explain, show};
 use super::message_memory::MessageMemory;
@@ -96,8 +96,8 @@ pub struct Session {
 impl Session {
     pub(super) fn new(engine: Arc<Engine>, startup: Startup) -> Result<Session> {
         let mut settings = Settings::default();
-        let told = settings.start(&startup.user, &startup.settings)?;
-        let messages = told.into_iter().map(|(name, value)| SideMessage::Parameter(name, value)).collect();
+        let reports = settings.start(&startup.user, &startup.settings)?;
+        let messages = reports.into_iter().map(|(name, value)| SideMessage::Parameter(name, value)).collect();
         let transaction = SessionTransaction::new(LOCK_WAIT, engine.planner.accounts());
         Ok(Session {
             engine,
@@ -124,7 +124,7 @@ impl Session {
         }
     }
 
-    pub(super) fn told(&mut self, changed: Vec<(String, String)>) {
+    pub(super) fn report(&mut self, changed: Vec<(String, String)>) {
         self.messages.extend(changed.into_iter().map(|(name, value)| SideMessage::Parameter(name, value)));
     }
 
@@ -168,19 +168,23 @@ impl Session {
     }
 
     /// Puts the constants of this session and the parameters into a statement.
-    pub(super) fn settle(&self, statement: &mut Statement, values: &[Option<sql_ast::Expr>]) -> Result<()> {
+    pub(super) fn bind_constants(
+        &self,
+        statement: &mut Statement,
+        values: &[Option<sql_ast::Expr>],
+    ) -> Result<()> {
         let setting = |name: &str| self.settings.get(name);
         let session =
             params::SessionValues { user: &self.startup.user, pid: self.startup.id, setting: &setting };
         match statement {
-            Statement::Query(query) => settle(&mut *query.query, values, &session),
+            Statement::Query(query) => bind_constants(&mut *query.query, values, &session),
             Statement::Explain(sql::Explain::Query { query, .. }) => {
-                settle(&mut *query.query, values, &session)
+                bind_constants(&mut *query.query, values, &session)
             }
-            Statement::Insert(insert) => settle(insert, values, &session),
-            Statement::Update(update) => settle(update, values, &session),
-            Statement::Delete(delete) => settle(delete, values, &session),
-            Statement::CreateTableAs { query, .. } => settle(&mut **query, values, &session),
+            Statement::Insert(insert) => bind_constants(insert, values, &session),
+            Statement::Update(update) => bind_constants(update, values, &session),
+            Statement::Delete(delete) => bind_constants(delete, values, &session),
+            Statement::CreateTableAs { query, .. } => bind_constants(&mut **query, values, &session),
             Statement::Subscribe(Subscribe { what: sql::SubscribeTo::Query(query), .. })
             | Statement::Declare { source: CursorSource::Query(query), .. }
             | Statement::CopyTo(CopyTo { source: CopySource::Query(query), .. })
@@ -191,9 +195,9 @@ impl Session {
             | Statement::CopyTo(CopyTo {
                 source: CopySource::Subscribe(Subscribe { what: sql::SubscribeTo::Query(query), .. }),
                 ..
-            }) => settle(&mut *query.query, values, &session),
+            }) => bind_constants(&mut *query.query, values, &session),
             Statement::Execute { values: given, .. } => {
-                given.iter_mut().try_for_each(|value| settle(value, values, &session))
+                given.iter_mut().try_for_each(|value| bind_constants(value, values, &session))
             }
             // The others hold no expressions that are evaluated now.
             _ => Ok(()),
@@ -221,8 +225,8 @@ impl Session {
             | Statement::ShowVariable(_) => show::show(self, &statement),
             Statement::SetVariable { scope, name, value } => self.set(scope, &name, value.as_deref()),
             Statement::Reset(name) => {
-                let told = self.settings.reset(name.as_deref())?;
-                self.told(told);
+                let reports = self.settings.reset(name.as_deref())?;
+                self.report(reports);
                 done("RESET")
             }
             Statement::SetTransaction => done("SET"),
@@ -388,8 +392,8 @@ impl Session {
             self.settings.copy().set(name, value, true)?;
             return done("SET");
         }
-        let told = self.settings.set(name, value, is_local)?;
-        self.told(told);
+        let reports = self.settings.set(name, value, is_local)?;
+        self.report(reports);
         done("SET")
     }
 
@@ -508,7 +512,7 @@ impl Session {
                 None => Ok(Some(value.clone())),
             })
             .collect::<Result<Vec<_>>>()?;
-        self.settle(&mut statement, &values)?;
+        self.bind_constants(&mut statement, &values)?;
         self.run(statement, &text, protocol).await
     }
 
@@ -536,8 +540,8 @@ impl Session {
             }
             self.cursors.clear();
             self.prepared.clear();
-            let told = self.settings.reset(None)?;
-            self.told(told);
+            let reports = self.settings.reset(None)?;
+            self.report(reports);
         }
         done(tag)
     }
@@ -566,7 +570,7 @@ impl Session {
 
 use datafusion::sql::sqlparser::ast as sql_ast;
 
-fn settle<S: sql_ast::Visit + sql_ast::VisitMut>(
+fn bind_constants<S: sql_ast::Visit + sql_ast::VisitMut>(
     syntax: &mut S,
     values: &[Option<sql_ast::Expr>],
     session: &params::SessionValues<'_>,
@@ -694,7 +698,7 @@ impl ClientSession for Session {
             .map(|(value, sql_type)| params::constant(value, sql_type).map(Some))
             .collect::<Result<Vec<_>>>()?;
         let mut statement = inner.statement.clone();
-        self.settle(&mut statement, &values)?;
+        self.bind_constants(&mut statement, &values)?;
         let text = Arc::clone(&inner.text);
         self.run(statement, &text, protocol).await.map_err(|error| placed(error, &text))
     }
@@ -724,8 +728,8 @@ impl ClientSession for Session {
     }
 
     fn drain_messages(&mut self) -> Vec<SideMessage> {
-        let untold = self.settings.take_untold();
-        self.told(untold);
+        let reports = self.settings.take_pending_reports();
+        self.report(reports);
         std::mem::take(&mut self.messages)
     }
 

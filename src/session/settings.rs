@@ -44,7 +44,12 @@ const fn var(name: &'static str, default: &'static str, form: SettingType, about
     Variable { name, default, form, is_reported: false, about }
 }
 
-const fn told(name: &'static str, default: &'static str, form: SettingType, about: &'static str) -> Variable {
+const fn reported(
+    name: &'static str,
+    default: &'static str,
+    form: SettingType,
+    about: &'static str,
+) -> Variable {
     Variable { name, default, form, is_reported: true, about }
 }
 
@@ -60,12 +65,12 @@ const VARIABLES: &[Variable] = &[
         SettingType::Interval,
         "How long windows of a continuous query stay open after the watermark.",
     ),
-    told("application_name", "", SettingType::Text, "The name of the application."),
+    reported("application_name", "", SettingType::Text, "The name of the application."),
     var("bytea_output", "hex", SettingType::Word(&["hex", "escape"]), "How bytea is written as text."),
     var("check_function_bodies", "on", SettingType::Bool, "Has no effect."),
-    told("client_encoding", "UTF8", SettingType::Encoding, "The client's encoding; always UTF8."),
+    reported("client_encoding", "UTF8", SettingType::Encoding, "The client's encoding; always UTF8."),
     var("client_min_messages", "notice", SettingType::Word(MESSAGE_LEVELS), "Has no effect."),
-    told("DateStyle", "ISO, MDY", SettingType::DateStyle, "How dates are written; always ISO."),
+    reported("DateStyle", "ISO, MDY", SettingType::DateStyle, "How dates are written; always ISO."),
     var("default_table_access_method", "heap", SettingType::Text, "Has no effect."),
     var("default_tablespace", "", SettingType::Text, "Has no effect."),
     var("default_transaction_deferrable", "off", SettingType::Bool, "Has no effect."),
@@ -80,10 +85,10 @@ const VARIABLES: &[Variable] = &[
     var("geqo", "on", SettingType::Bool, "Has no effect."),
     var("idle_in_transaction_session_timeout", "0", SettingType::Time, "How long a transaction may be idle."),
     var("idle_session_timeout", "0", SettingType::Time, "Has no effect."),
-    told("in_hot_standby", "off", SettingType::Fixed, "There is no standby."),
-    told("integer_datetimes", "on", SettingType::Fixed, "Times are integers."),
-    told("IntervalStyle", "postgres", SettingType::Word(&["postgres"]), "How intervals are written."),
-    told("is_superuser", "on", SettingType::Fixed, "Every user may do everything."),
+    reported("in_hot_standby", "off", SettingType::Fixed, "There is no standby."),
+    reported("integer_datetimes", "on", SettingType::Fixed, "Times are integers."),
+    reported("IntervalStyle", "postgres", SettingType::Word(&["postgres"]), "How intervals are written."),
+    reported("is_superuser", "on", SettingType::Fixed, "Every user may do everything."),
     var("jit", "off", SettingType::Bool, "Has no effect."),
     var("lc_collate", "C", SettingType::Fixed, "Text is ordered by its bytes."),
     var("lc_ctype", "C.UTF-8", SettingType::Fixed, "Characters are Unicode's."),
@@ -104,14 +109,19 @@ const VARIABLES: &[Variable] = &[
         "Where a continuous query begins to read.",
     ),
     var("search_path", "\"$user\", public", SettingType::Text, "Names without a schema are in public."),
-    told("server_encoding", "UTF8", SettingType::Fixed, "The server's encoding."),
-    told("server_version", "15.0", SettingType::Fixed, "The version of Postgres that clients may expect."),
+    reported("server_encoding", "UTF8", SettingType::Fixed, "The server's encoding."),
+    reported(
+        "server_version",
+        "15.0",
+        SettingType::Fixed,
+        "The version of Postgres that clients may expect.",
+    ),
     var("server_version_num", "150000", SettingType::Fixed, "The same as a number."),
-    told("session_authorization", "", SettingType::Text, "The user."),
-    told("standard_conforming_strings", "on", SettingType::Bool, "A backslash in '…' is a backslash."),
+    reported("session_authorization", "", SettingType::Text, "The user."),
+    reported("standard_conforming_strings", "on", SettingType::Bool, "A backslash in '…' is a backslash."),
     var("statement_timeout", "0", SettingType::Time, "How long a statement may take."),
     var("synchronous_commit", "on", SettingType::Text, "Always on."),
-    told("TimeZone", "UTC", SettingType::Zone, "TIMESTAMPTZ is shown in this zone."),
+    reported("TimeZone", "UTC", SettingType::Zone, "TIMESTAMPTZ is shown in this zone."),
     var("transaction_deferrable", "off", SettingType::Bool, "Has no effect."),
     var(
         "transaction_isolation",
@@ -134,7 +144,7 @@ pub struct Settings {
     /// The session's values when the transaction began.
     before: Option<BTreeMap<String, String>>,
     /// Reported variables that a query has changed with `set_config`, and the client has not been told of.
-    untold: Vec<(String, String)>,
+    pending_reports: Vec<(String, String)>,
     /// Another one after each change.
     version: u64,
 }
@@ -313,7 +323,10 @@ impl Settings {
     }
 
     /// Runs a change and says which reported variables are different after it.
-    fn told(&mut self, change: impl FnOnce(&mut Self) -> Result<()>) -> Result<Vec<(String, String)>> {
+    fn changes_reported(
+        &mut self,
+        change: impl FnOnce(&mut Self) -> Result<()>,
+    ) -> Result<Vec<(String, String)>> {
         let before = self.reported();
         self.version += 1;
         change(self)?;
@@ -333,7 +346,7 @@ impl Settings {
             (Some(_), None) => None,
             (None, _) => return Err(unknown(name)),
         };
-        self.told(|settings| {
+        self.changes_reported(|settings| {
             let fallback = settings.initial.get(&key).cloned().or(find(&key).map(|v| v.default.to_owned()));
             let values = if is_local { &mut settings.local } else { &mut settings.session };
             match value.or(fallback) {
@@ -349,21 +362,21 @@ impl Settings {
 
     /// `set_config(…)` in a query: sets it, and keeps what the client is to be told. Gives the value as SHOW has it.
     pub fn set_config(&mut self, name: &str, value: Option<&str>, is_local: bool) -> Result<String> {
-        let told = self.set(name, value, is_local)?;
-        self.untold.extend(told);
+        let reports = self.set(name, value, is_local)?;
+        self.pending_reports.extend(reports);
         self.get(name)
     }
 
     /// What the client is to be told of.
-    pub fn take_untold(&mut self) -> Vec<(String, String)> {
-        std::mem::take(&mut self.untold)
+    pub fn take_pending_reports(&mut self) -> Vec<(String, String)> {
+        std::mem::take(&mut self.pending_reports)
     }
 
     /// RESET; None is ALL.
     pub fn reset(&mut self, name: Option<&str>) -> Result<Vec<(String, String)>> {
         match name {
             Some(name) => self.set(name, None, false),
-            None => self.told(|settings| {
+            None => self.changes_reported(|settings| {
                 settings.session.clear();
                 settings.local.clear();
                 Ok(())
@@ -382,7 +395,7 @@ impl Settings {
         if self.local.is_empty() && before.is_none() {
             return Vec::new();
         }
-        let changed = self.told(|settings| {
+        let changed = self.changes_reported(|settings| {
             settings.local.clear();
             if let Some(before) = before {
                 settings.session = before;

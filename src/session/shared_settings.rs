@@ -16,7 +16,7 @@ use crate::pgtypes::values::TextStyle;
 pub struct SharedSettings(Arc<Mutex<Settings>>);
 
 /// What a change tells the client.
-type Told = Vec<(String, String)>;
+type Reports = Vec<(String, String)>;
 
 #[allow(missing_docs, reason = "each is the method of `Settings` that has its name")]
 impl SharedSettings {
@@ -33,7 +33,7 @@ impl SharedSettings {
         self.0.lock().get(name)
     }
 
-    pub fn set(&self, name: &str, value: Option<&str>, is_local: bool) -> Result<Told> {
+    pub fn set(&self, name: &str, value: Option<&str>, is_local: bool) -> Result<Reports> {
         self.0.lock().set(name, value, is_local)
     }
 
@@ -41,11 +41,11 @@ impl SharedSettings {
         self.0.lock().set_config(name, value, is_local)
     }
 
-    pub fn take_untold(&self) -> Told {
-        self.0.lock().take_untold()
+    pub fn take_pending_reports(&self) -> Reports {
+        self.0.lock().take_pending_reports()
     }
 
-    pub fn reset(&self, name: Option<&str>) -> Result<Told> {
+    pub fn reset(&self, name: Option<&str>) -> Result<Reports> {
         self.0.lock().reset(name)
     }
 
@@ -53,7 +53,7 @@ impl SharedSettings {
         self.0.lock().begin();
     }
 
-    pub fn end(&self, is_committed: bool) -> Told {
+    pub fn end(&self, is_committed: bool) -> Reports {
         self.0.lock().end(is_committed)
     }
 
