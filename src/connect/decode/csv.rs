@@ -241,7 +241,7 @@ impl Decoder for CsvDecoder {
                     end_of_line(data, at).unwrap_or(data.len())
                 }
             };
-            rows.settle(trim_end(&data[at..next]));
+            rows.attach_bytes(trim_end(&data[at..next]));
             at = next;
         }
         at

@@ -67,7 +67,7 @@ enum RecordOutcome {
     Taken,
     /// Taken, but it has no event time.
     Untimed,
-    /// Not taken: its bytes are wanted for [`BatchBuilder::settle`].
+    /// Not taken: its bytes are wanted for [`BatchBuilder::attach_bytes`].
     Wrong,
 }
 
@@ -171,7 +171,7 @@ impl BatchBuilder {
         match outcome {
             RecordOutcome::Taken => {}
             RecordOutcome::Untimed => self.keep(raw),
-            RecordOutcome::Wrong => return self.settle(raw),
+            RecordOutcome::Wrong => return self.attach_bytes(raw),
         }
         if let Some(kept) = &mut self.raw {
             kept.bytes.extend_from_slice(&raw[..raw.len().min(RAW_BYTES)]);
@@ -187,13 +187,13 @@ impl BatchBuilder {
         self.untimed.push(Rejected { offset: self.record - 1, raw, error, why: Why::Untimed });
     }
 
-    /// The record that has just failed: its error waits for [`settle`](Self::settle) to say which bytes go with it.
+    /// The record that has just failed: its error waits for [`attach_bytes`](Self::attach_bytes) to say which bytes go with it.
     fn pending_error(&mut self, error: String) {
         self.rejected.push(Rejected { offset: self.record, raw: Vec::new(), error, why: Why::Malformed });
     }
 
     /// Gives the failed record its bytes.
-    fn settle(&mut self, raw: &[u8]) {
+    fn attach_bytes(&mut self, raw: &[u8]) {
         if let Some(last) = self.rejected.last_mut() {
             last.raw = raw[..raw.len().min(RAW_BYTES)].to_vec();
         }
@@ -203,7 +203,7 @@ impl BatchBuilder {
     /// A record that is none.
     pub(super) fn reject(&mut self, raw: &[u8], error: impl Into<String>) {
         self.pending_error(error.into());
-        self.settle(raw);
+        self.attach_bytes(raw);
     }
 
     /// The good records as a batch, and those to be kept aside; what is left is empty.
