@@ -13,9 +13,10 @@ use datafusion::prelude::{
 use futures::StreamExt;
 
 use super::input::FileFormat;
+use super::measured::Measured;
 use super::queries::Query;
 use super::stage::BenchRelations;
-use super::{Measured, input, usage};
+use super::{input, usage};
 use crate::clock::Stopwatch;
 use crate::error::{Error, Result};
 use crate::limits;

@@ -8,11 +8,13 @@
 //! | [`input`] | generated events in memory, or a file |
 //! | [`stage`] | the relations that the queries name |
 //! | [`stream`], [`batch`] | the two ways to answer |
+//! | [`measured`] | what a measurement hands over |
 //! | [`usage`] | CPU seconds and memory of this process |
 //! | [`report`] | a table, or JSON lines |
 
 mod batch;
 mod input;
+mod measured;
 mod queries;
 mod report;
 mod stage;
@@ -23,9 +25,9 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use clap::{Args, ValueEnum};
-use serde::{Deserialize, Serialize};
 use tokio::runtime::Builder;
 
+use self::measured::{Measured, text};
 use self::report::{Report, Row};
 use super::value;
 use crate::error::{Error, Result, SqlState};
@@ -85,23 +87,6 @@ enum Measurement {
     Batch,
 }
 
-/// What one process measured.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Measured {
-    events: u64,
-    wall_s: f64,
-    cpu_s: f64,
-    /// More than there was before, the events in memory included there.
-    peak_rss_mb: f64,
-    output_rows: u64,
-    /// Rows that appeared less rows that went.
-    net_rows: i64,
-    /// Late, rejected, without a time: rows that the query did not count.
-    unread: u64,
-    epoch_p50_ms: f64,
-    epoch_p99_ms: f64,
-}
-
 /// Measures what the flags say.
 pub(super) fn bench(args: &BenchArgs) -> Result<()> {
     let names = if args.queries.is_empty() { queries::names() } else { args.queries.clone() };
@@ -141,10 +126,6 @@ fn part_of(args: &BenchArgs, part: Measurement, query: queries::Query) -> Result
     let measured =
         runtime.block_on(runtime.spawn(work)).map_err(|error| Error::internal(error.to_string()))??;
     report::print(&(text(&measured)? + "\n"))
-}
-
-fn text(value: &impl Serialize) -> Result<String> {
-    serde_json::to_string(value).map_err(|error| Error::internal(error.to_string()))
 }
 
 /// Has each query measured, one after the other.

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use serde::Serialize;
 
-use super::{Measured, text};
+use super::measured::{Measured, text};
 use crate::error::Result;
 
 /// One query's figures, by their names in JSON.

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
+use super::measured::Measured;
 use super::queries::Query;
 use super::stage::BenchRelations;
-use super::{Measured, input, usage};
+use super::{input, usage};
 use crate::catalog::Emission;
 use crate::clock::{Stopwatch, WallClock};
 use crate::connect::Source;

@@ -4,7 +4,6 @@
 
 /// Circles of files. The pairs of `pgtypes/values` are one recursion inside one subject and stay.
 pub const CIRCLES: &[&[&str]] = &[
-    &["cli/bench/mod.rs", "cli/bench/report.rs"],
     &["pgtypes/values/build.rs", "pgtypes/values/nested_in.rs"],
     &["pgtypes/values/datetime_in.rs", "pgtypes/values/datetime_words.rs"],
     &["pgtypes/values/encode.rs", "pgtypes/values/nested_out.rs"],
