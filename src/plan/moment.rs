@@ -6,7 +6,7 @@
 //! crash had not been seen by anyone, and may have another time.
 //!
 //! Rows are not looked at again because time passes. Where a row would be computed twice, once to show it and once to take it
-//! back, the two would differ; there the functions are refused ([`check`]).
+//! back, the two would differ; there the planner refuses the functions.
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -22,7 +22,6 @@ use datafusion::logical_expr::{
     Volatility,
 };
 
-use super::pipeline::{Pipeline, Stateful};
 use crate::error::{Error, Result};
 use crate::time::DAY_MICROS;
 
@@ -83,23 +82,8 @@ fn bound(expr: Expr, moment: &Moment) -> DfResult<Transformed<Expr>> {
     Ok(Transformed::yes(Expr::ScalarFunction(ScalarFunction::new_udf(function, Vec::new()))))
 }
 
-/// Refuses a pipeline that would compute a row again to take it back, or only when a window closes, which need not be
-/// in an epoch that reads anything.
-pub fn check(pipeline: &Pipeline) -> Result<()> {
-    let is_later = match (&pipeline.stateful, &pipeline.above) {
-        (Stateful::Aggregate { .. } | Stateful::Buffer { .. }, Some(above)) => reads_moment(&above.plan)?,
-        _ => false,
-    };
-    let what = match (pipeline.source.retracts(), is_later) {
-        (false, false) => return Ok(()),
-        (true, _) => "now() over a view whose rows change",
-        (false, true) => "now() in what becomes of an aggregate or a closed window",
-    };
-    Err(Error::unsupported(format!("{what} is not supported in a continuous query"))
-        .hint("Use now() when you read the view; in WHERE, below an aggregate, it is the time at which a row is read."))
-}
-
-fn reads_moment(plan: &LogicalPlan) -> Result<bool> {
+/// Whether a bound plan reads the time of the epoch.
+pub(super) fn is_read_in(plan: &LogicalPlan) -> Result<bool> {
     let mut found = false;
     plan.apply(|node| {
         node.apply_expressions(|expr| {

@@ -28,7 +28,7 @@ use datafusion::sql::sqlparser::ast;
 
 use super::cut;
 use super::moment;
-use super::pipeline::Pipeline;
+use super::pipeline::{Pipeline, Stateful};
 use super::relations::{Database, RelationLookup};
 use super::stage::CutOptions;
 use super::window::{WindowExec, WindowPlanner};
@@ -166,7 +166,7 @@ impl Planner {
         refuse_subqueries(&optimized)?;
         let mut pipeline = cut::cut(optimized, options)?;
         if let Some((_, moment)) = bound {
-            moment::check(&pipeline)?;
+            check_moment(&pipeline)?;
             pipeline.notices.push(moment::NOTICE.to_owned());
             pipeline.moment = Some(moment);
         }
@@ -314,6 +314,24 @@ impl QueryPlanner for Queries {
         let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(WindowNodePlanner)]);
         planner.create_physical_plan(plan, state).await
     }
+}
+
+/// Refuses a pipeline that would compute a row again to take it back, or only when a window closes, which need not be
+/// in an epoch that reads anything.
+fn check_moment(pipeline: &Pipeline) -> Result<()> {
+    let is_later = match (&pipeline.stateful, &pipeline.above) {
+        (Stateful::Aggregate { .. } | Stateful::Buffer { .. }, Some(above)) => {
+            moment::is_read_in(&above.plan)?
+        }
+        _ => false,
+    };
+    let what = match (pipeline.source.retracts(), is_later) {
+        (false, false) => return Ok(()),
+        (true, _) => "now() over a view whose rows change",
+        (false, true) => "now() in what becomes of an aggregate or a closed window",
+    };
+    Err(Error::unsupported(format!("{what} is not supported in a continuous query"))
+        .hint("Use now() when you read the view; in WHERE, below an aggregate, it is the time at which a row is read."))
 }
 
 struct WindowNodePlanner;

@@ -7,7 +7,6 @@ pub const CIRCLES: &[&[&str]] = &[
     &["pgtypes/values/build.rs", "pgtypes/values/nested_in.rs"],
     &["pgtypes/values/datetime_in.rs", "pgtypes/values/datetime_words.rs"],
     &["pgtypes/values/encode.rs", "pgtypes/values/nested_out.rs"],
-    &["plan/moment.rs", "plan/pipeline.rs"],
     &[
         "session/cached_plan.rs",
         "session/calls.rs",
