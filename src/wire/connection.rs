@@ -6,10 +6,10 @@
 use std::collections::HashMap;
 
 use super::cancel::Ticket;
-use super::extended::Portal;
 use super::framing::Frame;
 use super::link::{Link, Stop};
 use super::messages::Message;
+use super::portal::Portal;
 use super::report;
 use crate::error::{Error, Result};
 use crate::session::{ClientSession, Prepared, TransactionStatus};

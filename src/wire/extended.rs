@@ -16,6 +16,7 @@ use pgwire::messages::response::EmptyQueryResponse;
 use super::connection::Connection;
 use super::link::Stop;
 use super::messages::{Bind, Message, MessageTarget, utf8};
+use super::portal::{Portal, PortalProgress};
 use super::report;
 use super::rows::{Flow, Sent, ValueFormat, describe};
 use crate::error::{Error, Result, SqlState};
@@ -25,24 +26,6 @@ use crate::types::{SqlType, Zone};
 
 /// The type of a parameter that the client leaves to us: not said, or `unknown`.
 const UNTYPED: [u32; 2] = [0, 705];
-
-/// A statement with its parameters, and how far it has got.
-pub(super) struct Portal {
-    statement: Prepared,
-    formats: Vec<ValueFormat>,
-    progress: PortalProgress,
-}
-
-enum PortalProgress {
-    /// Not executed yet.
-    Bound(Params),
-    /// Executed in part.
-    Flowing { flow: Flow, tag: &'static str, counted: bool },
-    /// Its rows have all been sent; executing it again gives none.
-    Drained { tag: &'static str, counted: bool },
-    /// It ran to its end, or failed.
-    Over,
-}
 
 impl Connection {
     /// Does what one of the extended messages asks.

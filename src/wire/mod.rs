@@ -23,6 +23,7 @@ mod framing;
 mod link;
 mod messages;
 mod pending;
+mod portal;
 mod report;
 mod rows;
 mod simple;

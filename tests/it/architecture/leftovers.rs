@@ -27,7 +27,6 @@ pub const CIRCLES: &[&[&str]] = &[
     &["session/pg_catalog/expanding.rs", "session/pg_catalog/rewrite.rs"],
     &["session/write/change.rs", "session/write/conflict.rs", "session/write/insert.rs"],
     &["sql/create.rs", "sql/cursor.rs", "sql/parse.rs"],
-    &["wire/connection.rs", "wire/extended.rs"],
 ];
 
 /// Type names that more than one file defines.
