@@ -16,7 +16,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::super::transaction::{SessionTransaction, WriteContext, WriteResult};
 use super::assign::assign;
-use super::conflict::{numbered, row_column};
+use super::numbered::{numbered, row_column};
 use super::query::{self, Extra};
 use super::rows::RowMaker;
 use super::target::{self, Verb};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array, UInt64Array};
 use datafusion::arrow::compute::{concat_batches, take_record_batch};
-use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::row::{RowConverter, SortField};
 use datafusion::sql::sqlparser::ast::{
     self, BinaryOperator, ConflictTarget, Expr, OnConflictAction, OnInsert,
@@ -13,13 +13,12 @@ use hashbrown::HashSet;
 
 use super::super::transaction::WriteContext;
 use super::change::{Assignments, matched};
-use super::insert::Inserted;
+use super::numbered::{numbered, row_column};
 use super::query::{self, Extra};
 use super::rows::RowMaker;
-use super::target;
+use super::target::{self, Inserted};
 use crate::catalog::{Kind, Relation};
 use crate::error::{Error, Result, SqlState};
-use crate::limits;
 use crate::log::TableWriter;
 use crate::log::table::RowId;
 use crate::types::normalised;
@@ -31,20 +30,6 @@ pub(super) enum Action {
     Refuse,
     Nothing,
     Update(ast::DoUpdate),
-}
-
-/// The name of the column that numbers rows in our own queries; no column of a user's can have it.
-pub(super) fn row_column() -> String {
-    format!("{:-<width$}", "row", width = limits::NAME_BYTES + 1)
-}
-
-/// Rows with one more column of numbers.
-pub(super) fn numbered(rows: &RecordBatch, numbers: UInt64Array) -> Result<RecordBatch> {
-    let mut fields: Vec<_> = rows.schema().fields().iter().cloned().collect();
-    fields.push(Arc::new(Field::new(row_column(), DataType::UInt64, false)));
-    let mut columns = rows.columns().to_vec();
-    columns.push(Arc::new(numbers));
-    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
 }
 
 fn key(relation: &Relation) -> &[usize] {

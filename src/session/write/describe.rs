@@ -11,8 +11,8 @@ use datafusion::sql::sqlparser::ast::{self, Expr, Query, SelectItem, SetExpr, Va
 
 use super::super::transaction::{Described, WriteContext};
 use super::change::{self, returning_query};
-use super::conflict::row_column;
 use super::insert;
+use super::numbered::row_column;
 use super::query::{self, Extra};
 use super::target::Verb;
 use crate::catalog::Relation;

@@ -14,22 +14,13 @@ use super::change::returning;
 use super::conflict;
 use super::query::{self, Extra};
 use super::rows::RowMaker;
-use super::target::{self, Verb};
+use super::target::{self, Inserted, Verb};
 use super::values;
 use crate::catalog::{Kind, Names, Relation};
-use crate::error::{Error, Result, SqlState};
+use crate::error::{Error, Result};
 use crate::exec::Engine;
 use crate::sql::ident_name;
 use crate::types::SqlType;
-
-/// What an INSERT is about, as far as its text tells.
-pub(super) struct Inserted {
-    pub(super) relation: Arc<Relation>,
-    /// The columns named, in order; None: none were.
-    pub(super) named: Option<Vec<usize>>,
-    /// The name by which RETURNING and DO UPDATE know the relation.
-    pub(super) alias: String,
-}
 
 /// Reads the head of an INSERT, and refuses what other databases have in it.
 pub(super) fn head(names: &Names, insert: &ast::Insert) -> Result<Inserted> {
@@ -73,29 +64,6 @@ fn simple(name: &ObjectName) -> Result<Ident> {
         Error::unsupported(format!("INSERT into a part of a column ({name}) is not supported"))
             .hint("Give the whole value of the column.")
     })
-}
-
-impl Inserted {
-    /// The columns that `width` expressions are for. Without names they are those that are not generated, if the
-    /// expressions are not more; otherwise all.
-    pub(super) fn targets(&self, width: usize) -> Result<Vec<usize>> {
-        let columns = &self.relation.columns;
-        let targets = match &self.named {
-            Some(named) => named.clone(),
-            None => {
-                let plain: Vec<usize> =
-                    (0..columns.len()).filter(|at| columns[*at].generated.is_none()).collect();
-                if width <= plain.len() { plain } else { (0..columns.len()).collect() }
-            }
-        };
-        if width > targets.len() {
-            return Err(Error::new(SqlState::Syntax, "INSERT has more expressions than target columns"));
-        }
-        if self.named.is_some() && width < targets.len() {
-            return Err(Error::new(SqlState::Syntax, "INSERT has more target columns than expressions"));
-        }
-        Ok(targets.into_iter().take(width).collect())
-    }
 }
 
 /// INSERT.

@@ -21,6 +21,7 @@ mod copy;
 mod describe;
 mod insert;
 mod moment;
+mod numbered;
 mod plain;
 mod query;
 mod rows;

@@ -94,3 +94,35 @@ pub(super) fn generated(relation: &Relation, column: usize, verb: Verb) -> Error
     };
     Error::new(SqlState::GeneratedAlways, what).detail(format!("Column \"{name}\" is a generated column."))
 }
+
+/// What an INSERT is about, as far as its text tells.
+pub(super) struct Inserted {
+    pub(super) relation: Arc<Relation>,
+    /// The columns named, in order; None: none were.
+    pub(super) named: Option<Vec<usize>>,
+    /// The name by which RETURNING and DO UPDATE know the relation.
+    pub(super) alias: String,
+}
+
+impl Inserted {
+    /// The columns that `width` expressions are for. Without names they are those that are not generated, if the
+    /// expressions are not more; otherwise all.
+    pub(super) fn targets(&self, width: usize) -> Result<Vec<usize>> {
+        let columns = &self.relation.columns;
+        let targets = match &self.named {
+            Some(named) => named.clone(),
+            None => {
+                let plain: Vec<usize> =
+                    (0..columns.len()).filter(|at| columns[*at].generated.is_none()).collect();
+                if width <= plain.len() { plain } else { (0..columns.len()).collect() }
+            }
+        };
+        if width > targets.len() {
+            return Err(Error::new(SqlState::Syntax, "INSERT has more expressions than target columns"));
+        }
+        if self.named.is_some() && width < targets.len() {
+            return Err(Error::new(SqlState::Syntax, "INSERT has more target columns than expressions"));
+        }
+        Ok(targets.into_iter().take(width).collect())
+    }
+}
