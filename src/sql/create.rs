@@ -6,7 +6,6 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::names::folded;
 use super::options;
-use super::parse::read_expr;
 use super::query;
 use super::reader::Reader;
 use super::statement::{ColumnDef, CreateRelation, Options, Statement, WatermarkDef, WithData};
@@ -285,7 +284,7 @@ fn watermark(r: &mut Reader, relation: &mut CreateRelation) -> Result<()> {
     r.expect("WATERMARK")?;
     r.expect("FOR")?;
     let column = folded(r.ident()?);
-    let expr = if r.eat("AS") { Some(read_expr(r)?) } else { None };
+    let expr = if r.eat("AS") { Some(r.normal_expr()?) } else { None };
     if relation.watermark.is_some() {
         return Err(Error::new(SqlState::Syntax, "a stream can have only one watermark")
             .hint("Leave out the second WATERMARK FOR.")
@@ -325,7 +324,7 @@ fn column(r: &mut Reader, relation: &mut CreateRelation) -> Result<ColumnDef> {
     let name = folded(r.ident()?);
     let mut column = ColumnDef { name, sql_type: None, not_null: false, default: None, generated: None };
     if r.eat("AS") {
-        column.generated = Some(read_expr(r)?);
+        column.generated = Some(r.normal_expr()?);
         if r.eat("COMMENT") {
             r.string()?;
         }
@@ -405,7 +404,7 @@ fn generated(r: &mut Reader) -> Result<Expr> {
         r.expect("AS")?;
     }
     r.expect_token(&Token::LParen)?;
-    let expr = read_expr(r)?;
+    let expr = r.normal_expr()?;
     r.expect_token(&Token::RParen)?;
     r.eat_one(&["STORED", "VIRTUAL", "PERSISTED"]);
     Ok(expr)

@@ -9,7 +9,7 @@ use super::interval::interval_text;
 use super::names::folded;
 use super::reader::Reader;
 use super::statement::{CursorSource, FetchCount, Statement};
-use super::{parse, query, types};
+use super::{change, query, types};
 use crate::error::{Error, Result, SqlState};
 
 /// DECLARE name [BINARY] [INSENSITIVE|ASENSITIVE] [[NO] SCROLL] CURSOR [WITH|WITHOUT HOLD] FOR ….
@@ -151,7 +151,7 @@ pub(super) fn prepare(r: &mut Reader) -> Result<Statement> {
     r.expect("AS")?;
     let word = super::text::word_of(r.peek()).unwrap_or_default();
     let statement = match word.as_str() {
-        "INSERT" | "UPDATE" | "DELETE" => parse::change(r, &word)?,
+        "INSERT" | "UPDATE" | "DELETE" => change::change(r, &word)?,
         "SUBSCRIBE" => query::subscribe(r).map(Statement::Subscribe)?,
         _ if query::begins(r) || *r.peek() == Token::LParen => query::continuous(r).map(Statement::Query)?,
         _ => return Err(r.unexpected().hint("PREPARE takes SELECT, VALUES, INSERT, UPDATE or DELETE.")),
@@ -165,7 +165,7 @@ pub(super) fn execute(r: &mut Reader) -> Result<Statement> {
     let name = folded(r.ident()?);
     let mut values = Vec::new();
     if r.eat_token(&Token::LParen) {
-        values = r.comma_separated(parse::read_expr)?;
+        values = r.comma_separated(Reader::normal_expr)?;
         r.expect_token(&Token::RParen)?;
     }
     Ok(Statement::Execute { name, values })

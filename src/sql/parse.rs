@@ -1,14 +1,13 @@
 //! The way in: text to statements. What a statement begins with decides which family reads it.
 
-use datafusion::sql::sqlparser::ast::{self, Expr};
-use datafusion::sql::sqlparser::parser::Parser;
+use datafusion::sql::sqlparser::ast::Expr;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::dialect::TidemillDialect;
 use super::reader::Reader;
 use super::statement::{ContinuousQuery, Statement};
 use super::text::{StatementTokens, split};
-use super::{copy, create, cursor, normalize, query, refuse, relations, settings, transaction, types};
+use super::{change, copy, create, cursor, query, refuse, relations, settings, transaction, types};
 use crate::error::{Error, Result, SqlState};
 use crate::types::SqlType;
 
@@ -79,14 +78,7 @@ fn parse_one<T>(sql: &str, read: impl FnOnce(&mut Reader) -> Result<T>) -> Resul
 
 /// Reads an expression, for example a DEFAULT from the catalog.
 pub fn parse_expr(sql: &str) -> Result<Expr> {
-    parse_one(sql, read_expr)
-}
-
-/// Reads an expression in normal form.
-pub(super) fn read_expr(r: &mut Reader) -> Result<Expr> {
-    let mut expr = r.expr()?;
-    normalize::expr(&mut expr)?;
-    Ok(expr)
+    parse_one(sql, |r| r.normal_expr())
 }
 
 /// Reads a query with its EMIT, for example a view's from the catalog.
@@ -113,7 +105,7 @@ pub(super) fn statement(r: &mut Reader) -> Result<Statement> {
     let word = word.value.to_ascii_uppercase();
     match word.as_str() {
         "SELECT" | "VALUES" | "WITH" | "TABLE" => query::continuous(r).map(Statement::Query),
-        "INSERT" | "UPDATE" | "DELETE" => change(r, &word),
+        "INSERT" | "UPDATE" | "DELETE" => change::change(r, &word),
         "TRUNCATE" => relations::truncate(r),
         "COPY" => copy::copy(r),
         "CREATE" => create::create(r),
@@ -136,32 +128,5 @@ pub(super) fn statement(r: &mut Reader) -> Result<Statement> {
             transaction::transaction(r, &word)
         }
         _ => refuse::other(r, &word),
-    }
-}
-
-/// INSERT, UPDATE and DELETE.
-pub(super) fn change(r: &mut Reader, word: &str) -> Result<Statement> {
-    let mut statement = r.with(|p: &mut Parser| {
-        let token = p.next_token();
-        match word {
-            "INSERT" => p.parse_insert(token),
-            "UPDATE" => p.parse_update(token),
-            _ => p.parse_delete(token),
-        }
-    })?;
-    if r.sees("EMIT") {
-        return Err(Error::unsupported("a continuous INSERT is not supported")
-            .hint("Leave out EMIT to insert the query's present rows, or create a materialized view.")
-            .at(r.position()));
-    }
-    normalize::statement(&mut statement)?;
-    match statement {
-        ast::Statement::Insert(insert) if insert.overwrite => {
-            Err(Error::unsupported("INSERT OVERWRITE is not supported").hint("Use TRUNCATE and INSERT."))
-        }
-        ast::Statement::Insert(insert) => Ok(Statement::Insert(insert)),
-        ast::Statement::Update(update) => Ok(Statement::Update(update)),
-        ast::Statement::Delete(delete) => Ok(Statement::Delete(delete)),
-        other => Err(Error::internal(format!("{word} was read as another statement: {other}"))),
     }
 }

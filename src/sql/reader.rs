@@ -7,6 +7,7 @@ use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan};
 
 use super::complexity::{self, too_complex};
 use super::dialect::TidemillDialect;
+use super::normalize;
 use super::text::{StatementTokens, TextPosition, is_word, simplify, word_of};
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
@@ -191,6 +192,13 @@ impl<'a> Reader<'a> {
     /// An expression.
     pub(super) fn expr(&mut self) -> Result<Expr> {
         self.with(Parser::parse_expr)
+    }
+
+    /// An expression in normal form.
+    pub(super) fn normal_expr(&mut self) -> Result<Expr> {
+        let mut expr = self.expr()?;
+        normalize::expr(&mut expr)?;
+        Ok(expr)
     }
 
     /// A type as sqlparser reads it.

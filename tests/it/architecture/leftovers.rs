@@ -25,7 +25,6 @@ pub const CIRCLES: &[&[&str]] = &[
         "session/pg_catalog/relations.rs",
     ],
     &["session/pg_catalog/expanding.rs", "session/pg_catalog/rewrite.rs"],
-    &["sql/create.rs", "sql/cursor.rs", "sql/parse.rs"],
 ];
 
 /// Type names that more than one file defines.
