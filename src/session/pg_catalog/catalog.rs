@@ -6,105 +6,12 @@ use datafusion::catalog::TableProvider;
 
 use super::super::transaction::SystemContext;
 use super::relations::{
-    self, DATABASE, INFORMATION_SCHEMA, OWNER, PG_CATALOG, PUBLIC, RelationEntry, TIDEMILL, columns,
-    constraint_oid, index_oid,
+    self, ADVANCE_WATERMARK, DATABASE, INFORMATION_SCHEMA, OWNER, PG_CATALOG, PUBLIC, TIDEMILL, columns,
+    constraint_oid, index_oid, keyed,
 };
 use super::shape::{SystemValue, TableColumns, row};
 use super::{fixed, listings};
 use crate::error::Result;
-
-/// The tables there are.
-pub(crate) const NAMES: &[&str] = &[
-    "pg_aggregate",
-    "pg_am",
-    "pg_amop",
-    "pg_amproc",
-    "pg_attrdef",
-    "pg_attribute",
-    "pg_auth_members",
-    "pg_authid",
-    "pg_available_extensions",
-    "pg_cast",
-    "pg_class",
-    "pg_collation",
-    "pg_constraint",
-    "pg_conversion",
-    "pg_cursors",
-    "pg_database",
-    "pg_db_role_setting",
-    "pg_default_acl",
-    "pg_depend",
-    "pg_description",
-    "pg_enum",
-    "pg_event_trigger",
-    "pg_extension",
-    "pg_foreign_data_wrapper",
-    "pg_foreign_server",
-    "pg_foreign_table",
-    "pg_get_keywords",
-    "pg_group",
-    "pg_index",
-    "pg_indexes",
-    "pg_inherits",
-    "pg_language",
-    "pg_largeobject_metadata",
-    "pg_locks",
-    "pg_matviews",
-    "pg_namespace",
-    "pg_opclass",
-    "pg_operator",
-    "pg_opfamily",
-    "pg_parameter_acl",
-    "pg_partition_tree",
-    "pg_partitioned_table",
-    "pg_policies",
-    "pg_policy",
-    "pg_prepared_statements",
-    "pg_prepared_xacts",
-    "pg_proc",
-    "pg_publication",
-    "pg_publication_namespace",
-    "pg_publication_rel",
-    "pg_publication_tables",
-    "pg_range",
-    "pg_replication_slots",
-    "pg_rewrite",
-    "pg_roles",
-    "pg_rules",
-    "pg_seclabel",
-    "pg_seclabels",
-    "pg_sequence",
-    "pg_sequences",
-    "pg_settings",
-    "pg_shadow",
-    "pg_shdescription",
-    "pg_stat_activity",
-    "pg_stat_database",
-    "pg_stat_ssl",
-    "pg_stat_user_tables",
-    "pg_statio_user_tables",
-    "pg_statistic_ext",
-    "pg_statistic_ext_data",
-    "pg_subscription",
-    "pg_tables",
-    "pg_tablespace",
-    "pg_timezone_names",
-    "pg_trigger",
-    "pg_ts_config",
-    "pg_ts_config_map",
-    "pg_ts_dict",
-    "pg_ts_parser",
-    "pg_ts_template",
-    "pg_type",
-    "pg_user",
-    "pg_user_mapping",
-    "pg_user_mappings",
-    "pg_views",
-    "ts_token_type",
-];
-
-/// The oid of `advance_watermark`.
-pub(crate) const ADVANCE_WATERMARK: u32 = 15_000;
 
 /// Where the oids of the other functions begin.
 const FIRST_FUNCTION: u32 = 20_000_000;
@@ -272,10 +179,6 @@ fn defaults(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
 fn positions(key: &[usize]) -> String {
     let positions: Vec<String> = key.iter().map(|at| (at + 1).to_string()).collect();
     format!("{{{}}}", positions.join(","))
-}
-
-pub(crate) fn keyed(cx: &SystemContext) -> impl Iterator<Item = RelationEntry> {
-    relations::users(cx).into_iter().filter(|entry| entry.relation.is_some() && !entry.key.is_empty())
 }
 
 fn indexes(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {

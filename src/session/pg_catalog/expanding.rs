@@ -4,7 +4,7 @@ use datafusion::sql::sqlparser::ast::{
     self, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, TableFactor,
 };
 
-use super::rewrite::last;
+use super::names::last;
 use crate::sql::{function_call as call, ident_name, parse_expr, parse_query};
 
 /// Numbers that are computed, as what `generate_series` takes. Without one of its ends it is empty.

@@ -16,8 +16,7 @@ use datafusion::logical_expr::{
 };
 
 use super::super::transaction::SystemContext;
-use super::catalog::ADVANCE_WATERMARK;
-use super::relations::{self, RelationEntry, constraint_oid, index_oid};
+use super::relations::{self, ADVANCE_WATERMARK, RelationEntry, constraint_oid, index_oid};
 use super::types::{format_type, operator_name, type_oid};
 use crate::catalog::{Kind, RelationId};
 use crate::error::{Error, Result, SqlState};

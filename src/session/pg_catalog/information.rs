@@ -5,6 +5,7 @@ use std::sync::Arc;
 use datafusion::catalog::TableProvider;
 
 use super::super::transaction::SystemContext;
+use super::names::INFORMATION_SCHEMA_TABLES;
 use super::relations::{self, RelationEntry, TIDEMILL, columns};
 use super::shape::{SystemValue, TableColumns, row};
 use crate::catalog::DATABASE;
@@ -12,28 +13,12 @@ use crate::catalog::{Column, Kind};
 use crate::error::Result;
 use crate::types::{SqlType, WIDE_NUMERIC};
 
-/// The tables there are.
-pub(crate) const NAMES: &[&str] = &[
-    "columns",
-    "key_column_usage",
-    "parameters",
-    "referential_constraints",
-    "routines",
-    "schemata",
-    "sequences",
-    "table_constraints",
-    "table_privileges",
-    "tables",
-    "triggers",
-    "views",
-];
-
 /// DataFusion keeps the name `information_schema` for tables of its own, so in a rewritten query ours have these names.
 const PREFIX: &str = "information_schema.";
 
 /// The name by which a rewritten query finds one of these tables.
 pub(crate) fn rename(name: &str) -> Option<String> {
-    NAMES.contains(&name).then(|| format!("{PREFIX}{name}"))
+    INFORMATION_SCHEMA_TABLES.contains(&name).then(|| format!("{PREFIX}{name}"))
 }
 
 /// The table that such a name stands for.

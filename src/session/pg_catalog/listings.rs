@@ -5,8 +5,7 @@ use std::sync::Arc;
 use datafusion::catalog::TableProvider;
 
 use super::super::transaction::SystemContext;
-use super::catalog::keyed;
-use super::relations::{self, DATABASE, OWNER, RelationEntry, index_oid};
+use super::relations::{self, DATABASE, OWNER, RelationEntry, index_oid, keyed};
 use super::shape::{SystemValue, TableColumns, row};
 use crate::catalog::Kind;
 use crate::error::Result;

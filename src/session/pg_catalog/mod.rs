@@ -13,6 +13,7 @@ mod functions;
 mod idents;
 mod information;
 mod listings;
+mod names;
 mod relations;
 mod rewrite;
 pub(crate) mod shape;
@@ -95,8 +96,8 @@ impl RelationLookup for System {
     fn names(&self, schema: &str) -> Vec<String> {
         let names = match schema {
             "tidemill" => tidemill::NAMES,
-            "pg_catalog" => catalog::NAMES,
-            "information_schema" => information::NAMES,
+            "pg_catalog" => names::PG_CATALOG_TABLES,
+            "information_schema" => names::INFORMATION_SCHEMA_TABLES,
             _ => &[],
         };
         names.iter().map(|name| (*name).to_owned()).collect()

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::types::{SqlType, quote_name};
 
 use super::super::transaction::SystemContext;
-use super::{catalog, information};
+use super::names::{INFORMATION_SCHEMA_TABLES, PG_CATALOG_TABLES};
 use crate::session::inspect::tidemill;
 
 /// Oids of the schemas; the first two are Postgres's own.
@@ -42,6 +42,9 @@ const KNOWN: [(&str, u32); 9] = [
 const FIRST_SYSTEM: u32 = 12_000;
 const FIRST_TIDEMILL: u32 = 14_000;
 const FIRST_INFORMATION: u32 = 13_100;
+
+/// The oid of `advance_watermark`.
+pub(crate) const ADVANCE_WATERMARK: u32 = 15_000;
 
 /// A relation or an index.
 pub(crate) struct RelationEntry {
@@ -129,10 +132,18 @@ fn system_oid(schema: u32, at: usize, name: &str) -> u32 {
     first + at as u32
 }
 
+/// Those of the users that have a primary key.
+pub(crate) fn keyed(cx: &SystemContext) -> impl Iterator<Item = RelationEntry> {
+    users(cx).into_iter().filter(|entry| entry.relation.is_some() && !entry.key.is_empty())
+}
+
 /// The system's own relations.
 pub(crate) fn systems() -> Vec<RelationEntry> {
-    let schemas =
-        [(PG_CATALOG, catalog::NAMES), (INFORMATION_SCHEMA, information::NAMES), (TIDEMILL, tidemill::NAMES)];
+    let schemas = [
+        (PG_CATALOG, PG_CATALOG_TABLES),
+        (INFORMATION_SCHEMA, INFORMATION_SCHEMA_TABLES),
+        (TIDEMILL, tidemill::NAMES),
+    ];
     let entries = schemas.iter().flat_map(|(schema, names)| {
         names.iter().enumerate().map(|(at, name)| RelationEntry {
             oid: system_oid(*schema, at, name),

@@ -17,14 +17,10 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::super::transaction::SystemContext;
 use super::expanding::{as_bigints, row_of, unnested};
-use super::{catalog, fixed, functions, information};
+use super::names::{PG_CATALOG_TABLES, last};
+use super::{fixed, functions, information};
 use crate::error::Result;
 use crate::sql::{function_call as call, ident_name, parse_expr};
-
-/// The last part of a name, folded.
-pub(crate) fn last(name: &ObjectName) -> String {
-    name.0.last().and_then(|part| part.as_ident()).map(ident_name).unwrap_or_default()
-}
 
 /// The part before the last.
 fn schema(name: &ObjectName) -> Option<String> {
@@ -38,7 +34,7 @@ pub(crate) fn concerns(query: &Query) -> bool {
         let system = match schema(name).as_deref() {
             Some("pg_catalog" | "information_schema") => true,
             Some(_) => false,
-            None => catalog::NAMES.contains(&last(name).as_str()),
+            None => PG_CATALOG_TABLES.contains(&last(name).as_str()),
         };
         if system { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });

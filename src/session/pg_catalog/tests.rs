@@ -220,8 +220,8 @@ fn every_system_table_can_be_read() {
     with_client(|mut client| async move {
         let tables = [
             ("tidemill", crate::session::inspect::tidemill::NAMES),
-            ("pg_catalog", super::catalog::NAMES),
-            ("information_schema", super::information::NAMES),
+            ("pg_catalog", super::names::PG_CATALOG_TABLES),
+            ("information_schema", super::names::INFORMATION_SCHEMA_TABLES),
         ];
         for (schema, names) in tables {
             for name in names {

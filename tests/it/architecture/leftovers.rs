@@ -17,14 +17,6 @@ pub const CIRCLES: &[&[&str]] = &[
         "session/prepare.rs",
         "session/session.rs",
     ],
-    &[
-        "session/pg_catalog/catalog.rs",
-        "session/pg_catalog/functions.rs",
-        "session/pg_catalog/information.rs",
-        "session/pg_catalog/listings.rs",
-        "session/pg_catalog/relations.rs",
-    ],
-    &["session/pg_catalog/expanding.rs", "session/pg_catalog/rewrite.rs"],
 ];
 
 /// Type names that more than one file defines.
