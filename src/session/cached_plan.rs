@@ -19,18 +19,16 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::sql::sqlparser::ast::{self, ObjectName, Query};
 use tokio_util::sync::CancellationToken;
 
-use super::client_session::{Outcome, Params, Prepared, RowStream};
 use super::params;
 use super::read::query::{Planned, ReadContext, execute, named};
 use super::read::rows::Batches;
-use super::session::{ParsedStatement, Session};
 use crate::catalog::{Names, RelationId};
 use crate::error::Result;
 use crate::exec::snapshot::Scope;
 use crate::plan::relations::scanned;
 use crate::postgres::budget::Allowance;
 use crate::postgres::subplan::has_applied;
-use crate::sql::{self, Statement};
+use crate::sql;
 use crate::types::SqlType;
 
 /// Functions that take a parameter and whose type does not depend on its value.
@@ -177,37 +175,5 @@ impl ReadContext {
         };
         let runnable = self.engine.planning.plan(Allowance::new(token), runnable).await?;
         Ok(runnable.map(|runnable| (Arc::clone(&cached.schema), execute(&self.engine, runnable))))
-    }
-}
-
-impl Session {
-    /// Runs a SELECT whose plan is kept; None: there is none that may be run with these values.
-    pub(super) async fn query_cached(
-        &self,
-        inner: &ParsedStatement,
-        prepared: &Prepared,
-        params: &Params,
-    ) -> Result<Option<Outcome>> {
-        let Some(mut kept) = inner.plan.lock().clone() else { return Ok(None) };
-        let reads = self.reads(&inner.text).await;
-        let version = self.settings.version();
-        if !kept.is_current(&self.engine.catalog.names(), version) {
-            *inner.plan.lock() = None;
-            let mut statement = inner.statement.clone();
-            self.bind_constants(&mut statement, &[])?;
-            let Statement::Query(query) = statement else { return Ok(None) };
-            let planned = plan(&reads, &query.query, &prepared.params, version).await;
-            // What cannot be planned any more is told the general way.
-            let Ok((_, Some(renewed))) = planned else { return Ok(None) };
-            kept = Arc::new(renewed);
-            *inner.plan.lock() = Some(Arc::clone(&kept));
-        }
-        if !kept.takes(params) {
-            return Ok(None);
-        }
-        let found = reads.run_cached(&kept, params.clone()).await?;
-        Ok(found.map(|(schema, stream)| {
-            Outcome::Rows(RowStream { schema, stream, tag: "SELECT", counted: true })
-        }))
     }
 }

@@ -6,23 +6,9 @@ use tokio::sync::Mutex;
 
 use super::client_session::Outcome;
 use super::session::{Session, done};
-use super::transaction::SessionTransaction;
+use super::transaction::{SessionTransaction, TransactionMode};
 use crate::error::{Error, Result, SqlState};
 use crate::sql::Statement;
-
-/// The variable that says how long to wait for a table's lock.
-pub(super) const LOCK_WAIT_SETTING: &str = "lock_timeout";
-
-/// Who ends the transaction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum TransactionMode {
-    /// Each statement is one of its own.
-    Idle,
-    /// The end of the message (simple) or Sync (extended).
-    Implicit,
-    /// COMMIT or ROLLBACK.
-    Block,
-}
 
 impl Session {
     /// In a failed transaction only its end is possible.

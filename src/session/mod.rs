@@ -3,7 +3,8 @@
 //! | file | idea |
 //! |---|---|
 //! | [`client_session`](self) | what a client protocol needs |
-//! | `session` | which statement does what; transaction blocks |
+//! | `session` | what a session holds, and what it gives its statements |
+//! | `dispatch` | which statement does what |
 //! | `prepare` | what a statement takes and gives, before it runs |
 //! | `cached_plan` | the plan of a prepared SELECT, for its next run |
 //! | [`read`] | SELECT once, continuously, as a subscription; cursors and COPY … TO |
@@ -15,7 +16,8 @@
 //! | `inspect` | SHOW, DESCRIBE, EXPLAIN and the schema `tidemill` |
 //! | [`pg_catalog`] | `pg_catalog` and `information_schema`, as clients of Postgres ask for them |
 //! | `calls` | functions that do something: `advance_watermark`, `pg_sleep` |
-//! | `control` | SET, SHOW, BEGIN and their like |
+//! | `copy_in` | COPY … FROM STDIN on its way into the transaction |
+//! | `control` | BEGIN, COMMIT, ROLLBACK, savepoints |
 //! | `settings`, `params` | settings; parameters and session functions as constants |
 
 mod any_params;
@@ -23,7 +25,9 @@ mod cached_plan;
 mod calls;
 mod client_session;
 mod control;
+mod copy_in;
 mod ddl;
+mod dispatch;
 mod factory;
 mod gate;
 mod insert;

@@ -31,6 +31,20 @@ use super::shared_settings::SharedSettings;
 /// wait for each other both end.
 pub const LOCK_WAIT: Duration = Duration::from_secs(30);
 
+/// The variable that says how long to wait for a table's lock.
+pub(super) const LOCK_WAIT_SETTING: &str = "lock_timeout";
+
+/// Who ends the transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TransactionMode {
+    /// Each statement is one of its own.
+    Idle,
+    /// The end of the message (simple) or Sync (extended).
+    Implicit,
+    /// COMMIT or ROLLBACK.
+    Block,
+}
+
 /// What has been written so far.
 pub struct SessionTransaction {
     /// For streams, in order.
