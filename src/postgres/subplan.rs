@@ -38,7 +38,7 @@ const KEPT: usize = 65_536;
 
 /// What the subquery stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Want {
+pub enum SubqueryKind {
     /// `(SELECT …)`: its one value, NULL without a row.
     Value,
     /// `EXISTS (SELECT …)`.
@@ -53,12 +53,12 @@ pub enum Want {
 pub fn applied(
     state: &SessionState,
     subquery: &Subquery,
-    want: Want,
+    want: SubqueryKind,
     x: Option<Expr>,
     around: &DFSchema,
 ) -> Result<Expr> {
     let fields = subquery.subquery.schema().fields();
-    if fields.len() != 1 && want != Want::Exists {
+    if fields.len() != 1 && want != SubqueryKind::Exists {
         return Err(Error::new(SqlState::Syntax, "subquery must return only one column").into());
     }
     let mut outer: Vec<(Column, FieldRef)> = Vec::new();
@@ -70,7 +70,7 @@ pub fn applied(
         }
     }
     let value = match want {
-        Want::Value => Arc::clone(&fields[0]),
+        SubqueryKind::Value => Arc::clone(&fields[0]),
         _ => Arc::new(Field::new("", DataType::Boolean, true)),
     };
     // A column of a query further out stays one: whoever applies the query between puts its value here.
@@ -101,7 +101,7 @@ struct Apply {
     name: String,
     state: SessionState,
     subquery: Arc<LogicalPlan>,
-    want: Want,
+    want: SubqueryKind,
     outer: Vec<(Column, FieldRef)>,
     value: FieldRef,
     signature: Signature,
@@ -135,7 +135,7 @@ impl Apply {
     fn new(
         state: &SessionState,
         subquery: Arc<LogicalPlan>,
-        want: Want,
+        want: SubqueryKind,
         outer: Vec<(Column, FieldRef)>,
         value: FieldRef,
     ) -> Apply {
@@ -230,7 +230,7 @@ impl Apply {
 
     fn answer(&self, values: &[ScalarValue], wanted: &DataType) -> Result<ScalarValue> {
         match self.want {
-            Want::Value => {
+            SubqueryKind::Value => {
                 let column = self.column(values, wanted)?;
                 match column.len() {
                     0 => ScalarValue::try_from(wanted),
@@ -241,11 +241,11 @@ impl Apply {
                     }
                 }
             }
-            Want::Exists => {
+            SubqueryKind::Exists => {
                 let has_row = self.rows(values)?.iter().any(|batch| batch.num_rows() > 0);
                 Ok(ScalarValue::Boolean(Some(has_row)))
             }
-            Want::Any(op) => {
+            SubqueryKind::Any(op) => {
                 let found = self.compared(values, op)?;
                 Ok(ScalarValue::Boolean(match () {
                     () if found.true_count() > 0 => Some(true),
@@ -253,7 +253,7 @@ impl Apply {
                     () => Some(false),
                 }))
             }
-            Want::All(op) => {
+            SubqueryKind::All(op) => {
                 let found = self.compared(values, op)?;
                 Ok(ScalarValue::Boolean(match () {
                     () if found.false_count() > 0 => Some(false),

@@ -8,7 +8,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, Operator};
 
 use super::joinable::{Use, is_join};
 use super::single_row::of_single_row;
-use crate::postgres::subplan::{Want, applied};
+use crate::postgres::subplan::{SubqueryKind, applied};
 
 /// Where in a plan an expression stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,14 +48,14 @@ pub fn correlated(
             };
             match joined {
                 Some(value) => Ok(Transformed::yes(value)),
-                None => apply(&subquery, Want::Value, None),
+                None => apply(&subquery, SubqueryKind::Value, None),
             }
         }
         Expr::Exists(exists) if !exists.subquery.outer_ref_columns.is_empty() => {
             if place == Clause::Filter && is_join(&exists.subquery.subquery, Use::Condition)? {
                 return Ok(Transformed::no(Expr::Exists(exists)));
             }
-            let found = apply(&exists.subquery, Want::Exists, None)?;
+            let found = apply(&exists.subquery, SubqueryKind::Exists, None)?;
             Ok(found.update_data(|found| if exists.negated { Expr::Not(Box::new(found)) } else { found }))
         }
         Expr::InSubquery(list) if place != Clause::Filter || !list.subquery.outer_ref_columns.is_empty() => {
@@ -64,15 +64,19 @@ pub fn correlated(
             if may_join && is_join(&list.subquery.subquery, Use::Condition)? {
                 return Ok(Transformed::no(Expr::InSubquery(list)));
             }
-            let want = if list.negated { Want::All(Operator::NotEq) } else { Want::Any(Operator::Eq) };
+            let want = if list.negated {
+                SubqueryKind::All(Operator::NotEq)
+            } else {
+                SubqueryKind::Any(Operator::Eq)
+            };
             apply(&list.subquery, want, Some(*list.expr))
         }
         Expr::SetComparison(compared)
             if place != Clause::Filter || !compared.subquery.outer_ref_columns.is_empty() =>
         {
             let want = match compared.quantifier {
-                SetQuantifier::Any => Want::Any(compared.op),
-                SetQuantifier::All => Want::All(compared.op),
+                SetQuantifier::Any => SubqueryKind::Any(compared.op),
+                SetQuantifier::All => SubqueryKind::All(compared.op),
             };
             apply(&compared.subquery, want, Some(*compared.expr))
         }
