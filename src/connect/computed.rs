@@ -45,7 +45,7 @@ pub(super) struct Computed {
 struct Rule {
     given: SchemaRef,
     /// Where each of the stream's columns comes from.
-    columns: Vec<From>,
+    columns: Vec<ColumnOrigin>,
     computed: Vec<ComputedColumn>,
     /// The event time, if it is computed.
     times: Option<EventTimes>,
@@ -53,7 +53,7 @@ struct Rule {
 }
 
 #[derive(Clone, Copy)]
-enum From {
+enum ColumnOrigin {
     /// That column of the connector.
     Given(usize),
     /// That computed column.
@@ -75,11 +75,11 @@ impl Computed {
         for at in 0..inner.fields().len() + computed.len() {
             match computed.iter().position(|column| column.column == at) {
                 Some(place) => {
-                    columns.push(From::Computed(place));
+                    columns.push(ColumnOrigin::Computed(place));
                     fields.push(Arc::new(computed[place].field.clone()));
                 }
                 None => {
-                    columns.push(From::Given(next));
+                    columns.push(ColumnOrigin::Given(next));
                     fields.push(Arc::clone(&inner.fields()[next]));
                     next += 1;
                 }
@@ -100,8 +100,8 @@ impl Source for Computed {
         let mut needed: Vec<usize> = wanted
             .iter()
             .filter_map(|column| match self.rule.columns[*column] {
-                From::Given(at) => Some(at),
-                From::Computed(_) => None,
+                ColumnOrigin::Given(at) => Some(at),
+                ColumnOrigin::Computed(_) => None,
             })
             .collect();
         for column in &self.rule.computed {
@@ -121,7 +121,7 @@ impl Source for Computed {
         let places = wanted
             .iter()
             .map(|column| match self.rule.columns[*column] {
-                From::Given(at) => From::Given(needed.partition_point(|known| *known < at)),
+                ColumnOrigin::Given(at) => ColumnOrigin::Given(needed.partition_point(|known| *known < at)),
                 computed => computed,
             })
             .collect();
@@ -151,7 +151,7 @@ struct ComputedReader {
     rule: Arc<Rule>,
     schema: SchemaRef,
     /// Where each wanted column is: among the columns read, or among the computed.
-    places: Vec<From>,
+    places: Vec<ColumnOrigin>,
     /// Of all computed columns, over the columns read.
     expressions: Vec<Arc<dyn PhysicalExpr>>,
     times: Option<Times>,
@@ -235,8 +235,8 @@ impl ComputedReader {
             .places
             .iter()
             .map(|place| match place {
-                From::Given(at) => Arc::clone(batch.column(*at)),
-                From::Computed(at) => Arc::clone(&computed[*at]),
+                ColumnOrigin::Given(at) => Arc::clone(batch.column(*at)),
+                ColumnOrigin::Computed(at) => Arc::clone(&computed[*at]),
             })
             .collect();
         let fields = self.schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
@@ -269,7 +269,7 @@ impl ComputedReader {
             }
         }
         let Some(times) = &self.times else { return };
-        let Some(From::Computed(at)) = self.rule.columns.get(times.column()) else { return };
+        let Some(ColumnOrigin::Computed(at)) = self.rule.columns.get(times.column()) else { return };
         let name = self.rule.computed[*at].field.name();
         for (row, micros) in micros(&computed[*at]).enumerate() {
             let (why, what) = match times.judge(name, micros) {
