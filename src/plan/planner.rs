@@ -42,7 +42,7 @@ use crate::postgres::checked::with_checked_rules;
 use crate::postgres::coercion::binary::Binary;
 use crate::postgres::coercion::intervals::IntervalKeys;
 use crate::postgres::functions;
-use crate::postgres::guard::Guarding;
+use crate::postgres::guard::{Guarding, InPieces};
 use crate::postgres::subplan::has_applied;
 
 /// Optimizer rules that make sense for a batch only: a continuous aggregate keeps its DISTINCT, a LIMIT stays on top, and
@@ -96,8 +96,10 @@ impl Planner {
             .filter(|rule| !BATCH_ONLY_RULES.contains(&rule.name()))
             .cloned()
             .collect();
-        let continuous =
-            SessionStateBuilder::new_from_existing(continuous).with_optimizer_rules(rules).build();
+        let continuous = SessionStateBuilder::new_from_existing(continuous)
+            .with_optimizer_rules(rules)
+            .with_physical_optimizer_rule(Arc::new(InPieces))
+            .build();
         Ok(Planner { snapshot, continuous, accounts, clock })
     }
 

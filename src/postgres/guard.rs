@@ -65,6 +65,42 @@ impl PhysicalOptimizerRule for Guarding {
     }
 }
 
+/// The rule for the physical plans of continuous queries: expressions that make much of little take as many rows at a time as fit. Without
+/// it, it would depend on the batches in which rows arrive whether a query can go on. It is not asked here whether anyone still
+/// wants it: what runs it asks between two portions.
+#[derive(Debug)]
+pub struct InPieces;
+
+impl PhysicalOptimizerRule for InPieces {
+    fn optimize(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        _config: &ConfigOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let allowance = Allowance::default();
+        let in_pieces = |node: Arc<dyn ExecutionPlan>| {
+            let any = node.as_ref() as &dyn Any;
+            let changed: Option<Arc<dyn ExecutionPlan>> = match any.downcast_ref::<ProjectionExec>() {
+                Some(projection) => {
+                    PiecewiseProjection::of(projection, &allowance)?.map(|node| Arc::new(node) as _)
+                }
+                None if any.is::<FilterExec>() => watched(&node, &allowance)?,
+                None => None,
+            };
+            Ok(changed.map_or_else(|| Transformed::no(node), Transformed::yes))
+        };
+        Ok(plan.transform_up(in_pieces)?.data)
+    }
+
+    fn name(&self) -> &str {
+        "pieces"
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
+}
+
 fn guarded(
     node: Arc<dyn ExecutionPlan>,
     allowance: &Allowance,
