@@ -143,6 +143,32 @@ pub const WINDOWS_PER_ROW: i64 = 100_000;
 /// How many rows one epoch reads from a stream at the most.
 pub const EPOCH_ROWS: usize = 262_144;
 
+/// How long a view works on one portion of its input, about, milliseconds: between two of them it can be stopped.
+pub const PORTION_MS: usize = 50;
+
+/// How few rows such a portion may have.
+pub const LEAST_PORTION_ROWS: usize = 64;
+
+/// How long the views of an epoch wait for each other, milliseconds: one that takes longer goes on by itself.
+pub const COMMON_EPOCH_MS: u64 = 50;
+
+/// How long a view that goes on by itself must have been quick before it takes part in the common epochs again, milliseconds.
+pub const REJOIN_MS: i64 = 10_000;
+
+/// How many views that go on by themselves compute at the same time.
+pub const LONE_VIEWS: usize = 16;
+
+/// How far a view may be behind a stream before its writers are held back, milliseconds, if the stream does not say.
+pub const MAX_LAG_MS: i64 = 30_000;
+
+/// How exactly it is known when a commit was made, milliseconds, and of how many times.
+pub const COMMIT_MARK_MS: i64 = 100;
+/// See [`COMMIT_MARK_MS`].
+pub const COMMIT_MARKS: usize = 4_096;
+
+/// How long a reader of a view waits for what other sessions have written, milliseconds; for what its own has, it waits until it is there.
+pub const OTHERS_WRITES_MS: u64 = 1_000;
+
 /// How many rows of history a new view takes in before others may use its thread.
 pub const HISTORY_ROWS: usize = 65_536;
 

@@ -50,6 +50,19 @@ impl Spawn {
         }
     }
 
+    /// Computes on a thread of its own for as long as it takes, so that what takes long holds up nobody else's tasks.
+    pub fn computing(&self, work: impl Future<Output = ()> + Send + 'static) {
+        match self {
+            Spawn::Threads(handle) => {
+                let runtime = handle.clone();
+                handle.spawn_blocking(move || runtime.block_on(work));
+            }
+            Spawn::Inline(handle) => {
+                handle.spawn(work);
+            }
+        }
+    }
+
     /// Does what blocks; None: it has panicked, or the runtime ends.
     pub async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
         match self {

@@ -87,6 +87,9 @@ pub struct StreamDef {
     /// partition, which there is nothing to hold back for; a connector has it among its options.
     #[serde(default)]
     pub idle_timeout_ms: Option<i64>,
+    /// How far a view may be behind before writers are held back, milliseconds; None: [`limits::MAX_LAG_MS`](crate::limits::MAX_LAG_MS).
+    #[serde(default)]
+    pub max_lag_ms: Option<i64>,
 }
 
 /// WATERMARK FOR column AS column − delay.

@@ -338,6 +338,7 @@ async fn bench() -> Bench {
         retention_bytes: None,
         max_future_ms: None,
         idle_timeout_ms: None,
+        max_lag_ms: None,
     };
     bench.create("s", columns(), Kind::Stream(def), Vec::new()).await;
     bench

@@ -1,31 +1,34 @@
-//! The loop that runs the epochs of all running views, one after the other, on a thread of its own.
+//! The loop that runs the common epochs of all running views.
 //!
 //! ```text
-//!  commits ─▶ cut ▸ each view reads and computes ▸ one commit ▸ publish ▸ answer those who wait
+//!                    ┌▶ group of views: read, compute ─┐
+//!  commits ─▶ cut ─▶ ┼▶ another, on another thread     ┼▶ one commit ▸ publish ▸ answer those who wait
+//!                    └▶ one that takes long ── leaves, and goes on by itself (`alone.rs`)
 //! ```
-//! Views run in the order of their dependence, so that a view on a view takes what the other has computed in the same epoch. A view that
-//! fails leaves the loop and tells why in `tidemill.queries`; everything else goes on.
+//! Groups ([`super::group`]) run beside each other. Those that are not ready after [`limits::COMMON_EPOCH_MS`] are waited for no longer: a view
+//! whose epochs take long holds up no other view, and no reader of another. A view that fails leaves the loop and tells
+//! why in `tidemill.queries`; everything else goes on.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::feed::shared::SharedReads;
-use super::lifecycle::PANICKED;
+use super::group::{EpochStart, GroupEpoch, ViewGroup, groups};
 use super::messages::{Command, Waiting};
 use super::registry::Engine;
 use super::tables::PresentTables;
-use super::view::handle::Phase;
-use super::view::run::{ViewEpoch, ViewRun};
+use super::view::handle::{Phase, ViewHandle};
+use super::view::run::ViewRun;
 use crate::catalog::RelationId;
-use crate::clock::Stopwatch;
-use crate::error::{Error, Result, SqlState, contained, contained_call};
-use crate::log::{CommitNo, Transaction};
-use crate::store::WriteBatch;
+use crate::clock::{Stopwatch, before};
+use crate::limits;
+use crate::log::CommitNo;
 
 /// How often connectors are asked for new rows.
-const POLL: Duration = Duration::from_millis(20);
+pub(super) const POLL: Duration = Duration::from_millis(20);
 
 /// The thread that runs the epochs.
 pub(super) struct Loop {
@@ -39,6 +42,12 @@ pub(super) struct Loop {
     reached: CommitNo,
     /// What views of one connector read together.
     shared: SharedReads,
+}
+
+/// A group that computes, and who is in it.
+struct Computing {
+    views: Vec<Arc<ViewHandle>>,
+    done: oneshot::Receiver<GroupEpoch>,
 }
 
 impl Loop {
@@ -90,9 +99,7 @@ impl Loop {
     fn handle(&mut self, command: Command) -> bool {
         match command {
             Command::Join(run) => {
-                let dropped = *run.handle.phase().borrow() == Phase::Dropped;
-                if !dropped {
-                    run.handle.enter(Phase::Running);
+                if !run.is_stopped() {
                     self.runs.push(*run);
                     // A view can only use older relations: in order of their ids, what is used runs first.
                     self.runs.sort_by_key(|run| run.handle.relation().id);
@@ -117,172 +124,100 @@ impl Loop {
     /// One epoch of all running views.
     async fn epoch(&mut self) {
         let watch = Stopwatch::start();
-        let cut = self.engine.journal.last();
-        let now = self.engine.now_ms();
-        let tables = PresentTables::new(&self.engine);
-        let mut changes: Vec<(ViewRun, ViewEpoch)> = Vec::new();
-        if let Err(error) = self.shared.begin(self.runs.iter().filter_map(ViewRun::wish)) {
-            // Then each reads by itself, and the one whose place is damaged says so.
-            tracing::error!("connectors are not read together: {error}");
-        }
-        for mut run in std::mem::take(&mut self.runs) {
-            // A view that is read was made before, so it stands before in the order of ids and has computed its epoch.
-            let source = run.source().id;
-            let fresh = changes.iter().find(|(other, _)| other.handle.relation().id == source);
-            let fresh = fresh.map_or(&[][..], |(_, change)| &change.deltas);
-            match contained(PANICKED, run.epoch(cut, now, &tables, fresh, &mut self.shared)).await {
-                Ok(change) => changes.push((run, change)),
-                Err(error) => self.engine.fail(&run.handle, &error).await,
+        let start = EpochStart {
+            cut: self.engine.next_cut(self.runs.iter().map(|run| run.handle.relation().id)),
+            now_ms: self.engine.now_ms(),
+            tables: Arc::new(PresentTables::new(&self.engine)),
+            is_left: Arc::new(AtomicBool::new(false)),
+        };
+        self.engine.commit_times.lock().note(start.cut, start.now_ms);
+        self.runs.retain(|run| !run.is_stopped());
+        let groups = groups(std::mem::take(&mut self.runs), &mut self.shared);
+        let (idle, busy): (Vec<ViewGroup>, Vec<ViewGroup>) = groups.into_iter().partition(ViewGroup::is_idle);
+        let computing = busy.into_iter().map(|group| self.begin(group, &start, watch)).collect();
+        let ready = Self::ready(&self.engine, computing, &start).await;
+        let mut changes = Vec::new();
+        for done in idle.into_iter().map(|group| group.idle(&self.engine, start.cut)).chain(ready) {
+            changes.extend(done.changes);
+            if let Some(shared) = done.shared {
+                self.shared = shared;
+            }
+            for (view, error) in done.failed {
+                self.engine.ended(&view, &error).await;
             }
         }
-        self.shared.end();
+        changes.sort_by_key(|(run, _)| run.handle.relation().id);
         let behind: Vec<RelationId> = changes
             .iter()
             .filter(|(_, change)| !change.drained)
             .map(|(run, _)| run.handle.relation().id)
             .collect();
-        self.is_behind = !behind.is_empty();
-        let (mut epoch, mut reached) = (None, cut);
-        if changes.iter().any(|(_, change)| change.is_change()) {
-            let number = self.engine.next_epoch();
-            let own;
-            (changes, own) = self.commit(changes, cut, now, number).await;
-            epoch = Some(number);
-            // The commit right behind the cut holds nothing but this epoch: there is nothing in it to be read.
-            reached = own.filter(|own| own.0 == cut.0 + 1).unwrap_or(cut);
+        let committed = self.engine.commit_epoch(changes, start.now_ms).await;
+        // The commit right behind the cut holds nothing but this epoch: there is nothing in it to be read.
+        let own = committed.commit.filter(|own| own.0 == start.cut.0 + 1);
+        let published = self.engine.publish_epoch(committed, own, start.now_ms, watch).await;
+        self.runs = published.into_iter().map(|(run, _)| run).collect();
+        for run in &self.runs {
+            // Now it is where the others are.
+            run.handle.go_on(Phase::Running);
         }
-        self.publish(changes, reached, now, epoch, watch).await;
-        self.reached = reached;
-        // Whoever waits for a view that is far behind does not hold up those who wait for others.
+        self.is_behind = !behind.is_empty();
+        self.reached = own.unwrap_or(start.cut);
+        self.answer(&behind);
+    }
+
+    /// Starts to compute. Whoever is not ready in time finds that nobody takes the result, and goes on by itself.
+    fn begin(&self, group: ViewGroup, start: &EpochStart, watch: Stopwatch) -> Computing {
+        let views = group.runs.iter().map(|run| Arc::clone(&run.handle)).collect();
+        let (ready, done) = oneshot::channel();
+        let (engine, start) = (Arc::clone(&self.engine), start.clone());
+        self.engine.spawn.computing(async move {
+            let done = group.epoch(&engine, &start).await;
+            if let Err(done) = ready.send(done) {
+                engine.left_behind(done, &start, watch).await;
+            }
+        });
+        Computing { views, done }
+    }
+
+    /// What is ready in time; the others are left behind.
+    async fn ready(engine: &Engine, mut computing: Vec<Computing>, start: &EpochStart) -> Vec<GroupEpoch> {
+        let mut ready = Vec::new();
+        let all = async {
+            while let Some(group) = computing.last_mut() {
+                // A group whose thread has gone has ended with the server.
+                ready.extend((&mut group.done).await.ok());
+                computing.pop();
+            }
+        };
+        let time = Duration::from_millis(limits::COMMON_EPOCH_MS);
+        if before(engine.clock().sleep(time), all).await.is_some() {
+            return ready;
+        }
+        start.is_left.store(true, Ordering::Relaxed);
+        for mut group in computing {
+            group.done.close();
+            match group.done.try_recv() {
+                Ok(done) => ready.push(done),
+                Err(_) => {
+                    group.views.iter().for_each(|view| view.go_on(Phase::Trailing));
+                }
+            }
+        }
+        ready
+    }
+
+    /// Whoever waits for a view that is far behind does not hold up those who wait for others.
+    fn answer(&mut self, behind: &[RelationId]) {
+        let (reached, runs) = (self.reached, &self.runs);
+        let runs_here = |id: &RelationId| runs.iter().any(|run| run.handle.relation().id == *id);
         let is_there = |waiting: &Waiting| {
-            waiting.target <= reached && !waiting.views.iter().any(|id| behind.contains(id))
+            let is_behind = |id: &RelationId| behind.contains(id) && runs_here(id);
+            waiting.target <= reached && !waiting.views.iter().any(is_behind)
         };
         for waiting in self.waiting.extract_if(.., |waiting| is_there(waiting)) {
             // Whoever asked may have gone.
             let _ = waiting.answer.send(());
-        }
-    }
-
-    /// Makes the epoch durable; a view that cannot be staged fails, the others go on. Gives the number of the commit, if
-    /// there is one.
-    async fn commit(
-        &mut self,
-        changes: Vec<(ViewRun, ViewEpoch)>,
-        cut: CommitNo,
-        now: i64,
-        epoch: u64,
-    ) -> (Vec<(ViewRun, ViewEpoch)>, Option<CommitNo>) {
-        let (mut staged, mut done) = (Vec::new(), Vec::new());
-        for (mut run, change) in changes {
-            if !change.is_change() {
-                done.push((run, change));
-                continue;
-            }
-            let mut puts = WriteBatch::default();
-            let work = || {
-                self.engine.rejected.reject(&run.source(), &change.rejected, now, Some(&mut puts))?;
-                let folding = self.engine.folding(&run);
-                run.stage(self.engine.store().as_ref(), epoch, cut, &change, folding, &mut puts)
-            };
-            match contained_call(PANICKED, work) {
-                Ok(()) => staged.push((run, change, puts)),
-                Err(error) => self.engine.fail(&run.handle, &error).await,
-            }
-        }
-        let all = staged.iter().flat_map(|(_, _, puts)| puts.changes.iter().cloned()).collect();
-        let mut committed = None;
-        match self.write(WriteBatch { changes: all }, now).await {
-            Ok(number) => {
-                committed = Some(number);
-                done.extend(staged.into_iter().map(|(run, change, _)| (run, change)));
-            }
-            Err(error) if staged.len() < 2 || error.state() == SqlState::DiskFull => {
-                for (run, ..) in staged {
-                    self.give_up(run, &error).await;
-                }
-            }
-            // One of them has put what the store does not take; the others have nothing to do with it.
-            Err(_) => done.extend(self.commit_apart(staged, now).await),
-        }
-        // What is read runs before what reads it.
-        done.sort_by_key(|(run, _)| run.handle.relation().id);
-        (done, committed)
-    }
-
-    /// Makes each view's part of an epoch durable by itself. What reads a view that fails computed with rows that are no more: it
-    /// goes on from what is stored.
-    async fn commit_apart(
-        &mut self,
-        staged: Vec<(ViewRun, ViewEpoch, WriteBatch)>,
-        now: i64,
-    ) -> Vec<(ViewRun, ViewEpoch)> {
-        let (mut done, mut given_up) = (Vec::new(), Vec::new());
-        for (run, change, puts) in staged {
-            let (id, source) = (run.handle.relation().id, run.source().id);
-            if given_up.contains(&source) {
-                given_up.push(id);
-                let error = Error::new(SqlState::NotInState, "the view that it reads could not be stored");
-                self.engine.stall(run.handle, &error);
-                continue;
-            }
-            match self.write(puts, now).await {
-                Ok(_) => done.push((run, change)),
-                Err(error) => {
-                    given_up.push(id);
-                    self.give_up(run, &error).await;
-                }
-            }
-        }
-        done
-    }
-
-    /// All of `&mut self`: connectors' readers are not for several threads, so with a shared loop this could be no task.
-    async fn write(&mut self, puts: WriteBatch, now: i64) -> Result<CommitNo> {
-        let mut transaction = Transaction { puts, ..Transaction::at(now) };
-        self.engine.put_epoch(&mut transaction);
-        self.engine.journal.commit(transaction).await
-    }
-
-    /// A view's state in memory is ahead of the store: it goes on from what is stored, or not at all.
-    async fn give_up(&mut self, run: ViewRun, error: &Error) {
-        if error.state() == SqlState::DiskFull {
-            self.engine.stall(run.handle, error);
-        } else {
-            self.engine.fail(&run.handle, error).await;
-        }
-    }
-
-    async fn publish(
-        &mut self,
-        changes: Vec<(ViewRun, ViewEpoch)>,
-        reached: CommitNo,
-        now: i64,
-        epoch: Option<u64>,
-        watch: Stopwatch,
-    ) {
-        let mut failed = Vec::new();
-        {
-            let _guard = self.engine.publishing_epoch.write();
-            for (mut run, change) in changes {
-                let work = || match epoch {
-                    Some(epoch) if change.is_change() => {
-                        run.publish(epoch, change, watch.ms(), now)?;
-                        run.reached(reached, None);
-                        Ok(())
-                    }
-                    Some(_) | None => {
-                        run.reached(reached, epoch);
-                        Ok(())
-                    }
-                };
-                match contained_call(PANICKED, work) {
-                    Ok(()) => self.runs.push(run),
-                    Err(error) => failed.push((run, error)),
-                }
-            }
-        }
-        for (run, error) in failed {
-            self.engine.fail(&run.handle, &error).await;
         }
     }
 }

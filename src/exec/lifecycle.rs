@@ -1,26 +1,27 @@
 //! The life of a materialized view: it starts, catches up over history, joins the loop, is paused, stalls on a full disk, fails, goes.
 //!
 //! ```text
-//!            ┌──────── RESUME ─────────┐
-//!            ▼                         │
-//!  CREATE ▸ catching up ─▶ running ─▶ paused
-//!            │   ▲            │
+//!            ┌──────────── RESUME ────────────┐
+//!            ▼                                │
+//!  CREATE ▸ catching up ─▶ running ◀─▶ trailing ─▶ paused
+//!            │   ▲            │           │
 //!            │   └─ stalled ◀─┤ the disk is full
-//!            └──▶ failed ◀────┘
+//!            └──▶ failed ◀────┴───────────┘
 //! ```
-//! A view that catches up has a task of its own and takes its history in parts, each an epoch; whoever holds [`ViewHandle::history`]
-//! knows that none is on its way to the store.
+//! A running view takes part in the common epochs (`epochs.rs`); one that catches up or trails goes on by itself (`alone.rs`). Whoever
+//! holds [`ViewHandle::alone`] knows that nothing it has computed by itself is on its way to the store.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use datafusion::arrow::array::RecordBatch;
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use super::define::view_pipeline;
 use super::failure::ViewFailure;
 use super::folding::Folding;
+use super::group::PANICKED;
 use super::late::{delete_late, read_late};
 use super::messages::Command;
 use super::position::Start;
@@ -32,7 +33,6 @@ use super::tables::PresentTables;
 use super::view::handle::{Phase, ViewHandle};
 use super::view::run::ViewRun;
 use crate::catalog::{Kind, Relation, RelationId};
-use crate::clock::Stopwatch;
 use crate::error::{Error, Result, SqlState, contained};
 use crate::log::Transaction;
 use crate::state::RowStore;
@@ -42,16 +42,12 @@ use crate::time::Watermark;
 /// How long after the disk was found full the views that it stopped try again.
 const ROOM_ROUND: Duration = Duration::from_secs(1);
 
-/// What a panic is said to have happened in.
-pub(super) const PANICKED: &str = "the materialized view";
-
 impl Engine {
     /// Before a relation is removed: stops what runs for it. Nothing of it is on its way to the store afterwards.
     pub async fn stop_view(&self, id: RelationId) -> Result<()> {
         let handle = self.view(id)?;
         handle.enter(Phase::Dropped);
-        self.leave(id).await;
-        drop(handle.history.lock().await);
+        self.halt(id, &handle).await;
         Ok(())
     }
 
@@ -72,15 +68,12 @@ impl Engine {
         Ok(())
     }
 
-    /// PAUSE: the view keeps its rows and reads no more. One that catches up stops where it has come to.
+    /// PAUSE: the view keeps its rows and reads no more. What it is just computing is thrown away, however long it would take.
     pub async fn pause_view(&self, id: RelationId) -> Result<()> {
         let handle = self.view(id)?;
-        let mut phase = handle.phase();
-        handle.pausing.store(true, Ordering::Release);
-        let caught_up = phase.wait_for(|phase| *phase != Phase::CatchingUp).await.map(|phase| phase.clone());
-        self.leave(id).await;
-        handle.pausing.store(false, Ordering::Release);
-        if !matches!(caught_up, Ok(Phase::Failed(_) | Phase::Dropped)) {
+        self.halt(id, &handle).await;
+        let phase = handle.phase().borrow().clone();
+        if !matches!(phase, Phase::Failed(_) | Phase::Dropped) {
             handle.enter(Phase::Paused);
         }
         Ok(())
@@ -94,26 +87,33 @@ impl Engine {
         Ok(())
     }
 
-    async fn leave(&self, id: RelationId) {
+    /// Ends what runs for a view. Nothing of it is on its way to the store afterwards.
+    async fn halt(&self, id: RelationId, handle: &ViewHandle) {
+        handle.stop();
         let (answer, answered) = oneshot::channel();
         if self.commands.send(Command::Leave(id, answer)).is_ok() {
             // No answer means that the loop has ended, and every view with it.
             let _ = answered.await;
         }
+        drop(handle.alone.lock().await);
     }
 
     /// Lets a view read what there is, then join the loop.
     pub(super) fn start_view(self: &Arc<Self>, handle: Arc<ViewHandle>) {
         let engine = Arc::clone(self);
+        let stop = handle.begin(self.now_ms());
         self.cpu().spawn(async move {
-            match contained(PANICKED, engine.catch_up(&handle)).await {
-                Ok(Some(run)) => {
-                    // Fails only when the server stops.
-                    let _ = engine.commands.send(Command::Join(Box::new(run)));
-                }
+            let alone = Arc::clone(&handle.alone).lock_owned().await;
+            if *handle.phase().borrow() == Phase::Dropped {
+                return;
+            }
+            // Also of one that is paused by now: its rows are there to be read.
+            let recovered = contained(PANICKED, engine.recover_unless_failed(&handle, stop.clone())).await;
+            match recovered {
+                Ok(Some(run)) => engine.catch_up(run, alone).await,
                 Ok(None) => {}
-                Err(error) if error.state() == SqlState::DiskFull => engine.stall(handle, &error),
-                Err(error) => engine.fail(&handle, &error).await,
+                Err(_) if stop.is_cancelled() => {}
+                Err(error) => engine.ended(&handle, &error).await,
             }
         });
     }
@@ -121,7 +121,11 @@ impl Engine {
     /// Puts a view together as it was. One that has failed stays failed until it is dropped: running it again would fail
     /// again, at every start. What is stored of a view is whole even if there is no memory for it now, or for what it reads: then it
     /// has failed until the next start, which may have more, and nothing is written down.
-    async fn recover_unless_failed(self: &Arc<Self>, handle: &Arc<ViewHandle>) -> Result<Option<ViewRun>> {
+    async fn recover_unless_failed(
+        self: &Arc<Self>,
+        handle: &Arc<ViewHandle>,
+        stop: CancellationToken,
+    ) -> Result<Option<ViewRun>> {
         let relation = handle.relation();
         let progress = Progress::read(self.store().as_ref(), relation.id)?;
         if let Some(failure) = progress.and_then(|progress| progress.failed) {
@@ -129,7 +133,7 @@ impl Engine {
             handle.enter(Phase::Failed(failure));
             return Ok(None);
         }
-        match self.recover(handle).await {
+        match self.recover(handle, stop).await {
             Err(error) if error.state() == SqlState::OutOfMemory => {
                 tracing::error!("materialized view {}: {error}", relation.name);
                 handle.enter(Phase::Failed(ViewFailure::for_now(&error)));
@@ -142,8 +146,10 @@ impl Engine {
     /// Shows a paused view's rows as they were.
     pub(super) fn start_paused(self: &Arc<Self>, handle: Arc<ViewHandle>) {
         let engine = Arc::clone(self);
+        let stop = handle.begin(self.now_ms());
         self.cpu().spawn(async move {
-            match contained(PANICKED, engine.recover_unless_failed(&handle)).await {
+            let _alone = Arc::clone(&handle.alone).lock_owned().await;
+            match contained(PANICKED, engine.recover_unless_failed(&handle, stop)).await {
                 Ok(Some(_)) => handle.enter(Phase::Paused),
                 Ok(None) => {}
                 Err(error) => engine.fail(&handle, &error).await,
@@ -164,7 +170,7 @@ impl Engine {
         });
     }
 
-    async fn recover(self: &Arc<Self>, handle: &Arc<ViewHandle>) -> Result<ViewRun> {
+    async fn recover(self: &Arc<Self>, handle: &Arc<ViewHandle>, stop: CancellationToken) -> Result<ViewRun> {
         let relation = handle.relation();
         let progress = Progress::read(self.store().as_ref(), relation.id)?.unwrap_or_default();
         let (pipeline, state) = view_pipeline(self, &relation).await?;
@@ -184,49 +190,7 @@ impl Engine {
             runner.restored()?;
         }
         let late = read_late(self.store().as_ref(), relation.id)?;
-        ViewRun::new(Arc::clone(handle), runner, feed, progress, rows, late)
-    }
-
-    /// Reads the history that is there; None if the view was dropped or paused meanwhile, or there is no memory for it.
-    async fn catch_up(self: &Arc<Self>, handle: &Arc<ViewHandle>) -> Result<Option<ViewRun>> {
-        let Some(mut run) = self.recover_unless_failed(handle).await? else { return Ok(None) };
-        loop {
-            let guard = handle.history.lock().await;
-            if *handle.phase().borrow() == Phase::Dropped {
-                return Ok(None);
-            }
-            if handle.pausing.load(Ordering::Acquire) {
-                handle.enter(Phase::Paused);
-                return Ok(None);
-            }
-            let watch = Stopwatch::start();
-            let source = run.source();
-            // Of a view there is to read what that view has published, which may be behind the last commit.
-            let cut = match source.kind {
-                Kind::MaterializedView(_) => self.view(source.id)?.version().commit,
-                Kind::Stream(_) | Kind::Table(_) | Kind::View { .. } => self.journal.last(),
-            };
-            let now = self.now_ms();
-            let change = run.history(cut, now, &PresentTables::new(self)).await?;
-            let drained = change.drained;
-            if change.is_change() {
-                let epoch = self.next_epoch();
-                let mut transaction = Transaction::at(now);
-                let folding = self.folding(&run);
-                run.stage(self.store().as_ref(), epoch, cut, &change, folding, &mut transaction.puts)?;
-                self.put_epoch(&mut transaction);
-                self.rejected.reject(&run.source(), &change.rejected, now, Some(&mut transaction.puts))?;
-                self.journal.commit(transaction).await?;
-                run.publish(epoch, change, watch.ms(), now)?;
-                // Views on this one that run in the loop saw the commit, but only now the change. Fails only when the server stops.
-                let _ = self.commands.send(Command::Look);
-            }
-            if drained {
-                return Ok(Some(run));
-            }
-            drop(guard);
-            tokio::task::yield_now().await;
-        }
+        ViewRun::new(Arc::clone(handle), runner, feed, progress, rows, late, stop)
     }
 
     /// Whether every view on this one has taken all changes of it so far. Not merely those that run: a paused one comes back.
@@ -235,7 +199,7 @@ impl Engine {
         let reads_no_more = |phase: &Phase| match phase {
             Phase::Failed(failure) => !failure.for_now,
             Phase::Dropped => true,
-            Phase::CatchingUp | Phase::Running | Phase::Paused | Phase::Stalled(_) => false,
+            Phase::CatchingUp | Phase::Running | Phase::Trailing | Phase::Paused | Phase::Stalled(_) => false,
         };
         let behind = |view: &Arc<ViewHandle>| {
             if reads_no_more(&view.phase().borrow()) {

@@ -1,9 +1,12 @@
 //! What is said between the threads of the engine, and who runs beside the epoch loop.
 
-use parking_lot::Mutex;
-use tokio::sync::oneshot;
+use std::collections::HashMap;
+use std::sync::Arc;
 
-use super::view::handle::QueryFigures;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, oneshot};
+
+use super::view::handle::{QueryFigures, ViewVersion};
 use super::view::run::ViewRun;
 use crate::catalog::RelationId;
 use crate::log::CommitNo;
@@ -20,6 +23,17 @@ pub(super) enum Command {
     Leave(RelationId, oneshot::Sender<()>),
     /// Finishes the running epoch and ends.
     Stop(oneshot::Sender<()>),
+}
+
+/// A commit at which some views stop for a moment, for a statement that reads them all.
+#[derive(Debug)]
+pub(super) struct Agreement {
+    /// The commit.
+    pub cut: CommitNo,
+    /// What each of them was there; None: it has not come there.
+    pub versions: Mutex<HashMap<RelationId, Option<Arc<ViewVersion>>>>,
+    /// One more has come there.
+    pub came: Notify,
 }
 
 /// Someone who waits for views.

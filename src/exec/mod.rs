@@ -28,10 +28,16 @@
 //! | `sources` | connectors and feeds, opened |
 //! | [`define`] | from a definition to its pipeline |
 //! | `salvage` | what is stored, held against what is known of it, before anything runs |
+//! | `commit_times` | how old what a view has not read is |
 //! | `epoch_numbers` | the numbers of epochs, as they are stored |
 //! | `sync` | waiting for views, so that a session reads its own writes |
 //! | [`continuous`] | a SELECT … EMIT for one client |
 //! | `retention` | forgets old rows that nobody needs |
+//! | `group` | views that need each other, computing one epoch |
+//! | `committing` | what was computed, made durable and visible |
+//! | `alone` | a view that catches up or trails, portion by portion |
+//! | `agreement` | several views as of one commit, also if one of them trails |
+//! | `back_pressure` | who writes faster than views can read waits |
 //! | `lifecycle` | how a view starts, catches up, is paused, stalls, fails and goes |
 //! | `epochs` | the loop that runs the epochs of all running views |
 //! | `start` | open and stop: the only file that knows all others |
@@ -39,7 +45,12 @@
 mod above;
 #[cfg(test)]
 mod aggregate_tests;
+mod agreement;
+mod alone;
+mod back_pressure;
 mod codec;
+mod commit_times;
+mod committing;
 mod contents;
 pub mod continuous;
 pub mod define;
@@ -52,6 +63,7 @@ pub mod feed;
 mod folding;
 #[cfg(test)]
 mod folding_tests;
+mod group;
 pub mod late;
 mod lifecycle;
 pub mod map;

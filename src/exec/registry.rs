@@ -16,7 +16,8 @@ use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use super::messages::{Command, TemporaryQuery};
+use super::commit_times::CommitTimes;
+use super::messages::{Agreement, Command, TemporaryQuery};
 use super::planning::Planning;
 use super::rejected::RejectedRows;
 use super::view::handle::ViewHandle;
@@ -69,6 +70,11 @@ pub struct Engine {
     pub(super) commands: mpsc::UnboundedSender<Command>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) spawn: Spawn,
+    /// What statements want views at and have not got yet.
+    pub(super) agreements: Mutex<Vec<Arc<Agreement>>>,
+    pub(super) commit_times: Mutex<CommitTimes>,
+    /// Who goes on by itself computes with one of these.
+    pub(super) lanes: Arc<tokio::sync::Semaphore>,
     /// CREATE, DROP and ALTER one at a time.
     pub(super) ddl: Arc<tokio::sync::Mutex<()>>,
 }

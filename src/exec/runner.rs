@@ -13,6 +13,7 @@ use datafusion::execution::context::SessionState;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
 
 use super::above::{Above, numbered_plan, with_row_numbers, with_schema};
 use super::codec::{EMITTED, OPERATOR, StateTables};
@@ -77,6 +78,8 @@ pub struct Runner {
     /// What the state takes of `--memory-limit`.
     memory: MemoryReservation,
     in_epoch: bool,
+    /// It is to run no more.
+    stop: CancellationToken,
 }
 
 impl Runner {
@@ -126,7 +129,20 @@ impl Runner {
             late: VecDeque::new(),
             memory,
             in_epoch: false,
+            stop: CancellationToken::new(),
         })
+    }
+
+    /// Ends what it is doing, with 57014, when this is cancelled.
+    pub(super) fn stopped_by(&mut self, stop: CancellationToken) {
+        self.stop = stop;
+    }
+
+    fn check_stop(&self) -> Result<()> {
+        if self.stop.is_cancelled() {
+            return Err(Error::new(SqlState::Cancelled, "the query is to run no more"));
+        }
+        Ok(())
     }
 
     /// Takes in rows of the state as they were stored, in the order in which they were.
@@ -189,6 +205,7 @@ impl Runner {
             return self.accept_all(inputs, outlet).await;
         }
         for input in inputs {
+            self.check_stop()?;
             self.counters.rows_in += input.batch.num_rows() as u64;
             self.take(&input, tables, outlet).await?;
             self.finite_watermark = self.finite_watermark.max(finite_watermark(&input));
@@ -233,6 +250,7 @@ impl Runner {
     /// Closes what this watermark closes, a portion at a time.
     async fn close(&mut self, watermark: Watermark, outlet: &mut dyn Outlet) -> Result<()> {
         loop {
+            self.check_stop()?;
             let mut out = Vec::new();
             let closing = self.operator.close(watermark, &mut out)?;
             for delta in out {
@@ -296,6 +314,7 @@ impl Runner {
             return Ok(());
         }
         for batch in self.below.run(rows).await? {
+            self.check_stop()?;
             match &mut self.operator {
                 Operator::Nothing => self.put(Delta::insert(batch), outlet).await?,
                 Operator::Window(operator, _) => operator.push(&batch)?,

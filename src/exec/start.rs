@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::env::Env;
 use super::epoch_numbers::last_stored;
@@ -56,6 +56,9 @@ impl Engine {
             commands,
             clock,
             spawn,
+            agreements: Mutex::default(),
+            commit_times: Mutex::default(),
+            lanes: Arc::new(Semaphore::new(limits::LONE_VIEWS)),
             ddl: Arc::default(),
         });
         let names = engine.catalog.names();

@@ -11,14 +11,16 @@ use super::view::handle::{Phase, ViewHandle};
 use crate::catalog::{Kind, Relation, RelationId};
 use crate::clock;
 use crate::error::{Error, Result, SqlState};
+use crate::limits;
 use crate::log::CommitNo;
 
 /// How long figures about all views wait for those that catch up: a view over little history is through by then.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 impl Engine {
-    /// Waits until these views hold everything that was committed before the call.
-    pub async fn sync(&self, views: &[Arc<ViewHandle>]) -> Result<()> {
+    /// Waits until these views hold everything that was committed before the call; of what other sessions have committed not
+    /// longer than [`limits::OTHERS_WRITES_MS`]. `own`: the last commit of this session.
+    pub async fn sync(&self, views: &[Arc<ViewHandle>], own: CommitNo) -> Result<()> {
         let target = self.journal.last();
         let views = self.with_bases(views);
         for view in &views {
@@ -27,10 +29,14 @@ impl Engine {
             match caught_up.map(|phase| phase.clone()).unwrap_or(Phase::Dropped) {
                 Phase::Failed(failure) => return Err(failure.error(&view.relation().name)),
                 Phase::Dropped => return Err(self.catalog.names().missing(&view.relation().name)),
-                Phase::Paused | Phase::Stalled(_) | Phase::CatchingUp | Phase::Running => {}
+                Phase::Paused | Phase::Stalled(_) | Phase::CatchingUp | Phase::Running | Phase::Trailing => {}
             }
         }
-        self.reach(target, &views).await?;
+        let patience = Duration::from_millis(limits::OTHERS_WRITES_MS);
+        match clock::timeout(self.clock(), patience, self.reach(target, &views)).await {
+            Some(reached) => reached?,
+            None => self.reach(own, &views).await?,
+        }
         for view in views {
             if let Phase::Failed(failure) = &*view.phase().borrow() {
                 return Err(failure.error(&view.relation().name));
@@ -39,34 +45,64 @@ impl Engine {
         Ok(())
     }
 
-    /// Waits until every view that runs holds everything that was committed before the call. One that is paused or has
-    /// failed holds nobody up, and one that catches up not for long: it is to be seen that it does.
-    pub async fn sync_all(&self) -> Result<()> {
+    /// For figures of all views: waits a little until those that are quick hold everything that was committed before the call. One that
+    /// is paused, has failed or trails holds nobody up, and one that catches up only if it has just begun.
+    pub async fn sync_figures(&self) -> Result<()> {
         let target = self.journal.last();
+        let patience_ms = i64::try_from(PATIENCE.as_millis()).unwrap_or(i64::MAX);
+        let now = self.now_ms();
         let views = self.views();
-        let caught_up = async {
+        let quick = async {
             for view in &views {
-                // A view that goes away catches up no more.
-                let _ = view.phase().wait_for(|phase| *phase != Phase::CatchingUp).await;
+                let mut phase = view.phase();
+                let is_new = now.saturating_sub(view.since_ms()) < patience_ms;
+                if *phase.borrow() == Phase::CatchingUp && is_new {
+                    // A view that goes away catches up no more.
+                    let _ = phase.wait_for(|phase| *phase != Phase::CatchingUp).await;
+                }
+                if *phase.borrow() == Phase::Running {
+                    self.reach(target, std::slice::from_ref(view)).await?;
+                }
             }
+            Ok(())
         };
-        let _ = clock::timeout(self.clock(), PATIENCE, caught_up).await;
-        self.reach(target, &views).await
+        clock::timeout(self.clock(), PATIENCE, quick).await.unwrap_or(Ok(()))
     }
 
-    /// Waits, once for all of them, until those of the views that run have come to the target.
+    /// Waits until those of the views that run have come to the target.
     async fn reach(&self, target: CommitNo, views: &[Arc<ViewHandle>]) -> Result<()> {
-        let waits = |view: &&Arc<ViewHandle>| {
-            *view.phase().borrow() == Phase::Running
-                && (view.version().commit < target || self.is_fed_by_connector(&view.relation()))
-        };
-        let views: Vec<RelationId> = views.iter().filter(waits).map(|view| view.relation().id).collect();
-        if views.is_empty() {
-            return Ok(());
+        for view in views {
+            let (mut phase, mut reached) = (view.phase(), view.reached());
+            loop {
+                let is_running = match &*phase.borrow_and_update() {
+                    Phase::Running => true,
+                    Phase::Trailing => false,
+                    _ => break,
+                };
+                if is_running && self.is_fed_by_connector(&view.relation()) {
+                    self.reach_connector(target, view).await?;
+                    if *phase.borrow() == Phase::Running {
+                        break;
+                    }
+                } else if *reached.borrow_and_update() >= target {
+                    break;
+                } else {
+                    tokio::select! {
+                        _ = reached.changed() => {}
+                        _ = phase.changed() => {}
+                    }
+                }
+            }
         }
+        Ok(())
+    }
+
+    /// Waits until a view has read what its connector has.
+    async fn reach_connector(&self, target: CommitNo, view: &ViewHandle) -> Result<()> {
         let (answer, answered) = oneshot::channel();
         let stopped = || Error::new(SqlState::ShuttingDown, "the server is shutting down");
-        self.commands.send(Command::Sync(Waiting { target, views, answer })).map_err(|_| stopped())?;
+        let waiting = Waiting { target, views: vec![view.relation().id], answer };
+        self.commands.send(Command::Sync(waiting)).map_err(|_| stopped())?;
         answered.await.map_err(|_| stopped())
     }
 

@@ -96,6 +96,7 @@ impl Bench {
             retention_bytes: None,
             max_future_ms: None,
             idle_timeout_ms: None,
+            max_lag_ms: None,
         };
         self.create("s", columns, Kind::Stream(def), Vec::new()).await
     }
@@ -188,7 +189,7 @@ impl Bench {
 
     async fn rows(&self, view: &Relation) -> Vec<String> {
         let handle = self.engine.view(view.id).unwrap();
-        self.engine.sync(&[Arc::clone(&handle)]).await.unwrap();
+        self.engine.sync(&[Arc::clone(&handle)], self.engine.journal.last()).await.unwrap();
         let batches = handle.version().rows.batches().unwrap();
         sorted_rows(&batches)
     }
@@ -317,7 +318,7 @@ async fn every_view_equals_its_query() {
     bench.finish(&s).await;
     for (query, view) in &views {
         let handle = bench.engine.view(view.id).unwrap();
-        if let Err(error) = bench.engine.sync(&[handle]).await {
+        if let Err(error) = bench.engine.sync(&[handle], bench.engine.journal.last()).await {
             failures.push(format!("{} {query}\n  {error}", view.name));
             continue;
         }
@@ -387,7 +388,7 @@ async fn a_value_that_the_store_refuses_fails_only_the_view_that_wrote_it() {
     assert_eq!(bench.rows(&before).await, ["2"]);
     assert_eq!(bench.rows(&after).await, ["1 1", "2 1"]);
     let handle = bench.engine.view(large.id).unwrap();
-    let failed = bench.engine.sync(&[handle]).await.unwrap_err();
+    let failed = bench.engine.sync(&[handle], bench.engine.journal.last()).await.unwrap_err();
     assert!(failed.message().contains("too large to be stored"), "{failed}");
     bench.engine.stop().await;
     drop(bench);
@@ -412,7 +413,7 @@ async fn a_paused_view_over_a_plain_view_misses_no_change_of_the_view_below() {
     let rows: Vec<_> = (0..30_000).map(|v| (None, v, 0)).collect();
     for _ in 0..12 {
         bench.insert(&s, &rows).await;
-        bench.engine.sync(&[bench.engine.view(low.id).unwrap()]).await.unwrap();
+        bench.engine.sync(&[bench.engine.view(low.id).unwrap()], bench.engine.journal.last()).await.unwrap();
     }
     bench.engine.resume_view(high.id).unwrap();
     assert_eq!(bench.rows(&high).await, ["30000 360000"]);

@@ -45,7 +45,7 @@ impl Engine {
         let _guard = self.publishing_epoch.read();
         let reached = views
             .iter()
-            .filter(|view| *view.phase().borrow() == Phase::Running)
+            .filter(|view| matches!(*view.phase().borrow(), Phase::Running | Phase::Trailing))
             .map(|view| view.version().commit)
             .min();
         self.journal.at_rest(|commit| ReadSnapshot {

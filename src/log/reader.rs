@@ -107,6 +107,13 @@ impl LogReader {
         self.stream
     }
 
+    /// Where the stream ends now: the offset of its next row, and its last commit.
+    pub fn end(&self) -> Result<(u64, CommitNo)> {
+        let streams = self.shared.streams.read();
+        let stream = streams.get(&self.stream).ok_or_else(|| no_stream(self.stream))?;
+        Ok((stream.state.next_offset, stream.state.last_commit))
+    }
+
     /// Whether the last reading ended because of its bounds: there may be more up to the same commit.
     pub fn has_more(&self) -> bool {
         self.has_more

@@ -1,6 +1,7 @@
 //! Transaction blocks: BEGIN, COMMIT, ROLLBACK, savepoints, and the transactions nobody began.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tokio::sync::Mutex;
 
@@ -62,8 +63,11 @@ impl Session {
         if written.is_empty() {
             Ok(())
         } else {
+            written.wait_for_views(&self.engine).await;
             let _passing = self.gate.pass()?;
-            written.commit(&self.engine).await.map(|_| ())
+            let commit = written.commit(&self.engine).await?;
+            self.own.store(commit.0, Ordering::Release);
+            Ok(())
         }
     }
 

@@ -1,6 +1,7 @@
 //! COPY … FROM STDIN, from the client's bytes to the transaction.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -21,6 +22,8 @@ pub(super) struct IncomingCopy {
     pub rows: Option<write::Copying>,
     pub commits: bool,
     pub gate: Arc<CommitGate>,
+    /// The last commit of the session.
+    pub own: Arc<AtomicU64>,
 }
 
 #[async_trait]
@@ -50,14 +53,16 @@ impl CopyIn for IncomingCopy {
         let rows = self.rows.take().ok_or_else(|| Error::internal("COPY ended twice"))?;
         let (engine, transaction, commits) =
             (Arc::clone(&self.engine), Arc::clone(&self.transaction), self.commits);
-        let gate = Arc::clone(&self.gate);
+        let (gate, own) = (Arc::clone(&self.gate), Arc::clone(&self.own));
         let count = on_cpu(&self.engine, async move {
             let mut tx = transaction.lock().await;
             let count = rows.finish(&mut tx).await?;
             if commits {
                 let fresh = SessionTransaction::new(tx.lock_wait, engine.planner.accounts());
+                tx.wait_for_views(&engine).await;
                 let _passing = gate.pass()?;
-                std::mem::replace(&mut *tx, fresh).commit(&engine).await?;
+                let commit = std::mem::replace(&mut *tx, fresh).commit(&engine).await?;
+                own.store(commit.0, Ordering::Release);
             }
             Ok(count)
         })

@@ -209,6 +209,7 @@ impl Session {
             rows: Some(rows),
             commits: self.mode == TransactionMode::Idle,
             gate: Arc::clone(&self.gate),
+            own: Arc::clone(&self.own),
         })))
     }
 

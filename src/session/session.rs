@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use datafusion::sql::sqlparser::ast::{Expr, Ident, ObjectName, Visit, VisitMut};
 use tokio::sync::Mutex;
@@ -23,6 +24,7 @@ use super::write::PlainInsert;
 use crate::error::{Error, Result, SqlState};
 use crate::exec::Engine;
 use crate::limits;
+use crate::log::CommitNo;
 use crate::sql::{self, CopySource, CopyTo, CursorSource, Statement, Subscribe};
 use crate::types::SqlType;
 
@@ -73,6 +75,8 @@ pub struct Session {
     pub(super) messages: Vec<SideMessage>,
     /// What its commits pass.
     pub(super) gate: Arc<CommitGate>,
+    /// The last commit of this session.
+    pub(super) own: Arc<AtomicU64>,
     /// The last INSERT that needed no planning: what it knows of its relation may serve the next.
     pub(super) last_insert: Option<Arc<PlainInsert>>,
 }
@@ -94,6 +98,7 @@ impl Session {
             prepared: HashMap::new(),
             messages,
             gate: Arc::default(),
+            own: Arc::default(),
             last_insert: None,
         })
     }
@@ -129,7 +134,12 @@ impl Session {
             overlay: self.transaction.lock().await.overlay(),
             system,
             text: Arc::clone(text),
+            own: self.own(),
         }
+    }
+
+    fn own(&self) -> CommitNo {
+        CommitNo(self.own.load(Ordering::Acquire))
     }
 
     pub(super) fn reading(&self, text: &Arc<str>) -> Result<Reading> {
@@ -137,6 +147,7 @@ impl Session {
             text: Arc::clone(text),
             lateness_ms: self.settings.lateness_ms()?,
             from_latest: self.settings.from_latest(),
+            own: self.own(),
         })
     }
 

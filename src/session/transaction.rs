@@ -131,6 +131,13 @@ impl SessionTransaction {
         self.appends.is_empty() && self.writers.values().all(|writer| !writer.has_changes())
     }
 
+    /// Waits until views that are far behind the streams it writes to have come nearer.
+    pub async fn wait_for_views(&self, engine: &Engine) {
+        let mut streams: Vec<RelationId> = self.appends.iter().map(|(stream, _)| *stream).collect();
+        streams.dedup();
+        engine.hold_back(&streams).await;
+    }
+
     /// Makes everything durable in one commit. When this returns an error, nothing was written.
     pub async fn commit(mut self, engine: &Engine) -> Result<CommitNo> {
         let mut transaction = log::Transaction::at(engine.now_ms());

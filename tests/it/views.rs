@@ -283,3 +283,107 @@ async fn rejected_rows_are_counted_on_after_a_restart() {
     server::run(&client, "INSERT INTO s SELECT i, NULL FROM generate_series(1, 3) AS i").await;
     server::eventually(&client, rejected, "8").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_that_takes_long_holds_up_no_other_and_is_paused_and_dropped_at_once() {
+    let server = ephemeral().await;
+    let client = server.connect().await;
+    // Some milliseconds a row, so a minute or more for what is written below.
+    let slow = "levenshtein(repeat(k::text, 200), repeat('abcd', 500)) > 5";
+    server::run(
+        &client,
+        &format!(
+            "CREATE STREAM small (k INT); CREATE STREAM big (k INT); SET statement_timeout = '20s';
+             CREATE MATERIALIZED VIEW quick AS SELECT count(*) AS n FROM small;
+             CREATE MATERIALIZED VIEW slow AS SELECT count(*) AS n FROM big WHERE {slow};
+             INSERT INTO big VALUES (1); INSERT INTO small VALUES (1)"
+        ),
+    )
+    .await;
+    assert_eq!(server::lines(&client, "SELECT quick.n, slow.n FROM quick, slow").await, ["1|1"]);
+    server::run(&client, "INSERT INTO big SELECT i FROM generate_series(1, 20000) AS g(i)").await;
+    let figures = "SELECT name, state, rows_in FROM tidemill.queries ORDER BY name";
+    for n in 2..6 {
+        server::run(&client, "INSERT INTO small VALUES (1)").await;
+        assert_eq!(server::lines(&client, "SELECT n FROM quick").await, [n.to_string()]);
+        let expected = [format!("quick|running|{n}"), "slow|running|1".to_owned()];
+        assert_eq!(server::lines(&client, figures).await, expected);
+    }
+    server::run(&client, "ALTER MATERIALIZED VIEW slow PAUSE").await;
+    assert_eq!(server::lines(&client, "SELECT n FROM slow").await, ["1"]);
+    assert_eq!(server::lines(&client, "SELECT quick.n, slow.n FROM quick, slow").await, ["5|1"]);
+    server::run(&client, "ALTER MATERIALIZED VIEW slow RESUME").await;
+    server::run(&client, "DROP MATERIALIZED VIEW slow").await;
+    server::run(&client, "INSERT INTO small VALUES (1)").await;
+    assert_eq!(server::lines(&client, "SELECT n FROM quick").await, ["6"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_writes_faster_than_a_view_reads_is_held_back_and_the_figures_say_why() {
+    let server = ephemeral().await;
+    let client = server.connect().await;
+    let slow = "levenshtein(repeat(k::text, 200), repeat('abcd', 500)) > 5";
+    server::run(
+        &client,
+        &format!(
+            "CREATE STREAM big (k INT) WITH (max_lag = '300 ms'); CREATE STREAM other (k INT);
+             CREATE MATERIALIZED VIEW slow AS SELECT count(*) AS n FROM big WHERE {slow}"
+        ),
+    )
+    .await;
+    assert_eq!(server::lines(&client, "SELECT n FROM slow").await, ["0"]);
+    server::run(&client, "INSERT INTO big SELECT i FROM generate_series(1, 20000) AS g(i)").await;
+    server::run(&client, "SET statement_timeout = '2s'").await;
+    let mut written = 20_000;
+    let refused = loop {
+        match client.batch_execute("INSERT INTO big VALUES (0)").await {
+            Ok(()) => written += 1,
+            Err(error) => break error,
+        }
+        assert!(written < 30_000, "nobody was held back");
+    };
+    assert_eq!(server::state(&refused), "57014");
+    // Nothing of it was written, and who writes elsewhere does not wait.
+    assert_eq!(server::lines(&client, "SELECT count(*) FROM big").await, [written.to_string()]);
+    server::run(&client, "INSERT INTO other VALUES (1)").await;
+    let behind = "SELECT state, behind_ms > 300 FROM tidemill.queries";
+    assert_eq!(server::lines(&client, behind).await, ["running|t"]);
+    // What others have written is waited for a while, and what one has written oneself to the end.
+    let reader = server.connect().await;
+    assert_eq!(server::lines(&reader, "SELECT n FROM slow").await, ["0"]);
+    server::run(&client, "DROP MATERIALIZED VIEW slow; INSERT INTO big VALUES (0)").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_sees_a_view_that_trails_and_one_that_does_not_as_of_one_commit() {
+    let server = ephemeral().await;
+    let (client, writer) = (server.connect().await, server.connect().await);
+    let slow = "levenshtein(repeat(k::text, 100), repeat('abcd', 200)) >= 0";
+    server::run(
+        &client,
+        &format!(
+            "CREATE STREAM s (k INT) WITH (max_lag = '200 ms');
+             CREATE MATERIALIZED VIEW quick AS SELECT count(*) AS n FROM s;
+             CREATE MATERIALIZED VIEW slow AS SELECT count(*) AS n FROM s WHERE {slow}"
+        ),
+    )
+    .await;
+    assert_eq!(server::lines(&client, "SELECT quick.n, slow.n FROM quick, slow").await, ["0|0"]);
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let writing = tokio::spawn(async move {
+        let mut stopped = stopped;
+        let mut written = 0;
+        while stopped.try_recv().is_err() {
+            server::run(&writer, "INSERT INTO s SELECT i FROM generate_series(1, 100) AS g(i)").await;
+            written += 100;
+        }
+        written
+    });
+    for _ in 0..20 {
+        let both = server::lines(&client, "SELECT quick.n = slow.n FROM quick, slow").await;
+        assert_eq!(both, ["t"], "{:?}", server::lines(&client, "SELECT * FROM quick, slow").await);
+    }
+    stop.send(()).expect("it still writes");
+    let written: i32 = writing.await.expect("the writer");
+    server::eventually(&client, "SELECT n FROM slow", &written.to_string()).await;
+}

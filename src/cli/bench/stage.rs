@@ -65,6 +65,7 @@ fn bid(schema: &Schema) -> Result<Relation> {
         retention_bytes: None,
         max_future_ms: None,
         idle_timeout_ms: None,
+        max_lag_ms: None,
     };
     Ok(relation(1, "bid", columns(schema), Kind::Stream(stream)))
 }

@@ -13,6 +13,8 @@ pub(super) struct LogFeed {
     reader: LogReader,
     /// The commit in which the last reading ended, if there is more of it: it is read to its end next.
     open: Option<CommitNo>,
+    /// The end of the stream when all of it had been read.
+    seen: Option<(u64, CommitNo)>,
 }
 
 impl LogFeed {
@@ -33,16 +35,14 @@ impl LogFeed {
         };
         let stream = StreamId(scan.relation.id.0);
         let reader = journal.reader_of(stream, position, scan.columns.clone())?;
-        Ok(LogFeed { reader, open: None })
+        Ok(LogFeed { reader, open: None, seen: None })
     }
 
     /// What there is up to the commit, about `max_rows` at the most: to the end of a commit, but that in parts, since a commit may be
     /// larger than what is to be in memory at one time.
     pub(super) fn read(&mut self, upto: CommitNo, max_rows: usize) -> Result<FeedBatch> {
-        let mut blocks = match self.open {
-            Some(commit) => self.reader.read(commit, usize::MAX)?,
-            None => self.reader.read(upto, max_rows)?,
-        };
+        let end = self.reader.end()?;
+        let mut blocks = self.reader.read(self.open.unwrap_or(upto), max_rows)?;
         let drained = self.open.is_none() && !self.reader.has_more();
         if self.open.is_none()
             && !drained
@@ -50,15 +50,23 @@ impl LogFeed {
         {
             // The rest of the commit in which the reading ended.
             let commit = last.commit;
-            blocks.extend(self.reader.read(commit, usize::MAX)?);
+            blocks.extend(self.reader.read(commit, max_rows)?);
             self.open = Some(commit);
         }
         if !self.reader.has_more() {
             self.open = None;
         }
+        if drained && end.1 <= upto {
+            self.seen = Some(end);
+        }
         let inputs: Vec<Input> = blocks.into_iter().map(input).collect();
         let ended = inputs.last().is_some_and(|input| input.after == Watermark::INFINITY);
         Ok(FeedBatch { inputs, rejected: Vec::new(), drained, is_cut: self.open.is_some(), ended })
+    }
+
+    /// Whether there is nothing to be read.
+    pub(super) fn is_idle(&self) -> bool {
+        self.seen.is_some() && self.reader.end().ok() == self.seen
     }
 
     /// Where it stands.

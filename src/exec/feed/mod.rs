@@ -118,6 +118,15 @@ impl Feed {
         }
     }
 
+    /// Whether it would read nothing. A connector has to be asked.
+    pub fn is_idle(&self) -> bool {
+        match &self.kind {
+            FeedKind::Log(log) => log.is_idle(),
+            FeedKind::View(view) => view.is_idle(),
+            FeedKind::Source(_) => false,
+        }
+    }
+
     /// Where it stands.
     pub fn position(&self) -> FeedPosition {
         match &self.kind {

@@ -87,6 +87,7 @@ async fn three_views_over_a_connector_decode_each_record_once() {
         retention_bytes: None,
         max_future_ms: None,
         idle_timeout_ms: None,
+        max_lag_ms: None,
     };
     let columns = vec![column("price"), column("bidder")];
     let stream = bench.create("s", columns, Kind::Stream(def), Vec::new()).await;
@@ -100,10 +101,10 @@ async fn three_views_over_a_connector_decode_each_record_once() {
         bench.view(name, query, Emission::OnChange).await;
     }
     // Each has read by itself what was there before it.
-    bench.engine.sync(&bench.engine.views()).await.unwrap();
+    bench.engine.sync(&bench.engine.views(), bench.engine.journal.last()).await.unwrap();
     let before = source.decoded.load(Ordering::SeqCst);
     source.there.store(1_100, Ordering::SeqCst);
-    bench.engine.sync(&bench.engine.views()).await.unwrap();
+    bench.engine.sync(&bench.engine.views(), bench.engine.journal.last()).await.unwrap();
     assert_eq!(source.decoded.load(Ordering::SeqCst) - before, 1_000);
     assert_eq!(bench.snapshot("SELECT * FROM a").await, ["990"]);
     let total: usize = (0..1_100).filter(|record| record % 10 != 0).sum();

@@ -122,6 +122,11 @@ impl ViewFeed {
         Ok(FeedBatch { inputs, drained: true, ..FeedBatch::default() })
     }
 
+    /// Whether nothing has been published that is to be taken.
+    pub(super) fn is_idle(&self) -> bool {
+        self.first.is_empty() && self.queued.is_empty() && self.subscription.is_empty()
+    }
+
     /// Where it stands.
     pub(super) fn position(&self) -> FeedPosition {
         FeedPosition::View { epoch: self.epoch }

@@ -2,11 +2,12 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use datafusion::execution::memory_pool::MemoryReservation;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
 
 use super::super::failure::ViewFailure;
 use super::super::late::LateRow;
@@ -26,6 +27,8 @@ pub enum Phase {
     CatchingUp,
     /// It takes part in the common epochs.
     Running,
+    /// Its epochs take long: it goes on by itself, so that no other view waits for it.
+    Trailing,
     /// PAUSEd.
     Paused,
     /// The disk is full: it goes on, with nothing lost, when there is room.
@@ -41,7 +44,8 @@ impl Phase {
     pub fn name(&self) -> &'static str {
         match self {
             Phase::CatchingUp => "catching up",
-            Phase::Running => "running",
+            // Of both: what is written is read, and shown when it has been.
+            Phase::Running | Phase::Trailing => "running",
             Phase::Paused => "paused",
             Phase::Stalled(_) => "stalled",
             Phase::Failed(_) => "failed",
@@ -113,11 +117,15 @@ pub struct ViewHandle {
     explained: Mutex<Vec<String>>,
     /// What its rows take of `--memory-limit`, also when nothing runs.
     memory: Mutex<Option<Arc<MemoryReservation>>>,
-    /// Held while a part of the history is read, computed, committed and published: whoever holds it knows that none is on
+    /// Every commit up to this one has been read, and what came of it is published.
+    reached: watch::Sender<CommitNo>,
+    /// When its phase began, milliseconds since 1970.
+    since_ms: AtomicI64,
+    /// Held while what it has computed by itself is committed and published: whoever holds it knows that nothing is on
     /// its way.
-    pub(in crate::exec) history: tokio::sync::Mutex<()>,
-    /// It is to stop catching up at the end of the part.
-    pub(in crate::exec) pausing: AtomicBool,
+    pub(in crate::exec) alone: Arc<tokio::sync::Mutex<()>>,
+    /// Ends what runs for it now.
+    stop: Mutex<CancellationToken>,
 }
 
 struct Subscriber {
@@ -152,6 +160,11 @@ impl Subscription {
         Some(update)
     }
 
+    /// Whether no update waits.
+    pub fn is_empty(&self) -> bool {
+        self.updates.is_empty()
+    }
+
     /// The next update; None: the server is going down.
     pub async fn next(&mut self) -> Option<Update> {
         let update = self.updates.recv().await?;
@@ -184,8 +197,10 @@ impl ViewHandle {
             subscribers: Mutex::new(Vec::new()),
             explained: Mutex::new(Vec::new()),
             memory: Mutex::new(None),
-            history: tokio::sync::Mutex::new(()),
-            pausing: AtomicBool::new(false),
+            reached: watch::Sender::new(CommitNo(0)),
+            since_ms: AtomicI64::new(i64::MIN),
+            alone: Arc::default(),
+            stop: Mutex::default(),
         }))
     }
 
@@ -222,7 +237,7 @@ impl ViewHandle {
                 SqlState::UndefinedTable,
                 format!("materialized view \"{}\" was dropped", self.relation().name),
             )),
-            Phase::CatchingUp | Phase::Running | Phase::Paused | Phase::Stalled(_) => None,
+            Phase::CatchingUp | Phase::Running | Phase::Trailing | Phase::Paused | Phase::Stalled(_) => None,
         };
         self.phase.send_replace(phase);
         if let Some(error) = ended {
@@ -239,6 +254,42 @@ impl ViewHandle {
                 let _ = subscriber.updates.send(Update::Ended(error.clone()));
             }
         }
+    }
+
+    /// It takes part in the common epochs, or does no more and trails, unless it has gone elsewhere meanwhile.
+    pub(in crate::exec) fn go_on(&self, to: Phase) {
+        self.phase.send_if_modified(|phase| {
+            let runs =
+                matches!(phase, Phase::CatchingUp | Phase::Running | Phase::Trailing | Phase::Stalled(_));
+            let is_change = runs && *phase != to;
+            if is_change {
+                *phase = to;
+            }
+            is_change
+        });
+    }
+
+    /// Up to which commit it has read, now and later.
+    pub fn reached(&self) -> watch::Receiver<CommitNo> {
+        self.reached.subscribe()
+    }
+
+    /// What ends a new run of it; the last one has ended.
+    pub(in crate::exec) fn begin(&self, now_ms: i64) -> CancellationToken {
+        self.since_ms.store(now_ms, Ordering::Relaxed);
+        let stop = CancellationToken::new();
+        *self.stop.lock() = stop.clone();
+        stop
+    }
+
+    /// When it began to run, milliseconds since 1970.
+    pub fn since_ms(&self) -> i64 {
+        self.since_ms.load(Ordering::Relaxed)
+    }
+
+    /// Ends what runs for it now; what that has not committed is thrown away.
+    pub(in crate::exec) fn stop(&self) {
+        self.stop.lock().cancel();
     }
 
     /// The figures.
@@ -297,6 +348,11 @@ impl ViewHandle {
     pub(in crate::exec) fn change(&self, change: impl FnOnce(&Published) -> Published) {
         let mut published = self.published.write();
         *published = Arc::new(change(&published));
+    }
+
+    /// Tells who waits that everything up to here has been read and is visible.
+    pub(in crate::exec) fn tell_reached(&self, commit: CommitNo) {
+        self.reached.send_if_modified(|reached| std::mem::replace(reached, commit) != commit);
     }
 
     /// Makes an epoch visible and tells the subscribers of its change.

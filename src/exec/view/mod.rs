@@ -4,11 +4,13 @@
 //! |---|---|
 //! | [`handle`] | the outside: the rows as of the last published epoch, the subscribers, the figures |
 //! | [`run`] | the inside: feed, runner, rows and progress; one thread has it at a time |
+//! | `portion` | how much of its input it takes in at a time |
 //! | `retention` | which rows are behind the horizon of WITH (retention = …) |
 //!
 //! Nothing is applied to the rows or told to a subscriber before the commit that holds it is durable.
 
 pub mod handle;
+mod portion;
 mod retention;
 pub mod run;
 

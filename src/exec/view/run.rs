@@ -2,8 +2,11 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use datafusion::execution::memory_pool::MemoryReservation;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::super::feed::Feed;
 use super::super::feed::shared::{SharedReads, Wish};
@@ -15,10 +18,11 @@ use super::super::progress::Progress;
 use super::super::runner::{Runner, reserve};
 use super::super::stored::EpochWriter;
 use super::handle::{Published, QueryFigures, ViewHandle, ViewVersion};
+use super::portion::PortionSize;
 use super::retention::Retention;
 use crate::catalog::Relation;
 use crate::connect::Rejected;
-use crate::error::Result;
+use crate::error::{Error, Result, SqlState};
 use crate::limits;
 use crate::log::CommitNo;
 use crate::log::transaction::batch_bytes;
@@ -40,14 +44,26 @@ pub struct ViewRun {
     memory: Arc<MemoryReservation>,
     retention: Option<Retention>,
     folder: Folder,
+    portion_size: PortionSize,
+    /// It is to run no more; whatever it computes is thrown away.
+    stop: CancellationToken,
 }
 
 /// How far an epoch reads.
 enum Reach<'a> {
-    /// To the cut, together with the other views.
-    Cut(&'a mut SharedReads),
-    /// A part of the history, alone.
-    History,
+    /// To the cut, together with the other views, unless they have stopped to wait for it.
+    Cut(&'a mut SharedReads, &'a AtomicBool),
+    /// A portion, alone.
+    Portion,
+}
+
+impl Reach<'_> {
+    fn is_over(&self) -> bool {
+        match self {
+            Reach::Cut(_, is_left) => is_left.load(Ordering::Relaxed),
+            Reach::Portion => true,
+        }
+    }
 }
 
 /// What an epoch has brought for one view, not yet committed.
@@ -58,8 +74,12 @@ pub struct ViewEpoch {
     pub rejected: Vec<Rejected>,
     /// It has read everything up to the cut.
     pub drained: bool,
-    /// Anything was read at all.
+    /// Nothing was read at all.
     pub is_idle: bool,
+    /// Up to which commit it was to read.
+    pub cut: CommitNo,
+    /// The rows it has read.
+    pub rows: usize,
     late: Vec<LateRow>,
 }
 
@@ -67,6 +87,19 @@ impl ViewEpoch {
     /// Whether there is anything to commit.
     pub fn is_change(&self) -> bool {
         !self.is_idle || !self.deltas.is_empty()
+    }
+
+    /// The epoch of a view for which there is nothing to be read up to this commit.
+    pub fn idle(cut: CommitNo) -> ViewEpoch {
+        ViewEpoch {
+            deltas: Vec::new(),
+            rejected: Vec::new(),
+            drained: true,
+            is_idle: true,
+            cut,
+            rows: 0,
+            late: Vec::new(),
+        }
     }
 }
 
@@ -79,8 +112,11 @@ impl ViewRun {
         progress: Progress,
         rows: RowStore,
         late: Vec<LateRow>,
+        stop: CancellationToken,
     ) -> Result<ViewRun> {
         let relation = handle.relation();
+        let mut runner = runner;
+        runner.stopped_by(stop.clone());
         let retention = Retention::of(&relation)?;
         let memory = Arc::new(reserve(runner.session_state(), MemoryPart::Views.consumer()));
         // The rows of the run before, which readers still see, go when these are published below.
@@ -89,7 +125,9 @@ impl ViewRun {
         handle.count(Some(Arc::clone(&memory)));
         handle.explain(runner.explain());
         let folder = Folder::default();
-        let run = ViewRun { handle, progress, runner, feed, rows, memory, retention, folder };
+        let portion_size = PortionSize::default();
+        let run =
+            ViewRun { handle, progress, runner, feed, rows, memory, retention, folder, portion_size, stop };
         // Subscribers that are there already know these rows.
         let published = run.published(run.progress.epoch, Arc::new(late.into()), run.figures(0.0, None));
         run.handle.change(|_| published);
@@ -99,6 +137,30 @@ impl ViewRun {
     /// Whether new rows announce themselves by a commit.
     pub fn is_fed_by_log(&self) -> bool {
         self.feed.is_log()
+    }
+
+    /// Whether there is nothing for it to read: of what is published, and of a log.
+    pub fn is_idle(&self) -> bool {
+        self.progress.position.is_some() && self.feed.is_idle()
+    }
+
+    /// What tells it to run no more.
+    pub fn stop(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+
+    /// Whether it is to run no more.
+    pub fn is_stopped(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+
+    /// Waits until there may be more to read; false: there will be none, or it is to run no more.
+    pub async fn changed(&mut self, commits: &mut watch::Receiver<CommitNo>) -> bool {
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => false,
+            more = self.feed.changed(commits) => more,
+        }
     }
 
     /// What it would read next of a connector.
@@ -113,6 +175,7 @@ impl ViewRun {
 
     /// Reads up to the cut (of a connector at most one epoch's rows) and computes the change: a transaction falls into one epoch.
     /// `fresh`: what the views before it have computed in this epoch. `shared`: what views of one connector read together.
+    /// When `is_left` is set the others go on without it, and it ends with the commit that it is in.
     pub async fn epoch(
         &mut self,
         cut: CommitNo,
@@ -120,13 +183,14 @@ impl ViewRun {
         tables: &dyn Tables,
         fresh: &[Delta],
         shared: &mut SharedReads,
+        is_left: &AtomicBool,
     ) -> Result<ViewEpoch> {
-        self.read(cut, now_ms, tables, Reach::Cut(shared), fresh).await
+        self.read(cut, now_ms, tables, Reach::Cut(shared, is_left), fresh).await
     }
 
-    /// Reads a part of the history and computes the change; a view that catches up has no readers yet.
-    pub async fn history(&mut self, cut: CommitNo, now_ms: i64, tables: &dyn Tables) -> Result<ViewEpoch> {
-        self.read(cut, now_ms, tables, Reach::History, &[]).await
+    /// Reads a portion (to the end of a commit) and computes the change.
+    pub async fn portion(&mut self, cut: CommitNo, now_ms: i64, tables: &dyn Tables) -> Result<ViewEpoch> {
+        self.read(cut, now_ms, tables, Reach::Portion, &[]).await
     }
 
     async fn read(
@@ -137,26 +201,33 @@ impl ViewRun {
         mut reach: Reach<'_>,
         fresh: &[Delta],
     ) -> Result<ViewEpoch> {
-        let (mut rejected, mut deltas) = (Vec::new(), Vec::new());
+        let (mut rejected, mut deltas, mut rows) = (Vec::new(), Vec::new(), 0);
         // The first epoch is one even without rows: an aggregate without keys has a row from the start.
         let mut is_idle = self.progress.position.is_some();
-        let rows = match reach {
-            Reach::Cut(_) => limits::EPOCH_ROWS,
-            Reach::History => limits::HISTORY_ROWS,
+        let most = match reach {
+            Reach::Cut(..) => limits::EPOCH_ROWS,
+            Reach::Portion => limits::HISTORY_ROWS,
         };
         let drained = loop {
             let shared = match &mut reach {
-                Reach::Cut(shared) => Some(&mut **shared),
-                Reach::History => None,
+                Reach::Cut(shared, _) => Some(&mut **shared),
+                Reach::Portion => None,
             };
-            let read = self.feed.read(cut, now_ms, rows, shared)?;
+            let begin_ms = tables.now_ms();
+            let read = self.feed.read(cut, now_ms, self.portion_size.rows(most), shared)?;
             is_idle &= read.inputs.is_empty() && read.rejected.is_empty();
             rejected.extend(read.rejected);
+            let portion: usize = read.inputs.iter().map(|input| input.batch.num_rows()).sum();
             self.runner.accept(read.inputs, tables, &mut deltas).await?;
+            self.portion_size.took(portion, tables.now_ms() - begin_ms);
+            rows += portion;
+            if self.stop.is_cancelled() {
+                return Err(Error::new(SqlState::Cancelled, "the view is to run no more"));
+            }
             if read.is_cut {
                 continue;
             }
-            if read.drained || !self.feed.is_log() || matches!(reach, Reach::History) {
+            if read.drained || !self.feed.is_log() || reach.is_over() {
                 break read.drained;
             }
         };
@@ -184,7 +255,7 @@ impl ViewRun {
                 row: batch.slice(row, 1),
             })
         });
-        Ok(ViewEpoch { deltas, rejected, drained, is_idle, late: late.collect() })
+        Ok(ViewEpoch { deltas, rejected, drained, is_idle, cut, rows, late: late.collect() })
     }
 
     /// The last epoch that changed the answer.
@@ -198,7 +269,6 @@ impl ViewRun {
         &mut self,
         store: &dyn Store,
         epoch: u64,
-        cut: CommitNo,
         change: &ViewEpoch,
         folding: Folding,
         batch: &mut WriteBatch,
@@ -206,7 +276,9 @@ impl ViewRun {
         let id = self.handle.relation().id;
         self.feed.reached_epoch(epoch);
         self.progress.position = Some(self.feed.position());
-        self.progress.commit = cut.0;
+        if self.has_reached(change) {
+            self.progress.commit = change.cut.0;
+        }
         self.progress.watermark = self.runner.watermark().0;
         self.progress.counters = self.runner.counters;
         let answer_before = self.progress.answer_epoch;
@@ -231,16 +303,16 @@ impl ViewRun {
     }
 
     /// Makes a committed epoch visible.
-    pub fn publish(&mut self, epoch: u64, change: ViewEpoch, took_ms: f64, now_ms: i64) -> Result<()> {
+    pub fn publish(&mut self, epoch: u64, change: &mut ViewEpoch, took_ms: f64, now_ms: i64) -> Result<()> {
         let mut late = Arc::clone(&self.handle.published().late);
         if !change.late.is_empty() {
             let kept = Arc::make_mut(&mut late);
-            kept.extend(change.late);
+            kept.append(&mut change.late.split_off(0).into());
             let surplus = kept.len().saturating_sub(limits::KEPT_ROWS);
             kept.drain(..surplus);
         }
         let published = self.published(epoch, late, self.figures(took_ms, Some(now_ms)));
-        self.handle.publish(published, epoch, Arc::new(change.deltas));
+        self.handle.publish(published, epoch, Arc::new(std::mem::take(&mut change.deltas)));
         Ok(())
     }
 
@@ -261,20 +333,24 @@ impl ViewRun {
         }
     }
 
-    /// Tells readers that the cut has been reached, without a change; `epoch`: of an epoch that changed other views.
-    pub fn reached(&mut self, cut: CommitNo, epoch: Option<u64>) {
+    /// Whether everything up to its cut has been read. Of a connector a commit says nothing.
+    pub fn has_reached(&self, change: &ViewEpoch) -> bool {
+        change.drained || !self.feed.is_log()
+    }
+
+    /// Tells readers that the cut has been reached.
+    pub fn reached(&mut self, cut: CommitNo) {
         self.progress.commit = cut.0;
-        let reached = |published: &Published| {
+        self.handle.change(|published| {
             let version = ViewVersion::clone(&published.version);
             published.with_version(ViewVersion { commit: cut, ..version })
-        };
-        match epoch {
-            Some(epoch) => {
-                let published = reached(&self.handle.published());
-                self.handle.publish(published, epoch, Arc::new(Vec::new()));
-            }
-            None => self.handle.change(reached),
-        }
+        });
+    }
+
+    /// Tells subscribers of an epoch that changed only other views.
+    pub fn progressed(&self, epoch: u64) {
+        let published = Published::clone(&self.handle.published());
+        self.handle.publish(published, epoch, Arc::new(Vec::new()));
     }
 
     fn figures(&self, took_ms: f64, at_ms: Option<i64>) -> QueryFigures {

@@ -14,7 +14,8 @@ use crate::sql::{CreateRelation, Options, WatermarkDef, ident_name};
 use crate::types::SqlType;
 
 /// The options of a stream that is written with INSERT and COPY.
-const EMBEDDED: [&str; 5] = ["retention", "retention_bytes", "idle_timeout", "idle_advance", "max_future"];
+const EMBEDDED: [&str; 6] =
+    ["retention", "retention_bytes", "idle_timeout", "idle_advance", "max_future", "max_lag"];
 
 /// `max_future` of connectors where nothing is said.
 const MAX_FUTURE_MS: i64 = 86_400_000;
@@ -49,6 +50,7 @@ pub async fn create(cx: &Definer, create: CreateRelation) -> Result<Done> {
         retention_bytes: options::bytes(&create.options, "retention_bytes")?,
         max_future_ms: max_future(&create.options, is_embedded)?,
         idle_timeout_ms: options::time(&create.options, "idle_timeout")?,
+        max_lag_ms: options::time(&create.options, "max_lag")?,
     };
     if options::boolean(&create.options, "idle_advance")? == Some(true) {
         return Err(Error::unsupported("idle_advance is not supported yet")

@@ -112,7 +112,8 @@ pub async fn create_materialized(cx: &Definer, create: CreateMaterialized) -> Re
     options::only(&create.options, "materialized view", &OPTIONS)?;
     let lateness_ms = options::time(&create.options, "allowed_lateness")?.unwrap_or(cx.reading.lateness_ms);
     let from_latest = options::from_latest(&create.options)?.unwrap_or(cx.reading.from_latest);
-    let reading = Reading { text: Arc::clone(&cx.reading.text), lateness_ms, from_latest };
+    let reading =
+        Reading { text: Arc::clone(&cx.reading.text), lateness_ms, from_latest, own: cx.reading.own };
     let ready = continuous::plan(&cx.engine, &create.query, &reading).await?;
     if ready.pipeline.limit.is_some() {
         return Err(Error::unsupported("LIMIT in a materialized view is not supported")

@@ -170,7 +170,7 @@ fn queries(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
     let shape = TableColumns::new(
         "id:int8 name:text kind:text sql:text state:text rows_in:int8 rows_out:int8 late_rows:int8 rejected_rows:int8 \
          epoch:int8 watermark:timestamp lag_ms:int8 state_bytes:int8 state_rows:int8 last_epoch_ms:float8 \
-         last_epoch_at:timestamptz error:text",
+         last_epoch_at:timestamptz error:text behind_ms:int8",
     )?;
     let now = cx.engine.now_ms();
     let mut rows = Vec::new();
@@ -180,7 +180,7 @@ fn queries(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
         let error = match &phase {
             Phase::Failed(failure) => Some(format!("{} ({})", failure.message, failure.state.code())),
             Phase::Stalled(message) => Some(message.clone()),
-            Phase::CatchingUp | Phase::Running | Phase::Paused | Phase::Dropped => None,
+            Phase::CatchingUp | Phase::Running | Phase::Trailing | Phase::Paused | Phase::Dropped => None,
         };
         let mut cells = row![
             relation.id.0,
@@ -191,11 +191,13 @@ fn queries(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
         ];
         cells.extend(figures(&view.figures(), view_unit(cx, &relation, 0), now));
         cells.push(error.into());
+        cells.push(cx.engine.behind_ms(&view, now).into());
         rows.push(cells);
     }
     for query in cx.engine.temporary_queries() {
         let mut cells = row![query.id, SystemValue::Null, "continuous select", query.sql.as_str(), "running"];
         cells.extend(figures(&query.figures.lock(), TimeUnit::Microsecond, now));
+        cells.push(SystemValue::Null);
         cells.push(SystemValue::Null);
         rows.push(cells);
     }

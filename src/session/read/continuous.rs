@@ -15,6 +15,7 @@ use crate::error::Result;
 use crate::exec::Engine;
 use crate::exec::continuous::{ContinuousOptions, Emitted, run};
 use crate::exec::define::{continuous_pipeline, emission};
+use crate::log::CommitNo;
 use crate::plan::{CutOptions, Pipeline};
 use crate::postgres::syntax::naming::shown_schema;
 use crate::sql::ContinuousQuery;
@@ -29,6 +30,8 @@ pub struct Reading {
     pub lateness_ms: i64,
     /// `scan_startup = 'latest'`.
     pub from_latest: bool,
+    /// The last commit of the session.
+    pub own: CommitNo,
 }
 
 /// A continuous query that has been planned.

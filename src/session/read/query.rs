@@ -29,6 +29,7 @@ use crate::exec::snapshot::Scope;
 use crate::exec::versions::Overlay;
 use crate::exec::view::ViewHandle;
 use crate::limits;
+use crate::log::CommitNo;
 use crate::plan::relations::RelationLookup;
 use crate::postgres::budget::Allowance;
 use crate::postgres::syntax::naming::shown_schema;
@@ -45,6 +46,8 @@ pub struct ReadContext {
     pub system: Arc<dyn RelationLookup>,
     /// The statement as written.
     pub text: Arc<str>,
+    /// The last commit of the session.
+    pub own: CommitNo,
 }
 
 /// Runs work on the engine's threads; dropping the future ends it, a panic is an error of this statement.
@@ -117,16 +120,16 @@ impl ReadContext {
         let names = self.engine.catalog.names();
         let views = views_of(&self.engine, &names, wanted)?;
         if !views.is_empty() {
-            self.engine.sync(&views).await?;
+            self.engine.sync(&views, self.own).await?;
         }
         if wanted
             .iter()
             .any(|name| relation_name(name).is_ok_and(|name| name.schema.as_deref() == Some("tidemill")))
         {
             // What the figures say includes what this session has written. That a view has failed is one of them.
-            self.engine.sync_all().await?;
+            self.engine.sync_figures().await?;
         }
-        let moment = self.engine.snapshot_behind(&views);
+        let moment = self.engine.snapshot_of(&views).await;
         Ok(Scope::new(Arc::clone(&self.engine), moment, self.overlay.clone(), Some(Arc::clone(&self.system))))
     }
 

@@ -20,6 +20,7 @@ use crate::exec::Engine;
 use crate::exec::continuous::Emitted;
 use crate::exec::stored::{Since, changes_since};
 use crate::exec::view::{Subscription, Update, ViewHandle};
+use crate::log::CommitNo;
 use crate::postgres::syntax::naming::shown_schema;
 use crate::sql::{self, ContinuousQuery, Subscribe, SubscribeTo};
 use crate::state::Delta;
@@ -142,7 +143,7 @@ pub async fn start(
 ) -> Result<(SchemaRef, Batches, Vec<String>)> {
     match target(engine, &subscribe.what)? {
         SubscriptionTarget::View(view) => {
-            let (schema, batches) = to_view(engine, &view, subscribe).await?;
+            let (schema, batches) = to_view(engine, &view, subscribe, reading.own).await?;
             Ok((schema, batches, Vec::new()))
         }
         SubscriptionTarget::Query(query) => to_query(engine, &query, subscribe, reading).await,
@@ -185,8 +186,9 @@ async fn to_view(
     engine: &Arc<Engine>,
     view: &Arc<ViewHandle>,
     subscribe: &Subscribe,
+    own: CommitNo,
 ) -> Result<(SchemaRef, Batches)> {
-    engine.sync(std::slice::from_ref(view)).await?;
+    engine.sync(std::slice::from_ref(view), own).await?;
     let shape = SubscriptionRows::new(shown_schema(&view.relation().schema()), subscribe.progress);
     let (version, subscription) = view.subscribe();
     let schema = Arc::clone(&shape.schema);

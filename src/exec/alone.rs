@@ -1,0 +1,222 @@
+//! A view by itself: it catches up over the history, or its epochs take so long that the others do not wait for it.
+//!
+//! It takes its input in portions, each an epoch of its own with a commit of its own, visible at once. It takes part in the
+//! common epochs when there is nothing left for it to read; one that was left behind, only when none of its portions has taken
+//! long for [`limits::REJOIN_MS`].
+//!
+//! The waiting is a task; the computing has a thread for each portion, of which there are [`limits::LONE_VIEWS`] at a time.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedMutexGuard, oneshot, watch};
+
+use super::epochs::POLL;
+use super::group::{EpochStart, GroupEpoch, PANICKED};
+use super::messages::Command;
+use super::registry::Engine;
+use super::tables::PresentTables;
+use super::view::handle::{Phase, ViewHandle};
+use super::view::run::ViewRun;
+use crate::catalog::Kind;
+use crate::clock::Stopwatch;
+use crate::error::{Error, Result, SqlState, contained};
+use crate::limits;
+use crate::log::CommitNo;
+
+/// When a view that goes on by itself takes part in the common epochs.
+#[derive(Clone, Copy)]
+enum Rejoin {
+    /// As soon as there is nothing left to read.
+    WhenDrained,
+    /// When, besides, none of its portions has taken long since then, milliseconds since 1970.
+    WhenQuickSince(i64),
+}
+
+/// A portion of a view that goes on by itself.
+struct LonePortion {
+    run: ViewRun,
+    drained: bool,
+    /// There was more, but a statement wanted the view just there.
+    is_limited: bool,
+    took_ms: f64,
+    now_ms: i64,
+}
+
+/// What tells a view that there may be more to read.
+struct News {
+    commits: watch::Receiver<CommitNo>,
+    /// How far the view that it reads has come, also if that has changed nothing.
+    base: Option<watch::Receiver<CommitNo>>,
+}
+
+impl News {
+    fn of(engine: &Engine, run: &ViewRun) -> News {
+        let source = run.source();
+        let base = match source.kind {
+            Kind::MaterializedView(_) => engine.view(source.id).ok().map(|view| view.reached()),
+            Kind::Stream(_) | Kind::Table(_) | Kind::View { .. } => None,
+        };
+        News { commits: engine.journal.watch(), base }
+    }
+
+    /// What is there now is about to be read.
+    fn seen(&mut self) {
+        self.commits.borrow_and_update();
+        if let Some(base) = &mut self.base {
+            base.borrow_and_update();
+        }
+    }
+
+    /// Waits; false: there will be none, or the view is to run no more.
+    async fn more(&mut self, engine: &Engine, run: &mut ViewRun) -> bool {
+        if !run.is_fed_by_log() {
+            engine.clock().sleep(POLL).await;
+            return !run.is_stopped();
+        }
+        match &mut self.base {
+            None => run.changed(&mut self.commits).await,
+            Some(base) => tokio::select! {
+                more = run.changed(&mut self.commits) => more,
+                moved = base.changed() => moved.is_ok(),
+            },
+        }
+    }
+}
+
+impl Engine {
+    /// Lets a view catch up; whoever has `alone` is the only one who runs it.
+    pub(super) async fn catch_up(self: &Arc<Self>, run: ViewRun, alone: OwnedMutexGuard<()>) {
+        self.go_alone(run, Rejoin::WhenDrained, Some(alone)).await;
+    }
+
+    /// What a group has computed after the others had gone on without it: it is committed as it is, then each of its views
+    /// goes on by itself.
+    pub(super) async fn left_behind(
+        self: &Arc<Self>,
+        done: GroupEpoch,
+        start: &EpochStart,
+        watch: Stopwatch,
+    ) {
+        for (view, error) in done.failed {
+            self.ended(&view, &error).await;
+        }
+        let locks: Vec<_> = done.changes.iter().map(|(run, _)| Arc::clone(&run.handle.alone)).collect();
+        let mut guards = Vec::new();
+        for lock in locks {
+            guards.push(lock.lock_owned().await);
+        }
+        let committed = self.commit_epoch(done.changes, start.now_ms).await;
+        let published = self.publish_epoch(committed, None, start.now_ms, watch).await;
+        drop(guards);
+        // Views on these that run in the loop saw the commit, but only now the change. Fails only when the server stops.
+        let _ = self.commands.send(Command::Look);
+        for (run, _) in published {
+            let (engine, since) = (Arc::clone(self), self.now_ms());
+            self.cpu().spawn(async move { engine.go_alone(run, Rejoin::WhenQuickSince(since), None).await });
+        }
+    }
+
+    /// A view cannot go on: it waits for room on the disk, or has failed.
+    pub(super) async fn ended(self: &Arc<Self>, view: &Arc<ViewHandle>, error: &Error) {
+        if error.state() == SqlState::DiskFull {
+            self.stall(Arc::clone(view), error);
+        } else {
+            self.fail(view, error).await;
+        }
+    }
+
+    /// LonePortion after portion, until it takes part in the common epochs, or ends.
+    async fn go_alone(
+        self: &Arc<Self>,
+        mut run: ViewRun,
+        mut rejoin: Rejoin,
+        mut alone: Option<OwnedMutexGuard<()>>,
+    ) {
+        let handle = Arc::clone(&run.handle);
+        let mut news = News::of(self, &run);
+        // What is written meanwhile is no history: then it trails, and who writes faster than it reads is held back.
+        let mut history = matches!(rejoin, Rejoin::WhenDrained).then(|| self.journal.last());
+        loop {
+            let guard = match alone.take() {
+                Some(guard) => guard,
+                None => Arc::clone(&handle.alone).lock_owned().await,
+            };
+            if run.is_stopped() {
+                return;
+            }
+            news.seen();
+            let stop = run.stop();
+            let portion = match self.on_lane(run, history).await {
+                Ok(Some(portion)) => portion,
+                // It has been given up, and that has been said.
+                Ok(None) => return,
+                Err(_) if stop.is_cancelled() => return,
+                Err(error) => return self.ended(&handle, &error).await,
+            };
+            drop(guard);
+            run = portion.run;
+            let is_quick = portion.took_ms < limits::COMMON_EPOCH_MS as f64 / 2.0;
+            let rejoins = match &mut rejoin {
+                Rejoin::WhenDrained => true,
+                Rejoin::WhenQuickSince(since) if is_quick => portion.now_ms - *since >= limits::REJOIN_MS,
+                Rejoin::WhenQuickSince(since) => {
+                    *since = portion.now_ms;
+                    false
+                }
+            };
+            if !portion.drained || portion.is_limited {
+                tokio::task::yield_now().await;
+            } else if history.take().is_some_and(|end| end < self.journal.last()) {
+                handle.go_on(Phase::Trailing);
+            } else if rejoins {
+                // Fails only when the server stops.
+                let _ = self.commands.send(Command::Join(Box::new(run)));
+                return;
+            } else if !news.more(self, &mut run).await {
+                return;
+            }
+        }
+    }
+
+    /// A portion, computed on a thread of its own.
+    async fn on_lane(
+        self: &Arc<Self>,
+        run: ViewRun,
+        history: Option<CommitNo>,
+    ) -> Result<Option<LonePortion>> {
+        let stopped = || Error::internal("the server is going down");
+        let lane = Arc::clone(&self.lanes).acquire_owned().await.map_err(|_| stopped())?;
+        let (answer, answered) = oneshot::channel();
+        let engine = Arc::clone(self);
+        self.spawn.computing(async move {
+            let done = contained(PANICKED, engine.portion(run, history)).await;
+            drop(lane);
+            // Whoever asked waits for it, or ends with the server.
+            let _ = answer.send(done);
+        });
+        answered.await.map_err(|_| stopped())?
+    }
+
+    /// Reads, computes, commits and publishes; nothing behind the end of the history, as long as it is in it.
+    async fn portion(
+        self: &Arc<Self>,
+        mut run: ViewRun,
+        history: Option<CommitNo>,
+    ) -> Result<Option<LonePortion>> {
+        let watch = Stopwatch::start();
+        let there = self.journal.last();
+        let last = self.next_cut(std::iter::once(run.handle.relation().id));
+        let cut = self.cut_behind(&run.source(), history.map_or(last, |end| end.min(last)));
+        let now_ms = self.now_ms();
+        let change = run.portion(cut, now_ms, &PresentTables::new(self)).await?;
+        let (drained, is_change) = (change.drained, change.is_change());
+        let committed = self.commit_epoch(vec![(run, change)], now_ms).await;
+        let published = self.publish_epoch(committed, None, now_ms, watch).await;
+        if drained || is_change {
+            // As above: those on this one have come as far as it has.
+            let _ = self.commands.send(Command::Look);
+        }
+        let run = published.into_iter().next().map(|(run, _)| run);
+        Ok(run.map(|run| LonePortion { run, drained, is_limited: last < there, took_ms: watch.ms(), now_ms }))
+    }
+}

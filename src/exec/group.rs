@@ -1,0 +1,156 @@
+//! Views that need each other's results or read one connector: they run one after the other, and beside all other groups.
+//!
+//! ```text
+//!  stream ─▶ a ─▶ b        one group: b takes what a computes in the same epoch
+//!        └─▶ c             another
+//!  connector ─▶ d, e       another: what the connector has is read and decoded once for both
+//! ```
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use super::feed::shared::SharedReads;
+use super::registry::Engine;
+use super::tables::PresentTables;
+use super::view::handle::{Phase, ViewHandle};
+use super::view::run::{ViewEpoch, ViewRun};
+use crate::catalog::{Kind, Relation, RelationId};
+use crate::error::{Error, contained};
+use crate::log::CommitNo;
+
+/// What a panic is said to have happened in.
+pub(super) const PANICKED: &str = "the materialized view";
+
+/// What all views of an epoch have in common.
+#[derive(Clone)]
+pub(super) struct EpochStart {
+    /// How far they read.
+    pub cut: CommitNo,
+    /// The time, milliseconds since 1970.
+    pub now_ms: i64,
+    /// The static tables.
+    pub tables: Arc<PresentTables>,
+    /// Nobody waits for those any more that are not ready.
+    pub is_left: Arc<AtomicBool>,
+}
+
+/// Some views, in the order of their ids: what is read was made before, so it stands before what reads it.
+#[derive(Default)]
+pub(super) struct ViewGroup {
+    pub runs: Vec<ViewRun>,
+    /// What is read together of connectors, if these read any.
+    pub shared: Option<SharedReads>,
+}
+
+/// What an epoch has brought for the views of a group, nothing of it committed.
+#[derive(Default)]
+pub(super) struct GroupEpoch {
+    /// Of each view, in the order of their ids.
+    pub changes: Vec<(ViewRun, ViewEpoch)>,
+    /// Views that could not go on, and why.
+    pub failed: Vec<(Arc<ViewHandle>, Error)>,
+    /// As it was given.
+    pub shared: Option<SharedReads>,
+}
+
+/// Which views need each other; `runs` are in the order of their ids.
+pub(super) fn groups(runs: Vec<ViewRun>, shared: &mut SharedReads) -> Vec<ViewGroup> {
+    let mut groups: Vec<ViewGroup> = Vec::new();
+    let mut of_view: HashMap<RelationId, usize> = HashMap::new();
+    let mut of_connectors = None;
+    for run in runs {
+        let new = groups.len();
+        let at = if run.is_fed_by_log() {
+            of_view.get(&run.source().id).copied().unwrap_or(new)
+        } else {
+            *of_connectors.get_or_insert(new)
+        };
+        if at == new {
+            groups.push(ViewGroup::default());
+        }
+        of_view.insert(run.handle.relation().id, at);
+        groups[at].runs.push(run);
+    }
+    if let Some(at) = of_connectors {
+        groups[at].shared = Some(std::mem::take(shared));
+    }
+    groups
+}
+
+impl ViewGroup {
+    /// Whether there is nothing to be read by any of them.
+    pub fn is_idle(&self) -> bool {
+        self.runs.iter().all(ViewRun::is_idle)
+    }
+
+    /// The epoch of views that have nothing to read.
+    pub fn idle(self, engine: &Engine, cut: CommitNo) -> GroupEpoch {
+        let mut done = GroupEpoch { shared: self.shared, ..GroupEpoch::default() };
+        for run in self.runs {
+            let cut = done.cut_of(engine, &run, cut);
+            done.changes.push((run, ViewEpoch::idle(cut)));
+        }
+        done
+    }
+
+    /// Reads and computes.
+    pub async fn epoch(self, engine: &Engine, start: &EpochStart) -> GroupEpoch {
+        let mut done = GroupEpoch::default();
+        let reads_connectors = self.shared.is_some();
+        let mut shared = self.shared.unwrap_or_default();
+        if let Err(error) = shared.begin(self.runs.iter().filter_map(ViewRun::wish)) {
+            // Then each reads by itself, and the one whose place is damaged says so.
+            tracing::error!("connectors are not read together: {error}");
+        }
+        for mut run in self.runs {
+            let cut = done.cut_of(engine, &run, start.cut);
+            let fresh = done.base_of(&run).map_or(&[][..], |change| &change.deltas);
+            let is_base_drained = done.base_of(&run).is_none_or(|base| base.drained);
+            let (now, is_left) = (start.now_ms, &start.is_left);
+            let epoch = run.epoch(cut, now, start.tables.as_ref(), fresh, &mut shared, is_left);
+            match contained(PANICKED, epoch).await {
+                Ok(mut change) => {
+                    change.drained &= is_base_drained;
+                    done.changes.push((run, change));
+                }
+                Err(_) if run.is_stopped() => {}
+                Err(error) => done.failed.push((run.handle, error)),
+            }
+        }
+        shared.end();
+        done.shared = reads_connectors.then_some(shared);
+        done
+    }
+}
+
+impl GroupEpoch {
+    /// What the epoch has brought for the view that this one reads, if that is in the group.
+    fn base_of(&self, run: &ViewRun) -> Option<&ViewEpoch> {
+        let source = run.source().id;
+        self.changes.iter().find(|(base, _)| base.handle.relation().id == source).map(|(_, change)| change)
+    }
+
+    /// How far a view of the group is to read; it comes after what it reads.
+    fn cut_of(&self, engine: &Engine, run: &ViewRun, cut: CommitNo) -> CommitNo {
+        match self.base_of(run) {
+            Some(base) => base.cut,
+            None => engine.cut_behind(&run.source(), cut),
+        }
+    }
+}
+
+impl Engine {
+    /// How far a view has read when it has taken everything that its source has, which has everything up to this commit unless it is a
+    /// view that has not come there yet. To be asked before the source is read.
+    pub(super) fn cut_behind(&self, source: &Relation, cut: CommitNo) -> CommitNo {
+        let Kind::MaterializedView(_) = source.kind else { return cut };
+        let Ok(view) = self.view(source.id) else { return cut };
+        let phase = view.phase().borrow().clone();
+        match phase {
+            Phase::CatchingUp | Phase::Running | Phase::Trailing => view.version().commit.min(cut),
+            // What does not run does not come there, and nobody waits for it.
+            Phase::Paused | Phase::Stalled(_) | Phase::Failed(_) | Phase::Dropped => cut,
+        }
+    }
+}
