@@ -81,6 +81,8 @@ pub mod snapshot;
 mod sources;
 mod start;
 pub mod stored;
+#[cfg(test)]
+mod stored_form_tests;
 mod sync;
 #[cfg(test)]
 mod table_tests;

@@ -128,7 +128,7 @@ impl Bench {
         Ok(self.create(name, columns, Kind::MaterializedView(def), used).await)
     }
 
-    async fn insert(&self, stream: &Relation, rows: &[(Option<&str>, i64, i64)]) {
+    pub(super) async fn insert(&self, stream: &Relation, rows: &[(Option<&str>, i64, i64)]) {
         let columns: Vec<ArrayRef> = vec![
             Arc::new(rows.iter().map(|r| r.0).collect::<StringArray>()),
             Arc::new(Int64Array::from_iter_values(rows.iter().map(|r| r.1))),
@@ -187,7 +187,7 @@ impl Bench {
         sorted_rows(&batches)
     }
 
-    async fn rows(&self, view: &Relation) -> Vec<String> {
+    pub(super) async fn rows(&self, view: &Relation) -> Vec<String> {
         let handle = self.engine.view(view.id).unwrap();
         self.engine.sync(&[Arc::clone(&handle)], self.engine.journal.last()).await.unwrap();
         let batches = handle.version().rows.batches().unwrap();

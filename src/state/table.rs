@@ -43,6 +43,8 @@ pub struct Shape {
     /// The aggregates.
     pub calls: Vec<AggregateCall>,
     prototypes: Vec<Box<dyn Kernel>>,
+    /// The types of the states' columns.
+    state_types: Vec<DataType>,
 }
 
 impl Shape {
@@ -59,7 +61,11 @@ impl Shape {
             calls.iter().map(|call| aggregates::determinate(call, input)).collect::<Result<_>>()?;
         let prototypes =
             calls.iter().map(|call| aggregates::kernel(call, input)).collect::<Result<Vec<_>>>()?;
-        Ok(Shape { keys: keys.to_vec(), key_types, calls, prototypes })
+        let mut state_types = Vec::new();
+        for kernel in &prototypes {
+            state_types.extend(kernel.states(&[])?.iter().map(|column| column.data_type().clone()));
+        }
+        Ok(Shape { keys: keys.to_vec(), key_types, calls, prototypes, state_types })
     }
 
     /// Fresh kernels.
@@ -77,15 +83,15 @@ impl Shape {
         self.keys.iter().map(|&k| ArrayRef::clone(&columns[k])).collect()
     }
 
-    /// Cuts the columns after a partial's prefix into key columns and the state columns of each aggregate.
+    /// Cuts the columns after a partial's prefix into key columns and the state columns of each aggregate. What
+    /// another version has stored may have other columns: that is said, and not read as something else.
     pub fn cut<'a>(&self, columns: &'a [ArrayRef]) -> Result<(&'a [ArrayRef], Vec<&'a [ArrayRef]>)> {
-        let wanted: usize =
-            self.key_types.len() + self.prototypes.iter().map(|k| k.state_columns()).sum::<usize>();
-        if columns.len() != wanted {
-            let found = columns.len();
-            return Err(Error::internal(format!(
-                "a partial has {found} columns, not the {wanted} of this query"
-            )));
+        let states = columns.iter().skip(self.key_types.len());
+        let mut typed = states.zip(&self.state_types);
+        let wanted = self.key_types.len() + self.state_types.len();
+        if columns.len() != wanted || !typed.all(|(c, t)| c.data_type().equals_datatype(t)) {
+            let what = "the stored state has another form than this version of the server gives it";
+            return Err(Error::unsupported(what).hint("Drop the view and create it again."));
         }
         let (keys, mut rest) = columns.split_at(self.key_types.len());
         let mut states = Vec::with_capacity(self.prototypes.len());
