@@ -64,6 +64,8 @@ mod folding;
 #[cfg(test)]
 mod folding_tests;
 mod group;
+#[cfg(test)]
+mod large_group_tests;
 pub mod late;
 mod lifecycle;
 pub mod map;

@@ -12,8 +12,10 @@ use crate::store::{Space, Store, WriteBatch};
 
 /// The version of everything stored of a query. In version 1 the answer had no row numbers, and
 /// state and answer were folded into a base as a whole; both are read, and replaced when state is
-/// folded next.
-const FORMAT: u32 = 2;
+/// folded next. Up to version 2 DISTINCT aggregates, medians and array_agg had a row of state for
+/// each group, and sums of floats were one number: such a state is told by the types of its columns
+/// and refused, while every other is read.
+const FORMAT: u32 = 3;
 
 /// How far a durable query has come.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

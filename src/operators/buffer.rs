@@ -294,7 +294,7 @@ impl StateTable for WindowBuffer {
         let from = Slice { start: EventTime(start), end: EventTime(end) };
         for (slice, kept) in self.open.range(from..) {
             if *slice != from {
-                *cursor = PieceCursor { span: Some((slice.start.0, slice.end.0)), next: 0 };
+                *cursor = PieceCursor::of(Some((slice.start.0, slice.end.0)));
             }
             for rows in kept.since(cursor.next) {
                 let rows = rows.slice(0, rows.num_rows().min(wanted - count));

@@ -14,7 +14,8 @@ use super::{AggregateSpec, Delta, Partial};
 use crate::error::{Error, Result};
 use crate::state::aggregates::update_all;
 use crate::state::{
-    Before, Interner, Kernel, Load, Marks, PieceCursor, Place, Shape, StateTable, in_parts, partial,
+    Before, Interner, Kernel, Load, Marks, PieceCursor, Place, Shape, StateTable, in_parts, next_piece,
+    partial,
 };
 
 /// An aggregate that runs for ever.
@@ -278,8 +279,14 @@ impl StateTable for RunningAggregate {
 
     fn piece(&mut self, cursor: &mut PieceCursor, rows: usize) -> Result<Option<Partial>> {
         self.check_given_out()?;
-        let ids = cursor.slots(rows, self.interner.bound(), |id| self.is_there(id));
-        if ids.is_empty() { Ok(None) } else { self.written(&ids).map(Some) }
+        let bound = self.interner.bound();
+        let (ids, states) = next_piece(&self.kernels, cursor, rows, bound, |id| self.is_there(id))?;
+        if ids.is_empty() {
+            return Ok(None);
+        }
+        let mut columns = self.groups(&ids)?;
+        columns.extend(states);
+        partial(columns).map(Some)
     }
 
     fn restore_rows(&mut self, rows: &Partial) -> Result<()> {

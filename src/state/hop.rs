@@ -27,6 +27,7 @@ use hashbrown::HashMap;
 
 use super::aggregates::{self, Kernel, Place, sequence};
 use super::keys::Interner;
+use super::portions::next_piece;
 use super::state_table::PieceCursor;
 use super::table::{Load, Marks, Shape};
 use crate::error::Result;
@@ -51,6 +52,8 @@ struct SliceTable {
     /// What `front` held before this slice was merged into it; `None` for aggregates with an inverse.
     undo: Vec<Option<Box<dyn Kernel>>>,
     dirty: Marks,
+    /// Whether the kernels remember what changes.
+    tracked: bool,
 }
 
 impl SliceTable {
@@ -64,6 +67,10 @@ impl SliceTable {
         let undo = self.undo.iter().flatten().map(|k| k.size()).sum::<usize>();
         let kernels = self.kernels.iter().map(|k| k.size()).sum::<usize>();
         self.ids.capacity() * 4 + map + kernels + undo
+    }
+
+    fn ids_of(&self, slots: &[u32]) -> Vec<u32> {
+        slots.iter().map(|&slot| self.ids[slot as usize]).collect()
     }
 
     /// Slots for ids; ids that were not in the slice are added to it and to `new`.
@@ -213,12 +220,16 @@ impl Hops {
             kernels: self.prototypes.iter().map(|k| k.empty()).collect(),
             undo: Vec::new(),
             dirty: Marks::default(),
+            tracked: false,
         });
         table.slots(&self.ids, bound, &mut self.slots, &mut self.new);
         self.interner.retain(&self.new);
         let slots = table.ids.len();
         table.kernels.iter_mut().for_each(|k| k.resize(slots));
         if track {
+            if !std::mem::replace(&mut table.tracked, true) {
+                table.kernels.iter_mut().for_each(|k| k.track());
+            }
             table.dirty.mark(&self.slots, slots);
         }
         self.groups += self.new.len();
@@ -432,29 +443,22 @@ impl Hops {
             let from = Slice { start: EventTime(start), end: EventTime(end) };
             let Some((&slice, table)) = self.slices.range(from..).next() else { return Ok(None) };
             if slice != from {
-                *cursor = PieceCursor { span: Some((slice.start.0, slice.end.0)), next: 0 };
+                *cursor = PieceCursor::of(Some((slice.start.0, slice.end.0)));
             }
-            let slots = cursor.slots(rows, table.ids.len(), |_| true);
+            let (slots, states) = next_piece(&table.kernels, cursor, rows, table.ids.len(), |_| true)?;
             if !slots.is_empty() {
-                return Ok(Some((slice, slots.len(), self.written_slots(table, &slots)?)));
+                let mut columns = self.interner.keys(&table.ids_of(&slots))?;
+                columns.extend(states);
+                return Ok(Some((slice, slots.len(), columns)));
             }
             let next = Some((slice.start.0, slice.end.0.saturating_add(1)));
-            *cursor = PieceCursor { span: next, next: 0 };
+            *cursor = PieceCursor::of(next);
         }
     }
 
-    fn written_slots(&self, table: &SliceTable, slots: &[u32]) -> Result<Vec<ArrayRef>> {
-        let ids: Vec<u32> = slots.iter().map(|&s| table.ids[s as usize]).collect();
-        let mut columns = self.interner.keys(&ids)?;
-        for kernel in &table.kernels {
-            columns.extend(kernel.states(slots)?);
-        }
-        Ok(columns)
-    }
-
-    /// Keys and states of every slice (`None`), or of what was touched since the last call.
+    /// Keys and states of every slice, or of what was touched since the last call.
     pub fn written(&mut self, which: Which) -> Result<Vec<(Slice, usize, Vec<ArrayRef>)>> {
-        let (mut parts, mut chosen) = (Vec::new(), Vec::new());
+        let mut parts = Vec::new();
         for (&slice, table) in &mut self.slices {
             let slots = match which {
                 Which::All => sequence(table.ids.len()),
@@ -463,11 +467,14 @@ impl Hops {
             if slots.is_empty() {
                 continue;
             }
-            chosen.push((slice, slots));
-        }
-        for (slice, slots) in chosen {
-            let Some(table) = self.slices.get(&slice) else { continue };
-            parts.push((slice, slots.len(), self.written_slots(table, &slots)?));
+            let mut columns = self.interner.keys(&table.ids_of(&slots))?;
+            for kernel in &mut table.kernels {
+                columns.extend(match which {
+                    Which::All => kernel.states(&slots)?,
+                    Which::Dirty => kernel.take_changed(&slots)?,
+                });
+            }
+            parts.push((slice, slots.len(), columns));
         }
         Ok(parts)
     }

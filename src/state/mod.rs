@@ -11,10 +11,13 @@ pub mod exact;
 mod fixed_point;
 mod keys;
 mod multiset;
+mod portions;
+mod rank;
 
 pub use aggregates::{AggregateCall, Kernel, Place};
 pub use delta::Delta;
 pub use keys::Interner;
+pub use portions::next_piece;
 mod hop;
 mod table;
 

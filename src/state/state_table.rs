@@ -56,9 +56,28 @@ pub struct PieceCursor {
     pub span: Option<(i64, i64)>,
     /// The slot or row number to go on with.
     pub next: u64,
+    /// How far each state of that slot has been written, if it is too large for a piece.
+    pub within: Vec<Portion>,
+}
+
+/// How far the state of a slot has been written that is written in portions.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Portion {
+    /// Not at all.
+    #[default]
+    Beginning,
+    /// Up to this value or place, without it.
+    From(Vec<u8>),
+    /// To its end.
+    End,
 }
 
 impl PieceCursor {
+    /// The beginning of a slice or window.
+    pub fn of(span: Option<(i64, i64)>) -> Self {
+        PieceCursor { span, ..PieceCursor::default() }
+    }
+
     /// The next slots below `bound` that are in use, at most `rows` of them.
     pub fn slots(&mut self, rows: usize, bound: usize, used: impl Fn(u32) -> bool) -> Vec<u32> {
         let mut slots = Vec::with_capacity(rows.min(bound));

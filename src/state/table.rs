@@ -13,6 +13,7 @@ use datafusion::arrow::record_batch::RecordBatch;
 
 use super::aggregates::{self, AggregateCall, Kernel, Place, sequence};
 use super::keys::Interner;
+use super::portions::next_piece;
 use super::state_table::PieceCursor;
 use crate::error::{Error, Result};
 
@@ -292,6 +293,8 @@ pub struct Table {
     trigger: Trigger,
     before: Before,
     dirty: Marks,
+    /// Whether the kernels remember what changes.
+    tracked: bool,
     ids: Vec<u32>,
 }
 
@@ -304,6 +307,7 @@ impl Table {
             trigger,
             before: Before::default(),
             dirty: Marks::default(),
+            tracked: false,
             ids: Vec::new(),
         })
     }
@@ -326,6 +330,9 @@ impl Table {
             self.before.keep(&self.ids, bound, &self.kernels, |slot| slot < known)?;
         }
         if track {
+            if !std::mem::replace(&mut self.tracked, true) {
+                self.kernels.iter_mut().for_each(|k| k.track());
+            }
             self.dirty.mark(&self.ids, bound);
         }
         Ok(())
@@ -406,13 +413,20 @@ impl Table {
 
     /// Keys and states of some groups from the slot of the cursor on; none: there are no more.
     pub fn piece(&self, cursor: &mut PieceCursor, rows: usize) -> Result<(usize, Vec<ArrayRef>)> {
-        self.written(&cursor.slots(rows, self.interner.len(), |_| true))
+        let (slots, states) = next_piece(&self.kernels, cursor, rows, self.interner.len(), |_| true)?;
+        let mut columns = self.interner.keys(&slots)?;
+        columns.extend(states);
+        Ok((slots.len(), columns))
     }
 
     /// Keys and states touched since the last call.
     pub fn take_dirty(&mut self) -> Result<(usize, Vec<ArrayRef>)> {
         let slots = self.dirty.take();
-        self.written(&slots)
+        let mut columns = self.interner.keys(&slots)?;
+        for kernel in &mut self.kernels {
+            columns.extend(kernel.take_changed(&slots)?);
+        }
+        Ok((slots.len(), columns))
     }
 
     fn written(&self, slots: &[u32]) -> Result<(usize, Vec<ArrayRef>)> {

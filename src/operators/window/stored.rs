@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use datafusion::arrow::array::ArrayRef;
+use datafusion::arrow::array::{Array, ArrayRef};
 use datafusion::arrow::compute::concat_batches;
 
 use super::super::Partial;
 use super::{Mode, WindowAggregate, stamped};
 use crate::error::Result;
+use crate::limits::STATE_PIECE_BYTES;
 use crate::state::{Load, PieceCursor, StateTable, Table, Which, in_parts};
 use crate::time::{EventTime, Window};
 
@@ -45,9 +46,9 @@ impl StateTable for WindowAggregate {
 
     fn piece(&mut self, cursor: &mut PieceCursor, wanted: usize) -> Result<Option<Partial>> {
         self.settled()?;
-        let (mut parts, mut count) = (Vec::new(), 0);
-        // Windows may be many and small.
-        while count < wanted {
+        let (mut parts, mut count, mut bytes) = (Vec::new(), 0, 0);
+        // Windows may be many and small. A group of which there is a portion ends the piece: no piece has a group twice.
+        while count < wanted && bytes < STATE_PIECE_BYTES && (parts.is_empty() || cursor.within.is_empty()) {
             let (start, end, rows, columns) = match &self.mode {
                 Mode::Tables(tables) => match table_piece(tables, cursor, wanted - count)? {
                     Some((window, rows, columns)) => (window.start, window.end, rows, columns),
@@ -59,6 +60,7 @@ impl StateTable for WindowAggregate {
                 },
             };
             count += rows;
+            bytes += columns.iter().map(|column| column.get_array_memory_size()).sum::<usize>();
             parts.push(stamped(start, end, rows, columns)?);
         }
         match parts.first().map(|p| p.schema()) {
@@ -103,13 +105,13 @@ fn table_piece(
         let from = Window { start: EventTime(start), end: EventTime(end) };
         let Some((&window, table)) = tables.range(from..).next() else { return Ok(None) };
         if window != from {
-            *cursor = PieceCursor { span: Some((window.start.0, window.end.0)), next: 0 };
+            *cursor = PieceCursor::of(Some((window.start.0, window.end.0)));
         }
         let (rows, columns) = table.piece(cursor, wanted)?;
         if rows > 0 {
             return Ok(Some((window, rows, columns)));
         }
         // Windows are in order of their end, then their start.
-        *cursor = PieceCursor { span: Some((window.start.0.saturating_add(1), window.end.0)), next: 0 };
+        *cursor = PieceCursor::of(Some((window.start.0.saturating_add(1), window.end.0)));
     }
 }

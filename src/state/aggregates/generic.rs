@@ -99,6 +99,20 @@ impl Generic {
         Ok(Box::new(GroupsAccumulatorAdapter::new(move || expr.create_accumulator())))
     }
 
+    /// The results over these rows alone; `groups` are below `count`.
+    pub fn over(&self, args: &[ArrayRef], groups: &[u32], count: usize) -> Result<ArrayRef> {
+        let (local, distinct) = renumber(groups, count);
+        if distinct.len() == count && distinct.iter().zip(0..).all(|(&group, at)| group == at) {
+            let mut accumulator = self.accumulator()?;
+            accumulator.update_batch(args, &local, None, count)?;
+            return Ok(accumulator.evaluate(EmitTo::All)?);
+        }
+        let mut slots = self.bare();
+        slots.resize(count);
+        slots.update(&AggregateInput { args, groups, filter: None, weights: None })?;
+        slots.evaluate(&sequence(count))
+    }
+
     /// The stored rows of those slots that have one, and which of the slots these are.
     fn fetch(&self, slots: &[u32]) -> Result<(Vec<ArrayRef>, Vec<usize>)> {
         let mut places = Vec::with_capacity(slots.len());

@@ -1,9 +1,10 @@
-//! Aggregates without an inverse over rows that are taken back: they keep the values of every group.
+//! Aggregates that keep the values of every group, one by one: DISTINCT, medians, and whatever has no inverse over
+//! rows that are taken back.
 //!
-//! A group is a multiset of rows of arguments. The least, the greatest and the number of different ones are read off it;
-//! any other aggregate is computed anew from all values of the group when it is asked for, as [`Generic`] does it. The
+//! A group is a multiset of rows of arguments. A [`ValueReading`] says how its result comes from them; most need not look
+//! at more than what has changed. Others are computed anew from all values of the group when they are asked for. The
 //! values then come in their order, for the order in which they came is not kept: an aggregate that depends on it has to say
-//! ORDER BY.
+//! ORDER BY, or has rows that only come (`arrivals`).
 //!
 //! A checkpoint writes the values of a group that have changed, not the group.
 
@@ -11,141 +12,75 @@ use std::any::Any;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, Int64Array, Int64Builder, ListArray, ListBuilder,
-    new_empty_array, new_null_array,
+    Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, Int64Builder, ListArray, ListBuilder,
 };
-use datafusion::arrow::compute::{cast, concat};
 use datafusion::arrow::datatypes::{DataType, Int64Type};
-use datafusion::arrow::row::{RowConverter, SortField};
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 
-use super::generic::Generic;
+use super::function::ValueFunction;
+use super::reading::ValueReading;
 use super::{AggregateInput, Kernel, Place, mismatch, sequence};
 use crate::error::Result;
 use crate::state::multiset::Multiset;
+use crate::state::state_table::Portion;
 use crate::types::with_equal_floats;
-
-/// How a group's result comes from its values.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ValueReading {
-    Least,
-    Greatest,
-    /// How many different values there are.
-    Count,
-    /// The aggregate over all values.
-    Computed,
-}
 
 /// The values of all groups of one aggregate.
 pub struct KeptValues {
-    expr: Arc<AggregateFunctionExpr>,
-    inputs: Vec<DataType>,
+    function: Arc<ValueFunction>,
     reading: ValueReading,
-    converter: Arc<RowConverter>,
     sets: Vec<Multiset>,
     /// A set without values, as a slot begins.
     fresh: Multiset,
     bytes: usize,
 }
 
+/// What is done with a value.
+#[derive(Clone, Copy)]
+enum ValueChange {
+    /// It is there so many times more.
+    Add(i64),
+    /// It is there so many times.
+    Set(i64),
+}
+
 impl KeptValues {
     /// A kernel without slots for this function over arguments of these types.
     pub fn new(expr: Arc<AggregateFunctionExpr>, inputs: Vec<DataType>) -> Result<Self> {
-        // What DataFusion cannot run at all is refused here, not at the first row.
-        Generic::new(Arc::clone(&expr), inputs.clone())?;
-        let reading = match (expr.fun().name(), expr.is_distinct(), inputs.as_slice()) {
-            ("min", _, [input]) if input == expr.field().data_type() && has_row_order(input) => {
-                ValueReading::Least
-            }
-            ("max", _, [input]) if input == expr.field().data_type() && has_row_order(input) => {
-                ValueReading::Greatest
-            }
-            ("count", true, [_]) if *expr.field().data_type() == DataType::Int64 => ValueReading::Count,
-            _ => ValueReading::Computed,
-        };
-        let fields = inputs.iter().map(|t| SortField::new(t.clone())).collect();
-        let converter = Arc::new(RowConverter::new(fields)?);
+        let function = ValueFunction::new(expr, inputs)?;
+        let reading = ValueReading::of(&function);
         let (sets, fresh) = (Vec::new(), Multiset::default());
-        Ok(KeptValues { expr, inputs, reading, converter, sets, fresh, bytes: 0 })
+        Ok(KeptValues { function, reading, sets, fresh, bytes: 0 })
     }
 
-    fn bare(&self) -> KeptValues {
-        KeptValues {
-            expr: Arc::clone(&self.expr),
-            inputs: self.inputs.clone(),
-            reading: self.reading,
-            converter: Arc::clone(&self.converter),
-            sets: Vec::new(),
-            fresh: Multiset::default(),
-            bytes: 0,
-        }
+    fn with(&self, reading: ValueReading, sets: Vec<Multiset>) -> KeptValues {
+        let (function, fresh) = (Arc::clone(&self.function), Multiset::default());
+        let bytes = sets.iter().map(Multiset::size).sum();
+        KeptValues { function, reading, sets, fresh, bytes }
     }
 
-    fn change(&mut self, slot: u32, how: impl FnOnce(&mut Multiset)) {
+    /// To be followed by [`settle`](Self::settle) when all values have been changed.
+    fn change(&mut self, slot: u32, value: &[u8], change: ValueChange) {
         let set = &mut self.sets[slot as usize];
-        let before = set.size();
-        how(set);
-        self.bytes = self.bytes + set.size() - before;
-    }
-
-    /// Argument columns with these rows.
-    fn columns<'a>(&self, rows: impl Iterator<Item = &'a [u8]>) -> Result<Vec<ArrayRef>> {
-        let parser = self.converter.parser();
-        let columns = self.converter.convert_rows(rows.map(|row| parser.parse(row)))?;
-        let typed = columns.into_iter().zip(&self.inputs);
-        typed.map(|(c, wanted)| if c.data_type() == wanted { Ok(c) } else { Ok(cast(&c, wanted)?) }).collect()
-    }
-
-    /// The bytes of a row of NULLs, which min, max and count do not see.
-    fn null(&self) -> Result<Box<[u8]>> {
-        let nulls: Vec<ArrayRef> = self.inputs.iter().map(|t| new_null_array(t, 1)).collect();
-        Ok(self.converter.convert_columns(&nulls)?.row(0).data().into())
-    }
-
-    fn numbers(&self, slots: &[u32]) -> Result<ArrayRef> {
-        let null = self.null()?;
-        let number = |&slot: &u32| {
-            let set = &self.sets[slot as usize];
-            (set.len() - usize::from(set.contains(&null))) as i64
-        };
-        Ok(Arc::new(Int64Array::from_iter_values(slots.iter().map(number))))
-    }
-
-    fn ends(&self, slots: &[u32]) -> Result<ArrayRef> {
-        let null = self.null()?;
-        let end = |slot: u32| {
-            let mut values = self.sets[slot as usize].iter().map(|(value, _)| value).filter(|v| **v != *null);
-            if self.reading == ValueReading::Least { values.next() } else { values.next_back() }
-        };
-        let rows = slots.iter().map(|&slot| end(slot).unwrap_or(&null));
-        self.columns(rows)?.into_iter().next().ok_or_else(mismatch)
-    }
-
-    /// The aggregate over all values of the groups.
-    fn computed(&self, slots: &[u32]) -> Result<ArrayRef> {
-        let (mut rows, mut groups) = (Vec::new(), Vec::new());
-        for (group, &slot) in slots.iter().enumerate() {
-            for (value, count) in self.sets[slot as usize].iter() {
-                let times = if self.expr.is_distinct() { 1 } else { count.max(0) as usize };
-                rows.extend(std::iter::repeat_n(value, times));
-                groups.resize(rows.len(), group as u32);
+        let size = set.size();
+        let (before, after) = match change {
+            ValueChange::Add(times) => {
+                let before = set.add(value, times);
+                (before, before + times)
             }
-        }
-        let mut generic = Generic::new(Arc::clone(&self.expr), self.inputs.clone())?;
-        generic.resize(slots.len());
-        let args = self.columns(rows.into_iter())?;
-        generic.update(&AggregateInput { args: &args, groups: &groups, filter: None, weights: None })?;
-        generic.evaluate(&sequence(slots.len()))
+            ValueChange::Set(count) => (set.set(value, count), count),
+        };
+        self.bytes = self.bytes + set.size() - size;
+        self.reading.note(&self.function, slot, value, before, after);
+    }
+
+    fn settle(&mut self) -> Result<()> {
+        self.reading.settle(&self.function, &self.sets)
     }
 
     fn same<'a>(&self, other: &'a dyn Kernel) -> Result<&'a KeptValues> {
         other.as_any().downcast_ref::<KeptValues>().ok_or_else(mismatch)
     }
-}
-
-/// Whether the order of a type's row bytes is its order in SQL.
-fn has_row_order(data_type: &DataType) -> bool {
-    !data_type.is_nested() && !matches!(data_type, DataType::Interval(_))
 }
 
 /// Values of groups as columns of a state: for each group a list of values, and of how often each is there.
@@ -186,6 +121,7 @@ impl Kernel for KeptValues {
         if self.sets.len() < slots {
             self.sets.resize(slots, self.fresh.clone());
         }
+        self.reading.resize(self.sets.len());
     }
 
     fn update(&mut self, input: &AggregateInput<'_>) -> Result<()> {
@@ -193,33 +129,33 @@ impl Kernel for KeptValues {
             return Ok(());
         }
         let args: Vec<ArrayRef> = input.args.iter().map(with_equal_floats).collect();
-        let rows = self.converter.convert_columns(&args)?;
+        let rows = self.function.rows(&args)?;
         let passing = AggregateInput { args: &[], ..*input }.mask();
         for (at, (row, &slot)) in rows.iter().zip(input.groups).enumerate() {
             if passing.as_ref().is_none_or(|passing| passing.is_valid(at)) {
                 let times = input.weights.map_or(1, |weights| weights[at]);
-                self.change(slot, |set| set.add(row.data(), times));
+                self.change(slot, row.data(), ValueChange::Add(times));
             }
         }
-        Ok(())
+        self.settle()
     }
 
     fn merge(&mut self, other: &dyn Kernel, from: &[u32], to: &[u32], _: Place) -> Result<()> {
         let other = self.same(other)?;
         for (&from, &to) in from.iter().zip(to) {
-            let more = &other.sets[from as usize];
-            self.change(to, |set| more.iter().for_each(|(value, count)| set.add(value, count)));
+            let more = other.sets[from as usize].iter();
+            more.for_each(|(value, count)| self.change(to, value, ValueChange::Add(count)));
         }
-        Ok(())
+        self.settle()
     }
 
     fn subtract(&mut self, other: &dyn Kernel, from: &[u32], to: &[u32]) -> Result<()> {
         let other = self.same(other)?;
         for (&from, &to) in from.iter().zip(to) {
-            let less = &other.sets[from as usize];
-            self.change(to, |set| less.iter().for_each(|(value, count)| set.add(value, -count)));
+            let less = other.sets[from as usize].iter();
+            less.for_each(|(value, count)| self.change(to, value, ValueChange::Add(-count)));
         }
-        Ok(())
+        self.settle()
     }
 
     fn states(&self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
@@ -227,6 +163,28 @@ impl Kernel for KeptValues {
             self.sets[slot as usize].iter().map(|(value, count)| (value.into(), count)).collect()
         };
         Ok(written(slots.iter().map(all)))
+    }
+
+    fn portion(&self, slot: u32, portion: &mut Portion, bytes: usize) -> Result<Vec<ArrayRef>> {
+        let from = match std::mem::replace(portion, Portion::End) {
+            Portion::Beginning => Vec::new(),
+            Portion::From(value) => value,
+            Portion::End => return Ok(written(std::iter::once(Vec::new()))),
+        };
+        let (mut values, mut size) = (Vec::<(Box<[u8]>, i64)>::new(), 0);
+        for (value, count) in self.sets[slot as usize].from(&from) {
+            if size >= bytes {
+                *portion = Portion::From(value.to_vec());
+                break;
+            }
+            size += value.len() + size_of::<i64>();
+            values.push((value.into(), count));
+        }
+        Ok(written(std::iter::once(values)))
+    }
+
+    fn slot_bytes(&self, slot: u32) -> usize {
+        self.sets[slot as usize].size()
     }
 
     fn track(&mut self) {
@@ -238,49 +196,40 @@ impl Kernel for KeptValues {
     }
 
     fn merge_states(&mut self, columns: &[ArrayRef], to: &[u32]) -> Result<()> {
-        read(columns, |row, value, count| self.change(to[row], |set| set.add(value, count)))
+        read(columns, |row, value, count| self.change(to[row], value, ValueChange::Add(count)))?;
+        self.settle()
     }
 
     fn restore(&mut self, columns: &[ArrayRef], to: &[u32]) -> Result<()> {
-        read(columns, |row, value, count| self.change(to[row], |set| set.set(value, count)))
+        read(columns, |row, value, count| self.change(to[row], value, ValueChange::Set(count)))?;
+        self.settle()
     }
 
     fn evaluate(&self, slots: &[u32]) -> Result<ArrayRef> {
-        if slots.is_empty() {
-            return Ok(new_empty_array(self.expr.field().data_type()));
-        }
-        match self.reading {
-            ValueReading::Least | ValueReading::Greatest => self.ends(slots),
-            ValueReading::Count => self.numbers(slots),
-            // One group at a time may be all that memory holds, and is as fast where groups are large.
-            ValueReading::Computed => {
-                let parts = slots.chunks(GROUPS_AT_ONCE).map(|slots| self.computed(slots));
-                let parts = parts.collect::<Result<Vec<_>>>()?;
-                Ok(concat(&parts.iter().map(AsRef::as_ref).collect::<Vec<_>>())?)
-            }
-        }
+        self.reading.evaluate(&self.function, slots, &self.sets)
     }
 
     fn copy(&self, slots: &[u32]) -> Result<Box<dyn Kernel>> {
-        let mut copy = self.bare();
-        copy.sets = slots.iter().map(|&slot| self.sets[slot as usize].clone()).collect();
-        copy.bytes = copy.sets.iter().map(Multiset::size).sum();
-        Ok(Box::new(copy))
+        let sets = slots.iter().map(|&slot| self.sets[slot as usize].clone()).collect();
+        Ok(Box::new(self.with(self.reading.copy(slots)?, sets)))
     }
 
     fn assign(&mut self, other: &dyn Kernel, to: &[u32]) -> Result<()> {
         let other = self.same(other)?;
+        self.clear(to);
         for (from, &to) in other.sets.iter().zip(to) {
-            self.change(to, |set| {
-                set.clear();
-                from.iter().for_each(|(value, count)| set.add(value, count));
-            });
+            from.iter().for_each(|(value, count)| self.change(to, value, ValueChange::Add(count)));
         }
-        Ok(())
+        self.settle()
     }
 
     fn clear(&mut self, slots: &[u32]) {
-        slots.iter().for_each(|&slot| self.change(slot, Multiset::clear));
+        for &slot in slots {
+            let set = &mut self.sets[slot as usize];
+            self.bytes -= set.size();
+            set.clear();
+            self.reading.clear(slot);
+        }
     }
 
     fn clear_all(&mut self) {
@@ -288,7 +237,7 @@ impl Kernel for KeptValues {
     }
 
     fn empty(&self) -> Box<dyn Kernel> {
-        Box::new(self.bare())
+        Box::new(self.with(self.reading.empty(), Vec::new()))
     }
 
     fn state_columns(&self) -> usize {
@@ -304,16 +253,13 @@ impl Kernel for KeptValues {
     }
 
     fn size(&self) -> usize {
-        self.bytes + self.sets.capacity() * size_of::<Multiset>()
+        self.bytes + self.sets.capacity() * size_of::<Multiset>() + self.reading.size()
     }
 
     fn as_any(&self) -> &dyn Any {
         self
     }
 }
-
-/// Groups whose values are computed together.
-const GROUPS_AT_ONCE: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -415,5 +361,27 @@ mod tests {
         assert_eq!(written(kernel.as_mut()), 2);
         assert_eq!(written(kernel.as_mut()), 0);
         assert_eq!(shown(kernel.as_ref())[0], "1000");
+    }
+
+    #[test]
+    fn portions_of_a_group_are_together_the_group_as_it_changes() {
+        let mut kernel = made(&f::count::count_udaf(), true, false);
+        kernel.track();
+        let names: Vec<String> = (0..100).map(|i| format!("value {i:02}")).collect();
+        let rows: Vec<Row<'_>> = names.iter().map(|name| (1, Some(name.as_str()), 1)).collect();
+        take_in(kernel.as_mut(), &rows);
+        kernel.take_changed(&[1]).unwrap();
+        let (mut restored, mut portion, mut portions) =
+            (made(&f::count::count_udaf(), true, false), Portion::Beginning, 0);
+        while portion != Portion::End {
+            restored.restore(&kernel.portion(1, &mut portion, 200).unwrap(), &[1]).unwrap();
+            portions += 1;
+            // Behind where the walk is, and before it.
+            take_in(kernel.as_mut(), &[(1, Some("a"), 1), (1, Some("z"), 1)]);
+        }
+        assert!((5..20).contains(&portions), "{portions} portions");
+        restored.restore(&kernel.take_changed(&[1]).unwrap(), &[1]).unwrap();
+        assert_eq!(shown(restored.as_ref()), shown(kernel.as_ref()));
+        assert_eq!(shown(restored.as_ref())[1], "102");
     }
 }

@@ -15,16 +15,27 @@
 //!
 //! These are also what snapshots compute with ([`accumulator`] makes DataFusion's accumulators of them), so that a view
 //! and a snapshot agree to the last bit. [`generic`] wraps every other DataFusion aggregate and keeps its states as rows
-//! of Arrow columns; where rows may be taken back from such an aggregate, [`kept`] keeps their values.
+//! of Arrow columns.
+//!
+//! Such a row is written whole whenever the group changes. Where it would grow with the group, the group's values are
+//! kept instead, and a checkpoint writes those that have changed; [`function`] makes them bytes:
+//!
+//! | file | functions |
+//! |---|---|
+//! | [`kept`], [`reading`] | DISTINCT, medians, and anything over rows that may be taken back |
+//! | [`arrivals`] | array_agg and string_agg, in order of arrival |
 
 pub mod accumulator;
+pub mod arrivals;
 pub mod count;
 pub mod dense;
 pub mod extreme;
+pub mod function;
 pub mod generic;
 pub mod kept;
 pub mod moments;
 mod number;
+pub mod reading;
 pub mod total;
 
 use std::any::Any;
@@ -37,6 +48,7 @@ use datafusion::arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::physical_expr::PhysicalSortExpr;
 use datafusion::physical_expr::aggregate::{AggregateExprBuilder, AggregateFunctionExpr};
 
+use super::state_table::Portion;
 use crate::error::{Error, Result};
 
 /// One aggregate of a query: what to compute over which columns of the operator's input.
@@ -148,6 +160,18 @@ pub trait Kernel: Send + Sync + Any {
         self.merge_states(columns, to)
     }
 
+    /// Some of the state of a slot that is too large to be written at once, about so many bytes of it, from where
+    /// `portion` says; that moves behind it. States that do not grow with their groups are written as they are.
+    fn portion(&self, slot: u32, portion: &mut Portion, _bytes: usize) -> Result<Vec<ArrayRef>> {
+        *portion = Portion::End;
+        self.states(&[slot])
+    }
+
+    /// About how many bytes of the state of a slot are values of its group.
+    fn slot_bytes(&self, _slot: u32) -> usize {
+        0
+    }
+
     /// The results of these slots.
     fn evaluate(&self, slots: &[u32]) -> Result<ArrayRef>;
 
@@ -186,7 +210,7 @@ pub trait Kernel: Send + Sync + Any {
 /// evaluation to the next: a row could then not be taken back. DISTINCT without ORDER BY is sorted, as in Postgres.
 pub fn determinate(call: &AggregateCall, input: &SchemaRef) -> Result<AggregateCall> {
     let distinct = call.distinct || call.expr.is_distinct();
-    let lists = matches!(call.expr.fun().name(), "array_agg" | "string_agg");
+    let lists = is_list(call.expr.fun().name());
     let (true, true, true, Some(&value)) =
         (distinct, lists, call.expr.order_bys().is_empty(), call.args.first())
     else {
@@ -223,11 +247,32 @@ pub fn kernel(call: &AggregateCall, input: &Schema) -> Result<Box<dyn Kernel>> {
     let (name, result) = (call.expr.fun().name(), call.expr.field());
     let is_ordered = !call.expr.order_bys().is_empty();
     let dense = if is_ordered { None } else { dense(name, &types, result.data_type(), distinct) };
+    let expr = Arc::clone(&call.expr);
     match dense {
         Some(kernel) if kernel.invertible() || !call.retracts => Ok(kernel),
-        _ if call.retracts => Ok(Box::new(kept::KeptValues::new(Arc::clone(&call.expr), types)?)),
-        _ => Ok(Box::new(generic::Generic::new(Arc::clone(&call.expr), types)?)),
+        _ if call.retracts => Ok(Box::new(kept::KeptValues::new(expr, types)?)),
+        _ if !function::ValueFunction::keeps(&types) => Ok(Box::new(generic::Generic::new(expr, types)?)),
+        _ if grows_with_values(name, distinct) => Ok(Box::new(kept::KeptValues::new(expr, types)?)),
+        _ if is_list(name) => Ok(Box::new(arrivals::Arrivals::new(expr, types)?)),
+        _ => Ok(Box::new(generic::Generic::new(expr, types)?)),
     }
+}
+
+/// Whether the state of a function has a part for every (different) value, in no order of their arrival.
+fn grows_with_values(name: &str, distinct: bool) -> bool {
+    match name {
+        "median" | "percentile_cont" => true,
+        // DISTINCT makes no difference to these, or their state is one value.
+        "min" | "max" | "bool_and" | "bool_or" | "bit_and" | "bit_or" => false,
+        "first_value" | "last_value" | "nth_value" | "any_value" => false,
+        name if name.starts_with("approx_") => false,
+        _ => distinct,
+    }
+}
+
+/// Whether a function gives all values of a group, in the order in which they came or are to be put.
+fn is_list(name: &str) -> bool {
+    matches!(name, "array_agg" | "string_agg")
 }
 
 /// The kernel over cells of a function with arguments and a result of these types, if there is one.
