@@ -55,6 +55,8 @@
 //! | a query's output is a function of (plan, log): not of time, batch sizes, threads, restarts or hash order | `oracle::live_answer_view_and_snapshot_equal_an_independent_answer` |
 //! | nothing is visible before it is durable; what is acknowledged counts exactly once | `crash::twenty_crashes_lose_nothing_and_count_nothing_twice`, `simulation::whatever_fails_and_whenever_each_acknowledged_write_counts_once_and_every_view_is_its_query` |
 //! | a row is late by the writes before its own, wherever batches end | `oracle::rows::a_row_is_late_by_the_writes_before_its_own` |
+//! | a statement sees all views that it reads as of one commit, also one that trails | `views::a_statement_sees_a_view_that_trails_and_one_that_does_not_as_of_one_commit` |
+//! | a slow view holds up no other view | `views::a_view_that_takes_long_holds_up_no_other_and_is_paused_and_dropped_at_once` |
 //! | everything that waits has a bound, and bounds stand in [`limits`] | `architecture::everything_that_waits_has_a_bound_and_bounds_stand_in_limits` |
 //! | state is under the memory limit; over it work is refused, and the server lives | `lifecycle::what_does_not_fit_into_memory_is_refused_and_the_server_lives` |
 //! | a client can end its own statement, never the process | `raw::garbage_ends_only_its_own_connection` |

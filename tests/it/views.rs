@@ -331,6 +331,8 @@ async fn who_writes_faster_than_a_view_reads_is_held_back_and_the_figures_say_wh
         ),
     )
     .await;
+    let create = server::lines(&client, "SHOW CREATE STREAM big").await.join("\n");
+    assert!(create.contains("max_lag = '"), "{create}");
     assert_eq!(server::lines(&client, "SELECT n FROM slow").await, ["0"]);
     server::run(&client, "INSERT INTO big SELECT i FROM generate_series(1, 20000) AS g(i)").await;
     server::run(&client, "SET statement_timeout = '2s'").await;

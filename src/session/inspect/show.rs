@@ -224,6 +224,7 @@ fn stream_text(relation: &Relation, stream: &StreamDef) -> String {
                 bytes,
                 time("idle_timeout", stream.idle_timeout_ms),
                 time("max_future", stream.max_future_ms),
+                time("max_lag", stream.max_lag_ms),
             ];
             all.into_iter().flatten().collect()
         }
