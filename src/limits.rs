@@ -3,6 +3,8 @@
 //! A bound is a constant here, has a name, and is a row of `tidemill.settings`. Nothing in the house waits in an
 //! unbounded queue or buffers an unbounded message.
 
+use std::time::Duration;
+
 /// The largest protocol message a client may send once it is logged in, bytes. A larger one is refused by its
 /// length word, before any of it is buffered.
 pub const MESSAGE_BYTES: usize = 64 << 20;
@@ -149,8 +151,8 @@ pub const PORTION_MS: usize = 50;
 /// How few rows such a portion may have.
 pub const LEAST_PORTION_ROWS: usize = 64;
 
-/// How long the views of an epoch wait for each other, milliseconds: one that takes longer goes on by itself.
-pub const COMMON_EPOCH_MS: u64 = 50;
+/// How long the views of an epoch wait for each other: one that takes longer goes on by itself.
+pub const COMMON_EPOCH: Duration = Duration::from_millis(50);
 
 /// How long a view that goes on by itself must have been quick before it takes part in the common epochs again, milliseconds.
 pub const REJOIN_MS: i64 = 10_000;

@@ -155,7 +155,7 @@ impl Engine {
             };
             drop(guard);
             run = portion.run;
-            let is_quick = portion.took_ms < limits::COMMON_EPOCH_MS as f64 / 2.0;
+            let is_quick = portion.took_ms < self.options.common_epoch.as_secs_f64() * 1_000.0 / 2.0;
             let rejoins = match &mut rejoin {
                 Rejoin::WhenDrained => true,
                 Rejoin::WhenQuickSince(since) if is_quick => portion.now_ms - *since >= limits::REJOIN_MS,

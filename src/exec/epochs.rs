@@ -5,7 +5,7 @@
 //!  commits ─▶ cut ─▶ ┼▶ another, on another thread     ┼▶ one commit ▸ publish ▸ answer those who wait
 //!                    └▶ one that takes long ── leaves, and goes on by itself (`alone.rs`)
 //! ```
-//! Groups ([`super::group`]) run beside each other. Those that are not ready after [`limits::COMMON_EPOCH_MS`] are waited for no longer: a view
+//! Groups ([`super::group`]) run beside each other. Those that are not ready after [`EngineOptions::common_epoch`](super::EngineOptions) are waited for no longer: a view
 //! whose epochs take long holds up no other view, and no reader of another. A view that fails leaves the loop and tells
 //! why in `tidemill.queries`; everything else goes on.
 
@@ -24,7 +24,6 @@ use super::view::handle::{Phase, ViewHandle};
 use super::view::run::ViewRun;
 use crate::catalog::RelationId;
 use crate::clock::{Stopwatch, before};
-use crate::limits;
 use crate::log::CommitNo;
 
 /// How often connectors are asked for new rows.
@@ -190,8 +189,7 @@ impl Loop {
                 computing.pop();
             }
         };
-        let time = Duration::from_millis(limits::COMMON_EPOCH_MS);
-        if before(engine.clock().sleep(time), all).await.is_some() {
+        if before(engine.clock().sleep(engine.options.common_epoch), all).await.is_some() {
             return ready;
         }
         start.is_left.store(true, Ordering::Relaxed);

@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle;
@@ -42,6 +43,8 @@ pub struct EngineOptions {
     pub threads: usize,
     /// Input is what is there: continuous queries over embedded streams end when they have read it (`tidemill run`).
     pub bounded: bool,
+    /// How long the views of an epoch wait for each other: one that takes longer goes on by itself.
+    pub common_epoch: Duration,
 }
 
 /// Everything that is there.

@@ -70,6 +70,7 @@ impl Core {
             memory: options.memory,
             threads: options.threads,
             bounded: options.bounded,
+            common_epoch: limits::COMMON_EPOCH,
         };
         let env = Env::of_server(store, cpu.handle().clone());
         // On a thread of the runtime, which has the stack that planning needs.

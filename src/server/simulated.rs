@@ -55,7 +55,13 @@ impl Simulated {
     /// Opens what the store holds. To be called on the clock's own runtime.
     pub async fn open(clock: &SimulatedClock, store: Arc<dyn Store>, files: PathBuf) -> Result<Simulated> {
         let env = Env { clock: Arc::new(clock.clone()), store, spawn: Spawn::Inline(Handle::current()) };
-        let options = EngineOptions { files, memory: limits::TEST_MEMORY_BYTES, threads: 1, bounded: false };
+        let options = EngineOptions {
+            files,
+            memory: limits::TEST_MEMORY_BYTES,
+            threads: 1,
+            bounded: false,
+            common_epoch: limits::COMMON_EPOCH,
+        };
         let engine = Engine::open(env, options).await?;
         let sessions = sessions(&engine);
         Ok(Simulated { clock: clock.clone(), engine, sessions })

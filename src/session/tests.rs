@@ -24,7 +24,13 @@ async fn sessions() -> EngineSessions {
 }
 
 async fn sessions_over(store: Arc<dyn Store>) -> EngineSessions {
-    let options = EngineOptions { files: ".".into(), memory: 1 << 30, threads: 2, bounded: false };
+    let options = EngineOptions {
+        files: ".".into(),
+        memory: 1 << 30,
+        threads: 2,
+        bounded: false,
+        common_epoch: crate::limits::COMMON_EPOCH,
+    };
     let env = Env::of_server(store, tokio::runtime::Handle::current());
     let engine = Engine::open(env, options).await.unwrap();
     EngineSessions::new(engine)

@@ -16,7 +16,13 @@ pub(in crate::session) struct Client(Box<dyn ClientSession>);
 
 impl Client {
     async fn open() -> Client {
-        let options = EngineOptions { files: ".".into(), memory: 1 << 30, threads: 2, bounded: false };
+        let options = EngineOptions {
+            files: ".".into(),
+            memory: 1 << 30,
+            threads: 2,
+            bounded: false,
+            common_epoch: crate::limits::COMMON_EPOCH,
+        };
         let store = Arc::new(MemoryStore::new());
         let env = Env::of_server(store, tokio::runtime::Handle::current());
         let engine = Engine::open(env, options).await.unwrap();
