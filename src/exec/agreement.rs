@@ -68,8 +68,9 @@ impl Engine {
         }
         let asking = self.ask(views);
         loop {
-            // One that runs no more is read as it is.
-            for view in views.iter().filter(|view| !self.is_in_step(view)) {
+            // One that runs no more is read as it is, and so is one that follows a view that trails, and has passed by.
+            let has_passed = |view: &ViewHandle| view.version().commit > asking.agreement.cut;
+            for view in views.iter().filter(|view| !self.is_in_step(view) || has_passed(view)) {
                 if let Some(version @ None) = asking.agreement.versions.lock().get_mut(&view.relation().id) {
                     *version = Some(view.version());
                 }
