@@ -1,6 +1,9 @@
 //! Data directories: what comes back, what is refused, and what can be gone on with.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::*;
 use crate::store::FreeSpace;
@@ -31,16 +34,48 @@ fn count(store: &DiskStore, space: Space) -> usize {
 }
 
 /// What is on the disk while the server runs, as if it were killed now.
+///
+/// The crate writes tables and deletes files when it has time for it, so that a copy of a directory in use may hold the
+/// beginning of one moment and the end of another, which no crash leaves: then it is made again.
 fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().map(|entry| entry.unwrap().path()) {
+    for _ in 0..1_000 {
+        let before = listing(from);
+        let copied = copy_files(from, to);
+        if copied.is_ok() && before.is_some_and(|before| listing(from).is_some_and(|after| after == before)) {
+            return;
+        }
+        fs::remove_dir_all(to).unwrap();
+    }
+    panic!("{} does not come to rest", from.display());
+}
+
+fn copy_files(from: &Path, to: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?.path();
         let target = to.join(entry.file_name().unwrap());
         if entry.is_dir() {
-            copy(&entry, &target);
+            copy_files(&entry, &target)?;
         } else {
-            fs::copy(&entry, &target).unwrap();
+            fs::copy(&entry, &target)?;
         }
     }
+    Ok(())
+}
+
+/// All files below, with their sizes and when they were written last; None: one of them went meanwhile.
+fn listing(dir: &Path) -> Option<BTreeMap<PathBuf, (u64, SystemTime)>> {
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(dir).ok()? {
+        let entry = entry.ok()?;
+        let known = entry.metadata().ok()?;
+        if known.is_dir() {
+            files.append(&mut listing(&entry.path())?);
+        } else {
+            files.insert(entry.path(), (known.len(), known.modified().ok()?));
+        }
+    }
+    Some(files)
 }
 
 #[test]
