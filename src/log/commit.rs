@@ -22,7 +22,7 @@ use super::transaction::{Append, JoinedBlock, OnCommit, StreamChange, Transactio
 use super::{CommitNo, LogBlock, StreamId, StreamSpec, block, untimed};
 use crate::error::{Error, Result, SqlState, contained_call};
 use crate::limits;
-use crate::store::{Space, WriteBatch};
+use crate::store::{Space, WriteBatch, check_values};
 
 /// A transaction in the queue.
 pub(crate) struct Request {
@@ -104,7 +104,15 @@ impl Committer {
         let Request { mut transaction, reply, _room } = request;
         let number = CommitNo(self.shared.last.borrow().0 + group.accepted.len() as u64 + 1);
         let checked = self.check(group, &transaction);
-        match checked.and_then(|()| run_with_commit(&mut transaction, number)) {
+        let largest = self.shared.store.largest_value();
+        let computed = checked.and_then(|()| {
+            // The store would refuse the whole group, and others' transactions with it.
+            check_values(&transaction.puts.changes, largest)?;
+            let computed = run_with_commit(&mut transaction, number)?;
+            check_values(&computed.changes, largest)?;
+            Ok(computed)
+        });
+        match computed {
             Err(error) => {
                 let _ = reply.send(Err(error));
             }

@@ -8,11 +8,11 @@ use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef
 use proptest::prelude::*;
 
 use super::*;
-use crate::error::{Result, SqlState};
+use crate::error::{Error, Result, SqlState};
 use crate::limits;
 use crate::memory::Accounts;
 use crate::store::faulty::Fault;
-use crate::store::{DiskStore, FaultyStore, MemoryStore, Store};
+use crate::store::{DiskStore, FaultyStore, MemoryStore, Space, Store};
 use crate::time::EventTime;
 
 pub(super) const S: StreamId = StreamId(7);
@@ -206,6 +206,33 @@ fn a_rejected_transaction_leaves_nothing_and_does_not_hurt_its_neighbours() {
     assert_eq!(journal.commit_blocking(unknown).unwrap_err().state(), SqlState::UndefinedTable);
     assert_eq!(insert(&journal, &[2]).unwrap(), CommitNo(2));
     assert_eq!(read_all(&journal, Position::Earliest, 10).len(), 1);
+}
+
+#[test]
+fn a_value_that_the_store_refuses_hurts_no_other_transaction_of_its_group() {
+    let faults = [Fault::RefuseValue(10_000)];
+    let store = FaultyStore::new(Arc::new(MemoryStore::new()), faults).slow(Duration::from_millis(50));
+    let journal = Journal::open(Arc::new(store)).unwrap();
+    create(&journal);
+    let put = |bytes: usize| {
+        let mut transaction = Transaction::default();
+        transaction.puts.put(Space::Views, "key", vec![0; bytes]);
+        transaction
+    };
+    let computed = || {
+        let mut transaction = Transaction::default();
+        transaction.with_commit(|_, puts| {
+            puts.put(Space::Tables, "key", vec![0; 20_000]);
+            Ok(())
+        });
+        transaction
+    };
+    // While the first is written the others come together.
+    let all = [put(10), put(100), put(20_000), computed(), put(1_000)].map(|one| journal.commit(one));
+    let done = futures::executor::block_on(futures::future::join_all(all));
+    let states: Vec<_> = done.iter().map(|one| one.as_ref().err().map(Error::state)).collect();
+    let refused = Some(SqlState::ProgramLimit);
+    assert_eq!(states, [None, None, refused, refused, None]);
 }
 
 #[test]

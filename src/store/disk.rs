@@ -18,7 +18,7 @@ use super::ledger::{self, Account, CommitLink, Lasts, Ledger, NUMBER_KEY};
 use super::lsm::{damaged, io, range};
 use super::marker::{self, MarkerState, STORE, mark};
 use super::opening::{self, DiskOptions, Opened};
-use super::{Change, Entries, Keys, Space, Store, WriteBatch};
+use super::{Change, Entries, Keys, Space, Store, WriteBatch, check_values};
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
 
@@ -207,10 +207,7 @@ impl Store for DiskStore {
         if batch.is_empty() {
             return Ok(());
         }
-        if batch.changes.iter().any(|change| change.bytes() > limits::STORE_VALUE_BYTES) {
-            return Err(Error::new(SqlState::ProgramLimit, "a value is too large to be stored")
-                .hint("Write it in several smaller statements."));
-        }
+        check_values(&batch.changes, self.largest_value())?;
         self.check_room(&batch)?;
         let touches =
             |space: &Space| *space == Space::Meta || batch.changes.iter().any(|c| c.space() == *space);

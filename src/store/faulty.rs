@@ -170,6 +170,14 @@ impl Store for FaultyStore {
         }
     }
 
+    fn largest_value(&self) -> usize {
+        let refused = self.state.lock().armed.iter().find_map(|fault| match fault {
+            Fault::RefuseValue(most) => Some(*most),
+            _ => None,
+        });
+        refused.unwrap_or_else(|| self.inner.largest_value())
+    }
+
     fn commit(&self, batch: WriteBatch) -> Result<()> {
         let mut state = self.state.lock();
         if state.crashed {
@@ -182,10 +190,6 @@ impl Store for FaultyStore {
         }
         if state.strikes(Fault::FailCommit(number)) {
             return Err(Error::new(SqlState::DiskFull, "the commit failed"));
-        }
-        let largest = batch.changes.iter().map(super::Change::bytes).max().unwrap_or(0);
-        if state.armed.iter().any(|fault| matches!(fault, Fault::RefuseValue(most) if largest > *most)) {
-            return Err(Error::new(SqlState::ProgramLimit, "a value is too large to be stored"));
         }
         if state.strikes(Fault::CrashBefore(number)) {
             state.crashed = true;

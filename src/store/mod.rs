@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SqlState};
 use crate::limits;
 
 pub mod disk;
@@ -135,6 +135,15 @@ impl Change {
     }
 }
 
+/// Refuses changes with a value that is larger than a store takes.
+pub fn check_values(changes: &[Change], largest: usize) -> Result<()> {
+    if changes.iter().all(|change| change.bytes() <= largest) {
+        return Ok(());
+    }
+    Err(Error::new(SqlState::ProgramLimit, "a value is too large to be stored")
+        .hint("Write it in several smaller statements."))
+}
+
 /// A key and its value.
 pub type KeyValue = (Vec<u8>, Bytes);
 
@@ -164,6 +173,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// Makes the batch durable, whole or not at all; returns after the fsync. A failed fsync ends the process.
     fn commit(&self, batch: WriteBatch) -> Result<()>;
+
+    /// The largest value that it takes, bytes; a batch with a larger one is refused whole.
+    fn largest_value(&self) -> usize {
+        limits::STORE_VALUE_BYTES
+    }
 
     /// Bytes on disk (or in memory).
     fn bytes(&self) -> u64;
