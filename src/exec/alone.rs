@@ -125,7 +125,7 @@ impl Engine {
         }
     }
 
-    /// LonePortion after portion, until it takes part in the common epochs, or ends.
+    /// Portion after portion, until it takes part in the common epochs, or ends.
     async fn go_alone(
         self: &Arc<Self>,
         mut run: ViewRun,
