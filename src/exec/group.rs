@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use super::feed::Fresh;
 use super::feed::shared::SharedReads;
 use super::registry::Engine;
 use super::tables::PresentTables;
@@ -105,7 +106,10 @@ impl ViewGroup {
         }
         for mut run in self.runs {
             let cut = done.cut_of(engine, &run, start.cut);
-            let fresh = done.base_of(&run).map_or(&[][..], |change| &change.deltas);
+            let fresh = done.base_of(&run).map_or_else(Fresh::default, |change| Fresh {
+                deltas: &change.deltas,
+                watermark: change.watermark,
+            });
             let is_base_drained = done.base_of(&run).is_none_or(|base| base.drained);
             let (now, is_left) = (start.now_ms, &start.is_left);
             let epoch = run.epoch(cut, now, start.tables.as_ref(), fresh, &mut shared, is_left);

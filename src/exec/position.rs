@@ -1,5 +1,6 @@
 //! Where a query stands in its source, and what it gets from there at a time.
 
+use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::{Kind, Relation};
@@ -73,6 +74,15 @@ pub struct FeedBatch {
     pub is_cut: bool,
     /// There will never be more.
     pub ended: bool,
+}
+
+/// The unit of a stream's time column, and of its watermark.
+pub fn time_unit(relation: &Relation) -> Option<TimeUnit> {
+    let (column, _) = watermark_of(relation)?;
+    match relation.schema().field(column).data_type() {
+        DataType::Timestamp(unit, _) => Some(*unit),
+        _ => None,
+    }
 }
 
 /// The time column and delay of a stream.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{AsArray, Int64Array, RecordBatch, UInt64Array};
 use datafusion::arrow::compute::{filter_record_batch, take_record_batch};
-use datafusion::arrow::datatypes::Int64Type;
+use datafusion::arrow::datatypes::{Int64Type, TimeUnit};
 use datafusion::execution::context::SessionState;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use futures::FutureExt;
@@ -19,6 +19,7 @@ use super::above::{Above, numbered_plan, with_row_numbers, with_schema};
 use super::codec::{EMITTED, OPERATOR, StateTables};
 use super::map::{Fragment, Tables};
 use super::operator::{Operator, assigned};
+use super::position::time_unit;
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
 use crate::memory::MemoryPart;
@@ -27,7 +28,7 @@ use crate::operators::emitted::EmittedRows;
 use crate::operators::lateness::{Input, finite_watermark, split};
 use crate::plan::{FragmentPlan, Pipeline};
 use crate::state::{Delta, StateTable};
-use crate::time::Watermark;
+use crate::time::{Watermark, micros_of_ticks};
 
 /// Where a runner puts the change of the answer, piece by piece as it is computed: a client that reads slowly holds up its query before
 /// the change of a whole epoch (all windows that `advance_watermark('infinity')` closes, say) has been put together in memory.
@@ -69,6 +70,8 @@ pub struct Runner {
     tables_version: u64,
     watermark: Watermark,
     finite_watermark: Watermark,
+    /// Of the watermarks.
+    time_unit: Option<TimeUnit>,
     /// What has been counted.
     pub counters: Counters,
     /// What its operator, which counts from its own beginning, has not counted of the rejected rows.
@@ -111,6 +114,7 @@ impl Runner {
             _ => None,
         };
         let memory = reserve(&state, MemoryPart::State.consumer());
+        let time_unit = time_unit(&pipeline.source.relation);
         Ok(Runner {
             pipeline,
             below,
@@ -124,6 +128,7 @@ impl Runner {
                 Watermark::INFINITY => Watermark::NONE,
                 finite => finite,
             },
+            time_unit,
             counters,
             rejected_before: counters.rejected_rows,
             late: VecDeque::new(),
@@ -178,9 +183,10 @@ impl Runner {
         self.watermark
     }
 
-    /// The greatest watermark it has come to that is not the end of time.
-    pub fn finite_watermark(&self) -> Watermark {
-        self.finite_watermark
+    /// The greatest watermark it has come to that is not the end of time, microseconds since 1970.
+    pub fn watermark_micros(&self) -> Option<i64> {
+        let is_known = self.finite_watermark != Watermark::NONE;
+        self.time_unit.filter(|_| is_known).map(|unit| micros_of_ticks(self.finite_watermark.0, unit))
     }
 
     /// Takes a part of an epoch's input. Parts end where writes end: windows may be closed by the watermark between two parts.

@@ -11,8 +11,8 @@ mod window;
 
 pub use slice::{Slice, SliceSpec};
 pub use units::{
-    DAY_MICROS, DAY_NANOS, HOUR_MICROS, MINUTE_MICROS, SECOND_MICROS, YEAR_10000, ticks_of_millis,
-    ticks_per_second,
+    DAY_MICROS, DAY_NANOS, HOUR_MICROS, MINUTE_MICROS, SECOND_MICROS, YEAR_10000, micros_of_ticks,
+    ticks_of_micros, ticks_of_millis, ticks_per_second,
 };
 pub use watermark::{EventTime, Watermark};
 pub use window::{WINDOW_COLUMNS, Window, WindowKind, WindowSpec, Windows};

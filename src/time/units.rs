@@ -28,6 +28,22 @@ pub fn ticks_per_second(unit: TimeUnit) -> i64 {
 
 /// So many milliseconds in ticks of `unit`.
 pub fn ticks_of_millis(ms: i64, unit: TimeUnit) -> i64 {
-    let ticks = i128::from(ms) * i128::from(ticks_per_second(unit)) / 1_000;
-    i64::try_from(ticks).unwrap_or(if ms < 0 { i64::MIN } else { i64::MAX })
+    rescaled(ms, 1_000, ticks_per_second(unit))
+}
+
+/// A moment in ticks of `unit` as microseconds; what is finer is cut off towards the past.
+pub fn micros_of_ticks(ticks: i64, unit: TimeUnit) -> i64 {
+    rescaled(ticks, ticks_per_second(unit), SECOND_MICROS)
+}
+
+/// Microseconds in ticks of `unit`.
+pub fn ticks_of_micros(micros: i64, unit: TimeUnit) -> i64 {
+    rescaled(micros, SECOND_MICROS, ticks_per_second(unit))
+}
+
+/// A number of units of which there are `from` a second, in those of which there are `to`; what is too large is the end
+/// of time.
+fn rescaled(value: i64, from: i64, to: i64) -> i64 {
+    let scaled = (i128::from(value) * i128::from(to)).div_euclid(i128::from(from));
+    i64::try_from(scaled).unwrap_or(if value < 0 { i64::MIN } else { i64::MAX })
 }

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use self::log::LogFeed;
 use self::shared::{SharedReads, Wish};
 use self::source::SourceFeed;
+pub use self::view::Fresh;
 use self::view::ViewFeed;
 use super::position::{FeedBatch, FeedPosition, SourceProgress, Start};
 use super::view::handle::ViewHandle;
@@ -22,7 +23,6 @@ use crate::error::Result;
 use crate::log::{CommitNo, Journal};
 use crate::operators::lateness::Input;
 use crate::plan::SourceScan;
-use crate::state::Delta;
 use crate::store::Store;
 
 mod log;
@@ -79,9 +79,9 @@ impl Feed {
     }
 
     /// Gives a view's feed what its view has computed in the epoch that is being made.
-    pub fn take_fresh(&mut self, deltas: &[Delta]) -> Result<Vec<Input>> {
+    pub fn take_fresh(&mut self, fresh: Fresh<'_>) -> Result<Vec<Input>> {
         match &mut self.kind {
-            FeedKind::View(view) => view.take_fresh(deltas, &self.columns),
+            FeedKind::View(view) => view.take_fresh(fresh, &self.columns),
             FeedKind::Log(_) | FeedKind::Source(_) => Ok(Vec::new()),
         }
     }
@@ -124,6 +124,14 @@ impl Feed {
             FeedKind::Log(log) => log.is_idle(),
             FeedKind::View(view) => view.is_idle(),
             FeedKind::Source(_) => false,
+        }
+    }
+
+    /// The watermark that a view which is read has come to, microseconds since 1970; the rows of others bring theirs.
+    pub fn watermark(&self) -> Option<i64> {
+        match &self.kind {
+            FeedKind::View(view) => view.watermark(),
+            FeedKind::Log(_) | FeedKind::Source(_) => None,
         }
     }
 

@@ -28,6 +28,17 @@ pub(super) struct ViewFeed {
     epoch: u64,
     /// Changes were taken whose epoch has no number yet.
     took_fresh: bool,
+    /// What the view has come to with what was taken: see [`ViewVersion::watermark`](super::super::view::handle::ViewVersion::watermark).
+    watermark: Option<i64>,
+}
+
+/// What the view that is read has computed in the epoch that is being made.
+#[derive(Clone, Copy, Default)]
+pub struct Fresh<'a> {
+    /// Its changes.
+    pub deltas: &'a [Delta],
+    /// Its watermark after them, see [`ViewVersion::watermark`](super::super::view::handle::ViewVersion::watermark).
+    pub watermark: Option<i64>,
 }
 
 impl ViewFeed {
@@ -66,13 +77,15 @@ impl ViewFeed {
             queued: VecDeque::new(),
             epoch: version.epoch,
             took_fresh: false,
+            watermark: version.watermark,
         })
     }
 
     /// Takes what the view has computed in the epoch that is being made.
-    pub(super) fn take_fresh(&mut self, deltas: &[Delta], columns: &[usize]) -> Result<Vec<Input>> {
-        self.took_fresh |= !deltas.is_empty();
-        deltas.iter().map(|delta| input(delta, columns)).collect()
+    pub(super) fn take_fresh(&mut self, fresh: Fresh<'_>, columns: &[usize]) -> Result<Vec<Input>> {
+        self.took_fresh |= !fresh.deltas.is_empty();
+        self.watermark = self.watermark.max(fresh.watermark);
+        fresh.deltas.iter().map(|delta| input(delta, columns)).collect()
     }
 
     /// The epoch in which [`Self::take_fresh`] brought something has been given its number.
@@ -95,6 +108,7 @@ impl ViewFeed {
 
     /// All that has been published and not been taken.
     pub(super) fn read(&mut self, columns: &[usize]) -> Result<FeedBatch> {
+        self.watermark = self.watermark.max(self.view.version().watermark);
         let mut inputs = Vec::new();
         for delta in self.first.drain(..) {
             inputs.push(input(&delta, columns)?);
@@ -125,6 +139,11 @@ impl ViewFeed {
     /// Whether nothing has been published that is to be taken.
     pub(super) fn is_idle(&self) -> bool {
         self.first.is_empty() && self.queued.is_empty() && self.subscription.is_empty()
+    }
+
+    /// What the view has come to with what was taken.
+    pub(super) fn watermark(&self) -> Option<i64> {
+        self.watermark
     }
 
     /// Where it stands.

@@ -63,6 +63,9 @@ pub struct ViewVersion {
     pub commit: CommitNo,
     /// The rows.
     pub rows: Snapshot,
+    /// The watermark that its rows have come to and that is not the end of time, microseconds since 1970; of a view on a
+    /// view that one's.
+    pub watermark: Option<i64>,
 }
 
 /// What `tidemill.queries` shows of a query.
@@ -184,7 +187,7 @@ impl ViewHandle {
     pub fn new(relation: Arc<Relation>) -> Result<Arc<ViewHandle>> {
         let rows = RowStore::new(relation.schema(), &[])?.snapshot();
         let published = Published {
-            version: Arc::new(ViewVersion { epoch: 0, commit: CommitNo(0), rows }),
+            version: Arc::new(ViewVersion { epoch: 0, commit: CommitNo(0), rows, watermark: None }),
             figures: QueryFigures::default(),
             late: Arc::default(),
             place: None,

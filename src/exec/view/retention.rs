@@ -3,20 +3,22 @@
 //! What is kept depends on the log alone: rows behind the horizon go, as they are stored, and what an epoch has to say of
 //! them (a late row may still change their window) is left out. The end of time, where a finished data set's last windows
 //! close, moves no horizon.
+//!
+//! A view that reads a view goes by the watermark of that one: what has come there has come here in the same epoch.
 
 use datafusion::arrow::array::{BooleanArray, Int64Array, RecordBatch};
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{DataType, TimeUnit};
 
 use crate::catalog::{Kind, Relation};
 use crate::error::{Error, Result, SqlState};
 use crate::operators::lateness::ticks;
 use crate::state::Delta;
-use crate::time::Watermark;
-use crate::time::ticks_of_millis;
+use crate::time::{ticks_of_micros, ticks_of_millis};
 
 /// Which column, how long in ticks, and behind which window_end there are no rows any more.
 pub(super) struct Retention {
     column: usize,
+    unit: TimeUnit,
     ticks: i64,
     swept: i64,
 }
@@ -37,7 +39,7 @@ impl Retention {
         match relation.schema().field(column).data_type() {
             DataType::Timestamp(unit, _) => {
                 let ticks = ticks_of_millis(ms, *unit);
-                Ok(Some(Retention { column, ticks, swept: i64::MIN }))
+                Ok(Some(Retention { column, unit: *unit, ticks, swept: i64::MIN }))
             }
             other => Err(Error::new(
                 SqlState::BadArgument,
@@ -46,18 +48,16 @@ impl Retention {
         }
     }
 
-    /// An epoch's change of the rows whose window_end is not older than the watermark by the retention, and the going of
-    /// the `rows` that have become older.
+    /// An epoch's change of the rows whose window_end is not older than the watermark (microseconds since 1970) by the
+    /// retention, and the going of the `rows` that have become older.
     pub(super) fn apply(
         &mut self,
-        watermark: Watermark,
+        watermark: Option<i64>,
         deltas: Vec<Delta>,
         rows: impl FnOnce() -> Result<Vec<RecordBatch>>,
     ) -> Result<Vec<Delta>> {
-        if watermark == Watermark::NONE {
-            return Ok(deltas);
-        }
-        let horizon = watermark.0.saturating_sub(self.ticks);
+        let Some(watermark) = watermark else { return Ok(deltas) };
+        let horizon = ticks_of_micros(watermark, self.unit).saturating_sub(self.ticks);
         let mut kept = Vec::with_capacity(deltas.len());
         for delta in deltas {
             let delta = self.filtered(delta, |end| end >= horizon)?;

@@ -8,8 +8,8 @@ use datafusion::execution::memory_pool::MemoryReservation;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::super::feed::Feed;
 use super::super::feed::shared::{SharedReads, Wish};
+use super::super::feed::{Feed, Fresh};
 use super::super::folding::{Folded, Folder, Folding};
 use super::super::late::{LateRow, put_late};
 use super::super::map::Tables;
@@ -80,6 +80,8 @@ pub struct ViewEpoch {
     pub cut: CommitNo,
     /// The rows it has read.
     pub rows: usize,
+    /// What it has come to, see [`ViewVersion::watermark`].
+    pub watermark: Option<i64>,
     late: Vec<LateRow>,
 }
 
@@ -98,6 +100,7 @@ impl ViewEpoch {
             is_idle: true,
             cut,
             rows: 0,
+            watermark: None,
             late: Vec::new(),
         }
     }
@@ -181,7 +184,7 @@ impl ViewRun {
         cut: CommitNo,
         now_ms: i64,
         tables: &dyn Tables,
-        fresh: &[Delta],
+        fresh: Fresh<'_>,
         shared: &mut SharedReads,
         is_left: &AtomicBool,
     ) -> Result<ViewEpoch> {
@@ -190,7 +193,7 @@ impl ViewRun {
 
     /// Reads a portion (to the end of a commit) and computes the change.
     pub async fn portion(&mut self, cut: CommitNo, now_ms: i64, tables: &dyn Tables) -> Result<ViewEpoch> {
-        self.read(cut, now_ms, tables, Reach::Portion, &[]).await
+        self.read(cut, now_ms, tables, Reach::Portion, Fresh::default()).await
     }
 
     async fn read(
@@ -199,7 +202,7 @@ impl ViewRun {
         now_ms: i64,
         tables: &dyn Tables,
         mut reach: Reach<'_>,
-        fresh: &[Delta],
+        fresh: Fresh<'_>,
     ) -> Result<ViewEpoch> {
         let (mut rejected, mut deltas, mut rows) = (Vec::new(), Vec::new(), 0);
         // The first epoch is one even without rows: an aggregate without keys has a row from the start.
@@ -237,11 +240,11 @@ impl ViewRun {
         if !is_idle {
             self.runner.end(&mut deltas).await?;
         }
+        let watermark_micros = self.watermark_micros();
         let deltas = match &mut self.retention {
             None => deltas,
             Some(retention) => {
-                let watermark = self.runner.finite_watermark();
-                retention.apply(watermark, deltas, || self.rows.snapshot().batches())?
+                retention.apply(watermark_micros, deltas, || self.rows.snapshot().batches())?
             }
         };
         // Before it is committed: then it can still be refused.
@@ -255,7 +258,14 @@ impl ViewRun {
                 row: batch.slice(row, 1),
             })
         });
-        Ok(ViewEpoch { deltas, rejected, drained, is_idle, cut, rows, late: late.collect() })
+        let late = late.collect();
+        let watermark = watermark_micros;
+        Ok(ViewEpoch { deltas, rejected, drained, is_idle, cut, rows, watermark, late })
+    }
+
+    /// What its rows have come to, see [`ViewVersion::watermark`].
+    fn watermark_micros(&self) -> Option<i64> {
+        self.runner.watermark_micros().max(self.feed.watermark())
     }
 
     /// The last epoch that changed the answer.
@@ -324,8 +334,10 @@ impl ViewRun {
             Some(FeedPosition::Source { .. }) | None => 0,
         };
         let commit = CommitNo(self.progress.commit);
+        let (rows, watermark) = (self.rows.snapshot(), self.watermark_micros());
+        let version = ViewVersion { epoch, commit, rows, watermark };
         Published {
-            version: Arc::new(ViewVersion { epoch, commit, rows: self.rows.snapshot() }),
+            version: Arc::new(version),
             figures,
             late,
             place: Some((source, offset)),
