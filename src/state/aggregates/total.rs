@@ -221,11 +221,20 @@ impl Finish {
     ) -> Result<ArrayRef> {
         let nulls = cells.iter().any(|c| c.values == 0);
         let nulls = nulls.then(|| cells.iter().map(|c| c.values != 0).collect::<NullBuffer>());
+        // Windows that overlap are hardly more than this loop. To collect results would call a function for each cell, whose answer goes
+        // through memory: sliding windows took twice the time.
+        let mut all_fit = true;
         let values = cells.iter().map(|cell| match cell.values {
-            0 => Ok(T::Native::default()),
-            _ => value(cell).ok_or_else(|| overflow(&self.result)),
+            0 => T::Native::default(),
+            _ => value(cell).unwrap_or_else(|| {
+                all_fit = false;
+                T::Native::default()
+            }),
         });
-        let array = PrimitiveArray::<T>::new(values.collect::<Result<Vec<_>>>()?.into(), nulls);
+        let array = PrimitiveArray::<T>::new(values.collect::<Vec<_>>().into(), nulls);
+        if !all_fit {
+            return Err(overflow(&self.result));
+        }
         Ok(Arc::new(array.with_data_type(self.result.clone())))
     }
 }
@@ -248,13 +257,13 @@ impl Finished for i128 {
         let DataType::Decimal128(precision, to) = finish.result else { return Err(mismatch()) };
         let end = 10_u128.pow(precision.into());
         let factor = 10_i128.pow(to.abs_diff(scale(&finish.input)).into());
-        finish.column::<Decimal128Type, _>(cells, |cell| {
-            let value = match finish.wanted {
-                TotalKind::Sum => cell.sum,
-                TotalKind::Avg => divided(cell.sum, cell.values.into(), factor)?,
-            };
-            (value.unsigned_abs() < end).then_some(value)
-        })
+        let fits = |value: i128| (value.unsigned_abs() < end).then_some(value);
+        match finish.wanted {
+            TotalKind::Sum => finish.column::<Decimal128Type, _>(cells, |cell| fits(cell.sum)),
+            TotalKind::Avg => finish.column::<Decimal128Type, _>(cells, |cell| {
+                fits(divided(cell.sum, cell.values.into(), factor)?)
+            }),
+        }
     }
 }
 
