@@ -12,6 +12,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 
 use crate::error::{Error, Result, SqlState, nearest};
+use crate::store::codec::{decode_number, encode_number};
 use crate::store::{Space, Store, WriteBatch};
 
 pub use relation::{
@@ -33,6 +34,9 @@ const NEXT_ID_KEY: &[u8] = b"next-relation";
 /// The version of the stored form of a relation.
 const RELATION_FORMAT: u32 = 1;
 
+/// The version of the record around it.
+const RELATION_HEAD: u8 = 1;
+
 /// The names as they are now; replaced as a whole by each change.
 #[derive(Debug)]
 pub struct Catalog {
@@ -50,15 +54,14 @@ impl Catalog {
     /// Reads the catalog from the store; an entry that cannot be read is an error (XX001), never skipped.
     pub fn open(store: &dyn Store) -> Result<Catalog> {
         let next_id = match store.get(Space::Meta, NEXT_ID_KEY)? {
-            Some(bytes) => u64::from_be_bytes(bytes.as_ref().try_into().map_err(|_| {
-                Error::new(SqlState::Corrupted, "the number of the next relation is damaged")
-            })?),
+            Some(value) => decode_number(value, u64::from_be_bytes)
+                .map_err(|error| error.context("the number of the next relation is damaged"))?,
             None => 1,
         };
         let mut names = Names { next_id, ..Names::default() };
         for entry in store.scan(Space::Meta, RELATION_PREFIX, b"relation0")? {
             let (key, value) = entry?;
-            let relation = relation::decode(&value).map_err(|error| {
+            let relation = relation::decode(value).map_err(|error| {
                 Error::new(
                     SqlState::Corrupted,
                     format!("catalog entry {} is damaged", String::from_utf8_lossy(&key)),
@@ -84,7 +87,7 @@ impl Catalog {
             NameChange::Remove(_) => 0,
         });
         let next_id = given.fold(self.names().next_id, u64::max);
-        batch.put(Space::Meta, NEXT_ID_KEY, next_id.to_be_bytes().to_vec());
+        batch.put(Space::Meta, NEXT_ID_KEY, encode_number(next_id));
         Ok(())
     }
 

@@ -1,13 +1,15 @@
 //! One relation: its columns, its kind, how it was made; and its stored form.
 
-use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-use crate::error::{Error, Result};
-use crate::types::SqlType;
+use bytes::Bytes;
+use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
+use serde::{Deserialize, Serialize};
 
-use super::{RELATION_FORMAT, RELATION_PREFIX};
+use super::{RELATION_FORMAT, RELATION_HEAD, RELATION_PREFIX};
+use crate::error::{Error, Result};
+use crate::store::codec::{decode_json, encode_json};
+use crate::types::SqlType;
 
 /// Given once at CREATE, never used again; also the id of the stream's log and the table's rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -182,14 +184,12 @@ pub(super) fn key(id: RelationId) -> Vec<u8> {
     key
 }
 
-pub(super) fn encode(relation: &Relation) -> Result<Vec<u8>> {
-    serde_json::to_vec(&Stored { format: RELATION_FORMAT, relation })
-        .map_err(|error| Error::internal(error.to_string()))
+pub(super) fn encode(relation: &Relation) -> Result<Bytes> {
+    encode_json(RELATION_HEAD, &Stored { format: RELATION_FORMAT, relation })
 }
 
-pub(super) fn decode(bytes: &[u8]) -> Result<Relation> {
-    let stored: Stored<Relation> =
-        serde_json::from_slice(bytes).map_err(|error| Error::internal(error.to_string()))?;
+pub(super) fn decode(value: Bytes) -> Result<Relation> {
+    let stored: Stored<Relation> = decode_json(RELATION_HEAD, value)?;
     if stored.format > RELATION_FORMAT {
         Err(Error::internal(format!(
             "format {} is newer than this version's {RELATION_FORMAT}",

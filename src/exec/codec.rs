@@ -1,14 +1,11 @@
-//! How the store's keys and values of queries are written: batches, changes, rings of kept rows.
+//! What is stored of queries: its keys, and the columns that changes and pieces of an answer have beside their rows.
 
-use std::io::Cursor;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
     Array, ArrayRef, Int64Array, ListArray, ListBuilder, RecordBatch, UInt64Builder,
 };
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
-use datafusion::arrow::ipc::reader::StreamReader;
-use datafusion::arrow::ipc::writer::StreamWriter;
 
 use crate::catalog::RelationId;
 use crate::error::{Error, Result, SqlState};
@@ -160,23 +157,4 @@ pub(super) fn unweighted(batch: &RecordBatch) -> Result<Delta> {
         .cloned()
         .ok_or_else(|| Error::new(SqlState::Corrupted, "a stored change has no weights"))?;
     Ok(Delta { batch: batch.project(&(0..last).collect::<Vec<_>>())?, weights: Some(weights) })
-}
-
-/// A batch as an Arrow IPC stream.
-pub(super) fn encode(batch: &RecordBatch) -> Result<Vec<u8>> {
-    let mut writer = StreamWriter::try_new(Vec::new(), &batch.schema())?;
-    writer.write(batch)?;
-    writer.finish()?;
-    Ok(writer.into_inner()?)
-}
-
-/// The batch of an Arrow IPC stream.
-pub(super) fn decode(bytes: &[u8]) -> Result<RecordBatch> {
-    let damaged = |what: String| Error::new(SqlState::Corrupted, format!("stored state is damaged: {what}"));
-    let mut reader =
-        StreamReader::try_new(Cursor::new(bytes), None).map_err(|error| damaged(error.to_string()))?;
-    match reader.next() {
-        Some(batch) => batch.map_err(|error| damaged(error.to_string())),
-        None => Err(damaged("no batch".to_owned())),
-    }
 }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::progress::Progress;
 use super::registry::Engine;
 use crate::catalog::{Catalog, Kind};
-use crate::error::{Error, Result, SqlState};
+use crate::error::Result;
 use crate::log::Transaction;
+use crate::store::codec::{decode_number, encode_number};
 use crate::store::{Space, Store};
 
 /// The key of the last epoch's number.
@@ -16,12 +17,8 @@ const EPOCH_KEY: &[u8] = b"epoch";
 /// committed in order: the newest record of the number alone could be one that others are beyond.
 pub(super) fn last_stored(store: &dyn Store, catalog: &Catalog) -> Result<u64> {
     let mut last = match store.get(Space::Meta, EPOCH_KEY)? {
-        Some(bytes) => u64::from_be_bytes(
-            bytes
-                .as_ref()
-                .try_into()
-                .map_err(|_| Error::new(SqlState::Corrupted, "the number of the last epoch is damaged"))?,
-        ),
+        Some(value) => decode_number(value, u64::from_be_bytes)
+            .map_err(|error| error.context("the number of the last epoch is damaged"))?,
         None => 0,
     };
     for relation in catalog.names().all() {
@@ -38,7 +35,7 @@ impl Engine {
     pub(super) fn put_epoch(self: &Arc<Self>, transaction: &mut Transaction) {
         let engine = Arc::clone(self);
         transaction.with_commit(move |_, batch| {
-            batch.put(Space::Meta, EPOCH_KEY, engine.last_epoch().to_be_bytes().to_vec());
+            batch.put(Space::Meta, EPOCH_KEY, encode_number(engine.last_epoch()));
             Ok(())
         });
     }

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
 use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
+use datafusion::arrow::ipc::writer::StreamWriter;
 use datafusion::functions_aggregate::count::count_udaf;
 use datafusion::functions_aggregate::sum::sum_udaf;
 use datafusion::physical_expr::aggregate::AggregateExprBuilder;
 use datafusion::physical_expr::expressions::Column;
 
-use super::codec::{ANSWER, OPERATOR, encode, key, prefix, weighted};
+use super::codec::{ANSWER, OPERATOR, key, prefix, weighted};
 use super::folding::{Folded, Folder, Folding};
 use super::progress::Progress;
 use super::stored::{EpochWriter, Since, changes_since, load};
@@ -18,6 +19,7 @@ use crate::catalog::RelationId;
 use crate::limits::STATE_PIECE_BYTES;
 use crate::operators::{AggregateCall, AggregateSpec, RunningAggregate};
 use crate::state::{Delta, RowStore, StateTable};
+use crate::store::codec::decode_json;
 use crate::store::{MemoryStore, Space, Store, WriteBatch};
 
 const ID: RelationId = RelationId(7);
@@ -216,17 +218,17 @@ fn what_a_commit_writes_does_not_grow_with_the_state() {
 /// What version 1 of the format stored: state and answer each as one base.
 fn write_version_1(store: &dyn Store, query: &Query) {
     let mut puts = WriteBatch::default();
-    puts.put(Space::State, key(ID, 5, OPERATOR, 0), encode(&query.operator.whole().unwrap()).unwrap());
+    puts.put(Space::State, key(ID, 5, OPERATOR, 0), ipc_stream(&query.operator.whole().unwrap()));
     for (i, batch) in (0..).zip(query.rows.snapshot().batches().unwrap()) {
         let rows = weighted(&Delta::insert(batch)).unwrap();
-        puts.put(Space::Views, key(ID, 4, ANSWER, i), encode(&rows).unwrap());
+        puts.put(Space::Views, key(ID, 4, ANSWER, i), ipc_stream(&rows));
     }
     let mut before = Progress::default();
     (before.base_epoch, before.epoch, before.answer_epoch) = (4, 5, 5);
     before.write(ID, &mut puts).unwrap();
     store.commit(puts).unwrap();
     let progress = store.get(Space::Meta, b"query/0000000000000007").unwrap().unwrap();
-    let mut progress: serde_json::Value = serde_json::from_slice(&progress).unwrap();
+    let mut progress: serde_json::Value = decode_json(1, progress).unwrap();
     let fields = progress.as_object_mut().unwrap();
     for field in ["folded", "folded_answer", "next_row", "retracts"] {
         fields.remove(field).unwrap();
@@ -235,6 +237,13 @@ fn write_version_1(store: &dyn Store, query: &Query) {
     let mut puts = WriteBatch::default();
     puts.put(Space::Meta, b"query/0000000000000007".to_vec(), serde_json::to_vec(&progress).unwrap());
     store.commit(puts).unwrap();
+}
+
+/// State as it was stored before it had a checksum.
+fn ipc_stream(batch: &RecordBatch) -> Vec<u8> {
+    let mut stream = StreamWriter::try_new(Vec::new(), &batch.schema()).unwrap();
+    stream.write(batch).unwrap();
+    stream.into_inner().unwrap()
 }
 
 #[test]

@@ -3,16 +3,20 @@
 //! They are part of the commit that passes them by, in a ring of keys a view, so that they are neither lost in a crash nor
 //! grow without bound.
 
+use bytes::Bytes;
 use datafusion::arrow::array::RecordBatch;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-use super::codec::{decode, delete_ring, encode, ring_key, ring_keys};
+use super::codec::{delete_ring, ring_key, ring_keys};
 use crate::catalog::RelationId;
-use crate::error::{Error, Result, SqlState};
+use crate::error::Result;
+use crate::store::codec::{ValueReader, ValueWriter, decode_batch, decode_json};
 use crate::store::{Space, Store, WriteBatch};
 use crate::time::Watermark;
 
 const RING: &str = "late";
+
+const VERSION: u8 = 1;
 
 /// A late row that is kept to be looked at.
 #[derive(Debug, Clone)]
@@ -25,9 +29,9 @@ pub struct LateRow {
     pub row: RecordBatch,
 }
 
-/// A late row as stored.
-#[derive(Serialize, Deserialize)]
-struct StoredLate {
+/// A late row as it was stored when it was JSON.
+#[derive(Deserialize)]
+struct JsonLate {
     number: u64,
     at_ms: i64,
     watermark: i64,
@@ -38,10 +42,7 @@ struct StoredLate {
 pub fn put_late(view: RelationId, rows: &[LateRow], count: u64, batch: &mut WriteBatch) -> Result<()> {
     let first = count.saturating_sub(rows.len() as u64);
     for (number, late) in (first..).zip(rows) {
-        let stored =
-            StoredLate { number, at_ms: late.at_ms, watermark: late.watermark.0, row: encode(&late.row)? };
-        let value = serde_json::to_vec(&stored).map_err(|error| Error::internal(error.to_string()))?;
-        batch.put(Space::Meta, ring_key(RING, view, number), value);
+        batch.put(Space::Meta, ring_key(RING, view, number), encode(number, late)?);
     }
     Ok(())
 }
@@ -51,16 +52,31 @@ pub fn read_late(store: &dyn Store, view: RelationId) -> Result<Vec<LateRow>> {
     let (from, to) = ring_keys(RING, view);
     let mut found: Vec<(u64, LateRow)> = Vec::new();
     for entry in store.scan(Space::Meta, &from, &to)? {
-        let stored: StoredLate = serde_json::from_slice(&entry?.1)
-            .map_err(|error| Error::new(SqlState::Corrupted, format!("a late row is damaged: {error}")))?;
-        let row: RecordBatch = decode(&stored.row)?;
-        found.push((
-            stored.number,
-            LateRow { at_ms: stored.at_ms, watermark: Watermark(stored.watermark), row },
-        ));
+        found.push(decode(entry?.1).map_err(|error| error.context("a late row is damaged"))?);
     }
     found.sort_by_key(|(number, _)| *number);
     Ok(found.into_iter().map(|(_, late)| late).collect())
+}
+
+fn encode(number: u64, late: &LateRow) -> Result<Bytes> {
+    let mut value = ValueWriter::new(VERSION);
+    value.varint(number);
+    value.i64(late.at_ms);
+    value.i64(late.watermark.0);
+    value.schema(&late.row.schema());
+    value.batch(&late.row)?;
+    Ok(value.finish())
+}
+
+fn decode(value: Bytes) -> Result<(u64, LateRow)> {
+    if value.starts_with(b"{") {
+        let JsonLate { number, at_ms, watermark, row } = decode_json(VERSION, value)?;
+        return Ok((number, LateRow { at_ms, watermark: Watermark(watermark), row: decode_batch(&row)? }));
+    }
+    let mut value = ValueReader::open(value, VERSION)?;
+    let (number, at_ms, watermark) = (value.varint()?, value.i64()?, Watermark(value.i64()?));
+    let schema = value.schema()?;
+    Ok((number, LateRow { at_ms, watermark, row: value.batch(&schema, None)? }))
 }
 
 /// Removes the late rows of a view.

@@ -8,6 +8,7 @@ use super::position::FeedPosition;
 use super::runner::Counters;
 use crate::catalog::RelationId;
 use crate::error::{Error, Result, SqlState};
+use crate::store::codec::{decode_json, encode_json};
 use crate::store::{Space, Store, WriteBatch};
 
 /// The version of everything stored of a query. In version 1 the answer had no row numbers, and
@@ -16,6 +17,9 @@ use crate::store::{Space, Store, WriteBatch};
 /// each group, and sums of floats were one number: such a state is told by the types of its columns
 /// and refused, while every other is read.
 const FORMAT: u32 = 3;
+
+/// The version of the record itself.
+const HEAD: u8 = 1;
 
 /// How far a durable query has come.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -88,9 +92,8 @@ impl Progress {
         let Some(bytes) = store.get(Space::Meta, &progress_key(id))? else {
             return Ok(None);
         };
-        let mut progress: Progress = serde_json::from_slice(&bytes).map_err(|error| {
-            Error::new(SqlState::Corrupted, format!("the progress of query {} is damaged: {error}", id.0))
-        })?;
+        let mut progress: Progress = decode_json(HEAD, bytes)
+            .map_err(|error| error.context(format!("the progress of query {} is damaged", id.0)))?;
         if progress.format > FORMAT {
             let what = format!("the state of query {} was written by a later version of the server", id.0);
             return Err(Error::new(SqlState::Corrupted, what).hint("Start that version or a later one."));
@@ -101,8 +104,7 @@ impl Progress {
 
     /// Adds the progress record to a commit.
     pub fn write(&self, id: RelationId, batch: &mut WriteBatch) -> Result<()> {
-        let bytes = serde_json::to_vec(self).map_err(|error| Error::internal(error.to_string()))?;
-        batch.put(Space::Meta, progress_key(id), bytes);
+        batch.put(Space::Meta, progress_key(id), encode_json(HEAD, self)?);
         Ok(())
     }
 }

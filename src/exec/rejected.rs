@@ -11,12 +11,15 @@ use serde::{Deserialize, Serialize};
 use super::codec::{delete_ring, ring_key};
 use crate::catalog::{Relation, RelationId};
 use crate::connect::{Rejected, Why};
-use crate::error::{Error, Result, SqlState};
+use crate::error::Result;
 use crate::limits;
+use crate::store::codec::{decode_json, encode_json};
 use crate::store::{Space, Store, WriteBatch};
 
 /// The ring of keys.
 const RING: &str = "rejected";
+
+const VERSION: u8 = 1;
 
 /// A rejected record.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -62,12 +65,8 @@ impl RejectedRows {
         let mut streams = rejected.streams.lock();
         for entry in store.scan(Space::Meta, b"rejected/", b"rejected0")? {
             let (key, value) = entry?;
-            let row: RejectedRow = serde_json::from_slice(&value).map_err(|error| {
-                Error::new(
-                    SqlState::Corrupted,
-                    format!("{} is damaged: {error}", String::from_utf8_lossy(&key)),
-                )
-            })?;
+            let row: RejectedRow = decode_json(VERSION, value)
+                .map_err(|error| error.context(format!("{} is damaged", String::from_utf8_lossy(&key))))?;
             let stream = streams.entry(row.stream).or_default();
             stream.next = stream.next.max(row.offset + 1);
             stream.count = stream.count.max(row.number + 1);
@@ -148,7 +147,6 @@ impl RejectedRows {
 }
 
 fn put(row: &RejectedRow, batch: &mut WriteBatch) -> Result<()> {
-    let value = serde_json::to_vec(row).map_err(|error| Error::internal(error.to_string()))?;
-    batch.put(Space::Meta, ring_key(RING, row.stream, row.number), value);
+    batch.put(Space::Meta, ring_key(RING, row.stream, row.number), encode_json(VERSION, row)?);
     Ok(())
 }

@@ -14,13 +14,13 @@ use datafusion::arrow::compute::take_record_batch;
 use datafusion::arrow::datatypes::UInt64Type;
 
 use super::codec::{
-    ANSWER, NUMBERS, ROWS, change_parts, decode, encode, end, key, numbered, prefix, progress_key,
-    unweighted, weighted,
+    ANSWER, NUMBERS, ROWS, change_parts, end, key, numbered, prefix, progress_key, unweighted, weighted,
 };
 use super::progress::Progress;
 use crate::catalog::RelationId;
 use crate::error::{Error, Result, SqlState};
 use crate::state::{Applied, Delta, NumberedRows, RowStore};
+use crate::store::codec::{decode_batch, encode_batch};
 use crate::store::{Space, Store, WriteBatch};
 
 /// What an epoch of a query adds to a commit.
@@ -53,7 +53,7 @@ impl EpochWriter<'_> {
     }
 
     fn put(&mut self, space: Space, part: u8, rows: &RecordBatch) -> Result<()> {
-        let bytes = encode(rows)?;
+        let bytes = encode_batch(rows)?;
         self.bytes += bytes.len() as u64;
         self.batch.put(space, key(self.id, self.epoch, part, self.number), bytes);
         self.number += 1;
@@ -79,7 +79,7 @@ pub(super) fn load(
     let from = key(id, progress.folded, 0, 0);
     for entry in store.scan(Space::State, &from, &end(id))? {
         let (key, value) = entry?;
-        let stored = decode(&value)?;
+        let stored = decode_batch(&value).map_err(damaged)?;
         match key.get(16) {
             Some(&ROWS) => found.parts.push(piece(&stored)?),
             Some(&part) => state(part, &stored)?,
@@ -87,7 +87,7 @@ pub(super) fn load(
         }
     }
     for entry in store.scan(Space::Views, &from, &end(id))? {
-        let stored = decode(&entry?.1)?;
+        let stored = decode_batch(&entry?.1).map_err(damaged)?;
         let delta = unweighted(&stored)?;
         match stored.column_by_name(NUMBERS) {
             Some(numbers) => found.take(&delta, numbers.as_list::<i32>())?,
@@ -102,6 +102,10 @@ pub(super) fn load(
         rows.restore(found.parts, found.removed, progress.next_row)?;
     }
     if progress.retracts { rows.index_whole() } else { Ok(()) }
+}
+
+fn damaged(error: Error) -> Error {
+    error.context("stored state is damaged")
 }
 
 /// Rows of an answer as they are found.
@@ -147,7 +151,7 @@ fn read_changes(store: &dyn Store, id: RelationId, from: u64) -> Result<Vec<(u64
         let (key, value) = entry?;
         let epoch = key.get(8..16).and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes);
         let epoch = epoch.ok_or_else(|| Error::new(SqlState::Corrupted, "a view's key is damaged"))?;
-        deltas.push((epoch, unweighted(&decode(&value)?)?));
+        deltas.push((epoch, unweighted(&decode_batch(&value).map_err(damaged)?)?));
     }
     Ok(deltas)
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use datafusion::arrow::array::{ArrayRef, Float64Array, RecordBatch};
 use datafusion::arrow::datatypes::DataType;
 
-use super::codec::{decode, encode, end, prefix};
+use super::codec::{end, prefix};
 use super::tests::open;
 use crate::catalog::{Emission, Relation};
+use crate::store::codec::{decode_batch, encode_batch};
 use crate::store::{MemoryStore, Space, Store, WriteBatch};
 
 /// Writes sums of floats as they were before they were exact: as one number.
@@ -15,7 +16,7 @@ fn write_rounded_sums(store: &dyn Store, view: &Relation) {
     let mut puts = WriteBatch::default();
     for entry in store.scan(Space::State, &prefix(view.id), &end(view.id)).unwrap() {
         let (key, value) = entry.unwrap();
-        let rows = decode(&value).unwrap();
+        let rows = decode_batch(&value).unwrap();
         let schema = rows.schema();
         let columns = schema.fields().iter().zip(rows.columns()).map(|(field, column)| {
             let old: ArrayRef = match column.data_type() {
@@ -28,7 +29,7 @@ fn write_rounded_sums(store: &dyn Store, view: &Relation) {
         });
         let old = RecordBatch::try_from_iter_with_nullable(columns.collect::<Vec<_>>()).unwrap();
         assert_ne!(old.schema(), rows.schema());
-        puts.put(Space::State, key, encode(&old).unwrap());
+        puts.put(Space::State, key, encode_batch(&old).unwrap());
     }
     assert!(!puts.is_empty());
     store.commit(puts).unwrap();

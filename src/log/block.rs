@@ -14,9 +14,9 @@ use bytes::Bytes;
 use datafusion::arrow::compute::concat_batches;
 use datafusion::arrow::datatypes::SchemaRef;
 
-use super::codec::{In, Out, corrupted};
 use super::{CommitNo, LogBlock, StreamId, Write};
 use crate::error::{Error, Result};
+use crate::store::codec::{ValueReader, ValueWriter, corrupted};
 use crate::time::Watermark;
 
 const VERSION: u8 = 1;
@@ -46,7 +46,7 @@ pub(crate) fn parse_key(key: &[u8]) -> Result<(u64, CommitNo)> {
 
 /// The value of a block.
 pub(crate) fn encode(block: &LogBlock, time_ms: i64) -> Result<Bytes> {
-    let mut out = Out::new(VERSION);
+    let mut out = ValueWriter::new(VERSION);
     out.i64(time_ms);
     out.varint(block.writes.len() as u64);
     out.i64(block.writes[0].watermark_before.0);
@@ -63,7 +63,7 @@ pub(crate) fn encode(block: &LogBlock, time_ms: i64) -> Result<Bytes> {
 
 /// When the block was written, from its value.
 pub(crate) fn time_ms(value: Bytes) -> Result<i64> {
-    In::open(value, VERSION)?.i64()
+    ValueReader::open(value, VERSION)?.i64()
 }
 
 /// A block from its key and value, all columns of `schema` or these. An error names stream and offset.
@@ -87,7 +87,7 @@ fn decode_value(
     schema: &SchemaRef,
     columns: Option<&[usize]>,
 ) -> Result<LogBlock> {
-    let mut value = In::open(value, VERSION)?;
+    let mut value = ValueReader::open(value, VERSION)?;
     value.i64()?;
     let count = value.varint()?;
     let mut before = Watermark(value.i64()?);

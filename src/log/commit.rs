@@ -22,6 +22,7 @@ use super::transaction::{Append, JoinedBlock, OnCommit, StreamChange, Transactio
 use super::{CommitNo, LogBlock, StreamId, StreamSpec, block, untimed};
 use crate::error::{Error, Result, SqlState, contained_call};
 use crate::limits;
+use crate::store::codec::encode_number;
 use crate::store::{Space, WriteBatch, check_values};
 
 /// A transaction in the queue.
@@ -236,7 +237,7 @@ impl Committer {
             all.push((*id, blocks));
         }
         let last = self.shared.last.borrow().0 + group.accepted.len() as u64;
-        batch.put(Space::Meta, stream::LAST_COMMIT, last.to_le_bytes().to_vec());
+        batch.put(Space::Meta, stream::LAST_COMMIT, encode_number(last));
         self.shared.store.commit(std::mem::take(batch))?;
         self.shared.groups.fetch_add(1, Ordering::Relaxed);
         Ok(all)

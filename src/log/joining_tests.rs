@@ -8,9 +8,9 @@ use datafusion::execution::memory_pool::MemoryPool;
 use proptest::prelude::*;
 
 use super::tests::{S, Seen, check_watermarks, create, insert, read_all, rows, spec, take};
-use super::transaction::batch_bytes;
 use super::*;
 use crate::limits;
+use crate::memory::rows::batch_bytes;
 use crate::memory::{Accounts, MemoryPart};
 use crate::store::faulty::Fault;
 use crate::store::{FaultyStore, MemoryStore, Space, Store};

@@ -12,7 +12,6 @@ use futures::future::BoxFuture;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
-use super::codec::corrupted;
 use super::commit::{Committer, Request};
 use super::reader::{LogReader, Position};
 use super::shared::{Shared, no_stream};
@@ -24,6 +23,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::limits;
 use crate::memory::Accounts;
 use crate::spawn::{Looping, Spawn};
+use crate::store::codec::{corrupted, decode_number};
 use crate::store::{Space, Store};
 
 /// Commits transactions and reads logs. Dropping the last handle finishes what is queued and stops the thread.
@@ -71,9 +71,10 @@ impl Journal {
     ) -> Result<Arc<Journal>> {
         let last = match store.get(Space::Meta, stream::LAST_COMMIT)? {
             None => CommitNo(0),
-            Some(value) => CommitNo(u64::from_le_bytes(
-                value[..].try_into().map_err(|_| corrupted("the number of the last commit is damaged"))?,
-            )),
+            Some(value) => CommitNo(
+                decode_number(value, u64::from_le_bytes)
+                    .map_err(|error| error.context("the number of the last commit is damaged"))?,
+            ),
         };
         let streams = read_streams(&*store)?;
         let shared = Arc::new(Shared {

@@ -10,7 +10,6 @@
 //!
 //! | file | idea |
 //! |---|---|
-//! | `codec` | varints, schemas and batches as they are on disk, with version and checksum |
 //! | [`block`] | a block of a log as it is stored, and its key |
 //! | [`stream`] | what is known of each stream: its spec, its figures |
 //! | `tail`, `tails` | the newest blocks of a stream in memory; those of all streams under one budget |
@@ -32,7 +31,6 @@ use datafusion::arrow::datatypes::SchemaRef;
 use crate::time::Watermark;
 
 pub mod block;
-mod codec;
 mod commit;
 mod fold;
 mod joining;

@@ -11,10 +11,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::shared::{Shared, no_stream};
-use super::transaction::{batch_bytes, fitting_rows};
 use super::{CommitNo, LogBlock, StreamId, StreamSpec, block};
 use crate::error::Result;
 use crate::limits;
+use crate::memory::rows::{batch_bytes, fitting_rows};
 use crate::store::Space;
 
 /// Where reading begins.

@@ -10,10 +10,11 @@ use datafusion::arrow::datatypes::{
 };
 
 use super::stream::StreamStats;
-use super::transaction::{Append, JoinedBlock, batch_bytes, fitting_rows};
+use super::transaction::{Append, JoinedBlock};
 use super::{CommitNo, LogBlock, StreamSpec, Write};
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
+use crate::memory::rows::{batch_bytes, fitting_rows};
 use crate::time::{EventTime, Watermark};
 
 /// What a group of commits does to one stream.

@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::codec::{In, Out, corrupted};
 use super::tail::Tail;
 use super::{CommitNo, StreamId, StreamSpec};
 use crate::error::Result;
+use crate::store::codec::{ValueReader, ValueWriter, corrupted};
 use crate::time::{EventTime, Watermark};
 
 const VERSION: u8 = 1;
@@ -76,7 +76,7 @@ impl StreamStats {
     };
 
     pub(crate) fn encode(&self) -> Bytes {
-        let mut out = Out::new(VERSION);
+        let mut out = ValueWriter::new(VERSION);
         out.varint(self.bytes);
         out.varint(self.first_offset);
         out.varint(self.next_offset);
@@ -89,7 +89,7 @@ impl StreamStats {
     }
 
     pub(crate) fn decode(value: Bytes) -> Result<StreamStats> {
-        let mut value = In::open(value, VERSION)?;
+        let mut value = ValueReader::open(value, VERSION)?;
         let (bytes, first_offset, next_offset) = (value.varint()?, value.varint()?, value.varint()?);
         let rows = next_offset.checked_sub(first_offset).ok_or_else(|| corrupted("its offsets are wrong"))?;
         Ok(StreamStats {
@@ -107,19 +107,19 @@ impl StreamStats {
     }
 }
 
-fn optional(out: &mut Out, n: Option<i64>) {
+fn optional(out: &mut ValueWriter, n: Option<i64>) {
     out.varint(u64::from(n.is_some()));
     out.i64(n.unwrap_or(0));
 }
 
-fn read_optional(value: &mut In) -> Result<Option<i64>> {
+fn read_optional(value: &mut ValueReader) -> Result<Option<i64>> {
     let is_some = value.varint()? != 0;
     let n = value.i64()?;
     Ok(is_some.then_some(n))
 }
 
 pub(crate) fn encode_spec(spec: &StreamSpec) -> Bytes {
-    let mut out = Out::new(VERSION);
+    let mut out = ValueWriter::new(VERSION);
     optional(&mut out, spec.watermark.map(|(column, _)| column as i64));
     out.i64(spec.watermark.map_or(0, |(_, delay)| delay));
     optional(&mut out, spec.retention_ms);
@@ -129,7 +129,7 @@ pub(crate) fn encode_spec(spec: &StreamSpec) -> Bytes {
 }
 
 pub(crate) fn decode_spec(value: Bytes) -> Result<StreamSpec> {
-    let mut value = In::open(value, VERSION)?;
+    let mut value = ValueReader::open(value, VERSION)?;
     let column = read_optional(&mut value)?;
     let delay = value.i64()?;
     let retention_ms = read_optional(&mut value)?;

@@ -7,6 +7,7 @@ use datafusion::arrow::array::RecordBatch;
 
 use super::{CommitNo, StreamId, StreamSpec};
 use crate::error::Result;
+use crate::memory::rows::batch_bytes;
 use crate::store::WriteBatch;
 use crate::time::Watermark;
 
@@ -126,25 +127,6 @@ impl Transaction {
         });
         256 + self.puts.bytes() + rows.sum::<usize>() + joined.sum::<usize>()
     }
-}
-
-/// The bytes of a batch's own rows, not of the buffers that it may be a slice of.
-pub(crate) fn batch_bytes(batch: &RecordBatch) -> usize {
-    batch
-        .columns()
-        .iter()
-        .map(|c| c.to_data().get_slice_memory_size().unwrap_or(c.get_array_memory_size()))
-        .sum()
-}
-
-/// How many rows from `start` on, at most `most`, have no more than so many bytes: found by halving, so it may be fewer than
-/// would fit. 0: not even one.
-pub(crate) fn fitting_rows(batch: &RecordBatch, start: usize, most: usize, bytes: usize) -> usize {
-    let mut rows = most;
-    while rows > 0 && batch_bytes(&batch.slice(start, rows)) > bytes {
-        rows /= 2;
-    }
-    rows
 }
 
 impl fmt::Debug for Transaction {

@@ -8,11 +8,11 @@
 use bytes::Bytes;
 use datafusion::arrow::array::Array;
 
-use super::codec::{In, Out};
 use super::{LogBlock, StreamId, StreamSpec};
 use crate::error::Result;
 use crate::limits;
 use crate::pgtypes::values::row_as_json;
+use crate::store::codec::{ValueReader, ValueWriter};
 use crate::store::{Space, Store, WriteBatch};
 
 const VERSION: u8 = 1;
@@ -80,7 +80,7 @@ pub(crate) fn delete(store: &dyn Store, stream: StreamId, batch: &mut WriteBatch
 }
 
 fn encode(number: u64, row: &UntimedRow) -> Bytes {
-    let mut out = Out::new(VERSION);
+    let mut out = ValueWriter::new(VERSION);
     out.varint(number);
     out.varint(row.offset);
     out.i64(row.at_ms);
@@ -89,7 +89,7 @@ fn encode(number: u64, row: &UntimedRow) -> Bytes {
 }
 
 fn decode(value: Bytes) -> Result<(u64, UntimedRow)> {
-    let mut value = In::open(value, VERSION)?;
+    let mut value = ValueReader::open(value, VERSION)?;
     let number = value.varint()?;
     let (offset, at_ms) = (value.varint()?, value.i64()?);
     Ok((number, UntimedRow { offset, at_ms, raw: value.bytes()?.to_vec() }))

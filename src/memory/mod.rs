@@ -4,7 +4,7 @@
 //! of logs, rows of tables and views, state, what clients have sent. [`Accounts`] is that pool; it knows by the name of whoever
 //! asks which [`MemoryPart`] of the server it is, and the most that was ever taken. `tidemill.memory` shows it.
 //!
-//! What nobody reserves (the store's caches, the code itself) is seen from outside: [`process`].
+//! What nobody reserves (the store's caches, the code itself) is seen from outside: [`process`]. How large rows are is in [`rows`].
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation};
 
 pub mod process;
+pub mod rows;
 
 /// A part of the server that holds memory by the amount of data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

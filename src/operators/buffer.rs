@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, Int64Array, UInt32Array};
+use datafusion::arrow::array::{ArrayRef, AsArray, Int64Array, UInt32Array};
 use datafusion::arrow::compute::{concat_batches, interleave_record_batch, take_record_batch};
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Int64Type, Schema, SchemaRef};
 use datafusion::arrow::record_batch::RecordBatch;
@@ -17,6 +17,7 @@ use super::split::{split, ticks, time_column, timed, times};
 use super::{Closing, Delta, Partial, Windowing, time_type};
 use crate::error::{Error, Result};
 use crate::limits::BATCH_ROWS;
+use crate::memory::rows::batch_bytes;
 use crate::state::{PieceCursor, StateTable, in_parts, partial};
 use crate::time::{EventTime, Slice, SliceSpec, WINDOW_COLUMNS, Watermark, Window};
 
@@ -33,7 +34,7 @@ impl Kept {
     /// Adds rows that came after all others. Of a batch that shares its memory with others that go
     /// away sooner only the rows are kept.
     fn push(&mut self, schema: &SchemaRef, rows: RecordBatch) -> Result<()> {
-        let own: usize = rows.columns().iter().map(slice_bytes).sum();
+        let own: usize = batch_bytes(&rows);
         let rows = if own * 2 < rows.get_array_memory_size() {
             let all = UInt32Array::from_iter_values(0..rows.num_rows() as u32);
             take_record_batch(&rows, &all)?
@@ -75,10 +76,6 @@ impl Kept {
             (known < arrivals.len()).then(|| batch.slice(known, arrivals.len() - known))
         })
     }
-}
-
-fn slice_bytes(column: &ArrayRef) -> usize {
-    column.to_data().get_slice_memory_size().unwrap_or(0)
 }
 
 /// Keeps rows until their windows close.

@@ -17,11 +17,11 @@
 //! Restoring takes everything in the order in which it was written; later rows override earlier
 //! ones of their key, and a row says by itself whether its key has gone.
 
-use datafusion::arrow::array::Array;
 use datafusion::arrow::record_batch::RecordBatch;
 
 use crate::error::Result;
 use crate::limits::{BATCH_ROWS, STATE_PART_BYTES, STATE_PIECE_BYTES};
+use crate::memory::rows::batch_bytes;
 
 /// A table of an operator's state.
 pub trait StateTable: Send {
@@ -102,8 +102,7 @@ pub fn piece_rows(bytes: usize, rows: usize) -> usize {
 /// The rows of a batch in parts, each far below what the store takes as a value: first row and
 /// number of rows. A part begins only at a row that `begins` one.
 pub fn part_ranges(batch: &RecordBatch, begins: impl Fn(usize) -> bool) -> Vec<(usize, usize)> {
-    let columns = batch.columns().iter();
-    let bytes: usize = columns.map(|c| c.to_data().get_slice_memory_size().unwrap_or(0)).sum();
+    let bytes = batch_bytes(batch);
     let rows = batch.num_rows();
     if bytes <= STATE_PART_BYTES {
         return if rows == 0 { Vec::new() } else { vec![(0, rows)] };

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
 
+pub mod codec;
 pub mod disk;
 pub mod faulty;
 mod ledger;

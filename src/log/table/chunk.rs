@@ -9,7 +9,7 @@ use datafusion::arrow::datatypes::SchemaRef;
 
 use crate::error::Result;
 use crate::log::CommitNo;
-use crate::log::transaction::batch_bytes;
+use crate::memory::rows::batch_bytes;
 
 /// Where a row is: chunk in the upper half, row in the lower. Valid for the version or writer it comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -76,9 +76,18 @@ impl TableChunk {
 
     /// The rows that are not deleted.
     pub(super) fn rows(&self) -> Result<RecordBatch> {
+        self.rows_of(None)
+    }
+
+    /// The rows that are not deleted, of these columns only (None: of all).
+    fn rows_of(&self, columns: Option<&[usize]>) -> Result<RecordBatch> {
+        let batch = match columns {
+            Some(columns) => self.batch.project(columns)?,
+            None => self.batch.clone(),
+        };
         match self.kept() {
-            None => Ok(self.batch.clone()),
-            Some(kept) => Ok(filter_record_batch(&self.batch, &kept)?),
+            None => Ok(batch),
+            Some(kept) => Ok(filter_record_batch(&batch, &kept)?),
         }
     }
 
@@ -140,6 +149,16 @@ impl TableVersion {
     /// All rows.
     pub fn batches(&self) -> Result<Vec<RecordBatch>> {
         self.chunks.iter().filter(|c| c.live > 0).map(TableChunk::rows).collect()
+    }
+
+    /// How many parts it has, some of them without rows.
+    pub fn parts(&self) -> usize {
+        self.chunks.len()
+    }
+
+    /// The rows of a part, of these columns only (None: of all); None: there are none in it.
+    pub fn part(&self, at: usize, columns: Option<&[usize]>) -> Result<Option<RecordBatch>> {
+        self.chunks.get(at).filter(|chunk| chunk.live > 0).map(|chunk| chunk.rows_of(columns)).transpose()
     }
 
     /// The rows with these ids, in this order.

@@ -196,7 +196,7 @@ fn parse_commit(key: &[u8]) -> Result<CommitNo> {
     let commit = key.get(8..16).and_then(|commit| commit.try_into().ok());
     commit
         .map(|commit| CommitNo(u64::from_be_bytes(commit)))
-        .ok_or_else(|| super::codec::corrupted("a key in the tables has the wrong length"))
+        .ok_or_else(|| crate::store::codec::corrupted("a key in the tables has the wrong length"))
 }
 
 /// Applies a record; true for a base.

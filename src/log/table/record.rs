@@ -9,7 +9,7 @@ use datafusion::arrow::datatypes::SchemaRef;
 
 use super::chunk::{RowId, TableChunk, live_rows};
 use crate::error::Result;
-use crate::log::codec::{In, Out, corrupted};
+use crate::store::codec::{ValueReader, ValueWriter, corrupted};
 
 const VERSION: u8 = 1;
 
@@ -29,7 +29,7 @@ pub(super) struct TableRecord {
 
 impl TableRecord {
     pub(super) fn encode(&self) -> Result<Bytes> {
-        let mut out = Out::new(VERSION);
+        let mut out = ValueWriter::new(VERSION);
         out.varint(u64::from(self.is_base));
         out.varint(self.merge_from.map_or(0, |from| from as u64 + 1));
         out.varint(self.emptied.len() as u64);
@@ -44,7 +44,7 @@ impl TableRecord {
     }
 
     pub(super) fn decode(value: Bytes, schema: &SchemaRef) -> Result<TableRecord> {
-        let mut value = In::open(value, VERSION)?;
+        let mut value = ValueReader::open(value, VERSION)?;
         let is_base = value.varint()? != 0;
         let merge_from = value.varint()?.checked_sub(1).map(|from| from as usize);
         let emptied = (0..value.varint()?).map(|_| Ok(value.varint()? as usize)).collect::<Result<_>>()?;

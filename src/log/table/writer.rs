@@ -14,9 +14,10 @@ use super::record::TableRecord;
 use super::{TableHandle, TableWork, all_keys, key};
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
-use crate::log::transaction::{Transaction, batch_bytes};
+use crate::log::transaction::Transaction;
 use crate::log::{CommitNo, StreamSpec};
 use crate::memory::MemoryPart;
+use crate::memory::rows::batch_bytes;
 use crate::store::{Space, Store};
 
 /// A savepoint of a [`TableWriter`].

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, BooleanArray};
-use datafusion::arrow::buffer::BooleanBuffer;
+use datafusion::arrow::array::BooleanArray;
+use datafusion::arrow::buffer::{BooleanBuffer, Buffer};
 use datafusion::arrow::compute::{concat_batches, filter_record_batch, interleave_record_batch};
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::RecordBatch;
 
 use crate::error::{Error, Result};
+use crate::memory::rows::batch_bytes;
 
 /// The numbers of a chunk's rows, ascending.
 #[derive(Debug, Clone)]
@@ -38,8 +39,7 @@ impl Chunk {
 
     fn with(batch: RecordBatch, numbers: Numbers) -> Self {
         let rows = batch.num_rows();
-        let columns = batch.columns().iter();
-        let bytes = columns.map(|c| c.to_data().get_slice_memory_size().unwrap_or(0)).sum();
+        let bytes = batch_bytes(&batch);
         Chunk { batch, numbers, gone: Arc::new(vec![0; rows.div_ceil(64)]), left: rows, bytes }
     }
 
@@ -116,12 +116,21 @@ impl Chunk {
 
     /// The rows that are there.
     pub fn rows(&self) -> Result<RecordBatch> {
+        self.rows_of(None)
+    }
+
+    /// The rows that are there, of these columns only (None: of all).
+    pub fn rows_of(&self, columns: Option<&[usize]>) -> Result<RecordBatch> {
+        let batch = match columns {
+            Some(columns) => self.batch.project(columns)?,
+            None => self.batch.clone(),
+        };
         if self.left == self.len() {
-            Ok(self.batch.clone())
-        } else {
-            let there = BooleanBuffer::collect_bool(self.len(), |row| !self.is_gone(row));
-            Ok(filter_record_batch(&self.batch, &BooleanArray::new(there, None))?)
+            return Ok(batch);
         }
+        let there = self.gone.iter().map(|word| !word).collect::<Vec<_>>();
+        let there = BooleanBuffer::new(Buffer::from_vec(there), 0, self.len());
+        Ok(filter_record_batch(&batch, &BooleanArray::new(there, None))?)
     }
 }
 
@@ -173,6 +182,16 @@ impl Snapshot {
     /// The rows, batch by batch.
     pub fn batches(&self) -> Result<Vec<RecordBatch>> {
         self.chunks.iter().filter(|c| c.left > 0).map(Chunk::rows).collect()
+    }
+
+    /// How many parts it has, some of them without rows.
+    pub fn parts(&self) -> usize {
+        self.chunks.len()
+    }
+
+    /// The rows of a part, of these columns only (None: of all); None: there are none in it.
+    pub fn part(&self, at: usize, columns: Option<&[usize]>) -> Result<Option<RecordBatch>> {
+        self.chunks.get(at).filter(|chunk| chunk.left > 0).map(|chunk| chunk.rows_of(columns)).transpose()
     }
 
     /// How many rows there are.
