@@ -1,4 +1,7 @@
 //! Where the rows of a relation are: versions of tables and views, logs, connectors.
+//!
+//! They are put together a batch at a time: what has deleted rows is copied without them, and LIMIT 1 over a view of millions
+//! must not copy millions.
 
 use std::sync::Arc;
 
@@ -28,9 +31,9 @@ pub(super) struct TableContents(pub Arc<TableVersion>);
 
 impl Contents for TableContents {
     fn batches(&self, projection: Option<&[usize]>) -> Result<BatchIter> {
-        let batches = self.0.batches()?;
-        let projection = projection.map(<[usize]>::to_vec);
-        Ok(Box::new(batches.into_iter().map(move |batch| projected(batch, projection.as_deref()))))
+        let (version, projection) = (Arc::clone(&self.0), projection.map(<[usize]>::to_vec));
+        let parts = 0..version.parts();
+        Ok(Box::new(parts.filter_map(move |at| version.part(at, projection.as_deref()).transpose())))
     }
 }
 
@@ -40,9 +43,9 @@ pub(super) struct ViewContents(pub Arc<ViewVersion>);
 
 impl Contents for ViewContents {
     fn batches(&self, projection: Option<&[usize]>) -> Result<BatchIter> {
-        let batches = self.0.rows.batches()?;
-        let projection = projection.map(<[usize]>::to_vec);
-        Ok(Box::new(batches.into_iter().map(move |batch| projected(batch, projection.as_deref()))))
+        let (version, projection) = (Arc::clone(&self.0), projection.map(<[usize]>::to_vec));
+        let parts = 0..version.rows.parts();
+        Ok(Box::new(parts.filter_map(move |at| version.rows.part(at, projection.as_deref()).transpose())))
     }
 }
 
