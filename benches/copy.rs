@@ -1,7 +1,9 @@
-//! How fast COPY is: decoding narrow rows, and appending them to a log, rows a second on one thread.
+//! How fast COPY is: decoding narrow rows, and appending them to a log, rows a second on one
+//! thread.
 //!
-//! `cargo bench --bench copy [ROWS]`. The rows are those of a bid without its texts: three numbers and a time. "decode" is
-//! the decoder alone; "memory" and "disk" also commit the rows, as one write, to a log in memory and in a temporary directory.
+//! `cargo bench --bench copy [ROWS]`. The rows are those of a bid without its texts: three numbers
+//! and a time. "decode" is the decoder alone; "memory" and "disk" also commit the rows, as one
+//! write, to a log in memory and in a temporary directory.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -22,7 +24,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> Result<()> {
     // cargo bench gives --bench along.
-    let rows = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(1_000_000);
+    let rows =
+        std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(1_000_000);
     for (name, options) in [("text", CopyOptions::text()), ("csv", CopyOptions::csv())] {
         let data = data(rows, char::from(options.delimiter));
         report(&format!("{name} decode"), rows, || decode(&data, options.clone()).map(|_| ()))?;

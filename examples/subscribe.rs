@@ -3,8 +3,9 @@
 //! Start a server, make the view `bids_per_owner` with `\i sql/quickstart.sql`, and then
 //! `cargo run --example subscribe -- bids_per_owner`. Ctrl-C ends it.
 //!
-//! SUBSCRIBE has no end, so its rows must be taken as they come: `query_raw` gives a stream of them. In SQL it is a
-//! statement like any other; nothing here knows of Tidemill but the port and the first two columns.
+//! SUBSCRIBE has no end, so its rows must be taken as they come: `query_raw` gives a stream of
+//! them. In SQL it is a statement like any other; nothing here knows of Tidemill but the port and
+//! the first two columns.
 
 use std::error::Error;
 
@@ -24,7 +25,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("epoch diff {}", columns.join(" "));
     let casts: Vec<String> =
         columns.iter().map(|column| format!("\"{}\"::text", column.replace('"', "\"\""))).collect();
-    // As text, whatever the types are; a program that knows its view leaves this away and reads typed values.
+    // As text, whatever the types are; a program that knows its view leaves this away and reads
+    // typed values.
     let follow = format!("SUBSCRIBE TO (SELECT {} FROM {name})", casts.join(", "));
     let changes = client.query_raw(&follow, Vec::<String>::new()).await?;
     pin_mut!(changes);
@@ -44,7 +46,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// The names of the view's columns, from a query that gives no rows.
-async fn columns(client: &tokio_postgres::Client, name: &str) -> Result<Vec<String>, tokio_postgres::Error> {
+async fn columns(
+    client: &tokio_postgres::Client,
+    name: &str,
+) -> Result<Vec<String>, tokio_postgres::Error> {
     let messages = client.simple_query(&format!("SELECT * FROM {name} LIMIT 0")).await?;
     let columns = messages.into_iter().find_map(|message| match message {
         SimpleQueryMessage::RowDescription(columns) => {

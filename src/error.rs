@@ -1,8 +1,10 @@
-//! One error type for the whole house: what went wrong, in the words and codes a Postgres client knows.
+//! One error type for the whole house: what went wrong, in the words and codes a Postgres client
+//! knows.
 //!
-//! Every failure that can reach a client carries a SQLSTATE ([`SqlState`]), a lower-case factual message, and
-//! where it helps a hint (a sentence that says how to go on) and a position in the statement's text. Errors of
-//! arrow and DataFusion are translated here once, so that no other room has to know their variants.
+//! Every failure that can reach a client carries a SQLSTATE ([`SqlState`]), a lower-case factual
+//! message, and where it helps a hint (a sentence that says how to go on) and a position in the
+//! statement's text. Errors of arrow and DataFusion are translated here once, so that no other room
+//! has to know their variants.
 //!
 //! SQLSTATEs: PostgreSQL manual, appendix A.
 
@@ -231,7 +233,8 @@ impl Error {
         }))
     }
 
-    /// 0A000: what Tidemill does not do; give a [`hint`](Self::hint) that says what to write instead.
+    /// 0A000: what Tidemill does not do; give a [`hint`](Self::hint) that says what to write
+    /// instead.
     pub fn unsupported(message: impl Into<String>) -> Self {
         Self::new(SqlState::NotSupported, message)
     }

@@ -1,29 +1,38 @@
 //! Tidemill: a SQL-first streaming query engine in one binary that speaks Postgres.
 //!
-//! A user declares streams and tables and writes SQL. A query over a stream is continuous: its answer is kept up to date,
-//! window by window, and at every moment equals the same query run over the rows that were not late for it.
+//! A user declares streams and tables and writes SQL. A query over a stream is continuous: its
+//! answer is kept up to date, window by window, and at every moment equals the same query run over
+//! the rows that were not late for it.
 //!
 //! # A statement's way
 //!
 //! ```text
-//!  psql ─bytes─▶ wire ─text─▶ sql ─Statement─▶ session ─query─▶ postgres ─▶ plan ─LogicalPlan─▶ DataFusion ─rows─▶ wire
-//!                                                 │  names: catalog            │ with EMIT, or in a view
-//!                                                 │                            └──Pipeline──▶ exec (below)
+//!  psql ─bytes─▶ wire ─text─▶ sql ─Statement─▶ session ─query─▶ postgres ─▶ plan
+//!                ▲                                │   names: catalog           │
+//!                └──rows── DataFusion ◀─────LogicalPlan, a snapshot────────────┤
+//!                                                 │  Pipeline, with EMIT or    ▼
+//!                                                 │  in a view:       exec (below)
 //!                                                 └─ INSERT, COPY ─rows─▶ log ─one commit─▶ store
 //! ```
-//! [`wire`] knows sockets and messages, [`sql`] is the only parser, [`session`] decides what a statement does, [`postgres`] makes the query mean
-//! what Postgres means by it, [`plan`] turns it into a plan that is run once (a snapshot) or again and again (a pipeline).
+//! [`wire`] knows sockets and messages, [`sql`] is the only parser, [`session`] decides what a
+//! statement does, [`postgres`] makes the query mean what Postgres means by it, [`plan`] turns it
+//! into a plan that is run once (a snapshot) or again and again (a pipeline).
 //!
 //! # A row's way
 //!
 //! ```text
-//!  INSERT ─▶ log ─batch, watermark, commit─▶ exec ─▶ lateness ─on time─▶ fragment ─▶ operator ─Delta─▶ fragment ─▶ view, client
-//!  file ─▶ connect ─decoded records─────────▶       │  late: counted,     (DataFusion  │ slices, keys,  (DataFusion   │
-//!                                                   ▼  kept aside          plan)       ▼ aggregates      plan)        ▼
-//!                                     tidemill.late_rows                            state ────── one commit ──────▶ store
+//!  INSERT ─▶ log ─batch, watermark, commit─▶ exec ─▶ lateness ─on time─▶ fragment (DataFusion)
+//!  file ─▶ connect ─decoded records─────────▶       │ late: counted,         │
+//!                                                   ▼ kept aside             ▼
+//!                                     tidemill.late_rows          operator: slices, keys,
+//!                                                                 aggregates; its state
+//!                                                                            │ Delta
+//!                                                                            ▼
+//!      view, client ◀── publish ◀── store ◀─── one commit ─────── fragment (DataFusion)
 //! ```
-//! An *epoch* is one micro-batch: how far to read (the cut), read, compute, commit offsets + state + watermarks + answer together, publish.
-//! Between epochs nothing is in flight; that is what makes recovery, consistent reads and exactly-once simple.
+//! An *epoch* is one micro-batch: how far to read (the cut), read, compute, commit offsets,
+//! state, watermarks and answer together, publish. Between epochs nothing is in flight; that is
+//! what makes recovery, consistent reads and exactly-once simple.
 //!
 //! # The rooms, in the order in which to read them
 //!
@@ -45,8 +54,8 @@
 //! | [`error`], [`limits`], [`clock`], [`spawn`] | the ground: SQLSTATEs, every bound there is, time, threads: a server's or a simulation's | |
 //! | [`cli`], [`server`] | flags, start and stop | |
 //!
-//! A room imports only from rooms below it, no files go in circles, and each word means one thing: `tests/it/architecture` reads the
-//! source and says so.
+//! A room imports only from rooms below it, no files go in circles, and each word means one thing:
+//! `tests/it/architecture` reads the source and says so.
 //!
 //! # What always holds, and the test that shows it
 //!
@@ -63,9 +72,10 @@
 //!
 //! # Where are late rows decided and counted?
 //!
-//! In one file, `operators/lateness.rs`: a row is late when every window that it belongs to had been closed by the watermark that the
-//! writes before its own had reached ([`time::Watermark::closes`] is the comparison). The count is `Counters::late_rows` of the query; the newest
-//! rows themselves are kept for `tidemill.late_rows`.
+//! In one file, `operators/lateness.rs`: a row is late when every window that it belongs to had
+//! been closed by the watermark that the writes before its own had reached
+//! ([`time::Watermark::closes`] is the comparison). The count is `Counters::late_rows` of the
+//! query; the newest rows themselves are kept for `tidemill.late_rows`.
 
 pub mod catalog;
 pub mod cli;

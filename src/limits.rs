@@ -1,15 +1,16 @@
 //! Every bound there is, with its unit and what it protects: "everything that waits has a bound".
 //!
-//! A bound is a constant here, has a name, and is a row of `tidemill.settings`. Nothing in the house waits in an
-//! unbounded queue or buffers an unbounded message.
+//! A bound is a constant here, has a name, and is a row of `tidemill.settings`. Nothing in the
+//! house waits in an unbounded queue or buffers an unbounded message.
 
 use std::time::Duration;
 
-/// The largest protocol message a client may send once it is logged in, bytes. A larger one is refused by its
-/// length word, before any of it is buffered.
+/// The largest protocol message a client may send once it is logged in, bytes. A larger one is
+/// refused by its length word, before any of it is buffered.
 pub const MESSAGE_BYTES: usize = 64 << 20;
 
-/// In what steps messages of clients are counted against the memory limit, bytes; smaller ones are not.
+/// In what steps messages of clients are counted against the memory limit, bytes; smaller ones are
+/// not.
 pub const MESSAGE_STEP_BYTES: usize = 64 << 10;
 
 /// How many times its own size a statement's text counts while it runs: it is parsed and planned.
@@ -21,14 +22,16 @@ pub const STARTUP_BYTES: usize = 10_000;
 /// The longest a client may take to log in, seconds.
 pub const LOGIN_SECONDS: u64 = 10;
 
-/// How many connections may be open that have not logged in, half of them from one address; for one more, the oldest of
-/// them gives way. A quarter of the descriptors, where these are fewer.
+/// How many connections may be open that have not logged in, half of them from one address; for one
+/// more, the oldest of them gives way. A quarter of the descriptors, where these are fewer.
 pub const PENDING_LOGINS: usize = 512;
 
-/// How much of what a client sends is read ahead while its statement runs, bytes; the rest waits in the kernel.
+/// How much of what a client sends is read ahead while its statement runs, bytes; the rest waits in
+/// the kernel.
 pub const READ_AHEAD_BYTES: usize = 256 << 10;
 
-/// How much of an answer is gathered before it is sent, bytes; less when the query has nothing more to give yet.
+/// How much of an answer is gathered before it is sent, bytes; less when the query has nothing more
+/// to give yet.
 pub const SEND_BYTES: usize = 16 << 10;
 
 /// The longest message, detail, hint or setting that goes to a client, bytes; longer ones are cut.
@@ -46,11 +49,13 @@ pub const KEEPALIVE_RETRY_SECONDS: u64 = 10;
 /// The longest SQL text of one statement, bytes.
 pub const STATEMENT_BYTES: usize = 16 << 20;
 
-/// How many operators and operands an expression or set operation may have, counted over one statement.
+/// How many operators and operands an expression or set operation may have, counted over one
+/// statement.
 pub const STATEMENT_TERMS: usize = 4_000;
 
-/// How many operators may follow each other in one expression without AND, OR or a comma between them, and how many joins
-/// and set operations a statement may have: each is a level of the plan, and planning visits levels again and again.
+/// How many operators may follow each other in one expression without AND, OR or a comma between
+/// them, and how many joins and set operations a statement may have: each is a level of the plan,
+/// and planning visits levels again and again.
 pub const EXPRESSION_CHAIN: usize = 500;
 
 /// The sum of the squares of such chains over one statement: what planning them costs.
@@ -71,16 +76,19 @@ pub const PLANNING_STACK_BYTES: usize = 64 << 20;
 /// How many relations and subqueries a statement may have in its FROM clauses.
 pub const STATEMENT_RELATIONS: usize = 1_000;
 
-/// How many nodes the plan of a statement may have, with what stands behind the names of views and WITH queries.
+/// How many nodes the plan of a statement may have, with what stands behind the names of views and
+/// WITH queries.
 pub const PLAN_NODES: usize = 4_000;
 
 /// How many expressions the plan of a statement may have, constants not counted.
 pub const PLAN_EXPRESSIONS: usize = 50_000;
 
-/// How many nodes may be copied while a statement is planned: each name in FROM is replaced by its plan.
+/// How many nodes may be copied while a statement is planned: each name in FROM is replaced by its
+/// plan.
 pub const PLANNING_WORK: usize = 100_000;
 
-/// Up to how many nodes and expressions a plan is small, and made among the small ones; larger ones wait for each other.
+/// Up to how many nodes and expressions a plan is small, and made among the small ones; larger ones
+/// wait for each other.
 pub const SHORT_PLAN_NODES: usize = 60;
 
 /// See [`SHORT_PLAN_NODES`].
@@ -89,7 +97,8 @@ pub const SHORT_PLAN_EXPRESSIONS: usize = 2_000;
 /// Up to how many bytes of text a statement is read among the small ones.
 pub const SHORT_STATEMENT_BYTES: usize = 64 << 10;
 
-/// How many small and how many large statements are planned at a time, at the least; more where more threads compute.
+/// How many small and how many large statements are planned at a time, at the least; more where
+/// more threads compute.
 pub const PLANNING_PLACES: usize = 2;
 
 /// How many columns a query's result may have (as in Postgres).
@@ -98,26 +107,29 @@ pub const RESULT_COLUMNS: usize = 1_664;
 /// How deep arrays may be nested (as in Postgres).
 pub const ARRAY_DIMENSIONS: usize = 6;
 
-/// The largest value a scalar function may make, bytes (`repeat`, `lpad`, `rpad`, string concatenation).
+/// The largest value a scalar function may make, bytes (`repeat`, `lpad`, `rpad`, string
+/// concatenation).
 pub const VALUE_BYTES: usize = 64 << 20;
 
 /// The largest that all values of one call, and all that one row makes, may be together, bytes.
 pub const CALL_BYTES: usize = 4 * VALUE_BYTES;
 
-/// How much the expressions of an operator may make at a time, bytes; where rows make more, they are taken fewer at a time.
+/// How much the expressions of an operator may make at a time, bytes; where rows make more, they
+/// are taken fewer at a time.
 pub const PIECE_BYTES: usize = 16 << 20;
 
 /// How many different regular expressions are compiled at a time, where they come from the data.
 pub const PIECE_PATTERNS: usize = 16;
 
-/// How many rows an operator takes at a time that computes what may be large and cannot do with fewer when it was too much.
+/// How many rows an operator takes at a time that computes what may be large and cannot do with
+/// fewer when it was too much.
 pub const CAREFUL_ROWS: usize = 64;
 
 /// The largest that one statement may write in one go, bytes of Arrow.
 pub const WRITE_BYTES: usize = 1 << 30;
 
-/// With less memory than this for all queries, a snapshot does not deal out batches to its threads: large rows would wait in
-/// memory to be taken.
+/// With less memory than this for all queries, a snapshot does not deal out batches to its threads:
+/// large rows would wait in memory to be taken.
 pub const DEALING_BYTES: usize = 1 << 30;
 
 /// How many rows a batch has at the most on its way through a pipeline.
@@ -145,7 +157,8 @@ pub const WINDOWS_PER_ROW: i64 = 100_000;
 /// How many rows one epoch reads from a stream at the most.
 pub const EPOCH_ROWS: usize = 262_144;
 
-/// How long a view works on one portion of its input, about, milliseconds: between two of them it can be stopped.
+/// How long a view works on one portion of its input, about, milliseconds: between two of them it
+/// can be stopped.
 pub const PORTION_MS: usize = 50;
 
 /// How few rows such a portion may have.
@@ -154,13 +167,15 @@ pub const LEAST_PORTION_ROWS: usize = 64;
 /// How long the views of an epoch wait for each other: one that takes longer goes on by itself.
 pub const COMMON_EPOCH: Duration = Duration::from_millis(50);
 
-/// How long a view that goes on by itself must have been quick before it takes part in the common epochs again, milliseconds.
+/// How long a view that goes on by itself must have been quick before it takes part in the common
+/// epochs again, milliseconds.
 pub const REJOIN_MS: i64 = 10_000;
 
 /// How many views that go on by themselves compute at the same time.
 pub const LONE_VIEWS: usize = 16;
 
-/// How far a view may be behind a stream before its writers are held back, milliseconds, if the stream does not say.
+/// How far a view may be behind a stream before its writers are held back, milliseconds, if the
+/// stream does not say.
 pub const MAX_LAG_MS: i64 = 30_000;
 
 /// How exactly it is known when a commit was made, milliseconds, and of how many times.
@@ -168,14 +183,15 @@ pub const COMMIT_MARK_MS: i64 = 100;
 /// See [`COMMIT_MARK_MS`].
 pub const COMMIT_MARKS: usize = 4_096;
 
-/// How long a reader of a view waits for what other sessions have written, milliseconds; for what its own has, it waits until it is there.
+/// How long a reader of a view waits for what other sessions have written, milliseconds; for what
+/// its own has, it waits until it is there.
 pub const OTHERS_WRITES_MS: u64 = 1_000;
 
 /// How many rows of history a new view takes in before others may use its thread.
 pub const HISTORY_ROWS: usize = 65_536;
 
-/// How many bytes of a connector's decoded rows wait to be taken by the views that read them together; a portion that
-/// would be more is cut.
+/// How many bytes of a connector's decoded rows wait to be taken by the views that read them
+/// together; a portion that would be more is cut.
 pub const SHARED_DECODE_BYTES: usize = 64 << 20;
 
 /// How far a subscriber may fall behind before it is ended with 53400, bytes.
@@ -190,21 +206,23 @@ pub const COMMIT_QUEUE: usize = 4_096;
 /// How many bytes of writes share one fsync at the most.
 pub const COMMIT_GROUP_BYTES: usize = 32 << 20;
 
-/// How many bytes of recently written blocks all logs together keep decoded in memory for their readers; the logs that were
-/// used longest ago give way.
+/// How many bytes of recently written blocks all logs together keep decoded in memory for their
+/// readers; the logs that were used longest ago give way.
 pub const LOG_TAIL_BYTES: usize = 64 << 20;
 
 /// Which part of `--memory-limit` these blocks may take, if that is less: one in so many.
 pub const LOG_TAIL_SHARE: usize = 8;
 
-/// How many bytes of rows one reading of a log gives at the most; a row that is larger goes through alone.
+/// How many bytes of rows one reading of a log gives at the most; a row that is larger goes through
+/// alone.
 pub const READ_BYTES: usize = 32 << 20;
 
-/// How many bytes of blocks a reader of a log holds decoded ahead; a block that is larger is held alone.
+/// How many bytes of blocks a reader of a log holds decoded ahead; a block that is larger is held
+/// alone.
 pub const READ_BLOCKS_BYTES: usize = 8 << 20;
 
-/// How many bytes the rows of one block of a log, and of a batch that is joined from small ones, may have; a single row may
-/// be larger.
+/// How many bytes the rows of one block of a log, and of a batch that is joined from small ones,
+/// may have; a single row may be larger.
 pub const BLOCK_BYTES: usize = 4 << 20;
 
 /// How many small blocks a log gathers before they are joined.
@@ -213,13 +231,15 @@ pub const JOINED_BLOCKS: usize = 64;
 /// How many bytes of joined blocks become durable together, about.
 pub const JOINED_COMMIT_BYTES: usize = 8 << 20;
 
-/// How many rows, and how many bytes of them, a chunk of a table may have to be merged with its neighbours.
+/// How many rows, and how many bytes of them, a chunk of a table may have to be merged with its
+/// neighbours.
 pub const TABLE_MERGED_ROWS: usize = 8 * BATCH_ROWS;
 
 /// See [`TABLE_MERGED_ROWS`].
 pub const TABLE_MERGED_BYTES: usize = 16 << 20;
 
-/// How many bytes of changes a table may have in the store even if it is small itself; then it is written anew.
+/// How many bytes of changes a table may have in the store even if it is small itself; then it is
+/// written anew.
 pub const TABLE_CHANGE_BYTES: usize = 256 << 10;
 
 /// A table that takes more bytes in the store is written anew in parts, in the background.
@@ -249,15 +269,17 @@ pub const SESSION_OBJECTS: usize = 1_000;
 /// How long a clean shutdown waits for the running epoch, seconds.
 pub const SHUTDOWN_SECONDS: u64 = 10;
 
-/// How much room must be left on the disk for a write to be accepted, bytes: what background work may still need to
-/// write for what has been accepted before. A write that would leave less is refused with 53100.
+/// How much room must be left on the disk for a write to be accepted, bytes: what background work
+/// may still need to write for what has been accepted before. A write that would leave less is
+/// refused with 53100.
 pub const DISK_RESERVE_BYTES: u64 = 192 << 20;
 
-/// How much room must be left for what makes room: a commit that only deletes (DROP, retention). Less than the reserve for
-/// writes, or a full disk could not be emptied from within.
+/// How much room must be left for what makes room: a commit that only deletes (DROP, retention).
+/// Less than the reserve for writes, or a full disk could not be emptied from within.
 pub const DISK_LAST_RESERVE_BYTES: u64 = 64 << 20;
 
-/// How much a commit that deletes may put beside that and still be taken for one that makes room, bytes.
+/// How much a commit that deletes may put beside that and still be taken for one that makes room,
+/// bytes.
 pub const SMALL_PUTS_BYTES: usize = 256 << 10;
 
 /// How many bytes of writes wait for the commit thread; after that writers wait.
@@ -272,11 +294,12 @@ pub const HTTP_SECONDS: u64 = 10;
 /// How many files of tables the store keeps open at the most.
 pub const STORE_FILES: usize = 256;
 
-/// How many descriptors no socket may take, so that the store can always write: journals, files that are being flushed and
-/// compacted; and files of connectors.
+/// How many descriptors no socket may take, so that the store can always write: journals, files
+/// that are being flushed and compacted; and files of connectors.
 pub const RESERVED_DESCRIPTORS: usize = 128;
 
-/// The largest value of the store, bytes: the storage crate keeps lengths in 32 bits and does not check them.
+/// The largest value of the store, bytes: the storage crate keeps lengths in 32 bits and does not
+/// check them.
 pub const STORE_VALUE_BYTES: usize = 2 << 30;
 
 /// What the store keeps of its tables in memory, over all spaces, bytes.
@@ -288,17 +311,20 @@ pub const STORE_JOURNALS_BYTES: u64 = 128 << 20;
 /// What a space of the store keeps in memory before it is flushed, bytes.
 pub const STORE_MEMTABLE_BYTES: u64 = 16 << 20;
 
-/// Values of the log that are larger than this, bytes, are kept apart from their keys, so that compaction does not copy them.
+/// Values of the log that are larger than this, bytes, are kept apart from their keys, so that
+/// compaction does not copy them.
 pub const STORE_SEPARATE_BYTES: u32 = 1 << 10;
 
-/// To how many descriptors the process raises its limit at the most: more are of no use, and on some systems there is no end.
+/// To how many descriptors the process raises its limit at the most: more are of no use, and on
+/// some systems there is no end.
 pub const DESCRIPTORS: u64 = 65_536;
 
-/// How long a statement of `tidemill test` may take, seconds of the machine's clock: one that waits for ever is found out.
+/// How long a statement of `tidemill test` may take, seconds of the machine's clock: one that waits
+/// for ever is found out.
 pub const TEST_SECONDS: u64 = 60;
 
 /// How much memory the queries of a page of `tidemill test` may use, bytes.
 pub const TEST_MEMORY_BYTES: usize = 1 << 30;
-/// After so many runs a physical plan is replaced by a fresh one: each run adds to the metrics that the plan keeps, 4 to 5 KiB where
-/// it joins a table, so this bounds them to a few MiB.
+/// After so many runs a physical plan is replaced by a fresh one: each run adds to the metrics that
+/// the plan keeps, 4 to 5 KiB where it joins a table, so this bounds them to a few MiB.
 pub const RUNS_PER_PLAN: usize = 1_024;

@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-/// Many threads allocate and free batches of all sizes; mimalloc keeps them out of each other's way.
+/// Many threads allocate and free batches of all sizes; mimalloc keeps them out of each other's
+/// way.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -1,4 +1,5 @@
-//! Who runs what the engine does by itself: threads in a server, one thread and no other in a simulation.
+//! Who runs what the engine does by itself: threads in a server, one thread and no other in a
+//! simulation.
 
 use std::thread::JoinHandle;
 
@@ -40,7 +41,8 @@ impl Spawn {
         match self {
             Spawn::Threads(handle) => {
                 let handle = handle.clone();
-                let thread = std::thread::Builder::new().name(name.to_owned()).stack_size(stack_bytes);
+                let thread =
+                    std::thread::Builder::new().name(name.to_owned()).stack_size(stack_bytes);
                 thread.spawn(move || handle.block_on(work)).map(Looping::Thread)
             }
             Spawn::Inline(handle) => {
@@ -50,7 +52,8 @@ impl Spawn {
         }
     }
 
-    /// Computes on a thread of its own for as long as it takes, so that what takes long holds up nobody else's tasks.
+    /// Computes on a thread of its own for as long as it takes, so that what takes long holds up
+    /// nobody else's tasks.
     pub fn computing(&self, work: impl Future<Output = ()> + Send + 'static) {
         match self {
             Spawn::Threads(handle) => {
@@ -64,7 +67,10 @@ impl Spawn {
     }
 
     /// Does what blocks; None: it has panicked, or the runtime ends.
-    pub async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    pub async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
         match self {
             Spawn::Threads(handle) => handle.spawn_blocking(work).await.ok(),
             Spawn::Inline(_) => Some(work()),
@@ -74,8 +80,8 @@ impl Spawn {
 
 /// Waits for work inside of a function that is not async, on one of the engine's threads.
 ///
-/// A thread that is the only one of its runtime cannot wait and run tasks: there the work has a thread and a runtime of its own
-/// for as long as it takes, while this one stands still.
+/// A thread that is the only one of its runtime cannot wait and run tasks: there the work has a
+/// thread and a runtime of its own for as long as it takes, while this one stands still.
 pub fn wait<T: Send>(work: impl Future<Output = T> + Send) -> std::io::Result<T> {
     let handle = Handle::current();
     if handle.runtime_flavor() == RuntimeFlavor::MultiThread {
@@ -84,7 +90,8 @@ pub fn wait<T: Send>(work: impl Future<Output = T> + Send) -> std::io::Result<T>
     std::thread::scope(|scope| {
         let runtime = || tokio::runtime::Builder::new_current_thread().build();
         let thread = std::thread::Builder::new().stack_size(crate::limits::PLANNING_STACK_BYTES);
-        let waited = thread.spawn_scoped(scope, move || runtime().map(|runtime| runtime.block_on(work)))?;
+        let waited =
+            thread.spawn_scoped(scope, move || runtime().map(|runtime| runtime.block_on(work)))?;
         waited.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }

@@ -1,8 +1,9 @@
 //! The names: streams, tables and views, and what is known of each.
 //!
-//! A [`Catalog`] hands out immutable [`Names`] (a statement plans against one of them, whatever is created or dropped meanwhile). A change
-//! is first made durable by a commit and then [`Catalog::publish`]ed, so a reader never sees a name that a crash could take back.
-//! Entries are stored as JSON with a version, one key per relation.
+//! A [`Catalog`] hands out immutable [`Names`] (a statement plans against one of them, whatever is
+//! created or dropped meanwhile). A change is first made durable by a commit and then
+//! [`Catalog::publish`]ed, so a reader never sees a name that a crash could take back. Entries are
+//! stored as JSON with a version, one key per relation.
 
 mod relation;
 
@@ -16,7 +17,8 @@ use crate::store::codec::{decode_number, encode_number};
 use crate::store::{Space, Store, WriteBatch};
 
 pub use relation::{
-    Column, Connector, Emission, Kind, Relation, RelationId, StreamDef, TableDef, ViewDef, WatermarkSpec,
+    Column, Connector, Emission, Kind, Relation, RelationId, StreamDef, TableDef, ViewDef,
+    WatermarkSpec,
 };
 
 /// The name of the one database.
@@ -51,7 +53,8 @@ pub struct Names {
 }
 
 impl Catalog {
-    /// Reads the catalog from the store; an entry that cannot be read is an error (XX001), never skipped.
+    /// Reads the catalog from the store; an entry that cannot be read is an error (XX001), never
+    /// skipped.
     pub fn open(store: &dyn Store) -> Result<Catalog> {
         let next_id = match store.get(Space::Meta, NEXT_ID_KEY)? {
             Some(value) => decode_number(value, u64::from_be_bytes)
@@ -143,7 +146,8 @@ impl Names {
 
     /// 42P01 for a name, with the nearest existing name as a hint.
     pub fn missing(&self, name: &str) -> Error {
-        let error = Error::new(SqlState::UndefinedTable, format!("relation \"{name}\" does not exist"));
+        let error =
+            Error::new(SqlState::UndefinedTable, format!("relation \"{name}\" does not exist"));
         match nearest(name, self.by_name.keys().map(String::as_str)) {
             Some(known) => error.hint(format!("Perhaps you meant \"{known}\".")),
             None => error,
@@ -170,7 +174,8 @@ impl Names {
         self.all().filter(|relation| relation.depends_on.contains(&id)).cloned().collect()
     }
 
-    /// All relations that use one of `ids` directly or through others, those that are used last (the order to drop them in).
+    /// All relations that use one of `ids` directly or through others, those that are used last
+    /// (the order to drop them in).
     pub fn all_dependants(&self, ids: &[RelationId]) -> Vec<Arc<Relation>> {
         let mut found: Vec<Arc<Relation>> = Vec::new();
         let mut wanted: Vec<RelationId> = ids.to_vec();

@@ -85,11 +85,13 @@ pub struct StreamDef {
     pub retention_bytes: Option<u64>,
     /// Rows further ahead of the wall clock than this are rejected, milliseconds; None: no limit.
     pub max_future_ms: Option<i64>,
-    /// How long a partition may be silent before it no longer holds the watermark back, milliseconds. An embedded log has one
-    /// partition, which there is nothing to hold back for; a connector has it among its options.
+    /// How long a partition may be silent before it no longer holds the watermark back,
+    /// milliseconds. An embedded log has one partition, which there is nothing to hold back for; a
+    /// connector has it among its options.
     #[serde(default)]
     pub idle_timeout_ms: Option<i64>,
-    /// How far a view may be behind before writers are held back, milliseconds; None: [`limits::MAX_LAG_MS`](crate::limits::MAX_LAG_MS).
+    /// How far a view may be behind before writers are held back, milliseconds; None:
+    /// [`limits::MAX_LAG_MS`](crate::limits::MAX_LAG_MS).
     #[serde(default)]
     pub max_lag_ms: Option<i64>,
 }

@@ -15,7 +15,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::server::Failure;
 
-/// A SQL-first streaming query engine: one binary that speaks Postgres. Without a subcommand it serves.
+/// A SQL-first streaming query engine: one binary that speaks Postgres. Without a subcommand it
+/// serves.
 #[derive(Debug, Parser)]
 #[command(name = "tidemill", version, about, max_term_width = 120)]
 struct Arguments {

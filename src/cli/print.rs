@@ -1,7 +1,8 @@
 //! Prints results: aligned as psql does, as csv, or as JSON lines.
 //!
-//! Results may take long, or never end. A table waits for its first rows to see how wide its columns are, but not
-//! for all of them: after [`LOOK_AT`] rows, or when nothing more comes for [`PATIENCE`], the widths are settled.
+//! Results may take long, or never end. A table waits for its first rows to see how wide its
+//! columns are, but not for all of them: after [`LOOK_AT`] rows, or when nothing more comes for
+//! [`PATIENCE`], the widths are settled.
 
 use std::io::Write;
 use std::time::Duration;
@@ -50,7 +51,9 @@ impl Output for Printer {
     async fn take(&mut self, outcome: Outcome, style: &TextStyle) -> Result<()> {
         match outcome {
             // Whoever asks for csv or JSON wants nothing else on stdout.
-            Outcome::Done(tag) if self.format == OutputFormat::Table => print(format!("{tag}\n").as_bytes()),
+            Outcome::Done(tag) if self.format == OutputFormat::Table => {
+                print(format!("{tag}\n").as_bytes())
+            }
             Outcome::Done(_) | Outcome::CopyIn(_) => Ok(()),
             Outcome::Rows(rows) => self.rows(rows, style).await,
             Outcome::CopyOut(data) => copy(data).await,
@@ -152,8 +155,14 @@ impl<'a> Cells<'a> {
         match self.encoders[column].sql_type() {
             SqlType::Boolean => if text == "t" { "true" } else { "false" }.to_owned(),
             // Their NaN and Infinity are no numbers of JSON's.
-            kind if is_number(kind) && serde_json::from_str::<serde_json::Number>(&text).is_ok() => text,
-            SqlType::Json | SqlType::Jsonb if serde_json::from_str::<serde_json::Value>(&text).is_ok() => {
+            kind if is_number(kind)
+                && serde_json::from_str::<serde_json::Number>(&text).is_ok() =>
+            {
+                text
+            }
+            SqlType::Json | SqlType::Jsonb
+                if serde_json::from_str::<serde_json::Value>(&text).is_ok() =>
+            {
                 text.replace('\n', " ")
             }
             _ => quoted(&text),
@@ -234,11 +243,18 @@ impl PrintedTable {
         if !self.is_settled() && !names.is_empty() {
             self.widths = (0..names.len())
                 .map(|column| {
-                    rows.iter().map(|row| width(&row[column])).max().unwrap_or(0).max(width(&names[column]))
+                    rows.iter()
+                        .map(|row| width(&row[column]))
+                        .max()
+                        .unwrap_or(0)
+                        .max(width(&names[column]))
                 })
                 .collect();
-            let head: Vec<String> =
-                names.iter().zip(&self.widths).map(|(name, width)| format!(" {name:^width$} ")).collect();
+            let head: Vec<String> = names
+                .iter()
+                .zip(&self.widths)
+                .map(|(name, width)| format!(" {name:^width$} "))
+                .collect();
             let rule: Vec<String> = self.widths.iter().map(|width| "-".repeat(width + 2)).collect();
             out.push_str(&format!("{}\n{}\n", head.join("|").trim_end(), rule.join("+")));
         }
@@ -257,7 +273,11 @@ impl PrintedTable {
                 .map(|(cell, (width, right))| {
                     let text = cell.get(line).copied().unwrap_or_default();
                     let more = if line + 1 < cell.len() { '+' } else { ' ' };
-                    if *right { format!(" {text:>width$}{more}") } else { format!(" {text:<width$}{more}") }
+                    if *right {
+                        format!(" {text:>width$}{more}")
+                    } else {
+                        format!(" {text:<width$}{more}")
+                    }
                 })
                 .collect();
             out.push_str(parts.join("|").trim_end());
@@ -282,7 +302,8 @@ mod tests {
     fn tables_look_as_in_psql() {
         let mut table = PrintedTable { widths: Vec::new(), right: vec![false, true] };
         let names = ["k".to_owned(), "total".to_owned()];
-        let rows = [vec!["a".to_owned(), "1".to_owned()], vec!["two\nlines".to_owned(), String::new()]];
+        let rows =
+            [vec!["a".to_owned(), "1".to_owned()], vec!["two\nlines".to_owned(), String::new()]];
         let shown = table.show(&names, &rows);
         assert_eq!(shown, "   k   | total\n-------+-------\n a     |     1\n two  +|\n lines |\n");
         assert_eq!(

@@ -1,7 +1,8 @@
 //! `tidemill run`: scripts without a server.
 //!
-//! The engine lives in memory for as long as the scripts take. Its input is what is there: a continuous query ends when it
-//! has read it, so a script always comes to its end (unless it reads a source that has none).
+//! The engine lives in memory for as long as the scripts take. Its input is what is there: a
+//! continuous query ends when it has read it, so a script always comes to its end (unless it reads
+//! a source that has none).
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -33,7 +34,8 @@ pub(super) struct RunArgs {
 /// Runs the scripts, up to the first error.
 pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     // All of them are read before one is run: a wrong name must not leave half of the work done.
-    let scripts = args.files.iter().map(|path| Script::read(path)).collect::<Result<Vec<_>, _>>()?;
+    let scripts =
+        args.files.iter().map(|path| Script::read(path)).collect::<Result<Vec<_>, _>>()?;
     let core = Core::open(&CoreOptions {
         data: Data::Memory,
         files: serve::files_root(None)?,
@@ -43,8 +45,9 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
         accept_loss: false,
         store_files: limits::STORE_FILES,
     })?;
-    let done =
-        scripts.into_iter().try_for_each(|script| core.run(script, Box::new(Printer::new(args.format))));
+    let done = scripts
+        .into_iter()
+        .try_for_each(|script| core.run(script, Box::new(Printer::new(args.format))));
     core.stop(Duration::from_secs(1));
     done
 }

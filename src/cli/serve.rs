@@ -114,8 +114,9 @@ fn refuse(args: &ServeArgs) -> Result<()> {
             let what = format!(
                 "{flag} {address} can be reached from other machines, and without --users anyone may connect"
             );
-            return Err(Error::new(SqlState::BadArgument, what)
-                .hint("Listen on 127.0.0.1, or give --insecure if the network around is trusted."));
+            return Err(Error::new(SqlState::BadArgument, what).hint(
+                "Listen on 127.0.0.1, or give --insecure if the network around is trusted.",
+            ));
         }
     }
     Ok(())
@@ -124,14 +125,16 @@ fn refuse(args: &ServeArgs) -> Result<()> {
 /// The directory that file connectors may not leave: the one given, or the one we were started in.
 pub(super) fn files_root(given: Option<PathBuf>) -> Result<PathBuf> {
     let Some(dir) = given else {
-        return std::env::current_dir()
-            .map_err(|error| Error::from(error).context("cannot tell the directory it was started in"));
+        return std::env::current_dir().map_err(|error| {
+            Error::from(error).context("cannot tell the directory it was started in")
+        });
     };
     match std::fs::canonicalize(&dir) {
         Ok(found) if found.is_dir() => Ok(found),
-        Ok(_) => {
-            Err(Error::new(SqlState::BadArgument, format!("--files {}: not a directory", dir.display())))
-        }
+        Ok(_) => Err(Error::new(
+            SqlState::BadArgument,
+            format!("--files {}: not a directory", dir.display()),
+        )),
         Err(error) => Err(Error::from(error).context(format!("--files {}", dir.display()))),
     }
 }
@@ -169,7 +172,10 @@ mod tests {
     #[test]
     fn other_machines_are_let_in_only_when_that_is_said() {
         let error = told(&["--listen", "0.0.0.0:1"]).unwrap_err();
-        assert!(error.message().contains("--users") && error.hint_text().unwrap().contains("--insecure"));
+        assert!(
+            error.message().contains("--users")
+                && error.hint_text().unwrap().contains("--insecure")
+        );
         assert!(told(&["--http", "10.0.0.1:1"]).is_err());
         assert!(told(&["--listen", "0.0.0.0:1", "--insecure"]).is_ok());
         assert!(told(&["--listen", "[::1]:1"]).is_ok());

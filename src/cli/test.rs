@@ -1,8 +1,9 @@
 //! `tidemill test`: SQL pages with the answers beside them, run in process under a simulated clock.
 //!
-//! A page is a sqllogictest file and has an engine of its own, in memory. Two things go beyond the usual format: `COPY … FROM STDIN;`
-//! takes its data from the lines that follow in the same record, and `COPY … TO STDOUT` and a bare SUBSCRIBE
-//! answer with a row a line; a tab in either is written `<tab>`. Pages that are run here have the label `simulated`.
+//! A page is a sqllogictest file and has an engine of its own, in memory. Two things go beyond the
+//! usual format: `COPY … FROM STDIN;` takes its data from the lines that follow in the same record,
+//! and `COPY … TO STDOUT` and a bare SUBSCRIBE answer with a row a line; a tab in either is written
+//! `<tab>`. Pages that are run here have the label `simulated`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -35,18 +36,26 @@ const BEGINNING_MS: i64 = 1_704_067_200_000;
 pub(super) fn test(args: &TestArgs) -> Result<(), Failure> {
     let mut pages = Vec::new();
     for path in &args.paths {
-        find(path, &mut pages).map_err(|error| Failure::whole(path.display().to_string(), error))?;
+        find(path, &mut pages)
+            .map_err(|error| Failure::whole(path.display().to_string(), error))?;
     }
     if pages.is_empty() {
-        return Err(Error::new(SqlState::BadArgument, "there are no *.slt files in these directories").into());
+        return Err(Error::new(
+            SqlState::BadArgument,
+            "there are no *.slt files in these directories",
+        )
+        .into());
     }
     let files = serve::files_root(None)?;
     // Plans are trees: the thread needs the stack that planning needs.
     let thread = std::thread::Builder::new().stack_size(limits::PLANNING_STACK_BYTES);
-    let (count, running) = (pages.len(), thread.spawn(move || run_all(&pages, &files)).map_err(Error::from)?);
+    let (count, running) =
+        (pages.len(), thread.spawn(move || run_all(&pages, &files)).map_err(Error::from)?);
     match running.join() {
         Ok(0) => Ok(()),
-        Ok(failed) => Err(Error::new(SqlState::Internal, format!("{failed} of {count} files failed")).into()),
+        Ok(failed) => {
+            Err(Error::new(SqlState::Internal, format!("{failed} of {count} files failed")).into())
+        }
         Err(panic) => std::panic::resume_unwind(panic),
     }
 }
@@ -60,7 +69,9 @@ fn find(path: &Path, pages: &mut Vec<PathBuf>) -> Result<()> {
     let entries: std::io::Result<Vec<_>> = std::fs::read_dir(path)?.collect();
     let mut paths: Vec<PathBuf> = entries?.into_iter().map(|entry| entry.path()).collect();
     paths.sort();
-    paths.retain(|path| path.is_dir() || path.extension().is_some_and(|extension| extension == "slt"));
+    paths.retain(|path| {
+        path.is_dir() || path.extension().is_some_and(|extension| extension == "slt")
+    });
     paths.iter().try_for_each(|path| find(path, pages))
 }
 
@@ -145,12 +156,17 @@ impl AsyncDB for PageSession {
     type ColumnType = DefaultColumnType;
 
     async fn run(&mut self, sql: &str) -> Result<DBOutput<DefaultColumnType>, Refusal> {
-        let is_copy = sql.trim_start().get(..4).is_some_and(|word| word.eq_ignore_ascii_case("copy"));
+        let is_copy =
+            sql.trim_start().get(..4).is_some_and(|word| word.eq_ignore_ascii_case("copy"));
         let answer = if is_copy && sql.to_ascii_uppercase().contains("FROM STDIN") {
-            // The statement ends with the first line that ends in a semicolon; the rest is the data.
-            let (statement, data) = sql.split_once(";\n").unwrap_or((sql.trim_end_matches(';'), ""));
+            // The statement ends with the first line that ends in a semicolon; the rest is the
+            // data.
+            let (statement, data) =
+                sql.split_once(";\n").unwrap_or((sql.trim_end_matches(';'), ""));
             let end = if data.is_empty() { "" } else { "\n" };
-            self.0.copy_in(statement, Bytes::from(format!("{}{end}", data.replace("<tab>", "\t")))).await?
+            self.0
+                .copy_in(statement, Bytes::from(format!("{}{end}", data.replace("<tab>", "\t"))))
+                .await?
         } else {
             self.0.ask(sql).await?
         };
@@ -160,11 +176,13 @@ impl AsyncDB for PageSession {
                 DBOutput::StatementComplete(count.unwrap_or(0))
             }
             Answer::Rows { columns, rows } => {
-                let rows = rows.into_iter().map(|row| row.into_iter().map(cell).collect()).collect();
+                let rows =
+                    rows.into_iter().map(|row| row.into_iter().map(cell).collect()).collect();
                 DBOutput::Rows { types: vec![DefaultColumnType::Any; columns], rows }
             }
             Answer::Copied(lines) => {
-                let rows = lines.into_iter().map(|line| vec![line.replace('\t', "<tab>")]).collect();
+                let rows =
+                    lines.into_iter().map(|line| vec![line.replace('\t', "<tab>")]).collect();
                 DBOutput::Rows { types: vec![DefaultColumnType::Text], rows }
             }
         })

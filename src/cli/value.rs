@@ -45,9 +45,13 @@ mod tests {
 
     #[test]
     fn sizes_have_binary_and_decimal_units() {
-        for (text, expected) in
-            [("4GiB", 4 << 30), ("512 MiB", 512 << 20), ("2GB", 2_000_000_000), ("10k", 10 << 10), ("77", 77)]
-        {
+        for (text, expected) in [
+            ("4GiB", 4 << 30),
+            ("512 MiB", 512 << 20),
+            ("2GB", 2_000_000_000),
+            ("10k", 10 << 10),
+            ("77", 77),
+        ] {
             assert_eq!(bytes(text), Ok(expected), "{text}");
         }
         for text in ["", "GiB", "4 bananas", "-1GiB", "0", "99999999999TiB", "1.5GiB"] {

@@ -1,7 +1,8 @@
-//! Time as the engine has it: a [`Clock`] that is given to it when it is opened. The wall clock is read here and nowhere else.
+//! Time as the engine has it: a [`Clock`] that is given to it when it is opened. The wall clock is
+//! read here and nowhere else.
 //!
-//! What is below the sessions is told the time as a value or asks its clock, and waits by it; so a test can
-//! give it a [`SimulatedClock`] and let an hour pass at once.
+//! What is below the sessions is told the time as a value or asks its clock, and waits by it; so a
+//! test can give it a [`SimulatedClock`] and let an hour pass at once.
 
 use std::fmt;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -27,7 +28,11 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
 }
 
 /// What the work gives, or None when it takes longer.
-pub async fn timeout<T>(clock: &dyn Clock, time: Duration, work: impl Future<Output = T>) -> Option<T> {
+pub async fn timeout<T>(
+    clock: &dyn Clock,
+    time: Duration,
+    work: impl Future<Output = T>,
+) -> Option<T> {
     before(clock.sleep(time), work).await
 }
 
@@ -60,7 +65,8 @@ pub fn instant() -> tokio::time::Instant {
     tokio::time::Instant::now()
 }
 
-/// The moment so far from now by the machine's clock, for what waits on sockets; None: beyond what it can name.
+/// The moment so far from now by the machine's clock, for what waits on sockets; None: beyond what
+/// it can name.
 pub fn deadline(after: Duration) -> Option<tokio::time::Instant> {
     instant().checked_add(after)
 }

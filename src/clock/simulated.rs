@@ -1,8 +1,10 @@
-//! A clock that stands still while anything can be done, and then goes to the next moment that somebody waits for.
+//! A clock that stands still while anything can be done, and then goes to the next moment that
+//! somebody waits for.
 //!
-//! It belongs to a runtime of one thread ([`SimulatedClock::runtime`]). Before that thread would sleep because every task
-//! waits, the clock moves: to whoever wanted to know that all has settled, else to the earliest end of a sleep. So waiting costs nothing, and what
-//! happens is a function of the tasks alone.
+//! It belongs to a runtime of one thread ([`SimulatedClock::runtime`]). Before that thread would
+//! sleep because every task waits, the clock moves: to whoever wanted to know that all has settled,
+//! else to the earliest end of a sleep. So waiting costs nothing, and what happens is a function of
+//! the tasks alone.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -38,7 +40,8 @@ impl SimulatedClock {
         SimulatedClock(Arc::new(Mutex::new(SimulatedTimes { now_ms, ..SimulatedTimes::default() })))
     }
 
-    /// The runtime whose idleness moves this clock. It has no timers and no sockets: who waits by another clock is found out.
+    /// The runtime whose idleness moves this clock. It has no timers and no sockets: who waits by
+    /// another clock is found out.
     pub fn runtime(&self) -> std::io::Result<Runtime> {
         let clock = self.clone();
         Builder::new_current_thread().on_thread_park(move || clock.move_on()).build()

@@ -4,14 +4,18 @@
 //!  record ─▶ given columns ─▶ expressions ─▶ NOT NULL, event time ─▶ row
 //!                                  └────────────┴─▶ rejected, with the record's bytes
 //! ```
-//! They are part of the record as if they had been read: a record whose expression fails (`1/0`, a text that is no number), or whose computed
-//! event time cannot be one, is rejected by itself and harms no neighbour. So every expression is evaluated on every record, whether or not a query asks
-//! for its column: which records are good must not depend on who reads. The expressions must be immutable, for a log read again gives the same rows.
+//! They are part of the record as if they had been read: a record whose expression fails (`1/0`, a
+//! text that is no number), or whose computed event time cannot be one, is rejected by itself and
+//! harms no neighbour. So every expression is evaluated on every record, whether or not a query
+//! asks for its column: which records are good must not depend on who reads. The expressions must
+//! be immutable, for a log read again gives the same rows.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions};
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions,
+};
 use datafusion::arrow::compute::{concat, filter_record_batch};
 use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit};
 use datafusion::physical_expr::utils::{collect_columns, reassign_expr_columns};
@@ -19,7 +23,8 @@ use datafusion::physical_plan::PhysicalExpr;
 
 use super::times::{Times, Verdict};
 use super::{
-    EventTimes, RAW_BYTES, Rejected, Source, SourceBatch, SourceOffset, SourceReader, Why, without_time,
+    EventTimes, RAW_BYTES, Rejected, Source, SourceBatch, SourceOffset, SourceReader, Why,
+    without_time,
 };
 use crate::error::{Error, Result, SqlState};
 
@@ -61,8 +66,8 @@ enum ColumnOrigin {
 }
 
 impl Computed {
-    /// `given` delivers the other columns, in their order; `times`: the event time if it is one of the computed columns;
-    /// `fails`: a wrong record is an error.
+    /// `given` delivers the other columns, in their order; `times`: the event time if it is one of
+    /// the computed columns; `fails`: a wrong record is an error.
     pub(super) fn new(
         given: Arc<dyn Source>,
         computed: Vec<ComputedColumn>,
@@ -86,7 +91,11 @@ impl Computed {
             }
         }
         let schema = Arc::new(Schema::new(fields));
-        Computed { given, schema, rule: Arc::new(Rule { given: inner, columns, computed, times, fails }) }
+        Computed {
+            given,
+            schema,
+            rule: Arc::new(Rule { given: inner, columns, computed, times, fails }),
+        }
     }
 }
 
@@ -95,8 +104,13 @@ impl Source for Computed {
         Arc::clone(&self.schema)
     }
 
-    fn reader(&self, from: SourceOffset, columns: Option<&[usize]>) -> Result<Box<dyn SourceReader>> {
-        let wanted = columns.map_or_else(|| (0..self.schema.fields().len()).collect(), <[usize]>::to_vec);
+    fn reader(
+        &self,
+        from: SourceOffset,
+        columns: Option<&[usize]>,
+    ) -> Result<Box<dyn SourceReader>> {
+        let wanted =
+            columns.map_or_else(|| (0..self.schema.fields().len()).collect(), <[usize]>::to_vec);
         let mut needed: Vec<usize> = wanted
             .iter()
             .filter_map(|column| match self.rule.columns[*column] {
@@ -106,7 +120,9 @@ impl Source for Computed {
             .collect();
         for column in &self.rule.computed {
             needed.extend(
-                collect_columns(&column.expr).iter().filter_map(|c| self.rule.given.index_of(c.name()).ok()),
+                collect_columns(&column.expr)
+                    .iter()
+                    .filter_map(|c| self.rule.given.index_of(c.name()).ok()),
             );
         }
         needed.sort_unstable();
@@ -121,7 +137,9 @@ impl Source for Computed {
         let places = wanted
             .iter()
             .map(|column| match self.rule.columns[*column] {
-                ColumnOrigin::Given(at) => ColumnOrigin::Given(needed.partition_point(|known| *known < at)),
+                ColumnOrigin::Given(at) => {
+                    ColumnOrigin::Given(needed.partition_point(|known| *known < at))
+                }
                 computed => computed,
             })
             .collect();
@@ -217,7 +235,8 @@ impl ComputedReader {
                 values.push(match one(expr, &batch.slice(row, 1)) {
                     Ok(value) => value,
                     Err(error) => {
-                        let what = format!("column \"{}\": {}", column.field.name(), error.message());
+                        let what =
+                            format!("column \"{}\": {}", column.field.name(), error.message());
                         aside.push((row, Why::Malformed, what));
                         datafusion::arrow::array::new_null_array(column.field.data_type(), 1)
                     }
@@ -239,7 +258,8 @@ impl ComputedReader {
                 ColumnOrigin::Computed(at) => Arc::clone(&computed[*at]),
             })
             .collect();
-        let fields = self.schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
+        let fields =
+            self.schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         Ok(RecordBatch::try_new_with_options(schema, columns, &options)?)
@@ -263,13 +283,18 @@ impl ComputedReader {
             }
             for row in (0..rows).filter(|row| values.is_null(*row)) {
                 if known.insert(row) {
-                    let what = format!("column \"{}\": null value in a NOT NULL column", column.field.name());
+                    let what = format!(
+                        "column \"{}\": null value in a NOT NULL column",
+                        column.field.name()
+                    );
                     aside.push((row, Why::Malformed, what));
                 }
             }
         }
         let Some(times) = &self.times else { return };
-        let Some(ColumnOrigin::Computed(at)) = self.rule.columns.get(times.column()) else { return };
+        let Some(ColumnOrigin::Computed(at)) = self.rule.columns.get(times.column()) else {
+            return;
+        };
         let name = self.rule.computed[*at].field.name();
         for (row, micros) in micros(&computed[*at]).enumerate() {
             let (why, what) = match times.judge(name, micros) {
@@ -287,11 +312,12 @@ impl ComputedReader {
         let wrong = rejected.iter().find(|record| record.why == Why::Malformed);
         match wrong.filter(|_| self.rule.fails) {
             None => Ok(()),
-            Some(first) => {
-                Err(Error::new(SqlState::BadText, format!("record {}: {}", first.offset, first.error))
-                    .detail(String::from_utf8_lossy(&first.raw).chars().take(200).collect::<String>())
-                    .hint("With on_error = 'reject' such records are kept aside and the others read."))
-            }
+            Some(first) => Err(Error::new(
+                SqlState::BadText,
+                format!("record {}: {}", first.offset, first.error),
+            )
+            .detail(String::from_utf8_lossy(&first.raw).chars().take(200).collect::<String>())
+            .hint("With on_error = 'reject' such records are kept aside and the others read.")),
         }
     }
 }

@@ -1,11 +1,12 @@
 //! Connectors: rows that live outside, read in place.
 //!
-//! A source is a log like any other (`crate::log`): reading it again from the same [`SourceOffset`] gives the same
-//! rows in the same order, however many rows one asks for at a time. So an epoch needs to store nothing but how far
-//! it has read. Nothing in here looks at a clock: what "now" is comes in as an argument.
+//! A source is a log like any other (`crate::log`): reading it again from the same [`SourceOffset`]
+//! gives the same rows in the same order, however many rows one asks for at a time. So an epoch
+//! needs to store nothing but how far it has read. Nothing in here looks at a clock: what "now" is
+//! comes in as an argument.
 //!
-//! A record that does not parse never harms its neighbours. It comes back as [`Rejected`], with its raw bytes and
-//! the reason, and whoever runs the source keeps it where the user can SELECT it.
+//! A record that does not parse never harms its neighbours. It comes back as [`Rejected`], with its
+//! raw bytes and the reason, and whoever runs the source keeps it where the user can SELECT it.
 
 use std::fmt;
 use std::path::Path;
@@ -27,13 +28,15 @@ mod times;
 pub use computed::ComputedColumn;
 use options::ConnectorOptions;
 
-/// Options of every stream with a connector; they are not the connector's business and it passes over them.
+/// Options of every stream with a connector; they are not the connector's business and it passes
+/// over them.
 pub const STREAM_OPTIONS: [&str; 4] = ["connector", "idle_timeout", "idle_advance", "max_future"];
 
 /// The connectors that can be named in CREATE SOURCE.
 pub const CONNECTORS: [&str; 2] = ["nexmark", "file"];
 
-/// How far a source has been read: opaque, durable, made by the source that reads it again. Empty: the beginning.
+/// How far a source has been read: opaque, durable, made by the source that reads it again. Empty:
+/// the beginning.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct SourceOffset(Vec<u8>);
 
@@ -56,7 +59,11 @@ impl SourceOffset {
 
 impl fmt::Display for SourceOffset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.is_start() { f.write_str("start") } else { f.write_str(&String::from_utf8_lossy(&self.0)) }
+        if self.is_start() {
+            f.write_str("start")
+        } else {
+            f.write_str(&String::from_utf8_lossy(&self.0))
+        }
     }
 }
 
@@ -71,11 +78,17 @@ pub trait Source: Send + Sync {
     /// The columns, as declared or as the connector implies them.
     fn schema(&self) -> SchemaRef;
 
-    /// A reader that goes on from `from` and delivers the named columns of [`schema`](Self::schema), all if `None`.
-    /// Which rows there are, and which are rejected, does not depend on the columns asked for.
-    fn reader(&self, from: SourceOffset, columns: Option<&[usize]>) -> Result<Box<dyn SourceReader>>;
+    /// A reader that goes on from `from` and delivers the named columns of
+    /// [`schema`](Self::schema), all if `None`. Which rows there are, and which are rejected, does
+    /// not depend on the columns asked for.
+    fn reader(
+        &self,
+        from: SourceOffset,
+        columns: Option<&[usize]>,
+    ) -> Result<Box<dyn SourceReader>>;
 
-    /// The place that an offset stands for: two readers at equal places read the same from there on.
+    /// The place that an offset stands for: two readers at equal places read the same from there
+    /// on.
     fn place(&self, offset: &SourceOffset) -> Result<Vec<u8>> {
         Ok(offset.as_bytes().to_vec())
     }
@@ -88,7 +101,8 @@ pub trait Source: Send + Sync {
 
 /// One pass over a source.
 pub trait SourceReader: Send {
-    /// At most `max_rows` records (good and rejected together) that are there now; empty when nothing new is there.
+    /// At most `max_rows` records (good and rejected together) that are there now; empty when
+    /// nothing new is there.
     fn read(&mut self, now_ms: i64, max_rows: usize) -> Result<SourceBatch>;
 
     /// Where to go on: after everything that has been returned so far.
@@ -155,10 +169,11 @@ pub const RAW_BYTES: usize = limits::KEPT_ROW_BYTES;
 
 /// Opens the source that the WITH options describe.
 ///
-/// `columns` are the declared stored columns (`nullable` false for NOT NULL; none declared: what the connector
-/// implies), `files_root` is the directory that file connectors may not leave, `created_at_ms` when the source was
-/// created, by the wall clock, `times` the stream's event time if it has a watermark. `computed` are the columns that are
-/// not read but computed, in order; `times` counts them.
+/// `columns` are the declared stored columns (`nullable` false for NOT NULL; none declared: what
+/// the connector implies), `files_root` is the directory that file connectors may not leave,
+/// `created_at_ms` when the source was created, by the wall clock, `times` the stream's event time
+/// if it has a watermark. `computed` are the columns that are not read but computed, in order;
+/// `times` counts them.
 pub fn open(
     options: &[(String, String)],
     columns: &[Field],
@@ -169,7 +184,9 @@ pub fn open(
 ) -> Result<Arc<dyn Source>> {
     let options = ConnectorOptions::new(options)?;
     let (given_times, computed_times) = match times {
-        Some(times) if computed.iter().any(|column| column.column == times.column) => (None, Some(times)),
+        Some(times) if computed.iter().any(|column| column.column == times.column) => {
+            (None, Some(times))
+        }
         Some(times) => {
             let before = computed.iter().filter(|column| column.column < times.column).count();
             (Some(EventTimes { column: times.column - before, ..times }), None)
@@ -182,7 +199,9 @@ pub fn open(
         && options.get("on_error").is_some_and(|value| value.eq_ignore_ascii_case("fail"));
     let options = if fails { options.without("on_error") } else { options };
     let given: Arc<dyn Source> = match options.connector()? {
-        "nexmark" => Arc::new(nexmark::Nexmark::open(&options, columns, created_at_ms, given_times)?),
+        "nexmark" => {
+            Arc::new(nexmark::Nexmark::open(&options, columns, created_at_ms, given_times)?)
+        }
         "file" => Arc::new(file::FileSource::open(&options, columns, files_root, given_times)?),
         other => return Err(not_built(other)),
     };
@@ -197,7 +216,8 @@ pub fn open(
     Ok(Arc::new(computed::Computed::new(given, computed, computed_times, fails)))
 }
 
-/// The columns that a connector brings along when CREATE SOURCE declares none; `None` when they must be declared.
+/// The columns that a connector brings along when CREATE SOURCE declares none; `None` when they
+/// must be declared.
 pub fn implied_columns(options: &[(String, String)]) -> Option<Vec<Field>> {
     let options = ConnectorOptions::new(options).ok()?;
     match options.connector().ok()? {
@@ -236,7 +256,11 @@ mod tests {
         let nexmark = ("connector", "nexmark");
         check(&[nexmark, ("events", "5")], SqlState::BadArgument, "table");
         check(&[nexmark, ("table", "bid")], SqlState::BadArgument, "events");
-        check(&[nexmark, ("table", "cat"), ("events", "5")], SqlState::BadArgument, "person, auction, bid");
+        check(
+            &[nexmark, ("table", "cat"), ("events", "5")],
+            SqlState::BadArgument,
+            "person, auction, bid",
+        );
         check(&[nexmark, ("table", "bid"), ("events", "-1")], SqlState::BadArgument, "events");
         check(&[nexmark, ("table", "bid"), ("evnts", "5")], SqlState::BadArgument, "events");
         check(&[("connector", "file"), ("format", "csv")], SqlState::BadArgument, "path");

@@ -1,4 +1,5 @@
-//! The `WITH (option = value, …)` of a source, checked: an option nobody knows is an error that names the known ones.
+//! The `WITH (option = value, …)` of a source, checked: an option nobody knows is an error that
+//! names the known ones.
 
 use crate::connect::STREAM_OPTIONS;
 use crate::error::{Error, Result, SqlState};
@@ -23,7 +24,9 @@ impl<'a> ConnectorOptions<'a> {
 
     /// The same without one of them.
     pub(super) fn without(&self, name: &str) -> ConnectorOptions<'a> {
-        ConnectorOptions { all: self.all.iter().filter(|(known, _)| known != name).cloned().collect() }
+        ConnectorOptions {
+            all: self.all.iter().filter(|(known, _)| known != name).cloned().collect(),
+        }
     }
 
     pub(super) fn connector(&self) -> Result<&'a str> {
@@ -47,7 +50,8 @@ impl<'a> ConnectorOptions<'a> {
 
     pub(super) fn required(&self, name: &str) -> Result<&'a str> {
         self.get(name).ok_or_else(|| {
-            bad(format!("option \"{name}\" is missing")).hint(format!("Write WITH ({name} = '…', …)."))
+            bad(format!("option \"{name}\" is missing"))
+                .hint(format!("Write WITH ({name} = '…', …)."))
         })
     }
 
@@ -89,7 +93,9 @@ impl<'a> ConnectorOptions<'a> {
             Some(one) if one.len() == 1 && !matches!(one.as_bytes()[0], b'\n' | b'\r') => {
                 Ok(one.as_bytes()[0])
             }
-            Some(other) => Err(bad(format!("option \"{name}\" must be one ASCII character, not '{other}'"))),
+            Some(other) => {
+                Err(bad(format!("option \"{name}\" must be one ASCII character, not '{other}'")))
+            }
         }
     }
 }

@@ -1,8 +1,9 @@
 //! The event time of each record, looked at while the record's bytes are at hand.
 //!
-//! A time that cannot be one (±infinity, beyond the year 9999, further ahead of the clock than `max_future` allows) makes the record wrong: it
-//! would carry the watermark away and with it every window. A record without a time is a row like any other, but in no window; it is
-//! kept aside as well.
+//! A time that cannot be one (±infinity, beyond the year 9999, further ahead of the clock than
+//! `max_future` allows) makes the record wrong: it would carry the watermark away and with it every
+//! window. A record without a time is a row like any other, but in no window; it is kept aside as
+//! well.
 
 use super::EventTimes;
 use crate::time::{SECOND_MICROS, YEAR_10000};

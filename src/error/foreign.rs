@@ -1,7 +1,8 @@
 //! Errors of arrow and DataFusion in Postgres's words and codes.
 //!
-//! DataFusion says much of what went wrong in sentences. They are matched here and nowhere else, so that a new version of it
-//! breaks one file; what is not matched loses at least the marks of where it came from.
+//! DataFusion says much of what went wrong in sentences. They are matched here and nowhere else, so
+//! that a new version of it breaks one file; what is not matched loses at least the marks of where
+//! it came from.
 
 use std::collections::HashSet;
 
@@ -35,7 +36,8 @@ impl From<ArrowError> for Error {
     }
 }
 
-/// A cast that failed on a value: which SQLSTATE Postgres gives depends on what the value was to become.
+/// A cast that failed on a value: which SQLSTATE Postgres gives depends on what the value was to
+/// become.
 fn cast_error(what: &str) -> Error {
     if let Some(rest) = what.strip_prefix("Cannot cast string '")
         && let Some((value, rest)) = rest.rsplit_once("' to value of ")
@@ -87,7 +89,9 @@ impl From<DataFusionError> for Error {
             DataFusionError::Context(_, inner) => Self::from(*inner),
             DataFusionError::Diagnostic(_, inner) => Self::from(*inner),
             DataFusionError::Shared(inner) => shared_error(&inner),
-            DataFusionError::Collection(mut all) if !all.is_empty() => Self::from(all.swap_remove(0)),
+            DataFusionError::Collection(mut all) if !all.is_empty() => {
+                Self::from(all.swap_remove(0))
+            }
             DataFusionError::IoError(inner) => Self::new(SqlState::Io, inner.to_string()),
             other => inner_error(&other.to_string()),
         }
@@ -99,7 +103,9 @@ fn shared_error(error: &DataFusionError) -> Error {
     match error.find_root() {
         DataFusionError::ArrowError(inner, _) => match &**inner {
             ArrowError::DivideByZero => Error::from(ArrowError::DivideByZero),
-            ArrowError::ArithmeticOverflow(w) => Error::from(ArrowError::ArithmeticOverflow(w.clone())),
+            ArrowError::ArithmeticOverflow(w) => {
+                Error::from(ArrowError::ArithmeticOverflow(w.clone()))
+            }
             ArrowError::CastError(w) => cast_error(w),
             other => inner_error(&other.to_string()),
         },
@@ -125,15 +131,17 @@ fn schema_error(error: SchemaError) -> Error {
         SchemaError::FieldNotFound { field, valid_fields } => {
             missing_column(field.relation.as_ref().map(|of| of.table()), &field.name, &valid_fields)
         }
-        SchemaError::AmbiguousReference { field } => {
-            Error::new(SqlState::AmbiguousColumn, format!("column reference \"{}\" is ambiguous", field.name))
-                .hint("Put the table's name or alias before it.")
-        }
+        SchemaError::AmbiguousReference { field } => Error::new(
+            SqlState::AmbiguousColumn,
+            format!("column reference \"{}\" is ambiguous", field.name),
+        )
+        .hint("Put the table's name or alias before it."),
         SchemaError::DuplicateQualifiedField { name, .. }
-        | SchemaError::DuplicateUnqualifiedField { name } => {
-            Error::new(SqlState::DuplicateColumn, format!("column \"{name}\" is there more than once"))
-                .hint("Give one of them another name with AS.")
-        }
+        | SchemaError::DuplicateUnqualifiedField { name } => Error::new(
+            SqlState::DuplicateColumn,
+            format!("column \"{name}\" is there more than once"),
+        )
+        .hint("Give one of them another name with AS."),
     }
 }
 
@@ -146,7 +154,8 @@ fn missing_column(relation: Option<&str>, name: &str, there: &[Column]) -> Error
         Some(relation) => column.relation.as_ref().is_some_and(|of| of.table() == relation),
         None => true,
     };
-    // Behind a control character stands what makes a name of a SELECT list unique; see `plan::naming`.
+    // Behind a control character stands what makes a name of a SELECT list unique; see
+    // `plan::naming`.
     let shown = |column: &Column| column.name.split('\u{1}').next().unwrap_or_default().to_owned();
     let mut names: Vec<String> = there.iter().filter(is_of).map(shown).collect();
     // Nor does anyone ask for the number of the row that UPDATE and DELETE add.
@@ -171,7 +180,8 @@ fn missing_column(relation: Option<&str>, name: &str, there: &[Column]) -> Error
     }
 }
 
-/// DataFusion's planner speaks in sentences; Postgres in codes. The sentences are matched here and nowhere else.
+/// DataFusion's planner speaks in sentences; Postgres in codes. The sentences are matched here and
+/// nowhere else.
 fn plan_error(what: &str) -> Error {
     if let Some(error) = named_error(what).or_else(|| sentences::known(what)) {
         return error;
@@ -190,7 +200,9 @@ fn plan_error(what: &str) -> Error {
     {
         // To Postgres an operator between these types does not exist.
         SqlState::UndefinedFunction
-    } else if lower.contains("non-boolean predicate") || lower.contains("incompatible inputs for union") {
+    } else if lower.contains("non-boolean predicate")
+        || lower.contains("incompatible inputs for union")
+    {
         SqlState::TypeMismatch
     } else if lower.contains("must appear in the group by clause")
         || lower.contains("could not be resolved from available columns")
@@ -204,8 +216,14 @@ fn plan_error(what: &str) -> Error {
         || lower.contains("cannot get result type")
     {
         // A call with arguments of the wrong type is an undefined function to Postgres.
-        if lower.contains("function") { SqlState::UndefinedFunction } else { SqlState::TypeMismatch }
-    } else if lower.contains("no field named") || lower.contains("column") && lower.contains("not found") {
+        if lower.contains("function") {
+            SqlState::UndefinedFunction
+        } else {
+            SqlState::TypeMismatch
+        }
+    } else if lower.contains("no field named")
+        || lower.contains("column") && lower.contains("not found")
+    {
         SqlState::UndefinedColumn
     } else if lower.contains("placeholder") {
         SqlState::IndeterminateType
@@ -215,7 +233,8 @@ fn plan_error(what: &str) -> Error {
     Error::new(state, plain(what))
 }
 
-/// The sentences about names and operators that are not there, in the words that Postgres has for them.
+/// The sentences about names and operators that are not there, in the words that Postgres has for
+/// them.
 fn named_error(what: &str) -> Option<Error> {
     let new = |state: SqlState, message: String| Some(Error::new(state, message));
     let quoted = |begin: &str, end: &str| -> Option<&str> {
@@ -231,7 +250,8 @@ fn named_error(what: &str) -> Option<Error> {
     if let Some(name) = quoted("Invalid function '", "'") {
         return Some(missing_function(name, None));
     }
-    if let Some((_, rest)) = what.split_once("No function matches the given name and argument types '")
+    if let Some((_, rest)) =
+        what.split_once("No function matches the given name and argument types '")
         && let Some((call, _)) = rest.split_once("'. You might")
     {
         let (name, types) = call.split_once('(')?;
@@ -264,7 +284,9 @@ fn named_error(what: &str) -> Option<Error> {
     }
     let operation = quoted("Cannot coerce arithmetic expression ", " to valid types")
         .or_else(|| quoted("Cannot infer common argument type for comparison operation ", "\n"))
-        .or_else(|| what.strip_prefix("Cannot infer common argument type for comparison operation "));
+        .or_else(|| {
+            what.strip_prefix("Cannot infer common argument type for comparison operation ")
+        });
     operation.and_then(missing_operator)
 }
 
@@ -282,7 +304,10 @@ fn ungrouped(what: &str) -> Option<&str> {
 fn missing_relation(name: &str) -> Error {
     let name = name.strip_prefix("tidemill.").unwrap_or(name);
     let name = name.strip_prefix("public.").unwrap_or(name);
-    Error::new(SqlState::UndefinedTable, format!("relation \"{}\" does not exist", name.replace('"', "")))
+    Error::new(
+        SqlState::UndefinedTable,
+        format!("relation \"{}\" does not exist", name.replace('"', "")),
+    )
 }
 
 /// 42883, with the types of the arguments where they are known.
@@ -379,7 +404,8 @@ fn sql_type(arrow: &str) -> String {
     name.to_owned()
 }
 
-/// A sentence of DataFusion's as a message: without the names of its own error kinds, of the database and of itself.
+/// A sentence of DataFusion's as a message: without the names of its own error kinds, of the
+/// database and of itself.
 fn plain(what: &str) -> String {
     if what.starts_with("Physical plan does not support logical expression") {
         return if what.contains("Subquery") || what.contains("Exists") {
@@ -414,7 +440,10 @@ fn inner_error(what: &str) -> Error {
     if let Some(error) = sentences::known(what) {
         return error;
     }
-    Error::internal(format!("internal error: {}", plain(what).replace("DataFusion", "the query engine")))
+    Error::internal(format!(
+        "internal error: {}",
+        plain(what).replace("DataFusion", "the query engine")
+    ))
 }
 
 fn execution_error(what: &str) -> Error {

@@ -18,7 +18,8 @@ pub fn panicked(what: &str, panic: &(dyn Any + Send)) -> Error {
         .hint("Please report this with the statement; other sessions are not affected.")
 }
 
-/// Runs a future whose panic shall end nothing but itself. What it leaves half done must not be used afterwards.
+/// Runs a future whose panic shall end nothing but itself. What it leaves half done must not be
+/// used afterwards.
 pub async fn contained<T>(what: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
     let done = AssertUnwindSafe(work).catch_unwind().await;
     done.unwrap_or_else(|panic| Err(panicked(what, &*panic)))

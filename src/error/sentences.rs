@@ -1,6 +1,8 @@
-//! Sentences of the planner and of kernels about values and about forms of a query, which have a code of their own.
+//! Sentences of the planner and of kernels about values and about forms of a query, which have a
+//! code of their own.
 //!
-//! [`known`] finds them by words that stand in them; what it does not know is left to the looser rules of its caller.
+//! [`known`] finds them by words that stand in them; what it does not know is left to the looser
+//! rules of its caller.
 
 use super::{Error, SqlState};
 
@@ -90,14 +92,17 @@ fn shape(what: &str) -> Option<Error> {
         return Some(error.hint("Write max(…) or min(…) around its column, or a LEFT JOIN."));
     }
     if lower.contains("unique expression names") {
-        let error = Error::new(SqlState::DuplicateColumn, "the same expression is there more than once");
-        return Some(
-            error.hint("Leave one of them away, or give it a name with AS; of two * write the columns out."),
-        );
+        let error =
+            Error::new(SqlState::DuplicateColumn, "the same expression is there more than once");
+        return Some(error.hint(
+            "Leave one of them away, or give it a name with AS; of two * write the columns out.",
+        ));
     }
     if lower.contains("names given as column alias") {
-        let error =
-            Error::new(SqlState::InvalidColumnReference, "a list of column names must name every column");
+        let error = Error::new(
+            SqlState::InvalidColumnReference,
+            "a list of column names must name every column",
+        );
         return Some(error.hint("Name all columns, or none; or rename them in the SELECT list."));
     }
     if lower.contains("aggregate function calls cannot be nested") {
@@ -120,7 +125,8 @@ fn shape(what: &str) -> Option<Error> {
     }
     if lower.contains("can only be applied to array") {
         return Some(
-            Error::new(SqlState::UndefinedFunction, "unnest() takes an array").hint("A cast may help."),
+            Error::new(SqlState::UndefinedFunction, "unnest() takes an array")
+                .hint("A cast may help."),
         );
     }
     None

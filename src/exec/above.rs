@@ -1,12 +1,15 @@
-//! What stands above the operator of a pipeline: a fragment that takes the operator's changes to the query's.
+//! What stands above the operator of a pipeline: a fragment that takes the operator's changes to
+//! the query's.
 //!
-//! Rows that are taken back go through the same plan as rows that come. Where a static table is joined, which may have
-//! changed since, they are not computed again but kept ([`EmittedRows`]).
+//! Rows that are taken back go through the same plan as rows that come. Where a static table is
+//! joined, which may have changed since, they are not computed again but kept ([`EmittedRows`]).
 
 use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions};
-use datafusion::arrow::compute::{CastOptions, cast_with_options, concat_batches, filter_record_batch, take};
+use datafusion::arrow::compute::{
+    CastOptions, cast_with_options, concat_batches, filter_record_batch, take,
+};
 use datafusion::arrow::datatypes::{Int64Type, Schema, SchemaRef};
 use datafusion::execution::context::SessionState;
 
@@ -36,13 +39,16 @@ impl Above {
             && matches!(pipeline.stateful, Stateful::Aggregate { .. });
         let spec = if carries { numbered_plan(spec)? } else { spec.clone() };
         let fragment = Fragment::new(&spec, tables.resolve(&spec.plan)?, Arc::clone(state)).await?;
-        let emitted = if carries && spec.has_tables { Some(Self::emitted(pipeline)?) } else { None };
+        let emitted =
+            if carries && spec.has_tables { Some(Self::emitted(pipeline)?) } else { None };
         Ok(Above { fragment, emitted, carries })
     }
 
-    /// The group columns are what identifies a row; they are at the front of the aggregate's output.
+    /// The group columns are what identifies a row; they are at the front of the aggregate's
+    /// output.
     fn emitted(pipeline: &Pipeline) -> Result<EmittedRows> {
-        let (Stateful::Aggregate { spec, output }, Some(above)) = (&pipeline.stateful, &pipeline.above)
+        let (Stateful::Aggregate { spec, output }, Some(above)) =
+            (&pipeline.stateful, &pipeline.above)
         else {
             return Err(Error::internal("emitted rows without an aggregate"));
         };
@@ -61,10 +67,12 @@ impl Above {
         }
         let numbered = with_row_numbers(&batch, &Arc::new(input_schema.clone()))?;
         if let Some(emitted) = &mut self.emitted {
-            // Rows taken back come from what was emitted, so only the added ones go through the plan.
+            // Rows taken back come from what was emitted, so only the added ones go through the
+            // plan.
             let numbered = match &weights {
                 Some(weights) => {
-                    let added = weights.iter().map(|weight| weight.map(|weight| weight > 0)).collect();
+                    let added =
+                        weights.iter().map(|weight| weight.map(|weight| weight > 0)).collect();
                     filter_record_batch(&numbered, &added)?
                 }
                 None => numbered,
@@ -101,12 +109,17 @@ pub(super) fn with_row_numbers(batch: &RecordBatch, schema: &SchemaRef) -> Resul
     Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
 }
 
-fn concat(schema: &SchemaRef, batches: Vec<RecordBatch>, weights: Option<Int64Array>) -> Result<Delta> {
+fn concat(
+    schema: &SchemaRef,
+    batches: Vec<RecordBatch>,
+    weights: Option<Int64Array>,
+) -> Result<Delta> {
     Ok(Delta { batch: concat_batches(schema, &batches)?, weights })
 }
 
-/// The same columns under another schema. A relation has the types that SQL can name: DataFusion's other representations of
-/// them (LargeUtf8 for text, Duration for an interval) are brought to those here.
+/// The same columns under another schema. A relation has the types that SQL can name: DataFusion's
+/// other representations of them (LargeUtf8 for text, Duration for an interval) are brought to
+/// those here.
 pub(super) fn with_schema(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     if batch.schema_ref() == schema {
         return Ok(batch.clone());

@@ -1,14 +1,16 @@
-//! Every aggregate function there is, run by the operators, against DataFusion's own answer over the same rows.
+//! Every aggregate function there is, run by the operators, against DataFusion's own answer over
+//! the same rows.
 //!
-//! One query with all of them is planned as it would be for a view; then windows, splits of the input, watermarks and restarts are thrown
-//! as dice. The reference is one batch query over the rows of each window.
+//! One query with all of them is planned as it would be for a view; then windows, splits of the
+//! input, watermarks and restarts are thrown as dice. The reference is one batch query over the
+//! rows of each window.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, BooleanArray, Decimal128Array, Float64Array, Int64Array, RecordBatch, StringArray,
-    TimestampMicrosecondArray,
+    Array, ArrayRef, BooleanArray, Decimal128Array, Float64Array, Int64Array, RecordBatch,
+    StringArray, TimestampMicrosecondArray,
 };
 use datafusion::arrow::compute::concat_batches;
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
@@ -24,7 +26,8 @@ use crate::store::MemoryStore;
 use crate::time::{EventTime, SliceSpec, Watermark, Window, WindowKind, WindowSpec};
 use crate::types::SqlType;
 
-/// What is computed; `~` marks results that are estimates, and depend on how rows are grouped on the way.
+/// What is computed; `~` marks results that are estimates, and depend on how rows are grouped on
+/// the way.
 const CALLS: &[&str] = &[
     "count(*)",
     "count(v)",
@@ -95,7 +98,8 @@ const CALLS: &[&str] = &[
     "any_value(v)",
 ];
 
-/// How the reference says it, where that differs: DISTINCT without an order is sorted, as in Postgres.
+/// How the reference says it, where that differs: DISTINCT without an order is sorted, as in
+/// Postgres.
 fn reference(call: &str) -> String {
     match call {
         "array_agg(DISTINCT v)" => "array_agg(DISTINCT v ORDER BY v)".to_owned(),
@@ -109,7 +113,8 @@ struct Dice(u64);
 
 impl Dice {
     fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % sides
     }
 }
@@ -147,8 +152,9 @@ fn batch(
     let mut maybe = |sides: u64| (dice.roll(8) > 0).then(|| dice.roll(sides) as i64);
     let ts: Vec<_> = n().map(|_| maybe(60).map(|t| t + base)).collect();
     let k: Vec<_> = n().map(|_| maybe(3)).collect();
-    let t: Vec<_> =
-        n().map(|_| maybe(3).map(|t| ["x", "yy", "a text longer than a view"][t as usize])).collect();
+    let t: Vec<_> = n()
+        .map(|_| maybe(3).map(|t| ["x", "yy", "a text longer than a view"][t as usize]))
+        .collect();
     let v: Vec<_> = n().map(|_| maybe(20).map(|v| v - 10)).collect();
     let f: Vec<_> = n().map(|_| maybe(16).map(|v| v as f64 - 4.0)).collect();
     let d: Vec<_> = n().map(|_| maybe(999).map(|v| i128::from(v) - 300)).collect();
@@ -175,8 +181,11 @@ struct Planned {
 }
 
 async fn plan(bench: &Bench, keys: &str, windowed: bool, emission: Emission) -> Planned {
-    let names: Vec<String> =
-        CALLS.iter().enumerate().map(|(i, c)| format!("{} AS c{i}", c.trim_start_matches('~'))).collect();
+    let names: Vec<String> = CALLS
+        .iter()
+        .enumerate()
+        .map(|(i, c)| format!("{} AS c{i}", c.trim_start_matches('~')))
+        .collect();
     let calls = names.join(", ");
     let text = if windowed {
         format!(
@@ -203,7 +212,9 @@ fn text(array: &ArrayRef, row: usize) -> String {
 }
 
 fn lines(batch: &RecordBatch) -> Vec<Vec<String>> {
-    (0..batch.num_rows()).map(|row| batch.columns().iter().map(|c| text(c, row)).collect()).collect()
+    (0..batch.num_rows())
+        .map(|row| batch.columns().iter().map(|c| text(c, row)).collect())
+        .collect()
 }
 
 /// The reference's answer; every row stands with its window.
@@ -216,28 +227,35 @@ async fn expected(rows: &[(Window, RecordBatch)], keys: &str, windowed: bool) ->
         let ticks = rows.iter().flat_map(|(w, b)| std::iter::repeat_n(of(w).0, b.num_rows()));
         Arc::new(TimestampMicrosecondArray::from_iter_values(ticks))
     };
-    let mut named =
-        vec![("ws".to_owned(), border(|w| w.start), true), ("we".to_owned(), border(|w| w.end), true)];
+    let mut named = vec![
+        ("ws".to_owned(), border(|w| w.start), true),
+        ("we".to_owned(), border(|w| w.end), true),
+    ];
     for (field, column) in all.schema().fields().iter().zip(all.columns()) {
         named.push((field.name().clone(), Arc::clone(column), true));
     }
     context.register_batch("r", RecordBatch::try_from_iter_with_nullable(named).unwrap()).unwrap();
-    // A batch plan sorts its input once for all its aggregates: those with an order are asked one by one.
+    // A batch plan sorts its input once for all its aggregates: those with an order are asked one
+    // by one.
     let (ordered, plain): (Vec<usize>, Vec<usize>) =
         (0..CALLS.len()).partition(|&i| reference(CALLS[i]).contains("ORDER BY"));
     let mut groups: BTreeMap<Vec<String>, Vec<String>> = BTreeMap::new();
     for calls in std::iter::once(plain).chain(ordered.into_iter().map(|i| vec![i])) {
-        let names: Vec<String> = calls.iter().map(|&i| format!("{} AS c{i}", reference(CALLS[i]))).collect();
+        let names: Vec<String> =
+            calls.iter().map(|&i| format!("{} AS c{i}", reference(CALLS[i]))).collect();
         let names = names.join(", ");
         let sql = match (windowed, keys.is_empty()) {
             (true, _) => format!("SELECT ws, we{keys}, {names} FROM r GROUP BY ws, we{keys}"),
             (false, true) => format!("SELECT {names} FROM r"),
-            (false, false) => format!("SELECT {}, {names} FROM r GROUP BY {}", &keys[1..], &keys[1..]),
+            (false, false) => {
+                format!("SELECT {}, {names} FROM r GROUP BY {}", &keys[1..], &keys[1..])
+            }
         };
         let batches = context.sql(&sql).await.unwrap().collect().await.unwrap();
         for line in batches.iter().flat_map(lines) {
             let (key, results) = line.split_at(line.len() - calls.len());
-            let all = groups.entry(key.to_vec()).or_insert_with(|| vec![String::new(); CALLS.len()]);
+            let all =
+                groups.entry(key.to_vec()).or_insert_with(|| vec![String::new(); CALLS.len()]);
             calls.iter().zip(results).for_each(|(&i, result)| all[i] = result.clone());
         }
     }
@@ -248,11 +266,18 @@ async fn expected(rows: &[(Window, RecordBatch)], keys: &str, windowed: bool) ->
 fn compare(mut got: Vec<Vec<String>>, mut expect: Vec<Vec<String>>, keys: usize, context: &str) {
     got.sort_by(|a, b| a[..keys].cmp(&b[..keys]));
     expect.sort_by(|a, b| a[..keys].cmp(&b[..keys]));
-    let groups = |rows: &[Vec<String>]| rows.iter().map(|r| r[..keys].join("|")).collect::<Vec<_>>();
+    let groups =
+        |rows: &[Vec<String>]| rows.iter().map(|r| r[..keys].join("|")).collect::<Vec<_>>();
     let (left, right) = (groups(&got), groups(&expect));
-    let odd = |a: &[String], b: &[String]| a.iter().filter(|g| !b.contains(g)).cloned().collect::<Vec<_>>();
+    let odd = |a: &[String], b: &[String]| {
+        a.iter().filter(|g| !b.contains(g)).cloned().collect::<Vec<_>>()
+    };
     let extra = odd(&left, &right);
-    assert!(left == right, "{context}: too many groups {extra:?}, too few {:?}", odd(&right, &left));
+    assert!(
+        left == right,
+        "{context}: too many groups {extra:?}, too few {:?}",
+        odd(&right, &left)
+    );
     let mut wrong = BTreeMap::new();
     for (got, expect) in got.iter().zip(&expect) {
         for (i, call) in CALLS.iter().enumerate() {
@@ -260,7 +285,9 @@ fn compare(mut got: Vec<Vec<String>>, mut expect: Vec<Vec<String>>, keys: usize,
             let close = match (a.parse::<f64>(), b.parse::<f64>()) {
                 // Estimates are checked for being among the values at all.
                 (Ok(a), Ok(_)) if call.starts_with('~') => (-4.0..=12.0).contains(&a),
-                (Ok(a), Ok(b)) => (a - b).abs() <= 1e-9 * (1.0 + b.abs()) || (a.is_nan() && b.is_nan()),
+                (Ok(a), Ok(b)) => {
+                    (a - b).abs() <= 1e-9 * (1.0 + b.abs()) || (a.is_nan() && b.is_nan())
+                }
                 _ => false,
             };
             if a != b && !close {
@@ -378,7 +405,9 @@ async fn every_aggregate_of_a_closed_window_is_what_a_batch_query_says() {
                 got.extend(out.iter().flat_map(|d| lines(&d.batch)));
                 partials.extend(operator.take_changed().unwrap());
                 if dice.roll(3) == 0 {
-                    operator = WindowAggregate::restore(spec.clone(), watermark, partials.drain(..)).unwrap();
+                    operator =
+                        WindowAggregate::restore(spec.clone(), watermark, partials.drain(..))
+                            .unwrap();
                     partials = vec![operator.whole().unwrap()];
                 }
             }
@@ -401,7 +430,8 @@ async fn every_aggregate_that_emits_changes_adds_up_to_what_a_batch_query_says()
             let (windows, lateness) = (windowing.spec, windowing.lateness);
             let context = format!("keys {keys} seed {seed} {windows:?}");
             let mut operator = WindowAggregate::new(spec.clone()).unwrap();
-            let (mut rows, mut contents, mut partials) = (Vec::new(), BTreeMap::new(), Vec::<Partial>::new());
+            let (mut rows, mut contents, mut partials) =
+                (Vec::new(), BTreeMap::new(), Vec::<Partial>::new());
             let (mut base, mut watermark) = (-80, Watermark::NONE);
             for step in 0..5 {
                 let new = batch(&planned.schema, &mut dice, 30, base, step * 30);
@@ -415,7 +445,9 @@ async fn every_aggregate_that_emits_changes_adds_up_to_what_a_batch_query_says()
                 while operator.close(watermark, &mut Vec::new()).unwrap() == Closing::More {}
                 partials.extend(operator.take_changed().unwrap());
                 if dice.roll(2) == 0 {
-                    operator = WindowAggregate::restore(spec.clone(), watermark, partials.drain(..)).unwrap();
+                    operator =
+                        WindowAggregate::restore(spec.clone(), watermark, partials.drain(..))
+                            .unwrap();
                     partials = vec![operator.whole().unwrap()];
                 }
             }
@@ -435,7 +467,8 @@ async fn every_running_aggregate_is_what_a_batch_query_says() {
             let spec = planned.spec.clone();
             let context = format!("keys {keys} seed {seed}");
             let mut operator = RunningAggregate::new(spec.clone()).unwrap();
-            let (mut rows, mut contents, mut partials) = (Vec::new(), BTreeMap::new(), Vec::<Partial>::new());
+            let (mut rows, mut contents, mut partials) =
+                (Vec::new(), BTreeMap::new(), Vec::<Partial>::new());
             let always = Window { start: EventTime(0), end: EventTime(1) };
             for step in 0..5 {
                 let new = batch(&planned.schema, &mut dice, 30, 0, step * 30);

@@ -1,10 +1,13 @@
-//! A statement that reads several views sees all of them as of one commit, also when one of them trails.
+//! A statement that reads several views sees all of them as of one commit, also when one of them
+//! trails.
 //!
-//! Running views are at one commit anyway, that of their last common epoch, and one that trails has not come so far. So the statement
-//! names a commit that none of them is beyond, and each view ends an epoch of its own accord when it has come just there. Its version is
-//! kept for the statement, and it goes on: nobody waits for anybody but the statement.
+//! Running views are at one commit anyway, that of their last common epoch, and one that trails has
+//! not come so far. So the statement names a commit that none of them is beyond, and each view ends
+//! an epoch of its own accord when it has come just there. Its version is kept for the statement,
+//! and it goes on: nobody waits for anybody but the statement.
 //!
-//! A view that trails behind another view is read as it is. To keep it in step, the other would have to wait for it.
+//! A view that trails behind another view is read as it is. To keep it in step, the other would
+//! have to wait for it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,7 +49,8 @@ impl Engine {
     pub(super) fn next_cut(&self, views: impl Iterator<Item = RelationId> + Clone) -> CommitNo {
         let agreements = self.agreements.lock();
         let last = self.journal.last();
-        let wanted = |agreement: &&Arc<Agreement>| views.clone().any(|view| agreement.waits_for(view));
+        let wanted =
+            |agreement: &&Arc<Agreement>| views.clone().any(|view| agreement.waits_for(view));
         let cuts = agreements.iter().filter(wanted).map(|agreement| agreement.cut);
         cuts.min().unwrap_or(last)
     }
@@ -61,17 +65,21 @@ impl Engine {
         }
     }
 
-    /// The versions of everything as they are now, of these views as of one commit. Call [`Engine::sync`] first.
+    /// The versions of everything as they are now, of these views as of one commit. Call
+    /// [`Engine::sync`] first.
     pub async fn snapshot_of(&self, views: &[Arc<ViewHandle>]) -> ReadSnapshot {
         if views.len() < 2 || !views.iter().any(|view| *view.phase().borrow() == Phase::Trailing) {
             return self.snapshot_behind(views);
         }
         let asking = self.ask(views);
         loop {
-            // One that runs no more is read as it is, and so is one that follows a view that trails, and has passed by.
+            // One that runs no more is read as it is, and so is one that follows a view that
+            // trails, and has passed by.
             let has_passed = |view: &ViewHandle| view.version().commit > asking.agreement.cut;
             for view in views.iter().filter(|view| !self.is_in_step(view) || has_passed(view)) {
-                if let Some(version @ None) = asking.agreement.versions.lock().get_mut(&view.relation().id) {
+                if let Some(version @ None) =
+                    asking.agreement.versions.lock().get_mut(&view.relation().id)
+                {
                     *version = Some(view.version());
                 }
             }
@@ -83,7 +91,9 @@ impl Engine {
         let mut snapshot = self.snapshot_behind(views);
         snapshot.commit = asking.agreement.cut;
         let versions = asking.agreement.versions.lock();
-        snapshot.views.extend(versions.iter().filter_map(|(id, version)| Some((*id, version.clone()?))));
+        snapshot
+            .views
+            .extend(versions.iter().filter_map(|(id, version)| Some((*id, version.clone()?))));
         snapshot
     }
 
@@ -101,7 +111,8 @@ impl Engine {
         Asking { engine: self, agreement }
     }
 
-    /// Whether a view comes to every commit: it takes part in the common epochs, or trails behind a stream.
+    /// Whether a view comes to every commit: it takes part in the common epochs, or trails behind a
+    /// stream.
     fn is_in_step(&self, view: &ViewHandle) -> bool {
         let is_lone = match &*view.phase().borrow() {
             Phase::Running => return true,

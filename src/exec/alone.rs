@@ -1,10 +1,12 @@
-//! A view by itself: it catches up over the history, or its epochs take so long that the others do not wait for it.
+//! A view by itself: it catches up over the history, or its epochs take so long that the others do
+//! not wait for it.
 //!
-//! It takes its input in portions, each an epoch of its own with a commit of its own, visible at once. It takes part in the
-//! common epochs when there is nothing left for it to read; one that was left behind, only when none of its portions has taken
-//! long for [`limits::REJOIN_MS`].
+//! It takes its input in portions, each an epoch of its own with a commit of its own, visible at
+//! once. It takes part in the common epochs when there is nothing left for it to read; one that was
+//! left behind, only when none of its portions has taken long for [`limits::REJOIN_MS`].
 //!
-//! The waiting is a task; the computing has a thread for each portion, of which there are [`limits::LONE_VIEWS`] at a time.
+//! The waiting is a task; the computing has a thread for each portion, of which there are
+//! [`limits::LONE_VIEWS`] at a time.
 
 use std::sync::Arc;
 
@@ -89,8 +91,8 @@ impl Engine {
         self.go_alone(run, Rejoin::WhenDrained, Some(alone)).await;
     }
 
-    /// What a group has computed after the others had gone on without it: it is committed as it is, then each of its views
-    /// goes on by itself.
+    /// What a group has computed after the others had gone on without it: it is committed as it is,
+    /// then each of its views goes on by itself.
     pub(super) async fn left_behind(
         self: &Arc<Self>,
         done: GroupEpoch,
@@ -100,7 +102,8 @@ impl Engine {
         for (view, error) in done.failed {
             self.ended(&view, &error).await;
         }
-        let locks: Vec<_> = done.changes.iter().map(|(run, _)| Arc::clone(&run.handle.alone)).collect();
+        let locks: Vec<_> =
+            done.changes.iter().map(|(run, _)| Arc::clone(&run.handle.alone)).collect();
         let mut guards = Vec::new();
         for lock in locks {
             guards.push(lock.lock_owned().await);
@@ -108,11 +111,14 @@ impl Engine {
         let committed = self.commit_epoch(done.changes, start.now_ms).await;
         let published = self.publish_epoch(committed, None, start.now_ms, watch).await;
         drop(guards);
-        // Views on these that run in the loop saw the commit, but only now the change. Fails only when the server stops.
+        // Views on these that run in the loop saw the commit, but only now the change. Fails only
+        // when the server stops.
         let _ = self.commands.send(Command::Look);
         for (run, _) in published {
             let (engine, since) = (Arc::clone(self), self.now_ms());
-            self.cpu().spawn(async move { engine.go_alone(run, Rejoin::WhenQuickSince(since), None).await });
+            self.cpu().spawn(async move {
+                engine.go_alone(run, Rejoin::WhenQuickSince(since), None).await
+            });
         }
     }
 
@@ -134,7 +140,8 @@ impl Engine {
     ) {
         let handle = Arc::clone(&run.handle);
         let mut news = News::of(self, &run);
-        // What is written meanwhile is no history: then it trails, and who writes faster than it reads is held back.
+        // What is written meanwhile is no history: then it trails, and who writes faster than it
+        // reads is held back.
         let mut history = matches!(rejoin, Rejoin::WhenDrained).then(|| self.journal.last());
         loop {
             let guard = match alone.take() {
@@ -155,10 +162,13 @@ impl Engine {
             };
             drop(guard);
             run = portion.run;
-            let is_quick = portion.took_ms < self.options.common_epoch.as_secs_f64() * 1_000.0 / 2.0;
+            let is_quick =
+                portion.took_ms < self.options.common_epoch.as_secs_f64() * 1_000.0 / 2.0;
             let rejoins = match &mut rejoin {
                 Rejoin::WhenDrained => true,
-                Rejoin::WhenQuickSince(since) if is_quick => portion.now_ms - *since >= limits::REJOIN_MS,
+                Rejoin::WhenQuickSince(since) if is_quick => {
+                    portion.now_ms - *since >= limits::REJOIN_MS
+                }
                 Rejoin::WhenQuickSince(since) => {
                     *since = portion.now_ms;
                     false
@@ -197,7 +207,8 @@ impl Engine {
         answered.await.map_err(|_| stopped())?
     }
 
-    /// Reads, computes, commits and publishes; nothing behind the end of the history, as long as it is in it.
+    /// Reads, computes, commits and publishes; nothing behind the end of the history, as long as it
+    /// is in it.
     async fn portion(
         self: &Arc<Self>,
         mut run: ViewRun,
@@ -217,6 +228,12 @@ impl Engine {
             let _ = self.commands.send(Command::Look);
         }
         let run = published.into_iter().next().map(|(run, _)| run);
-        Ok(run.map(|run| LonePortion { run, drained, is_limited: last < there, took_ms: watch.ms(), now_ms }))
+        Ok(run.map(|run| LonePortion {
+            run,
+            drained,
+            is_limited: last < there,
+            took_ms: watch.ms(),
+            now_ms,
+        }))
     }
 }

@@ -1,8 +1,9 @@
-//! Who writes faster than the views can read is held back: a commit to a stream waits while a view over it is further behind than the stream
-//! allows (`WITH (max_lag = …)`).
+//! Who writes faster than the views can read is held back: a commit to a stream waits while a view
+//! over it is further behind than the stream allows (`WITH (max_lag = …)`).
 //!
-//! Only a view that trails is behind. One that catches up over a history does not count, or CREATE MATERIALIZED VIEW
-//! would stop the writers; neither does one that is paused, that has failed, or that waits for room on the disk.
+//! Only a view that trails is behind. One that catches up over a history does not count, or CREATE
+//! MATERIALIZED VIEW would stop the writers; neither does one that is paused, that has failed, or
+//! that waits for room on the disk.
 
 use std::time::Duration;
 
@@ -23,7 +24,8 @@ impl Engine {
     }
 
     fn is_held_back(&self, streams: &[RelationId]) -> bool {
-        let trailing: Vec<_> = self.views.read().values().filter(|view| is_trailing(view)).cloned().collect();
+        let trailing: Vec<_> =
+            self.views.read().values().filter(|view| is_trailing(view)).cloned().collect();
         if trailing.is_empty() {
             return false;
         }
@@ -34,7 +36,9 @@ impl Engine {
         };
         trailing.iter().any(|view| {
             let behind = self.behind_ms(view, now);
-            streams.iter().any(|stream| behind > most(stream) && self.is_over(&view.relation(), *stream))
+            streams
+                .iter()
+                .any(|stream| behind > most(stream) && self.is_over(&view.relation(), *stream))
         })
     }
 

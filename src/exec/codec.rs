@@ -1,4 +1,5 @@
-//! What is stored of queries: its keys, and the columns that changes and pieces of an answer have beside their rows.
+//! What is stored of queries: its keys, and the columns that changes and pieces of an answer have
+//! beside their rows.
 
 use std::sync::Arc;
 
@@ -98,7 +99,8 @@ pub(super) fn weighted(delta: &Delta) -> Result<RecordBatch> {
 /// A change in parts that are not too large for a value of the store, each with the numbers of the
 /// rows it concerned.
 pub(super) fn change_parts(delta: &Delta, applied: &Applied) -> Vec<(Delta, ListArray)> {
-    let (mut added, mut removed) = (applied.added.iter().peekable(), applied.removed.iter().peekable());
+    let (mut added, mut removed) =
+        (applied.added.iter().peekable(), applied.removed.iter().peekable());
     let mut next = applied.first;
     let mut lists = Vec::with_capacity(delta.rows());
     for row in 0..delta.rows() as u32 {

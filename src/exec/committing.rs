@@ -1,7 +1,8 @@
 //! What views have computed is made durable, then visible: all of an epoch in one commit.
 //!
-//! A view that cannot be stored fails, or waits for room on the disk; the others of the epoch go on. What reads a view that has
-//! not come through has computed with rows that are no more: it goes on from what is stored.
+//! A view that cannot be stored fails, or waits for room on the disk; the others of the epoch go
+//! on. What reads a view that has not come through has computed with rows that are no more: it goes
+//! on from what is stored.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -34,7 +35,11 @@ pub(super) struct Committed {
 
 impl Engine {
     /// Makes an epoch durable.
-    pub(super) async fn commit_epoch(self: &Arc<Self>, changes: Vec<ComputedEpoch>, now: i64) -> Committed {
+    pub(super) async fn commit_epoch(
+        self: &Arc<Self>,
+        changes: Vec<ComputedEpoch>,
+        now: i64,
+    ) -> Committed {
         if !changes.iter().any(|(_, change)| change.is_change()) {
             return Committed { done: changes, epoch: None, commit: None };
         }
@@ -98,23 +103,31 @@ impl Engine {
         }
         let all = staged.iter().flat_map(|(_, _, puts)| puts.changes.iter().cloned()).collect();
         match self.write_epoch(WriteBatch { changes: all }, now).await {
-            Ok(number) => (staged.into_iter().map(|(run, change, _)| (run, change)).collect(), Some(number)),
+            Ok(number) => {
+                (staged.into_iter().map(|(run, change, _)| (run, change)).collect(), Some(number))
+            }
             Err(error) if staged.len() < 2 || error.state() == SqlState::DiskFull => {
                 for (run, ..) in staged {
                     self.give_up(run, &error).await;
                 }
                 (Vec::new(), None)
             }
-            // One of them has put what the store does not take; the others have nothing to do with it.
+            // One of them has put what the store does not take; the others have nothing to do with
+            // it.
             Err(_) => (self.commit_apart(staged, now).await, None),
         }
     }
 
     /// Makes each view's part of an epoch durable by itself.
-    async fn commit_apart(self: &Arc<Self>, staged: Vec<StagedView>, now: i64) -> Vec<ComputedEpoch> {
+    async fn commit_apart(
+        self: &Arc<Self>,
+        staged: Vec<StagedView>,
+        now: i64,
+    ) -> Vec<ComputedEpoch> {
         let (mut done, mut lost) = (Vec::new(), HashSet::new());
         for (run, change, puts) in staged {
-            let (id, source): (RelationId, RelationId) = (run.handle.relation().id, run.source().id);
+            let (id, source): (RelationId, RelationId) =
+                (run.handle.relation().id, run.source().id);
             if lost.contains(&source) {
                 lost.insert(id);
                 self.begin_anew(run);
@@ -144,7 +157,8 @@ impl Engine {
         self.start_view(run.handle);
     }
 
-    /// A view's state in memory is ahead of the store: it goes on from what is stored, or not at all.
+    /// A view's state in memory is ahead of the store: it goes on from what is stored, or not at
+    /// all.
     async fn give_up(self: &Arc<Self>, run: ViewRun, error: &Error) {
         let handle = run.handle;
         if error.state() == SqlState::DiskFull {
@@ -154,8 +168,9 @@ impl Engine {
         }
     }
 
-    /// Makes a committed epoch visible, all of it at once. `behind`: the commit right behind the cut if it holds nothing but this epoch,
-    /// so that there is nothing in it to be read. Gives the views back.
+    /// Makes a committed epoch visible, all of it at once. `behind`: the commit right behind the
+    /// cut if it holds nothing but this epoch, so that there is nothing in it to be read. Gives the
+    /// views back.
     pub(super) async fn publish_epoch(
         &self,
         committed: Committed,
@@ -167,12 +182,14 @@ impl Engine {
         {
             let _guard = self.publishing_epoch.write();
             for (mut run, mut change) in committed.done {
-                match contained_call(PANICKED, || publish(&mut run, &mut change, committed.epoch, watch, now))
-                {
+                match contained_call(PANICKED, || {
+                    publish(&mut run, &mut change, committed.epoch, watch, now)
+                }) {
                     Ok(()) => {
                         if run.has_reached(&change) {
                             self.came_to(&run.handle, change.cut);
-                            let is_quiet = behind.is_some_and(|behind| behind.0 == change.cut.0 + 1);
+                            let is_quiet =
+                                behind.is_some_and(|behind| behind.0 == change.cut.0 + 1);
                             change.cut = behind.filter(|_| is_quiet).unwrap_or(change.cut);
                             run.reached(change.cut);
                             self.came_to(&run.handle, change.cut);
@@ -194,7 +211,8 @@ impl Engine {
     }
 }
 
-/// Makes one view's part visible; its subscribers are told of every epoch, also of one that changed other views.
+/// Makes one view's part visible; its subscribers are told of every epoch, also of one that changed
+/// other views.
 fn publish(
     run: &mut ViewRun,
     change: &mut ViewEpoch,

@@ -1,7 +1,7 @@
 //! Where the rows of a relation are: versions of tables and views, logs, connectors.
 //!
-//! They are put together a batch at a time: what has deleted rows is copied without them, and LIMIT 1 over a view of millions
-//! must not copy millions.
+//! They are put together a batch at a time: what has deleted rows is copied without them, and LIMIT
+//! 1 over a view of millions must not copy millions.
 
 use std::sync::Arc;
 
@@ -33,7 +33,9 @@ impl Contents for TableContents {
     fn batches(&self, projection: Option<&[usize]>) -> Result<BatchIter> {
         let (version, projection) = (Arc::clone(&self.0), projection.map(<[usize]>::to_vec));
         let parts = 0..version.parts();
-        Ok(Box::new(parts.filter_map(move |at| version.part(at, projection.as_deref()).transpose())))
+        Ok(Box::new(
+            parts.filter_map(move |at| version.part(at, projection.as_deref()).transpose()),
+        ))
     }
 }
 
@@ -45,7 +47,9 @@ impl Contents for ViewContents {
     fn batches(&self, projection: Option<&[usize]>) -> Result<BatchIter> {
         let (version, projection) = (Arc::clone(&self.0), projection.map(<[usize]>::to_vec));
         let parts = 0..version.rows.parts();
-        Ok(Box::new(parts.filter_map(move |at| version.rows.part(at, projection.as_deref()).transpose())))
+        Ok(Box::new(
+            parts.filter_map(move |at| version.rows.part(at, projection.as_deref()).transpose()),
+        ))
     }
 }
 
@@ -69,9 +73,11 @@ impl Contents for StreamContents {
         let projection = projection.map(<[usize]>::to_vec);
         let stored: BatchIter = match &projection {
             Some(columns) if columns.is_empty() => self.counted()?,
-            Some(columns) => {
-                self.read(self.journal.reader_of(self.stream, Position::Earliest, columns.clone())?)
-            }
+            Some(columns) => self.read(self.journal.reader_of(
+                self.stream,
+                Position::Earliest,
+                columns.clone(),
+            )?),
             None => self.read(self.journal.reader(self.stream, Position::Earliest)?),
         };
         let own = own.into_iter().map(move |batch| projected(batch, projection.as_deref()));
@@ -141,11 +147,14 @@ impl Contents for SourceContents {
             while !is_done {
                 match reader.read(now, limits::BATCH_ROWS) {
                     Ok(read) => {
-                        if let Err(error) = engine.rejected.reject(&relation, &read.rejected, now, None) {
+                        if let Err(error) =
+                            engine.rejected.reject(&relation, &read.rejected, now, None)
+                        {
                             is_done = true;
                             return Some(Err(error));
                         }
-                        is_done = read.ended || read.batch.num_rows() == 0 && read.rejected.is_empty();
+                        is_done =
+                            read.ended || read.batch.num_rows() == 0 && read.rejected.is_empty();
                         if read.batch.num_rows() > 0 {
                             return Some(Ok(read.batch));
                         }

@@ -1,4 +1,5 @@
-//! A continuous SELECT: a pipeline that runs beside the views for one client, at that client's pace, and leaves nothing behind.
+//! A continuous SELECT: a pipeline that runs beside the views for one client, at that client's
+//! pace, and leaves nothing behind.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -34,8 +35,8 @@ const PORTION_ROWS: usize = limits::BATCH_ROWS * 8;
 /// How many rows of output are sent at a time, at least, before their epoch is over.
 const PART_ROWS: usize = limits::BATCH_ROWS;
 
-/// What a continuous SELECT gives: the change of its answer at each epoch of its own (numbered from 1). A large change of an
-/// append-only answer comes in several parts of one epoch.
+/// What a continuous SELECT gives: the change of its answer at each epoch of its own (numbered from
+/// 1). A large change of an append-only answer comes in several parts of one epoch.
 #[derive(Debug, Clone)]
 pub struct Emitted {
     /// The epoch.
@@ -53,7 +54,8 @@ pub struct ContinuousOptions {
     pub from_latest: bool,
     /// Epochs without a change are told as well.
     pub progress: bool,
-    /// What is there already is one epoch, and told even if it is empty: its delta is the net answer.
+    /// What is there already is one epoch, and told even if it is empty: its delta is the net
+    /// answer.
     pub history_at_once: bool,
 }
 
@@ -116,7 +118,8 @@ struct Sending {
     epoch: u64,
     deltas: Vec<Delta>,
     rows: usize,
-    /// Whether parts may be sent before the epoch is over: not where later deltas of the epoch take rows back.
+    /// Whether parts may be sent before the epoch is over: not where later deltas of the epoch take
+    /// rows back.
     in_parts: bool,
     /// Something of the running epoch has been sent.
     has_sent: bool,
@@ -181,14 +184,16 @@ impl Work {
         let engine = &self.registered.engine;
         let mut tables = PresentTables::new(engine);
         let mut feed = engine.feed(&self.pipeline.source, None, self.start).await?;
-        let mut runner = Runner::new(Arc::clone(&self.pipeline), Arc::clone(&self.state), &tables).await?;
+        let mut runner =
+            Runner::new(Arc::clone(&self.pipeline), Arc::clone(&self.state), &tables).await?;
         let mut commits = engine.journal.watch();
         let mut outlet = Sending::new(&self);
         let mut begin = None;
         let mut in_history = self.options.history_at_once;
         loop {
             let watch = Stopwatch::start();
-            // The history is what was there at the start: those who write faster than it is read do not make it longer.
+            // The history is what was there at the start: those who write faster than it is read do
+            // not make it longer.
             let (cut, now) = match (in_history, begin) {
                 (true, Some(begin)) => begin,
                 (true, None) | (false, _) => (*commits.borrow_and_update(), engine.now_ms()),
@@ -233,8 +238,8 @@ impl Work {
         }
     }
 
-    /// A bounded connector ends; an embedded stream ends a windowed query when its watermark is infinite, and any
-    /// query when nothing else can write to it.
+    /// A bounded connector ends; an embedded stream ends a windowed query when its watermark is
+    /// infinite, and any query when nothing else can write to it.
     fn is_over(&self, runner: &Runner, ended: bool, drained: bool, is_log: bool) -> bool {
         if !is_log {
             return ended && drained;

@@ -32,7 +32,8 @@ pub async fn view_pipeline(
     Ok((pipeline, state))
 }
 
-/// The pipeline of a continuous query over the relations as they are now, and the ids of the relations it names.
+/// The pipeline of a continuous query over the relations as they are now, and the ids of the
+/// relations it names.
 pub async fn continuous_pipeline(
     engine: &Arc<Engine>,
     query: &sql::Query,
@@ -54,8 +55,12 @@ pub fn emission(emit: Option<sql::Emit>, default: Emission) -> Emission {
     }
 }
 
-/// The columns that a query's result has as a relation; `names` are the ones given in CREATE VIEW v (a, b).
-pub fn columns_of(schema: &datafusion::arrow::datatypes::Schema, names: &[String]) -> Result<Vec<Column>> {
+/// The columns that a query's result has as a relation; `names` are the ones given in CREATE VIEW v
+/// (a, b).
+pub fn columns_of(
+    schema: &datafusion::arrow::datatypes::Schema,
+    names: &[String],
+) -> Result<Vec<Column>> {
     use crate::error::SqlState;
     if names.len() > schema.fields().len() {
         return Err(Error::new(SqlState::Syntax, "more column names than columns"));

@@ -1,4 +1,5 @@
-//! What an engine stands on, given from outside: a clock, a store, and who runs what it does by itself.
+//! What an engine stands on, given from outside: a clock, a store, and who runs what it does by
+//! itself.
 
 use std::sync::Arc;
 

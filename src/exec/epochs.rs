@@ -2,12 +2,13 @@
 //!
 //! ```text
 //!                    ┌▶ group of views: read, compute ─┐
-//!  commits ─▶ cut ─▶ ┼▶ another, on another thread     ┼▶ one commit ▸ publish ▸ answer those who wait
+//!  commits ─▶ cut ─▶ ┼▶ another, on another thread     ┼▶ one commit ▸ publish ▸ answer
 //!                    └▶ one that takes long ── leaves, and goes on by itself (`alone.rs`)
 //! ```
-//! Groups ([`super::group`]) run beside each other. Those that are not ready after [`EngineOptions::common_epoch`](super::EngineOptions) are waited for no longer: a view
-//! whose epochs take long holds up no other view, and no reader of another. A view that fails leaves the loop and tells
-//! why in `tidemill.queries`; everything else goes on.
+//! Groups ([`super::group`]) run beside each other. Those that are not ready after
+//! [`EngineOptions::common_epoch`](super::EngineOptions) are waited for no longer: a view whose
+//! epochs take long holds up no other view, and no reader of another. A view that fails leaves the
+//! loop and tells why in `tidemill.queries`; everything else goes on.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -67,7 +68,8 @@ impl Loop {
     pub async fn run(mut self) {
         let mut commits = self.engine.journal.watch();
         loop {
-            // A commit that came while the last epoch ran is not waited for, and the epoch's own is none to be read.
+            // A commit that came while the last epoch ran is not waited for, and the epoch's own is
+            // none to be read.
             let is_new = *commits.borrow_and_update() != self.reached;
             if !self.is_behind && !is_new {
                 let polls = self.runs.iter().any(|run| !run.is_fed_by_log());
@@ -100,7 +102,8 @@ impl Loop {
             Command::Join(run) => {
                 if !run.is_stopped() {
                     self.runs.push(*run);
-                    // A view can only use older relations: in order of their ids, what is used runs first.
+                    // A view can only use older relations: in order of their ids, what is used runs
+                    // first.
                     self.runs.sort_by_key(|run| run.handle.relation().id);
                     self.is_behind = true;
                 }
@@ -132,7 +135,8 @@ impl Loop {
         self.engine.commit_times.lock().note(start.cut, start.now_ms);
         self.runs.retain(|run| !run.is_stopped());
         let groups = groups(std::mem::take(&mut self.runs), &mut self.shared);
-        let (idle, busy): (Vec<ViewGroup>, Vec<ViewGroup>) = groups.into_iter().partition(ViewGroup::is_idle);
+        let (idle, busy): (Vec<ViewGroup>, Vec<ViewGroup>) =
+            groups.into_iter().partition(ViewGroup::is_idle);
         let computing = busy.into_iter().map(|group| self.begin(group, &start, watch)).collect();
         let ready = Self::ready(&self.engine, computing, &start).await;
         let mut changes = Vec::new();
@@ -152,7 +156,8 @@ impl Loop {
             .map(|(run, _)| run.handle.relation().id)
             .collect();
         let committed = self.engine.commit_epoch(changes, start.now_ms).await;
-        // The commit right behind the cut holds nothing but this epoch: there is nothing in it to be read.
+        // The commit right behind the cut holds nothing but this epoch: there is nothing in it to
+        // be read.
         let own = committed.commit.filter(|own| own.0 == start.cut.0 + 1);
         let published = self.engine.publish_epoch(committed, own, start.now_ms, watch).await;
         self.runs = published.into_iter().map(|(run, _)| run).collect();
@@ -165,7 +170,8 @@ impl Loop {
         self.answer(&behind);
     }
 
-    /// Starts to compute. Whoever is not ready in time finds that nobody takes the result, and goes on by itself.
+    /// Starts to compute. Whoever is not ready in time finds that nobody takes the result, and goes
+    /// on by itself.
     fn begin(&self, group: ViewGroup, start: &EpochStart, watch: Stopwatch) -> Computing {
         let views = group.runs.iter().map(|run| Arc::clone(&run.handle)).collect();
         let (ready, done) = oneshot::channel();
@@ -180,7 +186,11 @@ impl Loop {
     }
 
     /// What is ready in time; the others are left behind.
-    async fn ready(engine: &Engine, mut computing: Vec<Computing>, start: &EpochStart) -> Vec<GroupEpoch> {
+    async fn ready(
+        engine: &Engine,
+        mut computing: Vec<Computing>,
+        start: &EpochStart,
+    ) -> Vec<GroupEpoch> {
         let mut ready = Vec::new();
         let all = async {
             while let Some(group) = computing.last_mut() {

@@ -12,7 +12,8 @@ pub fn operator(pipeline: &Pipeline) -> String {
         Emission::OnChange => "emit changes",
     };
     let input = pipeline.below.plan.schema();
-    let windows = |windowing: &Windowing| describe(&windowing.spec, input.field(windowing.time).data_type());
+    let windows =
+        |windowing: &Windowing| describe(&windowing.spec, input.field(windowing.time).data_type());
     match &pipeline.stateful {
         Stateful::Nothing => format!("stateless, {emit}"),
         Stateful::Assign { windowing } => format!("WindowAssign: {}, {emit}", windows(windowing)),

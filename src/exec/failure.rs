@@ -40,9 +40,12 @@ impl ViewFailure {
         } else {
             "Look at tidemill.queries; DROP the view and create it anew when the cause is gone."
         };
-        Error::new(SqlState::NotInState, format!("materialized view \"{view}\" has failed: {message}"))
-            .detail(format!("SQLSTATE {}", state.code()))
-            .hint(hint)
+        Error::new(
+            SqlState::NotInState,
+            format!("materialized view \"{view}\" has failed: {message}"),
+        )
+        .detail(format!("SQLSTATE {}", state.code()))
+        .hint(hint)
     }
 }
 

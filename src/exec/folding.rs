@@ -174,16 +174,20 @@ impl Sweep {
                     let wanted = piece_rows(table.size(), table.rows());
                     match table.piece(&mut self.cursor, wanted)? {
                         Some(piece) => writer.put_rows(*part, &piece)?,
-                        None => (self.table, self.cursor) = (self.table + 1, PieceCursor::default()),
+                        None => {
+                            (self.table, self.cursor) = (self.table + 1, PieceCursor::default())
+                        }
                     }
                 }
-                None => match rows.piece(self.cursor.next, piece_rows(rows.bytes(), rows.rows()))? {
-                    Some((numbered, next)) => {
-                        writer.put_rows(ROWS, &piece(&numbered)?)?;
-                        self.cursor.next = next;
+                None => {
+                    match rows.piece(self.cursor.next, piece_rows(rows.bytes(), rows.rows()))? {
+                        Some((numbered, next)) => {
+                            writer.put_rows(ROWS, &piece(&numbered)?)?;
+                            self.cursor.next = next;
+                        }
+                        None => return Ok(true),
                     }
-                    None => return Ok(true),
-                },
+                }
             }
             self.written += writer.bytes - before;
             self.credit -= i64::try_from(writer.bytes - before).unwrap_or(i64::MAX);
@@ -207,7 +211,8 @@ impl Sweeper {
         let id = writer.id;
         let from = if self.from.is_empty() { prefix(id) } else { self.from.clone() };
         let to = key(id, before, 0, 0);
-        let keys = store.keys(space, &from, &to)?.take(STATE_DELETIONS).collect::<Result<Vec<_>>>()?;
+        let keys =
+            store.keys(space, &from, &to)?.take(STATE_DELETIONS).collect::<Result<Vec<_>>>()?;
         match keys.last() {
             Some(last) if keys.len() == STATE_DELETIONS => self.from = last.clone(),
             Some(_) | None => (self.from, self.clean) = (to, before),

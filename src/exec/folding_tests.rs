@@ -28,7 +28,8 @@ struct Dice(u64);
 
 impl Dice {
     fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % sides
     }
 }
@@ -76,11 +77,17 @@ impl Query {
     }
 
     /// An epoch over rows with weights; what it adds to a commit.
-    fn epoch(&mut self, store: &dyn Store, change: &[(i64, i64, i64)], folding: Folding) -> WriteBatch {
+    fn epoch(
+        &mut self,
+        store: &dyn Store,
+        change: &[(i64, i64, i64)],
+        folding: Folding,
+    ) -> WriteBatch {
         let column = |at: fn(&(i64, i64, i64)) -> i64| -> ArrayRef {
             Arc::new(Int64Array::from_iter_values(change.iter().map(at)))
         };
-        let batch = RecordBatch::try_new(input(), vec![column(|row| row.0), column(|row| row.1)]).unwrap();
+        let batch =
+            RecordBatch::try_new(input(), vec![column(|row| row.0), column(|row| row.1)]).unwrap();
         let weights = Int64Array::from_iter_values(change.iter().map(|row| row.2));
         self.operator.push(&batch, Some(&weights)).unwrap();
         let delta = self.operator.changes().unwrap();
@@ -235,7 +242,11 @@ fn write_version_1(store: &dyn Store, query: &Query) {
     }
     fields.insert("format".to_owned(), 1.into());
     let mut puts = WriteBatch::default();
-    puts.put(Space::Meta, b"query/0000000000000007".to_vec(), serde_json::to_vec(&progress).unwrap());
+    puts.put(
+        Space::Meta,
+        b"query/0000000000000007".to_vec(),
+        serde_json::to_vec(&progress).unwrap(),
+    );
     store.commit(puts).unwrap();
 }
 

@@ -1,4 +1,5 @@
-//! Views that need each other's results or read one connector: they run one after the other, and beside all other groups.
+//! Views that need each other's results or read one connector: they run one after the other, and
+//! beside all other groups.
 //!
 //! ```text
 //!  stream ─▶ a ─▶ b        one group: b takes what a computes in the same epoch
@@ -36,7 +37,8 @@ pub(super) struct EpochStart {
     pub is_left: Arc<AtomicBool>,
 }
 
-/// Some views, in the order of their ids: what is read was made before, so it stands before what reads it.
+/// Some views, in the order of their ids: what is read was made before, so it stands before what
+/// reads it.
 #[derive(Default)]
 pub(super) struct ViewGroup {
     pub runs: Vec<ViewRun>,
@@ -132,7 +134,10 @@ impl GroupEpoch {
     /// What the epoch has brought for the view that this one reads, if that is in the group.
     fn base_of(&self, run: &ViewRun) -> Option<&ViewEpoch> {
         let source = run.source().id;
-        self.changes.iter().find(|(base, _)| base.handle.relation().id == source).map(|(_, change)| change)
+        self.changes
+            .iter()
+            .find(|(base, _)| base.handle.relation().id == source)
+            .map(|(_, change)| change)
     }
 
     /// How far a view of the group is to read; it comes after what it reads.
@@ -145,8 +150,9 @@ impl GroupEpoch {
 }
 
 impl Engine {
-    /// How far a view has read when it has taken everything that its source has, which has everything up to this commit unless it is a
-    /// view that has not come there yet. To be asked before the source is read.
+    /// How far a view has read when it has taken everything that its source has, which has
+    /// everything up to this commit unless it is a view that has not come there yet. To be asked
+    /// before the source is read.
     pub(super) fn cut_behind(&self, source: &Relation, cut: CommitNo) -> CommitNo {
         let Kind::MaterializedView(_) = source.kind else { return cut };
         let Ok(view) = self.view(source.id) else { return cut };

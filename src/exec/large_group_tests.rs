@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, TimestampMillisecondArray};
+use datafusion::arrow::array::{
+    ArrayRef, Float64Array, Int64Array, RecordBatch, TimestampMillisecondArray,
+};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::common::ScalarValue;
 use datafusion::functions_aggregate as f;
@@ -80,10 +82,12 @@ impl Asked {
             order.push(PhysicalSortExpr::new(value(), Default::default()));
             args.push(1);
         }
-        let builder = AggregateExprBuilder::new(Arc::clone(&self.udaf), exprs).schema(input()).alias("a");
+        let builder =
+            AggregateExprBuilder::new(Arc::clone(&self.udaf), exprs).schema(input()).alias("a");
         let expr = builder.with_distinct(self.distinct).order_by(order).build().unwrap();
         let distinct = self.distinct;
-        let call = AggregateCall { expr: Arc::new(expr), args, filter: None, distinct, retracts: false };
+        let call =
+            AggregateCall { expr: Arc::new(expr), args, filter: None, distinct, retracts: false };
         AggregateSpec { input: input(), keys: vec![0], aggregates: vec![call], window: None }
     }
 }
@@ -121,7 +125,8 @@ impl Grouped {
         Grouped { operator, rows, folder: Folder::from_bytes(SMALLEST), progress }
     }
 
-    /// An epoch over these rows: what its commit writes, and how many bytes of that are changed rows of state.
+    /// An epoch over these rows: what its commit writes, and how many bytes of that are changed
+    /// rows of state.
     fn epoch(&mut self, store: &dyn Store, rows: &[Row]) -> (WriteBatch, u64) {
         self.operator.push(&batch(rows), None).unwrap();
         let delta = self.operator.changes().unwrap();
@@ -171,7 +176,8 @@ fn what_a_row_of_a_large_group_writes_does_not_grow_with_the_group() {
         for size in [500, 16_000_i64] {
             let store = MemoryStore::new();
             let mut query = Grouped::open(&asked, &store);
-            let mut all: Vec<Row> = (0..size).map(|v| (0, Some((v * 7_919 % size) as f64))).collect();
+            let mut all: Vec<Row> =
+                (0..size).map(|v| (0, Some((v * 7_919 % size) as f64))).collect();
             for rows in all.clone().chunks(4_000) {
                 store.commit(query.epoch(&store, rows).0).unwrap();
             }
@@ -201,7 +207,9 @@ fn neither_splits_nor_restarts_show_in_the_answer_of_a_group() {
         for seed in 0..6_u64 {
             let mut dice = seed;
             let mut roll = |sides: u64| {
-                dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                dice = dice
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
                 (dice >> 33) % sides
             };
             let store = MemoryStore::new();
@@ -246,12 +254,14 @@ fn windows_with_a_group_larger_than_a_piece_are_restored_from_their_pieces() {
     for kind in [WindowKind::Tumble { size: 10 }, WindowKind::Hop { slide: 5, size: 10 }] {
         let mut spec = Asked::all()[0].spec();
         // One that counts a group twice if a piece has it twice.
-        let builder = AggregateExprBuilder::new(f::sum::sum_udaf(), vec![Arc::new(Column::new("v", 1))]);
+        let builder =
+            AggregateExprBuilder::new(f::sum::sum_udaf(), vec![Arc::new(Column::new("v", 1))]);
         let expr = Arc::new(builder.schema(input()).alias("s").build().unwrap());
         spec.aggregates.push(AggregateCall { expr, distinct: false, ..spec.aggregates[0].clone() });
         spec.aggregates.push(Asked::all()[6].spec().aggregates.remove(0));
         let windows = WindowSpec { kind, offset: 0 };
-        spec.window = Some(Windowing { spec: windows, time: 3, trigger: Trigger::OnClose, lateness: 0 });
+        spec.window =
+            Some(Windowing { spec: windows, time: 3, trigger: Trigger::OnClose, lateness: 0 });
         let mut operator = WindowAggregate::new(spec.clone()).unwrap();
         let rows: Vec<Row> = (0..80_000).map(|v| (v % 4 % 3, Some(v as f64))).collect();
         operator.push(&batch(&rows)).unwrap();
@@ -266,7 +276,11 @@ fn windows_with_a_group_larger_than_a_piece_are_restored_from_their_pieces() {
             }
         }
         assert!((4..30).contains(&pieces), "{pieces} pieces");
-        operator.take_changed().unwrap().iter().for_each(|rows| restored.restore_rows(rows).unwrap());
+        operator
+            .take_changed()
+            .unwrap()
+            .iter()
+            .for_each(|rows| restored.restore_rows(rows).unwrap());
         restored.restored().unwrap();
         assert!(closed(&mut restored) == closed(&mut operator), "{kind:?}");
     }

@@ -1,7 +1,7 @@
 //! Late rows, kept to be looked at: the newest of each view.
 //!
-//! They are part of the commit that passes them by, in a ring of keys a view, so that they are neither lost in a crash nor
-//! grow without bound.
+//! They are part of the commit that passes them by, in a ring of keys a view, so that they are
+//! neither lost in a crash nor grow without bound.
 
 use bytes::Bytes;
 use datafusion::arrow::array::RecordBatch;
@@ -38,8 +38,14 @@ struct JsonLate {
     row: Vec<u8>,
 }
 
-/// Adds a view's late rows to a commit; the last of them is the view's late row number `count` (from 1).
-pub fn put_late(view: RelationId, rows: &[LateRow], count: u64, batch: &mut WriteBatch) -> Result<()> {
+/// Adds a view's late rows to a commit; the last of them is the view's late row number `count`
+/// (from 1).
+pub fn put_late(
+    view: RelationId,
+    rows: &[LateRow],
+    count: u64,
+    batch: &mut WriteBatch,
+) -> Result<()> {
     let first = count.saturating_sub(rows.len() as u64);
     for (number, late) in (first..).zip(rows) {
         batch.put(Space::Meta, ring_key(RING, view, number), encode(number, late)?);
@@ -71,7 +77,10 @@ fn encode(number: u64, late: &LateRow) -> Result<Bytes> {
 fn decode(value: Bytes) -> Result<(u64, LateRow)> {
     if value.starts_with(b"{") {
         let JsonLate { number, at_ms, watermark, row } = decode_json(VERSION, value)?;
-        return Ok((number, LateRow { at_ms, watermark: Watermark(watermark), row: decode_batch(&row)? }));
+        return Ok((
+            number,
+            LateRow { at_ms, watermark: Watermark(watermark), row: decode_batch(&row)? },
+        ));
     }
     let mut value = ValueReader::open(value, VERSION)?;
     let (number, at_ms, watermark) = (value.varint()?, value.i64()?, Watermark(value.i64()?));

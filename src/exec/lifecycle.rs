@@ -1,4 +1,5 @@
-//! The life of a materialized view: it starts, catches up over history, joins the loop, is paused, stalls on a full disk, fails, goes.
+//! The life of a materialized view: it starts, catches up over history, joins the loop, is paused,
+//! stalls on a full disk, fails, goes.
 //!
 //! ```text
 //!            ┌──────────── RESUME ────────────┐
@@ -8,8 +9,9 @@
 //!            │   └─ stalled ◀─┤ the disk is full
 //!            └──▶ failed ◀────┴───────────┘
 //! ```
-//! A running view takes part in the common epochs (`epochs.rs`); one that catches up or trails goes on by itself (`alone.rs`). Whoever
-//! holds [`ViewHandle::alone`] knows that nothing it has computed by itself is on its way to the store.
+//! A running view takes part in the common epochs (`epochs.rs`); one that catches up or trails goes
+//! on by itself (`alone.rs`). Whoever holds [`ViewHandle::alone`] knows that nothing it has
+//! computed by itself is on its way to the store.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,7 +45,8 @@ use crate::time::Watermark;
 const ROOM_ROUND: Duration = Duration::from_secs(1);
 
 impl Engine {
-    /// Before a relation is removed: stops what runs for it. Nothing of it is on its way to the store afterwards.
+    /// Before a relation is removed: stops what runs for it. Nothing of it is on its way to the
+    /// store afterwards.
     pub async fn stop_view(&self, id: RelationId) -> Result<()> {
         let handle = self.view(id)?;
         handle.enter(Phase::Dropped);
@@ -68,7 +71,8 @@ impl Engine {
         Ok(())
     }
 
-    /// PAUSE: the view keeps its rows and reads no more. What it is just computing is thrown away, however long it would take.
+    /// PAUSE: the view keeps its rows and reads no more. What it is just computing is thrown away,
+    /// however long it would take.
     pub async fn pause_view(&self, id: RelationId) -> Result<()> {
         let handle = self.view(id)?;
         self.halt(id, &handle).await;
@@ -108,7 +112,8 @@ impl Engine {
                 return;
             }
             // Also of one that is paused by now: its rows are there to be read.
-            let recovered = contained(PANICKED, engine.recover_unless_failed(&handle, stop.clone())).await;
+            let recovered =
+                contained(PANICKED, engine.recover_unless_failed(&handle, stop.clone())).await;
             match recovered {
                 Ok(Some(run)) => engine.catch_up(run, alone).await,
                 Ok(None) => {}
@@ -118,9 +123,10 @@ impl Engine {
         });
     }
 
-    /// Puts a view together as it was. One that has failed stays failed until it is dropped: running it again would fail
-    /// again, at every start. What is stored of a view is whole even if there is no memory for it now, or for what it reads: then it
-    /// has failed until the next start, which may have more, and nothing is written down.
+    /// Puts a view together as it was. One that has failed stays failed until it is dropped:
+    /// running it again would fail again, at every start. What is stored of a view is whole even if
+    /// there is no memory for it now, or for what it reads: then it has failed until the next
+    /// start, which may have more, and nothing is written down.
     async fn recover_unless_failed(
         self: &Arc<Self>,
         handle: &Arc<ViewHandle>,
@@ -157,7 +163,8 @@ impl Engine {
         });
     }
 
-    /// The disk is full: what was computed is thrown away, the view's rows stay readable, and when there is room it goes on from what is stored.
+    /// The disk is full: what was computed is thrown away, the view's rows stay readable, and when
+    /// there is room it goes on from what is stored.
     pub(super) fn stall(self: &Arc<Self>, handle: Arc<ViewHandle>, error: &Error) {
         tracing::warn!("materialized view {} waits: {error}", handle.relation().name);
         handle.enter(Phase::Stalled(error.message().to_owned()));
@@ -170,7 +177,11 @@ impl Engine {
         });
     }
 
-    async fn recover(self: &Arc<Self>, handle: &Arc<ViewHandle>, stop: CancellationToken) -> Result<ViewRun> {
+    async fn recover(
+        self: &Arc<Self>,
+        handle: &Arc<ViewHandle>,
+        stop: CancellationToken,
+    ) -> Result<ViewRun> {
         let relation = handle.relation();
         let progress = Progress::read(self.store().as_ref(), relation.id)?.unwrap_or_default();
         let (pipeline, state) = view_pipeline(self, &relation).await?;
@@ -182,7 +193,8 @@ impl Engine {
         let start = if def.from_latest { self.latest() } else { Start::Earliest };
         let feed = self.feed(&pipeline.source, from, start).await?;
         let watermark = Watermark(progress.watermark);
-        let mut runner = Runner::at(Arc::new(pipeline), state, &tables, watermark, progress.counters).await?;
+        let mut runner =
+            Runner::at(Arc::new(pipeline), state, &tables, watermark, progress.counters).await?;
         let mut rows = RowStore::new(relation.schema(), &[])?;
         let mut state = |part: u8, rows: &RecordBatch| runner.restore_rows(part, rows);
         load(self.store().as_ref(), relation.id, &progress, &mut state, &mut rows)?;
@@ -193,13 +205,18 @@ impl Engine {
         ViewRun::new(Arc::clone(handle), runner, feed, progress, rows, late, stop)
     }
 
-    /// Whether every view on this one has taken all changes of it so far. Not merely those that run: a paused one comes back.
+    /// Whether every view on this one has taken all changes of it so far. Not merely those that
+    /// run: a paused one comes back.
     pub(super) fn folding(&self, run: &ViewRun) -> Folding {
         let id = run.handle.relation().id;
         let reads_no_more = |phase: &Phase| match phase {
             Phase::Failed(failure) => !failure.for_now,
             Phase::Dropped => true,
-            Phase::CatchingUp | Phase::Running | Phase::Trailing | Phase::Paused | Phase::Stalled(_) => false,
+            Phase::CatchingUp
+            | Phase::Running
+            | Phase::Trailing
+            | Phase::Paused
+            | Phase::Stalled(_) => false,
         };
         let behind = |view: &Arc<ViewHandle>| {
             if reads_no_more(&view.phase().borrow()) {
@@ -242,10 +259,15 @@ impl Engine {
         match stored {
             Ok(transaction) => {
                 if let Err(error) = self.journal.commit(transaction).await {
-                    tracing::error!("the failure of {} could not be stored: {error}", relation.name);
+                    tracing::error!(
+                        "the failure of {} could not be stored: {error}",
+                        relation.name
+                    );
                 }
             }
-            Err(error) => tracing::error!("the failure of {} could not be stored: {error}", relation.name),
+            Err(error) => {
+                tracing::error!("the failure of {} could not be stored: {error}", relation.name)
+            }
         }
         handle.enter(Phase::Failed(failure));
     }

@@ -1,9 +1,11 @@
 //! A stateless stretch of a pipeline as a DataFusion plan that is run again and again on new input.
 //!
-//! The plan's leaf reads a slot. Running a fragment puts batches into the slot and executes the same physical plan once more, which
-//! costs microseconds; nothing is planned per epoch. The hash table of a join with a static table is built at the
-//! first run and kept (DataFusion keeps the build side of a `HashJoinExec` across executions), so the fragment is planned anew when
-//! a table it reads has changed; else only now and then, because of the metrics that each run leaves in a physical plan.
+//! The plan's leaf reads a slot. Running a fragment puts batches into the slot and executes the
+//! same physical plan once more, which costs microseconds; nothing is planned per epoch. The hash
+//! table of a join with a static table is built at the first run and kept (DataFusion keeps the
+//! build side of a `HashJoinExec` across executions), so the fragment is planned anew when a table
+//! it reads has changed; else only now and then, because of the metrics that each run leaves in a
+//! physical plan.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -22,12 +24,13 @@ use crate::limits;
 use crate::plan::placeholder::{Slot, find_slot};
 use crate::plan::{FragmentPlan, Pipeline};
 
-/// What a pipeline is given from outside at the beginning of an epoch: the static tables as they were at one moment, and the time.
+/// What a pipeline is given from outside at the beginning of an epoch: the static tables as they
+/// were at one moment, and the time.
 pub trait Tables: Send + Sync {
     /// The plan with its table scans replaced; all calls see the same moment.
     fn resolve(&self, plan: &LogicalPlan) -> Result<LogicalPlan>;
-    /// The version of what [`Self::resolve`] puts in: another one whenever a table that the pipeline joins has changed since.
-    /// 42P01 when one has been dropped.
+    /// The version of what [`Self::resolve`] puts in: another one whenever a table that the
+    /// pipeline joins has changed since. 42P01 when one has been dropped.
     fn version(&self, pipeline: &Pipeline) -> Result<u64>;
     /// Milliseconds since 1970.
     fn now_ms(&self) -> i64;
@@ -51,7 +54,8 @@ impl Fragment {
         logical: LogicalPlan,
         state: Arc<SessionState>,
     ) -> Result<Fragment> {
-        let slot = find_slot(&logical).ok_or_else(|| Error::internal("a fragment without input"))?;
+        let slot =
+            find_slot(&logical).ok_or_else(|| Error::internal("a fragment without input"))?;
         let physical = physical(&logical, &state).await?;
         Ok(Fragment { spec: spec.clone(), logical, physical, slot, state, runs: 0 })
     }
@@ -69,7 +73,8 @@ impl Fragment {
     /// Puts in another version of the static tables.
     pub async fn replace(&mut self, logical: LogicalPlan) -> Result<()> {
         self.physical = physical(&logical, &self.state).await?;
-        self.slot = find_slot(&logical).ok_or_else(|| Error::internal("a fragment without input"))?;
+        self.slot =
+            find_slot(&logical).ok_or_else(|| Error::internal("a fragment without input"))?;
         self.logical = logical;
         self.runs = 0;
         Ok(())
@@ -104,10 +109,12 @@ async fn physical(logical: &LogicalPlan, state: &SessionState) -> Result<Arc<dyn
     Ok(plan)
 }
 
-/// The stream must be the probe side of every join: the build side is kept from one run to the next.
+/// The stream must be the probe side of every join: the build side is kept from one run to the
+/// next.
 fn check_build_sides(plan: &Arc<dyn ExecutionPlan>) -> Result<()> {
     let any: &dyn Any = plan.as_ref();
-    let is_join = any.is::<HashJoinExec>() || any.is::<NestedLoopJoinExec>() || any.is::<CrossJoinExec>();
+    let is_join =
+        any.is::<HashJoinExec>() || any.is::<NestedLoopJoinExec>() || any.is::<CrossJoinExec>();
     if is_join && plan.children().first().is_some_and(|build| reads_input(build)) {
         return Err(Error::unsupported("this join keeps the stream's rows").hint(
             "Join the stream to a static table with INNER JOIN or LEFT JOIN, the stream on the left.",

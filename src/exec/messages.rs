@@ -15,7 +15,8 @@ use crate::log::CommitNo;
 pub(super) enum Command {
     /// A view that has caught up.
     Join(Box<ViewRun>),
-    /// Answers when those of these views that run have read this commit and what their connectors have.
+    /// Answers when those of these views that run have read this commit and what their connectors
+    /// have.
     Sync(Waiting),
     /// A view that is not in the loop has published something.
     Look,

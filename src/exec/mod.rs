@@ -1,6 +1,7 @@
 //! The engine: runs pipelines in epochs, keeps views, answers what is there now.
 //!
-//! What there is stands at the bottom, what happens to it above; a file imports only files that stand before it here.
+//! What there is stands at the bottom, what happens to it above; a file imports only files that
+//! stand before it here.
 //!
 //! | file | idea |
 //! |---|---|

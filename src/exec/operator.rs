@@ -92,7 +92,9 @@ impl Operator {
             Operator::Window(_, output) if output.contains(&delta.batch.num_columns()) => {
                 with_window_time(&delta.batch, 1)?.project(output)?
             }
-            Operator::Window(_, output) | Operator::Running(_, output) => delta.batch.project(output)?,
+            Operator::Window(_, output) | Operator::Running(_, output) => {
+                delta.batch.project(output)?
+            }
             Operator::Buffer(_) => with_window_time(&delta.batch, delta.batch.num_columns() - 1)?,
             Operator::Nothing | Operator::Assign(..) => delta.batch,
         };

@@ -89,7 +89,8 @@ impl Planning {
         work: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T> {
         let wanted = allowance.token.clone().drop_guard();
-        let place = Arc::clone(&self.short).acquire_owned().await.map_err(|_| budget::shutting_down())?;
+        let place =
+            Arc::clone(&self.short).acquire_owned().await.map_err(|_| budget::shutting_down())?;
         let (allowance, leaving) = allowance.among_short(place, Arc::clone(&self.long));
         let task = self.handle.spawn(async move {
             let _leaving = leaving;
@@ -150,7 +151,8 @@ mod tests {
         let (begun, mut has_begun) = mpsc::channel(4);
         let (finish, finished) = watch::channel(false);
         let large = (0..4).map(|_| {
-            let (planning, begun, mut finished) = (Arc::clone(&planning), begun.clone(), finished.clone());
+            let (planning, begun, mut finished) =
+                (Arc::clone(&planning), begun.clone(), finished.clone());
             tokio::spawn(async move {
                 let work = async move {
                     Allowance::current().weigh(&plan(limits::SHORT_PLAN_NODES + 1)).await?;
@@ -195,7 +197,8 @@ mod tests {
             begun = has_begun => begun.unwrap(),
         }
         assert!(allowance.check().is_err());
-        let done = planning.plan(Allowance::default(), async { Ok(Allowance::current().check().is_ok()) });
+        let done =
+            planning.plan(Allowance::default(), async { Ok(Allowance::current().check().is_ok()) });
         assert!(done.await.unwrap(), "a place was given back");
     }
 }

@@ -95,8 +95,11 @@ impl Progress {
         let mut progress: Progress = decode_json(HEAD, bytes)
             .map_err(|error| error.context(format!("the progress of query {} is damaged", id.0)))?;
         if progress.format > FORMAT {
-            let what = format!("the state of query {} was written by a later version of the server", id.0);
-            return Err(Error::new(SqlState::Corrupted, what).hint("Start that version or a later one."));
+            let what =
+                format!("the state of query {} was written by a later version of the server", id.0);
+            return Err(
+                Error::new(SqlState::Corrupted, what).hint("Start that version or a later one.")
+            );
         }
         progress.format = FORMAT;
         Ok(Some(progress))

@@ -1,11 +1,13 @@
-//! What there is: the catalog, the commits, the storage of tables, connectors, views; and their numbers. No behaviour.
+//! What there is: the catalog, the commits, the storage of tables, connectors, views; and their
+//! numbers. No behaviour.
 //!
 //! Everything that happens imports this file, and this file nothing of what happens.
 //!
-//! Two locks stand for "nothing is being published": `Engine::publishing_epoch` here and, in the journal, the one of the
-//! commit thread. Who takes both (a statement that wants the versions of everything) takes the epoch's first, then the
-//! commit's by [`Journal::at_rest`]; the commit thread takes only its own, and the epoch loop takes none of the journal's while
-//! it holds the epoch's. The lock of a map below is taken last and held for one look.
+//! Two locks stand for "nothing is being published": `Engine::publishing_epoch` here and, in the
+//! journal, the one of the commit thread. Who takes both (a statement that wants the versions of
+//! everything) takes the epoch's first, then the commit's by [`Journal::at_rest`]; the commit
+//! thread takes only its own, and the epoch loop takes none of the journal's while it holds the
+//! epoch's. The lock of a map below is taken last and held for one look.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -41,7 +43,8 @@ pub struct EngineOptions {
     pub memory: usize,
     /// How many partitions a snapshot is run in.
     pub threads: usize,
-    /// Input is what is there: continuous queries over embedded streams end when they have read it (`tidemill run`).
+    /// Input is what is there: continuous queries over embedded streams end when they have read it
+    /// (`tidemill run`).
     pub bounded: bool,
     /// How long the views of an epoch wait for each other: one that takes longer goes on by itself.
     pub common_epoch: Duration,

@@ -1,7 +1,7 @@
 //! Records of connectors that could not be read, kept to be looked at: the newest of each stream.
 //!
-//! They are part of the commit that passes them by, in a ring of keys a stream, so that they are neither lost in a crash nor
-//! grow without bound.
+//! They are part of the commit that passes them by, in a ring of keys a stream, so that they are
+//! neither lost in a crash nor grow without bound.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -65,8 +65,9 @@ impl RejectedRows {
         let mut streams = rejected.streams.lock();
         for entry in store.scan(Space::Meta, b"rejected/", b"rejected0")? {
             let (key, value) = entry?;
-            let row: RejectedRow = decode_json(VERSION, value)
-                .map_err(|error| error.context(format!("{} is damaged", String::from_utf8_lossy(&key))))?;
+            let row: RejectedRow = decode_json(VERSION, value).map_err(|error| {
+                error.context(format!("{} is damaged", String::from_utf8_lossy(&key)))
+            })?;
             let stream = streams.entry(row.stream).or_default();
             stream.next = stream.next.max(row.offset + 1);
             stream.count = stream.count.max(row.number + 1);
@@ -81,8 +82,8 @@ impl RejectedRows {
         Ok(rejected)
     }
 
-    /// Keeps what a reading of a source has rejected and was not known yet; adds it to the commit that passes it by, if
-    /// there is one (a temporary query commits nothing).
+    /// Keeps what a reading of a source has rejected and was not known yet; adds it to the commit
+    /// that passes it by, if there is one (a temporary query commits nothing).
     pub fn reject(
         &self,
         source: &Relation,
@@ -140,7 +141,12 @@ impl RejectedRows {
     }
 
     /// Forgets a stream that is dropped.
-    pub fn forget(&self, store: &dyn Store, stream: RelationId, batch: &mut WriteBatch) -> Result<()> {
+    pub fn forget(
+        &self,
+        store: &dyn Store,
+        stream: RelationId,
+        batch: &mut WriteBatch,
+    ) -> Result<()> {
         self.streams.lock().remove(&stream);
         delete_ring(store, RING, stream, batch)
     }

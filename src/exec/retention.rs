@@ -1,5 +1,5 @@
-//! Looks after what is stored: forgets old rows of streams that have a retention, but none that a view or its recovery still
-//! needs, joins small blocks, and writes large tables anew.
+//! Looks after what is stored: forgets old rows of streams that have a retention, but none that a
+//! view or its recovery still needs, joins small blocks, and writes large tables anew.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,7 +28,8 @@ fn forget_old_rows(engine: &Arc<Engine>) -> Result<()> {
         .all()
         .filter(|relation| match &relation.kind {
             Kind::Stream(def) => {
-                def.connector.is_none() && (def.retention_ms.is_some() || def.retention_bytes.is_some())
+                def.connector.is_none()
+                    && (def.retention_ms.is_some() || def.retention_bytes.is_some())
             }
             _ => false,
         })
@@ -52,14 +53,16 @@ fn is_failed_for_good(engine: &Engine, view: RelationId) -> Option<bool> {
     Some(progress.is_some_and(|progress| progress.failed.is_some()))
 }
 
-/// The first offset of each stream that a view will read next; None while a view does not know its place yet.
+/// The first offset of each stream that a view will read next; None while a view does not know its
+/// place yet.
 fn needed(engine: &Engine) -> Option<HashMap<RelationId, u64>> {
     let mut needed = HashMap::new();
     for view in engine.views() {
         let phase = view.phase().borrow().clone();
         match phase {
             Phase::Dropped => continue,
-            // One that has failed for good reads no more. One that only found no memory goes on after the next start.
+            // One that has failed for good reads no more. One that only found no memory goes on
+            // after the next start.
             Phase::Failed(_) if is_failed_for_good(engine, view.relation().id)? => continue,
             _ => {}
         }

@@ -1,7 +1,8 @@
 //! Runs one pipeline: an epoch's input goes in, the epoch's change of the answer comes out.
 //!
-//! A runner is all there is of a continuous query between epochs: its fragments, its operator's state, the watermark it has come to, and its counters. It neither
-//! reads nor commits nor publishes; the same runner serves a materialized view, a continuous SELECT and the benchmark.
+//! A runner is all there is of a continuous query between epochs: its fragments, its operator's
+//! state, the watermark it has come to, and its counters. It neither reads nor commits nor
+//! publishes; the same runner serves a materialized view, a continuous SELECT and the benchmark.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -30,8 +31,9 @@ use crate::plan::{FragmentPlan, Pipeline};
 use crate::state::{Delta, StateTable};
 use crate::time::{Watermark, micros_of_ticks};
 
-/// Where a runner puts the change of the answer, piece by piece as it is computed: a client that reads slowly holds up its query before
-/// the change of a whole epoch (all windows that `advance_watermark('infinity')` closes, say) has been put together in memory.
+/// Where a runner puts the change of the answer, piece by piece as it is computed: a client that
+/// reads slowly holds up its query before the change of a whole epoch (all windows that
+/// `advance_watermark('infinity')` closes, say) has been put together in memory.
 pub trait Outlet: Send {
     /// Takes a piece; never an empty one.
     fn put(&mut self, delta: Delta) -> BoxFuture<'_, Result<()>>;
@@ -74,7 +76,8 @@ pub struct Runner {
     time_unit: Option<TimeUnit>,
     /// What has been counted.
     pub counters: Counters,
-    /// What its operator, which counts from its own beginning, has not counted of the rejected rows.
+    /// What its operator, which counts from its own beginning, has not counted of the rejected
+    /// rows.
     rejected_before: u64,
     /// Late rows since they were last taken, the newest [`limits::KEPT_ROWS`].
     late: VecDeque<RecordBatch>,
@@ -106,11 +109,17 @@ impl Runner {
     ) -> Result<Runner> {
         // Whatever commits while the rest is put together is seen by the first epoch.
         let tables_version = tables.version(&pipeline)?;
-        let below =
-            Fragment::new(&pipeline.below, tables.resolve(&pipeline.below.plan)?, Arc::clone(&state)).await?;
+        let below = Fragment::new(
+            &pipeline.below,
+            tables.resolve(&pipeline.below.plan)?,
+            Arc::clone(&state),
+        )
+        .await?;
         let operator = Operator::at(&pipeline, watermark)?;
         let above = match &pipeline.above {
-            Some(spec) if !spec.is_identity => Some(Above::new(&pipeline, spec, &state, tables).await?),
+            Some(spec) if !spec.is_identity => {
+                Some(Above::new(&pipeline, spec, &state, tables).await?)
+            }
             _ => None,
         };
         let memory = reserve(&state, MemoryPart::State.consumer());
@@ -153,7 +162,10 @@ impl Runner {
     /// Takes in rows of the state as they were stored, in the order in which they were.
     pub(super) fn restore_rows(&mut self, part: u8, rows: &RecordBatch) -> Result<()> {
         let Some((_, table)) = self.tables().into_iter().find(|table| table.0 == part) else {
-            return Err(Error::new(SqlState::Corrupted, "a query has state stored that it does not use"));
+            return Err(Error::new(
+                SqlState::Corrupted,
+                "a query has state stored that it does not use",
+            ));
         };
         table.restore_rows(rows)?;
         self.keep_to_the_limit()
@@ -186,10 +198,13 @@ impl Runner {
     /// The greatest watermark it has come to that is not the end of time, microseconds since 1970.
     pub fn watermark_micros(&self) -> Option<i64> {
         let is_known = self.finite_watermark != Watermark::NONE;
-        self.time_unit.filter(|_| is_known).map(|unit| micros_of_ticks(self.finite_watermark.0, unit))
+        self.time_unit
+            .filter(|_| is_known)
+            .map(|unit| micros_of_ticks(self.finite_watermark.0, unit))
     }
 
-    /// Takes a part of an epoch's input. Parts end where writes end: windows may be closed by the watermark between two parts.
+    /// Takes a part of an epoch's input. Parts end where writes end: windows may be closed by the
+    /// watermark between two parts.
     pub async fn accept(
         &mut self,
         inputs: Vec<Input>,
@@ -221,7 +236,8 @@ impl Runner {
         Ok(())
     }
 
-    /// Takes inputs of which no row can be late: the fragment is run once for all of them, for each run has its cost.
+    /// Takes inputs of which no row can be late: the fragment is run once for all of them, for each
+    /// run has its cost.
     async fn accept_all(&mut self, inputs: Vec<Input>, outlet: &mut dyn Outlet) -> Result<()> {
         let (mut batches, mut rows) = (Vec::new(), 0);
         for input in inputs {
@@ -242,7 +258,8 @@ impl Runner {
         self.keep_to_the_limit()
     }
 
-    /// Ends the epoch: closes what the watermark closes, and puts out the rest of the change of the answer.
+    /// Ends the epoch: closes what the watermark closes, and puts out the rest of the change of the
+    /// answer.
     pub async fn end(&mut self, outlet: &mut dyn Outlet) -> Result<()> {
         self.in_epoch = false;
         self.close(self.watermark, outlet).await?;
@@ -282,7 +299,12 @@ impl Runner {
         outlet.put(delta).await
     }
 
-    async fn take(&mut self, input: &Input, tables: &dyn Tables, outlet: &mut dyn Outlet) -> Result<()> {
+    async fn take(
+        &mut self,
+        input: &Input,
+        tables: &dyn Tables,
+        outlet: &mut dyn Outlet,
+    ) -> Result<()> {
         if let Some(weights) = &input.weights {
             return self.push_weighted(&input.batch, weights, outlet).await;
         }
@@ -344,7 +366,8 @@ impl Runner {
         outlet: &mut dyn Outlet,
     ) -> Result<()> {
         for sign in [-1_i64, 1] {
-            let chosen = weights.iter().map(|weight| weight.map(|weight| weight.signum() == sign)).collect();
+            let chosen =
+                weights.iter().map(|weight| weight.map(|weight| weight.signum() == sign)).collect();
             let rows = filter_record_batch(rows, &chosen)?;
             let times = weights.values().iter().filter(|weight| weight.signum() == sign).copied();
             // A weight of n is the same row n times.
@@ -372,7 +395,8 @@ impl Runner {
         Ok(())
     }
 
-    /// Only rows that the query would have counted are late for it: those that its filters let through.
+    /// Only rows that the query would have counted are late for it: those that its filters let
+    /// through.
     async fn take_late(&mut self, late: RecordBatch, tables: &dyn Tables) -> Result<()> {
         if self.pipeline.below.is_identity {
             self.keep_late(late);
@@ -427,10 +451,14 @@ impl Runner {
             None => delta,
             Some(above) => above.run(delta).await?,
         };
-        Ok(Delta { batch: with_schema(&delta.batch, &self.pipeline.schema)?, weights: delta.weights })
+        Ok(Delta {
+            batch: with_schema(&delta.batch, &self.pipeline.schema)?,
+            weights: delta.weights,
+        })
     }
 
-    /// A micro-batch sees one version of each table, no older than any table commit before its rows.
+    /// A micro-batch sees one version of each table, no older than any table commit before its
+    /// rows.
     async fn use_present_tables(&mut self, tables: &dyn Tables) -> Result<()> {
         if self.pipeline.tables.is_empty() {
             return Ok(());
@@ -455,8 +483,11 @@ impl Runner {
 
     /// Bytes and rows of state.
     pub fn state_size(&self) -> (usize, usize) {
-        let emitted =
-            self.above.as_ref().and_then(|above| above.emitted.as_ref()).map_or(0, EmittedRows::size);
+        let emitted = self
+            .above
+            .as_ref()
+            .and_then(|above| above.emitted.as_ref())
+            .map_or(0, EmittedRows::size);
         let (bytes, rows) = self.operator.size();
         (bytes + emitted, rows)
     }

@@ -1,9 +1,10 @@
 //! Before anything runs: what is stored of each relation is held against what is known of it.
 //!
-//! The store sees to it that nothing acknowledged is missing ([`Store::lost`] says what is when that has been accepted). A directory that
-//! lost something under an older server shows it here. When the loss is accepted, a view whose rows are not all there
-//! has failed for good, and what belongs to nothing any more is deleted: the id of a relation that was made after the
-//! last commit that is left will be given again.
+//! The store sees to it that nothing acknowledged is missing ([`Store::lost`] says what is when
+//! that has been accepted). A directory that lost something under an older server shows it here.
+//! When the loss is accepted, a view whose rows are not all there has failed for good, and what
+//! belongs to nothing any more is deleted: the id of a relation that was made after the last commit
+//! that is left will be given again.
 
 use std::collections::HashSet;
 
@@ -30,7 +31,9 @@ pub(super) async fn check(
     let mut transaction = Transaction::at(now_ms);
     for relation in catalog.names().all() {
         match &relation.kind {
-            Kind::MaterializedView(_) => check_view(store, journal, relation, &mut transaction.puts)?,
+            Kind::MaterializedView(_) => {
+                check_view(store, journal, relation, &mut transaction.puts)?
+            }
             Kind::Table(_) if lost.contains(&Space::Tables) => {
                 trim_table(store, journal, relation, &mut transaction.puts)?;
             }
@@ -72,8 +75,10 @@ fn check_view(
     } else {
         return Ok(());
     };
-    let error =
-        Error::new(SqlState::Corrupted, format!("materialized view \"{}\" is damaged: {why}", relation.name));
+    let error = Error::new(
+        SqlState::Corrupted,
+        format!("materialized view \"{}\" is damaged: {why}", relation.name),
+    );
     if !store.accepts_loss() && lost.is_empty() {
         return Err(error.hint(
             "Restore the data directory from a copy, or start with --accept-loss; then drop the view and create it again.",
@@ -84,7 +89,8 @@ fn check_view(
     progress.write(relation.id, puts)
 }
 
-/// Takes away what was written to a table after the last commit that is left; all of it, if the rest makes no sense.
+/// Takes away what was written to a table after the last commit that is left; all of it, if the
+/// rest makes no sense.
 fn trim_table(
     store: &dyn Store,
     journal: &Journal,
@@ -92,11 +98,18 @@ fn trim_table(
     puts: &mut WriteBatch,
 ) -> Result<()> {
     let (from, to) = (codec::prefix(relation.id), codec::end(relation.id));
-    let is_readable =
-        TableHandle::open(store, TableId(relation.id.0), table_spec(relation), &Accounts::new(usize::MAX))
-            .is_ok();
+    let is_readable = TableHandle::open(
+        store,
+        TableId(relation.id.0),
+        table_spec(relation),
+        &Accounts::new(usize::MAX),
+    )
+    .is_ok();
     if !is_readable {
-        tracing::warn!("--accept-loss: table \"{}\" cannot be read and is empty now", relation.name);
+        tracing::warn!(
+            "--accept-loss: table \"{}\" cannot be read and is empty now",
+            relation.name
+        );
     }
     for key in store.keys(Space::Tables, &from, &to)? {
         let key = key?;

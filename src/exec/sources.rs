@@ -33,7 +33,11 @@ impl Engine {
     }
 
     /// Opens the connector of a stream.
-    pub fn open_source(&self, relation: &Relation, options: &[(String, String)]) -> Result<Arc<dyn Source>> {
+    pub fn open_source(
+        &self,
+        relation: &Relation,
+        options: &[(String, String)],
+    ) -> Result<Arc<dyn Source>> {
         let given = relation.columns.iter().filter(|column| column.generated.is_none());
         let fields: Vec<_> = given.map(Column::field).collect();
         let computed = self.computed_columns(relation, &fields)?;
@@ -41,14 +45,22 @@ impl Engine {
             Kind::Stream(StreamDef { watermark: Some(time), max_future_ms, .. }) => {
                 Some(EventTimes { column: time.column, max_future_ms: *max_future_ms })
             }
-            Kind::Stream(_) | Kind::Table(_) | Kind::View { .. } | Kind::MaterializedView(_) => None,
+            Kind::Stream(_) | Kind::Table(_) | Kind::View { .. } | Kind::MaterializedView(_) => {
+                None
+            }
         };
         connect::open(options, &fields, computed, &self.options.files, relation.created_ms, times)
     }
 
-    /// The computed columns of a stream with a connector. Whoever reads it again must find the same rows.
-    fn computed_columns(&self, relation: &Relation, given: &[Field]) -> Result<Vec<ComputedColumn>> {
-        let schema = Schema::new(given.iter().map(|f| f.clone().with_nullable(true)).collect::<Vec<_>>());
+    /// The computed columns of a stream with a connector. Whoever reads it again must find the same
+    /// rows.
+    fn computed_columns(
+        &self,
+        relation: &Relation,
+        given: &[Field],
+    ) -> Result<Vec<ComputedColumn>> {
+        let schema =
+            Schema::new(given.iter().map(|f| f.clone().with_nullable(true)).collect::<Vec<_>>());
         let state = self.planner.snapshot_state(Arc::new(Nothing));
         let mut computed = Vec::new();
         for (at, column) in relation.columns.iter().enumerate() {
@@ -95,7 +107,11 @@ impl Engine {
         if let Ok(Phase::Failed(failure)) = caught_up.as_deref() {
             let error = failure.error(&scan.relation.name);
             // What reads it is not there for now either, and no longer than it.
-            return Err(if failure.for_now { Error::new(failure.state, error.message()) } else { error });
+            return Err(if failure.for_now {
+                Error::new(failure.state, error.message())
+            } else {
+                error
+            });
         }
         Feed::of_view(scan, self.store(), &view, from, start != Start::Earliest)
     }

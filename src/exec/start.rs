@@ -1,4 +1,5 @@
-//! Open and stop: puts the engine together and starts what runs in it. The only file that knows all others.
+//! Open and stop: puts the engine together and starts what runs in it. The only file that knows all
+//! others.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -77,7 +78,8 @@ impl Engine {
         match &relation.kind {
             Kind::Table(_) => {
                 let (id, accounts) = (TableId(relation.id.0), self.planner.accounts());
-                let handle = TableHandle::open(self.store().as_ref(), id, table_spec(relation), accounts)?;
+                let handle =
+                    TableHandle::open(self.store().as_ref(), id, table_spec(relation), accounts)?;
                 self.tables.write().insert(relation.id, handle);
             }
             Kind::Stream(stream) => {
@@ -86,7 +88,8 @@ impl Engine {
                         Ok(source) => {
                             self.sources.write().insert(relation.id, source);
                         }
-                        // The outside world may have changed since; the stream says so when it is read.
+                        // The outside world may have changed since; the stream says so when it is
+                        // read.
                         Err(error) => tracing::warn!("stream {}: {error}", relation.name),
                     }
                 }

@@ -14,7 +14,8 @@ use datafusion::arrow::compute::take_record_batch;
 use datafusion::arrow::datatypes::UInt64Type;
 
 use super::codec::{
-    ANSWER, NUMBERS, ROWS, change_parts, end, key, numbered, prefix, progress_key, unweighted, weighted,
+    ANSWER, NUMBERS, ROWS, change_parts, end, key, numbered, prefix, progress_key, unweighted,
+    weighted,
 };
 use super::progress::Progress;
 use crate::catalog::RelationId;
@@ -83,7 +84,9 @@ pub(super) fn load(
         match key.get(16) {
             Some(&ROWS) => found.parts.push(piece(&stored)?),
             Some(&part) => state(part, &stored)?,
-            None => return Err(Error::new(SqlState::Corrupted, "a key of a query's state is damaged")),
+            None => {
+                return Err(Error::new(SqlState::Corrupted, "a key of a query's state is damaged"));
+            }
         }
     }
     for entry in store.scan(Space::Views, &from, &end(id))? {
@@ -139,9 +142,12 @@ impl FoundRows {
 fn piece(stored: &RecordBatch) -> Result<NumberedRows> {
     let last = stored.num_columns() - 1;
     let numbers = stored.column(last).as_primitive_opt::<UInt64Type>();
-    let numbers =
-        numbers.ok_or_else(|| Error::new(SqlState::Corrupted, "a piece of a view has no numbers"))?;
-    Ok(NumberedRows { numbers: numbers.clone(), batch: stored.project(&(0..last).collect::<Vec<_>>())? })
+    let numbers = numbers
+        .ok_or_else(|| Error::new(SqlState::Corrupted, "a piece of a view has no numbers"))?;
+    Ok(NumberedRows {
+        numbers: numbers.clone(),
+        batch: stored.project(&(0..last).collect::<Vec<_>>())?,
+    })
 }
 
 /// The deltas of the answer stored for epoch `from` and later, with their epochs, in order.
@@ -150,7 +156,8 @@ fn read_changes(store: &dyn Store, id: RelationId, from: u64) -> Result<Vec<(u64
     for entry in store.scan(Space::Views, &key(id, from, 0, 0), &end(id))? {
         let (key, value) = entry?;
         let epoch = key.get(8..16).and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes);
-        let epoch = epoch.ok_or_else(|| Error::new(SqlState::Corrupted, "a view's key is damaged"))?;
+        let epoch =
+            epoch.ok_or_else(|| Error::new(SqlState::Corrupted, "a view's key is damaged"))?;
         deltas.push((epoch, unweighted(&decode_batch(&value).map_err(damaged)?)?));
     }
     Ok(deltas)
@@ -184,12 +191,17 @@ pub fn changes_since(store: &dyn Store, id: RelationId, after: u64) -> Result<Si
 }
 
 /// Whether the last change of a query's answer is stored, where it should be.
-pub(super) fn has_last_change(store: &dyn Store, id: RelationId, progress: &Progress) -> Result<bool> {
+pub(super) fn has_last_change(
+    store: &dyn Store,
+    id: RelationId,
+    progress: &Progress,
+) -> Result<bool> {
     if progress.answer_epoch <= progress.base_epoch {
         // It has been folded.
         return Ok(true);
     }
-    let (from, to) = (key(id, progress.answer_epoch, 0, 0), key(id, progress.answer_epoch + 1, 0, 0));
+    let (from, to) =
+        (key(id, progress.answer_epoch, 0, 0), key(id, progress.answer_epoch + 1, 0, 0));
     Ok(store.keys(Space::Views, &from, &to)?.next().transpose()?.is_some())
 }
 

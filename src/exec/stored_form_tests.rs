@@ -1,4 +1,5 @@
-//! State that another version of the server has stored in another form is told, and refused by the name of its view.
+//! State that another version of the server has stored in another form is told, and refused by the
+//! name of its view.
 
 use std::sync::Arc;
 
@@ -42,7 +43,8 @@ async fn a_state_of_another_form_is_refused_by_name_and_others_are_read() {
     let s = bench.stream().await;
     let floats = "SELECT k, sum(v + 0.5::double precision) AS x FROM s GROUP BY k";
     let floats = bench.view("floats", floats, Emission::OnChange).await;
-    let whole = bench.view("whole", "SELECT k, sum(v) AS x FROM s GROUP BY k", Emission::OnChange).await;
+    let whole =
+        bench.view("whole", "SELECT k, sum(v) AS x FROM s GROUP BY k", Emission::OnChange).await;
     bench.insert(&s, &[(Some("a"), 1, 1), (Some("a"), 2, 2)]).await;
     assert_eq!(bench.rows(&floats).await, ["a 4.0"]);
     bench.engine.stop().await;
@@ -54,6 +56,9 @@ async fn a_state_of_another_form_is_refused_by_name_and_others_are_read() {
     assert_eq!(bench.rows(&whole).await, ["a 7"]);
     let view = bench.engine.view(floats.id).unwrap();
     let error = bench.engine.sync(&[view], bench.engine.journal.last()).await.unwrap_err();
-    assert!(error.message().contains("\"floats\" has failed: the stored state has another form"), "{error}");
+    assert!(
+        error.message().contains("\"floats\" has failed: the stored state has another form"),
+        "{error}"
+    );
     assert_eq!(error.detail_text(), Some("SQLSTATE 0A000"));
 }

@@ -14,12 +14,14 @@ use crate::error::{Error, Result, SqlState};
 use crate::limits;
 use crate::log::CommitNo;
 
-/// How long figures about all views wait for those that catch up: a view over little history is through by then.
+/// How long figures about all views wait for those that catch up: a view over little history is
+/// through by then.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 impl Engine {
-    /// Waits until these views hold everything that was committed before the call; of what other sessions have committed not
-    /// longer than [`limits::OTHERS_WRITES_MS`]. `own`: the last commit of this session.
+    /// Waits until these views hold everything that was committed before the call; of what other
+    /// sessions have committed not longer than [`limits::OTHERS_WRITES_MS`]. `own`: the last commit
+    /// of this session.
     pub async fn sync(&self, views: &[Arc<ViewHandle>], own: CommitNo) -> Result<()> {
         let target = self.journal.last();
         let views = self.with_bases(views);
@@ -29,7 +31,11 @@ impl Engine {
             match caught_up.map(|phase| phase.clone()).unwrap_or(Phase::Dropped) {
                 Phase::Failed(failure) => return Err(failure.error(&view.relation().name)),
                 Phase::Dropped => return Err(self.catalog.names().missing(&view.relation().name)),
-                Phase::Paused | Phase::Stalled(_) | Phase::CatchingUp | Phase::Running | Phase::Trailing => {}
+                Phase::Paused
+                | Phase::Stalled(_)
+                | Phase::CatchingUp
+                | Phase::Running
+                | Phase::Trailing => {}
             }
         }
         let patience = Duration::from_millis(limits::OTHERS_WRITES_MS);
@@ -45,8 +51,9 @@ impl Engine {
         Ok(())
     }
 
-    /// For figures of all views: waits a little until those that are quick hold everything that was committed before the call. One that
-    /// is paused, has failed or trails holds nobody up, and one that catches up only if it has just begun.
+    /// For figures of all views: waits a little until those that are quick hold everything that was
+    /// committed before the call. One that is paused, has failed or trails holds nobody up, and one
+    /// that catches up only if it has just begun.
     pub async fn sync_figures(&self) -> Result<()> {
         let target = self.journal.last();
         let patience_ms = i64::try_from(PATIENCE.as_millis()).unwrap_or(i64::MAX);
@@ -106,7 +113,8 @@ impl Engine {
         answered.await.map_err(|_| stopped())
     }
 
-    /// These views and all that they read: what is behind in a view that is read is behind in those on it.
+    /// These views and all that they read: what is behind in a view that is read is behind in those
+    /// on it.
     fn with_bases(&self, views: &[Arc<ViewHandle>]) -> Vec<Arc<ViewHandle>> {
         let names = self.catalog.names();
         let mut found: Vec<Arc<ViewHandle>> = views.to_vec();

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use datafusion::arrow::array::{
+    ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
 use datafusion::execution::context::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 
@@ -60,7 +62,8 @@ impl Bench {
     async fn pipeline(&self, query: &str) -> (Arc<Pipeline>, Arc<SessionState>) {
         let options = CutOptions { emission: Emission::OnChange, lateness_ms: 0 };
         let parsed = sql::parse_query(query).unwrap();
-        let planned = super::define::continuous_pipeline(&self.engine, &parsed.query, options).await;
+        let planned =
+            super::define::continuous_pipeline(&self.engine, &parsed.query, options).await;
         let (pipeline, state, _) = planned.unwrap();
         (Arc::new(pipeline), state)
     }
@@ -110,7 +113,8 @@ async fn an_epoch_sees_one_version_of_the_tables_below_and_above_an_aggregate() 
              LEFT JOIN names n ON n.k = g.k",
         )
         .await;
-    let mut runner = Runner::new(pipeline, state, &PresentTables::new(&bench.engine)).await.unwrap();
+    let mut runner =
+        Runner::new(pipeline, state, &PresentTables::new(&bench.engine)).await.unwrap();
     bench.fill(&names, &[("b", "Bert")]).await;
     assert_eq!(row_of_a(&mut runner, &bench.racing(&names)).await.unwrap(), ["a 1"]);
     let next = row_of_a(&mut runner, &PresentTables::new(&bench.engine)).await.unwrap();

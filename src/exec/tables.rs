@@ -1,4 +1,5 @@
-//! Static tables: what their storage is told, and their versions at one moment for the fragments that join them.
+//! Static tables: what their storage is told, and their versions at one moment for the fragments
+//! that join them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -16,8 +17,9 @@ use crate::log::table::{TableSpec, TableVersion};
 use crate::plan::Pipeline;
 use crate::plan::relations::{RelationTable, scanned};
 
-/// All tables as they are at one moment: when one of them is first asked for. Made anew for each epoch, so that everything in it,
-/// below an aggregate and above it, in one view and the next, sees of a commit to several tables either all or nothing.
+/// All tables as they are at one moment: when one of them is first asked for. Made anew for each
+/// epoch, so that everything in it, below an aggregate and above it, in one view and the next, sees
+/// of a commit to several tables either all or nothing.
 pub struct PresentTables {
     engine: Arc<Engine>,
     taken: OnceLock<HashMap<RelationId, Arc<TableVersion>>>,
@@ -32,9 +34,9 @@ impl PresentTables {
     fn version_of(&self, relation: &Relation) -> Result<&Arc<TableVersion>> {
         let taken = self.taken.get_or_init(|| {
             let engine = &self.engine;
-            engine
-                .journal
-                .at_rest(|_| engine.tables.read().iter().map(|(id, table)| (*id, table.version())).collect())
+            engine.journal.at_rest(|_| {
+                engine.tables.read().iter().map(|(id, table)| (*id, table.version())).collect()
+            })
         });
         taken.get(&relation.id).ok_or_else(|| dropped(relation))
     }

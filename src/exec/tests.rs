@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use datafusion::arrow::array::{
+    ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
 use datafusion::arrow::util::pretty::pretty_format_batches;
 
 use super::env::Env;
@@ -34,10 +36,14 @@ pub(super) async fn open(store: Arc<dyn Store>) -> Bench {
 async fn open_within(store: Arc<dyn Store>, memory: usize) -> Bench {
     // However busy the machine is: what these tests look at is what views do together.
     let common_epoch = std::time::Duration::from_secs(60);
-    let options = EngineOptions { files: ".".into(), memory, threads: 2, bounded: false, common_epoch };
-    let engine = Engine::open(Env::of_server(Arc::clone(&store), tokio::runtime::Handle::current()), options)
-        .await
-        .unwrap();
+    let options =
+        EngineOptions { files: ".".into(), memory, threads: 2, bounded: false, common_epoch };
+    let engine = Engine::open(
+        Env::of_server(Arc::clone(&store), tokio::runtime::Handle::current()),
+        options,
+    )
+    .await
+    .unwrap();
     Bench { engine, store }
 }
 
@@ -104,7 +110,9 @@ impl Bench {
     }
 
     pub(super) async fn view(&self, name: &str, query: &str, emission: Emission) -> Arc<Relation> {
-        self.try_view(name, query, emission).await.unwrap_or_else(|error| panic!("{query}: {error}"))
+        self.try_view(name, query, emission)
+            .await
+            .unwrap_or_else(|error| panic!("{query}: {error}"))
     }
 
     async fn try_view(
@@ -134,10 +142,13 @@ impl Bench {
         let columns: Vec<ArrayRef> = vec![
             Arc::new(rows.iter().map(|r| r.0).collect::<StringArray>()),
             Arc::new(Int64Array::from_iter_values(rows.iter().map(|r| r.1))),
-            Arc::new(TimestampMicrosecondArray::from_iter_values(rows.iter().map(|r| r.2 * SECOND))),
+            Arc::new(TimestampMicrosecondArray::from_iter_values(
+                rows.iter().map(|r| r.2 * SECOND),
+            )),
         ];
         let mut transaction = Transaction::at(0);
-        transaction.append(StreamId(stream.id.0), RecordBatch::try_new(stream.schema(), columns).unwrap());
+        transaction
+            .append(StreamId(stream.id.0), RecordBatch::try_new(stream.schema(), columns).unwrap());
         self.engine.journal.commit(transaction).await.unwrap();
     }
 
@@ -180,7 +191,8 @@ impl Bench {
     }
 
     pub(super) async fn snapshot(&self, query: &str) -> Vec<String> {
-        let scope = Scope::new(Arc::clone(&self.engine), self.engine.snapshot(), Overlay::default(), None);
+        let scope =
+            Scope::new(Arc::clone(&self.engine), self.engine.snapshot(), Overlay::default(), None);
         let state = self.engine.planner.snapshot_state(Arc::new(scope));
         let parsed = sql::parse_query(query).unwrap();
         let plan = self.engine.planner.logical(&state, &parsed.query).await.unwrap();
@@ -203,7 +215,9 @@ pub(super) fn sorted_rows(batches: &[RecordBatch]) -> Vec<String> {
         .lines()
         .filter(|line| line.starts_with('|'))
         .skip(1)
-        .map(|line| line.split('|').map(str::trim).filter(|c| !c.is_empty()).collect::<Vec<_>>().join(" "))
+        .map(|line| {
+            line.split('|').map(str::trim).filter(|c| !c.is_empty()).collect::<Vec<_>>().join(" ")
+        })
         .collect();
     rows.sort();
     rows
@@ -229,13 +243,21 @@ async fn views_hold_what_their_queries_say_now_and_after_a_restart() {
         )
         .await;
     let running = bench
-        .view("r", "SELECT k, count(*) AS n FROM s GROUP BY k HAVING count(*) > 1", Emission::OnChange)
+        .view(
+            "r",
+            "SELECT k, count(*) AS n FROM s GROUP BY k HAVING count(*) > 1",
+            Emission::OnChange,
+        )
         .await;
-    let plain =
-        bench.view("p", "SELECT upper(k) AS k, v + 1 AS v FROM s WHERE v > 2", Emission::OnChange).await;
+    let plain = bench
+        .view("p", "SELECT upper(k) AS k, v + 1 AS v FROM s WHERE v > 2", Emission::OnChange)
+        .await;
     bench.insert(&s, &[(Some("a"), 1, 1), (Some("b"), 2, 2), (None, 3, 12)]).await;
     bench.insert(&s, &[(Some("a"), 4, 13), (Some("a"), 9, 3)]).await;
-    assert_eq!(bench.rows(&tumble).await, ["1970-01-01T00:00:00 a 1 1", "1970-01-01T00:00:00 b 1 2"]);
+    assert_eq!(
+        bench.rows(&tumble).await,
+        ["1970-01-01T00:00:00 a 1 1", "1970-01-01T00:00:00 b 1 2"]
+    );
     assert_eq!(bench.rows(&running).await, ["a 3"]);
     assert_eq!(bench.rows(&plain).await, ["4", "A 10", "A 5"]);
     let before = bench.rows(&hop).await;
@@ -312,7 +334,11 @@ async fn every_view_equals_its_query() {
     for write in 0..6 {
         let rows: Vec<_> = (0..7)
             .map(|i| {
-                (keys[(write * 3 + i * 5) % 4], ((write * 7 + i * 3) % 11) as i64 - 2, (write * 6 + i) as i64)
+                (
+                    keys[(write * 3 + i * 5) % 4],
+                    ((write * 7 + i * 3) % 11) as i64 - 2,
+                    (write * 6 + i) as i64,
+                )
             })
             .collect();
         bench.insert(&s, &rows).await;
@@ -326,7 +352,8 @@ async fn every_view_equals_its_query() {
         }
         let (got, expect) = (bench.rows(view).await, bench.snapshot(query).await);
         if got != expect {
-            failures.push(format!("{} {query}\n  view     {got:?}\n  snapshot {expect:?}", view.name));
+            failures
+                .push(format!("{} {query}\n  view     {got:?}\n  snapshot {expect:?}", view.name));
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
@@ -342,7 +369,11 @@ async fn a_view_made_over_a_view_that_changes_misses_nothing_and_takes_nothing_t
     for round in 0..40 {
         let name = format!("high_{round}");
         bench.insert(&s, &[(Some("a"), round, round), (Some("b"), 1, round)]).await;
-        views.push(bench.view(&name, "SELECT count(*) AS n, sum(v) AS t FROM low", Emission::OnChange).await);
+        views.push(
+            bench
+                .view(&name, "SELECT count(*) AS n, sum(v) AS t FROM low", Emission::OnChange)
+                .await,
+        );
         bench.insert(&s, &[(Some("c"), round, round)]).await;
     }
     let expected = bench.snapshot("SELECT count(*) AS n, sum(v) AS t FROM s").await;
@@ -369,7 +400,8 @@ async fn a_view_on_a_view_follows_it_through_changes_and_restarts() {
     bench.insert(&s, &[(Some("c"), 2, 6), (Some("c"), 2, 7)]).await;
     assert_eq!(bench.rows(&on).await, bench.snapshot(query).await);
     assert_eq!(bench.rows(&plain).await, ["a", "b", "c"]);
-    let refused = bench.try_view("no", "SELECT first_value(n) FROM per_key", Emission::OnChange).await;
+    let refused =
+        bench.try_view("no", "SELECT first_value(n) FROM per_key", Emission::OnChange).await;
     assert_eq!(refused.unwrap_err().state(), crate::error::SqlState::NotSupported);
 }
 
@@ -377,12 +409,14 @@ async fn a_view_on_a_view_follows_it_through_changes_and_restarts() {
 async fn a_value_that_the_store_refuses_fails_only_the_view_that_wrote_it() {
     let inner: Arc<dyn Store> = Arc::new(MemoryStore::new());
     let most = 16 << 10;
-    let bench = open(Arc::new(FaultyStore::new(Arc::clone(&inner), [Fault::RefuseValue(most)]))).await;
+    let bench =
+        open(Arc::new(FaultyStore::new(Arc::clone(&inner), [Fault::RefuseValue(most)]))).await;
     let s = bench.stream().await;
     let large = "SELECT v, max(repeat(k, 10)) AS m FROM s GROUP BY v";
     let before = bench.view("a", "SELECT count(*) AS n FROM s", Emission::OnChange).await;
     let large = bench.view("b", large, Emission::OnChange).await;
-    let after = bench.view("c", "SELECT v, count(*) AS n FROM s GROUP BY v", Emission::OnChange).await;
+    let after =
+        bench.view("c", "SELECT v, count(*) AS n FROM s GROUP BY v", Emission::OnChange).await;
     bench.insert(&s, &[(Some("x"), 1, 1)]).await;
     assert_eq!(bench.rows(&large).await, ["1 xxxxxxxxxx"]);
     let long = "y".repeat(most / 4);
@@ -405,7 +439,8 @@ async fn a_value_that_the_store_refuses_fails_only_the_view_that_wrote_it() {
 async fn a_paused_view_over_a_plain_view_misses_no_change_of_the_view_below() {
     let bench = open(Arc::new(MemoryStore::new())).await;
     let s = bench.stream().await;
-    let low = bench.view("low", "SELECT v, count(*) AS n FROM s GROUP BY v", Emission::OnChange).await;
+    let low =
+        bench.view("low", "SELECT v, count(*) AS n FROM s GROUP BY v", Emission::OnChange).await;
     let plain = Kind::View { query: "SELECT * FROM low".to_owned() };
     bench.create("plain", low.columns.clone(), plain, vec![low.id]).await;
     let query = "SELECT count(*) AS g, sum(n) AS n FROM plain";
@@ -415,7 +450,11 @@ async fn a_paused_view_over_a_plain_view_misses_no_change_of_the_view_below() {
     let rows: Vec<_> = (0..30_000).map(|v| (None, v, 0)).collect();
     for _ in 0..12 {
         bench.insert(&s, &rows).await;
-        bench.engine.sync(&[bench.engine.view(low.id).unwrap()], bench.engine.journal.last()).await.unwrap();
+        bench
+            .engine
+            .sync(&[bench.engine.view(low.id).unwrap()], bench.engine.journal.last())
+            .await
+            .unwrap();
     }
     bench.engine.resume_view(high.id).unwrap();
     assert_eq!(bench.rows(&high).await, ["30000 360000"]);

@@ -1,4 +1,5 @@
-//! The versions of everything that a statement reads, and what its own transaction has written over them.
+//! The versions of everything that a statement reads, and what its own transaction has written over
+//! them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -39,8 +40,9 @@ impl Engine {
         self.snapshot_behind(&[])
     }
 
-    /// The versions of everything as they are now; streams are read as far as these views have come, so that a statement over a
-    /// stream and a view of it sees the same rows in both. Call [`Engine::sync`] first.
+    /// The versions of everything as they are now; streams are read as far as these views have
+    /// come, so that a statement over a stream and a view of it sees the same rows in both. Call
+    /// [`Engine::sync`] first.
     pub fn snapshot_behind(&self, views: &[Arc<ViewHandle>]) -> ReadSnapshot {
         let _guard = self.publishing_epoch.read();
         let reached = views

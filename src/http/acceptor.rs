@@ -1,8 +1,9 @@
 //! Sockets of the HTTP side, which are few and wait for nobody for long.
 //!
-//! Whoever connects and says nothing, or half of a request, would keep a descriptor for ever, and the store needs descriptors to
-//! write. So only so many sockets are taken at a time (others wait in the kernel), and one on which no answer
-//! has been sent for a while is closed. Bytes that come in do not count: they can be sent one by one.
+//! Whoever connects and says nothing, or half of a request, would keep a descriptor for ever, and
+//! the store needs descriptors to write. So only so many sockets are taken at a time (others wait
+//! in the kernel), and one on which no answer has been sent for a while is closed. Bytes that come
+//! in do not count: they can be sent one by one.
 
 use std::io;
 use std::net::SocketAddr;
@@ -33,7 +34,11 @@ pub(super) struct Acceptor {
 
 impl Acceptor {
     pub(super) fn new(listener: TcpListener, limits: HttpLimits) -> Acceptor {
-        Acceptor { listener, permits: Arc::new(Semaphore::new(limits.sockets)), patience: limits.patience }
+        Acceptor {
+            listener,
+            permits: Arc::new(Semaphore::new(limits.sockets)),
+            patience: limits.patience,
+        }
     }
 }
 
@@ -85,7 +90,11 @@ impl AsyncRead for GuardedSocket {
 }
 
 impl AsyncWrite for GuardedSocket {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.check(cx)?;
         let written = ready!(Pin::new(&mut self.socket).poll_write(cx, bytes))?;
         let renewed = self.renewed;

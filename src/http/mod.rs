@@ -1,8 +1,9 @@
 //! The small HTTP side: is the server alive, is it ready.
 //!
-//! A browser on the same machine may be made to send requests here by any page it visits, so a request must name this
-//! server as its host and come from nowhere else: a foreign `Host` (DNS rebinding) or `Origin` (cross-site) is refused. A
-//! host that is an address cannot be rebound by a name, so when the server listens on all addresses any of them is its own.
+//! A browser on the same machine may be made to send requests here by any page it visits, so a
+//! request must name this server as its host and come from nowhere else: a foreign `Host` (DNS
+//! rebinding) or `Origin` (cross-site) is refused. A host that is an address cannot be rebound by a
+//! name, so when the server listens on all addresses any of them is its own.
 
 mod acceptor;
 
@@ -33,7 +34,8 @@ pub async fn serve(
     shutdown: watch::Receiver<bool>,
 ) -> Result<()> {
     let patience = Duration::from_secs(limits::HTTP_SECONDS);
-    serve_with(HttpLimits { sockets: limits::HTTP_SOCKETS, patience }, listener, ready, shutdown).await
+    serve_with(HttpLimits { sockets: limits::HTTP_SOCKETS, patience }, listener, ready, shutdown)
+        .await
 }
 
 async fn serve_with(
@@ -60,10 +62,18 @@ fn router(ready: ReadinessCheck, address: SocketAddr) -> Router {
 }
 
 async fn readyz(State(ready): State<ReadinessCheck>) -> (StatusCode, &'static str) {
-    if ready() { (StatusCode::OK, "ready\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready\n") }
+    if ready() {
+        (StatusCode::OK, "ready\n")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
+    }
 }
 
-async fn refuse_foreign(State(address): State<SocketAddr>, request: Request, next: Next) -> Response {
+async fn refuse_foreign(
+    State(address): State<SocketAddr>,
+    request: Request,
+    next: Next,
+) -> Response {
     if is_ours(address, request.uri(), request.headers()) {
         next.run(request).await
     } else {
@@ -109,12 +119,20 @@ mod tests {
     #[test]
     fn a_host_is_ours_when_it_is_loopback_or_where_we_listen() {
         let check = |listening: &str, host: &str, expect: bool| {
-            assert_eq!(is_own_name(listening.parse().unwrap(), host), expect, "{host} at {listening}");
+            assert_eq!(
+                is_own_name(listening.parse().unwrap(), host),
+                expect,
+                "{host} at {listening}"
+            );
         };
-        for ours in ["localhost", "LocalHost:5456", "127.0.0.1:5456", "[::1]:5456", "[::1]", "127.8.8.8"] {
+        for ours in
+            ["localhost", "LocalHost:5456", "127.0.0.1:5456", "[::1]:5456", "[::1]", "127.8.8.8"]
+        {
             check("127.0.0.1:5456", ours, true);
         }
-        for foreign in ["", "evil.example", "localhost.evil.example:5456", "10.0.0.5", "[::2]", "[", "null"] {
+        for foreign in
+            ["", "evil.example", "localhost.evil.example:5456", "10.0.0.5", "[::2]", "[", "null"]
+        {
             check("127.0.0.1:5456", foreign, false);
         }
         check("10.0.0.5:5456", "10.0.0.5:5456", true);
@@ -137,9 +155,11 @@ mod tests {
         let ready = Arc::new(AtomicBool::new(false));
         let (stop, shutdown) = watch::channel(false);
         let flag = Arc::clone(&ready);
-        let server = tokio::spawn(serve(listener, Arc::new(move || flag.load(Ordering::Relaxed)), shutdown));
-        let get =
-            |path: &str, headers: &str| format!("GET {path} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n");
+        let server =
+            tokio::spawn(serve(listener, Arc::new(move || flag.load(Ordering::Relaxed)), shutdown));
+        let get = |path: &str, headers: &str| {
+            format!("GET {path} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n")
+        };
         let local = "Host: localhost:5456\r\n";
         assert_eq!(ask(address, &get("/healthz", local)).await, "HTTP/1.1 200 OK");
         assert_eq!(ask(address, &get("/readyz", local)).await, "HTTP/1.1 503 Service Unavailable");
@@ -166,13 +186,18 @@ mod tests {
         let limits = HttpLimits { sockets: 4, patience: Duration::from_millis(50) };
         let server = tokio::spawn(serve_with(limits, listener, Arc::new(|| true), shutdown));
         let mut silent = Vec::new();
-        for said in ["", "GET /heal", "GET /healthz HTTP/1.1\r\nHost: loc"].iter().cycle().take(12) {
+        for said in ["", "GET /heal", "GET /healthz HTTP/1.1\r\nHost: loc"].iter().cycle().take(12)
+        {
             let mut socket = TcpStream::connect(address).await.unwrap();
             socket.write_all(said.as_bytes()).await.unwrap();
             silent.push(socket);
         }
         let get = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-        assert_eq!(ask(address, get).await, "HTTP/1.1 200 OK", "after all who came before have been closed");
+        assert_eq!(
+            ask(address, get).await,
+            "HTTP/1.1 200 OK",
+            "after all who came before have been closed"
+        );
         for mut socket in silent {
             // Closed with a message or without; what matters is that it ends.
             let _ = socket.read_to_end(&mut Vec::new()).await;

@@ -1,12 +1,14 @@
 //! Blocks of a log on disk: key, writes, rows.
 //!
-//! Key: stream, first offset, first commit, each 8 bytes big-endian, so that the order of keys is the order of
-//! the log; the commit tells apart blocks without rows, which share their offset with the block after them.
+//! Key: stream, first offset, first commit, each 8 bytes big-endian, so that the order of keys is
+//! the order of the log; the commit tells apart blocks without rows, which share their offset with
+//! the block after them.
 //!
-//! Value: version, checksum, when it was written, its writes (commit and rows as differences, watermarks), and the rows as
-//! an Arrow IPC batch without schema (that is with the stream). A write's watermark before is always the
-//! watermark after of the write before it, also where a large write is cut into several blocks: its rows
-//! count as one write, so all parts but the last leave the watermark where it was.
+//! Value: version, checksum, when it was written, its writes (commit and rows as differences,
+//! watermarks), and the rows as an Arrow IPC batch without schema (that is with the stream). A
+//! write's watermark before is always the watermark after of the write before it, also where a
+//! large write is cut into several blocks: its rows count as one write, so all parts but the last
+//! leave the watermark where it was.
 
 use std::ops::Range;
 
@@ -37,7 +39,9 @@ pub(crate) fn all_keys(stream: StreamId) -> (Vec<u8>, Vec<u8>) {
 
 /// First offset and first commit from a key.
 pub(crate) fn parse_key(key: &[u8]) -> Result<(u64, CommitNo)> {
-    let word = |at: usize| -> Option<u64> { Some(u64::from_be_bytes(key.get(at..at + 8)?.try_into().ok()?)) };
+    let word = |at: usize| -> Option<u64> {
+        Some(u64::from_be_bytes(key.get(at..at + 8)?.try_into().ok()?))
+    };
     match (key.len(), word(8), word(16)) {
         (24, Some(offset), Some(commit)) => Ok((offset, CommitNo(commit))),
         _ => Err(corrupted("a key in the log has the wrong length")),
@@ -66,7 +70,8 @@ pub(crate) fn time_ms(value: Bytes) -> Result<i64> {
     ValueReader::open(value, VERSION)?.i64()
 }
 
-/// A block from its key and value, all columns of `schema` or these. An error names stream and offset.
+/// A block from its key and value, all columns of `schema` or these. An error names stream and
+/// offset.
 pub(crate) fn decode(
     stream: StreamId,
     key: &[u8],
@@ -76,7 +81,10 @@ pub(crate) fn decode(
 ) -> Result<LogBlock> {
     let (first_offset, first_commit) = parse_key(key)?;
     decode_value(first_offset, first_commit, value, schema, columns).map_err(|e| {
-        e.context(format_args!("the log of stream {} is damaged at offset {first_offset}", stream.0))
+        e.context(format_args!(
+            "the log of stream {} is damaged at offset {first_offset}",
+            stream.0
+        ))
     })
 }
 
@@ -116,7 +124,8 @@ fn decode_value(
     }
 }
 
-/// Blocks that follow each other as one: the same rows and writes in the same order. `blocks` is not empty.
+/// Blocks that follow each other as one: the same rows and writes in the same order. `blocks` is
+/// not empty.
 pub(crate) fn joined<'a>(blocks: impl Iterator<Item = &'a LogBlock> + Clone) -> Result<LogBlock> {
     let Some(first) = blocks.clone().next() else {
         return Err(Error::internal("no blocks were to be joined"));
@@ -125,7 +134,9 @@ pub(crate) fn joined<'a>(blocks: impl Iterator<Item = &'a LogBlock> + Clone) -> 
     let mut writes = Vec::new();
     let mut before = 0;
     for block in blocks {
-        writes.extend(block.writes.iter().map(|write| Write { end_row: before + write.end_row, ..*write }));
+        writes.extend(
+            block.writes.iter().map(|write| Write { end_row: before + write.end_row, ..*write }),
+        );
         before += block.batch.num_rows();
     }
     Ok(LogBlock { first_offset: first.first_offset, batch, writes: writes.into() })
@@ -153,14 +164,18 @@ impl LogBlock {
         self.writes.iter().zip(starts).map(|(write, start)| (*write, start..write.end_row))
     }
 
-    /// The part from row `rows.start` to `rows.end` of the writes with these indexes. A write that is cut leaves the
-    /// watermark where it was in all parts but the last.
+    /// The part from row `rows.start` to `rows.end` of the writes with these indexes. A write that
+    /// is cut leaves the watermark where it was in all parts but the last.
     pub(crate) fn part(&self, writes: Range<usize>, rows: Range<usize>) -> LogBlock {
         let cut = self.writes[writes.clone()].iter().map(|write| {
             let is_cut = write.end_row > rows.end;
             Write {
                 end_row: write.end_row.min(rows.end) - rows.start,
-                watermark_after: if is_cut { write.watermark_before } else { write.watermark_after },
+                watermark_after: if is_cut {
+                    write.watermark_before
+                } else {
+                    write.watermark_after
+                },
                 ..*write
             }
         });
@@ -189,7 +204,8 @@ mod tests {
         ]));
         let n = Int64Array::from(vec![Some(1), None, Some(3), Some(4)]);
         let t = StringArray::from(vec!["a", "", "ccc", "d"]);
-        let batch = RecordBatch::try_new(schema, vec![Arc::new(n), Arc::new(t)]).unwrap().slice(1, 3);
+        let batch =
+            RecordBatch::try_new(schema, vec![Arc::new(n), Arc::new(t)]).unwrap().slice(1, 3);
         let write = |commit, end_row, before, after| Write {
             commit: CommitNo(commit),
             end_row,
@@ -205,9 +221,18 @@ mod tests {
         let block = block();
         let value = encode(&block, 123).unwrap();
         let stream = StreamId(3);
-        let back = decode(stream, &key(stream, 40, CommitNo(7)), value.clone(), &block.batch.schema(), None)
-            .unwrap();
-        assert_eq!((back.first_offset, &back.batch, &back.writes), (40, &block.batch, &block.writes));
+        let back = decode(
+            stream,
+            &key(stream, 40, CommitNo(7)),
+            value.clone(),
+            &block.batch.schema(),
+            None,
+        )
+        .unwrap();
+        assert_eq!(
+            (back.first_offset, &back.batch, &back.writes),
+            (40, &block.batch, &block.writes)
+        );
         assert_eq!(time_ms(value).unwrap(), 123);
     }
 
@@ -219,14 +244,25 @@ mod tests {
         for at in [0, 5, 9, 20, value.len() - 1] {
             let mut bad = value.to_vec();
             bad[at] ^= 1;
-            let error =
-                decode(stream, &key(stream, 40, CommitNo(7)), bad.into(), &block.batch.schema(), None)
-                    .unwrap_err();
+            let error = decode(
+                stream,
+                &key(stream, 40, CommitNo(7)),
+                bad.into(),
+                &block.batch.schema(),
+                None,
+            )
+            .unwrap_err();
             assert_eq!(error.state(), SqlState::Corrupted);
-            assert!(error.message().contains("stream 3") && error.message().contains("offset 40"), "{error}");
+            assert!(
+                error.message().contains("stream 3") && error.message().contains("offset 40"),
+                "{error}"
+            );
         }
         let cut = value.slice(..4);
-        assert!(decode(stream, &key(stream, 40, CommitNo(7)), cut, &block.batch.schema(), None).is_err());
+        assert!(
+            decode(stream, &key(stream, 40, CommitNo(7)), cut, &block.batch.schema(), None)
+                .is_err()
+        );
     }
 
     #[test]

@@ -1,10 +1,11 @@
-//! The commit thread: takes what is queued, writes it as one batch, syncs once, publishes and answers in order.
+//! The commit thread: takes what is queued, writes it as one batch, syncs once, publishes and
+//! answers in order.
 //!
 //! ```text
-//! queue ─▶ stage each (number it, check it, run its with_commit) ─▶ blocks per stream ─▶ one store commit
-//!                 │ rejected: only its sender hears of it                                    │ failed: all hear of it
-//!                 ▼                                                                          ▼
-//!            next one gets its number                  in order: on_commit; then last = number, answers
+//! queue ─▶ stage each: number it, check it, run its with_commit ─▶ blocks ─▶ one store commit
+//!              │ rejected: only its sender hears of it                          │ failed: all do
+//!              ▼                                                                ▼
+//!         next one gets its number           in order: on_commit; then last = number, answers
 //! ```
 
 use std::collections::BTreeMap;
@@ -59,7 +60,8 @@ impl Committer {
         Committer { shared }
     }
 
-    /// Until all senders are gone. It blocks in the store's commit, so in a server it has a thread of its own.
+    /// Until all senders are gone. It blocks in the store's commit, so in a server it has a thread
+    /// of its own.
     pub(crate) async fn run(self, mut queue: mpsc::Receiver<Request>) {
         while let Some(first) = queue.recv().await {
             let mut bytes = first.transaction.bytes();
@@ -144,7 +146,8 @@ impl Committer {
                 StreamChange::Drop(id)
                 | StreamChange::Forget { stream: id, .. }
                 | StreamChange::Join(id, _) => {
-                    self.spec(group, &transaction.changes[..at], *id).ok_or_else(|| no_stream(*id))?;
+                    self.spec(group, &transaction.changes[..at], *id)
+                        .ok_or_else(|| no_stream(*id))?;
                 }
             }
         }
@@ -158,10 +161,17 @@ impl Committer {
     }
 
     /// The spec of a stream as the transaction with these changes sees it.
-    fn spec(&self, group: &Group, changes: &[StreamChange], stream: StreamId) -> Option<Arc<StreamSpec>> {
+    fn spec(
+        &self,
+        group: &Group,
+        changes: &[StreamChange],
+        stream: StreamId,
+    ) -> Option<Arc<StreamSpec>> {
         for change in changes.iter().rev() {
             match change {
-                StreamChange::Create(id, spec) if *id == stream => return Some(Arc::new(spec.clone())),
+                StreamChange::Create(id, spec) if *id == stream => {
+                    return Some(Arc::new(spec.clone()));
+                }
                 StreamChange::Drop(id) if *id == stream => return None,
                 StreamChange::Create(..)
                 | StreamChange::Drop(_)
@@ -247,7 +257,8 @@ impl Committer {
         if joined.is_empty() {
             return;
         }
-        // Before it can be seen in the store: a reader that finds the count as it was has passed over nothing.
+        // Before it can be seen in the store: a reader that finds the count as it was has passed
+        // over nothing.
         if let Some(stream) = self.shared.streams.write().get_mut(&stream) {
             stream.joins += 1;
         }
@@ -309,7 +320,8 @@ impl Committer {
     }
 }
 
-/// The requests in their order, those that make room apart from the others: these may be refused, on a full disk, when those are not.
+/// The requests in their order, those that make room apart from the others: these may be refused,
+/// on a full disk, when those are not.
 fn apart(requests: Vec<Request>) -> Vec<Vec<Request>> {
     let mut groups: Vec<Vec<Request>> = Vec::new();
     let mut made_room = None;
@@ -327,7 +339,10 @@ fn apart(requests: Vec<Request>) -> Vec<Vec<Request>> {
 fn run_on_commit(publish: OnCommit, number: CommitNo) {
     // Durable but not published: going on would show states that never were.
     if catch_unwind(AssertUnwindSafe(|| publish(number))).is_err() {
-        crate::store::fatal(&Error::internal(format!("commit {} could not be published", number.0)));
+        crate::store::fatal(&Error::internal(format!(
+            "commit {} could not be published",
+            number.0
+        )));
     }
 }
 

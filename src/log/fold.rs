@@ -1,4 +1,5 @@
-//! Which small blocks to join, by their sizes alone: as in a binary counter, in memory and in the store alike.
+//! Which small blocks to join, by their sizes alone: as in a binary counter, in memory and in the
+//! store alike.
 
 use crate::limits;
 
@@ -9,13 +10,15 @@ pub(super) struct BlockSize {
     pub(super) bytes: usize,
 }
 
-/// How many blocks to join at the end of a log, whose sizes are given from the last one backwards: so many that the one before
-/// is larger than all of them, or all would be more than a block. Fewer than 2: none.
+/// How many blocks to join at the end of a log, whose sizes are given from the last one backwards:
+/// so many that the one before is larger than all of them, or all would be more than a block. Fewer
+/// than 2: none.
 pub(super) fn fold(sizes: impl Iterator<Item = BlockSize>) -> usize {
     let (mut count, mut rows, mut bytes) = (0, 0, 0);
     for size in sizes {
         let is_larger = count > 0 && size.rows > rows.max(1);
-        let fits = rows + size.rows <= limits::BATCH_ROWS && bytes + size.bytes <= limits::BLOCK_BYTES;
+        let fits =
+            rows + size.rows <= limits::BATCH_ROWS && bytes + size.bytes <= limits::BLOCK_BYTES;
         if is_larger || !fits {
             break;
         }

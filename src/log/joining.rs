@@ -1,17 +1,20 @@
 //! Joins small blocks of logs in the store, in the background.
 //!
-//! A row that is inserted by itself is a block by itself, which takes many times the room of its values and as often the work of
-//! reading it. So when a stream has gathered [`limits::JOINED_BLOCKS`] of them they become one, and this one is joined with the next of its
-//! size, as in a binary counter: a row is copied a few times and blocks come to the size of a batch.
+//! A row that is inserted by itself is a block by itself, which takes many times the room of its
+//! values and as often the work of reading it. So when a stream has gathered
+//! [`limits::JOINED_BLOCKS`] of them they become one, and this one is joined with the next of its
+//! size, as in a binary counter: a row is copied a few times and blocks come to the size of a
+//! batch.
 //!
 //! ```text
 //! keys   (0,c1) (1,c2) (2,c3) … (63,c64)          one commit of the store: the value of (0,c1) is
 //!           └──────┴──────┴───────┘                replaced by that of all, the other keys go
 //!                 (0,c1)
 //! ```
-//! Offsets, commits and the watermarks of every write stay as they are: the joined block has the same writes. It becomes durable by the commit thread
-//! like any change, whole or not at all. One thing at a time takes blocks away (`Shared::upkeep`): joining, or retention,
-//! which both look first and commit then. Dropping a stream takes all keys that are there when it commits.
+//! Offsets, commits and the watermarks of every write stay as they are: the joined block has the
+//! same writes. It becomes durable by the commit thread like any change, whole or not at all. One
+//! thing at a time takes blocks away (`Shared::upkeep`): joining, or retention, which both look
+//! first and commit then. Dropping a stream takes all keys that are there when it commits.
 
 use std::sync::Arc;
 
@@ -23,7 +26,8 @@ use crate::error::{Result, SqlState};
 use crate::limits;
 use crate::store::Space;
 
-/// A retention is kept to by whole blocks: a joined one may be at most this part of it, in time and in bytes.
+/// A retention is kept to by whole blocks: a joined one may be at most this part of it, in time and
+/// in bytes.
 const RETENTION_SHARE: u64 = 16;
 
 /// How many blocks of a stream one round looks at.
@@ -54,7 +58,11 @@ fn runs(rows: &[usize], row_bytes: usize) -> Vec<BlockRun> {
                 let blocks = parts.iter().map(|run| run.blocks).sum();
                 let rows = parts.iter().map(|run| run.size.rows).sum();
                 let bytes = parts.iter().map(|run| run.size.bytes).sum();
-                runs.push(BlockRun { first: parts[0].first, blocks, size: BlockSize { rows, bytes } });
+                runs.push(BlockRun {
+                    first: parts[0].first,
+                    blocks,
+                    size: BlockSize { rows, bytes },
+                });
             }
         }
     }
@@ -76,8 +84,8 @@ struct JoinPlan {
 }
 
 impl Journal {
-    /// Joins small blocks of streams that have gathered enough of them; returns how many fewer there are then. Blocks on the
-    /// store; to be called now and then, beside everything else.
+    /// Joins small blocks of streams that have gathered enough of them; returns how many fewer
+    /// there are then. Blocks on the store; to be called now and then, beside everything else.
     pub fn join_blocks(&self) -> Result<usize> {
         let _alone = self.shared().upkeep.lock();
         let mut saved = 0;
@@ -137,7 +145,8 @@ fn plan(shared: &Shared, stream: StreamId) -> Result<Option<JoinPlan>> {
     let mut keys: Vec<Vec<u8>> = keys.take(ROUND_BLOCKS + 1).collect::<Result<_>>()?;
     let has_more = keys.len() > ROUND_BLOCKS;
     let end = if has_more { keys.pop().unwrap_or(end) } else { end };
-    let mut offsets = keys.iter().map(|key| Ok(block::parse_key(key)?.0)).collect::<Result<Vec<_>>>()?;
+    let mut offsets =
+        keys.iter().map(|key| Ok(block::parse_key(key)?.0)).collect::<Result<Vec<_>>>()?;
     offsets.push(block::parse_key(&end)?.0);
     let rows: Vec<usize> = offsets.windows(2).map(|pair| (pair[1] - pair[0]) as usize).collect();
     let row_bytes = usize::try_from(state.bytes / state.rows.max(1)).unwrap_or(usize::MAX);
@@ -148,7 +157,8 @@ fn plan(shared: &Shared, stream: StreamId) -> Result<Option<JoinPlan>> {
     Ok(Some(JoinPlan { spec, keys, end, runs, done_to: done_to.max(from), has_more }))
 }
 
-/// Reads the blocks from one key up to another and joins them; where they are larger than was thought, to several.
+/// Reads the blocks from one key up to another and joins them; where they are larger than was
+/// thought, to several.
 fn join_run(
     shared: &Shared,
     stream: StreamId,
@@ -238,7 +248,10 @@ mod tests {
     fn small_blocks_are_joined_when_there_are_enough_and_large_ones_left_alone() {
         assert_eq!(joined(&[1; 63], 10), [], "not yet worth it");
         assert_eq!(joined(&[1; 64], 10), [(0, 64)]);
-        assert_eq!(joined(&[1; 12_000], 10).iter().map(|(_, blocks)| blocks).sum::<usize>(), 12_000 - 32);
+        assert_eq!(
+            joined(&[1; 12_000], 10).iter().map(|(_, blocks)| blocks).sum::<usize>(),
+            12_000 - 32
+        );
         let large = [vec![5000; 40], vec![1; 64]].concat();
         assert_eq!(joined(&large, 10), [(40, 24)]);
         assert_eq!(joined(&[1; 640], 10 << 20), [], "rows that are a block each");

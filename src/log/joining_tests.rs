@@ -1,4 +1,5 @@
-//! Joined blocks and bounded memory: what is read is what was written, whatever is joined, when and by whom.
+//! Joined blocks and bounded memory: what is read is what was written, whatever is joined, when and
+//! by whom.
 
 use std::sync::Arc;
 
@@ -181,7 +182,8 @@ fn blocks_are_joined_while_others_write_read_forget_and_drop() {
 }
 
 fn texts(count: usize, bytes: usize) -> RecordBatch {
-    let values = StringArray::from_iter_values((0..count).map(|n| format!("{n}{}", "x".repeat(bytes))));
+    let values =
+        StringArray::from_iter_values((0..count).map(|n| format!("{n}{}", "x".repeat(bytes))));
     let numbers = Int64Array::from_iter_values(0..count as i64);
     RecordBatch::try_new(wide(), vec![Arc::new(numbers) as ArrayRef, Arc::new(values)]).unwrap()
 }
@@ -193,7 +195,8 @@ fn wide() -> Arc<Schema> {
 
 fn wide_stream(journal: &Journal, stream: StreamId) {
     let mut transaction = Transaction::default();
-    let spec = StreamSpec { schema: wide(), watermark: None, retention_ms: None, retention_bytes: None };
+    let spec =
+        StreamSpec { schema: wide(), watermark: None, retention_ms: None, retention_bytes: None };
     transaction.create_stream(stream, spec);
     journal.commit_blocking(transaction).unwrap();
 }
@@ -244,8 +247,13 @@ fn a_reader_of_some_columns_gets_these_and_does_not_hold_the_others() {
         let read = |columns: Vec<usize>| {
             let mut reader = journal.reader_of(S, Position::Earliest, columns).unwrap();
             let blocks = reader.read(journal.last(), usize::MAX).unwrap();
-            let names =
-                blocks[0].batch.schema().fields().iter().map(|f| f.name().clone()).collect::<Vec<_>>();
+            let names = blocks[0]
+                .batch
+                .schema()
+                .fields()
+                .iter()
+                .map(|f| f.name().clone())
+                .collect::<Vec<_>>();
             let bytes: usize = blocks.iter().map(|block| block.batch.get_array_memory_size()).sum();
             (names.join(" "), bytes < 1 << 20, reader.position())
         };
@@ -267,7 +275,12 @@ fn all_tails_together_have_one_budget_and_the_one_used_longest_ago_gives_way() {
     // The first one is read, so the second is the one that has not been used for longest.
     let read = |stream: StreamId| {
         let mut reader = journal.reader(stream, Position::Earliest).unwrap();
-        reader.read(journal.last(), usize::MAX).unwrap().iter().map(|b| b.batch.num_rows()).sum::<usize>()
+        reader
+            .read(journal.last(), usize::MAX)
+            .unwrap()
+            .iter()
+            .map(|b| b.batch.num_rows())
+            .sum::<usize>()
     };
     assert_eq!(read(streams[0]), 7000);
     append(&journal, streams[3], texts(7000, 31));

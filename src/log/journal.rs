@@ -1,7 +1,9 @@
-//! The journal: the one door through which everything becomes durable, and where logs are read from.
+//! The journal: the one door through which everything becomes durable, and where logs are read
+//! from.
 //!
-//! [`Journal::commit`] puts a transaction into a bounded queue; the commit thread (`commit.rs`) takes what is queued, writes it
-//! with one sync, publishes in order, and answers. [`Journal::reader`] reads a stream up to a commit number.
+//! [`Journal::commit`] puts a transaction into a bounded queue; the commit thread (`commit.rs`)
+//! takes what is queued, writes it with one sync, publishes in order, and answers.
+//! [`Journal::reader`] reads a stream up to a commit number.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,7 +28,8 @@ use crate::spawn::{Looping, Spawn};
 use crate::store::codec::{corrupted, decode_number};
 use crate::store::{Space, Store};
 
-/// Commits transactions and reads logs. Dropping the last handle finishes what is queued and stops the thread.
+/// Commits transactions and reads logs. Dropping the last handle finishes what is queued and stops
+/// the thread.
 pub struct Journal {
     shared: Arc<Shared>,
     queue: Mutex<Option<mpsc::Sender<Request>>>,
@@ -46,8 +49,8 @@ impl Journal {
         Self::open_within(store, &Accounts::new(usize::MAX))
     }
 
-    /// Opens the journal of a store: reads one small entry per stream, and starts the commit thread. What it keeps of streams in
-    /// memory is reserved in `accounts`.
+    /// Opens the journal of a store: reads one small entry per stream, and starts the commit
+    /// thread. What it keeps of streams in memory is reserved in `accounts`.
     pub fn open_within(store: Arc<dyn Store>, accounts: &Arc<Accounts>) -> Result<Arc<Journal>> {
         let start = |committing| {
             let thread = std::thread::Builder::new().name("commit".to_owned());
@@ -57,10 +60,16 @@ impl Journal {
     }
 
     /// [`open_within`](Self::open_within), with the commits made where an engine's loops run.
-    pub fn open_in(store: Arc<dyn Store>, accounts: &Arc<Accounts>, spawn: &Spawn) -> Result<Arc<Journal>> {
+    pub fn open_in(
+        store: Arc<dyn Store>,
+        accounts: &Arc<Accounts>,
+        spawn: &Spawn,
+    ) -> Result<Arc<Journal>> {
         match spawn {
             Spawn::Threads(_) => Self::open_within(store, accounts),
-            Spawn::Inline(_) => Self::begin(store, accounts, |commits| spawn.looping("commit", 0, commits)),
+            Spawn::Inline(_) => {
+                Self::begin(store, accounts, |commits| spawn.looping("commit", 0, commits))
+            }
         }
     }
 
@@ -97,17 +106,24 @@ impl Journal {
         }))
     }
 
-    /// Commits a transaction and returns its number when it is durable and published. If the future is dropped
-    /// the transaction is done whole or not at all. An empty one has nothing to make durable and gets the last number. It needs no particular async runtime.
+    /// Commits a transaction and returns its number when it is durable and published. If the future
+    /// is dropped the transaction is done whole or not at all. An empty one has nothing to make
+    /// durable and gets the last number. It needs no particular async runtime.
     pub async fn commit(&self, transaction: Transaction) -> Result<CommitNo> {
         if transaction.is_empty() {
             return Ok(self.last());
         }
         let wanted = (transaction.bytes() / PERMIT_BYTES + 1).min(PERMITS);
-        let room = Arc::clone(&self.room).acquire_many_owned(wanted as u32).await.map_err(|_| stopped())?;
+        let room = Arc::clone(&self.room)
+            .acquire_many_owned(wanted as u32)
+            .await
+            .map_err(|_| stopped())?;
         let queue = self.queue.lock().clone().ok_or_else(stopped)?;
         let (reply, answer) = oneshot::channel();
-        queue.send(Request { transaction, reply, _room: Some(room) }).await.map_err(|_| stopped())?;
+        queue
+            .send(Request { transaction, reply, _room: Some(room) })
+            .await
+            .map_err(|_| stopped())?;
         drop(queue);
         answer.await.map_err(|_| stopped())?
     }
@@ -133,8 +149,8 @@ impl Journal {
         self.shared.last.subscribe()
     }
 
-    /// Runs `f` while no commit is being published: what it reads of published versions belongs to that commit number.
-    /// Keep it short; commits wait.
+    /// Runs `f` while no commit is being published: what it reads of published versions belongs to
+    /// that commit number. Keep it short; commits wait.
     pub fn at_rest<T>(&self, f: impl FnOnce(CommitNo) -> T) -> T {
         let _rest = self.shared.publishing_commit.read();
         f(self.last())
@@ -177,18 +193,25 @@ impl Journal {
         self.shared.streams.read().get(&stream).map(|s| s.state).ok_or_else(|| no_stream(stream))
     }
 
-    /// The rows of a stream that have no event time, the newest [`limits::KEPT_ROWS`], oldest first.
+    /// The rows of a stream that have no event time, the newest [`limits::KEPT_ROWS`], oldest
+    /// first.
     pub fn untimed(&self, stream: StreamId) -> Result<Vec<UntimedRow>> {
         untimed::read(&*self.shared.store, stream)
     }
 
-    /// Reads a stream from a position on. Reading blocks on the store when the rows are not in memory.
+    /// Reads a stream from a position on. Reading blocks on the store when the rows are not in
+    /// memory.
     pub fn reader(&self, stream: StreamId, from: Position) -> Result<LogReader> {
         LogReader::open(Arc::clone(&self.shared), stream, from, None)
     }
 
     /// [`reader`](Self::reader) of some columns, in this order.
-    pub fn reader_of(&self, stream: StreamId, from: Position, columns: Vec<usize>) -> Result<LogReader> {
+    pub fn reader_of(
+        &self,
+        stream: StreamId,
+        from: Position,
+        columns: Vec<usize>,
+    ) -> Result<LogReader> {
         LogReader::open(Arc::clone(&self.shared), stream, from, Some(columns))
     }
 
@@ -215,13 +238,15 @@ impl Journal {
         &self.shared
     }
 
-    /// How many batches have been written, each with one sync; less than the commits when commits were grouped.
+    /// How many batches have been written, each with one sync; less than the commits when commits
+    /// were grouped.
     pub fn groups(&self) -> u64 {
         self.shared.groups.load(Ordering::Relaxed)
     }
 
-    /// Forgets the oldest blocks that the stream's retention allows to forget at the time `now_ms`, none with rows from offset
-    /// `keep_from` on (what views and recovery still need). Returns the first offset that is left. Blocks.
+    /// Forgets the oldest blocks that the stream's retention allows to forget at the time `now_ms`,
+    /// none with rows from offset `keep_from` on (what views and recovery still need). Returns the
+    /// first offset that is left. Blocks.
     pub fn retain(&self, stream: StreamId, keep_from: u64, now_ms: i64) -> Result<u64> {
         let _alone = self.shared.upkeep.lock();
         let (spec, state) = {
@@ -232,7 +257,8 @@ impl Journal {
         if spec.retention_ms.is_none() && spec.retention_bytes.is_none() {
             return Ok(state.first_offset);
         }
-        let (keys, bytes, first_offset) = self.forgettable(stream, &spec, state, keep_from, now_ms)?;
+        let (keys, bytes, first_offset) =
+            self.forgettable(stream, &spec, state, keep_from, now_ms)?;
         if keys.is_empty() {
             return Ok(state.first_offset);
         }
@@ -265,7 +291,8 @@ impl Journal {
                 Some(ms) => block::time_ms(value)? < now_ms.saturating_sub(ms),
                 None => false,
             };
-            let is_over = spec.retention_bytes.is_some_and(|most| state.bytes.saturating_sub(bytes) > most);
+            let is_over =
+                spec.retention_bytes.is_some_and(|most| state.bytes.saturating_sub(bytes) > most);
             if end > keep_from || !(is_old || is_over) || keys.len() >= limits::COMMIT_QUEUE {
                 break;
             }
@@ -311,11 +338,13 @@ fn read_streams(store: &dyn Store) -> Result<HashMap<StreamId, Stream>> {
     Ok(streams)
 }
 
-/// Refuses a log that ends elsewhere than its stream's state says. The store sees to that; a directory from before its ledger, or
-/// one whose loss was accepted, may have lost the rows and kept the state.
+/// Refuses a log that ends elsewhere than its stream's state says. The store sees to that; a
+/// directory from before its ledger, or one whose loss was accepted, may have lost the rows and
+/// kept the state.
 fn check_end(store: &dyn Store, id: StreamId, state: &StreamStats) -> Result<()> {
     let (from, to) = block::all_keys(id);
-    let last = store.floor(Space::Log, &from, &to)?.map(|key| block::parse_key(&key)).transpose()?;
+    let last =
+        store.floor(Space::Log, &from, &to)?.map(|key| block::parse_key(&key)).transpose()?;
     let is_there = match last {
         Some((offset, _)) => offset <= state.next_offset,
         None => state.rows == 0,
@@ -323,7 +352,8 @@ fn check_end(store: &dyn Store, id: StreamId, state: &StreamStats) -> Result<()>
     if is_there || store.accepts_loss() {
         return Ok(());
     }
-    let found = last.map_or_else(|| "none are there".to_owned(), |(o, _)| format!("one begins at row {o}"));
+    let found =
+        last.map_or_else(|| "none are there".to_owned(), |(o, _)| format!("one begins at row {o}"));
     Err(corrupted(format!(
         "the log of stream {} is damaged: it should have rows {} to {}, and of its blocks {found}",
         id.0, state.first_offset, state.next_offset

@@ -1,12 +1,15 @@
-//! The embedded log: every row of a stream, in order, addressed by its offset; and the one thread that commits.
+//! The embedded log: every row of a stream, in order, addressed by its offset; and the one thread
+//! that commits.
 //!
-//! A write is acknowledged when the commit that holds it is on disk. All commits of the server (rows, tables'
-//! changes, catalog entries, epochs) go through one queue to one thread, which takes what is there, writes it as one
-//! batch of the store, syncs once, and publishes and acknowledges in order (group commit). Commit numbers grow by one per transaction, over all
-//! streams and tables: a commit number says how far *everything* is read, which is what a cut is.
+//! A write is acknowledged when the commit that holds it is on disk. All commits of the server
+//! (rows, tables' changes, catalog entries, epochs) go through one queue to one thread, which takes
+//! what is there, writes it as one batch of the store, syncs once, and publishes and acknowledges
+//! in order (group commit). Commit numbers grow by one per transaction, over all streams and
+//! tables: a commit number says how far *everything* is read, which is what a cut is.
 //!
-//! Each block of a log is a RecordBatch with, per write, its commit number and the watermark that the writes before
-//! it had reached. Lateness is so a fact of the log: whoever reads it, in whatever portions, comes to the same late rows.
+//! Each block of a log is a RecordBatch with, per write, its commit number and the watermark that
+//! the writes before it had reached. Lateness is so a fact of the log: whoever reads it, in
+//! whatever portions, comes to the same late rows.
 //!
 //! | file | idea |
 //! |---|---|
@@ -90,14 +93,17 @@ pub struct LogBlock {
     pub writes: Arc<[Write]>,
 }
 
-/// One write (an INSERT, a COPY, a transaction's share of this stream, or an `advance_watermark`) in a [`LogBlock`].
+/// One write (an INSERT, a COPY, a transaction's share of this stream, or an `advance_watermark`)
+/// in a [`LogBlock`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Write {
     /// Its commit.
     pub commit: CommitNo,
-    /// Its rows end (exclusively) at this row of the block's batch; they begin where the write before ended.
+    /// Its rows end (exclusively) at this row of the block's batch; they begin where the write
+    /// before ended.
     pub end_row: usize,
-    /// What the writes before it had brought the stream's watermark to. Its own rows are late against this.
+    /// What the writes before it had brought the stream's watermark to. Its own rows are late
+    /// against this.
     pub watermark_before: Watermark,
     /// What the stream's watermark is after it.
     pub watermark_after: Watermark,

@@ -1,11 +1,14 @@
-//! Reads a stream in portions up to a commit, from the tail in memory where it can, from the store where it must.
+//! Reads a stream in portions up to a commit, from the tail in memory where it can, from the store
+//! where it must.
 //!
-//! However the portions fall, the same rows come in the same order with the same writes and watermarks: a block is cut
-//! where `upto`, `max_rows` or [`limits::READ_BYTES`] says, and the next call goes on behind the cut. Blocks that are much
-//! smaller than a batch (one INSERT each) are joined on the way out, so that what follows can work in columns.
+//! However the portions fall, the same rows come in the same order with the same writes and
+//! watermarks: a block is cut where `upto`, `max_rows` or [`limits::READ_BYTES`] says, and the next
+//! call goes on behind the cut. Blocks that are much smaller than a batch (one INSERT each) are
+//! joined on the way out, so that what follows can work in columns.
 //!
-//! Meanwhile blocks in the store may be joined (`joining.rs`), so that a key that was seen is no more, and its rows stand further
-//! ahead. The stream counts its joins before they reach the store: what was read while the count did not move is whole.
+//! Meanwhile blocks in the store may be joined (`joining.rs`), so that a key that was seen is no
+//! more, and its rows stand further ahead. The stream counts its joins before they reach the store:
+//! what was read while the count did not move is whole.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -73,9 +76,13 @@ impl LogReader {
         let (offset, after) = match from {
             Position::Earliest => (state.first_offset, CommitNo(0)),
             Position::Latest => (state.next_offset, state.last_commit),
-            Position::Offset(offset) if offset > state.next_offset => (state.next_offset, state.last_commit),
+            Position::Offset(offset) if offset > state.next_offset => {
+                (state.next_offset, state.last_commit)
+            }
             Position::Offset(offset) => (offset.max(state.first_offset), CommitNo(0)),
-            Position::After(commit) if commit >= state.last_commit => (state.next_offset, state.last_commit),
+            Position::After(commit) if commit >= state.last_commit => {
+                (state.next_offset, state.last_commit)
+            }
             Position::After(commit) => (state.first_offset, commit),
         };
         let mut reader = LogReader {
@@ -114,13 +121,15 @@ impl LogReader {
         Ok((stream.state.next_offset, stream.state.last_commit))
     }
 
-    /// Whether the last reading ended because of its bounds: there may be more up to the same commit.
+    /// Whether the last reading ended because of its bounds: there may be more up to the same
+    /// commit.
     pub fn has_more(&self) -> bool {
         self.has_more
     }
 
-    /// The next rows: writes up to the commit `upto`, at most `max_rows` rows and [`limits::READ_BYTES`] (a row that is larger
-    /// comes alone). Nothing: there is no more up to there. May block on the store.
+    /// The next rows: writes up to the commit `upto`, at most `max_rows` rows and
+    /// [`limits::READ_BYTES`] (a row that is larger comes alone). Nothing: there is no more up to
+    /// there. May block on the store.
     pub fn read(&mut self, upto: CommitNo, max_rows: usize) -> Result<Vec<LogBlock>> {
         let upto = upto.min(*self.shared.last.borrow());
         let mut parts = Vec::new();
@@ -131,10 +140,11 @@ impl LogReader {
                 self.has_more = false;
                 break;
             };
-            let start = usize::try_from(self.offset.saturating_sub(block.first_offset)).unwrap_or(usize::MAX);
+            let start = usize::try_from(self.offset.saturating_sub(block.first_offset))
+                .unwrap_or(usize::MAX);
             let Some(first) = self.first_unread(&block, start) else {
-                // All of it has been read, so all of its commits have: without this the tail, which finds its blocks by offset and
-                // commit, would give the same block for ever.
+                // All of it has been read, so all of its commits have: without this the tail, which
+                // finds its blocks by offset and commit, would give the same block for ever.
                 self.after = self.after.max(block.last_commit());
                 self.pass(&block);
                 continue;
@@ -182,7 +192,8 @@ impl LogReader {
         }
     }
 
-    /// The first write of a block that has not been read whole; `start` is the block's row at our offset.
+    /// The first write of a block that has not been read whole; `start` is the block's row at our
+    /// offset.
     fn first_unread(&self, block: &LogBlock, start: usize) -> Option<usize> {
         let mut begin = 0;
         block.writes.iter().position(|write| {
@@ -190,7 +201,9 @@ impl LogReader {
             begin = write.end_row;
             let is_passed = write.end_row < start || write.end_row == start && !is_empty;
             // Of the commit `after` only rows behind our offset can be left.
-            !(write.commit < self.after || is_passed || write.commit == self.after && write.end_row <= start)
+            !(write.commit < self.after
+                || is_passed
+                || write.commit == self.after && write.end_row <= start)
         })
     }
 
@@ -223,8 +236,10 @@ impl LogReader {
         self.resume = None;
         if let Some(columns) = &self.columns {
             for block in &mut self.ahead {
-                *block =
-                    Arc::new(LogBlock { batch: block.batch.project(columns)?, ..LogBlock::clone(block) });
+                *block = Arc::new(LogBlock {
+                    batch: block.batch.project(columns)?,
+                    ..LogBlock::clone(block)
+                });
             }
         }
         Ok(true)
@@ -266,8 +281,15 @@ impl LogReader {
         for entry in self.shared.store.scan(Space::Log, from, &end)? {
             let (key, value) = entry?;
             let size = value.len();
-            let block = block::decode(self.stream, &key, value, &self.spec.schema, self.columns.as_deref())?;
-            let start = usize::try_from(self.offset.saturating_sub(block.first_offset)).unwrap_or(usize::MAX);
+            let block = block::decode(
+                self.stream,
+                &key,
+                value,
+                &self.spec.schema,
+                self.columns.as_deref(),
+            )?;
+            let start = usize::try_from(self.offset.saturating_sub(block.first_offset))
+                .unwrap_or(usize::MAX);
             if self.first_unread(&block, start).is_none() {
                 self.after = self.after.max(block.last_commit());
                 continue;
@@ -285,8 +307,8 @@ impl LogReader {
         Ok(())
     }
 
-    /// Goes to the first write after `commit`: finds the last block that begins at or before it, and passes its
-    /// writes up to there.
+    /// Goes to the first write after `commit`: finds the last block that begins at or before it,
+    /// and passes its writes up to there.
     fn seek(&mut self, commit: CommitNo, next_offset: u64) -> Result<()> {
         let begin = block::all_keys(self.stream).0;
         let floor = |offset: u64| -> Result<Option<(u64, CommitNo)>> {
@@ -310,7 +332,8 @@ impl LogReader {
         while let Some(block) = self.next_block()? {
             let passed = block.writes.iter().take_while(|write| write.commit <= commit).count();
             if let Some(last) = passed.checked_sub(1) {
-                self.offset = self.offset.max(block.first_offset + block.writes[last].end_row as u64);
+                self.offset =
+                    self.offset.max(block.first_offset + block.writes[last].end_row as u64);
             }
             if passed < block.writes.len() {
                 break;
@@ -323,7 +346,8 @@ impl LogReader {
     }
 }
 
-/// The part of a block from the write `first` and the row `start` on, up to a commit and a number of rows.
+/// The part of a block from the write `first` and the row `start` on, up to a commit and a number
+/// of rows.
 fn part_of(
     block: &LogBlock,
     first: usize,
@@ -354,8 +378,10 @@ fn join(parts: Vec<LogBlock>) -> Result<Vec<LogBlock>> {
     for part in parts {
         let (more_rows, more_bytes) = (part.batch.num_rows(), batch_bytes(&part.batch));
         let is_small = more_rows < limits::BATCH_ROWS / 2 && more_bytes < limits::BLOCK_BYTES / 2;
-        let follows = group.last().is_none_or(|last: &LogBlock| last.end_offset() == part.first_offset);
-        let fits = rows + more_rows <= limits::BATCH_ROWS && bytes + more_bytes <= limits::BLOCK_BYTES;
+        let follows =
+            group.last().is_none_or(|last: &LogBlock| last.end_offset() == part.first_offset);
+        let fits =
+            rows + more_rows <= limits::BATCH_ROWS && bytes + more_bytes <= limits::BLOCK_BYTES;
         if !(is_small && follows && fits) {
             end_group(&mut group, &mut out)?;
             (rows, bytes) = (0, 0);

@@ -18,8 +18,9 @@ pub(crate) struct Shared {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) streams: RwLock<HashMap<StreamId, Stream>>,
     pub(crate) last: watch::Sender<CommitNo>,
-    /// Held for writing while a commit is published, so that [`Journal::at_rest`](super::Journal::at_rest) sees all of it or
-    /// nothing. Whoever takes it together with the engine's lock of epochs takes that one first.
+    /// Held for writing while a commit is published, so that
+    /// [`Journal::at_rest`](super::Journal::at_rest) sees all of it or nothing. Whoever takes it
+    /// together with the engine's lock of epochs takes that one first.
     pub(crate) publishing_commit: RwLock<()>,
     /// How many batches have been written.
     pub(crate) groups: AtomicU64,

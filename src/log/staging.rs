@@ -5,8 +5,8 @@ use std::sync::Arc;
 use datafusion::arrow::array::{AsArray, RecordBatch};
 use datafusion::arrow::compute::{concat_batches, max};
 use datafusion::arrow::datatypes::{
-    DataType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
-    TimestampSecondType,
+    DataType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
+    TimestampNanosecondType, TimestampSecondType,
 };
 
 use super::stream::StreamStats;
@@ -157,7 +157,8 @@ impl BlockBuilder {
     fn add(&mut self, write: &StagedWrite, piece: RecordBatch) -> Result<()> {
         let (rows, bytes) = (piece.num_rows(), batch_bytes(&piece));
         // A large piece becomes a block as it is, so that its rows are not copied.
-        let is_full = self.rows + rows > limits::BATCH_ROWS || self.bytes + bytes > limits::BLOCK_BYTES;
+        let is_full =
+            self.rows + rows > limits::BATCH_ROWS || self.bytes + bytes > limits::BLOCK_BYTES;
         if self.rows > 0 && (is_full || rows >= limits::BATCH_ROWS / 2) {
             self.flush(Some(write))?;
         }
@@ -220,14 +221,18 @@ fn with_schema(spec: &StreamSpec, batch: RecordBatch) -> Result<RecordBatch> {
 fn greatest(batch: &RecordBatch, column: usize) -> Option<EventTime> {
     let times = batch.column(column);
     let seen = match times.data_type() {
-        DataType::Timestamp(TimeUnit::Second, _) => max(times.as_primitive::<TimestampSecondType>()),
+        DataType::Timestamp(TimeUnit::Second, _) => {
+            max(times.as_primitive::<TimestampSecondType>())
+        }
         DataType::Timestamp(TimeUnit::Millisecond, _) => {
             max(times.as_primitive::<TimestampMillisecondType>())
         }
         DataType::Timestamp(TimeUnit::Microsecond, _) => {
             max(times.as_primitive::<TimestampMicrosecondType>())
         }
-        DataType::Timestamp(TimeUnit::Nanosecond, _) => max(times.as_primitive::<TimestampNanosecondType>()),
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => {
+            max(times.as_primitive::<TimestampNanosecondType>())
+        }
         _ => None,
     };
     seen.map(EventTime)

@@ -1,8 +1,8 @@
 //! What is known of each stream: its spec and its state, on disk and in memory.
 //!
-//! The state (offsets, watermark, bytes) is written with every commit that touches the stream, so opening the log
-//! reads one small entry per stream and no block. In memory a stream also has its *tail* (`tail.rs`): the blocks written
-//! last, decoded, which is where nearly all reading happens.
+//! The state (offsets, watermark, bytes) is written with every commit that touches the stream, so
+//! opening the log reads one small entry per stream and no block. In memory a stream also has its
+//! *tail* (`tail.rs`): the blocks written last, decoded, which is where nearly all reading happens.
 
 use std::sync::Arc;
 
@@ -36,7 +36,8 @@ pub(crate) fn state_key(stream: StreamId) -> Vec<u8> {
 /// The stream whose spec has this key.
 pub(crate) fn parse_spec_key(key: &[u8]) -> Result<StreamId> {
     let id = key.strip_prefix(SPECS).and_then(|id| id.try_into().ok());
-    id.map(|id| StreamId(u64::from_be_bytes(id))).ok_or_else(|| corrupted("the key of a stream is damaged"))
+    id.map(|id| StreamId(u64::from_be_bytes(id)))
+        .ok_or_else(|| corrupted("the key of a stream is damaged"))
 }
 
 /// What the log knows of a stream now.
@@ -90,8 +91,11 @@ impl StreamStats {
 
     pub(crate) fn decode(value: Bytes) -> Result<StreamStats> {
         let mut value = ValueReader::open(value, VERSION)?;
-        let (bytes, first_offset, next_offset) = (value.varint()?, value.varint()?, value.varint()?);
-        let rows = next_offset.checked_sub(first_offset).ok_or_else(|| corrupted("its offsets are wrong"))?;
+        let (bytes, first_offset, next_offset) =
+            (value.varint()?, value.varint()?, value.varint()?);
+        let rows = next_offset
+            .checked_sub(first_offset)
+            .ok_or_else(|| corrupted("its offsets are wrong"))?;
         Ok(StreamStats {
             rows,
             bytes,
@@ -150,7 +154,8 @@ pub(crate) struct Stream {
     pub(crate) tail: Tail,
     /// How often blocks of it have been joined in the store, counted before it is done.
     pub(crate) joins: u64,
-    /// How many blocks were written since it was last looked whether to join some; None: not since the start.
+    /// How many blocks were written since it was last looked whether to join some; None: not since
+    /// the start.
     pub(crate) loose: Option<usize>,
     /// Blocks before this offset are not to be joined any more.
     pub(crate) joined_to: u64,

@@ -1,7 +1,8 @@
 //! The blocks of a stream that were written last, decoded: where nearly all reading happens.
 //!
-//! It gives way from its old end ([`Tails`](super::tails::Tails)): whoever reads there reads from the store. Where small blocks come
-//! one after the other they are joined every [`limits::JOINED_BLOCKS`], as those in the store are: a row by itself costs many times its size.
+//! It gives way from its old end ([`Tails`](super::tails::Tails)): whoever reads there reads from
+//! the store. Where small blocks come one after the other they are joined every
+//! [`limits::JOINED_BLOCKS`], as those in the store are: a row by itself costs many times its size.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,7 +21,8 @@ const BLOCK_OVERHEAD: usize = 256;
 pub(crate) struct Tail {
     blocks: VecDeque<(Arc<LogBlock>, usize)>,
     bytes: usize,
-    /// The end of what is only in the store: every row before this offset, every write up to this commit.
+    /// The end of what is only in the store: every row before this offset, every write up to this
+    /// commit.
     before: (u64, CommitNo),
     /// Blocks that came since some were last joined.
     loose: usize,
@@ -54,16 +56,22 @@ impl Tail {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Whether everything from this place on is here: no row from `offset` on and no write after `after` is older.
+    /// Whether everything from this place on is here: no row from `offset` on and no write after
+    /// `after` is older.
     pub(crate) fn covers(&self, offset: u64, after: CommitNo) -> bool {
         offset >= self.before.0 && after >= self.before.1
     }
 
-    /// The blocks from the first one on that has rows from `offset` on or writes after `after`, with their sizes.
-    pub(crate) fn read(&self, offset: u64, after: CommitNo) -> impl Iterator<Item = (&Arc<LogBlock>, usize)> {
-        let from = self
-            .blocks
-            .partition_point(|(block, _)| block.end_offset() <= offset && block.last_commit() <= after);
+    /// The blocks from the first one on that has rows from `offset` on or writes after `after`,
+    /// with their sizes.
+    pub(crate) fn read(
+        &self,
+        offset: u64,
+        after: CommitNo,
+    ) -> impl Iterator<Item = (&Arc<LogBlock>, usize)> {
+        let from = self.blocks.partition_point(|(block, _)| {
+            block.end_offset() <= offset && block.last_commit() <= after
+        });
         self.blocks.range(from..).map(|(block, bytes)| (block, *bytes))
     }
 
@@ -85,8 +93,9 @@ impl Tail {
 
     fn join(&mut self) {
         let sizes = self.blocks.iter().rev();
-        let count =
-            fold(sizes.map(|(block, bytes)| BlockSize { rows: block.batch.num_rows(), bytes: *bytes }));
+        let count = fold(
+            sizes.map(|(block, bytes)| BlockSize { rows: block.batch.num_rows(), bytes: *bytes }),
+        );
         if count < 2 {
             return;
         }

@@ -1,6 +1,7 @@
 //! The tails of all streams together: one budget, reserved under `--memory-limit`.
 //!
-//! When it is used up the tail that was used longest ago gives way, a block at a time from its old end.
+//! When it is used up the tail that was used longest ago gives way, a block at a time from its old
+//! end.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -43,7 +44,10 @@ impl Tails {
         Tails {
             most: limits::LOG_TAIL_BYTES.min(accounts.limit() / limits::LOG_TAIL_SHARE),
             clock: AtomicU64::new(0),
-            held: Mutex::new(HeldTails { bytes: 0, memory: accounts.reserve(MemoryPart::LogTails) }),
+            held: Mutex::new(HeldTails {
+                bytes: 0,
+                memory: accounts.reserve(MemoryPart::LogTails),
+            }),
         }
     }
 
@@ -69,10 +73,13 @@ impl Tails {
         self.held.lock().bytes -= stream.tail.bytes();
     }
 
-    /// Lets the tails that were used longest ago go until the rest fits into the budget and under the memory limit.
+    /// Lets the tails that were used longest ago go until the rest fits into the budget and under
+    /// the memory limit.
     pub(crate) fn fit(&self, streams: &mut HashMap<StreamId, Stream>) {
         let mut held = self.held.lock();
-        let fits = |held: &HeldTails| held.bytes <= self.most && held.memory.try_resize(held.bytes).is_ok();
+        let fits = |held: &HeldTails| {
+            held.bytes <= self.most && held.memory.try_resize(held.bytes).is_ok()
+        };
         while !fits(&held) {
             let holding = streams.values_mut().filter(|stream| stream.tail.bytes() > 0);
             let oldest = holding.min_by_key(|stream| stream.tail.used());

@@ -1,9 +1,12 @@
-//! The log as a whole: what concurrent committers wrote is what any reader reads, whatever happens in between.
+//! The log as a whole: what concurrent committers wrote is what any reader reads, whatever happens
+//! in between.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use datafusion::arrow::array::{Array, AsArray, Int64Array, RecordBatch, TimestampMicrosecondArray};
+use datafusion::arrow::array::{
+    Array, AsArray, Int64Array, RecordBatch, TimestampMicrosecondArray,
+};
 use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit};
 use proptest::prelude::*;
 
@@ -19,17 +22,28 @@ pub(super) const S: StreamId = StreamId(7);
 
 pub(super) fn schema() -> SchemaRef {
     let time = DataType::Timestamp(TimeUnit::Microsecond, None);
-    Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, false), Field::new("ts", time, true)]))
+    Arc::new(Schema::new(vec![
+        Field::new("n", DataType::Int64, false),
+        Field::new("ts", time, true),
+    ]))
 }
 
 pub(super) fn spec() -> StreamSpec {
-    StreamSpec { schema: schema(), watermark: Some((1, 10)), retention_ms: None, retention_bytes: None }
+    StreamSpec {
+        schema: schema(),
+        watermark: Some((1, 10)),
+        retention_ms: None,
+        retention_bytes: None,
+    }
 }
 
 pub(super) fn rows(values: &[i64]) -> RecordBatch {
-    let times: Vec<Option<i64>> = values.iter().map(|n| (n % 7 != 0).then_some(n * 3 % 1000)).collect();
-    let columns: Vec<Arc<dyn Array>> =
-        vec![Arc::new(Int64Array::from(values.to_vec())), Arc::new(TimestampMicrosecondArray::from(times))];
+    let times: Vec<Option<i64>> =
+        values.iter().map(|n| (n % 7 != 0).then_some(n * 3 % 1000)).collect();
+    let columns: Vec<Arc<dyn Array>> = vec![
+        Arc::new(Int64Array::from(values.to_vec())),
+        Arc::new(TimestampMicrosecondArray::from(times)),
+    ];
     RecordBatch::try_new(schema(), columns).unwrap()
 }
 
@@ -165,7 +179,14 @@ fn nothing_later_than_asked_for_is_read_and_reading_goes_on_exactly_there() {
     }
     let offset = read_all(&journal, Position::Offset(31), 1000);
     assert_eq!(offset[0].1, [116], "the second row of its write");
-    assert!(journal.reader(S, Position::Latest).unwrap().read(CommitNo(u64::MAX), 10).unwrap().is_empty());
+    assert!(
+        journal
+            .reader(S, Position::Latest)
+            .unwrap()
+            .read(CommitNo(u64::MAX), 10)
+            .unwrap()
+            .is_empty()
+    );
 }
 
 #[test]
@@ -173,7 +194,8 @@ fn many_small_writes_are_joined_for_the_reader() {
     let journal = Journal::open(Arc::new(MemoryStore::new())).unwrap();
     create(&journal);
     (1..500).for_each(|n| assert!(insert(&journal, &[n]).is_ok()));
-    let blocks = journal.reader(S, Position::Earliest).unwrap().read(journal.last(), usize::MAX).unwrap();
+    let blocks =
+        journal.reader(S, Position::Earliest).unwrap().read(journal.last(), usize::MAX).unwrap();
     assert_eq!((blocks.len(), blocks[0].writes.len()), (1, 499));
 }
 
@@ -186,7 +208,9 @@ fn writers_that_wait_at_the_same_time_share_a_sync() {
     std::thread::scope(|scope| {
         for w in 0..8 {
             let journal = &journal;
-            scope.spawn(move || (0..20).for_each(|n| assert!(insert(journal, &[w * 100 + n]).is_ok())));
+            scope.spawn(move || {
+                (0..20).for_each(|n| assert!(insert(journal, &[w * 100 + n]).is_ok()))
+            });
         }
     });
     assert_eq!(journal.last(), CommitNo(161));
@@ -211,7 +235,8 @@ fn a_rejected_transaction_leaves_nothing_and_does_not_hurt_its_neighbours() {
 #[test]
 fn a_value_that_the_store_refuses_hurts_no_other_transaction_of_its_group() {
     let faults = [Fault::RefuseValue(10_000)];
-    let store = FaultyStore::new(Arc::new(MemoryStore::new()), faults).slow(Duration::from_millis(50));
+    let store =
+        FaultyStore::new(Arc::new(MemoryStore::new()), faults).slow(Duration::from_millis(50));
     let journal = Journal::open(Arc::new(store)).unwrap();
     create(&journal);
     let put = |bytes: usize| {
@@ -228,7 +253,8 @@ fn a_value_that_the_store_refuses_hurts_no_other_transaction_of_its_group() {
         transaction
     };
     // While the first is written the others come together.
-    let all = [put(10), put(100), put(20_000), computed(), put(1_000)].map(|one| journal.commit(one));
+    let all =
+        [put(10), put(100), put(20_000), computed(), put(1_000)].map(|one| journal.commit(one));
     let done = futures::executor::block_on(futures::future::join_all(all));
     let states: Vec<_> = done.iter().map(|one| one.as_ref().err().map(Error::state)).collect();
     let refused = Some(SqlState::ProgramLimit);
@@ -284,7 +310,8 @@ fn retention_forgets_whole_blocks_durably_and_not_what_is_still_needed() {
     drop(journal);
     let journal = Journal::open(store).unwrap();
     assert_eq!((journal.stats(S).unwrap().first_offset, journal.stats(S).unwrap().rows), (6, 4));
-    let left: Vec<_> = read_all(&journal, Position::Earliest, 10).into_iter().flat_map(|w| w.1).collect();
+    let left: Vec<_> =
+        read_all(&journal, Position::Earliest, 10).into_iter().flat_map(|w| w.1).collect();
     assert_eq!(left, [7, 8, 9, 10]);
 }
 
@@ -300,7 +327,8 @@ fn a_log_on_disk_is_found_again_also_beyond_its_tail_and_a_dropped_stream_is_gon
     let seen = read_all(&journal, Position::Earliest, 3000);
     check_watermarks(&seen, false);
     assert_eq!(seen.into_iter().flat_map(|w| w.1).collect::<Vec<_>>(), all);
-    let blocks = journal.reader(S, Position::Earliest).unwrap().read(journal.last(), usize::MAX).unwrap();
+    let blocks =
+        journal.reader(S, Position::Earliest).unwrap().read(journal.last(), usize::MAX).unwrap();
     assert!(blocks.iter().all(|b| b.batch.num_rows() <= limits::BATCH_ROWS));
     futures::executor::block_on(journal.drop_stream(S)).unwrap();
     assert!(journal.reader(S, Position::Earliest).is_err());
@@ -333,7 +361,9 @@ fn a_reader_that_follows_the_writers_reads_what_one_reads_later_also_across_stor
         for portion in 1.. {
             let last = journal.last();
             take(&reader.read(last, portion % 50 + 1).unwrap(), &mut followed);
-            if last == CommitNo(1 + 39 + 180) && reader.position() == journal.stats(S).unwrap().next_offset {
+            if last == CommitNo(1 + 39 + 180)
+                && reader.position() == journal.stats(S).unwrap().next_offset
+            {
                 take(&reader.read(last, 1).unwrap(), &mut followed);
                 break;
             }
@@ -355,7 +385,10 @@ fn a_reader_that_is_slower_than_the_tail_goes_on_from_the_store() {
         assert!(insert(&journal, &(n * step..(n + 1) * step).collect::<Vec<_>>()).is_ok());
         take(&reader.read(journal.last(), 12_345).unwrap(), &mut seen);
     }
-    assert!(journal.stats(S).unwrap().bytes > 4 * accounts.limit() as u64 / limits::LOG_TAIL_SHARE as u64);
+    assert!(
+        journal.stats(S).unwrap().bytes
+            > 4 * accounts.limit() as u64 / limits::LOG_TAIL_SHARE as u64
+    );
     loop {
         let blocks = reader.read(journal.last(), 77_777).unwrap();
         if blocks.is_empty() {
@@ -364,7 +397,10 @@ fn a_reader_that_is_slower_than_the_tail_goes_on_from_the_store() {
         take(&blocks, &mut seen);
     }
     check_watermarks(&seen, false);
-    assert_eq!(seen.into_iter().flat_map(|w| w.1).collect::<Vec<_>>(), (0..25 * step).collect::<Vec<_>>());
+    assert_eq!(
+        seen.into_iter().flat_map(|w| w.1).collect::<Vec<_>>(),
+        (0..25 * step).collect::<Vec<_>>()
+    );
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! What is committed together: rows of streams, puts and deletes, and what shall happen when it is durable.
+//! What is committed together: rows of streams, puts and deletes, and what shall happen when it is
+//! durable.
 
 use std::fmt;
 
@@ -20,11 +21,12 @@ pub enum Append {
     Advance(Watermark),
 }
 
-/// Computes puts that depend on the commit number. Runs in the commit thread before the commit; an error rejects the
-/// transaction. It must not change anything itself: the commit can still fail.
+/// Computes puts that depend on the commit number. Runs in the commit thread before the commit; an
+/// error rejects the transaction. It must not change anything itself: the commit can still fail.
 pub type WithCommit = Box<dyn FnOnce(CommitNo, &mut WriteBatch) -> Result<()> + Send>;
 
-/// Publishes what has become durable. Runs in the commit thread, in commit order, before the acknowledgement.
+/// Publishes what has become durable. Runs in the commit thread, in commit order, before the
+/// acknowledgement.
 pub type OnCommit = Box<dyn FnOnce(CommitNo) + Send>;
 
 /// Everything that becomes durable in one commit, or not at all.
@@ -77,7 +79,8 @@ impl Transaction {
         self.appends.push((stream, Append::Advance(watermark)));
     }
 
-    /// Makes a stream, whose number must never have been used; this transaction may already append to it.
+    /// Makes a stream, whose number must never have been used; this transaction may already append
+    /// to it.
     pub fn create_stream(&mut self, stream: StreamId, spec: StreamSpec) {
         self.changes.push(StreamChange::Create(stream, spec));
     }
@@ -88,7 +91,10 @@ impl Transaction {
     }
 
     /// Adds puts that depend on the commit number.
-    pub fn with_commit(&mut self, f: impl FnOnce(CommitNo, &mut WriteBatch) -> Result<()> + Send + 'static) {
+    pub fn with_commit(
+        &mut self,
+        f: impl FnOnce(CommitNo, &mut WriteBatch) -> Result<()> + Send + 'static,
+    ) {
         self.with_commit.push(Box::new(f));
     }
 
@@ -106,8 +112,8 @@ impl Transaction {
             && self.changes.is_empty()
     }
 
-    /// Whether it only takes things away (DROP, retention). On a full disk it may be written when others may not, so it does
-    /// not share a batch with them.
+    /// Whether it only takes things away (DROP, retention). On a full disk it may be written when
+    /// others may not, so it does not share a batch with them.
     pub(crate) fn makes_room(&self) -> bool {
         let takes_away = |change: &StreamChange| !matches!(change, StreamChange::Create(..));
         self.appends.is_empty()

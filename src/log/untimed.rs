@@ -1,9 +1,10 @@
 //! Rows without an event time, kept where they can be looked at.
 //!
-//! A row whose time column is NULL is in no window. The stream takes it (a query without windows reads it like any other), but it must not
-//! vanish from the windows silently. So the commit that appends it also puts a copy into a ring of keys of the
-//! stream: number n overwrites number n − [`limits::KEPT_ROWS`]. It is there once, whoever reads the stream, and
-//! retention does not take it away.
+//! A row whose time column is NULL is in no window. The stream takes it (a query without windows
+//! reads it like any other), but it must not vanish from the windows silently. So the commit that
+//! appends it also puts a copy into a ring of keys of the stream: number n overwrites number n −
+//! [`limits::KEPT_ROWS`]. It is there once, whoever reads the stream, and retention does not take
+//! it away.
 
 use bytes::Bytes;
 use datafusion::arrow::array::Array;
@@ -28,8 +29,8 @@ pub struct UntimedRow {
     pub raw: Vec<u8>,
 }
 
-/// Adds the rows without an event time in new blocks to their commit; `before` have been kept of the stream so far.
-/// Returns how many it are then.
+/// Adds the rows without an event time in new blocks to their commit; `before` have been kept of
+/// the stream so far. Returns how many it are then.
 pub(crate) fn put(
     stream: StreamId,
     spec: &StreamSpec,

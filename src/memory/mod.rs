@@ -1,17 +1,22 @@
-//! Whose memory it is: one pool under `--memory-limit`, with a figure for each large part of the server.
+//! Whose memory it is: one pool under `--memory-limit`, with a figure for each large part of the
+//! server.
 //!
-//! DataFusion's operators ask a pool before they grow. So does everything else here that grows with data: recently written rows
-//! of logs, rows of tables and views, state, what clients have sent. [`Accounts`] is that pool; it knows by the name of whoever
-//! asks which [`MemoryPart`] of the server it is, and the most that was ever taken. `tidemill.memory` shows it.
+//! DataFusion's operators ask a pool before they grow. So does everything else here that grows with
+//! data: recently written rows of logs, rows of tables and views, state, what clients have sent.
+//! [`Accounts`] is that pool; it knows by the name of whoever asks which [`MemoryPart`] of the
+//! server it is, and the most that was ever taken. `tidemill.memory` shows it.
 //!
-//! What nobody reserves (the store's caches, the code itself) is seen from outside: [`process`]. How large rows are is in [`rows`].
+//! What nobody reserves (the store's caches, the code itself) is seen from outside: [`process`].
+//! How large rows are is in [`rows`].
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use datafusion::error::{DataFusionError, Result as DfResult};
-use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation};
+use datafusion::execution::memory_pool::{
+    MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation,
+};
 
 pub mod process;
 pub mod rows;
@@ -109,7 +114,8 @@ impl Accounts {
     }
 
     fn grown(&self, reservation: &MemoryReservation, additional: usize, used: usize) {
-        self.parts[MemoryPart::of(reservation.consumer()) as usize].fetch_add(additional, Ordering::Relaxed);
+        self.parts[MemoryPart::of(reservation.consumer()) as usize]
+            .fetch_add(additional, Ordering::Relaxed);
         self.peak.fetch_max(used, Ordering::Relaxed);
     }
 }
@@ -132,7 +138,8 @@ impl MemoryPool for Accounts {
 
     fn shrink(&self, reservation: &MemoryReservation, shrink: usize) {
         self.used.fetch_sub(shrink, Ordering::Relaxed);
-        self.parts[MemoryPart::of(reservation.consumer()) as usize].fetch_sub(shrink, Ordering::Relaxed);
+        self.parts[MemoryPart::of(reservation.consumer()) as usize]
+            .fetch_sub(shrink, Ordering::Relaxed);
     }
 
     fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> DfResult<()> {
@@ -168,15 +175,26 @@ mod tests {
     fn each_part_is_counted_for_itself_and_all_of_them_under_one_limit() {
         let accounts = Accounts::new(100);
         let pool: Arc<dyn MemoryPool> = Arc::clone(&accounts) as _;
-        let (tails, query) =
-            (accounts.reserve(MemoryPart::LogTails), MemoryConsumer::new("Sort[0]").register(&pool));
+        let (tails, query) = (
+            accounts.reserve(MemoryPart::LogTails),
+            MemoryConsumer::new("Sort[0]").register(&pool),
+        );
         tails.try_grow(60).unwrap();
         query.try_grow(40).unwrap();
         let refused = query.try_grow(1).unwrap_err().to_string();
-        assert!(refused.contains("Sort[0] needs 1 bytes more, 0 of 100 bytes are free"), "{refused}");
-        assert_eq!((accounts.part(MemoryPart::LogTails), accounts.part(MemoryPart::Queries)), (60, 40));
+        assert!(
+            refused.contains("Sort[0] needs 1 bytes more, 0 of 100 bytes are free"),
+            "{refused}"
+        );
+        assert_eq!(
+            (accounts.part(MemoryPart::LogTails), accounts.part(MemoryPart::Queries)),
+            (60, 40)
+        );
         drop(query);
         tails.resize(10);
-        assert_eq!((accounts.reserved(), accounts.part(MemoryPart::Queries), accounts.peak()), (10, 0, 100));
+        assert_eq!(
+            (accounts.reserved(), accounts.part(MemoryPart::Queries), accounts.peak()),
+            (10, 0, 100)
+        );
     }
 }

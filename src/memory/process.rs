@@ -37,8 +37,10 @@ mod tests {
 
     #[test]
     fn the_figures_of_a_process_are_read_in_bytes() {
-        let status = "Name:\tx\nVmHWM:\t  40 kB\nVmRSS:\t  30 kB\nRssAnon:\t  20 kB\nRssFile:\t  10 kB\n";
-        let expect = Resident { all: 30 << 10, allocated: 20 << 10, mapped: 10 << 10, peak: 40 << 10 };
+        let status =
+            "Name:\tx\nVmHWM:\t  40 kB\nVmRSS:\t  30 kB\nRssAnon:\t  20 kB\nRssFile:\t  10 kB\n";
+        let expect =
+            Resident { all: 30 << 10, allocated: 20 << 10, mapped: 10 << 10, peak: 40 << 10 };
         assert_eq!(parse(status), expect);
         assert_eq!(parse(""), Resident::default());
     }

@@ -12,8 +12,8 @@ pub fn batch_bytes(batch: &RecordBatch) -> usize {
     batch.columns().iter().map(array_bytes).sum()
 }
 
-/// How many rows from `start` on, at most `most`, have no more than so many bytes: found by halving, so it may be fewer than
-/// would fit. 0: not even one.
+/// How many rows from `start` on, at most `most`, have no more than so many bytes: found by
+/// halving, so it may be fewer than would fit. 0: not even one.
 pub fn fitting_rows(batch: &RecordBatch, start: usize, most: usize, bytes: usize) -> usize {
     let mut rows = most;
     while rows > 0 && batch_bytes(&batch.slice(start, rows)) > bytes {

@@ -1,8 +1,8 @@
 //! The windows of each row, for queries over finite input and plans without state.
 //!
-//! The output repeats each row once per window that holds it, in order of input and then of window ends, with
-//! `window_start`, `window_end` and `window_time` appended. It can be many times larger than the input, so it comes in
-//! batches of bounded size.
+//! The output repeats each row once per window that holds it, in order of input and then of window
+//! ends, with `window_start`, `window_end` and `window_time` appended. It can be many times larger
+//! than the input, so it comes in batches of bounded size.
 
 use std::sync::Arc;
 
@@ -55,8 +55,8 @@ pub struct Expanded {
     pub rejected: u64,
 }
 
-/// The rows of `batch` once per window. Rows without an event time are in no window; they are counted in
-/// [`Expanded::rejected`].
+/// The rows of `batch` once per window. Rows without an event time are in no window; they are
+/// counted in [`Expanded::rejected`].
 pub fn expand(batch: &RecordBatch, time: usize, spec: &WindowSpec) -> Result<Expanded> {
     let schema = expanded(&batch.schema(), time)?;
     let column = batch.column(time);
@@ -104,7 +104,8 @@ impl Iterator for Expanded {
                 continue;
             }
             let spec = self.spec;
-            let windows = self.windows.get_or_insert_with(|| spec.windows(EventTime(all[self.row])));
+            let windows =
+                self.windows.get_or_insert_with(|| spec.windows(EventTime(all[self.row])));
             for window in windows.take(limit - rows.len()) {
                 rows.push(self.row as u32);
                 starts.push(window.start.0);
@@ -127,8 +128,11 @@ mod tests {
 
     #[test]
     fn every_row_comes_once_per_window_in_batches_of_bounded_size() {
-        let times: ArrayRef =
-            Arc::new(TimestampMicrosecondArray::from(vec![Some(-1_000_000), None, Some(7_000_000)]));
+        let times: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![
+            Some(-1_000_000),
+            None,
+            Some(7_000_000),
+        ]));
         let values: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
         let batch = RecordBatch::try_from_iter([("ts", times), ("v", values)]).unwrap();
         let size = 100_000_000;
@@ -140,8 +144,9 @@ mod tests {
             let batch = batch.unwrap();
             assert!(batch.num_rows() <= BATCH_ROWS * EXPANSION);
             total += batch.num_rows();
-            let [at, start, end, last] = [0, 2, 3, 4]
-                .map(|c| batch.column(c).as_primitive::<TimestampMicrosecondType>().values().clone());
+            let [at, start, end, last] = [0, 2, 3, 4].map(|c| {
+                batch.column(c).as_primitive::<TimestampMicrosecondType>().values().clone()
+            });
             for i in 0..batch.num_rows() {
                 assert!(start[i] <= at[i] && at[i] < end[i] && end[i] - start[i] == size);
                 assert_eq!(last[i], end[i] - 1_000);

@@ -62,7 +62,8 @@ impl Kept {
             return Ok(());
         }
         let joined = concat_batches(schema, &self.batches[first..])?;
-        let old: usize = self.batches.drain(first..).map(|batch| batch.get_array_memory_size()).sum();
+        let old: usize =
+            self.batches.drain(first..).map(|batch| batch.get_array_memory_size()).sum();
         self.bytes = self.bytes + joined.get_array_memory_size() - old;
         self.batches.push(joined);
         Ok(())
@@ -145,7 +146,8 @@ impl WindowBuffer {
         self.rejected += rejected;
         let first = self.arrivals;
         self.arrivals += batch.num_rows() as i64;
-        let mut columns: Vec<ArrayRef> = vec![Arc::new(Int64Array::from_iter_values(first..self.arrivals))];
+        let mut columns: Vec<ArrayRef> =
+            vec![Arc::new(Int64Array::from_iter_values(first..self.arrivals))];
         columns.extend(batch.columns().iter().cloned());
         self.keep(&RecordBatch::try_new(Arc::clone(&self.kept), columns)?)
     }
@@ -181,8 +183,8 @@ impl WindowBuffer {
         self.windowing.spec.last_window(slice.start).is_some_and(|w| !self.passed.closes(w.end))
     }
 
-    /// The watermark has come to here: the rows of each window it has passed, windows in order of their end, rows
-    /// in order of arrival; a portion a call.
+    /// The watermark has come to here: the rows of each window it has passed, windows in order of
+    /// their end, rows in order of arrival; a portion a call.
     pub fn close(&mut self, watermark: Watermark, out: &mut Vec<Delta>) -> Result<Closing> {
         let passed = watermark.less(self.windowing.lateness).max(self.passed);
         let mut count = 0;
@@ -206,7 +208,8 @@ impl WindowBuffer {
         self.passed = passed;
         self.emitted = None;
         let spec = self.windowing.spec;
-        let is_passed = |slice: &Slice| spec.last_window(slice.start).is_none_or(|w| passed.closes(w.end));
+        let is_passed =
+            |slice: &Slice| spec.last_window(slice.start).is_none_or(|w| passed.closes(w.end));
         // The last window of a slice ends no sooner than that of an older one.
         while let Some(oldest) = self.open.keys().next().copied().filter(is_passed) {
             self.drop_slice(&oldest);
@@ -330,7 +333,8 @@ impl StateTable for WindowBuffer {
         let parts: Vec<&RecordBatch> = parts.iter().collect();
         self.track = false;
         for places in places.chunks(BATCH_ROWS) {
-            let places: Vec<(usize, usize)> = places.iter().map(|place| (place.1, place.2)).collect();
+            let places: Vec<(usize, usize)> =
+                places.iter().map(|place| (place.1, place.2)).collect();
             self.keep(&interleave_record_batch(&parts, &places)?)?;
         }
         self.track = true;

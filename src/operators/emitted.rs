@@ -10,7 +10,8 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, BooleanArray, Int64Array, RecordBatch, UInt32Array,
+    Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, BooleanArray, Int64Array, RecordBatch,
+    UInt32Array,
 };
 use datafusion::arrow::compute::{concat_batches, interleave_record_batch, take_record_batch};
 use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
@@ -18,7 +19,9 @@ use datafusion::arrow::row::{RowConverter, SortField};
 
 use super::Partial;
 use crate::error::{Error, Result};
-use crate::state::{Delta, Interner, Location, Marks, PieceCursor, RowStore, StateTable, part_ranges};
+use crate::state::{
+    Delta, Interner, Location, Marks, PieceCursor, RowStore, StateTable, part_ranges,
+};
 
 /// Output rows by the identity of the row they came from.
 pub struct EmittedRows {
@@ -40,7 +43,8 @@ pub struct EmittedRows {
 impl EmittedRows {
     /// For an operator with this output, the first `identity` columns of which identify a row.
     pub fn new(operator: &Schema, identity: usize, schema: SchemaRef) -> Result<EmittedRows> {
-        let types: Vec<DataType> = (0..identity).map(|i| operator.field(i).data_type().clone()).collect();
+        let types: Vec<DataType> =
+            (0..identity).map(|i| operator.field(i).data_type().clone()).collect();
         let converter = if types.is_empty() {
             None
         } else {
@@ -156,7 +160,8 @@ impl EmittedRows {
             places.extend_from_slice(own);
         }
         let nullable = self.rows.fetch(&places)?;
-        let nullable = RecordBatch::try_new(all_nullable(&self.schema), nullable.columns().to_vec())?;
+        let nullable =
+            RecordBatch::try_new(all_nullable(&self.schema), nullable.columns().to_vec())?;
         let nullable = take_record_batch(&nullable, &UInt32Array::from(rows))?;
         let mut columns: Vec<ArrayRef> =
             vec![Arc::new(names.finish()), Arc::new(BooleanArray::from(present))];
@@ -229,8 +234,10 @@ impl StateTable for EmittedRows {
         let old: Vec<Location> =
             ids.iter().flat_map(|&id| std::mem::take(&mut self.places[id as usize])).collect();
         self.rows.delete(&old)?;
-        let there: Vec<u32> = (0..present.len() as u32).filter(|&row| present.value(row as usize)).collect();
-        let rows = RecordBatch::try_new(all_nullable(&self.schema), stored.columns()[2..].to_vec())?;
+        let there: Vec<u32> =
+            (0..present.len() as u32).filter(|&row| present.value(row as usize)).collect();
+        let rows =
+            RecordBatch::try_new(all_nullable(&self.schema), stored.columns()[2..].to_vec())?;
         let rows = take_record_batch(&rows, &UInt32Array::from(there.clone()))?;
         let first = self.rows.next_number();
         self.rows.insert(&rows)?;

@@ -1,9 +1,10 @@
 //! Which source rows are late, decided before anything else is done with them.
 //!
-//! A row is late when every window it belongs to had closed by the watermark that the writes before its own had reached. One min/max pass decides the
-//! common case, nothing late. A row of a HOP that is late for its first windows only must not count in
-//! those: the batch is cut before it, and the windows that its write found closed are closed first. So the
-//! answer is the same however rows fall into epochs.
+//! A row is late when every window it belongs to had closed by the watermark that the writes before
+//! its own had reached. One min/max pass decides the common case, nothing late. A row of a HOP that
+//! is late for its first windows only must not count in those: the batch is cut before it, and the
+//! windows that its write found closed are closed first. So the answer is the same however rows
+//! fall into epochs.
 
 use datafusion::arrow::array::{Array, BooleanArray, Int64Array, RecordBatch};
 use datafusion::arrow::compute::{cast, filter_record_batch, max, min};
@@ -41,7 +42,8 @@ pub struct Input {
 pub enum Writes {
     /// Stretches of rows, each of one write: where it ends, and the watermark before it.
     Runs(Vec<(usize, Watermark)>),
-    /// Each row is a write of its own (connectors): the watermark before the first, the delay, and the event times.
+    /// Each row is a write of its own (connectors): the watermark before the first, the delay, and
+    /// the event times.
     Each {
         /// Before the first row.
         before: Watermark,
@@ -73,7 +75,10 @@ pub struct Piece {
 /// Cuts an input up.
 pub fn split(input: &Input, rule: &LatenessRule) -> Result<Split> {
     let times = ticks(&input.batch, rule.time)?;
-    let whole = || Split { pieces: vec![Piece { close_first: None, rows: input.batch.clone() }], late: None };
+    let whole = || Split {
+        pieces: vec![Piece { close_first: None, rows: input.batch.clone() }],
+        late: None,
+    };
     let Some(oldest) = min(&times) else {
         return Ok(whole());
     };
@@ -117,8 +122,9 @@ pub fn split(input: &Input, rule: &LatenessRule) -> Result<Split> {
     Ok(Split { pieces, late: (late.num_rows() > 0).then_some(late) })
 }
 
-/// The greatest watermark that was reached up to the end of these rows and is no end of time: it depends on the log alone, where
-/// [`Input::after`] may have gone to infinity in the same input or in a later one.
+/// The greatest watermark that was reached up to the end of these rows and is no end of time: it
+/// depends on the log alone, where [`Input::after`] may have gone to infinity in the same input or
+/// in a later one.
 pub fn finite_watermark(input: &Input) -> Watermark {
     if input.after != Watermark::INFINITY {
         return input.after;
@@ -214,7 +220,12 @@ mod tests {
 
     #[test]
     fn rows_of_one_write_are_not_late_against_each_other() {
-        check(&input(&[100, 1, 50], &[(3, i64::MIN)], 100), WindowSpec::tumble(10), &[(None, 3)], 0);
+        check(
+            &input(&[100, 1, 50], &[(3, i64::MIN)], 100),
+            WindowSpec::tumble(10),
+            &[(None, 3)],
+            0,
+        );
     }
 
     #[test]
@@ -230,6 +241,11 @@ mod tests {
     #[test]
     fn a_row_that_is_late_for_some_windows_is_taken_after_those_have_closed() {
         let spec = WindowSpec::hop(5, 20);
-        check(&input(&[100, 98], &[(1, i64::MIN), (2, 102)], 102), spec, &[(None, 1), (Some(102), 1)], 0);
+        check(
+            &input(&[100, 98], &[(1, i64::MIN), (2, 102)], 102),
+            spec,
+            &[(None, 1), (Some(102), 1)],
+            0,
+        );
     }
 }

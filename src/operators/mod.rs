@@ -1,8 +1,8 @@
 //! The stateful operators: what DataFusion lacks for queries that never end.
 //!
-//! Each takes batches of fixed columns (a DataFusion fragment below has evaluated all expressions) and gives
-//! [`Delta`]s. They are pure: the same input gives the same output however it is split into
-//! batches, and nothing here waits or reads a clock.
+//! Each takes batches of fixed columns (a DataFusion fragment below has evaluated all expressions)
+//! and gives [`Delta`]s. They are pure: the same input gives the same output however it is split
+//! into batches, and nothing here waits or reads a clock.
 //!
 //! | file | idea |
 //! |---|---|
@@ -34,11 +34,13 @@ pub use window::WindowAggregate;
 use crate::error::{Error, Result};
 use crate::time::{WINDOW_COLUMNS, WindowSpec};
 
-/// What is written at a checkpoint or sent by another lane: states by (slice, keys), see DESIGN.md idea 4.
+/// What is written at a checkpoint or sent by another lane: states by (slice, keys), see DESIGN.md
+/// idea 4.
 pub type Partial = datafusion::arrow::record_batch::RecordBatch;
 
-/// Whether a watermark has closed everything that it closes. The results of many windows, each of many groups, may be more than
-/// memory holds, so they are given out in portions of at least [`limits::BATCH_ROWS`](crate::limits::BATCH_ROWS) rows.
+/// Whether a watermark has closed everything that it closes. The results of many windows, each of
+/// many groups, may be more than memory holds, so they are given out in portions of at least
+/// [`limits::BATCH_ROWS`](crate::limits::BATCH_ROWS) rows.
 #[must_use = "windows are still to be closed by this watermark"]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Closing {
@@ -75,7 +77,8 @@ pub struct Windowing {
 }
 
 impl AggregateSpec {
-    /// The columns of the output: for windows `window_start`, `window_end`; then keys; then results.
+    /// The columns of the output: for windows `window_start`, `window_end`; then keys; then
+    /// results.
     pub fn output(&self) -> Result<SchemaRef> {
         let column = |i: usize| match self.input.fields().get(i) {
             Some(field) => Ok(Arc::clone(field)),
@@ -85,7 +88,8 @@ impl AggregateSpec {
         if let Some(window) = &self.window {
             let time = time_type(&self.input, window.time)?;
             let bounds = &WINDOW_COLUMNS[..2];
-            fields.extend(bounds.iter().map(|name| Arc::new(Field::new(*name, time.clone(), false))));
+            fields
+                .extend(bounds.iter().map(|name| Arc::new(Field::new(*name, time.clone(), false))));
         }
         for &key in &self.keys {
             fields.push(column(key)?);

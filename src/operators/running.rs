@@ -1,7 +1,8 @@
 //! GROUP BY without a window: a result per key that is kept up to date for ever.
 //!
-//! Beside the aggregates every group counts its rows (with their weights), so that a group whose rows have all been
-//! taken back is gone. Without keys there is one group, which is there from the start, as in SQL.
+//! Beside the aggregates every group counts its rows (with their weights), so that a group whose
+//! rows have all been taken back is gone. Without keys there is one group, which is there from the
+//! start, as in SQL.
 
 use std::sync::Arc;
 
@@ -14,8 +15,8 @@ use super::{AggregateSpec, Delta, Partial};
 use crate::error::{Error, Result};
 use crate::state::aggregates::update_all;
 use crate::state::{
-    Before, Interner, Kernel, Load, Marks, PieceCursor, Place, Shape, StateTable, in_parts, next_piece,
-    partial,
+    Before, Interner, Kernel, Load, Marks, PieceCursor, Place, Shape, StateTable, in_parts,
+    next_piece, partial,
 };
 
 /// An aggregate that runs for ever.
@@ -85,7 +86,8 @@ impl RunningAggregate {
         self.intern(keys, rows)?;
         let bound = self.interner.bound();
         let (counts, global) = (&self.counts, self.shape.keys.is_empty() && self.begun);
-        self.before.keep(&self.ids, bound, &self.kernels, |id| global || counts[id as usize] != 0)?;
+        self.before
+            .keep(&self.ids, bound, &self.kernels, |id| global || counts[id as usize] != 0)?;
         if self.track {
             self.dirty.mark(&self.ids, bound);
         }
@@ -107,7 +109,13 @@ impl RunningAggregate {
         }
         let columns = batch.columns();
         self.touch(&self.shape.key_columns(columns), batch.num_rows())?;
-        update_all(&mut self.kernels, &self.shape.calls, columns, &self.ids, Some(weights.values()))?;
+        update_all(
+            &mut self.kernels,
+            &self.shape.calls,
+            columns,
+            &self.ids,
+            Some(weights.values()),
+        )?;
         for (&id, &weight) in self.ids.iter().zip(weights.values()) {
             self.counts[id as usize] += weight;
         }
@@ -121,21 +129,24 @@ impl RunningAggregate {
         update_all(&mut self.kernels, &self.shape.calls, columns, &self.ids, None)
     }
 
-    /// What has changed since the last call, in order of keys: the old version of each row with −1, the new one with
-    /// +1. To be called at the end of every epoch.
+    /// What has changed since the last call, in order of keys: the old version of each row with −1,
+    /// the new one with +1. To be called at the end of every epoch.
     pub fn changes(&mut self) -> Result<Delta> {
         let (counts, global) = (&self.counts, self.is_global());
         if let Some(&id) = self.before.touched().iter().find(|&&id| counts[id as usize] < 0) {
             let count = counts[id as usize];
-            return Err(Error::internal(format!("a group has {count} rows: more went than had come")));
+            return Err(Error::internal(format!(
+                "a group has {count} rows: more went than had come"
+            )));
         }
         let gone: Vec<u32> = if global {
             Vec::new()
         } else {
             self.before.touched().iter().copied().filter(|&id| counts[id as usize] == 0).collect()
         };
-        let (ids, results, weights) =
-            self.before.changes(&self.interner, &self.kernels, |id| global || counts[id as usize] != 0)?;
+        let (ids, results, weights) = self
+            .before
+            .changes(&self.interner, &self.kernels, |id| global || counts[id as usize] != 0)?;
         self.begun = true;
         let mut columns = self.interner.keys(&ids)?;
         columns.extend(results);
@@ -145,7 +156,8 @@ impl RunningAggregate {
         } else {
             gone.into_iter().for_each(|id| self.interner.forget(id));
         }
-        let rows = datafusion::arrow::record_batch::RecordBatchOptions::new().with_row_count(Some(ids.len()));
+        let rows = datafusion::arrow::record_batch::RecordBatchOptions::new()
+            .with_row_count(Some(ids.len()));
         let batch = RecordBatch::try_new_with_options(Arc::clone(&self.output), columns, &rows)?;
         Ok(Delta::new(batch, weights))
     }
@@ -153,7 +165,8 @@ impl RunningAggregate {
     /// All state, as one partial.
     pub fn whole(&self) -> Result<Partial> {
         self.check_given_out()?;
-        let ids: Vec<u32> = (0..self.interner.bound() as u32).filter(|&id| self.is_there(id)).collect();
+        let ids: Vec<u32> =
+            (0..self.interner.bound() as u32).filter(|&id| self.is_there(id)).collect();
         self.written(&ids)
     }
 
@@ -172,7 +185,9 @@ impl RunningAggregate {
         if self.before.is_empty() {
             return Ok(());
         }
-        Err(Error::internal("a checkpoint was taken before the changes of its epoch were given out"))
+        Err(Error::internal(
+            "a checkpoint was taken before the changes of its epoch were given out",
+        ))
     }
 
     fn written(&self, ids: &[u32]) -> Result<Partial> {
@@ -199,8 +214,12 @@ impl RunningAggregate {
         Ok(columns)
     }
 
-    /// The operator as it was when the last of these partials was taken; later ones override earlier ones.
-    pub fn restore(spec: AggregateSpec, partials: impl IntoIterator<Item = Partial>) -> Result<Self> {
+    /// The operator as it was when the last of these partials was taken; later ones override
+    /// earlier ones.
+    pub fn restore(
+        spec: AggregateSpec,
+        partials: impl IntoIterator<Item = Partial>,
+    ) -> Result<Self> {
         let mut running = RunningAggregate::new(spec)?;
         partials.into_iter().try_for_each(|partial| running.restore_rows(&partial))?;
         running.restored()?;
@@ -266,7 +285,8 @@ impl StateTable for RunningAggregate {
         }
         self.check_given_out()?;
         let ids = self.dirty.take();
-        let written = if ids.is_empty() { Vec::new() } else { in_parts(&self.written_changes(&ids)?) };
+        let written =
+            if ids.is_empty() { Vec::new() } else { in_parts(&self.written_changes(&ids)?) };
         let mut gone = std::mem::take(&mut self.gone);
         // A key may have gone, come back and gone again in the meantime.
         gone.sort_unstable();

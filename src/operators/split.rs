@@ -1,8 +1,8 @@
 //! Batches cut by event time: which rows lie in which slice.
 //!
-//! The common case is decided by one pass for the least and the greatest time: all rows lie in one slice, and
-//! nothing is copied. Otherwise runs of rows are found by comparing with the borders of the slice at hand, and only a
-//! row outside of them costs a division.
+//! The common case is decided by one pass for the least and the greatest time: all rows lie in one
+//! slice, and nothing is copied. Otherwise runs of rows are found by comparing with the borders of
+//! the slice at hand, and only a row outside of them costs a division.
 
 use std::collections::BTreeMap;
 
@@ -66,8 +66,10 @@ impl Rows {
 
 /// The rows that have an event time, and how many had none.
 pub fn timed(batch: &RecordBatch, time: usize) -> Result<(RecordBatch, u64)> {
-    let column =
-        batch.columns().get(time).ok_or_else(|| Error::internal("a batch without its time column"))?;
+    let column = batch
+        .columns()
+        .get(time)
+        .ok_or_else(|| Error::internal("a batch without its time column"))?;
     match column.nulls().filter(|n| n.null_count() > 0) {
         None => Ok((batch.clone(), 0)),
         Some(nulls) => {
@@ -93,7 +95,10 @@ pub fn ticks(data: &ArrayData) -> &[i64] {
 /// A column of the time's type from ticks.
 pub fn time_column(ticks: Vec<i64>, data_type: &DataType) -> Result<ArrayRef> {
     let len = ticks.len();
-    let data = ArrayData::builder(data_type.clone()).len(len).add_buffer(Buffer::from_vec(ticks)).build()?;
+    let data = ArrayData::builder(data_type.clone())
+        .len(len)
+        .add_buffer(Buffer::from_vec(ticks))
+        .build()?;
     Ok(make_array(data))
 }
 
@@ -113,7 +118,8 @@ pub fn split(ticks: &[i64], slices: &SliceSpec) -> BTreeMap<Slice, Rows> {
     while start < ticks.len() {
         let slice = slices.slice(EventTime(ticks[start]));
         let inside = |t: &i64| slice.start.0 <= *t && *t < slice.end.0;
-        // A slice that is cut off at the end of time does not hold its last tick: never stand still.
+        // A slice that is cut off at the end of time does not hold its last tick: never stand
+        // still.
         let len = ticks[start..].iter().take_while(|t| inside(t)).count().max(1);
         parts.entry(slice).or_insert(Rows::Range(start, 0)).push(start, len);
         start += len;

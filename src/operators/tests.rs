@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, BooleanArray, Float64Array, Int64Array, StringArray, TimestampMillisecondArray,
-    UInt32Array,
+    Array, ArrayRef, BooleanArray, Float64Array, Int64Array, StringArray,
+    TimestampMillisecondArray, UInt32Array,
 };
 use datafusion::arrow::compute::take_record_batch;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
@@ -26,7 +26,8 @@ struct Dice(u64);
 
 impl Dice {
     fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % sides
     }
 }
@@ -47,8 +48,9 @@ fn batch(dice: &mut Dice, rows: u64, base: i64) -> RecordBatch {
     let mut maybe = |sides: u64| (dice.roll(8) > 0).then(|| dice.roll(sides) as i64);
     let ts: Vec<_> = n().map(|_| maybe(60).map(|t| t + base)).collect();
     let k: Vec<_> = n().map(|_| maybe(5).map(|k| k - 2)).collect();
-    let t: Vec<_> =
-        n().map(|_| maybe(3).map(|t| ["", "a", "long text, longer than a view"][t as usize])).collect();
+    let t: Vec<_> = n()
+        .map(|_| maybe(3).map(|t| ["", "a", "long text, longer than a view"][t as usize]))
+        .collect();
     let v: Vec<_> = n().map(|_| maybe(20).map(|v| v - 10)).collect();
     let f: Vec<_> = n().map(|_| maybe(16).map(|v| v as f64)).collect();
     let b: Vec<_> = n().map(|_| maybe(2).map(|b| b == 1)).collect();
@@ -63,7 +65,12 @@ fn batch(dice: &mut Dice, rows: u64, base: i64) -> RecordBatch {
     RecordBatch::try_new(schema(), columns).unwrap()
 }
 
-fn call(udaf: Arc<AggregateUDF>, args: &[usize], filter: Option<usize>, distinct: bool) -> AggregateCall {
+fn call(
+    udaf: Arc<AggregateUDF>,
+    args: &[usize],
+    filter: Option<usize>,
+    distinct: bool,
+) -> AggregateCall {
     let schema = schema();
     let shown = if args.is_empty() { &[3][..] } else { args };
     let exprs: Vec<Arc<dyn PhysicalExpr>> =
@@ -76,8 +83,10 @@ fn call(udaf: Arc<AggregateUDF>, args: &[usize], filter: Option<usize>, distinct
 
 /// Sets of aggregates: only invertible ones; exact ones; everything.
 fn calls(which: u64) -> Vec<AggregateCall> {
-    let mut calls =
-        vec![call(f::count::count_udaf(), &[], None, false), call(f::sum::sum_udaf(), &[3], Some(5), false)];
+    let mut calls = vec![
+        call(f::count::count_udaf(), &[], None, false),
+        call(f::sum::sum_udaf(), &[3], Some(5), false),
+    ];
     if which > 0 {
         calls.push(call(f::min_max::max_udaf(), &[3], None, false));
         calls.push(call(f::min_max::min_udaf(), &[0], Some(5), false));
@@ -110,7 +119,12 @@ fn spec(dice: &mut Dice, trigger: Trigger) -> AggregateSpec {
         trigger,
         lateness: dice.roll(2) as i64 * 7,
     };
-    AggregateSpec { input: schema(), keys, aggregates: calls(dice.roll(3)), window: Some(windowing) }
+    AggregateSpec {
+        input: schema(),
+        keys,
+        aggregates: calls(dice.roll(3)),
+        window: Some(windowing),
+    }
 }
 
 fn text(array: &ArrayRef, row: usize) -> String {
@@ -162,8 +176,9 @@ impl Naive {
     }
 
     fn rows(&self, spec: &AggregateSpec, window: &Window) -> Vec<String> {
-        let border =
-            |t: EventTime| text(&(Arc::new(TimestampMillisecondArray::from(vec![t.0])) as ArrayRef), 0);
+        let border = |t: EventTime| {
+            text(&(Arc::new(TimestampMillisecondArray::from(vec![t.0])) as ArrayRef), 0)
+        };
         let groups = self.windows[window].iter().map(|(key, rows)| {
             let mut line = vec![border(window.start), border(window.end)];
             line.extend(key.iter().cloned());
@@ -207,11 +222,15 @@ fn closed_windows_are_what_a_recomputation_gives_however_batches_are_cut_and_aft
             watermark = match (step, dice.roll(3)) {
                 (13, _) => Watermark::INFINITY,
                 (_, 0) => watermark,
-                (_, _) => watermark.after(EventTime(base + 20), dice.roll(20) as i64).max(watermark),
+                (_, _) => {
+                    watermark.after(EventTime(base + 20), dice.roll(20) as i64).max(watermark)
+                }
             };
             passed = watermark.less(lateness).max(passed);
             let mut expect = Vec::new();
-            while let Some(entry) = naive.windows.first_key_value().filter(|e| passed.closes(e.0.end)) {
+            while let Some(entry) =
+                naive.windows.first_key_value().filter(|e| passed.closes(e.0.end))
+            {
                 let window = *entry.0;
                 expect.extend(naive.rows(&spec, &window));
                 naive.windows.remove(&window);
@@ -252,7 +271,8 @@ impl Stored {
     fn write(&mut self, table: &mut dyn StateTable, dice: &mut Dice) {
         self.written.extend(table.take_changed().unwrap());
         for _ in 0..dice.roll(4) {
-            let (_, cursor) = self.sweep.get_or_insert((self.written.len(), PieceCursor::default()));
+            let (_, cursor) =
+                self.sweep.get_or_insert((self.written.len(), PieceCursor::default()));
             match table.piece(cursor, 1 + dice.roll(3) as usize).unwrap() {
                 Some(piece) => self.written.push(piece),
                 None => {
@@ -309,7 +329,8 @@ fn changes_add_up_to_the_present_contents_of_the_open_windows() {
             assert!(out.is_empty(), "nothing changes by closing");
             stored.write(&mut operator, &mut dice);
             if dice.roll(3) == 0 {
-                operator = WindowAggregate::restore(spec.clone(), watermark, stored.read()).unwrap();
+                operator =
+                    WindowAggregate::restore(spec.clone(), watermark, stored.read()).unwrap();
             }
         }
     }
@@ -407,15 +428,19 @@ fn a_window_buffer_gives_out_every_row_in_order_of_arrival_and_survives_restarts
         for step in 0..8 {
             let rows = batch(&mut dice, 20, base);
             base += dice.roll(40) as i64;
-            let times = rows.column(0).as_any().downcast_ref::<TimestampMillisecondArray>().unwrap();
-            for (i, line) in lines(&rows).into_iter().enumerate().filter(|(i, _)| times.is_valid(*i)) {
+            let times =
+                rows.column(0).as_any().downcast_ref::<TimestampMillisecondArray>().unwrap();
+            for (i, line) in
+                lines(&rows).into_iter().enumerate().filter(|(i, _)| times.is_valid(*i))
+            {
                 let windows = windowing.spec.windows(EventTime(times.value(i)));
                 for window in windows.filter(|w| !passed.closes(w.end)) {
                     naive.entry(window).or_default().push(line.clone());
                 }
             }
             pieces(&mut dice, &rows).iter().for_each(|p| buffer.push(p).unwrap());
-            watermark = if step == 7 { Watermark::INFINITY } else { watermark.after(EventTime(base), 0) };
+            watermark =
+                if step == 7 { Watermark::INFINITY } else { watermark.after(EventTime(base), 0) };
             passed = watermark.less(windowing.lateness).max(passed);
             let mut out = Vec::new();
             while buffer.close(watermark, &mut out).unwrap() == Closing::More {}
@@ -429,7 +454,8 @@ fn a_window_buffer_gives_out_every_row_in_order_of_arrival_and_survives_restarts
             stored.write(&mut buffer, &mut dice);
             if dice.roll(3) == 0 {
                 let old = stored.read();
-                buffer = WindowBuffer::restore(schema(), windowing.clone(), watermark, old).unwrap();
+                buffer =
+                    WindowBuffer::restore(schema(), windowing.clone(), watermark, old).unwrap();
             }
         }
         assert_eq!((buffer.rows(), buffer.size()), (0, 0));

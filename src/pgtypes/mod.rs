@@ -6,8 +6,8 @@
 //! | [`copy`] | whole COPY streams in text, csv and binary |
 //! | `oids` | oids, lengths and type modifiers of [`crate::types::SqlType`] |
 //!
-//! All of it is pure: bytes in, Arrow out, no clock and no I/O. It imports Arrow and [`crate::types`] alone, so it could be a
-//! crate of its own.
+//! All of it is pure: bytes in, Arrow out, no clock and no I/O. It imports Arrow and
+//! [`crate::types`] alone, so it could be a crate of its own.
 
 pub mod copy;
 mod oids;

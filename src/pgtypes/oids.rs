@@ -1,12 +1,13 @@
 //! The numbers by which Postgres clients know types: oids, lengths and type modifiers.
 //!
-//! Drivers choose their decoder by oid, so these must be exactly those of `pg_type` (PostgreSQL source,
-//! `pg_type.dat`). A type modifier carries what is in parentheses: a length, a precision, a precision and scale.
+//! Drivers choose their decoder by oid, so these must be exactly those of `pg_type` (PostgreSQL
+//! source, `pg_type.dat`). A type modifier carries what is in parentheses: a length, a precision, a
+//! precision and scale.
 
 use crate::types::{SqlType, WIDE_NUMERIC};
 
-/// Oid of each type without parameters, and of the array of it. Types that share an oid stand once; the first one
-/// found for an oid is what `from_oid` answers.
+/// Oid of each type without parameters, and of the array of it. Types that share an oid stand once;
+/// the first one found for an oid is what `from_oid` answers.
 const OIDS: &[(SqlType, u32, u32, i16)] = &[
     (SqlType::Boolean, 16, 1000, 1),
     (SqlType::Bytea, 17, 1001, -1),
@@ -55,7 +56,9 @@ impl SqlType {
             SqlType::TimestampTz(_) => SqlType::TimestampTz(6),
             simple => simple.clone(),
         };
-        OIDS.iter().find(|(t, ..)| *t == key).map_or((25, 1009), |(_, oid, array, _)| (*oid, *array))
+        OIDS.iter()
+            .find(|(t, ..)| *t == key)
+            .map_or((25, 1009), |(_, oid, array, _)| (*oid, *array))
     }
 
     /// The type's oid in `pg_type`.
@@ -63,8 +66,8 @@ impl SqlType {
         self.oids().0
     }
 
-    /// The type a client means by an oid; None when Tidemill has no such type, or for 0 and what the client leaves
-    /// to the server.
+    /// The type a client means by an oid; None when Tidemill has no such type, or for 0 and what
+    /// the client leaves to the server.
     pub fn from_oid(oid: u32) -> Option<SqlType> {
         if oid == UNKNOWN {
             return Some(SqlType::Unknown);
@@ -88,7 +91,9 @@ impl SqlType {
         match self {
             SqlType::Varchar(n) => i32::try_from(*n).map_or(-1, |n| n.saturating_add(HEADER)),
             SqlType::Decimal(Some((WIDE_NUMERIC, _))) => -1,
-            SqlType::Decimal(Some((p, s))) => ((i32::from(*p) << 16) | (i32::from(*s) & 0x7ff)) + HEADER,
+            SqlType::Decimal(Some((p, s))) => {
+                ((i32::from(*p) << 16) | (i32::from(*s) & 0x7ff)) + HEADER
+            }
             SqlType::Timestamp(p) | SqlType::TimestampTz(p) if *p != 6 => i32::from(*p),
             SqlType::Array(_) => self.innermost().modifier(),
             _ => -1,
@@ -102,7 +107,9 @@ mod tests {
 
     #[test]
     fn an_oid_names_the_same_type_both_ways() {
-        for (sql_type, oid, array, _) in OIDS.iter().filter(|(_, oid, ..)| ![1042, 1043].contains(oid)) {
+        for (sql_type, oid, array, _) in
+            OIDS.iter().filter(|(_, oid, ..)| ![1042, 1043].contains(oid))
+        {
             assert_eq!(sql_type.oid(), *oid);
             assert_eq!(SqlType::from_oid(*oid).as_ref(), Some(sql_type));
             let list = SqlType::Array(Box::new(sql_type.clone()));

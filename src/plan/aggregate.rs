@@ -1,9 +1,11 @@
 //! Plans the stateful operator of a pipeline: GROUP BY over the stream, with or without a window.
 //!
-//! The operator evaluates no expressions: a projection put on top of the stateless part computes the group keys, the aggregates'
-//! arguments, their ORDER BY keys and FILTER conditions, once each, as plain columns. `window_start` and `window_end` are not computed below the
-//! operator at all: it is given the event time and works on slices. That is possible when nothing
-//! between the window function and the GROUP BY looks into these columns; filters on them alone are moved above the operator.
+//! The operator evaluates no expressions: a projection put on top of the stateless part computes
+//! the group keys, the aggregates' arguments, their ORDER BY keys and FILTER conditions, once each,
+//! as plain columns. `window_start` and `window_end` are not computed below the operator at all: it
+//! is given the event time and works on slices. That is possible when nothing between the window
+//! function and the GROUP BY looks into these columns; filters on them alone are moved above the
+//! operator.
 
 use std::sync::Arc;
 
@@ -59,7 +61,9 @@ pub(super) fn plan(
         refuse_over_changes(&stage, windowed)?;
     }
     match (find_window(&stage.plan).cloned(), windowed) {
-        (Some(window), true) => plan_windowed(options, notices, &aggregate, stage, &window, &origins),
+        (Some(window), true) => {
+            plan_windowed(options, notices, &aggregate, stage, &window, &origins)
+        }
         (window, _) => plan_running(options, notices, &aggregate, stage, window.is_some()),
     }
 }
@@ -82,7 +86,9 @@ fn refuse_over_changes(stage: &Stateless, windowed: bool) -> Result<()> {
 fn refuse_unordered(spec: &AggregateSpec, name: &str) -> Result<()> {
     for call in &spec.aggregates {
         let what = call.expr.fun().name();
-        if ["first_value", "last_value", "nth_value"].contains(&what) && call.expr.order_bys().is_empty() {
+        if ["first_value", "last_value", "nth_value"].contains(&what)
+            && call.expr.order_bys().is_empty()
+        {
             return Err(Error::unsupported(format!(
                 "{what}() without ORDER BY over \"{name}\", whose rows change, is not supported"
             ))
@@ -114,8 +120,11 @@ fn plan_running(
     }
     let mut inputs = Inputs::default();
     let keys: Vec<usize> = aggregate.group_expr.iter().map(|e| inputs.add(e.clone())).collect();
-    let calls: Vec<PlannedCall> =
-        aggregate.aggr_expr.iter().map(|e| PlannedCall::new(e, &mut inputs)).collect::<Result<_>>()?;
+    let calls: Vec<PlannedCall> = aggregate
+        .aggr_expr
+        .iter()
+        .map(|e| PlannedCall::new(e, &mut inputs))
+        .collect::<Result<_>>()?;
     let retracts = stage.source.retracts();
     let below = inputs.project(stage.plan)?;
     let width = keys.len() + calls.len();
@@ -155,13 +164,7 @@ fn plan_windowed(
     }
     let mut lifted = Vec::new();
     stage.plan = lift_filters(&stage.plan, &mut lifted)?;
-    let looked_into = looks_into_window(&stage.plan)
-        || aggregate.aggr_expr.iter().any(|e| references_window(e, &stage.plan))
-        || aggregate
-            .group_expr
-            .iter()
-            .zip(origins)
-            .any(|(e, origin)| *origin == Origin::Other && references_window(e, &stage.plan));
+    let looked_into = looks_into(aggregate, origins, &stage.plan);
     let time = time_group(aggregate, origins, window, looked_into)?;
     let rule = lateness_rule(options, notices, &stage, window)?;
     if !looked_into {
@@ -175,14 +178,20 @@ fn plan_windowed(
             keys.push(inputs.add(expr.clone()));
         }
     }
-    let calls: Vec<PlannedCall> =
-        aggregate.aggr_expr.iter().map(|e| PlannedCall::new(e, &mut inputs)).collect::<Result<_>>()?;
+    let calls: Vec<PlannedCall> = aggregate
+        .aggr_expr
+        .iter()
+        .map(|e| PlannedCall::new(e, &mut inputs))
+        .collect::<Result<_>>()?;
     let below = inputs.project(stage.plan)?;
     let output = output_columns(aggregate, origins, keys.len());
     let spec = AggregateSpec {
         input: Arc::clone(below.schema().inner()),
         keys,
-        aggregates: calls.into_iter().map(|call| call.build(below.schema())).collect::<Result<_>>()?,
+        aggregates: calls
+            .into_iter()
+            .map(|call| call.build(below.schema()))
+            .collect::<Result<_>>()?,
         window: Some(Windowing {
             spec: window.spec,
             time,
@@ -208,7 +217,16 @@ fn plan_windowed(
     })
 }
 
-/// Whether windows without an aggregate need an operator: rows wait for their windows to close, or are late for windows that have closed.
+/// Whether anything but the grouping itself reads the window's columns.
+fn looks_into(aggregate: &Aggregate, origins: &[Origin], plan: &LogicalPlan) -> bool {
+    let mut keys = aggregate.group_expr.iter().zip(origins);
+    looks_into_window(plan)
+        || aggregate.aggr_expr.iter().any(|e| references_window(e, plan))
+        || keys.any(|(e, origin)| *origin == Origin::Other && references_window(e, plan))
+}
+
+/// Whether windows without an aggregate need an operator: rows wait for their windows to close, or
+/// are late for windows that have closed.
 pub(super) fn closes(options: CutOptions, stage: &Stateless, window: &WindowNode) -> bool {
     let Kind::Stream(stream) = &stage.source.relation.kind else {
         return options.emission == Emission::OnClose;
@@ -221,7 +239,8 @@ pub(super) fn closes(options: CutOptions, stage: &Stateless, window: &WindowNode
     options.emission == Emission::OnClose || watermark.is_some() && watermark == source
 }
 
-/// Plans `SELECT … FROM TUMBLE(…) EMIT …` without an aggregate; `plan` is the window over the stage.
+/// Plans `SELECT … FROM TUMBLE(…) EMIT …` without an aggregate; `plan` is the window over the
+/// stage.
 pub(super) fn buffer(
     options: CutOptions,
     notices: &mut Vec<String>,
@@ -281,7 +300,8 @@ fn time_group(
             .or_else(|| group(2))
             .ok_or_else(|| Error::internal("no window in GROUP BY"));
     }
-    // Otherwise the rows carry their window: one each for TUMBLE, whose start is an event time of that window.
+    // Otherwise the rows carry their window: one each for TUMBLE, whose start is an event time of
+    // that window.
     match (window.spec.kind, group(0)) {
         (WindowKind::Tumble { .. }, Some(start)) => Ok(start),
         (WindowKind::Tumble { .. }, None) => {
@@ -295,7 +315,8 @@ fn time_group(
     }
 }
 
-/// For each column of the aggregate: its place in the operator's output `[start, end, keys…, results…, window_time]`.
+/// For each column of the aggregate: its place in the operator's output `[start, end, keys…,
+/// results…, window_time]`.
 fn output_columns(aggregate: &Aggregate, origins: &[Origin], keys: usize) -> Vec<usize> {
     let mut output = Vec::new();
     let mut key = 0;
@@ -343,7 +364,9 @@ fn lateness_rule(
         return Ok(None);
     };
     let source = match trace(&window.time, &window.input) {
-        Origin::Source(source) if stage.source.columns.get(source) == Some(&watermark.column) => source,
+        Origin::Source(source) if stage.source.columns.get(source) == Some(&watermark.column) => {
+            source
+        }
         _ => {
             let name = &relation.columns[watermark.column].name;
             if options.emission == Emission::OnClose {
@@ -395,11 +418,15 @@ fn trace(expr: &Expr, plan: &LogicalPlan) -> Origin {
             Origin::Other => trace(expr, &join.right),
             found => found,
         },
-        LogicalPlan::Extension(extension) => match extension.node.as_any().downcast_ref::<WindowNode>() {
-            Some(window) if at >= window.input_width() => Origin::Window(at - window.input_width()),
-            Some(window) => trace(&column_at(&window.input, at), &window.input),
-            None => Origin::Other,
-        },
+        LogicalPlan::Extension(extension) => {
+            match extension.node.as_any().downcast_ref::<WindowNode>() {
+                Some(window) if at >= window.input_width() => {
+                    Origin::Window(at - window.input_width())
+                }
+                Some(window) => trace(&column_at(&window.input, at), &window.input),
+                None => Origin::Other,
+            }
+        }
         LogicalPlan::TableScan(scan) if scan.table_name.table() == INPUT => Origin::Source(at),
         _ => Origin::Other,
     }
@@ -410,10 +437,13 @@ fn column_at(plan: &LogicalPlan, at: usize) -> Expr {
 }
 
 fn references_window(expr: &Expr, plan: &LogicalPlan) -> bool {
-    expr.column_refs().into_iter().any(|c| matches!(trace(&Expr::Column(c.clone()), plan), Origin::Window(_)))
+    expr.column_refs()
+        .into_iter()
+        .any(|c| matches!(trace(&Expr::Column(c.clone()), plan), Origin::Window(_)))
 }
 
-/// Whether an expression between the window function and the top computes with the window's columns.
+/// Whether an expression between the window function and the top computes with the window's
+/// columns.
 fn looks_into_window(plan: &LogicalPlan) -> bool {
     if let LogicalPlan::Extension(_) = plan {
         return false;
@@ -428,19 +458,22 @@ fn looks_into_window(plan: &LogicalPlan) -> bool {
         LogicalPlan::Join(join) => {
             let sides = [join.left.as_ref(), join.right.as_ref()];
             let references = |e: &Expr| sides.iter().any(|side| references_window(e, side));
-            join.on.iter().any(|(l, r)| references(l) || references(r)) || join.filter.iter().any(references)
+            join.on.iter().any(|(l, r)| references(l) || references(r))
+                || join.filter.iter().any(references)
         }
         _ => false,
     };
     here || inputs.into_iter().any(looks_into_window)
 }
 
-/// Takes the conditions that concern the window's columns alone out of the filters; they come back over [`WINDOW_COLUMNS`].
+/// Takes the conditions that concern the window's columns alone out of the filters; they come back
+/// over [`WINDOW_COLUMNS`].
 fn lift_filters(plan: &LogicalPlan, lifted: &mut Vec<Expr>) -> Result<LogicalPlan> {
     if let LogicalPlan::Extension(_) = plan {
         return Ok(plan.clone());
     }
-    let inputs = plan.inputs().into_iter().map(|i| lift_filters(i, lifted)).collect::<Result<Vec<_>>>()?;
+    let inputs =
+        plan.inputs().into_iter().map(|i| lift_filters(i, lifted)).collect::<Result<Vec<_>>>()?;
     let LogicalPlan::Filter(filter) = plan else {
         return rebuilt(plan, inputs);
     };
@@ -451,7 +484,8 @@ fn lift_filters(plan: &LogicalPlan, lifted: &mut Vec<Expr>) -> Result<LogicalPla
             None => kept.push(conjunct),
         }
     }
-    let input = inputs.into_iter().next().ok_or_else(|| Error::internal("a filter without input"))?;
+    let input =
+        inputs.into_iter().next().ok_or_else(|| Error::internal("a filter without input"))?;
     match conjunction(kept) {
         Some(predicate) => Ok(LogicalPlan::Filter(Filter::try_new(predicate, Arc::new(input))?)),
         None => Ok(input),
@@ -462,7 +496,9 @@ fn lift_filters(plan: &LogicalPlan, lifted: &mut Vec<Expr>) -> Result<LogicalPla
 fn over_window(conjunct: &Expr, plan: &LogicalPlan) -> Result<Option<Expr>> {
     let columns = conjunct.column_refs();
     let all = !columns.is_empty()
-        && columns.iter().all(|c| matches!(trace(&Expr::Column((*c).clone()), plan), Origin::Window(_)));
+        && columns
+            .iter()
+            .all(|c| matches!(trace(&Expr::Column((*c).clone()), plan), Origin::Window(_)));
     if !all {
         return Ok(None);
     }
@@ -486,9 +522,9 @@ fn over_groups(predicate: Expr, aggregate: &Aggregate, origins: &[Origin]) -> Re
         };
         let which = WINDOW_COLUMNS.iter().position(|name| *name == column.name);
         match which.and_then(|w| origins.iter().position(|origin| *origin == Origin::Window(w))) {
-            Some(at) => {
-                Ok(Transformed::yes(Expr::Column(Column::from(aggregate.schema.qualified_field(at)))))
-            }
+            Some(at) => Ok(Transformed::yes(Expr::Column(Column::from(
+                aggregate.schema.qualified_field(at),
+            )))),
             None => {
                 missing = Some(column.name.clone());
                 Ok(Transformed::new(expr, false, TreeNodeRecursion::Stop))
@@ -496,8 +532,10 @@ fn over_groups(predicate: Expr, aggregate: &Aggregate, origins: &[Origin]) -> Re
         }
     })?;
     match missing {
-        Some(name) => Err(Error::unsupported(format!("a condition on {name} needs {name} in GROUP BY"))
-            .hint("Group by window_start and window_end.")),
+        Some(name) => {
+            Err(Error::unsupported(format!("a condition on {name} needs {name} in GROUP BY"))
+                .hint("Group by window_start and window_end."))
+        }
         None => Ok(renamed.data),
     }
 }
@@ -508,12 +546,16 @@ fn without_window(plan: &LogicalPlan) -> Result<LogicalPlan> {
         && let Some(window) = extension.node.as_any().downcast_ref::<WindowNode>()
     {
         let schema = plan.schema();
-        let mut exprs: Vec<Expr> = (0..window.input_width()).map(|at| column_at(&window.input, at)).collect();
+        let mut exprs: Vec<Expr> =
+            (0..window.input_width()).map(|at| column_at(&window.input, at)).collect();
         for at in window.input_width()..schema.fields().len() {
             let (qualifier, field) = schema.qualified_field(at);
             exprs.push(window.time.clone().alias_qualified(qualifier.cloned(), field.name()));
         }
-        return Ok(LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(window.input.clone()))?));
+        return Ok(LogicalPlan::Projection(Projection::try_new(
+            exprs,
+            Arc::new(window.input.clone()),
+        )?));
     }
     let inputs = plan.inputs().into_iter().map(without_window).collect::<Result<Vec<_>>>()?;
     rebuilt(plan, inputs)
@@ -539,8 +581,12 @@ impl Inputs {
 
     /// The projection that yields them, named by position.
     fn project(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
-        let exprs =
-            self.exprs.iter().enumerate().map(|(i, expr)| expr.clone().alias(input_name(i))).collect();
+        let exprs = self
+            .exprs
+            .iter()
+            .enumerate()
+            .map(|(i, expr)| expr.clone().alias(input_name(i)))
+            .collect();
         Ok(LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(plan))?))
     }
 }
@@ -571,7 +617,10 @@ impl PlannedCall {
         let params = function.params;
         let counts_rows = function.func.name() == "count"
             && !params.distinct
-            && params.args.iter().all(|arg| matches!(arg, Expr::Literal(value, _) if !value.is_null()));
+            && params
+                .args
+                .iter()
+                .all(|arg| matches!(arg, Expr::Literal(value, _) if !value.is_null()));
         let mut args = Vec::new();
         let mut new_args = Vec::new();
         for arg in params.args {
@@ -579,7 +628,8 @@ impl PlannedCall {
             if !counts_rows {
                 let at = inputs.add(arg.clone());
                 args.push(at);
-                // A literal stays one: some aggregates read it when they are made (the delimiter of string_agg).
+                // A literal stays one: some aggregates read it when they are made (the delimiter of
+                // string_agg).
                 new_args.push(if is_literal { arg } else { input_column(at) });
             } else {
                 new_args.push(arg);
@@ -610,7 +660,8 @@ impl PlannedCall {
         let expr = Expr::AggregateFunction(self.function).alias(&self.name);
         let props = ExecutionProps::new();
         let context = PhysicalPlanningContext::default();
-        let builder = LoweredAggregateBuilder::new(&expr, schema, schema.as_arrow(), &props, &context);
+        let builder =
+            LoweredAggregateBuilder::new(&expr, schema, schema.as_arrow(), &props, &context);
         let expr = builder.with_name(self.name).build()?.aggregate;
         let (args, filter, distinct) = (self.args, self.filter, self.distinct);
         Ok(AggregateCall { expr, args, filter, distinct, retracts: false })

@@ -1,20 +1,25 @@
 //! Cuts a logical plan into a [`Pipeline`], or refuses it with a hint.
 //!
-//! The plan has been analysed and optimized. Going from the leaves up, each node is one of: *static* (reads no stream; it
-//! stays an ordinary DataFusion plan), *stateless* over the stream (it joins `below`), or *above* the one stateful
-//! operator, which is the Aggregate that is met on the way (or, for rows of a window function that wait for their window to close, the
-//! window itself).
+//! The plan has been analysed and optimized. Going from the leaves up, each node is one of:
+//! *static* (reads no stream; it stays an ordinary DataFusion plan), *stateless* over the stream
+//! (it joins `below`), or *above* the one stateful operator, which is the Aggregate that is met on
+//! the way (or, for rows of a window function that wait for their window to close, the window
+//! itself).
 
 use std::sync::Arc;
 
 use datafusion::common::{Column, JoinType};
-use datafusion::logical_expr::{Expr, FetchType, Join, LogicalPlan, Projection, SkipType, TableScan};
+use datafusion::logical_expr::{
+    Expr, FetchType, Join, LogicalPlan, Projection, SkipType, TableScan,
+};
 
 use super::aggregate;
 use super::pipeline::{Pipeline, SourceScan, Stateful};
 use super::placeholder::placeholder;
 use super::relations::scanned;
-use super::stage::{CutOptions, Stage, Stateless, contains_window, fragment_of, joined_changes, rebuilt};
+use super::stage::{
+    CutOptions, Stage, Stateless, contains_window, fragment_of, joined_changes, rebuilt,
+};
 use super::window::WindowNode;
 use crate::catalog::{Emission, Kind, Relation};
 use crate::error::{Error, Result};
@@ -23,8 +28,12 @@ use crate::error::{Error, Result};
 pub fn cut(plan: LogicalPlan, options: CutOptions) -> Result<Pipeline> {
     let (plan, limit) = take_limit(plan)?;
     let schema = Arc::clone(plan.schema().inner());
-    let mut cutter =
-        Cutter { options, tables: Vec::new(), notices: Vec::new(), has_aggregate: has_aggregate(&plan) };
+    let mut cutter = Cutter {
+        options,
+        tables: Vec::new(),
+        notices: Vec::new(),
+        has_aggregate: has_aggregate(&plan),
+    };
     match cutter.visit(plan)? {
         Stage::Static(_) => Err(Error::unsupported("a continuous query must read a stream").hint(
             "Leave EMIT away, or use CREATE VIEW; a query over tables alone is answered when it is read.",
@@ -115,7 +124,9 @@ impl Cutter {
                 }
                 Ok(Stage::Static(LogicalPlan::TableScan(scan)))
             }
-            Kind::View { .. } => Err(Error::internal(format!("view {} was not put in place", relation.name))),
+            Kind::View { .. } => {
+                Err(Error::internal(format!("view {} was not put in place", relation.name)))
+            }
         }
     }
 
@@ -139,14 +150,18 @@ impl Cutter {
     fn window(&mut self, plan: LogicalPlan, window: WindowNode) -> Result<Stage> {
         match self.visit(window.input.clone())? {
             Stage::Static(input) => Ok(Stage::Static(rebuilt(&plan, vec![input])?)),
-            Stage::Stateful(_) => {
-                Err(Error::unsupported("a window over the result of a windowed query is not supported yet")
-                    .hint("Window the stream itself; a snapshot (without EMIT) of a view may be windowed."))
-            }
+            Stage::Stateful(_) => Err(Error::unsupported(
+                "a window over the result of a windowed query is not supported yet",
+            )
+            .hint(
+                "Window the stream itself; a snapshot (without EMIT) of a view may be windowed.",
+            )),
             Stage::Stateless(stage) => {
                 if contains_window(&stage.plan) {
-                    return Err(Error::unsupported("a window over a window needs an aggregate between them")
-                        .hint("Window the stream once."));
+                    return Err(Error::unsupported(
+                        "a window over a window needs an aggregate between them",
+                    )
+                    .hint("Window the stream once."));
                 }
                 let plan = rebuilt(&plan, vec![stage.plan.clone()])?;
                 if !self.has_aggregate && aggregate::closes(self.options, &stage, &window) {
@@ -227,8 +242,8 @@ enum StreamSide {
     Right,
 }
 
-/// The join with the table as the left (build) side, which DataFusion keeps from run to run, and the stream as the
-/// probe side; columns in the order they had.
+/// The join with the table as the left (build) side, which DataFusion keeps from run to run, and
+/// the stream as the probe side; columns in the order they had.
 fn stream_table_join(
     join: &Join,
     stream: LogicalPlan,
@@ -241,7 +256,11 @@ fn stream_table_join(
     };
     let keeps_table_rows = !matches!(
         join_type,
-        JoinType::Inner | JoinType::Right | JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark
+        JoinType::Inner
+            | JoinType::Right
+            | JoinType::RightSemi
+            | JoinType::RightAnti
+            | JoinType::RightMark
     );
     if keeps_table_rows || join.null_aware {
         return Err(Error::unsupported("this kind of join of a stream with a table is not supported")
@@ -265,7 +284,8 @@ fn stream_table_join(
     if side == StreamSide::Right || !matches!(join_type, JoinType::Inner | JoinType::Right) {
         return Ok(swapped);
     }
-    let order: Vec<Expr> = join.schema.iter().map(|pair| Expr::Column(Column::from(pair))).collect();
+    let order: Vec<Expr> =
+        join.schema.iter().map(|pair| Expr::Column(Column::from(pair))).collect();
     Ok(LogicalPlan::Projection(Projection::try_new(order, Arc::new(swapped))?))
 }
 
@@ -294,11 +314,18 @@ fn take_limit(plan: LogicalPlan) -> Result<(LogicalPlan, Option<usize>)> {
         }
         LogicalPlan::Sort(_) => Err(order_by()),
         // The optimizer may have put the limit below the last projection.
-        LogicalPlan::Projection(projection) if matches!(*projection.input, LogicalPlan::Limit(_)) => {
+        LogicalPlan::Projection(projection)
+            if matches!(*projection.input, LogicalPlan::Limit(_)) =>
+        {
             let (input, limit) = take_limit(Arc::unwrap_or_clone(projection.input))?;
-            Ok((LogicalPlan::Projection(Projection::try_new(projection.expr, Arc::new(input))?), limit))
+            Ok((
+                LogicalPlan::Projection(Projection::try_new(projection.expr, Arc::new(input))?),
+                limit,
+            ))
         }
-        LogicalPlan::Projection(ref projection) if matches!(*projection.input, LogicalPlan::Sort(_)) => {
+        LogicalPlan::Projection(ref projection)
+            if matches!(*projection.input, LogicalPlan::Sort(_)) =>
+        {
             Err(order_by())
         }
         other => Ok((other, None)),
@@ -313,8 +340,12 @@ fn order_by() -> Error {
 fn unsupported_node(plan: &LogicalPlan) -> Error {
     let (what, hint) = match plan {
         LogicalPlan::Sort(_) => return order_by(),
-        LogicalPlan::Limit(_) => ("LIMIT inside a continuous query", "Put LIMIT at the end of the query."),
-        LogicalPlan::Window(_) => ("OVER in a continuous query", "Use it when you read a materialized view."),
+        LogicalPlan::Limit(_) => {
+            ("LIMIT inside a continuous query", "Put LIMIT at the end of the query.")
+        }
+        LogicalPlan::Window(_) => {
+            ("OVER in a continuous query", "Use it when you read a materialized view.")
+        }
         LogicalPlan::Union(_) => (
             "UNION of streams in a continuous query",
             "Create one view for each stream and UNION ALL them when you read.",

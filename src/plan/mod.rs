@@ -1,7 +1,8 @@
 //! The blueprint: what a query is to do, before anything is done.
 //!
-//! [`Planner`] turns a query into a DataFusion plan; for a continuous query [`cut`] takes it apart into a [`Pipeline`]:
-//! stateless fragment, stateful operator, stateless fragment. A snapshot stays a plan, and so do the fragments.
+//! [`Planner`] turns a query into a DataFusion plan; for a continuous query [`cut`] takes it apart
+//! into a [`Pipeline`]: stateless fragment, stateful operator, stateless fragment. A snapshot stays
+//! a plan, and so do the fragments.
 
 mod aggregate;
 pub mod carry;

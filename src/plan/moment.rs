@@ -1,12 +1,14 @@
-//! `now()`, `current_date` and `current_time` in a continuous query: the time of the epoch that reads a row.
+//! `now()`, `current_date` and `current_time` in a continuous query: the time of the epoch that
+//! reads a row.
 //!
-//! A snapshot has one moment, and the optimizer puts it in as a constant. A continuous query has one for each epoch. So
-//! the functions are replaced by one that reads a [`Moment`], a cell that the pipeline shares with whoever runs it
-//! and that is set when an epoch begins. What an epoch has computed is committed with it; one that runs again after a
-//! crash had not been seen by anyone, and may have another time.
+//! A snapshot has one moment, and the optimizer puts it in as a constant. A continuous query has
+//! one for each epoch. So the functions are replaced by one that reads a [`Moment`], a cell that
+//! the pipeline shares with whoever runs it and that is set when an epoch begins. What an epoch has
+//! computed is committed with it; one that runs again after a crash had not been seen by anyone,
+//! and may have another time.
 //!
-//! Rows are not looked at again because time passes. Where a row would be computed twice, once to show it and once to take it
-//! back, the two would differ; there the planner refuses the functions.
+//! Rows are not looked at again because time passes. Where a row would be computed twice, once to
+//! show it and once to take it back, the two would differ; there the planner refuses the functions.
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -18,8 +20,8 @@ use datafusion::common::{DFSchema, Result as DfResult, ScalarValue};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ExprSchemable, LogicalPlan, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-    Volatility,
+    ColumnarValue, Expr, ExprSchemable, LogicalPlan, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
+    Signature, Volatility,
 };
 
 use crate::error::{Error, Result};
@@ -87,15 +89,17 @@ pub(super) fn is_read_in(plan: &LogicalPlan) -> Result<bool> {
     let mut found = false;
     plan.apply(|node| {
         node.apply_expressions(|expr| {
-            found |= expr
-                .exists(|part| Ok(matches!(part, Expr::ScalarFunction(call) if call.func.name() == NAME)))?;
+            found |= expr.exists(|part| {
+                Ok(matches!(part, Expr::ScalarFunction(call) if call.func.name() == NAME))
+            })?;
             Ok(TreeNodeRecursion::Continue)
         })
     })?;
     Ok(found)
 }
 
-/// The function that reads the cell. It is volatile, so that it is not made a constant when the query is planned.
+/// The function that reads the cell. It is volatile, so that it is not made a constant when the
+/// query is planned.
 #[derive(Debug)]
 struct EpochMoment {
     moment: Moment,
@@ -164,7 +168,8 @@ mod tests {
     fn a_moment_is_a_date_and_a_time_of_day() {
         let moment = Moment::default();
         moment.set(-1);
-        let check = |data_type, expect| assert_eq!(value(moment.micros(), &data_type).unwrap(), expect);
+        let check =
+            |data_type, expect| assert_eq!(value(moment.micros(), &data_type).unwrap(), expect);
         check(DataType::Date32, ScalarValue::Date32(Some(-1)));
         check(
             DataType::Time64(TimeUnit::Nanosecond),

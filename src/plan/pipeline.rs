@@ -1,9 +1,12 @@
-//! What a continuous query is made of: a source, a stateless fragment, at most one stateful operator, another fragment.
+//! What a continuous query is made of: a source, a stateless fragment, at most one stateful
+//! operator, another fragment.
 //!
 //! ```text
-//!  source ─rows▶ below (DataFusion plan) ─▶ stateful operator ─delta▶ above (DataFusion plan) ─delta▶ view, subscriber, client
+//!  source ─rows▶ below (DataFusion) ─▶ stateful operator ─delta▶ above (DataFusion) ─delta▶ view,
+//!                                                                                         client
 //! ```
-//! A pipeline is a value: it is made by [`super::cut`] from a logical plan and holds no state. [`crate::exec`] runs it.
+//! A pipeline is a value: it is made by [`super::cut`] from a logical plan and holds no state.
+//! [`crate::exec`] runs it.
 
 use std::sync::Arc;
 
@@ -21,7 +24,8 @@ use crate::operators::{AggregateSpec, Windowing};
 pub struct Pipeline {
     /// What it reads.
     pub source: SourceScan,
-    /// From the source's columns to the operator's input (or to the output, if there is no operator).
+    /// From the source's columns to the operator's input (or to the output, if there is no
+    /// operator).
     pub below: FragmentPlan,
     /// The operator in the middle.
     pub stateful: Stateful,
@@ -46,8 +50,8 @@ pub struct Pipeline {
 impl Pipeline {
     /// Whether rows, once put out, are never taken back.
     pub fn is_append_only(&self) -> bool {
-        let changes =
-            matches!(self.stateful, Stateful::Aggregate { .. }) && self.emission == Emission::OnChange;
+        let changes = matches!(self.stateful, Stateful::Aggregate { .. })
+            && self.emission == Emission::OnChange;
         !changes && !self.source.retracts()
     }
 }
@@ -96,7 +100,8 @@ pub enum Stateful {
         /// For each column that `above` expects: its position in the operator's output.
         output: Vec<usize>,
     },
-    /// Rows of a window function without an aggregate, put out at once, in the windows that are still open.
+    /// Rows of a window function without an aggregate, put out at once, in the windows that are
+    /// still open.
     Assign {
         /// The windows, over a column of `below`'s output.
         windowing: Windowing,

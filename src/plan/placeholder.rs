@@ -107,6 +107,13 @@ impl TableProvider for Placeholder {
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
         let partition: Arc<dyn PartitionStream> = Arc::clone(&self.slot) as _;
         let schema = Arc::clone(&self.slot.schema);
-        Ok(Arc::new(StreamingTableExec::try_new(schema, vec![partition], projection, None, false, None)?))
+        Ok(Arc::new(StreamingTableExec::try_new(
+            schema,
+            vec![partition],
+            projection,
+            None,
+            false,
+            None,
+        )?))
     }
 }

@@ -1,7 +1,9 @@
-//! From a query's syntax tree to a DataFusion plan, and for a continuous query on to a [`Pipeline`].
+//! From a query's syntax tree to a DataFusion plan, and for a continuous query on to a
+//! [`Pipeline`].
 //!
-//! There is one [`Planner`] a server. It holds DataFusion's session state with our functions, types and window functions;
-//! each statement plans against a copy that knows the relations as they are at that moment ([`RelationLookup`]).
+//! There is one [`Planner`] a server. It holds DataFusion's session state with our functions, types
+//! and window functions; each statement plans against a copy that knows the relations as they are
+//! at that moment ([`RelationLookup`]).
 
 use std::sync::Arc;
 
@@ -45,8 +47,9 @@ use crate::postgres::functions;
 use crate::postgres::guard::{Guarding, InPieces};
 use crate::postgres::subplan::has_applied;
 
-/// Optimizer rules that make sense for a batch only: a continuous aggregate keeps its DISTINCT, a LIMIT stays on top, and
-/// a query whose condition is never true (`id > $1` before there is a value) still reads its stream.
+/// Optimizer rules that make sense for a batch only: a continuous aggregate keeps its DISTINCT, a
+/// LIMIT stays on top, and a query whose condition is never true (`id > $1` before there is a
+/// value) still reads its stream.
 const BATCH_ONLY_RULES: [&str; 5] = [
     "single_distinct_aggregation_to_group_by",
     "push_down_limit",
@@ -65,14 +68,17 @@ pub struct Planner {
 }
 
 impl Planner {
-    /// `threads`: how many partitions a snapshot is run in; `memory`: bytes that queries may use; `clock`: what `now()` is.
+    /// `threads`: how many partitions a snapshot is run in; `memory`: bytes that queries may use;
+    /// `clock`: what `now()` is.
     pub fn new(threads: usize, memory: usize, clock: Arc<dyn Clock>) -> Result<Planner> {
         // One for all: what views keep is not there for snapshots.
         let accounts = Accounts::new(memory);
         let pool: Arc<dyn MemoryPool> = Arc::clone(&accounts) as _;
         let mut batch = config(threads);
-        // Rows that are dealt out wait until they are taken: where there is little memory, they are not.
-        batch.options_mut().optimizer.enable_round_robin_repartition = memory >= limits::DEALING_BYTES;
+        // Rows that are dealt out wait until they are taken: where there is little memory, they are
+        // not.
+        batch.options_mut().optimizer.enable_round_robin_repartition =
+            memory >= limits::DEALING_BYTES;
         let snapshot = build(batch, Arc::clone(&pool))?;
         let rules = snapshot.physical_optimizers().iter().cloned();
         // Last: no rule must take the joins for something else.
@@ -138,7 +144,8 @@ impl Planner {
                 with_final_types(state, plan)
             }
             Err(error) => {
-                Err(crate::postgres::coercion::missing::explained(error.into(), state, statement).await)
+                Err(crate::postgres::coercion::missing::explained(error.into(), state, statement)
+                    .await)
             }
         }
     }
@@ -150,7 +157,8 @@ impl Planner {
         state.register_catalog_list(Arc::new(databases));
         state.config_mut().options_mut().extensions.insert(Allowance::current());
         state.mark_start_execution();
-        // DataFusion reads the machine's clock by itself; another can only be given to a state that is built anew, which costs.
+        // DataFusion reads the machine's clock by itself; another can only be given to a state that
+        // is built anew, which costs.
         if self.clock.is_simulated() { at(state, self.clock.now_ms()) } else { state }
     }
 
@@ -178,18 +186,21 @@ impl Planner {
     }
 }
 
-/// The plan with the types its columns will have: those of a UNION or a CASE over several types are only known when the
-/// types have been coerced.
+/// The plan with the types its columns will have: those of a UNION or a CASE over several types are
+/// only known when the types have been coerced.
 fn with_final_types(state: &SessionState, plan: LogicalPlan) -> Result<LogicalPlan> {
-    let analyzed = state.analyzer().execute_and_check(plan.clone(), state.config_options(), |_, _| {});
+    let analyzed =
+        state.analyzer().execute_and_check(plan.clone(), state.config_options(), |_, _| {});
     // That it was cancelled must not look as if it could not be analysed.
     Allowance::check_in(state.config_options())?;
-    // What cannot be analysed is refused when it is optimized; a parameter may still be without a value.
+    // What cannot be analysed is refused when it is optimized; a parameter may still be without a
+    // value.
     let Ok(analyzed) = analyzed else { return Ok(plan) };
     if has_types_of(&analyzed, &plan) {
         return Ok(plan);
     }
-    // The type of round(x, 2) depends on a constant, which the coercion hides in a cast until that is folded.
+    // The type of round(x, 2) depends on a constant, which the coercion hides in a cast until that
+    // is folded.
     match state.optimize(&plan) {
         Ok(optimized) if !has_types_of(&optimized, &plan) => Ok(analyzed),
         _ => Ok(plan),
@@ -220,7 +231,9 @@ fn config(partitions: usize) -> SessionConfig {
 fn build(config: SessionConfig, pool: Arc<dyn MemoryPool>) -> Result<SessionState> {
     let runtime = RuntimeEnvBuilder::new()
         .with_memory_pool(pool)
-        .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
+        .with_disk_manager_builder(
+            DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled),
+        )
         .build_arc()?;
     let mut state = SessionStateBuilder::new()
         .with_default_features()
@@ -250,13 +263,14 @@ fn at(state: SessionState, now_ms: i64) -> SessionState {
     SessionStateBuilder::new_from_existing(state).with_execution_props(props).build()
 }
 
-/// A continuous query's answer is a function of the rows: nothing in it may depend on chance. (`now()` is the
-/// epoch's time: [`moment`].)
+/// A continuous query's answer is a function of the rows: nothing in it may depend on chance.
+/// (`now()` is the epoch's time: [`moment`].)
 fn refuse_unstable(plan: &LogicalPlan) -> Result<()> {
     if has_applied(plan)? {
-        let message =
-            "this subquery over columns of the query around it is not supported in a continuous query";
-        return Err(Error::unsupported(message).hint("Write it as a join with the table that it reads."));
+        let message = "this subquery over columns of the query around it is not supported in a continuous query";
+        return Err(
+            Error::unsupported(message).hint("Write it as a join with the table that it reads.")
+        );
     }
     let mut found = None;
     plan.apply_with_subqueries(|node| {
@@ -279,7 +293,8 @@ fn refuse_unstable(plan: &LogicalPlan) -> Result<()> {
     }
 }
 
-/// A subquery that the optimizer has not made a join of cannot be run; DataFusion would say so only then.
+/// A subquery that the optimizer has not made a join of cannot be run; DataFusion would say so only
+/// then.
 fn refuse_subqueries(plan: &LogicalPlan) -> Result<()> {
     let (mut is_lateral, mut has_subquery) = (false, false);
     plan.apply_with_subqueries(|node| {
@@ -294,10 +309,10 @@ fn refuse_subqueries(plan: &LogicalPlan) -> Result<()> {
     })?;
     match (is_lateral, has_subquery) {
         (true, _) => Err(Error::lateral()),
-        (false, true) => {
-            Err(Error::unsupported("a subquery in this place of a continuous query is not supported yet")
-                .hint("Write it in WHERE, or join the table that it reads."))
-        }
+        (false, true) => Err(Error::unsupported(
+            "a subquery in this place of a continuous query is not supported yet",
+        )
+        .hint("Write it in WHERE, or join the table that it reads.")),
         (false, false) => Ok(()),
     }
 }
@@ -313,13 +328,14 @@ impl QueryPlanner for Queries {
         plan: &LogicalPlan,
         state: &dyn datafusion::catalog::Session,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(WindowNodePlanner)]);
+        let planner =
+            DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(WindowNodePlanner)]);
         planner.create_physical_plan(plan, state).await
     }
 }
 
-/// Refuses a pipeline that would compute a row again to take it back, or only when a window closes, which need not be
-/// in an epoch that reads anything.
+/// Refuses a pipeline that would compute a row again to take it back, or only when a window closes,
+/// which need not be in an epoch that reads anything.
 fn check_moment(pipeline: &Pipeline) -> Result<()> {
     let is_later = match (&pipeline.stateful, &pipeline.above) {
         (Stateful::Aggregate { .. } | Stateful::Buffer { .. }, Some(above)) => {

@@ -1,4 +1,5 @@
-//! Relations as DataFusion sees them: one provider for streams, tables and views, and the schemas that hold them.
+//! Relations as DataFusion sees them: one provider for streams, tables and views, and the schemas
+//! that hold them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -24,7 +25,8 @@ use crate::error::Result;
 
 /// Batches of a relation as of one moment; made by whoever knows where the rows are.
 pub trait Contents: Send + Sync + fmt::Debug {
-    /// An iterator that may block on the disk; batches have all columns of `projection` in its order.
+    /// An iterator that may block on the disk; batches have all columns of `projection` in its
+    /// order.
     fn batches(&self, projection: Option<&[usize]>) -> Result<BatchIter>;
 }
 
@@ -87,11 +89,19 @@ impl TableProvider for RelationTable {
             projection: projection.cloned(),
             contents: Arc::clone(&self.contents),
         });
-        Ok(Arc::new(StreamingTableExec::try_new(schema, vec![partition], None, None, false, limit)?))
+        Ok(Arc::new(StreamingTableExec::try_new(
+            schema,
+            vec![partition],
+            None,
+            None,
+            false,
+            limit,
+        )?))
     }
 }
 
-/// Reads [`Contents`] a batch at a time, off the tokio reactor's worker where a batch may have to wait for the disk.
+/// Reads [`Contents`] a batch at a time, off the tokio reactor's worker where a batch may have to
+/// wait for the disk.
 #[derive(Debug)]
 struct ContentsPartition {
     schema: SchemaRef,
@@ -107,10 +117,13 @@ impl PartitionStream for ContentsPartition {
     fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
         let schema = Arc::clone(&self.schema);
         let stream = match self.contents.batches(self.projection.as_deref()) {
-            Ok(batches) => futures::stream::iter(batches.map(|b| b.map_err(DataFusionError::from))).boxed(),
+            Ok(batches) => {
+                futures::stream::iter(batches.map(|b| b.map_err(DataFusionError::from))).boxed()
+            }
             Err(error) => futures::stream::iter([Err(error.into())]).boxed(),
         };
-        // Each batch is a chance for the other tasks of the worker: a scan of memory never waits by itself.
+        // Each batch is a chance for the other tasks of the worker: a scan of memory never waits by
+        // itself.
         let stream = stream.then(|batch| async {
             tokio::task::yield_now().await;
             batch
@@ -168,8 +181,8 @@ pub trait RelationLookup: Send + Sync + fmt::Debug {
     fn names(&self, schema: &str) -> Vec<String>;
     /// The schemas.
     fn schemas(&self) -> Vec<String>;
-    /// Before a query over these names is planned: brings what it says of the system into a form that can be planned, and
-    /// adds the functions that it calls for it.
+    /// Before a query over these names is planned: brings what it says of the system into a form
+    /// that can be planned, and adds the functions that it calls for it.
     fn prepare(&self, _: &mut SessionState, _: &mut Query) -> Result<()> {
         Ok(())
     }
@@ -204,11 +217,9 @@ impl CatalogProvider for Database {
     }
 
     fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
-        self.0
-            .schemas()
-            .iter()
-            .any(|known| known == name)
-            .then(|| Arc::new(DatabaseSchema { lookup: Arc::clone(&self.0), name: name.to_owned() }) as _)
+        self.0.schemas().iter().any(|known| known == name).then(|| {
+            Arc::new(DatabaseSchema { lookup: Arc::clone(&self.0), name: name.to_owned() }) as _
+        })
     }
 }
 
@@ -236,7 +247,8 @@ impl SchemaProvider for DatabaseSchema {
 /// The plan with the relation's column names.
 pub fn renamed(plan: LogicalPlan, columns: &[catalog::Column]) -> Result<LogicalPlan> {
     let schema = Arc::clone(plan.schema());
-    let same = schema.fields().iter().zip(columns).all(|(field, column)| *field.name() == column.name);
+    let same =
+        schema.fields().iter().zip(columns).all(|(field, column)| *field.name() == column.name);
     if same || schema.fields().len() != columns.len() {
         return Ok(plan);
     }

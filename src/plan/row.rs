@@ -1,6 +1,7 @@
 //! Expressions over the columns of one row: computed columns and DEFAULTs.
 //!
-//! They are compiled by the rules of a query, so that `x / 3` is the same number in a computed column as in a SELECT.
+//! They are compiled by the rules of a query, so that `x / 3` is the same number in a computed
+//! column as in a SELECT.
 
 use std::sync::Arc;
 
@@ -47,8 +48,11 @@ impl RowExpr {
             return Err(Error::internal("a projection has become something else"));
         };
         let field = projection.schema.field(0).as_ref().clone();
-        let expr =
-            projection.expr.into_iter().next().ok_or_else(|| Error::internal("an expression is lost"))?;
+        let expr = projection
+            .expr
+            .into_iter()
+            .next()
+            .ok_or_else(|| Error::internal("an expression is lost"))?;
         Ok(RowExpr {
             expr: state.create_physical_expr(expr.unalias_nested().data, &schema)?,
             field,

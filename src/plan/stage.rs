@@ -1,6 +1,8 @@
-//! What a plan is taken apart into: static, over the stream's rows, above the stateful operator; and the hands for it.
+//! What a plan is taken apart into: static, over the stream's rows, above the stateful operator;
+//! and the hands for it.
 //!
-//! [`super::cut`] goes through the plan, [`super::aggregate`] plans the operator; both work on what stands here.
+//! [`super::cut`] goes through the plan, [`super::aggregate`] plans the operator; both work on what
+//! stands here.
 
 use std::sync::Arc;
 
@@ -64,7 +66,10 @@ pub(super) struct StatefulStage {
 
 impl Stage {
     /// Puts a join with a static table on top.
-    pub(super) fn join(self, build: impl FnOnce(LogicalPlan) -> Result<LogicalPlan>) -> Result<Stage> {
+    pub(super) fn join(
+        self,
+        build: impl FnOnce(LogicalPlan) -> Result<LogicalPlan>,
+    ) -> Result<Stage> {
         Ok(match self {
             Stage::Static(plan) => Stage::Static(build(plan)?),
             Stage::Stateless(stage) => {
@@ -80,13 +85,17 @@ impl Stage {
 }
 
 /// A fragment; whether it changes anything is seen from its plan.
-pub(super) fn fragment_of(plan: LogicalPlan, input: &DFSchemaRef, has_tables: bool) -> FragmentPlan {
+pub(super) fn fragment_of(
+    plan: LogicalPlan,
+    input: &DFSchemaRef,
+    has_tables: bool,
+) -> FragmentPlan {
     let is_identity = is_identity(&plan, input);
     FragmentPlan { plan, input: Arc::clone(input), is_identity, has_tables }
 }
 
-/// Whether the plan yields exactly its input: the placeholder, perhaps under aliases and projections of all its columns
-/// in order under their own names.
+/// Whether the plan yields exactly its input: the placeholder, perhaps under aliases and
+/// projections of all its columns in order under their own names.
 fn is_identity(plan: &LogicalPlan, input: &DFSchemaRef) -> bool {
     match plan {
         LogicalPlan::TableScan(scan) => scan.table_name.table() == INPUT,

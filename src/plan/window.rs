@@ -1,8 +1,10 @@
-//! TUMBLE, HOP and CUMULATE in a FROM clause: a logical node that appends `window_start`, `window_end`, `window_time`.
+//! TUMBLE, HOP and CUMULATE in a FROM clause: a logical node that appends `window_start`,
+//! `window_end`, `window_time`.
 //!
-//! The node survives DataFusion's optimizer (filters on the input's columns go below it, unused columns are pruned through it). A snapshot
-//! runs it as [`WindowExec`], which writes each row once per window. A continuous query never runs it: the planner finds
-//! it below an aggregate and hands the window's shape to the operator that works on slices.
+//! The node survives DataFusion's optimizer (filters on the input's columns go below it, unused
+//! columns are pruned through it). A snapshot runs it as [`WindowExec`], which writes each row once
+//! per window. A continuous query never runs it: the planner finds it below an aggregate and hands
+//! the window's shape to the operator that works on slices.
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
@@ -23,9 +25,12 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::coop::cooperative;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning, PlanProperties,
+    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning,
+    PlanProperties,
 };
-use datafusion::sql::sqlparser::ast::{self, FunctionArg, FunctionArgExpr, TableAlias, TableFactor};
+use datafusion::sql::sqlparser::ast::{
+    self, FunctionArg, FunctionArgExpr, TableAlias, TableFactor,
+};
 use futures::{StreamExt, TryStreamExt};
 
 use crate::error::{Error, Result, SqlState};
@@ -37,7 +42,8 @@ use crate::time::{DAY_NANOS, WINDOW_COLUMNS, WindowKind, WindowSpec, ticks_per_s
 /// What the time column of a window over windows is called behind it.
 const INNER_TIME: &str = "inner_window_time";
 
-/// The input's columns ++ window_start, window_end, window_time; each row once per window that holds it.
+/// The input's columns ++ window_start, window_end, window_time; each row once per window that
+/// holds it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct WindowNode {
     /// Its input.
@@ -53,7 +59,11 @@ impl WindowNode {
     /// Checks the time column and builds the node.
     pub fn try_new(input: LogicalPlan, time: Expr, spec: WindowSpec) -> DfResult<Self> {
         let Expr::Column(column) = &time else {
-            return Err(Error::new(SqlState::TypeMismatch, "the time of a window must be a column").into());
+            return Err(Error::new(
+                SqlState::TypeMismatch,
+                "the time of a window must be a column",
+            )
+            .into());
         };
         let (qualifier, time_field) = input.schema().qualified_field_from_column(column)?;
         let time_type = time_field.data_type().clone();
@@ -63,14 +73,15 @@ impl WindowNode {
         for name in WINDOW_COLUMNS {
             fields.push((qualifier.clone(), Arc::new(Field::new(name, time_type.clone(), false))));
         }
-        let schema = DFSchema::new_with_metadata(fields, input.schema().as_arrow().metadata().clone())
-            .map_err(|_| {
-                Error::new(
+        let schema =
+            DFSchema::new_with_metadata(fields, input.schema().as_arrow().metadata().clone())
+                .map_err(|_| {
+                    Error::new(
                     SqlState::DuplicateColumn,
                     "the input of a window has a column window_start, window_end or window_time",
                 )
                 .hint("Rename it in a subquery, or select the columns that you need.")
-            })?;
+                })?;
         Ok(WindowNode { input, time, spec, schema: Arc::new(schema) })
     }
 
@@ -89,7 +100,9 @@ impl WindowNode {
 
 impl PartialOrd for WindowNode {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        self.spec.partial_cmp(&other.spec).filter(|order| *order != Ordering::Equal || self == other)
+        self.spec
+            .partial_cmp(&other.spec)
+            .filter(|order| *order != Ordering::Equal || self == other)
     }
 }
 
@@ -120,13 +133,18 @@ impl UserDefinedLogicalNodeCore for WindowNode {
         write!(f, "{} on {}", describe(&self.spec, time_type), self.time)
     }
 
-    fn with_exprs_and_inputs(&self, mut exprs: Vec<Expr>, mut inputs: Vec<LogicalPlan>) -> DfResult<Self> {
+    fn with_exprs_and_inputs(
+        &self,
+        mut exprs: Vec<Expr>,
+        mut inputs: Vec<LogicalPlan>,
+    ) -> DfResult<Self> {
         WindowNode::try_new(inputs.swap_remove(0), exprs.swap_remove(0), self.spec)
     }
 
     fn necessary_children_exprs(&self, output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {
         let width = self.input_width();
-        let mut needed: Vec<usize> = output_columns.iter().copied().filter(|c| *c < width).collect();
+        let mut needed: Vec<usize> =
+            output_columns.iter().copied().filter(|c| *c < width).collect();
         needed.push(self.time_index().ok()?);
         needed.sort_unstable();
         needed.dedup();
@@ -139,7 +157,9 @@ pub fn describe(spec: &WindowSpec, time: &DataType) -> String {
     let length = |ticks: i64| format!("'{}'", length(ticks, time));
     let shape = match spec.kind {
         WindowKind::Tumble { size } => format!("TUMBLE size={}", length(size)),
-        WindowKind::Hop { slide, size } => format!("HOP slide={} size={}", length(slide), length(size)),
+        WindowKind::Hop { slide, size } => {
+            format!("HOP slide={} size={}", length(slide), length(size))
+        }
         WindowKind::Cumulate { step, size } => {
             format!("CUMULATE step={} size={}", length(step), length(size))
         }
@@ -160,7 +180,8 @@ fn length(ticks: i64, time: &DataType) -> String {
     }
 }
 
-/// DataFusion's hook that plans window functions in FROM; relies on the normal form that [`crate::sql`] documents.
+/// DataFusion's hook that plans window functions in FROM; relies on the normal form that
+/// [`crate::sql`] documents.
 #[derive(Debug)]
 pub struct WindowPlanner;
 
@@ -187,7 +208,9 @@ enum WindowFunction {
     Session,
 }
 
-fn window_call(relation: &TableFactor) -> Option<(WindowFunction, Vec<ast::Expr>, Option<TableAlias>)> {
+fn window_call(
+    relation: &TableFactor,
+) -> Option<(WindowFunction, Vec<ast::Expr>, Option<TableAlias>)> {
     let (name, args, alias) = match relation {
         TableFactor::Table { name, args: Some(args), alias, .. } => (name, &args.args, alias),
         TableFactor::Function { name, args, alias, .. } => (name, args, alias),
@@ -230,18 +253,25 @@ fn plan_window(
     let ast::Expr::Subquery(subquery) = data else {
         return Err(bad_arguments(function).into());
     };
-    let input = context.plan(TableFactor::Derived { lateral: false, subquery, alias: None, sample: None })?;
+    let input = context.plan(TableFactor::Derived {
+        lateral: false,
+        subquery,
+        alias: None,
+        sample: None,
+    })?;
     let time = context.sql_to_expr(time, input.schema())?;
     let unit = time_unit(&time, &input)?;
-    let ticks = lengths.iter().map(|length| interval_ticks(length, unit)).collect::<Result<Vec<i64>>>()?;
+    let ticks =
+        lengths.iter().map(|length| interval_ticks(length, unit)).collect::<Result<Vec<i64>>>()?;
     let spec = window_spec(function, &ticks)?;
     let (input, time) = without_inner_window(input, time)?;
     let node = WindowNode::try_new(input, time, spec)?;
     Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
 }
 
-/// A window over the rows of windows: the new window's columns take the place of the old ones. The time column, if it is
-/// one of them, is kept under another name, since the new windows are made from it.
+/// A window over the rows of windows: the new window's columns take the place of the old ones. The
+/// time column, if it is one of them, is kept under another name, since the new windows are made
+/// from it.
 fn without_inner_window(input: LogicalPlan, time: Expr) -> Result<(LogicalPlan, Expr)> {
     let is_window = |name: &str| WINDOW_COLUMNS.contains(&name);
     if !input.schema().fields().iter().any(|field| is_window(field.name())) {
@@ -264,7 +294,9 @@ fn without_inner_window(input: LogicalPlan, time: Expr) -> Result<(LogicalPlan, 
 fn bad_arguments(function: WindowFunction) -> Error {
     let form = match function {
         WindowFunction::Tumble => "TUMBLE(stream, time column, INTERVAL size [, INTERVAL offset])",
-        WindowFunction::Hop => "HOP(stream, time column, INTERVAL slide, INTERVAL size [, INTERVAL offset])",
+        WindowFunction::Hop => {
+            "HOP(stream, time column, INTERVAL slide, INTERVAL size [, INTERVAL offset])"
+        }
         WindowFunction::Cumulate => {
             "CUMULATE(stream, time column, INTERVAL step, INTERVAL size [, INTERVAL offset])"
         }
@@ -299,16 +331,23 @@ fn time_unit(time: &Expr, input: &LogicalPlan) -> Result<TimeUnit> {
 pub fn interval_ticks(expr: &ast::Expr, unit: TimeUnit) -> Result<i64> {
     let parts = sql::interval(expr)?;
     if parts.months != 0 {
-        return Err(Error::new(SqlState::BadArgument, "an interval in months or years has no fixed length")
-            .hint("Use days, hours, minutes or seconds."));
+        return Err(Error::new(
+            SqlState::BadArgument,
+            "an interval in months or years has no fixed length",
+        )
+        .hint("Use days, hours, minutes or seconds."));
     }
     let nanos = i128::from(parts.days) * i128::from(DAY_NANOS) + i128::from(parts.micros) * 1_000;
     let tick = i128::from(1_000_000_000 / ticks_per_second(unit));
     if nanos % tick != 0 {
-        return Err(Error::new(SqlState::BadArgument, "the interval is finer than the time column")
-            .hint("Use a multiple of the time column's precision."));
+        return Err(Error::new(
+            SqlState::BadArgument,
+            "the interval is finer than the time column",
+        )
+        .hint("Use a multiple of the time column's precision."));
     }
-    i64::try_from(nanos / tick).map_err(|_| Error::new(SqlState::OutOfRange, "interval out of range"))
+    i64::try_from(nanos / tick)
+        .map_err(|_| Error::new(SqlState::OutOfRange, "interval out of range"))
 }
 
 fn window_spec(function: WindowFunction, ticks: &[i64]) -> Result<WindowSpec> {
@@ -316,13 +355,18 @@ fn window_spec(function: WindowFunction, ticks: &[i64]) -> Result<WindowSpec> {
         (WindowFunction::Tumble, [size]) => ((*size, *size), 0),
         (WindowFunction::Tumble, [size, offset]) => ((*size, *size), *offset),
         (WindowFunction::Hop | WindowFunction::Cumulate, [slide, size]) => ((*slide, *size), 0),
-        (WindowFunction::Hop | WindowFunction::Cumulate, [slide, size, offset]) => ((*slide, *size), *offset),
+        (WindowFunction::Hop | WindowFunction::Cumulate, [slide, size, offset]) => {
+            ((*slide, *size), *offset)
+        }
         _ => return Err(bad_arguments(function)),
     };
     let (slide, size) = lengths;
     if slide <= 0 || size <= 0 {
-        return Err(Error::new(SqlState::BadArgument, "the size and slide of a window must be positive")
-            .hint("Write for example INTERVAL '10 seconds'."));
+        return Err(Error::new(
+            SqlState::BadArgument,
+            "the size and slide of a window must be positive",
+        )
+        .hint("Write for example INTERVAL '10 seconds'."));
     }
     let kind = match function {
         WindowFunction::Tumble => WindowKind::Tumble { size },
@@ -376,7 +420,10 @@ impl WindowExec {
     }
 
     /// For a logical node whose input has been planned.
-    pub fn plan(node: &dyn UserDefinedLogicalNode, input: &Arc<dyn ExecutionPlan>) -> DfResult<Option<Self>> {
+    pub fn plan(
+        node: &dyn UserDefinedLogicalNode,
+        input: &Arc<dyn ExecutionPlan>,
+    ) -> DfResult<Option<Self>> {
         let Some(window) = node.as_any().downcast_ref::<WindowNode>() else {
             return Ok(None);
         };
@@ -426,20 +473,25 @@ impl ExecutionPlan for WindowExec {
         Ok(Arc::new(WindowExec::new(children.swap_remove(0), self.time, self.spec)))
     }
 
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> DfResult<SendableRecordBatchStream> {
         let input = self.input.execute(partition, context)?;
         let (time, spec, schema) = (self.time, self.spec, self.schema());
         let stream = input
             .map(move |batch| {
                 let batch = batch?;
-                let expanded =
-                    assign::expand(&batch, time, &spec).map_err(datafusion::error::DataFusionError::from)?;
+                let expanded = assign::expand(&batch, time, &spec)
+                    .map_err(datafusion::error::DataFusionError::from)?;
                 Ok::<_, datafusion::error::DataFusionError>(futures::stream::iter(
                     expanded.map(|b| b.map_err(datafusion::error::DataFusionError::from)),
                 ))
             })
             .try_flatten();
-        // One batch of input can give very many: a statement that only counts them must still be cancelled.
+        // One batch of input can give very many: a statement that only counts them must still be
+        // cancelled.
         Ok(Box::pin(cooperative(RecordBatchStreamAdapter::new(schema, stream))))
     }
 }

@@ -53,9 +53,13 @@ struct Lane {
 #[derive(Debug)]
 enum HeldPermit {
     Short(
-        #[expect(dead_code, reason = "it is held, and given back when it is dropped")] OwnedSemaphorePermit,
+        #[expect(dead_code, reason = "it is held, and given back when it is dropped")]
+        OwnedSemaphorePermit,
     ),
-    Long(#[expect(dead_code, reason = "it is held, and given back when it is dropped")] OwnedSemaphorePermit),
+    Long(
+        #[expect(dead_code, reason = "it is held, and given back when it is dropped")]
+        OwnedSemaphorePermit,
+    ),
     /// Between the two, or done.
     Neither,
 }
@@ -110,7 +114,11 @@ impl Allowance {
     }
 
     /// The same allowance for another stage, with a place among the short statements.
-    pub fn among_short(&self, place: OwnedSemaphorePermit, long: Arc<Semaphore>) -> (Allowance, Leaving) {
+    pub fn among_short(
+        &self,
+        place: OwnedSemaphorePermit,
+        long: Arc<Semaphore>,
+    ) -> (Allowance, Leaving) {
         let lane = Arc::new(Lane { long, held: Mutex::new(HeldPermit::Short(place)) });
         (Allowance { lane: Some(Arc::clone(&lane)), ..self.clone() }, Leaving(lane))
     }
@@ -139,7 +147,8 @@ impl Allowance {
         if let Some(lane) = &self.lane
             && lane.leave_short()
         {
-            let place = Arc::clone(&lane.long).acquire_owned().await.map_err(|_| shutting_down())?;
+            let place =
+                Arc::clone(&lane.long).acquire_owned().await.map_err(|_| shutting_down())?;
             *lane.held.lock() = HeldPermit::Long(place);
         }
         self.check()?;
@@ -149,7 +158,8 @@ impl Allowance {
     /// Whether so many bytes may be made. While a statement is planned all that is made are
     /// constants, which its plan keeps, all together; there is no other bound here when it is run.
     pub fn take_constant(bytes: usize) -> bool {
-        let taken = CURRENT.try_with(|allowance| allowance.constants.fetch_add(bytes, Ordering::Relaxed));
+        let taken =
+            CURRENT.try_with(|allowance| allowance.constants.fetch_add(bytes, Ordering::Relaxed));
         taken.map_or(true, |taken| taken.saturating_add(bytes) <= limits::CALL_BYTES)
     }
 
@@ -229,7 +239,10 @@ impl PlanSize {
             if columns.len() > limits::RESULT_COLUMNS && is_result(node) {
                 return Err(too_wide().into());
             }
-            if columns.iter().any(|column| dimensions(column.data_type()) > limits::ARRAY_DIMENSIONS) {
+            if columns
+                .iter()
+                .any(|column| dimensions(column.data_type()) > limits::ARRAY_DIMENSIONS)
+            {
                 return Err(too_deep().into());
             }
             if !matches!(node, LogicalPlan::Values(_)) {
@@ -314,8 +327,10 @@ fn dimensions(data_type: &DataType) -> usize {
 }
 
 fn too_deep() -> Error {
-    let message =
-        format!("number of array dimensions exceeds the maximum allowed ({})", limits::ARRAY_DIMENSIONS);
+    let message = format!(
+        "number of array dimensions exceeds the maximum allowed ({})",
+        limits::ARRAY_DIMENSIONS
+    );
     Error::new(SqlState::ProgramLimit, message)
 }
 

@@ -70,7 +70,11 @@ impl OptimizerRule for Stoppable<dyn OptimizerRule + Send + Sync> {
         self.0.apply_order()
     }
 
-    fn rewrite(&self, plan: LogicalPlan, config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
+    fn rewrite(
+        &self,
+        plan: LogicalPlan,
+        config: &dyn OptimizerConfig,
+    ) -> Result<Transformed<LogicalPlan>> {
         Allowance::check_in(&config.options())?;
         self.0.rewrite(plan, config)
     }

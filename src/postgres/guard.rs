@@ -7,8 +7,8 @@
 //! that
 //!
 //! - each join gives way after so many batches that come *out* of it;
-//! - the condition of a join, which may throw away all of them, looks each time whether the query is still wanted, and lets
-//!   another thread take over the other work of its own;
+//! - the condition of a join, which may throw away all of them, looks each time whether the query
+//!   is still wanted, and lets another thread take over the other work of its own;
 //! - a subquery that is run for each row (`apply.rs`) looks as well.
 
 use std::any::Any;
@@ -27,8 +27,8 @@ use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::filter::{FilterExec, FilterExecBuilder};
 use datafusion::physical_plan::joins::utils::JoinFilter;
 use datafusion::physical_plan::joins::{
-    CrossJoinExec, HashJoinExec, NestedLoopJoinExec, NestedLoopJoinExecBuilder, PiecewiseMergeJoinExec,
-    SortMergeJoinExec,
+    CrossJoinExec, HashJoinExec, NestedLoopJoinExec, NestedLoopJoinExecBuilder,
+    PiecewiseMergeJoinExec, SortMergeJoinExec,
 };
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
@@ -65,9 +65,10 @@ impl PhysicalOptimizerRule for Guarding {
     }
 }
 
-/// The rule for the physical plans of continuous queries: expressions that make much of little take as many rows at a time as fit. Without
-/// it, it would depend on the batches in which rows arrive whether a query can go on. It is not asked here whether anyone still
-/// wants it: what runs it asks between two portions.
+/// The rule for the physical plans of continuous queries: expressions that make much of little take
+/// as many rows at a time as fit. Without it, it would depend on the batches in which rows arrive
+/// whether a query can go on. It is not asked here whether anyone still wants it: what runs it asks
+/// between two portions.
 #[derive(Debug)]
 pub struct InPieces;
 
@@ -80,13 +81,13 @@ impl PhysicalOptimizerRule for InPieces {
         let allowance = Allowance::default();
         let in_pieces = |node: Arc<dyn ExecutionPlan>| {
             let any = node.as_ref() as &dyn Any;
-            let changed: Option<Arc<dyn ExecutionPlan>> = match any.downcast_ref::<ProjectionExec>() {
-                Some(projection) => {
-                    PiecewiseProjection::of(projection, &allowance)?.map(|node| Arc::new(node) as _)
-                }
-                None if any.is::<FilterExec>() => watched(&node, &allowance)?,
-                None => None,
-            };
+            let changed: Option<Arc<dyn ExecutionPlan>> =
+                match any.downcast_ref::<ProjectionExec>() {
+                    Some(projection) => PiecewiseProjection::of(projection, &allowance)?
+                        .map(|node| Arc::new(node) as _),
+                    None if any.is::<FilterExec>() => watched(&node, &allowance)?,
+                    None => None,
+                };
             Ok(changed.map_or_else(|| Transformed::no(node), Transformed::yes))
         };
         Ok(plan.transform_up(in_pieces)?.data)
@@ -144,7 +145,10 @@ fn multiplies(node: &Arc<dyn ExecutionPlan>) -> bool {
 
 /// The join with its condition watched, if it is one that has a condition, or the filter, if its
 /// condition makes much of little.
-fn watched(node: &Arc<dyn ExecutionPlan>, allowance: &Allowance) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+fn watched(
+    node: &Arc<dyn ExecutionPlan>,
+    allowance: &Allowance,
+) -> Result<Option<Arc<dyn ExecutionPlan>>> {
     let watch = |filter: &JoinFilter| -> Result<JoinFilter> {
         let expr = Arc::new(Watched::new(filter.expression(), allowance)?);
         Ok(JoinFilter::new(expr, filter.column_indices().to_vec(), Arc::clone(filter.schema())))
@@ -153,7 +157,8 @@ fn watched(node: &Arc<dyn ExecutionPlan>, allowance: &Allowance) -> Result<Optio
     if let Some(join) = any.downcast_ref::<NestedLoopJoinExec>()
         && let Some(filter) = join.filter()
     {
-        let join = NestedLoopJoinExecBuilder::from(join).with_filter(Some(watch(filter)?)).build()?;
+        let join =
+            NestedLoopJoinExecBuilder::from(join).with_filter(Some(watch(filter)?)).build()?;
         return Ok(Some(Arc::new(join)));
     }
     if let Some(join) = any.downcast_ref::<HashJoinExec>()
@@ -165,7 +170,9 @@ fn watched(node: &Arc<dyn ExecutionPlan>, allowance: &Allowance) -> Result<Optio
         && Explosive::among([filter.predicate()].into_iter())?.is_some()
     {
         let predicate = Arc::new(Watched::new(filter.predicate(), allowance)?);
-        return Ok(Some(Arc::new(FilterExecBuilder::from(filter).with_predicate(predicate).build()?)));
+        return Ok(Some(Arc::new(
+            FilterExecBuilder::from(filter).with_predicate(predicate).build()?,
+        )));
     }
     Ok(None)
 }
@@ -229,8 +236,8 @@ impl PhysicalExpr for Watched {
 
     fn evaluate(&self, batch: &RecordBatch) -> Result<ColumnarValue> {
         self.allowance.check()?;
-        let is_worker =
-            Handle::try_current().is_ok_and(|handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread);
+        let is_worker = Handle::try_current()
+            .is_ok_and(|handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread);
         match is_worker {
             true => tokio::task::block_in_place(|| self.value(batch)),
             false => self.value(batch),

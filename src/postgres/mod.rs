@@ -1,7 +1,8 @@
 //! SQL as Postgres means it, on DataFusion.
 //!
-//! A statement passes through here twice: its syntax tree before DataFusion plans it ([`syntax`]), and the plan that
-//! DataFusion made ([`coercion`]). What Postgres has and DataFusion lacks is in [`functions`].
+//! A statement passes through here twice: its syntax tree before DataFusion plans it ([`syntax`]),
+//! and the plan that DataFusion made ([`coercion`]). What Postgres has and DataFusion lacks is in
+//! [`functions`].
 //!
 //! | file | idea |
 //! |---|---|

@@ -30,7 +30,8 @@ use datafusion::physical_expr::expressions::{BinaryExpr, Literal};
 use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, PhysicalExpr, PlanProperties, SendableRecordBatchStream,
+    DisplayAs, DisplayFormatType, ExecutionPlan, PhysicalExpr, PlanProperties,
+    SendableRecordBatchStream,
 };
 use futures::{StreamExt, TryStreamExt, stream};
 
@@ -48,7 +49,9 @@ pub struct Explosive {
 
 impl Explosive {
     /// `None` if no part of the expressions makes much of little.
-    pub fn among<'e>(exprs: impl Iterator<Item = &'e Arc<dyn PhysicalExpr>>) -> Result<Option<Explosive>> {
+    pub fn among<'e>(
+        exprs: impl Iterator<Item = &'e Arc<dyn PhysicalExpr>>,
+    ) -> Result<Option<Explosive>> {
         let mut is_explosive = false;
         let mut patterns = Vec::new();
         for expr in exprs {
@@ -167,8 +170,9 @@ impl<T, F: Fn(&RecordBatch) -> Result<T>> Iterator for Pieces<F> {
             let piece = batch.slice(range.start, range.len());
             if range.len() <= 1 {
                 let mut failed = None;
-                let done =
-                    within(limits::CALL_BYTES, || work(&piece).map_err(|error| failed = Some(error)).ok());
+                let done = within(limits::CALL_BYTES, || {
+                    work(&piece).map_err(|error| failed = Some(error)).ok()
+                });
                 return match (done.flatten(), failed) {
                     (_, Some(error)) => Some(Err(error)),
                     (done, None) => done.map(Ok),
@@ -216,16 +220,30 @@ pub struct PiecewiseProjection {
 
 impl PiecewiseProjection {
     /// The projection so; `None` if none of its expressions makes much of little.
-    pub fn of(projection: &ProjectionExec, allowance: &Allowance) -> Result<Option<PiecewiseProjection>> {
+    pub fn of(
+        projection: &ProjectionExec,
+        allowance: &Allowance,
+    ) -> Result<Option<PiecewiseProjection>> {
         let exprs = projection.expr().to_vec();
         let Some(explosive) = Explosive::among(exprs.iter().map(|expr| &expr.expr))? else {
             return Ok(None);
         };
-        let (input, properties) = (Arc::clone(projection.input()), Arc::clone(projection.properties()));
-        Ok(Some(PiecewiseProjection { exprs, explosive, allowance: allowance.clone(), input, properties }))
+        let (input, properties) =
+            (Arc::clone(projection.input()), Arc::clone(projection.properties()));
+        Ok(Some(PiecewiseProjection {
+            exprs,
+            explosive,
+            allowance: allowance.clone(),
+            input,
+            properties,
+        }))
     }
 
-    fn project(exprs: &[ProjectionExpr], schema: &SchemaRef, piece: &RecordBatch) -> Result<RecordBatch> {
+    fn project(
+        exprs: &[ProjectionExpr],
+        schema: &SchemaRef,
+        piece: &RecordBatch,
+    ) -> Result<RecordBatch> {
         let rows = piece.num_rows();
         let columns = exprs.iter().map(|expr| expr.expr.evaluate(piece)?.into_array(rows));
         let columns = columns.collect::<Result<Vec<_>>>()?;
@@ -287,7 +305,11 @@ impl ExecutionPlan for PiecewiseProjection {
         })
     }
 
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
         let (exprs, schema) = (self.exprs.clone(), self.schema());
         let (explosive, allowance) = (self.explosive.clone(), self.allowance.clone());
         let exprs: Arc<[ProjectionExpr]> = exprs.into();
@@ -328,13 +350,16 @@ mod tests {
             }
             Ok(piece.num_rows())
         };
-        Explosive { patterns: Vec::new() }.pieces(batch(values), Allowance::default(), work).collect()
+        Explosive { patterns: Vec::new() }
+            .pieces(batch(values), Allowance::default(), work)
+            .collect()
     }
 
     #[test]
     fn rows_that_make_too_much_together_are_taken_fewer_at_a_time() {
-        let check =
-            |values: &[i64], expect: &[usize]| assert_eq!(sizes(values).unwrap(), expect, "{values:?}");
+        let check = |values: &[i64], expect: &[usize]| {
+            assert_eq!(sizes(values).unwrap(), expect, "{values:?}")
+        };
         check(&[], &[0]);
         check(&[1; 8], &[8]);
         check(&[10; 4], &[1, 1, 1, 1]);

@@ -59,7 +59,8 @@ pub fn in_portions(
     let bytes: usize = constants.map(|constant| constant.value().size()).sum();
     // Many computed columns make much of one that is read.
     let computed = projection.expr().iter().filter(|part| !part.expr.is::<Column>()).count();
-    let rows = (limits::PIECE_BYTES / bytes.max(1)).min(limits::BATCH_CELLS / computed.max(1)).max(1);
+    let rows =
+        (limits::PIECE_BYTES / bytes.max(1)).min(limits::BATCH_CELLS / computed.max(1)).max(1);
     if rows >= limits::BATCH_ROWS {
         return Ok(None);
     }
@@ -83,10 +84,12 @@ pub fn dealt_before(repartition: &RepartitionExec) -> Result<Option<Arc<dyn Exec
     }
     let Some(projection) = any.downcast_ref::<ProjectionExec>() else { return Ok(None) };
     let portions = (projection.input().as_ref() as &dyn Any).downcast_ref::<Portions>();
-    let (Some(portions), Partitioning::RoundRobinBatch(_)) = (portions, repartition.partitioning()) else {
+    let (Some(portions), Partitioning::RoundRobinBatch(_)) = (portions, repartition.partitioning())
+    else {
         return Ok(None);
     };
-    let dealt = RepartitionExec::try_new(Arc::clone(&portions.input), repartition.partitioning().clone())?;
+    let dealt =
+        RepartitionExec::try_new(Arc::clone(&portions.input), repartition.partitioning().clone())?;
     let input = Arc::new(Portions::new(Arc::new(dealt), portions.rows, &portions.allowance));
     Ok(Some(Arc::new(ProjectionExec::try_new(projection.expr().to_vec(), input)?)))
 }
@@ -144,7 +147,11 @@ impl ExecutionPlan for Portions {
         Ok(Arc::new(Portions::new(children.swap_remove(0), self.rows, &self.allowance)))
     }
 
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
         let (rows, allowance) = (self.rows, self.allowance.clone());
         let portions = self.input.execute(partition, context)?.map_ok(move |batch| {
             let (count, allowance) = (batch.num_rows(), allowance.clone());
@@ -174,17 +181,25 @@ mod tests {
     async fn a_large_constant_stands_in_few_rows_at_a_time() {
         let rows: ArrayRef = Arc::new(Int64Array::from_iter_values(0..100));
         let rows = RecordBatch::try_from_iter([("id", rows)]).unwrap();
-        let input = MemorySourceConfig::try_new_exec(&[vec![rows.clone()]], rows.schema(), None).unwrap();
+        let input =
+            MemorySourceConfig::try_new_exec(&[vec![rows.clone()]], rows.schema(), None).unwrap();
         let item = Arc::new(Field::new("item", DataType::Int64, true));
         let constant = |length: usize| {
             let values: ArrayRef = Arc::new(Int64Array::from(vec![0; length]));
-            let list =
-                ListArray::try_new(Arc::clone(&item), OffsetBuffer::from_lengths([length]), values, None);
+            let list = ListArray::try_new(
+                Arc::clone(&item),
+                OffsetBuffer::from_lengths([length]),
+                values,
+                None,
+            );
             lit(ScalarValue::List(Arc::new(list.unwrap())))
         };
         let projection = |length| {
-            ProjectionExec::try_new(vec![(constant(length), "all".to_owned())], Arc::clone(&input) as _)
-                .unwrap()
+            ProjectionExec::try_new(
+                vec![(constant(length), "all".to_owned())],
+                Arc::clone(&input) as _,
+            )
+            .unwrap()
         };
         assert!(in_portions(&projection(10), &Allowance::default()).unwrap().is_none());
         let plan = in_portions(&projection(1_000_000), &Allowance::default()).unwrap().unwrap();

@@ -1,9 +1,12 @@
-//! Subqueries over the columns of the query around them that are no join: run once for each set of outer values.
+//! Subqueries over the columns of the query around them that are no join: run once for each set of
+//! outer values.
 //!
-//! `(SELECT max(o.k + t.id) FROM o)` becomes a function of `t.id`, which puts its value into the subquery's plan as a constant and runs
-//! that; Postgres calls it a SubPlan. It is slow where there are many different values, and right where nothing else is (see
-//! [`joinable`](super::coercion::joinable)). The relations are those of the query around, so all runs see one epoch. Only snapshots have
-//! such functions: a continuous query would have to run them again for rows it has long emitted.
+//! `(SELECT max(o.k + t.id) FROM o)` becomes a function of `t.id`, which puts its value into the
+//! subquery's plan as a constant and runs that; Postgres calls it a SubPlan. It is slow where there
+//! are many different values, and right where nothing else is (see
+//! [`joinable`](super::coercion::joinable)). The relations are those of the query around, so all
+//! runs see one epoch. Only snapshots have such functions: a continuous query would have to run
+//! them again for rows it has long emitted.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -49,7 +52,8 @@ pub enum SubqueryKind {
     All(Operator),
 }
 
-/// The subquery as a function of the columns it reads of the query around it, which has the columns `around`.
+/// The subquery as a function of the columns it reads of the query around it, which has the columns
+/// `around`.
 pub fn applied(
     state: &SessionState,
     subquery: &Subquery,
@@ -73,7 +77,8 @@ pub fn applied(
         SubqueryKind::Value => Arc::clone(&fields[0]),
         _ => Arc::new(Field::new("", DataType::Boolean, true)),
     };
-    // A column of a query further out stays one: whoever applies the query between puts its value here.
+    // A column of a query further out stays one: whoever applies the query between puts its value
+    // here.
     let columns = outer.iter().map(|(column, field)| match around.has_column(column) {
         true => Expr::Column(column.clone()),
         false => Expr::OuterReferenceColumn(Arc::clone(field), column.clone()),
@@ -89,7 +94,8 @@ pub fn has_applied(plan: &LogicalPlan) -> Result<bool> {
     plan.apply_with_subqueries(|node| {
         node.apply_expressions(|expr| {
             expr.apply(|part| {
-                found |= matches!(part, Expr::ScalarFunction(call) if call.func.inner().is::<Apply>());
+                found |=
+                    matches!(part, Expr::ScalarFunction(call) if call.func.inner().is::<Apply>());
                 Ok(TreeNodeRecursion::Continue)
             })
         })
@@ -163,9 +169,9 @@ impl Apply {
     /// The subquery's plan with these values in place of the outer columns.
     fn filled(&self, values: &[ScalarValue]) -> Result<LogicalPlan> {
         let at = |column: &Column| self.outer.iter().position(|(known, _)| known == column);
-        let is_mine =
-            |expr: &Expr| matches!(expr, Expr::OuterReferenceColumn(_, column) if at(column).is_some());
-        let own = |subquery: &mut Subquery| subquery.outer_ref_columns.retain(|outer| !is_mine(outer));
+        let is_mine = |expr: &Expr| matches!(expr, Expr::OuterReferenceColumn(_, column) if at(column).is_some());
+        let own =
+            |subquery: &mut Subquery| subquery.outer_ref_columns.retain(|outer| !is_mine(outer));
         let filled = self.subquery.as_ref().clone().transform_down_with_subqueries(|node| {
             // An operator above asks for a column by the name that the expression has now.
             let names = NamePreserver::new(&node);
@@ -211,8 +217,9 @@ impl Apply {
     fn rows(&self, values: &[ScalarValue]) -> Result<Vec<RecordBatch>> {
         Allowance::check_in(self.state.config_options())?;
         let plan = self.filled(values)?;
-        // What DataFusion has as async functions is computed before the expression they stand in, in a CASE for the rows of all its
-        // branches too, and not at all in joins, ORDER BY and GROUP BY.
+        // What DataFusion has as async functions is computed before the expression they stand in,
+        // in a CASE for the rows of all its branches too, and not at all in joins, ORDER BY and
+        // GROUP BY.
         wait(async {
             let physical = self.state.create_physical_plan(&plan).await?;
             collect(physical, self.state.task_ctx()).await
@@ -222,8 +229,10 @@ impl Apply {
     /// Its only column, as values of this type.
     fn column(&self, values: &[ScalarValue], wanted: &DataType) -> Result<ArrayRef> {
         let rows = self.rows(values)?;
-        let columns =
-            rows.iter().map(|batch| Ok(cast(batch.column(0), wanted)?)).collect::<Result<Vec<_>>>()?;
+        let columns = rows
+            .iter()
+            .map(|batch| Ok(cast(batch.column(0), wanted)?))
+            .collect::<Result<Vec<_>>>()?;
         let columns: Vec<&dyn Array> = columns.iter().map(AsRef::as_ref).collect();
         Ok(if columns.is_empty() { new_empty_array(wanted) } else { concat(&columns)? })
     }
@@ -236,7 +245,8 @@ impl Apply {
                     0 => ScalarValue::try_from(wanted),
                     1 => scalar_at(&column, 0),
                     _ => {
-                        let message = "more than one row returned by a subquery used as an expression";
+                        let message =
+                            "more than one row returned by a subquery used as an expression";
                         Err(Error::new(SqlState::CardinalityViolation, message).into())
                     }
                 }
@@ -266,11 +276,15 @@ impl Apply {
 
     /// The first value compared with each of the subquery's.
     fn compared(&self, values: &[ScalarValue], op: Operator) -> Result<BooleanArray> {
-        let (x, outer) =
-            values.split_first().ok_or_else(|| Error::internal("a comparison without a left side"))?;
+        let (x, outer) = values
+            .split_first()
+            .ok_or_else(|| Error::internal("a comparison without a left side"))?;
         let own = self.subquery.schema().field(0).data_type();
         let common = comparison_coercion(&x.data_type(), own).ok_or_else(|| {
-            Error::new(SqlState::TypeMismatch, format!("cannot compare {} with {own}", x.data_type()))
+            Error::new(
+                SqlState::TypeMismatch,
+                format!("cannot compare {} with {own}", x.data_type()),
+            )
         })?;
         let last = self.last.lock().clone();
         let column = match last {
@@ -289,7 +303,11 @@ impl Apply {
             Operator::LtEq => cmp::lt_eq(&x, &column),
             Operator::Gt => cmp::gt(&x, &column),
             Operator::GtEq => cmp::gt_eq(&x, &column),
-            other => return Err(Error::unsupported(format!("{other} ANY and ALL are not supported")).into()),
+            other => {
+                return Err(
+                    Error::unsupported(format!("{other} ANY and ALL are not supported")).into()
+                );
+            }
         }?)
     }
 }
@@ -333,7 +351,8 @@ impl ScalarUDFImpl for Apply {
             answers.push(match known {
                 Some(answer) => answer,
                 None => {
-                    let values = columns.iter().map(|column| ScalarValue::try_from_array(column, row));
+                    let values =
+                        columns.iter().map(|column| ScalarValue::try_from_array(column, row));
                     let answer = self.answer(&values.collect::<Result<Vec<_>>>()?, wanted)?;
                     let mut kept = self.kept.lock();
                     if kept.len() >= KEPT {

@@ -24,7 +24,8 @@ use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::unnest::UnnestExec;
 use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, PhysicalExpr, PlanProperties, SendableRecordBatchStream,
+    DisplayAs, DisplayFormatType, ExecutionPlan, PhysicalExpr, PlanProperties,
+    SendableRecordBatchStream,
 };
 use futures::{TryStreamExt, stream};
 
@@ -33,7 +34,9 @@ use crate::limits;
 /// The UNNEST over chunks of its input; `None` if it has them, or takes apart what is no plain
 /// array of values.
 pub fn in_chunks(node: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<dyn ExecutionPlan>>> {
-    let Some(unnest) = (node.as_ref() as &dyn Any).downcast_ref::<UnnestExec>() else { return Ok(None) };
+    let Some(unnest) = (node.as_ref() as &dyn Any).downcast_ref::<UnnestExec>() else {
+        return Ok(None);
+    };
     let input = unnest.input();
     let schema = input.schema();
     let is_list = |at: usize| matches!(schema.field(at).data_type(), DataType::List(_));
@@ -82,7 +85,9 @@ fn cut(lengths: impl Iterator<Item = usize>, most: usize) -> Vec<ArrayPart> {
         elements += length;
         if elements > most {
             let parts = (0..length).step_by(most);
-            chunks.extend(parts.map(|from| ArrayPart::Elements(row, from..(from + most).min(length))));
+            chunks.extend(
+                parts.map(|from| ArrayPart::Elements(row, from..(from + most).min(length))),
+            );
             (begin, elements) = (row + 1, 0);
         }
     }
@@ -166,7 +171,11 @@ impl ExecutionPlan for Chunks {
         Ok(Arc::new(Chunks::new(children.swap_remove(0), Arc::clone(&self.lists))))
     }
 
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
         let lists = Arc::clone(&self.lists);
         let chunks = self.input.execute(partition, context)?.map_ok(move |batch| {
             let lists = Arc::clone(&lists);

@@ -1,6 +1,7 @@
 //! The engine with what it stands on: a store, threads that compute, sessions over it.
 //!
-//! The server and `tidemill run` both are a core with something around it: sockets there, a printer here.
+//! The server and `tidemill run` both are a core with something around it: sockets there, a printer
+//! here.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -75,8 +76,8 @@ impl Core {
         let env = Env::of_server(store, cpu.handle().clone());
         // On a thread of the runtime, which has the stack that planning needs.
         let opened = cpu.block_on(cpu.spawn(Engine::open(env, engine_options)));
-        let engine =
-            opened.map_err(|error| Error::internal(format!("the engine did not start: {error}")))??;
+        let engine = opened
+            .map_err(|error| Error::internal(format!("the engine did not start: {error}")))??;
         let sessions = sessions(&engine);
         Ok(Core { cpu, engine, sessions })
     }
@@ -99,11 +100,13 @@ impl Core {
     /// Finishes the running epoch and ends, in this time at the latest.
     pub fn stop(self, within: Duration) {
         let engine = self.engine;
-        let stopped = self
-            .cpu
-            .block_on(self.cpu.spawn(async move { tokio::time::timeout(within, engine.stop()).await }));
+        let stopped = self.cpu.block_on(
+            self.cpu.spawn(async move { tokio::time::timeout(within, engine.stop()).await }),
+        );
         if !matches!(stopped, Ok(Ok(()))) {
-            tracing::warn!("the running epoch did not end in time; it will run again at the next start");
+            tracing::warn!(
+                "the running epoch did not end in time; it will run again at the next start"
+            );
         }
         self.cpu.shutdown_timeout(Duration::from_secs(1));
     }
@@ -111,9 +114,10 @@ impl Core {
 
 /// Threads with deep stacks: plans are trees, and even dropping one recurses.
 ///
-/// What comes from outside (a statement, a client's answer) waits in the runtime's global queue. A worker that is busy with a long query looks
-/// there only once in some sixty turns, and a turn of a cross join is tens of milliseconds: all others would wait for seconds.
-/// So it looks there each time.
+/// What comes from outside (a statement, a client's answer) waits in the runtime's global queue. A
+/// worker that is busy with a long query looks there only once in some sixty turns, and a turn of a
+/// cross join is tens of milliseconds: all others would wait for seconds. So it looks there each
+/// time.
 pub(super) fn runtime(name: &str, threads: usize) -> Result<Runtime> {
     let runtime = Builder::new_multi_thread()
         .worker_threads(threads.max(1))

@@ -7,8 +7,9 @@
 //!  epochs       one thread: the epochs of all views          (exec)
 //!  commits      one thread: the writes and their fsync       (log)
 //! ```
-//! Starting goes from the ground up: ports are claimed, the store is opened and recovered, the init scripts run, and only then
-//! are clients let in. A start that fails says why in one line and leaves nothing behind.
+//! Starting goes from the ground up: ports are claimed, the store is opened and recovered, the init
+//! scripts run, and only then are clients let in. A start that fails says why in one line and
+//! leaves nothing behind.
 
 mod core;
 mod process;
@@ -58,14 +59,16 @@ pub struct ServerOptions {
 
 /// Serves until SIGTERM or Ctrl-C.
 pub fn serve(options: &ServerOptions) -> Result<(), Failure> {
-    let scripts = options.init.iter().map(|path| Script::read(path)).collect::<Result<Vec<_>, Failure>>()?;
+    let scripts =
+        options.init.iter().map(|path| Script::read(path)).collect::<Result<Vec<_>, Failure>>()?;
     process::keep_files_private();
     let shares = process::share(process::raise_descriptors(), options.max_connections)?;
     let io = core::runtime("io", IO_THREADS)?;
     let entered = io.enter();
     let doors = Doors::claim(options)?;
     drop(entered);
-    let core = Core::open(&CoreOptions { store_files: shares.store_files, ..options.core.clone() })?;
+    let core =
+        Core::open(&CoreOptions { store_files: shares.store_files, ..options.core.clone() })?;
     for script in scripts {
         core.run(script, Box::new(script::Quiet))?;
     }
@@ -75,7 +78,8 @@ pub fn serve(options: &ServerOptions) -> Result<(), Failure> {
     Ok(served?)
 }
 
-/// The two ports: claimed first, so that a port in use is told before anything is touched, and opened last.
+/// The two ports: claimed first, so that a port in use is told before anything is touched, and
+/// opened last.
 struct Doors {
     postgres: TcpSocket,
     http: TcpSocket,
@@ -83,10 +87,18 @@ struct Doors {
 
 impl Doors {
     fn claim(options: &ServerOptions) -> Result<Doors> {
-        Ok(Doors { postgres: claim(options.listen, "--listen")?, http: claim(options.http, "--http")? })
+        Ok(Doors {
+            postgres: claim(options.listen, "--listen")?,
+            http: claim(options.http, "--http")?,
+        })
     }
 
-    async fn open(self, options: &ServerOptions, shares: &process::Shares, core: &Core) -> Result<()> {
+    async fn open(
+        self,
+        options: &ServerOptions,
+        shares: &process::Shares,
+        core: &Core,
+    ) -> Result<()> {
         let (raise, raised) = watch::channel(false);
         let mut signals = shutdown::StopSignals::listen()?;
         let postgres = listen(self.postgres, options.listen, "--listen")?;
@@ -100,8 +112,11 @@ impl Doors {
             shutdown: raised.clone(),
         };
         let mut clients = tokio::spawn(wire::serve(postgres, core.sessions(), wire_options));
-        let pages =
-            tokio::spawn(http::serve(web, Arc::new(move || is_ready.load(Ordering::Relaxed)), raised));
+        let pages = tokio::spawn(http::serve(
+            web,
+            Arc::new(move || is_ready.load(Ordering::Relaxed)),
+            raised,
+        ));
         announce(address, web_address, &options.core.data);
         let signal = tokio::select! {
             signal = signals.next() => signal,
@@ -189,8 +204,9 @@ mod tests {
     async fn a_port_in_use_is_named_with_the_flag_that_changes_it() {
         let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = taken.local_addr().unwrap();
-        let error =
-            claim(address, "--http").and_then(|socket| listen(socket, address, "--http")).unwrap_err();
+        let error = claim(address, "--http")
+            .and_then(|socket| listen(socket, address, "--http"))
+            .unwrap_err();
         assert_eq!(error.message(), format!("cannot listen on {address}: the port is in use"));
         assert!(error.hint_text().unwrap().contains("--http"));
     }

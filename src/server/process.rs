@@ -1,7 +1,9 @@
-//! What the process asks of the system at its start: descriptors enough, and files that nobody else can read.
+//! What the process asks of the system at its start: descriptors enough, and files that nobody else
+//! can read.
 //!
-//! Sockets and the store's files come out of one limit. A client too many is refused and comes again; a flush that finds no
-//! descriptor ends the process. So the limit is divided before anyone is let in.
+//! Sockets and the store's files come out of one limit. A client too many is refused and comes
+//! again; a flush that finds no descriptor ends the process. So the limit is divided before anyone
+//! is let in.
 
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
@@ -20,11 +22,13 @@ pub(super) struct Shares {
     pub(super) logins: usize,
 }
 
-/// Divides the descriptors. Fewer than wanted may be left for clients, which is said; none is an error.
+/// Divides the descriptors. Fewer than wanted may be left for clients, which is said; none is an
+/// error.
 pub(super) fn share(limit: usize, wanted: usize) -> Result<Shares> {
     let store_files = limits::STORE_FILES.min(limit / 4);
     let logins = limits::PENDING_LOGINS.min(limit / 4);
-    let taken = store_files + limits::RESERVED_DESCRIPTORS.min(limit / 4) + limits::HTTP_SOCKETS + logins;
+    let taken =
+        store_files + limits::RESERVED_DESCRIPTORS.min(limit / 4) + limits::HTTP_SOCKETS + logins;
     let clients = wanted.min(limit.saturating_sub(taken));
     if clients == 0 {
         let what = format!("{limit} file descriptors are too few to serve with");

@@ -1,7 +1,9 @@
-//! Runs the statements of a file one after the other through a session, and says in which line it stopped.
+//! Runs the statements of a file one after the other through a session, and says in which line it
+//! stopped.
 //!
-//! A script is cut into statements here, and each is given to the session by itself: those before a mistake have then run,
-//! as with psql. The cutting knows no SQL but what a semicolon may hide in: quotes, dollar quotes and comments.
+//! A script is cut into statements here, and each is given to the session by itself: those before a
+//! mistake have then run, as with psql. The cutting knows no SQL but what a semicolon may hide in:
+//! quotes, dollar quotes and comments.
 
 use std::fmt;
 use std::path::Path;
@@ -12,7 +14,9 @@ use futures::StreamExt;
 
 use crate::error::{Error, Result};
 use crate::pgtypes::values::TextStyle;
-use crate::session::{ClientSession, Outcome, Params, Protocol, SessionFactory, SideMessage, Startup};
+use crate::session::{
+    ClientSession, Outcome, Params, Protocol, SessionFactory, SideMessage, Startup,
+};
 
 /// A file with SQL.
 #[derive(Debug, Clone)]
@@ -125,7 +129,11 @@ pub(super) async fn run(
     Ok(())
 }
 
-async fn run_one(session: &mut dyn ClientSession, text: &str, output: &mut dyn Output) -> Result<()> {
+async fn run_one(
+    session: &mut dyn ClientSession,
+    text: &str,
+    output: &mut dyn Output,
+) -> Result<()> {
     if text.starts_with('\\') {
         return Err(Error::unsupported("backslash commands are psql's, and not SQL")
             .hint("Take them out of the script, or run it with psql -f against a server."));
@@ -165,7 +173,8 @@ struct ScriptStatement<'a> {
 }
 
 impl ScriptStatement<'_> {
-    /// The line, from 1, of a position (1-based, in characters) in the statement; of its beginning when none is known.
+    /// The line, from 1, of a position (1-based, in characters) in the statement; of its beginning
+    /// when none is known.
     fn line_of(&self, script: &str, position: Option<usize>) -> usize {
         let before = script.get(..self.start).unwrap_or_default();
         let chars = position.map_or(0, |position| position.saturating_sub(1));
@@ -230,7 +239,8 @@ fn comment(rest: &str) -> Option<usize> {
     Some(rest.len())
 }
 
-/// The length of what begins at `at` with `c` and must not be cut: a quoted text, a word, or the character alone.
+/// The length of what begins at `at` with `c` and must not be cut: a quoted text, a word, or the
+/// character alone.
 fn token(script: &str, at: usize, c: char) -> usize {
     let rest = &script[at..];
     let until = |end: usize, closing: &str| {
@@ -295,9 +305,11 @@ mod tests {
 
     #[test]
     fn semicolons_end_statements_but_not_in_quotes_and_comments() {
-        let script =
-            "-- a; comment\nSELECT ';', \"a;b\" /* x; /* y; */ ; */ ;\n\n;  ;SELECT $$;$$, $t$ $$; $t$;\n";
-        assert_eq!(texts(script), ["SELECT ';', \"a;b\" /* x; /* y; */ ; */", "SELECT $$;$$, $t$ $$; $t$"]);
+        let script = "-- a; comment\nSELECT ';', \"a;b\" /* x; /* y; */ ; */ ;\n\n;  ;SELECT $$;$$, $t$ $$; $t$;\n";
+        assert_eq!(
+            texts(script),
+            ["SELECT ';', \"a;b\" /* x; /* y; */ ; */", "SELECT $$;$$, $t$ $$; $t$"]
+        );
         assert_eq!(
             texts(r"SELECT E'it\'s; ', 'it''s; ', '\'; SELECT 2"),
             [r"SELECT E'it\'s; ', 'it''s; ', '\'", "SELECT 2"]

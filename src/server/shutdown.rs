@@ -13,8 +13,9 @@ pub(super) struct StopSignals {
 impl StopSignals {
     /// From now on the signals arrive here instead of ending the process.
     pub(super) fn listen() -> Result<StopSignals> {
-        let listen =
-            |kind| signal(kind).map_err(|error| Error::from(error).context("cannot wait for signals"));
+        let listen = |kind| {
+            signal(kind).map_err(|error| Error::from(error).context("cannot wait for signals"))
+        };
         Ok(StopSignals {
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,

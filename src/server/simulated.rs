@@ -1,7 +1,9 @@
-//! An engine on one thread under a simulated clock, and clients that ask it in text: what SQL tests and simulations run on.
+//! An engine on one thread under a simulated clock, and clients that ask it in text: what SQL tests
+//! and simulations run on.
 //!
-//! There is no socket and no other thread, so what happens is a function of what is asked. A client does what the simple protocol
-//! does; where an answer goes on for ever it is given up when [`limits::TEST_SECONDS`] have passed on the simulated clock.
+//! There is no socket and no other thread, so what happens is a function of what is asked. A client
+//! does what the simple protocol does; where an answer goes on for ever it is given up when
+//! [`limits::TEST_SECONDS`] have passed on the simulated clock.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -53,8 +55,13 @@ pub enum Answer {
 
 impl Simulated {
     /// Opens what the store holds. To be called on the clock's own runtime.
-    pub async fn open(clock: &SimulatedClock, store: Arc<dyn Store>, files: PathBuf) -> Result<Simulated> {
-        let env = Env { clock: Arc::new(clock.clone()), store, spawn: Spawn::Inline(Handle::current()) };
+    pub async fn open(
+        clock: &SimulatedClock,
+        store: Arc<dyn Store>,
+        files: PathBuf,
+    ) -> Result<Simulated> {
+        let env =
+            Env { clock: Arc::new(clock.clone()), store, spawn: Spawn::Inline(Handle::current()) };
         let options = EngineOptions {
             files,
             memory: limits::TEST_MEMORY_BYTES,
@@ -172,7 +179,8 @@ impl Caller {
                 Ok(Answer::Rows { columns: rows.schema.fields().len(), rows: all })
             }
             Outcome::CopyIn(mut sink) => {
-                let bytes = data.take().ok_or_else(|| Error::unsupported("COPY has no data here"))?;
+                let bytes =
+                    data.take().ok_or_else(|| Error::unsupported("COPY has no data here"))?;
                 sink.data(bytes).await?;
                 Ok(Answer::Done(sink.finish().await?))
             }
@@ -189,7 +197,11 @@ impl Caller {
 }
 
 /// The values of a batch as the simple protocol writes them.
-pub fn text_rows(schema: &Schema, batch: &RecordBatch, style: &TextStyle) -> Vec<Vec<Option<String>>> {
+pub fn text_rows(
+    schema: &Schema,
+    batch: &RecordBatch,
+    style: &TextStyle,
+) -> Vec<Vec<Option<String>>> {
     let encoders: Vec<Encoder> = schema.fields().iter().map(|field| Encoder::new(field)).collect();
     let cell = |row: usize, column: usize| {
         let (encoder, array) = (&encoders[column], batch.column(column));
@@ -200,5 +212,7 @@ pub fn text_rows(schema: &Schema, batch: &RecordBatch, style: &TextStyle) -> Vec
         encoder.text(array, row, style, &mut out);
         Some(String::from_utf8_lossy(&out).into_owned())
     };
-    (0..batch.num_rows()).map(|row| (0..encoders.len()).map(|column| cell(row, column)).collect()).collect()
+    (0..batch.num_rows())
+        .map(|row| (0..encoders.len()).map(|column| cell(row, column)).collect())
+        .collect()
 }

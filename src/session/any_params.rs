@@ -7,7 +7,8 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
 
-/// The types of parameters in `x = ANY($1)`: DataFusion makes `array_has($1, x)` of it and does not ask what `$1` is.
+/// The types of parameters in `x = ANY($1)`: DataFusion makes `array_has($1, x)` of it and does not
+/// ask what `$1` is.
 pub fn arrays(plan: &LogicalPlan) -> HashMap<String, Option<DataType>> {
     let mut found = HashMap::new();
     // The visitor never fails.

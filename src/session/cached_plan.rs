@@ -1,11 +1,13 @@
 //! The plan of a prepared SELECT, kept between Parse and each Execute.
 //!
-//! It is planned once with `CAST($n AS type)` in place of each parameter, so every type in it is known. To run it, the
-//! values take the parameters' places, and each relation that it reads is put in as of the moment; then it is optimized
-//! like any other. It holds for the names and settings that it was planned with.
+//! It is planned once with `CAST($n AS type)` in place of each parameter, so every type in it is
+//! known. To run it, the values take the parameters' places, and each relation that it reads is put
+//! in as of the moment; then it is optimized like any other. It holds for the names and settings
+//! that it was planned with.
 //!
-//! Not every plan may be kept: one that reads what the system shows of itself was made for that moment, and the type of
-//! `round(x, $1)` depends on the value. These are planned anew each time, as a statement that is not prepared is.
+//! Not every plan may be kept: one that reads what the system shows of itself was made for that
+//! moment, and the type of `round(x, $1)` depends on the value. These are planned anew each time,
+//! as a statement that is not prepared is.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -47,8 +49,8 @@ pub(super) struct CachedPlan {
     settings: u64,
 }
 
-/// Plans a query whose parameters have these types; gives its columns, and the plan if it may be kept. `settings`: their
-/// version.
+/// Plans a query whose parameters have these types; gives its columns, and the plan if it may be
+/// kept. `settings`: their version.
 pub(super) async fn plan(
     reads: &ReadContext,
     query: &Query,
@@ -118,7 +120,8 @@ impl CachedPlan {
         Arc::ptr_eq(&self.names, names) && self.settings == settings
     }
 
-    /// Whether these values can be put in. A LIMIT below zero is refused where the query is planned anew.
+    /// Whether these values can be put in. A LIMIT below zero is refused where the query is planned
+    /// anew.
     pub fn takes(&self, values: &[ArrayRef]) -> bool {
         let is_negative = |value: &ArrayRef| match value.data_type() {
             DataType::Int64 => value.is_null(0) || value.as_primitive::<Int64Type>().value(0) < 0,
@@ -127,7 +130,8 @@ impl CachedPlan {
         !self.has_limit || !values.iter().any(is_negative)
     }
 
-    /// The plan with these values, over what there is at this moment; None: the names have changed meanwhile.
+    /// The plan with these values, over what there is at this moment; None: the names have changed
+    /// meanwhile.
     fn at(&self, scope: &Scope, values: &[ArrayRef]) -> Result<Option<LogicalPlan>> {
         if !Arc::ptr_eq(&self.names, scope.all_names()) {
             return Ok(None);

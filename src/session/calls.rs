@@ -1,4 +1,5 @@
-//! Functions that do something, called as `SELECT f(…)` on its own: `advance_watermark`, `pg_sleep` and, in tests, `advance_clock`.
+//! Functions that do something, called as `SELECT f(…)` on its own: `advance_watermark`, `pg_sleep`
+//! and, in tests, `advance_clock`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,10 +73,8 @@ pub fn find(query: &ContinuousQuery) -> Result<Option<FunctionCall>> {
             SqlState::UndefinedFunction,
             format!("function {name} with {} arguments does not exist", arguments.len()),
         )),
-        _ => {
-            Err(Error::unsupported(format!("{name}() must stand alone"))
-                .hint(format!("Write SELECT {name}(…).")))
-        }
+        _ => Err(Error::unsupported(format!("{name}() must stand alone"))
+            .hint(format!("Write SELECT {name}(…)."))),
     }
 }
 
@@ -142,23 +141,30 @@ fn stream(session: &Session, call: &FunctionCall) -> Result<(Arc<Relation>, Wate
                 sql::Statement::Describe(name) => sql::relation_name(&name).ok(),
                 _ => None,
             });
-            let folded = named.filter(sql::RelationName::is_public).map_or(name, |found| found.name);
+            let folded =
+                named.filter(sql::RelationName::is_public).map_or(name, |found| found.name);
             Arc::clone(names.get(&folded)?)
         }
     };
     let Kind::Stream(StreamDef { watermark, connector, .. }) = &relation.kind else {
-        return Err(Error::new(SqlState::WrongObjectType, format!("\"{}\" is not a stream", relation.name)));
+        return Err(Error::new(
+            SqlState::WrongObjectType,
+            format!("\"{}\" is not a stream", relation.name),
+        ));
     };
     if connector.is_some() {
-        return Err(Error::unsupported("the watermark of a stream with a connector follows its rows")
-            .hint("Only streams that are written with INSERT and COPY can be advanced by hand."));
+        return Err(Error::unsupported(
+            "the watermark of a stream with a connector follows its rows",
+        )
+        .hint("Only streams that are written with INSERT and COPY can be advanced by hand."));
     }
     match watermark.clone() {
         Some(watermark) => Ok((relation, watermark)),
-        None => {
-            Err(Error::new(SqlState::NotInState, format!("stream \"{}\" has no watermark", relation.name))
-                .hint("Declare one: WATERMARK FOR ts AS ts - INTERVAL '5 seconds'."))
-        }
+        None => Err(Error::new(
+            SqlState::NotInState,
+            format!("stream \"{}\" has no watermark", relation.name),
+        )
+        .hint("Declare one: WATERMARK FOR ts AS ts - INTERVAL '5 seconds'.")),
     }
 }
 
@@ -179,13 +185,15 @@ async fn advance(
     session.begin_statement();
     session.transaction.lock().await.advance(&relation, wanted);
     session.end_statement().await?;
-    let reached = session.engine.journal.stats(StreamId(relation.id.0))?.watermark.max(wanted).max(now);
+    let reached =
+        session.engine.journal.stats(StreamId(relation.id.0))?.watermark.max(wanted).max(now);
     let ticks: ArrayRef = Arc::new(Int64Array::from(vec![reached.0]));
     let shown = cast(&ticks, schema.field(0).data_type())?;
     Ok(RecordBatch::try_new(Arc::clone(schema), vec![shown])?)
 }
 
-/// Lets time pass on a clock that only a test moves; everything that waits for a moment until then happens at that moment.
+/// Lets time pass on a clock that only a test moves; everything that waits for a moment until then
+/// happens at that moment.
 async fn advance_clock(
     session: &mut Session,
     call: &FunctionCall,
@@ -201,7 +209,10 @@ async fn advance_clock(
     let given = value_text(session, &call.arguments[0], text).await?;
     let ms = given.and_then(|text| interval_ms(&text).ok()).and_then(|ms| u64::try_from(ms).ok());
     let ms = ms.ok_or_else(|| {
-        Error::new(SqlState::BadArgument, "advance_clock() takes a time that passes, such as '10 s'")
+        Error::new(
+            SqlState::BadArgument,
+            "advance_clock() takes a time that passes, such as '10 s'",
+        )
     })?;
     session.engine.clock().sleep(Duration::from_millis(ms)).await;
     text_batch(schema, &[vec![Some(String::new())]])

@@ -1,7 +1,8 @@
 //! What a client protocol needs of a session, free of sockets and of messages.
 //!
-//! `wire` turns Postgres messages into these calls, and nothing else. A session belongs to one connection and is
-//! used by one task at a time; dropping a future or a result stream cancels what it was doing.
+//! `wire` turns Postgres messages into these calls, and nothing else. A session belongs to one
+//! connection and is used by one task at a time; dropping a future or a result stream cancels what
+//! it was doing.
 
 use std::sync::Arc;
 
@@ -20,24 +21,33 @@ use crate::types::SqlType;
 /// A connection's side of SQL.
 #[async_trait]
 pub trait ClientSession: Send {
-    /// Splits the text of a simple query into its statements, without running any. A text without statements gives none.
+    /// Splits the text of a simple query into its statements, without running any. A text without
+    /// statements gives none.
     async fn split(&mut self, sql: &str) -> Result<Vec<Prepared>>;
 
-    /// Parses and plans one statement for the extended protocol; `hints` are the parameter types the client gave
-    /// (None: to be inferred). A text without a statement gives `Prepared` with `is_empty`.
+    /// Parses and plans one statement for the extended protocol; `hints` are the parameter types
+    /// the client gave (None: to be inferred). A text without a statement gives `Prepared` with
+    /// `is_empty`.
     async fn prepare(&mut self, sql: &str, hints: &[Option<SqlType>]) -> Result<Prepared>;
 
-    /// Runs a statement. `params` are the values of `$1…`, an array of length 1 each, typed as in `Prepared::params`.
-    async fn execute(&mut self, statement: &Prepared, params: Params, protocol: Protocol) -> Result<Outcome>;
+    /// Runs a statement. `params` are the values of `$1…`, an array of length 1 each, typed as in
+    /// `Prepared::params`.
+    async fn execute(
+        &mut self,
+        statement: &Prepared,
+        params: Params,
+        protocol: Protocol,
+    ) -> Result<Outcome>;
 
-    /// Called after an error went to the client (also one of the protocol's own), so that an open transaction block fails.
+    /// Called after an error went to the client (also one of the protocol's own), so that an open
+    /// transaction block fails.
     fn failed(&mut self, error: &Error);
 
     /// For ReadyForQuery.
     fn transaction(&self) -> TransactionStatus;
 
-    /// Ends an implicit transaction of the extended protocol (Sync) or of a simple query with several statements.
-    /// `Err` is the failure to commit it.
+    /// Ends an implicit transaction of the extended protocol (Sync) or of a simple query with
+    /// several statements. `Err` is the failure to commit it.
     async fn sync(&mut self) -> Result<()>;
 
     /// Begins the implicit transaction of a simple query that has several statements.
@@ -54,7 +64,8 @@ pub trait ClientSession: Send {
     /// Notices and parameter changes that arose since the last call, in order.
     fn drain_messages(&mut self) -> Vec<SideMessage>;
 
-    /// The columns of a cursor that was DECLAREd: to a driver it is a portal of that name, which it may describe.
+    /// The columns of a cursor that was DECLAREd: to a driver it is a portal of that name, which it
+    /// may describe.
     fn cursor_columns(&self, name: &str) -> Option<SchemaRef> {
         let _ = name;
         None
@@ -83,7 +94,8 @@ pub struct Prepared {
 /// Parameter values: arrays of length 1.
 pub type Params = Vec<datafusion::arrow::array::ArrayRef>;
 
-/// Which of Postgres's two query protocols asks; a bare SUBSCRIBE answers with copy-out in the simple one.
+/// Which of Postgres's two query protocols asks; a bare SUBSCRIBE answers with copy-out in the
+/// simple one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
     /// One text, answered as text.
@@ -110,7 +122,8 @@ pub struct RowStream {
     pub schema: SchemaRef,
     /// Batches with that schema.
     pub stream: BoxStream<'static, Result<RecordBatch>>,
-    /// The command tag without its count: `SELECT`, `FETCH`, `INSERT 0`; the number of rows is appended.
+    /// The command tag without its count: `SELECT`, `FETCH`, `INSERT 0`; the number of rows is
+    /// appended.
     pub tag: &'static str,
     /// SHOW and EXPLAIN have a tag without a count.
     pub counted: bool,
@@ -155,7 +168,8 @@ pub enum TransactionStatus {
 /// What a statement has to say besides its result.
 #[derive(Debug, Clone)]
 pub enum SideMessage {
-    /// NoticeResponse: severity (`NOTICE`, `WARNING`), and an [`Error`] for its text, code and hint.
+    /// NoticeResponse: severity (`NOTICE`, `WARNING`), and an [`Error`] for its text, code and
+    /// hint.
     Notice(&'static str, Error),
     /// ParameterStatus: name and new value.
     Parameter(String, String),
@@ -177,7 +191,8 @@ pub struct Startup {
     pub user: String,
     /// Database name (any; there is one).
     pub database: String,
-    /// The other parameters of the startup message, such as `application_name`, `TimeZone`; `options` (`-c name=value`) taken apart.
+    /// The other parameters of the startup message, such as `application_name`, `TimeZone`;
+    /// `options` (`-c name=value`) taken apart.
     pub settings: Vec<(String, String)>,
     /// The connection's number (its process id for CancelRequest and `pg_backend_pid()`).
     pub id: i32,

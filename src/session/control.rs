@@ -14,7 +14,8 @@ use crate::sql::Statement;
 impl Session {
     /// In a failed transaction only its end is possible.
     pub(super) fn check_failed(&self, statement: &Statement) -> Result<()> {
-        let ends = matches!(statement, Statement::Commit | Statement::Rollback | Statement::RollbackTo(_));
+        let ends =
+            matches!(statement, Statement::Commit | Statement::Rollback | Statement::RollbackTo(_));
         if self.is_failed && self.mode == TransactionMode::Block && !ends {
             Err(Error::new(
                 SqlState::FailedTransaction,

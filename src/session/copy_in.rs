@@ -37,7 +37,8 @@ impl CopyIn for IncomingCopy {
     }
 
     async fn data(&mut self, bytes: Bytes) -> Result<()> {
-        let mut rows = self.rows.take().ok_or_else(|| Error::internal("COPY data after its end"))?;
+        let mut rows =
+            self.rows.take().ok_or_else(|| Error::internal("COPY data after its end"))?;
         // Decoding is computing: not on the thread that waits for sockets.
         self.rows = Some(
             on_cpu(&self.engine, async move {

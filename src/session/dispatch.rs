@@ -1,13 +1,15 @@
 //! Which statement does what, and the calls of a client protocol.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::sql::sqlparser::ast::{Expr, Ident};
 
 use super::client_session::{
-    ClientSession, Outcome, Params, Prepared, Protocol, RowStream, SideMessage, Timeouts, TransactionStatus,
+    ClientSession, Outcome, Params, Prepared, Protocol, RowStream, SideMessage, Timeouts,
+    TransactionStatus,
 };
 use super::copy_in::IncomingCopy;
 use super::gate::CommitGate;
@@ -28,7 +30,8 @@ use crate::memory::MemoryPart;
 use crate::pgtypes::copy;
 use crate::pgtypes::values::TextStyle;
 use crate::sql::{
-    self, ContinuousQuery, CopyFrom, CopySource, CopyTo, CursorSource, SetScope, Statement, Subscribe,
+    self, ContinuousQuery, CopyFrom, CopySource, CopyTo, CursorSource, FetchCount, SetScope,
+    Statement, Subscribe,
 };
 use crate::types::SqlType;
 
@@ -42,9 +45,10 @@ impl Session {
         match statement {
             Statement::Query(query) => self.query(query, text).await,
             Statement::Subscribe(subscribe) => self.subscribe(&subscribe, text, protocol).await,
-            Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_) | Statement::Truncate(_) => {
-                self.write(statement, text).await
-            }
+            Statement::Insert(_)
+            | Statement::Update(_)
+            | Statement::Delete(_)
+            | Statement::Truncate(_) => self.write(statement, text).await,
             Statement::CopyFrom(copy) => self.copy_from(&copy, text).await,
             Statement::CopyTo(copy) => self.copy_to(copy, text).await,
             Statement::Explain(what) => explain::explain(self, &what, text).await,
@@ -52,7 +56,9 @@ impl Session {
             | Statement::ShowCreate(_)
             | Statement::Describe(_)
             | Statement::ShowVariable(_) => show::show(self, &statement),
-            Statement::SetVariable { scope, name, value } => self.set(scope, &name, value.as_deref()),
+            Statement::SetVariable { scope, name, value } => {
+                self.set(scope, &name, value.as_deref())
+            }
             Statement::Reset(name) => {
                 let reports = self.settings.reset(name.as_deref())?;
                 self.report(reports);
@@ -68,12 +74,7 @@ impl Session {
             Statement::Declare { name, binary, hold, source } => {
                 self.declare(&name, binary, hold, source, text).await
             }
-            Statement::Fetch { name, count, timeout } => {
-                let cursor = self.cursor(&name)?.clone();
-                let end = timeout.map(|time| self.engine.clock().sleep(time));
-                let stream = cursor.fetch(count, end).await?;
-                Ok(Outcome::Rows(RowStream { schema: cursor.schema, stream, tag: "FETCH", counted: true }))
-            }
+            Statement::Fetch { name, count, timeout } => self.fetch(&name, count, timeout).await,
             Statement::Move { name, count } => {
                 let rows = self.cursor(&name)?.clone().skip(count).await?;
                 done(format!("MOVE {rows}"))
@@ -124,7 +125,11 @@ impl Session {
         Ok(ready.select(&self.engine, &reading))
     }
 
-    async fn read_changes(&mut self, subscribe: &Subscribe, text: &Arc<str>) -> Result<(SchemaRef, Batches)> {
+    async fn read_changes(
+        &mut self,
+        subscribe: &Subscribe,
+        text: &Arc<str>,
+    ) -> Result<(SchemaRef, Batches)> {
         let reading = self.reading(text)?;
         let (schema, stream, notices) = subscribe::start(&self.engine, subscribe, &reading).await?;
         self.notices(notices);
@@ -227,6 +232,19 @@ impl Session {
         done("SET")
     }
 
+    async fn fetch(
+        &self,
+        name: &Ident,
+        count: FetchCount,
+        timeout: Option<Duration>,
+    ) -> Result<Outcome> {
+        let cursor = self.cursor(name)?.clone();
+        let end = timeout.map(|time| self.engine.clock().sleep(time));
+        let stream = cursor.fetch(count, end).await?;
+        let schema = cursor.schema;
+        Ok(Outcome::Rows(RowStream { schema, stream, tag: "FETCH", counted: true }))
+    }
+
     pub(super) fn cursor(&self, name: &Ident) -> Result<&Cursor> {
         self.cursors.get(&name.value).ok_or_else(|| {
             Error::new(SqlState::NoSuchCursor, format!("cursor \"{}\" does not exist", name.value))
@@ -249,8 +267,9 @@ impl Session {
             .hint("Send BEGIN first, or write WITH HOLD."));
         }
         if binary {
-            return Err(Error::unsupported("binary cursors are not supported")
-                .hint("Leave out BINARY; the extended protocol asks for the format of each result."));
+            return Err(Error::unsupported("binary cursors are not supported").hint(
+                "Leave out BINARY; the extended protocol asks for the format of each result.",
+            ));
         }
         if self.cursors.contains_key(&name.value) {
             let what = format!("cursor \"{}\" already exists", name.value);
@@ -262,8 +281,10 @@ impl Session {
             CursorSource::Subscribe(_) => true,
         };
         if hold && is_endless {
-            return Err(Error::unsupported("a cursor WITH HOLD on a continuous query is not supported")
-                .hint("Leave out WITH HOLD and fetch inside a transaction block."));
+            return Err(Error::unsupported(
+                "a cursor WITH HOLD on a continuous query is not supported",
+            )
+            .hint("Leave out WITH HOLD and fetch inside a transaction block."));
         }
         let (schema, stream) = match &source {
             CursorSource::Query(query) => self.read(query, text).await?,
@@ -304,8 +325,10 @@ impl Session {
             return Err(Error::new(SqlState::DuplicateStatement, what));
         }
         room(self.prepared.len(), "prepared statements")?;
-        self.prepared
-            .insert(name.value.clone(), PreparedStatement { statement, types, text: Arc::clone(text) });
+        self.prepared.insert(
+            name.value.clone(),
+            PreparedStatement { statement, types, text: Arc::clone(text) },
+        );
         done("PREPARE")
     }
 
@@ -318,21 +341,31 @@ impl Session {
         })
     }
 
-    async fn execute_named(&mut self, name: &Ident, values: &[Expr], protocol: Protocol) -> Result<Outcome> {
+    async fn execute_named(
+        &mut self,
+        name: &Ident,
+        values: &[Expr],
+        protocol: Protocol,
+    ) -> Result<Outcome> {
         let PreparedStatement { mut statement, types, text } = self.named(name)?;
         if !types.is_empty() && types.len() != values.len() {
             return Err(Error::new(
                 SqlState::Syntax,
                 format!("wrong number of parameters for prepared statement \"{}\"", name.value),
             )
-            .detail(format!("Expected {} parameters but got {}.", types.len(), values.len())));
+            .detail(format!(
+                "Expected {} parameters but got {}.",
+                types.len(),
+                values.len()
+            )));
         }
         let values = values
             .iter()
             .enumerate()
             .map(|(at, value)| match types.get(at) {
                 Some(sql_type) => {
-                    sql::parse_expr(&format!("CAST({value} AS {})", sql_type.declaration())).map(Some)
+                    sql::parse_expr(&format!("CAST({value} AS {})", sql_type.declaration()))
+                        .map(Some)
                 }
                 None => Ok(Some(value.clone())),
             })
@@ -379,7 +412,8 @@ impl Session {
             )
             .hint("Send it before BEGIN or after COMMIT."));
         }
-        // What was written before in the same message is committed first: definitions are not part of a transaction.
+        // What was written before in the same message is committed first: definitions are not part
+        // of a transaction.
         self.commit_pending().await?;
         let cx = ddl::Definer {
             engine: Arc::clone(&self.engine),
@@ -387,8 +421,11 @@ impl Session {
             reading: self.reading(text)?,
         };
         let done = ddl::define(cx, statement).await?;
-        self.messages
-            .extend(done.notices.into_iter().map(|(severity, notice)| SideMessage::Notice(severity, notice)));
+        self.messages.extend(
+            done.notices
+                .into_iter()
+                .map(|(severity, notice)| SideMessage::Notice(severity, notice)),
+        );
         Ok(Outcome::Done(done.tag))
     }
 
@@ -450,7 +487,12 @@ impl ClientSession for Session {
         super::prepare::prepare(self, sql, hints).await.map_err(|error| placed(error, sql))
     }
 
-    async fn execute(&mut self, prepared: &Prepared, params: Params, protocol: Protocol) -> Result<Outcome> {
+    async fn execute(
+        &mut self,
+        prepared: &Prepared,
+        params: Params,
+        protocol: Protocol,
+    ) -> Result<Outcome> {
         let Some(inner) = prepared.inner.downcast_ref::<ParsedStatement>() else {
             return done("");
         };

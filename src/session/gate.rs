@@ -1,7 +1,8 @@
 //! The gate between a statement that can still be cancelled and its commit, which cannot.
 //!
-//! Who is told that a statement was cancelled must be able to run it again without having it done twice. So either the cancel comes first, and the
-//! commit is refused, or the commit comes first, and the cancel is too late: the statement goes to its end.
+//! Who is told that a statement was cancelled must be able to run it again without having it done
+//! twice. So either the cancel comes first, and the commit is refused, or the commit comes first,
+//! and the cancel is too late: the statement goes to its end.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 

@@ -1,4 +1,5 @@
-//! INSERTs of constants and parameters, which need no planning: kept ready between two runs of a prepared statement.
+//! INSERTs of constants and parameters, which need no planning: kept ready between two runs of a
+//! prepared statement.
 
 use std::sync::Arc;
 
@@ -34,8 +35,13 @@ impl Session {
         done(format!("INSERT 0 {rows}")).map(Some)
     }
 
-    /// The statement as an INSERT that needs no planning. What is wrong with it is left for the general way to say.
-    fn plain_insert(&self, inner: &ParsedStatement, prepared: &Prepared) -> Option<Arc<PlainInsert>> {
+    /// The statement as an INSERT that needs no planning. What is wrong with it is left for the
+    /// general way to say.
+    fn plain_insert(
+        &self,
+        inner: &ParsedStatement,
+        prepared: &Prepared,
+    ) -> Option<Arc<PlainInsert>> {
         let Statement::Insert(insert) = &inner.statement else {
             return None;
         };

@@ -5,7 +5,8 @@ use datafusion::execution::memory_pool::MemoryReservation;
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
 
-/// A session's share of the memory for what arrives from its client. Small messages are not worth counting.
+/// A session's share of the memory for what arrives from its client. Small messages are not worth
+/// counting.
 #[derive(Debug, Default)]
 pub struct MessageMemory(Option<MemoryReservation>);
 
@@ -15,13 +16,15 @@ impl MessageMemory {
         MessageMemory(Some(memory))
     }
 
-    /// The client's messages take so many bytes now. 53200: there is no memory for them, and what was held before is held still.
+    /// The client's messages take so many bytes now. 53200: there is no memory for them, and what
+    /// was held before is held still.
     pub fn hold(&self, bytes: usize) -> Result<()> {
         let Some(memory) = &self.0 else { return Ok(()) };
         let steps = bytes / limits::MESSAGE_STEP_BYTES;
         memory.try_resize(steps * limits::MESSAGE_STEP_BYTES).map_err(|_| {
-            Error::new(SqlState::OutOfMemory, "out of memory for a message of the client")
-                .hint("Send less in one statement, or start the server with a larger --memory-limit.")
+            Error::new(SqlState::OutOfMemory, "out of memory for a message of the client").hint(
+                "Send less in one statement, or start the server with a larger --memory-limit.",
+            )
         })
     }
 }

@@ -1,7 +1,8 @@
 //! Parameters and what else becomes a constant before a statement is planned.
 //!
-//! A bound parameter is put into the syntax tree as a typed constant, and so are the functions that only the session can answer
-//! (`current_user`, `current_setting(…)`). After this a statement means the same for everyone.
+//! A bound parameter is put into the syntax tree as a typed constant, and so are the functions that
+//! only the session can answer (`current_user`, `current_setting(…)`). After this a statement means
+//! the same for everyone.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -9,8 +10,8 @@ use std::ops::ControlFlow;
 use bytes::BytesMut;
 use datafusion::arrow::array::{Array, ArrayRef, FixedSizeBinaryArray};
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, LimitClause, Query, Select,
-    SelectItem, Value, Visit, VisitMut, VisitorMut, visit_expressions,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, LimitClause, Query,
+    Select, SelectItem, Value, Visit, VisitMut, VisitorMut, visit_expressions,
 };
 
 use crate::error::{Error, Result, SqlState};
@@ -33,10 +34,12 @@ pub fn constant(value: &ArrayRef, sql_type: &SqlType) -> Result<Expr> {
     }
     let mut bytes = BytesMut::new();
     encoder.text(value.as_ref(), 0, &TextStyle::default(), &mut bytes);
-    let text =
-        String::from_utf8(bytes.to_vec()).map_err(|_| Error::internal("a parameter that is not UTF-8"))?;
+    let text = String::from_utf8(bytes.to_vec())
+        .map_err(|_| Error::internal("a parameter that is not UTF-8"))?;
     match sql_type {
-        SqlType::Bytea => parse_expr(&format!("decode({}, 'hex')", quoted(text.trim_start_matches("\\x")))),
+        SqlType::Bytea => {
+            parse_expr(&format!("decode({}, 'hex')", quoted(text.trim_start_matches("\\x"))))
+        }
         SqlType::SmallInt | SqlType::Int | SqlType::BigInt => {
             parse_expr(&format!("CAST({text} AS {declared})"))
         }
@@ -46,7 +49,12 @@ pub fn constant(value: &ArrayRef, sql_type: &SqlType) -> Result<Expr> {
 }
 
 /// An array as `ARRAY[…]`: a cast from text does not take it apart.
-fn array_constant(value: &ArrayRef, sql_type: &SqlType, declared: &str, text: &str) -> Result<Expr> {
+fn array_constant(
+    value: &ArrayRef,
+    sql_type: &SqlType,
+    declared: &str,
+    text: &str,
+) -> Result<Expr> {
     let (SqlType::Array(element), Some(list)) =
         (sql_type, value.as_any().downcast_ref::<datafusion::arrow::array::ListArray>())
     else {
@@ -106,7 +114,8 @@ pub fn bind<S: VisitMut>(syntax: &mut S, values: &[Option<Expr>]) {
     }
 }
 
-/// Names the columns of a SELECT list that other expressions are put in place of: the name is that of what the user wrote.
+/// Names the columns of a SELECT list that other expressions are put in place of: the name is that
+/// of what the user wrote.
 fn name_items(select: &mut Select, is_replaced: impl Fn(&Expr) -> bool) {
     for item in &mut select.projection {
         if let SelectItem::UnnamedExpr(expr) = &*item
@@ -124,7 +133,8 @@ fn is_session_word(expr: &Expr) -> bool {
         && ["current_schema", "current_role"].contains(&name.value.to_ascii_lowercase().as_str()))
 }
 
-/// Arguments that are whole numbers whatever the others are: the function, and which one (Postgres manual, 9.3 and 9.4).
+/// Arguments that are whole numbers whatever the others are: the function, and which one (Postgres
+/// manual, 9.3 and 9.4).
 const WHOLE_ARGUMENTS: [(&str, usize); 12] = [
     ("round", 1),
     ("trunc", 1),
@@ -198,7 +208,10 @@ pub struct SessionValues<'a> {
 }
 
 /// Puts constants in place of the functions that only the session can answer.
-pub fn answer_functions<S: Visit + VisitMut>(syntax: &mut S, session: &SessionValues<'_>) -> Result<()> {
+pub fn answer_functions<S: Visit + VisitMut>(
+    syntax: &mut S,
+    session: &SessionValues<'_>,
+) -> Result<()> {
     struct Answer<'a, 'b> {
         session: &'a SessionValues<'b>,
         settings_move: bool,
@@ -241,7 +254,8 @@ fn calls(expr: &Expr, name: &str) -> bool {
 
 /// The last part of a function's name, if it is a plain one or of `pg_catalog`.
 pub fn function_name(call: &Function) -> Option<String> {
-    let parts: Vec<String> = call.name.0.iter().filter_map(|part| part.as_ident()).map(ident_name).collect();
+    let parts: Vec<String> =
+        call.name.0.iter().filter_map(|part| part.as_ident()).map(ident_name).collect();
     match parts.as_slice() {
         [name] => Some(name.clone()),
         [schema, name] if schema == "pg_catalog" => Some(name.clone()),
@@ -269,12 +283,16 @@ pub fn arguments(call: &Function) -> Option<Vec<&Expr>> {
 pub fn text_of(expr: &Expr) -> Option<String> {
     match expr {
         Expr::Value(value) => match &value.value {
-            Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text) => Some(text.clone()),
+            Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text) => {
+                Some(text.clone())
+            }
             Value::Number(text, _) => Some(text.clone()),
             _ => None,
         },
         Expr::TypedString(typed) => match &typed.value.value {
-            Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text) => Some(text.clone()),
+            Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text) => {
+                Some(text.clone())
+            }
             _ => None,
         },
         Expr::Cast { expr, .. } | Expr::Nested(expr) => text_of(expr),
@@ -317,7 +335,9 @@ fn answered(expr: &Expr, session: &SessionValues<'_>) -> Result<Option<Expr>> {
             })
             .map(Some)
         }
-        ("pg_backend_pid", []) => parse_expr(&format!("CAST({} AS integer)", session.pid)).map(Some),
+        ("pg_backend_pid", []) => {
+            parse_expr(&format!("CAST({} AS integer)", session.pid)).map(Some)
+        }
         ("txid_current" | "pg_current_xact_id", []) => parse_expr("CAST(1 AS bigint)").map(Some),
         ("txid_current_if_assigned" | "pg_current_xact_id_if_assigned", []) => {
             parse_expr("CAST(NULL AS bigint)").map(Some)
@@ -326,7 +346,9 @@ fn answered(expr: &Expr, session: &SessionValues<'_>) -> Result<Option<Expr>> {
         ("inet_server_addr" | "inet_client_addr", []) => parse_expr("CAST(NULL AS text)").map(Some),
         // A name that is computed is looked up for each row.
         ("current_setting", [name, ..]) if text_of(name).is_none() => Ok(None),
-        ("current_setting", [name]) => text(&(session.setting)(&text_of(name).unwrap_or_default())?),
+        ("current_setting", [name]) => {
+            text(&(session.setting)(&text_of(name).unwrap_or_default())?)
+        }
         ("current_setting", [name, missing]) => {
             let is_ok = missing.to_string().eq_ignore_ascii_case("true");
             match (session.setting)(&text_of(name).unwrap_or_default()) {
@@ -355,7 +377,11 @@ mod tests {
         };
         check(Arc::new(Int32Array::from(vec![-7])), SqlType::Int, "CAST(-7 AS INTEGER)");
         check(Arc::new(StringArray::from(vec!["it's"])), SqlType::Text, "CAST('it''s' AS TEXT)");
-        check(Arc::new(BinaryArray::from(vec![b"\x01".as_slice()])), SqlType::Bytea, "decode('01', 'hex')");
+        check(
+            Arc::new(BinaryArray::from(vec![b"\x01".as_slice()])),
+            SqlType::Bytea,
+            "decode('01', 'hex')",
+        );
         check(Arc::new(StringArray::from(vec![None::<&str>])), SqlType::Text, "CAST(NULL AS TEXT)");
     }
 

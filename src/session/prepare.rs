@@ -1,6 +1,8 @@
-//! What a statement takes and gives, before it runs: the types of its parameters and the columns of its result.
+//! What a statement takes and gives, before it runs: the types of its parameters and the columns of
+//! its result.
 //!
-//! A parameter's type is what the client said; else where it stands tells (`$1::int`, `VALUES ($1)`, `a = $1`); else it is text.
+//! A parameter's type is what the client said; else where it stands tells (`$1::int`, `VALUES
+//! ($1)`, `a = $1`); else it is text.
 
 use std::sync::Arc;
 
@@ -24,10 +26,19 @@ use crate::sql::{self, ContinuousQuery, Explain, Parsed, Statement};
 use crate::types::SqlType;
 
 /// Parses and plans one statement.
-pub async fn prepare(session: &mut Session, sql: &str, hints: &[Option<SqlType>]) -> Result<Prepared> {
+pub async fn prepare(
+    session: &mut Session,
+    sql: &str,
+    hints: &[Option<SqlType>],
+) -> Result<Prepared> {
     let mut parsed = session.engine.planning.read(sql.to_owned(), sql::parse).await?;
     let Some(Parsed { statement, text, params }) = parsed.pop() else {
-        return Ok(Prepared { params: Vec::new(), columns: None, is_empty: true, inner: Arc::new(()) });
+        return Ok(Prepared {
+            params: Vec::new(),
+            columns: None,
+            is_empty: true,
+            inner: Arc::new(()),
+        });
     };
     if !parsed.is_empty() {
         return Err(Error::new(
@@ -51,7 +62,8 @@ pub async fn prepare(session: &mut Session, sql: &str, hints: &[Option<SqlType>]
     Ok(Prepared { params, columns, is_empty: false, inner })
 }
 
-/// The parameters of an INSERT that needs no planning; None: it does, or something is wrong with it.
+/// The parameters of an INSERT that needs no planning; None: it does, or something is wrong with
+/// it.
 fn plain_insert(
     session: &Session,
     statement: &Statement,
@@ -105,7 +117,8 @@ async fn describe(
             let params = infer(&reads, &mut query.query, hints).await?;
             if query.emit.is_none()
                 && let Ok((columns, plan)) =
-                    cached_plan::plan(&reads, &query.query, &params, session.settings.version()).await
+                    cached_plan::plan(&reads, &query.query, &params, session.settings.version())
+                        .await
             {
                 return Ok(Description { params, columns: Some(columns), plan });
             }
@@ -122,8 +135,11 @@ async fn describe(
             let cx = session.write_context(text, &wanted).await?;
             let given = hints.clone();
             let described =
-                on_cpu(&session.engine, async move { write::describe(&cx, &statement, &given).await })
-                    .await?;
+                on_cpu(
+                    &session.engine,
+                    async move { write::describe(&cx, &statement, &given).await },
+                )
+                .await?;
             let mut types = hints;
             for (at, found) in described.params.into_iter().enumerate() {
                 if let Some(place) = types.get_mut(at)
@@ -182,7 +198,8 @@ async fn infer(
     }
     let mut partly = query.clone();
     params::bind(&mut partly, &nulls(&types)?);
-    // A query that cannot be planned without the types is planned with text, which then says what is wrong.
+    // A query that cannot be planned without the types is planned with text, which then says what
+    // is wrong.
     if let Ok(planned) = reads.plan(&partly).await
         && let Ok(mut found) = planned.plan.get_parameter_types()
     {
@@ -210,6 +227,8 @@ async fn columns(
     params::bind(&mut *query.query, &nulls(&types)?);
     match query.emit {
         None => Ok(session.reads(text).await.plan(&query.query).await?.schema),
-        Some(_) => Ok(continuous::plan(&session.engine, query, &session.reading(text)?).await?.schema),
+        Some(_) => {
+            Ok(continuous::plan(&session.engine, query, &session.reading(text)?).await?.schema)
+        }
     }
 }

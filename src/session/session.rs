@@ -1,4 +1,5 @@
-//! One client's session: its settings, its transaction, its cursors, and what it gives its statements to work with.
+//! One client's session: its settings, its transaction, its cursors, and what it gives its
+//! statements to work with.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -85,7 +86,8 @@ impl Session {
     pub(super) fn new(engine: Arc<Engine>, startup: Startup) -> Result<Session> {
         let mut settings = Settings::default();
         let reports = settings.start(&startup.user, &startup.settings)?;
-        let messages = reports.into_iter().map(|(name, value)| SideMessage::Parameter(name, value)).collect();
+        let messages =
+            reports.into_iter().map(|(name, value)| SideMessage::Parameter(name, value)).collect();
         let transaction = SessionTransaction::new(LOCK_WAIT, engine.planner.accounts());
         Ok(Session {
             engine,
@@ -114,7 +116,8 @@ impl Session {
     }
 
     pub(super) fn report(&mut self, changed: Vec<(String, String)>) {
-        self.messages.extend(changed.into_iter().map(|(name, value)| SideMessage::Parameter(name, value)));
+        self.messages
+            .extend(changed.into_iter().map(|(name, value)| SideMessage::Parameter(name, value)));
     }
 
     pub(super) fn lock_wait(&self) -> std::time::Duration {
@@ -151,7 +154,11 @@ impl Session {
         })
     }
 
-    pub(super) async fn write_context(&self, text: &Arc<str>, wanted: &[ObjectName]) -> Result<WriteContext> {
+    pub(super) async fn write_context(
+        &self,
+        text: &Arc<str>,
+        wanted: &[ObjectName],
+    ) -> Result<WriteContext> {
         Ok(WriteContext {
             names: self.engine.catalog.names(),
             scope: self.reads(text).await.scope(wanted).await?,
@@ -163,10 +170,17 @@ impl Session {
     }
 
     /// Puts the constants of this session and the parameters into a statement.
-    pub(super) fn bind_constants(&self, statement: &mut Statement, values: &[Option<Expr>]) -> Result<()> {
+    pub(super) fn bind_constants(
+        &self,
+        statement: &mut Statement,
+        values: &[Option<Expr>],
+    ) -> Result<()> {
         let setting = |name: &str| self.settings.get(name);
-        let session =
-            params::SessionValues { user: &self.startup.user, pid: self.startup.id, setting: &setting };
+        let session = params::SessionValues {
+            user: &self.startup.user,
+            pid: self.startup.id,
+            setting: &setting,
+        };
         match statement {
             Statement::Query(query) => bind_constants(&mut *query.query, values, &session),
             Statement::Explain(sql::Explain::Query { query, .. }) => {
@@ -175,16 +189,20 @@ impl Session {
             Statement::Insert(insert) => bind_constants(insert, values, &session),
             Statement::Update(update) => bind_constants(update, values, &session),
             Statement::Delete(delete) => bind_constants(delete, values, &session),
-            Statement::CreateTableAs { query, .. } => bind_constants(&mut **query, values, &session),
+            Statement::CreateTableAs { query, .. } => {
+                bind_constants(&mut **query, values, &session)
+            }
             Statement::Subscribe(Subscribe { what: sql::SubscribeTo::Query(query), .. })
             | Statement::Declare { source: CursorSource::Query(query), .. }
             | Statement::CopyTo(CopyTo { source: CopySource::Query(query), .. })
             | Statement::Declare {
-                source: CursorSource::Subscribe(Subscribe { what: sql::SubscribeTo::Query(query), .. }),
+                source:
+                    CursorSource::Subscribe(Subscribe { what: sql::SubscribeTo::Query(query), .. }),
                 ..
             }
             | Statement::CopyTo(CopyTo {
-                source: CopySource::Subscribe(Subscribe { what: sql::SubscribeTo::Query(query), .. }),
+                source:
+                    CopySource::Subscribe(Subscribe { what: sql::SubscribeTo::Query(query), .. }),
                 ..
             }) => bind_constants(&mut *query.query, values, &session),
             Statement::Execute { values: given, .. } => {
@@ -220,5 +238,6 @@ pub fn room(held: usize, what: &str) -> Result<()> {
         return Ok(());
     }
     let message = format!("too many {what}: a session holds at most {}", limits::SESSION_OBJECTS);
-    Err(Error::new(SqlState::LimitExceeded, message).hint("Close those that are not used any more."))
+    Err(Error::new(SqlState::LimitExceeded, message)
+        .hint("Close those that are not used any more."))
 }

@@ -1,6 +1,7 @@
 //! SET, SHOW and RESET: the variables that drivers set, and ours.
 //!
-//! A value is kept as the text that SHOW gives. It is checked when it is set; whoever uses it may rely on that.
+//! A value is kept as the text that SHOW gives. It is checked when it is set; whoever uses it may
+//! rely on that.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -40,7 +41,12 @@ struct Variable {
     about: &'static str,
 }
 
-const fn var(name: &'static str, default: &'static str, form: SettingType, about: &'static str) -> Variable {
+const fn var(
+    name: &'static str,
+    default: &'static str,
+    form: SettingType,
+    about: &'static str,
+) -> Variable {
     Variable { name, default, form, is_reported: false, about }
 }
 
@@ -54,8 +60,9 @@ const fn reported(
 }
 
 const LEVELS: &[&str] = &["read committed", "repeatable read", "serializable", "read uncommitted"];
-const MESSAGE_LEVELS: &[&str] =
-    &["debug5", "debug4", "debug3", "debug2", "debug1", "log", "notice", "warning", "error", "info"];
+const MESSAGE_LEVELS: &[&str] = &[
+    "debug5", "debug4", "debug3", "debug2", "debug1", "log", "notice", "warning", "error", "info",
+];
 
 /// By name, as SHOW spells it.
 const VARIABLES: &[Variable] = &[
@@ -66,9 +73,19 @@ const VARIABLES: &[Variable] = &[
         "How long windows of a continuous query stay open after the watermark.",
     ),
     reported("application_name", "", SettingType::Text, "The name of the application."),
-    var("bytea_output", "hex", SettingType::Word(&["hex", "escape"]), "How bytea is written as text."),
+    var(
+        "bytea_output",
+        "hex",
+        SettingType::Word(&["hex", "escape"]),
+        "How bytea is written as text.",
+    ),
     var("check_function_bodies", "on", SettingType::Bool, "Has no effect."),
-    reported("client_encoding", "UTF8", SettingType::Encoding, "The client's encoding; always UTF8."),
+    reported(
+        "client_encoding",
+        "UTF8",
+        SettingType::Encoding,
+        "The client's encoding; always UTF8.",
+    ),
     var("client_min_messages", "notice", SettingType::Word(MESSAGE_LEVELS), "Has no effect."),
     reported("DateStyle", "ISO, MDY", SettingType::DateStyle, "How dates are written; always ISO."),
     var("default_table_access_method", "heap", SettingType::Text, "Has no effect."),
@@ -81,13 +98,28 @@ const VARIABLES: &[Variable] = &[
         "Has no effect: each statement sees one moment.",
     ),
     var("default_transaction_read_only", "off", SettingType::Bool, "Has no effect."),
-    var("extra_float_digits", "1", SettingType::Int(-15, 3), "Has no effect: floats are written exactly."),
+    var(
+        "extra_float_digits",
+        "1",
+        SettingType::Int(-15, 3),
+        "Has no effect: floats are written exactly.",
+    ),
     var("geqo", "on", SettingType::Bool, "Has no effect."),
-    var("idle_in_transaction_session_timeout", "0", SettingType::Time, "How long a transaction may be idle."),
+    var(
+        "idle_in_transaction_session_timeout",
+        "0",
+        SettingType::Time,
+        "How long a transaction may be idle.",
+    ),
     var("idle_session_timeout", "0", SettingType::Time, "Has no effect."),
     reported("in_hot_standby", "off", SettingType::Fixed, "There is no standby."),
     reported("integer_datetimes", "on", SettingType::Fixed, "Times are integers."),
-    reported("IntervalStyle", "postgres", SettingType::Word(&["postgres"]), "How intervals are written."),
+    reported(
+        "IntervalStyle",
+        "postgres",
+        SettingType::Word(&["postgres"]),
+        "How intervals are written.",
+    ),
     reported("is_superuser", "on", SettingType::Fixed, "Every user may do everything."),
     var("jit", "off", SettingType::Bool, "Has no effect."),
     var("lc_collate", "C", SettingType::Fixed, "Text is ordered by its bytes."),
@@ -96,8 +128,18 @@ const VARIABLES: &[Variable] = &[
     var("lc_monetary", "C", SettingType::Text, "Has no effect."),
     var("lc_numeric", "C", SettingType::Text, "Has no effect."),
     var("lc_time", "C", SettingType::Text, "Has no effect."),
-    var("lock_timeout", "0", SettingType::Time, "How long a statement waits for the lock of a table."),
-    var("max_index_keys", "32", SettingType::Fixed, "The most columns of a key that clients may expect."),
+    var(
+        "lock_timeout",
+        "0",
+        SettingType::Time,
+        "How long a statement waits for the lock of a table.",
+    ),
+    var(
+        "max_index_keys",
+        "32",
+        SettingType::Fixed,
+        "The most columns of a key that clients may expect.",
+    ),
     var("max_identifier_length", "63", SettingType::Fixed, "The longest name, bytes."),
     var("plan_cache_mode", "auto", SettingType::Text, "Has no effect."),
     var("role", "none", SettingType::Text, "Has no effect."),
@@ -108,7 +150,12 @@ const VARIABLES: &[Variable] = &[
         SettingType::Word(&["earliest", "latest"]),
         "Where a continuous query begins to read.",
     ),
-    var("search_path", "\"$user\", public", SettingType::Text, "Names without a schema are in public."),
+    var(
+        "search_path",
+        "\"$user\", public",
+        SettingType::Text,
+        "Names without a schema are in public.",
+    ),
     reported("server_encoding", "UTF8", SettingType::Fixed, "The server's encoding."),
     reported(
         "server_version",
@@ -118,7 +165,12 @@ const VARIABLES: &[Variable] = &[
     ),
     var("server_version_num", "150000", SettingType::Fixed, "The same as a number."),
     reported("session_authorization", "", SettingType::Text, "The user."),
-    reported("standard_conforming_strings", "on", SettingType::Bool, "A backslash in '…' is a backslash."),
+    reported(
+        "standard_conforming_strings",
+        "on",
+        SettingType::Bool,
+        "A backslash in '…' is a backslash.",
+    ),
     var("statement_timeout", "0", SettingType::Time, "How long a statement may take."),
     var("synchronous_commit", "on", SettingType::Text, "Always on."),
     reported("TimeZone", "UTC", SettingType::Zone, "TIMESTAMPTZ is shown in this zone."),
@@ -143,7 +195,8 @@ pub struct Settings {
     local: BTreeMap<String, String>,
     /// The session's values when the transaction began.
     before: Option<BTreeMap<String, String>>,
-    /// Reported variables that a query has changed with `set_config`, and the client has not been told of.
+    /// Reported variables that a query has changed with `set_config`, and the client has not been
+    /// told of.
     pending_reports: Vec<(String, String)>,
     /// Another one after each change.
     version: u64,
@@ -154,7 +207,10 @@ fn find(name: &str) -> Option<&'static Variable> {
 }
 
 fn unknown(name: &str) -> Error {
-    Error::new(SqlState::UndefinedObject, format!("unrecognized configuration parameter \"{name}\""))
+    Error::new(
+        SqlState::UndefinedObject,
+        format!("unrecognized configuration parameter \"{name}\""),
+    )
 }
 
 /// Prefixes that are not for custom variables.
@@ -165,7 +221,10 @@ fn is_custom(name: &str) -> bool {
 }
 
 fn invalid(name: &str, value: &str) -> Error {
-    Error::new(SqlState::BadArgument, format!("invalid value for parameter \"{name}\": \"{value}\""))
+    Error::new(
+        SqlState::BadArgument,
+        format!("invalid value for parameter \"{name}\": \"{value}\""),
+    )
 }
 
 /// The value as it is kept, or why it cannot be.
@@ -280,7 +339,9 @@ impl Settings {
     /// The value of a variable.
     pub fn get(&self, name: &str) -> Result<String> {
         let key = name.to_lowercase();
-        let own = [&self.local, &self.session, &self.initial].into_iter().find_map(|values| values.get(&key));
+        let own = [&self.local, &self.session, &self.initial]
+            .into_iter()
+            .find_map(|values| values.get(&key));
         match (own, find(name)) {
             (Some(value), _) => Ok(value.clone()),
             (None, Some(variable)) => Ok(variable.default.to_owned()),
@@ -291,7 +352,10 @@ impl Settings {
     /// What a variable is without SET.
     pub fn default_of(&self, name: &str) -> Option<String> {
         let key = name.to_lowercase();
-        self.initial.get(&key).cloned().or_else(|| find(name).map(|variable| variable.default.to_owned()))
+        self.initial
+            .get(&key)
+            .cloned()
+            .or_else(|| find(name).map(|variable| variable.default.to_owned()))
     }
 
     fn value(&self, name: &str) -> String {
@@ -299,7 +363,11 @@ impl Settings {
     }
 
     /// As a client gives them when it connects; gives those that are to be reported.
-    pub fn start(&mut self, user: &str, given: &[(String, String)]) -> Result<Vec<(String, String)>> {
+    pub fn start(
+        &mut self,
+        user: &str,
+        given: &[(String, String)],
+    ) -> Result<Vec<(String, String)>> {
         self.initial.insert("session_authorization".to_owned(), user.to_owned());
         for (name, value) in given {
             let key = name.to_lowercase();
@@ -331,11 +399,21 @@ impl Settings {
         self.version += 1;
         change(self)?;
         let after = self.reported();
-        Ok(after.into_iter().zip(before).filter(|(new, old)| new != old).map(|(new, _)| new).collect())
+        Ok(after
+            .into_iter()
+            .zip(before)
+            .filter(|(new, old)| new != old)
+            .map(|(new, _)| new)
+            .collect())
     }
 
     /// SET; None is DEFAULT. Gives the reported variables that changed.
-    pub fn set(&mut self, name: &str, value: Option<&str>, is_local: bool) -> Result<Vec<(String, String)>> {
+    pub fn set(
+        &mut self,
+        name: &str,
+        value: Option<&str>,
+        is_local: bool,
+    ) -> Result<Vec<(String, String)>> {
         let key = name.to_lowercase();
         let value = match (find(name), value) {
             (Some(variable), Some(value)) => Some(checked(variable, value)?),
@@ -347,7 +425,8 @@ impl Settings {
             (None, _) => return Err(unknown(name)),
         };
         self.changes_reported(|settings| {
-            let fallback = settings.initial.get(&key).cloned().or(find(&key).map(|v| v.default.to_owned()));
+            let fallback =
+                settings.initial.get(&key).cloned().or(find(&key).map(|v| v.default.to_owned()));
             let values = if is_local { &mut settings.local } else { &mut settings.session };
             match value.or(fallback) {
                 Some(value) => values.insert(key.clone(), value),
@@ -360,8 +439,14 @@ impl Settings {
         })
     }
 
-    /// `set_config(…)` in a query: sets it, and keeps what the client is to be told. Gives the value as SHOW has it.
-    pub fn set_config(&mut self, name: &str, value: Option<&str>, is_local: bool) -> Result<String> {
+    /// `set_config(…)` in a query: sets it, and keeps what the client is to be told. Gives the
+    /// value as SHOW has it.
+    pub fn set_config(
+        &mut self,
+        name: &str,
+        value: Option<&str>,
+        is_local: bool,
+    ) -> Result<String> {
         let reports = self.set(name, value, is_local)?;
         self.pending_reports.extend(reports);
         self.get(name)
@@ -407,7 +492,8 @@ impl Settings {
 
     /// All, by name: name, value, description.
     pub fn all(&self) -> Vec<(String, String, String)> {
-        let known = VARIABLES.iter().map(|v| (v.name.to_owned(), self.value(v.name), v.about.to_owned()));
+        let known =
+            VARIABLES.iter().map(|v| (v.name.to_owned(), self.value(v.name), v.about.to_owned()));
         let custom = self.session.iter().filter(|(name, _)| find(name).is_none());
         let mut all: Vec<_> =
             known.chain(custom.map(|(n, v)| (n.clone(), v.clone(), String::new()))).collect();
@@ -474,7 +560,10 @@ mod tests {
     #[test]
     fn unknown_and_wrong_values_are_refused() {
         let mut settings = Settings::default();
-        assert_eq!(settings.set("nothing", Some("1"), false).unwrap_err().state(), SqlState::UndefinedObject);
+        assert_eq!(
+            settings.set("nothing", Some("1"), false).unwrap_err().state(),
+            SqlState::UndefinedObject
+        );
         assert_eq!(
             settings.set("timezone", Some("Nowhere"), false).unwrap_err().state(),
             SqlState::BadArgument

@@ -9,9 +9,11 @@ use super::settings::Settings;
 use crate::error::Result;
 use crate::pgtypes::values::TextStyle;
 
-/// The settings of one session, for it and for the statement that it runs, which may call `set_config`.
+/// The settings of one session, for it and for the statement that it runs, which may call
+/// `set_config`.
 ///
-/// Every call locks and lets go: no guard gets out, so two calls in one expression cannot wait for each other.
+/// Every call locks and lets go: no guard gets out, so two calls in one expression cannot wait for
+/// each other.
 #[derive(Debug, Clone, Default)]
 pub struct SharedSettings(Arc<Mutex<Settings>>);
 

@@ -1,4 +1,5 @@
-//! Sessions on an engine in memory, without a wire: the pages of SQL in `tests/slt` that need no system schemas, and what takes two hands.
+//! Sessions on an engine in memory, without a wire: the pages of SQL in `tests/slt` that need no
+//! system schemas, and what takes two hands.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,8 +11,8 @@ use futures::StreamExt;
 use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Record, Runner};
 
 use super::{
-    ClientSession, EngineSessions, Outcome, Prepared, Protocol, RowStream, Session, SideMessage, Startup,
-    TransactionStatus,
+    ClientSession, EngineSessions, Outcome, Prepared, Protocol, RowStream, Session, SideMessage,
+    Startup, TransactionStatus,
 };
 use crate::error::{Error, Result, SqlState};
 use crate::exec::{Engine, EngineOptions, Env};
@@ -94,7 +95,8 @@ impl Client {
 
     async fn rows(&self, mut rows: RowStream) -> Result<Vec<Vec<String>>> {
         let style = self.0.text_style();
-        let encoders: Vec<_> = rows.schema.fields().iter().map(|field| Encoder::new(field)).collect();
+        let encoders: Vec<_> =
+            rows.schema.fields().iter().map(|field| Encoder::new(field)).collect();
         let mut shown = Vec::new();
         while let Some(batch) = rows.stream.next().await {
             let batch = batch?;
@@ -154,20 +156,26 @@ impl AsyncDB for Client {
     type ColumnType = DefaultColumnType;
 
     async fn run(&mut self, sql: &str) -> Result<DBOutput<DefaultColumnType>, Shown> {
-        let is_copy_in = sql.to_uppercase().starts_with("COPY") && sql.to_uppercase().contains("FROM STDIN");
+        let is_copy_in =
+            sql.to_uppercase().starts_with("COPY") && sql.to_uppercase().contains("FROM STDIN");
         let (statement, data) = if is_copy_in {
             sql.split_once(";\n").unwrap_or((sql.trim_end_matches(';'), ""))
         } else {
             (sql, "")
         };
-        let data = if data.is_empty() { String::new() } else { format!("{}\n", data.replace("<tab>", "\t")) };
+        let data = if data.is_empty() {
+            String::new()
+        } else {
+            format!("{}\n", data.replace("<tab>", "\t"))
+        };
         let work = self.text(statement, &data);
         let answer = tokio::time::timeout(Duration::from_secs(20), work)
             .await
             .unwrap_or_else(|_| Err(Error::new(SqlState::Cancelled, "no answer in 20 s")));
         match answer.map_err(Shown)? {
             Answer::Tag(tag) => {
-                let count = tag.rsplit(' ').next().and_then(|count| count.parse().ok()).unwrap_or(0);
+                let count =
+                    tag.rsplit(' ').next().and_then(|count| count.parse().ok()).unwrap_or(0);
                 Ok(DBOutput::StatementComplete(count))
             }
             Answer::Rows(rows) => {
@@ -240,7 +248,10 @@ async fn several_statements_are_written_together_or_not_at_all() {
     let sessions = sessions().await;
     let mut client = client(&sessions);
     client.ok("CREATE TABLE t (a INT)").await;
-    assert_eq!(client.state("INSERT INTO t VALUES (1); SELECT 1/0").await, SqlState::DivisionByZero);
+    assert_eq!(
+        client.state("INSERT INTO t VALUES (1); SELECT 1/0").await,
+        SqlState::DivisionByZero
+    );
     assert_eq!(client.ok("SELECT * FROM t").await, Answer::Rows(Vec::new()));
     client.ok("INSERT INTO t VALUES (1); INSERT INTO t VALUES (2)").await;
     assert_eq!(client.ok("SELECT count(*) FROM t").await, Answer::Rows(vec![vec!["2".into()]]));
@@ -254,7 +265,8 @@ async fn prepared_statements_know_their_parameters_and_columns() {
         let schema = prepared.columns.as_ref().unwrap();
         schema.fields().iter().map(|field| field.name().to_string()).collect()
     };
-    let prepared = session.prepare("SELECT $1::int + 1, $2 AS t, count(*) LIMIT $3", &[]).await.unwrap();
+    let prepared =
+        session.prepare("SELECT $1::int + 1, $2 AS t, count(*) LIMIT $3", &[]).await.unwrap();
     use crate::types::SqlType::{BigInt, Int, Text};
     assert_eq!(prepared.params, [Int, Text, BigInt]);
     assert_eq!(names(&prepared), ["?column?", "t", "count"]);
@@ -264,7 +276,8 @@ async fn prepared_statements_know_their_parameters_and_columns() {
         Arc::new(datafusion::arrow::array::StringArray::from(vec!["it's"])),
         Arc::new(datafusion::arrow::array::Int64Array::from(vec![5])),
     ];
-    let Outcome::Rows(rows) = session.execute(&prepared, params, Protocol::Extended).await.unwrap() else {
+    let Outcome::Rows(rows) = session.execute(&prepared, params, Protocol::Extended).await.unwrap()
+    else {
         panic!("rows");
     };
     let client = Client(session);
@@ -277,7 +290,8 @@ async fn a_continuous_select_gives_rows_as_they_come_and_ends_with_its_limit() {
     let (mut reader, mut writer) = (client(&sessions), client(&sessions));
     writer.ok("CREATE STREAM s (v INT)").await;
     writer.ok("INSERT INTO s VALUES (1)").await;
-    let reading = tokio::spawn(async move { reader.ok("SELECT v, v FROM s EMIT CHANGES LIMIT 3").await });
+    let reading =
+        tokio::spawn(async move { reader.ok("SELECT v, v FROM s EMIT CHANGES LIMIT 3").await });
     writer.ok("INSERT INTO s VALUES (2)").await;
     writer.ok("INSERT INTO s VALUES (3), (4)").await;
     let rows = tokio::time::timeout(Duration::from_secs(10), reading).await.unwrap().unwrap();
@@ -304,7 +318,8 @@ async fn on_a_full_disk_drop_makes_room_and_a_refused_pause_changes_nothing() {
     let asked = Arc::clone(&free);
     let free_space: FreeSpace = Arc::new(move |_| Ok(asked.load(Ordering::Relaxed)));
     let options = DiskOptions { free_space, ..DiskOptions::default() };
-    let sessions = sessions_over(Arc::new(DiskStore::open_with(dir.path(), options).unwrap())).await;
+    let sessions =
+        sessions_over(Arc::new(DiskStore::open_with(dir.path(), options).unwrap())).await;
     let mut client = client(&sessions);
     for sql in [
         "CREATE STREAM s (k BIGINT)",

@@ -1,8 +1,9 @@
 //! What a transaction has written and not yet committed.
 //!
-//! A statement that writes adds to a [`SessionTransaction`]: rows for streams are kept as batches, changes of tables in a
-//! [`TableWriter`] that holds the table's lock. Reads of the same transaction see both through [`SessionTransaction::overlay`]. COMMIT makes
-//! one commit of it all. Dropping a transaction takes everything back and frees the locks.
+//! A statement that writes adds to a [`SessionTransaction`]: rows for streams are kept as batches,
+//! changes of tables in a [`TableWriter`] that holds the table's lock. Reads of the same
+//! transaction see both through [`SessionTransaction::overlay`]. COMMIT makes one commit of it all.
+//! Dropping a transaction takes everything back and frees the locks.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,8 +28,8 @@ use crate::types::SqlType;
 
 use super::shared_settings::SharedSettings;
 
-/// How long a statement waits for another transaction's lock on a table when `lock_timeout` is not set: two transactions that
-/// wait for each other both end.
+/// How long a statement waits for another transaction's lock on a table when `lock_timeout` is not
+/// set: two transactions that wait for each other both end.
 pub const LOCK_WAIT: Duration = Duration::from_secs(30);
 
 /// The variable that says how long to wait for a table's lock.
@@ -99,7 +100,11 @@ impl SessionTransaction {
     }
 
     /// The writer of a table; locks it the first time.
-    pub async fn writer(&mut self, engine: &Engine, relation: &Relation) -> Result<&mut TableWriter> {
+    pub async fn writer(
+        &mut self,
+        engine: &Engine,
+        relation: &Relation,
+    ) -> Result<&mut TableWriter> {
         if !self.writers.contains_key(&relation.id) {
             let writer = engine.table(relation.id)?.lock(engine.clock(), self.lock_wait).await?;
             self.starts.insert(relation.id, writer.savepoint());
@@ -198,8 +203,8 @@ pub fn no_memory(what: &str) -> Error {
         .hint("Write in several smaller transactions, or start the server with a larger --memory-limit.")
 }
 
-/// What a statement that writes has to work with. Parameters and functions of the session (`current_user`, …) have
-/// already been put into the statement as constants.
+/// What a statement that writes has to work with. Parameters and functions of the session
+/// (`current_user`, …) have already been put into the statement as constants.
 #[derive(Clone)]
 pub struct WriteContext {
     /// Everything that is there.
@@ -234,7 +239,8 @@ pub struct Described {
     pub returning: Option<SchemaRef>,
 }
 
-/// What the system's schemas (`pg_catalog`, `information_schema`, `tidemill`) may show of a session.
+/// What the system's schemas (`pg_catalog`, `information_schema`, `tidemill`) may show of a
+/// session.
 #[derive(Clone)]
 pub struct SystemContext {
     /// Everything that is there.

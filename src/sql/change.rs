@@ -20,13 +20,16 @@ pub(super) fn change(r: &mut Reader, word: &str) -> Result<Statement> {
     })?;
     if r.sees("EMIT") {
         return Err(Error::unsupported("a continuous INSERT is not supported")
-            .hint("Leave out EMIT to insert the query's present rows, or create a materialized view.")
+            .hint(
+                "Leave out EMIT to insert the query's present rows, or create a materialized view.",
+            )
             .at(r.position()));
     }
     normalize::statement(&mut statement)?;
     match statement {
         ast::Statement::Insert(insert) if insert.overwrite => {
-            Err(Error::unsupported("INSERT OVERWRITE is not supported").hint("Use TRUNCATE and INSERT."))
+            Err(Error::unsupported("INSERT OVERWRITE is not supported")
+                .hint("Use TRUNCATE and INSERT."))
         }
         ast::Statement::Insert(insert) => Ok(Statement::Insert(insert)),
         ast::Statement::Update(update) => Ok(Statement::Update(update)),

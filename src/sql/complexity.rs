@@ -1,8 +1,11 @@
-//! How much a statement may ask of those who recurse over it, counted on its tokens before anything recurses.
+//! How much a statement may ask of those who recurse over it, counted on its tokens before anything
+//! recurses.
 //!
-//! What counts is depth. Parentheses, brackets and CASE nest ([`limits::STATEMENT_DEPTH`]). Operators chain to the left, so a chain of n operators is a tree
-//! n deep, and DataFusion plans it in n² time ([`limits::EXPRESSION_CHAIN`]). AND and OR chains are balanced after parsing
-//! and may be longer ([`limits::STATEMENT_TERMS`]). Commas end a chain: literals in IN lists and VALUES are not counted.
+//! What counts is depth. Parentheses, brackets and CASE nest ([`limits::STATEMENT_DEPTH`]).
+//! Operators chain to the left, so a chain of n operators is a tree n deep, and DataFusion plans it
+//! in n² time ([`limits::EXPRESSION_CHAIN`]). AND and OR chains are balanced after parsing and may
+//! be longer ([`limits::STATEMENT_TERMS`]). Commas end a chain: literals in IN lists and VALUES are
+//! not counted.
 
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
@@ -29,8 +32,9 @@ struct Chain {
     doubles: bool,
 }
 
-/// How often the work of parsing may double. A parenthesis in FROM is first read as a subquery and then as a join, so that
-/// `FROM ((SELECT … FROM ((SELECT …` with a mistake inside is read again and again.
+/// How often the work of parsing may double. A parenthesis in FROM is first read as a subquery and
+/// then as a join, so that `FROM ((SELECT … FROM ((SELECT …` with a mistake inside is read again
+/// and again.
 const DOUBLINGS: usize = 10;
 
 /// Counts over one statement.
@@ -115,10 +119,24 @@ impl Count {
         self.run = match previous {
             Token::LParen if self.run > 0 => self.run + 1,
             Token::Comma => 1,
-            Token::Word(w) if matches!(w.keyword, Keyword::FROM | Keyword::JOIN | Keyword::USING) => 1,
+            Token::Word(w)
+                if matches!(w.keyword, Keyword::FROM | Keyword::JOIN | Keyword::USING) =>
+            {
+                1
+            }
             _ => 0,
         };
         self.run >= 2 && self.run.is_power_of_two()
+    }
+
+    /// One more that is joined or united.
+    fn relation(&mut self) -> Result<()> {
+        self.relations += 1;
+        if self.relations > limits::EXPRESSION_CHAIN {
+            Err(too_complex())
+        } else {
+            self.end_chain()
+        }
     }
 
     fn word(&mut self, keyword: Keyword) -> Result<()> {
@@ -146,10 +164,11 @@ impl Count {
                 self.current.cases = self.current.cases.saturating_sub(1);
                 Ok(())
             }
-            Keyword::JOIN | Keyword::UNION | Keyword::EXCEPT | Keyword::INTERSECT | Keyword::MINUS => {
-                self.relations += 1;
-                if self.relations > limits::EXPRESSION_CHAIN { Err(too_complex()) } else { self.end_chain() }
-            }
+            Keyword::JOIN
+            | Keyword::UNION
+            | Keyword::EXCEPT
+            | Keyword::INTERSECT
+            | Keyword::MINUS => self.relation(),
             Keyword::SELECT
             | Keyword::FROM
             | Keyword::WHERE
@@ -160,7 +179,9 @@ impl Count {
             | Keyword::ON
             | Keyword::VALUES => self.end_chain(),
             // Within a CASE the branches are side by side.
-            Keyword::WHEN | Keyword::THEN | Keyword::ELSE if self.current.cases > 0 => self.end_operators(),
+            Keyword::WHEN | Keyword::THEN | Keyword::ELSE if self.current.cases > 0 => {
+                self.end_operators()
+            }
             Keyword::IS
             | Keyword::NOTNULL
             | Keyword::NOT
@@ -217,9 +238,9 @@ impl Count {
 /// ARRAY<, STRUCT<, ROW<, MAP<: the angle bracket opens a type.
 fn is_type_with_parameters(token: &Token) -> bool {
     match token {
-        Token::Word(w) => {
-            ["array", "struct", "row", "map", "multiset"].iter().any(|t| w.value.eq_ignore_ascii_case(t))
-        }
+        Token::Word(w) => ["array", "struct", "row", "map", "multiset"]
+            .iter()
+            .any(|t| w.value.eq_ignore_ascii_case(t)),
         _ => false,
     }
 }

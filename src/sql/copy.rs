@@ -1,4 +1,5 @@
-//! COPY … FROM STDIN and COPY … TO STDOUT. Nothing else: SQL reads and writes no file of the server.
+//! COPY … FROM STDIN and COPY … TO STDOUT. Nothing else: SQL reads and writes no file of the
+//! server.
 
 use datafusion::sql::sqlparser::tokenizer::Token;
 
@@ -12,7 +13,8 @@ use crate::error::{Error, Result, SqlState};
 /// Reads COPY.
 pub(super) fn copy(r: &mut Reader) -> Result<Statement> {
     r.expect("COPY")?;
-    let binary = r.sees("BINARY") && matches!(r.peek_nth(1), Token::Word(_)) && !is_direction(r.peek_nth(1));
+    let binary =
+        r.sees("BINARY") && matches!(r.peek_nth(1), Token::Word(_)) && !is_direction(r.peek_nth(1));
     if binary {
         r.next();
     }
@@ -77,7 +79,9 @@ fn target(r: &mut Reader, words: &[&str], what: &str) -> Result<()> {
             "COPY does not run programs on the server"
         };
         return Err(Error::new(SqlState::InsufficientPrivilege, message)
-            .hint(format!("Use COPY {what}, or \\copy in psql, which reads and writes files of the client."))
+            .hint(format!(
+                "Use COPY {what}, or \\copy in psql, which reads and writes files of the client."
+            ))
             .at(r.position()));
     }
     Err(r.unexpected().hint(format!("Expected {what}.")))

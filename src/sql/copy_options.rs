@@ -1,5 +1,5 @@
-//! COPY's options, in the new syntax `(FORMAT csv, HEADER)` and the old `CSV HEADER`, checked and with their defaults as
-//! the manual of Postgres gives them.
+//! COPY's options, in the new syntax `(FORMAT csv, HEADER)` and the old `CSV HEADER`, checked and
+//! with their defaults as the manual of Postgres gives them.
 
 use datafusion::sql::sqlparser::tokenizer::Token;
 
@@ -57,7 +57,9 @@ pub(super) fn options(r: &mut Reader, direction: Direction, binary: bool) -> Res
 fn once<T>(slot: &mut Option<T>, value: T, position: usize) -> Result<()> {
     match slot.replace(value) {
         None => Ok(()),
-        Some(_) => Err(Error::new(SqlState::Syntax, "conflicting or redundant options").at(position)),
+        Some(_) => {
+            Err(Error::new(SqlState::Syntax, "conflicting or redundant options").at(position))
+        }
     }
 }
 
@@ -100,8 +102,11 @@ fn new_option(r: &mut Reader, given: &mut Given) -> Result<()> {
         "FORCE_QUOTE" => once(&mut given.force_quote, columns(r)?, position),
         "FORCE_NOT_NULL" => once(&mut given.force_not_null, columns(r)?, position),
         "FORCE_NULL" => once(&mut given.force_null, columns(r)?, position),
-        _ => Err(Error::new(SqlState::Syntax, format!("option \"{}\" not recognized", name.to_lowercase()))
-            .at(position)),
+        _ => Err(Error::new(
+            SqlState::Syntax,
+            format!("option \"{}\" not recognized", name.to_lowercase()),
+        )
+        .at(position)),
     }
 }
 
@@ -135,7 +140,8 @@ fn old_option(r: &mut Reader, given: &mut Given) -> Result<bool> {
         once(&mut given.header, CopyHeader::On, position)?;
     } else if r.eat("FREEZE") {
         once(&mut given.freeze, true, position)?;
-    } else if let Some(name) = r.eat_one(&["DELIMITERS", "DELIMITER", "NULL", "QUOTE", "ESCAPE", "ENCODING"])
+    } else if let Some(name) =
+        r.eat_one(&["DELIMITERS", "DELIMITER", "NULL", "QUOTE", "ESCAPE", "ENCODING"])
     {
         r.eat("AS");
         let value = r.string()?;
@@ -187,7 +193,8 @@ fn checked(given: Given, direction: Direction) -> Result<CopyOptions> {
     if let Some(encoding) = &given.encoding
         && !["utf8", "utf-8", "unicode"].contains(&encoding.to_ascii_lowercase().as_str())
     {
-        return Err(refuse(format!("encoding \"{encoding}\" is not supported")).hint("The encoding is UTF8."));
+        return Err(refuse(format!("encoding \"{encoding}\" is not supported"))
+            .hint("The encoding is UTF8."));
     }
     let delimiter = match &given.delimiter {
         Some(written) => one_byte(written, "delimiter")?,
@@ -197,7 +204,8 @@ fn checked(given: Given, direction: Direction) -> Result<CopyOptions> {
     if matches!(delimiter, b'\n' | b'\r') {
         return Err(bad("COPY delimiter cannot be newline or carriage return"));
     }
-    if format == CopyFormat::Text && b"\\.abcdefghijklmnopqrstuvwxyz0123456789".contains(&delimiter) {
+    if format == CopyFormat::Text && b"\\.abcdefghijklmnopqrstuvwxyz0123456789".contains(&delimiter)
+    {
         return Err(bad(format!("COPY delimiter cannot be \"{}\"", delimiter as char)));
     }
     let null = given.null.clone().unwrap_or_else(|| if csv { String::new() } else { "\\N".into() });
@@ -235,7 +243,9 @@ fn refuse_in_binary(given: &Given) -> Result<()> {
         (given.header.is_some_and(|h| h != CopyHeader::Off), "HEADER", SqlState::NotSupported),
     ];
     match named.iter().find(|(given, ..)| *given) {
-        Some((_, name, state)) => Err(Error::new(*state, format!("cannot specify {name} in BINARY mode"))),
+        Some((_, name, state)) => {
+            Err(Error::new(*state, format!("cannot specify {name} in BINARY mode")))
+        }
         None => Ok(()),
     }
 }
@@ -254,7 +264,8 @@ fn quotes(given: &Given, csv: bool, delimiter: u8) -> Result<(u8, u8)> {
         }
     }
     let quote = given.quote.as_deref().map_or(Ok(b'"'), |written| one_byte(written, "quote"))?;
-    let escape = given.escape.as_deref().map_or(Ok(quote), |written| one_byte(written, "escape"))?;
+    let escape =
+        given.escape.as_deref().map_or(Ok(quote), |written| one_byte(written, "escape"))?;
     if csv && quote == delimiter {
         return Err(bad("COPY delimiter and quote must be different"));
     }

@@ -26,7 +26,9 @@ pub(super) fn create(r: &mut Reader) -> Result<Statement> {
     if r.eat("VIEW") {
         return view(r, or_replace);
     }
-    if or_replace && (r.sees("STREAM") || r.sees("TABLE") || r.sees("SOURCE") || r.sees("MATERIALIZED")) {
+    if or_replace
+        && (r.sees("STREAM") || r.sees("TABLE") || r.sees("SOURCE") || r.sees("MATERIALIZED"))
+    {
         return Err(Error::unsupported("CREATE OR REPLACE is for views only")
             .hint("DROP it first, or use IF NOT EXISTS.")
             .at(position));
@@ -56,7 +58,10 @@ fn not_built(r: &mut Reader) -> Error {
             "No index is needed: a table is found by its PRIMARY KEY, a view keeps its keys by itself.",
         ),
         "UNIQUE" => ("CREATE UNIQUE INDEX", "Declare a PRIMARY KEY in CREATE TABLE."),
-        "SINK" => ("CREATE SINK", "Use a materialized view and read it with SUBSCRIBE or COPY … TO STDOUT."),
+        "SINK" => (
+            "CREATE SINK",
+            "Use a materialized view and read it with SUBSCRIBE or COPY … TO STDOUT.",
+        ),
         "FUNCTION" => ("CREATE FUNCTION", "Write the expression into the query, or into a view."),
         "PROCEDURE" => (
             "CREATE PROCEDURE",
@@ -66,26 +71,38 @@ fn not_built(r: &mut Reader) -> Error {
             "CREATE AGGREGATE",
             "Write it with the aggregates there are, or as an expression over array_agg.",
         ),
-        "USER" | "ROLE" | "GROUP" => {
-            ("CREATE USER", "There are no roles yet: any user name may connect, and may do everything.")
+        "USER" | "ROLE" | "GROUP" => (
+            "CREATE USER",
+            "There are no roles yet: any user name may connect, and may do everything.",
+        ),
+        "SCHEMA" => {
+            ("CREATE SCHEMA", "Relations are in the schema public; put a prefix before the name.")
         }
-        "SCHEMA" => ("CREATE SCHEMA", "Relations are in the schema public; put a prefix before the name."),
         "DATABASE" => (
             "CREATE DATABASE",
             "There is one database, tidemill; start a second server with its own --data-dir.",
         ),
         "SEQUENCE" => ("CREATE SEQUENCE", "Use UUID with DEFAULT gen_random_uuid()."),
-        "TYPE" | "DOMAIN" => ("CREATE TYPE", "Use ROW(name type, …) or TEXT where the column is declared."),
+        "TYPE" | "DOMAIN" => {
+            ("CREATE TYPE", "Use ROW(name type, …) or TEXT where the column is declared.")
+        }
         "EXTENSION" => ("CREATE EXTENSION", "Extensions of Postgres cannot be loaded."),
         "TRIGGER" | "RULE" => ("CREATE TRIGGER", "Use a materialized view."),
         "CONNECTION" | "SECRET" | "CATALOG" => {
             ("CREATE CONNECTION", "Give the options in WITH of CREATE STREAM.")
         }
-        "EXTERNAL" | "FOREIGN" => {
-            ("CREATE EXTERNAL TABLE", "Use CREATE STREAM or CREATE TABLE WITH (connector = 'file', …).")
+        "EXTERNAL" | "FOREIGN" => (
+            "CREATE EXTERNAL TABLE",
+            "Use CREATE STREAM or CREATE TABLE WITH (connector = 'file', …).",
+        ),
+        "RECURSIVE" => {
+            ("CREATE RECURSIVE VIEW", "Use CREATE VIEW with WITH RECURSIVE in the query.")
         }
-        "RECURSIVE" => ("CREATE RECURSIVE VIEW", "Use CREATE VIEW with WITH RECURSIVE in the query."),
-        _ => return r.unexpected().hint("Expected STREAM, SOURCE, TABLE, VIEW or MATERIALIZED VIEW."),
+        _ => {
+            return r
+                .unexpected()
+                .hint("Expected STREAM, SOURCE, TABLE, VIEW or MATERIALIZED VIEW.");
+        }
     };
     Error::unsupported(format!("{what} is not supported")).hint(hint).at(r.position())
 }
@@ -106,7 +123,14 @@ fn view(r: &mut Reader, or_replace: bool) -> Result<Statement> {
     r.expect("AS")?;
     let from = r.byte();
     let query = query::snapshot(r, "CREATE VIEW")?;
-    Ok(Statement::CreateView { name, or_replace, if_not_exists, columns, query, text: r.text_since(from) })
+    Ok(Statement::CreateView {
+        name,
+        or_replace,
+        if_not_exists,
+        columns,
+        query,
+        text: r.text_since(from),
+    })
 }
 
 fn materialized_view(r: &mut Reader) -> Result<Statement> {
@@ -120,7 +144,9 @@ fn materialized_view(r: &mut Reader) -> Result<Statement> {
     let text = r.text_since(from);
     if with_data(r)? == WithData::No {
         return Err(Error::unsupported("WITH NO DATA is not supported for a materialized view")
-            .hint("SET scan_startup = 'latest' makes it begin with the rows that come from now on."));
+            .hint(
+                "SET scan_startup = 'latest' makes it begin with the rows that come from now on.",
+            ));
     }
     Ok(Statement::CreateMaterializedView { name, if_not_exists, columns, options, query, text })
 }
@@ -272,7 +298,8 @@ fn element(r: &mut Reader, relation: &mut CreateRelation) -> Result<()> {
 
 fn primary_key(relation: &mut CreateRelation, key: Vec<Ident>, position: usize) -> Result<()> {
     if !relation.primary_key.is_empty() {
-        let message = format!("multiple primary keys for table \"{}\" are not allowed", relation.name);
+        let message =
+            format!("multiple primary keys for table \"{}\" are not allowed", relation.name);
         return Err(Error::new(SqlState::Syntax, message).at(position));
     }
     relation.primary_key = key;
@@ -296,7 +323,8 @@ fn watermark(r: &mut Reader, relation: &mut CreateRelation) -> Result<()> {
 
 /// UNIQUE, CHECK, FOREIGN KEY, REFERENCES, EXCLUDE: promises that nobody here would keep.
 fn refuse_constraint(r: &Reader) -> Result<()> {
-    let found = ["UNIQUE", "CHECK", "FOREIGN", "REFERENCES", "EXCLUDE"].iter().find(|word| r.sees(word));
+    let found =
+        ["UNIQUE", "CHECK", "FOREIGN", "REFERENCES", "EXCLUDE"].iter().find(|word| r.sees(word));
     let starts = match found {
         Some(&"UNIQUE") => true,
         Some(&"REFERENCES") => matches!(r.peek_nth(1), Token::Word(_)),
@@ -322,7 +350,8 @@ fn refuse_constraint(r: &Reader) -> Result<()> {
 
 fn column(r: &mut Reader, relation: &mut CreateRelation) -> Result<ColumnDef> {
     let name = folded(r.ident()?);
-    let mut column = ColumnDef { name, sql_type: None, not_null: false, default: None, generated: None };
+    let mut column =
+        ColumnDef { name, sql_type: None, not_null: false, default: None, generated: None };
     if r.eat("AS") {
         column.generated = Some(r.normal_expr()?);
         if r.eat("COMMENT") {
@@ -367,8 +396,10 @@ fn column(r: &mut Reader, relation: &mut CreateRelation) -> Result<ColumnDef> {
 
 fn once(column: &ColumnDef, position: usize) -> Result<()> {
     if column.default.is_some() || column.generated.is_some() {
-        let message =
-            format!("column \"{}\" has more than one DEFAULT or GENERATED clause", column.name.value);
+        let message = format!(
+            "column \"{}\" has more than one DEFAULT or GENERATED clause",
+            column.name.value
+        );
         Err(Error::new(SqlState::Syntax, message).at(position))
     } else {
         Ok(())
@@ -396,9 +427,11 @@ fn generated(r: &mut Reader) -> Result<Expr> {
         }
         r.expect("AS")?;
         if by_default || r.sees("IDENTITY") {
-            return Err(Error::unsupported("identity columns are not supported: there are no sequences")
-                .hint("Use UUID with DEFAULT gen_random_uuid().")
-                .at(position));
+            return Err(Error::unsupported(
+                "identity columns are not supported: there are no sequences",
+            )
+            .hint("Use UUID with DEFAULT gen_random_uuid().")
+            .at(position));
         }
     } else {
         r.expect("AS")?;

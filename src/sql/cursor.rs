@@ -20,7 +20,9 @@ pub(super) fn declare(r: &mut Reader) -> Result<Statement> {
     loop {
         if r.eat("BINARY") {
             binary = true;
-        } else if r.eat_all(&["NO", "SCROLL"]) || r.eat_one(&["INSENSITIVE", "ASENSITIVE"]).is_some() {
+        } else if r.eat_all(&["NO", "SCROLL"])
+            || r.eat_one(&["INSENSITIVE", "ASENSITIVE"]).is_some()
+        {
         } else if r.sees("SCROLL") {
             return Err(backward().at(r.position()));
         } else {
@@ -92,7 +94,9 @@ fn count(r: &mut Reader) -> Result<FetchCount> {
         return Ok(FetchCount::All);
     }
     if *r.peek() == Token::Minus
-        || ["PRIOR", "FIRST", "LAST", "ABSOLUTE", "RELATIVE", "BACKWARD"].iter().any(|word| r.sees(word))
+        || ["PRIOR", "FIRST", "LAST", "ABSOLUTE", "RELATIVE", "BACKWARD"]
+            .iter()
+            .any(|word| r.sees(word))
             && !forward
     {
         return Err(backward().at(r.position()));
@@ -115,10 +119,12 @@ fn timeout(r: &mut Reader) -> Result<Duration> {
         Some(text) => text,
         None => r.uint()?.to_string(),
     };
-    let text = match r.eat_one(&["SECOND", "SECONDS", "MINUTE", "MINUTES", "MILLISECOND", "MILLISECONDS"]) {
-        Some(unit) => format!("{text} {unit}"),
-        None => text,
-    };
+    let text =
+        match r.eat_one(&["SECOND", "SECONDS", "MINUTE", "MINUTES", "MILLISECOND", "MILLISECONDS"])
+        {
+            Some(unit) => format!("{text} {unit}"),
+            None => text,
+        };
     r.expect_token(&Token::RParen)?;
     let parts = interval_text(&text).map_err(|e| e.at(position))?;
     let micros = parts.as_micros().and_then(|micros| u64::try_from(micros).ok());
@@ -153,8 +159,14 @@ pub(super) fn prepare(r: &mut Reader) -> Result<Statement> {
     let statement = match word.as_str() {
         "INSERT" | "UPDATE" | "DELETE" => change::change(r, &word)?,
         "SUBSCRIBE" => query::subscribe(r).map(Statement::Subscribe)?,
-        _ if query::begins(r) || *r.peek() == Token::LParen => query::continuous(r).map(Statement::Query)?,
-        _ => return Err(r.unexpected().hint("PREPARE takes SELECT, VALUES, INSERT, UPDATE or DELETE.")),
+        _ if query::begins(r) || *r.peek() == Token::LParen => {
+            query::continuous(r).map(Statement::Query)?
+        }
+        _ => {
+            return Err(r
+                .unexpected()
+                .hint("PREPARE takes SELECT, VALUES, INSERT, UPDATE or DELETE."));
+        }
     };
     Ok(Statement::Prepare { name, types, statement: Box::new(statement) })
 }

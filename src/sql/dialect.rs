@@ -1,10 +1,11 @@
 //! The dialect: PostgreSQL's lexis and precedences, with the few differences that streaming needs.
 //!
-//! It reports PostgreSQL's type id, so that everything sqlparser knows about Postgres applies. Two things differ on
-//! purpose. A function argument's name is an identifier and not any expression: with expressions sqlparser parses each
-//! argument twice, so that nested calls cost two to the power of their depth. And every expression spends a step of a
-//! budget, since sqlparser also backtracks elsewhere (a parenthesis in FROM is first tried as a subquery, then as a
-//! join); the budget ends such a search with the error that backtracking does not swallow.
+//! It reports PostgreSQL's type id, so that everything sqlparser knows about Postgres applies. Two
+//! things differ on purpose. A function argument's name is an identifier and not any expression:
+//! with expressions sqlparser parses each argument twice, so that nested calls cost two to the
+//! power of their depth. And every expression spends a step of a budget, since sqlparser also
+//! backtracks elsewhere (a parenthesis in FROM is first tried as a subquery, then as a join); the
+//! budget ends such a search with the error that backtracking does not swallow.
 
 use std::any::TypeId;
 use std::cell::Cell;
@@ -124,8 +125,8 @@ impl Dialect for TidemillDialect {
     }
 }
 
-/// Is the word just taken the EMIT of a clause, and not somebody's alias? At the end of a statement it is a clause
-/// that was not finished.
+/// Is the word just taken the EMIT of a clause, and not somebody's alias? At the end of a statement
+/// it is a clause that was not finished.
 fn begins_emit(parser: &Parser) -> bool {
     let is = |token: &Token, words: &[&str]| match token {
         Token::Word(w) => {

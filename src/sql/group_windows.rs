@@ -1,6 +1,6 @@
 //! Group windows: `SELECT TUMBLE_START(ts, size), … FROM s GROUP BY TUMBLE(ts, size)` becomes
-//! `SELECT s.window_start AS tumble_start, … FROM tumble((SELECT * FROM s), ts, size) AS s GROUP BY s.window_start,
-//! s.window_end`.
+//! `SELECT s.window_start AS tumble_start, … FROM tumble((SELECT * FROM s), ts, size) AS s GROUP BY
+//! s.window_start, s.window_end`.
 
 use std::ops::ControlFlow;
 
@@ -14,7 +14,8 @@ use super::windows::{build, select_all, window};
 use crate::error::{Error, Result, SqlState};
 use crate::time::WINDOW_COLUMNS;
 
-/// Rewrites the group windows of a query's SELECTs (not of subqueries: they are queries of their own).
+/// Rewrites the group windows of a query's SELECTs (not of subqueries: they are queries of their
+/// own).
 pub(super) fn rewrite(query: &mut Query) -> Result<()> {
     if let SetExpr::Select(select) = &mut *query.body {
         return rewrite_select(select, query.order_by.as_mut());
@@ -47,10 +48,14 @@ fn rewrite_select(select: &mut Select, order_by: Option<&mut OrderBy>) -> Result
     let mut found = groups.iter().enumerate().filter_map(|(n, e)| Some((n, group_window(e)?)));
     let Some((at, mut group)) = found.next() else { return Ok(()) };
     if found.next().is_some() {
-        return Err(Error::unsupported("GROUP BY takes one group window").hint("Put one into a subquery."));
+        return Err(
+            Error::unsupported("GROUP BY takes one group window").hint("Put one into a subquery.")
+        );
     }
     let count = if group.name == "tumble" || group.name == "session" { 2 } else { 3 };
-    if group.arguments.len() < count || group.arguments.len() > count + usize::from(group.name != "session") {
+    if group.arguments.len() < count
+        || group.arguments.len() > count + usize::from(group.name != "session")
+    {
         return Err(Error::new(
             SqlState::UndefinedFunction,
             format!("wrong arguments for {}", group.name.to_uppercase()),
@@ -116,7 +121,9 @@ fn as_text(expr: &Expr) -> String {
 fn wrap_relation(select: &mut Select, group: &GroupWindow) -> Result<Option<Ident>> {
     let qualifier = match group.arguments.first() {
         Some(Expr::Identifier(_)) => None,
-        Some(Expr::CompoundIdentifier(parts)) if parts.len() >= 2 => parts.get(parts.len() - 2).cloned(),
+        Some(Expr::CompoundIdentifier(parts)) if parts.len() >= 2 => {
+            parts.get(parts.len() - 2).cloned()
+        }
         _ => {
             return Err(Error::new(
                 SqlState::Syntax,
@@ -157,7 +164,12 @@ fn wrap_relation(select: &mut Select, group: &GroupWindow) -> Result<Option<Iden
     let mut arguments = vec![Expr::Subquery(subquery)];
     arguments.extend(time);
     arguments.extend(group.arguments.iter().skip(1).cloned());
-    let outer = alias.clone().map(|name| TableAlias { explicit: true, name, columns: Vec::new(), at: None });
+    let outer = alias.clone().map(|name| TableAlias {
+        explicit: true,
+        name,
+        columns: Vec::new(),
+        at: None,
+    });
     *factor = build(group.name, arguments, outer);
     Ok(alias)
 }
@@ -245,7 +257,9 @@ impl VisitorMut for Replace<'_> {
         if self.depth > 0 {
             return ControlFlow::Continue(());
         }
-        let Some((function, arguments)) = plain_call(expr) else { return ControlFlow::Continue(()) };
+        let Some((function, arguments)) = plain_call(expr) else {
+            return ControlFlow::Continue(());
+        };
         let Some(name) = edge(function) else { return ControlFlow::Continue(()) };
         let (window, edge) = name.split_once('_').unwrap_or((&name, ""));
         let same: Vec<String> = arguments.iter().map(|argument| as_text(argument)).collect();
@@ -253,9 +267,11 @@ impl VisitorMut for Replace<'_> {
             let (upper, of) = (name.to_uppercase(), self.group.name.to_uppercase());
             let written = self.group.text.join(", ");
             return ControlFlow::Break(
-                Error::new(SqlState::Grouping, format!("{upper} does not match GROUP BY {of}")).hint(
-                    format!("Give it the arguments of GROUP BY: {of}_{}({written}).", edge.to_uppercase()),
-                ),
+                Error::new(SqlState::Grouping, format!("{upper} does not match GROUP BY {of}"))
+                    .hint(format!(
+                        "Give it the arguments of GROUP BY: {of}_{}({written}).",
+                        edge.to_uppercase()
+                    )),
             );
         }
         *expr = match edge {

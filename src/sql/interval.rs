@@ -1,5 +1,5 @@
-//! INTERVAL constants, in every spelling: `'10 seconds'`, `'10' SECOND`, `'1 day 02:03:04.5'`, `'20:10.525' MINUTE TO
-//! SECOND`, `'1-2' YEAR TO MONTH`, `'PT10S'`, `'10 s'::interval`.
+//! INTERVAL constants, in every spelling: `'10 seconds'`, `'10' SECOND`, `'1 day 02:03:04.5'`,
+//! `'20:10.525' MINUTE TO SECOND`, `'1-2' YEAR TO MONTH`, `'PT10S'`, `'10 s'::interval`.
 
 use std::fmt;
 
@@ -12,7 +12,8 @@ use crate::error::{Error, Result, SqlState};
 use crate::pgtypes::values::parse_interval;
 use crate::time::{DAY_MICROS, HOUR_MICROS, MINUTE_MICROS, SECOND_MICROS};
 
-/// A constant interval. Months, days and microseconds stay apart: neither a month nor, strictly, a day has a fixed length.
+/// A constant interval. Months, days and microseconds stay apart: neither a month nor, strictly, a
+/// day has a fixed length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct IntervalParts {
     /// Months; a year has twelve.
@@ -47,12 +48,14 @@ impl IntervalParts {
     }
 }
 
-/// As a constant that Postgres, DataFusion and we read alike: `5 seconds`, `1 day 250 milliseconds`.
+/// As a constant that Postgres, DataFusion and we read alike: `5 seconds`, `1 day 250
+/// milliseconds`.
 impl fmt::Display for IntervalParts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let unit = UNITS.iter().find(|(ticks, _)| self.micros % ticks == 0);
         let (ticks, unit) = unit.copied().unwrap_or((1, "microsecond"));
-        let parts = [(self.months.into(), "month"), (self.days.into(), "day"), (self.micros / ticks, unit)];
+        let parts =
+            [(self.months.into(), "month"), (self.days.into(), "day"), (self.micros / ticks, unit)];
         let mut gap = "";
         for (number, unit) in parts.into_iter().filter(|(number, _)| *number != 0) {
             write!(f, "{gap}{number} {unit}{}", if number == 1 { "" } else { "s" })?;
@@ -77,12 +80,14 @@ impl From<IntervalMonthDayNano> for IntervalParts {
     }
 }
 
-/// The constant that an expression writes. Not an interval constant: 42601; a text that is no interval: 22007.
+/// The constant that an expression writes. Not an interval constant: 42601; a text that is no
+/// interval: 22007.
 pub fn interval(expr: &Expr) -> Result<IntervalParts> {
     constant(expr, 0)
 }
 
-/// The interval that a text means, as in `'7 days'`; a number alone is seconds. 22007 if it is none.
+/// The interval that a text means, as in `'7 days'`; a number alone is seconds. 22007 if it is
+/// none.
 pub fn interval_text(text: &str) -> Result<IntervalParts> {
     parse_interval(text).map(IntervalParts::from)
 }
@@ -94,10 +99,12 @@ fn constant(expr: &Expr, depth: usize) -> Result<IntervalParts> {
         Expr::UnaryOp { op: UnaryOperator::Minus, expr } => constant(expr, depth + 1)?.negated(),
         Expr::UnaryOp { op: UnaryOperator::Plus, expr } => constant(expr, depth + 1),
         Expr::Interval(interval) => literal(interval),
-        Expr::Cast { kind: CastKind::Cast | CastKind::DoubleColon, expr, data_type, .. } => match data_type {
-            DataType::Interval { .. } => interval_text(&text(expr)?),
-            _ => Err(not_constant()),
-        },
+        Expr::Cast { kind: CastKind::Cast | CastKind::DoubleColon, expr, data_type, .. } => {
+            match data_type {
+                DataType::Interval { .. } => interval_text(&text(expr)?),
+                _ => Err(not_constant()),
+            }
+        }
         Expr::TypedString(TypedString { data_type: DataType::Interval { .. }, value, .. }) => {
             interval_text(&value.value.clone().into_string().ok_or_else(not_constant)?)
         }
@@ -141,8 +148,9 @@ fn bad(text: &str) -> Error {
         .hint("Write it as INTERVAL '10 seconds', '1 hour 30 minutes' or '10' SECOND.")
 }
 
-/// The text with the units that the fields stand for: `'10' SECOND`, `'1 2' DAY TO HOUR`, `'20:10' MINUTE TO SECOND`. A
-/// text with units of its own is as it was; the field only names a precision then.
+/// The text with the units that the fields stand for: `'10' SECOND`, `'1 2' DAY TO HOUR`, `'20:10'
+/// MINUTE TO SECOND`. A text with units of its own is as it was; the field only names a precision
+/// then.
 fn with_units(text: &str, first: &DateTimeField, last: Option<&DateTimeField>) -> String {
     let field = last.unwrap_or(first).to_string().to_ascii_lowercase();
     if is_number(text) {
@@ -165,7 +173,8 @@ fn with_units(text: &str, first: &DateTimeField, last: Option<&DateTimeField>) -
 
 fn is_number(text: &str) -> bool {
     let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
-    digits.bytes().any(|b| b.is_ascii_digit()) && digits.bytes().all(|b| b.is_ascii_digit() || b == b'.')
+    digits.bytes().any(|b| b.is_ascii_digit())
+        && digits.bytes().all(|b| b.is_ascii_digit() || b == b'.')
 }
 
 #[cfg(test)]

@@ -1,16 +1,19 @@
 //! The language: text in, [`Statement`] out. The only room that parses.
 //!
-//! sqlparser reads queries and expressions (`dialect` says with which differences from Postgres); everything around them is read
-//! here, a file for each family of statements. A statement goes through four steps: the text falls into tokens and the tokens into
-//! statements (`text`), each is measured before anything recurses over it (`complexity`), it is read (`parse` and the
-//! families), and its queries are brought into the one form that the planner knows (`normalize`, `windows`, `group_windows`).
+//! sqlparser reads queries and expressions (`dialect` says with which differences from Postgres);
+//! everything around them is read here, a file for each family of statements. A statement goes
+//! through four steps: the text falls into tokens and the tokens into statements (`text`), each is
+//! measured before anything recurses over it (`complexity`), it is read (`parse` and the families),
+//! and its queries are brought into the one form that the planner knows (`normalize`, `windows`,
+//! `group_windows`).
 //!
 //! # The normal form of queries
 //!
 //! After parsing, whatever was written, the planner finds:
 //!
-//! - A window in FROM is `TableFactor::Table { name, args: Some(…) }` whose name is the single unquoted lower-case identifier `tumble`,
-//!   `hop`, `cumulate` or `session`, and whose arguments are all unnamed expressions:
+//! - A window in FROM is `TableFactor::Table { name, args: Some(…) }` whose name is the single
+//!   unquoted lower-case identifier `tumble`, `hop`, `cumulate` or `session`, and whose arguments
+//!   are all unnamed expressions:
 //!
 //!   | name | 0 | 1 | 2 | 3 | then |
 //!   |---|---|---|---|---|---|
@@ -19,12 +22,15 @@
 //!   | cumulate | `(subquery)` | time column | step | size | \[offset\] |
 //!   | session | `(subquery)` | time column | gap | key, key, … | |
 //!
-//!   Argument 0 is `Expr::Subquery`; a relation's name has become `(SELECT * FROM name)`, so that whoever walks the relations of a
-//!   statement sees it. Argument 1 is `Expr::Identifier` or `Expr::CompoundIdentifier`. The rest are the expressions as written; [`interval`] reads them.
+//!   Argument 0 is `Expr::Subquery`; a relation's name has become `(SELECT * FROM name)`, so that
+//!   whoever walks the relations of a statement sees it. Argument 1 is `Expr::Identifier` or
+//!   `Expr::CompoundIdentifier`. The rest are the expressions as written; [`interval`] reads them.
 //!   The number of arguments is right. The alias is the user's, or none.
-//! - Group windows (`GROUP BY TUMBLE(ts, size)`) have become windows in FROM with the relation's alias, `GROUP BY
-//!   alias.window_start, alias.window_end`, and `TUMBLE_START(…)` and its like have become these columns.
-//! - `FOR SYSTEM_TIME AS OF …` is gone: a join of a stream with a table always sees the table's newest version.
+//! - Group windows (`GROUP BY TUMBLE(ts, size)`) have become windows in FROM with the relation's
+//!   alias, `GROUP BY alias.window_start, alias.window_end`, and `TUMBLE_START(…)` and its like
+//!   have become these columns.
+//! - `FOR SYSTEM_TIME AS OF …` is gone: a join of a stream with a table always sees the table's
+//!   newest version.
 //! - INTERVAL constants are as [`IntervalParts`] is displayed: `INTERVAL '1 day 5 seconds'`.
 //! - Long chains of AND and of OR are balanced trees.
 //! - `TABLE t` as a query is `SELECT * FROM t`. Type names in casts are Postgres'.

@@ -37,9 +37,11 @@ pub(super) fn folded(mut ident: Ident) -> Ident {
     ident
 }
 
-/// Takes `name`, `schema.name` or `tidemill.schema.name` apart. Another database is an error, as in Postgres.
+/// Takes `name`, `schema.name` or `tidemill.schema.name` apart. Another database is an error, as in
+/// Postgres.
 pub fn relation_name(name: &ObjectName) -> Result<RelationName> {
-    let parts: Option<Vec<String>> = name.0.iter().map(|part| part.as_ident().map(ident_name)).collect();
+    let parts: Option<Vec<String>> =
+        name.0.iter().map(|part| part.as_ident().map(ident_name)).collect();
     let parts = parts.ok_or_else(|| improper(name))?;
     match parts.as_slice() {
         [name] => Ok(RelationName { schema: None, name: name.clone() }),
@@ -47,10 +49,10 @@ pub fn relation_name(name: &ObjectName) -> Result<RelationName> {
         [database, schema, name] if database == DATABASE => {
             Ok(RelationName { schema: Some(schema.clone()), name: name.clone() })
         }
-        [_, _, _] => {
-            Err(Error::unsupported(format!("cross-database references are not implemented: \"{name}\""))
-                .hint(format!("There is one database, \"{DATABASE}\".")))
-        }
+        [_, _, _] => Err(Error::unsupported(format!(
+            "cross-database references are not implemented: \"{name}\""
+        ))
+        .hint(format!("There is one database, \"{DATABASE}\"."))),
         _ => Err(improper(name)),
     }
 }
@@ -71,16 +73,23 @@ mod tests {
 
     #[test]
     fn a_name_may_carry_its_schema_and_the_database() {
-        let name =
-            |parts: &[&str]| ObjectName::from(parts.iter().map(|p| Ident::new(*p)).collect::<Vec<_>>());
+        let name = |parts: &[&str]| {
+            ObjectName::from(parts.iter().map(|p| Ident::new(*p)).collect::<Vec<_>>())
+        };
         assert!(relation_name(&name(&["s"])).unwrap().is_public());
         assert!(relation_name(&name(&["tidemill", "Public", "s"])).unwrap().is_public());
         let catalog = relation_name(&name(&["pg_catalog", "pg_class"])).unwrap();
-        assert_eq!((catalog.schema.as_deref(), catalog.name.as_str()), (Some("pg_catalog"), "pg_class"));
+        assert_eq!(
+            (catalog.schema.as_deref(), catalog.name.as_str()),
+            (Some("pg_catalog"), "pg_class")
+        );
         assert_eq!(
             relation_name(&name(&["other", "public", "s"])).unwrap_err().state(),
             SqlState::NotSupported
         );
-        assert_eq!(relation_name(&name(&["a", "b", "c", "d"])).unwrap_err().state(), SqlState::Syntax);
+        assert_eq!(
+            relation_name(&name(&["a", "b", "c", "d"])).unwrap_err().state(),
+            SqlState::Syntax
+        );
     }
 }

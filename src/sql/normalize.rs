@@ -1,11 +1,11 @@
-//! Brings queries into the normal form that `sql`'s documentation promises, and refuses what sqlparser reads but no
-//! reader of the tree would notice (and so would silently ignore).
+//! Brings queries into the normal form that `sql`'s documentation promises, and refuses what
+//! sqlparser reads but no reader of the tree would notice (and so would silently ignore).
 
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    self, BinaryOperator, CastKind, DataType, Expr, Interval, LimitClause, Query, Select, SetExpr, Statement,
-    TableFactor, TimezoneInfo, Value, VisitMut, VisitorMut,
+    self, BinaryOperator, CastKind, DataType, Expr, Interval, LimitClause, Query, Select, SetExpr,
+    Statement, TableFactor, TimezoneInfo, Value, VisitMut, VisitorMut,
 };
 
 use super::group_windows;
@@ -94,9 +94,8 @@ fn check_query(query: &Query) -> Result<()> {
 
 fn check_select(select: &Select) -> Result<()> {
     if select.into.is_some() {
-        return Err(
-            Error::unsupported("SELECT INTO is not supported").hint("Use CREATE TABLE name AS SELECT ….")
-        );
+        return Err(Error::unsupported("SELECT INTO is not supported")
+            .hint("Use CREATE TABLE name AS SELECT …."));
     }
     Ok(())
 }
@@ -125,15 +124,20 @@ fn fetch_to_limit(query: &mut Query) -> Result<()> {
     let quantity = fetch.quantity.unwrap_or_else(one);
     match &mut query.limit_clause {
         None => {
-            query.limit_clause =
-                Some(LimitClause::LimitOffset { limit: Some(quantity), offset: None, limit_by: Vec::new() });
+            query.limit_clause = Some(LimitClause::LimitOffset {
+                limit: Some(quantity),
+                offset: None,
+                limit_by: Vec::new(),
+            });
             Ok(())
         }
         Some(LimitClause::LimitOffset { limit: limit @ None, .. }) => {
             *limit = Some(quantity);
             Ok(())
         }
-        Some(_) => Err(Error::new(crate::error::SqlState::Syntax, "multiple LIMIT clauses not allowed")),
+        Some(_) => {
+            Err(Error::new(crate::error::SqlState::Syntax, "multiple LIMIT clauses not allowed"))
+        }
     }
 }
 
@@ -151,9 +155,12 @@ fn rewrite_expr(expr: &mut Expr) -> Result<()> {
             data_type: DataType::Interval { .. },
             ..
         } if is_text(text) => {
-            // A cast of a literal is another spelling of the constant; DataFusion's own reading of the text knows fewer.
-            let mut written =
-                bare_interval(Box::new(std::mem::replace(&mut **text, Expr::Value(Value::Null.into()))));
+            // A cast of a literal is another spelling of the constant; DataFusion's own reading of
+            // the text knows fewer.
+            let mut written = bare_interval(Box::new(std::mem::replace(
+                &mut **text,
+                Expr::Value(Value::Null.into()),
+            )));
             canonical_interval(&mut written)?;
             *expr = Expr::Interval(written);
             Ok(())
@@ -166,7 +173,8 @@ fn rewrite_expr(expr: &mut Expr) -> Result<()> {
     }
 }
 
-/// `a AND b AND c AND d`, a chain as deep as it is long, becomes `(a AND b) AND (c AND d)`. Short chains stay as they are.
+/// `a AND b AND c AND d`, a chain as deep as it is long, becomes `(a AND b) AND (c AND d)`. Short
+/// chains stay as they are.
 fn balance(expr: &mut Expr, chain: &BinaryOperator) {
     let mut operands = Vec::new();
     let mut rest = take(expr);
@@ -213,7 +221,8 @@ fn take(expr: &mut Expr) -> Expr {
     std::mem::replace(expr, Expr::Value(Value::Null.into()))
 }
 
-/// Interval constants in the one spelling that DataFusion is sure to read; anything else is left to it.
+/// Interval constants in the one spelling that DataFusion is sure to read; anything else is left to
+/// it.
 fn canonical_interval(written: &mut Interval) -> Result<()> {
     let constant = match &*written.value {
         Expr::Value(value) => !matches!(value.value, Value::Placeholder(_)),
@@ -249,13 +258,17 @@ fn postgres_type(data_type: &mut DataType) {
         DataType::String(_) => *data_type = DataType::Text,
         DataType::Bytes(_) => *data_type = DataType::Bytea,
         DataType::Array(
-            ast::ArrayElemTypeDef::AngleBracket(element) | ast::ArrayElemTypeDef::SquareBracket(element, _),
+            ast::ArrayElemTypeDef::AngleBracket(element)
+            | ast::ArrayElemTypeDef::SquareBracket(element, _),
         ) => {
             let mut element = std::mem::replace(&mut **element, DataType::Text);
             postgres_type(&mut element);
-            *data_type = DataType::Array(ast::ArrayElemTypeDef::SquareBracket(Box::new(element), None));
+            *data_type =
+                DataType::Array(ast::ArrayElemTypeDef::SquareBracket(Box::new(element), None));
         }
-        DataType::Custom(name, arguments) if name.to_string().eq_ignore_ascii_case("timestamp_ltz") => {
+        DataType::Custom(name, arguments)
+            if name.to_string().eq_ignore_ascii_case("timestamp_ltz") =>
+        {
             let digits = arguments.first().and_then(|digits| digits.parse().ok());
             *data_type = DataType::Timestamp(digits, TimezoneInfo::WithTimeZone);
         }

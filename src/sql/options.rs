@@ -57,8 +57,18 @@ fn name(r: &mut Reader) -> Result<String> {
 fn value(r: &mut Reader) -> Result<String> {
     r.eat("INTERVAL");
     if let Some(text) = r.eat_string() {
-        let unit =
-            ["SECOND", "MINUTE", "HOUR", "DAY", "SECONDS", "MINUTES", "HOURS", "DAYS", "WEEK", "MILLISECOND"];
+        let unit = [
+            "SECOND",
+            "MINUTE",
+            "HOUR",
+            "DAY",
+            "SECONDS",
+            "MINUTES",
+            "HOURS",
+            "DAYS",
+            "WEEK",
+            "MILLISECOND",
+        ];
         return Ok(match r.eat_one(&unit) {
             Some(unit) => format!("{text} {}", unit.to_lowercase()),
             None => text,

@@ -25,8 +25,8 @@ pub struct Parsed {
     pub params: usize,
 }
 
-/// Reads all statements of a text. Nothing but blanks, comments and semicolons gives none. Positions in errors count from the
-/// beginning of the text.
+/// Reads all statements of a text. Nothing but blanks, comments and semicolons gives none.
+/// Positions in errors count from the beginning of the text.
 pub fn parse(sql: &str) -> Result<Vec<Parsed>> {
     split(sql)?.into_iter().map(|piece| parse_piece(sql, piece)).collect()
 }
@@ -54,9 +54,8 @@ fn parameters(tokens: &[TokenWithSpan]) -> Result<usize> {
             Ok(n @ 1..=PARAMETERS) => highest = highest.max(n),
             _ => {
                 let what = format!("there is no parameter {name}");
-                return Err(
-                    Error::new(SqlState::UndefinedParameter, what).hint("Parameters are $1 to $65535.")
-                );
+                return Err(Error::new(SqlState::UndefinedParameter, what)
+                    .hint("Parameters are $1 to $65535."));
             }
         }
     }

@@ -1,9 +1,12 @@
 //! Where in a statement's text a name stands that an error complains of.
 //!
-//! The planner's errors know names, not places. A name is looked for among the tokens, so that neither strings nor comments
-//! are taken for it, and by what stands around it: a function before a parenthesis, a relation where relations stand.
+//! The planner's errors know names, not places. A name is looked for among the tokens, so that
+//! neither strings nor comments are taken for it, and by what stands around it: a function before a
+//! parenthesis, a relation where relations stand.
 
-use datafusion::sql::sqlparser::keywords::{ALL_KEYWORDS, ALL_KEYWORDS_INDEX, RESERVED_FOR_COLUMN_ALIAS};
+use datafusion::sql::sqlparser::keywords::{
+    ALL_KEYWORDS, ALL_KEYWORDS_INDEX, RESERVED_FOR_COLUMN_ALIAS,
+};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::text::{TextPosition, split};
@@ -22,7 +25,8 @@ pub enum NameKind {
 }
 
 /// Words that a relation's name follows.
-const BEFORE_RELATIONS: [&str; 8] = ["FROM", "JOIN", "INTO", "UPDATE", "TABLE", "ONLY", "USING", "COPY"];
+const BEFORE_RELATIONS: [&str; 8] =
+    ["FROM", "JOIN", "INTO", "UPDATE", "TABLE", "ONLY", "USING", "COPY"];
 
 /// Words that no column follows as an expression: what stands there is another kind of name.
 const BEFORE_OTHERS: [&str; 2] = ["AS", "INTO"];
@@ -43,8 +47,10 @@ pub fn place_of(sql: &str, name: &str, named: NameKind) -> Option<usize> {
             let is_member = matches!(before, Some(Token::Period));
             let fits = match named {
                 NameKind::Column => {
-                    let other =
-                        BEFORE_OTHERS.iter().chain(&BEFORE_RELATIONS).any(|word| is_word(before, word));
+                    let other = BEFORE_OTHERS
+                        .iter()
+                        .chain(&BEFORE_RELATIONS)
+                        .any(|word| is_word(before, word));
                     !other && !matches!(behind, Some(Token::LParen | Token::Period))
                 }
                 NameKind::Function => matches!(behind, Some(Token::LParen)),
@@ -82,8 +88,11 @@ fn is_word(token: Option<&Token>, wanted: &str) -> bool {
 /// Whether the parts of a name stand there with points between them.
 fn stands_at(tokens: &[TokenWithSpan], at: usize, wanted: &[&str]) -> bool {
     wanted.iter().enumerate().all(|(n, part)| {
-        let is_joined =
-            n == 0 || matches!(tokens.get(at + 2 * n - 1), Some(TokenWithSpan { token: Token::Period, .. }));
+        let is_joined = n == 0
+            || matches!(
+                tokens.get(at + 2 * n - 1),
+                Some(TokenWithSpan { token: Token::Period, .. })
+            );
         let token = tokens.get(at + 2 * n).map(|token| &token.token);
         is_joined
             && match token {
@@ -105,7 +114,12 @@ mod tests {
             let rest = found.map(|at| sql.chars().skip(at - 1).collect::<String>());
             assert_eq!(rest.as_deref(), expect, "{sql}");
         };
-        check("SELECT v, 'x' AS x /* x */ FROM t WHERE x > 1", "x", NameKind::Column, Some("x > 1"));
+        check(
+            "SELECT v, 'x' AS x /* x */ FROM t WHERE x > 1",
+            "x",
+            NameKind::Column,
+            Some("x > 1"),
+        );
         check("SELECT 'ä', s.x FROM s", "s.x", NameKind::Column, Some("s.x FROM s"));
         check("SELECT s.x FROM s", "x", NameKind::Column, Some("s.x FROM s"));
         check("SELECT t FROM a JOIN t ON true", "t", NameKind::Relation, Some("t ON true"));

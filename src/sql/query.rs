@@ -97,7 +97,8 @@ pub(super) fn subscribe(r: &mut Reader) -> Result<Subscribe> {
         SubscribeTo::Relation(r.name()?)
     };
     let mut subscribe = Subscribe { what, snapshot: true, progress: false, as_of: None };
-    // `text::mark_subscribe_options` has put a semicolon before the options, so that the query does not swallow them.
+    // `text::mark_subscribe_options` has put a semicolon before the options, so that the query does
+    // not swallow them.
     while r.eat_token(&Token::SemiColon) {
         if r.eat("WITH") {
             subscribe_options(r, &mut subscribe)?;
@@ -158,15 +159,26 @@ pub(super) fn option_bool(r: &mut Reader) -> Result<bool> {
     let value = match text.as_str() {
         "true" | "on" | "1" | "yes" => true,
         "false" | "off" | "0" | "no" => false,
-        _ => return Err(Error::new(SqlState::Syntax, "a Boolean value is needed here").at(position)),
+        _ => {
+            return Err(Error::new(SqlState::Syntax, "a Boolean value is needed here").at(position));
+        }
     };
     r.next();
     Ok(value)
 }
 
 /// The options that Postgres' EXPLAIN takes and that change nothing here.
-const IGNORED: &[&str] =
-    &["COSTS", "SETTINGS", "BUFFERS", "WAL", "TIMING", "SUMMARY", "GENERIC_PLAN", "MEMORY", "SERIALIZE"];
+const IGNORED: &[&str] = &[
+    "COSTS",
+    "SETTINGS",
+    "BUFFERS",
+    "WAL",
+    "TIMING",
+    "SUMMARY",
+    "GENERIC_PLAN",
+    "MEMORY",
+    "SERIALIZE",
+];
 
 /// EXPLAIN.
 pub(super) fn explain(r: &mut Reader) -> Result<Statement> {
@@ -223,7 +235,8 @@ pub(super) fn explain(r: &mut Reader) -> Result<Statement> {
 fn explain_option(token: &Token) -> bool {
     match super::text::word_of(token) {
         Some(word) => {
-            ["ANALYZE", "VERBOSE", "FORMAT"].contains(&word.as_str()) || IGNORED.contains(&word.as_str())
+            ["ANALYZE", "VERBOSE", "FORMAT"].contains(&word.as_str())
+                || IGNORED.contains(&word.as_str())
         }
         None => false,
     }

@@ -1,5 +1,6 @@
-//! Reading one statement word by word: what our own statements are parsed with, around sqlparser's parser for queries
-//! and expressions. Both stand on the same tokens, so either can go on where the other stopped.
+//! Reading one statement word by word: what our own statements are parsed with, around sqlparser's
+//! parser for queries and expressions. Both stand on the same tokens, so either can go on where the
+//! other stopped.
 
 use datafusion::sql::sqlparser::ast::{DataType, Expr, Ident, ObjectName};
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
@@ -26,11 +27,17 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// Begins to read a statement; refuses one over the limits.
-    pub(super) fn new(sql: &'a str, piece: StatementTokens, dialect: &'a TidemillDialect) -> Result<Self> {
+    pub(super) fn new(
+        sql: &'a str,
+        piece: StatementTokens,
+        dialect: &'a TidemillDialect,
+    ) -> Result<Self> {
         complexity::check(&piece.tokens)?;
         let tokens = simplify(piece.tokens);
-        let parser = Parser::new(dialect).with_recursion_limit(RECURSION).with_tokens_with_locations(tokens);
-        let reader = Reader { sql, start: piece.start, end: piece.end, semicolon: piece.semicolon, parser };
+        let parser =
+            Parser::new(dialect).with_recursion_limit(RECURSION).with_tokens_with_locations(tokens);
+        let reader =
+            Reader { sql, start: piece.start, end: piece.end, semicolon: piece.semicolon, parser };
         reader.refuse_missing_relation()?;
         Ok(reader)
     }
@@ -116,7 +123,11 @@ impl<'a> Reader<'a> {
 
     /// Takes the word or fails.
     pub(super) fn expect(&mut self, word: &str) -> Result<()> {
-        if self.eat(word) { Ok(()) } else { Err(self.unexpected().hint(format!("Expected {word}."))) }
+        if self.eat(word) {
+            Ok(())
+        } else {
+            Err(self.unexpected().hint(format!("Expected {word}.")))
+        }
     }
 
     /// Takes the token if it is next.
@@ -181,7 +192,10 @@ impl<'a> Reader<'a> {
     }
 
     /// Things between commas, at least one.
-    pub(super) fn comma_separated<T>(&mut self, one: impl Fn(&mut Self) -> Result<T>) -> Result<Vec<T>> {
+    pub(super) fn comma_separated<T>(
+        &mut self,
+        one: impl Fn(&mut Self) -> Result<T>,
+    ) -> Result<Vec<T>> {
         let mut all = vec![one(self)?];
         while self.eat_token(&Token::Comma) {
             all.push(one(self)?);
@@ -325,14 +339,19 @@ impl<'a> Reader<'a> {
     }
 
     fn end_of_input(&self) -> Error {
-        let message =
-            if self.semicolon { "syntax error at or near \";\"" } else { "syntax error at end of input" };
+        let message = if self.semicolon {
+            "syntax error at or near \";\""
+        } else {
+            "syntax error at end of input"
+        };
         Error::new(SqlState::Syntax, message).at(self.end.chars + 1)
     }
 
     fn near(&self, place: TextPosition, end: TextPosition) -> Error {
-        let text: String = self.sql.get(place.byte..end.byte).unwrap_or_default().chars().take(100).collect();
-        Error::new(SqlState::Syntax, format!("syntax error at or near \"{text}\"")).at(place.chars + 1)
+        let text: String =
+            self.sql.get(place.byte..end.byte).unwrap_or_default().chars().take(100).collect();
+        Error::new(SqlState::Syntax, format!("syntax error at or near \"{text}\""))
+            .at(place.chars + 1)
     }
 
     /// Translates sqlparser's "Expected: X, found: Y at Line: 1, Column: 8".
@@ -345,7 +364,8 @@ impl<'a> Reader<'a> {
             Some(at) => (&text[..at], location(&text[at..])),
             None => (text.as_str(), None),
         };
-        let expected = what.strip_prefix("Expected: ").and_then(|rest| rest.rsplit_once(", found: "));
+        let expected =
+            what.strip_prefix("Expected: ").and_then(|rest| rest.rsplit_once(", found: "));
         let error = match location {
             Some(location) if location.line > 0 => {
                 let place = self.start.forward(self.sql, location);

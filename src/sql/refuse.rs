@@ -1,4 +1,5 @@
-//! Statements that only get an answer: what drivers send between uses, and what Tidemill does not do.
+//! Statements that only get an answer: what drivers send between uses, and what Tidemill does not
+//! do.
 
 use super::reader::Reader;
 use super::statement::Statement;
@@ -31,11 +32,14 @@ fn discard(r: &mut Reader) -> Result<Statement> {
     }
 }
 
-/// 0A000 for a statement of Postgres, Flink or RisingWave that there is not; a syntax error for anything else.
+/// 0A000 for a statement of Postgres, Flink or RisingWave that there is not; a syntax error for
+/// anything else.
 fn unsupported(r: &mut Reader, word: &str) -> Error {
     let hint = match word {
         "NOTIFY" => "SUBSCRIBE to a stream or view to hear of changes.",
-        "LOCK" => "No locks are needed: every reader sees one epoch, and one INSERT or COPY is atomic.",
+        "LOCK" => {
+            "No locks are needed: every reader sees one epoch, and one INSERT or COPY is atomic."
+        }
         "GRANT" | "REVOKE" | "REASSIGN" => {
             "There are no roles yet: any user name may connect, and may do everything."
         }
@@ -49,7 +53,9 @@ fn unsupported(r: &mut Reader, word: &str) -> Error {
         }
         "SECURITY" => "There are no security labels.",
         "USE" => "There is one database, tidemill; give the schema with the name.",
-        "FLUSH" | "WAIT" => "Nothing is needed: a session's reads include its own acknowledged writes.",
+        "FLUSH" | "WAIT" => {
+            "Nothing is needed: a session's reads include its own acknowledged writes."
+        }
         "KILL" | "CANCEL" => "Press Ctrl-C in the session, or DROP the view.",
         "REFRESH" => return refresh(r),
         "FROM" => return r.unexpected().hint("A query begins with SELECT."),

@@ -70,7 +70,9 @@ fn unknown_kind(r: &mut Reader, verb: &str) -> Error {
     match KNOWN.iter().find(|word| r.sees(word)) {
         Some(word) => Error::unsupported(format!("{verb} {word} is not supported"))
             .hint(format!("{verb} takes STREAM, TABLE, VIEW or MATERIALIZED VIEW.")),
-        None => r.unexpected().hint("Expected STREAM, SOURCE, TABLE, VIEW, MATERIALIZED VIEW or SINK."),
+        None => {
+            r.unexpected().hint("Expected STREAM, SOURCE, TABLE, VIEW, MATERIALIZED VIEW or SINK.")
+        }
     }
 }
 

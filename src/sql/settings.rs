@@ -23,7 +23,8 @@ pub(super) fn set(r: &mut Reader) -> Result<Statement> {
         return Ok(Statement::Discard("SET CONSTRAINTS"));
     }
     let mut scope = SetScope::Session;
-    if (r.sees("SESSION") || r.sees("LOCAL")) && !matches!(r.peek_nth(1), Token::Eq | Token::Period) {
+    if (r.sees("SESSION") || r.sees("LOCAL")) && !matches!(r.peek_nth(1), Token::Eq | Token::Period)
+    {
         scope = if r.eat("LOCAL") { SetScope::Local } else { SetScope::Session };
         if scope == SetScope::Session {
             r.expect("SESSION")?;
@@ -47,8 +48,12 @@ pub(super) fn set(r: &mut Reader) -> Result<Statement> {
         }
         return Ok(set("timezone", value));
     }
-    for (word, name) in [("NAMES", "client_encoding"), ("SCHEMA", "search_path"), ("ROLE", "role")] {
-        if r.sees(word) && !matches!(r.peek_nth(1), Token::Eq | Token::Period) && !is_to(r.peek_nth(1)) {
+    for (word, name) in [("NAMES", "client_encoding"), ("SCHEMA", "search_path"), ("ROLE", "role")]
+    {
+        if r.sees(word)
+            && !matches!(r.peek_nth(1), Token::Eq | Token::Period)
+            && !is_to(r.peek_nth(1))
+        {
             r.next();
             return Ok(set(name, if r.at_end() { None } else { value(r)? }));
         }
@@ -153,7 +158,9 @@ pub(super) fn show(r: &mut Reader) -> Result<Statement> {
         if !r.eat_all(&["MATERIALIZED", "VIEW"])
             && r.eat_one(&["STREAM", "SOURCE", "TABLE", "VIEW", "SINK"]).is_none()
         {
-            return Err(r.unexpected().hint("Write SHOW CREATE STREAM|TABLE|VIEW|MATERIALIZED VIEW name."));
+            return Err(r
+                .unexpected()
+                .hint("Write SHOW CREATE STREAM|TABLE|VIEW|MATERIALIZED VIEW name."));
         }
         return Ok(Statement::ShowCreate(r.name()?));
     }

@@ -1,7 +1,8 @@
 //! The statements of Tidemill's SQL, as the rest of the house sees them.
 //!
-//! Where a statement is the same as in Postgres its parts are sqlparser's AST nodes; where it is ours the parts are
-//! spelled out. Options are checked for their form here, for their meaning by whoever uses them.
+//! Where a statement is the same as in Postgres its parts are sqlparser's AST nodes; where it is
+//! ours the parts are spelled out. Options are checked for their form here, for their meaning by
+//! whoever uses them.
 
 use std::time::Duration;
 
@@ -62,7 +63,8 @@ pub enum Statement {
         query: ContinuousQuery,
         text: String,
     },
-    /// CREATE STREAM s AS query, CREATE SINK, CREATE FUNCTION, CREATE AGGREGATE, REFRESH TABLE: parsed to be refused well.
+    /// CREATE STREAM s AS query, CREATE SINK, CREATE FUNCTION, CREATE AGGREGATE, REFRESH TABLE:
+    /// parsed to be refused well.
     NotBuilt { what: String, hint: String },
     /// DROP kind \[IF EXISTS\] names \[CASCADE\].
     Drop { kind: RelationKind, if_exists: bool, names: Vec<ObjectName>, cascade: Cascade },
@@ -82,7 +84,8 @@ pub enum Statement {
     SetVariable { scope: SetScope, name: String, value: Option<String> },
     /// RESET name | RESET ALL (None).
     Reset(Option<String>),
-    /// SET TRANSACTION / SET SESSION CHARACTERISTICS …: accepted (every reader sees one epoch as it is).
+    /// SET TRANSACTION / SET SESSION CHARACTERISTICS …: accepted (every reader sees one epoch as it
+    /// is).
     SetTransaction,
     /// BEGIN, START TRANSACTION.
     Begin,
@@ -110,7 +113,8 @@ pub enum Statement {
     Execute { name: Ident, values: Vec<Expr> },
     /// DEALLOCATE name | ALL (None).
     Deallocate(Option<Ident>),
-    /// DISCARD ALL, LISTEN, UNLISTEN and the like, which drivers send between uses: the tag to answer.
+    /// DISCARD ALL, LISTEN, UNLISTEN and the like, which drivers send between uses: the tag to
+    /// answer.
     Discard(&'static str),
 }
 
@@ -261,8 +265,8 @@ pub struct WatermarkDef {
     pub position: usize,
 }
 
-/// WITH options in order: names in lower case without quotes, values as text without quotes (numbers and booleans as
-/// written). A name given twice is a syntax error already.
+/// WITH options in order: names in lower case without quotes, values as text without quotes
+/// (numbers and booleans as written). A name given twice is a syntax error already.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Options(pub Vec<(String, String)>);
 

@@ -1,7 +1,7 @@
 //! Tests over whole statements: a text, and what it must become.
 //!
-//! What is expected is a part of the statement's debug form (with AST nodes printed as SQL by [`show`]), or for errors
-//! `SQLSTATE position message`.
+//! What is expected is a part of the statement's debug form (with AST nodes printed as SQL by
+//! [`show`]), or for errors `SQLSTATE position message`.
 
 use datafusion::sql::sqlparser::ast::Expr;
 
@@ -19,7 +19,10 @@ fn show(statement: &Statement) -> String {
             SubscribeTo::Relation(name) => name.to_string(),
             SubscribeTo::Query(q) => query(q),
         };
-        format!("Subscribe {what} snapshot={} progress={} as_of={:?}", s.snapshot, s.progress, s.as_of)
+        format!(
+            "Subscribe {what} snapshot={} progress={} as_of={:?}",
+            s.snapshot, s.progress, s.as_of
+        )
     };
     let names = |names: &[datafusion::sql::sqlparser::ast::Ident]| {
         names.iter().map(|n| n.to_string()).collect::<Vec<_>>().join(",")
@@ -49,9 +52,19 @@ fn show(statement: &Statement) -> String {
             format!("TableAs {name} {if_not_exists} ({}) {query} {with_data:?}", names(columns))
         }
         Statement::CreateView { name, or_replace, if_not_exists, columns, query, text } => {
-            format!("View {name} {or_replace} {if_not_exists} ({}) {query} [{text}]", names(columns))
+            format!(
+                "View {name} {or_replace} {if_not_exists} ({}) {query} [{text}]",
+                names(columns)
+            )
         }
-        Statement::CreateMaterializedView { name, if_not_exists, columns, options, query: q, text } => {
+        Statement::CreateMaterializedView {
+            name,
+            if_not_exists,
+            columns,
+            options,
+            query: q,
+            text,
+        } => {
             format!(
                 "MaterializedView {name} {if_not_exists} ({}) {:?} {} [{text}]",
                 names(columns),
@@ -86,10 +99,15 @@ fn show(statement: &Statement) -> String {
         Statement::Explain(Explain::View(name)) => format!("ExplainView {name}"),
         Statement::Explain(Explain::Watermark(name)) => format!("ExplainWatermark {name}"),
         Statement::Truncate(names) => {
-            format!("Truncate {}", names.iter().map(|n| n.to_string()).collect::<Vec<_>>().join(","))
+            format!(
+                "Truncate {}",
+                names.iter().map(|n| n.to_string()).collect::<Vec<_>>().join(",")
+            )
         }
         Statement::Close(name) => format!("Close {:?}", name.as_ref().map(|n| n.to_string())),
-        Statement::Deallocate(name) => format!("Deallocate {:?}", name.as_ref().map(|n| n.to_string())),
+        Statement::Deallocate(name) => {
+            format!("Deallocate {:?}", name.as_ref().map(|n| n.to_string()))
+        }
         Statement::Savepoint(name) => format!("Savepoint {name}"),
         Statement::RollbackTo(name) => format!("RollbackTo {name}"),
         Statement::Release(name) => format!("Release {name}"),
@@ -154,7 +172,10 @@ fn show_error(error: &Error) -> String {
 fn fails(sql: &str, expect: &str) {
     match parse(sql) {
         Ok(parsed) => {
-            panic!("{sql}\nwas read as {:?}", parsed.iter().map(|p| show(&p.statement)).collect::<Vec<_>>())
+            panic!(
+                "{sql}\nwas read as {:?}",
+                parsed.iter().map(|p| show(&p.statement)).collect::<Vec<_>>()
+            )
         }
         Err(error) => assert_eq!(show_error(&error), expect, "\nfor {sql}"),
     }

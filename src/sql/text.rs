@@ -1,7 +1,8 @@
 //! From text to the tokens of single statements, and from a token's place back to the text.
 //!
-//! sqlparser counts lines and columns; Postgres clients want a 1-based offset in characters, and the catalog wants the
-//! statement as it was written. [`TextPosition`] walks the text once, forward, to translate.
+//! sqlparser counts lines and columns; Postgres clients want a 1-based offset in characters, and
+//! the catalog wants the statement as it was written. [`TextPosition`] walks the text once,
+//! forward, to translate.
 
 use datafusion::sql::sqlparser::tokenizer::{
     Location, Span, Token, TokenWithSpan, Tokenizer, TokenizerError,
@@ -60,7 +61,11 @@ pub(super) struct StatementTokens {
 pub(super) fn split(sql: &str) -> Result<Vec<StatementTokens>> {
     if sql.len() > limits::STATEMENT_BYTES {
         return Err(Error::new(SqlState::TooComplex, "statement is too long")
-            .detail(format!("It has {} bytes; the limit is {}.", sql.len(), limits::STATEMENT_BYTES))
+            .detail(format!(
+                "It has {} bytes; the limit is {}.",
+                sql.len(),
+                limits::STATEMENT_BYTES
+            ))
             .hint("Split it into several statements, or use COPY to load data."));
     }
     let dialect = TidemillDialect::for_tokens(0);
@@ -97,8 +102,11 @@ fn tokenizer_error(sql: &str, error: &TokenizerError) -> Error {
     let rest = sql.get(place.byte..).unwrap_or_default();
     let is_escaped = rest.starts_with("E'") || rest.starts_with("e'");
     if is_escaped && ["\\x00", "\\0", "\\u0000"].iter().any(|zero| rest.contains(zero)) {
-        return Error::new(SqlState::BadCharacter, "invalid byte sequence for encoding \"UTF8\": 0x00")
-            .at(place.chars + 1);
+        return Error::new(
+            SqlState::BadCharacter,
+            "invalid byte sequence for encoding \"UTF8\": 0x00",
+        )
+        .at(place.chars + 1);
     }
     let near: String = sql.get(place.byte..).unwrap_or_default().chars().take(40).collect();
     let what = if lower.contains("comment") {
@@ -139,7 +147,8 @@ fn token_at(tokens: &[TokenWithSpan], at: usize, token: &Token) -> bool {
 
 /// Spellings that sqlparser does not read and that mean the same without their words:
 ///
-/// - `FOR SYSTEM_TIME AS OF PROCTIME()` (or a column): a join with a table always sees the newest version.
+/// - `FOR SYSTEM_TIME AS OF PROCTIME()` (or a column): a join with a table always sees the newest
+///   version.
 /// - `TABLE s` as an argument of a window function: `s`.
 /// - `TABLE t` as a query: `SELECT * FROM t`.
 /// - `WITH LOCAL TIME ZONE`: `WITH TIME ZONE`.
@@ -154,7 +163,10 @@ pub(super) fn simplify(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
         }
         let drop_table = word_at(&tokens, at, "table")
             && is_any_word(tokens.get(at + 1))
-            && matches!(out.last().map(|t: &TokenWithSpan| &t.token), Some(Token::LParen | Token::RArrow))
+            && matches!(
+                out.last().map(|t: &TokenWithSpan| &t.token),
+                Some(Token::LParen | Token::RArrow)
+            )
             && is_argument(&out);
         let drop_local = word_at(&tokens, at, "local")
             && word_at(&tokens, at + 1, "time")
@@ -178,8 +190,8 @@ pub(super) fn simplify(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     mark_subscribe_options(session_keys(out))
 }
 
-/// Puts a semicolon before the `WITH (SNAPSHOT …)` and `AS OF EPOCH n` of SUBSCRIBE: sqlparser would take the first for a table's hints
-/// and the second for an alias.
+/// Puts a semicolon before the `WITH (SNAPSHOT …)` and `AS OF EPOCH n` of SUBSCRIBE: sqlparser
+/// would take the first for a table's hints and the second for an alias.
 fn mark_subscribe_options(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     let begins = |word| word_at(&tokens, 0, word);
     let copy = begins("copy");
@@ -229,7 +241,8 @@ fn begins_query(tokens: &[TokenWithSpan], at: usize, before: &[TokenWithSpan]) -
     starts && is_any_word(tokens.get(at + 1))
 }
 
-/// Does an open parenthesis that belongs to a window function, or an argument's name, come just before?
+/// Does an open parenthesis that belongs to a window function, or an argument's name, come just
+/// before?
 fn is_argument(before: &[TokenWithSpan]) -> bool {
     let n = before.len();
     match before.last().map(|t| &t.token) {
@@ -276,7 +289,8 @@ fn session_keys(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     tokens
 }
 
-/// The PARTITION, the commas after it and the closing parenthesis of a call whose arguments begin at `from`.
+/// The PARTITION, the commas after it and the closing parenthesis of a call whose arguments begin
+/// at `from`.
 fn session_call(tokens: &[TokenWithSpan], from: usize) -> Option<(usize, Vec<usize>, usize)> {
     let (mut depth, mut partition, mut commas) = (0usize, None, Vec::new());
     for (at, token) in tokens.iter().enumerate().skip(from) {
@@ -285,7 +299,8 @@ fn session_call(tokens: &[TokenWithSpan], from: usize) -> Option<(usize, Vec<usi
             Token::RParen if depth == 0 => return partition.map(|p| (p, commas, at)),
             Token::RParen => depth -= 1,
             Token::Comma if depth == 0 && partition.is_some() => commas.push(at),
-            // The keys come right behind the relation; a comma before them means an OVER or a list of something else.
+            // The keys come right behind the relation; a comma before them means an OVER or a list
+            // of something else.
             Token::Comma if depth == 0 => return None,
             t if depth == 0 && is_word(t, "partition") && word_at(tokens, at + 1, "by") => {
                 partition = Some(at)
@@ -297,7 +312,8 @@ fn session_call(tokens: &[TokenWithSpan], from: usize) -> Option<(usize, Vec<usi
 }
 
 fn move_keys(tokens: &mut Vec<TokenWithSpan>, partition: usize, commas: &[usize], close: usize) {
-    // The last two arguments are the time column and the gap; with names, the first name ends the keys.
+    // The last two arguments are the time column and the gap; with names, the first name ends the
+    // keys.
     let named = commas.iter().position(|&comma| token_at(tokens, comma + 2, &Token::RArrow));
     let split = match named {
         Some(first) => commas.get(first),
@@ -306,7 +322,10 @@ fn move_keys(tokens: &mut Vec<TokenWithSpan>, partition: usize, commas: &[usize]
     let Some(&split) = split else { return };
     let mut keys: Vec<TokenWithSpan> = tokens[partition + 2..split].to_vec();
     // PARTITION BY (a, b)
-    if keys.len() >= 2 && keys[0].token == Token::LParen && keys[keys.len() - 1].token == Token::RParen {
+    if keys.len() >= 2
+        && keys[0].token == Token::LParen
+        && keys[keys.len() - 1].token == Token::RParen
+    {
         keys.remove(0);
         keys.pop();
     }

@@ -1,5 +1,5 @@
-//! BEGIN, COMMIT, ROLLBACK, savepoints. Modes (isolation level, READ ONLY, DEFERRABLE) are read and change nothing: every
-//! reader sees one epoch.
+//! BEGIN, COMMIT, ROLLBACK, savepoints. Modes (isolation level, READ ONLY, DEFERRABLE) are read and
+//! change nothing: every reader sees one epoch.
 
 use datafusion::sql::sqlparser::tokenizer::Token;
 

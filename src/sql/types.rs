@@ -1,7 +1,8 @@
 //! Types, in the spellings of Postgres, Flink and RisingWave.
 //!
-//! Column lists are read here word by word, because sqlparser's Postgres dialect knows neither STRUCT<…> nor `ROW(a int)`. Casts within
-//! expressions are read by sqlparser; [`sql_type`] translates its types.
+//! Column lists are read here word by word, because sqlparser's Postgres dialect knows neither
+//! STRUCT<…> nor `ROW(a int)`. Casts within expressions are read by sqlparser; [`sql_type`]
+//! translates its types.
 
 use datafusion::sql::sqlparser::ast::{
     ArrayElemTypeDef, CharacterLength, DataType, ExactNumberInfo, TimezoneInfo,
@@ -30,7 +31,8 @@ pub(super) fn read(r: &mut Reader) -> Result<SqlType> {
     }
 }
 
-/// Reads a type; also how many closing angle brackets of outer types were read with its own (`>>` is one token).
+/// Reads a type; also how many closing angle brackets of outer types were read with its own (`>>`
+/// is one token).
 fn read_nested(r: &mut Reader) -> Result<(SqlType, usize)> {
     let (mut found, close) = if r.sees("array") && *r.peek_nth(1) == Token::Lt {
         r.next();
@@ -157,10 +159,10 @@ fn time_digits(digits: Option<u64>) -> Result<u8> {
 /// A time of day has microseconds; with fewer it would have to be rounded wherever it is written.
 fn time_of_day(digits: Option<u64>) -> Result<SqlType> {
     match time_digits(digits)? {
-        0..6 if digits.is_some() => {
-            Err(Error::unsupported("type time with fewer digits than microseconds is not supported")
-                .hint("Use TIME, and date_trunc('second', …) where it is shown."))
-        }
+        0..6 if digits.is_some() => Err(Error::unsupported(
+            "type time with fewer digits than microseconds is not supported",
+        )
+        .hint("Use TIME, and date_trunc('second', …) where it is shown.")),
         _ => Ok(SqlType::Time),
     }
 }
@@ -182,10 +184,14 @@ pub fn sql_type(written: &DataType) -> Result<SqlType> {
         D::Double(_) | D::DoublePrecision | D::Float8 | D::Float64 => SqlType::Double,
         D::Float(info) => float(info)?,
         D::Numeric(info) | D::Decimal(info) | D::Dec(info) => decimal(info)?,
-        D::Text | D::String(_) | D::Varchar(None) | D::CharacterVarying(None) | D::CharVarying(None) => {
-            SqlType::Text
+        D::Text
+        | D::String(_)
+        | D::Varchar(None)
+        | D::CharacterVarying(None)
+        | D::CharVarying(None) => SqlType::Text,
+        D::Varchar(length) | D::CharacterVarying(length) | D::CharVarying(length) => {
+            varchar(length, None)?
         }
-        D::Varchar(length) | D::CharacterVarying(length) | D::CharVarying(length) => varchar(length, None)?,
         D::Char(length) | D::Character(length) => varchar(length, Some(1))?,
         D::Bytea | D::Bytes(_) | D::Blob(_) | D::Varbinary(_) | D::Binary(_) => SqlType::Bytea,
         D::Date => SqlType::Date,
@@ -211,14 +217,16 @@ pub fn sql_type(written: &DataType) -> Result<SqlType> {
                 .iter()
                 .enumerate()
                 .map(|(n, field)| {
-                    let name = field.field_name.as_ref().map_or_else(|| format!("f{}", n + 1), ident_name);
+                    let name =
+                        field.field_name.as_ref().map_or_else(|| format!("f{}", n + 1), ident_name);
                     Ok((name, sql_type(&field.field_type)?))
                 })
                 .collect::<Result<_>>()?,
         ),
         D::Custom(name, arguments) => {
             // pg_catalog.int4 and the like: the schema says nothing more.
-            let last = name.0.last().and_then(|part| part.as_ident()).map(ident_name).unwrap_or_default();
+            let last =
+                name.0.last().and_then(|part| part.as_ident()).map(ident_name).unwrap_or_default();
             custom(&last, arguments)?
         }
         D::TinyInt(_) => {
@@ -274,7 +282,10 @@ fn float(info: &ExactNumberInfo) -> Result<SqlType> {
         ExactNumberInfo::None => Ok(SqlType::Double),
         ExactNumberInfo::Precision(1..=24) => Ok(SqlType::Real),
         ExactNumberInfo::Precision(25..=53) => Ok(SqlType::Double),
-        _ => Err(Error::new(SqlState::BadArgument, "precision for type float must be between 1 and 53 bits")),
+        _ => Err(Error::new(
+            SqlState::BadArgument,
+            "precision for type float must be between 1 and 53 bits",
+        )),
     }
 }
 
@@ -307,8 +318,13 @@ fn varchar(length: &Option<CharacterLength>, default: Option<u32>) -> Result<Sql
             // Flink writes VARCHAR(2147483647) for STRING.
             Ok(length) if length == i32::MAX as u32 => Ok(SqlType::Text),
             Ok(length @ 1..=10_485_760) => Ok(SqlType::Varchar(length)),
-            Ok(0) => Err(Error::new(SqlState::BadArgument, "length for type varchar must be at least 1")),
-            _ => Err(Error::new(SqlState::BadArgument, "length for type varchar cannot exceed 10485760")),
+            Ok(0) => {
+                Err(Error::new(SqlState::BadArgument, "length for type varchar must be at least 1"))
+            }
+            _ => Err(Error::new(
+                SqlState::BadArgument,
+                "length for type varchar cannot exceed 10485760",
+            )),
         },
     }
 }
@@ -368,7 +384,10 @@ mod tests {
         check("ROW(a int, b text)", row(SqlType::Text));
         check("ROW<a int, b STRING>", row(SqlType::Text));
         check("STRUCT<A: int, b ARRAY<ARRAY<int>>>", row(SqlType::Array(Box::new(ints.clone()))));
-        check("STRUCT<a int, b STRUCT<a int, b int[]>>[]", SqlType::Array(Box::new(row(row(ints)))));
+        check(
+            "STRUCT<a int, b STRUCT<a int, b int[]>>[]",
+            SqlType::Array(Box::new(row(row(ints)))),
+        );
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! TUMBLE, HOP, CUMULATE and SESSION in FROM: RisingWave's and Flink's spellings become one.
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, ObjectName, Query,
-    Select, SelectFlavor, SelectItem, SetExpr, TableAlias, TableFactor, TableFunctionArgs, TableWithJoins,
-    WildcardAdditionalOptions, helpers::attached_token::AttachedToken,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident,
+    ObjectName, Query, Select, SelectFlavor, SelectItem, SetExpr, TableAlias, TableFactor,
+    TableFunctionArgs, TableWithJoins, WildcardAdditionalOptions,
+    helpers::attached_token::AttachedToken,
 };
 
 use super::names::ident_name;
@@ -72,8 +73,9 @@ pub(super) fn rewrite(factor: &mut TableFactor) -> Result<()> {
                 }
             },
             None => {
-                return Err(Error::new(SqlState::Syntax, "TABLE(…) takes a function call")
-                    .hint("For example TABLE(TUMBLE(TABLE s, DESCRIPTOR(ts), INTERVAL '10' SECOND))."));
+                return Err(Error::new(SqlState::Syntax, "TABLE(…) takes a function call").hint(
+                    "For example TABLE(TUMBLE(TABLE s, DESCRIPTOR(ts), INTERVAL '10' SECOND)).",
+                ));
             }
         },
         _ => return Ok(()),
@@ -109,15 +111,24 @@ fn normal(
 
 /// The normal form of a window in FROM.
 pub(super) fn build(name: &str, arguments: Vec<Expr>, alias: Option<TableAlias>) -> TableFactor {
-    let unnamed = arguments.into_iter().map(|expr| FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)));
+    let unnamed =
+        arguments.into_iter().map(|expr| FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)));
     table_function(ObjectName::from(vec![Ident::new(name)]), unnamed.collect(), alias)
 }
 
-fn table_function(name: ObjectName, args: Vec<FunctionArg>, alias: Option<TableAlias>) -> TableFactor {
+fn table_function(
+    name: ObjectName,
+    args: Vec<FunctionArg>,
+    alias: Option<TableAlias>,
+) -> TableFactor {
     table(name, Some(TableFunctionArgs { args, settings: None }), alias)
 }
 
-fn table(name: ObjectName, args: Option<TableFunctionArgs>, alias: Option<TableAlias>) -> TableFactor {
+fn table(
+    name: ObjectName,
+    args: Option<TableFunctionArgs>,
+    alias: Option<TableAlias>,
+) -> TableFactor {
     TableFactor::Table {
         name,
         alias,
@@ -133,8 +144,11 @@ fn table(name: ObjectName, args: Option<TableFunctionArgs>, alias: Option<TableA
 }
 
 fn usage(window: &WindowSyntax) -> Error {
-    Error::new(SqlState::UndefinedFunction, format!("wrong arguments for {}", window.name.to_uppercase()))
-        .hint(format!("Write {}.", window.usage))
+    Error::new(
+        SqlState::UndefinedFunction,
+        format!("wrong arguments for {}", window.name.to_uppercase()),
+    )
+    .hint(format!("Write {}.", window.usage))
 }
 
 /// The arguments by position, whether they were named or not; the keys of SESSION behind them.
@@ -144,10 +158,14 @@ fn in_order(window: &WindowSyntax, arguments: Vec<FunctionArg>) -> Result<Vec<Ex
     let named = arguments.iter().any(|argument| !matches!(argument, FunctionArg::Unnamed(_)));
     for (n, argument) in arguments.into_iter().enumerate() {
         let (slot, expr) = match argument {
-            FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) if named && window.name == "session" => {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(expr))
+                if named && window.name == "session" =>
+            {
                 (None, expr)
             }
-            FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) if !named || n == 0 => (Some(n), expr),
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) if !named || n == 0 => {
+                (Some(n), expr)
+            }
             FunctionArg::Named { name, arg: FunctionArgExpr::Expr(expr), .. } => {
                 let name = ident_name(&name).to_lowercase();
                 let slot = window.arguments.iter().position(|a| *a == name);

@@ -1,28 +1,31 @@
-//! Sums of doubles that are exact until they are asked for: no order, no grouping and no deletion shows in the result.
+//! Sums of doubles that are exact until they are asked for: no order, no grouping and no deletion
+//! shows in the result.
 //!
-//! An [`ExactSum`] is a few doubles whose sum is the total (an *expansion*). A value goes through them with an
-//! error-free addition each, `a + b = s + e`, the error going on to the next:
+//! An [`ExactSum`] is a few doubles whose sum is the total (an *expansion*). A value goes through
+//! them with an error-free addition each, `a + b = s + e`, the error going on to the next:
 //!
 //! ```text
 //! value ─▶ [ t0 ] ─error─▶ [ t1 ] ─error─▶ 0          nothing was lost: that is nearly always so
 //!                                     └──▶ not 0      goes into the fixed-point number beside them
 //! ```
 //!
-//! What the last one cannot hold goes into a `FixedPoint` as wide as the range of a double, which holds every sum of
-//! up to 2^63 of them. It is made when first needed, and also counts NaN and the infinities, so that these can be taken
-//! back. The total is rounded once, to the nearest double, ties to even.
+//! What the last one cannot hold goes into a `FixedPoint` as wide as the range of a double, which
+//! holds every sum of up to 2^63 of them. It is made when first needed, and also counts NaN and the
+//! infinities, so that these can be taken back. The total is rounded once, to the nearest double,
+//! ties to even.
 //!
-//! Sources: Knuth, TAOCP 2, 4.2.2 (the error-free addition); Shewchuk, "Adaptive precision floating-point
-//! arithmetic", 1997 (expansions); Kulisch, "Computer arithmetic and validity", 2008 (the fixed-point accumulator);
-//! Neal, "Fast exact summation using small and large superaccumulators", 2015.
+//! Sources: Knuth, TAOCP 2, 4.2.2 (the error-free addition); Shewchuk, "Adaptive precision
+//! floating-point arithmetic", 1997 (expansions); Kulisch, "Computer arithmetic and validity", 2008
+//! (the fixed-point accumulator); Neal, "Fast exact summation using small and large
+//! superaccumulators", 2015.
 
 use super::fixed_point::FixedPoint;
 
 /// Expansions that a sum of many values goes through side by side.
 const LANES: usize = 4;
 
-/// The sum of any doubles, exact. `N` doubles serve without a `FixedPoint` as long as all bits of the total lie
-/// within about `N · 53`.
+/// The sum of any doubles, exact. `N` doubles serve without a `FixedPoint` as long as all bits of
+/// the total lie within about `N · 53`.
 #[derive(Clone, Debug)]
 pub struct ExactSum<const N: usize> {
     terms: [f64; N],
@@ -76,7 +79,8 @@ impl<const N: usize> ExactSum<N> {
         }
     }
 
-    /// Adds values in several independent expansions at once, so that none has to wait for the one before.
+    /// Adds values in several independent expansions at once, so that none has to wait for the one
+    /// before.
     pub fn add_all(&mut self, mut values: impl Iterator<Item = f64>) -> usize {
         let (mut terms, mut heap) = ([[0.0; LANES]; N], 0);
         loop {
@@ -112,7 +116,8 @@ impl<const N: usize> ExactSum<N> {
         for term in others {
             (*term, carry) = two_sum(*term, carry);
         }
-        // The same as an error of zero, for less work. NaN, infinities and overflows are equal to nothing.
+        // The same as an error of zero, for less work. NaN, infinities and overflows are equal to
+        // nothing.
         let sum = last + carry;
         let of_carry = sum - last;
         if of_carry == carry && sum - of_carry == last {
@@ -138,7 +143,8 @@ impl<const N: usize> ExactSum<N> {
         self.heap() - before
     }
 
-    /// Adds a product; exact but below about 1e-290, where what is added still follows from the factors alone.
+    /// Adds a product; exact but below about 1e-290, where what is added still follows from the
+    /// factors alone.
     #[inline]
     pub fn add_product(&mut self, a: f64, b: f64, times: i64) -> usize {
         let (product, error) = two_product(a, b);
@@ -190,7 +196,8 @@ impl<const N: usize> ExactSum<N> {
                 (high, fixed.value())
             }
         };
-        // Rounding twice may go wrong at the middle between two; an odd last bit remembers that there was more.
+        // Rounding twice may go wrong at the middle between two; an odd last bit remembers that
+        // there was more.
         let is_even = high.to_bits() & 1 == 0;
         if low != 0.0 && is_even && high.is_finite() && low.is_finite() {
             let away = (low > 0.0) == (high > 0.0);
@@ -205,8 +212,8 @@ impl<const N: usize> ExactSum<N> {
         self.rest.as_ref().is_some_and(|rest| rest.special() != 0.0)
     }
 
-    /// The total as doubles of falling size that do not overlap: the same for the same total, however it came about.
-    /// A total that is no number is one term.
+    /// The total as doubles of falling size that do not overlap: the same for the same total,
+    /// however it came about. A total that is no number is one term.
     pub fn parts(&self) -> Vec<f64> {
         let mut fixed = self.fixed();
         let mut parts = Vec::with_capacity(N);
@@ -228,8 +235,8 @@ impl<const N: usize> ExactSum<N> {
         if self.rest.is_some() { size_of::<FixedPoint>() } else { 0 }
     }
 
-    /// Appends the state to a column's value: the terms that are not zero, or the fixed-point number without the words
-    /// that say nothing. The two are told apart by their length.
+    /// Appends the state to a column's value: the terms that are not zero, or the fixed-point
+    /// number without the words that say nothing. The two are told apart by their length.
     pub fn write(&self, out: &mut Vec<u8>) {
         if self.rest.is_some() {
             return self.fixed().write(out);
@@ -436,7 +443,9 @@ mod tests {
 
     #[test]
     fn what_is_no_sum_is_not_read_as_one() {
-        for bytes in [&[1u8; 3][..], &[1; 7], &[34; 9], &[0; 24], &[255; 9], &[64; 17], &[0; 8 * 35 + 1]] {
+        for bytes in
+            [&[1u8; 3][..], &[1; 7], &[34; 9], &[0; 24], &[255; 9], &[64; 17], &[0; 8 * 35 + 1]]
+        {
             assert!(ExactSum::<2>::read(bytes).is_none(), "{bytes:?}");
         }
     }

@@ -1,12 +1,14 @@
-//! A fixed-point number as wide as the range of a double: it holds the sum of up to 2^63 of any doubles.
+//! A fixed-point number as wide as the range of a double: it holds the sum of up to 2^63 of any
+//! doubles.
 //!
-//! Sources: Kulisch, "Computer arithmetic and validity", 2008 (the accumulator); Neal, "Fast exact summation using small
-//! and large superaccumulators", 2015.
+//! Sources: Kulisch, "Computer arithmetic and validity", 2008 (the accumulator); Neal, "Fast exact
+//! summation using small and large superaccumulators", 2015.
 
 /// Words of a [`FixedPoint`]: the bits of all doubles (2098), of a count (63), and a sign.
 const WORDS: usize = 34;
 
-/// A number in two's complement, in units of the smallest double, and how often NaN and the infinities are in it.
+/// A number in two's complement, in units of the smallest double, and how often NaN and the
+/// infinities are in it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FixedPoint {
     words: [u64; WORDS],
@@ -57,8 +59,11 @@ impl FixedPoint {
             if i >= parts.len() && !carry {
                 break;
             }
-            (*word, carry) =
-                if negative { word.borrowing_sub(part, carry) } else { word.carrying_add(part, carry) };
+            (*word, carry) = if negative {
+                word.borrowing_sub(part, carry)
+            } else {
+                word.carrying_add(part, carry)
+            };
         }
     }
 
@@ -112,8 +117,8 @@ impl FixedPoint {
         if negative { -value } else { value }
     }
 
-    /// Lowest word that is written, 0 to 33, or 64 more where the counts of NaN and the infinities come before the words;
-    /// then the words, but for those above them that only repeat the sign.
+    /// Lowest word that is written, 0 to 33, or 64 more where the counts of NaN and the infinities
+    /// come before the words; then the words, but for those above them that only repeat the sign.
     pub fn write(&self, out: &mut Vec<u8>) {
         let fill = if self.words[WORDS - 1] >> 63 == 1 { u64::MAX } else { 0 };
         let first = self.words.iter().position(|&word| word != 0).unwrap_or(0);
@@ -171,12 +176,14 @@ fn rounded(words: &[u64; WORDS]) -> f64 {
     let lowest = highest - FRACTION_BITS;
     let (word, shift) = (lowest / 64, lowest % 64);
     let above = words.get(word + 1).copied().unwrap_or(0);
-    let mantissa = if shift == 0 { words[word] } else { words[word] >> shift | above << (64 - shift) };
+    let mantissa =
+        if shift == 0 { words[word] } else { words[word] >> shift | above << (64 - shift) };
     let mantissa = mantissa & (FRACTION | 1 << FRACTION_BITS);
     if lowest as u64 >= EXPONENT - 1 {
         return f64::INFINITY;
     }
-    // The hidden bit counts one up in the exponent, as does a mantissa that is rounded up to the next power.
+    // The hidden bit counts one up in the exponent, as does a mantissa that is rounded up to the
+    // next power.
     let bits = ((lowest as u64) << FRACTION_BITS) + mantissa;
     let (half_word, half_bit) = ((lowest - 1) / 64, (lowest - 1) % 64);
     let half = words[half_word] >> half_bit & 1 == 1;

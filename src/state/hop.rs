@@ -1,4 +1,5 @@
-//! Overlapping windows that close: every row is aggregated once, into its slice, and windows are sums of slices.
+//! Overlapping windows that close: every row is aggregated once, into its slice, and windows are
+//! sums of slices.
 //!
 //! ```text
 //!  slices   |--1--|--2--|--3--|--4--|--5--|--6--|        each: id → states
@@ -6,18 +7,21 @@
 //!                                  ^ border
 //! ```
 //!
-//! Going from one window to the next, one slice enters and one leaves. An aggregate with an exact inverse keeps one
-//! total (in `back`): the slice that enters is merged in, the one that leaves is subtracted. For the others the slices of a
-//! window fall into two stacks at a *border*. Slices that enter are merged into `back`. `front` was made by walking
-//! from the border to the oldest slice, and before each step the old values were put aside with the slice (`undo`); when
-//! that slice leaves they are put back. When the window has moved past the border, the next border is set one window
-//! size later, and what is in `back` becomes the new front. So each group of a slice costs a constant number of merges however
-//! many slices a window has, and groups a slice does not hold cost nothing.
+//! Going from one window to the next, one slice enters and one leaves. An aggregate with an exact
+//! inverse keeps one total (in `back`): the slice that enters is merged in, the one that leaves is
+//! subtracted. For the others the slices of a window fall into two stacks at a *border*. Slices
+//! that enter are merged into `back`. `front` was made by walking from the border to the oldest
+//! slice, and before each step the old values were put aside with the slice (`undo`); when that
+//! slice leaves they are put back. When the window has moved past the border, the next border is
+//! set one window size later, and what is in `back` becomes the new front. So each group of a slice
+//! costs a constant number of merges however many slices a window has, and groups a slice does not
+//! hold cost nothing.
 //!
-//! Borders lie at multiples of the window size in event time, not where the first window happened to be. So floats add
-//! up in the same order after a restart, to the last bit.
+//! Borders lie at multiples of the window size in event time, not where the first window happened
+//! to be. So floats add up in the same order after a restart, to the last bit.
 //!
-//! Sources: Tangwongsan, Hirzel, Schneider, "General incremental sliding-window aggregation", VLDB 2015 (two stacks).
+//! Sources: Tangwongsan, Hirzel, Schneider, "General incremental sliding-window aggregation", VLDB
+//! 2015 (two stacks).
 
 use std::collections::BTreeMap;
 
@@ -49,7 +53,8 @@ struct SliceTable {
     /// `None` while nobody asks: of slices that are merged and to which no late rows come.
     map: Option<SlotMap>,
     kernels: Vec<Box<dyn Kernel>>,
-    /// What `front` held before this slice was merged into it; `None` for aggregates with an inverse.
+    /// What `front` held before this slice was merged into it; `None` for aggregates with an
+    /// inverse.
     undo: Vec<Option<Box<dyn Kernel>>>,
     dirty: Marks,
     /// Whether the kernels remember what changes.
@@ -195,7 +200,8 @@ impl Hops {
         if self.merged.is_none_or(|merged| slice.end > merged) {
             return Ok(());
         }
-        // The slice is in the totals already: the rows are late for windows that have closed, and count in later ones.
+        // The slice is in the totals already: the rows are late for windows that have closed, and
+        // count in later ones.
         let in_front = self.border.is_some_and(|border| slice.start < border);
         for (kernel, call) in self.back.iter_mut().zip(&shape.calls) {
             match (kernel.invertible(), in_front, kernel.exact()) {
@@ -209,7 +215,8 @@ impl Hops {
         Ok(())
     }
 
-    /// Interns keys into `self.ids`, finds `self.slots` in the slice, and keeps account of the new ones.
+    /// Interns keys into `self.ids`, finds `self.slots` in the slice, and keeps account of the new
+    /// ones.
     fn touch(&mut self, slice: Slice, keys: &[ArrayRef], rows: usize, track: bool) -> Result<()> {
         self.interner.intern(keys, rows, &mut self.ids)?;
         let bound = self.interner.bound();
@@ -284,8 +291,8 @@ impl Hops {
         self.slices.keys().next().copied()
     }
 
-    /// Moves the totals on to this window, which must not end before an earlier one, and returns its rows in order of
-    /// keys: key columns, then results.
+    /// Moves the totals on to this window, which must not end before an earlier one, and returns
+    /// its rows in order of keys: key columns, then results.
     pub fn close(&mut self, window: &Window) -> Result<Vec<ArrayRef>> {
         self.advance(window)?;
         self.sort();
@@ -313,7 +320,8 @@ impl Hops {
     fn advance(&mut self, window: &Window) -> Result<()> {
         let bound = self.interner.bound();
         self.back.iter_mut().chain(&mut self.front).for_each(|k| k.resize(bound));
-        let from = Slice { start: self.merged.unwrap_or(EventTime(i64::MIN)), end: EventTime(i64::MIN) };
+        let from =
+            Slice { start: self.merged.unwrap_or(EventTime(i64::MIN)), end: EventTime(i64::MIN) };
         let border = self.border(window);
         let flip = self.border != Some(border);
         let remake_back = flip || self.back_stale;
@@ -445,7 +453,8 @@ impl Hops {
             if slice != from {
                 *cursor = PieceCursor::of(Some((slice.start.0, slice.end.0)));
             }
-            let (slots, states) = next_piece(&table.kernels, cursor, rows, table.ids.len(), |_| true)?;
+            let (slots, states) =
+                next_piece(&table.kernels, cursor, rows, table.ids.len(), |_| true)?;
             if !slots.is_empty() {
                 let mut columns = self.interner.keys(&table.ids_of(&slots))?;
                 columns.extend(states);

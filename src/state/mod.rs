@@ -1,9 +1,11 @@
-//! State: interned keys, grouped aggregate states, slices and their totals, and the rows of views and tables.
+//! State: interned keys, grouped aggregate states, slices and their totals, and the rows of views
+//! and tables.
 //!
-//! Pure and synchronous. A [`Delta`] is a change; [`Interner`] turns key columns into dense numbers; a
-//! [`Kernel`] holds one aggregate's states by such numbers; [`Table`] puts both together for one
-//! window or one running aggregate; [`Hops`] shares slices between overlapping windows; [`RowStore`] holds the
-//! contents of views and tables. [`StateTable`] is how all of it is stored and restored.
+//! Pure and synchronous. A [`Delta`] is a change; [`Interner`] turns key columns into dense
+//! numbers; a [`Kernel`] holds one aggregate's states by such numbers; [`Table`] puts both together
+//! for one window or one running aggregate; [`Hops`] shares slices between overlapping windows;
+//! [`RowStore`] holds the contents of views and tables. [`StateTable`] is how all of it is stored
+//! and restored.
 
 pub mod aggregates;
 mod delta;

@@ -1,10 +1,11 @@
-//! Values with how often each is there, in order, and which of them have changed since they were last written.
+//! Values with how often each is there, in order, and which of them have changed since they were
+//! last written.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, Range};
 
-/// Values as bytes whose order is theirs. There may be millions of sets of a few values, and sets of millions: a tree
-/// takes some hundred bytes for its first value.
+/// Values as bytes whose order is theirs. There may be millions of sets of a few values, and sets
+/// of millions: a tree takes some hundred bytes for its first value.
 #[derive(Clone, Default)]
 pub struct Multiset {
     /// In order; empty as soon as there are `many`.
@@ -22,8 +23,8 @@ const ENTRY_BYTES: usize = 64;
 const FEW_VALUES: usize = 24;
 
 impl Multiset {
-    /// Adds a value as many times; a negative number takes it out. A value that went before it came is there a negative
-    /// number of times. Returns how often it was there before.
+    /// Adds a value as many times; a negative number takes it out. A value that went before it came
+    /// is there a negative number of times. Returns how often it was there before.
     pub fn add(&mut self, value: &[u8], times: i64) -> i64 {
         let before = self.count(value);
         self.set(value, before + times);
@@ -119,7 +120,8 @@ impl Multiset {
         self.changed.get_or_insert_default();
     }
 
-    /// The values that have changed since the last call, with how often each is there now: 0 if it is gone.
+    /// The values that have changed since the last call, with how often each is there now: 0 if it
+    /// is gone.
     pub fn take_changed(&mut self) -> Vec<(Box<[u8]>, i64)> {
         let changed = self.changed.as_mut().map(std::mem::take).unwrap_or_default();
         changed
@@ -157,7 +159,8 @@ mod tests {
     #[test]
     fn values_come_in_order_and_go_when_none_is_left() {
         let mut set = Multiset::default();
-        let steps = [("b", 1, 0), ("a", 2, 0), ("c", -1, 0), ("b", 1, 1), ("a", -2, 2), ("c", 2, -1)];
+        let steps =
+            [("b", 1, 0), ("a", 2, 0), ("c", -1, 0), ("b", 1, 1), ("a", -2, 2), ("c", 2, -1)];
         for (value, times, before) in steps {
             assert_eq!(set.add(value.as_bytes(), times), before);
         }
@@ -174,11 +177,14 @@ mod tests {
         let (mut set, mut all) = (Multiset::default(), BTreeMap::<Vec<u8>, i64>::new());
         let mut dice = 9_u64;
         for step in 0..4_000 {
-            dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            dice = dice
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             // There are more and more values, and then fewer and fewer.
             let (value, grows) = ([(dice >> 40) as u8 % 120], step % 2_000 < 1_000);
             let count = if grows { step } else { 0 };
-            let before = if count == 0 { all.remove(&value[..]) } else { all.insert(value.into(), count) };
+            let before =
+                if count == 0 { all.remove(&value[..]) } else { all.insert(value.into(), count) };
             assert_eq!(set.set(&value, count), before.unwrap_or(0));
             let wanted: Vec<(&[u8], i64)> =
                 all.iter().map(|(value, count)| (value.as_slice(), *count)).collect();

@@ -1,8 +1,9 @@
-//! Pieces of a table of groups: a range of slots, or a portion of one slot whose state is too large for a piece.
+//! Pieces of a table of groups: a range of slots, or a portion of one slot whose state is too large
+//! for a piece.
 //!
-//! Where an aggregate keeps the values of a group, the group may be as large as the whole table. Then its row is
-//! written several times, each time with other values of it: for a table that is restored this is the same as values
-//! that have come one after the other.
+//! Where an aggregate keeps the values of a group, the group may be as large as the whole table.
+//! Then its row is written several times, each time with other values of it: for a table that is
+//! restored this is the same as values that have come one after the other.
 
 use datafusion::arrow::array::ArrayRef;
 
@@ -11,7 +12,8 @@ use super::state_table::{PieceCursor, Portion};
 use crate::error::Result;
 use crate::limits::STATE_PIECE_BYTES;
 
-/// The slots of the next piece, of at most `rows` of those that are `used`, and their states; no slots: there are no more.
+/// The slots of the next piece, of at most `rows` of those that are `used`, and their states; no
+/// slots: there are no more.
 pub fn next_piece(
     kernels: &[Box<dyn Kernel>],
     cursor: &mut PieceCursor,

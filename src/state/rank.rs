@@ -3,10 +3,11 @@
 //! ```text
 //!  values   1  3  3  3  7  8          at = 3, before = 1: the 3s have places 1, 2 and 3
 //! ```
-//! A [`Rank`] is a value and how many values stand before it. A value that comes or goes on its left
-//! changes that number, one on its right nothing. The middle moves by at most one place with each
-//! value, so going from where one is to where the middle is now costs as much as what has changed,
-//! however many values there are. Nothing has to be sorted, and no tree has to know its sizes.
+//! A [`Rank`] is a value and how many values stand before it. A value that comes or goes on its
+//! left changes that number, one on its right nothing. The middle moves by at most one place with
+//! each value, so going from where one is to where the middle is now costs as much as what has
+//! changed, however many values there are. Nothing has to be sorted, and no tree has to know its
+//! sizes.
 
 use super::multiset::Multiset;
 
@@ -34,8 +35,8 @@ impl Rank {
         }
     }
 
-    /// The value at a place, places being counted from 0, and how many stand before it; `None` if there are not as
-    /// many. `times` says how often a value counts that is there so many times.
+    /// The value at a place, places being counted from 0, and how many stand before it; `None` if
+    /// there are not as many. `times` says how often a value counts that is there so many times.
     pub fn find<'a>(
         &self,
         place: i64,
@@ -83,7 +84,9 @@ mod tests {
         let (mut set, mut rank, mut all) = (Multiset::default(), Rank::default(), Vec::<u8>::new());
         let mut dice = 5_u64;
         for step in 0..3_000 {
-            dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            dice = dice
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             let roll = (dice >> 33) as usize;
             let goes = !all.is_empty() && roll.is_multiple_of(if step < 1_500 { 3 } else { 2 });
             let value = if goes { all.swap_remove(roll % all.len()) } else { (roll % 97) as u8 };

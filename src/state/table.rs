@@ -1,8 +1,8 @@
 //! One table of groups: keys, their aggregate states, and what has changed since one last looked.
 //!
-//! A [`Table`] is the state of one window (or of one running aggregate): an [`Interner`] whose ids are the slots of the
-//! kernels. It remembers which slots were touched since the last checkpoint, and, if it emits changes, what the
-//! results of the touched slots were before.
+//! A [`Table`] is the state of one window (or of one running aggregate): an [`Interner`] whose ids
+//! are the slots of the kernels. It remembers which slots were touched since the last checkpoint,
+//! and, if it emits changes, what the results of the touched slots were before.
 
 use datafusion::arrow::array::make_comparator;
 use datafusion::arrow::array::{Array, ArrayRef, Int64Array, new_empty_array};
@@ -84,9 +84,13 @@ impl Shape {
         self.keys.iter().map(|&k| ArrayRef::clone(&columns[k])).collect()
     }
 
-    /// Cuts the columns after a partial's prefix into key columns and the state columns of each aggregate. What
-    /// another version has stored may have other columns: that is said, and not read as something else.
-    pub fn cut<'a>(&self, columns: &'a [ArrayRef]) -> Result<(&'a [ArrayRef], Vec<&'a [ArrayRef]>)> {
+    /// Cuts the columns after a partial's prefix into key columns and the state columns of each
+    /// aggregate. What another version has stored may have other columns: that is said, and not
+    /// read as something else.
+    pub fn cut<'a>(
+        &self,
+        columns: &'a [ArrayRef],
+    ) -> Result<(&'a [ArrayRef], Vec<&'a [ArrayRef]>)> {
         let states = columns.iter().skip(self.key_types.len());
         let mut typed = states.zip(&self.state_types);
         let wanted = self.key_types.len() + self.state_types.len();
@@ -154,7 +158,8 @@ pub struct Before {
 }
 
 impl Before {
-    /// To be called before slots are updated: keeps the results of those not touched yet that `exist`.
+    /// To be called before slots are updated: keeps the results of those not touched yet that
+    /// `exist`.
     pub fn keep(
         &mut self,
         slots: &[u32],
@@ -204,8 +209,8 @@ impl Before {
         self.bytes + (self.touched.capacity() + self.place.capacity() + self.row.capacity() * 2) * 4
     }
 
-    /// The changes since the last call, in order of keys: (slots, result columns, weights). An unchanged row is not
-    /// among them.
+    /// The changes since the last call, in order of keys: (slots, result columns, weights). An
+    /// unchanged row is not among them.
     pub fn changes(
         &mut self,
         interner: &Interner,
@@ -218,9 +223,12 @@ impl Before {
         (self.count, self.bytes) = (0, 0);
         interner.sort(&mut sorted);
         let place = &mut self.place;
-        let old_rows: Vec<Option<u32>> =
-            sorted.iter().map(|&s| row[std::mem::take(&mut place[s as usize]) as usize - 1]).collect();
-        let new: Vec<ArrayRef> = kernels.iter().map(|k| k.evaluate(&sorted)).collect::<Result<_>>()?;
+        let old_rows: Vec<Option<u32>> = sorted
+            .iter()
+            .map(|&s| row[std::mem::take(&mut place[s as usize]) as usize - 1])
+            .collect();
+        let new: Vec<ArrayRef> =
+            kernels.iter().map(|k| k.evaluate(&sorted)).collect::<Result<_>>()?;
         let old: Vec<ArrayRef> = (0..kernels.len())
             .map(|c| {
                 let columns: Vec<&dyn Array> = parts.iter().map(|p| p[c].as_ref()).collect();
@@ -265,8 +273,9 @@ fn unchanged(old: &[ArrayRef], new: &[ArrayRef], rows: &[Option<u32>]) -> Result
     }
     positions.iter().for_each(|&i| same[i] = true);
     let left_rows = datafusion::arrow::array::UInt32Array::from(olds);
-    let right_rows =
-        datafusion::arrow::array::UInt32Array::from_iter_values(positions.iter().map(|&i| i as u32));
+    let right_rows = datafusion::arrow::array::UInt32Array::from_iter_values(
+        positions.iter().map(|&i| i as u32),
+    );
     for (old, new) in old.iter().zip(new) {
         let left = datafusion::arrow::compute::take(old, &left_rows, None)?;
         let right = datafusion::arrow::compute::take(new, &right_rows, None)?;
@@ -277,7 +286,10 @@ fn unchanged(old: &[ArrayRef], new: &[ArrayRef], rows: &[Option<u32>]) -> Result
             // Nested types have no comparison kernel.
             Err(_) => match make_comparator(&left, &right, Default::default()) {
                 Ok(compare) => {
-                    positions.iter().enumerate().for_each(|(k, &i)| same[i] &= compare(k, k).is_eq());
+                    positions
+                        .iter()
+                        .enumerate()
+                        .for_each(|(k, &i)| same[i] &= compare(k, k).is_eq());
                 }
                 Err(_) => positions.iter().for_each(|&i| same[i] = false),
             },
@@ -339,7 +351,13 @@ impl Table {
     }
 
     /// Takes in rows of the operator's input. `track`: whether a checkpoint will ask what changed.
-    pub fn push(&mut self, shape: &Shape, columns: &[ArrayRef], rows: usize, track: bool) -> Result<()> {
+    pub fn push(
+        &mut self,
+        shape: &Shape,
+        columns: &[ArrayRef],
+        rows: usize,
+        track: bool,
+    ) -> Result<()> {
         self.touch(&shape.key_columns(columns), rows, track)?;
         aggregates::update_all(&mut self.kernels, &shape.calls, columns, &self.ids, None)
     }
@@ -398,9 +416,11 @@ impl Table {
         Ok(columns)
     }
 
-    /// What changed since the last call, in order of keys: key columns, then results, and their weights.
+    /// What changed since the last call, in order of keys: key columns, then results, and their
+    /// weights.
     pub fn changes(&mut self) -> Result<(Vec<ArrayRef>, Int64Array)> {
-        let (ids, results, weights) = self.before.changes(&self.interner, &self.kernels, |_| true)?;
+        let (ids, results, weights) =
+            self.before.changes(&self.interner, &self.kernels, |_| true)?;
         let mut columns = self.interner.keys(&ids)?;
         columns.extend(results);
         Ok((columns, weights))
@@ -413,7 +433,8 @@ impl Table {
 
     /// Keys and states of some groups from the slot of the cursor on; none: there are no more.
     pub fn piece(&self, cursor: &mut PieceCursor, rows: usize) -> Result<(usize, Vec<ArrayRef>)> {
-        let (slots, states) = next_piece(&self.kernels, cursor, rows, self.interner.len(), |_| true)?;
+        let (slots, states) =
+            next_piece(&self.kernels, cursor, rows, self.interner.len(), |_| true)?;
         let mut columns = self.interner.keys(&slots)?;
         columns.extend(states);
         Ok((slots.len(), columns))
@@ -457,7 +478,8 @@ impl Table {
     }
 }
 
-/// A partial as one batch: prefix columns, keys, states; the columns have no names that mean anything.
+/// A partial as one batch: prefix columns, keys, states; the columns have no names that mean
+/// anything.
 pub fn partial(columns: Vec<ArrayRef>) -> Result<RecordBatch> {
     let named = columns.into_iter().enumerate().map(|(i, c)| (format!("c{i}"), c, true));
     Ok(RecordBatch::try_from_iter_with_nullable(named)?)

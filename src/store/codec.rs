@@ -3,11 +3,12 @@
 //! ```text
 //!  version:u8  0 0 0  crc32:u32  │ varints, bytes, Arrow schemas and batches (IPC messages), JSON
 //! ```
-//! Written by [`ValueWriter`], read by [`ValueReader`], which never panics: whatever is cut short or does not add up is an error
-//! (XX001) that says where, and its caller adds which block, table or query it was.
+//! Written by [`ValueWriter`], read by [`ValueReader`], which never panics: whatever is cut short
+//! or does not add up is an error (XX001) that says where, and its caller adds which block, table
+//! or query it was.
 //!
-//! Up to data directories of format 3 of queries, JSON and single numbers had no head, and state was an Arrow IPC stream. These are
-//! told by their first byte or their length, and still read.
+//! Up to data directories of format 3 of queries, JSON and single numbers had no head, and state
+//! was an Arrow IPC stream. These are told by their first byte or their length, and still read.
 
 use std::collections::HashMap;
 use std::io::Cursor;
@@ -89,8 +90,12 @@ impl ValueWriter {
     pub fn batch(&mut self, batch: &RecordBatch) -> Result<()> {
         let mut tracker = DictionaryTracker::new(true);
         let options = IpcWriteOptions::default();
-        let (dictionaries, data) =
-            IpcDataGenerator::default().encode(batch, &mut tracker, &options, &mut Default::default())?;
+        let (dictionaries, data) = IpcDataGenerator::default().encode(
+            batch,
+            &mut tracker,
+            &options,
+            &mut Default::default(),
+        )?;
         if !dictionaries.is_empty() {
             return Err(Error::internal("a dictionary column has come to be stored"));
         }
@@ -119,8 +124,10 @@ pub struct ValueReader {
 impl ValueReader {
     /// Checks version and checksum.
     pub fn open(all: Bytes, version: u8) -> Result<ValueReader> {
-        let head: [u8; HEAD] =
-            all.get(..HEAD).and_then(|h| h.try_into().ok()).ok_or_else(|| corrupted("it is cut short"))?;
+        let head: [u8; HEAD] = all
+            .get(..HEAD)
+            .and_then(|h| h.try_into().ok())
+            .ok_or_else(|| corrupted("it is cut short"))?;
         if head[1..4] != [0; 3] {
             return Err(corrupted("its head is damaged"));
         }
@@ -137,7 +144,9 @@ impl ValueReader {
 
     fn take(&mut self, len: u64) -> Result<std::ops::Range<usize>> {
         let end = usize::try_from(len).ok().and_then(|len| self.at.checked_add(len));
-        let end = end.filter(|end| *end <= self.all.len()).ok_or_else(|| corrupted("it ends too early"))?;
+        let end = end
+            .filter(|end| *end <= self.all.len())
+            .ok_or_else(|| corrupted("it ends too early"))?;
         let taken = self.at..end;
         self.at = end;
         Ok(taken)
@@ -176,12 +185,13 @@ impl ValueReader {
     pub fn schema(&mut self) -> Result<SchemaRef> {
         let message = self.bytes()?;
         let message = root_as_message(&message).map_err(|e| corrupted(e.to_string()))?;
-        let schema = message.header_as_schema().ok_or_else(|| corrupted("there is no schema in it"))?;
+        let schema =
+            message.header_as_schema().ok_or_else(|| corrupted("there is no schema in it"))?;
         Ok(Arc::new(fb_to_schema(schema)))
     }
 
-    /// A batch of that schema; its columns share the value's memory where alignment permits. With `columns` only these are
-    /// decoded.
+    /// A batch of that schema; its columns share the value's memory where alignment permits. With
+    /// `columns` only these are decoded.
     pub fn batch(&mut self, schema: &SchemaRef, columns: Option<&[usize]>) -> Result<RecordBatch> {
         let message = self.bytes()?;
         let len = self.varint()?;
@@ -194,10 +204,12 @@ impl ValueReader {
             _ => Buffer::from(body.as_ref()),
         };
         let message = root_as_message(&message).map_err(|e| corrupted(e.to_string()))?;
-        let rows = message.header_as_record_batch().ok_or_else(|| corrupted("there is no batch in it"))?;
+        let rows =
+            message.header_as_record_batch().ok_or_else(|| corrupted("there is no batch in it"))?;
         let none = HashMap::new();
-        let batch = read_record_batch(&body, rows, Arc::clone(schema), &none, columns, &message.version())
-            .map_err(|e| corrupted(e.to_string()))?;
+        let batch =
+            read_record_batch(&body, rows, Arc::clone(schema), &none, columns, &message.version())
+                .map_err(|e| corrupted(e.to_string()))?;
         // A narrow column must not keep the wide ones beside it in memory.
         let is_narrow = columns.is_some() && batch_bytes(&batch) < body.len() / 2;
         if is_narrow { copied(batch) } else { Ok(batch) }
@@ -216,7 +228,8 @@ pub fn encode_number(n: u64) -> Bytes {
     value.finish()
 }
 
-/// The number that [`encode_number`] was given; `before` reads the eight bytes that it was without a head.
+/// The number that [`encode_number`] was given; `before` reads the eight bytes that it was without
+/// a head.
 pub fn decode_number(value: Bytes, before: fn([u8; 8]) -> u64) -> Result<u64> {
     match value[..].try_into() {
         Ok(bytes) => Ok(before(bytes)),
@@ -249,7 +262,8 @@ pub fn encode_batch(batch: &RecordBatch) -> Result<Bytes> {
     Ok(value.finish())
 }
 
-/// The batch that [`encode_batch`] was given, in memory of its own, also if it was stored as an Arrow IPC stream.
+/// The batch that [`encode_batch`] was given, in memory of its own, also if it was stored as an
+/// Arrow IPC stream.
 pub fn decode_batch(value: &[u8]) -> Result<RecordBatch> {
     if value.starts_with(&CONTINUATION) {
         let mut stream = StreamReader::try_new(Cursor::new(value), None)?;
@@ -266,7 +280,8 @@ const CONTINUATION: [u8; 4] = [0xff; 4];
 /// The same rows in memory of their own.
 fn copied(batch: RecordBatch) -> Result<RecordBatch> {
     let all = UInt32Array::from_iter_values(0..batch.num_rows() as u32);
-    let columns = batch.columns().iter().map(|column| take(column, &all, None)).collect::<Result<_, _>>()?;
+    let columns =
+        batch.columns().iter().map(|column| take(column, &all, None)).collect::<Result<_, _>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     Ok(RecordBatch::try_new_with_options(batch.schema(), columns, &options)?)
 }
@@ -288,8 +303,11 @@ mod tests {
 
     #[test]
     fn what_was_put_comes_back_and_a_flipped_byte_is_found() {
-        let values =
-            [encode_number(1 << 40), encode_json(3, &vec![1, 2]).unwrap(), encode_batch(&batch()).unwrap()];
+        let values = [
+            encode_number(1 << 40),
+            encode_json(3, &vec![1, 2]).unwrap(),
+            encode_batch(&batch()).unwrap(),
+        ];
         assert_eq!(decode_number(values[0].clone(), u64::from_be_bytes).unwrap(), 1 << 40);
         assert_eq!(decode_json::<Vec<i32>>(3, values[1].clone()).unwrap(), [1, 2]);
         assert_eq!(decode_batch(&values[2]).unwrap(), batch());

@@ -1,8 +1,8 @@
 //! The store on disk, over the LSM crate `fjall`: one keyspace per space, one fsync per commit.
 //!
 //! ```text
-//! DIR/tidemill.format    "tidemill data directory", format number, "creating" or "ready"   (marker.rs)
-//! DIR/tidemill.ledger    how much was acknowledged                                         (ledger.rs)
+//! DIR/tidemill.format    a line that says what it is, format, whether ready (marker.rs)
+//! DIR/tidemill.ledger    how much was acknowledged (ledger.rs)
 //! DIR/tidemill.lock      locked as long as a server runs on DIR
 //! DIR/store/             fjall's: journals (*.jnl), keyspaces/
 //! ```
@@ -29,7 +29,8 @@ pub struct DiskStore {
     spaces: Vec<Keyspace>,
     database: Database,
     lost: Vec<Space>,
-    // Dropped after the database, whose threads still remove journals: then its last record is final.
+    // Dropped after the database, whose threads still remove journals: then its last record is
+    // final.
     books: Mutex<Books>,
     // Dropped last: the directory is free only when the database has stopped.
     _lock: File,
@@ -48,7 +49,10 @@ impl DiskStore {
         let marked = opening::marked(dir, options.accept_loss)?;
         let lock = marker::lock(dir)?;
         if let Err(error) = marker::restrict(dir) {
-            tracing::warn!("\"{}\" can be read by other users of this machine: {error}", dir.display());
+            tracing::warn!(
+                "\"{}\" can be read by other users of this machine: {error}",
+                dir.display()
+            );
         }
         let Opened { database, spaces, account, chain } = match marked {
             MarkerState::Nothing => opening::create(dir, &options)?,
@@ -61,7 +65,8 @@ impl DiskStore {
         let mut books = Books { store: dir.join(STORE), ledger, chain };
         books.refresh();
         let (lost, books) = (account.lost_spaces(), Mutex::new(books));
-        let store = DiskStore { dir: dir.to_owned(), options, spaces, database, lost, books, _lock: lock };
+        let store =
+            DiskStore { dir: dir.to_owned(), options, spaces, database, lost, books, _lock: lock };
         if chain[Space::Meta as usize] == 0 && account.number > 0 {
             // After a loss a commit of nothing: from here on all agree again on how far they are.
             store.write(WriteBatch::default(), &Space::ALL)?;
@@ -75,7 +80,11 @@ impl DiskStore {
         let mut account = books.ledger.account;
         let mut writes = self.database.batch().durability(Some(PersistMode::SyncData));
         for (space, link) in books.number(touched, &mut account) {
-            writes.insert(self.space(space), NUMBER_KEY, ledger::encode_link(space, link, &account.lasts));
+            writes.insert(
+                self.space(space),
+                NUMBER_KEY,
+                ledger::encode_link(space, link, &account.lasts),
+            );
         }
         for change in &batch.changes {
             match change {
@@ -101,8 +110,11 @@ impl DiskStore {
     }
 
     fn check_room(&self, batch: &WriteBatch) -> Result<()> {
-        let reserve =
-            if batch.frees_space() { limits::DISK_LAST_RESERVE_BYTES } else { limits::DISK_RESERVE_BYTES };
+        let reserve = if batch.frees_space() {
+            limits::DISK_LAST_RESERVE_BYTES
+        } else {
+            limits::DISK_RESERVE_BYTES
+        };
         let free = (self.options.free_space)(&self.dir)
             .map_err(|e| io(&e, "ask for the free space of", &self.dir))?;
         if free >= reserve.saturating_add(batch.bytes() as u64) {
@@ -115,7 +127,9 @@ impl DiskStore {
 
     fn reading(&self, error: fjall::Error) -> Error {
         match error {
-            fjall::Error::Io(e) | fjall::Error::Storage(fjall::LsmError::Io(e)) => io(&e, "read", &self.dir),
+            fjall::Error::Io(e) | fjall::Error::Storage(fjall::LsmError::Io(e)) => {
+                io(&e, "read", &self.dir)
+            }
             other => damaged(&self.dir.join(STORE), &other.to_string()),
         }
     }
@@ -163,7 +177,10 @@ impl Books {
         self.refresh();
         if let Err(error) = self.ledger.write(self.ledger.account) {
             // The record before it is true as well, if not as far.
-            tracing::warn!("the ledger of \"{}\" could not be written: {error}", self.store.display());
+            tracing::warn!(
+                "the ledger of \"{}\" could not be written: {error}",
+                self.store.display()
+            );
         }
     }
 }
@@ -172,7 +189,10 @@ impl Drop for Books {
     fn drop(&mut self) {
         self.refresh();
         if let Err(error) = self.ledger.end(self.ledger.account) {
-            tracing::warn!("the ledger of \"{}\" could not be closed: {error}", self.store.display());
+            tracing::warn!(
+                "the ledger of \"{}\" could not be closed: {error}",
+                self.store.display()
+            );
         }
     }
 }
@@ -188,18 +208,22 @@ impl Store for DiskStore {
             let (key, value) = guard.into_inner().map_err(|e| self.reading(e))?;
             Ok((key.to_vec(), Bytes::from_owner(value)))
         });
-        Ok(Box::new(entries.filter(|entry| !entry.as_ref().is_ok_and(|(key, _)| key == NUMBER_KEY))))
+        Ok(Box::new(
+            entries.filter(|entry| !entry.as_ref().is_ok_and(|(key, _)| key == NUMBER_KEY)),
+        ))
     }
 
     fn keys(&self, space: Space, from: &[u8], to: &[u8]) -> Result<Keys<'_>> {
         let keys = range(self.space(space), from, to).into_iter().flatten();
-        let keys = keys.map(|guard| guard.key().map(|key| key.to_vec()).map_err(|e| self.reading(e)));
+        let keys =
+            keys.map(|guard| guard.key().map(|key| key.to_vec()).map_err(|e| self.reading(e)));
         Ok(Box::new(keys.filter(|key| !key.as_ref().is_ok_and(|key| key == NUMBER_KEY))))
     }
 
     fn floor(&self, space: Space, from: &[u8], to: &[u8]) -> Result<Option<Vec<u8>>> {
         let keys = range(self.space(space), from, to).into_iter().flatten().rev();
-        let mut keys = keys.map(|guard| guard.key().map(|key| key.to_vec()).map_err(|e| self.reading(e)));
+        let mut keys =
+            keys.map(|guard| guard.key().map(|key| key.to_vec()).map_err(|e| self.reading(e)));
         keys.find(|key| !key.as_ref().is_ok_and(|key| key == NUMBER_KEY)).transpose()
     }
 
@@ -209,8 +233,9 @@ impl Store for DiskStore {
         }
         check_values(&batch.changes, self.largest_value())?;
         self.check_room(&batch)?;
-        let touches =
-            |space: &Space| *space == Space::Meta || batch.changes.iter().any(|c| c.space() == *space);
+        let touches = |space: &Space| {
+            *space == Space::Meta || batch.changes.iter().any(|c| c.space() == *space)
+        };
         let touched: Vec<Space> = Space::ALL.into_iter().filter(touches).collect();
         self.write(batch, &touched)
     }

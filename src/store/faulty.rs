@@ -1,8 +1,10 @@
-//! A store that fails on purpose, for simulation: a call that is counted fails once, or is the last before a crash.
+//! A store that fails on purpose, for simulation: a call that is counted fails once, or is the last
+//! before a crash.
 //!
-//! After a crash every call fails, as if the process were gone; [`FaultyStore::inner`] is what is on the disk then,
-//! to be opened again. A commit that crashes can have become durable before or not: both happen in the world, and
-//! the caller, who gets an error either way, must be right in both.
+//! After a crash every call fails, as if the process were gone; [`FaultyStore::inner`] is what is
+//! on the disk then, to be opened again. A commit that crashes can have become durable before or
+//! not: both happen in the world, and the caller, who gets an error either way, must be right in
+//! both.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +18,8 @@ use crate::error::{Error, Result, SqlState};
 /// What shall go wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// The disk is full at the commit with this number (from 1), which leaves nothing; later ones work.
+    /// The disk is full at the commit with this number (from 1), which leaves nothing; later ones
+    /// work.
     FailCommit(u64),
     /// The read (get, scan, keys, floor) with this number (from 1) fails; later ones work.
     FailRead(u64),
@@ -251,18 +254,24 @@ mod tests {
 
     #[test]
     fn after_a_crash_the_process_is_gone_and_the_disk_is_as_it_was_left() {
-        for (fault, left) in [(Fault::CrashBefore(2), 1), (Fault::CrashAfter(2), 2), (Fault::CrashRead(1), 2)]
+        for (fault, left) in
+            [(Fault::CrashBefore(2), 1), (Fault::CrashAfter(2), 2), (Fault::CrashRead(1), 2)]
         {
             let store = FaultyStore::new(Arc::new(MemoryStore::new()), [fault]);
-            let done =
-                put(&store, 1).is_ok() && put(&store, 2).is_ok() && store.get(Space::Meta, &[1]).is_ok();
+            let done = put(&store, 1).is_ok()
+                && put(&store, 2).is_ok()
+                && store.get(Space::Meta, &[1]).is_ok();
             assert!(
                 !done
                     && store.crashed()
                     && put(&store, 3).is_err()
                     && store.keys(Space::Meta, &[], &[]).is_err()
             );
-            assert_eq!(store.inner().keys(Space::Meta, &[], &[]).unwrap().count(), left, "{fault:?}");
+            assert_eq!(
+                store.inner().keys(Space::Meta, &[], &[]).unwrap().count(),
+                left,
+                "{fault:?}"
+            );
         }
     }
 }

@@ -1,10 +1,12 @@
-//! The ledger: how much was acknowledged, kept apart from the storage crate's own files so that it can be held against them.
+//! The ledger: how much was acknowledged, kept apart from the storage crate's own files so that it
+//! can be held against them.
 //!
-//! Each commit has a number, written into every space it touches together with the number of the commit before that touched
-//! the same space. So each space says itself how far it is there, and its numbers in the journals form a chain in which a
-//! missing link shows. The ledger says how far they must be: its record is written after each commit's sync and
-//! before its acknowledgement. It is not synced itself, and need not be: when the process is killed the page cache has
-//! it, and after a loss of power it may be older than the truth, never newer.
+//! Each commit has a number, written into every space it touches together with the number of the
+//! commit before that touched the same space. So each space says itself how far it is there, and
+//! its numbers in the journals form a chain in which a missing link shows. The ledger says how far
+//! they must be: its record is written after each commit's sync and before its acknowledgement. It
+//! is not synced itself, and need not be: when the process is killed the page cache has it, and
+//! after a loss of power it may be older than the truth, never newer.
 //!
 //! ```text
 //! tidemill.ledger   0    "tidemill ledger 1\n"
@@ -25,7 +27,8 @@ const TITLE: &[u8] = b"tidemill ledger 1\n";
 const RECORD: usize = 512;
 const SPACES: usize = Space::ALL.len();
 
-/// The key of a space's number. No key of a reader's range is equal to it: those of `Meta` are words, all others begin with an id.
+/// The key of a space's number. No key of a reader's range is equal to it: those of `Meta` are
+/// words, all others begin with an id.
 pub(super) const NUMBER_KEY: &[u8] = b"\0commit";
 
 /// The last commit of each space.
@@ -68,7 +71,8 @@ impl Account {
 
     fn encode(&self) -> Vec<u8> {
         let ended = u64::from(self.ended);
-        let head: [u64; HEAD] = [self.turn, self.number, self.oldest, self.newest, ended, self.lost];
+        let head: [u64; HEAD] =
+            [self.turn, self.number, self.oldest, self.newest, ended, self.lost];
         let words = head.iter().chain(&self.lasts).chain(&self.keyspaces);
         let mut bytes: Vec<u8> = words.flat_map(|word| word.to_le_bytes()).collect();
         bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
@@ -80,7 +84,8 @@ impl Account {
         if crc32fast::hash(words).to_le_bytes() != *sum {
             return None;
         }
-        let word = |at: usize| Some(u64::from_le_bytes(words.get(at * 8..at * 8 + 8)?.try_into().ok()?));
+        let word =
+            |at: usize| Some(u64::from_le_bytes(words.get(at * 8..at * 8 + 8)?.try_into().ok()?));
         let mut account = Account {
             turn: word(0)?,
             number: word(1)?,
@@ -123,7 +128,8 @@ impl Ledger {
         let file = OpenOptions::new().read(true).write(true).open(&path);
         let mut ledger = Ledger { file: file.map_err(|e| io(&e, "open", &path))?, account: last };
         // Synced: a record of a clean stop must not come back when there have been commits since.
-        let begun = ledger.write(Account { ended: false, ..account }).and_then(|()| ledger.file.sync_all());
+        let begun =
+            ledger.write(Account { ended: false, ..account }).and_then(|()| ledger.file.sync_all());
         begun.map_err(|e| io(&e, "write", &path))?;
         Ok(ledger)
     }
@@ -160,7 +166,9 @@ pub(super) fn read(dir: &Path) -> Result<Account> {
     let path = dir.join(LEDGER);
     let content = match std::fs::read(&path) {
         Ok(content) => content,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Err(damaged(&path, "it is missing")),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            return Err(damaged(&path, "it is missing"));
+        }
         Err(e) => return Err(io(&e, "read", &path)),
     };
     let records = [1, 2].map(|at| content.get(at * RECORD..).and_then(Account::decode));
@@ -181,7 +189,8 @@ pub(super) struct CommitLink {
     pub(super) before: u64,
 }
 
-/// The value under [`NUMBER_KEY`] of a space. That of `Meta`, which every commit touches, says of all spaces how far they are.
+/// The value under [`NUMBER_KEY`] of a space. That of `Meta`, which every commit touches, says of
+/// all spaces how far they are.
 pub(super) fn encode_link(space: Space, link: CommitLink, lasts: &Lasts) -> Vec<u8> {
     let mut value = [link.number.to_le_bytes(), link.before.to_le_bytes()].concat();
     if space == Space::Meta {
@@ -215,7 +224,8 @@ mod tests {
     #[test]
     fn a_torn_record_leaves_the_one_before_and_two_are_damage() {
         let dir = tempfile::tempdir().unwrap();
-        let account = Account { number: 7, lasts: [7, 6, 0, 5, 5], oldest: 2, ..Account::default() };
+        let account =
+            Account { number: 7, lasts: [7, 6, 0, 5, 5], oldest: 2, ..Account::default() };
         let mut ledger = Ledger::open(dir.path(), account).unwrap();
         assert_eq!(read(dir.path()).unwrap(), account);
         ledger.write(Account { number: 8, ..account }).unwrap();

@@ -1,16 +1,20 @@
 //! The storage crate: how it is set up, and what its errors mean.
 //!
 //! What fjall does on failure, and what follows from it:
-//! - Any error while writing or syncing its journal, a full disk included, *poisons* it: nothing can be
-//!   written until it is opened again. A failed background flush does so too. So room is checked before a commit begins
-//!   ([`limits::DISK_RESERVE_BYTES`]), which makes a full disk an ordinary error (53100) that passes when
-//!   there is room; and an error from within the commit ends the process ([`super::fatal`]).
-//! - It takes an unreadable place in a journal for the torn end of the last write and cuts the file there, makes keyspaces anew whose files are
-//!   gone, and without its version file a new database. Damage is therefore looked for before it opens (`survey.rs`,
-//!   `scanjournal.rs`), and afterwards each space must be as far as the ledger says.
-//! - A last batch that a power failure left with its end on disk but not its middle has a wrong checksum, which fjall does not take
-//!   for a torn one: opening is refused as damaged (a killed process cannot leave this, only the loss of the page cache can).
-//! - It makes writers wait while flushes are behind, without a bound; a disk that hangs makes commits hang.
+//! - Any error while writing or syncing its journal, a full disk included, *poisons* it: nothing
+//!   can be written until it is opened again. A failed background flush does so too. So room is
+//!   checked before a commit begins ([`limits::DISK_RESERVE_BYTES`]), which makes a full disk an
+//!   ordinary error (53100) that passes when there is room; and an error from within the commit
+//!   ends the process ([`super::fatal`]).
+//! - It takes an unreadable place in a journal for the torn end of the last write and cuts the file
+//!   there, makes keyspaces anew whose files are gone, and without its version file a new database.
+//!   Damage is therefore looked for before it opens (`survey.rs`, `scanjournal.rs`), and afterwards
+//!   each space must be as far as the ledger says.
+//! - A last batch that a power failure left with its end on disk but not its middle has a wrong
+//!   checksum, which fjall does not take for a torn one: opening is refused as damaged (a killed
+//!   process cannot leave this, only the loss of the page cache can).
+//! - It makes writers wait while flushes are behind, without a bound; a disk that hangs makes
+//!   commits hang.
 //! - It checks sums of blocks when they are read; damage found then is XX001.
 
 use std::io::ErrorKind;
@@ -29,7 +33,11 @@ pub(super) const WORKERS: usize = 2;
 const FEWEST_FILES: usize = 10;
 
 /// Opens the database at `path`, or makes a new one, with a keyspace for each space.
-pub(super) fn open(path: &Path, workers: usize, files: usize) -> fjall::Result<(Database, Vec<Keyspace>)> {
+pub(super) fn open(
+    path: &Path,
+    workers: usize,
+    files: usize,
+) -> fjall::Result<(Database, Vec<Keyspace>)> {
     let database = Database::builder(path)
         .cache_size(limits::STORE_CACHE_BYTES)
         .max_cached_files(Some(files.max(FEWEST_FILES)))
@@ -41,10 +49,12 @@ pub(super) fn open(path: &Path, workers: usize, files: usize) -> fjall::Result<(
         .open()?;
     let spaces = Space::ALL.iter().map(|space| {
         database.keyspace(space.name(), || {
-            let options = KeyspaceCreateOptions::default().max_memtable_size(limits::STORE_MEMTABLE_BYTES);
+            let options =
+                KeyspaceCreateOptions::default().max_memtable_size(limits::STORE_MEMTABLE_BYTES);
             match space {
                 Space::Log => options.with_kv_separation(Some(
-                    KvSeparationOptions::default().separation_threshold(limits::STORE_SEPARATE_BYTES),
+                    KvSeparationOptions::default()
+                        .separation_threshold(limits::STORE_SEPARATE_BYTES),
                 )),
                 Space::Meta | Space::Tables | Space::State | Space::Views => options,
             }
@@ -83,7 +93,9 @@ pub(super) fn io(error: &std::io::Error, doing: &str, path: &Path) -> Error {
     };
     let made = Error::new(state, format!("could not {doing} \"{}\": {error}", path.display()));
     match error.kind() {
-        ErrorKind::PermissionDenied => made.hint("Give the server's user the right to read and write there."),
+        ErrorKind::PermissionDenied => {
+            made.hint("Give the server's user the right to read and write there.")
+        }
         _ => made,
     }
 }

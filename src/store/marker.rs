@@ -3,8 +3,8 @@
 //! ```text
 //! tidemill data directory
 //! format 1
-//! ready                     or "creating": a start that did not come to its end, and acknowledged nothing
-//! ledger                    there is a ledger (`ledger.rs`); directories of older servers have none yet
+//! ready                     or "creating": a start that did not end, and acknowledged nothing
+//! ledger                    there is a ledger (`ledger.rs`); of older servers there is none
 //! ```
 
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -14,7 +14,8 @@ use std::path::Path;
 use super::lsm::{damaged, io};
 use crate::error::{Error, Result, SqlState};
 
-/// The format of everything below a data directory. Grows by one when an older server could not read it.
+/// The format of everything below a data directory. Grows by one when an older server could not
+/// read it.
 pub const FORMAT: u32 = 1;
 
 pub(super) const STORE: &str = "store";
@@ -40,13 +41,17 @@ pub(super) fn look(dir: &Path) -> Result<MarkerState> {
     let text = match fs::read_to_string(&marker) {
         Ok(text) => text,
         Err(e) if e.kind() == ErrorKind::NotFound => return look_unmarked(dir),
-        Err(e) if e.kind() == ErrorKind::InvalidData => return Err(damaged(&marker, "it is not text")),
+        Err(e) if e.kind() == ErrorKind::InvalidData => {
+            return Err(damaged(&marker, "it is not text"));
+        }
         Err(e) => return Err(io(&e, "read", &marker)),
     };
     let mut lines = text.lines();
     let title = lines.next();
-    let format =
-        lines.next().and_then(|line| line.strip_prefix("format ")).and_then(|n| n.parse::<u32>().ok());
+    let format = lines
+        .next()
+        .and_then(|line| line.strip_prefix("format "))
+        .and_then(|n| n.parse::<u32>().ok());
     let (Some(TITLE), Some(format)) = (title, format) else {
         return Err(damaged(&marker, "it does not name a format"));
     };

@@ -1,8 +1,9 @@
-//! A store that forgets: ordered maps in memory, for `--ephemeral`, for tests and as the ground of simulation.
+//! A store that forgets: ordered maps in memory, for `--ephemeral`, for tests and as the ground of
+//! simulation.
 //!
-//! It behaves as the one on disk does except for durability: batches are atomic and a scan sees whole batches or
-//! nothing of them per portion. A scan copies out a portion of entries at a time (values are shared, not copied), so
-//! that no lock is held while its caller works.
+//! It behaves as the one on disk does except for durability: batches are atomic and a scan sees
+//! whole batches or nothing of them per portion. A scan copies out a portion of entries at a time
+//! (values are shared, not copied), so that no lock is held while its caller works.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;

@@ -1,7 +1,8 @@
 //! Where bytes live: a small trait over a transactional key-value store with ordered keys.
 //!
-//! Everything durable goes through one call, [`Store::commit`]: a batch of puts and deletes that becomes durable as a
-//! whole or not at all. That is what makes an epoch a transaction. Two stores implement it: one on disk, one in memory for `--ephemeral` and for tests.
+//! Everything durable goes through one call, [`Store::commit`]: a batch of puts and deletes that
+//! becomes durable as a whole or not at all. That is what makes an epoch a transaction. Two stores
+//! implement it: one on disk, one in memory for `--ephemeral` and for tests.
 
 use bytes::Bytes;
 
@@ -25,14 +26,17 @@ pub use faulty::FaultyStore;
 pub use memory::MemoryStore;
 pub use opening::{DiskOptions, FreeSpace};
 
-/// Ends the process after a failure that leaves unknown what is on disk: a failed fsync must never be retried, because
-/// the kernel may have dropped the pages that it could not write (Rebello et al., USENIX ATC 2020).
+/// Ends the process after a failure that leaves unknown what is on disk: a failed fsync must never
+/// be retried, because the kernel may have dropped the pages that it could not write (Rebello et
+/// al., USENIX ATC 2020).
 pub fn fatal(error: &Error) -> ! {
     eprintln!("tidemill: fatal: {error}");
     if let Some(detail) = error.detail_text() {
         eprintln!("tidemill: detail: {detail}");
     }
-    eprintln!("tidemill: the process ends here; start it again to recover every acknowledged write");
+    eprintln!(
+        "tidemill: the process ends here; start it again to recover every acknowledged write"
+    );
     std::process::exit(1)
 }
 
@@ -54,7 +58,8 @@ pub enum Space {
 
 impl Space {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Space; 5] = [Space::Meta, Space::Log, Space::Tables, Space::State, Space::Views];
+    pub const ALL: [Space; 5] =
+        [Space::Meta, Space::Log, Space::Tables, Space::State, Space::Views];
 
     /// Its name on disk.
     pub const fn name(self) -> &'static str {
@@ -105,7 +110,8 @@ impl WriteBatch {
         self.changes.is_empty()
     }
 
-    /// Whether there is more room after it than before: it deletes, and what it puts are counters and the like.
+    /// Whether there is more room after it than before: it deletes, and what it puts are counters
+    /// and the like.
     pub fn frees_space(&self) -> bool {
         let mut small = 0;
         for change in &self.changes {
@@ -115,7 +121,8 @@ impl WriteBatch {
                 Change::Delete(..) => {}
             }
         }
-        small <= limits::SMALL_PUTS_BYTES && self.changes.iter().any(|c| matches!(c, Change::Delete(..)))
+        small <= limits::SMALL_PUTS_BYTES
+            && self.changes.iter().any(|c| matches!(c, Change::Delete(..)))
     }
 }
 
@@ -154,12 +161,14 @@ pub type Entries<'a> = Box<dyn Iterator<Item = Result<KeyValue>> + 'a>;
 /// Iterator over keys, in order.
 pub type Keys<'a> = Box<dyn Iterator<Item = Result<Vec<u8>>> + 'a>;
 
-/// A transactional key-value store with ordered keys. All calls block; never call them on the tokio reactor.
+/// A transactional key-value store with ordered keys. All calls block; never call them on the tokio
+/// reactor.
 pub trait Store: Send + Sync + 'static {
     /// The value of a key.
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>>;
 
-    /// All entries with `from <= key < to`, in key order; `to` empty means: to the end of the space.
+    /// All entries with `from <= key < to`, in key order; `to` empty means: to the end of the
+    /// space.
     fn scan(&self, space: Space, from: &[u8], to: &[u8]) -> Result<Entries<'_>>;
 
     /// The keys of [`scan`](Self::scan) without their values, which a store may then leave on disk.
@@ -172,7 +181,8 @@ pub trait Store: Send + Sync + 'static {
         self.keys(space, from, to)?.last().transpose()
     }
 
-    /// Makes the batch durable, whole or not at all; returns after the fsync. A failed fsync ends the process.
+    /// Makes the batch durable, whole or not at all; returns after the fsync. A failed fsync ends
+    /// the process.
     fn commit(&self, batch: WriteBatch) -> Result<()>;
 
     /// The largest value that it takes, bytes; a batch with a larger one is refused whole.
@@ -188,12 +198,14 @@ pub trait Store: Send + Sync + 'static {
         false
     }
 
-    /// The spaces that lack something that was acknowledged, because this start has accepted its loss.
+    /// The spaces that lack something that was acknowledged, because this start has accepted its
+    /// loss.
     fn lost(&self) -> &[Space] {
         &[]
     }
 
-    /// What depends on [`lost`](Self::lost) has been told, durably; the next start need not do it again.
+    /// What depends on [`lost`](Self::lost) has been told, durably; the next start need not do it
+    /// again.
     fn loss_is_settled(&self) {}
 
     /// What it holds in memory: what for, and bytes.

@@ -1,8 +1,10 @@
-//! Opens what is in a data directory, if all of it is there: looks it over, repairs it if that is wished, opens it, and counts.
+//! Opens what is in a data directory, if all of it is there: looks it over, repairs it if that is
+//! wished, opens it, and counts.
 //!
 //! ```text
-//! marker ─▶ ledger ─▶ survey of the files ─▶ (repair) ─▶ fjall ─▶ is every space as far as the ledger says?
-//!                          │ damaged: refused by name, and nothing is changed          │ no: refused
+//! marker ─▶ ledger ─▶ survey of the files ─▶ (repair) ─▶ fjall ─▶ has every space what the
+//!                          │ damaged: refused by name,                ledger says? no: refused
+//!                          ▼ and nothing is changed
 //! ```
 
 use std::fs;
@@ -40,7 +42,11 @@ impl Default for DiskOptions {
             let room = rustix::fs::statvfs(dir)?;
             Ok(room.f_bavail.saturating_mul(room.f_frsize))
         };
-        DiskOptions { accept_loss: false, free_space: Arc::new(free_space), open_files: limits::STORE_FILES }
+        DiskOptions {
+            accept_loss: false,
+            free_space: Arc::new(free_space),
+            open_files: limits::STORE_FILES,
+        }
     }
 }
 
@@ -105,7 +111,8 @@ pub(super) fn reopen(dir: &Path, marked: MarkerState, options: &DiskOptions) -> 
         },
         MarkerState::Nothing | MarkerState::Ready => None,
     };
-    let mut found = survey::survey(&path, account.as_ref()).map_err(|e| io(&e, "look over", &path))?;
+    let mut found =
+        survey::survey(&path, account.as_ref()).map_err(|e| io(&e, "look over", &path))?;
     check_doubtful(&path, &mut found, account.as_ref())?;
     let mut lost = account.map_or_else(Vec::new, |account| account.lost_spaces());
     let mut was_short = !found.damage.is_empty();
@@ -148,7 +155,8 @@ pub(super) fn reopen(dir: &Path, marked: MarkerState, options: &DiskOptions) -> 
     Ok(Opened { database, spaces, account, chain })
 }
 
-/// Asks the crate, without letting it do anything, whether all of a journal that is gone is in its tables.
+/// Asks the crate, without letting it do anything, whether all of a journal that is gone is in its
+/// tables.
 fn check_doubtful(path: &Path, found: &mut Survey, account: Option<&Account>) -> Result<()> {
     let (Some(journal), Some(account)) = (found.doubtful.clone(), account) else { return Ok(()) };
     let is_flushed = match (account.ended, found.damage.is_empty()) {
@@ -173,8 +181,10 @@ fn is_flushed(path: &Path, found: &Survey, account: &Account) -> fjall::Result<b
         let keyspace = &spaces[space as usize];
         let left = found.journals.chains.get(&account.keyspaces[space as usize]);
         let needed = left.map_or(account.lasts[space as usize], |(first, _)| first.before);
-        // Memtables are flushed in order, so what was flushed after the first batch that is left shows that all before was, too.
-        let is_beyond = keyspace.tree.get_highest_persisted_seqno().is_some_and(|seqno| seqno >= first);
+        // Memtables are flushed in order, so what was flushed after the first batch that is left
+        // shows that all before was, too.
+        let is_beyond =
+            keyspace.tree.get_highest_persisted_seqno().is_some_and(|seqno| seqno >= first);
         if is_beyond || needed == 0 {
             continue;
         }
@@ -216,8 +226,10 @@ impl Reached {
         let short = |space: &Space| self.lasts[*space as usize] < account.lasts[*space as usize];
         let space = Space::ALL.into_iter().find(short)?;
         let (is, must) = (self.lasts[space as usize], account.lasts[space as usize]);
-        let what = format!("of the commits {} to {must}, which were acknowledged, some are lost", is + 1);
-        // A space that is behind has lost tables; all of them together have lost the end of the journal.
+        let what =
+            format!("of the commits {} to {must}, which were acknowledged, some are lost", is + 1);
+        // A space that is behind has lost tables; all of them together have lost the end of the
+        // journal.
         let file = found.journals.files.last().filter(|_| space == Space::Meta);
         Some(match file {
             Some(file) => Damage {

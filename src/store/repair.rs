@@ -1,9 +1,10 @@
 //! Goes on without what is lost, when that has been accepted (`--accept-loss`).
 //!
-//! Nothing is thrown away: what is cut off or replaced stays beside the rest, with `.lost` in its name. Journals end before the first hole, so
-//! that no commit is there without those before it. A keyspace whose files are gone is begun anew in its place; the names of the
-//! keyspaces are always the same, so of them nothing is lost. Without `Meta`, which says what all else is,
-//! there is nothing to go on with: then the whole store is begun anew.
+//! Nothing is thrown away: what is cut off or replaced stays beside the rest, with `.lost` in its
+//! name. Journals end before the first hole, so that no commit is there without those before it. A
+//! keyspace whose files are gone is begun anew in its place; the names of the keyspaces are always
+//! the same, so of them nothing is lost. Without `Meta`, which says what all else is, there is
+//! nothing to go on with: then the whole store is begun anew.
 
 use std::fs::{self, OpenOptions};
 use std::io;
@@ -52,7 +53,11 @@ pub(super) fn repair(dir: &Path, found: &Survey, account: &Account) -> Result<Re
 
 /// Says what is given up.
 pub(super) fn warn(damage: &Damage) {
-    tracing::warn!("--accept-loss: the file \"{}\" is damaged: {}", damage.path.display(), damage.why);
+    tracing::warn!(
+        "--accept-loss: the file \"{}\" is damaged: {}",
+        damage.path.display(),
+        damage.why
+    );
 }
 
 /// Applies one remedy. The number of the keyspace that is empty now, if one is.
@@ -109,7 +114,8 @@ fn restore_manifest(keyspace: &Path) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Puts an empty keyspace in the place of this one: that of a new store, in which all have the same numbers.
+/// Puts an empty keyspace in the place of this one: that of a new store, in which all have the same
+/// numbers.
 fn begin_anew(store: &Path, keyspace: &Path) -> Result<Option<u64>> {
     let fresh = store.with_extension("fresh");
     let name = keyspace.file_name().unwrap_or_default();
@@ -125,7 +131,10 @@ fn begin_anew(store: &Path, keyspace: &Path) -> Result<Option<u64>> {
         // Of a repair that broke off.
         fs::remove_dir_all(&fresh).map_err(|e| failed(&e, "clear", &fresh))?;
     }
-    drop(lsm::open(&fresh, lsm::WORKERS, limits::STORE_FILES).map_err(|e| lsm::opening(e, &fresh))?);
+    drop(
+        lsm::open(&fresh, lsm::WORKERS, limits::STORE_FILES)
+            .map_err(|e| lsm::opening(e, &fresh))?,
+    );
     exchange().map_err(|e| failed(&e, "begin anew", keyspace))?;
     Ok(name.to_str().and_then(|name| name.parse().ok()))
 }

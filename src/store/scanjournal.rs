@@ -1,12 +1,15 @@
-//! Looks through the storage crate's journals before it opens them, for damage that it would pass over.
+//! Looks through the storage crate's journals before it opens them, for damage that it would pass
+//! over.
 //!
-//! The crate takes the first entry that it cannot read for the torn end of the last write and cuts the file there. That
-//! is right at the end of the newest journal, where a crash leaves half a batch that nobody was told of. But whole batches
-//! *behind* the unreadable place were acknowledged once: then the file is damaged, and cutting it would lose them silently.
-//! The same holds for a batch whose space says that another commit came before it (`ledger.rs`), which is not there.
+//! The crate takes the first entry that it cannot read for the torn end of the last write and cuts
+//! the file there. That is right at the end of the newest journal, where a crash leaves half a
+//! batch that nobody was told of. But whole batches *behind* the unreadable place were acknowledged
+//! once: then the file is damaged, and cutting it would lose them silently. The same holds for a
+//! batch whose space says that another commit came before it (`ledger.rs`), which is not there.
 //!
-//! A batch is `1 count:u32 seqno:u64`, items, `3 checksum:u64 "FJL\x03"`; an item is `2 type:u8 compression:u8
-//! space:u64 key_len:u16 len:u32 stored_len:u32` key value (all little-endian). The unused end of a journal is zeros.
+//! A batch is `1 count:u32 seqno:u64`, items, `3 checksum:u64 "FJL\x03"`; an item is `2 type:u8
+//! compression:u8 space:u64 key_len:u16 len:u32 stored_len:u32` key value (all little-endian). The
+//! unused end of a journal is zeros.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -28,7 +31,8 @@ enum Torn {
 pub(super) struct JournalScan {
     /// Each of them.
     pub(super) files: Vec<JournalFile>,
-    /// For each space (by the number of its directory) the first and the last commit in them that touched it.
+    /// For each space (by the number of its directory) the first and the last commit in them that
+    /// touched it.
     pub(super) chains: BTreeMap<u64, (CommitLink, CommitLink)>,
     /// The storage crate's number of the first batch.
     pub(super) first_seqno: Option<u64>,
@@ -54,14 +58,16 @@ pub(super) fn list(dir: &Path) -> std::io::Result<Vec<(u64, PathBuf)>> {
     let mut journals: Vec<(u64, PathBuf)> = Vec::new();
     for entry in std::fs::read_dir(dir)? {
         let path = entry?.path();
-        let number = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".jnl")?.parse().ok());
+        let number =
+            path.file_name().and_then(|name| name.to_str()?.strip_suffix(".jnl")?.parse().ok());
         journals.extend(number.map(|number| (number, path)));
     }
     journals.sort();
     Ok(journals)
 }
 
-/// Reads all journals of `dir`. Stops at the first one that is damaged: what follows a hole is of no use.
+/// Reads all journals of `dir`. Stops at the first one that is damaged: what follows a hole is of
+/// no use.
 pub(super) fn scan(dir: &Path) -> std::io::Result<JournalScan> {
     let mut found = JournalScan::default();
     let journals = list(dir)?;
@@ -94,17 +100,22 @@ impl JournalScan {
         (good, is_sound(&bytes[good..], torn))
     }
 
-    /// Whether every space's commit before this batch is the last one that was read; takes the batch in if so. 0 begins a chain:
-    /// there was nothing before, or what was before is known to be incomplete (`--accept-loss`).
+    /// Whether every space's commit before this batch is the last one that was read; takes the
+    /// batch in if so. 0 begins a chain: there was nothing before, or what was before is known to
+    /// be incomplete (`--accept-loss`).
     fn follows(&mut self, batch: &Batch) -> bool {
         let is_next = |(space, link): &(u64, CommitLink)| {
-            link.before == 0 || self.chains.get(space).is_none_or(|(_, last)| last.number == link.before)
+            link.before == 0
+                || self.chains.get(space).is_none_or(|(_, last)| last.number == link.before)
         };
         if !batch.links.iter().all(is_next) {
             return false;
         }
         for (space, link) in &batch.links {
-            self.chains.entry(*space).and_modify(|(_, last)| *last = *link).or_insert((*link, *link));
+            self.chains
+                .entry(*space)
+                .and_modify(|(_, last)| *last = *link)
+                .or_insert((*link, *link));
         }
         true
     }
@@ -115,8 +126,11 @@ fn is_sound(rest: &[u8], torn: Torn) -> bool {
     let rest = without_zeros(rest);
     match torn {
         Torn::Never => rest.is_empty(),
-        // A batch that was cut off can have its trailer already on disk (pages are written in any order), so one is no proof.
-        Torn::Possible => rest.windows(TRAILER.len()).filter(|window| *window == TRAILER).count() <= 1,
+        // A batch that was cut off can have its trailer already on disk (pages are written in any
+        // order), so one is no proof.
+        Torn::Possible => {
+            rest.windows(TRAILER.len()).filter(|window| *window == TRAILER).count() <= 1
+        }
     }
 }
 
@@ -158,7 +172,8 @@ impl Batch {
                 2 => {
                     let (space, key) = (number(bytes, at + 3, 8)?, number(bytes, at + 11, 2)?);
                     let value = at.checked_add(21 + usize::try_from(key).ok()?)?;
-                    let end = value.checked_add(usize::try_from(number(bytes, at + 17, 4)?).ok()?)?;
+                    let end =
+                        value.checked_add(usize::try_from(number(bytes, at + 17, 4)?).ok()?)?;
                     if bytes.get(at + 21..value)? == NUMBER_KEY {
                         links.push((space, decode_link(bytes.get(value..end)?)?));
                     }
@@ -204,7 +219,8 @@ mod tests {
 
     #[test]
     fn a_torn_end_is_sound_and_a_hole_before_whole_batches_is_not() {
-        let all: Vec<_> = [&b"one"[..], b"two", b"three", b"four"].map(|value| batch(b"k", value)).into();
+        let all: Vec<_> =
+            [&b"one"[..], b"two", b"three", b"four"].map(|value| batch(b"k", value)).into();
         let mut journal = all.concat();
         let third = all[..3].concat().len();
         assert_eq!(check(&journal, Torn::Possible), (journal.len(), true));
@@ -220,7 +236,10 @@ mod tests {
     #[test]
     fn a_commit_that_is_missing_between_others_is_a_hole() {
         let commit = |number, before| {
-            batch(NUMBER_KEY, &encode_link(Space::Log, CommitLink { number, before }, &Default::default()))
+            batch(
+                NUMBER_KEY,
+                &encode_link(Space::Log, CommitLink { number, before }, &Default::default()),
+            )
         };
         let (first, second, third) = (commit(4, 2), commit(5, 4), commit(9, 5));
         let mut scan = JournalScan::default();

@@ -1,11 +1,13 @@
-//! Looks over a store before it is opened, for whatever the storage crate would pass over or would not name.
+//! Looks over a store before it is opened, for whatever the storage crate would pass over or would
+//! not name.
 //!
-//! The crate makes a keyspace without `current` anew, and with it a whole database when it is the keyspace of their names; of
-//! files that its manifests list and that are not there or cut off it only says that it cannot recover. So
-//! the files are looked at here, one by one, and the journals are held against the ledger.
+//! The crate makes a keyspace without `current` anew, and with it a whole database when it is the
+//! keyspace of their names; of files that its manifests list and that are not there or cut off it
+//! only says that it cannot recover. So the files are looked at here, one by one, and the journals
+//! are held against the ledger.
 //!
-//! A manifest `keyspaces/N/vM` (M stands in `current`) and every table and blob file is an archive: sections, then `TOC!`
-//! with their places, then `SFA! 1 0 checksum:u128 toc:u64 length:u64`.
+//! A manifest `keyspaces/N/vM` (M stands in `current`) and every table and blob file is an archive:
+//! sections, then `TOC!` with their places, then `SFA! 1 0 checksum:u128 toc:u64 length:u64`.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
@@ -20,7 +22,8 @@ use super::scanjournal::{self, JournalScan};
 pub(super) struct Survey {
     pub(super) damage: Vec<Damage>,
     pub(super) journals: JournalScan,
-    /// A journal that was there is gone: rightly, if all of it is in the tables (`DiskStore` asks the crate).
+    /// A journal that was there is gone: rightly, if all of it is in the tables (`DiskStore` asks
+    /// the crate).
     pub(super) doubtful: Option<PathBuf>,
 }
 
@@ -42,7 +45,8 @@ pub(super) enum Remedy {
     Version,
     /// The journals end with the good batches of this one (by its place in the scan).
     Cut(usize),
-    /// The keyspace in this directory gets its newest manifest back, or is begun anew if it has none.
+    /// The keyspace in this directory gets its newest manifest back, or is begun anew if it has
+    /// none.
     Manifest(PathBuf),
     /// The keyspace in this directory is begun anew.
     Anew(PathBuf),
@@ -68,7 +72,11 @@ pub(super) fn survey(path: &Path, account: Option<&Account>) -> io::Result<Surve
     match file_length(&version)? {
         None => found.damage.push(Damage::new(version, "it is missing", Remedy::Version)),
         Some(length) if length < 4 => {
-            found.damage.push(Damage::new(version, format!("it ends at byte {length}"), Remedy::Version));
+            found.damage.push(Damage::new(
+                version,
+                format!("it ends at byte {length}"),
+                Remedy::Version,
+            ));
         }
         Some(_) => {}
     }
@@ -84,14 +92,18 @@ impl Survey {
         let mut numbers = vec![0];
         match account {
             Some(account) => numbers.extend(account.keyspaces),
-            None if path.exists() => numbers.extend(numbered(path, "")?.into_iter().filter(|n| *n != 0)),
+            None if path.exists() => {
+                numbers.extend(numbered(path, "")?.into_iter().filter(|n| *n != 0))
+            }
             None => {}
         }
         for number in numbers {
             let dir = path.join(number.to_string());
             if let Some((file, why, is_manifest)) = look_at_keyspace(&dir)? {
                 let what = match account.and_then(|account| space_of(account, number)) {
-                    Some(space) => format!("{why}; what the keyspace \"{}\" holds is lost", space.name()),
+                    Some(space) => {
+                        format!("{why}; what the keyspace \"{}\" holds is lost", space.name())
+                    }
                     None => why,
                 };
                 let remedy = if is_manifest { Remedy::Manifest(dir) } else { Remedy::Anew(dir) };
@@ -105,7 +117,8 @@ impl Survey {
     fn check_journals(&mut self, path: &Path, account: Option<&Account>) {
         let journal = |number: u64| path.join(format!("{number}.jnl"));
         let Some(first) = self.journals.files.first() else {
-            let missing = account.map_or_else(|| path.join("*.jnl"), |account| journal(account.newest));
+            let missing =
+                account.map_or_else(|| path.join("*.jnl"), |account| journal(account.newest));
             return self.damage.push(Damage::new(missing, "there is no journal", Remedy::Nothing));
         };
         let oldest = first.id;
@@ -119,10 +132,12 @@ impl Survey {
         };
         // Every commit touches Meta.
         let meta = account.map_or(1, |account| account.keyspaces[Space::Meta as usize]);
-        let good = self.journals.chains.get(&meta).map(|(_, last): &(CommitLink, CommitLink)| last.number);
+        let good =
+            self.journals.chains.get(&meta).map(|(_, last): &(CommitLink, CommitLink)| last.number);
         if let Some(broken) = self.journals.broken {
             let file = &self.journals.files[broken];
-            let why = format!("byte {} cannot be read{}", file.end, good.map_or_else(String::new, lost));
+            let why =
+                format!("byte {} cannot be read{}", file.end, good.map_or_else(String::new, lost));
             self.damage.push(Damage::new(file.path.clone(), why, Remedy::Cut(broken)));
             return;
         }
@@ -168,13 +183,15 @@ pub(super) fn numbered(dir: &Path, prefix: &str) -> io::Result<Vec<u64>> {
     let mut numbers = Vec::new();
     for entry in std::fs::read_dir(dir)? {
         let name = entry?.file_name();
-        numbers.extend(name.to_str().and_then(|name| name.strip_prefix(prefix)?.parse::<u64>().ok()));
+        numbers
+            .extend(name.to_str().and_then(|name| name.strip_prefix(prefix)?.parse::<u64>().ok()));
     }
     numbers.sort_unstable();
     Ok(numbers)
 }
 
-/// The first file of a keyspace that is not as it should be, why, and whether it belongs to the manifest.
+/// The first file of a keyspace that is not as it should be, why, and whether it belongs to the
+/// manifest.
 pub(super) fn look_at_keyspace(dir: &Path) -> io::Result<Option<(PathBuf, String, bool)>> {
     let current = dir.join(CURRENT);
     let number = match std::fs::read(&current) {

@@ -1,8 +1,9 @@
-//! Event time: when things happened, how far we have heard (watermark), and the stretches we answer for (windows).
+//! Event time: when things happened, how far we have heard (watermark), and the stretches we answer
+//! for (windows).
 //!
-//! All of it is integer arithmetic in the unit of the stream's time column (see [`EventTime`]); nothing here reads a
-//! clock. Windows align to the Unix epoch, so times before 1970 need floor division, which is the one place where
-//! `/` is wrong: see [`WindowSpec`].
+//! All of it is integer arithmetic in the unit of the stream's time column (see [`EventTime`]);
+//! nothing here reads a clock. Windows align to the Unix epoch, so times before 1970 need floor
+//! division, which is the one place where `/` is wrong: see [`WindowSpec`].
 
 mod slice;
 mod units;

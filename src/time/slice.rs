@@ -1,10 +1,11 @@
 //! Slices: the longest stretches of event time on which the set of containing windows is constant.
 //!
 //! For HOP with any size and slide the borders lie at `k·slide + offset` (a window starts) and at
-//! `k·slide + size + offset` (one ends): at most two slices a slide. Each row belongs to exactly one slice, is
-//! aggregated once there, and a window is the merge of the slices it covers.
+//! `k·slide + size + offset` (one ends): at most two slices a slide. Each row belongs to exactly
+//! one slice, is aggregated once there, and a window is the merge of the slices it covers.
 //!
-//! Source: Krishnamurthy et al., "On-the-fly sharing for streamed aggregation", SIGMOD 2006 (paired windows).
+//! Source: Krishnamurthy et al., "On-the-fly sharing for streamed aggregation", SIGMOD 2006 (paired
+//! windows).
 
 use super::{EventTime, Window, WindowKind, WindowSpec};
 

@@ -41,8 +41,8 @@ pub fn ticks_of_micros(micros: i64, unit: TimeUnit) -> i64 {
     rescaled(micros, SECOND_MICROS, ticks_per_second(unit))
 }
 
-/// A number of units of which there are `from` a second, in those of which there are `to`; what is too large is the end
-/// of time.
+/// A number of units of which there are `from` a second, in those of which there are `to`; what is
+/// too large is the end of time.
 fn rescaled(value: i64, from: i64, to: i64) -> i64 {
     let scaled = (i128::from(value) * i128::from(to)).div_euclid(i128::from(from));
     i64::try_from(scaled).unwrap_or(if value < 0 { i64::MIN } else { i64::MAX })

@@ -1,15 +1,15 @@
 //! A point in event time, and how far event time has come.
 
-/// A point in event time: ticks since 1970-01-01T00:00:00 UTC in the unit of the stream's time column
-/// (seconds, ms, µs or ns: [`datafusion::arrow::datatypes::TimeUnit`]). One stream has one unit, so two event times
-/// of one pipeline compare as integers.
+/// A point in event time: ticks since 1970-01-01T00:00:00 UTC in the unit of the stream's time
+/// column (seconds, ms, µs or ns: [`datafusion::arrow::datatypes::TimeUnit`]). One stream has one
+/// unit, so two event times of one pipeline compare as integers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventTime(pub i64);
 
 /// No older row is expected: the greatest event time seen less the delay, never going back.
 ///
-/// [`Watermark::NONE`] before the first row; [`Watermark::INFINITY`] after `advance_watermark(…, 'infinity')` or when
-/// a bounded input has ended.
+/// [`Watermark::NONE`] before the first row; [`Watermark::INFINITY`] after `advance_watermark(…,
+/// 'infinity')` or when a bounded input has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Watermark(pub i64);
 

@@ -1,9 +1,9 @@
 //! Which windows a row is in.
 //!
-//! A window is `[start, end)`. TUMBLE and HOP windows start at `k·slide + offset` for every integer k; a CUMULATE
-//! window starts at `k·size + offset` and ends at each step from there. The assignment is pure arithmetic on ticks of
-//! the time column, exact before 1970 (floor division) and at the edges; a window that would reach beyond the i64
-//! range of ticks is not there.
+//! A window is `[start, end)`. TUMBLE and HOP windows start at `k·slide + offset` for every integer
+//! k; a CUMULATE window starts at `k·size + offset` and ends at each step from there. The
+//! assignment is pure arithmetic on ticks of the time column, exact before 1970 (floor division)
+//! and at the edges; a window that would reach beyond the i64 range of ticks is not there.
 
 use super::EventTime;
 

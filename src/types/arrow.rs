@@ -1,10 +1,10 @@
 //! Where SQL types meet Arrow types.
 //!
-//! One direction is a choice ([`SqlType::data_type`]): each SQL type has one Arrow type that holds it. The other is
-//! total ([`SqlType::from_field`]): whatever a DataFusion plan may produce is shown to clients as some SQL type. What an
-//! Arrow type does not tell (that this text is JSON, that this microsecond timestamp has 3 digits) stands in the
-//! field's metadata under [`TYPE_KEY`]. Metadata travels through casts, so it counts only where it fits the
-//! Arrow type beside it.
+//! One direction is a choice ([`SqlType::data_type`]): each SQL type has one Arrow type that holds
+//! it. The other is total ([`SqlType::from_field`]): whatever a DataFusion plan may produce is
+//! shown to clients as some SQL type. What an Arrow type does not tell (that this text is JSON,
+//! that this microsecond timestamp has 3 digits) stands in the field's metadata under [`TYPE_KEY`].
+//! Metadata travels through casts, so it counts only where it fits the Arrow type beside it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,11 +19,12 @@ pub const TYPE_KEY: &str = "tidemill.type";
 /// Where NUMERIC without precision keeps its decimal point.
 pub(crate) const FREE_NUMERIC: (u8, i8) = (38, 10);
 
-/// The precision of a numeric that was computed with more digits than 38. Nothing is declared with it; such a number
-/// shows no more decimals than it has.
+/// The precision of a numeric that was computed with more digits than 38. Nothing is declared with
+/// it; such a number shows no more decimals than it has.
 pub const WIDE_NUMERIC: u8 = 76;
 
-/// Whether a number of that type shows no more decimals than it has, as a NUMERIC without precision.
+/// Whether a number of that type shows no more decimals than it has, as a NUMERIC without
+/// precision.
 pub fn is_free_numeric(data_type: &DataType) -> bool {
     match data_type {
         DataType::Decimal128(p, s) => (*p, *s) == FREE_NUMERIC,
@@ -32,8 +33,8 @@ pub fn is_free_numeric(data_type: &DataType) -> bool {
     }
 }
 
-/// The tag of a NUMERIC that was declared with just that precision. Without a tag it is the result of arithmetic with
-/// NUMERIC without precision, which shows no more decimals than it has.
+/// The tag of a NUMERIC that was declared with just that precision. Without a tag it is the result
+/// of arithmetic with NUMERIC without precision, which shows no more decimals than it has.
 const DECLARED_AS_FREE: &str = "numeric(38,10)";
 
 impl SqlType {
@@ -61,13 +62,14 @@ impl SqlType {
             SqlType::Array(element) => {
                 DataType::List(Arc::new(element.to_field(Field::LIST_FIELD_DEFAULT_NAME, true)))
             }
-            SqlType::Row(fields) => {
-                DataType::Struct(fields.iter().map(|(name, t)| t.to_field(name, true)).collect::<Fields>())
-            }
+            SqlType::Row(fields) => DataType::Struct(
+                fields.iter().map(|(name, t)| t.to_field(name, true)).collect::<Fields>(),
+            ),
         }
     }
 
-    /// An Arrow field of this type, with the metadata that lets [`from_field`](Self::from_field) find it again.
+    /// An Arrow field of this type, with the metadata that lets [`from_field`](Self::from_field)
+    /// find it again.
     pub fn to_field(&self, name: &str, nullable: bool) -> Field {
         let field = Field::new(name, self.data_type(), nullable);
         match self.tag() {
@@ -76,8 +78,8 @@ impl SqlType {
         }
     }
 
-    /// The field of a cast to this type. Where a type has no metadata of its own, what is cast would keep its: JSON that is cast to text
-    /// would be JSON still.
+    /// The field of a cast to this type. Where a type has no metadata of its own, what is cast
+    /// would keep its: JSON that is cast to text would be JSON still.
     pub fn to_cast_field(&self) -> Field {
         let field = self.to_field("", true);
         match self {
@@ -108,9 +110,11 @@ impl SqlType {
         }
     }
 
-    /// The SQL type of an Arrow field, whatever it is: the nearest one for what SQL has no type for.
+    /// The SQL type of an Arrow field, whatever it is: the nearest one for what SQL has no type
+    /// for.
     pub fn from_field(field: &Field) -> SqlType {
-        let tagged = field.metadata().get(TYPE_KEY).and_then(|tag| from_tag(tag, field.data_type()));
+        let tagged =
+            field.metadata().get(TYPE_KEY).and_then(|tag| from_tag(tag, field.data_type()));
         tagged.unwrap_or_else(|| from_data_type(field.data_type()))
     }
 }
@@ -180,9 +184,10 @@ fn from_data_type(data_type: &DataType) -> SqlType {
         | DataType::Decimal256(p, s) => SqlType::Decimal(Some((*p, *s))),
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => SqlType::Text,
         DataType::FixedSizeBinary(16) => SqlType::Uuid,
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
-            SqlType::Bytea
-        }
+        DataType::Binary
+        | DataType::LargeBinary
+        | DataType::BinaryView
+        | DataType::FixedSizeBinary(_) => SqlType::Bytea,
         DataType::Date32 => SqlType::Date,
         // Milliseconds since 1970: a time of day may be in it.
         DataType::Date64 => SqlType::Timestamp(3),
@@ -195,9 +200,9 @@ fn from_data_type(data_type: &DataType) -> SqlType {
         | DataType::FixedSizeList(field, _)
         | DataType::ListView(field)
         | DataType::LargeListView(field) => list(field),
-        DataType::Struct(fields) => {
-            SqlType::Row(fields.iter().map(|f| (f.name().clone(), SqlType::from_field(f))).collect())
-        }
+        DataType::Struct(fields) => SqlType::Row(
+            fields.iter().map(|f| (f.name().clone(), SqlType::from_field(f))).collect(),
+        ),
         DataType::Map(_, _) => SqlType::Jsonb,
         DataType::Dictionary(_, values) => from_data_type(values),
         DataType::RunEndEncoded(_, values) => SqlType::from_field(values),
@@ -220,7 +225,8 @@ mod tests {
 
     #[test]
     fn every_type_survives_the_way_through_an_arrow_field() {
-        let row = SqlType::Row(vec![("a".into(), SqlType::Jsonb), ("b".into(), SqlType::Varchar(4))]);
+        let row =
+            SqlType::Row(vec![("a".into(), SqlType::Jsonb), ("b".into(), SqlType::Varchar(4))]);
         let all = [
             SqlType::Boolean,
             SqlType::SmallInt,
@@ -249,7 +255,8 @@ mod tests {
 
     #[test]
     fn a_tag_that_a_cast_left_behind_does_not_count() {
-        let cast = SqlType::Decimal(None).to_field("c", true).with_data_type(DataType::Decimal128(10, 2));
+        let cast =
+            SqlType::Decimal(None).to_field("c", true).with_data_type(DataType::Decimal128(10, 2));
         assert_eq!(SqlType::from_field(&cast), SqlType::Decimal(Some((10, 2))));
         let cast = SqlType::Json.to_field("c", true).with_data_type(DataType::Int32);
         assert_eq!(SqlType::from_field(&cast), SqlType::Int);

@@ -1,8 +1,8 @@
 //! Days and dates of the proleptic Gregorian calendar, for any year a 64-bit count can reach.
 //!
-//! chrono stops at year 262,143 and Postgres at 294,276, so the two conversions everything else rests on are here.
-//! Method: years counted from March in 400-year cycles of 146,097 days (H. Hinnant, "chrono-compatible low-level
-//! date algorithms").
+//! chrono stops at year 262,143 and Postgres at 294,276, so the two conversions everything else
+//! rests on are here. Method: years counted from March in 400-year cycles of 146,097 days (H.
+//! Hinnant, "chrono-compatible low-level date algorithms").
 
 /// Days since 1970-01-01 of a date; year 0 is 1 BC.
 pub(crate) fn days_of(year: i64, month: u32, day: u32) -> i64 {
@@ -20,12 +20,15 @@ pub(crate) fn date_of(days: i64) -> (i64, u32, u32) {
     let days = days + 719_468;
     let cycle = days.div_euclid(146_097);
     let day_of_cycle = days.rem_euclid(146_097);
-    let year_of_cycle =
-        (day_of_cycle - day_of_cycle / 1_460 + day_of_cycle / 36_524 - day_of_cycle / 146_096) / 365;
-    let day_of_year = day_of_cycle - (365 * year_of_cycle + year_of_cycle / 4 - year_of_cycle / 100);
+    let year_of_cycle = (day_of_cycle - day_of_cycle / 1_460 + day_of_cycle / 36_524
+        - day_of_cycle / 146_096)
+        / 365;
+    let day_of_year =
+        day_of_cycle - (365 * year_of_cycle + year_of_cycle / 4 - year_of_cycle / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = (day_of_year - (153 * month_from_march + 2) / 5 + 1) as u32;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 } as u32;
+    let month =
+        if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 } as u32;
     (year_of_cycle + cycle * 400 + i64::from(month <= 2), month, day)
 }
 

@@ -1,9 +1,10 @@
-//! Exact arithmetic on single decimals: an integer and how many of its digits stand behind the point.
+//! Exact arithmetic on single decimals: an integer and how many of its digits stand behind the
+//! point.
 //!
-//! A quotient has no end, so Postgres rounds it: to 16 significant digits at the least, in steps of four, and to no
-//! fewer places than its operands show. [`quotient_scale`] finds that place from the operands alone; so the same
-//! division gives the same digits here and there. (PostgreSQL manual, section 8.1.2, and the behaviour of
-//! PostgreSQL 15.)
+//! A quotient has no end, so Postgres rounds it: to 16 significant digits at the least, in steps of
+//! four, and to no fewer places than its operands show. [`quotient_scale`] finds that place from
+//! the operands alone; so the same division gives the same digits here and there. (PostgreSQL
+//! manual, section 8.1.2, and the behaviour of PostgreSQL 15.)
 
 use datafusion::arrow::datatypes::i256;
 
@@ -92,14 +93,16 @@ impl Decimal {
         let wanted = place - GROUP * group;
         let excess = log as i32 - wanted;
         let ten = power(excess.unsigned_abs()).unwrap_or(i256::ONE);
-        let digits = if excess >= 0 { magnitude.wrapping_div(ten) } else { magnitude.wrapping_mul(ten) };
+        let digits =
+            if excess >= 0 { magnitude.wrapping_div(ten) } else { magnitude.wrapping_mul(ten) };
         (group, digits)
     }
 }
 
 /// The places of `left ÷ right`, where the operands show those many.
 fn quotient_scale(left: Decimal, right: Decimal) -> i8 {
-    let ((left_group, left_first), (right_group, right_first)) = (left.first_group(), right.first_group());
+    let ((left_group, left_first), (right_group, right_first)) =
+        (left.first_group(), right.first_group());
     let mut group = left_group - right_group;
     if left_first <= right_first {
         group -= 1;
@@ -140,8 +143,10 @@ fn long_division(left: i256, right: i256, places: u32) -> Result<i256, DecimalEr
                 (wide.wrapping_div(right), wide.wrapping_rem(right))
             }
         };
-        quotient =
-            quotient.checked_mul(ten).and_then(|q| q.checked_add(digits)).ok_or(DecimalError::Overflow)?;
+        quotient = quotient
+            .checked_mul(ten)
+            .and_then(|q| q.checked_add(digits))
+            .ok_or(DecimalError::Overflow)?;
         (rest, missing) = (next, missing - step);
     }
     let up = rest >= right.wrapping_sub(rest);
@@ -156,8 +161,8 @@ fn short_division(left: i256, right: i256, places: u32) -> Option<i256> {
     Some(i256::from_i128(quotient + i128::from(rest >= right - rest)))
 }
 
-/// The next digit of a division by a number so large that ten times the rest has no room: by additions that stay below
-/// the divisor.
+/// The next digit of a division by a number so large that ten times the rest has no room: by
+/// additions that stay below the divisor.
 fn one_digit(rest: i256, right: i256) -> (i256, i256) {
     let (mut digit, mut sum) = (0i128, i256::ZERO);
     for _ in 0..10 {
@@ -179,7 +184,9 @@ pub(crate) fn multiplied(left: Decimal, right: Decimal) -> Result<Decimal, Decim
         Some(Decimal::new(value, left.scale + right.scale))
     };
     // Scales are at most 38 each; what a fixed scale has appended may be what leaves no room.
-    product(left, right).or_else(|| product(left.trimmed(), right.trimmed())).ok_or(DecimalError::Overflow)
+    product(left, right)
+        .or_else(|| product(left.trimmed(), right.trimmed()))
+        .ok_or(DecimalError::Overflow)
 }
 
 /// The rest of `left ÷ right` with the sign of `left`.
@@ -216,7 +223,11 @@ mod tests {
     #[test]
     fn quotients_have_postgres_digits() {
         let check = |left, right, expect: &str| {
-            assert_eq!(text(divided(decimal(left), decimal(right)).unwrap()), expect, "{left} / {right}");
+            assert_eq!(
+                text(divided(decimal(left), decimal(right)).unwrap()),
+                expect,
+                "{left} / {right}"
+            );
         };
         check("1", "3.0", "0.33333333333333333333");
         check("10", "3.0", "3.3333333333333333");
@@ -230,7 +241,11 @@ mod tests {
         check("1", "30000000000.00", "0.0000000000333333333333333333");
         check("12345678901234567890", "7.0", "1763668414462081127.1");
         check("1.00000", "8", "0.12500000000000000000");
-        check("99999999999999999999999999999999999999", "3.0", "33333333333333333333333333333333333333.0");
+        check(
+            "99999999999999999999999999999999999999",
+            "3.0",
+            "33333333333333333333333333333333333333.0",
+        );
         check("123456789.123456789", "0.000000001", "123456789123456789.000000000");
         check(
             "1",
@@ -251,8 +266,9 @@ mod tests {
 
     #[test]
     fn products_and_rests_are_exact() {
-        let check =
-            |result: Result<Decimal, DecimalError>, expect: &str| assert_eq!(text(result.unwrap()), expect);
+        let check = |result: Result<Decimal, DecimalError>, expect: &str| {
+            assert_eq!(text(result.unwrap()), expect)
+        };
         check(multiplied(decimal("-1.50"), decimal("2.25")), "-3.3750");
         let large = Decimal::new(decimal("2.5").rescaled(38).unwrap(), 38);
         check(multiplied(large, large).map(Decimal::trimmed), "6.25");

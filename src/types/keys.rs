@@ -1,18 +1,19 @@
 //! Values as SQL compares them: one zero, one NaN, and one form of intervals that are equal.
 //!
-//! By their bits `0.0` and `-0.0` differ, and so do the many NaNs, and 1 day and 24 hours. Wherever values are compared as
-//! bytes (keys of groups, primary keys), they go through [`normalised`] first.
+//! By their bits `0.0` and `-0.0` differ, and so do the many NaNs, and 1 day and 24 hours. Wherever
+//! values are compared as bytes (keys of groups, primary keys), they go through [`normalised`]
+//! first.
 
 use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray};
 use datafusion::arrow::datatypes::{
-    DataType, Float16Type, Float32Type, Float64Type, IntervalMonthDayNano, IntervalMonthDayNanoType,
-    IntervalUnit,
+    DataType, Float16Type, Float32Type, Float64Type, IntervalMonthDayNano,
+    IntervalMonthDayNanoType, IntervalUnit,
 };
 
-/// Values that are equal with equal bytes: floats with one zero and one NaN, intervals by how long they are. Every other column
-/// as it is.
+/// Values that are equal with equal bytes: floats with one zero and one NaN, intervals by how long
+/// they are. Every other column as it is.
 pub fn normalised(column: &ArrayRef) -> ArrayRef {
     match column.data_type() {
         DataType::Interval(IntervalUnit::MonthDayNano) => {
@@ -28,14 +29,15 @@ pub fn looks_differ(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Interval(_))
 }
 
-/// The one of all intervals as long as this one whose parts are as large as can be and have one sign: a month is 30 days and
-/// a day 24 hours long (Postgres manual, 9.9).
+/// The one of all intervals as long as this one whose parts are as large as can be and have one
+/// sign: a month is 30 days and a day 24 hours long (Postgres manual, 9.9).
 fn normal_interval(interval: IntervalMonthDayNano) -> IntervalMonthDayNano {
     const DAY: i128 = 86_400_000_000_000;
     const MONTH: i128 = 30 * DAY;
     let days = i128::from(interval.months) * 30 + i128::from(interval.days);
     let length = days * DAY + i128::from(interval.nanoseconds);
-    // At the ends of the range there may be no room in the larger parts: then more is left in the smaller ones.
+    // At the ends of the range there may be no room in the larger parts: then more is left in the
+    // smaller ones.
     let months = (length / MONTH).clamp(i32::MIN.into(), i32::MAX.into());
     let rest = length - months * MONTH;
     let days = (rest / DAY).clamp(i32::MIN.into(), i32::MAX.into());
@@ -44,7 +46,10 @@ fn normal_interval(interval: IntervalMonthDayNano) -> IntervalMonthDayNano {
 
 /// Floats with one zero and one NaN; every other column as it is.
 pub fn with_equal_floats(column: &ArrayRef) -> ArrayRef {
-    fn with<T: ArrowPrimitiveType>(column: &ArrayRef, f: impl Fn(T::Native) -> T::Native) -> ArrayRef {
+    fn with<T: ArrowPrimitiveType>(
+        column: &ArrayRef,
+        f: impl Fn(T::Native) -> T::Native,
+    ) -> ArrayRef {
         let floats: PrimitiveArray<T> = column.as_primitive::<T>().unary(f);
         Arc::new(floats)
     }

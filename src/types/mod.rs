@@ -26,11 +26,13 @@ pub use zone::Zone;
 
 /// A column's type as SQL names it.
 ///
-/// In memory a value is an Arrow value: BOOLEAN Boolean; SMALLINT/INT/BIGINT Int16/32/64; REAL/DOUBLE Float32/64;
-/// DECIMAL(p,s) Decimal128(p,s), DECIMAL without (p,s) Decimal128(38,10) with metadata so that output drops trailing zeros; TEXT, VARCHAR(n), CHAR(n) Utf8;
-/// BYTEA Binary; DATE Date32; TIME Time64(µs); TIMESTAMP(p) Timestamp(µs, None) (p ≤ 6; ns for 7–9); TIMESTAMPTZ(p)
-/// the same with time zone "UTC"; INTERVAL Interval(MonthDayNano); UUID FixedSizeBinary(16); JSON and JSONB Utf8 with
-/// metadata; arrays List; ROW/STRUCT Struct. What Arrow's type does not tell is in the field's metadata.
+/// In memory a value is an Arrow value: BOOLEAN Boolean; SMALLINT/INT/BIGINT Int16/32/64;
+/// REAL/DOUBLE Float32/64; DECIMAL(p,s) Decimal128(p,s), DECIMAL without (p,s) Decimal128(38,10)
+/// with metadata so that output drops trailing zeros; TEXT, VARCHAR(n), CHAR(n) Utf8; BYTEA Binary;
+/// DATE Date32; TIME Time64(µs); TIMESTAMP(p) Timestamp(µs, None) (p ≤ 6; ns for 7–9);
+/// TIMESTAMPTZ(p) the same with time zone "UTC"; INTERVAL Interval(MonthDayNano); UUID
+/// FixedSizeBinary(16); JSON and JSONB Utf8 with metadata; arrays List; ROW/STRUCT Struct. What
+/// Arrow's type does not tell is in the field's metadata.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[allow(missing_docs)]
 pub enum SqlType {
@@ -40,7 +42,8 @@ pub enum SqlType {
     BigInt,
     Real,
     Double,
-    /// Precision and scale; None: NUMERIC without them, and so is what was computed with a precision of [`WIDE_NUMERIC`].
+    /// Precision and scale; None: NUMERIC without them, and so is what was computed with a
+    /// precision of [`WIDE_NUMERIC`].
     Decimal(Option<(u8, i8)>),
     /// TEXT, STRING, and VARCHAR without a length.
     Text,
@@ -117,14 +120,16 @@ impl SqlType {
         inner
     }
 
-    /// The type as one would declare it: like `Display`, but with a ROW's fields and an array's dimensions spelled
-    /// out, so that it can be parsed again.
+    /// The type as one would declare it: like `Display`, but with a ROW's fields and an array's
+    /// dimensions spelled out, so that it can be parsed again.
     pub fn declaration(&self) -> String {
         match self {
             SqlType::Array(element) => format!("{}[]", element.declaration()),
             SqlType::Row(fields) => {
-                let fields: Vec<String> =
-                    fields.iter().map(|(n, t)| format!("{} {}", quote_name(n), t.declaration())).collect();
+                let fields: Vec<String> = fields
+                    .iter()
+                    .map(|(n, t)| format!("{} {}", quote_name(n), t.declaration()))
+                    .collect();
                 format!("ROW({})", fields.join(", "))
             }
             SqlType::Unknown => "text".to_owned(),
@@ -159,7 +164,8 @@ mod tests {
 
     #[test]
     fn a_declaration_spells_out_rows_and_dimensions() {
-        let row = SqlType::Row(vec![("a".into(), SqlType::Int), ("B c".into(), SqlType::Varchar(3))]);
+        let row =
+            SqlType::Row(vec![("a".into(), SqlType::Int), ("B c".into(), SqlType::Varchar(3))]);
         let nested = SqlType::Array(Box::new(SqlType::Array(Box::new(row))));
         assert_eq!(nested.declaration(), "ROW(a integer, \"B c\" character varying(3))[][]");
     }

@@ -1,7 +1,7 @@
 //! Time zones: the one a session shows TIMESTAMPTZ in, and the one written behind a timestamp.
 //!
-//! The two are spelled differently in Postgres: `SET timezone = '+02:00'` is POSIX and means west of Greenwich, while
-//! `12:00+02:00` means east. Hence two constructors.
+//! The two are spelled differently in Postgres: `SET timezone = '+02:00'` is POSIX and means west
+//! of Greenwich, while `12:00+02:00` means east. Hence two constructors.
 
 use chrono::{DateTime, NaiveDateTime, Offset, TimeZone};
 use chrono_tz::Tz;
@@ -22,8 +22,9 @@ pub enum Zone {
 }
 
 impl Zone {
-    /// The zone that `SET timezone` means: a name of the IANA database, `UTC`, a number of hours (east), or a POSIX form
-    /// like `+02:00` or `<+02>-02` (positive is west). An abbreviation like `PST` is none, as in Postgres.
+    /// The zone that `SET timezone` means: a name of the IANA database, `UTC`, a number of hours
+    /// (east), or a POSIX form like `+02:00` or `<+02>-02` (positive is west). An abbreviation like
+    /// `PST` is none, as in Postgres.
     pub fn of_setting(setting: &str) -> Result<Zone> {
         let text = setting.trim();
         if text == "UTC" {
@@ -51,7 +52,8 @@ impl Zone {
         }
     }
 
-    /// The zone that AT TIME ZONE means: `CET`, `Europe/Berlin`, or a POSIX form like `+02:00` (positive is west).
+    /// The zone that AT TIME ZONE means: `CET`, `Europe/Berlin`, or a POSIX form like `+02:00`
+    /// (positive is west).
     pub fn of_name(text: &str) -> Option<Zone> {
         abbreviated(text).or_else(|| named(text)).or_else(|| posix(text))
     }
@@ -65,12 +67,15 @@ impl Zone {
         match self {
             Zone::Utc => 0,
             Zone::Fixed(seconds) => *seconds,
-            Zone::Named(tz) => tz.offset_from_utc_datetime(&naive(utc_seconds)).fix().local_minus_utc(),
+            Zone::Named(tz) => {
+                tz.offset_from_utc_datetime(&naive(utc_seconds)).fix().local_minus_utc()
+            }
         }
     }
 
-    /// Seconds east of Greenwich when the zone's clocks show a time (seconds since 1970 as if in UTC). Of an hour that
-    /// comes twice the second one is meant, and in an hour that is skipped the offset before it holds, as in Postgres.
+    /// Seconds east of Greenwich when the zone's clocks show a time (seconds since 1970 as if in
+    /// UTC). Of an hour that comes twice the second one is meant, and in an hour that is skipped
+    /// the offset before it holds, as in Postgres.
     pub fn offset_of_local(&self, local_seconds: i64) -> i32 {
         let Zone::Named(tz) = self else {
             return self.offset_at(0);
@@ -80,7 +85,8 @@ impl Zone {
             chrono::LocalResult::Single(offset) | chrono::LocalResult::Ambiguous(_, offset) => {
                 offset.fix().local_minus_utc()
             }
-            // A day earlier in UTC is before the change, however far east the zone and however long the gap.
+            // A day earlier in UTC is before the change, however far east the zone and however long
+            // the gap.
             chrono::LocalResult::None => self.offset_at(local_seconds - 86_400),
         }
     }
@@ -103,9 +109,9 @@ impl Zone {
     }
 }
 
-/// A moment at which zones are known to do what they do at this one. The database ends in the 2090s; later years are
-/// looked up as the year from 2038 to 2065 that has the same days of the week, and before the calendar of chrono
-/// nothing changes any more.
+/// A moment at which zones are known to do what they do at this one. The database ends in the
+/// 2090s; later years are looked up as the year from 2038 to 2065 that has the same days of the
+/// week, and before the calendar of chrono nothing changes any more.
 fn naive(seconds: i64) -> NaiveDateTime {
     const LAST: i64 = 3_786_912_000;
     const FIRST: i64 = -8_000_000_000_000;
@@ -136,7 +142,10 @@ fn named(text: &str) -> Option<Zone> {
     if let Ok(tz) = text.parse::<Tz>() {
         return Some(Zone::Named(tz));
     }
-    chrono_tz::TZ_VARIANTS.iter().find(|tz| tz.name().eq_ignore_ascii_case(text)).map(|tz| Zone::Named(*tz))
+    chrono_tz::TZ_VARIANTS
+        .iter()
+        .find(|tz| tz.name().eq_ignore_ascii_case(text))
+        .map(|tz| Zone::Named(*tz))
 }
 
 /// `[name or <name>]±hh[:mm[:ss]]`, positive is west; without rules for summer time.

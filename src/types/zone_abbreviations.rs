@@ -1,5 +1,6 @@
-//! The abbreviations of time zones that may stand behind a timestamp (`pg_timezone_abbrevs` of a Postgres with its
-//! default settings). Each is one offset, all year round, whatever the zone it comes from does.
+//! The abbreviations of time zones that may stand behind a timestamp (`pg_timezone_abbrevs` of a
+//! Postgres with its default settings). Each is one offset, all year round, whatever the zone it
+//! comes from does.
 
 /// Names and minutes east of Greenwich.
 const ABBREVIATIONS: &str = "\
@@ -47,6 +48,9 @@ mod tests {
             names.push(name);
         }
         assert!(names.len() > 190);
-        assert_eq!((minutes_of("PST"), minutes_of("ist"), minutes_of("foo")), (Some(-480), Some(120), None));
+        assert_eq!(
+            (minutes_of("PST"), minutes_of("ist"), minutes_of("foo")),
+            (Some(-480), Some(120), None)
+        );
     }
 }

@@ -1,8 +1,9 @@
 //! Who may be cancelled: the living connections by number, each with its secret.
 //!
-//! CancelRequest comes over a connection of its own, names a number and a secret, and is answered by closing. A wrong
-//! pair changes nothing and tells nothing. The signal is a counter: a connection notes its value when it is idle, so that
-//! a request that comes too late does not hit the next statement.
+//! CancelRequest comes over a connection of its own, names a number and a secret, and is answered
+//! by closing. A wrong pair changes nothing and tells nothing. The signal is a counter: a
+//! connection notes its value when it is idle, so that a request that comes too late does not hit
+//! the next statement.
 
 use std::collections::HashMap;
 use std::sync::Arc;

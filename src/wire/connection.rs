@@ -1,7 +1,8 @@
 //! A connection's life after login: one message after the other.
 //!
-//! One task serves a connection. It owns the session's [`ClientSession`], the prepared statements and the portals;
-//! nothing of them is shared, so a connection that ends frees everything by being dropped.
+//! One task serves a connection. It owns the session's [`ClientSession`], the prepared statements
+//! and the portals; nothing of them is shared, so a connection that ends frees everything by being
+//! dropped.
 
 use std::collections::HashMap;
 
@@ -127,7 +128,9 @@ impl Connection {
             }
             Message::FunctionCall => {
                 let hint = "Call the function in a SELECT.";
-                self.refuse(&Error::unsupported("fastpath function calls are not supported").hint(hint))?;
+                self.refuse(
+                    &Error::unsupported("fastpath function calls are not supported").hint(hint),
+                )?;
                 self.ready().await?;
             }
             Message::Sync => {

@@ -1,12 +1,15 @@
 //! COPY: data in and out, in both protocols.
 //!
-//! Going out, the session hands over many rows in one piece, and each row becomes a CopyData message of its own: drivers
-//! take messages for rows, as Postgres sends them so. Where a row ends is seen in the bytes. A wrong guess would only
-//! move the border between two messages: the bytes and their order are the same.
+//! Going out, the session hands over many rows in one piece, and each row becomes a CopyData
+//! message of its own: drivers take messages for rows, as Postgres sends them so. Where a row ends
+//! is seen in the bytes. A wrong guess would only move the border between two messages: the bytes
+//! and their order are the same.
 
 use bytes::BufMut;
 use pgwire::messages::PgWireBackendMessage as Reply;
-use pgwire::messages::copy::{CopyDone, CopyInResponse, CopyOutResponse, MESSAGE_TYPE_BYTE_COPY_DATA};
+use pgwire::messages::copy::{
+    CopyDone, CopyInResponse, CopyOutResponse, MESSAGE_TYPE_BYTE_COPY_DATA,
+};
 
 use super::connection::Connection;
 use super::link::Stop;
@@ -15,7 +18,8 @@ use crate::error::{Error, Result, SqlState};
 use crate::session::{CopyIn, CopyOut};
 
 impl Connection {
-    /// Takes data from the client until it is done; the tag. An error leaves nothing written: the sink is dropped.
+    /// Takes data from the client until it is done; the tag. An error leaves nothing written: the
+    /// sink is dropped.
     pub(super) async fn copy_in(&mut self, mut sink: Box<dyn CopyIn>) -> Result<String, Stop> {
         let (format, columns) = shape(sink.format(), sink.columns());
         let formats = vec![i16::from(format); columns as usize];
@@ -31,7 +35,8 @@ impl Connection {
                     let message = format!("COPY from stdin failed: {why}");
                     return Err(Stop::Error(Error::new(SqlState::Cancelled, message)));
                 }
-                // A client of the extended protocol may have sent these before it knew that it is a COPY.
+                // A client of the extended protocol may have sent these before it knew that it is a
+                // COPY.
                 Message::Flush | Message::Sync => {}
                 Message::Terminate => return Err(Stop::Gone),
                 Message::Query(_)
@@ -41,7 +46,8 @@ impl Connection {
                 | Message::Execute { .. }
                 | Message::Close(..)
                 | Message::FunctionCall => {
-                    let message = format!("unexpected message type 0x{tag:02x} during COPY from stdin");
+                    let message =
+                        format!("unexpected message type 0x{tag:02x} during COPY from stdin");
                     return Err(Stop::Error(Error::new(SqlState::ProtocolViolation, message)));
                 }
             }
@@ -73,7 +79,8 @@ impl Connection {
     }
 }
 
-/// Format and number of columns as the message says them; [`limits::COLUMNS`](crate::limits::COLUMNS) fits.
+/// Format and number of columns as the message says them;
+/// [`limits::COLUMNS`](crate::limits::COLUMNS) fits.
 fn shape(format: i16, columns: usize) -> (i8, i16) {
     (i8::from(format != 0), i16::try_from(columns).unwrap_or(i16::MAX))
 }
@@ -91,7 +98,8 @@ enum Cut {
     Tuples,
 }
 
-/// What binary data begins with: a signature, flags, and the length of an extension that is not there.
+/// What binary data begins with: a signature, flags, and the length of an extension that is not
+/// there.
 const BINARY_HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 
 impl Cut {

@@ -1,7 +1,7 @@
 //! The extended protocol: Parse, Bind, Describe, Execute, Close, with Flush and Sync around them.
 //!
-//! A portal keeps the stream of a query between one Execute and the next, so a client can take a live query a few
-//! rows at a time; while nobody executes it, nothing reads it.
+//! A portal keeps the stream of a query between one Execute and the next, so a client can take a
+//! live query a few rows at a time; while nobody executes it, nothing reads it.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,9 @@ use datafusion::arrow::array::{ArrayRef, new_null_array};
 use datafusion::arrow::datatypes::SchemaRef;
 use pgwire::messages::PgWireBackendMessage as Reply;
 use pgwire::messages::data::{NoData, ParameterDescription};
-use pgwire::messages::extendedquery::{BindComplete, CloseComplete, ParseComplete, PortalSuspended};
+use pgwire::messages::extendedquery::{
+    BindComplete, CloseComplete, ParseComplete, PortalSuspended,
+};
 use pgwire::messages::response::EmptyQueryResponse;
 
 use super::connection::Connection;
@@ -33,7 +35,9 @@ impl Connection {
         match message {
             Message::Parse { name, sql, types } => self.parse(name, &sql, &types).await,
             Message::Bind(bind) => Ok(self.bind(bind)?),
-            Message::Describe(MessageTarget::Statement, name) => Ok(self.describe_statement(&name)?),
+            Message::Describe(MessageTarget::Statement, name) => {
+                Ok(self.describe_statement(&name)?)
+            }
             Message::Describe(MessageTarget::Portal, name) => Ok(self.describe_portal(&name)?),
             Message::Execute { portal, max_rows } => self.execute(&portal, max_rows).await,
             Message::Close(MessageTarget::Statement, name) => {
@@ -52,9 +56,9 @@ impl Connection {
             | Message::CopyData(_)
             | Message::CopyDone
             | Message::CopyFail(_)
-            | Message::FunctionCall => {
-                Err(Stop::Error(Error::internal("a message that is not extended went the extended way")))
-            }
+            | Message::FunctionCall => Err(Stop::Error(Error::internal(
+                "a message that is not extended went the extended way",
+            ))),
         }
     }
 
@@ -69,7 +73,8 @@ impl Connection {
         let hints = types.iter().map(|&oid| hint(oid)).collect::<Result<Vec<_>>>()?;
         self.link.limit(self.session.timeouts().statement);
         let prepared = self.link.run(self.session.prepare(sql, &hints)).await?;
-        // A type that the client has named is told again by that name: JDBC says varchar, has text as its answer, and ends.
+        // A type that the client has named is told again by that name: JDBC says varchar, has text
+        // as its answer, and ends.
         let own = prepared.params.iter().map(SqlType::oid);
         let given = types
             .iter()
@@ -95,14 +100,19 @@ impl Connection {
         let columns = statement.columns.as_ref().map_or(0, |schema| schema.fields().len());
         let asked = bind.results.len();
         let formats = match (columns, asked) {
-            // A statement without rows has no columns to format; drivers name a format all the same.
+            // A statement without rows has no columns to format; drivers name a format all the
+            // same.
             (0, 0 | 1) => Vec::new(),
             _ => ValueFormat::spread(&bind.results, columns, || {
-                violation(format!("bind message has {asked} result formats but query has {columns} columns"))
+                violation(format!(
+                    "bind message has {asked} result formats but query has {columns} columns"
+                ))
             })?,
         };
-        self.portals
-            .insert(bind.portal, Portal { statement, formats, progress: PortalProgress::Bound(params) });
+        self.portals.insert(
+            bind.portal,
+            Portal { statement, formats, progress: PortalProgress::Bound(params) },
+        );
         self.link.put(&Reply::BindComplete(BindComplete::new()))
     }
 
@@ -124,8 +134,12 @@ impl Connection {
             let formats = vec![ValueFormat::Text; schema.fields().len()];
             return self.link.put(&describe(&schema, &formats)?);
         };
-        let rows =
-            portal.statement.columns.as_ref().map(|schema| describe(schema, &portal.formats)).transpose()?;
+        let rows = portal
+            .statement
+            .columns
+            .as_ref()
+            .map(|schema| describe(schema, &portal.formats))
+            .transpose()?;
         self.link.put(&rows.unwrap_or_else(no_data))
     }
 
@@ -139,7 +153,8 @@ impl Connection {
         let most = u64::try_from(max_rows).ok().filter(|&most| most > 0);
         self.link.limit(self.session.timeouts().statement);
         let before = self.session.transaction();
-        let (progress, tag) = self.advance(portal.progress, &portal.statement, &portal.formats, most).await?;
+        let (progress, tag) =
+            self.advance(portal.progress, &portal.statement, &portal.formats, most).await?;
         self.side_messages()?;
         match tag {
             Some(tag) => self.link.put(&report::complete(&tag))?,
@@ -172,13 +187,17 @@ impl Connection {
                         let formats = fit(formats, schema.fields().len());
                         self.stream(Flow::new(&schema, &formats, stream)?, tag, counted, most).await
                     }
-                    Outcome::CopyIn(sink) => Ok((PortalProgress::Over, Some(self.copy_in(sink).await?))),
+                    Outcome::CopyIn(sink) => {
+                        Ok((PortalProgress::Over, Some(self.copy_in(sink).await?)))
+                    }
                     Outcome::CopyOut(source) => {
                         Ok((PortalProgress::Over, Some(self.copy_out(source).await?)))
                     }
                 }
             }
-            PortalProgress::Flowing { flow, tag, counted } => self.stream(flow, tag, counted, most).await,
+            PortalProgress::Flowing { flow, tag, counted } => {
+                self.stream(flow, tag, counted, most).await
+            }
             PortalProgress::Drained { tag, counted } => {
                 Ok((PortalProgress::Drained { tag, counted }, Some(done(tag, counted, 0))))
             }
@@ -209,7 +228,8 @@ fn done(tag: &str, counted: bool, count: u64) -> String {
     if counted { format!("{tag} {count}") } else { tag.to_owned() }
 }
 
-/// Refuses rows that are not as the client was told: the relation has been made anew with other columns meanwhile.
+/// Refuses rows that are not as the client was told: the relation has been made anew with other
+/// columns meanwhile.
 fn check_columns(described: Option<&SchemaRef>, found: &SchemaRef) -> Result<()> {
     let oids = |schema: &SchemaRef| -> Vec<u32> {
         schema.fields().iter().map(|field| SqlType::from_field(field).oid()).collect()
@@ -258,7 +278,12 @@ fn params(types: &[SqlType], bind: &Bind, zone: &Zone) -> Result<Params> {
     values.map(|((sql, value), format)| param(sql, value.as_ref(), format, zone)).collect()
 }
 
-fn param(sql: &SqlType, value: Option<&Bytes>, format: ValueFormat, zone: &Zone) -> Result<ArrayRef> {
+fn param(
+    sql: &SqlType,
+    value: Option<&Bytes>,
+    format: ValueFormat,
+    zone: &Zone,
+) -> Result<ArrayRef> {
     match (value, format) {
         (None, _) => Ok(new_null_array(&sql.data_type(), 1)),
         (Some(bytes), ValueFormat::Text) => parse_text_in(sql, utf8(bytes)?, zone),

@@ -1,8 +1,9 @@
 //! Bytes from the socket to whole messages.
 //!
-//! A message is a type byte, a length word and a body. The type and the length are judged as soon as they are
-//! there, before the body is waited for: a length word is only a claim, so memory grows with the bytes that have come
-//! and never with what was announced. Reading can be given up at any await and taken up again.
+//! A message is a type byte, a length word and a body. The type and the length are judged as soon
+//! as they are there, before the body is waited for: a length word is only a claim, so memory grows
+//! with the bytes that have come and never with what was announced. Reading can be given up at any
+//! await and taken up again.
 
 use std::time::Duration;
 
@@ -128,7 +129,8 @@ impl FrameReader {
                 }
                 continue;
             }
-            // What is not read hides the end of the stream, but the kernel tells of a closed peer beside it.
+            // What is not read hides the end of the stream, but the kernel tells of a closed peer
+            // beside it.
             match self.socket.ready(Interest::READABLE).await {
                 Ok(ready) if !ready.is_read_closed() => tokio::time::sleep(LOOK_AGAIN).await,
                 Ok(_) | Err(_) => return,
@@ -163,14 +165,20 @@ fn take(inbox: &mut BytesMut) -> Result<Option<Frame>> {
         return Ok(None);
     };
     if !KNOWN.contains(&tag) {
-        return Err(Error::new(SqlState::ProtocolViolation, format!("invalid frontend message type {tag}")));
+        return Err(Error::new(
+            SqlState::ProtocolViolation,
+            format!("invalid frontend message type {tag}"),
+        ));
     }
     let Some(&[_, a, b, c, d]) = inbox.first_chunk::<HEAD>() else {
         return Ok(None);
     };
     let length = u32::from_be_bytes([a, b, c, d]) as usize;
     if length < 4 {
-        return Err(Error::new(SqlState::ProtocolViolation, format!("invalid message length {length}")));
+        return Err(Error::new(
+            SqlState::ProtocolViolation,
+            format!("invalid message length {length}"),
+        ));
     }
     if length - 4 > limits::MESSAGE_BYTES {
         let message = format!("message of {} bytes is too large", length - 4);
@@ -197,7 +205,9 @@ mod tests {
                 assert_eq!((frame.tag, &frame.body.unwrap()[..]), (tag, body))
             }
             (Err(error), Err(code)) => assert_eq!(error.state().code(), code),
-            (got, want) => panic!("{bytes:?}: {:?} instead of {want:?}", got.map(|f| f.map(|f| f.tag))),
+            (got, want) => {
+                panic!("{bytes:?}: {:?} instead of {want:?}", got.map(|f| f.map(|f| f.tag)))
+            }
         }
     }
 

@@ -1,9 +1,10 @@
 //! The two directions of a connection, and everything that can interrupt work on it.
 //!
-//! While a statement runs four things may end it early: its client closes, someone cancels it, its time is up, the
-//! server stops. [`Link::run`] races a piece of work against all of them; whoever loses is dropped, and dropping is what cancels
-//! in this house. Sending races against them too, so a client that does not read can be cancelled like any other.
-//! What goes out is gathered as whole messages, so an error can always be added behind them.
+//! While a statement runs four things may end it early: its client closes, someone cancels it, its
+//! time is up, the server stops. [`Link::run`] races a piece of work against all of them; whoever
+//! loses is dropped, and dropping is what cancels in this house. Sending races against them too, so
+//! a client that does not read can be cancelled like any other. What goes out is gathered as whole
+//! messages, so an error can always be added behind them.
 
 use std::any::Any;
 use std::future::Future;
@@ -69,7 +70,8 @@ impl Link {
         cancel: watch::Receiver<u64>,
         shutdown: watch::Receiver<bool>,
     ) -> Self {
-        let signals = Interrupts { incoming, cancel, shutdown, deadline: None, gate: Arc::default() };
+        let signals =
+            Interrupts { incoming, cancel, shutdown, deadline: None, gate: Arc::default() };
         Self { signals, outgoing, out: BytesMut::new() }
     }
 
@@ -99,7 +101,8 @@ impl Link {
         self.signals.cancel.mark_unchanged();
     }
 
-    /// Does a piece of a statement's work, unless something interrupts it. A panic in it is an error of its own.
+    /// Does a piece of a statement's work, unless something interrupts it. A panic in it is an
+    /// error of its own.
     pub async fn run<T>(&mut self, work: impl Future<Output = Result<T>>) -> Result<T, Stop> {
         self.signals.gate.open();
         let mut work = std::pin::pin!(AssertUnwindSafe(work).catch_unwind());
@@ -115,7 +118,8 @@ impl Link {
         flatten(work.await)
     }
 
-    /// Does a piece of work to its end, whatever asks it to stop. A panic in it is an error of its own.
+    /// Does a piece of work to its end, whatever asks it to stop. A panic in it is an error of its
+    /// own.
     pub async fn finish<T>(&mut self, work: impl Future<Output = Result<T>>) -> Result<T, Stop> {
         flatten(AssertUnwindSafe(work).catch_unwind().await)
     }
@@ -175,7 +179,8 @@ impl Link {
         self.signals.incoming.buffered().map_err(Stop::Fatal)
     }
 
-    /// Waits for the next message while nothing runs; `idle` bounds how long, None is without limit.
+    /// Waits for the next message while nothing runs; `idle` bounds how long, None is without
+    /// limit.
     pub async fn frame(&mut self, idle: Option<Duration>) -> Result<Frame, Stop> {
         let until = idle.and_then(crate::clock::deadline);
         tokio::select! {
@@ -203,7 +208,8 @@ impl Link {
         }
     }
 
-    /// Tells the client why the connection ends, and ends it; waits a little for the client to take it.
+    /// Tells the client why the connection ends, and ends it; waits a little for the client to take
+    /// it.
     pub async fn close(mut self, error: &Error) {
         if self.put(&report::error("FATAL", error)).is_err() {
             return;

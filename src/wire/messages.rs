@@ -1,8 +1,9 @@
 //! Message bodies from the client, taken apart.
 //!
-//! The answers are encoded by pgwire; what comes in is decoded here, because pgwire's decoders trust a body to be as long
-//! as its counts say (and panic otherwise), read past the message's end, and replace bytes that are not UTF-8 in
-//! silence. Everything here is checked against the body's own length first.
+//! The answers are encoded by pgwire; what comes in is decoded here, because pgwire's decoders
+//! trust a body to be as long as its counts say (and panic otherwise), read past the message's end,
+//! and replace bytes that are not UTF-8 in silence. Everything here is checked against the body's
+//! own length first.
 
 use bytes::{Buf, Bytes};
 
@@ -44,7 +45,8 @@ pub(super) enum MessageTarget {
 }
 
 impl Message {
-    /// Understands the body of a message; its type is one that [`framing`](super::framing) lets through.
+    /// Understands the body of a message; its type is one that [`framing`](super::framing) lets
+    /// through.
     pub fn decode(tag: u8, body: Bytes) -> Result<Self> {
         let mut body = MessageBody(body);
         let message = match tag {
@@ -142,7 +144,8 @@ pub(super) fn utf8(bytes: &[u8]) -> Result<&str> {
     std::str::from_utf8(bytes).map_err(|error| {
         let from = error.valid_up_to();
         let until = bytes.len().min(from + error.error_len().unwrap_or(bytes.len() - from));
-        let shown: Vec<String> = bytes[from..until].iter().map(|byte| format!("0x{byte:02x}")).collect();
+        let shown: Vec<String> =
+            bytes[from..until].iter().map(|byte| format!("0x{byte:02x}")).collect();
         Error::new(
             SqlState::BadCharacter,
             format!("invalid byte sequence for encoding \"UTF8\": {}", shown.join(" ")),

@@ -1,19 +1,22 @@
-//! The Postgres protocol, version 3.0: bytes of a socket to calls of a [`ClientSession`](crate::session::ClientSession), and back.
+//! The Postgres protocol, version 3.0: bytes of a socket to calls of a
+//! [`ClientSession`](crate::session::ClientSession), and back.
 //!
-//! This is the only room that knows pgwire, and it knows of sessions only what `session` says in its two traits.
+//! This is the only room that knows pgwire, and it knows of sessions only what `session` says in
+//! its two traits.
 //!
 //! ```text
 //!  accept ─▶ pending: who has to give way ─▶ startup: SSLRequest, CancelRequest, login
-//!                                                        └▶ connection: one task, one message after the other
-//!                                                          ├─ framing   bytes to messages, lengths judged first
-//!  cancel: number + secret ─▶ signal ─────────────────────▶├─ link      work raced against cancel, time, leaving, shutdown
+//!                                                        └▶ connection: one task
+//!                                                          ├─ framing   bytes to messages
+//!  cancel: number + secret ─▶ signal ─────────────────────▶├─ link      work against cancel, time
 //!                                                          ├─ simple    text in, text out
-//!                                                          ├─ extended  Parse, Bind, Describe, Execute, portals
+//!                                                          ├─ extended  Parse, Bind … portals
 //!                                                          └─ rows, copy, report: what goes out
 //! ```
 //!
-//! Nothing is queued here: a message is read when the one before it is done, a row is asked for when the socket has
-//! taken those before it. Cancelling is dropping. Reference: PostgreSQL manual, part "Frontend/Backend Protocol".
+//! Nothing is queued here: a message is read when the one before it is done, a row is asked for
+//! when the socket has taken those before it. Cancelling is dropping. Reference: PostgreSQL manual,
+//! part "Frontend/Backend Protocol".
 
 mod cancel;
 mod connection;
@@ -74,8 +77,8 @@ struct ServerShared {
 /// How long it is waited after a socket could not be accepted.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(10);
 
-/// Accepts clients until the shutdown flag is raised; returns when all of them have been told and are gone, or had
-/// [`limits::SHUTDOWN_SECONDS`] to go.
+/// Accepts clients until the shutdown flag is raised; returns when all of them have been told and
+/// are gone, or had [`limits::SHUTDOWN_SECONDS`] to go.
 pub async fn serve(
     listener: TcpListener,
     sessions: Arc<dyn SessionFactory>,
@@ -102,7 +105,8 @@ pub async fn serve(
                     clients.spawn(Arc::clone(&shared).receive(socket, login));
                 }
                 Err(error) => {
-                    // Out of descriptors, mostly: those that have waited longest for nothing give theirs back.
+                    // Out of descriptors, mostly: those that have waited longest for nothing give
+                    // theirs back.
                     tracing::warn!(%error, "cannot accept a client");
                     shared.pending.dismiss_half();
                     tokio::time::sleep(ACCEPT_AGAIN).await;
@@ -145,7 +149,8 @@ impl ServerShared {
         }
     }
 
-    /// Tells a client that is not logged in why it cannot be. It still holds a socket, and so can still have to give way.
+    /// Tells a client that is not logged in why it cannot be. It still holds a socket, and so can
+    /// still have to give way.
     async fn dismiss(&self, link: Link, mut login: PendingLogin, error: &Error) {
         tokio::select! {
             biased;
@@ -155,7 +160,13 @@ impl ServerShared {
     }
 
     /// Logs a client in and serves it.
-    async fn admit(&self, socket: TcpStream, mut startup: Startup, login: PendingLogin, until: Instant) {
+    async fn admit(
+        &self,
+        socket: TcpStream,
+        mut startup: Startup,
+        login: PendingLogin,
+        until: Instant,
+    ) {
         let ticket = self.registry.enter();
         startup.id = ticket.id;
         let mut link = self.link(socket, ticket.signal.clone());
@@ -173,7 +184,9 @@ impl ServerShared {
         let mut session = match opened {
             Ok(session) => session,
             Err(link::Stop::Gone) => return,
-            Err(link::Stop::Error(error) | link::Stop::Fatal(error)) => return link.close(&error).await,
+            Err(link::Stop::Error(error) | link::Stop::Fatal(error)) => {
+                return link.close(&error).await;
+            }
         };
         link.set_gate(session.gate());
         let said = session.drain_messages();
@@ -190,13 +203,15 @@ impl ServerShared {
     }
 }
 
-/// Small answers must not wait for one another, and a client whose machine is gone without a word must be noticed even if
-/// there is nothing to send to it. Both only make things better where the system can do them.
+/// Small answers must not wait for one another, and a client whose machine is gone without a word
+/// must be noticed even if there is nothing to send to it. Both only make things better where the
+/// system can do them.
 fn tune(socket: &TcpStream) {
     let keepalive = TcpKeepalive::new()
         .with_time(Duration::from_secs(limits::KEEPALIVE_SECONDS))
         .with_interval(Duration::from_secs(limits::KEEPALIVE_RETRY_SECONDS));
-    let tuned = socket.set_nodelay(true).and_then(|()| SockRef::from(socket).set_tcp_keepalive(&keepalive));
+    let tuned =
+        socket.set_nodelay(true).and_then(|()| SockRef::from(socket).set_tcp_keepalive(&keepalive));
     if let Err(error) = tuned {
         tracing::debug!(%error, "a socket's options could not be set");
     }

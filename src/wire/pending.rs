@@ -1,8 +1,9 @@
 //! Sockets that have not logged in: how many there may be, and which of them gives way.
 //!
-//! Anyone can open a socket and say nothing. So that those who do never keep out those who log in, a new socket is
-//! always let in: where its address, or all of them together, hold as many as they may, the one that has been there
-//! longest is dismissed. A login takes one or two messages, so whoever means it is not the oldest for long.
+//! Anyone can open a socket and say nothing. So that those who do never keep out those who log in,
+//! a new socket is always let in: where its address, or all of them together, hold as many as they
+//! may, the one that has been there longest is dismissed. A login takes one or two messages, so
+//! whoever means it is not the oldest for long.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -71,7 +72,8 @@ impl PendingLogins {
 
 impl ByAge {
     fn dismiss_oldest(&mut self, is_asked: impl Fn(&PendingSocket) -> bool) {
-        let oldest = self.sockets.iter().find(|(_, socket)| is_asked(socket)).map(|(number, _)| *number);
+        let oldest =
+            self.sockets.iter().find(|(_, socket)| is_asked(socket)).map(|(number, _)| *number);
         if let Some(socket) = oldest.and_then(|number| self.sockets.remove(&number)) {
             socket.dismissed.send_replace(true);
         }
@@ -110,7 +112,8 @@ mod tests {
     fn the_oldest_socket_of_an_address_gives_way_to_its_newest() {
         let all = PendingLogins::new(limits::PENDING_LOGINS);
         let other = all.enter(address(1));
-        let mut own: Vec<_> = (0..limits::PENDING_LOGINS / 2).map(|_| all.enter(address(2))).collect();
+        let mut own: Vec<_> =
+            (0..limits::PENDING_LOGINS / 2).map(|_| all.enter(address(2))).collect();
         assert!(own.iter().all(|login| !is_dismissed(login)));
         own.push(all.enter(address(2)));
         assert!(is_dismissed(&own[0]) && own[1..].iter().all(|login| !is_dismissed(login)));
@@ -123,9 +126,13 @@ mod tests {
     #[test]
     fn many_addresses_together_do_not_hold_more_sockets_than_there_may_be() {
         let all = PendingLogins::new(limits::PENDING_LOGINS);
-        let logins: Vec<_> = (0..limits::PENDING_LOGINS + 2).map(|n| all.enter(address(n))).collect();
+        let logins: Vec<_> =
+            (0..limits::PENDING_LOGINS + 2).map(|n| all.enter(address(n))).collect();
         let dismissed = logins.iter().filter(|login| is_dismissed(login)).count();
-        assert_eq!((dismissed, is_dismissed(&logins[0]), is_dismissed(&logins[1])), (2, true, true));
+        assert_eq!(
+            (dismissed, is_dismissed(&logins[0]), is_dismissed(&logins[1])),
+            (2, true, true)
+        );
         all.dismiss_half();
         let dismissed = logins.iter().filter(|login| is_dismissed(login)).count();
         assert_eq!(dismissed, 2 + limits::PENDING_LOGINS / 2);

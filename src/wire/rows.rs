@@ -1,7 +1,8 @@
 //! Rows to DataRow messages, live.
 //!
-//! A page is a batch on its way out and how far it has got, so that a portal can stop after any row and a
-//! full socket after any row too. Rows are written straight into the buffer that goes to the socket.
+//! A page is a batch on its way out and how far it has got, so that a portal can stop after any row
+//! and a full socket after any row too. Rows are written straight into the buffer that goes to the
+//! socket.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -35,12 +36,18 @@ impl ValueFormat {
         match code {
             0 => Ok(Self::Text),
             1 => Ok(Self::Binary),
-            other => Err(Error::new(SqlState::BadArgument, format!("unsupported format code: {other}"))),
+            other => {
+                Err(Error::new(SqlState::BadArgument, format!("unsupported format code: {other}")))
+            }
         }
     }
 
     /// The format of each of `count` things: no code is text for all, one code is for all.
-    pub fn spread(codes: &[i16], count: usize, mismatch: impl FnOnce() -> Error) -> Result<Vec<Self>> {
+    pub fn spread(
+        codes: &[i16],
+        count: usize,
+        mismatch: impl FnOnce() -> Error,
+    ) -> Result<Vec<Self>> {
         match codes {
             [] => Ok(vec![Self::Text; count]),
             [code] => Ok(vec![Self::of(*code)?; count]),
@@ -129,8 +136,9 @@ impl Flow {
                     return Ok(Sent::Enough);
                 }
                 let room = most.map_or(u64::MAX, |most| most - sent);
-                let written =
-                    catch_unwind(AssertUnwindSafe(|| page.write(&self.columns, style, room, &mut link.out)));
+                let written = catch_unwind(AssertUnwindSafe(|| {
+                    page.write(&self.columns, style, room, &mut link.out)
+                }));
                 sent += written.unwrap_or_else(|panic| Err(panicked("the statement", &*panic)))?;
                 if page.next == page.batch.num_rows() {
                     self.page = None;
@@ -159,7 +167,9 @@ impl Page {
     fn of(batch: RecordBatch, columns: usize) -> Result<Option<Self>> {
         if batch.num_columns() != columns {
             let got = batch.num_columns();
-            return Err(Error::internal(format!("a batch has {got} columns, its schema {columns}")));
+            return Err(Error::internal(format!(
+                "a batch has {got} columns, its schema {columns}"
+            )));
         }
         Ok((batch.num_rows() > 0).then_some(Self { batch, next: 0 }))
     }
@@ -173,7 +183,8 @@ impl Page {
         out: &mut BytesMut,
     ) -> Result<u64> {
         let mut written = 0;
-        while written < most && self.next < self.batch.num_rows() && out.len() < limits::SEND_BYTES {
+        while written < most && self.next < self.batch.num_rows() && out.len() < limits::SEND_BYTES
+        {
             let start = out.len();
             if let Err(error) = self.row(columns, style, out) {
                 out.truncate(start);
@@ -185,7 +196,12 @@ impl Page {
         Ok(written)
     }
 
-    fn row(&self, columns: &[(Encoder, ValueFormat)], style: &TextStyle, out: &mut BytesMut) -> Result<()> {
+    fn row(
+        &self,
+        columns: &[(Encoder, ValueFormat)],
+        style: &TextStyle,
+        out: &mut BytesMut,
+    ) -> Result<()> {
         let start = out.len();
         out.put_u8(b'D');
         out.put_u32(0);
@@ -206,7 +222,10 @@ impl Page {
         }
         let length = out.len() - start - 1;
         if length > ROW_BYTES {
-            return Err(Error::new(SqlState::ProgramLimit, format!("a row of {length} bytes is too large")));
+            return Err(Error::new(
+                SqlState::ProgramLimit,
+                format!("a row of {length} bytes is too large"),
+            ));
         }
         out[start + 1..start + 5].copy_from_slice(&(length as u32).to_be_bytes());
         Ok(())

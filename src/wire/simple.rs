@@ -63,7 +63,8 @@ impl Connection {
         self.link.flush_if_large().await
     }
 
-    /// Runs one statement and sends what it gives, all but its completion: that is the tag returned.
+    /// Runs one statement and sends what it gives, all but its completion: that is the tag
+    /// returned.
     async fn run_one(&mut self, statement: &Prepared) -> Result<String, Stop> {
         let before = self.session.transaction();
         let work = self.session.execute(statement, Params::new(), Protocol::Simple);

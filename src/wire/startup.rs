@@ -1,8 +1,10 @@
-//! From an accepted socket to a session: encryption asked for, cancel requests, the startup message, the greeting.
+//! From an accepted socket to a session: encryption asked for, cancel requests, the startup
+//! message, the greeting.
 //!
-//! Before login a packet has no type byte, so its first eight bytes decide what it is. Exactly these are read from the raw
-//! socket and nothing behind them: bytes that a client (or someone in between) sends after an SSLRequest must not end
-//! up inside an encrypted session. Encryption itself is answered `N`, not offered.
+//! Before login a packet has no type byte, so its first eight bytes decide what it is. Exactly
+//! these are read from the raw socket and nothing behind them: bytes that a client (or someone in
+//! between) sends after an SSLRequest must not end up inside an encrypted session. Encryption
+//! itself is answered `N`, not offered.
 
 use bytes::{Buf, Bytes, BytesMut};
 use pgwire::messages::PgWireBackendMessage as Reply;
@@ -33,7 +35,10 @@ const SSL: u32 = 80_877_103;
 const GSS: u32 = 80_877_104;
 
 /// Reads packets until it is clear what the client wants. Errors are for the client, and final.
-pub(super) async fn handshake(socket: &mut TcpStream, registry: &Registry) -> Result<SocketRequest> {
+pub(super) async fn handshake(
+    socket: &mut TcpStream,
+    registry: &Registry,
+) -> Result<SocketRequest> {
     let (mut ssl_asked, mut gss_asked) = (false, false);
     loop {
         let mut head = [0; 8];
@@ -53,7 +58,9 @@ pub(super) async fn handshake(socket: &mut TcpStream, registry: &Registry) -> Re
             GSS if length == 8 && !std::mem::replace(&mut gss_asked, true) => {
                 Reply::GssEncResponse(GssEncResponse::Refuse)
             }
-            SSL | GSS => return Err(violation("invalid startup packet layout: encryption asked for twice")),
+            SSL | GSS => {
+                return Err(violation("invalid startup packet layout: encryption asked for twice"));
+            }
             _ => {
                 let mut rest = vec![0; length - 8];
                 if socket.read_exact(&mut rest).await.is_err() {
@@ -80,7 +87,8 @@ async fn understand(
     }
     let (major, minor) = (code >> 16, code & 0xffff);
     if major != 3 {
-        let message = format!("unsupported frontend protocol {major}.{minor}: server supports 3.0 to 3.0");
+        let message =
+            format!("unsupported frontend protocol {major}.{minor}: server supports 3.0 to 3.0");
         return Err(Error::new(SqlState::NotSupported, message));
     }
     let parameters = parameters(&rest)?;
@@ -138,14 +146,18 @@ fn startup(parameters: Vec<(String, String)>) -> Result<Startup> {
     Ok(startup)
 }
 
-/// Takes `-c name=value`, `-cname=value` and `--name=value` apart; a backslash keeps the next character as it is.
+/// Takes `-c name=value`, `-cname=value` and `--name=value` apart; a backslash keeps the next
+/// character as it is.
 fn options(text: &str) -> Result<Vec<(String, String)>> {
     let mut settings = Vec::new();
     let mut words = words(text).into_iter();
     while let Some(word) = words.next() {
         let refused = |word: &str| {
-            Error::new(SqlState::Syntax, format!("invalid command-line argument for server process: {word}"))
-                .hint("Write settings as -c name=value.")
+            Error::new(
+                SqlState::Syntax,
+                format!("invalid command-line argument for server process: {word}"),
+            )
+            .hint("Write settings as -c name=value.")
         };
         let setting = match (word.strip_prefix("--"), word.strip_prefix("-c")) {
             (Some(setting), _) => setting.to_owned(),
@@ -230,12 +242,16 @@ mod tests {
     fn options_are_taken_apart_into_settings() {
         let check = |text: &str, expect: &[(&str, &str)]| {
             let got = options(text).unwrap();
-            let got: Vec<_> = got.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            let got: Vec<_> =
+                got.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
             assert_eq!(got, expect, "{text}");
         };
         check("", &[]);
         check("-c statement_timeout=5s", &[("statement_timeout", "5s")]);
-        check("  -cTimeZone=UTC --search-path=a,b ", &[("TimeZone", "UTC"), ("search_path", "a,b")]);
+        check(
+            "  -cTimeZone=UTC --search-path=a,b ",
+            &[("TimeZone", "UTC"), ("search_path", "a,b")],
+        );
         check(r"-c application_name=two\ words\\", &[("application_name", r"two words\")]);
         for refused in ["-d 5", "-c", "-c x", "x=y"] {
             assert_eq!(options(refused).unwrap_err().state(), SqlState::Syntax, "{refused}");

@@ -1,7 +1,8 @@
-//! Small texts that ask for more than there is: planned or run, each ends by itself or in its time, and the server answers afterwards.
+//! Small texts that ask for more than there is: planned or run, each ends by itself or in its time,
+//! and the server answers afterwards.
 //!
-//! A row of [`BOMBS`] is what it is called, how it may end, and its text. `ok` is an answer; which of several ends it is may
-//! depend on how fast the machine is.
+//! A row of [`BOMBS`] is what it is called, how it may end, and its text. `ok` is an answer; which
+//! of several ends it is may depend on how fast the machine is.
 
 use crate::server::{self, Server};
 
@@ -18,7 +19,8 @@ const ANSWERED: &[&str] = &["ok", "57014"];
 
 /// `WITH a0 AS (SELECT 1 AS x), a1 AS (…)`, each made of the last one, which `step` calls `@`.
 fn named(times: usize, step: &str, last: &str) -> String {
-    let steps = (1..=times).map(|n| format!(", a{n} AS ({})", step.replace('@', &format!("a{}", n - 1))));
+    let steps =
+        (1..=times).map(|n| format!(", a{n} AS ({})", step.replace('@', &format!("a{}", n - 1))));
     format!(
         "WITH a0 AS (SELECT 1 AS x){} {}",
         steps.collect::<String>(),
@@ -47,24 +49,52 @@ fn planned() -> Vec<(&'static str, &'static [&'static str], String)> {
             WIDE,
             named(20, "SELECT l.*, r.* FROM @ AS l, @ AS r", "SELECT 1 FROM @"),
         ),
-        ("unions doubled 20 times", REFUSED, named(20, "SELECT x FROM @ UNION ALL SELECT x FROM @", count)),
-        ("unions doubled 40 times", REFUSED, named(40, "SELECT x FROM @ UNION SELECT x FROM @", count)),
+        (
+            "unions doubled 20 times",
+            REFUSED,
+            named(20, "SELECT x FROM @ UNION ALL SELECT x FROM @", count),
+        ),
+        (
+            "unions doubled 40 times",
+            REFUSED,
+            named(40, "SELECT x FROM @ UNION SELECT x FROM @", count),
+        ),
         (
             "scalar subqueries doubled 30 times",
             REFUSED,
             named(30, "SELECT (SELECT max(x) FROM @) + (SELECT min(x) FROM @) AS x", count),
         ),
-        ("unions doubled 5 times", ANSWERED, named(5, "SELECT x FROM @ UNION ALL SELECT x FROM @", count)),
-        ("a chain of sums", ANSWERED, format!("SELECT {} FROM few", listed(490, |_| "k".to_owned(), "+"))),
-        ("a chain of texts", ANSWERED, format!("SELECT {} FROM few", listed(490, |_| "s".to_owned(), "||"))),
+        (
+            "unions doubled 5 times",
+            ANSWERED,
+            named(5, "SELECT x FROM @ UNION ALL SELECT x FROM @", count),
+        ),
+        (
+            "a chain of sums",
+            ANSWERED,
+            format!("SELECT {} FROM few", listed(490, |_| "k".to_owned(), "+")),
+        ),
+        (
+            "a chain of texts",
+            ANSWERED,
+            format!("SELECT {} FROM few", listed(490, |_| "s".to_owned(), "||")),
+        ),
         (
             "20,000 columns",
             WIDE,
             format!("SELECT {} FROM few", listed(20_000, |n| format!("k AS c{n}"), ", ")),
         ),
         ("arrays in arrays", BOUND, format!("SELECT {}", nested(100, "ARRAY[", "1", "]"))),
-        ("arrays made of arrays", BOUND, format!("SELECT {}", nested(100, "make_array(", "1", ")"))),
-        ("functions of functions", ANSWERED, format!("SELECT {} FROM few", nested(110, "abs(", "k", ")"))),
+        (
+            "arrays made of arrays",
+            BOUND,
+            format!("SELECT {}", nested(100, "make_array(", "1", ")")),
+        ),
+        (
+            "functions of functions",
+            ANSWERED,
+            format!("SELECT {} FROM few", nested(110, "abs(", "k", ")")),
+        ),
         (
             "conditions beside each other",
             ANSWERED,
@@ -80,7 +110,11 @@ fn planned() -> Vec<(&'static str, &'static [&'static str], String)> {
             REFUSED,
             format!("SELECT 1 FROM {}", listed(3_000, |n| format!("few AS f{n}"), ", ")),
         ),
-        ("subqueries in subqueries", ANSWERED, nested(100, "SELECT x FROM (", "SELECT 1 AS x", ") AS q")),
+        (
+            "subqueries in subqueries",
+            ANSWERED,
+            nested(100, "SELECT x FROM (", "SELECT 1 AS x", ") AS q"),
+        ),
     ]
 }
 
@@ -88,7 +122,11 @@ fn planned() -> Vec<(&'static str, &'static [&'static str], String)> {
 fn run() -> Vec<(&'static str, &'static [&'static str], String)> {
     let text = |name, ends, text: &str| (name, ends, text.to_owned());
     vec![
-        text("two values of a key", TIME, "SELECT count(*) FROM many a JOIN many b ON a.two = b.two, many c"),
+        text(
+            "two values of a key",
+            TIME,
+            "SELECT count(*) FROM many a JOIN many b ON a.two = b.two, many c",
+        ),
         text("a cross join", TIME, "SELECT count(*) FROM many a, many b, many c"),
         text("a sorted cross join", TIME, "SELECT a.id FROM many a, many b ORDER BY a.id * b.id"),
         text(
@@ -98,7 +136,11 @@ fn run() -> Vec<(&'static str, &'static [&'static str], String)> {
         ),
         text("a long array", BOUND, "SELECT array_resize(ARRAY[1], 2000000000)"),
         text("long arrays", ANSWERED, "SELECT count(array_resize(ARRAY[id], 100000)) FROM many"),
-        text("long arrays of text", BOUND, "SELECT sum(cardinality(array_repeat(s, 10000))) FROM many"),
+        text(
+            "long arrays of text",
+            BOUND,
+            "SELECT sum(cardinality(array_repeat(s, 10000))) FROM many",
+        ),
         text("a long text", BOUND, "SELECT repeat('x', 2000000000)"),
         text("long texts", ANSWERED, "SELECT sum(length(repeat(s, 10000))) FROM many"),
         text(
@@ -114,7 +156,10 @@ fn run() -> Vec<(&'static str, &'static [&'static str], String)> {
         (
             "long constants",
             BOUND,
-            format!("SELECT {}", listed(40, |n| format!("length(repeat('{n}', 60000000)) AS c{n}"), ", ")),
+            format!(
+                "SELECT {}",
+                listed(40, |n| format!("length(repeat('{n}', 60000000)) AS c{n}"), ", ")
+            ),
         ),
         text(
             "regular expressions built from the data",
@@ -131,7 +176,11 @@ fn run() -> Vec<(&'static str, &'static [&'static str], String)> {
             ANSWERED,
             "SELECT count(*) FROM (SELECT unnest(generate_series(1, 5000000))) AS q",
         ),
-        ("texts doubled", BOUND, nested(40, "SELECT s || s AS s FROM (", "SELECT s FROM many", ") AS q")),
+        (
+            "texts doubled",
+            BOUND,
+            nested(40, "SELECT s || s AS s FROM (", "SELECT s FROM many", ") AS q"),
+        ),
         text(
             "all in one text",
             &["53200", "54000", "57014", "ok"],
@@ -163,7 +212,8 @@ fn run() -> Vec<(&'static str, &'static [&'static str], String)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_a_small_text_asks_for_ends_and_others_are_answered() {
     let flags = ["--ephemeral", "--memory-limit", "1GiB"];
-    let server = tokio::task::spawn_blocking(move || Server::start(&flags)).await.expect("a server");
+    let server =
+        tokio::task::spawn_blocking(move || Server::start(&flags)).await.expect("a server");
     let client = server.connect().await;
     server::run(
         &client,

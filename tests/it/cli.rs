@@ -15,7 +15,10 @@ fn help_explains_every_subcommand_and_flag() {
     for flag in flags.split_whitespace() {
         assert!(help.contains(flag), "serve --help does not mention {flag}:\n{help}");
     }
-    assert!(help.contains("TIDEMILL_LISTEN"), "the environment variables are not explained:\n{help}");
+    assert!(
+        help.contains("TIDEMILL_LISTEN"),
+        "the environment variables are not explained:\n{help}"
+    );
     for (command, flags) in [
         ("run", &["--format", "--threads"][..]),
         ("bench", &["--events", "--threads", "--format", "--compare", "--input"]),
@@ -48,7 +51,11 @@ fn wrong_flags_are_refused_with_a_reason() {
     for (args, reason) in refused {
         let answer = tidemill(dir.path(), args);
         assert_ne!(answer.code, 0, "{args:?} was accepted");
-        assert!(answer.stderr.contains(reason), "{args:?} does not say {reason:?}:\n{}", answer.stderr);
+        assert!(
+            answer.stderr.contains(reason),
+            "{args:?} does not say {reason:?}:\n{}",
+            answer.stderr
+        );
         assert!(!answer.stderr.contains("panicked"), "{args:?}:\n{}", answer.stderr);
     }
 }
@@ -80,7 +87,11 @@ fn listening_to_the_world_without_users_is_refused() {
     let listen = format!("0.0.0.0:{}", server::free_port());
     let answer = tidemill(dir.path(), &["serve", "--ephemeral", "--listen", &listen]);
     assert_ne!(answer.code, 0);
-    assert!(answer.stderr.contains("--users") && answer.stderr.contains("--insecure"), "{}", answer.stderr);
+    assert!(
+        answer.stderr.contains("--users") && answer.stderr.contains("--insecure"),
+        "{}",
+        answer.stderr
+    );
     let server = Server::start(&["--ephemeral", "--insecure"]);
     assert!(server.is_running());
 }
@@ -90,7 +101,8 @@ fn a_port_in_use_is_named() {
     let (server, dir) = (server::shared(), server::directory());
     for (flag, port) in [("--listen", server.port), ("--http", server.http)] {
         let other = if flag == "--listen" { "--http" } else { "--listen" };
-        let (taken, free) = (format!("127.0.0.1:{port}"), format!("127.0.0.1:{}", server::free_port()));
+        let (taken, free) =
+            (format!("127.0.0.1:{port}"), format!("127.0.0.1:{}", server::free_port()));
         let answer = tidemill(dir.path(), &["serve", "--ephemeral", flag, &taken, other, &free]);
         assert_ne!(answer.code, 0);
         assert!(answer.stderr.contains(&port.to_string()), "{flag}: {}", answer.stderr);
@@ -103,8 +115,10 @@ fn a_data_directory_in_use_or_damaged_is_refused_by_name() {
     let data = dir.path().join("data");
     let server = Server::durable(&data);
     let serve = |path: &std::path::Path| {
-        let (listen, http) =
-            (format!("127.0.0.1:{}", server::free_port()), format!("127.0.0.1:{}", server::free_port()));
+        let (listen, http) = (
+            format!("127.0.0.1:{}", server::free_port()),
+            format!("127.0.0.1:{}", server::free_port()),
+        );
         let path = path.to_str().expect("UTF-8");
         tidemill(dir.path(), &["serve", "--listen", &listen, "--http", &http, "--data-dir", path])
     };
@@ -116,7 +130,11 @@ fn a_data_directory_in_use_or_damaged_is_refused_by_name() {
     std::fs::write(&file, "not a directory").expect("written");
     let answer = serve(&file);
     assert_ne!(answer.code, 0);
-    assert!(answer.stderr.contains("a-file") && !answer.stderr.contains("panicked"), "{}", answer.stderr);
+    assert!(
+        answer.stderr.contains("a-file") && !answer.stderr.contains("panicked"),
+        "{}",
+        answer.stderr
+    );
 }
 
 #[test]
@@ -139,14 +157,21 @@ fn start_says_what_to_type_next_and_sigterm_ends_cleanly() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_tells_the_sessions() {
-    let server = std::sync::Arc::new(tokio::task::spawn_blocking(Server::ephemeral).await.expect("a server"));
+    let server = std::sync::Arc::new(
+        tokio::task::spawn_blocking(Server::ephemeral).await.expect("a server"),
+    );
     let client = server.connect().await;
     server::run(&client, "CREATE STREAM s (v INT, ts TIMESTAMP, WATERMARK FOR ts)").await;
-    let query =
-        tokio::spawn(async move { client.simple_query("SELECT * FROM s EMIT CHANGES").await.map(|_| ()) });
+    let query = tokio::spawn(async move {
+        client.simple_query("SELECT * FROM s EMIT CHANGES").await.map(|_| ())
+    });
     let watcher = server.connect().await;
-    server::eventually(&watcher, "SELECT count(*) FROM tidemill.queries WHERE sql LIKE '%FROM s EMIT%'", "1")
-        .await;
+    server::eventually(
+        &watcher,
+        "SELECT count(*) FROM tidemill.queries WHERE sql LIKE '%FROM s EMIT%'",
+        "1",
+    )
+    .await;
     let stopping = std::sync::Arc::clone(&server);
     let status = tokio::task::spawn_blocking(move || stopping.terminate()).await.expect("no panic");
     assert!(status.success(), "{status}");
@@ -200,8 +225,10 @@ fn run_prints_results_in_three_formats() {
     let expected = "window_start,k,total\n2024-01-01 00:00:00,a,1\n2024-01-01 00:00:00,b,\n";
     assert_eq!(csv.replace('\r', ""), expected);
     let json = tidemill(dir.path(), &["run", "q.sql", "--format", "json"]).ok();
-    let rows: Vec<serde_json::Value> =
-        json.lines().map(|line| serde_json::from_str(line).expect("a JSON object a line")).collect();
+    let rows: Vec<serde_json::Value> = json
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("a JSON object a line"))
+        .collect();
     assert_eq!(
         (rows.len(), &rows[0]["k"], &rows[1]["total"]),
         (2, &serde_json::json!("a"), &serde_json::Value::Null)
@@ -218,7 +245,11 @@ fn run_stops_at_the_first_error_and_says_where() {
     let answer = tidemill(dir.path(), &["run", "a.sql", "b.sql"]);
     assert_eq!(answer.code, 1);
     assert!(answer.stdout.contains("first"), "{}", answer.stdout);
-    assert!(!answer.stdout.contains("never") && !answer.stdout.contains("other file"), "{}", answer.stdout);
+    assert!(
+        !answer.stdout.contains("never") && !answer.stdout.contains("other file"),
+        "{}",
+        answer.stdout
+    );
     let at = ["a.sql:5:", "a.sql:6:"];
     assert!(
         at.iter().any(|at| answer.stderr.contains(at)) && answer.stderr.contains("nothing"),
@@ -260,13 +291,16 @@ fn bench_prints_a_line_of_json_for_each_query() {
         "batch",
     ];
     let answer = tidemill(dir.path(), &args).ok();
-    let rows: Vec<serde_json::Value> =
-        answer.lines().map(|line| serde_json::from_str(line).expect("a JSON object a line")).collect();
+    let rows: Vec<serde_json::Value> = answer
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("a JSON object a line"))
+        .collect();
     let names: Vec<&str> = rows.iter().filter_map(|row| row["query"].as_str()).collect();
     assert_eq!(names, ["q0", "qk"]);
     let keys = "query input threads events wall_s cpu_s events_per_cpu_s peak_rss_mb output_rows epoch_p50_ms epoch_p99_ms \
                 batch_wall_s batch_cpu_s batch_output_rows ratio";
-    for (row, key) in rows.iter().flat_map(|row| keys.split_whitespace().map(move |key| (row, key))) {
+    for (row, key) in rows.iter().flat_map(|row| keys.split_whitespace().map(move |key| (row, key)))
+    {
         assert!(row.get(key).is_some(), "{key} is missing in {row}");
     }
     assert!(rows.iter().all(|row| row["output_rows"] == row["batch_output_rows"]), "{answer}");

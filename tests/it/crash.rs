@@ -1,7 +1,9 @@
-//! kill -9, twenty times, while sessions write: what was acknowledged is there once, in the stream and in every view.
+//! kill -9, twenty times, while sessions write: what was acknowledged is there once, in the stream
+//! and in every view.
 //!
-//! Each statement writes all its rows with an id of its own, so that a statement done by half, or done twice, shows. The
-//! watermark's delay is so long that no row is late: then every view must equal its query over the stream.
+//! Each statement writes all its rows with an id of its own, so that a statement done by half, or
+//! done twice, shows. The watermark's delay is so long that no row is late: then every view must
+//! equal its query over the stream.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -54,7 +56,9 @@ async fn twenty_crashes_lose_nothing_and_count_nothing_twice() {
 
 async fn start(dir: &std::path::Path) -> Server {
     let dir = dir.to_owned();
-    tokio::task::spawn_blocking(move || Server::durable(&dir)).await.expect("the server starts again")
+    tokio::task::spawn_blocking(move || Server::durable(&dir))
+        .await
+        .expect("the server starts again")
 }
 
 async fn define(client: &Client) {
@@ -64,10 +68,13 @@ async fn define(client: &Client) {
          WATERMARK FOR ts AS ts - INTERVAL '1 minute')",
     )
     .await;
-    for (name, query, emit) in
-        [("closed", TUMBLE, "ON WINDOW CLOSE"), ("hops", HOP, "CHANGES"), ("running", RUNNING, "CHANGES")]
-    {
-        server::run(client, &format!("CREATE MATERIALIZED VIEW {name} AS {query} EMIT {emit}")).await;
+    for (name, query, emit) in [
+        ("closed", TUMBLE, "ON WINDOW CLOSE"),
+        ("hops", HOP, "CHANGES"),
+        ("running", RUNNING, "CHANGES"),
+    ] {
+        server::run(client, &format!("CREATE MATERIALIZED VIEW {name} AS {query} EMIT {emit}"))
+            .await;
     }
 }
 
@@ -86,7 +93,11 @@ impl Writers {
 }
 
 /// Starts sessions that write until the server is gone.
-fn write(server: &Arc<Server>, acknowledged: &Arc<Mutex<BTreeSet<u64>>>, next: &Arc<AtomicU64>) -> Writers {
+fn write(
+    server: &Arc<Server>,
+    acknowledged: &Arc<Mutex<BTreeSet<u64>>>,
+    next: &Arc<AtomicU64>,
+) -> Writers {
     let stop = Arc::new(AtomicBool::new(false));
     let tasks = (0..WRITERS).map(|writer| {
         let (server, stop) = (Arc::clone(server), Arc::clone(&stop));
@@ -115,7 +126,11 @@ fn sql(writer: u64, statement: u64) -> String {
         });
         format!("INSERT INTO crashes VALUES {}", rows.collect::<Vec<_>>().join(", "))
     };
-    if is_transaction(statement) { format!("BEGIN; {}; {}; COMMIT", insert(), insert()) } else { insert() }
+    if is_transaction(statement) {
+        format!("BEGIN; {}; {}; COMMIT", insert(), insert())
+    } else {
+        insert()
+    }
 }
 
 fn is_transaction(statement: u64) -> bool {
@@ -123,7 +138,8 @@ fn is_transaction(statement: u64) -> bool {
 }
 
 async fn check(client: &Client, acknowledged: &BTreeSet<u64>, round: u64) {
-    let found = server::lines(client, "SELECT statement, count(*) FROM crashes GROUP BY statement").await;
+    let found =
+        server::lines(client, "SELECT statement, count(*) FROM crashes GROUP BY statement").await;
     let found: BTreeMap<u64, u64> = found
         .iter()
         .map(|line| {
@@ -132,11 +148,17 @@ async fn check(client: &Client, acknowledged: &BTreeSet<u64>, round: u64) {
         })
         .collect();
     for statement in acknowledged {
-        assert!(found.contains_key(statement), "round {round}: acknowledged statement {statement} is lost");
+        assert!(
+            found.contains_key(statement),
+            "round {round}: acknowledged statement {statement} is lost"
+        );
     }
     for (statement, count) in &found {
         let whole = if is_transaction(*statement) { 2 * ROWS } else { ROWS };
-        assert_eq!(*count, whole, "round {round}: statement {statement} is there by half, or twice");
+        assert_eq!(
+            *count, whole,
+            "round {round}: statement {statement} is there by half, or twice"
+        );
     }
     same(client, "hops", HOP).await;
     same(client, "running", RUNNING).await;
@@ -162,7 +184,10 @@ async fn same(client: &Client, view: &str, query: &str) {
         if found == expected {
             return;
         }
-        assert!(begun.elapsed() < Duration::from_secs(20), "{view} is\n{found:#?}\nand not\n{expected:#?}");
+        assert!(
+            begun.elapsed() < Duration::from_secs(20),
+            "{view} is\n{found:#?}\nand not\n{expected:#?}"
+        );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -221,7 +246,10 @@ async fn a_clean_restart_finds_everything() {
     assert!(status.success(), "{status}");
     let server = start(dir.path()).await;
     let client = server.connect().await;
-    assert_eq!(server::lines(&client, "SELECT * FROM names ORDER BY k").await, ["a|Ada", "b|nobody"]);
+    assert_eq!(
+        server::lines(&client, "SELECT * FROM names ORDER BY k").await,
+        ["a|Ada", "b|nobody"]
+    );
     assert_eq!(server::lines(&client, "SELECT k FROM plain ORDER BY k").await, ["a", "b"]);
     server::eventually(&client, "SELECT k, s FROM totals ORDER BY k", "a|1\nb|2").await;
     server::eventually(&client, "SELECT * FROM minutes", "2024-01-01 00:00:00|1").await;
@@ -229,6 +257,9 @@ async fn a_clean_restart_finds_everything() {
     server::run(&client, "INSERT INTO kept VALUES ('late', 5, '2024-01-01 00:00:02')").await;
     server::run(&client, "SELECT advance_watermark('kept', 'infinity')").await;
     let minutes = "2024-01-01 00:00:00|1\n2024-01-01 00:01:00|1";
-    assert_eq!(server::lines(&client, "SELECT * FROM minutes ORDER BY 1").await.join("\n"), minutes);
+    assert_eq!(
+        server::lines(&client, "SELECT * FROM minutes ORDER BY 1").await.join("\n"),
+        minutes
+    );
     assert_eq!(server::value(&client, "SELECT s FROM totals WHERE k = 'late'").await, "5");
 }

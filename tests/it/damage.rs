@@ -1,5 +1,5 @@
-//! Damaged data directories: refused by the name of the file, after a clean stop and after kill -9, and gone on with only
-//! when that is said.
+//! Damaged data directories: refused by the name of the file, after a clean stop and after kill -9,
+//! and gone on with only when that is said.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -9,7 +9,8 @@ use crate::server::{self, BINARY, Psql, Server};
 const INSERTS: u64 = 50;
 const ROWS: u64 = 100;
 
-/// A directory with a stream, a table and a view over the stream, of a server that was stopped or killed.
+/// A directory with a stream, a table and a view over the stream, of a server that was stopped or
+/// killed.
 async fn filled(dir: &Path, kill: bool) -> PathBuf {
     let data = dir.join(if kill { "killed" } else { "stopped" });
     let server = Server::durable(&data);
@@ -19,7 +20,8 @@ async fn filled(dir: &Path, kill: bool) -> PathBuf {
     server::run(&client, "CREATE MATERIALIZED VIEW v AS SELECT count(*) AS n FROM s").await;
     server::run(&client, "INSERT INTO t VALUES (1), (2), (3)").await;
     for _ in 0..INSERTS {
-        server::run(&client, &format!("INSERT INTO s SELECT * FROM generate_series(1, {ROWS})")).await;
+        server::run(&client, &format!("INSERT INTO s SELECT * FROM generate_series(1, {ROWS})"))
+            .await;
     }
     assert_eq!(server::value(&client, "SELECT n FROM v").await, (INSERTS * ROWS).to_string());
     if kill {
@@ -42,7 +44,8 @@ fn end(data: &Path) -> usize {
 }
 
 fn cut(data: &Path, length: usize) {
-    let journal = std::fs::OpenOptions::new().write(true).open(data.join("store/0.jnl")).expect("a journal");
+    let journal =
+        std::fs::OpenOptions::new().write(true).open(data.join("store/0.jnl")).expect("a journal");
     journal.set_len(length as u64).expect("cut");
 }
 
@@ -76,7 +79,16 @@ const DAMAGE: [(&str, Strike); 12] = [
 /// A start that is expected to end by itself.
 fn start(data: &Path) -> Psql {
     let mut command = Command::new("timeout");
-    command.args(["60", BINARY, "serve", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data-dir"]);
+    command.args([
+        "60",
+        BINARY,
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--http",
+        "127.0.0.1:0",
+        "--data-dir",
+    ]);
     Psql::from(command.arg(data).stdin(Stdio::null()).output().expect("it runs"))
 }
 
@@ -101,7 +113,9 @@ async fn a_damaged_directory_is_refused_and_goes_on_only_with_accept_loss() {
 
             let server = accepting(&data);
             let client = server.connect().await;
-            if !server::lines(&client, "SELECT name FROM tidemill.streams WHERE name = 's'").await.is_empty()
+            if !server::lines(&client, "SELECT name FROM tidemill.streams WHERE name = 's'")
+                .await
+                .is_empty()
             {
                 let rows = server::value(&client, "SELECT count(*) FROM s").await;
                 server::run(
@@ -112,7 +126,11 @@ async fn a_damaged_directory_is_refused_and_goes_on_only_with_accept_loss() {
                 assert_eq!(server::value(&client, "SELECT n FROM v").await, rows, "{what}");
                 server::run(&client, "INSERT INTO s VALUES (1)").await;
                 let more = rows.parse::<u64>().expect("a number") + 1;
-                assert_eq!(server::value(&client, "SELECT n FROM v").await, more.to_string(), "{what}");
+                assert_eq!(
+                    server::value(&client, "SELECT n FROM v").await,
+                    more.to_string(),
+                    "{what}"
+                );
             } else {
                 server::run(&client, "CREATE STREAM s (k BIGINT)").await;
             }
@@ -130,14 +148,21 @@ async fn a_view_whose_rows_are_lost_has_failed_and_can_be_made_anew() {
     assert!(start(&data).stderr.contains("the keyspace \"views\" holds is lost"));
     let server = accepting(&data);
     let client = server.connect().await;
-    assert_eq!(server::value(&client, "SELECT count(*) FROM s").await, (INSERTS * ROWS).to_string());
+    assert_eq!(
+        server::value(&client, "SELECT count(*) FROM s").await,
+        (INSERTS * ROWS).to_string()
+    );
     assert_eq!(server::value(&client, "SELECT count(*) FROM t").await, "3");
     server.kill();
     // It is remembered when it is not asked for again.
     let server = Server::durable(&data);
     let client = server.connect().await;
     let error = server::rows(&client, "SELECT n FROM v").await.expect_err("it has failed");
-    assert!(server::describe(&error).contains("may have been lost"), "{}", server::describe(&error));
+    assert!(
+        server::describe(&error).contains("may have been lost"),
+        "{}",
+        server::describe(&error)
+    );
     server::run(&client, "DROP MATERIALIZED VIEW v").await;
     server::run(&client, "CREATE MATERIALIZED VIEW v AS SELECT count(*) AS n FROM s").await;
     assert_eq!(server::value(&client, "SELECT n FROM v").await, (INSERTS * ROWS).to_string());
@@ -149,7 +174,8 @@ fn a_data_directory_is_private() {
     let dir = server::directory();
     let data = dir.path().join("data");
     let server = Server::durable(&data);
-    let mode = |path: &Path| std::fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
+    let mode =
+        |path: &Path| std::fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
     assert_eq!(mode(&data), 0o700);
     for file in ["tidemill.format", "tidemill.ledger", "store/0.jnl", "store/keyspaces/2/current"] {
         assert_eq!(mode(&data.join(file)), 0o600, "{file}");

@@ -1,8 +1,9 @@
-//! Drivers: every type as a parameter and back, COPY both ways, a cursor over a continuous query, cancel.
+//! Drivers: every type as a parameter and back, COPY both ways, a cursor over a continuous query,
+//! cancel.
 //!
-//! tokio-postgres runs here. psycopg, asyncpg, and DuckDB as a second opinion on windows, run in `tests/drivers/*.py` with the Python that
-//! `TIDEMILL_TEST_PYTHON` names, which `.ci/run` makes; JDBC in `tests/drivers/JdbcDriver.java`, with the driver's jar that
-//! `TIDEMILL_TEST_JDBC` names.
+//! tokio-postgres runs here. psycopg, asyncpg, and DuckDB as a second opinion on windows, run in
+//! `tests/drivers/*.py` with the Python that `TIDEMILL_TEST_PYTHON` names, which `.ci/run` makes;
+//! JDBC in `tests/drivers/JdbcDriver.java`, with the driver's jar that `TIDEMILL_TEST_JDBC` names.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -78,7 +79,8 @@ async fn round_trip(client: &Client, name: &str) {
     let (number, interval): (Binary, Binary) = (given.get(0), given.get(1));
     let date = NaiveDate::from_ymd_opt(1969, 12, 31).expect("a date");
     let time = NaiveTime::from_hms_micro_opt(23, 59, 58, 123_456).expect("a time");
-    let (ts, tz): (NaiveDateTime, DateTime<Utc>) = (date.and_time(time), date.and_time(time).and_utc());
+    let (ts, tz): (NaiveDateTime, DateTime<Utc>) =
+        (date.and_time(time), date.and_time(time).and_utc());
     let (json, array) = (serde_json::json!({"a": [1, null, "ü"]}), vec![Some(1), None, Some(-3)]);
     let words = vec!["a,b".to_owned(), String::new(), "\"q\" \\ NULL".to_owned()];
     let (id, bytes, text) =
@@ -105,9 +107,13 @@ async fn round_trip(client: &Client, name: &str) {
         &array,
         &words,
     ];
-    let done = client.execute(&insert, &values).await.unwrap_or_else(|e| panic!("{}", server::describe(&e)));
+    let done = client
+        .execute(&insert, &values)
+        .await
+        .unwrap_or_else(|e| panic!("{}", server::describe(&e)));
     assert_eq!(done, 1);
-    let row = client.query_one(&format!("SELECT * FROM {name}"), &[]).await.expect("the row in binary");
+    let row =
+        client.query_one(&format!("SELECT * FROM {name}"), &[]).await.expect("the row in binary");
     assert!(row.get::<_, bool>(0));
     assert_eq!(
         (row.get::<_, i16>(1), row.get::<_, i32>(2), row.get::<_, i64>(3)),
@@ -130,7 +136,8 @@ async fn round_trip(client: &Client, name: &str) {
     let expected = "bool int2 int4 int8 float4 float8 numeric text varchar bytea date time timestamp timestamptz \
                     interval uuid json jsonb _int4 _text";
     assert_eq!(types.join(" "), expected);
-    let as_text = server::lines(client, &format!("SELECT n, iv, ts, tz, by, ai, at FROM {name}")).await;
+    let as_text =
+        server::lines(client, &format!("SELECT n, iv, ts, tz, by, ai, at FROM {name}")).await;
     let expected = r#"-12345.678|1 mon 2 days 03:04:05.5|1969-12-31 23:59:58.123456|1969-12-31 23:59:58.123456+00|\x00ff5c|{1,NULL,-3}|{"a,b","","\"q\" \\ NULL"}"#;
     assert_eq!(as_text, [expected]);
 }
@@ -141,7 +148,10 @@ async fn nulls(client: &Client, name: &str) {
     let null: Option<Binary> = None;
     let values: Vec<&(dyn ToSql + Sync)> = (0..20).map(|_| &null as &(dyn ToSql + Sync)).collect();
     client.execute(&insert, &values).await.unwrap_or_else(|e| panic!("{}", server::describe(&e)));
-    let row = client.query_one(&format!("SELECT * FROM {name} WHERE b IS NULL"), &[]).await.expect("one row");
+    let row = client
+        .query_one(&format!("SELECT * FROM {name} WHERE b IS NULL"), &[])
+        .await
+        .expect("one row");
     assert!((0..20).all(|i| row.get::<_, Option<Binary>>(i).is_none()));
 }
 
@@ -149,15 +159,21 @@ async fn nulls(client: &Client, name: &str) {
 async fn parameters_get_their_types_from_where_they_stand() {
     let client = server::shared().connect().await;
     let name = create(&client, "TABLE").await;
-    server::run(&client, &format!("INSERT INTO {name} (i4, t, n) VALUES (1, 'a', 1.5), (2, 'b', 2.5)")).await;
+    server::run(
+        &client,
+        &format!("INSERT INTO {name} (i4, t, n) VALUES (1, 'a', 1.5), (2, 'b', 2.5)"),
+    )
+    .await;
     let sql = format!("SELECT t FROM {name} WHERE i4 = $1 AND t <> $2 LIMIT $3");
     let statement = client.prepare(&sql).await.expect("it can be planned");
     let types: Vec<&str> = statement.params().iter().map(Type::name).collect();
     assert_eq!(types, ["int4", "text", "int8"]);
     let rows = client.query(&statement, &[&2, &"x", &10_i64]).await.expect("one row");
     assert_eq!(rows.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>(), ["b"]);
-    let untyped =
-        client.query_one("SELECT $1::int + 1, $2::text || 'x'", &[&41, &"y"]).await.expect("one row");
+    let untyped = client
+        .query_one("SELECT $1::int + 1, $2::text || 'x'", &[&41, &"y"])
+        .await
+        .expect("one row");
     assert_eq!((untyped.get::<_, i32>(0), untyped.get::<_, String>(1)), (42, "yx".to_owned()));
     let rows = client
         .query(&format!("SELECT i4 FROM {name} WHERE i4 = ANY($1)"), &[&vec![2, 3]])
@@ -184,7 +200,8 @@ async fn copy_goes_both_ways_in_every_format() {
     for format in ["text", "csv", "csv, HEADER", "binary"] {
         for kind in ["TABLE", "STREAM"] {
             let to = create(&client, kind).await;
-            let out = client.copy_out(&format!("COPY {from} TO STDOUT WITH (FORMAT {format})")).await;
+            let out =
+                client.copy_out(&format!("COPY {from} TO STDOUT WITH (FORMAT {format})")).await;
             let data: Vec<Bytes> = out.expect("copy out").try_collect().await.expect("the data");
             let sink = client
                 .copy_in(&format!("COPY {to} FROM STDIN WITH (FORMAT {format})"))
@@ -195,7 +212,10 @@ async fn copy_goes_both_ways_in_every_format() {
                 // A byte a message: nothing may depend on where messages end.
                 sink.send(Bytes::from(vec![byte])).await.expect("taken");
             }
-            let count = sink.finish().await.unwrap_or_else(|e| panic!("{format}: {}", server::describe(&e)));
+            let count = sink
+                .finish()
+                .await
+                .unwrap_or_else(|e| panic!("{format}: {}", server::describe(&e)));
             assert_eq!(count, 3, "{format}");
             assert_eq!(
                 server::lines(&client, &format!("SELECT * FROM {to} ORDER BY i2, t")).await,
@@ -211,15 +231,21 @@ async fn a_cursor_over_a_continuous_query_waits_for_its_rows() {
     let server = server::shared();
     let (writer, mut reader) = (server.connect().await, server.connect().await);
     let stream = server::unique("live");
-    server::run(&writer, &format!("CREATE STREAM {stream} (k TEXT, ts TIMESTAMP, WATERMARK FOR ts)")).await;
+    server::run(
+        &writer,
+        &format!("CREATE STREAM {stream} (k TEXT, ts TIMESTAMP, WATERMARK FOR ts)"),
+    )
+    .await;
     let transaction = reader.transaction().await.expect("a transaction");
     let sql = format!(
         "DECLARE c CURSOR FOR SELECT window_start, count(*) FROM TUMBLE({stream}, ts, INTERVAL '1 second') \
          GROUP BY window_start, window_end EMIT ON WINDOW CLOSE"
     );
     transaction.batch_execute(&sql).await.unwrap_or_else(|e| panic!("{}", server::describe(&e)));
-    let nothing =
-        transaction.query("FETCH 5 FROM c WITH (timeout = '100 ms')", &[]).await.expect("no rows yet");
+    let nothing = transaction
+        .query("FETCH 5 FROM c WITH (timeout = '100 ms')", &[])
+        .await
+        .expect("no rows yet");
     assert!(nothing.is_empty());
     let mut waits = Vec::new();
     for second in 0..21 {
@@ -229,10 +255,13 @@ async fn a_cursor_over_a_continuous_query_waits_for_its_rows() {
         server::run(&writer, &insert).await;
         if second > 0 {
             let begun = Instant::now();
-            let rows =
-                transaction.query("FETCH 1 FROM c", &[]).await.expect("the window that has just closed");
+            let rows = transaction
+                .query("FETCH 1 FROM c", &[])
+                .await
+                .expect("the window that has just closed");
             waits.push(begun.elapsed());
-            let start = NaiveDate::from_ymd_opt(2024, 1, 1).and_then(|d| d.and_hms_opt(0, 0, second - 1));
+            let start =
+                NaiveDate::from_ymd_opt(2024, 1, 1).and_then(|d| d.and_hms_opt(0, 0, second - 1));
             assert_eq!(
                 (rows[0].get::<_, NaiveDateTime>(0), rows[0].get::<_, i64>(1)),
                 (start.expect("a time"), 1)
@@ -241,7 +270,10 @@ async fn a_cursor_over_a_continuous_query_waits_for_its_rows() {
     }
     waits.sort();
     // A debug build beside other tests; the release build's figure is in the benchmark.
-    assert!(waits[waits.len() / 2] < Duration::from_millis(250), "it takes {waits:?} from INSERT to row");
+    assert!(
+        waits[waits.len() / 2] < Duration::from_millis(250),
+        "it takes {waits:?} from INSERT to row"
+    );
     transaction.batch_execute("CLOSE c").await.expect("closed");
     transaction.commit().await.expect("committed");
 }
@@ -251,8 +283,13 @@ async fn cancel_ends_a_continuous_query_and_leaves_the_connection() {
     let server = server::shared();
     let (client, watcher) = (server.connect().await, server.connect().await);
     let stream = server::unique("cancelled");
-    server::run(&client, &format!("CREATE STREAM {stream} (k TEXT, ts TIMESTAMP, WATERMARK FOR ts)")).await;
-    let running = format!("SELECT count(*) FROM tidemill.queries WHERE sql LIKE '%FROM {stream} EMIT%'");
+    server::run(
+        &client,
+        &format!("CREATE STREAM {stream} (k TEXT, ts TIMESTAMP, WATERMARK FOR ts)"),
+    )
+    .await;
+    let running =
+        format!("SELECT count(*) FROM tidemill.queries WHERE sql LIKE '%FROM {stream} EMIT%'");
     let sql = format!("SELECT * FROM {stream} EMIT CHANGES");
     let token = client.cancel_token();
     let query = tokio::spawn(async move { (client.simple_query(&sql).await.map(|_| ()), client) });
@@ -287,7 +324,8 @@ async fn subscribe_in_the_extended_protocol_sends_rows_as_they_change() {
         (row.get("diff"), row.get("k"), row.get("n"))
     };
     assert_eq!(next().await, (1, "a".to_owned(), 2));
-    server::run(&writer, &format!("INSERT INTO {stream} VALUES ('a', '2024-01-01 00:00:01')")).await;
+    server::run(&writer, &format!("INSERT INTO {stream} VALUES ('a', '2024-01-01 00:00:01')"))
+        .await;
     let mut both = [next().await, next().await];
     both.sort();
     assert_eq!(both, [(-1, "a".to_owned(), 2), (1, "a".to_owned(), 3)]);
@@ -328,7 +366,7 @@ async fn all_is_well(name: &str, mut command: Command) {
         .await
         .expect("no panic")
         .unwrap_or_else(|error| panic!("{name} runs: {error}"));
-    let said =
-        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && said.contains("all is well"), "{name}:\n{said}");
 }

@@ -1,4 +1,5 @@
-//! Relations come and go while others read and write: nothing stale is left, nothing else is harmed.
+//! Relations come and go while others read and write: nothing stale is left, nothing else is
+//! harmed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,7 +38,8 @@ async fn the_id_of_a_dropped_relation_is_not_given_again_after_a_restart() {
     let dir = server::directory();
     let server = durable(dir.path()).await;
     let client = server.connect().await;
-    server::run(&client, "CREATE STREAM s (v INT); CREATE MATERIALIZED VIEW v AS SELECT v FROM s").await;
+    server::run(&client, "CREATE STREAM s (v INT); CREATE MATERIALIZED VIEW v AS SELECT v FROM s")
+        .await;
     let id = "SELECT id FROM tidemill.queries WHERE name = 'v'";
     let first: u64 = server::value(&client, id).await.parse().expect("a number");
     server::run(&client, "DROP MATERIALIZED VIEW v").await;
@@ -90,7 +92,8 @@ async fn a_name_that_is_made_again_with_other_columns_has_nothing_of_the_old() {
 #[tokio::test(flavor = "multi_thread")]
 async fn dropping_what_a_subscriber_and_a_cursor_read_ends_both_with_a_reason() {
     let server = server::shared();
-    let (client, reader, other) = (server.connect().await, server.connect().await, server.connect().await);
+    let (client, reader, other) =
+        (server.connect().await, server.connect().await, server.connect().await);
     let (s, v) = (server::unique("s"), server::unique("v"));
     server::run(
         &client,
@@ -100,11 +103,13 @@ async fn dropping_what_a_subscriber_and_a_cursor_read_ends_both_with_a_reason() 
         ),
     )
     .await;
-    let live = reader.copy_out(&format!("COPY (SUBSCRIBE {v}) TO STDOUT")).await.expect("a subscription");
+    let live =
+        reader.copy_out(&format!("COPY (SUBSCRIBE {v}) TO STDOUT")).await.expect("a subscription");
     let mut live = std::pin::pin!(live);
     let first = live.try_next().await.expect("a row").expect("not the end");
     assert!(String::from_utf8_lossy(&first).contains("1\t1"), "{first:?}");
-    server::run(&other, &format!("BEGIN; DECLARE c CURSOR FOR SELECT k FROM {s} EMIT CHANGES")).await;
+    server::run(&other, &format!("BEGIN; DECLARE c CURSOR FOR SELECT k FROM {s} EMIT CHANGES"))
+        .await;
     assert_eq!(server::lines(&other, "FETCH 1 FROM c").await, ["1"]);
     assert_eq!(server::failure(&client, &format!("DROP STREAM {s}")).await, "2BP01");
     server::run(&client, &format!("DROP STREAM {s} CASCADE")).await;
@@ -127,8 +132,9 @@ async fn dropping_what_a_subscriber_and_a_cursor_read_ends_both_with_a_reason() 
     let bids = server::unique("bids");
     let options = "connector = 'nexmark', 'table' = 'bid', rate = 1000";
     server::run(&client, &format!("CREATE SOURCE {bids} WITH ({options})")).await;
-    let declare =
-        format!("BEGIN; DECLARE c CURSOR FOR SELECT price FROM {bids} WHERE price < 0 EMIT CHANGES");
+    let declare = format!(
+        "BEGIN; DECLARE c CURSOR FOR SELECT price FROM {bids} WHERE price < 0 EMIT CHANGES"
+    );
     server::run(&other, &declare).await;
     server::run(&client, &format!("DROP SOURCE {bids}")).await;
     assert_eq!(server::failure(&other, "FETCH 1 FROM c").await, "42P01");
@@ -166,7 +172,8 @@ async fn fifty_views_come_and_go_while_rows_are_written() {
     let expected = format!("{written}|{}", (0..written).sum::<u64>());
     assert_eq!(server::lines(&client, "SELECT * FROM stays").await, [expected]);
     assert_eq!(
-        server::value(&client, "SELECT count(*) FROM tidemill.queries WHERE state = 'failed'").await,
+        server::value(&client, "SELECT count(*) FROM tidemill.queries WHERE state = 'failed'")
+            .await,
         "0"
     );
     assert_eq!(server::value(&client, "SELECT sum(n) FROM v48").await, written.to_string());
@@ -188,7 +195,12 @@ async fn a_view_over_a_long_history_catches_up_while_rows_are_written() {
         "CREATE MATERIALIZED VIEW counted AS SELECT v % 7 AS k, count(*) AS n, sum(v) AS t FROM s GROUP BY 1",
     )
     .await;
-    server::eventually(&client, "SELECT state FROM tidemill.queries WHERE name = 'counted'", "running").await;
+    server::eventually(
+        &client,
+        "SELECT state FROM tidemill.queries WHERE name = 'counted'",
+        "running",
+    )
+    .await;
     stop.store(true, Ordering::Relaxed);
     writer.await.expect("the writer ends well");
     let query = "SELECT v % 7 AS k, count(*) AS n, sum(v) AS t FROM s GROUP BY 1 ORDER BY 1";
@@ -211,8 +223,7 @@ async fn a_view_that_fails_says_why_and_everything_else_goes_on_also_after_a_res
     .await;
     assert_eq!(server::value(&client, "SELECT sum(q) FROM bad").await, "15");
     server::run(&client, "INSERT INTO s VALUES (0), (5)").await;
-    let state =
-        "SELECT state, error LIKE '%division by zero%22012%' FROM tidemill.queries WHERE name = 'bad'";
+    let state = "SELECT state, error LIKE '%division by zero%22012%' FROM tidemill.queries WHERE name = 'bad'";
     server::eventually(&client, state, "failed|t").await;
     assert_eq!(server::failure(&client, "SELECT * FROM bad").await, "55000");
     assert_eq!(server::value(&client, "SELECT t FROM good").await, "8");
@@ -229,7 +240,8 @@ async fn a_view_that_fails_says_why_and_everything_else_goes_on_also_after_a_res
 #[tokio::test(flavor = "multi_thread")]
 async fn views_are_read_into_tables_and_streams() {
     let client = server::shared().connect().await;
-    let (s, v, t, d) = (server::unique("s"), server::unique("v"), server::unique("t"), server::unique("d"));
+    let (s, v, t, d) =
+        (server::unique("s"), server::unique("v"), server::unique("t"), server::unique("d"));
     server::run(
         &client,
         &format!(
@@ -244,8 +256,9 @@ async fn views_are_read_into_tables_and_streams() {
     )
     .await;
     server::run(&client, &format!("INSERT INTO {t} SELECT * FROM {v} WHERE k = 'a'")).await;
-    let rows =
-        async |name: &str| server::lines(&client, &format!("SELECT * FROM {name} ORDER BY k, total")).await;
+    let rows = async |name: &str| {
+        server::lines(&client, &format!("SELECT * FROM {name} ORDER BY k, total")).await
+    };
     assert_eq!(rows(&t).await, ["a|4", "a|14", "b|2"]);
     assert_eq!(rows(&d).await, ["a|4", "b|2"]);
 }
@@ -283,10 +296,15 @@ async fn a_crash_while_views_are_made_leaves_each_whole_or_not_at_all() {
         let acknowledged = task.await.expect("no panic");
         server = Arc::new(durable(dir.path()).await);
         let client = server.connect().await;
-        let names =
-            server::lines(&client, &format!("SELECT name FROM tidemill.queries WHERE name LIKE 'r{round}%'"))
-                .await;
-        assert!(names.len() >= acknowledged && names.len() <= acknowledged + 1, "{acknowledged}: {names:?}");
+        let names = server::lines(
+            &client,
+            &format!("SELECT name FROM tidemill.queries WHERE name LIKE 'r{round}%'"),
+        )
+        .await;
+        assert!(
+            names.len() >= acknowledged && names.len() <= acknowledged + 1,
+            "{acknowledged}: {names:?}"
+        );
         for name in &names {
             let sql = format!("SELECT count(*), min(n), max(n) FROM {name}");
             assert_eq!(server::lines(&client, &sql).await, ["5|20000|20000"], "{name}");
@@ -298,7 +316,8 @@ async fn a_crash_while_views_are_made_leaves_each_whole_or_not_at_all() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_does_not_fit_into_memory_is_refused_and_the_server_lives() {
     let flags = ["--ephemeral", "--memory-limit", "64MiB"];
-    let server = tokio::task::spawn_blocking(move || Server::start(&flags)).await.expect("a server");
+    let server =
+        tokio::task::spawn_blocking(move || Server::start(&flags)).await.expect("a server");
     let client = server.connect().await;
     server::run(
         &client,
@@ -332,9 +351,10 @@ async fn what_does_not_fit_into_memory_is_refused_and_the_server_lives() {
 async fn a_view_that_has_no_memory_at_the_start_is_whole_again_when_there_is_more() {
     let dir = server::directory();
     let start = async |limit: &str| {
-        let flags: Vec<String> = ["--data-dir", dir.path().to_str().expect("UTF-8"), "--memory-limit", limit]
-            .map(str::to_owned)
-            .to_vec();
+        let flags: Vec<String> =
+            ["--data-dir", dir.path().to_str().expect("UTF-8"), "--memory-limit", limit]
+                .map(str::to_owned)
+                .to_vec();
         let work = move || Server::start(&flags.iter().map(String::as_str).collect::<Vec<_>>());
         tokio::task::spawn_blocking(work).await.expect("a server")
     };

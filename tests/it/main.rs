@@ -1,7 +1,8 @@
 //! The integration tests: one binary, because linking one is slow enough.
 //!
-//! Every test talks to the real `tidemill` binary as a user would: over the Postgres protocol, with psql, with
-//! signals and with the command line. `server` starts and ends it; each other module asks one kind of question.
+//! Every test talks to the real `tidemill` binary as a user would: over the Postgres protocol, with
+//! psql, with signals and with the command line. `server` starts and ends it; each other module
+//! asks one kind of question.
 
 #[macro_use]
 mod server;

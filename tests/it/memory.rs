@@ -1,4 +1,5 @@
-//! `--memory-limit` bounds what grows with the data: what is reserved never passes it, and what does not fit is refused alone.
+//! `--memory-limit` bounds what grows with the data: what is reserved never passes it, and what
+//! does not fit is refused alone.
 
 use tokio_postgres::Client;
 
@@ -16,8 +17,7 @@ async fn bytes(client: &Client, part: &str) -> u64 {
 
 /// The most that was ever reserved.
 async fn peak(client: &Client) -> u64 {
-    let sql =
-        "SELECT substring(detail from '([0-9]+) bytes')::bigint FROM tidemill.memory WHERE part = 'reserved'";
+    let sql = "SELECT substring(detail from '([0-9]+) bytes')::bigint FROM tidemill.memory WHERE part = 'reserved'";
     server::value(client, sql).await.parse().expect("a number")
 }
 
@@ -30,8 +30,11 @@ async fn rows_that_are_large_together_are_read_in_portions() {
         let insert = format!("INSERT INTO s SELECT {k}, repeat('x', {})", (5 << 20) + k);
         server::run(&client, &insert).await;
     }
-    server::run(&client, "CREATE MATERIALIZED VIEW m AS SELECT count(*) AS n, max(length(v)) AS most FROM s")
-        .await;
+    server::run(
+        &client,
+        "CREATE MATERIALIZED VIEW m AS SELECT count(*) AS n, max(length(v)) AS most FROM s",
+    )
+    .await;
     let expect = format!("24|{}", (5 << 20) + 23);
     assert_eq!(server::lines(&client, "SELECT * FROM m").await, std::slice::from_ref(&expect));
     assert_eq!(server::lines(&client, "SELECT count(*), max(length(v)) FROM s").await, [expect]);
@@ -47,8 +50,11 @@ async fn a_transaction_that_is_larger_than_the_epochs_portions_is_seen_whole_or_
     let server = limited("512MiB").await;
     let client = server.connect().await;
     server::run(&client, "CREATE STREAM s (k INT, v TEXT)").await;
-    server::run(&client, "CREATE MATERIALIZED VIEW m AS SELECT count(*) AS n, max(length(v)) AS most FROM s")
-        .await;
+    server::run(
+        &client,
+        "CREATE MATERIALIZED VIEW m AS SELECT count(*) AS n, max(length(v)) AS most FROM s",
+    )
+    .await;
     let watcher = server.connect().await;
     server::run(&watcher, "BEGIN; DECLARE c CURSOR FOR SUBSCRIBE m").await;
     let changes = |lines: Vec<String>| {
@@ -61,7 +67,8 @@ async fn a_transaction_that_is_larger_than_the_epochs_portions_is_seen_whole_or_
         changes
     };
     assert_eq!(changes(server::lines(&watcher, "FETCH 1 FROM c").await), ["1|0|NULL"]);
-    let insert = format!("INSERT INTO s SELECT i, repeat('x', {}) FROM generate_series(1, 40) i", 1 << 20);
+    let insert =
+        format!("INSERT INTO s SELECT i, repeat('x', {}) FROM generate_series(1, 40) i", 1 << 20);
     server::run(&client, &format!("BEGIN; {insert}; {insert}; COMMIT")).await;
     let whole = format!("80|{}", 1 << 20);
     assert_eq!(server::lines(&client, "SELECT * FROM m").await, std::slice::from_ref(&whole));
@@ -75,7 +82,8 @@ async fn the_newest_blocks_of_many_streams_have_one_budget() {
     let client = server.connect().await;
     for n in 0..12 {
         server::run(&client, &format!("CREATE STREAM s{n} (v TEXT)")).await;
-        let insert = format!("INSERT INTO s{n} SELECT repeat('x', 1000) FROM generate_series(1, 4000)");
+        let insert =
+            format!("INSERT INTO s{n} SELECT repeat('x', 1000) FROM generate_series(1, 4000)");
         server::run(&client, &insert).await;
     }
     assert!(bytes(&client, "log tails").await <= 8 << 20);

@@ -7,11 +7,14 @@ use crate::server::{self, Server};
 
 async fn serve(dir: &Path) -> Server {
     let dir = dir.to_owned();
-    tokio::task::spawn_blocking(move || Server::start_in(&dir, &["--ephemeral"])).await.expect("a server")
+    tokio::task::spawn_blocking(move || Server::start_in(&dir, &["--ephemeral"]))
+        .await
+        .expect("a server")
 }
 
 fn append(path: &Path, text: &str) {
-    let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path).expect("opened");
+    let mut file =
+        std::fs::OpenOptions::new().create(true).append(true).open(path).expect("opened");
     file.write_all(text.as_bytes()).expect("written");
 }
 
@@ -19,16 +22,22 @@ fn append(path: &Path, text: &str) {
 async fn with_scan_startup_latest_a_view_has_exactly_what_is_written_after_it_was_made() {
     let client = server::shared().connect().await;
     let s = server::unique("s");
-    server::run(&client, &format!("CREATE STREAM {s} (v INT, ts TIMESTAMP, WATERMARK FOR ts)")).await;
+    server::run(&client, &format!("CREATE STREAM {s} (v INT, ts TIMESTAMP, WATERMARK FOR ts)"))
+        .await;
     for round in 0..20 {
         let v = server::unique("v");
-        let insert = |value: i32| format!("INSERT INTO {s} VALUES ({value}, '2024-01-01 00:00:{round:02}')");
+        let insert =
+            |value: i32| format!("INSERT INTO {s} VALUES ({value}, '2024-01-01 00:00:{round:02}')");
         server::run(&client, &insert(round)).await;
-        let create =
-            format!("CREATE MATERIALIZED VIEW {v} WITH (scan_startup = 'latest') AS SELECT v FROM {s}");
+        let create = format!(
+            "CREATE MATERIALIZED VIEW {v} WITH (scan_startup = 'latest') AS SELECT v FROM {s}"
+        );
         server::run(&client, &create).await;
         server::run(&client, &insert(100 + round)).await;
-        assert_eq!(server::lines(&client, &format!("SELECT * FROM {v}")).await, [(100 + round).to_string()]);
+        assert_eq!(
+            server::lines(&client, &format!("SELECT * FROM {v}")).await,
+            [(100 + round).to_string()]
+        );
         server::run(&client, &format!("DROP MATERIALIZED VIEW {v}")).await;
     }
     server::run(
@@ -82,7 +91,8 @@ async fn on_error_fail_stops_the_view_at_the_first_wrong_record() {
          CREATE MATERIALIZED VIEW v AS SELECT v FROM f",
     )
     .await;
-    let state = "SELECT state, error LIKE '%record 1%22P02%' FROM tidemill.queries WHERE name = 'v'";
+    let state =
+        "SELECT state, error LIKE '%record 1%22P02%' FROM tidemill.queries WHERE name = 'v'";
     server::eventually(&client, state, "failed|t").await;
 }
 
@@ -109,7 +119,8 @@ async fn a_file_that_shrinks_is_an_error_or_begun_again() {
         server::eventually(&client, &format!("SELECT count(*) FROM {name}_1"), "2").await;
         std::fs::write(dir.path().join(name), "9\n").expect("written");
     }
-    let state = "SELECT state, error LIKE '%became shorter%' FROM tidemill.queries WHERE name = 'fails_1'";
+    let state =
+        "SELECT state, error LIKE '%became shorter%' FROM tidemill.queries WHERE name = 'fails_1'";
     server::eventually(&client, state, "failed|t").await;
     server::eventually(&client, "SELECT v FROM begins_again_1 ORDER BY v", "1\n2\n9").await;
     server::eventually(&client, "SELECT n FROM begins_again_2", "3").await;
@@ -171,7 +182,10 @@ async fn show_create_says_every_option_and_can_be_run_again() {
     );
     assert!(view.contains("allowed_lateness = '2 minutes',\n    retention = '1 day'"), "{view}");
     server::run(&client, &format!("DROP STREAM s CASCADE; {stream}; {view}")).await;
-    assert_eq!((created("STREAM", "s").await, created("MATERIALIZED VIEW", "v").await), (stream, view));
+    assert_eq!(
+        (created("STREAM", "s").await, created("MATERIALIZED VIEW", "v").await),
+        (stream, view)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -181,7 +195,8 @@ async fn what_has_no_effect_yet_is_refused_and_a_wrong_value_too() {
     let server = serve(dir.path()).await;
     let client = server.connect().await;
     let check = async |options: &str, state: &str| {
-        let embedded = format!("CREATE STREAM s (v INT, ts TIMESTAMP, WATERMARK FOR ts) WITH ({options})");
+        let embedded =
+            format!("CREATE STREAM s (v INT, ts TIMESTAMP, WATERMARK FOR ts) WITH ({options})");
         assert_eq!(server::failure(&client, &embedded).await, state, "{options}");
         let file = format!(
             "CREATE SOURCE s (v INT, ts TIMESTAMP, WATERMARK FOR ts) \
@@ -197,7 +212,9 @@ async fn what_has_no_effect_yet_is_refused_and_a_wrong_value_too() {
     // A connector's rows are not ours to forget.
     let kept = "CREATE SOURCE s (v INT) WITH (connector = 'file', path = 'in.csv', format = 'csv', retention = '1 day')";
     assert_eq!(server::failure(&client, kept).await, "22023");
-    for option in ["mode = 'twice'", "on_error = 'ignore'", "on_truncate = 'hope'", "header = 'maybe'"] {
+    for option in
+        ["mode = 'twice'", "on_error = 'ignore'", "on_truncate = 'hope'", "header = 'maybe'"]
+    {
         let sql = format!(
             "CREATE SOURCE s (v INT) WITH (connector = 'file', path = 'in.csv', format = 'csv', {option})"
         );

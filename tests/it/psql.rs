@@ -11,7 +11,10 @@ use crate::server::{self, Server};
 const ANSWERS: &[(&str, &[&str])] = &[
     (r"\d", &["clicks|table", "people|table", "adults|view", "totals|materialized view"]),
     (r"\d+", &["clicks|table", "totals|materialized view"]),
-    (r"\d people", &["who|text||not null|", "age|smallint|||", "\"people_pkey\" PRIMARY KEY, btree (who)"]),
+    (
+        r"\d people",
+        &["who|text||not null|", "age|smallint|||", "\"people_pkey\" PRIMARY KEY, btree (who)"],
+    ),
     (r"\d+ people", &["who|text||not null|", "\"people_pkey\" PRIMARY KEY, btree (who)"]),
     (r"\d people_pkey", &["who|text|yes|who", "primary key, btree, for table \"public.people\""]),
     (r"\d clicks", &["who|text||not null|", "n|integer|||1", "at|timestamp(3) without time zone"]),
@@ -138,7 +141,11 @@ async fn backslash_commands_answer_sensibly() {
         let answer = server.psql(&["-c", command]);
         assert!(!answer.stderr.contains("ERROR"), "{command}: {}", answer.stderr);
         for text in expected {
-            assert!(answer.stdout.contains(text), "{command} does not show {text:?}:\n{}", answer.stdout);
+            assert!(
+                answer.stdout.contains(text),
+                "{command} does not show {text:?}:\n{}",
+                answer.stdout
+            );
         }
     }
     let dm = server.psql(&["-c", r"\dm"]).ok();
@@ -156,7 +163,8 @@ fn an_error_has_its_code_and_a_caret_under_its_place() {
     assert_eq!(answer.code, 1);
     assert!(answer.stderr.contains("42601"), "{}", answer.stderr);
     let lines: Vec<&str> = answer.stderr.lines().collect();
-    let line = lines.iter().position(|line| line.starts_with("LINE 1: ")).expect("the line is quoted");
+    let line =
+        lines.iter().position(|line| line.starts_with("LINE 1: ")).expect("the line is quoted");
     let caret = lines[line + 1].find('^').expect("with a caret under it");
     assert_eq!(&lines[line][caret..caret + 5], "WHERE", "{}", answer.stderr);
     let unknown = server.psql(&["-v", "VERBOSITY=verbose", "-c", "SELECT * FROM no_such_thing"]);
@@ -210,7 +218,8 @@ impl Live {
         command.args(["-oL", "psql"]).args(plain.get_args()).args(args).stdin(Stdio::null());
         command.envs(plain.get_envs().filter_map(|(key, value)| Some((key, value?))));
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("stdbuf (coreutils) and psql (postgresql-client) are there");
+        let mut child =
+            command.spawn().expect("stdbuf (coreutils) and psql (postgresql-client) are there");
         let (sender, lines) = mpsc::channel();
         let stdout = BufReader::new(child.stdout.take().expect("piped"));
         std::thread::spawn(move || {
@@ -224,14 +233,17 @@ impl Live {
     }
 
     fn line(&self) -> String {
-        self.lines.recv_timeout(Duration::from_secs(30)).expect("a line, while the query is still running")
+        self.lines
+            .recv_timeout(Duration::from_secs(30))
+            .expect("a line, while the query is still running")
     }
 
     /// Ctrl-C; what psql then says on stderr.
     fn interrupt(mut self) -> String {
         server::signal("INT", self.child.id());
         let stderr = self.child.stderr.take().expect("piped");
-        let said = BufReader::new(stderr).lines().map_while(Result::ok).collect::<Vec<_>>().join("\n");
+        let said =
+            BufReader::new(stderr).lines().map_while(Result::ok).collect::<Vec<_>>().join("\n");
         self.child.wait().expect("psql ends");
         said
     }
@@ -265,9 +277,11 @@ async fn a_bare_subscribe_prints_changes_as_they_come() {
     let live = Live::start(server::shared(), &["-c", &format!("SUBSCRIBE {view}")]);
     let fields = |line: String| line.split('\t').skip(1).collect::<Vec<_>>().join(" ");
     assert_eq!(fields(live.line()), "1 a 1");
-    server::run(&client, &format!("INSERT INTO {stream} VALUES ('b', '2024-01-01 00:00:01')")).await;
+    server::run(&client, &format!("INSERT INTO {stream} VALUES ('b', '2024-01-01 00:00:01')"))
+        .await;
     assert_eq!(fields(live.line()), "1 b 1");
-    server::run(&client, &format!("INSERT INTO {stream} VALUES ('b', '2024-01-01 00:00:02')")).await;
+    server::run(&client, &format!("INSERT INTO {stream} VALUES ('b', '2024-01-01 00:00:02')"))
+        .await;
     let mut both = [fields(live.line()), fields(live.line())];
     both.sort();
     assert_eq!(both, ["-1 b 1", "1 b 2"]);
@@ -284,7 +298,8 @@ async fn fetch_count_makes_a_continuous_select_live() {
     assert_eq!(live.line(), "a,2024-01-01 00:00:00");
     for second in 1..4 {
         let at = format!("2024-01-01 00:00:0{second}");
-        server::run(&client, &format!("INSERT INTO {stream} VALUES ('x', '{at}'), ('b', '{at}')")).await;
+        server::run(&client, &format!("INSERT INTO {stream} VALUES ('x', '{at}'), ('b', '{at}')"))
+            .await;
         assert_eq!(live.line(), format!("b,{at}"));
     }
     let said = tokio::task::spawn_blocking(move || live.interrupt()).await.expect("no panic");
@@ -295,14 +310,20 @@ async fn fetch_count_makes_a_continuous_select_live() {
 #[tokio::test(flavor = "multi_thread")]
 async fn copy_of_a_continuous_query_is_live_and_a_limit_ends_it() {
     let (client, stream, _) = stream_with_view().await;
-    let sql =
-        format!("COPY (SELECT k FROM {stream} EMIT CHANGES LIMIT 2) TO STDOUT WITH (FORMAT csv, HEADER)");
+    let sql = format!(
+        "COPY (SELECT k FROM {stream} EMIT CHANGES LIMIT 2) TO STDOUT WITH (FORMAT csv, HEADER)"
+    );
     let mut live = Live::start(server::shared(), &["-c", &sql]);
     assert_eq!((live.line(), live.line()), ("k".to_owned(), "a".to_owned()));
-    server::run(&client, &format!("INSERT INTO {stream} VALUES ('b', '2024-01-02'), ('c', '2024-01-02')"))
-        .await;
+    server::run(
+        &client,
+        &format!("INSERT INTO {stream} VALUES ('b', '2024-01-02'), ('c', '2024-01-02')"),
+    )
+    .await;
     assert_eq!(live.line(), "b");
-    let status =
-        tokio::task::spawn_blocking(move || live.child.wait()).await.expect("no panic").expect("it ends");
+    let status = tokio::task::spawn_blocking(move || live.child.wait())
+        .await
+        .expect("no panic")
+        .expect("it ends");
     assert!(status.success(), "{status}");
 }

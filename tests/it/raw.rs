@@ -41,8 +41,10 @@ impl Wire {
     fn next(&mut self) -> Option<(u8, Vec<u8>)> {
         let mut head = [0; 5];
         if let Err(error) = self.0.read_exact(&mut head) {
-            let waited =
-                matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut);
+            let waited = matches!(
+                error.kind(),
+                std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
+            );
             assert!(!waited, "the server neither answers nor hangs up");
             return None;
         }
@@ -86,14 +88,16 @@ fn assert_alive(server: &Server) {
 
 /// A figure of /proc/PID/status, in MiB.
 fn memory(server: &Server, what: &str) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("Linux has /proc");
+    let status =
+        std::fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("Linux has /proc");
     let line = status.lines().find(|line| line.starts_with(what)).expect("the figure is there");
     line.split_whitespace().nth(1).and_then(|kb| kb.parse::<u64>().ok()).expect("a number") / 1024
 }
 
 /// How long the server has computed, in hundredths of a second.
 fn ticks(server: &Server) -> u64 {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", server.pid())).expect("Linux has /proc");
+    let stat =
+        std::fs::read_to_string(format!("/proc/{}/stat", server.pid())).expect("Linux has /proc");
     let (_, fields) = stat.rsplit_once(')').expect("the name is in parentheses");
     let field = |n: usize| fields.split_whitespace().nth(n).and_then(|t| t.parse::<u64>().ok());
     field(11).zip(field(12)).map(|(user, system)| user + system).expect("numbers")
@@ -102,9 +106,12 @@ fn ticks(server: &Server) -> u64 {
 #[test]
 fn garbage_ends_only_its_own_connection() {
     let server = server::shared();
-    for garbage in
-        [&b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..], &[0xff; 64], &[0; 64], b"\0\0\0\x08\x12\x34\x56\x78"]
-    {
+    for garbage in [
+        &b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..],
+        &[0xff; 64],
+        &[0; 64],
+        b"\0\0\0\x08\x12\x34\x56\x78",
+    ] {
         let mut wire = Wire::open(server);
         wire.bytes(garbage);
         let _ = wire.0.shutdown(Shutdown::Write);
@@ -230,8 +237,13 @@ async fn a_client_that_vanishes_takes_its_query_with_it() {
     let server = server::shared();
     let client = server.connect().await;
     let stream = server::unique("vanish");
-    server::run(&client, &format!("CREATE STREAM {stream} (v INT, ts TIMESTAMP, WATERMARK FOR ts)")).await;
-    let queries = format!("SELECT count(*) FROM tidemill.queries WHERE sql LIKE '%FROM {stream} EMIT%'");
+    server::run(
+        &client,
+        &format!("CREATE STREAM {stream} (v INT, ts TIMESTAMP, WATERMARK FOR ts)"),
+    )
+    .await;
+    let queries =
+        format!("SELECT count(*) FROM tidemill.queries WHERE sql LIKE '%FROM {stream} EMIT%'");
     let sql = format!("COPY (SELECT v FROM {stream} EMIT CHANGES) TO STDOUT");
     let wire = tokio::task::spawn_blocking(move || {
         let mut wire = Wire::login(server);
@@ -259,12 +271,16 @@ async fn statements_that_are_too_complex_are_refused_and_nothing_falls_over() {
     assert_eq!(server::failure(&client, &deep).await, "54001");
     let nested = format!("SELECT {}1{}", "abs(".repeat(5_000), ")".repeat(5_000));
     assert_eq!(server::failure(&client, &nested).await, "54001");
-    let subqueries = format!("{}SELECT 1{}", "SELECT * FROM (".repeat(2_000), ") AS q".repeat(2_000));
+    let subqueries =
+        format!("{}SELECT 1{}", "SELECT * FROM (".repeat(2_000), ") AS q".repeat(2_000));
     assert_eq!(server::failure(&client, &subqueries).await, "54001");
     assert_eq!(server::failure(&client, &"(".repeat(200_000)).await.len(), 5);
     // An everyday query with many terms still runs.
     let list = (0..1_000).map(|i| i.to_string()).collect::<Vec<_>>().join(", ");
-    assert_eq!(server::value(&client, &format!("SELECT count(*) FROM t WHERE a IN ({list})")).await, "1");
+    assert_eq!(
+        server::value(&client, &format!("SELECT count(*) FROM t WHERE a IN ({list})")).await,
+        "1"
+    );
     assert!(server.is_running());
 }
 
@@ -284,8 +300,9 @@ async fn a_gigabyte_string_is_refused_and_takes_no_gigabyte() {
         "SELECT array_length(array_repeat('x', 10000000000), 1)",
         "SELECT * FROM generate_series(TIMESTAMP '2000-01-01', TIMESTAMP '2026-01-01', INTERVAL '1 microsecond')",
     ] {
-        let result =
-            tokio::time::timeout(server::PATIENCE, client.simple_query(sql)).await.expect("an answer");
+        let result = tokio::time::timeout(server::PATIENCE, client.simple_query(sql))
+            .await
+            .expect("an answer");
         if let Err(error) = result {
             let state = server::state(&error);
             assert!(
@@ -310,10 +327,12 @@ async fn statement_timeout_ends_what_would_not_end() {
     assert_eq!(server::value(&client, "SELECT 1").await, "1");
 }
 
-/// As many endless queries as there are threads, and more: others are still answered, also while they are being ended.
+/// As many endless queries as there are threads, and more: others are still answered, also while
+/// they are being ended.
 #[tokio::test(flavor = "multi_thread")]
 async fn queries_without_end_do_not_keep_others_waiting() {
-    let server = tokio::task::spawn_blocking(|| Server::start(&["--ephemeral", "--threads", "2"])).await;
+    let server =
+        tokio::task::spawn_blocking(|| Server::start(&["--ephemeral", "--threads", "2"])).await;
     let server = server.expect("a server");
     let much = "FROM generate_series(1, 1000000) AS a, generate_series(1, 1000000) AS b";
     let mut running = Vec::new();
@@ -327,8 +346,8 @@ async fn queries_without_end_do_not_keep_others_waiting() {
     let client = server.connect().await;
     server::run(&client, "CREATE STREAM s (v INT, ts TIMESTAMP, WATERMARK FOR ts); CREATE MATERIALIZED VIEW t AS SELECT sum(v) AS v FROM s")
         .await;
-    // Each of these comes and goes through the same threads. With a minute of patience each, none would be answered in time
-    // if it had to wait for the end of the others.
+    // Each of these comes and goes through the same threads. With a minute of patience each, none
+    // would be answered in time if it had to wait for the end of the others.
     for n in 1..=20 {
         server::run(&client, "INSERT INTO s VALUES (1, '2026-01-01')").await;
         assert_eq!(server::value(&client, "SELECT v FROM t").await, n.to_string());
@@ -354,7 +373,8 @@ async fn queries_without_end_do_not_keep_others_waiting() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_connection_too_many_is_told_so() {
     let server =
-        tokio::task::spawn_blocking(|| Server::start(&["--ephemeral", "--max-connections", "3"])).await;
+        tokio::task::spawn_blocking(|| Server::start(&["--ephemeral", "--max-connections", "3"]))
+            .await;
     let server = server.expect("a server");
     // The probe that waited for readiness may still be closing.
     tokio::time::sleep(Duration::from_millis(300)).await;

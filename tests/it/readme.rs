@@ -1,4 +1,5 @@
-//! What we tell people to type works: the README's SQL, the quickstart and every recipe of the cookbook.
+//! What we tell people to type works: the README's SQL, the quickstart and every recipe of the
+//! cookbook.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -15,7 +16,8 @@ fn psql(server: &Server, what: &str, script: &std::path::Path) -> String {
     let out = script.with_extension("out");
     let errors = script.with_extension("err");
     let file = |path: &std::path::Path| Stdio::from(std::fs::File::create(path).expect("created"));
-    let mut child = command.stdout(file(&out)).stderr(file(&errors)).spawn().expect("psql is installed");
+    let mut child =
+        command.stdout(file(&out)).stderr(file(&errors)).spawn().expect("psql is installed");
     let begun = Instant::now();
     let status = loop {
         if let Some(status) = child.try_wait().expect("our child") {
@@ -24,7 +26,10 @@ fn psql(server: &Server, what: &str, script: &std::path::Path) -> String {
         if begun.elapsed() > PAGE {
             let _ = child.kill();
             let _ = child.wait();
-            panic!("{what} does not end by itself:\n{}", std::fs::read_to_string(&out).unwrap_or_default());
+            panic!(
+                "{what} does not end by itself:\n{}",
+                std::fs::read_to_string(&out).unwrap_or_default()
+            );
         }
         std::thread::sleep(Duration::from_millis(20));
     };
@@ -67,8 +72,8 @@ fn the_readmes_sql_runs_as_it_stands() {
 #[test]
 fn the_quickstart_can_be_pasted_into_psql() {
     let (server, dir) = (Server::ephemeral(), server::directory());
-    let text =
-        std::fs::read_to_string(server::repository().join("sql/quickstart.sql")).expect("sql/quickstart.sql");
+    let text = std::fs::read_to_string(server::repository().join("sql/quickstart.sql"))
+        .expect("sql/quickstart.sql");
     let script = dir.path().join("quickstart.sql");
     std::fs::write(&script, text).expect("written");
     let answer = psql(&server, "sql/quickstart.sql", &script);
@@ -82,7 +87,10 @@ fn every_recipe_of_the_cookbook_runs() {
     let mut recipes: Vec<_> = entries.map(|entry| entry.expect("readable").path()).collect();
     recipes.retain(|path| path.extension().is_some_and(|e| e == "sql"));
     recipes.sort();
-    assert!(recipes.len() >= 6, "count per minute, spend, enrich, word count, running totals, late rows");
+    assert!(
+        recipes.len() >= 6,
+        "count per minute, spend, enrich, word count, running totals, late rows"
+    );
     for recipe in recipes {
         let name = recipe.display().to_string();
         let answer = tidemill(&server::repository(), &["run", &name, "--format", "csv"]);

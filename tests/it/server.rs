@@ -1,8 +1,8 @@
 //! Starts, asks, kills and restarts the server under test.
 //!
-//! A [`Server`] is a child process. It dies with its value, and also with the test process, however that ends: a
-//! reaper (a shell that waits on a pipe) outlives us and kills it. [`shared`] is one ephemeral server for the tests
-//! that only need names of their own.
+//! A [`Server`] is a child process. It dies with its value, and also with the test process, however
+//! that ends: a reaper (a shell that waits on a pipe) outlives us and kills it. [`shared`] is one
+//! ephemeral server for the tests that only need names of their own.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -55,7 +55,12 @@ impl Server {
         let (port, http) = (free_port(), free_port());
         let mut child = Command::new(BINARY)
             .arg("serve")
-            .args(["--listen", &format!("127.0.0.1:{port}"), "--http", &format!("127.0.0.1:{http}")])
+            .args([
+                "--listen",
+                &format!("127.0.0.1:{port}"),
+                "--http",
+                &format!("127.0.0.1:{http}"),
+            ])
             .args(flags)
             .current_dir(dir)
             .stdin(Stdio::null())
@@ -67,7 +72,8 @@ impl Server {
         collect(child.stdout.take().expect("piped"), &output);
         collect(child.stderr.take().expect("piped"), &output);
         let reaper = reaper(child.id());
-        let server = Server { child: Mutex::new(child), reaper: Mutex::new(reaper), output, port, http };
+        let server =
+            Server { child: Mutex::new(child), reaper: Mutex::new(reaper), output, port, http };
         server.wait_until_ready();
         server
     }
@@ -75,10 +81,15 @@ impl Server {
     fn wait_until_ready(&self) {
         let begun = Instant::now();
         while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
-            if let Some(status) = self.child.lock().unwrap().try_wait().expect("the child is ours") {
+            if let Some(status) = self.child.lock().unwrap().try_wait().expect("the child is ours")
+            {
                 panic!("the server ended ({status}) before it was ready:\n{}", self.output());
             }
-            assert!(begun.elapsed() < READY, "the server is not ready after {READY:?}:\n{}", self.output());
+            assert!(
+                begun.elapsed() < READY,
+                "the server is not ready after {READY:?}:\n{}",
+                self.output()
+            );
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -110,7 +121,8 @@ impl Server {
         signal("TERM", self.pid());
         let begun = Instant::now();
         loop {
-            if let Some(status) = self.child.lock().unwrap().try_wait().expect("the child is ours") {
+            if let Some(status) = self.child.lock().unwrap().try_wait().expect("the child is ours")
+            {
                 return status;
             }
             assert!(
@@ -160,10 +172,12 @@ impl Server {
 
     /// GET a path of the HTTP side: the status line and everything after it.
     pub fn get(&self, path: &str) -> String {
-        let mut socket = TcpStream::connect(("127.0.0.1", self.http)).expect("the HTTP port answers");
+        let mut socket =
+            TcpStream::connect(("127.0.0.1", self.http)).expect("the HTTP port answers");
         socket.set_read_timeout(Some(PATIENCE)).expect("a time limit");
         let host = format!("127.0.0.1:{}", self.http);
-        write!(socket, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").expect("sent");
+        write!(socket, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
+            .expect("sent");
         let mut answer = String::new();
         socket.read_to_string(&mut answer).expect("an answer in UTF-8");
         answer
@@ -179,7 +193,10 @@ impl Drop for Server {
         let _ = child.kill();
         let _ = child.wait();
         if std::thread::panicking() {
-            eprintln!("--- the server said:\n{}", self.output.lock().unwrap_or_else(|e| e.into_inner()));
+            eprintln!(
+                "--- the server said:\n{}",
+                self.output.lock().unwrap_or_else(|e| e.into_inner())
+            );
         }
     }
 }
@@ -219,7 +236,8 @@ impl Psql {
     }
 }
 
-/// The ephemeral server that most tests share. They keep out of each other's way with [`unique`] names.
+/// The ephemeral server that most tests share. They keep out of each other's way with [`unique`]
+/// names.
 pub fn shared() -> &'static Server {
     static SHARED: OnceLock<Server> = OnceLock::new();
     SHARED.get_or_init(Server::ephemeral)
@@ -231,7 +249,8 @@ pub fn unique(prefix: &str) -> String {
     format!("{prefix}_{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// A port nobody listens on. Taken from below the range the kernel gives to outgoing connections, and each only once.
+/// A port nobody listens on. Taken from below the range the kernel gives to outgoing connections,
+/// and each only once.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let begin = (std::process::id() % 150) as u16 * 100;
@@ -266,7 +285,10 @@ pub fn tidemill(dir: &Path, args: &[&str]) -> Psql {
 }
 
 /// The rows of a simple query, as text: NULL is None.
-pub async fn rows(client: &Client, sql: &str) -> Result<Vec<Vec<Option<String>>>, tokio_postgres::Error> {
+pub async fn rows(
+    client: &Client,
+    sql: &str,
+) -> Result<Vec<Vec<Option<String>>>, tokio_postgres::Error> {
     let work = client.simple_query(sql);
     let messages = tokio::time::timeout(PATIENCE, work)
         .await
@@ -283,9 +305,11 @@ pub async fn rows(client: &Client, sql: &str) -> Result<Vec<Vec<Option<String>>>
         .collect())
 }
 
-/// The rows of a simple query, cells separated by a bar, NULL as `NULL`; panics with the error otherwise.
+/// The rows of a simple query, cells separated by a bar, NULL as `NULL`; panics with the error
+/// otherwise.
 pub async fn lines(client: &Client, sql: &str) -> Vec<String> {
-    let rows = rows(client, sql).await.unwrap_or_else(|error| panic!("{}: {sql}", describe(&error)));
+    let rows =
+        rows(client, sql).await.unwrap_or_else(|error| panic!("{}: {sql}", describe(&error)));
     let cell = |cell: Option<String>| cell.unwrap_or_else(|| "NULL".to_owned());
     rows.into_iter().map(|row| row.into_iter().map(cell).collect::<Vec<_>>().join("|")).collect()
 }
@@ -337,7 +361,8 @@ pub fn describe(error: &tokio_postgres::Error) -> String {
     text
 }
 
-/// Asks again until the answer is as it should be; what the server does in the background has this long for it.
+/// Asks again until the answer is as it should be; what the server does in the background has this
+/// long for it.
 pub async fn eventually(client: &Client, sql: &str, expected: &str) {
     let begun = Instant::now();
     loop {

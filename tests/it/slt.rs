@@ -1,8 +1,9 @@
 //! Runs the sqllogictest files of `tests/slt`, through the wire, each on a server of its own.
 //!
-//! A file is a page of SQL with the answers beside it. Two things go beyond the usual format: `COPY … FROM STDIN;` takes its
-//! data from the lines that follow in the same record, and `COPY … TO STDOUT` and a bare SUBSCRIBE answer with a row
-//! a line. `SLT=name cargo test slt` runs only the files whose path contains that name.
+//! A file is a page of SQL with the answers beside it. Two things go beyond the usual format: `COPY
+//! … FROM STDIN;` takes its data from the lines that follow in the same record, and `COPY … TO
+//! STDOUT` and a bare SUBSCRIBE answer with a row a line. `SLT=name cargo test slt` runs only the
+//! files whose path contains that name.
 
 use std::path::{Path, PathBuf};
 
@@ -170,7 +171,8 @@ impl Connection {
     /// The statement ends with the first line that ends in a semicolon; the rest is the data.
     async fn copy_in(&mut self, sql: &str) -> Result<DBOutput<DefaultColumnType>, Failure> {
         let (statement, data) = sql.split_once(";\n").unwrap_or((sql.trim_end_matches(';'), ""));
-        // After a refused COPY tokio-postgres has sent one Sync more than it waits for, so each COPY has its own connection.
+        // After a refused COPY tokio-postgres has sent one Sync more than it waits for, so each
+        // COPY has its own connection.
         let client = self.1.connect().await;
         let sink = client.copy_in::<_, Bytes>(statement).await?;
         let mut sink = std::pin::pin!(sink);

@@ -7,7 +7,9 @@ use crate::server::{self, Server};
 
 async fn serve(dir: &Path) -> Server {
     let dir = dir.to_owned();
-    tokio::task::spawn_blocking(move || Server::start_in(&dir, &["--ephemeral"])).await.expect("a server")
+    tokio::task::spawn_blocking(move || Server::start_in(&dir, &["--ephemeral"]))
+        .await
+        .expect("a server")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -24,8 +26,14 @@ async fn malformed_csv_records_are_rejected_one_by_one_and_the_rest_is_unharmed(
          WITH (connector = 'file', path = 'in.csv', format = 'csv', header = 'true', mode = 'once')",
     )
     .await;
-    server::eventually(&client, "SELECT k, v FROM f ORDER BY ts", "a|1\nc, d|3\nf \"q\"|6\nh|NULL").await;
-    server::eventually(&client, "SELECT count(*) FROM tidemill.rejected_rows WHERE stream = 'f'", "4").await;
+    server::eventually(&client, "SELECT k, v FROM f ORDER BY ts", "a|1\nc, d|3\nf \"q\"|6\nh|NULL")
+        .await;
+    server::eventually(
+        &client,
+        "SELECT count(*) FROM tidemill.rejected_rows WHERE stream = 'f'",
+        "4",
+    )
+    .await;
     server::run(
         &client,
         "CREATE MATERIALIZED VIEW minutes AS SELECT window_start, count(*) AS n \
@@ -123,8 +131,7 @@ async fn computed_columns_are_part_of_a_files_records() {
     )
     .await;
     server::run(&client, "SET bytea_output = 'escape'").await;
-    let rejected =
-        "SELECT \"offset\", raw, error FROM tidemill.rejected_rows WHERE stream = 'f' ORDER BY \"offset\"";
+    let rejected = "SELECT \"offset\", raw, error FROM tidemill.rejected_rows WHERE stream = 'f' ORDER BY \"offset\"";
     let far = "column \"ts\": the event time is further ahead of the clock than max_future allows";
     server::eventually(
         &client,
@@ -139,7 +146,8 @@ async fn computed_columns_are_part_of_a_files_records() {
     )
     .await;
     // With on_error = 'fail' the first of them stops the view.
-    server::run(&client, &format!("CREATE SOURCE g ({columns}) WITH ({with}, on_error = 'fail')")).await;
+    server::run(&client, &format!("CREATE SOURCE g ({columns}) WITH ({with}, on_error = 'fail')"))
+        .await;
     server::run(&client, "CREATE MATERIALIZED VIEW d AS SELECT count(*) AS n FROM g").await;
     let state = "SELECT state, error LIKE '%record 1: column \"share\": division by zero%' FROM tidemill.queries WHERE name = 'd'";
     server::eventually(&client, state, "failed|t").await;
@@ -177,7 +185,8 @@ async fn a_watched_file_is_read_as_it_grows_and_an_unfinished_line_is_no_record_
     server::eventually(&client, "SELECT * FROM totals", "2|11").await;
     append(", \"ts\": null}\n{\"v\": 1.9}\n{\"v\": 99999999999}\n");
     server::eventually(&client, "SELECT * FROM totals", "3|111").await;
-    // A fraction is no integer, and a number too large is not cut; the row without an event time is kept beside them.
+    // A fraction is no integer, and a number too large is not cut; the row without an event time is
+    // kept beside them.
     server::eventually(&client, "SELECT count(*) FROM tidemill.rejected_rows", "4").await;
     let untimed = "SELECT count(*) FROM tidemill.rejected_rows WHERE error LIKE 'no event time%'";
     assert_eq!(server::value(&client, untimed).await, "1");
@@ -215,7 +224,8 @@ async fn a_file_source_reads_on_after_a_crash_without_gap_or_repetition() {
 #[tokio::test(flavor = "multi_thread")]
 async fn generated_auctions_are_a_function_of_their_seed() {
     let client = server::shared().connect().await;
-    let names: Vec<String> = ["one", "same", "other"].iter().map(|name| server::unique(name)).collect();
+    let names: Vec<String> =
+        ["one", "same", "other"].iter().map(|name| server::unique(name)).collect();
     for (name, seed) in names.iter().zip([7, 7, 8]) {
         server::run(
             &client,
@@ -228,7 +238,8 @@ async fn generated_auctions_are_a_function_of_their_seed() {
         .await;
     }
     let different = async |a: &str, b: &str| {
-        let sql = format!("SELECT count(*) FROM (SELECT * FROM {a} EXCEPT ALL SELECT * FROM {b}) AS d");
+        let sql =
+            format!("SELECT count(*) FROM (SELECT * FROM {a} EXCEPT ALL SELECT * FROM {b}) AS d");
         server::value(&client, &sql).await.parse::<u64>().expect("a number")
     };
     server::eventually(&client, &format!("SELECT count(*) > 1000 FROM {}", names[0]), "t").await;

@@ -1,6 +1,8 @@
-//! Views while other things happen to them and around them: PAUSE and RESUME, views on views, restarts, cancelled statements.
+//! Views while other things happen to them and around them: PAUSE and RESUME, views on views,
+//! restarts, cancelled statements.
 //!
-//! The rule behind all of it: a view equals its query, whoever was paused, restarted or still catching up meanwhile.
+//! The rule behind all of it: a view equals its query, whoever was paused, restarted or still
+//! catching up meanwhile.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -40,7 +42,10 @@ async fn views_on_an_idle_stream_are_resumed_and_go_on() {
     }
     assert_eq!(server::value(&client, "SELECT sum(v) FROM a").await, "3");
     server::run(&client, "INSERT INTO p VALUES (4)").await;
-    assert_eq!(server::value(&client, "SELECT (SELECT sum(v) FROM a) + (SELECT sum(v) FROM b)").await, "14");
+    assert_eq!(
+        server::value(&client, "SELECT (SELECT sum(v) FROM a) + (SELECT sum(v) FROM b)").await,
+        "14"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -73,8 +78,9 @@ async fn a_view_on_a_view_counts_once_while_others_catch_up_and_are_resumed() {
     // Epochs of views that catch up get their numbers beside those of the loop.
     for round in 0..6 {
         let name = format!("busy{round}");
-        let sql =
-            format!("CREATE MATERIALIZED VIEW {name} AS SELECT auction FROM bid WHERE price % 7 = {round}");
+        let sql = format!(
+            "CREATE MATERIALIZED VIEW {name} AS SELECT auction FROM bid WHERE price % 7 = {round}"
+        );
         server::run(&client, &sql).await;
         server::run(&client, "ALTER MATERIALIZED VIEW va PAUSE").await;
         server::run(&client, "ALTER MATERIALIZED VIEW va RESUME").await;
@@ -85,7 +91,8 @@ async fn a_view_on_a_view_counts_once_while_others_catch_up_and_are_resumed() {
     for writer in writers {
         written += writer.await.expect("a writer only ends");
     }
-    let counts = "SELECT (SELECT count(*) FROM s), (SELECT count(*) FROM va), (SELECT count(*) FROM vb)";
+    let counts =
+        "SELECT (SELECT count(*) FROM s), (SELECT count(*) FROM va), (SELECT count(*) FROM vb)";
     assert_eq!(server::lines(&client, counts).await, [format!("{written}|{written}|{written}")]);
 }
 
@@ -118,10 +125,12 @@ async fn views_on_views_are_the_same_after_a_restart_in_which_a_base_was_written
     server.kill();
     let server = durable(dir.path()).await;
     let client = server.connect().await;
-    let counts = "SELECT (SELECT count(*) FROM ga), (SELECT count(*) FROM gb), (SELECT count(*) FROM gc)";
+    let counts =
+        "SELECT (SELECT count(*) FROM ga), (SELECT count(*) FROM gb), (SELECT count(*) FROM gc)";
     assert_eq!(server::lines(&client, counts).await, ["10|10|10"]);
     server::run(&client, "SELECT advance_watermark('g', 'infinity')").await;
-    let same = "SELECT (SELECT count(*) FROM ga) = (SELECT count(*) FROM gc), (SELECT sum(n) FROM gc)";
+    let same =
+        "SELECT (SELECT count(*) FROM ga) = (SELECT count(*) FROM gc), (SELECT sum(n) FROM gc)";
     assert_eq!(server::lines(&client, same).await, ["t|480011"]);
 }
 
@@ -377,7 +386,8 @@ async fn a_statement_sees_a_view_that_trails_and_one_that_does_not_as_of_one_com
         let mut stopped = stopped;
         let mut written = 0;
         while stopped.try_recv().is_err() {
-            server::run(&writer, "INSERT INTO s SELECT i FROM generate_series(1, 100) AS g(i)").await;
+            server::run(&writer, "INSERT INTO s SELECT i FROM generate_series(1, 100) AS g(i)")
+                .await;
             written += 100;
         }
         written
@@ -386,7 +396,8 @@ async fn a_statement_sees_a_view_that_trails_and_one_that_does_not_as_of_one_com
         let both = server::lines(&client, "SELECT quick.n = slow.n FROM quick, slow").await;
         assert_eq!(both, ["t"], "{:?}", server::lines(&client, "SELECT * FROM quick, slow").await);
     }
-    // One that runs and follows a view that trails comes to no commit of its own accord: nobody waits for that.
+    // One that runs and follows a view that trails comes to no commit of its own accord: nobody
+    // waits for that.
     server::run(&client, "CREATE MATERIALIZED VIEW upon AS SELECT n FROM slow").await;
     for _ in 0..5 {
         assert_eq!(server::lines(&client, "SELECT count(*) FROM quick, slow, upon").await, ["1"]);

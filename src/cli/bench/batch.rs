@@ -1,5 +1,6 @@
-//! Measures the same question as DataFusion answers it: one batch over the same rows, in its own SQL and with its own
-//! functions, on as many threads. Its answer is counted as it comes, and not held.
+//! Measures the same question as DataFusion answers it: one batch over the same rows, in its own
+//! SQL and with its own functions, on as many threads. Its answer is counted as it comes, and not
+//! held.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -29,7 +30,8 @@ pub(super) async fn measure(
     threads: usize,
 ) -> Result<Measured> {
     let stage = BenchRelations::set()?;
-    let config = SessionConfig::new().with_target_partitions(threads).with_batch_size(limits::BATCH_ROWS);
+    let config =
+        SessionConfig::new().with_target_partitions(threads).with_batch_size(limits::BATCH_ROWS);
     let context = SessionContext::new_with_config(config);
     context.register_batch("side_input", stage.side_rows().clone())?;
     let schema = stage.bid_schema();
@@ -39,23 +41,28 @@ pub(super) async fn measure(
             let columns = used_columns(&query.batch, &schema);
             let events = input::generate(events, Arc::clone(&schema), &columns)?;
             let schema = Arc::new(schema.project(&columns)?);
-            context.register_table("bid", Arc::new(in_memory(schema, &events.batches, threads)?))?;
+            context
+                .register_table("bid", Arc::new(in_memory(schema, &events.batches, threads)?))?;
         }
     }
     run(&context, &query, events).await
 }
 
-/// The columns whose names the text has; reading fewer than there are costs DataFusion nothing either.
+/// The columns whose names the text has; reading fewer than there are costs DataFusion nothing
+/// either.
 fn used_columns(sql: &str, schema: &Schema) -> Vec<usize> {
     let words: Vec<&str> = sql.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
-    (0..schema.fields().len()).filter(|at| words.contains(&schema.field(*at).name().as_str())).collect()
+    (0..schema.fields().len())
+        .filter(|at| words.contains(&schema.field(*at).name().as_str()))
+        .collect()
 }
 
 fn in_memory(schema: SchemaRef, batches: &[RecordBatch], threads: usize) -> Result<MemTable> {
     let mut partitions: Vec<Vec<RecordBatch>> = vec![Vec::new(); threads.max(1)];
     let count = partitions.len();
     for (number, batch) in batches.iter().enumerate() {
-        partitions[number % count].push(RecordBatch::try_new(Arc::clone(&schema), batch.columns().to_vec())?);
+        partitions[number % count]
+            .push(RecordBatch::try_new(Arc::clone(&schema), batch.columns().to_vec())?);
     }
     Ok(MemTable::try_new(schema, partitions)?)
 }
@@ -66,7 +73,8 @@ async fn register_file(context: &SessionContext, path: &Path, schema: &Schema) -
     let ending = format!(".{ending}");
     match input::file_format(path)? {
         FileFormat::Csv { has_header } => {
-            let options = CsvReadOptions::new().schema(schema).has_header(has_header).file_extension(&ending);
+            let options =
+                CsvReadOptions::new().schema(schema).has_header(has_header).file_extension(&ending);
             context.register_csv("bid", name, options).await?;
         }
         FileFormat::Json => {

@@ -1,6 +1,7 @@
 //! The events that are measured with: generated and held in memory, or in a file.
 //!
-//! Both are sources as any connector's, so that the feed in front of a pipeline is the one that is used in earnest.
+//! Both are sources as any connector's, so that the feed in front of a pipeline is the one that is
+//! used in earnest.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,9 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::parquet::arrow::ProjectionMask;
-use datafusion::parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use datafusion::parquet::arrow::arrow_reader::{
+    ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
 
 use crate::connect::{self, Source, SourceBatch, SourceOffset, SourceReader};
 use crate::error::{Error, Result, SqlState};
@@ -29,7 +32,8 @@ fn options(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
-/// Generates so many bids into memory, with these columns of theirs filled; the others cost nothing and are not there.
+/// Generates so many bids into memory, with these columns of theirs filled; the others cost nothing
+/// and are not there.
 pub(super) fn generate(bids: u64, schema: SchemaRef, columns: &[usize]) -> Result<Memory> {
     let fields: Vec<_> = schema.fields().iter().map(|field| field.as_ref().clone()).collect();
     let site = connect::open(&nexmark_options(bids), &fields, Vec::new(), Path::new("."), 0, None)?;
@@ -68,7 +72,8 @@ impl Source for Memory {
         let all: Vec<usize> = (0..self.schema.fields().len()).collect();
         let place = |column: &usize| self.columns.iter().position(|known| known == column);
         let picked = columns.unwrap_or(&all).iter().map(place).collect::<Option<Vec<_>>>();
-        let picked = picked.ok_or_else(|| Error::internal("a column that was not generated is read"))?;
+        let picked =
+            picked.ok_or_else(|| Error::internal("a column that was not generated is read"))?;
         Ok(Box::new(MemoryReader { batches: Arc::clone(&self.batches), picked, next: 0 }))
     }
 }
@@ -136,15 +141,20 @@ fn named(error: Error, path: &Path) -> Error {
 pub(super) fn open_file(path: &Path, schema: SchemaRef) -> Result<Arc<dyn Source>> {
     let path = std::fs::canonicalize(path).map_err(|error| named(error.into(), path))?;
     let format = file_format(&path)?;
-    let (Some(root), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
-        return Err(Error::new(SqlState::BadArgument, format!("{}: not the name of a file", path.display())));
+    let (Some(root), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str()))
+    else {
+        return Err(Error::new(
+            SqlState::BadArgument,
+            format!("{}: not the name of a file", path.display()),
+        ));
     };
     let kind = match format {
         FileFormat::Parquet => return Ok(Arc::new(Parquet { path, schema })),
         FileFormat::Csv { .. } => "csv",
         FileFormat::Json => "json",
     };
-    let mut given = options(&[("connector", "file"), ("path", name), ("format", kind), ("mode", "once")]);
+    let mut given =
+        options(&[("connector", "file"), ("path", name), ("format", kind), ("mode", "once")]);
     if let FileFormat::Csv { has_header: true } = format {
         given.extend(options(&[("header", "true")]));
     }
@@ -166,7 +176,8 @@ impl Source for Parquet {
 
     fn reader(&self, _: SourceOffset, columns: Option<&[usize]>) -> Result<Box<dyn SourceReader>> {
         let file = File::open(&self.path).map_err(|error| named(error.into(), &self.path))?;
-        let refused = |error| named(Error::new(SqlState::BadCopyFormat, format!("{error}")), &self.path);
+        let refused =
+            |error| named(Error::new(SqlState::BadCopyFormat, format!("{error}")), &self.path);
         let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(refused)?;
         let schema = match columns {
             Some(columns) => Arc::new(self.schema.project(columns)?),
@@ -197,11 +208,15 @@ impl SourceReader for ParquetReader {
         // The file has its own order of columns, and its own unit of time.
         let columns = self.schema.fields().iter().map(|field| {
             let column = batch.column_by_name(field.name()).ok_or_else(|| {
-                Error::new(SqlState::UndefinedColumn, format!("the file has no column \"{}\"", field.name()))
+                Error::new(
+                    SqlState::UndefinedColumn,
+                    format!("the file has no column \"{}\"", field.name()),
+                )
             })?;
             Ok(cast(column, field.data_type())?)
         });
-        let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns.collect::<Result<Vec<_>>>()?)?;
+        let batch =
+            RecordBatch::try_new(Arc::clone(&self.schema), columns.collect::<Result<Vec<_>>>()?)?;
         Ok(SourceBatch { batch, rejected: Vec::new(), ended: self.left == 0 })
     }
 

@@ -1,6 +1,8 @@
-//! `tidemill bench`: how fast continuous queries are, and how fast DataFusion answers the same question as one batch.
+//! `tidemill bench`: how fast continuous queries are, and how fast DataFusion answers the same
+//! question as one batch.
 //!
-//! Each measurement runs in a process of its own, this program again, so that CPU seconds and memory are its own.
+//! Each measurement runs in a process of its own, this program again, so that CPU seconds and
+//! memory are its own.
 //!
 //! | file | idea |
 //! |---|---|
@@ -36,10 +38,12 @@ use crate::limits;
 /// The flags of `bench`.
 #[derive(Debug, Args)]
 pub(super) struct BenchArgs {
-    /// Queries of sql/nexmark: q0 q1 q2 q7 q13 qk qhop upd wc, or qhopN for N windows a row [default: all but qhopN].
+    /// Queries of sql/nexmark: q0 q1 q2 q7 q13 qk qhop upd wc, or qhopN for N windows a row
+    /// [default: all but qhopN].
     #[arg(value_name = "QUERY")]
     queries: Vec<String>,
-    /// How many rows of the stream each query reads; they are generated into memory first, and that is not counted.
+    /// How many rows of the stream each query reads; they are generated into memory first, and that
+    /// is not counted.
     #[arg(long, value_name = "N", env = "TIDEMILL_EVENTS", default_value = "1000000", value_parser = value::count)]
     events: usize,
     /// How many threads; a continuous query runs on one so far.
@@ -123,14 +127,16 @@ fn part_of(args: &BenchArgs, part: Measurement, query: queries::Query) -> Result
             Measurement::Batch => batch::measure(query, events, input.as_deref(), threads).await,
         }
     };
-    let measured =
-        runtime.block_on(runtime.spawn(work)).map_err(|error| Error::internal(error.to_string()))??;
+    let measured = runtime
+        .block_on(runtime.spawn(work))
+        .map_err(|error| Error::internal(error.to_string()))??;
     report::print(&(text(&measured)? + "\n"))
 }
 
 /// Has each query measured, one after the other.
 fn all(args: &BenchArgs, chosen: &[queries::Query]) -> Result<()> {
-    let input = args.input.as_ref().map_or("generated".to_owned(), |path| path.display().to_string());
+    let input =
+        args.input.as_ref().map_or("generated".to_owned(), |path| path.display().to_string());
     let mut report = Report::new(args.format == ReportFormat::Json, args.compare.is_some());
     let mut differing = Vec::new();
     for query in chosen {
@@ -149,15 +155,20 @@ fn all(args: &BenchArgs, chosen: &[queries::Query]) -> Result<()> {
         if let Some(batch) = &batch
             && batch.net_rows != stream.net_rows
         {
-            differing
-                .push(format!("{} ({} rows, the batch {})", query.name, stream.net_rows, batch.net_rows));
+            differing.push(format!(
+                "{} ({} rows, the batch {})",
+                query.name, stream.net_rows, batch.net_rows
+            ));
         }
         report.row(&Row::new(&query.name, &input, args.threads, &stream, batch.as_ref()))?;
     }
     if differing.is_empty() {
         return Ok(());
     }
-    Err(Error::new(SqlState::Internal, format!("answers differ from the batch's: {}", differing.join(", "))))
+    Err(Error::new(
+        SqlState::Internal,
+        format!("answers differ from the batch's: {}", differing.join(", ")),
+    ))
 }
 
 /// Starts this program again for one measurement.
@@ -214,12 +225,14 @@ mod tests {
         let bids = input::generate(2_000, stage.bid_schema(), &all).unwrap();
         let path = |name: &str| dir.path().join(name);
         let create = |name: &str| std::fs::File::create(path(name)).unwrap();
-        let mut csv =
-            datafusion::arrow::csv::WriterBuilder::new().with_header(true).build(create("bids.csv"));
+        let mut csv = datafusion::arrow::csv::WriterBuilder::new()
+            .with_header(true)
+            .build(create("bids.csv"));
         let mut json = datafusion::arrow::json::LineDelimitedWriter::new(create("bids.json"));
         let schema = bids.batches[0].schema();
         let mut parquet =
-            datafusion::parquet::arrow::ArrowWriter::try_new(create("bids.parquet"), schema, None).unwrap();
+            datafusion::parquet::arrow::ArrowWriter::try_new(create("bids.parquet"), schema, None)
+                .unwrap();
         for batch in bids.batches.iter() {
             csv.write(batch).unwrap();
             json.write(batch).unwrap();
@@ -228,10 +241,16 @@ mod tests {
         json.finish().unwrap();
         parquet.close().unwrap();
         let query = queries::find("qk").unwrap();
-        let expected = stream::measure(query.clone(), 2_000, None, 1 << 30).await.unwrap().output_rows;
+        let expected =
+            stream::measure(query.clone(), 2_000, None, 1 << 30).await.unwrap().output_rows;
         for name in ["bids.csv", "bids.json", "bids.parquet"] {
-            let stream = stream::measure(query.clone(), 0, Some(&path(name)), 1 << 30).await.unwrap();
-            assert_eq!((stream.events, stream.unread, stream.output_rows), (2_000, 0, expected), "{name}");
+            let stream =
+                stream::measure(query.clone(), 0, Some(&path(name)), 1 << 30).await.unwrap();
+            assert_eq!(
+                (stream.events, stream.unread, stream.output_rows),
+                (2_000, 0, expected),
+                "{name}"
+            );
             let batch = batch::measure(query.clone(), 0, Some(&path(name)), 1).await.unwrap();
             assert_eq!(batch.output_rows, expected, "{name} as a batch");
         }

@@ -45,7 +45,8 @@ pub(super) fn names() -> Vec<String> {
     ALL.iter().map(|(name, ..)| (*name).to_owned()).collect()
 }
 
-/// A query by its name. `qhop10` is `qhop` over windows of 10 seconds: each bid is then in 10 of them.
+/// A query by its name. `qhop10` is `qhop` over windows of 10 seconds: each bid is then in 10 of
+/// them.
 pub(super) fn find(name: &str) -> Result<Query> {
     if let Some((known, sql, batch)) = ALL.iter().find(|(known, ..)| *known == name) {
         let (sql, batch) = (without_semicolon(sql), without_semicolon(batch));
@@ -54,11 +55,14 @@ pub(super) fn find(name: &str) -> Result<Query> {
     let windows = name.strip_prefix("qhop").and_then(|windows| windows.parse().ok());
     match windows.filter(|windows| (1..=MOST_WINDOWS).contains(windows)) {
         Some(windows) => hop(name, windows),
-        None => Err(Error::new(SqlState::BadArgument, format!("there is no query \"{name}\" to measure"))
-            .hint(format!(
-                "There are: {}; and qhopN, which is qhop with N windows for each row instead of 60.",
-                names().join(", ")
-            ))),
+        None => Err(Error::new(
+            SqlState::BadArgument,
+            format!("there is no query \"{name}\" to measure"),
+        )
+        .hint(format!(
+            "There are: {}; and qhopN, which is qhop with N windows for each row instead of 60.",
+            names().join(", ")
+        ))),
     }
 }
 

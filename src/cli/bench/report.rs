@@ -140,7 +140,15 @@ impl Report {
 fn head(compares: bool) -> String {
     let mut head = format!(
         "{:<8} {:>11} {:>8} {:>8} {:>13} {:>8} {:>11} {:>8} {:>8}",
-        "query", "events", "wall s", "cpu s", "events/cpu s", "peak MB", "rows out", "p50 ms", "p99 ms"
+        "query",
+        "events",
+        "wall s",
+        "cpu s",
+        "events/cpu s",
+        "peak MB",
+        "rows out",
+        "p50 ms",
+        "p99 ms"
     );
     if compares {
         head.push_str(&format!(
@@ -183,7 +191,10 @@ mod tests {
         let names = "query input threads events wall_s cpu_s events_per_cpu_s peak_rss_mb output_rows epoch_p50_ms \
                      epoch_p99_ms batch_wall_s batch_cpu_s batch_output_rows ratio";
         assert!(names.split_whitespace().all(|name| value.get(name).is_some()), "{value}");
-        assert_eq!((value["ratio"].as_f64(), value["events_per_cpu_s"].as_f64()), (Some(2.0), Some(2_000.0)));
+        assert_eq!(
+            (value["ratio"].as_f64(), value["events_per_cpu_s"].as_f64()),
+            (Some(2.0), Some(2_000.0))
+        );
         let alone = text(&Row::new("q0", "generated", 1, &measured(0.5), None)).unwrap();
         assert!(!alone.contains("batch"), "{alone}");
     }

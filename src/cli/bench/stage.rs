@@ -1,4 +1,5 @@
-//! The stage that the queries are planned on: the stream of bids and the side table, without an engine around.
+//! The stage that the queries are planned on: the stream of bids and the side table, without an
+//! engine around.
 
 use std::sync::Arc;
 
@@ -97,7 +98,10 @@ fn columns(schema: &Schema) -> Vec<Column> {
 fn side_rows() -> Result<RecordBatch> {
     let keys = Int64Array::from_iter_values(0..SIDE_ROWS);
     let values = StringArray::from_iter_values((0..SIDE_ROWS).map(|key| format!("value of {key}")));
-    Ok(RecordBatch::try_from_iter([("key", Arc::new(keys) as _), ("value", Arc::new(values) as _)])?)
+    Ok(RecordBatch::try_from_iter([
+        ("key", Arc::new(keys) as _),
+        ("value", Arc::new(values) as _),
+    ])?)
 }
 
 #[async_trait]

@@ -1,4 +1,5 @@
-//! Measures a query as Tidemill runs it: epoch by epoch, from the events to the change of the answer.
+//! Measures a query as Tidemill runs it: epoch by epoch, from the events to the change of the
+//! answer.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -39,7 +40,8 @@ pub(super) async fn measure(
     let state = planner.continuous_state(Arc::clone(&stage) as _);
     let parsed = sql::parse_query(&query.sql)?;
     let plan = planner.logical(&state, &parsed.query).await?;
-    let options = CutOptions { emission: emission(parsed.emit, Emission::OnChange), lateness_ms: 0 };
+    let options =
+        CutOptions { emission: emission(parsed.emit, Emission::OnChange), lateness_ms: 0 };
     let pipeline = Arc::new(planner.pipeline(&state, &plan, options)?);
     let source: Arc<dyn Source> = match file {
         Some(path) => input::open_file(path, stage.bid_schema())?,

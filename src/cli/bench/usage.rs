@@ -1,4 +1,5 @@
-//! What this process has used: CPU seconds, as its clock counts them, and memory, as Linux tells it in `/proc`.
+//! What this process has used: CPU seconds, as its clock counts them, and memory, as Linux tells it
+//! in `/proc`.
 
 use cpu_time::ProcessTime;
 
@@ -13,13 +14,14 @@ fn about_us(name: &str) -> Result<String> {
     })
 }
 
-/// CPU seconds used so far, by all threads, in user mode and in the kernel: to the microsecond and better, where `/proc/self/stat` counts
-/// in hundredths.
+/// CPU seconds used so far, by all threads, in user mode and in the kernel: to the microsecond and
+/// better, where `/proc/self/stat` counts in hundredths.
 pub(super) fn cpu_seconds() -> Result<f64> {
     Ok(ProcessTime::try_now()?.as_duration().as_secs_f64())
 }
 
-/// From now on the peak is that of what follows. Where the kernel does not allow this, it is the peak since the start.
+/// From now on the peak is that of what follows. Where the kernel does not allow this, it is the
+/// peak since the start.
 pub(super) fn forget_peak() {
     let _ = std::fs::write("/proc/self/clear_refs", "5");
 }

@@ -1,4 +1,5 @@
-//! One column that is being built. The values are read as Postgres reads them, so a file means what COPY of it means.
+//! One column that is being built. The values are read as Postgres reads them, so a file means what
+//! COPY of it means.
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::Field;
@@ -53,7 +54,9 @@ impl DecodedColumn {
             }
             RecordField::Null => {
                 let name = &self.name;
-                return Err(format!("null value in column \"{name}\" violates not-null constraint"));
+                return Err(format!(
+                    "null value in column \"{name}\" violates not-null constraint"
+                ));
             }
         };
         appended.map_err(|error| {

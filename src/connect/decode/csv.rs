@@ -1,12 +1,15 @@
-//! CSV: fields between delimiters, in quotes where they need it, over several lines where a quoted field does.
+//! CSV: fields between delimiters, in quotes where they need it, over several lines where a quoted
+//! field does.
 //!
-//! A quote counts only at the beginning of a field, and after the closing one must come a delimiter or the line's
-//! end. A record that is wrong in whatever way takes only its first line with it, and so does one whose quote is not
-//! closed within [`QUOTED_BYTES`]: what follows is looked at again as new records. So one bad line cannot swallow
-//! its neighbours.
+//! A quote counts only at the beginning of a field, and after the closing one must come a delimiter
+//! or the line's end. A record that is wrong in whatever way takes only its first line with it, and
+//! so does one whose quote is not closed within [`QUOTED_BYTES`]: what follows is looked at again
+//! as new records. So one bad line cannot swallow its neighbours.
 
 use super::column::RecordField;
-use super::{BatchBuilder, Decoder, More, RECORD_BYTES, RecordOutcome, end_of_line, floor_char, trim_end};
+use super::{
+    BatchBuilder, Decoder, More, RECORD_BYTES, RecordOutcome, end_of_line, floor_char, trim_end,
+};
 
 /// A record with quotes is closed within so many bytes.
 const QUOTED_BYTES: usize = 1 << 20;
@@ -104,12 +107,18 @@ impl CsvDecoder {
                 match data.get(next) {
                     Some(b) if *b == delimiter => at = next + 1,
                     Some(b'\n') => return RecordEnd::Record(next + 1),
-                    Some(b'\r') if data.get(next + 1) == Some(&b'\n') => return RecordEnd::Record(next + 2),
+                    Some(b'\r') if data.get(next + 1) == Some(&b'\n') => {
+                        return RecordEnd::Record(next + 2);
+                    }
                     Some(b'\r') if next + 1 == data.len() && more == More::MayCome => {
                         return RecordEnd::Incomplete;
                     }
                     Some(b'\r') if next + 1 == data.len() => return RecordEnd::Record(next + 1),
-                    Some(_) => return RecordEnd::Malformed("characters after the closing quote of a field"),
+                    Some(_) => {
+                        return RecordEnd::Malformed(
+                            "characters after the closing quote of a field",
+                        );
+                    }
                     None if more == More::Ended => return RecordEnd::Record(next),
                     None => return RecordEnd::Incomplete,
                 }
@@ -166,12 +175,16 @@ impl CsvDecoder {
         }
     }
 
-    /// Appends the record that has been split; the error of a wrong one is left to be settled with its bytes.
+    /// Appends the record that has been split; the error of a wrong one is left to be settled with
+    /// its bytes.
     fn append(&mut self, text: &str, rows: &mut BatchBuilder) -> RecordOutcome {
         if self.spans.len() != self.fields {
             let (found, expected) = (self.spans.len(), self.fields);
-            let what =
-                if found > expected { "extra data after last expected column" } else { "missing data" };
+            let what = if found > expected {
+                "extra data after last expected column"
+            } else {
+                "missing data"
+            };
             rows.pending_error(format!("{what}: {found} fields instead of {expected}"));
             return RecordOutcome::Wrong;
         }
@@ -182,7 +195,8 @@ impl CsvDecoder {
                 unescape(text, span, escape, scratch);
             }
         }
-        let (spans, scratch, field_of, null) = (&self.spans, &self.scratch, &self.field_of, &self.style.null);
+        let (spans, scratch, field_of, null) =
+            (&self.spans, &self.scratch, &self.field_of, &self.style.null);
         rows.append(|column| {
             let span = spans[field_of[column]];
             match (span.form, &text[span.start..span.end]) {

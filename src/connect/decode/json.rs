@@ -1,9 +1,10 @@
 //! JSON lines: one object a line, its members matched to the columns by name.
 //!
-//! One pass over the line finds where each wanted value begins and ends and checks everything else on the way. Values
-//! become columns by the rules for text, so `1.9` is no BIGINT and `1e400` no number; arrays, rows and JSON are taken
-//! as JSON has them. Members that no column is named after are passed over; a column without a member is NULL. Objects
-//! and arrays come to a column of text as their JSON text. Of members with one name the last counts, as in JSONB.
+//! One pass over the line finds where each wanted value begins and ends and checks everything else
+//! on the way. Values become columns by the rules for text, so `1.9` is no BIGINT and `1e400` no
+//! number; arrays, rows and JSON are taken as JSON has them. Members that no column is named after
+//! are passed over; a column without a member is NULL. Objects and arrays come to a column of text
+//! as their JSON text. Of members with one name the last counts, as in JSONB.
 
 use arrow::datatypes::Field;
 

@@ -1,11 +1,11 @@
 //! Records of text (CSV, JSON lines) into Arrow columns, one record at a time and each for itself.
 //!
-//! We find the borders of records and fields ourselves and append each field straight to its column's builder, which
-//! reads it as COPY does. A
-//! reader over whole blocks (arrow-csv, arrow-json) fails a block for one bad line, takes `1.9` for an integer, and
-//! lets one unclosed quote swallow the rest of a file; and splitting the block again to find out costs more than
-//! this. A field of a column that nobody asked for is still checked, only not kept: whether a record is good must
-//! not depend on the query that reads it.
+//! We find the borders of records and fields ourselves and append each field straight to its
+//! column's builder, which reads it as COPY does. A reader over whole blocks (arrow-csv,
+//! arrow-json) fails a block for one bad line, takes `1.9` for an integer, and lets one unclosed
+//! quote swallow the rest of a file; and splitting the block again to find out costs more than
+//! this. A field of a column that nobody asked for is still checked, only not kept: whether a
+//! record is good must not depend on the query that reads it.
 
 use datafusion::arrow::array::{BooleanArray, RecordBatchOptions};
 use datafusion::arrow::compute::filter;
@@ -78,8 +78,10 @@ impl BatchBuilder {
         record: u64,
         times: Option<EventTimes>,
     ) -> BatchBuilder {
-        let columns =
-            fields.iter().enumerate().map(|(i, field)| DecodedColumn::new(field, wanted.contains(&i)));
+        let columns = fields
+            .iter()
+            .enumerate()
+            .map(|(i, field)| DecodedColumn::new(field, wanted.contains(&i)));
         BatchBuilder {
             columns: columns.collect(),
             wanted,
@@ -187,9 +189,15 @@ impl BatchBuilder {
         self.untimed.push(Rejected { offset: self.record - 1, raw, error, why: Why::Untimed });
     }
 
-    /// The record that has just failed: its error waits for [`attach_bytes`](Self::attach_bytes) to say which bytes go with it.
+    /// The record that has just failed: its error waits for [`attach_bytes`](Self::attach_bytes) to
+    /// say which bytes go with it.
     fn pending_error(&mut self, error: String) {
-        self.rejected.push(Rejected { offset: self.record, raw: Vec::new(), error, why: Why::Malformed });
+        self.rejected.push(Rejected {
+            offset: self.record,
+            raw: Vec::new(),
+            error,
+            why: Why::Malformed,
+        });
     }
 
     /// Gives the failed record its bytes.
@@ -215,7 +223,8 @@ impl BatchBuilder {
             let mut good = vec![true; self.rows];
             self.bad.drain(..).for_each(|row| good[row] = false);
             let good = BooleanArray::from(good);
-            arrays = arrays.iter().map(|array| Ok(filter(array, &good)?)).collect::<Result<Vec<_>>>()?;
+            arrays =
+                arrays.iter().map(|array| Ok(filter(array, &good)?)).collect::<Result<Vec<_>>>()?;
         }
         let options = RecordBatchOptions::new().with_row_count(Some(good_rows));
         let batch = RecordBatch::try_new_with_options(schema.clone(), arrays, &options)?;
@@ -229,12 +238,13 @@ impl BatchBuilder {
 
 /// A format: finds records and appends them.
 pub(super) trait Decoder: Send {
-    /// Takes records from the front of `data` until there are `max` in `rows` or no complete one is left; returns
-    /// how many bytes they took. Nothing taken: more bytes are needed.
+    /// Takes records from the front of `data` until there are `max` in `rows` or no complete one is
+    /// left; returns how many bytes they took. Nothing taken: more bytes are needed.
     fn decode(&mut self, data: &str, more: More, max: usize, rows: &mut BatchBuilder) -> usize;
 }
 
-/// As [`Decoder::decode`], over bytes that may not be UTF-8: a line with a byte out of place is rejected.
+/// As [`Decoder::decode`], over bytes that may not be UTF-8: a line with a byte out of place is
+/// rejected.
 pub(super) fn decode(
     decoder: &mut dyn Decoder,
     data: &[u8],

@@ -1,9 +1,11 @@
-//! Files as sources: one file or, by a glob, many that are read one after the other as a single log.
+//! Files as sources: one file or, by a glob, many that are read one after the other as a single
+//! log.
 //!
-//! Files come in the order of their names; in watch mode those that appear later follow in the order in which they
-//! are discovered. Once a file follows another the earlier one is finished: that it grows afterwards is an error,
-//! since its new lines would have to be squeezed into the middle of the log. An incomplete last line of the last
-//! file is no record yet in watch mode; at the end of a finished file, and in once mode, it is one.
+//! Files come in the order of their names; in watch mode those that appear later follow in the
+//! order in which they are discovered. Once a file follows another the earlier one is finished:
+//! that it grows afterwards is an error, since its new lines would have to be squeezed into the
+//! middle of the log. An incomplete last line of the last file is no record yet in watch mode; at
+//! the end of a finished file, and in once mode, it is one.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,8 +24,18 @@ mod reader;
 use paths::Files;
 use reader::FileReader;
 
-const OPTIONS: [&str; 10] =
-    ["path", "format", "mode", "on_error", "on_truncate", "header", "delimiter", "quote", "escape", "null"];
+const OPTIONS: [&str; 10] = [
+    "path",
+    "format",
+    "mode",
+    "on_error",
+    "on_truncate",
+    "header",
+    "delimiter",
+    "quote",
+    "escape",
+    "null",
+];
 
 /// Whether the source ends where its files end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +81,8 @@ pub(super) struct FileSource {
     on_error: OnError,
     on_truncate: OnTruncate,
     times: Option<EventTimes>,
-    /// In watch mode: the files in the order in which they were discovered, the same for all readers.
+    /// In watch mode: the files in the order in which they were discovered, the same for all
+    /// readers.
     discovered: Arc<Mutex<Vec<String>>>,
 }
 
@@ -84,8 +97,13 @@ impl FileSource {
         let path = options.required("path")?;
         let format = format(options)?;
         if columns.is_empty() {
-            return Err(Error::new(SqlState::InvalidTableDefinition, "connector 'file' needs columns")
-                .hint("Declare the columns of the file: CREATE SOURCE name (column type, …) WITH (…)."));
+            return Err(Error::new(
+                SqlState::InvalidTableDefinition,
+                "connector 'file' needs columns",
+            )
+            .hint(
+                "Declare the columns of the file: CREATE SOURCE name (column type, …) WITH (…).",
+            ));
         }
         let mode = match options.word("mode", &["once", "watch"])? {
             "once" => FileMode::Once,
@@ -124,7 +142,9 @@ impl FileSource {
             SourceFormat::Csv { style, .. } => {
                 Box::new(CsvDecoder::new(style.clone(), self.schema.fields().len()))
             }
-            SourceFormat::Json => Box::new(JsonDecoder::new(self.schema.fields().iter().map(AsRef::as_ref))),
+            SourceFormat::Json => {
+                Box::new(JsonDecoder::new(self.schema.fields().iter().map(AsRef::as_ref)))
+            }
         }
     }
 
@@ -138,14 +158,18 @@ fn format(options: &ConnectorOptions<'_>) -> Result<SourceFormat> {
         "json" => true,
         "csv" => false,
         other => {
-            return Err(Error::unsupported(format!("connector 'file' does not read format '{other}'"))
-                .hint("Its formats are: csv, json (one object a line)."));
+            return Err(Error::unsupported(format!(
+                "connector 'file' does not read format '{other}'"
+            ))
+            .hint("Its formats are: csv, json (one object a line)."));
         }
     };
     if json {
         let csv_only = ["header", "delimiter", "quote", "escape", "null"];
         if let Some(name) = csv_only.into_iter().find(|name| options.get(name).is_some()) {
-            return Err(bad(format!("option \"{name}\" is for format 'csv'")).hint("Leave it away."));
+            return Err(
+                bad(format!("option \"{name}\" is for format 'csv'")).hint("Leave it away.")
+            );
         }
         return Ok(SourceFormat::Json);
     }
@@ -159,7 +183,8 @@ fn format(options: &ConnectorOptions<'_>) -> Result<SourceFormat> {
     if style.delimiter == style.quote {
         return Err(bad("options \"delimiter\" and \"quote\" must differ".into()));
     }
-    let header = if options.boolean("header")?.unwrap_or(false) { Header::First } else { Header::None };
+    let header =
+        if options.boolean("header")?.unwrap_or(false) { Header::First } else { Header::None };
     Ok(SourceFormat::Csv { style, header })
 }
 
@@ -176,8 +201,13 @@ impl Source for FileSource {
         reader::FilePosition::from_offset(offset).map_or(0, |position| position.record)
     }
 
-    fn reader(&self, from: SourceOffset, columns: Option<&[usize]>) -> Result<Box<dyn SourceReader>> {
-        let fields: Vec<Field> = self.schema.fields().iter().map(|field| field.as_ref().clone()).collect();
+    fn reader(
+        &self,
+        from: SourceOffset,
+        columns: Option<&[usize]>,
+    ) -> Result<Box<dyn SourceReader>> {
+        let fields: Vec<Field> =
+            self.schema.fields().iter().map(|field| field.as_ref().clone()).collect();
         let (schema, wanted) = match columns {
             None => (self.schema.clone(), (0..fields.len()).collect()),
             Some(some) => (Arc::new(self.schema.project(some)?), some.to_vec()),

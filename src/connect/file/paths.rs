@@ -1,4 +1,5 @@
-//! Which files a path names, and that none of them is outside the directory that connectors may read.
+//! Which files a path names, and that none of them is outside the directory that connectors may
+//! read.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -29,8 +30,11 @@ impl Files {
     pub(super) fn new(root: &Path, path: &str) -> Result<Files> {
         let root = root.canonicalize().map_err(|error| Error::from(error).context(shown(root)))?;
         let given = Path::new(path);
-        let relative =
-            if given.is_absolute() { given.strip_prefix(&root).map_err(|_| outside(path))? } else { given };
+        let relative = if given.is_absolute() {
+            given.strip_prefix(&root).map_err(|_| outside(path))?
+        } else {
+            given
+        };
         let mut parts = Vec::new();
         for component in relative.components() {
             match component {
@@ -86,7 +90,10 @@ impl Files {
         for entry in entries {
             let name = entry?.file_name();
             // A name that is not UTF-8 could not be stored with the offset.
-            if name.to_str().is_some_and(|name| regex.is_match(name) && name.starts_with('.') == dotted) {
+            if name
+                .to_str()
+                .is_some_and(|name| regex.is_match(name) && name.starts_with('.') == dotted)
+            {
                 found.push(directory.join(name));
             }
         }
@@ -102,8 +109,11 @@ impl Files {
 }
 
 fn outside(path: &str) -> Error {
-    Error::new(SqlState::InsufficientPrivilege, format!("'{path}' is outside the directory for files"))
-        .hint("Connectors read only below the directory given by --files.")
+    Error::new(
+        SqlState::InsufficientPrivilege,
+        format!("'{path}' is outside the directory for files"),
+    )
+    .hint("Connectors read only below the directory given by --files.")
 }
 
 /// `*` is any characters, `?` one, `[…]` one of a set; a leading dot must be written.

@@ -14,7 +14,8 @@ use crate::error::{Error, Result, SqlState};
 /// How many bytes are read at a time.
 const READ_BYTES: usize = 1 << 20;
 
-/// How many bytes are looked at first for records: little, so that small reads do not check much text twice.
+/// How many bytes are looked at first for records: little, so that small reads do not check much
+/// text twice.
 const WINDOW_BYTES: usize = 256 << 10;
 
 /// How often the directory is searched for new files, ms.
@@ -38,11 +39,13 @@ impl FilePosition {
         if offset.is_start() {
             return Ok(FilePosition::default());
         }
-        serde_json::from_slice(offset.as_bytes())
-            .map_err(|_| Error::new(SqlState::Corrupted, format!("'{offset}' is no offset of a file source")))
+        serde_json::from_slice(offset.as_bytes()).map_err(|_| {
+            Error::new(SqlState::Corrupted, format!("'{offset}' is no offset of a file source"))
+        })
     }
 
-    /// The same for readers that read the same from here on; how many later files they know of does not matter.
+    /// The same for readers that read the same from here on; how many later files they know of does
+    /// not matter.
     pub(super) fn place(&self) -> String {
         let name = self.files.get(self.file).map_or("", |(name, _)| name.as_str());
         format!("{} {} {} {name}", self.record, self.file, self.byte)
@@ -81,7 +84,9 @@ impl FileReader {
 
     /// Looks for new files, and at the finished ones.
     fn discover(&mut self, now_ms: i64) -> Result<()> {
-        if self.discovered_ms.is_some_and(|last| now_ms.saturating_sub(last) < DISCOVERY_MS && now_ms >= last)
+        if self
+            .discovered_ms
+            .is_some_and(|last| now_ms.saturating_sub(last) < DISCOVERY_MS && now_ms >= last)
         {
             return Ok(());
         }
@@ -98,8 +103,8 @@ impl FileReader {
         Ok(())
     }
 
-    /// The files there are. When one is watched for more, all readers take them in the order in which the first of them
-    /// has seen them: the log is the same for all.
+    /// The files there are. When one is watched for more, all readers take them in the order in
+    /// which the first of them has seen them: the log is the same for all.
     fn listed(&self) -> Result<Vec<String>> {
         let found = self.source.files.list()?;
         if self.source.mode == FileMode::Once {
@@ -119,7 +124,9 @@ impl FileReader {
     }
 
     fn check_finished(&self) -> Result<()> {
-        for (name, size) in &self.position.files[..self.position.file.min(self.position.files.len())] {
+        for (name, size) in
+            &self.position.files[..self.position.file.min(self.position.files.len())]
+        {
             // A finished file may be taken away: what it said has been read.
             let Ok(path) = self.source.files.open_path(name) else { continue };
             if path.metadata()?.len() > *size {
@@ -148,13 +155,16 @@ impl FileReader {
         // The first record begins after the header and a byte order mark.
         self.position.byte = self.position.byte.max(begin);
         file.seek(SeekFrom::Start(self.position.byte))?;
-        self.open = Some(OpenFile { path, file, decoder, buffer: Vec::new(), taken: 0, at_end: false });
+        self.open =
+            Some(OpenFile { path, file, decoder, buffer: Vec::new(), taken: 0, at_end: false });
         Ok(true)
     }
 
     /// Whether the file at the position may still grow.
     fn must_wait(&self) -> More {
-        if self.source.mode == FileMode::Watch && self.position.file + 1 >= self.position.files.len() {
+        if self.source.mode == FileMode::Watch
+            && self.position.file + 1 >= self.position.files.len()
+        {
             More::MayCome
         } else {
             More::Ended
@@ -217,7 +227,9 @@ impl FileReader {
                         "{} bytes of it had been read, it has {size}.",
                         self.position.byte + buffered
                     ))
-                    .hint("With on_truncate = 'restart' it would be read again from its beginning."))
+                    .hint(
+                        "With on_truncate = 'restart' it would be read again from its beginning.",
+                    ))
             }
             OnTruncate::Restart => {
                 self.position.byte = 0;
@@ -244,9 +256,12 @@ impl FileReader {
         match (self.source.on_error, wrong) {
             (OnError::Fail, Some(first)) => {
                 let raw = String::from_utf8_lossy(&first.raw);
-                Err(Error::new(SqlState::BadText, format!("record {}: {}", first.offset, first.error))
-                    .detail(raw.chars().take(200).collect::<String>())
-                    .hint("With on_error = 'reject' such records are kept aside and the others read."))
+                Err(Error::new(
+                    SqlState::BadText,
+                    format!("record {}: {}", first.offset, first.error),
+                )
+                .detail(raw.chars().take(200).collect::<String>())
+                .hint("With on_error = 'reject' such records are kept aside and the others read."))
             }
             _ => Ok(()),
         }
@@ -264,7 +279,8 @@ impl SourceReader for FileReader {
         }
         while self.rows.len() < max_rows {
             if !self.open()? {
-                ended = self.source.mode == FileMode::Once && self.position.file >= self.position.files.len();
+                ended = self.source.mode == FileMode::Once
+                    && self.position.file >= self.position.files.len();
                 break;
             }
             if !self.take(max_rows)? && !self.next_file() {
@@ -312,7 +328,8 @@ impl OpenFile {
     }
 }
 
-/// A decoder for the file and where its first record begins; `None` while its header is not complete.
+/// A decoder for the file and where its first record begins; `None` while its header is not
+/// complete.
 fn begin(
     source: &FileSource,
     file: &mut File,
@@ -343,13 +360,15 @@ fn begin(
     let names = decoder.header(text).ok_or_else(broken)?;
     let field_of = columns.iter().map(|column| {
         let exact = names.iter().position(|name| name == column);
-        exact.or_else(|| names.iter().position(|name| name.eq_ignore_ascii_case(column))).ok_or_else(|| {
-            Error::new(
-                SqlState::UndefinedColumn,
-                format!("column \"{column}\" is not in the header of '{name}'"),
-            )
-            .hint(format!("The header names: {}.", names.join(", ")))
-        })
+        exact
+            .or_else(|| names.iter().position(|name| name.eq_ignore_ascii_case(column)))
+            .ok_or_else(|| {
+                Error::new(
+                    SqlState::UndefinedColumn,
+                    format!("column \"{column}\" is not in the header of '{name}'"),
+                )
+                .hint(format!("The header names: {}.", names.join(", ")))
+            })
     });
     let field_of = field_of.collect::<Result<Vec<_>>>()?;
     decoder.match_fields(field_of, names.len());

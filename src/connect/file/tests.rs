@@ -33,7 +33,11 @@ fn open(root: &Path, options: &[(&str, &str)]) -> FileSource {
 }
 
 /// Everything there is, in portions, each by a new reader.
-fn read(source: &FileSource, columns: Option<&[usize]>, step: usize) -> (RecordBatch, Vec<Rejected>) {
+fn read(
+    source: &FileSource,
+    columns: Option<&[usize]>,
+    step: usize,
+) -> (RecordBatch, Vec<Rejected>) {
     let (mut offset, mut batches, mut rejected) = (SourceOffset::default(), Vec::new(), Vec::new());
     loop {
         let mut reader = source.reader(offset, columns).unwrap();
@@ -80,7 +84,8 @@ fn check(format: &str, content: impl AsRef<[u8]>, rows: &[&str], errors: &[&str]
     }
 }
 
-/// The one column of a file, with its values as Postgres writes them, and the reasons why records were rejected.
+/// The one column of a file, with its values as Postgres writes them, and the reasons why records
+/// were rejected.
 fn column(sql_type: &SqlType, format: &str, content: &str) -> (Vec<String>, Vec<String>) {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("f"), content).unwrap();
@@ -97,7 +102,10 @@ fn column(sql_type: &SqlType, format: &str, content: &str) -> (Vec<String>, Vec<
         }
         String::from_utf8(out.to_vec()).unwrap()
     };
-    ((0..batch.num_rows()).map(text).collect(), rejected.into_iter().map(|record| record.error).collect())
+    (
+        (0..batch.num_rows()).map(text).collect(),
+        rejected.into_iter().map(|record| record.error).collect(),
+    )
 }
 
 #[test]
@@ -131,7 +139,10 @@ fn a_value_that_is_wrong_leaves_nothing_behind() {
     let content = "{\"c\":[{\"a\":1,\"b\":\"x\"}]}\n{\"c\":[{\"b\":\"y\",\"a\":2},{\"a\":\"no\"}]}\n\
                    {\"c\":[{\"B\":{\"k\":[1]}}, null]}\n{}\n{\"c\":[]}\n{\"c\":7}\n";
     let (values, errors) = column(&rows, "json", content);
-    assert_eq!(values, ["{\"(1,x)\"}", "{\"(,\\\"{\\\"\\\"k\\\"\\\":[1]}\\\")\",NULL}", "NULL", "{}"]);
+    assert_eq!(
+        values,
+        ["{\"(1,x)\"}", "{\"(,\\\"{\\\"\\\"k\\\"\\\":[1]}\\\")\",NULL}", "NULL", "{}"]
+    );
     assert_eq!(errors.len(), 2, "{errors:?}");
     assert!(errors[0].contains("invalid input syntax for type integer: \"no\""), "{errors:?}");
     assert!(errors[1].contains("malformed array literal: \"7\""), "{errors:?}");
@@ -139,9 +150,13 @@ fn a_value_that_is_wrong_leaves_nothing_behind() {
 
 #[test]
 fn json_of_json_lines_is_as_it_was_written() {
-    let content = "\u{feff}{\"c\":{\"b\":1, \"a\":[true]}}\n{\"c\":\"x\"}\n{\"c\":7}\n{\"c\":null}\n";
+    let content =
+        "\u{feff}{\"c\":{\"b\":1, \"a\":[true]}}\n{\"c\":\"x\"}\n{\"c\":7}\n{\"c\":null}\n";
     let check = |sql_type, expect: [&str; 4]| {
-        assert_eq!(column(&sql_type, "json", content), (expect.map(str::to_owned).to_vec(), vec![]));
+        assert_eq!(
+            column(&sql_type, "json", content),
+            (expect.map(str::to_owned).to_vec(), vec![])
+        );
     };
     check(SqlType::Json, ["{\"b\":1, \"a\":[true]}", "\"x\"", "7", "NULL"]);
     check(SqlType::Jsonb, ["{\"a\": [true], \"b\": 1}", "\"x\"", "7", "NULL"]);
@@ -322,11 +337,16 @@ fn no_file_outside_the_root_is_read() {
     let outside = tempfile::tempdir().unwrap();
     std::fs::write(outside.path().join("secret"), "1,,,\n").unwrap();
     let directory = tempfile::tempdir().unwrap();
-    std::os::unix::fs::symlink(outside.path().join("secret"), directory.path().join("link")).unwrap();
+    std::os::unix::fs::symlink(outside.path().join("secret"), directory.path().join("link"))
+        .unwrap();
     std::os::unix::fs::symlink(outside.path(), directory.path().join("dir")).unwrap();
     let absolute = outside.path().join("secret").display().to_string();
     for path in ["../secret", "link", "dir/secret", "dir/*", "*", "a/../../b", &absolute] {
         let refused = try_open(directory.path(), &[("path", path), ("format", "csv")]);
-        assert_eq!(refused.err().map(|e| e.state()), Some(SqlState::InsufficientPrivilege), "{path}");
+        assert_eq!(
+            refused.err().map(|e| e.state()),
+            Some(SqlState::InsufficientPrivilege),
+            "{path}"
+        );
     }
 }

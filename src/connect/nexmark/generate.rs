@@ -1,7 +1,7 @@
 //! The auction site itself: what the columns of event `n` are.
 //!
-//! Every column of every event has a random stream of its own, begun from (seed, event, column). So a column costs
-//! nothing when it is not asked for, and any event can be computed first.
+//! Every column of every event has a random stream of its own, begun from (seed, event, column). So
+//! a column costs nothing when it is not asked for, and any event can be computed first.
 
 use std::fmt::Write;
 use std::sync::{Arc, OnceLock};
@@ -34,8 +34,9 @@ const CITIES: [&str; 10] = [
     "cheyenne",
 ];
 const HOT_CHANNELS: [&str; 4] = ["Google", "Facebook", "Baidu", "Apple"];
-const FIRST_NAMES: [&str; 11] =
-    ["peter", "paul", "luke", "john", "saul", "vicky", "kate", "julie", "sarah", "deiter", "walter"];
+const FIRST_NAMES: [&str; 11] = [
+    "peter", "paul", "luke", "john", "saul", "vicky", "kate", "julie", "sarah", "deiter", "walter",
+];
 const LAST_NAMES: [&str; 9] =
     ["shultz", "abrams", "spencer", "white", "bartels", "walton", "smith", "jones", "noris"];
 
@@ -205,7 +206,9 @@ impl Site {
             NexmarkColumn::PersonId => FIRST_ID + last_person(event),
             NexmarkColumn::AuctionId => FIRST_ID + last_auction(event),
             NexmarkColumn::InitialBid | NexmarkColumn::Price => random.price(),
-            NexmarkColumn::Reserve => self.number(NexmarkColumn::InitialBid, event) + random.price(),
+            NexmarkColumn::Reserve => {
+                self.number(NexmarkColumn::InitialBid, event) + random.price()
+            }
             NexmarkColumn::DateTime => self.time_ms(event) * 1000,
             NexmarkColumn::Expires => {
                 // As long as it takes for the open auctions to be replaced, on the average.
@@ -213,8 +216,11 @@ impl Site {
                 let horizon = self.time_ms(event + OPEN_AUCTIONS * 50 / 3) - now;
                 (now + 1 + random.below((horizon * 2).max(1))) * 1000
             }
-            NexmarkColumn::Seller if random.below(4) > 0 => FIRST_ID + last_person(event) / HOT_OF * HOT_OF,
-            // The neighbour of the hot seller, so that hot bidders and hot sellers are not the same persons.
+            NexmarkColumn::Seller if random.below(4) > 0 => {
+                FIRST_ID + last_person(event) / HOT_OF * HOT_OF
+            }
+            // The neighbour of the hot seller, so that hot bidders and hot sellers are not the same
+            // persons.
             NexmarkColumn::Bidder if random.below(4) > 0 => {
                 FIRST_ID + last_person(event) / HOT_OF * HOT_OF + 1
             }
@@ -263,7 +269,9 @@ impl Site {
                 NexmarkColumn::ItemName => out.append_value(random.letters(20, &mut buffer)),
                 NexmarkColumn::Description => out.append_value(random.letters(100, &mut buffer)),
                 NexmarkColumn::PersonExtra => out.append_value(random.extra(70, 200, &mut buffer)),
-                NexmarkColumn::AuctionExtra => out.append_value(random.extra(168, 500, &mut buffer)),
+                NexmarkColumn::AuctionExtra => {
+                    out.append_value(random.extra(168, 500, &mut buffer))
+                }
                 NexmarkColumn::BidExtra => out.append_value(random.extra(32, 100, &mut buffer)),
                 NexmarkColumn::Channel => out.append_value(&self.channel(*event).0),
                 NexmarkColumn::Url => out.append_value(&self.channel(*event).1),
@@ -273,7 +281,8 @@ impl Site {
         Arc::new(out.finish())
     }
 
-    /// The channel of a bid and its address: they belong together, so both columns draw the same number.
+    /// The channel of a bid and its address: they belong together, so both columns draw the same
+    /// number.
     fn channel(&self, event: u64) -> &'static (String, String) {
         let random = &mut self.random(NexmarkColumn::Channel, event);
         let channels = channels();
@@ -298,7 +307,8 @@ fn last_auction(event: u64) -> u64 {
 fn channels() -> &'static [(String, String)] {
     static ALL: OnceLock<Vec<(String, String)>> = OnceLock::new();
     ALL.get_or_init(|| {
-        let hot = HOT_CHANNELS.iter().enumerate().map(|(i, name)| (name.to_string(), address(i as u64)));
+        let hot =
+            HOT_CHANNELS.iter().enumerate().map(|(i, name)| (name.to_string(), address(i as u64)));
         let others = (0..CHANNELS).map(|i| {
             let id = match mix(i) % 10 {
                 0 => String::new(),

@@ -1,15 +1,19 @@
-//! The Nexmark benchmark's auction site as a source: persons, auctions and bids, as many as one likes.
+//! The Nexmark benchmark's auction site as a source: persons, auctions and bids, as many as one
+//! likes.
 //!
-//! Event `n` of the site is a pure function of the seed and `n`: events 50k are persons, 50k+1 … 50k+3 auctions,
-//! the other 46 bids (Nexmark's proportion 1 : 3 : 46). `events` counts all three kinds, so that sources over the
-//! three tables with the same `events` and `seed` are one site: bids name auctions and persons that exist.
-//! Event `n` happens at 2015-07-15 00:00:00 plus `n` ÷ rate seconds (10,000 events a second without `rate`), to the
-//! millisecond below. With `rate` events also arrive at that pace from the moment the source was created.
+//! Event `n` of the site is a pure function of the seed and `n`: events 50k are persons, 50k+1 …
+//! 50k+3 auctions, the other 46 bids (Nexmark's proportion 1 : 3 : 46). `events` counts all three
+//! kinds, so that sources over the three tables with the same `events` and `seed` are one site:
+//! bids name auctions and persons that exist. Event `n` happens at 2015-07-15 00:00:00 plus `n` ÷
+//! rate seconds (10,000 events a second without `rate`), to the millisecond below. With `rate`
+//! events also arrive at that pace from the moment the source was created.
 //!
-//! The published crate `nexmark` is not used: it has no seed, computes times in 32-bit floats (they stand still
-//! after some ten million events) and makes every string of an event whether or not it is wanted.
+//! The published crate `nexmark` is not used: it has no seed, computes times in 32-bit floats (they
+//! stand still after some ten million events) and makes every string of an event whether or not it
+//! is wanted.
 //!
-//! Tucker, Tufte, Papadimos, Maier: NEXMark – A Benchmark for Queries over Data Streams, 2002; Apache Beam's generator.
+//! Tucker, Tufte, Papadimos, Maier: NEXMark – A Benchmark for Queries over Data Streams, 2002;
+//! Apache Beam's generator.
 
 use std::sync::Arc;
 
@@ -148,7 +152,9 @@ impl Nexmark {
         let (events, rate) = (options.number("events", 0)?, options.number("rate", 1)?);
         if events.is_none() && rate.is_none() {
             return Err(bad("connector 'nexmark' needs option \"events\" or \"rate\"".into())
-                .hint("events is how many events there are in all, rate how many arrive in a second."));
+                .hint(
+                    "events is how many events there are in all, rate how many arrive in a second.",
+                ));
         }
         let seed = options.number("seed", 0)?.unwrap_or(0);
         let (fields, columns) = if declared.is_empty() {
@@ -160,7 +166,9 @@ impl Nexmark {
             && !column.is_time()
         {
             let what = format!("column \"{}\" of nexmark is no time", column.name());
-            return Err(Error::new(SqlState::TypeMismatch, what).hint("Its event time is date_time."));
+            return Err(
+                Error::new(SqlState::TypeMismatch, what).hint("Its event time is date_time.")
+            );
         }
         let pace = Pace { table, events, rate, created_at_ms };
         let site = Site::new(seed, rate.unwrap_or(DEFAULT_RATE));
@@ -214,21 +222,35 @@ impl Source for Nexmark {
         offset.to_string().parse().unwrap_or(0)
     }
 
-    fn reader(&self, from: SourceOffset, columns: Option<&[usize]>) -> Result<Box<dyn SourceReader>> {
+    fn reader(
+        &self,
+        from: SourceOffset,
+        columns: Option<&[usize]>,
+    ) -> Result<Box<dyn SourceReader>> {
         let row = if from.is_start() {
             0
         } else {
             from.to_string().parse().map_err(|_| {
-                Error::new(SqlState::Corrupted, format!("'{from}' is no offset of a nexmark source"))
+                Error::new(
+                    SqlState::Corrupted,
+                    format!("'{from}' is no offset of a nexmark source"),
+                )
             })?
         };
         let (schema, columns) = match columns {
             None => (self.schema.clone(), self.columns.clone()),
-            Some(some) => {
-                (Arc::new(self.schema.project(some)?), some.iter().map(|i| self.columns[*i]).collect())
-            }
+            Some(some) => (
+                Arc::new(self.schema.project(some)?),
+                some.iter().map(|i| self.columns[*i]).collect(),
+            ),
         };
-        Ok(Box::new(NexmarkReader { schema, columns, pace: self.pace, site: self.site.clone(), row }))
+        Ok(Box::new(NexmarkReader {
+            schema,
+            columns,
+            pace: self.pace,
+            site: self.site.clone(),
+            row,
+        }))
     }
 }
 
@@ -245,7 +267,8 @@ impl SourceReader for NexmarkReader {
     fn read(&mut self, now_ms: i64, max_rows: usize) -> Result<SourceBatch> {
         let (arrived, all) = self.pace.arrived(now_ms);
         let count = arrived.saturating_sub(self.row).min(max_rows as u64);
-        let events: Vec<u64> = (self.row..self.row + count).map(|row| self.pace.table.event(row)).collect();
+        let events: Vec<u64> =
+            (self.row..self.row + count).map(|row| self.pace.table.event(row)).collect();
         let arrays = self.columns.iter().zip(self.schema.fields()).map(|(column, wanted)| {
             let array: ArrayRef = self.site.column(*column, &events);
             if array.data_type() == wanted.data_type() {
@@ -307,7 +330,11 @@ mod tests {
             let source = open(&[("table", table), ("events", "3000"), ("seed", "7")], 0);
             let whole = all(&source, None, 10_000);
             assert_eq!(whole, all(&source, None, 7), "{table}");
-            assert_eq!(whole.project(&[6, 2]).unwrap(), all(&source, Some(&[6, 2]), 100), "{table}");
+            assert_eq!(
+                whole.project(&[6, 2]).unwrap(),
+                all(&source, Some(&[6, 2]), 100),
+                "{table}"
+            );
             let other = open(&[("table", table), ("events", "3000"), ("seed", "8")], 0);
             assert_ne!(whole, all(&other, None, 10_000), "{table}");
         }
@@ -330,7 +357,8 @@ mod tests {
 
     #[test]
     fn bids_name_auctions_and_times_go_up() {
-        let bids = all(&open(&[("table", "bid"), ("events", "500000")], 0), Some(&[0, 5, 2]), 100_000);
+        let bids =
+            all(&open(&[("table", "bid"), ("events", "500000")], 0), Some(&[0, 5, 2]), 100_000);
         let times = bids.column(1).as_primitive::<TimestampMicrosecondType>().values();
         assert!(times.windows(2).all(|w| w[0] <= w[1]));
         assert_eq!(times[0], 1_436_918_400_000_000);

@@ -11,7 +11,8 @@ use super::super::position::{FeedBatch, FeedPosition, Start};
 /// A place in a stream's log.
 pub(super) struct LogFeed {
     reader: LogReader,
-    /// The commit in which the last reading ended, if there is more of it: it is read to its end next.
+    /// The commit in which the last reading ended, if there is more of it: it is read to its end
+    /// next.
     open: Option<CommitNo>,
     /// The end of the stream when all of it had been read.
     seen: Option<(u64, CommitNo)>,
@@ -38,8 +39,8 @@ impl LogFeed {
         Ok(LogFeed { reader, open: None, seen: None })
     }
 
-    /// What there is up to the commit, about `max_rows` at the most: to the end of a commit, but that in parts, since a commit may be
-    /// larger than what is to be in memory at one time.
+    /// What there is up to the commit, about `max_rows` at the most: to the end of a commit, but
+    /// that in parts, since a commit may be larger than what is to be in memory at one time.
     pub(super) fn read(&mut self, upto: CommitNo, max_rows: usize) -> Result<FeedBatch> {
         let end = self.reader.end()?;
         let mut blocks = self.reader.read(self.open.unwrap_or(upto), max_rows)?;

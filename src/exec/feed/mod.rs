@@ -93,8 +93,8 @@ impl Feed {
         }
     }
 
-    /// Waits until there may be more to read: a commit, or of a view a change that has been published, which is later. False:
-    /// there will be no more, the server is going down.
+    /// Waits until there may be more to read: a commit, or of a view a change that has been
+    /// published, which is later. False: there will be no more, the server is going down.
     pub async fn changed(&mut self, commits: &mut watch::Receiver<CommitNo>) -> bool {
         match &mut self.kind {
             FeedKind::View(view) => view.changed().await,
@@ -102,8 +102,8 @@ impl Feed {
         }
     }
 
-    /// What there is up to the cut, about `max_rows` at the most (to the end of a commit); of a connector together with
-    /// the others of an epoch.
+    /// What there is up to the cut, about `max_rows` at the most (to the end of a commit); of a
+    /// connector together with the others of an epoch.
     pub fn read(
         &mut self,
         upto: CommitNo,
@@ -127,7 +127,8 @@ impl Feed {
         }
     }
 
-    /// The watermark that a view which is read has come to, microseconds since 1970; the rows of others bring theirs.
+    /// The watermark that a view which is read has come to, microseconds since 1970; the rows of
+    /// others bring theirs.
     pub fn watermark(&self) -> Option<i64> {
         match &self.kind {
             FeedKind::View(view) => view.watermark(),
@@ -160,8 +161,8 @@ impl Feed {
         }
     }
 
-    /// Whether new rows announce themselves by a commit; a connector has to be asked. (A view announces itself by the
-    /// commit of its epoch.)
+    /// Whether new rows announce themselves by a commit; a connector has to be asked. (A view
+    /// announces itself by the commit of its epoch.)
     pub fn is_log(&self) -> bool {
         matches!(self.kind, FeedKind::Log(_) | FeedKind::View(_))
     }

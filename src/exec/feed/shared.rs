@@ -2,12 +2,13 @@
 //!
 //! ```text
 //!  view a ─┐                        ┌▶ a's columns
-//!  view b ─┼─ same place ─▶ decode ─┼▶ b's columns       view d, elsewhere (it lags): reads by itself,
-//!  view c ─┘  (all columns wanted)  └▶ c's columns       and joins when it comes to the others' place
+//!  view b ─┼─ same place ─▶ decode ─┼▶ b's columns       view d, elsewhere, reads by itself
+//!  view c ─┘  (all columns wanted)  └▶ c's columns       and joins when it comes here
 //! ```
-//! Before an epoch every view says where it stands and which columns it wants ([`Wish`]). Where two or more stand at one place, the first
-//! that reads decodes the portion with the columns of all of them; the others take it as it is. It is let go with the
-//! last of them, or when the epoch ends. What waits to be taken is bounded by [`limits::SHARED_DECODE_BYTES`].
+//! Before an epoch every view says where it stands and which columns it wants ([`Wish`]). Where two
+//! or more stand at one place, the first that reads decodes the portion with the columns of all of
+//! them; the others take it as it is. It is let go with the last of them, or when the epoch ends.
+//! What waits to be taken is bounded by [`limits::SHARED_DECODE_BYTES`].
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -143,8 +144,9 @@ impl SharedReads {
         }
         // A reader that nobody follows any more, or that lacks a column, is closed.
         let groups = &self.groups;
-        self.readers
-            .retain(|key, reader| groups.get(key).is_some_and(|group| group.columns == reader.columns));
+        self.readers.retain(|key, reader| {
+            groups.get(key).is_some_and(|group| group.columns == reader.columns)
+        });
         Ok(())
     }
 
@@ -175,7 +177,8 @@ impl SharedReads {
                         columns: group.columns.clone(),
                     },
                 };
-                let most = Most { rows, bytes: limits::SHARED_DECODE_BYTES.saturating_sub(self.bytes) };
+                let most =
+                    Most { rows, bytes: limits::SHARED_DECODE_BYTES.saturating_sub(self.bytes) };
                 let portion = read_portion(&mut *reader.reader, &reader.columns, now_ms, most)?;
                 if !portion.ended {
                     let place = group.source.place(&portion.offset)?;
@@ -216,7 +219,11 @@ mod tests {
             Arc::new(Schema::new(vec![field("a"), field("b"), field("c")]))
         }
 
-        fn reader(&self, from: SourceOffset, columns: Option<&[usize]>) -> Result<Box<dyn SourceReader>> {
+        fn reader(
+            &self,
+            from: SourceOffset,
+            columns: Option<&[usize]>,
+        ) -> Result<Box<dyn SourceReader>> {
             let row = from.to_string().parse().unwrap_or(0);
             let columns = columns.map_or(vec![0, 1, 2], <[usize]>::to_vec);
             Ok(Box::new(CountedReader(Arc::clone(&self.0), columns, row)))
@@ -262,8 +269,8 @@ mod tests {
             }
         }
 
-        /// An epoch of at most so many rows: for each view the first value of each column, if it has read together with
-        /// others; and how many values were decoded.
+        /// An epoch of at most so many rows: for each view the first value of each column, if it
+        /// has read together with others; and how many values were decoded.
         fn epoch(&mut self, rows: usize) -> (Vec<Option<Vec<i64>>>, usize) {
             let before = self.decoded.load(Ordering::Relaxed);
             let wishes: Vec<_> = self
@@ -283,7 +290,8 @@ mod tests {
                 all.push(taken.map(|portion| {
                     *at = portion.offset.clone();
                     let first = |column: &usize| {
-                        let place = portion.columns.iter().position(|known| known == column).unwrap();
+                        let place =
+                            portion.columns.iter().position(|known| known == column).unwrap();
                         portion.batches[0].column(place).as_primitive::<Int64Type>().value(0)
                     };
                     columns.iter().map(first).collect()
@@ -325,7 +333,8 @@ mod tests {
     #[test]
     fn what_waits_to_be_taken_is_bounded() {
         let mut reader = CountedReader(Arc::default(), vec![0], 0);
-        let portion = read_portion(&mut reader, &[0], 0, Most { rows: 1_000_000, bytes: 1 }).unwrap();
+        let portion =
+            read_portion(&mut reader, &[0], 0, Most { rows: 1_000_000, bytes: 1 }).unwrap();
         assert_eq!((portion.batches.len(), portion.drained), (1, false));
     }
 }

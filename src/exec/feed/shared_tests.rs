@@ -33,7 +33,11 @@ impl Source for Growing {
         Arc::new(Schema::new(vec![field("price"), field("bidder")]))
     }
 
-    fn reader(&self, from: SourceOffset, columns: Option<&[usize]>) -> Result<Box<dyn SourceReader>> {
+    fn reader(
+        &self,
+        from: SourceOffset,
+        columns: Option<&[usize]>,
+    ) -> Result<Box<dyn SourceReader>> {
         let next = from.to_string().parse().unwrap_or(0);
         let columns = columns.map_or(vec![0, 1], <[usize]>::to_vec);
         Ok(Box::new(GrowingReader { source: self.clone(), columns, next }))
@@ -43,7 +47,8 @@ impl Source for Growing {
 impl SourceReader for GrowingReader {
     fn read(&mut self, _: i64, max_rows: usize) -> Result<SourceBatch> {
         let end = self.source.there.load(Ordering::SeqCst).min(self.next + max_rows);
-        let (wrong, good): (Vec<usize>, Vec<usize>) = (self.next..end).partition(|record| record % 10 == 0);
+        let (wrong, good): (Vec<usize>, Vec<usize>) =
+            (self.next..end).partition(|record| record % 10 == 0);
         self.source.decoded.fetch_add(end - self.next, Ordering::SeqCst);
         self.next = end;
         let schema = self.source.schema().project(&self.columns)?;
@@ -80,7 +85,8 @@ async fn three_views_over_a_connector_decode_each_record_once() {
         generated: None,
     };
     let option = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-    let options = vec![option("connector", "nexmark"), option("table", "bid"), option("events", "0")];
+    let options =
+        vec![option("connector", "nexmark"), option("table", "bid"), option("events", "0")];
     let def = StreamDef {
         watermark: None,
         connector: Some(Connector { options }),

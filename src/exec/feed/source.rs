@@ -47,9 +47,12 @@ impl SourceFeed {
     ) -> Result<SourceFeed> {
         let (offset, watermark, ended, last_event) = match from {
             None => (SourceOffset::default(), Watermark::NONE, false, None),
-            Some(FeedPosition::Source { offset, watermark, ended, last_event }) => {
-                (SourceOffset::from_bytes(offset.clone()), Watermark(*watermark), *ended, *last_event)
-            }
+            Some(FeedPosition::Source { offset, watermark, ended, last_event }) => (
+                SourceOffset::from_bytes(offset.clone()),
+                Watermark(*watermark),
+                *ended,
+                *last_event,
+            ),
             Some(FeedPosition::Log { .. } | FeedPosition::View { .. }) => {
                 return Err(Error::internal("a connector at another source's position"));
             }
@@ -80,8 +83,9 @@ impl SourceFeed {
         })
     }
 
-    /// Passes over what is there already. It counts for the watermark, and what is wrong with it is told: others may begin
-    /// earlier, but what has been rejected of a stream is known once for all.
+    /// Passes over what is there already. It counts for the watermark, and what is wrong with it is
+    /// told: others may begin earlier, but what has been rejected of a stream is known once for
+    /// all.
     pub fn skip_to_latest(&mut self, now_ms: i64) -> Result<()> {
         let mut drained = self.ended;
         while !drained {
@@ -106,7 +110,9 @@ impl SourceFeed {
             return Ok(FeedBatch { rejected, ended: true, drained: true, ..FeedBatch::default() });
         }
         let together = match shared {
-            Some(shared) => shared.take(self.stream, &*self.source, &self.offset, now_ms, max_rows)?,
+            Some(shared) => {
+                shared.take(self.stream, &*self.source, &self.offset, now_ms, max_rows)?
+            }
             None => None,
         };
         let portion = match together {
@@ -125,7 +131,13 @@ impl SourceFeed {
             .map(|(at, batch)| self.input(&batch.project(&places)?, portion.ended && at == last))
             .collect::<Result<Vec<_>>>()?;
         rejected.extend(portion.rejected.iter().cloned());
-        Ok(FeedBatch { inputs, rejected, drained: portion.drained, is_cut: false, ended: portion.ended })
+        Ok(FeedBatch {
+            inputs,
+            rejected,
+            drained: portion.drained,
+            is_cut: false,
+            ended: portion.ended,
+        })
     }
 
     fn read_alone(&mut self, now_ms: i64, max_rows: usize) -> Result<SourcePortion> {

@@ -1,5 +1,6 @@
-//! Follows a materialized view. What is published comes by subscription; what the view has computed in the very epoch that
-//! is being made comes from the epoch loop, so that a view on a view costs no extra round.
+//! Follows a materialized view. What is published comes by subscription; what the view has computed
+//! in the very epoch that is being made comes from the epoch loop, so that a view on a view costs
+//! no extra round.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -23,12 +24,13 @@ pub(super) struct ViewFeed {
     first: Vec<Delta>,
     /// Updates that were waited for and not read yet.
     queued: VecDeque<Update>,
-    /// Changes up to this epoch of that view have been taken. Never the number of an epoch that did not change it: numbers of
-    /// epochs that are made at the same time need not come in order.
+    /// Changes up to this epoch of that view have been taken. Never the number of an epoch that did
+    /// not change it: numbers of epochs that are made at the same time need not come in order.
     epoch: u64,
     /// Changes were taken whose epoch has no number yet.
     took_fresh: bool,
-    /// What the view has come to with what was taken: see [`ViewVersion::watermark`](super::super::view::handle::ViewVersion::watermark).
+    /// What the view has come to with what was taken: see
+    /// [`ViewVersion::watermark`](super::super::view::handle::ViewVersion::watermark).
     watermark: Option<i64>,
 }
 
@@ -37,7 +39,8 @@ pub(super) struct ViewFeed {
 pub struct Fresh<'a> {
     /// Its changes.
     pub deltas: &'a [Delta],
-    /// Its watermark after them, see [`ViewVersion::watermark`](super::super::view::handle::ViewVersion::watermark).
+    /// Its watermark after them, see
+    /// [`ViewVersion::watermark`](super::super::view::handle::ViewVersion::watermark).
     pub watermark: Option<i64>,
 }
 
@@ -125,7 +128,9 @@ impl ViewFeed {
                 Update::Overrun(_) => {
                     // What did not fit into the queue is in the store.
                     let (version, subscription) = self.view.subscribe();
-                    for delta in changes_up_to(self.store.as_ref(), &self.view, self.epoch, version.epoch)? {
+                    for delta in
+                        changes_up_to(self.store.as_ref(), &self.view, self.epoch, version.epoch)?
+                    {
                         inputs.push(input(&delta, columns)?);
                     }
                     (self.subscription, self.epoch) = (subscription, self.epoch.max(version.epoch));
@@ -153,15 +158,21 @@ impl ViewFeed {
 }
 
 /// What the store has of a view's changes after one epoch, up to another.
-fn changes_up_to(store: &dyn Store, view: &ViewHandle, after: u64, upto: u64) -> Result<Vec<Delta>> {
+fn changes_up_to(
+    store: &dyn Store,
+    view: &ViewHandle,
+    after: u64,
+    upto: u64,
+) -> Result<Vec<Delta>> {
     match changes_since(store, view.relation().id, after)? {
         Since::Changes(changes) => {
             Ok(changes.into_iter().filter(|(at, _)| *at <= upto).map(|(_, delta)| delta).collect())
         }
-        Since::Gone { oldest } => {
-            Err(Error::new(SqlState::LimitExceeded, "the query fell too far behind the view it reads")
-                .detail(format!("It has read up to epoch {after}; changes are kept from {oldest} on.")))
-        }
+        Since::Gone { oldest } => Err(Error::new(
+            SqlState::LimitExceeded,
+            "the query fell too far behind the view it reads",
+        )
+        .detail(format!("It has read up to epoch {after}; changes are kept from {oldest} on."))),
     }
 }
 

@@ -1,4 +1,5 @@
-//! A view as the rest of the server sees it: rows for readers, changes for subscribers, figures for `tidemill.queries`.
+//! A view as the rest of the server sees it: rows for readers, changes for subscribers, figures for
+//! `tidemill.queries`.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -63,8 +64,8 @@ pub struct ViewVersion {
     pub commit: CommitNo,
     /// The rows.
     pub rows: Snapshot,
-    /// The watermark that its rows have come to and that is not the end of time, microseconds since 1970; of a view on a
-    /// view that one's.
+    /// The watermark that its rows have come to and that is not the end of time, microseconds since
+    /// 1970; of a view on a view that one's.
     pub watermark: Option<i64>,
 }
 
@@ -87,8 +88,8 @@ pub struct QueryFigures {
     pub last_epoch_at_ms: Option<i64>,
 }
 
-/// What an epoch of a view has made visible: all of it at once, so that nobody sees the rows of one epoch with the figures of
-/// another.
+/// What an epoch of a view has made visible: all of it at once, so that nobody sees the rows of one
+/// epoch with the figures of another.
 #[derive(Debug, Clone)]
 pub struct Published {
     /// The rows.
@@ -97,8 +98,8 @@ pub struct Published {
     pub figures: QueryFigures,
     /// The newest late rows, oldest first.
     pub late: Arc<VecDeque<LateRow>>,
-    /// The stream it reads and the offset it reads next (as committed); of a view the epoch whose changes it has taken; of a
-    /// connector 0. None: not known yet.
+    /// The stream it reads and the offset it reads next (as committed); of a view the epoch whose
+    /// changes it has taken; of a connector 0. None: not known yet.
     pub place: Option<(RelationId, u64)>,
     /// Of a view over a connector: which stream, and how far it has come (as committed).
     pub source: Option<(RelationId, SourceProgress)>,
@@ -124,8 +125,8 @@ pub struct ViewHandle {
     reached: watch::Sender<CommitNo>,
     /// When its phase began, milliseconds since 1970.
     since_ms: AtomicI64,
-    /// Held while what it has computed by itself is committed and published: whoever holds it knows that nothing is on
-    /// its way.
+    /// Held while what it has computed by itself is committed and published: whoever holds it knows
+    /// that nothing is on its way.
     pub(in crate::exec) alone: Arc<tokio::sync::Mutex<()>>,
     /// Ends what runs for it now.
     stop: Mutex<CancellationToken>,
@@ -240,7 +241,11 @@ impl ViewHandle {
                 SqlState::UndefinedTable,
                 format!("materialized view \"{}\" was dropped", self.relation().name),
             )),
-            Phase::CatchingUp | Phase::Running | Phase::Trailing | Phase::Paused | Phase::Stalled(_) => None,
+            Phase::CatchingUp
+            | Phase::Running
+            | Phase::Trailing
+            | Phase::Paused
+            | Phase::Stalled(_) => None,
         };
         self.phase.send_replace(phase);
         if let Some(error) = ended {
@@ -259,11 +264,14 @@ impl ViewHandle {
         }
     }
 
-    /// It takes part in the common epochs, or does no more and trails, unless it has gone elsewhere meanwhile.
+    /// It takes part in the common epochs, or does no more and trails, unless it has gone elsewhere
+    /// meanwhile.
     pub(in crate::exec) fn go_on(&self, to: Phase) {
         self.phase.send_if_modified(|phase| {
-            let runs =
-                matches!(phase, Phase::CatchingUp | Phase::Running | Phase::Trailing | Phase::Stalled(_));
+            let runs = matches!(
+                phase,
+                Phase::CatchingUp | Phase::Running | Phase::Trailing | Phase::Stalled(_)
+            );
             let is_change = runs && *phase != to;
             if is_change {
                 *phase = to;
@@ -317,7 +325,11 @@ impl ViewHandle {
 
     /// What waits for its subscribers, bytes; what several wait for is counted for each.
     pub fn queued_bytes(&self) -> usize {
-        self.subscribers.lock().iter().map(|subscriber| subscriber.behind.load(Ordering::Relaxed)).sum()
+        self.subscribers
+            .lock()
+            .iter()
+            .map(|subscriber| subscriber.behind.load(Ordering::Relaxed))
+            .sum()
     }
 
     /// Its running plan.
@@ -359,7 +371,12 @@ impl ViewHandle {
     }
 
     /// Makes an epoch visible and tells the subscribers of its change.
-    pub(in crate::exec) fn publish(&self, published: Published, epoch: u64, deltas: Arc<Vec<Delta>>) {
+    pub(in crate::exec) fn publish(
+        &self,
+        published: Published,
+        epoch: u64,
+        deltas: Arc<Vec<Delta>>,
+    ) {
         let mut subscribers = self.subscribers.lock();
         *self.published.write() = Arc::new(published);
         let size = bytes(&deltas);

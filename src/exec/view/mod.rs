@@ -7,7 +7,8 @@
 //! | `portion` | how much of its input it takes in at a time |
 //! | `retention` | which rows are behind the horizon of WITH (retention = …) |
 //!
-//! Nothing is applied to the rows or told to a subscriber before the commit that holds it is durable.
+//! Nothing is applied to the rows or told to a subscriber before the commit that holds it is
+//! durable.
 
 pub mod handle;
 mod portion;

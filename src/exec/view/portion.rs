@@ -1,7 +1,9 @@
-//! How many rows a view takes in at a time: so many that a portion takes about [`limits::PORTION_MS`].
+//! How many rows a view takes in at a time: so many that a portion takes about
+//! [`limits::PORTION_MS`].
 //!
-//! Between two portions a view can be stopped, and one that takes its history in parts makes what it has come to visible.
-//! A query that takes a millisecond for a row must be able to stop as soon as one that takes a million rows in a second.
+//! Between two portions a view can be stopped, and one that takes its history in parts makes what
+//! it has come to visible. A query that takes a millisecond for a row must be able to stop as soon
+//! as one that takes a million rows in a second.
 
 use crate::limits;
 
@@ -30,7 +32,8 @@ impl PortionSize {
         }
         let ms = usize::try_from(ms).unwrap_or(0).max(1);
         let fitting = rows.saturating_mul(limits::PORTION_MS) / ms;
-        // It begins small, grows by steps, since one portion may have been lucky, and shrinks at once.
+        // It begins small, grows by steps, since one portion may have been lucky, and shrinks at
+        // once.
         let grown = self.rows.saturating_mul(4);
         self.rows = fitting.min(grown).clamp(limits::LEAST_PORTION_ROWS, limits::EPOCH_ROWS);
     }

@@ -1,10 +1,11 @@
 //! WITH (retention = …): which rows of a view are behind the horizon.
 //!
-//! What is kept depends on the log alone: rows behind the horizon go, as they are stored, and what an epoch has to say of
-//! them (a late row may still change their window) is left out. The end of time, where a finished data set's last windows
-//! close, moves no horizon.
+//! What is kept depends on the log alone: rows behind the horizon go, as they are stored, and what
+//! an epoch has to say of them (a late row may still change their window) is left out. The end of
+//! time, where a finished data set's last windows close, moves no horizon.
 //!
-//! A view that reads a view goes by the watermark of that one: what has come there has come here in the same epoch.
+//! A view that reads a view goes by the watermark of that one: what has come there has come here in
+//! the same epoch.
 
 use datafusion::arrow::array::{BooleanArray, Int64Array, RecordBatch};
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
@@ -48,8 +49,8 @@ impl Retention {
         }
     }
 
-    /// An epoch's change of the rows whose window_end is not older than the watermark (microseconds since 1970) by the
-    /// retention, and the going of the `rows` that have become older.
+    /// An epoch's change of the rows whose window_end is not older than the watermark (microseconds
+    /// since 1970) by the retention, and the going of the `rows` that have become older.
     pub(super) fn apply(
         &mut self,
         watermark: Option<i64>,
@@ -71,7 +72,8 @@ impl Retention {
         self.swept = horizon;
         for batch in rows()? {
             let weights = Int64Array::from_value(-1, batch.num_rows());
-            let old = self.filtered(Delta { batch, weights: Some(weights) }, |end| end < horizon)?;
+            let old =
+                self.filtered(Delta { batch, weights: Some(weights) }, |end| end < horizon)?;
             if !old.is_empty() {
                 kept.push(old);
             }

@@ -129,10 +129,21 @@ impl ViewRun {
         handle.explain(runner.explain());
         let folder = Folder::default();
         let portion_size = PortionSize::default();
-        let run =
-            ViewRun { handle, progress, runner, feed, rows, memory, retention, folder, portion_size, stop };
+        let run = ViewRun {
+            handle,
+            progress,
+            runner,
+            feed,
+            rows,
+            memory,
+            retention,
+            folder,
+            portion_size,
+            stop,
+        };
         // Subscribers that are there already know these rows.
-        let published = run.published(run.progress.epoch, Arc::new(late.into()), run.figures(0.0, None));
+        let published =
+            run.published(run.progress.epoch, Arc::new(late.into()), run.figures(0.0, None));
         run.handle.change(|_| published);
         Ok(run)
     }
@@ -176,9 +187,10 @@ impl ViewRun {
         Arc::clone(&self.runner.pipeline().source.relation)
     }
 
-    /// Reads up to the cut (of a connector at most one epoch's rows) and computes the change: a transaction falls into one epoch.
-    /// `fresh`: what the views before it have computed in this epoch. `shared`: what views of one connector read together.
-    /// When `is_left` is set the others go on without it, and it ends with the commit that it is in.
+    /// Reads up to the cut (of a connector at most one epoch's rows) and computes the change: a
+    /// transaction falls into one epoch. `fresh`: what the views before it have computed in this
+    /// epoch. `shared`: what views of one connector read together. When `is_left` is set the others
+    /// go on without it, and it ends with the commit that it is in.
     pub async fn epoch(
         &mut self,
         cut: CommitNo,
@@ -192,7 +204,12 @@ impl ViewRun {
     }
 
     /// Reads a portion (to the end of a commit) and computes the change.
-    pub async fn portion(&mut self, cut: CommitNo, now_ms: i64, tables: &dyn Tables) -> Result<ViewEpoch> {
+    pub async fn portion(
+        &mut self,
+        cut: CommitNo,
+        now_ms: i64,
+        tables: &dyn Tables,
+    ) -> Result<ViewEpoch> {
         self.read(cut, now_ms, tables, Reach::Portion, Fresh::default()).await
     }
 
@@ -205,7 +222,8 @@ impl ViewRun {
         fresh: Fresh<'_>,
     ) -> Result<ViewEpoch> {
         let (mut rejected, mut deltas, mut rows) = (Vec::new(), Vec::new(), 0);
-        // The first epoch is one even without rows: an aggregate without keys has a row from the start.
+        // The first epoch is one even without rows: an aggregate without keys has a row from the
+        // start.
         let mut is_idle = self.progress.position.is_some();
         let most = match reach {
             Reach::Cut(..) => limits::EPOCH_ROWS,
@@ -306,14 +324,21 @@ impl ViewRun {
         }
         self.progress.epoch = epoch;
         self.progress.next_row = self.rows.next_number();
-        let folded = Folded { tables: self.runner.tables(), rows: &self.rows, answer_before, folding };
+        let folded =
+            Folded { tables: self.runner.tables(), rows: &self.rows, answer_before, folding };
         self.folder.fold(store, &mut self.progress, folded, &mut writer)?;
         put_late(id, &change.late, self.progress.counters.late_rows, batch)?;
         self.progress.write(id, batch)
     }
 
     /// Makes a committed epoch visible.
-    pub fn publish(&mut self, epoch: u64, change: &mut ViewEpoch, took_ms: f64, now_ms: i64) -> Result<()> {
+    pub fn publish(
+        &mut self,
+        epoch: u64,
+        change: &mut ViewEpoch,
+        took_ms: f64,
+        now_ms: i64,
+    ) -> Result<()> {
         let mut late = Arc::clone(&self.handle.published().late);
         if !change.late.is_empty() {
             let kept = Arc::make_mut(&mut late);
@@ -327,10 +352,17 @@ impl ViewRun {
     }
 
     /// What is visible from now on. What is committed need not be read again.
-    fn published(&self, epoch: u64, late: Arc<VecDeque<LateRow>>, figures: QueryFigures) -> Published {
+    fn published(
+        &self,
+        epoch: u64,
+        late: Arc<VecDeque<LateRow>>,
+        figures: QueryFigures,
+    ) -> Published {
         let source = self.source().id;
         let offset = match &self.progress.position {
-            Some(FeedPosition::Log { offset: place } | FeedPosition::View { epoch: place }) => *place,
+            Some(FeedPosition::Log { offset: place } | FeedPosition::View { epoch: place }) => {
+                *place
+            }
             Some(FeedPosition::Source { .. }) | None => 0,
         };
         let commit = CommitNo(self.progress.commit);
@@ -369,7 +401,8 @@ impl ViewRun {
         let (bytes, rows) = self.runner.state_size();
         QueryFigures {
             counters: self.runner.counters,
-            watermark: Some(self.runner.watermark()).filter(|watermark| *watermark != Watermark::NONE),
+            watermark: Some(self.runner.watermark())
+                .filter(|watermark| *watermark != Watermark::NONE),
             state_bytes: bytes + self.rows.bytes(),
             state_rows: rows,
             last_epoch_ms: took_ms,

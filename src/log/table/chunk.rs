@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{BooleanArray, RecordBatch, UInt64Array};
 use datafusion::arrow::buffer::{BooleanBuffer, Buffer};
-use datafusion::arrow::compute::{concat_batches, filter, filter_record_batch, interleave_record_batch};
+use datafusion::arrow::compute::{
+    concat_batches, filter, filter_record_batch, interleave_record_batch,
+};
 use datafusion::arrow::datatypes::SchemaRef;
 
 use crate::error::Result;
 use crate::log::CommitNo;
 use crate::memory::rows::batch_bytes;
 
-/// Where a row is: chunk in the upper half, row in the lower. Valid for the version or writer it comes from.
+/// Where a row is: chunk in the upper half, row in the lower. Valid for the version or writer it
+/// comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RowId(pub u64);
 
@@ -65,13 +68,17 @@ impl TableChunk {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        batch_bytes(&self.batch) + self.deleted.as_ref().map_or(0, |bits| bits.len() * size_of::<u64>())
+        batch_bytes(&self.batch)
+            + self.deleted.as_ref().map_or(0, |bits| bits.len() * size_of::<u64>())
     }
 
     fn kept(&self) -> Option<BooleanArray> {
         let bits = self.deleted.as_ref()?;
         let kept: Vec<u64> = bits.iter().map(|word| !word).collect();
-        Some(BooleanArray::new(BooleanBuffer::new(Buffer::from_vec(kept), 0, self.batch.num_rows()), None))
+        Some(BooleanArray::new(
+            BooleanBuffer::new(Buffer::from_vec(kept), 0, self.batch.num_rows()),
+            None,
+        ))
     }
 
     /// The rows that are not deleted.
@@ -99,8 +106,9 @@ impl TableChunk {
 
     /// The ids of the rows that are not deleted, this being chunk number `chunk`.
     pub(super) fn ids(&self, chunk: usize) -> Result<UInt64Array> {
-        let ids =
-            UInt64Array::from_iter_values((0..self.batch.num_rows()).map(|row| RowId::new(chunk, row).0));
+        let ids = UInt64Array::from_iter_values(
+            (0..self.batch.num_rows()).map(|row| RowId::new(chunk, row).0),
+        );
         match self.kept() {
             None => Ok(ids),
             Some(kept) => {
@@ -113,7 +121,8 @@ impl TableChunk {
 
 /// The live rows of chunks as one batch.
 pub(super) fn live_rows(schema: &SchemaRef, chunks: &[TableChunk]) -> Result<RecordBatch> {
-    let rows = chunks.iter().filter(|c| c.live > 0).map(TableChunk::rows).collect::<Result<Vec<_>>>()?;
+    let rows =
+        chunks.iter().filter(|c| c.live > 0).map(TableChunk::rows).collect::<Result<Vec<_>>>()?;
     Ok(concat_batches(schema, &rows)?)
 }
 
@@ -127,7 +136,11 @@ pub struct TableVersion {
 }
 
 impl TableVersion {
-    pub(super) fn new(commit: CommitNo, schema: SchemaRef, chunks: Vec<TableChunk>) -> TableVersion {
+    pub(super) fn new(
+        commit: CommitNo,
+        schema: SchemaRef,
+        chunks: Vec<TableChunk>,
+    ) -> TableVersion {
         TableVersion { commit, schema, chunks }
     }
 
@@ -158,7 +171,11 @@ impl TableVersion {
 
     /// The rows of a part, of these columns only (None: of all); None: there are none in it.
     pub fn part(&self, at: usize, columns: Option<&[usize]>) -> Result<Option<RecordBatch>> {
-        self.chunks.get(at).filter(|chunk| chunk.live > 0).map(|chunk| chunk.rows_of(columns)).transpose()
+        self.chunks
+            .get(at)
+            .filter(|chunk| chunk.live > 0)
+            .map(|chunk| chunk.rows_of(columns))
+            .transpose()
     }
 
     /// The rows with these ids, in this order.
@@ -168,7 +185,8 @@ impl TableVersion {
         used.dedup();
         let batches: Option<Vec<&RecordBatch>> =
             used.iter().map(|chunk| self.chunks.get(*chunk).map(|chunk| &chunk.batch)).collect();
-        let is_row = |id: &RowId| self.chunks.get(id.chunk()).is_some_and(|c| id.row() < c.batch.num_rows());
+        let is_row =
+            |id: &RowId| self.chunks.get(id.chunk()).is_some_and(|c| id.row() < c.batch.num_rows());
         let Some(batches) = batches.filter(|_| ids.iter().all(is_row)) else {
             return Err(crate::error::Error::internal("a row is not in this version of the table"));
         };

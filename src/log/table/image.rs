@@ -5,9 +5,10 @@
 //! during   base  change … change C  C.0 C.1 C.2  change    parts of the version of commit C,
 //! after                             C.0 C.1 C.2  change    the last one takes away what was before
 //! ```
-//! The parts are the chunks of that version as they are, with the marks on deleted rows, so that the changes after it find every
-//! row where they left it. A part has the key of its commit and a number; one that has the record of that commit, or any other, before
-//! it belongs to an image that was never finished, and is passed over and taken away with the next one.
+//! The parts are the chunks of that version as they are, with the marks on deleted rows, so that
+//! the changes after it find every row where they left it. A part has the key of its commit and a
+//! number; one that has the record of that commit, or any other, before it belongs to an image that
+//! was never finished, and is passed over and taken away with the next one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,7 +43,8 @@ struct WrittenImage {
 }
 
 impl Image {
-    /// The table is dropped: its parts go too, and none is added. Runs in the commit thread, as what adds them does.
+    /// The table is dropped: its parts go too, and none is added. Runs in the commit thread, as
+    /// what adds them does.
     pub(super) fn end(&self, batch: &mut WriteBatch) {
         self.has_ended.store(true, Ordering::Release);
         self.parts.lock().drain(..).for_each(|key| batch.delete(Space::Tables, key));
@@ -60,8 +62,9 @@ pub(super) fn is_part(key: &[u8]) -> bool {
 }
 
 impl TableHandle {
-    /// Writes the table anew if it is large and its changes have become larger than it. Returns whether it has done so; what is not
-    /// finished because a transaction holds the table is finished by a later call. Blocks on the store.
+    /// Writes the table anew if it is large and its changes have become larger than it. Returns
+    /// whether it has done so; what is not finished because a transaction holds the table is
+    /// finished by a later call. Blocks on the store.
     pub fn write_image(&self, journal: &Journal) -> Result<bool> {
         let written = *self.image.written.lock();
         let written = match written {
@@ -117,8 +120,14 @@ impl TableHandle {
         journal.commit_blocking(transaction).map(|_| ())
     }
 
-    /// All parts are there: what is before them goes. If the table was written whole meanwhile the parts go instead.
-    fn finish_image(&self, journal: &Journal, work: &mut TableWork, written: WrittenImage) -> Result<()> {
+    /// All parts are there: what is before them goes. If the table was written whole meanwhile the
+    /// parts go instead.
+    fn finish_image(
+        &self,
+        journal: &Journal,
+        work: &mut TableWork,
+        written: WrittenImage,
+    ) -> Result<()> {
         let parts = std::mem::take(&mut *self.image.parts.lock());
         *self.image.written.lock() = None;
         let is_valid = work.records.contains(&key(self.id, written.commit));

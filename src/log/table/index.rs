@@ -62,20 +62,27 @@ impl KeyIndex {
 
     /// 23505 for the key in that row of the key columns.
     pub(super) fn duplicate(&self, columns: &[ArrayRef], row: usize) -> Error {
-        let values = columns.iter().map(|c| array_value_to_string(c, row).unwrap_or_else(|_| "?".to_owned()));
+        let values = columns
+            .iter()
+            .map(|c| array_value_to_string(c, row).unwrap_or_else(|_| "?".to_owned()));
         let values: Vec<_> = values.collect();
         Error::new(
             SqlState::Unique,
             format!("duplicate key value violates unique constraint \"{}_pkey\"", self.table),
         )
-        .detail(format!("Key ({})=({}) already exists.", self.names.join(", "), values.join(", ")))
+        .detail(format!(
+            "Key ({})=({}) already exists.",
+            self.names.join(", "),
+            values.join(", ")
+        ))
     }
 
     /// About how many bytes it takes: the keys are taken to be as long as some of them are.
     pub(super) fn bytes(&self) -> usize {
         const SAMPLE: usize = 16;
         let sampled = self.rows.keys().take(SAMPLE);
-        let (count, bytes) = sampled.fold((0, 0), |(count, bytes), key| (count + 1, bytes + key.len()));
+        let (count, bytes) =
+            sampled.fold((0, 0), |(count, bytes), key| (count + 1, bytes + key.len()));
         let key_bytes = bytes.checked_div(count).unwrap_or(0).next_multiple_of(16);
         let slot = size_of::<(Box<[u8]>, RowId)>() + 1;
         self.rows.capacity() * slot + self.rows.len() * key_bytes

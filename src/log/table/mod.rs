@@ -1,13 +1,14 @@
 //! Static tables: rows in memory in chunks, and on disk the history of their changes.
 //!
-//! A table is a list of immutable chunks with marks on deleted rows; a commit publishes a new [`TableVersion`] that shares
-//! all it can with the one before, and readers only ever see such versions. One [`TableWriter`] at a
-//! time holds the table's lock and works on its own list; committing writes what it changed as one record under the commit's number
-//! (`record.rs`), rolling back (or dropping it) undoes its changes of the key index.
+//! A table is a list of immutable chunks with marks on deleted rows; a commit publishes a new
+//! [`TableVersion`] that shares all it can with the one before, and readers only ever see such
+//! versions. One [`TableWriter`] at a time holds the table's lock and works on its own list;
+//! committing writes what it changed as one record under the commit's number (`record.rs`), rolling
+//! back (or dropping it) undoes its changes of the key index.
 //!
-//! Small chunks are merged as in a binary counter, so that a table written row by row has few chunks, and the whole is
-//! written anew as a base when the records after the last base have become larger than it; a large table is written anew in
-//! parts, beside its writer (`image.rs`).
+//! Small chunks are merged as in a binary counter, so that a table written row by row has few
+//! chunks, and the whole is written anew as a base when the records after the last base have become
+//! larger than it; a large table is written anew in parts, beside its writer (`image.rs`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,15 +89,18 @@ fn all_keys(table: TableId) -> (Vec<u8>, Vec<u8>) {
 }
 
 impl TableHandle {
-    /// Reads a table's records and makes it ready; one without records is empty. Its rows are reserved in `accounts`.
+    /// Reads a table's records and makes it ready; one without records is empty. Its rows are
+    /// reserved in `accounts`.
     pub fn open(
         store: &dyn Store,
         id: TableId,
         spec: TableSpec,
         accounts: &Arc<Accounts>,
     ) -> Result<Arc<TableHandle>> {
-        let mut index = if spec.primary_key.is_empty() { None } else { Some(KeyIndex::new(&spec)?) };
-        let mut work = TableWork { index: None, records: Vec::new(), base_bytes: 0, change_bytes: 0 };
+        let mut index =
+            if spec.primary_key.is_empty() { None } else { Some(KeyIndex::new(&spec)?) };
+        let mut work =
+            TableWork { index: None, records: Vec::new(), base_bytes: 0, change_bytes: 0 };
         let (from, to) = all_keys(id);
         let (mut chunks, mut commit) = (Vec::new(), CommitNo(0));
         for entry in store.scan(Space::Tables, &from, &to)? {
@@ -131,7 +135,8 @@ impl TableHandle {
         work.index = index;
         let version = TableVersion::new(commit, Arc::clone(&spec.schema), chunks);
         let memory = accounts.reserve(MemoryPart::Tables);
-        // What is there is there, also under a limit that is smaller than it was; what comes on top is refused.
+        // What is there is there, also under a limit that is smaller than it was; what comes on top
+        // is refused.
         memory.resize(version.bytes() + index_bytes);
         Ok(Arc::new(TableHandle {
             id,
@@ -174,13 +179,21 @@ impl TableHandle {
         &self.spec
     }
 
-    /// Waits for the table's lock. It is held until the writer is committed, rolled back or dropped.
-    pub async fn lock(self: &Arc<Self>, clock: &dyn Clock, timeout: Duration) -> Result<TableWriter> {
+    /// Waits for the table's lock. It is held until the writer is committed, rolled back or
+    /// dropped.
+    pub async fn lock(
+        self: &Arc<Self>,
+        clock: &dyn Clock,
+        timeout: Duration,
+    ) -> Result<TableWriter> {
         match clock::timeout(clock, timeout, Arc::clone(&self.work).lock_owned()).await {
             Some(work) => Ok(TableWriter::new(Arc::clone(self), work)),
             None => Err(Error::new(
                 SqlState::LockNotAvailable,
-                format!("could not obtain the lock on table \"{}\" within {timeout:?}", self.spec.name),
+                format!(
+                    "could not obtain the lock on table \"{}\" within {timeout:?}",
+                    self.spec.name
+                ),
             )
             .hint("Another transaction is writing to this table; try again when it has ended.")),
         }

@@ -1,7 +1,8 @@
-//! One change of a table as it is stored: what was deleted, what was added, which chunks were merged after that.
+//! One change of a table as it is stored: what was deleted, what was added, which chunks were
+//! merged after that.
 //!
-//! Replaying the records in order gives the same chunks with the same numbers again, which is what the row ids in
-//! later records refer to. A base is a record that begins with nothing.
+//! Replaying the records in order gives the same chunks with the same numbers again, which is what
+//! the row ids in later records refer to. A base is a record that begins with nothing.
 
 use bytes::Bytes;
 use datafusion::arrow::array::RecordBatch;
@@ -47,9 +48,12 @@ impl TableRecord {
         let mut value = ValueReader::open(value, VERSION)?;
         let is_base = value.varint()? != 0;
         let merge_from = value.varint()?.checked_sub(1).map(|from| from as usize);
-        let emptied = (0..value.varint()?).map(|_| Ok(value.varint()? as usize)).collect::<Result<_>>()?;
-        let deleted = (0..value.varint()?).map(|_| Ok(RowId(value.varint()?))).collect::<Result<_>>()?;
-        let added = (0..value.varint()?).map(|_| value.batch(schema, None)).collect::<Result<_>>()?;
+        let emptied =
+            (0..value.varint()?).map(|_| Ok(value.varint()? as usize)).collect::<Result<_>>()?;
+        let deleted =
+            (0..value.varint()?).map(|_| Ok(RowId(value.varint()?))).collect::<Result<_>>()?;
+        let added =
+            (0..value.varint()?).map(|_| value.batch(schema, None)).collect::<Result<_>>()?;
         if value.is_at_end() {
             Ok(TableRecord { is_base, added, emptied, deleted, merge_from })
         } else {
@@ -64,7 +68,9 @@ impl TableRecord {
         }
         chunks.extend(self.added.iter().cloned().map(TableChunk::new));
         for at in &self.emptied {
-            *chunks.get_mut(*at).ok_or_else(|| corrupted("it empties a chunk that is not there"))? =
+            *chunks
+                .get_mut(*at)
+                .ok_or_else(|| corrupted("it empties a chunk that is not there"))? =
                 TableChunk::empty(schema);
         }
         for id in &self.deleted {
@@ -73,7 +79,9 @@ impl TableRecord {
             }
         }
         if let Some(from) = self.merge_from {
-            let tail = chunks.get(from..).ok_or_else(|| corrupted("it merges chunks that are not there"))?;
+            let tail = chunks
+                .get(from..)
+                .ok_or_else(|| corrupted("it merges chunks that are not there"))?;
             let merged = live_rows(schema, tail)?;
             chunks.truncate(from);
             chunks.push(TableChunk::new(merged));

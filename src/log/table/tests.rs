@@ -18,7 +18,8 @@ use crate::store::faulty::{Fault, FaultyStore};
 const T: TableId = TableId(3);
 
 fn spec() -> TableSpec {
-    let fields = vec![Field::new("id", DataType::Int64, false), Field::new("v", DataType::Utf8, true)];
+    let fields =
+        vec![Field::new("id", DataType::Int64, false), Field::new("v", DataType::Utf8, true)];
     TableSpec { name: "t".to_owned(), schema: Arc::new(Schema::new(fields)), primary_key: vec![0] }
 }
 
@@ -33,9 +34,13 @@ type Model = BTreeMap<i64, String>;
 fn contents(version: &TableVersion) -> Model {
     let mut model = Model::new();
     for batch in version.batches().unwrap() {
-        let (ids, texts) = (batch.column(0).as_primitive::<Int64Type>(), batch.column(1).as_string::<i32>());
+        let (ids, texts) =
+            (batch.column(0).as_primitive::<Int64Type>(), batch.column(1).as_string::<i32>());
         for row in 0..batch.num_rows() {
-            assert!(model.insert(ids.value(row), texts.value(row).to_owned()).is_none(), "a key twice");
+            assert!(
+                model.insert(ids.value(row), texts.value(row).to_owned()).is_none(),
+                "a key twice"
+            );
         }
     }
     assert_eq!(model.len(), version.rows());
@@ -255,7 +260,9 @@ fn a_large_table_is_written_anew_in_parts_and_is_the_same_after_a_crash_at_any_c
     for n in 200..206 {
         for fault in [Fault::CrashBefore(n), Fault::CrashAfter(n)] {
             let faulty = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new()), [fault]));
-            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| writes(faulty.clone() as _)));
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                writes(faulty.clone() as _)
+            }));
             let store = faulty.inner();
             let journal = Journal::open(Arc::clone(&store)).unwrap();
             let table = open(&*store).unwrap();

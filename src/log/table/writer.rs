@@ -63,7 +63,11 @@ impl TableWriter {
 
     /// The table as this writer sees it, its own changes included.
     pub fn scan(&self) -> TableVersion {
-        TableVersion::new(self.base.commit, Arc::clone(&self.table.spec.schema), self.chunks.clone())
+        TableVersion::new(
+            self.base.commit,
+            Arc::clone(&self.table.spec.schema),
+            self.chunks.clone(),
+        )
     }
 
     /// The rows with these primary keys, one answer per key.
@@ -102,7 +106,9 @@ impl TableWriter {
             let keys = index.keys(&columns)?;
             let mut fresh: HashSet<&[u8]> = HashSet::with_capacity(ids.len());
             for row in 0..ids.len() {
-                if index.rows.contains_key(keys.row(row).as_ref()) || !fresh.insert(keys.row(row).data()) {
+                if index.rows.contains_key(keys.row(row).as_ref())
+                    || !fresh.insert(keys.row(row).data())
+                {
                     return Err(index.duplicate(&columns, row));
                 }
             }
@@ -121,7 +127,8 @@ impl TableWriter {
     pub fn delete(&mut self, ids: &[RowId]) -> Result<usize> {
         let mut by_chunk: std::collections::BTreeMap<usize, Vec<u32>> = Default::default();
         for id in ids {
-            let is_there = self.chunks.get_mut(id.chunk()).is_some_and(|chunk| chunk.delete(id.row()));
+            let is_there =
+                self.chunks.get_mut(id.chunk()).is_some_and(|chunk| chunk.delete(id.row()));
             if is_there {
                 by_chunk.entry(id.chunk()).or_default().push(id.row() as u32);
             }
@@ -170,7 +177,8 @@ impl TableWriter {
     /// Takes everything back and gives the lock free.
     pub fn rollback(self) {}
 
-    /// Adds the end of the table to a transaction: all that is stored of it goes. The lock is held until then.
+    /// Adds the end of the table to a transaction: all that is stored of it goes. The lock is held
+    /// until then.
     pub fn drop_table(self, store: Arc<dyn Store>, transaction: &mut Transaction) {
         let id = self.table.id;
         let image = Arc::clone(&self.table.image);
@@ -188,11 +196,12 @@ impl TableWriter {
     /// Whether anything is different from the published version.
     pub fn has_changes(&self) -> bool {
         let same = |(new, old): (&TableChunk, &TableChunk)| new.live == old.live;
-        self.chunks.len() != self.base.chunks.len() || !self.chunks.iter().zip(&self.base.chunks).all(same)
+        self.chunks.len() != self.base.chunks.len()
+            || !self.chunks.iter().zip(&self.base.chunks).all(same)
     }
 
-    /// Adds the changes to a transaction: they become durable with it, are published when they are, and are taken
-    /// back if it fails. The lock is held until then.
+    /// Adds the changes to a transaction: they become durable with it, are published when they are,
+    /// and are taken back if it fails. The lock is held until then.
     pub fn into_transaction(mut self, transaction: &mut Transaction) -> Result<()> {
         if !self.has_changes() {
             return Ok(());
@@ -240,7 +249,8 @@ impl TableWriter {
         for chunk in self.chunks.iter_mut().filter(|chunk| chunk.live == 0) {
             *chunk = TableChunk::empty(&schema);
         }
-        let (base_bytes, change_bytes) = (self.work.base_bytes, self.work.change_bytes + bytes.len());
+        let (base_bytes, change_bytes) =
+            (self.work.base_bytes, self.work.change_bytes + bytes.len());
         if change_bytes > base_bytes + limits::TABLE_CHANGE_BYTES && !is_large {
             let rows = live_rows(&schema, &self.chunks)?;
             let most = limits::TABLE_MERGED_ROWS;
@@ -265,17 +275,21 @@ impl TableWriter {
         Ok(PreparedWrite { record, bytes })
     }
 
-    /// A large table is never written whole by a writer, so rows that are gone must go in another way: a chunk that has more of
-    /// them than of others is written again, one with a commit.
+    /// A large table is never written whole by a writer, so rows that are gone must go in another
+    /// way: a chunk that has more of them than of others is written again, one with a commit.
     fn rewrite_a_chunk(&mut self) -> Result<()> {
-        let is_hollow = |chunk: &TableChunk| chunk.live > 0 && chunk.batch.num_rows() > 2 * chunk.live;
+        let is_hollow =
+            |chunk: &TableChunk| chunk.live > 0 && chunk.batch.num_rows() > 2 * chunk.live;
         let Some(at) = self.chunks.iter().position(is_hollow) else { return Ok(()) };
         let (rows, ids) = (self.chunks[at].rows()?, self.chunks[at].ids(at)?);
         let mark = self.savepoint();
         self.delete(&ids.values().iter().map(|id| RowId(*id)).collect::<Vec<_>>())?;
         if let Err(error) = self.append(rows) {
             // It can stay as it is.
-            tracing::debug!("a chunk of table {} is not written again: {error}", self.table.spec.name);
+            tracing::debug!(
+                "a chunk of table {} is not written again: {error}",
+                self.table.spec.name
+            );
             self.rollback_to(&mark);
         }
         Ok(())
@@ -304,20 +318,25 @@ impl TableWriter {
                 record.emptied.push(at);
                 continue;
             }
-            let is_new = |row: &usize| chunk.is_deleted(*row) && !old.is_some_and(|old| old.is_deleted(*row));
-            record.deleted.extend((0..chunk.batch.num_rows()).filter(is_new).map(|row| RowId::new(at, row)));
+            let is_new = |row: &usize| {
+                chunk.is_deleted(*row) && !old.is_some_and(|old| old.is_deleted(*row))
+            };
+            record
+                .deleted
+                .extend((0..chunk.batch.num_rows()).filter(is_new).map(|row| RowId::new(at, row)));
         }
         record
     }
 
-    /// From which chunk on to merge: as long as the one before is not twice as large as all after it.
+    /// From which chunk on to merge: as long as the one before is not twice as large as all after
+    /// it.
     fn merge_from(&self) -> Option<usize> {
         let mut from = self.chunks.len();
         let (mut rows, mut bytes) = (0, 0);
         while let Some(before) = from.checked_sub(1) {
             let (live, size) = (self.chunks[before].live, self.chunks[before].bytes());
-            let is_full =
-                live + rows > limits::TABLE_MERGED_ROWS || bytes + size > limits::TABLE_MERGED_BYTES;
+            let is_full = live + rows > limits::TABLE_MERGED_ROWS
+                || bytes + size > limits::TABLE_MERGED_BYTES;
             if is_full || from < self.chunks.len() && live > 2 * rows {
                 break;
             }

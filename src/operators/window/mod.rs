@@ -1,13 +1,14 @@
 //! GROUP BY a window of TUMBLE, HOP or CUMULATE.
 //!
-//! Overlapping windows that are given out on close share their slices ([`Hops`]). Every other case keeps one table per
-//! window: TUMBLE, where the slice is the window, and windows that emit changes, each of which has a result to be
-//! kept up to date. There a batch is aggregated once per slice and its groups are merged into the windows, unless an
-//! aggregate would show the order (sums of floats, array_agg, …): then rows go into each window in their own order.
+//! Overlapping windows that are given out on close share their slices ([`Hops`]). Every other case
+//! keeps one table per window: TUMBLE, where the slice is the window, and windows that emit
+//! changes, each of which has a result to be kept up to date. There a batch is aggregated once per
+//! slice and its groups are merged into the windows, unless an aggregate would show the order (sums
+//! of floats, array_agg, …): then rows go into each window in their own order.
 //!
-//! In which order array_agg, string_agg and first_value without ORDER BY see the rows of a window: as they came, for
-//! TUMBLE and wherever changes are emitted; in a HOP given out on close slice by slice in event time, and as they
-//! came within a slice. Both depend on the log only.
+//! In which order array_agg, string_agg and first_value without ORDER BY see the rows of a window:
+//! as they came, for TUMBLE and wherever changes are emitted; in a HOP given out on close slice by
+//! slice in event time, and as they came within a slice. Both depend on the log only.
 
 mod stored;
 
@@ -35,7 +36,8 @@ pub struct WindowAggregate {
     output: SchemaRef,
     time_type: DataType,
     slices: SliceSpec,
-    /// The watermark less the lateness: windows that end here or before have been given out and are gone.
+    /// The watermark less the lateness: windows that end here or before have been given out and are
+    /// gone.
     passed: Watermark,
     /// The end of the last window given out.
     closed: Option<EventTime>,
@@ -100,7 +102,8 @@ impl WindowAggregate {
         self.rejected
     }
 
-    /// Takes in rows. Those without a time, and those whose windows have all closed, change nothing.
+    /// Takes in rows. Those without a time, and those whose windows have all closed, change
+    /// nothing.
     pub fn push(&mut self, batch: &RecordBatch) -> Result<()> {
         let (batch, rejected) = timed(batch, self.windowing.time)?;
         self.rejected += rejected;
@@ -205,15 +208,17 @@ impl WindowAggregate {
     fn drop_passed(&mut self, passed: Watermark) {
         // In order of their end.
         let Mode::Tables(tables) = &mut self.mode else { return };
-        while let Some(entry) = tables.first_entry().filter(|entry| passed.closes(entry.key().end)) {
+        while let Some(entry) = tables.first_entry().filter(|entry| passed.closes(entry.key().end))
+        {
             let table = entry.remove();
             self.bytes -= table.size();
             self.groups -= table.len();
         }
     }
 
-    /// The watermark has come to here: on close, each window it has passed is given out, in order of its end, its rows
-    /// in order of keys, a portion a call; on change, what has changed. Passed windows are then forgotten.
+    /// The watermark has come to here: on close, each window it has passed is given out, in order
+    /// of its end, its rows in order of keys, a portion a call; on change, what has changed. Passed
+    /// windows are then forgotten.
     pub fn close(&mut self, watermark: Watermark, out: &mut Vec<Delta>) -> Result<Closing> {
         let passed = watermark.less(self.windowing.lateness).max(self.passed);
         let (mut batches, mut count) = (Vec::new(), 0);
@@ -227,7 +232,8 @@ impl WindowAggregate {
                 self.drop_passed(passed);
             }
             (Mode::Tables(tables), Trigger::OnClose) => {
-                while let Some(entry) = tables.first_entry().filter(|e| passed.closes(e.key().end)) {
+                while let Some(entry) = tables.first_entry().filter(|e| passed.closes(e.key().end))
+                {
                     if count >= BATCH_ROWS {
                         closing = Closing::More;
                         break;
@@ -242,7 +248,8 @@ impl WindowAggregate {
             }
             (Mode::Hops(hops), _) => {
                 let at = Progress { spec: self.windowing.spec, passed: self.passed };
-                while let Some(window) = at.next(hops, self.closed).filter(|w| passed.closes(w.end)) {
+                while let Some(window) = at.next(hops, self.closed).filter(|w| passed.closes(w.end))
+                {
                     if count >= BATCH_ROWS {
                         closing = Closing::More;
                         break;
@@ -251,11 +258,14 @@ impl WindowAggregate {
                     count += batch.num_rows();
                     batches.push(batch);
                     self.closed = Some(window.end);
-                    hops.evict(EventTime(window.start.0.saturating_add(self.windowing.spec.slide())))?;
+                    hops.evict(EventTime(
+                        window.start.0.saturating_add(self.windowing.spec.slide()),
+                    ))?;
                 }
             }
         }
-        // Until all have been given out, the windows that are left are not passed: the next call finds them.
+        // Until all have been given out, the windows that are left are not passed: the next call
+        // finds them.
         if closing == Closing::Done {
             self.passed = passed;
         }
@@ -263,11 +273,13 @@ impl WindowAggregate {
         Ok(closing)
     }
 
-    /// What has changed in the open windows since the last call: the old version of each row with −1, the new one
-    /// with +1, windows in order of their end, rows in order of keys. Nothing if results are given out on close.
+    /// What has changed in the open windows since the last call: the old version of each row with
+    /// −1, the new one with +1, windows in order of their end, rows in order of keys. Nothing if
+    /// results are given out on close.
     pub fn changes(&mut self) -> Result<Delta> {
         let (mut batches, mut weights) = (Vec::new(), Vec::<i64>::new());
-        if let (Mode::Tables(tables), Trigger::OnChange) = (&mut self.mode, self.windowing.trigger) {
+        if let (Mode::Tables(tables), Trigger::OnChange) = (&mut self.mode, self.windowing.trigger)
+        {
             for (window, table) in tables.iter_mut().filter(|(_, table)| table.is_pending()) {
                 let before = table.size();
                 let (columns, weight) = table.changes()?;
@@ -307,14 +319,16 @@ impl WindowAggregate {
     fn settled(&self) -> Result<()> {
         match &self.mode {
             Mode::Tables(tables) if tables.values().any(|t| t.is_pending()) => {
-                Err(Error::internal("a checkpoint was taken before the changes of its epoch were given out"))
+                Err(Error::internal(
+                    "a checkpoint was taken before the changes of its epoch were given out",
+                ))
             }
             Mode::Tables(_) | Mode::Hops(_) => Ok(()),
         }
     }
 
-    /// The operator as it was when the last of these partials was taken, at this watermark; later partials
-    /// override earlier ones.
+    /// The operator as it was when the last of these partials was taken, at this watermark; later
+    /// partials override earlier ones.
     pub fn restore(
         spec: AggregateSpec,
         watermark: Watermark,
@@ -339,7 +353,10 @@ impl WindowAggregate {
     }
 
     fn load(&mut self, partial: &Partial, how: Load) -> Result<()> {
-        let stamps = partial.columns().get(..2).map(|c| [0, 1].map(|i| c[i].as_primitive_opt::<Int64Type>()));
+        let stamps = partial
+            .columns()
+            .get(..2)
+            .map(|c| [0, 1].map(|i| c[i].as_primitive_opt::<Int64Type>()));
         let Some([Some(starts), Some(ends)]) = stamps else {
             return Err(Error::internal("a partial without its slices"));
         };
@@ -348,7 +365,8 @@ impl WindowAggregate {
             let (start, end) = (starts.value(from), ends.value(from));
             let same = |i: &usize| starts.value(*i) == start && ends.value(*i) == end;
             let rows = (from..partial.num_rows()).take_while(same).count();
-            let columns: Vec<ArrayRef> = partial.columns()[2..].iter().map(|c| c.slice(from, rows)).collect();
+            let columns: Vec<ArrayRef> =
+                partial.columns()[2..].iter().map(|c| c.slice(from, rows)).collect();
             self.load_part(EventTime(start), EventTime(end), &columns, rows, how)?;
             from += rows;
         }
@@ -393,14 +411,17 @@ impl Progress {
     fn next(&self, hops: &Hops, closed: Option<EventTime>) -> Option<Window> {
         let oldest = hops.oldest()?;
         if let Some(end) = closed.and_then(|c| c.0.checked_add(self.spec.slide())) {
-            let window =
-                Window { start: EventTime(end.saturating_sub(self.spec.size())), end: EventTime(end) };
+            let window = Window {
+                start: EventTime(end.saturating_sub(self.spec.size())),
+                end: EventTime(end),
+            };
             // A window without rows may have been passed before a late row came that lies in it.
             if oldest.is_in(&window) && !self.passed.closes(window.end) {
                 return Some(window);
             }
         }
-        let new = |w: &Window| !self.passed.closes(w.end) && closed.is_none_or(|closed| w.end > closed);
+        let new =
+            |w: &Window| !self.passed.closes(w.end) && closed.is_none_or(|closed| w.end > closed);
         self.spec.windows(oldest.start).find(new)
     }
 }
@@ -433,7 +454,12 @@ fn counted_rows(
 }
 
 /// A part of a partial: the borders of a slice or window before keys and states.
-fn stamped(start: EventTime, end: EventTime, rows: usize, columns: Vec<ArrayRef>) -> Result<RecordBatch> {
+fn stamped(
+    start: EventTime,
+    end: EventTime,
+    rows: usize,
+    columns: Vec<ArrayRef>,
+) -> Result<RecordBatch> {
     let stamp = |at: EventTime| -> ArrayRef { Arc::new(Int64Array::from_value(at.0, rows)) };
     let mut all = vec![stamp(start), stamp(end)];
     all.extend(columns);

@@ -47,8 +47,12 @@ impl StateTable for WindowAggregate {
     fn piece(&mut self, cursor: &mut PieceCursor, wanted: usize) -> Result<Option<Partial>> {
         self.settled()?;
         let (mut parts, mut count, mut bytes) = (Vec::new(), 0, 0);
-        // Windows may be many and small. A group of which there is a portion ends the piece: no piece has a group twice.
-        while count < wanted && bytes < STATE_PIECE_BYTES && (parts.is_empty() || cursor.within.is_empty()) {
+        // Windows may be many and small. A group of which there is a portion ends the piece: no
+        // piece has a group twice.
+        while count < wanted
+            && bytes < STATE_PIECE_BYTES
+            && (parts.is_empty() || cursor.within.is_empty())
+        {
             let (start, end, rows, columns) = match &self.mode {
                 Mode::Tables(tables) => match table_piece(tables, cursor, wanted - count)? {
                     Some((window, rows, columns)) => (window.start, window.end, rows, columns),

@@ -1,10 +1,12 @@
 //! A table of COPY data that PostgreSQL 15 was given, and what it made of it.
 //!
-//! `postgres15.tsv` has a line for each: direction, options, data, answer. `from`: the data was read with these
-//! options and the answer is the same rows in the default text format, or `!SQLSTATE message` and then the error's
-//! context. `to`: the data is in the default text format and the answer is what those options make of it. The table
-//! is (id bigint not null, t text, d float8); for `from1` and `to1` it is (t text). `␊`, `␍`, `␉` and `␠` stand for a
-//! line feed, a carriage return, a tab and a space. A sixth field, after `=`, is our answer where it is meant to differ.
+//! `postgres15.tsv` has a line for each: direction, options, data, answer. `from`: the data was
+//! read with these options and the answer is the same rows in the default text format, or
+//! `!SQLSTATE message` and then the error's context. `to`: the data is in the default text format
+//! and the answer is what those options make of it. The table is (id bigint not null, t text, d
+//! float8); for `from1` and `to1` it is (t text). `␊`, `␍`, `␉` and `␠` stand for a line feed, a
+//! carriage return, a tab and a space. A sixth field, after `=`, is our answer where it is meant to
+//! differ.
 
 use super::tests::encode;
 use super::*;
@@ -19,7 +21,8 @@ fn plain(text: &str) -> String {
 
 fn options(text: &str) -> CopyOptions {
     let mut words = text.split(' ');
-    let mut options = if words.next() == Some("csv") { CopyOptions::csv() } else { CopyOptions::text() };
+    let mut options =
+        if words.next() == Some("csv") { CopyOptions::csv() } else { CopyOptions::text() };
     for word in words {
         let (key, value) = word.split_once('=').unwrap_or((word, ""));
         let value = plain(value);
@@ -33,7 +36,8 @@ fn options(text: &str) -> CopyOptions {
         match key {
             "delimiter" => options.delimiter = byte(),
             "quote" => {
-                options.escape = if options.escape == options.quote { byte() } else { options.escape };
+                options.escape =
+                    if options.escape == options.quote { byte() } else { options.escape };
                 options.quote = byte();
             }
             "escape" => options.escape = byte(),
@@ -50,7 +54,12 @@ fn options(text: &str) -> CopyOptions {
 }
 
 /// Decodes the data in pieces of a few bytes.
-fn decode(one_column: bool, options: &CopyOptions, data: &str, piece: usize) -> Result<RecordBatch> {
+fn decode(
+    one_column: bool,
+    options: &CopyOptions,
+    data: &str,
+    piece: usize,
+) -> Result<RecordBatch> {
     let columns = if one_column {
         vec![("t".into(), SqlType::Text, false)]
     } else {
@@ -97,7 +106,8 @@ fn copy_data_is_read_and_written_as_postgres_15_does() {
             [_, ours] => ((*ours).trim_start_matches('=').to_owned(), None),
             [context] => {
                 // The decoder does not know the table's name.
-                let context = context.strip_prefix("COPY c, ").or(context.strip_prefix("COPY c1, "));
+                let context =
+                    context.strip_prefix("COPY c, ").or(context.strip_prefix("COPY c1, "));
                 (expect.replace(" of relation \"c\"", ""), context)
             }
             _ => ((*expect).to_owned(), Some("")),
@@ -106,8 +116,9 @@ fn copy_data_is_read_and_written_as_postgres_15_does() {
             let got = answer(direction, &options(said), &plain(data), piece);
             let context = expect.1.is_none_or(|context| got.1.ends_with(&plain(context)));
             if got.0 != plain(&expect.0) || !context {
-                wrong +=
-                    &format!("{direction} {said} «{data}»\n  postgres {expect:?}\n  here {piece} {got:?}\n");
+                wrong += &format!(
+                    "{direction} {said} «{data}»\n  postgres {expect:?}\n  here {piece} {got:?}\n"
+                );
                 break;
             }
         }

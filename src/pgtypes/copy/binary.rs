@@ -1,4 +1,5 @@
-//! The frame of PGCOPY: a signature, flags, tuples of sized fields, a trailer (manual, COPY, binary format).
+//! The frame of PGCOPY: a signature, flags, tuples of sized fields, a trailer (manual, COPY, binary
+//! format).
 
 use super::lines::MoreInput;
 use crate::error::{Error, Result, SqlState};
@@ -52,7 +53,9 @@ impl Tuples {
             (None, MoreInput::Open) => Ok(Step::Incomplete),
             // A stream that breaks off between tuples is taken as complete, as Postgres takes it.
             (None, MoreInput::Ended) if self.started && data.is_empty() => Ok(Step::Incomplete),
-            (None, MoreInput::Ended) if !self.started => Err(bad("COPY file signature not recognized")),
+            (None, MoreInput::Ended) if !self.started => {
+                Err(bad("COPY file signature not recognized"))
+            }
             (None, MoreInput::Ended) => Err(unexpected_end()),
         }
     }
@@ -71,8 +74,8 @@ impl Tuples {
         if flags as u32 >> 16 != 0 {
             return Err(bad("unrecognized critical flags in COPY file header"));
         }
-        let extension =
-            usize::try_from(extension).map_err(|_| bad("invalid COPY file header (wrong length)"))?;
+        let extension = usize::try_from(extension)
+            .map_err(|_| bad("invalid COPY file header (wrong length)"))?;
         let used = 19 + extension;
         if data.len() < used {
             return Ok(None);

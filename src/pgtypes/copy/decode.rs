@@ -59,7 +59,8 @@ struct CopyColumn {
 impl CopyDecoder {
     /// For these columns (name, type, NOT NULL), in the order of the data.
     pub fn new(columns: Vec<(String, SqlType, bool)>, options: CopyOptions) -> Self {
-        let fields: Vec<_> = columns.iter().map(|(name, t, not_null)| t.to_field(name, !not_null)).collect();
+        let fields: Vec<_> =
+            columns.iter().map(|(name, t, not_null)| t.to_field(name, !not_null)).collect();
         let columns: Vec<CopyColumn> = columns
             .into_iter()
             .map(|(name, sql_type, not_null)| CopyColumn {
@@ -72,7 +73,8 @@ impl CopyDecoder {
             .collect();
         let csv = (options.format == CopyFormat::Csv).then_some((options.quote, options.escape));
         let mut decoder = CopyDecoder {
-            header_pending: options.header != CopyHeader::Off && options.format != CopyFormat::Binary,
+            header_pending: options.header != CopyHeader::Off
+                && options.format != CopyFormat::Binary,
             lines: Lines::new(csv),
             tuples: Tuples::default(),
             options,
@@ -118,7 +120,8 @@ impl CopyDecoder {
     /// Takes the next bytes and decodes the records that are complete.
     pub fn push(&mut self, data: &[u8]) -> Result<()> {
         if self.ended {
-            // Postgres, too, reads over what follows `\.`; behind the binary trailer nothing may come.
+            // Postgres, too, reads over what follows `\.`; behind the binary trailer nothing may
+            // come.
             return match self.options.format {
                 CopyFormat::Binary if !data.is_empty() => Err(after_end()),
                 _ => Ok(()),
@@ -169,13 +172,19 @@ impl CopyDecoder {
     fn decode_lines(&mut self, buffer: &[u8], input: MoreInput) -> Result<usize> {
         let mut start = 0;
         while start < buffer.len() && !self.ended {
-            let found =
-                self.lines.next(buffer, start, input).map_err(|e| self.at_line(e, self.line + 1, None))?;
+            let found = self
+                .lines
+                .next(buffer, start, input)
+                .map_err(|e| self.at_line(e, self.line + 1, None))?;
             let (end, next, inner) = match (found, input) {
                 (Found::Record(record), _) => (record.end, record.next, record.inner_lines),
                 (Found::Incomplete, MoreInput::Open) => return Ok(start),
                 (Found::Incomplete, MoreInput::Ended) if self.lines.in_quotes() => {
-                    return Err(self.at_line(fields::unterminated(), self.line + 1, Some(&buffer[start..])));
+                    return Err(self.at_line(
+                        fields::unterminated(),
+                        self.line + 1,
+                        Some(&buffer[start..]),
+                    ));
                 }
                 (Found::Incomplete, MoreInput::Ended) => (buffer.len(), buffer.len(), 0),
             };
@@ -200,13 +209,18 @@ impl CopyDecoder {
         }
         if self.header_pending {
             self.header_pending = false;
-            return if self.options.header == CopyHeader::Match { self.match_header(line) } else { Ok(()) };
+            return if self.options.header == CopyHeader::Match {
+                self.match_header(line)
+            } else {
+                Ok(())
+            };
         }
         self.row(line)?;
         self.count_row()
     }
 
-    /// Where `\.` stands: in text anywhere behind an even number of backslashes, in csv as the whole line.
+    /// Where `\.` stands: in text anywhere behind an even number of backslashes, in csv as the
+    /// whole line.
     #[inline]
     fn end_marker(&self, line: &[u8]) -> Option<usize> {
         if self.options.format == CopyFormat::Csv {
@@ -260,8 +274,8 @@ impl CopyDecoder {
         Err(self.at_line(error, self.line, Some(line)))
     }
 
-    /// A line with too many fields is told as that, whatever is wrong with one of its values: as often as not the value
-    /// only stands in the wrong column.
+    /// A line with too many fields is told as that, whatever is wrong with one of its values: as
+    /// often as not the value only stands in the wrong column.
     #[cold]
     fn or_extra_data(&self, error: Error, line: &[u8]) -> Error {
         match split(&self.options, line, &mut Vec::new(), |_, _| Ok(())) {
@@ -281,10 +295,14 @@ impl CopyDecoder {
         };
         let mut scratch = Vec::new();
         split(options, line, &mut scratch, each)?;
-        let bad = |message: String| Err(in_line(Error::new(SqlState::BadCopyFormat, message), 1, Some(line)));
+        let bad = |message: String| {
+            Err(in_line(Error::new(SqlState::BadCopyFormat, message), 1, Some(line)))
+        };
         if names.len() != self.columns.len() {
             let (got, expected) = (names.len(), self.columns.len());
-            return bad(format!("wrong number of fields in header line: got {got}, expected {expected}"));
+            return bad(format!(
+                "wrong number of fields in header line: got {got}, expected {expected}"
+            ));
         }
         for (i, (name, column)) in names.iter().zip(&self.columns).enumerate() {
             let (field, expected) = (i + 1, &column.name);
@@ -318,7 +336,11 @@ impl CopyDecoder {
                 Step::Header(used) => at += used,
                 Step::End(used) => {
                     self.ended = true;
-                    return if at + used == buffer.len() { Ok(buffer.len()) } else { Err(after_end()) };
+                    return if at + used == buffer.len() {
+                        Ok(buffer.len())
+                    } else {
+                        Err(after_end())
+                    };
                 }
                 Step::Tuple(used) => {
                     self.line += 1;
@@ -333,14 +355,17 @@ impl CopyDecoder {
     fn tuple(&mut self, tuple: &[u8]) -> Result<()> {
         let mut rest = &tuple[2..];
         for (column, builder) in self.columns.iter().zip(&mut self.builders) {
-            let (value, tail) = super::binary::field(rest)
-                .ok_or_else(|| in_column(super::binary::unexpected_end(), self.line, &column.name, None))?;
+            let (value, tail) = super::binary::field(rest).ok_or_else(|| {
+                in_column(super::binary::unexpected_end(), self.line, &column.name, None)
+            })?;
             rest = tail;
             match value {
-                Some(value) => {
-                    builder.append_binary(value).map_err(|e| in_column(e, self.line, &column.name, None))?
+                Some(value) => builder
+                    .append_binary(value)
+                    .map_err(|e| in_column(e, self.line, &column.name, None))?,
+                None if column.not_null => {
+                    return Err(in_line(null_value(&column.name), self.line, None));
                 }
-                None if column.not_null => return Err(in_line(null_value(&column.name), self.line, None)),
                 None => builder.append_null(),
             }
         }
@@ -383,7 +408,9 @@ fn split(
         CopyFormat::Csv => {
             fields::csv(line, (options.delimiter, options.quote, options.escape), scratch, each)
         }
-        CopyFormat::Text | CopyFormat::Binary => fields::text(line, options.delimiter, scratch, each),
+        CopyFormat::Text | CopyFormat::Binary => {
+            fields::text(line, options.delimiter, scratch, each)
+        }
     }
 }
 
@@ -396,7 +423,10 @@ fn after_end() -> Error {
 }
 
 fn null_value(column: &str) -> Error {
-    Error::new(SqlState::NotNull, format!("null value in column \"{column}\" violates not-null constraint"))
+    Error::new(
+        SqlState::NotNull,
+        format!("null value in column \"{column}\" violates not-null constraint"),
+    )
 }
 
 /// The beginning of a text, for an error.

@@ -88,8 +88,9 @@ impl CopyEncoder {
     }
 
     fn binary_row(&self, batch: &RecordBatch, row: usize, out: &mut BytesMut) -> Result<()> {
-        let count = i16::try_from(self.columns.len())
-            .map_err(|_| Error::new(SqlState::ProgramLimit, "more columns than binary COPY can hold"))?;
+        let count = i16::try_from(self.columns.len()).map_err(|_| {
+            Error::new(SqlState::ProgramLimit, "more columns than binary COPY can hold")
+        })?;
         out.put_i16(count);
         for (column, array) in self.columns.iter().zip(batch.columns()) {
             if column.encoder.is_null(array, row) {
@@ -123,8 +124,9 @@ impl CopyEncoder {
         let options = &self.options;
         if options.format == CopyFormat::Csv {
             let value = &out[start..];
-            let special =
-                |b: &u8| *b == options.delimiter || *b == options.quote || matches!(b, b'\n' | b'\r');
+            let special = |b: &u8| {
+                *b == options.delimiter || *b == options.quote || matches!(b, b'\n' | b'\r')
+            };
             let quote = force_quote
                 || value == options.null.as_bytes()
                 || value.iter().any(special)

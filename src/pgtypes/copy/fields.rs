@@ -1,7 +1,7 @@
 //! A record's bytes taken apart into fields.
 //!
-//! A field that needs no unescaping is handed on where it stands; any other is unescaped into a buffer that all
-//! records share.
+//! A field that needs no unescaping is handed on where it stands; any other is unescaped into a
+//! buffer that all records share.
 
 use memchr::{memchr, memchr2};
 
@@ -29,7 +29,11 @@ pub(crate) fn text(
     let escapes = memchr(b'\\', line).is_some();
     let (mut start, mut count) = (0, 0);
     loop {
-        let end = if escapes { text_end(line, start, delimiter) } else { plain_end(line, start, delimiter) };
+        let end = if escapes {
+            text_end(line, start, delimiter)
+        } else {
+            plain_end(line, start, delimiter)
+        };
         let raw = &line[start..end];
         if escapes && memchr(b'\\', raw).is_some() {
             unescape(raw, scratch);
@@ -86,8 +90,9 @@ fn unescape(raw: &[u8], out: &mut Vec<u8>) {
             b'v' => out.push(11),
             b'0'..=b'7' => {
                 let more = rest.iter().take(2).take_while(|b| matches!(b, b'0'..=b'7')).count();
-                let value =
-                    rest[..more].iter().fold(u32::from(escaped - b'0'), |v, b| v * 8 + u32::from(b - b'0'));
+                let value = rest[..more]
+                    .iter()
+                    .fold(u32::from(escaped - b'0'), |v, b| v * 8 + u32::from(b - b'0'));
                 out.push(value as u8);
                 rest = &rest[more..];
             }
@@ -130,7 +135,8 @@ pub(crate) fn csv(
     }
 }
 
-/// Unquotes the field that begins at `start` and returns its end. Quotes may open and close anywhere in it.
+/// Unquotes the field that begins at `start` and returns its end. Quotes may open and close
+/// anywhere in it.
 fn unquote(
     line: &[u8],
     start: usize,

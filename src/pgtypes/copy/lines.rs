@@ -1,8 +1,8 @@
 //! Where the records of a text or csv stream end.
 //!
-//! A record ends with a line feed, a carriage return, or both; the first line decides which, as in Postgres. In
-//! text a line end behind a backslash is data, in csv one between quotes is. What has been looked at is not looked
-//! at again when more bytes come.
+//! A record ends with a line feed, a carriage return, or both; the first line decides which, as in
+//! Postgres. In text a line end behind a backslash is data, in csv one between quotes is. What has
+//! been looked at is not looked at again when more bytes come.
 
 use memchr::{memchr2, memchr3};
 
@@ -99,11 +99,16 @@ impl Lines {
             self.check_line_end(data[end], both)?;
             let inner_lines = std::mem::take(&mut self.inner_lines);
             (self.scanned, self.escaped) = (0, false);
-            return Ok(Found::Record(CopyRecord { end, next: end + 1 + usize::from(both), inner_lines }));
+            return Ok(Found::Record(CopyRecord {
+                end,
+                next: end + 1 + usize::from(both),
+                inner_lines,
+            }));
         }
     }
 
-    /// The next line end outside quotes. An escape counts only between quotes, and only before a quote or itself.
+    /// The next line end outside quotes. An escape counts only between quotes, and only before a
+    /// quote or itself.
     #[inline]
     fn next_csv(&mut self, data: &[u8], mut at: usize, quote: u8, escape: u8) -> Option<usize> {
         if escape == quote {
@@ -166,5 +171,6 @@ impl Lines {
 /// Whether the bytes end with an odd number of backslashes.
 #[inline]
 fn is_escaped(before: &[u8]) -> bool {
-    before.last() == Some(&b'\\') && before.iter().rev().take_while(|b| **b == b'\\').count() % 2 == 1
+    before.last() == Some(&b'\\')
+        && before.iter().rev().take_while(|b| **b == b'\\').count() % 2 == 1
 }

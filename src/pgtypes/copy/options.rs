@@ -1,10 +1,12 @@
 //! What a COPY statement says about its data: the format and its punctuation.
 //!
-//! The statement parser fills these in; the decoder and encoder of this room obey them. They live here, below the
-//! parser, because the codecs may not know the language that asks for them. Defaults are those of Postgres
-//! (manual, COPY): text is tab-separated with `\N` for NULL, csv is comma-separated with nothing for NULL.
+//! The statement parser fills these in; the decoder and encoder of this room obey them. They live
+//! here, below the parser, because the codecs may not know the language that asks for them.
+//! Defaults are those of Postgres (manual, COPY): text is tab-separated with `\N` for NULL, csv is
+//! comma-separated with nothing for NULL.
 
-/// The options of COPY, as in Postgres (manual, COPY). Defaults that depend on the format are filled in.
+/// The options of COPY, as in Postgres (manual, COPY). Defaults that depend on the format are
+/// filled in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CopyOptions {
     /// text, csv or binary.
@@ -45,7 +47,12 @@ impl CopyOptions {
 
     /// The defaults of `FORMAT csv`.
     pub fn csv() -> Self {
-        CopyOptions { format: CopyFormat::Csv, delimiter: b',', null: String::new(), ..Self::text() }
+        CopyOptions {
+            format: CopyFormat::Csv,
+            delimiter: b',',
+            null: String::new(),
+            ..Self::text()
+        }
     }
 
     /// The defaults of `FORMAT binary`, which has no punctuation.

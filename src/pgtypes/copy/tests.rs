@@ -55,7 +55,10 @@ fn fails(options: &CopyOptions, data: &str) -> Error {
 #[test]
 fn text_is_read_with_escapes_nulls_and_the_end_marker() {
     let text = CopyOptions::text();
-    assert_eq!(shown(&text, "1\ta\\tb\\\\\t2.5\n2\t\\N\t\\N\n").unwrap(), "1\ta\\tb\\\\\t2.5\n2\t\\N\t\\N\n");
+    assert_eq!(
+        shown(&text, "1\ta\\tb\\\\\t2.5\n2\t\\N\t\\N\n").unwrap(),
+        "1\ta\\tb\\\\\t2.5\n2\t\\N\t\\N\n"
+    );
     assert_eq!(shown(&text, "1\t\\x41\\102\\q\t1\r\n2\tb\t2").unwrap(), "1\tABq\t1\n2\tb\t2\n");
     assert_eq!(shown(&text, "1\ta\\\nb\t1\n").unwrap(), "1\ta\\nb\t1\n");
     assert_eq!(shown(&text, "1\ta\t1\n\\.\nrubbish").unwrap(), "1\ta\t1\n");
@@ -88,7 +91,10 @@ fn a_header_is_skipped_or_must_match() {
     let matching = CopyOptions { header: CopyHeader::Match, ..CopyOptions::csv() };
     assert_eq!(shown(&matching, "id,\"t\",d\n1,a,2\n").unwrap(), "1\ta\t2\n");
     let error = fails(&matching, "id,x,d\n1,a,2\n");
-    assert_eq!(error.message(), "column name mismatch in header line field 2: got \"x\", expected \"t\"");
+    assert_eq!(
+        error.message(),
+        "column name mismatch in header line field 2: got \"x\", expected \"t\""
+    );
     assert_eq!(fails(&matching, "id,t\n").state(), SqlState::BadCopyFormat);
 }
 
@@ -107,7 +113,13 @@ fn an_error_says_what_where_and_with_which_code() {
     check(&csv, "1,\"a\nb\",1\nabc,x,1\n", SqlState::BadText, syntax, "line 3, column id: \"abc\"");
     let null = "null value in column \"id\" violates not-null constraint";
     check(&csv, ",x,1\n", SqlState::NotNull, null, "line 1: \",x,1\"");
-    check(&csv, "1,\"x,1\n2,y,2\n", bad, "unterminated CSV quoted field", "line 1: \"1,\"x,1\n2,y,2\n\"");
+    check(
+        &csv,
+        "1,\"x,1\n2,y,2\n",
+        bad,
+        "unterminated CSV quoted field",
+        "line 1: \"1,\"x,1\n2,y,2\n\"",
+    );
     check(&text, "1\ta\t1\n2\tb\t2\r\n", bad, "literal carriage return found in data", "line 2");
     let utf8 = decode_pieces(&text, &[b"1\t\xff\t1\n"]).unwrap_err();
     assert_eq!(utf8.state(), SqlState::BadCharacter);
@@ -115,10 +127,16 @@ fn an_error_says_what_where_and_with_which_code() {
 
 #[test]
 fn what_is_written_reads_back_in_every_format() {
-    let data = "1\ta\\tb\\n\\\\ \"q\" , ; '\t-0.5\n2\t\\N\tNaN\n3\t\t\\N\n4\t\\\\N\t1e+20\n5\t\\\\.\t1\n";
+    let data =
+        "1\ta\\tb\\n\\\\ \"q\" , ; '\t-0.5\n2\t\\N\tNaN\n3\t\t\\N\n4\t\\\\N\t1e+20\n5\t\\\\.\t1\n";
     let batch = decode_pieces(&CopyOptions::text(), &[data.as_bytes()]).unwrap();
-    let odd =
-        CopyOptions { quote: b'\'', escape: b'\\', delimiter: b';', null: "-".into(), ..CopyOptions::csv() };
+    let odd = CopyOptions {
+        quote: b'\'',
+        escape: b'\\',
+        delimiter: b';',
+        null: "-".into(),
+        ..CopyOptions::csv()
+    };
     let header = CopyOptions { header: CopyHeader::Match, ..CopyOptions::text() };
     for options in [CopyOptions::text(), CopyOptions::csv(), CopyOptions::binary(), odd, header] {
         let bytes = encode(&batch, options.clone());

@@ -1,8 +1,10 @@
-//! A table of values that PostgreSQL 15 was given, and what it answered: text and binary, or the error.
+//! A table of values that PostgreSQL 15 was given, and what it answered: text and binary, or the
+//! error.
 //!
-//! `postgres15.tsv` has a line for each: type, input, text and binary in hex; or type, input, `!SQLSTATE` and the
-//! message. `␊` and `␉` stand for a line feed and a tab. `@zone` sets the session's time zone for what follows. A line
-//! with a fifth field is one where the answer is meant to be another than Postgres's; the field says which.
+//! `postgres15.tsv` has a line for each: type, input, text and binary in hex; or type, input,
+//! `!SQLSTATE` and the message. `␊` and `␉` stand for a line feed and a tab. `@zone` sets the
+//! session's time zone for what follows. A line with a fifth field is one where the answer is meant
+//! to be another than Postgres's; the field says which.
 
 use bytes::BytesMut;
 
@@ -14,8 +16,9 @@ fn type_named(name: &str) -> SqlType {
     }
     let (base, arguments) = name.split_once('(').unwrap_or((name, ""));
     let arguments: Vec<i32> = arguments.split([',', ')']).filter_map(|a| a.parse().ok()).collect();
-    let fields =
-        |fields: &[(&str, &str)]| fields.iter().map(|(n, t)| ((*n).to_owned(), type_named(t))).collect();
+    let fields = |fields: &[(&str, &str)]| {
+        fields.iter().map(|(n, t)| ((*n).to_owned(), type_named(t))).collect()
+    };
     match (base, &arguments[..]) {
         ("bool", _) => SqlType::Boolean,
         ("int2", _) => SqlType::SmallInt,
@@ -68,7 +71,8 @@ fn answer(sql_type: &SqlType, input: &str, zone: &str) -> (String, String) {
     (String::from_utf8(text.to_vec()).unwrap(), hex(&binary))
 }
 
-/// Composite types and arrays of them carry the oid of the type, which is another in every database.
+/// Composite types and arrays of them carry the oid of the type, which is another in every
+/// database.
 fn comparable(name: &str, binary: &str) -> String {
     if name.starts_with('r') && (name.contains('[') || name == "rr") {
         String::new()
@@ -101,9 +105,12 @@ fn every_value_is_read_and_written_as_postgres_15_does() {
         };
         let error = expect.0.starts_with('!');
         let same = got.0 == expect.0
-            && (got.1 == expect.1 || !error && comparable(name, &got.1) == comparable(name, &expect.1));
+            && (got.1 == expect.1
+                || !error && comparable(name, &got.1) == comparable(name, &expect.1));
         if !same {
-            wrong += &format!("{zone} {name} «{input}»\n    postgres {expect:?}\n    here     {got:?}\n");
+            wrong += &format!(
+                "{zone} {name} «{input}»\n    postgres {expect:?}\n    here     {got:?}\n"
+            );
         }
     }
     assert!(compared > 500, "only {compared} values compared");

@@ -10,7 +10,8 @@ use datafusion::arrow::datatypes::{DataType, Field, Fields, IntervalMonthDayNano
 use super::bytes_in::{BytesKind, append_bytes, cut_ends, push_end};
 use super::datetime_in::POSTGRES_EPOCH_DAYS;
 use super::number_in::{
-    binary_timestamp, numeric_overflow, out_of_range, read_date, read_numeric, read_time, read_timestamp,
+    binary_timestamp, numeric_overflow, out_of_range, read_date, read_numeric, read_time,
+    read_timestamp,
 };
 use super::numeric::{self, Digits};
 use super::{interval_in, nested_in, scalar_in};
@@ -21,7 +22,8 @@ use crate::types::{SqlType, Zone};
 
 /// Builds one column from values as Postgres clients send them.
 ///
-/// A value that is refused may leave part of itself behind: after an error [`truncate`](Self::truncate) takes it back.
+/// A value that is refused may leave part of itself behind: after an error
+/// [`truncate`](Self::truncate) takes it back.
 #[derive(Debug)]
 pub struct ColumnBuilder {
     sql_type: SqlType,
@@ -71,12 +73,14 @@ impl ColumnBuilder {
             SqlType::Oid => ColumnValues::Oid(Vec::with_capacity(n)),
             SqlType::Real => ColumnValues::Float32(Vec::with_capacity(n)),
             SqlType::Double => ColumnValues::Float64(Vec::with_capacity(n)),
-            SqlType::Decimal(Some((precision, scale))) if *precision > 38 => ColumnValues::Decimal256 {
-                values: Vec::with_capacity(n),
-                precision: *precision,
-                scale: *scale,
-                scratch: Digits::default(),
-            },
+            SqlType::Decimal(Some((precision, scale))) if *precision > 38 => {
+                ColumnValues::Decimal256 {
+                    values: Vec::with_capacity(n),
+                    precision: *precision,
+                    scale: *scale,
+                    scratch: Digits::default(),
+                }
+            }
             SqlType::Decimal(declared) => {
                 let (precision, scale) = declared.unwrap_or(FREE_NUMERIC);
                 ColumnValues::Decimal128 {
@@ -86,22 +90,27 @@ impl ColumnBuilder {
                     scratch: Digits::default(),
                 }
             }
-            SqlType::Text | SqlType::Name | SqlType::Char | SqlType::Unknown => bytes(BytesKind::Text),
+            SqlType::Text | SqlType::Name | SqlType::Char | SqlType::Unknown => {
+                bytes(BytesKind::Text)
+            }
             SqlType::Varchar(length) => bytes(BytesKind::Varchar(*length)),
             SqlType::Json => bytes(BytesKind::Json),
             SqlType::Jsonb => bytes(BytesKind::Jsonb),
             SqlType::Bytea => bytes(BytesKind::Bytea),
             SqlType::Date => ColumnValues::Date(Vec::with_capacity(n)),
             SqlType::Time => ColumnValues::Time(Vec::with_capacity(n)),
-            SqlType::Timestamp(p) => ColumnValues::Timestamp { ticks: Vec::with_capacity(n), precision: *p },
+            SqlType::Timestamp(p) => {
+                ColumnValues::Timestamp { ticks: Vec::with_capacity(n), precision: *p }
+            }
             SqlType::TimestampTz(p) => {
                 ColumnValues::TimestampTz { ticks: Vec::with_capacity(n), precision: *p }
             }
             SqlType::Interval => ColumnValues::Interval(Vec::with_capacity(n)),
             SqlType::Uuid => ColumnValues::Uuid(Vec::with_capacity(n * 16)),
-            SqlType::Array(element) => {
-                ColumnValues::List { ends: vec![0], element: Box::new(ColumnBuilder::new(element, n)) }
-            }
+            SqlType::Array(element) => ColumnValues::List {
+                ends: vec![0],
+                element: Box::new(ColumnBuilder::new(element, n)),
+            },
             SqlType::Row(fields) => {
                 ColumnValues::Row(fields.iter().map(|(_, t)| ColumnBuilder::new(t, n)).collect())
             }
@@ -181,7 +190,9 @@ impl ColumnBuilder {
             ColumnValues::Decimal128 { values, .. } => values.push(0),
             ColumnValues::Decimal256 { values, .. } => values.push(i256::ZERO),
             ColumnValues::Bytes { ends, bytes, .. } => ends.push(bytes.len() as i32),
-            ColumnValues::Timestamp { ticks, .. } | ColumnValues::TimestampTz { ticks, .. } => ticks.push(0),
+            ColumnValues::Timestamp { ticks, .. } | ColumnValues::TimestampTz { ticks, .. } => {
+                ticks.push(0)
+            }
             ColumnValues::Interval(v) => v.push(IntervalMonthDayNano::default()),
             ColumnValues::Uuid(v) => v.extend_from_slice(&[0; 16]),
             ColumnValues::List { ends, element } => ends.push(element.len() as i32),
@@ -190,13 +201,16 @@ impl ColumnBuilder {
         self.nulls.append_null();
     }
 
-    /// Takes back all values behind the first `len`, and whatever a refused value has left of itself.
+    /// Takes back all values behind the first `len`, and whatever a refused value has left of
+    /// itself.
     pub fn truncate(&mut self, len: usize) {
         match &mut self.values {
             ColumnValues::Boolean(v) => v.truncate(len),
             ColumnValues::Int16(v) => v.truncate(len),
             ColumnValues::Int32(v) | ColumnValues::Date(v) => v.truncate(len),
-            ColumnValues::Int64(v) | ColumnValues::Oid(v) | ColumnValues::Time(v) => v.truncate(len),
+            ColumnValues::Int64(v) | ColumnValues::Oid(v) | ColumnValues::Time(v) => {
+                v.truncate(len)
+            }
             ColumnValues::Float32(v) => v.truncate(len),
             ColumnValues::Float64(v) => v.truncate(len),
             ColumnValues::Decimal128 { values, .. } => values.truncate(len),
@@ -215,8 +229,8 @@ impl ColumnBuilder {
 
     /// The moment that was appended last, in microseconds; None if it is NULL or the type has none.
     pub(crate) fn last_micros(&self) -> Option<i64> {
-        let (ColumnValues::Timestamp { ticks, precision } | ColumnValues::TimestampTz { ticks, precision }) =
-            &self.values
+        let (ColumnValues::Timestamp { ticks, precision }
+        | ColumnValues::TimestampTz { ticks, precision }) = &self.values
         else {
             return None;
         };
@@ -245,12 +259,18 @@ impl ColumnBuilder {
         match &mut self.values {
             ColumnValues::Boolean(v) => v.append(scalar_in::boolean(text)?),
             ColumnValues::Int16(v) => {
-                v.push(scalar_in::integer(text, i16::MIN.into(), i16::MAX.into(), "smallint")? as i16);
+                v.push(
+                    scalar_in::integer(text, i16::MIN.into(), i16::MAX.into(), "smallint")? as i16
+                );
             }
             ColumnValues::Int32(v) => {
-                v.push(scalar_in::integer(text, i32::MIN.into(), i32::MAX.into(), "integer")? as i32);
+                v.push(
+                    scalar_in::integer(text, i32::MIN.into(), i32::MAX.into(), "integer")? as i32
+                );
             }
-            ColumnValues::Int64(v) => v.push(scalar_in::integer(text, i64::MIN, i64::MAX, "bigint")?),
+            ColumnValues::Int64(v) => {
+                v.push(scalar_in::integer(text, i64::MIN, i64::MAX, "bigint")?)
+            }
             // As in Postgres a negative number is taken for the bits it has.
             ColumnValues::Oid(v) => {
                 let oid = scalar_in::integer(text, i32::MIN.into(), u32::MAX.into(), "oid")?;
@@ -277,11 +297,14 @@ impl ColumnBuilder {
             ColumnValues::TimestampTz { ticks, precision } => {
                 ticks.push(read_timestamp(text, *precision, Some(&self.zone))?);
             }
-            ColumnValues::Interval(v) => v.push(interval_in::parse_interval(scalar_in::string(text)?)?),
+            ColumnValues::Interval(v) => {
+                v.push(interval_in::parse_interval(scalar_in::string(text)?)?)
+            }
             ColumnValues::Uuid(v) => v.extend_from_slice(&scalar_in::uuid(text)?),
             ColumnValues::List { .. } => {
                 let mut scratch = std::mem::take(&mut self.scratch);
-                let appended = self.append_list(|element| nested_in::array_text(text, element, &mut scratch));
+                let appended =
+                    self.append_list(|element| nested_in::array_text(text, element, &mut scratch));
                 self.scratch = scratch;
                 return appended;
             }
@@ -292,7 +315,10 @@ impl ColumnBuilder {
     }
 
     /// Appends an array whose elements are put into its builder by `fill`, which says how many.
-    pub(crate) fn append_list(&mut self, fill: impl FnOnce(&mut ColumnBuilder) -> Result<i32>) -> Result<()> {
+    pub(crate) fn append_list(
+        &mut self,
+        fill: impl FnOnce(&mut ColumnBuilder) -> Result<i32>,
+    ) -> Result<()> {
         let ColumnValues::List { ends, element } = &mut self.values else {
             return Err(Error::internal("elements for a column that is no array"));
         };
@@ -315,7 +341,8 @@ impl ColumnBuilder {
         Ok(())
     }
 
-    /// How many elements the array added last has in each of its dimensions; of one without elements, none.
+    /// How many elements the array added last has in each of its dimensions; of one without
+    /// elements, none.
     pub(crate) fn last_extents(&self) -> nested_in::Extents {
         let mut extents = nested_in::Extents::default();
         let mut column = self;
@@ -355,12 +382,19 @@ impl ColumnBuilder {
             }
             ColumnValues::Bytes { ends, bytes, kind: BytesKind::Jsonb } => match value {
                 [1, json @ ..] => append_bytes(json, BytesKind::Jsonb, ends, bytes)?,
-                _ => return Err(Error::new(SqlState::BadBinary, "unsupported jsonb version number")),
+                _ => {
+                    return Err(Error::new(
+                        SqlState::BadBinary,
+                        "unsupported jsonb version number",
+                    ));
+                }
             },
             ColumnValues::Bytes { ends, bytes, kind } => append_bytes(value, *kind, ends, bytes)?,
             ColumnValues::Date(v) => v.push(match i32::from_be_bytes(fixed(value)?) {
                 infinite @ (i32::MAX | i32::MIN) => infinite,
-                days => days.checked_add(POSTGRES_EPOCH_DAYS).ok_or_else(|| out_of_range("date"))?,
+                days => {
+                    days.checked_add(POSTGRES_EPOCH_DAYS).ok_or_else(|| out_of_range("date"))?
+                }
             }),
             ColumnValues::Time(v) => {
                 let micros = i64::from_be_bytes(fixed(value)?);
@@ -370,7 +404,8 @@ impl ColumnBuilder {
                         .ok_or_else(|| out_of_range("time"))?,
                 );
             }
-            ColumnValues::Timestamp { ticks, precision } | ColumnValues::TimestampTz { ticks, precision } => {
+            ColumnValues::Timestamp { ticks, precision }
+            | ColumnValues::TimestampTz { ticks, precision } => {
                 ticks.push(binary_timestamp(i64::from_be_bytes(fixed(value)?), *precision)?);
             }
             ColumnValues::Interval(v) => {
@@ -380,7 +415,9 @@ impl ColumnBuilder {
                 v.push(IntervalMonthDayNano {
                     months: i32::from_be_bytes(fixed(months)?),
                     days: i32::from_be_bytes(fixed(days)?),
-                    nanoseconds: micros.checked_mul(1_000).ok_or_else(|| out_of_range("interval"))?,
+                    nanoseconds: micros
+                        .checked_mul(1_000)
+                        .ok_or_else(|| out_of_range("interval"))?,
                 });
             }
             ColumnValues::Uuid(v) => v.extend_from_slice(&fixed::<16>(value)?),
@@ -404,7 +441,8 @@ impl ColumnBuilder {
             return self.append_list(|_| Ok(0));
         }
         if extents.len() != depth {
-            let message = format!("an array of {} dimensions for a column of {depth}", extents.len());
+            let message =
+                format!("an array of {} dimensions for a column of {depth}", extents.len());
             return Err(Error::unsupported(message)
                 .hint("Declare the column with as many [] as there are dimensions."));
         }
@@ -420,15 +458,17 @@ impl ColumnBuilder {
             ColumnValues::Boolean(mut v) => Arc::new(BooleanArray::new(v.finish(), nulls)),
             ColumnValues::Int16(v) => Arc::new(Int16Array::new(v.into(), nulls)),
             ColumnValues::Int32(v) => Arc::new(Int32Array::new(v.into(), nulls)),
-            ColumnValues::Int64(v) | ColumnValues::Oid(v) => Arc::new(Int64Array::new(v.into(), nulls)),
+            ColumnValues::Int64(v) | ColumnValues::Oid(v) => {
+                Arc::new(Int64Array::new(v.into(), nulls))
+            }
             ColumnValues::Float32(v) => Arc::new(Float32Array::new(v.into(), nulls)),
             ColumnValues::Float64(v) => Arc::new(Float64Array::new(v.into(), nulls)),
             ColumnValues::Decimal128 { values, .. } => {
                 Arc::new(Decimal128Array::new(values.into(), nulls).with_data_type(data_type))
             }
-            ColumnValues::Decimal256 { values, .. } => {
-                Arc::new(Decimal256Array::new(ScalarBuffer::from(values), nulls).with_data_type(data_type))
-            }
+            ColumnValues::Decimal256 { values, .. } => Arc::new(
+                Decimal256Array::new(ScalarBuffer::from(values), nulls).with_data_type(data_type),
+            ),
             ColumnValues::Bytes { ends, bytes, kind } => {
                 let offsets = OffsetBuffer::new(ScalarBuffer::from(ends));
                 let bytes = Buffer::from_vec(bytes);
@@ -442,19 +482,24 @@ impl ColumnBuilder {
             ColumnValues::Time(v) => Arc::new(Time64MicrosecondArray::new(v.into(), nulls)),
             ColumnValues::Timestamp { ticks, .. } | ColumnValues::TimestampTz { ticks, .. } => {
                 match data_type {
-                    DataType::Timestamp(datafusion::arrow::datatypes::TimeUnit::Nanosecond, zone) => {
-                        Arc::new(TimestampNanosecondArray::new(ticks.into(), nulls).with_timezone_opt(zone))
-                    }
-                    DataType::Timestamp(_, zone) => {
-                        Arc::new(TimestampMicrosecondArray::new(ticks.into(), nulls).with_timezone_opt(zone))
-                    }
+                    DataType::Timestamp(
+                        datafusion::arrow::datatypes::TimeUnit::Nanosecond,
+                        zone,
+                    ) => Arc::new(
+                        TimestampNanosecondArray::new(ticks.into(), nulls).with_timezone_opt(zone),
+                    ),
+                    DataType::Timestamp(_, zone) => Arc::new(
+                        TimestampMicrosecondArray::new(ticks.into(), nulls).with_timezone_opt(zone),
+                    ),
                     _ => Arc::new(Int64Array::new(ticks.into(), nulls)),
                 }
             }
             ColumnValues::Interval(v) => {
                 Arc::new(IntervalMonthDayNanoArray::new(ScalarBuffer::from(v), nulls))
             }
-            ColumnValues::Uuid(v) => Arc::new(FixedSizeBinaryArray::new(16, Buffer::from_vec(v), nulls)),
+            ColumnValues::Uuid(v) => {
+                Arc::new(FixedSizeBinaryArray::new(16, Buffer::from_vec(v), nulls))
+            }
             ColumnValues::List { ends, element } => {
                 let field = element.sql_type.to_field(Field::LIST_FIELD_DEFAULT_NAME, true);
                 let offsets = OffsetBuffer::new(ScalarBuffer::from(ends));
@@ -465,7 +510,8 @@ impl ColumnBuilder {
                     DataType::Struct(declared) => declared,
                     _ => Fields::empty(),
                 };
-                let length = nulls.as_ref().map_or_else(|| fields.first().map_or(0, Self::len), |n| n.len());
+                let length =
+                    nulls.as_ref().map_or_else(|| fields.first().map_or(0, Self::len), |n| n.len());
                 let columns: Vec<ArrayRef> = fields.into_iter().map(Self::finish).collect();
                 if columns.is_empty() {
                     Arc::new(StructArray::new_empty_fields(length, nulls))

@@ -1,4 +1,5 @@
-//! Text, JSON and bytes on their way into a column: all of them bytes one after the other, and where each ends.
+//! Text, JSON and bytes on their way into a column: all of them bytes one after the other, and
+//! where each ends.
 
 use super::{json_in, scalar_in};
 use crate::error::{Error, Result, SqlState};
@@ -38,7 +39,8 @@ pub(crate) fn append_bytes(
 
 /// The value that has been appended ends here.
 pub(crate) fn push_end(ends: &mut Vec<i32>, end: usize) -> Result<()> {
-    let too_large = |_| Error::new(SqlState::ProgramLimit, "the values of one batch are larger than 2 GiB");
+    let too_large =
+        |_| Error::new(SqlState::ProgramLimit, "the values of one batch are larger than 2 GiB");
     ends.push(i32::try_from(end).map_err(too_large)?);
     Ok(())
 }

@@ -1,7 +1,8 @@
 //! Dates, times and timestamps as people and programs write them.
 //!
-//! The common form `YYYY-MM-DD HH:MM:SS[.f]` is read by position, without looking back. Everything else goes through
-//! a reader of fields that knows the spellings of Postgres (manual, appendix B) with month-day-year order.
+//! The common form `YYYY-MM-DD HH:MM:SS[.f]` is read by position, without looking back. Everything
+//! else goes through a reader of fields that knows the spellings of Postgres (manual, appendix B)
+//! with month-day-year order.
 
 use super::datetime_words;
 use crate::error::{Error, Result, SqlState};
@@ -62,8 +63,10 @@ impl DateTimeFault {
             DateTimeFault::UnknownZone(name) => {
                 Error::new(SqlState::BadArgument, format!("time zone \"{name}\" not recognized"))
             }
-            DateTimeFault::Clock => Error::unsupported(format!("\"{text}\" as input for type {type_name}"))
-                .hint("Use now() or current_date in the statement."),
+            DateTimeFault::Clock => {
+                Error::unsupported(format!("\"{text}\" as input for type {type_name}"))
+                    .hint("Use now() or current_date in the statement.")
+            }
         }
     }
 }
@@ -82,8 +85,10 @@ pub(crate) fn fast_date(text: &[u8]) -> Option<i64> {
     }
     let year = i64::from(two(text, 0)? * 100 + two(text, 2)?);
     let (month, day) = (two(text, 5)?, two(text, 8)?);
-    let valid =
-        year > 0 && (1..=12).contains(&month) && day >= 1 && (day <= 28 || day <= days_in_month(year, month));
+    let valid = year > 0
+        && (1..=12).contains(&month)
+        && day >= 1
+        && (day <= 28 || day <= days_in_month(year, month));
     valid.then(|| days_of(year, month, day))
 }
 
@@ -125,7 +130,8 @@ pub(crate) fn fast_timestamp(text: &[u8]) -> Option<(i64, i64)> {
     Some((fast_date(text)?, fast_time(&text[11..])?))
 }
 
-/// As [`fast_timestamp`], with an offset behind it if there is one: `Z`, `+hh`, `+hhmm` or `+hh:mm`, in seconds.
+/// As [`fast_timestamp`], with an offset behind it if there is one: `Z`, `+hh`, `+hhmm` or
+/// `+hh:mm`, in seconds.
 #[inline]
 pub(crate) fn fast_zoned(text: &[u8]) -> Option<(i64, i64, Option<i32>)> {
     let behind = text.get(19..)?;
@@ -177,8 +183,8 @@ pub(crate) fn read(text: &str, time_only: bool) -> Result<ParsedMoment, DateTime
     datetime_words::read(text, &with_point(lower), time_only).map(ParsedMoment::At)
 }
 
-/// ISO 8601 and the logs of Java write the fraction of a second behind a comma. A time of day without a date has a point, as in
-/// Postgres.
+/// ISO 8601 and the logs of Java write the fraction of a second behind a comma. A time of day
+/// without a date has a point, as in Postgres.
 fn with_point(mut lower: String) -> String {
     if !lower.contains(['-', '/']) {
         return lower;
@@ -204,8 +210,8 @@ pub(crate) fn fraction_nanos(digits: &[u8]) -> i64 {
     value + i64::from(digits.get(9).is_some_and(|d| *d >= b'5'))
 }
 
-/// Nanoseconds of a day as ticks of a type with `precision` digits: microseconds up to 6, nanoseconds above, half
-/// away from zero.
+/// Nanoseconds of a day as ticks of a type with `precision` digits: microseconds up to 6,
+/// nanoseconds above, half away from zero.
 #[inline]
 pub(crate) fn ticks_of_day(nanos: i64, precision: u8) -> i64 {
     if precision > 6 {
@@ -217,7 +223,8 @@ pub(crate) fn ticks_of_day(nanos: i64, precision: u8) -> i64 {
 fn micros_of_day(nanos: i64) -> i64 {
     match nanos % 1_000 {
         0 => nanos / 1_000,
-        // Postgres reads the fraction as a double, and that decides which side of the half it is on.
+        // Postgres reads the fraction as a double, and that decides which side of the half it is
+        // on.
         500 => {
             let fraction = (nanos % 1_000_000_000) as f64 / 1e9;
             nanos / 1_000_000_000 * 1_000_000 + (fraction * 1e6).round_ties_even() as i64
@@ -230,22 +237,33 @@ fn round_to(value: i64, unit: i64) -> i64 {
     if unit == 1 || value % unit == 0 { value } else { (value + unit / 2).div_euclid(unit) * unit }
 }
 
-/// Ticks since 1970 of a day and a time, shifted from a zone to UTC; None beyond what the type can hold.
+/// Ticks since 1970 of a day and a time, shifted from a zone to UTC; None beyond what the type can
+/// hold.
 #[inline]
-pub(crate) fn timestamp_ticks(days: i64, nanos: i64, offset_seconds: i32, precision: u8) -> Option<i64> {
+pub(crate) fn timestamp_ticks(
+    days: i64,
+    nanos: i64,
+    offset_seconds: i32,
+    precision: u8,
+) -> Option<i64> {
     let per_second: i64 = if precision > 6 { 1_000_000_000 } else { SECOND_MICROS };
-    let ticks =
-        if precision == 6 && nanos % 1_000 == 0 { nanos / 1_000 } else { fine_ticks(days, nanos, precision) };
+    let ticks = if precision == 6 && nanos % 1_000 == 0 {
+        nanos / 1_000
+    } else {
+        fine_ticks(days, nanos, precision)
+    };
     let ticks = days
         .checked_mul(86_400 * per_second)?
         .checked_add(ticks)?
         .checked_sub(i64::from(offset_seconds) * per_second)?;
     // The ends of the range are the infinities; Postgres begins at 4714-11-24 BC.
     const FIRST: i64 = POSTGRES_EPOCH_MICROS - 211_813_488_000_000_000;
-    (ticks < i64::MAX && ticks > i64::MIN && (per_second > 1_000_000 || ticks >= FIRST)).then_some(ticks)
+    (ticks < i64::MAX && ticks > i64::MIN && (per_second > 1_000_000 || ticks >= FIRST))
+        .then_some(ticks)
 }
 
-/// Postgres rounds to microseconds first, and then away from the year 2000: before it, a half goes down.
+/// Postgres rounds to microseconds first, and then away from the year 2000: before it, a half goes
+/// down.
 fn fine_ticks(days: i64, nanos: i64, precision: u8) -> i64 {
     let ticks = ticks_of_day(nanos, precision);
     if precision >= 6 || days >= i64::from(POSTGRES_EPOCH_DAYS) {
@@ -294,9 +312,18 @@ mod tests {
     fn zones_eras_and_special_words_are_understood() {
         let check = |text: &str, expect: &str| assert_eq!(show(text), expect, "{text}");
         check("1999-01-08 04:05:06Z", "Some((1999, 1, 8)) Some(14706000000000) Some(Utc)");
-        check("1999-01-08 04:05:06+05:30", "Some((1999, 1, 8)) Some(14706000000000) Some(Fixed(19800))");
-        check("1999-01-08T04:05:06-0800", "Some((1999, 1, 8)) Some(14706000000000) Some(Fixed(-28800))");
-        check("1999-01-08 04:05 PST", "Some((1999, 1, 8)) Some(14700000000000) Some(Fixed(-28800))");
+        check(
+            "1999-01-08 04:05:06+05:30",
+            "Some((1999, 1, 8)) Some(14706000000000) Some(Fixed(19800))",
+        );
+        check(
+            "1999-01-08T04:05:06-0800",
+            "Some((1999, 1, 8)) Some(14706000000000) Some(Fixed(-28800))",
+        );
+        check(
+            "1999-01-08 04:05 PST",
+            "Some((1999, 1, 8)) Some(14700000000000) Some(Fixed(-28800))",
+        );
         check("0044-03-15 BC", "Some((-43, 3, 15)) None None");
         check("2024-02-30", "Err(Range)");
         check("2024-13-01", "Err(Range)");
@@ -315,7 +342,10 @@ mod tests {
     #[test]
     fn a_precision_rounds_half_away_from_the_year_2000() {
         assert_eq!(timestamp_ticks(0, 1_500_000_000, 0, 0), Some(1_000_000));
-        assert_eq!(timestamp_ticks(20_000, 1_500_000_000, 0, 0), Some(20_000 * 86_400_000_000 + 2_000_000));
+        assert_eq!(
+            timestamp_ticks(20_000, 1_500_000_000, 0, 0),
+            Some(20_000 * 86_400_000_000 + 2_000_000)
+        );
         assert_eq!(timestamp_ticks(0, 1_234_567_890, 0, 3), Some(1_235_000));
         assert_eq!(timestamp_ticks(0, 1_234_567_890, 0, 9), Some(1_234_567_890));
         assert_eq!(timestamp_ticks(200_000, 0, 0, 9), None);

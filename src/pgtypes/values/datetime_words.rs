@@ -1,7 +1,9 @@
-//! Dates and times in words: the reader of fields behind `datetime_in`, for every spelling but the common one.
+//! Dates and times in words: the reader of fields behind `datetime_in`, for every spelling but the
+//! common one.
 //!
-//! A text is cut into words at spaces and punctuation; each word is a date, a time of day, a zone, a month's name, an
-//! era or a filler, and what is left over when all are read must be the day and the year of a month's name.
+//! A text is cut into words at spaces and punctuation; each word is a date, a time of day, a zone,
+//! a month's name, an era or a filler, and what is left over when all are read must be the day and
+//! the year of a month's name.
 
 use super::datetime_in::{DateTimeFault, Fields, fraction_nanos};
 use crate::time::DAY_NANOS;
@@ -48,7 +50,8 @@ const MONTHS: [&str; 12] = [
     "november",
     "december",
 ];
-const WEEKDAYS: [&str; 7] = ["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"];
+const WEEKDAYS: [&str; 7] =
+    ["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"];
 
 fn month_of(word: &str) -> Option<u32> {
     let full = |m: &&str| word.len() >= 3 && (m.starts_with(word) && word.len() == 3 || *m == word);
@@ -66,9 +69,13 @@ impl DateTimeReader {
                 continue;
             }
             let is_part: fn(u8) -> bool = match first {
-                b'0'..=b'9' => |b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'/' | b'.' | b':' | b'+'),
+                b'0'..=b'9' => {
+                    |b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'/' | b'.' | b':' | b'+')
+                }
                 b'+' | b'-' => |b| b.is_ascii_digit() || matches!(b, b':' | b'+' | b'-'),
-                b'a'..=b'z' => |b| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'_' | b'-' | b'+' | b':'),
+                b'a'..=b'z' => {
+                    |b| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'_' | b'-' | b'+' | b':')
+                }
                 _ => return Err(DateTimeFault::Syntax),
             };
             let len = rest.bytes().position(|b| !is_part(b)).unwrap_or(rest.len());
@@ -89,7 +96,8 @@ impl DateTimeReader {
         }
         self.zone = Some(Zone::of_suffix(text).ok_or_else(|| match text.as_bytes() {
             [b'+' | b'-', rest @ ..] => {
-                let number = !rest.is_empty() && rest.iter().all(|b| b.is_ascii_digit() || *b == b':');
+                let number =
+                    !rest.is_empty() && rest.iter().all(|b| b.is_ascii_digit() || *b == b':');
                 if number { DateTimeFault::Zone } else { DateTimeFault::Syntax }
             }
             name if name.contains(&b'/') => DateTimeFault::UnknownZone(text.to_ascii_lowercase()),
@@ -134,7 +142,8 @@ impl DateTimeReader {
         Ok(())
     }
 
-    /// A word that begins with a digit: a date, a time, both glued together, with or without a zone behind.
+    /// A word that begins with a digit: a date, a time, both glued together, with or without a zone
+    /// behind.
     fn number(&mut self, word: &str, written: &str) -> Result<(), DateTimeFault> {
         if let Some(colon) = word.find(':') {
             // In `1999-01-08t04:05:06` the date stands before the T.
@@ -149,10 +158,13 @@ impl DateTimeReader {
             self.set_time(&word[..end])?;
             return self.after_time(&word[end..], &written[end..]);
         }
-        if let Some(t) = word.find('t').filter(|t| word[t + 1..].starts_with(|c: char| c.is_ascii_digit())) {
+        if let Some(t) =
+            word.find('t').filter(|t| word[t + 1..].starts_with(|c: char| c.is_ascii_digit()))
+        {
             let time = &word[t + 1..];
             self.number(&word[..t], &written[..t])?;
-            let end = time.bytes().position(|b| !(b.is_ascii_digit() || b == b'.')).unwrap_or(time.len());
+            let end =
+                time.bytes().position(|b| !(b.is_ascii_digit() || b == b'.')).unwrap_or(time.len());
             self.set_compact_time(&time[..end])?;
             return self.after_time(&time[end..], &written[t + 1 + end..]);
         }
@@ -184,18 +196,29 @@ impl DateTimeReader {
             rest if rest.starts_with('.') => return self.set_date(word, '.'),
             _ => return Err(DateTimeFault::Syntax),
         }
+        self.digits(word)
+    }
+
+    /// Digits and nothing else: a time, a date, or what is told later.
+    fn digits(&mut self, word: &str) -> Result<(), DateTimeFault> {
         match word.len() {
             4 | 6 if self.time_only && !self.has_date() && self.nanos.is_none() => {
                 self.set_compact_time(word)?;
             }
             8 if !self.has_date() => {
-                let n = |r: std::ops::Range<usize>| word[r].parse::<u32>().map_err(|_| DateTimeFault::Syntax);
+                let n = |r: std::ops::Range<usize>| {
+                    word[r].parse::<u32>().map_err(|_| DateTimeFault::Syntax)
+                };
                 self.date = Some((i64::from(n(0..4)?), n(4..6)?, n(6..8)?));
             }
             6 if self.has_date()
                 || self.nanos.is_none() && self.loose.is_empty() && self.month_name.is_none() =>
             {
-                if self.has_date() { self.set_compact_time(word)? } else { self.set_short_date(word)? }
+                if self.has_date() {
+                    self.set_compact_time(word)?
+                } else {
+                    self.set_short_date(word)?
+                }
             }
             _ => self.loose.push(word.to_owned()),
         }
@@ -212,7 +235,8 @@ impl DateTimeReader {
         if self.has_date() || !fraction.bytes().all(|b| b.is_ascii_digit()) {
             return Err(DateTimeFault::Syntax);
         }
-        self.counted = Some(i64::from(day.parse::<u32>().map_err(|_| DateTimeFault::Syntax)?) - JULIAN_1970);
+        self.counted =
+            Some(i64::from(day.parse::<u32>().map_err(|_| DateTimeFault::Syntax)?) - JULIAN_1970);
         if text.contains('.') {
             self.nanos = Some(fraction_nanos(fraction.as_bytes()) * (DAY_NANOS / 1_000_000_000));
         }
@@ -232,7 +256,8 @@ impl DateTimeReader {
     }
 
     fn set_short_date(&mut self, word: &str) -> Result<(), DateTimeFault> {
-        let n = |r: std::ops::Range<usize>| word[r].parse::<u32>().map_err(|_| DateTimeFault::Syntax);
+        let n =
+            |r: std::ops::Range<usize>| word[r].parse::<u32>().map_err(|_| DateTimeFault::Syntax);
         self.date = Some((i64::from(n(0..2)?), n(2..4)?, n(4..6)?));
         self.short_year = true;
         Ok(())
@@ -341,8 +366,10 @@ impl DateTimeReader {
                 year + 1900
             }
         };
-        let days =
-            self.date.map(|(y, m, d)| checked_days((full(y), m, d), self.before_christ)).transpose()?;
+        let days = self
+            .date
+            .map(|(y, m, d)| checked_days((full(y), m, d), self.before_christ))
+            .transpose()?;
         let days = days.or(self.counted);
         Ok(Fields { days, nanos: self.nanos, zone: self.zone })
     }
@@ -356,7 +383,10 @@ fn day_of_year(word: &str) -> Option<(i64, i64)> {
     if day.len() == 3 { Some((number(year)?, number(day)?)) } else { None }
 }
 
-fn checked_days((year, month, day): (i64, u32, u32), before_christ: bool) -> Result<i64, DateTimeFault> {
+fn checked_days(
+    (year, month, day): (i64, u32, u32),
+    before_christ: bool,
+) -> Result<i64, DateTimeFault> {
     if year == 0 || year > 999_999_999 {
         return Err(DateTimeFault::Range);
     }

@@ -1,10 +1,12 @@
 //! One column's values on their way out.
 //!
-//! An [`Encoder`] knows from the field which of Arrow's layouts the values are in and how Postgres wants them; per
-//! value it downcasts the array, which is one comparison, and writes.
+//! An [`Encoder`] knows from the field which of Arrow's layouts the values are in and how Postgres
+//! wants them; per value it downcasts the array, which is one comparison, and writes.
 
 use bytes::{BufMut, BytesMut};
-use datafusion::arrow::array::types::{IntervalDayTimeType, IntervalMonthDayNanoType, IntervalYearMonthType};
+use datafusion::arrow::array::types::{
+    IntervalDayTimeType, IntervalMonthDayNanoType, IntervalYearMonthType,
+};
 use datafusion::arrow::array::{Array, ArrowPrimitiveType, AsArray, downcast_dictionary_array};
 use datafusion::arrow::datatypes::*;
 
@@ -47,7 +49,9 @@ impl Encoder {
             | DataType::FixedSizeList(f, _)
             | DataType::ListView(f)
             | DataType::LargeListView(f) => Layout::List(of(f)),
-            DataType::Struct(fields) => Layout::Struct(fields.iter().map(|f| Encoder::new(f)).collect()),
+            DataType::Struct(fields) => {
+                Layout::Struct(fields.iter().map(|f| Encoder::new(f)).collect())
+            }
             DataType::Map(entries, _) => match entries.data_type() {
                 DataType::Struct(kv) if kv.len() == 2 => Layout::Map(of(&kv[0]), of(&kv[1])),
                 other => Layout::Flat(other.clone()),
@@ -69,7 +73,8 @@ impl Encoder {
         &self.sql_type
     }
 
-    /// Whether the value is NULL, for every layout (a `NullArray` or a dictionary hides it from `Array::is_null`).
+    /// Whether the value is NULL, for every layout (a `NullArray` or a dictionary hides it from
+    /// `Array::is_null`).
     pub fn is_null(&self, array: &dyn Array, row: usize) -> bool {
         if array.is_null(row) {
             return true;
@@ -83,7 +88,9 @@ impl Encoder {
             Layout::Union(children) => {
                 let union = array.as_union();
                 let child = children.iter().find(|(id, _)| *id == union.type_id(row));
-                child.is_none_or(|(id, inner)| inner.is_null(union.child(*id), union.value_offset(row)))
+                child.is_none_or(|(id, inner)| {
+                    inner.is_null(union.child(*id), union.value_offset(row))
+                })
             }
             Layout::Flat(_) | Layout::List(_) | Layout::Struct(_) | Layout::Map(_, _) => false,
         }
@@ -103,7 +110,8 @@ impl Encoder {
             }
             Layout::Union(children) => {
                 let union = array.as_union();
-                if let Some((id, inner)) = children.iter().find(|(id, _)| *id == union.type_id(row)) {
+                if let Some((id, inner)) = children.iter().find(|(id, _)| *id == union.type_id(row))
+                {
                     inner.text(union.child(*id), union.value_offset(row), style, out);
                 }
             }
@@ -144,7 +152,9 @@ impl Encoder {
         out: &mut BytesMut,
     ) {
         match data_type {
-            DataType::Boolean => out.put_u8(if array.as_boolean().value(row) { b't' } else { b'f' }),
+            DataType::Boolean => {
+                out.put_u8(if array.as_boolean().value(row) { b't' } else { b'f' })
+            }
             DataType::Int8 => scalar_out::integer(value::<Int8Type>(array, row), out),
             DataType::Int16 => scalar_out::integer(value::<Int16Type>(array, row), out),
             DataType::Int32 => scalar_out::integer(value::<Int32Type>(array, row), out),
@@ -166,7 +176,8 @@ impl Encoder {
             DataType::Date32 => scalar_out::date(value::<Date32Type>(array, row), out),
             DataType::Date64 | DataType::Timestamp(_, _) => {
                 let (ticks, per_second) = timestamp(data_type, array, row);
-                let zone = matches!(data_type, DataType::Timestamp(_, Some(_))).then(|| style.zone());
+                let zone =
+                    matches!(data_type, DataType::Timestamp(_, Some(_))).then(|| style.zone());
                 scalar_out::timestamp(ticks, per_second, zone.as_ref(), out);
             }
             DataType::Time32(_) | DataType::Time64(_) => {
@@ -209,9 +220,9 @@ impl Encoder {
             }
             DataType::Date32 => match value::<Date32Type>(array, row) {
                 infinite @ (i32::MAX | i32::MIN) => out.put_i32(infinite),
-                days => {
-                    out.put_i32(days.checked_sub(POSTGRES_EPOCH_DAYS).ok_or_else(|| out_of_range("date"))?)
-                }
+                days => out.put_i32(
+                    days.checked_sub(POSTGRES_EPOCH_DAYS).ok_or_else(|| out_of_range("date"))?,
+                ),
             },
             DataType::Date64 | DataType::Timestamp(_, _) => {
                 let (ticks, per_second) = timestamp(data_type, array, row);
@@ -223,7 +234,9 @@ impl Encoder {
             }
             DataType::Time32(_) | DataType::Time64(_) => {
                 let (ticks, per_second) = time(data_type, array, row);
-                out.put_i64(scalar_out::micros(ticks, per_second).unwrap_or(0).clamp(0, DAY_MICROS));
+                out.put_i64(
+                    scalar_out::micros(ticks, per_second).unwrap_or(0).clamp(0, DAY_MICROS),
+                );
             }
             DataType::Interval(_) | DataType::Duration(_) => {
                 let (months, days, nanos) = interval(data_type, array, row);
@@ -241,7 +254,8 @@ impl Encoder {
         Ok(())
     }
 
-    /// Integers go out in the width of the SQL type, which for Arrow's unsigned and 8-bit types is another.
+    /// Integers go out in the width of the SQL type, which for Arrow's unsigned and 8-bit types is
+    /// another.
     fn integer_binary(
         &self,
         data_type: &DataType,
@@ -310,8 +324,12 @@ fn indirect(array: &dyn Array, row: usize) -> Option<(&dyn Array, usize)> {
 
 fn magnitude(data_type: &DataType, array: &dyn Array, row: usize) -> (Magnitude, i8) {
     match data_type {
-        DataType::Decimal32(_, s) => (Magnitude::of_i128(value::<Decimal32Type>(array, row).into()), *s),
-        DataType::Decimal64(_, s) => (Magnitude::of_i128(value::<Decimal64Type>(array, row).into()), *s),
+        DataType::Decimal32(_, s) => {
+            (Magnitude::of_i128(value::<Decimal32Type>(array, row).into()), *s)
+        }
+        DataType::Decimal64(_, s) => {
+            (Magnitude::of_i128(value::<Decimal64Type>(array, row).into()), *s)
+        }
         DataType::Decimal256(_, s) => (Magnitude::of_i256(value::<Decimal256Type>(array, row)), *s),
         DataType::Decimal128(_, s) => (Magnitude::of_i128(value::<Decimal128Type>(array, row)), *s),
         _ => (Magnitude::of_i128(0), 0),
@@ -339,7 +357,9 @@ fn time(data_type: &DataType, array: &dyn Array, row: usize) -> (i64, i64) {
     match data_type {
         DataType::Time32(TimeUnit::Second) => (value::<Time32SecondType>(array, row).into(), 1),
         DataType::Time32(_) => (value::<Time32MillisecondType>(array, row).into(), 1_000),
-        DataType::Time64(TimeUnit::Nanosecond) => (value::<Time64NanosecondType>(array, row), 1_000_000_000),
+        DataType::Time64(TimeUnit::Nanosecond) => {
+            (value::<Time64NanosecondType>(array, row), 1_000_000_000)
+        }
         _ => (value::<Time64MicrosecondType>(array, row), 1_000_000),
     }
 }
@@ -347,7 +367,9 @@ fn time(data_type: &DataType, array: &dyn Array, row: usize) -> (i64, i64) {
 /// Months, days, nanoseconds. A duration of more than 292 years of nanoseconds shows its end.
 fn interval(data_type: &DataType, array: &dyn Array, row: usize) -> (i32, i32, i64) {
     match data_type {
-        DataType::Interval(IntervalUnit::YearMonth) => (value::<IntervalYearMonthType>(array, row), 0, 0),
+        DataType::Interval(IntervalUnit::YearMonth) => {
+            (value::<IntervalYearMonthType>(array, row), 0, 0)
+        }
         DataType::Interval(IntervalUnit::DayTime) => {
             let v = value::<IntervalDayTimeType>(array, row);
             (0, v.days, i64::from(v.milliseconds) * 1_000_000)
@@ -356,7 +378,9 @@ fn interval(data_type: &DataType, array: &dyn Array, row: usize) -> (i32, i32, i
             let v = value::<IntervalMonthDayNanoType>(array, row);
             (v.months, v.days, v.nanoseconds)
         }
-        DataType::Duration(TimeUnit::Second) => days_and_nanos(value::<DurationSecondType>(array, row), 1),
+        DataType::Duration(TimeUnit::Second) => {
+            days_and_nanos(value::<DurationSecondType>(array, row), 1)
+        }
         DataType::Duration(TimeUnit::Millisecond) => {
             days_and_nanos(value::<DurationMillisecondType>(array, row), 1_000)
         }

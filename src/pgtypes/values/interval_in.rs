@@ -1,12 +1,14 @@
-//! Intervals in all the spellings of Postgres (manual, 8.5.4): units, clock times, SQL standard, ISO 8601.
+//! Intervals in all the spellings of Postgres (manual, 8.5.4): units, clock times, SQL standard,
+//! ISO 8601.
 
 use datafusion::arrow::datatypes::IntervalMonthDayNano;
 
 use crate::error::{Error, Result, SqlState};
 use crate::time::DAY_MICROS;
 
-/// Reads an interval: `1 day 2 hours`, `01:02:03.5`, `1-2`, `P1DT2H`, `2 weeks ago`, `1.5 hours`. Microseconds are
-/// the finest; a fraction of a month is days, a fraction of a day is time, as in Postgres.
+/// Reads an interval: `1 day 2 hours`, `01:02:03.5`, `1-2`, `P1DT2H`, `2 weeks ago`, `1.5 hours`.
+/// Microseconds are the finest; a fraction of a month is days, a fraction of a day is time, as in
+/// Postgres.
 pub fn parse_interval(text: &str) -> Result<IntervalMonthDayNano> {
     let trimmed = text.trim_matches(|c: char| c.is_ascii_whitespace());
     let lower = trimmed.to_ascii_lowercase();
@@ -17,12 +19,14 @@ pub fn parse_interval(text: &str) -> Result<IntervalMonthDayNano> {
         words(&lower, &mut sum)
     };
     read.and_then(|()| sum.finish()).map_err(|wrong| match wrong {
-        IntervalFault::Syntax => {
-            Error::new(SqlState::BadDatetime, format!("invalid input syntax for type interval: \"{text}\""))
-        }
-        IntervalFault::Field => {
-            Error::new(SqlState::IntervalOverflow, format!("interval field value out of range: \"{text}\""))
-        }
+        IntervalFault::Syntax => Error::new(
+            SqlState::BadDatetime,
+            format!("invalid input syntax for type interval: \"{text}\""),
+        ),
+        IntervalFault::Field => Error::new(
+            SqlState::IntervalOverflow,
+            format!("interval field value out of range: \"{text}\""),
+        ),
         IntervalFault::Range => Error::new(SqlState::DatetimeOverflow, "interval out of range"),
     })
 }
@@ -36,8 +40,8 @@ enum IntervalFault {
     Range,
 }
 
-/// A number as written. The fraction is a double and is rounded in the way of Postgres, so that the same text is the
-/// same interval to the microsecond.
+/// A number as written. The fraction is a double and is rounded in the way of Postgres, so that the
+/// same text is the same interval to the microsecond.
 #[derive(Debug, Clone, Copy)]
 struct Number {
     whole: i128,
@@ -223,7 +227,9 @@ fn words(lower: &str, sum: &mut Sum) -> Result<(), IntervalFault> {
                     i += 1;
                 }
                 // `1 02:03:04` is a day and a time; a last number alone is seconds.
-                Some(next) if next.contains(':') && !number.is_fractional() => sum.add(number, "d")?,
+                Some(next) if next.contains(':') && !number.is_fractional() => {
+                    sum.add(number, "d")?
+                }
                 None if !ago => sum.add(number, "s")?,
                 None => return Err(IntervalFault::Syntax),
                 Some(_) => return Err(IntervalFault::Syntax),
@@ -283,7 +289,8 @@ fn clock(token: &str, apart: bool, sum: &mut Sum) -> Result<(), IntervalFault> {
         _ => return Err(IntervalFault::Syntax),
     };
     let whole = |text: &str| -> Result<i128, IntervalFault> {
-        let plain = !text.is_empty() && text.len() <= 18 && text.bytes().all(|b| b.is_ascii_digit());
+        let plain =
+            !text.is_empty() && text.len() <= 18 && text.bytes().all(|b| b.is_ascii_digit());
         plain.then(|| text.parse().ok()).flatten().ok_or(IntervalFault::Syntax)
     };
     let (h, m) = (whole(h)?, whole(m)?);
@@ -339,8 +346,10 @@ fn designated(
     while !rest.is_empty() {
         let len = rest.bytes().position(|b| b.is_ascii_lowercase()).ok_or(IntervalFault::Syntax)?;
         let number = Number::read(&rest[..len]).ok_or(IntervalFault::Syntax)?;
-        let unit =
-            units.iter().find(|(letter, _)| *letter == &rest[len..=len]).ok_or(IntervalFault::Syntax)?;
+        let unit = units
+            .iter()
+            .find(|(letter, _)| *letter == &rest[len..=len])
+            .ok_or(IntervalFault::Syntax)?;
         sum.add(signed(number, negative), unit.1)?;
         rest = &rest[len + 1..];
     }
@@ -355,7 +364,11 @@ mod tests {
     fn every_spelling_of_an_interval_is_understood() {
         let check = |text: &str, months, days, micros: i64| {
             let got = parse_interval(text).unwrap_or_else(|e| panic!("{text}: {e}"));
-            assert_eq!((got.months, got.days, got.nanoseconds), (months, days, micros * 1_000), "{text}");
+            assert_eq!(
+                (got.months, got.days, got.nanoseconds),
+                (months, days, micros * 1_000),
+                "{text}"
+            );
         };
         check("1 day 2 hours", 0, 1, 7_200_000_000);
         check("01:02:03", 0, 0, 3_723_000_000);
@@ -386,7 +399,13 @@ mod tests {
         for text in ["", "abc", "1 fortnight", "1 2 3", "P", "1:2:3:4", "--1 day", "ago", "é"] {
             assert_eq!(parse_interval(text).unwrap_err().state(), SqlState::BadDatetime, "{text}");
         }
-        assert_eq!(parse_interval("99999999999 years").unwrap_err().state(), SqlState::IntervalOverflow);
-        assert_eq!(parse_interval("200000000 years").unwrap_err().state(), SqlState::DatetimeOverflow);
+        assert_eq!(
+            parse_interval("99999999999 years").unwrap_err().state(),
+            SqlState::IntervalOverflow
+        );
+        assert_eq!(
+            parse_interval("200000000 years").unwrap_err().state(),
+            SqlState::DatetimeOverflow
+        );
     }
 }

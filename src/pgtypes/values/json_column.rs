@@ -1,5 +1,5 @@
-//! A JSON value as a value of a column: arrays and rows from those of JSON, JSON as it stands, anything else from its
-//! text.
+//! A JSON value as a value of a column: arrays and rows from those of JSON, JSON as it stands,
+//! anything else from its text.
 
 use super::build::ColumnBuilder;
 use super::json_scan::{JsonFault, JsonScanner};
@@ -9,7 +9,8 @@ use crate::types::SqlType;
 
 impl ColumnBuilder {
     /// Appends what a JSON text says. A row takes the members of an object by their names, as
-    /// [`named`] finds them; a member that is missing is NULL, one that no field is named after is passed over.
+    /// [`named`] finds them; a member that is missing is NULL, one that no field is named after is
+    /// passed over.
     pub(crate) fn append_json(&mut self, text: &str) -> Result<()> {
         let mut scanner = JsonScanner::new(text);
         scanner.blanks();
@@ -18,7 +19,8 @@ impl ColumnBuilder {
     }
 }
 
-/// The column or field that a member of that name goes to; members tend to come in the order of the columns.
+/// The column or field that a member of that name goes to; members tend to come in the order of the
+/// columns.
 #[inline]
 pub(crate) fn named(names: &[String], key: &str, guess: usize) -> Option<usize> {
     if names.get(guess).is_some_and(|name| name == key) {
@@ -30,7 +32,11 @@ pub(crate) fn named(names: &[String], key: &str, guess: usize) -> Option<usize> 
 }
 
 /// Recurses with the depth of the type, not with that of the text.
-fn append<'t>(scanner: &mut JsonScanner<'t>, text: &'t str, column: &mut ColumnBuilder) -> Result<()> {
+fn append<'t>(
+    scanner: &mut JsonScanner<'t>,
+    text: &'t str,
+    column: &mut ColumnBuilder,
+) -> Result<()> {
     let begins = scanner.peek();
     match (begins, column.sql_type()) {
         (Some(b'n'), _) => {
@@ -39,7 +45,9 @@ fn append<'t>(scanner: &mut JsonScanner<'t>, text: &'t str, column: &mut ColumnB
             Ok(())
         }
         (_, SqlType::Json | SqlType::Jsonb) => column.append_str(scanner.value()?),
-        (Some(b'['), SqlType::Array(_)) => column.append_list(|element| elements(scanner, text, element)),
+        (Some(b'['), SqlType::Array(_)) => {
+            column.append_list(|element| elements(scanner, text, element))
+        }
         (Some(b'{'), SqlType::Row(fields)) => {
             let names: Vec<String> = fields.iter().map(|(name, _)| name.clone()).collect();
             let members = members(scanner, text, &names)?;
@@ -59,7 +67,11 @@ fn append<'t>(scanner: &mut JsonScanner<'t>, text: &'t str, column: &mut ColumnB
     }
 }
 
-fn elements<'t>(scanner: &mut JsonScanner<'t>, text: &'t str, element: &mut ColumnBuilder) -> Result<i32> {
+fn elements<'t>(
+    scanner: &mut JsonScanner<'t>,
+    text: &'t str,
+    element: &mut ColumnBuilder,
+) -> Result<i32> {
     let (mut count, mut first) = (0, None);
     let mut more = scanner.enter(b'[')?;
     while more {

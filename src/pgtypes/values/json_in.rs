@@ -1,5 +1,5 @@
-//! JSON is kept as written; JSONB in Postgres's normal form: keys sorted by length and bytes, the last of equal keys,
-//! one space after `:` and `,`, numbers without exponents.
+//! JSON is kept as written; JSONB in Postgres's normal form: keys sorted by length and bytes, the
+//! last of equal keys, one space after `:` and `,`, numbers without exponents.
 
 use serde::de::IgnoredAny;
 
@@ -11,7 +11,8 @@ use crate::limits::JSONB_DEPTH;
 /// Checks that a text is one JSON value.
 pub(crate) fn check(text: &str) -> Result<()> {
     serde_json::from_str::<IgnoredAny>(text).map(|_| ()).map_err(|error| {
-        Error::new(SqlState::BadText, "invalid input syntax for type json").detail(error.to_string())
+        Error::new(SqlState::BadText, "invalid input syntax for type json")
+            .detail(error.to_string())
     })
 }
 
@@ -47,7 +48,8 @@ fn read(scanner: &mut JsonScanner<'_>, text: &str, depth: usize) -> Result<JsonV
                 fields.push((key, read(scanner, text, depth + 1)?));
                 more = scanner.another(b'{')?;
             }
-            // The sort is stable, so of equal keys the last one written stands last and is the one kept.
+            // The sort is stable, so of equal keys the last one written stands last and is the one
+            // kept.
             fields.sort_by(|(a, _), (b, _)| a.len().cmp(&b.len()).then_with(|| a.cmp(b)));
             fields.reverse();
             fields.dedup_by(|(a, _), (b, _)| a == b);
@@ -74,7 +76,8 @@ fn read(scanner: &mut JsonScanner<'_>, text: &str, depth: usize) -> Result<JsonV
     })
 }
 
-/// Whether a number has more digits before or behind its point than NUMERIC, which JSONB keeps numbers in.
+/// Whether a number has more digits before or behind its point than NUMERIC, which JSONB keeps
+/// numbers in.
 fn beyond_numeric(word: &str) -> bool {
     let mut digits = numeric::Digits::default();
     numeric::read_text(word.as_bytes(), &mut digits).is_some()
@@ -82,7 +85,8 @@ fn beyond_numeric(word: &str) -> bool {
         && (digits.point > 131_072 || digits.digits.len() as i64 - digits.point > 16_383)
 }
 
-/// A number without an exponent and without the sign of zero; None for the words and for exponents out of reason.
+/// A number without an exponent and without the sign of zero; None for the words and for exponents
+/// out of reason.
 fn number(word: &str) -> Option<String> {
     let mut digits = numeric::Digits::default();
     numeric::read_text(word.as_bytes(), &mut digits)?;
@@ -98,7 +102,10 @@ fn number(word: &str) -> Option<String> {
         text.push('-');
     }
     let digit = |i: i64| {
-        usize::try_from(i).ok().and_then(|i| digits.digits.get(i)).map_or('0', |d| (b'0' + d) as char)
+        usize::try_from(i)
+            .ok()
+            .and_then(|i| digits.digits.get(i))
+            .map_or('0', |d| (b'0' + d) as char)
     };
     let whole: String = (0..digits.point.max(0)).map(digit).collect();
     let whole = whole.trim_start_matches('0');
@@ -180,6 +187,9 @@ mod tests {
         for bad in ["", "{", "abc", "{\"a\":}", "1 2", "'a'"] {
             assert_eq!(check(bad).unwrap_err().state(), SqlState::BadText);
         }
-        assert!(normalize(&format!("{}{}", "[".repeat(5_000), "]".repeat(5_000)), &mut Vec::new()).is_err());
+        assert!(
+            normalize(&format!("{}{}", "[".repeat(5_000), "]".repeat(5_000)), &mut Vec::new())
+                .is_err()
+        );
     }
 }

@@ -1,7 +1,8 @@
-//! A JSON text passed over once: where its strings and values begin and end, all of it checked on the way.
+//! A JSON text passed over once: where its strings and values begin and end, all of it checked on
+//! the way.
 //!
-//! Nothing is copied but strings with escapes, and only where somebody wants them. Depth is the client's to choose,
-//! so nothing recurses over it.
+//! Nothing is copied but strings with escapes, and only where somebody wants them. Depth is the
+//! client's to choose, so nothing recurses over it.
 
 use std::fmt;
 
@@ -57,7 +58,11 @@ pub(crate) struct JsonString {
 impl JsonString {
     /// What it says: as it stands in the text, or unescaped into `scratch`.
     #[inline]
-    pub(crate) fn read<'t>(self, text: &'t str, scratch: &'t mut String) -> Result<&'t str, JsonFault> {
+    pub(crate) fn read<'t>(
+        self,
+        text: &'t str,
+        scratch: &'t mut String,
+    ) -> Result<&'t str, JsonFault> {
         let inner = &text[self.start..self.end];
         if !self.escapes {
             return Ok(inner);
@@ -112,7 +117,9 @@ impl<'t> JsonScanner<'t> {
     /// About the byte that has just been taken.
     fn unexpected(&self) -> JsonFault {
         match self.text.get(self.at.saturating_sub(1)..).and_then(|rest| rest.chars().next()) {
-            Some(found) => JsonFault::Syntax(format!("unexpected \"{found}\" at character {}", self.at)),
+            Some(found) => {
+                JsonFault::Syntax(format!("unexpected \"{found}\" at character {}", self.at))
+            }
             None => "unexpected end".into(),
         }
     }
@@ -126,7 +133,8 @@ impl<'t> JsonScanner<'t> {
         Ok(!empty)
     }
 
-    /// Behind a member or element: whether another one follows. Otherwise what was opened by `open` is closed.
+    /// Behind a member or element: whether another one follows. Otherwise what was opened by `open`
+    /// is closed.
     #[inline]
     pub(crate) fn another(&mut self, open: u8) -> Result<bool, JsonFault> {
         self.blanks();
@@ -153,7 +161,11 @@ impl<'t> JsonScanner<'t> {
     /// Nothing but blanks may follow.
     pub(crate) fn end(&mut self) -> Result<(), JsonFault> {
         self.blanks();
-        if self.at == self.data.len() { Ok(()) } else { Err("characters after the JSON value".into()) }
+        if self.at == self.data.len() {
+            Ok(())
+        } else {
+            Err("characters after the JSON value".into())
+        }
     }
 
     #[inline]
@@ -201,7 +213,9 @@ impl<'t> JsonScanner<'t> {
                 Some(bracket @ (b'{' | b'[')) => {
                     if self.enter(bracket)? {
                         if open.len() == JSON_DEPTH {
-                            return Err(JsonFault::Syntax(format!("nested more than {JSON_DEPTH} deep")));
+                            return Err(JsonFault::Syntax(format!(
+                                "nested more than {JSON_DEPTH} deep"
+                            )));
                         }
                         open.push(bracket);
                         self.member_name(bracket)?;

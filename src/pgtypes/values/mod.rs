@@ -1,7 +1,8 @@
 //! Values as Postgres writes and reads them: text and binary.
 //!
-//! [`Encoder`] writes one column's values; [`ColumnBuilder`] reads values into an Arrow array. Both resolve the type
-//! once, so that the work per value is the value. [`parse_text`] and [`parse_binary`] read single parameters.
+//! [`Encoder`] writes one column's values; [`ColumnBuilder`] reads values into an Arrow array. Both
+//! resolve the type once, so that the work per value is the value. [`parse_text`] and
+//! [`parse_binary`] read single parameters.
 
 #[cfg(test)]
 mod against_postgres;
@@ -52,7 +53,8 @@ impl TextStyle {
     }
 
     fn zone(&self) -> Zone {
-        // Whoever sets the variable checks it with `of_setting`; a value no one checked is shown in UTC.
+        // Whoever sets the variable checks it with `of_setting`; a value no one checked is shown in
+        // UTC.
         Zone::of_setting(&self.time_zone).unwrap_or(Zone::Utc)
     }
 }

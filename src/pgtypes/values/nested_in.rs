@@ -8,7 +8,8 @@ use crate::error::{Error, Result, SqlState};
 use crate::types::SqlType;
 
 fn malformed(kind: &str, text: &[u8], why: &str) -> Error {
-    Error::new(SqlState::BadText, format!("malformed {kind} literal: \"{}\"", shown(text))).detail(why)
+    Error::new(SqlState::BadText, format!("malformed {kind} literal: \"{}\"", shown(text)))
+        .detail(why)
 }
 
 /// How many elements an array has in each dimension. Postgres allows six dimensions.
@@ -32,17 +33,19 @@ impl Extents {
     }
 }
 
-/// Takes apart `[l:u][l:u]=` before the braces. The lower bounds are read over: an array's first subscript is 1 here.
+/// Takes apart `[l:u][l:u]=` before the braces. The lower bounds are read over: an array's first
+/// subscript is 1 here.
 fn bounds<'a>(body: &'a [u8], text: &[u8]) -> Result<(Extents, &'a [u8])> {
     let bad = |why: &str| malformed("array", text, why);
     let mut extents = Extents::default();
     let mut rest = body;
     while let Some(inner) = rest.strip_prefix(b"[") {
-        let close =
-            memchr::memchr(b']', inner).ok_or_else(|| bad("Missing \"]\" after array dimensions."))?;
+        let close = memchr::memchr(b']', inner)
+            .ok_or_else(|| bad("Missing \"]\" after array dimensions."))?;
         let range = std::str::from_utf8(&inner[..close]).unwrap_or_default();
         let (lower, upper) = range.split_once(':').unwrap_or(("1", range));
-        let number = |s: &str| s.trim().parse::<i32>().map_err(|_| bad("Missing array dimension value."));
+        let number =
+            |s: &str| s.trim().parse::<i32>().map_err(|_| bad("Missing array dimension value."));
         let (lower, upper) = (number(lower)?, number(upper)?);
         if upper < lower {
             let message = "upper bound cannot be less than lower bound";
@@ -51,13 +54,18 @@ fn bounds<'a>(body: &'a [u8], text: &[u8]) -> Result<(Extents, &'a [u8])> {
         extents.push(upper.checked_sub(lower).and_then(|n| n.checked_add(1)).unwrap_or(i32::MAX));
         rest = inner[close + 1..].trim_ascii_start();
     }
-    let rest = rest.strip_prefix(b"=").ok_or_else(|| bad("Missing \"=\" after array dimensions."))?;
+    let rest =
+        rest.strip_prefix(b"=").ok_or_else(|| bad("Missing \"=\" after array dimensions."))?;
     Ok((extents, rest.trim_ascii()))
 }
 
-/// Reads `{…}` into the builder of the elements and returns how many there were. `scratch` is reused from array to
-/// array.
-pub(crate) fn array_text(text: &[u8], element: &mut ColumnBuilder, scratch: &mut Vec<u8>) -> Result<i32> {
+/// Reads `{…}` into the builder of the elements and returns how many there were. `scratch` is
+/// reused from array to array.
+pub(crate) fn array_text(
+    text: &[u8],
+    element: &mut ColumnBuilder,
+    scratch: &mut Vec<u8>,
+) -> Result<i32> {
     let body = text.trim_ascii();
     if body.first() != Some(&b'[') {
         return braced(body, text, element, scratch);
@@ -67,11 +75,18 @@ pub(crate) fn array_text(text: &[u8], element: &mut ColumnBuilder, scratch: &mut
     let inner = if count == 0 { Extents::default() } else { element.last_extents() };
     match declared.as_slice() {
         [outer, rest @ ..] if *outer == count && rest == inner.as_slice() => Ok(count),
-        _ => Err(malformed("array", text, "Specified array dimensions do not match array contents.")),
+        _ => {
+            Err(malformed("array", text, "Specified array dimensions do not match array contents."))
+        }
     }
 }
 
-fn braced(body: &[u8], text: &[u8], element: &mut ColumnBuilder, scratch: &mut Vec<u8>) -> Result<i32> {
+fn braced(
+    body: &[u8],
+    text: &[u8],
+    element: &mut ColumnBuilder,
+    scratch: &mut Vec<u8>,
+) -> Result<i32> {
     let bad = |why: &str| malformed("array", text, why);
     let Some(rest) = body.strip_prefix(b"{") else {
         return Err(bad("Array value must start with \"{\" or dimension information."));
@@ -127,7 +142,8 @@ fn braced(body: &[u8], text: &[u8], element: &mut ColumnBuilder, scratch: &mut V
 }
 
 /// Sub-arrays of one array that differ in length, or have none.
-pub(crate) const UNEVEN: &str = "Multidimensional arrays must have sub-arrays with matching dimensions.";
+pub(crate) const UNEVEN: &str =
+    "Multidimensional arrays must have sub-arrays with matching dimensions.";
 
 /// Whether the sub-array that was added last has the extents of the first one.
 pub(crate) fn matches_first(element: &ColumnBuilder, first: &mut Option<Extents>) -> bool {
@@ -204,7 +220,11 @@ fn bare(text: &[u8], into: &mut Vec<u8>) -> Option<usize> {
 }
 
 /// Reads `(…)` into the builders of the fields.
-pub(crate) fn record_text(text: &[u8], fields: &mut [ColumnBuilder], scratch: &mut Vec<u8>) -> Result<()> {
+pub(crate) fn record_text(
+    text: &[u8],
+    fields: &mut [ColumnBuilder],
+    scratch: &mut Vec<u8>,
+) -> Result<()> {
     let bad = |why: &str| malformed("record", text, why);
     let body = text.trim_ascii();
     let Some(mut rest) = body.strip_prefix(b"(") else {
@@ -297,13 +317,18 @@ fn check_oid(got: u32, expected: &SqlType, what: &str) -> Result<()> {
     if got == expected.oid() || (text(got) && text(expected.oid())) {
         return Ok(());
     }
-    let message =
-        format!("binary data has {what} type {got} instead of expected {} ({expected})", expected.oid());
+    let message = format!(
+        "binary data has {what} type {got} instead of expected {} ({expected})",
+        expected.oid()
+    );
     Err(Error::new(SqlState::TypeMismatch, message))
 }
 
 /// The extents of an array's dimensions, and its elements still to be read.
-pub(crate) fn array_header<'a>(value: &'a [u8], leaf: &SqlType) -> Result<(Extents, ByteReader<'a>)> {
+pub(crate) fn array_header<'a>(
+    value: &'a [u8],
+    leaf: &SqlType,
+) -> Result<(Extents, ByteReader<'a>)> {
     let mut cursor = ByteReader(value);
     let dimensions = cursor.i32()?;
     if !(0..=6).contains(&dimensions) {

@@ -1,6 +1,7 @@
 //! Arrays, rows and maps on their way out (`array_out`, `array_send`, `record_out`, `record_send`).
 //!
-//! A nested value is written into a buffer of its own first, because only its text tells whether it needs quotes.
+//! A nested value is written into a buffer of its own first, because only its text tells whether it
+//! needs quotes.
 
 use bytes::{BufMut, BytesMut};
 use datafusion::arrow::array::{Array, ArrayRef, AsArray};
@@ -101,7 +102,8 @@ pub(crate) fn record_text(
 }
 
 fn record_needs_quotes(text: &[u8]) -> bool {
-    text.is_empty() || text.iter().any(|b| matches!(b, b'"' | b'\\' | b'(' | b')' | b',') || is_space(*b))
+    text.is_empty()
+        || text.iter().any(|b| matches!(b, b'"' | b'\\' | b'(' | b')' | b',') || is_space(*b))
 }
 
 /// A map as a JSON object; numbers and booleans stand bare.
@@ -133,7 +135,9 @@ pub(crate) fn map_text(
         value.text(values, i, style, &mut scratch);
         match values.data_type() {
             DataType::Boolean => out.put_slice(if scratch[0] == b't' { b"true" } else { b"false" }),
-            t if t.is_numeric() && scratch.last().is_some_and(u8::is_ascii_digit) => out.put_slice(&scratch),
+            t if t.is_numeric() && scratch.last().is_some_and(u8::is_ascii_digit) => {
+                out.put_slice(&scratch)
+            }
             DataType::Map(_, _) => out.put_slice(&scratch),
             _ => json_string(&scratch, out),
         }
@@ -156,7 +160,8 @@ fn json_string(text: &[u8], out: &mut BytesMut) {
     out.put_u8(b'"');
 }
 
-/// Dimensions, whether there are NULLs, element oid, extents, then the elements of all dimensions in order.
+/// Dimensions, whether there are NULLs, element oid, extents, then the elements of all dimensions
+/// in order.
 pub(crate) fn array_binary(
     element: &Encoder,
     array: &dyn Array,
@@ -198,8 +203,10 @@ fn flatten(
     let length = values.len() as i32;
     // In Postgres an array is a box: what is ragged has no binary form.
     if *extents[depth].get_or_insert(length) != length {
-        return Err(Error::unsupported("a multidimensional array with sub-arrays of different lengths")
-            .hint("Read it as text."));
+        return Err(Error::unsupported(
+            "a multidimensional array with sub-arrays of different lengths",
+        )
+        .hint("Read it as text."));
     }
     for i in 0..values.len() {
         let null = encoder.is_null(values, i);
@@ -242,7 +249,12 @@ pub(crate) fn record_binary(
 }
 
 /// A value behind its length.
-pub(crate) fn sized(encoder: &Encoder, array: &dyn Array, row: usize, out: &mut BytesMut) -> Result<()> {
+pub(crate) fn sized(
+    encoder: &Encoder,
+    array: &dyn Array,
+    row: usize,
+    out: &mut BytesMut,
+) -> Result<()> {
     let start = out.len();
     out.put_i32(0);
     encoder.binary(array, row, out)?;

@@ -1,7 +1,9 @@
-//! From the text of a number, a date or a time to the integer that stands for it in a column: what the scalar readers
-//! found, checked against the range of the type, with the errors of Postgres.
+//! From the text of a number, a date or a time to the integer that stands for it in a column: what
+//! the scalar readers found, checked against the range of the type, with the errors of Postgres.
 
-use super::datetime_in::{self, DateTimeFault, Fields as DateFields, POSTGRES_EPOCH_MICROS, ParsedMoment};
+use super::datetime_in::{
+    self, DateTimeFault, Fields as DateFields, POSTGRES_EPOCH_MICROS, ParsedMoment,
+};
 use super::numeric::{self, Digits};
 use super::scalar_in;
 use crate::error::{Error, Result, SqlState};
@@ -17,13 +19,19 @@ pub(crate) fn out_of_range(what: &str) -> Error {
 pub(crate) fn read_numeric(text: &[u8], scratch: &mut Digits, sql_type: &SqlType) -> Result<()> {
     let body = scalar_in::trimmed(text);
     numeric::read_text(body, scratch).ok_or_else(|| {
-        let word = body.strip_prefix(b"-").or(body.strip_prefix(b"+")).unwrap_or(body).to_ascii_lowercase();
+        let word = body
+            .strip_prefix(b"-")
+            .or(body.strip_prefix(b"+"))
+            .unwrap_or(body)
+            .to_ascii_lowercase();
         match (word.as_slice(), sql_type) {
-            (b"infinity" | b"inf", SqlType::Decimal(Some((precision, scale)))) => {
-                Error::new(SqlState::OutOfRange, "numeric field overflow").detail(format!(
-                    "A field with precision {precision}, scale {scale} cannot hold an infinite value."
-                ))
-            }
+            (b"infinity" | b"inf", SqlType::Decimal(Some((precision, scale)))) => Error::new(
+                SqlState::OutOfRange,
+                "numeric field overflow",
+            )
+            .detail(format!(
+                "A field with precision {precision}, scale {scale} cannot hold an infinite value."
+            )),
             (b"nan" | b"infinity" | b"inf", _) => numeric::not_finite(),
             _ => scalar_in::bad_text("numeric", text),
         }
@@ -82,7 +90,8 @@ pub(crate) fn read_time(text: &[u8]) -> Result<i64> {
     Ok(datetime_in::ticks_of_day(nanos, 6))
 }
 
-/// With a default zone it is a TIMESTAMPTZ; without one a zone that is written is ignored, as in Postgres.
+/// With a default zone it is a TIMESTAMPTZ; without one a zone that is written is ignored, as in
+/// Postgres.
 #[inline]
 pub(crate) fn read_timestamp(text: &[u8], precision: u8, default: Option<&Zone>) -> Result<i64> {
     if let Some((days, nanos, written)) = datetime_in::fast_zoned(text) {
@@ -102,7 +111,9 @@ pub(crate) fn read_timestamp(text: &[u8], precision: u8, default: Option<&Zone>)
         ParsedMoment::At(DateFields { days: Some(days), nanos, zone }) => {
             let nanos = nanos.unwrap_or(0);
             let offset = default.map_or(0, |default| {
-                zone.as_ref().unwrap_or(default).offset_of_local(days * 86_400 + nanos / 1_000_000_000)
+                zone.as_ref()
+                    .unwrap_or(default)
+                    .offset_of_local(days * 86_400 + nanos / 1_000_000_000)
             });
             datetime_in::timestamp_ticks(days, nanos, offset, precision).ok_or_else(|| {
                 let message = format!("timestamp out of range: \"{}\"", scalar_in::shown(text));
@@ -118,7 +129,9 @@ pub(crate) fn binary_timestamp(micros: i64, precision: u8) -> Result<i64> {
     if matches!(micros, i64::MAX | i64::MIN) {
         return Ok(micros);
     }
-    let micros = micros.checked_add(POSTGRES_EPOCH_MICROS).ok_or_else(|| out_of_range("timestamp"))?;
+    let micros =
+        micros.checked_add(POSTGRES_EPOCH_MICROS).ok_or_else(|| out_of_range("timestamp"))?;
     let (days, rest) = (micros.div_euclid(DAY_MICROS), micros.rem_euclid(DAY_MICROS));
-    datetime_in::timestamp_ticks(days, rest * 1_000, 0, precision).ok_or_else(|| out_of_range("timestamp"))
+    datetime_in::timestamp_ticks(days, rest * 1_000, 0, precision)
+        .ok_or_else(|| out_of_range("timestamp"))
 }

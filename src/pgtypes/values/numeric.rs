@@ -1,8 +1,9 @@
 //! NUMERIC between Arrow's scaled integers, decimal text, and Postgres's base-10000 digits.
 //!
-//! In all three the number is a row of decimal digits and a point, so everything goes through that form: [`Digits`]
-//! on the way in, a slice and a scale on the way out. Postgres's binary format is described in `numeric_send`: count
-//! of digits, weight of the first, sign, digits shown after the point, then the digits as 16-bit words.
+//! In all three the number is a row of decimal digits and a point, so everything goes through that
+//! form: [`Digits`] on the way in, a slice and a scale on the way out. Postgres's binary format is
+//! described in `numeric_send`: count of digits, weight of the first, sign, digits shown after the
+//! point, then the digits as 16-bit words.
 
 use bytes::{BufMut, BytesMut};
 use datafusion::arrow::datatypes::i256;
@@ -37,7 +38,8 @@ impl Magnitude {
 
     pub(crate) fn of_i256(value: i256) -> Self {
         let text = value.to_string();
-        let mut this = Magnitude { buffer: [b'0'; ROOM], start: ROOM, negative: text.starts_with('-') };
+        let mut this =
+            Magnitude { buffer: [b'0'; ROOM], start: ROOM, negative: text.starts_with('-') };
         for digit in text.trim_start_matches('-').trim_start_matches('0').bytes().rev() {
             this.push_low(digit - b'0');
         }
@@ -53,8 +55,8 @@ impl Magnitude {
         &self.buffer[self.start..]
     }
 
-    /// The digits before and after the point at `scale`, without the zeros that `Shown::Free` drops; leading zeros
-    /// after the point are in the third part.
+    /// The digits before and after the point at `scale`, without the zeros that `Shown::Free`
+    /// drops; leading zeros after the point are in the third part.
     fn split(&self, scale: i8, shown: Shown) -> (&[u8], usize, &[u8]) {
         let digits = self.digits();
         let scale = usize::try_from(scale).unwrap_or(0);
@@ -108,7 +110,8 @@ pub(crate) fn binary(value: &Magnitude, scale: i8, shown: Shown, out: &mut Bytes
     let whole_len = whole.len() + appended(scale, whole);
     let whole_words = whole_len.div_ceil(4);
     let words = whole_words + decimals.div_ceil(4);
-    // The digit at a place of the word grid: the whole part stands right-aligned, the fraction left-aligned.
+    // The digit at a place of the word grid: the whole part stands right-aligned, the fraction
+    // left-aligned.
     let digit = |place: usize| -> u16 {
         let byte = if place < whole_words * 4 {
             let skipped = whole_words * 4 - whole_len;
@@ -129,8 +132,8 @@ pub(crate) fn binary(value: &Magnitude, scale: i8, shown: Shown, out: &mut Bytes
     (first..end).for_each(|i| out.put_u16(word(i)));
 }
 
-/// A number as read: digits (values 0–9) and how many of them stand before the point (may be negative, or more than
-/// there are).
+/// A number as read: digits (values 0–9) and how many of them stand before the point (may be
+/// negative, or more than there are).
 #[derive(Debug, Default)]
 pub(crate) struct Digits {
     pub(crate) negative: bool,
@@ -158,8 +161,9 @@ pub(crate) fn read_text(text: &[u8], into: &mut Digits) -> Option<()> {
             b'.' if point.is_none() => point = Some(seen as i64),
             b'e' | b'E' => {
                 let exponent: i64 = std::str::from_utf8(tail).ok()?.parse().ok()?;
-                into.point =
-                    point.unwrap_or(seen as i64).saturating_add(exponent.clamp(-1_000_000, 1_000_000));
+                into.point = point
+                    .unwrap_or(seen as i64)
+                    .saturating_add(exponent.clamp(-1_000_000, 1_000_000));
                 return (seen > 0).then_some(());
             }
             _ => return None,
@@ -173,8 +177,9 @@ pub(crate) fn read_text(text: &[u8], into: &mut Digits) -> Option<()> {
 /// Reads what `numeric_send` writes.
 pub(crate) fn read_binary(value: &[u8], into: &mut Digits) -> Result<()> {
     let bad = || Error::new(SqlState::BadBinary, "invalid binary representation of type numeric");
-    let word =
-        |i: usize| value.get(2 * i..2 * i + 2).map(|b| u16::from_be_bytes([b[0], b[1]])).ok_or_else(bad);
+    let word = |i: usize| {
+        value.get(2 * i..2 * i + 2).map(|b| u16::from_be_bytes([b[0], b[1]])).ok_or_else(bad)
+    };
     let (count, weight, sign) = (usize::from(word(0)?), word(1)? as i16, word(2)?);
     if value.len() != 8 + 2 * count {
         return Err(bad());
@@ -191,7 +196,8 @@ pub(crate) fn read_binary(value: &[u8], into: &mut Digits) -> Result<()> {
         if word > 9_999 {
             return Err(bad());
         }
-        into.digits.extend([word / 1000, word / 100 % 10, word / 10 % 10, word % 10].map(|d| d as u8));
+        into.digits
+            .extend([word / 1000, word / 100 % 10, word / 10 % 10, word % 10].map(|d| d as u8));
     }
     into.point = (i64::from(weight) + 1) * 4;
     Ok(())
@@ -204,7 +210,8 @@ pub(crate) fn not_finite() -> Error {
 }
 
 impl Digits {
-    /// The number times 10^scale, rounded half away from zero; None if it has more than `precision` digits then.
+    /// The number times 10^scale, rounded half away from zero; None if it has more than `precision`
+    /// digits then.
     fn scaled(&self, precision: u8, scale: i8) -> Option<Scaled<'_>> {
         let leading = self.digits.iter().take_while(|d| **d == 0).count();
         let digits = &self.digits[leading..];

@@ -8,8 +8,8 @@ use super::{Encoder, TextStyle, json_in};
 use crate::error::{Error, Result};
 use crate::types::SqlType;
 
-/// One row of a batch as a JSON object: each column by its name. Numbers, truth values, JSON and NULL are JSON's own; all
-/// other values are strings as Postgres would write them.
+/// One row of a batch as a JSON object: each column by its name. Numbers, truth values, JSON and
+/// NULL are JSON's own; all other values are strings as Postgres would write them.
 pub fn row_as_json(batch: &RecordBatch, row: usize) -> String {
     let schema = batch.schema();
     let pairs = schema.fields().iter().zip(batch.columns()).map(|(field, column)| {
@@ -23,7 +23,8 @@ pub fn row_as_json(batch: &RecordBatch, row: usize) -> String {
     format!("{{{}}}", pairs.collect::<Vec<_>>().join(","))
 }
 
-/// One value as `to_json` writes it (Postgres manual, 9.16): arrays and rows are those of JSON, moments are written as ISO 8601 has them.
+/// One value as `to_json` writes it (Postgres manual, 9.16): arrays and rows are those of JSON,
+/// moments are written as ISO 8601 has them.
 pub fn value_as_json(field: &Field, values: &dyn Array, row: usize) -> String {
     if is_null(field, values, row) {
         return "null".to_owned();
@@ -36,21 +37,25 @@ pub fn value_as_json(field: &Field, values: &dyn Array, row: usize) -> String {
         }
         DataType::Struct(_) => {
             let parts = values.as_struct();
-            let pairs =
-                parts.fields().iter().zip(parts.columns()).enumerate().map(|(at, (field, column))| {
+            let pairs = parts.fields().iter().zip(parts.columns()).enumerate().map(
+                |(at, (field, column))| {
                     // The fields of ROW(1, 2) have no names of their own.
                     let name = match field.name().strip_prefix('c') {
                         Some(digits) if digits == at.to_string() => format!("f{}", at + 1),
                         _ => field.name().clone(),
                     };
                     format!("{}:{}", string(&name), value_as_json(field, column.as_ref(), row))
-                });
+                },
+            );
             format!("{{{}}}", pairs.collect::<Vec<_>>().join(","))
         }
         DataType::Timestamp(_, zone) => {
             let mut text = scalar(field, values, row).replacen(' ', "T", 1);
             // +00 for +00:00.
-            if zone.is_some() && text.len() > 4 && matches!(text.as_bytes()[text.len() - 4], b'+' | b'-') {
+            if zone.is_some()
+                && text.len() > 4
+                && matches!(text.as_bytes()[text.len() - 4], b'+' | b'-')
+            {
                 text.insert_str(text.len() - 1, ":00");
             }
             text
@@ -59,7 +64,8 @@ pub fn value_as_json(field: &Field, values: &dyn Array, row: usize) -> String {
     }
 }
 
-/// A JSON text as JSONB has it: keys in order, the last of equal ones, one space after each comma and colon.
+/// A JSON text as JSONB has it: keys in order, the last of equal ones, one space after each comma
+/// and colon.
 ///
 /// # Errors
 /// 22P02 if it is no JSON.
@@ -81,7 +87,9 @@ fn scalar(field: &Field, values: &dyn Array, row: usize) -> String {
         (DataType::Boolean, _) => if text == "t" { "true" } else { "false" }.to_owned(),
         (_, true) => text.into_owned(),
         // Not NaN and the infinities, which are no numbers in JSON.
-        (of, _) if of.is_numeric() && text.ends_with(|c: char| c.is_ascii_digit()) => text.into_owned(),
+        (of, _) if of.is_numeric() && text.ends_with(|c: char| c.is_ascii_digit()) => {
+            text.into_owned()
+        }
         _ => string(&text),
     }
 }
@@ -98,13 +106,16 @@ fn string(text: &str) -> String {
 mod tests {
     use std::sync::Arc;
 
-    use datafusion::arrow::array::{BooleanArray, Decimal128Array, Float64Array, Int64Array, StringArray};
+    use datafusion::arrow::array::{
+        BooleanArray, Decimal128Array, Float64Array, Int64Array, StringArray,
+    };
 
     use super::*;
 
     #[test]
     fn numbers_are_numbers_and_the_rest_is_text() {
-        let price = Decimal128Array::from(vec![Some(1_250)]).with_precision_and_scale(30, 2).unwrap();
+        let price =
+            Decimal128Array::from(vec![Some(1_250)]).with_precision_and_scale(30, 2).unwrap();
         let batch = RecordBatch::try_from_iter(vec![
             ("id", Arc::new(Int64Array::from(vec![i64::MIN])) as _),
             ("a \"b\"", Arc::new(StringArray::from(vec!["x\n\"y\""])) as _),

@@ -45,7 +45,10 @@ pub(crate) fn integer(text: &[u8], min: i64, max: i64, type_name: &str) -> Resul
 
 fn integer_range(text: &[u8], type_name: &str) -> Error {
     let text = String::from_utf8_lossy(text);
-    Error::new(SqlState::OutOfRange, format!("value \"{text}\" is out of range for type {type_name}"))
+    Error::new(
+        SqlState::OutOfRange,
+        format!("value \"{text}\" is out of range for type {type_name}"),
+    )
 }
 
 #[cold]
@@ -114,11 +117,13 @@ pub(crate) fn boolean(text: &[u8]) -> Result<bool> {
     }
     let word = text.trim_ascii();
     let begins = |full: &str| {
-        !word.is_empty() && full.as_bytes().get(..word.len()).is_some_and(|f| f.eq_ignore_ascii_case(word))
+        !word.is_empty()
+            && full.as_bytes().get(..word.len()).is_some_and(|f| f.eq_ignore_ascii_case(word))
     };
     if begins("true") || begins("yes") || (word.len() == 2 && begins("on")) || word == b"1" {
         Ok(true)
-    } else if begins("false") || begins("no") || (word.len() >= 2 && begins("off")) || word == b"0" {
+    } else if begins("false") || begins("no") || (word.len() >= 2 && begins("off")) || word == b"0"
+    {
         Ok(false)
     } else {
         Err(bad_text("boolean", text))
@@ -129,7 +134,10 @@ pub(crate) fn boolean(text: &[u8]) -> Result<bool> {
 #[inline]
 pub(crate) fn without_nul(text: &[u8]) -> Result<()> {
     if memchr::memchr(0, text).is_some() {
-        return Err(Error::new(SqlState::BadCharacter, "invalid byte sequence for encoding \"UTF8\": 0x00"));
+        return Err(Error::new(
+            SqlState::BadCharacter,
+            "invalid byte sequence for encoding \"UTF8\": 0x00",
+        ));
     }
     Ok(())
 }
@@ -140,7 +148,8 @@ pub(crate) fn string(text: &[u8]) -> Result<&str> {
     without_nul(text)?;
     std::str::from_utf8(text).map_err(|error| {
         let at = error.valid_up_to();
-        let bad = &text[at..text.len().min(at + error.error_len().unwrap_or(text.len() - at).max(1))];
+        let bad =
+            &text[at..text.len().min(at + error.error_len().unwrap_or(text.len() - at).max(1))];
         let hex: Vec<String> = bad.iter().map(|b| format!("0x{b:02x}")).collect();
         Error::new(
             SqlState::BadCharacter,
@@ -215,7 +224,9 @@ fn bytea_hex(hex: &[u8], out: &mut Vec<u8>) -> Result<()> {
     }
     match high {
         None => Ok(()),
-        Some(_) => Err(Error::new(SqlState::BadArgument, "invalid hexadecimal data: odd number of digits")),
+        Some(_) => {
+            Err(Error::new(SqlState::BadArgument, "invalid hexadecimal data: odd number of digits"))
+        }
     }
 }
 
@@ -234,7 +245,8 @@ pub(crate) fn uuid(text: &[u8]) -> Result<[u8; 16]> {
                 continue;
             }
             let digit = nibble(*byte)?;
-            *value.get_mut(digits / 2)? |= if digits.is_multiple_of(2) { digit << 4 } else { digit };
+            *value.get_mut(digits / 2)? |=
+                if digits.is_multiple_of(2) { digit << 4 } else { digit };
             digits += 1;
             after_dash = false;
         }
@@ -254,7 +266,8 @@ mod tests {
 
     #[test]
     fn integers_are_read_with_spaces_and_signs_and_checked() {
-        let int = |text: &str| integer(text.as_bytes(), i32::MIN.into(), i32::MAX.into(), "integer");
+        let int =
+            |text: &str| integer(text.as_bytes(), i32::MIN.into(), i32::MAX.into(), "integer");
         assert_eq!(int(" +42 ").unwrap(), 42);
         assert_eq!(int("-2147483648").unwrap(), -2_147_483_648);
         let error = int("99999999999").unwrap_err();
@@ -262,7 +275,10 @@ mod tests {
         assert_eq!(error.state(), SqlState::OutOfRange);
         for bad in ["abc", "", "-", "0x10", "1.5", "1 2", "--1"] {
             let error = int(bad).unwrap_err();
-            assert_eq!(error.message(), format!("invalid input syntax for type integer: \"{bad}\""));
+            assert_eq!(
+                error.message(),
+                format!("invalid input syntax for type integer: \"{bad}\"")
+            );
         }
         let big = |text: &str| integer(text.as_bytes(), i64::MIN, i64::MAX, "bigint");
         assert_eq!(big("-9223372036854775808").unwrap(), i64::MIN);
@@ -312,6 +328,9 @@ mod tests {
         );
         assert_eq!(string(b"a\0").unwrap_err().state(), SqlState::BadCharacter);
         assert_eq!(varchar("äb   ", 2).unwrap(), "äb");
-        assert_eq!(varchar("abc", 2).unwrap_err().message(), "value too long for type character varying(2)");
+        assert_eq!(
+            varchar("abc", 2).unwrap_err().message(),
+            "value too long for type character varying(2)"
+        );
     }
 }

@@ -1,7 +1,8 @@
 //! Single values as Postgres text.
 //!
-//! Each function appends to a buffer and allocates nothing (but for large floats, rarely). The formats are those of PostgreSQL 15 with its default
-//! settings (ISO dates, `postgres` intervals, shortest floats): `float8out`, `timestamp_out`, `interval_out`, `byteaout`.
+//! Each function appends to a buffer and allocates nothing (but for large floats, rarely). The
+//! formats are those of PostgreSQL 15 with its default settings (ISO dates, `postgres` intervals,
+//! shortest floats): `float8out`, `timestamp_out`, `interval_out`, `byteaout`.
 
 use bytes::{BufMut, BytesMut};
 
@@ -47,8 +48,9 @@ pub(crate) fn float4(value: f32, out: &mut BytesMut) {
     shortest(printed.as_bytes(), 6, out);
 }
 
-/// Whether the decimal number stands exactly between a large float, which is a whole number, and one beside it. Such a
-/// number reads back as the float, but only by the rule for ties; Postgres writes one that is nearer.
+/// Whether the decimal number stands exactly between a large float, which is a whole number, and
+/// one beside it. Such a number reads back as the float, but only by the rule for ties; Postgres
+/// writes one that is nearer.
 #[cold]
 fn is_halfway(printed: &str, value: f64, beside: [f64; 2]) -> bool {
     let mut digits = super::numeric::Digits::default();
@@ -81,8 +83,10 @@ fn shortest(printed: &[u8], exponent_from: i32, out: &mut BytesMut) {
             b'-' => out.put_u8(b'-'),
             b'.' => point = Some(count as i32),
             b'e' | b'E' => {
-                exponent =
-                    std::str::from_utf8(bytes.as_slice()).ok().and_then(|s| s.parse().ok()).unwrap_or(0);
+                exponent = std::str::from_utf8(bytes.as_slice())
+                    .ok()
+                    .and_then(|s| s.parse().ok())
+                    .unwrap_or(0);
                 break;
             }
             digit if count < digits.len() => {
@@ -185,7 +189,8 @@ pub(crate) fn date(days: i32, out: &mut BytesMut) {
     }
 }
 
-/// A fraction of a second with its point, without trailing zeros; `width` digits stand for a second.
+/// A fraction of a second with its point, without trailing zeros; `width` digits stand for a
+/// second.
 fn fraction(mut value: u64, width: usize, out: &mut BytesMut) {
     if value == 0 {
         return;
@@ -215,7 +220,8 @@ pub(crate) fn time(ticks: i64, per_second: i64, out: &mut BytesMut) {
     fraction(ticks.rem_euclid(per_second) as u64, digits_of(per_second), out);
 }
 
-/// A timestamp in ticks of `1 / per_second` since 1970; with a zone it is a moment, shown there with its offset.
+/// A timestamp in ticks of `1 / per_second` since 1970; with a zone it is a moment, shown there
+/// with its offset.
 pub(crate) fn timestamp(ticks: i64, per_second: i64, zone: Option<&Zone>, out: &mut BytesMut) {
     match ticks {
         i64::MAX => return out.put_slice(b"infinity"),
@@ -325,9 +331,12 @@ pub(crate) fn bytea(value: &[u8], style: ByteaOutput, out: &mut BytesMut) {
                 match byte {
                     b'\\' => out.put_slice(b"\\\\"),
                     0x20..=0x7e => out.put_u8(*byte),
-                    _ => {
-                        out.put_slice(&[b'\\', b'0' + (byte >> 6), b'0' + (byte >> 3 & 7), b'0' + (byte & 7)])
-                    }
+                    _ => out.put_slice(&[
+                        b'\\',
+                        b'0' + (byte >> 6),
+                        b'0' + (byte >> 3 & 7),
+                        b'0' + (byte & 7),
+                    ]),
                 }
             }
         }

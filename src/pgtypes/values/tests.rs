@@ -13,7 +13,11 @@ fn list(element: SqlType) -> SqlType {
 }
 
 fn row() -> SqlType {
-    SqlType::Row(vec![("a".into(), SqlType::Int), ("b".into(), SqlType::Text), ("c".into(), SqlType::Double)])
+    SqlType::Row(vec![
+        ("a".into(), SqlType::Int),
+        ("b".into(), SqlType::Text),
+        ("c".into(), SqlType::Double),
+    ])
 }
 
 fn written(sql_type: &SqlType, array: &dyn Array, style: &TextStyle) -> String {
@@ -68,7 +72,11 @@ fn simple_values_read_back_from_text_and_binary() {
     check(SqlType::Varchar(3), "abc  ", "abc");
     check(SqlType::Bytea, "\\xDEadbeef", "\\xdeadbeef");
     check(SqlType::Bytea, "a\\000", "\\x6100");
-    check(SqlType::Uuid, "{A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11}", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11");
+    check(
+        SqlType::Uuid,
+        "{A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11}",
+        "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
+    );
     check(SqlType::Json, "{\"a\" : 1}", "{\"a\" : 1}");
     check(SqlType::Jsonb, "{\"b\":[1,2],\"a\":null}", "{\"a\": null, \"b\": [1, 2]}");
     check(SqlType::Name, "pg_class", "pg_class");
@@ -96,7 +104,11 @@ fn dates_and_times_read_back_from_text_and_binary() {
     check(SqlType::TimestampTz(6), "2024-01-02 03:04:05+05:30", "2024-01-01 21:34:05+00");
     check(SqlType::TimestampTz(6), "2024-07-01 12:00:00 Europe/Berlin", "2024-07-01 10:00:00+00");
     check(SqlType::TimestampTz(6), "2024-01-02 03:04:05Z", "2024-01-02 03:04:05+00");
-    check(SqlType::Interval, "1 year 2 months 3 days 04:05:06.7", "1 year 2 mons 3 days 04:05:06.7");
+    check(
+        SqlType::Interval,
+        "1 year 2 months 3 days 04:05:06.7",
+        "1 year 2 mons 3 days 04:05:06.7",
+    );
     check(SqlType::Interval, "-1 day 2 hours", "-1 days +02:00:00");
     let nanos = parse_text(&SqlType::Timestamp(9), "2024-01-02 03:04:05.123456789").unwrap();
     assert_eq!(
@@ -115,14 +127,25 @@ fn arrays_and_rows_read_back_from_text_and_binary() {
         r#"{a,"b c","",NULL,"null","q\"\\","x y","{}"}"#,
     );
     check(list(list(SqlType::Int)), "{{1,2},{3,NULL}}", "{{1,2},{3,NULL}}");
-    check(list(SqlType::TimestampTz(6)), "{2024-01-02 03:04:05+00}", "{\"2024-01-02 03:04:05+00\"}");
+    check(
+        list(SqlType::TimestampTz(6)),
+        "{2024-01-02 03:04:05+00}",
+        "{\"2024-01-02 03:04:05+00\"}",
+    );
     check(row(), "(1,\"a b\",)", "(1,\"a b\",)");
     check(row(), r#"(,"say ""x"" \\",1.5)"#, r#"(,"say ""x"" \\",1.5)"#);
     check(list(row()), r#"{"(1,\"a b\",)",NULL}"#, r#"{"(1,\"a b\",)",NULL}"#);
     for bad in ["{1,2", "1,2}", "{1,,2}", "{1}x", "{{1}", "{1 2", "[1:3]={1,2}"] {
-        assert_eq!(parse_text(&list(SqlType::Int), bad).unwrap_err().state(), SqlState::BadText, "{bad}");
+        assert_eq!(
+            parse_text(&list(SqlType::Int), bad).unwrap_err().state(),
+            SqlState::BadText,
+            "{bad}"
+        );
     }
-    assert_eq!(parse_text(&list(SqlType::Int), "{{1}}").unwrap_err().state(), SqlState::NotSupported);
+    assert_eq!(
+        parse_text(&list(SqlType::Int), "{{1}}").unwrap_err().state(),
+        SqlState::NotSupported
+    );
     for bad in ["(1,2", "1,2,3", "(1,2)", "(1,2,3,4)", "(1,a,2)x"] {
         assert_eq!(parse_text(&row(), bad).unwrap_err().state(), SqlState::BadText, "{bad}");
     }
@@ -131,13 +154,17 @@ fn arrays_and_rows_read_back_from_text_and_binary() {
 #[test]
 fn binary_values_are_byte_for_byte_those_of_postgres() {
     assert_eq!(binary(SqlType::Date, "2000-01-02"), [0, 0, 0, 1]);
-    assert_eq!(binary(SqlType::Timestamp(6), "2000-01-01 00:00:00.000001"), [0, 0, 0, 0, 0, 0, 0, 1]);
+    assert_eq!(
+        binary(SqlType::Timestamp(6), "2000-01-01 00:00:00.000001"),
+        [0, 0, 0, 0, 0, 0, 0, 1]
+    );
     assert_eq!(binary(SqlType::Timestamp(6), "infinity"), i64::MAX.to_be_bytes());
     assert_eq!(binary(SqlType::Jsonb, "1"), [1, b'1']);
     let interval = binary(SqlType::Interval, "2 mons 3 days 00:00:00.000001");
     assert_eq!(interval, [0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 3, 0, 0, 0, 2]);
     let array = binary(list(SqlType::Int), "{7,NULL}");
-    let expect: Vec<u8> = [1, 1, 23, 2, 1, 4, 7, -1].iter().flat_map(|n: &i32| n.to_be_bytes()).collect();
+    let expect: Vec<u8> =
+        [1, 1, 23, 2, 1, 4, 7, -1].iter().flat_map(|n: &i32| n.to_be_bytes()).collect();
     assert_eq!(array, expect);
     assert_eq!(binary(list(SqlType::Text), "{}"), [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 25]);
 }
@@ -147,7 +174,12 @@ fn bad_values_get_the_codes_and_words_of_postgres() {
     let overflow = "value \"40000\" is out of range for type smallint";
     refused(SqlType::SmallInt, "40000", SqlState::OutOfRange, overflow);
     refused(SqlType::Decimal(Some((4, 2))), "100", SqlState::OutOfRange, "numeric field overflow");
-    refused(SqlType::Boolean, "maybe", SqlState::BadText, "invalid input syntax for type boolean: \"maybe\"");
+    refused(
+        SqlType::Boolean,
+        "maybe",
+        SqlState::BadText,
+        "invalid input syntax for type boolean: \"maybe\"",
+    );
     refused(
         SqlType::Timestamp(6),
         "x",
@@ -175,8 +207,14 @@ fn a_moment_is_shown_and_read_in_the_zone_of_the_session() {
     let tz = SqlType::TimestampTz(6);
     let array = parse_text_in(&tz, "2024-07-01 12:00:00", &berlin).unwrap();
     assert_eq!(written(&tz, &array, &TextStyle::default()), "2024-07-01 10:00:00+00");
-    assert_eq!(written(&tz, &array, &TextStyle::in_zone("Asia/Kolkata")), "2024-07-01 15:30:00+05:30");
-    assert_eq!(written(&tz, &array, &TextStyle::in_zone("Europe/Berlin")), "2024-07-01 12:00:00+02");
+    assert_eq!(
+        written(&tz, &array, &TextStyle::in_zone("Asia/Kolkata")),
+        "2024-07-01 15:30:00+05:30"
+    );
+    assert_eq!(
+        written(&tz, &array, &TextStyle::in_zone("Europe/Berlin")),
+        "2024-07-01 12:00:00+02"
+    );
 }
 
 #[test]

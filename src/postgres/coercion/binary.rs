@@ -1,7 +1,10 @@
-//! Operators between two expressions, as they are planned from SQL: what must be known before DataFusion looks at their types.
+//! Operators between two expressions, as they are planned from SQL: what must be known before
+//! DataFusion looks at their types.
 //!
-//! - A text constant has the type of the other side (Postgres manual, 10.2): `'5' + 5`, `id = '123e…'`, `took > '1 day'`.
-//! - `doc -> 'a'` is JSON, text constants in their quotes; DataFusion's JSON functions make a value of one of several types of it.
+//! - A text constant has the type of the other side (Postgres manual, 10.2): `'5' + 5`, `id =
+//!   '123e…'`, `took > '1 day'`.
+//! - `doc -> 'a'` is JSON, text constants in their quotes; DataFusion's JSON functions make a value
+//!   of one of several types of it.
 
 use std::sync::Arc;
 
@@ -10,8 +13,8 @@ use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::Cast;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ExprSchemable, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
-    Signature,
+    ColumnarValue, Expr, ExprSchemable, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF,
+    ScalarUDFImpl, Signature,
 };
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 use datafusion_functions_json::udfs::json_get_json_udf;
@@ -63,12 +66,18 @@ fn numeric(text: &str) -> Option<ScalarValue> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let digits = format!("{whole}{fraction}");
     let count = digits.trim_start_matches(['-', '+']).len();
-    let is_plain = (1..=38).contains(&count) && fraction.bytes().all(|digit| digit.is_ascii_digit());
+    let is_plain =
+        (1..=38).contains(&count) && fraction.bytes().all(|digit| digit.is_ascii_digit());
     let value = digits.parse::<i128>().ok().filter(|_| is_plain)?;
-    Some(ScalarValue::Decimal128(Some(value), u8::try_from(count).ok()?, i8::try_from(fraction.len()).ok()?))
+    Some(ScalarValue::Decimal128(
+        Some(value),
+        u8::try_from(count).ok()?,
+        i8::try_from(fraction.len()).ok()?,
+    ))
 }
 
-/// The type of a text constant beside an expression of the type `other`; `None` where DataFusion finds the same.
+/// The type of a text constant beside an expression of the type `other`; `None` where DataFusion
+/// finds the same.
 fn constant_type(op: &BinaryOperator, other: DataType) -> Option<DataType> {
     use BinaryOperator::{Divide, Eq, Gt, GtEq, Lt, LtEq, Minus, Modulo, Multiply, NotEq, Plus};
     let interval = DataType::Interval(IntervalUnit::MonthDayNano);
@@ -77,11 +86,16 @@ fn constant_type(op: &BinaryOperator, other: DataType) -> Option<DataType> {
         // What is added to a moment is an interval; what is taken from it is a moment.
         (
             Plus,
-            DataType::Timestamp(..) | DataType::Time64(_) | DataType::Interval(_) | DataType::Duration(_),
+            DataType::Timestamp(..)
+            | DataType::Time64(_)
+            | DataType::Interval(_)
+            | DataType::Duration(_),
         ) => Some(interval),
         (Minus, DataType::Timestamp(..) | DataType::Date32 | DataType::Interval(_)) => Some(other),
         // Before its types are looked at, the difference of two moments is a duration.
-        (Eq | NotEq | Lt | LtEq | Gt | GtEq, DataType::Interval(_) | DataType::Duration(_)) => Some(interval),
+        (Eq | NotEq | Lt | LtEq | Gt | GtEq, DataType::Interval(_) | DataType::Duration(_)) => {
+            Some(interval)
+        }
         (Eq | NotEq | Lt | LtEq | Gt | GtEq, _) if is_strange_to_text(&other) => Some(other),
         _ => None,
     }

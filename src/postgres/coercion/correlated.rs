@@ -1,4 +1,5 @@
-//! Subqueries that read columns of the query around them: as joins where that is right, and else run for each row.
+//! Subqueries that read columns of the query around them: as joins where that is right, and else
+//! run for each row.
 
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result};
@@ -26,7 +27,9 @@ impl Clause {
     pub fn of(node: &LogicalPlan) -> Clause {
         match node {
             LogicalPlan::Filter(_) => Clause::Filter,
-            LogicalPlan::Projection(_) | LogicalPlan::Aggregate(_) | LogicalPlan::Sort(_) => Clause::Value,
+            LogicalPlan::Projection(_) | LogicalPlan::Aggregate(_) | LogicalPlan::Sort(_) => {
+                Clause::Value
+            }
             _ => Clause::Other,
         }
     }
@@ -39,7 +42,8 @@ pub fn correlated(
     place: Clause,
     state: &SessionState,
 ) -> Result<Transformed<Expr>> {
-    let apply = |subquery, want, x| Ok(Transformed::yes(applied(state, subquery, want, x, around)?));
+    let apply =
+        |subquery, want, x| Ok(Transformed::yes(applied(state, subquery, want, x, around)?));
     match expr {
         Expr::ScalarSubquery(subquery) if !subquery.outer_ref_columns.is_empty() => {
             let joined = match place {
@@ -56,9 +60,13 @@ pub fn correlated(
                 return Ok(Transformed::no(Expr::Exists(exists)));
             }
             let found = apply(&exists.subquery, SubqueryKind::Exists, None)?;
-            Ok(found.update_data(|found| if exists.negated { Expr::Not(Box::new(found)) } else { found }))
+            Ok(found.update_data(
+                |found| if exists.negated { Expr::Not(Box::new(found)) } else { found },
+            ))
         }
-        Expr::InSubquery(list) if place != Clause::Filter || !list.subquery.outer_ref_columns.is_empty() => {
+        Expr::InSubquery(list)
+            if place != Clause::Filter || !list.subquery.outer_ref_columns.is_empty() =>
+        {
             // What is NOT IN decides about NULLs, which the join over several columns does not.
             let may_join = place == Clause::Filter && !list.negated;
             if may_join && is_join(&list.subquery.subquery, Use::Condition)? {

@@ -1,7 +1,8 @@
 //! `FROM s CROSS JOIN UNNEST(s.tags) AS t (tag)`: the elements of an array beside their row.
 //!
-//! DataFusion plans it as a join with a subquery over no rows that reads a column of the other side, and cannot run that.
-//! It is the same as UNNEST in a SELECT list, over the other side itself:
+//! DataFusion plans it as a join with a subquery over no rows that reads a column of the other
+//! side, and cannot run that. It is the same as UNNEST in a SELECT list, over the other side
+//! itself:
 //!
 //! ```text
 //!  Join ─ s                                            Projection s.*, tag
@@ -73,7 +74,9 @@ fn projected(projection: &Projection, inner: Pulled) -> Result<Pulled> {
     let columns = projection.expr.iter().zip(projection.schema.fields()).map(|(expr, field)| {
         let expr = expr.clone().unalias().transform_up(|part| {
             Ok(match &part {
-                Expr::OuterReferenceColumn(_, column) => Transformed::yes(Expr::Column(column.clone())),
+                Expr::OuterReferenceColumn(_, column) => {
+                    Transformed::yes(Expr::Column(column.clone()))
+                }
                 Expr::Column(column) => match known.get(column.name.as_str()) {
                     Some(expr) => Transformed::yes(Expr::clone(expr)),
                     None => Transformed::no(part),

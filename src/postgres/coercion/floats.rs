@@ -1,6 +1,8 @@
-//! Where a double and a numeric meet, both are doubles (Postgres manual, 10.5): in CASE, COALESCE, ARRAY, VALUES and UNION.
+//! Where a double and a numeric meet, both are doubles (Postgres manual, 10.5): in CASE, COALESCE,
+//! ARRAY, VALUES and UNION.
 //!
-//! DataFusion would make numerics of both, with fifteen digits behind the point and no room for large doubles.
+//! DataFusion would make numerics of both, with fifteen digits behind the point and no room for
+//! large doubles.
 
 use std::sync::Arc;
 
@@ -55,7 +57,9 @@ pub fn is_of_one_type(function: &str) -> bool {
 /// The inputs of a UNION with their numerics as doubles; `None` if there is nothing to do.
 pub fn unified(union: &Union) -> Result<Option<LogicalPlan>> {
     let inputs = union.inputs.iter().map(uncast).collect::<Result<Vec<_>>>()?;
-    let Some(width) = inputs.first().map(|input| input.schema().fields().len()) else { return Ok(None) };
+    let Some(width) = inputs.first().map(|input| input.schema().fields().len()) else {
+        return Ok(None);
+    };
     if inputs.iter().any(|input| input.schema().fields().len() != width) {
         return Ok(None);
     }
@@ -67,22 +71,24 @@ pub fn unified(union: &Union) -> Result<Option<LogicalPlan>> {
         return Ok(None);
     }
     let inputs = inputs.into_iter().map(|input| {
-        let columns =
-            input.schema().columns().into_iter().zip(&wanted).enumerate().map(|(at, (column, wanted))| {
-                match wanted {
-                    Some(wanted) if is_numeric(input.schema().field(at).data_type()) => {
-                        as_type(Expr::Column(column.clone()), wanted).alias(column.name)
-                    }
-                    _ => Expr::Column(column),
+        let columns = input.schema().columns().into_iter().zip(&wanted).enumerate().map(
+            |(at, (column, wanted))| match wanted {
+                Some(wanted) if is_numeric(input.schema().field(at).data_type()) => {
+                    as_type(Expr::Column(column.clone()), wanted).alias(column.name)
                 }
-            });
+                _ => Expr::Column(column),
+            },
+        );
         let columns = columns.collect();
         Ok(Arc::new(LogicalPlan::Projection(Projection::try_new(columns, input)?)))
     });
-    Ok(Some(LogicalPlan::Union(Union::try_new_with_loose_types(inputs.collect::<Result<Vec<_>>>()?)?)))
+    Ok(Some(LogicalPlan::Union(Union::try_new_with_loose_types(
+        inputs.collect::<Result<Vec<_>>>()?,
+    )?)))
 }
 
-/// Without the casts of doubles to numerics: those of a UNION of three have been put in when it was planned.
+/// Without the casts of doubles to numerics: those of a UNION of three have been put in when it was
+/// planned.
 fn uncast(input: &Arc<LogicalPlan>) -> Result<Arc<LogicalPlan>> {
     let LogicalPlan::Projection(projection) = input.as_ref() else { return Ok(Arc::clone(input)) };
     let schema = projection.input.schema();
@@ -90,7 +96,10 @@ fn uncast(input: &Arc<LogicalPlan>) -> Result<Arc<LogicalPlan>> {
     let exprs = projection.expr.iter().enumerate().map(|(at, expr)| match expr.clone().unalias() {
         Expr::Cast(cast)
             if is_numeric(cast.field.data_type())
-                && matches!(cast.expr.get_type(schema), Ok(DataType::Float64 | DataType::Float32)) =>
+                && matches!(
+                    cast.expr.get_type(schema),
+                    Ok(DataType::Float64 | DataType::Float32)
+                ) =>
         {
             is_changed = true;
             cast.expr.alias(projection.schema.field(at).name())
@@ -99,7 +108,10 @@ fn uncast(input: &Arc<LogicalPlan>) -> Result<Arc<LogicalPlan>> {
     });
     let exprs = exprs.collect();
     Ok(if is_changed {
-        Arc::new(LogicalPlan::Projection(Projection::try_new(exprs, Arc::clone(&projection.input))?))
+        Arc::new(LogicalPlan::Projection(Projection::try_new(
+            exprs,
+            Arc::clone(&projection.input),
+        )?))
     } else {
         Arc::clone(input)
     })
@@ -119,7 +131,10 @@ pub fn of_values(values: &Values) -> Result<Option<LogicalPlan>> {
             Expr::Cast(cast) if is_numeric(cast.field.data_type()) => cast.expr.as_ref().clone(),
             other => other.clone(),
         };
-        let types = rows.iter().map(|row| inner(&row[at]).get_type(&nothing)).collect::<Result<Vec<_>>>()?;
+        let types = rows
+            .iter()
+            .map(|row| inner(&row[at]).get_type(&nothing))
+            .collect::<Result<Vec<_>>>()?;
         let Some(wanted) = common(types.iter().chain([values.schema.field(at).data_type()])) else {
             continue;
         };

@@ -1,7 +1,8 @@
-//! `i + 1` has the type of `i`: to Postgres a small integer constant is an INT, to DataFusion a BIGINT.
+//! `i + 1` has the type of `i`: to Postgres a small integer constant is an INT, to DataFusion a
+//! BIGINT.
 //!
-//! Only constants beside a SMALLINT or INT in arithmetic are narrowed, where the type of the result depends on it; a
-//! driver that has asked for an int4 would otherwise be sent an int8.
+//! Only constants beside a SMALLINT or INT in arithmetic are narrowed, where the type of the result
+//! depends on it; a driver that has asked for an int4 would otherwise be sent an int8.
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::tree_node::Transformed;

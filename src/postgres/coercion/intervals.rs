@@ -1,8 +1,9 @@
 //! Intervals as keys: 1 day and 24 hours are one group, one DISTINCT row and one partner in a join.
 //!
-//! DataFusion compares keys by their parts. So keys are put into one form first (`functions::interval_key`); what is
-//! shown of a group is the first of its intervals as it came. Comparisons are rewritten with the other operators, in
-//! [`rewrite`](super::rewrite); the keys of continuous aggregates are made equal where they are kept.
+//! DataFusion compares keys by their parts. So keys are put into one form first
+//! (`functions::interval_key`); what is shown of a group is the first of its intervals as it came.
+//! Comparisons are rewritten with the other operators, in [`rewrite`](super::rewrite); the keys of
+//! continuous aggregates are made equal where they are kept.
 
 use std::sync::Arc;
 
@@ -51,7 +52,8 @@ fn distinct(input: Arc<LogicalPlan>) -> Result<Transformed<LogicalPlan>> {
     grouped(Aggregate::try_new(input, columns, Vec::new())?)
 }
 
-/// The aggregate by keys of one form, and above it the first interval of each group under the name of its key.
+/// The aggregate by keys of one form, and above it the first interval of each group under the name
+/// of its key.
 fn grouped(aggregate: Aggregate) -> Result<Transformed<LogicalPlan>> {
     let schema = aggregate.input.schema();
     let is_key = |expr: &Expr| is_interval(expr, schema);
@@ -77,7 +79,8 @@ fn grouped(aggregate: Aggregate) -> Result<Transformed<LogicalPlan>> {
     for at in aggregate.group_expr.len()..aggregate.schema.fields().len() {
         shown.push(Expr::Column(Column::from(aggregate.schema.qualified_field(at))));
     }
-    let keyed = LogicalPlan::Aggregate(Aggregate::try_new(Arc::clone(&aggregate.input), keys, aggregates)?);
+    let keyed =
+        LogicalPlan::Aggregate(Aggregate::try_new(Arc::clone(&aggregate.input), keys, aggregates)?);
     Ok(Transformed::yes(LogicalPlan::Projection(Projection::try_new(shown, Arc::new(keyed))?)))
 }
 
@@ -103,7 +106,8 @@ pub fn partitioned(mut call: Box<WindowFunction>, schema: &DFSchema) -> Transfor
     Transformed::new_transformed(Expr::WindowFunction(call), is_changed)
 }
 
-/// A join whose keys are compared by how long they are; USING, NATURAL, INTERSECT and EXCEPT come here without an operator.
+/// A join whose keys are compared by how long they are; USING, NATURAL, INTERSECT and EXCEPT come
+/// here without an operator.
 pub fn joined(mut join: Join) -> Transformed<Join> {
     let mut is_changed = false;
     for (left, right) in &mut join.on {

@@ -1,14 +1,17 @@
 //! Which subqueries that read columns of the query around them are the same as a join.
 //!
-//! DataFusion takes the conditions on the outer columns out of the subquery and joins on them. That is right as long as nothing between
-//! the condition and the top of the subquery looks at several rows at once: a LIMIT, a window function or the NULLs of an outer join
-//! would then be those of all keys together. DataFusion does not refuse all of these, and answers wrongly; so what is known to
-//! be right is listed here, and the rest is [applied](crate::postgres::subplan).
+//! DataFusion takes the conditions on the outer columns out of the subquery and joins on them. That
+//! is right as long as nothing between the condition and the top of the subquery looks at several
+//! rows at once: a LIMIT, a window function or the NULLs of an outer join would then be those of
+//! all keys together. DataFusion does not refuse all of these, and answers wrongly; so what is
+//! known to be right is listed here, and the rest is [applied](crate::postgres::subplan).
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{JoinType, Result};
 use datafusion::logical_expr::utils::{merge_schema, split_conjunction};
-use datafusion::logical_expr::{BinaryExpr, Distinct, Expr, ExprSchemable, Filter, LogicalPlan, Operator};
+use datafusion::logical_expr::{
+    BinaryExpr, Distinct, Expr, ExprSchemable, Filter, LogicalPlan, Operator,
+};
 
 /// What a subquery stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,12 +48,18 @@ impl Path {
         }
         match plan {
             LogicalPlan::Projection(projection) => self.is_clear(&projection.input),
-            LogicalPlan::SubqueryAlias(alias) => Path { is_named: true, ..self }.is_clear(&alias.input),
-            LogicalPlan::Filter(filter) => Ok(self.is_right(filter)? && self.is_clear(&filter.input)?),
+            LogicalPlan::SubqueryAlias(alias) => {
+                Path { is_named: true, ..self }.is_clear(&alias.input)
+            }
+            LogicalPlan::Filter(filter) => {
+                Ok(self.is_right(filter)? && self.is_clear(&filter.input)?)
+            }
             LogicalPlan::Aggregate(aggregate) => {
                 let is_whole = aggregate.group_expr.is_empty() && self.wanted == Use::Value;
                 let is_first = !self.is_aggregated && !self.is_named;
-                Ok(is_whole && is_first && Path { is_aggregated: true, ..self }.is_clear(&aggregate.input)?)
+                Ok(is_whole
+                    && is_first
+                    && Path { is_aggregated: true, ..self }.is_clear(&aggregate.input)?)
             }
             LogicalPlan::Distinct(Distinct::All(input)) if self.wanted == Use::Condition => {
                 self.is_clear(input)
@@ -84,7 +93,9 @@ impl Path {
 
 /// `column = outer expression`, both of one type: what an aggregate can be grouped by.
 fn is_equation(part: &Expr, filter: &Filter) -> Result<bool> {
-    let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = part else { return Ok(false) };
+    let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = part else {
+        return Ok(false);
+    };
     let (column, outer) = match (left.as_ref(), right.as_ref()) {
         (Expr::Column(_), outer) => (left.as_ref(), outer),
         (outer, Expr::Column(_)) => (right.as_ref(), outer),

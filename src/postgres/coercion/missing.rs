@@ -1,7 +1,9 @@
-//! What a statement names and is not there: the hint at what was meant, and the types a function was called with.
+//! What a statement names and is not there: the hint at what was meant, and the types a function
+//! was called with.
 //!
-//! DataFusion stops at a function that it does not know before it has looked at the arguments. So the statement is planned once
-//! more with a function of that name, which only says what it was called with.
+//! DataFusion stops at a function that it does not know before it has looked at the arguments. So
+//! the statement is planned once more with a function of that name, which only says what it was
+//! called with.
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -11,8 +13,8 @@ use datafusion::common::{Result as DfResult, ScalarValue};
 use datafusion::execution::context::SessionState;
 use datafusion::execution::registry::FunctionRegistry;
 use datafusion::logical_expr::{
-    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature,
-    Volatility,
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    TypeSignature, Volatility,
 };
 use datafusion::sql::parser::Statement;
 
@@ -34,12 +36,15 @@ fn between<'a>(text: &'a str, begin: &str, end: &str) -> Option<&'a str> {
 }
 
 fn relation(error: Error, state: &SessionState) -> Error {
-    let Some(name) = between(error.message(), "relation \"", "\" does not exist").map(str::to_owned) else {
+    let Some(name) =
+        between(error.message(), "relation \"", "\" does not exist").map(str::to_owned)
+    else {
         return error;
     };
     let (schema, name) = name.split_once('.').unwrap_or((SCHEMA, &name));
     let catalog = state.catalog_list().catalog(DATABASE);
-    let known = catalog.and_then(|catalog| catalog.schema(schema)).map(|schema| schema.table_names());
+    let known =
+        catalog.and_then(|catalog| catalog.schema(schema)).map(|schema| schema.table_names());
     let near = nearest(name, known.iter().flatten().map(String::as_str)).map(str::to_owned);
     match near {
         Some(near) if schema == SCHEMA => error.hint(format!("Perhaps you meant \"{near}\".")),
@@ -136,7 +141,8 @@ impl ScalarUDFImpl for Unknown {
 
     fn return_field_from_args(&self, args: ReturnFieldArgs) -> DfResult<FieldRef> {
         let constants = args.scalar_arguments.iter();
-        let types = args.arg_fields.iter().zip(constants).map(|(field, constant)| shown(field, *constant));
+        let types =
+            args.arg_fields.iter().zip(constants).map(|(field, constant)| shown(field, *constant));
         Err(missing_function(&self.name, Some(&types.collect::<Vec<_>>().join(", "))).into())
     }
 

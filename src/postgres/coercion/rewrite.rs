@@ -1,8 +1,9 @@
 //! Rewrites of the operators of a plan that has not been analysed yet.
 //!
-//! They come before DataFusion coerces types, since the types of whatever stands above depend on their results: the
-//! constants of `integers`, the operators on numerics, text constants beside a UUID, BYTEA or array
-//! and in a CASE, UNNEST beside the row it reads (`flatten`). Columns keep the names they had.
+//! They come before DataFusion coerces types, since the types of whatever stands above depend on
+//! their results: the constants of `integers`, the operators on numerics, text constants beside a
+//! UUID, BYTEA or array and in a CASE, UNNEST beside the row it reads (`flatten`). Columns keep the
+//! names they had.
 
 use datafusion::arrow::datatypes::{DataType, Field, TimeUnit};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRewriter};
@@ -11,7 +12,9 @@ use datafusion::execution::context::SessionState;
 use datafusion::logical_expr::expr::{Between, Case, Cast, InList, ScalarFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Filter, LogicalPlan, Operator, Union};
+use datafusion::logical_expr::{
+    BinaryExpr, Expr, ExprSchemable, Filter, LogicalPlan, Operator, Union,
+};
 
 use super::binary::is_strange_to_text;
 use super::correlated::{Clause, correlated};
@@ -87,7 +90,8 @@ pub fn rewrite_operators(plan: LogicalPlan, state: &SessionState) -> Result<Logi
                 }
                 _ => rewritten,
             };
-            // `j -> 'a'` is one of several Arrow types; what is kept and compared of it is its text.
+            // `j -> 'a'` is one of several Arrow types; what is kept and compared of it is its
+            // text.
             let rewritten = match rewritten.data.get_type(&schema) {
                 Ok(DataType::Union(..)) if shows => {
                     Transformed::yes(functions::as_text(rewritten.data.unalias()))
@@ -142,9 +146,13 @@ fn check_union(union: &Union) -> Result<()> {
             let (left, right) = (left.data_type(), right.data_type());
             let has_null = matches!(left, DataType::Null) || matches!(right, DataType::Null);
             if left.is_string() != right.is_string() && !has_null {
-                let message =
-                    format!("UNION types {} and {} cannot be matched", name_of(left), name_of(right));
-                let error = Error::new(SqlState::TypeMismatch, message).hint("Cast one of the two columns.");
+                let message = format!(
+                    "UNION types {} and {} cannot be matched",
+                    name_of(left),
+                    name_of(right)
+                );
+                let error = Error::new(SqlState::TypeMismatch, message)
+                    .hint("Cast one of the two columns.");
                 return Err(error.into());
             }
         }
@@ -167,8 +175,12 @@ impl TreeNodeRewriter for Operators<'_> {
 
     fn f_up(&mut self, expr: Expr) -> Result<Transformed<Expr>> {
         let binary = match expr {
-            Expr::BinaryExpr(binary) if is_comparison(binary.op) => return Ok(self.compared(binary)),
-            Expr::BinaryExpr(binary) if matches!(binary.op, Operator::AtArrow | Operator::ArrowAt) => {
+            Expr::BinaryExpr(binary) if is_comparison(binary.op) => {
+                return Ok(self.compared(binary));
+            }
+            Expr::BinaryExpr(binary)
+                if matches!(binary.op, Operator::AtArrow | Operator::ArrowAt) =>
+            {
                 self.refuse_json_containment(&binary)?;
                 return Ok(Transformed::no(Expr::BinaryExpr(binary)));
             }
@@ -176,9 +188,13 @@ impl TreeNodeRewriter for Operators<'_> {
             Expr::InList(list) => return Ok(self.listed(list)),
             Expr::Case(case) => return self.chosen(case),
             Expr::Between(between) => return Ok(self.between_intervals(between)),
-            Expr::ScalarFunction(call) if call.func.name() == "now" => return Ok(self.in_micros(call)),
+            Expr::ScalarFunction(call) if call.func.name() == "now" => {
+                return Ok(self.in_micros(call));
+            }
             Expr::Cast(ref cast) => {
-                return Ok(functions::fitted(cast).map_or_else(|| Transformed::no(expr), Transformed::yes));
+                return Ok(
+                    functions::fitted(cast).map_or_else(|| Transformed::no(expr), Transformed::yes)
+                );
             }
             Expr::ScalarFunction(mut call) if floats::is_of_one_type(call.func.name()) => {
                 let is_changed = floats::unify(call.args.iter_mut(), self.schema);
@@ -190,7 +206,10 @@ impl TreeNodeRewriter for Operators<'_> {
                     None => Transformed::no(functions::once(Expr::ScalarFunction(call))),
                 });
             }
-            Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) | Expr::SetComparison(_) => {
+            Expr::ScalarSubquery(_)
+            | Expr::InSubquery(_)
+            | Expr::Exists(_)
+            | Expr::SetComparison(_) => {
                 return correlated(expr, self.schema, self.place, self.state);
             }
             Expr::AggregateFunction(call) => return Ok(intervals::counted(call, self.schema)),
@@ -229,7 +248,10 @@ impl Operators<'_> {
                 **side = functions::interval_size(std::mem::take(side));
             }
         }
-        Transformed::new_transformed(Expr::BinaryExpr(BinaryExpr { left, op, right }), is_of_intervals)
+        Transformed::new_transformed(
+            Expr::BinaryExpr(BinaryExpr { left, op, right }),
+            is_of_intervals,
+        )
     }
 
     fn is_interval(&self, expr: &Expr) -> bool {
@@ -241,8 +263,11 @@ impl Operators<'_> {
         let BinaryExpr { mut left, op, mut right } = binary;
         let is_date = |expr: &Expr| matches!(expr.get_type(self.schema), Ok(DataType::Date32));
         let date = match op {
-            Operator::Plus | Operator::Minus if self.is_interval(&right) && is_date(&left) => Some(&mut left),
-            // The right side first: the left one may be a long chain, and each of its links would ask for the type of the rest.
+            Operator::Plus | Operator::Minus if self.is_interval(&right) && is_date(&left) => {
+                Some(&mut left)
+            }
+            // The right side first: the left one may be a long chain, and each of its links would
+            // ask for the type of the rest.
             Operator::Plus if is_date(&right) && self.is_interval(&left) => Some(&mut right),
             _ => None,
         };
@@ -268,11 +293,14 @@ impl Operators<'_> {
     /// CASE: a text constant has the type of the other results, and what is tested is a boolean.
     fn chosen(&self, mut case: Case) -> Result<Transformed<Expr>> {
         if case.expr.is_none() {
-            let types = case.when_then_expr.iter().filter_map(|(when, _)| when.get_type(self.schema).ok());
-            if let Some(wrong) = types.into_iter().find(|t| !matches!(t, DataType::Boolean | DataType::Null))
+            let types =
+                case.when_then_expr.iter().filter_map(|(when, _)| when.get_type(self.schema).ok());
+            if let Some(wrong) =
+                types.into_iter().find(|t| !matches!(t, DataType::Boolean | DataType::Null))
             {
                 let kind = name_of(&wrong);
-                let message = format!("argument of CASE/WHEN must be type boolean, not type {kind}");
+                let message =
+                    format!("argument of CASE/WHEN must be type boolean, not type {kind}");
                 return Err(Error::new(SqlState::TypeMismatch, message).into());
             }
         }
@@ -283,7 +311,8 @@ impl Operators<'_> {
             let data_type = result.get_type(self.schema).ok()?;
             (!matches!(data_type, DataType::Null) && !data_type.is_string()).then_some(data_type)
         });
-        let Some(wanted) = typed_result.filter(|_| results().any(|result| is_untyped(result))) else {
+        let Some(wanted) = typed_result.filter(|_| results().any(|result| is_untyped(result)))
+        else {
             return Ok(Transformed::new_transformed(Expr::Case(case), is_unified));
         };
         let thens = case.when_then_expr.iter_mut().map(|(_, then)| then).chain(&mut case.else_expr);
@@ -304,7 +333,8 @@ impl Operators<'_> {
         }
     }
 
-    /// `now()` in microseconds, as in Postgres: in nanoseconds it could not be compared with years after 2262.
+    /// `now()` in microseconds, as in Postgres: in nanoseconds it could not be compared with years
+    /// after 2262.
     fn in_micros(&self, call: ScalarFunction) -> Transformed<Expr> {
         let now = Expr::ScalarFunction(call);
         match now.get_type(self.schema) {
@@ -317,7 +347,8 @@ impl Operators<'_> {
     }
 
     fn listed(&self, mut list: InList) -> Transformed<Expr> {
-        let wanted = if list.list.iter().any(is_untyped) { self.strange_to_text(&list.expr) } else { None };
+        let wanted =
+            if list.list.iter().any(is_untyped) { self.strange_to_text(&list.expr) } else { None };
         let Some(data_type) = wanted else {
             return Transformed::no(Expr::InList(list));
         };

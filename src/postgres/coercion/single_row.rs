@@ -1,6 +1,8 @@
-//! A subquery for one value that reads columns of the query around it: `SELECT (SELECT name FROM d WHERE d.k = s.k) FROM s`.
+//! A subquery for one value that reads columns of the query around it: `SELECT (SELECT name FROM d
+//! WHERE d.k = s.k) FROM s`.
 //!
-//! DataFusion makes a join of it, and so wants it to be an aggregate, which has one row for each key. What is none becomes one:
+//! DataFusion makes a join of it, and so wants it to be an aggregate, which has one row for each
+//! key. What is none becomes one:
 //!
 //! | written | planned |
 //! |---|---|
@@ -9,8 +11,9 @@
 //!
 //! | `(SELECT a + 1)` | `a + 1` |
 //!
-//! `single_row` stands outside, behind the join: rows that nobody asks for may be as many as they like. Where DataFusion knows of no such
-//! join, in the arguments of aggregates and in ORDER BY, the subquery becomes a column of the input first ([`lifted`]).
+//! `single_row` stands outside, behind the join: rows that nobody asks for may be as many as they
+//! like. Where DataFusion knows of no such join, in the arguments of aggregates and in ORDER BY,
+//! the subquery becomes a column of the input first ([`lifted`]).
 
 use std::sync::Arc;
 
@@ -25,14 +28,16 @@ use datafusion::logical_expr::expr::Sort;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::logical_plan as plan;
 use datafusion::logical_expr::{
-    Aggregate, ColumnarValue, Expr, ExprFunctionExt, FetchType, Limit, LogicalPlan, LogicalPlanBuilder,
-    Projection, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, SkipType, Subquery, Volatility,
+    Aggregate, ColumnarValue, Expr, ExprFunctionExt, FetchType, Limit, LogicalPlan,
+    LogicalPlanBuilder, Projection, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    SkipType, Subquery, Volatility,
 };
 
 use super::joinable::{Use, is_join};
 use crate::error::{Error, SqlState};
 
-/// The subquery's value for each row around it, which has the columns `around`; `None` if that can be no join.
+/// The subquery's value for each row around it, which has the columns `around`; `None` if that can
+/// be no join.
 pub fn of_single_row(subquery: &Subquery, around: &DFSchema) -> Result<Option<Expr>> {
     if let Some(value) = inlined(&subquery.subquery, around)? {
         return Ok(Some(value));
@@ -58,12 +63,14 @@ pub fn of_single_row(subquery: &Subquery, around: &DFSchema) -> Result<Option<Ex
 fn inlined(plan: &LogicalPlan, around: &DFSchema) -> Result<Option<Expr>> {
     let LogicalPlan::Projection(projection) = plan else { return Ok(None) };
     let [value] = projection.expr.as_slice() else { return Ok(None) };
-    let is_one =
-        matches!(projection.input.as_ref(), LogicalPlan::EmptyRelation(empty) if empty.produce_one_row);
+    let is_one = matches!(projection.input.as_ref(), LogicalPlan::EmptyRelation(empty) if empty.produce_one_row);
     let is_foreign = value.exists(|part| {
         Ok(match part {
             Expr::OuterReferenceColumn(_, column) => !around.has_column(column),
-            Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) | Expr::SetComparison(_) => true,
+            Expr::ScalarSubquery(_)
+            | Expr::InSubquery(_)
+            | Expr::Exists(_)
+            | Expr::SetComparison(_) => true,
             _ => false,
         })
     })?;
@@ -79,7 +86,8 @@ fn inlined(plan: &LogicalPlan, around: &DFSchema) -> Result<Option<Expr>> {
     Ok(Some(value.data.unalias()))
 }
 
-/// An aggregate or sort with its subqueries as columns of its input; `None` if it has none that read columns around them.
+/// An aggregate or sort with its subqueries as columns of its input; `None` if it has none that
+/// read columns around them.
 pub fn lifted(node: &LogicalPlan) -> Result<Option<LogicalPlan>> {
     let [input] = node.inputs()[..] else { return Ok(None) };
     if !matches!(node, LogicalPlan::Aggregate(_) | LogicalPlan::Sort(_)) {
@@ -90,7 +98,8 @@ pub fn lifted(node: &LogicalPlan) -> Result<Option<LogicalPlan>> {
     let changed = node.clone().map_expressions(|expr| {
         let name = names.save(&expr);
         let replaced = expr.transform_up(|part| {
-            if !matches!(&part, Expr::ScalarSubquery(inner) if !inner.outer_ref_columns.is_empty()) {
+            if !matches!(&part, Expr::ScalarSubquery(inner) if !inner.outer_ref_columns.is_empty())
+            {
                 return Ok(Transformed::no(part));
             }
             let at = found.iter().position(|known| *known == part).unwrap_or_else(|| {
@@ -99,13 +108,18 @@ pub fn lifted(node: &LogicalPlan) -> Result<Option<LogicalPlan>> {
             });
             Ok(Transformed::yes(Expr::Column(Column::new_unqualified(lifted_name(at)))))
         })?;
-        Ok(if replaced.transformed { replaced.update_data(|expr| name.restore(expr)) } else { replaced })
+        Ok(if replaced.transformed {
+            replaced.update_data(|expr| name.restore(expr))
+        } else {
+            replaced
+        })
     })?;
     if found.is_empty() {
         return Ok(None);
     }
     let own: Vec<Expr> = input.schema().columns().into_iter().map(Expr::Column).collect();
-    let subqueries = found.into_iter().enumerate().map(|(at, subquery)| subquery.alias(lifted_name(at)));
+    let subqueries =
+        found.into_iter().enumerate().map(|(at, subquery)| subquery.alias(lifted_name(at)));
     let columns = own.iter().cloned().chain(subqueries).collect();
     let input = LogicalPlan::Projection(Projection::try_new(columns, Arc::new(input.clone()))?);
     let exprs = changed.data.expressions();
@@ -169,7 +183,8 @@ fn column(plan: &LogicalPlan) -> Expr {
 }
 
 fn aggregate(input: LogicalPlan, of: Expr) -> Result<LogicalPlan> {
-    let aggregate = LogicalPlan::Aggregate(Aggregate::try_new(Arc::new(input), Vec::new(), vec![of])?);
+    let aggregate =
+        LogicalPlan::Aggregate(Aggregate::try_new(Arc::new(input), Vec::new(), vec![of])?);
     LogicalPlanBuilder::from(aggregate).build()
 }
 

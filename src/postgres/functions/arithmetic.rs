@@ -1,9 +1,9 @@
 //! Integer arithmetic that does not wrap: `+ - *` and unary minus fail with 22003, as in Postgres.
 //!
-//! DataFusion's operators wrap, and it has no setting for that. After types have been coerced the operators on
-//! integers become functions over arrow's checking kernels. These show and name themselves as the operator does, so
-//! that nobody sees the difference in a column's name. `||` on text goes the same way, to be bounded in size; casts go
-//! theirs ([`cast`](super::cast)).
+//! DataFusion's operators wrap, and it has no setting for that. After types have been coerced the
+//! operators on integers become functions over arrow's checking kernels. These show and name
+//! themselves as the operator does, so that nobody sees the difference in a column's name. `||` on
+//! text goes the same way, to be bounded in size; casts go theirs ([`cast`](super::cast)).
 
 use std::sync::{Arc, LazyLock};
 
@@ -17,8 +17,8 @@ use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
-    BinaryExpr, ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator, ScalarFunctionArgs, ScalarUDF,
-    ScalarUDFImpl, Signature, Volatility,
+    BinaryExpr, ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator, ScalarFunctionArgs,
+    ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use datafusion::optimizer::AnalyzerRule;
 
@@ -44,7 +44,8 @@ struct Checked {
 
 static FUNCTIONS: LazyLock<[Arc<ScalarUDF>; 5]> = LazyLock::new(|| {
     [CheckedOp::Add, CheckedOp::Sub, CheckedOp::Mul, CheckedOp::Neg, CheckedOp::Concat].map(|op| {
-        let signature = Signature::any(if op == CheckedOp::Neg { 1 } else { 2 }, Volatility::Immutable);
+        let signature =
+            Signature::any(if op == CheckedOp::Neg { 1 } else { 2 }, Volatility::Immutable);
         Arc::new(ScalarUDF::from(Checked { op, signature }))
     })
 });
@@ -115,14 +116,18 @@ impl ScalarUDFImpl for Checked {
 type ArrowKernel = fn(&dyn Datum, &dyn Datum) -> Result<ArrayRef, ArrowError>;
 
 /// A scalar stays a scalar: the kernels have a loop of their own for it.
-fn apply(kernel: ArrowKernel, left: &ColumnarValue, right: &ColumnarValue) -> Result<ColumnarValue> {
+fn apply(
+    kernel: ArrowKernel,
+    left: &ColumnarValue,
+    right: &ColumnarValue,
+) -> Result<ColumnarValue> {
     let result = match (left, right) {
         (ColumnarValue::Array(l), ColumnarValue::Array(r)) => kernel(l, r),
         (ColumnarValue::Array(l), ColumnarValue::Scalar(r)) => kernel(l, &r.to_scalar()?),
         (ColumnarValue::Scalar(l), ColumnarValue::Array(r)) => kernel(&l.to_scalar()?, r),
         (ColumnarValue::Scalar(l), ColumnarValue::Scalar(r)) => {
-            let one =
-                kernel(&l.to_scalar()?, &r.to_scalar()?).map_err(|e| out_of_range(e, &l.data_type()))?;
+            let one = kernel(&l.to_scalar()?, &r.to_scalar()?)
+                .map_err(|e| out_of_range(e, &l.data_type()))?;
             return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&one, 0)?));
         }
     };
@@ -136,7 +141,8 @@ fn negate(value: &ColumnarValue) -> Result<ColumnarValue> {
             Ok(ColumnarValue::Array(neg(array.as_ref()).map_err(|e| out_of_range(e, &kind))?))
         }
         ColumnarValue::Scalar(scalar) => {
-            let one = neg(scalar.to_array()?.as_ref() as &dyn Array).map_err(|e| out_of_range(e, &kind))?;
+            let one = neg(scalar.to_array()?.as_ref() as &dyn Array)
+                .map_err(|e| out_of_range(e, &kind))?;
             Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&one, 0)?))
         }
     }
@@ -149,7 +155,9 @@ fn out_of_range(error: ArrowError, kind: &DataType) -> Error {
         _ => "bigint",
     };
     match error {
-        ArrowError::ArithmeticOverflow(_) => Error::new(SqlState::OutOfRange, format!("{name} out of range")),
+        ArrowError::ArithmeticOverflow(_) => {
+            Error::new(SqlState::OutOfRange, format!("{name} out of range"))
+        }
         other => other.into(),
     }
 }
@@ -202,8 +210,9 @@ impl AnalyzerRule for CheckedArithmetic {
 }
 
 fn checked(expr: Expr, schema: &datafusion::common::DFSchema) -> Transformed<Expr> {
-    // A column of an outer query is not in this schema: such an operator keeps its kernel.
-    // What has been replaced already has the type that it was replaced for: the links of a chain do not ask each other.
+    // A column of an outer query is not in this schema: such an operator keeps its kernel. What has
+    // been replaced already has the type that it was replaced for: the links of a chain do not ask
+    // each other.
     let replaced = |expr: &Expr| match expr {
         Expr::ScalarFunction(call) => op_of(&call.func),
         _ => None,
@@ -213,7 +222,10 @@ fn checked(expr: Expr, schema: &datafusion::common::DFSchema) -> Transformed<Exp
         None => matches!(expr.get_type(schema), Ok(kind) if kind.is_integer()),
     };
     let call = |op: CheckedOp, args| {
-        Transformed::yes(Expr::ScalarFunction(ScalarFunction::new_udf(FUNCTIONS[op as usize].clone(), args)))
+        Transformed::yes(Expr::ScalarFunction(ScalarFunction::new_udf(
+            FUNCTIONS[op as usize].clone(),
+            args,
+        )))
     };
     let is_text = |expr: &Expr| match replaced(expr) {
         Some(op) => op == CheckedOp::Concat,

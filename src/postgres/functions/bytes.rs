@@ -3,7 +3,9 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, StringBuilder};
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, StringBuilder,
+};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::logical_expr::{ScalarUDF, Signature, Volatility};
@@ -33,8 +35,11 @@ fn check_encoding(name: &str, what: &str) -> Result<()> {
         name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
     match plain.as_str() {
         "utf8" | "unicode" | "sqlascii" => Ok(()),
-        _ => Err(Error::new(SqlState::BadArgument, format!("invalid {what} encoding name \"{name}\""))
-            .hint("The encoding is UTF8.")),
+        _ => Err(Error::new(
+            SqlState::BadArgument,
+            format!("invalid {what} encoding name \"{name}\""),
+        )
+        .hint("The encoding is UTF8.")),
     }
 }
 
@@ -50,8 +55,11 @@ fn convert_from(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
         check_encoding(encoding, "source")?;
         let bytes = values.value(row);
         let value = std::str::from_utf8(bytes).map_err(|error| {
-            let wrong: Vec<String> =
-                bytes[error.valid_up_to()..].iter().take(1).map(|byte| format!("0x{byte:02x}")).collect();
+            let wrong: Vec<String> = bytes[error.valid_up_to()..]
+                .iter()
+                .take(1)
+                .map(|byte| format!("0x{byte:02x}"))
+                .collect();
             let what = format!("invalid byte sequence for encoding \"UTF8\": {}", wrong.join(" "));
             Error::new(SqlState::BadCharacter, what)
         })?;

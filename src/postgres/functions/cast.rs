@@ -1,28 +1,32 @@
 //! Casts as Postgres does them, where arrow's kernels do something else.
 //!
-//! - From text, and to text: a value is read and written as it is over the wire ([`pg`](crate::pgtypes::values)); so
-//!   `ts::text` has a space in it and `'{1,2}'::int[]` is an array, and bad text is 22P02 or 22007 in the words of
-//!   Postgres. Numbers that show as many places as they have show no more as text either.
-//! - To an integer, a number is rounded: a numeric half away from zero, a float half to even. Arrow cuts it off.
+//! - From text, and to text: a value is read and written as it is over the wire
+//!   ([`pg`](crate::pgtypes::values)); so `ts::text` has a space in it and `'{1,2}'::int[]` is an
+//!   array, and bad text is 22P02 or 22007 in the words of Postgres. Numbers that show as many
+//!   places as they have show no more as text either.
+//! - To an integer, a number is rounded: a numeric half away from zero, a float half to even. Arrow
+//!   cuts it off.
 //!
-//! The rewrite comes after types have been coerced, so that it also finds the casts that the coercion has put in.
+//! The rewrite comes after types have been coerced, so that it also finds the casts that the
+//! coercion has put in.
 
 use std::sync::Arc;
 
 use bytes::BytesMut;
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, Int16Array, Int32Array, Int64Array, PrimitiveArray, StringArray, StringBuilder,
-    UnionArray,
+    Array, ArrayRef, AsArray, Int16Array, Int32Array, Int64Array, PrimitiveArray, StringArray,
+    StringBuilder, UnionArray,
 };
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Decimal128Type, Decimal256Type, Field, FieldRef, Float64Type, i256,
+    ArrowPrimitiveType, DataType, Decimal128Type, Decimal256Type, Field, FieldRef, Float64Type,
+    i256,
 };
 use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::expr::{Cast, ScalarFunction};
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ExprSchemable, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
-    Signature, Volatility,
+    ColumnarValue, Expr, ExprSchemable, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF,
+    ScalarUDFImpl, Signature, Volatility,
 };
 
 use super::scalar::over_columns;
@@ -35,7 +39,8 @@ use crate::types::decimal::Decimal;
 pub(crate) fn as_text(expr: Expr) -> Expr {
     let to = Arc::new(SqlType::Text.to_field("", true));
     let signature = Signature::any(1, Volatility::Immutable);
-    let function = Arc::new(ScalarUDF::from(PostgresCast { way: CastFunction::ToText, to, signature }));
+    let function =
+        Arc::new(ScalarUDF::from(PostgresCast { way: CastFunction::ToText, to, signature }));
     Expr::ScalarFunction(ScalarFunction::new_udf(function, vec![expr]))
 }
 
@@ -209,8 +214,12 @@ fn rounded(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
     };
     // Each value has been checked against the type.
     Ok(match to {
-        DataType::Int16 => Arc::new(whole.iter().map(|v| v.map(|v| v as i16)).collect::<Int16Array>()),
-        DataType::Int32 => Arc::new(whole.iter().map(|v| v.map(|v| v as i32)).collect::<Int32Array>()),
+        DataType::Int16 => {
+            Arc::new(whole.iter().map(|v| v.map(|v| v as i16)).collect::<Int16Array>())
+        }
+        DataType::Int32 => {
+            Arc::new(whole.iter().map(|v| v.map(|v| v as i32)).collect::<Int32Array>())
+        }
         _ => Arc::new(Int64Array::from(whole)),
     })
 }

@@ -1,8 +1,9 @@
 //! `array_agg` of a column of one of the system's own types is an array of that type.
 //!
-//! What an Arrow type does not tell (that this integer is an oid) stands in the field's metadata, and the array that
-//! DataFusion's `array_agg` makes has an element without any. A client that is told of a `bigint[]` where it asked for
-//! an `oid[]` takes it for something else: asyncpg asks what type that is, with the very query that it is reading.
+//! What an Arrow type does not tell (that this integer is an oid) stands in the field's metadata,
+//! and the array that DataFusion's `array_agg` makes has an element without any. A client that is
+//! told of a `bigint[]` where it asked for an `oid[]` takes it for something else: asyncpg asks
+//! what type that is, with the very query that it is reading.
 
 use std::sync::Arc;
 
@@ -50,7 +51,9 @@ impl AggregateUDFImpl for ArrayAgg {
 
     fn return_field(&self, arg_fields: &[FieldRef]) -> Result<FieldRef> {
         match arg_fields.first().and_then(|collected| system_type(collected)) {
-            Some(element) => Ok(Arc::new(SqlType::Array(Box::new(element)).to_field(self.name(), true))),
+            Some(element) => {
+                Ok(Arc::new(SqlType::Array(Box::new(element)).to_field(self.name(), true)))
+            }
             None => self.inner.return_field(arg_fields),
         }
     }
@@ -77,17 +80,22 @@ impl AggregateUDFImpl for ArrayAgg {
 
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
         let wanted = args.return_field.data_type().clone();
-        let is_system = args.expr_fields.first().is_some_and(|collected| system_type(collected).is_some());
+        let is_system =
+            args.expr_fields.first().is_some_and(|collected| system_type(collected).is_some());
         let inner = self.inner.accumulator(args)?;
         Ok(if is_system { Box::new(TypedCollector { inner, wanted }) } else { inner })
     }
 
     fn groups_accumulator_supported(&self, args: AccumulatorArgs) -> bool {
-        let is_system = args.expr_fields.first().is_some_and(|collected| system_type(collected).is_some());
+        let is_system =
+            args.expr_fields.first().is_some_and(|collected| system_type(collected).is_some());
         !is_system && self.inner.groups_accumulator_supported(args)
     }
 
-    fn create_groups_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
+    fn create_groups_accumulator(
+        &self,
+        args: AccumulatorArgs,
+    ) -> Result<Box<dyn GroupsAccumulator>> {
         self.inner.create_groups_accumulator(args)
     }
 
@@ -96,7 +104,8 @@ impl AggregateUDFImpl for ArrayAgg {
     }
 }
 
-/// The value in a row. What DataFusion takes out of an array of arrays has lost what its element's field says.
+/// The value in a row. What DataFusion takes out of an array of arrays has lost what its element's
+/// field says.
 pub(crate) fn scalar_at(array: &ArrayRef, row: usize) -> Result<ScalarValue> {
     match array.as_list_opt::<i32>() {
         Some(lists) => Ok(ScalarValue::List(Arc::new(lists.slice(row, 1)))),

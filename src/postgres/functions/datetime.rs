@@ -10,7 +10,8 @@ use datafusion::arrow::compute::{DatePart, cast, date_part};
 use datafusion::arrow::datatypes::{DataType, Float64Type, TimeUnit, TimestampMicrosecondType};
 use datafusion::common::Result as DataFusionResult;
 use datafusion::logical_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
+    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature,
+    Volatility,
 };
 
 use super::format::{self, PatternPiece};
@@ -51,7 +52,11 @@ fn micros() -> DataType {
 
 /// A part of a date, time or timestamp as a bigint; text is taken for a timestamp.
 fn part(args: &[ArrayRef], part: DatePart) -> Result<ArrayRef> {
-    let array = if args[0].data_type().is_temporal() { args[0].clone() } else { cast(&args[0], &micros())? };
+    let array = if args[0].data_type().is_temporal() {
+        args[0].clone()
+    } else {
+        cast(&args[0], &micros())?
+    };
     Ok(cast(&date_part(&array, part)?, &DataType::Int64)?)
 }
 
@@ -64,7 +69,9 @@ fn moments(array: &ArrayRef, function: &str) -> Result<(TimestampMicrosecondArra
     let wanted = match array.data_type() {
         DataType::Timestamp(_, zone) => DataType::Timestamp(TimeUnit::Microsecond, zone.clone()),
         DataType::Date32 | DataType::Date64 | DataType::Null => micros(),
-        DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8 if function == "date_format" => micros(),
+        DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8 if function == "date_format" => {
+            micros()
+        }
         DataType::Time32(_) | DataType::Time64(_) => {
             let time = cast(array, &DataType::Time64(TimeUnit::Microsecond))?;
             let since_1970 = cast(&time, &DataType::Int64)?;
@@ -210,16 +217,18 @@ fn from_seconds(array: &ArrayRef) -> Result<ArrayRef> {
     let micros = seconds.as_primitive::<Float64Type>().iter().map(|seconds| match seconds {
         None => Ok(None),
         Some(seconds) if seconds.abs() < 9.2e12 => Ok(Some((seconds * 1e6).round() as i64)),
-        Some(seconds) => {
-            Err(Error::new(SqlState::DatetimeOverflow, format!("timestamp out of range: \"{seconds}\"")))
-        }
+        Some(seconds) => Err(Error::new(
+            SqlState::DatetimeOverflow,
+            format!("timestamp out of range: \"{seconds}\""),
+        )),
     });
     Ok(Arc::new(micros.collect::<Result<TimestampMicrosecondArray>>()?))
 }
 
 fn parsed(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
     let (values, texts) = (strings(&args[0])?, strings(&args[1])?);
-    let mut patterns = Patterns { texts: &texts, read: |pattern| Ok(format::postgres(pattern)), last: None };
+    let mut patterns =
+        Patterns { texts: &texts, read: |pattern| Ok(format::postgres(pattern)), last: None };
     let mut out = TimestampMicrosecondArray::builder(rows);
     for row in 0..rows {
         let (Some(value), Some(pieces)) = (text(&values, row), patterns.at(row)?) else {

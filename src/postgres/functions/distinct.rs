@@ -1,4 +1,5 @@
-//! An aggregate over DISTINCT values, whatever the aggregate: the values with how often each is there.
+//! An aggregate over DISTINCT values, whatever the aggregate: the values with how often each is
+//! there.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -86,7 +87,8 @@ impl Accumulator for Distinct {
 
     fn merge_batch(&mut self, arrays: &[ArrayRef]) -> Result<()> {
         let lists = arrays[0].as_any().downcast_ref::<datafusion::arrow::array::ListArray>();
-        let lists = lists.ok_or_else(|| Error::internal("a state of a distinct sum that is none"))?;
+        let lists =
+            lists.ok_or_else(|| Error::internal("a state of a distinct sum that is none"))?;
         for list in lists.iter().flatten() {
             self.change(&list, 1)?;
         }

@@ -1,5 +1,6 @@
-//! Patterns for dates and times, in the spelling of Postgres (`YYYY-MM-DD HH24:MI:SS`) and of Flink and Java
-//! (`yyyy-MM-dd HH:mm:ss`), both into the same fields, and those both ways: a moment to text, and text to a moment.
+//! Patterns for dates and times, in the spelling of Postgres (`YYYY-MM-DD HH24:MI:SS`) and of Flink
+//! and Java (`yyyy-MM-dd HH:mm:ss`), both into the same fields, and those both ways: a moment to
+//! text, and text to a moment.
 
 use std::fmt::Write;
 
@@ -66,10 +67,11 @@ const MONTHS: [&str; 12] = [
     "November",
     "December",
 ];
-const DAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
+const DAYS: [&str; 7] =
+    ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
 
-/// The fields of Postgres, longest first where one begins like another. Names of months and days tell by their own
-/// case how to write them; the others may be in any case.
+/// The fields of Postgres, longest first where one begins like another. Names of months and days
+/// tell by their own case how to write them; the others may be in any case.
 const POSTGRES: [(&str, Field); 40] = [
     ("YYYY", Field::Year),
     ("IYYY", Field::IsoYear),
@@ -113,7 +115,8 @@ const POSTGRES: [(&str, Field); 40] = [
     ("D", Field::DayOfWeek),
 ];
 
-/// A pattern of Postgres. `FM` before a field takes away what pads it; text in double quotes stands for itself.
+/// A pattern of Postgres. `FM` before a field takes away what pads it; text in double quotes stands
+/// for itself.
 pub(crate) fn postgres(pattern: &str) -> Vec<PatternPiece> {
     let mut pieces = Vec::new();
     let mut rest = pattern;
@@ -139,9 +142,12 @@ pub(crate) fn postgres(pattern: &str) -> Vec<PatternPiece> {
 fn field(rest: &str) -> Option<(&'static str, Field)> {
     let exact = POSTGRES.iter().find(|(name, _)| rest.starts_with(name));
     let any = || {
-        POSTGRES.iter().find(|(name, _)| rest.get(..name.len()).is_some_and(|s| s.eq_ignore_ascii_case(name)))
+        POSTGRES
+            .iter()
+            .find(|(name, _)| rest.get(..name.len()).is_some_and(|s| s.eq_ignore_ascii_case(name)))
     };
-    // A longer field in another case goes before a shorter one in this case: `ddd` is not `d` three times.
+    // A longer field in another case goes before a shorter one in this case: `ddd` is not `d` three
+    // times.
     let found = match (exact, any()) {
         (Some(exact), Some(any)) if any.0.len() > exact.0.len() => any,
         (Some(exact), _) => exact,
@@ -157,7 +163,8 @@ fn literal(pieces: &mut Vec<PatternPiece>, text: &str) {
     }
 }
 
-/// A pattern of Java's, as Flink's DATE_FORMAT takes it; the letter that is none of it, if there is one.
+/// A pattern of Java's, as Flink's DATE_FORMAT takes it; the letter that is none of it, if there is
+/// one.
 pub(crate) fn java(pattern: &str) -> Result<Vec<PatternPiece>, char> {
     let mut pieces = Vec::new();
     let mut rest = pattern;
@@ -243,14 +250,23 @@ fn put(field: Field, width: Width, moment: NaiveDateTime, zone: &str, out: &mut 
         Field::Micros => number((moment.nanosecond() / 1_000).into(), 6),
         Field::Tenths => number((moment.nanosecond() / 100_000_000).into(), 1),
         Field::MonthName(case) => name(MONTHS[moment.month0() as usize], case, width, out),
-        Field::MonthShort(case) => name(&MONTHS[moment.month0() as usize][..3], case, Width::Short, out),
+        Field::MonthShort(case) => {
+            name(&MONTHS[moment.month0() as usize][..3], case, Width::Short, out)
+        }
         Field::DayName(case) => {
             name(DAYS[moment.weekday().num_days_from_monday() as usize], case, width, out)
         }
         Field::DayShort(case) => {
-            name(&DAYS[moment.weekday().num_days_from_monday() as usize][..3], case, Width::Short, out);
+            name(
+                &DAYS[moment.weekday().num_days_from_monday() as usize][..3],
+                case,
+                Width::Short,
+                out,
+            );
         }
-        Field::HalfDay(case) => name(if moment.hour() < 12 { "AM" } else { "PM" }, case, Width::Short, out),
+        Field::HalfDay(case) => {
+            name(if moment.hour() < 12 { "AM" } else { "PM" }, case, Width::Short, out)
+        }
         Field::Zone => out.push_str(zone),
     }
 }
@@ -282,7 +298,8 @@ pub(crate) fn parse(pieces: &[PatternPiece], text: &str) -> Option<NaiveDateTime
                         continue;
                     }
                     let found = rest.chars().next()?;
-                    if found != expected && (found.is_alphanumeric() || expected.is_alphanumeric()) {
+                    if found != expected && (found.is_alphanumeric() || expected.is_alphanumeric())
+                    {
                         return None;
                     }
                     rest = &rest[found.len_utf8()..];
@@ -308,7 +325,9 @@ pub(crate) fn parse(pieces: &[PatternPiece], text: &str) -> Option<NaiveDateTime
             Field::Minute => minute = number(2)?,
             Field::Second => second = number(2)?,
             Field::Millis | Field::Micros | Field::Tenths => nanos = take_fraction(&mut rest)?,
-            Field::MonthName(_) | Field::MonthShort(_) => month = take_name(&mut rest, &MONTHS)? as u32 + 1,
+            Field::MonthName(_) | Field::MonthShort(_) => {
+                month = take_name(&mut rest, &MONTHS)? as u32 + 1
+            }
             Field::DayName(_) | Field::DayShort(_) => {
                 take_name(&mut rest, &DAYS)?;
             }
@@ -355,8 +374,12 @@ fn take_name(rest: &mut &str, names: &[&str]) -> Option<usize> {
     let fits = |length: usize, name: &str| {
         rest.get(..length).is_some_and(|found| found.eq_ignore_ascii_case(&name[..length]))
     };
-    let whole = names.iter().position(|name| fits(name.len(), name)).map(|index| (index, names[index].len()));
-    let short = || names.iter().position(|name| name.len() > 3 && fits(3, name)).map(|index| (index, 3));
+    let whole = names
+        .iter()
+        .position(|name| fits(name.len(), name))
+        .map(|index| (index, names[index].len()));
+    let short =
+        || names.iter().position(|name| name.len() > 3 && fits(3, name)).map(|index| (index, 3));
     let (index, length) = whole.or_else(short)?;
     *rest = &rest[length..];
     Some(index)

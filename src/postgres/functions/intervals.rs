@@ -1,5 +1,5 @@
-//! Intervals as Postgres has them: multiplied, the fraction of a month becomes days and that of a day becomes time; compared, a month is
-//! 30 days and a day 24 hours.
+//! Intervals as Postgres has them: multiplied, the fraction of a month becomes days and that of a
+//! day becomes time; compared, a month is 30 days and a day 24 hours.
 
 use std::sync::Arc;
 
@@ -7,8 +7,8 @@ use chrono::{DateTime, Datelike, NaiveDateTime, Timelike};
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, IntervalMonthDayNanoArray};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{
-    DataType, Float64Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, TimeUnit,
-    TimestampMicrosecondType,
+    DataType, Float64Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit,
+    TimeUnit, TimestampMicrosecondType,
 };
 use datafusion::logical_expr::{Expr, ScalarUDF, Signature, Volatility};
 
@@ -60,8 +60,9 @@ pub(crate) fn all() -> Vec<ScalarUDF> {
 /// What intervals are compared by.
 const SIZE: &str = "interval_size";
 
-/// How long the interval is, in microseconds: a month is 30 days and a day 24 hours long (Postgres manual, 9.9). Arrow compares months,
-/// then days, then the rest, so that a day would be longer than 25 hours.
+/// How long the interval is, in microseconds: a month is 30 days and a day 24 hours long (Postgres
+/// manual, 9.9). Arrow compares months, then days, then the rest, so that a day would be longer
+/// than 25 hours.
 pub fn interval_size(interval: Expr) -> Expr {
     let size = all().into_iter().find(|function| function.name() == SIZE);
     size.map_or_else(|| interval.clone(), |size| size.call(vec![interval.clone()]))
@@ -91,7 +92,10 @@ fn size(intervals: &ArrayRef) -> Result<ArrayRef> {
     Ok(Arc::new(intervals.unary::<_, Int64Type>(micros)))
 }
 
-fn each(intervals: &ArrayRef, of: fn(IntervalMonthDayNano) -> IntervalMonthDayNano) -> Result<ArrayRef> {
+fn each(
+    intervals: &ArrayRef,
+    of: fn(IntervalMonthDayNano) -> IntervalMonthDayNano,
+) -> Result<ArrayRef> {
     let intervals = cast(intervals, &DataType::Interval(IntervalUnit::MonthDayNano))?;
     let intervals = intervals.as_primitive::<IntervalMonthDayNanoType>();
     Ok(Arc::new(intervals.unary::<_, IntervalMonthDayNanoType>(of)))
@@ -172,7 +176,8 @@ fn between(one: i64, other: i64) -> Result<IntervalMonthDayNano> {
     };
     let (later, earlier) = (moment(one)?, moment(other)?);
     let of_day = |moment: NaiveDateTime| {
-        i64::from(moment.num_seconds_from_midnight()) * 1_000_000_000 + i64::from(moment.nanosecond())
+        i64::from(moment.num_seconds_from_midnight()) * 1_000_000_000
+            + i64::from(moment.nanosecond())
     };
     let months = |moment: NaiveDateTime| moment.year() * 12 + moment.month0() as i32;
     let mut nanoseconds = of_day(later) - of_day(earlier);
@@ -214,7 +219,10 @@ fn combined(
 }
 
 /// Each part scaled, what is left over of months and days handed down.
-fn scaled(interval: IntervalMonthDayNano, scale: impl Fn(f64) -> f64) -> Result<IntervalMonthDayNano> {
+fn scaled(
+    interval: IntervalMonthDayNano,
+    scale: impl Fn(f64) -> f64,
+) -> Result<IntervalMonthDayNano> {
     let months = scale(f64::from(interval.months));
     let days = scale(f64::from(interval.days));
     let days_of_months = to_micros((months - months.trunc()) * DAYS_OF_MONTH);
@@ -225,7 +233,8 @@ fn scaled(interval: IntervalMonthDayNano, scale: impl Fn(f64) -> f64) -> Result<
         whole_days += (seconds / SECONDS_OF_DAY).trunc();
         seconds -= (seconds / SECONDS_OF_DAY).trunc() * SECONDS_OF_DAY;
     }
-    let micros = (scale(interval.nanoseconds as f64 / 1_000.0) + seconds * 1_000_000.0).round_ties_even();
+    let micros =
+        (scale(interval.nanoseconds as f64 / 1_000.0) + seconds * 1_000_000.0).round_ties_even();
     let fits = |number: f64, most: f64| number.is_finite() && number.abs() <= most;
     if !fits(months, i32::MAX.into())
         || !fits(whole_days, i32::MAX.into())

@@ -1,4 +1,5 @@
-//! JSON made of values: `to_json`, `json_build_object`, `json_build_array`, and what `json_agg` is rewritten to; `json_typeof`.
+//! JSON made of values: `to_json`, `json_build_object`, `json_build_array`, and what `json_agg` is
+//! rewritten to; `json_typeof`.
 
 use std::sync::Arc;
 
@@ -7,8 +8,8 @@ use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::Result as DfResult;
 use datafusion::logical_expr::{
-    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature,
-    Volatility,
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    TypeSignature, Volatility,
 };
 
 use crate::error::{Error, Result, SqlState};
@@ -70,8 +71,11 @@ impl JsonArguments<'_> {
     fn key(&self, at: usize) -> Result<String> {
         let json = self.json(at);
         match json.as_str() {
-            "null" => Err(Error::new(SqlState::BadArgument, format!("argument {} must not be null", at + 1))
-                .hint("Object keys should be text.")),
+            "null" => Err(Error::new(
+                SqlState::BadArgument,
+                format!("argument {} must not be null", at + 1),
+            )
+            .hint("Object keys should be text.")),
             text if text.starts_with('"') => Ok(json),
             other => Ok(serde_json::Value::from(other).to_string()),
         }
@@ -86,10 +90,15 @@ impl Make {
             Make::Value | Make::Rows | Make::TypeName if is_null(0) => None,
             Make::Value => Some(given.json(0)),
             Make::Rows => Some(rows(given)),
-            Make::Array => Some(format!("[{}]", all.map(|at| given.json(at)).collect::<Vec<_>>().join(", "))),
+            Make::Array => {
+                Some(format!("[{}]", all.map(|at| given.json(at)).collect::<Vec<_>>().join(", ")))
+            }
             Make::Object => {
                 let pair = |at| Ok(format!("{} : {}", given.key(at)?, given.json(at + 1)));
-                Some(format!("{{{}}}", all.step_by(2).map(pair).collect::<Result<Vec<_>>>()?.join(", ")))
+                Some(format!(
+                    "{{{}}}",
+                    all.step_by(2).map(pair).collect::<Result<Vec<_>>>()?.join(", ")
+                ))
             }
             Make::TypeName => {
                 let text = cast(&given.columns[0].slice(given.row, 1), &DataType::Utf8)?;
@@ -147,8 +156,10 @@ impl ScalarUDFImpl for Maker {
         match self.make {
             Make::Object if count % 2 == 1 => {
                 let message = "argument list must have even number of elements";
-                let hint =
-                    format!("The arguments of {}() must consist of alternating keys and values.", self.name);
+                let hint = format!(
+                    "The arguments of {}() must consist of alternating keys and values.",
+                    self.name
+                );
                 Err(Error::new(SqlState::BadArgument, message).hint(hint).into())
             }
             Make::Value | Make::Rows | Make::TypeName if count != 1 => {
@@ -161,9 +172,14 @@ impl ScalarUDFImpl for Maker {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
         let rows = args.number_rows;
-        let columns = args.args.iter().map(|arg| arg.to_array(rows)).collect::<DfResult<Vec<_>>>()?;
+        let columns =
+            args.args.iter().map(|arg| arg.to_array(rows)).collect::<DfResult<Vec<_>>>()?;
         let value = |row| {
-            let json = self.make.of(&JsonArguments { columns: &columns, fields: &args.arg_fields, row })?;
+            let json = self.make.of(&JsonArguments {
+                columns: &columns,
+                fields: &args.arg_fields,
+                row,
+            })?;
             match self.out {
                 SqlType::Jsonb => json.map(|json| normal_json(&json)).transpose(),
                 _ => Ok(json),

@@ -1,14 +1,18 @@
-//! DataFusion's aggregates over kernels of [`crate::state::aggregates`], which live queries run as well.
+//! DataFusion's aggregates over kernels of [`crate::state::aggregates`], which live queries run as
+//! well.
 //!
-//! [`OverKernel`] is a function of DataFusion's whose computing is replaced, and nothing else: variance and its kin,
-//! which in DataFusion depend on where batches end, and min and max of floats, where it leaves NaN to the order of rows.
+//! [`OverKernel`] is a function of DataFusion's whose computing is replaced, and nothing else:
+//! variance and its kin, which in DataFusion depend on where batches end, and min and max of
+//! floats, where it leaves NaN to the order of rows.
 
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::{Result, ScalarValue};
 use datafusion::functions_aggregate::{correlation, covariance, min_max, regr, stddev, variance};
-use datafusion::logical_expr::function::{AccumulatorArgs, AggregateFunctionSimplification, StateFieldsArgs};
+use datafusion::logical_expr::function::{
+    AccumulatorArgs, AggregateFunctionSimplification, StateFieldsArgs,
+};
 use datafusion::logical_expr::utils::AggregateOrderSensitivity;
 use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, Documentation, GroupsAccumulator, ReversedUDAF,
@@ -131,7 +135,10 @@ impl AggregateUDFImpl for OverKernel {
         }
     }
 
-    fn create_groups_accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn GroupsAccumulator>> {
+    fn create_groups_accumulator(
+        &self,
+        args: AccumulatorArgs<'_>,
+    ) -> Result<Box<dyn GroupsAccumulator>> {
         if self.replaces(args.expr_fields) {
             groups(self.name(), &args)
         } else {
@@ -139,7 +146,10 @@ impl AggregateUDFImpl for OverKernel {
         }
     }
 
-    fn create_sliding_accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
+    fn create_sliding_accumulator(
+        &self,
+        args: AccumulatorArgs<'_>,
+    ) -> Result<Box<dyn Accumulator>> {
         // The kernels of min and max cannot take a value out, DataFusion's windows can.
         if is_extreme(self.name()) {
             self.original().create_sliding_accumulator(args)

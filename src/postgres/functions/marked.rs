@@ -1,10 +1,12 @@
-//! The mark on a cast (see [`crate::postgres::syntax::casts`]): a function that gives its argument back.
+//! The mark on a cast (see [`crate::postgres::syntax::casts`]): a function that gives its argument
+//! back.
 
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::Result;
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility,
 };
 
 use crate::error::Error;

@@ -1,7 +1,9 @@
-//! Functions that mean what they mean in Postgres, where DataFusion's mean something else or are missing.
+//! Functions that mean what they mean in Postgres, where DataFusion's mean something else or are
+//! missing.
 //!
-//! [`register`] puts them over DataFusion's own in a session; [`analyzer_rules`] are the rewrites that no function
-//! can do, for arithmetic is operators. A statement that fails here fails with the SQLSTATE Postgres gives.
+//! [`register`] puts them over DataFusion's own in a session; [`analyzer_rules`] are the rewrites
+//! that no function can do, for arithmetic is operators. A statement that fails here fails with the
+//! SQLSTATE Postgres gives.
 
 use std::sync::Arc;
 
@@ -48,8 +50,8 @@ mod zones;
 
 /// Registers all functions in a session, also those for JSON.
 ///
-/// One optimizer rule goes: it splits `sum(DISTINCT x), sum(y)` into a sum of sums, and relies on a sum having the
-/// type of what it sums up, which in Postgres it has not.
+/// One optimizer rule goes: it splits `sum(DISTINCT x), sum(y)` into a sum of sums, and relies on a
+/// sum having the type of what it sums up, which in Postgres it has not.
 pub fn register(context: &SessionContext) -> Result<()> {
     context.remove_optimizer_rule("single_distinct_aggregation_to_group_by");
     let state = context.state_ref();
@@ -59,8 +61,9 @@ pub fn register(context: &SessionContext) -> Result<()> {
         state.register_udaf(udaf)?;
     }
     let scalars = scalars();
-    // With all other names of theirs: a session that is built from this one registers whatever it finds, in any order, and what were
-    // left of a function under another name (`datepart`) would come back under ours (`date_part`).
+    // With all other names of theirs: a session that is built from this one registers whatever it
+    // finds, in any order, and what were left of a function under another name (`datepart`) would
+    // come back under ours (`date_part`).
     for udf in &scalars {
         state.deregister_udf(udf.name())?;
     }
@@ -70,12 +73,14 @@ pub fn register(context: &SessionContext) -> Result<()> {
     Ok(())
 }
 
-/// The rewrites to add to a session; they go after DataFusion's own, since they look at types after coercion.
+/// The rewrites to add to a session; they go after DataFusion's own, since they look at types after
+/// coercion.
 pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     vec![Arc::new(arithmetic::CheckedArithmetic)]
 }
 
-/// sum and avg; `every`, as the standard calls bool_and; and those that are computed as live queries do it.
+/// sum and avg; `every`, as the standard calls bool_and; and those that are computed as live
+/// queries do it.
 pub fn aggregates() -> Vec<Arc<AggregateUDF>> {
     let own = [
         AggregateUDF::new_from_impl(total::sum()),
@@ -108,8 +113,9 @@ pub(super) fn can_explode(function: &ScalarUDF) -> bool {
     function.inner().is::<scalar::Bounded>() && !text::ONLY_JOINS.contains(&function.name())
 }
 
-/// The name of a function in the expression that gives another value each time it is called (`random()`, `uuid()`).
-/// A continuous query must refuse it: reading the log again would give another answer.
+/// The name of a function in the expression that gives another value each time it is called
+/// (`random()`, `uuid()`). A continuous query must refuse it: reading the log again would give
+/// another answer.
 pub fn random_function(expr: &Expr) -> Option<String> {
     use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
     let mut found = None;

@@ -1,8 +1,9 @@
 //! `/`, `*` and `%` on numerics, as functions with Postgres's results.
 //!
-//! DataFusion's own operators work in 38 digits and give a quotient four places more than its dividend; Postgres gives
-//! it at least 16 significant digits. Arrow's decimals have one scale for a whole column, so the result is a
-//! Decimal256 with room for all digits that Postgres would give, and each value is rounded where Postgres rounds it:
+//! DataFusion's own operators work in 38 digits and give a quotient four places more than its
+//! dividend; Postgres gives it at least 16 significant digits. Arrow's decimals have one scale for
+//! a whole column, so the result is a Decimal256 with room for all digits that Postgres would give,
+//! and each value is rounded where Postgres rounds it:
 //!
 //! | operation       | result                                                                     |
 //! |-----------------|----------------------------------------------------------------------------|
@@ -10,8 +11,9 @@
 //! | `a * b`         | DataFusion's where 38 digits hold it; else the places of both, at most 38  |
 //! | `a % b`         | DataFusion's, but for such results and for numerics without a fixed scale  |
 //!
-//! A precision of 76 ([`WIDE_NUMERIC`]) says that the numeric is shown without the zeros at its end: `10 / 4.0` is `2.5`,
-//! where Postgres shows `2.5000000000000000`. What does not fit 76 digits is 22003.
+//! A precision of 76 ([`WIDE_NUMERIC`]) says that the numeric is shown without the zeros at its
+//! end: `10 / 4.0` is `2.5`, where Postgres shows `2.5000000000000000`. What does not fit 76 digits
+//! is 22003.
 
 use std::sync::{Arc, LazyLock};
 
@@ -21,7 +23,8 @@ use datafusion::arrow::datatypes::{DataType, Decimal128Type, Decimal256Type, i25
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Expr, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility,
 };
 
 use crate::error::{Error, SqlState};
@@ -50,9 +53,13 @@ static FUNCTIONS: LazyLock<[Arc<ScalarUDF>; 3]> = LazyLock::new(|| {
     })
 });
 
-/// The function that does what the operator is to do with operands of these types; `None` where DataFusion's operator
-/// does the same.
-pub(crate) fn replacement(op: Operator, left: &DataType, right: &DataType) -> Option<Arc<ScalarUDF>> {
+/// The function that does what the operator is to do with operands of these types; `None` where
+/// DataFusion's operator does the same.
+pub(crate) fn replacement(
+    op: Operator,
+    left: &DataType,
+    right: &DataType,
+) -> Option<Arc<ScalarUDF>> {
     let (l, r) = (DecimalShape::of(left)?, DecimalShape::of(right)?);
     if !l.is_decimal && !r.is_decimal {
         return None;
@@ -129,8 +136,11 @@ impl Numeric {
             DecimalOp::Divide => (WIDE_NUMERIC, MAX_SCALE),
             DecimalOp::Multiply => {
                 let scale = (left.scale + right.scale).min(MAX_SCALE);
-                let precision =
-                    if is_free { WIDE_NUMERIC } else { left.precision.saturating_add(right.precision) };
+                let precision = if is_free {
+                    WIDE_NUMERIC
+                } else {
+                    left.precision.saturating_add(right.precision)
+                };
                 (precision.min(if is_free { WIDE_NUMERIC } else { WIDE_NUMERIC - 1 }), scale)
             }
             DecimalOp::Remainder => {
@@ -192,8 +202,15 @@ impl ScalarUDFImpl for Numeric {
     }
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
-        let (Some(left), Some(right)) = (DecimalShape::of(&types[0]), DecimalShape::of(&types[1])) else {
-            return Err(Error::internal(format!("{} of {} and {}", self.name(), types[0], types[1])).into());
+        let (Some(left), Some(right)) = (DecimalShape::of(&types[0]), DecimalShape::of(&types[1]))
+        else {
+            return Err(Error::internal(format!(
+                "{} of {} and {}",
+                self.name(),
+                types[0],
+                types[1]
+            ))
+            .into());
         };
         let (precision, scale) = self.result(&left, &right);
         Ok(DataType::Decimal256(precision, scale))
@@ -220,7 +237,8 @@ impl ScalarUDFImpl for Numeric {
             }
             values.push(Some(value));
         }
-        let array = Decimal256Array::from_iter(values).with_precision_and_scale(precision, scale)?;
+        let array =
+            Decimal256Array::from_iter(values).with_precision_and_scale(precision, scale)?;
         let array: ArrayRef = Arc::new(array);
         Ok(if is_scalar {
             ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?)
@@ -233,7 +251,9 @@ impl ScalarUDFImpl for Numeric {
 fn failed(failure: DecimalError) -> Error {
     match failure {
         DecimalError::DivisionByZero => Error::new(SqlState::DivisionByZero, "division by zero"),
-        DecimalError::Overflow => Error::new(SqlState::OutOfRange, "value overflows numeric format"),
+        DecimalError::Overflow => {
+            Error::new(SqlState::OutOfRange, "value overflows numeric format")
+        }
     }
 }
 
@@ -252,7 +272,9 @@ impl DecimalColumn {
         let array = value.to_array(if is_constant { 1 } else { rows })?;
         let shape = DecimalShape::of(array.data_type());
         let Some(DecimalShape { scale, is_free, is_wide, .. }) = shape else {
-            return Err(Error::internal(format!("a numeric operator on {}", array.data_type())).into());
+            return Err(
+                Error::internal(format!("a numeric operator on {}", array.data_type())).into()
+            );
         };
         let array = if is_wide { array } else { cast(&array, &DataType::Decimal128(38, scale))? };
         Ok(DecimalColumn { array, scale, is_free, is_constant })

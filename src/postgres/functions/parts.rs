@@ -1,6 +1,8 @@
-//! `EXTRACT(field FROM x)` and `date_part(field, x)` with the types of Postgres (manual, 9.9.1): numeric and double precision.
+//! `EXTRACT(field FROM x)` and `date_part(field, x)` with the types of Postgres (manual, 9.9.1):
+//! numeric and double precision.
 //!
-//! DataFusion gives integers for both. Seconds would lose their fraction, and `extract(month FROM ts) / 2` would be a whole number.
+//! DataFusion gives integers for both. Seconds would lose their fraction, and `extract(month FROM
+//! ts) / 2` would be a whole number.
 
 use std::sync::Arc;
 
@@ -17,7 +19,11 @@ use crate::error::{Error, SqlState};
 
 pub(crate) fn all() -> Vec<ScalarUDF> {
     let part = |name, is_numeric| {
-        ScalarUDF::from(DatePart { name, is_numeric, inner: datetime::date_part().as_ref().clone() })
+        ScalarUDF::from(DatePart {
+            name,
+            is_numeric,
+            inner: datetime::date_part().as_ref().clone(),
+        })
     };
     vec![part("extract", true), part("date_part", false)]
 }
@@ -87,11 +93,13 @@ impl DatePart {
             return Ok(cast(values, wanted)?);
         };
         let whole = cast(values, &DataType::Int64)?;
-        let whole: Int64Array = whole.as_primitive::<Int64Type>().unary(|value| in_units(value, way.years));
+        let whole: Int64Array =
+            whole.as_primitive::<Int64Type>().unary(|value| in_units(value, way.years));
         match wanted {
             DataType::Decimal128(precision, scale) => {
                 // The number of units is the decimal's digits as they stand.
-                let digits = whole.unary::<_, datafusion::arrow::datatypes::Decimal128Type>(i128::from);
+                let digits =
+                    whole.unary::<_, datafusion::arrow::datatypes::Decimal128Type>(i128::from);
                 Ok(Arc::new(digits.with_precision_and_scale(*precision, *scale)?))
             }
             _ => {
@@ -142,7 +150,9 @@ impl ScalarUDFImpl for DatePart {
         let inner = if is_epoch(&field) { DataType::Float64 } else { DataType::Int32 };
         args.return_field = Arc::new(Field::new(self.name, inner, true));
         Ok(match self.inner.invoke_with_args(args)? {
-            ColumnarValue::Array(values) => ColumnarValue::Array(self.values(&field, &values, &wanted)?),
+            ColumnarValue::Array(values) => {
+                ColumnarValue::Array(self.values(&field, &values, &wanted)?)
+            }
             ColumnarValue::Scalar(value) => {
                 let values = self.values(&field, &value.to_array()?, &wanted)?;
                 ColumnarValue::Scalar(ScalarValue::try_from_array(&values, 0)?)

@@ -30,7 +30,8 @@ fn replaced(args: &[ColumnarValue], rows: usize) -> Result<()> {
     let mut budget = Budget::default();
     for row in 0..rows {
         let value = |column| value_at(column, row);
-        let (Some(text), Some(pattern), Some(with)) = (value(texts), value(patterns), value(replacements))
+        let (Some(text), Some(pattern), Some(with)) =
+            (value(texts), value(patterns), value(replacements))
         else {
             continue;
         };

@@ -1,6 +1,8 @@
-//! Casts to `TIMESTAMP(p)` and `VARCHAR(n)` keep so many digits and characters (Postgres manual, 8.3 and 8.5).
+//! Casts to `TIMESTAMP(p)` and `VARCHAR(n)` keep so many digits and characters (Postgres manual,
+//! 8.3 and 8.5).
 //!
-//! Arrow's types know of neither, so DataFusion's cast leaves the value as it is; [`fitted`] puts a function around it.
+//! Arrow's types know of neither, so DataFusion's cast leaves the value as it is; [`fitted`] puts a
+//! function around it.
 
 use std::sync::Arc;
 
@@ -10,7 +12,8 @@ use datafusion::arrow::datatypes::{DataType, FieldRef, Int64Type};
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::expr::Cast;
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility,
 };
 
 use crate::error::Error;
@@ -23,16 +26,20 @@ const BEGIN_2000: i64 = 946_684_800;
 /// The cast with its result cut to what its type holds; `None` if it holds everything.
 pub fn fitted(cast: &Cast) -> Option<Expr> {
     let limit = match SqlType::from_field(&cast.field) {
-        SqlType::Timestamp(digits @ 0..6) | SqlType::TimestampTz(digits @ 0..6) => Limit::Digits(digits),
+        SqlType::Timestamp(digits @ 0..6) | SqlType::TimestampTz(digits @ 0..6) => {
+            Limit::Digits(digits)
+        }
         SqlType::Varchar(length) => Limit::Length(length),
         _ => return None,
     };
     Some(ScalarUDF::from(Fit::new(limit)).call(vec![Expr::Cast(cast.clone())]))
 }
 
-/// The expression without what [`fitted`] put around it twice: a view's plan comes by once more in each query that reads it.
+/// The expression without what [`fitted`] put around it twice: a view's plan comes by once more in
+/// each query that reads it.
 pub fn once(expr: Expr) -> Expr {
-    let is_fit = |expr: &Expr| matches!(expr, Expr::ScalarFunction(call) if call.func.inner().is::<Fit>());
+    let is_fit =
+        |expr: &Expr| matches!(expr, Expr::ScalarFunction(call) if call.func.inner().is::<Fit>());
     match expr {
         Expr::ScalarFunction(mut call)
             if call.func.inner().is::<Fit>() && call.args.first().is_some_and(is_fit) =>
@@ -92,7 +99,8 @@ fn moments(values: &ArrayRef, digits: u8) -> Result<ArrayRef> {
         ticks => rounded(ticks, unit, BEGIN_2000 * per_second),
     };
     let ticks = cast(values, &DataType::Int64)?;
-    let rounded: ArrayRef = Arc::new(ticks.as_primitive::<Int64Type>().unary::<_, Int64Type>(round));
+    let rounded: ArrayRef =
+        Arc::new(ticks.as_primitive::<Int64Type>().unary::<_, Int64Type>(round));
     Ok(cast(&rounded, values.data_type())?)
 }
 

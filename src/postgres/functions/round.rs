@@ -1,4 +1,5 @@
-//! `round` of a double takes halves to the even neighbour, as IEEE 754 and so Postgres do; a numeric's halves go away from zero.
+//! `round` of a double takes halves to the even neighbour, as IEEE 754 and so Postgres do; a
+//! numeric's halves go away from zero.
 
 use std::sync::Arc;
 
@@ -25,7 +26,8 @@ fn to_even() -> ScalarUDF {
         out: DataType::Float64,
         call: |args, _| {
             let values = cast(&args[0], &DataType::Float64)?;
-            let rounded = values.as_primitive::<Float64Type>().unary::<_, Float64Type>(f64::round_ties_even);
+            let rounded =
+                values.as_primitive::<Float64Type>().unary::<_, Float64Type>(f64::round_ties_even);
             Ok(Arc::new(rounded))
         },
     })

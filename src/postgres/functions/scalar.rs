@@ -1,4 +1,5 @@
-//! A scalar function in a few lines: a name, which types come in and which goes out, and a loop over columns.
+//! A scalar function in a few lines: a name, which types come in and which goes out, and a loop
+//! over columns.
 
 use std::hash::{Hash, Hasher};
 
@@ -57,7 +58,8 @@ impl ScalarUDFImpl for Scalar {
     }
 }
 
-/// What `call` makes of the arguments as columns of so many rows. Of constants alone it is a constant: one row.
+/// What `call` makes of the arguments as columns of so many rows. Of constants alone it is a
+/// constant: one row.
 pub(crate) fn over_columns(
     args: &[ColumnarValue],
     rows: usize,
@@ -96,7 +98,8 @@ macro_rules! as_inner {
 }
 pub(crate) use as_inner;
 
-/// DataFusion's function, called only after `check` has found that the result will not be too large.
+/// DataFusion's function, called only after `check` has found that the result will not be too
+/// large.
 #[derive(Debug)]
 pub(crate) struct Bounded {
     pub(crate) inner: ScalarUDF,
@@ -140,7 +143,9 @@ pub(crate) fn strings(array: &ArrayRef) -> crate::error::Result<StringArray> {
 }
 
 /// A column of whole numbers.
-pub(crate) fn integers(array: &ArrayRef) -> crate::error::Result<datafusion::arrow::array::Int64Array> {
+pub(crate) fn integers(
+    array: &ArrayRef,
+) -> crate::error::Result<datafusion::arrow::array::Int64Array> {
     Ok(cast(array, &DataType::Int64)?.as_primitive::<Int64Type>().clone())
 }
 

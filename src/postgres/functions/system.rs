@@ -22,9 +22,11 @@ pub(crate) fn all() -> Vec<ScalarUDF> {
     let sleep = Signature::exact(vec![DataType::Float64], Volatility::Volatile);
     vec![
         function("version", &["pg_catalog.version"], version),
-        function("current_database", &["current_catalog", "pg_catalog.current_database"], |_, rows| {
-            constant("tidemill", rows)
-        }),
+        function(
+            "current_database",
+            &["current_catalog", "pg_catalog.current_database"],
+            |_, rows| constant("tidemill", rows),
+        ),
         ScalarUDF::from(TypeOf { signature: Signature::any(1, Volatility::Immutable) }),
         ScalarUDF::from(Scalar {
             name: "pg_sleep",
@@ -58,11 +60,18 @@ impl ScalarUDFImpl for TypeOf {
         Ok(DataType::Utf8)
     }
 
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> datafusion::error::Result<ColumnarValue> {
-        // Without what is in parentheses, which is of the column and not of the type: `timestamp(3) without time zone`.
+    fn invoke_with_args(
+        &self,
+        args: ScalarFunctionArgs,
+    ) -> datafusion::error::Result<ColumnarValue> {
+        // Without what is in parentheses, which is of the column and not of the type: `timestamp(3)
+        // without time zone`.
         let name = args.arg_fields.first().map(|field| {
             let name = SqlType::from_field(field).to_string();
-            match name.split_once('(').and_then(|(begin, rest)| Some((begin, rest.split_once(')')?.1))) {
+            match name
+                .split_once('(')
+                .and_then(|(begin, rest)| Some((begin, rest.split_once(')')?.1)))
+            {
                 Some((begin, end)) => format!("{begin}{end}"),
                 None => name,
             }

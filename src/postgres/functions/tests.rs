@@ -20,10 +20,15 @@ async fn ask(context: &SessionContext, sql: &str) -> Result<Vec<String>> {
     let style = FormatOptions::default().with_null("∅").with_types_info(false);
     let mut lines = Vec::new();
     for batch in &batches {
-        let columns: Vec<_> =
-            batch.columns().iter().map(|c| ArrayFormatter::try_new(c, &style)).collect::<Result<_, _>>()?;
+        let columns: Vec<_> = batch
+            .columns()
+            .iter()
+            .map(|c| ArrayFormatter::try_new(c, &style))
+            .collect::<Result<_, _>>()?;
         for row in 0..batch.num_rows() {
-            lines.push(columns.iter().map(|c| c.value(row).to_string()).collect::<Vec<_>>().join("|"));
+            lines.push(
+                columns.iter().map(|c| c.value(row).to_string()).collect::<Vec<_>>().join("|"),
+            );
         }
     }
     Ok(lines)
@@ -51,7 +56,8 @@ async fn sums_have_the_type_and_the_room_that_they_have_in_postgres() {
         ("v::real", "Float32", "Float64"),
         ("v::decimal(5,2)", "Decimal128(38, 2)", "Decimal128(38, 16)"),
     ] {
-        let sql = format!("SELECT arrow_typeof(sum({argument})), arrow_typeof(avg({argument})) FROM {t}");
+        let sql =
+            format!("SELECT arrow_typeof(sum({argument})), arrow_typeof(avg({argument})) FROM {t}");
         check(&sql, &[&format!("{sum}|{avg}")]).await;
     }
     check(
@@ -68,7 +74,11 @@ async fn sums_have_the_type_and_the_room_that_they_have_in_postgres() {
     .await;
     check("SELECT avg(x) FROM (VALUES (1),(2),(2)) t(x)", &["1.6666666666666667"]).await;
     check("SELECT sum(DISTINCT x), avg(DISTINCT x), sum(DISTINCT y), sum(y::int) FROM (VALUES (1,5),(2,5),(2,5)) t(x,y)", &["3|1.5000000000000000|5|15"]).await;
-    check("SELECT count(DISTINCT x), sum(y::int) FROM (VALUES (1,5),(2,5),(2,5)) t(x,y)", &["2|15"]).await;
+    check(
+        "SELECT count(DISTINCT x), sum(y::int) FROM (VALUES (1,5),(2,5),(2,5)) t(x,y)",
+        &["2|15"],
+    )
+    .await;
     check("SELECT sum(x) OVER (ORDER BY x ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) FROM (VALUES (1),(2),(4)) t(x)", &["1", "3", "6"]).await;
     check("SELECT sum(x) FROM (VALUES (1)) t(x) WHERE false", &["∅"]).await;
     check(
@@ -112,9 +122,10 @@ async fn integers_do_not_wrap() {
 #[tokio::test]
 async fn a_checked_operator_names_its_column_as_the_operator_does() {
     let plain = SessionContext::new();
-    for sql in
-        ["SELECT x + 1, -x, (x - 1) * 2 FROM (VALUES (3)) t(x)", "SELECT sum(x + 1) FROM (VALUES (3)) t(x)"]
-    {
+    for sql in [
+        "SELECT x + 1, -x, (x - 1) * 2 FROM (VALUES (3)) t(x)",
+        "SELECT sum(x + 1) FROM (VALUES (3)) t(x)",
+    ] {
         let names = async |context: &SessionContext| {
             let batches = context.sql(sql).await.unwrap().collect().await.unwrap();
             batches[0].schema().fields().iter().map(|f| f.name().clone()).collect::<Vec<_>>()

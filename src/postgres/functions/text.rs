@@ -1,4 +1,5 @@
-//! Functions on text: those of Flink that are missing, and bounds for those that could make a gigabyte out of nothing.
+//! Functions on text: those of Flink that are missing, and bounds for those that could make a
+//! gigabyte out of nothing.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,8 +25,10 @@ use crate::time::DAY_MICROS;
 pub(super) const ONLY_JOINS: [&str; 3] = ["concat", "concat_ws", "array_concat"];
 
 pub(crate) fn all() -> Vec<ScalarUDF> {
-    let text_text_int =
-        Signature::exact(vec![DataType::Utf8, DataType::Utf8, DataType::Int64], Volatility::Immutable);
+    let text_text_int = Signature::exact(
+        vec![DataType::Utf8, DataType::Utf8, DataType::Int64],
+        Volatility::Immutable,
+    );
     let extract = Signature::one_of(
         vec![
             TypeSignature::Exact(vec![DataType::Utf8, DataType::Utf8]),
@@ -51,21 +54,26 @@ pub(crate) fn all() -> Vec<ScalarUDF> {
 }
 
 /// DataFusion's function, asked first how much it will make.
-pub(super) fn bounded(inner: Arc<ScalarUDF>, check: fn(&[ColumnarValue], usize) -> Result<()>) -> ScalarUDF {
+pub(super) fn bounded(
+    inner: Arc<ScalarUDF>,
+    check: fn(&[ColumnarValue], usize) -> Result<()>,
+) -> ScalarUDF {
     ScalarUDF::from(Bounded { inner: inner.as_ref().clone(), check })
 }
 
-/// `split_index(text, delimiter, n)`: the part before the n-th delimiter, counted from 0; NULL when there is none.
+/// `split_index(text, delimiter, n)`: the part before the n-th delimiter, counted from 0; NULL when
+/// there is none.
 fn split_index(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-    let (texts, delimiters, indexes) = (strings(&args[0])?, strings(&args[1])?, integers(&args[2])?);
+    let (texts, delimiters, indexes) =
+        (strings(&args[0])?, strings(&args[1])?, integers(&args[2])?);
     let mut out = StringBuilder::new();
     for row in 0..rows {
         let part = match (text(&texts, row), text(&delimiters, row), indexes.is_valid(row)) {
             (Some(whole), Some(""), true) if indexes.value(row) == 0 => Some(whole),
             (Some(_), Some(""), true) => None,
-            (Some(whole), Some(delimiter), true) => {
-                usize::try_from(indexes.value(row)).ok().and_then(|index| whole.split(delimiter).nth(index))
-            }
+            (Some(whole), Some(delimiter), true) => usize::try_from(indexes.value(row))
+                .ok()
+                .and_then(|index| whole.split(delimiter).nth(index)),
             _ => None,
         };
         out.append_option(part);
@@ -73,7 +81,8 @@ fn split_index(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
     Ok(Arc::new(out.finish()))
 }
 
-/// `regexp_extract(text, pattern [, group])`: what the group (0: everything) of the first match is, or NULL.
+/// `regexp_extract(text, pattern [, group])`: what the group (0: everything) of the first match is,
+/// or NULL.
 fn regexp_extract(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
     let (texts, patterns) = (strings(&args[0])?, strings(&args[1])?);
     let groups = args.get(2).map(integers).transpose()?;
@@ -85,7 +94,8 @@ fn regexp_extract(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
             Some(groups) => usize::try_from(groups.value(row)).ok(),
             None => Some(0),
         };
-        let (Some(whole), Some(pattern), Some(group)) = (text(&texts, row), text(&patterns, row), group)
+        let (Some(whole), Some(pattern), Some(group)) =
+            (text(&texts, row), text(&patterns, row), group)
         else {
             out.append_null();
             continue;
@@ -227,7 +237,9 @@ fn joined(args: &[ColumnarValue], rows: usize) -> Result<()> {
     // Most calls join short texts: then the largest of each column is enough to know.
     let mut budget = Budget::default();
     for row in 0..rows {
-        let length = |text: &datafusion::arrow::array::StringArray| text.value_length(at(text, row)) as usize;
+        let length = |text: &datafusion::arrow::array::StringArray| {
+            text.value_length(at(text, row)) as usize
+        };
         let sum: usize = texts.iter().map(length).sum();
         budget.add(sum + texts.first().map_or(0, length).saturating_mul(separators))?;
     }

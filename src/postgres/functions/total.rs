@@ -1,5 +1,5 @@
-//! `sum` and `avg` as in Postgres: sums of integers do not wrap and are one size larger, averages of integers are
-//! exact numerics, and sums of doubles do not depend on the order of rows.
+//! `sum` and `avg` as in Postgres: sums of integers do not wrap and are one size larger, averages
+//! of integers are exact numerics, and sums of doubles do not depend on the order of rows.
 //!
 //! | of                | sum            | avg                    |
 //! |-------------------|----------------|------------------------|
@@ -11,13 +11,16 @@
 //! | double precision  | the same       | the same               |
 //! | interval          | the same       | the same               |
 //!
-//! Here are the types alone; the adding up is [`crate::state::aggregates::total`]'s, for snapshots and live queries.
+//! Here are the types alone; the adding up is [`crate::state::aggregates::total`]'s, for snapshots
+//! and live queries.
 
 use datafusion::arrow::datatypes::{DataType, FieldRef, IntervalUnit};
 use datafusion::common::Result;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::AggregateOrderSensitivity;
-use datafusion::logical_expr::{Accumulator, AggregateUDFImpl, GroupsAccumulator, Signature, Volatility};
+use datafusion::logical_expr::{
+    Accumulator, AggregateUDFImpl, GroupsAccumulator, Signature, Volatility,
+};
 
 use super::kernels;
 use crate::error::{Error, SqlState};
@@ -87,7 +90,9 @@ impl AggregateUDFImpl for SumOrAvg {
                 DataType::Decimal128(*p, *s)
             }
             DataType::Decimal256(p, s) => DataType::Decimal256(*p, *s),
-            DataType::Interval(_) | DataType::Duration(_) => DataType::Interval(IntervalUnit::MonthDayNano),
+            DataType::Interval(_) | DataType::Duration(_) => {
+                DataType::Interval(IntervalUnit::MonthDayNano)
+            }
             other => return Err(undefined(other.to_string().to_lowercase()).into()),
         };
         Ok(vec![coerced])
@@ -97,8 +102,12 @@ impl AggregateUDFImpl for SumOrAvg {
         Ok(match (self.wanted, &arg_types[0]) {
             (TotalKind::Sum, DataType::Int16 | DataType::Int32) => DataType::Int64,
             (TotalKind::Sum, DataType::Float32) => DataType::Float32,
-            (TotalKind::Avg, DataType::Decimal128(_, scale)) => DataType::Decimal128(38, (*scale).max(16)),
-            (TotalKind::Avg, DataType::Decimal256(..)) => DataType::Decimal256(WIDE_NUMERIC, MAX_SCALE),
+            (TotalKind::Avg, DataType::Decimal128(_, scale)) => {
+                DataType::Decimal128(38, (*scale).max(16))
+            }
+            (TotalKind::Avg, DataType::Decimal256(..)) => {
+                DataType::Decimal256(WIDE_NUMERIC, MAX_SCALE)
+            }
             (TotalKind::Avg, DataType::Int16 | DataType::Int32 | DataType::Int64) => {
                 DataType::Decimal128(38, 16)
             }
@@ -118,7 +127,10 @@ impl AggregateUDFImpl for SumOrAvg {
         !args.is_distinct
     }
 
-    fn create_groups_accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn GroupsAccumulator>> {
+    fn create_groups_accumulator(
+        &self,
+        args: AccumulatorArgs<'_>,
+    ) -> Result<Box<dyn GroupsAccumulator>> {
         kernels::groups(self.name(), &args)
     }
 

@@ -1,4 +1,5 @@
-//! `ceil`, `floor` and `trunc` of a numeric have no digits behind the point: 2, where DataFusion says 2.0.
+//! `ceil`, `floor` and `trunc` of a numeric have no digits behind the point: 2, where DataFusion
+//! says 2.0.
 
 use std::sync::Arc;
 
@@ -6,7 +7,9 @@ use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::Result;
 use datafusion::functions::math;
-use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature};
+use datafusion::logical_expr::{
+    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+};
 
 use super::scalar::as_inner;
 
@@ -41,7 +44,8 @@ impl ScalarUDFImpl for Whole {
     fn invoke_with_args(&self, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let wanted = args.return_type().clone();
         let types: Vec<DataType> = args.args.iter().map(ColumnarValue::data_type).collect();
-        let field = args.return_field.as_ref().clone().with_data_type(self.inner.return_type(&types)?);
+        let field =
+            args.return_field.as_ref().clone().with_data_type(self.inner.return_type(&types)?);
         args.return_field = Arc::new(field);
         Ok(match self.inner.invoke_with_args(args)? {
             ColumnarValue::Array(array) => ColumnarValue::Array(cast(&array, &wanted)?),

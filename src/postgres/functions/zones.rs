@@ -1,5 +1,5 @@
-//! `AT TIME ZONE`, which is the function `timezone(zone, time)`: a moment becomes the time of day on a wall there, and a
-//! time on a wall there becomes a moment (Postgres manual, 9.9.4).
+//! `AT TIME ZONE`, which is the function `timezone(zone, time)`: a moment becomes the time of day
+//! on a wall there, and a time on a wall there becomes a moment (Postgres manual, 9.9.4).
 
 use std::sync::Arc;
 
@@ -55,10 +55,13 @@ impl ScalarUDFImpl for Timezone {
     }
 }
 
-/// A time without a zone becomes a moment; everything else is one, and becomes a time without a zone.
+/// A time without a zone becomes a moment; everything else is one, and becomes a time without a
+/// zone.
 fn out(time: &DataType) -> DataType {
     match time {
-        DataType::Timestamp(_, None) => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+        DataType::Timestamp(_, None) => {
+            DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+        }
         _ => DataType::Timestamp(TimeUnit::Microsecond, None),
     }
 }
@@ -66,8 +69,10 @@ fn out(time: &DataType) -> DataType {
 fn at_zone(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
     let out = out(args[1].data_type());
     let becomes_moment = matches!(out, DataType::Timestamp(_, Some(_)));
-    let wanted =
-        DataType::Timestamp(TimeUnit::Microsecond, if becomes_moment { None } else { Some("UTC".into()) });
+    let wanted = DataType::Timestamp(
+        TimeUnit::Microsecond,
+        if becomes_moment { None } else { Some("UTC".into()) },
+    );
     let times = cast(&args[1], &wanted)?;
     let times = times.as_primitive::<TimestampMicrosecondType>();
     let zones = Zones::new(&args[0])?;
@@ -87,8 +92,11 @@ fn at_zone(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
             _ if micros == i64::MIN || micros == i64::MAX => micros,
             Some((_, zone)) => {
                 let seconds = micros.div_euclid(SECOND);
-                let ahead =
-                    if becomes_moment { -zone.offset_of_local(seconds) } else { zone.offset_at(seconds) };
+                let ahead = if becomes_moment {
+                    -zone.offset_of_local(seconds)
+                } else {
+                    zone.offset_at(seconds)
+                };
                 micros.saturating_add(SECOND * i64::from(ahead))
             }
             None => micros,

@@ -1,19 +1,21 @@
 //! Casts that would vanish: `sum(v::int), sum(v::bigint)` are two aggregates.
 //!
-//! DataFusion leaves casts out of the names it gives to expressions, and takes two aggregates, keys or OVER expressions of
-//! one name for a mistake. Where two expressions of a query differ in nothing but their casts, these casts are given
-//! a mark ([`MARK_FUNCTION`]) that is part of the name; the optimizer takes it away again, so that nothing is computed
-//! for it.
+//! DataFusion leaves casts out of the names it gives to expressions, and takes two aggregates, keys
+//! or OVER expressions of one name for a mistake. Where two expressions of a query differ in
+//! nothing but their casts, these casts are given a mark ([`MARK_FUNCTION`]) that is part of the
+//! name; the optimizer takes it away again, so that nothing is computed for it.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments,
-    GroupByExpr, Ident, ObjectName, Query, Select, SelectItem, Value, Visit, VisitMut, Visitor, VisitorMut,
+    DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    FunctionArguments, GroupByExpr, Ident, ObjectName, Query, Select, SelectItem, Value, Visit,
+    VisitMut, Visitor, VisitorMut,
 };
 
-/// The function that marks a cast; its first argument is the value to cast, its second the name of the type.
+/// The function that marks a cast; its first argument is the value to cast, its second the name of
+/// the type.
 pub const MARK_FUNCTION: &str = "\u{1}cast";
 
 /// Marks the casts that tell two expressions apart.
@@ -33,7 +35,8 @@ pub fn mark_casts(query: &mut Query) {
     }
 }
 
-/// Expressions without their casts; each with the forms it has in the query, and the casts in each form.
+/// Expressions without their casts; each with the forms it has in the query, and the casts in each
+/// form.
 #[derive(Default)]
 struct Candidates(HashMap<String, HashMap<String, Vec<String>>>);
 
@@ -132,7 +135,8 @@ impl VisitorMut for Marker {
 }
 
 fn call(args: Vec<Expr>) -> Expr {
-    let args = args.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))).collect();
+    let args =
+        args.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))).collect();
     Expr::Function(Function {
         name: ObjectName::from(vec![Ident::with_quote('"', MARK_FUNCTION)]),
         uses_odbc_syntax: false,
@@ -165,7 +169,10 @@ mod tests {
         assert_eq!(marks("SELECT sum(v::int), sum(v::bigint) FROM t"), 2);
         assert_eq!(marks("SELECT sum(v), sum(CAST(v AS BIGINT)) FROM t"), 1);
         assert_eq!(marks("SELECT v::int, v::text FROM t GROUP BY v::integer, 2"), 3);
-        assert_eq!(marks("SELECT k FROM t GROUP BY k HAVING min(v::int) > 0 AND min(v::text) > 'a'"), 2);
+        assert_eq!(
+            marks("SELECT k FROM t GROUP BY k HAVING min(v::int) > 0 AND min(v::text) > 'a'"),
+            2
+        );
         assert_eq!(marks("SELECT sum(v::int), sum(w::bigint), v::text, v::int FROM t"), 0);
         assert_eq!(marks("SELECT sum(v::int), sum(v::int) FROM t"), 0);
     }

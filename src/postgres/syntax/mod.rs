@@ -1,4 +1,5 @@
-//! Syntax tree to syntax tree: what Postgres writes and DataFusion's planner reads otherwise, or not at all.
+//! Syntax tree to syntax tree: what Postgres writes and DataFusion's planner reads otherwise, or
+//! not at all.
 //!
 //! | file | idea |
 //! |---|---|

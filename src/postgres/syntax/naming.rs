@@ -1,8 +1,8 @@
 //! What the columns of a query are called: as Postgres calls them.
 //!
-//! DataFusion names `count(*)` after its text and refuses two columns of one name; Postgres says `count` and does not mind. So
-//! every expression without an alias gets one before planning, and a name that is there already gets a mark behind it
-//! that [`shown_name`] takes away again.
+//! DataFusion names `count(*)` after its text and refuses two columns of one name; Postgres says
+//! `count` and does not mind. So every expression without an alias gets one before planning, and a
+//! name that is there already gets a mark behind it that [`shown_name`] takes away again.
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -10,13 +10,14 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, CastKind, DataType, DuplicateTreatment, ExactNumberInfo, Expr, Function, FunctionArg,
-    FunctionArgExpr, FunctionArgumentClause, FunctionArguments, Ident, ObjectName, OrderByExpr, Query,
-    Select, SelectItem, SetExpr, TableAlias, TableAliasColumnDef, TableFactor, Value, Values, VisitMut,
-    VisitorMut,
+    AccessExpr, CastKind, DataType, DuplicateTreatment, ExactNumberInfo, Expr, Function,
+    FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, Ident, ObjectName,
+    OrderByExpr, Query, Select, SelectItem, SetExpr, TableAlias, TableAliasColumnDef, TableFactor,
+    Value, Values, VisitMut, VisitorMut,
 };
 
-/// Stands between a name and the number that makes it unique; no SQL text can hold it in a name that matters.
+/// Stands between a name and the number that makes it unique; no SQL text can hold it in a name
+/// that matters.
 const MARK: char = '\u{1}';
 
 /// The name as the client sees it.
@@ -64,7 +65,8 @@ impl VisitorMut for Namer {
         {
             match without_exponent(digits) {
                 Some(plain) => *digits = plain,
-                // Beyond what a decimal holds it is a float. A number in quotes can always be parsed.
+                // Beyond what a decimal holds it is a float. A number in quotes can always be
+                // parsed.
                 None => {
                     let float = format!("CAST('{digits}' AS DOUBLE PRECISION)");
                     *expr = crate::sql::parse_expr(&float).unwrap_or_else(|_| expr.clone());
@@ -105,7 +107,8 @@ impl VisitorMut for Namer {
     }
 }
 
-/// In `VALUES ('{}'::jsonb), (NULL), ('[]')` all are JSONB: what has no type of its own has that of those that have.
+/// In `VALUES ('{}'::jsonb), (NULL), ('[]')` all are JSONB: what has no type of its own has that of
+/// those that have.
 fn type_rows(values: &mut Values) {
     let of = |expr: &Expr| match expr {
         Expr::Cast { data_type, .. } => Some(data_type.clone()),
@@ -114,13 +117,16 @@ fn type_rows(values: &mut Values) {
     };
     let width = values.rows.iter().map(|row| row.content.len()).min().unwrap_or(0);
     for at in 0..width {
-        let Some(data_type) = values.rows.iter().find_map(|row| of(&row.content[at])) else { continue };
+        let Some(data_type) = values.rows.iter().find_map(|row| of(&row.content[at])) else {
+            continue;
+        };
         let has_none = |cell: &Expr| match cell {
             Expr::Value(value) => match value.value {
                 Value::Number(..) => matches!(data_type, DataType::Numeric(ExactNumberInfo::None)),
                 _ => true,
             },
-            // Of a function's result DataFusion would find that it is not told the type in the same words.
+            // Of a function's result DataFusion would find that it is not told the type in the same
+            // words.
             other => {
                 of(other).is_none()
                     && matches!(
@@ -129,7 +135,9 @@ fn type_rows(values: &mut Values) {
                     )
             }
         };
-        for cell in values.rows.iter_mut().map(|row| &mut row.content[at]).filter(|cell| has_none(cell)) {
+        for cell in
+            values.rows.iter_mut().map(|row| &mut row.content[at]).filter(|cell| has_none(cell))
+        {
             *cell = Expr::Cast {
                 kind: CastKind::Cast,
                 expr: Box::new(cell.clone()),
@@ -154,7 +162,8 @@ fn name_elements(alias: &mut Option<TableAlias>) {
     }
 }
 
-/// `array_agg(DISTINCT x)` is in the order of `x`, as in Postgres; otherwise it would be in that of a hash table.
+/// `array_agg(DISTINCT x)` is in the order of `x`, as in Postgres; otherwise it would be in that of
+/// a hash table.
 fn order_distinct(call: &mut Function) {
     let name = call.name.0.last().and_then(|part| part.as_ident()).map(folded);
     let FunctionArguments::List(list) = &mut call.args else { return };
@@ -172,11 +181,13 @@ fn order_distinct(call: &mut Function) {
 
 /// Whether texts are compared by their bytes, which is how they always are.
 fn is_byte_order(collation: &ObjectName) -> bool {
-    let name = collation.0.last().and_then(|part| part.as_ident()).map(|ident| ident.value.as_str());
+    let name =
+        collation.0.last().and_then(|part| part.as_ident()).map(|ident| ident.value.as_str());
     matches!(name, Some("C" | "POSIX" | "default" | "ucs_basic"))
 }
 
-/// `1e15` is a numeric to Postgres; DataFusion would read it as a float on the way there and lose digits.
+/// `1e15` is a numeric to Postgres; DataFusion would read it as a float on the way there and lose
+/// digits.
 fn without_exponent(digits: &str) -> Option<String> {
     let (number, exponent) = digits.split_once(['e', 'E'])?;
     let exponent: i32 = exponent.parse().ok()?;
@@ -253,7 +264,9 @@ fn known_name(expr: &Expr) -> Option<String> {
     let name = match expr {
         Expr::Identifier(ident) => return Some(folded(ident)),
         Expr::CompoundIdentifier(parts) => return parts.last().map(folded),
-        Expr::Function(call) => return call.name.0.last().and_then(|part| part.as_ident()).map(folded),
+        Expr::Function(call) => {
+            return call.name.0.last().and_then(|part| part.as_ident()).map(folded);
+        }
         Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => return known_name(inner),
         Expr::Cast { expr: inner, data_type, .. } => {
             return known_name(inner).or_else(|| Some(type_name(data_type)));
@@ -339,7 +352,10 @@ mod tests {
 
     #[test]
     fn columns_are_named_as_in_postgres() {
-        check("SELECT 1, 1, count(*), a, a, b.c FROM t", &["?column?", "?column?", "count", "a", "a", "b.c"]);
+        check(
+            "SELECT 1, 1, count(*), a, a, b.c FROM t",
+            &["?column?", "?column?", "count", "a", "a", "b.c"],
+        );
         check("SELECT x::int, '1'::int, CASE WHEN a THEN 1 END FROM t", &["x", "int4", "case"]);
     }
 }

@@ -1,7 +1,8 @@
-//! Subqueries where a value is wanted: `SELECT EXISTS (…)`, `SELECT x IN (SELECT …)`, `ARRAY(SELECT …)`.
+//! Subqueries where a value is wanted: `SELECT EXISTS (…)`, `SELECT x IN (SELECT …)`, `ARRAY(SELECT
+//! …)`.
 //!
-//! DataFusion plans EXISTS and IN as joins, so only where they are conditions; as values they are written as subqueries for one value,
-//! which it plans everywhere:
+//! DataFusion plans EXISTS and IN as joins, so only where they are conditions; as values they are
+//! written as subqueries for one value, which it plans everywhere:
 //!
 //! | written | planned |
 //! |---|---|
@@ -11,14 +12,15 @@
 //! | `(a, b) IN (q)` as a condition | `EXISTS (SELECT 1 FROM (q) AS i(c, d) WHERE c = a AND d = b)` |
 //! | `ARRAY(SELECT e FROM t ORDER BY o)` | `(SELECT coalesce(array_agg(e ORDER BY o), ARRAY[]) FROM t)` |
 //!
-//! EXISTS in WHERE, HAVING and ON is left alone, and so is IN where NULL counts as false: a join is faster.
+//! EXISTS in WHERE, HAVING and ON is left alone, and so is IN where NULL counts as false: a join is
+//! faster.
 
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, Function, FunctionArgumentClause, FunctionArguments, GroupByExpr, Ident,
-    LimitClause, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, UnaryOperator, Value,
-    VisitMut, VisitorMut, visit_expressions,
+    LimitClause, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, UnaryOperator,
+    Value, VisitMut, VisitorMut, visit_expressions,
 };
 
 use super::spellings::array_subquery;
@@ -61,7 +63,8 @@ impl VisitorMut for Lists {
 
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
         if let Some(order_by) = &mut query.order_by {
-            let _ = order_by.visit(&mut ValueSubqueries { with_exists: true, ..ValueSubqueries::default() });
+            let _ = order_by
+                .visit(&mut ValueSubqueries { with_exists: true, ..ValueSubqueries::default() });
         }
         if let SetExpr::Values(rows) = query.body.as_mut() {
             rows.rows.iter_mut().flat_map(|row| row.iter_mut()).for_each(|expr| values(expr, true));
@@ -79,7 +82,8 @@ enum ConditionMode {
     Any,
 }
 
-/// Leaves IN where a join says the same, which knows true and not true; elsewhere it is a value with three answers.
+/// Leaves IN where a join says the same, which knows true and not true; elsewhere it is a value
+/// with three answers.
 fn condition(expr: &mut Expr, mode: ConditionMode) {
     if let Expr::UnaryOp { op: UnaryOperator::Not, expr: inner } = expr {
         let mut inner = inner.as_mut();
@@ -87,7 +91,11 @@ fn condition(expr: &mut Expr, mode: ConditionMode) {
             inner = next.as_mut();
         }
         if let Expr::InSubquery { expr: x, subquery, negated } = inner {
-            *expr = Expr::InSubquery { expr: x.clone(), subquery: subquery.clone(), negated: !*negated };
+            *expr = Expr::InSubquery {
+                expr: x.clone(),
+                subquery: subquery.clone(),
+                negated: !*negated,
+            };
         }
     }
     match expr {
@@ -100,7 +108,9 @@ fn condition(expr: &mut Expr, mode: ConditionMode) {
             condition(left, ConditionMode::Any);
             condition(right, ConditionMode::Any);
         }
-        Expr::InSubquery { expr: x, subquery, negated: false } if let Expr::Tuple(tuple) = x.as_ref() => {
+        Expr::InSubquery { expr: x, subquery, negated: false }
+            if let Expr::Tuple(tuple) = x.as_ref() =>
+        {
             let subquery = row_exists(tuple, subquery);
             *expr = Expr::Exists { subquery, negated: false };
         }
@@ -161,8 +171,10 @@ impl VisitorMut for ValueSubqueries {
         };
         match value {
             Some((value, true)) => {
-                *expr =
-                    Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(Expr::Nested(Box::new(value))) }
+                *expr = Expr::UnaryOp {
+                    op: UnaryOperator::Not,
+                    expr: Box::new(Expr::Nested(Box::new(value))),
+                }
             }
             Some((value, false)) => *expr = value,
             None => {}
@@ -210,8 +222,9 @@ fn row_exists(tuple: &[Expr], query: &Query) -> Box<Query> {
     rows
 }
 
-/// `x IN (query)`, if x is one value. Whether x is among the rows is found by a join; in an argument or the FILTER of an aggregate, where
-/// no subquery may read columns around it, in an array.
+/// `x IN (query)`, if x is one value. Whether x is among the rows is found by a join; in an
+/// argument or the FILTER of an aggregate, where no subquery may read columns around it, in an
+/// array.
 fn contains(x: &Expr, query: &Query, in_call: bool) -> Option<Expr> {
     if matches!(x, Expr::Tuple(_) | Expr::Subquery(_)) {
         return None;
@@ -250,14 +263,16 @@ fn contains(x: &Expr, query: &Query, in_call: bool) -> Option<Expr> {
 fn array(function: &Function) -> Option<Expr> {
     let query = array_subquery(function)?;
     Some(Expr::Subquery(collected(query).unwrap_or_else(|| {
-        // The rows are numbered as they come, since nothing else says in which order they are collected.
+        // The rows are numbered as they come, since nothing else says in which order they are
+        // collected.
         let text = "SELECT coalesce(array_agg(__value ORDER BY __row), make_array()) AS \"array\" \
                     FROM (SELECT __value, row_number() OVER () AS __row FROM (SELECT 1) AS __rows(__value)) AS __array";
         over(query, text)
     })))
 }
 
-/// The elements of a plain query, collected where they are: its columns of the query around it stay within sight.
+/// The elements of a plain query, collected where they are: its columns of the query around it stay
+/// within sight.
 fn collected(query: &Query) -> Option<Box<Query>> {
     let mut query = Box::new(query.clone());
     if query.limit_clause.is_some() || query.fetch.is_some() {
@@ -303,7 +318,8 @@ fn collected(query: &Query) -> Option<Box<Query>> {
     {
         list.clauses.push(FunctionArgumentClause::OrderBy(order));
     }
-    select.projection = vec![named(call("coalesce", vec![all, call("make_array", vec![])]), "array")];
+    select.projection =
+        vec![named(call("coalesce", vec![all, call("make_array", vec![])]), "array")];
     Some(query)
 }
 
@@ -314,7 +330,8 @@ fn over(query: &Query, text: &str) -> Box<Query> {
         type Break = ();
 
         fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
-            let is_hole = matches!(query.body.as_ref(), SetExpr::Select(select) if select.from.is_empty());
+            let is_hole =
+                matches!(query.body.as_ref(), SetExpr::Select(select) if select.from.is_empty());
             if is_hole {
                 *query = self.0.clone();
                 return ControlFlow::Break(());
@@ -343,7 +360,8 @@ fn is_plain(select: &Select) -> bool {
         }
         _ => false,
     });
-    let is_grouped = !matches!(&select.group_by, GroupByExpr::Expressions(exprs, _) if exprs.is_empty());
+    let is_grouped =
+        !matches!(&select.group_by, GroupByExpr::Expressions(exprs, _) if exprs.is_empty());
     !has_call && !is_grouped && select.having.is_none() && select.qualify.is_none()
 }
 

@@ -1,4 +1,5 @@
-//! The columns of CREATE STREAM and CREATE TABLE: names, types, and expressions that are checked before they are needed.
+//! The columns of CREATE STREAM and CREATE TABLE: names, types, and expressions that are checked
+//! before they are needed.
 
 use std::ops::ControlFlow;
 
@@ -74,10 +75,14 @@ async fn checked(
         Some(sql_type) => format!("CAST(({expr}) AS {})", sql_type.declaration()),
         None => format!("({expr})"),
     };
-    let from =
-        if stored.is_empty() { String::new() } else { format!(" FROM (SELECT {}) AS q", stored.join(", ")) };
+    let from = if stored.is_empty() {
+        String::new()
+    } else {
+        format!(" FROM (SELECT {}) AS q", stored.join(", "))
+    };
     let query = sql::parse_query(&format!("SELECT {value} AS value{from}"))?;
-    let planned = cx.reads.plan(&query.query).await.map_err(|error| explained(error, name, defined))?;
+    let planned =
+        cx.reads.plan(&query.query).await.map_err(|error| explained(error, name, defined))?;
     // Casts that cannot be are found when the plan is analysed.
     planned.optimized(&cx.reads.engine).await?;
     refuse_rows(&planned.plan, name)?;
@@ -148,13 +153,15 @@ fn refuse_rows(plan: &LogicalPlan, name: &str) -> Result<()> {
     })?;
     match found {
         Some(what) if what == AGGREGATE => {
-            let what = format!("aggregate functions are not allowed in the expression of column \"{name}\"");
+            let what = format!(
+                "aggregate functions are not allowed in the expression of column \"{name}\""
+            );
             Err(Error::new(SqlState::Grouping, what).hint("Use the row's other columns only."))
         }
-        Some(what) => {
-            Err(Error::unsupported(format!("{what} in the expression of column \"{name}\" is not supported"))
-                .hint("Use the row's other columns only."))
-        }
+        Some(what) => Err(Error::unsupported(format!(
+            "{what} in the expression of column \"{name}\" is not supported"
+        ))
+        .hint("Use the row's other columns only.")),
         None => Ok(()),
     }
 }

@@ -89,17 +89,22 @@ fn still_used(engine: &Engine, found: &[Arc<Relation>], dependants: &[Arc<Relati
             ));
         }
     }
-    let first =
-        found.first().map_or_else(String::new, |first| format!("{} {}", first.kind_name(), first.name));
-    Error::new(SqlState::DependantsExist, format!("cannot drop {first} because other objects depend on it"))
-        .detail(detail.join("\n"))
-        .hint("Use DROP ... CASCADE to drop the dependent objects too.")
+    let first = found
+        .first()
+        .map_or_else(String::new, |first| format!("{} {}", first.kind_name(), first.name));
+    Error::new(
+        SqlState::DependantsExist,
+        format!("cannot drop {first} because other objects depend on it"),
+    )
+    .detail(detail.join("\n"))
+    .hint("Use DROP ... CASCADE to drop the dependent objects too.")
 }
 
 /// Takes relations away, those that use others first, in one commit.
 ///
-/// First it waits for the transactions that write to the tables, which may take long and be cancelled. Then it goes to its end, whatever becomes
-/// of the client: views that were stopped for a removal that did not take place would be there and not run.
+/// First it waits for the transactions that write to the tables, which may take long and be
+/// cancelled. Then it goes to its end, whatever becomes of the client: views that were stopped for
+/// a removal that did not take place would be there and not run.
 async fn remove(engine: &Arc<Engine>, relations: Vec<Arc<Relation>>, alone: Alone) -> Result<()> {
     let mut writers = Vec::new();
     for relation in &relations {

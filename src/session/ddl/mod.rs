@@ -1,7 +1,8 @@
 //! CREATE, ALTER and DROP: definitions, one at a time.
 //!
-//! A definition is checked whole before anything is written; then the catalog's entry and the storage it needs come in one commit, which
-//! also puts the name in force. A crash leaves a relation there whole or not at all.
+//! A definition is checked whole before anything is written; then the catalog's entry and the
+//! storage it needs come in one commit, which also puts the name in force. A crash leaves a
+//! relation there whole or not at all.
 
 mod columns;
 mod drop;
@@ -88,7 +89,8 @@ pub async fn define(cx: Definer, statement: Statement) -> Result<Done> {
     if let Some(id) = done.from_now
         && let Ok(view) = engine.view(id)
     {
-        // What is written after the answer is the view's, also if its task gets to run later. An error is the view's own.
+        // What is written after the answer is the view's, also if its task gets to run later. An
+        // error is the view's own.
         let _ = view.phase().wait_for(|phase| *phase != Phase::CatchingUp).await;
     }
     Ok(done)
@@ -102,14 +104,26 @@ async fn define_alone(cx: Definer, statement: Statement) -> Result<Done> {
         Statement::CreateStream(create) => stream::create(&cx, create).await,
         Statement::CreateTable(create) => table::create(&cx, create).await,
         Statement::CreateTableAs { name, if_not_exists, columns, query, with_data } => {
-            table::create_as(&cx, table::CreateAs { name, if_not_exists, columns, query, with_data }).await
+            table::create_as(
+                &cx,
+                table::CreateAs { name, if_not_exists, columns, query, with_data },
+            )
+            .await
         }
         Statement::CreateView { name, or_replace, if_not_exists, columns, query, text } => {
             let create = view::CreateView { name, or_replace, if_not_exists, columns, query, text };
             view::create(&cx, create).await
         }
-        Statement::CreateMaterializedView { name, if_not_exists, columns, options, query, text } => {
-            let create = view::CreateMaterialized { name, if_not_exists, columns, options, query, text };
+        Statement::CreateMaterializedView {
+            name,
+            if_not_exists,
+            columns,
+            options,
+            query,
+            text,
+        } => {
+            let create =
+                view::CreateMaterialized { name, if_not_exists, columns, options, query, text };
             view::create_materialized(&cx, create).await
         }
         Statement::Drop { kind, if_exists, names, cascade } => {
@@ -129,7 +143,9 @@ async fn define_alone(cx: Definer, statement: Statement) -> Result<Done> {
 }
 
 /// Does work that must not be left half done, even if the client that asked for it goes or cancels.
-async fn to_its_end<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
     match tokio::spawn(work).await {
         Ok(done) => done,
         Err(error) => Err(Error::internal(format!("a definition ended early: {error}"))),
@@ -142,12 +158,15 @@ fn new_name(name: &ObjectName) -> Result<String> {
     if !name.is_public() {
         let schema = name.schema.unwrap_or_default();
         return Err(match schema.as_str() {
-            "pg_catalog" | "information_schema" | "tidemill" => {
-                Error::new(SqlState::InsufficientPrivilege, format!("permission denied for schema {schema}"))
-                    .hint("Relations are made in the schema public.")
+            "pg_catalog" | "information_schema" | "tidemill" => Error::new(
+                SqlState::InsufficientPrivilege,
+                format!("permission denied for schema {schema}"),
+            )
+            .hint("Relations are made in the schema public."),
+            _ => {
+                Error::new(SqlState::UndefinedSchema, format!("schema \"{schema}\" does not exist"))
+                    .hint("There is one schema for relations, public.")
             }
-            _ => Error::new(SqlState::UndefinedSchema, format!("schema \"{schema}\" does not exist"))
-                .hint("There is one schema for relations, public."),
         });
     }
     check_name(&name.name)?;
@@ -190,7 +209,8 @@ async fn commit_new(
 ) -> Result<()> {
     let mut transaction = Transaction::at(engine.now_ms());
     storage(&relation, &mut transaction)?;
-    commit_changes(engine, transaction, vec![NameChange::Put(Arc::new(relation))], Opening::Open).await
+    commit_changes(engine, transaction, vec![NameChange::Put(Arc::new(relation))], Opening::Open)
+        .await
 }
 
 /// Whether relations that a change brings are to be made ready.
@@ -209,14 +229,16 @@ async fn commit_changes(
 ) -> Result<()> {
     engine.catalog.write(&changes, &mut transaction.puts)?;
     let owner = Arc::clone(engine);
-    // In the commit thread: who reads a name finds what it stands for, and no crash can come between.
+    // In the commit thread: who reads a name finds what it stands for, and no crash can come
+    // between.
     transaction.on_commit(move |_| {
         let opened: Vec<_> = match opening {
             Opening::Open => changes.iter().filter_map(put).cloned().collect(),
             Opening::AsItIs => Vec::new(),
         };
-        let (views, others): (Vec<_>, Vec<_>) =
-            opened.into_iter().partition(|relation| matches!(relation.kind, Kind::MaterializedView(_)));
+        let (views, others): (Vec<_>, Vec<_>) = opened
+            .into_iter()
+            .partition(|relation| matches!(relation.kind, Kind::MaterializedView(_)));
         let open = |relation: &Arc<Relation>| {
             if let Err(error) = owner.opened(relation) {
                 tracing::error!("{} could not be opened: {error}", relation.name);
@@ -277,9 +299,12 @@ fn check_unused(engine: &Engine, relation: &Relation, what: &str) -> Result<()> 
     let kind = relation.kind_name();
     let detail: Vec<String> = users
         .iter()
-        .map(|user| format!("{} {} depends on {kind} {}", user.kind_name(), user.name, relation.name))
+        .map(|user| {
+            format!("{} {} depends on {kind} {}", user.kind_name(), user.name, relation.name)
+        })
         .collect();
-    let message = format!("cannot {what} {kind} {} because other objects depend on it", relation.name);
+    let message =
+        format!("cannot {what} {kind} {} because other objects depend on it", relation.name);
     Err(Error::new(SqlState::DependantsExist, message)
         .detail(detail.join("\n"))
         .hint("Drop those that depend on it first."))
@@ -317,7 +342,10 @@ async fn set_running(
     let relation = show::find(engine, name)?;
     check_kind(&relation, kind)?;
     let Kind::MaterializedView(def) = &relation.kind else {
-        return Err(Error::new(SqlState::WrongObjectType, "only a materialized view can be paused"));
+        return Err(Error::new(
+            SqlState::WrongObjectType,
+            "only a materialized view can be paused",
+        ));
     };
     let handle = engine.view(relation.id)?;
     if let Phase::Failed(failure) = &*handle.phase().borrow() {
@@ -329,10 +357,12 @@ async fn set_running(
     }
     let mut def = def.clone();
     def.paused = paused;
-    let changed = Arc::new(Relation { kind: Kind::MaterializedView(def), ..Relation::clone(&relation) });
+    let changed =
+        Arc::new(Relation { kind: Kind::MaterializedView(def), ..Relation::clone(&relation) });
     let change = NameChange::Put(Arc::clone(&changed));
     commit_changes(engine, Transaction::at(engine.now_ms()), vec![change], Opening::AsItIs).await?;
-    // Only now: what could not be stored (the disk is full) has changed nothing, and the view runs on.
+    // Only now: what could not be stored (the disk is full) has changed nothing, and the view runs
+    // on.
     handle.redefine(changed);
     match run {
         PauseOrResume::Pause => engine.pause_view(relation.id).await?,

@@ -9,8 +9,10 @@ pub fn only(options: &Options, what: &str, known: &[&str]) -> Result<()> {
     match options.0.iter().find(|(name, _)| !known.contains(&name.as_str())) {
         None => Ok(()),
         Some((name, _)) => {
-            let error =
-                Error::new(SqlState::BadArgument, format!("unrecognized option \"{name}\" of a {what}"));
+            let error = Error::new(
+                SqlState::BadArgument,
+                format!("unrecognized option \"{name}\" of a {what}"),
+            );
             Err(if known.is_empty() {
                 error.hint(format!("A {what} has no options."))
             } else {
@@ -30,9 +32,12 @@ pub fn time(options: &Options, name: &str) -> Result<Option<i64>> {
     get(options, name)
         .map(|value| {
             interval_ms(value).map_err(|error| {
-                Error::new(SqlState::BadArgument, format!("invalid value for option \"{name}\": \"{value}\""))
-                    .detail(error.message().to_owned())
-                    .hint("Write for example '10 seconds' or '7 days'.")
+                Error::new(
+                    SqlState::BadArgument,
+                    format!("invalid value for option \"{name}\": \"{value}\""),
+                )
+                .detail(error.message().to_owned())
+                .hint("Write for example '10 seconds' or '7 days'.")
             })
         })
         .transpose()

@@ -39,7 +39,10 @@ pub async fn create(cx: &Definer, create: CreateRelation) -> Result<Done> {
         columns = implied(&create.options)?;
     }
     if columns.is_empty() {
-        return Err(Error::new(SqlState::InvalidTableDefinition, "a stream must have at least one column"));
+        return Err(Error::new(
+            SqlState::InvalidTableDefinition,
+            "a stream must have at least one column",
+        ));
     }
     let watermark =
         create.watermark.as_ref().map(|watermark| watermark_of(watermark, &columns)).transpose()?;
@@ -108,8 +111,10 @@ fn check_source(cx: &Definer, relation: &Relation, options: &Options) -> Result<
             return Err(Error::unsupported(what).hint("Compute it in a view over the stream."));
         }
         if column.default.is_some() {
-            return Err(Error::unsupported("DEFAULT in a stream with a connector is not supported")
-                .hint("Use coalesce(column, value) in a view over the stream."));
+            return Err(Error::unsupported(
+                "DEFAULT in a stream with a connector is not supported",
+            )
+            .hint("Use coalesce(column, value) in a view over the stream."));
         }
     }
     cx.engine.open_source(relation, &options.0).map(|_| ())
@@ -166,15 +171,19 @@ fn delay(expr: &Expr, column: &str, unit: TimeUnit) -> Result<i64> {
         Error::unsupported("this expression in WATERMARK is not supported")
             .hint(format!("Write WATERMARK FOR {column} AS {column} - INTERVAL '5 seconds'."))
     };
-    let is_column = |expr: &Expr| matches!(expr, Expr::Identifier(ident) if ident_name(ident) == column);
+    let is_column =
+        |expr: &Expr| matches!(expr, Expr::Identifier(ident) if ident_name(ident) == column);
     match expr {
         Expr::Nested(inner) => delay(inner, column, unit),
         expr if is_column(expr) => Ok(0),
         Expr::BinaryOp { left, op: BinaryOperator::Minus, right } if is_column(left) => {
             let ticks = interval_ticks(right, unit)?;
             if ticks < 0 {
-                Err(Error::new(SqlState::BadArgument, "the delay of a WATERMARK must not be negative")
-                    .hint("The delay says how late rows may come: column - INTERVAL '5 seconds'."))
+                Err(Error::new(
+                    SqlState::BadArgument,
+                    "the delay of a WATERMARK must not be negative",
+                )
+                .hint("The delay says how late rows may come: column - INTERVAL '5 seconds'."))
             } else {
                 Ok(ticks)
             }

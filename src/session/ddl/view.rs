@@ -5,7 +5,8 @@ use std::sync::Arc;
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName, Query};
 
 use super::{
-    Definer, Done, Opening, check_kind, check_unused, commit_changes, commit_new, is_taken, new_name, options,
+    Definer, Done, Opening, check_kind, check_unused, commit_changes, commit_new, is_taken,
+    new_name, options,
 };
 use crate::catalog::{Kind, NameChange, Relation, RelationId, ViewDef};
 use crate::error::{Error, Result, SqlState};
@@ -89,12 +90,14 @@ pub async fn create(cx: &Definer, create: CreateView) -> Result<Done> {
         created_ms: cx.engine.now_ms(),
     };
     let removed = replaced.map(NameChange::Remove);
-    let changes: Vec<_> = removed.into_iter().chain([NameChange::Put(Arc::new(relation))]).collect();
+    let changes: Vec<_> =
+        removed.into_iter().chain([NameChange::Put(Arc::new(relation))]).collect();
     commit_changes(&cx.engine, Transaction::at(cx.engine.now_ms()), changes, Opening::Open).await?;
     Ok(Done::new("CREATE VIEW"))
 }
 
-/// Refuses now what could not be started later: some forms of SQL are found to be missing only when their execution is planned.
+/// Refuses now what could not be started later: some forms of SQL are found to be missing only when
+/// their execution is planned.
 async fn runnable(engine: &Arc<Engine>, ready: &ContinuousPlan) -> Result<()> {
     let (tables, pipeline) = (PresentTables::new(engine), Arc::new(ready.pipeline.clone()));
     let state = Arc::clone(&ready.state);
@@ -110,14 +113,20 @@ pub async fn create_materialized(cx: &Definer, create: CreateMaterialized) -> Re
         return Ok(Done::with(tag, notice));
     }
     options::only(&create.options, "materialized view", &OPTIONS)?;
-    let lateness_ms = options::time(&create.options, "allowed_lateness")?.unwrap_or(cx.reading.lateness_ms);
+    let lateness_ms =
+        options::time(&create.options, "allowed_lateness")?.unwrap_or(cx.reading.lateness_ms);
     let from_latest = options::from_latest(&create.options)?.unwrap_or(cx.reading.from_latest);
-    let reading =
-        Reading { text: Arc::clone(&cx.reading.text), lateness_ms, from_latest, own: cx.reading.own };
+    let reading = Reading {
+        text: Arc::clone(&cx.reading.text),
+        lateness_ms,
+        from_latest,
+        own: cx.reading.own,
+    };
     let ready = continuous::plan(&cx.engine, &create.query, &reading).await?;
     if ready.pipeline.limit.is_some() {
-        return Err(Error::unsupported("LIMIT in a materialized view is not supported")
-            .hint("Put LIMIT into the query that reads the view, or number the rows with row_number()."));
+        return Err(Error::unsupported("LIMIT in a materialized view is not supported").hint(
+            "Put LIMIT into the query that reads the view, or number the rows with row_number().",
+        ));
     }
     runnable(&cx.engine, &ready).await?;
     let names: Vec<String> = create.columns.iter().map(ident_name).collect();
@@ -142,7 +151,8 @@ pub async fn create_materialized(cx: &Definer, create: CreateMaterialized) -> Re
     let from_now = from_latest.then_some(relation.id);
     commit_new(&cx.engine, relation, |_, _| Ok(())).await?;
     let notices = ready.pipeline.notices.iter();
-    let notices = notices.map(|notice| ("NOTICE", Error::new(SqlState::Success, notice.clone()))).collect();
+    let notices =
+        notices.map(|notice| ("NOTICE", Error::new(SqlState::Success, notice.clone()))).collect();
     Ok(Done { tag: tag.to_owned(), notices, from_now })
 }
 

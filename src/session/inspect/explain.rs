@@ -30,16 +30,14 @@ use crate::types::SqlType;
 /// Runs EXPLAIN.
 pub async fn explain(session: &mut Session, what: &Explain, text: &Arc<str>) -> Result<Outcome> {
     let shown = match what {
-        Explain::Query { analyze, verbose, query } => {
-            match query.emit {
-                None => snapshot(session, query, *analyze, *verbose, text).await?,
-                Some(_) if *analyze => {
-                    return Err(Error::unsupported("EXPLAIN ANALYZE of a continuous query is not supported")
+        Explain::Query { analyze, verbose, query } => match query.emit {
+            None => snapshot(session, query, *analyze, *verbose, text).await?,
+            Some(_) if *analyze => {
+                return Err(Error::unsupported("EXPLAIN ANALYZE of a continuous query is not supported")
                     .hint("Create a materialized view and use EXPLAIN MATERIALIZED VIEW for its live counters."));
-                }
-                Some(_) => pipeline(session, query, text).await?,
             }
-        }
+            Some(_) => pipeline(session, query, text).await?,
+        },
         Explain::View(name) => view(session, name)?,
         Explain::Watermark(name) => watermark(session, name)?,
     };
@@ -64,7 +62,9 @@ async fn snapshot(
         shown.push("Physical plan:".to_owned());
     }
     if !analyze {
-        shown.extend(split(&DisplayableExecutionPlan::new(physical.as_ref()).indent(false).to_string()));
+        shown.extend(split(
+            &DisplayableExecutionPlan::new(physical.as_ref()).indent(false).to_string(),
+        ));
         return Ok(shown);
     }
     let watch = Stopwatch::start();
@@ -85,7 +85,11 @@ fn split(text: &str) -> impl Iterator<Item = String> + '_ {
     text.lines().map(str::to_owned)
 }
 
-async fn pipeline(session: &Session, query: &ContinuousQuery, text: &Arc<str>) -> Result<Vec<String>> {
+async fn pipeline(
+    session: &Session,
+    query: &ContinuousQuery,
+    text: &Arc<str>,
+) -> Result<Vec<String>> {
     let ready = continuous::plan(&session.engine, query, &session.reading(text)?).await?;
     let engine = Arc::clone(&session.engine);
     let shown = async move {
@@ -108,12 +112,18 @@ fn view(session: &Session, name: &ObjectName) -> Result<Vec<String>> {
         "Rows: in={}, out={}, late={}, rejected={}",
         counters.rows_in, counters.rows_out, counters.late_rows, counters.rejected_rows
     ));
-    shown.push(format!("Memory: {} bytes, {} rows of state", figures.state_bytes, figures.state_rows));
+    shown.push(format!(
+        "Memory: {} bytes, {} rows of state",
+        figures.state_bytes, figures.state_rows
+    ));
     shown.push(format!("Epoch: {}, last took {:.3} ms", figures.epoch, figures.last_epoch_ms));
     if let Some((_, sql_type)) = time_column(&session.engine.catalog.names(), &relation)
         && let Some(watermark) = figures.watermark
     {
-        shown.push(format!("Watermark: {}", time_text(&sql_type, watermark.0, &session.settings.style())?));
+        shown.push(format!(
+            "Watermark: {}",
+            time_text(&sql_type, watermark.0, &session.settings.style())?
+        ));
     }
     Ok(shown)
 }
@@ -124,12 +134,17 @@ fn materialized(engine: &Engine, name: &ObjectName) -> Result<Arc<Relation>> {
         Kind::MaterializedView(_) => Ok(relation),
         _ => Err(Error::new(
             SqlState::WrongObjectType,
-            format!("\"{}\" is not a materialized view but a {}", relation.name, relation.kind_name()),
+            format!(
+                "\"{}\" is not a materialized view but a {}",
+                relation.name,
+                relation.kind_name()
+            ),
         )),
     }
 }
 
-/// The stream with a watermark that a relation reads, directly or through views, and the type of its time.
+/// The stream with a watermark that a relation reads, directly or through views, and the type of
+/// its time.
 fn time_column(names: &Names, relation: &Arc<Relation>) -> Option<(Arc<Relation>, SqlType)> {
     if let Kind::Stream(StreamDef { watermark: Some(watermark), .. }) = &relation.kind {
         let column = relation.columns.get(watermark.column)?;
@@ -162,15 +177,23 @@ fn watermark(session: &Session, name: &ObjectName) -> Result<Vec<String>> {
             let idle = stats.last_write_ms.map_or("never written".to_owned(), |at| {
                 format!("last written {} ms ago", engine.now_ms().saturating_sub(at))
             });
-            shown.push(format!("Stream {}: last event time {seen}, watermark {mark}, {idle}", stream.name));
+            shown.push(format!(
+                "Stream {}: last event time {seen}, watermark {mark}, {idle}",
+                stream.name
+            ));
         }
-        Err(_) => shown
-            .push(format!("Stream {}: has a connector; its watermark is known to who reads it", stream.name)),
+        Err(_) => shown.push(format!(
+            "Stream {}: has a connector; its watermark is known to who reads it",
+            stream.name
+        )),
     }
     if matches!(relation.kind, Kind::MaterializedView(_)) {
         let figures = engine.view(relation.id)?.figures();
         let mark = watermark_text(&sql_type, figures.watermark.unwrap_or(Watermark::NONE), &style)?;
-        shown.push(format!("View {}: watermark {mark}, held back by {}", relation.name, stream.name));
+        shown.push(format!(
+            "View {}: watermark {mark}, held back by {}",
+            relation.name, stream.name
+        ));
         shown.push(format!(
             "A window closes when the watermark of {} passes its end; write newer rows, or SELECT advance_watermark('{}', 'infinity').",
             stream.name, stream.name

@@ -1,7 +1,8 @@
 //! `tidemill.memory`: what the server's memory is used for.
 //!
-//! The parts up to `other` add up to `resident`, what the system says that the process has. Those that are reserved under
-//! `--memory-limit` are figures of the pool ([`Accounts`](crate::memory::Accounts)); the others are what the store and the system tell.
+//! The parts up to `other` add up to `resident`, what the system says that the process has. Those
+//! that are reserved under `--memory-limit` are figures of the pool
+//! ([`Accounts`](crate::memory::Accounts)); the others are what the store and the system tell.
 
 use std::sync::Arc;
 
@@ -33,14 +34,19 @@ pub(super) fn memory(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
         let known: u64 = lines.iter().map(|line| line.bytes).sum();
         let detail = "plans, the catalog, stacks, what the allocator holds ready".to_owned();
         lines.push(Line { part: "other", bytes: resident.all.saturating_sub(known), detail });
-        let detail = format!("what the process has in memory; the most was {} bytes", resident.peak);
+        let detail =
+            format!("what the process has in memory; the most was {} bytes", resident.peak);
         lines.push(Line { part: "resident", bytes: resident.all, detail });
     }
     let accounts = cx.engine.planner.accounts();
     let reserved = MemoryPart::ALL.into_iter().map(|part| accounts.part(part)).sum::<usize>();
     let detail = format!("under the limit; the most was {} bytes", accounts.peak());
     lines.push(Line { part: "reserved", bytes: reserved as u64, detail });
-    lines.push(Line { part: "limit", bytes: accounts.limit() as u64, detail: "memory_limit".to_owned() });
+    lines.push(Line {
+        part: "limit",
+        bytes: accounts.limit() as u64,
+        detail: "memory_limit".to_owned(),
+    });
     let rows = lines.into_iter().map(|Line { part, bytes, detail }| row![part, bytes, detail]);
     TableColumns::new("part:text bytes:int8 detail:text")?.table(rows.collect())
 }
@@ -61,11 +67,14 @@ fn reserved(cx: &SystemContext, part: MemoryPart) -> Line {
         MemoryPart::Views => {
             let views = cx.engine.views();
             let largest = views.iter().max_by_key(|view| view.figures().state_bytes);
-            let largest = largest.map(|view| (view.relation().name.clone(), view.figures().state_bytes));
+            let largest =
+                largest.map(|view| (view.relation().name.clone(), view.figures().state_bytes));
             ("view rows", counted(views.len(), "views, with their state", largest))
         }
         MemoryPart::State => ("query state", "state of continuous queries".to_owned()),
-        MemoryPart::Messages => ("messages", "what clients have sent and that is not done with".to_owned()),
+        MemoryPart::Messages => {
+            ("messages", "what clients have sent and that is not done with".to_owned())
+        }
         MemoryPart::Writes => ("transactions", "rows that are not committed".to_owned()),
         MemoryPart::Queries => ("running queries", "sorts, joins and aggregates".to_owned()),
     };
@@ -74,7 +83,9 @@ fn reserved(cx: &SystemContext, part: MemoryPart) -> Line {
 
 fn counted(count: usize, what: &str, largest: Option<(String, usize)>) -> String {
     match largest {
-        Some((name, bytes)) => format!("{count} {what}; the largest is \"{name}\" with {bytes} bytes"),
+        Some((name, bytes)) => {
+            format!("{count} {what}; the largest is \"{name}\" with {bytes} bytes")
+        }
         None => format!("{count} {what}"),
     }
 }

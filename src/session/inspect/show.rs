@@ -98,7 +98,9 @@ fn listed(engine: &Engine, listing: Listing) -> Result<Vec<Vec<Option<String>>>>
                 });
                 rows.push(vec![name, connector, watermark_text(relation, stream)]);
             }
-            (Listing::Tables, Kind::Table(_)) | (Listing::Views, Kind::View { .. }) => rows.push(vec![name]),
+            (Listing::Tables, Kind::Table(_)) | (Listing::Views, Kind::View { .. }) => {
+                rows.push(vec![name])
+            }
             (Listing::MaterializedViews | Listing::Queries, Kind::MaterializedView(def)) => {
                 let state = engine.view(relation.id)?.phase().borrow().name().to_owned();
                 match listing {
@@ -112,7 +114,9 @@ fn listed(engine: &Engine, listing: Listing) -> Result<Vec<Vec<Option<String>>>>
     if listing == Listing::Queries {
         let running = engine.temporary_queries();
         rows.extend(
-            running.iter().map(|query| vec![None, Some("running".to_owned()), Some(query.sql.clone())]),
+            running
+                .iter()
+                .map(|query| vec![None, Some("running".to_owned()), Some(query.sql.clone())]),
         );
     }
     Ok(rows)
@@ -165,7 +169,11 @@ pub fn create_text(relation: &Relation) -> String {
         Kind::Stream(stream) => stream_text(relation, stream),
         Kind::Table(table) => table_text(relation, table),
         Kind::View { query } => {
-            format!("CREATE VIEW {} ({}) AS {query}", quote_name(&relation.name), column_names(relation))
+            format!(
+                "CREATE VIEW {} ({}) AS {query}",
+                quote_name(&relation.name),
+                column_names(relation)
+            )
         }
         Kind::MaterializedView(def) => view_text(relation, def),
     }
@@ -218,7 +226,9 @@ fn stream_text(relation: &Relation, stream: &StreamDef) -> String {
         Some(connector) => connector.options.clone(),
         None => {
             let time = |name: &str, ms: Option<i64>| ms.map(|ms| (name.to_owned(), duration(ms)));
-            let bytes = stream.retention_bytes.map(|bytes| ("retention_bytes".to_owned(), bytes.to_string()));
+            let bytes = stream
+                .retention_bytes
+                .map(|bytes| ("retention_bytes".to_owned(), bytes.to_string()));
             let all = [
                 time("retention", stream.retention_ms),
                 bytes,
@@ -229,7 +239,12 @@ fn stream_text(relation: &Relation, stream: &StreamDef) -> String {
             all.into_iter().flatten().collect()
         }
     };
-    format!("CREATE STREAM {} (\n{}\n){}", quote_name(&relation.name), items.join(",\n"), with_text(&options))
+    format!(
+        "CREATE STREAM {} (\n{}\n){}",
+        quote_name(&relation.name),
+        items.join(",\n"),
+        with_text(&options)
+    )
 }
 
 fn table_text(relation: &Relation, table: &TableDef) -> String {

@@ -1,4 +1,5 @@
-//! Schema `tidemill`: streams, queries, what came late or was rejected, checkpoints, memory, settings.
+//! Schema `tidemill`: streams, queries, what came late or was rejected, checkpoints, memory,
+//! settings.
 
 use std::sync::Arc;
 
@@ -18,8 +19,16 @@ use crate::session::pg_catalog::shape::{SystemValue, TableColumns, row};
 use crate::time::Watermark;
 
 /// The tables there are.
-pub(crate) const NAMES: &[&str] =
-    &["checkpoints", "late_rows", "memory", "queries", "rejected_rows", "settings", "sinks", "streams"];
+pub(crate) const NAMES: &[&str] = &[
+    "checkpoints",
+    "late_rows",
+    "memory",
+    "queries",
+    "rejected_rows",
+    "settings",
+    "sinks",
+    "streams",
+];
 
 /// One of them.
 pub(crate) fn table(cx: &SystemContext, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
@@ -86,7 +95,11 @@ fn streams(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
     for relation in names.all() {
         let Kind::Stream(stream) = &relation.kind else { continue };
         let connector = stream.connector.as_ref().and_then(|connector| {
-            connector.options.iter().find(|(name, _)| name == "connector").map(|(_, value)| value.clone())
+            connector
+                .options
+                .iter()
+                .find(|(name, _)| name == "connector")
+                .map(|(_, value)| value.clone())
         });
         let kind = if connector.is_some() { "connector" } else { "embedded log" };
         // What a connector has is known by whoever reads it; an embedded log knows it itself.
@@ -116,7 +129,8 @@ fn streams(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
             figure(|stats| stats.bytes),
             figure(|stats| stats.first_offset),
             figure(|stats| stats.next_offset).or(records),
-            cx.engine.rejected.rejected_count(relation.id) + stats.as_ref().map_or(0, |stats| stats.untimed),
+            cx.engine.rejected.rejected_count(relation.id)
+                + stats.as_ref().map_or(0, |stats| stats.untimed),
             millis(relation.created_ms),
         ]);
     }
@@ -126,7 +140,10 @@ fn streams(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
 /// How far the views of a connector have come in it; None: no view reads it.
 fn source_progress(cx: &SystemContext, stream: RelationId) -> Option<SourceProgress> {
     let known = cx.engine.views().into_iter().filter_map(|view| view.source_progress());
-    known.filter(|(of, _)| *of == stream).map(|(_, progress)| progress).max_by_key(|read| read.records)
+    known
+        .filter(|(of, _)| *of == stream)
+        .map(|(_, progress)| progress)
+        .max_by_key(|read| read.records)
 }
 
 /// The unit of the event time of the first stream that a view reads, through other views.
@@ -178,9 +195,15 @@ fn queries(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
         let relation = view.relation();
         let phase = view.phase().borrow().clone();
         let error = match &phase {
-            Phase::Failed(failure) => Some(format!("{} ({})", failure.message, failure.state.code())),
+            Phase::Failed(failure) => {
+                Some(format!("{} ({})", failure.message, failure.state.code()))
+            }
             Phase::Stalled(message) => Some(message.clone()),
-            Phase::CatchingUp | Phase::Running | Phase::Trailing | Phase::Paused | Phase::Dropped => None,
+            Phase::CatchingUp
+            | Phase::Running
+            | Phase::Trailing
+            | Phase::Paused
+            | Phase::Dropped => None,
         };
         let mut cells = row![
             relation.id.0,
@@ -195,7 +218,8 @@ fn queries(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
         rows.push(cells);
     }
     for query in cx.engine.temporary_queries() {
-        let mut cells = row![query.id, SystemValue::Null, "continuous select", query.sql.as_str(), "running"];
+        let mut cells =
+            row![query.id, SystemValue::Null, "continuous select", query.sql.as_str(), "running"];
         cells.extend(figures(&query.figures.lock(), TimeUnit::Microsecond, now));
         cells.push(SystemValue::Null);
         cells.push(SystemValue::Null);
@@ -205,13 +229,16 @@ fn queries(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
 }
 
 fn late_rows(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
-    let shape = TableColumns::new("query:text stream:text row:jsonb watermark:timestamp at:timestamptz")?;
+    let shape =
+        TableColumns::new("query:text stream:text row:jsonb watermark:timestamp at:timestamptz")?;
     let names = cx.engine.catalog.names();
     let mut rows = Vec::new();
     for view in cx.engine.views() {
         let relation = view.relation();
-        // What it reads rows of, through views without rows of their own; a table beside it has no late rows.
-        let source = view.place().and_then(|(id, _)| names.by_id(id)).map(|relation| relation.name.clone());
+        // What it reads rows of, through views without rows of their own; a table beside it has no
+        // late rows.
+        let source =
+            view.place().and_then(|(id, _)| names.by_id(id)).map(|relation| relation.name.clone());
         let unit = view_unit(cx, &relation, 0);
         for late in view.late_rows() {
             rows.push(row![
@@ -227,8 +254,9 @@ fn late_rows(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
 }
 
 fn rejected_rows(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
-    let shape =
-        TableColumns::new("stream:text partition:int4 offset:int8 raw:bytea error:text time:timestamptz")?;
+    let shape = TableColumns::new(
+        "stream:text partition:int4 offset:int8 raw:bytea error:text time:timestamptz",
+    )?;
     let names = cx.engine.catalog.names();
     let mut rows = Vec::new();
     for rejected in cx.engine.rejected.rows() {
@@ -242,7 +270,8 @@ fn rejected_rows(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
         ]);
     }
     for relation in names.all() {
-        let Kind::Stream(StreamDef { watermark: Some(time), connector: None, .. }) = &relation.kind else {
+        let Kind::Stream(StreamDef { watermark: Some(time), connector: None, .. }) = &relation.kind
+        else {
             continue;
         };
         let column = relation.columns.get(time.column).map_or("", |column| column.name.as_str());
@@ -261,7 +290,8 @@ fn rejected_rows(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
 }
 
 fn checkpoints(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
-    let shape = TableColumns::new("view:text epoch:int8 commit:int8 state_bytes:int8 state_rows:int8")?;
+    let shape =
+        TableColumns::new("view:text epoch:int8 commit:int8 state_bytes:int8 state_rows:int8")?;
     let rows = cx.engine.views().into_iter().map(|view| {
         let published = view.published();
         row![

@@ -6,8 +6,8 @@ use datafusion::catalog::TableProvider;
 
 use super::super::transaction::SystemContext;
 use super::relations::{
-    self, ADVANCE_WATERMARK, DATABASE, INFORMATION_SCHEMA, OWNER, PG_CATALOG, PUBLIC, TIDEMILL, columns,
-    constraint_oid, index_oid, keyed,
+    self, ADVANCE_WATERMARK, DATABASE, INFORMATION_SCHEMA, OWNER, PG_CATALOG, PUBLIC, TIDEMILL,
+    columns, constraint_oid, index_oid, keyed,
 };
 use super::shape::{SystemValue, TableColumns, row};
 use super::{fixed, listings};
@@ -119,8 +119,10 @@ fn attributes(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
             Some(of) => {
                 let names = cx.engine.catalog.names();
                 let relation = names.all().find(|relation| relations::oid(relation) == of);
-                let columns =
-                    entry.key.iter().filter_map(|at| relation.and_then(|r| r.columns.get(*at)).cloned());
+                let columns = entry
+                    .key
+                    .iter()
+                    .filter_map(|at| relation.and_then(|r| r.columns.get(*at)).cloned());
                 columns.collect()
             }
         };
@@ -264,7 +266,9 @@ fn database() -> Result<Arc<dyn TableProvider>> {
          daticulocale:text datcollversion:text datacl:text[]",
     )?;
     let name = crate::catalog::DATABASE;
-    shape.table(vec![row![DATABASE, name, OWNER, 6, "c", false, true, -1, 0, 0, 1663, "C.UTF-8", "C.UTF-8"]])
+    shape.table(vec![row![
+        DATABASE, name, OWNER, 6, "c", false, true, -1, 0, 0, 1663, "C.UTF-8", "C.UTF-8"
+    ]])
 }
 
 fn roles(cx: &SystemContext, name: &str) -> Result<Arc<dyn TableProvider>> {
@@ -293,39 +297,46 @@ fn functions(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
          proargmodes:text[] proargnames:text[] proargdefaults:text protrftypes:oid[] prosrc:text probin:text \
          prosqlbody:text proconfig:text[] proacl:text[]",
     )?;
-    let function =
-        |oid: u32, name: &str, namespace: u32, kind: &str, returns: u32, types: &str, arguments: usize| {
-            row![
-                oid,
-                name,
-                namespace,
-                OWNER,
-                12,
-                1.0,
-                0.0,
-                0,
-                0,
-                kind,
-                false,
-                false,
-                false,
-                false,
-                "s",
-                "s",
-                arguments,
-                0,
-                returns,
-                types,
-                SystemValue::Null,
-                SystemValue::Null,
-                SystemValue::Null,
-                SystemValue::Null,
-                SystemValue::Null,
-                name,
-            ]
-        };
-    let mut rows = vec![function(ADVANCE_WATERMARK, "advance_watermark", PUBLIC, "f", 1114, "{25,1114}", 2)];
-    let nothing: Arc<dyn crate::plan::relations::RelationLookup> = Arc::new(super::System { cx: cx.clone() });
+    let function = |oid: u32,
+                    name: &str,
+                    namespace: u32,
+                    kind: &str,
+                    returns: u32,
+                    types: &str,
+                    arguments: usize| {
+        row![
+            oid,
+            name,
+            namespace,
+            OWNER,
+            12,
+            1.0,
+            0.0,
+            0,
+            0,
+            kind,
+            false,
+            false,
+            false,
+            false,
+            "s",
+            "s",
+            arguments,
+            0,
+            returns,
+            types,
+            SystemValue::Null,
+            SystemValue::Null,
+            SystemValue::Null,
+            SystemValue::Null,
+            SystemValue::Null,
+            name,
+        ]
+    };
+    let mut rows =
+        vec![function(ADVANCE_WATERMARK, "advance_watermark", PUBLIC, "f", 1114, "{25,1114}", 2)];
+    let nothing: Arc<dyn crate::plan::relations::RelationLookup> =
+        Arc::new(super::System { cx: cx.clone() });
     let state = cx.engine.planner.snapshot_state(nothing);
     let scalars = state.scalar_functions().keys().map(|name| (name.clone(), "f"));
     let aggregates = state.aggregate_functions().keys().map(|name| (name.clone(), "a"));
@@ -335,10 +346,8 @@ fn functions(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
     names.sort();
     names.dedup_by(|a, b| a.0 == b.0);
     let listed = names.iter().enumerate();
-    rows.extend(
-        listed.map(|(at, (name, kind))| {
-            function(FIRST_FUNCTION + at as u32, name, PG_CATALOG, kind, 0, "{}", 0)
-        }),
-    );
+    rows.extend(listed.map(|(at, (name, kind))| {
+        function(FIRST_FUNCTION + at as u32, name, PG_CATALOG, kind, 0, "{}", 0)
+    }));
     shape.table(rows)
 }

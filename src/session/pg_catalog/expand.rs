@@ -1,4 +1,5 @@
-//! `expandarray(array)`: a list of rows `(x, n)`, an element and its number; what `information_schema._pg_expandarray` is made of.
+//! `expandarray(array)`: a list of rows `(x, n)`, an element and its number; what
+//! `information_schema._pg_expandarray` is made of.
 
 use std::sync::Arc;
 
@@ -53,7 +54,8 @@ impl ScalarUDFImpl for Expand {
         let offsets = list.offsets();
         let (first, end) = (offsets[0], offsets[offsets.len() - 1]);
         let elements = list.values().slice(first as usize, (end - first) as usize);
-        let numbers: Int32Array = offsets.windows(2).flat_map(|pair| 1..=pair[1] - pair[0]).collect();
+        let numbers: Int32Array =
+            offsets.windows(2).flat_map(|pair| 1..=pair[1] - pair[0]).collect();
         let fields = columns(list.data_type())?;
         let rows = StructArray::try_new(fields.clone(), vec![elements, Arc::new(numbers)], None)?;
         let lengths = offsets.windows(2).map(|pair| (pair[1] - pair[0]) as usize);

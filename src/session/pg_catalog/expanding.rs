@@ -1,4 +1,5 @@
-//! Functions that give rows, in FROM and in a SELECT list, as DataFusion has them: `unnest`, `generate_series`.
+//! Functions that give rows, in FROM and in a SELECT list, as DataFusion has them: `unnest`,
+//! `generate_series`.
 
 use datafusion::sql::sqlparser::ast::{
     self, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, TableFactor,
@@ -23,13 +24,15 @@ pub(crate) fn as_bigints(args: &mut [FunctionArg]) {
 fn expanded(expr: &Expr) -> Option<&Expr> {
     match expr {
         Expr::Nested(inner) => expanded(inner),
-        Expr::Function(function) if last(&function.name) == "_pg_expandarray" => match &function.args {
-            FunctionArguments::List(list) => match list.args.as_slice() {
-                [FunctionArg::Unnamed(FunctionArgExpr::Expr(array))] => Some(array),
+        Expr::Function(function) if last(&function.name) == "_pg_expandarray" => {
+            match &function.args {
+                FunctionArguments::List(list) => match list.args.as_slice() {
+                    [FunctionArg::Unnamed(FunctionArgExpr::Expr(array))] => Some(array),
+                    _ => None,
+                },
                 _ => None,
-            },
-            _ => None,
-        },
+            }
+        }
         _ => None,
     }
 }
@@ -54,16 +57,16 @@ pub(crate) fn unnested(expr: &Expr) -> Option<Expr> {
         return subscripts(array);
     }
     match expr {
-        Expr::Function(_) => {
-            expanded(expr).map(|array| call("unnest", vec![call("expandarray", vec![array.clone()])]))
-        }
+        Expr::Function(_) => expanded(expr)
+            .map(|array| call("unnest", vec![call("expandarray", vec![array.clone()])])),
         _ => None,
     }
 }
 
 /// A row for each element of an array: its number.
 fn subscripts(array: &Expr) -> Option<Expr> {
-    let numbers = parse_expr(&format!("generate_series(1, CAST(cardinality({array}) AS bigint))")).ok()?;
+    let numbers =
+        parse_expr(&format!("generate_series(1, CAST(cardinality({array}) AS bigint))")).ok()?;
     Some(call("unnest", vec![numbers]))
 }
 
@@ -75,7 +78,9 @@ pub(crate) fn row_of(
 ) -> Option<TableFactor> {
     let args = args.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let alias = alias.map_or_else(|| name.to_owned(), |alias| alias.name.to_string());
-    let query = parse_query(&format!("SELECT 1 FROM (SELECT {name}({args}) AS {alias}) AS {alias}")).ok()?;
+    let query =
+        parse_query(&format!("SELECT 1 FROM (SELECT {name}({args}) AS {alias}) AS {alias}"))
+            .ok()?;
     match *query.query.body {
         ast::SetExpr::Select(select) => select.from.into_iter().next().map(|from| from.relation),
         _ => None,

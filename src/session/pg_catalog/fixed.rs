@@ -1,4 +1,5 @@
-//! The tables of `pg_catalog` that do not depend on what there is: those that are always empty, and those that never change.
+//! The tables of `pg_catalog` that do not depend on what there is: those that are always empty, and
+//! those that never change.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,7 +21,9 @@ pub(crate) fn empty(name: &str) -> Option<&'static str> {
             "name:text statement:text is_holdable:bool is_binary:bool is_scrollable:bool creation_time:timestamptz"
         }
         "pg_db_role_setting" => "setdatabase:oid setrole:oid setconfig:text[]",
-        "pg_default_acl" => "oid:oid defaclrole:oid defaclnamespace:oid defaclobjtype:char defaclacl:text[]",
+        "pg_default_acl" => {
+            "oid:oid defaclrole:oid defaclnamespace:oid defaclobjtype:char defaclacl:text[]"
+        }
         "pg_depend" => {
             "classid:oid objid:oid objsubid:int4 refclassid:oid refobjid:oid refobjsubid:int4 deptype:char"
         }
@@ -82,13 +85,17 @@ pub(crate) fn empty(name: &str) -> Option<&'static str> {
         "pg_subscription" => {
             "oid:oid subdbid:oid subskiplsn:text subname:name subowner:oid subenabled:bool subbinary:bool substream:bool subtwophasestate:char subdisableonerr:bool subconninfo:text subslotname:name subsynccommit:text subpublications:text[]"
         }
-        "pg_available_extensions" => "name:name default_version:text installed_version:text comment:text",
+        "pg_available_extensions" => {
+            "name:name default_version:text installed_version:text comment:text"
+        }
         "pg_largeobject_metadata" => "oid:oid lomowner:oid lomacl:text[]",
         "pg_parameter_acl" => "oid:oid parname:text paracl:text[]",
         "pg_policies" => {
             "schemaname:name tablename:name policyname:name permissive:text roles:text[] cmd:text qual:text with_check:text"
         }
-        "pg_prepared_xacts" => "transaction:int8 gid:text prepared:timestamptz owner:name database:name",
+        "pg_prepared_xacts" => {
+            "transaction:int8 gid:text prepared:timestamptz owner:name database:name"
+        }
         "pg_replication_slots" => {
             "slot_name:name plugin:name slot_type:text datoid:oid database:name temporary:bool active:bool active_pid:int4"
         }
@@ -103,7 +110,9 @@ pub(crate) fn empty(name: &str) -> Option<&'static str> {
         "pg_partition_tree" => "relid:oid parentrelid:oid isleaf:bool level:int4",
         "ts_token_type" => "tokid:int4 alias:text description:text",
         "pg_ts_config_map" => "mapcfg:oid maptokentype:int4 mapseqno:int4 mapdict:oid",
-        "pg_user_mappings" => "umid:oid srvid:oid srvname:name umuser:oid usename:name umoptions:text[]",
+        "pg_user_mappings" => {
+            "umid:oid srvid:oid srvname:name umuser:oid usename:name umoptions:text[]"
+        }
         "pg_timezone_names" => "name:text abbrev:text utc_offset:text is_dst:bool",
         "pg_trigger" => {
             "oid:oid tgrelid:oid tgparentid:oid tgname:name tgfoid:oid tgtype:int2 tgenabled:char tgisinternal:bool tgconstrrelid:oid tgconstrindid:oid tgconstraint:oid tgdeferrable:bool tginitdeferred:bool tgnargs:int2 tgattr:int2[] tgargs:bytea tgqual:text tgoldtable:name tgnewtable:name"
@@ -113,9 +122,10 @@ pub(crate) fn empty(name: &str) -> Option<&'static str> {
     })
 }
 
-/// The tables that never change: what PostgreSQL 15 has in them when a database is new, without what is found in the system it runs on. The
-/// first line has the columns, the others are `COPY (SELECT … FROM pg_catalog.NAME) TO STDOUT`. Names of functions (`regproc`) are text;
-/// where a function's oid is asked for, none is known.
+/// The tables that never change: what PostgreSQL 15 has in them when a database is new, without
+/// what is found in the system it runs on. The first line has the columns, the others are `COPY
+/// (SELECT … FROM pg_catalog.NAME) TO STDOUT`. Names of functions (`regproc`) are text; where a
+/// function's oid is asked for, none is known.
 const OF_POSTGRES: &[(&str, &str)] = &[
     ("pg_aggregate", include_str!("postgres15/pg_aggregate.tsv")),
     ("pg_am", include_str!("postgres15/pg_am.tsv")),

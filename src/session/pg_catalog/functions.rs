@@ -1,7 +1,7 @@
 //! The functions of `pg_catalog` that psql and drivers call.
 //!
-//! Those about relations look them up in the catalog. What Tidemill has no notion of (comments, triggers, privileges of
-//! its own) answers as a Postgres in which there are none.
+//! Those about relations look them up in the catalog. What Tidemill has no notion of (comments,
+//! triggers, privileges of its own) answers as a Postgres in which there are none.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -12,7 +12,8 @@ use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::Result as DfResult;
 use datafusion::logical_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
+    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature,
+    Volatility,
 };
 
 use super::super::transaction::SystemContext;
@@ -89,15 +90,15 @@ impl ScalarUDFImpl for SystemFunction {
                 texts.iter().map(|column| column.is_valid(row).then(|| column.value(row))).collect()
             };
             Ok(match self.call {
-                FunctionBody::True(f) => {
-                    Arc::new((0..rows).map(|at| Some(f(&self.cx, &row(at)))).collect::<BooleanArray>())
-                }
-                FunctionBody::Text(f) => {
-                    Arc::new((0..rows).map(|at| f(&self.cx, &row(at))).collect::<Result<StringArray>>()?)
-                }
-                FunctionBody::Number(f) => {
-                    Arc::new((0..rows).map(|at| f(&self.cx, &row(at))).collect::<Result<Int64Array>>()?)
-                }
+                FunctionBody::True(f) => Arc::new(
+                    (0..rows).map(|at| Some(f(&self.cx, &row(at)))).collect::<BooleanArray>(),
+                ),
+                FunctionBody::Text(f) => Arc::new(
+                    (0..rows).map(|at| f(&self.cx, &row(at))).collect::<Result<StringArray>>()?,
+                ),
+                FunctionBody::Number(f) => Arc::new(
+                    (0..rows).map(|at| f(&self.cx, &row(at))).collect::<Result<Int64Array>>()?,
+                ),
             })
         })
     }
@@ -133,8 +134,12 @@ const TRUE: &[&str] = &[
 ];
 
 /// Answers false.
-const FALSE: &[&str] =
-    &["pg_is_other_temp_schema", "pg_is_in_recovery", "pg_relation_is_publishable", "row_security_active"];
+const FALSE: &[&str] = &[
+    "pg_is_other_temp_schema",
+    "pg_is_in_recovery",
+    "pg_relation_is_publishable",
+    "row_security_active",
+];
 
 /// Answers NULL: there is no such thing here.
 const NONE: &[&str] = &[
@@ -169,7 +174,9 @@ const NUMBERS: &[NamedFunction<i64>] = &[
     ("pg_database_size", |cx, _| {
         Ok(Some(relations::users(cx).iter().map(|entry| bytes_of(cx, entry)).sum()))
     }),
-    ("to_regclass", |cx, args| Ok(text(args, 0).and_then(|name| relations::find(cx, name)).map(i64::from))),
+    ("to_regclass", |cx, args| {
+        Ok(text(args, 0).and_then(|name| relations::find(cx, name)).map(i64::from))
+    }),
     ("to_regtype", |_, args| Ok(text(args, 0).and_then(type_oid).map(i64::from))),
     ("to_regnamespace", |_, args| Ok(text(args, 0).and_then(namespace_oid))),
     ("regclassin", |cx, args| {
@@ -180,15 +187,15 @@ const NUMBERS: &[NamedFunction<i64>] = &[
     }),
     ("regtypein", |_, args| {
         let Some(name) = text(args, 0) else { return Ok(None) };
-        type_oid(name)
-            .map(|oid| Some(oid.into()))
-            .ok_or_else(|| Error::new(SqlState::UndefinedObject, format!("type \"{name}\" does not exist")))
+        type_oid(name).map(|oid| Some(oid.into())).ok_or_else(|| {
+            Error::new(SqlState::UndefinedObject, format!("type \"{name}\" does not exist"))
+        })
     }),
     ("regnamespacein", |_, args| {
         let Some(name) = text(args, 0) else { return Ok(None) };
-        namespace_oid(name)
-            .map(Some)
-            .ok_or_else(|| Error::new(SqlState::UndefinedSchema, format!("schema \"{name}\" does not exist")))
+        namespace_oid(name).map(Some).ok_or_else(|| {
+            Error::new(SqlState::UndefinedSchema, format!("schema \"{name}\" does not exist"))
+        })
     }),
     ("regoperatorin", |_, args| Ok(text(args, 0).and_then(|name| name.parse().ok()))),
     ("regprocin", |_, args| {
@@ -199,7 +206,11 @@ const NUMBERS: &[NamedFunction<i64>] = &[
     }),
     ("pg_char_to_encoding", |_, args| {
         Ok(Some(match text(args, 0) {
-            Some(name) if name.eq_ignore_ascii_case("utf8") || name.eq_ignore_ascii_case("unicode") => 6,
+            Some(name)
+                if name.eq_ignore_ascii_case("utf8") || name.eq_ignore_ascii_case("unicode") =>
+            {
+                6
+            }
             _ => -1,
         }))
     }),
@@ -223,7 +234,9 @@ const TEXTS: &[NamedFunction<String>] = &[
     ("pg_get_constraintdef", |cx, args| Ok(constraint_text(cx, args))),
     ("pg_get_function_result", |_, args| {
         Ok(Some(match oid(args, 0) {
-            Some(found) if found == i64::from(ADVANCE_WATERMARK) => "timestamp without time zone".to_owned(),
+            Some(found) if found == i64::from(ADVANCE_WATERMARK) => {
+                "timestamp without time zone".to_owned()
+            }
             _ => String::new(),
         }))
     }),
@@ -236,7 +249,8 @@ const TEXTS: &[NamedFunction<String>] = &[
     ("pg_get_function_identity_arguments", |_, args| Ok(Some(arguments(args)))),
     ("format_type", |_, args| Ok(oid(args, 0).map(|found| format_type(found, oid(args, 1))))),
     ("regclassout", |cx, args| {
-        Ok(oid(args, 0).map(|found| relations::name_of(cx, found).unwrap_or_else(|| or_dash(found))))
+        Ok(oid(args, 0)
+            .map(|found| relations::name_of(cx, found).unwrap_or_else(|| or_dash(found))))
     }),
     ("regtypeout", |_, args| {
         Ok(oid(args, 0).map(|found| if found == 0 { "-".into() } else { format_type(found, None) }))
@@ -262,22 +276,28 @@ const TEXTS: &[NamedFunction<String>] = &[
     ("textout", |_, args| Ok(text(args, 0).map(str::to_owned))),
     ("pg_size_pretty", |_, args| Ok(text(args, 0).and_then(|n| n.parse::<f64>().ok()).map(pretty))),
     ("quote_ident", |_, args| Ok(text(args, 0).map(quote_name))),
-    ("quote_literal", |_, args| Ok(text(args, 0).map(|value| format!("'{}'", value.replace('\'', "''"))))),
+    ("quote_literal", |_, args| {
+        Ok(text(args, 0).map(|value| format!("'{}'", value.replace('\'', "''"))))
+    }),
 ];
 
 /// All functions, for one session's statement.
 pub(crate) fn all(cx: &SystemContext) -> Vec<Arc<ScalarUDF>> {
     let function = |name: &'static str, call: FunctionBody| {
-        let signature =
-            Signature::one_of(vec![TypeSignature::Nullary, TypeSignature::VariadicAny], Volatility::Stable);
+        let signature = Signature::one_of(
+            vec![TypeSignature::Nullary, TypeSignature::VariadicAny],
+            Volatility::Stable,
+        );
         Arc::new(ScalarUDF::from(SystemFunction { name, signature, call, cx: cx.clone() }))
     };
     let mut functions: Vec<Arc<ScalarUDF>> = Vec::new();
     functions.extend(TRUE.iter().map(|name| function(name, FunctionBody::True(|_, _| true))));
     functions.extend(FALSE.iter().map(|name| function(name, FunctionBody::True(|_, _| false))));
     functions.extend(NONE.iter().map(|name| function(name, FunctionBody::Text(|_, _| Ok(None)))));
-    functions.extend(ZERO.iter().map(|name| function(name, FunctionBody::Number(|_, _| Ok(Some(0))))));
-    functions.extend(NUMBERS.iter().map(|(name, call)| function(name, FunctionBody::Number(*call))));
+    functions
+        .extend(ZERO.iter().map(|name| function(name, FunctionBody::Number(|_, _| Ok(Some(0))))));
+    functions
+        .extend(NUMBERS.iter().map(|(name, call)| function(name, FunctionBody::Number(*call))));
     functions.extend(TEXTS.iter().map(|(name, call)| function(name, FunctionBody::Text(*call))));
     let visible = |_: &SystemContext, args: Texts| oid(args, 0).is_some_and(relations::is_visible);
     functions.push(function("pg_table_is_visible", FunctionBody::True(visible)));
@@ -294,7 +314,8 @@ pub(crate) fn is_known(name: &str) -> bool {
         || TEXTS.iter().any(|(known, _)| *known == name)
         || ["pg_table_is_visible", "array_lower", "array_upper"].contains(&name)
         || super::variables::NAMES.contains(&name)
-        || ["_pg_expandarray", "parse_ident", "generate_subscripts", "pg_get_keywords"].contains(&name)
+        || ["_pg_expandarray", "parse_ident", "generate_subscripts", "pg_get_keywords"]
+            .contains(&name)
 }
 
 /// What `\sf` shows of it.
@@ -302,7 +323,8 @@ const ADVANCE_WATERMARK_DEFINITION: &str = "CREATE OR REPLACE FUNCTION public.ad
     watermark timestamp without time zone)\n RETURNS timestamp without time zone\n LANGUAGE internal\n\
     AS $function$advance_watermark$function$\n";
 
-/// `format(text, …)`: `%s` a value, `%I` a name, `%L` a constant, `%%` the sign; `%2$s` takes the second argument.
+/// `format(text, …)`: `%s` a value, `%I` a name, `%L` a constant, `%%` the sign; `%2$s` takes the
+/// second argument.
 fn formatted(args: Texts) -> Result<Option<String>> {
     let Some(form) = text(args, 0) else { return Ok(None) };
     let bad = |what: &str| Error::new(SqlState::BadArgument, what.to_owned());
@@ -337,7 +359,9 @@ fn formatted(args: Texts) -> Result<Option<String>> {
             ('I', None) => return Err(bad("null values cannot be formatted as an SQL identifier")),
             ('L', Some(value)) => out.push_str(&format!("'{}'", value.replace('\'', "''"))),
             ('L', None) => out.push_str("NULL"),
-            (other, _) => return Err(bad(&format!("unrecognized format() type specifier \"{other}\""))),
+            (other, _) => {
+                return Err(bad(&format!("unrecognized format() type specifier \"{other}\"")));
+            }
         }
     }
     Ok(Some(out))
@@ -389,8 +413,9 @@ fn view_definition(cx: &SystemContext, args: Texts) -> Option<String> {
 }
 
 fn key_names(cx: &SystemContext, wanted: impl Fn(u32) -> bool) -> Option<(String, Vec<String>)> {
-    let found =
-        relations::users(cx).into_iter().find(|entry| entry.relation.is_some() && wanted(entry.oid))?;
+    let found = relations::users(cx)
+        .into_iter()
+        .find(|entry| entry.relation.is_some() && wanted(entry.oid))?;
     let relation = found.relation?;
     let names = found.key.iter().filter_map(|at| relation.columns.get(*at));
     Some((relation.name.clone(), names.map(|column| quote_name(&column.name)).collect()))
@@ -425,7 +450,9 @@ fn constraint_text(cx: &SystemContext, args: Texts) -> Option<String> {
 fn bytes_of(cx: &SystemContext, entry: &RelationEntry) -> i64 {
     let Some(relation) = &entry.relation else { return 0 };
     let bytes = match &relation.kind {
-        Kind::Stream(_) => cx.engine.journal.stats(StreamId(relation.id.0)).map_or(0, |stats| stats.bytes),
+        Kind::Stream(_) => {
+            cx.engine.journal.stats(StreamId(relation.id.0)).map_or(0, |stats| stats.bytes)
+        }
         Kind::MaterializedView(_) => {
             let id: RelationId = relation.id;
             cx.engine.view(id).map_or(0, |view| view.figures().state_bytes as u64)
@@ -443,8 +470,12 @@ fn relation_bytes(cx: &SystemContext, args: Texts) -> Option<i64> {
 pub(crate) fn rows_of(cx: &SystemContext, entry: &RelationEntry) -> Option<u64> {
     let relation = entry.relation.as_ref()?;
     match &relation.kind {
-        Kind::Stream(_) => cx.engine.journal.stats(StreamId(relation.id.0)).ok().map(|stats| stats.rows),
-        Kind::Table(_) => cx.engine.table(relation.id).ok().map(|table| table.version().rows() as u64),
+        Kind::Stream(_) => {
+            cx.engine.journal.stats(StreamId(relation.id.0)).ok().map(|stats| stats.rows)
+        }
+        Kind::Table(_) => {
+            cx.engine.table(relation.id).ok().map(|table| table.version().rows() as u64)
+        }
         Kind::View { .. } | Kind::MaterializedView(_) => None,
     }
 }

@@ -25,7 +25,9 @@ struct ParseIdent {
 
 /// The parts of a name; those without quotes in lower case.
 fn parts(text: &str) -> Result<Vec<String>> {
-    let bad = || Error::new(SqlState::BadArgument, format!("string is not a valid identifier: \"{text}\""));
+    let bad = || {
+        Error::new(SqlState::BadArgument, format!("string is not a valid identifier: \"{text}\""))
+    };
     let mut parts = Vec::new();
     let mut rest = text.trim();
     loop {
@@ -37,8 +39,9 @@ fn parts(text: &str) -> Result<Vec<String>> {
                 (quoted[..end].replace("\"\"", "\""), &quoted[end + 1..])
             }
             None => {
-                let end =
-                    rest.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '$')).unwrap_or(rest.len());
+                let end = rest
+                    .find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '$'))
+                    .unwrap_or(rest.len());
                 (rest[..end].to_lowercase(), &rest[end..])
             }
         };
@@ -93,7 +96,8 @@ mod tests {
 
     #[test]
     fn a_name_falls_into_its_parts() {
-        let check = |text: &str, expect: &[&str]| assert_eq!(parts(text).unwrap(), expect, "{text}");
+        let check =
+            |text: &str, expect: &[&str]| assert_eq!(parts(text).unwrap(), expect, "{text}");
         check("Public.Clicks", &["public", "clicks"]);
         check(r#" "A ""b"".c" . d "#, &[r#"A "b".c"#, "d"]);
         for wrong in ["", "a.", "a b", r#""a"#, "a..b"] {

@@ -13,7 +13,8 @@ use crate::catalog::{Column, Kind};
 use crate::error::Result;
 use crate::types::{SqlType, WIDE_NUMERIC};
 
-/// DataFusion keeps the name `information_schema` for tables of its own, so in a rewritten query ours have these names.
+/// DataFusion keeps the name `information_schema` for tables of its own, so in a rewritten query
+/// ours have these names.
 const PREFIX: &str = "information_schema.";
 
 /// The name by which a rewritten query finds one of these tables.
@@ -204,7 +205,9 @@ fn schemata(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
 }
 
 fn keyed(cx: &SystemContext) -> impl Iterator<Item = RelationEntry> {
-    relations::users(cx).into_iter().filter(|entry| entry.index_of.is_none() && !entry.key.is_empty())
+    relations::users(cx)
+        .into_iter()
+        .filter(|entry| entry.index_of.is_none() && !entry.key.is_empty())
 }
 
 fn constraints(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
@@ -238,7 +241,8 @@ fn key_columns(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
     let mut rows = Vec::new();
     for entry in keyed(cx) {
         let Some(relation) = &entry.relation else { continue };
-        for (at, column) in entry.key.iter().filter_map(|at| relation.columns.get(*at)).enumerate() {
+        for (at, column) in entry.key.iter().filter_map(|at| relation.columns.get(*at)).enumerate()
+        {
             let name = format!("{}_pkey", entry.name);
             rows.push(row![
                 DATABASE,

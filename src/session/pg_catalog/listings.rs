@@ -59,7 +59,8 @@ pub(crate) fn listings(cx: &SystemContext, name: &str) -> Result<Arc<dyn TablePr
     let user = cx.user.as_str();
     let entries = relations::users(cx);
     let wanted = |kind: &'static str| entries.iter().filter(move |entry| entry.kind == kind);
-    let query = |entry: &RelationEntry| match entry.relation.as_ref().map(|relation| &relation.kind) {
+    let query = |entry: &RelationEntry| match entry.relation.as_ref().map(|relation| &relation.kind)
+    {
         Some(Kind::View { query }) => Some(query.clone()),
         Some(Kind::MaterializedView(view)) => Some(view.query.clone()),
         _ => None,

@@ -1,9 +1,9 @@
 //! What the server shows of itself as tables: `tidemill`, `pg_catalog` and `information_schema`.
 //!
-//! Every table is made when a statement names it, from the catalog and the engine's figures of that moment. What
-//! never changes (types, languages, access methods) is kept as PostgreSQL 15 has it (`fixed`).
-//! psql and drivers ask in SQL that DataFusion does not know in every detail; `rewrite` says the same in
-//! other words, and `functions` has the functions they call.
+//! Every table is made when a statement names it, from the catalog and the engine's figures of that
+//! moment. What never changes (types, languages, access methods) is kept as PostgreSQL 15 has it
+//! (`fixed`). psql and drivers ask in SQL that DataFusion does not know in every detail; `rewrite`
+//! says the same in other words, and `functions` has the functions they call.
 
 mod catalog;
 mod expand;
@@ -45,8 +45,9 @@ pub fn lookup(cx: SystemContext) -> Arc<dyn RelationLookup> {
     Arc::new(System { cx })
 }
 
-/// Brings a query about the system into a form that can be planned, and adds the functions that it may call to the
-/// state it is planned with. A query about anything else is left alone. `true` if it was about the system.
+/// Brings a query about the system into a form that can be planned, and adds the functions that it
+/// may call to the state it is planned with. A query about anything else is left alone. `true` if
+/// it was about the system.
 pub fn prepare(cx: &SystemContext, state: &mut SessionState, query: &mut Query) -> Result<bool> {
     if !rewrite::concerns(query) {
         return Ok(false);

@@ -158,7 +158,8 @@ pub(crate) fn systems() -> Vec<RelationEntry> {
     entries.collect()
 }
 
-/// The columns of an entry. Those of the system's relations are told for `tidemill` only, which people look at.
+/// The columns of an entry. Those of the system's relations are told for `tidemill` only, which
+/// people look at.
 pub(crate) fn columns(cx: &SystemContext, entry: &RelationEntry) -> Result<Vec<Column>> {
     if let Some(relation) = &entry.relation {
         return Ok(relation.columns.clone());
@@ -180,7 +181,8 @@ pub(crate) fn columns(cx: &SystemContext, entry: &RelationEntry) -> Result<Vec<C
     Ok(columns.collect())
 }
 
-/// The relation that a text names, as `'…'::regclass` reads it: a name with or without its schema, or an oid.
+/// The relation that a text names, as `'…'::regclass` reads it: a name with or without its schema,
+/// or an oid.
 pub(crate) fn find(cx: &SystemContext, text: &str) -> Option<u32> {
     let text = text.trim();
     if let Ok(oid) = text.parse::<u32>() {

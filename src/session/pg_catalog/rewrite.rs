@@ -11,8 +11,9 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    self, BinaryOperator, DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName,
-    Query, SelectItem, SetExpr, TableFactor, Value, VisitMut, VisitorMut, visit_expressions, visit_relations,
+    self, BinaryOperator, DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
+    ObjectName, Query, SelectItem, SetExpr, TableFactor, Value, VisitMut, VisitorMut,
+    visit_expressions, visit_relations,
 };
 
 use super::super::transaction::SystemContext;
@@ -41,7 +42,8 @@ pub(crate) fn concerns(query: &Query) -> bool {
     let expressions = visit_expressions(query, |expr| {
         let system = match expr {
             Expr::Function(call) => {
-                schema(&call.name).as_deref() == Some("pg_catalog") || functions::is_known(&last(&call.name))
+                schema(&call.name).as_deref() == Some("pg_catalog")
+                    || functions::is_known(&last(&call.name))
             }
             Expr::Cast { data_type, .. } => registered(data_type).is_some(),
             _ => false,
@@ -146,13 +148,15 @@ fn procedure(expr: &Expr) -> Option<Expr> {
         Expr::Nested(inner) => procedure(inner),
         Expr::Function(function) if last(&function.name) == "regprocin" => match &function.args {
             FunctionArguments::List(list) => match list.args.as_slice() {
-                [FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value)))] => match &value.value {
-                    Value::SingleQuotedString(name) => {
-                        let name = name.strip_prefix("pg_catalog.").unwrap_or(name);
-                        Some(Expr::value(Value::SingleQuotedString(name.to_owned())))
+                [FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value)))] => {
+                    match &value.value {
+                        Value::SingleQuotedString(name) => {
+                            let name = name.strip_prefix("pg_catalog.").unwrap_or(name);
+                            Some(Expr::value(Value::SingleQuotedString(name.to_owned())))
+                        }
+                        _ => None,
                     }
-                    _ => None,
-                },
+                }
                 _ => None,
             },
             _ => None,
@@ -163,7 +167,8 @@ fn procedure(expr: &Expr) -> Option<Expr> {
 
 struct Rewriter<'a> {
     cx: &'a SystemContext,
-    /// For each SELECT around this place, what its relations are called and which tables of the system they are.
+    /// For each SELECT around this place, what its relations are called and which tables of the
+    /// system they are.
     tables: Vec<Vec<(String, String)>>,
 }
 
@@ -191,23 +196,27 @@ fn list_of(text: &Expr) -> Option<Expr> {
         Expr::Value(value) => {
             let Value::SingleQuotedString(text) = &value.value else { return None };
             let items = text.trim().strip_prefix('{')?.strip_suffix('}')?;
-            let quoted = items.split(',').map(|item| format!("'{}'", item.trim().replace('\'', "''")));
+            let quoted =
+                items.split(',').map(|item| format!("'{}'", item.trim().replace('\'', "''")));
             parse_expr(&format!("ARRAY[{}]", quoted.collect::<Vec<_>>().join(", "))).ok()
         }
         _ => None,
     }
 }
 
-/// The relations of a FROM clause: what they are called there, and the last part of their own names.
+/// The relations of a FROM clause: what they are called there, and the last part of their own
+/// names.
 fn named_tables(select: &ast::Select) -> Vec<(String, String)> {
-    let factors = select
-        .from
-        .iter()
-        .flat_map(|item| std::iter::once(&item.relation).chain(item.joins.iter().map(|join| &join.relation)));
+    let factors = select.from.iter().flat_map(|item| {
+        std::iter::once(&item.relation).chain(item.joins.iter().map(|join| &join.relation))
+    });
     let named = factors.filter_map(|factor| match factor {
         TableFactor::Table { name, alias, args: None, .. } => {
             let table = last(name);
-            Some((alias.as_ref().map_or_else(|| table.clone(), |alias| ident_name(&alias.name)), table))
+            Some((
+                alias.as_ref().map_or_else(|| table.clone(), |alias| ident_name(&alias.name)),
+                table,
+            ))
         }
         _ => None,
     });
@@ -252,15 +261,17 @@ impl Rewriter<'_> {
         })
     }
 
-    /// Whether a subquery calls a function in FROM for each row of a table that never has any, as psql does for the columns of a
-    /// publication, or for options that no relation has: it cannot be planned, and has nothing to be run for.
+    /// Whether a subquery calls a function in FROM for each row of a table that never has any, as
+    /// psql does for the columns of a publication, or for options that no relation has: it cannot
+    /// be planned, and has nothing to be run for.
     fn is_never_run(&self, query: &Query) -> bool {
         let SetExpr::Select(select) = query.body.as_ref() else { return false };
         let reads_nothing = |expr: &Expr| {
             let found = visit_expressions(expr, |part| match part {
                 Expr::CompoundIdentifier(parts)
                     if parts.len() == 2
-                        && (ident_name(&parts[1]) == "reloptions" || self.is_of_empty(&parts[0])) =>
+                        && (ident_name(&parts[1]) == "reloptions"
+                            || self.is_of_empty(&parts[0])) =>
                 {
                     ControlFlow::Break(())
                 }
@@ -283,7 +294,9 @@ impl Rewriter<'_> {
     fn is_of_empty(&self, relation: &Ident) -> bool {
         let relation = ident_name(relation);
         let mut known = self.tables.iter().rev().flatten();
-        known.find(|(name, _)| *name == relation).is_some_and(|(_, table)| fixed::empty(table).is_some())
+        known
+            .find(|(name, _)| *name == relation)
+            .is_some_and(|(_, table)| fixed::empty(table).is_some())
     }
 
     fn replaced(&self, expr: &Expr) -> Option<Expr> {
@@ -324,7 +337,8 @@ impl VisitorMut for Rewriter<'_> {
         if schema(relation).as_deref() == Some("information_schema")
             && let Some(name) = information::rename(&last(relation))
         {
-            *relation = ObjectName::from(vec![Ident::new("pg_catalog"), Ident::with_quote('"', name)]);
+            *relation =
+                ObjectName::from(vec![Ident::new("pg_catalog"), Ident::with_quote('"', name)]);
         }
         ControlFlow::Continue(())
     }
@@ -335,7 +349,9 @@ impl VisitorMut for Rewriter<'_> {
                 *name = ObjectName::from(vec![Ident::new(last(name))]);
             }
             match (last(name).as_str(), args.as_mut()) {
-                ("pg_get_keywords" | "pg_partition_tree" | "ts_token_type", Some(_)) => *args = None,
+                ("pg_get_keywords" | "pg_partition_tree" | "ts_token_type", Some(_)) => {
+                    *args = None
+                }
                 // It takes nothing but constants of this type.
                 ("generate_series", Some(given)) => as_bigints(&mut given.args),
                 ("string_to_array" | "parse_ident", Some(given)) => {
@@ -362,7 +378,9 @@ impl VisitorMut for Rewriter<'_> {
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         let subquery = match expr {
             Expr::Subquery(query) => Some(&*query),
-            Expr::Function(ast::Function { args: FunctionArguments::Subquery(query), .. }) => Some(&*query),
+            Expr::Function(ast::Function { args: FunctionArguments::Subquery(query), .. }) => {
+                Some(&*query)
+            }
             _ => None,
         };
         if subquery.is_some_and(|query| self.is_never_run(query)) {

@@ -135,6 +135,8 @@ fn of_name(name: &str) -> Result<SqlType> {
         "jsonb" => SqlType::Jsonb,
         "timestamp" => SqlType::Timestamp(6),
         "timestamptz" => SqlType::TimestampTz(6),
-        other => return Err(Error::internal(format!("a system table has a column of type {other}"))),
+        other => {
+            return Err(Error::internal(format!("a system table has a column of type {other}")));
+        }
     })
 }

@@ -86,7 +86,10 @@ const ASKED: &[(&str, &str)] = &[
         "",
     ),
     ("SELECT pg_catalog.pg_get_viewdef('v'::regclass, true)", "SELECT id FROM t"),
-    ("SELECT typname, oid::regtype::text FROM pg_type t WHERE t.oid = to_regtype('int8')", "int8|bigint"),
+    (
+        "SELECT typname, oid::regtype::text FROM pg_type t WHERE t.oid = to_regtype('int8')",
+        "int8|bigint",
+    ),
     (
         "SELECT relname FROM pg_class WHERE relkind = ANY (ARRAY['v','m'])  AND relnamespace = 'public'::regnamespace",
         "v",
@@ -108,8 +111,14 @@ const ASKED: &[(&str, &str)] = &[
         "SELECT current_setting('jit') AS was, set_config('jit', 'on', false) AS now, current_setting('jit') AS is",
         "off|on|on",
     ),
-    ("SELECT set_config('my.' || x, x, false) FROM (VALUES ('a'), ('b')) AS v (x) ORDER BY x", "a\nb"),
-    ("SELECT current_setting('my.' || x, true) FROM (VALUES ('a'), ('c')) AS v (x) ORDER BY x", "a\nNULL"),
+    (
+        "SELECT set_config('my.' || x, x, false) FROM (VALUES ('a'), ('b')) AS v (x) ORDER BY x",
+        "a\nb",
+    ),
+    (
+        "SELECT current_setting('my.' || x, true) FROM (VALUES ('a'), ('c')) AS v (x) ORDER BY x",
+        "a\nNULL",
+    ),
     // Subqueries that are no joins.
     (
         "SELECT c.relname, ARRAY(SELECT a.attname FROM pg_attribute a WHERE a.attrelid = c.oid ORDER BY a.attnum DESC) \
@@ -158,8 +167,14 @@ const ASKED: &[(&str, &str)] = &[
     ),
     ("SELECT typname FROM pg_type WHERE typinput = 'pg_catalog.int4in'::regproc", "int4"),
     ("SELECT x FROM pg_catalog.unnest(ARRAY['a', 'b']) AS x WHERE x = ANY ('{b,c}'::text[])", "b"),
-    ("SELECT s FROM generate_series(1, array_upper(current_schemas(true), 1)) AS s ORDER BY 1", "1\n2"),
-    ("SELECT count(*) > 0 FROM pg_get_keywords() WHERE word <> ALL ('{select,from}'::text[])", "true"),
+    (
+        "SELECT s FROM generate_series(1, array_upper(current_schemas(true), 1)) AS s ORDER BY 1",
+        "1\n2",
+    ),
+    (
+        "SELECT count(*) > 0 FROM pg_get_keywords() WHERE word <> ALL ('{select,from}'::text[])",
+        "true",
+    ),
     (
         "SELECT 'pg_catalog.trigger'::regtype::oid, 2279::regtype::text, 551::regoperator::text",
         "2279|trigger|+(integer,integer)",

@@ -1,4 +1,5 @@
-//! Types by name and by number, as `regtype` and `format_type` tell them: ours, and those of Postgres that clients ask for.
+//! Types by name and by number, as `regtype` and `format_type` tell them: ours, and those of
+//! Postgres that clients ask for.
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -15,10 +16,13 @@ fn postgres() -> &'static (HashMap<String, u32>, HashMap<u32, String>) {
     TYPES.get_or_init(|| {
         let mut both = (HashMap::new(), HashMap::new());
         let Ok(Some(rows)) = fixed::rows("pg_type") else { return both };
-        let (Some(oids), Some(names)) = (rows.column_by_name("oid"), rows.column_by_name("typname")) else {
+        let (Some(oids), Some(names)) =
+            (rows.column_by_name("oid"), rows.column_by_name("typname"))
+        else {
             return both;
         };
-        let (Some(oids), Some(names)) = (oids.as_primitive_opt::<Int64Type>(), names.as_string_opt::<i32>())
+        let (Some(oids), Some(names)) =
+            (oids.as_primitive_opt::<Int64Type>(), names.as_string_opt::<i32>())
         else {
             return both;
         };
@@ -115,14 +119,18 @@ pub(crate) fn format_type(oid: i64, modifier: Option<i64>) -> String {
         other => match u32::try_from(other).ok().and_then(SqlType::from_oid) {
             Some(known) => known.to_string(),
             None => match postgres_name(other) {
-                Some(name) => name.strip_prefix('_').map_or_else(|| name.to_owned(), |of| format!("{of}[]")),
+                Some(name) => {
+                    name.strip_prefix('_').map_or_else(|| name.to_owned(), |of| format!("{of}[]"))
+                }
                 None => "???".to_owned(),
             },
         },
     };
     match (oid, modifier) {
         (1042 | 1043, Some(m)) if m > 4 => format!("{plain}({})", m - 4),
-        (1700, Some(m)) if m > 4 => format!("numeric({},{})", ((m - 4) >> 16) & 0xffff, (m - 4) & 0x7ff),
+        (1700, Some(m)) if m > 4 => {
+            format!("numeric({},{})", ((m - 4) >> 16) & 0xffff, (m - 4) & 0x7ff)
+        }
         (1114 | 1184, Some(m)) => plain.replacen("timestamp", &format!("timestamp({m})"), 1),
         _ => plain,
     }

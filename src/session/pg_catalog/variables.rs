@@ -1,7 +1,8 @@
 //! `set_config(name, value, is_local)` and `current_setting(name [, missing_ok])` inside a query.
 //!
-//! Both are volatile, so that each runs when its turn comes: `SELECT current_setting('jit'), set_config('jit', 'off', false)` gives
-//! the value from before and the one from after. What a query changes belongs to its transaction, as with SET.
+//! Both are volatile, so that each runs when its turn comes: `SELECT current_setting('jit'),
+//! set_config('jit', 'off', false)` gives the value from before and the one from after. What a
+//! query changes belongs to its transaction, as with SET.
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -11,7 +12,8 @@ use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{Result as DfResult, ScalarValue};
 use datafusion::logical_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
+    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature,
+    Volatility,
 };
 
 use super::super::shared_settings::SharedSettings;
@@ -28,7 +30,10 @@ pub(crate) fn all(settings: &SharedSettings) -> [Arc<ScalarUDF>; 2] {
     };
     let (text, truth) = (DataType::Utf8, DataType::Boolean);
     [
-        function(Does::Set, vec![TypeSignature::Exact(vec![text.clone(), text.clone(), truth.clone()])]),
+        function(
+            Does::Set,
+            vec![TypeSignature::Exact(vec![text.clone(), text.clone(), truth.clone()])],
+        ),
         function(
             Does::Get,
             vec![TypeSignature::Exact(vec![text.clone()]), TypeSignature::Exact(vec![text, truth])],
@@ -64,7 +69,12 @@ impl Hash for SettingFunction {
 }
 
 impl SettingFunction {
-    fn set(&self, name: Option<&str>, value: Option<&str>, is_local: Option<bool>) -> Result<Option<String>> {
+    fn set(
+        &self,
+        name: Option<&str>,
+        value: Option<&str>,
+        is_local: Option<bool>,
+    ) -> Result<Option<String>> {
         let Some(name) = name else {
             return Err(Error::new(SqlState::NullNotAllowed, "SET requires parameter name"));
         };
@@ -74,7 +84,11 @@ impl SettingFunction {
     fn get(&self, name: Option<&str>, missing_ok: Option<bool>) -> Result<Option<String>> {
         let Some(name) = name else { return Ok(None) };
         match self.settings.get(name) {
-            Err(error) if error.state() == SqlState::UndefinedObject && missing_ok == Some(true) => Ok(None),
+            Err(error)
+                if error.state() == SqlState::UndefinedObject && missing_ok == Some(true) =>
+            {
+                Ok(None)
+            }
             value => value.map(Some),
         }
     }
@@ -98,7 +112,8 @@ impl ScalarUDFImpl for SettingFunction {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
         let is_scalar = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
-        // The same constants for every row: once has the effect of all. Without a row there is none.
+        // The same constants for every row: once has the effect of all. Without a row there is
+        // none.
         let rows = if is_scalar { args.number_rows.min(1) } else { args.number_rows };
         let column = |at: usize, wanted: &DataType| -> DfResult<Option<ArrayRef>> {
             args.args.get(at).map(|arg| Ok(cast(&arg.to_array(rows)?, wanted)?)).transpose()
@@ -117,9 +132,11 @@ impl ScalarUDFImpl for SettingFunction {
             Does::Get => (None, column(1, &DataType::Boolean)?),
         };
         let answer = |row: usize| match self.does {
-            Does::Set => {
-                self.set(text(&name, row).as_deref(), text(&value, row).as_deref(), truth(&flag, row))
-            }
+            Does::Set => self.set(
+                text(&name, row).as_deref(),
+                text(&value, row).as_deref(),
+                truth(&flag, row),
+            ),
             Does::Get => self.get(text(&name, row).as_deref(), truth(&flag, row)),
         };
         let values: StringArray = (0..rows).map(answer).collect::<Result<_>>()?;

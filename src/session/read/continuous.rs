@@ -1,4 +1,5 @@
-//! A SELECT … EMIT: new versions of rows as they come, until the client cancels, the LIMIT is reached or the input ends.
+//! A SELECT … EMIT: new versions of rows as they come, until the client cancels, the LIMIT is
+//! reached or the input ends.
 
 use std::sync::Arc;
 
@@ -52,8 +53,10 @@ pub async fn plan(
     query: &ContinuousQuery,
     reading: &Reading,
 ) -> Result<ContinuousPlan> {
-    let options =
-        CutOptions { emission: emission(query.emit, Emission::OnChange), lateness_ms: reading.lateness_ms };
+    let options = CutOptions {
+        emission: emission(query.emit, Emission::OnChange),
+        lateness_ms: reading.lateness_ms,
+    };
     let (owned, query) = (Arc::clone(engine), query.query.clone());
     let ready = async move {
         let (pipeline, state, used) = continuous_pipeline(&owned, &query, options).await?;
@@ -92,7 +95,9 @@ impl ContinuousPlan {
         let emitted = self.start(engine, reading, false, false);
         let batches = emitted.flat_map(move |emitted| {
             let batches: Vec<Result<RecordBatch>> = match emitted {
-                Ok(emitted) => emitted.deltas.iter().map(|delta| appearing(delta, &shown)).collect(),
+                Ok(emitted) => {
+                    emitted.deltas.iter().map(|delta| appearing(delta, &shown)).collect()
+                }
                 Err(error) => vec![Err(error)],
             };
             stream::iter(batches)

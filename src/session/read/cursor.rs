@@ -1,6 +1,7 @@
 //! Cursors: a query that is taken a few rows at a time, also one without an end.
 //!
-//! What FETCH has pulled stays with the cursor until FETCH has what it was asked for, so a FETCH that is cancelled loses nothing.
+//! What FETCH has pulled stays with the cursor until FETCH has what it was asked for, so a FETCH
+//! that is cancelled loses nothing.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -46,10 +47,14 @@ impl Cursor {
     }
 
     /// FETCH; it gives what it has when `end` is done.
-    pub async fn fetch(&self, count: FetchCount, end: Option<BoxFuture<'static, ()>>) -> Result<Batches> {
-        let mut body = Arc::clone(&self.body)
-            .try_lock_owned()
-            .map_err(|_| Error::new(SqlState::InvalidCursorState, "the cursor is being fetched from"))?;
+    pub async fn fetch(
+        &self,
+        count: FetchCount,
+        end: Option<BoxFuture<'static, ()>>,
+    ) -> Result<Batches> {
+        let mut body = Arc::clone(&self.body).try_lock_owned().map_err(|_| {
+            Error::new(SqlState::InvalidCursorState, "the cursor is being fetched from")
+        })?;
         match (count, end) {
             (FetchCount::All, None) => Ok(rest(body)),
             (FetchCount::All, end) => {
@@ -102,8 +107,11 @@ impl CursorRows {
                     self.rows += batch.num_rows();
                     self.left.push_back(batch);
                     if bytes > limits::WRITE_BYTES {
-                        return Err(Error::new(SqlState::ProgramLimit, "too many rows for one FETCH")
-                            .hint("Fetch fewer rows at a time."));
+                        return Err(Error::new(
+                            SqlState::ProgramLimit,
+                            "too many rows for one FETCH",
+                        )
+                        .hint("Fetch fewer rows at a time."));
                     }
                 }
                 Some(Err(error)) => {
@@ -173,7 +181,10 @@ mod tests {
     }
 
     async fn count(batches: Batches) -> usize {
-        batches.map(|batch| batch.unwrap().num_rows()).fold(0, |sum, rows| async move { sum + rows }).await
+        batches
+            .map(|batch| batch.unwrap().num_rows())
+            .fold(0, |sum, rows| async move { sum + rows })
+            .await
     }
 
     #[tokio::test]
@@ -181,8 +192,10 @@ mod tests {
         let endless = stream::iter([Ok(batch(3)), Ok(batch(4))]).chain(stream::pending()).boxed();
         let cursor = Cursor::new(text_schema(&["a"]), endless, false);
         assert_eq!(count(cursor.fetch(FetchCount::Rows(2), None).await.unwrap()).await, 2);
-        let cancelled =
-            tokio::time::timeout(Duration::from_millis(10), cursor.fetch(FetchCount::Rows(50), None));
+        let cancelled = tokio::time::timeout(
+            Duration::from_millis(10),
+            cursor.fetch(FetchCount::Rows(50), None),
+        );
         assert!(cancelled.await.is_err());
         let timeout = Some(WallClock.sleep(Duration::from_millis(5)));
         assert_eq!(count(cursor.fetch(FetchCount::Rows(50), timeout).await.unwrap()).await, 5);

@@ -1,8 +1,9 @@
 //! A snapshot: the answer of a query over everything as of one moment.
 //!
-//! First the views that the query reads, directly or through views, are brought up to every commit acknowledged so far; then
-//! the versions of everything are taken together. Planning happens on [threads of its own](crate::exec::planning), computing on the engine's;
-//! dropping the future ends the one and dropping the stream the other.
+//! First the views that the query reads, directly or through views, are brought up to every commit
+//! acknowledged so far; then the versions of everything are taken together. Planning happens on
+//! [threads of its own](crate::exec::planning), computing on the engine's; dropping the future ends
+//! the one and dropping the stream the other.
 
 use std::collections::HashSet;
 use std::future::Future;
@@ -50,7 +51,8 @@ pub struct ReadContext {
     pub own: CommitNo,
 }
 
-/// Runs work on the engine's threads; dropping the future ends it, a panic is an error of this statement.
+/// Runs work on the engine's threads; dropping the future ends it, a panic is an error of this
+/// statement.
 pub async fn on_cpu<T: Send + 'static>(
     engine: &Engine,
     work: impl Future<Output = Result<T>> + Send + 'static,
@@ -60,7 +62,9 @@ pub async fn on_cpu<T: Send + 'static>(
         Err(error) if error.is_panic() => {
             Err(Error::internal("internal error: the statement failed unexpectedly"))
         }
-        Err(_) => Err(Error::new(crate::error::SqlState::ShuttingDown, "the server is shutting down")),
+        Err(_) => {
+            Err(Error::new(crate::error::SqlState::ShuttingDown, "the server is shutting down"))
+        }
     }
 }
 
@@ -87,7 +91,11 @@ pub fn named<V: Visit>(syntax: &V) -> Vec<ObjectName> {
 }
 
 /// The materialized views that these names stand for, also through views.
-pub fn views_of(engine: &Engine, names: &Names, wanted: &[ObjectName]) -> Result<Vec<Arc<ViewHandle>>> {
+pub fn views_of(
+    engine: &Engine,
+    names: &Names,
+    wanted: &[ObjectName],
+) -> Result<Vec<Arc<ViewHandle>>> {
     let mut seen: HashSet<RelationId> = HashSet::new();
     let mut views = Vec::new();
     let mut open: Vec<Arc<Relation>> = Vec::new();
@@ -115,22 +123,28 @@ pub fn views_of(engine: &Engine, names: &Names, wanted: &[ObjectName]) -> Result
 }
 
 impl ReadContext {
-    /// Names as of now for a statement that reads `wanted`; waits until the views among them are up to date.
+    /// Names as of now for a statement that reads `wanted`; waits until the views among them are up
+    /// to date.
     pub async fn scope(&self, wanted: &[ObjectName]) -> Result<Scope> {
         let names = self.engine.catalog.names();
         let views = views_of(&self.engine, &names, wanted)?;
         if !views.is_empty() {
             self.engine.sync(&views, self.own).await?;
         }
-        if wanted
-            .iter()
-            .any(|name| relation_name(name).is_ok_and(|name| name.schema.as_deref() == Some("tidemill")))
-        {
-            // What the figures say includes what this session has written. That a view has failed is one of them.
+        if wanted.iter().any(|name| {
+            relation_name(name).is_ok_and(|name| name.schema.as_deref() == Some("tidemill"))
+        }) {
+            // What the figures say includes what this session has written. That a view has failed
+            // is one of them.
             self.engine.sync_figures().await?;
         }
         let moment = self.engine.snapshot_of(&views).await;
-        Ok(Scope::new(Arc::clone(&self.engine), moment, self.overlay.clone(), Some(Arc::clone(&self.system))))
+        Ok(Scope::new(
+            Arc::clone(&self.engine),
+            moment,
+            self.overlay.clone(),
+            Some(Arc::clone(&self.system)),
+        ))
     }
 
     /// Plans a query.
@@ -244,7 +258,10 @@ pub fn execute(engine: &Engine, runnable: Runnable) -> Batches {
 }
 
 /// What comes out of a channel, as long as the task that fills it is wanted.
-pub fn received<T: Send + 'static>(receiver: mpsc::Receiver<Result<RecordBatch>>, task: T) -> Batches {
+pub fn received<T: Send + 'static>(
+    receiver: mpsc::Receiver<Result<RecordBatch>>,
+    task: T,
+) -> Batches {
     stream::unfold((receiver, task), |(mut receiver, task)| async move {
         receiver.recv().await.map(|item| (item, (receiver, task)))
     })
@@ -279,14 +296,17 @@ async fn drive(
 
 /// The error with the place in the text where the name it complains of stands.
 pub fn placed(error: Error, text: &str) -> Error {
-    use crate::error::SqlState::{AmbiguousColumn, UndefinedColumn, UndefinedFunction, UndefinedTable};
+    use crate::error::SqlState::{
+        AmbiguousColumn, UndefinedColumn, UndefinedFunction, UndefinedTable,
+    };
     let state = error.state();
     if error.position().is_some()
         || !matches!(state, UndefinedColumn | UndefinedTable | UndefinedFunction | AmbiguousColumn)
     {
         return error;
     }
-    let place = complained(error.message()).and_then(|(name, named)| sql::place_of(text, name, named));
+    let place =
+        complained(error.message()).and_then(|(name, named)| sql::place_of(text, name, named));
     match place {
         Some(position) => error.at(position),
         None => error,

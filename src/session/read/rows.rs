@@ -33,14 +33,22 @@ pub fn text_batch(schema: &SchemaRef, rows: &[Vec<Option<String>>]) -> Result<Re
 }
 
 /// A result of text.
-pub fn text_rows(tag: &'static str, names: &[&str], rows: &[Vec<Option<String>>]) -> Result<Outcome> {
+pub fn text_rows(
+    tag: &'static str,
+    names: &[&str],
+    rows: &[Vec<Option<String>>],
+) -> Result<Outcome> {
     let schema = text_schema(names);
     let batch = text_batch(&schema, rows)?;
     Ok(uncounted(tag, schema, vec![batch]))
 }
 
 /// A result of one text column, a line a row.
-pub fn lines(tag: &'static str, name: &str, lines: impl IntoIterator<Item = String>) -> Result<Outcome> {
+pub fn lines(
+    tag: &'static str,
+    name: &str,
+    lines: impl IntoIterator<Item = String>,
+) -> Result<Outcome> {
     let rows: Vec<Vec<Option<String>>> = lines.into_iter().map(|line| vec![Some(line)]).collect();
     text_rows(tag, &[name], &rows)
 }
@@ -60,7 +68,8 @@ pub fn ready(batches: Vec<RecordBatch>) -> Batches {
     stream::iter(batches.into_iter().map(Ok::<_, Error>)).boxed()
 }
 
-/// The batch in another schema of as many columns: names as the client sees them, types cast where the plan's differ.
+/// The batch in another schema of as many columns: names as the client sees them, types cast where
+/// the plan's differ.
 pub fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     if batch.num_columns() != schema.fields().len() {
         return Err(Error::internal("a result of another number of columns"));
@@ -82,6 +91,7 @@ pub fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
             }
         })
         .collect::<Result<_>>()?;
-    let options = datafusion::arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    let options =
+        datafusion::arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
 }

@@ -1,7 +1,7 @@
 //! SUBSCRIBE: the present rows of a view or query, then every change of them.
 //!
-//! A row is `epoch, diff` and the query's columns. A view's changes come from the engine's epochs, which the view and all its subscribers
-//! share; a query of its own has epochs of its own.
+//! A row is `epoch, diff` and the query's columns. A view's changes come from the engine's epochs,
+//! which the view and all its subscribers share; a query of its own has epochs of its own.
 
 use std::sync::Arc;
 
@@ -82,7 +82,8 @@ impl SubscriptionRows {
             new_null_array(&DataType::Int64, 1),
             Arc::new(BooleanArray::from(vec![true])),
         ];
-        columns.extend(self.columns.fields().iter().map(|field| new_null_array(field.data_type(), 1)));
+        columns
+            .extend(self.columns.fields().iter().map(|field| new_null_array(field.data_type(), 1)));
         Ok(RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
     }
 }
@@ -103,10 +104,13 @@ fn target(engine: &Engine, what: &SubscribeTo) -> Result<SubscriptionTarget> {
         SubscribeTo::Relation(name) => {
             let relation = relation(engine, name)?;
             match &relation.kind {
-                Kind::MaterializedView(_) => Ok(SubscriptionTarget::View(engine.view(relation.id)?)),
+                Kind::MaterializedView(_) => {
+                    Ok(SubscriptionTarget::View(engine.view(relation.id)?))
+                }
                 Kind::Stream(_) | Kind::View { .. } => {
                     let name = relation.name.replace('"', "\"\"");
-                    sql::parse_query(&format!("SELECT * FROM \"{name}\"")).map(SubscriptionTarget::Query)
+                    sql::parse_query(&format!("SELECT * FROM \"{name}\""))
+                        .map(SubscriptionTarget::Query)
                 }
                 Kind::Table(_) => Err(Error::unsupported("SUBSCRIBE to a table is not supported")
                     .hint("Subscribe to a stream, a materialized view or a query over a stream.")),
@@ -127,7 +131,11 @@ fn relation(engine: &Engine, name: &ObjectName) -> Result<Arc<Relation>> {
 }
 
 /// The columns that a SUBSCRIBE gives.
-pub async fn schema(engine: &Arc<Engine>, subscribe: &Subscribe, reading: &Reading) -> Result<SchemaRef> {
+pub async fn schema(
+    engine: &Arc<Engine>,
+    subscribe: &Subscribe,
+    reading: &Reading,
+) -> Result<SchemaRef> {
     let columns = match target(engine, &subscribe.what)? {
         SubscriptionTarget::View(view) => shown_schema(&view.relation().schema()),
         SubscriptionTarget::Query(query) => continuous::plan(engine, &query, reading).await?.schema,
@@ -157,8 +165,10 @@ async fn to_query(
     reading: &Reading,
 ) -> Result<(SchemaRef, Batches, Vec<String>)> {
     if subscribe.as_of.is_some() {
-        return Err(Error::unsupported("AS OF EPOCH on a query is not supported: its epochs are its own")
-            .hint("Create a materialized view of the query and subscribe to that."));
+        return Err(Error::unsupported(
+            "AS OF EPOCH on a query is not supported: its epochs are its own",
+        )
+        .hint("Create a materialized view of the query and subscribe to that."));
     }
     let ready = continuous::plan(engine, query, reading).await?;
     if ready.pipeline.limit.is_some() {
@@ -171,7 +181,9 @@ async fn to_query(
     // What is there already is one epoch: its rows are the net answer.
     let emitted = ready.start(engine, reading, subscribe.progress, true);
     let snapshot = subscribe.snapshot;
-    let told = move |emitted: &Result<Emitted>| snapshot || !matches!(emitted, Ok(Emitted { epoch: 1, .. }));
+    let told = move |emitted: &Result<Emitted>| {
+        snapshot || !matches!(emitted, Ok(Emitted { epoch: 1, .. }))
+    };
     let batches = emitted.filter(move |emitted| std::future::ready(told(emitted)));
     let batches = batches.flat_map(move |emitted| {
         stream::iter(match emitted {
@@ -249,14 +261,17 @@ fn updates(subscription: Subscription, shape: SubscriptionRows, after: u64) -> B
             let mut subscription = subscription?;
             match subscription.next().await? {
                 Update::Epoch(epoch, deltas) => {
-                    let batches = if epoch > after { shape.epoch(epoch, &deltas) } else { Vec::new() };
+                    let batches =
+                        if epoch > after { shape.epoch(epoch, &deltas) } else { Vec::new() };
                     Some((batches, Some(subscription)))
                 }
                 Update::Overrun(epoch) => {
-                    let error =
-                        Error::new(SqlState::LimitExceeded, "the subscriber has fallen too far behind")
-                            .detail(format!("The last epoch it was sent is {epoch}."))
-                            .hint(format!("Read faster; resume with AS OF EPOCH {epoch}."));
+                    let error = Error::new(
+                        SqlState::LimitExceeded,
+                        "the subscriber has fallen too far behind",
+                    )
+                    .detail(format!("The last epoch it was sent is {epoch}."))
+                    .hint(format!("Read faster; resume with AS OF EPOCH {epoch}."));
                     Some((vec![Err(error)], None))
                 }
                 Update::Ended(error) => Some((vec![Err(error)], None)),
@@ -273,8 +288,11 @@ mod tests {
     #[test]
     fn a_row_of_weight_two_appears_twice() {
         let columns = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, true)]));
-        let batch =
-            RecordBatch::try_new(Arc::clone(&columns), vec![Arc::new(Int64Array::from(vec![7, 8]))]).unwrap();
+        let batch = RecordBatch::try_new(
+            Arc::clone(&columns),
+            vec![Arc::new(Int64Array::from(vec![7, 8]))],
+        )
+        .unwrap();
         let shape = SubscriptionRows::new(columns, true);
         let rows = shape.delta(3, &Delta::new(batch, Int64Array::from(vec![2, -1]))).unwrap();
         assert_eq!(rows.column(1).as_ref(), &Int64Array::from(vec![1, 1, -1]));

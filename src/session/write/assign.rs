@@ -1,8 +1,9 @@
-//! Assignment casts: a column of an expression's type becomes a column of the target's type, or the statement fails.
+//! Assignment casts: a column of an expression's type becomes a column of the target's type, or the
+//! statement fails.
 //!
-//! Postgres converts on assignment between numbers, between dates and timestamps, and from anything to text; not
-//! from text to something else, nor between booleans and numbers (PostgreSQL manual, "Value Storage"). Values
-//! that do not fit are errors, never NULL.
+//! Postgres converts on assignment between numbers, between dates and timestamps, and from anything
+//! to text; not from text to something else, nor between booleans and numbers (PostgreSQL manual,
+//! "Value Storage"). Values that do not fit are errors, never NULL.
 
 use std::sync::Arc;
 
@@ -36,9 +37,8 @@ pub(super) fn check(field: &Field, data_type: &DataType, column: &Column) -> Res
             "column \"{}\" is of type {} but expression is of type {from}",
             column.name, column.sql_type
         );
-        return Err(
-            Error::new(SqlState::TypeMismatch, what).hint("You will need to rewrite or cast the expression.")
-        );
+        return Err(Error::new(SqlState::TypeMismatch, what)
+            .hint("You will need to rewrite or cast the expression."));
     }
     Ok(())
 }
@@ -74,11 +74,13 @@ fn is_assignable(from: &SqlType, data_type: &DataType, to: &SqlType) -> bool {
     }
     match (from, to) {
         (SqlType::Array(a), SqlType::Array(b)) => {
-            let null = matches!(data_type, DataType::List(item) if *item.data_type() == DataType::Null);
+            let null =
+                matches!(data_type, DataType::List(item) if *item.data_type() == DataType::Null);
             null || is_assignable(a, &a.data_type(), b)
         }
         (SqlType::Row(a), SqlType::Row(b)) => {
-            a.len() == b.len() && a.iter().zip(b).all(|((_, a), (_, b))| is_assignable(a, &a.data_type(), b))
+            a.len() == b.len()
+                && a.iter().zip(b).all(|((_, a), (_, b))| is_assignable(a, &a.data_type(), b))
         }
         (SqlType::Timestamp(_) | SqlType::TimestampTz(_), SqlType::Time) => true,
         (SqlType::Interval, SqlType::Time) | (SqlType::Time, SqlType::Interval) => true,
@@ -169,7 +171,9 @@ fn ticks(values: &ArrayRef, wanted: &DataType) -> Result<ArrayRef> {
                 let mixed: Int64Array = raw
                     .iter()
                     .zip(finite.iter())
-                    .map(|(raw, finite)| raw.filter(|tick| *tick == i64::MAX || *tick == i64::MIN).or(finite))
+                    .map(|(raw, finite)| {
+                        raw.filter(|tick| *tick == i64::MAX || *tick == i64::MIN).or(finite)
+                    })
                     .collect();
                 Ok(cast(&(Arc::new(mixed) as ArrayRef), wanted)?)
             } else {
@@ -182,7 +186,12 @@ fn ticks(values: &ArrayRef, wanted: &DataType) -> Result<ArrayRef> {
 }
 
 /// Written as text and read again as the other type: what Postgres calls an I/O conversion.
-fn through_text(values: &ArrayRef, field: &Field, to: &SqlType, style: &TextStyle) -> Result<ArrayRef> {
+fn through_text(
+    values: &ArrayRef,
+    field: &Field,
+    to: &SqlType,
+    style: &TextStyle,
+) -> Result<ArrayRef> {
     let encoder = Encoder::new(field);
     let zone = Zone::of_setting(&style.time_zone).unwrap_or(Zone::Utc);
     let mut column = ColumnBuilder::new(to, values.len()).in_zone(zone);
@@ -199,7 +208,8 @@ fn through_text(values: &ArrayRef, field: &Field, to: &SqlType, style: &TextStyl
     Ok(column.finish())
 }
 
-/// Between numbers: exact where it can be, rounded where digits are lost, 22003 where it does not fit.
+/// Between numbers: exact where it can be, rounded where digits are lost, 22003 where it does not
+/// fit.
 fn number(values: &ArrayRef, from: &SqlType, to: &SqlType) -> Result<ArrayRef> {
     let wanted = to.data_type();
     let out_of_range = || match to {
@@ -213,7 +223,8 @@ fn number(values: &ArrayRef, from: &SqlType, to: &SqlType) -> Result<ArrayRef> {
     let from_float = matches!(from, SqlType::Real | SqlType::Double);
     if is_whole && from_float {
         let floats = cast(values, &DataType::Float64)?;
-        let rounded: Float64Array = floats.as_primitive::<Float64Type>().unary(f64::round_ties_even);
+        let rounded: Float64Array =
+            floats.as_primitive::<Float64Type>().unary(f64::round_ties_even);
         // 2^63 has no bigint, but its nearest double casts to the greatest one.
         let bound = 2_f64.powi(63);
         if rounded.iter().flatten().any(|v| !(-bound..bound).contains(&v)) {
@@ -324,9 +335,13 @@ mod tests {
         assert_eq!(check(floats(2.5), SqlType::Int).unwrap(), "2");
         assert_eq!(check(floats(0.1), SqlType::Decimal(Some((5, 2)))).unwrap(), "0.10");
         assert_eq!(check(floats(1e10), SqlType::Int).unwrap_err().state(), SqlState::OutOfRange);
-        assert_eq!(check(floats(f64::NAN), SqlType::BigInt).unwrap_err().state(), SqlState::OutOfRange);
-        let decimals: ArrayRef =
-            Arc::new(Decimal128Array::from_iter_values([25_i128]).with_precision_and_scale(3, 1).unwrap());
+        assert_eq!(
+            check(floats(f64::NAN), SqlType::BigInt).unwrap_err().state(),
+            SqlState::OutOfRange
+        );
+        let decimals: ArrayRef = Arc::new(
+            Decimal128Array::from_iter_values([25_i128]).with_precision_and_scale(3, 1).unwrap(),
+        );
         assert_eq!(check(Arc::clone(&decimals), SqlType::Int).unwrap(), "3");
         assert_eq!(check(decimals, SqlType::Text).unwrap(), "2.5");
     }
@@ -334,7 +349,10 @@ mod tests {
     #[test]
     fn text_is_not_assigned_to_a_number_and_must_not_be_too_long() {
         let text: ArrayRef = Arc::new(StringArray::from(vec!["12345"]));
-        assert_eq!(check(Arc::clone(&text), SqlType::Int).unwrap_err().state(), SqlState::TypeMismatch);
+        assert_eq!(
+            check(Arc::clone(&text), SqlType::Int).unwrap_err().state(),
+            SqlState::TypeMismatch
+        );
         assert_eq!(
             check(Arc::clone(&text), SqlType::Varchar(3)).unwrap_err().state(),
             SqlState::StringTooLong

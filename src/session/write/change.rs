@@ -1,8 +1,8 @@
 //! UPDATE, DELETE and TRUNCATE of tables, and RETURNING.
 //!
-//! An UPDATE is a query over the writer's own state of the table with a column of row ids: which rows, and what their
-//! columns become. The rows are then deleted and added in one step, so a statement that moves keys around only has
-//! to be right at its end.
+//! An UPDATE is a query over the writer's own state of the table with a column of row ids: which
+//! rows, and what their columns become. The rows are then deleted and added in one step, so a
+//! statement that moves keys around only has to be right at its end.
 
 use std::sync::Arc;
 
@@ -52,7 +52,11 @@ impl Assignments {
         for (at, value) in pairs(relation, clause)? {
             let is_default = values::is_default(value);
             if relation.columns[at].generated.is_some() {
-                if is_default { continue } else { return Err(target::generated(relation, at, Verb::Update)) }
+                if is_default {
+                    continue;
+                } else {
+                    return Err(target::generated(relation, at, Verb::Update));
+                }
             }
             if is_default {
                 read.defaults.push(at)
@@ -70,7 +74,10 @@ impl Assignments {
     pub(super) fn items(&self, number: Expr) -> Vec<SelectItem> {
         let mut items = vec![query::item(number, &row_column())];
         items.extend(
-            self.exprs.iter().enumerate().map(|(at, (_, expr))| query::item(expr.clone(), &format!("c{at}"))),
+            self.exprs
+                .iter()
+                .enumerate()
+                .map(|(at, (_, expr))| query::item(expr.clone(), &format!("c{at}"))),
         );
         items
     }
@@ -110,7 +117,8 @@ pub(super) fn pairs<'a>(
         let ident = name.0.last().and_then(|part| part.as_ident());
         let at = target::column(relation, &ident.map(ident_name).unwrap_or_default())?;
         if pairs.iter().any(|(known, _)| *known == at) {
-            let what = format!("multiple assignments to same column \"{}\"", relation.columns[at].name);
+            let what =
+                format!("multiple assignments to same column \"{}\"", relation.columns[at].name);
             return Err(Error::new(SqlState::Syntax, what));
         }
         pairs.push((at, value));
@@ -119,7 +127,9 @@ pub(super) fn pairs<'a>(
     for assignment in clause {
         match (&assignment.target, &assignment.value) {
             (AssignmentTarget::ColumnName(name), value) => add(name, value)?,
-            (AssignmentTarget::Tuple(names), Expr::Tuple(values)) if names.len() == values.len() => {
+            (AssignmentTarget::Tuple(names), Expr::Tuple(values))
+                if names.len() == values.len() =>
+            {
                 names.iter().zip(values).try_for_each(|(name, value)| add(name, value))?;
             }
             (AssignmentTarget::Tuple(names), Expr::Nested(value)) if names.len() == 1 => {
@@ -140,7 +150,8 @@ pub(super) fn pairs<'a>(
     Ok(pairs)
 }
 
-/// The rows that a statement's query has found: their numbers, ascending and each once, and its columns.
+/// The rows that a statement's query has found: their numbers, ascending and each once, and its
+/// columns.
 pub(super) struct Matched {
     pub(super) numbers: Vec<u64>,
     schema: SchemaRef,
@@ -158,7 +169,11 @@ pub(super) fn matched(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Mat
                 .zip(batch.schema().fields())
                 .map(|(planned, real)| {
                     Arc::new(
-                        planned.as_ref().clone().with_data_type(real.data_type().clone()).with_nullable(true),
+                        planned
+                            .as_ref()
+                            .clone()
+                            .with_data_type(real.data_type().clone())
+                            .with_nullable(true),
                     )
                 })
                 .collect();
@@ -190,11 +205,14 @@ pub(super) fn table(
         return Err(Error::unsupported("only a table can be changed").hint("Name a table."));
     };
     if !table.joins.is_empty() {
-        return Err(Error::unsupported("a JOIN in the target of UPDATE or DELETE is not supported")
-            .hint("Put the other tables into FROM (UPDATE) or USING (DELETE)."));
+        return Err(Error::unsupported(
+            "a JOIN in the target of UPDATE or DELETE is not supported",
+        )
+        .hint("Put the other tables into FROM (UPDATE) or USING (DELETE)."));
     }
     let relation = target::relation(&cx.names, name, verb)?;
-    let alias = alias.as_ref().map_or_else(|| relation.name.clone(), |alias| ident_name(&alias.name));
+    let alias =
+        alias.as_ref().map_or_else(|| relation.name.clone(), |alias| ident_name(&alias.name));
     Ok((relation, alias))
 }
 
@@ -217,7 +235,10 @@ pub(super) fn source(
 
 /// Refuses what other databases have in UPDATE.
 pub(super) fn update_from(update: &ast::Update) -> Result<Vec<TableWithJoins>> {
-    if update.or.is_some() || !update.order_by.is_empty() || update.limit.is_some() || update.output.is_some()
+    if update.or.is_some()
+        || !update.order_by.is_empty()
+        || update.limit.is_some()
+        || update.output.is_some()
     {
         return Err(Error::unsupported("ORDER BY and LIMIT in UPDATE are not supported")
             .hint("Choose the rows in WHERE."));
@@ -279,7 +300,8 @@ pub(super) fn delete_from(delete: &ast::Delete) -> Result<(&TableWithJoins, Vec<
     let (FromTable::WithFromKeyword(from) | FromTable::WithoutKeyword(from)) = &delete.from;
     match from.as_slice() {
         [one] => Ok((one, delete.using.clone().unwrap_or_default())),
-        _ => Err(Error::new(SqlState::Syntax, "DELETE is from one table").hint("Put the others into USING.")),
+        _ => Err(Error::new(SqlState::Syntax, "DELETE is from one table")
+            .hint("Put the others into USING.")),
     }
 }
 

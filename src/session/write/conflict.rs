@@ -1,4 +1,5 @@
-//! ON CONFLICT: rows whose primary key is there already are left out, or change the row that is there.
+//! ON CONFLICT: rows whose primary key is there already are left out, or change the row that is
+//! there.
 
 use std::sync::Arc;
 
@@ -52,7 +53,8 @@ pub(super) fn action(into: &Inserted, on: Option<&OnInsert>) -> Result<Action> {
     let relation = &into.relation;
     let key = key(relation);
     let mismatch = || {
-        let what = "there is no unique or exclusion constraint matching the ON CONFLICT specification";
+        let what =
+            "there is no unique or exclusion constraint matching the ON CONFLICT specification";
         Err(Error::new(SqlState::InvalidColumnReference, what)
             .hint("Name exactly the columns of the PRIMARY KEY."))
     };
@@ -69,7 +71,8 @@ pub(super) fn action(into: &Inserted, on: Option<&OnInsert>) -> Result<Action> {
         Some(ConflictTarget::OnConstraint(name)) => {
             let constraint = format!("{}_pkey", relation.name);
             if key.is_empty() || name.to_string().trim_matches('"') != constraint {
-                let what = format!("constraint \"{name}\" for table \"{}\" does not exist", relation.name);
+                let what =
+                    format!("constraint \"{name}\" for table \"{}\" does not exist", relation.name);
                 return Err(Error::new(SqlState::UndefinedObject, what));
             }
         }
@@ -91,8 +94,8 @@ pub(super) fn action(into: &Inserted, on: Option<&OnInsert>) -> Result<Action> {
     }
 }
 
-/// Inserts what is new, does with the rest as asked, and returns the rows that are now in the table because of it, in
-/// the order of the statement.
+/// Inserts what is new, does with the rest as asked, and returns the rows that are now in the table
+/// because of it, in the order of the statement.
 pub(super) async fn insert(
     cx: &WriteContext,
     writer: &mut TableWriter,
@@ -103,7 +106,8 @@ pub(super) async fn insert(
     rows: &[RecordBatch],
 ) -> Result<Vec<RecordBatch>> {
     let rows = concat_batches(schema, rows)?;
-    let columns: Vec<ArrayRef> = key(&into.relation).iter().map(|at| Arc::clone(rows.column(*at))).collect();
+    let columns: Vec<ArrayRef> =
+        key(&into.relation).iter().map(|at| Arc::clone(rows.column(*at))).collect();
     let there = writer.find(&columns)?;
     let repeated = repeated(&columns)?;
     let update = match action {
@@ -123,9 +127,13 @@ pub(super) async fn insert(
     let mut order: Vec<u64> = fresh.iter().map(|row| u64::from(*row)).collect();
     let mut written = vec![take_record_batch(&rows, &UInt32Array::from(fresh))?];
     if let Some(update) = update {
-        let conflicts: Vec<(u64, RowId)> =
-            there.iter().enumerate().filter_map(|(row, id)| id.map(|id| (row as u64, id))).collect();
-        let (numbers, changed) = changed(cx, writer, into, maker, &update, &rows, &conflicts).await?;
+        let conflicts: Vec<(u64, RowId)> = there
+            .iter()
+            .enumerate()
+            .filter_map(|(row, id)| id.map(|id| (row as u64, id)))
+            .collect();
+        let (numbers, changed) =
+            changed(cx, writer, into, maker, &update, &rows, &conflicts).await?;
         let gone: Vec<RowId> = conflicts
             .iter()
             .filter(|(row, _)| numbers.binary_search(row).is_ok())
@@ -154,7 +162,8 @@ fn repeated(columns: &[ArrayRef]) -> Result<Vec<bool>> {
     Ok((0..rows.num_rows()).map(|row| !seen.insert(rows.row(row).data())).collect())
 }
 
-/// The rows of the table that DO UPDATE changes, as they will be, and the numbers of the proposed rows that change them.
+/// The rows of the table that DO UPDATE changes, as they will be, and the numbers of the proposed
+/// rows that change them.
 async fn changed(
     cx: &WriteContext,
     writer: &TableWriter,
@@ -188,7 +197,8 @@ async fn changed(
             right: Box::new(Expr::Nested(Box::new(selection.clone()))),
         },
     };
-    let from = vec![query::named(present_name, &into.alias)?, query::named(proposed_name, "excluded")?];
+    let from =
+        vec![query::named(present_name, &into.alias)?, query::named(proposed_name, "excluded")?];
     let select = query::select(assignments.items(number), from, Some(condition))?;
     let (schema, batches) = query::run(cx, extra, select).await?;
     let found = matched(&schema, &batches)?;

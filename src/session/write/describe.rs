@@ -1,13 +1,16 @@
-//! What a writing statement will want and give, before it runs: types of parameters, columns of RETURNING.
+//! What a writing statement will want and give, before it runs: types of parameters, columns of
+//! RETURNING.
 //!
-//! A parameter that is a column's new value has the column's type. The others are found by planning the same
-//! queries as the statement will run, over no rows.
+//! A parameter that is a column's new value has the column's type. The others are found by planning
+//! the same queries as the statement will run, over no rows.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{Field, SchemaRef};
-use datafusion::sql::sqlparser::ast::{self, Expr, Query, SelectItem, SetExpr, Value, VisitMut, VisitorMut};
+use datafusion::sql::sqlparser::ast::{
+    self, Expr, Query, SelectItem, SetExpr, Value, VisitMut, VisitorMut,
+};
 
 use super::super::transaction::{Described, WriteContext};
 use super::change::{self, returning_query};
@@ -31,7 +34,11 @@ pub(in crate::session) async fn describe(
         Statement::Insert(insert) => known.insert(insert).await?,
         Statement::Update(update) => known.update(update).await?,
         Statement::Delete(delete) => known.delete(delete).await?,
-        _ => return Err(Error::internal("a statement that does not write is described as one that does")),
+        _ => {
+            return Err(Error::internal(
+                "a statement that does not write is described as one that does",
+            ));
+        }
     };
     Ok(Described { params: known.params, returning })
 }
@@ -45,7 +52,9 @@ struct Known<'a> {
 pub(super) fn parameter(expr: &Expr) -> Option<usize> {
     match expr {
         Expr::Value(value) => match &value.value {
-            Value::Placeholder(name) => name.strip_prefix('$')?.parse::<usize>().ok()?.checked_sub(1),
+            Value::Placeholder(name) => {
+                name.strip_prefix('$')?.parse::<usize>().ok()?.checked_sub(1)
+            }
             _ => None,
         },
         Expr::Nested(inner) => parameter(inner),
@@ -72,14 +81,17 @@ impl Known<'_> {
         }
     }
 
-    /// Plans a query, with NULLs of the known types in place of parameters, and learns the types of the others.
+    /// Plans a query, with NULLs of the known types in place of parameters, and learns the types of
+    /// the others.
     async fn plan(&mut self, extra: Extra, mut query: Query) -> Result<SchemaRef> {
         let mut fill = Fill { params: &self.params };
         let _: ControlFlow<()> = query.visit(&mut fill);
         let (_, plan) = query::plan(self.cx, extra, query).await?;
         for (name, data_type) in plan.get_parameter_types()? {
-            let at =
-                name.strip_prefix('$').and_then(|n| n.parse::<usize>().ok()).and_then(|n| n.checked_sub(1));
+            let at = name
+                .strip_prefix('$')
+                .and_then(|n| n.parse::<usize>().ok())
+                .and_then(|n| n.checked_sub(1));
             if let (Some(at), Some(data_type)) = (at, data_type) {
                 self.learn(at, &SqlType::from_field(&Field::new("", data_type, true)));
             }
@@ -112,7 +124,8 @@ impl Known<'_> {
                     let mut rest = Vec::new();
                     for row in rows {
                         for (expr, target) in row.content.iter().zip(&targets) {
-                            if !self.value(expr, &columns[*target].sql_type) && has_parameter(expr) {
+                            if !self.value(expr, &columns[*target].sql_type) && has_parameter(expr)
+                            {
                                 rest.push(query::item(expr.clone(), &format!("c{}", rest.len())));
                             }
                         }
@@ -126,8 +139,8 @@ impl Known<'_> {
                         && let Ok(targets) = into.targets(select.projection.len())
                     {
                         for (item, target) in select.projection.iter().zip(&targets) {
-                            if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } =
-                                item
+                            if let SelectItem::UnnamedExpr(expr)
+                            | SelectItem::ExprWithAlias { expr, .. } = item
                             {
                                 self.value(expr, &columns[*target].sql_type);
                             }
@@ -145,7 +158,8 @@ impl Known<'_> {
             let present = change::source(&mut extra, None, &into.relation, &into.alias)?;
             let proposed = extra.add("excluded", into.relation.schema(), Vec::new())?;
             let from = vec![present, query::named(proposed, "excluded")?];
-            self.set(extra, &into.relation, &update.assignments, from, update.selection.clone()).await?;
+            self.set(extra, &into.relation, &update.assignments, from, update.selection.clone())
+                .await?;
         }
         self.returning(&into.relation, &into.alias, &insert.returning).await
     }
@@ -160,7 +174,8 @@ impl Known<'_> {
     ) -> Result<()> {
         let mut items = Vec::new();
         for (at, expr) in change::pairs(relation, assignments)? {
-            if !self.value(expr, &relation.columns[at].sql_type) && !super::values::is_default(expr) {
+            if !self.value(expr, &relation.columns[at].sql_type) && !super::values::is_default(expr)
+            {
                 items.push(query::item(expr.clone(), &format!("c{}", items.len())));
             }
         }

@@ -50,8 +50,10 @@ pub(super) fn head(names: &Names, insert: &ast::Insert) -> Result<Inserted> {
             Some(target::columns(&relation, &idents)?)
         }
     };
-    let alias =
-        insert.table_alias.as_ref().map_or_else(|| relation.name.clone(), |alias| ident_name(&alias.alias));
+    let alias = insert
+        .table_alias
+        .as_ref()
+        .map_or_else(|| relation.name.clone(), |alias| ident_name(&alias.alias));
     Ok(Inserted { relation, named, alias })
 }
 
@@ -170,7 +172,8 @@ async fn of_query(
     for batch in batches {
         let mut given: Vec<Option<ArrayRef>> = vec![None; columns.len()];
         for (at, target) in targets.iter().enumerate() {
-            given[*target] = Some(assign(batch.column(at), &field(at), &columns[*target], &cx.style)?);
+            given[*target] =
+                Some(assign(batch.column(at), &field(at), &columns[*target], &cx.style)?);
         }
         rows.push(maker.complete(given, batch.num_rows())?);
     }
@@ -195,7 +198,8 @@ fn constants(query: &Query) -> Vec<bool> {
     if stars { Vec::new() } else { select.projection.iter().map(is_constant).collect() }
 }
 
-/// Adds a query's rows to a relation that has its columns in this order (CREATE TABLE AS); returns how many.
+/// Adds a query's rows to a relation that has its columns in this order (CREATE TABLE AS); returns
+/// how many.
 pub async fn append_batches(
     cx: &WriteContext,
     tx: &mut SessionTransaction,
@@ -207,8 +211,8 @@ pub async fn append_batches(
     let mut count = 0;
     for batch in batches {
         let columns = batch.columns().iter().zip(schema.fields()).zip(&relation.columns);
-        let given =
-            columns.map(|((values, field), column)| assign(values, field, column, &cx.style).map(Some));
+        let given = columns
+            .map(|((values, field), column)| assign(values, field, column, &cx.style).map(Some));
         let rows = maker.complete(given.collect::<Result<_>>()?, batch.num_rows())?;
         count += rows.num_rows() as u64;
         add(&cx.engine, tx, relation, &[rows]).await?;

@@ -1,4 +1,5 @@
-//! `now()` and PROCTIME() as constants: a statement has one moment, and it is the one the session has told us.
+//! `now()` and PROCTIME() as constants: a statement has one moment, and it is the one the session
+//! has told us.
 
 use std::ops::ControlFlow;
 
@@ -9,7 +10,8 @@ use crate::error::Result;
 use crate::pgtypes::values::TextStyle;
 use crate::types::SqlType;
 
-/// Puts the moment in place of the functions that stand for it, in an expression or in a whole query.
+/// Puts the moment in place of the functions that stand for it, in an expression or in a whole
+/// query.
 pub(super) fn freeze(part: &mut impl VisitMut, cx: &WriteContext) -> Result<()> {
     replace_clock(part, literal(cx)?);
     Ok(())
@@ -58,7 +60,9 @@ impl VisitorMut for Freezer {
             }
             (true, "localtimestamp") => ast::DataType::Timestamp(None, ast::TimezoneInfo::None),
             (true, "current_date") => ast::DataType::Date,
-            (true, "current_time" | "localtime") => ast::DataType::Time(None, ast::TimezoneInfo::None),
+            (true, "current_time" | "localtime") => {
+                ast::DataType::Time(None, ast::TimezoneInfo::None)
+            }
             _ => return ControlFlow::Continue(()),
         };
         self.is_found = true;
@@ -76,7 +80,8 @@ impl VisitorMut for Freezer {
 /// The moment as `'…'::timestamptz`.
 fn literal(cx: &WriteContext) -> Result<Expr> {
     let micros = cx.now_ms.saturating_mul(1_000);
-    let array = datafusion::arrow::array::TimestampMicrosecondArray::from(vec![micros]).with_timezone("UTC");
+    let array = datafusion::arrow::array::TimestampMicrosecondArray::from(vec![micros])
+        .with_timezone("UTC");
     let field = SqlType::TimestampTz(6).to_field("now", true);
     let mut text = bytes::BytesMut::new();
     crate::pgtypes::values::Encoder::new(&field).text(&array, 0, &TextStyle::default(), &mut text);

@@ -1,8 +1,9 @@
 //! INSERT … VALUES of nothing but constants and parameters: written without planning anything.
 //!
-//! What does not depend on the values of the parameters is done once: names are looked up, constants are read as their
-//! columns' types, DEFAULTs and generated columns are compiled. A statement then only puts arrays in place. Whatever
-//! is not as simple, or is wrong, is left to the general way, which also says what is wrong.
+//! What does not depend on the values of the parameters is done once: names are looked up,
+//! constants are read as their columns' types, DEFAULTs and generated columns are compiled. A
+//! statement then only puts arrays in place. Whatever is not as simple, or is wrong, is left to the
+//! general way, which also says what is wrong.
 
 use std::sync::Arc;
 
@@ -49,7 +50,8 @@ enum PlainValue {
 }
 
 impl PlainInsert {
-    /// The INSERT made ready; None if it is not as plain as that. `known` are rules that may serve again.
+    /// The INSERT made ready; None if it is not as plain as that. `known` are rules that may serve
+    /// again.
     pub fn new(
         engine: &Engine,
         style: &TextStyle,
@@ -90,8 +92,8 @@ impl PlainInsert {
         Ok(Some(PlainInsert { rules, style, params, rows: rows.len(), columns, computes }))
     }
 
-    /// The types of the parameters of an INSERT as plain as that: those given, else those of their columns. None: it is not
-    /// as plain, or wrong.
+    /// The types of the parameters of an INSERT as plain as that: those given, else those of their
+    /// columns. None: it is not as plain, or wrong.
     pub fn parameters(
         names: &Names,
         insert: &ast::Insert,
@@ -106,7 +108,8 @@ impl PlainInsert {
                 match parameter(expr) {
                     Some(number) => {
                         let known = types.get_mut(number)?;
-                        known.get_or_insert_with(|| into.relation.columns[*target].sql_type.clone());
+                        known
+                            .get_or_insert_with(|| into.relation.columns[*target].sql_type.clone());
                     }
                     None if has_parameter(expr) => return None,
                     None => {}
@@ -122,7 +125,8 @@ impl PlainInsert {
         found.is_some_and(|relation| self.rules.are_of(relation, style))
     }
 
-    /// Adds its rows to the transaction; how many they are. The parameters' values are arrays of one.
+    /// Adds its rows to the transaction; how many they are. The parameters' values are arrays of
+    /// one.
     pub async fn run(
         &self,
         engine: &Engine,
@@ -153,7 +157,9 @@ impl PlainInsert {
         for cell in cells {
             arrays.push(match cell {
                 PlainValue::Constant(value) => Arc::clone(value),
-                PlainValue::Parameter(number) => self.parameter(*number, &relation.columns[at], values)?,
+                PlainValue::Parameter(number) => {
+                    self.parameter(*number, &relation.columns[at], values)?
+                }
                 PlainValue::Default => maker.default(at, 1)?,
             });
         }
@@ -185,7 +191,12 @@ fn plain_rows(insert: &ast::Insert) -> Option<&[ast::Parens<Vec<Expr>>]> {
 }
 
 /// What an expression gives a column; None: something that has to be planned.
-fn given(expr: &Expr, column: &Column, style: &TextStyle, params: &[SqlType]) -> Result<Option<PlainValue>> {
+fn given(
+    expr: &Expr,
+    column: &Column,
+    style: &TextStyle,
+    params: &[SqlType],
+) -> Result<Option<PlainValue>> {
     if values::is_default(expr) {
         return Ok(Some(PlainValue::Default));
     }
@@ -209,7 +220,8 @@ fn plain_parameter(expr: &Expr, params: &[SqlType]) -> Option<usize> {
         } => {
             let number = parameter(inner)?;
             // A cast cuts where an assignment refuses.
-            let wanted = sql::sql_type(data_type).ok().filter(|t| !matches!(t, SqlType::Varchar(_)))?;
+            let wanted =
+                sql::sql_type(data_type).ok().filter(|t| !matches!(t, SqlType::Varchar(_)))?;
             (params.get(number) == Some(&wanted)).then_some(number)?
         }
         expr => parameter(expr)?,

@@ -1,5 +1,5 @@
-//! Queries that a writing statement needs: planned over the transaction's own view of things, run to the end, in an order
-//! that does not depend on threads.
+//! Queries that a writing statement needs: planned over the transaction's own view of things, run
+//! to the end, in an order that does not depend on threads.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -29,7 +29,8 @@ use crate::plan::relations::RelationLookup;
 use crate::postgres::budget::Allowance;
 use crate::sql;
 
-/// Rows that are not a relation, under a name that no relation can have, since it is longer than a name may be.
+/// Rows that are not a relation, under a name that no relation can have, since it is longer than a
+/// name may be.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Extra(HashMap<String, Arc<dyn TableProvider>>);
 
@@ -72,7 +73,8 @@ impl RelationLookup for WithExtra {
     }
 }
 
-/// DataFusion's state for a query of this statement. One partition: the order of the rows is then the query's.
+/// DataFusion's state for a query of this statement. One partition: the order of the rows is then
+/// the query's.
 fn state_over(engine: &Engine, scope: &Scope, extra: Extra) -> SessionState {
     let lookup = WithExtra { extra, scope: Arc::new(scope.clone()) };
     let mut state = engine.planner.snapshot_state(Arc::new(lookup));
@@ -130,7 +132,9 @@ pub(super) async fn run(
         let mut batches = Vec::new();
         while let Some(batch) = stream.next().await {
             let batch = batch?;
-            memory.try_grow(batch.get_array_memory_size()).map_err(|_| no_memory("the statement"))?;
+            memory
+                .try_grow(batch.get_array_memory_size())
+                .map_err(|_| no_memory("the statement"))?;
             if memory.size() > limits::WRITE_BYTES {
                 return Err(too_large());
             }

@@ -1,10 +1,12 @@
-//! From the columns that a statement gives to whole rows: defaults, generated columns, and what a row must satisfy.
+//! From the columns that a statement gives to whole rows: defaults, generated columns, and what a
+//! row must satisfy.
 
 use std::sync::Arc;
 
 use bytes::BytesMut;
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray, new_null_array,
+    Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray,
+    new_null_array,
 };
 use datafusion::arrow::compute::{cast, max, min};
 use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
@@ -51,7 +53,11 @@ struct TimeRule {
 
 impl RowRules {
     /// For statements that write to this relation with these settings.
-    pub(super) fn new(engine: &Engine, relation: &Arc<Relation>, style: &TextStyle) -> Result<RowRules> {
+    pub(super) fn new(
+        engine: &Engine,
+        relation: &Arc<Relation>,
+        style: &TextStyle,
+    ) -> Result<RowRules> {
         let schema = relation.schema();
         let mut rules = RowRules {
             defaults: Vec::with_capacity(relation.columns.len()),
@@ -61,8 +67,10 @@ impl RowRules {
             relation: Arc::clone(relation),
             schema,
         };
-        // All columns, each nullable: what generated columns are computed from is checked after them.
-        let loose = rules.schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
+        // All columns, each nullable: what generated columns are computed from is checked after
+        // them.
+        let loose =
+            rules.schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
         let loose: Vec<Field> = loose.collect();
         for (at, column) in relation.columns.iter().enumerate() {
             let default = column.default.as_deref().map(|text| compile(engine, text, &[]));
@@ -132,7 +140,8 @@ impl RowMaker {
         rows: usize,
     ) -> Result<ArrayRef> {
         if computed.reads_clock {
-            let now = TimestampMicrosecondArray::from_value(self.now_ms.saturating_mul(1_000), rows);
+            let now =
+                TimestampMicrosecondArray::from_value(self.now_ms.saturating_mul(1_000), rows);
             of.push(Arc::new(now.with_data_type(clock_column().data_type().clone())));
         }
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
@@ -143,7 +152,11 @@ impl RowMaker {
     }
 
     /// Whole rows. `given` has a column of the right type for each column that the statement gives.
-    pub(super) fn complete(&self, given: Vec<Option<ArrayRef>>, rows: usize) -> Result<RecordBatch> {
+    pub(super) fn complete(
+        &self,
+        given: Vec<Option<ArrayRef>>,
+        rows: usize,
+    ) -> Result<RecordBatch> {
         let mut columns = Vec::with_capacity(given.len());
         for (at, column) in given.into_iter().enumerate() {
             columns.push(match column {
@@ -152,7 +165,8 @@ impl RowMaker {
             });
         }
         // A time that is infinite is refused before anything is computed from it.
-        if let Some(rule) = self.rules.time.as_ref().filter(|rule| !self.is_generated(rule.column)) {
+        if let Some(rule) = self.rules.time.as_ref().filter(|rule| !self.is_generated(rule.column))
+        {
             rule.check(&columns[rule.column], &self.rules.relation, self.now_ms)?;
         }
         self.checked(self.generate(columns, rows)?)
@@ -231,7 +245,8 @@ fn compile(engine: &Engine, text: &str, columns: &[Field]) -> Result<StoredExpr>
 }
 
 fn time_rule(relation: &Relation, schema: &SchemaRef) -> Option<TimeRule> {
-    let Kind::Stream(StreamDef { watermark: Some(watermark), max_future_ms, .. }) = &relation.kind else {
+    let Kind::Stream(StreamDef { watermark: Some(watermark), max_future_ms, .. }) = &relation.kind
+    else {
         return None;
     };
     let DataType::Timestamp(unit, _) = schema.field(watermark.column).data_type() else {
@@ -271,8 +286,10 @@ impl TimeRule {
                 "INSERT of '{infinite}' into the time column \"{column}\" of stream \"{}\"",
                 relation.name
             );
-            let hint =
-                format!("To close all windows, use advance_watermark('{}', 'infinity').", relation.name);
+            let hint = format!(
+                "To close all windows, use advance_watermark('{}', 'infinity').",
+                relation.name
+            );
             return Err(Error::new(SqlState::DatetimeOverflow, what).hint(hint));
         }
         if greatest >= YEAR_10000.saturating_mul(self.per_second) {

@@ -1,4 +1,5 @@
-//! What a statement writes to: the relation, whether it may be written that way, and which of its columns.
+//! What a statement writes to: the relation, whether it may be written that way, and which of its
+//! columns.
 
 use std::sync::Arc;
 
@@ -44,7 +45,8 @@ pub(super) fn relation(names: &Names, name: &ObjectName, verb: Verb) -> Result<A
     }
     let relation = names.get(&name.name)?;
     let what = format!("{} \"{}\"", relation.kind_name(), relation.name);
-    let refused = |hint: &str| Err(Error::new(SqlState::WrongObjectType, verb.refused(&what)).hint(hint));
+    let refused =
+        |hint: &str| Err(Error::new(SqlState::WrongObjectType, verb.refused(&what)).hint(hint));
     match &relation.kind {
         Kind::View { .. } | Kind::MaterializedView(_) => {
             refused("A view's rows follow from its query; write to what it reads.")
@@ -78,7 +80,8 @@ pub(super) fn column(relation: &Relation, name: &str) -> Result<usize> {
     relation.column(name).ok_or_else(|| {
         let what = format!("column \"{name}\" of relation \"{}\" does not exist", relation.name);
         let names: Vec<&str> = relation.columns.iter().map(|column| column.name.as_str()).collect();
-        Error::new(SqlState::UndefinedColumn, what).hint(format!("There are: {}.", names.join(", ")))
+        Error::new(SqlState::UndefinedColumn, what)
+            .hint(format!("There are: {}.", names.join(", ")))
     })
 }
 
@@ -92,7 +95,8 @@ pub(super) fn generated(relation: &Relation, column: usize, verb: Verb) -> Error
             format!("cannot insert a non-DEFAULT value into column \"{name}\"")
         }
     };
-    Error::new(SqlState::GeneratedAlways, what).detail(format!("Column \"{name}\" is a generated column."))
+    Error::new(SqlState::GeneratedAlways, what)
+        .detail(format!("Column \"{name}\" is a generated column."))
 }
 
 /// What an INSERT is about, as far as its text tells.
@@ -105,8 +109,8 @@ pub(super) struct Inserted {
 }
 
 impl Inserted {
-    /// The columns that `width` expressions are for. Without names they are those that are not generated, if the
-    /// expressions are not more; otherwise all.
+    /// The columns that `width` expressions are for. Without names they are those that are not
+    /// generated, if the expressions are not more; otherwise all.
     pub(super) fn targets(&self, width: usize) -> Result<Vec<usize>> {
         let columns = &self.relation.columns;
         let targets = match &self.named {
@@ -118,10 +122,16 @@ impl Inserted {
             }
         };
         if width > targets.len() {
-            return Err(Error::new(SqlState::Syntax, "INSERT has more expressions than target columns"));
+            return Err(Error::new(
+                SqlState::Syntax,
+                "INSERT has more expressions than target columns",
+            ));
         }
         if self.named.is_some() && width < targets.len() {
-            return Err(Error::new(SqlState::Syntax, "INSERT has more target columns than expressions"));
+            return Err(Error::new(
+                SqlState::Syntax,
+                "INSERT has more target columns than expressions",
+            ));
         }
         Ok(targets.into_iter().take(width).collect())
     }

@@ -66,7 +66,8 @@ impl Client {
 
     async fn copy(&mut self, sql: &str, data: &[u8]) -> Result<String, Error> {
         let statement = self.0.split(sql).await?.remove(0);
-        let Outcome::CopyIn(mut copy) = self.0.execute(&statement, Vec::new(), Protocol::Simple).await?
+        let Outcome::CopyIn(mut copy) =
+            self.0.execute(&statement, Vec::new(), Protocol::Simple).await?
         else {
             return Err(Error::internal("no COPY"));
         };
@@ -83,10 +84,15 @@ fn lines(batches: &[RecordBatch]) -> String {
     let options = FormatOptions::default().with_null("NULL");
     let mut lines = Vec::new();
     for batch in batches {
-        let columns: Vec<_> =
-            batch.columns().iter().map(|c| ArrayFormatter::try_new(c.as_ref(), &options).unwrap()).collect();
+        let columns: Vec<_> = batch
+            .columns()
+            .iter()
+            .map(|c| ArrayFormatter::try_new(c.as_ref(), &options).unwrap())
+            .collect();
         for row in 0..batch.num_rows() {
-            lines.push(columns.iter().map(|c| c.value(row).to_string()).collect::<Vec<_>>().join("|"));
+            lines.push(
+                columns.iter().map(|c| c.value(row).to_string()).collect::<Vec<_>>().join("|"),
+            );
         }
     }
     lines.join("\n")
@@ -103,7 +109,9 @@ where
         .enable_all()
         .build()
         .unwrap();
-    runtime.block_on(async { tokio::spawn(async { test(Client::open().await).await }).await.unwrap() });
+    runtime.block_on(async {
+        tokio::spawn(async { test(Client::open().await).await }).await.unwrap()
+    });
     runtime.shutdown_background();
 }
 
@@ -116,9 +124,15 @@ fn literals_are_read_as_the_type_of_their_column() {
         .await
         .unwrap();
         c.check("INSERT INTO t VALUES (1, 'x', 1.005, '2020-01-01', '{1,2}')", "INSERT 0 1").await;
-        c.check("INSERT INTO t (b, a) VALUES ('y', 1 + 1), (DEFAULT, 1.6), (5, '7')", "INSERT 0 3").await;
-        c.check("SELECT a, b, f FROM t ORDER BY a", "1|x|true\n2|y|true\n2|NULL|true\n7|5|true").await;
-        c.check("INSERT INTO t (a, d) VALUES (CAST(-8 AS bigint), CAST(2.5 AS numeric))", "INSERT 0 1").await;
+        c.check("INSERT INTO t (b, a) VALUES ('y', 1 + 1), (DEFAULT, 1.6), (5, '7')", "INSERT 0 3")
+            .await;
+        c.check("SELECT a, b, f FROM t ORDER BY a", "1|x|true\n2|y|true\n2|NULL|true\n7|5|true")
+            .await;
+        c.check(
+            "INSERT INTO t (a, d) VALUES (CAST(-8 AS bigint), CAST(2.5 AS numeric))",
+            "INSERT 0 1",
+        )
+        .await;
         c.check("SELECT d FROM t WHERE a = -8", "2.50").await;
         c.check("SELECT d, l, ts FROM t WHERE a = 1", "1.01|[1, 2]|2020-01-01T00:00:00").await;
     });
@@ -154,7 +168,8 @@ fn what_does_not_fit_is_refused_as_in_postgres() {
             "column \"z\" of relation \"t\" does not exist",
         )
         .await;
-        c.fails("INSERT INTO t VALUES (3000000000)", SqlState::OutOfRange, "integer out of range").await;
+        c.fails("INSERT INTO t VALUES (3000000000)", SqlState::OutOfRange, "integer out of range")
+            .await;
         c.fails(
             "INSERT INTO t VALUES (1, 'abc')",
             SqlState::StringTooLong,
@@ -188,7 +203,8 @@ fn a_conflict_does_what_the_statement_says() {
     with_client(|mut c| async move {
         c.sql("CREATE TABLE t (id int PRIMARY KEY, n int)").await.unwrap();
         c.check("INSERT INTO t VALUES (1, 1), (2, 2)", "INSERT 0 2").await;
-        c.check("INSERT INTO t VALUES (1, 9), (3, 3), (3, 4) ON CONFLICT DO NOTHING", "INSERT 0 1").await;
+        c.check("INSERT INTO t VALUES (1, 9), (3, 3), (3, 4) ON CONFLICT DO NOTHING", "INSERT 0 1")
+            .await;
         c.check(
             "INSERT INTO t AS o VALUES (2, 10), (4, 4), (1, 7) ON CONFLICT (id) DO UPDATE SET n = o.n + excluded.n \
              WHERE o.n <> 1 RETURNING id, n",
@@ -196,7 +212,8 @@ fn a_conflict_does_what_the_statement_says() {
         )
         .await;
         c.check("SELECT id, n FROM t ORDER BY id", "1|1\n2|12\n3|3\n4|4").await;
-        let twice = "INSERT INTO t VALUES (1, 1), (1, 2) ON CONFLICT (id) DO UPDATE SET n = excluded.n";
+        let twice =
+            "INSERT INTO t VALUES (1, 1), (1, 2) ON CONFLICT (id) DO UPDATE SET n = excluded.n";
         c.fails(
             twice,
             SqlState::CardinalityViolation,
@@ -215,21 +232,27 @@ fn a_conflict_does_what_the_statement_says() {
 #[test]
 fn update_and_delete_change_what_they_match() {
     with_client(|mut c| async move {
-        c.sql("CREATE TABLE t (id int PRIMARY KEY, n int DEFAULT 5); CREATE TABLE u (id int, m int)")
-            .await
-            .unwrap();
+        c.sql(
+            "CREATE TABLE t (id int PRIMARY KEY, n int DEFAULT 5); CREATE TABLE u (id int, m int)",
+        )
+        .await
+        .unwrap();
         c.sql("INSERT INTO t VALUES (1, 1), (2, 2), (3, 3); INSERT INTO u VALUES (2, 20), (2, 21), (9, 9)")
             .await
             .unwrap();
         c.check("UPDATE t SET id = id + 1", "UPDATE 3").await;
         c.check("UPDATE t SET n = u.m FROM u WHERE u.id = t.id RETURNING t.id", "2").await;
-        c.check("UPDATE t AS x SET n = DEFAULT WHERE n IN (SELECT max(n) FROM t WHERE id > 2)", "UPDATE 1")
-            .await;
+        c.check(
+            "UPDATE t AS x SET n = DEFAULT WHERE n IN (SELECT max(n) FROM t WHERE id > 2)",
+            "UPDATE 1",
+        )
+        .await;
         c.check("SELECT id, n FROM t ORDER BY id", "2|20\n3|2\n4|5").await;
         c.check("DELETE FROM t USING u WHERE u.id = t.id", "DELETE 1").await;
         c.check("DELETE FROM t WHERE n > 4 RETURNING *", "4|5").await;
         c.check("DELETE FROM t", "DELETE 1").await;
-        c.fails("UPDATE v SET a = 1", SqlState::UndefinedTable, "relation \"v\" does not exist").await;
+        c.fails("UPDATE v SET a = 1", SqlState::UndefinedTable, "relation \"v\" does not exist")
+            .await;
     });
 }
 
@@ -247,12 +270,14 @@ fn a_stream_takes_rows_but_no_changes_and_no_infinite_times() {
             "a|2020-01-02T00:00:00\nb|2020-01-03T00:00:00\nc|2020-01-04T00:00:00",
         )
         .await;
-        let error = c.copy("COPY s (k, ts) FROM STDIN", b"d\t2020-01-02\ne\tnever\n").await.unwrap_err();
+        let error =
+            c.copy("COPY s (k, ts) FROM STDIN", b"d\t2020-01-02\ne\tnever\n").await.unwrap_err();
         assert_eq!(error.state(), SqlState::BadDatetime);
         assert!(error.detail_text().unwrap().contains("line 2"), "{:?}", error.detail_text());
         c.check("SELECT count(*) FROM s", "3").await;
         let late = c.sql("INSERT INTO s (k, ts) VALUES ('a', 'infinity')").await.unwrap_err();
         assert_eq!(late.state(), SqlState::DatetimeOverflow);
-        c.fails("DELETE FROM s", SqlState::WrongObjectType, "cannot delete from stream \"s\"").await;
+        c.fails("DELETE FROM s", SqlState::WrongObjectType, "cannot delete from stream \"s\"")
+            .await;
     });
 }

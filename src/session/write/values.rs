@@ -99,14 +99,17 @@ fn cell(expr: &Expr) -> LiteralCell<'_> {
     }
 }
 
-/// `CAST(5 AS bigint)`, which is what a bound parameter has become, if the cast is no more than reading the number.
+/// `CAST(5 AS bigint)`, which is what a bound parameter has become, if the cast is no more than
+/// reading the number.
 fn number_cell<'a>(expr: &'a Expr, data_type: &ast::DataType, number: String) -> LiteralCell<'a> {
     let is_whole = number.bytes().all(|b| b.is_ascii_digit() || b == b'-');
     match sql::sql_type(data_type) {
         Ok(t @ (SqlType::SmallInt | SqlType::Int | SqlType::BigInt)) if is_whole => {
             LiteralCell::Typed(t, number)
         }
-        Ok(t @ (SqlType::Real | SqlType::Double | SqlType::Decimal(_))) => LiteralCell::Typed(t, number),
+        Ok(t @ (SqlType::Real | SqlType::Double | SqlType::Decimal(_))) => {
+            LiteralCell::Typed(t, number)
+        }
         _ => LiteralCell::Expr(expr),
     }
 }
@@ -120,7 +123,8 @@ fn typed_cell<'a>(expr: &'a Expr, data_type: &ast::DataType, value: &Value) -> L
     }
 }
 
-/// The columns that VALUES gives for these target columns; None for a column that is DEFAULT in each row.
+/// The columns that VALUES gives for these target columns; None for a column that is DEFAULT in
+/// each row.
 pub(super) async fn columns(
     cx: &WriteContext,
     maker: &RowMaker,
@@ -200,7 +204,9 @@ impl<'a> Filler<'a> {
             LiteralCell::Boolean(value) => {
                 let text: &[u8] = if value { b"true" } else { b"false" };
                 match self.column.sql_type {
-                    SqlType::Boolean | SqlType::Text | SqlType::Varchar(_) => self.builder.append_text(text),
+                    SqlType::Boolean | SqlType::Text | SqlType::Varchar(_) => {
+                        self.builder.append_text(text)
+                    }
                     _ => Err(self.mismatch(&SqlType::Boolean)),
                 }
             }
@@ -235,14 +241,21 @@ impl<'a> Filler<'a> {
             }
             SqlType::SmallInt | SqlType::Int | SqlType::BigInt if is_whole => {
                 self.builder.append_text(number.as_bytes()).map_err(|error| match error.state() {
-                    SqlState::OutOfRange => {
-                        Error::new(SqlState::OutOfRange, format!("{} out of range", self.column.sql_type))
-                    }
+                    SqlState::OutOfRange => Error::new(
+                        SqlState::OutOfRange,
+                        format!("{} out of range", self.column.sql_type),
+                    ),
                     _ => error,
                 })
             }
-            SqlType::Text | SqlType::Varchar(_) if is_whole => self.builder.append_text(number.as_bytes()),
-            SqlType::SmallInt | SqlType::Int | SqlType::BigInt | SqlType::Text | SqlType::Varchar(_) => {
+            SqlType::Text | SqlType::Varchar(_) if is_whole => {
+                self.builder.append_text(number.as_bytes())
+            }
+            SqlType::SmallInt
+            | SqlType::Int
+            | SqlType::BigInt
+            | SqlType::Text
+            | SqlType::Varchar(_) => {
                 let wide = SqlType::Decimal(Some((38, scale_of(number))));
                 let value = crate::pgtypes::values::parse_text(&wide, number)?;
                 let value = assign(&value, &wide.to_field("", true), self.column, &self.style)?;
@@ -256,8 +269,10 @@ impl<'a> Filler<'a> {
 
     fn mismatch(&self, from: &SqlType) -> Error {
         let Column { name, sql_type, .. } = self.column;
-        let what = format!("column \"{name}\" is of type {sql_type} but expression is of type {from}");
-        Error::new(SqlState::TypeMismatch, what).hint("You will need to rewrite or cast the expression.")
+        let what =
+            format!("column \"{name}\" is of type {sql_type} but expression is of type {from}");
+        Error::new(SqlState::TypeMismatch, what)
+            .hint("You will need to rewrite or cast the expression.")
     }
 
     async fn finish(self, cx: &WriteContext, maker: &RowMaker, target: usize) -> Result<ArrayRef> {
@@ -284,7 +299,11 @@ impl<'a> Filler<'a> {
 }
 
 /// The value of a literal as an array of one; None for what is no literal.
-pub(super) fn constant(style: &TextStyle, column: &Column, expr: &Expr) -> Result<Option<ArrayRef>> {
+pub(super) fn constant(
+    style: &TextStyle,
+    column: &Column,
+    expr: &Expr,
+) -> Result<Option<ArrayRef>> {
     let cell = cell(expr);
     if matches!(cell, LiteralCell::Expr(_) | LiteralCell::Default) {
         return Ok(None);
@@ -314,8 +333,10 @@ async fn evaluate(
     column: &Column,
     style: &TextStyle,
 ) -> Result<Vec<(usize, ArrayRef)>> {
-    let items =
-        cells.iter().enumerate().map(|(at, (_, expr))| query::item(Expr::clone(expr), &format!("c{at}")));
+    let items = cells
+        .iter()
+        .enumerate()
+        .map(|(at, (_, expr))| query::item(Expr::clone(expr), &format!("c{at}")));
     let select = query::select(items.collect(), Vec::new(), None)?;
     let (schema, batches) = query::run(cx, Extra::default(), select).await?;
     let Some(batch) = batches.iter().find(|batch| batch.num_rows() == 1) else {

@@ -14,7 +14,9 @@ fn a_statement_over_a_limit_is_refused_on_a_small_stack() {
     let sum = |n: usize| format!("SELECT {}", vec!["1"; n].join("+"));
     fails(&sum(2_000), TOO_COMPLEX);
     reads(&sum(400));
-    let nested = |open: &str, close: &str, n: usize| format!("SELECT {}1{}", open.repeat(n), close.repeat(n));
+    let nested = |open: &str, close: &str, n: usize| {
+        format!("SELECT {}1{}", open.repeat(n), close.repeat(n))
+    };
     for (open, close) in [
         ("(", ")"),
         ("abs(", ")"),
@@ -47,7 +49,10 @@ fn a_statement_over_a_limit_is_refused_on_a_small_stack() {
     }
     fails(&format!("SELECT * FROM {}t{}", "(".repeat(50_000), ")".repeat(50_000)), TOO_COMPLEX);
     fails(&format!("SELECT * FROM t{}", " JOIN t ON true".repeat(50_000)), TOO_COMPLEX);
-    fails(&format!("CREATE TABLE t (a {}int{})", "ARRAY<".repeat(50_000), ">".repeat(50_000)), TOO_COMPLEX);
+    fails(
+        &format!("CREATE TABLE t (a {}int{})", "ARRAY<".repeat(50_000), ">".repeat(50_000)),
+        TOO_COMPLEX,
+    );
     fails(&format!("CREATE TABLE t (a int{})", "[]".repeat(50_000)), TOO_COMPLEX);
     fails(&format!("SELECT x::{}int{}", "ARRAY<".repeat(50_000), ">".repeat(50_000)), TOO_COMPLEX);
     fails(&format!("{}SELECT 1", "EXPLAIN ".repeat(50_000)), TOO_COMPLEX);
@@ -66,7 +71,9 @@ fn many_literals_are_not_complex() {
 
 #[test]
 fn a_search_that_backtracks_ends() {
-    for open in ["(((SELECT x FROM ", "(((SELECT f(a, (b)) FROM (", "((((", "f(a => (", "(SELECT * FROM (("] {
+    for open in
+        ["(((SELECT x FROM ", "(((SELECT f(a, (b)) FROM (", "((((", "f(a => (", "(SELECT * FROM (("]
+    {
         let begun = crate::clock::Stopwatch::start();
         assert!(parse(&format!("SELECT * FROM {}!", open.repeat(25))).is_err());
         assert!(begun.ms() < 20_000.0, "{open}");

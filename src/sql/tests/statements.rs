@@ -98,12 +98,24 @@ fn tables_are_created() {
         "Table t (a Int not null; b Int not null; key a,b; ) []",
     );
     check("CREATE TABLE t AS SELECT 1 AS a", "TableAs t false () SELECT 1 AS a Yes");
-    check("CREATE TABLE t (A) AS SELECT * FROM s WITH NO DATA", "TableAs t false (a) SELECT * FROM s No");
-    check("CREATE OR REPLACE VIEW v (a) AS SELECT 1 ;", "View v true false (a) SELECT 1 [SELECT 1]");
+    check(
+        "CREATE TABLE t (A) AS SELECT * FROM s WITH NO DATA",
+        "TableAs t false (a) SELECT * FROM s No",
+    );
+    check(
+        "CREATE OR REPLACE VIEW v (a) AS SELECT 1 ;",
+        "View v true false (a) SELECT 1 [SELECT 1]",
+    );
     fails("CREATE TEMP TABLE t (a int)", "0A000 8 temporary relations are not supported");
-    fails("CREATE TABLE t (a SERIAL)", "0A000 19 type \"serial\" is not supported: there are no sequences");
+    fails(
+        "CREATE TABLE t (a SERIAL)",
+        "0A000 19 type \"serial\" is not supported: there are no sequences",
+    );
     fails("CREATE TABLE t (a int CHECK (a > 0))", "0A000 23 CHECK constraints are not supported");
-    fails("CREATE TABLE t (a int REFERENCES u (a))", "0A000 23 REFERENCES constraints are not supported");
+    fails(
+        "CREATE TABLE t (a int REFERENCES u (a))",
+        "0A000 23 REFERENCES constraints are not supported",
+    );
     fails("CREATE TABLE t (a int, UNIQUE (a))", "0A000 24 UNIQUE constraints are not supported");
     fails(
         "CREATE TABLE t (a int, FOREIGN KEY (a) REFERENCES u (a))",
@@ -157,7 +169,10 @@ fn tables_are_changed() {
     check("DROP SOURCE s", "Drop Stream false s Restrict");
     check("ALTER STREAM s RENAME TO T", "Rename Stream s t");
     check("ALTER MATERIALIZED VIEW v PAUSE", "Pause MaterializedView v");
-    fails("INSERT INTO t SELECT * FROM s EMIT CHANGES", "0A000 31 a continuous INSERT is not supported");
+    fails(
+        "INSERT INTO t SELECT * FROM s EMIT CHANGES",
+        "0A000 31 a continuous INSERT is not supported",
+    );
     fails(
         "WITH x AS (DELETE FROM t RETURNING *) SELECT * FROM x",
         "0A000 - statements that write are not supported in WITH or behind it",
@@ -201,13 +216,19 @@ fn copy_takes_both_syntaxes() {
     fails("COPY t FROM '/etc/passwd'", "42501 13 COPY does not read or write files of the server");
     fails("COPY t TO PROGRAM 'rm'", "42501 11 COPY does not run programs on the server");
     fails("COPY t FROM STDIN (FORMAT xml)", "22023 20 COPY format \"xml\" not recognized");
-    fails("COPY t FROM STDIN (FORMAT csv, FORMAT csv)", "42601 32 conflicting or redundant options");
+    fails(
+        "COPY t FROM STDIN (FORMAT csv, FORMAT csv)",
+        "42601 32 conflicting or redundant options",
+    );
     fails("COPY t FROM STDIN (FOO 1)", "42601 20 option \"foo\" not recognized");
     fails(
         "COPY t FROM STDIN (FORMAT binary, DELIMITER ',')",
         "42601 - cannot specify DELIMITER in BINARY mode",
     );
-    fails("COPY t FROM STDIN (DELIMITER ',,')", "0A000 - COPY delimiter must be a single one-byte character");
+    fails(
+        "COPY t FROM STDIN (DELIMITER ',,')",
+        "0A000 - COPY delimiter must be a single one-byte character",
+    );
     fails("COPY t FROM STDIN (QUOTE 'x')", "0A000 - COPY QUOTE requires CSV mode");
     fails(
         "COPY t FROM STDIN (FORMAT csv, DELIMITER '\"')",

@@ -21,7 +21,10 @@ fn streams_are_created() {
         "CREATE TABLE t (a STRING) WITH (connector = 'file')",
         "Stream t (a Text; ) [(\"connector\", \"file\")]",
     );
-    check("CREATE SOURCE s WITH (connector = 'nexmark')", "Stream s () [(\"connector\", \"nexmark\")]");
+    check(
+        "CREATE SOURCE s WITH (connector = 'nexmark')",
+        "Stream s () [(\"connector\", \"nexmark\")]",
+    );
     check(
         "CREATE STREAM s (watermark int, p AS PROCTIME())",
         "Stream s (watermark Int; p as PROCTIME(); ) []",
@@ -30,13 +33,19 @@ fn streams_are_created() {
         "CREATE STREAM s (ts timestamp, WATERMARK FOR ts, WATERMARK FOR ts)",
         "42601 50 a stream can have only one watermark",
     );
-    fails("CREATE STREAM s (a int) WITH (x = 1, 'X' = 2)", "42601 38 option \"x\" is given more than once");
+    fails(
+        "CREATE STREAM s (a int) WITH (x = 1, 'X' = 2)",
+        "42601 38 option \"x\" is given more than once",
+    );
     fails("CREATE STREAM s", "42601 16 syntax error at end of input");
     assert!(matches!(
         &parse("CREATE STREAM s AS SELECT 1 EMIT CHANGES").unwrap()[0].statement,
         Statement::NotBuilt { .. }
     ));
-    fails("CREATE SINK k FROM v WITH (connector = 'stdout')", "0A000 8 CREATE SINK is not supported");
+    fails(
+        "CREATE SINK k FROM v WITH (connector = 'stdout')",
+        "0A000 8 CREATE SINK is not supported",
+    );
 }
 
 #[test]
@@ -66,7 +75,10 @@ fn emit_is_a_clause_and_no_alias() {
     fails("SELECT a FROM t emit", "42601 21 syntax error at end of input");
     check("TABLE t", "SELECT * FROM t");
     check("TABLE public.t EMIT CHANGES", "SELECT * FROM public.t EMIT Changes");
-    fails("SELECT a FROM t LIMIT 1 EMIT CHANGES LIMIT 2", "42601 38 multiple LIMIT clauses not allowed");
+    fails(
+        "SELECT a FROM t LIMIT 1 EMIT CHANGES LIMIT 2",
+        "42601 38 multiple LIMIT clauses not allowed",
+    );
     fails("SELECT a FROM t x EMIT SOMETIMES", "42601 24 syntax error at or near \"SOMETIMES\"");
     fails("SELECT a FROM t EMIT ON CLOSE", "42601 22 syntax error at or near \"ON\"");
 }
@@ -153,7 +165,10 @@ fn windows_in_from_have_one_form() {
     );
     reads("SELECT * FROM generate_series(1, 3) g, UNNEST(ARRAY[1, 2]) u, LATERAL (SELECT g.g) l");
     fails("SELECT * FROM TUMBLE(s, ts)", "42883 - wrong arguments for TUMBLE");
-    fails("SELECT * FROM TUMBLE(s, ts + 1, INTERVAL '1' MINUTE)", "42883 - wrong arguments for TUMBLE");
+    fails(
+        "SELECT * FROM TUMBLE(s, ts + 1, INTERVAL '1' MINUTE)",
+        "42883 - wrong arguments for TUMBLE",
+    );
     fails(
         "SELECT * FROM HOP(DATA => s, TIMECOL => ts, STEP => INTERVAL '1' MINUTE, SIZE => INTERVAL '1' MINUTE)",
         "42883 - HOP has no argument STEP",
@@ -261,7 +276,10 @@ fn queries_of_flink_and_risingwave_are_read() {
 
 #[test]
 fn locking_and_hints_are_refused_instead_of_ignored() {
-    fails("SELECT * FROM t FOR UPDATE", "0A000 - SELECT FOR UPDATE and FOR SHARE are not supported");
+    fails(
+        "SELECT * FROM t FOR UPDATE",
+        "0A000 - SELECT FOR UPDATE and FOR SHARE are not supported",
+    );
     fails("SELECT * INTO u FROM t", "0A000 - SELECT INTO is not supported");
     fails(
         "SELECT * FROM t WITH (SNAPSHOT = false)",

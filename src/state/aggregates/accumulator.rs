@@ -1,4 +1,5 @@
-//! A [`Kernel`] as DataFusion's accumulators: so snapshots and live queries compute with the same code.
+//! A [`Kernel`] as DataFusion's accumulators: so snapshots and live queries compute with the same
+//! code.
 
 use std::fmt;
 
@@ -15,7 +16,12 @@ pub fn state_fields(kernel: &dyn Kernel, name: &str) -> Result<Vec<FieldRef>> {
     let columns = kernel.states(&[])?.into_iter().enumerate();
     Ok(columns
         .map(|(i, column)| {
-            Field::new(format_state_name(name, &format!("state{i}")), column.data_type().clone(), true).into()
+            Field::new(
+                format_state_name(name, &format!("state{i}")),
+                column.data_type().clone(),
+                true,
+            )
+            .into()
         })
         .collect())
 }
@@ -45,7 +51,11 @@ impl GroupsOfKernel {
     }
 
     /// What is asked for of the groups that go, which are the first ones.
-    fn emit<T>(&mut self, to: EmitTo, get: impl FnOnce(&dyn Kernel, &[u32]) -> Result<T>) -> Result<T> {
+    fn emit<T>(
+        &mut self,
+        to: EmitTo,
+        get: impl FnOnce(&dyn Kernel, &[u32]) -> Result<T>,
+    ) -> Result<T> {
         let slots = sequence(self.slots);
         let (gone, rest) = match to {
             EmitTo::All => (slots.as_slice(), &[][..]),
@@ -84,7 +94,11 @@ impl GroupsAccumulator for GroupsOfKernel {
         Ok(self.kernel.merge_states(states, &self.groups)?)
     }
 
-    fn convert_to_state(&self, args: &[ArrayRef], filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
+    fn convert_to_state(
+        &self,
+        args: &[ArrayRef],
+        filter: Option<&BooleanArray>,
+    ) -> Result<Vec<ArrayRef>> {
         let groups = sequence(args.first().map_or(0, |column| column.len()));
         let mut kernel = self.kernel.empty();
         kernel.resize(groups.len());
@@ -156,6 +170,8 @@ impl Accumulator for OneOfKernel {
     }
 
     fn size(&self) -> usize {
-        size_of::<Self>() + self.kernel.size() + (self.groups.capacity() + 2 * self.weights.capacity()) * 4
+        size_of::<Self>()
+            + self.kernel.size()
+            + (self.groups.capacity() + 2 * self.weights.capacity()) * 4
     }
 }

@@ -1,11 +1,14 @@
-//! Aggregates that keep the rows of every group in the order in which they came: array_agg and string_agg.
+//! Aggregates that keep the rows of every group in the order in which they came: array_agg and
+//! string_agg.
 //!
-//! A group is a list of rows of arguments that only grows, so a row's key is its place in the list, and what stands at a
-//! place never changes. A checkpoint writes what has come since the last one, with the place of its first row. The
-//! answer is computed from all rows when it is asked for, as if they had come in one batch; it is as long as they are.
+//! A group is a list of rows of arguments that only grows, so a row's key is its place in the list,
+//! and what stands at a place never changes. A checkpoint writes what has come since the last one,
+//! with the place of its first row. The answer is computed from all rows when it is asked for, as
+//! if they had come in one batch; it is as long as they are.
 //!
-//! What is stored of a group may come back in any order: a sweep (`exec::folding`) leaves out what an older one has
-//! written, so rows may come before those of lower places. They wait for these. What is there already is the same.
+//! What is stored of a group may come back in any order: a sweep (`exec::folding`) leaves out what
+//! an older one has written, so rows may come before those of lower places. They wait for these.
+//! What is there already is the same.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -117,8 +120,11 @@ impl Arrivals {
     }
 }
 
-/// Rows of groups as columns of a state: for each group the place of the first one, and a list of them.
-fn written<'a, R: Iterator<Item = &'a [u8]>>(groups: impl Iterator<Item = (usize, R)>) -> Vec<ArrayRef> {
+/// Rows of groups as columns of a state: for each group the place of the first one, and a list of
+/// them.
+fn written<'a, R: Iterator<Item = &'a [u8]>>(
+    groups: impl Iterator<Item = (usize, R)>,
+) -> Vec<ArrayRef> {
     let (mut places, mut rows) = (Vec::new(), ListBuilder::new(BinaryBuilder::new()));
     for (place, group) in groups {
         places.push(place as i64);
@@ -166,7 +172,8 @@ impl Kernel for Arrivals {
         Ok(())
     }
 
-    /// Before the present rows are put only those of totals, which are not stored: places would change.
+    /// Before the present rows are put only those of totals, which are not stored: places would
+    /// change.
     fn merge(&mut self, other: &dyn Kernel, from: &[u32], to: &[u32], place: Place) -> Result<()> {
         let other = self.same(other)?;
         for (&from, &to) in from.iter().zip(to) {
@@ -205,7 +212,8 @@ impl Kernel for Arrivals {
         // At least one row, so that the walk comes to an end.
         let count = 1 + list.ends[from..].partition_point(|end| end - start < bytes);
         let to = (from + count).min(list.len());
-        *portion = if to == list.len() { Portion::End } else { Portion::From(to.to_le_bytes().to_vec()) };
+        *portion =
+            if to == list.len() { Portion::End } else { Portion::From(to.to_le_bytes().to_vec()) };
         Ok(written(std::iter::once((from, list.from(from).take(to - from)))))
     }
 
@@ -244,14 +252,19 @@ impl Kernel for Arrivals {
 
     fn evaluate(&self, slots: &[u32]) -> Result<ArrayRef> {
         if !self.waiting.is_empty() {
-            return Err(Error::new(SqlState::Corrupted, "rows of a group are missing in its stored state"));
+            return Err(Error::new(
+                SqlState::Corrupted,
+                "rows of a group are missing in its stored state",
+            ));
         }
         let rows = |slot: u32| self.lists[slot as usize].len();
         self.function.in_portions(slots, rows, |slots| self.computed(slots))
     }
 
     fn copy(&self, slots: &[u32]) -> Result<Box<dyn Kernel>> {
-        Ok(Box::new(self.with(slots.iter().map(|&slot| self.lists[slot as usize].clone()).collect())))
+        Ok(Box::new(
+            self.with(slots.iter().map(|&slot| self.lists[slot as usize].clone()).collect()),
+        ))
     }
 
     fn assign(&mut self, other: &dyn Kernel, to: &[u32]) -> Result<()> {
@@ -308,10 +321,13 @@ mod tests {
 
     fn made() -> Box<dyn Kernel> {
         let schema = Arc::new(Schema::new(vec![Field::new("v", DataType::Utf8, true)]));
-        let builder =
-            AggregateExprBuilder::new(f::array_agg::array_agg_udaf(), vec![Arc::new(Column::new("v", 0))]);
+        let builder = AggregateExprBuilder::new(
+            f::array_agg::array_agg_udaf(),
+            vec![Arc::new(Column::new("v", 0))],
+        );
         let expr = Arc::new(builder.schema(Arc::clone(&schema)).alias("a").build().unwrap());
-        let call = AggregateCall { expr, args: vec![0], filter: None, distinct: false, retracts: false };
+        let call =
+            AggregateCall { expr, args: vec![0], filter: None, distinct: false, retracts: false };
         let mut kernel = kernel(&call, &schema).unwrap();
         kernel.resize(2);
         kernel
@@ -320,7 +336,9 @@ mod tests {
     fn take_in(kernel: &mut dyn Kernel, values: &[&str]) {
         let args: [ArrayRef; 1] = [Arc::new(StringArray::from_iter_values(values))];
         let groups = vec![1; values.len()];
-        kernel.update(&AggregateInput { args: &args, groups: &groups, filter: None, weights: None }).unwrap();
+        kernel
+            .update(&AggregateInput { args: &args, groups: &groups, filter: None, weights: None })
+            .unwrap();
     }
 
     fn shown(kernel: &dyn Kernel) -> String {

@@ -1,7 +1,8 @@
 //! Kernels whose state is one cell per slot, in one vector.
 //!
-//! A [`Fold`] says what a cell is and how a batch of rows goes into cells; [`Dense`] makes a [`Kernel`] of it. Per
-//! batch there is one virtual call and one `match` over the argument's type; per row there is neither.
+//! A [`Fold`] says what a cell is and how a batch of rows goes into cells; [`Dense`] makes a
+//! [`Kernel`] of it. Per batch there is one virtual call and one `match` over the argument's type;
+//! per row there is neither.
 
 use std::any::Any;
 
@@ -18,7 +19,8 @@ pub trait Fold: Clone + Send + Sync + 'static {
     /// Columns of the written state.
     const COLUMNS: usize;
 
-    /// Takes rows in: row `i` goes into `cells[groups[i]]`. Says by how many bytes [`heap`](Self::heap) has grown.
+    /// Takes rows in: row `i` goes into `cells[groups[i]]`. Says by how many bytes
+    /// [`heap`](Self::heap) has grown.
     fn update(&self, cells: &mut [Self::Cell], input: &AggregateInput<'_>) -> Result<usize>;
 
     /// Merges one state into another.
@@ -67,7 +69,11 @@ impl<F: Fold> Dense<F> {
         other.as_any().downcast_ref::<Dense<F>>().ok_or_else(mismatch)
     }
 
-    fn change(&mut self, slot: u32, how: impl FnOnce(&F, &mut F::Cell) -> Result<()>) -> Result<()> {
+    fn change(
+        &mut self,
+        slot: u32,
+        how: impl FnOnce(&F, &mut F::Cell) -> Result<()>,
+    ) -> Result<()> {
         let cell = &mut self.cells[slot as usize];
         let before = F::heap(cell);
         how(&self.fold, cell)?;

@@ -1,6 +1,7 @@
 //! min and max over primitive columns.
 //!
-//! Floats compare as in Postgres: NaN is greater than every number. Of the two zeros, which are equal, -0 is less.
+//! Floats compare as in Postgres: NaN is greater than every number. Of the two zeros, which are
+//! equal, -0 is less.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -25,7 +26,8 @@ ordered!(i8, i16, i32, i64, i128, u8, u16, u32, u64);
 
 macro_rules! ordered_float {
     ($($native:ty),*) => { $(impl Ordered for $native {
-        // -0.0 comes before 0.0, though they are equal: which of them is kept must not depend on who came first.
+        // -0.0 comes before 0.0, though they are equal: which of them is kept must not depend on
+        // who came first.
         fn less(self, other: Self) -> bool {
             self < other
                 || (other.is_nan() && !self.is_nan())
@@ -104,13 +106,19 @@ where
                 let mut best = *cell;
                 match mask {
                     None => values.iter().for_each(|&v| best.take::<E>(v)),
-                    Some(mask) => mask.inner().set_indices().for_each(|i| best.take::<E>(values[i])),
+                    Some(mask) => {
+                        mask.inner().set_indices().for_each(|i| best.take::<E>(values[i]))
+                    }
                 }
                 *cell = best;
             }
-            (None, cells) => groups.iter().zip(values).for_each(|(&g, &v)| cells[g as usize].take::<E>(v)),
+            (None, cells) => {
+                groups.iter().zip(values).for_each(|(&g, &v)| cells[g as usize].take::<E>(v))
+            }
             (Some(mask), cells) => {
-                mask.inner().set_indices().for_each(|i| cells[groups[i] as usize].take::<E>(values[i]));
+                mask.inner()
+                    .set_indices()
+                    .for_each(|i| cells[groups[i] as usize].take::<E>(values[i]));
             }
         }
         Ok(0)
@@ -132,7 +140,8 @@ where
     }
 
     fn read(&self, columns: &[ArrayRef]) -> Result<Vec<Self::Cell>> {
-        let column = columns.first().and_then(|c| c.as_primitive_opt::<T>()).ok_or_else(mismatch)?;
+        let column =
+            columns.first().and_then(|c| c.as_primitive_opt::<T>()).ok_or_else(mismatch)?;
         let cells = column.iter().map(|v| Best { value: v.unwrap_or_default(), any: v.is_some() });
         Ok(cells.collect())
     }
@@ -163,7 +172,10 @@ fn extreme<E: End>(input: &DataType) -> Option<Box<dyn Kernel>> {
     use DataType as D;
     macro_rules! of {
         ($arrow:ty) => {
-            Box::new(Dense::new(Extreme::<$arrow, E> { data_type: input.clone(), kind: PhantomData }))
+            Box::new(Dense::new(Extreme::<$arrow, E> {
+                data_type: input.clone(),
+                kind: PhantomData,
+            }))
         };
     }
     Some(match input {
@@ -203,7 +215,8 @@ mod tests {
             let mut kernel = kernel.unwrap();
             kernel.resize(1);
             let groups = vec![0; values.len()];
-            let input = AggregateInput { args: &args, groups: &groups, filter: None, weights: None };
+            let input =
+                AggregateInput { args: &args, groups: &groups, filter: None, weights: None };
             kernel.update(&input).unwrap();
             kernel.evaluate(&[0]).unwrap().as_primitive::<Float64Type>().value(0)
         })

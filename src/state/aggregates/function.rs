@@ -1,7 +1,8 @@
-//! An aggregate function over rows that are kept: as bytes, of which columns are made when it is asked.
+//! An aggregate function over rows that are kept: as bytes, of which columns are made when it is
+//! asked.
 //!
-//! What a group keeps of a row are its arguments, as one string of bytes ([`RowConverter`]), whatever their types are. They
-//! compare as the arguments do, and are written as they are.
+//! What a group keeps of a row are its arguments, as one string of bytes ([`RowConverter`]),
+//! whatever their types are. They compare as the arguments do, and are written as they are.
 
 use std::sync::Arc;
 
@@ -47,7 +48,9 @@ impl ValueFunction {
         let parser = self.converter.parser();
         let columns = self.converter.convert_rows(rows.map(|row| parser.parse(row)))?;
         let typed = columns.into_iter().zip(&self.inputs);
-        typed.map(|(c, wanted)| if c.data_type() == wanted { Ok(c) } else { Ok(cast(&c, wanted)?) }).collect()
+        typed
+            .map(|(c, wanted)| if c.data_type() == wanted { Ok(c) } else { Ok(cast(&c, wanted)?) })
+            .collect()
     }
 
     /// A row of NULLs.
@@ -71,8 +74,8 @@ impl ValueFunction {
         self.generic.over(&self.columns(rows)?, groups, count)
     }
 
-    /// What `compute` gives for some slots at a time, of not too many rows together: the rows of one group may be all
-    /// that memory holds.
+    /// What `compute` gives for some slots at a time, of not too many rows together: the rows of
+    /// one group may be all that memory holds.
     pub fn in_portions(
         &self,
         slots: &[u32],
@@ -86,7 +89,8 @@ impl ValueFunction {
                 sum += 1 + rows(*slot);
                 sum <= BATCH_ROWS
             };
-            let (some, others) = rest.split_at(rest.iter().take_while(|slot| fits(slot)).count().max(1));
+            let (some, others) =
+                rest.split_at(rest.iter().take_while(|slot| fits(slot)).count().max(1));
             parts.push(compute(some)?);
             rest = others;
         }

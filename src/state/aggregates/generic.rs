@@ -1,27 +1,31 @@
 //! Any DataFusion aggregate as a kernel that can be looked at without being used up.
 //!
-//! DataFusion's accumulators may be consumed by `state()` and `evaluate()`, and cannot give the state of one group.
-//! So states live here as rows of Arrow columns, and an accumulator only lives for one step:
+//! DataFusion's accumulators may be consumed by `state()` and `evaluate()`, and cannot give the
+//! state of one group. So states live here as rows of Arrow columns, and an accumulator only lives
+//! for one step:
 //!
 //! ```text
 //! batch ──▶ accumulator ──state()──┐
-//!                                  ├─merge─▶ accumulator ──state()──▶ appended rows, place[slot] points there
+//!                                  ├─merge─▶ accumulator ──state()──▶ appended rows; place[slot]
 //! old rows of the slots touched ───┘
 //! ```
 //!
-//! The rows lie in runs of falling size; a new run is joined with the one before it while that is not much larger
-//! (a log-structured merge), which also drops the rows no slot points to any more. So a row is rewritten
-//! O(log n) times, and garbage stays below about half.
+//! The rows lie in runs of falling size; a new run is joined with the one before it while that is
+//! not much larger (a log-structured merge), which also drops the rows no slot points to any more.
+//! So a row is rewritten O(log n) times, and garbage stays below about half.
 //!
-//! A slot without a row has the state of "no rows", which is kept as one row: an accumulator that has never seen a
-//! group may otherwise answer 0 or false for it where NULL is right. Estimates (approx_median, approx_percentile_cont) are
-//! merged from digests of batches; their last digits depend on where batches end.
+//! A slot without a row has the state of "no rows", which is kept as one row: an accumulator that
+//! has never seen a group may otherwise answer 0 or false for it where NULL is right. Estimates
+//! (approx_median, approx_percentile_cont) are merged from digests of batches; their last digits
+//! depend on where batches end.
 
 use std::any::Any;
 use std::sync::Arc;
 
 use datafusion::arrow::array::UInt32Array;
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, new_empty_array, new_null_array};
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, new_empty_array, new_null_array,
+};
 use datafusion::arrow::compute::{interleave, take};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
@@ -62,10 +66,16 @@ impl Generic {
     /// A kernel without slots for this function over arguments of these types.
     pub fn new(expr: Arc<AggregateFunctionExpr>, inputs: Vec<DataType>) -> Result<Self> {
         // DataFusion's grouped bit_xor forgets about DISTINCT.
-        let native =
-            expr.groups_accumulator_supported() && !(expr.is_distinct() && expr.fun().name() == "bit_xor");
-        let mut kernel =
-            Generic { expr, inputs, nothing: Vec::new(), spots: Vec::new(), runs: Vec::new(), native };
+        let native = expr.groups_accumulator_supported()
+            && !(expr.is_distinct() && expr.fun().name() == "bit_xor");
+        let mut kernel = Generic {
+            expr,
+            inputs,
+            nothing: Vec::new(),
+            spots: Vec::new(),
+            runs: Vec::new(),
+            native,
+        };
         // What DataFusion cannot run at all is refused here, not at the first row.
         kernel.nothing = kernel.no_rows()?;
         Ok(kernel)
@@ -207,8 +217,8 @@ impl Generic {
         if which.is_empty() {
             return self.append(states.to_vec(), to);
         }
-        // Accumulators expect that a group is in the batch with which it first counts among the groups: so groups
-        // with an old state are numbered before those without.
+        // Accumulators expect that a group is in the batch with which it first counts among the
+        // groups: so groups with an old state are numbered before those without.
         let mut local = vec![usize::MAX; to.len()];
         which.iter().enumerate().for_each(|(number, &i)| local[i] = number);
         let new = local.iter_mut().filter(|local| **local == usize::MAX);
@@ -239,7 +249,8 @@ impl Generic {
         }
         let groups: Vec<u32> = rows.iter().map(|&i| input.groups[i as usize]).collect();
         let rows = UInt32Array::from(rows);
-        let args = input.args.iter().map(|a| Ok(take(a, &rows, None)?)).collect::<Result<Vec<_>>>()?;
+        let args =
+            input.args.iter().map(|a| Ok(take(a, &rows, None)?)).collect::<Result<Vec<_>>>()?;
         let filter = match input.filter {
             Some(filter) => Some(take(filter, &rows, None)?),
             None => None,
@@ -302,7 +313,8 @@ impl Kernel for Generic {
             return self.update_times(input, weights);
         }
         debug_assert_eq!(input.args.len(), self.inputs.len());
-        // A NULL in a filter is false; DataFusion's accumulators expect that or NULL, both are the same to them.
+        // A NULL in a filter is false; DataFusion's accumulators expect that or NULL, both are the
+        // same to them.
         let (local, distinct) = renumber(input.groups, self.spots.len());
         let mut accumulator = self.accumulator()?;
         accumulator.update_batch(input.args, &local, input.filter, distinct.len())?;
@@ -382,8 +394,10 @@ impl Kernel for Generic {
     }
 
     fn size(&self) -> usize {
-        let rows: usize = self.runs.iter().flat_map(|r| &r.columns).map(|c| c.get_array_memory_size()).sum();
-        rows + self.runs.iter().map(|r| r.owners.capacity() * 4).sum::<usize>() + self.spots.capacity() * 8
+        let rows: usize =
+            self.runs.iter().flat_map(|r| &r.columns).map(|c| c.get_array_memory_size()).sum();
+        rows + self.runs.iter().map(|r| r.owners.capacity() * 4).sum::<usize>()
+            + self.spots.capacity() * 8
     }
 
     fn as_any(&self) -> &dyn Any {
@@ -425,7 +439,9 @@ mod tests {
 
     fn take_in(kernel: &mut dyn Kernel, values: &[Option<i64>], groups: &[u32]) {
         let args: [ArrayRef; 1] = [Arc::new(Int64Array::from(values.to_vec()))];
-        kernel.update(&AggregateInput { args: &args, groups, filter: None, weights: None }).unwrap();
+        kernel
+            .update(&AggregateInput { args: &args, groups, filter: None, weights: None })
+            .unwrap();
     }
 
     #[test]
@@ -467,7 +483,11 @@ mod tests {
         for _ in 0..3 {
             take_in(kernel.as_mut(), &[Some(5), Some(5), Some(3)], &[0, 0, 1]);
             take_in(kernel.as_mut(), &[Some(2)], &[0]);
-            assert_eq!(shown(kernel.as_ref(), &[0, 1]), ["7", "3"], "and looking at it changes nothing");
+            assert_eq!(
+                shown(kernel.as_ref(), &[0, 1]),
+                ["7", "3"],
+                "and looking at it changes nothing"
+            );
         }
     }
 
@@ -476,11 +496,14 @@ mod tests {
         let schema = DataType::Int64;
         let mut kernel = Generic::new(
             Arc::new(
-                AggregateExprBuilder::new(f::median::median_udaf(), vec![Arc::new(Column::new("v", 0))])
-                    .schema(Arc::new(Schema::new(vec![Field::new("v", schema.clone(), true)])))
-                    .alias("m")
-                    .build()
-                    .unwrap(),
+                AggregateExprBuilder::new(
+                    f::median::median_udaf(),
+                    vec![Arc::new(Column::new("v", 0))],
+                )
+                .schema(Arc::new(Schema::new(vec![Field::new("v", schema.clone(), true)])))
+                .alias("m")
+                .build()
+                .unwrap(),
             ),
             vec![schema],
         )

@@ -1,10 +1,11 @@
-//! Aggregates that keep the values of every group, one by one: DISTINCT, medians, and whatever has no inverse over
-//! rows that are taken back.
+//! Aggregates that keep the values of every group, one by one: DISTINCT, medians, and whatever has
+//! no inverse over rows that are taken back.
 //!
-//! A group is a multiset of rows of arguments. A [`ValueReading`] says how its result comes from them; most need not look
-//! at more than what has changed. Others are computed anew from all values of the group when they are asked for. The
-//! values then come in their order, for the order in which they came is not kept: an aggregate that depends on it has to say
-//! ORDER BY, or has rows that only come (`arrivals`).
+//! A group is a multiset of rows of arguments. A [`ValueReading`] says how its result comes from
+//! them; most need not look at more than what has changed. Others are computed anew from all values
+//! of the group when they are asked for. The values then come in their order, for the order in
+//! which they came is not kept: an aggregate that depends on it has to say ORDER BY, or has rows
+//! that only come (`arrivals`).
 //!
 //! A checkpoint writes the values of a group that have changed, not the group.
 
@@ -83,7 +84,8 @@ impl KeptValues {
     }
 }
 
-/// Values of groups as columns of a state: for each group a list of values, and of how often each is there.
+/// Values of groups as columns of a state: for each group a list of values, and of how often each
+/// is there.
 fn written(groups: impl Iterator<Item = Vec<(Box<[u8]>, i64)>>) -> Vec<ArrayRef> {
     let mut values = ListBuilder::new(BinaryBuilder::new());
     let mut counts = ListBuilder::new(Int64Builder::new());
@@ -296,7 +298,8 @@ mod tests {
         let args: [ArrayRef; 1] = [Arc::new(StringArray::from_iter(rows.iter().map(|row| row.1)))];
         let groups: Vec<u32> = rows.iter().map(|row| row.0).collect();
         let weights: Vec<i64> = rows.iter().map(|row| row.2).collect();
-        let input = AggregateInput { args: &args, groups: &groups, filter: None, weights: Some(&weights) };
+        let input =
+            AggregateInput { args: &args, groups: &groups, filter: None, weights: Some(&weights) };
         kernel.update(&input).unwrap();
     }
 
@@ -323,7 +326,9 @@ mod tests {
             let mut there: Vec<Row<'_>> = Vec::new();
             let mut dice = 12_345_u64;
             for step in 0..200 {
-                dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                dice = dice
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
                 let roll = (dice >> 33) as usize;
                 if roll.is_multiple_of(2) && !there.is_empty() {
                     let (slot, value, _) = there.swap_remove(roll / 2 % there.len());
@@ -336,7 +341,12 @@ mod tests {
                 let mut expect = made(&udaf, distinct, false);
                 there.sort();
                 take_in(expect.as_mut(), &there);
-                assert_eq!(shown(kernel.as_ref()), shown(expect.as_ref()), "{} {step}", udaf.name());
+                assert_eq!(
+                    shown(kernel.as_ref()),
+                    shown(expect.as_ref()),
+                    "{} {step}",
+                    udaf.name()
+                );
                 if roll.is_multiple_of(3) {
                     let slots = sequence(SLOTS as usize);
                     restored.restore(&kernel.take_changed(&slots).unwrap(), &slots).unwrap();

@@ -1,10 +1,12 @@
 //! Grouped aggregate states that can be looked at without being used up.
 //!
-//! A [`Kernel`] holds the state of one aggregate for many groups, one *slot* a group. Unlike DataFusion's
-//! accumulators its states can be evaluated, copied and written out any number of times while it goes on; that is
-//! what windows that overlap, changes after every epoch, and checkpoints need.
+//! A [`Kernel`] holds the state of one aggregate for many groups, one *slot* a group. Unlike
+//! DataFusion's accumulators its states can be evaluated, copied and written out any number of
+//! times while it goes on; that is what windows that overlap, changes after every epoch, and
+//! checkpoints need.
 //!
-//! There are two families. [`mod@dense`] holds a cell per slot in one vector, without a call or an allocation per row:
+//! There are two families. [`mod@dense`] holds a cell per slot in one vector, without a call or an
+//! allocation per row:
 //!
 //! | file | functions |
 //! |---|---|
@@ -13,12 +15,13 @@
 //! | [`moments`] | variance, stddev, covar, corr, regr |
 //! | [`extreme`] | min and max of primitive columns |
 //!
-//! These are also what snapshots compute with ([`accumulator`] makes DataFusion's accumulators of them), so that a view
-//! and a snapshot agree to the last bit. [`generic`] wraps every other DataFusion aggregate and keeps its states as rows
-//! of Arrow columns.
+//! These are also what snapshots compute with ([`accumulator`] makes DataFusion's accumulators of
+//! them), so that a view and a snapshot agree to the last bit. [`generic`] wraps every other
+//! DataFusion aggregate and keeps its states as rows of Arrow columns.
 //!
-//! Such a row is written whole whenever the group changes. Where it would grow with the group, the group's values are
-//! kept instead, and a checkpoint writes those that have changed; [`function`] makes them bytes:
+//! Such a row is written whole whenever the group changes. Where it would grow with the group, the
+//! group's values are kept instead, and a checkpoint writes those that have changed; [`function`]
+//! makes them bytes:
 //!
 //! | file | functions |
 //! |---|---|
@@ -41,7 +44,9 @@ pub mod total;
 use std::any::Any;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, PrimitiveArray};
+use datafusion::arrow::array::{
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, PrimitiveArray,
+};
 use datafusion::arrow::buffer::NullBuffer;
 use datafusion::arrow::compute::SortOptions;
 use datafusion::arrow::datatypes::{DataType, Schema, SchemaRef};
@@ -56,7 +61,8 @@ use crate::error::{Error, Result};
 pub struct AggregateCall {
     /// The DataFusion function with its result field.
     pub expr: Arc<AggregateFunctionExpr>,
-    /// The argument columns; for ordered aggregates the ORDER BY columns after them. Empty for `count(*)`.
+    /// The argument columns; for ordered aggregates the ORDER BY columns after them. Empty for
+    /// `count(*)`.
     pub args: Vec<usize>,
     /// The boolean column of `FILTER (WHERE …)`.
     pub filter: Option<usize>,
@@ -66,7 +72,8 @@ pub struct AggregateCall {
     pub retracts: bool,
 }
 
-/// On which side of the present state another one is merged: only aggregates that depend on order care.
+/// On which side of the present state another one is merged: only aggregates that depend on order
+/// care.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
     /// The other state comes from rows before the present ones.
@@ -137,7 +144,8 @@ pub trait Kernel: Send + Sync + Any {
     /// Merges slot `from[i]` of a kernel of the same aggregate into slot `to[i]`.
     fn merge(&mut self, other: &dyn Kernel, from: &[u32], to: &[u32], place: Place) -> Result<()>;
 
-    /// Takes slot `from[i]` of the other kernel out of slot `to[i]`; only if [`invertible`](Self::invertible).
+    /// Takes slot `from[i]` of the other kernel out of slot `to[i]`; only if
+    /// [`invertible`](Self::invertible).
     fn subtract(&mut self, other: &dyn Kernel, from: &[u32], to: &[u32]) -> Result<()>;
 
     /// The states of these slots as columns, for checkpoints and other workers.
@@ -154,14 +162,16 @@ pub trait Kernel: Send + Sync + Any {
         self.states(slots)
     }
 
-    /// Takes in what [`take_changed`](Self::take_changed) or [`states`](Self::states) returned later than what is there.
+    /// Takes in what [`take_changed`](Self::take_changed) or [`states`](Self::states) returned
+    /// later than what is there.
     fn restore(&mut self, columns: &[ArrayRef], to: &[u32]) -> Result<()> {
         self.clear(to);
         self.merge_states(columns, to)
     }
 
-    /// Some of the state of a slot that is too large to be written at once, about so many bytes of it, from where
-    /// `portion` says; that moves behind it. States that do not grow with their groups are written as they are.
+    /// Some of the state of a slot that is too large to be written at once, about so many bytes of
+    /// it, from where `portion` says; that moves behind it. States that do not grow with their
+    /// groups are written as they are.
     fn portion(&self, slot: u32, portion: &mut Portion, _bytes: usize) -> Result<Vec<ArrayRef>> {
         *portion = Portion::End;
         self.states(&[slot])
@@ -206,8 +216,9 @@ pub trait Kernel: Send + Sync + Any {
     fn as_any(&self) -> &dyn Any;
 }
 
-/// The call with an order where its result would otherwise be in the order of a hash table, which differs from one
-/// evaluation to the next: a row could then not be taken back. DISTINCT without ORDER BY is sorted, as in Postgres.
+/// The call with an order where its result would otherwise be in the order of a hash table, which
+/// differs from one evaluation to the next: a row could then not be taken back. DISTINCT without
+/// ORDER BY is sorted, as in Postgres.
 pub fn determinate(call: &AggregateCall, input: &SchemaRef) -> Result<AggregateCall> {
     let distinct = call.distinct || call.expr.is_distinct();
     let lists = is_list(call.expr.fun().name());
@@ -234,7 +245,11 @@ pub fn kernel(call: &AggregateCall, input: &Schema) -> Result<Box<dyn Kernel>> {
     for &column in &call.args {
         match input.fields().get(column) {
             Some(field) => types.push(field.data_type().clone()),
-            None => return Err(Error::internal(format!("aggregate over column {column} that is not there"))),
+            None => {
+                return Err(Error::internal(format!(
+                    "aggregate over column {column} that is not there"
+                )));
+            }
         }
     }
     if let Some(filter) = call.filter {
@@ -251,14 +266,17 @@ pub fn kernel(call: &AggregateCall, input: &Schema) -> Result<Box<dyn Kernel>> {
     match dense {
         Some(kernel) if kernel.invertible() || !call.retracts => Ok(kernel),
         _ if call.retracts => Ok(Box::new(kept::KeptValues::new(expr, types)?)),
-        _ if !function::ValueFunction::keeps(&types) => Ok(Box::new(generic::Generic::new(expr, types)?)),
+        _ if !function::ValueFunction::keeps(&types) => {
+            Ok(Box::new(generic::Generic::new(expr, types)?))
+        }
         _ if grows_with_values(name, distinct) => Ok(Box::new(kept::KeptValues::new(expr, types)?)),
         _ if is_list(name) => Ok(Box::new(arrivals::Arrivals::new(expr, types)?)),
         _ => Ok(Box::new(generic::Generic::new(expr, types)?)),
     }
 }
 
-/// Whether the state of a function has a part for every (different) value, in no order of their arrival.
+/// Whether the state of a function has a part for every (different) value, in no order of their
+/// arrival.
 fn grows_with_values(name: &str, distinct: bool) -> bool {
     match name {
         "median" | "percentile_cont" => true,
@@ -270,7 +288,8 @@ fn grows_with_values(name: &str, distinct: bool) -> bool {
     }
 }
 
-/// Whether a function gives all values of a group, in the order in which they came or are to be put.
+/// Whether a function gives all values of a group, in the order in which they came or are to be
+/// put.
 fn is_list(name: &str) -> bool {
     matches!(name, "array_agg" | "string_agg")
 }

@@ -1,12 +1,14 @@
 //! variance, stddev, covar, corr and regr: from exact sums of x, x², y, y² and xy.
 //!
-//! The textbook formula `n·Σxy − Σx·Σy` loses all digits where the mean is large, if its sums are rounded. Here they are
-//! not: the sums are exact, so is the difference, and only that is rounded, once. So neither order nor batches
-//! nor deletions show in a result, and its error is that of the one or two divisions and roots after it, some 1e-16 of
-//! it. Postgres's own (Youngs and Cramer's updates of a running mean) loses a little at every row: it agrees in some 13 to
-//! 15 digits, fewer where values lie close together far from zero.
+//! The textbook formula `n·Σxy − Σx·Σy` loses all digits where the mean is large, if its sums are
+//! rounded. Here they are not: the sums are exact, so is the difference, and only that is rounded,
+//! once. So neither order nor batches nor deletions show in a result, and its error is that of the
+//! one or two divisions and roots after it, some 1e-16 of it. Postgres's own (Youngs and Cramer's
+//! updates of a running mean) loses a little at every row: it agrees in some 13 to 15 digits, fewer
+//! where values lie close together far from zero.
 //!
-//! Squares below 1e-290 are rounded each for itself. Squares and products beyond the largest double are 22003, as in Postgres.
+//! Squares below 1e-290 are rounded each for itself. Squares and products beyond the largest double
+//! are 22003, as in Postgres.
 
 use std::sync::Arc;
 
@@ -69,7 +71,8 @@ impl Statistic {
     }
 }
 
-/// A kernel for one of these functions over doubles. Functions of two arguments are over (y, x), as in SQL.
+/// A kernel for one of these functions over doubles. Functions of two arguments are over (y, x), as
+/// in SQL.
 pub fn of(name: &str, arguments: &[DataType], result: &DataType) -> Option<Box<dyn Kernel>> {
     if arguments.iter().any(|argument| *argument != DataType::Float64) {
         return None;
@@ -138,7 +141,8 @@ impl<const SUMS: usize> PowerSums<SUMS> {
         Ok(self.sums[at].add_product(a, b, times))
     }
 
-    /// `n²` times the population's covariance of two of the values, or variance of one: `n·Σab − Σa·Σb`, rounded once.
+    /// `n²` times the population's covariance of two of the values, or variance of one: `n·Σab −
+    /// Σa·Σb`, rounded once.
     fn scatter(&self, ab: usize, a: usize, b: usize) -> f64 {
         let [ab, a, b] = [ab, a, b].map(|at| self.sums[at].parts());
         if [&ab, &a, &b].into_iter().flatten().any(|part| !part.is_finite()) {
@@ -192,7 +196,9 @@ impl<const SUMS: usize> Moments<SUMS> {
             Statistic::RegrSyy => yy() / n,
             Statistic::RegrSxy => xy() / n,
             Statistic::RegrSlope => slope()?,
-            Statistic::RegrIntercept => (sums.sums[Y].value() - sums.sums[X].value() * slope()?) / n,
+            Statistic::RegrIntercept => {
+                (sums.sums[Y].value() - sums.sums[X].value() * slope()?) / n
+            }
             Statistic::RegrR2 => match (xx(), yy()) {
                 (0.0, _) => return None,
                 (_, 0.0) => 1.0,
@@ -240,13 +246,15 @@ impl<const SUMS: usize> Fold for Moments<SUMS> {
 
     fn write(&self, cells: &[&Self::Cell]) -> Result<Vec<ArrayRef>> {
         let counts = Int64Array::from_iter_values(cells.iter().map(|cell| cell.count));
-        let sums = (0..SUMS).map(|at| ProductSum::write_all(cells.iter().map(|cell| &cell.sums[at])));
+        let sums =
+            (0..SUMS).map(|at| ProductSum::write_all(cells.iter().map(|cell| &cell.sums[at])));
         [Ok(Arc::new(counts) as ArrayRef)].into_iter().chain(sums).collect()
     }
 
     fn read(&self, columns: &[ArrayRef]) -> Result<Vec<Self::Cell>> {
         let cells = counts(columns, 0)?.into_iter();
-        let mut cells: Vec<_> = cells.map(|count| PowerSums { count, ..PowerSums::default() }).collect();
+        let mut cells: Vec<_> =
+            cells.map(|count| PowerSums { count, ..PowerSums::default() }).collect();
         for at in 0..SUMS {
             let sums = read::<ProductSum>(columns, 1 + at)?;
             cells.iter_mut().zip(sums).for_each(|(cell, sum)| cell.sums[at] = sum);
@@ -262,7 +270,8 @@ impl<const SUMS: usize> Fold for Moments<SUMS> {
         let value = |cell: &Self::Cell| {
             let value = if cell.count == 0 { None } else { self.value(cell) };
             // Only what was no number before may be none in the result.
-            let allowed = |value: f64| value.is_finite() || cell.sums.iter().any(|sum| sum.has_special());
+            let allowed =
+                |value: f64| value.is_finite() || cell.sums.iter().any(|sum| sum.has_special());
             if value.is_none_or(allowed) { Ok(value) } else { Err(overflow()) }
         };
         let values = cells.iter().map(|cell| value(cell)).collect::<Result<Vec<_>>>()?;
@@ -289,7 +298,11 @@ mod tests {
         kernel
     }
 
-    fn take_in(kernel: &mut dyn Kernel, rows: &[(f64, f64)], weights: Option<&[i64]>) -> Result<()> {
+    fn take_in(
+        kernel: &mut dyn Kernel,
+        rows: &[(f64, f64)],
+        weights: Option<&[i64]>,
+    ) -> Result<()> {
         let column = |f: fn(&(f64, f64)) -> f64| -> ArrayRef {
             Arc::new(Float64Array::from_iter_values(rows.iter().map(f)))
         };
@@ -297,7 +310,12 @@ mod tests {
         // A count and two or five sums.
         let count = kernel.state_columns() / 3;
         let groups = vec![0; rows.len()];
-        kernel.update(&AggregateInput { args: &args[..count], groups: &groups, filter: None, weights })
+        kernel.update(&AggregateInput {
+            args: &args[..count],
+            groups: &groups,
+            filter: None,
+            weights,
+        })
     }
 
     fn shown(kernel: &dyn Kernel) -> Option<u64> {
@@ -339,7 +357,8 @@ mod tests {
     #[test]
     fn neither_splits_nor_order_nor_deletions_show() {
         let row = |i: u32| {
-            let (x, y) = (f64::from(i * 7919 % 1009) / 7.0 - 50.0, f64::from(i * 104_729 % 2003) * 0.1);
+            let (x, y) =
+                (f64::from(i * 7919 % 1009) / 7.0 - 50.0, f64::from(i * 104_729 % 2003) * 0.1);
             (x * 10_f64.powi(i as i32 % 40 - 20), y)
         };
         let rows: Vec<(f64, f64)> = (0..300).map(row).collect();

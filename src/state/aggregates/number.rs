@@ -134,7 +134,8 @@ impl<const N: usize> RunningSum for ExactSum<N> {
     }
 
     fn write_all<'a>(sums: impl ExactSizeIterator<Item = &'a Self>) -> Result<ArrayRef> {
-        let mut column = BinaryBuilder::with_capacity(sums.len(), sums.len() * N * size_of::<f64>());
+        let mut column =
+            BinaryBuilder::with_capacity(sums.len(), sums.len() * N * size_of::<f64>());
         let mut bytes = Vec::new();
         for sum in sums {
             bytes.clear();
@@ -169,7 +170,8 @@ impl From<IntervalMonthDayNano> for IntervalSum {
 }
 
 impl IntervalSum {
-    /// Months and days that do not divide go on as days of 24 hours and months of 30 days, as in Postgres.
+    /// Months and days that do not divide go on as days of 24 hours and months of 30 days, as in
+    /// Postgres.
     pub(super) fn divided(self, count: i64) -> Option<IntervalSum> {
         let days = self.days.checked_add((self.months % count).checked_mul(30)?)?;
         let nanos = self.nanos + i128::from(days % count) * 86_400_000_000_000;

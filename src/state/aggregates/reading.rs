@@ -1,4 +1,5 @@
-//! How a result comes from the values of a group, and what is kept ready for that while they come and go.
+//! How a result comes from the values of a group, and what is kept ready for that while they come
+//! and go.
 //!
 //! | reading | functions | after a change | an answer |
 //! |---|---|---|---|
@@ -40,12 +41,20 @@ impl ValueReading {
         let (expr, inputs) = (&function.expr, function.inputs.as_slice());
         let (name, result) = (expr.fun().name(), expr.field());
         match (name, inputs) {
-            ("min", [input]) if input == result.data_type() && has_row_order(input) => ValueReading::Least,
-            ("max", [input]) if input == result.data_type() && has_row_order(input) => ValueReading::Greatest,
-            (_, [_]) if expr.is_distinct() => match dense(name, inputs, result.data_type(), false) {
-                Some(total) if total.invertible() => ValueReading::Once(DistinctTotal::over(total)),
-                _ => Self::in_order(function),
-            },
+            ("min", [input]) if input == result.data_type() && has_row_order(input) => {
+                ValueReading::Least
+            }
+            ("max", [input]) if input == result.data_type() && has_row_order(input) => {
+                ValueReading::Greatest
+            }
+            (_, [_]) if expr.is_distinct() => {
+                match dense(name, inputs, result.data_type(), false) {
+                    Some(total) if total.invertible() => {
+                        ValueReading::Once(DistinctTotal::over(total))
+                    }
+                    _ => Self::in_order(function),
+                }
+            }
             _ => Self::in_order(function),
         }
     }
@@ -75,7 +84,9 @@ impl ValueReading {
     /// The same for these slots.
     pub fn copy(&self, slots: &[u32]) -> Result<ValueReading> {
         Ok(match self {
-            ValueReading::Once(once) => ValueReading::Once(DistinctTotal::over(once.total.copy(slots)?)),
+            ValueReading::Once(once) => {
+                ValueReading::Once(DistinctTotal::over(once.total.copy(slots)?))
+            }
             ValueReading::Place(place) => {
                 let ranks = slots.iter().map(|&slot| place.ranks[slot as usize].clone());
                 ValueReading::Place(place.with(ranks.collect()))
@@ -105,7 +116,14 @@ impl ValueReading {
     }
 
     /// A value was there `before` times, and is now `after` times.
-    pub fn note(&mut self, function: &ValueFunction, slot: u32, value: &[u8], before: i64, after: i64) {
+    pub fn note(
+        &mut self,
+        function: &ValueFunction,
+        slot: u32,
+        value: &[u8],
+        before: i64,
+        after: i64,
+    ) {
         match self {
             ValueReading::Once(once) => once.note(slot, value, before, after),
             ValueReading::Place(place) if !is_null(value) => {
@@ -132,7 +150,12 @@ impl ValueReading {
     }
 
     /// The results of these slots.
-    pub fn evaluate(&self, function: &ValueFunction, slots: &[u32], sets: &[Multiset]) -> Result<ArrayRef> {
+    pub fn evaluate(
+        &self,
+        function: &ValueFunction,
+        slots: &[u32],
+        sets: &[Multiset],
+    ) -> Result<ArrayRef> {
         match self {
             ValueReading::Once(once) => once.total.evaluate(slots),
             ValueReading::Place(place) => {
@@ -149,7 +172,8 @@ impl ValueReading {
     fn ends(&self, function: &ValueFunction, slots: &[u32], sets: &[Multiset]) -> Result<ArrayRef> {
         let null = function.null()?;
         let end = |slot: u32| {
-            let mut values = sets[slot as usize].iter().map(|(value, _)| value).filter(|v| **v != *null);
+            let mut values =
+                sets[slot as usize].iter().map(|(value, _)| value).filter(|v| **v != *null);
             if matches!(self, ValueReading::Least) { values.next() } else { values.next_back() }
         };
         let rows = slots.iter().map(|&slot| end(slot).unwrap_or(&null));
@@ -171,7 +195,8 @@ fn has_row_order(data_type: &DataType) -> bool {
     !data_type.is_nested() && !matches!(data_type, DataType::Interval(_))
 }
 
-/// Whether the first argument is NULL, which medians do not see: NULL comes first in the order of rows.
+/// Whether the first argument is NULL, which medians do not see: NULL comes first in the order of
+/// rows.
 fn is_null(value: &[u8]) -> bool {
     value.first() == Some(&0)
 }
@@ -216,7 +241,12 @@ impl DistinctTotal {
         }
         let args = function.columns(self.values.iter().map(AsRef::as_ref))?;
         let weights = self.weights.contains(&-1).then_some(self.weights.as_slice());
-        self.total.update(&AggregateInput { args: &args, groups: &self.slots, filter: None, weights })?;
+        self.total.update(&AggregateInput {
+            args: &args,
+            groups: &self.slots,
+            filter: None,
+            weights,
+        })?;
         self.slots.clear();
         self.values.clear();
         self.weights.clear();
@@ -239,17 +269,21 @@ impl WantedPlace {
             "median" => Some(WantedPlace::Middle),
             "percentile_cont" => {
                 let argument = expr.expressions().into_iter().nth(1)?;
-                let ScalarValue::Float64(Some(fraction)) = argument.downcast_ref::<Literal>()?.value() else {
+                let ScalarValue::Float64(Some(fraction)) =
+                    argument.downcast_ref::<Literal>()?.value()
+                else {
                     return None;
                 };
-                let descending = expr.order_bys().first().is_some_and(|sort| sort.options.descending);
+                let descending =
+                    expr.order_bys().first().is_some_and(|sort| sort.options.descending);
                 Some(WantedPlace::Fraction(if descending { 1.0 - fraction } else { *fraction }))
             }
             _ => None,
         }
     }
 
-    /// The places among so many values, counted from 0, between which the answer lies, and how far between.
+    /// The places among so many values, counted from 0, between which the answer lies, and how far
+    /// between.
     fn among(self, total: i64) -> (i64, i64, f64) {
         match self {
             WantedPlace::Middle => ((total - 1).max(0) / 2, total / 2, 0.5),
@@ -261,8 +295,8 @@ impl WantedPlace {
     }
 }
 
-/// In how many steps percentile_cont goes from one value to the next: DataFusion's number, so that a view says what a
-/// snapshot says.
+/// In how many steps percentile_cont goes from one value to the next: DataFusion's number, so that
+/// a view says what a snapshot says.
 const STEPS_BETWEEN: f64 = 1_000_000.0;
 
 /// Medians and percentiles.
@@ -300,7 +334,12 @@ impl PlaceReading {
         Ok(found.ok_or_else(mismatch)?.0)
     }
 
-    fn evaluate(&self, function: &ValueFunction, slots: &[u32], sets: &[Multiset]) -> Result<ArrayRef> {
+    fn evaluate(
+        &self,
+        function: &ValueFunction,
+        slots: &[u32],
+        sets: &[Multiset],
+    ) -> Result<ArrayRef> {
         let mut found = Vec::with_capacity(slots.len());
         for (group, &slot) in slots.iter().enumerate() {
             let total = self.ranks[slot as usize].total();
@@ -309,7 +348,8 @@ impl PlaceReading {
             }
             let (low, high, weight) = self.wanted.among(total);
             let lower = self.value(function, slot, low, sets)?;
-            let upper = if low == high { None } else { Some(self.value(function, slot, high, sets)?) };
+            let upper =
+                if low == high { None } else { Some(self.value(function, slot, high, sets)?) };
             found.push(Neighbours { group: group as u32, lower, upper, weight });
         }
         match self.wanted {
@@ -333,12 +373,18 @@ fn middles(function: &ValueFunction, found: &[Neighbours<'_>], groups: usize) ->
     let rows = found.iter().flat_map(|around| [Some(around.lower), around.upper]).flatten();
     let owners: Vec<u32> = found
         .iter()
-        .flat_map(|around| std::iter::repeat_n(around.group, 1 + usize::from(around.upper.is_some())))
+        .flat_map(|around| {
+            std::iter::repeat_n(around.group, 1 + usize::from(around.upper.is_some()))
+        })
         .collect();
     function.over(rows, &owners, groups)
 }
 
-fn fractions(function: &ValueFunction, found: &[Neighbours<'_>], groups: usize) -> Result<ArrayRef> {
+fn fractions(
+    function: &ValueFunction,
+    found: &[Neighbours<'_>],
+    groups: usize,
+) -> Result<ArrayRef> {
     let doubles = |rows: &mut dyn Iterator<Item = &'_ [u8]>| -> Result<Float64Array> {
         let column = function.columns(rows)?.into_iter().next().ok_or_else(mismatch)?;
         Ok(cast(&column, &DataType::Float64)?.as_primitive::<Float64Type>().clone())

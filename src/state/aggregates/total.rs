@@ -1,15 +1,16 @@
 //! sum and avg, as in Postgres.
 //!
-//! A cell holds the sum and how many values went into it, so that a sum of nothing is NULL and taking values out
-//! again is exact. Sums that are too large for their result are 22003, where a machine word would wrap.
+//! A cell holds the sum and how many values went into it, so that a sum of nothing is NULL and
+//! taking values out again is exact. Sums that are too large for their result are 22003, where a
+//! machine word would wrap.
 
 use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, ArrowPrimitiveType, Int64Array, PrimitiveArray};
 use datafusion::arrow::buffer::NullBuffer;
 use datafusion::arrow::datatypes::{
-    DataType, Decimal128Type, Decimal256Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
-    IntervalMonthDayNanoType, i256,
+    DataType, Decimal128Type, Decimal256Type, Float32Type, Float64Type, Int16Type, Int32Type,
+    Int64Type, IntervalMonthDayNanoType, i256,
 };
 
 use super::count::counts;
@@ -21,7 +22,8 @@ use crate::state::exact::ExactSum;
 use crate::types::decimal::{self, Decimal};
 use crate::types::{WIDE_NUMERIC, is_free_numeric};
 
-/// The sum of doubles. Two doubles hold what people add up; anything else is held as well, but slower.
+/// The sum of doubles. Two doubles hold what people add up; anything else is held as well, but
+/// slower.
 type DoubleSum = ExactSum<2>;
 
 /// A sum and how many values are in it.
@@ -48,7 +50,8 @@ struct Finish {
     result: DataType,
 }
 
-/// How a column of values is added to cells: one instance per argument type, chosen when the kernel is made.
+/// How a column of values is added to cells: one instance per argument type, chosen when the kernel
+/// is made.
 type Adder<N> = fn(&mut [CountedSum<N>], &AggregateInput<'_>, &mut usize) -> Result<bool>;
 
 struct Total<N: Finished> {
@@ -170,7 +173,11 @@ impl<N: Finished> Fold for Total<N> {
 
     fn update(&self, cells: &mut [CountedSum<N>], input: &AggregateInput<'_>) -> Result<usize> {
         let mut heap = 0;
-        if (self.add)(cells, input, &mut heap)? { Ok(heap) } else { Err(overflow(&self.finish.result)) }
+        if (self.add)(cells, input, &mut heap)? {
+            Ok(heap)
+        } else {
+            Err(overflow(&self.finish.result))
+        }
     }
 
     fn merge(&self, into: &mut CountedSum<N>, other: &CountedSum<N>) -> Result<()> {
@@ -221,8 +228,9 @@ impl Finish {
     ) -> Result<ArrayRef> {
         let nulls = cells.iter().any(|c| c.values == 0);
         let nulls = nulls.then(|| cells.iter().map(|c| c.values != 0).collect::<NullBuffer>());
-        // Windows that overlap are hardly more than this loop. To collect results would call a function for each cell, whose answer goes
-        // through memory: sliding windows took twice the time.
+        // Windows that overlap are hardly more than this loop. To collect results would call a
+        // function for each cell, whose answer goes through memory: sliding windows took twice the
+        // time.
         let mut all_fit = true;
         let values = cells.iter().map(|cell| match cell.values {
             0 => T::Native::default(),
@@ -267,7 +275,8 @@ impl Finished for i128 {
     }
 }
 
-/// sum · factor ÷ count, rounded half away from zero. The whole part first: the product alone might not have room.
+/// sum · factor ÷ count, rounded half away from zero. The whole part first: the product alone might
+/// not have room.
 fn divided(sum: i128, count: i128, factor: i128) -> Option<i128> {
     let (whole, rest) = (sum / count, sum % count);
     let scaled = rest.checked_mul(factor)?;
@@ -299,7 +308,8 @@ impl Finished for i256 {
 impl Finished for DoubleSum {
     fn finish(finish: &Finish, cells: &[&CountedSum<DoubleSum>]) -> Result<ArrayRef> {
         // Only what was no number before may be none in the result.
-        let allowed = |is_finite: bool, cell: &CountedSum<DoubleSum>| is_finite || cell.sum.has_special();
+        let allowed =
+            |is_finite: bool, cell: &CountedSum<DoubleSum>| is_finite || cell.sum.has_special();
         if finish.result == DataType::Float32 {
             return finish.column::<Float32Type, _>(cells, |cell| {
                 let value = cell.sum.single();
@@ -350,7 +360,9 @@ mod tests {
         kernel.resize(2);
         let args: [ArrayRef; 1] = [Arc::new(Int64Array::from(vec![Some(5), None, Some(7)]))];
         let filter = BooleanArray::from(vec![Some(true), Some(true), None]);
-        kernel.update(&AggregateInput { filter: Some(&filter), ..input(&args, &[0, 1, 1]) }).unwrap();
+        kernel
+            .update(&AggregateInput { filter: Some(&filter), ..input(&args, &[0, 1, 1]) })
+            .unwrap();
         let result = kernel.evaluate(&[0, 1]).unwrap();
         assert_eq!(result.as_primitive::<Decimal128Type>().value(0), 5);
         assert!(result.is_null(1));
@@ -375,7 +387,8 @@ mod tests {
 
     #[test]
     fn averages_are_rounded_half_away_from_zero() {
-        let check = |sum, count, expect| assert_eq!(divided(sum, count, 10), Some(expect), "{sum}/{count}");
+        let check =
+            |sum, count, expect| assert_eq!(divided(sum, count, 10), Some(expect), "{sum}/{count}");
         check(1, 4, 3);
         check(-1, 4, -3);
         check(10, 4, 25);

@@ -1,8 +1,9 @@
 //! One integer-like key column.
 //!
-//! As long as the values lie close together (ids of a window usually do) they index an array of ids: a row costs one
-//! load, and all ids in order of their values are one walk. When they spread out, an open-addressing table with the values in it
-//! takes over, at one probe a row. The least and greatest value of a batch decide, once for all its rows.
+//! As long as the values lie close together (ids of a window usually do) they index an array of
+//! ids: a row costs one load, and all ids in order of their values are one walk. When they spread
+//! out, an open-addressing table with the values in it takes over, at one probe a row. The least
+//! and greatest value of a batch decide, once for all its rows.
 
 use std::cmp::Ordering;
 
@@ -79,19 +80,21 @@ impl Integers {
         result
     }
 
-    /// Makes the array wide enough for these values (those behind NULLs count as well: they are only a guess), or
-    /// gives it up.
+    /// Makes the array wide enough for these values (those behind NULLs count as well: they are
+    /// only a guess), or gives it up.
     fn prepare(&mut self, values: &[i64]) {
         let Lookup::Array { low, ids } = &mut self.lookup else { return };
         let Some(&first) = values.first() else { return };
         let least = values.iter().fold(first, |a, &b| a.min(b));
         let greatest = values.iter().fold(first, |a, &b| a.max(b));
-        let place = |value: i64| value.checked_sub(*low).is_some_and(|at| (at as u64) < ids.len() as u64);
+        let place =
+            |value: i64| value.checked_sub(*low).is_some_and(|at| (at as u64) < ids.len() as u64);
         if place(least) && place(greatest) {
             return;
         }
         // What is still in use of the array, which may have moved on.
-        let used = ids.iter().position(|&id| id != FREE).zip(ids.iter().rposition(|&id| id != FREE));
+        let used =
+            ids.iter().position(|&id| id != FREE).zip(ids.iter().rposition(|&id| id != FREE));
         let (from, to) = match used {
             Some((a, b)) => (least.min(*low + a as i64), greatest.max(*low + b as i64)),
             None => (least, greatest),
@@ -238,7 +241,8 @@ impl Integers {
             rest.swap(0, at);
             rest = &mut rest[1..];
         }
-        let mut keyed: Vec<(i64, u32)> = rest.iter().map(|&id| (self.values[id as usize], id)).collect();
+        let mut keyed: Vec<(i64, u32)> =
+            rest.iter().map(|&id| (self.values[id as usize], id)).collect();
         keyed.sort_unstable_by_key(|k| k.0);
         rest.iter_mut().zip(keyed).for_each(|(id, key)| *id = key.1);
     }
@@ -308,7 +312,8 @@ impl Probes {
     fn insert(&mut self, value: i64, id: u32) {
         if (self.used + 1) * 2 > self.entries.len() {
             let size = self.entries.len() * 2;
-            let old = std::mem::replace(&mut self.entries, vec![Entry { value: 0, id: FREE }; size]);
+            let old =
+                std::mem::replace(&mut self.entries, vec![Entry { value: 0, id: FREE }; size]);
             self.shift -= 1;
             old.into_iter().filter(|e| e.id != FREE).for_each(|e| self.put(e));
         }
@@ -358,7 +363,8 @@ pub(super) fn too_many() -> Error {
     Error::new(SqlState::ProgramLimit, "more than 4,294,967,294 groups")
 }
 
-/// The high bits of a multiplication, after the halves were mixed: consecutive numbers spread evenly.
+/// The high bits of a multiplication, after the halves were mixed: consecutive numbers spread
+/// evenly.
 #[inline]
 fn hash(value: i64, shift: u32) -> usize {
     let mixed = (value as u64) ^ ((value as u64) >> 32);
@@ -400,7 +406,9 @@ fn widened<'a>(data: &'a ArrayData, scratch: &'a mut Vec<i64>) -> &'a [i64] {
         DataType::UInt8 => copy::<u8>(data, scratch, i64::from),
         DataType::UInt16 => copy::<u16>(data, scratch, i64::from),
         DataType::UInt32 => copy::<u32>(data, scratch, i64::from),
-        DataType::Int32 | DataType::Date32 | DataType::Time32(_) => copy::<i32>(data, scratch, i64::from),
+        DataType::Int32 | DataType::Date32 | DataType::Time32(_) => {
+            copy::<i32>(data, scratch, i64::from)
+        }
         _ => &data.buffer::<i64>(0)[..data.len()],
     }
 }
@@ -429,7 +437,9 @@ mod tests {
                     })
                     .collect();
                 let mut ids = Vec::new();
-                table.intern(&(Arc::new(Int64Array::from(values.clone())) as ArrayRef), &mut ids).unwrap();
+                table
+                    .intern(&(Arc::new(Int64Array::from(values.clone())) as ArrayRef), &mut ids)
+                    .unwrap();
                 for (value, id) in values.iter().zip(&ids) {
                     assert_eq!(*known.entry(*value).or_insert(*id), *id, "{scale} {value:?}");
                 }

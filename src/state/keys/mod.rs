@@ -1,12 +1,12 @@
 //! Group keys as dense numbers.
 //!
-//! An [`Interner`] gives every distinct combination of key columns a small number, an *id*, by which states are then
-//! indexed: keys are hashed once per row and never again. NULL is a key like any other, and floats group as in
-//! GROUP BY (all NaN together, both zeros together). Ids are handed out densely and used again after
-//! [`release`](Interner::release) of the last holder.
+//! An [`Interner`] gives every distinct combination of key columns a small number, an *id*, by
+//! which states are then indexed: keys are hashed once per row and never again. NULL is a key like
+//! any other, and floats group as in GROUP BY (all NaN together, both zeros together). Ids are
+//! handed out densely and used again after [`release`](Interner::release) of the last holder.
 //!
-//! Three ways lead to an id: one integer-like column through a table of its own ([`integers`]), one text column by
-//! its bytes, anything else by its arrow-row bytes (both [`strings`]).
+//! Three ways lead to an id: one integer-like column through a table of its own ([`integers`]), one
+//! text column by its bytes, anything else by its arrow-row bytes (both [`strings`]).
 
 mod integers;
 mod strings;
@@ -46,7 +46,8 @@ enum Table {
     },
 }
 
-/// The bytes of keys that are new to the table, as they are. `encoded` are the bytes by which they are compared.
+/// The bytes of keys that are new to the table, as they are. `encoded` are the bytes by which they
+/// are compared.
 fn intern_first(
     bytes: &mut Strings,
     first: &mut Vec<Box<[u8]>>,
@@ -72,11 +73,17 @@ impl Interner {
         let table = match types {
             [] => Table::Global { used: false },
             [one] if Integers::fits(one) => Table::Integers(Integers::new(one.clone())),
-            [DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View] => Table::Text(Strings::default()),
+            [DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View] => {
+                Table::Text(Strings::default())
+            }
             _ => {
                 let fields = types.iter().map(|t| SortField::new(t.clone())).collect();
                 let first = types.iter().any(looks_differ).then(Vec::new);
-                Table::Rows { converter: RowConverter::new(fields)?, bytes: Strings::default(), first }
+                Table::Rows {
+                    converter: RowConverter::new(fields)?,
+                    bytes: Strings::default(),
+                    first,
+                }
             }
         };
         Ok(Interner { types: types.to_vec(), table, holders: Vec::new() })
@@ -102,7 +109,9 @@ impl Interner {
                 let column = &columns[0];
                 match column.data_type() {
                     DataType::Utf8 => intern_text(table, column.as_string::<i32>().iter(), ids),
-                    DataType::LargeUtf8 => intern_text(table, column.as_string::<i64>().iter(), ids),
+                    DataType::LargeUtf8 => {
+                        intern_text(table, column.as_string::<i64>().iter(), ids)
+                    }
                     DataType::Utf8View => intern_text(table, column.as_string_view().iter(), ids),
                     other => Err(wrong_type(other)),
                 }
@@ -112,7 +121,13 @@ impl Interner {
                 let encoded = converter.convert_columns(&normal)?;
                 if let Some(first) = first {
                     let shown: Vec<ArrayRef> = columns.iter().map(with_equal_floats).collect();
-                    return intern_first(bytes, first, &encoded, &converter.convert_columns(&shown)?, ids);
+                    return intern_first(
+                        bytes,
+                        first,
+                        &encoded,
+                        &converter.convert_columns(&shown)?,
+                        ids,
+                    );
                 }
                 for row in encoded.iter() {
                     ids.push(bytes.intern(Some(row.data()))?);
@@ -129,7 +144,11 @@ impl Interner {
             Table::Integers(table) => table.find(&columns[0]),
             Table::Text(table) => {
                 let column = cast(&columns[0], &DataType::Utf8View)?;
-                Ok(column.as_string_view().iter().map(|s| table.find(s.map(str::as_bytes))).collect())
+                Ok(column
+                    .as_string_view()
+                    .iter()
+                    .map(|s| table.find(s.map(str::as_bytes)))
+                    .collect())
             }
             Table::Rows { converter, bytes, .. } => {
                 let columns: Vec<ArrayRef> = columns.iter().map(normalised).collect();
@@ -153,7 +172,11 @@ impl Interner {
                 });
                 let columns = converter.convert_rows(rows)?;
                 let typed = columns.into_iter().zip(&self.types).map(|(column, wanted)| {
-                    if column.data_type() == wanted { Ok(column) } else { Ok(cast(&column, wanted)?) }
+                    if column.data_type() == wanted {
+                        Ok(column)
+                    } else {
+                        Ok(cast(&column, wanted)?)
+                    }
                 });
                 typed.collect()
             }
@@ -197,7 +220,9 @@ impl Interner {
         match &self.table {
             Table::Global { .. } => Ordering::Equal,
             Table::Integers(table) => table.compare(a, b),
-            Table::Text(table) | Table::Rows { bytes: table, .. } => table.bytes(a).cmp(&table.bytes(b)),
+            Table::Text(table) | Table::Rows { bytes: table, .. } => {
+                table.bytes(a).cmp(&table.bytes(b))
+            }
         }
     }
 
@@ -211,7 +236,8 @@ impl Interner {
         }
     }
 
-    /// Takes a holder away from each id; an id without holders is forgotten and will be used for another key.
+    /// Takes a holder away from each id; an id without holders is forgotten and will be used for
+    /// another key.
     pub fn release(&mut self, ids: &[u32]) {
         for &id in ids {
             let holders = &mut self.holders[id as usize];
@@ -241,7 +267,8 @@ impl Interner {
                 Table::Text(table) => table.size(),
                 // Twice where the keys are kept as they were as well.
                 Table::Rows { bytes, first, .. } => {
-                    let first = first.as_ref().map(|first| first.capacity() * size_of::<Box<[u8]>>());
+                    let first =
+                        first.as_ref().map(|first| first.capacity() * size_of::<Box<[u8]>>());
                     bytes.size() * if first.is_some() { 2 } else { 1 } + first.unwrap_or(0)
                 }
             }
@@ -281,8 +308,10 @@ mod tests {
 
     #[test]
     fn equal_keys_share_an_id_and_come_back_as_they_were() {
-        let ints: ArrayRef = Arc::new(Int64Array::from(vec![Some(7), None, Some(-1), Some(7), None]));
-        let text: ArrayRef = Arc::new(StringArray::from(vec![Some("b"), None, Some(""), Some("b"), None]));
+        let ints: ArrayRef =
+            Arc::new(Int64Array::from(vec![Some(7), None, Some(-1), Some(7), None]));
+        let text: ArrayRef =
+            Arc::new(StringArray::from(vec![Some("b"), None, Some(""), Some("b"), None]));
         let floats: ArrayRef =
             Arc::new(Float64Array::from(vec![Some(0.0), None, Some(f64::NAN), Some(-0.0), None]));
         for columns in [vec![ints.clone()], vec![text.clone()], vec![floats], vec![ints, text]] {
@@ -328,7 +357,9 @@ mod tests {
                 if wide {
                     Arc::new(StringArray::from_iter_values((from..to).map(|v| format!("key {v}"))))
                 } else {
-                    Arc::new(Int32Array::from_iter_values((from..to).map(|v| v.wrapping_mul(77_777))))
+                    Arc::new(Int32Array::from_iter_values(
+                        (from..to).map(|v| v.wrapping_mul(77_777)),
+                    ))
                 }
             };
             let mut interner = Interner::new(&[column(0, 1).data_type().clone()]).unwrap();

@@ -1,4 +1,5 @@
-//! Keys that are bytes: text as it is, anything else as arrow-row bytes, whose order is the order of the keys.
+//! Keys that are bytes: text as it is, anything else as arrow-row bytes, whose order is the order
+//! of the keys.
 
 use std::cmp::Ordering;
 use std::hash::BuildHasher;
@@ -42,9 +43,9 @@ impl Strings {
         let full = self.hasher.hash_one(bytes);
         let short = full as u32;
         let (spans, arena) = (&self.spans, &self.arena);
-        let found = self
-            .table
-            .find(spread(short), |&(hash, id)| hash == short && slice(arena, spans[id as usize]) == bytes);
+        let found = self.table.find(spread(short), |&(hash, id)| {
+            hash == short && slice(arena, spans[id as usize]) == bytes
+        });
         match found {
             Some(&(_, id)) => Ok(id),
             None => self.add(short, bytes),
@@ -78,7 +79,10 @@ impl Strings {
             self.spans[id as usize] = span;
             return Ok(id);
         }
-        let id = u32::try_from(self.spans.len()).ok().filter(|&id| id < u32::MAX).ok_or_else(too_many)?;
+        let id = u32::try_from(self.spans.len())
+            .ok()
+            .filter(|&id| id < u32::MAX)
+            .ok_or_else(too_many)?;
         self.spans.push(span);
         Ok(id)
     }
@@ -157,7 +161,8 @@ fn slice(arena: &[u8], span: Span) -> &[u8] {
     &arena[span.start..span.start + span.len as usize]
 }
 
-/// hashbrown takes its tag from the top bits and the bucket from the low ones: both must come from the 32 bits kept.
+/// hashbrown takes its tag from the top bits and the bucket from the low ones: both must come from
+/// the 32 bits kept.
 fn spread(hash: u32) -> u64 {
     u64::from(hash) << 32 | u64::from(hash)
 }

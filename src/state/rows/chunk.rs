@@ -150,8 +150,8 @@ pub(super) fn gather(schema: &SchemaRef, chunks: &[Chunk], numbers: &[u64]) -> R
     let mut part = vec![usize::MAX; chunks.len()];
     let (mut parts, mut places) = (Vec::new(), Vec::with_capacity(numbers.len()));
     for &number in numbers {
-        let (chunk, row) =
-            locate(chunks, number).ok_or_else(|| Error::internal("a row was asked for that is not there"))?;
+        let (chunk, row) = locate(chunks, number)
+            .ok_or_else(|| Error::internal("a row was asked for that is not there"))?;
         if part[chunk] == usize::MAX {
             part[chunk] = parts.len();
             parts.push(&chunks[chunk].batch);
@@ -191,7 +191,11 @@ impl Snapshot {
 
     /// The rows of a part, of these columns only (None: of all); None: there are none in it.
     pub fn part(&self, at: usize, columns: Option<&[usize]>) -> Result<Option<RecordBatch>> {
-        self.chunks.get(at).filter(|chunk| chunk.left > 0).map(|chunk| chunk.rows_of(columns)).transpose()
+        self.chunks
+            .get(at)
+            .filter(|chunk| chunk.left > 0)
+            .map(|chunk| chunk.rows_of(columns))
+            .transpose()
     }
 
     /// How many rows there are.

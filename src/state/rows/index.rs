@@ -1,8 +1,8 @@
 //! From the values of some columns to the numbers of the rows that have them.
 //!
-//! An entry is a hash and the newest row with it; older rows of the same hash are chained behind. Rows that occur
-//! once pay for nothing more, and a value that occurs a million times is still put in and taken out in one step. The
-//! hash is not trusted: whoever finds a row compares the bytes.
+//! An entry is a hash and the newest row with it; older rows of the same hash are chained behind.
+//! Rows that occur once pay for nothing more, and a value that occurs a million times is still put
+//! in and taken out in one step. The hash is not trusted: whoever finds a row compares the bytes.
 
 use std::hash::BuildHasher;
 
@@ -33,25 +33,36 @@ impl Index {
             match schema.fields().get(column) {
                 Some(field) => fields.push(SortField::new(field.data_type().clone())),
                 None => {
-                    return Err(Error::internal(format!("an index over column {column} that is not there")));
+                    return Err(Error::internal(format!(
+                        "an index over column {column} that is not there"
+                    )));
                 }
             }
         }
         let converter = RowConverter::new(fields)?;
         let hasher = FixedState::default();
-        Ok(Index { columns, converter, newest: HashTable::new(), older: HashMap::default(), hasher })
+        Ok(Index {
+            columns,
+            converter,
+            newest: HashTable::new(),
+            older: HashMap::default(),
+            hasher,
+        })
     }
 
     /// The bytes of these values, one column per column of the index.
     pub fn encode(&self, columns: &[ArrayRef]) -> Result<Rows> {
-        // Not `normalised`: of two intervals that are equal, the one that is taken out is the one that looks so.
+        // Not `normalised`: of two intervals that are equal, the one that is taken out is the one
+        // that looks so.
         let columns: Vec<ArrayRef> = columns.iter().map(with_equal_floats).collect();
         Ok(self.converter.convert_columns(&columns)?)
     }
 
     /// The bytes of a batch's rows.
     pub fn of_batch(&self, batch: &RecordBatch) -> Result<Rows> {
-        self.encode(&self.columns.iter().map(|&c| ArrayRef::clone(batch.column(c))).collect::<Vec<_>>())
+        self.encode(
+            &self.columns.iter().map(|&c| ArrayRef::clone(batch.column(c))).collect::<Vec<_>>(),
+        )
     }
 
     pub fn hash(&self, bytes: &[u8]) -> u64 {

@@ -6,15 +6,16 @@
 //! key      hash of the primary key ─▶ number of the row
 //! ```
 //!
-//! Rows are numbered as they come, for ever. They are never overwritten: a deleted row is marked in its chunk's bitmap.
-//! Small chunks are joined and half-empty ones written anew, a few at a time (`tidy`), but a row keeps
-//! its number, so no index ever hears of that. A [`Snapshot`] shares chunks and bitmaps, which are copied
-//! before the next change only if somebody still holds them. The numbers are also what is stored of a
-//! row's place: `restore` puts a store together from rows with their numbers, without comparing values.
+//! Rows are numbered as they come, for ever. They are never overwritten: a deleted row is marked in
+//! its chunk's bitmap. Small chunks are joined and half-empty ones written anew, a few at a time
+//! (`tidy`), but a row keeps its number, so no index ever hears of that. A [`Snapshot`] shares
+//! chunks and bitmaps, which are copied before the next change only if somebody still holds them.
+//! The numbers are also what is stored of a row's place: `restore` puts a store together from rows
+//! with their numbers, without comparing values.
 //!
-//! Rows are equal when their arrow-row bytes are, so NULL equals NULL. Of several equal rows the newest goes first. A change is looked
-//! up as a whole: its rows are encoded once, and so are the rows that may be meant. Nothing is changed before all of
-//! it is known to be possible.
+//! Rows are equal when their arrow-row bytes are, so NULL equals NULL. Of several equal rows the
+//! newest goes first. A change is looked up as a whole: its rows are encoded once, and so are the
+//! rows that may be meant. Nothing is changed before all of it is known to be possible.
 
 mod chunk;
 mod index;
@@ -62,7 +63,8 @@ pub struct RowStore {
     sparse: usize,
     /// What the chunks take of memory, counted as they change.
     chunk_bytes: usize,
-    /// By the whole row; built when the first row is deleted by value, since append-only views never need it.
+    /// By the whole row; built when the first row is deleted by value, since append-only views
+    /// never need it.
     whole: Option<Index>,
     /// By the primary key, if there is one: unique.
     key: Option<Index>,
@@ -89,9 +91,10 @@ impl RowStore {
         Arc::clone(&self.schema)
     }
 
-    /// Applies a change: rows that go and rows that appear, so that a key may be given anew in one change, and a row
-    /// that comes and goes need not have been there before. A row that goes and is not there is an error, and so is
-    /// a second row with the same key (23505); the store is then as it was. Returns which rows it concerned.
+    /// Applies a change: rows that go and rows that appear, so that a key may be given anew in one
+    /// change, and a row that comes and goes need not have been there before. A row that goes and
+    /// is not there is an error, and so is a second row with the same key (23505); the store is
+    /// then as it was. Returns which rows it concerned.
     pub fn apply(&mut self, delta: &Delta) -> Result<Applied> {
         let Some(weights) = &delta.weights else {
             let plus = (0..delta.rows() as u32).collect();
@@ -99,7 +102,8 @@ impl RowStore {
         };
         let (mut plus, mut minus) = (Vec::new(), Vec::new());
         for (row, &weight) in weights.values().iter().enumerate() {
-            let (rows, copies) = if weight > 0 { (&mut plus, weight) } else { (&mut minus, -weight) };
+            let (rows, copies) =
+                if weight > 0 { (&mut plus, weight) } else { (&mut minus, -weight) };
             rows.extend(std::iter::repeat_n(row as u32, usize::try_from(copies).unwrap_or(0)));
         }
         if minus.is_empty() {
@@ -129,11 +133,19 @@ impl RowStore {
         Ok(Applied { first, added, removed: Vec::new() })
     }
 
-    /// Takes a row equal to each of `minus` out of the index of whole rows. Those that are not there are taken out of
-    /// `plus` instead. Fails, with everything as it was, if one is in neither.
-    fn claim(&mut self, batch: &RecordBatch, minus: &[u32], plus: &mut Vec<u32>) -> Result<Vec<Claimed>> {
+    /// Takes a row equal to each of `minus` out of the index of whole rows. Those that are not
+    /// there are taken out of `plus` instead. Fails, with everything as it was, if one is in
+    /// neither.
+    fn claim(
+        &mut self,
+        batch: &RecordBatch,
+        minus: &[u32],
+        plus: &mut Vec<u32>,
+    ) -> Result<Vec<Claimed>> {
         self.index_whole()?;
-        let Some(index) = &mut self.whole else { return Err(Error::internal("an index was not built")) };
+        let Some(index) = &mut self.whole else {
+            return Err(Error::internal("an index was not built"));
+        };
         let encoded = index.of_batch(batch)?;
         let (mut claimed, mut missing) = (Vec::with_capacity(minus.len()), Vec::new());
         for &row in minus {
@@ -145,7 +157,9 @@ impl RowStore {
         }
         let numbers: Vec<u64> = claimed.iter().map(|row| row.number).collect();
         let found = index.of_batch(&gather(&self.schema, &self.chunks, &numbers)?)?;
-        let same = |(i, row): (usize, &Claimed)| found.row(i).data() == encoded.row(row.row as usize).data();
+        let same = |(i, row): (usize, &Claimed)| {
+            found.row(i).data() == encoded.row(row.row as usize).data()
+        };
         if !claimed.iter().enumerate().all(same) {
             // Two different rows with one hash: rare enough to be looked up one by one.
             self.give_back(&claimed);
@@ -245,7 +259,8 @@ impl RowStore {
                 is_there |= match number.checked_sub(self.next) {
                     Some(earlier) => encoded.row(earlier as usize) == bytes,
                     None => {
-                        let found = index.of_batch(&gather(&self.schema, &self.chunks, &[number])?)?;
+                        let found =
+                            index.of_batch(&gather(&self.schema, &self.chunks, &[number])?)?;
                         found.row(0).data() == bytes.data()
                     }
                 };
@@ -254,8 +269,10 @@ impl RowStore {
                 for (number, bytes) in (self.next..).zip(encoded.iter()).take(row) {
                     index.take(index.hash(bytes.data()), number);
                 }
-                let error = Error::new(SqlState::Unique, "duplicate key value violates unique constraint");
-                return Err(error.hint("Use INSERT … ON CONFLICT to replace or keep the row that is there."));
+                let error =
+                    Error::new(SqlState::Unique, "duplicate key value violates unique constraint");
+                return Err(error
+                    .hint("Use INSERT … ON CONFLICT to replace or keep the row that is there."));
             }
             index.push(hash, self.next + row as u64);
         }
@@ -280,7 +297,8 @@ impl RowStore {
         Ok(())
     }
 
-    /// Where the row with each of these keys lies; only for a store with a key. One column of `key` per key column.
+    /// Where the row with each of these keys lies; only for a store with a key. One column of `key`
+    /// per key column.
     pub fn find(&self, key: &[ArrayRef]) -> Result<Vec<Option<Location>>> {
         let Some(index) = &self.key else {
             return Err(Error::internal("a lookup by key in a table without one"));

@@ -53,14 +53,20 @@ impl RowStore {
 
     /// Puts the store together: the rows that are there already, and those of `parts`, without the
     /// removed ones. The next row gets the number `next` or a greater one.
-    pub fn restore(&mut self, mut parts: Vec<NumberedRows>, mut removed: Vec<u64>, next: u64) -> Result<()> {
+    pub fn restore(
+        &mut self,
+        mut parts: Vec<NumberedRows>,
+        mut removed: Vec<u64>,
+        next: u64,
+    ) -> Result<()> {
         for chunk in self.chunks.iter().filter(|chunk| chunk.left() > 0) {
             parts.push(NumberedRows { numbers: chunk.numbers().collect(), batch: chunk.rows()? });
         }
         parts.retain(|part| !part.numbers.is_empty());
         parts.sort_by_key(|part| part.numbers.value(0));
         removed.sort_unstable();
-        let mut made = Restored { store: self, rows: Vec::new(), numbers: Vec::new(), chunks: Vec::new() };
+        let mut made =
+            Restored { store: self, rows: Vec::new(), numbers: Vec::new(), chunks: Vec::new() };
         let (mut done, mut gone) = (0_u64, removed.iter().peekable());
         for part in parts {
             let mut kept = Vec::with_capacity(part.numbers.len());
@@ -115,7 +121,10 @@ impl Restored<'_> {
             } else {
                 take_record_batch(&part.batch, &UInt32Array::from(kept.to_vec()))?
             };
-            self.rows.push(RecordBatch::try_new(Arc::clone(&self.store.schema), rows.columns().to_vec())?);
+            self.rows.push(RecordBatch::try_new(
+                Arc::clone(&self.store.schema),
+                rows.columns().to_vec(),
+            )?);
             self.numbers.extend(kept.iter().map(|row| part.numbers.value(*row as usize)));
         }
         Ok(())

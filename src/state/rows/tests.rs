@@ -16,8 +16,10 @@ fn batch(rows: &[(i64, Option<&str>)]) -> RecordBatch {
 
 fn keys(snapshot: &Snapshot) -> Vec<i64> {
     let batches = snapshot.batches().unwrap();
-    let mut keys: Vec<i64> =
-        batches.iter().flat_map(|b| b.column(0).as_primitive::<Int64Type>().values().to_vec()).collect();
+    let mut keys: Vec<i64> = batches
+        .iter()
+        .flat_map(|b| b.column(0).as_primitive::<Int64Type>().values().to_vec())
+        .collect();
     keys.sort_unstable();
     keys
 }
@@ -53,12 +55,14 @@ fn rows_come_and_go_by_value_and_a_snapshot_stays_as_it_was() {
 fn a_primary_key_finds_its_row_and_refuses_a_second_one() {
     let mut store = RowStore::new(batch(&[]).schema(), &[0]).unwrap();
     store.insert(&batch(&[(1, Some("a")), (2, None)])).unwrap();
-    let find = |store: &RowStore, k: i64| store.find(&[Arc::new(Int64Array::from(vec![k]))]).unwrap()[0];
+    let find =
+        |store: &RowStore, k: i64| store.find(&[Arc::new(Int64Array::from(vec![k]))]).unwrap()[0];
     assert_eq!(find(&store, 3), None);
     let at = find(&store, 1).unwrap();
     assert_eq!(store.fetch(&[at]).unwrap(), batch(&[(1, Some("a"))]));
     // A key is given anew in one change.
-    let change = Delta::new(batch(&[(1, Some("b")), (1, Some("a"))]), Int64Array::from(vec![1, -1]));
+    let change =
+        Delta::new(batch(&[(1, Some("b")), (1, Some("a"))]), Int64Array::from(vec![1, -1]));
     store.apply(&change).unwrap();
     let at = find(&store, 1).unwrap();
     assert_eq!(store.fetch(&[at]).unwrap(), batch(&[(1, Some("b"))]));
@@ -73,7 +77,8 @@ struct Dice(u64);
 
 impl Dice {
     fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % sides
     }
 }
@@ -83,9 +88,11 @@ type Row = (i64, Option<&'static str>);
 fn contents(store: &RowStore) -> Vec<(i64, Option<String>)> {
     let mut rows = Vec::new();
     for batch in store.snapshot().batches().unwrap() {
-        let (keys, text) = (batch.column(0).as_primitive::<Int64Type>(), batch.column(1).as_string::<i32>());
+        let (keys, text) =
+            (batch.column(0).as_primitive::<Int64Type>(), batch.column(1).as_string::<i32>());
         rows.extend(
-            (0..batch.num_rows()).map(|i| (keys.value(i), text.iter().nth(i).unwrap().map(str::to_owned))),
+            (0..batch.num_rows())
+                .map(|i| (keys.value(i), text.iter().nth(i).unwrap().map(str::to_owned))),
         );
     }
     rows.sort();
@@ -106,8 +113,10 @@ fn naive(rows: &[Row], change: &[(Row, i64)], keyed: bool) -> Option<Vec<Row>> {
     if counts.values().any(|&count| count < 0) {
         return None;
     }
-    let rows: Vec<Row> =
-        counts.into_iter().flat_map(|(row, count)| std::iter::repeat_n(row, count as usize)).collect();
+    let rows: Vec<Row> = counts
+        .into_iter()
+        .flat_map(|(row, count)| std::iter::repeat_n(row, count as usize))
+        .collect();
     let keys: std::collections::BTreeSet<i64> = rows.iter().map(|r| r.0).collect();
     (!keyed || keys.len() == rows.len()).then_some(rows)
 }
@@ -123,7 +132,8 @@ fn any_change_gives_what_a_plain_list_gives_or_leaves_the_rows_as_they_were() {
         for _ in 0..60 {
             let mut change: Vec<(Row, i64)> = Vec::new();
             for _ in 0..dice.roll(12) {
-                let row = (dice.roll(40) as i64, [None, Some(""), Some("text")][dice.roll(3) as usize]);
+                let row =
+                    (dice.roll(40) as i64, [None, Some(""), Some("text")][dice.roll(3) as usize]);
                 change.push((row, 1 + (dice.roll(8) == 0) as i64));
             }
             for _ in 0..dice.roll(12).min(rows.len() as u64) {
@@ -240,7 +250,8 @@ fn what_is_counted_of_chunks_is_what_they_take_and_they_stay_few() {
     store.insert(&batch(&all)).unwrap();
     let mut dice = Dice(1);
     for round in 0..400 {
-        let old = batch(&(0..250).map(|i| ((i * 160 + round) % 40_000, Some("x"))).collect::<Vec<_>>());
+        let old =
+            batch(&(0..250).map(|i| ((i * 160 + round) % 40_000, Some("x"))).collect::<Vec<_>>());
         store.apply(&Delta::new(old.clone(), Int64Array::from_value(-1, 250))).unwrap();
         store.insert(&old).unwrap();
         if dice.roll(20) == 0 {
@@ -251,5 +262,9 @@ fn what_is_counted_of_chunks_is_what_they_take_and_they_stay_few() {
     }
     let there: usize = store.chunks.iter().map(Chunk::len).sum();
     assert_eq!(store.rows(), 40_000);
-    assert!(there < 90_000 && store.chunks.len() < 60, "{there} rows in {} chunks", store.chunks.len());
+    assert!(
+        there < 90_000 && store.chunks.len() < 60,
+        "{there} rows in {} chunks",
+        store.chunks.len()
+    );
 }

@@ -35,13 +35,16 @@ fn count(store: &DiskStore, space: Space) -> usize {
 
 /// What is on the disk while the server runs, as if it were killed now.
 ///
-/// The crate writes tables and deletes files when it has time for it, so that a copy of a directory in use may hold the
-/// beginning of one moment and the end of another, which no crash leaves: then it is made again.
+/// The crate writes tables and deletes files when it has time for it, so that a copy of a directory
+/// in use may hold the beginning of one moment and the end of another, which no crash leaves: then
+/// it is made again.
 fn copy(from: &Path, to: &Path) {
     for _ in 0..1_000 {
         let before = listing(from);
         let copied = copy_files(from, to);
-        if copied.is_ok() && before.is_some_and(|before| listing(from).is_some_and(|after| after == before)) {
+        if copied.is_ok()
+            && before.is_some_and(|before| listing(from).is_some_and(|after| after == before))
+        {
             return;
         }
         fs::remove_dir_all(to).unwrap();
@@ -63,7 +66,8 @@ fn copy_files(from: &Path, to: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// All files below, with their sizes and when they were written last; None: one of them went meanwhile.
+/// All files below, with their sizes and when they were written last; None: one of them went
+/// meanwhile.
 fn listing(dir: &Path) -> Option<BTreeMap<PathBuf, (u64, SystemTime)>> {
     let mut files = BTreeMap::new();
     for entry in fs::read_dir(dir).ok()? {
@@ -109,7 +113,10 @@ fn a_directory_that_is_not_ours_or_newer_is_refused_and_left_as_it_is() {
     drop(DiskStore::open(dir.path()).unwrap());
     fs::write(dir.path().join(MARKER), "tidemill data directory\nformat 77\nready\n").unwrap();
     let error = refused(dir.path());
-    assert!(error.message().contains("format 77") && error.message().contains("up to 1"), "{error}");
+    assert!(
+        error.message().contains("format 77") && error.message().contains("up to 1"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -127,7 +134,12 @@ fn a_directory_of_an_older_server_opens_and_has_a_ledger_from_then_on() {
     assert_eq!(store.get(Space::Log, b"old").unwrap().unwrap(), "row");
     put(&store, "new", b"row");
     drop(store);
-    fs::OpenOptions::new().write(true).open(dir.path().join("store/0.jnl")).unwrap().set_len(150).unwrap();
+    fs::OpenOptions::new()
+        .write(true)
+        .open(dir.path().join("store/0.jnl"))
+        .unwrap()
+        .set_len(150)
+        .unwrap();
     assert!(refused(dir.path()).message().contains("0.jnl"));
 }
 
@@ -221,7 +233,10 @@ fn a_damaged_directory_is_refused_by_name_and_never_started_fresh() {
             let what = format!("damage {number} of {file} in {}", whole.display());
             let error = refused(&path);
             assert_eq!(error.state(), SqlState::Corrupted, "{what}: {error}");
-            assert!(error.message().contains(file) && error.message().contains(why), "{what}: {error}");
+            assert!(
+                error.message().contains(file) && error.message().contains(why),
+                "{what}: {error}"
+            );
             assert!(error.hint_text().unwrap().contains("--accept-loss"), "{what}");
             assert_eq!(refused(&path).message(), error.message(), "{what}: a second try");
         }
@@ -282,7 +297,8 @@ fn a_killed_server_has_every_commit_and_a_torn_last_one_is_not_there_in_part() {
 
 /// Commits until the journal has been rotated and the tables have been written.
 fn two_journals(store: &DiskStore, dir: &Path) {
-    let value: Vec<u8> = (0..4 << 20).map(|n: u32| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let value: Vec<u8> =
+        (0..4 << 20).map(|n: u32| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     for n in 0..64 {
         put(store, &format!("{n:03}"), &value);
         if dir.join("store/1.jnl").exists() {
@@ -308,13 +324,19 @@ fn a_journal_may_be_gone_only_when_its_commits_are_in_the_tables() {
     copy(&killed, &gone);
     fs::remove_file(gone.join("store/0.jnl")).unwrap();
     let error = refused(&gone);
-    assert!(error.message().contains("0.jnl") && error.message().contains("it is missing"), "{error}");
+    assert!(
+        error.message().contains("0.jnl") && error.message().contains("it is missing"),
+        "{error}"
+    );
 
     let newest = dir.path().join("newest");
     copy(&killed, &newest);
     fs::remove_file(newest.join("store/1.jnl")).unwrap();
     let error = refused(&newest);
-    assert!(error.message().contains("1.jnl") && error.message().contains("it is missing"), "{error}");
+    assert!(
+        error.message().contains("1.jnl") && error.message().contains("it is missing"),
+        "{error}"
+    );
 
     let table = dir.path().join("table");
     copy(&path, &table);
@@ -343,7 +365,8 @@ fn a_disk_that_is_full_refuses_writes_but_not_what_makes_room() {
     let asked = Arc::clone(&free);
     let free_space: FreeSpace = Arc::new(move |_| Ok(asked.load(Ordering::Relaxed)));
     let store =
-        DiskStore::open_with(dir.path(), DiskOptions { free_space, ..DiskOptions::default() }).unwrap();
+        DiskStore::open_with(dir.path(), DiskOptions { free_space, ..DiskOptions::default() })
+            .unwrap();
     put(&store, "a", b"value");
     free.store(limits::DISK_RESERVE_BYTES - 1, Ordering::Relaxed);
     let mut write = WriteBatch::default();

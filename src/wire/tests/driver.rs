@@ -56,7 +56,10 @@ async fn parameters_go_in_and_values_come_out_in_binary_and_text() {
     assert_eq!((row.get::<_, Option<i64>>(0), row.get::<_, Option<&str>>(1)), (None, None));
     let error = client.query("unparsable x", &[]).await.unwrap_err();
     let error = error.as_db_error().unwrap();
-    assert_eq!((error.code().code(), error.message(), error.hint()), ("42601", "no: x", Some("Say yes.")));
+    assert_eq!(
+        (error.code().code(), error.message(), error.hint()),
+        ("42601", "no: x", Some("Say yes."))
+    );
     assert_eq!(error.position(), Some(&tokio_postgres::error::ErrorPosition::Original(3)));
     let rows: Vec<_> =
         client.query_raw("numbers 1000", &[] as &[i64]).await.unwrap().try_collect().await.unwrap();
@@ -72,7 +75,10 @@ async fn copy_goes_in_and_out_and_can_fail_on_either_side() {
     sink.send(Bytes::from("1\to")).await.unwrap();
     sink.send(Bytes::from("ne\n2\ttwo\n")).await.unwrap();
     assert_eq!(sink.finish().await.unwrap(), 2);
-    assert_eq!(server.world.log.lock().iter().filter(|line| *line == "copied 1\tone\n2\ttwo\n").count(), 1);
+    assert_eq!(
+        server.world.log.lock().iter().filter(|line| *line == "copied 1\tone\n2\ttwo\n").count(),
+        1
+    );
 
     let sink = client.copy_in::<_, Bytes>("copy_in").await.unwrap();
     futures::pin_mut!(sink);

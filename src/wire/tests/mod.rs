@@ -1,4 +1,5 @@
-//! The protocol against a session that is made up: real sockets, real drivers, statements whose course a test controls.
+//! The protocol against a session that is made up: real sockets, real drivers, statements whose
+//! course a test controls.
 
 mod driver;
 mod psql;
@@ -44,7 +45,10 @@ impl World {
     async fn until_running(&self, count: usize) {
         let mut running = self.running.subscribe();
         let reached = running.wait_for(|running| *running == count);
-        tokio::time::timeout(Duration::from_secs(20), reached).await.expect("in time").expect("alive");
+        tokio::time::timeout(Duration::from_secs(20), reached)
+            .await
+            .expect("in time")
+            .expect("alive");
     }
 }
 
@@ -90,7 +94,11 @@ impl Server {
         let ended = tokio::spawn(serve(
             listener,
             sessions,
-            WireOptions { max_connections, pending_logins: crate::limits::PENDING_LOGINS, shutdown },
+            WireOptions {
+                max_connections,
+                pending_logins: crate::limits::PENDING_LOGINS,
+                shutdown,
+            },
         ));
         Self { port, world, stop, ended }
     }
@@ -142,7 +150,8 @@ fn batch(schema: &SchemaRef, from: i64, count: i64) -> Result<RecordBatch> {
 }
 
 fn prepared(sql: &str) -> Prepared {
-    let params = if sql.starts_with("echo") { vec![SqlType::BigInt, SqlType::Text] } else { vec![] };
+    let params =
+        if sql.starts_with("echo") { vec![SqlType::BigInt, SqlType::Text] } else { vec![] };
     let inner = Arc::new(sql.to_owned());
     Prepared { params, columns: columns(sql), is_empty: sql.is_empty(), inner }
 }
@@ -153,12 +162,14 @@ impl ScriptedSession {
     /// The rows of a statement that has some.
     fn rows(&self, verb: &str, rest: &str, schema: &SchemaRef, params: Params) -> Result<Batches> {
         let schema = Arc::clone(schema);
-        let once = |columns| RecordBatch::try_new(Arc::clone(&schema), columns).map_err(Error::from);
+        let once =
+            |columns| RecordBatch::try_new(Arc::clone(&schema), columns).map_err(Error::from);
         Ok(match verb {
             "numbers" => {
                 let count = rest.parse::<i64>().unwrap();
-                let batches =
-                    (0..count).step_by(3).map(move |from| batch(&schema, from, 3.min(count - from)));
+                let batches = (0..count)
+                    .step_by(3)
+                    .map(move |from| batch(&schema, from, 3.min(count - from)));
                 stream::iter(batches).boxed()
             }
             "bad_rows" => {
@@ -181,13 +192,16 @@ impl ScriptedSession {
             }
             "busy" => {
                 let guard = Guard::new(&self.world);
-                stream::repeat_with(move || batch(&schema, 7, 1)).inspect(move |_| guard.keep()).boxed()
+                stream::repeat_with(move || batch(&schema, 7, 1))
+                    .inspect(move |_| guard.keep())
+                    .boxed()
             }
             "echo" => stream::iter([once(params)]).boxed(),
             _ => {
                 let setting = self.startup.settings.iter().find(|(name, _)| name == rest);
                 let value = StringArray::from(vec![setting.map(|(_, value)| value.clone())]);
-                stream::iter([once(vec![Arc::new(Int64Array::from(vec![1])), Arc::new(value)])]).boxed()
+                stream::iter([once(vec![Arc::new(Int64Array::from(vec![1])), Arc::new(value)])])
+                    .boxed()
             }
         })
     }
@@ -201,12 +215,19 @@ impl ClientSession for ScriptedSession {
 
     async fn prepare(&mut self, sql: &str, _: &[Option<SqlType>]) -> Result<Prepared> {
         match sql.strip_prefix("unparsable ") {
-            Some(rest) => Err(Error::new(SqlState::Syntax, format!("no: {rest}")).at(3).hint("Say yes.")),
+            Some(rest) => {
+                Err(Error::new(SqlState::Syntax, format!("no: {rest}")).at(3).hint("Say yes."))
+            }
             None => Ok(prepared(sql.trim())),
         }
     }
 
-    async fn execute(&mut self, statement: &Prepared, params: Params, _: Protocol) -> Result<Outcome> {
+    async fn execute(
+        &mut self,
+        statement: &Prepared,
+        params: Params,
+        _: Protocol,
+    ) -> Result<Outcome> {
         let sql = statement.inner.downcast_ref::<String>().unwrap().clone();
         self.world.note(&sql);
         let (verb, rest) = sql.split_once(' ').unwrap_or((&sql, ""));
@@ -247,7 +268,10 @@ impl ClientSession for ScriptedSession {
                 done("NOTICE")
             }
             "panic" => panic!("on purpose"),
-            _ => Err(Error::new(SqlState::Syntax, format!("syntax error at or near \"{verb}\"")).at(1)),
+            _ => {
+                Err(Error::new(SqlState::Syntax, format!("syntax error at or near \"{verb}\""))
+                    .at(1))
+            }
         }
     }
 

@@ -24,7 +24,8 @@ async fn psql_shows_rows_errors_notices_and_copies() {
     };
     check("numbers 3", "0\n1\n2\n", "").await;
     check("begin; numbers 1; commit", "BEGIN\n0\nCOMMIT\n", "").await;
-    check("wrong", "", "ERROR:  syntax error at or near \"wrong\"\nLINE 1: wrong\n        ^\n").await;
+    check("wrong", "", "ERROR:  syntax error at or near \"wrong\"\nLINE 1: wrong\n        ^\n")
+        .await;
     check("notice look", "NOTICE\n", "NOTICE:  look\n").await;
     check("copy_out", "1\tone\n2\ttwo\n", "").await;
     // No warning about versions when psql greets.
@@ -49,7 +50,8 @@ async fn control_c_in_psql_ends_the_query() {
     let interrupt = ["-INT", &child.id().to_string()].map(str::to_owned);
     assert!(Command::new("kill").args(interrupt).status().unwrap().success());
     server.world.until_running(0).await;
-    let output = tokio::task::spawn_blocking(move || child.wait_with_output()).await.unwrap().unwrap();
+    let output =
+        tokio::task::spawn_blocking(move || child.wait_with_output()).await.unwrap().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("ERROR:  canceling statement due to user request"), "{said}");
 }

@@ -71,7 +71,9 @@ impl Raw {
     /// The next message, shortened: its type, and what matters of its body. None: closed.
     async fn hear(&mut self) -> Option<String> {
         let mut head = [0; 5];
-        let read = timeout(Duration::from_secs(20), self.0.read_exact(&mut head)).await.expect("an answer");
+        let read = timeout(Duration::from_secs(20), self.0.read_exact(&mut head))
+            .await
+            .expect("an answer");
         read.ok()?;
         let mut body = vec![0; (&head[1..]).get_u32() as usize - 4];
         self.0.read_exact(&mut body).await.ok()?;
@@ -164,7 +166,8 @@ async fn messages_may_come_byte_by_byte_or_all_at_once() {
     let mut raw = Raw::login(&server).await;
     let sync = message(b'S', b"");
     let messages =
-        [parse("s", "numbers 2"), bind("", "s"), message(b'D', b"P\0"), execute("", 0), sync].concat();
+        [parse("s", "numbers 2"), bind("", "s"), message(b'D', b"P\0"), execute("", 0), sync]
+            .concat();
     let expect = "12TD(0)D(1)C(SELECT 2)Z(I)";
     let close = [message(b'C', b"Ss\0"), message(b'S', b"")].concat();
     for byte in &messages {
@@ -193,7 +196,8 @@ async fn after_an_error_everything_up_to_sync_is_passed_over() {
     check(&mut raw, &[execute("none", 0), sync()], "E(34000)Z(I)").await;
     check(&mut raw, &[message(b'D', b"Pnone\0"), sync()], "E(34000)Z(I)").await;
     check(&mut raw, &[message(b'D', b"Snone\0"), sync()], "E(26000)Z(I)").await;
-    check(&mut raw, &[parse("a", "numbers 1"), parse("a", "numbers 1"), sync()], "1E(42P05)Z(I)").await;
+    check(&mut raw, &[parse("a", "numbers 1"), parse("a", "numbers 1"), sync()], "1E(42P05)Z(I)")
+        .await;
     check(&mut raw, &[bind("p", "a"), bind("p", "a"), sync()], "2E(42P03)Z(I)").await;
     check(&mut raw, &[parse("", "echo"), bind("", ""), sync()], "1E(08P01)Z(I)").await;
     check(&mut raw, &[parse("", ""), bind("", ""), execute("", 0), sync()], "12IZ(I)").await;
@@ -216,7 +220,8 @@ async fn after_an_error_everything_up_to_sync_is_passed_over() {
 async fn a_session_holds_so_many_statements_and_no_more() {
     let server = Server::start(10).await;
     let mut raw = Raw::login(&server).await;
-    let many: Vec<_> = (0..limits::SESSION_OBJECTS).map(|n| parse(&format!("s{n}"), "numbers 1")).collect();
+    let many: Vec<_> =
+        (0..limits::SESSION_OBJECTS).map(|n| parse(&format!("s{n}"), "numbers 1")).collect();
     let heard = raw.ask(&[many.concat(), message(b'S', b"")]).await;
     assert_eq!(heard, "1".repeat(limits::SESSION_OBJECTS) + "Z(I)");
     assert_eq!(raw.ask(&[parse("more", "numbers 1"), message(b'S', b"")]).await, "E(53400)Z(I)");
@@ -233,7 +238,10 @@ async fn a_portal_is_suspended_resumed_and_gone_after_its_transaction() {
     // In between the session may do other things.
     assert_eq!(raw.ask(&[query("numbers 1")]).await, "TD(0)C(SELECT 1)Z(T)");
     assert_eq!(raw.ask(&[execute("p", 3), sync()]).await, "D(2)D(3)D(4)sZ(T)");
-    assert_eq!(raw.ask(&[execute("p", 3), execute("p", 0), sync()]).await, "C(SELECT 0)C(SELECT 0)Z(T)");
+    assert_eq!(
+        raw.ask(&[execute("p", 3), execute("p", 0), sync()]).await,
+        "C(SELECT 0)C(SELECT 0)Z(T)"
+    );
     assert_eq!(raw.ask(&[query("commit")]).await, "C(COMMIT)Z(I)");
     assert_eq!(raw.ask(&[execute("p", 3), sync()]).await, "E(34000)Z(I)");
 }
@@ -246,7 +254,9 @@ async fn a_suspended_live_portal_is_ended_by_close_and_by_an_error() {
     raw.ask(&[query("begin")]).await;
     server.world.feed.send(8).unwrap();
     server.world.feed.send(9).unwrap();
-    let heard = raw.ask(&[parse("", "live"), bind("p", ""), execute("p", 1), execute("p", 1), sync()]).await;
+    let heard = raw
+        .ask(&[parse("", "live"), bind("p", ""), execute("p", 1), execute("p", 1), sync()])
+        .await;
     assert_eq!(heard, "12D(8)sD(9)sZ(T)");
     server.world.until_running(1).await;
     assert_eq!(raw.ask(&[message(b'C', b"Pp\0"), sync()]).await, "3Z(T)");
@@ -267,7 +277,8 @@ async fn a_client_that_vanishes_frees_what_it_ran() {
     let mut raw = Raw::login(&server).await;
     raw.say(&query("hang")).await;
     server.world.until_running(1).await;
-    let pipelined = query("numbers 1").repeat(2 * limits::READ_AHEAD_BYTES / query("numbers 1").len());
+    let pipelined =
+        query("numbers 1").repeat(2 * limits::READ_AHEAD_BYTES / query("numbers 1").len());
     raw.say(&pipelined).await;
     drop(raw);
     server.world.until_running(0).await;
@@ -305,8 +316,9 @@ async fn copy_data_after_a_failed_copy_is_swallowed() {
     let mut raw = Raw::login(&server).await;
     let data = |text: &str| message(b'd', text.as_bytes());
     let done = || message(b'c', b"");
-    let heard =
-        raw.ask(&[query("copy_in"), data("1\n"), message(b'H', b""), message(b'S', b""), done()]).await;
+    let heard = raw
+        .ask(&[query("copy_in"), data("1\n"), message(b'H', b""), message(b'S', b""), done()])
+        .await;
     assert_eq!(heard, "GC(COPY 1)Z(I)");
     let heard = raw.ask(&[query("copy_in"), data("bad"), data("2\n"), done()]).await;
     assert_eq!(heard, "GE(22P04)Z(I)");
@@ -326,7 +338,9 @@ async fn a_transaction_left_idle_and_a_shutdown_are_told_to_a_client_that_waits(
     let mut suspended = Raw::login(&server).await;
     suspended.ask(&[query("begin")]).await;
     server.world.feed.send(8).unwrap();
-    let heard = suspended.ask(&[parse("", "live"), bind("p", ""), execute("p", 1), message(b'S', b"")]).await;
+    let heard = suspended
+        .ask(&[parse("", "live"), bind("p", ""), execute("p", 1), message(b'S', b"")])
+        .await;
     assert_eq!(heard, "12D(8)sZ(T)");
     server.stop.send(true).unwrap();
     assert_eq!(idle.until_ready().await, "E(57P01)closed");

@@ -1,7 +1,8 @@
 //! Which file uses which: the arrows between the files below `src/`, and their circles.
 //!
-//! A path is followed to the file that defines what it names: through the `pub use` of a `mod.rs`, which itself
-//! neither uses nor defines it. Circles are strongly connected components (Tarjan 1972).
+//! A path is followed to the file that defines what it names: through the `pub use` of a `mod.rs`,
+//! which itself neither uses nor defines it. Circles are strongly connected components (Tarjan
+//! 1972).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,16 +24,23 @@ pub struct Imports {
 impl Imports {
     /// Reads them out of the code.
     pub fn of(sources: &[Source]) -> Imports {
-        let modules = sources.iter().enumerate().map(|(at, source)| (source.module(), at)).collect();
-        let mut imports =
-            Imports { modules, handed_on: BTreeMap::new(), uses: vec![BTreeSet::new(); sources.len()] };
+        let modules =
+            sources.iter().enumerate().map(|(at, source)| (source.module(), at)).collect();
+        let mut imports = Imports {
+            modules,
+            handed_on: BTreeMap::new(),
+            uses: vec![BTreeSet::new(); sources.len()],
+        };
         let named: Vec<(Vec<ModulePath>, Vec<ModulePath>)> = sources.iter().map(paths).collect();
         for (source, (_, public)) in sources.iter().zip(&named) {
             imports.handed_on.insert(source.module(), public.clone());
         }
         for (at, (paths, _)) in named.iter().enumerate() {
-            let used: BTreeSet<usize> =
-                paths.iter().filter_map(|path| imports.file_of(path, 0)).filter(|file| *file != at).collect();
+            let used: BTreeSet<usize> = paths
+                .iter()
+                .filter_map(|path| imports.file_of(path, 0))
+                .filter(|file| *file != at)
+                .collect();
             imports.uses[at] = used;
         }
         imports
@@ -40,7 +48,8 @@ impl Imports {
 
     /// The file that defines what an absolute path names.
     fn file_of(&self, path: &[String], followed: usize) -> Option<usize> {
-        let length = (0..=path.len()).rev().find(|length| self.modules.contains_key(&path[..*length]))?;
+        let length =
+            (0..=path.len()).rev().find(|length| self.modules.contains_key(&path[..*length]))?;
         let module = path[..length].to_vec();
         let item = path.get(length);
         let next = item.and_then(|item| {
@@ -103,7 +112,9 @@ impl Search<'_> {
                     self.visit(used);
                     self.low[file] = self.low[file].min(self.low[used]);
                 }
-                Some(index) if self.stack.contains(&used) => self.low[file] = self.low[file].min(index),
+                Some(index) if self.stack.contains(&used) => {
+                    self.low[file] = self.low[file].min(index)
+                }
                 Some(_) => {}
             }
         }
@@ -121,13 +132,15 @@ impl Search<'_> {
 /// All absolute paths that a file names, and those that it hands on with `pub use`.
 fn paths(source: &Source) -> (Vec<ModulePath>, Vec<ModulePath>) {
     let text: String = source.code.iter().map(|(_, line)| format!("{line}\n")).collect();
-    let statement = Regex::new(r"(?m)^\s*(pub(?:\([a-z: ]+\))?\s+)?use\s+([^;]+);").expect("a pattern");
+    let statement =
+        Regex::new(r"(?m)^\s*(pub(?:\([a-z: ]+\))?\s+)?use\s+([^;]+);").expect("a pattern");
     let module = source.module();
     let (mut used, mut public) = (Vec::new(), Vec::new());
     for found in statement.captures_iter(&text) {
         let mut leaves = Vec::new();
         expand(&[], &found[2], &mut leaves);
-        let leaves = leaves.into_iter().filter_map(|leaf| absolute(&module, leaf, found.get(1).is_some()));
+        let leaves =
+            leaves.into_iter().filter_map(|leaf| absolute(&module, leaf, found.get(1).is_some()));
         if found.get(1).is_some() { public.extend(leaves) } else { used.extend(leaves) }
     }
     let rest = statement.replace_all(&text, "");

@@ -1,7 +1,8 @@
 //! Reads `src/` and checks the house rules of DESIGN section 3: the text is the test's data.
 //!
-//! A room is a directory (or a file) directly under `src/`. It may name `crate::room` only for rooms on lower floors; every
-//! other permission is a row of [`EXCEPTIONS`] with its reason. Comments and the tests inside a file are not read.
+//! A room is a directory (or a file) directly under `src/`. It may name `crate::room` only for
+//! rooms on lower floors; every other permission is a row of [`EXCEPTIONS`] with its reason.
+//! Comments and the tests inside a file are not read.
 
 mod imports;
 mod leftovers;
@@ -40,7 +41,11 @@ const EXCEPTIONS: &[(&str, &str, &str)] =
 /// (words that name an outside thing, rooms that may, because)
 const OUTSIDE: &[(&str, &[&str], &str)] = &[
     (r"\bpgwire::", &["wire"], "only wire knows the protocol's messages"),
-    (r"\bsqlparser::", &["sql", "postgres", "plan", "session"], "sql parses; the others take its tree apart"),
+    (
+        r"\bsqlparser::",
+        &["sql", "postgres", "plan", "session"],
+        "sql parses; the others take its tree apart",
+    ),
     (r"\bfjall::", &["store"], "the storage crate can be replaced behind the Store trait"),
     (
         r"\b(std|tokio)::fs\b",
@@ -59,13 +64,15 @@ const OUTSIDE: &[(&str, &[&str], &str)] = &[
 
 /// Rooms without I/O, async, clock or randomness.
 const PURE: &[&str] = &["time", "types", "pgtypes", "state", "operators"];
-const IMPURE: &str = r"\basync fn\b|\.await\b|\btokio::|\bstd::(net|thread)::|\brand::|\bSystemTime\b";
+const IMPURE: &str =
+    r"\basync fn\b|\.await\b|\btokio::|\bstd::(net|thread)::|\brand::|\bSystemTime\b";
 
 /// The most lines a file may have, and a function.
 const LINES: usize = 800;
 const FUNCTION_LINES: usize = 70;
 
-/// Names of bounds: what has one of these words in its name and is a size, a count or a time is a limit.
+/// Names of bounds: what has one of these words in its name and is a size, a count or a time is a
+/// limit.
 const BOUND: &str = r"^\s*(?:pub(?:\([^)]*\))? )?const ((?:[A-Z0-9_]+_)?(?:MAX|MOST|LIMIT|BYTES|ROWS|SECONDS|TIMEOUT|WAIT|PATIENCE|QUEUE|DEPTH|BACKLOG)(?:_[A-Z0-9_]+)?): (?:usize|u64|u32|i64|Duration)\b";
 
 fn floor(room: &str) -> Option<usize> {
@@ -111,7 +118,11 @@ fn rooms_import_only_from_lower_floors() {
             for room in named(line) {
                 // A name that is no room is a macro or an item of lib.rs.
                 if floor(&room).is_some() && !may_use(&source.room, &room) {
-                    wrong.push(format!("{}: {} may not use {room}", source.at(*number), source.room));
+                    wrong.push(format!(
+                        "{}: {} may not use {room}",
+                        source.at(*number),
+                        source.room
+                    ));
                 }
             }
         }
@@ -126,7 +137,9 @@ fn outside_crates_are_named_only_in_their_rooms() {
         let pattern = Regex::new(pattern).expect("a pattern");
         for source in sources().iter().filter(|source| !rooms.contains(&source.room.as_str())) {
             let hits = source.code.iter().filter(|(_, line)| pattern.is_match(line));
-            wrong.extend(hits.map(|(n, line)| format!("{}: {} ({because})", source.at(*n), line.trim())));
+            wrong.extend(
+                hits.map(|(n, line)| format!("{}: {} ({because})", source.at(*n), line.trim())),
+            );
         }
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
@@ -161,7 +174,8 @@ fn every_file_begins_by_saying_what_it_is_and_holds_one_idea() {
 
 #[test]
 fn nothing_is_left_to_be_done_in_the_code() {
-    let promise = Regex::new(r"\b(todo|unimplemented|dbg)!|#\[ignore|\bFIXME\b").expect("a pattern");
+    let promise =
+        Regex::new(r"\b(todo|unimplemented|dbg)!|#\[ignore|\bFIXME\b").expect("a pattern");
     let mut wrong = Vec::new();
     for source in sources() {
         let hits = source.text.lines().enumerate().filter(|(_, line)| promise.is_match(line));
@@ -204,8 +218,8 @@ fn no_files_go_in_circles() {
 
 #[test]
 fn functions_are_short() {
-    let begins =
-        Regex::new(r"^\s*(?:pub(?:\([^)]*\))? )?(?:(?:const|async|unsafe) )*fn (\w+)").expect("a pattern");
+    let begins = Regex::new(r"^\s*(?:pub(?:\([^)]*\))? )?(?:(?:const|async|unsafe) )*fn (\w+)")
+        .expect("a pattern");
     let mut found = BTreeSet::new();
     for source in sources() {
         let lines: Vec<&str> = source.text.lines().collect();
@@ -238,14 +252,16 @@ fn everything_that_waits_has_a_bound_and_bounds_stand_in_limits() {
         }
     }
     assert_eq!(bounds, pairs(leftovers::BOUNDS), "bounds outside limits.rs (found, allowed)");
-    let allowed: BTreeSet<String> = leftovers::QUEUES.iter().map(|file| (*file).to_owned()).collect();
+    let allowed: BTreeSet<String> =
+        leftovers::QUEUES.iter().map(|file| (*file).to_owned()).collect();
     assert_eq!(queues, allowed, "queues without a bound (found, allowed)");
 }
 
 #[test]
 fn a_type_name_is_defined_once() {
-    let defines = Regex::new(r"^(?:pub(?:\([^)]*\))? )?(?:struct|enum|trait|type|union) ([A-Z]\w*)")
-        .expect("a pattern");
+    let defines =
+        Regex::new(r"^(?:pub(?:\([^)]*\))? )?(?:struct|enum|trait|type|union) ([A-Z]\w*)")
+            .expect("a pattern");
     let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for source in sources() {
         for (number, line) in &source.code {

@@ -40,8 +40,10 @@ fn find(dir: &Path, files: &mut Vec<PathBuf>) {
 impl Source {
     fn read(path: &Path) -> Source {
         let text = std::fs::read_to_string(path).expect("UTF-8");
-        let short = path.strip_prefix(server::repository().join("src")).expect("below src").to_owned();
-        let first = short.components().next().expect("a name").as_os_str().to_string_lossy().into_owned();
+        let short =
+            path.strip_prefix(server::repository().join("src")).expect("below src").to_owned();
+        let first =
+            short.components().next().expect("a name").as_os_str().to_string_lossy().into_owned();
         let room = first.trim_end_matches(".rs").to_owned();
         let code = if is_test_file(&short) { Vec::new() } else { code(&text) };
         Source { room, path: short, text, code }
@@ -54,8 +56,12 @@ impl Source {
 
     /// The module that the file is: `exec/view/mod.rs` is `exec::view`.
     pub fn module(&self) -> Vec<String> {
-        let mut parts: Vec<String> =
-            self.path.with_extension("").iter().map(|part| part.to_string_lossy().into_owned()).collect();
+        let mut parts: Vec<String> = self
+            .path
+            .with_extension("")
+            .iter()
+            .map(|part| part.to_string_lossy().into_owned())
+            .collect();
         if parts.last().is_some_and(|last| ["mod", "lib", "main"].contains(&last.as_str())) {
             parts.pop();
         }
@@ -71,7 +77,8 @@ fn is_test_file(path: &Path) -> bool {
         || path.file_stem().is_some_and(|name| name.to_string_lossy().ends_with("_tests"))
 }
 
-/// What is neither comment nor test. The code is formatted, so that an item ends with the first line at its own depth that closes it.
+/// What is neither comment nor test. The code is formatted, so that an item ends with the first
+/// line at its own depth that closes it.
 fn code(text: &str) -> Vec<(usize, String)> {
     let lines: Vec<&str> = text.lines().collect();
     let mut code = Vec::new();

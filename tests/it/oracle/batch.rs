@@ -1,14 +1,16 @@
-//! The other part of the independent answer: DataFusion over finite tables, and rows as comparable text.
+//! The other part of the independent answer: DataFusion over finite tables, and rows as comparable
+//! text.
 //!
-//! Tables: `w` holds each row once per window it is in, `s` every row, `d` the static table. None of the engine's
-//! code is used, so an error of the engine's windows, state or planning cannot be in both answers.
+//! Tables: `w` holds each row once per window it is in, `s` every row, `d` the static table. None
+//! of the engine's code is used, so an error of the engine's windows, state or planning cannot be
+//! in both answers.
 
 use std::sync::Arc;
 
 use chrono::DateTime;
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
-    TimestampMicrosecondArray,
+    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch,
+    StringArray, TimestampMicrosecondArray,
 };
 use datafusion::arrow::datatypes::DataType;
 use datafusion::arrow::util::display::array_value_to_string;
@@ -46,8 +48,9 @@ impl Batch {
     /// The answer as sorted lines.
     pub async fn answer(&self, sql: &str) -> Vec<String> {
         let work = async { self.0.sql(sql).await?.collect().await };
-        let batches =
-            work.await.unwrap_or_else(|error| panic!("the oracle's own query is wrong: {error}\n{sql}"));
+        let batches = work
+            .await
+            .unwrap_or_else(|error| panic!("the oracle's own query is wrong: {error}\n{sql}"));
         let mut lines: Vec<String> = batches.iter().flat_map(self::lines).collect();
         lines.sort();
         lines
@@ -88,23 +91,30 @@ fn text(column: &ArrayRef, row: usize) -> Option<String> {
     Some(match column.data_type() {
         DataType::Boolean => if column.as_boolean().value(row) { "t" } else { "f" }.to_owned(),
         DataType::Timestamp(datafusion::arrow::datatypes::TimeUnit::Microsecond, _) => {
-            let us =
-                column.as_primitive::<datafusion::arrow::datatypes::TimestampMicrosecondType>().value(row);
+            let us = column
+                .as_primitive::<datafusion::arrow::datatypes::TimestampMicrosecondType>()
+                .value(row);
             let time = DateTime::from_timestamp_micros(us).expect("in range").naive_utc();
             time.format("%Y-%m-%d %H:%M:%S%.f").to_string()
         }
         DataType::List(_) => {
             let values = column.as_list::<i32>().value(row);
-            let cells = (0..values.len()).map(|i| text(&values, i).unwrap_or_else(|| "NULL".to_owned()));
+            let cells =
+                (0..values.len()).map(|i| text(&values, i).unwrap_or_else(|| "NULL".to_owned()));
             format!("{{{}}}", cells.collect::<Vec<_>>().join(","))
         }
         _ => array_value_to_string(column, row).expect("a printable value"),
     })
 }
 
-/// A row as one line in which equal values are equal text: numbers to ten digits, times without trailing zeros.
+/// A row as one line in which equal values are equal text: numbers to ten digits, times without
+/// trailing zeros.
 pub fn line(cells: Vec<Option<String>>) -> String {
-    cells.into_iter().map(|c| c.map_or_else(|| "NULL".to_owned(), cell)).collect::<Vec<_>>().join(" | ")
+    cells
+        .into_iter()
+        .map(|c| c.map_or_else(|| "NULL".to_owned(), cell))
+        .collect::<Vec<_>>()
+        .join(" | ")
 }
 
 fn cell(text: String) -> String {

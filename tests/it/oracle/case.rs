@@ -91,7 +91,8 @@ impl Case {
         let mut random = Random(seed.wrapping_mul(0x5851_F42D_4C95_7F2D) ^ 0x7469_6465);
         let shape = &SHAPES[(seed % SHAPES.len() as u64) as usize];
         let (slide, size) = random.pick(WINDOWS);
-        let offset = if shape.takes_offset() { random.pick(&[0, 0, 0, 1_000, 3_500, 250]) } else { 0 };
+        let offset =
+            if shape.takes_offset() { random.pick(&[0, 0, 0, 1_000, 3_500, 250]) } else { 0 };
         let delay = random.pick(&[0, 2 * SECOND, 5 * SECOND, 1_500_000, 20 * SECOND]);
         let lateness = match shape.kind {
             Kind::Windowed => random.pick(&[0, 0, 0, 3 * SECOND, 10 * SECOND]),
@@ -105,7 +106,12 @@ impl Case {
             lateness,
             dim_rows: dim_rows(&mut random),
             live_first: random.one_in(2),
-            spelling: random.pick(&[Spelling::Short, Spelling::Flink, Spelling::FlinkBare, Spelling::Named]),
+            spelling: random.pick(&[
+                Spelling::Short,
+                Spelling::Flink,
+                Spelling::FlinkBare,
+                Spelling::Named,
+            ]),
             quoted_number: random.one_in(2),
             type_of_time: random.pick(&["TIMESTAMP", "TIMESTAMP", "TIMESTAMPTZ", "TIMESTAMP(6)"]),
             writes: writes(&mut random),
@@ -144,8 +150,10 @@ impl Case {
             let name = |name: Option<&str>| {
                 name.map_or("NULL".to_owned(), |name| format!("'{}'", name.replace('\'', "''")))
             };
-            let rows =
-                self.dim_rows.iter().map(|(k, n, f)| format!("({}, {}, {f})", name(Some(k)), name(*n)));
+            let rows = self
+                .dim_rows
+                .iter()
+                .map(|(k, n, f)| format!("({}, {}, {f})", name(Some(k)), name(*n)));
             all.push(format!("INSERT INTO {dim} VALUES {}", rows.collect::<Vec<_>>().join(", ")));
         }
         all
@@ -153,7 +161,11 @@ impl Case {
 
     pub fn insert(&self, rows: &[Row]) -> String {
         let values: Vec<String> = rows.iter().map(Row::values).collect();
-        format!("INSERT INTO {} (id, k, g, v, x, b, ts) VALUES {}", self.stream(), values.join(", "))
+        format!(
+            "INSERT INTO {} (id, k, g, v, x, b, ts) VALUES {}",
+            self.stream(),
+            values.join(", ")
+        )
     }
 
     pub fn with_options(&self) -> String {
@@ -183,7 +195,9 @@ impl Case {
     pub fn oracle_sql(&self) -> &'static str {
         match self.shape.oracle {
             // Leaked on purpose: a few hundred short strings in a test process.
-            "" => self.shape.engine.replace("{W}", "w").replace("{S}", "s").replace("{D}", "d").leak(),
+            "" => {
+                self.shape.engine.replace("{W}", "w").replace("{S}", "s").replace("{D}", "d").leak()
+            }
             oracle => oracle,
         }
     }
@@ -206,7 +220,8 @@ impl Case {
             Spelling::Flink => format!("TABLE({name}({table}, DESCRIPTOR(ts), {lengths}{offset}))"),
             Spelling::FlinkBare => format!("{name}({table}, DESCRIPTOR(ts), {lengths}{offset})"),
             Spelling::Named => {
-                let slide = if self.is_tumble() { String::new() } else { format!(", SLIDE => {slide}") };
+                let slide =
+                    if self.is_tumble() { String::new() } else { format!(", SLIDE => {slide}") };
                 let offset = offset.replacen(", ", ", OFFSET => ", 1);
                 format!(
                     "TABLE({name}(DATA => {table}, TIMECOL => DESCRIPTOR(ts){slide}, SIZE => {size}{offset}))"

@@ -1,13 +1,14 @@
 //! The main test of the engine: live answer, view and snapshot each equal an independent answer.
 //!
-//! A case is a query shape over a generated stream: rows out of order, with NULLs, text keys and times before 1970,
-//! split at random into writes. The engine answers three ways: a materialized view (EMIT CHANGES and EMIT ON WINDOW
-//! CLOSE), a continuous SELECT read by a cursor, and a snapshot. The expected answer is computed here, without any of
-//! the engine's code: `rows` assigns windows and decides lateness in plain Rust, `batch` lets DataFusion
-//! run the same question over those rows as one finite table.
+//! A case is a query shape over a generated stream: rows out of order, with NULLs, text keys and
+//! times before 1970, split at random into writes. The engine answers three ways: a materialized
+//! view (EMIT CHANGES and EMIT ON WINDOW CLOSE), a continuous SELECT read by a cursor, and a
+//! snapshot. The expected answer is computed here, without any of the engine's code: `rows` assigns
+//! windows and decides lateness in plain Rust, `batch` lets DataFusion run the same question over
+//! those rows as one finite table.
 //!
-//! A failing case prints its seed and the statements that led to it; `TIDEMILL_ORACLE_SEED=n` runs that case alone, and
-//! `TIDEMILL_ORACLE_CASES=n` changes how many there are.
+//! A failing case prints its seed and the statements that led to it; `TIDEMILL_ORACLE_SEED=n` runs
+//! that case alone, and `TIDEMILL_ORACLE_CASES=n` changes how many there are.
 
 pub mod batch;
 pub mod case;
@@ -33,9 +34,11 @@ const WORKERS: usize = 2;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn live_answer_view_and_snapshot_equal_an_independent_answer() {
-    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
+    let number =
+        |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
     let only = number("TIDEMILL_ORACLE_SEED");
-    let end = only.map_or_else(|| number("TIDEMILL_ORACLE_CASES").unwrap_or(CASES), |seed| seed + 1);
+    let end =
+        only.map_or_else(|| number("TIDEMILL_ORACLE_CASES").unwrap_or(CASES), |seed| seed + 1);
     let next = Arc::new(AtomicU64::new(only.unwrap_or(0)));
     let server = Arc::new(tokio::task::spawn_blocking(Server::ephemeral).await.expect("a server"));
     let mut workers = Vec::new();
@@ -72,8 +75,10 @@ async fn the_independent_answer_exists_for_every_shape_and_is_seldom_empty() {
         let case = Case::generate(seed);
         let mut history = History::new(case.window, case.delay, case.lateness);
         case.writes.iter().for_each(|write| history.apply(write));
-        let all = Batch::new(&case, &history, rows::Keep::All).await.answer(case.oracle_sql()).await;
-        let on_time = Batch::new(&case, &history, rows::Keep::OnTime).await.answer(case.oracle_sql()).await;
+        let all =
+            Batch::new(&case, &history, rows::Keep::All).await.answer(case.oracle_sql()).await;
+        let on_time =
+            Batch::new(&case, &history, rows::Keep::OnTime).await.answer(case.oracle_sql()).await;
         empty += usize::from(all.is_empty());
         late += usize::from(all != on_time);
     }
@@ -122,12 +127,17 @@ impl<'a> Trial<'a> {
             self.send(&statement).await;
         }
         let (with, query) = (self.case.with_options(), self.case.engine_sql());
-        self.send(&format!("CREATE MATERIALIZED VIEW {}{with} AS {query} EMIT CHANGES", self.case.view()))
-            .await;
+        self.send(&format!(
+            "CREATE MATERIALIZED VIEW {}{with} AS {query} EMIT CHANGES",
+            self.case.view()
+        ))
+        .await;
         if self.has_final_view() {
             let view = self.case.final_view();
-            self.send(&format!("CREATE MATERIALIZED VIEW {view}{with} AS {query} EMIT ON WINDOW CLOSE"))
-                .await;
+            self.send(&format!(
+                "CREATE MATERIALIZED VIEW {view}{with} AS {query} EMIT ON WINDOW CLOSE"
+            ))
+            .await;
         }
     }
 
@@ -156,7 +166,8 @@ impl<'a> Trial<'a> {
         let expected = on_time.answer(self.case.oracle_sql()).await;
         self.compare("the view with EMIT CHANGES", &self.case.view(), &expected).await;
         if self.has_final_view() {
-            self.compare("the view with EMIT ON WINDOW CLOSE", &self.case.final_view(), &expected).await;
+            self.compare("the view with EMIT ON WINDOW CLOSE", &self.case.final_view(), &expected)
+                .await;
         }
         if self.live_query().is_some() {
             if !cursor_is_open {
@@ -173,8 +184,9 @@ impl<'a> Trial<'a> {
     async fn compare(&self, what: &str, relation: &str, expected: &[String]) {
         let sql = format!("SELECT * FROM {relation}");
         let rows = server::rows(self.writer, &sql).await;
-        let rows =
-            rows.unwrap_or_else(|error| self.fail(what, &format!("{}: {sql}", server::describe(&error))));
+        let rows = rows.unwrap_or_else(|error| {
+            self.fail(what, &format!("{}: {sql}", server::describe(&error)))
+        });
         self.expect_same(what, rows, expected);
     }
 
@@ -186,7 +198,11 @@ impl<'a> Trial<'a> {
             let surplus = difference(&found, expected);
             self.fail(
                 what,
-                &format!("missing:\n  {}\nnot expected:\n  {}", missing.join("\n  "), surplus.join("\n  ")),
+                &format!(
+                    "missing:\n  {}\nnot expected:\n  {}",
+                    missing.join("\n  "),
+                    surplus.join("\n  ")
+                ),
             );
         }
     }
@@ -223,7 +239,9 @@ impl<'a> Trial<'a> {
         let begun = Instant::now();
         while found.len() < expected.len() && begun.elapsed() < Duration::from_secs(15) {
             let wanted = expected.len() - found.len();
-            found.extend(self.fetch(&format!("FETCH {wanted} FROM live WITH (timeout = '5 s')")).await);
+            found.extend(
+                self.fetch(&format!("FETCH {wanted} FROM live WITH (timeout = '5 s')")).await,
+            );
         }
         found.extend(self.fetch("FETCH 1 FROM live WITH (timeout = '30 ms')").await);
         self.check_window_order(&found);
@@ -268,7 +286,8 @@ impl<'a> Trial<'a> {
             }
             Write::Copy(rows) => self.copy(&stream, &rows).await,
             Write::Advance(to) => {
-                let sql = format!("SELECT advance_watermark('{stream}', TIMESTAMP '{}')", rows::time(to));
+                let sql =
+                    format!("SELECT advance_watermark('{stream}', TIMESTAMP '{}')", rows::time(to));
                 self.send(&sql).await;
             }
         }
@@ -287,7 +306,9 @@ impl<'a> Trial<'a> {
         };
         match work.await {
             Ok(count) if count == rows.len() as u64 => {}
-            Ok(count) => self.fail("COPY", &format!("{count} rows were copied instead of {}", rows.len())),
+            Ok(count) => {
+                self.fail("COPY", &format!("{count} rows were copied instead of {}", rows.len()))
+            }
             Err(error) => self.fail("COPY", &server::describe(&error)),
         }
     }

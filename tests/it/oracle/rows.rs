@@ -1,7 +1,8 @@
 //! Rows, windows and lateness in plain Rust: the part of the independent answer that is about time.
 //!
-//! Times are microseconds since 1970. The rule of lateness (SPEC section 5): a row is late for a window when the watermark that
-//! the writes before its own had reached is at or past the window's end plus the allowed lateness.
+//! Times are microseconds since 1970. The rule of lateness (SPEC section 5): a row is late for a
+//! window when the watermark that the writes before its own had reached is at or past the window's
+//! end plus the allowed lateness.
 
 use chrono::{DateTime, NaiveDateTime};
 
@@ -82,7 +83,10 @@ impl Window {
     pub fn containing(self, ts: i64) -> Vec<(i64, i64)> {
         let last = (ts - self.offset).div_euclid(self.slide) * self.slide + self.offset;
         let starts = std::iter::successors(Some(last), |start| Some(start - self.slide));
-        starts.take_while(|start| start + self.size > ts).map(|start| (start, start + self.size)).collect()
+        starts
+            .take_while(|start| start + self.size > ts)
+            .map(|start| (start, start + self.size))
+            .collect()
     }
 }
 

@@ -1,8 +1,9 @@
 //! The queries of the property test.
 //!
-//! In `engine`, `{W}` stands for a window function over the stream, in a random spelling, `{WF}` for one over a filtered
-//! subquery, `{GW}` for a group window with its `{GS}` and `{GE}`, `{S}` for the stream and `{D}` for the static table. The
-//! oracle's `w`, `s` and `d` take their places; where more differs, `oracle` says it in full.
+//! In `engine`, `{W}` stands for a window function over the stream, in a random spelling, `{WF}`
+//! for one over a filtered subquery, `{GW}` for a group window with its `{GS}` and `{GE}`, `{S}`
+//! for the stream and `{D}` for the static table. The oracle's `w`, `s` and `d` take their places;
+//! where more differs, `oracle` says it in full.
 
 /// How a query may be run.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -192,7 +193,10 @@ pub const SHAPES: &[Shape] = &[
         "arithmetic over aggregates",
         "SELECT window_start, window_end, k, sum(v) * 1.0 / count(*) AS a, count(*) * 10 AS c FROM {W} GROUP BY window_start, window_end, k",
     ),
-    windowed("only the window's start", "SELECT window_start, count(*) AS n FROM {W} GROUP BY window_start"),
+    windowed(
+        "only the window's start",
+        "SELECT window_start, count(*) AS n FROM {W} GROUP BY window_start",
+    ),
     windowed(
         "the window's time",
         "SELECT window_start, window_end, window_time, count(*) AS n FROM {W} GROUP BY window_start, window_end, window_time",
@@ -243,7 +247,10 @@ pub const SHAPES: &[Shape] = &[
         "SELECT window_start AS a, max(v) AS m FROM w WHERE g >= 0 GROUP BY window_start, window_end HAVING count(*) > 1",
     ),
     stateless("filter", "SELECT id, k, v FROM {S} WHERE v > 10 AND k IS NOT NULL"),
-    stateless("projection", "SELECT id, upper(k) AS u, coalesce(v, -1) + 1 AS a, x * 2 AS c, ts FROM {S}"),
+    stateless(
+        "projection",
+        "SELECT id, upper(k) AS u, coalesce(v, -1) + 1 AS a, x * 2 AS c, ts FROM {S}",
+    ),
     stateless(
         "rows joined with a table",
         "SELECT s.id, s.k, d.name FROM {S} AS s JOIN {D} AS d ON s.k = d.k WHERE s.v IS NOT NULL",
@@ -258,7 +265,10 @@ pub const SHAPES: &[Shape] = &[
         "SELECT g, sum(v) AS a, min(v) AS c, max(v) AS e, avg(v) AS f, count(x) AS h FROM {S} GROUP BY g",
     ),
     running("running total of all", "SELECT count(*) AS n, sum(v) AS a, max(k) AS c FROM {S}"),
-    running("running count with HAVING", "SELECT k, count(*) AS n FROM {S} GROUP BY k HAVING count(*) >= 3"),
+    running(
+        "running count with HAVING",
+        "SELECT k, count(*) AS n FROM {S} GROUP BY k HAVING count(*) >= 3",
+    ),
     running(
         "running count that leaves HAVING",
         "SELECT k, count(*) AS n FROM {S} GROUP BY k HAVING count(*) < 4",

@@ -1,4 +1,5 @@
-//! What was written is there once and in order, every view is its query, and every subscriber was told so.
+//! What was written is there once and in order, every view is its query, and every subscriber was
+//! told so.
 
 use tidemill::exec::view::handle::Phase;
 use tidemill::server::Answer;
@@ -29,14 +30,17 @@ impl Life<'_> {
 
     pub fn compare(&self, what: &str, found: &[String], expected: &[String]) {
         if found != expected {
-            let (missing, surplus) =
-                (crate::oracle::difference(expected, found), crate::oracle::difference(found, expected));
+            let (missing, surplus) = (
+                crate::oracle::difference(expected, found),
+                crate::oracle::difference(found, expected),
+            );
             let (missing, surplus) = (missing.join("\n  "), surplus.join("\n  "));
             self.run.fail(&format!("{what}\nmissing:\n  {missing}\nnot expected:\n  {surplus}"));
         }
     }
 
-    /// A view and those who follow it are as they must be. Some(false): it has failed and is dropped. None: the process is gone.
+    /// A view and those who follow it are as they must be. Some(false): it has failed and is
+    /// dropped. None: the process is gone.
     pub async fn check_view(&mut self, name: &str) -> Option<bool> {
         let sql = format!("SELECT * FROM {name}");
         for _ in 0..20 {
@@ -46,15 +50,21 @@ impl Life<'_> {
             if self.is_down() {
                 return None;
             }
-            let phases: Vec<_> = chain.iter().map(|name| (name.clone(), self.phase(name))).collect();
-            if let Some((failed, phase)) = phases.iter().find(|(_, p)| matches!(p, Some(Phase::Failed(..)))) {
+            let phases: Vec<_> =
+                chain.iter().map(|name| (name.clone(), self.phase(name))).collect();
+            if let Some((failed, phase)) =
+                phases.iter().find(|(_, p)| matches!(p, Some(Phase::Failed(..))))
+            {
                 if !self.run.excused.contains(failed) {
                     self.run.fail(&format!("{failed} failed without a reason: {phase:?}"));
                 }
                 self.drop_view(failed).await?;
                 return Some(false);
             }
-            if phases.iter().any(|(_, phase)| matches!(phase, Some(Phase::Stalled(_) | Phase::CatchingUp))) {
+            if phases
+                .iter()
+                .any(|(_, phase)| matches!(phase, Some(Phase::Stalled(_) | Phase::CatchingUp)))
+            {
                 self.pass_time(1_500).await;
                 continue;
             }

@@ -172,7 +172,8 @@ impl Life<'_> {
         let mut change = Change::default();
         match step {
             Step::Transaction => {
-                let mut by_stream: Vec<Vec<Vec<Row>>> = vec![Vec::new(); self.run.world.streams.len()];
+                let mut by_stream: Vec<Vec<Vec<Row>>> =
+                    vec![Vec::new(); self.run.world.streams.len()];
                 if self.run.random.one_in(3) {
                     self.table_change(&mut change).await?;
                 }
@@ -182,7 +183,8 @@ impl Life<'_> {
                     by_stream[stream].push(rows);
                 }
                 let writes = by_stream.into_iter().enumerate().filter(|(_, rows)| !rows.is_empty());
-                change.writes = writes.map(|(stream, rows)| (stream, Write::Statements(rows))).collect();
+                change.writes =
+                    writes.map(|(stream, rows)| (stream, Write::Statements(rows))).collect();
             }
             Step::Copy => {
                 let rows = self.drawn_rows();
@@ -202,8 +204,11 @@ impl Life<'_> {
 
     pub fn advance(&self, stream: usize, to: i64) -> Change {
         let name = &self.run.world.streams[stream].name;
-        let time =
-            if to == i64::MAX { "'infinity'".to_owned() } else { format!("TIMESTAMP '{}'", rows::time(to)) };
+        let time = if to == i64::MAX {
+            "'infinity'".to_owned()
+        } else {
+            format!("TIMESTAMP '{}'", rows::time(to))
+        };
         Change {
             writes: vec![(stream, Write::Advance(to))],
             version: None,
@@ -211,10 +216,12 @@ impl Life<'_> {
         }
     }
 
-    /// A change of the table, unless a view that looks rows up has not read all: then nobody could say which version it saw.
+    /// A change of the table, unless a view that looks rows up has not read all: then nobody could
+    /// say which version it saw.
     async fn table_change(&mut self, change: &mut Change) -> Option<()> {
         let joins = |view: &&View| view.shape.joins() && view.frozen.is_none();
-        let names: Vec<_> = self.run.world.views.iter().filter(joins).map(|view| view.name.clone()).collect();
+        let names: Vec<_> =
+            self.run.world.views.iter().filter(joins).map(|view| view.name.clone()).collect();
         for name in names {
             if !self.check_view(&name).await? {
                 return Some(());
@@ -281,7 +288,8 @@ impl Life<'_> {
             Ok(_) => {
                 self.run.used.insert(shape.name);
                 // What failed to be read meanwhile may have been read for it.
-                if self.struck.iter().any(|f| matches!(f, Fault::FailRead(_) | Fault::FailScan(_))) {
+                if self.struck.iter().any(|f| matches!(f, Fault::FailRead(_) | Fault::FailScan(_)))
+                {
                     self.run.excused.insert(view.name.clone());
                 }
                 self.run.world.views.push(view);
@@ -293,7 +301,8 @@ impl Life<'_> {
                 }
             }
             // What it stands on has failed, and nobody has looked yet.
-            Err(_) if matches!(&view.base, Base::View(base) if self.run.excused.contains(base)) => {}
+            Err(_) if matches!(&view.base, Base::View(base) if self.run.excused.contains(base)) => {
+            }
             Err(error) if Self::is_refusal(&error) => {}
             Err(error) => self.run.fail(&format!("{sql}: {error}")),
         }

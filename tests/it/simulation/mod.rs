@@ -1,9 +1,11 @@
-//! The engine under a simulated clock and a store that fails: whatever breaks and whenever, every acknowledged write counts once.
+//! The engine under a simulated clock and a store that fails: whatever breaks and whenever, every
+//! acknowledged write counts once.
 //!
-//! From a seed are drawn statements of several sessions, how many commits fall into an epoch, faults of the store and
-//! crashes; after them every view, and what every subscriber was told, is compared with DataFusion's answer over the
-//! rows that were on time. Everything runs on one thread, so a seed is a run: a failing one prints its statements and faults, and
-//! `TIDEMILL_SEED=n cargo test simulation` runs it again. `TIDEMILL_SEEDS=n` changes how many there are.
+//! From a seed are drawn statements of several sessions, how many commits fall into an epoch,
+//! faults of the store and crashes; after them every view, and what every subscriber was told, is
+//! compared with DataFusion's answer over the rows that were on time. Everything runs on one
+//! thread, so a seed is a run: a failing one prints its statements and faults, and `TIDEMILL_SEED=n
+//! cargo test simulation` runs it again. `TIDEMILL_SEEDS=n` changes how many there are.
 //!
 //! | file | what it holds |
 //! |---|---|
@@ -57,9 +59,13 @@ fn run(seed: u64) -> Result<Run, String> {
 
 fn on_deep_stacks<T: Send>(workers: usize, work: impl Fn() -> T + Sync) -> Vec<T> {
     std::thread::scope(|scope| {
-        let spawn = |_| std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, &work);
+        let spawn =
+            |_| std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, &work);
         let threads: Vec<_> = (0..workers).map(spawn).collect();
-        threads.into_iter().map(|thread| thread.expect("a thread").join().expect("no panic")).collect()
+        threads
+            .into_iter()
+            .map(|thread| thread.expect("a thread").join().expect("no panic"))
+            .collect()
     })
 }
 

@@ -74,11 +74,13 @@ impl Life<'_> {
                 }
                 continue;
             }
-            let wanted: BTreeSet<String> = rows_of(write).iter().map(|row| row.id.to_string()).collect();
+            let wanted: BTreeSet<String> =
+                rows_of(write).iter().map(|row| row.id.to_string()).collect();
             let found = self.ids(*stream).await?;
             let there = found.iter().filter(|id| wanted.contains(*id)).count();
             if there != 0 && there != wanted.len() {
-                self.run.fail(&format!("{there} of the {} rows of a write are there", wanted.len()));
+                self.run
+                    .fail(&format!("{there} of the {} rows of a write are there", wanted.len()));
             }
             signs.push(there > 0);
         }
@@ -93,14 +95,17 @@ impl Life<'_> {
         Some(signs.first().copied().unwrap_or(false))
     }
 
-    /// Takes in what several sessions wrote to one stream at once, in the order that the log has it.
+    /// Takes in what several sessions wrote to one stream at once, in the order that the log has
+    /// it.
     async fn resolve_both(&mut self, stream: usize, writes: Vec<(Write, Told)>) -> Option<()> {
         let log = self.ids(stream).await?;
         let mut found = Vec::new();
         for (write, told) in writes {
             let rows = rows_of(&write);
-            let places: Vec<usize> =
-                rows.iter().filter_map(|row| log.iter().position(|id| *id == row.id.to_string())).collect();
+            let places: Vec<usize> = rows
+                .iter()
+                .filter_map(|row| log.iter().position(|id| *id == row.id.to_string()))
+                .collect();
             let is_whole = places.len() == rows.len();
             let is_right = match told {
                 Told::Done => is_whole,
@@ -108,7 +113,11 @@ impl Life<'_> {
                 Told::Nothing => is_whole || places.is_empty(),
             };
             if !is_right {
-                self.run.fail(&format!("{told:?}, and {} of {} rows are there", places.len(), rows.len()));
+                self.run.fail(&format!(
+                    "{told:?}, and {} of {} rows are there",
+                    places.len(),
+                    rows.len()
+                ));
             }
             if is_whole {
                 found.push((places[0], write));

@@ -1,8 +1,9 @@
 //! One seed: an engine on one thread, what is done to it, and what goes wrong meanwhile.
 //!
-//! A run has several lives. Each begins with opening what is on the disk and ends with a crash (the runtime is dropped with everything that is
-//! under way) or a clean stop. What was acknowledged in one life must be there in the next; what was not is there whole or not at
-//! all, and is looked for when the next begins.
+//! A run has several lives. Each begins with opening what is on the disk and ends with a crash (the
+//! runtime is dropped with everything that is under way) or a clean stop. What was acknowledged in
+//! one life must be there in the next; what was not is there whole or not at all, and is looked for
+//! when the next begins.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -167,11 +168,14 @@ impl Life<'_> {
             run.note(format!("-- opened with {fault:?}"));
             store.arm(fault);
         }
-        let opened = Simulated::open(&run.clock, Arc::clone(&store) as Arc<dyn Store>, ".".into()).await;
+        let opened =
+            Simulated::open(&run.clock, Arc::clone(&store) as Arc<dyn Store>, ".".into()).await;
         let engine = match opened {
             Ok(engine) => engine,
             Err(_) if store.crashed() => return End::Crashed,
-            Err(error) if store.struck().is_empty() => run.fail(&format!("it does not open: {error}")),
+            Err(error) if store.struck().is_empty() => {
+                run.fail(&format!("it does not open: {error}"))
+            }
             Err(_) => return End::Stopped,
         };
         let session = engine.client().await.expect("a session");
@@ -272,13 +276,16 @@ impl Life<'_> {
         answer
     }
 
-    /// A statement that must succeed unless a fault strikes. None: the process is gone. Some(false): it was refused.
+    /// A statement that must succeed unless a fault strikes. None: the process is gone.
+    /// Some(false): it was refused.
     pub async fn must(&mut self, sql: &str, data: Option<&str>) -> Option<bool> {
         match self.asked(sql, data).await {
             Ok(_) => Some(true),
             Err(_) if self.is_down() => None,
             Err(_) if !self.struck.is_empty() => Some(false),
-            Err(error) => self.run.fail(&format!("a statement failed without a reason: {error}\n{sql}")),
+            Err(error) => {
+                self.run.fail(&format!("a statement failed without a reason: {error}\n{sql}"))
+            }
         }
     }
 
@@ -315,7 +322,8 @@ impl Life<'_> {
         Some(())
     }
 
-    /// In a block a statement alone commits nothing, so that only the last one can leave it open what was done.
+    /// In a block a statement alone commits nothing, so that only the last one can leave it open
+    /// what was done.
     async fn must_or_pending(
         &mut self,
         sql: &str,

@@ -1,8 +1,9 @@
 //! The queries that the simulation draws from: an operator is added by adding a line.
 //!
-//! In a query `{W}` stands for a window function over a stream (with columns `window_start`, `window_end`), `{S}` for the stream, `{D}` for
-//! the static table with `{J}` as the condition that joins it to `x`, and `{V}` for another view. Every shape has columns `k` and `n`,
-//! so that each may stand on each. DataFusion is asked the same over finite tables.
+//! In a query `{W}` stands for a window function over a stream (with columns `window_start`,
+//! `window_end`), `{S}` for the stream, `{D}` for the static table with `{J}` as the condition that
+//! joins it to `x`, and `{V}` for another view. Every shape has columns `k` and `n`, so that each
+//! may stand on each. DataFusion is asked the same over finite tables.
 
 /// What a query reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +71,10 @@ pub const SHAPES: &[Shape] = &[
     ),
     rows("filter", "SELECT id, k, v AS n FROM {S} WHERE v > 10"),
     rows("projection", "SELECT id, upper(k) AS k, v + 1 AS n FROM {S}"),
-    rows("rows looked up", "SELECT x.id, d.name AS k, x.v * d.f AS n FROM {S} AS x JOIN {D} AS d ON {J}"),
+    rows(
+        "rows looked up",
+        "SELECT x.id, d.name AS k, x.v * d.f AS n FROM {S} AS x JOIN {D} AS d ON {J}",
+    ),
     rows(
         "rows looked up or not",
         "SELECT x.id, d.name AS k, x.v AS n FROM {S} AS x LEFT JOIN {D} AS d ON {J}",

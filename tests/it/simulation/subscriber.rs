@@ -57,7 +57,8 @@ impl Life<'_> {
                 self.subscribers.insert(name.to_owned(), Subscriber { _session: session, rows });
                 Some(true)
             }
-            // The epoch may be too old, the view may have failed or be gone: then it begins anew, or not.
+            // The epoch may be too old, the view may have failed or be gone: then it begins anew,
+            // or not.
             Err(error) => {
                 self.run.note(format!("-- {} {error}", error.state().code()));
                 Some(false)
@@ -110,7 +111,8 @@ impl Life<'_> {
                     }
                 };
                 for mut row in text_rows(&schema, &batch, &style) {
-                    let number = |cell: &Option<String>| cell.as_deref().unwrap_or_default().parse::<i64>();
+                    let number =
+                        |cell: &Option<String>| cell.as_deref().unwrap_or_default().parse::<i64>();
                     let (epoch, diff) =
                         (number(&row[0]).expect("an epoch"), number(&row[1]).expect("a diff"));
                     if (epoch as u64) < seen.epoch {

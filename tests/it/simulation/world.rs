@@ -1,7 +1,9 @@
-//! What must be there: the writes that were made, and from them the answer of every view, by DataFusion over finite tables.
+//! What must be there: the writes that were made, and from them the answer of every view, by
+//! DataFusion over finite tables.
 //!
-//! A row is late by the rule of SPEC section 5, which `oracle::rows` has in plain Rust. A row that is looked up keeps the version of the
-//! table that was there when its view had read it (`pin`): the table changes only when every view that looks up has read all.
+//! A row is late by the rule of SPEC section 5, which `oracle::rows` has in plain Rust. A row that
+//! is looked up keeps the version of the table that was there when its view had read it (`pin`):
+//! the table changes only when every view that looks up has read all.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -129,26 +131,29 @@ impl World {
             Base::Stream(stream) => self.register_stream(view, *stream),
             Base::View(base) => {
                 let batches = Box::pin(self.answer(base)).await;
-                let table =
-                    MemTable::try_new(batches[0].schema(), vec![batches]).expect("batches of one schema");
+                let table = MemTable::try_new(batches[0].schema(), vec![batches])
+                    .expect("batches of one schema");
                 self.context.deregister_table("v").expect("a catalog");
                 self.context.register_table("v", Arc::new(table)).expect("a new name");
             }
         }
         let sql = view.shape.sql;
-        let sql = sql.replace("{W}", "w").replace("{S}", "s").replace("{D}", "d").replace("{V}", "v");
+        let sql =
+            sql.replace("{W}", "w").replace("{S}", "s").replace("{D}", "d").replace("{V}", "v");
         let sql = sql.replace("{J}", "x.k = d.k AND x.pin = d.pin");
         let work = async {
             let frame = self.context.sql(&sql).await?;
             let schema = Arc::new(frame.schema().as_arrow().clone());
             let mut batches = frame.collect().await?;
             batches.push(RecordBatch::new_empty(schema.clone()));
-            let same = |batch: RecordBatch| RecordBatch::try_new(schema.clone(), batch.columns().to_vec());
+            let same =
+                |batch: RecordBatch| RecordBatch::try_new(schema.clone(), batch.columns().to_vec());
             Ok::<_, datafusion::error::DataFusionError>(
                 batches.into_iter().map(same).collect::<Result<Vec<_>, _>>()?,
             )
         };
-        work.await.unwrap_or_else(|error| panic!("the simulation's own query is wrong: {error}\n{sql}"))
+        work.await
+            .unwrap_or_else(|error| panic!("the simulation's own query is wrong: {error}\n{sql}"))
     }
 
     fn register_stream(&self, view: &View, stream: usize) {
@@ -159,9 +164,11 @@ impl World {
         };
         if view.shape.over == Over::Windows {
             let history = self.history(stream, view.window, view.lateness);
-            let expanded = history.expanded(if view.on_close { Keep::Closed } else { Keep::OnTime });
+            let expanded =
+                history.expanded(if view.on_close { Keep::Closed } else { Keep::OnTime });
             let rows: Vec<&Row> = expanded.iter().map(|e| &e.row).collect();
-            let times = |times: Vec<i64>| -> ArrayRef { Arc::new(TimestampMicrosecondArray::from(times)) };
+            let times =
+                |times: Vec<i64>| -> ArrayRef { Arc::new(TimestampMicrosecondArray::from(times)) };
             let mut columns = batch::columns(&rows);
             columns.push(("window_start", times(expanded.iter().map(|e| e.start).collect())));
             columns.push(("window_end", times(expanded.iter().map(|e| e.end).collect())));
@@ -189,7 +196,12 @@ impl World {
             let (keys, names): (ArrayRef, ArrayRef) = (Arc::new(keys), Arc::new(names));
             self.register(
                 "d",
-                vec![("k", keys), ("name", names), ("f", Arc::new(factors)), ("pin", Arc::new(pins))],
+                vec![
+                    ("k", keys),
+                    ("name", names),
+                    ("f", Arc::new(factors)),
+                    ("pin", Arc::new(pins)),
+                ],
             );
         }
     }

@@ -2,7 +2,9 @@
 
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{Expr, Ident, TableAlias, TableAliasColumnDef, TableFactor, Visitor};
+use datafusion::sql::sqlparser::ast::{
+    Expr, Ident, TableAlias, TableAliasColumnDef, TableFactor, Visitor,
+};
 
 use super::is_interval;
 use super::pieces::{plain, plain_name};
@@ -28,8 +30,8 @@ impl Visitor for NamesValue {
     }
 }
 
-/// Functions in FROM: `LATERAL unnest(…)` is UNNEST, and the column of `generate_series(…) AS g` is g. Who asks for it by DataFusion's
-/// name, `value`, gets it by that.
+/// Functions in FROM: `LATERAL unnest(…)` is UNNEST, and the column of `generate_series(…) AS g` is
+/// g. Who asks for it by DataFusion's name, `value`, gets it by that.
 pub(crate) fn table(factor: &mut TableFactor, names_value: bool) -> Option<TableFactor> {
     let unnest = |alias: &Option<TableAlias>, array_exprs| TableFactor::UNNEST {
         alias: alias.clone(),
@@ -39,7 +41,9 @@ pub(crate) fn table(factor: &mut TableFactor, names_value: bool) -> Option<Table
         with_ordinality: false,
     };
     let (name, arguments, alias) = match factor {
-        TableFactor::Function { name, args, alias, with_ordinality: false, .. } => (&*name, &*args, alias),
+        TableFactor::Function { name, args, alias, with_ordinality: false, .. } => {
+            (&*name, &*args, alias)
+        }
         TableFactor::Table { name, args: Some(args), alias, with_ordinality: false, .. } => {
             (&*name, &args.args, alias)
         }
@@ -52,7 +56,9 @@ pub(crate) fn table(factor: &mut TableFactor, names_value: bool) -> Option<Table
             if let (Some(alias), [_]) = (alias.as_mut(), arguments.as_slice())
                 && alias.columns.is_empty()
             {
-                alias.columns.push(TableAliasColumnDef { name: alias.name.clone(), data_type: None });
+                alias
+                    .columns
+                    .push(TableAliasColumnDef { name: alias.name.clone(), data_type: None });
             }
             Some(unnest(alias, arguments))
         }
@@ -65,7 +71,9 @@ pub(crate) fn table(factor: &mut TableFactor, names_value: bool) -> Option<Table
             };
             let alias = alias.get_or_insert_with(named);
             if alias.columns.is_empty() && !names_value {
-                alias.columns.push(TableAliasColumnDef { name: alias.name.clone(), data_type: None });
+                alias
+                    .columns
+                    .push(TableAliasColumnDef { name: alias.name.clone(), data_type: None });
             }
             // Of times it is an array.
             let alias = Some(alias.clone());

@@ -75,18 +75,22 @@ pub(crate) fn function(expr: &mut Expr) -> Option<Expr> {
             (rewritten != *expr).then_some(rewritten)
         }
         ("localtimestamp", 0) => Some(local_moment()),
-        ("localtime", 0) => Some(cast(call("now", vec![]), DataType::Time(None, TimezoneInfo::None))),
-        // With so many digits of a second.
-        ("current_timestamp", 1) => {
-            Some(cast(call("now", vec![]), DataType::Timestamp(digits(&arguments.next()?), TimezoneInfo::Tz)))
+        ("localtime", 0) => {
+            Some(cast(call("now", vec![]), DataType::Time(None, TimezoneInfo::None)))
         }
+        // With so many digits of a second.
+        ("current_timestamp", 1) => Some(cast(
+            call("now", vec![]),
+            DataType::Timestamp(digits(&arguments.next()?), TimezoneInfo::Tz),
+        )),
         ("localtimestamp", 1) => Some(cast(
             call("now", vec![]),
             DataType::Timestamp(digits(&arguments.next()?), TimezoneInfo::None),
         )),
         ("encode", 2) => {
             let (bytes, format) = (arguments.next()?, arguments.next()?);
-            let is_escape = text_of(&format).is_some_and(|format| format.eq_ignore_ascii_case("escape"));
+            let is_escape =
+                text_of(&format).is_some_and(|format| format.eq_ignore_ascii_case("escape"));
             is_escape.then(|| call("encode_escape", vec![bytes]))
         }
         (name, _) => {

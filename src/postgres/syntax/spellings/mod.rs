@@ -1,7 +1,7 @@
 //! Postgres's spellings of what DataFusion has under another name, or for other operands only.
 //!
-//! They are rewritten in the syntax tree, before a query is planned. What depends on the types of the operands is left to a function
-//! (`timezone`, `interval_times`), which sees them.
+//! They are rewritten in the syntax tree, before a query is planned. What depends on the types of
+//! the operands is left to a function (`timezone`, `interval_times`), which sees them.
 
 mod from;
 mod functions;
@@ -11,21 +11,24 @@ mod similar;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, DataType, Expr, Function, FunctionArguments, Ident, Query, Select, SelectItem, SetExpr,
-    TableFactor, UnaryOperator, Value, ValueWithSpan, Visit, VisitMut, VisitorMut,
+    BinaryOperator, DataType, Expr, Function, FunctionArguments, Ident, Query, Select, SelectItem,
+    SetExpr, TableFactor, UnaryOperator, Value, ValueWithSpan, Visit, VisitMut, VisitorMut,
 };
 
 use crate::error::{Error, Result, SqlState};
 use crate::sql::function_call as call;
 use from::{NamesValue, table};
 use functions::{function, local_moment};
-use pieces::{binary, case_when, constant, function_named, nested, number, plain_name, text_of, text_value};
+use pieces::{
+    binary, case_when, constant, function_named, nested, number, plain_name, text_of, text_value,
+};
 use similar::similar_to;
 
 /// Rewrites a query, or an expression.
 ///
 /// # Errors
-/// 0A000 where a pattern or path has to be a constant and is none, 22P02 for a path that is no array.
+/// 0A000 where a pattern or path has to be a constant and is none, 22P02 for a path that is no
+/// array.
 pub fn rewrite_spellings(part: &mut impl VisitMut) -> Result<()> {
     match part.visit(&mut Spellings::default()) {
         ControlFlow::Continue(()) => Ok(()),
@@ -90,9 +93,9 @@ fn rewritten(expr: &mut Expr) -> Result<Option<Expr>> {
             let field = field.to_string();
             Some(call("extract", vec![text_value(field.trim_matches('\'')), (**expr).clone()]))
         }
-        Expr::Substring { expr: text, substring_from: Some(pattern), substring_for: None, .. }
-            if text_of(pattern).is_some() =>
-        {
+        Expr::Substring {
+            expr: text, substring_from: Some(pattern), substring_for: None, ..
+        } if text_of(pattern).is_some() => {
             let found = call("regexp_match", vec![(**text).clone(), (**pattern).clone()]);
             Some(call("array_element", vec![found, number("1")]))
         }
@@ -102,7 +105,11 @@ fn rewritten(expr: &mut Expr) -> Result<Option<Expr>> {
                 Some(Value::SingleQuotedString(text)) => text.chars().next(),
                 Some(_) => None,
             };
-            let op = if *negated { BinaryOperator::PGRegexNotMatch } else { BinaryOperator::PGRegexMatch };
+            let op = if *negated {
+                BinaryOperator::PGRegexNotMatch
+            } else {
+                BinaryOperator::PGRegexMatch
+            };
             let regex = similar_to(constant(pattern, "the pattern of SIMILAR TO")?, escape);
             Some(binary((**text).clone(), op, text_value(&regex)))
         }
@@ -117,8 +124,12 @@ fn rewritten(expr: &mut Expr) -> Result<Option<Expr>> {
         }
         Expr::BinaryOp { left, op, right } => operator(left, op, right)?,
         Expr::UnaryOp { op: UnaryOperator::Minus, expr } => sign_first(expr),
-        Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } => in_subquery(left, right, false),
-        Expr::AllOp { left, compare_op: BinaryOperator::NotEq, right } => in_subquery(left, right, true),
+        Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } => {
+            in_subquery(left, right, false)
+        }
+        Expr::AllOp { left, compare_op: BinaryOperator::NotEq, right } => {
+            in_subquery(left, right, true)
+        }
         Expr::AnyOp { right, .. } | Expr::AllOp { right, .. } => {
             name_compared(right);
             None
@@ -128,24 +139,34 @@ fn rewritten(expr: &mut Expr) -> Result<Option<Expr>> {
         {
             Some(local_moment())
         }
-        Expr::UnaryOp { op: UnaryOperator::PGSquareRoot, expr } => Some(call("sqrt", vec![(**expr).clone()])),
-        Expr::UnaryOp { op: UnaryOperator::PGCubeRoot, expr } => Some(call("cbrt", vec![(**expr).clone()])),
-        Expr::UnaryOp { op: UnaryOperator::PGAbs, expr } => Some(call("abs", vec![(**expr).clone()])),
+        Expr::UnaryOp { op: UnaryOperator::PGSquareRoot, expr } => {
+            Some(call("sqrt", vec![(**expr).clone()]))
+        }
+        Expr::UnaryOp { op: UnaryOperator::PGCubeRoot, expr } => {
+            Some(call("cbrt", vec![(**expr).clone()]))
+        }
+        Expr::UnaryOp { op: UnaryOperator::PGAbs, expr } => {
+            Some(call("abs", vec![(**expr).clone()]))
+        }
         _ => None,
     })
 }
 
 /// `x LIKE pattern ESCAPE '/'`, with the one sign that DataFusion knows for it.
 fn escape_by_backslash(pattern: &mut Expr, escape: &mut Option<ValueWithSpan>) {
-    let Some(Value::SingleQuotedString(sign)) = escape.as_ref().map(|sign| &sign.value) else { return };
-    let (Some(first), true) = (sign.chars().next().filter(|sign| *sign != '\\'), sign.chars().count() == 1)
+    let Some(Value::SingleQuotedString(sign)) = escape.as_ref().map(|sign| &sign.value) else {
+        return;
+    };
+    let (Some(first), true) =
+        (sign.chars().next().filter(|sign| *sign != '\\'), sign.chars().count() == 1)
     else {
         return;
     };
     *pattern = match text_of(pattern) {
         Some(text) => text_value(&with_backslashes(text, first)),
         None => {
-            let doubled = call("replace", vec![pattern.clone(), text_value("\\"), text_value("\\\\")]);
+            let doubled =
+                call("replace", vec![pattern.clone(), text_value("\\"), text_value("\\\\")]);
             call("replace", vec![doubled, text_value(sign), text_value("\\")])
         }
     };
@@ -168,7 +189,8 @@ fn with_backslashes(pattern: &str, sign: char) -> String {
     out
 }
 
-/// `= ANY (SELECT …)` is IN, and `<> ALL (SELECT …)` is NOT IN; `ARRAY(SELECT …)` has the same elements.
+/// `= ANY (SELECT …)` is IN, and `<> ALL (SELECT …)` is NOT IN; `ARRAY(SELECT …)` has the same
+/// elements.
 fn in_subquery(left: &Expr, right: &Expr, negated: bool) -> Option<Expr> {
     let subquery = match right {
         Expr::Subquery(subquery) => subquery.as_ref(),
@@ -176,7 +198,11 @@ fn in_subquery(left: &Expr, right: &Expr, negated: bool) -> Option<Expr> {
         Expr::Function(function) => array_subquery(function)?,
         _ => return None,
     };
-    Some(Expr::InSubquery { expr: Box::new(left.clone()), subquery: Box::new(subquery.clone()), negated })
+    Some(Expr::InSubquery {
+        expr: Box::new(left.clone()),
+        subquery: Box::new(subquery.clone()),
+        negated,
+    })
 }
 
 /// The query in `ARRAY(SELECT …)`.
@@ -187,8 +213,9 @@ pub(crate) fn array_subquery(function: &Function) -> Option<&Query> {
     }
 }
 
-/// Gives the column that ANY or ALL compares with a name of its own. The comparison is put into the subquery, where a column of the
-/// outer query and one of the same name inside would be taken for one another.
+/// Gives the column that ANY or ALL compares with a name of its own. The comparison is put into the
+/// subquery, where a column of the outer query and one of the same name inside would be taken for
+/// one another.
 fn name_compared(right: &mut Expr) {
     let Expr::Subquery(query) = right else { return };
     let SetExpr::Select(select) = query.body.as_mut() else { return };
@@ -200,10 +227,12 @@ fn name_compared(right: &mut Expr) {
     }
 }
 
-/// `-2 ^ 2` is `(-2) ^ 2` in Postgres, where the sign binds more tightly than the power; for the parser it is `-(2 ^ 2)`.
+/// `-2 ^ 2` is `(-2) ^ 2` in Postgres, where the sign binds more tightly than the power; for the
+/// parser it is `-(2 ^ 2)`.
 fn sign_first(power: &Expr) -> Option<Expr> {
     let Expr::BinaryOp { left, op: BinaryOperator::PGExp, right } = power else { return None };
-    let minus = |expr: &Expr| Expr::UnaryOp { op: UnaryOperator::Minus, expr: Box::new(expr.clone()) };
+    let minus =
+        |expr: &Expr| Expr::UnaryOp { op: UnaryOperator::Minus, expr: Box::new(expr.clone()) };
     let signed = sign_first(left).unwrap_or_else(|| nested(minus(left)));
     Some(nested(binary(signed, BinaryOperator::PGExp, (**right).clone())))
 }
@@ -221,11 +250,15 @@ fn operator(left: &Expr, op: &BinaryOperator, right: &Expr) -> Result<Option<Exp
         BinaryOperator::PGOverlap => two("array_has_any"),
         BinaryOperator::HashLongArrow => Some(path(left, right, BinaryOperator::LongArrow)?),
         BinaryOperator::HashArrow => Some(path(left, right, BinaryOperator::Arrow)?),
-        BinaryOperator::Multiply if is_interval(left) && !is_interval(right) => two("interval_times"),
+        BinaryOperator::Multiply if is_interval(left) && !is_interval(right) => {
+            two("interval_times")
+        }
         BinaryOperator::Multiply if is_interval(right) => {
             Some(call("interval_times", vec![right.clone(), left.clone()]))
         }
-        BinaryOperator::Divide if is_interval(left) && !is_interval(right) => two("interval_divided"),
+        BinaryOperator::Divide if is_interval(left) && !is_interval(right) => {
+            two("interval_divided")
+        }
         _ => None,
     })
 }
@@ -236,8 +269,9 @@ fn is_interval(expr: &Expr) -> bool {
         Expr::Interval(_) => true,
         Expr::Nested(inner) => is_interval(inner),
         Expr::Cast { data_type, .. } => matches!(data_type, DataType::Interval { .. }),
-        Expr::Function(_) => function_named(expr)
-            .is_some_and(|(name, _)| ["interval_times", "interval_divided"].contains(&name.as_str())),
+        Expr::Function(_) => function_named(expr).is_some_and(|(name, _)| {
+            ["interval_times", "interval_divided"].contains(&name.as_str())
+        }),
         _ => false,
     }
 }
@@ -256,9 +290,8 @@ fn path(json: &Expr, path: &Expr, last: BinaryOperator) -> Result<Expr> {
     let count = steps.len();
     let mut steps = steps.into_iter().enumerate();
     let Some((_, first)) = steps.next() else {
-        return Err(
-            Error::unsupported("an empty path in JSON is not supported").hint("Name at least one step.")
-        );
+        return Err(Error::unsupported("an empty path in JSON is not supported")
+            .hint("Name at least one step."));
     };
     let step = |text: &str| match text.parse::<i32>() {
         Ok(index) if index >= 0 => number(text),
@@ -280,13 +313,15 @@ fn elements(text: &str) -> Result<Vec<String>> {
     Ok(if inner.trim().is_empty() { Vec::new() } else { inner.split(',').map(unquoted).collect() })
 }
 
-/// `(a, b) OVERLAPS (c, d)`, each from the earlier to the later of the two, the later excluded unless it is the same.
+/// `(a, b) OVERLAPS (c, d)`, each from the earlier to the later of the two, the later excluded
+/// unless it is the same.
 fn overlaps(left: &Expr, right: &Expr) -> Option<Expr> {
     let ends = |period: &Expr| match period {
         Expr::Tuple(ends) => match ends.as_slice() {
-            [from, to] if is_interval(to) => {
-                Some((from.clone(), binary(nested(from.clone()), BinaryOperator::Plus, nested(to.clone()))))
-            }
+            [from, to] if is_interval(to) => Some((
+                from.clone(),
+                binary(nested(from.clone()), BinaryOperator::Plus, nested(to.clone())),
+            )),
             [from, to] => Some((from.clone(), to.clone())),
             _ => None,
         },
@@ -336,7 +371,11 @@ mod tests {
     fn what_must_be_a_constant_is_refused_otherwise() {
         for text in ["a SIMILAR TO b", "j #>> p"] {
             let mut expr = sql::parse_expr(text).unwrap();
-            assert_eq!(rewrite_spellings(&mut expr).unwrap_err().state(), SqlState::NotSupported, "{text}");
+            assert_eq!(
+                rewrite_spellings(&mut expr).unwrap_err().state(),
+                SqlState::NotSupported,
+                "{text}"
+            );
         }
     }
 }

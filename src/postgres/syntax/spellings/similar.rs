@@ -1,6 +1,7 @@
 //! SIMILAR TO: the standard's patterns as regular expressions.
 
-/// The regular expression that SIMILAR TO's pattern means (Postgres manual, 9.7.2): all of the text must match.
+/// The regular expression that SIMILAR TO's pattern means (Postgres manual, 9.7.2): all of the text
+/// must match.
 pub(crate) fn similar_to(pattern: &str, escape: Option<char>) -> String {
     let mut regex = String::from("^(?:");
     let (mut chars, mut in_brackets) = (pattern.chars(), false);
