@@ -251,6 +251,36 @@ pub const TABLE_PARTS: usize = 8;
 /// How many late rows, and how many rejected rows, are kept per query or stream (the newest).
 pub const KEPT_ROWS: usize = 1_000;
 
+/// A record of a connector that is longer than this is cut there and rejected, bytes.
+pub const RECORD_BYTES: usize = 16 << 20;
+
+/// A CSV record with quotes is closed within so many bytes; otherwise its quote was a mistake.
+pub const QUOTED_RECORD_BYTES: usize = 1 << 20;
+
+/// How far event times of a connector may lie ahead of the clock if the stream does not say,
+/// milliseconds (`max_future`).
+pub const MAX_FUTURE_MS: i64 = 86_400_000;
+
+/// At how many bytes a batch of COPY's rows is closed before it has all its rows.
+pub const COPY_BATCH_BYTES: usize = 16 << 20;
+
+/// How much of a line or a field an error of COPY quotes, bytes.
+pub const QUOTE_BYTES: usize = 100;
+
+/// How deep views may be nested.
+pub const VIEW_DEPTH: usize = 32;
+
+/// How long figures about all views wait for those that catch up, milliseconds: a view over little
+/// history is through by then.
+pub const FIGURES_MS: u64 = 500;
+
+/// How many clients the kernel lets wait to be accepted.
+pub const BACKLOG: u32 = 1_024;
+
+/// How long a statement waits for another transaction's lock on a table when `lock_timeout` is not
+/// set, milliseconds: two transactions that wait for each other both end.
+pub const LOCK_MS: u64 = 30_000;
+
 /// How many bytes of a rejected row are kept.
 pub const KEPT_ROW_BYTES: usize = 8 << 10;
 

@@ -13,6 +13,7 @@ use super::versions::{Overlay, ReadSnapshot};
 use crate::catalog::SCHEMA;
 use crate::catalog::{Kind, Names, Relation, RelationId};
 use crate::error::{Error, Result, SqlState};
+use crate::limits;
 use crate::log::StreamId;
 use crate::plan::relations::{Contents, RelationLookup, RelationTable, ViewTable, renamed};
 use crate::sql;
@@ -36,9 +37,6 @@ impl std::fmt::Debug for Scope {
         f.debug_struct("Scope").field("commit", &self.snapshot.commit).finish_non_exhaustive()
     }
 }
-
-/// Views may be nested so deep.
-const VIEW_DEPTH: usize = 32;
 
 impl Scope {
     /// Names as of `snapshot`, with a transaction's own writes and the system's schemas.
@@ -116,7 +114,7 @@ impl Scope {
     }
 
     async fn view(&self, relation: &Arc<Relation>, query: &str) -> Result<Arc<dyn TableProvider>> {
-        if self.depth >= VIEW_DEPTH {
+        if self.depth >= limits::VIEW_DEPTH {
             return Err(Error::new(SqlState::TooComplex, "views are nested too deep"));
         }
         let inner = Scope { depth: self.depth + 1, used: Arc::default(), ..self.clone() };

@@ -14,10 +14,6 @@ use crate::error::{Error, Result, SqlState};
 use crate::limits;
 use crate::log::CommitNo;
 
-/// How long figures about all views wait for those that catch up: a view over little history is
-/// through by then.
-const PATIENCE: Duration = Duration::from_millis(500);
-
 impl Engine {
     /// Waits until these views hold everything that was committed before the call; of what other
     /// sessions have committed not longer than [`limits::OTHERS_WRITES_MS`]. `own`: the last commit
@@ -56,13 +52,12 @@ impl Engine {
     /// that catches up only if it has just begun.
     pub async fn sync_figures(&self) -> Result<()> {
         let target = self.journal.last();
-        let patience_ms = i64::try_from(PATIENCE.as_millis()).unwrap_or(i64::MAX);
         let now = self.now_ms();
         let views = self.views();
         let quick = async {
             for view in &views {
                 let mut phase = view.phase();
-                let is_new = now.saturating_sub(view.since_ms()) < patience_ms;
+                let is_new = now.saturating_sub(view.since_ms()) < limits::FIGURES_MS as i64;
                 if *phase.borrow() == Phase::CatchingUp && is_new {
                     // A view that goes away catches up no more.
                     let _ = phase.wait_for(|phase| *phase != Phase::CatchingUp).await;
@@ -73,7 +68,9 @@ impl Engine {
             }
             Ok(())
         };
-        clock::timeout(self.clock(), PATIENCE, quick).await.unwrap_or(Ok(()))
+        clock::timeout(self.clock(), Duration::from_millis(limits::FIGURES_MS), quick)
+            .await
+            .unwrap_or(Ok(()))
     }
 
     /// Waits until those of the views that run have come to the target.

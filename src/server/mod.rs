@@ -39,9 +39,6 @@ use crate::wire::{self, WireOptions};
 /// Threads for sockets and messages; computing is done elsewhere.
 const IO_THREADS: usize = 2;
 
-/// How many clients the kernel lets wait to be accepted.
-const BACKLOG: u32 = 1_024;
-
 /// How the server is started.
 #[derive(Debug, Clone)]
 pub struct ServerOptions {
@@ -154,7 +151,7 @@ fn claim(address: SocketAddr, flag: &str) -> Result<TcpSocket> {
 }
 
 fn listen(socket: TcpSocket, address: SocketAddr, flag: &str) -> Result<TcpListener> {
-    socket.listen(BACKLOG).map_err(|error| cannot_listen(&error, address, flag))
+    socket.listen(limits::BACKLOG).map_err(|error| cannot_listen(&error, address, flag))
 }
 
 fn cannot_listen(error: &std::io::Error, address: SocketAddr, flag: &str) -> Error {

@@ -28,9 +28,8 @@ use crate::types::SqlType;
 
 use super::shared_settings::SharedSettings;
 
-/// How long a statement waits for another transaction's lock on a table when `lock_timeout` is not
-/// set: two transactions that wait for each other both end.
-pub const LOCK_WAIT: Duration = Duration::from_secs(30);
+/// See [`limits::LOCK_MS`].
+pub const LOCK_WAIT: Duration = Duration::from_millis(limits::LOCK_MS);
 
 /// The variable that says how long to wait for a table's lock.
 pub(super) const LOCK_WAIT_SETTING: &str = "lock_timeout";

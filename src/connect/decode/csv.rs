@@ -3,16 +3,12 @@
 //!
 //! A quote counts only at the beginning of a field, and after the closing one must come a delimiter
 //! or the line's end. A record that is wrong in whatever way takes only its first line with it, and
-//! so does one whose quote is not closed within [`QUOTED_BYTES`]: what follows is looked at again
-//! as new records. So one bad line cannot swallow its neighbours.
+//! so does one whose quote is not closed within [`limits::QUOTED_RECORD_BYTES`]: what follows is
+//! looked at again as new records. So one bad line cannot swallow its neighbours.
 
 use super::column::RecordField;
-use super::{
-    BatchBuilder, Decoder, More, RECORD_BYTES, RecordOutcome, end_of_line, floor_char, trim_end,
-};
-
-/// A record with quotes is closed within so many bytes.
-const QUOTED_BYTES: usize = 1 << 20;
+use super::{BatchBuilder, Decoder, More, RecordOutcome, end_of_line, floor_char, trim_end};
+use crate::limits;
 
 /// How the file is written.
 #[derive(Debug, Clone)]
@@ -149,7 +145,7 @@ impl CsvDecoder {
         more: More,
     ) -> Result<(FieldSpan, usize), RecordEnd> {
         let (quote, escape) = (self.style.quote, self.style.escape);
-        let limit = data.len().min(from + QUOTED_BYTES);
+        let limit = data.len().min(from + limits::QUOTED_RECORD_BYTES);
         let (mut at, mut form) = (open + 1, FieldForm::Quoted);
         while at < limit {
             let Some(length) = memchr::memchr2(quote, escape, &data[at..limit]) else { break };
@@ -168,7 +164,7 @@ impl CsvDecoder {
                 at += 1;
             }
         }
-        if limit < from + QUOTED_BYTES && more == More::MayCome {
+        if limit < from + limits::QUOTED_RECORD_BYTES && more == More::MayCome {
             Err(RecordEnd::Incomplete)
         } else {
             Err(RecordEnd::Malformed("a quoted field is not closed"))
@@ -244,8 +240,8 @@ impl Decoder for CsvDecoder {
                     }
                     end_of_line(&data[..next], at).unwrap_or(next)
                 }
-                RecordEnd::Incomplete if data.len() - at >= RECORD_BYTES => {
-                    let end = floor_char(text, at + RECORD_BYTES);
+                RecordEnd::Incomplete if data.len() - at >= limits::RECORD_BYTES => {
+                    let end = floor_char(text, at + limits::RECORD_BYTES);
                     rows.pending_error("the record is too long".into());
                     end
                 }

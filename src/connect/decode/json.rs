@@ -9,7 +9,8 @@
 use arrow::datatypes::Field;
 
 use super::column::RecordField;
-use super::{BatchBuilder, Decoder, More, RECORD_BYTES, end_of_line, floor_char};
+use super::{BatchBuilder, Decoder, More, end_of_line, floor_char};
+use crate::limits;
 use crate::pgtypes::values::{JsonFault, JsonScanner, named};
 use crate::types::SqlType;
 
@@ -108,8 +109,8 @@ impl Decoder for JsonDecoder {
             let next = match end_of_line(data, at) {
                 Some(next) => next,
                 None if more == More::Ended => data.len(),
-                None if data.len() - at >= RECORD_BYTES => {
-                    let end = floor_char(text, at + RECORD_BYTES);
+                None if data.len() - at >= limits::RECORD_BYTES => {
+                    let end = floor_char(text, at + limits::RECORD_BYTES);
                     rows.reject(&data[at..end], "the record is too long");
                     at = end;
                     continue;

@@ -15,6 +15,7 @@ use datafusion::arrow::record_batch::RecordBatch;
 use super::times::{Times, Verdict};
 use super::{EventTimes, RAW_BYTES, Rejected, Why, without_time};
 use crate::error::Result;
+use crate::limits;
 
 mod column;
 mod csv;
@@ -23,9 +24,6 @@ mod json;
 use column::{DecodedColumn, RecordField};
 pub(super) use csv::{CsvDecoder, CsvStyle};
 pub(super) use json::JsonDecoder;
-
-/// A record longer than this is cut there and rejected.
-pub(super) const RECORD_BYTES: usize = 16 << 20;
 
 /// Whether the bytes at hand are all there will be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -269,9 +267,9 @@ pub(super) fn decode(
             end
         }
         // The end of what has been read may have cut a character in two.
-        None if more == More::MayCome && data.len() < RECORD_BYTES => 0,
+        None if more == More::MayCome && data.len() < limits::RECORD_BYTES => 0,
         None => {
-            let end = data.len().min(RECORD_BYTES);
+            let end = data.len().min(limits::RECORD_BYTES);
             rows.reject(&data[..end], "invalid byte sequence for encoding \"UTF8\"");
             end
         }

@@ -7,9 +7,10 @@ use datafusion::arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
 
 use super::{FileMode, FilePath, FileSource, Header, OnError, OnTruncate, SourceFormat, shown};
-use crate::connect::decode::{BatchBuilder, CsvDecoder, Decoder, More, RECORD_BYTES, decode};
+use crate::connect::decode::{BatchBuilder, CsvDecoder, Decoder, More, decode};
 use crate::connect::{SourceBatch, SourceOffset, SourceReader, Why};
 use crate::error::{Error, Result, SqlState};
+use crate::limits;
 
 /// How many bytes are read at a time.
 const READ_BYTES: usize = 1 << 20;
@@ -196,7 +197,7 @@ impl FileReader {
                 continue;
             }
             // Nothing whole is left in the buffer.
-            assert!(left <= 2 * RECORD_BYTES, "a decoder takes a record that is too long");
+            assert!(left <= 2 * limits::RECORD_BYTES, "a decoder takes a record that is too long");
             if !open.fill()? {
                 match open.at_end {
                     true => return Ok(false),
@@ -342,7 +343,7 @@ fn begin(
     let mut line = Vec::new();
     let begins = mark(file)?;
     file.seek(SeekFrom::Start(begins))?;
-    let mut limited = std::io::BufReader::new(file.take(RECORD_BYTES as u64));
+    let mut limited = std::io::BufReader::new(file.take(limits::RECORD_BYTES as u64));
     std::io::BufRead::read_until(&mut limited, b'\n', &mut line)?;
     if more == More::MayCome && line.last() != Some(&b'\n') {
         return Ok(None);

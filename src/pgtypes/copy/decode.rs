@@ -12,15 +12,9 @@ use super::fields::{self, CopyField};
 use super::lines::{Found, Lines, MoreInput};
 use super::{CopyFormat, CopyHeader, CopyOptions};
 use crate::error::{Error, Result, SqlState};
-use crate::limits::{BATCH_ROWS, WRITE_BYTES};
+use crate::limits::{self, BATCH_ROWS, WRITE_BYTES};
 use crate::pgtypes::values::ColumnBuilder;
 use crate::types::{SqlType, Zone};
-
-/// A batch of wide rows is closed at this size before it has all its rows, bytes.
-const BATCH_BYTES: usize = 16 << 20;
-
-/// How much of a line or a field an error quotes, bytes.
-const QUOTED_BYTES: usize = 100;
 
 /// Decodes the data of a COPY … FROM, pushed in pieces that may end anywhere.
 ///
@@ -377,7 +371,8 @@ impl CopyDecoder {
         self.rows += 1;
         self.filled += 1;
         let wide = self.filled.is_multiple_of(64)
-            && self.builders.iter().map(ColumnBuilder::bytes).sum::<usize>() > BATCH_BYTES;
+            && self.builders.iter().map(ColumnBuilder::bytes).sum::<usize>()
+                > limits::COPY_BATCH_BYTES;
         if self.filled >= BATCH_ROWS || wide { self.close_batch() } else { Ok(()) }
     }
 
@@ -432,10 +427,10 @@ fn null_value(column: &str) -> Error {
 /// The beginning of a text, for an error.
 fn excerpt(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
-    if text.len() <= QUOTED_BYTES {
+    if text.len() <= limits::QUOTE_BYTES {
         return text.into_owned();
     }
-    let end = (0..=QUOTED_BYTES).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
+    let end = (0..=limits::QUOTE_BYTES).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
     format!("{}...", &text[..end])
 }
 

@@ -8,6 +8,7 @@ use super::{Definer, Done, commit_new, is_taken, new_name, options, stream_id};
 use crate::catalog::{Column, Connector, Kind, Relation, StreamDef, WatermarkSpec};
 use crate::connect;
 use crate::error::{Error, Result, SqlState};
+use crate::limits;
 use crate::log::StreamSpec;
 use crate::plan::window::interval_ticks;
 use crate::sql::{CreateRelation, Options, WatermarkDef, ident_name};
@@ -16,9 +17,6 @@ use crate::types::SqlType;
 /// The options of a stream that is written with INSERT and COPY.
 const EMBEDDED: [&str; 6] =
     ["retention", "retention_bytes", "idle_timeout", "idle_advance", "max_future", "max_lag"];
-
-/// `max_future` of connectors where nothing is said.
-const MAX_FUTURE_MS: i64 = 86_400_000;
 
 /// Makes a stream.
 pub async fn create(cx: &Definer, create: CreateRelation) -> Result<Done> {
@@ -99,7 +97,7 @@ fn max_future(options: &Options, is_embedded: bool) -> Result<Option<i64>> {
     match options::get(options, "max_future") {
         Some("none") => Ok(None),
         Some(_) => options::time(options, "max_future"),
-        None => Ok((!is_embedded).then_some(MAX_FUTURE_MS)),
+        None => Ok((!is_embedded).then_some(limits::MAX_FUTURE_MS)),
     }
 }
 
