@@ -220,7 +220,7 @@ impl Engine {
         let cut = self.cut_behind(&run.source(), history.map_or(last, |end| end.min(last)));
         let now_ms = self.now_ms();
         let change = run.portion(cut, now_ms, &PresentTables::new(self)).await?;
-        let (drained, is_change) = (change.drained, change.is_change());
+        let (drained, is_change, rows) = (change.drained, change.is_change(), change.rows);
         let committed = self.commit_epoch(vec![(run, change)], now_ms).await;
         let published = self.publish_epoch(committed, None, now_ms, watch).await;
         if drained || is_change {
@@ -228,6 +228,9 @@ impl Engine {
             let _ = self.commands.send(Command::Look);
         }
         let run = published.into_iter().next().map(|(run, _)| run);
+        if let Some(run) = &run {
+            run.handle.throughput.lock().took(rows, self.now_ms(), drained);
+        }
         Ok(run.map(|run| LonePortion {
             run,
             drained,

@@ -1,6 +1,9 @@
 //! Who writes faster than the views can read is held back: a commit to a stream waits while a view
 //! over it is further behind than the stream allows (`WITH (max_lag = …)`).
 //!
+//! How far that is is told by the oldest commit that it has not read, and by how long a row that is
+//! written now will wait (`view/throughput.rs`).
+//!
 //! Only a view that trails is behind. One that catches up over a history does not count, or CREATE
 //! MATERIALIZED VIEW would stop the writers; neither does one that is paused, that has failed, or
 //! that waits for room on the disk.
@@ -11,6 +14,7 @@ use super::registry::Engine;
 use super::view::handle::{Phase, ViewHandle};
 use crate::catalog::{Kind, Relation, RelationId};
 use crate::limits;
+use crate::log::StreamId;
 
 /// How often a writer that is held back looks again.
 const ROUND: Duration = Duration::from_millis(20);
@@ -35,7 +39,7 @@ impl Engine {
             _ => i64::MAX,
         };
         trailing.iter().any(|view| {
-            let behind = self.behind_ms(view, now);
+            let behind = self.behind_ms(view, now).max(self.wait_ms(view));
             streams
                 .iter()
                 .any(|stream| behind > most(stream) && self.is_over(&view.relation(), *stream))
@@ -45,10 +49,18 @@ impl Engine {
     /// How old the oldest commit is that a view has not read, milliseconds.
     pub fn behind_ms(&self, view: &ViewHandle, now_ms: i64) -> i64 {
         if is_trailing(view) {
-            self.commit_times.lock().behind_ms(*view.reached().borrow(), now_ms)
+            let read_to = view.published().read_to.max(*view.reached().borrow());
+            self.commit_times.lock().behind_ms(read_to, now_ms)
         } else {
             0
         }
+    }
+
+    /// How long a row that is written now waits until a view reads it, milliseconds.
+    fn wait_ms(&self, view: &ViewHandle) -> i64 {
+        let Some((stream, offset)) = view.place() else { return 0 };
+        let Ok(stats) = self.journal.stats(StreamId(stream.0)) else { return 0 };
+        view.throughput.lock().ms_for(stats.next_offset.saturating_sub(offset))
     }
 
     /// Whether a relation reads this stream, through whatever is between.

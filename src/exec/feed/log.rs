@@ -16,6 +16,8 @@ pub(super) struct LogFeed {
     open: Option<CommitNo>,
     /// The end of the stream when all of it had been read.
     seen: Option<(u64, CommitNo)>,
+    /// The last commit of which everything has been read.
+    read_to: CommitNo,
 }
 
 impl LogFeed {
@@ -36,7 +38,7 @@ impl LogFeed {
         };
         let stream = StreamId(scan.relation.id.0);
         let reader = journal.reader_of(stream, position, scan.columns.clone())?;
-        Ok(LogFeed { reader, open: None, seen: None })
+        Ok(LogFeed { reader, open: None, seen: None, read_to: CommitNo(0) })
     }
 
     /// What there is up to the commit, about `max_rows` at the most: to the end of a commit, but
@@ -60,6 +62,10 @@ impl LogFeed {
         if drained && end.1 <= upto {
             self.seen = Some(end);
         }
+        if let (None, Some(last)) = (self.open, blocks.last().and_then(|block| block.writes.last()))
+        {
+            self.read_to = last.commit;
+        }
         let inputs: Vec<Input> = blocks.into_iter().map(input).collect();
         let ended = inputs.last().is_some_and(|input| input.after == Watermark::INFINITY);
         Ok(FeedBatch { inputs, rejected: Vec::new(), drained, is_cut: self.open.is_some(), ended })
@@ -68,6 +74,11 @@ impl LogFeed {
     /// Whether there is nothing to be read.
     pub(super) fn is_idle(&self) -> bool {
         self.seen.is_some() && self.reader.end().ok() == self.seen
+    }
+
+    /// The last commit to the stream of which everything has been read since the feed was opened.
+    pub(super) fn read_to(&self) -> CommitNo {
+        self.read_to
     }
 
     /// Where it stands.

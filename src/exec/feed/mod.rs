@@ -136,6 +136,14 @@ impl Feed {
         }
     }
 
+    /// The last commit of which everything has been read since the feed was opened; 0: not known.
+    pub fn read_to(&self) -> CommitNo {
+        match &self.kind {
+            FeedKind::Log(log) => log.read_to(),
+            FeedKind::Source(_) | FeedKind::View(_) => CommitNo(0),
+        }
+    }
+
     /// Where it stands.
     pub fn position(&self) -> FeedPosition {
         match &self.kind {

@@ -14,6 +14,7 @@ use super::super::failure::ViewFailure;
 use super::super::late::LateRow;
 use super::super::position::SourceProgress;
 use super::super::runner::Counters;
+use super::throughput::Throughput;
 use crate::catalog::{Relation, RelationId};
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
@@ -101,6 +102,9 @@ pub struct Published {
     /// The stream it reads and the offset it reads next (as committed); of a view the epoch whose
     /// changes it has taken; of a connector 0. None: not known yet.
     pub place: Option<(RelationId, u64)>,
+    /// The last commit to its stream of which everything has been read; 0: not known. It may have
+    /// come further than [`ViewVersion::commit`], which is told when nothing is left to read.
+    pub read_to: CommitNo,
     /// Of a view over a connector: which stream, and how far it has come (as committed).
     pub source: Option<(RelationId, SourceProgress)>,
 }
@@ -123,6 +127,8 @@ pub struct ViewHandle {
     memory: Mutex<Option<Arc<MemoryReservation>>>,
     /// Every commit up to this one has been read, and what came of it is published.
     reached: watch::Sender<CommitNo>,
+    /// How fast it reads when it goes on by itself.
+    pub(in crate::exec) throughput: Mutex<Throughput>,
     /// When its phase began, milliseconds since 1970.
     since_ms: AtomicI64,
     /// Held while what it has computed by itself is committed and published: whoever holds it knows
@@ -192,6 +198,7 @@ impl ViewHandle {
             figures: QueryFigures::default(),
             late: Arc::default(),
             place: None,
+            read_to: CommitNo(0),
             source: None,
         };
         Ok(Arc::new(ViewHandle {
@@ -202,6 +209,7 @@ impl ViewHandle {
             explained: Mutex::new(Vec::new()),
             memory: Mutex::new(None),
             reached: watch::Sender::new(CommitNo(0)),
+            throughput: Mutex::default(),
             since_ms: AtomicI64::new(i64::MIN),
             alone: Arc::default(),
             stop: Mutex::default(),

@@ -373,6 +373,7 @@ impl ViewRun {
             figures,
             late,
             place: Some((source, offset)),
+            read_to: self.feed.read_to(),
             source: self.feed.source_progress().map(|progress| (source, progress)),
         }
     }
