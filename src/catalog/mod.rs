@@ -49,6 +49,7 @@ pub struct Catalog {
 #[derive(Debug, Clone, Default)]
 pub struct Names {
     by_name: BTreeMap<String, Arc<Relation>>,
+    by_id: BTreeMap<RelationId, Arc<Relation>>,
     next_id: u64,
 }
 
@@ -71,8 +72,7 @@ impl Catalog {
                 )
                 .detail(error.to_string())
             })?;
-            names.next_id = names.next_id.max(relation.id.0 + 1);
-            names.by_name.insert(relation.name.clone(), Arc::new(relation));
+            names.put(Arc::new(relation));
         }
         Ok(Catalog { names: RwLock::new(Arc::new(names)) })
     }
@@ -100,12 +100,8 @@ impl Catalog {
         let mut names = Names::clone(&guard);
         for change in changes {
             match change {
-                NameChange::Put(relation) => {
-                    names.by_name.retain(|_, r| r.id != relation.id);
-                    names.next_id = names.next_id.max(relation.id.0 + 1);
-                    names.by_name.insert(relation.name.clone(), relation);
-                }
-                NameChange::Remove(id) => names.by_name.retain(|_, r| r.id != id),
+                NameChange::Put(relation) => names.put(relation),
+                NameChange::Remove(id) => names.remove(id),
             }
         }
         *guard = Arc::new(names);
@@ -134,6 +130,22 @@ impl NameChange {
 }
 
 impl Names {
+    fn put(&mut self, relation: Arc<Relation>) {
+        self.remove(relation.id);
+        self.next_id = self.next_id.max(relation.id.0 + 1);
+        self.by_id.insert(relation.id, Arc::clone(&relation));
+        self.by_name.insert(relation.name.clone(), relation);
+    }
+
+    fn remove(&mut self, id: RelationId) {
+        // In one publication another may have taken its name already.
+        if let Some(gone) = self.by_id.remove(&id)
+            && self.by_name.get(&gone.name).is_some_and(|named| named.id == id)
+        {
+            self.by_name.remove(&gone.name);
+        }
+    }
+
     /// The relation of that name.
     pub fn find(&self, name: &str) -> Option<&Arc<Relation>> {
         self.by_name.get(name)
@@ -156,7 +168,7 @@ impl Names {
 
     /// The relation with that id.
     pub fn by_id(&self, id: RelationId) -> Option<&Arc<Relation>> {
-        self.by_name.values().find(|relation| relation.id == id)
+        self.by_id.get(&id)
     }
 
     /// All relations, by name.
