@@ -4,6 +4,7 @@
 //! rooms on lower floors; every other permission is a row of [`EXCEPTIONS`] with its reason.
 //! Comments and the tests inside a file are not read.
 
+mod crates;
 mod imports;
 mod leftovers;
 mod source;
