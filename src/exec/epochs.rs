@@ -134,13 +134,16 @@ impl Loop {
         };
         self.engine.commit_times.lock().note(start.cut, start.now_ms);
         self.runs.retain(|run| !run.is_stopped());
-        let groups = groups(std::mem::take(&mut self.runs), &mut self.shared);
-        let (idle, busy): (Vec<ViewGroup>, Vec<ViewGroup>) =
-            groups.into_iter().partition(ViewGroup::is_idle);
-        let computing = busy.into_iter().map(|group| self.begin(group, &start, watch)).collect();
-        let ready = Self::ready(&self.engine, computing, &start).await;
+        let (mut ended, mut computing) = (Vec::new(), Vec::new());
+        for mut group in groups(std::mem::take(&mut self.runs), &mut self.shared) {
+            match group.idle(&self.engine, start.cut) {
+                Some(done) => ended.push(done),
+                None => computing.push(self.begin(group, &start, watch)),
+            }
+        }
+        ended.extend(Self::ready(&self.engine, computing, &start).await);
         let mut changes = Vec::new();
-        for done in idle.into_iter().map(|group| group.idle(&self.engine, start.cut)).chain(ready) {
+        for done in ended {
             changes.extend(done.changes);
             if let Some(shared) = done.shared {
                 self.shared = shared;

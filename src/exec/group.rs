@@ -82,19 +82,32 @@ pub(super) fn groups(runs: Vec<ViewRun>, shared: &mut SharedReads) -> Vec<ViewGr
 }
 
 impl ViewGroup {
-    /// Whether there is nothing to be read by any of them.
-    pub fn is_idle(&self) -> bool {
-        self.runs.iter().all(ViewRun::is_idle)
+    /// Their epoch, if there is nothing to be read by any of them.
+    pub fn idle(&mut self, engine: &Engine, cut: CommitNo) -> Option<GroupEpoch> {
+        // Asked first: what a view outside of the group publishes after that is read next time, and
+        // who waits for it must not be told that it has been.
+        let cuts = self.cuts(engine, cut);
+        if !self.runs.iter().all(ViewRun::is_idle) {
+            return None;
+        }
+        let runs = std::mem::take(&mut self.runs).into_iter().zip(cuts);
+        let changes = runs.map(|(run, cut)| (run, ViewEpoch::idle(cut))).collect();
+        Some(GroupEpoch { changes, shared: self.shared.take(), ..GroupEpoch::default() })
     }
 
-    /// The epoch of views that have nothing to read.
-    pub fn idle(self, engine: &Engine, cut: CommitNo) -> GroupEpoch {
-        let mut done = GroupEpoch { shared: self.shared, ..GroupEpoch::default() };
-        for run in self.runs {
-            let cut = done.cut_of(engine, &run, cut);
-            done.changes.push((run, ViewEpoch::idle(cut)));
+    /// How far each of them reads; what is read stands before what reads it.
+    fn cuts(&self, engine: &Engine, cut: CommitNo) -> Vec<CommitNo> {
+        let mut cuts: Vec<CommitNo> = Vec::with_capacity(self.runs.len());
+        for run in &self.runs {
+            let source = run.source();
+            let base = self
+                .runs
+                .iter()
+                .zip(&cuts)
+                .find(|(base, _)| base.handle.relation().id == source.id);
+            cuts.push(base.map_or_else(|| engine.cut_behind(&source, cut), |(_, cut)| *cut));
         }
-        done
+        cuts
     }
 
     /// Reads and computes.
@@ -158,7 +171,7 @@ impl Engine {
         let Ok(view) = self.view(source.id) else { return cut };
         let phase = view.phase().borrow().clone();
         match phase {
-            Phase::CatchingUp | Phase::Running | Phase::Trailing => view.version().commit.min(cut),
+            Phase::CatchingUp | Phase::Running | Phase::Trailing => view.sent_to().min(cut),
             // What does not run does not come there, and nobody waits for it.
             Phase::Paused | Phase::Stalled(_) | Phase::Failed(_) | Phase::Dropped => cut,
         }

@@ -236,6 +236,14 @@ impl ViewHandle {
         Arc::clone(&self.published.read().version)
     }
 
+    /// Every commit up to this one has been read, and subscribers have been sent what came of it.
+    pub(in crate::exec) fn sent_to(&self) -> CommitNo {
+        // Publishing holds this lock from the version to the last update: without it, the version
+        // could be seen before its update is there.
+        let _subscribers = self.subscribers.lock();
+        self.version().commit
+    }
+
     /// Where it is in its life, now and later.
     pub fn phase(&self) -> watch::Receiver<Phase> {
         self.phase.subscribe()
