@@ -50,7 +50,7 @@ impl Engine {
     /// For figures of all views: waits a little until those that are quick hold everything that was
     /// committed before the call. One that is paused, has failed or trails holds nobody up, and one
     /// that catches up only if it has just begun.
-    pub async fn sync_figures(&self) -> Result<()> {
+    pub async fn sync_figures(&self, own: CommitNo) -> Result<()> {
         let target = self.journal.last();
         let now = self.now_ms();
         let views = self.views();
@@ -62,9 +62,13 @@ impl Engine {
                     // A view that goes away catches up no more.
                     let _ = phase.wait_for(|phase| *phase != Phase::CatchingUp).await;
                 }
-                if *phase.borrow() == Phase::Running {
-                    self.reach(target, std::slice::from_ref(view)).await?;
-                }
+                let target = match *phase.borrow() {
+                    Phase::Running => target,
+                    // Whoever has written something wants to see what came of that.
+                    Phase::Trailing => own,
+                    _ => continue,
+                };
+                self.reach(target, std::slice::from_ref(view)).await?;
             }
             Ok(())
         };

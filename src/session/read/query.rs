@@ -136,7 +136,7 @@ impl ReadContext {
         }) {
             // What the figures say includes what this session has written. That a view has failed
             // is one of them.
-            self.engine.sync_figures().await?;
+            self.engine.sync_figures(self.own).await?;
         }
         let moment = self.engine.snapshot_of(&views).await;
         Ok(Scope::new(
