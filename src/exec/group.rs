@@ -84,30 +84,19 @@ pub(super) fn groups(runs: Vec<ViewRun>, shared: &mut SharedReads) -> Vec<ViewGr
 impl ViewGroup {
     /// Their epoch, if there is nothing to be read by any of them.
     pub fn idle(&mut self, engine: &Engine, cut: CommitNo) -> Option<GroupEpoch> {
-        // Asked first: what a view outside of the group publishes after that is read next time, and
-        // who waits for it must not be told that it has been.
-        let cuts = self.cuts(engine, cut);
-        if !self.runs.iter().all(ViewRun::is_idle) {
-            return None;
+        // How far they come is asked first: what a view outside of the group publishes after that
+        // is read next time, and who waits for it must not be told that it has been.
+        let mut done = GroupEpoch::default();
+        for run in self.runs.drain(..) {
+            let cut = done.cut_of(engine, &run, cut);
+            done.changes.push((run, ViewEpoch::idle(cut)));
         }
-        let runs = std::mem::take(&mut self.runs).into_iter().zip(cuts);
-        let changes = runs.map(|(run, cut)| (run, ViewEpoch::idle(cut))).collect();
-        Some(GroupEpoch { changes, shared: self.shared.take(), ..GroupEpoch::default() })
-    }
-
-    /// How far each of them reads; what is read stands before what reads it.
-    fn cuts(&self, engine: &Engine, cut: CommitNo) -> Vec<CommitNo> {
-        let mut cuts: Vec<CommitNo> = Vec::with_capacity(self.runs.len());
-        for run in &self.runs {
-            let source = run.source();
-            let base = self
-                .runs
-                .iter()
-                .zip(&cuts)
-                .find(|(base, _)| base.handle.relation().id == source.id);
-            cuts.push(base.map_or_else(|| engine.cut_behind(&source, cut), |(_, cut)| *cut));
+        if done.changes.iter().all(|(run, _)| run.is_idle()) {
+            done.shared = self.shared.take();
+            return Some(done);
         }
-        cuts
+        self.runs.extend(done.changes.into_iter().map(|(run, _)| run));
+        None
     }
 
     /// Reads and computes.

@@ -47,9 +47,10 @@ impl Engine {
         Ok(())
     }
 
-    /// For figures of all views: waits a little until those that are quick hold everything that was
-    /// committed before the call. One that is paused, has failed or trails holds nobody up, and one
-    /// that catches up only if it has just begun.
+    /// For figures of all views: waits a little (at the most [`limits::FIGURES_MS`]) until those
+    /// that are quick hold everything that was committed before the call, and one that trails what
+    /// this session has written, whose last commit is `own`. One that is paused or has failed holds
+    /// nobody up, and one that catches up only if it has just begun.
     pub async fn sync_figures(&self, own: CommitNo) -> Result<()> {
         let target = self.journal.last();
         let now = self.now_ms();
@@ -64,7 +65,6 @@ impl Engine {
                 }
                 let target = match *phase.borrow() {
                     Phase::Running => target,
-                    // Whoever has written something wants to see what came of that.
                     Phase::Trailing => own,
                     _ => continue,
                 };

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use regex::Regex;
 
+use super::source::find;
 use crate::server;
 
 fn file(name: &str) -> String {
@@ -22,19 +23,9 @@ fn dependencies(section: &str) -> Vec<String> {
 
 /// All the Rust text below these directories.
 fn rust_below(directories: &[&str]) -> String {
-    let mut text = String::new();
-    let mut open: Vec<_> = directories.iter().map(|name| server::repository().join(name)).collect();
-    while let Some(directory) = open.pop() {
-        for entry in std::fs::read_dir(directory).expect("readable") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() {
-                open.push(path);
-            } else if path.extension().is_some_and(|end| end == "rs") {
-                text.push_str(&std::fs::read_to_string(&path).expect("UTF-8"));
-            }
-        }
-    }
-    text
+    let mut files = Vec::new();
+    directories.iter().for_each(|name| find(&server::repository().join(name), &mut files));
+    files.iter().map(|path| std::fs::read_to_string(path).expect("UTF-8")).collect()
 }
 
 #[test]

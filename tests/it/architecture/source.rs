@@ -24,7 +24,8 @@ pub fn sources() -> Vec<Source> {
     files.into_iter().map(|path| Source::read(&path)).collect()
 }
 
-fn find(dir: &Path, files: &mut Vec<PathBuf>) {
+/// The Rust files below a directory, in the order of their paths.
+pub fn find(dir: &Path, files: &mut Vec<PathBuf>) {
     let mut paths: Vec<_> =
         std::fs::read_dir(dir).expect("readable").map(|e| e.expect("an entry").path()).collect();
     paths.sort();
