@@ -31,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
 
+use crate::sql::visit;
 /// What one statement may still cost. Its clones are one.
 #[derive(Debug, Clone, Default)]
 pub struct Allowance {
@@ -310,7 +311,7 @@ pub fn check_syntax(query: &ast::Query) -> Result<()> {
             ControlFlow::Continue(())
         }
     }
-    match query.visit(&mut Syntax::default()) {
+    match visit(query, &mut Syntax::default()) {
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => Ok(()),
     }

@@ -11,13 +11,13 @@ use bytes::BytesMut;
 use datafusion::arrow::array::{Array, ArrayRef, FixedSizeBinaryArray};
 use datafusion::sql::sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, LimitClause, Query,
-    Select, SelectItem, Value, Visit, VisitMut, VisitorMut, visit_expressions,
+    Select, SelectItem, Value, Visit, VisitMut, VisitorMut,
 };
 
 use crate::error::{Error, Result, SqlState};
 use crate::pgtypes::values::{Encoder, TextStyle, parse_text_in};
 use crate::postgres::syntax::naming::column_name;
-use crate::sql::{self, function_call, ident_name, parse_expr};
+use crate::sql::{self, function_call, ident_name, parse_expr, visit_expressions, visit_mut};
 use crate::types::{SqlType, Zone};
 
 /// A text as an SQL constant.
@@ -110,7 +110,7 @@ pub fn bind<S: VisitMut>(syntax: &mut S, values: &[Option<Expr>]) {
     }
     if !values.is_empty() {
         // The visitor never breaks off.
-        let _ = syntax.visit(&mut Bind(values));
+        let _ = visit_mut(syntax, &mut Bind(values));
     }
 }
 
@@ -193,7 +193,7 @@ pub fn evident<S: VisitMut>(syntax: &mut S) -> HashMap<usize, SqlType> {
         }
     }
     let mut look = Look(HashMap::new());
-    let _ = syntax.visit(&mut look);
+    let _ = visit_mut(syntax, &mut look);
     look.0
 }
 
@@ -242,7 +242,7 @@ pub fn answer_functions<S: Visit + VisitMut>(
     let settings_move = visit_expressions(syntax, |expr| {
         if calls(expr, "set_config") { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
-    match syntax.visit(&mut Answer { session, settings_move: settings_move.is_break() }) {
+    match visit_mut(syntax, &mut Answer { session, settings_move: settings_move.is_break() }) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
     }

@@ -6,10 +6,11 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, OrderBy,
-    OrderByKind, Query, Select, SelectItem, SetExpr, TableAlias, TableFactor, VisitMut, VisitorMut,
+    OrderByKind, Query, Select, SelectItem, SetExpr, TableAlias, TableFactor, VisitorMut,
 };
 
 use super::names::ident_name;
+use super::visit::visit_mut;
 use super::windows::{build, select_all, window};
 use crate::error::{Error, Result, SqlState};
 use crate::time::WINDOW_COLUMNS;
@@ -207,17 +208,17 @@ fn replace_functions(
         }
     }
     let mut replace = Replace { group, depth: 0 };
-    let mut flow = select.projection.visit(&mut replace);
+    let mut flow = visit_mut(&mut select.projection, &mut replace);
     if flow.is_continue() {
-        flow = select.having.visit(&mut replace);
+        flow = visit_mut(&mut select.having, &mut replace);
     }
     if flow.is_continue() {
-        flow = select.qualify.visit(&mut replace);
+        flow = visit_mut(&mut select.qualify, &mut replace);
     }
     if flow.is_continue()
         && let Some(OrderBy { kind: OrderByKind::Expressions(exprs), .. }) = order_by
     {
-        flow = exprs.visit(&mut replace);
+        flow = visit_mut(exprs, &mut replace);
     }
     match flow {
         ControlFlow::Continue(()) => Ok(()),

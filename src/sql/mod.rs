@@ -59,6 +59,7 @@ mod text;
 mod transaction;
 mod tree;
 mod types;
+mod visit;
 mod windows;
 
 #[cfg(test)]
@@ -72,3 +73,4 @@ pub use place::{NameKind, keywords, place_of};
 pub use statement::*;
 pub use tree::function_call;
 pub use types::sql_type;
+pub use visit::{visit, visit_expressions, visit_mut, visit_relations};

@@ -10,6 +10,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::group_windows;
 use super::interval::interval;
+use super::visit::visit_mut;
 use super::windows;
 use crate::error::{Error, Result};
 
@@ -29,7 +30,7 @@ pub(super) fn statement(statement: &mut Statement) -> Result<()> {
 }
 
 fn walk(tree: &mut impl VisitMut) -> Result<()> {
-    match tree.visit(&mut Normalizer) {
+    match visit_mut(tree, &mut Normalizer) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
     }

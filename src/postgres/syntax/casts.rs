@@ -10,9 +10,11 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, GroupByExpr, Ident, ObjectName, Query, Select, SelectItem, Value, Visit,
-    VisitMut, Visitor, VisitorMut,
+    FunctionArguments, GroupByExpr, Ident, ObjectName, Query, Select, SelectItem, Value, Visitor,
+    VisitorMut,
 };
+
+use crate::sql::{visit, visit_mut};
 
 /// The function that marks a cast; its first argument is the value to cast, its second the name of
 /// the type.
@@ -22,7 +24,7 @@ pub const MARK_FUNCTION: &str = "\u{1}cast";
 pub fn mark_casts(query: &mut Query) {
     let mut found = Candidates::default();
     // The visitors never break off.
-    let _ = Visit::visit(query, &mut found);
+    let _ = visit(query, &mut found);
     let marked: HashSet<String> = found
         .0
         .into_values()
@@ -31,7 +33,7 @@ pub fn mark_casts(query: &mut Query) {
         .flatten()
         .collect();
     if !marked.is_empty() {
-        let _ = VisitMut::visit(query, &mut Marker(marked));
+        let _ = visit_mut(query, &mut Marker(marked));
     }
 }
 
@@ -76,7 +78,7 @@ impl Candidates {
     fn add(&mut self, expr: &Expr) {
         let mut bare = expr.clone();
         let mut casts = Stripper::default();
-        let _ = VisitMut::visit(&mut bare, &mut casts);
+        let _ = visit_mut(&mut bare, &mut casts);
         let forms = self.0.entry(bare.to_string().to_lowercase()).or_default();
         forms.insert(expr.to_string().to_lowercase(), casts.0);
     }

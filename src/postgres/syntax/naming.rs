@@ -13,8 +13,10 @@ use datafusion::sql::sqlparser::ast::{
     AccessExpr, CastKind, DataType, DuplicateTreatment, ExactNumberInfo, Expr, Function,
     FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, Ident, ObjectName,
     OrderByExpr, Query, Select, SelectItem, SetExpr, TableAlias, TableAliasColumnDef, TableFactor,
-    Value, Values, VisitMut, VisitorMut,
+    Value, Values, VisitorMut,
 };
+
+use crate::sql::visit_mut;
 
 /// Stands between a name and the number that makes it unique; no SQL text can hold it in a name
 /// that matters.
@@ -38,7 +40,7 @@ pub fn shown_schema(schema: &Schema) -> SchemaRef {
 /// Gives every expression in every SELECT list a name.
 pub fn name_columns(query: &mut Query) {
     // The visitor never breaks off.
-    let _ = query.visit(&mut Namer);
+    let _ = visit_mut(query, &mut Namer);
 }
 
 struct Namer;

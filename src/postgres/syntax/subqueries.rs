@@ -20,16 +20,18 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, Function, FunctionArgumentClause, FunctionArguments, GroupByExpr, Ident,
     LimitClause, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, UnaryOperator,
-    Value, VisitMut, VisitorMut, visit_expressions,
+    Value, VisitorMut,
 };
 
 use super::spellings::array_subquery;
-use crate::sql::{function_call as call, ident_name, parse_expr, parse_query};
+use crate::sql::{
+    function_call as call, ident_name, parse_expr, parse_query, visit_expressions, visit_mut,
+};
 
 /// Rewrites subqueries that are values, in a query and all that are in it.
 pub fn rewrite_subqueries(query: &mut Query) {
     // The visitors never break off.
-    let _ = query.visit(&mut Lists);
+    let _ = visit_mut(query, &mut Lists);
 }
 
 /// Finds the places where a value is wanted.
@@ -63,8 +65,8 @@ impl VisitorMut for Lists {
 
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
         if let Some(order_by) = &mut query.order_by {
-            let _ = order_by
-                .visit(&mut ValueSubqueries { with_exists: true, ..ValueSubqueries::default() });
+            let mut values = ValueSubqueries { with_exists: true, ..ValueSubqueries::default() };
+            let _ = visit_mut(order_by, &mut values);
         }
         if let SetExpr::Values(rows) = query.body.as_mut() {
             rows.rows.iter_mut().flat_map(|row| row.iter_mut()).for_each(|expr| values(expr, true));
@@ -123,7 +125,7 @@ fn condition(expr: &mut Expr, mode: ConditionMode) {
 
 fn values(expr: &mut Expr, with_exists: bool) {
     // The visitor never breaks off.
-    let _ = expr.visit(&mut ValueSubqueries { with_exists, ..ValueSubqueries::default() });
+    let _ = visit_mut(expr, &mut ValueSubqueries { with_exists, ..ValueSubqueries::default() });
 }
 
 /// Rewrites those of an expression, not those in its subqueries, which have had their turn.
@@ -343,7 +345,7 @@ fn over(query: &Query, text: &str) -> Box<Query> {
         Ok(parsed) => parsed.query,
         Err(_) => return Box::new(query.clone()),
     };
-    let _ = outer.visit(&mut Fill(query));
+    let _ = visit_mut(&mut outer, &mut Fill(query));
     outer
 }
 

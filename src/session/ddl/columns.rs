@@ -5,14 +5,14 @@ use std::ops::ControlFlow;
 
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::sql::sqlparser::ast::{Expr, VisitMut, VisitorMut};
+use datafusion::sql::sqlparser::ast::{Expr, VisitorMut};
 
 use super::super::params::function_name;
 use super::{Definer, check_name};
 use crate::catalog::Column;
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
-use crate::sql::{self, ColumnDef, ident_name};
+use crate::sql::{self, ColumnDef, ident_name, visit_mut};
 use crate::types::SqlType;
 
 /// Checks columns and finds the types of those that are computed.
@@ -129,7 +129,7 @@ fn with_time(expr: &mut Expr) {
         }
     }
     // The visitor never breaks off.
-    let _ = expr.visit(&mut Time);
+    let _ = visit_mut(expr, &mut Time);
 }
 
 /// Whether an expression asks for the time at which a row is taken.

@@ -12,8 +12,7 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     self, BinaryOperator, DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
-    ObjectName, Query, SelectItem, SetExpr, TableFactor, Value, VisitMut, VisitorMut,
-    visit_expressions, visit_relations,
+    ObjectName, Query, SelectItem, SetExpr, TableFactor, Value, VisitorMut,
 };
 
 use super::super::transaction::SystemContext;
@@ -21,7 +20,9 @@ use super::expanding::{as_bigints, row_of, unnested};
 use super::names::{PG_CATALOG_TABLES, last};
 use super::{fixed, functions, information};
 use crate::error::Result;
-use crate::sql::{function_call as call, ident_name, parse_expr};
+use crate::sql::{
+    function_call as call, ident_name, parse_expr, visit_expressions, visit_mut, visit_relations,
+};
 
 /// The part before the last.
 fn schema(name: &ObjectName) -> Option<String> {
@@ -59,7 +60,7 @@ pub(crate) fn rewrite(query: &mut Query, cx: &SystemContext) -> Result<()> {
         select.projection.iter_mut().try_for_each(show_name)?;
         select.projection.iter_mut().for_each(show_vector);
     }
-    let _: ControlFlow<()> = query.visit(&mut Rewriter { cx, tables: Vec::new() });
+    let _: ControlFlow<()> = visit_mut(query, &mut Rewriter { cx, tables: Vec::new() });
     Ok(())
 }
 

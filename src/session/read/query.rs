@@ -34,7 +34,7 @@ use crate::log::CommitNo;
 use crate::plan::relations::RelationLookup;
 use crate::postgres::budget::Allowance;
 use crate::postgres::syntax::naming::shown_schema;
-use crate::sql::{self, NameKind, relation_name};
+use crate::sql::{self, NameKind, relation_name, visit};
 
 /// What a statement of one session reads with.
 #[derive(Clone)]
@@ -86,7 +86,7 @@ pub fn named<V: Visit>(syntax: &V) -> Vec<ObjectName> {
     }
     let mut found = Found(Vec::new());
     // The visitor never breaks off.
-    let _ = syntax.visit(&mut found);
+    let _ = visit(syntax, &mut found);
     found.0
 }
 

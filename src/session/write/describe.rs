@@ -8,9 +8,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{Field, SchemaRef};
-use datafusion::sql::sqlparser::ast::{
-    self, Expr, Query, SelectItem, SetExpr, Value, VisitMut, VisitorMut,
-};
+use datafusion::sql::sqlparser::ast::{self, Expr, Query, SelectItem, SetExpr, Value, VisitorMut};
 
 use super::super::transaction::{Described, WriteContext};
 use super::change::{self, returning_query};
@@ -20,7 +18,7 @@ use super::query::{self, Extra};
 use super::target::Verb;
 use crate::catalog::Relation;
 use crate::error::{Error, Result};
-use crate::sql::{self, Statement};
+use crate::sql::{self, Statement, visit_mut};
 use crate::types::SqlType;
 
 /// Describes an INSERT, UPDATE or DELETE.
@@ -85,7 +83,7 @@ impl Known<'_> {
     /// the others.
     async fn plan(&mut self, extra: Extra, mut query: Query) -> Result<SchemaRef> {
         let mut fill = Fill { params: &self.params };
-        let _: ControlFlow<()> = query.visit(&mut fill);
+        let _: ControlFlow<()> = visit_mut(&mut query, &mut fill);
         let (_, plan) = query::plan(self.cx, extra, query).await?;
         for (name, data_type) in plan.get_parameter_types()? {
             let at = name
@@ -208,7 +206,7 @@ impl Known<'_> {
 
 /// Whether there is a `$n` in it.
 pub(super) fn has_parameter(expr: &Expr) -> bool {
-    let found = ast::visit_expressions(expr, |part| match parameter(part) {
+    let found = sql::visit_expressions(expr, |part| match parameter(part) {
         Some(_) => ControlFlow::Break(()),
         None => ControlFlow::Continue(()),
     });

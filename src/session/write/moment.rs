@@ -8,6 +8,7 @@ use datafusion::sql::sqlparser::ast::{self, Expr, VisitMut, VisitorMut};
 use super::super::transaction::WriteContext;
 use crate::error::Result;
 use crate::pgtypes::values::TextStyle;
+use crate::sql::visit_mut;
 use crate::types::SqlType;
 
 /// Puts the moment in place of the functions that stand for it, in an expression or in a whole
@@ -20,7 +21,7 @@ pub(super) fn freeze(part: &mut impl VisitMut, cx: &WriteContext) -> Result<()> 
 /// Puts `now`, a TIMESTAMPTZ, in place of the functions that read the clock; whether there are any.
 pub(super) fn replace_clock(part: &mut impl VisitMut, now: Expr) -> bool {
     let mut freezer = Freezer { now, is_found: false };
-    let _: ControlFlow<()> = part.visit(&mut freezer);
+    let _: ControlFlow<()> = visit_mut(part, &mut freezer);
     freezer.is_found
 }
 

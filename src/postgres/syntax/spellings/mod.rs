@@ -12,11 +12,11 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, DataType, Expr, Function, FunctionArguments, Ident, Query, Select, SelectItem,
-    SetExpr, TableFactor, UnaryOperator, Value, ValueWithSpan, Visit, VisitMut, VisitorMut,
+    SetExpr, TableFactor, UnaryOperator, Value, ValueWithSpan, VisitMut, VisitorMut,
 };
 
 use crate::error::{Error, Result, SqlState};
-use crate::sql::function_call as call;
+use crate::sql::{function_call as call, visit, visit_mut};
 use from::{NamesValue, table};
 use functions::{function, local_moment};
 use pieces::{
@@ -30,7 +30,7 @@ use similar::similar_to;
 /// 0A000 where a pattern or path has to be a constant and is none, 22P02 for a path that is no
 /// array.
 pub fn rewrite_spellings(part: &mut impl VisitMut) -> Result<()> {
-    match part.visit(&mut Spellings::default()) {
+    match visit_mut(part, &mut Spellings::default()) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
     }
@@ -70,7 +70,7 @@ impl VisitorMut for Spellings {
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
-        self.names_value.push(Visit::visit(&*select, &mut NamesValue).is_break());
+        self.names_value.push(visit(&*select, &mut NamesValue).is_break());
         for item in &mut select.projection {
             if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item
                 && function_named(expr).is_some_and(|(name, _)| name == "generate_series")
