@@ -120,11 +120,11 @@ impl ViewRun {
         let relation = handle.relation();
         let mut runner = runner;
         runner.stopped_by(stop.clone());
-        let retention = Retention::of(&relation)?;
+        let retention = Retention::of(&relation, &rows)?;
         let memory = Arc::new(reserve(runner.session_state(), MemoryPart::Views.consumer()));
         // The rows of the run before, which readers still see, go when these are published below.
         handle.count(None);
-        memory.try_resize(rows.bytes())?;
+        memory.try_resize(rows.bytes() + retention.as_ref().map_or(0, Retention::bytes))?;
         handle.count(Some(Arc::clone(&memory)));
         handle.explain(runner.explain());
         let folder = Folder::default();
@@ -259,15 +259,14 @@ impl ViewRun {
             self.runner.end(&mut deltas).await?;
         }
         let watermark_micros = self.watermark_micros();
-        let deltas = match &mut self.retention {
+        let deltas = match &self.retention {
             None => deltas,
-            Some(retention) => {
-                retention.apply(watermark_micros, deltas, || self.rows.snapshot().batches())?
-            }
+            Some(retention) => retention.apply(watermark_micros, deltas, &self.rows)?,
         };
         // Before it is committed: then it can still be refused.
         let change: usize = deltas.iter().map(|delta| batch_bytes(&delta.batch)).sum();
-        self.memory.try_resize(self.rows.bytes() + change)?;
+        let ends = self.retention.as_ref().map_or(0, Retention::bytes);
+        self.memory.try_resize(self.rows.bytes() + ends + change)?;
         let watermark = self.runner.watermark();
         let late = self.runner.drain_late().into_iter().flat_map(|batch| {
             (0..batch.num_rows()).map(move |row| LateRow {
@@ -319,6 +318,9 @@ impl ViewRun {
         for delta in change.deltas.iter().filter(|delta| !delta.is_empty()) {
             let applied = self.rows.apply(delta)?;
             self.progress.retracts |= !applied.removed.is_empty();
+            if let Some(retention) = &mut self.retention {
+                retention.applied(delta, &applied)?;
+            }
             self.progress.answer_epoch = epoch;
             writer.put_change(delta, &applied)?;
         }
