@@ -7,8 +7,8 @@
 //! or does not add up is an error (XX001) that says where, and its caller adds which block, table
 //! or query it was.
 //!
-//! Up to data directories of format 3 of queries, JSON and single numbers had no head, and state
-//! was an Arrow IPC stream. These are told by their first byte or their length, and still read.
+//! In data directories of format 1, JSON and single numbers had no head, and state was an Arrow IPC
+//! stream. These are told by their first byte or their length, and still read.
 
 use std::collections::HashMap;
 use std::io::Cursor;

@@ -59,9 +59,7 @@ impl DiskStore {
             MarkerState::Ready | MarkerState::Kept => opening::reopen(dir, marked, &options)?,
         };
         let ledger = Ledger::open(dir, account)?;
-        if marker::look(dir).ok() != Some(MarkerState::Kept) {
-            mark(dir, MarkerState::Kept)?;
-        }
+        mark(dir, MarkerState::Kept)?;
         let mut books = Books { store: dir.join(STORE), ledger, chain };
         books.refresh();
         let (lost, books) = (account.lost_spaces(), Mutex::new(books));

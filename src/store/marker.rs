@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! tidemill data directory
-//! format 1
+//! format 2
 //! ready                     or "creating": a start that did not end, and acknowledged nothing
 //! ledger                    there is a ledger (`ledger.rs`); of older servers there is none
 //! ```
@@ -15,8 +15,12 @@ use super::lsm::{damaged, io};
 use crate::error::{Error, Result, SqlState};
 
 /// The format of everything below a data directory. Grows by one when an older server could not
-/// read it.
-pub const FORMAT: u32 = 1;
+/// read it: it then says that a newer one is needed, and does not take for damage what it cannot
+/// read. An older directory has this format from the moment it is opened.
+///
+/// 1: values of queries and of the catalog as JSON, state as Arrow IPC. 2: a version and a checksum
+/// before each value (`codec.rs`).
+pub const FORMAT: u32 = 2;
 
 pub(super) const STORE: &str = "store";
 
@@ -106,14 +110,18 @@ pub(super) fn lock(dir: &Path) -> Result<File> {
     }
 }
 
-/// Writes the marker.
+/// Writes the marker, if it does not say that already.
 pub(super) fn mark(dir: &Path, state: MarkerState) -> Result<()> {
     let state = match state {
         MarkerState::Nothing => "creating",
         MarkerState::Ready => "ready",
         MarkerState::Kept => "ready\nledger",
     };
-    replace(dir, MARKER, format!("{TITLE}\nformat {FORMAT}\n{state}\n").as_bytes())
+    let text = format!("{TITLE}\nformat {FORMAT}\n{state}\n");
+    if fs::read(dir.join(MARKER)).is_ok_and(|said| said == text.as_bytes()) {
+        return Ok(());
+    }
+    replace(dir, MARKER, text.as_bytes())
 }
 
 /// Writes a file of the directory whole or not at all.

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use super::*;
 use crate::store::FreeSpace;
 use crate::store::lsm;
-use crate::store::marker::MARKER;
+use crate::store::marker::{FORMAT, MARKER};
 
 fn refused(dir: &Path) -> Error {
     match DiskStore::open(dir) {
@@ -114,9 +114,21 @@ fn a_directory_that_is_not_ours_or_newer_is_refused_and_left_as_it_is() {
     fs::write(dir.path().join(MARKER), "tidemill data directory\nformat 77\nready\n").unwrap();
     let error = refused(dir.path());
     assert!(
-        error.message().contains("format 77") && error.message().contains("up to 1"),
+        error.message().contains("format 77")
+            && error.message().contains(&format!("up to {FORMAT}")),
         "{error}"
     );
+}
+
+#[test]
+fn an_older_server_is_told_that_a_newer_one_has_been_here() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(DiskStore::open(dir.path()).unwrap());
+    let marker = dir.path().join(MARKER);
+    fs::write(&marker, "tidemill data directory\nformat 1\nready\nledger\n").unwrap();
+    drop(DiskStore::open(dir.path()).unwrap());
+    let said = fs::read_to_string(&marker).unwrap();
+    assert_eq!(said, format!("tidemill data directory\nformat {FORMAT}\nready\nledger\n"));
 }
 
 #[test]
