@@ -3,8 +3,6 @@
 //! A bound is a constant here, has a name, and is a row of `tidemill.settings`. Nothing in the
 //! house waits in an unbounded queue or buffers an unbounded message.
 
-use std::time::Duration;
-
 /// The largest protocol message a client may send once it is logged in, bytes. A larger one is
 /// refused by its length word, before any of it is buffered.
 pub const MESSAGE_BYTES: usize = 64 << 20;
@@ -164,8 +162,12 @@ pub const PORTION_MS: usize = 50;
 /// How few rows such a portion may have.
 pub const LEAST_PORTION_ROWS: usize = 64;
 
-/// How long the views of an epoch wait for each other: one that takes longer goes on by itself.
-pub const COMMON_EPOCH: Duration = Duration::from_millis(50);
+/// How many windows the rows of the first portion may change, all together.
+pub const PORTION_WINDOWS: usize = 100_000;
+
+/// How long the views of an epoch wait for each other, milliseconds: one that takes longer goes on
+/// by itself.
+pub const COMMON_EPOCH_MS: u64 = 50;
 
 /// How long a view that goes on by itself must have been quick before it takes part in the common
 /// epochs again, milliseconds.
@@ -295,6 +297,24 @@ pub const NAME_BYTES: usize = 63;
 
 /// How many prepared statements, portals and cursors a session may hold each.
 pub const SESSION_OBJECTS: usize = 1_000;
+
+/// How much of a file is read at a time, bytes.
+pub const FILE_READ_BYTES: usize = 1 << 20;
+
+/// How much of what has been read of a file is looked at first for records, bytes: little, so that
+/// small reads do not check much text twice.
+pub const FILE_LOOK_BYTES: usize = 256 << 10;
+
+/// The largest row that the protocol can carry, bytes: its length word is signed and counts itself
+/// and the number of columns.
+pub const WIRE_ROW_BYTES: usize = i32::MAX as usize - 6;
+
+/// An INSERT of more rows of constants goes the general way, which fills whole columns and is
+/// faster from there on.
+pub const PLAIN_ROWS: usize = 16;
+
+/// In how many windows a bid may be with the benchmark's query `qhopN`.
+pub const BENCH_WINDOWS: u32 = 3_600;
 
 /// How long a clean shutdown waits for the running epoch, seconds.
 pub const SHUTDOWN_SECONDS: u64 = 10;

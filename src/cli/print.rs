@@ -2,7 +2,7 @@
 //!
 //! Results may take long, or never end. A table waits for its first rows to see how wide its
 //! columns are, but not for all of them: after [`LOOK_AT`] rows, or when nothing more comes for
-//! [`PATIENCE`], the widths are settled.
+//! [`SETTLING`], the widths are settled.
 
 use std::io::Write;
 use std::time::Duration;
@@ -25,7 +25,7 @@ use crate::types::SqlType;
 const LOOK_AT: usize = 10_000;
 
 /// How long a table waits for more rows before it shows those it has.
-const PATIENCE: Duration = Duration::from_millis(500);
+const SETTLING: Duration = Duration::from_millis(500);
 
 /// Prints what statements give to stdout, and what they say beside to stderr.
 pub(super) struct Printer {
@@ -199,7 +199,7 @@ async fn table(mut rows: RowStream, style: &TextStyle) -> Result<()> {
         let next = if waiting.is_empty() || table.is_settled() {
             Ok(rows.stream.next().await)
         } else {
-            tokio::time::timeout(PATIENCE, rows.stream.next()).await
+            tokio::time::timeout(SETTLING, rows.stream.next()).await
         };
         match next {
             Ok(Some(batch)) => {

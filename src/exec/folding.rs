@@ -36,7 +36,7 @@ const SMALLEST_FOLD: u64 = 4 << 20;
 const PACE: u64 = 2;
 
 /// How many times as many when there are that many times more changes than there should be.
-const MOST_MADE_UP: u64 = 4;
+const HURRY: u64 = 4;
 
 /// Whether the changes of an answer that are not needed for a restart may go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,7 +121,7 @@ impl Folder {
         progress.change_bytes += logged;
         let size = progress.base_bytes.max(self.smallest);
         // Sweeps that restarts have cut off are made up for.
-        let pace = PACE * (progress.change_bytes / size).clamp(1, MOST_MADE_UP);
+        let pace = PACE * (progress.change_bytes / size).clamp(1, HURRY);
         let credit = i64::try_from(logged.saturating_mul(pace)).unwrap_or(i64::MAX);
         match &mut self.sweep {
             Some(sweep) => {

@@ -33,15 +33,15 @@ use crate::store::{Space, Store};
 pub struct Journal {
     shared: Arc<Shared>,
     queue: Mutex<Option<mpsc::Sender<Request>>>,
-    /// Permits of [`PERMIT_BYTES`] for what is queued.
+    /// Permits of [`PERMIT`] for what is queued.
     room: Arc<Semaphore>,
     committing: Mutex<Option<Looping>>,
     /// There is one thread for everything: who waits for a commit must make it.
     is_inline: bool,
 }
 
-const PERMIT_BYTES: usize = 1 << 10;
-const PERMITS: usize = limits::COMMIT_QUEUE_BYTES / PERMIT_BYTES;
+const PERMIT: usize = 1 << 10;
+const PERMITS: usize = limits::COMMIT_QUEUE_BYTES / PERMIT;
 
 impl Journal {
     /// [`open_within`](Self::open_within) memory without a limit.
@@ -113,7 +113,7 @@ impl Journal {
         if transaction.is_empty() {
             return Ok(self.last());
         }
-        let wanted = (transaction.bytes() / PERMIT_BYTES + 1).min(PERMITS);
+        let wanted = (transaction.bytes() / PERMIT + 1).min(PERMITS);
         let room = Arc::clone(&self.room)
             .acquire_many_owned(wanted as u32)
             .await

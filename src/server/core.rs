@@ -71,7 +71,7 @@ impl Core {
             memory: options.memory,
             threads: options.threads,
             bounded: options.bounded,
-            common_epoch: limits::COMMON_EPOCH,
+            common_epoch: Duration::from_millis(limits::COMMON_EPOCH_MS),
         };
         let env = Env::of_server(store, cpu.handle().clone());
         // On a thread of the runtime, which has the stack that planning needs.

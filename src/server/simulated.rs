@@ -67,7 +67,7 @@ impl Simulated {
             memory: limits::TEST_MEMORY_BYTES,
             threads: 1,
             bounded: false,
-            common_epoch: limits::COMMON_EPOCH,
+            common_epoch: Duration::from_millis(limits::COMMON_EPOCH_MS),
         };
         let engine = Engine::open(env, options).await?;
         let sessions = sessions(&engine);

@@ -19,6 +19,7 @@ use super::read::query::{ReadContext, named, on_cpu};
 use super::read::rows::text_schema;
 use super::read::subscribe;
 use super::session::{ParsedStatement, Session};
+use super::transaction::Described;
 use super::write;
 use super::write::PlainInsert;
 use crate::error::{Error, Result, SqlState};
@@ -126,29 +127,12 @@ async fn describe(
             (params, Some(columns))
         }
         Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_) => {
-            let wanted = match &statement {
-                Statement::Insert(insert) => named(insert),
-                Statement::Update(update) => named(update),
-                Statement::Delete(delete) => named(delete),
-                _ => Vec::new(),
-            };
-            let cx = session.write_context(text, &wanted).await?;
-            let given = hints.clone();
-            let described =
-                on_cpu(
-                    &session.engine,
-                    async move { write::describe(&cx, &statement, &given).await },
-                )
-                .await?;
-            let mut types = hints;
-            for (at, found) in described.params.into_iter().enumerate() {
-                if let Some(place) = types.get_mut(at)
-                    && place.is_none()
-                {
-                    *place = found;
-                }
-            }
-            (or_text(types), described.returning)
+            let described = describe_change(session, statement, &hints, text).await?;
+            let types = hints
+                .into_iter()
+                .enumerate()
+                .map(|(at, hint)| hint.or_else(|| described.params.get(at).cloned().flatten()));
+            (or_text(types.collect()), described.returning)
         }
         Statement::CopyTo(sql::CopyTo { source: sql::CopySource::Query(mut query), .. })
         | Statement::Declare { source: sql::CursorSource::Query(mut query), .. } => {
@@ -180,6 +164,24 @@ async fn describe(
         other => (or_text(hints), show::schema(&other)),
     };
     Ok(Description::new(described.0, described.1))
+}
+
+/// Describes an INSERT, UPDATE or DELETE.
+async fn describe_change(
+    session: &mut Session,
+    statement: Statement,
+    hints: &[Option<SqlType>],
+    text: &Arc<str>,
+) -> Result<Described> {
+    let wanted = match &statement {
+        Statement::Insert(insert) => named(insert),
+        Statement::Update(update) => named(update),
+        Statement::Delete(delete) => named(delete),
+        _ => Vec::new(),
+    };
+    let cx = session.write_context(text, &wanted).await?;
+    let given = hints.to_vec();
+    on_cpu(&session.engine, async move { write::describe(&cx, &statement, &given).await }).await
 }
 
 /// The types of a query's parameters.

@@ -30,7 +30,7 @@ async fn sessions_over(store: Arc<dyn Store>) -> EngineSessions {
         memory: 1 << 30,
         threads: 2,
         bounded: false,
-        common_epoch: crate::limits::COMMON_EPOCH,
+        common_epoch: Duration::from_millis(limits::COMMON_EPOCH_MS),
     };
     let env = Env::of_server(store, tokio::runtime::Handle::current());
     let engine = Engine::open(env, options).await.unwrap();

@@ -17,7 +17,7 @@ pub struct Multiset {
 }
 
 /// What a value takes beside its bytes, in all and on average.
-const ENTRY_BYTES: usize = 64;
+const ENTRY_OVERHEAD: usize = 64;
 
 /// More values than this are in a tree.
 const FEW_VALUES: usize = 24;
@@ -51,8 +51,8 @@ impl Multiset {
         }
         match (before, count) {
             (0, 0) => {}
-            (0, _) => self.bytes += value.len() + ENTRY_BYTES,
-            (_, 0) => self.bytes -= value.len() + ENTRY_BYTES,
+            (0, _) => self.bytes += value.len() + ENTRY_OVERHEAD,
+            (_, 0) => self.bytes -= value.len() + ENTRY_OVERHEAD,
             _ => {}
         }
         before
@@ -165,7 +165,7 @@ mod tests {
             assert_eq!(set.add(value.as_bytes(), times), before);
         }
         assert_eq!(shown(&set), [(&b"b"[..], 2), (&b"c"[..], 1)]);
-        assert_eq!(set.size(), 2 * (1 + ENTRY_BYTES));
+        assert_eq!(set.size(), 2 * (1 + ENTRY_OVERHEAD));
         assert_eq!(set.from(b"b").collect::<Vec<_>>(), shown(&set));
         assert_eq!(set.below(b"d").collect::<Vec<_>>(), [(&b"c"[..], 1), (b"b", 2)]);
         set.clear();
@@ -192,7 +192,7 @@ mod tests {
             let (below, from): (Vec<_>, Vec<_>) =
                 wanted.into_iter().partition(|(other, _)| *other < &value[..]);
             assert!(set.below(&value).eq(below.into_iter().rev()) && set.from(&value).eq(from));
-            assert_eq!(set.size(), all.len() * (1 + ENTRY_BYTES));
+            assert_eq!(set.size(), all.len() * (1 + ENTRY_OVERHEAD));
         }
     }
 

@@ -20,9 +20,6 @@ use crate::limits;
 use crate::pgtypes::values::{Encoder, TextStyle};
 use crate::types::SqlType;
 
-/// The largest row in bytes: what a length word can say, less its own bytes and the count.
-const ROW_BYTES: usize = i32::MAX as usize - 6;
-
 /// How a column's values are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ValueFormat {
@@ -221,7 +218,7 @@ impl Page {
             out[word..word + 4].copy_from_slice(&(length as u32).to_be_bytes());
         }
         let length = out.len() - start - 1;
-        if length > ROW_BYTES {
+        if length > limits::WIRE_ROW_BYTES {
             return Err(Error::new(
                 SqlState::ProgramLimit,
                 format!("a row of {length} bytes is too large"),

@@ -1,6 +1,7 @@
 //! The queries that are measured: as Tidemill runs them, and as one batch for DataFusion.
 
 use crate::error::{Error, Result, SqlState};
+use crate::limits;
 
 /// A query.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,9 +38,6 @@ const ALL: [(&str, &str, &str); 9] = [
     query!("wc"),
 ];
 
-/// How many windows a bid may be in with `qhopN`.
-const MOST_WINDOWS: u32 = 3_600;
-
 /// The names that are measured when none is given.
 pub(super) fn names() -> Vec<String> {
     ALL.iter().map(|(name, ..)| (*name).to_owned()).collect()
@@ -53,7 +51,7 @@ pub(super) fn find(name: &str) -> Result<Query> {
         return Ok(Query { name: (*known).to_owned(), sql, batch, revises: *known == "upd" });
     }
     let windows = name.strip_prefix("qhop").and_then(|windows| windows.parse().ok());
-    match windows.filter(|windows| (1..=MOST_WINDOWS).contains(windows)) {
+    match windows.filter(|windows| (1..=limits::BENCH_WINDOWS).contains(windows)) {
         Some(windows) => hop(name, windows),
         None => Err(Error::new(
             SqlState::BadArgument,

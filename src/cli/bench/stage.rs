@@ -21,7 +21,7 @@ use crate::plan::relations::{BatchIter, Contents, RelationLookup, RelationTable}
 use crate::types::SqlType;
 
 /// Keys of the side table of q13.
-const SIDE_ROWS: i64 = 10_000;
+const SIDE_KEYS: i64 = 10_000;
 
 /// How far bids may be out of order, microseconds.
 const DELAY: i64 = 1_000_000;
@@ -96,8 +96,8 @@ fn columns(schema: &Schema) -> Vec<Column> {
 }
 
 fn side_rows() -> Result<RecordBatch> {
-    let keys = Int64Array::from_iter_values(0..SIDE_ROWS);
-    let values = StringArray::from_iter_values((0..SIDE_ROWS).map(|key| format!("value of {key}")));
+    let keys = Int64Array::from_iter_values(0..SIDE_KEYS);
+    let values = StringArray::from_iter_values((0..SIDE_KEYS).map(|key| format!("value of {key}")));
     Ok(RecordBatch::try_from_iter([
         ("key", Arc::new(keys) as _),
         ("value", Arc::new(values) as _),

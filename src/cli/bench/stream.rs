@@ -26,7 +26,7 @@ use crate::state::Delta;
 use crate::store::MemoryStore;
 
 /// Rows of an epoch.
-const EPOCH_ROWS: usize = 65_536;
+const PORTION: usize = 65_536;
 
 /// Runs the query over so many generated bids, or over those in a file.
 pub(super) async fn measure(
@@ -77,7 +77,7 @@ async fn run(mut feed: Feed, mut runner: Runner, stage: &BenchRelations) -> Resu
     let watch = Stopwatch::start();
     loop {
         let epoch = Stopwatch::start();
-        let read = feed.read(CommitNo(0), 0, EPOCH_ROWS, None)?;
+        let read = feed.read(CommitNo(0), 0, PORTION, None)?;
         rejected += read.rejected.len() as u64;
         runner.accept(read.inputs, stage, &mut output).await?;
         runner.end(&mut output).await?;

@@ -12,13 +12,6 @@ use crate::connect::{SourceBatch, SourceOffset, SourceReader, Why};
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
 
-/// How many bytes are read at a time.
-const READ_BYTES: usize = 1 << 20;
-
-/// How many bytes are looked at first for records: little, so that small reads do not check much
-/// text twice.
-const WINDOW_BYTES: usize = 256 << 10;
-
 /// How often the directory is searched for new files, ms.
 const DISCOVERY_MS: i64 = 200;
 
@@ -176,7 +169,7 @@ impl FileReader {
     fn take(&mut self, max: usize) -> Result<bool> {
         let more = self.must_wait();
         let Some(open) = &mut self.open else { return Ok(false) };
-        let mut window = WINDOW_BYTES;
+        let mut window = limits::FILE_LOOK_BYTES;
         loop {
             let left = open.buffer.len() - open.taken;
             let seen = left.min(window);
@@ -321,7 +314,7 @@ impl OpenFile {
         self.buffer.drain(..self.taken);
         self.taken = 0;
         let before = self.buffer.len();
-        let read = (&self.file).take(READ_BYTES as u64).read_to_end(&mut self.buffer);
+        let read = (&self.file).take(limits::FILE_READ_BYTES as u64).read_to_end(&mut self.buffer);
         read.map_err(|error| Error::from(error).context(shown(&self.path)))?;
         let grew = self.buffer.len() > before;
         self.at_end &= !grew;

@@ -247,7 +247,7 @@ impl WindowAggregate {
                 }
             }
             (Mode::Hops(hops), _) => {
-                let at = Progress { spec: self.windowing.spec, passed: self.passed };
+                let at = NextHop { spec: self.windowing.spec, passed: self.passed };
                 while let Some(window) = at.next(hops, self.closed).filter(|w| passed.closes(w.end))
                 {
                     if count >= BATCH_ROWS {
@@ -401,12 +401,12 @@ impl WindowAggregate {
 }
 
 /// Which window of HOP closes next.
-struct Progress {
+struct NextHop {
     spec: WindowSpec,
     passed: Watermark,
 }
 
-impl Progress {
+impl NextHop {
     /// The first window after the last one given out that holds a slice.
     fn next(&self, hops: &Hops, closed: Option<EventTime>) -> Option<Window> {
         let oldest = hops.oldest()?;

@@ -28,82 +28,8 @@ use crate::types::SqlType;
 pub fn rewrite_operators(plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
     let mut is_changed = false;
     let rewritten = plan.transform_up_with_subqueries(|node| {
-        // A node above one whose types have changed has them in its schema as well.
-        let node = if is_changed { node.recompute_schema()? } else { node };
-        let node = match &node {
-            LogicalPlan::Join(join) => match flatten::flattened(join)? {
-                Some(flat) => {
-                    is_changed = true;
-                    flat
-                }
-                None => node,
-            },
-            LogicalPlan::Filter(filter) => {
-                check_filter(filter)?;
-                node
-            }
-            LogicalPlan::Union(union) => {
-                check_union(union)?;
-                match floats::unified(union)? {
-                    Some(unified) => {
-                        is_changed = true;
-                        unified
-                    }
-                    // Asked to recompute its schema, a union keeps the types it had.
-                    None if is_changed => {
-                        LogicalPlan::Union(Union::try_new_with_loose_types(union.inputs.clone())?)
-                    }
-                    None => node,
-                }
-            }
-            LogicalPlan::Values(values) => match floats::of_values(values)? {
-                Some(unified) => {
-                    is_changed = true;
-                    unified
-                }
-                None => node,
-            },
-            _ => node,
-        };
-        let node = match node {
-            LogicalPlan::Join(join) => {
-                let joined = intervals::joined(join);
-                is_changed |= joined.transformed;
-                LogicalPlan::Join(joined.data)
-            }
-            node => node,
-        };
-        let mut schema = merge_schema(&node.inputs());
-        if let LogicalPlan::Join(join) = &node {
-            schema = join.schema.as_ref().clone();
-        }
-        let names = NamePreserver::new(&node);
-        let shows = matches!(node, LogicalPlan::Projection(_) | LogicalPlan::Aggregate(_));
-        let place = Clause::of(&node);
-        let node_is_sort = matches!(node, LogicalPlan::Sort(_));
-        let rewritten = node.map_expressions(|expr| {
-            let name = names.save(&expr);
-            let rewritten = expr.rewrite(&mut Operators { schema: &schema, place, state })?;
-            let rewritten = match (node_is_sort, rewritten.data.get_type(&schema)) {
-                (true, Ok(DataType::Interval(_))) => {
-                    Transformed::yes(functions::interval_size(rewritten.data))
-                }
-                _ => rewritten,
-            };
-            // `j -> 'a'` is one of several Arrow types; what is kept and compared of it is its
-            // text.
-            let rewritten = match rewritten.data.get_type(&schema) {
-                Ok(DataType::Union(..)) if shows => {
-                    Transformed::yes(functions::as_text(rewritten.data.unalias()))
-                }
-                _ => rewritten,
-            };
-            Ok(if rewritten.transformed {
-                rewritten.update_data(|expr| name.restore(expr))
-            } else {
-                rewritten
-            })
-        })?;
+        let node = fitted(node, &mut is_changed)?;
+        let rewritten = rewrite_expressions(node, state)?;
         is_changed |= rewritten.transformed;
         let rewritten = match lifted(&rewritten.data)? {
             Some(lifted) => Transformed::yes(lifted),
@@ -116,6 +42,94 @@ pub fn rewrite_operators(plan: LogicalPlan, state: &SessionState) -> Result<Logi
         }
     })?;
     Ok(rewritten.data)
+}
+
+/// The node with inputs that fit each other, where there are several; `is_changed`: types below it
+/// have changed, or do here.
+fn fitted(node: LogicalPlan, is_changed: &mut bool) -> Result<LogicalPlan> {
+    // A node above one whose types have changed has them in its schema as well.
+    let node = if *is_changed { node.recompute_schema()? } else { node };
+    let node = match &node {
+        LogicalPlan::Join(join) => match flatten::flattened(join)? {
+            Some(flat) => {
+                *is_changed = true;
+                flat
+            }
+            None => node,
+        },
+        LogicalPlan::Filter(filter) => {
+            check_filter(filter)?;
+            node
+        }
+        LogicalPlan::Union(union) => {
+            check_union(union)?;
+            match floats::unified(union)? {
+                Some(unified) => {
+                    *is_changed = true;
+                    unified
+                }
+                // Asked to recompute its schema, a union keeps the types it had.
+                None if *is_changed => {
+                    LogicalPlan::Union(Union::try_new_with_loose_types(union.inputs.clone())?)
+                }
+                None => node,
+            }
+        }
+        LogicalPlan::Values(values) => match floats::of_values(values)? {
+            Some(unified) => {
+                *is_changed = true;
+                unified
+            }
+            None => node,
+        },
+        _ => node,
+    };
+    Ok(match node {
+        LogicalPlan::Join(join) => {
+            let joined = intervals::joined(join);
+            *is_changed |= joined.transformed;
+            LogicalPlan::Join(joined.data)
+        }
+        node => node,
+    })
+}
+
+/// The node with its expressions as Postgres means them; what they give has the names it had.
+fn rewrite_expressions(
+    node: LogicalPlan,
+    state: &SessionState,
+) -> Result<Transformed<LogicalPlan>> {
+    let mut schema = merge_schema(&node.inputs());
+    if let LogicalPlan::Join(join) = &node {
+        schema = join.schema.as_ref().clone();
+    }
+    let names = NamePreserver::new(&node);
+    let shows = matches!(node, LogicalPlan::Projection(_) | LogicalPlan::Aggregate(_));
+    let place = Clause::of(&node);
+    let node_is_sort = matches!(node, LogicalPlan::Sort(_));
+    node.map_expressions(|expr| {
+        let name = names.save(&expr);
+        let rewritten = expr.rewrite(&mut Operators { schema: &schema, place, state })?;
+        let rewritten = match (node_is_sort, rewritten.data.get_type(&schema)) {
+            (true, Ok(DataType::Interval(_))) => {
+                Transformed::yes(functions::interval_size(rewritten.data))
+            }
+            _ => rewritten,
+        };
+        // `j -> 'a'` is one of several Arrow types; what is kept and compared of it is its
+        // text.
+        let rewritten = match rewritten.data.get_type(&schema) {
+            Ok(DataType::Union(..)) if shows => {
+                Transformed::yes(functions::as_text(rewritten.data.unalias()))
+            }
+            _ => rewritten,
+        };
+        Ok(if rewritten.transformed {
+            rewritten.update_data(|expr| name.restore(expr))
+        } else {
+            rewritten
+        })
+    })
 }
 
 fn typed(text: Box<Expr>, data_type: DataType) -> Expr {

@@ -4,9 +4,11 @@
 //! |---|---|
 //! | `show` | SHOW …, SHOW CREATE, DESCRIBE |
 //! | `explain` | EXPLAIN |
+//! | `bounds` | the bounds of `limits.rs`, in words |
 //! | `memory` | `tidemill.memory` |
 //! | `tidemill` | what runs, as tables: `tidemill.queries` and the others |
 
+mod bounds;
 pub(crate) mod explain;
 mod memory;
 pub(crate) mod show;

@@ -7,12 +7,12 @@ use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::catalog::TableProvider;
 
 use super::super::transaction::SystemContext;
+use super::bounds::BOUNDS;
 use crate::catalog::{Kind, Relation, RelationId, StreamDef};
 use crate::connect;
 use crate::error::Result;
 use crate::exec::position::SourceProgress;
 use crate::exec::view::{Phase, QueryFigures};
-use crate::limits;
 use crate::log::{StreamId, StreamStats};
 use crate::pgtypes::values::row_as_json;
 use crate::session::pg_catalog::shape::{SystemValue, TableColumns, row};
@@ -305,108 +305,12 @@ fn checkpoints(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
     shape.table(rows.collect())
 }
 
-/// Every bound of `limits.rs` and every option of the engine.
+/// Every bound and every option of the engine.
 fn settings(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
-    macro_rules! bounds {
-        ($($name:ident $unit:literal $what:literal,)*) => {
-            vec![$(row![stringify!($name).to_ascii_lowercase(), limits::$name as u64, $unit, $what]),*]
-        };
-    }
-    let mut rows = bounds! {
-        MESSAGE_BYTES "bytes" "the largest message of a client",
-        MESSAGE_STEP_BYTES "bytes" "steps in which messages count against memory_limit",
-        STATEMENT_SHARE "count" "times its size that the text of a running statement counts",
-        STARTUP_BYTES "bytes" "the largest message before login",
-        LOGIN_SECONDS "s" "the longest that logging in may take",
-        PENDING_LOGINS "count" "connections that have not logged in",
-        READ_AHEAD_BYTES "bytes" "read ahead while a statement runs",
-        SEND_BYTES "bytes" "gathered of an answer before it is sent",
-        REPORT_BYTES "bytes" "the longest message, detail or hint",
-        FAREWELL_SECONDS "s" "how long a closing connection waits for its client",
-        KEEPALIVE_SECONDS "s" "silence after which a client is asked whether it is there",
-        KEEPALIVE_RETRY_SECONDS "s" "between asking again",
-        STATEMENT_BYTES "bytes" "the longest statement",
-        STATEMENT_TERMS "count" "operators and operands of a statement",
-        EXPRESSION_CHAIN "count" "operators in a row in one expression, joins of a statement",
-        EXPRESSION_WORK "count" "sum of the squares of such chains",
-        STATEMENT_DEPTH "count" "how deep expressions and subqueries are nested",
-        JSONB_DEPTH "count" "how deep a JSONB value is nested",
-        JSON_DEPTH "count" "how deep JSON is nested that is taken apart",
-        PLANNING_STACK_BYTES "bytes" "stack of a thread that plans",
-        STATEMENT_RELATIONS "count" "relations and subqueries in FROM",
-        PLAN_NODES "count" "nodes of a plan, with those behind the names in it",
-        PLAN_EXPRESSIONS "count" "expressions of a plan, without constants",
-        PLANNING_WORK "count" "nodes that are copied while a statement is planned",
-        SHORT_PLAN_NODES "count" "nodes of a plan that is made among the small ones",
-        SHORT_PLAN_EXPRESSIONS "count" "expressions of a plan that is made among the small ones",
-        SHORT_STATEMENT_BYTES "bytes" "the longest statement that is read among the small ones",
-        PLANNING_PLACES "count" "small and large statements planned at a time, at the least",
-        RESULT_COLUMNS "count" "columns of a query's result",
-        ARRAY_DIMENSIONS "count" "how deep arrays are nested",
-        VALUE_BYTES "bytes" "the largest value a function may make",
-        CALL_BYTES "bytes" "what one row makes, and one call of a function",
-        PIECE_BYTES "bytes" "what the expressions of an operator make at a time",
-        PIECE_PATTERNS "count" "regular expressions compiled at a time, where they come from the data",
-        CAREFUL_ROWS "rows" "taken at a time by an operator that may make much of few",
-        WRITE_BYTES "bytes" "the largest write of one statement",
-        DEALING_BYTES "bytes" "of memory with which a snapshot deals out batches to its threads",
-        BATCH_ROWS "rows" "the largest batch",
-        BATCH_CELLS "count" "computed values in the largest batch",
-        TIDIED_CHUNKS "chunks" "parts of a view's rows that one change writes anew in memory",
-        STATE_PIECE_BYTES "bytes" "a piece of state that a commit writes anew",
-        STATE_PART_BYTES "bytes" "the largest value of state or of an answer; more is written in parts",
-        STATE_DELETIONS "keys" "old pieces and changes of state that a commit deletes",
-        WINDOWS_PER_ROW "windows" "of HOP or CUMULATE that one row may be in",
-        EPOCH_ROWS "rows" "read from a stream in one epoch at the most",
-        HISTORY_ROWS "rows" "that a new view takes in before others may use its thread",
-        SHARED_DECODE_BYTES "bytes" "decoded rows of connectors that wait for the views that share them",
-        SUBSCRIPTION_BYTES "bytes" "how far a subscriber may fall behind",
-        RESULT_BATCHES "count" "batches that wait between a continuous query and its client",
-        COMMIT_QUEUE "count" "writes that wait for the commit thread",
-        COMMIT_QUEUE_BYTES "bytes" "writes that wait for the commit thread",
-        COMMIT_GROUP_BYTES "bytes" "writes that share one fsync",
-        LOG_TAIL_BYTES "bytes" "newest blocks of all streams kept in memory",
-        LOG_TAIL_SHARE "count" "of memory_limit these may take one part in so many",
-        READ_BYTES "bytes" "rows that one reading of a stream gives",
-        READ_BLOCKS_BYTES "bytes" "blocks that a reader of a stream holds ahead",
-        BLOCK_BYTES "bytes" "rows of one block of a stream",
-        JOINED_COMMIT_BYTES "bytes" "joined blocks that become durable together",
-        JOINED_BLOCKS "count" "small blocks that a stream gathers before they are joined",
-        TABLE_MERGED_ROWS "rows" "of a chunk of a table that is merged with others",
-        TABLE_MERGED_BYTES "bytes" "of a chunk of a table that is merged with others",
-        TABLE_CHANGE_BYTES "bytes" "changes of a small table before it is written anew",
-        TABLE_BASE_BYTES "bytes" "a larger table is written anew in parts",
-        TABLE_PARTS "count" "such a part has one in so many of these bytes",
-        KEPT_ROWS "rows" "late and rejected rows that are kept",
-        KEPT_ROW_BYTES "bytes" "kept of a rejected row",
-        RECORD_BYTES "bytes" "the longest record of a connector",
-        QUOTED_RECORD_BYTES "bytes" "the longest CSV record with quotes",
-        MAX_FUTURE_MS "ms" "max_future of a connector that does not say",
-        COPY_BATCH_BYTES "bytes" "rows of COPY in one batch",
-        QUOTE_BYTES "bytes" "of a line or field that an error of COPY quotes",
-        VIEW_DEPTH "count" "how deep views are nested",
-        FIGURES_MS "ms" "how long figures wait for views that catch up",
-        BACKLOG "count" "clients that the kernel lets wait to be accepted",
-        LOCK_MS "ms" "how long a lock on a table is waited for without lock_timeout",
-        FIELD_ERROR_CHARS "count" "kept of the reason why a record is rejected",
-        COLUMNS "count" "columns of a relation",
-        NAME_BYTES "bytes" "the longest name",
-        SESSION_OBJECTS "count" "prepared statements, portals and cursors of a session",
-        SHUTDOWN_SECONDS "s" "how long a shutdown waits for the running epoch",
-        DISK_RESERVE_BYTES "bytes" "room that must be left on the disk",
-        DISK_LAST_RESERVE_BYTES "bytes" "room that must be left on the disk for DROP and retention",
-        SMALL_PUTS_BYTES "bytes" "what a commit that makes room may write beside that",
-        HTTP_SOCKETS "count" "sockets of the HTTP side",
-        HTTP_SECONDS "s" "how long an HTTP socket may be without an answer",
-        STORE_FILES "count" "files of tables that the store keeps open",
-        RESERVED_DESCRIPTORS "count" "descriptors that no socket may take",
-        DESCRIPTORS "count" "that the process asks for at the most",
-        STORE_VALUE_BYTES "bytes" "the largest value of the store",
-        STORE_CACHE_BYTES "bytes" "of the store's tables kept in memory",
-        STORE_JOURNALS_BYTES "bytes" "of the store's journals",
-        STORE_MEMTABLE_BYTES "bytes" "that a space of the store keeps before it is flushed",
-        STORE_SEPARATE_BYTES "bytes" "values of the log that are kept apart from their keys",
-    };
+    let mut rows: Vec<_> = BOUNDS
+        .iter()
+        .map(|bound| row![bound.name.to_ascii_lowercase(), bound.value, bound.unit, bound.what])
+        .collect();
     let options = &cx.engine.options;
     rows.push(row![
         "files",

@@ -20,12 +20,10 @@ use super::values;
 use crate::catalog::{Column, Names, Relation};
 use crate::error::Result;
 use crate::exec::Engine;
+use crate::limits;
 use crate::pgtypes::values::TextStyle;
 use crate::sql;
 use crate::types::SqlType;
-
-/// With more rows than this the general way is faster: it fills whole columns.
-const PLAIN_ROWS: usize = 16;
 
 /// An INSERT whose VALUES are constants and parameters, ready for the parameters' values.
 pub struct PlainInsert {
@@ -185,7 +183,7 @@ fn plain_rows(insert: &ast::Insert) -> Option<&[ast::Parens<Vec<Expr>>]> {
     let width = rows.first()?.content.len();
     let is_plain = insert.on.is_none()
         && insert.returning.is_none()
-        && rows.len() <= PLAIN_ROWS
+        && rows.len() <= limits::PLAIN_ROWS
         && rows.iter().all(|row| row.content.len() == width);
     is_plain.then_some(rows)
 }

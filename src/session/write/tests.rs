@@ -1,6 +1,7 @@
 //! Writing rows, statement by statement, through a session on an engine in memory.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
@@ -8,6 +9,7 @@ use futures::TryStreamExt;
 
 use crate::error::{Error, SqlState};
 use crate::exec::{Engine, EngineOptions, Env};
+use crate::limits;
 use crate::session::{ClientSession, EngineSessions, Outcome, Protocol, SessionFactory, Startup};
 use crate::store::MemoryStore;
 
@@ -21,7 +23,7 @@ impl Client {
             memory: 1 << 30,
             threads: 2,
             bounded: false,
-            common_epoch: crate::limits::COMMON_EPOCH,
+            common_epoch: Duration::from_millis(limits::COMMON_EPOCH_MS),
         };
         let store = Arc::new(MemoryStore::new());
         let env = Env::of_server(store, tokio::runtime::Handle::current());

@@ -26,12 +26,12 @@ use strings::Strings;
 /// Key columns → dense ids, and back.
 pub struct Interner {
     types: Vec<DataType>,
-    table: Table,
+    table: Ids,
     /// How many holders an id has; only kept for ids that were ever retained.
     holders: Vec<u32>,
 }
 
-enum Table {
+enum Ids {
     /// No key columns: all rows are one group, id 0.
     Global {
         used: bool,
@@ -71,15 +71,15 @@ impl Interner {
     /// An empty interner for key columns of these types.
     pub fn new(types: &[DataType]) -> Result<Self> {
         let table = match types {
-            [] => Table::Global { used: false },
-            [one] if Integers::fits(one) => Table::Integers(Integers::new(one.clone())),
+            [] => Ids::Global { used: false },
+            [one] if Integers::fits(one) => Ids::Integers(Integers::new(one.clone())),
             [DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View] => {
-                Table::Text(Strings::default())
+                Ids::Text(Strings::default())
             }
             _ => {
                 let fields = types.iter().map(|t| SortField::new(t.clone())).collect();
                 let first = types.iter().any(looks_differ).then(Vec::new);
-                Table::Rows {
+                Ids::Rows {
                     converter: RowConverter::new(fields)?,
                     bytes: Strings::default(),
                     first,
@@ -99,13 +99,13 @@ impl Interner {
         ids.clear();
         ids.reserve(rows);
         match &mut self.table {
-            Table::Global { used } => {
+            Ids::Global { used } => {
                 *used |= rows > 0;
                 ids.resize(rows, 0);
                 Ok(())
             }
-            Table::Integers(table) => table.intern(&columns[0], ids),
-            Table::Text(table) => {
+            Ids::Integers(table) => table.intern(&columns[0], ids),
+            Ids::Text(table) => {
                 let column = &columns[0];
                 match column.data_type() {
                     DataType::Utf8 => intern_text(table, column.as_string::<i32>().iter(), ids),
@@ -116,7 +116,7 @@ impl Interner {
                     other => Err(wrong_type(other)),
                 }
             }
-            Table::Rows { converter, bytes, first } => {
+            Ids::Rows { converter, bytes, first } => {
                 let normal: Vec<ArrayRef> = columns.iter().map(normalised).collect();
                 let encoded = converter.convert_columns(&normal)?;
                 if let Some(first) = first {
@@ -140,9 +140,9 @@ impl Interner {
     /// The ids of keys, `None` for those that are not there; nothing is added.
     pub fn find(&self, columns: &[ArrayRef], rows: usize) -> Result<Vec<Option<u32>>> {
         match &self.table {
-            Table::Global { used } => Ok(vec![used.then_some(0); rows]),
-            Table::Integers(table) => table.find(&columns[0]),
-            Table::Text(table) => {
+            Ids::Global { used } => Ok(vec![used.then_some(0); rows]),
+            Ids::Integers(table) => table.find(&columns[0]),
+            Ids::Text(table) => {
                 let column = cast(&columns[0], &DataType::Utf8View)?;
                 Ok(column
                     .as_string_view()
@@ -150,7 +150,7 @@ impl Interner {
                     .map(|s| table.find(s.map(str::as_bytes)))
                     .collect())
             }
-            Table::Rows { converter, bytes, .. } => {
+            Ids::Rows { converter, bytes, .. } => {
                 let columns: Vec<ArrayRef> = columns.iter().map(normalised).collect();
                 let encoded = converter.convert_columns(&columns)?;
                 Ok(encoded.iter().map(|row| bytes.find(Some(row.data()))).collect())
@@ -161,10 +161,10 @@ impl Interner {
     /// The key columns of these ids.
     pub fn keys(&self, ids: &[u32]) -> Result<Vec<ArrayRef>> {
         match &self.table {
-            Table::Global { .. } => Ok(Vec::new()),
-            Table::Integers(table) => Ok(vec![table.keys(ids)?]),
-            Table::Text(table) => Ok(vec![table.text(ids, &self.types[0])?]),
-            Table::Rows { converter, bytes, first } => {
+            Ids::Global { .. } => Ok(Vec::new()),
+            Ids::Integers(table) => Ok(vec![table.keys(ids)?]),
+            Ids::Text(table) => Ok(vec![table.text(ids, &self.types[0])?]),
+            Ids::Rows { converter, bytes, first } => {
                 let parser = converter.parser();
                 let rows = ids.iter().map(|&id| {
                     let shown = first.as_ref().map(|first| first[id as usize].as_ref());
@@ -186,18 +186,18 @@ impl Interner {
     /// How ids are below: every id is less than this.
     pub fn bound(&self) -> usize {
         match &self.table {
-            Table::Global { .. } => 1,
-            Table::Integers(table) => table.bound(),
-            Table::Text(table) | Table::Rows { bytes: table, .. } => table.bound(),
+            Ids::Global { .. } => 1,
+            Ids::Integers(table) => table.bound(),
+            Ids::Text(table) | Ids::Rows { bytes: table, .. } => table.bound(),
         }
     }
 
     /// How many keys are there.
     pub fn len(&self) -> usize {
         match &self.table {
-            Table::Global { used } => usize::from(*used),
-            Table::Integers(table) => table.len(),
-            Table::Text(table) | Table::Rows { bytes: table, .. } => table.len(),
+            Ids::Global { used } => usize::from(*used),
+            Ids::Integers(table) => table.len(),
+            Ids::Text(table) | Ids::Rows { bytes: table, .. } => table.len(),
         }
     }
 
@@ -209,18 +209,18 @@ impl Interner {
     /// Sorts ids by their keys: ascending, NULL first. The order depends on the keys only.
     pub fn sort(&self, ids: &mut [u32]) {
         match &self.table {
-            Table::Global { .. } => {}
-            Table::Integers(table) => table.sort(ids),
-            Table::Text(table) | Table::Rows { bytes: table, .. } => table.sort(ids),
+            Ids::Global { .. } => {}
+            Ids::Integers(table) => table.sort(ids),
+            Ids::Text(table) | Ids::Rows { bytes: table, .. } => table.sort(ids),
         }
     }
 
     /// How two keys are ordered by [`sort`](Self::sort).
     pub fn compare(&self, a: u32, b: u32) -> Ordering {
         match &self.table {
-            Table::Global { .. } => Ordering::Equal,
-            Table::Integers(table) => table.compare(a, b),
-            Table::Text(table) | Table::Rows { bytes: table, .. } => {
+            Ids::Global { .. } => Ordering::Equal,
+            Ids::Integers(table) => table.compare(a, b),
+            Ids::Text(table) | Ids::Rows { bytes: table, .. } => {
                 table.bytes(a).cmp(&table.bytes(b))
             }
         }
@@ -252,9 +252,9 @@ impl Interner {
     /// Forgets a key that nobody retained.
     pub fn forget(&mut self, id: u32) {
         match &mut self.table {
-            Table::Global { used } => *used = false,
-            Table::Integers(table) => table.forget(id),
-            Table::Text(table) | Table::Rows { bytes: table, .. } => table.forget(id),
+            Ids::Global { used } => *used = false,
+            Ids::Integers(table) => table.forget(id),
+            Ids::Text(table) | Ids::Rows { bytes: table, .. } => table.forget(id),
         }
     }
 
@@ -262,11 +262,11 @@ impl Interner {
     pub fn size(&self) -> usize {
         self.holders.capacity() * 4
             + match &self.table {
-                Table::Global { .. } => 0,
-                Table::Integers(table) => table.size(),
-                Table::Text(table) => table.size(),
+                Ids::Global { .. } => 0,
+                Ids::Integers(table) => table.size(),
+                Ids::Text(table) => table.size(),
                 // Twice where the keys are kept as they were as well.
-                Table::Rows { bytes, first, .. } => {
+                Ids::Rows { bytes, first, .. } => {
                     let first =
                         first.as_ref().map(|first| first.capacity() * size_of::<Box<[u8]>>());
                     bytes.size() * if first.is_some() { 2 } else { 1 } + first.unwrap_or(0)

@@ -58,21 +58,51 @@ pub(crate) fn function(expr: &mut Expr) -> Option<Expr> {
         // DataFusion's log divides two logarithms: log(1000) would be a little less than 3.
         ("log", 1) => Some(call("log10", arguments.collect())),
         ("gen_random_uuid", 0) => Some(cast(call("uuid", vec![]), DataType::Uuid)),
+        ("encode", 2) => {
+            let (bytes, format) = (arguments.next()?, arguments.next()?);
+            let is_escape =
+                text_of(&format).is_some_and(|format| format.eq_ignore_ascii_case("escape"));
+            is_escape.then(|| call("encode_escape", vec![bytes]))
+        }
+        ("array_length" | "array_upper" | "array_lower", 1..) => {
+            function_of_arrays(&name, arguments.collect())
+        }
+        ("date_trunc" | "localtimestamp" | "localtime" | "current_timestamp", _) => {
+            function_of_time(&name, arguments.collect()).filter(|rewritten| rewritten != expr)
+        }
+        (name, _) => {
+            let (_, here) = NAMES.iter().find(|(postgres, _)| *postgres == name)?;
+            if let Expr::Function(call) = expr {
+                call.name = ObjectName::from(vec![Ident::new(*here)]);
+            }
+            None
+        }
+    }
+}
+
+fn function_of_arrays(name: &str, arguments: Vec<Expr>) -> Option<Expr> {
+    match (name, arguments.len()) {
         // Of an empty array it is NULL; indices begin at 1.
         ("array_length", 1 | 2) | ("array_upper", 2) => {
-            let length = cast(call("array_length", arguments.collect()), DataType::Int(None));
+            let length = cast(call("array_length", arguments), DataType::Int(None));
             Some(call("nullif", vec![length, number("0")]))
         }
         ("array_lower", 2) => {
-            let length = call("array_length", arguments.collect());
+            let length = call("array_length", arguments);
             let has_some = binary(length, BinaryOperator::Gt, number("0"));
             Some(case_when(has_some, number("1"), Expr::value(Value::Null)))
         }
+        _ => None,
+    }
+}
+
+fn function_of_time(name: &str, arguments: Vec<Expr>) -> Option<Expr> {
+    let (count, mut arguments) = (arguments.len(), arguments.into_iter());
+    match (name, count) {
         ("date_trunc", 2..) => {
             let unit = arguments.next()?;
             let unit = text_of(&unit).and_then(whole_unit).map_or(unit.clone(), text_value);
-            let rewritten = call("date_trunc", std::iter::once(unit).chain(arguments).collect());
-            (rewritten != *expr).then_some(rewritten)
+            Some(call("date_trunc", std::iter::once(unit).chain(arguments).collect()))
         }
         ("localtimestamp", 0) => Some(local_moment()),
         ("localtime", 0) => {
@@ -87,19 +117,7 @@ pub(crate) fn function(expr: &mut Expr) -> Option<Expr> {
             call("now", vec![]),
             DataType::Timestamp(digits(&arguments.next()?), TimezoneInfo::None),
         )),
-        ("encode", 2) => {
-            let (bytes, format) = (arguments.next()?, arguments.next()?);
-            let is_escape =
-                text_of(&format).is_some_and(|format| format.eq_ignore_ascii_case("escape"));
-            is_escape.then(|| call("encode_escape", vec![bytes]))
-        }
-        (name, _) => {
-            let (_, here) = NAMES.iter().find(|(postgres, _)| *postgres == name)?;
-            if let Expr::Function(call) = expr {
-                call.name = ObjectName::from(vec![Ident::new(*here)]);
-            }
-            None
-        }
+        _ => None,
     }
 }
 
