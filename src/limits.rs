@@ -99,6 +99,16 @@ pub const SHORT_STATEMENT_BYTES: usize = 64 << 10;
 /// more threads compute.
 pub const PLANNING_PLACES: usize = 2;
 
+/// Up to how many joins a plan may have for their order to be looked for; others are done as they
+/// are written.
+pub const REORDERED_JOINS: usize = 64;
+
+/// How many grouping sets a query may have (as in Postgres).
+pub const GROUPING_SETS: usize = 4_096;
+
+/// How many elements CUBE may have (as in Postgres).
+pub const CUBE_ELEMENTS: usize = 12;
+
 /// How many columns a query's result may have (as in Postgres).
 pub const RESULT_COLUMNS: usize = 1_664;
 

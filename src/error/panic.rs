@@ -6,12 +6,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use futures::FutureExt;
 
-use super::{Error, Result};
+use super::{Error, Result, SqlState};
 
 /// The error that a panic in `what` becomes, told in the log as well.
 pub fn panicked(what: &str, panic: &(dyn Any + Send)) -> Error {
     let said = panic.downcast_ref::<String>().map(String::as_str);
     let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+    // Arrow counts the bytes of a column of texts in 31 bits, and knows no other way to say it.
+    if said.contains("offset overflow") {
+        return Error::new(SqlState::ProgramLimit, "a column would have more than 2 GiB")
+            .hint("Let fewer rows be computed together, or make the values shorter.");
+    }
     tracing::error!(panic = said, "{what} panicked");
     Error::internal(format!("{what} ran into a bug in the server"))
         .detail(said.to_owned())
@@ -33,7 +38,6 @@ pub fn contained_call<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::SqlState;
 
     #[test]
     fn a_panic_becomes_an_internal_error_that_says_what_was_said() {
@@ -41,6 +45,8 @@ mod tests {
         assert_eq!(error.state(), SqlState::Internal);
         assert_eq!(error.message(), "the view ran into a bug in the server");
         assert_eq!(error.detail_text(), Some("no row 7"));
+        let error = contained_call::<()>("the view", || panic!("offset overflow")).unwrap_err();
+        assert_eq!(error.state(), SqlState::ProgramLimit);
         let waiting = contained::<()>("the view", async { panic!("still") });
         let error = futures::executor::block_on(waiting).unwrap_err();
         assert_eq!(error.detail_text(), Some("still"));

@@ -28,10 +28,11 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use super::grouping_sets::check_grouping_sets;
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
-
 use crate::sql::visit;
+
 /// What one statement may still cost. Its clones are one.
 #[derive(Debug, Clone, Default)]
 pub struct Allowance {
@@ -277,7 +278,7 @@ fn is_result(plan: &LogicalPlan) -> bool {
 pub fn check_syntax(query: &ast::Query) -> Result<()> {
     use std::ops::ControlFlow;
 
-    use ast::{Visit, Visitor};
+    use ast::Visitor;
 
     #[derive(Default)]
     struct Syntax {
@@ -289,6 +290,9 @@ pub fn check_syntax(query: &ast::Query) -> Result<()> {
         fn pre_visit_select(&mut self, select: &ast::Select) -> ControlFlow<Error> {
             if select.projection.len() > limits::RESULT_COLUMNS {
                 return ControlFlow::Break(too_wide());
+            }
+            if let Err(error) = check_grouping_sets(select) {
+                return ControlFlow::Break(error);
             }
             ControlFlow::Continue(())
         }

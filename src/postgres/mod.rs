@@ -13,6 +13,8 @@
 //! | [`budget`] | what planning a statement may cost, and whether anyone still waits for it |
 //! | `checked` | the rules of DataFusion's planner look whether anyone does |
 //! | [`guard`] | a running query can be stopped, and gives way to others |
+//! | [`light`] | which queries compute little |
+//! | `grouping_sets` | how many a SELECT may ask for |
 //! | `portions` | constants are written into few rows at a time |
 //! | `piecewise` | expressions that make much of little, over as many rows as fit |
 //! | `room` | how much the functions of an operator may make together |
@@ -24,6 +26,7 @@ pub mod budget;
 pub(crate) mod checked;
 pub mod coercion;
 pub mod functions;
+mod grouping_sets;
 pub mod guard;
 mod piecewise;
 mod portions;

@@ -4,7 +4,7 @@
 //! elements, which UNNEST is about to take apart, a batch of 8,192 rows would be 64 GB, and nothing
 //! asks before it is made. So the rows come to such a projection in [`Portions`], as many at a time
 //! as fit. So they do to operators that compute what may be large and cannot do it
-//! [piecewise](super::piecewise): sorts and aggregates.
+//! [piecewise](super::piecewise): sorts and aggregates, and aggregates with many grouping sets.
 
 use std::any::Any;
 use std::fmt;
@@ -14,6 +14,7 @@ use datafusion::common::Result;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::execution::TaskContext;
 use datafusion::physical_expr::expressions::{Column, Literal};
+use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
@@ -43,11 +44,30 @@ pub fn carefully(
         exprs.push(Arc::clone(expr));
         Ok(TreeNodeRecursion::Continue)
     })?;
-    if Explosive::among(exprs.iter())?.is_none() {
+    let rows = match Explosive::among(exprs.iter())? {
+        Some(_) => limits::CAREFUL_ROWS,
+        None => limits::BATCH_ROWS,
+    };
+    let rows = rows.min(rows_of_aggregate(node.as_ref()));
+    if rows >= limits::BATCH_ROWS {
         return Ok(None);
     }
-    let portions = Arc::new(Portions::new(Arc::clone(input), limits::CAREFUL_ROWS, allowance));
+    let portions = Arc::new(Portions::new(Arc::clone(input), rows, allowance));
     Ok(Some(replace_children_if_necessary(Arc::clone(node), vec![portions])?))
+}
+
+/// How many rows an aggregate takes at a time, if it is one: it writes its constants into every row
+/// as a projection does, and the keys once for each of its grouping sets.
+fn rows_of_aggregate(node: &dyn ExecutionPlan) -> usize {
+    let Some(aggregate) = (node as &dyn Any).downcast_ref::<AggregateExec>() else {
+        return limits::BATCH_ROWS;
+    };
+    let arguments = aggregate.aggr_expr().iter().flat_map(|function| function.expressions());
+    let constants: usize = arguments
+        .filter_map(|argument| Some(argument.downcast_ref::<Literal>()?.value().size()))
+        .sum();
+    let sets = aggregate.group_expr().groups().len();
+    (limits::PIECE_BYTES / constants.max(1)).min(limits::BATCH_CELLS / sets.max(1)).max(1)
 }
 
 /// The projection over portions of its input, if it has large constants or very many columns.

@@ -106,6 +106,22 @@ fn planned() -> Vec<(&'static str, &'static [&'static str], String)> {
             format!("SELECT k FROM few WHERE k IN ({})", listed(50_000, |n| n.to_string(), ", ")),
         ),
         (
+            "all sets of 16 columns",
+            WIDE,
+            format!(
+                "SELECT count(*) FROM few GROUP BY CUBE({})",
+                listed(16, |n| format!("k + {n}"), ", ")
+            ),
+        ),
+        (
+            "all sets of 7 columns and all of 7 others",
+            REFUSED,
+            format!(
+                "SELECT count(*) FROM few GROUP BY CUBE({0}), CUBE({0})",
+                listed(7, |n| format!("k + {n}"), ", ")
+            ),
+        ),
+        (
             "a long FROM",
             REFUSED,
             format!("SELECT 1 FROM {}", listed(3_000, |n| format!("few AS f{n}"), ", ")),
@@ -186,6 +202,24 @@ fn run() -> Vec<(&'static str, &'static [&'static str], String)> {
             &["53200", "54000", "57014", "ok"],
             "SELECT length(string_agg(repeat(s, 10000), ',')) FROM many",
         ),
+        (
+            "all sets of 12 columns",
+            &["ok", "53200", "57014"],
+            format!(
+                "SELECT count(*) FROM (SELECT count(*) FROM many GROUP BY CUBE({})) AS q",
+                listed(12, |n| format!("id % {}", n + 2), ", ")
+            ),
+        ),
+        text(
+            "a long constant many times in one text",
+            &["54000", "57014"],
+            "SELECT length(string_agg(repeat('x', 1000000), '')) FROM many",
+        ),
+        text(
+            "texts that become long for each of two groups",
+            BOUND,
+            "SELECT two, length(string_agg(repeat(s, 10000), '')) FROM many GROUP BY two",
+        ),
         text(
             "a query without an end",
             TIME,
@@ -232,6 +266,9 @@ async fn whatever_a_small_text_asks_for_ends_and_others_are_answered() {
         assert!(ends.contains(&end.as_str()), "{name}: {end}, not one of {ends:?}");
         assert_eq!(server::value(&other, "SELECT 1").await, "1", "after {name}");
     }
+    // What was answered has ended, and none of them took more than the limit allows.
+    server.rests().await;
+    assert!(server.memory("VmHWM") < 1_400, "peak memory was {} MiB", server.memory("VmHWM"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -86,23 +86,6 @@ fn assert_alive(server: &Server) {
     assert!(server.is_running());
 }
 
-/// A figure of /proc/PID/status, in MiB.
-fn memory(server: &Server, what: &str) -> u64 {
-    let status =
-        std::fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("Linux has /proc");
-    let line = status.lines().find(|line| line.starts_with(what)).expect("the figure is there");
-    line.split_whitespace().nth(1).and_then(|kb| kb.parse::<u64>().ok()).expect("a number") / 1024
-}
-
-/// How long the server has computed, in hundredths of a second.
-fn ticks(server: &Server) -> u64 {
-    let stat =
-        std::fs::read_to_string(format!("/proc/{}/stat", server.pid())).expect("Linux has /proc");
-    let (_, fields) = stat.rsplit_once(')').expect("the name is in parentheses");
-    let field = |n: usize| fields.split_whitespace().nth(n).and_then(|t| t.parse::<u64>().ok());
-    field(11).zip(field(12)).map(|(user, system)| user + system).expect("numbers")
-}
-
 #[test]
 fn garbage_ends_only_its_own_connection() {
     let server = server::shared();
@@ -128,7 +111,7 @@ fn a_length_word_over_the_limit_is_refused_before_anything_is_buffered() {
     before_login.bytes(&196_608_i32.to_be_bytes());
     let _ = before_login.error();
     let mut wire = Wire::login(&server);
-    let before = memory(&server, "VmRSS");
+    let before = server.memory("VmRSS");
     wire.bytes(b"Q");
     wire.bytes(&(900_i32 << 20).to_be_bytes());
     // The answer must not wait for the rest of the message, which never comes.
@@ -137,7 +120,7 @@ fn a_length_word_over_the_limit_is_refused_before_anything_is_buffered() {
     let mut negative = Wire::login(&server);
     negative.bytes(b"Q\xff\xff\xff\xff");
     let _ = negative.error();
-    assert!(memory(&server, "VmRSS") < before + 200, "memory grew with a length word");
+    assert!(server.memory("VmRSS") < before + 200, "memory grew with a length word");
     assert_alive(&server);
 }
 
@@ -312,7 +295,7 @@ async fn a_gigabyte_string_is_refused_and_takes_no_gigabyte() {
         }
         assert!(server.is_running(), "{sql}");
     }
-    assert!(memory(&server, "VmHWM") < 2_000, "peak memory was {} MiB", memory(&server, "VmHWM"));
+    assert!(server.memory("VmHWM") < 2_000, "peak memory was {} MiB", server.memory("VmHWM"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -358,16 +341,8 @@ async fn queries_without_end_do_not_keep_others_waiting() {
         assert_eq!(task.await.expect("no panic"), "57014");
     }
     assert_eq!(server::value(&client, "SELECT 1").await, "1");
-    // And they are over: nothing computes any more.
-    let begun = std::time::Instant::now();
-    loop {
-        let before = ticks(&server);
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        if ticks(&server) - before <= 2 {
-            break;
-        }
-        assert!(begun.elapsed() < server::PATIENCE, "a cancelled query goes on computing");
-    }
+    // And they are over.
+    server.rests().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

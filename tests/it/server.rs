@@ -99,6 +99,37 @@ impl Server {
         self.output.lock().unwrap().clone()
     }
 
+    /// A figure of /proc/PID/status, in MiB.
+    pub fn memory(&self, what: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()))
+            .expect("Linux has /proc");
+        let line = status.lines().find(|line| line.starts_with(what)).expect("the figure is there");
+        let kb = line.split_whitespace().nth(1).and_then(|kb| kb.parse::<u64>().ok());
+        kb.expect("a number") / 1024
+    }
+
+    /// How long it has computed, in hundredths of a second.
+    fn ticks(&self) -> u64 {
+        let stat =
+            std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("Linux has /proc");
+        let (_, fields) = stat.rsplit_once(')').expect("the name is in parentheses");
+        let field = |n: usize| fields.split_whitespace().nth(n).and_then(|t| t.parse::<u64>().ok());
+        field(11).zip(field(12)).map(|(user, system)| user + system).expect("numbers")
+    }
+
+    /// Waits until it computes nothing any more.
+    pub async fn rests(&self) {
+        let begun = std::time::Instant::now();
+        loop {
+            let before = self.ticks();
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            if self.ticks() - before <= 2 {
+                return;
+            }
+            assert!(begun.elapsed() < PATIENCE, "something goes on computing");
+        }
+    }
+
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.lock().unwrap().id()

@@ -33,6 +33,7 @@ mod datetime;
 mod distinct;
 mod format;
 mod intervals;
+mod joined;
 mod json;
 mod kernels;
 mod marked;
@@ -87,6 +88,7 @@ pub fn aggregates() -> Vec<Arc<AggregateUDF>> {
         AggregateUDF::new_from_impl(total::avg()),
         bool_and_udaf().as_ref().clone().with_aliases(["every"]),
         collect::array_agg(),
+        joined::string_agg(),
     ];
     own.into_iter().chain(kernels::all()).map(Arc::new).collect()
 }
