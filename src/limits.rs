@@ -143,8 +143,13 @@ pub const DEALING_BYTES: usize = 1 << 30;
 /// How many rows a batch has at the most on its way through a pipeline.
 pub const BATCH_ROWS: usize = 8_192;
 
+/// A query that reads at the most so many rows (where it joins, so many combinations of them)
+/// computes little, and does not stand in line with those that compute much.
+pub const LIGHT_ROWS: usize = 8 * BATCH_ROWS;
+
 /// How many computed values a batch of a projection has at the most: 64 columns of whole batches.
 pub const BATCH_CELLS: usize = 64 * BATCH_ROWS;
+
 /// How many chunks of a view's rows, of which most is gone, one change writes anew at the most.
 pub const TIDIED_CHUNKS: usize = 64;
 
@@ -293,21 +298,6 @@ pub const BACKLOG: u32 = 1_024;
 /// set, milliseconds: two transactions that wait for each other both end.
 pub const LOCK_MS: u64 = 30_000;
 
-/// How many bytes of a rejected row are kept.
-pub const KEPT_ROW_BYTES: usize = 8 << 10;
-
-/// How much of the reason is kept why a record of a file is rejected, characters.
-pub const FIELD_ERROR_CHARS: usize = 200;
-
-/// How many columns a relation may have (as in Postgres).
-pub const COLUMNS: usize = 1_600;
-
-/// The longest name, bytes (as in Postgres; a longer one is refused, not cut).
-pub const NAME_BYTES: usize = 63;
-
-/// How many prepared statements, portals and cursors a session may hold each.
-pub const SESSION_OBJECTS: usize = 1_000;
-
 /// How much of a file is read at a time, bytes.
 pub const FILE_READ_BYTES: usize = 1 << 20;
 
@@ -325,6 +315,21 @@ pub const PLAIN_ROWS: usize = 16;
 
 /// In how many windows a bid may be with the benchmark's query `qhopN`.
 pub const BENCH_WINDOWS: u32 = 3_600;
+
+/// How many bytes of a rejected row are kept.
+pub const KEPT_ROW_BYTES: usize = 8 << 10;
+
+/// How much of the reason is kept why a record of a file is rejected, characters.
+pub const FIELD_ERROR_CHARS: usize = 200;
+
+/// How many columns a relation may have (as in Postgres).
+pub const COLUMNS: usize = 1_600;
+
+/// The longest name, bytes (as in Postgres; a longer one is refused, not cut).
+pub const NAME_BYTES: usize = 63;
+
+/// How many prepared statements, portals and cursors a session may hold each.
+pub const SESSION_OBJECTS: usize = 1_000;
 
 /// How long a clean shutdown waits for the running epoch, seconds.
 pub const SHUTDOWN_SECONDS: u64 = 10;

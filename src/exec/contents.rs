@@ -37,6 +37,10 @@ impl Contents for TableContents {
             parts.filter_map(move |at| version.part(at, projection.as_deref()).transpose()),
         ))
     }
+
+    fn rows(&self) -> Option<usize> {
+        Some(self.0.rows())
+    }
 }
 
 /// A version of a view.
@@ -50,6 +54,10 @@ impl Contents for ViewContents {
         Ok(Box::new(
             parts.filter_map(move |at| version.rows.part(at, projection.as_deref()).transpose()),
         ))
+    }
+
+    fn rows(&self) -> Option<usize> {
+        Some(self.0.rows.rows())
     }
 }
 

@@ -12,7 +12,8 @@
 //! Every statement begins in the short lane. One whose plan turns out to be
 //! [large](crate::postgres::budget::Allowance::weigh) gives its place back and waits for one of the
 //! long lane, so that statements of the usual size are planned however many large ones wait. There
-//! is a thread for each place: whoever has a place need not wait for a thread.
+//! is a thread for each place: whoever has a place need not wait for a thread. Queries that compute
+//! [little](crate::postgres::light) are also run here.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -63,6 +64,11 @@ impl Planning {
             .build()
             .map_err(|error| Error::from(error).context("cannot start the threads that plan"))?;
         Ok(Planning::on(runtime.handle().clone(), Some(runtime), threads))
+    }
+
+    /// Where queries that compute little are run.
+    pub fn threads(&self) -> &Handle {
+        &self.handle
     }
 
     /// Reads a text, which may be long.

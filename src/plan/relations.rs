@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::catalog::{CatalogProvider, SchemaProvider, Session, TableProvider};
+use datafusion::catalog::{CatalogProvider, MemTable, SchemaProvider, Session, TableProvider};
 use datafusion::common::Column;
 use datafusion::datasource::TableType;
 use datafusion::error::{DataFusionError, Result as DfResult};
@@ -28,7 +28,15 @@ pub trait Contents: Send + Sync + fmt::Debug {
     /// An iterator that may block on the disk; batches have all columns of `projection` in its
     /// order.
     fn batches(&self, projection: Option<&[usize]>) -> Result<BatchIter>;
+
+    /// How many rows there are, where that is known without reading them.
+    fn rows(&self) -> Option<usize> {
+        None
+    }
 }
+
+/// About how many rows a system table has: a guess.
+const SYSTEM_TABLE_SIZE: usize = 1_000;
 
 /// Batches, one at a time.
 pub type BatchIter = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
@@ -50,6 +58,17 @@ impl RelationTable {
     /// The relation.
     pub fn relation(&self) -> &Arc<Relation> {
         &self.relation
+    }
+}
+
+/// How many rows a scan gives, where that is known without reading them.
+pub fn rows_of(scan: &datafusion::logical_expr::TableScan) -> Option<usize> {
+    let provider = datafusion::datasource::source_as_provider(&scan.source).ok()?;
+    let any: &dyn std::any::Any = provider.as_ref();
+    match any.downcast_ref::<RelationTable>() {
+        Some(table) => table.contents.rows(),
+        // A system table, made for this statement.
+        None => any.is::<MemTable>().then_some(SYSTEM_TABLE_SIZE),
     }
 }
 

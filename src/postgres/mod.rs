@@ -28,6 +28,7 @@ pub mod coercion;
 pub mod functions;
 mod grouping_sets;
 pub mod guard;
+pub mod light;
 mod piecewise;
 mod portions;
 mod room;

@@ -322,6 +322,11 @@ fn keys(columns: &[ArrayRef], rows: usize) -> Result<Vec<Vec<u8>>> {
     Ok(keys.iter().map(|key| key.as_ref().to_vec()).collect())
 }
 
+/// Whether a function is a subquery.
+pub fn is_subplan(function: &ScalarUDF) -> bool {
+    function.inner().is::<Apply>()
+}
+
 impl ScalarUDFImpl for Apply {
     fn name(&self) -> &str {
         &self.name

@@ -64,6 +64,7 @@ pub(super) const BOUNDS: &[Bound] = bounds! {
     WRITE_BYTES "bytes" "the largest write of one statement",
     DEALING_BYTES "bytes" "of memory with which a snapshot deals out batches to its threads",
     BATCH_ROWS "rows" "the largest batch",
+    LIGHT_ROWS "rows" "combinations of rows with which a query computes little",
     BATCH_CELLS "count" "computed values in the largest batch",
     TIDIED_CHUNKS "chunks" "parts of a view's rows that one change writes anew in memory",
     STATE_PIECE_BYTES "bytes" "a piece of state that a commit writes anew",

@@ -31,8 +31,9 @@ use crate::exec::versions::Overlay;
 use crate::exec::view::ViewHandle;
 use crate::limits;
 use crate::log::CommitNo;
-use crate::plan::relations::RelationLookup;
+use crate::plan::relations::{RelationLookup, rows_of};
 use crate::postgres::budget::Allowance;
+use crate::postgres::light::is_light;
 use crate::postgres::syntax::naming::shown_schema;
 use crate::sql::{self, NameKind, relation_name, visit};
 
@@ -213,6 +214,7 @@ pub struct Runnable {
     state: SessionState,
     schema: SchemaRef,
     wanted: DropGuard,
+    is_light: bool,
 }
 
 impl Planned {
@@ -236,16 +238,19 @@ impl Planned {
         let optimized = state.optimize(&plan)?;
         // It may be large, and is not needed any more.
         drop(plan);
+        let is_light = is_light(&optimized, rows_of);
         let physical = state.query_planner().create_physical_plan(&optimized, &state).await?;
-        Ok(Runnable { physical, state, schema, wanted })
+        Ok(Runnable { physical, state, schema, wanted, is_light })
     }
 }
 
-/// Runs a plan on the engine's threads, a few batches ahead of its reader.
+/// Runs a plan on the engine's threads, a few batches ahead of its reader; one that computes little
+/// where it was planned, apart from those that compute much.
 pub fn execute(engine: &Engine, runnable: Runnable) -> Batches {
-    let Runnable { physical, state, schema, wanted } = runnable;
+    let Runnable { physical, state, schema, wanted, is_light } = runnable;
     let (sender, receiver) = mpsc::channel(limits::RESULT_BATCHES);
-    let task = engine.cpu().spawn(async move {
+    let threads = if is_light { engine.planning.threads() } else { engine.cpu() };
+    let task = threads.spawn(async move {
         let sender_of_panic = sender.clone();
         let work = std::panic::AssertUnwindSafe(drive(physical, state, schema, sender));
         if futures::FutureExt::catch_unwind(work).await.is_err() {
