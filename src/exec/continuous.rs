@@ -13,12 +13,12 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use super::messages::TemporaryQuery;
-use super::position::Start;
+use super::position::{FeedPosition, Start};
 use super::registry::Engine;
 use super::runner::{Outlet, Runner};
 use super::tables::{PresentTables, dropped};
 use super::view::handle::QueryFigures;
-use crate::catalog::Emission;
+use crate::catalog::{Emission, Relation};
 use crate::clock::Stopwatch;
 use crate::error::{Error, Result, SqlState, contained};
 use crate::limits;
@@ -71,6 +71,7 @@ pub fn run(
         id: engine.next_query.fetch_add(1, Ordering::Relaxed),
         sql: options.sql.clone(),
         figures: Mutex::default(),
+        place: Mutex::default(),
     });
     engine.temporary.lock().insert(query.id, Arc::clone(&query));
     let registered = Registered { engine: Arc::clone(engine), query };
@@ -170,6 +171,15 @@ impl Outlet for Sending {
     }
 }
 
+/// The client was slower than the stream's retention, which does not wait for it.
+fn fell_behind(stream: &Relation, rows: u64) -> Error {
+    Error::new(
+        SqlState::LimitExceeded,
+        format!("{rows} rows of \"{}\" were forgotten before the query had read them", stream.name),
+    )
+    .hint("Read faster, or give the stream a longer retention; a materialized view loses no rows.")
+}
+
 struct Work {
     registered: Registered,
     pipeline: Arc<Pipeline>,
@@ -184,9 +194,12 @@ impl Work {
         let engine = &self.registered.engine;
         let mut tables = PresentTables::new(engine);
         let mut feed = engine.feed(&self.pipeline.source, None, self.start).await?;
+        self.stands_at(feed.position());
         let mut runner =
             Runner::new(Arc::clone(&self.pipeline), Arc::clone(&self.state), &tables).await?;
-        let mut commits = engine.journal.watch();
+        // What has changed while it was put together is seen by the first rows.
+        tables = PresentTables::new(engine);
+        let (mut commits, mut others) = (engine.journal.watch(), engine.journal.watch());
         let mut outlet = Sending::new(&self);
         let mut begin = None;
         let mut in_history = self.options.history_at_once;
@@ -206,6 +219,10 @@ impl Work {
                 return Err(dropped(gone));
             }
             let read = feed.read(cut, now, PORTION_ROWS, None)?;
+            self.stands_at(feed.position());
+            if feed.forgotten() > 0 {
+                return Err(fell_behind(source, feed.forgotten()));
+            }
             // Not made durable: a query that comes after reads these records again.
             engine.rejected.reject(source, &read.rejected, now, None)?;
             let is_idle = read.inputs.is_empty() && outlet.epoch > 0;
@@ -229,12 +246,24 @@ impl Work {
             if read.drained {
                 if !feed.is_log() {
                     engine.clock().sleep(POLL).await;
-                } else if !feed.changed(&mut commits).await {
-                    return Ok(());
+                } else {
+                    tokio::select! {
+                        more = feed.changed(&mut commits) => if !more { return Ok(()) },
+                        // A table may have been dropped. A view tells of its own changes only.
+                        Ok(()) = others.changed(), if !self.pipeline.tables.is_empty() => {}
+                    }
                 }
             } else {
                 tokio::task::yield_now().await;
             }
+        }
+    }
+
+    /// What it has read is not kept for it any longer.
+    fn stands_at(&self, position: FeedPosition) {
+        if let FeedPosition::View { epoch } = position {
+            let source = self.pipeline.source.relation.id;
+            *self.registered.query.place.lock() = Some((source, epoch));
         }
     }
 

@@ -25,7 +25,7 @@ use super::failure::ViewFailure;
 use super::folding::Folding;
 use super::group::PANICKED;
 use super::late::{delete_late, read_late};
-use super::messages::Command;
+use super::messages::{Command, TemporaryQuery};
 use super::position::Start;
 use super::progress::Progress;
 use super::registry::Engine;
@@ -205,8 +205,8 @@ impl Engine {
         ViewRun::new(Arc::clone(handle), runner, feed, progress, rows, late, stop)
     }
 
-    /// Whether every view on this one has taken all changes of it so far. Not merely those that
-    /// run: a paused one comes back.
+    /// Whether every view and every continuous SELECT on this one has taken all changes of it so
+    /// far. Not merely those that run: a paused one comes back.
     pub(super) fn folding(&self, run: &ViewRun) -> Folding {
         let id = run.handle.relation().id;
         let reads_no_more = |phase: &Phase| match phase {
@@ -228,7 +228,16 @@ impl Engine {
                 None => self.is_under(id, &view.relation()),
             }
         };
-        if self.views.read().values().any(behind) { Folding::Held } else { Folding::Allowed }
+        // A client that reads slowly is only slowed.
+        let reads = |query: &Arc<TemporaryQuery>| {
+            query
+                .place
+                .lock()
+                .is_some_and(|(source, epoch)| source == id && epoch < run.answer_epoch())
+        };
+        let is_behind =
+            self.views.read().values().any(behind) || self.temporary.lock().values().any(reads);
+        if is_behind { Folding::Held } else { Folding::Allowed }
     }
 
     /// Whether a relation reads this one, by name or through plain views.

@@ -55,4 +55,6 @@ pub struct TemporaryQuery {
     pub sql: String,
     /// Its figures.
     pub figures: Mutex<QueryFigures>,
+    /// Which view's changes it has read, and up to which epoch: those after it are kept.
+    pub place: Mutex<Option<(RelationId, u64)>>,
 }

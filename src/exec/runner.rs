@@ -439,8 +439,15 @@ impl Runner {
         }
     }
 
-    /// The late rows since the last call: the source's columns that the query reads.
+    /// The newest late rows since the last call, not more than are kept: the source's columns that
+    /// the query reads.
     pub fn drain_late(&mut self) -> Vec<RecordBatch> {
+        let rows: usize = self.late.iter().map(RecordBatch::num_rows).sum();
+        // All that is too much is in the oldest batch.
+        if let Some(oldest) = self.late.front_mut() {
+            let surplus = rows.saturating_sub(limits::KEPT_ROWS);
+            *oldest = oldest.slice(surplus, oldest.num_rows() - surplus);
+        }
         self.late.drain(..).collect()
     }
 

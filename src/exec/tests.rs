@@ -6,15 +6,19 @@ use datafusion::arrow::array::{
     ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
 use datafusion::arrow::util::pretty::pretty_format_batches;
+use parking_lot::Mutex;
 
 use super::env::Env;
+use super::messages::TemporaryQuery;
 use super::registry::{Engine, EngineOptions};
 use super::snapshot::Scope;
+use super::stored::{Since, changes_since};
 use super::versions::Overlay;
 use super::view::handle::Phase;
 use crate::catalog::{
     Column, Emission, Kind, NameChange, Relation, RelationId, StreamDef, ViewDef, WatermarkSpec,
 };
+use crate::error::SqlState;
 use crate::log::{StreamId, StreamSpec, Transaction};
 use crate::sql;
 use crate::store::faulty::{Fault, FaultyStore};
@@ -177,6 +181,18 @@ impl Bench {
     }
 
     pub(super) async fn fill(&self, table: &Relation, rows: &[(&str, &str)]) {
+        let mut transaction = Transaction::at(0);
+        self.put(&mut transaction, table, rows).await;
+        self.engine.journal.commit(transaction).await.unwrap();
+    }
+
+    /// Adds rows of a table to a transaction.
+    pub(super) async fn put(
+        &self,
+        transaction: &mut Transaction,
+        table: &Relation,
+        rows: &[(&str, &str)],
+    ) {
         let handle = self.engine.table(table.id).unwrap();
         let mut writer =
             handle.lock(&crate::clock::WallClock, std::time::Duration::from_secs(5)).await.unwrap();
@@ -185,9 +201,7 @@ impl Bench {
             Arc::new(StringArray::from_iter_values(rows.iter().map(|r| r.1))),
         ];
         writer.append(RecordBatch::try_new(table.schema(), columns).unwrap()).unwrap();
-        let mut transaction = Transaction::at(0);
-        writer.into_transaction(&mut transaction).unwrap();
-        self.engine.journal.commit(transaction).await.unwrap();
+        writer.into_transaction(transaction).unwrap();
     }
 
     pub(super) async fn snapshot(&self, query: &str) -> Vec<String> {
@@ -482,4 +496,92 @@ async fn a_view_whose_base_lacks_memory_at_one_start_comes_back_with_it() {
 
     let bench = open(store).await;
     assert_eq!(bench.rows(&high).await, ["200000 200000"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_has_written_reads_no_less_of_a_view_that_waits_for_room() {
+    let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new()), []));
+    let bench = open(Arc::clone(&store) as _).await;
+    let s = bench.stream().await;
+    let count = bench.view("v", "SELECT count(*) AS n FROM s", Emission::OnChange).await;
+    bench.insert(&s, &[(None, 1, 1)]).await;
+    assert_eq!(bench.rows(&count).await, ["1"]);
+    let view = bench.engine.view(count.id).unwrap();
+    let (mut phase, mut is_refused) = (view.phase(), false);
+    for n in 2..20 {
+        // The next commit is the rows', the one after it the view's.
+        store.arm(Fault::FailCommit(store.commits() + 2));
+        bench.insert(&s, &[(None, n, n)]).await;
+        match bench.engine.sync(&[Arc::clone(&view)], bench.engine.journal.last()).await {
+            Ok(()) => assert_eq!(bench.rows(&count).await, [n.to_string()]),
+            Err(error) => {
+                assert_eq!(error.state(), SqlState::DiskFull, "{error}");
+                is_refused = true;
+            }
+        }
+        store.disarm();
+        phase.wait_for(|phase| *phase == Phase::Running).await.unwrap();
+        assert_eq!(bench.rows(&count).await, [n.to_string()], "it goes on by itself");
+        if is_refused {
+            return;
+        }
+    }
+    panic!("no commit of the view has failed");
+}
+
+/// What is stored of a view's changes after an epoch.
+fn is_kept(bench: &Bench, view: &Relation, epoch: u64) -> bool {
+    matches!(changes_since(bench.store.as_ref(), view.id, epoch).unwrap(), Since::Changes(_))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_slow_continuous_query_has_not_read_of_a_view_is_kept_for_it() {
+    let bench = open(Arc::new(MemoryStore::new())).await;
+    let s = bench.stream().await;
+    let low =
+        bench.view("low", "SELECT v, count(*) AS n FROM s GROUP BY v", Emission::OnChange).await;
+    let rows: Vec<_> = (0..30_000).map(|v| (None, v, 0)).collect();
+    bench.insert(&s, &rows).await;
+    assert_eq!(bench.rows(&low).await.len(), 30_000);
+    let view = bench.engine.view(low.id).unwrap();
+    let epoch = view.version().epoch;
+    let query = Arc::new(TemporaryQuery {
+        id: 0,
+        sql: String::new(),
+        figures: Mutex::default(),
+        place: Mutex::new(Some((low.id, epoch))),
+    });
+    bench.engine.temporary.lock().insert(query.id, query);
+    for _ in 0..8 {
+        bench.insert(&s, &rows).await;
+        bench.engine.sync(&[Arc::clone(&view)], bench.engine.journal.last()).await.unwrap();
+    }
+    assert!(is_kept(&bench, &low, epoch));
+    bench.engine.temporary.lock().clear();
+    for _ in 0..8 {
+        bench.insert(&s, &rows).await;
+        bench.engine.sync(&[Arc::clone(&view)], bench.engine.journal.last()).await.unwrap();
+    }
+    assert!(!is_kept(&bench, &low, epoch), "nobody needs them any more");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_insert_is_one_epoch_and_the_commit_of_that_is_known_to_hold_nothing_to_be_read() {
+    let bench = open(Arc::new(MemoryStore::new())).await;
+    let s = bench.stream().await;
+    let view = bench.view("v", "SELECT count(*) AS n FROM s", Emission::OnChange).await;
+    let handle = bench.engine.view(view.id).unwrap();
+    // From then on it takes part in the common epochs.
+    let mut phase = handle.phase();
+    phase.wait_for(|phase| *phase == Phase::Running).await.unwrap();
+    for n in 1..=20 {
+        let (epoch, commit) = (bench.engine.last_epoch(), bench.engine.journal.last().0);
+        bench.insert(&s, &[(Some("a"), n, n)]).await;
+        assert_eq!(bench.rows(&view).await, [n.to_string()]);
+        let version = handle.version();
+        assert_eq!((version.epoch, bench.engine.last_epoch()), (epoch + 1, epoch + 1));
+        // The insert and its epoch. That the view has come to both is published with the rows: no
+        // other epoch has to find that out.
+        assert_eq!((version.commit.0, bench.engine.journal.last().0), (commit + 2, commit + 2));
+    }
 }

@@ -53,6 +53,10 @@ pub struct LogReader {
     resume: Option<Resume>,
     /// The last reading ended at its bounds, not at the end of what there is.
     has_more: bool,
+    /// Rows before the next one are wanted: it has read some, or was put at a place.
+    has_begun: bool,
+    /// Rows that were not there any more when it came to them.
+    forgotten: u64,
 }
 
 /// Every block before this key has been read; true as long as the stream has had so many joins.
@@ -95,6 +99,8 @@ impl LogReader {
             ahead: VecDeque::new(),
             resume: None,
             has_more: true,
+            has_begun: from != Position::Earliest,
+            forgotten: 0,
         };
         if let Position::After(commit) = from
             && commit < state.last_commit
@@ -107,6 +113,11 @@ impl LogReader {
     /// The offset of the next row.
     pub fn position(&self) -> u64 {
         self.offset
+    }
+
+    /// How many rows retention has taken away before it came to them.
+    pub fn forgotten(&self) -> u64 {
+        self.forgotten
     }
 
     /// The stream it reads.
@@ -140,8 +151,11 @@ impl LogReader {
                 self.has_more = false;
                 break;
             };
-            let start = usize::try_from(self.offset.saturating_sub(block.first_offset))
-                .unwrap_or(usize::MAX);
+            if std::mem::replace(&mut self.has_begun, true) {
+                self.forgotten += block.first_offset.saturating_sub(self.offset);
+            }
+            self.offset = self.offset.max(block.first_offset);
+            let start = usize::try_from(self.offset - block.first_offset).unwrap_or(usize::MAX);
             let Some(first) = self.first_unread(&block, start) else {
                 // All of it has been read, so all of its commits have: without this the tail, which
                 // finds its blocks by offset and commit, would give the same block for ever.

@@ -316,6 +316,31 @@ fn retention_forgets_whole_blocks_durably_and_not_what_is_still_needed() {
 }
 
 #[test]
+fn a_reader_says_how_many_rows_were_forgotten_before_it_came_to_them() {
+    let journal = Journal::open(Arc::new(MemoryStore::new())).unwrap();
+    let mut transaction = Transaction::default();
+    transaction.create_stream(S, StreamSpec { retention_ms: Some(100), ..spec() });
+    journal.commit_blocking(transaction).unwrap();
+    let insert = |n: i64| {
+        let mut transaction = Transaction::at(n * 50);
+        transaction.append(S, rows(&[n + 1]));
+        journal.commit_blocking(transaction).unwrap();
+    };
+    (0..2).for_each(insert);
+    let mut early = journal.reader(S, Position::Earliest).unwrap();
+    let mut late = journal.reader(S, Position::Earliest).unwrap();
+    assert_eq!(early.read(journal.last(), 10).unwrap()[0].batch.num_rows(), 2);
+    (2..10).for_each(insert);
+    assert_eq!(journal.retain(S, u64::MAX, 400).unwrap(), 6);
+    let rest = early.read(journal.last(), 10).unwrap();
+    assert_eq!(rest.iter().map(|block| block.batch.num_rows()).sum::<usize>(), 4);
+    assert_eq!(early.forgotten(), 4);
+    // One that has not begun begins with what there is.
+    late.read(journal.last(), 10).unwrap();
+    assert_eq!((late.forgotten(), late.position()), (0, 10));
+}
+
+#[test]
 fn a_log_on_disk_is_found_again_also_beyond_its_tail_and_a_dropped_stream_is_gone() {
     let dir = tempfile::tempdir().unwrap();
     let journal = Journal::open(Arc::new(DiskStore::open(dir.path()).unwrap())).unwrap();

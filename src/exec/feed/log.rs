@@ -81,6 +81,11 @@ impl LogFeed {
         self.read_to
     }
 
+    /// How many rows were forgotten before they were read.
+    pub(super) fn forgotten(&self) -> u64 {
+        self.reader.forgotten()
+    }
+
     /// Where it stands.
     pub(super) fn position(&self) -> FeedPosition {
         FeedPosition::Log { offset: self.reader.position() }

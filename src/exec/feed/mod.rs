@@ -136,6 +136,15 @@ impl Feed {
         }
     }
 
+    /// How many rows of a stream retention has taken away before they were read; none that a view
+    /// has still to read.
+    pub fn forgotten(&self) -> u64 {
+        match &self.kind {
+            FeedKind::Log(log) => log.forgotten(),
+            FeedKind::Source(_) | FeedKind::View(_) => 0,
+        }
+    }
+
     /// The last commit of which everything has been read since the feed was opened; 0: not known.
     pub fn read_to(&self) -> CommitNo {
         match &self.kind {
