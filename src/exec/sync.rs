@@ -14,10 +14,17 @@ use crate::error::{Error, Result, SqlState};
 use crate::limits;
 use crate::log::CommitNo;
 
+fn stalled(view: &str, why: &str) -> Error {
+    Error::new(SqlState::DiskFull, format!("materialized view \"{view}\" waits: {why}"))
+        .detail("It does not hold yet what this session has written.")
+        .hint("Make room on the disk, or DROP what is not needed: it then goes on by itself.")
+}
+
 impl Engine {
     /// Waits until these views hold everything that was committed before the call; of what other
     /// sessions have committed not longer than [`limits::OTHERS_WRITES_MS`]. `own`: the last commit
-    /// of this session.
+    /// of this session. A view that waits for room on the disk and does not hold that is an error
+    /// (53100).
     pub async fn sync(&self, views: &[Arc<ViewHandle>], own: CommitNo) -> Result<()> {
         let target = self.journal.last();
         let views = self.with_bases(views);
@@ -40,8 +47,13 @@ impl Engine {
             None => self.reach(own, &views).await?,
         }
         for view in views {
-            if let Phase::Failed(failure) = &*view.phase().borrow() {
-                return Err(failure.error(&view.relation().name));
+            match &*view.phase().borrow() {
+                Phase::Failed(failure) => return Err(failure.error(&view.relation().name)),
+                // Rather an error than fewer rows than this session has written.
+                Phase::Stalled(why) if *view.reached().borrow() < own => {
+                    return Err(stalled(&view.relation().name, why));
+                }
+                _ => {}
             }
         }
         Ok(())

@@ -115,12 +115,12 @@ async fn remove(engine: &Arc<Engine>, relations: Vec<Arc<Relation>>, alone: Alon
     let engine = Arc::clone(engine);
     to_its_end(async move {
         let _alone = alone;
-        let removed = remove_now(&engine, &relations, writers).await;
+        let mut stopped = Vec::new();
+        let removed = remove_now(&engine, &relations, writers, &mut stopped).await;
         if removed.is_err() {
-            for relation in &relations {
-                if let Kind::MaterializedView(_) = relation.kind {
-                    engine.restart_view(relation.id)?;
-                }
+            // Not those that still run: they would run twice.
+            for view in stopped {
+                engine.restart_view(view)?;
             }
         }
         removed
@@ -128,10 +128,12 @@ async fn remove(engine: &Arc<Engine>, relations: Vec<Arc<Relation>>, alone: Alon
     .await
 }
 
+/// Says in `stopped` which views it has stopped, also when it fails.
 async fn remove_now(
     engine: &Arc<Engine>,
     relations: &[Arc<Relation>],
     writers: Vec<TableWriter>,
+    stopped: &mut Vec<RelationId>,
 ) -> Result<()> {
     let mut transaction = Transaction::at(engine.now_ms());
     let mut changes = Vec::new();
@@ -141,6 +143,7 @@ async fn remove_now(
     for relation in relations {
         match &relation.kind {
             Kind::MaterializedView(_) => {
+                stopped.push(relation.id);
                 engine.stop_view(relation.id).await?;
                 engine.delete_view(relation.id, &mut transaction.puts)?;
             }

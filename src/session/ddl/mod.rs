@@ -11,6 +11,7 @@ mod stream;
 mod table;
 mod view;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
@@ -364,11 +365,42 @@ async fn set_running(
     // Only now: what could not be stored (the disk is full) has changed nothing, and the view runs
     // on.
     handle.redefine(changed);
+    let mut done = Done::new(tag);
     match run {
-        PauseOrResume::Pause => engine.pause_view(relation.id).await?,
+        PauseOrResume::Pause => {
+            engine.pause_view(relation.id).await?;
+            done.notices.extend(kept_while_paused(engine, &relation));
+        }
         PauseOrResume::Resume => engine.resume_view(relation.id)?,
     }
-    Ok(Done::new(tag))
+    Ok(done)
+}
+
+/// Says what is not given up as long as a view that is paused has not read it: it grows.
+fn kept_while_paused(engine: &Engine, view: &Relation) -> Option<(&'static str, Error)> {
+    let names = engine.catalog.names();
+    let (mut used, mut kept) = (view.depends_on.clone(), BTreeSet::new());
+    while let Some(id) = used.pop() {
+        let Some(relation) = names.by_id(id) else { continue };
+        match &relation.kind {
+            Kind::View { .. } => used.extend(&relation.depends_on),
+            Kind::MaterializedView(_) => {
+                kept.insert(format!("changes of \"{}\"", relation.name));
+            }
+            Kind::Stream(def) if def.retention_ms.is_some() || def.retention_bytes.is_some() => {
+                kept.insert(format!("rows of \"{}\"", relation.name));
+            }
+            Kind::Stream(_) | Kind::Table(_) => {}
+        }
+    }
+    if kept.is_empty() {
+        return None;
+    }
+    let kept = kept.into_iter().collect::<Vec<_>>().join(" and ");
+    let what = format!("{kept} are kept until \"{}\" has read them", view.name);
+    let notice = Error::new(SqlState::Success, what)
+        .hint("RESUME the view, or DROP it, before they fill the disk.");
+    Some(("NOTICE", notice))
 }
 
 /// The stream's number in the log.
