@@ -11,15 +11,18 @@ use crate::limits;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PortionSize {
     rows: usize,
-}
-
-impl Default for PortionSize {
-    fn default() -> Self {
-        PortionSize { rows: limits::LEAST_PORTION_ROWS }
-    }
+    least: usize,
 }
 
 impl PortionSize {
+    /// Of a query in which a row belongs to so many windows, each of which it may change: a portion
+    /// that is under way is not stopped.
+    pub fn of(windows_per_row: i64) -> PortionSize {
+        let windows = usize::try_from(windows_per_row).unwrap_or(1).max(1);
+        let least = (limits::PORTION_WINDOWS / windows).clamp(1, limits::LEAST_PORTION_ROWS);
+        PortionSize { rows: least, least }
+    }
+
     /// How many rows to read, and no more than `most`.
     pub fn rows(self, most: usize) -> usize {
         self.rows.min(most)
@@ -35,7 +38,7 @@ impl PortionSize {
         // It begins small, grows by steps, since one portion may have been lucky, and shrinks at
         // once.
         let grown = self.rows.saturating_mul(4);
-        self.rows = fitting.min(grown).clamp(limits::LEAST_PORTION_ROWS, limits::EPOCH_ROWS);
+        self.rows = fitting.min(grown).clamp(self.least, limits::EPOCH_ROWS);
     }
 }
 
@@ -45,7 +48,7 @@ mod tests {
 
     #[test]
     fn a_slow_query_takes_few_rows_and_a_fast_one_many() {
-        let mut size = PortionSize::default();
+        let mut size = PortionSize::of(1);
         assert_eq!(size.rows(usize::MAX), limits::LEAST_PORTION_ROWS);
         size.took(64, 64);
         assert_eq!(size.rows(usize::MAX), limits::LEAST_PORTION_ROWS);
@@ -57,5 +60,6 @@ mod tests {
         assert_eq!(size.rows(1_000), 1_000);
         size.took(0, 5);
         assert_eq!(size.rows(usize::MAX), limits::EPOCH_ROWS);
+        assert_eq!(PortionSize::of(90_000).rows(usize::MAX), 1);
     }
 }

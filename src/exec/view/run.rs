@@ -128,7 +128,8 @@ impl ViewRun {
         handle.count(Some(Arc::clone(&memory)));
         handle.explain(runner.explain());
         let folder = Folder::default();
-        let portion_size = PortionSize::default();
+        let windows = runner.pipeline().lateness.map(|rule| rule.windows.windows_per_row());
+        let portion_size = PortionSize::of(windows.unwrap_or(1));
         let run = ViewRun {
             handle,
             progress,
@@ -317,10 +318,10 @@ impl ViewRun {
         }
         for delta in change.deltas.iter().filter(|delta| !delta.is_empty()) {
             let applied = self.rows.apply(delta)?;
-            self.progress.retracts |= !applied.removed.is_empty();
             if let Some(retention) = &mut self.retention {
                 retention.applied(delta, &applied)?;
             }
+            self.progress.retracts |= !applied.removed.is_empty();
             self.progress.answer_epoch = epoch;
             writer.put_change(delta, &applied)?;
         }
