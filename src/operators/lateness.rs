@@ -5,6 +5,10 @@
 //! is late for its first windows only must not count in those: the batch is cut before it, and the
 //! windows that its write found closed are closed first. So the answer is the same however rows
 //! fall into epochs.
+//!
+//! A row whose windows would all end beyond the range of its type (the last hours of 2262, with
+//! nanoseconds) is in none of them. It counts as late too, whatever the watermark: so it is seen in
+//! `tidemill.late_rows` and not lost in silence.
 
 use datafusion::arrow::array::{Array, BooleanArray, Int64Array, RecordBatch};
 use datafusion::arrow::compute::{cast, filter_record_batch, max, min};
