@@ -130,3 +130,33 @@ fn reads_input(plan: &Arc<dyn ExecutionPlan>) -> bool {
         .is_some_and(|scan| scan.partitions().iter().any(|p| format!("{p:?}").starts_with("Slot")));
     here || plan.children().into_iter().any(reads_input)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::table_tests::key_a;
+    use super::super::tables::PresentTables;
+    use super::super::tests::{open, sorted_rows};
+    use super::*;
+    use crate::store::MemoryStore;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_plan_that_reads_a_table_is_renewed_after_many_runs_and_gives_the_same_rows() {
+        let bench = open(Arc::new(MemoryStore::new())).await;
+        bench.stream().await;
+        let names = bench.table().await;
+        bench.fill(&names, &[("a", "Anna"), ("b", "Bert")]).await;
+        let query = "SELECT s.k, n.title FROM s JOIN names n ON n.k = s.k";
+        let (pipeline, state) = bench.pipeline(query).await;
+        assert!(pipeline.below.has_tables);
+        let logical = PresentTables::new(&bench.engine).resolve(&pipeline.below.plan).unwrap();
+        let mut fragment = Fragment::new(&pipeline.below, logical, state).await.unwrap();
+        // Held, so that another one cannot come to lie where it is.
+        let first = Arc::clone(&fragment.physical);
+        for run in 1..=limits::RUNS_PER_PLAN + 1 {
+            let rows = fragment.run(vec![key_a(&pipeline)]).await.unwrap();
+            assert_eq!(sorted_rows(&rows), ["a Anna"], "run {run}");
+            let is_first = Arc::ptr_eq(&first, &fragment.physical);
+            assert_eq!(is_first, run <= limits::RUNS_PER_PLAN, "run {run}");
+        }
+    }
+}

@@ -53,6 +53,8 @@ mod codec;
 mod commit_times;
 mod committing;
 mod contents;
+#[cfg(test)]
+mod contents_tests;
 pub mod continuous;
 pub mod define;
 pub mod env;

@@ -1,7 +1,7 @@
 //! Static tables that change while a query over them is put together or runs an epoch.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use datafusion::arrow::array::{
     ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
@@ -15,6 +15,7 @@ use super::tables::PresentTables;
 use super::tests::{Bench, open, sorted_rows};
 use crate::catalog::{Emission, Relation};
 use crate::error::{Result, SqlState};
+use crate::log::Transaction;
 use crate::operators::lateness::{Input, Writes};
 use crate::plan::{CutOptions, Pipeline};
 use crate::sql;
@@ -59,7 +60,7 @@ impl Bench {
         }
     }
 
-    async fn pipeline(&self, query: &str) -> (Arc<Pipeline>, Arc<SessionState>) {
+    pub(super) async fn pipeline(&self, query: &str) -> (Arc<Pipeline>, Arc<SessionState>) {
         let options = CutOptions { emission: Emission::OnChange, lateness_ms: 0 };
         let parsed = sql::parse_query(query).unwrap();
         let planned =
@@ -69,15 +70,21 @@ impl Bench {
     }
 }
 
-/// What one row with key `a` brings.
-async fn row_of_a(runner: &mut Runner, tables: &dyn Tables) -> Result<Vec<String>> {
-    let source = &runner.pipeline().source;
+/// A row with key `a`: of its columns those that the pipeline reads.
+pub(super) fn key_a(pipeline: &Pipeline) -> RecordBatch {
+    let source = &pipeline.source;
     let columns: Vec<ArrayRef> = vec![
         Arc::new(StringArray::from(vec!["a"])),
         Arc::new(Int64Array::from(vec![1])),
         Arc::new(TimestampMicrosecondArray::from(vec![1])),
     ];
-    let row = RecordBatch::try_new(source.relation.schema(), columns)?.project(&source.columns)?;
+    let row = RecordBatch::try_new(source.relation.schema(), columns).unwrap();
+    row.project(&source.columns).unwrap()
+}
+
+/// What one row with key `a` brings.
+async fn row_of_a(runner: &mut Runner, tables: &dyn Tables) -> Result<Vec<String>> {
+    let row = key_a(runner.pipeline());
     let writes = Writes::Runs(Vec::new());
     let input = Input { batch: row, writes, after: Watermark::NONE, weights: None };
     let mut out: Vec<Delta> = Vec::new();
@@ -119,4 +126,94 @@ async fn an_epoch_sees_one_version_of_the_tables_below_and_above_an_aggregate() 
     assert_eq!(row_of_a(&mut runner, &bench.racing(&names)).await.unwrap(), ["a 1"]);
     let next = row_of_a(&mut runner, &PresentTables::new(&bench.engine)).await.unwrap();
     assert_eq!(next, ["a Anna Anna 1"]);
+}
+
+/// Two tables that change in one transaction just before they are asked for something for the
+/// `left`th time.
+struct RacingPair<'a> {
+    tables: PresentTables,
+    bench: &'a Bench,
+    pair: &'a [Arc<Relation>; 2],
+    left: &'a AtomicI64,
+}
+
+impl RacingPair<'_> {
+    fn asked(&self) {
+        if self.left.fetch_sub(1, Ordering::Relaxed) == 1 {
+            let change = self.bench.fill_pair(self.pair, "a");
+            tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(change));
+        }
+    }
+}
+
+impl Tables for RacingPair<'_> {
+    fn resolve(&self, plan: &LogicalPlan) -> Result<LogicalPlan> {
+        self.asked();
+        self.tables.resolve(plan)
+    }
+
+    fn version(&self, pipeline: &Pipeline) -> Result<u64> {
+        self.asked();
+        self.tables.version(pipeline)
+    }
+
+    fn now_ms(&self) -> i64 {
+        self.tables.now_ms()
+    }
+}
+
+impl Bench {
+    /// A row in each of two tables, in one transaction.
+    async fn fill_pair(&self, pair: &[Arc<Relation>; 2], key: &str) {
+        let mut transaction = Transaction::at(0);
+        for table in pair {
+            self.put(&mut transaction, table, &[(key, "new")]).await;
+        }
+        self.engine.journal.commit(transaction).await.unwrap();
+    }
+}
+
+/// What one row brings while both tables change before they are asked for the `at`th time, and what
+/// another one brings after that.
+async fn rows_around_a_change(query: &str, at: i64) -> [Vec<String>; 2] {
+    let bench = open(Arc::new(MemoryStore::new())).await;
+    bench.stream().await;
+    let names = bench.table().await;
+    let more = bench.create("more", names.columns.clone(), names.kind.clone(), Vec::new()).await;
+    let (pair, left) = ([names, more], AtomicI64::new(at));
+    let racing = || RacingPair {
+        tables: PresentTables::new(&bench.engine),
+        bench: &bench,
+        pair: &pair,
+        left: &left,
+    };
+    let (pipeline, state) = bench.pipeline(query).await;
+    let mut runner = Runner::new(pipeline, state, &racing()).await.unwrap();
+    // Something has changed in any case, so that the epoch asks for everything anew.
+    bench.fill_pair(&pair, "b").await;
+    let row = row_of_a(&mut runner, &racing()).await.unwrap();
+    while left.load(Ordering::Relaxed) > 0 {
+        racing().asked();
+    }
+    [row, row_of_a(&mut runner, &PresentTables::new(&bench.engine)).await.unwrap()]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_tables_that_change_together_are_both_old_or_both_new_whenever_that_is() {
+    for (below, above) in [("names", "more"), ("more", "names")] {
+        let query = format!(
+            "SELECT g.k, g.title AS below, y.title AS above, g.n FROM
+               (SELECT s.k, x.title, count(*) AS n FROM s LEFT JOIN {below} x ON x.k = s.k GROUP BY s.k, x.title) g
+             LEFT JOIN {above} y ON y.k = g.k"
+        );
+        // Three times while the query is put together, three times in its epoch, and later.
+        for at in 1..=7 {
+            let [row, next] = rows_around_a_change(&query, at).await;
+            // What has committed before the epoch looks is seen by it.
+            let is_old = at > 4 && row == ["a 1"];
+            assert!(is_old || row == ["a new new 1"], "{query}\n{at}: {row:?}");
+            let is_new = |row: &String| row.contains(" new new ");
+            assert!(!next.is_empty() && next.iter().all(is_new), "{query}\n{at}: {next:?}");
+        }
+    }
 }

@@ -461,3 +461,33 @@ fn a_window_buffer_gives_out_every_row_in_order_of_arrival_and_survives_restarts
         assert_eq!((buffer.rows(), buffer.size()), (0, 0));
     }
 }
+
+#[test]
+fn rows_that_come_one_by_one_take_a_window_buffer_little_more_than_those_that_come_together() {
+    let windowing = Windowing {
+        spec: WindowSpec { kind: WindowKind::Tumble { size: 1_000 }, offset: 0 },
+        time: 0,
+        trigger: Trigger::OnClose,
+        lateness: 0,
+    };
+    let rows = batch(&mut Dice(5_000), 5_000, 0);
+    let mut together = WindowBuffer::new(schema(), windowing.clone()).unwrap();
+    together.push(&rows).unwrap();
+    let mut single = WindowBuffer::new(schema(), windowing).unwrap();
+    for row in 0..rows.num_rows() as u32 {
+        // With memory of its own, as a write brings it.
+        single.push(&take_record_batch(&rows, &UInt32Array::from(vec![row])).unwrap()).unwrap();
+    }
+    assert_eq!(single.rows(), together.rows());
+    let sizes = [single.size(), together.size()];
+    // And what is counted is what is held, not what is shown of it.
+    let least = single.whole().unwrap().get_array_memory_size() / 2;
+    assert!(sizes[0] < 2 * sizes[1] && sizes.iter().all(|size| *size > least), "{sizes:?}");
+    let closed = [single, together].map(|mut buffer| {
+        let mut out = Vec::new();
+        while buffer.close(Watermark::INFINITY, &mut out).unwrap() == Closing::More {}
+        out.iter().flat_map(|delta| lines(&delta.batch)).collect::<Vec<_>>()
+    });
+    assert!(!closed[0].is_empty());
+    assert_eq!(closed[0], closed[1]);
+}

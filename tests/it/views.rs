@@ -223,6 +223,36 @@ async fn a_view_that_catches_up_for_long_is_seen_paused_and_dropped_and_holds_no
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_view_of_many_windows_that_catches_up_is_dropped_at_once_and_holds_up_no_definition() {
+    let server = ephemeral().await;
+    let (client, other) = (server.connect().await, server.connect().await);
+    // Each row is in 20,000 windows, and all of them are one commit: some minutes of work.
+    for sql in [
+        "CREATE STREAM ev (ts TIMESTAMP, WATERMARK FOR ts)",
+        "INSERT INTO ev SELECT to_timestamp_seconds(1600000000 + i / 32)::timestamp \
+         FROM generate_series(0, 9999) AS g(i)",
+        "CREATE MATERIALIZED VIEW many AS SELECT window_start, count(*) AS n \
+         FROM HOP(ev, ts, INTERVAL '1 second', INTERVAL '20000 seconds') \
+         GROUP BY window_start, window_end",
+    ] {
+        server::run(&client, sql).await;
+    }
+    for session in [&client, &other] {
+        server::run(session, "SET statement_timeout = '20s'").await;
+    }
+    // This waits a little for a view that has just begun, so by now it computes.
+    let state = "SELECT state FROM tidemill.queries WHERE name = 'many'";
+    assert_eq!(server::value(&client, state).await, "catching up");
+    tokio::join!(
+        server::run(&client, "DROP MATERIALIZED VIEW many"),
+        server::run(&other, "CREATE TABLE beside (k INT PRIMARY KEY)")
+    );
+    assert_eq!(server::value(&client, "SELECT count(*) FROM tidemill.queries").await, "0");
+    server::run(&other, "INSERT INTO beside VALUES (1)").await;
+    server::run(&client, "DROP STREAM ev").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_subscription_resumes_after_the_epoch_it_names() {
     let server = ephemeral().await;
     let (client, reader) = (server.connect().await, server.connect().await);
