@@ -391,5 +391,8 @@ pub const TEST_SECONDS: u64 = 60;
 /// How much memory the queries of a page of `tidemill test` may use, bytes.
 pub const TEST_MEMORY_BYTES: usize = 1 << 30;
 /// After so many runs a physical plan is replaced by a fresh one: each run adds to the metrics that
-/// the plan keeps, 4 to 5 KiB where it joins a table, so this bounds them to a few MiB.
-pub const RUNS_PER_PLAN: usize = 1_024;
+/// the plan keeps, some KiB.
+pub const RUNS_PER_PLAN: usize = 64;
+
+/// The same where the plan joins a table: a fresh one reads the table again.
+pub const RUNS_PER_TABLE_PLAN: usize = 1_024;

@@ -86,7 +86,9 @@ impl Fragment {
             return Ok(input);
         }
         self.runs += 1;
-        if self.runs > limits::RUNS_PER_PLAN {
+        let most =
+            if self.spec.has_tables { limits::RUNS_PER_TABLE_PLAN } else { limits::RUNS_PER_PLAN };
+        if self.runs > most {
             self.physical = physical(&self.logical, &self.state).await?;
             self.runs = 0;
         }
@@ -152,11 +154,11 @@ mod tests {
         let mut fragment = Fragment::new(&pipeline.below, logical, state).await.unwrap();
         // Held, so that another one cannot come to lie where it is.
         let first = Arc::clone(&fragment.physical);
-        for run in 1..=limits::RUNS_PER_PLAN + 1 {
+        for run in 1..=limits::RUNS_PER_TABLE_PLAN + 1 {
             let rows = fragment.run(vec![key_a(&pipeline)]).await.unwrap();
             assert_eq!(sorted_rows(&rows), ["a Anna"], "run {run}");
             let is_first = Arc::ptr_eq(&first, &fragment.physical);
-            assert_eq!(is_first, run <= limits::RUNS_PER_PLAN, "run {run}");
+            assert_eq!(is_first, run <= limits::RUNS_PER_TABLE_PLAN, "run {run}");
         }
     }
 }

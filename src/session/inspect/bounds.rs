@@ -80,6 +80,7 @@ pub(super) const BOUNDS: &[Bound] = bounds! {
     REJOIN_MS "ms" "how long a view must have been quick to take part in the common epochs again",
     LONE_VIEWS "count" "views that go on by themselves and compute at the same time",
     RUNS_PER_PLAN "count" "runs of a plan before it is made anew",
+    RUNS_PER_TABLE_PLAN "count" "the same of a plan that joins a table",
     MAX_LAG_MS "ms" "max_lag of a stream that does not say",
     COMMIT_MARK_MS "ms" "how exactly it is known when a commit was made",
     COMMIT_MARKS "count" "commits of which that is known",
