@@ -153,6 +153,10 @@ pub const BATCH_CELLS: usize = 64 * BATCH_ROWS;
 /// How many chunks of a view's rows, of which most is gone, one change writes anew at the most.
 pub const TIDIED_CHUNKS: usize = 64;
 
+/// How many bytes of changes of state, or of an answer, are left in the store before they are
+/// folded.
+pub const FOLD_BYTES: u64 = 4 << 20;
+
 /// About how many bytes a piece of state has, of which a commit writes some to shorten what a
 /// restart reads. At least one row.
 pub const STATE_PIECE_BYTES: usize = 256 << 10;
@@ -376,8 +380,8 @@ pub const STORE_JOURNALS_BYTES: u64 = 128 << 20;
 /// What a space of the store keeps in memory before it is flushed, bytes.
 pub const STORE_MEMTABLE_BYTES: u64 = 16 << 20;
 
-/// Values of the log that are larger than this, bytes, are kept apart from their keys, so that
-/// compaction does not copy them.
+/// Values of the log, of state and of answers that are larger than this, bytes, are kept apart from
+/// their keys, so that compaction does not copy them.
 pub const STORE_SEPARATE_BYTES: u32 = 1 << 10;
 
 /// To how many descriptors the process raises its limit at the most: more are of no use, and on

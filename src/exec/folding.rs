@@ -29,9 +29,6 @@ use crate::limits::STATE_DELETIONS;
 use crate::state::{PieceCursor, RowStore, piece_rows};
 use crate::store::{Space, Store};
 
-/// Less than this is not folded, bytes.
-const SMALLEST_FOLD: u64 = 4 << 20;
-
 /// How many bytes of pieces are written for a byte of changes.
 const PACE: u64 = 2;
 
@@ -94,12 +91,6 @@ pub(super) struct Folded<'a> {
     pub(super) answer_before: u64,
     /// Whether changes of the answer may go.
     pub(super) folding: Folding,
-}
-
-impl Default for Folder {
-    fn default() -> Self {
-        Folder::from_bytes(SMALLEST_FOLD)
-    }
 }
 
 impl Folder {

@@ -202,7 +202,8 @@ impl Engine {
             runner.restored()?;
         }
         let late = read_late(self.store().as_ref(), relation.id)?;
-        ViewRun::new(Arc::clone(handle), runner, feed, progress, rows, late, stop)
+        let run = ViewRun::new(Arc::clone(handle), runner, feed, progress, rows, late, stop)?;
+        Ok(run.folding_from(self.options.fold_bytes))
     }
 
     /// Whether every view and every continuous SELECT on this one has taken all changes of it so

@@ -19,6 +19,7 @@ use crate::catalog::{
     Column, Emission, Kind, NameChange, Relation, RelationId, StreamDef, ViewDef, WatermarkSpec,
 };
 use crate::error::SqlState;
+use crate::limits;
 use crate::log::{StreamId, StreamSpec, Transaction};
 use crate::sql;
 use crate::store::faulty::{Fault, FaultyStore};
@@ -40,8 +41,14 @@ pub(super) async fn open(store: Arc<dyn Store>) -> Bench {
 async fn open_within(store: Arc<dyn Store>, memory: usize) -> Bench {
     // However busy the machine is: what these tests look at is what views do together.
     let common_epoch = std::time::Duration::from_secs(60);
-    let options =
-        EngineOptions { files: ".".into(), memory, threads: 2, bounded: false, common_epoch };
+    let options = EngineOptions {
+        files: ".".into(),
+        memory,
+        threads: 2,
+        bounded: false,
+        common_epoch,
+        fold_bytes: limits::FOLD_BYTES,
+    };
     let engine = Engine::open(
         Env::of_server(Arc::clone(&store), tokio::runtime::Handle::current()),
         options,

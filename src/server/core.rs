@@ -72,6 +72,7 @@ impl Core {
             threads: options.threads,
             bounded: options.bounded,
             common_epoch: Duration::from_millis(limits::COMMON_EPOCH_MS),
+            fold_bytes: limits::FOLD_BYTES,
         };
         let env = Env::of_server(store, cpu.handle().clone());
         // On a thread of the runtime, which has the stack that planning needs.

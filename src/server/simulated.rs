@@ -53,6 +53,9 @@ pub enum Answer {
     Copied(Vec<String>),
 }
 
+/// A page or a script writes little: folding would never begin.
+const SMALL_FOLD: u64 = 2 << 10;
+
 impl Simulated {
     /// Opens what the store holds. To be called on the clock's own runtime.
     pub async fn open(
@@ -68,6 +71,7 @@ impl Simulated {
             threads: 1,
             bounded: false,
             common_epoch: Duration::from_millis(limits::COMMON_EPOCH_MS),
+            fold_bytes: SMALL_FOLD,
         };
         let engine = Engine::open(env, options).await?;
         let sessions = sessions(&engine);

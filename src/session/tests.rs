@@ -28,16 +28,20 @@ async fn sessions() -> EngineSessions {
 }
 
 async fn sessions_over(store: Arc<dyn Store>) -> EngineSessions {
+    EngineSessions::new(engine_over(store).await)
+}
+
+/// An engine on two threads.
+pub(super) async fn engine_over(store: Arc<dyn Store>) -> Arc<Engine> {
     let options = EngineOptions {
         files: ".".into(),
         memory: 1 << 30,
         threads: 2,
         bounded: false,
         common_epoch: Duration::from_millis(limits::COMMON_EPOCH_MS),
+        fold_bytes: limits::FOLD_BYTES,
     };
-    let env = Env::of_server(store, tokio::runtime::Handle::current());
-    let engine = Engine::open(env, options).await.unwrap();
-    EngineSessions::new(engine)
+    Engine::open(Env::of_server(store, tokio::runtime::Handle::current()), options).await.unwrap()
 }
 
 /// Does with a session what the wire does with it for a simple query.
@@ -357,15 +361,7 @@ async fn on_a_full_disk_drop_makes_room_and_a_refused_pause_changes_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_drop_that_failed_each_view_runs_once() {
     let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new()), []));
-    let options = EngineOptions {
-        files: ".".into(),
-        memory: 1 << 30,
-        threads: 2,
-        bounded: false,
-        common_epoch: Duration::from_millis(limits::COMMON_EPOCH_MS),
-    };
-    let env = Env::of_server(Arc::clone(&store) as _, tokio::runtime::Handle::current());
-    let engine = Engine::open(env, options).await.unwrap();
+    let engine = engine_over(Arc::clone(&store) as _).await;
     let mut client = client(&EngineSessions::new(Arc::clone(&engine)));
     client.ok("CREATE STREAM s (k BIGINT)").await;
     client.ok("CREATE MATERIALIZED VIEW low AS SELECT count(*) AS n FROM s").await;

@@ -127,7 +127,7 @@ impl ViewRun {
         memory.try_resize(rows.bytes() + retention.as_ref().map_or(0, Retention::bytes))?;
         handle.count(Some(Arc::clone(&memory)));
         handle.explain(runner.explain());
-        let folder = Folder::default();
+        let folder = Folder::from_bytes(limits::FOLD_BYTES);
         let windows = runner.pipeline().lateness.map(|rule| rule.windows.windows_per_row());
         let portion_size = PortionSize::of(windows.unwrap_or(1));
         let run = ViewRun {
@@ -147,6 +147,11 @@ impl ViewRun {
             run.published(run.progress.epoch, Arc::new(late.into()), run.figures(0.0, None));
         run.handle.change(|_| published);
         Ok(run)
+    }
+
+    /// The same, which folds when there are so many bytes of changes.
+    pub fn folding_from(self, bytes: u64) -> ViewRun {
+        ViewRun { folder: Folder::from_bytes(bytes), ..self }
     }
 
     /// Whether new rows announce themselves by a commit.

@@ -1,15 +1,14 @@
 //! Writing rows, statement by statement, through a session on an engine in memory.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use futures::TryStreamExt;
 
 use crate::error::{Error, SqlState};
-use crate::exec::{Engine, EngineOptions, Env};
 use crate::limits;
+use crate::session::tests::engine_over;
 use crate::session::{ClientSession, EngineSessions, Outcome, Protocol, SessionFactory, Startup};
 use crate::store::MemoryStore;
 
@@ -18,16 +17,7 @@ pub(in crate::session) struct Client(Box<dyn ClientSession>);
 
 impl Client {
     async fn open() -> Client {
-        let options = EngineOptions {
-            files: ".".into(),
-            memory: 1 << 30,
-            threads: 2,
-            bounded: false,
-            common_epoch: Duration::from_millis(limits::COMMON_EPOCH_MS),
-        };
-        let store = Arc::new(MemoryStore::new());
-        let env = Env::of_server(store, tokio::runtime::Handle::current());
-        let engine = Engine::open(env, options).await.unwrap();
+        let engine = engine_over(Arc::new(MemoryStore::new())).await;
         let sessions = EngineSessions::new(engine);
         let startup = Startup { user: "ada".into(), ..Startup::default() };
         Client(sessions.open(startup).await.unwrap())
@@ -107,7 +97,7 @@ where
 {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
-        .thread_stack_size(crate::limits::PLANNING_STACK_BYTES)
+        .thread_stack_size(limits::PLANNING_STACK_BYTES)
         .enable_all()
         .build()
         .unwrap();
