@@ -52,11 +52,11 @@ pub(super) fn open(
             let options =
                 KeyspaceCreateOptions::default().max_memtable_size(limits::STORE_MEMTABLE_BYTES);
             match space {
-                Space::Log => options.with_kv_separation(Some(
+                Space::Log | Space::State | Space::Views => options.with_kv_separation(Some(
                     KvSeparationOptions::default()
                         .separation_threshold(limits::STORE_SEPARATE_BYTES),
                 )),
-                Space::Meta | Space::Tables | Space::State | Space::Views => options,
+                Space::Meta | Space::Tables => options,
             }
         })
     });
