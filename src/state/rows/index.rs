@@ -50,6 +50,11 @@ impl Index {
         })
     }
 
+    /// Makes room for so many rows more, at once.
+    pub fn reserve(&mut self, rows: usize) {
+        self.newest.reserve(rows, |e| e.0);
+    }
+
     /// The bytes of these values, one column per column of the index.
     pub fn encode(&self, columns: &[ArrayRef]) -> Result<Rows> {
         // Not `normalised`: of two intervals that are equal, the one that is taken out is the one

@@ -286,6 +286,7 @@ impl RowStore {
             return Ok(());
         }
         let mut index = Index::new(&self.schema, (0..self.schema.fields().len()).collect())?;
+        index.reserve(self.rows);
         for chunk in self.chunks.iter() {
             for (row, bytes) in index.of_batch(&chunk.batch)?.iter().enumerate() {
                 if !chunk.is_gone(row) {
