@@ -437,3 +437,31 @@ async fn a_statement_sees_a_view_that_trails_and_one_that_does_not_as_of_one_com
     server::eventually(&client, "SELECT n FROM slow", &written.to_string()).await;
     server::eventually(&client, "SELECT n FROM upon", &written.to_string()).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_pauses_a_view_is_told_what_is_kept_for_it() {
+    let server = server::shared();
+    let client = server.connect().await;
+    let s = server::unique("s");
+    server::run(
+        &client,
+        &format!(
+            "CREATE STREAM {s} (k INT) WITH (retention = '1 hour');
+             CREATE MATERIALIZED VIEW {s}_low AS SELECT k, count(*) AS n FROM {s} GROUP BY k;
+             CREATE VIEW {s}_plain AS SELECT n FROM {s}_low;
+             CREATE MATERIALIZED VIEW {s}_high AS SELECT max(n) AS n FROM {s}_plain"
+        ),
+    )
+    .await;
+    for (view, kept) in [("high", "changes of \"@_low\""), ("low", "rows of \"@\"")] {
+        let pause = format!("ALTER MATERIALIZED VIEW {s}_{view} PAUSE");
+        let told = server.psql(&["-c", &pause]).stderr;
+        let expected = kept.replace('@', &s);
+        assert!(
+            told.contains(&format!(
+                "NOTICE:  {expected} are kept until \"{s}_{view}\" has read them"
+            )),
+            "{told}"
+        );
+    }
+}
