@@ -238,9 +238,10 @@ impl PhysicalExpr for Watched {
         self.allowance.check()?;
         let is_worker = Handle::try_current()
             .is_ok_and(|handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread);
-        match is_worker {
-            true => tokio::task::block_in_place(|| self.value(batch)),
-            false => self.value(batch),
+        if is_worker {
+            tokio::task::block_in_place(|| self.value(batch))
+        } else {
+            self.value(batch)
         }
     }
 

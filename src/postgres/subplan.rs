@@ -79,9 +79,12 @@ pub fn applied(
     };
     // A column of a query further out stays one: whoever applies the query between puts its value
     // here.
-    let columns = outer.iter().map(|(column, field)| match around.has_column(column) {
-        true => Expr::Column(column.clone()),
-        false => Expr::OuterReferenceColumn(Arc::clone(field), column.clone()),
+    let columns = outer.iter().map(|(column, field)| {
+        if around.has_column(column) {
+            Expr::Column(column.clone())
+        } else {
+            Expr::OuterReferenceColumn(Arc::clone(field), column.clone())
+        }
     });
     let args = x.into_iter().chain(columns).collect();
     let apply = Apply::new(state, Arc::clone(&subquery.subquery), want, outer, value);
@@ -205,9 +208,10 @@ impl Apply {
                         other => Transformed::no(other),
                     })
                 })?;
-                Ok(match filled.transformed {
-                    true => filled.update_data(|expr| name.restore(expr)),
-                    false => filled,
+                Ok(if filled.transformed {
+                    filled.update_data(|expr| name.restore(expr))
+                } else {
+                    filled
                 })
             })
         })?;
@@ -368,13 +372,15 @@ impl ScalarUDFImpl for Apply {
                 }
             });
         }
-        let array = match answers.is_empty() {
-            true => new_empty_array(wanted),
-            false => ScalarValue::iter_to_array(answers)?,
+        let array = if answers.is_empty() {
+            new_empty_array(wanted)
+        } else {
+            ScalarValue::iter_to_array(answers)?
         };
-        Ok(match is_scalar && rows == 1 {
-            true => ColumnarValue::Scalar(scalar_at(&array, 0)?),
-            false => ColumnarValue::Array(array),
+        Ok(if is_scalar && rows == 1 {
+            ColumnarValue::Scalar(scalar_at(&array, 0)?)
+        } else {
+            ColumnarValue::Array(array)
         })
     }
 }

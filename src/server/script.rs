@@ -248,11 +248,9 @@ fn token(script: &str, at: usize, c: char) -> usize {
     };
     match c {
         '"' => until(1, "\""),
-        '\'' => match is_escape_string(script, at) {
-            true => escaped(rest),
-            // A doubled quote ends one text and begins the next: that is the same to us.
-            false => until(1, "'"),
-        },
+        '\'' if is_escape_string(script, at) => escaped(rest),
+        // A doubled quote ends one text and begins the next: that is the same to us.
+        '\'' => until(1, "'"),
         '$' => match dollar_tag(rest) {
             Some(tag) => until(tag.len(), tag),
             None => 1,

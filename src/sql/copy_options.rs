@@ -89,13 +89,13 @@ fn new_option(r: &mut Reader, given: &mut Given) -> Result<()> {
         "ENCODING" => once(&mut given.encoding, text(r)?, position),
         "FREEZE" => once(&mut given.freeze, option_bool(r)?, position),
         "HEADER" => {
-            let header = match r.sees("MATCH") {
-                true => {
-                    r.next();
-                    CopyHeader::Match
-                }
-                false if option_bool(r)? => CopyHeader::On,
-                false => CopyHeader::Off,
+            let header = if r.sees("MATCH") {
+                r.next();
+                CopyHeader::Match
+            } else if option_bool(r)? {
+                CopyHeader::On
+            } else {
+                CopyHeader::Off
             };
             once(&mut given.header, header, position)
         }

@@ -37,10 +37,7 @@ impl MemoryStore {
 
     fn portion(&self, space: Space, from: Bound<&[u8]>, to: &[u8]) -> Vec<KeyValue> {
         let inner = self.inner.read();
-        let upper = match to.is_empty() {
-            true => Bound::Unbounded,
-            false => Bound::Excluded(to),
-        };
+        let upper = if to.is_empty() { Bound::Unbounded } else { Bound::Excluded(to) };
         if is_empty_range(from, to) {
             return Vec::new();
         }
@@ -89,10 +86,7 @@ impl Store for MemoryStore {
             return Ok(None);
         }
         let inner = self.inner.read();
-        let upper = match to.is_empty() {
-            true => Bound::Unbounded,
-            false => Bound::Excluded(to),
-        };
+        let upper = if to.is_empty() { Bound::Unbounded } else { Bound::Excluded(to) };
         let mut range = inner.maps[space as usize].range::<[u8], _>((Bound::Included(from), upper));
         Ok(range.next_back().map(|(key, _)| key.clone()))
     }

@@ -192,11 +192,11 @@ impl FileReader {
             // Nothing whole is left in the buffer.
             assert!(left <= 2 * limits::RECORD_BYTES, "a decoder takes a record that is too long");
             if !open.fill()? {
-                match open.at_end {
-                    true => return Ok(false),
-                    // The end has only now been seen: what is left may be the last record.
-                    false => open.at_end = true,
+                if open.at_end {
+                    return Ok(false);
                 }
+                // The end has only now been seen: what is left may be the last record.
+                open.at_end = true;
             }
         }
     }

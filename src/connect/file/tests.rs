@@ -96,9 +96,10 @@ fn column(sql_type: &SqlType, format: &str, content: &str) -> (Vec<String>, Vec<
     let encoder = Encoder::new(&field);
     let text = |row| {
         let mut out = bytes::BytesMut::new();
-        match encoder.is_null(batch.column(0), row) {
-            true => out.extend_from_slice(b"NULL"),
-            false => encoder.text(batch.column(0), row, &TextStyle::default(), &mut out),
+        if encoder.is_null(batch.column(0), row) {
+            out.extend_from_slice(b"NULL")
+        } else {
+            encoder.text(batch.column(0), row, &TextStyle::default(), &mut out)
         }
         String::from_utf8(out.to_vec()).unwrap()
     };

@@ -103,10 +103,12 @@ pub(super) fn implied_columns(options: &ConnectorOptions<'_>) -> Result<Vec<Fiel
 }
 
 fn field(column: NexmarkColumn) -> Field {
-    let kind = match column.is_text() {
-        true => DataType::Utf8,
-        false if column.is_time() => DataType::Timestamp(TimeUnit::Microsecond, None),
-        false => DataType::Int64,
+    let kind = if column.is_text() {
+        DataType::Utf8
+    } else if column.is_time() {
+        DataType::Timestamp(TimeUnit::Microsecond, None)
+    } else {
+        DataType::Int64
     };
     Field::new(column.name(), kind, false)
 }

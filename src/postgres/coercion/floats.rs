@@ -18,13 +18,11 @@ const OF_ONE_TYPE: [&str; 5] = ["coalesce", "greatest", "least", "make_array", "
 
 /// The type that numerics among these are cast to, if there are doubles among them too.
 fn common<'t>(types: impl Iterator<Item = &'t DataType> + Clone) -> Option<DataType> {
-    let has_numeric = types.clone().any(is_numeric);
-    let has = |wanted: &DataType| types.clone().any(|of| of == wanted);
-    match has_numeric {
-        true if has(&DataType::Float64) => Some(DataType::Float64),
-        true if has(&DataType::Float32) => Some(DataType::Float32),
-        _ => None,
+    if !types.clone().any(is_numeric) {
+        return None;
     }
+    let has = |wanted: &DataType| types.clone().any(|of| of == wanted);
+    [DataType::Float64, DataType::Float32].into_iter().find(has)
 }
 
 fn is_numeric(of: &DataType) -> bool {

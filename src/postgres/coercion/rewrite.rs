@@ -35,10 +35,12 @@ pub fn rewrite_operators(plan: LogicalPlan, state: &SessionState) -> Result<Logi
             Some(lifted) => Transformed::yes(lifted),
             None => rewritten,
         };
-        match rewritten.transformed {
-            true => rewritten.map_data(LogicalPlan::recompute_schema),
-            false if is_changed => Ok(Transformed::yes(rewritten.data)),
-            false => Ok(rewritten),
+        if rewritten.transformed {
+            rewritten.map_data(LogicalPlan::recompute_schema)
+        } else if is_changed {
+            Ok(Transformed::yes(rewritten.data))
+        } else {
+            Ok(rewritten)
         }
     })?;
     Ok(rewritten.data)

@@ -265,9 +265,12 @@ const TEXTS: &[NamedFunction<String>] = &[
         }))
     }),
     ("regprocout", |_, args| {
-        Ok(oid(args, 0).map(|found| match found == i64::from(ADVANCE_WATERMARK) {
-            true => "advance_watermark".to_owned(),
-            false => or_dash(found),
+        Ok(oid(args, 0).map(|found| {
+            if found == i64::from(ADVANCE_WATERMARK) {
+                "advance_watermark".to_owned()
+            } else {
+                or_dash(found)
+            }
         }))
     }),
     ("regoperatorout", |_, args| Ok(oid(args, 0).map(operator_name))),

@@ -46,9 +46,12 @@ pub(crate) fn settings(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
 /// A function to clients, and a table here: what it is called with does not matter.
 pub(crate) fn keywords() -> Result<Arc<dyn TableProvider>> {
     let words = crate::sql::keywords();
-    let rows = words.map(|(word, is_reserved)| match is_reserved {
-        true => row![word.to_ascii_lowercase(), "R", false, "reserved", "requires AS"],
-        false => row![word.to_ascii_lowercase(), "U", true, "unreserved", "can be bare label"],
+    let rows = words.map(|(word, is_reserved)| {
+        if is_reserved {
+            row![word.to_ascii_lowercase(), "R", false, "reserved", "requires AS"]
+        } else {
+            row![word.to_ascii_lowercase(), "U", true, "unreserved", "can be bare label"]
+        }
     });
     TableColumns::new("word:text catcode:char barelabel:bool catdesc:text baredesc:text")?
         .table(rows.collect())
