@@ -46,10 +46,11 @@ const ROOM_ROUND: Duration = Duration::from_secs(1);
 
 impl Engine {
     /// Before a relation is removed: stops what runs for it. Nothing of it is on its way to the
-    /// store afterwards.
+    /// store afterwards. Until its removal is committed it is as if it were paused: its readers and
+    /// subscribers have it still if that fails.
     pub async fn stop_view(&self, id: RelationId) -> Result<()> {
         let handle = self.view(id)?;
-        handle.enter(Phase::Dropped);
+        handle.enter(Phase::Paused);
         self.halt(id, &handle).await;
         Ok(())
     }

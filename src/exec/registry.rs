@@ -23,7 +23,7 @@ use super::commit_times::CommitTimes;
 use super::messages::{Agreement, Command, TemporaryQuery};
 use super::planning::Planning;
 use super::rejected::RejectedRows;
-use super::view::handle::ViewHandle;
+use super::view::handle::{Phase, ViewHandle};
 use crate::catalog::{Catalog, RelationId};
 use crate::clock::Clock;
 use crate::connect::Source;
@@ -164,7 +164,10 @@ impl Engine {
     pub fn closed(&self, id: RelationId) {
         self.tables.write().remove(&id);
         self.sources.write().remove(&id);
-        self.views.write().remove(&id);
+        let view = self.views.write().remove(&id);
+        if let Some(view) = view {
+            view.enter(Phase::Dropped);
+        }
     }
 
     /// The number of the next epoch.

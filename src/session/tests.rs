@@ -368,6 +368,8 @@ async fn after_a_drop_that_failed_each_view_runs_once() {
     client.ok("CREATE MATERIALIZED VIEW high AS SELECT max(n) AS n FROM low").await;
     let one = |n: u64| Answer::Rows(vec![vec![n.to_string()]]);
     assert_eq!(client.ok("SELECT n FROM high").await, one(0));
+    let followed = engine.catalog.names().find("high").map(|relation| relation.id).unwrap();
+    let (_, mut followed) = engine.view(followed).unwrap().subscribe();
     // The view above is stopped first, and then its removal fails; the one below still runs.
     store.arm(Fault::FailRead(store.reads() + 1));
     assert_eq!(client.state("DROP MATERIALIZED VIEW low CASCADE").await, SqlState::Io);
@@ -385,4 +387,10 @@ async fn after_a_drop_that_failed_each_view_runs_once() {
         }
     }
     assert_eq!(told, 6, "each change takes a row away and gives one, once");
+    let mut goes_on = false;
+    while let Some(update) = followed.try_next() {
+        assert!(!matches!(update, Update::Ended(_)), "who follows a view still has it");
+        goes_on = true;
+    }
+    assert!(goes_on);
 }

@@ -52,8 +52,9 @@ impl Life<'_> {
             }
             let phases: Vec<_> =
                 chain.iter().map(|name| (name.clone(), self.phase(name))).collect();
+            // What it stands on first: it has failed for that one's reason.
             if let Some((failed, phase)) =
-                phases.iter().find(|(_, p)| matches!(p, Some(Phase::Failed(..))))
+                phases.iter().rev().find(|(_, p)| matches!(p, Some(Phase::Failed(..))))
             {
                 if !self.run.excused.contains(failed) {
                     self.run.fail(&format!("{failed} failed without a reason: {phase:?}"));
