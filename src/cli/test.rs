@@ -103,7 +103,8 @@ async fn run_records(
     clock: &SimulatedClock,
     files: &Path,
 ) -> Result<usize, String> {
-    let opened = Simulated::open(clock, Arc::new(MemoryStore::new()), files.to_owned()).await;
+    let store = Arc::new(MemoryStore::new());
+    let opened = Simulated::open(clock, store, files.to_owned(), limits::FOLD_BYTES).await;
     let simulated = &opened.map_err(|error| error.to_string())?;
     let mut runner = Runner::new(|| async { Ok(PageSession(simulated.client().await?)) });
     runner.add_label("simulated");

@@ -248,6 +248,7 @@ impl Work {
                     engine.clock().sleep(POLL).await;
                 } else {
                     tokio::select! {
+                        biased;
                         more = feed.changed(&mut commits) => if !more { return Ok(()) },
                         // A table may have been dropped. A view tells of its own changes only.
                         Ok(()) = others.changed(), if !self.pipeline.tables.is_empty() => {}

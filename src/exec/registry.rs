@@ -49,7 +49,7 @@ pub struct EngineOptions {
     /// How long the views of an epoch wait for each other: one that takes longer goes on by itself.
     pub common_epoch: Duration,
     /// So many bytes of changes of a view's state and answer are left in the store before they are
-    /// folded; a simulation folds what is little, so that it is proven.
+    /// folded; a simulation can fold what is little.
     pub fold_bytes: u64,
 }
 

@@ -53,15 +53,14 @@ pub enum Answer {
     Copied(Vec<String>),
 }
 
-/// A page or a script writes little: folding would never begin.
-const SMALL_FOLD: u64 = 2 << 10;
-
 impl Simulated {
-    /// Opens what the store holds. To be called on the clock's own runtime.
+    /// Opens what the store holds. To be called on the clock's own runtime. `fold_bytes`: see
+    /// [`EngineOptions::fold_bytes`].
     pub async fn open(
         clock: &SimulatedClock,
         store: Arc<dyn Store>,
         files: PathBuf,
+        fold_bytes: u64,
     ) -> Result<Simulated> {
         let env =
             Env { clock: Arc::new(clock.clone()), store, spawn: Spawn::Inline(Handle::current()) };
@@ -71,7 +70,7 @@ impl Simulated {
             threads: 1,
             bounded: false,
             common_epoch: Duration::from_millis(limits::COMMON_EPOCH_MS),
-            fold_bytes: SMALL_FOLD,
+            fold_bytes,
         };
         let engine = Engine::open(env, options).await?;
         let sessions = sessions(&engine);

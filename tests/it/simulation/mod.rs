@@ -7,6 +7,11 @@
 //! thread, so a seed is a run: a failing one prints its statements and faults, and `TIDEMILL_SEED=n
 //! cargo test simulation` runs it again. `TIDEMILL_SEEDS=n` changes how many there are.
 //!
+//! Views fold their state after [`limits::FOLD_BYTES`](tidemill::limits::FOLD_BYTES) of changes,
+//! which is never here. `TIDEMILL_FOLD_BYTES=2048` lets them, and finds faults that are not found
+//! otherwise; it is not the rule, since what is folded when is not yet the same in each run of a
+//! seed.
+//!
 //! | file | what it holds |
 //! |---|---|
 //! | [`shapes`] | the queries: an operator is a line there |

@@ -13,6 +13,7 @@ use datafusion::arrow::array::RecordBatch;
 use tidemill::clock::{Clock, SimulatedClock};
 use tidemill::error::{Error, SqlState};
 use tidemill::exec::view::handle::Phase;
+use tidemill::limits;
 use tidemill::server::{Answer, Caller, Simulated};
 use tidemill::store::faulty::{Fault, FaultyStore};
 use tidemill::store::{MemoryStore, Space, Store};
@@ -168,8 +169,9 @@ impl Life<'_> {
             run.note(format!("-- opened with {fault:?}"));
             store.arm(fault);
         }
+        let fold_bytes = super::number("TIDEMILL_FOLD_BYTES").unwrap_or(limits::FOLD_BYTES);
         let opened =
-            Simulated::open(&run.clock, Arc::clone(&store) as Arc<dyn Store>, ".".into()).await;
+            Simulated::open(&run.clock, Arc::clone(&store) as _, ".".into(), fold_bytes).await;
         let engine = match opened {
             Ok(engine) => engine,
             Err(_) if store.crashed() => return End::Crashed,
