@@ -1,8 +1,9 @@
 //! How fast a view reads that goes on by itself, by the clock: what it waits for a thread counts.
 //!
-//! How old the oldest row is that it has not read says how long that one has waited. The row that is
-//! written now waits for all that are before it: their number by this throughput. Who writes ten times as
-//! fast as a view reads would otherwise write for `max_lag`, and wait for ten times as long.
+//! How old the oldest row is that it has not read says how long that one has waited. The row that
+//! is written now waits for all that are before it: their number by this throughput. Who writes ten
+//! times as fast as a view reads would otherwise write for `max_lag`, and wait for ten times as
+//! long.
 
 /// How fast a view reads.
 #[derive(Debug, Clone, Copy, Default)]
