@@ -10,6 +10,7 @@ use datafusion::arrow::error::ArrowError;
 use datafusion::common::{Column, SchemaError};
 use datafusion::error::DataFusionError;
 
+use super::panic::overflowed;
 use super::{Error, SqlState, nearest, sentences};
 
 impl From<ArrowError> for Error {
@@ -437,7 +438,8 @@ fn plain(what: &str) -> String {
 
 /// A failure inside arrow or DataFusion; nobody outside knows them by name.
 fn inner_error(what: &str) -> Error {
-    if let Some(error) = sentences::known(what) {
+    // It may have happened in a task of the query's.
+    if let Some(error) = sentences::known(what).or_else(|| overflowed(what)) {
         return error;
     }
     Error::internal(format!(

@@ -12,15 +12,22 @@ use super::{Error, Result, SqlState};
 pub fn panicked(what: &str, panic: &(dyn Any + Send)) -> Error {
     let said = panic.downcast_ref::<String>().map(String::as_str);
     let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
-    // Arrow counts the bytes of a column of texts in 31 bits, and knows no other way to say it.
-    if said.contains("offset overflow") {
-        return Error::new(SqlState::ProgramLimit, "a column would have more than 2 GiB")
-            .hint("Let fewer rows be computed together, or make the values shorter.");
+    if let Some(error) = overflowed(said) {
+        return error;
     }
     tracing::error!(panic = said, "{what} panicked");
     Error::internal(format!("{what} ran into a bug in the server"))
         .detail(said.to_owned())
         .hint("Please report this with the statement; other sessions are not affected.")
+}
+
+/// The error that a panic of Arrow's is which is no bug: it counts the bytes of a column of texts in
+/// 31 bits, and knows no other way to say that there are more.
+pub(super) fn overflowed(said: &str) -> Option<Error> {
+    said.contains("offset overflow").then(|| {
+        Error::new(SqlState::ProgramLimit, "a column would have more than 2 GiB")
+            .hint("Let fewer rows be computed together, or make the values shorter.")
+    })
 }
 
 /// Runs a future whose panic shall end nothing but itself. What it leaves half done must not be

@@ -24,7 +24,7 @@ use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, panicked};
 use crate::limits;
 use crate::postgres::budget::{self, Allowance};
 use crate::spawn::Spawn;
@@ -129,9 +129,7 @@ impl Drop for Planning {
 fn ended<T>(done: Result<Result<T>, JoinError>) -> Result<T> {
     match done {
         Ok(result) => result,
-        Err(error) if error.is_panic() => {
-            Err(Error::internal("internal error: the statement failed unexpectedly"))
-        }
+        Err(error) if error.is_panic() => Err(panicked("the statement", &*error.into_panic())),
         Err(_) => Err(budget::shutting_down()),
     }
 }

@@ -216,6 +216,16 @@ fn run() -> Vec<(&'static str, &'static [&'static str], String)> {
             "SELECT length(string_agg(repeat('x', 1000000), '')) FROM many",
         ),
         text(
+            "a long text beside each of many rows",
+            &["54000", "53200"],
+            "SELECT max(l.t || m.id) FROM longs l, many m",
+        ),
+        text(
+            "groups of a long text beside each of many rows",
+            &["54000", "53200"],
+            "SELECT t, count(*) FROM longs, many GROUP BY t",
+        ),
+        text(
             "texts that become long for each of two groups",
             BOUND,
             "SELECT two, length(string_agg(repeat(s, 10000), '')) FROM many GROUP BY two",
@@ -253,6 +263,7 @@ async fn whatever_a_small_text_asks_for_ends_and_others_are_answered() {
         &client,
         "CREATE TABLE few (k INT, s TEXT); INSERT INTO few VALUES (1, 'a'), (2, 'b');
          CREATE TABLE many (id BIGINT, two INT, s TEXT); CREATE TABLE sink (s TEXT);
+         CREATE TABLE longs (t TEXT); INSERT INTO longs SELECT repeat(s, 1000000) FROM few;
          INSERT INTO many SELECT value, value % 2, 'abc' || value FROM generate_series(1, 20000)",
     )
     .await;

@@ -24,7 +24,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::rows::{Batches, conform};
 use crate::catalog::{Kind, Names, Relation, RelationId};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, panicked};
 use crate::exec::Engine;
 use crate::exec::snapshot::Scope;
 use crate::exec::versions::Overlay;
@@ -60,9 +60,7 @@ pub async fn on_cpu<T: Send + 'static>(
 ) -> Result<T> {
     match AbortOnDropHandle::new(engine.cpu().spawn(work)).await {
         Ok(result) => result,
-        Err(error) if error.is_panic() => {
-            Err(Error::internal("internal error: the statement failed unexpectedly"))
-        }
+        Err(error) if error.is_panic() => Err(panicked("the statement", &*error.into_panic())),
         Err(_) => {
             Err(Error::new(crate::error::SqlState::ShuttingDown, "the server is shutting down"))
         }
@@ -253,10 +251,9 @@ pub fn execute(engine: &Engine, runnable: Runnable) -> Batches {
     let task = threads.spawn(async move {
         let sender_of_panic = sender.clone();
         let work = std::panic::AssertUnwindSafe(drive(physical, state, schema, sender));
-        if futures::FutureExt::catch_unwind(work).await.is_err() {
+        if let Err(panic) = futures::FutureExt::catch_unwind(work).await {
             // Whoever reads may have gone.
-            let error = Error::internal("internal error: the statement failed unexpectedly");
-            let _ = sender_of_panic.send(Err(error)).await;
+            let _ = sender_of_panic.send(Err(panicked("the statement", &*panic))).await;
         }
     });
     received(receiver, (AbortOnDropHandle::new(task), wanted))
