@@ -147,6 +147,9 @@ pub const BATCH_ROWS: usize = 8_192;
 /// computes little, and does not stand in line with those that compute much.
 pub const LIGHT_ROWS: usize = 8 * BATCH_ROWS;
 
+/// A row of more bytes counts as several there.
+pub const LIGHT_ROW_BYTES: usize = 256;
+
 /// How many computed values a batch of a projection has at the most: 64 columns of whole batches.
 pub const BATCH_CELLS: usize = 64 * BATCH_ROWS;
 

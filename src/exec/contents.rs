@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::limits;
 use crate::log::table::TableVersion;
 use crate::log::{CommitNo, Journal, LogReader, Position, StreamId};
-use crate::plan::relations::{BatchIter, Contents};
+use crate::plan::relations::{BatchIter, Contents, weighed};
 
 fn projected(batch: RecordBatch, projection: Option<&[usize]>) -> Result<RecordBatch> {
     match projection {
@@ -38,8 +38,8 @@ impl Contents for TableContents {
         ))
     }
 
-    fn rows(&self) -> Option<usize> {
-        Some(self.0.rows())
+    fn weight(&self) -> Option<usize> {
+        Some(weighed(self.0.rows(), self.0.bytes()))
     }
 }
 
@@ -56,8 +56,8 @@ impl Contents for ViewContents {
         ))
     }
 
-    fn rows(&self) -> Option<usize> {
-        Some(self.0.rows.rows())
+    fn weight(&self) -> Option<usize> {
+        Some(weighed(self.0.rows.rows(), self.0.rows.bytes()))
     }
 }
 

@@ -205,6 +205,7 @@ impl Work {
         let mut in_history = self.options.history_at_once;
         loop {
             let watch = Stopwatch::start();
+            others.mark_unchanged();
             // The history is what was there at the start: those who write faster than it is read do
             // not make it longer.
             let (cut, now) = match (in_history, begin) {

@@ -22,6 +22,7 @@ use futures::StreamExt;
 
 use crate::catalog::{self, Kind, Relation};
 use crate::error::Result;
+use crate::limits;
 
 /// Batches of a relation as of one moment; made by whoever knows where the rows are.
 pub trait Contents: Send + Sync + fmt::Debug {
@@ -29,8 +30,8 @@ pub trait Contents: Send + Sync + fmt::Debug {
     /// order.
     fn batches(&self, projection: Option<&[usize]>) -> Result<BatchIter>;
 
-    /// How many rows there are, where that is known without reading them.
-    fn rows(&self) -> Option<usize> {
+    /// How many rows there are, where that is known without reading them; see [`weighed`].
+    fn weight(&self) -> Option<usize> {
         None
     }
 }
@@ -61,12 +62,18 @@ impl RelationTable {
     }
 }
 
-/// How many rows a scan gives, where that is known without reading them.
-pub fn rows_of(scan: &datafusion::logical_expr::TableScan) -> Option<usize> {
+/// So many rows of so many bytes together, where a row counts once for each
+/// [`limits::LIGHT_ROW_BYTES`] of it.
+pub fn weighed(rows: usize, bytes: usize) -> usize {
+    rows.max(bytes / limits::LIGHT_ROW_BYTES)
+}
+
+/// How many rows a scan gives, where that is known without reading them; see [`weighed`].
+pub fn weight_of(scan: &datafusion::logical_expr::TableScan) -> Option<usize> {
     let provider = datafusion::datasource::source_as_provider(&scan.source).ok()?;
     let any: &dyn std::any::Any = provider.as_ref();
     match any.downcast_ref::<RelationTable>() {
-        Some(table) => table.contents.rows(),
+        Some(table) => table.contents.weight(),
         // A system table, made for this statement.
         None => any.is::<MemTable>().then_some(SYSTEM_TABLE_SIZE),
     }

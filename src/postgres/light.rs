@@ -7,20 +7,21 @@
 
 use datafusion::common::Result;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::logical_expr::{Expr, LogicalPlan, Operator, TableScan};
+use datafusion::logical_expr::{Expr, LogicalPlan, TableScan};
 
 use super::functions::can_explode;
+use super::piecewise::is_match;
 use super::subplan::is_subplan;
 use crate::limits;
 
-/// Whether an optimized plan computes little. `rows_of`: how many rows a scan gives, if that is
-/// known.
-pub fn is_light(plan: &LogicalPlan, rows_of: impl Fn(&TableScan) -> Option<usize>) -> bool {
+/// Whether an optimized plan computes little. `weight_of`: how many rows a scan gives, if that is
+/// known; large ones count as several.
+pub fn is_light(plan: &LogicalPlan, weight_of: impl Fn(&TableScan) -> Option<usize>) -> bool {
     let (mut combinations, mut is_light) = (1_usize, true);
     // The closures never fail.
     let _ = plan.apply(|node| {
         let rows = match node {
-            LogicalPlan::TableScan(scan) => rows_of(scan),
+            LogicalPlan::TableScan(scan) => weight_of(scan),
             LogicalPlan::Values(values) => Some(values.values.len()),
             LogicalPlan::EmptyRelation(_)
             | LogicalPlan::Projection(_)
@@ -66,14 +67,4 @@ fn makes_little(node: &LogicalPlan) -> Result<bool> {
         })
     })?;
     Ok(is_little)
-}
-
-fn is_match(op: Operator) -> bool {
-    matches!(
-        op,
-        Operator::RegexMatch
-            | Operator::RegexIMatch
-            | Operator::RegexNotMatch
-            | Operator::RegexNotIMatch
-    )
 }

@@ -122,7 +122,8 @@ impl Explosive {
     }
 }
 
-fn is_match(op: Operator) -> bool {
+/// Whether the right side is a pattern.
+pub fn is_match(op: Operator) -> bool {
     matches!(
         op,
         Operator::RegexMatch

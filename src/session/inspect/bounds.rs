@@ -65,6 +65,7 @@ pub(super) const BOUNDS: &[Bound] = bounds! {
     DEALING_BYTES "bytes" "of memory with which a snapshot deals out batches to its threads",
     BATCH_ROWS "rows" "the largest batch",
     LIGHT_ROWS "rows" "combinations of rows with which a query computes little",
+    LIGHT_ROW_BYTES "bytes" "of such a row; a larger one counts as several",
     BATCH_CELLS "count" "computed values in the largest batch",
     TIDIED_CHUNKS "chunks" "parts of a view's rows that one change writes anew in memory",
     FOLD_BYTES "bytes" "changes of state or of an answer before they are folded",

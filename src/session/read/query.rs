@@ -31,7 +31,7 @@ use crate::exec::versions::Overlay;
 use crate::exec::view::ViewHandle;
 use crate::limits;
 use crate::log::CommitNo;
-use crate::plan::relations::{RelationLookup, rows_of};
+use crate::plan::relations::{RelationLookup, weight_of};
 use crate::postgres::budget::Allowance;
 use crate::postgres::light::is_light;
 use crate::postgres::syntax::naming::shown_schema;
@@ -236,7 +236,7 @@ impl Planned {
         let optimized = state.optimize(&plan)?;
         // It may be large, and is not needed any more.
         drop(plan);
-        let is_light = is_light(&optimized, rows_of);
+        let is_light = is_light(&optimized, weight_of);
         let physical = state.query_planner().create_physical_plan(&optimized, &state).await?;
         Ok(Runnable { physical, state, schema, wanted, is_light })
     }

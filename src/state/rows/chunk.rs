@@ -202,4 +202,9 @@ impl Snapshot {
     pub fn rows(&self) -> usize {
         self.chunks.iter().map(|c| c.left).sum()
     }
+
+    /// How many bytes they take, deleted ones that are still there included.
+    pub fn bytes(&self) -> usize {
+        self.chunks.iter().map(Chunk::bytes).sum()
+    }
 }
