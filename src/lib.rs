@@ -51,7 +51,7 @@
 //! | [`session`] | statement to action | the room's page |
 //! | [`postgres`], [`types`], [`pgtypes`] | SQL and values as Postgres means them; nothing of streams | the rooms' pages |
 //! | [`wire`], [`http`] | the ways in | |
-//! | [`error`], [`limits`], [`clock`], [`spawn`] | the ground: SQLSTATEs, every bound there is, time, threads: a server's or a simulation's | |
+//! | [`error`], [`limits`], [`clock`], [`spawn`], [`announced`] | the ground: SQLSTATEs, every bound there is; time, threads and who is told first: a server's or a simulation's | |
 //! | [`cli`], [`server`] | flags, start and stop | |
 //!
 //! A room imports only from rooms below it, no files go in circles, and each word means one thing:
@@ -77,6 +77,7 @@
 //! ([`time::Watermark::closes`] is the comparison). The count is `Counters::late_rows` of the
 //! query; the newest rows themselves are kept for `tidemill.late_rows`.
 
+pub mod announced;
 pub mod catalog;
 pub mod cli;
 pub mod clock;

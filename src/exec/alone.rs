@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{OwnedMutexGuard, oneshot, watch};
+use tokio::sync::{OwnedMutexGuard, oneshot};
 
 use super::epochs::POLL;
 use super::group::{EpochStart, GroupEpoch, PANICKED};
@@ -19,6 +19,7 @@ use super::registry::Engine;
 use super::tables::PresentTables;
 use super::view::handle::{Phase, ViewHandle};
 use super::view::run::ViewRun;
+use crate::announced::Listener;
 use crate::catalog::Kind;
 use crate::clock::Stopwatch;
 use crate::error::{Error, Result, SqlState, contained};
@@ -46,9 +47,9 @@ struct LonePortion {
 
 /// What tells a view that there may be more to read.
 struct News {
-    commits: watch::Receiver<CommitNo>,
+    commits: Listener<CommitNo>,
     /// How far the view that it reads has come, also if that has changed nothing.
-    base: Option<watch::Receiver<CommitNo>>,
+    base: Option<Listener<CommitNo>>,
 }
 
 impl News {
@@ -63,9 +64,16 @@ impl News {
 
     /// What is there now is about to be read.
     fn seen(&mut self) {
-        self.commits.borrow_and_update();
+        self.commits.mark_unchanged();
         if let Some(base) = &mut self.base {
-            base.borrow_and_update();
+            base.mark_unchanged();
+        }
+    }
+
+    /// Commits up to this one are no news: the last of them may be the view's own.
+    fn seen_to(&mut self, read_to: CommitNo) {
+        if *self.commits.borrow_and_update() > read_to {
+            self.commits.mark_changed();
         }
     }
 
@@ -78,6 +86,7 @@ impl News {
         match &mut self.base {
             None => run.changed(&mut self.commits).await,
             Some(base) => tokio::select! {
+                biased;
                 more = run.changed(&mut self.commits) => more,
                 moved = base.changed() => moved.is_ok(),
             },

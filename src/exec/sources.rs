@@ -104,7 +104,7 @@ impl Engine {
         let view = self.view(scan.relation.id)?;
         let mut phase = view.phase();
         let caught_up = phase.wait_for(|phase| *phase != Phase::CatchingUp).await;
-        if let Ok(Phase::Failed(failure)) = caught_up.as_deref() {
+        if let Ok(Phase::Failed(failure)) = caught_up {
             let error = failure.error(&scan.relation.name);
             // What reads it is not there for now either, and no longer than it.
             return Err(if failure.for_now {

@@ -31,7 +31,7 @@ impl Engine {
         for view in &views {
             let mut phase = view.phase();
             let caught_up = phase.wait_for(|phase| *phase != Phase::CatchingUp).await;
-            match caught_up.map(|phase| phase.clone()).unwrap_or(Phase::Dropped) {
+            match caught_up.unwrap_or(Phase::Dropped) {
                 Phase::Failed(failure) => return Err(failure.error(&view.relation().name)),
                 Phase::Dropped => return Err(self.catalog.names().missing(&view.relation().name)),
                 Phase::Paused
@@ -108,6 +108,7 @@ impl Engine {
                     break;
                 } else {
                     tokio::select! {
+                        biased;
                         _ = reached.changed() => {}
                         _ = phase.changed() => {}
                     }

@@ -312,7 +312,7 @@ impl Committer {
                 on_commit.into_iter().for_each(|publish| run_on_commit(publish, number));
                 replies.push((number, reply));
             }
-            self.shared.last.send_replace(last);
+            self.shared.last.replace(last);
         }
         for (number, reply) in replies {
             let _ = reply.send(Ok(number));

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::commit::{Committer, Request};
 use super::reader::{LogReader, Position};
@@ -21,6 +21,7 @@ use super::stream::{self, Stream};
 use super::tails::{TailStats, Tails};
 use super::transaction::{StreamChange, Transaction};
 use super::{CommitNo, StreamId, StreamSpec, StreamStats, UntimedRow, block, untimed};
+use crate::announced::{Announced, Listener};
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
 use crate::memory::Accounts;
@@ -89,7 +90,7 @@ impl Journal {
         let shared = Arc::new(Shared {
             store,
             streams: RwLock::new(streams),
-            last: watch::Sender::new(last),
+            last: Announced::new(last),
             publishing_commit: RwLock::new(()),
             groups: AtomicU64::new(0),
             tails: Tails::new(accounts),
@@ -145,8 +146,8 @@ impl Journal {
     }
 
     /// Tells when there is a new commit.
-    pub fn watch(&self) -> watch::Receiver<CommitNo> {
-        self.shared.last.subscribe()
+    pub fn watch(&self) -> Listener<CommitNo> {
+        self.shared.last.listen()
     }
 
     /// Runs `f` while no commit is being published: what it reads of published versions belongs to

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::watch;
 
 use super::stream::Stream;
 use super::tails::Tails;
 use super::{CommitNo, StreamId};
+use crate::announced::Announced;
 use crate::error::{Error, SqlState};
 use crate::store::Store;
 
@@ -17,7 +17,7 @@ use crate::store::Store;
 pub(crate) struct Shared {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) streams: RwLock<HashMap<StreamId, Stream>>,
-    pub(crate) last: watch::Sender<CommitNo>,
+    pub(crate) last: Announced<CommitNo>,
     /// Held for writing while a commit is published, so that
     /// [`Journal::at_rest`](super::Journal::at_rest) sees all of it or nothing. Whoever takes it
     /// together with the engine's lock of epochs takes that one first.

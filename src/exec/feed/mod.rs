@@ -9,8 +9,6 @@
 
 use std::sync::Arc;
 
-use tokio::sync::watch;
-
 use self::log::LogFeed;
 use self::shared::{SharedReads, Wish};
 use self::source::SourceFeed;
@@ -18,6 +16,7 @@ pub use self::view::Fresh;
 use self::view::ViewFeed;
 use super::position::{FeedBatch, FeedPosition, SourceProgress, Start};
 use super::view::handle::ViewHandle;
+use crate::announced::Listener;
 use crate::connect::Source;
 use crate::error::Result;
 use crate::log::{CommitNo, Journal};
@@ -95,7 +94,7 @@ impl Feed {
 
     /// Waits until there may be more to read: a commit, or of a view a change that has been
     /// published, which is later. False: there will be no more, the server is going down.
-    pub async fn changed(&mut self, commits: &mut watch::Receiver<CommitNo>) -> bool {
+    pub async fn changed(&mut self, commits: &mut Listener<CommitNo>) -> bool {
         match &mut self.kind {
             FeedKind::View(view) => view.changed().await,
             FeedKind::Log(_) | FeedKind::Source(_) => commits.changed().await.is_ok(),

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use datafusion::execution::memory_pool::MemoryReservation;
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::super::failure::ViewFailure;
@@ -15,6 +15,7 @@ use super::super::late::LateRow;
 use super::super::position::SourceProgress;
 use super::super::runner::Counters;
 use super::throughput::Throughput;
+use crate::announced::{Announced, Listener};
 use crate::catalog::{Relation, RelationId};
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
@@ -120,13 +121,13 @@ impl Published {
 pub struct ViewHandle {
     relation: RwLock<Arc<Relation>>,
     published: RwLock<Arc<Published>>,
-    phase: watch::Sender<Phase>,
+    phase: Announced<Phase>,
     subscribers: Mutex<Vec<Subscriber>>,
     explained: Mutex<Vec<String>>,
     /// What its rows take of `--memory-limit`, also when nothing runs.
     memory: Mutex<Option<Arc<MemoryReservation>>>,
     /// Every commit up to this one has been read, and what came of it is published.
-    reached: watch::Sender<CommitNo>,
+    reached: Announced<CommitNo>,
     /// How fast it reads when it goes on by itself.
     pub(in crate::exec) throughput: Mutex<Throughput>,
     /// When its phase began, milliseconds since 1970.
@@ -204,11 +205,11 @@ impl ViewHandle {
         Ok(Arc::new(ViewHandle {
             relation: RwLock::new(relation),
             published: RwLock::new(Arc::new(published)),
-            phase: watch::Sender::new(Phase::CatchingUp),
+            phase: Announced::new(Phase::CatchingUp),
             subscribers: Mutex::new(Vec::new()),
             explained: Mutex::new(Vec::new()),
             memory: Mutex::new(None),
-            reached: watch::Sender::new(CommitNo(0)),
+            reached: Announced::new(CommitNo(0)),
             throughput: Mutex::default(),
             since_ms: AtomicI64::new(i64::MIN),
             alone: Arc::default(),
@@ -245,8 +246,8 @@ impl ViewHandle {
     }
 
     /// Where it is in its life, now and later.
-    pub fn phase(&self) -> watch::Receiver<Phase> {
-        self.phase.subscribe()
+    pub fn phase(&self) -> Listener<Phase> {
+        self.phase.listen()
     }
 
     /// Sets where it is in its life; ends the subscriptions when that is over.
@@ -263,7 +264,7 @@ impl ViewHandle {
             | Phase::Paused
             | Phase::Stalled(_) => None,
         };
-        self.phase.send_replace(phase);
+        self.phase.replace(phase);
         if let Some(error) = ended {
             // Nobody reads its rows any more: their memory is for others.
             if let Ok(nothing) = RowStore::new(self.relation().schema(), &[]) {
@@ -283,7 +284,7 @@ impl ViewHandle {
     /// It takes part in the common epochs, or does no more and trails, unless it has gone elsewhere
     /// meanwhile.
     pub(in crate::exec) fn go_on(&self, to: Phase) {
-        self.phase.send_if_modified(|phase| {
+        self.phase.change_if(|phase| {
             let runs = matches!(
                 phase,
                 Phase::CatchingUp | Phase::Running | Phase::Trailing | Phase::Stalled(_)
@@ -297,8 +298,8 @@ impl ViewHandle {
     }
 
     /// Up to which commit it has read, now and later.
-    pub fn reached(&self) -> watch::Receiver<CommitNo> {
-        self.reached.subscribe()
+    pub fn reached(&self) -> Listener<CommitNo> {
+        self.reached.listen()
     }
 
     /// What ends a new run of it; the last one has ended.
@@ -383,7 +384,7 @@ impl ViewHandle {
 
     /// Tells who waits that everything up to here has been read and is visible.
     pub(in crate::exec) fn tell_reached(&self, commit: CommitNo) {
-        self.reached.send_if_modified(|reached| std::mem::replace(reached, commit) != commit);
+        self.reached.change_if(|reached| std::mem::replace(reached, commit) != commit);
     }
 
     /// Makes an epoch visible and tells the subscribers of its change.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use datafusion::execution::memory_pool::MemoryReservation;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::super::feed::shared::{SharedReads, Wish};
@@ -20,6 +19,7 @@ use super::super::stored::EpochWriter;
 use super::handle::{Published, QueryFigures, ViewHandle, ViewVersion};
 use super::portion::PortionSize;
 use super::retention::Retention;
+use crate::announced::Listener;
 use crate::catalog::Relation;
 use crate::connect::Rejected;
 use crate::error::{Error, Result, SqlState};
@@ -175,7 +175,7 @@ impl ViewRun {
     }
 
     /// Waits until there may be more to read; false: there will be none, or it is to run no more.
-    pub async fn changed(&mut self, commits: &mut watch::Receiver<CommitNo>) -> bool {
+    pub async fn changed(&mut self, commits: &mut Listener<CommitNo>) -> bool {
         tokio::select! {
             biased;
             () = self.stop.cancelled() => false,

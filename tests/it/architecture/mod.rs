@@ -20,7 +20,7 @@ use source::{item_end, sources};
 /// From the ground up. A room imports from lower floors.
 const FLOORS: &[&[&str]] = &[
     &["limits", "clock", "memory"],
-    &["error", "spawn"],
+    &["error", "spawn", "announced"],
     &["time", "store"],
     &["types"],
     &["pgtypes"],

@@ -68,6 +68,8 @@ pub struct Run {
     /// So often an engine was opened again after a crash.
     pub crashes: usize,
     pub used: BTreeSet<&'static str>,
+    /// After so many bytes of changes state is folded.
+    fold_bytes: u64,
     disk: Arc<MemoryStore>,
 }
 
@@ -95,6 +97,7 @@ impl Run {
             excused: BTreeSet::new(),
             crashes: 0,
             used: BTreeSet::new(),
+            fold_bytes: if seed.is_multiple_of(2) { 2 << 10 } else { limits::FOLD_BYTES },
             disk: Arc::new(MemoryStore::new()),
         }
     }
@@ -169,9 +172,8 @@ impl Life<'_> {
             run.note(format!("-- opened with {fault:?}"));
             store.arm(fault);
         }
-        let fold_bytes = super::number("TIDEMILL_FOLD_BYTES").unwrap_or(limits::FOLD_BYTES);
-        let opened =
-            Simulated::open(&run.clock, Arc::clone(&store) as _, ".".into(), fold_bytes).await;
+        let store_of = Arc::clone(&store) as _;
+        let opened = Simulated::open(&run.clock, store_of, ".".into(), run.fold_bytes).await;
         let engine = match opened {
             Ok(engine) => engine,
             Err(_) if store.crashed() => return End::Crashed,
