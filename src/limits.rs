@@ -198,6 +198,9 @@ pub const REJOIN_MS: i64 = 10_000;
 /// How many views that go on by themselves compute at the same time.
 pub const LONE_VIEWS: usize = 16;
 
+/// How many requests wait for the loop of the common epochs; whoever has one more waits himself.
+pub const COMMANDS: usize = 1 << 10;
+
 /// How far a view may be behind a stream before its writers are held back, milliseconds, if the
 /// stream does not say.
 pub const MAX_LAG_MS: i64 = 30_000;

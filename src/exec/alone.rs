@@ -122,7 +122,7 @@ impl Engine {
         drop(guards);
         // Views on these that run in the loop saw the commit, but only now the change. Fails only
         // when the server stops.
-        let _ = self.commands.send(Command::Look);
+        let _ = self.commands.send(Command::Look).await;
         for (run, _) in published {
             let (engine, since) = (Arc::clone(self), self.now_ms());
             self.cpu().spawn(async move {
@@ -189,7 +189,7 @@ impl Engine {
                 handle.go_on(Phase::Trailing);
             } else if rejoins {
                 // Fails only when the server stops.
-                let _ = self.commands.send(Command::Join(Box::new(run)));
+                let _ = self.commands.send(Command::Join(Box::new(run))).await;
                 return;
             } else if !news.more(self, &mut run).await {
                 return;
@@ -234,7 +234,7 @@ impl Engine {
         let published = self.publish_epoch(committed, None, now_ms, watch).await;
         if drained || is_change {
             // As above: those on this one have come as far as it has.
-            let _ = self.commands.send(Command::Look);
+            let _ = self.commands.send(Command::Look).await;
         }
         let run = published.into_iter().next().map(|(run, _)| run);
         if let Some(run) = &run {

@@ -33,7 +33,7 @@ pub(super) const POLL: Duration = Duration::from_millis(20);
 /// The thread that runs the epochs.
 pub(super) struct Loop {
     engine: Arc<Engine>,
-    inbox: mpsc::UnboundedReceiver<Command>,
+    inbox: mpsc::Receiver<Command>,
     runs: Vec<ViewRun>,
     waiting: Vec<Waiting>,
     /// The last epoch left something to read.
@@ -52,7 +52,7 @@ struct Computing {
 
 impl Loop {
     /// A loop without views.
-    pub fn new(engine: Arc<Engine>, inbox: mpsc::UnboundedReceiver<Command>) -> Loop {
+    pub fn new(engine: Arc<Engine>, inbox: mpsc::Receiver<Command>) -> Loop {
         Loop {
             engine,
             inbox,

@@ -96,7 +96,7 @@ impl Engine {
     async fn halt(&self, id: RelationId, handle: &ViewHandle) {
         handle.stop();
         let (answer, answered) = oneshot::channel();
-        if self.commands.send(Command::Leave(id, answer)).is_ok() {
+        if self.commands.send(Command::Leave(id, answer)).await.is_ok() {
             // No answer means that the loop has ended, and every view with it.
             let _ = answered.await;
         }

@@ -76,7 +76,7 @@ pub struct Engine {
     pub(super) next_query: AtomicU64,
     /// The greatest number of an epoch that was given.
     pub(super) epoch: AtomicU64,
-    pub(super) commands: mpsc::UnboundedSender<Command>,
+    pub(super) commands: mpsc::Sender<Command>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) spawn: Spawn,
     /// What statements want views at and have not got yet.

@@ -39,7 +39,7 @@ impl Engine {
         let rejected = RejectedRows::open(store.as_ref())?;
         let planning = Planning::of(&spawn, options.threads)?;
         let epoch = last_stored(store.as_ref(), &catalog)?;
-        let (commands, inbox) = mpsc::unbounded_channel();
+        let (commands, inbox) = mpsc::channel(limits::COMMANDS);
         let engine = Arc::new(Engine {
             catalog,
             journal,
@@ -116,7 +116,7 @@ impl Engine {
     /// Finishes the running epoch, stops the loop and the commits.
     pub async fn stop(&self) {
         let (answer, answered) = oneshot::channel();
-        if self.commands.send(Command::Stop(answer)).is_ok() {
+        if self.commands.send(Command::Stop(answer)).await.is_ok() {
             let _ = answered.await;
         }
         let journal = Arc::clone(&self.journal);

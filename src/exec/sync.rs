@@ -123,7 +123,7 @@ impl Engine {
         let (answer, answered) = oneshot::channel();
         let stopped = || Error::new(SqlState::ShuttingDown, "the server is shutting down");
         let waiting = Waiting { target, views: vec![view.relation().id], answer };
-        self.commands.send(Command::Sync(waiting)).map_err(|_| stopped())?;
+        self.commands.send(Command::Sync(waiting)).await.map_err(|_| stopped())?;
         answered.await.map_err(|_| stopped())
     }
 

@@ -10,7 +10,6 @@ pub const CIRCLES: &[&[&str]] = &[
     &["pgtypes/values/encode.rs", "pgtypes/values/nested_out.rs"],
 ];
 
-/// Files with a queue that has no bound in itself: commands of sessions that wait for their answer,
-/// and changes that are counted in bytes before they are put in.
-pub const QUEUES: &[&str] =
-    &["exec/epochs.rs", "exec/registry.rs", "exec/start.rs", "exec/view/handle.rs"];
+/// Files with a queue that has no bound in itself: changes for subscribers are counted in bytes
+/// before they are put in.
+pub const QUEUES: &[&str] = &["exec/view/handle.rs"];
