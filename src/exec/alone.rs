@@ -38,6 +38,8 @@ enum Rejoin {
 /// A portion of a view that goes on by itself.
 struct LonePortion {
     run: ViewRun,
+    /// How far it has read, with its own commit if there is nothing else before that.
+    read_to: CommitNo,
     drained: bool,
     /// There was more, but a statement wanted the view just there.
     is_limited: bool,
@@ -185,14 +187,17 @@ impl Engine {
             };
             if !portion.drained || portion.is_limited {
                 tokio::task::yield_now().await;
-            } else if history.take().is_some_and(|end| end < self.journal.last()) {
+            } else if history.take().is_some() && portion.read_to < self.journal.last() {
                 handle.go_on(Phase::Trailing);
             } else if rejoins {
                 // Fails only when the server stops.
                 let _ = self.commands.send(Command::Join(Box::new(run))).await;
                 return;
-            } else if !news.more(self, &mut run).await {
-                return;
+            } else {
+                news.seen_to(portion.read_to);
+                if !news.more(self, &mut run).await {
+                    return;
+                }
             }
         }
     }
@@ -231,17 +236,19 @@ impl Engine {
         let change = run.portion(cut, now_ms, &PresentTables::new(self)).await?;
         let (drained, is_change, rows) = (change.drained, change.is_change(), change.rows);
         let committed = self.commit_epoch(vec![(run, change)], now_ms).await;
-        let published = self.publish_epoch(committed, None, now_ms, watch).await;
+        let own = committed.commit;
+        let published = self.publish_epoch(committed, own, now_ms, watch).await;
         if drained || is_change {
             // As above: those on this one have come as far as it has.
             let _ = self.commands.send(Command::Look).await;
         }
-        let run = published.into_iter().next().map(|(run, _)| run);
-        if let Some(run) = &run {
+        let published = published.into_iter().next();
+        if let Some((run, _)) = &published {
             run.handle.throughput.lock().took(rows, self.now_ms(), drained);
         }
-        Ok(run.map(|run| LonePortion {
+        Ok(published.map(|(run, change)| LonePortion {
             run,
+            read_to: change.cut,
             drained,
             is_limited: last < there,
             took_ms: watch.ms(),
