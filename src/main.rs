@@ -2,10 +2,13 @@
 
 use std::process::ExitCode;
 
+use mimalloc::MiMalloc;
+use tidemill::memory::allocated::Counting;
+
 /// Many threads allocate and free batches of all sizes; mimalloc keeps them out of each other's
 /// way.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: Counting<MiMalloc> = Counting(MiMalloc);
 
 fn main() -> ExitCode {
     tidemill::cli::main()

@@ -6,8 +6,9 @@
 //! [`Accounts`] is that pool; it knows by the name of whoever asks which [`MemoryPart`] of the
 //! server it is, and the most that was ever taken. `tidemill.memory` shows it.
 //!
-//! What nobody reserves (the store's caches, the code itself) is seen from outside: [`process`].
-//! How large rows are is in [`rows`].
+//! What nobody reserves (the store's caches, the code itself) is seen from outside: [`process`] has
+//! what the system says, [`allocated`] counts what is allocated, so that it is known how much of
+//! the rest the allocator only holds. How large rows are is in [`rows`].
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use datafusion::execution::memory_pool::{
     MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation,
 };
 
+pub mod allocated;
 pub mod process;
 pub mod rows;
 

@@ -10,6 +10,7 @@ use datafusion::catalog::TableProvider;
 
 use super::super::transaction::SystemContext;
 use crate::error::Result;
+use crate::memory::allocated::allocated;
 use crate::memory::{MemoryPart, process};
 use crate::session::pg_catalog::shape::{TableColumns, row};
 
@@ -31,8 +32,13 @@ pub(super) fn memory(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
     if let Some(resident) = process::resident() {
         let detail = "pages of the program and its libraries".to_owned();
         lines.push(Line { part: "program", bytes: resident.mapped, detail });
+        if let Some(allocated) = allocated() {
+            let bytes = resident.allocated.saturating_sub(allocated);
+            let detail = "stacks, and pages that the allocator holds ready".to_owned();
+            lines.push(Line { part: "allocator", bytes, detail });
+        }
         let known: u64 = lines.iter().map(|line| line.bytes).sum();
-        let detail = "plans, the catalog, stacks, what the allocator holds ready".to_owned();
+        let detail = "plans, the catalog, what is allocated besides".to_owned();
         lines.push(Line { part: "other", bytes: resident.all.saturating_sub(known), detail });
         let detail =
             format!("what the process has in memory; the most was {} bytes", resident.peak);
