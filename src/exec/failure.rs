@@ -40,7 +40,7 @@ impl ViewFailure {
     pub fn error(&self, view: &str) -> Error {
         let ViewFailure { state, message, hint, for_now } = self;
         let general = if *for_now {
-            "Nothing of it is lost: start the server again with a higher --memory-limit."
+            "Nothing of it is lost: make room, then ALTER MATERIALIZED VIEW … RESUME, or start the server again with a higher --memory-limit."
         } else {
             "Look at tidemill.queries; DROP the view and create it anew when the cause is gone."
         };

@@ -84,11 +84,22 @@ impl Engine {
         Ok(())
     }
 
-    /// RESUME: the view goes on where it was.
+    /// RESUME: the view goes on where it was, and with it those on it that there was no room for
+    /// either.
     pub fn resume_view(self: &Arc<Self>, id: RelationId) -> Result<()> {
-        let handle = self.view(id)?;
-        handle.enter(Phase::CatchingUp);
-        self.start_view(handle);
+        let mut resumed = vec![id];
+        // In the order of their ids: what is read was made before.
+        for view in self.views() {
+            let relation = view.relation();
+            let is_above = resumed.iter().any(|id| self.is_under(*id, &relation));
+            let waits = matches!(&*view.phase().borrow(), Phase::Failed(why) if why.for_now);
+            let is_paused = matches!(&relation.kind, Kind::MaterializedView(def) if def.paused);
+            if relation.id == id || (is_above && waits && !is_paused) {
+                resumed.push(relation.id);
+                view.enter(Phase::CatchingUp);
+                self.start_view(view);
+            }
+        }
         Ok(())
     }
 

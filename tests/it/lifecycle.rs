@@ -381,4 +381,23 @@ async fn a_view_that_has_no_memory_at_the_start_is_whole_again_when_there_is_mor
     let client = server.connect().await;
     assert_eq!(server::value(&client, "SELECT count(*) FROM many").await, "100001");
     assert_eq!(server::value(&client, "SELECT n FROM few").await, "100001");
+    // RESUME takes it up as soon as there is room, and what stands on it.
+    server::run(
+        &client,
+        "CREATE MATERIALIZED VIEW on_many AS SELECT count(*) AS n FROM many;
+         CREATE TABLE large (v TEXT);
+         INSERT INTO large SELECT repeat('y', 1000000) FROM generate_series(1, 56) AS g(i)",
+    )
+    .await;
+    assert_eq!(server::value(&client, "SELECT n FROM on_many").await, "100001");
+    server.kill();
+    let server = start("64MiB").await;
+    let client = server.connect().await;
+    server::eventually(&client, state, "failed|t").await;
+    let error = client.simple_query("SELECT n FROM on_many").await.expect_err("it is not there");
+    assert_eq!(server::state(&error), "55000", "{}", server::describe(&error));
+    server::run(&client, "ALTER MATERIALIZED VIEW many RESUME").await;
+    server::eventually(&client, state, "failed|t").await;
+    server::run(&client, "DROP TABLE large; ALTER MATERIALIZED VIEW many RESUME").await;
+    assert_eq!(server::value(&client, "SELECT n FROM on_many").await, "100001");
 }

@@ -349,11 +349,16 @@ async fn set_running(
         ));
     };
     let handle = engine.view(relation.id)?;
-    if let Phase::Failed(failure) = &*handle.phase().borrow() {
-        return Err(failure.error(&relation.name));
-    }
     let paused = run == PauseOrResume::Pause;
+    let lacks_room = match &*handle.phase().borrow() {
+        Phase::Failed(failure) if failure.for_now && !paused => true,
+        Phase::Failed(failure) => return Err(failure.error(&relation.name)),
+        _ => false,
+    };
     if def.paused == paused {
+        if lacks_room {
+            engine.resume_view(relation.id)?;
+        }
         return Ok(Done::new(tag));
     }
     let mut def = def.clone();
