@@ -358,6 +358,9 @@ impl Life<'_> {
     async fn resume(&mut self) -> Option<()> {
         let paused = self.run.world.views.iter().find(|view| view.frozen.is_some());
         let Some(name) = paused.map(|view| view.name.clone()) else { return Some(()) };
+        if !self.check_view(&name).await? {
+            return Some(());
+        }
         match self.must(&format!("ALTER MATERIALIZED VIEW {name} RESUME"), None).await {
             Some(true) => self.set_frozen(&name, None),
             Some(false) => {}
