@@ -29,6 +29,9 @@
 //!                                                                            │ Delta
 //!                                                                            ▼
 //!      view, client ◀── publish ◀── store ◀─── one commit ─────── fragment (DataFusion)
+//!                                                                            │ or, where there
+//!                                                                            ▼ is another:
+//!                                                                         operator ─▶ …
 //! ```
 //! An *epoch* is one micro-batch: how far to read (the cut), read, compute, commit offsets,
 //! state, watermarks and answer together, publish. Between epochs nothing is in flight; that is

@@ -198,6 +198,10 @@ pub const REJOIN_MS: i64 = 10_000;
 /// How many views that go on by themselves compute at the same time.
 pub const LONE_VIEWS: usize = 16;
 
+/// How many stateful operators a continuous query has at the most: each is stored under a part of
+/// its own.
+pub const QUERY_OPERATORS: usize = 32;
+
 /// How many requests wait for the loop of the common epochs; whoever has one more waits himself.
 pub const COMMANDS: usize = 1 << 10;
 

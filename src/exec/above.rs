@@ -1,5 +1,5 @@
-//! What stands above the operator of a pipeline: a fragment that takes the operator's changes to
-//! the query's.
+//! What stands above an operator of a pipeline: a fragment that takes the operator's changes to the
+//! next one, or to the query's.
 //!
 //! Rows that are taken back go through the same plan as rows that come. Where a static table is
 //! joined, which may have changed since, they are not computed again but kept ([`EmittedRows`]).
@@ -17,7 +17,7 @@ use super::map::{Fragment, Tables};
 use crate::catalog::Emission;
 use crate::error::{Error, Result};
 use crate::operators::emitted::EmittedRows;
-use crate::plan::{FragmentPlan, Pipeline, Stateful, carry};
+use crate::plan::{FragmentPlan, OperatorPlan, Stateful, carry};
 use crate::state::Delta;
 
 /// The fragment above the operator.
@@ -28,35 +28,35 @@ pub(super) struct Above {
 }
 
 impl Above {
-    /// Plans the fragment above a pipeline's operator.
+    /// Plans the fragment of a step, whose rows have these columns in the end.
     pub(super) async fn new(
-        pipeline: &Pipeline,
-        spec: &FragmentPlan,
+        step: &OperatorPlan,
+        emission: Emission,
+        schema: SchemaRef,
         state: &Arc<SessionState>,
         tables: &dyn Tables,
     ) -> Result<Above> {
-        let carries = pipeline.emission == Emission::OnChange
-            && matches!(pipeline.stateful, Stateful::Aggregate { .. });
+        let spec = &step.above;
+        let carries =
+            emission == Emission::OnChange && matches!(step.operator, Stateful::Aggregate { .. });
+        let emitted =
+            if carries && spec.has_tables { Some(Self::emitted(step, schema)?) } else { None };
         let spec = if carries { numbered_plan(spec)? } else { spec.clone() };
         let fragment = Fragment::new(&spec, tables.resolve(&spec.plan)?, Arc::clone(state)).await?;
-        let emitted =
-            if carries && spec.has_tables { Some(Self::emitted(pipeline)?) } else { None };
         Ok(Above { fragment, emitted, carries })
     }
 
     /// The group columns are what identifies a row; they are at the front of the aggregate's
     /// output.
-    fn emitted(pipeline: &Pipeline) -> Result<EmittedRows> {
-        let (Stateful::Aggregate { spec, output }, Some(above)) =
-            (&pipeline.stateful, &pipeline.above)
-        else {
+    fn emitted(step: &OperatorPlan, schema: SchemaRef) -> Result<EmittedRows> {
+        let Stateful::Aggregate { spec, output } = &step.operator else {
             return Err(Error::internal("emitted rows without an aggregate"));
         };
         let groups = output.len() - spec.aggregates.len();
-        EmittedRows::new(above.input.as_arrow(), groups, Arc::clone(&pipeline.schema))
+        EmittedRows::new(step.above.input.as_arrow(), groups, schema)
     }
 
-    /// From the operator's output to the query's.
+    /// From the operator's output on.
     pub(super) async fn run(&mut self, delta: Delta) -> Result<Delta> {
         let Delta { batch, weights } = delta;
         let input_schema: &Schema = self.fragment.spec().input.as_arrow();

@@ -201,7 +201,9 @@ async fn plan(bench: &Bench, keys: &str, windowed: bool, emission: Emission) -> 
     let (pipeline, state, _) =
         super::define::continuous_pipeline(&bench.engine, &parsed.query, options).await.unwrap();
     let below = Fragment::new(&pipeline.below, pipeline.below.plan.clone(), state).await.unwrap();
-    let Stateful::Aggregate { spec, .. } = pipeline.stateful else { panic!("not an aggregate") };
+    let Stateful::Aggregate { spec, .. } = pipeline.steps[0].operator.clone() else {
+        panic!("not an aggregate")
+    };
     let schema = pipeline.source.relation.schema();
     Planned { below, columns: pipeline.source.columns, spec, schema }
 }

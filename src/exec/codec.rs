@@ -14,14 +14,27 @@ use crate::limits;
 use crate::state::{Applied, Delta, NumberedRows, StateTable, part_ranges};
 use crate::store::{Space, Store, WriteBatch};
 
-/// The parts of an epoch: rows of an operator's state.
+/// The parts of an epoch: rows of the first operator's state.
 pub(super) const OPERATOR: u8 = b'o';
-/// Rows that have been emitted.
-pub(super) const EMITTED: u8 = b'e';
+/// Rows that its fragment has emitted.
+const EMITTED: u8 = b'e';
+/// The state of the second operator, and so on.
+const OPERATORS: u8 = 0x80;
+/// What their fragments have emitted.
+const EMITTERS: u8 = 0xC0;
 /// A piece of the answer.
 pub(super) const ROWS: u8 = b'r';
 /// A change of the answer.
 pub(super) const ANSWER: u8 = b'a';
+
+/// As which part the state of the operator at this place is stored, and what its fragment has
+/// emitted.
+pub(super) fn step_parts(step: usize) -> [u8; 2] {
+    match step {
+        0 => [OPERATOR, EMITTED],
+        later => [OPERATORS, EMITTERS].map(|first| first + later as u8),
+    }
+}
 
 /// A query's state tables, each with the part that it is stored as.
 pub(super) type StateTables<'a> = Vec<(u8, &'a mut dyn StateTable)>;

@@ -2,20 +2,29 @@
 
 use crate::catalog::Emission;
 use crate::operators::Windowing;
+use datafusion::common::DFSchema;
+
 use crate::plan::window::describe;
 use crate::plan::{Pipeline, Stateful};
 
-/// One line on the stateful operator.
-pub fn operator(pipeline: &Pipeline) -> String {
-    let emit = match pipeline.emission {
+fn emit(emission: Emission) -> &'static str {
+    match emission {
         Emission::OnClose => "emit on window close",
         Emission::OnChange => "emit changes",
-    };
-    let input = pipeline.below.plan.schema();
+    }
+}
+
+/// One line on a query without operators.
+pub fn stateless(pipeline: &Pipeline) -> String {
+    format!("stateless, {}", emit(pipeline.emission))
+}
+
+/// One line on a stateful operator over these columns.
+pub fn operator(operator: &Stateful, input: &DFSchema, emission: Emission) -> String {
+    let emit = emit(emission);
     let windows =
         |windowing: &Windowing| describe(&windowing.spec, input.field(windowing.time).data_type());
-    match &pipeline.stateful {
-        Stateful::Nothing => format!("stateless, {emit}"),
+    match operator {
         Stateful::Assign { windowing } => format!("WindowAssign: {}, {emit}", windows(windowing)),
         Stateful::Buffer { windowing } => format!("WindowBuffer: {}, {emit}", windows(windowing)),
         Stateful::Aggregate { spec, .. } => {

@@ -10,7 +10,7 @@
 //! | [`failure`] | why a view does not run any more |
 //! | [`late`], [`rejected`] | rows that could not be counted, kept to be looked at |
 //! | [`map`] | a stateless stretch of a pipeline, run again and again |
-//! | `operator`, `above` | the stateful operator, and what takes its changes to the query's |
+//! | `operator`, `above` | a stateful operator, and what takes its changes to the next or to the query's |
 //! | `explain` | a pipeline in words |
 //! | [`runner`] | one pipeline: an epoch's input in, the change of the answer out |
 //! | `progress` | how far a query has come |

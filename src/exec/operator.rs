@@ -1,23 +1,21 @@
-//! The stateful operator of a pipeline, whichever it is.
+//! A stateful operator of a pipeline, whichever it is.
 
 use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::compute::{cast, filter_record_batch};
-use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema};
+use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit};
 
 use crate::error::{Error, Result};
 use crate::operators::assign::{expand, window_time};
 use crate::operators::lateness::ticks;
 use crate::operators::{Closing, RunningAggregate, WindowAggregate, WindowBuffer, Windowing};
-use crate::plan::{Pipeline, Stateful};
+use crate::plan::Stateful;
 use crate::state::{Delta, StateTable};
-use crate::time::WINDOW_COLUMNS;
-use crate::time::{EventTime, Watermark};
+use crate::time::{EventTime, WINDOW_COLUMNS, Watermark, ticks_of_millis};
 
-/// The stateful operator.
+/// A stateful operator.
 pub(super) enum Operator {
-    Nothing,
     Window(Box<WindowAggregate>, Vec<usize>),
     Running(Box<RunningAggregate>, Vec<usize>),
     Buffer(Box<WindowBuffer>),
@@ -26,11 +24,13 @@ pub(super) enum Operator {
 }
 
 impl Operator {
-    /// The operator of a pipeline, without state, at this watermark.
-    pub(super) fn at(pipeline: &Pipeline, watermark: Watermark) -> Result<Operator> {
-        let below = Arc::clone(pipeline.below.plan.schema().inner());
-        Ok(match &pipeline.stateful {
-            Stateful::Nothing => Operator::Nothing,
+    /// The operator of a step for input of these columns, without state, at this watermark.
+    pub(super) fn at(
+        stateful: &Stateful,
+        input: &SchemaRef,
+        watermark: Watermark,
+    ) -> Result<Operator> {
+        Ok(match stateful {
             Stateful::Aggregate { spec, output } if spec.window.is_some() => {
                 let operator = WindowAggregate::at(spec.clone(), watermark)?;
                 Operator::Window(Box::new(operator), output.clone())
@@ -40,7 +40,8 @@ impl Operator {
             }
             Stateful::Assign { windowing } => Operator::Assign(windowing.clone(), watermark),
             Stateful::Buffer { windowing } => {
-                Operator::Buffer(Box::new(WindowBuffer::at(below, windowing.clone(), watermark)?))
+                let input = Arc::clone(input);
+                Operator::Buffer(Box::new(WindowBuffer::at(input, windowing.clone(), watermark)?))
             }
         })
     }
@@ -48,7 +49,7 @@ impl Operator {
     /// Its state, if it has any.
     pub(super) fn table(&mut self) -> Option<&mut dyn StateTable> {
         match self {
-            Operator::Nothing | Operator::Assign(..) => None,
+            Operator::Assign(..) => None,
             Operator::Window(operator, _) => Some(operator.as_mut()),
             Operator::Running(operator, _) => Some(operator.as_mut()),
             Operator::Buffer(operator) => Some(operator.as_mut()),
@@ -64,7 +65,22 @@ impl Operator {
                 *passed = watermark.max(*passed);
                 Ok(Closing::Done)
             }
-            Operator::Nothing | Operator::Running(..) => Ok(Closing::Done),
+            Operator::Running(..) => Ok(Closing::Done),
+        }
+    }
+
+    /// How far the rows that it gives out are complete, if they are given out when their windows
+    /// close: what is still to come has a later `window_time`. `watermark` is how far its input is,
+    /// and everything that this closes has been given out.
+    pub(super) fn frontier(&self, watermark: Watermark) -> Watermark {
+        match self {
+            Operator::Window(operator, _) => {
+                frontier(operator.windowing(), operator.unit(), watermark)
+            }
+            Operator::Buffer(operator) => {
+                frontier(operator.windowing(), operator.unit(), watermark)
+            }
+            Operator::Running(..) | Operator::Assign(..) => watermark,
         }
     }
 
@@ -73,7 +89,7 @@ impl Operator {
         match self {
             Operator::Window(operator, _) => operator.changes().map(Some),
             Operator::Running(operator, _) => operator.changes().map(Some),
-            Operator::Nothing | Operator::Buffer(_) | Operator::Assign(..) => Ok(None),
+            Operator::Buffer(_) | Operator::Assign(..) => Ok(None),
         }
     }
 
@@ -82,7 +98,7 @@ impl Operator {
         match self {
             Operator::Window(operator, _) => operator.rejected(),
             Operator::Buffer(operator) => operator.rejected(),
-            Operator::Nothing | Operator::Running(..) | Operator::Assign(..) => 0,
+            Operator::Running(..) | Operator::Assign(..) => 0,
         }
     }
 
@@ -96,7 +112,7 @@ impl Operator {
                 delta.batch.project(output)?
             }
             Operator::Buffer(_) => with_window_time(&delta.batch, delta.batch.num_columns() - 1)?,
-            Operator::Nothing | Operator::Assign(..) => delta.batch,
+            Operator::Assign(..) => delta.batch,
         };
         Ok(Delta { batch, weights: delta.weights })
     }
@@ -104,12 +120,23 @@ impl Operator {
     /// Bytes and rows of its state.
     pub(super) fn size(&self) -> (usize, usize) {
         match self {
-            Operator::Nothing | Operator::Assign(..) => (0, 0),
+            Operator::Assign(..) => (0, 0),
             Operator::Window(operator, _) => (operator.size(), operator.rows()),
             Operator::Running(operator, _) => (operator.size(), operator.rows()),
             Operator::Buffer(operator) => (operator.size(), operator.rows()),
         }
     }
+}
+
+fn frontier(windowing: &Windowing, unit: TimeUnit, watermark: Watermark) -> Watermark {
+    let passed = watermark.less(windowing.lateness);
+    if passed == Watermark::NONE || passed == Watermark::INFINITY {
+        return passed;
+    }
+    // The next window to close: it may have begun long ago.
+    let open = windowing.spec.windows(EventTime(passed.0)).find(|w| !passed.closes(w.end));
+    let end = open.map_or(passed, |window| Watermark(window.end.0));
+    end.less(ticks_of_millis(1, unit).max(1))
 }
 
 /// The rows once per window that is still open, in portions.

@@ -1,6 +1,6 @@
 //! Runs one pipeline: an epoch's input goes in, the epoch's change of the answer comes out.
 //!
-//! A runner is all there is of a continuous query between epochs: its fragments, its operator's
+//! A runner is all there is of a continuous query between epochs: its fragments, its operators'
 //! state, the watermark it has come to, and its counters. It neither reads nor commits nor
 //! publishes; the same runner serves a materialized view, a continuous SELECT and the benchmark.
 
@@ -17,7 +17,7 @@ use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use super::above::{Above, numbered_plan, with_row_numbers, with_schema};
-use super::codec::{EMITTED, OPERATOR, StateTables};
+use super::codec::{StateTables, step_parts};
 use super::map::{Fragment, Tables};
 use super::operator::{Operator, assigned};
 use super::position::time_unit;
@@ -27,7 +27,7 @@ use crate::memory::MemoryPart;
 use crate::operators::Closing;
 use crate::operators::emitted::EmittedRows;
 use crate::operators::lateness::{Input, finite_watermark, split};
-use crate::plan::{FragmentPlan, Pipeline};
+use crate::plan::{FragmentPlan, Frontier, Pipeline};
 use crate::state::{Delta, StateTable};
 use crate::time::{Watermark, micros_of_ticks};
 
@@ -66,8 +66,7 @@ pub struct Runner {
     below: Fragment,
     /// `below` with the number of the row carried through; made when the first late row comes.
     numbered: Option<Fragment>,
-    above: Option<Above>,
-    operator: Operator,
+    steps: Vec<RunningStep>,
     state: Arc<SessionState>,
     tables_version: u64,
     watermark: Watermark,
@@ -76,7 +75,7 @@ pub struct Runner {
     time_unit: Option<TimeUnit>,
     /// What has been counted.
     pub counters: Counters,
-    /// What its operator, which counts from its own beginning, has not counted of the rejected
+    /// What its operators, which count from their own beginning, have not counted of the rejected
     /// rows.
     rejected_before: u64,
     /// Late rows since they were last taken, the newest [`limits::KEPT_ROWS`].
@@ -86,6 +85,34 @@ pub struct Runner {
     in_epoch: bool,
     /// It is to run no more.
     stop: CancellationToken,
+}
+
+/// An operator and what takes its changes on.
+struct RunningStep {
+    operator: Operator,
+    frontier: Frontier,
+    /// None: nothing is to be done.
+    above: Option<Above>,
+}
+
+impl RunningStep {
+    /// How far what it has given out is complete when its input is as far as this, and it has given
+    /// out all that this closes.
+    fn frontier(&self, watermark: Watermark) -> Watermark {
+        match self.frontier {
+            Frontier::Closed => self.operator.frontier(watermark),
+            Frontier::Input => watermark,
+        }
+    }
+
+    /// From the operator's output to what is above.
+    async fn carry(&mut self, delta: Delta) -> Result<Delta> {
+        let delta = self.operator.picked(delta)?;
+        match &mut self.above {
+            None => Ok(delta),
+            Some(above) => above.run(delta).await,
+        }
+    }
 }
 
 impl Runner {
@@ -115,21 +142,33 @@ impl Runner {
             Arc::clone(&state),
         )
         .await?;
-        let operator = Operator::at(&pipeline, watermark)?;
-        let above = match &pipeline.above {
-            Some(spec) if !spec.is_identity => {
-                Some(Above::new(&pipeline, spec, &state, tables).await?)
-            }
-            _ => None,
-        };
+        let mut steps = Vec::with_capacity(pipeline.steps.len());
+        let mut passed = watermark;
+        for (at, step) in pipeline.steps.iter().enumerate() {
+            let input = pipeline.step_input(at).inner();
+            let operator = Operator::at(&step.operator, input, passed)?;
+            let schema = if at + 1 == pipeline.steps.len() {
+                &pipeline.schema
+            } else {
+                step.above.plan.schema().inner()
+            };
+            let schema = Arc::clone(schema);
+            let above = if step.above.is_identity {
+                None
+            } else {
+                Some(Above::new(step, pipeline.emission, schema, &state, tables).await?)
+            };
+            let step = RunningStep { operator, frontier: step.frontier, above };
+            passed = step.frontier(passed);
+            steps.push(step);
+        }
         let memory = reserve(&state, MemoryPart::State.consumer());
         let time_unit = time_unit(&pipeline.source.relation);
         Ok(Runner {
             pipeline,
             below,
             numbered: None,
-            above,
-            operator,
+            steps,
             state,
             tables_version,
             watermark,
@@ -179,10 +218,14 @@ impl Runner {
 
     /// The state, each table with the part that it is stored as.
     pub(super) fn tables(&mut self) -> StateTables<'_> {
-        let operator = self.operator.table().map(|table| (OPERATOR, table));
-        let emitted = self.above.as_mut().and_then(|above| above.emitted.as_mut());
-        let emitted = emitted.map(|table| (EMITTED, table as &mut dyn StateTable));
-        operator.into_iter().chain(emitted).collect()
+        let mut tables: StateTables<'_> = Vec::new();
+        for (at, step) in self.steps.iter_mut().enumerate() {
+            let [operator, emitted] = step_parts(at);
+            tables.extend(step.operator.table().map(|table| (operator, table)));
+            let kept = step.above.as_mut().and_then(|above| above.emitted.as_mut());
+            tables.extend(kept.map(|table| (emitted, table as &mut dyn StateTable)));
+        }
+        tables
     }
 
     /// The pipeline.
@@ -262,39 +305,110 @@ impl Runner {
     /// answer.
     pub async fn end(&mut self, outlet: &mut dyn Outlet) -> Result<()> {
         self.in_epoch = false;
-        self.close(self.watermark, outlet).await?;
-        if let Some(changes) = self.operator.changes()? {
-            self.put(changes, outlet).await?;
+        let mut passed = self.watermark;
+        for at in 0..self.steps.len() {
+            passed = self.close_step(at, passed, outlet).await?;
+            if let Some(changes) = self.steps[at].operator.changes()? {
+                self.carry(at, changes, outlet).await?;
+            }
         }
-        self.counters.rejected_rows = self.rejected_before + self.operator.rejected();
+        let rejected: u64 = self.steps.iter().map(|step| step.operator.rejected()).sum();
+        self.counters.rejected_rows = self.rejected_before + rejected;
         Ok(())
     }
 
-    /// Closes what this watermark closes, a portion at a time.
+    /// Closes what this watermark closes.
     async fn close(&mut self, watermark: Watermark, outlet: &mut dyn Outlet) -> Result<()> {
+        let mut passed = watermark;
+        for at in 0..self.steps.len() {
+            passed = self.close_step(at, passed, outlet).await?;
+        }
+        Ok(())
+    }
+
+    /// Closes what this watermark closes in an operator, a portion at a time; gives how far what it
+    /// has given out is complete.
+    async fn close_step(
+        &mut self,
+        at: usize,
+        watermark: Watermark,
+        outlet: &mut dyn Outlet,
+    ) -> Result<Watermark> {
         loop {
             self.check_stop()?;
             let mut out = Vec::new();
-            let closing = self.operator.close(watermark, &mut out)?;
+            let closing = self.steps[at].operator.close(watermark, &mut out)?;
             for delta in out {
-                self.put(delta, outlet).await?;
+                self.carry(at, delta, outlet).await?;
             }
             match closing {
-                Closing::Done => return Ok(()),
+                // Nobody asks how far the last one is, and this is done for each piece of a write.
+                Closing::Done if at + 1 == self.steps.len() => return Ok(watermark),
+                Closing::Done => return Ok(self.steps[at].frontier(watermark)),
                 Closing::More => {}
             }
         }
     }
 
-    /// From the operator's output to the query's, and out.
+    /// From the output of an operator to the next one, or out.
+    fn carry<'a>(
+        &'a mut self,
+        at: usize,
+        delta: Delta,
+        outlet: &'a mut dyn Outlet,
+    ) -> BoxFuture<'a, Result<()>> {
+        async move {
+            if delta.is_empty() {
+                return Ok(());
+            }
+            let delta = self.steps[at].carry(delta).await?;
+            if at + 1 == self.steps.len() {
+                return self.put(delta, outlet).await;
+            }
+            self.give(at + 1, &delta.batch, delta.weights.as_ref(), outlet).await
+        }
+        .boxed()
+    }
+
+    /// Gives rows to the operator of a step, or out, if there are no operators.
+    async fn give(
+        &mut self,
+        at: usize,
+        batch: &RecordBatch,
+        weights: Option<&Int64Array>,
+        outlet: &mut dyn Outlet,
+    ) -> Result<()> {
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        let Some(step) = self.steps.get_mut(at) else {
+            let (batch, weights) = (batch.clone(), weights.cloned());
+            return self.put(Delta { batch, weights }, outlet).await;
+        };
+        let takes_back = || weights.is_some_and(|weights| weights.values().iter().any(|w| *w < 0));
+        match &mut step.operator {
+            Operator::Running(operator, _) => operator.push(batch, weights),
+            Operator::Window(..) | Operator::Buffer(_) | Operator::Assign(..) if takes_back() => {
+                Err(Error::internal("a row of a window is taken back"))
+            }
+            Operator::Window(operator, _) => operator.push(batch),
+            Operator::Buffer(operator) => operator.push(batch),
+            Operator::Assign(windowing, passed) => {
+                for expanded in assigned(batch, windowing, *passed)? {
+                    self.carry(at, expanded?, outlet).await?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Out, with the columns that the query has.
     async fn put(&mut self, delta: Delta, outlet: &mut dyn Outlet) -> Result<()> {
         if delta.is_empty() {
             return Ok(());
         }
-        let delta = self.finish(delta).await?;
-        if delta.is_empty() {
-            return Ok(());
-        }
+        let batch = with_schema(&delta.batch, &self.pipeline.schema)?;
+        let delta = Delta { batch, weights: delta.weights };
         self.counters.rows_out += added(&delta);
         outlet.put(delta).await
     }
@@ -343,17 +457,7 @@ impl Runner {
         }
         for batch in self.below.run(rows).await? {
             self.check_stop()?;
-            match &mut self.operator {
-                Operator::Nothing => self.put(Delta::insert(batch), outlet).await?,
-                Operator::Window(operator, _) => operator.push(&batch)?,
-                Operator::Running(operator, _) => operator.push(&batch, None)?,
-                Operator::Buffer(operator) => operator.push(&batch)?,
-                Operator::Assign(windowing, passed) => {
-                    for expanded in assigned(&batch, windowing, *passed)? {
-                        self.put(expanded?, outlet).await?;
-                    }
-                }
-            }
+            self.give(0, &batch, None, outlet).await?;
         }
         Ok(())
     }
@@ -381,15 +485,7 @@ impl Runner {
             }
             for batch in self.below.run(vec![rows]).await? {
                 let signs = Int64Array::from_value(sign, batch.num_rows());
-                match &mut self.operator {
-                    Operator::Nothing => self.put(Delta::new(batch, signs), outlet).await?,
-                    Operator::Running(operator, _) => operator.push(&batch, Some(&signs))?,
-                    Operator::Window(operator, _) if sign > 0 => operator.push(&batch)?,
-                    Operator::Buffer(operator) if sign > 0 => operator.push(&batch)?,
-                    Operator::Window(..) | Operator::Buffer(_) | Operator::Assign(..) => {
-                        return Err(Error::internal("a row of a window is taken back"));
-                    }
-                }
+                self.give(0, &batch, Some(&signs), outlet).await?;
             }
         }
         Ok(())
@@ -451,19 +547,6 @@ impl Runner {
         self.late.drain(..).collect()
     }
 
-    /// From the operator's output to the query's.
-    async fn finish(&mut self, delta: Delta) -> Result<Delta> {
-        let delta = self.operator.picked(delta)?;
-        let delta = match &mut self.above {
-            None => delta,
-            Some(above) => above.run(delta).await?,
-        };
-        Ok(Delta {
-            batch: with_schema(&delta.batch, &self.pipeline.schema)?,
-            weights: delta.weights,
-        })
-    }
-
     /// A micro-batch sees one version of each table, no older than any table commit before its
     /// rows.
     async fn use_present_tables(&mut self, tables: &dyn Tables) -> Result<()> {
@@ -478,11 +561,11 @@ impl Runner {
             self.below.replace(tables.resolve(&self.pipeline.below.plan)?).await?;
             self.numbered = None;
         }
-        if let Some(above) = &mut self.above
-            && above.fragment.spec().has_tables
-        {
-            let plan = tables.resolve(&above.fragment.spec().plan)?;
-            above.fragment.replace(plan).await?;
+        for above in self.steps.iter_mut().filter_map(|step| step.above.as_mut()) {
+            if above.fragment.spec().has_tables {
+                let plan = tables.resolve(&above.fragment.spec().plan)?;
+                above.fragment.replace(plan).await?;
+            }
         }
         self.tables_version = version;
         Ok(())
@@ -490,13 +573,13 @@ impl Runner {
 
     /// Bytes and rows of state.
     pub fn state_size(&self) -> (usize, usize) {
-        let emitted = self
-            .above
-            .as_ref()
-            .and_then(|above| above.emitted.as_ref())
-            .map_or(0, EmittedRows::size);
-        let (bytes, rows) = self.operator.size();
-        (bytes + emitted, rows)
+        let mut sum = (0, 0);
+        for step in &self.steps {
+            let emitted = step.above.as_ref().and_then(|above| above.emitted.as_ref());
+            let (bytes, rows) = step.operator.size();
+            sum = (sum.0 + bytes + emitted.map_or(0, EmittedRows::size), sum.1 + rows);
+        }
+        sum
     }
 
     /// 53200 when the state has become more than there is memory for.
@@ -507,11 +590,18 @@ impl Runner {
     /// Lines that say what runs, for EXPLAIN.
     pub fn explain(&self) -> Vec<String> {
         let mut lines = Vec::new();
-        if let Some(above) = &self.above {
-            lines.push("above".to_owned());
-            lines.extend(above.fragment.explain().lines().map(|line| format!("  {line}")));
+        for (at, step) in self.steps.iter().enumerate().rev() {
+            if let Some(above) = &step.above {
+                lines.push("above".to_owned());
+                lines.extend(above.fragment.explain().lines().map(|line| format!("  {line}")));
+            }
+            let (operator, input) =
+                (&self.pipeline.steps[at].operator, self.pipeline.step_input(at));
+            lines.push(super::explain::operator(operator, input, self.pipeline.emission));
         }
-        lines.push(super::explain::operator(&self.pipeline));
+        if self.steps.is_empty() {
+            lines.push(super::explain::stateless(&self.pipeline));
+        }
         if !self.pipeline.below.is_identity {
             lines.push("below".to_owned());
             lines.extend(self.below.explain().lines().map(|line| format!("  {line}")));

@@ -13,7 +13,7 @@ use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef,
 use datafusion::arrow::record_batch::RecordBatch;
 
 use super::split::{ticks, time_column, times};
-use super::time_type;
+use super::{time_type, time_unit};
 use crate::error::Result;
 use crate::limits::BATCH_ROWS;
 use crate::time::{EventTime, WINDOW_COLUMNS, WindowSpec, Windows};
@@ -74,10 +74,7 @@ pub fn expand(batch: &RecordBatch, time: usize, spec: &WindowSpec) -> Result<Exp
 
 impl Expanded {
     fn batch(&self, rows: Vec<u32>, starts: Vec<i64>, ends: Vec<i64>) -> Result<RecordBatch> {
-        let unit = match &self.data_type {
-            DataType::Timestamp(unit, _) => *unit,
-            _ => TimeUnit::Millisecond,
-        };
+        let unit = time_unit(&self.data_type);
         let rows = UInt32Array::from(rows);
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.schema.fields().len());
         for column in self.batch.columns() {

@@ -10,11 +10,13 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, AsArray, Int64Array, UInt32Array};
 use datafusion::arrow::compute::{concat_batches, interleave_record_batch, take_record_batch};
-use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Int64Type, Schema, SchemaRef};
+use datafusion::arrow::datatypes::{
+    DataType, Field, FieldRef, Int64Type, Schema, SchemaRef, TimeUnit,
+};
 use datafusion::arrow::record_batch::RecordBatch;
 
 use super::split::{split, ticks, time_column, timed, times};
-use super::{Closing, Delta, Partial, Windowing, time_type};
+use super::{Closing, Delta, Partial, Windowing, time_type, time_unit};
 use crate::error::{Error, Result};
 use crate::limits::BATCH_ROWS;
 use crate::memory::rows::batch_bytes;
@@ -133,6 +135,16 @@ impl WindowBuffer {
     /// The columns of the output: the input's, then `window_start`, `window_end`.
     pub fn schema(&self) -> SchemaRef {
         Arc::clone(&self.output)
+    }
+
+    /// By which windows.
+    pub fn windowing(&self) -> &Windowing {
+        &self.windowing
+    }
+
+    /// The unit of event time.
+    pub fn unit(&self) -> TimeUnit {
+        time_unit(&self.time_type)
     }
 
     /// How many rows had no event time.

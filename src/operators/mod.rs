@@ -22,7 +22,7 @@ mod running;
 mod split;
 mod window;
 
-use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 use std::sync::Arc;
 
 pub use crate::state::{AggregateCall, Delta, Trigger};
@@ -108,6 +108,14 @@ fn time_type(input: &SchemaRef, column: usize) -> Result<DataType> {
         Some(found @ DataType::Timestamp(_, _)) => Ok(found.clone()),
         Some(other) => Err(Error::internal(format!("windows over a column of type {other}"))),
         None => Err(Error::internal(format!("there is no time column {column}"))),
+    }
+}
+
+/// The unit of a time column's type.
+fn time_unit(data_type: &DataType) -> TimeUnit {
+    match data_type {
+        DataType::Timestamp(unit, _) => *unit,
+        _ => TimeUnit::Microsecond,
     }
 }
 

@@ -1,6 +1,7 @@
-//! Plans the stateful operator of a pipeline: GROUP BY over the stream, with or without a window.
+//! Plans the stateful operators of a pipeline: GROUP BY over the stream or over what another operator
+//! gives, with or without a window.
 //!
-//! The operator evaluates no expressions: a projection put on top of the stateless part computes
+//! An operator evaluates no expressions: a projection put on top of the fragment below it computes
 //! the group keys, the aggregates' arguments, their ORDER BY keys and FILTER conditions, once each,
 //! as plain columns. `window_start` and `window_end` are not computed below the operator at all: it
 //! is given the event time and works on slices. That is possible when nothing between the window
@@ -9,9 +10,9 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, TimeUnit};
+use datafusion::arrow::datatypes::{DataType, IntervalMonthDayNano, TimeUnit};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchemaRef};
+use datafusion::common::{Column, DFSchemaRef, ScalarValue};
 use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::expr::{AggregateFunction, AggregateFunctionParams};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
@@ -19,36 +20,36 @@ use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{Aggregate, Expr, Filter, LogicalPlan, Projection};
 use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
 
-use super::pipeline::Stateful;
-use super::placeholder::{INPUT, placeholder};
+use super::pipeline::{Frontier, Stateful};
+use super::placeholder::INPUT;
 use super::stage::{
-    CutOptions, StatefulStage, Stateless, filter, find_window, fragment_of, joined_changes, rebuilt,
+    ClosedWindows, CutOptions, Edge, Open, filter, find_window, joined_changes, rebuilt,
 };
 use super::window::WindowNode;
 use crate::catalog::{Emission, Kind};
 use crate::error::{Error, Result};
 use crate::operators::lateness::LatenessRule;
 use crate::operators::{AggregateCall, AggregateSpec, Trigger, Windowing};
-use crate::time::{WINDOW_COLUMNS, WindowKind};
+use crate::time::{WINDOW_COLUMNS, WindowKind, WindowSpec, ticks_of_millis};
 
-/// Where a column of a stateless plan comes from.
+/// Where a column of the plan on top comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Origin {
     /// It is this one of [`WINDOW_COLUMNS`].
     Window(usize),
-    /// It is this column of the source, untouched.
+    /// It is this column of what the plan is over, untouched.
     Source(usize),
     /// It is computed, or comes from a table.
     Other,
 }
 
-/// Puts the aggregate on the stateless part; `notices` is what is said when the query is made.
+/// Puts the aggregate on what is below it; `notices` is what is said when the query is made.
 pub(super) fn plan(
     options: CutOptions,
     notices: &mut Vec<String>,
     aggregate: Aggregate,
-    stage: Stateless,
-) -> Result<StatefulStage> {
+    stage: Open,
+) -> Result<Open> {
     if aggregate.group_expr.iter().any(|e| matches!(e, Expr::GroupingSet(_))) {
         return Err(Error::unsupported(
             "GROUPING SETS, ROLLUP and CUBE in a continuous query are not supported yet",
@@ -57,40 +58,47 @@ pub(super) fn plan(
     }
     let origins: Vec<Origin> = aggregate.group_expr.iter().map(|e| trace(e, &stage.plan)).collect();
     let windowed = origins.iter().any(|origin| matches!(origin, Origin::Window(_)));
-    if stage.source.retracts() {
+    if stage.edge.retracts {
         refuse_over_changes(&stage, windowed)?;
     }
     match (find_window(&stage.plan).cloned(), windowed) {
         (Some(window), true) => {
             plan_windowed(options, notices, &aggregate, stage, &window, &origins)
         }
+        (None, false) if let Some(again) = same_windows(&stage, &origins) => {
+            plan_again(&aggregate, stage, &again)
+        }
         (window, _) => plan_running(options, notices, &aggregate, stage, window.is_some()),
     }
 }
 
-/// Over a view whose rows change there are no windows, and no joins below.
-fn refuse_over_changes(stage: &Stateless, windowed: bool) -> Result<()> {
-    let name = &stage.source.relation.name;
-    if stage.has_tables {
-        return Err(joined_changes(name));
+/// Over rows that change there are no windows, and over a view whose rows do no joins below.
+fn refuse_over_changes(stage: &Open, windowed: bool) -> Result<()> {
+    if stage.is_on_source() && stage.has_tables {
+        return Err(joined_changes(&stage.source.relation.name));
     }
     if windowed {
-        let message = format!("windows over \"{name}\", whose rows change, are not supported yet");
-        let hint = format!("Aggregate \"{name}\" when you read it, or build on the stream itself.");
+        let rows = stage.rows_of();
+        let message = format!("windows over {rows}, whose rows change, are not supported yet");
+        let hint = if stage.is_on_source() {
+            format!("Aggregate {rows} when you read it, or build on the stream itself.")
+        } else {
+            "Use EMIT ON WINDOW CLOSE: the rows of closed windows change no more.".to_owned()
+        };
         return Err(Error::unsupported(message).hint(hint));
     }
     Ok(())
 }
 
 /// Rows that are taken back have no place in the order in which rows came.
-fn refuse_unordered(spec: &AggregateSpec, name: &str) -> Result<()> {
+fn refuse_unordered(spec: &AggregateSpec, rows: &str) -> Result<()> {
     for call in &spec.aggregates {
         let what = call.expr.fun().name();
         if ["first_value", "last_value", "nth_value"].contains(&what)
             && call.expr.order_bys().is_empty()
         {
             return Err(Error::unsupported(format!(
-                "{what}() without ORDER BY over \"{name}\", whose rows change, is not supported"
+                "{what}() without ORDER BY over {rows}, whose rows change, is not supported"
             ))
             .hint(format!("Write {what}(… ORDER BY …).")));
         }
@@ -102,12 +110,12 @@ fn plan_running(
     options: CutOptions,
     notices: &mut Vec<String>,
     aggregate: &Aggregate,
-    stage: Stateless,
+    stage: Open,
     over_window: bool,
-) -> Result<StatefulStage> {
+) -> Result<Open> {
     if options.emission == Emission::OnClose {
         let error = Error::unsupported("EMIT ON WINDOW CLOSE needs a window in GROUP BY");
-        return Err(if over_window {
+        return Err(if over_window || stage.edge.closed.is_some() {
             error.hint("Group by window_start and window_end, or use EMIT CHANGES.")
         } else {
             error.hint(
@@ -115,50 +123,41 @@ fn plan_running(
             )
         });
     }
-    if !aggregate.group_expr.is_empty() {
-        notices.push("this query keeps a row of state for every group it has ever seen".to_owned());
+    let notice = "this query keeps a row of state for every group it has ever seen";
+    if !aggregate.group_expr.is_empty() && !notices.iter().any(|said| said == notice) {
+        notices.push(notice.to_owned());
     }
     let mut inputs = Inputs::default();
     let keys: Vec<usize> = aggregate.group_expr.iter().map(|e| inputs.add(e.clone())).collect();
-    let calls: Vec<PlannedCall> = aggregate
-        .aggr_expr
-        .iter()
-        .map(|e| PlannedCall::new(e, &mut inputs))
-        .collect::<Result<_>>()?;
-    let retracts = stage.source.retracts();
-    let below = inputs.project(stage.plan)?;
+    let calls = PlannedCall::all(aggregate, &mut inputs)?;
+    let retracts = stage.edge.retracts;
+    let top = inputs.project(stage.plan.clone())?;
     let width = keys.len() + calls.len();
     let spec = AggregateSpec {
-        input: Arc::clone(below.schema().inner()),
+        input: Arc::clone(top.schema().inner()),
         keys,
         aggregates: calls
             .into_iter()
-            .map(|call| Ok(AggregateCall { retracts, ..call.build(below.schema())? }))
+            .map(|call| Ok(AggregateCall { retracts, ..call.build(top.schema())? }))
             .collect::<Result<_>>()?,
         window: None,
     };
     if retracts {
-        refuse_unordered(&spec, &stage.source.relation.name)?;
+        refuse_unordered(&spec, &stage.rows_of())?;
     }
-    Ok(StatefulStage {
-        below: fragment_of(below, &stage.input, stage.has_tables),
-        source: stage.source,
-        stateful: Stateful::Aggregate { spec, output: (0..width).collect() },
-        lateness: None,
-        above: placeholder(&aggregate.schema),
-        input: Arc::clone(&aggregate.schema),
-        above_tables: false,
-    })
+    let operator = Stateful::Aggregate { spec, output: (0..width).collect() };
+    let edge = Edge { retracts: true, closed: None };
+    stage.with_step(top, (operator, Frontier::Closed), &aggregate.schema, edge)
 }
 
 fn plan_windowed(
     options: CutOptions,
     notices: &mut Vec<String>,
     aggregate: &Aggregate,
-    mut stage: Stateless,
+    mut stage: Open,
     window: &WindowNode,
     origins: &[Origin],
-) -> Result<StatefulStage> {
+) -> Result<Open> {
     if matches!(window.spec.kind, WindowKind::Cumulate { .. }) {
         return Err(cumulate());
     }
@@ -166,7 +165,7 @@ fn plan_windowed(
     stage.plan = lift_filters(&stage.plan, &mut lifted)?;
     let looked_into = looks_into(aggregate, origins, &stage.plan);
     let time = time_group(aggregate, origins, window, looked_into)?;
-    let rule = lateness_rule(options, notices, &stage, window)?;
+    let behind = close_rule(options, notices, &mut stage, window)?;
     if !looked_into {
         stage.plan = without_window(&stage.plan)?;
     }
@@ -178,43 +177,117 @@ fn plan_windowed(
             keys.push(inputs.add(expr.clone()));
         }
     }
-    let calls: Vec<PlannedCall> = aggregate
-        .aggr_expr
-        .iter()
-        .map(|e| PlannedCall::new(e, &mut inputs))
-        .collect::<Result<_>>()?;
-    let below = inputs.project(stage.plan)?;
+    let calls = PlannedCall::all(aggregate, &mut inputs)?;
+    let top = inputs.project(stage.plan.clone())?;
     let output = output_columns(aggregate, origins, keys.len());
+    let trigger = match options.emission {
+        Emission::OnClose => Trigger::OnClose,
+        Emission::OnChange => Trigger::OnChange,
+    };
     let spec = AggregateSpec {
-        input: Arc::clone(below.schema().inner()),
+        input: Arc::clone(top.schema().inner()),
         keys,
         aggregates: calls
             .into_iter()
-            .map(|call| call.build(below.schema()))
+            .map(|call| call.build(top.schema()))
             .collect::<Result<_>>()?,
-        window: Some(Windowing {
-            spec: window.spec,
-            time,
-            trigger: match options.emission {
-                Emission::OnClose => Trigger::OnClose,
-                Emission::OnChange => Trigger::OnChange,
-            },
-            lateness: rule.map_or(0, |rule| rule.allowed),
-        }),
+        window: Some(Windowing { spec: window.spec, time, trigger, lateness: behind }),
     };
-    let mut above = placeholder(&aggregate.schema);
+    let which = |which: usize| origins.iter().position(|origin| *origin == Origin::Window(which));
+    let edge = match options.emission {
+        Emission::OnClose => {
+            let columns = [which(0), which(1), which(2)];
+            Edge { retracts: false, closed: Some(ClosedWindows { spec: window.spec, columns }) }
+        }
+        Emission::OnChange => Edge { retracts: true, closed: None },
+    };
+    let operator = Stateful::Aggregate { spec, output };
+    let mut stage = stage.with_step(top, (operator, Frontier::Closed), &aggregate.schema, edge)?;
     for predicate in lifted {
-        above = filter(above, over_groups(predicate, aggregate, origins)?)?;
+        stage.plan = filter(stage.plan, over_groups(predicate, aggregate, origins)?)?;
     }
-    Ok(StatefulStage {
-        below: fragment_of(below, &stage.input, stage.has_tables),
-        source: stage.source,
-        stateful: Stateful::Aggregate { spec, output },
-        lateness: rule,
-        above,
-        input: Arc::clone(&aggregate.schema),
-        above_tables: false,
+    Ok(stage)
+}
+
+/// A group column by which rows of closed windows are grouped by their windows once more.
+struct SameWindows {
+    windows: ClosedWindows,
+    /// Which of the aggregate's columns it is.
+    group: usize,
+    /// Which of [`WINDOW_COLUMNS`].
+    which: usize,
+}
+
+fn same_windows(stage: &Open, origins: &[Origin]) -> Option<SameWindows> {
+    let windows = stage.edge.closed?;
+    (0..WINDOW_COLUMNS.len()).find_map(|which| {
+        let column = Origin::Source(windows.columns[which]?);
+        let group = origins.iter().position(|origin| *origin == column)?;
+        Some(SameWindows { windows, group, which })
     })
+}
+
+/// An aggregate over the rows of closed windows, again by these windows: it is given out when they
+/// have all come. To the operator these are windows that do not overlap, one a slide; the other
+/// columns of the windows are keys like any.
+fn plan_again(aggregate: &Aggregate, stage: Open, again: &SameWindows) -> Result<Open> {
+    let SameWindows { windows, group, which } = again;
+    let by = aggregate.group_expr[*group].clone();
+    let WindowSpec { offset, .. } = windows.spec;
+    let (size, slide) = (windows.spec.size(), windows.spec.slide());
+    // Where windows end, unless it is their starts that are looked at.
+    let offset = if *which == 0 { offset } else { (offset + size).rem_euclid(slide) };
+    let spans = WindowSpec { kind: WindowKind::Tumble { size: slide }, offset };
+    let unit = time_unit(&stage.input, windows.columns[*which].unwrap_or_default())?;
+    let millisecond = ticks_of_millis(1, unit).max(1);
+    // The frontier is a millisecond before the end of the next window to come, so it says when all
+    // rows with this start, or end, have come.
+    let (time, behind) = match which {
+        0 => (by, size - millisecond),
+        1 => (just_before(by), 0),
+        _ => (by, 0),
+    };
+    let mut inputs = Inputs::default();
+    let time = inputs.add(time);
+    let mut keys = Vec::new();
+    for (at, expr) in aggregate.group_expr.iter().enumerate().filter(|(at, _)| at != group) {
+        keys.push((at, inputs.add(expr.clone())));
+    }
+    let calls = PlannedCall::all(aggregate, &mut inputs)?;
+    let top = inputs.project(stage.plan.clone())?;
+    let mut output: Vec<usize> = Vec::new();
+    for at in 0..aggregate.group_expr.len() {
+        output.push(match keys.iter().position(|key| key.0 == at) {
+            Some(key) => 2 + key,
+            None if *which == 2 => 2 + keys.len() + calls.len(),
+            None => *which,
+        });
+    }
+    output.extend((0..calls.len()).map(|i| 2 + keys.len() + i));
+    let spec = AggregateSpec {
+        input: Arc::clone(top.schema().inner()),
+        keys: keys.iter().map(|key| key.1).collect(),
+        aggregates: calls
+            .into_iter()
+            .map(|call| call.build(top.schema()))
+            .collect::<Result<_>>()?,
+        window: Some(Windowing { spec: spans, time, trigger: Trigger::OnClose, lateness: behind }),
+    };
+    let mut columns = [None; 3];
+    for (which, column) in columns.iter_mut().enumerate() {
+        let lower = windows.columns[which].map(Origin::Source);
+        *column = aggregate.group_expr.iter().position(|e| Some(trace(e, &stage.plan)) == lower);
+    }
+    let edge =
+        Edge { retracts: false, closed: Some(ClosedWindows { spec: windows.spec, columns }) };
+    let operator = (Stateful::Aggregate { spec, output }, Frontier::Input);
+    stage.with_step(top, operator, &aggregate.schema, edge)
+}
+
+/// A time within the window that ends here.
+fn just_before(end: Expr) -> Expr {
+    let millisecond = IntervalMonthDayNano::new(0, 0, 1_000_000);
+    end - Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(millisecond)), None)
 }
 
 /// Whether anything but the grouping itself reads the window's columns.
@@ -227,7 +300,10 @@ fn looks_into(aggregate: &Aggregate, origins: &[Origin], plan: &LogicalPlan) -> 
 
 /// Whether windows without an aggregate need an operator: rows wait for their windows to close, or
 /// are late for windows that have closed.
-pub(super) fn closes(options: CutOptions, stage: &Stateless, window: &WindowNode) -> bool {
+pub(super) fn closes(options: CutOptions, stage: &Open, window: &WindowNode) -> bool {
+    if !stage.is_on_source() {
+        return options.emission == Emission::OnClose;
+    }
     let Kind::Stream(stream) = &stage.source.relation.kind else {
         return options.emission == Emission::OnClose;
     };
@@ -246,8 +322,8 @@ pub(super) fn buffer(
     notices: &mut Vec<String>,
     window: WindowNode,
     plan: LogicalPlan,
-    stage: Stateless,
-) -> Result<StatefulStage> {
+    mut stage: Open,
+) -> Result<Open> {
     if matches!(window.spec.kind, WindowKind::Cumulate { .. }) {
         return Err(cumulate());
     }
@@ -257,24 +333,20 @@ pub(super) fn buffer(
         return Err(Error::internal("window over an expression"));
     };
     let time = stage.plan.schema().index_of_column(column)?;
-    let with_window = Stateless { plan: plan.clone(), source: stage.source.clone(), ..stage };
-    let rule = lateness_rule(options, notices, &with_window, &window)?;
-    let input = Arc::clone(plan.schema());
-    let lateness = rule.map_or(0, |rule| rule.allowed);
+    let lateness = close_rule(options, notices, &mut stage, &window)?;
     let windowing = |trigger| Windowing { spec: window.spec, time, trigger, lateness };
-    let stateful = match options.emission {
-        Emission::OnClose => Stateful::Buffer { windowing: windowing(Trigger::OnClose) },
-        Emission::OnChange => Stateful::Assign { windowing: windowing(Trigger::OnChange) },
+    let top = stage.plan.clone();
+    let width = top.schema().fields().len();
+    let (operator, closed) = match options.emission {
+        Emission::OnClose => {
+            let columns = [0, 1, 2].map(|which| Some(width + which));
+            let closed = ClosedWindows { spec: window.spec, columns };
+            (Stateful::Buffer { windowing: windowing(Trigger::OnClose) }, Some(closed))
+        }
+        Emission::OnChange => (Stateful::Assign { windowing: windowing(Trigger::OnChange) }, None),
     };
-    Ok(StatefulStage {
-        below: fragment_of(stage.plan, &with_window.input, stage.has_tables),
-        source: stage.source,
-        stateful,
-        lateness: rule,
-        above: placeholder(&input),
-        input,
-        above_tables: false,
-    })
+    let edge = Edge { retracts: stage.edge.retracts, closed };
+    stage.with_step(top, (operator, Frontier::Closed), plan.schema(), edge)
 }
 
 fn cumulate() -> Error {
@@ -335,11 +407,50 @@ fn output_columns(aggregate: &Aggregate, origins: &[Origin], keys: usize) -> Vec
     output
 }
 
+/// How long windows stay open behind the frontier, in ticks. Over the source's watermark column
+/// rows can be late, by the rule that the stage gets; over the windows of windows that have closed
+/// none is, since the frontier is behind them.
+fn close_rule(
+    options: CutOptions,
+    notices: &mut Vec<String>,
+    stage: &mut Open,
+    window: &WindowNode,
+) -> Result<i64> {
+    if stage.is_on_source() {
+        stage.lateness = lateness_rule(options, notices, stage, window)?;
+        return Ok(stage.lateness.map_or(0, |rule| rule.allowed));
+    }
+    let column = match trace(&window.time, &window.input) {
+        Origin::Source(column) => Some(column),
+        Origin::Window(_) | Origin::Other => None,
+    };
+    let closed = stage.edge.closed.filter(|_| column.is_some());
+    let which = closed.and_then(|closed| closed.columns.iter().position(|at| *at == column));
+    match (closed, column, which) {
+        (Some(closed), Some(column), Some(0)) => {
+            let unit = time_unit(&stage.input, column)?;
+            Ok(closed.spec.size() - ticks_of_millis(1, unit).max(1))
+        }
+        (Some(_), _, Some(_)) => Ok(0),
+        _ if options.emission == Emission::OnClose => Err(Error::unsupported(
+            "EMIT ON WINDOW CLOSE needs windows over window_time, window_start or window_end of the windows below",
+        )
+        .hint("Window by window_time, or use EMIT CHANGES.")),
+        _ => {
+            notices.push(
+                "the windows are not over event time: they never close and are kept for ever"
+                    .to_owned(),
+            );
+            Ok(0)
+        }
+    }
+}
+
 /// Which rows of the source are late, if the window is over the source's watermark column.
 fn lateness_rule(
     options: CutOptions,
     notices: &mut Vec<String>,
-    stage: &Stateless,
+    stage: &Open,
     window: &WindowNode,
 ) -> Result<Option<LatenessRule>> {
     let relation = Arc::clone(&stage.source.relation);
@@ -609,6 +720,11 @@ struct PlannedCall {
 }
 
 impl PlannedCall {
+    /// The calls of an aggregate.
+    fn all(aggregate: &Aggregate, inputs: &mut Inputs) -> Result<Vec<PlannedCall>> {
+        aggregate.aggr_expr.iter().map(|e| PlannedCall::new(e, inputs)).collect()
+    }
+
     fn new(expr: &Expr, inputs: &mut Inputs) -> Result<PlannedCall> {
         let name = expr.schema_name().to_string();
         let Expr::AggregateFunction(function) = expr.clone().unalias() else {

@@ -1,10 +1,10 @@
 //! Cuts a logical plan into a [`Pipeline`], or refuses it with a hint.
 //!
 //! The plan has been analysed and optimized. Going from the leaves up, each node is one of:
-//! *static* (reads no stream; it stays an ordinary DataFusion plan), *stateless* over the stream
-//! (it joins `below`), or *above* the one stateful operator, which is the Aggregate that is met on
-//! the way (or, for rows of a window function that wait for their window to close, the window
-//! itself).
+//! *static* (reads no stream; it stays an ordinary DataFusion plan), *stateless* (it joins the
+//! fragment that is open), or an operator, which ends that fragment and begins the next: each
+//! Aggregate that is met on the way, and a window whose rows wait for it to close, with no aggregate
+//! above it.
 
 use std::sync::Arc;
 
@@ -14,12 +14,9 @@ use datafusion::logical_expr::{
 };
 
 use super::aggregate;
-use super::pipeline::{Pipeline, SourceScan, Stateful};
-use super::placeholder::placeholder;
+use super::pipeline::{Pipeline, SourceScan};
 use super::relations::scanned;
-use super::stage::{
-    CutOptions, Stage, Stateless, contains_window, fragment_of, joined_changes, rebuilt,
-};
+use super::stage::{CutOptions, Open, Stage, contains_window, joined_changes, rebuilt};
 use super::window::WindowNode;
 use crate::catalog::{Emission, Kind, Relation};
 use crate::error::{Error, Result};
@@ -28,61 +25,45 @@ use crate::error::{Error, Result};
 pub fn cut(plan: LogicalPlan, options: CutOptions) -> Result<Pipeline> {
     let (plan, limit) = take_limit(plan)?;
     let schema = Arc::clone(plan.schema().inner());
-    let mut cutter = Cutter {
-        options,
-        tables: Vec::new(),
-        notices: Vec::new(),
-        has_aggregate: has_aggregate(&plan),
-    };
-    match cutter.visit(plan)? {
+    let mut cutter = Cutter { options, tables: Vec::new(), notices: Vec::new() };
+    match cutter.visit(plan, Within::Query)? {
         Stage::Static(_) => Err(Error::unsupported("a continuous query must read a stream").hint(
             "Leave EMIT away, or use CREATE VIEW; a query over tables alone is answered when it is read.",
         )),
-        Stage::Stateless(stage) => cutter.stateless(stage, limit, schema),
-        Stage::Stateful(stage) => Ok(Pipeline {
-            source: stage.source,
-            below: stage.below,
-            stateful: stage.stateful,
-            above: Some(fragment_of(stage.above, &stage.input, stage.above_tables)),
-            schema,
-            emission: options.emission,
-            limit,
-            lateness: stage.lateness,
-            tables: cutter.tables,
-            notices: cutter.notices,
-            moment: None,
-        }),
+        Stage::Open(stage) => cutter.pipeline(*stage, limit, schema),
     }
+}
+
+/// What the rows of a part of the plan come to next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Within {
+    /// The query's answer, or a window.
+    Query,
+    /// An aggregate, which closes windows itself.
+    Aggregate,
 }
 
 struct Cutter {
     options: CutOptions,
     tables: Vec<Arc<Relation>>,
     notices: Vec<String>,
-    has_aggregate: bool,
 }
 
 impl Cutter {
-    fn visit(&mut self, plan: LogicalPlan) -> Result<Stage> {
+    fn visit(&mut self, plan: LogicalPlan, within: Within) -> Result<Stage> {
         match plan {
             LogicalPlan::TableScan(scan) => self.scan(scan),
-            LogicalPlan::Join(join) => self.join(join),
+            LogicalPlan::Join(join) => self.join(join, within),
             LogicalPlan::Aggregate(aggregate) => {
                 let input = Arc::unwrap_or_clone(Arc::clone(&aggregate.input));
-                match self.visit(input)? {
+                match self.visit(input, Within::Aggregate)? {
                     Stage::Static(input) => {
                         rebuilt(&LogicalPlan::Aggregate(aggregate), vec![input]).map(Stage::Static)
                     }
-                    Stage::Stateless(stage) => {
-                        aggregate::plan(self.options, &mut self.notices, aggregate, stage)
-                            .map(|stage| Stage::Stateful(Box::new(stage)))
+                    Stage::Open(stage) => {
+                        aggregate::plan(self.options, &mut self.notices, aggregate, *stage)
+                            .map(|stage| Stage::Open(Box::new(stage)))
                     }
-                    Stage::Stateful(_) => Err(Error::unsupported(
-                        "an aggregate over an aggregate of a stream is not supported yet",
-                    )
-                    .hint(
-                        "Create a materialized view of the inner query and aggregate it when you read it.",
-                    )),
                 }
             }
             LogicalPlan::Extension(ref extension) => {
@@ -90,12 +71,12 @@ impl Cutter {
                     return Err(unsupported_node(&plan));
                 };
                 let window = window.clone();
-                self.window(plan, window)
+                self.window(plan, window, within)
             }
             LogicalPlan::Projection(_)
             | LogicalPlan::Filter(_)
             | LogicalPlan::SubqueryAlias(_)
-            | LogicalPlan::Unnest(_) => self.unary(plan),
+            | LogicalPlan::Unnest(_) => self.unary(plan, within),
             other => self.only_static(other),
         }
     }
@@ -111,12 +92,8 @@ impl Cutter {
                     None => (0..relation.columns.len()).collect(),
                 };
                 let input = Arc::clone(&scan.projected_schema);
-                Ok(Stage::Stateless(Stateless {
-                    source: SourceScan { relation, columns },
-                    plan: placeholder(&scan.projected_schema),
-                    input,
-                    has_tables: false,
-                }))
+                let source = SourceScan { relation, columns };
+                Ok(Stage::Open(Box::new(Open::source(source, input))))
             }
             Kind::Table(_) => {
                 if !self.tables.iter().any(|known| known.id == relation.id) {
@@ -130,33 +107,24 @@ impl Cutter {
         }
     }
 
-    fn unary(&mut self, plan: LogicalPlan) -> Result<Stage> {
+    fn unary(&mut self, plan: LogicalPlan, within: Within) -> Result<Stage> {
         let input = match plan.inputs().first() {
             Some(input) => (*input).clone(),
             None => return Ok(Stage::Static(plan)),
         };
-        Ok(match self.visit(input)? {
+        Ok(match self.visit(input, within)? {
             Stage::Static(input) => Stage::Static(rebuilt(&plan, vec![input])?),
-            Stage::Stateless(stage) => {
-                Stage::Stateless(Stateless { plan: rebuilt(&plan, vec![stage.plan])?, ..stage })
-            }
-            Stage::Stateful(mut stage) => {
-                stage.above = rebuilt(&plan, vec![stage.above])?;
-                Stage::Stateful(stage)
+            Stage::Open(mut stage) => {
+                stage.plan = rebuilt(&plan, vec![stage.plan])?;
+                Stage::Open(stage)
             }
         })
     }
 
-    fn window(&mut self, plan: LogicalPlan, window: WindowNode) -> Result<Stage> {
-        match self.visit(window.input.clone())? {
+    fn window(&mut self, plan: LogicalPlan, window: WindowNode, within: Within) -> Result<Stage> {
+        match self.visit(window.input.clone(), Within::Query)? {
             Stage::Static(input) => Ok(Stage::Static(rebuilt(&plan, vec![input])?)),
-            Stage::Stateful(_) => Err(Error::unsupported(
-                "a window over the result of a windowed query is not supported yet",
-            )
-            .hint(
-                "Window the stream itself; a snapshot (without EMIT) of a view may be windowed.",
-            )),
-            Stage::Stateless(stage) => {
+            Stage::Open(stage) => {
                 if contains_window(&stage.plan) {
                     return Err(Error::unsupported(
                         "a window over a window needs an aggregate between them",
@@ -164,18 +132,21 @@ impl Cutter {
                     .hint("Window the stream once."));
                 }
                 let plan = rebuilt(&plan, vec![stage.plan.clone()])?;
-                if !self.has_aggregate && aggregate::closes(self.options, &stage, &window) {
-                    return aggregate::buffer(self.options, &mut self.notices, window, plan, stage)
-                        .map(|s| Stage::Stateful(Box::new(s)));
+                let mut stage = *stage;
+                if within == Within::Query && aggregate::closes(self.options, &stage, &window) {
+                    stage =
+                        aggregate::buffer(self.options, &mut self.notices, window, plan, stage)?;
+                } else {
+                    stage.plan = plan;
                 }
-                Ok(Stage::Stateless(Stateless { plan, ..stage }))
+                Ok(Stage::Open(Box::new(stage)))
             }
         }
     }
 
-    fn join(&mut self, join: Join) -> Result<Stage> {
-        let left = self.visit(Arc::unwrap_or_clone(Arc::clone(&join.left)))?;
-        let right = self.visit(Arc::unwrap_or_clone(Arc::clone(&join.right)))?;
+    fn join(&mut self, join: Join, within: Within) -> Result<Stage> {
+        let left = self.visit(Arc::unwrap_or_clone(Arc::clone(&join.left)), within)?;
+        let right = self.visit(Arc::unwrap_or_clone(Arc::clone(&join.right)), within)?;
         match (left, right) {
             (Stage::Static(left), Stage::Static(right)) => {
                 Ok(Stage::Static(rebuilt(&LogicalPlan::Join(join), vec![left, right])?))
@@ -196,39 +167,42 @@ impl Cutter {
     fn only_static(&mut self, plan: LogicalPlan) -> Result<Stage> {
         let mut inputs = Vec::new();
         for input in plan.inputs() {
-            match self.visit(input.clone())? {
+            match self.visit(input.clone(), Within::Query)? {
                 Stage::Static(input) => inputs.push(input),
-                Stage::Stateless(_) | Stage::Stateful(_) => return Err(unsupported_node(&plan)),
+                Stage::Open(_) => return Err(unsupported_node(&plan)),
             }
         }
         Ok(Stage::Static(rebuilt(&plan, inputs)?))
     }
 
-    fn stateless(
+    fn pipeline(
         self,
-        stage: Stateless,
+        stage: Open,
         limit: Option<usize>,
         schema: datafusion::arrow::datatypes::SchemaRef,
     ) -> Result<Pipeline> {
-        if stage.source.retracts() && self.options.emission == Emission::OnClose {
+        if stage.is_on_source() && stage.edge.retracts {
             let name = &stage.source.relation.name;
-            return Err(Error::unsupported(format!(
-                "EMIT ON WINDOW CLOSE over \"{name}\", whose rows change, is not supported"
-            ))
-            .hint("Use EMIT CHANGES."));
+            if self.options.emission == Emission::OnClose {
+                return Err(Error::unsupported(format!(
+                    "EMIT ON WINDOW CLOSE over \"{name}\", whose rows change, is not supported"
+                ))
+                .hint("Use EMIT CHANGES."));
+            }
+            if stage.has_tables {
+                return Err(joined_changes(name));
+            }
         }
-        if stage.source.retracts() && stage.has_tables {
-            return Err(joined_changes(&stage.source.relation.name));
-        }
+        let lateness = stage.lateness;
+        let (source, below, steps) = stage.finish()?;
         Ok(Pipeline {
-            below: fragment_of(stage.plan, &stage.input, stage.has_tables),
-            source: stage.source,
-            stateful: Stateful::Nothing,
-            above: None,
+            source,
+            below,
+            steps,
             schema,
             emission: self.options.emission,
             limit,
-            lateness: None,
+            lateness,
             tables: self.tables,
             notices: self.notices,
             moment: None,
@@ -287,10 +261,6 @@ fn stream_table_join(
     let order: Vec<Expr> =
         join.schema.iter().map(|pair| Expr::Column(Column::from(pair))).collect();
     Ok(LogicalPlan::Projection(Projection::try_new(order, Arc::new(swapped))?))
-}
-
-fn has_aggregate(plan: &LogicalPlan) -> bool {
-    matches!(plan, LogicalPlan::Aggregate(_)) || plan.inputs().into_iter().any(has_aggregate)
 }
 
 /// LIMIT at the top ends a continuous query; ORDER BY there has no meaning.

@@ -1,8 +1,8 @@
 //! The blueprint: what a query is to do, before anything is done.
 //!
 //! [`Planner`] turns a query into a DataFusion plan; for a continuous query [`cut`] takes it apart
-//! into a [`Pipeline`]: stateless fragment, stateful operator, stateless fragment. A snapshot stays
-//! a plan, and so do the fragments.
+//! into a [`Pipeline`]: stateless fragments with stateful operators between them. A snapshot stays a
+//! plan, and so do the fragments.
 
 mod aggregate;
 pub mod carry;
@@ -17,7 +17,7 @@ mod stage;
 pub mod window;
 
 pub use moment::Moment;
-pub use pipeline::{FragmentPlan, Pipeline, SourceScan, Stateful};
+pub use pipeline::{FragmentPlan, Frontier, OperatorPlan, Pipeline, SourceScan, Stateful};
 pub use planner::Planner;
 pub use row::RowExpr;
 pub use stage::CutOptions;

@@ -1,9 +1,9 @@
-//! What a continuous query is made of: a source, a stateless fragment, at most one stateful
-//! operator, another fragment.
+//! What a continuous query is made of: a source, a stateless fragment, and any number of steps, each
+//! a stateful operator with the fragment on top of it.
 //!
 //! ```text
-//!  source ─rows▶ below (DataFusion) ─▶ stateful operator ─delta▶ above (DataFusion) ─delta▶ view,
-//!                                                                                         client
+//!  source ─rows▶ below (DataFusion) ─▶ operator ─delta▶ above (DataFusion) ─▶ … ─delta▶ view, client
+//!                                     └────────────── a step ──────────────┘
 //! ```
 //! A pipeline is a value: it is made by [`super::cut`] from a logical plan and holds no state.
 //! [`crate::exec`] runs it.
@@ -24,13 +24,11 @@ use crate::operators::{AggregateSpec, Windowing};
 pub struct Pipeline {
     /// What it reads.
     pub source: SourceScan,
-    /// From the source's columns to the operator's input (or to the output, if there is no
+    /// From the source's columns to the first operator's input (or to the output, if there is no
     /// operator).
     pub below: FragmentPlan,
-    /// The operator in the middle.
-    pub stateful: Stateful,
-    /// From the operator's output to the query's; None where there is no operator.
-    pub above: Option<FragmentPlan>,
+    /// The operators, in the order in which a row comes to them.
+    pub steps: Vec<OperatorPlan>,
     /// The query's columns.
     pub schema: SchemaRef,
     /// When it emits.
@@ -50,10 +48,32 @@ pub struct Pipeline {
 impl Pipeline {
     /// Whether rows, once put out, are never taken back.
     pub fn is_append_only(&self) -> bool {
-        let changes = matches!(self.stateful, Stateful::Aggregate { .. })
-            && self.emission == Emission::OnChange;
+        let aggregates =
+            self.steps.iter().any(|step| matches!(step.operator, Stateful::Aggregate { .. }));
+        let changes = aggregates && self.emission == Emission::OnChange;
         !changes && !self.source.retracts()
     }
+
+    /// The columns that come to the operator of the step at this place; behind the last step: those
+    /// of the query.
+    pub fn step_input(&self, at: usize) -> &DFSchemaRef {
+        let fragment = match at.checked_sub(1).and_then(|below| self.steps.get(below)) {
+            Some(step) => &step.above,
+            None => &self.below,
+        };
+        fragment.plan.schema()
+    }
+}
+
+/// A stateful operator and what takes its changes to the next one, or to the query's columns.
+#[derive(Debug, Clone)]
+pub struct OperatorPlan {
+    /// The operator.
+    pub operator: Stateful,
+    /// How far what it gives out is complete.
+    pub frontier: Frontier,
+    /// From the operator's output on.
+    pub above: FragmentPlan,
 }
 
 impl SourceScan {
@@ -64,6 +84,16 @@ impl SourceScan {
             _ => false,
         }
     }
+}
+
+/// How far the rows are complete that an operator gives out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Frontier {
+    /// Up to the windows that it has closed.
+    Closed,
+    /// As far as those that come to it: it gives out a window of the rows of closed windows as soon
+    /// as they have all come.
+    Input,
 }
 
 /// The source's side: which relation, and which of its columns.
@@ -91,8 +121,6 @@ pub struct FragmentPlan {
 /// The stateful operator.
 #[derive(Debug, Clone)]
 pub enum Stateful {
-    /// None: filter, projection, UNNEST, stream-table join.
-    Nothing,
     /// GROUP BY with or without a window.
     Aggregate {
         /// For the operator.

@@ -337,12 +337,15 @@ impl QueryPlanner for Queries {
 /// Refuses a pipeline that would compute a row again to take it back, or only when a window closes,
 /// which need not be in an epoch that reads anything.
 fn check_moment(pipeline: &Pipeline) -> Result<()> {
-    let is_later = match (&pipeline.stateful, &pipeline.above) {
-        (Stateful::Aggregate { .. } | Stateful::Buffer { .. }, Some(above)) => {
-            moment::is_read_in(&above.plan)?
-        }
-        _ => false,
-    };
+    let mut is_later = false;
+    for step in &pipeline.steps {
+        is_later |= match &step.operator {
+            Stateful::Aggregate { .. } | Stateful::Buffer { .. } => {
+                moment::is_read_in(&step.above.plan)?
+            }
+            Stateful::Assign { .. } => false,
+        };
+    }
     let what = match (pipeline.source.retracts(), is_later) {
         (false, false) => return Ok(()),
         (true, _) => "now() over a view whose rows change",

@@ -1,5 +1,5 @@
-//! What a plan is taken apart into: static, over the stream's rows, above the stateful operator;
-//! and the hands for it.
+//! What a plan is taken apart into: static, or over rows that come, with the operators below; and
+//! the hands for it.
 //!
 //! [`super::cut`] goes through the plan, [`super::aggregate`] plans the operator; both work on what
 //! stands here.
@@ -10,13 +10,14 @@ use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::DFSchemaRef;
 use datafusion::logical_expr::{Expr, ExprSchemable, Filter, LogicalPlan};
 
-use super::pipeline::{FragmentPlan, SourceScan, Stateful};
-use super::placeholder::INPUT;
+use super::pipeline::{FragmentPlan, Frontier, OperatorPlan, SourceScan, Stateful};
+use super::placeholder::{INPUT, placeholder};
 use super::window::WindowNode;
 use crate::catalog::Emission;
 use crate::error::{Error, Result, SqlState};
+use crate::limits;
 use crate::operators::lateness::LatenessRule;
-use crate::time::ticks_of_millis;
+use crate::time::{WindowSpec, ticks_of_millis};
 
 /// What the planner is told besides the plan.
 #[derive(Debug, Clone, Copy)]
@@ -38,30 +39,112 @@ impl CutOptions {
 pub(super) enum Stage {
     /// Reads no stream.
     Static(LogicalPlan),
-    /// Reads the stream, keeps nothing.
-    Stateless(Stateless),
-    /// Above the stateful operator.
-    Stateful(Box<StatefulStage>),
+    /// Reads the stream.
+    Open(Box<Open>),
 }
 
-/// A plan over the stream's rows.
-pub(super) struct Stateless {
+/// A part of the plan over rows that come: what has been cut off below, and a plan on top that may
+/// still grow.
+pub(super) struct Open {
     pub(super) source: SourceScan,
-    /// Over the placeholder of the source's columns.
+    pub(super) lateness: Option<LatenessRule>,
+    /// From the source to the first operator, once there is one.
+    below: Option<FragmentPlan>,
+    /// The operators; the fragment on the last of them is the plan on top.
+    steps: Vec<OperatorPlan>,
+    /// Over the placeholder.
     pub(super) plan: LogicalPlan,
+    /// What the placeholder stands for: the source's columns, or the last operator's.
     pub(super) input: DFSchemaRef,
     pub(super) has_tables: bool,
+    pub(super) edge: Edge,
 }
 
-/// A plan over the operator's output.
-pub(super) struct StatefulStage {
-    pub(super) source: SourceScan,
-    pub(super) below: FragmentPlan,
-    pub(super) stateful: Stateful,
-    pub(super) lateness: Option<LatenessRule>,
-    pub(super) above: LogicalPlan,
-    pub(super) input: DFSchemaRef,
-    pub(super) above_tables: bool,
+/// What is known of the rows that a plan on top is over.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Edge {
+    /// Rows are taken back.
+    pub(super) retracts: bool,
+    /// They are those of windows that have closed, window by window.
+    pub(super) closed: Option<ClosedWindows>,
+}
+
+/// Rows of windows that have closed, in the order of the windows' ends.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ClosedWindows {
+    pub(super) spec: WindowSpec,
+    /// Where [`WINDOW_COLUMNS`](crate::time::WINDOW_COLUMNS) are among the columns.
+    pub(super) columns: [Option<usize>; 3],
+}
+
+impl Open {
+    /// The rows of a source.
+    pub(super) fn source(source: SourceScan, input: DFSchemaRef) -> Open {
+        let edge = Edge { retracts: source.retracts(), closed: None };
+        Open {
+            source,
+            lateness: None,
+            below: None,
+            steps: Vec::new(),
+            plan: placeholder(&input),
+            input,
+            has_tables: false,
+            edge,
+        }
+    }
+
+    /// Whether what is on top is over the source's own rows.
+    pub(super) fn is_on_source(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// What rows are called in a message.
+    pub(super) fn rows_of(&self) -> String {
+        if self.is_on_source() {
+            format!("\"{}\"", self.source.relation.name)
+        } else {
+            "an aggregate".to_owned()
+        }
+    }
+
+    /// Ends the plan on top with `top`, and puts an operator on it that gives these columns.
+    pub(super) fn with_step(
+        mut self,
+        top: LogicalPlan,
+        operator: (Stateful, Frontier),
+        output: &DFSchemaRef,
+        edge: Edge,
+    ) -> Result<Open> {
+        if self.steps.len() == limits::QUERY_OPERATORS {
+            return Err(Error::unsupported("so many aggregates over each other in one query")
+                .hint("Create a materialized view of an inner one, and go on over that."));
+        }
+        self.end(top);
+        let (operator, frontier) = operator;
+        self.plan = placeholder(output);
+        self.input = Arc::clone(output);
+        self.has_tables = false;
+        self.edge = edge;
+        let above = fragment_of(self.plan.clone(), output, false);
+        self.steps.push(OperatorPlan { operator, frontier, above });
+        Ok(self)
+    }
+
+    fn end(&mut self, top: LogicalPlan) {
+        let fragment = fragment_of(top, &self.input, self.has_tables);
+        match self.steps.last_mut() {
+            Some(step) => step.above = fragment,
+            None => self.below = Some(fragment),
+        }
+    }
+
+    /// All of it as fragments and operators.
+    pub(super) fn finish(mut self) -> Result<(SourceScan, FragmentPlan, Vec<OperatorPlan>)> {
+        let top = self.plan.clone();
+        self.end(top);
+        let below = self.below.ok_or_else(|| Error::internal("nothing was cut off"))?;
+        Ok((self.source, below, self.steps))
+    }
 }
 
 impl Stage {
@@ -72,13 +155,10 @@ impl Stage {
     ) -> Result<Stage> {
         Ok(match self {
             Stage::Static(plan) => Stage::Static(build(plan)?),
-            Stage::Stateless(stage) => {
-                Stage::Stateless(Stateless { plan: build(stage.plan)?, has_tables: true, ..stage })
-            }
-            Stage::Stateful(mut stage) => {
-                stage.above = build(stage.above)?;
-                stage.above_tables = true;
-                Stage::Stateful(stage)
+            Stage::Open(mut stage) => {
+                stage.plan = build(stage.plan)?;
+                stage.has_tables = true;
+                Stage::Open(stage)
             }
         })
     }

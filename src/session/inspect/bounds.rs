@@ -80,6 +80,7 @@ pub(super) const BOUNDS: &[Bound] = bounds! {
     PORTION_WINDOWS "windows" "that the rows of the first portion may change",
     COMMON_EPOCH_MS "ms" "how long the views of an epoch wait for each other",
     REJOIN_MS "ms" "how long a view must have been quick to take part in the common epochs again",
+    QUERY_OPERATORS "count" "aggregates over each other in a continuous query",
     COMMANDS "count" "requests that wait for the common epochs",
     LONE_VIEWS "count" "views that go on by themselves and compute at the same time",
     RUNS_PER_PLAN "count" "runs of a plan before it is made anew",

@@ -231,6 +231,34 @@ pub const SHAPES: &[Shape] = &[
         "left joined with a table after",
         "SELECT q.window_start, q.k, q.n, d.name, q.n * d.f AS m FROM (SELECT window_start, window_end, k, count(*) AS n FROM {W} GROUP BY window_start, window_end, k) AS q LEFT JOIN {D} AS d ON q.k = d.k",
     ),
+    windowed(
+        "the most of each window",
+        "SELECT window_start, window_end, max(n) AS m, count(*) AS c, min(k) AS k FROM (SELECT window_start, window_end, k, count(*) AS n FROM {W} GROUP BY window_start, window_end, k) AS q GROUP BY window_start, window_end",
+    ),
+    windowed(
+        "counts of counts by the window's end",
+        "SELECT window_end, n, count(*) AS c FROM (SELECT window_start, window_end, k, count(*) AS n FROM {W} GROUP BY window_start, window_end, k) AS q GROUP BY window_end, n",
+    ),
+    windowed(
+        "counts of counts by the window's start",
+        "SELECT n, window_start, count(*) AS c, sum(n) AS s FROM (SELECT window_start, window_end, k, count(*) AS n FROM {W} GROUP BY window_start, window_end, k) AS q WHERE n > 1 GROUP BY n, window_start",
+    ),
+    windowed(
+        "the most by the window's time",
+        "SELECT window_time, max(n) AS m FROM (SELECT window_start, window_end, window_time, k, count(*) AS n FROM {W} GROUP BY window_start, window_end, window_time, k) AS q GROUP BY window_time",
+    ),
+    windowed(
+        "SELECT DISTINCT over an aggregate",
+        "SELECT DISTINCT window_start, window_end, n FROM (SELECT window_start, window_end, k, count(*) AS n FROM {W} GROUP BY window_start, window_end, k) AS q",
+    ),
+    windowed(
+        "three aggregates deep",
+        "SELECT window_end, sum(c) AS s, max(n) AS m FROM (SELECT window_start, window_end, n, count(*) AS c FROM (SELECT window_start, window_end, k, count(*) AS n FROM {W} GROUP BY window_start, window_end, k) AS q GROUP BY window_start, window_end, n) AS r WHERE c < 5 GROUP BY window_end",
+    ),
+    windowed(
+        "joined with a table between aggregates",
+        "SELECT q.window_end, d.name, sum(q.n) AS n, count(*) AS c FROM (SELECT window_start, window_end, k, count(*) AS n FROM {W} GROUP BY window_start, window_end, k) AS q JOIN {D} AS d ON q.k = d.k GROUP BY q.window_end, d.name",
+    ),
     differing(
         "over a filtered subquery",
         "SELECT window_start, window_end, k, count(*) AS n FROM {WF} GROUP BY window_start, window_end, k",
@@ -284,5 +312,25 @@ pub const SHAPES: &[Shape] = &[
     running(
         "query over a running aggregate",
         "SELECT k, n + 1 AS m FROM (SELECT k, count(*) AS n FROM {S} WHERE v > 0 GROUP BY k) AS q WHERE n > 1",
+    ),
+    running(
+        "counts of counts",
+        "SELECT n, count(*) AS c, min(k) AS lo, max(a) AS hi FROM (SELECT k, count(*) AS n, sum(v) AS a FROM {S} GROUP BY k) AS q GROUP BY n",
+    ),
+    running(
+        "greatest of sums",
+        "SELECT max(a) AS m, sum(n) AS n, count(*) AS c FROM (SELECT k, count(*) AS n, sum(v) AS a FROM {S} GROUP BY k) AS q WHERE n < 9",
+    ),
+    running(
+        "three running aggregates deep",
+        "SELECT c, count(*) AS d, sum(n) AS n FROM (SELECT n, count(*) AS c FROM (SELECT k, count(*) AS n, sum(v) AS a FROM {S} GROUP BY k) AS q GROUP BY n) AS r GROUP BY c",
+    ),
+    running(
+        "DISTINCT over a running aggregate",
+        "SELECT DISTINCT n FROM (SELECT k, count(*) AS n, sum(v) AS a FROM {S} GROUP BY k) AS q WHERE a > 0",
+    ),
+    running(
+        "joined with a table between running aggregates",
+        "SELECT d.name, sum(q.n) AS n, count(*) AS c FROM (SELECT k, count(*) AS n, sum(v) AS a FROM {S} GROUP BY k) AS q JOIN {D} AS d ON q.k = d.k GROUP BY d.name",
     ),
 ];

@@ -64,6 +64,10 @@ pub const SHAPES: &[Shape] = &[
         "windows without a key",
         "SELECT window_end, max(k) AS k, count(*) AS n, avg(v) AS a FROM {W} GROUP BY window_start, window_end",
     ),
+    windows(
+        "the most of each window",
+        "SELECT window_end, max(k) AS k, max(n) AS n, count(*) AS c FROM (SELECT window_start, window_end, k, count(*) AS n FROM {W} GROUP BY window_start, window_end, k) AS q GROUP BY window_end",
+    ),
     windows("rows in their windows", "SELECT window_start, id, k, v AS n FROM {W} WHERE v > 0"),
     windows(
         "windows of rows looked up",
@@ -93,6 +97,10 @@ pub const SHAPES: &[Shape] = &[
     rows(
         "running count of rows looked up",
         "SELECT d.name AS k, count(*) AS n FROM {S} AS x JOIN {D} AS d ON {J} GROUP BY d.name",
+    ),
+    rows(
+        "counts of counts",
+        "SELECT max(k) AS k, n AS a, count(*) AS n FROM (SELECT k, count(*) AS n FROM {S} GROUP BY k) AS q GROUP BY n",
     ),
     view("filter over a view", "SELECT k, n + 1 AS n FROM {V} WHERE n > 1"),
     view("count over a view", "SELECT k, count(*) AS n FROM {V} GROUP BY k"),
