@@ -58,11 +58,13 @@ pub(super) fn plan(
     }
     let origins: Vec<Origin> = aggregate.group_expr.iter().map(|e| trace(e, &stage.plan)).collect();
     let windowed = origins.iter().any(|origin| matches!(origin, Origin::Window(_)));
-    if stage.edge.retracts {
-        refuse_over_changes(&stage, windowed)?;
+    let retracts = stage.edge.retracts;
+    if retracts {
+        refuse_over_changes(options, &stage, windowed)?;
     }
     match (find_window(&stage.plan).cloned(), windowed) {
-        (Some(window), true) => {
+        // Windows of rows that change are groups like any: they never close.
+        (Some(window), true) if !retracts => {
             plan_windowed(options, notices, &aggregate, stage, &window, &origins)
         }
         (None, false) if let Some(again) = same_windows(&stage, &origins) => {
@@ -72,20 +74,16 @@ pub(super) fn plan(
     }
 }
 
-/// Over rows that change there are no windows, and over a view whose rows do no joins below.
-fn refuse_over_changes(stage: &Open, windowed: bool) -> Result<()> {
+/// Windows of rows that change cannot close, and a view whose rows do is not joined below.
+fn refuse_over_changes(options: CutOptions, stage: &Open, windowed: bool) -> Result<()> {
     if stage.is_on_source() && stage.has_tables {
         return Err(joined_changes(&stage.source.relation.name));
     }
-    if windowed {
+    if windowed && options.emission == Emission::OnClose {
         let rows = stage.rows_of();
-        let message = format!("windows over {rows}, whose rows change, are not supported yet");
-        let hint = if stage.is_on_source() {
-            format!("Aggregate {rows} when you read it, or build on the stream itself.")
-        } else {
-            "Use EMIT ON WINDOW CLOSE: the rows of closed windows change no more.".to_owned()
-        };
-        return Err(Error::unsupported(message).hint(hint));
+        let message =
+            format!("EMIT ON WINDOW CLOSE over {rows}, whose rows change, is not supported");
+        return Err(Error::unsupported(message).hint("Use EMIT CHANGES."));
     }
     Ok(())
 }
