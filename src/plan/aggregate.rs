@@ -156,8 +156,13 @@ fn plan_windowed(
     window: &WindowNode,
     origins: &[Origin],
 ) -> Result<Open> {
-    if matches!(window.spec.kind, WindowKind::Cumulate { .. }) {
-        return Err(cumulate());
+    if matches!(window.spec.kind, WindowKind::Cumulate { .. })
+        && !origins.iter().any(|origin| matches!(origin, Origin::Window(1 | 2)))
+    {
+        return Err(Error::unsupported(
+            "GROUP BY of CUMULATE without window_end in a continuous query is not supported yet",
+        )
+        .hint("Group by window_start and window_end, and aggregate that by window_start."));
     }
     let mut lifted = Vec::new();
     stage.plan = lift_filters(&stage.plan, &mut lifted)?;
@@ -218,7 +223,12 @@ struct SameWindows {
 
 fn same_windows(stage: &Open, origins: &[Origin]) -> Option<SameWindows> {
     let windows = stage.edge.closed?;
-    (0..WINDOW_COLUMNS.len()).find_map(|which| {
+    // Of windows that grow several have one start: only their ends tell them apart.
+    let whiches = match windows.spec.kind {
+        WindowKind::Cumulate { .. } => [1, 2, 0],
+        WindowKind::Tumble { .. } | WindowKind::Hop { .. } => [0, 1, 2],
+    };
+    whiches.into_iter().find_map(|which| {
         let column = Origin::Source(windows.columns[which]?);
         let group = origins.iter().position(|origin| *origin == column)?;
         Some(SameWindows { windows, group, which })
@@ -231,20 +241,9 @@ fn same_windows(stage: &Open, origins: &[Origin]) -> Option<SameWindows> {
 fn plan_again(aggregate: &Aggregate, stage: Open, again: &SameWindows) -> Result<Open> {
     let SameWindows { windows, group, which } = again;
     let by = aggregate.group_expr[*group].clone();
-    let WindowSpec { offset, .. } = windows.spec;
-    let (size, slide) = (windows.spec.size(), windows.spec.slide());
-    // Where windows end, unless it is their starts that are looked at.
-    let offset = if *which == 0 { offset } else { (offset + size).rem_euclid(slide) };
-    let spans = WindowSpec { kind: WindowKind::Tumble { size: slide }, offset };
     let unit = time_unit(&stage.input, windows.columns[*which].unwrap_or_default())?;
-    let millisecond = ticks_of_millis(1, unit).max(1);
-    // The frontier is a millisecond before the end of the next window to come, so it says when all
-    // rows with this start, or end, have come.
-    let (time, behind) = match which {
-        0 => (by, size - millisecond),
-        1 => (just_before(by), 0),
-        _ => (by, 0),
-    };
+    let (spans, behind) = spans(windows.spec, *which, ticks_of_millis(1, unit).max(1));
+    let time = if *which == 1 { just_before(by) } else { by };
     let mut inputs = Inputs::default();
     let time = inputs.add(time);
     let mut keys = Vec::new();
@@ -280,6 +279,25 @@ fn plan_again(aggregate: &Aggregate, stage: Open, again: &SameWindows) -> Result
         Edge { retracts: false, closed: Some(ClosedWindows { spec: windows.spec, columns }) };
     let operator = (Stateful::Aggregate { spec, output }, Frontier::Input);
     stage.with_step(top, operator, &aggregate.schema, edge)
+}
+
+/// The windows that do not overlap and in each of which lie these columns of the windows of one end
+/// (of one start), and how far behind the frontier they close. The frontier is a millisecond before
+/// the end of the next window to come, so it says when all rows with such an end (start) have come.
+fn spans(windows: WindowSpec, which: usize, millisecond: i64) -> (WindowSpec, i64) {
+    let (size, slide, offset) = (windows.size(), windows.slide(), windows.offset);
+    let tumble = |size, offset| WindowSpec { kind: WindowKind::Tumble { size }, offset };
+    match (windows.kind, which) {
+        // The last of those that begin there ends there, too.
+        (WindowKind::Cumulate { .. }, 0) => (tumble(size, offset), 0),
+        (WindowKind::Cumulate { .. }, _) => (tumble(slide, offset), 0),
+        (WindowKind::Tumble { .. } | WindowKind::Hop { .. }, 0) => {
+            (tumble(slide, offset), size - millisecond)
+        }
+        (WindowKind::Tumble { .. } | WindowKind::Hop { .. }, _) => {
+            (tumble(slide, (offset + size).rem_euclid(slide)), 0)
+        }
+    }
 }
 
 /// A time within the window that ends here.
@@ -322,9 +340,6 @@ pub(super) fn buffer(
     plan: LogicalPlan,
     mut stage: Open,
 ) -> Result<Open> {
-    if matches!(window.spec.kind, WindowKind::Cumulate { .. }) {
-        return Err(cumulate());
-    }
     // The window over the stage: its input is the placeholder, down to which columns are traced.
     let window = find_window(&plan).cloned().unwrap_or(window);
     let Expr::Column(column) = &window.time else {
@@ -345,11 +360,6 @@ pub(super) fn buffer(
     };
     let edge = Edge { retracts: stage.edge.retracts, closed };
     stage.with_step(top, (operator, Frontier::Closed), plan.schema(), edge)
-}
-
-fn cumulate() -> Error {
-    Error::unsupported("CUMULATE in a continuous query is not supported yet")
-        .hint("Use TUMBLE or HOP, or CUMULATE in a snapshot (without EMIT).")
 }
 
 /// The group expression from which the operator reads the event time.

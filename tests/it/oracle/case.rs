@@ -86,11 +86,19 @@ pub const WINDOWS: &[(i64, i64)] = &[
     (333, 1_000),
 ];
 
+/// (step, size) in ms of CUMULATE.
+pub const GROWING: &[(i64, i64)] =
+    &[(1_000, 10_000), (5_000, 10_000), (2_000, 6_000), (10_000, 60_000), (250, 1_000)];
+
 impl Case {
     pub fn generate(seed: u64) -> Case {
         let mut random = Random(seed.wrapping_mul(0x5851_F42D_4C95_7F2D) ^ 0x7469_6465);
         let shape = &SHAPES[(seed % SHAPES.len() as u64) as usize];
-        let (slide, size) = random.pick(WINDOWS);
+        let grows = shape.may_grow() && seed % 5 == 3;
+        let (slide, size) = match random.pick(WINDOWS) {
+            _ if grows => GROWING[(seed / 5) as usize % GROWING.len()],
+            drawn => drawn,
+        };
         let offset =
             if shape.takes_offset() { random.pick(&[0, 0, 0, 1_000, 3_500, 250]) } else { 0 };
         let delay = random.pick(&[0, 2 * SECOND, 5 * SECOND, 1_500_000, 20 * SECOND]);
@@ -101,7 +109,7 @@ impl Case {
         Case {
             seed,
             shape,
-            window: Window { slide: slide * 1000, size: size * 1000, offset: offset * 1000 },
+            window: Window { slide: slide * 1000, size: size * 1000, offset: offset * 1000, grows },
             delay,
             lateness,
             dim_rows: dim_rows(&mut random),
@@ -206,9 +214,18 @@ impl Case {
         self.window.slide == self.window.size
     }
 
+    /// What it is called, and what its first length is.
+    fn window_name(&self) -> (&'static str, &'static str) {
+        match (self.window.grows, self.is_tumble()) {
+            (true, _) => ("CUMULATE", "STEP"),
+            (false, true) => ("TUMBLE", ""),
+            (false, false) => ("HOP", "SLIDE"),
+        }
+    }
+
     fn window_function(&self, data: &str) -> String {
         let (slide, size) = (self.interval(self.window.slide), self.interval(self.window.size));
-        let name = if self.is_tumble() { "TUMBLE" } else { "HOP" };
+        let (name, first) = self.window_name();
         let lengths = if self.is_tumble() { size.clone() } else { format!("{slide}, {size}") };
         let offset = match self.window.offset {
             0 => String::new(),
@@ -221,7 +238,7 @@ impl Case {
             Spelling::FlinkBare => format!("{name}({table}, DESCRIPTOR(ts), {lengths}{offset})"),
             Spelling::Named => {
                 let slide =
-                    if self.is_tumble() { String::new() } else { format!(", SLIDE => {slide}") };
+                    if self.is_tumble() { String::new() } else { format!(", {first} => {slide}") };
                 let offset = offset.replacen(", ", ", OFFSET => ", 1);
                 format!(
                     "TABLE({name}(DATA => {table}, TIMECOL => DESCRIPTOR(ts){slide}, SIZE => {size}{offset}))"

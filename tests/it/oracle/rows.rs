@@ -76,11 +76,18 @@ pub struct Window {
     pub slide: i64,
     pub size: i64,
     pub offset: i64,
+    /// CUMULATE: all begin where those of the full size do, and end a slide after each other.
+    pub grows: bool,
 }
 
 impl Window {
     /// The windows that contain a time, as `(start, end)`.
     pub fn containing(self, ts: i64) -> Vec<(i64, i64)> {
+        if self.grows {
+            let start = (ts - self.offset).div_euclid(self.size) * self.size + self.offset;
+            let ends = (1..=self.size / self.slide).map(|n| start + n * self.slide);
+            return ends.filter(|end| *end > ts).map(|end| (start, end)).collect();
+        }
         let last = (ts - self.offset).div_euclid(self.slide) * self.slide + self.offset;
         let starts = std::iter::successors(Some(last), |start| Some(start - self.slide));
         starts
@@ -164,15 +171,18 @@ impl History {
 
 #[test]
 fn a_time_before_1970_is_in_the_windows_around_it() {
-    let window = Window { slide: 3, size: 10, offset: 1 };
+    let window = Window { slide: 3, size: 10, offset: 1, grows: false };
     assert_eq!(window.containing(-1), [(-2, 8), (-5, 5), (-8, 2)]);
     assert_eq!(window.containing(1), [(1, 11), (-2, 8), (-5, 5), (-8, 2)]);
+    let window = Window { slide: 5, size: 10, offset: 1, grows: true };
+    assert_eq!(window.containing(-1), [(-9, 1)]);
+    assert_eq!(window.containing(2), [(1, 6), (1, 11)]);
 }
 
 #[test]
 fn a_row_is_late_by_the_writes_before_its_own() {
     let row = |ts| Row { id: 0, k: None, g: None, v: None, x: None, b: None, ts: Some(ts) };
-    let mut history = History::new(Window { slide: 10, size: 10, offset: 0 }, 2, 0);
+    let mut history = History::new(Window { slide: 10, size: 10, offset: 0, grows: false }, 2, 0);
     history.apply(&Write::Copy(vec![row(30), row(1)]));
     assert_eq!(history.watermark(), Some(28));
     history.apply(&Write::Copy(vec![row(19), row(20)]));

@@ -32,6 +32,11 @@ impl Shape {
         !self.engine.contains("{GW}")
     }
 
+    /// Whether its windows may be those of CUMULATE, of which several have one start.
+    pub fn may_grow(&self) -> bool {
+        self.takes_offset() && !self.engine.ends_with("{W} GROUP BY window_start")
+    }
+
     /// In which result column the window's end is, where that is certain.
     pub fn window_end_column(&self) -> Option<usize> {
         let list = self.engine.strip_prefix("SELECT window_start, window_end,");

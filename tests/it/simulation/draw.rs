@@ -6,7 +6,7 @@ use tidemill::store::faulty::Fault;
 use super::run::{Change, Life, Pending, Told};
 use super::shapes::{Over, SHAPES, Shape};
 use super::world::{Base, Stream, Version, View};
-use crate::oracle::case::{KEYS, Random, SECOND, WINDOWS, Write, row};
+use crate::oracle::case::{GROWING, KEYS, Random, SECOND, WINDOWS, Write, row};
 use crate::oracle::rows::{self, Row, Window};
 
 /// What can be done, and how often of a hundred times.
@@ -269,7 +269,8 @@ impl Life<'_> {
             (Over::View, None) => return Some(()),
             (Over::Windows | Over::Rows, _) => Base::Stream(self.any_stream()),
         };
-        let (slide, size) = self.run.random.pick(WINDOWS);
+        let grows = self.run.random.one_in(4);
+        let (slide, size) = self.run.random.pick(if grows { GROWING } else { WINDOWS });
         let is_windowed = shape.over == Over::Windows;
         let lateness = if is_windowed { self.run.random.pick(&[0, 0, 3 * SECOND]) } else { 0 };
         self.run.views_made += 1;
@@ -277,7 +278,7 @@ impl Life<'_> {
             name: format!("v{}", self.run.views_made),
             shape,
             base,
-            window: Window { slide: slide * 1_000, size: size * 1_000, offset: 0 },
+            window: Window { slide: slide * 1_000, size: size * 1_000, offset: 0, grows },
             lateness,
             on_close: is_windowed && self.run.random.one_in(2),
             pins: Default::default(),
@@ -315,12 +316,13 @@ impl Life<'_> {
             Base::Stream(stream) => self.run.world.streams[*stream].name.clone(),
             Base::View(name) => name.clone(),
         };
-        let Window { slide, size, .. } = view.window;
+        let Window { slide, size, grows, .. } = view.window;
         let interval = |us: i64| format!("INTERVAL '{} milliseconds'", us / 1_000);
         let window = if slide == size {
             format!("TUMBLE({input}, ts, {})", interval(size))
         } else {
-            format!("HOP({input}, ts, {}, {})", interval(slide), interval(size))
+            let name = if grows { "CUMULATE" } else { "HOP" };
+            format!("{name}({input}, ts, {}, {})", interval(slide), interval(size))
         };
         let query = shape.sql.replace("{W}", &window).replace("{S}", &input).replace("{V}", &input);
         let query = query.replace("{D}", "d").replace("{J}", "x.k = d.k");

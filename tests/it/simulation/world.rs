@@ -111,7 +111,7 @@ impl World {
 
     /// The stream's watermark, µs.
     pub fn watermark(&self, stream: usize) -> Option<i64> {
-        self.history(stream, Window { slide: 1, size: 1, offset: 0 }, 0).watermark()
+        self.history(stream, Window { slide: 1, size: 1, offset: 0, grows: false }, 0).watermark()
     }
 
     fn history(&self, stream: usize, window: Window, lateness: i64) -> History {
