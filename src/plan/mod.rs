@@ -5,9 +5,12 @@
 //! plan, and so do the fragments.
 
 mod aggregate;
+mod calls;
 pub mod carry;
+mod closing;
 pub mod cut;
 mod moment;
+mod origin;
 mod pipeline;
 pub mod placeholder;
 mod planner;
