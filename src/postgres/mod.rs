@@ -15,6 +15,7 @@
 //! | [`guard`] | a running query can be stopped, and gives way to others |
 //! | [`light`] | which queries compute little |
 //! | `grouping_sets` | how many a SELECT may ask for |
+//! | `distinct_counts` | `count(DISTINCT x)` counts groups |
 //! | `portions` | constants are written into few rows at a time |
 //! | `piecewise` | expressions that make much of little, over as many rows as fit |
 //! | `room` | how much the functions of an operator may make together |
@@ -25,6 +26,7 @@
 pub mod budget;
 pub(crate) mod checked;
 pub mod coercion;
+mod distinct_counts;
 pub mod functions;
 mod grouping_sets;
 pub mod guard;

@@ -150,6 +150,11 @@ fn run() -> Vec<(&'static str, &'static [&'static str], String)> {
             TIME,
             "SELECT a.id * 100000 + b.id, count(*) FROM many a, many b GROUP BY 1",
         ),
+        text(
+            "the different values of a long series",
+            TIME,
+            "SELECT count(DISTINCT value) FROM generate_series(1, 200000000)",
+        ),
         text("a long array", BOUND, "SELECT array_resize(ARRAY[1], 2000000000)"),
         text("long arrays", ANSWERED, "SELECT count(array_resize(ARRAY[id], 100000)) FROM many"),
         text(

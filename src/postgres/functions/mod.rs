@@ -13,6 +13,7 @@ use datafusion::functions_aggregate::bool_and_or::bool_and_udaf;
 use datafusion::logical_expr::{AggregateUDF, Expr, ScalarUDF, Volatility};
 use datafusion::optimizer::AnalyzerRule;
 
+use super::distinct_counts::DistinctCounts;
 use crate::error::Result;
 
 pub(crate) use cast::as_text;
@@ -51,10 +52,11 @@ mod zones;
 
 /// Registers all functions in a session, also those for JSON.
 ///
-/// One optimizer rule goes: it splits `sum(DISTINCT x), sum(y)` into a sum of sums, and relies on a
-/// sum having the type of what it sums up, which in Postgres it has not.
+/// One optimizer rule is replaced: see `postgres/distinct_counts.rs`.
 pub fn register(context: &SessionContext) -> Result<()> {
-    context.remove_optimizer_rule("single_distinct_aggregation_to_group_by");
+    let counts = DistinctCounts::rule();
+    context.remove_optimizer_rule(counts.name());
+    context.add_optimizer_rule(counts);
     let state = context.state_ref();
     let mut state = state.write();
     datafusion_functions_json::register_all(&mut *state)?;
