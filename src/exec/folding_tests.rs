@@ -49,7 +49,7 @@ fn spec() -> AggregateSpec {
         AggregateCall { expr, args, filter: None, distinct: false, retracts: true }
     };
     let aggregates = vec![call(count_udaf(), vec![]), call(sum_udaf(), vec![1])];
-    AggregateSpec { input: input(), keys: vec![0], aggregates, window: None }
+    AggregateSpec { input: input(), keys: vec![0], standing: vec![], aggregates, window: None }
 }
 
 /// A query between its epochs.

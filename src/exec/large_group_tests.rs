@@ -88,7 +88,13 @@ impl Asked {
         let distinct = self.distinct;
         let call =
             AggregateCall { expr: Arc::new(expr), args, filter: None, distinct, retracts: false };
-        AggregateSpec { input: input(), keys: vec![0], aggregates: vec![call], window: None }
+        AggregateSpec {
+            input: input(),
+            keys: vec![0],
+            standing: vec![],
+            aggregates: vec![call],
+            window: None,
+        }
     }
 }
 

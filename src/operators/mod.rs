@@ -23,6 +23,7 @@ mod split;
 mod window;
 
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
+use datafusion::common::ScalarValue;
 use std::sync::Arc;
 
 pub use crate::state::{AggregateCall, Delta, Trigger};
@@ -57,6 +58,9 @@ pub struct AggregateSpec {
     pub input: SchemaRef,
     /// Which of them are the group's keys; none means one global group.
     pub keys: Vec<usize>,
+    /// Groups that are there from the start and stay without rows: the values of their keys. The
+    /// global group is there in any case.
+    pub standing: Vec<Vec<ScalarValue>>,
     /// What to compute.
     pub aggregates: Vec<AggregateCall>,
     /// By which windows; `None` is a running aggregate.

@@ -1,8 +1,8 @@
 //! GROUP BY without a window: a result per key that is kept up to date for ever.
 //!
 //! Beside the aggregates every group counts its rows (with their weights), so that a group whose
-//! rows have all been taken back is gone. Without keys there is one group, which is there from the
-//! start, as in SQL.
+//! rows have all been taken back is gone. Some groups *stand*: they are there from the start, rows or
+//! not. Without keys there is one group, which does, as in SQL; so do the totals of ROLLUP.
 
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use datafusion::arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array};
 use datafusion::arrow::compute::filter_record_batch;
 use datafusion::arrow::datatypes::{Int64Type, SchemaRef};
 use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::common::ScalarValue;
 
 use super::{AggregateSpec, Delta, Partial};
 use crate::error::{Error, Result};
@@ -31,7 +32,9 @@ pub struct RunningAggregate {
     dirty: Marks,
     /// Groups that are gone and still have to be named in a checkpoint.
     gone: Vec<u32>,
-    /// Whether the row of the global group has been given out.
+    /// How many groups stand: those with the first ids.
+    standing: u32,
+    /// Whether their rows have been given out.
     begun: bool,
     track: bool,
     ids: Vec<u32>,
@@ -53,12 +56,19 @@ impl RunningAggregate {
             before: Before::default(),
             dirty: Marks::default(),
             gone: Vec::new(),
+            standing: 0,
             begun: false,
             track: false,
             ids: Vec::new(),
         };
-        if running.is_global() {
-            running.touch(&[], 1)?;
+        let standing = if spec.keys.is_empty() { 1 } else { spec.standing.len() };
+        if standing > 0 {
+            let column = |at: usize| {
+                ScalarValue::iter_to_array(spec.standing.iter().map(|keys| keys[at].clone()))
+            };
+            let keys: Vec<ArrayRef> = (0..spec.keys.len()).map(column).collect::<Result<_, _>>()?;
+            running.standing = standing as u32;
+            running.touch(&keys, standing)?;
         }
         Ok(running)
     }
@@ -66,10 +76,6 @@ impl RunningAggregate {
     /// The columns of the output.
     pub fn schema(&self) -> SchemaRef {
         Arc::clone(&self.output)
-    }
-
-    fn is_global(&self) -> bool {
-        self.shape.keys.is_empty()
     }
 
     /// The ids of keys, and room for them.
@@ -85,9 +91,10 @@ impl RunningAggregate {
     fn touch(&mut self, keys: &[ArrayRef], rows: usize) -> Result<()> {
         self.intern(keys, rows)?;
         let bound = self.interner.bound();
-        let (counts, global) = (&self.counts, self.shape.keys.is_empty() && self.begun);
-        self.before
-            .keep(&self.ids, bound, &self.kernels, |id| global || counts[id as usize] != 0)?;
+        let (counts, standing) = (&self.counts, if self.begun { self.standing } else { 0 });
+        self.before.keep(&self.ids, bound, &self.kernels, |id| {
+            id < standing || counts[id as usize] != 0
+        })?;
         if self.track {
             self.dirty.mark(&self.ids, bound);
         }
@@ -132,21 +139,18 @@ impl RunningAggregate {
     /// What has changed since the last call, in order of keys: the old version of each row with −1,
     /// the new one with +1. To be called at the end of every epoch.
     pub fn changes(&mut self) -> Result<Delta> {
-        let (counts, global) = (&self.counts, self.is_global());
+        let (counts, standing) = (&self.counts, self.standing);
         if let Some(&id) = self.before.touched().iter().find(|&&id| counts[id as usize] < 0) {
             let count = counts[id as usize];
             return Err(Error::internal(format!(
                 "a group has {count} rows: more went than had come"
             )));
         }
-        let gone: Vec<u32> = if global {
-            Vec::new()
-        } else {
-            self.before.touched().iter().copied().filter(|&id| counts[id as usize] == 0).collect()
-        };
-        let (ids, results, weights) = self
-            .before
-            .changes(&self.interner, &self.kernels, |id| global || counts[id as usize] != 0)?;
+        let is_gone = |id: &u32| *id >= standing && counts[*id as usize] == 0;
+        let gone: Vec<u32> = self.before.touched().iter().copied().filter(is_gone).collect();
+        let (ids, results, weights) = self.before.changes(&self.interner, &self.kernels, |id| {
+            id < standing || counts[id as usize] != 0
+        })?;
         self.begun = true;
         let mut columns = self.interner.keys(&ids)?;
         columns.extend(results);
@@ -178,7 +182,7 @@ impl RunningAggregate {
     }
 
     fn is_there(&self, id: u32) -> bool {
-        self.is_global() || self.counts.get(id as usize).is_some_and(|&count| count != 0)
+        id < self.standing || self.counts.get(id as usize).is_some_and(|&count| count != 0)
     }
 
     fn check_given_out(&self) -> Result<()> {
@@ -324,10 +328,9 @@ impl StateTable for RunningAggregate {
         if self.begun {
             self.before = Before::default();
         }
-        if self.is_global() {
-            return Ok(());
-        }
-        for id in (0..self.counts.len() as u32).filter(|&id| self.counts[id as usize] == 0) {
+        for id in
+            (self.standing..self.counts.len() as u32).filter(|&id| self.counts[id as usize] == 0)
+        {
             self.interner.forget(id);
         }
         Ok(())

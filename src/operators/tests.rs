@@ -120,6 +120,7 @@ fn spec(dice: &mut Dice, trigger: Trigger) -> AggregateSpec {
         lateness: dice.roll(2) as i64 * 7,
     };
     AggregateSpec {
+        standing: vec![],
         input: schema(),
         keys,
         aggregates: calls(dice.roll(3)),

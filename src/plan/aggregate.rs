@@ -10,10 +10,12 @@
 
 use std::sync::Arc;
 
+use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan};
 
 use super::calls::{Inputs, PlannedCall};
 use super::closing::{close_rule, plan_again, same_windows};
+use super::grouping::{by_columns, has_sets};
 use super::origin::{
     Origin, lift_filters, looks_into_window, over_groups, references_window, trace, without_window,
 };
@@ -30,13 +32,11 @@ pub(super) fn plan(
     options: CutOptions,
     notices: &mut Vec<String>,
     aggregate: Aggregate,
-    stage: Open,
+    mut stage: Open,
 ) -> Result<Open> {
-    if aggregate.group_expr.iter().any(|e| matches!(e, Expr::GroupingSet(_))) {
-        return Err(Error::unsupported(
-            "GROUPING SETS, ROLLUP and CUBE in a continuous query are not supported yet",
-        )
-        .hint("Create one view for each grouping, or use them in a snapshot (without EMIT)."));
+    let (mut aggregate, mut standing) = (aggregate, Vec::new());
+    if has_sets(&aggregate) {
+        (aggregate, stage.plan, standing) = by_columns(aggregate, stage.plan)?;
     }
     let origins: Vec<Origin> = aggregate.group_expr.iter().map(|e| trace(e, &stage.plan)).collect();
     let windowed = origins.iter().any(|origin| matches!(origin, Origin::Window(_)));
@@ -52,7 +52,9 @@ pub(super) fn plan(
         (None, false) if let Some(again) = same_windows(&stage, &origins) => {
             plan_again(&aggregate, stage, &again)
         }
-        (window, _) => plan_running(options, notices, &aggregate, stage, window.is_some()),
+        (window, _) => {
+            plan_running(options, notices, (&aggregate, standing), stage, window.is_some())
+        }
     }
 }
 
@@ -89,7 +91,7 @@ fn refuse_unordered(spec: &AggregateSpec, rows: &str) -> Result<()> {
 fn plan_running(
     options: CutOptions,
     notices: &mut Vec<String>,
-    aggregate: &Aggregate,
+    (aggregate, standing): (&Aggregate, Vec<Vec<ScalarValue>>),
     stage: Open,
     over_window: bool,
 ) -> Result<Open> {
@@ -116,6 +118,7 @@ fn plan_running(
     let spec = AggregateSpec {
         input: Arc::clone(top.schema().inner()),
         keys,
+        standing,
         aggregates: calls
             .into_iter()
             .map(|call| Ok(AggregateCall { retracts, ..call.build(top.schema())? }))
@@ -172,6 +175,7 @@ fn plan_windowed(
     let spec = AggregateSpec {
         input: Arc::clone(top.schema().inner()),
         keys,
+        standing: Vec::new(),
         aggregates: calls
             .into_iter()
             .map(|call| call.build(top.schema()))

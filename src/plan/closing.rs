@@ -157,6 +157,7 @@ pub(super) fn plan_again(aggregate: &Aggregate, stage: Open, again: &SameWindows
     let spec = AggregateSpec {
         input: Arc::clone(top.schema().inner()),
         keys: keys.iter().map(|key| key.1).collect(),
+        standing: Vec::new(),
         aggregates: calls
             .into_iter()
             .map(|call| call.build(top.schema()))

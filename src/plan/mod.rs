@@ -9,6 +9,7 @@ mod calls;
 pub mod carry;
 mod closing;
 pub mod cut;
+mod grouping;
 mod moment;
 mod origin;
 mod pipeline;

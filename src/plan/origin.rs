@@ -66,7 +66,8 @@ pub(super) fn trace(expr: &Expr, plan: &LogicalPlan) -> Origin {
     }
 }
 
-fn column_at(plan: &LogicalPlan, at: usize) -> Expr {
+/// This column of a plan.
+pub(super) fn column_at(plan: &LogicalPlan, at: usize) -> Expr {
     Expr::Column(Column::from(plan.schema().qualified_field(at)))
 }
 

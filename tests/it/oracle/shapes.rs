@@ -253,6 +253,10 @@ pub const SHAPES: &[Shape] = &[
         "SELECT window_time, max(n) AS m FROM (SELECT window_start, window_end, window_time, k, count(*) AS n FROM {W} GROUP BY window_start, window_end, window_time, k) AS q GROUP BY window_time",
     ),
     windowed(
+        "all sets of two columns",
+        "SELECT window_start, window_end, g, b, grouping(g) AS i, count(*) AS n, sum(v) AS a FROM {W} GROUP BY window_start, window_end, CUBE (g, b)",
+    ),
+    windowed(
         "SELECT DISTINCT over an aggregate",
         "SELECT DISTINCT window_start, window_end, n FROM (SELECT window_start, window_end, k, count(*) AS n FROM {W} GROUP BY window_start, window_end, k) AS q",
     ),
@@ -317,6 +321,14 @@ pub const SHAPES: &[Shape] = &[
     running(
         "query over a running aggregate",
         "SELECT k, n + 1 AS m FROM (SELECT k, count(*) AS n FROM {S} WHERE v > 0 GROUP BY k) AS q WHERE n > 1",
+    ),
+    running(
+        "totals and a grand total",
+        "SELECT g, k, grouping(g, k) AS i, count(*) AS n, max(v) AS a FROM {S} GROUP BY ROLLUP (g, k)",
+    ),
+    running(
+        "sets of a changing aggregate",
+        "SELECT n, a > 0 AS p, count(*) AS c FROM (SELECT k, count(*) AS n, sum(v) AS a FROM {S} GROUP BY k) AS q GROUP BY GROUPING SETS ((n), (a > 0), (n, a > 0))",
     ),
     running(
         "counts of counts",
