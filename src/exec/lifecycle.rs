@@ -202,12 +202,17 @@ impl Engine {
             return Err(Error::internal(format!("{} is no materialized view", relation.name)));
         };
         let from = progress.position.as_ref();
+        let retracts = !pipeline.is_append_only();
         let start = if def.from_latest { self.latest() } else { Start::Earliest };
         let feed = self.feed(&pipeline.source, from, start).await?;
         let watermark = Watermark(progress.watermark);
         let mut runner =
             Runner::at(Arc::new(pipeline), state, &tables, watermark, progress.counters).await?;
         let mut rows = RowStore::new(relation.schema(), &[])?;
+        if retracts && progress.epoch == 0 {
+            // Else the first epoch that takes a row back makes an index of all there is.
+            rows.index_whole()?;
+        }
         let mut state = |part: u8, rows: &RecordBatch| runner.restore_rows(part, rows);
         load(self.store().as_ref(), relation.id, &progress, &mut state, &mut rows)?;
         if progress.epoch > 0 {
