@@ -4,10 +4,12 @@
 //! Pure and synchronous. A [`Delta`] is a change; [`Interner`] turns key columns into dense
 //! numbers; a [`Kernel`] holds one aggregate's states by such numbers; [`Table`] puts both together
 //! for one window or one running aggregate; [`Hops`] shares slices between overlapping windows;
-//! [`RowStore`] holds the contents of views and tables. [`StateTable`] is how all of it is stored
+//! [`RowStore`] holds the contents of views and tables, and an [`Arrangement`] rows by key.
+//! [`StateTable`] is how all of it is stored
 //! and restored.
 
 pub mod aggregates;
+mod arrangement;
 mod delta;
 pub mod exact;
 mod fixed_point;
@@ -15,6 +17,8 @@ mod keys;
 mod multiset;
 mod portions;
 mod rank;
+
+pub use arrangement::Arrangement;
 
 pub use aggregates::{AggregateCall, Kernel, Place};
 pub use delta::Delta;

@@ -50,6 +50,11 @@ impl Location {
     pub fn of(number: u64) -> Location {
         Location(number)
     }
+
+    /// The row's number.
+    pub fn number(self) -> u64 {
+        self.0
+    }
 }
 
 /// The contents of a view or a table.
