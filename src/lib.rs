@@ -33,6 +33,10 @@
 //!                                                                            ▼ is another:
 //!                                                                         operator ─▶ …
 //! ```
+//! Several streams come together in an operator of several ports: a union, or
+//! [`PerKey`](operators::PerKey), which keeps the rows of each port by key and has any plan answered
+//! anew for the keys that the epoch has touched.
+//!
 //! An *epoch* is one micro-batch: how far to read (the cut), read, compute, commit offsets,
 //! state, watermarks and answer together, publish. Between epochs nothing is in flight; that is
 //! what makes recovery, consistent reads and exactly-once simple.
@@ -43,7 +47,7 @@
 //! |---|---|---|
 //! | [`time`] | event time, watermarks, windows and the slices they share | [`time::Watermark`], [`time::SliceSpec`] |
 //! | [`state`] | keys, aggregates and rows of a query, as columns | [`state::Delta`] |
-//! | [`operators`] | what keeps state: windows, running aggregates, buffers; which rows are late | the room's page |
+//! | [`operators`] | what keeps state: windows, running aggregates, buffers, rows by key; which rows are late | the room's page |
 //! | [`plan`] | from a query to a pipeline | [`plan::Pipeline`] |
 //! | [`exec`] | epochs, views, recovery, reading | the room's page |
 //! | [`log`] | the durable, ordered rows of a stream; the one thread that commits | [`log::Journal`] |

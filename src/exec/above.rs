@@ -14,7 +14,6 @@ use datafusion::arrow::datatypes::{Int64Type, Schema, SchemaRef};
 use datafusion::execution::context::SessionState;
 
 use super::map::{Fragment, Tables};
-use crate::catalog::Emission;
 use crate::error::{Error, Result};
 use crate::operators::emitted::EmittedRows;
 use crate::plan::{FragmentPlan, OperatorPlan, Stateful, carry};
@@ -31,14 +30,12 @@ impl Above {
     /// Plans the fragment of a step, whose rows have these columns in the end.
     pub(super) async fn new(
         step: &OperatorPlan,
-        emission: Emission,
         schema: SchemaRef,
         state: &Arc<SessionState>,
         tables: &dyn Tables,
     ) -> Result<Above> {
         let spec = &step.above;
-        let carries =
-            emission == Emission::OnChange && matches!(step.operator, Stateful::Aggregate { .. });
+        let carries = step.retracts;
         let emitted =
             if carries && spec.has_tables { Some(Self::emitted(step, schema)?) } else { None };
         let spec = if carries { numbered_plan(spec)? } else { spec.clone() };

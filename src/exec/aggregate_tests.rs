@@ -197,15 +197,16 @@ async fn plan(bench: &Bench, keys: &str, windowed: bool, emission: Emission) -> 
         format!("SELECT {}, {calls} FROM s GROUP BY {}", &keys[1..], &keys[1..])
     };
     let parsed = crate::sql::parse_query(&text).unwrap();
-    let options = CutOptions { emission, lateness_ms: 0 };
-    let (pipeline, state, _) =
+    let options = CutOptions { emission, lateness_ms: 0, limit_ends: true };
+    let (mut pipeline, state, _) =
         super::define::continuous_pipeline(&bench.engine, &parsed.query, options).await.unwrap();
-    let below = Fragment::new(&pipeline.below, pipeline.below.plan.clone(), state).await.unwrap();
+    let source = pipeline.sources.remove(0);
+    let below = Fragment::new(&source.below, source.below.plan.clone(), state).await.unwrap();
     let Stateful::Aggregate { spec, .. } = pipeline.steps[0].operator.clone() else {
         panic!("not an aggregate")
     };
-    let schema = pipeline.source.relation.schema();
-    Planned { below, columns: pipeline.source.columns, spec, schema }
+    let schema = source.scan.relation.schema();
+    Planned { below, columns: source.scan.columns, spec, schema }
 }
 
 fn text(array: &ArrayRef, row: usize) -> String {

@@ -119,11 +119,12 @@ impl Engine {
             Phase::Trailing => true,
             _ => false,
         };
-        let source = view.place().map(|(source, _)| source);
+        let Some(places) = view.places().filter(|_| is_lone) else { return false };
         let names = self.catalog.names();
-        let of_stream = source
-            .and_then(|id| names.by_id(id))
-            .is_some_and(|source| !matches!(source.kind, Kind::MaterializedView(_)));
-        is_lone && of_stream
+        let is_stream = |(id, _): &(RelationId, u64)| {
+            let source = names.by_id(*id);
+            source.is_some_and(|source| !matches!(source.kind, Kind::MaterializedView(_)))
+        };
+        places.iter().all(is_stream)
     }
 }

@@ -10,6 +10,7 @@
 
 use std::sync::Arc;
 
+use futures::future::select_all;
 use tokio::sync::{OwnedMutexGuard, oneshot};
 
 use super::epochs::POLL;
@@ -20,7 +21,7 @@ use super::tables::PresentTables;
 use super::view::handle::{Phase, ViewHandle};
 use super::view::run::ViewRun;
 use crate::announced::Listener;
-use crate::catalog::Kind;
+use crate::catalog::{Kind, Relation};
 use crate::clock::Stopwatch;
 use crate::error::{Error, Result, SqlState, contained};
 use crate::limits;
@@ -50,26 +51,24 @@ struct LonePortion {
 /// What tells a view that there may be more to read.
 struct News {
     commits: Listener<CommitNo>,
-    /// How far the view that it reads has come, also if that has changed nothing.
-    base: Option<Listener<CommitNo>>,
+    /// How far the views that it reads have come, also if that has changed nothing.
+    bases: Vec<Listener<CommitNo>>,
 }
 
 impl News {
     fn of(engine: &Engine, run: &ViewRun) -> News {
-        let source = run.source();
-        let base = match source.kind {
+        let base = |source: &Arc<Relation>| match source.kind {
             Kind::MaterializedView(_) => engine.view(source.id).ok().map(|view| view.reached()),
             Kind::Stream(_) | Kind::Table(_) | Kind::View { .. } => None,
         };
-        News { commits: engine.journal.watch(), base }
+        let bases = run.sources().filter_map(base).collect();
+        News { commits: engine.journal.watch(), bases }
     }
 
     /// What is there now is about to be read.
     fn seen(&mut self) {
         self.commits.mark_unchanged();
-        if let Some(base) = &mut self.base {
-            base.mark_unchanged();
-        }
+        self.bases.iter_mut().for_each(Listener::mark_unchanged);
     }
 
     /// Commits up to this one are no news: the last of them may be the view's own.
@@ -85,13 +84,14 @@ impl News {
             engine.clock().sleep(POLL).await;
             return !run.is_stopped();
         }
-        match &mut self.base {
-            None => run.changed(&mut self.commits).await,
-            Some(base) => tokio::select! {
-                biased;
-                more = run.changed(&mut self.commits) => more,
-                moved = base.changed() => moved.is_ok(),
-            },
+        if self.bases.is_empty() {
+            return run.changed(&mut self.commits).await;
+        }
+        let moved = self.bases.iter_mut().map(|base| Box::pin(base.changed()));
+        tokio::select! {
+            biased;
+            more = run.changed(&mut self.commits) => more,
+            (moved, ..) = select_all(moved) => moved.is_ok(),
         }
     }
 }
@@ -231,7 +231,8 @@ impl Engine {
         let watch = Stopwatch::start();
         let there = self.journal.last();
         let last = self.next_cut(std::iter::once(run.handle.relation().id));
-        let cut = self.cut_behind(&run.source(), history.map_or(last, |end| end.min(last)));
+        let end = history.map_or(last, |end| end.min(last));
+        let cut = run.sources().map(|source| self.cut_behind(source, end)).min().unwrap_or(end);
         let now_ms = self.now_ms();
         let change = run.portion(cut, now_ms, &PresentTables::new(self)).await?;
         let (drained, is_change, rows) = (change.drained, change.is_change(), change.rows);

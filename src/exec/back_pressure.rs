@@ -58,9 +58,12 @@ impl Engine {
 
     /// How long a row that is written now waits until a view reads it, milliseconds.
     fn wait_ms(&self, view: &ViewHandle) -> i64 {
-        let Some((stream, offset)) = view.place() else { return 0 };
-        let Ok(stats) = self.journal.stats(StreamId(stream.0)) else { return 0 };
-        view.throughput.lock().ms_for(stats.next_offset.saturating_sub(offset))
+        let left = |(stream, offset): &(RelationId, u64)| {
+            let stats = self.journal.stats(StreamId(stream.0)).ok()?;
+            Some(stats.next_offset.saturating_sub(*offset))
+        };
+        let rows = view.places().unwrap_or_default().iter().filter_map(left).sum();
+        view.throughput.lock().ms_for(rows)
     }
 
     /// Whether a relation reads this stream, through whatever is between.

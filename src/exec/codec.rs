@@ -20,20 +20,28 @@ pub(super) const OPERATOR: u8 = b'o';
 const EMITTED: u8 = b'e';
 /// The state of the second operator, and so on.
 const OPERATORS: u8 = 0x80;
-/// What their fragments have emitted.
+/// Of operators with several tables of state the second of each.
+const SECOND_TABLES: u8 = 0xA0;
+/// What their fragments have emitted; an operator of several tables keeps by itself what it has.
 const EMITTERS: u8 = 0xC0;
+/// The third of each.
+const THIRD_TABLES: u8 = 0xE0;
+/// How many tables an operator may have.
+const OPERATOR_TABLES: usize = 4;
 /// A piece of the answer.
 pub(super) const ROWS: u8 = b'r';
 /// A change of the answer.
 pub(super) const ANSWER: u8 = b'a';
 
-/// As which part the state of the operator at this place is stored, and what its fragment has
-/// emitted.
-pub(super) fn step_parts(step: usize) -> [u8; 2] {
-    match step {
-        0 => [OPERATOR, EMITTED],
-        later => [OPERATORS, EMITTERS].map(|first| first + later as u8),
-    }
+/// As which parts the tables of the operator at this place are stored, and last what its fragment
+/// has emitted. An operator that is the only one of its query has kept its old names.
+pub(super) fn step_parts(step: usize, tables: usize) -> ([u8; OPERATOR_TABLES], u8) {
+    let of = |first: u8| first + step as u8;
+    let [first, emitted] = match (step, tables) {
+        (0, ..=1) => [OPERATOR, EMITTED],
+        _ => [of(OPERATORS), of(EMITTERS)],
+    };
+    ([first, of(SECOND_TABLES), of(THIRD_TABLES), emitted], emitted)
 }
 
 /// A query's state tables, each with the part that it is stored as.

@@ -51,7 +51,7 @@ impl Engine {
                 if !change.deltas.is_empty() {
                     lost.insert(id);
                 }
-            } else if lost.contains(&run.source().id) {
+            } else if run.sources().any(|source| lost.contains(&source.id)) {
                 lost.insert(id);
                 self.begin_anew(run);
             } else if change.is_change() {
@@ -79,7 +79,11 @@ impl Engine {
     ) -> Option<StagedView> {
         let mut puts = WriteBatch::default();
         let work = || {
-            self.rejected.reject(&run.source(), &change.rejected, now, Some(&mut puts))?;
+            for (at, source) in run.sources().enumerate() {
+                let own = change.rejected.iter().filter(|(of, _)| *of == at);
+                let own: Vec<_> = own.map(|(_, rejected)| rejected.clone()).collect();
+                self.rejected.reject(source, &own, now, Some(&mut puts))?;
+            }
             let folding = self.folding(&run);
             run.stage(self.store().as_ref(), epoch, &change, folding, &mut puts)
         };
@@ -126,9 +130,8 @@ impl Engine {
     ) -> Vec<ComputedEpoch> {
         let (mut done, mut lost) = (Vec::new(), HashSet::new());
         for (run, change, puts) in staged {
-            let (id, source): (RelationId, RelationId) =
-                (run.handle.relation().id, run.source().id);
-            if lost.contains(&source) {
+            let id: RelationId = run.handle.relation().id;
+            if run.sources().any(|source| lost.contains(&source.id)) {
                 lost.insert(id);
                 self.begin_anew(run);
                 continue;

@@ -12,8 +12,9 @@ use futures::{FutureExt, StreamExt};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
+use super::feed::Feeds;
 use super::messages::TemporaryQuery;
-use super::position::{FeedPosition, Start};
+use super::position::{FeedBatch, FeedPosition, Start};
 use super::registry::Engine;
 use super::runner::{Outlet, Runner};
 use super::tables::{PresentTables, dropped};
@@ -22,6 +23,7 @@ use crate::catalog::{Emission, Relation};
 use crate::clock::Stopwatch;
 use crate::error::{Error, Result, SqlState, contained};
 use crate::limits;
+use crate::log::CommitNo;
 use crate::plan::Pipeline;
 use crate::state::Delta;
 use crate::time::Watermark;
@@ -71,7 +73,7 @@ pub fn run(
         id: engine.next_query.fetch_add(1, Ordering::Relaxed),
         sql: options.sql.clone(),
         figures: Mutex::default(),
-        place: Mutex::default(),
+        places: Mutex::default(),
     });
     engine.temporary.lock().insert(query.id, Arc::clone(&query));
     let registered = Registered { engine: Arc::clone(engine), query };
@@ -180,6 +182,27 @@ fn fell_behind(stream: &Relation, rows: u64) -> Error {
     .hint("Read faster, or give the stream a longer retention; a materialized view loses no rows.")
 }
 
+/// What has been read of all sources at once.
+struct SourcesRead {
+    is_idle: bool,
+    drained: bool,
+    is_cut: bool,
+    ended: bool,
+}
+
+impl SourcesRead {
+    fn nothing(is_idle: bool) -> SourcesRead {
+        SourcesRead { is_idle, drained: true, is_cut: false, ended: true }
+    }
+
+    fn and(&mut self, batch: &FeedBatch) {
+        self.is_idle &= batch.inputs.is_empty();
+        self.drained &= batch.drained;
+        self.is_cut |= batch.is_cut;
+        self.ended &= batch.ended;
+    }
+}
+
 struct Work {
     registered: Registered,
     pipeline: Arc<Pipeline>,
@@ -193,8 +216,8 @@ impl Work {
     async fn run(self) -> Result<()> {
         let engine = &self.registered.engine;
         let mut tables = PresentTables::new(engine);
-        let mut feed = engine.feed(&self.pipeline.source, None, self.start).await?;
-        self.stands_at(feed.position());
+        let mut feeds = engine.feeds(&self.pipeline, |_| None, self.start).await?;
+        self.stands_at(&feeds);
         let mut runner =
             Runner::new(Arc::clone(&self.pipeline), Arc::clone(&self.state), &tables).await?;
         // What has changed while it was put together is seen by the first rows.
@@ -213,27 +236,17 @@ impl Work {
                 (true, None) | (false, _) => (*commits.borrow_and_update(), engine.now_ms()),
             };
             begin = Some((cut, now));
-            let source = &self.pipeline.source.relation;
-            let names = engine.catalog.names();
-            let mut read = std::iter::once(source).chain(&self.pipeline.tables);
-            if let Some(gone) = read.find(|relation| names.by_id(relation.id).is_none()) {
-                return Err(dropped(gone));
-            }
-            let read = feed.read(cut, now, PORTION_ROWS, None)?;
-            self.stands_at(feed.position());
-            if feed.forgotten() > 0 {
-                return Err(fell_behind(source, feed.forgotten()));
-            }
-            // Not made durable: a query that comes after reads these records again.
-            engine.rejected.reject(source, &read.rejected, now, None)?;
-            let is_idle = read.inputs.is_empty() && outlet.epoch > 0;
-            if !is_idle {
-                runner.accept(read.inputs, &tables, &mut outlet).await?;
+            self.check_relations()?;
+            let mut read = SourcesRead::nothing(outlet.epoch > 0);
+            for (source, batch) in self.read(&mut feeds, cut, now)?.into_iter().enumerate() {
+                read.and(&batch);
+                runner.accept(source, batch.inputs, &tables, &mut outlet).await?;
             }
             if read.is_cut || in_history && !read.drained {
                 tokio::task::yield_now().await;
                 continue;
             }
+            let is_idle = read.is_idle;
             if !is_idle || in_history {
                 runner.end(&mut outlet).await?;
                 tables = PresentTables::new(engine);
@@ -241,16 +254,16 @@ impl Work {
                 outlet.end_epoch(self.options.progress || in_history).await?;
                 in_history = false;
             }
-            if self.is_over(&runner, read.ended, read.drained, feed.is_log()) {
+            if self.is_over(&runner, read.ended, read.drained, feeds.are_logs()) {
                 return Ok(());
             }
             if read.drained {
-                if !feed.is_log() {
+                if !feeds.are_logs() {
                     engine.clock().sleep(POLL).await;
                 } else {
                     tokio::select! {
                         biased;
-                        more = feed.changed(&mut commits) => if !more { return Ok(()) },
+                        more = feeds.changed(&mut commits) => if !more { return Ok(()) },
                         // A table may have been dropped. A view tells of its own changes only.
                         Ok(()) = others.changed(), if !self.pipeline.tables.is_empty() => {}
                     }
@@ -261,12 +274,42 @@ impl Work {
         }
     }
 
-    /// What it has read is not kept for it any longer.
-    fn stands_at(&self, position: FeedPosition) {
-        if let FeedPosition::View { epoch } = position {
-            let source = self.pipeline.source.relation.id;
-            *self.registered.query.place.lock() = Some((source, epoch));
+    fn check_relations(&self) -> Result<()> {
+        let names = self.registered.engine.catalog.names();
+        let sources = self.pipeline.sources.iter().map(|source| &source.scan.relation);
+        let mut read = sources.chain(&self.pipeline.tables);
+        match read.find(|relation| names.by_id(relation.id).is_none()) {
+            Some(gone) => Err(dropped(gone)),
+            None => Ok(()),
         }
+    }
+
+    /// A portion of each source.
+    fn read(&self, feeds: &mut Feeds, cut: CommitNo, now: i64) -> Result<Vec<FeedBatch>> {
+        let mut all = Vec::with_capacity(feeds.0.len());
+        for (feed, source) in feeds.0.iter_mut().zip(&self.pipeline.sources) {
+            let (batch, relation) =
+                (feed.read(cut, now, PORTION_ROWS, None)?, &source.scan.relation);
+            if feed.forgotten() > 0 {
+                return Err(fell_behind(relation, feed.forgotten()));
+            }
+            // Not made durable: a query that comes after reads these records again.
+            self.registered.engine.rejected.reject(relation, &batch.rejected, now, None)?;
+            all.push(batch);
+        }
+        self.stands_at(feeds);
+        Ok(all)
+    }
+
+    /// What it has read of views is not kept for it any longer.
+    fn stands_at(&self, feeds: &Feeds) {
+        let sources = self.pipeline.sources.iter().map(|source| source.scan.relation.id);
+        let place = |(source, position)| match position {
+            FeedPosition::View { epoch } => Some((source, epoch)),
+            FeedPosition::Log { .. } | FeedPosition::Source { .. } => None,
+        };
+        let places = sources.zip(feeds.positions()).filter_map(place).collect();
+        *self.registered.query.places.lock() = places;
     }
 
     /// A bounded connector ends; an embedded stream ends a windowed query when its watermark is
@@ -275,7 +318,7 @@ impl Work {
         if !is_log {
             return ended && drained;
         }
-        let closed = self.pipeline.lateness.is_some() && runner.watermark() == Watermark::INFINITY;
+        let closed = self.pipeline.closes() && runner.watermark() == Watermark::INFINITY;
         drained && (closed || self.registered.engine.options.bounded)
     }
 

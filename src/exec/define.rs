@@ -21,13 +21,10 @@ pub async fn view_pipeline(
     let Kind::MaterializedView(def) = &relation.kind else {
         return Err(Error::internal(format!("{} is no materialized view", relation.name)));
     };
-    let options = CutOptions { emission: def.emission, lateness_ms: def.lateness_ms };
+    let options =
+        CutOptions { emission: def.emission, lateness_ms: def.lateness_ms, limit_ends: false };
     let parsed = sql::parse_query(&def.query)?;
     let (mut pipeline, state, _) = continuous_pipeline(engine, &parsed.query, options).await?;
-    if pipeline.limit.is_some() {
-        return Err(Error::unsupported("LIMIT in a materialized view is not supported")
-            .hint("Put LIMIT into the query that reads the view."));
-    }
     pipeline.schema = relation.schema();
     Ok((pipeline, state))
 }

@@ -2,10 +2,8 @@
 
 use crate::catalog::Emission;
 use crate::operators::Windowing;
-use datafusion::common::DFSchema;
-
 use crate::plan::window::describe;
-use crate::plan::{Pipeline, Stateful};
+use crate::plan::{Pipeline, SourcePlan, Stateful};
 
 fn emit(emission: Emission) -> &'static str {
     match emission {
@@ -19,12 +17,13 @@ pub fn stateless(pipeline: &Pipeline) -> String {
     format!("stateless, {}", emit(pipeline.emission))
 }
 
-/// One line on a stateful operator over these columns.
-pub fn operator(operator: &Stateful, input: &DFSchema, emission: Emission) -> String {
-    let emit = emit(emission);
+/// One line on the operator of a step.
+pub fn operator(pipeline: &Pipeline, at: usize) -> String {
+    let emit = emit(pipeline.emission);
+    let input = pipeline.step_input(at, 0);
     let windows =
         |windowing: &Windowing| describe(&windowing.spec, input.field(windowing.time).data_type());
-    match operator {
+    match &pipeline.steps[at].operator {
         Stateful::Assign { windowing } => format!("WindowAssign: {}, {emit}", windows(windowing)),
         Stateful::Buffer { windowing } => format!("WindowBuffer: {}, {emit}", windows(windowing)),
         Stateful::Aggregate { spec, .. } => {
@@ -35,13 +34,18 @@ pub fn operator(operator: &Stateful, input: &DFSchema, emission: Emission) -> St
             };
             format!("{what}, keys={}, aggregates=[{}], {emit}", spec.keys.len(), calls.join(", "))
         }
+        Stateful::Union { .. } => "Union".to_owned(),
+        Stateful::PerKey(plan) => match plan.closes {
+            Some(_) => format!("PerWindow, keys={}, {emit}", plan.key),
+            None => format!("PerKey, keys={}, {emit}", plan.key),
+        },
     }
 }
 
-/// One line on the source.
-pub fn source(pipeline: &Pipeline) -> String {
-    let relation = &pipeline.source.relation;
+/// One line on a source.
+pub fn source(source: &SourcePlan) -> String {
+    let relation = &source.scan.relation;
     let columns: Vec<&str> =
-        pipeline.source.columns.iter().map(|at| relation.columns[*at].name.as_str()).collect();
+        source.scan.columns.iter().map(|at| relation.columns[*at].name.as_str()).collect();
     format!("Source: {} {} [{}]", relation.kind_name(), relation.name, columns.join(", "))
 }

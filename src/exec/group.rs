@@ -7,7 +7,6 @@
 //!  connector ─▶ d, e       another: what the connector has is read and decoded once for both
 //! ```
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -17,7 +16,7 @@ use super::registry::Engine;
 use super::tables::PresentTables;
 use super::view::handle::{Phase, ViewHandle};
 use super::view::run::{ViewEpoch, ViewRun};
-use crate::catalog::{Kind, Relation, RelationId};
+use crate::catalog::{Kind, Relation};
 use crate::error::{Error, contained};
 use crate::log::CommitNo;
 
@@ -60,23 +59,33 @@ pub(super) struct GroupEpoch {
 /// Which views need each other; `runs` are in the order of their ids.
 pub(super) fn groups(runs: Vec<ViewRun>, shared: &mut SharedReads) -> Vec<ViewGroup> {
     let mut groups: Vec<ViewGroup> = Vec::new();
-    let mut of_view: HashMap<RelationId, usize> = HashMap::new();
-    let mut of_connectors = None;
     for run in runs {
-        let new = groups.len();
-        let at = if run.is_fed_by_log() {
-            of_view.get(&run.source().id).copied().unwrap_or(new)
-        } else {
-            *of_connectors.get_or_insert(new)
+        let reads_connectors = !run.is_fed_by_log();
+        let is_with = |group: &mut ViewGroup| {
+            let reads = |other: &ViewRun| {
+                let id = other.handle.relation().id;
+                run.sources().any(|source| source.id == id)
+            };
+            reads_connectors && group.shared.is_some() || group.runs.iter().any(reads)
         };
-        if at == new {
-            groups.push(ViewGroup::default());
+        // All that it reads belongs together from now on.
+        let with: Vec<ViewGroup> = groups.extract_if(.., |group| is_with(group)).collect();
+        let mut own = ViewGroup::default();
+        for group in with {
+            own.runs.extend(group.runs);
+            own.shared = own.shared.or(group.shared);
         }
-        of_view.insert(run.handle.relation().id, at);
-        groups[at].runs.push(run);
+        if reads_connectors && own.shared.is_none() {
+            own.shared = Some(SharedReads::default());
+        }
+        own.runs.push(run);
+        groups.push(own);
     }
-    if let Some(at) = of_connectors {
-        groups[at].shared = Some(std::mem::take(shared));
+    for group in &mut groups {
+        group.runs.sort_by_key(|run| run.handle.relation().id);
+        if let Some(own) = &mut group.shared {
+            std::mem::swap(own, shared);
+        }
     }
     groups
 }
@@ -104,22 +113,20 @@ impl ViewGroup {
         let mut done = GroupEpoch::default();
         let reads_connectors = self.shared.is_some();
         let mut shared = self.shared.unwrap_or_default();
-        if let Err(error) = shared.begin(self.runs.iter().filter_map(ViewRun::wish)) {
+        if let Err(error) = shared.begin(self.runs.iter().flat_map(ViewRun::wishes)) {
             // Then each reads by itself, and the one whose place is damaged says so.
             tracing::error!("connectors are not read together: {error}");
         }
         for mut run in self.runs {
             let cut = done.cut_of(engine, &run, start.cut);
-            let fresh = done.base_of(&run).map_or_else(Fresh::default, |change| Fresh {
-                deltas: &change.deltas,
-                watermark: change.watermark,
-            });
-            let is_base_drained = done.base_of(&run).is_none_or(|base| base.drained);
+            let fresh: Vec<Fresh<'_>> = run.sources().map(|source| done.fresh_of(source)).collect();
+            let are_bases_drained =
+                run.sources().all(|source| done.base(source).is_none_or(|base| base.drained));
             let (now, is_left) = (start.now_ms, &start.is_left);
-            let epoch = run.epoch(cut, now, start.tables.as_ref(), fresh, &mut shared, is_left);
+            let epoch = run.epoch(cut, now, start.tables.as_ref(), &fresh, &mut shared, is_left);
             match contained(PANICKED, epoch).await {
                 Ok(mut change) => {
-                    change.drained &= is_base_drained;
+                    change.drained &= are_bases_drained;
                     done.changes.push((run, change));
                 }
                 Err(_) if run.is_stopped() => {}
@@ -133,21 +140,26 @@ impl ViewGroup {
 }
 
 impl GroupEpoch {
-    /// What the epoch has brought for the view that this one reads, if that is in the group.
-    fn base_of(&self, run: &ViewRun) -> Option<&ViewEpoch> {
-        let source = run.source().id;
-        self.changes
-            .iter()
-            .find(|(base, _)| base.handle.relation().id == source)
-            .map(|(_, change)| change)
+    /// What the epoch has brought for a view that is read, if that is in the group.
+    fn base(&self, source: &Relation) -> Option<&ViewEpoch> {
+        let mut all = self.changes.iter();
+        all.find(|(base, _)| base.handle.relation().id == source.id).map(|(_, change)| change)
+    }
+
+    fn fresh_of(&self, source: &Relation) -> Fresh<'_> {
+        match self.base(source) {
+            Some(change) => Fresh { deltas: &change.deltas, watermark: change.watermark },
+            None => Fresh::default(),
+        }
     }
 
     /// How far a view of the group is to read; it comes after what it reads.
     fn cut_of(&self, engine: &Engine, run: &ViewRun, cut: CommitNo) -> CommitNo {
-        match self.base_of(run) {
+        let of = |source: &Arc<Relation>| match self.base(source) {
             Some(base) => base.cut,
-            None => engine.cut_behind(&run.source(), cut),
-        }
+            None => engine.cut_behind(source, cut),
+        };
+        run.sources().map(of).min().unwrap_or(cut)
     }
 }
 

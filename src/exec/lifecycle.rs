@@ -39,7 +39,6 @@ use crate::error::{Error, Result, SqlState, contained};
 use crate::log::Transaction;
 use crate::state::RowStore;
 use crate::store::WriteBatch;
-use crate::time::Watermark;
 
 /// How long after the disk was found full the views that it stopped try again.
 const ROOM_ROUND: Duration = Duration::from_secs(1);
@@ -201,13 +200,11 @@ impl Engine {
         let Kind::MaterializedView(def) = &relation.kind else {
             return Err(Error::internal(format!("{} is no materialized view", relation.name)));
         };
-        let from = progress.position.as_ref();
         let retracts = !pipeline.is_append_only();
         let start = if def.from_latest { self.latest() } else { Start::Earliest };
-        let feed = self.feed(&pipeline.source, from, start).await?;
-        let watermark = Watermark(progress.watermark);
-        let mut runner =
-            Runner::at(Arc::new(pipeline), state, &tables, watermark, progress.counters).await?;
+        let feeds = self.feeds(&pipeline, |at| progress.position_of(at), start).await?;
+        let (marks, counters) = (progress.watermarks(), progress.counters);
+        let mut runner = Runner::at(Arc::new(pipeline), state, &tables, &marks, counters).await?;
         let mut rows = RowStore::new(relation.schema(), &[])?;
         if retracts && progress.epoch == 0 {
             // Else the first epoch that takes a row back makes an index of all there is.
@@ -219,7 +216,7 @@ impl Engine {
             runner.restored()?;
         }
         let late = read_late(self.store().as_ref(), relation.id)?;
-        let run = ViewRun::new(Arc::clone(handle), runner, feed, progress, rows, late, stop)?;
+        let run = ViewRun::new(Arc::clone(handle), runner, feeds, progress, rows, late, stop)?;
         Ok(run.folding_from(self.options.fold_bytes))
     }
 
@@ -236,23 +233,21 @@ impl Engine {
             | Phase::Paused
             | Phase::Stalled(_) => false,
         };
+        let is_behind_in = |places: &[(RelationId, u64)]| {
+            places.iter().any(|(source, epoch)| *source == id && *epoch < run.answer_epoch())
+        };
         let behind = |view: &Arc<ViewHandle>| {
             if reads_no_more(&view.phase().borrow()) {
                 return false;
             }
-            match view.place() {
-                Some((source, epoch)) => source == id && epoch < run.answer_epoch(),
+            match view.places() {
+                Some(places) => is_behind_in(&places),
                 // It does not know yet where it stands.
                 None => self.is_under(id, &view.relation()),
             }
         };
         // A client that reads slowly is only slowed.
-        let reads = |query: &Arc<TemporaryQuery>| {
-            query
-                .place
-                .lock()
-                .is_some_and(|(source, epoch)| source == id && epoch < run.answer_epoch())
-        };
+        let reads = |query: &Arc<TemporaryQuery>| is_behind_in(&query.places.lock());
         let is_behind =
             self.views.read().values().any(behind) || self.temporary.lock().values().any(reads);
         if is_behind { Folding::Held } else { Folding::Allowed }

@@ -21,7 +21,7 @@ use futures::TryStreamExt;
 
 use crate::error::{Error, Result};
 use crate::limits;
-use crate::plan::placeholder::{Slot, find_slot};
+use crate::plan::placeholder::{Slot, slots};
 use crate::plan::{FragmentPlan, Pipeline};
 
 /// What a pipeline is given from outside at the beginning of an epoch: the static tables as they
@@ -54,8 +54,7 @@ impl Fragment {
         logical: LogicalPlan,
         state: Arc<SessionState>,
     ) -> Result<Fragment> {
-        let slot =
-            find_slot(&logical).ok_or_else(|| Error::internal("a fragment without input"))?;
+        let slot = slot_of(&logical)?;
         let physical = physical(&logical, &state).await?;
         Ok(Fragment { spec: spec.clone(), logical, physical, slot, state, runs: 0 })
     }
@@ -73,8 +72,7 @@ impl Fragment {
     /// Puts in another version of the static tables.
     pub async fn replace(&mut self, logical: LogicalPlan) -> Result<()> {
         self.physical = physical(&logical, &self.state).await?;
-        self.slot =
-            find_slot(&logical).ok_or_else(|| Error::internal("a fragment without input"))?;
+        self.slot = slot_of(&logical)?;
         self.logical = logical;
         self.runs = 0;
         Ok(())
@@ -102,6 +100,11 @@ impl Fragment {
     pub fn explain(&self) -> String {
         datafusion::physical_plan::displayable(self.physical.as_ref()).indent(false).to_string()
     }
+}
+
+/// The one slot of a fragment's plan.
+fn slot_of(plan: &LogicalPlan) -> Result<Arc<Slot>> {
+    slots(plan)?.remove(&0).ok_or_else(|| Error::internal("a fragment without input"))
 }
 
 /// Physical planning without another round of logical optimization (which ran before the cut).
@@ -149,9 +152,10 @@ mod tests {
         bench.fill(&names, &[("a", "Anna"), ("b", "Bert")]).await;
         let query = "SELECT s.k, n.title FROM s JOIN names n ON n.k = s.k";
         let (pipeline, state) = bench.pipeline(query).await;
-        assert!(pipeline.below.has_tables);
-        let logical = PresentTables::new(&bench.engine).resolve(&pipeline.below.plan).unwrap();
-        let mut fragment = Fragment::new(&pipeline.below, logical, state).await.unwrap();
+        let below = &pipeline.sources[0].below;
+        assert!(below.has_tables);
+        let logical = PresentTables::new(&bench.engine).resolve(&below.plan).unwrap();
+        let mut fragment = Fragment::new(below, logical, state).await.unwrap();
         // Held, so that another one cannot come to lie where it is.
         let first = Arc::clone(&fragment.physical);
         for run in 1..=limits::RUNS_PER_TABLE_PLAN + 1 {

@@ -56,5 +56,5 @@ pub struct TemporaryQuery {
     /// Its figures.
     pub figures: Mutex<QueryFigures>,
     /// Which view's changes it has read, and up to which epoch: those after it are kept.
-    pub place: Mutex<Option<(RelationId, u64)>>,
+    pub places: Mutex<Vec<(RelationId, u64)>>,
 }

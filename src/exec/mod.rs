@@ -11,6 +11,8 @@
 //! | [`late`], [`rejected`] | rows that could not be counted, kept to be looked at |
 //! | [`map`] | a stateless stretch of a pipeline, run again and again |
 //! | `operator`, `above` | a stateful operator, and what takes its changes to the next or to the query's |
+//! | `answering` | a plan that is answered anew for the keys that have changed |
+//! | `running_source` | a source's rows, those that are late among them |
 //! | `explain` | a pipeline in words |
 //! | [`runner`] | one pipeline: an epoch's input in, the change of the answer out |
 //! | `progress` | how far a query has come |
@@ -48,6 +50,7 @@ mod above;
 mod aggregate_tests;
 mod agreement;
 mod alone;
+mod answering;
 mod back_pressure;
 mod codec;
 mod commit_times;
@@ -81,6 +84,7 @@ pub mod registry;
 pub mod rejected;
 mod retention;
 pub mod runner;
+mod running_source;
 mod salvage;
 pub mod snapshot;
 mod sources;

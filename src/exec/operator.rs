@@ -9,8 +9,10 @@ use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef
 use crate::error::{Error, Result};
 use crate::operators::assign::{expand, window_time};
 use crate::operators::lateness::ticks;
-use crate::operators::{Closing, RunningAggregate, WindowAggregate, WindowBuffer, Windowing};
-use crate::plan::Stateful;
+use crate::operators::{
+    Closing, PerKey, RunningAggregate, WindowAggregate, WindowBuffer, Windowing,
+};
+use crate::plan::{Pipeline, Stateful};
 use crate::state::{Delta, StateTable};
 use crate::time::{EventTime, WINDOW_COLUMNS, Watermark, ticks_of_millis};
 
@@ -21,16 +23,16 @@ pub(super) enum Operator {
     Buffer(Box<WindowBuffer>),
     /// Keeps nothing but how far windows have closed.
     Assign(Windowing, Watermark),
+    /// Keeps nothing; its columns.
+    Union(SchemaRef),
+    PerKey(Box<PerKey>),
 }
 
 impl Operator {
-    /// The operator of a step for input of these columns, without state, at this watermark.
-    pub(super) fn at(
-        stateful: &Stateful,
-        input: &SchemaRef,
-        watermark: Watermark,
-    ) -> Result<Operator> {
-        Ok(match stateful {
+    /// The operator of the step at this place, without state, at this watermark.
+    pub(super) fn at(pipeline: &Pipeline, at: usize, watermark: Watermark) -> Result<Operator> {
+        let input = |port| Arc::clone(pipeline.step_input(at, port).inner());
+        Ok(match &pipeline.steps[at].operator {
             Stateful::Aggregate { spec, output } if spec.window.is_some() => {
                 let operator = WindowAggregate::at(spec.clone(), watermark)?;
                 Operator::Window(Box::new(operator), output.clone())
@@ -40,19 +42,41 @@ impl Operator {
             }
             Stateful::Assign { windowing } => Operator::Assign(windowing.clone(), watermark),
             Stateful::Buffer { windowing } => {
-                let input = Arc::clone(input);
-                Operator::Buffer(Box::new(WindowBuffer::at(input, windowing.clone(), watermark)?))
+                let buffer = WindowBuffer::at(input(0), windowing.clone(), watermark)?;
+                Operator::Buffer(Box::new(buffer))
+            }
+            Stateful::Union { schema } => Operator::Union(Arc::clone(schema.inner())),
+            Stateful::PerKey(plan) => {
+                let ports: Vec<_> = (0..plan.ports.len())
+                    .map(|port| (input(port), pipeline.retracts_into(at, port), plan.ports[port]))
+                    .collect();
+                let output = Arc::clone(plan.plan.schema().inner());
+                let until = plan.closes.map(|closes| closes.until);
+                Operator::PerKey(Box::new(PerKey::new(&ports, output, plan.key, until)?))
             }
         })
     }
 
-    /// Its state, if it has any.
-    pub(super) fn table(&mut self) -> Option<&mut dyn StateTable> {
+    /// Its state.
+    pub(super) fn tables(&mut self) -> Vec<&mut dyn StateTable> {
         match self {
-            Operator::Assign(..) => None,
-            Operator::Window(operator, _) => Some(operator.as_mut()),
-            Operator::Running(operator, _) => Some(operator.as_mut()),
-            Operator::Buffer(operator) => Some(operator.as_mut()),
+            Operator::Assign(..) | Operator::Union(_) => Vec::new(),
+            Operator::Window(operator, _) => vec![operator.as_mut()],
+            Operator::Running(operator, _) => vec![operator.as_mut()],
+            Operator::Buffer(operator) => vec![operator.as_mut()],
+            Operator::PerKey(operator) => operator.tables(),
+        }
+    }
+
+    /// Its state has been restored.
+    pub(super) fn restored(&mut self) -> Result<()> {
+        match self {
+            Operator::PerKey(operator) => operator.restored(),
+            Operator::Window(..)
+            | Operator::Running(..)
+            | Operator::Buffer(_)
+            | Operator::Assign(..)
+            | Operator::Union(_) => Ok(()),
         }
     }
 
@@ -65,7 +89,8 @@ impl Operator {
                 *passed = watermark.max(*passed);
                 Ok(Closing::Done)
             }
-            Operator::Running(..) => Ok(Closing::Done),
+            // What has closed per key is asked for.
+            Operator::Running(..) | Operator::Union(_) | Operator::PerKey(_) => Ok(Closing::Done),
         }
     }
 
@@ -80,7 +105,10 @@ impl Operator {
             Operator::Buffer(operator) => {
                 frontier(operator.windowing(), operator.unit(), watermark)
             }
-            Operator::Running(..) | Operator::Assign(..) => watermark,
+            Operator::Running(..)
+            | Operator::Assign(..)
+            | Operator::Union(_)
+            | Operator::PerKey(_) => watermark,
         }
     }
 
@@ -89,7 +117,10 @@ impl Operator {
         match self {
             Operator::Window(operator, _) => operator.changes().map(Some),
             Operator::Running(operator, _) => operator.changes().map(Some),
-            Operator::Buffer(_) | Operator::Assign(..) => Ok(None),
+            Operator::Buffer(_)
+            | Operator::Assign(..)
+            | Operator::Union(_)
+            | Operator::PerKey(_) => Ok(None),
         }
     }
 
@@ -98,7 +129,10 @@ impl Operator {
         match self {
             Operator::Window(operator, _) => operator.rejected(),
             Operator::Buffer(operator) => operator.rejected(),
-            Operator::Running(..) | Operator::Assign(..) => 0,
+            Operator::Running(..)
+            | Operator::Assign(..)
+            | Operator::Union(_)
+            | Operator::PerKey(_) => 0,
         }
     }
 
@@ -112,7 +146,10 @@ impl Operator {
                 delta.batch.project(output)?
             }
             Operator::Buffer(_) => with_window_time(&delta.batch, delta.batch.num_columns() - 1)?,
-            Operator::Assign(..) => delta.batch,
+            Operator::Assign(..) | Operator::Union(_) => delta.batch,
+            Operator::PerKey(operator) => {
+                delta.batch.project(&(0..operator.answer_columns()).collect::<Vec<_>>())?
+            }
         };
         Ok(Delta { batch, weights: delta.weights })
     }
@@ -120,7 +157,8 @@ impl Operator {
     /// Bytes and rows of its state.
     pub(super) fn size(&self) -> (usize, usize) {
         match self {
-            Operator::Assign(..) => (0, 0),
+            Operator::Assign(..) | Operator::Union(_) => (0, 0),
+            Operator::PerKey(operator) => operator.size(),
             Operator::Window(operator, _) => (operator.size(), operator.rows()),
             Operator::Running(operator, _) => (operator.size(), operator.rows()),
             Operator::Buffer(operator) => (operator.size(), operator.rows()),

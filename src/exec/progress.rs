@@ -10,6 +10,7 @@ use crate::catalog::RelationId;
 use crate::error::{Error, Result, SqlState};
 use crate::store::codec::{decode_json, encode_json};
 use crate::store::{Space, Store, WriteBatch};
+use crate::time::Watermark;
 
 /// The version of everything stored of a query. In version 1 the answer had no row numbers, and
 /// state and answer were folded into a base as a whole; both are read, and replaced when state is
@@ -25,12 +26,15 @@ const HEAD: u8 = 1;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
     format: u32,
-    /// Where the source stands; None: at its beginning.
+    /// Where the first source stands; None: at its beginning.
     pub position: Option<FeedPosition>,
+    /// Where its other sources stand.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    further: Vec<SourcePlace>,
     /// Every commit up to this one has been read (embedded logs).
     pub commit: u64,
-    /// The query's watermark, ticks.
-    pub watermark: i64,
+    /// The watermark of the first source, ticks.
+    watermark: i64,
     /// What has been counted.
     pub counters: Counters,
     /// The last epoch that changed something.
@@ -63,11 +67,20 @@ pub struct Progress {
     pub(super) retracts: bool,
 }
 
+/// Where a source stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct SourcePlace {
+    position: FeedPosition,
+    /// Ticks.
+    watermark: i64,
+}
+
 impl Default for Progress {
     fn default() -> Self {
         Progress {
             format: FORMAT,
             position: None,
+            further: Vec::new(),
             commit: 0,
             watermark: i64::MIN,
             counters: Counters::default(),
@@ -87,6 +100,30 @@ impl Default for Progress {
 }
 
 impl Progress {
+    /// Where the source at this place stands; None: at its beginning.
+    pub fn position_of(&self, source: usize) -> Option<&FeedPosition> {
+        match source.checked_sub(1) {
+            None => self.position.as_ref(),
+            Some(further) => self.further.get(further).map(|place| &place.position),
+        }
+    }
+
+    /// The watermarks of its sources.
+    pub fn watermarks(&self) -> Vec<Watermark> {
+        let further = self.further.iter().map(|place| place.watermark);
+        std::iter::once(self.watermark).chain(further).map(Watermark).collect()
+    }
+
+    /// Its sources stand there now.
+    pub fn stand_at(&mut self, places: impl Iterator<Item = (FeedPosition, Watermark)>) {
+        let mut places =
+            places.map(|(position, watermark)| SourcePlace { position, watermark: watermark.0 });
+        if let Some(first) = places.next() {
+            (self.position, self.watermark) = (Some(first.position), first.watermark);
+        }
+        self.further = places.collect();
+    }
+
     /// Reads a query's progress; None: it has never run.
     pub fn read(store: &dyn Store, id: RelationId) -> Result<Option<Progress>> {
         let Some(bytes) = store.get(Space::Meta, &progress_key(id))? else {

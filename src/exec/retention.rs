@@ -66,9 +66,10 @@ fn needed(engine: &Engine) -> Option<HashMap<RelationId, u64>> {
             Phase::Failed(_) if is_failed_for_good(engine, view.relation().id)? => continue,
             _ => {}
         }
-        let (stream, offset) = view.place()?;
-        let least = needed.entry(stream).or_insert(offset);
-        *least = offset.min(*least);
+        for (stream, offset) in view.places()? {
+            let least = needed.entry(stream).or_insert(offset);
+            *least = offset.min(*least);
+        }
     }
     Some(needed)
 }

@@ -4,32 +4,32 @@
 //! state, the watermark it has come to, and its counters. It neither reads nor commits nor
 //! publishes; the same runner serves a materialized view, a continuous SELECT and the benchmark.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{AsArray, Int64Array, RecordBatch, UInt64Array};
-use datafusion::arrow::compute::{filter_record_batch, take_record_batch};
-use datafusion::arrow::datatypes::{Int64Type, TimeUnit};
+use datafusion::arrow::array::{Int64Array, RecordBatch};
 use datafusion::execution::context::SessionState;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
-use super::above::{Above, numbered_plan, with_row_numbers, with_schema};
+use super::above::{Above, with_schema};
+use super::answering::Answering;
 use super::codec::{StateTables, step_parts};
-use super::map::{Fragment, Tables};
+use super::map::Tables;
 use super::operator::{Operator, assigned};
-use super::position::time_unit;
+use super::running_source::{RunningSource, of_sign};
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
 use crate::memory::MemoryPart;
 use crate::operators::Closing;
 use crate::operators::emitted::EmittedRows;
-use crate::operators::lateness::{Input, finite_watermark, split};
-use crate::plan::{FragmentPlan, Frontier, Pipeline};
+use crate::operators::lateness::{Input, split};
+use crate::operators::per_key::Question;
+use crate::plan::{Frontier, Giver, Pipeline, Stateful};
 use crate::state::{Delta, StateTable};
-use crate::time::{Watermark, micros_of_ticks};
+use crate::time::Watermark;
 
 /// Where a runner puts the change of the answer, piece by piece as it is computed: a client that
 /// reads slowly holds up its query before the change of a whole epoch (all windows that
@@ -63,16 +63,10 @@ pub struct Counters {
 /// A running pipeline.
 pub struct Runner {
     pipeline: Arc<Pipeline>,
-    below: Fragment,
-    /// `below` with the number of the row carried through; made when the first late row comes.
-    numbered: Option<Fragment>,
+    sources: Vec<RunningSource>,
     steps: Vec<RunningStep>,
     state: Arc<SessionState>,
     tables_version: u64,
-    watermark: Watermark,
-    finite_watermark: Watermark,
-    /// Of the watermarks.
-    time_unit: Option<TimeUnit>,
     /// What has been counted.
     pub counters: Counters,
     /// What its operators, which count from their own beginning, have not counted of the rejected
@@ -90,12 +84,23 @@ pub struct Runner {
 /// An operator and what takes its changes on.
 struct RunningStep {
     operator: Operator,
+    /// Of an operator that keeps rows by key: what answers for the keys.
+    answering: Option<Answering>,
     frontier: Frontier,
+    /// How far what has come to each port is complete.
+    passed: Vec<Watermark>,
     /// None: nothing is to be done.
     above: Option<Above>,
+    /// The port of a later step that takes its rows; None: they go out.
+    to: Option<(usize, usize)>,
 }
 
 impl RunningStep {
+    /// How far all that has come is complete.
+    fn input(&self) -> Watermark {
+        self.passed.iter().copied().min().unwrap_or(Watermark::NONE)
+    }
+
     /// How far what it has given out is complete when its input is as far as this, and it has given
     /// out all that this closes.
     fn frontier(&self, watermark: Watermark) -> Watermark {
@@ -113,6 +118,32 @@ impl RunningStep {
             Some(above) => above.run(delta).await,
         }
     }
+
+    /// Rows of keys that are to be answered: those that this frontier has closed, or that the epoch
+    /// has touched.
+    fn question(&mut self, closed: Option<Watermark>) -> Result<Option<Question>> {
+        let Operator::PerKey(operator) = &mut self.operator else { return Ok(None) };
+        match closed {
+            Some(frontier) => operator.due(frontier),
+            None => operator.touched(),
+        }
+    }
+
+    async fn answer(&mut self, question: Question) -> Result<Delta> {
+        let (Operator::PerKey(operator), Some(answering)) = (&mut self.operator, &self.answering)
+        else {
+            return Err(Error::internal("a question to an operator that answers none"));
+        };
+        let rows = answering.run(&question.ports).await?;
+        operator.answer(&question, &rows)
+    }
+}
+
+/// Which port of a step takes what this gives.
+fn taker(pipeline: &Pipeline, giver: Giver) -> Option<(usize, usize)> {
+    pipeline.steps.iter().enumerate().find_map(|(step, plan)| {
+        Some((step, plan.inputs.iter().position(|input| *input == giver)?))
+    })
 }
 
 impl Runner {
@@ -122,61 +153,42 @@ impl Runner {
         state: Arc<SessionState>,
         tables: &dyn Tables,
     ) -> Result<Runner> {
-        Self::at(pipeline, state, tables, Watermark::NONE, Counters::default()).await
+        Self::at(pipeline, state, tables, &[], Counters::default()).await
     }
 
-    /// A runner at this place, to which its state is still to be given by
+    /// A runner whose sources are at these watermarks, to which its state is still to be given by
     /// `restore_rows`.
     pub async fn at(
         pipeline: Arc<Pipeline>,
         state: Arc<SessionState>,
         tables: &dyn Tables,
-        watermark: Watermark,
+        watermarks: &[Watermark],
         counters: Counters,
     ) -> Result<Runner> {
         // Whatever commits while the rest is put together is seen by the first epoch.
         let tables_version = tables.version(&pipeline)?;
-        let below = Fragment::new(
-            &pipeline.below,
-            tables.resolve(&pipeline.below.plan)?,
-            Arc::clone(&state),
-        )
-        .await?;
-        let mut steps = Vec::with_capacity(pipeline.steps.len());
-        let mut passed = watermark;
-        for (at, step) in pipeline.steps.iter().enumerate() {
-            let input = pipeline.step_input(at).inner();
-            let operator = Operator::at(&step.operator, input, passed)?;
-            let schema = if at + 1 == pipeline.steps.len() {
-                &pipeline.schema
-            } else {
-                step.above.plan.schema().inner()
+        let mut sources = Vec::with_capacity(pipeline.sources.len());
+        for (at, source) in pipeline.sources.iter().enumerate() {
+            let watermark = watermarks.get(at).copied().unwrap_or(Watermark::NONE);
+            let to = taker(&pipeline, Giver::Source(at));
+            sources.push(RunningSource::at(source, to, watermark, &state, tables).await?);
+        }
+        let mut steps: Vec<RunningStep> = Vec::with_capacity(pipeline.steps.len());
+        for at in 0..pipeline.steps.len() {
+            let giver = |giver: &Giver| match *giver {
+                Giver::Source(at) => sources[at].watermark,
+                Giver::Step(at) => steps[at].frontier(steps[at].input()),
             };
-            let schema = Arc::clone(schema);
-            let above = if step.above.is_identity {
-                None
-            } else {
-                Some(Above::new(step, pipeline.emission, schema, &state, tables).await?)
-            };
-            let step = RunningStep { operator, frontier: step.frontier, above };
-            passed = step.frontier(passed);
-            steps.push(step);
+            let passed: Vec<Watermark> = pipeline.steps[at].inputs.iter().map(giver).collect();
+            steps.push(Self::step(&pipeline, at, passed, &state, tables).await?);
         }
         let memory = reserve(&state, MemoryPart::State.consumer());
-        let time_unit = time_unit(&pipeline.source.relation);
         Ok(Runner {
             pipeline,
-            below,
-            numbered: None,
+            sources,
             steps,
             state,
             tables_version,
-            watermark,
-            finite_watermark: match watermark {
-                Watermark::INFINITY => Watermark::NONE,
-                finite => finite,
-            },
-            time_unit,
             counters,
             rejected_before: counters.rejected_rows,
             late: VecDeque::new(),
@@ -184,6 +196,35 @@ impl Runner {
             in_epoch: false,
             stop: CancellationToken::new(),
         })
+    }
+
+    async fn step(
+        pipeline: &Pipeline,
+        at: usize,
+        passed: Vec<Watermark>,
+        state: &Arc<SessionState>,
+        tables: &dyn Tables,
+    ) -> Result<RunningStep> {
+        let plan = &pipeline.steps[at];
+        let to = taker(pipeline, Giver::Step(at));
+        let schema = match to {
+            None => &pipeline.schema,
+            Some(_) => plan.above.plan.schema().inner(),
+        };
+        let above = if plan.above.is_identity {
+            None
+        } else {
+            Some(Above::new(plan, Arc::clone(schema), state, tables).await?)
+        };
+        let answering = match &plan.operator {
+            Stateful::PerKey(keyed) => {
+                Some(Answering::new(&keyed.plan, keyed.ports.len(), state).await?)
+            }
+            _ => None,
+        };
+        let watermark = passed.iter().copied().min().unwrap_or(Watermark::NONE);
+        let operator = Operator::at(pipeline, at, watermark)?;
+        Ok(RunningStep { operator, answering, frontier: plan.frontier, passed, above, to })
     }
 
     /// Ends what it is doing, with 57014, when this is cancelled.
@@ -213,6 +254,7 @@ impl Runner {
     /// All of the state has been taken in.
     pub(super) fn restored(&mut self) -> Result<()> {
         self.tables().into_iter().try_for_each(|(_, table)| table.restored())?;
+        self.steps.iter_mut().try_for_each(|step| step.operator.restored())?;
         self.keep_to_the_limit()
     }
 
@@ -220,8 +262,9 @@ impl Runner {
     pub(super) fn tables(&mut self) -> StateTables<'_> {
         let mut tables: StateTables<'_> = Vec::new();
         for (at, step) in self.steps.iter_mut().enumerate() {
-            let [operator, emitted] = step_parts(at);
-            tables.extend(step.operator.table().map(|table| (operator, table)));
+            let own = step.operator.tables();
+            let (parts, emitted) = step_parts(at, own.len());
+            tables.extend(parts.into_iter().zip(own));
             let kept = step.above.as_mut().and_then(|above| above.emitted.as_mut());
             tables.extend(kept.map(|table| (emitted, table as &mut dyn StateTable)));
         }
@@ -233,23 +276,35 @@ impl Runner {
         &self.pipeline
     }
 
-    /// The watermark that the query has come to.
+    /// The watermark that the query has come to: the least of its sources', in ticks of the first of
+    /// them that has one.
     pub fn watermark(&self) -> Watermark {
-        self.watermark
+        let mut timed = self.sources.iter().filter(|source| source.time_unit.is_some());
+        let Some(first) = timed.next() else { return self.sources[0].watermark };
+        timed.fold(first.watermark, |least, source| least.min(source.watermark_in(first)))
     }
 
-    /// The greatest watermark it has come to that is not the end of time, microseconds since 1970.
-    pub fn watermark_micros(&self) -> Option<i64> {
-        let is_known = self.finite_watermark != Watermark::NONE;
-        self.time_unit
-            .filter(|_| is_known)
-            .map(|unit| micros_of_ticks(self.finite_watermark.0, unit))
+    /// The watermark of each source.
+    pub fn watermarks(&self) -> impl Iterator<Item = Watermark> {
+        self.sources.iter().map(|source| source.watermark)
     }
 
-    /// Takes a part of an epoch's input. Parts end where writes end: windows may be closed by the
+    /// Whether a source has a watermark of its own.
+    pub fn has_event_time(&self, source: usize) -> bool {
+        self.sources[source].time_unit.is_some()
+    }
+
+    /// The greatest watermark a source has come to that is not the end of time, microseconds since
+    /// 1970.
+    pub fn watermark_micros(&self, source: usize) -> Option<i64> {
+        self.sources[source].watermark_micros()
+    }
+
+    /// Takes a part of an epoch's input from a source. Parts end where writes end: windows may be closed by the
     /// watermark between two parts.
     pub async fn accept(
         &mut self,
+        source: usize,
         inputs: Vec<Input>,
         tables: &dyn Tables,
         outlet: &mut dyn Outlet,
@@ -265,15 +320,15 @@ impl Runner {
             }
             self.in_epoch = true;
         }
-        if self.pipeline.lateness.is_none() && inputs.iter().all(|input| input.weights.is_none()) {
-            return self.accept_all(inputs, outlet).await;
+        let closes = self.sources[source].plan.lateness.is_some();
+        if !closes && inputs.iter().all(|input| input.weights.is_none()) {
+            return self.accept_all(source, inputs, outlet).await;
         }
         for input in inputs {
             self.check_stop()?;
             self.counters.rows_in += input.batch.num_rows() as u64;
-            self.take(&input, tables, outlet).await?;
-            self.finite_watermark = self.finite_watermark.max(finite_watermark(&input));
-            self.watermark = self.watermark.max(input.after);
+            self.take(source, &input, tables, outlet).await?;
+            self.sources[source].has_taken(&input);
             self.keep_to_the_limit()?;
         }
         Ok(())
@@ -281,12 +336,16 @@ impl Runner {
 
     /// Takes inputs of which no row can be late: the fragment is run once for all of them, for each
     /// run has its cost.
-    async fn accept_all(&mut self, inputs: Vec<Input>, outlet: &mut dyn Outlet) -> Result<()> {
+    async fn accept_all(
+        &mut self,
+        source: usize,
+        inputs: Vec<Input>,
+        outlet: &mut dyn Outlet,
+    ) -> Result<()> {
         let (mut batches, mut rows) = (Vec::new(), 0);
         for input in inputs {
             self.counters.rows_in += input.batch.num_rows() as u64;
-            self.finite_watermark = self.finite_watermark.max(finite_watermark(&input));
-            self.watermark = self.watermark.max(input.after);
+            self.sources[source].has_taken(&input);
             if input.batch.num_rows() > 0 {
                 rows += input.batch.num_rows();
                 batches.push(input.batch);
@@ -294,46 +353,63 @@ impl Runner {
             // What comes out of it is held in memory.
             if rows >= limits::HISTORY_ROWS {
                 rows = 0;
-                self.push_rows(std::mem::take(&mut batches), outlet).await?;
+                self.push_rows(source, std::mem::take(&mut batches), outlet).await?;
             }
         }
-        self.push_rows(batches, outlet).await?;
+        self.push_rows(source, batches, outlet).await?;
         self.keep_to_the_limit()
     }
 
-    /// Ends the epoch: closes what the watermark closes, and puts out the rest of the change of the
+    /// Ends the epoch: closes what the watermarks close, and puts out the rest of the change of the
     /// answer.
     pub async fn end(&mut self, outlet: &mut dyn Outlet) -> Result<()> {
         self.in_epoch = false;
-        let mut passed = self.watermark;
+        for source in 0..self.sources.len() {
+            self.reach(self.sources[source].to, self.sources[source].watermark);
+        }
         for at in 0..self.steps.len() {
-            passed = self.close_step(at, passed, outlet).await?;
+            self.close_step(at, outlet).await?;
             if let Some(changes) = self.steps[at].operator.changes()? {
                 self.carry(at, changes, outlet).await?;
             }
+            if let Some(question) = self.steps[at].question(None)? {
+                self.check_stop()?;
+                let changes = self.steps[at].answer(question).await?;
+                self.carry(at, changes, outlet).await?;
+            }
         }
+        self.keep_to_the_limit()?;
         let rejected: u64 = self.steps.iter().map(|step| step.operator.rejected()).sum();
         self.counters.rejected_rows = self.rejected_before + rejected;
         Ok(())
     }
 
-    /// Closes what this watermark closes.
-    async fn close(&mut self, watermark: Watermark, outlet: &mut dyn Outlet) -> Result<()> {
-        let mut passed = watermark;
+    /// What comes to a port is complete up to there.
+    fn reach(&mut self, port: Option<(usize, usize)>, watermark: Watermark) {
+        if let Some((step, port)) = port {
+            let passed = &mut self.steps[step].passed[port];
+            *passed = watermark.max(*passed);
+        }
+    }
+
+    /// Closes what this watermark of a source closes.
+    async fn close(
+        &mut self,
+        source: usize,
+        watermark: Watermark,
+        outlet: &mut dyn Outlet,
+    ) -> Result<()> {
+        self.reach(self.sources[source].to, watermark);
         for at in 0..self.steps.len() {
-            passed = self.close_step(at, passed, outlet).await?;
+            self.close_step(at, outlet).await?;
         }
         Ok(())
     }
 
-    /// Closes what this watermark closes in an operator, a portion at a time; gives how far what it
-    /// has given out is complete.
-    async fn close_step(
-        &mut self,
-        at: usize,
-        watermark: Watermark,
-        outlet: &mut dyn Outlet,
-    ) -> Result<Watermark> {
+    /// Closes in an operator what its input closes, a portion at a time, and tells the next one how
+    /// far what it has given out is complete.
+    async fn close_step(&mut self, at: usize, outlet: &mut dyn Outlet) -> Result<()> {
+        let watermark = self.steps[at].input();
         loop {
             self.check_stop()?;
             let mut out = Vec::new();
@@ -342,12 +418,21 @@ impl Runner {
                 self.carry(at, delta, outlet).await?;
             }
             match closing {
-                // Nobody asks how far the last one is, and this is done for each piece of a write.
-                Closing::Done if at + 1 == self.steps.len() => return Ok(watermark),
-                Closing::Done => return Ok(self.steps[at].frontier(watermark)),
+                Closing::Done => break,
                 Closing::More => {}
             }
         }
+        while let Some(question) = self.steps[at].question(Some(watermark))? {
+            self.check_stop()?;
+            let closed = self.steps[at].answer(question).await?;
+            self.carry(at, closed, outlet).await?;
+        }
+        // Nobody asks how far the last one is, and this is done for each piece of a write.
+        if let Some(port) = self.steps[at].to {
+            let frontier = self.steps[at].frontier(watermark);
+            self.reach(Some(port), frontier);
+        }
+        Ok(())
     }
 
     /// From the output of an operator to the next one, or out.
@@ -362,32 +447,32 @@ impl Runner {
                 return Ok(());
             }
             let delta = self.steps[at].carry(delta).await?;
-            if at + 1 == self.steps.len() {
-                return self.put(delta, outlet).await;
-            }
-            self.give(at + 1, &delta.batch, delta.weights.as_ref(), outlet).await
+            self.give(self.steps[at].to, delta, outlet).await
         }
         .boxed()
     }
 
-    /// Gives rows to the operator of a step, or out, if there are no operators.
+    /// Gives rows to a port of a step, or out.
     async fn give(
         &mut self,
-        at: usize,
-        batch: &RecordBatch,
-        weights: Option<&Int64Array>,
+        to: Option<(usize, usize)>,
+        delta: Delta,
         outlet: &mut dyn Outlet,
     ) -> Result<()> {
-        if batch.num_rows() == 0 {
+        if delta.is_empty() {
             return Ok(());
         }
-        let Some(step) = self.steps.get_mut(at) else {
-            let (batch, weights) = (batch.clone(), weights.cloned());
-            return self.put(Delta { batch, weights }, outlet).await;
-        };
+        let Some((at, port)) = to else { return self.put(delta, outlet).await };
+        let (batch, weights) = (&delta.batch, delta.weights.as_ref());
         let takes_back = || weights.is_some_and(|weights| weights.values().iter().any(|w| *w < 0));
-        match &mut step.operator {
+        match &mut self.steps[at].operator {
             Operator::Running(operator, _) => operator.push(batch, weights),
+            Operator::PerKey(operator) => operator.push(port, &delta),
+            Operator::Union(schema) => {
+                let batch = with_schema(batch, schema)?;
+                let delta = Delta { batch, weights: delta.weights };
+                self.carry(at, delta, outlet).await
+            }
             Operator::Window(..) | Operator::Buffer(_) | Operator::Assign(..) if takes_back() => {
                 Err(Error::internal("a row of a window is taken back"))
             }
@@ -415,109 +500,65 @@ impl Runner {
 
     async fn take(
         &mut self,
+        source: usize,
         input: &Input,
         tables: &dyn Tables,
         outlet: &mut dyn Outlet,
     ) -> Result<()> {
         if let Some(weights) = &input.weights {
-            return self.push_weighted(&input.batch, weights, outlet).await;
+            return self.push_weighted(source, &input.batch, weights, outlet).await;
         }
-        let Some(rule) = self.pipeline.lateness else {
-            return self.push(None, input.batch.clone(), outlet).await;
+        let Some(rule) = self.sources[source].plan.lateness else {
+            return self.push_rows(source, vec![input.batch.clone()], outlet).await;
         };
         let split = split(input, &rule)?;
         for piece in split.pieces {
-            self.push(piece.close_first, piece.rows, outlet).await?;
+            if let Some(watermark) = piece.close_first {
+                self.close(source, watermark, outlet).await?;
+            }
+            self.push_rows(source, vec![piece.rows], outlet).await?;
         }
-        match split.late {
-            Some(late) => self.take_late(late, tables).await,
-            None => Ok(()),
-        }
-    }
-
-    async fn push(
-        &mut self,
-        close_first: Option<Watermark>,
-        rows: RecordBatch,
-        outlet: &mut dyn Outlet,
-    ) -> Result<()> {
-        if let Some(watermark) = close_first {
-            self.close(watermark, outlet).await?;
-        }
-        match rows.num_rows() {
-            0 => Ok(()),
-            _ => self.push_rows(vec![rows], outlet).await,
-        }
-    }
-
-    /// Takes rows through the fragment below into the operator.
-    async fn push_rows(&mut self, rows: Vec<RecordBatch>, outlet: &mut dyn Outlet) -> Result<()> {
-        if rows.is_empty() {
-            return Ok(());
-        }
-        for batch in self.below.run(rows).await? {
-            self.check_stop()?;
-            self.give(0, &batch, None, outlet).await?;
+        let Some(late) = split.late else { return Ok(()) };
+        if let Some(late) = self.sources[source].late(late, tables).await? {
+            self.keep_late(late);
         }
         Ok(())
     }
 
-    /// Rows of a view's change: those that go are taken out of the aggregates.
+    /// Takes rows through the fragment below to what is above it.
+    async fn push_rows(
+        &mut self,
+        source: usize,
+        rows: Vec<RecordBatch>,
+        outlet: &mut dyn Outlet,
+    ) -> Result<()> {
+        if rows.iter().all(|rows| rows.num_rows() == 0) {
+            return Ok(());
+        }
+        for batch in self.sources[source].below.run(rows).await? {
+            self.check_stop()?;
+            self.give(self.sources[source].to, Delta::insert(batch), outlet).await?;
+        }
+        Ok(())
+    }
+
+    /// Rows of a view's change: those that go are taken out first.
     async fn push_weighted(
         &mut self,
+        source: usize,
         rows: &RecordBatch,
         weights: &Int64Array,
         outlet: &mut dyn Outlet,
     ) -> Result<()> {
         for sign in [-1_i64, 1] {
-            let chosen =
-                weights.iter().map(|weight| weight.map(|weight| weight.signum() == sign)).collect();
-            let rows = filter_record_batch(rows, &chosen)?;
-            let times = weights.values().iter().filter(|weight| weight.signum() == sign).copied();
-            // A weight of n is the same row n times.
-            let copies: UInt64Array = (0_u64..)
-                .zip(times)
-                .flat_map(|(row, weight)| std::iter::repeat_n(row, weight.unsigned_abs() as usize))
-                .collect();
-            let rows = take_record_batch(&rows, &copies)?;
+            let rows = of_sign(rows, weights, sign)?;
             if rows.num_rows() == 0 {
                 continue;
             }
-            for batch in self.below.run(vec![rows]).await? {
+            for batch in self.sources[source].below.run(vec![rows]).await? {
                 let signs = Int64Array::from_value(sign, batch.num_rows());
-                self.give(0, &batch, Some(&signs), outlet).await?;
+                self.give(self.sources[source].to, Delta::new(batch, signs), outlet).await?;
             }
-        }
-        Ok(())
-    }
-
-    /// Only rows that the query would have counted are late for it: those that its filters let
-    /// through.
-    async fn take_late(&mut self, late: RecordBatch, tables: &dyn Tables) -> Result<()> {
-        if self.pipeline.below.is_identity {
-            self.keep_late(late);
-            return Ok(());
-        }
-        let numbered = match &mut self.numbered {
-            Some(numbered) => numbered,
-            none => {
-                let plan = FragmentPlan {
-                    plan: tables.resolve(&self.pipeline.below.plan)?,
-                    ..self.pipeline.below.clone()
-                };
-                let spec = numbered_plan(&plan)?;
-                none.insert(Fragment::new(&spec, spec.plan.clone(), Arc::clone(&self.state)).await?)
-            }
-        };
-        let input = Arc::clone(numbered.spec().input.inner());
-        let mut passed = BTreeSet::new();
-        for output in numbered.run(vec![with_row_numbers(&late, &input)?]).await? {
-            let rows = output.column(output.num_columns() - 1).as_primitive::<Int64Type>();
-            passed.extend(rows.values().iter().map(|row| *row as u64));
-        }
-        if !passed.is_empty() {
-            let rows: UInt64Array = passed.into_iter().collect();
-            self.keep_late(take_record_batch(&late, &rows)?);
         }
         Ok(())
     }
@@ -557,9 +598,8 @@ impl Runner {
         if version == self.tables_version {
             return Ok(());
         }
-        if self.pipeline.below.has_tables {
-            self.below.replace(tables.resolve(&self.pipeline.below.plan)?).await?;
-            self.numbered = None;
+        for source in &mut self.sources {
+            source.use_tables(tables).await?;
         }
         for above in self.steps.iter_mut().filter_map(|step| step.above.as_mut()) {
             if above.fragment.spec().has_tables {
@@ -587,27 +627,50 @@ impl Runner {
         Ok(self.memory.try_resize(self.state_size().0)?)
     }
 
-    /// Lines that say what runs, for EXPLAIN.
+    /// Lines that say what runs, for EXPLAIN: what gives rows stands under what takes them, further
+    /// in where there are several.
     pub fn explain(&self) -> Vec<String> {
         let mut lines = Vec::new();
-        for (at, step) in self.steps.iter().enumerate().rev() {
-            if let Some(above) = &step.above {
-                lines.push("above".to_owned());
-                lines.extend(above.fragment.explain().lines().map(|line| format!("  {line}")));
+        let last = match self.steps.len().checked_sub(1) {
+            Some(step) => Giver::Step(step),
+            None => {
+                lines.push(super::explain::stateless(&self.pipeline));
+                Giver::Source(0)
             }
-            let (operator, input) =
-                (&self.pipeline.steps[at].operator, self.pipeline.step_input(at));
-            lines.push(super::explain::operator(operator, input, self.pipeline.emission));
-        }
-        if self.steps.is_empty() {
-            lines.push(super::explain::stateless(&self.pipeline));
-        }
-        if !self.pipeline.below.is_identity {
-            lines.push("below".to_owned());
-            lines.extend(self.below.explain().lines().map(|line| format!("  {line}")));
-        }
-        lines.push(super::explain::source(&self.pipeline));
+        };
+        self.explain_giver(last, 0, &mut lines);
         lines
+    }
+
+    fn explain_giver(&self, giver: Giver, depth: usize, lines: &mut Vec<String>) {
+        let indent = "  ".repeat(depth);
+        let mut plan = |title: &str, text: &str| {
+            lines.push(format!("{indent}{title}"));
+            lines.extend(text.lines().map(|line| format!("{indent}  {line}")));
+        };
+        match giver {
+            Giver::Source(at) => {
+                let source = &self.sources[at];
+                if !source.plan.below.is_identity {
+                    plan("below", &source.below.explain());
+                }
+                lines.push(format!("{indent}{}", super::explain::source(&source.plan)));
+            }
+            Giver::Step(at) => {
+                let step = &self.steps[at];
+                if let Some(above) = &step.above {
+                    plan("above", &above.fragment.explain());
+                }
+                let text = step.answering.as_ref().map(Answering::explain);
+                lines.push(format!("{indent}{}", super::explain::operator(&self.pipeline, at)));
+                lines.extend(
+                    text.iter().flat_map(|text| text.lines()).map(|l| format!("{indent}  {l}")),
+                );
+                let inputs = &self.pipeline.steps[at].inputs;
+                let depth = if inputs.len() > 1 { depth + 1 } else { depth };
+                inputs.iter().for_each(|input| self.explain_giver(*input, depth, lines));
+            }
+        }
     }
 
     /// DataFusion's state that the fragments run in.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{Field, Schema};
 
-use super::feed::Feed;
+use super::feed::{Feed, Feeds};
 use super::position::{FeedPosition, Start};
 use super::registry::Engine;
 use super::view::handle::Phase;
@@ -12,7 +12,7 @@ use crate::catalog::{Column, Kind, Relation, StreamDef};
 use crate::connect::{self, ComputedColumn, EventTimes, Source};
 use crate::error::{Error, Result};
 use crate::plan::relations::Nothing;
-use crate::plan::{RowExpr, SourceScan};
+use crate::plan::{Pipeline, RowExpr, SourceScan};
 use crate::sql;
 
 impl Engine {
@@ -90,8 +90,22 @@ impl Engine {
         Start::Latest { after: self.journal.last(), now_ms: self.now_ms() }
     }
 
-    /// Opens the source of a query.
-    pub(super) async fn feed(
+    /// Opens the sources of a query, each at its position; None: where `start` says.
+    pub(super) async fn feeds<'a>(
+        &self,
+        pipeline: &Pipeline,
+        from: impl Fn(usize) -> Option<&'a FeedPosition>,
+        start: Start,
+    ) -> Result<Feeds> {
+        let mut feeds = Vec::with_capacity(pipeline.sources.len());
+        for (at, source) in pipeline.sources.iter().enumerate() {
+            feeds.push(self.feed(&source.scan, from(at), start).await?);
+        }
+        Ok(Feeds(feeds))
+    }
+
+    /// Opens a source of a query.
+    async fn feed(
         &self,
         scan: &SourceScan,
         from: Option<&FeedPosition>,

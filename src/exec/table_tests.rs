@@ -61,7 +61,7 @@ impl Bench {
     }
 
     pub(super) async fn pipeline(&self, query: &str) -> (Arc<Pipeline>, Arc<SessionState>) {
-        let options = CutOptions { emission: Emission::OnChange, lateness_ms: 0 };
+        let options = CutOptions { emission: Emission::OnChange, lateness_ms: 0, limit_ends: true };
         let parsed = sql::parse_query(query).unwrap();
         let planned =
             super::define::continuous_pipeline(&self.engine, &parsed.query, options).await;
@@ -72,7 +72,7 @@ impl Bench {
 
 /// A row with key `a`: of its columns those that the pipeline reads.
 pub(super) fn key_a(pipeline: &Pipeline) -> RecordBatch {
-    let source = &pipeline.source;
+    let source = &pipeline.sources[0].scan;
     let columns: Vec<ArrayRef> = vec![
         Arc::new(StringArray::from(vec!["a"])),
         Arc::new(Int64Array::from(vec![1])),
@@ -88,7 +88,7 @@ async fn row_of_a(runner: &mut Runner, tables: &dyn Tables) -> Result<Vec<String
     let writes = Writes::Runs(Vec::new());
     let input = Input { batch: row, writes, after: Watermark::NONE, weights: None };
     let mut out: Vec<Delta> = Vec::new();
-    runner.accept(vec![input], tables, &mut out).await?;
+    runner.accept(0, vec![input], tables, &mut out).await?;
     runner.end(&mut out).await?;
     Ok(sorted_rows(&out.into_iter().map(|delta| delta.batch).collect::<Vec<_>>()))
 }

@@ -136,7 +136,7 @@ impl Bench {
         query: &str,
         emission: Emission,
     ) -> crate::error::Result<Arc<Relation>> {
-        let options = crate::plan::CutOptions { emission, lateness_ms: 0 };
+        let options = crate::plan::CutOptions { emission, lateness_ms: 0, limit_ends: true };
         let parsed = sql::parse_query(query).unwrap();
         let (pipeline, _, used) =
             super::define::continuous_pipeline(&self.engine, &parsed.query, options).await?;
@@ -597,7 +597,7 @@ async fn what_a_slow_continuous_query_has_not_read_of_a_view_is_kept_for_it() {
         id: 0,
         sql: String::new(),
         figures: Mutex::default(),
-        place: Mutex::new(Some((low.id, epoch))),
+        places: Mutex::new(vec![(low.id, epoch)]),
     });
     bench.engine.temporary.lock().insert(query.id, query);
     for _ in 0..8 {

@@ -1,7 +1,10 @@
 //! Which source rows are late, decided before anything else is done with them.
 //!
 //! A row is late when every window it belongs to had closed by the watermark that the writes before
-//! its own had reached. One min/max pass decides the common case, nothing late. A row of a HOP that
+//! its own had reached: the writes to its own stream. Where windows are over several streams they
+//! close by the one that is furthest behind, so a row may be late for a window that is still open;
+//! but which rows are late is told by one log alone, however the streams are read beside each other,
+//! and a row that is let in is never dropped further up. One min/max pass decides the common case, nothing late. A row of a HOP that
 //! is late for its first windows only must not count in those: the batch is cut before it, and the
 //! windows that its write found closed are closed first. So the answer is the same however rows
 //! fall into epochs.

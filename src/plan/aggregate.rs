@@ -14,7 +14,7 @@ use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan};
 
 use super::calls::{Inputs, PlannedCall};
-use super::closing::{close_rule, plan_again, same_windows};
+use super::closing::{close_rule, event_time, plan_again, same_windows};
 use super::grouping::{by_columns, has_sets};
 use super::origin::{
     Origin, lift_filters, looks_into_window, over_groups, references_window, trace, without_window,
@@ -22,7 +22,7 @@ use super::origin::{
 use super::pipeline::{Frontier, Stateful};
 use super::stage::{ClosedWindows, CutOptions, Edge, Open, filter, find_window, joined_changes};
 use super::window::WindowNode;
-use crate::catalog::{Emission, Kind};
+use crate::catalog::Emission;
 use crate::error::{Error, Result};
 use crate::operators::{AggregateCall, AggregateSpec, Trigger, Windowing};
 use crate::time::WindowKind;
@@ -60,8 +60,8 @@ pub(super) fn plan(
 
 /// Windows of rows that change cannot close, and a view whose rows do is not joined below.
 fn refuse_over_changes(options: CutOptions, stage: &Open, windowed: bool) -> Result<()> {
-    if stage.is_on_source() && stage.has_tables {
-        return Err(joined_changes(&stage.source.relation.name));
+    if let (Some(relation), true) = (stage.on_source(), stage.has_tables) {
+        return Err(joined_changes(&relation.name));
     }
     if windowed && options.emission == Emission::OnClose {
         let rows = stage.rows_of();
@@ -129,7 +129,7 @@ fn plan_running(
         refuse_unordered(&spec, &stage.rows_of())?;
     }
     let operator = Stateful::Aggregate { spec, output: (0..width).collect() };
-    let edge = Edge { retracts: true, closed: None };
+    let edge = Edge::of(true);
     stage.with_step(top, (operator, Frontier::Closed), &aggregate.schema, edge)
 }
 
@@ -186,9 +186,9 @@ fn plan_windowed(
     let edge = match options.emission {
         Emission::OnClose => {
             let columns = [which(0), which(1), which(2)];
-            Edge { retracts: false, closed: Some(ClosedWindows { spec: window.spec, columns }) }
+            Edge::of_closed(ClosedWindows { spec: window.spec, columns })
         }
-        Emission::OnChange => Edge { retracts: true, closed: None },
+        Emission::OnChange => Edge::of(true),
     };
     let operator = Stateful::Aggregate { spec, output };
     let mut stage = stage.with_step(top, (operator, Frontier::Closed), &aggregate.schema, edge)?;
@@ -209,18 +209,7 @@ fn looks_into(aggregate: &Aggregate, origins: &[Origin], plan: &LogicalPlan) -> 
 /// Whether windows without an aggregate need an operator: rows wait for their windows to close, or
 /// are late for windows that have closed.
 pub(super) fn closes(options: CutOptions, stage: &Open, window: &WindowNode) -> bool {
-    if !stage.is_on_source() {
-        return options.emission == Emission::OnClose;
-    }
-    let Kind::Stream(stream) = &stage.source.relation.kind else {
-        return options.emission == Emission::OnClose;
-    };
-    let watermark = stream.watermark.as_ref().map(|watermark| watermark.column);
-    let source = match trace(&window.time, &stage.plan) {
-        Origin::Source(source) => stage.source.columns.get(source).copied(),
-        Origin::Window(_) | Origin::Other => None,
-    };
-    options.emission == Emission::OnClose || watermark.is_some() && watermark == source
+    options.emission == Emission::OnClose || event_time(stage, &window.time, &stage.plan).is_some()
 }
 
 /// Plans `SELECT … FROM TUMBLE(…) EMIT …` without an aggregate; `plan` is the window over the
@@ -250,7 +239,7 @@ pub(super) fn buffer(
         }
         Emission::OnChange => (Stateful::Assign { windowing: windowing(Trigger::OnChange) }, None),
     };
-    let edge = Edge { retracts: stage.edge.retracts, closed };
+    let edge = Edge { closed, ..Edge::of(stage.edge.retracts) };
     stage.with_step(top, (operator, Frontier::Closed), plan.schema(), edge)
 }
 

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, IntervalMonthDayNano, TimeUnit};
 use datafusion::common::{DFSchemaRef, ScalarValue};
-use datafusion::logical_expr::{Aggregate, Expr};
+use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan};
 
 use super::calls::{Inputs, PlannedCall};
 use super::origin::{Origin, trace};
 use super::pipeline::{Frontier, Stateful};
-use super::stage::{ClosedWindows, CutOptions, Edge, Open};
+use super::stage::{ClosedWindows, CutOptions, Edge, EventTimeColumn, Open, watermark_column};
 use super::window::WindowNode;
-use crate::catalog::{Emission, Kind};
+use crate::catalog::{Emission, Relation};
 use crate::error::{Error, Result};
 use crate::operators::lateness::LatenessRule;
 use crate::operators::{AggregateSpec, Trigger, Windowing};
@@ -27,9 +27,16 @@ pub(super) fn close_rule(
     stage: &mut Open,
     window: &WindowNode,
 ) -> Result<i64> {
-    if stage.is_on_source() {
-        stage.lateness = lateness_rule(options, notices, stage, window)?;
-        return Ok(stage.lateness.map_or(0, |rule| rule.allowed));
+    if let Some(times) = event_time(stage, &window.time, &window.input).cloned() {
+        let unit = time_unit(&stage.input, times.column)?;
+        let allowed = options.lateness(unit);
+        for (source, time) in times.of {
+            stage.late_by(source, LatenessRule { time, windows: window.spec, allowed });
+        }
+        return Ok(allowed);
+    }
+    if let Some(relation) = stage.on_source() {
+        return without_event_time(options, notices, relation).map(|()| 0);
     }
     let column = match trace(&window.time, &window.input) {
         Origin::Source(column) => Some(column),
@@ -57,19 +64,23 @@ pub(super) fn close_rule(
     }
 }
 
-/// Which rows of the source are late, if the window is over the source's watermark column.
-fn lateness_rule(
+/// What an expression over a plan on top is, if it is the event time, untouched.
+pub(super) fn event_time<'a>(
+    stage: &'a Open,
+    expr: &Expr,
+    plan: &LogicalPlan,
+) -> Option<&'a EventTimeColumn> {
+    let Origin::Source(column) = trace(expr, plan) else { return None };
+    stage.edge.event_time.iter().find(|time| time.column == column)
+}
+
+/// Windows over a source that are not over its event time.
+fn without_event_time(
     options: CutOptions,
     notices: &mut Vec<String>,
-    stage: &Open,
-    window: &WindowNode,
-) -> Result<Option<LatenessRule>> {
-    let relation = Arc::clone(&stage.source.relation);
-    let watermark = match &relation.kind {
-        Kind::Stream(stream) => stream.watermark.as_ref(),
-        _ => None,
-    };
-    let Some(watermark) = watermark else {
+    relation: &Relation,
+) -> Result<()> {
+    let Some(watermark) = watermark_column(relation) else {
         if options.emission == Emission::OnClose {
             return Err(Error::unsupported(format!(
                 "EMIT ON WINDOW CLOSE needs a watermark on stream \"{}\"",
@@ -83,26 +94,17 @@ fn lateness_rule(
             "stream \"{}\" has no watermark: the windows of this query never close and are kept for ever",
             relation.name
         ));
-        return Ok(None);
+        return Ok(());
     };
-    let source = match trace(&window.time, &window.input) {
-        Origin::Source(source) if stage.source.columns.get(source) == Some(&watermark.column) => {
-            source
-        }
-        _ => {
-            let name = &relation.columns[watermark.column].name;
-            if options.emission == Emission::OnClose {
-                return Err(Error::unsupported(format!(
-                    "EMIT ON WINDOW CLOSE needs windows over the watermark column \"{name}\""
-                ))
-                .hint(format!("Window by {name} itself, or use EMIT CHANGES.")));
-            }
-            notices.push(format!("the windows are not over the watermark column \"{name}\": they never close and are kept for ever"));
-            return Ok(None);
-        }
-    };
-    let unit = time_unit(&stage.input, source)?;
-    Ok(Some(LatenessRule { time: source, windows: window.spec, allowed: options.lateness(unit) }))
+    let name = &relation.columns[watermark].name;
+    if options.emission == Emission::OnClose {
+        return Err(Error::unsupported(format!(
+            "EMIT ON WINDOW CLOSE needs windows over the watermark column \"{name}\""
+        ))
+        .hint(format!("Window by {name} itself, or use EMIT CHANGES.")));
+    }
+    notices.push(format!("the windows are not over the watermark column \"{name}\": they never close and are kept for ever"));
+    Ok(())
 }
 
 /// A group column by which rows of closed windows are grouped by their windows once more.
@@ -169,8 +171,7 @@ pub(super) fn plan_again(aggregate: &Aggregate, stage: Open, again: &SameWindows
         let lower = windows.columns[which].map(Origin::Source);
         *column = aggregate.group_expr.iter().position(|e| Some(trace(e, &stage.plan)) == lower);
     }
-    let edge =
-        Edge { retracts: false, closed: Some(ClosedWindows { spec: windows.spec, columns }) };
+    let edge = Edge::of_closed(ClosedWindows { spec: windows.spec, columns });
     let operator = (Stateful::Aggregate { spec, output }, Frontier::Input);
     stage.with_step(top, operator, &aggregate.schema, edge)
 }
@@ -200,7 +201,8 @@ fn just_before(end: Expr) -> Expr {
     end - Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(millisecond)), None)
 }
 
-fn time_unit(input: &DFSchemaRef, column: usize) -> Result<TimeUnit> {
+/// The unit of a time column.
+pub(super) fn time_unit(input: &DFSchemaRef, column: usize) -> Result<TimeUnit> {
     match input.field(column).data_type() {
         DataType::Timestamp(unit, _) => Ok(*unit),
         other => Err(Error::internal(format!("a watermark of type {other}"))),

@@ -2,28 +2,33 @@
 //!
 //! The plan has been analysed and optimized. Going from the leaves up, each node is one of:
 //! *static* (reads no stream; it stays an ordinary DataFusion plan), *stateless* (it joins the
-//! fragment that is open), or an operator, which ends that fragment and begins the next: each
-//! Aggregate that is met on the way, and a window whose rows wait for it to close, with no aggregate
-//! above it.
+//! fragment that is open), or an operator, which ends the fragments that are open below it and begins
+//! the next: each Aggregate that is met on the way, a window whose rows wait for it to close, with no
+//! aggregate above it, UNION ALL, and whatever else there is, by its keys (`keyed`).
 
 use std::sync::Arc;
 
 use datafusion::common::{Column, JoinType};
 use datafusion::logical_expr::{
-    Expr, FetchType, Join, LogicalPlan, Projection, SkipType, TableScan,
+    Distinct, Expr, FetchType, Join, LogicalPlan, Projection, SkipType, TableScan, Union,
 };
 
 use super::aggregate;
-use super::pipeline::{Pipeline, SourceScan};
+use super::keyed;
+use super::origin::{Origin, column_at, trace};
+use super::pipeline::{Frontier, Pipeline, SourceScan, Stateful};
 use super::relations::scanned;
-use super::stage::{CutOptions, Open, Stage, contains_window, joined_changes, rebuilt};
+use super::stage::{
+    ClosedWindows, CutOptions, Edge, EventTimeColumn, Open, Stage, contains_window, joined_changes,
+    rebuilt,
+};
 use super::window::WindowNode;
 use crate::catalog::{Emission, Kind, Relation};
 use crate::error::{Error, Result};
 
 /// Cuts an optimized plan.
 pub fn cut(plan: LogicalPlan, options: CutOptions) -> Result<Pipeline> {
-    let (plan, limit) = take_limit(plan)?;
+    let (plan, limit) = if options.limit_ends { take_limit(plan)? } else { (plan, None) };
     let schema = Arc::clone(plan.schema().inner());
     let mut cutter = Cutter { options, tables: Vec::new(), notices: Vec::new() };
     match cutter.visit(plan, Within::Query)? {
@@ -77,8 +82,70 @@ impl Cutter {
             | LogicalPlan::Filter(_)
             | LogicalPlan::SubqueryAlias(_)
             | LogicalPlan::Unnest(_) => self.unary(plan, within),
+            LogicalPlan::Union(union) => self.union(union),
+            // The rows of an answer have no order but that in which they are read.
+            LogicalPlan::Sort(sort) if sort.fetch.is_none() => {
+                self.visit(Arc::unwrap_or_clone(sort.input), within)
+            }
+            LogicalPlan::Sort(_)
+            | LogicalPlan::Limit(_)
+            | LogicalPlan::Window(_)
+            | LogicalPlan::Distinct(Distinct::On(_)) => self.by_key(plan),
+            LogicalPlan::RecursiveQuery(_) => self.by_leaves(plan),
             other => self.only_static(other),
         }
+    }
+
+    /// A node that is answered anew, key by key.
+    fn by_key(&mut self, node: LogicalPlan) -> Result<Stage> {
+        let (node, inputs) = keyed::taken_apart(node)?;
+        let inputs = inputs
+            .into_iter()
+            .map(|input| self.visit(input, Within::Query))
+            .collect::<Result<_>>()?;
+        let keys = keyed::keys_of(&node)?;
+        keyed::plan(self.options, &mut self.notices, &node, inputs, keys)
+    }
+
+    /// A part of the plan that is answered anew as a whole, over the rows of all that it reads.
+    fn by_leaves(&mut self, part: LogicalPlan) -> Result<Stage> {
+        let (part, leaves) = keyed::leaves(part)?;
+        let leaves = leaves.into_iter().map(|leaf| self.scan(leaf)).collect::<Result<_>>()?;
+        keyed::plan_whole(self.options, &mut self.notices, part, leaves)
+    }
+
+    fn union(&mut self, union: Union) -> Result<Stage> {
+        let mut parts = Vec::new();
+        for input in &union.inputs {
+            parts.push(self.visit(input.as_ref().clone(), Within::Query)?);
+        }
+        if parts.iter().any(|part| matches!(part, Stage::Static(_))) {
+            let node = LogicalPlan::Union(union);
+            let none = keyed::KeyColumns::default();
+            return keyed::plan(self.options, &mut self.notices, &node, parts, none);
+        }
+        let parts: Vec<Open> = parts.into_iter().filter_map(Stage::open).collect();
+        let (mut edge, mut sources) = (Edge::default(), 0);
+        edge.closed = parts.first().and_then(closed_on_top);
+        for part in &parts {
+            edge.retracts |= part.edge.retracts;
+            if closed_on_top(part) != edge.closed {
+                edge.closed = None;
+            }
+            let own = event_times_on_top(part, sources);
+            if sources == 0 {
+                edge.event_time = own;
+            } else {
+                edge.event_time.retain_mut(|time| {
+                    let other = own.iter().find(|other| other.column == time.column);
+                    other.map(|other| time.of.extend(&other.of)).is_some()
+                });
+            }
+            sources += part.sources().count();
+        }
+        let operator = (Stateful::Union { schema: Arc::clone(&union.schema) }, Frontier::Input);
+        let stage = Open::over(parts, operator, &union.schema, edge)?;
+        Ok(Stage::Open(Box::new(stage)))
     }
 
     fn scan(&mut self, scan: TableScan) -> Result<Stage> {
@@ -145,6 +212,11 @@ impl Cutter {
     }
 
     fn join(&mut self, join: Join, within: Within) -> Result<Stage> {
+        // Windows of rows that are joined with a table alone stay with what is above.
+        let within = match (is_static(&join.left), is_static(&join.right)) {
+            (false, false) => Within::Query,
+            (true, _) | (_, true) => within,
+        };
         let left = self.visit(Arc::unwrap_or_clone(Arc::clone(&join.left)), within)?;
         let right = self.visit(Arc::unwrap_or_clone(Arc::clone(&join.right)), within)?;
         match (left, right) {
@@ -157,9 +229,11 @@ impl Cutter {
             (Stage::Static(table), stream) => {
                 stream.join(|plan| stream_table_join(&join, plan, table, StreamSide::Right))
             }
-            _ => Err(Error::unsupported("a join of two streams is not supported yet").hint(
-                "Join a stream with a static table; streams can be joined in a snapshot (without EMIT).",
-            )),
+            (left, right) => {
+                let keys = keyed::keys_of_join(&join)?;
+                let node = LogicalPlan::Join(join);
+                keyed::plan(self.options, &mut self.notices, &node, vec![left, right], keys)
+            }
         }
     }
 
@@ -181,8 +255,8 @@ impl Cutter {
         limit: Option<usize>,
         schema: datafusion::arrow::datatypes::SchemaRef,
     ) -> Result<Pipeline> {
-        if stage.is_on_source() && stage.edge.retracts {
-            let name = &stage.source.relation.name;
+        if let (Some(relation), true) = (stage.on_source(), stage.edge.retracts) {
+            let name = &relation.name;
             if self.options.emission == Emission::OnClose {
                 return Err(Error::unsupported(format!(
                     "EMIT ON WINDOW CLOSE over \"{name}\", whose rows change, is not supported"
@@ -193,21 +267,56 @@ impl Cutter {
                 return Err(joined_changes(name));
             }
         }
-        let lateness = stage.lateness;
-        let (source, below, steps) = stage.finish()?;
+        let (sources, steps) = stage.finish();
         Ok(Pipeline {
-            source,
-            below,
+            sources,
             steps,
             schema,
             emission: self.options.emission,
             limit,
-            lateness,
             tables: self.tables,
             notices: self.notices,
             moment: None,
         })
     }
+}
+
+/// Whether a plan reads nothing that is written to for ever.
+fn is_static(plan: &LogicalPlan) -> bool {
+    if let LogicalPlan::TableScan(scan) = plan
+        && let Some(relation) = scanned(scan)
+    {
+        return !matches!(relation.kind, Kind::Stream(_) | Kind::MaterializedView(_));
+    }
+    plan.inputs().into_iter().all(is_static)
+}
+
+/// The windows of a part's rows, by the columns of the plan on top of it.
+fn closed_on_top(part: &Open) -> Option<ClosedWindows> {
+    let closed = part.edge.closed?;
+    let origins: Vec<Origin> = origins(part);
+    let columns = closed.columns.map(|column| {
+        let column = Origin::Source(column?);
+        origins.iter().position(|origin| *origin == column)
+    });
+    Some(ClosedWindows { columns, ..closed })
+}
+
+/// The event times of a part's rows, by the columns of the plan on top of it; its first source has
+/// this number.
+fn event_times_on_top(part: &Open, first: usize) -> Vec<EventTimeColumn> {
+    let times = origins(part).into_iter().enumerate().filter_map(|(at, origin)| {
+        let Origin::Source(column) = origin else { return None };
+        let time = part.edge.event_time.iter().find(|time| time.column == column)?;
+        let of = time.of.iter().map(|(source, column)| (source + first, *column)).collect();
+        Some(EventTimeColumn { column: at, of })
+    });
+    times.collect()
+}
+
+fn origins(part: &Open) -> Vec<Origin> {
+    let columns = 0..part.plan.schema().fields().len();
+    columns.map(|at| trace(&column_at(&part.plan, at), &part.plan)).collect()
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -263,26 +372,21 @@ fn stream_table_join(
     Ok(LogicalPlan::Projection(Projection::try_new(order, Arc::new(swapped))?))
 }
 
-/// LIMIT at the top ends a continuous query; ORDER BY there has no meaning.
+/// LIMIT at the top ends a continuous query, if it is over no order.
 fn take_limit(plan: LogicalPlan) -> Result<(LogicalPlan, Option<usize>)> {
     match plan {
-        LogicalPlan::Limit(limit) => {
+        LogicalPlan::Limit(limit) if !keyed::is_ordered(&limit.input) => {
             let (SkipType::Literal(skip), FetchType::Literal(fetch)) =
                 (limit.get_skip_type()?, limit.get_fetch_type()?)
             else {
                 return Err(Error::unsupported("LIMIT of a continuous query must be a constant"));
             };
             if skip != 0 {
-                return Err(Error::unsupported("OFFSET in a continuous query is not supported")
-                    .hint("Use LIMIT alone."));
+                return Err(Error::unsupported("OFFSET in a continuous query needs ORDER BY")
+                    .hint("Use LIMIT alone, which ends the query."));
             }
-            let plan = Arc::unwrap_or_clone(limit.input);
-            if matches!(plan, LogicalPlan::Sort(_)) {
-                return Err(order_by());
-            }
-            Ok((plan, fetch))
+            Ok((Arc::unwrap_or_clone(limit.input), fetch))
         }
-        LogicalPlan::Sort(_) => Err(order_by()),
         // The optimizer may have put the limit below the last projection.
         LogicalPlan::Projection(projection)
             if matches!(*projection.input, LogicalPlan::Limit(_)) =>
@@ -293,43 +397,16 @@ fn take_limit(plan: LogicalPlan) -> Result<(LogicalPlan, Option<usize>)> {
                 limit,
             ))
         }
-        LogicalPlan::Projection(ref projection)
-            if matches!(*projection.input, LogicalPlan::Sort(_)) =>
-        {
-            Err(order_by())
-        }
         other => Ok((other, None)),
     }
 }
 
-fn order_by() -> Error {
-    Error::unsupported("ORDER BY in a continuous query is not supported")
-        .hint("Create a materialized view without ORDER BY and order it when you read it.")
-}
-
 fn unsupported_node(plan: &LogicalPlan) -> Error {
     let (what, hint) = match plan {
-        LogicalPlan::Sort(_) => return order_by(),
-        LogicalPlan::Limit(_) => {
-            ("LIMIT inside a continuous query", "Put LIMIT at the end of the query.")
-        }
-        LogicalPlan::Window(_) => {
-            ("OVER in a continuous query", "Use it when you read a materialized view.")
-        }
-        LogicalPlan::Union(_) => (
-            "UNION of streams in a continuous query",
-            "Create one view for each stream and UNION ALL them when you read.",
-        ),
-        LogicalPlan::Distinct(_) => {
-            ("DISTINCT ON in a continuous query", "Use GROUP BY with first_value or last_value.")
-        }
         LogicalPlan::Subquery(_) => ("this subquery in a continuous query", "Write it as a join."),
-        LogicalPlan::RecursiveQuery(_) => {
-            ("a recursive query over a stream", "Use a snapshot (without EMIT).")
-        }
         _ => (
             "this form of query over a stream",
-            "Use filters, projections, TUMBLE or HOP windows, GROUP BY, and joins with static tables.",
+            "Use filters, projections, windows, GROUP BY, joins, OVER and set operations.",
         ),
     };
     Error::unsupported(format!("{what} is not supported yet")).hint(hint)

@@ -1,7 +1,7 @@
 //! The blueprint: what a query is to do, before anything is done.
 //!
 //! [`Planner`] turns a query into a DataFusion plan; for a continuous query [`cut`] takes it apart
-//! into a [`Pipeline`]: stateless fragments with stateful operators between them. A snapshot stays a
+//! into a [`Pipeline`]: sources, stateless fragments, and stateful operators between them. A snapshot stays a
 //! plan, and so do the fragments.
 
 mod aggregate;
@@ -10,6 +10,7 @@ pub mod carry;
 mod closing;
 pub mod cut;
 mod grouping;
+mod keyed;
 mod moment;
 mod origin;
 mod pipeline;
@@ -21,7 +22,10 @@ mod stage;
 pub mod window;
 
 pub use moment::Moment;
-pub use pipeline::{FragmentPlan, Frontier, OperatorPlan, Pipeline, SourceScan, Stateful};
+pub use pipeline::{
+    ClosingKey, FragmentPlan, Frontier, Giver, OperatorPlan, PerKeyPlan, Pipeline, SourcePlan,
+    SourceScan, Stateful,
+};
 pub use planner::Planner;
 pub use row::RowExpr;
 pub use stage::CutOptions;

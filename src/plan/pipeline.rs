@@ -1,12 +1,15 @@
-//! What a continuous query is made of: a source, a stateless fragment, and any number of steps, each
-//! a stateful operator with the fragment on top of it.
+//! What a continuous query is made of: sources, each with a stateless fragment on it, and any number
+//! of steps, each a stateful operator with the fragment on top of it.
 //!
 //! ```text
 //!  source ─rows▶ below (DataFusion) ─▶ operator ─delta▶ above (DataFusion) ─▶ … ─delta▶ view, client
 //!                                     └────────────── a step ──────────────┘
+//!  source ─rows▶ below ─▶┐ port 0
+//!  source ─rows▶ below ─▶┤ port 1   an operator of several ports joins or unites what comes to them
 //! ```
-//! A pipeline is a value: it is made by [`super::cut`] from a logical plan and holds no state.
-//! [`crate::exec`] runs it.
+//! It is a tree: what a source or a step gives goes to one port of one later step, and what the last
+//! step gives is the query's. A pipeline is a value: it is made by [`super::cut`] from a logical plan
+//! and holds no state. [`crate::exec`] runs it.
 
 use std::sync::Arc;
 
@@ -22,12 +25,9 @@ use crate::operators::{AggregateSpec, Windowing};
 /// A continuous query, ready to be run.
 #[derive(Debug, Clone)]
 pub struct Pipeline {
-    /// What it reads.
-    pub source: SourceScan,
-    /// From the source's columns to the first operator's input (or to the output, if there is no
-    /// operator).
-    pub below: FragmentPlan,
-    /// The operators, in the order in which a row comes to them.
+    /// What it reads; at least one.
+    pub sources: Vec<SourcePlan>,
+    /// The operators: each stands behind those that give to it.
     pub steps: Vec<OperatorPlan>,
     /// The query's columns.
     pub schema: SchemaRef,
@@ -35,8 +35,6 @@ pub struct Pipeline {
     pub emission: Emission,
     /// It ends after so many rows.
     pub limit: Option<usize>,
-    /// How it uses event time; None if nothing in it closes.
-    pub lateness: Option<LatenessRule>,
     /// The static relations it joins.
     pub tables: Vec<Arc<Relation>>,
     /// What is said when it is created (state that cannot be forgotten).
@@ -48,30 +46,68 @@ pub struct Pipeline {
 impl Pipeline {
     /// Whether rows, once put out, are never taken back.
     pub fn is_append_only(&self) -> bool {
-        let aggregates =
-            self.steps.iter().any(|step| matches!(step.operator, Stateful::Aggregate { .. }));
-        let changes = aggregates && self.emission == Emission::OnChange;
-        !changes && !self.source.retracts()
+        !self.retracts() && !self.steps.iter().any(|step| step.retracts)
     }
 
-    /// The columns that come to the operator of the step at this place; behind the last step: those
-    /// of the query.
-    pub fn step_input(&self, at: usize) -> &DFSchemaRef {
-        let fragment = match at.checked_sub(1).and_then(|below| self.steps.get(below)) {
-            Some(step) => &step.above,
-            None => &self.below,
+    /// Whether a source takes rows back.
+    pub fn retracts(&self) -> bool {
+        self.sources.iter().any(|source| source.scan.retracts())
+    }
+
+    /// Whether what comes to a port of the step at this place is taken back at times.
+    pub fn retracts_into(&self, at: usize, port: usize) -> bool {
+        match self.steps[at].inputs[port] {
+            Giver::Source(source) => self.sources[source].scan.retracts(),
+            Giver::Step(step) => self.steps[step].retracts,
+        }
+    }
+
+    /// Whether rows of it can be late: windows in it close.
+    pub fn closes(&self) -> bool {
+        self.sources.iter().any(|source| source.lateness.is_some())
+    }
+
+    /// What comes to a port of the step at this place: the columns of what gives to it.
+    pub fn step_input(&self, at: usize, port: usize) -> &DFSchemaRef {
+        let fragment = match self.steps[at].inputs[port] {
+            Giver::Source(source) => &self.sources[source].below,
+            Giver::Step(step) => &self.steps[step].above,
         };
         fragment.plan.schema()
     }
 }
 
+/// A source, and what is done with its rows by themselves.
+#[derive(Debug, Clone)]
+pub struct SourcePlan {
+    /// What is read.
+    pub scan: SourceScan,
+    /// From the source's columns to what takes its rows (or to the output, if there is no operator).
+    pub below: FragmentPlan,
+    /// Which of its rows are late; None if nothing that they come to closes.
+    pub lateness: Option<LatenessRule>,
+}
+
+/// What gives rows to a port of an operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Giver {
+    /// The source at this place.
+    Source(usize),
+    /// The step at this place.
+    Step(usize),
+}
+
 /// A stateful operator and what takes its changes to the next one, or to the query's columns.
 #[derive(Debug, Clone)]
 pub struct OperatorPlan {
+    /// What gives to each of its ports.
+    pub inputs: Vec<Giver>,
     /// The operator.
     pub operator: Stateful,
     /// How far what it gives out is complete.
     pub frontier: Frontier,
+    /// It takes back rows that it has given out.
+    pub retracts: bool,
     /// From the operator's output on.
     pub above: FragmentPlan,
 }
@@ -139,4 +175,33 @@ pub enum Stateful {
         /// The windows, over a column of `below`'s output.
         windowing: Windowing,
     },
+    /// The rows of all ports, with the columns of the first: UNION ALL.
+    Union {
+        /// The columns.
+        schema: DFSchemaRef,
+    },
+    /// Any plan over the rows of each key, answered again for the keys that an epoch has touched.
+    PerKey(Box<PerKeyPlan>),
+}
+
+/// A plan over the rows of a key, and where the key is.
+#[derive(Debug, Clone)]
+pub struct PerKeyPlan {
+    /// The plan; a leaf made by [`placeholder_of`](super::placeholder::placeholder_of) for each port. Its last columns are
+    /// the key.
+    pub plan: LogicalPlan,
+    /// How many columns the key has; none: all rows are of one key.
+    pub key: usize,
+    /// The first column of the key in each port's rows; the others follow.
+    pub ports: Vec<usize>,
+    /// When a key is answered; None: at the end of each epoch that has touched it.
+    pub closes: Option<ClosingKey>,
+}
+
+/// A key is answered once, when the window that it is in has closed: its first column is a column of
+/// the window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClosingKey {
+    /// From there to the window's `window_time`, in ticks.
+    pub until: i64,
 }

@@ -1,6 +1,7 @@
 //! The leaf of a fragment's plan: it stands for rows that are put into its slot before each run.
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::DFSchemaRef;
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::{TableType, provider_as_source};
 use datafusion::error::Result as DfResult;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -19,14 +21,25 @@ use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use futures::StreamExt;
 use parking_lot::Mutex;
 
+use crate::error::Result;
+
 /// The name of the placeholder in a fragment's plan.
 pub const INPUT: &str = "__input";
 
 /// A leaf of a logical plan that stands for the rows to come.
 pub fn placeholder(schema: &DFSchemaRef) -> LogicalPlan {
-    let provider = Placeholder { slot: Slot::new(Arc::clone(schema.inner())) };
+    leaf(schema, INPUT, 0)
+}
+
+/// The leaf that stands for the rows of a port, in a plan over several.
+pub fn placeholder_of(schema: &DFSchemaRef, port: usize) -> LogicalPlan {
+    leaf(schema, &format!("{INPUT}_{port}"), port)
+}
+
+fn leaf(schema: &DFSchemaRef, name: &str, port: usize) -> LogicalPlan {
+    let provider = Placeholder { slot: Slot::new(Arc::clone(schema.inner())), port };
     LogicalPlan::TableScan(TableScan {
-        table_name: INPUT.into(),
+        table_name: name.into(),
         source: provider_as_source(Arc::new(provider)),
         projection: None,
         projected_schema: Arc::clone(schema),
@@ -36,31 +49,53 @@ pub fn placeholder(schema: &DFSchemaRef) -> LogicalPlan {
     })
 }
 
-/// Finds the slot of the placeholder in a plan made with [`placeholder`].
-pub fn find_slot(plan: &LogicalPlan) -> Option<Arc<Slot>> {
-    if let LogicalPlan::TableScan(scan) = plan
-        && let Ok(provider) = datafusion::datasource::source_as_provider(&scan.source)
-        && let Some(placeholder) = (provider.as_ref() as &dyn Any).downcast_ref::<Placeholder>()
-    {
-        return Some(Arc::clone(&placeholder.slot));
-    }
-    plan.inputs().into_iter().find_map(find_slot)
+/// The slots of the placeholders in a plan, by their ports.
+pub fn slots(plan: &LogicalPlan) -> Result<BTreeMap<usize, Arc<Slot>>> {
+    let mut found = BTreeMap::new();
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node
+            && let Ok(provider) = datafusion::datasource::source_as_provider(&scan.source)
+            && let Some(placeholder) = (provider.as_ref() as &dyn Any).downcast_ref::<Placeholder>()
+        {
+            found.insert(placeholder.port, Arc::clone(&placeholder.slot));
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(found)
 }
 
 /// Where a fragment's leaf finds its batches at each run.
 pub struct Slot {
     schema: SchemaRef,
-    batches: Mutex<Vec<RecordBatch>>,
+    rows: Mutex<SlotRows>,
+}
+
+/// What a slot has for the next run.
+enum SlotRows {
+    /// To be read once: they are let go as the plan goes through them.
+    Once(Vec<RecordBatch>),
+    /// To be read as often as the plan wants.
+    Kept(Vec<RecordBatch>),
 }
 
 impl Slot {
     fn new(schema: SchemaRef) -> Arc<Slot> {
-        Arc::new(Slot { schema, batches: Mutex::new(Vec::new()) })
+        Arc::new(Slot { schema, rows: Mutex::new(SlotRows::Once(Vec::new())) })
     }
 
-    /// Puts in the rows of the next run.
+    /// The columns of the rows.
+    pub fn columns(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    /// Puts in the rows of the next run, which reads them once.
     pub fn fill(&self, batches: Vec<RecordBatch>) {
-        *self.batches.lock() = batches;
+        *self.rows.lock() = SlotRows::Once(batches);
+    }
+
+    /// Puts in rows that are read several times, until others are put in.
+    pub fn keep(&self, batches: Vec<RecordBatch>) {
+        *self.rows.lock() = SlotRows::Kept(batches);
     }
 }
 
@@ -76,7 +111,10 @@ impl PartitionStream for Slot {
     }
 
     fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let batches = std::mem::take(&mut *self.batches.lock());
+        let batches = match &mut *self.rows.lock() {
+            SlotRows::Once(batches) => std::mem::take(batches),
+            SlotRows::Kept(batches) => batches.clone(),
+        };
         let stream = futures::stream::iter(batches).map(Ok);
         Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), stream))
     }
@@ -86,6 +124,7 @@ impl PartitionStream for Slot {
 #[derive(Debug)]
 struct Placeholder {
     slot: Arc<Slot>,
+    port: usize,
 }
 
 #[async_trait]

@@ -343,10 +343,14 @@ fn check_moment(pipeline: &Pipeline) -> Result<()> {
             Stateful::Aggregate { .. } | Stateful::Buffer { .. } => {
                 moment::is_read_in(&step.above.plan)?
             }
+            Stateful::PerKey(keyed) => {
+                moment::is_read_in(&keyed.plan)? || moment::is_read_in(&step.above.plan)?
+            }
+            Stateful::Union { .. } => step.retracts && moment::is_read_in(&step.above.plan)?,
             Stateful::Assign { .. } => false,
         };
     }
-    let what = match (pipeline.source.retracts(), is_later) {
+    let what = match (pipeline.retracts(), is_later) {
         (false, false) => return Ok(()),
         (true, _) => "now() over a view whose rows change",
         (false, true) => "now() in what becomes of an aggregate or a closed window",

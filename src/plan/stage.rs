@@ -10,10 +10,12 @@ use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::DFSchemaRef;
 use datafusion::logical_expr::{Expr, ExprSchemable, Filter, LogicalPlan};
 
-use super::pipeline::{FragmentPlan, Frontier, OperatorPlan, SourceScan, Stateful};
+use super::pipeline::{
+    FragmentPlan, Frontier, Giver, OperatorPlan, SourcePlan, SourceScan, Stateful,
+};
 use super::placeholder::{INPUT, placeholder};
 use super::window::WindowNode;
-use crate::catalog::Emission;
+use crate::catalog::{Emission, Kind, Relation};
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
 use crate::operators::lateness::LatenessRule;
@@ -26,6 +28,8 @@ pub struct CutOptions {
     pub emission: Emission,
     /// Allowed lateness, milliseconds.
     pub lateness_ms: i64,
+    /// LIMIT ends the query; else it is of the answer, as ORDER BY is.
+    pub limit_ends: bool,
 }
 
 impl CutOptions {
@@ -46,12 +50,12 @@ pub(super) enum Stage {
 /// A part of the plan over rows that come: what has been cut off below, and a plan on top that may
 /// still grow.
 pub(super) struct Open {
-    pub(super) source: SourceScan,
-    pub(super) lateness: Option<LatenessRule>,
-    /// From the source to the first operator, once there is one.
-    below: Option<FragmentPlan>,
-    /// The operators; the fragment on the last of them is the plan on top.
+    /// The fragment of the one that the plan on top is over is not known yet.
+    sources: Vec<SourcePlan>,
+    /// The same holds of the last step.
     steps: Vec<OperatorPlan>,
+    /// What the plan on top is over.
+    on: Giver,
     /// Over the placeholder.
     pub(super) plan: LogicalPlan,
     /// What the placeholder stands for: the source's columns, or the last operator's.
@@ -61,16 +65,38 @@ pub(super) struct Open {
 }
 
 /// What is known of the rows that a plan on top is over.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Edge {
     /// Rows are taken back.
     pub(super) retracts: bool,
     /// They are those of windows that have closed, window by window.
     pub(super) closed: Option<ClosedWindows>,
+    /// A column that is the watermark column of all sources that the rows come from, untouched.
+    pub(super) event_time: Vec<EventTimeColumn>,
+}
+
+impl Edge {
+    /// Rows of which nothing is known.
+    pub(super) fn of(retracts: bool) -> Edge {
+        Edge { retracts, ..Edge::default() }
+    }
+
+    /// Rows of windows that have closed.
+    pub(super) fn of_closed(windows: ClosedWindows) -> Edge {
+        Edge { closed: Some(windows), ..Edge::default() }
+    }
+}
+
+/// A column, and the watermark columns that it comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct EventTimeColumn {
+    pub(super) column: usize,
+    /// Sources, and which of the columns that are read.
+    pub(super) of: Vec<(usize, usize)>,
 }
 
 /// Rows of windows that have closed, in the order of the windows' ends.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ClosedWindows {
     pub(super) spec: WindowSpec,
     /// Where [`WINDOW_COLUMNS`](crate::time::WINDOW_COLUMNS) are among the columns.
@@ -79,32 +105,51 @@ pub(super) struct ClosedWindows {
 
 impl Open {
     /// The rows of a source.
-    pub(super) fn source(source: SourceScan, input: DFSchemaRef) -> Open {
-        let edge = Edge { retracts: source.retracts(), closed: None };
+    pub(super) fn source(scan: SourceScan, input: DFSchemaRef) -> Open {
+        let watermark = watermark_column(&scan.relation);
+        let column = watermark.and_then(|time| scan.columns.iter().position(|at| *at == time));
+        let event_time =
+            column.map(|column| EventTimeColumn { column, of: vec![(0, column)] }).into_iter();
+        let edge =
+            Edge { retracts: scan.retracts(), closed: None, event_time: event_time.collect() };
+        let plan = placeholder(&input);
+        let below = fragment_of(plan.clone(), &input, false);
         Open {
-            source,
-            lateness: None,
-            below: None,
+            sources: vec![SourcePlan { scan, below, lateness: None }],
             steps: Vec::new(),
-            plan: placeholder(&input),
+            on: Giver::Source(0),
+            plan,
             input,
             has_tables: false,
             edge,
         }
     }
 
-    /// Whether what is on top is over the source's own rows.
-    pub(super) fn is_on_source(&self) -> bool {
-        self.steps.is_empty()
+    /// The source that what is on top is over, if it is over a source's own rows.
+    pub(super) fn on_source(&self) -> Option<&Arc<Relation>> {
+        match self.on {
+            Giver::Source(at) => Some(&self.sources[at].scan.relation),
+            Giver::Step(_) => None,
+        }
+    }
+
+    /// What is read.
+    pub(super) fn sources(&self) -> impl Iterator<Item = &Arc<Relation>> {
+        self.sources.iter().map(|source| &source.scan.relation)
     }
 
     /// What rows are called in a message.
     pub(super) fn rows_of(&self) -> String {
-        if self.is_on_source() {
-            format!("\"{}\"", self.source.relation.name)
-        } else {
-            "an aggregate".to_owned()
+        match (self.on_source(), self.steps.last().map(|step| &step.operator)) {
+            (Some(relation), _) => format!("\"{}\"", relation.name),
+            (None, Some(Stateful::Aggregate { .. })) => "an aggregate".to_owned(),
+            (None, _) => "a query".to_owned(),
         }
+    }
+
+    /// From now on rows of this source are late by this rule.
+    pub(super) fn late_by(&mut self, source: usize, rule: LatenessRule) {
+        self.sources[source].lateness = Some(rule);
     }
 
     /// Ends the plan on top with `top`, and puts an operator on it that gives these columns.
@@ -115,39 +160,85 @@ impl Open {
         output: &DFSchemaRef,
         edge: Edge,
     ) -> Result<Open> {
-        if self.steps.len() == limits::QUERY_OPERATORS {
-            return Err(Error::unsupported("so many aggregates over each other in one query")
-                .hint("Create a materialized view of an inner one, and go on over that."));
-        }
-        self.end(top);
-        let (operator, frontier) = operator;
-        self.plan = placeholder(output);
-        self.input = Arc::clone(output);
-        self.has_tables = false;
-        self.edge = edge;
-        let above = fragment_of(self.plan.clone(), output, false);
-        self.steps.push(OperatorPlan { operator, frontier, above });
-        Ok(self)
+        self.plan = top;
+        Open::over(vec![self], operator, output, edge)
     }
 
-    fn end(&mut self, top: LogicalPlan) {
-        let fragment = fragment_of(top, &self.input, self.has_tables);
-        match self.steps.last_mut() {
-            Some(step) => step.above = fragment,
-            None => self.below = Some(fragment),
+    /// Ends the plans on top of these, and puts an operator on them that gives these columns. The
+    /// edge speaks of the sources as they come one part after the other.
+    pub(super) fn over(
+        parts: Vec<Open>,
+        (operator, frontier): (Stateful, Frontier),
+        output: &DFSchemaRef,
+        edge: Edge,
+    ) -> Result<Open> {
+        let (mut sources, mut steps, mut inputs) = (Vec::new(), Vec::new(), Vec::new());
+        for mut part in parts {
+            part.end();
+            let (source, step) = (sources.len(), steps.len());
+            let moved = |giver| match giver {
+                Giver::Source(at) => Giver::Source(at + source),
+                Giver::Step(at) => Giver::Step(at + step),
+            };
+            inputs.push(moved(part.on));
+            sources.extend(part.sources);
+            steps.extend(part.steps.into_iter().map(|mut step: OperatorPlan| {
+                step.inputs.iter_mut().for_each(|giver| *giver = moved(*giver));
+                step
+            }));
+        }
+        if steps.len() >= limits::QUERY_OPERATORS {
+            return Err(Error::unsupported("so many operators in one query")
+                .hint("Create a materialized view of an inner query, and go on over that."));
+        }
+        let plan = placeholder(output);
+        let above = fragment_of(plan.clone(), output, false);
+        let retracts = edge.retracts;
+        steps.push(OperatorPlan { inputs, operator, frontier, retracts, above });
+        let (on, input) = (Giver::Step(steps.len() - 1), Arc::clone(output));
+        Ok(Open { sources, steps, on, plan, input, has_tables: false, edge })
+    }
+
+    fn end(&mut self) {
+        let fragment = fragment_of(self.plan.clone(), &self.input, self.has_tables);
+        match self.on {
+            Giver::Source(at) => self.sources[at].below = fragment,
+            Giver::Step(at) => self.steps[at].above = fragment,
         }
     }
 
-    /// All of it as fragments and operators.
-    pub(super) fn finish(mut self) -> Result<(SourceScan, FragmentPlan, Vec<OperatorPlan>)> {
-        let top = self.plan.clone();
-        self.end(top);
-        let below = self.below.ok_or_else(|| Error::internal("nothing was cut off"))?;
-        Ok((self.source, below, self.steps))
+    /// All of it as sources and operators.
+    pub(super) fn finish(mut self) -> (Vec<SourcePlan>, Vec<OperatorPlan>) {
+        self.end();
+        (self.sources, self.steps)
+    }
+}
+
+/// The watermark column of a stream.
+pub(super) fn watermark_column(relation: &Relation) -> Option<usize> {
+    match &relation.kind {
+        Kind::Stream(stream) => stream.watermark.as_ref().map(|watermark| watermark.column),
+        Kind::Table(_) | Kind::View { .. } | Kind::MaterializedView(_) => None,
     }
 }
 
 impl Stage {
+    /// The plan that reads no stream, if it is one.
+    pub(super) fn fixed(self) -> Option<LogicalPlan> {
+        match self {
+            Stage::Static(plan) => Some(plan),
+            Stage::Open(_) => None,
+        }
+    }
+
+    /// The part over rows that come, if it is one.
+    pub(super) fn open(self) -> Option<Open> {
+        match self {
+            Stage::Static(_) => None,
+            Stage::Open(open) => Some(*open),
+        }
+    }
+
     /// Puts a join with a static table on top.
     pub(super) fn join(
         self,

@@ -16,7 +16,7 @@ use super::gate::CommitGate;
 use super::inspect::{explain, show};
 use super::message_memory::MessageMemory;
 use super::params;
-use super::read::continuous;
+use super::read::continuous::{self, AtLimit};
 use super::read::copy_out::copy_out;
 use super::read::cursor::Cursor;
 use super::read::query::{named, on_cpu, placed};
@@ -120,7 +120,7 @@ impl Session {
             return self.reads(text).await.run(&query.query).await;
         }
         let reading = self.reading(text)?;
-        let ready = continuous::plan(&self.engine, query, &reading).await?;
+        let ready = continuous::plan(&self.engine, query, &reading, AtLimit::Ends).await?;
         self.notices(ready.pipeline.notices.clone());
         Ok(ready.select(&self.engine, &reading))
     }

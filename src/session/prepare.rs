@@ -14,7 +14,7 @@ use super::calls;
 use super::client_session::Prepared;
 use super::inspect::show;
 use super::params;
-use super::read::continuous;
+use super::read::continuous::{self, AtLimit};
 use super::read::query::{ReadContext, named, on_cpu};
 use super::read::rows::text_schema;
 use super::read::subscribe;
@@ -230,7 +230,8 @@ async fn columns(
     match query.emit {
         None => Ok(session.reads(text).await.plan(&query.query).await?.schema),
         Some(_) => {
-            Ok(continuous::plan(&session.engine, query, &session.reading(text)?).await?.schema)
+            let reading = session.reading(text)?;
+            Ok(continuous::plan(&session.engine, query, &reading, AtLimit::Ends).await?.schema)
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::exec::feed::Feed;
 use crate::exec::position::{Start, watermark_of};
 use crate::exec::runner::{Outlet, Runner};
 use crate::log::{CommitNo, Journal};
-use crate::plan::{CutOptions, Pipeline, Planner};
+use crate::plan::{CutOptions, Pipeline, Planner, SourcePlan};
 use crate::sql;
 use crate::state::Delta;
 use crate::store::MemoryStore;
@@ -40,8 +40,8 @@ pub(super) async fn measure(
     let state = planner.continuous_state(Arc::clone(&stage) as _);
     let parsed = sql::parse_query(&query.sql)?;
     let plan = planner.logical(&state, &parsed.query).await?;
-    let options =
-        CutOptions { emission: emission(parsed.emit, Emission::OnChange), lateness_ms: 0 };
+    let emission = emission(parsed.emit, Emission::OnChange);
+    let options = CutOptions { emission, lateness_ms: 0, limit_ends: false };
     let pipeline = Arc::new(planner.pipeline(&state, &plan, options)?);
     let source: Arc<dyn Source> = match file {
         Some(path) => input::open_file(path, stage.bid_schema())?,
@@ -49,25 +49,28 @@ pub(super) async fn measure(
     };
     // The feed asks for it, and does not use it where there is a connector.
     let journal = Journal::open(Arc::new(MemoryStore::new()))?;
-    let feed = Feed::open(&pipeline.source, &journal, Some(&source), None, Start::Earliest)?;
+    let open =
+        |plan: &SourcePlan| Feed::open(&plan.scan, &journal, Some(&source), None, Start::Earliest);
+    let feeds = pipeline.sources.iter().map(open).collect::<Result<_>>()?;
     let runner = Runner::new(pipeline, Arc::new(state), stage.as_ref()).await?;
-    let measured = run(feed, runner, &stage).await?;
+    let measured = run(feeds, runner, &stage).await?;
     journal.stop();
     Ok(measured)
 }
 
 /// The columns that the feed reads: the query's, and the time, which may not be among them.
 fn read_columns(pipeline: &Pipeline) -> Vec<usize> {
-    let mut columns = pipeline.source.columns.clone();
-    if let Some((time, _)) = watermark_of(&pipeline.source.relation)
-        && !columns.contains(&time)
-    {
-        columns.push(time);
+    let mut columns: Vec<usize> = Vec::new();
+    for source in &pipeline.sources {
+        let time = watermark_of(&source.scan.relation).map(|(time, _)| time);
+        let new = source.scan.columns.iter().copied().chain(time);
+        let new: Vec<usize> = new.filter(|column| !columns.contains(column)).collect();
+        columns.extend(new);
     }
     columns
 }
 
-async fn run(mut feed: Feed, mut runner: Runner, stage: &BenchRelations) -> Result<Measured> {
+async fn run(mut feeds: Vec<Feed>, mut runner: Runner, stage: &BenchRelations) -> Result<Measured> {
     let mut epochs = Vec::new();
     let mut output = Counted { net_rows: 0 };
     let mut rejected = 0;
@@ -77,12 +80,16 @@ async fn run(mut feed: Feed, mut runner: Runner, stage: &BenchRelations) -> Resu
     let watch = Stopwatch::start();
     loop {
         let epoch = Stopwatch::start();
-        let read = feed.read(CommitNo(0), 0, PORTION, None)?;
-        rejected += read.rejected.len() as u64;
-        runner.accept(read.inputs, stage, &mut output).await?;
+        let mut ended = true;
+        for (source, feed) in feeds.iter_mut().enumerate() {
+            let read = feed.read(CommitNo(0), 0, PORTION, None)?;
+            rejected += read.rejected.len() as u64;
+            ended &= read.ended;
+            runner.accept(source, read.inputs, stage, &mut output).await?;
+        }
         runner.end(&mut output).await?;
         epochs.push(epoch.ms());
-        if read.ended {
+        if ended {
             break;
         }
     }

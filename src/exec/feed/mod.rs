@@ -6,10 +6,15 @@
 //! | `view` | a materialized view: what it publishes, and what it computes in the running epoch |
 //! | `source` | a connector, by itself or with the views that stand at the same place |
 //! | [`shared`] | what the views of an epoch read together of connectors |
+//! | `several` | the feeds of a query: one for each of its sources |
 
 use std::sync::Arc;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
 use self::log::LogFeed;
+pub use self::several::Feeds;
 use self::shared::{SharedReads, Wish};
 use self::source::SourceFeed;
 pub use self::view::Fresh;
@@ -25,6 +30,7 @@ use crate::plan::SourceScan;
 use crate::store::Store;
 
 mod log;
+mod several;
 pub mod shared;
 #[cfg(test)]
 mod shared_tests;
@@ -99,6 +105,19 @@ impl Feed {
             FeedKind::View(view) => view.changed().await,
             FeedKind::Log(_) | FeedKind::Source(_) => commits.changed().await.is_ok(),
         }
+    }
+
+    /// Waits, if it follows a view, until that has published a change; see [`Self::changed`].
+    fn published(&mut self) -> Option<BoxFuture<'_, bool>> {
+        match &mut self.kind {
+            FeedKind::View(view) => Some(view.changed().boxed()),
+            FeedKind::Log(_) | FeedKind::Source(_) => None,
+        }
+    }
+
+    /// Whether it follows a view.
+    pub fn is_view(&self) -> bool {
+        matches!(self.kind, FeedKind::View(_))
     }
 
     /// What there is up to the cut, about `max_rows` at the most (to the end of a commit); of a

@@ -100,14 +100,14 @@ pub struct Published {
     pub figures: QueryFigures,
     /// The newest late rows, oldest first.
     pub late: Arc<VecDeque<LateRow>>,
-    /// The stream it reads and the offset it reads next (as committed); of a view the epoch whose
-    /// changes it has taken; of a connector 0. None: not known yet.
-    pub place: Option<(RelationId, u64)>,
+    /// The streams it reads and the offset it reads next of each (as committed); of a view the epoch
+    /// whose changes it has taken; of a connector 0. None: not known yet.
+    pub places: Option<Vec<(RelationId, u64)>>,
     /// The last commit to its stream of which everything has been read; 0: not known. It may have
     /// come further than [`ViewVersion::commit`], which is told when nothing is left to read.
     pub read_to: CommitNo,
-    /// Of a view over a connector: which stream, and how far it has come (as committed).
-    pub source: Option<(RelationId, SourceProgress)>,
+    /// Of a view over connectors: which streams, and how far it has come (as committed).
+    pub connectors: Vec<(RelationId, SourceProgress)>,
 }
 
 impl Published {
@@ -198,9 +198,9 @@ impl ViewHandle {
             version: Arc::new(ViewVersion { epoch: 0, commit: CommitNo(0), rows, watermark: None }),
             figures: QueryFigures::default(),
             late: Arc::default(),
-            place: None,
+            places: None,
             read_to: CommitNo(0),
-            source: None,
+            connectors: Vec::new(),
         };
         Ok(Arc::new(ViewHandle {
             relation: RwLock::new(relation),
@@ -330,14 +330,14 @@ impl ViewHandle {
         self.published().late.iter().cloned().collect()
     }
 
-    /// See [`Published::place`].
-    pub fn place(&self) -> Option<(RelationId, u64)> {
-        self.published.read().place
+    /// See [`Published::places`].
+    pub fn places(&self) -> Option<Vec<(RelationId, u64)>> {
+        self.published.read().places.clone()
     }
 
-    /// See [`Published::source`].
-    pub fn source_progress(&self) -> Option<(RelationId, SourceProgress)> {
-        self.published.read().source
+    /// See [`Published::connectors`].
+    pub fn source_progress(&self) -> Vec<(RelationId, SourceProgress)> {
+        self.published.read().connectors.clone()
     }
 
     /// What waits for its subscribers, bytes; what several wait for is counted for each.

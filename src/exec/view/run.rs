@@ -8,7 +8,7 @@ use datafusion::execution::memory_pool::MemoryReservation;
 use tokio_util::sync::CancellationToken;
 
 use super::super::feed::shared::{SharedReads, Wish};
-use super::super::feed::{Feed, Fresh};
+use super::super::feed::{Feeds, Fresh};
 use super::super::folding::{Folded, Folder, Folding};
 use super::super::late::{LateRow, put_late};
 use super::super::map::Tables;
@@ -20,7 +20,7 @@ use super::handle::{Published, QueryFigures, ViewHandle, ViewVersion};
 use super::portion::PortionSize;
 use super::retention::Retention;
 use crate::announced::Listener;
-use crate::catalog::Relation;
+use crate::catalog::{Relation, RelationId};
 use crate::connect::Rejected;
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
@@ -38,7 +38,7 @@ pub struct ViewRun {
     /// How far it has come, as last committed.
     pub progress: Progress,
     runner: Runner,
-    feed: Feed,
+    feeds: Feeds,
     rows: RowStore,
     /// What the rows take of `--memory-limit`.
     memory: Arc<MemoryReservation>,
@@ -66,12 +66,22 @@ impl Reach<'_> {
     }
 }
 
+/// What an epoch has taken in.
+#[derive(Default)]
+struct Taken {
+    deltas: Vec<Delta>,
+    rejected: Vec<(usize, Rejected)>,
+    rows: usize,
+    /// There was anything.
+    anything: bool,
+}
+
 /// What an epoch has brought for one view, not yet committed.
 pub struct ViewEpoch {
     /// The change of the answer.
     pub deltas: Vec<Delta>,
-    /// Records of the source that were no rows.
-    pub rejected: Vec<Rejected>,
+    /// Records of its sources that were no rows, each with the number of its source.
+    pub rejected: Vec<(usize, Rejected)>,
     /// It has read everything up to the cut.
     pub drained: bool,
     /// Nothing was read at all.
@@ -111,7 +121,7 @@ impl ViewRun {
     pub fn new(
         handle: Arc<ViewHandle>,
         runner: Runner,
-        feed: Feed,
+        feeds: Feeds,
         progress: Progress,
         rows: RowStore,
         late: Vec<LateRow>,
@@ -128,13 +138,14 @@ impl ViewRun {
         handle.count(Some(Arc::clone(&memory)));
         handle.explain(runner.explain());
         let folder = Folder::from_bytes(limits::FOLD_BYTES);
-        let windows = runner.pipeline().lateness.map(|rule| rule.windows.windows_per_row());
+        let rules = runner.pipeline().sources.iter().filter_map(|source| source.lateness);
+        let windows = rules.map(|rule| rule.windows.windows_per_row()).max();
         let portion_size = PortionSize::of(windows.unwrap_or(1));
         let run = ViewRun {
             handle,
             progress,
             runner,
-            feed,
+            feeds,
             rows,
             memory,
             retention,
@@ -156,12 +167,12 @@ impl ViewRun {
 
     /// Whether new rows announce themselves by a commit.
     pub fn is_fed_by_log(&self) -> bool {
-        self.feed.is_log()
+        self.feeds.are_logs()
     }
 
     /// Whether there is nothing for it to read: of what is published, and of a log.
     pub fn is_idle(&self) -> bool {
-        self.progress.position.is_some() && self.feed.is_idle()
+        self.progress.position.is_some() && self.feeds.are_idle()
     }
 
     /// What tells it to run no more.
@@ -179,30 +190,30 @@ impl ViewRun {
         tokio::select! {
             biased;
             () = self.stop.cancelled() => false,
-            more = self.feed.changed(commits) => more,
+            more = self.feeds.changed(commits) => more,
         }
     }
 
-    /// What it would read next of a connector.
-    pub fn wish(&self) -> Option<Wish> {
-        self.feed.wish()
+    /// What it would read next of connectors.
+    pub fn wishes(&self) -> impl Iterator<Item = Wish> + '_ {
+        self.feeds.wishes()
     }
 
-    /// The source's relation.
-    pub fn source(&self) -> Arc<Relation> {
-        Arc::clone(&self.runner.pipeline().source.relation)
+    /// What it reads.
+    pub fn sources(&self) -> impl Iterator<Item = &Arc<Relation>> {
+        self.runner.pipeline().sources.iter().map(|source| &source.scan.relation)
     }
 
     /// Reads up to the cut (of a connector at most one epoch's rows) and computes the change: a
-    /// transaction falls into one epoch. `fresh`: what the views before it have computed in this
-    /// epoch. `shared`: what views of one connector read together. When `is_left` is set the others
+    /// transaction falls into one epoch. `fresh`: what the views that it reads have computed in this
+    /// epoch, by its sources. `shared`: what views of one connector read together. When `is_left` is set the others
     /// go on without it, and it ends with the commit that it is in.
     pub async fn epoch(
         &mut self,
         cut: CommitNo,
         now_ms: i64,
         tables: &dyn Tables,
-        fresh: Fresh<'_>,
+        fresh: &[Fresh<'_>],
         shared: &mut SharedReads,
         is_left: &AtomicBool,
     ) -> Result<ViewEpoch> {
@@ -216,7 +227,7 @@ impl ViewRun {
         now_ms: i64,
         tables: &dyn Tables,
     ) -> Result<ViewEpoch> {
-        self.read(cut, now_ms, tables, Reach::Portion, Fresh::default()).await
+        self.read(cut, now_ms, tables, Reach::Portion, &[]).await
     }
 
     async fn read(
@@ -225,42 +236,23 @@ impl ViewRun {
         now_ms: i64,
         tables: &dyn Tables,
         mut reach: Reach<'_>,
-        fresh: Fresh<'_>,
+        fresh: &[Fresh<'_>],
     ) -> Result<ViewEpoch> {
-        let (mut rejected, mut deltas, mut rows) = (Vec::new(), Vec::new(), 0);
+        let mut taken = Taken::default();
+        let mut drained = true;
+        for source in 0..self.feeds.0.len() {
+            let read = self.read_source(source, cut, now_ms, tables, &mut reach, &mut taken);
+            drained &= read.await?;
+        }
+        for (source, fresh) in fresh.iter().enumerate() {
+            let fresh = self.feeds.0[source].take_fresh(*fresh)?;
+            taken.anything |= !fresh.is_empty();
+            self.runner.accept(source, fresh, tables, &mut taken.deltas).await?;
+        }
+        let Taken { rejected, mut deltas, rows, anything } = taken;
         // The first epoch is one even without rows: an aggregate without keys has a row from the
         // start.
-        let mut is_idle = self.progress.position.is_some();
-        let most = match reach {
-            Reach::Cut(..) => limits::EPOCH_ROWS,
-            Reach::Portion => limits::HISTORY_ROWS,
-        };
-        let drained = loop {
-            let shared = match &mut reach {
-                Reach::Cut(shared, _) => Some(&mut **shared),
-                Reach::Portion => None,
-            };
-            let begin_ms = tables.now_ms();
-            let read = self.feed.read(cut, now_ms, self.portion_size.rows(most), shared)?;
-            is_idle &= read.inputs.is_empty() && read.rejected.is_empty();
-            rejected.extend(read.rejected);
-            let portion: usize = read.inputs.iter().map(|input| input.batch.num_rows()).sum();
-            self.runner.accept(read.inputs, tables, &mut deltas).await?;
-            self.portion_size.took(portion, tables.now_ms() - begin_ms);
-            rows += portion;
-            if self.stop.is_cancelled() {
-                return Err(Error::new(SqlState::Cancelled, "the view is to run no more"));
-            }
-            if read.is_cut {
-                continue;
-            }
-            if read.drained || !self.feed.is_log() || reach.is_over() {
-                break read.drained;
-            }
-        };
-        let fresh = self.feed.take_fresh(fresh)?;
-        is_idle &= fresh.is_empty();
-        self.runner.accept(fresh, tables, &mut deltas).await?;
+        let is_idle = self.progress.position.is_some() && !anything;
         if !is_idle {
             self.runner.end(&mut deltas).await?;
         }
@@ -286,9 +278,55 @@ impl ViewRun {
         Ok(ViewEpoch { deltas, rejected, drained, is_idle, cut, rows, watermark, late })
     }
 
-    /// What its rows have come to, see [`ViewVersion::watermark`].
+    /// Reads a source as far as `reach` says; whether that was all.
+    async fn read_source(
+        &mut self,
+        source: usize,
+        cut: CommitNo,
+        now_ms: i64,
+        tables: &dyn Tables,
+        reach: &mut Reach<'_>,
+        taken: &mut Taken,
+    ) -> Result<bool> {
+        let most = match reach {
+            Reach::Cut(..) => limits::EPOCH_ROWS,
+            Reach::Portion => limits::HISTORY_ROWS,
+        };
+        loop {
+            let shared = match &mut *reach {
+                Reach::Cut(shared, _) => Some(&mut **shared),
+                Reach::Portion => None,
+            };
+            let begin_ms = tables.now_ms();
+            let feed = &mut self.feeds.0[source];
+            let read = feed.read(cut, now_ms, self.portion_size.rows(most), shared)?;
+            taken.anything |= !read.inputs.is_empty() || !read.rejected.is_empty();
+            taken.rejected.extend(read.rejected.into_iter().map(|rejected| (source, rejected)));
+            let portion: usize = read.inputs.iter().map(|input| input.batch.num_rows()).sum();
+            self.runner.accept(source, read.inputs, tables, &mut taken.deltas).await?;
+            self.portion_size.took(portion, tables.now_ms() - begin_ms);
+            taken.rows += portion;
+            if self.stop.is_cancelled() {
+                return Err(Error::new(SqlState::Cancelled, "the view is to run no more"));
+            }
+            if read.is_cut {
+                continue;
+            }
+            if read.drained || !self.feeds.0[source].is_log() || reach.is_over() {
+                return Ok(read.drained);
+            }
+        }
+    }
+
+    /// What its rows have come to, see [`ViewVersion::watermark`]: what the source that is behind
+    /// the others has.
     fn watermark_micros(&self) -> Option<i64> {
-        self.runner.watermark_micros().max(self.feed.watermark())
+        let timed = (0..).zip(&self.feeds.0).map(|(source, feed)| {
+            let own = self.runner.watermark_micros(source);
+            (own.max(feed.watermark()), self.runner.has_event_time(source) || feed.is_view())
+        });
+        let known = timed.filter(|(_, is_timed)| *is_timed).map(|(mark, _)| mark);
+        known.min().flatten()
     }
 
     /// The last epoch that changed the answer.
@@ -307,12 +345,12 @@ impl ViewRun {
         batch: &mut WriteBatch,
     ) -> Result<()> {
         let id = self.handle.relation().id;
-        self.feed.reached_epoch(epoch);
-        self.progress.position = Some(self.feed.position());
+        self.feeds.reached_epoch(epoch);
+        let positions = self.feeds.positions().into_iter();
+        self.progress.stand_at(positions.zip(self.runner.watermarks()));
         if self.has_reached(change) {
             self.progress.commit = change.cut.0;
         }
-        self.progress.watermark = self.runner.watermark().0;
         self.progress.counters = self.runner.counters;
         let answer_before = self.progress.answer_epoch;
         let mut writer = EpochWriter::new(id, epoch, batch);
@@ -366,13 +404,14 @@ impl ViewRun {
         late: Arc<VecDeque<LateRow>>,
         figures: QueryFigures,
     ) -> Published {
-        let source = self.source().id;
-        let offset = match &self.progress.position {
+        let sources: Vec<RelationId> = self.sources().map(|relation| relation.id).collect();
+        let place = |(at, source): (usize, &RelationId)| match self.progress.position_of(at) {
             Some(FeedPosition::Log { offset: place } | FeedPosition::View { epoch: place }) => {
-                *place
+                (*source, *place)
             }
-            Some(FeedPosition::Source { .. }) | None => 0,
+            Some(FeedPosition::Source { .. }) | None => (*source, 0),
         };
+        let places = sources.iter().enumerate().map(place).collect();
         let commit = CommitNo(self.progress.commit);
         let (rows, watermark) = (self.rows.snapshot(), self.watermark_micros());
         let version = ViewVersion { epoch, commit, rows, watermark };
@@ -380,15 +419,15 @@ impl ViewRun {
             version: Arc::new(version),
             figures,
             late,
-            place: Some((source, offset)),
-            read_to: self.feed.read_to(),
-            source: self.feed.source_progress().map(|progress| (source, progress)),
+            places: Some(places),
+            read_to: self.feeds.read_to(),
+            connectors: self.feeds.source_progress(&sources),
         }
     }
 
     /// Whether everything up to its cut has been read. Of a connector a commit says nothing.
     pub fn has_reached(&self, change: &ViewEpoch) -> bool {
-        change.drained || !self.feed.is_log()
+        change.drained || !self.feeds.are_logs()
     }
 
     /// Tells readers that the cut has been reached.

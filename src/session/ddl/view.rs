@@ -122,12 +122,8 @@ pub async fn create_materialized(cx: &Definer, create: CreateMaterialized) -> Re
         from_latest,
         own: cx.reading.own,
     };
-    let ready = continuous::plan(&cx.engine, &create.query, &reading).await?;
-    if ready.pipeline.limit.is_some() {
-        return Err(Error::unsupported("LIMIT in a materialized view is not supported").hint(
-            "Put LIMIT into the query that reads the view, or number the rows with row_number().",
-        ));
-    }
+    let ready =
+        continuous::plan(&cx.engine, &create.query, &reading, continuous::AtLimit::Keeps).await?;
     runnable(&cx.engine, &ready).await?;
     let names: Vec<String> = create.columns.iter().map(ident_name).collect();
     let retention_ms = options::time(&create.options, "retention")?;

@@ -19,7 +19,7 @@ use crate::exec::tables::PresentTables;
 use crate::log::StreamId;
 use crate::pgtypes::values::{Encoder, TextStyle};
 use crate::session::client_session::Outcome;
-use crate::session::read::continuous;
+use crate::session::read::continuous::{self, AtLimit};
 use crate::session::read::query::execute;
 use crate::session::read::rows::lines;
 use crate::session::session::Session;
@@ -90,7 +90,8 @@ async fn pipeline(
     query: &ContinuousQuery,
     text: &Arc<str>,
 ) -> Result<Vec<String>> {
-    let ready = continuous::plan(&session.engine, query, &session.reading(text)?).await?;
+    let reading = session.reading(text)?;
+    let ready = continuous::plan(&session.engine, query, &reading, AtLimit::Ends).await?;
     let engine = Arc::clone(&session.engine);
     let shown = async move {
         let tables = PresentTables::new(&engine);

@@ -139,7 +139,7 @@ fn streams(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
 
 /// How far the views of a connector have come in it; None: no view reads it.
 fn source_progress(cx: &SystemContext, stream: RelationId) -> Option<SourceProgress> {
-    let known = cx.engine.views().into_iter().filter_map(|view| view.source_progress());
+    let known = cx.engine.views().into_iter().flat_map(|view| view.source_progress());
     known
         .filter(|(of, _)| *of == stream)
         .map(|(_, progress)| progress)
@@ -236,9 +236,12 @@ fn late_rows(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
     for view in cx.engine.views() {
         let relation = view.relation();
         // What it reads rows of, through views without rows of their own; a table beside it has no
-        // late rows.
-        let source =
-            view.place().and_then(|(id, _)| names.by_id(id)).map(|relation| relation.name.clone());
+        // late rows. Of several sources it is not kept whose row it was.
+        let places = view.places().unwrap_or_default();
+        let source = match &places[..] {
+            [(id, _)] => names.by_id(*id).map(|relation| relation.name.clone()),
+            _ => None,
+        };
         let unit = view_unit(cx, &relation, 0);
         for late in view.late_rows() {
             rows.push(row![

@@ -47,15 +47,26 @@ pub struct ContinuousPlan {
     pub used: Vec<RelationId>,
 }
 
+/// What LIMIT means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AtLimit {
+    /// So many rows, then the query is over (without ORDER BY).
+    Ends,
+    /// The answer has so many rows, whichever they are at the moment.
+    Keeps,
+}
+
 /// Plans a continuous query; EMIT CHANGES where it says nothing.
 pub async fn plan(
     engine: &Arc<Engine>,
     query: &ContinuousQuery,
     reading: &Reading,
+    limit: AtLimit,
 ) -> Result<ContinuousPlan> {
     let options = CutOptions {
         emission: emission(query.emit, Emission::OnChange),
         lateness_ms: reading.lateness_ms,
+        limit_ends: limit == AtLimit::Ends,
     };
     let (owned, query) = (Arc::clone(engine), query.query.clone());
     let ready = async move {

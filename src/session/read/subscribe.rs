@@ -138,7 +138,9 @@ pub async fn schema(
 ) -> Result<SchemaRef> {
     let columns = match target(engine, &subscribe.what)? {
         SubscriptionTarget::View(view) => shown_schema(&view.relation().schema()),
-        SubscriptionTarget::Query(query) => continuous::plan(engine, &query, reading).await?.schema,
+        SubscriptionTarget::Query(query) => {
+            continuous::plan(engine, &query, reading, continuous::AtLimit::Keeps).await?.schema
+        }
     };
     Ok(subscribe_schema(&columns, subscribe.progress))
 }
@@ -170,11 +172,7 @@ async fn to_query(
         )
         .hint("Create a materialized view of the query and subscribe to that."));
     }
-    let ready = continuous::plan(engine, query, reading).await?;
-    if ready.pipeline.limit.is_some() {
-        return Err(Error::unsupported("LIMIT in a SUBSCRIBE is not supported")
-            .hint("Use SELECT … EMIT CHANGES LIMIT n, or end the subscription from the client."));
-    }
+    let ready = continuous::plan(engine, query, reading, continuous::AtLimit::Keeps).await?;
     let notices = ready.pipeline.notices.clone();
     let shape = SubscriptionRows::new(Arc::clone(&ready.schema), subscribe.progress);
     let schema = Arc::clone(&shape.schema);

@@ -296,6 +296,46 @@ pub const SHAPES: &[Shape] = &[
         "rows left joined with a table",
         "SELECT s.id, s.k, d.name, s.v * d.f AS a FROM {S} AS s LEFT JOIN {D} AS d ON s.k = d.k",
     ),
+    windowed(
+        "rank in a window",
+        "SELECT window_start, window_end, id, k, row_number() OVER (PARTITION BY window_start, window_end ORDER BY v DESC NULLS LAST, id) AS n FROM {W}",
+    ),
+    windowed(
+        "the first two of each window and key",
+        "SELECT window_start, window_end, k, id, v FROM (SELECT window_start, window_end, k, id, v, row_number() OVER (PARTITION BY window_start, window_end, k ORDER BY v, id) AS n FROM {W}) AS q WHERE n <= 2",
+    ),
+    windowed(
+        "the largest counts of each window",
+        "SELECT window_start, window_end, k, n FROM (SELECT window_start, window_end, k, count(*) AS n, rank() OVER (PARTITION BY window_start, window_end ORDER BY count(*) DESC) AS r FROM {W} GROUP BY window_start, window_end, k) AS q WHERE r <= 2",
+    ),
+    windowed(
+        "a window joined with itself",
+        "SELECT l.window_start, l.window_end, l.id AS a, r.id AS b FROM {W} AS l JOIN {W} AS r ON l.window_start = r.window_start AND l.window_end = r.window_end AND l.k = r.k AND l.v < r.v",
+    ),
+    windowed(
+        "a window left joined",
+        "SELECT l.window_start, l.window_end, l.id AS a, r.id AS b FROM {W} AS l LEFT JOIN {W} AS r ON l.window_start = r.window_start AND l.window_end = r.window_end AND l.g = r.g AND r.v > 50",
+    ),
+    windowed(
+        "counts of a window joined",
+        "SELECT l.window_start, l.window_end, l.k, l.n, r.m FROM (SELECT window_start, window_end, k, count(*) AS n FROM {W} GROUP BY window_start, window_end, k) AS l FULL JOIN (SELECT window_start, window_end, k, max(v) AS m FROM {W} WHERE v > 0 GROUP BY window_start, window_end, k) AS r ON l.window_start = r.window_start AND l.window_end = r.window_end AND l.k = r.k",
+    ),
+    windowed(
+        "windows of a union",
+        "SELECT window_start, window_end, k, count(*) AS n FROM (SELECT window_start, window_end, k FROM {W} WHERE v > 0 UNION ALL SELECT window_start, window_end, k FROM {W} WHERE g > 0) AS q GROUP BY window_start, window_end, k",
+    ),
+    windowed(
+        "a union of counts",
+        "SELECT k AS name, window_start, window_end, count(*) AS n FROM {W} GROUP BY window_start, window_end, k UNION ALL SELECT 'all' AS name, window_start, window_end, count(*) AS n FROM {W} GROUP BY window_start, window_end",
+    ),
+    windowed(
+        "sums over a window's counts",
+        "SELECT window_start, window_end, k, n, sum(n) OVER (PARTITION BY window_end) AS s FROM (SELECT window_start, window_end, k, count(*) AS n FROM {W} GROUP BY window_start, window_end, k) AS q",
+    ),
+    windowed(
+        "keys of one window only",
+        "SELECT l.window_start, l.window_end, l.id FROM {W} AS l WHERE NOT EXISTS (SELECT 1 FROM {W} AS r WHERE r.window_start = l.window_start AND r.window_end = l.window_end AND r.k = l.k AND r.id < l.id)",
+    ),
     running("running count", "SELECT k, count(*) AS n FROM {S} GROUP BY k"),
     running(
         "running aggregates",
@@ -349,5 +389,89 @@ pub const SHAPES: &[Shape] = &[
     running(
         "joined with a table between running aggregates",
         "SELECT d.name, sum(q.n) AS n, count(*) AS c FROM (SELECT k, count(*) AS n, sum(v) AS a FROM {S} GROUP BY k) AS q JOIN {D} AS d ON q.k = d.k GROUP BY d.name",
+    ),
+    running(
+        "a stream joined with itself",
+        "SELECT l.id AS a, r.id AS b FROM {S} AS l JOIN {S} AS r ON l.k = r.k AND l.v < r.v",
+    ),
+    running(
+        "a full join",
+        "SELECT l.id AS a, r.id AS b FROM {S} AS l FULL JOIN {S} AS r ON l.id = r.v AND l.g = r.g",
+    ),
+    running(
+        "a left join without equal columns",
+        "SELECT l.id AS a, r.id AS b FROM {S} AS l LEFT JOIN {S} AS r ON l.v > r.v + 60",
+    ),
+    running(
+        "an aggregate over a join",
+        "SELECT l.k, count(*) AS n, sum(r.v) AS a FROM {S} AS l JOIN {S} AS r ON l.g = r.g AND l.id < r.id GROUP BY l.k",
+    ),
+    running(
+        "a join of aggregates",
+        "SELECT l.k, l.n, r.m FROM (SELECT k, count(*) AS n FROM {S} GROUP BY k) AS l LEFT JOIN (SELECT k, max(v) AS m FROM {S} WHERE v > 10 GROUP BY k) AS r ON l.k = r.k",
+    ),
+    running(
+        "EXISTS",
+        "SELECT id, k FROM {S} AS l WHERE EXISTS (SELECT 1 FROM {S} AS r WHERE r.k = l.k AND r.id > l.id)",
+    ),
+    running(
+        "NOT EXISTS",
+        "SELECT id, k FROM {S} AS l WHERE NOT EXISTS (SELECT 1 FROM {S} AS r WHERE r.k = l.k AND r.id > l.id)",
+    ),
+    running("IN", "SELECT id FROM {S} WHERE g IN (SELECT v % 3 FROM {S} WHERE v > 40)"),
+    running("NOT IN", "SELECT id FROM {S} WHERE g NOT IN (SELECT v % 3 FROM {S} WHERE v > 70)"),
+    running("a scalar subquery", "SELECT id, v - (SELECT max(v) FROM {S} WHERE b) AS d FROM {S}"),
+    running("the rows at the average", "SELECT id, v FROM {S} WHERE v > (SELECT avg(v) FROM {S})"),
+    running(
+        "a correlated subquery",
+        "SELECT id, k, (SELECT count(*) FROM {S} AS r WHERE r.k = l.k AND r.v > 0) AS n FROM {S} AS l",
+    ),
+    running(
+        "a rank by key",
+        "SELECT k, id, row_number() OVER (PARTITION BY k ORDER BY v DESC NULLS LAST, id) AS n FROM {S}",
+    ),
+    running(
+        "the newest of each key",
+        "SELECT k, id, v FROM (SELECT k, id, v, row_number() OVER (PARTITION BY k ORDER BY id DESC) AS n FROM {S}) AS q WHERE n = 1",
+    ),
+    running(
+        "sums over the rows before",
+        "SELECT k, id, sum(v) OVER (PARTITION BY k ORDER BY id ROWS BETWEEN 2 PRECEDING AND CURRENT ROW) AS a, lag(v) OVER (PARTITION BY k ORDER BY id) AS b FROM {S}",
+    ),
+    running(
+        "OVER everything",
+        "SELECT id, count(*) OVER () AS n, rank() OVER (ORDER BY g) AS r FROM {S}",
+    ),
+    running("the five least", "SELECT id, v FROM {S} ORDER BY v, id LIMIT 5"),
+    running(
+        "behind the three greatest",
+        "SELECT id, v FROM {S} WHERE v IS NOT NULL ORDER BY v DESC, id LIMIT 4 OFFSET 3",
+    ),
+    running(
+        "the keys with most rows",
+        "SELECT k, count(*) AS n FROM {S} GROUP BY k ORDER BY n DESC, k LIMIT 2",
+    ),
+    running(
+        "UNION ALL",
+        "SELECT id, k FROM {S} WHERE v > 20 UNION ALL SELECT id, 'g' || CAST(g AS TEXT) FROM {S} WHERE g > 0",
+    ),
+    running("UNION", "SELECT k FROM {S} WHERE v > 20 UNION SELECT k FROM {S} WHERE g = 0"),
+    running("EXCEPT", "SELECT k, g FROM {S} EXCEPT SELECT k, g FROM {S} WHERE v > 20"),
+    running("INTERSECT", "SELECT k FROM {S} WHERE v > 20 INTERSECT SELECT k FROM {S} WHERE v < 0"),
+    running(
+        "counts of a union",
+        "SELECT k, count(*) AS n FROM (SELECT k FROM {S} UNION ALL SELECT k FROM {S} WHERE b) AS q GROUP BY k",
+    ),
+    running(
+        "DISTINCT ON",
+        "SELECT DISTINCT ON (k) k, id, v FROM {S} ORDER BY k, v DESC NULLS LAST, id",
+    ),
+    running(
+        "an aggregate over a rank",
+        "SELECT n, count(*) AS c, sum(v) AS a FROM (SELECT v, row_number() OVER (PARTITION BY k ORDER BY id) AS n FROM {S}) AS q GROUP BY n",
+    ),
+    running(
+        "three streams",
+        "SELECT l.id AS a, m.id AS b, r.id AS c FROM {S} AS l JOIN {S} AS m ON l.k = m.k AND l.id < m.id JOIN {S} AS r ON m.g = r.g AND m.id < r.id AND r.v > 80",
     ),
 ];

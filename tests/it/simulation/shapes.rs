@@ -83,6 +83,31 @@ pub const SHAPES: &[Shape] = &[
         "rows looked up or not",
         "SELECT x.id, d.name AS k, x.v AS n FROM {S} AS x LEFT JOIN {D} AS d ON {J}",
     ),
+    rows(
+        "rows joined with rows",
+        "SELECT l.id * 1000 + r.id AS id, l.k, r.v AS n FROM {S} AS l JOIN {S} AS r ON l.k = r.k AND l.v < r.v",
+    ),
+    rows(
+        "rows joined or not",
+        "SELECT l.id, l.k, max(r.v) AS n FROM {S} AS l LEFT JOIN {S} AS r ON l.k = r.k AND r.id < l.id GROUP BY l.id, l.k",
+    ),
+    rows(
+        "the greatest of each key",
+        "SELECT k, id, v AS n FROM (SELECT k, id, v, row_number() OVER (PARTITION BY k ORDER BY v DESC NULLS LAST, id) AS r FROM {S}) AS q WHERE r <= 2",
+    ),
+    rows("the least of all", "SELECT id, k, v AS n FROM {S} ORDER BY v, id LIMIT 3"),
+    rows(
+        "two in one",
+        "SELECT k, v AS n FROM {S} WHERE v > 10 UNION ALL SELECT upper(k) AS k, v AS n FROM {S} WHERE v < 20",
+    ),
+    rows(
+        "keys that are not in the other",
+        "SELECT k, count(*) AS n FROM {S} AS l WHERE NOT EXISTS (SELECT 1 FROM {S} AS r WHERE r.k = l.k AND r.v > 20) GROUP BY k",
+    ),
+    windows(
+        "ranks of each window",
+        "SELECT window_start, window_end, k, id, CAST(row_number() OVER (PARTITION BY window_start, window_end ORDER BY v DESC NULLS LAST, id) AS BIGINT) AS n FROM {W}",
+    ),
     rows("running count", "SELECT k, count(*) AS n FROM {S} GROUP BY k"),
     rows(
         "running aggregates",

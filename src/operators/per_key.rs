@@ -1,0 +1,278 @@
+//! The general operator: rows by key, the keys that an epoch has touched, and what was answered for
+//! each, so that only the difference goes out.
+//!
+//! ```text
+//!  port 0 ─▶ rows by key ─┐ rows of touched keys
+//!  port 1 ─▶ rows by key ─┴──▶ any plan (run by the executor) ──▶ less what was answered ─▶ delta
+//! ```
+//! The plan is DataFusion's; this keeps what goes in and what came out. The rows of a key are given
+//! to the plan in the order in which they came, so that ties are decided the same way again.
+//!
+//! Where windows close, the key is a column of the window: its rows are answered once, when the
+//! frontier has passed its `window_time`, and forgotten.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, UInt32Array};
+use datafusion::arrow::compute::{
+    cast, concat_batches, interleave_record_batch, take_record_batch,
+};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::arrow::row::{RowConverter, SortField};
+
+use super::lateness::ticks;
+use crate::error::{Error, Result};
+use crate::limits::BATCH_ROWS;
+use crate::state::{Arrangement, Delta, Interner, StateTable};
+use crate::time::{EventTime, Watermark};
+
+/// The rows of some keys, for the plan: the batches of each port.
+pub struct Question {
+    /// By port.
+    pub ports: Vec<Vec<RecordBatch>>,
+    keys: Vec<ArrayRef>,
+    count: usize,
+}
+
+/// What goes in and what came out, by key.
+pub struct PerKey {
+    ports: Vec<Port>,
+    /// What was answered, its key last; None: a key is answered once.
+    answered: Option<Arrangement>,
+    /// The answer's columns and then the key.
+    output: SchemaRef,
+    /// How many columns stand before that.
+    answer: usize,
+    /// How many columns of the key the rows are kept by.
+    key: usize,
+    touched: Touched,
+}
+
+struct Port {
+    rows: Arrangement,
+    /// The first column of the key.
+    first: usize,
+}
+
+enum Touched {
+    /// There is one key; it has been touched.
+    All(bool),
+    /// These.
+    Keys(Box<Interner>, Vec<u32>),
+    /// Windows that wait for their end: their columns' values in ticks. `until` is from there to
+    /// their `window_time`.
+    Windows { open: BTreeSet<i64>, until: i64, kind: DataType },
+}
+
+impl PerKey {
+    /// Without state, for ports with these columns (and whether rows are taken back, and the first
+    /// column of the key), and a plan with these, the last `key` of which are the key. `until`: see
+    /// [`ClosingKey`](crate::plan::ClosingKey).
+    pub fn new(
+        ports: &[(SchemaRef, bool, usize)],
+        output: SchemaRef,
+        key: usize,
+        until: Option<i64>,
+    ) -> Result<PerKey> {
+        let first_key = output.fields().len() - key;
+        let types = |schema: &Schema, first: usize| -> Vec<DataType> {
+            (first..first + key).map(|at| schema.field(at).data_type().clone()).collect()
+        };
+        let key_types = types(&output, first_key);
+        let touched = match (until, key) {
+            (Some(until), _) => {
+                let kind = key_types.first().cloned();
+                let kind = kind.ok_or_else(|| Error::internal("a window that is no key"))?;
+                Touched::Windows { open: BTreeSet::new(), until, kind }
+            }
+            (None, 0) => Touched::All(false),
+            (None, _) => Touched::Keys(Box::new(Interner::new(&key_types)?), Vec::new()),
+        };
+        // A window closes as a whole, so its rows are kept together.
+        let by = if until.is_some() { 1 } else { key };
+        let mut own = Vec::with_capacity(ports.len());
+        for (schema, retracts, first) in ports {
+            let mut rows = Arrangement::new("rows by key", schema, *first, by)?;
+            if *retracts {
+                rows.taken_out_by_value()?;
+            }
+            own.push(Port { rows, first: *first });
+        }
+        let answered = match until {
+            Some(_) => None,
+            None => Some(Arrangement::new("answers by key", &output, first_key, key)?),
+        };
+        Ok(PerKey { ports: own, answered, output, answer: first_key, key: by, touched })
+    }
+
+    /// Takes rows of a port.
+    pub fn push(&mut self, port: usize, delta: &Delta) -> Result<()> {
+        let Port { rows, first } = &mut self.ports[port];
+        let keys = &delta.batch.columns()[*first..*first + self.key];
+        match &mut self.touched {
+            Touched::All(touched) => *touched = true,
+            Touched::Keys(groups, ids) => groups.intern(keys, delta.rows(), ids)?,
+            Touched::Windows { open, .. } => open.extend(values(&keys[0])?.iter().flatten()),
+        }
+        rows.apply(delta)
+    }
+
+    /// The rows of the keys that the epoch has touched; None: it has touched none.
+    pub fn touched(&mut self) -> Result<Option<Question>> {
+        let (keys, count) = match &mut self.touched {
+            Touched::Windows { .. } => return Ok(None),
+            Touched::All(touched) => {
+                if !std::mem::take(touched) {
+                    return Ok(None);
+                }
+                (Vec::new(), 1)
+            }
+            Touched::Keys(groups, _) if groups.is_empty() => return Ok(None),
+            Touched::Keys(groups, _) => {
+                let empty = Box::new(groups.empty()?);
+                let all: Vec<u32> = (0..groups.bound() as u32).collect();
+                let keys = std::mem::replace(groups, empty).keys(&all)?;
+                (keys, all.len())
+            }
+        };
+        self.question(keys, count).map(Some)
+    }
+
+    /// The rows of windows that this frontier has closed, of some of them if they are many; None: it
+    /// has closed none.
+    pub fn due(&mut self, frontier: Watermark) -> Result<Option<Question>> {
+        let Touched::Windows { open, until, kind } = &mut self.touched else { return Ok(None) };
+        let is_due = |time: i64| frontier.closes(EventTime(time.saturating_add(*until + 1)));
+        let (mut times, mut rows) = (Vec::new(), 0);
+        while let Some(time) = open.first().copied().filter(|time| is_due(*time)) {
+            let key = [cast(&Int64Array::from(vec![time]), kind)?];
+            for port in &self.ports {
+                rows += port.rows.places(&key, 1)?.len();
+            }
+            if rows > BATCH_ROWS && !times.is_empty() {
+                break;
+            }
+            open.pop_first();
+            times.push(time);
+        }
+        if times.is_empty() {
+            return Ok(None);
+        }
+        let (count, kind) = (times.len(), kind.clone());
+        let keys = vec![cast(&Int64Array::from(times), &kind)?];
+        let question = self.question(keys, count)?;
+        for port in &mut self.ports {
+            let places = port.rows.places(&question.keys, count)?;
+            port.rows.remove(&places)?;
+        }
+        Ok(Some(question))
+    }
+
+    fn question(&self, keys: Vec<ArrayRef>, count: usize) -> Result<Question> {
+        let ports =
+            self.ports.iter().map(|port| port.rows.rows_of(&keys, count)).collect::<Result<_>>()?;
+        Ok(Question { ports, keys, count })
+    }
+
+    /// What the plan has answered: the difference to what it had before for these keys.
+    pub fn answer(&mut self, question: &Question, rows: &[RecordBatch]) -> Result<Delta> {
+        let nullable: SchemaRef = Arc::new(Schema::new(
+            self.output
+                .fields()
+                .iter()
+                .map(|f| f.as_ref().clone().with_nullable(true))
+                .collect::<Vec<_>>(),
+        ));
+        let rows = rows
+            .iter()
+            .map(|batch| RecordBatch::try_new(Arc::clone(&nullable), batch.columns().to_vec()));
+        let new = concat_batches(&nullable, &rows.collect::<Result<Vec<_>, _>>()?)?;
+        let Some(answered) = &mut self.answered else { return self.in_order(&new) };
+        let places = answered.places(&question.keys, question.count)?;
+        let old = answered.fetch(&places)?;
+        let (gone, come) = difference(&old, &new)?;
+        let picks: Vec<(usize, usize)> =
+            gone.iter().map(|row| (0, *row)).chain(come.iter().map(|row| (1, *row))).collect();
+        if picks.is_empty() {
+            return Ok(Delta::insert(RecordBatch::new_empty(nullable)));
+        }
+        let batch = interleave_record_batch(&[&old, &new], &picks)?;
+        let weights = Int64Array::from_iter_values(
+            std::iter::repeat_n(-1, gone.len()).chain(std::iter::repeat_n(1, come.len())),
+        );
+        answered.remove(&gone.iter().map(|row| places[*row]).collect::<Vec<_>>())?;
+        answered.apply(&Delta::insert(batch.slice(gone.len(), come.len())))?;
+        Ok(Delta { batch, weights: Some(weights) })
+    }
+
+    /// The answers of windows, in the order of their ends.
+    fn in_order(&self, rows: &RecordBatch) -> Result<Delta> {
+        let ends = values(rows.column(self.answer))?;
+        let mut order: Vec<u32> = (0..rows.num_rows() as u32).collect();
+        order.sort_by_key(|row| ends.value(*row as usize));
+        Ok(Delta::insert(take_record_batch(rows, &UInt32Array::from(order))?))
+    }
+
+    /// Its state: the rows of each port, and what was answered.
+    pub fn tables(&mut self) -> Vec<&mut dyn StateTable> {
+        let ports = self.ports.iter_mut().map(|port| &mut port.rows as &mut dyn StateTable);
+        ports.chain(self.answered.as_mut().map(|rows| rows as &mut dyn StateTable)).collect()
+    }
+
+    /// The state has been restored: windows that wait are known by their rows.
+    pub fn restored(&mut self) -> Result<()> {
+        let Touched::Windows { open, .. } = &mut self.touched else { return Ok(()) };
+        for port in &self.ports {
+            for key in port.rows.keys()? {
+                open.extend(values(&key)?.iter().flatten());
+            }
+        }
+        Ok(())
+    }
+
+    /// How many columns an answer has; behind them is its key.
+    pub fn answer_columns(&self) -> usize {
+        self.answer
+    }
+
+    /// Bytes and rows of its state.
+    pub fn size(&self) -> (usize, usize) {
+        let tables = self.ports.iter().map(|port| &port.rows).chain(&self.answered);
+        let sizes = tables.map(|table| (table.size(), table.rows()));
+        sizes.fold((0, 0), |sum, size| (sum.0 + size.0, sum.1 + size.1))
+    }
+}
+
+/// The ticks of a window's column.
+fn values(column: &ArrayRef) -> Result<Int64Array> {
+    let field = Field::new("window", column.data_type().clone(), true);
+    let schema = Arc::new(Schema::new(vec![field]));
+    ticks(&RecordBatch::try_new(schema, vec![Arc::clone(column)])?, 0)
+}
+
+/// Which of the old rows are not among the new ones, and which of the new ones are not among the
+/// old; each row counts as often as it is there.
+fn difference(old: &RecordBatch, new: &RecordBatch) -> Result<(Vec<usize>, Vec<usize>)> {
+    if old.num_rows() == 0 || new.num_rows() == 0 {
+        return Ok(((0..old.num_rows()).collect(), (0..new.num_rows()).collect()));
+    }
+    let fields =
+        old.schema().fields().iter().map(|f| SortField::new(f.data_type().clone())).collect();
+    let converter = RowConverter::new(fields)?;
+    let (before, after) =
+        (converter.convert_columns(old.columns())?, converter.convert_columns(new.columns())?);
+    let mut there: HashMap<&[u8], Vec<usize>> = HashMap::new();
+    for row in (0..old.num_rows()).rev() {
+        there.entry(before.row(row).data()).or_default().push(row);
+    }
+    let mut come = Vec::new();
+    for row in 0..new.num_rows() {
+        if there.get_mut(after.row(row).data()).and_then(Vec::pop).is_none() {
+            come.push(row);
+        }
+    }
+    let mut gone: Vec<usize> = there.into_values().flatten().collect();
+    gone.sort_unstable();
+    Ok((gone, come))
+}

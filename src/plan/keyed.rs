@@ -1,0 +1,383 @@
+//! Whatever a plan can do, kept up to date: it is answered anew for the keys whose rows have
+//! changed.
+//!
+//! Joins, OVER, ORDER BY … LIMIT, DISTINCT ON, EXCEPT and INTERSECT (which the optimizer makes joins
+//! of), recursion: DataFusion answers all of these over rows that are there. What makes an answer
+//! that follows changes is a *key*: columns of all inputs and of the answer such that rows of one
+//! key have nothing to do with those of another. They are found from the plan: PARTITION BY for
+//! OVER, the columns that are equal for a join. Without any, all rows are of one key, and a NOTICE
+//! says so.
+//!
+//! With EMIT ON WINDOW CLOSE the key has the window in it, and a key is answered once, when its
+//! window has closed: a closed window is a table.
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::tree_node::Transformed;
+use datafusion::common::{DFSchemaRef, JoinType};
+use datafusion::logical_expr::{
+    Expr, ExprSchemable, Join, LogicalPlan, Projection, TableScan, when,
+};
+
+use super::closing::time_unit;
+use super::origin::{Origin, column_at, trace};
+use super::pipeline::{ClosingKey, Frontier, PerKeyPlan, Stateful};
+use super::placeholder::placeholder_of;
+use super::relations::scanned;
+use super::stage::{ClosedWindows, CutOptions, Edge, Open, Stage, rebuilt};
+use crate::catalog::{Emission, Kind};
+use crate::error::{Error, Result};
+use crate::time::{WindowKind, ticks_of_millis};
+
+/// By what a node's rows belong together.
+#[derive(Debug, Default)]
+pub(super) struct KeyColumns {
+    /// Over each input.
+    inputs: Vec<Vec<Expr>>,
+    /// The same over what the node gives.
+    output: Vec<Expr>,
+}
+
+/// A node and what is below it; LIMIT is one node with the ORDER BY that it cuts off.
+pub(super) fn taken_apart(node: LogicalPlan) -> Result<(LogicalPlan, Vec<LogicalPlan>)> {
+    let inputs = match sort_below(&node) {
+        Some(sort) => sort.inputs().into_iter().cloned().collect(),
+        None => node.inputs().into_iter().cloned().collect(),
+    };
+    Ok((node, inputs))
+}
+
+/// Whether a plan's rows come in an order.
+pub(super) fn is_ordered(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Sort(_) => true,
+        LogicalPlan::Projection(_) | LogicalPlan::SubqueryAlias(_) => {
+            plan.inputs().first().is_some_and(|input| is_ordered(input))
+        }
+        _ => false,
+    }
+}
+
+/// The ORDER BY that a LIMIT is over.
+fn sort_below(node: &LogicalPlan) -> Option<&LogicalPlan> {
+    let LogicalPlan::Limit(limit) = node else { return None };
+    let mut below = limit.input.as_ref();
+    if !is_ordered(below) {
+        return None;
+    }
+    while !matches!(below, LogicalPlan::Sort(_)) {
+        below = below.inputs().first()?;
+    }
+    Some(below)
+}
+
+/// The node over other inputs.
+fn put_together(node: &LogicalPlan, inputs: Vec<LogicalPlan>) -> Result<LogicalPlan> {
+    match node {
+        LogicalPlan::Limit(limit) if is_ordered(&limit.input) => {
+            let below = put_in_order(&limit.input, inputs)?;
+            rebuilt(node, vec![below])
+        }
+        _ => rebuilt(node, inputs),
+    }
+}
+
+fn put_in_order(plan: &LogicalPlan, inputs: Vec<LogicalPlan>) -> Result<LogicalPlan> {
+    match (plan, plan.inputs().first()) {
+        (LogicalPlan::Sort(_), _) | (_, None) => rebuilt(plan, inputs),
+        (_, Some(below)) => rebuilt(plan, vec![put_in_order(below, inputs)?]),
+    }
+}
+
+/// The keys of a node with one input.
+pub(super) fn keys_of(node: &LogicalPlan) -> Result<KeyColumns> {
+    let LogicalPlan::Window(window) = node else { return Ok(KeyColumns::default()) };
+    let mut common: Option<Vec<Expr>> = None;
+    for expr in &window.window_expr {
+        let Expr::WindowFunction(call) = expr.clone().unalias() else {
+            return Ok(KeyColumns::default());
+        };
+        let by = call.params.partition_by;
+        common = Some(match common {
+            None => by,
+            Some(known) => known.into_iter().filter(|expr| by.contains(expr)).collect(),
+        });
+    }
+    let mut keys = Vec::new();
+    for expr in common.unwrap_or_default() {
+        if can_be_key(&expr.get_type(window.input.schema())?) {
+            keys.push(expr);
+        }
+    }
+    Ok(KeyColumns { inputs: vec![keys.clone()], output: keys })
+}
+
+/// The keys of a join: what is equal on both sides.
+pub(super) fn keys_of_join(join: &Join) -> Result<KeyColumns> {
+    let mut keys = KeyColumns { inputs: vec![Vec::new(), Vec::new()], output: Vec::new() };
+    // Whether a row is NOT IN a set depends on all of that.
+    if join.null_aware {
+        return Ok(KeyColumns::default());
+    }
+    for (left, right) in &join.on {
+        let kinds = (left.get_type(join.left.schema())?, right.get_type(join.right.schema())?);
+        if kinds.0 != kinds.1 || !can_be_key(&kinds.0) {
+            continue;
+        }
+        keys.inputs[0].push(left.clone());
+        keys.inputs[1].push(right.clone());
+        keys.output.push(match join.join_type {
+            JoinType::Right | JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark => {
+                right.clone()
+            }
+            JoinType::Full => {
+                when(left.clone().is_null(), right.clone()).otherwise(left.clone())?
+            }
+            JoinType::Inner
+            | JoinType::Left
+            | JoinType::LeftSemi
+            | JoinType::LeftAnti
+            | JoinType::LeftMark => left.clone(),
+        });
+    }
+    Ok(keys)
+}
+
+/// Of floats that are equal some differ in their bits.
+fn can_be_key(kind: &DataType) -> bool {
+    !matches!(kind, DataType::Float16 | DataType::Float32 | DataType::Float64) && !kind.is_nested()
+}
+
+/// A node over these inputs as an operator.
+pub(super) fn plan(
+    options: CutOptions,
+    notices: &mut Vec<String>,
+    node: &LogicalPlan,
+    inputs: Vec<Stage>,
+    mut keys: KeyColumns,
+) -> Result<Stage> {
+    if inputs.iter().all(|input| matches!(input, Stage::Static(_))) {
+        let inputs = inputs.into_iter().filter_map(Stage::fixed).collect();
+        return Ok(Stage::Static(put_together(node, inputs)?));
+    }
+    if inputs.iter().any(|input| matches!(input, Stage::Static(_))) {
+        keys = KeyColumns::default();
+    }
+    let closing = match options.emission {
+        Emission::OnClose => Some(closing(node, &inputs, &mut keys)?),
+        Emission::OnChange => None,
+    };
+    let (mut parts, mut ports, mut leaves) = (Vec::new(), Vec::new(), Vec::new());
+    for (at, input) in inputs.into_iter().enumerate() {
+        let mut part = match input {
+            Stage::Open(part) => part,
+            Stage::Static(fixed) => {
+                refuse_tables(&fixed)?;
+                leaves.push(fixed);
+                continue;
+            }
+        };
+        let columns = columns_of(&part.plan);
+        ports.push(columns.len());
+        let by = keys.inputs.get(at).map_or(&[][..], Vec::as_slice);
+        part.plan = with_keys(part.plan, by)?;
+        let leaf = placeholder_of(part.plan.schema(), parts.len());
+        leaves.push(if by.is_empty() {
+            leaf
+        } else {
+            LogicalPlan::Projection(Projection::try_new(columns, Arc::new(leaf))?)
+        });
+        parts.push(*part);
+    }
+    let answer = put_together(node, leaves)?;
+    let schema = Arc::clone(node.schema());
+    let plan = with_keys(answer, &keys.output)?;
+    let (edge, closes) = match closing {
+        Some((closes, edge)) => (edge, Some(closes)),
+        None => {
+            say_what_is_kept(notices, node, keys.output.is_empty());
+            (Edge::of(true), None)
+        }
+    };
+    finish(parts, PerKeyPlan { plan, key: keys.output.len(), ports, closes }, &schema, edge)
+}
+
+/// A part of the plan over placeholders for what it reads.
+pub(super) fn plan_whole(
+    options: CutOptions,
+    notices: &mut Vec<String>,
+    plan: LogicalPlan,
+    leaves: Vec<Stage>,
+) -> Result<Stage> {
+    if leaves.is_empty() {
+        return Ok(Stage::Static(plan));
+    }
+    if options.emission == Emission::OnClose {
+        return Err(never_closes(&plan));
+    }
+    refuse_tables(&plan)?;
+    say_what_is_kept(notices, &plan, true);
+    let parts: Vec<Open> = leaves.into_iter().filter_map(Stage::open).collect();
+    let ports = parts.iter().map(|part| part.plan.schema().fields().len()).collect();
+    let schema = Arc::clone(plan.schema());
+    finish(parts, PerKeyPlan { plan, key: 0, ports, closes: None }, &schema, Edge::of(true))
+}
+
+fn finish(parts: Vec<Open>, plan: PerKeyPlan, schema: &DFSchemaRef, edge: Edge) -> Result<Stage> {
+    let operator = (Stateful::PerKey(Box::new(plan)), Frontier::Input);
+    Ok(Stage::Open(Box::new(Open::over(parts, operator, schema, edge)?)))
+}
+
+/// A part of the plan with a placeholder for everything that is written to for ever, and what these
+/// stand for.
+pub(super) fn leaves(part: LogicalPlan) -> Result<(LogicalPlan, Vec<TableScan>)> {
+    let mut found = Vec::new();
+    let replaced = part.transform_with_subqueries(|node| {
+        let LogicalPlan::TableScan(scan) = &node else { return Ok(Transformed::no(node)) };
+        let Some(relation) = scanned(scan) else { return Ok(Transformed::no(node)) };
+        if !matches!(relation.kind, Kind::Stream(_) | Kind::MaterializedView(_)) {
+            return Ok(Transformed::no(node));
+        }
+        let leaf = placeholder_of(&scan.projected_schema, found.len());
+        found.push(scan.clone());
+        Ok(Transformed::yes(leaf))
+    })?;
+    Ok((replaced.data, found))
+}
+
+/// A plan with the keys behind its columns.
+fn with_keys(plan: LogicalPlan, keys: &[Expr]) -> Result<LogicalPlan> {
+    if keys.is_empty() {
+        return Ok(plan);
+    }
+    let mut exprs = columns_of(&plan);
+    let named = keys.iter().enumerate();
+    exprs.extend(named.map(|(at, key)| key.clone().unalias().alias(format!("__key_{at}"))));
+    Ok(LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(plan))?))
+}
+
+fn columns_of(plan: &LogicalPlan) -> Vec<Expr> {
+    (0..plan.schema().fields().len()).map(|at| column_at(plan, at)).collect()
+}
+
+/// Tables change, and the rows that were answered with them would not.
+fn refuse_tables(plan: &LogicalPlan) -> Result<()> {
+    if let LogicalPlan::TableScan(scan) = plan
+        && let Some(relation) = scanned(scan)
+    {
+        let what = format!(
+            "table \"{}\" in this place of a continuous query is not supported yet",
+            relation.name
+        );
+        return Err(Error::unsupported(what).hint(
+            "Join the stream with the table first, with INNER JOIN, LEFT JOIN, IN or EXISTS.",
+        ));
+    }
+    plan.inputs().into_iter().try_for_each(refuse_tables)
+}
+
+fn say_what_is_kept(notices: &mut Vec<String>, node: &LogicalPlan, is_whole: bool) {
+    let what = match node {
+        LogicalPlan::Join(_) => "a join",
+        LogicalPlan::Window(_) => "OVER",
+        LogicalPlan::Limit(_) | LogicalPlan::Sort(_) => "LIMIT",
+        _ => "this query",
+    };
+    let notice = if is_whole {
+        format!("{what} without a key keeps all rows and is answered anew whenever one comes")
+    } else {
+        format!("{what} keeps the rows of every key it has ever seen")
+    };
+    if !notices.contains(&notice) {
+        notices.push(notice);
+    }
+}
+
+/// When each key has come to its end, and what is then known of the answer's rows. The column of
+/// the window comes first among the keys.
+fn closing(
+    node: &LogicalPlan,
+    inputs: &[Stage],
+    keys: &mut KeyColumns,
+) -> Result<(ClosingKey, Edge)> {
+    let mut all = Vec::new();
+    for (input, by) in inputs.iter().zip(&keys.inputs) {
+        let Stage::Open(part) = input else { return Err(never_closes(node)) };
+        let Some(closed) = part.edge.closed else { return Err(never_closes(node)) };
+        let which: Vec<Option<usize>> = by
+            .iter()
+            .map(|key| match trace(key, &part.plan) {
+                Origin::Source(column) => closed.columns.iter().position(|at| *at == Some(column)),
+                Origin::Window(_) | Origin::Other => None,
+            })
+            .collect();
+        all.push((part, closed, which));
+    }
+    let Some((part, closed, which)) = all.first() else { return Err(never_closes(node)) };
+    let same = |at: &usize| {
+        which[*at].is_some()
+            && all.iter().all(|(_, other, its)| other.spec == closed.spec && its[*at] == which[*at])
+    };
+    // By their ends windows come in order, and of those that grow several have one start.
+    let rank = |at: &usize| [2, 0, 1][which[*at].unwrap_or_default()];
+    let Some(at) = (0..which.len()).filter(same).min_by_key(rank) else {
+        return Err(never_closes(node));
+    };
+    let which = which[at].unwrap_or_default();
+    let unit = time_unit(&part.input, closed.columns[which].unwrap_or_default())?;
+    let millisecond = ticks_of_millis(1, unit).max(1);
+    let until = match (which, closed.spec.kind) {
+        (0, WindowKind::Tumble { .. } | WindowKind::Hop { .. } | WindowKind::Cumulate { .. }) => {
+            closed.spec.size() - millisecond
+        }
+        (1, _) => -millisecond,
+        (_, _) => 0,
+    };
+    keys.inputs.iter_mut().for_each(|keys| keys.swap(0, at));
+    keys.output.swap(0, at);
+    let edge = Edge::of_closed(ClosedWindows {
+        columns: windows_in(node, part, *closed),
+        spec: closed.spec,
+    });
+    Ok((ClosingKey { until }, edge))
+}
+
+/// Where the window's columns are in what a node gives whose first input is this part.
+fn windows_in(node: &LogicalPlan, part: &Open, closed: ClosedWindows) -> [Option<usize>; 3] {
+    let width = part.plan.schema().fields().len();
+    let keeps = match node {
+        LogicalPlan::Window(_) => true,
+        // Of other kinds the first input's columns are not there, or NULL where the second has a
+        // row alone.
+        LogicalPlan::Join(join) => matches!(
+            join.join_type,
+            JoinType::Inner
+                | JoinType::Left
+                | JoinType::LeftSemi
+                | JoinType::LeftAnti
+                | JoinType::LeftMark
+        ),
+        _ => false,
+    };
+    let find = |column: Option<usize>| {
+        let column = Origin::Source(column?);
+        (0..width).find(|at| trace(&column_at(&part.plan, *at), &part.plan) == column)
+    };
+    if keeps { closed.columns.map(find) } else { [None; 3] }
+}
+
+fn never_closes(node: &LogicalPlan) -> Error {
+    let (what, hint) = match node {
+        LogicalPlan::Join(_) => (
+            "a join that is not of windows",
+            "Join windows that are the same on both sides by window_start and window_end, or use EMIT CHANGES.",
+        ),
+        LogicalPlan::Window(_) => (
+            "OVER that is not within windows",
+            "Have window_start and window_end in PARTITION BY, or use EMIT CHANGES.",
+        ),
+        _ => ("this form of query", "Use EMIT CHANGES."),
+    };
+    Error::unsupported(format!("EMIT ON WINDOW CLOSE of {what} is not supported")).hint(hint)
+}
