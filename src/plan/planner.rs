@@ -45,6 +45,7 @@ use crate::postgres::coercion::binary::Binary;
 use crate::postgres::coercion::intervals::IntervalKeys;
 use crate::postgres::functions;
 use crate::postgres::guard::{Guarding, InPieces};
+use crate::postgres::set_operations;
 use crate::postgres::subplan::has_applied;
 
 /// Optimizer rules that make sense for a batch only: a continuous aggregate keeps its DISTINCT, a
@@ -139,6 +140,7 @@ impl Planner {
         allowance.resume(around);
         match plan {
             Ok(plan) => {
+                let plan = set_operations::counting(plan)?;
                 Allowance::current().weigh(&plan).await?;
                 let plan = crate::postgres::coercion::rewrite::rewrite_operators(plan, state)?;
                 with_final_types(state, plan)

@@ -16,6 +16,7 @@
 //! | [`light`] | which queries compute little |
 //! | `grouping_sets` | how many a SELECT may ask for |
 //! | `distinct_counts` | `count(DISTINCT x)` counts groups |
+//! | `set_operations` | EXCEPT ALL and INTERSECT ALL count |
 //! | `portions` | constants are written into few rows at a time |
 //! | `piecewise` | expressions that make much of little, over as many rows as fit |
 //! | `room` | how much the functions of an operator may make together |
@@ -34,6 +35,7 @@ pub mod light;
 mod piecewise;
 mod portions;
 mod room;
+pub mod set_operations;
 pub(crate) mod subplan;
 pub mod syntax;
 mod unnesting;
