@@ -202,6 +202,10 @@ pub const LONE_VIEWS: usize = 16;
 /// its own.
 pub const QUERY_OPERATORS: usize = 32;
 
+/// How many streams, views and tables a continuous query may read, each as often as it names it:
+/// what is stored of each has a name of one byte.
+pub const QUERY_SOURCES: usize = 64;
+
 /// How many requests wait for the loop of the common epochs; whoever has one more waits himself.
 pub const COMMANDS: usize = 1 << 10;
 

@@ -17,6 +17,7 @@ use futures::TryStreamExt;
 use super::above::with_schema;
 use crate::error::{Error, Result};
 use crate::plan::placeholder::{Slot, slots};
+use crate::postgres::subplan::forget_answers;
 
 /// A plan that can be asked.
 pub(super) struct Answering {
@@ -24,6 +25,7 @@ pub(super) struct Answering {
     /// Of each port; None: the plan does not read it.
     slots: Vec<Option<Arc<Slot>>>,
     state: Arc<SessionState>,
+    logical: LogicalPlan,
     schema: SchemaRef,
 }
 
@@ -41,7 +43,8 @@ impl Answering {
         }
         let physical = state.query_planner().create_physical_plan(logical, state.as_ref()).await?;
         let schema = Arc::clone(logical.schema().inner());
-        Ok(Answering { physical, slots, state: Arc::clone(state), schema })
+        let (logical, state) = (logical.clone(), Arc::clone(state));
+        Ok(Answering { physical, slots, state, logical, schema })
     }
 
     /// What it gives for these rows, which are those of each port.
@@ -52,6 +55,7 @@ impl Answering {
             let rows = rows.iter().map(|batch| with_schema(batch, &schema));
             slot.keep(rows.collect::<Result<_>>()?);
         }
+        forget_answers(&self.logical)?;
         let plan = reset_plan_states(Arc::clone(&self.physical))?;
         let mut answer: Vec<RecordBatch> = Vec::new();
         // One after the other: rows come in the same order each time.

@@ -18,6 +18,8 @@ use crate::store::{Space, Store, WriteBatch};
 pub(super) const OPERATOR: u8 = b'o';
 /// Rows that its fragment has emitted.
 const EMITTED: u8 = b'e';
+/// What has been read of the first source, if that is kept, and so on.
+const SOURCES: u8 = 0x01;
 /// The state of the second operator, and so on.
 const OPERATORS: u8 = 0x80;
 /// Of operators with several tables of state the second of each.
@@ -42,6 +44,12 @@ pub(super) fn step_parts(step: usize, tables: usize) -> ([u8; OPERATOR_TABLES], 
         _ => [of(OPERATORS), of(EMITTERS)],
     };
     ([first, of(SECOND_TABLES), of(THIRD_TABLES), emitted], emitted)
+}
+
+/// As which part what has been read of a source is stored; there are at most
+/// [`limits::QUERY_SOURCES`].
+pub(super) fn source_part(source: usize) -> u8 {
+    SOURCES + source as u8
 }
 
 /// A query's state tables, each with the part that it is stored as.

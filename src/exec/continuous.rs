@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use super::feed::Feeds;
+use super::map::Tables;
 use super::messages::TemporaryQuery;
 use super::position::{FeedBatch, FeedPosition, Start};
 use super::registry::Engine;
@@ -238,7 +239,8 @@ impl Work {
             begin = Some((cut, now));
             self.check_relations()?;
             let mut read = SourcesRead::nothing(outlet.epoch > 0);
-            for (source, batch) in self.read(&mut feeds, cut, now)?.into_iter().enumerate() {
+            for (source, batch) in self.read(&mut feeds, cut, now, &tables)?.into_iter().enumerate()
+            {
                 read.and(&batch);
                 runner.accept(source, batch.inputs, &tables, &mut outlet).await?;
             }
@@ -285,11 +287,17 @@ impl Work {
     }
 
     /// A portion of each source.
-    fn read(&self, feeds: &mut Feeds, cut: CommitNo, now: i64) -> Result<Vec<FeedBatch>> {
+    fn read(
+        &self,
+        feeds: &mut Feeds,
+        cut: CommitNo,
+        now: i64,
+        tables: &dyn Tables,
+    ) -> Result<Vec<FeedBatch>> {
         let mut all = Vec::with_capacity(feeds.0.len());
         for (feed, source) in feeds.0.iter_mut().zip(&self.pipeline.sources) {
             let (batch, relation) =
-                (feed.read(cut, now, PORTION_ROWS, None)?, &source.scan.relation);
+                (feed.read(cut, now, PORTION_ROWS, None, tables)?, &source.scan.relation);
             if feed.forgotten() > 0 {
                 return Err(fell_behind(relation, feed.forgotten()));
             }
@@ -306,7 +314,9 @@ impl Work {
         let sources = self.pipeline.sources.iter().map(|source| source.scan.relation.id);
         let place = |(source, position)| match position {
             FeedPosition::View { epoch } => Some((source, epoch)),
-            FeedPosition::Log { .. } | FeedPosition::Source { .. } => None,
+            FeedPosition::Log { .. } | FeedPosition::Source { .. } | FeedPosition::Table { .. } => {
+                None
+            }
         };
         let places = sources.zip(feeds.positions()).filter_map(place).collect();
         *self.registered.query.places.lock() = places;

@@ -202,7 +202,7 @@ impl Engine {
         };
         let retracts = !pipeline.is_append_only();
         let start = if def.from_latest { self.latest() } else { Start::Earliest };
-        let feeds = self.feeds(&pipeline, |at| progress.position_of(at), start).await?;
+        let mut feeds = self.feeds(&pipeline, |at| progress.position_of(at), start).await?;
         let (marks, counters) = (progress.watermarks(), progress.counters);
         let mut runner = Runner::at(Arc::new(pipeline), state, &tables, &marks, counters).await?;
         let mut rows = RowStore::new(relation.schema(), &[])?;
@@ -214,6 +214,9 @@ impl Engine {
         load(self.store().as_ref(), relation.id, &progress, &mut state, &mut rows)?;
         if progress.epoch > 0 {
             runner.restored()?;
+        }
+        for (at, feed) in feeds.0.iter_mut().enumerate() {
+            feed.had(runner.read_of_table(at)?);
         }
         let late = read_late(self.store().as_ref(), relation.id)?;
         let run = ViewRun::new(Arc::clone(handle), runner, feeds, progress, rows, late, stop)?;

@@ -19,8 +19,10 @@ use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec, NestedLoopJo
 use datafusion::physical_plan::streaming::StreamingTableExec;
 use futures::TryStreamExt;
 
+use crate::catalog::Relation;
 use crate::error::{Error, Result};
 use crate::limits;
+use crate::log::table::TableVersion;
 use crate::plan::placeholder::{Slot, slots};
 use crate::plan::{FragmentPlan, Pipeline};
 
@@ -32,6 +34,8 @@ pub trait Tables: Send + Sync {
     /// The version of what [`Self::resolve`] puts in: another one whenever a table that the
     /// pipeline joins has changed since. 42P01 when one has been dropped.
     fn version(&self, pipeline: &Pipeline) -> Result<u64>;
+    /// The table's contents at that moment. 42P01 when it has been dropped.
+    fn table(&self, relation: &Relation) -> Result<Arc<TableVersion>>;
     /// Milliseconds since 1970.
     fn now_ms(&self) -> i64;
 }

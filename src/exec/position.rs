@@ -22,6 +22,11 @@ pub enum FeedPosition {
         /// The epoch.
         epoch: u64,
     },
+    /// A static table: all of its version of this commit has been taken.
+    Table {
+        /// Its number.
+        commit: u64,
+    },
     /// Where a connector's reader stood, and the watermark it had brought.
     Source {
         /// Opaque.

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::above::{Above, with_schema};
 use super::answering::Answering;
-use super::codec::{StateTables, step_parts};
+use super::codec::{StateTables, source_part, step_parts};
 use super::map::Tables;
 use super::operator::{Operator, assigned};
 use super::running_source::{RunningSource, of_sign};
@@ -261,6 +261,10 @@ impl Runner {
     /// The state, each table with the part that it is stored as.
     pub(super) fn tables(&mut self) -> StateTables<'_> {
         let mut tables: StateTables<'_> = Vec::new();
+        for (at, source) in self.sources.iter_mut().enumerate() {
+            let kept = source.kept.as_mut();
+            tables.extend(kept.map(|table| (source_part(at), table as &mut dyn StateTable)));
+        }
         for (at, step) in self.steps.iter_mut().enumerate() {
             let own = step.operator.tables();
             let (parts, emitted) = step_parts(at, own.len());
@@ -269,6 +273,11 @@ impl Runner {
             tables.extend(kept.map(|table| (emitted, table as &mut dyn StateTable)));
         }
         tables
+    }
+
+    /// The rows that have been read of a source, if that is a static table.
+    pub(super) fn read_of_table(&self, source: usize) -> Result<Vec<RecordBatch>> {
+        self.sources[source].kept.as_ref().map_or(Ok(Vec::new()), |kept| kept.rows_of(&[], 1))
     }
 
     /// The pipeline.
@@ -328,7 +337,7 @@ impl Runner {
             self.check_stop()?;
             self.counters.rows_in += input.batch.num_rows() as u64;
             self.take(source, &input, tables, outlet).await?;
-            self.sources[source].has_taken(&input);
+            self.sources[source].has_taken(&input)?;
             self.keep_to_the_limit()?;
         }
         Ok(())
@@ -345,7 +354,7 @@ impl Runner {
         let (mut batches, mut rows) = (Vec::new(), 0);
         for input in inputs {
             self.counters.rows_in += input.batch.num_rows() as u64;
-            self.sources[source].has_taken(&input);
+            self.sources[source].has_taken(&input)?;
             if input.batch.num_rows() > 0 {
                 rows += input.batch.num_rows();
                 batches.push(input.batch);
@@ -614,6 +623,9 @@ impl Runner {
     /// Bytes and rows of state.
     pub fn state_size(&self) -> (usize, usize) {
         let mut sum = (0, 0);
+        for kept in self.sources.iter().filter_map(|source| source.kept.as_ref()) {
+            sum = (sum.0 + kept.size(), sum.1 + kept.rows());
+        }
         for step in &self.steps {
             let emitted = step.above.as_ref().and_then(|above| above.emitted.as_ref());
             let (bytes, rows) = step.operator.size();

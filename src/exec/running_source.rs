@@ -12,9 +12,11 @@ use datafusion::execution::context::SessionState;
 use super::above::{numbered_plan, with_row_numbers};
 use super::map::{Fragment, Tables};
 use super::position::time_unit;
+use crate::catalog::Kind;
 use crate::error::Result;
 use crate::operators::lateness::{Input, finite_watermark};
 use crate::plan::{FragmentPlan, SourcePlan};
+use crate::state::{Arrangement, Delta};
 use crate::time::{Watermark, micros_of_ticks, ticks_of_millis};
 
 /// A source.
@@ -30,6 +32,9 @@ pub(super) struct RunningSource {
     finite_watermark: Watermark,
     /// Of the watermarks; None: it has none.
     pub(super) time_unit: Option<TimeUnit>,
+    /// Of a static table what has been read of it: what has changed when the server starts again is
+    /// found by that.
+    pub(super) kept: Option<Arrangement>,
     state: Arc<SessionState>,
 }
 
@@ -43,6 +48,15 @@ impl RunningSource {
         tables: &dyn Tables,
     ) -> Result<RunningSource> {
         let logical = tables.resolve(&plan.below.plan)?;
+        let kept = match plan.scan.relation.kind {
+            Kind::Table(_) => {
+                let schema = plan.scan.relation.schema().project(&plan.scan.columns)?;
+                let mut kept = Arrangement::new("rows read of a table", &schema, 0, 0)?;
+                kept.taken_out_by_value()?;
+                Some(kept)
+            }
+            Kind::Stream(_) | Kind::View { .. } | Kind::MaterializedView(_) => None,
+        };
         Ok(RunningSource {
             below: Fragment::new(&plan.below, logical, Arc::clone(state)).await?,
             numbered: None,
@@ -54,14 +68,20 @@ impl RunningSource {
             },
             time_unit: time_unit(&plan.scan.relation),
             plan: plan.clone(),
+            kept,
             state: Arc::clone(state),
         })
     }
 
     /// Rows have been taken in.
-    pub(super) fn has_taken(&mut self, input: &Input) {
+    pub(super) fn has_taken(&mut self, input: &Input) -> Result<()> {
+        if let Some(kept) = &mut self.kept {
+            let (batch, weights) = (input.batch.clone(), input.weights.clone());
+            kept.apply(&Delta { batch, weights })?;
+        }
         self.finite_watermark = self.finite_watermark.max(finite_watermark(input));
         self.watermark = self.watermark.max(input.after);
+        Ok(())
     }
 
     /// The greatest watermark it has come to that is not the end of time, microseconds since 1970.

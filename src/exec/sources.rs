@@ -111,6 +111,9 @@ impl Engine {
         from: Option<&FeedPosition>,
         start: Start,
     ) -> Result<Feed> {
+        if matches!(scan.relation.kind, Kind::Table(_)) {
+            return Feed::of_table(scan, &self.table(scan.relation.id)?, from);
+        }
         if !matches!(scan.relation.kind, Kind::MaterializedView(_)) {
             let source = self.source(&scan.relation)?;
             return Feed::open(scan, &self.journal, source.as_ref(), from, start);

@@ -15,6 +15,7 @@ use super::tables::PresentTables;
 use super::tests::{Bench, open, sorted_rows};
 use crate::catalog::{Emission, Relation};
 use crate::error::{Result, SqlState};
+use crate::log::TableVersion;
 use crate::log::Transaction;
 use crate::operators::lateness::{Input, Writes};
 use crate::plan::{CutOptions, Pipeline};
@@ -43,6 +44,10 @@ impl Tables for Racing<'_> {
 
     fn version(&self, pipeline: &Pipeline) -> Result<u64> {
         self.tables.version(pipeline)
+    }
+
+    fn table(&self, relation: &Relation) -> Result<Arc<TableVersion>> {
+        self.tables.table(relation)
     }
 
     fn now_ms(&self) -> i64 {
@@ -155,6 +160,10 @@ impl Tables for RacingPair<'_> {
     fn version(&self, pipeline: &Pipeline) -> Result<u64> {
         self.asked();
         self.tables.version(pipeline)
+    }
+
+    fn table(&self, relation: &Relation) -> Result<Arc<TableVersion>> {
+        self.tables.table(relation)
     }
 
     fn now_ms(&self) -> i64 {

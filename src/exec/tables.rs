@@ -61,6 +61,10 @@ impl Tables for PresentTables {
         Ok(resolved.data)
     }
 
+    fn table(&self, relation: &Relation) -> Result<Arc<TableVersion>> {
+        self.version_of(relation).cloned()
+    }
+
     fn now_ms(&self) -> i64 {
         self.engine.now_ms()
     }

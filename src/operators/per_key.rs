@@ -11,7 +11,7 @@
 //! Where windows close, the key is a column of the window: its rows are answered once, when the
 //! frontier has passed its `window_time`, and forgotten.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, UInt32Array};
@@ -19,12 +19,11 @@ use datafusion::arrow::compute::{
     cast, concat_batches, interleave_record_batch, take_record_batch,
 };
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::arrow::row::{RowConverter, SortField};
 
 use super::lateness::ticks;
 use crate::error::{Error, Result};
 use crate::limits::BATCH_ROWS;
-use crate::state::{Arrangement, Delta, Interner, StateTable};
+use crate::state::{Arrangement, Delta, Interner, StateTable, difference};
 use crate::time::{EventTime, Watermark};
 
 /// The rows of some keys, for the plan: the batches of each port.
@@ -249,30 +248,4 @@ fn values(column: &ArrayRef) -> Result<Int64Array> {
     let field = Field::new("window", column.data_type().clone(), true);
     let schema = Arc::new(Schema::new(vec![field]));
     ticks(&RecordBatch::try_new(schema, vec![Arc::clone(column)])?, 0)
-}
-
-/// Which of the old rows are not among the new ones, and which of the new ones are not among the
-/// old; each row counts as often as it is there.
-fn difference(old: &RecordBatch, new: &RecordBatch) -> Result<(Vec<usize>, Vec<usize>)> {
-    if old.num_rows() == 0 || new.num_rows() == 0 {
-        return Ok(((0..old.num_rows()).collect(), (0..new.num_rows()).collect()));
-    }
-    let fields =
-        old.schema().fields().iter().map(|f| SortField::new(f.data_type().clone())).collect();
-    let converter = RowConverter::new(fields)?;
-    let (before, after) =
-        (converter.convert_columns(old.columns())?, converter.convert_columns(new.columns())?);
-    let mut there: HashMap<&[u8], Vec<usize>> = HashMap::new();
-    for row in (0..old.num_rows()).rev() {
-        there.entry(before.row(row).data()).or_default().push(row);
-    }
-    let mut come = Vec::new();
-    for row in 0..new.num_rows() {
-        if there.get_mut(after.row(row).data()).and_then(Vec::pop).is_none() {
-            come.push(row);
-        }
-    }
-    let mut gone: Vec<usize> = there.into_values().flatten().collect();
-    gone.sort_unstable();
-    Ok((gone, come))
 }

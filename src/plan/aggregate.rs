@@ -20,7 +20,7 @@ use super::origin::{
     Origin, lift_filters, looks_into_window, over_groups, references_window, trace, without_window,
 };
 use super::pipeline::{Frontier, Stateful};
-use super::stage::{ClosedWindows, CutOptions, Edge, Open, filter, find_window, joined_changes};
+use super::stage::{ClosedWindows, CutOptions, Edge, Open, filter, find_window};
 use super::window::WindowNode;
 use crate::catalog::Emission;
 use crate::error::{Error, Result};
@@ -58,11 +58,8 @@ pub(super) fn plan(
     }
 }
 
-/// Windows of rows that change cannot close, and a view whose rows do is not joined below.
+/// Windows of rows that change cannot close.
 fn refuse_over_changes(options: CutOptions, stage: &Open, windowed: bool) -> Result<()> {
-    if let (Some(relation), true) = (stage.on_source(), stage.has_tables) {
-        return Err(joined_changes(&relation.name));
-    }
     if windowed && options.emission == Emission::OnClose {
         let rows = stage.rows_of();
         let message =

@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use datafusion::common::{Column, JoinType};
+use datafusion::common::{Column, DFSchema, JoinType};
 use datafusion::logical_expr::{
     Distinct, Expr, FetchType, Join, LogicalPlan, Projection, SkipType, TableScan, Union,
 };
@@ -17,24 +17,26 @@ use super::aggregate;
 use super::keyed;
 use super::origin::{Origin, column_at, trace};
 use super::pipeline::{Frontier, Pipeline, SourceScan, Stateful};
-use super::relations::scanned;
+use super::relations::{read_by, scanned, tables_of};
 use super::stage::{
-    ClosedWindows, CutOptions, Edge, EventTimeColumn, Open, Stage, contains_window, joined_changes,
-    rebuilt,
+    ClosedWindows, CutOptions, Edge, EventTimeColumn, Open, Stage, contains_window, rebuilt,
 };
 use super::window::WindowNode;
 use crate::catalog::{Emission, Kind, Relation};
 use crate::error::{Error, Result};
+use crate::postgres::subplan;
 
 /// Cuts an optimized plan.
 pub fn cut(plan: LogicalPlan, options: CutOptions) -> Result<Pipeline> {
     let (plan, limit) = if options.limit_ends { take_limit(plan)? } else { (plan, None) };
     let schema = Arc::clone(plan.schema().inner());
-    let mut cutter = Cutter { options, tables: Vec::new(), notices: Vec::new() };
-    match cutter.visit(plan, Within::Query)? {
-        Stage::Static(_) => Err(Error::unsupported("a continuous query must read a stream").hint(
-            "Leave EMIT away, or use CREATE VIEW; a query over tables alone is answered when it is read.",
-        )),
+    let mut cutter = Cutter { options, follows: false, notices: Vec::new() };
+    let stage = cutter.visit(plan, Within::Query)?;
+    match cutter.followed(stage)? {
+        Stage::Static(_) => {
+            Err(Error::unsupported("a continuous query must read a stream, a table or a view")
+                .hint("Leave EMIT away, or use CREATE VIEW: what reads nothing never changes."))
+        }
         Stage::Open(stage) => cutter.pipeline(*stage, limit, schema),
     }
 }
@@ -50,12 +52,16 @@ enum Within {
 
 struct Cutter {
     options: CutOptions,
-    tables: Vec<Arc<Relation>>,
+    /// Tables are followed: a change of them changes the answer. Else they are looked up.
+    follows: bool,
     notices: Vec<String>,
 }
 
 impl Cutter {
     fn visit(&mut self, plan: LogicalPlan, within: Within) -> Result<Stage> {
+        if subplan::applies(&plan)? {
+            return self.by_leaves(plan);
+        }
         match plan {
             LogicalPlan::TableScan(scan) => self.scan(scan),
             LogicalPlan::Join(join) => self.join(join, within),
@@ -99,19 +105,44 @@ impl Cutter {
     /// A node that is answered anew, key by key.
     fn by_key(&mut self, node: LogicalPlan) -> Result<Stage> {
         let (node, inputs) = keyed::taken_apart(node)?;
-        let inputs = inputs
-            .into_iter()
-            .map(|input| self.visit(input, Within::Query))
-            .collect::<Result<_>>()?;
+        let inputs = inputs.into_iter().map(|input| self.visit(input, Within::Query));
+        let inputs = inputs.collect::<Result<_>>()?;
+        let inputs = self.all_followed(inputs)?;
         let keys = keyed::keys_of(&node)?;
         keyed::plan(self.options, &mut self.notices, &node, inputs, keys)
     }
 
     /// A part of the plan that is answered anew as a whole, over the rows of all that it reads.
     fn by_leaves(&mut self, part: LogicalPlan) -> Result<Stage> {
+        if is_static(&part)? && !self.follows {
+            return Ok(Stage::Static(part));
+        }
         let (part, leaves) = keyed::leaves(part)?;
+        let before = std::mem::replace(&mut self.follows, true);
         let leaves = leaves.into_iter().map(|leaf| self.scan(leaf)).collect::<Result<_>>()?;
+        self.follows = before;
         keyed::plan_whole(self.options, &mut self.notices, part, leaves)
+    }
+
+    /// Inputs of a node that follows its tables if it reads anything else.
+    fn all_followed(&mut self, inputs: Vec<Stage>) -> Result<Vec<Stage>> {
+        if inputs.iter().all(|input| matches!(input, Stage::Static(_))) {
+            return Ok(inputs);
+        }
+        inputs.into_iter().map(|input| self.followed(input)).collect()
+    }
+
+    /// A part that reads tables, made one that follows them.
+    fn followed(&mut self, stage: Stage) -> Result<Stage> {
+        match stage {
+            Stage::Static(plan) if !tables_of([&plan])?.is_empty() => {
+                let before = std::mem::replace(&mut self.follows, true);
+                let stage = self.visit(plan, Within::Query);
+                self.follows = before;
+                stage
+            }
+            other => Ok(other),
+        }
     }
 
     fn union(&mut self, union: Union) -> Result<Stage> {
@@ -119,6 +150,7 @@ impl Cutter {
         for input in &union.inputs {
             parts.push(self.visit(input.as_ref().clone(), Within::Query)?);
         }
+        let parts = self.all_followed(parts)?;
         if parts.iter().any(|part| matches!(part, Stage::Static(_))) {
             let node = LogicalPlan::Union(union);
             let none = keyed::KeyColumns::default();
@@ -153,20 +185,18 @@ impl Cutter {
             return Ok(Stage::Static(LogicalPlan::TableScan(scan)));
         };
         match relation.kind {
-            Kind::Stream(_) | Kind::MaterializedView(_) => {
+            Kind::Table(_) if !self.follows => Ok(Stage::Static(LogicalPlan::TableScan(scan))),
+            Kind::Stream(_) | Kind::MaterializedView(_) | Kind::Table(_) => {
                 let columns = match &scan.projection {
                     Some(columns) => columns.clone(),
                     None => (0..relation.columns.len()).collect(),
                 };
+                if columns.is_empty() && matches!(relation.kind, Kind::Table(_)) {
+                    return rows_alone(relation, &scan);
+                }
                 let input = Arc::clone(&scan.projected_schema);
                 let source = SourceScan { relation, columns };
                 Ok(Stage::Open(Box::new(Open::source(source, input))))
-            }
-            Kind::Table(_) => {
-                if !self.tables.iter().any(|known| known.id == relation.id) {
-                    self.tables.push(relation);
-                }
-                Ok(Stage::Static(LogicalPlan::TableScan(scan)))
             }
             Kind::View { .. } => {
                 Err(Error::internal(format!("view {} was not put in place", relation.name)))
@@ -213,7 +243,7 @@ impl Cutter {
 
     fn join(&mut self, join: Join, within: Within) -> Result<Stage> {
         // Windows of rows that are joined with a table alone stay with what is above.
-        let within = match (is_static(&join.left), is_static(&join.right)) {
+        let within = match (is_static(&join.left)?, is_static(&join.right)?) {
             (false, false) => Within::Query,
             (true, _) | (_, true) => within,
         };
@@ -223,16 +253,23 @@ impl Cutter {
             (Stage::Static(left), Stage::Static(right)) => {
                 Ok(Stage::Static(rebuilt(&LogicalPlan::Join(join), vec![left, right])?))
             }
-            (stream, Stage::Static(table)) => {
-                stream.join(|plan| stream_table_join(&join, plan, table, StreamSide::Left))
+            (Stage::Open(stream), Stage::Static(table))
+                if is_looked_up(&stream, &join, StreamSide::Left) =>
+            {
+                Stage::Open(stream)
+                    .join(|plan| stream_table_join(&join, plan, table, StreamSide::Left))
             }
-            (Stage::Static(table), stream) => {
-                stream.join(|plan| stream_table_join(&join, plan, table, StreamSide::Right))
+            (Stage::Static(table), Stage::Open(stream))
+                if is_looked_up(&stream, &join, StreamSide::Right) =>
+            {
+                Stage::Open(stream)
+                    .join(|plan| stream_table_join(&join, plan, table, StreamSide::Right))
             }
             (left, right) => {
                 let keys = keyed::keys_of_join(&join)?;
                 let node = LogicalPlan::Join(join);
-                keyed::plan(self.options, &mut self.notices, &node, vec![left, right], keys)
+                let inputs = self.all_followed(vec![left, right])?;
+                keyed::plan(self.options, &mut self.notices, &node, inputs, keys)
             }
         }
     }
@@ -255,40 +292,43 @@ impl Cutter {
         limit: Option<usize>,
         schema: datafusion::arrow::datatypes::SchemaRef,
     ) -> Result<Pipeline> {
-        if let (Some(relation), true) = (stage.on_source(), stage.edge.retracts) {
-            let name = &relation.name;
-            if self.options.emission == Emission::OnClose {
-                return Err(Error::unsupported(format!(
-                    "EMIT ON WINDOW CLOSE over \"{name}\", whose rows change, is not supported"
-                ))
-                .hint("Use EMIT CHANGES."));
-            }
-            if stage.has_tables {
-                return Err(joined_changes(name));
-            }
+        if self.options.emission == Emission::OnClose && stage.edge.retracts {
+            let rows = stage.rows_of();
+            return Err(Error::unsupported(format!(
+                "EMIT ON WINDOW CLOSE over {rows}, whose rows change, is not supported"
+            ))
+            .hint("Use EMIT CHANGES."));
         }
         let (sources, steps) = stage.finish();
+        let below = sources.iter().map(|source| &source.below.plan);
+        let tables = tables_of(below.chain(steps.iter().map(|step| &step.above.plan)))?;
         Ok(Pipeline {
             sources,
             steps,
             schema,
             emission: self.options.emission,
             limit,
-            tables: self.tables,
+            tables,
             notices: self.notices,
             moment: None,
         })
     }
 }
 
+/// The rows of a table of which no column is asked for: what has changed in a table is found by
+/// its columns' values.
+fn rows_alone(relation: Arc<Relation>, scan: &TableScan) -> Result<Stage> {
+    let all = DFSchema::try_from_qualified_schema(scan.table_name.clone(), &relation.schema())?;
+    let (columns, input) = ((0..relation.columns.len()).collect(), Arc::new(all));
+    let mut stage = Open::source(SourceScan { relation, columns }, input);
+    stage.plan = LogicalPlan::Projection(Projection::try_new(Vec::new(), Arc::new(stage.plan))?);
+    Ok(Stage::Open(Box::new(stage)))
+}
+
 /// Whether a plan reads nothing that is written to for ever.
-fn is_static(plan: &LogicalPlan) -> bool {
-    if let LogicalPlan::TableScan(scan) = plan
-        && let Some(relation) = scanned(scan)
-    {
-        return !matches!(relation.kind, Kind::Stream(_) | Kind::MaterializedView(_));
-    }
-    plan.inputs().into_iter().all(is_static)
+fn is_static(plan: &LogicalPlan) -> Result<bool> {
+    let is_table = |relation: &Arc<Relation>| matches!(relation.kind, Kind::Table(_));
+    Ok(read_by([plan])?.iter().all(is_table))
 }
 
 /// The windows of a part's rows, by the columns of the plan on top of it.
@@ -325,6 +365,32 @@ enum StreamSide {
     Right,
 }
 
+/// Whether a table is looked up as each row comes: where the rows are never taken back, or are those
+/// of an aggregate, of which what was given out is kept. A kind of join that has rows of the table
+/// alone follows it.
+fn is_looked_up(stream: &Open, join: &Join, side: StreamSide) -> bool {
+    let join_type = as_probed(join, side);
+    let is_kind = matches!(
+        join_type,
+        JoinType::Inner
+            | JoinType::Right
+            | JoinType::RightSemi
+            | JoinType::RightAnti
+            | JoinType::RightMark
+    );
+    // Without columns that are equal there is nothing to look up by whether a row is there.
+    let is_by_key = matches!(join_type, JoinType::Inner | JoinType::Right) || !join.on.is_empty();
+    is_kind && is_by_key && !join.null_aware && (!stream.edge.retracts || stream.is_on_aggregate())
+}
+
+/// The kind of join with the stream on the right.
+fn as_probed(join: &Join, side: StreamSide) -> JoinType {
+    match side {
+        StreamSide::Left => join.join_type.swap(),
+        StreamSide::Right => join.join_type,
+    }
+}
+
 /// The join with the table as the left (build) side, which DataFusion keeps from run to run, and
 /// the stream as the probe side; columns in the order they had.
 fn stream_table_join(
@@ -333,22 +399,7 @@ fn stream_table_join(
     table: LogicalPlan,
     side: StreamSide,
 ) -> Result<LogicalPlan> {
-    let join_type = match side {
-        StreamSide::Left => join.join_type.swap(),
-        StreamSide::Right => join.join_type,
-    };
-    let keeps_table_rows = !matches!(
-        join_type,
-        JoinType::Inner
-            | JoinType::Right
-            | JoinType::RightSemi
-            | JoinType::RightAnti
-            | JoinType::RightMark
-    );
-    if keeps_table_rows || join.null_aware {
-        return Err(Error::unsupported("this kind of join of a stream with a table is not supported")
-            .hint("Use stream INNER JOIN table or stream LEFT JOIN table, or IN and EXISTS (NOT EXISTS instead of NOT IN)."));
-    }
+    let join_type = as_probed(join, side);
     let on = match side {
         StreamSide::Left => join.on.iter().map(|(l, r)| (r.clone(), l.clone())).collect(),
         StreamSide::Right => join.on.clone(),

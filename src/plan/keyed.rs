@@ -15,19 +15,21 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::tree_node::Transformed;
-use datafusion::common::{DFSchemaRef, JoinType};
+use datafusion::common::{DFSchema, DFSchemaRef, JoinType};
+use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::{
-    Expr, ExprSchemable, Join, LogicalPlan, Projection, TableScan, when,
+    Expr, ExprSchemable, Join, LogicalPlan, Projection, TableScan, lit, when,
 };
 
 use super::closing::time_unit;
 use super::origin::{Origin, column_at, trace};
 use super::pipeline::{ClosingKey, Frontier, PerKeyPlan, Stateful};
-use super::placeholder::placeholder_of;
+use super::placeholder::{input_name, placeholder_of};
 use super::relations::scanned;
 use super::stage::{ClosedWindows, CutOptions, Edge, Open, Stage, rebuilt};
-use crate::catalog::{Emission, Kind};
+use crate::catalog::Emission;
 use crate::error::{Error, Result};
+use crate::postgres::subplan;
 use crate::time::{WindowKind, ticks_of_millis};
 
 /// By what a node's rows belong together.
@@ -164,6 +166,11 @@ pub(super) fn plan(
     if inputs.iter().any(|input| matches!(input, Stage::Static(_))) {
         keys = KeyColumns::default();
     }
+    let is_whole = keys.output.is_empty();
+    if is_whole && (has_no_columns(node) || inputs.iter().any(Stage::has_no_columns)) {
+        // Rows are kept as values of columns, so there has to be one.
+        keys = KeyColumns { inputs: vec![vec![lit(1)]; inputs.len()], output: vec![lit(1)] };
+    }
     let closing = match options.emission {
         Emission::OnClose => Some(closing(node, &inputs, &mut keys)?),
         Emission::OnChange => None,
@@ -172,8 +179,8 @@ pub(super) fn plan(
     for (at, input) in inputs.into_iter().enumerate() {
         let mut part = match input {
             Stage::Open(part) => part,
+            // It reads nothing that changes.
             Stage::Static(fixed) => {
-                refuse_tables(&fixed)?;
                 leaves.push(fixed);
                 continue;
             }
@@ -196,7 +203,7 @@ pub(super) fn plan(
     let (edge, closes) = match closing {
         Some((closes, edge)) => (edge, Some(closes)),
         None => {
-            say_what_is_kept(notices, node, keys.output.is_empty());
+            say_what_is_kept(notices, node, is_whole);
             (Edge::of(true), None)
         }
     };
@@ -216,7 +223,6 @@ pub(super) fn plan_whole(
     if options.emission == Emission::OnClose {
         return Err(never_closes(&plan));
     }
-    refuse_tables(&plan)?;
     say_what_is_kept(notices, &plan, true);
     let parts: Vec<Open> = leaves.into_iter().filter_map(Stage::open).collect();
     let ports = parts.iter().map(|part| part.plan.schema().fields().len()).collect();
@@ -233,17 +239,32 @@ fn finish(parts: Vec<Open>, plan: PerKeyPlan, schema: &DFSchemaRef, edge: Edge) 
 /// stand for.
 pub(super) fn leaves(part: LogicalPlan) -> Result<(LogicalPlan, Vec<TableScan>)> {
     let mut found = Vec::new();
-    let replaced = part.transform_with_subqueries(|node| {
-        let LogicalPlan::TableScan(scan) = &node else { return Ok(Transformed::no(node)) };
-        let Some(relation) = scanned(scan) else { return Ok(Transformed::no(node)) };
-        if !matches!(relation.kind, Kind::Stream(_) | Kind::MaterializedView(_)) {
-            return Ok(Transformed::no(node));
+    let replaced = with_leaves(part, &mut found)?;
+    Ok((replaced, found))
+}
+
+fn with_leaves(plan: LogicalPlan, found: &mut Vec<TableScan>) -> DfResult<LogicalPlan> {
+    let replaced = plan.transform_with_subqueries(|node| match &node {
+        LogicalPlan::TableScan(scan) if scanned(scan).is_some() => {
+            let leaf = renamed_placeholder(&scan.projected_schema, found.len())?;
+            found.push(scan.clone());
+            Ok(Transformed::yes(leaf))
         }
-        let leaf = placeholder_of(&scan.projected_schema, found.len());
-        found.push(scan.clone());
-        Ok(Transformed::yes(leaf))
+        LogicalPlan::TableScan(_) => Ok(Transformed::no(node)),
+        _ => subplan::map(node, &mut |inner| with_leaves(inner, found)),
     })?;
-    Ok((replaced.data, found))
+    Ok(replaced.data)
+}
+
+/// A placeholder under the names of what it stands for: a subquery is optimized when it is run, and
+/// then a leaf's columns are called after the leaf.
+fn renamed_placeholder(schema: &DFSchemaRef, port: usize) -> DfResult<LogicalPlan> {
+    let own = DFSchema::try_from_qualified_schema(input_name(port), schema.as_arrow())?;
+    let leaf = placeholder_of(&Arc::new(own), port);
+    let names = schema.iter().enumerate().map(|(at, (qualifier, field))| {
+        column_at(&leaf, at).alias_qualified(qualifier.cloned(), field.name())
+    });
+    Ok(LogicalPlan::Projection(Projection::try_new(names.collect(), Arc::new(leaf.clone()))?))
 }
 
 /// A plan with the keys behind its columns.
@@ -257,24 +278,12 @@ fn with_keys(plan: LogicalPlan, keys: &[Expr]) -> Result<LogicalPlan> {
     Ok(LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(plan))?))
 }
 
-fn columns_of(plan: &LogicalPlan) -> Vec<Expr> {
-    (0..plan.schema().fields().len()).map(|at| column_at(plan, at)).collect()
+fn has_no_columns(plan: &LogicalPlan) -> bool {
+    plan.schema().fields().is_empty()
 }
 
-/// Tables change, and the rows that were answered with them would not.
-fn refuse_tables(plan: &LogicalPlan) -> Result<()> {
-    if let LogicalPlan::TableScan(scan) = plan
-        && let Some(relation) = scanned(scan)
-    {
-        let what = format!(
-            "table \"{}\" in this place of a continuous query is not supported yet",
-            relation.name
-        );
-        return Err(Error::unsupported(what).hint(
-            "Join the stream with the table first, with INNER JOIN, LEFT JOIN, IN or EXISTS.",
-        ));
-    }
-    plan.inputs().into_iter().try_for_each(refuse_tables)
+fn columns_of(plan: &LogicalPlan) -> Vec<Expr> {
+    (0..plan.schema().fields().len()).map(|at| column_at(plan, at)).collect()
 }
 
 fn say_what_is_kept(notices: &mut Vec<String>, node: &LogicalPlan, is_whole: bool) {

@@ -113,11 +113,12 @@ pub struct OperatorPlan {
 }
 
 impl SourceScan {
-    /// Whether the source takes rows back: a materialized view whose answer changes.
+    /// Whether the source takes rows back: a materialized view whose answer changes, a table.
     pub fn retracts(&self) -> bool {
         match &self.relation.kind {
             Kind::MaterializedView(view) => !view.append_only,
-            _ => false,
+            Kind::Table(_) => true,
+            Kind::Stream(_) | Kind::View { .. } => false,
         }
     }
 }
@@ -135,7 +136,7 @@ pub enum Frontier {
 /// The source's side: which relation, and which of its columns.
 #[derive(Debug, Clone)]
 pub struct SourceScan {
-    /// A stream, or a materialized view.
+    /// A stream, a materialized view, or a static table.
     pub relation: Arc<Relation>,
     /// Positions of the columns that are read, in order.
     pub columns: Vec<usize>,

@@ -22,6 +22,7 @@ use futures::StreamExt;
 use parking_lot::Mutex;
 
 use crate::error::Result;
+use crate::postgres::subplan;
 
 /// The name of the placeholder in a fragment's plan.
 pub const INPUT: &str = "__input";
@@ -33,7 +34,12 @@ pub fn placeholder(schema: &DFSchemaRef) -> LogicalPlan {
 
 /// The leaf that stands for the rows of a port, in a plan over several.
 pub fn placeholder_of(schema: &DFSchemaRef, port: usize) -> LogicalPlan {
-    leaf(schema, &format!("{INPUT}_{port}"), port)
+    leaf(schema, &input_name(port), port)
+}
+
+/// What the leaf of a port is called.
+pub fn input_name(port: usize) -> String {
+    format!("{INPUT}_{port}")
 }
 
 fn leaf(schema: &DFSchemaRef, name: &str, port: usize) -> LogicalPlan {
@@ -51,16 +57,22 @@ fn leaf(schema: &DFSchemaRef, name: &str, port: usize) -> LogicalPlan {
 
 /// The slots of the placeholders in a plan, by their ports.
 pub fn slots(plan: &LogicalPlan) -> Result<BTreeMap<usize, Arc<Slot>>> {
+    fn find(plan: &LogicalPlan, found: &mut BTreeMap<usize, Arc<Slot>>) -> DfResult<()> {
+        plan.apply_with_subqueries(|node| {
+            if let LogicalPlan::TableScan(scan) = node
+                && let Ok(provider) = datafusion::datasource::source_as_provider(&scan.source)
+                && let Some(placeholder) =
+                    (provider.as_ref() as &dyn Any).downcast_ref::<Placeholder>()
+            {
+                found.insert(placeholder.port, Arc::clone(&placeholder.slot));
+            }
+            subplan::visit(node, &mut |inner| find(inner, found))?;
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        Ok(())
+    }
     let mut found = BTreeMap::new();
-    plan.apply_with_subqueries(|node| {
-        if let LogicalPlan::TableScan(scan) = node
-            && let Ok(provider) = datafusion::datasource::source_as_provider(&scan.source)
-            && let Some(placeholder) = (provider.as_ref() as &dyn Any).downcast_ref::<Placeholder>()
-        {
-            found.insert(placeholder.port, Arc::clone(&placeholder.slot));
-        }
-        Ok(TreeNodeRecursion::Continue)
-    })?;
+    find(plan, &mut found)?;
     Ok(found)
 }
 

@@ -46,7 +46,7 @@ use crate::postgres::coercion::intervals::IntervalKeys;
 use crate::postgres::functions;
 use crate::postgres::guard::{Guarding, InPieces};
 use crate::postgres::set_operations;
-use crate::postgres::subplan::has_applied;
+use crate::postgres::subplan::{self, is_subplan};
 
 /// Optimizer rules that make sense for a batch only: a continuous aggregate keeps its DISTINCT, a
 /// LIMIT stays on top, and a query whose condition is never true (`id > $1` before there is a
@@ -268,18 +268,14 @@ fn at(state: SessionState, now_ms: i64) -> SessionState {
 /// A continuous query's answer is a function of the rows: nothing in it may depend on chance.
 /// (`now()` is the epoch's time: [`moment`].)
 fn refuse_unstable(plan: &LogicalPlan) -> Result<()> {
-    if has_applied(plan)? {
-        let message = "this subquery over columns of the query around it is not supported in a continuous query";
-        return Err(
-            Error::unsupported(message).hint("Write it as a join with the table that it reads.")
-        );
-    }
     let mut found = None;
     plan.apply_with_subqueries(|node| {
+        subplan::visit(node, &mut |inner| Ok(refuse_unstable(inner)?))?;
         node.apply_expressions(|expr| {
             expr.apply(|expr| {
                 if let Expr::ScalarFunction(call) = expr
                     && call.func.signature().volatility == Volatility::Volatile
+                    && !is_subplan(&call.func)
                 {
                     found = Some(call.func.name().to_owned());
                     return Ok(TreeNodeRecursion::Stop);

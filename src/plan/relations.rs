@@ -9,6 +9,7 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{CatalogProvider, MemTable, SchemaProvider, Session, TableProvider};
 use datafusion::common::Column;
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::TableType;
 use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::execution::context::SessionState;
@@ -23,6 +24,7 @@ use futures::StreamExt;
 use crate::catalog::{self, Kind, Relation};
 use crate::error::Result;
 use crate::limits;
+use crate::postgres::subplan;
 
 /// Batches of a relation as of one moment; made by whoever knows where the rows are.
 pub trait Contents: Send + Sync + fmt::Debug {
@@ -84,6 +86,39 @@ pub fn scanned(scan: &datafusion::logical_expr::TableScan) -> Option<Arc<Relatio
     let provider = datafusion::datasource::source_as_provider(&scan.source).ok()?;
     let any: &dyn std::any::Any = provider.as_ref();
     any.downcast_ref::<RelationTable>().map(|table| Arc::clone(&table.relation))
+}
+
+/// What plans read of ours, each once.
+pub(super) fn read_by<'a>(
+    plans: impl IntoIterator<Item = &'a LogicalPlan>,
+) -> Result<Vec<Arc<Relation>>> {
+    fn find(plan: &LogicalPlan, found: &mut Vec<Arc<Relation>>) -> DfResult<()> {
+        plan.apply_with_subqueries(|node| {
+            if let LogicalPlan::TableScan(scan) = node
+                && let Some(relation) = scanned(scan)
+                && !found.iter().any(|known| known.id == relation.id)
+            {
+                found.push(relation);
+            }
+            subplan::visit(node, &mut |inner| find(inner, found))?;
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        Ok(())
+    }
+    let mut found = Vec::new();
+    for plan in plans {
+        find(plan, &mut found)?;
+    }
+    Ok(found)
+}
+
+/// The static tables among them.
+pub(super) fn tables_of<'a>(
+    plans: impl IntoIterator<Item = &'a LogicalPlan>,
+) -> Result<Vec<Arc<Relation>>> {
+    let mut tables = read_by(plans)?;
+    tables.retain(|relation| matches!(relation.kind, Kind::Table(_)));
+    Ok(tables)
 }
 
 #[async_trait]

@@ -133,6 +133,12 @@ impl Open {
         }
     }
 
+    /// Whether what is on top is over an aggregate.
+    pub(super) fn is_on_aggregate(&self) -> bool {
+        let last = self.steps.last().map(|step| &step.operator);
+        matches!((self.on, last), (Giver::Step(_), Some(Stateful::Aggregate { .. })))
+    }
+
     /// What is read.
     pub(super) fn sources(&self) -> impl Iterator<Item = &Arc<Relation>> {
         self.sources.iter().map(|source| &source.scan.relation)
@@ -191,6 +197,10 @@ impl Open {
             return Err(Error::unsupported("so many operators in one query")
                 .hint("Create a materialized view of an inner query, and go on over that."));
         }
+        if sources.len() > limits::QUERY_SOURCES {
+            return Err(Error::unsupported("so many streams, views and tables in one query")
+                .hint("Create a materialized view of some of them, and go on over that."));
+        }
         let plan = placeholder(output);
         let above = fragment_of(plan.clone(), output, false);
         let retracts = edge.retracts;
@@ -223,6 +233,15 @@ pub(super) fn watermark_column(relation: &Relation) -> Option<usize> {
 }
 
 impl Stage {
+    /// Whether its rows are only there.
+    pub(super) fn has_no_columns(&self) -> bool {
+        let plan = match self {
+            Stage::Static(plan) => plan,
+            Stage::Open(open) => &open.plan,
+        };
+        plan.schema().fields().is_empty()
+    }
+
     /// The plan that reads no stream, if it is one.
     pub(super) fn fixed(self) -> Option<LogicalPlan> {
         match self {
@@ -304,14 +323,6 @@ pub(super) fn find_window(plan: &LogicalPlan) -> Option<&WindowNode> {
         return Some(window);
     }
     plan.inputs().into_iter().find_map(find_window)
-}
-
-/// A row that is taken back would be joined with another version of the table than when it came.
-pub(super) fn joined_changes(name: &str) -> Error {
-    Error::unsupported(format!(
-        "a join of \"{name}\", whose rows change, with a table in a continuous query is not supported yet"
-    ))
-    .hint(format!("Join \"{name}\" with the table when you read it."))
 }
 
 /// A filter over a plan.

@@ -5,8 +5,8 @@
 //! subquery's plan as a constant and runs that; Postgres calls it a SubPlan. It is slow where there
 //! are many different values, and right where nothing else is (see
 //! [`joinable`](super::coercion::joinable)). The relations are those of the query around, so all
-//! runs see one epoch. Only snapshots have such functions: a continuous query would have to run
-//! them again for rows it has long emitted.
+//! runs see one epoch. A continuous query asks all of them again when its rows have changed, with
+//! placeholders for the relations.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -91,19 +91,90 @@ pub fn applied(
     Ok(ScalarUDF::from(apply).call(args))
 }
 
+/// The plan of the subquery that an expression is, if it is one that is applied.
+fn of(expr: &Expr) -> Option<&Apply> {
+    match expr {
+        Expr::ScalarFunction(call) => call.func.inner().downcast_ref::<Apply>(),
+        _ => None,
+    }
+}
+
 /// Whether a plan applies a subquery.
 pub fn has_applied(plan: &LogicalPlan) -> Result<bool> {
     let mut found = false;
     plan.apply_with_subqueries(|node| {
+        found |= applies(node)?;
+        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    Ok(found)
+}
+
+/// Whether a node, without what is below it, applies a subquery.
+pub fn applies(node: &LogicalPlan) -> Result<bool> {
+    let mut found = false;
+    visit(node, &mut |_| {
+        found = true;
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// Goes through the subqueries that a node, without what is below it, applies.
+pub fn visit(node: &LogicalPlan, look: &mut dyn FnMut(&LogicalPlan) -> Result<()>) -> Result<()> {
+    node.apply_expressions(|expr| {
+        expr.apply(|part| {
+            if let Some(apply) = of(part) {
+                look(&apply.subquery)?;
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })
+    })?;
+    Ok(())
+}
+
+/// The node with other subqueries in place of those that it applies.
+pub fn map(
+    node: LogicalPlan,
+    change: &mut dyn FnMut(LogicalPlan) -> Result<LogicalPlan>,
+) -> Result<Transformed<LogicalPlan>> {
+    node.map_expressions(|expr| {
+        expr.transform(|part| {
+            let (Some(apply), Expr::ScalarFunction(call)) = (of(&part), &part) else {
+                return Ok(Transformed::no(part));
+            };
+            let subquery = change(apply.subquery.as_ref().clone())?;
+            let other = Apply {
+                // By its name an operator above asks for the column.
+                name: apply.name.clone(),
+                state: apply.state.clone(),
+                subquery: Arc::new(subquery),
+                want: apply.want,
+                outer: apply.outer.clone(),
+                value: Arc::clone(&apply.value),
+                signature: apply.signature.clone(),
+                last: Mutex::default(),
+                kept: Mutex::default(),
+            };
+            Ok(Transformed::yes(ScalarUDF::from(other).call(call.args.clone())))
+        })
+    })
+}
+
+/// What subqueries of a plan have answered is not true any more: their rows are others now.
+pub fn forget_answers(plan: &LogicalPlan) -> Result<()> {
+    plan.apply(|node| {
         node.apply_expressions(|expr| {
             expr.apply(|part| {
-                found |=
-                    matches!(part, Expr::ScalarFunction(call) if call.func.inner().is::<Apply>());
+                if let Some(apply) = of(part) {
+                    *apply.last.lock() = None;
+                    apply.kept.lock().clear();
+                    forget_answers(&apply.subquery)?;
+                }
                 Ok(TreeNodeRecursion::Continue)
             })
         })
     })?;
-    Ok(found)
+    Ok(())
 }
 
 struct Apply {

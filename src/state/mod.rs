@@ -11,6 +11,7 @@
 pub mod aggregates;
 mod arrangement;
 mod delta;
+mod difference;
 pub mod exact;
 mod fixed_point;
 mod keys;
@@ -22,6 +23,7 @@ pub use arrangement::Arrangement;
 
 pub use aggregates::{AggregateCall, Kernel, Place};
 pub use delta::Delta;
+pub use difference::difference;
 pub use keys::Interner;
 pub use portions::next_piece;
 mod hop;

@@ -16,6 +16,7 @@ use crate::clock::{Clock, WallClock};
 use crate::connect;
 use crate::error::{Error, Result};
 use crate::exec::map::Tables;
+use crate::log::TableVersion;
 use crate::plan::Pipeline;
 use crate::plan::relations::{BatchIter, Contents, RelationLookup, RelationTable};
 use crate::types::SqlType;
@@ -149,6 +150,10 @@ impl Tables for BenchRelations {
 
     fn version(&self, _: &Pipeline) -> Result<u64> {
         Ok(0)
+    }
+
+    fn table(&self, relation: &Relation) -> Result<Arc<TableVersion>> {
+        Err(Error::internal(format!("{} has no versions", relation.name)))
     }
 
     fn now_ms(&self) -> i64 {

@@ -82,7 +82,7 @@ async fn run(mut feeds: Vec<Feed>, mut runner: Runner, stage: &BenchRelations) -
         let epoch = Stopwatch::start();
         let mut ended = true;
         for (source, feed) in feeds.iter_mut().enumerate() {
-            let read = feed.read(CommitNo(0), 0, PORTION, None)?;
+            let read = feed.read(CommitNo(0), 0, PORTION, None, stage)?;
             rejected += read.rejected.len() as u64;
             ended &= read.ended;
             runner.accept(source, read.inputs, stage, &mut output).await?;

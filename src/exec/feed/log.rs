@@ -30,7 +30,14 @@ impl LogFeed {
     ) -> Result<LogFeed> {
         let position = match (from, start) {
             (Some(FeedPosition::Log { offset }), _) => Position::Offset(*offset),
-            (Some(FeedPosition::Source { .. } | FeedPosition::View { .. }), _) => {
+            (
+                Some(
+                    FeedPosition::Source { .. }
+                    | FeedPosition::View { .. }
+                    | FeedPosition::Table { .. },
+                ),
+                _,
+            ) => {
                 return Err(Error::internal("a log at another source's position"));
             }
             (None, Start::Earliest) => Position::Earliest,

@@ -4,12 +4,14 @@
 //! |---|---|
 //! | `log` | an embedded log: reading ends where commits end, so that a write is never taken half |
 //! | `view` | a materialized view: what it publishes, and what it computes in the running epoch |
+//! | `table` | a static table: what has changed in it |
 //! | `source` | a connector, by itself or with the views that stand at the same place |
 //! | [`shared`] | what the views of an epoch read together of connectors |
 //! | `several` | the feeds of a query: one for each of its sources |
 
 use std::sync::Arc;
 
+use datafusion::arrow::array::RecordBatch;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
@@ -17,13 +19,16 @@ use self::log::LogFeed;
 pub use self::several::Feeds;
 use self::shared::{SharedReads, Wish};
 use self::source::SourceFeed;
+use self::table::TableFeed;
 pub use self::view::Fresh;
 use self::view::ViewFeed;
+use super::map::Tables;
 use super::position::{FeedBatch, FeedPosition, SourceProgress, Start};
 use super::view::handle::ViewHandle;
 use crate::announced::Listener;
 use crate::connect::Source;
 use crate::error::Result;
+use crate::log::table::TableHandle;
 use crate::log::{CommitNo, Journal};
 use crate::operators::lateness::Input;
 use crate::plan::SourceScan;
@@ -35,6 +40,7 @@ pub mod shared;
 #[cfg(test)]
 mod shared_tests;
 mod source;
+mod table;
 mod view;
 
 /// Reads a source for one pipeline.
@@ -47,6 +53,7 @@ enum FeedKind {
     Log(LogFeed),
     Source(Box<SourceFeed>),
     View(Box<ViewFeed>),
+    Table(Box<TableFeed>),
 }
 
 impl Feed {
@@ -60,6 +67,23 @@ impl Feed {
     ) -> Result<Feed> {
         let feed = ViewFeed::open(scan, store, view, from, from_latest)?;
         Ok(Feed { kind: FeedKind::View(Box::new(feed)), columns: scan.columns.clone() })
+    }
+
+    /// Opens a static table at a position; None: with its present rows.
+    pub fn of_table(
+        scan: &SourceScan,
+        table: &Arc<TableHandle>,
+        from: Option<&FeedPosition>,
+    ) -> Result<Feed> {
+        let feed = TableFeed::open(scan, table, from)?;
+        Ok(Feed { kind: FeedKind::Table(Box::new(feed)), columns: scan.columns.clone() })
+    }
+
+    /// The rows that had been read of a table up to its position.
+    pub fn had(&mut self, rows: Vec<RecordBatch>) {
+        if let FeedKind::Table(table) = &mut self.kind {
+            table.had(rows);
+        }
     }
 
     /// Opens a stream at a position; None: where `start` says.
@@ -87,7 +111,7 @@ impl Feed {
     pub fn take_fresh(&mut self, fresh: Fresh<'_>) -> Result<Vec<Input>> {
         match &mut self.kind {
             FeedKind::View(view) => view.take_fresh(fresh, &self.columns),
-            FeedKind::Log(_) | FeedKind::Source(_) => Ok(Vec::new()),
+            FeedKind::Log(_) | FeedKind::Source(_) | FeedKind::Table(_) => Ok(Vec::new()),
         }
     }
 
@@ -103,7 +127,9 @@ impl Feed {
     pub async fn changed(&mut self, commits: &mut Listener<CommitNo>) -> bool {
         match &mut self.kind {
             FeedKind::View(view) => view.changed().await,
-            FeedKind::Log(_) | FeedKind::Source(_) => commits.changed().await.is_ok(),
+            FeedKind::Log(_) | FeedKind::Source(_) | FeedKind::Table(_) => {
+                commits.changed().await.is_ok()
+            }
         }
     }
 
@@ -111,7 +137,7 @@ impl Feed {
     fn published(&mut self) -> Option<BoxFuture<'_, bool>> {
         match &mut self.kind {
             FeedKind::View(view) => Some(view.changed().boxed()),
-            FeedKind::Log(_) | FeedKind::Source(_) => None,
+            FeedKind::Log(_) | FeedKind::Source(_) | FeedKind::Table(_) => None,
         }
     }
 
@@ -128,8 +154,10 @@ impl Feed {
         now_ms: i64,
         max_rows: usize,
         shared: Option<&mut SharedReads>,
+        tables: &dyn Tables,
     ) -> Result<FeedBatch> {
         match &mut self.kind {
+            FeedKind::Table(table) => table.read(tables),
             FeedKind::Log(log) => log.read(upto, max_rows),
             FeedKind::Source(source) => source.read(now_ms, max_rows, shared),
             FeedKind::View(view) => view.read(&self.columns),
@@ -141,6 +169,7 @@ impl Feed {
         match &self.kind {
             FeedKind::Log(log) => log.is_idle(),
             FeedKind::View(view) => view.is_idle(),
+            FeedKind::Table(table) => table.is_idle(),
             FeedKind::Source(_) => false,
         }
     }
@@ -150,7 +179,7 @@ impl Feed {
     pub fn watermark(&self) -> Option<i64> {
         match &self.kind {
             FeedKind::View(view) => view.watermark(),
-            FeedKind::Log(_) | FeedKind::Source(_) => None,
+            FeedKind::Log(_) | FeedKind::Source(_) | FeedKind::Table(_) => None,
         }
     }
 
@@ -159,7 +188,7 @@ impl Feed {
     pub fn forgotten(&self) -> u64 {
         match &self.kind {
             FeedKind::Log(log) => log.forgotten(),
-            FeedKind::Source(_) | FeedKind::View(_) => 0,
+            FeedKind::Source(_) | FeedKind::View(_) | FeedKind::Table(_) => 0,
         }
     }
 
@@ -167,6 +196,7 @@ impl Feed {
     pub fn read_to(&self) -> CommitNo {
         match &self.kind {
             FeedKind::Log(log) => log.read_to(),
+            FeedKind::Table(table) => table.read_to(),
             FeedKind::Source(_) | FeedKind::View(_) => CommitNo(0),
         }
     }
@@ -177,6 +207,7 @@ impl Feed {
             FeedKind::Log(log) => log.position(),
             FeedKind::Source(source) => source.position(),
             FeedKind::View(view) => view.position(),
+            FeedKind::Table(table) => table.position(),
         }
     }
 
@@ -184,7 +215,7 @@ impl Feed {
     pub fn wish(&self) -> Option<Wish> {
         match &self.kind {
             FeedKind::Source(source) => source.wish(),
-            FeedKind::Log(_) | FeedKind::View(_) => None,
+            FeedKind::Log(_) | FeedKind::View(_) | FeedKind::Table(_) => None,
         }
     }
 
@@ -192,13 +223,13 @@ impl Feed {
     pub fn source_progress(&self) -> Option<SourceProgress> {
         match &self.kind {
             FeedKind::Source(source) => Some(source.progress()),
-            FeedKind::Log(_) | FeedKind::View(_) => None,
+            FeedKind::Log(_) | FeedKind::View(_) | FeedKind::Table(_) => None,
         }
     }
 
     /// Whether new rows announce themselves by a commit; a connector has to be asked. (A view
     /// announces itself by the commit of its epoch.)
     pub fn is_log(&self) -> bool {
-        matches!(self.kind, FeedKind::Log(_) | FeedKind::View(_))
+        matches!(self.kind, FeedKind::Log(_) | FeedKind::View(_) | FeedKind::Table(_))
     }
 }

@@ -53,7 +53,9 @@ impl SourceFeed {
                 *ended,
                 *last_event,
             ),
-            Some(FeedPosition::Log { .. } | FeedPosition::View { .. }) => {
+            Some(
+                FeedPosition::Log { .. } | FeedPosition::View { .. } | FeedPosition::Table { .. },
+            ) => {
                 return Err(Error::internal("a connector at another source's position"));
             }
         };

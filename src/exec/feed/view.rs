@@ -59,7 +59,9 @@ impl ViewFeed {
             Some(FeedPosition::View { epoch }) => {
                 first = changes_up_to(store.as_ref(), view, *epoch, version.epoch)?;
             }
-            Some(FeedPosition::Log { .. } | FeedPosition::Source { .. }) => {
+            Some(
+                FeedPosition::Log { .. } | FeedPosition::Source { .. } | FeedPosition::Table { .. },
+            ) => {
                 return Err(Error::internal("a view at a stream's position"));
             }
             None if from_latest && scan.retracts() => {

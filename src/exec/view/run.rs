@@ -299,7 +299,7 @@ impl ViewRun {
             };
             let begin_ms = tables.now_ms();
             let feed = &mut self.feeds.0[source];
-            let read = feed.read(cut, now_ms, self.portion_size.rows(most), shared)?;
+            let read = feed.read(cut, now_ms, self.portion_size.rows(most), shared, tables)?;
             taken.anything |= !read.inputs.is_empty() || !read.rejected.is_empty();
             taken.rejected.extend(read.rejected.into_iter().map(|rejected| (source, rejected)));
             let portion: usize = read.inputs.iter().map(|input| input.batch.num_rows()).sum();
@@ -409,7 +409,7 @@ impl ViewRun {
             Some(FeedPosition::Log { offset: place } | FeedPosition::View { epoch: place }) => {
                 (*source, *place)
             }
-            Some(FeedPosition::Source { .. }) | None => (*source, 0),
+            Some(FeedPosition::Source { .. } | FeedPosition::Table { .. }) | None => (*source, 0),
         };
         let places = sources.iter().enumerate().map(place).collect();
         let commit = CommitNo(self.progress.commit);

@@ -25,6 +25,7 @@ use crate::limits;
 use crate::memory::{Accounts, MemoryPart};
 use crate::store::{Space, Store};
 
+mod changes;
 mod chunk;
 mod image;
 mod index;
@@ -33,6 +34,7 @@ mod record;
 mod tests;
 mod writer;
 
+pub use changes::VersionChange;
 pub use chunk::{RowId, TableVersion};
 pub use writer::{Mark, TableWriter};
 

@@ -325,7 +325,7 @@ impl<'a> Trial<'a> {
     async fn clean_up(&mut self) {
         let (stream, dim) = (self.case.stream(), self.case.dim());
         self.send(&format!("DROP STREAM {stream} CASCADE")).await;
-        self.send(&format!("DROP TABLE {dim}")).await;
+        self.send(&format!("DROP TABLE {dim} CASCADE")).await;
     }
 }
 

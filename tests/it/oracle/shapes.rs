@@ -474,4 +474,15 @@ pub const SHAPES: &[Shape] = &[
         "three streams",
         "SELECT l.id AS a, m.id AS b, r.id AS c FROM {S} AS l JOIN {S} AS m ON l.k = m.k AND l.id < m.id JOIN {S} AS r ON m.g = r.g AND m.id < r.id AND r.v > 80",
     ),
+    Shape {
+        name: "EXCEPT ALL",
+        kind: Kind::Running,
+        engine: "SELECT k FROM {S} EXCEPT ALL SELECT k FROM {S} WHERE v > 20",
+        oracle: "SELECT k FROM s WHERE v IS NULL OR v <= 20",
+    },
+    running("a table and its changes", "SELECT d.k, d.name, d.f FROM {D} AS d WHERE d.f > 1"),
+    running(
+        "rows of a table without rows of a stream",
+        "SELECT d.k, d.name, s.id FROM {D} AS d LEFT JOIN {S} AS s ON s.k = d.k AND s.v > 90",
+    ),
 ];
