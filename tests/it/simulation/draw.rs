@@ -325,7 +325,7 @@ impl Life<'_> {
             format!("{name}({input}, ts, {}, {})", interval(slide), interval(size))
         };
         let query = shape.sql.replace("{W}", &window).replace("{S}", &input).replace("{V}", &input);
-        let query = query.replace("{D}", "d").replace("{J}", "x.k = d.k");
+        let query = query.replace("{D}", "d").replace("{T}", "d").replace("{J}", "x.k = d.k");
         let with = match view.lateness {
             0 => String::new(),
             us => format!(" WITH (allowed_lateness = '{} s')", us / SECOND),

@@ -2,7 +2,7 @@
 //!
 //! In a query `{W}` stands for a window function over a stream (with columns `window_start`,
 //! `window_end`), `{S}` for the stream, `{D}` for the static table with `{J}` as the condition that
-//! joins it to `x`, and `{V}` for another view. Every shape has columns `k` and `n`, so that each
+//! joins it to `x`, `{T}` for that table where it is followed, and `{V}` for another view. Every shape has columns `k` and `n`, so that each
 //! may stand on each. DataFusion is asked the same over finite tables.
 
 /// What a query reads.
@@ -107,6 +107,14 @@ pub const SHAPES: &[Shape] = &[
     windows(
         "ranks of each window",
         "SELECT window_start, window_end, k, id, CAST(row_number() OVER (PARTITION BY window_start, window_end ORDER BY v DESC NULLS LAST, id) AS BIGINT) AS n FROM {W}",
+    ),
+    rows(
+        "keys of a table with how many rows",
+        "SELECT t.k, count(s.id) AS n FROM {T} AS t LEFT JOIN {S} AS s ON s.k = t.k GROUP BY t.k",
+    ),
+    rows(
+        "rows whose group no row of a table has",
+        "SELECT id, k, v AS n FROM {S} WHERE g NOT IN (SELECT f FROM {T})",
     ),
     rows("running count", "SELECT k, count(*) AS n FROM {S} GROUP BY k"),
     rows(

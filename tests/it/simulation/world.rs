@@ -140,7 +140,7 @@ impl World {
         let sql = view.shape.sql;
         let sql =
             sql.replace("{W}", "w").replace("{S}", "s").replace("{D}", "d").replace("{V}", "v");
-        let sql = sql.replace("{J}", "x.k = d.k AND x.pin = d.pin");
+        let sql = sql.replace("{T}", "t").replace("{J}", "x.k = d.k AND x.pin = d.pin");
         let work = async {
             let frame = self.context.sql(&sql).await?;
             let schema = Arc::new(frame.schema().as_arrow().clone());
@@ -181,6 +181,12 @@ impl World {
             columns.push(("pin", pins(&rows)));
             self.register("s", columns);
         }
+        let present = self.versions.last().expect("the first is empty");
+        let keys = StringArray::from_iter_values(present.keys());
+        let names = StringArray::from_iter_values(present.values().map(|(name, _)| name));
+        let factors = Int32Array::from_iter_values(present.values().map(|(_, f)| *f));
+        let columns: [ArrayRef; 3] = [Arc::new(keys), Arc::new(names), Arc::new(factors)];
+        self.register("t", ["k", "name", "f"].into_iter().zip(columns).collect());
         if view.shape.joins() {
             let all: Vec<_> = self
                 .versions
