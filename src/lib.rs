@@ -33,8 +33,8 @@
 //!                                                                            ▼ is another:
 //!                                                                         operator ─▶ …
 //! ```
-//! Several streams come together in an operator of several ports: a union, or
-//! [`PerKey`](operators::PerKey), which keeps the rows of each port by key and has any plan answered
+//! Several streams come together in an operator of several ports: a union, an
+//! [`InnerJoin`](operators::InnerJoin), or [`PerKey`](operators::PerKey), which keeps the rows of each port by key and has any plan answered
 //! anew for the keys that the epoch has touched.
 //!
 //! An *epoch* is one micro-batch: how far to read (the cut), read, compute, commit offsets,

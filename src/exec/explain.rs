@@ -35,6 +35,7 @@ pub fn operator(pipeline: &Pipeline, at: usize) -> String {
             format!("{what}, keys={}, aggregates=[{}], {emit}", spec.keys.len(), calls.join(", "))
         }
         Stateful::Union { .. } => "Union".to_owned(),
+        Stateful::Join(plan) => format!("InnerJoin, keys={}, {emit}", plan.key),
         Stateful::PerKey(plan) => match plan.closes {
             Some(_) => format!("PerWindow, keys={}, {emit}", plan.key),
             None => format!("PerKey, keys={}, {emit}", plan.key),

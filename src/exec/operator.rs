@@ -10,9 +10,9 @@ use crate::error::{Error, Result};
 use crate::operators::assign::{expand, window_time};
 use crate::operators::lateness::ticks;
 use crate::operators::{
-    Closing, PerKey, RunningAggregate, WindowAggregate, WindowBuffer, Windowing,
+    Closing, InnerJoin, PerKey, RunningAggregate, WindowAggregate, WindowBuffer, Windowing,
 };
-use crate::plan::{Pipeline, Stateful};
+use crate::plan::{PerKeyPlan, Pipeline, Stateful};
 use crate::state::{Delta, StateTable};
 use crate::time::{EventTime, WINDOW_COLUMNS, Watermark, ticks_of_millis};
 
@@ -26,12 +26,16 @@ pub(super) enum Operator {
     /// Keeps nothing; its columns.
     Union(SchemaRef),
     PerKey(Box<PerKey>),
+    Join(Box<InnerJoin>),
 }
 
 impl Operator {
     /// The operator of the step at this place, without state, at this watermark.
     pub(super) fn at(pipeline: &Pipeline, at: usize, watermark: Watermark) -> Result<Operator> {
         let input = |port| Arc::clone(pipeline.step_input(at, port).inner());
+        let port = |plan: &PerKeyPlan, port: usize| {
+            (input(port), pipeline.retracts_into(at, port), plan.ports[port])
+        };
         Ok(match &pipeline.steps[at].operator {
             Stateful::Aggregate { spec, output } if spec.window.is_some() => {
                 let operator = WindowAggregate::at(spec.clone(), watermark)?;
@@ -46,10 +50,13 @@ impl Operator {
                 Operator::Buffer(Box::new(buffer))
             }
             Stateful::Union { schema } => Operator::Union(Arc::clone(schema.inner())),
+            Stateful::Join(plan) => {
+                let output = plan.plan.schema().as_arrow();
+                let sides = [0, 1].map(|side| port(plan, side));
+                Operator::Join(Box::new(InnerJoin::new(sides, output, plan.key)?))
+            }
             Stateful::PerKey(plan) => {
-                let ports: Vec<_> = (0..plan.ports.len())
-                    .map(|port| (input(port), pipeline.retracts_into(at, port), plan.ports[port]))
-                    .collect();
+                let ports: Vec<_> = (0..plan.ports.len()).map(|at| port(plan, at)).collect();
                 let output = Arc::clone(plan.plan.schema().inner());
                 let until = plan.closes.map(|closes| closes.until);
                 Operator::PerKey(Box::new(PerKey::new(&ports, output, plan.key, until)?))
@@ -65,6 +72,7 @@ impl Operator {
             Operator::Running(operator, _) => vec![operator.as_mut()],
             Operator::Buffer(operator) => vec![operator.as_mut()],
             Operator::PerKey(operator) => operator.tables(),
+            Operator::Join(operator) => operator.tables(),
         }
     }
 
@@ -76,7 +84,8 @@ impl Operator {
             | Operator::Running(..)
             | Operator::Buffer(_)
             | Operator::Assign(..)
-            | Operator::Union(_) => Ok(()),
+            | Operator::Union(_)
+            | Operator::Join(_) => Ok(()),
         }
     }
 
@@ -90,7 +99,10 @@ impl Operator {
                 Ok(Closing::Done)
             }
             // What has closed per key is asked for.
-            Operator::Running(..) | Operator::Union(_) | Operator::PerKey(_) => Ok(Closing::Done),
+            Operator::Running(..)
+            | Operator::Union(_)
+            | Operator::PerKey(_)
+            | Operator::Join(_) => Ok(Closing::Done),
         }
     }
 
@@ -108,7 +120,8 @@ impl Operator {
             Operator::Running(..)
             | Operator::Assign(..)
             | Operator::Union(_)
-            | Operator::PerKey(_) => watermark,
+            | Operator::PerKey(_)
+            | Operator::Join(_) => watermark,
         }
     }
 
@@ -117,6 +130,7 @@ impl Operator {
         match self {
             Operator::Window(operator, _) => operator.changes().map(Some),
             Operator::Running(operator, _) => operator.changes().map(Some),
+            Operator::Join(operator) => operator.changes().map(Some),
             Operator::Buffer(_)
             | Operator::Assign(..)
             | Operator::Union(_)
@@ -132,7 +146,8 @@ impl Operator {
             Operator::Running(..)
             | Operator::Assign(..)
             | Operator::Union(_)
-            | Operator::PerKey(_) => 0,
+            | Operator::PerKey(_)
+            | Operator::Join(_) => 0,
         }
     }
 
@@ -147,9 +162,8 @@ impl Operator {
             }
             Operator::Buffer(_) => with_window_time(&delta.batch, delta.batch.num_columns() - 1)?,
             Operator::Assign(..) | Operator::Union(_) => delta.batch,
-            Operator::PerKey(operator) => {
-                delta.batch.project(&(0..operator.answer_columns()).collect::<Vec<_>>())?
-            }
+            Operator::PerKey(operator) => first(&delta.batch, operator.answer_columns())?,
+            Operator::Join(operator) => first(&delta.batch, operator.answer_columns())?,
         };
         Ok(Delta { batch, weights: delta.weights })
     }
@@ -159,11 +173,17 @@ impl Operator {
         match self {
             Operator::Assign(..) | Operator::Union(_) => (0, 0),
             Operator::PerKey(operator) => operator.size(),
+            Operator::Join(operator) => operator.size(),
             Operator::Window(operator, _) => (operator.size(), operator.rows()),
             Operator::Running(operator, _) => (operator.size(), operator.rows()),
             Operator::Buffer(operator) => (operator.size(), operator.rows()),
         }
     }
+}
+
+/// So many of the columns.
+fn first(batch: &RecordBatch, columns: usize) -> Result<RecordBatch> {
+    Ok(batch.project(&(0..columns).collect::<Vec<_>>())?)
 }
 
 fn frontier(windowing: &Windowing, unit: TimeUnit, watermark: Watermark) -> Watermark {

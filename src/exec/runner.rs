@@ -19,12 +19,13 @@ use super::answering::Answering;
 use super::codec::{StateTables, source_part, step_parts};
 use super::map::Tables;
 use super::operator::{Operator, assigned};
-use super::running_source::{RunningSource, of_sign};
+use super::running_source::RunningSource;
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
 use crate::memory::MemoryPart;
 use crate::operators::Closing;
 use crate::operators::emitted::EmittedRows;
+use crate::operators::join::JoinQuestion;
 use crate::operators::lateness::{Input, split};
 use crate::operators::per_key::Question;
 use crate::plan::{Frontier, Giver, Pipeline, Stateful};
@@ -119,24 +120,41 @@ impl RunningStep {
         }
     }
 
-    /// Rows of keys that are to be answered: those that this frontier has closed, or that the epoch
-    /// has touched.
-    fn question(&mut self, closed: Option<Watermark>) -> Result<Option<Question>> {
-        let Operator::PerKey(operator) = &mut self.operator else { return Ok(None) };
-        match closed {
-            Some(frontier) => operator.due(frontier),
-            None => operator.touched(),
-        }
+    /// What its plan is to be asked: about what this frontier has closed, or about what the epoch has
+    /// brought.
+    fn question(&mut self, closed: Option<Watermark>) -> Result<Option<Asked>> {
+        Ok(match (&mut self.operator, closed) {
+            (Operator::PerKey(operator), Some(frontier)) => {
+                operator.due(frontier)?.map(Asked::Keys)
+            }
+            (Operator::PerKey(operator), None) => operator.touched()?.map(Asked::Keys),
+            (Operator::Join(operator), None) => operator.question()?.map(Asked::Rows),
+            _ => None,
+        })
     }
 
-    async fn answer(&mut self, question: Question) -> Result<Delta> {
-        let (Operator::PerKey(operator), Some(answering)) = (&mut self.operator, &self.answering)
-        else {
-            return Err(Error::internal("a question to an operator that answers none"));
+    async fn answer(&mut self, asked: Asked) -> Result<Delta> {
+        let Some(answering) = &self.answering else {
+            return Err(Error::internal("a question to an operator that has no plan"));
         };
-        let rows = answering.run(&question.ports).await?;
-        operator.answer(&question, &rows)
+        match (&mut self.operator, asked) {
+            (Operator::PerKey(operator), Asked::Keys(question)) => {
+                let rows = answering.run(&question.ports).await?;
+                operator.answer(&question, &rows)
+            }
+            (Operator::Join(operator), Asked::Rows(question)) => {
+                let rows = answering.run(&question.ports).await?;
+                operator.answer(&question, rows)
+            }
+            _ => Err(Error::internal("a question to another operator")),
+        }
     }
+}
+
+/// What the plan of an operator is asked.
+enum Asked {
+    Keys(Question),
+    Rows(JoinQuestion),
 }
 
 /// Which port of a step takes what this gives.
@@ -217,7 +235,7 @@ impl Runner {
             Some(Above::new(plan, Arc::clone(schema), state, tables).await?)
         };
         let answering = match &plan.operator {
-            Stateful::PerKey(keyed) => {
+            Stateful::PerKey(keyed) | Stateful::Join(keyed) => {
                 Some(Answering::new(&keyed.plan, keyed.ports.len(), state).await?)
             }
             _ => None,
@@ -378,12 +396,12 @@ impl Runner {
         }
         for at in 0..self.steps.len() {
             self.close_step(at, outlet).await?;
-            if let Some(changes) = self.steps[at].operator.changes()? {
-                self.carry(at, changes, outlet).await?;
-            }
-            if let Some(question) = self.steps[at].question(None)? {
+            while let Some(question) = self.steps[at].question(None)? {
                 self.check_stop()?;
                 let changes = self.steps[at].answer(question).await?;
+                self.carry(at, changes, outlet).await?;
+            }
+            if let Some(changes) = self.steps[at].operator.changes()? {
                 self.carry(at, changes, outlet).await?;
             }
         }
@@ -477,6 +495,10 @@ impl Runner {
         match &mut self.steps[at].operator {
             Operator::Running(operator, _) => operator.push(batch, weights),
             Operator::PerKey(operator) => operator.push(port, &delta),
+            Operator::Join(operator) => {
+                operator.push(port, &delta);
+                Ok(())
+            }
             Operator::Union(schema) => {
                 let batch = with_schema(batch, schema)?;
                 let delta = Delta { batch, weights: delta.weights };
@@ -559,8 +581,9 @@ impl Runner {
         weights: &Int64Array,
         outlet: &mut dyn Outlet,
     ) -> Result<()> {
+        let change = Delta::new(rows.clone(), weights.clone());
         for sign in [-1_i64, 1] {
-            let rows = of_sign(rows, weights, sign)?;
+            let rows = change.of_sign(sign)?;
             if rows.num_rows() == 0 {
                 continue;
             }

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{AsArray, Int64Array, RecordBatch, UInt64Array};
-use datafusion::arrow::compute::{filter_record_batch, take_record_batch};
+use datafusion::arrow::array::{AsArray, RecordBatch, UInt64Array};
+use datafusion::arrow::compute::take_record_batch;
 use datafusion::arrow::datatypes::{Int64Type, TimeUnit};
 use datafusion::execution::context::SessionState;
 
@@ -145,17 +145,4 @@ impl RunningSource {
         let rows: UInt64Array = passed.into_iter().collect();
         Ok(Some(take_record_batch(&late, &rows)?))
     }
-}
-
-/// The rows of a weight above or below zero, each as often as its weight says.
-pub(super) fn of_sign(rows: &RecordBatch, weights: &Int64Array, sign: i64) -> Result<RecordBatch> {
-    let chosen =
-        weights.iter().map(|weight| weight.map(|weight| weight.signum() == sign)).collect();
-    let rows = filter_record_batch(rows, &chosen)?;
-    let times = weights.values().iter().filter(|weight| weight.signum() == sign).copied();
-    let copies: UInt64Array = (0_u64..)
-        .zip(times)
-        .flat_map(|(row, weight)| std::iter::repeat_n(row, weight.unsigned_abs() as usize))
-        .collect();
-    Ok(take_record_batch(&rows, &copies)?)
 }

@@ -12,12 +12,14 @@
 //! | `running` | [`RunningAggregate`]: GROUP BY without a window |
 //! | `buffer` | [`WindowBuffer`]: the rows of windows, without an aggregate, until they close |
 //! | [`assign`] | [`assign::expand`]: the windows of each row, at once |
+//! | [`join`] | [`InnerJoin`]: what comes on one side, joined with what is there on the other |
 //! | [`per_key`] | [`PerKey`]: any plan over the rows of each key that an epoch has touched |
 //! | [`emitted`] | the rows that a query has put out, where they cannot be computed again |
 
 pub mod assign;
 mod buffer;
 pub mod emitted;
+pub mod join;
 pub mod lateness;
 pub mod per_key;
 mod running;
@@ -31,6 +33,7 @@ use std::sync::Arc;
 pub use crate::state::{AggregateCall, Delta, Trigger};
 
 pub use buffer::WindowBuffer;
+pub use join::InnerJoin;
 pub use per_key::PerKey;
 pub use running::RunningAggregate;
 pub use window::WindowAggregate;

@@ -200,14 +200,20 @@ pub(super) fn plan(
     let answer = put_together(node, leaves)?;
     let schema = Arc::clone(node.schema());
     let plan = with_keys(answer, &keys.output)?;
+    let is_inner = matches!(node, LogicalPlan::Join(join) if join.join_type == JoinType::Inner);
+    let joins = is_inner && parts.len() == 2;
     let (edge, closes) = match closing {
         Some((closes, edge)) => (edge, Some(closes)),
         None => {
             say_what_is_kept(notices, node, is_whole);
-            (Edge::of(true), None)
+            // A join of rows that stay never takes one back.
+            (Edge::of(!joins || parts.iter().any(|part| part.edge.retracts)), None)
         }
     };
-    finish(parts, PerKeyPlan { plan, key: keys.output.len(), ports, closes }, &schema, edge)
+    let plan = Box::new(PerKeyPlan { plan, key: keys.output.len(), ports, closes });
+    let operator =
+        if joins && closes.is_none() { Stateful::Join(plan) } else { Stateful::PerKey(plan) };
+    finish(parts, operator, &schema, edge)
 }
 
 /// A part of the plan over placeholders for what it reads.
@@ -227,12 +233,13 @@ pub(super) fn plan_whole(
     let parts: Vec<Open> = leaves.into_iter().filter_map(Stage::open).collect();
     let ports = parts.iter().map(|part| part.plan.schema().fields().len()).collect();
     let schema = Arc::clone(plan.schema());
-    finish(parts, PerKeyPlan { plan, key: 0, ports, closes: None }, &schema, Edge::of(true))
+    let plan = Box::new(PerKeyPlan { plan, key: 0, ports, closes: None });
+    finish(parts, Stateful::PerKey(plan), &schema, Edge::of(true))
 }
 
-fn finish(parts: Vec<Open>, plan: PerKeyPlan, schema: &DFSchemaRef, edge: Edge) -> Result<Stage> {
-    let operator = (Stateful::PerKey(Box::new(plan)), Frontier::Input);
-    Ok(Stage::Open(Box::new(Open::over(parts, operator, schema, edge)?)))
+fn finish(parts: Vec<Open>, operator: Stateful, schema: &DFSchemaRef, edge: Edge) -> Result<Stage> {
+    let stage = Open::over(parts, (operator, Frontier::Input), schema, edge)?;
+    Ok(Stage::Open(Box::new(stage)))
 }
 
 /// A part of the plan with a placeholder for everything that is written to for ever, and what these
@@ -294,7 +301,7 @@ fn say_what_is_kept(notices: &mut Vec<String>, node: &LogicalPlan, is_whole: boo
         _ => "this query",
     };
     let notice = if is_whole {
-        format!("{what} without a key keeps all rows and is answered anew whenever one comes")
+        format!("{what} without a key keeps all rows and looks at all of them whenever one comes")
     } else {
         format!("{what} keeps the rows of every key it has ever seen")
     };

@@ -183,6 +183,9 @@ pub enum Stateful {
     },
     /// Any plan over the rows of each key, answered again for the keys that an epoch has touched.
     PerKey(Box<PerKeyPlan>),
+    /// An inner join of two ports: the plan is asked about the rows that come on one side and those
+    /// of their keys on the other.
+    Join(Box<PerKeyPlan>),
 }
 
 /// A plan over the rows of a key, and where the key is.

@@ -341,7 +341,7 @@ fn check_moment(pipeline: &Pipeline) -> Result<()> {
             Stateful::Aggregate { .. } | Stateful::Buffer { .. } => {
                 moment::is_read_in(&step.above.plan)?
             }
-            Stateful::PerKey(keyed) => {
+            Stateful::PerKey(keyed) | Stateful::Join(keyed) => {
                 moment::is_read_in(&keyed.plan)? || moment::is_read_in(&step.above.plan)?
             }
             Stateful::Union { .. } => step.retracts && moment::is_read_in(&step.above.plan)?,

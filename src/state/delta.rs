@@ -1,7 +1,7 @@
 //! A change: rows with weights.
 
-use datafusion::arrow::array::{Array, ArrayRef, BooleanArray, Int64Array};
-use datafusion::arrow::compute::filter_record_batch;
+use datafusion::arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, UInt64Array};
+use datafusion::arrow::compute::{filter_record_batch, take_record_batch};
 use datafusion::arrow::record_batch::RecordBatch;
 
 use crate::error::Result;
@@ -40,6 +40,20 @@ impl Delta {
     /// The weight of one row.
     pub fn weight(&self, row: usize) -> i64 {
         self.weights.as_ref().map_or(1, |w| w.value(row))
+    }
+
+    /// The rows of a weight above or below zero, each as often as its weight says.
+    pub fn of_sign(&self, sign: i64) -> Result<RecordBatch> {
+        let Some(weights) = &self.weights else {
+            let rows = if sign > 0 { self.rows() } else { 0 };
+            return Ok(self.batch.slice(0, rows));
+        };
+        let copies: UInt64Array = (0_u64..)
+            .zip(weights.values())
+            .filter(|(_, weight)| weight.signum() == sign)
+            .flat_map(|(row, weight)| std::iter::repeat_n(row, weight.unsigned_abs() as usize))
+            .collect();
+        Ok(take_record_batch(&self.batch, &copies)?)
     }
 
     /// The rows that pass.
