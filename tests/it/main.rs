@@ -14,6 +14,7 @@ mod damage;
 mod drivers;
 mod lifecycle;
 mod memory;
+mod nexmark;
 mod options;
 mod oracle;
 mod parameters;
