@@ -171,8 +171,14 @@ pub(super) fn plan(
         // Rows are kept as values of columns, so there has to be one.
         keys = KeyColumns { inputs: vec![vec![lit(1)]; inputs.len()], output: vec![lit(1)] };
     }
+    let is_inner = matches!(node, LogicalPlan::Join(join) if join.join_type == JoinType::Inner);
+    let stays = |input: &Stage| matches!(input, Stage::Open(part) if !part.edge.retracts);
     let closing = match options.emission {
-        Emission::OnClose => Some(closing(node, &inputs, &mut keys)?),
+        Emission::OnClose => match closing(node, &inputs, &mut keys) {
+            // What is joined once stays: there is nothing to wait for.
+            Err(_) if is_inner && inputs.iter().all(stays) => None,
+            closing => Some(closing?),
+        },
         Emission::OnChange => None,
     };
     let (mut parts, mut ports, mut leaves) = (Vec::new(), Vec::new(), Vec::new());
@@ -200,7 +206,6 @@ pub(super) fn plan(
     let answer = put_together(node, leaves)?;
     let schema = Arc::clone(node.schema());
     let plan = with_keys(answer, &keys.output)?;
-    let is_inner = matches!(node, LogicalPlan::Join(join) if join.join_type == JoinType::Inner);
     let joins = is_inner && parts.len() == 2;
     let (edge, closes) = match closing {
         Some((closes, edge)) => (edge, Some(closes)),
