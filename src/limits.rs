@@ -206,6 +206,9 @@ pub const QUERY_OPERATORS: usize = 32;
 /// what is stored of each has a name of one byte.
 pub const QUERY_SOURCES: usize = 64;
 
+/// Work of an operator on fewer rows is not measured: reading the clock would take as long.
+pub const MEASURED_ROWS: usize = 256;
+
 /// How many requests wait for the loop of the common epochs; whoever has one more waits himself.
 pub const COMMANDS: usize = 1 << 10;
 

@@ -341,6 +341,7 @@ impl Work {
             state_rows,
             last_epoch_ms: took_ms,
             epoch,
+            nodes: runner.nodes().into(),
             last_epoch_at_ms: Some(now),
         };
     }

@@ -12,6 +12,8 @@
 //! | [`map`] | a stateless stretch of a pipeline, run again and again |
 //! | `operator`, `above` | a stateful operator, and what takes its changes to the next or to the query's |
 //! | `answering` | a plan that is answered anew for the keys that have changed |
+//! | [`node_figures`] | what sources and operators have done |
+//! | `running_step` | an operator, what its plan answers, and the fragment on top |
 //! | `running_source` | a source's rows, those that are late among them |
 //! | `explain` | a pipeline in words |
 //! | [`runner`] | one pipeline: an epoch's input in, the change of the answer out |
@@ -76,6 +78,7 @@ pub mod late;
 mod lifecycle;
 pub mod map;
 pub mod messages;
+pub mod node_figures;
 mod operator;
 pub mod planning;
 pub mod position;
@@ -85,6 +88,7 @@ pub mod rejected;
 mod retention;
 pub mod runner;
 mod running_source;
+mod running_step;
 mod salvage;
 pub mod snapshot;
 mod sources;

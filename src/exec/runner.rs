@@ -8,29 +8,28 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Int64Array, RecordBatch};
+use datafusion::arrow::datatypes::TimeUnit;
 use datafusion::execution::context::SessionState;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
-use super::above::{Above, with_schema};
+use super::above::with_schema;
 use super::answering::Answering;
 use super::codec::{StateTables, source_part, step_parts};
 use super::map::Tables;
-use super::operator::{Operator, assigned};
+use super::node_figures::NodeFigures;
 use super::running_source::RunningSource;
+use super::running_step::RunningStep;
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
 use crate::memory::MemoryPart;
 use crate::operators::Closing;
-use crate::operators::emitted::EmittedRows;
-use crate::operators::join::JoinQuestion;
 use crate::operators::lateness::{Input, split};
-use crate::operators::per_key::Question;
-use crate::plan::{Frontier, Giver, Pipeline, Stateful};
+use crate::plan::{Giver, Pipeline};
 use crate::state::{Delta, StateTable};
-use crate::time::Watermark;
+use crate::time::{Watermark, micros_of_ticks};
 
 /// Where a runner puts the change of the answer, piece by piece as it is computed: a client that
 /// reads slowly holds up its query before the change of a whole epoch (all windows that
@@ -82,81 +81,6 @@ pub struct Runner {
     stop: CancellationToken,
 }
 
-/// An operator and what takes its changes on.
-struct RunningStep {
-    operator: Operator,
-    /// Of an operator that keeps rows by key: what answers for the keys.
-    answering: Option<Answering>,
-    frontier: Frontier,
-    /// How far what has come to each port is complete.
-    passed: Vec<Watermark>,
-    /// None: nothing is to be done.
-    above: Option<Above>,
-    /// The port of a later step that takes its rows; None: they go out.
-    to: Option<(usize, usize)>,
-}
-
-impl RunningStep {
-    /// How far all that has come is complete.
-    fn input(&self) -> Watermark {
-        self.passed.iter().copied().min().unwrap_or(Watermark::NONE)
-    }
-
-    /// How far what it has given out is complete when its input is as far as this, and it has given
-    /// out all that this closes.
-    fn frontier(&self, watermark: Watermark) -> Watermark {
-        match self.frontier {
-            Frontier::Closed => self.operator.frontier(watermark),
-            Frontier::Input => watermark,
-        }
-    }
-
-    /// From the operator's output to what is above.
-    async fn carry(&mut self, delta: Delta) -> Result<Delta> {
-        let delta = self.operator.picked(delta)?;
-        match &mut self.above {
-            None => Ok(delta),
-            Some(above) => above.run(delta).await,
-        }
-    }
-
-    /// What its plan is to be asked: about what this frontier has closed, or about what the epoch has
-    /// brought.
-    fn question(&mut self, closed: Option<Watermark>) -> Result<Option<Asked>> {
-        Ok(match (&mut self.operator, closed) {
-            (Operator::PerKey(operator), Some(frontier)) => {
-                operator.due(frontier)?.map(Asked::Keys)
-            }
-            (Operator::PerKey(operator), None) => operator.touched()?.map(Asked::Keys),
-            (Operator::Join(operator), None) => operator.question()?.map(Asked::Rows),
-            _ => None,
-        })
-    }
-
-    async fn answer(&mut self, asked: Asked) -> Result<Delta> {
-        let Some(answering) = &self.answering else {
-            return Err(Error::internal("a question to an operator that has no plan"));
-        };
-        match (&mut self.operator, asked) {
-            (Operator::PerKey(operator), Asked::Keys(question)) => {
-                let rows = answering.run(&question.ports).await?;
-                operator.answer(&question, &rows)
-            }
-            (Operator::Join(operator), Asked::Rows(question)) => {
-                let rows = answering.run(&question.ports).await?;
-                operator.answer(&question, rows)
-            }
-            _ => Err(Error::internal("a question to another operator")),
-        }
-    }
-}
-
-/// What the plan of an operator is asked.
-enum Asked {
-    Keys(Question),
-    Rows(JoinQuestion),
-}
-
 /// Which port of a step takes what this gives.
 fn taker(pipeline: &Pipeline, giver: Giver) -> Option<(usize, usize)> {
     pipeline.steps.iter().enumerate().find_map(|(step, plan)| {
@@ -198,7 +122,8 @@ impl Runner {
                 Giver::Step(at) => steps[at].frontier(steps[at].input()),
             };
             let passed: Vec<Watermark> = pipeline.steps[at].inputs.iter().map(giver).collect();
-            steps.push(Self::step(&pipeline, at, passed, &state, tables).await?);
+            let to = taker(&pipeline, Giver::Step(at));
+            steps.push(RunningStep::new(&pipeline, at, passed, to, &state, tables).await?);
         }
         let memory = reserve(&state, MemoryPart::State.consumer());
         Ok(Runner {
@@ -214,35 +139,6 @@ impl Runner {
             in_epoch: false,
             stop: CancellationToken::new(),
         })
-    }
-
-    async fn step(
-        pipeline: &Pipeline,
-        at: usize,
-        passed: Vec<Watermark>,
-        state: &Arc<SessionState>,
-        tables: &dyn Tables,
-    ) -> Result<RunningStep> {
-        let plan = &pipeline.steps[at];
-        let to = taker(pipeline, Giver::Step(at));
-        let schema = match to {
-            None => &pipeline.schema,
-            Some(_) => plan.above.plan.schema().inner(),
-        };
-        let above = if plan.above.is_identity {
-            None
-        } else {
-            Some(Above::new(plan, Arc::clone(schema), state, tables).await?)
-        };
-        let answering = match &plan.operator {
-            Stateful::PerKey(keyed) | Stateful::Join(keyed) => {
-                Some(Answering::new(&keyed.plan, keyed.ports.len(), state).await?)
-            }
-            _ => None,
-        };
-        let watermark = passed.iter().copied().min().unwrap_or(Watermark::NONE);
-        let operator = Operator::at(pipeline, at, watermark)?;
-        Ok(RunningStep { operator, answering, frontier: plan.frontier, passed, above, to })
     }
 
     /// Ends what it is doing, with 57014, when this is cancelled.
@@ -346,6 +242,8 @@ impl Runner {
                 moment.set(tables.now_ms());
             }
             self.in_epoch = true;
+            self.sources.iter_mut().for_each(|source| source.work.begin_epoch());
+            self.steps.iter_mut().for_each(|step| step.work.begin_epoch());
         }
         let closes = self.sources[source].plan.lateness.is_some();
         if !closes && inputs.iter().all(|input| input.weights.is_none()) {
@@ -401,7 +299,7 @@ impl Runner {
                 let changes = self.steps[at].answer(question).await?;
                 self.carry(at, changes, outlet).await?;
             }
-            if let Some(changes) = self.steps[at].operator.changes()? {
+            if let Some(changes) = self.steps[at].changes()? {
                 self.carry(at, changes, outlet).await?;
             }
         }
@@ -440,7 +338,7 @@ impl Runner {
         loop {
             self.check_stop()?;
             let mut out = Vec::new();
-            let closing = self.steps[at].operator.close(watermark, &mut out)?;
+            let closing = self.steps[at].close(watermark, &mut out, !self.in_epoch)?;
             for delta in out {
                 self.carry(at, delta, outlet).await?;
             }
@@ -490,32 +388,10 @@ impl Runner {
             return Ok(());
         }
         let Some((at, port)) = to else { return self.put(delta, outlet).await };
-        let (batch, weights) = (&delta.batch, delta.weights.as_ref());
-        let takes_back = || weights.is_some_and(|weights| weights.values().iter().any(|w| *w < 0));
-        match &mut self.steps[at].operator {
-            Operator::Running(operator, _) => operator.push(batch, weights),
-            Operator::PerKey(operator) => operator.push(port, &delta),
-            Operator::Join(operator) => {
-                operator.push(port, &delta);
-                Ok(())
-            }
-            Operator::Union(schema) => {
-                let batch = with_schema(batch, schema)?;
-                let delta = Delta { batch, weights: delta.weights };
-                self.carry(at, delta, outlet).await
-            }
-            Operator::Window(..) | Operator::Buffer(_) | Operator::Assign(..) if takes_back() => {
-                Err(Error::internal("a row of a window is taken back"))
-            }
-            Operator::Window(operator, _) => operator.push(batch),
-            Operator::Buffer(operator) => operator.push(batch),
-            Operator::Assign(windowing, passed) => {
-                for expanded in assigned(batch, windowing, *passed)? {
-                    self.carry(at, expanded?, outlet).await?;
-                }
-                Ok(())
-            }
+        for passed_on in self.steps[at].push(port, &delta)? {
+            self.carry(at, passed_on?, outlet).await?;
         }
+        Ok(())
     }
 
     /// Out, with the columns that the query has.
@@ -566,7 +442,7 @@ impl Runner {
         if rows.iter().all(|rows| rows.num_rows() == 0) {
             return Ok(());
         }
-        for batch in self.sources[source].below.run(rows).await? {
+        for batch in self.sources[source].run(rows).await? {
             self.check_stop()?;
             self.give(self.sources[source].to, Delta::insert(batch), outlet).await?;
         }
@@ -587,7 +463,7 @@ impl Runner {
             if rows.num_rows() == 0 {
                 continue;
             }
-            for batch in self.sources[source].below.run(vec![rows]).await? {
+            for batch in self.sources[source].run(vec![rows]).await? {
                 let signs = Int64Array::from_value(sign, batch.num_rows());
                 self.give(self.sources[source].to, Delta::new(batch, signs), outlet).await?;
             }
@@ -650,9 +526,8 @@ impl Runner {
             sum = (sum.0 + kept.size(), sum.1 + kept.rows());
         }
         for step in &self.steps {
-            let emitted = step.above.as_ref().and_then(|above| above.emitted.as_ref());
-            let (bytes, rows) = step.operator.size();
-            sum = (sum.0 + bytes + emitted.map_or(0, EmittedRows::size), sum.1 + rows);
+            let (bytes, rows) = step.size();
+            sum = (sum.0 + bytes, sum.1 + rows);
         }
         sum
     }
@@ -704,6 +579,41 @@ impl Runner {
                 let inputs = &self.pipeline.steps[at].inputs;
                 let depth = if inputs.len() > 1 { depth + 1 } else { depth };
                 inputs.iter().for_each(|input| self.explain_giver(*input, depth, lines));
+            }
+        }
+    }
+
+    /// What each source and then each operator has done since the query runs here.
+    pub fn nodes(&self) -> Vec<NodeFigures> {
+        let source = |at: usize, source: &RunningSource| {
+            let size = source.kept.as_ref().map_or((0, 0), |kept| (kept.size(), kept.rows()));
+            let name = super::explain::source(&source.plan);
+            NodeFigures::new(name, &source.work, size, self.micros(Giver::Source(at)))
+        };
+        let step = |at: usize, step: &RunningStep| {
+            let name = super::explain::operator(&self.pipeline, at);
+            NodeFigures::new(name, &step.work, step.size(), self.micros(Giver::Step(at)))
+        };
+        let sources = self.sources.iter().enumerate().map(|(at, own)| source(at, own));
+        sources.chain(self.steps.iter().enumerate().map(|(at, own)| step(at, own))).collect()
+    }
+
+    /// How far what comes to this is complete, microseconds since 1970.
+    fn micros(&self, giver: Giver) -> Option<i64> {
+        let (mark, unit) = match giver {
+            Giver::Source(at) => (self.sources[at].watermark, self.sources[at].time_unit),
+            Giver::Step(at) => (self.steps[at].input(), self.unit_of(giver)),
+        };
+        let is_finite = ![Watermark::NONE, Watermark::INFINITY].contains(&mark);
+        unit.filter(|_| is_finite).map(|unit| micros_of_ticks(mark.0, unit))
+    }
+
+    /// In which unit the event times of this are.
+    fn unit_of(&self, giver: Giver) -> Option<TimeUnit> {
+        match giver {
+            Giver::Source(at) => self.sources[at].time_unit,
+            Giver::Step(at) => {
+                self.pipeline.steps[at].inputs.iter().find_map(|input| self.unit_of(*input))
             }
         }
     }

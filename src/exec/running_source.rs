@@ -11,6 +11,7 @@ use datafusion::execution::context::SessionState;
 
 use super::above::{numbered_plan, with_row_numbers};
 use super::map::{Fragment, Tables};
+use super::node_figures::NodeWork;
 use super::position::time_unit;
 use crate::catalog::Kind;
 use crate::error::Result;
@@ -35,6 +36,7 @@ pub(super) struct RunningSource {
     /// Of a static table what has been read of it: what has changed when the server starts again is
     /// found by that.
     pub(super) kept: Option<Arrangement>,
+    pub(super) work: NodeWork,
     state: Arc<SessionState>,
 }
 
@@ -69,8 +71,20 @@ impl RunningSource {
             time_unit: time_unit(&plan.scan.relation),
             plan: plan.clone(),
             kept,
+            work: NodeWork::default(),
             state: Arc::clone(state),
         })
+    }
+
+    /// Takes rows through the fragment below.
+    pub(super) async fn run(&mut self, rows: Vec<RecordBatch>) -> Result<Vec<RecordBatch>> {
+        let taken = rows.iter().map(RecordBatch::num_rows).sum();
+        let watch = NodeWork::watch(taken);
+        let given = self.below.run(rows).await?;
+        self.work.took(taken);
+        self.work.gave(given.iter().map(RecordBatch::num_rows).sum());
+        self.work.spent(watch);
+        Ok(given)
     }
 
     /// Rows have been taken in.

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::failure::ViewFailure;
 use super::super::late::LateRow;
+use super::super::node_figures::NodeFigures;
 use super::super::position::SourceProgress;
 use super::super::runner::Counters;
 use super::throughput::Throughput;
@@ -86,6 +87,8 @@ pub struct QueryFigures {
     pub last_epoch_ms: f64,
     /// The last epoch that changed something.
     pub epoch: u64,
+    /// Each source, and then each operator.
+    pub nodes: Arc<[NodeFigures]>,
     /// When the rows of the last epoch had been taken in, milliseconds since 1970.
     pub last_epoch_at_ms: Option<i64>,
 }

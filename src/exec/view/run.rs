@@ -455,6 +455,7 @@ impl ViewRun {
             state_rows: rows,
             last_epoch_ms: took_ms,
             epoch: self.progress.epoch,
+            nodes: self.runner.nodes().into(),
             last_epoch_at_ms: at_ms,
         }
     }

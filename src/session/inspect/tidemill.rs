@@ -23,6 +23,7 @@ pub(crate) const NAMES: &[&str] = &[
     "checkpoints",
     "late_rows",
     "memory",
+    "operators",
     "queries",
     "rejected_rows",
     "settings",
@@ -35,6 +36,7 @@ pub(crate) fn table(cx: &SystemContext, name: &str) -> Result<Option<Arc<dyn Tab
     match name {
         "streams" => streams(cx),
         "queries" => queries(cx),
+        "operators" => operators(cx),
         "sinks" => TableColumns::new(
             "name:text connector:text query:text state:text epoch:int8 rows_out:int8 error:text",
         )?
@@ -224,6 +226,38 @@ fn queries(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
         cells.push(SystemValue::Null);
         cells.push(SystemValue::Null);
         rows.push(cells);
+    }
+    shape.table(rows)
+}
+
+fn operators(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
+    let shape = TableColumns::new(
+        "query_id:int8 query:text node:int4 operator:text rows_in:int8 rows_out:int8 state_rows:int8 \
+         state_bytes:int8 watermark:timestamp epoch_ms:float8",
+    )?;
+    let mut rows = Vec::new();
+    let mut add = |id: u64, name: Option<&str>, figures: &QueryFigures| {
+        for (node, figures) in figures.nodes.iter().enumerate() {
+            rows.push(row![
+                id,
+                name,
+                node as i32,
+                figures.name.as_str(),
+                figures.rows_in,
+                figures.rows_out,
+                figures.state_rows,
+                figures.state_bytes,
+                figures.watermark.map_or(SystemValue::Null, SystemValue::Micros),
+                figures.epoch_ms,
+            ]);
+        }
+    };
+    for view in cx.engine.views() {
+        let relation = view.relation();
+        add(relation.id.0, Some(relation.name.as_str()), &view.figures());
+    }
+    for query in cx.engine.temporary_queries() {
+        add(query.id, None, &query.figures.lock());
     }
     shape.table(rows)
 }
