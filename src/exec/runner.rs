@@ -21,7 +21,7 @@ use super::codec::{StateTables, source_part, step_parts};
 use super::map::Tables;
 use super::node_figures::NodeFigures;
 use super::running_source::RunningSource;
-use super::running_step::RunningStep;
+use super::running_step::{Asked, RunningStep};
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
 use crate::memory::MemoryPart;
@@ -295,14 +295,14 @@ impl Runner {
         for at in 0..self.steps.len() {
             self.close_step(at, outlet).await?;
             while let Some(question) = self.steps[at].question(None)? {
-                self.check_stop()?;
-                let changes = self.steps[at].answer(question).await?;
-                self.carry(at, changes, outlet).await?;
+                self.ask(at, question, outlet).await?;
             }
             if let Some(changes) = self.steps[at].changes()? {
                 self.carry(at, changes, outlet).await?;
             }
         }
+        let answering = self.steps.iter().filter_map(|step| step.answering.as_ref());
+        answering.for_each(Answering::taken);
         self.keep_to_the_limit()?;
         let rejected: u64 = self.steps.iter().map(|step| step.operator.rejected()).sum();
         self.counters.rejected_rows = self.rejected_before + rejected;
@@ -348,14 +348,26 @@ impl Runner {
             }
         }
         while let Some(question) = self.steps[at].question(Some(watermark))? {
-            self.check_stop()?;
-            let closed = self.steps[at].answer(question).await?;
-            self.carry(at, closed, outlet).await?;
+            self.ask(at, question, outlet).await?;
         }
         // Nobody asks how far the last one is, and this is done for each piece of a write.
         if let Some(port) = self.steps[at].to {
             let frontier = self.steps[at].frontier(watermark);
             self.reach(Some(port), frontier);
+        }
+        Ok(())
+    }
+
+    /// Has the plan of an operator answer, and takes the answer on.
+    async fn ask(&mut self, at: usize, asked: Asked, outlet: &mut dyn Outlet) -> Result<()> {
+        self.check_stop()?;
+        let mut answers = self.steps[at].ask(&asked)?;
+        if !self.steps[at].gives_parts() {
+            let delta = self.steps[at].answer(asked, answers, &self.stop).await?;
+            return self.carry(at, delta, outlet).await;
+        }
+        while let Some(batch) = answers.next(&self.stop).await? {
+            self.carry(at, Delta::insert(batch), outlet).await?;
         }
         Ok(())
     }

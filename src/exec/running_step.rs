@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use datafusion::execution::context::SessionState;
+use tokio_util::sync::CancellationToken;
 
 use super::above::{Above, with_schema};
-use super::answering::Answering;
+use super::answering::{Answering, Answers};
 use super::map::Tables;
 use super::node_figures::NodeWork;
 use super::operator::{Operator, assigned};
@@ -106,20 +107,39 @@ impl RunningStep {
         })
     }
 
-    pub(super) async fn answer(&mut self, asked: Asked) -> Result<Delta> {
-        let Some(answering) = &self.answering else {
-            return Err(Error::internal("a question to an operator that has no plan"));
-        };
+    /// Asks its plan.
+    pub(super) fn ask(&self, asked: &Asked) -> Result<Answers> {
+        let answering = self.answering()?;
+        match asked {
+            Asked::Keys(question) => answering.ask(&question.ports),
+            Asked::Rows(question) => answering.ask(&question.ports),
+        }
+    }
+
+    fn answering(&self) -> Result<&Answering> {
+        let none = || Error::internal("a question to an operator that has no plan");
+        self.answering.as_ref().ok_or_else(none)
+    }
+
+    /// Whether parts of an answer are given on at once, however long the rest is.
+    pub(super) fn gives_parts(&self) -> bool {
+        matches!(&self.operator, Operator::Join(operator) if !operator.retracts())
+    }
+
+    /// All of an answer.
+    pub(super) async fn answer(
+        &mut self,
+        asked: Asked,
+        answers: Answers,
+        stop: &CancellationToken,
+    ) -> Result<Delta> {
         let watch = Some(Stopwatch::start());
+        let rows = self.answering()?.all(answers, stop).await?;
         let delta = match (&mut self.operator, asked) {
             (Operator::PerKey(operator), Asked::Keys(question)) => {
-                let rows = answering.run(&question.ports).await?;
                 operator.answer(&question, &rows)
             }
-            (Operator::Join(operator), Asked::Rows(question)) => {
-                let rows = answering.run(&question.ports).await?;
-                operator.answer(&question, rows)
-            }
+            (Operator::Join(operator), Asked::Rows(question)) => operator.answer(&question, rows),
             _ => Err(Error::internal("a question to another operator")),
         };
         self.work.spent(watch);

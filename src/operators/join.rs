@@ -108,15 +108,18 @@ impl InnerJoin {
         Ok(None)
     }
 
-    /// Takes what was joined, and gives what can be given at once.
+    /// Whether rows are ever taken back. If not, what is joined need not be given to
+    /// [`answer`](Self::answer): it is what is given out.
+    pub fn retracts(&self) -> bool {
+        self.retracts
+    }
+
+    /// Takes what was joined; it is given with the changes of the epoch.
     pub fn answer(&mut self, question: &JoinQuestion, rows: Vec<RecordBatch>) -> Result<Delta> {
         let rows = rows
             .iter()
             .map(|batch| RecordBatch::try_new(Arc::clone(&self.output), batch.columns().to_vec()));
         let rows = rows.collect::<Result<Vec<_>, _>>()?;
-        if !self.retracts {
-            return Ok(Delta::insert(concat_batches(&self.output, &rows)?));
-        }
         if question.sign < 0 {
             self.gone.extend(rows)
         } else {

@@ -348,6 +348,40 @@ async fn what_does_not_fit_into_memory_is_refused_and_the_server_lives() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_join_of_everything_with_everything_is_refused_and_counted() {
+    let flags = ["--ephemeral", "--memory-limit", "128MiB"];
+    let server =
+        tokio::task::spawn_blocking(move || Server::start(&flags)).await.expect("a server");
+    let client = server.connect().await;
+    server::run(
+        &client,
+        "CREATE STREAM a (v BIGINT); CREATE STREAM b (w BIGINT);
+         CREATE MATERIALIZED VIEW small AS SELECT count(*) AS n FROM a;
+         CREATE MATERIALIZED VIEW counted AS SELECT count(*) AS n, sum(v) AS s FROM a CROSS JOIN b WHERE v <> w;
+         CREATE MATERIALIZED VIEW pairs AS SELECT v, w FROM a CROSS JOIN b;
+         CREATE MATERIALIZED VIEW ranked AS SELECT v, w, rank() OVER (ORDER BY v + w) AS r FROM a LEFT JOIN b ON v <> w",
+    )
+    .await;
+    let rows = |stream: &str| {
+        format!("INSERT INTO {stream} SELECT i FROM generate_series(1, 5000) AS g (i)")
+    };
+    server::run(&client, &rows("a")).await;
+    server::run(&client, &rows("b")).await;
+    for view in ["pairs", "ranked"] {
+        let state = format!(
+            "SELECT state, error LIKE '%out of memory%53200%' FROM tidemill.queries WHERE name = '{view}'"
+        );
+        server::eventually(&client, &state, "failed|t").await;
+    }
+    assert_eq!(server::lines(&client, "SELECT * FROM small").await, ["5000"]);
+    // What is only counted is never together in memory.
+    assert_eq!(server::lines(&client, "SELECT * FROM counted").await, ["24995000|62499997500"]);
+    assert!(server.memory("VmHWM") < 1_200, "peak memory was {} MiB", server.memory("VmHWM"));
+    server::run(&client, "DROP MATERIALIZED VIEW pairs; DROP MATERIALIZED VIEW ranked").await;
+    assert!(server.is_running());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_view_that_has_no_memory_at_the_start_is_whole_again_when_there_is_more() {
     let dir = server::directory();
     let start = async |limit: &str| {

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use datafusion::execution::memory_pool::MemoryReservation;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use super::super::feed::shared::{SharedReads, Wish};
@@ -14,7 +16,7 @@ use super::super::late::{LateRow, put_late};
 use super::super::map::Tables;
 use super::super::position::FeedPosition;
 use super::super::progress::Progress;
-use super::super::runner::{Runner, reserve};
+use super::super::runner::{Outlet, Runner, reserve};
 use super::super::stored::EpochWriter;
 use super::handle::{Published, QueryFigures, ViewHandle, ViewVersion};
 use super::portion::PortionSize;
@@ -66,10 +68,41 @@ impl Reach<'_> {
     }
 }
 
+/// The change of the answer as it is gathered: it is committed as a whole, and what there is no
+/// memory for is refused while it comes.
+#[derive(Default)]
+struct Gathered {
+    deltas: Vec<Delta>,
+    memory: Option<MemoryReservation>,
+}
+
+impl Gathered {
+    fn of(runner: &Runner) -> Gathered {
+        let memory = reserve(runner.session_state(), MemoryPart::Views.consumer());
+        Gathered { deltas: Vec::new(), memory: Some(memory) }
+    }
+
+    /// Whoever takes them counts them.
+    fn into_deltas(self) -> Vec<Delta> {
+        self.deltas
+    }
+}
+
+impl Outlet for Gathered {
+    fn put(&mut self, delta: Delta) -> BoxFuture<'_, Result<()>> {
+        let grown = match &self.memory {
+            Some(memory) => memory.try_grow(batch_bytes(&delta.batch)),
+            None => Ok(()),
+        };
+        self.deltas.push(delta);
+        std::future::ready(grown.map_err(Error::from)).boxed()
+    }
+}
+
 /// What an epoch has taken in.
 #[derive(Default)]
 struct Taken {
-    deltas: Vec<Delta>,
+    out: Gathered,
     rejected: Vec<(usize, Rejected)>,
     rows: usize,
     /// There was anything.
@@ -238,7 +271,7 @@ impl ViewRun {
         mut reach: Reach<'_>,
         fresh: &[Fresh<'_>],
     ) -> Result<ViewEpoch> {
-        let mut taken = Taken::default();
+        let mut taken = Taken { out: Gathered::of(&self.runner), ..Taken::default() };
         let mut drained = true;
         for source in 0..self.feeds.0.len() {
             let read = self.read_source(source, cut, now_ms, tables, &mut reach, &mut taken);
@@ -247,16 +280,17 @@ impl ViewRun {
         for (source, fresh) in fresh.iter().enumerate() {
             let fresh = self.feeds.0[source].take_fresh(*fresh)?;
             taken.anything |= !fresh.is_empty();
-            self.runner.accept(source, fresh, tables, &mut taken.deltas).await?;
+            self.runner.accept(source, fresh, tables, &mut taken.out).await?;
         }
-        let Taken { rejected, mut deltas, rows, anything } = taken;
+        let Taken { rejected, mut out, rows, anything } = taken;
         // The first epoch is one even without rows: an aggregate without keys has a row from the
         // start.
         let is_idle = self.progress.position.is_some() && !anything;
         if !is_idle {
-            self.runner.end(&mut deltas).await?;
+            self.runner.end(&mut out).await?;
         }
         let watermark_micros = self.watermark_micros();
+        let deltas = out.into_deltas();
         let deltas = match &self.retention {
             None => deltas,
             Some(retention) => retention.apply(watermark_micros, deltas, &self.rows)?,
@@ -303,7 +337,7 @@ impl ViewRun {
             taken.anything |= !read.inputs.is_empty() || !read.rejected.is_empty();
             taken.rejected.extend(read.rejected.into_iter().map(|rejected| (source, rejected)));
             let portion: usize = read.inputs.iter().map(|input| input.batch.num_rows()).sum();
-            self.runner.accept(source, read.inputs, tables, &mut taken.deltas).await?;
+            self.runner.accept(source, read.inputs, tables, &mut taken.out).await?;
             self.portion_size.took(portion, tables.now_ms() - begin_ms);
             taken.rows += portion;
             if self.stop.is_cancelled() {
