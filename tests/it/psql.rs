@@ -238,14 +238,25 @@ impl Live {
             .expect("a line, while the query is still running")
     }
 
-    /// Ctrl-C; what psql then says on stderr.
+    /// Ctrl-C; what psql then says on stderr. One that comes between two statements (psql's FETCHes)
+    /// finds nothing to be cancelled, so it is pressed until psql has ended.
     fn interrupt(mut self) -> String {
-        server::signal("INT", self.child.id());
-        let stderr = self.child.stderr.take().expect("piped");
-        let said =
-            BufReader::new(stderr).lines().map_while(Result::ok).collect::<Vec<_>>().join("\n");
-        self.child.wait().expect("psql ends");
-        said
+        let stderr = BufReader::new(self.child.stderr.take().expect("piped"));
+        let said = std::thread::spawn(move || {
+            stderr.lines().map_while(Result::ok).collect::<Vec<_>>().join("\n")
+        });
+        let begun = std::time::Instant::now();
+        while self.child.try_wait().expect("the child is ours").is_none() {
+            assert!(begun.elapsed() < server::PATIENCE, "psql does not end");
+            server::signal("INT", self.child.id());
+            for _ in 0..20 {
+                if self.child.try_wait().expect("the child is ours").is_some() {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(25));
+            }
+        }
+        said.join().expect("no panic")
     }
 }
 
