@@ -18,6 +18,7 @@ use super::keyed;
 use super::origin::{Origin, column_at, trace};
 use super::pipeline::{Frontier, Pipeline, SourceScan, Stateful};
 use super::relations::{read_by, scanned, tables_of};
+use super::session::SessionNode;
 use super::stage::{
     ClosedWindows, CutOptions, Edge, EventTimeColumn, Open, Stage, contains_window, rebuilt,
 };
@@ -78,6 +79,9 @@ impl Cutter {
                 }
             }
             LogicalPlan::Extension(ref extension) => {
+                if extension.node.as_any().is::<SessionNode>() {
+                    return self.by_key(plan);
+                }
                 let Some(window) = extension.node.as_any().downcast_ref::<WindowNode>() else {
                     return Err(unsupported_node(&plan));
                 };

@@ -26,6 +26,7 @@ use super::origin::{Origin, column_at, trace};
 use super::pipeline::{ClosingKey, Frontier, PerKeyPlan, Stateful};
 use super::placeholder::{input_name, placeholder_of};
 use super::relations::scanned;
+use super::session::SessionNode;
 use super::stage::{ClosedWindows, CutOptions, Edge, Open, Stage, rebuilt};
 use crate::catalog::Emission;
 use crate::error::{Error, Result};
@@ -94,6 +95,16 @@ fn put_in_order(plan: &LogicalPlan, inputs: Vec<LogicalPlan>) -> Result<LogicalP
 
 /// The keys of a node with one input.
 pub(super) fn keys_of(node: &LogicalPlan) -> Result<KeyColumns> {
+    if let LogicalPlan::Extension(extension) = node
+        && let Some(session) = extension.node.as_any().downcast_ref::<SessionNode>()
+    {
+        let mut keys = session.keys.clone();
+        let types = keys.iter().map(|key| key.get_type(session.input.schema()));
+        let types = types.collect::<DfResult<Vec<_>>>()?;
+        let mut types = types.iter();
+        keys.retain(|_| types.next().is_some_and(can_be_key));
+        return Ok(KeyColumns { inputs: vec![keys.clone()], output: keys });
+    }
     let LogicalPlan::Window(window) = node else { return Ok(KeyColumns::default()) };
     let mut common: Option<Vec<Expr>> = None;
     for expr in &window.window_expr {
@@ -302,6 +313,7 @@ fn say_what_is_kept(notices: &mut Vec<String>, node: &LogicalPlan, is_whole: boo
     let what = match node {
         LogicalPlan::Join(_) => "a join",
         LogicalPlan::Window(_) => "OVER",
+        LogicalPlan::Extension(_) => "SESSION",
         LogicalPlan::Limit(_) | LogicalPlan::Sort(_) => "LIMIT",
         _ => "this query",
     };
@@ -398,6 +410,7 @@ fn never_closes(node: &LogicalPlan) -> Error {
             "OVER that is not within windows",
             "Have window_start and window_end in PARTITION BY, or use EMIT CHANGES.",
         ),
+        LogicalPlan::Extension(_) => ("SESSION windows", "Use EMIT CHANGES."),
         _ => ("this form of query", "Use EMIT CHANGES."),
     };
     Error::unsupported(format!("EMIT ON WINDOW CLOSE of {what} is not supported")).hint(hint)

@@ -18,6 +18,7 @@ pub mod placeholder;
 mod planner;
 pub mod relations;
 mod row;
+mod session;
 mod stage;
 pub mod window;
 

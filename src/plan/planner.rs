@@ -32,6 +32,7 @@ use super::cut;
 use super::moment;
 use super::pipeline::{Pipeline, Stateful};
 use super::relations::{Database, RelationLookup};
+use super::session::SessionNode;
 use super::stage::CutOptions;
 use super::window::{WindowExec, WindowPlanner};
 use crate::catalog::{DATABASE, SCHEMA};
@@ -363,13 +364,16 @@ struct WindowNodePlanner;
 impl ExtensionPlanner for WindowNodePlanner {
     async fn plan_extension(
         &self,
-        _: &dyn PhysicalPlanner,
+        planner: &dyn PhysicalPlanner,
         node: &dyn UserDefinedLogicalNode,
         _: &[&LogicalPlan],
         inputs: &[Arc<dyn ExecutionPlan>],
-        _: &dyn datafusion::catalog::Session,
+        session: &dyn datafusion::catalog::Session,
         _: &PhysicalPlanningContext,
     ) -> DfResult<Option<Arc<dyn ExecutionPlan>>> {
+        if let Some(node) = node.as_any().downcast_ref::<SessionNode>() {
+            return planner.create_physical_plan(&node.spelled_out()?, session).await.map(Some);
+        }
         match inputs.first() {
             Some(input) => Ok(WindowExec::plan(node, input)?.map(|exec| Arc::new(exec) as _)),
             None => Ok(None),

@@ -33,6 +33,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 use futures::{StreamExt, TryStreamExt};
 
+use super::session::SessionNode;
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
 use crate::operators::assign;
@@ -238,15 +239,10 @@ fn plan_window(
     mut args: Vec<ast::Expr>,
     context: &mut dyn RelationPlannerContext,
 ) -> DfResult<LogicalPlan> {
-    if function == WindowFunction::Session {
-        return Err(Error::unsupported("SESSION windows are not supported yet")
-            .hint("Use TUMBLE, HOP or CUMULATE.")
-            .into());
-    }
     if args.len() < 3 {
         return Err(bad_arguments(function).into());
     }
-    let lengths = args.split_off(2);
+    let mut lengths = args.split_off(2);
     let (Some(time), Some(data)) = (args.pop(), args.pop()) else {
         return Err(bad_arguments(function).into());
     };
@@ -261,6 +257,15 @@ fn plan_window(
     })?;
     let time = context.sql_to_expr(time, input.schema())?;
     let unit = time_unit(&time, &input)?;
+    if function == WindowFunction::Session {
+        let keys = lengths.split_off(1).into_iter();
+        let keys = keys.map(|key| context.sql_to_expr(key, input.schema()));
+        let keys = keys.collect::<DfResult<Vec<_>>>()?;
+        let gap = interval_ticks(&lengths[0], TimeUnit::Nanosecond)?;
+        let (input, time) = without_inner_window(input, time)?;
+        let node = SessionNode::try_new(input, time, gap, keys)?;
+        return Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }));
+    }
     let ticks =
         lengths.iter().map(|length| interval_ticks(length, unit)).collect::<Result<Vec<i64>>>()?;
     let spec = window_spec(function, &ticks)?;
@@ -300,7 +305,9 @@ fn bad_arguments(function: WindowFunction) -> Error {
         WindowFunction::Cumulate => {
             "CUMULATE(stream, time column, INTERVAL step, INTERVAL size [, INTERVAL offset])"
         }
-        WindowFunction::Session => "SESSION(stream, time column, INTERVAL gap)",
+        WindowFunction::Session => {
+            "SESSION(stream [PARTITION BY key, …], time column, INTERVAL gap)"
+        }
     };
     Error::new(SqlState::UndefinedFunction, "wrong arguments for a window function")
         .hint(format!("Write {form}."))

@@ -63,6 +63,12 @@ fn rewrite_select(select: &mut Select, order_by: Option<&mut OrderBy>) -> Result
         )
         .hint("Write GROUP BY TUMBLE(ts, size), HOP(ts, slide, size) or SESSION(ts, gap)."));
     }
+    if group.name == "session" {
+        // Sessions are of the rows that are grouped together.
+        let others = groups.iter().enumerate().filter(|(n, _)| *n != at);
+        let keys = others.map(|(_, expr)| session_key(expr)).collect::<Result<Vec<_>>>()?;
+        group.arguments.extend(keys);
+    }
     group.alias = wrap_relation(select, &group)?;
     replace_functions(select, order_by, &mut group)?;
     if let GroupByExpr::Expressions(groups, _) = &mut select.group_by {
@@ -73,6 +79,20 @@ fn rewrite_select(select: &mut Select, order_by: Option<&mut OrderBy>) -> Result
         groups.splice(at..=at, columns);
     }
     Ok(())
+}
+
+/// A column beside SESSION in GROUP BY, by its bare name.
+fn session_key(expr: &Expr) -> Result<Expr> {
+    let name = match expr {
+        Expr::Identifier(name) => Some(name),
+        Expr::CompoundIdentifier(parts) => parts.last(),
+        _ => None,
+    };
+    name.cloned().map(Expr::Identifier).ok_or_else(|| {
+        Error::unsupported("GROUP BY of SESSION beside something that is no column").hint(
+            "Write FROM SESSION(relation PARTITION BY column, ts, gap), or compute the column in a subquery.",
+        )
+    })
 }
 
 impl GroupWindow {

@@ -202,6 +202,16 @@ fn group_windows_become_windows_in_from() {
         ),
     );
     check(
+        "SELECT s.k, SESSION_END(ts, INTERVAL '1' MINUTE) FROM s GROUP BY s.k, SESSION(ts, INTERVAL '1' MINUTE)",
+        &format!(
+            "SELECT s.k, s.window_end AS session_end FROM session((SELECT * FROM s), ts, {MINUTE}, k) AS s GROUP BY s.k, s.window_start, s.window_end"
+        ),
+    );
+    fails(
+        "SELECT count(*) FROM s GROUP BY k + 1, SESSION(ts, INTERVAL '1' MINUTE)",
+        "0A000 - GROUP BY of SESSION beside something that is no column",
+    );
+    check(
         "SELECT TUMBLE_ROWTIME(ts, INTERVAL '1' MINUTE) AS t FROM s GROUP BY TUMBLE(ts, INTERVAL '1' MINUTE) UNION ALL SELECT 1",
         &format!(
             "SELECT s.window_time AS t FROM tumble((SELECT * FROM s), ts, {MINUTE}) AS s GROUP BY s.window_start, s.window_end, s.window_time UNION ALL SELECT 1"

@@ -485,4 +485,10 @@ pub const SHAPES: &[Shape] = &[
         "rows of a table without rows of a stream",
         "SELECT d.k, d.name, s.id FROM {D} AS d LEFT JOIN {S} AS s ON s.k = d.k AND s.v > 90",
     ),
+    Shape {
+        name: "sessions",
+        kind: Kind::Running,
+        engine: "SELECT window_start, window_end, k, count(*) AS n, sum(v) AS a FROM SESSION({S} PARTITION BY k, ts, INTERVAL '3 seconds') GROUP BY window_start, window_end, k",
+        oracle: "SELECT min(ts) AS window_start, max(ts) + INTERVAL '3 seconds' AS window_end, k, count(*) AS n, sum(v) AS a FROM (SELECT k, v, ts, sum(b) OVER (PARTITION BY k ORDER BY ts RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS i FROM (SELECT k, v, ts, CASE WHEN ts < lag(ts) OVER (PARTITION BY k ORDER BY ts) + INTERVAL '3 seconds' THEN 0 ELSE 1 END AS b FROM s WHERE ts IS NOT NULL) AS p) AS q GROUP BY k, i",
+    },
 ];
