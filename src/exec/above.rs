@@ -6,18 +6,23 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions};
+use datafusion::arrow::array::{
+    ArrayRef, AsArray, Int64Array, IntervalMonthDayNanoBuilder, RecordBatch, RecordBatchOptions,
+};
 use datafusion::arrow::compute::{
     CastOptions, cast_with_options, concat_batches, filter_record_batch, take,
 };
-use datafusion::arrow::datatypes::{Int64Type, Schema, SchemaRef};
+use datafusion::arrow::datatypes::{
+    DataType, Int64Type, IntervalMonthDayNanoType, IntervalUnit, Schema, SchemaRef, TimeUnit,
+};
 use datafusion::execution::context::SessionState;
 
 use super::map::{Fragment, Tables};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SqlState};
 use crate::operators::emitted::EmittedRows;
 use crate::plan::{FragmentPlan, OperatorPlan, Stateful, carry};
 use crate::state::Delta;
+use crate::time::ticks_per_second;
 
 /// The fragment above the operator.
 pub(super) struct Above {
@@ -114,6 +119,26 @@ fn concat(
     Ok(Delta { batch: concat_batches(schema, &batches)?, weights })
 }
 
+/// What lies between two timestamps as an interval: whole days and the rest (PostgreSQL manual, 9.9:
+/// subtraction of timestamps).
+fn days_and_time(column: &ArrayRef, unit: TimeUnit) -> Result<ArrayRef> {
+    let ticks = cast_with_options(column, &DataType::Int64, &CastOptions::default())?;
+    let (second, mut interval) = (ticks_per_second(unit), IntervalMonthDayNanoBuilder::new());
+    for ticks in ticks.as_primitive::<Int64Type>() {
+        interval.append_option(match ticks {
+            None => None,
+            Some(ticks) => {
+                let day = second * 86_400;
+                let days = i32::try_from(ticks / day)
+                    .map_err(|_| Error::new(SqlState::OutOfRange, "interval out of range"))?;
+                let nanos = ticks % day * (1_000_000_000 / second);
+                Some(IntervalMonthDayNanoType::make_value(0, days, nanos))
+            }
+        });
+    }
+    Ok(Arc::new(interval.finish()))
+}
+
 /// The same columns under another schema. A relation has the types that SQL can name: DataFusion's
 /// other representations of them (LargeUtf8 for text, Duration for an interval) are brought to
 /// those here.
@@ -126,6 +151,11 @@ pub(super) fn with_schema(batch: &RecordBatch, schema: &SchemaRef) -> Result<Rec
         .map(|(column, field)| {
             if column.data_type() == field.data_type() {
                 return Ok(Arc::clone(column));
+            }
+            if let (DataType::Duration(unit), DataType::Interval(IntervalUnit::MonthDayNano)) =
+                (column.data_type(), field.data_type())
+            {
+                return days_and_time(column, *unit);
             }
             // A value that does not fit must not become NULL on the way.
             let strict = CastOptions { safe: false, ..CastOptions::default() };
