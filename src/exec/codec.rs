@@ -28,8 +28,8 @@ const SECOND_TABLES: u8 = 0xA0;
 const EMITTERS: u8 = 0xC0;
 /// The third of each.
 const THIRD_TABLES: u8 = 0xE0;
-/// How many tables an operator may have.
-const OPERATOR_TABLES: usize = 4;
+/// How many tables an operator may have: its ports, and what it has answered.
+const OPERATOR_TABLES: usize = limits::OPERATOR_PORTS + 1;
 /// A piece of the answer.
 pub(super) const ROWS: u8 = b'r';
 /// A change of the answer.

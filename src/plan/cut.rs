@@ -108,8 +108,8 @@ impl Cutter {
 
     /// A node that is answered anew, key by key.
     fn by_key(&mut self, node: LogicalPlan) -> Result<Stage> {
-        let (node, inputs) = keyed::taken_apart(node)?;
-        let inputs = inputs.into_iter().map(|input| self.visit(input, Within::Query));
+        let inputs =
+            keyed::inputs_of(&node).into_iter().map(|input| self.visit(input, Within::Query));
         let inputs = inputs.collect::<Result<_>>()?;
         let inputs = self.all_followed(inputs)?;
         let keys = keyed::keys_of(&node)?;

@@ -30,8 +30,9 @@ use super::session::SessionNode;
 use super::stage::{ClosedWindows, CutOptions, Edge, Open, Stage, rebuilt};
 use crate::catalog::Emission;
 use crate::error::{Error, Result};
+use crate::limits;
 use crate::postgres::subplan;
-use crate::time::{WindowKind, ticks_of_millis};
+use crate::time::ticks_of_millis;
 
 /// By what a node's rows belong together.
 #[derive(Debug, Default)]
@@ -42,13 +43,9 @@ pub(super) struct KeyColumns {
     output: Vec<Expr>,
 }
 
-/// A node and what is below it; LIMIT is one node with the ORDER BY that it cuts off.
-pub(super) fn taken_apart(node: LogicalPlan) -> Result<(LogicalPlan, Vec<LogicalPlan>)> {
-    let inputs = match sort_below(&node) {
-        Some(sort) => sort.inputs().into_iter().cloned().collect(),
-        None => node.inputs().into_iter().cloned().collect(),
-    };
-    Ok((node, inputs))
+/// What is below a node; LIMIT is one node with the ORDER BY that it cuts off.
+pub(super) fn inputs_of(node: &LogicalPlan) -> Vec<LogicalPlan> {
+    sort_below(node).unwrap_or(node).inputs().into_iter().cloned().collect()
 }
 
 /// Whether a plan's rows come in an order.
@@ -254,6 +251,10 @@ pub(super) fn plan_whole(
 }
 
 fn finish(parts: Vec<Open>, operator: Stateful, schema: &DFSchemaRef, edge: Edge) -> Result<Stage> {
+    if parts.len() > limits::OPERATOR_PORTS {
+        return Err(Error::unsupported("so many streams, views and tables in one subquery")
+            .hint("Create a materialized view of some of them, and go on over that."));
+    }
     let stage = Open::over(parts, (operator, Frontier::Input), schema, edge)?;
     Ok(Stage::Open(Box::new(stage)))
 }
@@ -360,12 +361,11 @@ fn closing(
     let which = which[at].unwrap_or_default();
     let unit = time_unit(&part.input, closed.columns[which].unwrap_or_default())?;
     let millisecond = ticks_of_millis(1, unit).max(1);
-    let until = match (which, closed.spec.kind) {
-        (0, WindowKind::Tumble { .. } | WindowKind::Hop { .. } | WindowKind::Cumulate { .. }) => {
-            closed.spec.size() - millisecond
-        }
-        (1, _) => -millisecond,
-        (_, _) => 0,
+    let until = match which {
+        // Of windows that grow the last of those with one start.
+        0 => closed.spec.size() - millisecond,
+        1 => -millisecond,
+        _ => 0,
     };
     keys.inputs.iter_mut().for_each(|keys| keys.swap(0, at));
     keys.output.swap(0, at);

@@ -82,6 +82,7 @@ pub(super) const BOUNDS: &[Bound] = bounds! {
     REJOIN_MS "ms" "how long a view must have been quick to take part in the common epochs again",
     QUERY_OPERATORS "count" "operators of a continuous query",
     QUERY_SOURCES "count" "streams, views and tables that a continuous query reads",
+    OPERATOR_PORTS "count" "inputs of an operator that keeps their rows",
     MEASURED_ROWS "rows" "below which the work of an operator is not measured",
     COMMANDS "count" "requests that wait for the common epochs",
     LONE_VIEWS "count" "views that go on by themselves and compute at the same time",
