@@ -1,5 +1,7 @@
 //! What the sources and operators of a query have done: `tidemill.operators`.
 
+use std::sync::Arc;
+
 use crate::clock::Stopwatch;
 use crate::limits;
 
@@ -39,7 +41,7 @@ impl NodeWork {
 #[derive(Debug, Clone)]
 pub struct NodeFigures {
     /// What it is, as EXPLAIN says it.
-    pub name: String,
+    pub name: Arc<str>,
     /// Rows that have come to it, those that go included.
     pub rows_in: u64,
     /// Rows that what is on top of it has given out.
@@ -57,7 +59,7 @@ pub struct NodeFigures {
 impl NodeFigures {
     /// `size`: bytes and rows of its state.
     pub(super) fn new(
-        name: String,
+        name: Arc<str>,
         work: &NodeWork,
         size: (usize, usize),
         watermark: Option<i64>,

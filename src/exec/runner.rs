@@ -89,13 +89,16 @@ fn taker(pipeline: &Pipeline, giver: Giver) -> Option<(usize, usize)> {
 }
 
 impl Runner {
-    /// A runner without any state; `tables` gives the static tables' present versions.
+    /// A runner without any state, of which none is stored; `tables` gives the static tables' present versions.
     pub async fn new(
         pipeline: Arc<Pipeline>,
         state: Arc<SessionState>,
         tables: &dyn Tables,
     ) -> Result<Runner> {
-        Self::at(pipeline, state, tables, &[], Counters::default()).await
+        let mut runner = Self::at(pipeline, state, tables, &[], Counters::default()).await?;
+        // Nobody comes back to it.
+        runner.sources.iter_mut().for_each(|source| source.kept = None);
+        Ok(runner)
     }
 
     /// A runner whose sources are at these watermarks, to which its state is still to be given by
@@ -223,8 +226,8 @@ impl Runner {
         self.sources[source].watermark_micros()
     }
 
-    /// Takes a part of an epoch's input from a source. Parts end where writes end: windows may be closed by the
-    /// watermark between two parts.
+    /// Takes a part of an epoch's input from a source. Parts end where writes end: windows may be
+    /// closed by the watermark between two parts.
     pub async fn accept(
         &mut self,
         source: usize,
@@ -576,7 +579,7 @@ impl Runner {
                 if !source.plan.below.is_identity {
                     plan("below", &source.below.explain());
                 }
-                lines.push(format!("{indent}{}", super::explain::source(&source.plan)));
+                lines.push(format!("{indent}{}", source.name));
             }
             Giver::Step(at) => {
                 let step = &self.steps[at];
@@ -584,7 +587,7 @@ impl Runner {
                     plan("above", &above.fragment.explain());
                 }
                 let text = step.answering.as_ref().map(Answering::explain);
-                lines.push(format!("{indent}{}", super::explain::operator(&self.pipeline, at)));
+                lines.push(format!("{indent}{}", step.name));
                 lines.extend(
                     text.iter().flat_map(|text| text.lines()).map(|l| format!("{indent}  {l}")),
                 );
@@ -599,11 +602,11 @@ impl Runner {
     pub fn nodes(&self) -> Vec<NodeFigures> {
         let source = |at: usize, source: &RunningSource| {
             let size = source.kept.as_ref().map_or((0, 0), |kept| (kept.size(), kept.rows()));
-            let name = super::explain::source(&source.plan);
+            let name = Arc::clone(&source.name);
             NodeFigures::new(name, &source.work, size, self.micros(Giver::Source(at)))
         };
         let step = |at: usize, step: &RunningStep| {
-            let name = super::explain::operator(&self.pipeline, at);
+            let name = Arc::clone(&step.name);
             NodeFigures::new(name, &step.work, step.size(), self.micros(Giver::Step(at)))
         };
         let sources = self.sources.iter().enumerate().map(|(at, own)| source(at, own));

@@ -22,6 +22,8 @@ use crate::time::{Watermark, micros_of_ticks, ticks_of_millis};
 
 /// A source.
 pub(super) struct RunningSource {
+    /// As EXPLAIN says it.
+    pub(super) name: Arc<str>,
     pub(super) plan: SourcePlan,
     pub(super) below: Fragment,
     /// `below` with the number of the row carried through; made when the first late row comes.
@@ -69,6 +71,7 @@ impl RunningSource {
                 finite => finite,
             },
             time_unit: time_unit(&plan.scan.relation),
+            name: super::explain::source(plan).into(),
             plan: plan.clone(),
             kept,
             work: NodeWork::default(),

@@ -22,6 +22,8 @@ use crate::time::Watermark;
 
 /// An operator and what takes its changes on.
 pub(super) struct RunningStep {
+    /// As EXPLAIN says it.
+    pub(super) name: Arc<str>,
     pub(super) operator: Operator,
     /// Of an operator that keeps rows by key: what answers for the keys.
     pub(super) answering: Option<Answering>,
@@ -64,7 +66,8 @@ impl RunningStep {
         let watermark = passed.iter().copied().min().unwrap_or(Watermark::NONE);
         let operator = Operator::at(pipeline, at, watermark)?;
         let (frontier, work) = (plan.frontier, NodeWork::default());
-        Ok(RunningStep { operator, answering, frontier, passed, above, to, work })
+        let name = super::explain::operator(pipeline, at).into();
+        Ok(RunningStep { name, operator, answering, frontier, passed, above, to, work })
     }
 
     /// How far all that has come is complete.

@@ -23,7 +23,7 @@ use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use super::lateness::ticks;
 use crate::error::{Error, Result};
 use crate::limits::BATCH_ROWS;
-use crate::state::{Arrangement, Delta, Interner, StateTable, difference};
+use crate::state::{Arrangement, Delta, Interner, Location, StateTable, difference};
 use crate::time::{EventTime, Watermark};
 
 /// The rows of some keys, for the plan: the batches of each port.
@@ -85,7 +85,8 @@ impl PerKey {
                 let kind = kind.ok_or_else(|| Error::internal("a window that is no key"))?;
                 Touched::Windows { open: BTreeSet::new(), until, kind }
             }
-            (None, 0) => Touched::All(false),
+            // What is answered over no rows need not be nothing.
+            (None, 0) => Touched::All(true),
             (None, _) => Touched::Keys(Box::new(Interner::new(&key_types)?), Vec::new()),
         };
         // A window closes as a whole, so its rows are kept together.
@@ -143,29 +144,30 @@ impl PerKey {
     pub fn due(&mut self, frontier: Watermark) -> Result<Option<Question>> {
         let Touched::Windows { open, until, kind } = &mut self.touched else { return Ok(None) };
         let is_due = |time: i64| frontier.closes(EventTime(time.saturating_add(*until + 1)));
-        let (mut times, mut rows) = (Vec::new(), 0);
+        let mut times = Vec::new();
+        let mut due: Vec<Vec<Location>> = vec![Vec::new(); self.ports.len()];
         while let Some(time) = open.first().copied().filter(|time| is_due(*time)) {
             let key = [cast(&Int64Array::from(vec![time]), kind)?];
-            for port in &self.ports {
-                rows += port.rows.places(&key, 1)?.len();
-            }
-            if rows > BATCH_ROWS && !times.is_empty() {
-                break;
+            for (port, due) in self.ports.iter().zip(&mut due) {
+                due.extend(port.rows.places(&key, 1)?);
             }
             open.pop_first();
             times.push(time);
+            if due.iter().map(Vec::len).sum::<usize>() >= BATCH_ROWS {
+                break;
+            }
         }
         if times.is_empty() {
             return Ok(None);
         }
-        let (count, kind) = (times.len(), kind.clone());
-        let keys = vec![cast(&Int64Array::from(times), &kind)?];
-        let question = self.question(keys, count)?;
-        for port in &mut self.ports {
-            let places = port.rows.places(&question.keys, count)?;
-            port.rows.remove(&places)?;
+        let mut ports = Vec::with_capacity(due.len());
+        for (port, due) in self.ports.iter_mut().zip(due) {
+            let rows = due.chunks(BATCH_ROWS).map(|due| port.rows.fetch(due));
+            ports.push(rows.collect::<Result<_>>()?);
+            port.rows.remove(&due)?;
         }
-        Ok(Some(question))
+        // Nothing was answered for them before.
+        Ok(Some(Question { ports, keys: Vec::new(), count: times.len() }))
     }
 
     fn question(&self, keys: Vec<ArrayRef>, count: usize) -> Result<Question> {
@@ -221,6 +223,9 @@ impl PerKey {
 
     /// The state has been restored: windows that wait are known by their rows.
     pub fn restored(&mut self) -> Result<()> {
+        if let Touched::All(touched) = &mut self.touched {
+            *touched = false;
+        }
         let Touched::Windows { open, .. } = &mut self.touched else { return Ok(()) };
         for port in &self.ports {
             for key in port.rows.keys()? {

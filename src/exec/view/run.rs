@@ -70,16 +70,15 @@ impl Reach<'_> {
 
 /// The change of the answer as it is gathered: it is committed as a whole, and what there is no
 /// memory for is refused while it comes.
-#[derive(Default)]
 struct Gathered {
     deltas: Vec<Delta>,
-    memory: Option<MemoryReservation>,
+    memory: MemoryReservation,
 }
 
 impl Gathered {
     fn of(runner: &Runner) -> Gathered {
         let memory = reserve(runner.session_state(), MemoryPart::Views.consumer());
-        Gathered { deltas: Vec::new(), memory: Some(memory) }
+        Gathered { deltas: Vec::new(), memory }
     }
 
     /// Whoever takes them counts them.
@@ -90,17 +89,13 @@ impl Gathered {
 
 impl Outlet for Gathered {
     fn put(&mut self, delta: Delta) -> BoxFuture<'_, Result<()>> {
-        let grown = match &self.memory {
-            Some(memory) => memory.try_grow(batch_bytes(&delta.batch)),
-            None => Ok(()),
-        };
+        let grown = self.memory.try_grow(batch_bytes(&delta.batch));
         self.deltas.push(delta);
         std::future::ready(grown.map_err(Error::from)).boxed()
     }
 }
 
 /// What an epoch has taken in.
-#[derive(Default)]
 struct Taken {
     out: Gathered,
     rejected: Vec<(usize, Rejected)>,
@@ -239,8 +234,8 @@ impl ViewRun {
 
     /// Reads up to the cut (of a connector at most one epoch's rows) and computes the change: a
     /// transaction falls into one epoch. `fresh`: what the views that it reads have computed in this
-    /// epoch, by its sources. `shared`: what views of one connector read together. When `is_left` is set the others
-    /// go on without it, and it ends with the commit that it is in.
+    /// epoch, by its sources. `shared`: what views of one connector read together. When `is_left` is
+    /// set the others go on without it, and it ends with the commit that it is in.
     pub async fn epoch(
         &mut self,
         cut: CommitNo,
@@ -271,7 +266,12 @@ impl ViewRun {
         mut reach: Reach<'_>,
         fresh: &[Fresh<'_>],
     ) -> Result<ViewEpoch> {
-        let mut taken = Taken { out: Gathered::of(&self.runner), ..Taken::default() };
+        let mut taken = Taken {
+            out: Gathered::of(&self.runner),
+            rejected: Vec::new(),
+            rows: 0,
+            anything: false,
+        };
         let mut drained = true;
         for source in 0..self.feeds.0.len() {
             let read = self.read_source(source, cut, now_ms, tables, &mut reach, &mut taken);

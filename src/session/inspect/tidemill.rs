@@ -242,7 +242,7 @@ fn operators(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
                 id,
                 name,
                 node as i32,
-                figures.name.as_str(),
+                &*figures.name,
                 figures.rows_in,
                 figures.rows_out,
                 figures.state_rows,
