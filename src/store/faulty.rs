@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::{Entries, Keys, Space, Store, WriteBatch};
+use super::{Change, Entries, Keys, Space, Store, WriteBatch};
 use crate::error::{Error, Result, SqlState};
 
 /// What shall go wrong.
@@ -25,6 +25,8 @@ pub enum Fault {
     FailRead(u64),
     /// The read with this number fails when its first entry has been given; later ones work.
     FailScan(u64),
+    /// The next read of keys that begin so fails likewise; later ones work.
+    FailScanOf([u8; 8]),
     /// Commits with a value of more bytes than this are refused, each time.
     RefuseValue(usize),
     /// The process dies in the commit with this number, before anything of it is on disk.
@@ -51,6 +53,10 @@ struct Faults {
     commits: u64,
     reads: u64,
     crashed: bool,
+    /// Keys that begin so could not be read.
+    unread: Option<[u8; 8]>,
+    /// Such keys have been written since.
+    written_since: bool,
 }
 
 impl Faults {
@@ -127,6 +133,23 @@ impl FaultyStore {
         }
         Ok(state.strikes(Fault::FailScan(number)).then(unread))
     }
+
+    /// Counts a read of keys from here on.
+    fn read_from(&self, from: &[u8]) -> Result<Option<Error>> {
+        let error = self.read()?;
+        let Some(&begins) = from.first_chunk() else { return Ok(error) };
+        let mut state = self.state.lock();
+        let strikes = state.strikes(Fault::FailScanOf(begins));
+        if strikes {
+            state.unread = Some(begins);
+        }
+        Ok(error.or(strikes.then(unread)))
+    }
+
+    /// Whether keys of which [`Fault::FailScanOf`] has failed a read have been written after that.
+    pub fn written_since_unread(&self) -> bool {
+        self.state.lock().written_since
+    }
 }
 
 fn crash() -> Error {
@@ -157,17 +180,17 @@ impl Store for FaultyStore {
     }
 
     fn scan(&self, space: Space, from: &[u8], to: &[u8]) -> Result<Entries<'_>> {
-        let error = self.read()?;
+        let error = self.read_from(from)?;
         Ok(cut_short(self.inner.scan(space, from, to)?, error))
     }
 
     fn keys(&self, space: Space, from: &[u8], to: &[u8]) -> Result<Keys<'_>> {
-        let error = self.read()?;
+        let error = self.read_from(from)?;
         Ok(cut_short(self.inner.keys(space, from, to)?, error))
     }
 
     fn floor(&self, space: Space, from: &[u8], to: &[u8]) -> Result<Option<Vec<u8>>> {
-        match self.read()? {
+        match self.read_from(from)? {
             Some(error) => Err(error),
             None => self.inner.floor(space, from, to),
         }
@@ -188,6 +211,13 @@ impl Store for FaultyStore {
         }
         state.commits += 1;
         let number = state.commits;
+        let is_unread = |change: &Change| {
+            let (Change::Put(space, key, _) | Change::Delete(space, key)) = change;
+            let is_of_query = matches!(space, Space::State | Space::Views);
+            is_of_query && state.unread.is_some_and(|begins| key.starts_with(&begins))
+        };
+        let writes_unread = batch.changes.iter().any(is_unread);
+        state.written_since |= writes_unread;
         if !self.slow.is_zero() {
             std::thread::sleep(self.slow);
         }
