@@ -10,7 +10,7 @@
 //! | [`failure`] | why a view does not run any more |
 //! | [`late`], [`rejected`] | rows that could not be counted, kept to be looked at |
 //! | [`map`] | a stateless stretch of a pipeline, run again and again |
-//! | `operator`, `above` | a stateful operator, and what takes its changes to the next or to the query's |
+//! | `operators`, `above` | which operators there are, and what takes their changes to the next or to the query's |
 //! | `answering` | a plan that is answered anew for the keys that have changed |
 //! | [`node_figures`] | what sources and operators have done |
 //! | `running_step` | an operator, what its plan answers, and the fragment on top |
@@ -79,7 +79,7 @@ mod lifecycle;
 pub mod map;
 pub mod messages;
 pub mod node_figures;
-mod operator;
+mod operators;
 pub mod planning;
 pub mod position;
 mod progress;

@@ -21,12 +21,12 @@ use super::codec::{StateTables, source_part, step_parts};
 use super::map::Tables;
 use super::node_figures::NodeFigures;
 use super::running_source::RunningSource;
-use super::running_step::{Asked, RunningStep};
+use super::running_step::RunningStep;
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
 use crate::memory::MemoryPart;
-use crate::operators::Closing;
 use crate::operators::lateness::{Input, split};
+use crate::operators::{Closing, Question};
 use crate::plan::{Giver, Pipeline};
 use crate::state::{Delta, StateTable};
 use crate::time::{Watermark, micros_of_ticks};
@@ -171,7 +171,7 @@ impl Runner {
     /// All of the state has been taken in.
     pub(super) fn restored(&mut self) -> Result<()> {
         self.tables().into_iter().try_for_each(|(_, table)| table.restored())?;
-        self.steps.iter_mut().try_for_each(|step| step.operator.restored())?;
+        self.steps.iter_mut().try_for_each(|step| step.operator.state_restored())?;
         self.keep_to_the_limit()
     }
 
@@ -300,9 +300,7 @@ impl Runner {
             while let Some(question) = self.steps[at].question(None)? {
                 self.ask(at, question, outlet).await?;
             }
-            if let Some(changes) = self.steps[at].changes()? {
-                self.carry(at, changes, outlet).await?;
-            }
+            self.settle(at, outlet).await?;
         }
         let answering = self.steps.iter().filter_map(|step| step.answering.as_ref());
         answering.for_each(Answering::taken);
@@ -361,16 +359,33 @@ impl Runner {
         Ok(())
     }
 
+    /// Gives on what an operator knows at the end of an epoch, a portion at a time.
+    async fn settle(&mut self, at: usize, outlet: &mut dyn Outlet) -> Result<()> {
+        loop {
+            self.check_stop()?;
+            let mut out = Vec::new();
+            let closing = self.steps[at].settle(&mut out)?;
+            for delta in out {
+                self.carry(at, delta, outlet).await?;
+            }
+            if closing == Closing::Done {
+                return Ok(());
+            }
+        }
+    }
+
     /// Has the plan of an operator answer, and takes the answer on.
-    async fn ask(&mut self, at: usize, asked: Asked, outlet: &mut dyn Outlet) -> Result<()> {
+    async fn ask(&mut self, at: usize, question: Question, outlet: &mut dyn Outlet) -> Result<()> {
         self.check_stop()?;
-        let mut answers = self.steps[at].ask(&asked)?;
-        if !self.steps[at].gives_parts() {
-            let delta = self.steps[at].answer(asked, answers, &self.stop).await?;
+        let mut answers = self.steps[at].ask(&question)?;
+        if !self.steps[at].operator.answers_in_parts() {
+            let delta = self.steps[at].answer(answers, &self.stop).await?;
             return self.carry(at, delta, outlet).await;
         }
         while let Some(batch) = answers.next(&self.stop).await? {
-            self.carry(at, Delta::insert(batch), outlet).await?;
+            let delta = self.steps[at].operator.part(batch)?;
+            self.carry(at, delta, outlet).await?;
+            self.keep_to_the_limit()?;
         }
         Ok(())
     }

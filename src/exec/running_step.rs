@@ -5,18 +5,16 @@ use std::sync::Arc;
 use datafusion::execution::context::SessionState;
 use tokio_util::sync::CancellationToken;
 
-use super::above::{Above, with_schema};
+use super::above::Above;
 use super::answering::{Answering, Answers};
 use super::map::Tables;
 use super::node_figures::NodeWork;
-use super::operator::{Operator, assigned};
+use super::operators::{Columns, operator_at};
 use crate::clock::Stopwatch;
 use crate::error::{Error, Result};
-use crate::operators::Closing;
 use crate::operators::emitted::EmittedRows;
-use crate::operators::join::JoinQuestion;
-use crate::operators::per_key::Question;
-use crate::plan::{Frontier, Pipeline, Stateful};
+use crate::operators::{Closing, Operator, PassedOn, Question};
+use crate::plan::{Frontier, Pipeline};
 use crate::state::{Delta, StateTable};
 use crate::time::Watermark;
 
@@ -24,7 +22,8 @@ use crate::time::Watermark;
 pub(super) struct RunningStep {
     /// As EXPLAIN says it.
     pub(super) name: Arc<str>,
-    pub(super) operator: Operator,
+    pub(super) operator: Box<dyn Operator>,
+    columns: Columns,
     /// Of an operator that keeps rows by key: what answers for the keys.
     pub(super) answering: Option<Answering>,
     frontier: Frontier,
@@ -57,17 +56,15 @@ impl RunningStep {
         } else {
             Some(Above::new(plan, Arc::clone(schema), state, tables).await?)
         };
-        let answering = match &plan.operator {
-            Stateful::PerKey(keyed) | Stateful::Join(keyed) => {
-                Some(Answering::new(&keyed.plan, keyed.ports.len(), state).await?)
-            }
-            _ => None,
+        let answering = match plan.operator.asks() {
+            Some(keyed) => Some(Answering::new(&keyed.plan, keyed.ports.len(), state).await?),
+            None => None,
         };
         let watermark = passed.iter().copied().min().unwrap_or(Watermark::NONE);
-        let operator = Operator::at(pipeline, at, watermark)?;
+        let (operator, columns) = operator_at(pipeline, at, watermark)?;
         let (frontier, work) = (plan.frontier, NodeWork::default());
         let name = super::explain::operator(pipeline, at).into();
-        Ok(RunningStep { name, operator, answering, frontier, passed, above, to, work })
+        Ok(RunningStep { name, operator, columns, answering, frontier, passed, above, to, work })
     }
 
     /// How far all that has come is complete.
@@ -87,7 +84,7 @@ impl RunningStep {
     /// From the operator's output to what is above.
     pub(super) async fn carry(&mut self, delta: Delta) -> Result<Delta> {
         let watch = NodeWork::watch(delta.rows());
-        let delta = self.operator.picked(delta)?;
+        let delta = Delta { batch: self.columns.of(delta.batch)?, weights: delta.weights };
         let delta = match &mut self.above {
             None => delta,
             Some(above) => above.run(delta).await?,
@@ -99,24 +96,22 @@ impl RunningStep {
 
     /// What its plan is to be asked: about what this frontier has closed, or about what the epoch has
     /// brought.
-    pub(super) fn question(&mut self, closed: Option<Watermark>) -> Result<Option<Asked>> {
-        Ok(match (&mut self.operator, closed) {
-            (Operator::PerKey(operator), Some(frontier)) => {
-                operator.due(frontier)?.map(Asked::Keys)
-            }
-            (Operator::PerKey(operator), None) => operator.touched()?.map(Asked::Keys),
-            (Operator::Join(operator), None) => operator.question()?.map(Asked::Rows),
-            _ => None,
-        })
+    pub(super) fn question(&mut self, closed: Option<Watermark>) -> Result<Option<Question>> {
+        if self.answering.is_none() {
+            return Ok(None);
+        }
+        let watch = Some(Stopwatch::start());
+        let question = match closed {
+            Some(watermark) => self.operator.due(watermark),
+            None => self.operator.ask(),
+        };
+        self.work.spent(watch);
+        question
     }
 
     /// Asks its plan.
-    pub(super) fn ask(&self, asked: &Asked) -> Result<Answers> {
-        let answering = self.answering()?;
-        match asked {
-            Asked::Keys(question) => answering.ask(&question.ports),
-            Asked::Rows(question) => answering.ask(&question.ports),
-        }
+    pub(super) fn ask(&self, question: &Question) -> Result<Answers> {
+        self.answering()?.ask(question)
     }
 
     fn answering(&self) -> Result<&Answering> {
@@ -124,27 +119,15 @@ impl RunningStep {
         self.answering.as_ref().ok_or_else(none)
     }
 
-    /// Whether parts of an answer are given on at once, however long the rest is.
-    pub(super) fn gives_parts(&self) -> bool {
-        matches!(&self.operator, Operator::Join(operator) if !operator.retracts())
-    }
-
     /// All of an answer.
     pub(super) async fn answer(
         &mut self,
-        asked: Asked,
         answers: Answers,
         stop: &CancellationToken,
     ) -> Result<Delta> {
         let watch = Some(Stopwatch::start());
         let rows = self.answering()?.all(answers, stop).await?;
-        let delta = match (&mut self.operator, asked) {
-            (Operator::PerKey(operator), Asked::Keys(question)) => {
-                operator.answer(&question, &rows)
-            }
-            (Operator::Join(operator), Asked::Rows(question)) => operator.answer(&question, rows),
-            _ => Err(Error::internal("a question to another operator")),
-        };
+        let delta = self.operator.answer(rows);
         self.work.spent(watch);
         delta
     }
@@ -152,27 +135,7 @@ impl RunningStep {
     /// Takes rows of a port; gives those that it passes on at once.
     pub(super) fn push(&mut self, port: usize, delta: &Delta) -> Result<PassedOn> {
         let watch = NodeWork::watch(delta.rows());
-        let (batch, weights) = (&delta.batch, delta.weights.as_ref());
-        let takes_back = || weights.is_some_and(|weights| weights.values().iter().any(|w| *w < 0));
-        let mut passed_on: PassedOn = Box::new(std::iter::empty());
-        match &mut self.operator {
-            Operator::Running(operator, _) => operator.push(batch, weights)?,
-            Operator::PerKey(operator) => operator.push(port, delta)?,
-            Operator::Join(operator) => operator.push(port, delta),
-            Operator::Union(schema) => {
-                let batch = with_schema(batch, schema)?;
-                let delta = Delta { batch, weights: delta.weights.clone() };
-                passed_on = Box::new(std::iter::once(Ok(delta)));
-            }
-            Operator::Window(..) | Operator::Buffer(_) | Operator::Assign(..) if takes_back() => {
-                return Err(Error::internal("a row of a window is taken back"));
-            }
-            Operator::Window(operator, _) => operator.push(batch)?,
-            Operator::Buffer(operator) => operator.push(batch)?,
-            Operator::Assign(windowing, passed) => {
-                passed_on = Box::new(assigned(batch, windowing, *passed)?);
-            }
-        }
+        let passed_on = self.operator.push(port, delta)?;
         self.work.took(delta.rows());
         self.work.spent(watch);
         Ok(passed_on)
@@ -192,27 +155,18 @@ impl RunningStep {
         closing
     }
 
-    /// What an epoch has changed in results that are kept up to date.
-    pub(super) fn changes(&mut self) -> Result<Option<Delta>> {
+    /// What is only known of the epoch as a whole, or a part of it.
+    pub(super) fn settle(&mut self, out: &mut Vec<Delta>) -> Result<Closing> {
         let watch = Some(Stopwatch::start());
-        let changes = self.operator.changes();
+        let closing = self.operator.settle(&self.passed, out);
         self.work.spent(watch);
-        changes
+        closing
     }
 
     /// Bytes and rows of its state.
     pub(super) fn size(&self) -> (usize, usize) {
         let emitted = self.above.as_ref().and_then(|above| above.emitted.as_ref());
-        let (bytes, rows) = self.operator.size();
+        let (bytes, rows) = self.operator.state_size();
         (bytes + emitted.map_or(0, EmittedRows::size), rows)
     }
-}
-
-/// Rows that an operator passes on as they come.
-pub(super) type PassedOn = Box<dyn Iterator<Item = Result<Delta>> + Send>;
-
-/// What the plan of an operator is asked.
-pub(super) enum Asked {
-    Keys(Question),
-    Rows(JoinQuestion),
 }

@@ -1,4 +1,5 @@
-//! The windows of each row, for queries over finite input and plans without state.
+//! The windows of each row, at once: for queries over finite input, and for those whose rows do not
+//! wait for their windows to close.
 //!
 //! The output repeats each row once per window that holds it, in order of input and then of window
 //! ends, with `window_start`, `window_end` and `window_time` appended. It can be many times larger
@@ -8,15 +9,17 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::ArrayData;
 use datafusion::arrow::array::{Array, ArrayRef, UInt32Array};
-use datafusion::arrow::compute::take;
+use datafusion::arrow::compute::{filter_record_batch, take};
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 use datafusion::arrow::record_batch::RecordBatch;
 
+use super::operator::{Operator, PassedOn, rows_that_stay};
 use super::split::{ticks, time_column, times};
-use super::{time_type, time_unit};
+use super::{Closing, Windowing, lateness, time_type, time_unit};
 use crate::error::Result;
 use crate::limits::BATCH_ROWS;
-use crate::time::{EventTime, WINDOW_COLUMNS, WindowSpec, Windows};
+use crate::state::Delta;
+use crate::time::{EventTime, WINDOW_COLUMNS, Watermark, WindowSpec, Windows};
 
 /// How many batches' worth of rows one batch of the output may have.
 const EXPANSION: usize = 4;
@@ -114,6 +117,41 @@ impl Iterator for Expanded {
             }
         }
         if rows.is_empty() { None } else { Some(self.batch(rows, starts, ends)) }
+    }
+}
+
+/// Gives each row once for each of its windows that are still open, as it comes. It keeps nothing
+/// but how far windows have closed.
+pub struct Assign {
+    windowing: Windowing,
+    passed: Watermark,
+}
+
+impl Assign {
+    /// At this watermark.
+    pub fn at(windowing: Windowing, watermark: Watermark) -> Assign {
+        Assign { windowing, passed: watermark }
+    }
+}
+
+impl Operator for Assign {
+    fn push(&mut self, _: usize, delta: &Delta) -> Result<PassedOn> {
+        let batch = rows_that_stay(delta)?;
+        let passed = self.passed.less(self.windowing.lateness);
+        let end = batch.num_columns() + 1;
+        let expanded = expand(batch, self.windowing.time, &self.windowing.spec)?;
+        Ok(Box::new(expanded.map(move |expanded| {
+            let expanded = expanded?;
+            let ends = lateness::ticks(&expanded, end)?;
+            let open =
+                ends.iter().map(|end| end.map(|end| !passed.closes(EventTime(end)))).collect();
+            Ok(Delta::insert(filter_record_batch(&expanded, &open)?))
+        })))
+    }
+
+    fn close(&mut self, watermark: Watermark, _: &mut Vec<Delta>) -> Result<Closing> {
+        self.passed = watermark.max(self.passed);
+        Ok(Closing::Done)
     }
 }
 

@@ -10,11 +10,10 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, AsArray, Int64Array, UInt32Array};
 use datafusion::arrow::compute::{concat_batches, interleave_record_batch, take_record_batch};
-use datafusion::arrow::datatypes::{
-    DataType, Field, FieldRef, Int64Type, Schema, SchemaRef, TimeUnit,
-};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Int64Type, Schema, SchemaRef};
 use datafusion::arrow::record_batch::RecordBatch;
 
+use super::operator::{Operator, PassedOn, kept, rows_that_stay, size_of_tables};
 use super::split::{split, ticks, time_column, timed, times};
 use super::{Closing, Delta, Partial, Windowing, time_type, time_unit};
 use crate::error::{Error, Result};
@@ -135,21 +134,6 @@ impl WindowBuffer {
     /// The columns of the output: the input's, then `window_start`, `window_end`.
     pub fn schema(&self) -> SchemaRef {
         Arc::clone(&self.output)
-    }
-
-    /// By which windows.
-    pub fn windowing(&self) -> &Windowing {
-        &self.windowing
-    }
-
-    /// The unit of event time.
-    pub fn unit(&self) -> TimeUnit {
-        time_unit(&self.time_type)
-    }
-
-    /// How many rows had no event time.
-    pub fn rejected(&self) -> u64 {
-        self.rejected
     }
 
     /// Keeps rows. Those without a time, and those whose windows have all closed, are not kept.
@@ -284,6 +268,33 @@ impl WindowBuffer {
         let rows = take_record_batch(partial, &sorted)?;
         let input = Schema::new(self.kept.fields()[1..].to_vec());
         self.push(&RecordBatch::try_new(Arc::new(input), rows.columns()[1..].to_vec())?)
+    }
+}
+
+impl Operator for WindowBuffer {
+    fn push(&mut self, _: usize, delta: &Delta) -> Result<PassedOn> {
+        self.push(rows_that_stay(delta)?)?;
+        Ok(kept())
+    }
+
+    fn close(&mut self, watermark: Watermark, out: &mut Vec<Delta>) -> Result<Closing> {
+        self.close(watermark, out)
+    }
+
+    fn frontier(&self, watermark: Watermark) -> Watermark {
+        self.windowing.frontier(time_unit(&self.time_type), watermark)
+    }
+
+    fn rejected(&self) -> u64 {
+        self.rejected
+    }
+
+    fn tables(&mut self) -> Vec<&mut dyn StateTable> {
+        vec![self]
+    }
+
+    fn state_size(&self) -> (usize, usize) {
+        size_of_tables([self as &dyn StateTable])
     }
 }
 

@@ -6,13 +6,15 @@
 //!
 //! | file | idea |
 //! |---|---|
+//! | [`operator`] | [`Operator`]: what each is to the executor, and how one is added |
 //! | [`lateness`] | which rows are late, decided before anything else |
 //! | `split` | which rows of a batch lie in which slice |
 //! | `window` | [`WindowAggregate`]: GROUP BY a window of TUMBLE, HOP or CUMULATE |
 //! | `running` | [`RunningAggregate`]: GROUP BY without a window |
 //! | `buffer` | [`WindowBuffer`]: the rows of windows, without an aggregate, until they close |
 //! | [`assign`] | [`assign::expand`]: the windows of each row, at once |
-//! | [`join`] | [`InnerJoin`]: what comes on one side, joined with what is there on the other |
+//! | `union` | [`Union`]: UNION ALL |
+//! | [`join`] | [`InnerJoin`]: what comes or goes on one side, joined with what is there on the other |
 //! | [`per_key`] | [`PerKey`]: any plan over the rows of each key that an epoch has touched |
 //! | [`emitted`] | the rows that a query has put out, where they cannot be computed again |
 
@@ -21,9 +23,11 @@ mod buffer;
 pub mod emitted;
 pub mod join;
 pub mod lateness;
+pub mod operator;
 pub mod per_key;
 mod running;
 mod split;
+mod union;
 mod window;
 
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
@@ -32,14 +36,17 @@ use std::sync::Arc;
 
 pub use crate::state::{AggregateCall, Delta, Trigger};
 
+pub use assign::Assign;
 pub use buffer::WindowBuffer;
 pub use join::InnerJoin;
+pub use operator::{Operator, PassedOn, Question, rows_that_stay};
 pub use per_key::PerKey;
 pub use running::RunningAggregate;
+pub use union::Union;
 pub use window::WindowAggregate;
 
 use crate::error::{Error, Result};
-use crate::time::{WINDOW_COLUMNS, WindowSpec};
+use crate::time::{EventTime, WINDOW_COLUMNS, Watermark, WindowSpec, ticks_of_millis};
 
 /// What is written at a checkpoint or sent by another lane: states by (slice, keys), see DESIGN.md
 /// idea 4.
@@ -84,6 +91,22 @@ pub struct Windowing {
     pub trigger: Trigger,
     /// How long windows stay open behind the watermark, in ticks.
     pub lateness: i64,
+}
+
+impl Windowing {
+    /// How far the rows of closed windows are complete when everything that this watermark closes has
+    /// been given out: a millisecond before the end of the next window to come. `unit` is that of the
+    /// time column.
+    pub fn frontier(&self, unit: TimeUnit, watermark: Watermark) -> Watermark {
+        let passed = watermark.less(self.lateness);
+        if passed == Watermark::NONE || passed == Watermark::INFINITY {
+            return passed;
+        }
+        // The next window to close: it may have begun long ago.
+        let open = self.spec.windows(EventTime(passed.0)).find(|w| !passed.closes(w.end));
+        let end = open.map_or(passed, |window| Watermark(window.end.0));
+        end.less(ticks_of_millis(1, unit).max(1))
+    }
 }
 
 impl AggregateSpec {

@@ -21,18 +21,11 @@ use datafusion::arrow::compute::{
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::lateness::ticks;
+use super::operator::{Operator, PassedOn, Question, kept, size_of_tables};
 use crate::error::{Error, Result};
 use crate::limits::BATCH_ROWS;
 use crate::state::{Arrangement, Delta, Interner, Location, StateTable, difference};
 use crate::time::{EventTime, Watermark};
-
-/// The rows of some keys, for the plan: the batches of each port.
-pub struct Question {
-    /// By port.
-    pub ports: Vec<Vec<RecordBatch>>,
-    keys: Vec<ArrayRef>,
-    count: usize,
-}
 
 /// What goes in and what came out, by key.
 pub struct PerKey {
@@ -46,6 +39,8 @@ pub struct PerKey {
     /// How many columns of the key the rows are kept by.
     key: usize,
     touched: Touched,
+    /// Which keys the plan has been asked about, and how many.
+    asked: (Vec<ArrayRef>, usize),
 }
 
 struct Port {
@@ -103,11 +98,21 @@ impl PerKey {
             Some(_) => None,
             None => Some(Arrangement::new("answers by key", &output, first_key, key)?),
         };
-        Ok(PerKey { ports: own, answered, output, answer: first_key, key: by, touched })
+        let (answer, asked) = (first_key, (Vec::new(), 0));
+        Ok(PerKey { ports: own, answered, output, answer, key: by, touched, asked })
     }
 
-    /// Takes rows of a port.
-    pub fn push(&mut self, port: usize, delta: &Delta) -> Result<()> {
+    /// The answers of windows, in the order of their ends.
+    fn in_order(&self, rows: &RecordBatch) -> Result<Delta> {
+        let ends = values(rows.column(self.answer))?;
+        let mut order: Vec<u32> = (0..rows.num_rows() as u32).collect();
+        order.sort_by_key(|row| ends.value(*row as usize));
+        Ok(Delta::insert(take_record_batch(rows, &UInt32Array::from(order))?))
+    }
+}
+
+impl Operator for PerKey {
+    fn push(&mut self, port: usize, delta: &Delta) -> Result<PassedOn> {
         let Port { rows, first } = &mut self.ports[port];
         let keys = &delta.batch.columns()[*first..*first + self.key];
         match &mut self.touched {
@@ -115,11 +120,12 @@ impl PerKey {
             Touched::Keys(groups, ids) => groups.intern(keys, delta.rows(), ids)?,
             Touched::Windows { open, .. } => open.extend(values(&keys[0])?.iter().flatten()),
         }
-        rows.apply(delta)
+        rows.apply(delta)?;
+        Ok(kept())
     }
 
-    /// The rows of the keys that the epoch has touched; None: it has touched none.
-    pub fn touched(&mut self) -> Result<Option<Question>> {
+    /// The rows of the keys that the epoch has touched.
+    fn ask(&mut self) -> Result<Option<Question>> {
         let (keys, count) = match &mut self.touched {
             Touched::Windows { .. } => return Ok(None),
             Touched::All(touched) => {
@@ -136,12 +142,14 @@ impl PerKey {
                 (keys, all.len())
             }
         };
-        self.question(keys, count).map(Some)
+        let ports = self.ports.iter().map(|port| port.rows.rows_of(&keys, count));
+        let question = ports.collect::<Result<_>>()?;
+        self.asked = (keys, count);
+        Ok(Some(question))
     }
 
-    /// The rows of windows that this frontier has closed, of some of them if they are many; None: it
-    /// has closed none.
-    pub fn due(&mut self, frontier: Watermark) -> Result<Option<Question>> {
+    /// The rows of windows that this frontier has closed, of some of them if they are many.
+    fn due(&mut self, frontier: Watermark) -> Result<Option<Question>> {
         let Touched::Windows { open, until, kind } = &mut self.touched else { return Ok(None) };
         let is_due = |time: i64| frontier.closes(EventTime(time.saturating_add(*until + 1)));
         let mut times = Vec::new();
@@ -166,18 +174,11 @@ impl PerKey {
             ports.push(rows.collect::<Result<_>>()?);
             port.rows.remove(&due)?;
         }
-        // Nothing was answered for them before.
-        Ok(Some(Question { ports, keys: Vec::new(), count: times.len() }))
+        Ok(Some(ports))
     }
 
-    fn question(&self, keys: Vec<ArrayRef>, count: usize) -> Result<Question> {
-        let ports =
-            self.ports.iter().map(|port| port.rows.rows_of(&keys, count)).collect::<Result<_>>()?;
-        Ok(Question { ports, keys, count })
-    }
-
-    /// What the plan has answered: the difference to what it had before for these keys.
-    pub fn answer(&mut self, question: &Question, rows: &[RecordBatch]) -> Result<Delta> {
+    /// The difference to what had been answered before for these keys.
+    fn answer(&mut self, rows: Vec<RecordBatch>) -> Result<Delta> {
         let nullable: SchemaRef = Arc::new(Schema::new(
             self.output
                 .fields()
@@ -190,7 +191,8 @@ impl PerKey {
             .map(|batch| RecordBatch::try_new(Arc::clone(&nullable), batch.columns().to_vec()));
         let new = concat_batches(&nullable, &rows.collect::<Result<Vec<_>, _>>()?)?;
         let Some(answered) = &mut self.answered else { return self.in_order(&new) };
-        let places = answered.places(&question.keys, question.count)?;
+        let (keys, count) = std::mem::take(&mut self.asked);
+        let places = answered.places(&keys, count)?;
         let old = answered.fetch(&places)?;
         let (gone, come) = difference(&old, &new)?;
         let picks: Vec<(usize, usize)> =
@@ -207,22 +209,14 @@ impl PerKey {
         Ok(Delta { batch, weights: Some(weights) })
     }
 
-    /// The answers of windows, in the order of their ends.
-    fn in_order(&self, rows: &RecordBatch) -> Result<Delta> {
-        let ends = values(rows.column(self.answer))?;
-        let mut order: Vec<u32> = (0..rows.num_rows() as u32).collect();
-        order.sort_by_key(|row| ends.value(*row as usize));
-        Ok(Delta::insert(take_record_batch(rows, &UInt32Array::from(order))?))
-    }
-
-    /// Its state: the rows of each port, and what was answered.
-    pub fn tables(&mut self) -> Vec<&mut dyn StateTable> {
+    /// The rows of each port, and what was answered.
+    fn tables(&mut self) -> Vec<&mut dyn StateTable> {
         let ports = self.ports.iter_mut().map(|port| &mut port.rows as &mut dyn StateTable);
         ports.chain(self.answered.as_mut().map(|rows| rows as &mut dyn StateTable)).collect()
     }
 
-    /// The state has been restored: windows that wait are known by their rows.
-    pub fn restored(&mut self) -> Result<()> {
+    /// Windows that wait are known by their rows.
+    fn state_restored(&mut self) -> Result<()> {
         if let Touched::All(touched) = &mut self.touched {
             *touched = false;
         }
@@ -235,16 +229,9 @@ impl PerKey {
         Ok(())
     }
 
-    /// How many columns an answer has; behind them is its key.
-    pub fn answer_columns(&self) -> usize {
-        self.answer
-    }
-
-    /// Bytes and rows of its state.
-    pub fn size(&self) -> (usize, usize) {
+    fn state_size(&self) -> (usize, usize) {
         let tables = self.ports.iter().map(|port| &port.rows).chain(&self.answered);
-        let sizes = tables.map(|table| (table.size(), table.rows()));
-        sizes.fold((0, 0), |sum, size| (sum.0 + size.0, sum.1 + size.1))
+        size_of_tables(tables.map(|table| table as &dyn StateTable))
     }
 }
 

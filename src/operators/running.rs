@@ -12,13 +12,15 @@ use datafusion::arrow::datatypes::{Int64Type, SchemaRef};
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::common::ScalarValue;
 
-use super::{AggregateSpec, Delta, Partial};
+use super::operator::{Operator, PassedOn, kept, size_of_tables};
+use super::{AggregateSpec, Closing, Delta, Partial};
 use crate::error::{Error, Result};
 use crate::state::aggregates::update_all;
 use crate::state::{
     Before, Interner, Kernel, Load, Marks, PieceCursor, Place, Shape, StateTable, in_parts,
     next_piece, partial,
 };
+use crate::time::Watermark;
 
 /// An aggregate that runs for ever.
 pub struct RunningAggregate {
@@ -273,6 +275,26 @@ impl RunningAggregate {
             self.counts[id as usize] += other.counts[from as usize];
         }
         Ok(())
+    }
+}
+
+impl Operator for RunningAggregate {
+    fn push(&mut self, _: usize, delta: &Delta) -> Result<PassedOn> {
+        self.push(&delta.batch, delta.weights.as_ref())?;
+        Ok(kept())
+    }
+
+    fn settle(&mut self, _: &[Watermark], out: &mut Vec<Delta>) -> Result<Closing> {
+        out.push(self.changes()?);
+        Ok(Closing::Done)
+    }
+
+    fn tables(&mut self) -> Vec<&mut dyn StateTable> {
+        vec![self]
+    }
+
+    fn state_size(&self) -> (usize, usize) {
+        size_of_tables([self as &dyn StateTable])
     }
 }
 

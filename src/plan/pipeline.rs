@@ -188,6 +188,19 @@ pub enum Stateful {
     Join(Box<PerKeyPlan>),
 }
 
+impl Stateful {
+    /// What is asked about the rows of an operator that has a plan answer for them.
+    pub fn asks(&self) -> Option<&PerKeyPlan> {
+        match self {
+            Stateful::PerKey(plan) | Stateful::Join(plan) => Some(plan),
+            Stateful::Aggregate { .. }
+            | Stateful::Assign { .. }
+            | Stateful::Buffer { .. }
+            | Stateful::Union { .. } => None,
+        }
+    }
+}
+
 /// A plan over the rows of a key, and where the key is.
 #[derive(Debug, Clone)]
 pub struct PerKeyPlan {

@@ -24,7 +24,7 @@ pub use arrangement::Arrangement;
 pub use aggregates::{AggregateCall, Kernel, Place};
 pub use delta::Delta;
 pub use difference::difference;
-pub use keys::Interner;
+pub use keys::{Interner, distinct_keys};
 pub use portions::next_piece;
 mod hop;
 mod table;

@@ -19,11 +19,11 @@ use std::sync::Arc;
 use datafusion::arrow::array::AsArray;
 use datafusion::arrow::array::{ArrayRef, Int64Array};
 use datafusion::arrow::compute::concat_batches;
-use datafusion::arrow::datatypes::{DataType, Int64Type, SchemaRef, TimeUnit};
+use datafusion::arrow::datatypes::{DataType, Int64Type, SchemaRef};
 use datafusion::arrow::record_batch::RecordBatch;
 
 use super::split::{Rows, split, ticks, time_column, timed, times};
-use super::{AggregateSpec, Closing, Delta, Partial, Trigger, Windowing, time_type, time_unit};
+use super::{AggregateSpec, Closing, Delta, Partial, Trigger, Windowing, time_type};
 use crate::error::{Error, Result};
 use crate::limits::BATCH_ROWS;
 use crate::state::{Hops, Load, Shape, StateTable, Table, Which, partial};
@@ -95,21 +95,6 @@ impl WindowAggregate {
     /// The columns of the output.
     pub fn schema(&self) -> SchemaRef {
         Arc::clone(&self.output)
-    }
-
-    /// By which windows.
-    pub fn windowing(&self) -> &Windowing {
-        &self.windowing
-    }
-
-    /// The unit of event time.
-    pub fn unit(&self) -> TimeUnit {
-        time_unit(&self.time_type)
-    }
-
-    /// How many rows had no event time.
-    pub fn rejected(&self) -> u64 {
-        self.rejected
     }
 
     /// Takes in rows. Those without a time, and those whose windows have all closed, change

@@ -1,16 +1,49 @@
-//! How the state of a window aggregate is written and read back.
+//! What a window aggregate is to the executor, and how its state is written and read back.
 
 use std::collections::BTreeMap;
 
 use datafusion::arrow::array::{Array, ArrayRef};
 use datafusion::arrow::compute::concat_batches;
 
-use super::super::Partial;
+use super::super::operator::{Operator, PassedOn, kept, rows_that_stay, size_of_tables};
+use super::super::{Closing, Delta, Partial, time_unit};
 use super::{Mode, WindowAggregate, stamped};
 use crate::error::Result;
 use crate::limits::STATE_PIECE_BYTES;
 use crate::state::{Load, PieceCursor, StateTable, Table, Which, in_parts};
-use crate::time::{EventTime, Window};
+use crate::time::{EventTime, Watermark, Window};
+
+impl Operator for WindowAggregate {
+    fn push(&mut self, _: usize, delta: &Delta) -> Result<PassedOn> {
+        self.push(rows_that_stay(delta)?)?;
+        Ok(kept())
+    }
+
+    fn close(&mut self, watermark: Watermark, out: &mut Vec<Delta>) -> Result<Closing> {
+        self.close(watermark, out)
+    }
+
+    fn frontier(&self, watermark: Watermark) -> Watermark {
+        self.windowing.frontier(time_unit(&self.time_type), watermark)
+    }
+
+    fn settle(&mut self, _: &[Watermark], out: &mut Vec<Delta>) -> Result<Closing> {
+        out.push(self.changes()?);
+        Ok(Closing::Done)
+    }
+
+    fn rejected(&self) -> u64 {
+        self.rejected
+    }
+
+    fn tables(&mut self) -> Vec<&mut dyn StateTable> {
+        vec![self]
+    }
+
+    fn state_size(&self) -> (usize, usize) {
+        size_of_tables([self as &dyn StateTable])
+    }
+}
 
 impl StateTable for WindowAggregate {
     fn name(&self) -> &'static str {

@@ -46,6 +46,18 @@ enum Ids {
     },
 }
 
+/// Each key once, and how many there are. Without columns all rows are of one key.
+pub fn distinct_keys(columns: &[ArrayRef], rows: usize) -> Result<(Vec<ArrayRef>, usize)> {
+    if columns.is_empty() {
+        return Ok((Vec::new(), 1));
+    }
+    let types: Vec<DataType> = columns.iter().map(|column| column.data_type().clone()).collect();
+    let mut keys = Interner::new(&types)?;
+    keys.intern(columns, rows, &mut Vec::new())?;
+    let all: Vec<u32> = (0..keys.bound() as u32).collect();
+    Ok((keys.keys(&all)?, all.len()))
+}
+
 /// The bytes of keys that are new to the table, as they are. `encoded` are the bytes by which they
 /// are compared.
 fn intern_first(
