@@ -36,6 +36,11 @@ pub fn operator(pipeline: &Pipeline, at: usize) -> String {
         }
         Stateful::Union { .. } => "Union".to_owned(),
         Stateful::Join(plan) => format!("InnerJoin, keys={}, {emit}", plan.key),
+        Stateful::AppendJoin { asked, spec, .. } => {
+            let kind = spec.kind.to_string().to_uppercase();
+            let ends = if spec.bounds.is_some() { ", bounded in event time" } else { "" };
+            format!("AppendJoin: {kind}, keys={}{ends}, {emit}", asked.key)
+        }
         Stateful::PerKey(plan) => match plan.closes {
             Some(_) => format!("PerWindow, keys={}, {emit}", plan.key),
             None => format!("PerKey, keys={}, {emit}", plan.key),

@@ -12,7 +12,8 @@ use crate::error::{Error, Result};
 use crate::operators::assign::window_time;
 use crate::operators::lateness::ticks;
 use crate::operators::{
-    Assign, InnerJoin, Operator, PerKey, RunningAggregate, Union, WindowAggregate, WindowBuffer,
+    AppendJoin, Assign, InnerJoin, Operator, PerKey, RunningAggregate, Union, WindowAggregate,
+    WindowBuffer,
 };
 use crate::plan::{PerKeyPlan, Pipeline, Stateful};
 use crate::time::{WINDOW_COLUMNS, Watermark};
@@ -55,6 +56,10 @@ pub(super) fn operator_at(
             let output = plan.plan.schema().as_arrow();
             let sides = [0, 1].map(|side| port(plan, side));
             (Box::new(InnerJoin::new(sides, output, plan.key)?), Columns::before_key(plan))
+        }
+        Stateful::AppendJoin { asked, spec, output } => {
+            let sides = [0, 1].map(|side| (input(side), asked.ports[side]));
+            (Box::new(AppendJoin::new(*spec, sides, output, asked.key)?), Columns::default())
         }
         Stateful::PerKey(plan) => {
             let ports: Vec<_> = (0..plan.ports.len()).map(|at| port(plan, at)).collect();

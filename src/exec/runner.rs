@@ -351,8 +351,10 @@ impl Runner {
         while let Some(question) = self.steps[at].question(Some(watermark))? {
             self.ask(at, question, outlet).await?;
         }
-        // Nobody asks how far the last one is, and this is done for each piece of a write.
-        if let Some(port) = self.steps[at].to {
+        // Nobody asks how far the last one is, and this is done for each piece of a write. One that has
+        // a plan answer at the end of the epoch has not given all until then.
+        let waits = self.in_epoch && self.steps[at].answering.is_some();
+        if let Some(port) = self.steps[at].to.filter(|_| !waits) {
             let frontier = self.steps[at].frontier(watermark);
             self.reach(Some(port), frontier);
         }

@@ -14,10 +14,12 @@
 //! | `buffer` | [`WindowBuffer`]: the rows of windows, without an aggregate, until they close |
 //! | [`assign`] | [`assign::expand`]: the windows of each row, at once |
 //! | `union` | [`Union`]: UNION ALL |
+//! | [`append_join`] | [`AppendJoin`]: joins of rows that stay, which forget by time |
 //! | [`join`] | [`InnerJoin`]: what comes or goes on one side, joined with what is there on the other |
 //! | [`per_key`] | [`PerKey`]: any plan over the rows of each key that an epoch has touched |
 //! | [`emitted`] | the rows that a query has put out, where they cannot be computed again |
 
+pub mod append_join;
 pub mod assign;
 mod buffer;
 pub mod emitted;
@@ -36,6 +38,7 @@ use std::sync::Arc;
 
 pub use crate::state::{AggregateCall, Delta, Trigger};
 
+pub use append_join::{AppendJoin, JoinBounds, JoinSpec};
 pub use assign::Assign;
 pub use buffer::WindowBuffer;
 pub use join::InnerJoin;

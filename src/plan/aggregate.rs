@@ -10,22 +10,23 @@
 
 use std::sync::Arc;
 
+use datafusion::arrow::datatypes::TimeUnit;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan};
 
 use super::calls::{Inputs, PlannedCall};
-use super::closing::{close_rule, event_time, plan_again, same_windows};
+use super::closing::{close_rule, event_time, plan_again, same_windows, time_unit};
 use super::grouping::{by_columns, has_sets};
 use super::origin::{
     Origin, lift_filters, looks_into_window, over_groups, references_window, trace, without_window,
 };
 use super::pipeline::{Frontier, Stateful};
-use super::stage::{ClosedWindows, CutOptions, Edge, Open, filter, find_window};
+use super::stage::{ClosedWindows, CutOptions, Edge, EventTimeColumn, Open, filter, find_window};
 use super::window::WindowNode;
 use crate::catalog::Emission;
 use crate::error::{Error, Result};
 use crate::operators::{AggregateCall, AggregateSpec, Trigger, Windowing};
-use crate::time::WindowKind;
+use crate::time::{WindowKind, WindowSpec, ticks_of_millis};
 
 /// Puts the aggregate on what is below it; `notices` is what is said when the query is made.
 pub(super) fn plan(
@@ -224,20 +225,44 @@ pub(super) fn buffer(
         return Err(Error::internal("window over an expression"));
     };
     let time = stage.plan.schema().index_of_column(column)?;
+    let is_timed = event_time(&stage, &window.time, &window.input).is_some();
     let lateness = close_rule(options, notices, &mut stage, &window)?;
     let windowing = |trigger| Windowing { spec: window.spec, time, trigger, lateness };
     let top = stage.plan.clone();
     let width = top.schema().fields().len();
-    let (operator, closed) = match options.emission {
+    let mut edge = Edge::of(stage.edge.retracts);
+    let operator = match options.emission {
         Emission::OnClose => {
             let columns = [0, 1, 2].map(|which| Some(width + which));
-            let closed = ClosedWindows { spec: window.spec, columns };
-            (Stateful::Buffer { windowing: windowing(Trigger::OnClose) }, Some(closed))
+            edge.closed = Some(ClosedWindows { spec: window.spec, columns });
+            Stateful::Buffer { windowing: windowing(Trigger::OnClose) }
         }
-        Emission::OnChange => (Stateful::Assign { windowing: windowing(Trigger::OnChange) }, None),
+        Emission::OnChange => {
+            if is_timed {
+                let unit = time_unit(top.schema(), time)?;
+                edge.event_time = open_windows(&window.spec, lateness, unit, width);
+            }
+            Stateful::Assign { windowing: windowing(Trigger::OnChange) }
+        }
     };
-    let edge = Edge { closed, ..Edge::of(stage.edge.retracts) };
     stage.with_step(top, (operator, Frontier::Closed), plan.schema(), edge)
+}
+
+/// What is known of the windows of rows that are still to come: they are open.
+fn open_windows(
+    windows: &WindowSpec,
+    lateness: i64,
+    unit: TimeUnit,
+    first: usize,
+) -> Vec<EventTimeColumn> {
+    let before_end = [windows.size(), 0, ticks_of_millis(1, unit).max(1)];
+    let columns = (first..).zip(before_end);
+    let times = columns.map(|(column, before)| EventTimeColumn {
+        column,
+        of: Vec::new(),
+        behind: lateness + before - 1,
+    });
+    times.collect()
 }
 
 /// The group expression from which the operator reads the event time.

@@ -27,51 +27,55 @@ pub(super) fn close_rule(
     stage: &mut Open,
     window: &WindowNode,
 ) -> Result<i64> {
-    if let Some(times) = event_time(stage, &window.time, &window.input).cloned() {
-        let unit = time_unit(&stage.input, times.column)?;
-        let allowed = options.lateness(unit);
-        for (source, time) in times.of {
-            stage.late_by(source, LatenessRule { time, windows: window.spec, allowed });
-        }
-        return Ok(allowed);
+    if let Some(time) = event_time(stage, &window.time, &window.input) {
+        return decide(options, stage, &time, window.spec);
     }
     if let Some(relation) = stage.on_source() {
         return without_event_time(options, notices, relation).map(|()| 0);
     }
-    let column = match trace(&window.time, &window.input) {
-        Origin::Source(column) => Some(column),
-        Origin::Window(_) | Origin::Other => None,
-    };
-    let closed = stage.edge.closed.filter(|_| column.is_some());
-    let which = closed.and_then(|closed| closed.columns.iter().position(|at| *at == column));
-    match (closed, column, which) {
-        (Some(closed), Some(column), Some(0)) => {
-            let unit = time_unit(&stage.input, column)?;
-            Ok(closed.spec.size() - ticks_of_millis(1, unit).max(1))
-        }
-        (Some(_), _, Some(_)) => Ok(0),
-        _ if options.emission == Emission::OnClose => Err(Error::unsupported(
+    if options.emission == Emission::OnClose {
+        return Err(Error::unsupported(
             "EMIT ON WINDOW CLOSE needs windows over window_time, window_start or window_end of the windows below",
         )
-        .hint("Window by window_time, or use EMIT CHANGES.")),
-        _ => {
-            notices.push(
-                "the windows are not over event time: they never close and are kept for ever"
-                    .to_owned(),
-            );
-            Ok(0)
-        }
+        .hint("Window by window_time, or use EMIT CHANGES."));
     }
+    notices.push(
+        "the windows are not over event time: they never close and are kept for ever".to_owned(),
+    );
+    Ok(0)
 }
 
-/// What an expression over a plan on top is, if it is the event time, untouched.
-pub(super) fn event_time<'a>(
-    stage: &'a Open,
-    expr: &Expr,
-    plan: &LogicalPlan,
-) -> Option<&'a EventTimeColumn> {
+/// From now on rows are late when the windows that they are in by this event time have closed, unless
+/// it has been decided further down which are. Gives how far behind the watermark rows to come may
+/// be, in ticks.
+pub(super) fn decide(
+    options: CutOptions,
+    stage: &mut Open,
+    time: &EventTimeColumn,
+    windows: WindowSpec,
+) -> Result<i64> {
+    if time.of.is_empty() {
+        return Ok(time.behind);
+    }
+    let allowed = options.lateness(time_unit(&stage.input, time.column)?);
+    for (source, time) in &time.of {
+        stage.late_by(*source, LatenessRule { time: *time, windows, allowed });
+    }
+    Ok(allowed.max(time.behind))
+}
+
+/// What an expression over a plan on top is, if it is an event time, untouched.
+pub(super) fn event_time(stage: &Open, expr: &Expr, plan: &LogicalPlan) -> Option<EventTimeColumn> {
     let Origin::Source(column) = trace(expr, plan) else { return None };
-    stage.edge.event_time.iter().find(|time| time.column == column)
+    if let Some(time) = stage.edge.event_time.iter().find(|time| time.column == column) {
+        return Some(time.clone());
+    }
+    let closed = stage.edge.closed?;
+    let which = closed.columns.iter().position(|at| *at == Some(column))?;
+    let millisecond = ticks_of_millis(1, time_unit(&stage.input, column).ok()?).max(1);
+    // What is to come has a later window_time than the rows that have come.
+    let behind = if which == 0 { closed.spec.size() - millisecond } else { 0 };
+    Some(EventTimeColumn { column, of: Vec::new(), behind })
 }
 
 /// Windows over a source that are not over its event time.

@@ -15,6 +15,7 @@ use datafusion::logical_expr::{
 
 use super::aggregate;
 use super::keyed;
+use super::keys::{KeyColumns, keys_of, keys_of_join};
 use super::origin::{Origin, column_at, trace};
 use super::pipeline::{Frontier, Pipeline, SourceScan, Stateful};
 use super::relations::{read_by, scanned, tables_of};
@@ -112,7 +113,7 @@ impl Cutter {
             keyed::inputs_of(&node).into_iter().map(|input| self.visit(input, Within::Query));
         let inputs = inputs.collect::<Result<_>>()?;
         let inputs = self.all_followed(inputs)?;
-        let keys = keyed::keys_of(&node)?;
+        let keys = keys_of(&node)?;
         keyed::plan(self.options, &mut self.notices, &node, inputs, keys)
     }
 
@@ -157,7 +158,7 @@ impl Cutter {
         let parts = self.all_followed(parts)?;
         if parts.iter().any(|part| matches!(part, Stage::Static(_))) {
             let node = LogicalPlan::Union(union);
-            let none = keyed::KeyColumns::default();
+            let none = KeyColumns::default();
             return keyed::plan(self.options, &mut self.notices, &node, parts, none);
         }
         let parts: Vec<Open> = parts.into_iter().filter_map(Stage::open).collect();
@@ -174,7 +175,10 @@ impl Cutter {
             } else {
                 edge.event_time.retain_mut(|time| {
                     let other = own.iter().find(|other| other.column == time.column);
-                    other.map(|other| time.of.extend(&other.of)).is_some()
+                    let Some(other) = other else { return false };
+                    time.of.extend(&other.of);
+                    time.behind = time.behind.max(other.behind);
+                    true
                 });
             }
             sources += part.sources().count();
@@ -270,7 +274,7 @@ impl Cutter {
                     .join(|plan| stream_table_join(&join, plan, table, StreamSide::Right))
             }
             (left, right) => {
-                let keys = keyed::keys_of_join(&join)?;
+                let keys = keys_of_join(&join)?;
                 let node = LogicalPlan::Join(join);
                 let inputs = self.all_followed(vec![left, right])?;
                 keyed::plan(self.options, &mut self.notices, &node, inputs, keys)
@@ -353,7 +357,7 @@ fn event_times_on_top(part: &Open, first: usize) -> Vec<EventTimeColumn> {
         let Origin::Source(column) = origin else { return None };
         let time = part.edge.event_time.iter().find(|time| time.column == column)?;
         let of = time.of.iter().map(|(source, column)| (source + first, *column)).collect();
-        Some(EventTimeColumn { column: at, of })
+        Some(EventTimeColumn { column: at, of, behind: time.behind })
     });
     times.collect()
 }

@@ -4,44 +4,31 @@
 //! Joins, OVER, ORDER BY … LIMIT, DISTINCT ON, EXCEPT and INTERSECT (which the optimizer makes joins
 //! of), recursion: DataFusion answers all of these over rows that are there. What makes an answer
 //! that follows changes is a *key*: columns of all inputs and of the answer such that rows of one
-//! key have nothing to do with those of another. They are found from the plan: PARTITION BY for
-//! OVER, the columns that are equal for a join. Without any, all rows are of one key, and a NOTICE
-//! says so.
+//! key have nothing to do with those of another ([`super::keys`]).
 //!
 //! With EMIT ON WINDOW CLOSE the key has the window in it, and a key is answered once, when its
 //! window has closed: a closed window is a table.
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::DataType;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, DFSchemaRef, JoinType};
 use datafusion::error::Result as DfResult;
-use datafusion::logical_expr::{
-    Expr, ExprSchemable, Join, LogicalPlan, Projection, TableScan, lit, when,
-};
+use datafusion::logical_expr::{LogicalPlan, Projection, TableScan, lit};
 
+use super::append_join;
 use super::closing::time_unit;
+use super::keys::{KeyColumns, columns_of, say_what_is_kept, with_keys};
 use super::origin::{Origin, column_at, trace};
 use super::pipeline::{ClosingKey, Frontier, PerKeyPlan, Stateful};
 use super::placeholder::{input_name, placeholder_of};
 use super::relations::scanned;
-use super::session::SessionNode;
 use super::stage::{ClosedWindows, CutOptions, Edge, Open, Stage, rebuilt};
 use crate::catalog::Emission;
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::postgres::subplan;
 use crate::time::ticks_of_millis;
-
-/// By what a node's rows belong together.
-#[derive(Debug, Default)]
-pub(super) struct KeyColumns {
-    /// Over each input.
-    inputs: Vec<Vec<Expr>>,
-    /// The same over what the node gives.
-    output: Vec<Expr>,
-}
 
 /// What is below a node; LIMIT is one node with the ORDER BY that it cuts off.
 pub(super) fn inputs_of(node: &LogicalPlan) -> Vec<LogicalPlan> {
@@ -90,75 +77,6 @@ fn put_in_order(plan: &LogicalPlan, inputs: Vec<LogicalPlan>) -> Result<LogicalP
     }
 }
 
-/// The keys of a node with one input.
-pub(super) fn keys_of(node: &LogicalPlan) -> Result<KeyColumns> {
-    if let LogicalPlan::Extension(extension) = node
-        && let Some(session) = extension.node.as_any().downcast_ref::<SessionNode>()
-    {
-        let mut keys = session.keys.clone();
-        let types = keys.iter().map(|key| key.get_type(session.input.schema()));
-        let types = types.collect::<DfResult<Vec<_>>>()?;
-        let mut types = types.iter();
-        keys.retain(|_| types.next().is_some_and(can_be_key));
-        return Ok(KeyColumns { inputs: vec![keys.clone()], output: keys });
-    }
-    let LogicalPlan::Window(window) = node else { return Ok(KeyColumns::default()) };
-    let mut common: Option<Vec<Expr>> = None;
-    for expr in &window.window_expr {
-        let Expr::WindowFunction(call) = expr.clone().unalias() else {
-            return Ok(KeyColumns::default());
-        };
-        let by = call.params.partition_by;
-        common = Some(match common {
-            None => by,
-            Some(known) => known.into_iter().filter(|expr| by.contains(expr)).collect(),
-        });
-    }
-    let mut keys = Vec::new();
-    for expr in common.unwrap_or_default() {
-        if can_be_key(&expr.get_type(window.input.schema())?) {
-            keys.push(expr);
-        }
-    }
-    Ok(KeyColumns { inputs: vec![keys.clone()], output: keys })
-}
-
-/// The keys of a join: what is equal on both sides.
-pub(super) fn keys_of_join(join: &Join) -> Result<KeyColumns> {
-    let mut keys = KeyColumns { inputs: vec![Vec::new(), Vec::new()], output: Vec::new() };
-    // Whether a row is NOT IN a set depends on all of that.
-    if join.null_aware {
-        return Ok(KeyColumns::default());
-    }
-    for (left, right) in &join.on {
-        let kinds = (left.get_type(join.left.schema())?, right.get_type(join.right.schema())?);
-        if kinds.0 != kinds.1 || !can_be_key(&kinds.0) {
-            continue;
-        }
-        keys.inputs[0].push(left.clone());
-        keys.inputs[1].push(right.clone());
-        keys.output.push(match join.join_type {
-            JoinType::Right | JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark => {
-                right.clone()
-            }
-            JoinType::Full => {
-                when(left.clone().is_null(), right.clone()).otherwise(left.clone())?
-            }
-            JoinType::Inner
-            | JoinType::Left
-            | JoinType::LeftSemi
-            | JoinType::LeftAnti
-            | JoinType::LeftMark => left.clone(),
-        });
-    }
-    Ok(keys)
-}
-
-/// Of floats that are equal some differ in their bits.
-fn can_be_key(kind: &DataType) -> bool {
-    !matches!(kind, DataType::Float16 | DataType::Float32 | DataType::Float64) && !kind.is_nested()
-}
-
 /// A node over these inputs as an operator.
 pub(super) fn plan(
     options: CutOptions,
@@ -174,59 +92,80 @@ pub(super) fn plan(
     if inputs.iter().any(|input| matches!(input, Stage::Static(_))) {
         keys = KeyColumns::default();
     }
-    let is_whole = keys.output.is_empty();
+    let is_whole = keys.is_none();
     if is_whole && (has_no_columns(node) || inputs.iter().any(Stage::has_no_columns)) {
         // Rows are kept as values of columns, so there has to be one.
         keys = KeyColumns { inputs: vec![vec![lit(1)]; inputs.len()], output: vec![lit(1)] };
     }
-    let is_inner = matches!(node, LogicalPlan::Join(join) if join.join_type == JoinType::Inner);
-    let stays = |input: &Stage| matches!(input, Stage::Open(part) if !part.edge.retracts);
+    let stays = match node {
+        LogicalPlan::Join(join) => append_join::is_of_rows_that_stay(join, &inputs),
+        _ => false,
+    };
     let closing = match options.emission {
         Emission::OnClose => match closing(node, &inputs, &mut keys) {
-            // What is joined once stays: there is nothing to wait for.
-            Err(_) if is_inner && inputs.iter().all(stays) => None,
+            // They need not be of windows to be done with.
+            Err(_) if stays => None,
             closing => Some(closing?),
         },
         Emission::OnChange => None,
     };
-    let (mut parts, mut ports, mut leaves) = (Vec::new(), Vec::new(), Vec::new());
-    for (at, input) in inputs.into_iter().enumerate() {
-        let mut part = match input {
-            Stage::Open(part) => part,
-            // It reads nothing that changes.
-            Stage::Static(fixed) => {
-                leaves.push(fixed);
-                continue;
-            }
-        };
-        let columns = columns_of(&part.plan);
-        ports.push(columns.len());
-        let by = keys.inputs.get(at).map_or(&[][..], Vec::as_slice);
-        part.plan = with_keys(part.plan, by)?;
-        let leaf = placeholder_of(part.plan.schema(), parts.len());
-        leaves.push(if by.is_empty() {
-            leaf
-        } else {
-            LogicalPlan::Projection(Projection::try_new(columns, Arc::new(leaf))?)
-        });
-        parts.push(*part);
+    if let (LogicalPlan::Join(join), true, None) = (node, stays, &closing) {
+        let sides: Vec<Open> = inputs.into_iter().filter_map(Stage::open).collect();
+        let sides = sides.try_into().map_err(|_| Error::internal("a join of not two sides"))?;
+        return append_join::plan(options, notices, join, sides, &keys);
     }
+    let Ports { parts, ports, leaves } = Ports::of(inputs, &keys)?;
     let answer = put_together(node, leaves)?;
     let schema = Arc::clone(node.schema());
     let plan = with_keys(answer, &keys.output)?;
+    let is_inner = matches!(node, LogicalPlan::Join(join) if join.join_type == JoinType::Inner);
     let joins = is_inner && parts.len() == 2;
     let (edge, closes) = match closing {
         Some((closes, edge)) => (edge, Some(closes)),
         None => {
             say_what_is_kept(notices, node, is_whole);
-            // A join of rows that stay never takes one back.
-            (Edge::of(!joins || parts.iter().any(|part| part.edge.retracts)), None)
+            (Edge::of(true), None)
         }
     };
     let plan = Box::new(PerKeyPlan { plan, key: keys.output.len(), ports, closes });
     let operator =
         if joins && closes.is_none() { Stateful::Join(plan) } else { Stateful::PerKey(plan) };
     finish(parts, operator, &schema, edge)
+}
+
+/// What a plan is over: the parts that give rows to its ports, the first column of the key in each
+/// port's rows, and its leaves, of which some read nothing that changes.
+struct Ports {
+    parts: Vec<Open>,
+    ports: Vec<usize>,
+    leaves: Vec<LogicalPlan>,
+}
+
+impl Ports {
+    fn of(inputs: Vec<Stage>, keys: &KeyColumns) -> Result<Ports> {
+        let (mut parts, mut ports, mut leaves) = (Vec::new(), Vec::new(), Vec::new());
+        for (at, input) in inputs.into_iter().enumerate() {
+            let mut part = match input {
+                Stage::Open(part) => part,
+                Stage::Static(fixed) => {
+                    leaves.push(fixed);
+                    continue;
+                }
+            };
+            let columns = columns_of(&part.plan);
+            ports.push(columns.len());
+            let by = keys.of(at);
+            part.plan = with_keys(part.plan, by)?;
+            let leaf = placeholder_of(part.plan.schema(), parts.len());
+            leaves.push(if by.is_empty() {
+                leaf
+            } else {
+                LogicalPlan::Projection(Projection::try_new(columns, Arc::new(leaf))?)
+            });
+            parts.push(*part);
+        }
+        Ok(Ports { parts, ports, leaves })
+    }
 }
 
 /// A part of the plan over placeholders for what it reads.
@@ -291,41 +230,8 @@ fn renamed_placeholder(schema: &DFSchemaRef, port: usize) -> DfResult<LogicalPla
     Ok(LogicalPlan::Projection(Projection::try_new(names.collect(), Arc::new(leaf.clone()))?))
 }
 
-/// A plan with the keys behind its columns.
-fn with_keys(plan: LogicalPlan, keys: &[Expr]) -> Result<LogicalPlan> {
-    if keys.is_empty() {
-        return Ok(plan);
-    }
-    let mut exprs = columns_of(&plan);
-    let named = keys.iter().enumerate();
-    exprs.extend(named.map(|(at, key)| key.clone().unalias().alias(format!("__key_{at}"))));
-    Ok(LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(plan))?))
-}
-
 fn has_no_columns(plan: &LogicalPlan) -> bool {
     plan.schema().fields().is_empty()
-}
-
-fn columns_of(plan: &LogicalPlan) -> Vec<Expr> {
-    (0..plan.schema().fields().len()).map(|at| column_at(plan, at)).collect()
-}
-
-fn say_what_is_kept(notices: &mut Vec<String>, node: &LogicalPlan, is_whole: bool) {
-    let what = match node {
-        LogicalPlan::Join(_) => "a join",
-        LogicalPlan::Window(_) => "OVER",
-        LogicalPlan::Extension(_) => "SESSION",
-        LogicalPlan::Limit(_) | LogicalPlan::Sort(_) => "LIMIT",
-        _ => "this query",
-    };
-    let notice = if is_whole {
-        format!("{what} without a key keeps all rows and looks at all of them whenever one comes")
-    } else {
-        format!("{what} keeps the rows of every key it has ever seen")
-    };
-    if !notices.contains(&notice) {
-        notices.push(notice);
-    }
 }
 
 /// When each key has come to its end, and what is then known of the answer's rows. The column of

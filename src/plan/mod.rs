@@ -5,12 +5,15 @@
 //! plan, and so do the fragments.
 
 mod aggregate;
+mod append_join;
+mod bounds;
 mod calls;
 pub mod carry;
 mod closing;
 pub mod cut;
 mod grouping;
 mod keyed;
+mod keys;
 mod moment;
 mod origin;
 mod pipeline;

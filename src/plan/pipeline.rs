@@ -20,7 +20,7 @@ use datafusion::logical_expr::LogicalPlan;
 use super::moment::Moment;
 use crate::catalog::{Emission, Kind, Relation};
 use crate::operators::lateness::LatenessRule;
-use crate::operators::{AggregateSpec, Windowing};
+use crate::operators::{AggregateSpec, JoinSpec, Windowing};
 
 /// A continuous query, ready to be run.
 #[derive(Debug, Clone)]
@@ -183,16 +183,28 @@ pub enum Stateful {
     },
     /// Any plan over the rows of each key, answered again for the keys that an epoch has touched.
     PerKey(Box<PerKeyPlan>),
-    /// An inner join of two ports: the plan is asked about the rows that come on one side and those
-    /// of their keys on the other.
+    /// An inner join of two ports whose rows change: the plan is asked about the rows that come on one
+    /// side and those of their keys on the other.
     Join(Box<PerKeyPlan>),
+    /// A join of two ports whose rows stay, in all kinds. The plan is asked likewise; it gives the
+    /// pairs and what [`AppendJoin`](crate::operators::AppendJoin) wants to know of each side.
+    AppendJoin {
+        /// The plan.
+        asked: Box<PerKeyPlan>,
+        /// What is joined.
+        spec: JoinSpec,
+        /// The columns of what is given.
+        output: SchemaRef,
+    },
 }
 
 impl Stateful {
     /// What is asked about the rows of an operator that has a plan answer for them.
     pub fn asks(&self) -> Option<&PerKeyPlan> {
         match self {
-            Stateful::PerKey(plan) | Stateful::Join(plan) => Some(plan),
+            Stateful::PerKey(plan)
+            | Stateful::Join(plan)
+            | Stateful::AppendJoin { asked: plan, .. } => Some(plan),
             Stateful::Aggregate { .. }
             | Stateful::Assign { .. }
             | Stateful::Buffer { .. }

@@ -342,7 +342,9 @@ fn check_moment(pipeline: &Pipeline) -> Result<()> {
             Stateful::Aggregate { .. } | Stateful::Buffer { .. } => {
                 moment::is_read_in(&step.above.plan)?
             }
-            Stateful::PerKey(keyed) | Stateful::Join(keyed) => {
+            Stateful::PerKey(keyed)
+            | Stateful::Join(keyed)
+            | Stateful::AppendJoin { asked: keyed, .. } => {
                 moment::is_read_in(&keyed.plan)? || moment::is_read_in(&step.above.plan)?
             }
             Stateful::Union { .. } => step.retracts && moment::is_read_in(&step.above.plan)?,

@@ -71,7 +71,8 @@ pub(super) struct Edge {
     pub(super) retracts: bool,
     /// They are those of windows that have closed, window by window.
     pub(super) closed: Option<ClosedWindows>,
-    /// A column that is the watermark column of all sources that the rows come from, untouched.
+    /// Columns of which rows to come have no value that is older than the watermark; that of a source
+    /// is one.
     pub(super) event_time: Vec<EventTimeColumn>,
 }
 
@@ -87,12 +88,14 @@ impl Edge {
     }
 }
 
-/// A column, and the watermark columns that it comes from.
+/// An event time: the watermark column of a source, or one that follows from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct EventTimeColumn {
     pub(super) column: usize,
-    /// Sources, and which of the columns that are read.
+    /// Sources of which no row is late as yet, and which of the columns that are read.
     pub(super) of: Vec<(usize, usize)>,
+    /// How far behind the watermark, in ticks, rows to come may be that are not late.
+    pub(super) behind: i64,
 }
 
 /// Rows of windows that have closed, in the order of the windows' ends.
@@ -109,9 +112,12 @@ impl Open {
         let watermark = watermark_column(&scan.relation);
         let column = watermark.and_then(|time| scan.columns.iter().position(|at| *at == time));
         let event_time =
-            column.map(|column| EventTimeColumn { column, of: vec![(0, column)] }).into_iter();
-        let edge =
-            Edge { retracts: scan.retracts(), closed: None, event_time: event_time.collect() };
+            column.map(|column| EventTimeColumn { column, of: vec![(0, column)], behind: 0 });
+        let edge = Edge {
+            retracts: scan.retracts(),
+            closed: None,
+            event_time: event_time.into_iter().collect(),
+        };
         let plan = placeholder(&input);
         let below = fragment_of(plan.clone(), &input, false);
         Open {

@@ -138,6 +138,22 @@ impl Arrangement {
         self.rows.fetch(places)
     }
 
+    /// The columns of the rows.
+    pub fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    /// The number that the next row gets.
+    pub fn next_number(&self) -> u64 {
+        self.rows.next_number()
+    }
+
+    /// The rows from this number on, so many or fewer, and the number to go on with; None: there are
+    /// none.
+    pub fn numbered(&self, from: u64, rows: usize) -> Result<Option<(NumberedRows, u64)>> {
+        self.rows.piece(from, rows)
+    }
+
     /// Takes these rows out.
     pub fn remove(&mut self, places: &[Location]) -> Result<()> {
         if places.is_empty() {

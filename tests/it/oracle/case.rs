@@ -103,13 +103,20 @@ impl Case {
             if shape.takes_offset() { random.pick(&[0, 0, 0, 1_000, 3_500, 250]) } else { 0 };
         let delay = random.pick(&[0, 2 * SECOND, 5 * SECOND, 1_500_000, 20 * SECOND]);
         let lateness = match shape.kind {
-            Kind::Windowed => random.pick(&[0, 0, 0, 3 * SECOND, 10 * SECOND]),
+            Kind::Windowed | Kind::Bounded => random.pick(&[0, 0, 0, 3 * SECOND, 10 * SECOND]),
             Kind::Stateless | Kind::Running => 0,
+        };
+        let window = match shape.kind {
+            // A row behind the watermark is late.
+            Kind::Bounded => Window { slide: 1, size: 1, offset: 0, grows: false },
+            Kind::Windowed | Kind::Stateless | Kind::Running => {
+                Window { slide: slide * 1000, size: size * 1000, offset: offset * 1000, grows }
+            }
         };
         Case {
             seed,
             shape,
-            window: Window { slide: slide * 1000, size: size * 1000, offset: offset * 1000, grows },
+            window,
             delay,
             lateness,
             dim_rows: dim_rows(&mut random),
@@ -201,10 +208,12 @@ impl Case {
 
     /// The query as the oracle gets it.
     pub fn oracle_sql(&self) -> &'static str {
+        let rows = if self.shape.kind == Kind::Bounded { "w" } else { "s" };
         match self.shape.oracle {
             // Leaked on purpose: a few hundred short strings in a test process.
             "" => {
-                self.shape.engine.replace("{W}", "w").replace("{S}", "s").replace("{D}", "d").leak()
+                let sql = self.shape.engine.replace("{W}", "w").replace("{S}", rows);
+                sql.replace("{D}", "d").leak()
             }
             oracle => oracle,
         }

@@ -144,7 +144,7 @@ impl<'a> Trial<'a> {
     /// A running aggregate has no window that could close.
     fn has_final_view(&self) -> bool {
         match self.case.shape.kind {
-            Kind::Windowed | Kind::Stateless => true,
+            Kind::Windowed | Kind::Stateless | Kind::Bounded => true,
             Kind::Running => false,
         }
     }

@@ -14,6 +14,9 @@ pub enum Kind {
     Stateless,
     /// Aggregates without a window: snapshot and EMIT CHANGES.
     Running,
+    /// Joins within bounds of event time, for which `{S}` has the rows that are not behind the
+    /// watermark: as row by row.
+    Bounded,
 }
 
 /// A query, and the same query over finite tables.
@@ -54,6 +57,10 @@ const fn stateless(name: &'static str, engine: &'static str) -> Shape {
 
 const fn running(name: &'static str, engine: &'static str) -> Shape {
     Shape { name, kind: Kind::Running, engine, oracle: "" }
+}
+
+const fn bounded(name: &'static str, engine: &'static str) -> Shape {
+    Shape { name, kind: Kind::Bounded, engine, oracle: "" }
 }
 
 const fn differing(name: &'static str, engine: &'static str, oracle: &'static str) -> Shape {
@@ -490,5 +497,43 @@ pub const SHAPES: &[Shape] = &[
         kind: Kind::Running,
         engine: "SELECT window_start, window_end, k, count(*) AS n, sum(v) AS a FROM SESSION({S} PARTITION BY k, ts, INTERVAL '3 seconds') GROUP BY window_start, window_end, k",
         oracle: "SELECT min(ts) AS window_start, max(ts) + INTERVAL '3 seconds' AS window_end, k, count(*) AS n, sum(v) AS a FROM (SELECT k, v, ts, sum(b) OVER (PARTITION BY k ORDER BY ts RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS i FROM (SELECT k, v, ts, CASE WHEN ts < lag(ts) OVER (PARTITION BY k ORDER BY ts) + INTERVAL '3 seconds' THEN 0 ELSE 1 END AS b FROM s WHERE ts IS NOT NULL) AS p) AS q GROUP BY k, i",
+    },
+    bounded(
+        "pairs within seconds",
+        "SELECT l.id AS a, r.id AS b FROM {S} AS l JOIN {S} AS r ON l.k = r.k AND r.ts BETWEEN l.ts AND l.ts + INTERVAL '3 seconds' AND l.id <> r.id",
+    ),
+    bounded(
+        "pairs of one moment",
+        "SELECT l.id AS a, r.id AS b FROM {S} AS l JOIN {S} AS r ON l.ts = r.ts AND l.id < r.id",
+    ),
+    bounded(
+        "a partner within seconds or none",
+        "SELECT l.id AS a, r.id AS b FROM {S} AS l LEFT JOIN {S} AS r ON l.g = r.g AND r.ts > l.ts AND r.ts <= l.ts + INTERVAL '2 seconds' AND r.v > 20 WHERE l.ts IS NOT NULL",
+    ),
+    bounded(
+        "a partner around or none",
+        "SELECT l.id AS a, r.id AS b FROM {S} AS l RIGHT JOIN {S} AS r ON l.ts BETWEEN r.ts - INTERVAL '1 second' AND r.ts + INTERVAL '1 second' AND l.v < r.v WHERE r.ts IS NOT NULL",
+    ),
+    bounded(
+        "both with a partner before or none",
+        "SELECT l.id AS a, r.id AS b FROM {S} AS l FULL JOIN {S} AS r ON l.k = r.k AND l.ts - INTERVAL '1500 milliseconds' < r.ts AND r.ts < l.ts AND l.b WHERE coalesce(l.ts, r.ts) IS NOT NULL",
+    ),
+    bounded(
+        "followed within seconds",
+        "SELECT id, k FROM {S} AS l WHERE EXISTS (SELECT 1 FROM {S} AS r WHERE r.k = l.k AND r.ts > l.ts AND r.ts < l.ts + INTERVAL '4 seconds')",
+    ),
+    bounded(
+        "not followed within seconds",
+        "SELECT id, k FROM {S} AS l WHERE ts IS NOT NULL AND NOT EXISTS (SELECT 1 FROM {S} AS r WHERE r.k = l.k AND r.ts > l.ts AND r.ts <= l.ts + INTERVAL '4 seconds')",
+    ),
+    bounded(
+        "chains within seconds",
+        "SELECT l.id AS a, m.id AS b, r.id AS c FROM {S} AS l JOIN {S} AS m ON l.k = m.k AND m.ts > l.ts AND m.ts < l.ts + INTERVAL '3 seconds' JOIN {S} AS r ON m.g = r.g AND r.ts > m.ts AND r.ts < m.ts + INTERVAL '3 seconds'",
+    ),
+    Shape {
+        name: "windows over pairs",
+        kind: Kind::Bounded,
+        engine: "SELECT window_start, count(*) AS n, sum(a) AS m FROM TUMBLE((SELECT r.id AS a, l.ts FROM {S} AS l JOIN {S} AS r ON l.k = r.k AND r.ts BETWEEN l.ts AND l.ts + INTERVAL '3 seconds'), ts, INTERVAL '5 seconds') GROUP BY window_start, window_end",
+        oracle: "SELECT date_bin(INTERVAL '5 seconds', l.ts, TIMESTAMP '1970-01-01') AS window_start, count(*) AS n, sum(r.id) AS m FROM w AS l JOIN w AS r ON l.k = r.k AND r.ts BETWEEN l.ts AND l.ts + INTERVAL '3 seconds' GROUP BY 1",
     },
 ];

@@ -267,18 +267,22 @@ impl Life<'_> {
         let base = match (shape.over, self.any_view()) {
             (Over::View, Some(name)) => Base::View(name),
             (Over::View, None) => return Some(()),
-            (Over::Windows | Over::Rows, _) => Base::Stream(self.any_stream()),
+            (Over::Windows | Over::Bounded | Over::Rows, _) => Base::Stream(self.any_stream()),
         };
         let grows = self.run.random.one_in(4);
         let (slide, size) = self.run.random.pick(if grows { GROWING } else { WINDOWS });
         let is_windowed = shape.over == Over::Windows;
-        let lateness = if is_windowed { self.run.random.pick(&[0, 0, 3 * SECOND]) } else { 0 };
+        let is_timed = is_windowed || shape.over == Over::Bounded;
+        let lateness = if is_timed { self.run.random.pick(&[0, 0, 3 * SECOND]) } else { 0 };
         self.run.views_made += 1;
         let view = View {
             name: format!("v{}", self.run.views_made),
             shape,
             base,
-            window: Window { slide: slide * 1_000, size: size * 1_000, offset: 0, grows },
+            window: match shape.over {
+                Over::Bounded => Window { slide: 1, size: 1, offset: 0, grows: false },
+                _ => Window { slide: slide * 1_000, size: size * 1_000, offset: 0, grows },
+            },
             lateness,
             on_close: is_windowed && self.run.random.one_in(2),
             pins: Default::default(),
@@ -325,6 +329,7 @@ impl Life<'_> {
             format!("{name}({input}, ts, {}, {})", interval(slide), interval(size))
         };
         let query = shape.sql.replace("{W}", &window).replace("{S}", &input).replace("{V}", &input);
+        let query = query.replace("{B}", &input);
         let query = query.replace("{D}", "d").replace("{T}", "d").replace("{J}", "x.k = d.k");
         let with = match view.lateness {
             0 => String::new(),

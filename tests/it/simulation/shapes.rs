@@ -1,7 +1,7 @@
 //! The queries that the simulation draws from: an operator is added by adding a line.
 //!
 //! In a query `{W}` stands for a window function over a stream (with columns `window_start`,
-//! `window_end`), `{S}` for the stream, `{D}` for the static table with `{J}` as the condition that
+//! `window_end`), `{S}` for the stream, `{B}` for it where a condition bounds event times, `{D}` for the static table with `{J}` as the condition that
 //! joins it to `x`, `{T}` for that table where it is followed, and `{V}` for another view. Every shape has columns `k` and `n`, so that each
 //! may stand on each. DataFusion is asked the same over finite tables.
 
@@ -12,6 +12,8 @@ pub enum Over {
     Windows,
     /// The rows of a stream.
     Rows,
+    /// The rows of a stream that are not behind its watermark.
+    Bounded,
     /// Another view.
     View,
 }
@@ -37,6 +39,10 @@ const fn windows(name: &'static str, sql: &'static str) -> Shape {
 
 const fn rows(name: &'static str, sql: &'static str) -> Shape {
     Shape { name, over: Over::Rows, sql }
+}
+
+const fn bounded(name: &'static str, sql: &'static str) -> Shape {
+    Shape { name, over: Over::Bounded, sql }
 }
 
 const fn view(name: &'static str, sql: &'static str) -> Shape {
@@ -115,6 +121,18 @@ pub const SHAPES: &[Shape] = &[
     rows(
         "rows whose group no row of a table has",
         "SELECT id, k, v AS n FROM {S} WHERE g NOT IN (SELECT f FROM {T})",
+    ),
+    bounded(
+        "rows joined within seconds",
+        "SELECT l.id * 1000 + r.id AS id, l.k, r.v AS n FROM {B} AS l JOIN {B} AS r ON l.k = r.k AND r.ts BETWEEN l.ts AND l.ts + INTERVAL '4 seconds'",
+    ),
+    bounded(
+        "rows joined within seconds or not",
+        "SELECT l.id, coalesce(l.k, r.k) AS k, r.v AS n FROM {B} AS l FULL JOIN {B} AS r ON l.k = r.k AND r.ts > l.ts AND r.ts < l.ts + INTERVAL '3 seconds' WHERE coalesce(l.ts, r.ts) IS NOT NULL",
+    ),
+    bounded(
+        "rows that none follows within seconds",
+        "SELECT id, k, v AS n FROM {B} AS l WHERE ts IS NOT NULL AND NOT EXISTS (SELECT 1 FROM {B} AS r WHERE r.g = l.g AND r.ts > l.ts AND r.ts < l.ts + INTERVAL '3 seconds')",
     ),
     rows("running count", "SELECT k, count(*) AS n FROM {S} GROUP BY k"),
     rows(

@@ -140,7 +140,10 @@ impl World {
         let sql = view.shape.sql;
         let sql =
             sql.replace("{W}", "w").replace("{S}", "s").replace("{D}", "d").replace("{V}", "v");
-        let sql = sql.replace("{T}", "t").replace("{J}", "x.k = d.k AND x.pin = d.pin");
+        let sql = sql
+            .replace("{B}", "w")
+            .replace("{T}", "t")
+            .replace("{J}", "x.k = d.k AND x.pin = d.pin");
         let work = async {
             let frame = self.context.sql(&sql).await?;
             let schema = Arc::new(frame.schema().as_arrow().clone());
@@ -162,7 +165,7 @@ impl World {
             let pin = |row: &&Row| view.pins.get(&row.id).copied().unwrap_or(last) as i64;
             Arc::new(Int64Array::from_iter_values(rows.iter().map(pin)))
         };
-        if view.shape.over == Over::Windows {
+        if matches!(view.shape.over, Over::Windows | Over::Bounded) {
             let history = self.history(stream, view.window, view.lateness);
             let expanded =
                 history.expanded(if view.on_close { Keep::Closed } else { Keep::OnTime });
