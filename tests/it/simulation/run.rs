@@ -164,6 +164,19 @@ pub struct Life<'a> {
     pub struck: Vec<Fault>,
 }
 
+impl Run {
+    /// What could not be read may have been read for any view.
+    fn has_struck(&mut self, struck: &[Fault]) {
+        for fault in struck {
+            self.note(format!("-- {fault:?} has struck"));
+            if matches!(fault, Fault::FailRead(_) | Fault::FailScan(_)) {
+                let names = self.world.views.iter().map(|view| view.name.clone());
+                self.excused.extend(names);
+            }
+        }
+    }
+}
+
 impl Life<'_> {
     async fn run(run: &mut Run) -> End {
         let store = Arc::new(FaultyStore::new(Arc::clone(&run.disk) as Arc<dyn Store>, []));
@@ -186,6 +199,7 @@ impl Life<'_> {
         let (subscribers, struck) = (BTreeMap::new(), Vec::new());
         let mut life = Life { run, store, engine, session, subscribers, struck };
         if life.begin().await.is_none() {
+            life.look();
             return End::Crashed;
         }
         while life.run.steps > 0 {
@@ -197,7 +211,9 @@ impl Life<'_> {
             }
             if stop {
                 life.subscribers.clear();
-                life.engine.stop().await;
+                let Life { run, store, engine, .. } = life;
+                engine.stop().await;
+                run.has_struck(&store.struck());
                 return End::Stopped;
             }
         }
@@ -243,13 +259,7 @@ impl Life<'_> {
     /// Takes note of the faults that have struck; whether there were any.
     pub fn look(&mut self) -> bool {
         let struck = self.store.struck();
-        for fault in &struck {
-            self.run.note(format!("-- {fault:?} has struck"));
-            if matches!(fault, Fault::FailRead(_) | Fault::FailScan(_)) {
-                let names = self.names();
-                self.run.excused.extend(names);
-            }
-        }
+        self.run.has_struck(&struck);
         self.struck.extend(&struck);
         !struck.is_empty()
     }
