@@ -34,6 +34,9 @@ pub fn operator(pipeline: &Pipeline, at: usize) -> String {
             };
             format!("{what}, keys={}, aggregates=[{}], {emit}", spec.keys.len(), calls.join(", "))
         }
+        Stateful::Session { spec } => {
+            format!("SessionWindows: keys={}, {emit}", input.fields().len() - spec.width)
+        }
         Stateful::Union { .. } => "Union".to_owned(),
         Stateful::Join(plan) => format!("InnerJoin, keys={}, {emit}", plan.key),
         Stateful::AppendJoin { asked, spec, .. } => {

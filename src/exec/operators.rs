@@ -12,8 +12,8 @@ use crate::error::{Error, Result};
 use crate::operators::assign::window_time;
 use crate::operators::lateness::ticks;
 use crate::operators::{
-    AppendJoin, Assign, InnerJoin, Operator, PerKey, RunningAggregate, Union, WindowAggregate,
-    WindowBuffer,
+    AppendJoin, Assign, InnerJoin, Operator, PerKey, RunningAggregate, SessionWindows, Union,
+    WindowAggregate, WindowBuffer,
 };
 use crate::plan::{PerKeyPlan, Pipeline, Stateful};
 use crate::time::{WINDOW_COLUMNS, Watermark};
@@ -47,6 +47,10 @@ pub(super) fn operator_at(
             let operator = WindowBuffer::at(input(0), windowing.clone(), watermark)?;
             let end = operator.schema().fields().len().checked_sub(1);
             (Box::new(operator), Columns { end, ..Columns::default() })
+        }
+        Stateful::Session { spec } => {
+            let operator = SessionWindows::at(&input(0), spec.clone(), watermark)?;
+            (Box::new(operator), Columns::default())
         }
         Stateful::Union { schema } => {
             let schema = Some(Arc::clone(schema.inner()));

@@ -457,6 +457,10 @@ impl Runner {
             }
             self.push_rows(source, vec![piece.rows], outlet).await?;
         }
+        if rule.windows.is_none() {
+            let late: Vec<_> = self.steps.iter_mut().flat_map(|s| s.operator.late()).collect();
+            late.into_iter().for_each(|late| self.keep_late(late));
+        }
         let Some(late) = split.late else { return Ok(()) };
         if let Some(late) = self.sources[source].late(late, tables).await? {
             self.keep_late(late);

@@ -9,6 +9,10 @@
 //! windows that its write found closed are closed first. So the answer is the same however rows
 //! fall into epochs.
 //!
+//! Of sessions it is not told by a row's time alone whether its window has closed: their operator
+//! decides. Here the batch is cut before the row likewise, so that the operator knows how far the
+//! writes before it had come.
+//!
 //! A row whose windows would all end beyond the range of its type (the last hours of 2262, with
 //! nanoseconds) is in none of them. It counts as late too, whatever the watermark: so it is seen in
 //! `tidemill.late_rows` and not lost in silence.
@@ -25,8 +29,9 @@ use crate::time::{EventTime, Watermark, WindowSpec};
 pub struct LatenessRule {
     /// The time column, as a position in the columns that are read.
     pub time: usize,
-    /// The windows.
-    pub windows: WindowSpec,
+    /// The windows; None: an operator above decides ([`SessionWindows`](super::SessionWindows)), and
+    /// is told how far the writes before a row had come.
+    pub windows: Option<WindowSpec>,
     /// Allowed lateness in ticks.
     pub allowed: i64,
 }
@@ -90,7 +95,7 @@ pub fn split(input: &Input, rule: &LatenessRule) -> Result<Split> {
         return Ok(whole());
     };
     let threshold = input.after.less(rule.allowed);
-    if !closes(threshold, first_end(&rule.windows, oldest)) {
+    if !closes(threshold, rule.first_end(oldest)) {
         return Ok(whole());
     }
     let marks = watermarks_before(input);
@@ -101,10 +106,10 @@ pub fn split(input: &Input, rule: &LatenessRule) -> Result<Split> {
             continue;
         }
         let mark = marks[row].less(rule.allowed);
-        if !closes(mark, first_end(&rule.windows, times.value(row))) {
+        if !closes(mark, rule.first_end(times.value(row))) {
             continue;
         }
-        if closes(mark, last_end(&rule.windows, times.value(row))) {
+        if closes(mark, rule.last_end(times.value(row))) {
             kept[row] = false;
         } else if cuts.last().is_none_or(|(_, last)| *last < marks[row]) {
             cuts.push((row, marks[row]));
@@ -183,14 +188,23 @@ fn watermarks_before(input: &Input) -> Vec<Watermark> {
     marks
 }
 
-/// Where the window of `at` that closes first ends.
-fn first_end(spec: &WindowSpec, at: i64) -> Option<i64> {
-    spec.windows(EventTime(at)).next().map(|window| window.end.0)
-}
+impl LatenessRule {
+    /// Where the window of `at` that closes first ends. An operator that decides by itself is to know
+    /// the watermark when a row is behind it.
+    fn first_end(&self, at: i64) -> Option<i64> {
+        match self.windows {
+            Some(spec) => spec.windows(EventTime(at)).next().map(|window| window.end.0),
+            None => Some(at.saturating_add(1)),
+        }
+    }
 
-/// Where the window of `at` that closes last ends.
-fn last_end(spec: &WindowSpec, at: i64) -> Option<i64> {
-    spec.last_window(EventTime(at)).map(|window| window.end.0)
+    /// Where the window of `at` that closes last ends; never, if that is not decided here.
+    fn last_end(&self, at: i64) -> Option<i64> {
+        match self.windows {
+            Some(spec) => spec.last_window(EventTime(at)).map(|window| window.end.0),
+            None => Some(i64::MAX),
+        }
+    }
 }
 
 fn closes(mark: Watermark, end: Option<i64>) -> bool {
@@ -218,7 +232,8 @@ mod tests {
     }
 
     fn check(input: &Input, spec: WindowSpec, pieces: &[(Option<i64>, usize)], late: usize) {
-        let split = split(input, &LatenessRule { time: 0, windows: spec, allowed: 0 }).unwrap();
+        let split =
+            split(input, &LatenessRule { time: 0, windows: Some(spec), allowed: 0 }).unwrap();
         let got: Vec<_> =
             split.pieces.iter().map(|p| (p.close_first.map(|w| w.0), p.rows.num_rows())).collect();
         assert_eq!(got, pieces);

@@ -13,6 +13,7 @@
 //! | `running` | [`RunningAggregate`]: GROUP BY without a window |
 //! | `buffer` | [`WindowBuffer`]: the rows of windows, without an aggregate, until they close |
 //! | [`assign`] | [`assign::expand`]: the windows of each row, at once |
+//! | `session` | [`SessionWindows`]: rows that follow each other within a gap |
 //! | `union` | [`Union`]: UNION ALL |
 //! | [`append_join`] | [`AppendJoin`]: joins of rows that stay, which forget by time |
 //! | [`join`] | [`InnerJoin`]: what comes or goes on one side, joined with what is there on the other |
@@ -28,6 +29,7 @@ pub mod lateness;
 pub mod operator;
 pub mod per_key;
 mod running;
+mod session;
 mod split;
 mod union;
 mod window;
@@ -45,6 +47,7 @@ pub use join::InnerJoin;
 pub use operator::{Operator, PassedOn, Question, rows_that_stay};
 pub use per_key::PerKey;
 pub use running::RunningAggregate;
+pub use session::{SessionSpec, SessionWindows};
 pub use union::Union;
 pub use window::WindowAggregate;
 

@@ -98,6 +98,11 @@ pub trait Operator: Send {
         Ok(Closing::Done)
     }
 
+    /// Rows that it has found late since this was asked last, of operators that decide that.
+    fn late(&mut self) -> Vec<RecordBatch> {
+        Vec::new()
+    }
+
     /// How many rows had no event time.
     fn rejected(&self) -> u64 {
         0

@@ -16,7 +16,7 @@ use crate::catalog::{Emission, Relation};
 use crate::error::{Error, Result};
 use crate::operators::lateness::LatenessRule;
 use crate::operators::{AggregateSpec, Trigger, Windowing};
-use crate::time::{WindowKind, WindowSpec, ticks_of_millis};
+use crate::time::{WindowKind, WindowSpec, ticks_of_millis, ticks_per_second};
 
 /// How long windows stay open behind the frontier, in ticks. Over the source's watermark column
 /// rows can be late, by the rule that the stage gets; over the windows of windows that have closed
@@ -59,7 +59,7 @@ pub(super) fn decide(
     }
     let allowed = options.lateness(time_unit(&stage.input, time.column)?);
     for (source, time) in &time.of {
-        stage.late_by(*source, LatenessRule { time: *time, windows, allowed });
+        stage.late_by(*source, LatenessRule { time: *time, windows: Some(windows), allowed });
     }
     Ok(allowed.max(time.behind))
 }
@@ -142,7 +142,7 @@ pub(super) fn plan_again(aggregate: &Aggregate, stage: Open, again: &SameWindows
     let by = aggregate.group_expr[*group].clone();
     let unit = time_unit(&stage.input, windows.columns[*which].unwrap_or_default())?;
     let (spans, behind) = spans(windows.spec, *which, ticks_of_millis(1, unit).max(1));
-    let time = if *which == 1 { just_before(by) } else { by };
+    let time = if *which == 1 { just_before(by, unit) } else { by };
     let mut inputs = Inputs::default();
     let time = inputs.add(time);
     let mut keys = Vec::new();
@@ -175,7 +175,13 @@ pub(super) fn plan_again(aggregate: &Aggregate, stage: Open, again: &SameWindows
         let lower = windows.columns[which].map(Origin::Source);
         *column = aggregate.group_expr.iter().position(|e| Some(trace(e, &stage.plan)) == lower);
     }
-    let edge = Edge::of_closed(ClosedWindows { spec: windows.spec, columns });
+    let mut edge = Edge::of_closed(ClosedWindows { spec: windows.spec, columns });
+    let time = |(at, expr): (usize, &Expr)| {
+        let Origin::Source(column) = trace(expr, &stage.plan) else { return None };
+        let time = stage.edge.event_time.iter().find(|time| time.column == column)?;
+        Some(EventTimeColumn { column: at, ..time.clone() })
+    };
+    edge.event_time.extend(aggregate.group_expr.iter().enumerate().filter_map(time));
     let operator = (Stateful::Aggregate { spec, output }, Frontier::Input);
     stage.with_step(top, operator, &aggregate.schema, edge)
 }
@@ -194,15 +200,17 @@ fn spans(windows: WindowSpec, which: usize, millisecond: i64) -> (WindowSpec, i6
             (tumble(slide, offset), size - millisecond)
         }
         (WindowKind::Tumble { .. } | WindowKind::Hop { .. }, _) => {
-            (tumble(slide, (offset + size).rem_euclid(slide)), 0)
+            // What is still to come ends a millisecond behind the frontier at the soonest.
+            let behind = if which == 1 { 1 - millisecond } else { 0 };
+            (tumble(slide, (offset + size).rem_euclid(slide)), behind)
         }
     }
 }
 
-/// A time within the window that ends here.
-fn just_before(end: Expr) -> Expr {
-    let millisecond = IntervalMonthDayNano::new(0, 0, 1_000_000);
-    end - Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(millisecond)), None)
+/// The last time within the window that ends here.
+fn just_before(end: Expr, unit: TimeUnit) -> Expr {
+    let tick = IntervalMonthDayNano::new(0, 0, 1_000_000_000 / ticks_per_second(unit));
+    end - Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(tick)), None)
 }
 
 /// The unit of a time column.

@@ -20,6 +20,7 @@ use super::origin::{Origin, column_at, trace};
 use super::pipeline::{Frontier, Pipeline, SourceScan, Stateful};
 use super::relations::{read_by, scanned, tables_of};
 use super::session::SessionNode;
+use super::session_windows;
 use super::stage::{
     ClosedWindows, CutOptions, Edge, EventTimeColumn, Open, Stage, contains_window, rebuilt,
 };
@@ -80,8 +81,9 @@ impl Cutter {
                 }
             }
             LogicalPlan::Extension(ref extension) => {
-                if extension.node.as_any().is::<SessionNode>() {
-                    return self.by_key(plan);
+                if let Some(session) = extension.node.as_any().downcast_ref::<SessionNode>() {
+                    let session = session.clone();
+                    return self.session(&plan, &session);
                 }
                 let Some(window) = extension.node.as_any().downcast_ref::<WindowNode>() else {
                     return Err(unsupported_node(&plan));
@@ -115,6 +117,20 @@ impl Cutter {
         let inputs = self.all_followed(inputs)?;
         let keys = keys_of(&node)?;
         keyed::plan(self.options, &mut self.notices, &node, inputs, keys)
+    }
+
+    fn session(&mut self, node: &LogicalPlan, session: &SessionNode) -> Result<Stage> {
+        let input = self.visit(session.input.clone(), Within::Query)?;
+        match input {
+            Stage::Open(part) if session_windows::close(session, &part)? => {
+                let stage = session_windows::plan(self.options, session, *part)?;
+                Ok(Stage::Open(Box::new(stage)))
+            }
+            input => {
+                let inputs = self.all_followed(vec![input])?;
+                keyed::plan(self.options, &mut self.notices, node, inputs, keys_of(node)?)
+            }
+        }
     }
 
     /// A part of the plan that is answered anew as a whole, over the rows of all that it reads.

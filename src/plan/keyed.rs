@@ -316,7 +316,10 @@ fn never_closes(node: &LogicalPlan) -> Error {
             "OVER that is not within windows",
             "Have window_start and window_end in PARTITION BY, or use EMIT CHANGES.",
         ),
-        LogicalPlan::Extension(_) => ("SESSION windows", "Use EMIT CHANGES."),
+        LogicalPlan::Extension(_) => (
+            "SESSION windows that are not over event time",
+            "Add WATERMARK FOR ts AS ts - INTERVAL '5 seconds' to CREATE STREAM and use that column, or use EMIT CHANGES.",
+        ),
         _ => ("this form of query", "Use EMIT CHANGES."),
     };
     Error::unsupported(format!("EMIT ON WINDOW CLOSE of {what} is not supported")).hint(hint)

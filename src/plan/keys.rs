@@ -100,7 +100,7 @@ pub(super) fn keys_of_join(join: &Join) -> Result<KeyColumns> {
 }
 
 /// Of floats that are equal some differ in their bits.
-fn can_be_key(kind: &DataType) -> bool {
+pub(super) fn can_be_key(kind: &DataType) -> bool {
     !matches!(kind, DataType::Float16 | DataType::Float32 | DataType::Float64) && !kind.is_nested()
 }
 

@@ -22,6 +22,7 @@ mod planner;
 pub mod relations;
 mod row;
 mod session;
+mod session_windows;
 mod stage;
 pub mod window;
 

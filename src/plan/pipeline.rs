@@ -20,7 +20,7 @@ use datafusion::logical_expr::LogicalPlan;
 use super::moment::Moment;
 use crate::catalog::{Emission, Kind, Relation};
 use crate::operators::lateness::LatenessRule;
-use crate::operators::{AggregateSpec, JoinSpec, Windowing};
+use crate::operators::{AggregateSpec, JoinSpec, SessionSpec, Windowing};
 
 /// A continuous query, ready to be run.
 #[derive(Debug, Clone)]
@@ -176,6 +176,11 @@ pub enum Stateful {
         /// The windows, over a column of `below`'s output.
         windowing: Windowing,
     },
+    /// Rows of a session window, put out when their session closes, or whenever it has changed.
+    Session {
+        /// The sessions.
+        spec: SessionSpec,
+    },
     /// The rows of all ports, with the columns of the first: UNION ALL.
     Union {
         /// The columns.
@@ -208,6 +213,7 @@ impl Stateful {
             Stateful::Aggregate { .. }
             | Stateful::Assign { .. }
             | Stateful::Buffer { .. }
+            | Stateful::Session { .. }
             | Stateful::Union { .. } => None,
         }
     }

@@ -347,6 +347,7 @@ fn check_moment(pipeline: &Pipeline) -> Result<()> {
             | Stateful::AppendJoin { asked: keyed, .. } => {
                 moment::is_read_in(&keyed.plan)? || moment::is_read_in(&step.above.plan)?
             }
+            Stateful::Session { .. } => moment::is_read_in(&step.above.plan)?,
             Stateful::Union { .. } => step.retracts && moment::is_read_in(&step.above.plan)?,
             Stateful::Assign { .. } => false,
         };

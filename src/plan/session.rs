@@ -9,8 +9,9 @@
 //!  session   = how many have begun so far               sum(begins) OVER (PARTITION BY keys ORDER BY time)
 //!  start     = min(time), end = max(time) + gap         OVER (PARTITION BY keys, session)
 //! ```
-//! The node keeps this together: a snapshot plans it as that, and a continuous query has it answered
-//! anew for the keys that have changed ([`PerKey`](crate::operators::PerKey)).
+//! The node keeps this together: a snapshot plans it as that, and so does a continuous query over rows
+//! that change, for the keys that have ([`PerKey`](crate::operators::PerKey)). Over event time it is an
+//! operator ([`super::session_windows`]).
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
@@ -37,9 +38,9 @@ pub(super) struct SessionNode {
     /// Its input.
     pub(super) input: LogicalPlan,
     /// The time column, a column of the input.
-    time: Expr,
+    pub(super) time: Expr,
     /// How long nothing comes between two sessions, nanoseconds.
-    gap: i64,
+    pub(super) gap: i64,
     /// Of which rows sessions are made.
     pub(super) keys: Vec<Expr>,
     schema: DFSchemaRef,
@@ -69,6 +70,11 @@ impl SessionNode {
         }
         let schema = DFSchema::new_with_metadata(fields, input.schema().metadata().clone())?;
         Ok(SessionNode { input, time, gap, keys, schema: Arc::new(schema) })
+    }
+
+    /// The input's columns and the window's.
+    pub(super) fn schema(&self) -> &DFSchemaRef {
+        &self.schema
     }
 
     /// As OVER says it.

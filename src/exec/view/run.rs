@@ -167,7 +167,8 @@ impl ViewRun {
         handle.explain(runner.explain());
         let folder = Folder::from_bytes(limits::FOLD_BYTES);
         let rules = runner.pipeline().sources.iter().filter_map(|source| source.lateness);
-        let windows = rules.map(|rule| rule.windows.windows_per_row()).max();
+        let windows =
+            rules.filter_map(|rule| rule.windows).map(|spec| spec.windows_per_row()).max();
         let portion_size = PortionSize::of(windows.unwrap_or(1));
         let run = ViewRun {
             handle,

@@ -17,7 +17,8 @@ use datafusion::arrow::util::display::array_value_to_string;
 use datafusion::prelude::SessionContext;
 
 use super::case::Case;
-use super::rows::{History, Keep, Row};
+use super::case::SECOND;
+use super::rows::{Expanded, History, Keep, Row};
 
 /// The finite tables of one moment.
 pub struct Batch(SessionContext);
@@ -25,16 +26,9 @@ pub struct Batch(SessionContext);
 impl Batch {
     pub async fn new(case: &Case, history: &History, keep: Keep) -> Batch {
         let context = SessionContext::new();
-        let expanded = history.expanded(keep);
-        let rows: Vec<&Row> = expanded.iter().map(|e| &e.row).collect();
-        let times = |pick: &dyn Fn(usize) -> i64| -> ArrayRef {
-            Arc::new(TimestampMicrosecondArray::from_iter_values((0..expanded.len()).map(pick)))
-        };
-        let mut columns = columns(&rows);
-        columns.push(("window_start", times(&|i| expanded[i].start)));
-        columns.push(("window_end", times(&|i| expanded[i].end)));
-        columns.push(("window_time", times(&|i| expanded[i].end - 1000)));
-        register(&context, "w", columns);
+        register(&context, "w", in_windows(&history.expanded(keep)));
+        let sessions = history.sessions(3 * SECOND, keep);
+        register(&context, "z", in_windows(&sessions.iter().collect::<Vec<_>>()));
         let all: Vec<&Row> = history.rows.iter().collect();
         register(&context, "s", self::columns(&all));
         let dim = &case.dim_rows;
@@ -55,6 +49,19 @@ impl Batch {
         lines.sort();
         lines
     }
+}
+
+/// The columns of rows in their windows.
+pub fn in_windows(expanded: &[&Expanded]) -> Vec<(&'static str, ArrayRef)> {
+    let rows: Vec<&Row> = expanded.iter().map(|e| &e.row).collect();
+    let times = |pick: &dyn Fn(usize) -> i64| -> ArrayRef {
+        Arc::new(TimestampMicrosecondArray::from_iter_values((0..expanded.len()).map(pick)))
+    };
+    let mut columns = columns(&rows);
+    columns.push(("window_start", times(&|i| expanded[i].start)));
+    columns.push(("window_end", times(&|i| expanded[i].end)));
+    columns.push(("window_time", times(&|i| expanded[i].end - 1000)));
+    columns
 }
 
 /// The columns of these rows.

@@ -199,6 +199,7 @@ impl Case {
             .engine
             .replace("{WF}", &self.window_function(&filtered))
             .replace("{W}", &self.window_function(&stream))
+            .replace("{Z}", &self.session(&stream))
             .replace("{GS}", &start)
             .replace("{GE}", &end)
             .replace("{GW}", &group)
@@ -212,7 +213,8 @@ impl Case {
         match self.shape.oracle {
             // Leaked on purpose: a few hundred short strings in a test process.
             "" => {
-                let sql = self.shape.engine.replace("{W}", "w").replace("{S}", rows);
+                let sql =
+                    self.shape.engine.replace("{W}", "w").replace("{Z}", "z").replace("{S}", rows);
                 sql.replace("{D}", "d").leak()
             }
             oracle => oracle,
@@ -252,6 +254,19 @@ impl Case {
                 format!(
                     "TABLE({name}(DATA => {table}, TIMECOL => DESCRIPTOR(ts){slide}, SIZE => {size}{offset}))"
                 )
+            }
+        }
+    }
+
+    /// Sessions by k, a gap of three seconds.
+    fn session(&self, stream: &str) -> String {
+        let gap = self.interval(3 * SECOND);
+        match self.spelling {
+            Spelling::Short | Spelling::FlinkBare => {
+                format!("SESSION({stream} PARTITION BY k, ts, {gap})")
+            }
+            Spelling::Flink | Spelling::Named => {
+                format!("TABLE(SESSION(TABLE {stream} PARTITION BY k, DESCRIPTOR(ts), {gap}))")
             }
         }
     }

@@ -125,11 +125,14 @@ pub struct History {
     watermark: Option<i64>,
     pub rows: Vec<Row>,
     expanded: Vec<Expanded>,
+    /// The rows of each write, and the watermark before it.
+    writes: Vec<(Option<i64>, Vec<Row>)>,
 }
 
 impl History {
     pub fn new(window: Window, delay: i64, lateness: i64) -> Self {
-        History { window, delay, lateness, watermark: None, rows: Vec::new(), expanded: Vec::new() }
+        let (rows, expanded, writes) = (Vec::new(), Vec::new(), Vec::new());
+        History { window, delay, lateness, watermark: None, rows, expanded, writes }
     }
 
     pub fn apply(&mut self, write: &Write) {
@@ -147,7 +150,42 @@ impl History {
             }
             self.watermark = self.watermark.max(Some(ts - self.delay));
         }
+        self.writes.push((before, rows.clone()));
         self.rows.extend(rows);
+    }
+
+    /// The rows in their sessions: those of a key that follow each other by less than the gap. A row
+    /// is late when a session that it would be in has closed, or the one it would be alone in.
+    pub fn sessions(&self, gap: i64, keep: Keep) -> Vec<Expanded> {
+        let mut taken: Vec<Row> = Vec::new();
+        for (before, rows) in &self.writes {
+            for row in rows {
+                let Some(ts) = row.ts else { continue };
+                let of_key: Vec<i64> =
+                    taken.iter().filter(|r| r.k == row.k).filter_map(|r| r.ts).collect();
+                let mut within = chains(of_key, gap);
+                within.retain(|(first, last)| first - gap < ts && ts < last + gap);
+                let is_closed = |end: i64| self.closed_at(*before, end);
+                let late = within.iter().any(|(_, last)| is_closed(last + gap))
+                    || within.is_empty() && is_closed(ts + gap);
+                if matches!(keep, Keep::All) || !late {
+                    taken.push(row.clone());
+                }
+            }
+        }
+        let session = |row: &Row| {
+            let ts = row.ts.expect("it has one");
+            let of_key = taken.iter().filter(|r| r.k == row.k).filter_map(|r| r.ts).collect();
+            let chains = chains(of_key, gap);
+            let own = chains.into_iter().find(|(first, last)| (*first..=*last).contains(&ts));
+            let (start, last) = own.expect("it is in one");
+            Expanded { row: row.clone(), start, end: last + gap, late: false }
+        };
+        let mut all: Vec<Expanded> = taken.iter().map(session).collect();
+        if matches!(keep, Keep::Closed) {
+            all.retain(|row| self.closed_at(self.watermark, row.end));
+        }
+        all
     }
 
     fn closed_at(&self, watermark: Option<i64>, end: i64) -> bool {
@@ -167,6 +205,19 @@ impl History {
     pub fn watermark(&self) -> Option<i64> {
         self.watermark
     }
+}
+
+/// Where stretches of times begin and end of which each is less than `gap` from the one before.
+fn chains(mut times: Vec<i64>, gap: i64) -> Vec<(i64, i64)> {
+    times.sort_unstable();
+    let mut chains: Vec<(i64, i64)> = Vec::new();
+    for time in times {
+        match chains.last_mut() {
+            Some((_, last)) if time - *last < gap => *last = time,
+            _ => chains.push((time, time)),
+        }
+    }
+    chains
 }
 
 #[test]

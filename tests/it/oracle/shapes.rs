@@ -1,7 +1,7 @@
 //! The queries of the property test.
 //!
 //! In `engine`, `{W}` stands for a window function over the stream, in a random spelling, `{WF}`
-//! for one over a filtered subquery, `{GW}` for a group window with its `{GS}` and `{GE}`, `{S}`
+//! for one over a filtered subquery, `{GW}` for a group window with its `{GS}` and `{GE}`, `{Z}` for sessions by k, `{S}`
 //! for the stream and `{D}` for the static table. The oracle's `w`, `s` and `d` take their places;
 //! where more differs, `oracle` says it in full.
 
@@ -492,12 +492,22 @@ pub const SHAPES: &[Shape] = &[
         "rows of a table without rows of a stream",
         "SELECT d.k, d.name, s.id FROM {D} AS d LEFT JOIN {S} AS s ON s.k = d.k AND s.v > 90",
     ),
-    Shape {
-        name: "sessions",
-        kind: Kind::Running,
-        engine: "SELECT window_start, window_end, k, count(*) AS n, sum(v) AS a FROM SESSION({S} PARTITION BY k, ts, INTERVAL '3 seconds') GROUP BY window_start, window_end, k",
-        oracle: "SELECT min(ts) AS window_start, max(ts) + INTERVAL '3 seconds' AS window_end, k, count(*) AS n, sum(v) AS a FROM (SELECT k, v, ts, sum(b) OVER (PARTITION BY k ORDER BY ts RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS i FROM (SELECT k, v, ts, CASE WHEN ts < lag(ts) OVER (PARTITION BY k ORDER BY ts) + INTERVAL '3 seconds' THEN 0 ELSE 1 END AS b FROM s WHERE ts IS NOT NULL) AS p) AS q GROUP BY k, i",
-    },
+    windowed(
+        "sessions",
+        "SELECT window_start, window_end, k, count(*) AS n, sum(v) AS a FROM {Z} GROUP BY window_start, window_end, k",
+    ),
+    windowed(
+        "rows in their sessions",
+        "SELECT window_start, window_end, window_time, id, k FROM {Z}",
+    ),
+    windowed(
+        "how many sessions end together",
+        "SELECT window_end, count(*) AS c, max(n) AS n FROM (SELECT window_start, window_end, k, count(*) AS n FROM {Z} GROUP BY window_start, window_end, k) AS q GROUP BY window_end",
+    ),
+    windowed(
+        "the first rows of each session",
+        "SELECT window_start, window_end, k, id FROM (SELECT window_start, window_end, k, id, row_number() OVER (PARTITION BY window_start, window_end, k ORDER BY ts, id) AS r FROM {Z}) AS q WHERE r <= 2",
+    ),
     bounded(
         "pairs within seconds",
         "SELECT l.id AS a, r.id AS b FROM {S} AS l JOIN {S} AS r ON l.k = r.k AND r.ts BETWEEN l.ts AND l.ts + INTERVAL '3 seconds' AND l.id <> r.id",

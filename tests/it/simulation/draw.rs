@@ -292,9 +292,12 @@ impl Life<'_> {
         match self.ask(&sql).await {
             Ok(_) => {
                 self.run.used.insert(shape.name);
-                // What failed to be read meanwhile may have been read for it.
-                if self.struck.iter().any(|f| matches!(f, Fault::FailRead(_) | Fault::FailScan(_)))
-                {
+                // What failed to be read meanwhile may have been read for it, or what it stands on
+                // has failed, and nobody has looked yet.
+                let mut struck = self.struck.iter();
+                let of_base =
+                    matches!(&view.base, Base::View(base) if self.run.excused.contains(base));
+                if of_base || struck.any(|f| matches!(f, Fault::FailRead(_) | Fault::FailScan(_))) {
                     self.run.excused.insert(view.name.clone());
                 }
                 self.run.world.views.push(view);
@@ -329,7 +332,8 @@ impl Life<'_> {
             format!("{name}({input}, ts, {}, {})", interval(slide), interval(size))
         };
         let query = shape.sql.replace("{W}", &window).replace("{S}", &input).replace("{V}", &input);
-        let query = query.replace("{B}", &input);
+        let sessions = format!("SESSION({input} PARTITION BY k, ts, INTERVAL '3 seconds')");
+        let query = query.replace("{B}", &input).replace("{Z}", &sessions);
         let query = query.replace("{D}", "d").replace("{T}", "d").replace("{J}", "x.k = d.k");
         let with = match view.lateness {
             0 => String::new(),

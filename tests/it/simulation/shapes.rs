@@ -1,7 +1,7 @@
 //! The queries that the simulation draws from: an operator is added by adding a line.
 //!
 //! In a query `{W}` stands for a window function over a stream (with columns `window_start`,
-//! `window_end`), `{S}` for the stream, `{B}` for it where a condition bounds event times, `{D}` for the static table with `{J}` as the condition that
+//! `window_end`), `{S}` for the stream, `{Z}` for its sessions by k, `{B}` for it where a condition bounds event times, `{D}` for the static table with `{J}` as the condition that
 //! joins it to `x`, `{T}` for that table where it is followed, and `{V}` for another view. Every shape has columns `k` and `n`, so that each
 //! may stand on each. DataFusion is asked the same over finite tables.
 
@@ -79,6 +79,11 @@ pub const SHAPES: &[Shape] = &[
         "windows of rows looked up",
         "SELECT window_start, window_end, d.name AS k, count(*) AS n FROM {W} AS x JOIN {D} AS d ON {J} GROUP BY window_start, window_end, d.name",
     ),
+    windows(
+        "count per session",
+        "SELECT window_start, window_end, k, count(*) AS n FROM {Z} GROUP BY window_start, window_end, k",
+    ),
+    windows("rows in their sessions", "SELECT window_end, id, k, v AS n FROM {Z} WHERE v > 0"),
     rows("filter", "SELECT id, k, v AS n FROM {S} WHERE v > 10"),
     rows("projection", "SELECT id, upper(k) AS k, v + 1 AS n FROM {S}"),
     rows(

@@ -8,15 +8,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{
-    ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
-};
+use datafusion::arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray};
 use datafusion::datasource::MemTable;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
 use super::shapes::{Over, Shape};
 use crate::oracle::batch;
-use crate::oracle::case::Write;
+use crate::oracle::case::{SECOND, Write};
 use crate::oracle::rows::{History, Keep, Row, Window};
 
 /// A stream: its writes in order.
@@ -142,6 +140,7 @@ impl World {
             sql.replace("{W}", "w").replace("{S}", "s").replace("{D}", "d").replace("{V}", "v");
         let sql = sql
             .replace("{B}", "w")
+            .replace("{Z}", "z")
             .replace("{T}", "t")
             .replace("{J}", "x.k = d.k AND x.pin = d.pin");
         let work = async {
@@ -167,16 +166,14 @@ impl World {
         };
         if matches!(view.shape.over, Over::Windows | Over::Bounded) {
             let history = self.history(stream, view.window, view.lateness);
-            let expanded =
-                history.expanded(if view.on_close { Keep::Closed } else { Keep::OnTime });
+            let keep = if view.on_close { Keep::Closed } else { Keep::OnTime };
+            let expanded = history.expanded(keep);
             let rows: Vec<&Row> = expanded.iter().map(|e| &e.row).collect();
-            let times =
-                |times: Vec<i64>| -> ArrayRef { Arc::new(TimestampMicrosecondArray::from(times)) };
-            let mut columns = batch::columns(&rows);
-            columns.push(("window_start", times(expanded.iter().map(|e| e.start).collect())));
-            columns.push(("window_end", times(expanded.iter().map(|e| e.end).collect())));
+            let mut columns = batch::in_windows(&expanded);
             columns.push(("pin", pins(&rows)));
             self.register("w", columns);
+            let sessions = history.sessions(3 * SECOND, keep);
+            self.register("z", batch::in_windows(&sessions.iter().collect::<Vec<_>>()));
         } else {
             let rows = self.rows(stream);
             let rows: Vec<&Row> = rows.iter().collect();
