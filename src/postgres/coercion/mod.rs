@@ -6,6 +6,7 @@
 //! | [`binary`] | which types of operands DataFusion's own coercion would get wrong |
 //! | `floats`, `integers` | NaN, zero and overflow as Postgres has them |
 //! | [`intervals`] | 1 day and 24 hours are one key |
+//! | `ordered` | ORDER BY in an aggregate that has no order |
 //! | `flatten` | long chains of one operator, without depth |
 //! | `single_row` | a subquery for one value fails on a second row |
 //! | `joinable`, `correlated` | which correlated subqueries are joins; the others run for each row |
@@ -19,5 +20,6 @@ mod integers;
 pub mod intervals;
 mod joinable;
 pub mod missing;
+mod ordered;
 pub mod rewrite;
 mod single_row;

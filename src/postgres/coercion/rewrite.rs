@@ -19,7 +19,7 @@ use datafusion::logical_expr::{
 use super::binary::is_strange_to_text;
 use super::correlated::{Clause, correlated};
 use super::single_row::lifted;
-use super::{flatten, floats, integers, intervals};
+use super::{flatten, floats, integers, intervals, ordered};
 use crate::error::{Error, SqlState};
 use crate::postgres::functions;
 use crate::types::SqlType;
@@ -228,7 +228,13 @@ impl TreeNodeRewriter for Operators<'_> {
             | Expr::SetComparison(_) => {
                 return correlated(expr, self.schema, self.place, self.state);
             }
-            Expr::AggregateFunction(call) => return Ok(intervals::counted(call, self.schema)),
+            Expr::AggregateFunction(call) => {
+                let unordered = ordered::without_effect(call);
+                let is_changed = unordered.transformed;
+                let counted = intervals::counted(unordered.data, self.schema);
+                let is_changed = is_changed || counted.transformed;
+                return Ok(Transformed::new_transformed(counted.data, is_changed));
+            }
             Expr::WindowFunction(call) => return Ok(intervals::partitioned(call, self.schema)),
             other => return Ok(Transformed::no(other)),
         };
