@@ -34,8 +34,10 @@
 //!                                                                         operator ─▶ …
 //! ```
 //! Several streams come together in an operator of several ports: a union, an
-//! [`InnerJoin`](operators::InnerJoin), or [`PerKey`](operators::PerKey), which keeps the rows of each port by key and has any plan answered
-//! anew for the keys that the epoch has touched.
+//! [`AppendJoin`](operators::AppendJoin) of rows that stay, an [`InnerJoin`](operators::InnerJoin) of
+//! rows that change, or [`PerKey`](operators::PerKey), which keeps the rows of each port by key and
+//! has any plan answered anew for the keys that the epoch has touched. All are
+//! [`Operator`](operators::Operator)s.
 //!
 //! An *epoch* is one micro-batch: how far to read (the cut), read, compute, commit offsets,
 //! state, watermarks and answer together, publish. Between epochs nothing is in flight; that is
@@ -81,7 +83,9 @@
 //!
 //! In one file, `operators/lateness.rs`: a row is late when every window that it belongs to had
 //! been closed by the watermark that the writes before its own had reached
-//! ([`time::Watermark::closes`] is the comparison). The count is `Counters::late_rows` of the
+//! ([`time::Watermark::closes`] is the comparison). For a join bounded in event time the window is
+//! the row's own moment; which session a row belongs to is known by its operator, which decides by
+//! the same watermark. The count is `Counters::late_rows` of the
 //! query; the newest rows themselves are kept for `tidemill.late_rows`.
 
 pub mod announced;
