@@ -110,7 +110,7 @@ impl Operator for InnerJoin {
             };
             if comes {
                 let side = &mut self.sides[at];
-                side.new.drain(..).try_for_each(|delta| side.rows.apply(&delta))?;
+                side.new.drain(..).try_for_each(|delta| side.rows.apply(&delta).map(drop))?;
             }
             if let (Some(own), false) = (own, other.is_empty()) {
                 self.comes = comes;

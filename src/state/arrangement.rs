@@ -83,8 +83,8 @@ impl Arrangement {
         })
     }
 
-    /// Takes in a change.
-    pub fn apply(&mut self, delta: &Delta) -> Result<()> {
+    /// Takes in a change; says which rows it has added and removed.
+    pub fn apply(&mut self, delta: &Delta) -> Result<Applied> {
         let batch = RecordBatch::try_new(Arc::clone(&self.schema), delta.batch.columns().to_vec())?;
         let delta = Delta { batch, weights: delta.weights.clone() };
         let applied = self.rows.apply(&delta)?;
@@ -92,7 +92,7 @@ impl Arrangement {
             keys.apply(&delta.batch, &applied)?;
         }
         self.gone(applied.removed.iter().map(|(_, number)| *number));
-        Ok(())
+        Ok(applied)
     }
 
     fn gone(&mut self, numbers: impl Iterator<Item = u64>) {

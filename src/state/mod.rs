@@ -4,9 +4,8 @@
 //! Pure and synchronous. A [`Delta`] is a change; [`Interner`] turns key columns into dense
 //! numbers; a [`Kernel`] holds one aggregate's states by such numbers; [`Table`] puts both together
 //! for one window or one running aggregate; [`Hops`] shares slices between overlapping windows;
-//! [`RowStore`] holds the contents of views and tables, and an [`Arrangement`] rows by key.
-//! [`StateTable`] is how all of it is stored
-//! and restored.
+//! [`RowStore`] holds the contents of views and tables, an [`Arrangement`] rows by key, and a
+//! [`Ranking`] the order of a key's rows. [`StateTable`] is how all of it is stored and restored.
 
 pub mod aggregates;
 mod arrangement;
@@ -18,6 +17,7 @@ mod keys;
 mod multiset;
 mod portions;
 mod rank;
+mod ranking;
 
 pub use arrangement::Arrangement;
 
@@ -26,6 +26,7 @@ pub use delta::Delta;
 pub use difference::difference;
 pub use keys::{Interner, distinct_keys};
 pub use portions::next_piece;
+pub use ranking::{Moved, Numbering, Ranked, Ranking, Tally, Wanted};
 mod hop;
 mod table;
 
