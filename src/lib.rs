@@ -36,7 +36,8 @@
 //! Several streams come together in an operator of several ports: a union, an
 //! [`AppendJoin`](operators::AppendJoin) of rows that stay, an [`InnerJoin`](operators::InnerJoin) of
 //! rows that change, or [`PerKey`](operators::PerKey), which keeps the rows of each port by key and
-//! has any plan answered anew for the keys that the epoch has touched. All are
+//! has any plan answered anew for the keys that the epoch has touched. Of the
+//! first rows in an order [`Top`](operators::Top) keeps no more than is needed. All are
 //! [`Operator`](operators::Operator)s.
 //!
 //! An *epoch* is one micro-batch: how far to read (the cut), read, compute, commit offsets,

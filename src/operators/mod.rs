@@ -17,6 +17,7 @@
 //! | `union` | [`Union`]: UNION ALL |
 //! | [`append_join`] | [`AppendJoin`]: joins of rows that stay, which forget by time |
 //! | [`join`] | [`InnerJoin`]: what comes or goes on one side, joined with what is there on the other |
+//! | [`top`] | [`Top`]: the first rows of each key in an order |
 //! | [`per_key`] | [`PerKey`]: any plan over the rows of each key that an epoch has touched |
 //! | [`emitted`] | the rows that a query has put out, where they cannot be computed again |
 
@@ -31,6 +32,7 @@ pub mod per_key;
 mod running;
 mod session;
 mod split;
+pub mod top;
 mod union;
 mod window;
 
@@ -48,6 +50,7 @@ pub use operator::{Operator, PassedOn, Question, rows_that_stay};
 pub use per_key::PerKey;
 pub use running::RunningAggregate;
 pub use session::{SessionSpec, SessionWindows};
+pub use top::{RankColumn, Top, TopSpec};
 pub use union::Union;
 pub use window::WindowAggregate;
 
@@ -160,3 +163,5 @@ fn time_unit(data_type: &DataType) -> TimeUnit {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod top_tests;
