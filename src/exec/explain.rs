@@ -1,9 +1,10 @@
 //! A pipeline in words, for EXPLAIN.
 
 use crate::catalog::Emission;
-use crate::operators::Windowing;
+use crate::operators::{TopSpec, Windowing};
 use crate::plan::window::describe;
 use crate::plan::{Pipeline, SourcePlan, Stateful};
+use crate::state::{Numbering, Wanted};
 
 fn emit(emission: Emission) -> &'static str {
     match emission {
@@ -44,11 +45,28 @@ pub fn operator(pipeline: &Pipeline, at: usize) -> String {
             let ends = if spec.bounds.is_some() { ", bounded in event time" } else { "" };
             format!("AppendJoin: {kind}, keys={}{ends}, {emit}", asked.key)
         }
+        Stateful::Top(spec) => format!("Top: {}, {emit}", first_rows(spec)),
         Stateful::PerKey(plan) => match plan.closes {
             Some(_) => format!("PerWindow, keys={}, {emit}", plan.key),
             None => format!("PerKey, keys={}, {emit}", plan.key),
         },
     }
+}
+
+/// Which rows, and whether others are kept.
+fn first_rows(spec: &TopSpec) -> String {
+    let Wanted { numbering, skip, count, keeps_rest } = spec.wanted;
+    let what = match numbering {
+        Numbering::Rows => "",
+        Numbering::Rank => "rank ",
+        Numbering::DenseRank => "dense rank ",
+    };
+    let per = if spec.keys.is_empty() { "" } else { " per key" };
+    let behind = if skip == 0 { String::new() } else { format!(" behind {skip}") };
+    let keeps = if keeps_rest { ", keeps all rows" } else { "" };
+    let numbers = if spec.rank.as_ref().is_some_and(|r| r.is_read) { ", numbered" } else { "" };
+    let count = if count == usize::MAX { "all".to_owned() } else { count.to_string() };
+    format!("{what}{count}{behind}{per}, keys={}{numbers}{keeps}", spec.keys.len())
 }
 
 /// One line on a source.

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::operators::assign::window_time;
 use crate::operators::lateness::ticks;
 use crate::operators::{
-    AppendJoin, Assign, InnerJoin, Operator, PerKey, RunningAggregate, SessionWindows, Union,
+    AppendJoin, Assign, InnerJoin, Operator, PerKey, RunningAggregate, SessionWindows, Top, Union,
     WindowAggregate, WindowBuffer,
 };
 use crate::plan::{PerKeyPlan, Pipeline, Stateful};
@@ -64,6 +64,9 @@ pub(super) fn operator_at(
         Stateful::AppendJoin { asked, spec, output } => {
             let sides = [0, 1].map(|side| (input(side), asked.ports[side]));
             (Box::new(AppendJoin::new(*spec, sides, output, asked.key)?), Columns::default())
+        }
+        Stateful::Top(spec) => {
+            (Box::new(Top::new(spec.as_ref().clone(), &input(0))?), Columns::default())
         }
         Stateful::PerKey(plan) => {
             let ports: Vec<_> = (0..plan.ports.len()).map(|at| port(plan, at)).collect();

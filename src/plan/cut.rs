@@ -4,13 +4,14 @@
 //! *static* (reads no stream; it stays an ordinary DataFusion plan), *stateless* (it joins the
 //! fragment that is open), or an operator, which ends the fragments that are open below it and begins
 //! the next: each Aggregate that is met on the way, a window whose rows wait for it to close, with no
-//! aggregate above it, UNION ALL, and whatever else there is, by its keys (`keyed`).
+//! aggregate above it, UNION ALL, the first rows in an order (`top`), and whatever else there is, by
+//! its keys (`keyed`).
 
 use std::sync::Arc;
 
 use datafusion::common::{Column, DFSchema, JoinType};
 use datafusion::logical_expr::{
-    Distinct, Expr, FetchType, Join, LogicalPlan, Projection, SkipType, TableScan, Union,
+    Expr, FetchType, Join, LogicalPlan, Projection, SkipType, TableScan, Union,
 };
 
 use super::aggregate;
@@ -24,6 +25,7 @@ use super::session_windows;
 use super::stage::{
     ClosedWindows, CutOptions, Edge, EventTimeColumn, Open, Stage, contains_window, rebuilt,
 };
+use super::top;
 use super::window::WindowNode;
 use crate::catalog::{Emission, Kind, Relation};
 use crate::error::{Error, Result};
@@ -65,6 +67,12 @@ impl Cutter {
         if subplan::applies(&plan)? {
             return self.by_leaves(plan);
         }
+        if let Some(first) = top::first_rows(self.options, &plan)? {
+            return match self.visit(first.input.clone(), Within::Query)? {
+                Stage::Static(_) => Ok(Stage::Static(plan)),
+                Stage::Open(input) => top::plan(&mut self.notices, first, *input),
+            };
+        }
         match plan {
             LogicalPlan::TableScan(scan) => self.scan(scan),
             LogicalPlan::Join(join) => self.join(join, within),
@@ -100,10 +108,9 @@ impl Cutter {
             LogicalPlan::Sort(sort) if sort.fetch.is_none() => {
                 self.visit(Arc::unwrap_or_clone(sort.input), within)
             }
-            LogicalPlan::Sort(_)
-            | LogicalPlan::Limit(_)
-            | LogicalPlan::Window(_)
-            | LogicalPlan::Distinct(Distinct::On(_)) => self.by_key(plan),
+            LogicalPlan::Sort(_) | LogicalPlan::Limit(_) | LogicalPlan::Window(_) => {
+                self.by_key(plan)
+            }
             LogicalPlan::RecursiveQuery(_) => self.by_leaves(plan),
             other => self.only_static(other),
         }
@@ -323,7 +330,8 @@ impl Cutter {
             ))
             .hint("Use EMIT CHANGES."));
         }
-        let (sources, steps) = stage.finish();
+        let (sources, mut steps) = stage.finish();
+        top::leave_out_ranks(&mut steps);
         let below = sources.iter().map(|source| &source.below.plan);
         let tables = tables_of(below.chain(steps.iter().map(|step| &step.above.plan)))?;
         Ok(Pipeline {

@@ -1,10 +1,10 @@
 //! Whatever a plan can do, kept up to date: it is answered anew for the keys whose rows have
 //! changed.
 //!
-//! Joins, OVER, ORDER BY … LIMIT, DISTINCT ON, EXCEPT and INTERSECT (which the optimizer makes joins
-//! of), recursion: DataFusion answers all of these over rows that are there. What makes an answer
-//! that follows changes is a *key*: columns of all inputs and of the answer such that rows of one
-//! key have nothing to do with those of another ([`super::keys`]).
+//! Joins, OVER, EXCEPT and INTERSECT (which the optimizer makes joins of), recursion: DataFusion
+//! answers all of these over rows that are there. What makes an answer that follows changes is a
+//! *key*: columns of all inputs and of the answer such that rows of one key have nothing to do with
+//! those of another ([`super::keys`]).
 //!
 //! With EMIT ON WINDOW CLOSE the key has the window in it, and a key is answered once, when its
 //! window has closed: a closed window is a table.

@@ -24,6 +24,7 @@ mod row;
 mod session;
 mod session_windows;
 mod stage;
+mod top;
 pub mod window;
 
 pub use moment::Moment;

@@ -20,7 +20,7 @@ use datafusion::logical_expr::LogicalPlan;
 use super::moment::Moment;
 use crate::catalog::{Emission, Kind, Relation};
 use crate::operators::lateness::LatenessRule;
-use crate::operators::{AggregateSpec, JoinSpec, SessionSpec, Windowing};
+use crate::operators::{AggregateSpec, JoinSpec, SessionSpec, TopSpec, Windowing};
 
 /// A continuous query, ready to be run.
 #[derive(Debug, Clone)]
@@ -186,6 +186,8 @@ pub enum Stateful {
         /// The columns.
         schema: DFSchemaRef,
     },
+    /// The first rows of each key in an order.
+    Top(Box<TopSpec>),
     /// Any plan over the rows of each key, answered again for the keys that an epoch has touched.
     PerKey(Box<PerKeyPlan>),
     /// An inner join of two ports whose rows change: the plan is asked about the rows that come on one
@@ -214,7 +216,8 @@ impl Stateful {
             | Stateful::Assign { .. }
             | Stateful::Buffer { .. }
             | Stateful::Session { .. }
-            | Stateful::Union { .. } => None,
+            | Stateful::Union { .. }
+            | Stateful::Top(_) => None,
         }
     }
 }

@@ -348,7 +348,9 @@ fn check_moment(pipeline: &Pipeline) -> Result<()> {
                 moment::is_read_in(&keyed.plan)? || moment::is_read_in(&step.above.plan)?
             }
             Stateful::Session { .. } => moment::is_read_in(&step.above.plan)?,
-            Stateful::Union { .. } => step.retracts && moment::is_read_in(&step.above.plan)?,
+            Stateful::Union { .. } | Stateful::Top(_) => {
+                step.retracts && moment::is_read_in(&step.above.plan)?
+            }
             Stateful::Assign { .. } => false,
         };
     }

@@ -474,6 +474,40 @@ pub const SHAPES: &[Shape] = &[
         "SELECT DISTINCT ON (k) k, id, v FROM {S} ORDER BY k, v DESC NULLS LAST, id",
     ),
     running(
+        "the two greatest of each key, and which is which",
+        "SELECT k, v, n FROM (SELECT k, v, row_number() OVER (PARTITION BY k ORDER BY v DESC NULLS LAST) AS n FROM {S}) AS q WHERE n <= 2",
+    ),
+    running(
+        "the two least of each key",
+        "SELECT k, v FROM (SELECT k, v, b, row_number() OVER (PARTITION BY k ORDER BY v NULLS FIRST) AS n FROM {S}) AS q WHERE n < 3",
+    ),
+    running(
+        "the second and third of each key",
+        "SELECT k, id, n + 1 AS m FROM (SELECT *, row_number() OVER (PARTITION BY k, g ORDER BY v, id DESC) AS n FROM {S}) AS q WHERE n BETWEEN 2 AND 3 AND v > 0",
+    ),
+    running(
+        "all that share the first three ranks",
+        "SELECT g, id, v, r FROM (SELECT *, rank() OVER (PARTITION BY g ORDER BY v % 7 DESC) AS r FROM {S}) AS q WHERE r <= 3",
+    ),
+    running(
+        "all of the least two values",
+        "SELECT id, v FROM (SELECT *, dense_rank() OVER (ORDER BY v NULLS FIRST) AS r FROM {S}) AS q WHERE 2 >= r AND g > 0",
+    ),
+    running("values behind the greatest", "SELECT v FROM {S} ORDER BY v DESC LIMIT 3 OFFSET 2"),
+    running("all but the three least", "SELECT id, v FROM {S} ORDER BY v, id OFFSET 3"),
+    running(
+        "places of the keys with most rows",
+        "SELECT k, n, r FROM (SELECT k, count(*) AS n, row_number() OVER (ORDER BY count(*) DESC, k) AS r FROM {S} GROUP BY k) AS q WHERE r <= 2",
+    ),
+    running(
+        "the greatest sums of each group",
+        "SELECT g, k, a FROM (SELECT g, k, a, rank() OVER (PARTITION BY g ORDER BY a DESC NULLS LAST) AS r FROM (SELECT g, k, sum(v) AS a FROM {S} GROUP BY g, k) AS p) AS q WHERE r <= 2",
+    ),
+    running(
+        "sums of the three greatest of each key",
+        "SELECT k, sum(v) AS a, count(*) AS c FROM (SELECT k, v, row_number() OVER (PARTITION BY k ORDER BY v DESC NULLS LAST) AS n FROM {S}) AS q WHERE n <= 3 GROUP BY k",
+    ),
+    running(
         "an aggregate over a rank",
         "SELECT n, count(*) AS c, sum(v) AS a FROM (SELECT v, row_number() OVER (PARTITION BY k ORDER BY id) AS n FROM {S}) AS q GROUP BY n",
     ),

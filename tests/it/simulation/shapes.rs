@@ -106,6 +106,14 @@ pub const SHAPES: &[Shape] = &[
         "the greatest of each key",
         "SELECT k, id, v AS n FROM (SELECT k, id, v, row_number() OVER (PARTITION BY k ORDER BY v DESC NULLS LAST, id) AS r FROM {S}) AS q WHERE r <= 2",
     ),
+    rows(
+        "the second and third of each key, numbered",
+        "SELECT k, id, CAST(r AS BIGINT) AS n FROM (SELECT k, id, row_number() OVER (PARTITION BY k ORDER BY v, id DESC) AS r FROM {S}) AS q WHERE r > 1 AND r <= 3",
+    ),
+    rows(
+        "those that share the first ranks",
+        "SELECT k, id, CAST(r AS BIGINT) AS n FROM (SELECT k, id, rank() OVER (PARTITION BY g ORDER BY v DESC) AS r FROM {S}) AS q WHERE r <= 3",
+    ),
     rows("the least of all", "SELECT id, k, v AS n FROM {S} ORDER BY v, id LIMIT 3"),
     rows(
         "two in one",
@@ -161,5 +169,10 @@ pub const SHAPES: &[Shape] = &[
     view("filter over a view", "SELECT k, n + 1 AS n FROM {V} WHERE n > 1"),
     view("count over a view", "SELECT k, count(*) AS n FROM {V} GROUP BY k"),
     view("sum over a view", "SELECT k, CAST(sum(n) AS BIGINT) AS n FROM {V} GROUP BY k"),
+    view("the greatest of a view", "SELECT k, n FROM {V} ORDER BY n DESC NULLS LAST, k LIMIT 3"),
+    view(
+        "the least of each key of a view",
+        "SELECT k, n FROM (SELECT k, n, row_number() OVER (PARTITION BY k ORDER BY n) AS r FROM {V}) AS q WHERE r <= 2",
+    ),
     view("total over a view", "SELECT 'all' AS k, count(n) AS n FROM {V}"),
 ];
