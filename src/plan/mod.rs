@@ -11,6 +11,7 @@ mod calls;
 pub mod carry;
 mod closing;
 pub mod cut;
+mod distinct_on;
 mod grouping;
 mod keyed;
 mod keys;

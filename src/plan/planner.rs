@@ -29,6 +29,7 @@ use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast;
 
 use super::cut;
+use super::distinct_on;
 use super::moment;
 use super::pipeline::{Pipeline, Stateful};
 use super::relations::{Database, RelationLookup};
@@ -175,7 +176,9 @@ impl Planner {
         refuse_unstable(plan)?;
         let schema = Arc::clone(plan.schema());
         let bound = moment::bind(plan)?;
-        let optimized = state.optimize(bound.as_ref().map_or(plan, |(plan, _)| plan))?;
+        let ranked =
+            distinct_on::ranked(options, bound.as_ref().map_or(plan, |(plan, _)| plan).clone())?;
+        let optimized = state.optimize(&ranked)?;
         refuse_subqueries(&optimized)?;
         let mut pipeline = cut::cut(optimized, options)?;
         if let Some((_, moment)) = bound {

@@ -1,4 +1,5 @@
-//! The first rows of each key: a condition on a rank, and ORDER BY … LIMIT.
+//! The first rows of each key: a condition on a rank, and ORDER BY … LIMIT. (DISTINCT ON has become
+//! the former when this sees it: [`super::distinct_on`].)
 //!
 //! ```text
 //!  Filter: rn <= 3 AND v > 0        Limit: skip=1, fetch=3           Filter: v > 0

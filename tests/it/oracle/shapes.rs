@@ -504,6 +504,10 @@ pub const SHAPES: &[Shape] = &[
         "SELECT g, k, a FROM (SELECT g, k, a, rank() OVER (PARTITION BY g ORDER BY a DESC NULLS LAST) AS r FROM (SELECT g, k, sum(v) AS a FROM {S} GROUP BY g, k) AS p) AS q WHERE r <= 2",
     ),
     running(
+        "DISTINCT ON over a running aggregate",
+        "SELECT DISTINCT ON (n) n, k, a FROM (SELECT k, count(*) AS n, sum(v) AS a FROM {S} GROUP BY k) AS q ORDER BY n, k DESC",
+    ),
+    running(
         "sums of the three greatest of each key",
         "SELECT k, sum(v) AS a, count(*) AS c FROM (SELECT k, v, row_number() OVER (PARTITION BY k ORDER BY v DESC NULLS LAST) AS n FROM {S}) AS q WHERE n <= 3 GROUP BY k",
     ),

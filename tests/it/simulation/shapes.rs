@@ -114,6 +114,10 @@ pub const SHAPES: &[Shape] = &[
         "those that share the first ranks",
         "SELECT k, id, CAST(r AS BIGINT) AS n FROM (SELECT k, id, rank() OVER (PARTITION BY g ORDER BY v DESC) AS r FROM {S}) AS q WHERE r <= 3",
     ),
+    rows(
+        "the newest of each key",
+        "SELECT DISTINCT ON (k) k, id, v AS n FROM {S} ORDER BY k, id DESC",
+    ),
     rows("the least of all", "SELECT id, k, v AS n FROM {S} ORDER BY v, id LIMIT 3"),
     rows(
         "two in one",
