@@ -17,6 +17,7 @@ use datafusion::sql::sqlparser::ast;
 use super::placeholder::placeholder;
 use crate::error::{Error, Result};
 use crate::postgres::coercion::rewrite::rewrite_operators;
+use crate::postgres::compiled::compiled;
 use crate::postgres::syntax::spellings::rewrite_spellings;
 
 /// An expression that is evaluated over batches of rows.
@@ -54,7 +55,7 @@ impl RowExpr {
             .next()
             .ok_or_else(|| Error::internal("an expression is lost"))?;
         Ok(RowExpr {
-            expr: state.create_physical_expr(expr.unalias_nested().data, &schema)?,
+            expr: compiled(expr.unalias_nested().data, &schema, state)?,
             field,
             is_immutable,
         })

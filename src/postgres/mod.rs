@@ -9,6 +9,7 @@
 //! | [`syntax`] | syntax tree to syntax tree: names, spellings, casts, subqueries |
 //! | [`coercion`] | plan to plan: which types meet, which subqueries become joins |
 //! | [`functions`] | scalar and aggregate functions |
+//! | `compiled` | an expression that is evaluated outside of a plan |
 //! | `subplan` | a subquery that is run for each set of outer values |
 //! | [`budget`] | what planning a statement may cost, and whether anyone still waits for it |
 //! | `checked` | the rules of DataFusion's planner look whether anyone does |
@@ -27,6 +28,7 @@
 pub mod budget;
 pub(crate) mod checked;
 pub mod coercion;
+pub(crate) mod compiled;
 mod distinct_counts;
 pub mod functions;
 mod grouping_sets;
