@@ -5,6 +5,7 @@
 //! | `mod` | [`SqlType`]: what a column is declared as |
 //! | `arrow` | the Arrow type that holds its values in memory, and back |
 //! | `decimal` | exact arithmetic on single decimals |
+//! | `assignment` | which types can be assigned to which |
 //! | `calendar` | days and months of the proleptic Gregorian calendar |
 //! | `zone`, `zone_abbreviations` | time zones as Postgres names them |
 //! | `keys` | equal values with equal bytes: one zero, one NaN, one form of an interval |
@@ -14,6 +15,7 @@
 use std::fmt;
 
 pub(crate) mod arrow;
+pub(crate) mod assignment;
 pub(crate) mod calendar;
 pub(crate) mod decimal;
 mod keys;

@@ -1,9 +1,8 @@
 //! Assignment casts: a column of an expression's type becomes a column of the target's type, or the
 //! statement fails.
 //!
-//! Postgres converts on assignment between numbers, between dates and timestamps, and from anything
-//! to text; not from text to something else, nor between booleans and numbers (PostgreSQL manual,
-//! "Value Storage"). Values that do not fit are errors, never NULL.
+//! Which pairs of types there are is [`crate::types::assignment`]. Values that do not fit are errors,
+//! never NULL.
 
 use std::sync::Arc;
 
@@ -15,8 +14,8 @@ use datafusion::arrow::datatypes::{DataType, Field, Float64Type};
 use crate::catalog::Column;
 use crate::error::{Error, Result, SqlState};
 use crate::pgtypes::values::{ColumnBuilder, Encoder, TextStyle};
-use crate::types::SqlType;
-use crate::types::Zone;
+use crate::types::assignment::{Family, family, is_assignable};
+use crate::types::{SqlType, Zone};
 
 /// The values of an expression as values of the column. `field` tells their type.
 pub(super) fn assign(
@@ -41,54 +40,6 @@ pub(super) fn check(field: &Field, data_type: &DataType, column: &Column) -> Res
             .hint("You will need to rewrite or cast the expression."));
     }
     Ok(())
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Family {
-    Number,
-    Text,
-    Json,
-    Moment,
-    Other,
-}
-
-fn family(sql_type: &SqlType) -> Family {
-    match sql_type {
-        SqlType::SmallInt | SqlType::Int | SqlType::BigInt | SqlType::Oid => Family::Number,
-        SqlType::Real | SqlType::Double | SqlType::Decimal(_) => Family::Number,
-        SqlType::Text | SqlType::Varchar(_) | SqlType::Name | SqlType::Char | SqlType::Unknown => {
-            Family::Text
-        }
-        SqlType::Json | SqlType::Jsonb => Family::Json,
-        SqlType::Date | SqlType::Timestamp(_) | SqlType::TimestampTz(_) => Family::Moment,
-        SqlType::Boolean | SqlType::Bytea | SqlType::Time | SqlType::Interval | SqlType::Uuid => {
-            Family::Other
-        }
-        SqlType::Array(_) | SqlType::Row(_) => Family::Other,
-    }
-}
-
-fn is_assignable(from: &SqlType, data_type: &DataType, to: &SqlType) -> bool {
-    if *data_type == DataType::Null || *from == SqlType::Unknown || from == to {
-        return true;
-    }
-    match (from, to) {
-        (SqlType::Array(a), SqlType::Array(b)) => {
-            let null =
-                matches!(data_type, DataType::List(item) if *item.data_type() == DataType::Null);
-            null || is_assignable(a, &a.data_type(), b)
-        }
-        (SqlType::Row(a), SqlType::Row(b)) => {
-            a.len() == b.len()
-                && a.iter().zip(b).all(|((_, a), (_, b))| is_assignable(a, &a.data_type(), b))
-        }
-        (SqlType::Timestamp(_) | SqlType::TimestampTz(_), SqlType::Time) => true,
-        (SqlType::Interval, SqlType::Time) | (SqlType::Time, SqlType::Interval) => true,
-        _ => {
-            let (a, b) = (family(from), family(to));
-            b == Family::Text || a == b && a != Family::Other
-        }
-    }
 }
 
 /// The conversion itself; the pair of types has been found to be assignable.
