@@ -161,6 +161,12 @@ sqlstates! {
     AmbiguousColumn = "42702",
     /// `duplicate_column`.
     DuplicateColumn = "42701",
+    /// `duplicate_function`.
+    DuplicateFunction = "42723",
+    /// `ambiguous_function`.
+    AmbiguousFunction = "42725",
+    /// `invalid_function_definition`.
+    InvalidFunctionDefinition = "42P13",
     /// `duplicate_object`.
     DuplicateObject = "42710",
     /// `duplicate_cursor`.

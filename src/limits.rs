@@ -312,6 +312,20 @@ pub const QUOTE_BYTES: usize = 100;
 /// How deep views may be nested.
 pub const VIEW_DEPTH: usize = 32;
 
+/// How many arguments a function of the user's may have (as in Postgres).
+pub const FUNCTION_ARGUMENTS: usize = 100;
+
+/// How deep functions of the user's may call each other.
+pub const FUNCTION_DEPTH: usize = 32;
+
+/// How many operators and calls a function of the user's may have, with those of the functions that
+/// it calls: one that calls another twice, which does the same, is soon endless.
+pub const FUNCTION_NODES: usize = 10_000;
+
+/// How many operators and calls a function of the user's has at the most that is planned as a part
+/// of the statement; a larger one is planned once, however often it is called.
+pub const INLINED_NODES: usize = 200;
+
 /// How long figures about all views wait for those that catch up, milliseconds: a view over little
 /// history is through by then.
 pub const FIGURES_MS: u64 = 500;

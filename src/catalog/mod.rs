@@ -1,11 +1,12 @@
-//! The names: streams, tables and views, and what is known of each.
+//! The names: streams, tables, views and functions, and what is known of each.
 //!
 //! A [`Catalog`] hands out immutable [`Names`] (a statement plans against one of them, whatever is
 //! created or dropped meanwhile). A change is first made durable by a commit and then
 //! [`Catalog::publish`]ed, so a reader never sees a name that a crash could take back. Entries are
-//! stored as JSON with a version, one key per relation.
+//! stored as JSON with a version, one key per relation or function.
 
 mod relation;
+mod routine;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,6 +20,9 @@ use crate::store::{Space, Store, WriteBatch};
 pub use relation::{
     Column, Connector, Emission, Kind, Relation, RelationId, StreamDef, TableDef, ViewDef,
     WatermarkSpec,
+};
+pub use routine::{
+    Argument, BodyText, CatalogObject, FunctionDef, Routine, RoutineKind, Stability,
 };
 
 /// The name of the one database.
@@ -45,11 +49,13 @@ pub struct Catalog {
     names: RwLock<Arc<Names>>,
 }
 
-/// All relations at one moment.
+/// All relations and functions at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Names {
     by_name: BTreeMap<String, Arc<Relation>>,
     by_id: BTreeMap<RelationId, Arc<Relation>>,
+    /// Those of one name in the order in which they were made.
+    routines: BTreeMap<String, Vec<Arc<Routine>>>,
     next_id: u64,
 }
 
@@ -65,14 +71,14 @@ impl Catalog {
         let mut names = Names { next_id, ..Names::default() };
         for entry in store.scan(Space::Meta, RELATION_PREFIX, b"relation0")? {
             let (key, value) = entry?;
-            let relation = relation::decode(value).map_err(|error| {
-                Error::new(
-                    SqlState::Corrupted,
-                    format!("catalog entry {} is damaged", String::from_utf8_lossy(&key)),
-                )
-                .detail(error.to_string())
-            })?;
+            let relation = relation::decode(value).map_err(|error| damaged(&key, &error))?;
             names.put(Arc::new(relation));
+        }
+        let (from, to) = routine::ROUTINES;
+        for entry in store.scan(Space::Meta, from, to)? {
+            let (key, value) = entry?;
+            let routine = routine::decode(value).map_err(|error| damaged(&key, &error))?;
+            names.put_routine(Arc::new(routine));
         }
         Ok(Catalog { names: RwLock::new(Arc::new(names)) })
     }
@@ -87,7 +93,8 @@ impl Catalog {
         changes.iter().try_for_each(|change| change.write(batch))?;
         let given = changes.iter().map(|change| match change {
             NameChange::Put(relation) => relation.id.0 + 1,
-            NameChange::Remove(_) => 0,
+            NameChange::PutRoutine(routine) => routine.id.0 + 1,
+            NameChange::Remove(_) | NameChange::RemoveRoutine(_) => 0,
         });
         let next_id = given.fold(self.names().next_id, u64::max);
         batch.put(Space::Meta, NEXT_ID_KEY, encode_number(next_id));
@@ -102,10 +109,18 @@ impl Catalog {
             match change {
                 NameChange::Put(relation) => names.put(relation),
                 NameChange::Remove(id) => names.remove(id),
+                NameChange::PutRoutine(routine) => names.put_routine(routine),
+                NameChange::RemoveRoutine(id) => names.remove_routine(id),
             }
         }
         *guard = Arc::new(names);
     }
+}
+
+/// An entry that cannot be read.
+fn damaged(key: &[u8], error: &Error) -> Error {
+    let what = format!("catalog entry {} is damaged", String::from_utf8_lossy(key));
+    Error::new(SqlState::Corrupted, what).detail(error.to_string())
 }
 
 /// A change of the names.
@@ -115,6 +130,10 @@ pub enum NameChange {
     Put(Arc<Relation>),
     /// A relation is gone.
     Remove(RelationId),
+    /// A new function.
+    PutRoutine(Arc<Routine>),
+    /// A function is gone.
+    RemoveRoutine(RelationId),
 }
 
 impl NameChange {
@@ -124,6 +143,10 @@ impl NameChange {
                 batch.put(Space::Meta, relation::key(relation.id), relation::encode(relation)?);
             }
             NameChange::Remove(id) => batch.delete(Space::Meta, relation::key(*id)),
+            NameChange::PutRoutine(routine) => {
+                batch.put(Space::Meta, routine::key(routine.id), routine::encode(routine)?);
+            }
+            NameChange::RemoveRoutine(id) => batch.delete(Space::Meta, routine::key(*id)),
         }
         Ok(())
     }
@@ -144,6 +167,19 @@ impl Names {
         {
             self.by_name.remove(&gone.name);
         }
+    }
+
+    fn put_routine(&mut self, routine: Arc<Routine>) {
+        self.remove_routine(routine.id);
+        self.next_id = self.next_id.max(routine.id.0 + 1);
+        let named = self.routines.entry(routine.name.clone()).or_default();
+        named.push(routine);
+        named.sort_by_key(|routine| routine.id);
+    }
+
+    fn remove_routine(&mut self, id: RelationId) {
+        self.routines.values_mut().for_each(|named| named.retain(|routine| routine.id != id));
+        self.routines.retain(|_, named| !named.is_empty());
     }
 
     /// The relation of that name.
@@ -181,26 +217,50 @@ impl Names {
         RelationId(self.next_id)
     }
 
-    /// The relations that use `id` directly, by name.
-    pub fn dependants(&self, id: RelationId) -> Vec<Arc<Relation>> {
-        self.all().filter(|relation| relation.depends_on.contains(&id)).cloned().collect()
+    /// The functions of that name, the oldest first.
+    pub fn routines_named(&self, name: &str) -> &[Arc<Routine>] {
+        self.routines.get(name).map_or(&[], Vec::as_slice)
     }
 
-    /// All relations that use one of `ids` directly or through others, those that are used last
-    /// (the order to drop them in).
-    pub fn all_dependants(&self, ids: &[RelationId]) -> Vec<Arc<Relation>> {
-        let mut found: Vec<Arc<Relation>> = Vec::new();
+    /// Whether there are any.
+    pub fn has_routines(&self) -> bool {
+        !self.routines.is_empty()
+    }
+
+    /// All functions, by name.
+    pub fn routines(&self) -> impl Iterator<Item = &Arc<Routine>> {
+        self.routines.values().flatten()
+    }
+
+    /// What has that id.
+    pub fn object(&self, id: RelationId) -> Option<CatalogObject> {
+        let relation = self.by_id(id).cloned().map(CatalogObject::Relation);
+        let routine = || self.routines().find(|routine| routine.id == id).cloned();
+        relation.or_else(|| routine().map(CatalogObject::Routine))
+    }
+
+    /// What uses `id` directly, by name.
+    pub fn dependants(&self, id: RelationId) -> Vec<CatalogObject> {
+        let relations = self.all().cloned().map(CatalogObject::Relation);
+        let objects = relations.chain(self.routines().cloned().map(CatalogObject::Routine));
+        objects.filter(|object| object.depends_on().contains(&id)).collect()
+    }
+
+    /// All that uses one of `ids` directly or through others, what is used last (the order to drop
+    /// them in).
+    pub fn all_dependants(&self, ids: &[RelationId]) -> Vec<CatalogObject> {
+        let mut found: Vec<CatalogObject> = Vec::new();
         let mut wanted: Vec<RelationId> = ids.to_vec();
         while let Some(id) = wanted.pop() {
             for dependant in self.dependants(id) {
-                found.retain(|known| known.id != dependant.id);
-                wanted.push(dependant.id);
+                found.retain(|known| known.id() != dependant.id());
+                wanted.push(dependant.id());
                 found.push(dependant);
             }
         }
-        // A relation can only use older ones, so the newest go first.
-        found.sort_by_key(|relation| std::cmp::Reverse(relation.id));
-        found.retain(|relation| !ids.contains(&relation.id));
+        // One can only use older ones, so the newest go first.
+        found.sort_by_key(|object| std::cmp::Reverse(object.id()));
+        found.retain(|object| !ids.contains(&object.id()));
         found
     }
 }

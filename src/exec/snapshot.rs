@@ -16,6 +16,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::limits;
 use crate::log::StreamId;
 use crate::plan::relations::{Contents, RelationLookup, RelationTable, ViewTable, renamed};
+use crate::postgres::routines::{Routines, body};
 use crate::sql;
 
 /// Resolves names for one statement.
@@ -58,7 +59,7 @@ impl Scope {
         }
     }
 
-    /// The relations that were asked for so far (directly, not through views).
+    /// The relations and functions that were asked for so far (directly, not through views).
     pub fn used(&self) -> Vec<RelationId> {
         self.used.lock().clone()
     }
@@ -147,6 +148,10 @@ impl RelationLookup for Scope {
             (false, Some(system)) => system.names(schema),
             (false, None) => Vec::new(),
         }
+    }
+
+    fn routines(&self) -> Option<Routines> {
+        Routines::new(Arc::clone(&self.names), Arc::clone(&self.used), body::plan).some()
     }
 
     fn prepare(&self, state: &mut SessionState, query: &mut sql::Query) -> Result<()> {

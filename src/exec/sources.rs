@@ -11,7 +11,7 @@ use super::view::handle::Phase;
 use crate::catalog::{Column, Kind, Relation, StreamDef};
 use crate::connect::{self, ComputedColumn, EventTimes, Source};
 use crate::error::{Error, Result};
-use crate::plan::relations::Nothing;
+use crate::plan::relations::NoRelations;
 use crate::plan::{Pipeline, RowExpr, SourceScan};
 use crate::sql;
 
@@ -61,7 +61,8 @@ impl Engine {
     ) -> Result<Vec<ComputedColumn>> {
         let schema =
             Schema::new(given.iter().map(|f| f.clone().with_nullable(true)).collect::<Vec<_>>());
-        let state = self.planner.snapshot_state(Arc::new(Nothing));
+        let names = self.catalog.names();
+        let state = self.planner.snapshot_state(Arc::new(NoRelations::with_routines_of(names)));
         let mut computed = Vec::new();
         for (at, column) in relation.columns.iter().enumerate() {
             let Some(text) = &column.generated else { continue };

@@ -28,7 +28,7 @@ mod stage;
 mod top;
 pub mod window;
 
-pub use moment::Moment;
+pub use moment::{Moment, reads_clock};
 pub use pipeline::{
     ClosingKey, FragmentPlan, Frontier, Giver, OperatorPlan, PerKeyPlan, Pipeline, SourcePlan,
     SourceScan, Stateful,

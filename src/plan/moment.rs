@@ -84,13 +84,22 @@ fn bound(expr: Expr, moment: &Moment) -> DfResult<Transformed<Expr>> {
     Ok(Transformed::yes(Expr::ScalarFunction(ScalarFunction::new_udf(function, Vec::new()))))
 }
 
+/// Whether a plan that is not bound reads the clock.
+pub fn reads_clock(plan: &LogicalPlan) -> Result<bool> {
+    calls_one_of(plan, &FUNCTIONS)
+}
+
 /// Whether a bound plan reads the time of the epoch.
 pub(super) fn is_read_in(plan: &LogicalPlan) -> Result<bool> {
+    calls_one_of(plan, &[NAME])
+}
+
+fn calls_one_of(plan: &LogicalPlan, names: &[&str]) -> Result<bool> {
     let mut found = false;
     plan.apply(|node| {
         node.apply_expressions(|expr| {
             found |= expr.exists(|part| {
-                Ok(matches!(part, Expr::ScalarFunction(call) if call.func.name() == NAME))
+                Ok(matches!(part, Expr::ScalarFunction(call) if names.contains(&call.func.name())))
             })?;
             Ok(TreeNodeRecursion::Continue)
         })

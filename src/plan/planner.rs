@@ -47,6 +47,7 @@ use crate::postgres::coercion::binary::Binary;
 use crate::postgres::coercion::intervals::IntervalKeys;
 use crate::postgres::functions;
 use crate::postgres::guard::{Guarding, InPieces};
+use crate::postgres::routines::called::with_called;
 use crate::postgres::set_operations;
 use crate::postgres::subplan::{self, is_subplan};
 
@@ -131,6 +132,8 @@ impl Planner {
     pub async fn logical(&self, state: &SessionState, query: &ast::Query) -> Result<LogicalPlan> {
         budget::check_syntax(query)?;
         let mut query = query.clone();
+        let with_routines = with_called(&mut query, state)?;
+        let state = with_routines.as_ref().unwrap_or(state);
         crate::postgres::syntax::naming::name_columns(&mut query);
         crate::postgres::syntax::spellings::rewrite_spellings(&mut query)?;
         crate::postgres::syntax::subqueries::rewrite_subqueries(&mut query);
@@ -156,6 +159,9 @@ impl Planner {
 
     fn with_relations(&self, base: &SessionState, lookup: Arc<dyn RelationLookup>) -> SessionState {
         let mut state = base.clone();
+        if let Some(routines) = lookup.routines() {
+            state.config_mut().set_extension(Arc::new(routines));
+        }
         let databases = MemoryCatalogProviderList::new();
         databases.register_catalog(DATABASE.to_owned(), Arc::new(Database(lookup)));
         state.register_catalog_list(Arc::new(databases));

@@ -24,6 +24,7 @@ use futures::StreamExt;
 use crate::catalog::{self, Kind, Relation};
 use crate::error::Result;
 use crate::limits;
+use crate::postgres::routines::{Routines, body};
 use crate::postgres::subplan;
 
 /// Batches of a relation as of one moment; made by whoever knows where the rows are.
@@ -242,6 +243,10 @@ pub trait RelationLookup: Send + Sync + fmt::Debug {
     fn names(&self, schema: &str) -> Vec<String>;
     /// The schemas.
     fn schemas(&self) -> Vec<String>;
+    /// The user's functions; None: there are none.
+    fn routines(&self) -> Option<Routines> {
+        None
+    }
     /// Before a query over these names is planned: brings what it says of the system into a form
     /// that can be planned, and adds the functions that it calls for it.
     fn prepare(&self, _: &mut SessionState, _: &mut Query) -> Result<()> {
@@ -249,14 +254,25 @@ pub trait RelationLookup: Send + Sync + fmt::Debug {
     }
 }
 
-/// No relations at all.
-#[derive(Debug)]
-pub struct Nothing;
+/// No relations at all, only the user's functions.
+#[derive(Debug, Default)]
+pub struct NoRelations(Option<Routines>);
+
+impl NoRelations {
+    /// The functions among these names.
+    pub fn with_routines_of(names: Arc<catalog::Names>) -> NoRelations {
+        NoRelations(Routines::new(names, Arc::default(), body::plan).some())
+    }
+}
 
 #[async_trait]
-impl RelationLookup for Nothing {
+impl RelationLookup for NoRelations {
     async fn find(&self, _: &str, _: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         Ok(None)
+    }
+
+    fn routines(&self) -> Option<Routines> {
+        self.0.clone()
     }
 
     fn names(&self, _: &str) -> Vec<String> {

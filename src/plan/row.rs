@@ -18,6 +18,7 @@ use super::placeholder::placeholder;
 use crate::error::{Error, Result};
 use crate::postgres::coercion::rewrite::rewrite_operators;
 use crate::postgres::compiled::compiled;
+use crate::postgres::routines::called::with_called;
 use crate::postgres::syntax::spellings::rewrite_spellings;
 
 /// An expression that is evaluated over batches of rows.
@@ -37,11 +38,12 @@ impl RowExpr {
     /// # Errors
     /// 42703, 42883, 42804 and their like, as in a query.
     pub fn new(state: &SessionState, mut expr: ast::Expr, columns: &Schema) -> Result<RowExpr> {
+        let with_routines = with_called(&mut expr, state)?;
+        let state = with_routines.as_ref().unwrap_or(state);
         rewrite_spellings(&mut expr)?;
         let schema: DFSchemaRef = Arc::new(DFSchema::try_from(columns.clone())?);
         let expr = ast::ExprWithAlias { expr, alias: None };
         let expr = state.create_logical_expr_from_sql_expr(expr, &schema)?;
-        let is_immutable = is_immutable(&expr)?;
         let plan = LogicalPlanBuilder::from(placeholder(&schema)).project(vec![expr])?.build()?;
         let plan = rewrite_operators(plan, state)?;
         let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
@@ -54,6 +56,7 @@ impl RowExpr {
             .into_iter()
             .next()
             .ok_or_else(|| Error::internal("an expression is lost"))?;
+        let is_immutable = is_immutable(&expr)?;
         Ok(RowExpr {
             expr: compiled(expr.unalias_nested().data, &schema, state)?,
             field,

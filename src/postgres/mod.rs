@@ -9,6 +9,7 @@
 //! | [`syntax`] | syntax tree to syntax tree: names, spellings, casts, subqueries |
 //! | [`coercion`] | plan to plan: which types meet, which subqueries become joins |
 //! | [`functions`] | scalar and aggregate functions |
+//! | [`routines`] | the functions that the user has made |
 //! | `compiled` | an expression that is evaluated outside of a plan |
 //! | `subplan` | a subquery that is run for each set of outer values |
 //! | [`budget`] | what planning a statement may cost, and whether anyone still waits for it |
@@ -37,6 +38,7 @@ pub mod light;
 mod piecewise;
 mod portions;
 mod room;
+pub mod routines;
 pub mod set_operations;
 pub(crate) mod subplan;
 pub mod syntax;

@@ -37,6 +37,11 @@ enum EffectFunction {
     PgSleep,
 }
 
+/// Whether a function of that name does something.
+pub fn is_function(name: &str) -> bool {
+    ["advance_clock", "advance_watermark", "pg_sleep"].contains(&name)
+}
+
 /// The call that a query is, if it is one.
 pub fn find(query: &ContinuousQuery) -> Result<Option<FunctionCall>> {
     let SetExpr::Select(select) = query.query.body.as_ref() else {

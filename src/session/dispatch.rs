@@ -96,7 +96,9 @@ impl Session {
             | Statement::CreateTableAs { .. }
             | Statement::CreateView { .. }
             | Statement::CreateMaterializedView { .. }
+            | Statement::CreateFunction(_)
             | Statement::Drop { .. }
+            | Statement::DropRoutines { .. }
             | Statement::Rename { .. }
             | Statement::SetRunning { .. } => self.define(statement, text).await,
         }

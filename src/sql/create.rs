@@ -1,4 +1,4 @@
-//! CREATE: streams, tables and views.
+//! CREATE: streams, tables and views. (Functions are in `routines`.)
 
 use datafusion::sql::sqlparser::ast::{ColumnOption, Expr, Ident, ObjectName};
 use datafusion::sql::sqlparser::parser::Parser;
@@ -9,7 +9,7 @@ use super::options;
 use super::query;
 use super::reader::Reader;
 use super::statement::{ColumnDef, CreateRelation, Options, Statement, WatermarkDef, WithData};
-use super::{normalize, types};
+use super::{normalize, routines, types};
 use crate::error::{Error, Result, SqlState};
 
 /// Reads CREATE.
@@ -23,13 +23,16 @@ pub(super) fn create(r: &mut Reader) -> Result<Statement> {
             .at(position));
     }
     r.eat("UNLOGGED");
+    if r.eat("FUNCTION") {
+        return routines::function(r, or_replace);
+    }
     if r.eat("VIEW") {
         return view(r, or_replace);
     }
     if or_replace
         && (r.sees("STREAM") || r.sees("TABLE") || r.sees("SOURCE") || r.sees("MATERIALIZED"))
     {
-        return Err(Error::unsupported("CREATE OR REPLACE is for views only")
+        return Err(Error::unsupported("CREATE OR REPLACE is for views and functions only")
             .hint("DROP it first, or use IF NOT EXISTS.")
             .at(position));
     }
@@ -62,7 +65,6 @@ fn not_built(r: &mut Reader) -> Error {
             "CREATE SINK",
             "Use a materialized view and read it with SUBSCRIBE or COPY … TO STDOUT.",
         ),
-        "FUNCTION" => ("CREATE FUNCTION", "Write the expression into the query, or into a view."),
         "PROCEDURE" => (
             "CREATE PROCEDURE",
             "Send the statements one after the other, or put them into a script for tidemill run.",
@@ -101,7 +103,7 @@ fn not_built(r: &mut Reader) -> Error {
         _ => {
             return r
                 .unexpected()
-                .hint("Expected STREAM, SOURCE, TABLE, VIEW or MATERIALIZED VIEW.");
+                .hint("Expected STREAM, SOURCE, TABLE, VIEW, MATERIALIZED VIEW or FUNCTION.");
         }
     };
     Error::unsupported(format!("{what} is not supported")).hint(hint).at(r.position())

@@ -38,8 +38,8 @@ fn parse_piece(sql: &str, piece: StatementTokens) -> Result<Parsed> {
     let statement = statement(&mut r)?;
     r.expect_end()?;
     let params = match statement {
-        // The parameters are those of EXECUTE.
-        Statement::Prepare { .. } => 0,
+        // The parameters are those of EXECUTE, or of the function.
+        Statement::Prepare { .. } | Statement::CreateFunction(_) => 0,
         _ => params,
     };
     Ok(Parsed { statement, text: r.text(), params })

@@ -9,6 +9,7 @@ use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan};
 use super::complexity::{self, too_complex};
 use super::dialect::TidemillDialect;
 use super::normalize;
+use super::statement::Cascade;
 use super::text::{StatementTokens, TextPosition, is_word, simplify, word_of};
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
@@ -201,6 +202,14 @@ impl<'a> Reader<'a> {
             all.push(one(self)?);
         }
         Ok(all)
+    }
+
+    /// CASCADE, RESTRICT or neither.
+    pub(super) fn cascade(&mut self) -> Cascade {
+        match self.eat_one(&["CASCADE", "RESTRICT"]) {
+            Some("CASCADE") => Cascade::Cascade,
+            _ => Cascade::Restrict,
+        }
     }
 
     /// An expression.

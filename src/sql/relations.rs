@@ -2,7 +2,7 @@
 
 use super::names::folded;
 use super::reader::Reader;
-use super::statement::{Cascade, PauseOrResume, RelationKind, Statement};
+use super::statement::{PauseOrResume, RelationKind, Statement};
 use crate::error::{Error, Result};
 
 /// The kind of relation named next.
@@ -21,15 +21,15 @@ pub(super) fn kind(r: &mut Reader) -> Option<RelationKind> {
 /// DROP kind [IF EXISTS] names [CASCADE|RESTRICT].
 pub(super) fn drop(r: &mut Reader) -> Result<Statement> {
     r.expect("DROP")?;
+    if let Some(word) = r.eat_one(&["FUNCTION", "AGGREGATE", "ROUTINE"]) {
+        return super::routines::drop(r, word);
+    }
     let Some(kind) = kind(r) else {
         return Err(unknown_kind(r, "DROP"));
     };
     let if_exists = r.eat_all(&["IF", "EXISTS"]);
     let names = r.names()?;
-    let cascade = match r.eat_one(&["CASCADE", "RESTRICT"]) {
-        Some("CASCADE") => Cascade::Cascade,
-        _ => Cascade::Restrict,
-    };
+    let cascade = r.cascade();
     Ok(Statement::Drop { kind, if_exists, names, cascade })
 }
 

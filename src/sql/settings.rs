@@ -149,6 +149,7 @@ pub(super) fn show(r: &mut Reader) -> Result<Statement> {
         (&["MATERIALIZED", "VIEWS"], Listing::MaterializedViews),
         (&["SINKS"], Listing::Sinks),
         (&["QUERIES"], Listing::Queries),
+        (&["FUNCTIONS"], Listing::Functions),
     ] {
         if r.eat_all(words) {
             return Ok(Statement::ShowRelations(listing));

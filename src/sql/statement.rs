@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use datafusion::sql::sqlparser::ast::{self, Expr, Ident, ObjectName, Query};
 
+pub use crate::catalog::{BodyText, Stability};
 pub use crate::pgtypes::copy::{CopyFormat, CopyHeader, CopyOptions, ForceColumns};
 use crate::types::SqlType;
 
@@ -63,8 +64,16 @@ pub enum Statement {
         query: ContinuousQuery,
         text: String,
     },
-    /// CREATE STREAM s AS query, CREATE SINK, CREATE FUNCTION, CREATE AGGREGATE, REFRESH TABLE:
-    /// parsed to be refused well.
+    /// CREATE \[OR REPLACE\] FUNCTION.
+    CreateFunction(Box<CreateFunction>),
+    /// DROP FUNCTION|AGGREGATE|ROUTINE \[IF EXISTS\] name \[(types)\], … \[CASCADE\].
+    DropRoutines {
+        kind: RoutineType,
+        if_exists: bool,
+        routines: Vec<NamedRoutine>,
+        cascade: Cascade,
+    },
+    /// CREATE STREAM s AS query, CREATE SINK, REFRESH TABLE: parsed to be refused well.
     NotBuilt { what: String, hint: String },
     /// DROP kind \[IF EXISTS\] names \[CASCADE\].
     Drop { kind: RelationKind, if_exists: bool, names: Vec<ObjectName>, cascade: Cascade },
@@ -265,6 +274,48 @@ pub struct WatermarkDef {
     pub position: usize,
 }
 
+/// CREATE FUNCTION.
+#[derive(Debug, Clone)]
+#[allow(missing_docs)]
+pub struct CreateFunction {
+    pub name: ObjectName,
+    pub or_replace: bool,
+    pub arguments: Vec<RoutineArgument>,
+    pub returns: SqlType,
+    pub body: BodyText,
+    /// STRICT, RETURNS NULL ON NULL INPUT.
+    pub strict: bool,
+    pub stability: Stability,
+}
+
+/// An argument of a function.
+#[derive(Debug, Clone)]
+pub struct RoutineArgument {
+    /// Its name, folded.
+    pub name: Option<Ident>,
+    /// Its type, without length or precision.
+    pub sql_type: SqlType,
+}
+
+/// A function as DROP names it.
+#[derive(Debug, Clone)]
+pub struct NamedRoutine {
+    /// Its name.
+    pub name: ObjectName,
+    /// The types of its arguments; None: there is only one of that name.
+    pub types: Option<Vec<SqlType>>,
+}
+
+/// What DROP says it drops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum RoutineType {
+    Function,
+    Aggregate,
+    /// Either.
+    Routine,
+}
+
 /// WITH options in order: names in lower case without quotes, values as text without quotes
 /// (numbers and booleans as written). A name given twice is a syntax error already.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -316,6 +367,7 @@ pub enum Listing {
     MaterializedViews,
     Sinks,
     Queries,
+    Functions,
 }
 
 /// SET \[SESSION\] or SET LOCAL.

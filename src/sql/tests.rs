@@ -27,6 +27,13 @@ fn show(statement: &Statement) -> String {
     let names = |names: &[datafusion::sql::sqlparser::ast::Ident]| {
         names.iter().map(|n| n.to_string()).collect::<Vec<_>>().join(",")
     };
+    let arguments = |arguments: &[RoutineArgument]| {
+        let argument = |a: &RoutineArgument| {
+            let name = a.name.as_ref().map(|name| format!("{name} ")).unwrap_or_default();
+            format!("{name}{}", a.sql_type)
+        };
+        arguments.iter().map(argument).collect::<Vec<_>>().join(", ")
+    };
     match statement {
         Statement::Query(q) => query(q),
         Statement::Explain(Explain::Query { analyze, verbose, query: q }) => {
@@ -71,6 +78,21 @@ fn show(statement: &Statement) -> String {
                 options.0,
                 query(q)
             )
+        }
+        Statement::CreateFunction(f) => format!(
+            "Function {} {} ({}) {} {:?} {} {:?}",
+            f.name,
+            f.or_replace,
+            arguments(&f.arguments),
+            f.returns,
+            f.body,
+            f.strict,
+            f.stability
+        ),
+        Statement::DropRoutines { kind, if_exists, routines, cascade } => {
+            let named: Vec<String> =
+                routines.iter().map(|r| format!("{}{:?}", r.name, r.types)).collect();
+            format!("Drop {kind:?} {if_exists} {} {cascade:?}", named.join(", "))
         }
         Statement::Declare { name, binary, hold, source } => {
             let source = match source {

@@ -46,6 +46,13 @@ const WINDOWS: &[WindowSyntax] = &[
     },
 ];
 
+/// Whether a function of that name is read as a window, or as a column of one.
+pub fn is_window_function(name: &str) -> bool {
+    let (begin, column) = name.split_once('_').unwrap_or((name, "start"));
+    let is_column = ["start", "end", "rowtime", "proctime"].contains(&column);
+    is_column && WINDOWS.iter().any(|window| window.name == begin) || name == "proctime"
+}
+
 /// The window function of that name.
 pub(super) fn window(name: &ObjectName) -> Option<&'static WindowSyntax> {
     let [part] = name.0.as_slice() else { return None };

@@ -12,6 +12,7 @@ mod cli;
 mod crash;
 mod damage;
 mod drivers;
+mod functions;
 mod lifecycle;
 mod memory;
 mod nexmark;

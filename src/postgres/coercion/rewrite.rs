@@ -22,6 +22,7 @@ use super::single_row::lifted;
 use super::{flatten, floats, integers, intervals, ordered};
 use crate::error::{Error, SqlState};
 use crate::postgres::functions;
+use crate::postgres::routines::expand::{expanded, is_called};
 use crate::types::SqlType;
 
 /// Rewrites a plan; `state` is that which it is planned with.
@@ -204,6 +205,9 @@ impl TreeNodeRewriter for Operators<'_> {
             Expr::InList(list) => return Ok(self.listed(list)),
             Expr::Case(case) => return self.chosen(case),
             Expr::Between(between) => return Ok(self.between_intervals(between)),
+            Expr::ScalarFunction(call) if is_called(&call.func) => {
+                return Ok(Transformed::yes(expanded(call, self.schema)?));
+            }
             Expr::ScalarFunction(call) if call.func.name() == "now" => {
                 return Ok(self.in_micros(call));
             }

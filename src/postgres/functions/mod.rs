@@ -14,6 +14,7 @@ use datafusion::logical_expr::{AggregateUDF, Expr, ScalarUDF, Volatility};
 use datafusion::optimizer::AnalyzerRule;
 
 use super::distinct_counts::DistinctCounts;
+use super::routines::sql_function::body_of;
 use crate::error::Result;
 
 pub(crate) use cast::as_text;
@@ -114,7 +115,8 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
 
 /// Whether a function can make much more than it reads.
 pub(super) fn can_explode(function: &ScalarUDF) -> bool {
-    function.inner().is::<scalar::Bounded>() && !text::ONLY_JOINS.contains(&function.name())
+    body_of(function).is_some_and(|body| body.explodes)
+        || function.inner().is::<scalar::Bounded>() && !text::ONLY_JOINS.contains(&function.name())
 }
 
 /// The name of a function in the expression that gives another value each time it is called

@@ -9,14 +9,20 @@ use datafusion::sql::sqlparser::ast::{Expr, VisitorMut};
 
 use super::super::params::function_name;
 use super::{Definer, check_name};
-use crate::catalog::Column;
+use crate::catalog::{Column, RelationId};
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
+use crate::plan::reads_clock;
+use crate::session::write::replace_clock;
 use crate::sql::{self, ColumnDef, ident_name, visit_mut};
 use crate::types::SqlType;
 
-/// Checks columns and finds the types of those that are computed.
-pub async fn columns(cx: &Definer, defined: &[ColumnDef]) -> Result<Vec<Column>> {
+/// Checks columns and finds the types of those that are computed; gives with them the functions of
+/// the user's that their expressions call.
+pub async fn columns(
+    cx: &Definer,
+    defined: &[ColumnDef],
+) -> Result<(Vec<Column>, Vec<RelationId>)> {
     if defined.len() > limits::COLUMNS {
         return Err(Error::new(
             SqlState::ProgramLimit,
@@ -24,6 +30,7 @@ pub async fn columns(cx: &Definer, defined: &[ColumnDef]) -> Result<Vec<Column>>
         ));
     }
     let mut columns: Vec<Column> = Vec::with_capacity(defined.len());
+    let mut used = Vec::new();
     for column in defined {
         let name = ident_name(&column.name);
         check_name(&name)?;
@@ -32,11 +39,14 @@ pub async fn columns(cx: &Definer, defined: &[ColumnDef]) -> Result<Vec<Column>>
             return Err(Error::new(SqlState::DuplicateColumn, what));
         }
         let computed = match &column.generated {
-            Some(expr) => Some(checked(cx, &name, expr, defined, column.sql_type.as_ref()).await?),
+            Some(expr) => {
+                let wanted = column.sql_type.as_ref();
+                Some(checked(cx, &name, expr, defined, wanted, &mut used).await?)
+            }
             None => None,
         };
         if let Some(default) = &column.default {
-            checked(cx, &name, default, &[], column.sql_type.as_ref()).await?;
+            checked(cx, &name, default, &[], column.sql_type.as_ref(), &mut used).await?;
         }
         let sql_type = column.sql_type.clone().or(computed).ok_or_else(|| {
             Error::new(SqlState::InvalidTableDefinition, format!("column \"{name}\" has no type"))
@@ -49,7 +59,9 @@ pub async fn columns(cx: &Definer, defined: &[ColumnDef]) -> Result<Vec<Column>>
             generated: column.generated.as_ref().map(ToString::to_string),
         });
     }
-    Ok(columns)
+    used.sort_unstable();
+    used.dedup();
+    Ok((columns, used))
 }
 
 /// Plans an expression over the stored columns among `defined`; gives its type.
@@ -59,6 +71,7 @@ async fn checked(
     expr: &Expr,
     defined: &[ColumnDef],
     sql_type: Option<&SqlType>,
+    used: &mut Vec<RelationId>,
 ) -> Result<SqlType> {
     let stored: Vec<String> = defined
         .iter()
@@ -71,6 +84,7 @@ async fn checked(
         .collect();
     let mut expr = expr.clone();
     with_time(&mut expr);
+    replace_clock(&mut expr, sql::parse_expr("TIMESTAMPTZ '2000-01-01 00:00:00+00'")?);
     let value = match sql_type {
         Some(sql_type) => format!("CAST(({expr}) AS {})", sql_type.declaration()),
         None => format!("({expr})"),
@@ -86,6 +100,10 @@ async fn checked(
     // Casts that cannot be are found when the plan is analysed.
     planned.optimized(&cx.reads.engine).await?;
     refuse_rows(&planned.plan, name)?;
+    if !planned.used.is_empty() {
+        refuse_hidden_clock(&planned.plan, name)?;
+    }
+    used.extend(&planned.used);
     let found = SqlType::from_field(planned.schema.field(0));
     match found {
         SqlType::Unknown => {
@@ -164,6 +182,17 @@ fn refuse_rows(plan: &LogicalPlan, name: &str) -> Result<()> {
         .hint("Use the row's other columns only.")),
         None => Ok(()),
     }
+}
+
+/// A row has the moment of the statement that writes it, which is put in the place of `now()` in the
+/// expression; within a function it would not be.
+fn refuse_hidden_clock(plan: &LogicalPlan, name: &str) -> Result<()> {
+    if !reads_clock(plan)? {
+        return Ok(());
+    }
+    let what = format!("a function that reads the clock in the expression of column \"{name}\"");
+    Err(Error::unsupported(format!("{what} is not supported"))
+        .hint("Give now() to the function as an argument."))
 }
 
 /// The positions of the primary key's columns.

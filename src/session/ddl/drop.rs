@@ -5,7 +5,7 @@ use std::sync::Arc;
 use datafusion::sql::sqlparser::ast::ObjectName;
 
 use super::{Done, Opening, check_kind, commit_changes, stream_id, to_its_end};
-use crate::catalog::{Kind, NameChange, Relation, RelationId};
+use crate::catalog::{CatalogObject, Kind, NameChange, Relation, RelationId};
 use crate::error::{Error, Result, SqlState};
 use crate::exec::Engine;
 use crate::exec::registry::Alone;
@@ -28,17 +28,47 @@ pub async fn drop(
     if found.is_empty() {
         return Ok(done);
     }
-    let ids: Vec<RelationId> = found.iter().map(|relation| relation.id).collect();
+    let found = found.into_iter().map(CatalogObject::Relation).collect();
+    drop_objects(engine, found, cascade, alone, &mut done).await?;
+    Ok(done)
+}
+
+/// Drops these with all that depends on them, or says what does.
+pub(super) async fn drop_objects(
+    engine: &Arc<Engine>,
+    found: Vec<CatalogObject>,
+    cascade: Cascade,
+    alone: Alone,
+    done: &mut Done,
+) -> Result<()> {
+    let ids: Vec<RelationId> = found.iter().map(CatalogObject::id).collect();
     let dependants = engine.catalog.names().all_dependants(&ids);
     if cascade == Cascade::Restrict && !dependants.is_empty() {
-        return Err(still_used(engine, &found, &dependants));
+        return Err(still_used(engine, &found, &dependants)
+            .hint("Use DROP ... CASCADE to drop the dependent objects too."));
+    }
+    if let Some(stored) = dependants.iter().find(|object| is_stored(object)) {
+        let what = stored.described();
+        return Err(still_used(engine, &found, &dependants).hint(format!(
+            "A column of {what} is computed with it: drop that by its name first."
+        )));
     }
     for dependant in &dependants {
-        let what = format!("drop cascades to {} {}", dependant.kind_name(), dependant.name);
+        let what = format!("drop cascades to {}", dependant.described());
         done.notices.push(("NOTICE", Error::new(SqlState::Success, what)));
     }
-    remove(engine, dependants.into_iter().chain(found).collect(), alone).await?;
-    Ok(done)
+    remove(engine, dependants.into_iter().chain(found).collect(), alone).await
+}
+
+/// Whether it holds rows of its own, which are not to go because a function does.
+fn is_stored(object: &CatalogObject) -> bool {
+    match object {
+        CatalogObject::Relation(relation) => match relation.kind {
+            Kind::Stream(_) | Kind::Table(_) => true,
+            Kind::View { .. } | Kind::MaterializedView(_) => false,
+        },
+        CatalogObject::Routine(_) => false,
+    }
 }
 
 fn find(
@@ -75,37 +105,35 @@ fn find(
     Ok(found)
 }
 
-fn still_used(engine: &Engine, found: &[Arc<Relation>], dependants: &[Arc<Relation>]) -> Error {
+fn still_used(engine: &Engine, found: &[CatalogObject], dependants: &[CatalogObject]) -> Error {
     let names = engine.catalog.names();
     let mut detail = Vec::new();
     for dependant in dependants {
-        for used in dependant.depends_on.iter().filter_map(|id| names.by_id(*id)) {
-            detail.push(format!(
-                "{} {} depends on {} {}",
-                dependant.kind_name(),
-                dependant.name,
-                used.kind_name(),
-                used.name
-            ));
+        for used in dependant.depends_on().iter().filter_map(|id| names.object(*id)) {
+            detail.push(format!("{} depends on {}", dependant.described(), used.described()));
         }
     }
-    let first = found
-        .first()
-        .map_or_else(String::new, |first| format!("{} {}", first.kind_name(), first.name));
+    let first = found.first().map_or_else(String::new, CatalogObject::described);
     Error::new(
         SqlState::DependantsExist,
         format!("cannot drop {first} because other objects depend on it"),
     )
     .detail(detail.join("\n"))
-    .hint("Use DROP ... CASCADE to drop the dependent objects too.")
 }
 
-/// Takes relations away, those that use others first, in one commit.
+/// Takes relations and functions away, those that use others first, in one commit.
 ///
 /// First it waits for the transactions that write to the tables, which may take long and be
 /// cancelled. Then it goes to its end, whatever becomes of the client: views that were stopped for
 /// a removal that did not take place would be there and not run.
-async fn remove(engine: &Arc<Engine>, relations: Vec<Arc<Relation>>, alone: Alone) -> Result<()> {
+async fn remove(engine: &Arc<Engine>, objects: Vec<CatalogObject>, alone: Alone) -> Result<()> {
+    let (mut relations, mut changes) = (Vec::new(), Vec::new());
+    for object in objects {
+        match object {
+            CatalogObject::Relation(relation) => relations.push(relation),
+            CatalogObject::Routine(routine) => changes.push(NameChange::RemoveRoutine(routine.id)),
+        }
+    }
     let mut writers = Vec::new();
     for relation in &relations {
         if let Kind::Table(_) = relation.kind {
@@ -116,7 +144,7 @@ async fn remove(engine: &Arc<Engine>, relations: Vec<Arc<Relation>>, alone: Alon
     to_its_end(async move {
         let _alone = alone;
         let mut stopped = Vec::new();
-        let removed = remove_now(&engine, &relations, writers, &mut stopped).await;
+        let removed = remove_now(&engine, &relations, changes, writers, &mut stopped).await;
         if removed.is_err() {
             // Not those that still run: they would run twice.
             for view in stopped {
@@ -132,11 +160,11 @@ async fn remove(engine: &Arc<Engine>, relations: Vec<Arc<Relation>>, alone: Alon
 async fn remove_now(
     engine: &Arc<Engine>,
     relations: &[Arc<Relation>],
+    mut changes: Vec<NameChange>,
     writers: Vec<TableWriter>,
     stopped: &mut Vec<RelationId>,
 ) -> Result<()> {
     let mut transaction = Transaction::at(engine.now_ms());
-    let mut changes = Vec::new();
     for writer in writers {
         writer.drop_table(Arc::clone(engine.store()), &mut transaction);
     }

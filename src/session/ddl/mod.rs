@@ -6,6 +6,7 @@
 
 mod columns;
 mod drop;
+mod function;
 mod options;
 mod stream;
 mod table;
@@ -25,7 +26,7 @@ use crate::exec::Engine;
 use crate::exec::view::Phase;
 use crate::limits;
 use crate::log::{StreamId, Transaction};
-use crate::sql::{PauseOrResume, RelationKind, Statement, ident_name, relation_name};
+use crate::sql::{PauseOrResume, RelationKind, RoutineType, Statement, ident_name, relation_name};
 
 /// Who defines.
 pub struct Definer {
@@ -65,6 +66,12 @@ pub fn tag(statement: &Statement) -> &'static str {
         Statement::CreateTableAs { .. } => "CREATE TABLE AS",
         Statement::CreateView { .. } => "CREATE VIEW",
         Statement::CreateMaterializedView { .. } => "CREATE MATERIALIZED VIEW",
+        Statement::CreateFunction(_) => "CREATE FUNCTION",
+        Statement::DropRoutines { kind, .. } => match kind {
+            RoutineType::Function => "DROP FUNCTION",
+            RoutineType::Aggregate => "DROP AGGREGATE",
+            RoutineType::Routine => "DROP ROUTINE",
+        },
         Statement::Drop { kind, .. } => match kind {
             RelationKind::Stream => "DROP STREAM",
             RelationKind::Table => "DROP TABLE",
@@ -130,6 +137,11 @@ async fn define_alone(cx: Definer, statement: Statement) -> Result<Done> {
         Statement::Drop { kind, if_exists, names, cascade } => {
             drop::drop(&cx.engine, tag, kind, if_exists, &names, cascade, alone).await
         }
+        Statement::CreateFunction(create) => function::create(&cx, *create).await,
+        Statement::DropRoutines { kind, if_exists, routines, cascade } => {
+            let wanted = function::DropRoutines { kind, if_exists, routines, cascade };
+            function::drop(&cx.engine, tag, wanted, alone).await
+        }
         Statement::Rename { kind, name, to } => rename(&cx.engine, tag, kind, &name, &to).await,
         Statement::SetRunning { kind, name, run } => {
             let engine = Arc::clone(&cx.engine);
@@ -163,10 +175,10 @@ fn new_name(name: &ObjectName) -> Result<String> {
                 SqlState::InsufficientPrivilege,
                 format!("permission denied for schema {schema}"),
             )
-            .hint("Relations are made in the schema public."),
+            .hint("Relations and functions are made in the schema public."),
             _ => {
                 Error::new(SqlState::UndefinedSchema, format!("schema \"{schema}\" does not exist"))
-                    .hint("There is one schema for relations, public.")
+                    .hint("There is one schema for relations and functions, public.")
             }
         });
     }
@@ -257,7 +269,7 @@ async fn commit_changes(
 fn put(change: &NameChange) -> Option<&Arc<Relation>> {
     match change {
         NameChange::Put(relation) => Some(relation),
-        NameChange::Remove(_) => None,
+        NameChange::Remove(_) | NameChange::PutRoutine(_) | NameChange::RemoveRoutine(_) => None,
     }
 }
 
@@ -300,9 +312,7 @@ fn check_unused(engine: &Engine, relation: &Relation, what: &str) -> Result<()> 
     let kind = relation.kind_name();
     let detail: Vec<String> = users
         .iter()
-        .map(|user| {
-            format!("{} {} depends on {kind} {}", user.kind_name(), user.name, relation.name)
-        })
+        .map(|user| format!("{} depends on {kind} {}", user.described(), relation.name))
         .collect();
     let message =
         format!("cannot {what} {kind} {} because other objects depend on it", relation.name);

@@ -32,7 +32,7 @@ pub async fn create(cx: &Definer, create: CreateRelation) -> Result<Done> {
         return Err(Error::unsupported("a PRIMARY KEY on a stream is not supported")
             .hint("A stream is append-only; use CREATE TABLE, or keep the newest row per key with a materialized view."));
     }
-    let mut columns = columns(cx, &create.columns).await?;
+    let (mut columns, depends_on) = columns(cx, &create.columns).await?;
     if columns.is_empty() && !is_embedded {
         columns = implied(&create.options)?;
     }
@@ -62,7 +62,7 @@ pub async fn create(cx: &Definer, create: CreateRelation) -> Result<Done> {
         name,
         columns,
         kind: Kind::Stream(stream),
-        depends_on: Vec::new(),
+        depends_on,
         sql: create.text,
         created_ms: cx.engine.now_ms(),
     };

@@ -31,14 +31,14 @@ pub async fn create(cx: &Definer, create: CreateRelation) -> Result<Done> {
         return Ok(Done::with("CREATE TABLE", notice));
     }
     options::only(&create.options, "table", &[])?;
-    let mut columns = columns(cx, &create.columns).await?;
+    let (mut columns, depends_on) = columns(cx, &create.columns).await?;
     let primary_key = primary_key(&mut columns, &create.primary_key)?;
     let relation = Relation {
         id: cx.engine.catalog.names().next_id(),
         name,
         columns,
         kind: Kind::Table(TableDef { primary_key }),
-        depends_on: Vec::new(),
+        depends_on,
         sql: create.text,
         created_ms: cx.engine.now_ms(),
     };

@@ -4,7 +4,7 @@ use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::sql::sqlparser::ast::ObjectName;
 use std::sync::Arc;
 
-use crate::catalog::{Column, Emission, Kind, Relation, StreamDef, TableDef, ViewDef};
+use crate::catalog::{Column, Emission, Kind, Relation, Routine, StreamDef, TableDef, ViewDef};
 use crate::error::{Error, Result};
 use crate::exec::Engine;
 use crate::session::client_session::Outcome;
@@ -17,6 +17,7 @@ const DESCRIBE: &[&str] = &["column", "type", "nullable", "default", "extra"];
 const SETTINGS: &[&str] = &["name", "setting", "description"];
 const STREAMS: &[&str] = &["name", "connector", "watermark"];
 const QUERIES: &[&str] = &["name", "state", "sql"];
+const FUNCTIONS: &[&str] = &["name", "arguments", "returns", "kind"];
 
 /// The columns of a statement of this file; None for any other.
 pub fn schema(statement: &Statement) -> Option<SchemaRef> {
@@ -36,6 +37,7 @@ fn listing_columns(listing: Listing) -> &'static [&'static str] {
         Listing::Tables | Listing::Views | Listing::Sinks => &["name"],
         Listing::MaterializedViews => &["name", "state"],
         Listing::Queries => QUERIES,
+        Listing::Functions => FUNCTIONS,
     }
 }
 
@@ -85,6 +87,9 @@ pub fn find(engine: &Engine, name: &ObjectName) -> Result<Arc<Relation>> {
 fn listed(engine: &Engine, listing: Listing) -> Result<Vec<Vec<Option<String>>>> {
     let names = engine.catalog.names();
     let mut rows = Vec::new();
+    if listing == Listing::Functions {
+        return Ok(names.routines().map(|routine| function_row(routine)).collect());
+    }
     for relation in names.all() {
         let name = Some(relation.name.clone());
         match (listing, &relation.kind) {
@@ -120,6 +125,15 @@ fn listed(engine: &Engine, listing: Listing) -> Result<Vec<Vec<Option<String>>>>
         );
     }
     Ok(rows)
+}
+
+fn function_row(routine: &Routine) -> Vec<Option<String>> {
+    vec![
+        Some(routine.name.clone()),
+        Some(routine.declared_arguments()),
+        Some(routine.returns.declaration()),
+        Some(routine.kind_name().to_owned()),
+    ]
 }
 
 fn watermark_text(relation: &Relation, stream: &StreamDef) -> Option<String> {

@@ -6,15 +6,12 @@ use datafusion::catalog::TableProvider;
 
 use super::super::transaction::SystemContext;
 use super::relations::{
-    self, ADVANCE_WATERMARK, DATABASE, INFORMATION_SCHEMA, OWNER, PG_CATALOG, PUBLIC, TIDEMILL,
-    columns, constraint_oid, index_oid, keyed,
+    self, DATABASE, INFORMATION_SCHEMA, OWNER, PG_CATALOG, PUBLIC, TIDEMILL, columns,
+    constraint_oid, index_oid, keyed,
 };
 use super::shape::{SystemValue, TableColumns, row};
-use super::{fixed, listings};
+use super::{fixed, listings, procedures};
 use crate::error::Result;
-
-/// Where the oids of the other functions begin.
-const FIRST_FUNCTION: u32 = 20_000_000;
 
 /// One of them.
 pub(crate) fn table(cx: &SystemContext, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
@@ -27,7 +24,7 @@ pub(crate) fn table(cx: &SystemContext, name: &str) -> Result<Option<Arc<dyn Tab
         "pg_namespace" => namespaces(),
         "pg_database" => database(),
         "pg_roles" | "pg_authid" | "pg_user" | "pg_shadow" => roles(cx, name),
-        "pg_proc" => functions(cx),
+        "pg_proc" => procedures::table(cx),
         "pg_settings" => listings::settings(cx),
         "pg_tables" | "pg_views" | "pg_matviews" | "pg_indexes" => listings::listings(cx, name),
         "pg_stat_activity" => listings::activity(cx),
@@ -286,68 +283,4 @@ fn roles(cx: &SystemContext, name: &str) -> Result<Arc<dyn TableProvider>> {
         )?
         .table(vec![row![OWNER, user, true, true, true, true, true, false, -1, "********", SystemValue::Null, true]]),
     }
-}
-
-/// The functions that can be called, and `advance_watermark`, which is a statement of its own.
-fn functions(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
-    let shape = TableColumns::new(
-        "oid:oid proname:name pronamespace:oid proowner:oid prolang:oid procost:float4 prorows:float4 provariadic:oid \
-         prosupport:oid prokind:char prosecdef:bool proleakproof:bool proisstrict:bool proretset:bool provolatile:char \
-         proparallel:char pronargs:int2 pronargdefaults:int2 prorettype:oid proargtypes:oid[] proallargtypes:oid[] \
-         proargmodes:text[] proargnames:text[] proargdefaults:text protrftypes:oid[] prosrc:text probin:text \
-         prosqlbody:text proconfig:text[] proacl:text[]",
-    )?;
-    let function = |oid: u32,
-                    name: &str,
-                    namespace: u32,
-                    kind: &str,
-                    returns: u32,
-                    types: &str,
-                    arguments: usize| {
-        row![
-            oid,
-            name,
-            namespace,
-            OWNER,
-            12,
-            1.0,
-            0.0,
-            0,
-            0,
-            kind,
-            false,
-            false,
-            false,
-            false,
-            "s",
-            "s",
-            arguments,
-            0,
-            returns,
-            types,
-            SystemValue::Null,
-            SystemValue::Null,
-            SystemValue::Null,
-            SystemValue::Null,
-            SystemValue::Null,
-            name,
-        ]
-    };
-    let mut rows =
-        vec![function(ADVANCE_WATERMARK, "advance_watermark", PUBLIC, "f", 1114, "{25,1114}", 2)];
-    let nothing: Arc<dyn crate::plan::relations::RelationLookup> =
-        Arc::new(super::System { cx: cx.clone() });
-    let state = cx.engine.planner.snapshot_state(nothing);
-    let scalars = state.scalar_functions().keys().map(|name| (name.clone(), "f"));
-    let aggregates = state.aggregate_functions().keys().map(|name| (name.clone(), "a"));
-    let windows = state.window_functions().keys().map(|name| (name.clone(), "w"));
-    let mut names: Vec<(String, &str)> = scalars.chain(aggregates).chain(windows).collect();
-    names.retain(|(name, _)| !name.contains('.'));
-    names.sort();
-    names.dedup_by(|a, b| a.0 == b.0);
-    let listed = names.iter().enumerate();
-    rows.extend(listed.map(|(at, (name, kind))| {
-        function(FIRST_FUNCTION + at as u32, name, PG_CATALOG, kind, 0, "{}", 0)
-    }));
-    shape.table(rows)
 }

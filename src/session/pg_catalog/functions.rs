@@ -17,6 +17,7 @@ use datafusion::logical_expr::{
 };
 
 use super::super::transaction::SystemContext;
+use super::procedures;
 use super::relations::{self, ADVANCE_WATERMARK, RelationEntry, constraint_oid, index_oid};
 use super::types::{format_type, operator_name, type_oid};
 use crate::catalog::{Kind, RelationId};
@@ -198,10 +199,10 @@ const NUMBERS: &[NamedFunction<i64>] = &[
         })
     }),
     ("regoperatorin", |_, args| Ok(text(args, 0).and_then(|name| name.parse().ok()))),
-    ("regprocin", |_, args| {
+    ("regprocin", |cx, args| {
         Ok(text(args, 0).map(|name| match name {
             "advance_watermark" => ADVANCE_WATERMARK.into(),
-            other => other.parse().unwrap_or(0),
+            other => procedures::oid_of(cx, other).or_else(|| other.parse().ok()).unwrap_or(0),
         }))
     }),
     ("pg_char_to_encoding", |_, args| {
@@ -232,21 +233,15 @@ const TEXTS: &[NamedFunction<String>] = &[
     ("pg_get_viewdef", |cx, args| Ok(view_definition(cx, args))),
     ("pg_get_indexdef", |cx, args| Ok(index_text(cx, args))),
     ("pg_get_constraintdef", |cx, args| Ok(constraint_text(cx, args))),
-    ("pg_get_function_result", |_, args| {
-        Ok(Some(match oid(args, 0) {
-            Some(found) if found == i64::from(ADVANCE_WATERMARK) => {
-                "timestamp without time zone".to_owned()
-            }
-            _ => String::new(),
-        }))
+    ("pg_get_function_result", |cx, args| {
+        Ok(Some(oid(args, 0).map(|found| procedures::result(cx, found)).unwrap_or_default()))
     }),
-    ("pg_get_function_arguments", |_, args| Ok(Some(arguments(args)))),
-    ("pg_get_functiondef", |_, args| {
-        Ok((oid(args, 0) == Some(i64::from(ADVANCE_WATERMARK)))
-            .then(|| ADVANCE_WATERMARK_DEFINITION.to_owned()))
+    ("pg_get_function_arguments", |cx, args| Ok(arguments(cx, args))),
+    ("pg_get_functiondef", |cx, args| {
+        Ok(oid(args, 0).and_then(|found| procedures::definition(cx, found)))
     }),
     ("format", |_, args| formatted(args)),
-    ("pg_get_function_identity_arguments", |_, args| Ok(Some(arguments(args)))),
+    ("pg_get_function_identity_arguments", |cx, args| Ok(arguments(cx, args))),
     ("format_type", |_, args| Ok(oid(args, 0).map(|found| format_type(found, oid(args, 1))))),
     ("regclassout", |cx, args| {
         Ok(oid(args, 0)
@@ -264,13 +259,11 @@ const TEXTS: &[NamedFunction<String>] = &[
             _ => or_dash(found),
         }))
     }),
-    ("regprocout", |_, args| {
-        Ok(oid(args, 0).map(|found| {
-            if found == i64::from(ADVANCE_WATERMARK) {
-                "advance_watermark".to_owned()
-            } else {
-                or_dash(found)
-            }
+    ("regprocout", |cx, args| {
+        Ok(oid(args, 0).map(|found| match procedures::routine(cx, found) {
+            _ if found == i64::from(ADVANCE_WATERMARK) => "advance_watermark".to_owned(),
+            Some(routine) => quote_name(&routine.name),
+            None => or_dash(found),
         }))
     }),
     ("regoperatorout", |_, args| Ok(oid(args, 0).map(operator_name))),
@@ -320,11 +313,6 @@ pub(crate) fn is_known(name: &str) -> bool {
         || ["_pg_expandarray", "parse_ident", "generate_subscripts", "pg_get_keywords"]
             .contains(&name)
 }
-
-/// What `\sf` shows of it.
-const ADVANCE_WATERMARK_DEFINITION: &str = "CREATE OR REPLACE FUNCTION public.advance_watermark(stream text, \
-    watermark timestamp without time zone)\n RETURNS timestamp without time zone\n LANGUAGE internal\n\
-    AS $function$advance_watermark$function$\n";
 
 /// `format(text, …)`: `%s` a value, `%I` a name, `%L` a constant, `%%` the sign; `%2$s` takes the
 /// second argument.
@@ -393,13 +381,8 @@ fn namespace_oid(name: &str) -> Option<i64> {
     Some(oid.into())
 }
 
-fn arguments(args: Texts) -> String {
-    match oid(args, 0) {
-        Some(found) if found == i64::from(ADVANCE_WATERMARK) => {
-            "stream text, watermark timestamp without time zone".to_owned()
-        }
-        _ => String::new(),
-    }
+fn arguments(cx: &SystemContext, args: Texts) -> Option<String> {
+    Some(oid(args, 0).map(|found| procedures::arguments(cx, found)).unwrap_or_default())
 }
 
 fn entry(cx: &SystemContext, args: Texts) -> Option<RelationEntry> {

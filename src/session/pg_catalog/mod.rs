@@ -14,6 +14,7 @@ mod idents;
 mod information;
 mod listings;
 mod names;
+mod procedures;
 mod relations;
 mod rewrite;
 pub(crate) mod shape;
@@ -55,6 +56,11 @@ pub fn prepare(cx: &SystemContext, state: &mut SessionState, query: &mut Query) 
     rewrite::rewrite(query, cx)?;
     register(cx, state)?;
     Ok(true)
+}
+
+/// Whether a function of `pg_catalog` has that name.
+pub fn is_function(name: &str) -> bool {
+    functions::is_known(name) || name.starts_with("pg_") || name.starts_with("current_")
 }
 
 /// Adds the functions of `pg_catalog`.

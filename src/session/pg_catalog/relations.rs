@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::catalog::{Column, Kind, Relation};
+use crate::catalog::{Column, Kind, Relation, RelationId};
 use crate::error::Result;
 use crate::types::{SqlType, quote_name};
 
@@ -63,7 +63,12 @@ pub(crate) struct RelationEntry {
 
 /// The oid of a user's relation.
 pub(crate) fn oid(relation: &Relation) -> u32 {
-    FIRST.saturating_add(u32::try_from(relation.id.0).unwrap_or(u32::MAX / 4))
+    object_oid(relation.id)
+}
+
+/// The oid of what has this number, a relation or a function.
+pub(crate) fn object_oid(id: RelationId) -> u32 {
+    FIRST.saturating_add(u32::try_from(id.0).unwrap_or(u32::MAX / 4))
 }
 
 /// The oid of the index of a relation's primary key.

@@ -38,4 +38,5 @@ pub(super) use copy::{Copying, copy_in};
 pub(super) use describe::describe;
 pub use insert::append_batches;
 pub(super) use insert::insert;
+pub(super) use moment::replace_clock;
 pub use plain::PlainInsert;

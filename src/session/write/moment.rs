@@ -19,7 +19,7 @@ pub(super) fn freeze(part: &mut impl VisitMut, cx: &WriteContext) -> Result<()> 
 }
 
 /// Puts `now`, a TIMESTAMPTZ, in place of the functions that read the clock; whether there are any.
-pub(super) fn replace_clock(part: &mut impl VisitMut, now: Expr) -> bool {
+pub fn replace_clock(part: &mut impl VisitMut, now: Expr) -> bool {
     let mut freezer = Freezer { now, is_found: false };
     let _: ControlFlow<()> = visit_mut(part, &mut freezer);
     freezer.is_found

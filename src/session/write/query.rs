@@ -27,6 +27,7 @@ use crate::limits;
 use crate::memory::MemoryPart;
 use crate::plan::relations::RelationLookup;
 use crate::postgres::budget::Allowance;
+use crate::postgres::routines::Routines;
 use crate::sql;
 
 /// Rows that are not a relation, under a name that no relation can have, since it is longer than a
@@ -70,6 +71,10 @@ impl RelationLookup for WithExtra {
 
     fn schemas(&self) -> Vec<String> {
         self.scope.schemas()
+    }
+
+    fn routines(&self) -> Option<Routines> {
+        self.scope.routines()
     }
 }
 

@@ -21,7 +21,7 @@ use crate::exec::Engine;
 use crate::limits;
 use crate::pgtypes::values::{Encoder, TextStyle};
 use crate::plan::RowExpr;
-use crate::plan::relations::Nothing;
+use crate::plan::relations::NoRelations;
 use crate::sql;
 use crate::time::{YEAR_10000, ticks_per_second};
 use crate::types::SqlType;
@@ -240,7 +240,8 @@ fn compile(engine: &Engine, text: &str, columns: &[Field]) -> Result<StoredExpr>
         fields.push(clock);
     }
     let schema = Arc::new(Schema::new(fields));
-    let state = engine.planner.snapshot_state(Arc::new(Nothing));
+    let functions = NoRelations::with_routines_of(engine.catalog.names());
+    let state = engine.planner.snapshot_state(Arc::new(functions));
     Ok(StoredExpr { value: RowExpr::new(&state, parsed, &schema)?, schema, reads_clock })
 }
 

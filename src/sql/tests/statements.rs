@@ -297,3 +297,54 @@ WHERE c.oid = '16384';",
         reads(&sql.replace("{Q}", "\""));
     }
 }
+
+#[test]
+fn functions_are_read_with_their_clauses_in_any_order() {
+    check(
+        "CREATE FUNCTION F(A int, double precision, \"B\" varchar(3)) RETURNS numeric(10,2) \
+         LANGUAGE SQL IMMUTABLE STRICT AS $$ SELECT a $$",
+        "Function F false (a integer, double precision, \"B\" text) numeric \
+         Text(\" SELECT a \") true Immutable",
+    );
+    check(
+        "CREATE OR REPLACE FUNCTION public.f() RETURNS NULL ON NULL INPUT AS 'SELECT 1' COST 10 \
+         STABLE PARALLEL SAFE RETURNS int",
+        "Function public.f true () integer Text(\"SELECT 1\") true Stable",
+    );
+    check(
+        "CREATE FUNCTION f(date date, timestamp with time zone) RETURNS int CALLED ON NULL INPUT \
+         RETURN $1 + 1;",
+        "Function f false (date date, timestamp with time zone) integer Return(\"$1 + 1\") false \
+         Volatile",
+    );
+    for sql in [
+        "CREATE FUNCTION f() RETURNS SETOF int AS 'SELECT 1'",
+        "CREATE FUNCTION f() RETURNS TABLE (a int) AS 'SELECT 1'",
+        "CREATE FUNCTION f() RETURNS int LANGUAGE plpgsql AS 'BEGIN END'",
+        "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; END",
+        "CREATE FUNCTION f(OUT a int) RETURNS int AS 'SELECT 1'",
+        "CREATE FUNCTION f(a int DEFAULT 1) RETURNS int AS 'SELECT 1'",
+    ] {
+        assert_eq!(parse(sql).unwrap_err().state().code(), "0A000", "{sql}");
+    }
+    fails("CREATE FUNCTION f() AS 'SELECT 1'", "42P13 - function result type must be specified");
+    fails("CREATE FUNCTION f() RETURNS int", "42P13 - no function body specified");
+    fails(
+        "CREATE FUNCTION f() RETURNS int STRICT STRICT AS ''",
+        "42601 47 conflicting or redundant options",
+    );
+    fails(
+        "CREATE FUNCTION f(nonsense) RETURNS int AS ''",
+        "42704 19 type \"nonsense\" does not exist",
+    );
+}
+
+#[test]
+fn drops_of_functions_name_them_by_their_arguments() {
+    check(
+        "DROP FUNCTION IF EXISTS f(a int, text), g CASCADE",
+        "Drop Function true fSome([Int, Text]), gNone Cascade",
+    );
+    check("DROP AGGREGATE a(int) RESTRICT", "Drop Aggregate false aSome([Int]) Restrict");
+    check("DROP ROUTINE a()", "Drop Routine false aSome([]) Restrict");
+}

@@ -21,6 +21,27 @@ const NAMES: [(&str, &str); 10] = [
     ("jsonb_extract_path_text", "json_as_text"),
 ];
 
+/// Functions that are made of others.
+const MADE_OF_OTHERS: [&str; 12] = [
+    "age",
+    "div",
+    "gen_random_uuid",
+    "json_agg",
+    "jsonb_agg",
+    "localtime",
+    "localtimestamp",
+    "mod",
+    "num_nonnulls",
+    "num_nulls",
+    "regexp_split_to_array",
+    "regexp_substr",
+];
+
+/// Whether there is a function of that name here.
+pub(crate) fn is_function(name: &str) -> bool {
+    MADE_OF_OTHERS.contains(&name) || NAMES.iter().any(|(postgres, _)| *postgres == name)
+}
+
 pub(crate) fn function(expr: &mut Expr) -> Option<Expr> {
     let (name, arguments) = function_named(expr)?;
     let mut arguments = arguments.into_iter();

@@ -18,6 +18,7 @@ use datafusion::sql::sqlparser::ast::{
 use crate::error::{Error, Result, SqlState};
 use crate::sql::{function_call as call, visit, visit_mut};
 use from::{NamesValue, table};
+pub(crate) use functions::is_function;
 use functions::{function, local_moment};
 use pieces::{
     binary, case_when, constant, function_named, nested, number, plain_name, text_of, text_value,

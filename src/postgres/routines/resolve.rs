@@ -1,0 +1,209 @@
+//! Which of the functions of a name a call means (Postgres manual, 10.3).
+//!
+//! Those that take the arguments as they are or after an implicit conversion are candidates. Of
+//! several, those win that convert the fewest arguments, then those that convert to the preferred
+//! type of its family. A constant in quotes has no type of its own and fits everything; where that
+//! leaves a choice, it is text.
+//!
+//! One thing is different: some whole numbers that are INTs in Postgres are BIGINTs here (`VALUES (1)`).
+//! So a BIGINT that is no constant is taken for an INT where no other function fits.
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::Field;
+
+use crate::catalog::{Argument, Routine};
+use crate::error::{Error, Result, SqlState, missing_function};
+use crate::types::SqlType;
+
+/// What is known of an argument of a call.
+#[derive(Debug, Clone)]
+pub(super) struct GivenArgument {
+    /// Its type; `Unknown` for NULL, constants in quotes and parameters.
+    pub(super) sql_type: SqlType,
+    /// It is a BIGINT here and may be an INT in Postgres: constants in VALUES, `generate_series`.
+    pub(super) may_be_int: bool,
+}
+
+impl GivenArgument {
+    /// What holds these values.
+    pub(super) fn of(field: &Field) -> GivenArgument {
+        let sql_type = match SqlType::from_field(field) {
+            SqlType::Varchar(_) | SqlType::Name | SqlType::Char => SqlType::Text,
+            other => general(other),
+        };
+        GivenArgument { may_be_int: sql_type == SqlType::BigInt, sql_type }
+    }
+
+    /// NULL, a constant in quotes, a parameter.
+    pub(super) fn unknown() -> GivenArgument {
+        GivenArgument { sql_type: SqlType::Unknown, may_be_int: false }
+    }
+
+    /// A whole number as it is written.
+    pub(super) fn number(value: i64) -> GivenArgument {
+        let is_int = i32::try_from(value).is_ok();
+        let sql_type = if is_int { SqlType::Int } else { SqlType::BigInt };
+        GivenArgument { sql_type, may_be_int: false }
+    }
+}
+
+/// The type without length or precision.
+fn general(sql_type: SqlType) -> SqlType {
+    match sql_type {
+        SqlType::Decimal(_) => SqlType::Decimal(None),
+        SqlType::Timestamp(_) => SqlType::Timestamp(6),
+        SqlType::TimestampTz(_) => SqlType::TimestampTz(6),
+        SqlType::Array(element) => SqlType::Array(Box::new(general(*element))),
+        other => other,
+    }
+}
+
+/// Where a number stands among those that are converted into each other.
+fn width(sql_type: &SqlType) -> Option<u8> {
+    Some(match sql_type {
+        SqlType::SmallInt => 0,
+        SqlType::Int => 1,
+        SqlType::BigInt => 2,
+        SqlType::Decimal(_) => 3,
+        SqlType::Real => 4,
+        SqlType::Double => 5,
+        _ => return None,
+    })
+}
+
+/// How well an argument fits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ArgumentFit {
+    Exact,
+    /// Converted into the type that is preferred in its family.
+    Preferred,
+    Converted,
+    /// A BIGINT for an INT: what does not fit is an error when it is computed.
+    Narrowed,
+}
+
+fn fit(given: &GivenArgument, wanted: &Argument) -> Option<ArgumentFit> {
+    let (from, to) = (&given.sql_type, &wanted.sql_type);
+    if from == to {
+        return Some(ArgumentFit::Exact);
+    }
+    let converted = match (from, to) {
+        (SqlType::Unknown, SqlType::Text) => return Some(ArgumentFit::Preferred),
+        (SqlType::Unknown, _) => true,
+        (SqlType::BigInt, SqlType::Int) => {
+            return given.may_be_int.then_some(ArgumentFit::Narrowed);
+        }
+        (SqlType::Date, SqlType::Timestamp(_) | SqlType::TimestampTz(_))
+        | (SqlType::Timestamp(_), SqlType::TimestampTz(_))
+        | (SqlType::Time, SqlType::Interval) => true,
+        // An array of nothing but NULLs, or of nothing.
+        (SqlType::Array(element), SqlType::Array(_)) => **element == SqlType::Unknown,
+        _ => matches!((width(from), width(to)), (Some(from), Some(to)) if from < to),
+    };
+    let preferred = matches!(to, SqlType::Double | SqlType::TimestampTz(_) | SqlType::Interval);
+    converted.then_some(if preferred { ArgumentFit::Preferred } else { ArgumentFit::Converted })
+}
+
+/// How well all arguments fit: (none is narrowed, as they are, converted to preferred types); None:
+/// they do not.
+fn score(routine: &Routine, given: &[GivenArgument]) -> Option<(bool, usize, usize)> {
+    if routine.arguments.len() != given.len() {
+        return None;
+    }
+    let fits = given.iter().zip(&routine.arguments).map(|(given, wanted)| fit(given, wanted));
+    let fits = fits.collect::<Option<Vec<ArgumentFit>>>()?;
+    let count = |wanted| fits.iter().filter(|fit| **fit == wanted).count();
+    Some((
+        count(ArgumentFit::Narrowed) == 0,
+        count(ArgumentFit::Exact),
+        count(ArgumentFit::Preferred),
+    ))
+}
+
+/// The function that is meant.
+///
+/// # Errors
+/// 42883 if there is none, 42725 if it could be several.
+pub(super) fn resolve<'a>(
+    name: &str,
+    routines: &'a [Arc<Routine>],
+    given: &[GivenArgument],
+) -> Result<&'a Arc<Routine>> {
+    let scored = routines.iter().filter_map(|routine| Some((score(routine, given)?, routine)));
+    let mut scored: Vec<_> = scored.collect();
+    scored.sort_by_key(|(score, _)| std::cmp::Reverse(*score));
+    let types = || {
+        let types: Vec<String> = given.iter().map(|given| given.sql_type.to_string()).collect();
+        types.join(", ")
+    };
+    match scored.as_slice() {
+        [] => Err(missing_function(name, Some(&types()))),
+        [(first, _), (second, _), ..] if first == second => {
+            let what = format!("function {name}({}) is not unique", types());
+            Err(Error::new(SqlState::AmbiguousFunction, what).hint(
+                "Could not choose a best candidate function. You might need to add explicit type casts.",
+            ))
+        }
+        [(_, routine), ..] => Ok(routine),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::{BodyText, FunctionDef, RelationId, RoutineKind, Stability};
+
+    fn functions(signatures: &[&[SqlType]]) -> Vec<Arc<Routine>> {
+        let function = |(at, types): (usize, &&[SqlType])| {
+            let argument = |t: &SqlType| Argument { name: None, sql_type: t.clone() };
+            Arc::new(Routine {
+                id: RelationId(at as u64),
+                name: "f".to_owned(),
+                arguments: types.iter().map(argument).collect(),
+                returns: SqlType::Int,
+                kind: RoutineKind::Function(FunctionDef {
+                    expr: "1".to_owned(),
+                    body: BodyText::Return("1".to_owned()),
+                    strict: false,
+                    stability: Stability::Immutable,
+                }),
+                depends_on: Vec::new(),
+                created_ms: 0,
+            })
+        };
+        signatures.iter().enumerate().map(function).collect()
+    }
+
+    #[test]
+    fn the_nearest_function_is_called_as_in_postgres() {
+        use SqlType::{BigInt, Date, Double, Int, Text};
+        let check = |signatures: &[&[SqlType]], given: &[SqlType], expect: Result<u64, &str>| {
+            let given: Vec<_> = given
+                .iter()
+                .map(|t| GivenArgument { sql_type: t.clone(), may_be_int: false })
+                .collect();
+            let routines = functions(signatures);
+            let found = resolve("f", &routines, &given);
+            let found = found.map(|routine| routine.id.0).map_err(|error| error.state().code());
+            assert_eq!(found, expect, "{given:?}");
+        };
+        let numeric = || SqlType::Decimal(None);
+        check(&[&[Int], &[BigInt]], &[Int], Ok(0));
+        check(&[&[Int], &[BigInt]], &[BigInt], Ok(1));
+        check(&[&[Int]], &[BigInt], Err("42883"));
+        check(&[&[Int], &[Int, Int]], &[Int, Int], Ok(1));
+        check(&[&[numeric()], &[Double]], &[Int], Ok(1));
+        check(&[&[numeric()], &[BigInt]], &[Int], Err("42725"));
+        check(&[&[Int], &[Text]], &[SqlType::Unknown], Ok(1));
+        check(&[&[Int], &[Date]], &[SqlType::Unknown], Err("42725"));
+        check(&[&[Text]], &[Int], Err("42883"));
+        let narrowed = GivenArgument { sql_type: BigInt, may_be_int: true };
+        let chosen = |signatures: &[&[SqlType]]| {
+            let routines = functions(signatures);
+            resolve("f", &routines, std::slice::from_ref(&narrowed)).map(|r| r.id.0).ok()
+        };
+        assert_eq!((chosen(&[&[Int]]), chosen(&[&[Int], &[Double]])), (Some(0), Some(1)));
+        check(&[&[]], &[], Ok(0));
+    }
+}
