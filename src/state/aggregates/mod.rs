@@ -27,12 +27,15 @@
 //! |---|---|
 //! | [`kept`], [`reading`] | DISTINCT, medians, and anything over rows that may be taken back |
 //! | [`arrivals`] | array_agg and string_agg, in order of arrival |
+//!
+//! An aggregate that the user has made is [`user`]; its states are in [`fold`].
 
 pub mod accumulator;
 pub mod arrivals;
 pub mod count;
 pub mod dense;
 pub mod extreme;
+pub mod fold;
 pub mod function;
 pub mod generic;
 pub mod kept;
@@ -40,6 +43,7 @@ pub mod moments;
 mod number;
 pub mod reading;
 pub mod total;
+pub mod user;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -257,6 +261,9 @@ pub fn kernel(call: &AggregateCall, input: &Schema) -> Result<Box<dyn Kernel>> {
             Some(DataType::Boolean) => {}
             _ => return Err(Error::internal("the filter of an aggregate is not a boolean column")),
         }
+    }
+    if let Some(aggregate) = user::UserAggregate::of(&call.expr) {
+        return aggregate.kernel(call.retracts);
     }
     let distinct = call.distinct || call.expr.is_distinct();
     let (name, result) = (call.expr.fun().name(), call.expr.field());
