@@ -107,9 +107,11 @@ fn find(
 
 fn still_used(engine: &Engine, found: &[CatalogObject], dependants: &[CatalogObject]) -> Error {
     let names = engine.catalog.names();
+    let goes = |id: &RelationId| found.iter().chain(dependants).any(|object| object.id() == *id);
     let mut detail = Vec::new();
     for dependant in dependants {
-        for used in dependant.depends_on().iter().filter_map(|id| names.object(*id)) {
+        let used = dependant.depends_on().iter().filter(|id| goes(id));
+        for used in used.filter_map(|id| names.object(*id)) {
             detail.push(format!("{} depends on {}", dependant.described(), used.described()));
         }
     }
