@@ -22,7 +22,7 @@ pub use relation::{
     WatermarkSpec,
 };
 pub use routine::{
-    Argument, BodyText, CatalogObject, FunctionDef, Routine, RoutineKind, Stability,
+    AggregateDef, Argument, BodyText, CatalogObject, FunctionDef, Routine, RoutineKind, Stability,
 };
 
 /// The name of the one database.
@@ -222,6 +222,11 @@ impl Names {
         self.routines.get(name).map_or(&[], Vec::as_slice)
     }
 
+    /// The function with that id.
+    pub fn routine(&self, id: RelationId) -> Option<&Arc<Routine>> {
+        self.routines().find(|routine| routine.id == id)
+    }
+
     /// Whether there are any.
     pub fn has_routines(&self) -> bool {
         !self.routines.is_empty()
@@ -235,8 +240,7 @@ impl Names {
     /// What has that id.
     pub fn object(&self, id: RelationId) -> Option<CatalogObject> {
         let relation = self.by_id(id).cloned().map(CatalogObject::Relation);
-        let routine = || self.routines().find(|routine| routine.id == id).cloned();
-        relation.or_else(|| routine().map(CatalogObject::Routine))
+        relation.or_else(|| self.routine(id).cloned().map(CatalogObject::Routine))
     }
 
     /// What uses `id` directly, by name.

@@ -56,6 +56,25 @@ pub struct Argument {
 pub enum RoutineKind {
     /// CREATE FUNCTION … LANGUAGE SQL.
     Function(FunctionDef),
+    /// CREATE AGGREGATE.
+    Aggregate(AggregateDef),
+}
+
+/// What an aggregate is made of: its functions by their numbers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AggregateDef {
+    /// STYPE.
+    pub state: SqlType,
+    /// INITCOND: what a group begins with, as text.
+    pub initial: Option<String>,
+    /// SFUNC.
+    pub transition: RelationId,
+    /// COMBINEFUNC.
+    pub combine: Option<RelationId>,
+    /// FINALFUNC.
+    pub finish: Option<RelationId>,
+    /// MINVFUNC.
+    pub inverse: Option<RelationId>,
 }
 
 /// What a function is made of.
@@ -91,10 +110,15 @@ pub enum Stability {
 }
 
 impl Routine {
-    /// What errors and notices call it.
+    /// Whether it is an aggregate.
+    pub fn is_aggregate(&self) -> bool {
+        matches!(self.kind, RoutineKind::Aggregate(_))
+    }
+
+    /// What errors and notices call it, as in Postgres.
     pub fn kind_name(&self) -> &'static str {
         match self.kind {
-            RoutineKind::Function(_) => "function",
+            RoutineKind::Function(_) | RoutineKind::Aggregate(_) => "function",
         }
     }
 

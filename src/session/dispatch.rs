@@ -96,6 +96,7 @@ impl Session {
             | Statement::CreateTableAs { .. }
             | Statement::CreateView { .. }
             | Statement::CreateMaterializedView { .. }
+            | Statement::CreateAggregate(_)
             | Statement::CreateFunction(_)
             | Statement::Drop { .. }
             | Statement::DropRoutines { .. }

@@ -1,4 +1,4 @@
-//! CREATE: streams, tables and views. (Functions are in `routines`.)
+//! CREATE: streams, tables and views. (Functions are in `routines` and `aggregates`.)
 
 use datafusion::sql::sqlparser::ast::{ColumnOption, Expr, Ident, ObjectName};
 use datafusion::sql::sqlparser::parser::Parser;
@@ -9,7 +9,7 @@ use super::options;
 use super::query;
 use super::reader::Reader;
 use super::statement::{ColumnDef, CreateRelation, Options, Statement, WatermarkDef, WithData};
-use super::{normalize, routines, types};
+use super::{aggregates, normalize, routines, types};
 use crate::error::{Error, Result, SqlState};
 
 /// Reads CREATE.
@@ -25,6 +25,9 @@ pub(super) fn create(r: &mut Reader) -> Result<Statement> {
     r.eat("UNLOGGED");
     if r.eat("FUNCTION") {
         return routines::function(r, or_replace);
+    }
+    if r.eat("AGGREGATE") {
+        return aggregates::aggregate(r, or_replace);
     }
     if r.eat("VIEW") {
         return view(r, or_replace);
@@ -69,10 +72,6 @@ fn not_built(r: &mut Reader) -> Error {
             "CREATE PROCEDURE",
             "Send the statements one after the other, or put them into a script for tidemill run.",
         ),
-        "AGGREGATE" => (
-            "CREATE AGGREGATE",
-            "Write it with the aggregates there are, or as an expression over array_agg.",
-        ),
         "USER" | "ROLE" | "GROUP" => (
             "CREATE USER",
             "There are no roles yet: any user name may connect, and may do everything.",
@@ -101,9 +100,9 @@ fn not_built(r: &mut Reader) -> Error {
             ("CREATE RECURSIVE VIEW", "Use CREATE VIEW with WITH RECURSIVE in the query.")
         }
         _ => {
-            return r
-                .unexpected()
-                .hint("Expected STREAM, SOURCE, TABLE, VIEW, MATERIALIZED VIEW or FUNCTION.");
+            return r.unexpected().hint(
+                "Expected STREAM, SOURCE, TABLE, VIEW, MATERIALIZED VIEW, FUNCTION or AGGREGATE.",
+            );
         }
     };
     Error::unsupported(format!("{what} is not supported")).hint(hint).at(r.position())

@@ -35,6 +35,7 @@
 //! - Long chains of AND and of OR are balanced trees.
 //! - `TABLE t` as a query is `SELECT * FROM t`. Type names in casts are Postgres'.
 
+mod aggregates;
 mod change;
 mod complexity;
 mod copy;

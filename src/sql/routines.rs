@@ -16,7 +16,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::types::SqlType;
 
 /// The types of a function have no length or precision (Postgres manual, CREATE FUNCTION).
-fn general(sql_type: SqlType) -> SqlType {
+pub(super) fn general(sql_type: SqlType) -> SqlType {
     match sql_type {
         SqlType::Decimal(_) => SqlType::Decimal(None),
         SqlType::Varchar(_) => SqlType::Text,
@@ -164,7 +164,7 @@ fn returned(r: &mut Reader) -> Result<SqlType> {
 }
 
 /// `([name] type, …)`.
-fn arguments(r: &mut Reader) -> Result<Vec<RoutineArgument>> {
+pub(super) fn arguments(r: &mut Reader) -> Result<Vec<RoutineArgument>> {
     r.expect_token(&Token::LParen)?;
     if r.eat_token(&Token::RParen) {
         return Ok(Vec::new());

@@ -66,6 +66,8 @@ pub enum Statement {
     },
     /// CREATE \[OR REPLACE\] FUNCTION.
     CreateFunction(Box<CreateFunction>),
+    /// CREATE \[OR REPLACE\] AGGREGATE.
+    CreateAggregate(Box<CreateAggregate>),
     /// DROP FUNCTION|AGGREGATE|ROUTINE \[IF EXISTS\] name \[(types)\], … \[CASCADE\].
     DropRoutines {
         kind: RoutineType,
@@ -286,6 +288,27 @@ pub struct CreateFunction {
     /// STRICT, RETURNS NULL ON NULL INPUT.
     pub strict: bool,
     pub stability: Stability,
+}
+
+/// CREATE AGGREGATE.
+#[derive(Debug, Clone)]
+#[allow(missing_docs)]
+pub struct CreateAggregate {
+    pub name: ObjectName,
+    pub or_replace: bool,
+    pub arguments: Vec<RoutineArgument>,
+    /// STYPE.
+    pub state: SqlType,
+    /// INITCOND.
+    pub initial: Option<String>,
+    /// SFUNC.
+    pub transition: ObjectName,
+    /// COMBINEFUNC.
+    pub combine: Option<ObjectName>,
+    /// FINALFUNC.
+    pub finish: Option<ObjectName>,
+    /// MINVFUNC.
+    pub inverse: Option<ObjectName>,
 }
 
 /// An argument of a function.

@@ -89,6 +89,19 @@ fn show(statement: &Statement) -> String {
             f.strict,
             f.stability
         ),
+        Statement::CreateAggregate(a) => {
+            let function = |name: &Option<_>| name.as_ref().map(ToString::to_string);
+            format!(
+                "Aggregate {} {} ({}) {} {:?} {} {:?}",
+                a.name,
+                a.or_replace,
+                arguments(&a.arguments),
+                a.state,
+                a.initial,
+                a.transition,
+                [&a.combine, &a.finish, &a.inverse].map(function)
+            )
+        }
         Statement::DropRoutines { kind, if_exists, routines, cascade } => {
             let named: Vec<String> =
                 routines.iter().map(|r| format!("{}{:?}", r.name, r.types)).collect();

@@ -45,7 +45,9 @@ pub fn plan(
     state: &SessionState,
     routines: &Routines,
 ) -> Result<PlannedBody> {
-    let RoutineKind::Function(def) = &routine.kind;
+    let RoutineKind::Function(def) = &routine.kind else {
+        return Err(Error::internal(format!("{} has no body", routine.name)));
+    };
     let schema = DFSchema::from_unqualified_fields(fields.to_vec().into(), HashMap::new())?;
     let place = BodyPlace { routine, state, routines, schema: Arc::new(schema) };
     let (expr, field) = place.returned(def)?;

@@ -1,9 +1,10 @@
 //! The calls of a syntax tree, under names that can be planned.
 //!
 //! DataFusion looks a function up by its name and asks it for its type. So each name of the user's
-//! functions that a statement calls becomes a [`CalledRoutine`], which knows all functions of that
+//! functions that a statement calls becomes a `CalledRoutine`, which knows all functions of that
 //! name, and answers with the type of the one that the arguments mean. It is never run: before a
-//! plan is used, [`expand`](mod@super::expand) has put something else in its place.
+//! plan is used, `expand` has put something else in its place. An aggregate becomes one of
+//! DataFusion's.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -16,12 +17,13 @@ use datafusion::common::{Result as DfResult, ScalarValue};
 use datafusion::execution::context::SessionState;
 use datafusion::execution::registry::FunctionRegistry;
 use datafusion::logical_expr::{
-    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-    TypeSignature, Volatility,
+    AggregateUDF, ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
+    Signature, TypeSignature, Volatility,
 };
 use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName, VisitMut, VisitorMut};
 use parking_lot::Mutex;
 
+use super::aggregate::aggregate;
 use super::planned::{PlannedBody, parameters};
 use super::resolve::{GivenArgument, resolve};
 use crate::catalog::{Names, RelationId, Routine};
@@ -103,6 +105,29 @@ impl Routines {
         all.filter(|routine| self.before.is_none_or(|id| routine.id < id)).cloned().collect()
     }
 
+    /// The body of a function for arguments of these fields; `state` knows none of the user's.
+    fn body(
+        &self,
+        routine: &Routine,
+        fields: Vec<FieldRef>,
+        state: &SessionState,
+    ) -> Result<Arc<PlannedBody>> {
+        let key = (routine.id, fields);
+        if let Some(body) = self.bodies.lock().get(&key) {
+            return Ok(Arc::clone(body));
+        }
+        let within = self.within(routine.id)?;
+        let body = Arc::new((self.planner)(routine, &key.1, state, &within)?);
+        self.bodies.lock().insert(key, Arc::clone(&body));
+        Ok(body)
+    }
+
+    /// DataFusion's function for an aggregate.
+    pub fn aggregate(&self, routine: &Arc<Routine>, state: &SessionState) -> Result<AggregateUDF> {
+        let plan = |function: &Routine| self.body(function, parameters(function, &[]), state);
+        aggregate(routine, &self.names, plan)
+    }
+
     /// The state with the functions that a piece of syntax calls; None: it calls none. Their names
     /// lose their schema.
     ///
@@ -123,6 +148,13 @@ impl Routines {
         let (found, base) = (calls.found, Arc::new(state.clone()));
         let mut own = state.clone();
         for (name, routines) in found {
+            if let [routine] = routines.as_slice()
+                && routine.is_aggregate()
+            {
+                self.used.lock().push(routine.id);
+                own.register_udaf(Arc::new(self.aggregate(routine, &base)?))?;
+                continue;
+            }
             let called = CalledRoutine::new(name, routines, self.clone(), Arc::clone(&base));
             own.register_udf(Arc::new(ScalarUDF::from(called)))?;
         }
@@ -156,21 +188,24 @@ impl Calls<'_> {
 }
 
 /// Refuses what can be said of an aggregate only, and arguments by name.
-fn check_form(call: &ast::Function, name: &str) -> Result<()> {
+fn check_form(call: &ast::Function, name: &str, is_aggregate: bool) -> Result<()> {
     let ast::FunctionArguments::List(list) = &call.args else { return Ok(()) };
-    let clause = if list.duplicate_treatment.is_some() {
-        "DISTINCT"
-    } else if call.filter.is_some() {
-        "FILTER"
-    } else if call.over.is_some() {
-        "OVER"
-    } else if list.args.iter().any(|arg| !matches!(arg, ast::FunctionArg::Unnamed(_))) {
-        return Err(Error::unsupported(format!(
-            "an argument of {name} by its name is not supported"
-        ))
-        .hint("Give the arguments in their order."));
-    } else {
-        return Ok(());
+    if list.args.iter().any(|arg| !matches!(arg, ast::FunctionArg::Unnamed(_))) {
+        let what = format!("an argument of {name} by its name is not supported");
+        return Err(Error::unsupported(what).hint("Give the arguments in their order."));
+    }
+    let is_distinct = list.duplicate_treatment.is_some();
+    if is_aggregate {
+        let is_plain = !is_distinct && list.clauses.is_empty() && call.within_group.is_empty();
+        let what = format!("DISTINCT and ORDER BY in {name} are not supported");
+        let refused = || Error::unsupported(what).hint("Select the rows in a subquery.");
+        return if is_plain { Ok(()) } else { Err(refused()) };
+    }
+    let clause = match (is_distinct, &call.filter, &call.over) {
+        (true, _, _) => "DISTINCT",
+        (_, Some(_), _) => "FILTER",
+        (_, _, Some(_)) => "OVER",
+        _ => return Ok(()),
     };
     let what = format!("{clause} specified, but {name} is not an aggregate function");
     Err(Error::new(SqlState::WrongObjectType, what))
@@ -183,7 +218,8 @@ impl VisitorMut for Calls<'_> {
         if let ast::Expr::Function(call) = expr
             && let Some((name, routines)) = self.named(&call.name)
         {
-            if let Err(error) = check_form(call, &name) {
+            let is_aggregate = routines.iter().any(|routine| routine.is_aggregate());
+            if let Err(error) = check_form(call, &name, is_aggregate) {
                 return ControlFlow::Break(error);
             }
             call.name = ObjectName::from(vec![Ident::with_quote('"', &name)]);
@@ -239,15 +275,7 @@ impl CalledRoutine {
         routine: &Routine,
         fields: Vec<FieldRef>,
     ) -> Result<Arc<PlannedBody>> {
-        let key = (routine.id, fields);
-        if let Some(body) = self.routines.bodies.lock().get(&key) {
-            return Ok(Arc::clone(body));
-        }
-        let within = self.routines.within(routine.id)?;
-        let body = (self.routines.planner)(routine, &key.1, &self.state, &within)?;
-        let body = Arc::new(body);
-        self.routines.bodies.lock().insert(key, Arc::clone(&body));
-        Ok(body)
+        self.routines.body(routine, fields, &self.state)
     }
 
     /// A call of it is part of the statement.

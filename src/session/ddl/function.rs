@@ -61,6 +61,16 @@ pub async fn create(cx: &Definer, create: CreateFunction) -> Result<Done> {
     };
     let replaced = replaced(&names, &routine, create.or_replace)?;
     routine.depends_on = planned(engine, &routine).await?;
+    put(engine, routine, replaced).await?;
+    Ok(Done::new("CREATE FUNCTION"))
+}
+
+/// Makes the function's name known, in the place of an older one.
+pub(super) async fn put(
+    engine: &Arc<Engine>,
+    routine: Routine,
+    replaced: Option<Arc<Routine>>,
+) -> Result<()> {
     if replaced.as_ref().is_some_and(|old| routine.depends_on.contains(&old.id)) {
         let what = format!("function {} would call itself", routine.signature());
         return Err(Error::unsupported(what).hint("Functions cannot be recursive."));
@@ -68,8 +78,7 @@ pub async fn create(cx: &Definer, create: CreateFunction) -> Result<Done> {
     let removed = replaced.map(|old| NameChange::RemoveRoutine(old.id));
     let put = NameChange::PutRoutine(Arc::new(routine));
     let changes = removed.into_iter().chain([put]).collect();
-    commit_changes(engine, Transaction::at(engine.now_ms()), changes, Opening::AsItIs).await?;
-    Ok(Done::new("CREATE FUNCTION"))
+    commit_changes(engine, Transaction::at(engine.now_ms()), changes, Opening::AsItIs).await
 }
 
 /// Plans the function; gives those that it calls.
@@ -87,7 +96,7 @@ async fn planned(
 }
 
 /// 42723 for a name of the system's: a call would not tell which of the two it means.
-fn refuse_built_in(engine: &Engine, name: &str) -> Result<()> {
+pub(super) fn refuse_built_in(engine: &Engine, name: &str) -> Result<()> {
     let state = engine.planner.snapshot_state(Arc::new(NoRelations::default()));
     let is_built_in = state.udf(name).is_ok()
         || state.udaf(name).is_ok()
@@ -105,7 +114,7 @@ fn refuse_built_in(engine: &Engine, name: &str) -> Result<()> {
     }
 }
 
-fn arguments(given: &[RoutineArgument]) -> Result<Vec<Argument>> {
+pub(super) fn arguments(given: &[RoutineArgument]) -> Result<Vec<Argument>> {
     if given.len() > limits::FUNCTION_ARGUMENTS {
         let most = limits::FUNCTION_ARGUMENTS;
         let what = format!("functions cannot have more than {most} arguments");
@@ -127,7 +136,20 @@ fn arguments(given: &[RoutineArgument]) -> Result<Vec<Argument>> {
 }
 
 /// The function in whose place the new one comes, if there is one and it may.
-fn replaced(names: &Names, new: &Routine, or_replace: bool) -> Result<Option<Arc<Routine>>> {
+pub(super) fn replaced(
+    names: &Names,
+    new: &Routine,
+    or_replace: bool,
+) -> Result<Option<Arc<Routine>>> {
+    let others = names.routines_named(&new.name);
+    let is_lone = |routine: &Arc<Routine>| routine.is_aggregate() || new.is_aggregate();
+    if let Some(other) = others.iter().find(|routine| is_lone(routine))
+        && !(or_replace && other.is_aggregate() == new.is_aggregate())
+    {
+        let what = format!("function {} already exists", other.signature());
+        return Err(Error::new(SqlState::DuplicateFunction, what)
+            .hint("No other function can have the name of an aggregate: DROP it first."));
+    }
     let types: Vec<SqlType> = new.arguments.iter().map(|a| a.sql_type.clone()).collect();
     let mut named = names.routines_named(&new.name).iter();
     let Some(old) = named.find(|routine| routine.takes(&types)) else { return Ok(None) };
@@ -256,13 +278,16 @@ pub fn find(names: &Names, wanted: &NamedRoutine, kind: RoutineType) -> Result<A
             }
         },
     }?;
-    match (&routine.kind, kind) {
-        (RoutineKind::Function(_), RoutineType::Function | RoutineType::Routine) => {
-            Ok(Arc::clone(routine))
+    let (is, hint) = match (routine.is_aggregate(), kind) {
+        (_, RoutineType::Routine)
+        | (false, RoutineType::Function)
+        | (true, RoutineType::Aggregate) => return Ok(Arc::clone(routine)),
+        (false, RoutineType::Aggregate) => {
+            (format!("function {} is not an aggregate", routine.signature()), "DROP FUNCTION")
         }
-        (RoutineKind::Function(_), RoutineType::Aggregate) => {
-            let what = format!("function {} is not an aggregate", routine.signature());
-            Err(Error::new(SqlState::WrongObjectType, what).hint("Write DROP FUNCTION."))
+        (true, RoutineType::Function) => {
+            (format!("{} is an aggregate function", routine.signature()), "DROP AGGREGATE")
         }
-    }
+    };
+    Err(Error::new(SqlState::WrongObjectType, is).hint(format!("Write {hint}.")))
 }

@@ -4,6 +4,7 @@
 //! storage it needs come in one commit, which also puts the name in force. A crash leaves a
 //! relation there whole or not at all.
 
+mod aggregate;
 mod columns;
 mod drop;
 mod function;
@@ -67,6 +68,7 @@ pub fn tag(statement: &Statement) -> &'static str {
         Statement::CreateView { .. } => "CREATE VIEW",
         Statement::CreateMaterializedView { .. } => "CREATE MATERIALIZED VIEW",
         Statement::CreateFunction(_) => "CREATE FUNCTION",
+        Statement::CreateAggregate(_) => "CREATE AGGREGATE",
         Statement::DropRoutines { kind, .. } => match kind {
             RoutineType::Function => "DROP FUNCTION",
             RoutineType::Aggregate => "DROP AGGREGATE",
@@ -138,6 +140,7 @@ async fn define_alone(cx: Definer, statement: Statement) -> Result<Done> {
             drop::drop(&cx.engine, tag, kind, if_exists, &names, cascade, alone).await
         }
         Statement::CreateFunction(create) => function::create(&cx, *create).await,
+        Statement::CreateAggregate(create) => aggregate::create(&cx, *create).await,
         Statement::DropRoutines { kind, if_exists, routines, cascade } => {
             let wanted = function::DropRoutines { kind, if_exists, routines, cascade };
             function::drop(&cx.engine, tag, wanted, alone).await

@@ -132,7 +132,7 @@ fn function_row(routine: &Routine) -> Vec<Option<String>> {
         Some(routine.name.clone()),
         Some(routine.declared_arguments()),
         Some(routine.returns.declaration()),
-        Some(routine.kind_name().to_owned()),
+        Some(if routine.is_aggregate() { "aggregate" } else { "function" }.to_owned()),
     ]
 }
 

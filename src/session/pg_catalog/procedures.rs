@@ -60,22 +60,27 @@ impl Procedure<'_> {
     }
 
     fn user(routine: &Routine) -> Procedure<'_> {
-        let RoutineKind::Function(def) = &routine.kind;
-        let stability = match def.stability {
-            Stability::Immutable => "i",
-            Stability::Stable => "s",
-            Stability::Volatile => "v",
+        let (strict, stability, source) = match &routine.kind {
+            RoutineKind::Function(def) => {
+                let (BodyText::Text(source) | BodyText::Return(source)) = &def.body;
+                let stability = match def.stability {
+                    Stability::Immutable => "i",
+                    Stability::Stable => "s",
+                    Stability::Volatile => "v",
+                };
+                (def.strict, stability, source.as_str())
+            }
+            RoutineKind::Aggregate(_) => (false, "i", "aggregate_dummy"),
         };
-        let (BodyText::Text(source) | BodyText::Return(source)) = &def.body;
         let name = |name: &Option<String>| name.clone().unwrap_or_default();
         let names: Vec<String> = routine.arguments.iter().map(|a| name(&a.name)).collect();
         Procedure {
             oid: object_oid(routine.id),
             name: &routine.name,
             namespace: PUBLIC,
-            language: SQL,
-            kind: "f",
-            strict: def.strict,
+            language: if routine.is_aggregate() { INTERNAL } else { SQL },
+            kind: if routine.is_aggregate() { "a" } else { "f" },
+            strict,
             stability,
             returns: routine.returns.oid(),
             types: routine.arguments.iter().map(|a| a.sql_type.oid()).collect(),
@@ -198,12 +203,15 @@ pub(super) fn definition(cx: &SystemContext, oid: i64) -> Option<String> {
     if oid == i64::from(ADVANCE_WATERMARK) {
         return Some(ADVANCE_WATERMARK_DEFINITION.to_owned());
     }
-    routine(cx, oid).map(|routine| create_text(&routine))
+    let routine = routine(cx, oid)?;
+    match &routine.kind {
+        RoutineKind::Function(def) => Some(create_text(&routine, def)),
+        RoutineKind::Aggregate(_) => None,
+    }
 }
 
 /// The statement that makes a function again.
-fn create_text(routine: &Routine) -> String {
-    let RoutineKind::Function(def) = &routine.kind;
+fn create_text(routine: &Routine, def: &FunctionDef) -> String {
     let FunctionDef { body, strict, stability, .. } = def;
     let mut clauses = Vec::new();
     match stability {

@@ -348,3 +348,31 @@ fn drops_of_functions_name_them_by_their_arguments() {
     check("DROP AGGREGATE a(int) RESTRICT", "Drop Aggregate false aSome([Int]) Restrict");
     check("DROP ROUTINE a()", "Drop Routine false aSome([]) Restrict");
 }
+
+#[test]
+fn aggregates_are_read_with_their_options() {
+    check(
+        "CREATE AGGREGATE a(int, b text) (SFUNC = f, STYPE = numeric(10,2), INITCOND = -1)",
+        "Aggregate a false (integer, b text) numeric Some(\"-1\") f [None, None, None]",
+    );
+    check(
+        "CREATE OR REPLACE AGGREGATE public.a(int) (stype = int[], sfunc = f, combinefunc = c, \
+         finalfunc = e, minvfunc = i, initcond = '{}', msfunc = f, mstype = int[], \
+         minitcond = '{}', parallel = safe, sspace = 10)",
+        "Aggregate public.a true (integer) integer[] Some(\"{}\") f \
+         [Some(\"c\"), Some(\"e\"), Some(\"i\")]",
+    );
+    for sql in [
+        "CREATE AGGREGATE a(*) (SFUNC = f, STYPE = int)",
+        "CREATE AGGREGATE a() (SFUNC = f, STYPE = int)",
+        "CREATE AGGREGATE a(int) (SFUNC = f, STYPE = int, MSFUNC = g)",
+        "CREATE AGGREGATE a(int) (SFUNC = f, STYPE = int, SERIALFUNC = g)",
+        "CREATE AGGREGATE a(int) (SFUNC = f, STYPE = int, HYPOTHETICAL)",
+    ] {
+        assert_eq!(parse(sql).unwrap_err().state().code(), "0A000", "{sql}");
+    }
+    fails(
+        "CREATE AGGREGATE a(int) (SFUNC = f, SFUNC = g)",
+        "42601 37 conflicting or redundant options",
+    );
+}
