@@ -13,7 +13,7 @@
 //! That is known from [`JoinBounds`] on the event times of both sides, with which this is the
 //! interval join of Flink and others: a row is done with when the other side's watermark has passed
 //! the last time that it could be joined with. Which rows are late is not decided here but where
-//! they are read, by the watermark of their own stream ([`lateness`](super::lateness)).
+//! they are read, by the watermark of their own stream ([`lateness`]).
 //!
 //! The joining itself is a plan of DataFusion's over the rows of both ports, with whatever condition
 //! there is. It gives the pairs, and for each side that is marked the number of the row and whether
