@@ -16,9 +16,9 @@ use crate::catalog::{Emission, Relation};
 use crate::error::{Error, Result};
 use crate::operators::lateness::LatenessRule;
 use crate::operators::{AggregateSpec, Trigger, Windowing};
-use crate::time::{WindowKind, WindowSpec, ticks_of_millis, ticks_per_second};
+use crate::time::{Watermark, WindowKind, WindowSpec, ticks_of_millis, ticks_per_second};
 
-/// How long windows stay open behind the frontier, in ticks. Over the source's watermark column
+/// How long windows stay open behind the frontier, in ticks; [`Watermark::NEVER`]: for ever. Over the source's watermark column
 /// rows can be late, by the rule that the stage gets; over the windows of windows that have closed
 /// none is, since the frontier is behind them.
 pub(super) fn close_rule(
@@ -31,7 +31,8 @@ pub(super) fn close_rule(
         return decide(options, stage, &time, window.spec);
     }
     if let Some(relation) = stage.on_source() {
-        return without_event_time(options, notices, relation).map(|()| 0);
+        without_event_time(options, notices, relation)?;
+        return Ok(Watermark::NEVER);
     }
     if options.emission == Emission::OnClose {
         return Err(Error::unsupported(
@@ -42,7 +43,7 @@ pub(super) fn close_rule(
     notices.push(
         "the windows are not over event time: they never close and are kept for ever".to_owned(),
     );
-    Ok(0)
+    Ok(Watermark::NEVER)
 }
 
 /// From now on rows are late when the windows that they are in by this event time have closed, unless

@@ -19,7 +19,7 @@ use crate::catalog::{Emission, Kind, Relation};
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
 use crate::operators::lateness::LatenessRule;
-use crate::time::{WindowSpec, ticks_of_millis};
+use crate::time::{Watermark, WindowSpec, ticks_of_millis};
 
 /// What the planner is told besides the plan.
 #[derive(Debug, Clone, Copy)]
@@ -35,7 +35,7 @@ pub struct CutOptions {
 impl CutOptions {
     /// Ticks of allowed lateness for a time column of this unit.
     pub(super) fn lateness(self, unit: TimeUnit) -> i64 {
-        ticks_of_millis(self.lateness_ms, unit)
+        ticks_of_millis(self.lateness_ms, unit).min(Watermark::NEVER - 1)
     }
 }
 

@@ -18,6 +18,8 @@ impl Watermark {
     pub const NONE: Watermark = Watermark(i64::MIN);
     /// Everything has been seen; every window is closed.
     pub const INFINITY: Watermark = Watermark(i64::MAX);
+    /// The allowed lateness of windows that no watermark closes, since they are not over event time.
+    pub const NEVER: i64 = i64::MAX;
 
     /// The watermark after a row at `seen`, rows being allowed to be `delay` ticks out of order.
     #[must_use]
@@ -26,10 +28,12 @@ impl Watermark {
         self.max(Watermark(seen.0.saturating_sub(delay).min(i64::MAX - 1)))
     }
 
-    /// The watermark that a query with `lateness` ticks of allowed lateness goes by.
+    /// The watermark that a query with `lateness` ticks of allowed lateness goes by; that of one whose
+    /// windows [never](Watermark::NEVER) close is [`Watermark::NONE`].
     #[must_use]
     pub fn less(self, lateness: i64) -> Watermark {
         match self {
+            _ if lateness == Watermark::NEVER => Watermark::NONE,
             Watermark::NONE | Watermark::INFINITY => self,
             Watermark(at) => Watermark(at.saturating_sub(lateness).max(i64::MIN + 1)),
         }

@@ -546,6 +546,12 @@ pub const SHAPES: &[Shape] = &[
         "the first rows of each session",
         "SELECT window_start, window_end, k, id FROM (SELECT window_start, window_end, k, id, row_number() OVER (PARTITION BY window_start, window_end, k ORDER BY ts, id) AS r FROM {Z}) AS q WHERE r <= 2",
     ),
+    Shape {
+        name: "windows over all pairs",
+        kind: Kind::Running,
+        engine: "SELECT window_start, count(*) AS n, sum(a) AS m FROM TUMBLE((SELECT r.id AS a, l.ts FROM {S} AS l JOIN {S} AS r ON l.k = r.k AND l.g = r.g), ts, INTERVAL '5 seconds') GROUP BY window_start, window_end",
+        oracle: "SELECT date_bin(INTERVAL '5 seconds', l.ts, TIMESTAMP '1970-01-01') AS window_start, count(*) AS n, sum(r.id) AS m FROM s AS l JOIN s AS r ON l.k = r.k AND l.g = r.g WHERE l.ts IS NOT NULL GROUP BY 1",
+    },
     bounded(
         "pairs within seconds",
         "SELECT l.id AS a, r.id AS b FROM {S} AS l JOIN {S} AS r ON l.k = r.k AND r.ts BETWEEN l.ts AND l.ts + INTERVAL '3 seconds' AND l.id <> r.id",
