@@ -28,7 +28,7 @@ use crate::memory::MemoryPart;
 use crate::operators::lateness::{Input, split};
 use crate::operators::{Closing, Question};
 use crate::plan::{Giver, Pipeline};
-use crate::state::{Delta, StateTable};
+use crate::state::{Delta, StateTable, of_another_form};
 use crate::time::{Watermark, micros_of_ticks};
 
 /// Where a runner puts the change of the answer, piece by piece as it is computed: a client that
@@ -159,10 +159,7 @@ impl Runner {
     /// Takes in rows of the state as they were stored, in the order in which they were.
     pub(super) fn restore_rows(&mut self, part: u8, rows: &RecordBatch) -> Result<()> {
         let Some((_, table)) = self.tables().into_iter().find(|table| table.0 == part) else {
-            return Err(Error::new(
-                SqlState::Corrupted,
-                "a query has state stored that it does not use",
-            ));
+            return Err(of_another_form());
         };
         table.restore_rows(rows)?;
         self.keep_to_the_limit()

@@ -15,6 +15,7 @@ use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt64Typ
 
 use super::{
     Applied, Delta, Interner, Location, NumberedRows, PieceCursor, RowStore, StateTable, in_parts,
+    of_another_form,
 };
 use crate::error::{Error, Result, SqlState};
 use crate::limits::BATCH_ROWS;
@@ -183,6 +184,16 @@ impl Arrangement {
         self.rows.index_whole()
     }
 
+    /// 0A000 if what is stored are not rows with these columns: the query is planned otherwise now.
+    fn check_columns(&self, stored: &RecordBatch) -> Result<()> {
+        let schema = stored.schema();
+        let own = schema.fields().iter().skip(2).map(|field| field.data_type());
+        if own.eq(self.schema.fields().iter().map(|field| field.data_type())) {
+            return Ok(());
+        }
+        Err(of_another_form())
+    }
+
     /// Rows with their numbers, and numbers whose rows have gone.
     fn encode(&self, rows: Option<&NumberedRows>, removed: &[u64]) -> Result<RecordBatch> {
         let (there, numbers) = match rows {
@@ -268,6 +279,7 @@ impl StateTable for Arrangement {
     }
 
     fn restore_rows(&mut self, stored: &RecordBatch) -> Result<()> {
+        self.check_columns(stored)?;
         let damaged = || Error::new(SqlState::Corrupted, "rows by key have no numbers");
         let numbers = stored.column(0).as_primitive_opt::<UInt64Type>().ok_or_else(damaged)?;
         let present = stored.column(1).as_boolean_opt().ok_or_else(damaged)?;
@@ -358,6 +370,17 @@ mod tests {
         assert_eq!(of(&table, "a"), [1, 3, 1, 9]);
         assert!(of(&table, "b").is_empty() && of(&table, "c").is_empty());
         assert_eq!(table.rows(), 4);
+    }
+
+    #[test]
+    fn what_was_stored_with_other_columns_is_refused() {
+        let mut table = Arrangement::new("rows", &schema(), 1, 1).unwrap();
+        table.apply(&delta(&[(1, "a", 1)])).unwrap();
+        let stored = table.take_changed().unwrap();
+        let fields = schema().fields().iter().take(1).cloned().collect::<Vec<_>>();
+        let mut other = Arrangement::new("rows", &Schema::new(fields), 0, 0).unwrap();
+        let error = other.restore_rows(&stored[0]).unwrap_err();
+        assert_eq!(error.state().code(), "0A000");
     }
 
     #[test]

@@ -37,4 +37,6 @@ mod rows;
 mod state_table;
 
 pub use rows::{Applied, Chunk, Location, NumberedRows, RowStore, Snapshot};
-pub use state_table::{PieceCursor, StateTable, in_parts, part_ranges, piece_rows};
+pub use state_table::{
+    PieceCursor, StateTable, in_parts, of_another_form, part_ranges, piece_rows,
+};

@@ -19,7 +19,7 @@
 
 use datafusion::arrow::record_batch::RecordBatch;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::limits::{BATCH_ROWS, STATE_PART_BYTES, STATE_PIECE_BYTES};
 use crate::memory::rows::batch_bytes;
 
@@ -91,6 +91,13 @@ impl PieceCursor {
         }
         slots
     }
+}
+
+/// What is said of state that another version has stored in another form: it is not read as something
+/// else.
+pub fn of_another_form() -> Error {
+    Error::unsupported("the stored state has another form than this version of the server gives it")
+        .hint("Drop the view and create it again.")
 }
 
 /// How many rows a piece of a table of so many bytes has.

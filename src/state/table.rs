@@ -14,7 +14,7 @@ use datafusion::arrow::record_batch::RecordBatch;
 use super::aggregates::{self, AggregateCall, Kernel, Place, sequence};
 use super::keys::Interner;
 use super::portions::next_piece;
-use super::state_table::PieceCursor;
+use super::state_table::{PieceCursor, of_another_form};
 use crate::error::{Error, Result};
 
 /// When results are given out.
@@ -95,8 +95,7 @@ impl Shape {
         let mut typed = states.zip(&self.state_types);
         let wanted = self.key_types.len() + self.state_types.len();
         if columns.len() != wanted || !typed.all(|(c, t)| c.data_type().equals_datatype(t)) {
-            let what = "the stored state has another form than this version of the server gives it";
-            return Err(Error::unsupported(what).hint("Drop the view and create it again."));
+            return Err(of_another_form());
         }
         let (keys, mut rest) = columns.split_at(self.key_types.len());
         let mut states = Vec::with_capacity(self.prototypes.len());
