@@ -118,12 +118,12 @@ impl SessionWindows {
         }
         let within = key.within(time, gap);
         let end = time.saturating_add(gap);
-        if within.is_empty() && self.passed.closes(EventTime(end)) {
+        if within == [None, None] && self.passed.closes(EventTime(end)) {
             return false;
         }
         let mut session = OpenSession::of(time, number);
         let mut first = time;
-        for begin in within {
+        for begin in within.into_iter().flatten() {
             let Some(other) = key.open.remove(&begin) else { continue };
             self.closing.remove(&other.closes(begin, gap, id));
             self.touched.remove(&(id, begin));

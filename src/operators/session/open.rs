@@ -40,12 +40,12 @@ impl SessionKey {
 
     /// Where the open sessions begin that a row at this time is in: at most one before it and one
     /// behind it.
-    pub(super) fn within(&self, time: i64, gap: i64) -> Vec<i64> {
+    pub(super) fn within(&self, time: i64, gap: i64) -> [Option<i64>; 2] {
         let before = self.open.range(..=time).next_back();
         let before = before.filter(|(_, session)| session.last.saturating_add(gap) > time);
         let behind = self.open.range(time.saturating_add(1)..).next();
         let behind = behind.filter(|(first, _)| **first < time.saturating_add(gap));
-        before.into_iter().chain(behind).map(|(first, _)| *first).collect()
+        [before, behind].map(|session| session.map(|(first, _)| *first))
     }
 
     /// Whether a row could still be let in that is within the gap of a closed session that ends here.
