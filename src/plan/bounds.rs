@@ -4,13 +4,14 @@
 //! away, with that of the other bounds the difference of the two; so does an equality. If it is
 //! bounded on both sides, a row can be joined for a limited time only.
 
-use datafusion::arrow::datatypes::{DataType, IntervalMonthDayNano};
+use datafusion::arrow::datatypes::{DataType, IntervalMonthDayNano, TimeUnit};
 use datafusion::common::{Column, ScalarValue};
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{Expr, Join, Operator};
 
 use super::closing::event_time;
 use super::stage::{EventTimeColumn, Open};
+use crate::postgres::functions::INTERVAL_SIZE;
 use crate::time::{DAY_NANOS, ticks_per_second};
 
 /// The event times of both sides and how far apart they may be.
@@ -72,9 +73,40 @@ fn bound(sides: [&Open; 2], conjunct: &Expr, pairs: &mut Vec<Pair>) {
     }
 }
 
-/// Notes what `a operator b` says of the event times in it.
+/// Notes what `a operator b` says of the event times in it, or of how far they are apart.
 fn compare(sides: [&Open; 2], a: &Expr, operator: Operator, b: &Expr, pairs: &mut Vec<Pair>) {
-    let (Some(a), Some(b)) = (Shifted::of(a), Shifted::of(b)) else { return };
+    if let (Some(a), Some(b)) = (Shifted::of(a), Shifted::of(b)) {
+        note(sides, (a, b), operator, pairs);
+    } else if let Some(times) = apart(a, b) {
+        note(sides, times, operator, pairs);
+    } else if let (Some(times), Some(operator)) = (apart(b, a), operator.swap()) {
+        note(sides, times, operator, pairs);
+    }
+}
+
+/// What is compared where the difference of two times is compared with an interval: the first with
+/// the second and the interval.
+fn apart<'a>(difference: &'a Expr, interval: &Expr) -> Option<(Shifted<'a>, Shifted<'a>)> {
+    let Expr::ScalarFunction(call) = difference else { return None };
+    let (true, [Expr::BinaryExpr(times)], Expr::Literal(ScalarValue::Int64(Some(micros)), _)) =
+        (call.func.name() == INTERVAL_SIZE, call.args.as_slice(), interval)
+    else {
+        return None;
+    };
+    if times.op != Operator::Minus {
+        return None;
+    }
+    let (first, second) = (Shifted::of(&times.left)?, Shifted::of(&times.right)?);
+    let nanos = second.nanos.checked_add(micros.checked_mul(1_000)?)?;
+    Some((first, Shifted { nanos, is_rounded: true, ..second }))
+}
+
+fn note(
+    sides: [&Open; 2],
+    (a, b): (Shifted<'_>, Shifted<'_>),
+    operator: Operator,
+    pairs: &mut Vec<Pair>,
+) {
     let (left, right, is_less) = match (operator, a.side(sides), b.side(sides)) {
         (Operator::Lt | Operator::LtEq, Some(0), Some(1)) => (a, b, true),
         (Operator::Lt | Operator::LtEq, Some(1), Some(0)) => (b, a, false),
@@ -94,7 +126,10 @@ fn compare(sides: [&Open; 2], a: &Expr, operator: Operator, b: &Expr, pairs: &mu
     let least = i128::from(left.nanos) - i128::from(right.nanos);
     // A day of a zone may be an hour shorter or longer, or not be there at all.
     let has_days = zone.is_some() && (left.has_days || right.has_days);
-    let slack = if has_days { i128::from(DAY_NANOS) } else { 0 };
+    let mut slack = if has_days { i128::from(DAY_NANOS) } else { 0 };
+    if *unit == TimeUnit::Nanosecond && (left.is_rounded || right.is_rounded) {
+        slack += 1_000;
+    }
     let strict = i64::from(matches!(operator, Operator::Lt | Operator::Gt));
     let tick = 1_000_000_000 / i128::from(ticks_per_second(*unit));
     let ticks = |nanos: i128| i64::try_from(nanos.div_euclid(tick)).ok();
@@ -123,6 +158,8 @@ struct Shifted<'a> {
     nanos: i64,
     /// Days are in it, which a zone may have of different lengths.
     has_days: bool,
+    /// It is compared by whole microseconds.
+    is_rounded: bool,
 }
 
 /// An event time of a side.
@@ -137,7 +174,9 @@ impl Shifted<'_> {
     fn of(expr: &Expr) -> Option<Shifted<'_>> {
         match expr {
             Expr::Alias(alias) => Shifted::of(&alias.expr),
-            Expr::Column(column) => Some(Shifted { column, nanos: 0, has_days: false }),
+            Expr::Column(column) => {
+                Some(Shifted { column, nanos: 0, has_days: false, is_rounded: false })
+            }
             Expr::BinaryExpr(binary) => {
                 let (time, by, sign) = match binary.op {
                     Operator::Plus => match interval(&binary.left) {

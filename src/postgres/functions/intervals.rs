@@ -58,7 +58,8 @@ pub(crate) fn all() -> Vec<ScalarUDF> {
 }
 
 /// What intervals are compared by.
-const SIZE: &str = "interval_size";
+/// The function that gives how long an interval is, in microseconds.
+pub const SIZE: &str = "interval_size";
 
 /// How long the interval is, in microseconds: a month is 30 days and a day 24 hours long (Postgres
 /// manual, 9.9). Arrow compares months, then days, then the rest, so that a day would be longer

@@ -19,7 +19,7 @@ use crate::error::Result;
 
 pub(crate) use cast::as_text;
 pub(crate) use collect::scalar_at;
-pub(crate) use intervals::{interval_key, interval_size};
+pub(crate) use intervals::{SIZE as INTERVAL_SIZE, interval_key, interval_size};
 pub(crate) use numeric::{call as numeric_call, replacement as numeric_operator};
 pub(crate) use precision::{fitted, once};
 pub(crate) use round::round_double;

@@ -557,6 +557,10 @@ pub const SHAPES: &[Shape] = &[
         "SELECT l.id AS a, r.id AS b FROM {S} AS l JOIN {S} AS r ON l.k = r.k AND r.ts BETWEEN l.ts AND l.ts + INTERVAL '3 seconds' AND l.id <> r.id",
     ),
     bounded(
+        "a partner whose difference is short",
+        "SELECT l.id AS a, r.id AS b FROM {S} AS l LEFT JOIN {S} AS r ON l.k = r.k AND r.ts - l.ts <= INTERVAL '2 seconds' AND INTERVAL '-1 second' < r.ts - l.ts AND l.id <> r.id WHERE l.ts IS NOT NULL",
+    ),
+    bounded(
         "pairs of one moment",
         "SELECT l.id AS a, r.id AS b FROM {S} AS l JOIN {S} AS r ON l.ts = r.ts AND l.id < r.id",
     ),
