@@ -137,7 +137,8 @@ impl BodyPlace<'_> {
         let state = own.as_ref().unwrap_or(self.state);
         rewrite_spellings(&mut expr)?;
         let expr = ast::ExprWithAlias { expr, alias: None };
-        let expr = state.create_logical_expr_from_sql_expr(expr, &self.schema)?;
+        let expr = state.create_logical_expr_from_sql_expr(expr, &self.schema);
+        let expr = expr.map_err(|error| self.by_names(error.into()))?;
         refuse_rows(&expr)?;
         let schema = Arc::clone(&self.schema);
         let input = LogicalPlan::EmptyRelation(EmptyRelation { produce_one_row: false, schema });
@@ -151,6 +152,16 @@ impl BodyPlace<'_> {
         let expr = projection.expr.into_iter().next();
         let expr = expr.ok_or_else(|| Error::internal("an expression is lost"))?;
         Ok((expr.unalias_nested().data, field))
+    }
+
+    /// An error about a column, which is called after its place, with the names that the user knows.
+    fn by_names(&self, error: Error) -> Error {
+        let names: Vec<&str> =
+            self.routine.arguments.iter().filter_map(|a| a.name.as_deref()).collect();
+        if error.state() != SqlState::UndefinedColumn || names.is_empty() {
+            return error;
+        }
+        error.hint(format!("The arguments are: {}.", names.join(", ")))
     }
 
     /// The expression as one function of the arguments.
