@@ -12,14 +12,14 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Int64Array, RecordBatch};
-use datafusion::arrow::compute::{concat_batches, interleave_record_batch};
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::compute::concat_batches;
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 
 use super::Closing;
 use super::operator::{Operator, PassedOn, Question, kept, size_of_tables};
 use crate::error::Result;
-use crate::state::{Arrangement, Delta, StateTable, difference, distinct_keys};
+use crate::state::{Arrangement, Delta, StateTable, change, distinct_keys};
 use crate::time::Watermark;
 
 /// Both sides of a join.
@@ -76,19 +76,7 @@ impl InnerJoin {
     fn changes(&mut self) -> Result<Delta> {
         let gone = concat_batches(&self.output, &std::mem::take(&mut self.gone))?;
         let come = concat_batches(&self.output, &std::mem::take(&mut self.come))?;
-        if gone.num_rows() == 0 {
-            return Ok(Delta::insert(come));
-        }
-        let (going, coming) = difference(&gone, &come)?;
-        let picks: Vec<(usize, usize)> =
-            going.iter().map(|row| (0, *row)).chain(coming.iter().map(|row| (1, *row))).collect();
-        if picks.is_empty() {
-            return Ok(Delta::insert(RecordBatch::new_empty(Arc::clone(&self.output))));
-        }
-        let weights = Int64Array::from_iter_values(
-            std::iter::repeat_n(-1, going.len()).chain(std::iter::repeat_n(1, coming.len())),
-        );
-        Ok(Delta::new(interleave_record_batch(&[&gone, &come], &picks)?, weights))
+        Ok(change(&gone, &come)?.0)
     }
 }
 

@@ -15,16 +15,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, UInt32Array};
-use datafusion::arrow::compute::{
-    cast, concat_batches, interleave_record_batch, take_record_batch,
-};
+use datafusion::arrow::compute::{cast, concat_batches, take_record_batch};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::lateness::ticks;
 use super::operator::{Operator, PassedOn, Question, kept, size_of_tables};
 use crate::error::{Error, Result};
 use crate::limits::BATCH_ROWS;
-use crate::state::{Arrangement, Delta, Interner, Location, StateTable, difference};
+use crate::state::{Arrangement, Delta, Interner, Location, StateTable, change};
 use crate::time::{EventTime, Watermark};
 
 /// What goes in and what came out, by key.
@@ -194,19 +192,11 @@ impl Operator for PerKey {
         let (keys, count) = std::mem::take(&mut self.asked);
         let places = answered.places(&keys, count)?;
         let old = answered.fetch(&places)?;
-        let (gone, come) = difference(&old, &new)?;
-        let picks: Vec<(usize, usize)> =
-            gone.iter().map(|row| (0, *row)).chain(come.iter().map(|row| (1, *row))).collect();
-        if picks.is_empty() {
-            return Ok(Delta::insert(RecordBatch::new_empty(nullable)));
-        }
-        let batch = interleave_record_batch(&[&old, &new], &picks)?;
-        let weights = Int64Array::from_iter_values(
-            std::iter::repeat_n(-1, gone.len()).chain(std::iter::repeat_n(1, come.len())),
-        );
+        let (delta, gone) = change(&old, &new)?;
         answered.remove(&gone.iter().map(|row| places[*row]).collect::<Vec<_>>())?;
-        answered.apply(&Delta::insert(batch.slice(gone.len(), come.len())))?;
-        Ok(Delta { batch, weights: Some(weights) })
+        let come = delta.batch.slice(gone.len(), delta.rows() - gone.len());
+        answered.apply(&Delta::insert(come))?;
+        Ok(delta)
     }
 
     /// The rows of each port, and what was answered.

@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array, UInt64Array,
+    ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array, UInt64Array,
 };
 use datafusion::arrow::compute::{interleave_record_batch, take_record_batch};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -30,7 +30,7 @@ use crate::error::{Error, Result};
 use crate::limits::BATCH_ROWS;
 use crate::state::{
     Arrangement, Delta, Interner, Location, Moved, Ranked, Ranking, StateTable, Tally, Wanted,
-    difference,
+    change,
 };
 use crate::time::Watermark;
 
@@ -243,20 +243,7 @@ impl Top {
             self.rows_of(&rows)
         });
         let [gone, come] = sides;
-        let (gone, come) = (gone?, come?);
-        if gone.num_rows() == 0 {
-            return Ok(Delta::insert(come));
-        }
-        let (going, coming) = difference(&gone, &come)?;
-        let picks: Vec<(usize, usize)> =
-            going.iter().map(|row| (0, *row)).chain(coming.iter().map(|row| (1, *row))).collect();
-        if picks.is_empty() {
-            return Ok(Delta::insert(RecordBatch::new_empty(Arc::clone(&self.output))));
-        }
-        let weights = Int64Array::from_iter_values(
-            std::iter::repeat_n(-1, going.len()).chain(std::iter::repeat_n(1, coming.len())),
-        );
-        Ok(Delta::new(interleave_record_batch(&[&gone, &come], &picks)?, weights))
+        Ok(change(&gone?, &come?)?.0)
     }
 
     /// These rows, be they there or taken back, as they are given.

@@ -2,14 +2,17 @@
 
 use std::collections::HashMap;
 
+use datafusion::arrow::array::Int64Array;
+use datafusion::arrow::compute::interleave_record_batch;
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::arrow::row::{RowConverter, SortField};
 
+use super::Delta;
 use crate::error::Result;
 
 /// Which of the old rows are not among the new ones, and which of the new ones are not among the
 /// old; each row counts as often as it is there. Of equal old rows the first are matched.
-pub fn difference(old: &RecordBatch, new: &RecordBatch) -> Result<(Vec<usize>, Vec<usize>)> {
+fn difference(old: &RecordBatch, new: &RecordBatch) -> Result<(Vec<usize>, Vec<usize>)> {
     if old.num_rows() == 0 || new.num_rows() == 0 {
         return Ok(((0..old.num_rows()).collect(), (0..new.num_rows()).collect()));
     }
@@ -31,6 +34,24 @@ pub fn difference(old: &RecordBatch, new: &RecordBatch) -> Result<(Vec<usize>, V
     let mut gone: Vec<usize> = there.into_values().flatten().collect();
     gone.sort_unstable();
     Ok((gone, come))
+}
+
+/// From the old rows to the new ones: the rows that go, with −1, and then those that come. Beside it
+/// which of the old rows go. Both have the same columns.
+pub fn change(old: &RecordBatch, new: &RecordBatch) -> Result<(Delta, Vec<usize>)> {
+    if old.num_rows() == 0 {
+        return Ok((Delta::insert(new.clone()), Vec::new()));
+    }
+    let (gone, come) = difference(old, new)?;
+    let picks: Vec<(usize, usize)> =
+        gone.iter().map(|row| (0, *row)).chain(come.iter().map(|row| (1, *row))).collect();
+    if picks.is_empty() {
+        return Ok((Delta::insert(new.slice(0, 0)), gone));
+    }
+    let weights = Int64Array::from_iter_values(
+        std::iter::repeat_n(-1, gone.len()).chain(std::iter::repeat_n(1, come.len())),
+    );
+    Ok((Delta::new(interleave_record_batch(&[old, new], &picks)?, weights), gone))
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ pub use arrangement::Arrangement;
 
 pub use aggregates::{AggregateCall, Kernel, Place};
 pub use delta::Delta;
-pub use difference::difference;
+pub use difference::change;
 pub use keys::{Interner, distinct_keys};
 pub use portions::next_piece;
 pub use ranking::{Moved, Numbering, Ranked, Ranking, Tally, Wanted};

@@ -7,9 +7,8 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::UInt64Array;
 use datafusion::arrow::array::{Int64Array, RecordBatch};
-use datafusion::arrow::compute::{concat_batches, take_record_batch};
+use datafusion::arrow::compute::concat_batches;
 use datafusion::arrow::datatypes::SchemaRef;
 
 use super::super::map::Tables;
@@ -20,7 +19,7 @@ use crate::log::CommitNo;
 use crate::log::table::{TableHandle, TableVersion, VersionChange};
 use crate::operators::lateness::{Input, Writes};
 use crate::plan::SourceScan;
-use crate::state::difference;
+use crate::state::change;
 use crate::time::Watermark;
 
 /// A place in a table's history.
@@ -100,28 +99,16 @@ impl TableFeed {
     }
 
     /// Without the rows that are in both.
-    fn net(&self, change: VersionChange) -> Result<Option<Input>> {
+    fn net(&self, changed: VersionChange) -> Result<Option<Input>> {
         let whole = |batches: Vec<RecordBatch>| -> Result<RecordBatch> {
             let batches = batches.into_iter().map(|batch| {
                 RecordBatch::try_new(Arc::clone(&self.schema), batch.columns().to_vec())
             });
             Ok(concat_batches(&self.schema, &batches.collect::<Result<Vec<_>, _>>()?)?)
         };
-        let (old, new) = (whole(change.gone)?, whole(change.come)?);
-        let (gone, come) = difference(&old, &new)?;
-        if gone.is_empty() && come.is_empty() {
-            return Ok(None);
-        }
-        let weights = std::iter::repeat_n(-1, gone.len()).chain(std::iter::repeat_n(1, come.len()));
-        let weights = Int64Array::from_iter_values(weights);
-        let pick = |rows: &RecordBatch, of: Vec<usize>| {
-            take_record_batch(
-                rows,
-                &UInt64Array::from_iter_values(of.iter().map(|row| *row as u64)),
-            )
-        };
-        let batch = concat_batches(&self.schema, [&pick(&old, gone)?, &pick(&new, come)?])?;
-        Ok(Some(input(batch, Some(weights))))
+        let (old, new) = (whole(changed.gone)?, whole(changed.come)?);
+        let (delta, _) = change(&old, &new)?;
+        Ok((!delta.is_empty()).then(|| input(delta.batch, delta.weights)))
     }
 
     /// Whether nothing has changed.
