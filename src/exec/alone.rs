@@ -10,6 +10,7 @@
 
 use std::sync::Arc;
 
+use futures::FutureExt;
 use futures::future::select_all;
 use tokio::sync::{OwnedMutexGuard, oneshot};
 
@@ -84,14 +85,19 @@ impl News {
             engine.clock().sleep(POLL).await;
             return !run.is_stopped();
         }
-        if self.bases.is_empty() {
-            return run.changed(&mut self.commits).await;
-        }
-        let moved = self.bases.iter_mut().map(|base| Box::pin(base.changed()));
+        let wakes = run.wakes_ms();
+        let moved = self.bases.iter_mut().map(|base| base.changed().boxed());
+        let moved: Vec<_> = moved.collect();
+        let are_views = !moved.is_empty();
+        let moved = async {
+            let (moved, ..) = select_all(moved).await;
+            moved.is_ok()
+        };
         tokio::select! {
             biased;
             more = run.changed(&mut self.commits) => more,
-            (moved, ..) = select_all(moved) => moved.is_ok(),
+            moved = moved, if are_views => moved,
+            () = engine.until(wakes), if wakes.is_some() => true,
         }
     }
 }

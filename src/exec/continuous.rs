@@ -239,6 +239,7 @@ impl Work {
             begin = Some((cut, now));
             self.check_relations()?;
             let mut read = SourcesRead::nothing(outlet.epoch > 0);
+            read.is_idle &= !runner.tick(&tables, &mut outlet).await?;
             for (source, batch) in self.read(&mut feeds, cut, now, &tables)?.into_iter().enumerate()
             {
                 read.and(&batch);
@@ -260,6 +261,7 @@ impl Work {
                 return Ok(());
             }
             if read.drained {
+                let wakes = runner.wakes_ms();
                 if !feeds.are_logs() {
                     engine.clock().sleep(POLL).await;
                 } else {
@@ -268,6 +270,7 @@ impl Work {
                         more = feeds.changed(&mut commits) => if !more { return Ok(()) },
                         // A table may have been dropped. A view tells of its own changes only.
                         Ok(()) = others.changed(), if !self.pipeline.tables.is_empty() => {}
+                        () = engine.until(wakes), if wakes.is_some() => {}
                     }
                 }
             } else {

@@ -74,6 +74,7 @@ impl Loop {
             if !self.is_behind && !is_new {
                 let polls = self.runs.iter().any(|run| !run.is_fed_by_log());
                 let waits = !self.waiting.is_empty();
+                let wakes = self.runs.iter().filter_map(ViewRun::wakes_ms).min();
                 tokio::select! {
                     biased;
                     command = self.inbox.recv() => match command {
@@ -82,6 +83,7 @@ impl Loop {
                     },
                     changed = commits.changed(), if !waits => if changed.is_err() { return },
                     () = self.engine.clock().sleep(POLL), if polls && !waits => {}
+                    () = self.engine.until(wakes), if wakes.is_some() && !waits => {}
                     () = std::future::ready(()), if waits => {}
                 }
             }
@@ -136,7 +138,7 @@ impl Loop {
         self.runs.retain(|run| !run.is_stopped());
         let (mut ended, mut computing) = (Vec::new(), Vec::new());
         for mut group in groups(std::mem::take(&mut self.runs), &mut self.shared) {
-            match group.idle(&self.engine, start.cut) {
+            match group.idle(&self.engine, &start) {
                 Some(done) => ended.push(done),
                 None => computing.push(self.begin(group, &start, watch)),
             }

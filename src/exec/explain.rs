@@ -46,6 +46,7 @@ pub fn operator(pipeline: &Pipeline, at: usize) -> String {
             format!("AppendJoin: {kind}, keys={}{ends}, {emit}", asked.key)
         }
         Stateful::Top(spec) => format!("Top: {}, {emit}", first_rows(spec)),
+        Stateful::Temporal(spec) => format!("TemporalFilter: {spec}, {emit}"),
         Stateful::PerKey(plan) => match plan.closes {
             Some(_) => format!("PerWindow, keys={}, {emit}", plan.key),
             None => format!("PerKey, keys={}, {emit}", plan.key),

@@ -92,15 +92,15 @@ pub(super) fn groups(runs: Vec<ViewRun>, shared: &mut SharedReads) -> Vec<ViewGr
 
 impl ViewGroup {
     /// Their epoch, if there is nothing to be read by any of them.
-    pub fn idle(&mut self, engine: &Engine, cut: CommitNo) -> Option<GroupEpoch> {
+    pub fn idle(&mut self, engine: &Engine, start: &EpochStart) -> Option<GroupEpoch> {
         // How far they come is asked first: what a view outside of the group publishes after that
         // is read next time, and who waits for it must not be told that it has been.
         let mut done = GroupEpoch::default();
         for run in self.runs.drain(..) {
-            let cut = done.cut_of(engine, &run, cut);
+            let cut = done.cut_of(engine, &run, start.cut);
             done.changes.push((run, ViewEpoch::idle(cut)));
         }
-        if done.changes.iter().all(|(run, _)| run.is_idle()) {
+        if done.changes.iter().all(|(run, _)| run.is_idle(start.now_ms)) {
             done.shared = self.shared.take();
             return Some(done);
         }

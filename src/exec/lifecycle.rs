@@ -205,6 +205,7 @@ impl Engine {
         let mut feeds = self.feeds(&pipeline, |at| progress.position_of(at), start).await?;
         let (marks, counters) = (progress.watermarks(), progress.counters);
         let mut runner = Runner::at(Arc::new(pipeline), state, &tables, &marks, counters).await?;
+        runner.not_before(progress.now_ms);
         let mut rows = RowStore::new(relation.schema(), &[])?;
         if retracts && progress.epoch == 0 {
             // Else the first epoch that takes a row back makes an index of all there is.

@@ -12,8 +12,8 @@ use crate::error::{Error, Result};
 use crate::operators::assign::window_time;
 use crate::operators::lateness::ticks;
 use crate::operators::{
-    AppendJoin, Assign, InnerJoin, Operator, PerKey, RunningAggregate, SessionWindows, Top, Union,
-    WindowAggregate, WindowBuffer,
+    AppendJoin, Assign, InnerJoin, Operator, PerKey, RunningAggregate, SessionWindows, TemporalFilter, Top,
+    Union, WindowAggregate, WindowBuffer,
 };
 use crate::plan::{PerKeyPlan, Pipeline, Stateful};
 use crate::time::{WINDOW_COLUMNS, Watermark};
@@ -67,6 +67,9 @@ pub(super) fn operator_at(
         }
         Stateful::Top(spec) => {
             (Box::new(Top::new(spec.as_ref().clone(), &input(0))?), Columns::default())
+        }
+        Stateful::Temporal(spec) => {
+            (Box::new(TemporalFilter::new(&input(0), spec.clone())?), Columns::default())
         }
         Stateful::PerKey(plan) => {
             let ports: Vec<_> = (0..plan.ports.len()).map(|at| port(plan, at)).collect();

@@ -65,6 +65,19 @@ pub struct Progress {
     /// A row of the answer has been taken back before.
     #[serde(default)]
     pub(super) retracts: bool,
+    /// The time of the last epoch, milliseconds since 1970: that of the next is not before it.
+    #[serde(default = "before_all", skip_serializing_if = "is_before_all")]
+    pub(super) now_ms: i64,
+}
+
+fn before_all() -> i64 {
+    i64::MIN
+}
+
+// As serde wants it.
+#[expect(clippy::trivially_copy_pass_by_ref)]
+fn is_before_all(now_ms: &i64) -> bool {
+    *now_ms == before_all()
 }
 
 /// Where a source stands.
@@ -95,6 +108,7 @@ impl Default for Progress {
             folded_answer: 0,
             next_row: 0,
             retracts: false,
+            now_ms: before_all(),
         }
     }
 }

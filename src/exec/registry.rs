@@ -112,6 +112,17 @@ impl Engine {
         self.clock.now_ms()
     }
 
+    /// Waits until then, milliseconds since 1970; without a time for ever.
+    pub(super) async fn until(&self, at_ms: Option<i64>) {
+        match at_ms {
+            Some(at) => {
+                let left = u64::try_from(at.saturating_sub(self.now_ms())).unwrap_or(0);
+                self.clock.sleep(Duration::from_millis(left)).await;
+            }
+            None => std::future::pending().await,
+        }
+    }
+
     /// One CREATE, DROP or ALTER at a time holds this.
     pub async fn ddl(&self) -> Alone {
         Arc::clone(&self.ddl).lock_owned().await

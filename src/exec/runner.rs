@@ -77,6 +77,8 @@ pub struct Runner {
     /// What the state takes of `--memory-limit`.
     memory: MemoryReservation,
     in_epoch: bool,
+    /// The time of the epoch, milliseconds since 1970. It never goes back, also if the clock does.
+    now_ms: i64,
     /// It is to run no more.
     stop: CancellationToken,
 }
@@ -140,6 +142,7 @@ impl Runner {
             late: VecDeque::new(),
             memory,
             in_epoch: false,
+            now_ms: i64::MIN,
             stop: CancellationToken::new(),
         })
     }
@@ -235,16 +238,7 @@ impl Runner {
         if inputs.is_empty() {
             return Ok(());
         }
-        // Once an epoch: all of it sees the same version of each table, and one time.
-        if !self.in_epoch {
-            self.use_present_tables(tables).await?;
-            if let Some(moment) = &self.pipeline.moment {
-                moment.set(tables.now_ms());
-            }
-            self.in_epoch = true;
-            self.sources.iter_mut().for_each(|source| source.work.begin_epoch());
-            self.steps.iter_mut().for_each(|step| step.work.begin_epoch());
-        }
+        self.begin_epoch(tables, outlet).await?;
         let closes = self.sources[source].plan.lateness.is_some();
         if !closes && inputs.iter().all(|input| input.weights.is_none()) {
             return self.accept_all(source, inputs, outlet).await;
@@ -257,6 +251,66 @@ impl Runner {
             self.keep_to_the_limit()?;
         }
         Ok(())
+    }
+
+    /// Once an epoch: all of it sees the same version of each table, and one time.
+    async fn begin_epoch(&mut self, tables: &dyn Tables, outlet: &mut dyn Outlet) -> Result<()> {
+        if self.in_epoch {
+            return Ok(());
+        }
+        self.use_present_tables(tables).await?;
+        self.now_ms = tables.now_ms().max(self.now_ms);
+        if let Some(moment) = &self.pipeline.moment {
+            moment.set(self.now_ms);
+        }
+        self.in_epoch = true;
+        self.sources.iter_mut().for_each(|source| source.work.begin_epoch());
+        self.steps.iter_mut().for_each(|step| step.work.begin_epoch());
+        for at in 0..self.steps.len() {
+            self.tick_step(at, outlet).await?;
+        }
+        Ok(())
+    }
+
+    /// What comes or goes of an operator's rows by the time of the epoch, a portion at a time.
+    async fn tick_step(&mut self, at: usize, outlet: &mut dyn Outlet) -> Result<()> {
+        let now = self.now_ms.saturating_mul(1_000);
+        loop {
+            self.check_stop()?;
+            let mut out = Vec::new();
+            let ticking = self.steps[at].operator.tick(now, &mut out)?;
+            for delta in out {
+                self.carry(at, delta, outlet).await?;
+            }
+            if ticking == Closing::Done {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Begins an epoch if something comes or goes in it without any row; whether it does.
+    pub async fn tick(&mut self, tables: &dyn Tables, outlet: &mut dyn Outlet) -> Result<bool> {
+        let is_due = self.wakes_ms().is_some_and(|at| at <= tables.now_ms());
+        if is_due {
+            self.begin_epoch(tables, outlet).await?;
+        }
+        Ok(is_due)
+    }
+
+    /// When something next comes or goes without any row, milliseconds since 1970.
+    pub fn wakes_ms(&self) -> Option<i64> {
+        let wakes = self.steps.iter().filter_map(|step| step.operator.wakes()).min()?;
+        Some(wakes.div_euclid(1_000) + i64::from(wakes.rem_euclid(1_000) > 0))
+    }
+
+    /// The time of the last epoch, milliseconds since 1970.
+    pub fn now_ms(&self) -> i64 {
+        self.now_ms
+    }
+
+    /// The time of no epoch to come is before this.
+    pub fn not_before(&mut self, now_ms: i64) {
+        self.now_ms = now_ms.max(self.now_ms);
     }
 
     /// Takes inputs of which no row can be late: the fragment is run once for all of them, for each

@@ -2,7 +2,7 @@
 //!
 //! Each takes batches of fixed columns (a DataFusion fragment below has evaluated all expressions)
 //! and gives [`Delta`]s. They are pure: the same input gives the same output however it is split
-//! into batches, and nothing here waits or reads a clock.
+//! into batches, and nothing here waits or reads a clock: one that depends on the time is told it.
 //!
 //! | file | idea |
 //! |---|---|
@@ -17,6 +17,7 @@
 //! | `union` | [`Union`]: UNION ALL |
 //! | [`append_join`] | [`AppendJoin`]: joins of rows that stay, which forget by time |
 //! | [`join`] | [`InnerJoin`]: what comes or goes on one side, joined with what is there on the other |
+//! | `temporal` | [`TemporalFilter`]: rows while a condition on the time holds |
 //! | [`top`] | [`Top`]: the first rows of each key in an order |
 //! | [`per_key`] | [`PerKey`]: any plan over the rows of each key that an epoch has touched |
 //! | [`emitted`] | the rows that a query has put out, where they cannot be computed again |
@@ -32,6 +33,7 @@ pub mod per_key;
 mod running;
 mod session;
 mod split;
+mod temporal;
 pub mod top;
 mod union;
 mod window;
@@ -50,6 +52,7 @@ pub use operator::{Operator, PassedOn, Question, rows_that_stay};
 pub use per_key::PerKey;
 pub use running::RunningAggregate;
 pub use session::{SessionSpec, SessionWindows};
+pub use temporal::{TemporalFilter, TemporalSpec};
 pub use top::{RankColumn, Top, TopSpec};
 pub use union::Union;
 pub use window::WindowAggregate;
@@ -163,5 +166,7 @@ fn time_unit(data_type: &DataType) -> TimeUnit {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod temporal_tests;
 #[cfg(test)]
 mod top_tests;

@@ -1,6 +1,7 @@
 //! What a stateful operator is to the executor.
 //!
 //! ```text
+//!  tick    an epoch begins at this time      ─▶ what comes or goes by then
 //!  push    rows of a port, as they come      ─▶ rows that it passes on at once
 //!  close   a watermark closes something      ─▶ what that gives
 //!  due     … where a plan has to answer      ─▶ what the plan is asked
@@ -52,6 +53,17 @@ use crate::time::Watermark;
 pub trait Operator: Send {
     /// Takes rows of a port; gives those that it passes on at once.
     fn push(&mut self, port: usize, delta: &Delta) -> Result<PassedOn>;
+
+    /// An epoch begins, microseconds since 1970, never before the one before it: gives what comes or
+    /// goes by then, or a part of it.
+    fn tick(&mut self, _: i64, _: &mut Vec<Delta>) -> Result<Closing> {
+        Ok(Closing::Done)
+    }
+
+    /// When something next comes or goes without any row, microseconds since 1970.
+    fn wakes(&self) -> Option<i64> {
+        None
+    }
 
     /// All that comes to it is complete up to this watermark: gives what that closes, or a part of
     /// it.

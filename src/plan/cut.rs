@@ -25,6 +25,7 @@ use super::session_windows;
 use super::stage::{
     ClosedWindows, CutOptions, Edge, EventTimeColumn, Open, Stage, contains_window, rebuilt,
 };
+use super::temporal::{self, TimedFilter};
 use super::top;
 use super::window::WindowNode;
 use crate::catalog::{Emission, Kind, Relation};
@@ -73,9 +74,15 @@ impl Cutter {
                 Stage::Open(input) => top::plan(&mut self.notices, first, *input),
             };
         }
+        if let Some(timed) = temporal::conditions(self.options, &plan)? {
+            return self.timed(plan, timed);
+        }
         match plan {
             LogicalPlan::TableScan(scan) => self.scan(scan),
-            LogicalPlan::Join(join) => self.join(join, within),
+            LogicalPlan::Join(join) => match temporal::above_join(join)? {
+                LogicalPlan::Join(join) => self.join(join, within),
+                above => self.visit(above, within),
+            },
             LogicalPlan::Aggregate(aggregate) => {
                 let input = Arc::unwrap_or_clone(Arc::clone(&aggregate.input));
                 match self.visit(input, Within::Aggregate)? {
@@ -113,6 +120,24 @@ impl Cutter {
             }
             LogicalPlan::RecursiveQuery(_) => self.by_leaves(plan),
             other => self.only_static(other),
+        }
+    }
+
+    /// A filter that time changes: what it is over is followed, also a table.
+    fn timed(&mut self, node: LogicalPlan, timed: TimedFilter) -> Result<Stage> {
+        let follows = self.follows || is_static(&timed.input)?;
+        let before = std::mem::replace(&mut self.follows, follows);
+        let input = self.visit(timed.input, Within::Query)?;
+        self.follows = before;
+        match input {
+            Stage::Static(_) => Ok(Stage::Static(node)),
+            Stage::Open(stage) => {
+                let mut stage = temporal::plan(timed.conditions, *stage)?;
+                for above in &timed.above {
+                    stage.plan = rebuilt(above, vec![stage.plan])?;
+                }
+                Ok(Stage::Open(Box::new(stage)))
+            }
         }
     }
 

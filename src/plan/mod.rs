@@ -25,6 +25,7 @@ mod row;
 mod session;
 mod session_windows;
 mod stage;
+mod temporal;
 mod top;
 pub mod window;
 

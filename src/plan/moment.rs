@@ -2,19 +2,21 @@
 //! reads a row.
 //!
 //! A snapshot has one moment, and the optimizer puts it in as a constant. A continuous query has
-//! one for each epoch. So the functions are replaced by one that reads a [`Moment`], a cell that
-//! the pipeline shares with whoever runs it and that is set when an epoch begins. What an epoch has
-//! computed is committed with it; one that runs again after a crash had not been seen by anyone,
-//! and may have another time.
+//! one for each epoch. So the functions are replaced twice: before the query is optimized by a
+//! variable, which the optimizer moves about like a column and does not compute, and then by a
+//! function that reads a [`Moment`], a cell that the pipeline shares with whoever runs it and that is
+//! set when an epoch begins. What an epoch has computed is committed with it; one that runs again
+//! after a crash had not been seen by anyone, and may have another time.
 //!
-//! Rows are not looked at again because time passes. Where a row would be computed twice, once to
+//! Conditions that become true or false as time passes are an operator's ([`super::temporal`]). Else
+//! rows are not looked at again because time passes. Where a row would be computed twice, once to
 //! show it and once to take it back, the two would differ; there the planner refuses the functions.
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use datafusion::arrow::datatypes::{DataType, TimeUnit};
+use datafusion::arrow::datatypes::{DataType, Field, TimeUnit};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, Result as DfResult, ScalarValue};
 use datafusion::logical_expr::expr::ScalarFunction;
@@ -53,35 +55,56 @@ impl Moment {
     }
 }
 
-/// The plan with its functions of the moment reading a cell; None if it has none.
-pub fn bind(plan: &LogicalPlan) -> Result<Option<(LogicalPlan, Moment)>> {
-    let moment = Moment::default();
-    let bound = plan.clone().transform_up_with_subqueries(|node| {
+/// The plan with a variable in place of its functions of the moment; None if it has none.
+pub fn marked(plan: &LogicalPlan) -> Result<Option<LogicalPlan>> {
+    replaced(plan, |expr| {
+        if !matches!(&expr, Expr::ScalarFunction(call) if FUNCTIONS.contains(&call.func.name())) {
+            return Ok(Transformed::no(expr));
+        }
+        let field = Field::new(NAME, expr.get_type(&DFSchema::empty())?, false);
+        Ok(Transformed::yes(Expr::ScalarVariable(Arc::new(field), vec![NAME.to_owned()])))
+    })
+}
+
+/// The plan with its variables reading a cell; None if it has none.
+pub fn bound(plan: &LogicalPlan, moment: &Moment) -> Result<Option<LogicalPlan>> {
+    replaced(plan, |expr| {
+        let Expr::ScalarVariable(field, _) = &expr else { return Ok(Transformed::no(expr)) };
+        let function = EpochMoment {
+            moment: moment.clone(),
+            data_type: field.data_type().clone(),
+            signature: Signature::nullary(Volatility::Volatile),
+        };
+        let function = Arc::new(ScalarUDF::from(function));
+        Ok(Transformed::yes(Expr::ScalarFunction(ScalarFunction::new_udf(function, Vec::new()))))
+    })
+}
+
+fn replaced(
+    plan: &LogicalPlan,
+    put: impl Fn(Expr) -> DfResult<Transformed<Expr>>,
+) -> Result<Option<LogicalPlan>> {
+    let done = plan.clone().transform_up_with_subqueries(|node| {
         let names = NamePreserver::new(&node);
         node.map_expressions(|expr| {
             let name = names.save(&expr);
-            let bound = expr.transform_up(|part| bound(part, &moment))?;
-            Ok(if bound.transformed { bound.update_data(|expr| name.restore(expr)) } else { bound })
+            let put = expr.transform_up(&put)?;
+            Ok(if put.transformed { put.update_data(|expr| name.restore(expr)) } else { put })
         })
     })?;
-    Ok(bound.transformed.then_some((bound.data, moment)))
+    Ok(done.transformed.then_some(done.data))
 }
 
-fn bound(expr: Expr, moment: &Moment) -> DfResult<Transformed<Expr>> {
-    let Expr::ScalarFunction(call) = &expr else {
-        return Ok(Transformed::no(expr));
-    };
-    if !FUNCTIONS.contains(&call.func.name()) {
-        return Ok(Transformed::no(expr));
-    }
-    let data_type = expr.get_type(&DFSchema::empty())?;
-    let function = EpochMoment {
-        moment: moment.clone(),
-        data_type,
-        signature: Signature::nullary(Volatility::Volatile),
-    };
-    let function = Arc::new(ScalarUDF::from(function));
-    Ok(Transformed::yes(Expr::ScalarFunction(ScalarFunction::new_udf(function, Vec::new()))))
+/// The type of the moment, if an expression is that and no more.
+pub(super) fn type_of(expr: &Expr) -> Option<&DataType> {
+    let Expr::ScalarFunction(call) = expr else { return None };
+    let function: &dyn std::any::Any = call.func.inner().as_ref();
+    function.downcast_ref::<EpochMoment>().map(|moment| &moment.data_type)
+}
+
+/// Whether an expression of a bound plan reads the time of the epoch.
+pub(super) fn is_in(expr: &Expr) -> Result<bool> {
+    Ok(expr.exists(|part| Ok(type_of(part).is_some()))?)
 }
 
 /// Whether a plan that is not bound reads the clock.

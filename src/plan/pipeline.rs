@@ -20,7 +20,7 @@ use datafusion::logical_expr::LogicalPlan;
 use super::moment::Moment;
 use crate::catalog::{Emission, Kind, Relation};
 use crate::operators::lateness::LatenessRule;
-use crate::operators::{AggregateSpec, JoinSpec, SessionSpec, TopSpec, Windowing};
+use crate::operators::{AggregateSpec, JoinSpec, SessionSpec, TemporalSpec, TopSpec, Windowing};
 
 /// A continuous query, ready to be run.
 #[derive(Debug, Clone)]
@@ -188,6 +188,8 @@ pub enum Stateful {
     },
     /// The first rows of each key in an order.
     Top(Box<TopSpec>),
+    /// Rows while a condition on the time holds.
+    Temporal(TemporalSpec),
     /// Any plan over the rows of each key, answered again for the keys that an epoch has touched.
     PerKey(Box<PerKeyPlan>),
     /// An inner join of two ports whose rows change: the plan is asked about the rows that come on one
@@ -217,7 +219,8 @@ impl Stateful {
             | Stateful::Buffer { .. }
             | Stateful::Session { .. }
             | Stateful::Union { .. }
-            | Stateful::Top(_) => None,
+            | Stateful::Top(_)
+            | Stateful::Temporal(_) => None,
         }
     }
 }

@@ -30,7 +30,7 @@ use datafusion::sql::sqlparser::ast;
 
 use super::cut;
 use super::distinct_on;
-use super::moment;
+use super::moment::{self, Moment};
 use super::pipeline::{Pipeline, Stateful};
 use super::relations::{Database, RelationLookup};
 use super::session::SessionNode;
@@ -181,13 +181,18 @@ impl Planner {
     ) -> Result<Pipeline> {
         refuse_unstable(plan)?;
         let schema = Arc::clone(plan.schema());
-        let bound = moment::bind(plan)?;
-        let ranked =
-            distinct_on::ranked(options, bound.as_ref().map_or(plan, |(plan, _)| plan).clone())?;
-        let optimized = state.optimize(&ranked)?;
+        let marked = moment::marked(plan)?;
+        let ranked = distinct_on::ranked(options, marked.as_ref().unwrap_or(plan).clone())?;
+        let mut optimized = state.optimize(&ranked)?;
         refuse_subqueries(&optimized)?;
+        let moment = Moment::default();
+        if marked.is_some()
+            && let Some(bound) = moment::bound(&optimized, &moment)?
+        {
+            optimized = bound;
+        }
         let mut pipeline = cut::cut(optimized, options)?;
-        if let Some((_, moment)) = bound {
+        if marked.is_some() && reads_moment(&pipeline)? {
             check_moment(&pipeline)?;
             pipeline.notices.push(moment::NOTICE.to_owned());
             pipeline.moment = Some(moment);
@@ -342,6 +347,19 @@ impl QueryPlanner for Queries {
     }
 }
 
+/// Whether a fragment or a plan that an operator asks reads the time of the epoch.
+fn reads_moment(pipeline: &Pipeline) -> Result<bool> {
+    let below = pipeline.sources.iter().map(|source| &source.below.plan);
+    let above = pipeline.steps.iter().map(|step| &step.above.plan);
+    let asked = pipeline.steps.iter().filter_map(|step| step.operator.asks()).map(|asks| &asks.plan);
+    for plan in below.chain(above).chain(asked) {
+        if moment::is_read_in(plan)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Refuses a pipeline that would compute a row again to take it back, or only when a window closes,
 /// which need not be in an epoch that reads anything.
 fn check_moment(pipeline: &Pipeline) -> Result<()> {
@@ -357,7 +375,7 @@ fn check_moment(pipeline: &Pipeline) -> Result<()> {
                 moment::is_read_in(&keyed.plan)? || moment::is_read_in(&step.above.plan)?
             }
             Stateful::Session { .. } => moment::is_read_in(&step.above.plan)?,
-            Stateful::Union { .. } | Stateful::Top(_) => {
+            Stateful::Union { .. } | Stateful::Top(_) | Stateful::Temporal(_) => {
                 step.retracts && moment::is_read_in(&step.above.plan)?
             }
             Stateful::Assign { .. } => false,

@@ -199,9 +199,16 @@ impl ViewRun {
         self.feeds.are_logs()
     }
 
-    /// Whether there is nothing for it to read: of what is published, and of a log.
-    pub fn is_idle(&self) -> bool {
-        self.progress.position.is_some() && self.feeds.are_idle()
+    /// Whether there is nothing for it to read, of what is published and of a log, and nothing comes
+    /// or goes by this time.
+    pub fn is_idle(&self, now_ms: i64) -> bool {
+        let is_due = self.wakes_ms().is_some_and(|at| at <= now_ms);
+        self.progress.position.is_some() && self.feeds.are_idle() && !is_due
+    }
+
+    /// When something next comes or goes without any row, milliseconds since 1970.
+    pub fn wakes_ms(&self) -> Option<i64> {
+        self.runner.wakes_ms()
     }
 
     /// What tells it to run no more.
@@ -274,6 +281,7 @@ impl ViewRun {
             anything: false,
         };
         let mut drained = true;
+        taken.anything |= self.runner.tick(tables, &mut taken.out).await?;
         for source in 0..self.feeds.0.len() {
             let read = self.read_source(source, cut, now_ms, tables, &mut reach, &mut taken);
             drained &= read.await?;
@@ -387,6 +395,7 @@ impl ViewRun {
             self.progress.commit = change.cut.0;
         }
         self.progress.counters = self.runner.counters;
+        self.progress.now_ms = self.runner.now_ms();
         let answer_before = self.progress.answer_epoch;
         let mut writer = EpochWriter::new(id, epoch, batch);
         for (part, table) in self.runner.tables() {

@@ -1,0 +1,275 @@
+//! Conditions that become true or false as time passes: `ts > now() - INTERVAL '1 hour'`.
+//!
+//! ```text
+//!  Filter: v > 0 AND ts <= now() AND now() - ts < '1 hour'
+//!          ─────     ─────────       ────────────────────
+//!          steady    rises           falls
+//! ```
+//! Whether a condition changes, and which way, is seen from its parts: `now()` rises, what does not
+//! read it is steady, and comparisons, sums, differences and what keeps an order follow from these.
+//! A condition that rises lets a row in at some moment, one that falls lets it go; when that is, is
+//! found by asking the condition itself ([`TemporalFilter`](crate::operators::TemporalFilter)), so
+//! months, dates and `date_trunc` need no rules of their own. A condition that moves to and fro
+//! (`extract(hour FROM now()) = 8`) is not looked at again.
+//!
+//! With EMIT ON WINDOW CLOSE nothing is taken back, and a condition is what it is when the row comes.
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, Field, TimeUnit};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, DFSchema, JoinType, ScalarValue};
+use datafusion::execution::context::ExecutionProps;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
+use datafusion::logical_expr::{
+    Between, BinaryExpr, Cast, Expr, Filter, Join, LogicalPlan, Operator, Projection, cast,
+};
+use datafusion::physical_expr::create_physical_expr;
+use datafusion::physical_plan::PhysicalExpr;
+
+use super::moment;
+use super::pipeline::{Frontier, Stateful};
+use super::stage::{CutOptions, Edge, Open, filter};
+use crate::catalog::Emission;
+use crate::error::Result;
+use crate::operators::TemporalSpec;
+use crate::postgres::functions::INTERVAL_SIZE;
+
+/// The column with the time that a condition is asked about.
+const TIME: &str = "__moment";
+
+/// What an expression is called that the optimizer computes once for several places.
+const SHARED: &str = "__common_expr_";
+
+/// What becomes of a value as time passes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Course {
+    Steady,
+    /// It grows, or becomes true.
+    Rises,
+    /// It shrinks, or becomes false.
+    Falls,
+}
+
+impl Course {
+    fn reversed(self) -> Course {
+        match self {
+            Course::Steady => Course::Steady,
+            Course::Rises => Course::Falls,
+            Course::Falls => Course::Rises,
+        }
+    }
+
+    /// That of something that follows both.
+    fn with(self, other: Course) -> Option<Course> {
+        match (self, other) {
+            (own, Course::Steady) => Some(own),
+            (Course::Steady, other) => Some(other),
+            (own, other) => (own == other).then_some(own),
+        }
+    }
+}
+
+/// The conditions of a filter, by what becomes of them.
+#[derive(Default)]
+pub(super) struct TimedConditions {
+    arriving: Vec<Expr>,
+    leaving: Vec<Expr>,
+    others: Vec<Expr>,
+}
+
+/// A filter of which time changes a condition.
+pub(super) struct TimedFilter {
+    pub(super) conditions: TimedConditions,
+    /// What it is over.
+    pub(super) input: LogicalPlan,
+    /// What stands above, the lowest first.
+    pub(super) above: Vec<LogicalPlan>,
+}
+
+/// The conditions of a filter and what they are over, if time changes one of them.
+pub(super) fn conditions(options: CutOptions, node: &LogicalPlan) -> Result<Option<TimedFilter>> {
+    let LogicalPlan::Filter(node) = node else { return Ok(None) };
+    if options.emission == Emission::OnClose {
+        return Ok(None);
+    }
+    let (predicate, input, above) = beneath(node)?;
+    if !moment::is_in(&predicate)? {
+        return Ok(None);
+    }
+    let mut found = TimedConditions::default();
+    for condition in split_conjunction_owned(predicate).into_iter().flat_map(parted) {
+        match course(&condition) {
+            Some(Course::Rises) => found.arriving.push(condition),
+            Some(Course::Falls) => found.leaving.push(condition),
+            Some(Course::Steady) | None => found.others.push(condition),
+        }
+    }
+    let is_timed = !found.arriving.is_empty() || !found.leaving.is_empty();
+    Ok(is_timed.then_some(TimedFilter { conditions: found, input, above }))
+}
+
+/// An inner join with its conditions on the time in a filter above it.
+pub(super) fn above_join(join: Join) -> Result<LogicalPlan> {
+    let mut join = join;
+    let (mut timed, mut others) = (Vec::new(), Vec::new());
+    if join.join_type == JoinType::Inner {
+        for condition in join.filter.take().into_iter().flat_map(split_conjunction_owned) {
+            let part = if moment::is_in(&condition)? { &mut timed } else { &mut others };
+            part.push(condition);
+        }
+        join.filter = conjunction(others);
+    }
+    let join = LogicalPlan::Join(join);
+    conjunction(timed).map_or(Ok(join.clone()), |timed| filter(join, timed))
+}
+
+/// The predicate beneath the projections that compute something of the time for it; what is beneath
+/// them, and they themselves, the lowest first.
+fn beneath(node: &Filter) -> Result<(Expr, LogicalPlan, Vec<LogicalPlan>)> {
+    let (mut predicate, mut input) = (node.predicate.clone(), node.input.as_ref().clone());
+    let mut above = Vec::new();
+    loop {
+        let LogicalPlan::Projection(projection) = &input else { break };
+        let mut reads = false;
+        for expr in &projection.expr {
+            reads |= moment::is_in(expr)?;
+        }
+        if !reads {
+            break;
+        }
+        predicate = computed(predicate, projection)?;
+        above.push(LogicalPlan::Projection(without_shared(projection)?));
+        input = projection.input.as_ref().clone();
+    }
+    above.reverse();
+    Ok((predicate, input, above))
+}
+
+/// The projection without what it computes of the time for the conditions alone: what the optimizer
+/// has found in several of them has a name of its own, and nobody else reads it.
+fn without_shared(projection: &Projection) -> Result<Projection> {
+    let mut exprs = projection.expr.clone();
+    for (expr, field) in exprs.iter_mut().zip(projection.schema.fields()) {
+        if field.name().starts_with(SHARED) && moment::is_in(expr)? {
+            let nothing = ScalarValue::try_from(field.data_type())?;
+            *expr = Expr::Literal(nothing, None).alias(field.name());
+        }
+    }
+    Ok(Projection::try_new(exprs, Arc::clone(&projection.input))?)
+}
+
+/// The expression with what a projection computes in place of its columns.
+fn computed(expr: Expr, projection: &Projection) -> Result<Expr> {
+    let put = expr.transform_up(|part| {
+        let Expr::Column(column) = &part else { return Ok(Transformed::no(part)) };
+        Ok(match projection.schema.maybe_index_of_column(column) {
+            Some(at) => Transformed::yes(projection.expr[at].clone().unalias()),
+            None => Transformed::no(part),
+        })
+    })?;
+    Ok(put.data)
+}
+
+/// BETWEEN is two conditions.
+fn parted(condition: Expr) -> Vec<Expr> {
+    match condition {
+        Expr::Between(Between { expr, negated: false, low, high }) => {
+            vec![expr.as_ref().clone().gt_eq(*low), expr.lt_eq(*high)]
+        }
+        other => vec![other],
+    }
+}
+
+/// What becomes of an expression as time passes; None: that is not known.
+fn course(expr: &Expr) -> Option<Course> {
+    if !moment::is_in(expr).ok()? {
+        return Some(Course::Steady);
+    }
+    match expr {
+        Expr::ScalarFunction(call) => match (moment::type_of(expr), call.func.name()) {
+            (Some(DataType::Time32(_) | DataType::Time64(_)), _) => None,
+            (Some(_), _) => Some(Course::Rises),
+            (None, "date_trunc" | "date_bin") => {
+                let (rounded, others) = (call.args.get(1)?, [call.args.first()?]);
+                let are_steady = others.into_iter().chain(call.args.get(2)).all(is_steady);
+                are_steady.then(|| course(rounded))?
+            }
+            (None, "date_part") => match call.args.first()? {
+                Expr::Literal(part, _) if part.try_as_str().flatten() == Some("epoch") => {
+                    course(call.args.get(1)?)
+                }
+                _ => None,
+            },
+            (None, INTERVAL_SIZE) => course(call.args.first()?),
+            _ => None,
+        },
+        Expr::Alias(alias) => course(&alias.expr),
+        Expr::Cast(Cast { expr, field }) if is_ordered_like_time(field.data_type()) => course(expr),
+        Expr::Not(inner) => Some(course(inner)?.reversed()),
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
+            let (left, right) = (course(left)?, course(right)?);
+            match op {
+                Operator::Plus | Operator::And | Operator::Or => left.with(right),
+                Operator::Minus | Operator::Gt | Operator::GtEq => left.with(right.reversed()),
+                Operator::Lt | Operator::LtEq => left.reversed().with(right),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
+}
+
+fn is_steady(expr: &Expr) -> bool {
+    course(expr) == Some(Course::Steady)
+}
+
+/// Whether a cast to this type keeps the order of what has an order in time.
+fn is_ordered_like_time(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::Timestamp(..) | DataType::Date32 | DataType::Date64 | DataType::Interval(_)
+    ) || data_type.is_numeric()
+}
+
+/// Puts the operator on a stage whose rows the conditions are about.
+pub(super) fn plan(conditions: TimedConditions, mut stage: Open) -> Result<Open> {
+    if let Some(others) = conjunction(conditions.others) {
+        stage.plan = filter(stage.plan, others)?;
+    }
+    let schema = Arc::clone(stage.plan.schema());
+    let time = Field::new(TIME, DataType::Timestamp(TimeUnit::Microsecond, None), false);
+    let time = DFSchema::from_unqualified_fields(vec![time].into(), Default::default())?;
+    let asked = schema.join(&time)?;
+    let compiled = |conditions: Vec<Expr>| -> Result<Option<Arc<dyn PhysicalExpr>>> {
+        let Some(condition) = conjunction(conditions) else { return Ok(None) };
+        let (props, planning) = (ExecutionProps::new(), PhysicalPlanningContext::default());
+        Ok(Some(create_physical_expr(&asked_of(condition)?, &asked, &props, &planning)?))
+    };
+    // Nothing below closes by what comes out again when its time has come.
+    let edge = Edge::of(stage.edge.retracts || !conditions.leaving.is_empty());
+    let spec = TemporalSpec {
+        arriving: compiled(conditions.arriving)?,
+        leaving: compiled(conditions.leaving)?,
+    };
+    let top = stage.plan.clone();
+    stage.with_step(top, (Stateful::Temporal(spec), Frontier::Closed), &schema, edge)
+}
+
+/// The condition about the time in a column.
+fn asked_of(condition: Expr) -> Result<Expr> {
+    let time = |as_type: &DataType| cast(Expr::Column(Column::new_unqualified(TIME)), as_type.clone());
+    let put = condition.transform_down(|part| {
+        let of = match &part {
+            // now() is in nanoseconds at first, in which there is no year 2263.
+            Expr::Cast(Cast { expr, field }) if moment::type_of(expr).is_some() => field.data_type(),
+            other => match moment::type_of(other) {
+                Some(data_type) => data_type,
+                None => return Ok(Transformed::no(part)),
+            },
+        };
+        Ok(Transformed::new(time(of), true, TreeNodeRecursion::Jump))
+    })?;
+    Ok(put.data)
+}
