@@ -191,6 +191,17 @@ pub const PORTION_WINDOWS: usize = 100_000;
 /// by itself.
 pub const COMMON_EPOCH_MS: u64 = 50;
 
+/// How long watermarks that follow the clock are left alone between two looks, milliseconds.
+pub const CLOCK_WATERMARK_MS: u64 = 100;
+
+/// How far the clock moves a watermark on that has been reached and for which something still waits,
+/// milliseconds.
+pub const CLOCK_STEP_MS: i64 = 1_000;
+
+/// How long a stream with `idle_advance` is silent before the clock moves its watermark on,
+/// milliseconds, where it does not say.
+pub const IDLE_TIMEOUT_MS: i64 = 30_000;
+
 /// How long a view that goes on by itself must have been quick before it takes part in the common
 /// epochs again, milliseconds.
 pub const REJOIN_MS: i64 = 10_000;

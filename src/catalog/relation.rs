@@ -86,10 +86,16 @@ pub struct StreamDef {
     /// Rows further ahead of the wall clock than this are rejected, milliseconds; None: no limit.
     pub max_future_ms: Option<i64>,
     /// How long a partition may be silent before it no longer holds the watermark back,
-    /// milliseconds. An embedded log has one partition, which there is nothing to hold back for; a
-    /// connector has it among its options.
+    /// milliseconds. An embedded log has one partition, which there is nothing to hold back for: it
+    /// is when `idle_advance` begins. A connector has it among its options.
     #[serde(default)]
     pub idle_timeout_ms: Option<i64>,
+    /// Its watermark moves on with the clock when it has been silent for so long.
+    #[serde(default)]
+    pub idle_advance: bool,
+    /// Its event time is PROCTIME(): its watermark follows the clock.
+    #[serde(default)]
+    pub follows_clock: bool,
     /// How far a view may be behind before writers are held back, milliseconds; None:
     /// [`limits::MAX_LAG_MS`](crate::limits::MAX_LAG_MS).
     #[serde(default)]

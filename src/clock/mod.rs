@@ -21,6 +21,11 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// Done when so much time has passed.
     fn sleep(&self, time: Duration) -> BoxFuture<'static, ()>;
 
+    /// Done when everything that waits for the present time has happened, where that can be known.
+    fn settled(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
     /// Whether time passes only when nothing else can happen: then a test may let it pass.
     fn is_simulated(&self) -> bool {
         false

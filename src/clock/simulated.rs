@@ -2,9 +2,9 @@
 //! somebody waits for.
 //!
 //! It belongs to a runtime of one thread ([`SimulatedClock::runtime`]). Before that thread would
-//! sleep because every task waits, the clock moves: to whoever wanted to know that all has settled,
-//! else to the earliest end of a sleep. So waiting costs nothing, and what happens is a function of
-//! the tasks alone.
+//! sleep because every task waits, the clock moves: to a sleep that ends now, else to whoever wanted
+//! to know that all has settled, else to the earliest end of a sleep. So waiting costs nothing, and
+//! what happens is a function of the tasks alone.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -47,25 +47,14 @@ impl SimulatedClock {
         Builder::new_current_thread().on_thread_park(move || clock.move_on()).build()
     }
 
-    /// Done when every task waits for time to pass. No time passes.
-    pub async fn settled(&self) {
-        let seen = self.0.lock().settled;
-        std::future::poll_fn(|cx| {
-            let mut times = self.0.lock();
-            if times.settled > seen {
-                return Poll::Ready(());
-            }
-            times.settling.push(cx.waker().clone());
-            Poll::Pending
-        })
-        .await;
-    }
-
     /// Every task waits.
     fn move_on(&self) {
         let woken = {
             let mut times = self.0.lock();
-            if times.settling.is_empty() {
+            let now_ms = times.now_ms;
+            let is_due =
+                times.sleepers.first_key_value().is_some_and(|((end, _), _)| *end <= now_ms);
+            if is_due || times.settling.is_empty() {
                 let next = times.sleepers.pop_first();
                 if let Some(((end, _), _)) = &next {
                     times.now_ms = times.now_ms.max(*end);
@@ -92,6 +81,20 @@ impl Clock for SimulatedClock {
         times.sleeps += 1;
         let key = (times.now_ms.saturating_add(ms), times.sleeps);
         Box::pin(SimulatedSleep { clock: self.clone(), key })
+    }
+
+    /// Done when every task waits for time to pass. No time passes.
+    fn settled(&self) -> BoxFuture<'_, ()> {
+        let seen = self.0.lock().settled;
+        let settled = std::future::poll_fn(move |cx| {
+            let mut times = self.0.lock();
+            if times.settled > seen {
+                return Poll::Ready(());
+            }
+            times.settling.push(cx.waker().clone());
+            Poll::Pending
+        });
+        Box::pin(settled)
     }
 
     fn is_simulated(&self) -> bool {

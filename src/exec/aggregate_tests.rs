@@ -197,7 +197,8 @@ async fn plan(bench: &Bench, keys: &str, windowed: bool, emission: Emission) -> 
         format!("SELECT {}, {calls} FROM s GROUP BY {}", &keys[1..], &keys[1..])
     };
     let parsed = crate::sql::parse_query(&text).unwrap();
-    let options = CutOptions { emission, lateness_ms: 0, limit_ends: true };
+    let options =
+        CutOptions { emission, lateness_ms: 0, limit_ends: true, state: Default::default() };
     let (mut pipeline, state, _) =
         super::define::continuous_pipeline(&bench.engine, &parsed.query, options).await.unwrap();
     let source = pipeline.sources.remove(0);
@@ -368,6 +369,8 @@ async fn bench() -> Bench {
         retention_bytes: None,
         max_future_ms: None,
         idle_timeout_ms: None,
+        idle_advance: false,
+        follows_clock: false,
         max_lag_ms: None,
     };
     bench.create("s", columns(), Kind::Stream(def), Vec::new()).await;

@@ -205,6 +205,7 @@ impl Engine {
                     Err(error) => failed.push((run, error)),
                 }
             }
+            self.closing.notify_one();
         }
         for (run, error) in failed {
             let handle = run.handle;

@@ -72,6 +72,7 @@ pub fn run(
     let (sender, receiver) = mpsc::channel(limits::RESULT_BATCHES);
     let query = Arc::new(TemporaryQuery {
         id: engine.next_query.fetch_add(1, Ordering::Relaxed),
+        sources: pipeline.sources.iter().map(|source| source.scan.relation.id).collect(),
         sql: options.sql.clone(),
         figures: Mutex::default(),
         places: Mutex::default(),
@@ -344,8 +345,10 @@ impl Work {
             state_rows,
             last_epoch_ms: took_ms,
             epoch,
+            closes_next: runner.closes_next(),
             nodes: runner.nodes().into(),
             last_epoch_at_ms: Some(now),
         };
+        self.registered.engine.closing.notify_one();
     }
 }

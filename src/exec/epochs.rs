@@ -108,6 +108,7 @@ impl Loop {
                     // first.
                     self.runs.sort_by_key(|run| run.handle.relation().id);
                     self.is_behind = true;
+                    self.engine.closing.notify_one();
                 }
             }
             Command::Sync(waiting) => self.waiting.push(waiting),

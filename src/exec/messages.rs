@@ -51,6 +51,8 @@ pub(super) struct Waiting {
 pub struct TemporaryQuery {
     /// Its number.
     pub id: u64,
+    /// What it reads.
+    pub sources: Vec<RelationId>,
     /// Its text.
     pub sql: String,
     /// Its figures.

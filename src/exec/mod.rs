@@ -35,6 +35,8 @@
 //! | `salvage` | what is stored, held against what is known of it, before anything runs |
 //! | `commit_times` | how old what a view has not read is |
 //! | `epoch_numbers` | the numbers of epochs, as they are stored |
+//! | [`moments`] | what the time is to statements that write |
+//! | `clock_watermarks` | watermarks that move on with the clock |
 //! | `sync` | waiting for views, so that a session reads its own writes |
 //! | [`continuous`] | a SELECT … EMIT for one client |
 //! | `retention` | forgets old rows that nobody needs |
@@ -54,6 +56,7 @@ mod agreement;
 mod alone;
 mod answering;
 mod back_pressure;
+mod clock_watermarks;
 mod codec;
 mod commit_times;
 mod committing;
@@ -78,6 +81,7 @@ pub mod late;
 mod lifecycle;
 pub mod map;
 pub mod messages;
+pub mod moments;
 pub mod node_figures;
 mod operators;
 pub mod planning;

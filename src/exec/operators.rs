@@ -12,8 +12,8 @@ use crate::error::{Error, Result};
 use crate::operators::assign::window_time;
 use crate::operators::lateness::ticks;
 use crate::operators::{
-    AppendJoin, Assign, InnerJoin, Operator, PerKey, RunningAggregate, SessionWindows, TemporalFilter, Top,
-    Union, WindowAggregate, WindowBuffer,
+    AppendJoin, Assign, InnerJoin, Operator, PerKey, RunningAggregate, SessionWindows,
+    TemporalFilter, Top, Union, WindowAggregate, WindowBuffer,
 };
 use crate::plan::{PerKeyPlan, Pipeline, Stateful};
 use crate::time::{WINDOW_COLUMNS, Watermark};

@@ -17,10 +17,11 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::commit_times::CommitTimes;
 use super::messages::{Agreement, Command, TemporaryQuery};
+use super::moments::WritingMoments;
 use super::planning::Planning;
 use super::rejected::RejectedRows;
 use super::view::handle::{Phase, ViewHandle};
@@ -82,6 +83,10 @@ pub struct Engine {
     /// What statements want views at and have not got yet.
     pub(super) agreements: Mutex<Vec<Arc<Agreement>>>,
     pub(super) commit_times: Mutex<CommitTimes>,
+    /// What statements that write have as the time.
+    pub moments: Arc<WritingMoments>,
+    /// What queries wait for may have changed: watermarks that follow the clock are looked at.
+    pub(super) closing: Arc<Notify>,
     /// Who goes on by itself computes with one of these.
     pub(super) lanes: Arc<tokio::sync::Semaphore>,
     /// CREATE, DROP and ALTER one at a time.

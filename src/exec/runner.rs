@@ -303,6 +303,19 @@ impl Runner {
         Some(wakes.div_euclid(1_000) + i64::from(wakes.rem_euclid(1_000) > 0))
     }
 
+    /// The least watermark that closes something, microseconds since 1970.
+    pub fn closes_next(&self) -> Option<i64> {
+        let next = |at: usize| {
+            let closes = self.steps[at].operator.closes_next()?;
+            let micros = micros_of_ticks(closes.0, self.unit_of(Giver::Step(at))?);
+            // What has closed below is complete up to a millisecond before.
+            let is_on_source =
+                self.pipeline.steps[at].inputs.iter().any(|i| matches!(i, Giver::Source(_)));
+            Some(if is_on_source { micros } else { micros.saturating_add(1_000) })
+        };
+        (0..self.steps.len()).filter_map(next).min()
+    }
+
     /// The time of the last epoch, milliseconds since 1970.
     pub fn now_ms(&self) -> i64 {
         self.now_ms

@@ -59,6 +59,8 @@ impl Engine {
             spawn,
             agreements: Mutex::default(),
             commit_times: Mutex::default(),
+            moments: Arc::default(),
+            closing: Arc::default(),
             lanes: Arc::new(Semaphore::new(limits::LONE_VIEWS)),
             ddl: Arc::default(),
         });
@@ -70,6 +72,7 @@ impl Engine {
         let epochs = Loop::new(Arc::clone(&engine), inbox).run();
         engine.spawn.looping("epochs", limits::PLANNING_STACK_BYTES, epochs)?;
         engine.start_retention();
+        engine.start_clock_watermarks();
         Ok(engine)
     }
 

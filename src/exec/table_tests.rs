@@ -66,7 +66,12 @@ impl Bench {
     }
 
     pub(super) async fn pipeline(&self, query: &str) -> (Arc<Pipeline>, Arc<SessionState>) {
-        let options = CutOptions { emission: Emission::OnChange, lateness_ms: 0, limit_ends: true };
+        let options = CutOptions {
+            emission: Emission::OnChange,
+            lateness_ms: 0,
+            limit_ends: true,
+            state: Default::default(),
+        };
         let parsed = sql::parse_query(query).unwrap();
         let planned =
             super::define::continuous_pipeline(&self.engine, &parsed.query, options).await;

@@ -119,6 +119,8 @@ impl Bench {
             retention_bytes: None,
             max_future_ms: None,
             idle_timeout_ms: None,
+            idle_advance: false,
+            follows_clock: false,
             max_lag_ms: None,
         };
         self.create("s", columns, Kind::Stream(def), Vec::new()).await
@@ -136,7 +138,12 @@ impl Bench {
         query: &str,
         emission: Emission,
     ) -> crate::error::Result<Arc<Relation>> {
-        let options = crate::plan::CutOptions { emission, lateness_ms: 0, limit_ends: true };
+        let options = crate::plan::CutOptions {
+            emission,
+            lateness_ms: 0,
+            limit_ends: true,
+            state: Default::default(),
+        };
         let parsed = sql::parse_query(query).unwrap();
         let (pipeline, _, used) =
             super::define::continuous_pipeline(&self.engine, &parsed.query, options).await?;
@@ -148,6 +155,7 @@ impl Bench {
             retention_ms: None,
             from_latest: false,
             paused: false,
+            state: Default::default(),
             append_only: pipeline.is_append_only(),
         };
         Ok(self.create(name, columns, Kind::MaterializedView(def), used).await)
@@ -585,6 +593,7 @@ async fn what_a_slow_continuous_query_has_not_read_of_a_view_is_kept_for_it() {
     let epoch = view.version().epoch;
     let query = Arc::new(TemporaryQuery {
         id: 0,
+        sources: vec![low.id],
         sql: String::new(),
         figures: Mutex::default(),
         places: Mutex::new(vec![(low.id, epoch)]),

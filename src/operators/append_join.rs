@@ -23,8 +23,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, UInt64Array,
-    new_null_array,
+    Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions,
+    UInt64Array, new_null_array,
 };
 use datafusion::arrow::compute::{concat_batches, filter_record_batch};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt64Type};
@@ -34,7 +34,7 @@ use super::operator::{Operator, PassedOn, Question, kept, size_of_tables};
 use super::{Closing, Trigger, lateness};
 use crate::error::{Error, Result};
 use crate::limits::BATCH_ROWS;
-use crate::state::{Arrangement, Delta, Location, StateTable, distinct_keys};
+use crate::state::{Arrangement, Delta, Interner, Location, StateTable, distinct_keys};
 use crate::time::{EventTime, Watermark};
 
 /// The columns that the plan has of a side that is marked, behind the port's: the number of the row,
@@ -343,6 +343,14 @@ impl Operator for AppendJoin {
             }
         }
         Ok(Closing::Done)
+    }
+
+    fn closes_next(&self) -> Option<Watermark> {
+        let next = |side: &KeptSide| {
+            let ((_, reach), (time, _)) = (side.time?, side.times.first()?);
+            Some(Watermark(time.saturating_add(reach).saturating_add(1)))
+        };
+        self.sides.iter().filter_map(next).min()
     }
 
     /// The rows of each side.

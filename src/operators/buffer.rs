@@ -281,6 +281,12 @@ impl Operator for WindowBuffer {
         self.close(watermark, out)
     }
 
+    fn closes_next(&self) -> Option<Watermark> {
+        let oldest = self.open.keys().next()?;
+        let mut windows = self.windowing.spec.windows(oldest.start);
+        self.windowing.closing(windows.find(|window| !self.passed.closes(window.end))?.end)
+    }
+
     fn frontier(&self, watermark: Watermark) -> Watermark {
         self.windowing.frontier(time_unit(&self.time_type), watermark)
     }

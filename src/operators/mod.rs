@@ -106,6 +106,12 @@ pub struct Windowing {
 }
 
 impl Windowing {
+    /// The watermark by which a window that ends there closes.
+    fn closing(&self, end: EventTime) -> Option<Watermark> {
+        let closes = self.lateness != Watermark::NEVER;
+        closes.then(|| Watermark(end.0.saturating_add(self.lateness)))
+    }
+
     /// How far the rows of closed windows are complete when everything that this watermark closes has
     /// been given out: a millisecond before the end of the next window to come. `unit` is that of the
     /// time column.
@@ -165,8 +171,8 @@ fn time_unit(data_type: &DataType) -> TimeUnit {
 }
 
 #[cfg(test)]
-mod tests;
-#[cfg(test)]
 mod temporal_tests;
+#[cfg(test)]
+mod tests;
 #[cfg(test)]
 mod top_tests;

@@ -71,6 +71,11 @@ pub trait Operator: Send {
         Ok(Closing::Done)
     }
 
+    /// The least watermark of its input that closes something.
+    fn closes_next(&self) -> Option<Watermark> {
+        None
+    }
+
     /// How far the rows that it gives when their windows close are complete, if its input is complete
     /// up to `watermark` and all that this closes has been given: what is still to come has a later
     /// `window_time`.

@@ -18,6 +18,7 @@ use datafusion::arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, UInt32A
 use datafusion::arrow::compute::{cast, concat_batches, take_record_batch};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
+use super::Closing;
 use super::lateness::ticks;
 use super::operator::{Operator, PassedOn, Question, kept, size_of_tables};
 use crate::error::{Error, Result};
@@ -173,6 +174,11 @@ impl Operator for PerKey {
             port.rows.remove(&due)?;
         }
         Ok(Some(ports))
+    }
+
+    fn closes_next(&self) -> Option<Watermark> {
+        let Touched::Windows { open, until, .. } = &self.touched else { return None };
+        Some(Watermark(open.first()?.saturating_add(*until).saturating_add(1)))
     }
 
     /// The difference to what had been answered before for these keys.

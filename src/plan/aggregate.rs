@@ -45,7 +45,16 @@ pub(super) fn plan(
     if retracts {
         refuse_over_changes(options, &stage, windowed)?;
     }
-    match (find_window(&stage.plan).cloned(), windowed) {
+    let window = find_window(&stage.plan).cloned();
+    // Windows that grow from one start: their rows count once for each that they are in.
+    let is_start_alone = matches!(&window, Some(node) if matches!(node.spec.kind, WindowKind::Cumulate { .. }))
+        && !origins.iter().any(|origin| matches!(origin, Origin::Window(1 | 2)));
+    // Without closing a window is a group like any, whatever is computed with it.
+    let fits = |window: &WindowNode| {
+        options.emission == Emission::OnClose
+            || has_windows(&aggregate, &origins, &stage.plan, window).is_ok()
+    };
+    match (window, windowed) {
         // Windows of rows that change are groups like any: they never close.
         (Some(window), true) if !retracts => {
             plan_windowed(options, notices, &aggregate, stage, &window, &origins)

@@ -355,6 +355,7 @@ impl Cutter {
             ))
             .hint("Use EMIT CHANGES."));
         }
+        let mut notices = self.notices;
         let (sources, mut steps) = stage.finish();
         top::leave_out_ranks(&mut steps);
         let below = sources.iter().map(|source| &source.below.plan);
@@ -366,7 +367,7 @@ impl Cutter {
             emission: self.options.emission,
             limit,
             tables,
-            notices: self.notices,
+            notices,
             moment: None,
         })
     }

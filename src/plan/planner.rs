@@ -351,7 +351,8 @@ impl QueryPlanner for Queries {
 fn reads_moment(pipeline: &Pipeline) -> Result<bool> {
     let below = pipeline.sources.iter().map(|source| &source.below.plan);
     let above = pipeline.steps.iter().map(|step| &step.above.plan);
-    let asked = pipeline.steps.iter().filter_map(|step| step.operator.asks()).map(|asks| &asks.plan);
+    let asked =
+        pipeline.steps.iter().filter_map(|step| step.operator.asks()).map(|asks| &asks.plan);
     for plan in below.chain(above).chain(asked) {
         if moment::is_read_in(plan)? {
             return Ok(true);

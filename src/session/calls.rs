@@ -220,6 +220,7 @@ async fn advance_clock(
         )
     })?;
     session.engine.clock().sleep(Duration::from_millis(ms)).await;
+    session.engine.clock().settled().await;
     text_batch(schema, &[vec![Some(String::new())]])
 }
 

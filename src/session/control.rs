@@ -53,7 +53,10 @@ impl Session {
     pub(super) async fn end_statement(&mut self) -> Result<()> {
         match self.mode {
             TransactionMode::Idle => self.commit_pending().await,
-            TransactionMode::Implicit | TransactionMode::Block => Ok(()),
+            TransactionMode::Implicit | TransactionMode::Block => {
+                self.transaction.lock().await.end_moment();
+                Ok(())
+            }
         }
     }
 

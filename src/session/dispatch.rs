@@ -183,8 +183,9 @@ impl Session {
             _ => (Vec::new(), "TRUNCATE TABLE"),
         };
         self.begin_statement();
-        let cx = self.write_context(text, &wanted).await?;
+        let mut cx = self.write_context(text, &wanted).await?;
         let transaction = Arc::clone(&self.transaction);
+        cx.now_ms = transaction.lock().await.begin_moment(&self.engine);
         let written = on_cpu(&self.engine, async move {
             let mut tx = transaction.lock().await;
             match &statement {
@@ -208,7 +209,8 @@ impl Session {
 
     async fn copy_from(&mut self, copy: &CopyFrom, text: &Arc<str>) -> Result<Outcome> {
         self.begin_statement();
-        let cx = self.write_context(text, std::slice::from_ref(&copy.name)).await?;
+        let mut cx = self.write_context(text, std::slice::from_ref(&copy.name)).await?;
+        cx.now_ms = self.transaction.lock().await.begin_moment(&self.engine);
         let copy = copy.clone();
         let rows = on_cpu(&self.engine, async move { write::copy_in(&cx, &copy) }).await?;
         Ok(Outcome::CopyIn(Box::new(IncomingCopy {

@@ -16,6 +16,7 @@ use datafusion::execution::memory_pool::MemoryReservation;
 use crate::catalog::{Names, Relation, RelationId};
 use crate::error::{Error, Result, SqlState};
 use crate::exec::Engine;
+use crate::exec::moments::WritingMoment;
 use crate::exec::snapshot::Scope;
 use crate::exec::versions::Overlay;
 use crate::limits;
@@ -59,6 +60,8 @@ pub struct SessionTransaction {
     bytes: usize,
     /// As many of `--memory-limit`.
     memory: MemoryReservation,
+    /// That of the first statement of which rows are to come.
+    moment: Option<WritingMoment>,
 }
 
 struct Savepoint {
@@ -79,6 +82,21 @@ impl SessionTransaction {
             savepoints: Vec::new(),
             bytes: 0,
             memory: accounts.reserve(MemoryPart::Writes),
+            moment: None,
+        }
+    }
+
+    /// The time of a statement that begins, milliseconds since 1970. No window over PROCTIME() closes
+    /// behind it before its rows are there.
+    pub fn begin_moment(&mut self, engine: &Engine) -> i64 {
+        let moment = engine.moments.begin(engine.clock());
+        self.moment.get_or_insert(moment).at_ms.max(engine.now_ms())
+    }
+
+    /// A statement has ended: without rows for streams nobody waits for the transaction.
+    pub fn end_moment(&mut self) {
+        if self.appends.is_empty() {
+            self.moment = None;
         }
     }
 

@@ -13,9 +13,9 @@ pub const WINDOW_COLUMNS: [&str; 3] = ["window_start", "window_end", "window_tim
 /// A window `[start, end)` in ticks of the time column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Window {
-    /// The first tick inside. Ordering is by end, then start: the order in which windows close.
+    /// The first tick behind it. Ordering is by end, then start: the order in which windows close.
     pub end: EventTime,
-    /// The first tick after it.
+    /// The first tick inside.
     pub start: EventTime,
 }
 

@@ -67,6 +67,8 @@ fn bid(schema: &Schema) -> Result<Relation> {
         retention_bytes: None,
         max_future_ms: None,
         idle_timeout_ms: None,
+        idle_advance: false,
+        follows_clock: false,
         max_lag_ms: None,
     };
     Ok(relation(1, "bid", columns(schema), Kind::Stream(stream)))

@@ -41,7 +41,8 @@ pub(super) async fn measure(
     let parsed = sql::parse_query(&query.sql)?;
     let plan = planner.logical(&state, &parsed.query).await?;
     let emission = emission(parsed.emit, Emission::OnChange);
-    let options = CutOptions { emission, lateness_ms: 0, limit_ends: false };
+    let options =
+        CutOptions { emission, lateness_ms: 0, limit_ends: false, state: Default::default() };
     let pipeline = Arc::new(planner.pipeline(&state, &plan, options)?);
     let source: Arc<dyn Source> = match file {
         Some(path) => input::open_file(path, stage.bid_schema())?,

@@ -94,6 +94,8 @@ async fn three_views_over_a_connector_decode_each_record_once() {
         retention_bytes: None,
         max_future_ms: None,
         idle_timeout_ms: None,
+        idle_advance: false,
+        follows_clock: false,
         max_lag_ms: None,
     };
     let columns = vec![column("price"), column("bidder")];

@@ -87,6 +87,8 @@ pub struct QueryFigures {
     pub last_epoch_ms: f64,
     /// The last epoch that changed something.
     pub epoch: u64,
+    /// The least watermark that closes something, microseconds since 1970.
+    pub closes_next: Option<i64>,
     /// Each source, and then each operator.
     pub nodes: Arc<[NodeFigures]>,
     /// When the rows of the last epoch had been taken in, milliseconds since 1970.

@@ -495,6 +495,7 @@ impl ViewRun {
             counters: self.runner.counters,
             watermark: Some(self.runner.watermark())
                 .filter(|watermark| *watermark != Watermark::NONE),
+            closes_next: self.runner.closes_next(),
             state_bytes: bytes + self.rows.bytes(),
             state_rows: rows,
             last_epoch_ms: took_ms,

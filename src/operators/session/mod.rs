@@ -275,6 +275,13 @@ impl Operator for SessionWindows {
         Ok(Closing::More)
     }
 
+    fn closes_next(&self) -> Option<Watermark> {
+        let closes = self.closing.first().map(|next| next.end);
+        let expires = self.expiring.first().map(|(until, _)| *until);
+        let next = closes.into_iter().chain(expires).min()?;
+        Some(Watermark(next.saturating_add(self.spec.lateness)))
+    }
+
     /// What is still to come ends after the watermark.
     fn frontier(&self, watermark: Watermark) -> Watermark {
         let millisecond = ticks_of_millis(1, time_unit(&self.time_type)).max(1);

@@ -200,6 +200,17 @@ impl WindowAggregate {
         done
     }
 
+    /// Where the window ends that closes next.
+    fn next_end(&self) -> Option<EventTime> {
+        match &self.mode {
+            Mode::Tables(tables) => tables.keys().next().map(|window| window.end),
+            Mode::Hops(hops) => {
+                let at = NextHop { spec: self.windowing.spec, passed: self.passed };
+                at.next(hops, self.closed).map(|window| window.end)
+            }
+        }
+    }
+
     fn drop_passed(&mut self, passed: Watermark) {
         // In order of their end.
         let Mode::Tables(tables) = &mut self.mode else { return };

@@ -23,6 +23,10 @@ impl Operator for WindowAggregate {
         self.close(watermark, out)
     }
 
+    fn closes_next(&self) -> Option<Watermark> {
+        self.windowing.closing(self.next_end()?)
+    }
+
     fn frontier(&self, watermark: Watermark) -> Watermark {
         self.windowing.frontier(time_unit(&self.time_type), watermark)
     }

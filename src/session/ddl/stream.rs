@@ -42,10 +42,23 @@ pub async fn create(cx: &Definer, create: CreateRelation) -> Result<Done> {
             "a stream must have at least one column",
         ));
     }
-    let watermark =
+    let mut watermark =
         create.watermark.as_ref().map(|watermark| watermark_of(watermark, &columns)).transpose()?;
+    if watermark.is_none() && is_embedded {
+        // Nothing else can be the time by which its windows close.
+        let column = columns.iter().position(is_processing_time);
+        watermark = column.map(|column| WatermarkSpec { column, delay: 0, text: None });
+    }
+    let follows_clock = is_embedded
+        && watermark.as_ref().is_some_and(|time| is_processing_time(&columns[time.column]));
+    let idle_advance = options::boolean(&create.options, "idle_advance")? == Some(true);
+    if idle_advance {
+        check_idle_advance(watermark.is_some(), is_embedded)?;
+    }
     let stream = StreamDef {
         watermark,
+        idle_advance,
+        follows_clock,
         connector: (!is_embedded).then(|| Connector { options: create.options.0.clone() }),
         retention_ms: options::time(&create.options, "retention")?,
         retention_bytes: options::bytes(&create.options, "retention_bytes")?,
@@ -53,10 +66,6 @@ pub async fn create(cx: &Definer, create: CreateRelation) -> Result<Done> {
         idle_timeout_ms: options::time(&create.options, "idle_timeout")?,
         max_lag_ms: options::time(&create.options, "max_lag")?,
     };
-    if options::boolean(&create.options, "idle_advance")? == Some(true) {
-        return Err(Error::unsupported("idle_advance is not supported yet")
-            .hint("Move the watermark with SELECT advance_watermark('stream', TIMESTAMP '…')."));
-    }
     let relation = Relation {
         id: cx.engine.catalog.names().next_id(),
         name,
@@ -77,6 +86,31 @@ pub async fn create(cx: &Definer, create: CreateRelation) -> Result<Done> {
     })
     .await?;
     Ok(Done::new("CREATE STREAM"))
+}
+
+/// Whether a column is the time at which the row was taken, and nothing else.
+fn is_processing_time(column: &Column) -> bool {
+    let is_call = |text: &String| {
+        let call: String = text.to_lowercase().chars().filter(|c| !" ()".contains(*c)).collect();
+        call == "proctime" && uses_proctime(text)
+    };
+    matches!(column.sql_type, SqlType::TimestampTz(_))
+        && column.generated.as_ref().is_some_and(is_call)
+}
+
+fn check_idle_advance(has_watermark: bool, is_embedded: bool) -> Result<()> {
+    if !is_embedded {
+        return Err(Error::unsupported(
+            "idle_advance of a stream with a connector is not supported",
+        )
+        .hint("The watermark of a connector follows its rows."));
+    }
+    if !has_watermark {
+        let what = "idle_advance needs a watermark that can advance";
+        return Err(Error::new(SqlState::InvalidTableDefinition, what)
+            .hint("Declare one: WATERMARK FOR ts AS ts - INTERVAL '5 seconds'."));
+    }
+    Ok(())
 }
 
 fn implied(options: &Options) -> Result<Vec<Column>> {

@@ -247,6 +247,7 @@ fn stream_text(relation: &Relation, stream: &StreamDef) -> String {
                 time("retention", stream.retention_ms),
                 bytes,
                 time("idle_timeout", stream.idle_timeout_ms),
+                stream.idle_advance.then(|| ("idle_advance".to_owned(), "true".to_owned())),
                 time("max_future", stream.max_future_ms),
                 time("max_lag", stream.max_lag_ms),
             ];

@@ -131,7 +131,7 @@ impl PlainInsert {
         tx: &mut SessionTransaction,
         values: &[ArrayRef],
     ) -> Result<usize> {
-        let maker = RowMaker::of(Arc::clone(&self.rules), engine.now_ms());
+        let maker = RowMaker::of(Arc::clone(&self.rules), tx.begin_moment(engine));
         let relation = self.rules.relation();
         let columns = self.columns.iter().enumerate();
         let given = columns.map(|(at, cells)| match cells {

@@ -8,13 +8,14 @@ use super::pieces::{binary, case_when, cast, function_named, nested, number, tex
 use crate::sql::function_call as call;
 
 /// Functions that have another name here, with the same arguments.
-const NAMES: [(&str, &str); 10] = [
+const NAMES: [(&str, &str); 11] = [
     ("variance", "var_samp"),
     ("ceiling", "ceil"),
     ("sign", "signum"),
     ("clock_timestamp", "now"),
     ("statement_timestamp", "now"),
     ("transaction_timestamp", "now"),
+    ("proctime", "now"),
     ("json_array_length", "json_length"),
     ("jsonb_array_length", "json_length"),
     ("json_extract_path_text", "json_as_text"),
