@@ -4,8 +4,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, TimestampMicrosecondArray};
-use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema, TimeUnit, TimestampMicrosecondType};
+use datafusion::arrow::array::{
+    ArrayRef, AsArray, Int64Array, RecordBatch, TimestampMicrosecondArray,
+};
+use datafusion::arrow::datatypes::{
+    DataType, Field, Int64Type, Schema, TimeUnit, TimestampMicrosecondType,
+};
 use datafusion::logical_expr::Operator as Op;
 use datafusion::physical_expr::expressions::{binary, col};
 use datafusion::physical_plan::PhysicalExpr;
@@ -17,7 +21,8 @@ use super::{Closing, Delta, Operator, TemporalFilter, TemporalSpec};
 type Row = (Option<i64>, Option<i64>, i64);
 
 fn schema() -> Schema {
-    let time = |name: &str| Field::new(name, DataType::Timestamp(TimeUnit::Microsecond, None), true);
+    let time =
+        |name: &str| Field::new(name, DataType::Timestamp(TimeUnit::Microsecond, None), true);
     Schema::new(vec![time("a"), time("b"), Field::new("v", DataType::Int64, true)])
 }
 
@@ -34,7 +39,11 @@ fn delta(rows: &[(Row, i64)]) -> Delta {
 /// `a <= now`, `now < b`.
 fn spec(arrives: bool, leaves: bool) -> TemporalSpec {
     let mut fields = schema().fields().to_vec();
-    fields.push(Arc::new(Field::new("__moment", DataType::Timestamp(TimeUnit::Microsecond, None), false)));
+    fields.push(Arc::new(Field::new(
+        "__moment",
+        DataType::Timestamp(TimeUnit::Microsecond, None),
+        false,
+    )));
     let asked = Schema::new(fields);
     let condition = |left: &str, op: Op, right: &str| -> Arc<dyn PhysicalExpr> {
         binary(col(left, &asked).unwrap(), op, col(right, &asked).unwrap(), &asked).unwrap()
@@ -52,7 +61,8 @@ fn is_there(row: &Row, spec: &TemporalSpec, now: i64) -> bool {
 }
 
 fn take_in(view: &mut BTreeMap<Row, i64>, delta: &Delta) {
-    let times = |at: usize| delta.batch.column(at).as_primitive::<TimestampMicrosecondType>().iter();
+    let times =
+        |at: usize| delta.batch.column(at).as_primitive::<TimestampMicrosecondType>().iter();
     let values = delta.batch.column(2).as_primitive::<Int64Type>().values();
     for (row, ((a, b), v)) in times(0).zip(times(1)).zip(values).enumerate() {
         *view.entry((a, b, *v)).or_default() += delta.weight(row);
@@ -73,9 +83,13 @@ fn tick(operator: &mut TemporalFilter, now: i64, view: &mut BTreeMap<Row, i64>) 
 }
 
 /// The operator as it is after a restart.
-fn restarted(operator: &mut TemporalFilter, stored: &mut Vec<RecordBatch>) -> TemporalFilter {
+fn restarted(
+    operator: &mut TemporalFilter,
+    spec: &TemporalSpec,
+    stored: &mut Vec<RecordBatch>,
+) -> TemporalFilter {
     stored.extend(operator.tables()[0].take_changed().unwrap());
-    let mut new = TemporalFilter::new(&schema(), operator.spec.clone()).unwrap();
+    let mut new = TemporalFilter::new(&schema(), spec.clone()).unwrap();
     stored.iter().for_each(|rows| new.tables()[0].restore_rows(rows).unwrap());
     new.tables()[0].restored().unwrap();
     new.state_restored().unwrap();
@@ -123,7 +137,7 @@ proptest! {
                     Vec::new()
                 }
                 Step::Restart => {
-                    operator = restarted(&mut operator, &mut stored);
+                    operator = restarted(&mut operator, &spec, &mut stored);
                     Vec::new()
                 }
             };

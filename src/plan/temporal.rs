@@ -259,11 +259,14 @@ pub(super) fn plan(conditions: TimedConditions, mut stage: Open) -> Result<Open>
 
 /// The condition about the time in a column.
 fn asked_of(condition: Expr) -> Result<Expr> {
-    let time = |as_type: &DataType| cast(Expr::Column(Column::new_unqualified(TIME)), as_type.clone());
+    let time =
+        |as_type: &DataType| cast(Expr::Column(Column::new_unqualified(TIME)), as_type.clone());
     let put = condition.transform_down(|part| {
         let of = match &part {
             // now() is in nanoseconds at first, in which there is no year 2263.
-            Expr::Cast(Cast { expr, field }) if moment::type_of(expr).is_some() => field.data_type(),
+            Expr::Cast(Cast { expr, field }) if moment::type_of(expr).is_some() => {
+                field.data_type()
+            }
             other => match moment::type_of(other) {
                 Some(data_type) => data_type,
                 None => return Ok(Transformed::no(part)),

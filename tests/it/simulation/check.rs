@@ -1,6 +1,7 @@
 //! What was written is there once and in order, every view is its query, and every subscriber was
 //! told so.
 
+use tidemill::clock::Clock;
 use tidemill::exec::view::handle::Phase;
 use tidemill::server::Answer;
 
@@ -46,9 +47,15 @@ impl Life<'_> {
         for _ in 0..20 {
             let Some(view) = self.run.world.view(name) else { return Some(false) };
             let chain = self.chain(view);
+            self.run.clock.settled().await;
+            self.run.world.now_ms = self.run.clock.now_ms();
             let answer = self.ask(&sql).await;
             if self.is_down() {
                 return None;
+            }
+            if self.run.clock.now_ms() != self.run.world.now_ms {
+                // Rows may have come and gone since.
+                continue;
             }
             let phases: Vec<_> =
                 chain.iter().map(|name| (name.clone(), self.phase(name))).collect();

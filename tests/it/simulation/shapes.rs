@@ -85,6 +85,18 @@ pub const SHAPES: &[Shape] = &[
     ),
     windows("rows in their sessions", "SELECT window_end, id, k, v AS n FROM {Z} WHERE v > 0"),
     rows("filter", "SELECT id, k, v AS n FROM {S} WHERE v > 10"),
+    rows(
+        "rows that leave",
+        "SELECT id, k, v AS n FROM {S} WHERE to_timestamp_millis(1700000000000 + v * 1000) > now() - INTERVAL '1 second'",
+    ),
+    rows(
+        "rows that come, and leave soon",
+        "SELECT id, k, v AS n FROM {S} WHERE to_timestamp_millis(1700000000000 + v * 1000) BETWEEN now() - INTERVAL '20 seconds' AND now()",
+    ),
+    rows(
+        "count of rows that leave",
+        "SELECT k, count(*) AS n, max(v) AS hi FROM {S} WHERE to_timestamp_millis(1700000000000 + v * 1000) > now() GROUP BY k",
+    ),
     rows("projection", "SELECT id, upper(k) AS k, v + 1 AS n FROM {S}"),
     rows(
         "rows looked up",
@@ -169,6 +181,10 @@ pub const SHAPES: &[Shape] = &[
     rows(
         "counts of counts",
         "SELECT max(k) AS k, n AS a, count(*) AS n FROM (SELECT k, count(*) AS n FROM {S} GROUP BY k) AS q GROUP BY n",
+    ),
+    view(
+        "rows of a view that leave",
+        "SELECT k, n FROM {V} WHERE to_timestamp_millis(1700000000000 + n * 1000) > now()",
     ),
     view("filter over a view", "SELECT k, n + 1 AS n FROM {V} WHERE n > 1"),
     view("count over a view", "SELECT k, count(*) AS n FROM {V} GROUP BY k"),

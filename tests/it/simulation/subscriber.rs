@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use futures::{FutureExt, StreamExt};
+use tidemill::clock::Clock;
 use tidemill::exec::view::handle::Phase;
 use tidemill::pgtypes::values::TextStyle;
 use tidemill::server::{Caller, text_rows};

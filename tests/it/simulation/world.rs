@@ -53,6 +53,8 @@ pub struct World {
     pub streams: Vec<Stream>,
     pub versions: Vec<Version>,
     pub views: Vec<View>,
+    /// The time at which it is asked, milliseconds since 1970.
+    pub now_ms: i64,
     context: SessionContext,
 }
 
@@ -63,6 +65,7 @@ impl World {
             streams: Vec::new(),
             versions: vec![Version::new()],
             views: Vec::new(),
+            now_ms: 0,
             context: SessionContext::new_with_config(config),
         }
     }
@@ -142,7 +145,8 @@ impl World {
             .replace("{B}", "w")
             .replace("{Z}", "z")
             .replace("{T}", "t")
-            .replace("{J}", "x.k = d.k AND x.pin = d.pin");
+            .replace("{J}", "x.k = d.k AND x.pin = d.pin")
+            .replace("now()", &format!("to_timestamp_millis({})", self.now_ms));
         let work = async {
             let frame = self.context.sql(&sql).await?;
             let schema = Arc::new(frame.schema().as_arrow().clone());
