@@ -18,8 +18,8 @@ use crate::store::codec::{decode_number, encode_number};
 use crate::store::{Space, Store, WriteBatch};
 
 pub use relation::{
-    Column, Connector, Emission, Kind, Relation, RelationId, StreamDef, TableDef, ViewDef,
-    WatermarkSpec,
+    Column, Connector, Emission, Kind, Relation, RelationId, StateOptions, StreamDef, TableDef,
+    ViewDef, WatermarkSpec,
 };
 pub use routine::{
     AggregateDef, Argument, BodyText, CatalogObject, FunctionDef, Routine, RoutineKind, Stability,

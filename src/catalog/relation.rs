@@ -145,6 +145,21 @@ pub struct ViewDef {
     /// It only ever gains rows: no aggregate that changes, no retention.
     #[serde(default)]
     pub append_only: bool,
+    /// What it says of its state.
+    #[serde(default)]
+    pub state: StateOptions,
+}
+
+/// What a view says of its state, in WITH.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateOptions {
+    /// `table_changes = 'revise'`: a change of a table that a stream is joined with changes what has
+    /// been answered.
+    #[serde(default)]
+    pub revises: bool,
+    /// `state_ttl`: keys that no row comes for are forgotten after so many milliseconds.
+    #[serde(default)]
+    pub ttl_ms: Option<i64>,
 }
 
 /// EMIT.

@@ -21,8 +21,12 @@ pub async fn view_pipeline(
     let Kind::MaterializedView(def) = &relation.kind else {
         return Err(Error::internal(format!("{} is no materialized view", relation.name)));
     };
-    let options =
-        CutOptions { emission: def.emission, lateness_ms: def.lateness_ms, limit_ends: false };
+    let options = CutOptions {
+        emission: def.emission,
+        lateness_ms: def.lateness_ms,
+        limit_ends: false,
+        state: def.state,
+    };
     let parsed = sql::parse_query(&def.query)?;
     let (mut pipeline, state, _) = continuous_pipeline(engine, &parsed.query, options).await?;
     pipeline.schema = relation.schema();

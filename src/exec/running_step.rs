@@ -61,7 +61,12 @@ impl RunningStep {
             None => None,
         };
         let watermark = passed.iter().copied().min().unwrap_or(Watermark::NONE);
-        let (operator, columns) = operator_at(pipeline, at, watermark)?;
+        let (mut operator, columns) = operator_at(pipeline, at, watermark)?;
+        if let Some(ttl) = plan.ttl_ms
+            && !operator.forget_after(ttl.saturating_mul(1_000))
+        {
+            return Err(Error::internal("an operator that does not forget keys"));
+        }
         let (frontier, work) = (plan.frontier, NodeWork::default());
         let name = super::explain::operator(pipeline, at).into();
         Ok(RunningStep { name, operator, columns, answering, frontier, passed, above, to, work })

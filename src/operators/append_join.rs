@@ -23,18 +23,19 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions,
-    UInt64Array, new_null_array,
+    ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, UInt64Array,
+    new_null_array,
 };
 use datafusion::arrow::compute::{concat_batches, filter_record_batch};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt64Type};
 use datafusion::common::JoinType;
 
 use super::operator::{Operator, PassedOn, Question, kept, size_of_tables};
+use super::untouched::UntouchedValues;
 use super::{Closing, Trigger, lateness};
 use crate::error::{Error, Result};
 use crate::limits::BATCH_ROWS;
-use crate::state::{Arrangement, Delta, Interner, Location, StateTable, distinct_keys};
+use crate::state::{Arrangement, Delta, Location, StateTable, distinct_keys};
 use crate::time::{EventTime, Watermark};
 
 /// The columns that the plan has of a side that is marked, behind the port's: the number of the row,
@@ -112,6 +113,8 @@ pub struct AppendJoin {
     next: usize,
     /// What is to be given at the end of the epoch.
     found: Vec<Delta>,
+    /// When keys are forgotten.
+    untouched: Option<UntouchedValues>,
 }
 
 struct KeptSide {
@@ -176,6 +179,7 @@ impl AppendJoin {
             output: Arc::new(Schema::new(fields.collect::<Vec<_>>())),
             next: 0,
             found: Vec::new(),
+            untouched: None,
         })
     }
 
@@ -273,12 +277,37 @@ impl AppendJoin {
 }
 
 impl Operator for AppendJoin {
+    fn forget_after(&mut self, ttl: i64) -> bool {
+        let KeptSide { rows, width, key, .. } = &self.sides[0];
+        let (schema, key) = (rows.schema(), *width..*width + *key);
+        let types: Vec<DataType> = key.map(|at| schema.field(at).data_type().clone()).collect();
+        self.untouched = UntouchedValues::new(&types, ttl).ok();
+        self.untouched.is_some()
+    }
+
+    /// What has been joined stays.
+    fn tick(&mut self, now: i64, _: &mut Vec<Delta>) -> Result<Closing> {
+        let Some(untouched) = &mut self.untouched else { return Ok(Closing::Done) };
+        let Some(keys) = untouched.tick(now)? else { return Ok(Closing::Done) };
+        self.sides.iter_mut().try_for_each(|side| side.rows.remove_keys(&keys))?;
+        Ok(Closing::Done)
+    }
+
+    fn wakes(&self) -> Option<i64> {
+        self.untouched.as_ref()?.wakes()
+    }
+
     fn push(&mut self, at: usize, delta: &Delta) -> Result<PassedOn> {
         let gone = delta.of_sign(-1)?;
         if gone.num_rows() > 0 {
             return Err(Error::internal("a row is taken back from a join of rows that stay"));
         }
-        self.sides[at].new.push(delta.of_sign(1)?);
+        let new = delta.of_sign(1)?;
+        let side = &mut self.sides[at];
+        if let Some(untouched) = &mut self.untouched {
+            untouched.touch(&new.columns()[side.width..side.width + side.key])?;
+        }
+        side.new.push(new);
         Ok(kept())
     }
 
@@ -360,6 +389,9 @@ impl Operator for AppendJoin {
 
     fn state_restored(&mut self) -> Result<()> {
         for side in &mut self.sides {
+            if let Some(untouched) = &mut self.untouched {
+                untouched.touch(&side.rows.keys()?)?;
+            }
             side.first_new = side.rows.next_number();
             let mut next = 0;
             while let Some((piece, after)) = side.rows.numbered(next, BATCH_ROWS)? {
@@ -374,7 +406,8 @@ impl Operator for AppendJoin {
         let (bytes, rows) =
             size_of_tables(self.sides.iter().map(|side| &side.rows as &dyn StateTable));
         let times: usize = self.sides.iter().map(|side| side.times.len()).sum();
-        (bytes + times * 2 * size_of::<(i64, u64)>(), rows)
+        let keys = self.untouched.as_ref().map_or(0, UntouchedValues::size);
+        (bytes + times * 2 * size_of::<(i64, u64)>() + keys, rows)
     }
 }
 

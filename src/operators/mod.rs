@@ -14,6 +14,7 @@
 //! | `buffer` | [`WindowBuffer`]: the rows of windows, without an aggregate, until they close |
 //! | [`assign`] | [`assign::expand`]: the windows of each row, at once |
 //! | `session` | [`SessionWindows`]: rows that follow each other within a gap |
+//! | `untouched` | keys that no row has come for in a while |
 //! | `union` | [`Union`]: UNION ALL |
 //! | [`append_join`] | [`AppendJoin`]: joins of rows that stay, which forget by time |
 //! | [`join`] | [`InnerJoin`]: what comes or goes on one side, joined with what is there on the other |
@@ -36,6 +37,7 @@ mod split;
 mod temporal;
 pub mod top;
 mod union;
+mod untouched;
 mod window;
 
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};

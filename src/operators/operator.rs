@@ -54,6 +54,11 @@ pub trait Operator: Send {
     /// Takes rows of a port; gives those that it passes on at once.
     fn push(&mut self, port: usize, delta: &Delta) -> Result<PassedOn>;
 
+    /// It is to forget keys that no row has come for, for so many microseconds; whether it can.
+    fn forget_after(&mut self, _: i64) -> bool {
+        false
+    }
+
     /// An epoch begins, microseconds since 1970, never before the one before it: gives what comes or
     /// goes by then, or a part of it.
     fn tick(&mut self, _: i64, _: &mut Vec<Delta>) -> Result<Closing> {

@@ -21,6 +21,7 @@ use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use super::Closing;
 use super::lateness::ticks;
 use super::operator::{Operator, PassedOn, Question, kept, size_of_tables};
+use super::untouched::UntouchedValues;
 use crate::error::{Error, Result};
 use crate::limits::BATCH_ROWS;
 use crate::state::{Arrangement, Delta, Interner, Location, StateTable, change};
@@ -40,6 +41,8 @@ pub struct PerKey {
     touched: Touched,
     /// Which keys the plan has been asked about, and how many.
     asked: (Vec<ArrayRef>, usize),
+    /// When keys are forgotten.
+    untouched: Option<UntouchedValues>,
 }
 
 struct Port {
@@ -98,7 +101,8 @@ impl PerKey {
             None => Some(Arrangement::new("answers by key", &output, first_key, key)?),
         };
         let (answer, asked) = (first_key, (Vec::new(), 0));
-        Ok(PerKey { ports: own, answered, output, answer, key: by, touched, asked })
+        let untouched = None;
+        Ok(PerKey { ports: own, answered, output, answer, key: by, touched, asked, untouched })
     }
 
     /// The answers of windows, in the order of their ends.
@@ -111,12 +115,40 @@ impl PerKey {
 }
 
 impl Operator for PerKey {
+    fn forget_after(&mut self, ttl: i64) -> bool {
+        let Touched::Keys(..) = &self.touched else { return false };
+        let fields = &self.output.fields()[self.answer..];
+        let types: Vec<DataType> = fields.iter().map(|field| field.data_type().clone()).collect();
+        self.untouched = UntouchedValues::new(&types, ttl).ok();
+        self.untouched.is_some()
+    }
+
+    /// Without its rows a key is answered as if they had never been.
+    fn tick(&mut self, now: i64, _: &mut Vec<Delta>) -> Result<Closing> {
+        let Some(untouched) = &mut self.untouched else { return Ok(Closing::Done) };
+        let Some(keys) = untouched.tick(now)? else { return Ok(Closing::Done) };
+        self.ports.iter_mut().try_for_each(|port| port.rows.remove_keys(&keys))?;
+        if let Touched::Keys(groups, ids) = &mut self.touched {
+            groups.intern(&keys, keys[0].len(), ids)?;
+        }
+        Ok(Closing::Done)
+    }
+
+    fn wakes(&self) -> Option<i64> {
+        self.untouched.as_ref()?.wakes()
+    }
+
     fn push(&mut self, port: usize, delta: &Delta) -> Result<PassedOn> {
         let Port { rows, first } = &mut self.ports[port];
         let keys = &delta.batch.columns()[*first..*first + self.key];
         match &mut self.touched {
             Touched::All(touched) => *touched = true,
-            Touched::Keys(groups, ids) => groups.intern(keys, delta.rows(), ids)?,
+            Touched::Keys(groups, ids) => {
+                groups.intern(keys, delta.rows(), ids)?;
+                if let Some(untouched) = &mut self.untouched {
+                    untouched.touch(keys)?;
+                }
+            }
             Touched::Windows { open, .. } => open.extend(values(&keys[0])?.iter().flatten()),
         }
         rows.apply(delta)?;
@@ -216,6 +248,9 @@ impl Operator for PerKey {
         if let Touched::All(touched) = &mut self.touched {
             *touched = false;
         }
+        if let Some(untouched) = &mut self.untouched {
+            self.ports.iter().try_for_each(|port| untouched.touch(&port.rows.keys()?))?;
+        }
         let Touched::Windows { open, .. } = &mut self.touched else { return Ok(()) };
         for port in &self.ports {
             for key in port.rows.keys()? {
@@ -227,7 +262,9 @@ impl Operator for PerKey {
 
     fn state_size(&self) -> (usize, usize) {
         let tables = self.ports.iter().map(|port| &port.rows).chain(&self.answered);
-        size_of_tables(tables.map(|table| table as &dyn StateTable))
+        let (bytes, rows) = size_of_tables(tables.map(|table| table as &dyn StateTable));
+        let keys = self.untouched.as_ref().map_or(0, UntouchedValues::size);
+        (bytes + keys, rows)
     }
 }
 

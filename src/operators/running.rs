@@ -13,6 +13,7 @@ use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::common::ScalarValue;
 
 use super::operator::{Operator, PassedOn, kept, size_of_tables};
+use super::untouched::UntouchedKeys;
 use super::{AggregateSpec, Closing, Delta, Partial};
 use crate::error::{Error, Result};
 use crate::state::aggregates::update_all;
@@ -40,6 +41,8 @@ pub struct RunningAggregate {
     begun: bool,
     track: bool,
     ids: Vec<u32>,
+    /// When groups are forgotten.
+    untouched: Option<UntouchedKeys>,
 }
 
 impl RunningAggregate {
@@ -62,6 +65,7 @@ impl RunningAggregate {
             begun: false,
             track: false,
             ids: Vec::new(),
+            untouched: None,
         };
         let standing = if spec.keys.is_empty() { 1 } else { spec.standing.len() };
         if standing > 0 {
@@ -100,6 +104,21 @@ impl RunningAggregate {
         if self.track {
             self.dirty.mark(&self.ids, bound);
         }
+        if let Some(untouched) = &mut self.untouched {
+            untouched.touch(&self.ids);
+        }
+        Ok(())
+    }
+
+    /// Groups are gone as if their rows had never been.
+    fn forget(&mut self, ids: &[u32]) -> Result<()> {
+        let bound = self.interner.bound();
+        let counts = &self.counts;
+        self.before.keep(ids, bound, &self.kernels, |id| counts[id as usize] != 0)?;
+        if self.track {
+            self.dirty.mark(ids, bound);
+        }
+        ids.iter().for_each(|id| self.counts[*id as usize] = 0);
         Ok(())
     }
 
@@ -279,6 +298,33 @@ impl RunningAggregate {
 }
 
 impl Operator for RunningAggregate {
+    fn forget_after(&mut self, ttl: i64) -> bool {
+        self.untouched = Some(UntouchedKeys::new(ttl));
+        true
+    }
+
+    fn tick(&mut self, now: i64, _: &mut Vec<Delta>) -> Result<Closing> {
+        let due = self.untouched.as_mut().map_or(Vec::new(), |untouched| untouched.tick(now));
+        let standing = self.standing;
+        let due: Vec<u32> =
+            due.into_iter().filter(|id| *id >= standing && self.is_there(*id)).collect();
+        self.forget(&due)?;
+        Ok(Closing::Done)
+    }
+
+    fn wakes(&self) -> Option<i64> {
+        self.untouched.as_ref()?.wakes()
+    }
+
+    fn state_restored(&mut self) -> Result<()> {
+        let ids: Vec<u32> =
+            (0..self.interner.bound() as u32).filter(|&id| self.is_there(id)).collect();
+        if let Some(untouched) = &mut self.untouched {
+            untouched.touch(&ids);
+        }
+        Ok(())
+    }
+
     fn push(&mut self, _: usize, delta: &Delta) -> Result<PassedOn> {
         self.push(&delta.batch, delta.weights.as_ref())?;
         Ok(kept())
@@ -294,7 +340,8 @@ impl Operator for RunningAggregate {
     }
 
     fn state_size(&self) -> (usize, usize) {
-        size_of_tables([self as &dyn StateTable])
+        let (bytes, rows) = size_of_tables([self as &dyn StateTable]);
+        (bytes + self.untouched.as_ref().map_or(0, UntouchedKeys::size), rows)
     }
 }
 

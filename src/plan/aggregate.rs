@@ -17,6 +17,7 @@ use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan};
 use super::calls::{Inputs, PlannedCall};
 use super::closing::{close_rule, event_time, plan_again, same_windows, time_unit};
 use super::grouping::{by_columns, has_sets};
+use super::keys::EVER_SEEN;
 use super::origin::{
     Origin, lift_filters, looks_into_window, over_groups, references_window, trace, without_window,
 };
@@ -112,9 +113,9 @@ fn plan_running(
             )
         });
     }
-    let notice = "this query keeps a row of state for every group it has ever seen";
-    if !aggregate.group_expr.is_empty() && !notices.iter().any(|said| said == notice) {
-        notices.push(notice.to_owned());
+    let notice = format!("this query keeps a row of state for every group {EVER_SEEN}");
+    if !aggregate.group_expr.is_empty() && !notices.contains(&notice) {
+        notices.push(notice);
     }
     let mut inputs = Inputs::default();
     let keys: Vec<usize> = aggregate.group_expr.iter().map(|e| inputs.add(e.clone())).collect();

@@ -15,6 +15,7 @@ use datafusion::logical_expr::{
 };
 
 use super::aggregate;
+use super::expiry;
 use super::keyed;
 use super::keys::{KeyColumns, keys_of, keys_of_join};
 use super::origin::{Origin, column_at, trace};
@@ -36,7 +37,8 @@ use crate::postgres::subplan;
 pub fn cut(plan: LogicalPlan, options: CutOptions) -> Result<Pipeline> {
     let (plan, limit) = if options.limit_ends { take_limit(plan)? } else { (plan, None) };
     let schema = Arc::clone(plan.schema().inner());
-    let mut cutter = Cutter { options, follows: false, notices: Vec::new() };
+    let follows = options.state.revises;
+    let mut cutter = Cutter { options, follows, notices: Vec::new() };
     let stage = cutter.visit(plan, Within::Query)?;
     match cutter.followed(stage)? {
         Stage::Static(_) => {
@@ -358,6 +360,9 @@ impl Cutter {
         let mut notices = self.notices;
         let (sources, mut steps) = stage.finish();
         top::leave_out_ranks(&mut steps);
+        if let Some(ttl_ms) = self.options.state.ttl_ms {
+            expiry::expire(ttl_ms, &sources, &mut steps, &mut notices)?;
+        }
         let below = sources.iter().map(|source| &source.below.plan);
         let tables = tables_of(below.chain(steps.iter().map(|step| &step.above.plan)))?;
         Ok(Pipeline {

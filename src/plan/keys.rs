@@ -120,6 +120,9 @@ pub(super) fn columns_of(plan: &LogicalPlan) -> Vec<Expr> {
     (0..plan.schema().fields().len()).map(|at| column_at(plan, at)).collect()
 }
 
+/// How all that is said of state ends that grows with the keys.
+pub(super) const EVER_SEEN: &str = "it has ever seen";
+
 /// Says that rows are kept for ever.
 pub(super) fn say_what_is_kept(notices: &mut Vec<String>, node: &LogicalPlan, is_whole: bool) {
     let what = match node {
@@ -132,7 +135,7 @@ pub(super) fn say_what_is_kept(notices: &mut Vec<String>, node: &LogicalPlan, is
     let notice = if is_whole {
         format!("{what} without a key keeps all rows and looks at all of them whenever one comes")
     } else {
-        format!("{what} keeps the rows of every key it has ever seen")
+        format!("{what} keeps the rows of every key {EVER_SEEN}")
     };
     if !notices.contains(&notice) {
         notices.push(notice);

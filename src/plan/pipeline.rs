@@ -108,6 +108,8 @@ pub struct OperatorPlan {
     pub frontier: Frontier,
     /// It takes back rows that it has given out.
     pub retracts: bool,
+    /// It forgets keys that no row has come for, for so many milliseconds.
+    pub ttl_ms: Option<i64>,
     /// From the operator's output on.
     pub above: FragmentPlan,
 }

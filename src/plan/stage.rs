@@ -15,7 +15,7 @@ use super::pipeline::{
 };
 use super::placeholder::{INPUT, placeholder};
 use super::window::WindowNode;
-use crate::catalog::{Emission, Kind, Relation};
+use crate::catalog::{Emission, Kind, Relation, StateOptions};
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
 use crate::operators::lateness::LatenessRule;
@@ -30,6 +30,8 @@ pub struct CutOptions {
     pub lateness_ms: i64,
     /// LIMIT ends the query; else it is of the answer, as ORDER BY is.
     pub limit_ends: bool,
+    /// What a view says of its state.
+    pub state: StateOptions,
 }
 
 impl CutOptions {
@@ -210,7 +212,7 @@ impl Open {
         let plan = placeholder(output);
         let above = fragment_of(plan.clone(), output, false);
         let retracts = edge.retracts;
-        steps.push(OperatorPlan { inputs, operator, frontier, retracts, above });
+        steps.push(OperatorPlan { inputs, operator, frontier, retracts, ttl_ms: None, above });
         let (on, input) = (Giver::Step(steps.len() - 1), Arc::clone(output));
         Ok(Open { sources, steps, on, plan, input, has_tables: false, edge })
     }

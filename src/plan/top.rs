@@ -26,7 +26,7 @@ use datafusion::logical_expr::{
 };
 
 use super::keyed;
-use super::keys::{can_be_key, columns_of, with_keys};
+use super::keys::{EVER_SEEN, can_be_key, columns_of, with_keys};
 use super::origin::column_at;
 use super::pipeline::{Frontier, OperatorPlan, Stateful};
 use super::placeholder::INPUT;
@@ -56,7 +56,8 @@ pub(super) struct FirstRows {
 
 /// What a plan takes the first rows of, if that is what it does.
 pub(super) fn first_rows(options: CutOptions, plan: &LogicalPlan) -> Result<Option<FirstRows>> {
-    if options.emission == Emission::OnClose {
+    // The operator does not forget keys.
+    if options.emission == Emission::OnClose || options.state.ttl_ms.is_some() {
         return Ok(None);
     }
     let found = match plan {
@@ -300,13 +301,13 @@ fn what_is_kept(first: &FirstRows, keeps_rest: bool) -> Option<String> {
         (true, true) => {
             Some("this query keeps all rows that it is to give the first of".to_owned())
         }
-        (true, false) => Some("this query keeps the rows of every key it has ever seen".to_owned()),
+        (true, false) => Some(format!("this query keeps the rows of every key {EVER_SEEN}")),
         (false, true) => None,
         (false, false) if last == 1 => {
-            Some("this query keeps the first row of every key it has ever seen".to_owned())
+            Some(format!("this query keeps the first row of every key {EVER_SEEN}"))
         }
         (false, false) => {
-            Some(format!("this query keeps the first {last} rows of every key it has ever seen"))
+            Some(format!("this query keeps the first {last} rows of every key {EVER_SEEN}"))
         }
     }
 }

@@ -22,6 +22,7 @@ use super::transaction::{
     LOCK_WAIT, LOCK_WAIT_SETTING, SessionTransaction, SystemContext, TransactionMode, WriteContext,
 };
 use super::write::PlainInsert;
+use crate::catalog::StateOptions;
 use crate::error::{Error, Result, SqlState};
 use crate::exec::Engine;
 use crate::limits;
@@ -151,6 +152,7 @@ impl Session {
             lateness_ms: self.settings.lateness_ms()?,
             from_latest: self.settings.from_latest(),
             own: self.own(),
+            state: StateOptions::default(),
         })
     }
 

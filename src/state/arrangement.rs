@@ -170,6 +170,12 @@ impl Arrangement {
         Ok(())
     }
 
+    /// Takes the rows of these keys out; see [`Self::places`].
+    pub fn remove_keys(&mut self, keys: &[ArrayRef]) -> Result<()> {
+        let places = self.places(keys, keys.first().map_or(0, |column| column.len()))?;
+        self.remove(&places)
+    }
+
     /// The key's columns of all rows.
     pub fn keys(&self) -> Result<Vec<ArrayRef>> {
         let Some(keys) = &self.keys else { return Ok(Vec::new()) };

@@ -87,7 +87,8 @@ pub fn from_latest(options: &Options) -> Result<Option<bool>> {
         .transpose()
 }
 
-fn wrong(name: &str, value: &str, example: &str) -> Error {
+/// 22023: the value is none that the option has.
+pub fn wrong(name: &str, value: &str, example: &str) -> Error {
     Error::new(SqlState::BadArgument, format!("invalid value for option \"{name}\": \"{value}\""))
         .hint(format!("Write for example {example}."))
 }

@@ -8,7 +8,7 @@ use super::{
     Definer, Done, Opening, check_kind, check_unused, commit_changes, commit_new, is_taken,
     new_name, options,
 };
-use crate::catalog::{Kind, NameChange, Relation, RelationId, ViewDef};
+use crate::catalog::{Kind, NameChange, Relation, RelationId, StateOptions, ViewDef};
 use crate::error::{Error, Result, SqlState};
 use crate::exec::Engine;
 use crate::exec::define::{columns_of, emission};
@@ -40,7 +40,8 @@ pub struct CreateMaterialized {
 }
 
 /// The options of a materialized view.
-const OPTIONS: [&str; 3] = ["retention", "allowed_lateness", "scan_startup"];
+const OPTIONS: [&str; 5] =
+    ["retention", "allowed_lateness", "scan_startup", "state_ttl", "table_changes"];
 
 fn once(mut used: Vec<RelationId>) -> Vec<RelationId> {
     used.sort_unstable();
@@ -116,11 +117,16 @@ pub async fn create_materialized(cx: &Definer, create: CreateMaterialized) -> Re
     let lateness_ms =
         options::time(&create.options, "allowed_lateness")?.unwrap_or(cx.reading.lateness_ms);
     let from_latest = options::from_latest(&create.options)?.unwrap_or(cx.reading.from_latest);
+    let state = StateOptions {
+        revises: revises(&create.options)?,
+        ttl_ms: options::time(&create.options, "state_ttl")?,
+    };
     let reading = Reading {
         text: Arc::clone(&cx.reading.text),
         lateness_ms,
         from_latest,
         own: cx.reading.own,
+        state,
     };
     let ready =
         continuous::plan(&cx.engine, &create.query, &reading, continuous::AtLimit::Keeps).await?;
@@ -139,6 +145,7 @@ pub async fn create_materialized(cx: &Definer, create: CreateMaterialized) -> Re
             from_latest,
             paused: false,
             append_only: ready.pipeline.is_append_only() && retention_ms.is_none(),
+            state,
         }),
         depends_on: once(ready.used.clone()),
         sql: cx.reads.text.to_string(),
@@ -150,6 +157,17 @@ pub async fn create_materialized(cx: &Definer, create: CreateMaterialized) -> Re
     let notices =
         notices.map(|notice| ("NOTICE", Error::new(SqlState::Success, notice.clone()))).collect();
     Ok(Done { tag: tag.to_owned(), notices, from_now })
+}
+
+/// `table_changes`: whether a change of a table changes what has been answered.
+fn revises(options: &Options) -> Result<bool> {
+    let name = "table_changes";
+    let Some(value) = options::get(options, name) else { return Ok(false) };
+    match value.to_ascii_lowercase().as_str() {
+        "revise" => Ok(true),
+        "lookup" => Ok(false),
+        _ => Err(options::wrong(name, value, "'revise' or 'lookup'")),
+    }
 }
 
 /// The text before the last EMIT; a LIMIT behind it has been refused.

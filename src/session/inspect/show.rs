@@ -287,6 +287,12 @@ fn view_text(relation: &Relation, def: &ViewDef) -> String {
     if def.from_latest {
         options.push(("scan_startup".to_owned(), "latest".to_owned()));
     }
+    if let Some(ms) = def.state.ttl_ms {
+        options.push(("state_ttl".to_owned(), duration(ms)));
+    }
+    if def.state.revises {
+        options.push(("table_changes".to_owned(), "revise".to_owned()));
+    }
     let emit = match def.emission {
         Emission::OnClose => " EMIT ON WINDOW CLOSE",
         Emission::OnChange => "",

@@ -11,7 +11,7 @@ use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 
 use super::rows::{Batches, conform};
-use crate::catalog::{Emission, RelationId};
+use crate::catalog::{Emission, RelationId, StateOptions};
 use crate::error::Result;
 use crate::exec::Engine;
 use crate::exec::continuous::{ContinuousOptions, Emitted, run};
@@ -33,6 +33,8 @@ pub struct Reading {
     pub from_latest: bool,
     /// The last commit of the session.
     pub own: CommitNo,
+    /// What a view says of its state.
+    pub state: StateOptions,
 }
 
 /// A continuous query that has been planned.
@@ -67,6 +69,7 @@ pub async fn plan(
         emission: emission(query.emit, Emission::OnChange),
         lateness_ms: reading.lateness_ms,
         limit_ends: limit == AtLimit::Ends,
+        state: reading.state,
     };
     let (owned, query) = (Arc::clone(engine), query.query.clone());
     let ready = async move {

@@ -1,0 +1,165 @@
+//! Keys that no row has come for in a while: `state_ttl`.
+//!
+//! Times are those of epochs, and not stored: after a restart a key has been touched when the server
+//! began. So a key may be kept longer than it must be, and is never forgotten too early.
+
+use std::collections::VecDeque;
+
+use datafusion::arrow::array::{Array, ArrayRef};
+use datafusion::arrow::datatypes::DataType;
+
+use crate::error::Result;
+use crate::state::Interner;
+
+/// No time yet.
+const UNKNOWN: i64 = i64::MIN;
+
+/// When keys were touched last, by their ids.
+pub(super) struct UntouchedKeys {
+    /// Microseconds.
+    ttl: i64,
+    /// The time of the epoch.
+    now: i64,
+    /// The last epoch that touched each key.
+    last: Vec<i64>,
+    /// Epochs with the keys that they touched; of these some were touched again since.
+    queue: VecDeque<(i64, Vec<u32>)>,
+}
+
+impl UntouchedKeys {
+    /// Keys are forgotten after so many microseconds.
+    pub(super) fn new(ttl: i64) -> UntouchedKeys {
+        UntouchedKeys { ttl, now: UNKNOWN, last: Vec::new(), queue: VecDeque::new() }
+    }
+
+    /// Rows of these keys have come in this epoch.
+    pub(super) fn touch(&mut self, ids: &[u32]) {
+        if self.queue.back().is_none_or(|(time, _)| *time != self.now) {
+            self.queue.push_back((self.now, Vec::new()));
+        }
+        let Some((_, touched)) = self.queue.back_mut() else { return };
+        for &id in ids {
+            let at = id as usize;
+            if self.last.len() <= at {
+                self.last.resize(at + 1, i64::MAX);
+            }
+            if self.last[at] != self.now {
+                self.last[at] = self.now;
+                touched.push(id);
+            }
+        }
+        self.prune();
+    }
+
+    /// Nobody is to wake for an epoch whose keys have all been touched again.
+    fn prune(&mut self) {
+        while let Some((time, ids)) = self.queue.front_mut() {
+            while ids.pop_if(|id| self.last[*id as usize] != *time).is_some() {}
+            if !ids.is_empty() {
+                return;
+            }
+            self.queue.pop_front();
+        }
+    }
+
+    /// An epoch begins: the keys that are to be forgotten.
+    pub(super) fn tick(&mut self, now: i64) -> Vec<u32> {
+        if self.now == UNKNOWN {
+            // Those of before the server began.
+            for (time, ids) in &mut self.queue {
+                *time = now;
+                ids.iter().for_each(|id| self.last[*id as usize] = now);
+            }
+        }
+        self.now = now;
+        let mut due = Vec::new();
+        while let Some((time, ids)) =
+            self.queue.pop_front_if(|(time, _)| time.saturating_add(self.ttl) <= now)
+        {
+            due.extend(ids.into_iter().filter(|id| self.last[*id as usize] == time));
+        }
+        due.iter().for_each(|id| self.last[*id as usize] = i64::MAX);
+        self.prune();
+        due
+    }
+
+    /// When keys may next have to be forgotten.
+    pub(super) fn wakes(&self) -> Option<i64> {
+        let (time, _) = self.queue.front()?;
+        (*time != UNKNOWN).then(|| time.saturating_add(self.ttl))
+    }
+
+    /// Bytes, about.
+    pub(super) fn size(&self) -> usize {
+        self.last.capacity() * size_of::<i64>()
+            + self.queue.iter().map(|(_, ids)| ids.capacity() * size_of::<u32>()).sum::<usize>()
+    }
+}
+
+/// The same of keys that have no ids elsewhere.
+pub(super) struct UntouchedValues {
+    keys: Interner,
+    times: UntouchedKeys,
+}
+
+impl UntouchedValues {
+    /// Keys of these types, forgotten after so many microseconds.
+    pub(super) fn new(types: &[DataType], ttl: i64) -> Result<UntouchedValues> {
+        Ok(UntouchedValues { keys: Interner::new(types)?, times: UntouchedKeys::new(ttl) })
+    }
+
+    /// Rows with these keys have come in this epoch.
+    pub(super) fn touch(&mut self, keys: &[ArrayRef]) -> Result<()> {
+        let (rows, mut ids) = (keys.first().map_or(0, |column| column.len()), Vec::new());
+        self.keys.intern(keys, rows, &mut ids)?;
+        self.times.touch(&ids);
+        Ok(())
+    }
+
+    /// An epoch begins: the keys that are to be forgotten, all different; None: there are none.
+    pub(super) fn tick(&mut self, now: i64) -> Result<Option<Vec<ArrayRef>>> {
+        let due = self.times.tick(now);
+        if due.is_empty() {
+            return Ok(None);
+        }
+        let keys = self.keys.keys(&due)?;
+        due.iter().for_each(|id| self.keys.forget(*id));
+        Ok(Some(keys))
+    }
+
+    /// When keys may next have to be forgotten.
+    pub(super) fn wakes(&self) -> Option<i64> {
+        self.times.wakes()
+    }
+
+    /// Bytes, about.
+    pub(super) fn size(&self) -> usize {
+        self.keys.size() + self.times.size()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_due_a_while_after_it_was_touched_last() {
+        let mut keys = UntouchedKeys::new(10);
+        // Restored before the first epoch.
+        keys.touch(&[0, 1]);
+        assert_eq!((keys.wakes(), keys.tick(100)), (None, vec![]));
+        assert_eq!(keys.wakes(), Some(110));
+        assert_eq!(keys.tick(105), [0; 0]);
+        keys.touch(&[1, 2, 1]);
+        assert_eq!(keys.tick(110), [0]);
+        keys.touch(&[3]);
+        assert_eq!((keys.wakes(), keys.tick(114)), (Some(115), vec![]));
+        keys.touch(&[3]);
+        // An id is given again.
+        keys.touch(&[0]);
+        assert_eq!(keys.tick(115), [1, 2]);
+        // Nothing is left of 110.
+        assert_eq!((keys.wakes(), keys.tick(124)), (Some(124), vec![3, 0]));
+        assert_eq!((keys.wakes(), keys.tick(200)), (None, vec![]));
+    }
+}
