@@ -6,6 +6,26 @@ use crate::plan::window::describe;
 use crate::plan::{Pipeline, SourcePlan, Stateful};
 use crate::state::{Numbering, Wanted};
 
+/// A line of EXPLAIN.
+#[derive(Debug, Clone)]
+pub struct ExplainedLine {
+    /// The line.
+    pub text: String,
+    /// The source or operator that it names, by its place among the
+    /// [figures](super::runner::Runner::nodes).
+    pub node: Option<usize>,
+}
+
+impl ExplainedLine {
+    pub(super) fn text(text: String) -> ExplainedLine {
+        ExplainedLine { text, node: None }
+    }
+
+    pub(super) fn node(text: String, node: usize) -> ExplainedLine {
+        ExplainedLine { text, node: Some(node) }
+    }
+}
+
 fn emit(emission: Emission) -> &'static str {
     match emission {
         Emission::OnClose => "emit on window close",

@@ -68,7 +68,7 @@ pub mod define;
 pub mod env;
 mod epoch_numbers;
 mod epochs;
-mod explain;
+pub mod explain;
 pub mod failure;
 pub mod feed;
 mod folding;

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::above::with_schema;
 use super::answering::Answering;
 use super::codec::{StateTables, source_part, step_parts};
+use super::explain::ExplainedLine;
 use super::map::Tables;
 use super::node_figures::NodeFigures;
 use super::running_source::RunningSource;
@@ -637,14 +638,14 @@ impl Runner {
         Ok(self.memory.try_resize(self.state_size().0)?)
     }
 
-    /// Lines that say what runs, for EXPLAIN: what gives rows stands under what takes them, further
-    /// in where there are several.
-    pub fn explain(&self) -> Vec<String> {
+    /// Lines that say what runs, for EXPLAIN: a tree, in which what gives rows stands under what takes
+    /// them.
+    pub fn explain(&self) -> Vec<ExplainedLine> {
         let mut lines = Vec::new();
         let last = match self.steps.len().checked_sub(1) {
             Some(step) => Giver::Step(step),
             None => {
-                lines.push(super::explain::stateless(&self.pipeline));
+                lines.push(ExplainedLine::text(super::explain::stateless(&self.pipeline)));
                 Giver::Source(0)
             }
         };
@@ -652,33 +653,34 @@ impl Runner {
         lines
     }
 
-    fn explain_giver(&self, giver: Giver, depth: usize, lines: &mut Vec<String>) {
+    fn explain_giver(&self, giver: Giver, depth: usize, lines: &mut Vec<ExplainedLine>) {
         let indent = "  ".repeat(depth);
-        let mut plan = |title: &str, text: &str| {
-            lines.push(format!("{indent}{title}"));
-            lines.extend(text.lines().map(|line| format!("{indent}  {line}")));
+        let plan = |title: &str, text: &str, lines: &mut Vec<ExplainedLine>| {
+            let further = &title[..title.len() - title.trim_start().len()];
+            lines.push(ExplainedLine::text(format!("{indent}{title}")));
+            let text = text.lines().map(|line| format!("{indent}{further}  {line}"));
+            lines.extend(text.map(ExplainedLine::text));
         };
         match giver {
             Giver::Source(at) => {
                 let source = &self.sources[at];
                 if !source.plan.below.is_identity {
-                    plan("below", &source.below.explain());
+                    plan("below", &source.below.explain(), lines);
                 }
-                lines.push(format!("{indent}{}", source.name));
+                lines.push(ExplainedLine::node(format!("{indent}{}", source.name), at));
             }
             Giver::Step(at) => {
                 let step = &self.steps[at];
                 if let Some(above) = &step.above {
-                    plan("above", &above.fragment.explain());
+                    plan("above", &above.fragment.explain(), lines);
                 }
-                let text = step.answering.as_ref().map(Answering::explain);
-                lines.push(format!("{indent}{}", step.name));
-                lines.extend(
-                    text.iter().flat_map(|text| text.lines()).map(|l| format!("{indent}  {l}")),
-                );
+                let node = self.sources.len() + at;
+                lines.push(ExplainedLine::node(format!("{indent}{}", step.name), node));
+                if let Some(answering) = &step.answering {
+                    plan("  asks", &answering.explain(), lines);
+                }
                 let inputs = &self.pipeline.steps[at].inputs;
-                let depth = if inputs.len() > 1 { depth + 1 } else { depth };
-                inputs.iter().for_each(|input| self.explain_giver(*input, depth, lines));
+                inputs.iter().for_each(|input| self.explain_giver(*input, depth + 1, lines));
             }
         }
     }

@@ -184,7 +184,7 @@ const IGNORED: &[&str] = &[
 pub(super) fn explain(r: &mut Reader) -> Result<Statement> {
     r.expect("EXPLAIN")?;
     if r.eat_all(&["MATERIALIZED", "VIEW"]) {
-        return Ok(Statement::Explain(Explain::View(r.name()?)));
+        return Ok(Statement::Explain(Explain::View { analyze: false, name: r.name()? }));
     }
     if r.eat_all(&["WATERMARK", "FOR"]) {
         return Ok(Statement::Explain(Explain::Watermark(r.name()?)));
@@ -217,6 +217,9 @@ pub(super) fn explain(r: &mut Reader) -> Result<Statement> {
     } else {
         analyze = r.eat("ANALYZE");
         verbose = r.eat("VERBOSE");
+    }
+    if r.eat_all(&["MATERIALIZED", "VIEW"]) {
+        return Ok(Statement::Explain(Explain::View { analyze, name: r.name()? }));
     }
     if !begins(r) && *r.peek() != Token::LParen {
         return match r.peek() {

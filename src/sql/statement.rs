@@ -153,8 +153,8 @@ pub enum Emit {
 pub enum Explain {
     /// Of a query; `analyze` runs it.
     Query { analyze: bool, verbose: bool, query: ContinuousQuery },
-    /// Of a running view.
-    View(ObjectName),
+    /// Of a running view; `analyze` with what each of its operators has done.
+    View { analyze: bool, name: ObjectName },
     /// EXPLAIN WATERMARK FOR view.
     Watermark(ObjectName),
 }

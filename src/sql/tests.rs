@@ -131,7 +131,9 @@ fn show(statement: &Statement) -> String {
         Statement::SetRunning { kind, name, run } => format!("{run:?} {kind:?} {name}"),
         Statement::ShowCreate(name) => format!("ShowCreate {name}"),
         Statement::Describe(name) => format!("Describe {name}"),
-        Statement::Explain(Explain::View(name)) => format!("ExplainView {name}"),
+        Statement::Explain(Explain::View { analyze, name }) => {
+            format!("ExplainView analyze={analyze} {name}")
+        }
         Statement::Explain(Explain::Watermark(name)) => format!("ExplainWatermark {name}"),
         Statement::Truncate(names) => {
             format!(

@@ -10,6 +10,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::super::explain::ExplainedLine;
 use super::super::failure::ViewFailure;
 use super::super::late::LateRow;
 use super::super::node_figures::NodeFigures;
@@ -128,7 +129,7 @@ pub struct ViewHandle {
     published: RwLock<Arc<Published>>,
     phase: Announced<Phase>,
     subscribers: Mutex<Vec<Subscriber>>,
-    explained: Mutex<Vec<String>>,
+    explained: Mutex<Vec<ExplainedLine>>,
     /// What its rows take of `--memory-limit`, also when nothing runs.
     memory: Mutex<Option<Arc<MemoryReservation>>>,
     /// Every commit up to this one has been read, and what came of it is published.
@@ -355,7 +356,7 @@ impl ViewHandle {
     }
 
     /// Its running plan.
-    pub fn explained(&self) -> Vec<String> {
+    pub fn explained(&self) -> Vec<ExplainedLine> {
         self.explained.lock().clone()
     }
 
@@ -377,7 +378,7 @@ impl ViewHandle {
     }
 
     /// Puts in its running plan.
-    pub(in crate::exec) fn explain(&self, plan: Vec<String>) {
+    pub(in crate::exec) fn explain(&self, plan: Vec<ExplainedLine>) {
         *self.explained.lock() = plan;
     }
 

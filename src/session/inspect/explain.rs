@@ -14,6 +14,7 @@ use crate::catalog::{Kind, Names, Relation, StreamDef};
 use crate::clock::Stopwatch;
 use crate::error::{Error, Result, SqlState};
 use crate::exec::Engine;
+use crate::exec::node_figures::NodeFigures;
 use crate::exec::runner::Runner;
 use crate::exec::tables::PresentTables;
 use crate::log::StreamId;
@@ -38,7 +39,7 @@ pub async fn explain(session: &mut Session, what: &Explain, text: &Arc<str>) -> 
             }
             Some(_) => pipeline(session, query, text).await?,
         },
-        Explain::View(name) => view(session, name)?,
+        Explain::View { analyze, name } => view(session, name, *analyze)?,
         Explain::Watermark(name) => watermark(session, name)?,
     };
     lines("EXPLAIN", "QUERY PLAN", shown)
@@ -96,17 +97,25 @@ async fn pipeline(
     let shown = async move {
         let tables = PresentTables::new(&engine);
         let shown = Runner::new(Arc::new(ready.pipeline), ready.state, &tables).await?.explain();
-        Ok(shown.iter().flat_map(|part| split(part)).collect())
+        Ok(shown.into_iter().map(|line| line.text).collect())
     };
     session.engine.planning.plan_once(shown).await
 }
 
-fn view(session: &Session, name: &ObjectName) -> Result<Vec<String>> {
+fn view(session: &Session, name: &ObjectName, analyze: bool) -> Result<Vec<String>> {
     let relation = materialized(&session.engine, name)?;
     let view = session.engine.view(relation.id)?;
     let figures = view.figures();
-    let mut shown: Vec<String> =
-        view.explained().iter().flat_map(|part| split(part).collect::<Vec<_>>()).collect();
+    let mut shown = Vec::new();
+    for line in view.explained() {
+        let node = line.node.filter(|_| analyze).and_then(|node| figures.nodes.get(node));
+        let indent = line.text.len() - line.text.trim_start().len();
+        shown.push(line.text);
+        if let Some(node) = node {
+            let figures = node_text(node, &session.settings.style())?;
+            shown.push(format!("{:indent$}  ({figures})", ""));
+        }
+    }
     let counters = figures.counters;
     shown.push(format!("State: {}", view.phase().borrow().name()));
     shown.push(format!(
@@ -127,6 +136,19 @@ fn view(session: &Session, name: &ObjectName) -> Result<Vec<String>> {
         ));
     }
     Ok(shown)
+}
+
+/// What a source or operator has done, as `tidemill.operators` has it.
+fn node_text(node: &NodeFigures, style: &TextStyle) -> Result<String> {
+    let NodeFigures { rows_in, rows_out, state_rows, state_bytes, epoch_ms, .. } = node;
+    let mut text = format!(
+        "rows in={rows_in} out={rows_out}, state rows={state_rows} bytes={state_bytes}, last epoch={epoch_ms:.3} ms"
+    );
+    if let Some(micros) = node.watermark {
+        let time = time_text(&SqlType::Timestamp(6), micros, style)?;
+        text.push_str(&format!(", watermark={time}"));
+    }
+    Ok(text)
 }
 
 fn materialized(engine: &Engine, name: &ObjectName) -> Result<Arc<Relation>> {

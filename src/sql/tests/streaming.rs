@@ -250,7 +250,7 @@ fn explain_has_its_options() {
         "Explain analyze=true verbose=false SELECT 1 FROM s EMIT Changes",
     );
     check("EXPLAIN (SELECT 1)", "Explain analyze=false verbose=false (SELECT 1)");
-    check("EXPLAIN MATERIALIZED VIEW v", "ExplainView v");
+    check("EXPLAIN MATERIALIZED VIEW v", "ExplainView analyze=false v");
     check("EXPLAIN WATERMARK FOR v", "ExplainWatermark v");
     fails("EXPLAIN INSERT INTO t VALUES (1)", "0A000 9 EXPLAIN INSERT is not supported");
     fails("EXPLAIN (FORMAT json) SELECT 1", "0A000 10 EXPLAIN has one format, text");
