@@ -47,6 +47,7 @@ use crate::postgres::coercion::binary::Binary;
 use crate::postgres::coercion::intervals::IntervalKeys;
 use crate::postgres::functions;
 use crate::postgres::guard::{Guarding, InPieces};
+use crate::postgres::lateral;
 use crate::postgres::routines::called::with_called;
 use crate::postgres::set_operations;
 use crate::postgres::subplan::{self, is_subplan};
@@ -148,6 +149,7 @@ impl Planner {
                 let plan = set_operations::counting(plan)?;
                 Allowance::current().weigh(&plan).await?;
                 let plan = crate::postgres::coercion::rewrite::rewrite_operators(plan, state)?;
+                let plan = lateral::as_arrays(plan, state)?;
                 with_final_types(state, plan)
             }
             Err(error) => {

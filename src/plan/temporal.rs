@@ -130,8 +130,7 @@ pub(super) fn above_join(join: Join) -> Result<LogicalPlan> {
 fn beneath(node: &Filter) -> Result<(Expr, LogicalPlan, Vec<LogicalPlan>)> {
     let (mut predicate, mut input) = (node.predicate.clone(), node.input.as_ref().clone());
     let mut above = Vec::new();
-    loop {
-        let LogicalPlan::Projection(projection) = &input else { break };
+    while let LogicalPlan::Projection(projection) = &input {
         let mut reads = false;
         for expr in &projection.expr {
             reads |= moment::is_in(expr)?;

@@ -15,6 +15,7 @@
 //! | [`budget`] | what planning a statement may cost, and whether anyone still waits for it |
 //! | `checked` | the rules of DataFusion's planner look whether anyone does |
 //! | [`guard`] | a running query can be stopped, and gives way to others |
+//! | `lateral` | subqueries in FROM that read what stands beside them |
 //! | [`light`] | which queries compute little |
 //! | `grouping_sets` | how many a SELECT may ask for |
 //! | `distinct_counts` | `count(DISTINCT x)` counts groups |
@@ -34,6 +35,7 @@ mod distinct_counts;
 pub mod functions;
 mod grouping_sets;
 pub mod guard;
+pub(crate) mod lateral;
 pub mod light;
 mod piecewise;
 mod portions;

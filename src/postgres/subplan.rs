@@ -13,7 +13,10 @@ use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, new_empty_array};
+use datafusion::arrow::array::{
+    Array, ArrayRef, BooleanArray, ListArray, RecordBatch, StructArray, new_empty_array,
+};
+use datafusion::arrow::buffer::OffsetBuffer;
 use datafusion::arrow::compute::kernels::cmp;
 use datafusion::arrow::compute::{cast, concat};
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
@@ -50,6 +53,8 @@ pub enum SubqueryKind {
     Any(Operator),
     /// `x <> ALL (SELECT …)`, which is NOT IN; x is the first argument.
     All(Operator),
+    /// All its rows, as an array; NULL without one.
+    Rows,
 }
 
 /// The subquery as a function of the columns it reads of the query around it, which has the columns
@@ -62,7 +67,7 @@ pub fn applied(
     around: &DFSchema,
 ) -> Result<Expr> {
     let fields = subquery.subquery.schema().fields();
-    if fields.len() != 1 && want != SubqueryKind::Exists {
+    if fields.len() != 1 && !matches!(want, SubqueryKind::Exists | SubqueryKind::Rows) {
         return Err(Error::new(SqlState::Syntax, "subquery must return only one column").into());
     }
     let mut outer: Vec<(Column, FieldRef)> = Vec::new();
@@ -75,6 +80,7 @@ pub fn applied(
     }
     let value = match want {
         SubqueryKind::Value => Arc::clone(&fields[0]),
+        SubqueryKind::Rows => Arc::new(Field::new("", rows_type(subquery.subquery.schema()), true)),
         _ => Arc::new(Field::new("", DataType::Boolean, true)),
     };
     // A column of a query further out stays one: whoever applies the query between puts its value
@@ -89,6 +95,20 @@ pub fn applied(
     let args = x.into_iter().chain(columns).collect();
     let apply = Apply::new(state, Arc::clone(&subquery.subquery), want, outer, value);
     Ok(ScalarUDF::from(apply).call(args))
+}
+
+/// What a column of a subquery is called in the array of its rows.
+pub fn field_name(at: usize) -> String {
+    format!("c{at}")
+}
+
+/// The type of the rows of a subquery as a value.
+fn rows_type(schema: &DFSchema) -> DataType {
+    let fields = schema.fields().iter().enumerate();
+    let named = fields
+        .map(|(at, field)| field.as_ref().clone().with_name(field_name(at)).with_nullable(true));
+    let row = DataType::Struct(named.collect());
+    DataType::List(Arc::new(Field::new_list_field(row, true)))
 }
 
 /// The plan of the subquery that an expression is, if it is one that is applied.
@@ -326,6 +346,7 @@ impl Apply {
                     }
                 }
             }
+            SubqueryKind::Rows => self.all(values, wanted),
             SubqueryKind::Exists => {
                 let has_row = self.rows(values)?.iter().any(|batch| batch.num_rows() > 0);
                 Ok(ScalarValue::Boolean(Some(has_row)))
@@ -347,6 +368,28 @@ impl Apply {
                 }))
             }
         }
+    }
+
+    /// Its rows as a list of this type.
+    fn all(&self, values: &[ScalarValue], wanted: &DataType) -> Result<ScalarValue> {
+        let rows = self.rows(values)?;
+        let count: usize = rows.iter().map(RecordBatch::num_rows).sum();
+        let (DataType::List(item), true) = (wanted, count > 0) else {
+            return ScalarValue::try_from(wanted);
+        };
+        let DataType::Struct(fields) = item.data_type() else {
+            return ScalarValue::try_from(wanted);
+        };
+        let mut columns: Vec<ArrayRef> = Vec::with_capacity(fields.len());
+        for (at, field) in fields.iter().enumerate() {
+            let parts = rows.iter().map(|batch| cast(batch.column(at), field.data_type()));
+            let parts = parts.collect::<Result<Vec<_>, _>>()?;
+            columns.push(concat(&parts.iter().map(AsRef::as_ref).collect::<Vec<_>>())?);
+        }
+        let rows = StructArray::try_new_with_length(fields.clone(), columns, None, count)?;
+        let offsets = OffsetBuffer::from_lengths([count]);
+        let list = ListArray::try_new(Arc::clone(item), offsets, Arc::new(rows), None)?;
+        Ok(ScalarValue::List(Arc::new(list)))
     }
 
     /// The first value compared with each of the subquery's.

@@ -18,7 +18,7 @@ mod flatten;
 mod floats;
 mod integers;
 pub mod intervals;
-mod joinable;
+pub(crate) mod joinable;
 pub mod missing;
 mod ordered;
 pub mod rewrite;

@@ -1,0 +1,228 @@
+//! Subqueries in FROM that read columns of what stands beside them, where they are no join.
+//!
+//! ```text
+//!  t, LATERAL (SELECT v FROM o WHERE o.k = t.k ORDER BY v LIMIT 2) x
+//!  ─▶ t with the rows of x for each of its rows, as an array ─▶ UNNEST ─▶ their columns
+//! ```
+//! The array is a subquery that is [applied](super::subplan), as in the SELECT list. What is a join is
+//! left to DataFusion, which makes one of it ([`joinable`](super::coercion::joinable)); so is UNNEST of
+//! a column in an inner join. One without FROM is only expressions over the row beside it.
+
+use std::sync::Arc;
+
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, DFSchemaRef, ExprSchema, JoinType, Result, UnnestOptions};
+use datafusion::execution::context::SessionState;
+use datafusion::functions::core::expr_fn::get_field;
+use datafusion::functions_nested::expr_fn::cardinality;
+use datafusion::logical_expr::{Expr, Join, LogicalPlan, LogicalPlanBuilder, Subquery, lit, when};
+
+use super::coercion::joinable::{Use, is_join};
+use super::subplan::{SubqueryKind, applied, field_name};
+
+/// The column with the rows.
+const ROWS: &str = "__lateral";
+
+/// The plan with its lateral subqueries that are no joins as arrays of rows.
+pub fn as_arrays(plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
+    let done = plan.transform_up_with_subqueries(|node| {
+        let LogicalPlan::Join(join) = &node else { return Ok(Transformed::no(node)) };
+        match replaced(join, state)? {
+            Some(plan) => Ok(Transformed::yes(plan)),
+            None => Ok(Transformed::no(node)),
+        }
+    })?;
+    Ok(done.data)
+}
+
+fn replaced(join: &Join, state: &SessionState) -> Result<Option<LogicalPlan>> {
+    let Some((subquery, columns)) = lateral(&join.right) else { return Ok(None) };
+    let is_outer = join.join_type == JoinType::Left;
+    let has_condition = join.filter.as_ref().is_some_and(|filter| *filter != lit(true));
+    if !is_outer && join.join_type != JoinType::Inner || !join.on.is_empty() {
+        return Ok(None);
+    }
+    if is_join(&subquery.subquery, Use::Value)? {
+        return Ok(None);
+    }
+    if is_outer && has_condition {
+        let (subquery, columns) =
+            (conditioned(join, subquery)?, 0..join.right.schema().fields().len());
+        return unnested(join, &subquery, &columns.collect::<Vec<_>>(), state, true).map(Some);
+    }
+    let joined = match expressions(subquery)? {
+        Some(values) => {
+            let values = columns.iter().map(|at| values[*at].clone().unalias());
+            beside(join, join.left.as_ref().clone(), values.collect())?
+        }
+        None if !is_outer && is_unnested(&subquery.subquery)? => return Ok(None),
+        None => match elements(subquery)? {
+            Some(array) => kept(join, &columns, array)?,
+            None => unnested(join, subquery, &columns, state, is_outer)?,
+        },
+    };
+    let builder = LogicalPlanBuilder::from(joined);
+    let joined = match &join.filter {
+        Some(filter) if has_condition => builder.filter(filter.clone())?,
+        Some(_) | None => builder,
+    };
+    joined.build().map(Some)
+}
+
+/// The lateral subquery that the right side of a join is, and which of its columns that gives.
+fn lateral(plan: &LogicalPlan) -> Option<(&Subquery, Vec<usize>)> {
+    match plan {
+        LogicalPlan::Subquery(subquery) if !subquery.outer_ref_columns.is_empty() => {
+            Some((subquery, (0..subquery.subquery.schema().fields().len()).collect()))
+        }
+        LogicalPlan::SubqueryAlias(alias) => lateral(&alias.input),
+        LogicalPlan::Projection(projection) => {
+            let (subquery, columns) = lateral(&projection.input)?;
+            let column = |expr: &Expr| match expr.clone().unalias() {
+                Expr::Column(column) => {
+                    let at = projection.input.schema().maybe_index_of_column(&column)?;
+                    columns.get(at).copied()
+                }
+                _ => None,
+            };
+            let picked = projection.expr.iter().map(column).collect::<Option<Vec<_>>>()?;
+            Some((subquery, picked))
+        }
+        _ => None,
+    }
+}
+
+/// What a subquery without FROM computes of the row beside it.
+fn expressions(subquery: &Subquery) -> Result<Option<Vec<Expr>>> {
+    let mut plan = subquery.subquery.as_ref();
+    while let LogicalPlan::SubqueryAlias(alias) = plan {
+        plan = &alias.input;
+    }
+    let LogicalPlan::Projection(projection) = plan else { return Ok(None) };
+    match projection.input.as_ref() {
+        LogicalPlan::EmptyRelation(empty) if empty.produce_one_row => {}
+        _ => return Ok(None),
+    }
+    projection.expr.iter().map(own).collect::<Result<_>>().map(Some)
+}
+
+/// An expression of the subquery over the row beside it.
+fn own(expr: &Expr) -> Result<Expr> {
+    let put = expr.clone().transform(|part| match part {
+        Expr::OuterReferenceColumn(_, column) => Ok(Transformed::yes(Expr::Column(column))),
+        other => Ok(Transformed::no(other)),
+    })?;
+    Ok(put.data)
+}
+
+/// The array of the row beside it whose elements a subquery is.
+fn elements(subquery: &Subquery) -> Result<Option<Expr>> {
+    let mut plan = subquery.subquery.as_ref();
+    loop {
+        plan = match plan {
+            LogicalPlan::SubqueryAlias(alias) => &alias.input,
+            LogicalPlan::Projection(projection) if projection.expr.len() == 1 => {
+                match projection.expr[0].clone().unalias() {
+                    Expr::Column(_) => &projection.input,
+                    _ => return Ok(None),
+                }
+            }
+            LogicalPlan::Unnest(unnest) if unnest.schema.fields().len() == 1 => {
+                let LogicalPlan::Projection(array) = unnest.input.as_ref() else {
+                    return Ok(None);
+                };
+                let is_alone = matches!(array.input.as_ref(), LogicalPlan::EmptyRelation(_));
+                return match array.expr.as_slice() {
+                    [array] if is_alone => own(&array.clone().unalias()).map(Some),
+                    _ => Ok(None),
+                };
+            }
+            _ => return Ok(None),
+        };
+    }
+}
+
+/// The elements of an array beside the left side's columns; NULL where there are none.
+fn kept(join: &Join, columns: &[usize], array: Expr) -> Result<LogicalPlan> {
+    let array = when(cardinality(array.clone()).gt(lit(0)), array).end()?;
+    let elements = columns.iter().map(|_| Expr::Column(Column::new_unqualified(ROWS)));
+    apart(join, array, elements.collect(), true)
+}
+
+/// The right side with the condition of the join in it: a left row without a partner that meets it
+/// has none.
+fn conditioned(join: &Join, subquery: &Subquery) -> Result<Subquery> {
+    let whole = join.right.as_ref().clone().transform_down(|node| {
+        Ok(match node {
+            LogicalPlan::Subquery(inner) => {
+                let inner = Arc::unwrap_or_clone(inner.subquery);
+                Transformed::new(inner, true, TreeNodeRecursion::Stop)
+            }
+            other => Transformed::no(other),
+        })
+    })?;
+    let mut outer = subquery.outer_ref_columns.clone();
+    let condition = join.filter.clone().unwrap_or_else(|| lit(true)).transform(|part| {
+        let Expr::Column(column) = &part else { return Ok(Transformed::no(part)) };
+        if join.right.schema().has_column(column) {
+            return Ok(Transformed::no(part));
+        }
+        let field = Arc::clone(join.left.schema().field_from_column(column)?);
+        let reference = Expr::OuterReferenceColumn(field, column.clone());
+        outer.push(reference.clone());
+        Ok(Transformed::yes(reference))
+    })?;
+    let plan = LogicalPlanBuilder::from(whole.data).filter(condition.data)?.build()?;
+    let spans = subquery.spans.clone();
+    Ok(Subquery { subquery: Arc::new(plan), outer_ref_columns: outer, spans })
+}
+
+/// Whether it takes an array apart and reads no relation.
+fn is_unnested(plan: &LogicalPlan) -> Result<bool> {
+    let (mut unnests, mut reads) = (false, false);
+    plan.apply(|node| {
+        unnests |= matches!(node, LogicalPlan::Unnest(_));
+        reads |= matches!(node, LogicalPlan::TableScan(_));
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(unnests && !reads)
+}
+
+/// The columns of the left side.
+fn own_columns(schema: &DFSchemaRef) -> Vec<Expr> {
+    schema.iter().map(|field| Expr::Column(Column::from(field))).collect()
+}
+
+/// These expressions beside the left side's columns, called as the right side's.
+fn beside(join: &Join, input: LogicalPlan, values: Vec<Expr>) -> Result<LogicalPlan> {
+    let mut exprs = own_columns(join.left.schema());
+    for (value, (qualifier, field)) in values.into_iter().zip(join.right.schema().iter()) {
+        exprs.push(value.alias_qualified(qualifier.cloned(), field.name()));
+    }
+    LogicalPlanBuilder::from(input).project(exprs)?.build()
+}
+
+/// The rows of the subquery as an array, taken apart; `keeps`: the left row stays if there are none.
+fn unnested(
+    join: &Join,
+    subquery: &Subquery,
+    columns: &[usize],
+    state: &SessionState,
+    keeps: bool,
+) -> Result<LogicalPlan> {
+    let rows = applied(state, subquery, SubqueryKind::Rows, None, join.left.schema())?;
+    let row = Expr::Column(Column::new_unqualified(ROWS));
+    let values = columns.iter().map(|at| get_field(row.clone(), field_name(*at)));
+    apart(join, rows, values.collect(), keeps)
+}
+
+/// An array taken apart, and what is computed of an element, [`ROWS`], beside the left side's columns.
+fn apart(join: &Join, array: Expr, values: Vec<Expr>, keeps: bool) -> Result<LogicalPlan> {
+    let with_array = own_columns(join.left.schema()).into_iter().chain([array.alias(ROWS)]);
+    let options = UnnestOptions::new().with_preserve_nulls(keeps);
+    let elements = LogicalPlanBuilder::from(join.left.as_ref().clone())
+        .project(with_array.collect::<Vec<_>>())?
+        .unnest_column_with_options(Column::new_unqualified(ROWS), options)?
+        .build()?;
+    beside(join, elements, values)
+}
