@@ -58,6 +58,7 @@ mod routines;
 mod settings;
 mod statement;
 mod text;
+mod ties;
 mod transaction;
 mod tree;
 mod types;

@@ -10,6 +10,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::group_windows;
 use super::interval::interval;
+use super::ties;
 use super::visit::visit_mut;
 use super::windows;
 use crate::error::{Error, Result};
@@ -117,12 +118,15 @@ fn check_factor(factor: &TableFactor) -> Result<()> {
 /// FETCH FIRST n ROWS ONLY is LIMIT n.
 fn fetch_to_limit(query: &mut Query) -> Result<()> {
     let Some(fetch) = query.fetch.take() else { return Ok(()) };
-    if fetch.with_ties || fetch.percent {
-        return Err(Error::unsupported("FETCH FIRST with TIES or PERCENT is not supported")
-            .hint("Use RANK() in a subquery."));
+    if fetch.percent {
+        return Err(Error::unsupported("FETCH FIRST with PERCENT is not supported")
+            .hint("Use PERCENT_RANK() in a subquery."));
     }
     let one = || Expr::Value(Value::Number("1".into(), false).into());
     let quantity = fetch.quantity.unwrap_or_else(one);
+    if fetch.with_ties {
+        return ties::rewrite(query, quantity);
+    }
     match &mut query.limit_clause {
         None => {
             query.limit_clause = Some(LimitClause::LimitOffset {
