@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::TimeUnit;
 use datafusion::common::ScalarValue;
+use datafusion::common::tree_node::TreeNode;
 use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan};
 
 use super::calls::{Inputs, PlannedCall};
@@ -57,7 +58,7 @@ pub(super) fn plan(
     };
     match (window, windowed) {
         // Windows of rows that change are groups like any: they never close.
-        (Some(window), true) if !retracts => {
+        (Some(window), true) if !retracts && !is_start_alone && fits(&window) => {
             plan_windowed(options, notices, &aggregate, stage, &window, &origins)
         }
         (None, false) if let Some(again) = same_windows(&stage, &origins) => {
@@ -80,20 +81,18 @@ fn refuse_over_changes(options: CutOptions, stage: &Open, windowed: bool) -> Res
     Ok(())
 }
 
-/// Rows that are taken back have no place in the order in which rows came.
-fn refuse_unordered(spec: &AggregateSpec, rows: &str) -> Result<()> {
-    for call in &spec.aggregates {
-        let what = call.expr.fun().name();
-        if ["first_value", "last_value", "nth_value"].contains(&what)
-            && call.expr.order_bys().is_empty()
-        {
-            return Err(Error::unsupported(format!(
-                "{what}() without ORDER BY over {rows}, whose rows change, is not supported"
-            ))
-            .hint(format!("Write {what}(… ORDER BY …).")));
-        }
-    }
-    Ok(())
+/// Whether it goes by the order in which rows came, of rows that are taken back: that is in no state
+/// of an aggregate.
+pub(super) fn needs_rows(aggregate: &Aggregate, stage: &Open) -> bool {
+    let is_unordered = |expr: &Expr| {
+        expr.exists(|part| {
+            let Expr::AggregateFunction(call) = part else { return Ok(false) };
+            let goes_by_order =
+                ["first_value", "last_value", "nth_value"].contains(&call.func.name());
+            Ok(goes_by_order && call.params.order_by.is_empty())
+        })
+    };
+    stage.edge.retracts && aggregate.aggr_expr.iter().any(|e| is_unordered(e).unwrap_or(false))
 }
 
 fn plan_running(
@@ -133,12 +132,25 @@ fn plan_running(
             .collect::<Result<_>>()?,
         window: None,
     };
-    if retracts {
-        refuse_unordered(&spec, &stage.rows_of())?;
-    }
     let operator = Stateful::Aggregate { spec, output: (0..width).collect() };
     let edge = Edge::of(true);
     stage.with_step(top, (operator, Frontier::Closed), &aggregate.schema, edge)
+}
+
+/// Whether the groups are those of windows and of keys, and what is computed of windows can be
+/// computed of groups.
+fn has_windows(
+    aggregate: &Aggregate,
+    origins: &[Origin],
+    plan: &LogicalPlan,
+    window: &WindowNode,
+) -> Result<()> {
+    let mut lifted = Vec::new();
+    let plan = lift_filters(plan, &mut lifted)?;
+    for predicate in lifted {
+        over_groups(predicate, aggregate, origins)?;
+    }
+    time_group(aggregate, origins, window, looks_into(aggregate, origins, &plan)).map(drop)
 }
 
 fn plan_windowed(
@@ -149,14 +161,6 @@ fn plan_windowed(
     window: &WindowNode,
     origins: &[Origin],
 ) -> Result<Open> {
-    if matches!(window.spec.kind, WindowKind::Cumulate { .. })
-        && !origins.iter().any(|origin| matches!(origin, Origin::Window(1 | 2)))
-    {
-        return Err(Error::unsupported(
-            "GROUP BY of CUMULATE without window_end in a continuous query is not supported yet",
-        )
-        .hint("Group by window_start and window_end, and aggregate that by window_start."));
-    }
     let mut lifted = Vec::new();
     stage.plan = lift_filters(&stage.plan, &mut lifted)?;
     let looked_into = looks_into(aggregate, origins, &stage.plan);

@@ -91,6 +91,11 @@ impl Cutter {
                     Stage::Static(input) => {
                         rebuilt(&LogicalPlan::Aggregate(aggregate), vec![input]).map(Stage::Static)
                     }
+                    Stage::Open(stage) if aggregate::needs_rows(&aggregate, &stage) => {
+                        let node = LogicalPlan::Aggregate(aggregate);
+                        let (keys, input) = (keys_of(&node)?, vec![Stage::Open(stage)]);
+                        keyed::plan(self.options, &mut self.notices, &node, input, keys)
+                    }
                     Stage::Open(stage) => {
                         aggregate::plan(self.options, &mut self.notices, aggregate, *stage)
                             .map(|stage| Stage::Open(Box::new(stage)))

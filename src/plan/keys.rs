@@ -1,14 +1,16 @@
 //! By which columns the rows of a node belong together.
 //!
-//! They are found from the plan: PARTITION BY for OVER, the columns that are equal for a join, the
-//! keys of a session. Without any, all rows are of one key, and a NOTICE says so.
+//! They are found from the plan: PARTITION BY for OVER, the columns that are equal for a join, GROUP
+//! BY, the keys of a session. Without any, all rows are of one key, and a NOTICE says so.
 
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::JoinType;
 use datafusion::error::Result as DfResult;
-use datafusion::logical_expr::{Expr, ExprSchemable, Join, LogicalPlan, Projection, when};
+use datafusion::logical_expr::{
+    Aggregate, Expr, ExprSchemable, Join, LogicalPlan, Projection, when,
+};
 
 use super::origin::column_at;
 use super::session::SessionNode;
@@ -47,6 +49,9 @@ pub(super) fn keys_of(node: &LogicalPlan) -> Result<KeyColumns> {
         keys.retain(|_| types.next().is_some_and(can_be_key));
         return Ok(KeyColumns { inputs: vec![keys.clone()], output: keys });
     }
+    if let LogicalPlan::Aggregate(aggregate) = node {
+        return keys_of_groups(node, aggregate);
+    }
     let LogicalPlan::Window(window) = node else { return Ok(KeyColumns::default()) };
     let mut common: Option<Vec<Expr>> = None;
     for expr in &window.window_expr {
@@ -66,6 +71,20 @@ pub(super) fn keys_of(node: &LogicalPlan) -> Result<KeyColumns> {
         }
     }
     Ok(KeyColumns { inputs: vec![keys.clone()], output: keys })
+}
+
+fn keys_of_groups(node: &LogicalPlan, aggregate: &Aggregate) -> Result<KeyColumns> {
+    let mut keys = KeyColumns { inputs: vec![Vec::new()], output: Vec::new() };
+    for (at, expr) in aggregate.group_expr.iter().enumerate() {
+        if matches!(expr, Expr::GroupingSet(_)) {
+            return Ok(KeyColumns::default());
+        }
+        if can_be_key(&expr.get_type(aggregate.input.schema())?) {
+            keys.inputs[0].push(expr.clone());
+            keys.output.push(column_at(node, at));
+        }
+    }
+    Ok(keys)
 }
 
 /// The keys of a join: what is equal on both sides.
