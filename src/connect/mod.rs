@@ -19,10 +19,13 @@ use crate::error::{Error, Result, SqlState};
 use crate::limits;
 
 mod computed;
+mod datagen;
 mod decode;
 mod file;
+mod generated;
 mod nexmark;
 mod options;
+mod random;
 mod times;
 
 pub use computed::ComputedColumn;
@@ -33,7 +36,7 @@ use options::ConnectorOptions;
 pub const STREAM_OPTIONS: [&str; 4] = ["connector", "idle_timeout", "idle_advance", "max_future"];
 
 /// The connectors that can be named in CREATE SOURCE.
-pub const CONNECTORS: [&str; 2] = ["nexmark", "file"];
+pub const CONNECTORS: [&str; 3] = ["nexmark", "datagen", "file"];
 
 /// How far a source has been read: opaque, durable, made by the source that reads it again. Empty:
 /// the beginning.
@@ -202,6 +205,9 @@ pub fn open(
         "nexmark" => {
             Arc::new(nexmark::Nexmark::open(&options, columns, created_at_ms, given_times)?)
         }
+        "datagen" => {
+            Arc::new(datagen::Datagen::open(&options, columns, created_at_ms, given_times)?)
+        }
         "file" => Arc::new(file::FileSource::open(&options, columns, files_root, given_times)?),
         other => return Err(not_built(other)),
     };
@@ -251,7 +257,7 @@ mod tests {
             let text = format!("{error} {}", error.hint_text().unwrap_or(""));
             assert!(text.contains(hint), "{options:?}: {text}");
         };
-        check(&[("connector", "kafka")], SqlState::NotSupported, "nexmark, file");
+        check(&[("connector", "kafka")], SqlState::NotSupported, "nexmark, datagen, file");
         check(&[], SqlState::BadArgument, "connector");
         let nexmark = ("connector", "nexmark");
         check(&[nexmark, ("events", "5")], SqlState::BadArgument, "table");

@@ -48,6 +48,11 @@ impl<'a> ConnectorOptions<'a> {
         self.all.iter().find(|(known, _)| known == name).map(|(_, value)| *value)
     }
 
+    /// The names of all that are given.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.all.iter().map(|(name, _)| name.as_str())
+    }
+
     pub(super) fn required(&self, name: &str) -> Result<&'a str> {
         self.get(name).ok_or_else(|| {
             bad(format!("option \"{name}\" is missing"))

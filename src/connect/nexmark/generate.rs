@@ -8,6 +8,8 @@ use std::sync::{Arc, OnceLock};
 
 use datafusion::arrow::array::{ArrayRef, Int64Array, StringBuilder, TimestampMicrosecondArray};
 
+use super::super::random::{Random, mix};
+
 /// 2015-07-15 00:00:00 UTC, ms.
 const BASE_TIME_MS: u64 = 1_436_918_400_000;
 const FIRST_ID: u64 = 1000;
@@ -118,54 +120,6 @@ impl NexmarkColumn {
     }
 }
 
-/// SplitMix64 (Steele, Lea, Flood 2014): one multiply-and-mix per number.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        mix(self.0)
-    }
-
-    /// A number below `bound`.
-    fn below(&mut self, bound: u64) -> u64 {
-        ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
-    }
-
-    /// In cents, from 1 to 1,000,000 dollars, each order of magnitude as likely.
-    fn price(&mut self) -> u64 {
-        let unit = (self.next() >> 11) as f64 / (1u64 << 53) as f64;
-        (10f64.powf(unit * 6.0) * 100.0).round() as u64
-    }
-
-    /// `length` letters.
-    fn letters<'b>(&mut self, length: usize, buffer: &'b mut Vec<u8>) -> &'b str {
-        buffer.clear();
-        while buffer.len() < length {
-            let mut eight = self.next().to_le_bytes();
-            for byte in &mut eight {
-                *byte = b'a' + ((u16::from(*byte) * 26) >> 8) as u8;
-            }
-            buffer.extend_from_slice(&eight);
-        }
-        std::str::from_utf8(&buffer[..length]).unwrap_or("")
-    }
-
-    /// Letters that fill a row of about `used` bytes up to `average` on the average.
-    fn extra<'b>(&mut self, used: u64, average: u64, buffer: &'b mut Vec<u8>) -> &'b str {
-        let missing = average.saturating_sub(used);
-        let delta = (missing + 2) / 5;
-        let length = missing - delta + self.below(2 * delta + 1);
-        self.letters(length as usize, buffer)
-    }
-}
-
-fn mix(mut z: u64) -> u64 {
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
-}
-
 /// All that the site's events depend on.
 #[derive(Clone)]
 pub(super) struct Site {
@@ -192,7 +146,7 @@ impl Site {
     }
 
     fn random(&self, column: NexmarkColumn, event: u64) -> Random {
-        Random(mix(self.seed ^ event.wrapping_mul(0xD6E8_FEB8_6659_FD93)) ^ ((column as u64) << 56))
+        Random::of(self.seed, event, column as u64)
     }
 
     /// When the event happens, ms.
@@ -205,10 +159,8 @@ impl Site {
         match column {
             NexmarkColumn::PersonId => FIRST_ID + last_person(event),
             NexmarkColumn::AuctionId => FIRST_ID + last_auction(event),
-            NexmarkColumn::InitialBid | NexmarkColumn::Price => random.price(),
-            NexmarkColumn::Reserve => {
-                self.number(NexmarkColumn::InitialBid, event) + random.price()
-            }
+            NexmarkColumn::InitialBid | NexmarkColumn::Price => price(random),
+            NexmarkColumn::Reserve => self.number(NexmarkColumn::InitialBid, event) + price(random),
             NexmarkColumn::DateTime => self.time_ms(event) * 1000,
             NexmarkColumn::Expires => {
                 // As long as it takes for the open auctions to be replaced, on the average.
@@ -268,11 +220,11 @@ impl Site {
                 NexmarkColumn::State => out.append_value(STATES[random.below(6) as usize]),
                 NexmarkColumn::ItemName => out.append_value(random.letters(20, &mut buffer)),
                 NexmarkColumn::Description => out.append_value(random.letters(100, &mut buffer)),
-                NexmarkColumn::PersonExtra => out.append_value(random.extra(70, 200, &mut buffer)),
+                NexmarkColumn::PersonExtra => out.append_value(extra(random, 70, 200, &mut buffer)),
                 NexmarkColumn::AuctionExtra => {
-                    out.append_value(random.extra(168, 500, &mut buffer))
+                    out.append_value(extra(random, 168, 500, &mut buffer))
                 }
-                NexmarkColumn::BidExtra => out.append_value(random.extra(32, 100, &mut buffer)),
+                NexmarkColumn::BidExtra => out.append_value(extra(random, 32, 100, &mut buffer)),
                 NexmarkColumn::Channel => out.append_value(&self.channel(*event).0),
                 NexmarkColumn::Url => out.append_value(&self.channel(*event).1),
                 number => unreachable!("{number:?} is a number"),
@@ -321,10 +273,23 @@ fn channels() -> &'static [(String, String)] {
 }
 
 fn address(of: u64) -> String {
-    let random = &mut Random(mix(of));
+    let random = &mut Random::from(mix(of));
     let mut word = || {
         let length = 3 + random.below(2) as usize;
         random.letters(length, &mut Vec::new()).to_owned()
     };
     format!("https://www.nexmark.com/{}/{}/{}/item.htm?query=1", word(), word(), word())
+}
+
+/// In cents, from 1 to 1,000,000 dollars, each order of magnitude as likely.
+fn price(random: &mut Random) -> u64 {
+    (10f64.powf(random.unit() * 6.0) * 100.0).round() as u64
+}
+
+/// Letters that fill a row of about `used` bytes up to `average` on the average.
+fn extra<'b>(random: &mut Random, used: u64, average: u64, buffer: &'b mut Vec<u8>) -> &'b str {
+    let missing = average.saturating_sub(used);
+    let delta = (missing + 2) / 5;
+    let length = missing - delta + random.below(2 * delta + 1);
+    random.letters(length as usize, buffer)
 }

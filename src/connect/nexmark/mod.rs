@@ -23,12 +23,13 @@ use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit}
 use datafusion::arrow::record_batch::RecordBatch;
 
 use super::options::{ConnectorOptions, bad};
-use super::{EventTimes, Source, SourceBatch, SourceOffset, SourceReader};
+use super::{EventTimes, Source, SourceBatch, SourceOffset, SourceReader, generated};
 use crate::error::{Error, Result, SqlState};
 
 mod generate;
 
 use generate::{NexmarkColumn, Site};
+use generated::RowArrivals;
 
 const OPTIONS: [&str; 4] = ["table", "events", "rate", "seed"];
 
@@ -133,11 +134,14 @@ struct Pace {
 impl Pace {
     /// How many rows have arrived by then, and whether these are all there will ever be.
     fn arrived(&self, now_ms: i64) -> (u64, bool) {
-        let limit = self.events.unwrap_or(u64::MAX);
-        let Some(rate) = self.rate else { return (self.table.rows(limit), true) };
-        let elapsed = now_ms.saturating_sub(self.created_at_ms).max(0) as u128;
-        let events = u64::try_from(elapsed * u128::from(rate) / 1000).unwrap_or(u64::MAX);
-        (self.table.rows(events.min(limit)), events >= limit)
+        let (events, all) = match self.rate {
+            Some(per_second) => {
+                let (all, created_at_ms) = (self.events, self.created_at_ms);
+                RowArrivals { all, per_second, created_at_ms }.until(now_ms)
+            }
+            None => (self.events.unwrap_or(u64::MAX), true),
+        };
+        (self.table.rows(events), all)
     }
 }
 
@@ -220,8 +224,7 @@ impl Source for Nexmark {
     }
 
     fn records(&self, offset: &SourceOffset) -> u64 {
-        // The start is empty.
-        offset.to_string().parse().unwrap_or(0)
+        generated::row(offset)
     }
 
     fn reader(
@@ -229,16 +232,7 @@ impl Source for Nexmark {
         from: SourceOffset,
         columns: Option<&[usize]>,
     ) -> Result<Box<dyn SourceReader>> {
-        let row = if from.is_start() {
-            0
-        } else {
-            from.to_string().parse().map_err(|_| {
-                Error::new(
-                    SqlState::Corrupted,
-                    format!("'{from}' is no offset of a nexmark source"),
-                )
-            })?
-        };
+        let row = generated::first_row("nexmark", &from)?;
         let (schema, columns) = match columns {
             None => (self.schema.clone(), self.columns.clone()),
             Some(some) => (
@@ -287,15 +281,15 @@ impl SourceReader for NexmarkReader {
     }
 
     fn offset(&self) -> SourceOffset {
-        SourceOffset::from_bytes(self.row.to_string().into_bytes())
+        generated::offset(self.row)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::generated::read_all;
     use super::*;
-    use datafusion::arrow::array::{AsArray, RecordBatch};
-    use datafusion::arrow::compute::concat_batches;
+    use datafusion::arrow::array::AsArray;
     use datafusion::arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 
     fn open(options: &[(&str, &str)], created: i64) -> Nexmark {
@@ -303,26 +297,11 @@ mod tests {
         Nexmark::open(&ConnectorOptions::new(&options).unwrap(), &[], created, None).unwrap()
     }
 
-    fn all(source: &Nexmark, columns: Option<&[usize]>, step: usize) -> RecordBatch {
-        let mut offset = SourceOffset::default();
-        let mut batches = Vec::new();
-        loop {
-            // A new reader each time: what it gives depends on the offset alone.
-            let mut reader = source.reader(offset, columns).unwrap();
-            let got = reader.read(i64::MAX, step).unwrap();
-            offset = reader.offset();
-            batches.push(got.batch);
-            if got.ended {
-                return concat_batches(&batches[0].schema(), &batches).unwrap();
-            }
-        }
-    }
-
     #[test]
     fn the_three_tables_share_the_events_one_to_three_to_forty_six() {
         for (table, rows) in [("person", 21), ("auction", 63), ("bid", 956)] {
             let source = open(&[("table", table), ("events", "1040")], 0);
-            assert_eq!(all(&source, None, 10_000).num_rows(), rows, "{table}");
+            assert_eq!(read_all(&source, None, 10_000).num_rows(), rows, "{table}");
         }
     }
 
@@ -330,15 +309,15 @@ mod tests {
     fn rows_do_not_depend_on_how_many_are_read_at_a_time_nor_on_the_columns() {
         for table in ["person", "auction", "bid"] {
             let source = open(&[("table", table), ("events", "3000"), ("seed", "7")], 0);
-            let whole = all(&source, None, 10_000);
-            assert_eq!(whole, all(&source, None, 7), "{table}");
+            let whole = read_all(&source, None, 10_000);
+            assert_eq!(whole, read_all(&source, None, 7), "{table}");
             assert_eq!(
                 whole.project(&[6, 2]).unwrap(),
-                all(&source, Some(&[6, 2]), 100),
+                read_all(&source, Some(&[6, 2]), 100),
                 "{table}"
             );
             let other = open(&[("table", table), ("events", "3000"), ("seed", "8")], 0);
-            assert_ne!(whole, all(&other, None, 10_000), "{table}");
+            assert_ne!(whole, read_all(&other, None, 10_000), "{table}");
         }
     }
 
@@ -359,8 +338,11 @@ mod tests {
 
     #[test]
     fn bids_name_auctions_and_times_go_up() {
-        let bids =
-            all(&open(&[("table", "bid"), ("events", "500000")], 0), Some(&[0, 5, 2]), 100_000);
+        let bids = read_all(
+            &open(&[("table", "bid"), ("events", "500000")], 0),
+            Some(&[0, 5, 2]),
+            100_000,
+        );
         let times = bids.column(1).as_primitive::<TimestampMicrosecondType>().values();
         assert!(times.windows(2).all(|w| w[0] <= w[1]));
         assert_eq!(times[0], 1_436_918_400_000_000);

@@ -36,7 +36,8 @@ pub async fn create(cx: &Definer, create: CreateRelation) -> Result<Done> {
     if columns.is_empty() && !is_embedded {
         columns = implied(&create.options)?;
     }
-    if columns.is_empty() {
+    // A connector says itself what it needs.
+    if columns.is_empty() && is_embedded {
         return Err(Error::new(
             SqlState::InvalidTableDefinition,
             "a stream must have at least one column",
