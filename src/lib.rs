@@ -37,8 +37,9 @@
 //! [`AppendJoin`](operators::AppendJoin) of rows that stay, an [`InnerJoin`](operators::InnerJoin) of
 //! rows that change, or [`PerKey`](operators::PerKey), which keeps the rows of each port by key and
 //! has any plan answered anew for the keys that the epoch has touched. Of the
-//! first rows in an order [`Top`](operators::Top) keeps no more than is needed. All are
-//! [`Operator`](operators::Operator)s.
+//! first rows in an order [`Top`](operators::Top) keeps no more than is needed. A
+//! [`TemporalFilter`](operators::TemporalFilter) gives and takes back rows as time passes: it is told
+//! the time of the epoch, and says when there must be one. All are [`Operator`](operators::Operator)s.
 //!
 //! An *epoch* is one micro-batch: how far to read (the cut), read, compute, commit offsets,
 //! state, watermarks and answer together, publish. Between epochs nothing is in flight; that is
@@ -71,7 +72,7 @@
 //!
 //! | invariant | held by |
 //! |---|---|
-//! | a query's output is a function of (plan, log): not of time, batch sizes, threads, restarts or hash order | `oracle::live_answer_view_and_snapshot_equal_an_independent_answer` |
+//! | a query's output is a function of (plan, log), and of the time where it reads `now()`: not of batch sizes, threads, restarts or hash order | `oracle::live_answer_view_and_snapshot_equal_an_independent_answer` |
 //! | nothing is visible before it is durable; what is acknowledged counts exactly once | `crash::twenty_crashes_lose_nothing_and_count_nothing_twice`, `simulation::whatever_fails_and_whenever_each_acknowledged_write_counts_once_and_every_view_is_its_query` |
 //! | a row is late by the writes before its own, wherever batches end | `oracle::rows::a_row_is_late_by_the_writes_before_its_own` |
 //! | a statement sees all views that it reads as of one commit, also one that trails | `views::a_statement_sees_a_view_that_trails_and_one_that_does_not_as_of_one_commit` |
