@@ -6,8 +6,10 @@
 //! all keys together. DataFusion does not refuse all of these, and answers wrongly; so what is
 //! known to be right is listed here, and the rest is [applied](crate::postgres::subplan).
 
+use std::collections::HashMap;
+
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{JoinType, Result};
+use datafusion::common::{Column, JoinType, Result};
 use datafusion::logical_expr::utils::{merge_schema, split_conjunction};
 use datafusion::logical_expr::{
     BinaryExpr, Distinct, Expr, ExprSchemable, Filter, LogicalPlan, Operator,
@@ -25,6 +27,7 @@ pub enum Use {
 /// Whether DataFusion's join gives the right answer.
 pub fn is_join(subquery: &LogicalPlan, wanted: Use) -> Result<bool> {
     Ok(!skips_a_level(subquery)?
+        && !compares_a_name_twice(subquery)?
         && Path { wanted, is_aggregated: false, is_named: false }.is_clear(subquery)?)
 }
 
@@ -108,6 +111,26 @@ fn is_equation(part: &Expr, filter: &Filter) -> Result<bool> {
 /// Whether anything in it is a column of the query around.
 fn reads_outer(plan: &LogicalPlan) -> Result<bool> {
     plan.exists(|node| Ok(node.contains_outer_reference()))
+}
+
+/// Whether columns of one name, but of different relations, are compared with outer columns: the join
+/// calls what it joins on by their bare names, and takes one for both.
+fn compares_a_name_twice(plan: &LogicalPlan) -> Result<bool> {
+    let mut compared: HashMap<String, Column> = HashMap::new();
+    let mut is_twice = false;
+    plan.apply(|node| {
+        node.apply_expressions(|expr| {
+            for part in split_conjunction(expr).into_iter().filter(|part| part.contains_outer()) {
+                for column in part.column_refs() {
+                    let known =
+                        compared.entry(column.name.clone()).or_insert_with(|| column.clone());
+                    is_twice |= known != column;
+                }
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })
+    })?;
+    Ok(is_twice)
 }
 
 /// Whether a subquery within reads columns of a query that is not the next one around it.
