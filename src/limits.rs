@@ -217,8 +217,8 @@ pub const QUERY_OPERATORS: usize = 32;
 /// what is stored of each has a name of one byte.
 pub const QUERY_SOURCES: usize = 64;
 
-/// How many ports an operator may have that keeps their rows: what is stored of each has a name of
-/// its own, beside what was answered.
+/// How many ports an operator has that keeps their rows: what is stored of each has a name of its
+/// own, beside what was answered. Further inputs share the last.
 pub const OPERATOR_PORTS: usize = 3;
 
 /// Work of an operator on fewer rows is not measured: reading the clock would take as long.

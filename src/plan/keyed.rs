@@ -22,11 +22,11 @@ use super::keys::{KeyColumns, columns_of, say_what_is_kept, with_keys};
 use super::origin::{Origin, column_at, trace};
 use super::pipeline::{ClosingKey, Frontier, PerKeyPlan, Stateful};
 use super::placeholder::{input_name, placeholder_of};
+use super::ports;
 use super::relations::scanned;
 use super::stage::{ClosedWindows, CutOptions, Edge, Open, Stage, rebuilt};
 use crate::catalog::Emission;
 use crate::error::{Error, Result};
-use crate::limits;
 use crate::postgres::subplan;
 use crate::time::ticks_of_millis;
 
@@ -190,9 +190,9 @@ pub(super) fn plan_whole(
 }
 
 fn finish(parts: Vec<Open>, operator: Stateful, schema: &DFSchemaRef, edge: Edge) -> Result<Stage> {
-    if parts.len() > limits::OPERATOR_PORTS {
-        return Err(Error::unsupported("so many streams, views and tables in one subquery")
-            .hint("Create a materialized view of some of them, and go on over that."));
+    let (mut parts, mut operator) = (parts, operator);
+    if let Stateful::PerKey(plan) = &mut operator {
+        parts = ports::fitted(parts, plan)?;
     }
     let stage = Open::over(parts, (operator, Frontier::Input), schema, edge)?;
     Ok(Stage::Open(Box::new(stage)))

@@ -21,6 +21,7 @@ mod origin;
 mod pipeline;
 pub mod placeholder;
 mod planner;
+mod ports;
 pub mod relations;
 mod row;
 mod session;

@@ -55,6 +55,14 @@ fn leaf(schema: &DFSchemaRef, name: &str, port: usize) -> LogicalPlan {
     })
 }
 
+/// The port whose rows a leaf stands for, if it is a placeholder.
+pub fn port_of(scan: &TableScan) -> Option<usize> {
+    let provider = datafusion::datasource::source_as_provider(&scan.source).ok()?;
+    (provider.as_ref() as &dyn Any)
+        .downcast_ref::<Placeholder>()
+        .map(|placeholder| placeholder.port)
+}
+
 /// The slots of the placeholders in a plan, by their ports.
 pub fn slots(plan: &LogicalPlan) -> Result<BTreeMap<usize, Arc<Slot>>> {
     fn find(plan: &LogicalPlan, found: &mut BTreeMap<usize, Arc<Slot>>) -> DfResult<()> {
