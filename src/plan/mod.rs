@@ -16,6 +16,7 @@ mod expiry;
 mod grouping;
 mod keyed;
 mod keys;
+mod midnight;
 mod moment;
 mod origin;
 mod pipeline;

@@ -33,6 +33,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 use futures::{StreamExt, TryStreamExt};
 
+use super::midnight::{with_midnights, without_midnights};
 use super::session::SessionNode;
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
@@ -242,7 +243,7 @@ fn plan_window(
     if args.len() < 3 {
         return Err(bad_arguments(function).into());
     }
-    let mut lengths = args.split_off(2);
+    let lengths = args.split_off(2);
     let (Some(time), Some(data)) = (args.pop(), args.pop()) else {
         return Err(bad_arguments(function).into());
     };
@@ -256,6 +257,18 @@ fn plan_window(
         sample: None,
     })?;
     let time = context.sql_to_expr(time, input.schema())?;
+    let (input, time, of_date) = with_midnights(input, time)?;
+    let plan = window_over(function, input, time, lengths, context)?;
+    if of_date { without_midnights(plan) } else { Ok(plan) }
+}
+
+fn window_over(
+    function: WindowFunction,
+    input: LogicalPlan,
+    time: Expr,
+    mut lengths: Vec<ast::Expr>,
+    context: &mut dyn RelationPlannerContext,
+) -> DfResult<LogicalPlan> {
     let unit = time_unit(&time, &input)?;
     if function == WindowFunction::Session {
         let keys = lengths.split_off(1).into_iter();
@@ -325,12 +338,12 @@ fn time_unit(time: &Expr, input: &LogicalPlan) -> Result<TimeUnit> {
         other => Err(Error::new(
             SqlState::TypeMismatch,
             format!(
-                "the time column \"{}\" of a window must be a timestamp, not {}",
+                "the time column \"{}\" of a window must be a timestamp or a date, not {}",
                 column.name,
                 crate::types::SqlType::from_field(&Field::new("", other.clone(), true))
             ),
         )
-        .hint("Name a TIMESTAMP or TIMESTAMPTZ column, or cast it in a subquery.")),
+        .hint("Name a TIMESTAMP, TIMESTAMPTZ or DATE column, or cast it in a subquery.")),
     }
 }
 

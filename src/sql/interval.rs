@@ -108,6 +108,11 @@ fn constant(expr: &Expr, depth: usize) -> Result<IntervalParts> {
         Expr::TypedString(TypedString { data_type: DataType::Interval { .. }, value, .. }) => {
             interval_text(&value.value.clone().into_string().ok_or_else(not_constant)?)
         }
+        // A text whose type is not told is of the type that is needed.
+        Expr::Value(value) => match value.value.clone().into_string() {
+            Some(text) => interval_text(&text),
+            None => Err(not_constant()),
+        },
         _ => Err(not_constant()),
     }
 }
@@ -247,7 +252,7 @@ mod tests {
             ("INTERVAL '1 2 3'", SqlState::BadDatetime),
             ("INTERVAL '99999999999999 years'", SqlState::IntervalOverflow),
             ("10", SqlState::Syntax),
-            ("'10 seconds'", SqlState::Syntax),
+            ("'ten seconds'", SqlState::BadDatetime),
             ("x", SqlState::Syntax),
         ] {
             let error = parse_expr(sql).and_then(|expr| interval(&expr)).unwrap_err();
