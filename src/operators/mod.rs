@@ -54,7 +54,7 @@ pub use operator::{Operator, PassedOn, Question, rows_that_stay};
 pub use per_key::PerKey;
 pub use running::RunningAggregate;
 pub use session::{SessionSpec, SessionWindows};
-pub use temporal::{TemporalFilter, TemporalSpec};
+pub use temporal::{TemporalFilter, TemporalSpec, TimedCondition};
 pub use top::{RankColumn, Top, TopSpec};
 pub use union::Union;
 pub use window::WindowAggregate;

@@ -9,7 +9,8 @@
 //! A condition that becomes true at some moment lets a row in, one that becomes false lets it go. The
 //! moment is found by asking the condition about the row at one time after the other, each halving
 //! what is left of the times that there are: so it is exact whatever the condition computes, and the
-//! same when the row is taken back. That asks it 53 times for each batch.
+//! same when the row is taken back. That asks it 53 times for each batch, some 8 µs a row; where a time
+//! of the row is compared with now() and a fixed interval, the moment is their sum.
 //!
 //! Kept are the rows of which something is still to become, in the order in which it will. One that
 //! is there for ever is not kept: whoever takes it back brings it.
@@ -22,7 +23,7 @@ use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, TimestampMicrosecondArray,
 };
 use datafusion::arrow::compute::filter_record_batch;
-use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit};
 use datafusion::physical_plan::PhysicalExpr;
 
 use super::Closing;
@@ -41,22 +42,31 @@ const ALWAYS: i64 = i64::MIN;
 /// It will never be so.
 const NEVER: i64 = i64::MAX;
 
-/// When rows are there. The conditions are about a row and, in a column behind its own, a time: a
-/// TIMESTAMP in microseconds.
-#[derive(Debug, Clone)]
+/// When rows are there.
+#[derive(Debug, Clone, Default)]
 pub struct TemporalSpec {
-    /// Becomes true at some time and stays so; None: has always been.
-    pub arriving: Option<Arc<dyn PhysicalExpr>>,
-    /// Becomes false at some time and stays so; None: never does.
-    pub leaving: Option<Arc<dyn PhysicalExpr>>,
+    /// Each becomes true at some time and stays so.
+    pub arriving: Vec<TimedCondition>,
+    /// Each becomes false at some time and stays so.
+    pub leaving: Vec<TimedCondition>,
+}
+
+/// A condition that changes once.
+#[derive(Debug, Clone)]
+pub enum TimedCondition {
+    /// So many microseconds behind a time of the row: microseconds since 1970, as a BIGINT.
+    Behind(Arc<dyn PhysicalExpr>, i64),
+    /// The condition itself, about a row and, in a column behind its own, a time: a TIMESTAMP in
+    /// microseconds.
+    Asked(Arc<dyn PhysicalExpr>),
 }
 
 impl fmt::Display for TemporalSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match (&self.arriving, &self.leaving) {
-            (Some(_), Some(_)) => "rows arrive and leave",
-            (Some(_), None) => "rows arrive",
-            (None, _) => "rows leave",
+        f.write_str(match (self.arriving.is_empty(), self.leaving.is_empty()) {
+            (false, false) => "rows arrive and leave",
+            (false, true) => "rows arrive",
+            (true, _) => "rows leave",
         })
     }
 }
@@ -95,19 +105,49 @@ impl TemporalFilter {
 
     /// When each row arrives and leaves.
     fn times(&self, batch: &RecordBatch) -> Result<(Vec<i64>, Vec<i64>)> {
-        let arrives = match &self.spec.arriving {
-            Some(condition) => self.first(batch, condition, true)?,
-            None => vec![ALWAYS; batch.num_rows()],
-        };
-        let leaves = match &self.spec.leaving {
-            Some(condition) => self.first(batch, condition, false)?,
-            None => vec![NEVER; batch.num_rows()],
-        };
+        let rows = batch.num_rows();
+        let (mut arrives, mut leaves) = (vec![ALWAYS; rows], vec![NEVER; rows]);
+        for condition in &self.spec.arriving {
+            let times = self.first(batch, condition, true)?;
+            arrives.iter_mut().zip(times).for_each(|(last, time)| *last = time.max(*last));
+        }
+        for condition in &self.spec.leaving {
+            let times = self.first(batch, condition, false)?;
+            leaves.iter_mut().zip(times).for_each(|(first, time)| *first = time.min(*first));
+        }
         Ok((arrives, leaves))
     }
 
     /// The first time at which a condition on each row is so.
     fn first(
+        &self,
+        batch: &RecordBatch,
+        condition: &TimedCondition,
+        wanted: bool,
+    ) -> Result<Vec<i64>> {
+        match condition {
+            TimedCondition::Asked(condition) => self.asked(batch, condition, wanted),
+            TimedCondition::Behind(time, after) => {
+                let times = time.evaluate(batch)?.into_array(batch.num_rows())?;
+                let times = times.as_primitive_opt::<Int64Type>();
+                let times = times.ok_or_else(|| Error::internal("a time that is no number"))?;
+                // NULL is never true.
+                let none = if wanted { NEVER } else { ALWAYS };
+                let known = |time: Option<i64>| match time {
+                    None => none,
+                    Some(time) => match time.saturating_add(*after) {
+                        at if at <= TIMES.0 => ALWAYS,
+                        at if at >= TIMES.1 => NEVER,
+                        at => at,
+                    },
+                };
+                Ok(times.iter().map(known).collect())
+            }
+        }
+    }
+
+    /// The first time at which a condition is so of each row, found by asking it.
+    fn asked(
         &self,
         batch: &RecordBatch,
         condition: &Arc<dyn PhysicalExpr>,

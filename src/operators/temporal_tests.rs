@@ -11,11 +11,10 @@ use datafusion::arrow::datatypes::{
     DataType, Field, Int64Type, Schema, TimeUnit, TimestampMicrosecondType,
 };
 use datafusion::logical_expr::Operator as Op;
-use datafusion::physical_expr::expressions::{binary, col};
-use datafusion::physical_plan::PhysicalExpr;
+use datafusion::physical_expr::expressions::{binary, cast, col};
 use proptest::prelude::*;
 
-use super::{Closing, Delta, Operator, TemporalFilter, TemporalSpec};
+use super::{Closing, Delta, Operator, TemporalFilter, TemporalSpec, TimedCondition};
 
 /// When it arrives and leaves, and a value.
 type Row = (Option<i64>, Option<i64>, i64);
@@ -36,8 +35,19 @@ fn delta(rows: &[(Row, i64)]) -> Delta {
     Delta::new(batch, Int64Array::from_iter_values(rows.iter().map(|(_, weight)| *weight)))
 }
 
-/// `a <= now`, `now < b`.
-fn spec(arrives: bool, leaves: bool) -> TemporalSpec {
+/// `a <= now`, `now < b`, asked or computed.
+fn spec(arrives: bool, leaves: bool, is_asked: bool) -> TemporalSpec {
+    if !is_asked {
+        let of = |name: &str| -> Vec<TimedCondition> {
+            let time = col(name, &schema()).unwrap();
+            let micros = cast(time, &schema(), DataType::Int64).unwrap();
+            vec![TimedCondition::Behind(micros, 0)]
+        };
+        return TemporalSpec {
+            arriving: if arrives { of("a") } else { Vec::new() },
+            leaving: if leaves { of("b") } else { Vec::new() },
+        };
+    }
     let mut fields = schema().fields().to_vec();
     fields.push(Arc::new(Field::new(
         "__moment",
@@ -45,18 +55,20 @@ fn spec(arrives: bool, leaves: bool) -> TemporalSpec {
         false,
     )));
     let asked = Schema::new(fields);
-    let condition = |left: &str, op: Op, right: &str| -> Arc<dyn PhysicalExpr> {
-        binary(col(left, &asked).unwrap(), op, col(right, &asked).unwrap(), &asked).unwrap()
+    let condition = |left: &str, op: Op, right: &str| {
+        TimedCondition::Asked(
+            binary(col(left, &asked).unwrap(), op, col(right, &asked).unwrap(), &asked).unwrap(),
+        )
     };
     TemporalSpec {
-        arriving: arrives.then(|| condition("a", Op::LtEq, "__moment")),
-        leaving: leaves.then(|| condition("__moment", Op::Lt, "b")),
+        arriving: arrives.then(|| condition("a", Op::LtEq, "__moment")).into_iter().collect(),
+        leaving: leaves.then(|| condition("__moment", Op::Lt, "b")).into_iter().collect(),
     }
 }
 
 fn is_there(row: &Row, spec: &TemporalSpec, now: i64) -> bool {
-    let has_come = spec.arriving.is_none() || row.0.is_some_and(|from| from <= now);
-    let has_not_gone = spec.leaving.is_none() || row.1.is_some_and(|until| now < until);
+    let has_come = spec.arriving.is_empty() || row.0.is_some_and(|from| from <= now);
+    let has_not_gone = spec.leaving.is_empty() || row.1.is_some_and(|until| now < until);
     has_come && has_not_gone
 }
 
@@ -120,9 +132,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 proptest! {
     #[test]
     fn rows_are_there_while_their_condition_holds(
-        steps in steps(), arrives: bool, leaves: bool,
+        steps in steps(), arrives: bool, leaves: bool, is_asked: bool,
     ) {
-        let spec = spec(arrives, leaves || !arrives);
+        let spec = spec(arrives, leaves || !arrives, is_asked);
         let mut operator = TemporalFilter::new(&schema(), spec.clone()).unwrap();
         let (mut all, mut view, mut now) = (Vec::<Row>::new(), BTreeMap::new(), 10);
         let mut stored = Vec::new();

@@ -15,6 +15,7 @@ use datafusion::logical_expr::{
 };
 
 use super::aggregate;
+use super::bounds::time_bounds;
 use super::expiry;
 use super::keyed;
 use super::keys::{KeyColumns, keys_of, keys_of_join};
@@ -26,7 +27,7 @@ use super::session_windows;
 use super::stage::{
     ClosedWindows, CutOptions, Edge, EventTimeColumn, Open, Stage, contains_window, rebuilt,
 };
-use super::temporal::{self, TimedFilter};
+use super::temporal::{self, TimedConditions, TimedFilter};
 use super::top;
 use super::window::WindowNode;
 use crate::catalog::{Emission, Kind, Relation};
@@ -304,14 +305,49 @@ impl Cutter {
         }
     }
 
+    /// A side of a join without the conditions on it that time changes, and these. They are put on it,
+    /// or on the join, when it is known which rows the join keeps.
+    fn side(&self, join: &Join, side: &LogicalPlan) -> Result<(LogicalPlan, TimedConditions)> {
+        let is_of_rows_that_come = !is_static(&join.left)? && !is_static(&join.right)?;
+        if join.join_type == JoinType::Inner
+            && is_of_rows_that_come
+            && let Some(pulled_up) = temporal::pulled_up(self.options, side)?
+        {
+            return Ok(pulled_up);
+        }
+        Ok((side.clone(), TimedConditions::default()))
+    }
+
+    /// A join that forgets by event time, of rows that stay: what it gives comes and leaves.
+    fn joined_in_time(
+        &mut self,
+        join: &Join,
+        sides: [Stage; 2],
+        conditions: TimedConditions,
+    ) -> Result<Stage> {
+        let node = LogicalPlan::Join(join.clone());
+        let keys = keys_of_join(join)?;
+        match keyed::plan(self.options, &mut self.notices, &node, sides.into(), keys)? {
+            Stage::Open(stage) => Ok(Stage::Open(Box::new(temporal::plan(conditions, *stage)?))),
+            fixed => Ok(fixed),
+        }
+    }
+
     fn join(&mut self, join: Join, within: Within) -> Result<Stage> {
         // Windows of rows that are joined with a table alone stay with what is above.
         let within = match (is_static(&join.left)?, is_static(&join.right)?) {
             (false, false) => Within::Query,
             (true, _) | (_, true) => within,
         };
-        let left = self.visit(Arc::unwrap_or_clone(Arc::clone(&join.left)), within)?;
-        let right = self.visit(Arc::unwrap_or_clone(Arc::clone(&join.right)), within)?;
+        let (left, left_timed) = self.side(&join, &join.left)?;
+        let (right, right_timed) = self.side(&join, &join.right)?;
+        let (left, right) = (self.visit(left, within)?, self.visit(right, within)?);
+        let is_timed = !left_timed.is_empty() || !right_timed.is_empty();
+        if is_timed && forgets(&join, &left, &right) {
+            return self.joined_in_time(&join, [left, right], left_timed.and(right_timed));
+        }
+        let left = temporal::put_on(left_timed, left)?;
+        let right = temporal::put_on(right_timed, right)?;
         match (left, right) {
             (Stage::Static(left), Stage::Static(right)) => {
                 Ok(Stage::Static(rebuilt(&LogicalPlan::Join(join), vec![left, right])?))
@@ -391,6 +427,12 @@ fn rows_alone(relation: Arc<Relation>, scan: &TableScan) -> Result<Stage> {
     let mut stage = Open::source(SourceScan { relation, columns }, input);
     stage.plan = LogicalPlan::Projection(Projection::try_new(Vec::new(), Arc::new(stage.plan))?);
     Ok(Stage::Open(Box::new(stage)))
+}
+
+/// Whether a join is of rows that stay and bounds how far apart in event time they are.
+fn forgets(join: &Join, left: &Stage, right: &Stage) -> bool {
+    let (Stage::Open(left), Stage::Open(right)) = (left, right) else { return false };
+    !left.edge.retracts && !right.edge.retracts && time_bounds(join, left, right).is_some()
 }
 
 /// Whether a plan reads nothing that is written to for ever.

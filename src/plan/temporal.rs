@@ -23,18 +23,21 @@ use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{
-    Between, BinaryExpr, Cast, Expr, Filter, Join, LogicalPlan, Operator, Projection, cast,
+    Between, BinaryExpr, Cast, Expr, ExprSchemable, Filter, Join, LogicalPlan, Operator,
+    Projection, cast,
 };
 use datafusion::physical_expr::create_physical_expr;
-use datafusion::physical_plan::PhysicalExpr;
 
 use super::moment;
+use super::origin::column_at;
 use super::pipeline::{Frontier, Stateful};
-use super::stage::{CutOptions, Edge, Open, filter};
+use super::stage::{CutOptions, Edge, Open, Stage, filter, rebuilt};
 use crate::catalog::Emission;
 use crate::error::Result;
-use crate::operators::TemporalSpec;
-use crate::postgres::functions::INTERVAL_SIZE;
+use crate::operators::{TemporalSpec, TimedCondition};
+use crate::postgres::functions::{INTERVAL_SIZE, in_utc};
+use crate::time::DAY_NANOS;
+use crate::types::SqlType;
 
 /// The column with the time that a condition is asked about.
 const TIME: &str = "__moment";
@@ -79,6 +82,21 @@ pub(super) struct TimedConditions {
     others: Vec<Expr>,
 }
 
+impl TimedConditions {
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.arriving.is_empty() && self.leaving.is_empty() && self.others.is_empty()
+    }
+
+    /// These and others.
+    pub(super) fn and(mut self, others: TimedConditions) -> TimedConditions {
+        self.arriving.extend(others.arriving);
+        self.leaving.extend(others.leaving);
+        self.others.extend(others.others);
+        self
+    }
+}
+
 /// A filter of which time changes a condition.
 pub(super) struct TimedFilter {
     pub(super) conditions: TimedConditions,
@@ -110,6 +128,54 @@ pub(super) fn conditions(options: CutOptions, node: &LogicalPlan) -> Result<Opti
     Ok(is_timed.then_some(TimedFilter { conditions: found, input, above }))
 }
 
+/// A plan without the filter in it that time changes, and the conditions over its columns; None: there
+/// is none, or its columns are not all there.
+pub(super) fn pulled_up(
+    options: CutOptions,
+    plan: &LogicalPlan,
+) -> Result<Option<(LogicalPlan, TimedConditions)>> {
+    if let Some(timed) = conditions(options, plan)? {
+        let TimedFilter { mut conditions, mut input, above } = timed;
+        if let Some(others) = conjunction(std::mem::take(&mut conditions.others)) {
+            input = filter(input, others)?;
+        }
+        return Ok(above.is_empty().then_some((input, conditions)));
+    }
+    // Where each column of what is below is in the plan's.
+    let place: Box<dyn Fn(usize) -> Option<usize>> = match plan {
+        LogicalPlan::SubqueryAlias(_) => Box::new(Some),
+        LogicalPlan::Projection(projection) => {
+            let schema = projection.input.schema();
+            let columns: Vec<Option<usize>> = projection
+                .expr
+                .iter()
+                .map(|expr| match expr.clone().unalias() {
+                    Expr::Column(column) => schema.maybe_index_of_column(&column),
+                    _ => None,
+                })
+                .collect();
+            Box::new(move |below| columns.iter().position(|column| *column == Some(below)))
+        }
+        _ => return Ok(None),
+    };
+    let Some(input) = plan.inputs().first().copied() else { return Ok(None) };
+    let Some((below, found)) = pulled_up(options, input)? else { return Ok(None) };
+    let mut is_whole = true;
+    let mut renamed = |condition: Expr| -> Result<Expr> {
+        let put = condition.transform_up(|part| {
+            let Expr::Column(column) = &part else { return Ok(Transformed::no(part)) };
+            let at = input.schema().maybe_index_of_column(column).and_then(&place);
+            is_whole &= at.is_some();
+            Ok(at.map_or(Transformed::no(part), |at| Transformed::yes(column_at(plan, at))))
+        })?;
+        Ok(put.data)
+    };
+    let arriving = found.arriving.into_iter().map(&mut renamed).collect::<Result<_>>()?;
+    let leaving = found.leaving.into_iter().map(&mut renamed).collect::<Result<_>>()?;
+    let conditions = TimedConditions { arriving, leaving, others: Vec::new() };
+    Ok(if is_whole { Some((rebuilt(plan, vec![below])?, conditions)) } else { None })
+}
+
 /// An inner join with its conditions on the time in a filter above it.
 pub(super) fn above_join(join: Join) -> Result<LogicalPlan> {
     let mut join = join;
@@ -122,7 +188,10 @@ pub(super) fn above_join(join: Join) -> Result<LogicalPlan> {
         join.filter = conjunction(others);
     }
     let join = LogicalPlan::Join(join);
-    conjunction(timed).map_or(Ok(join.clone()), |timed| filter(join, timed))
+    match conjunction(timed) {
+        Some(timed) => filter(join, timed),
+        None => Ok(join),
+    }
 }
 
 /// The predicate beneath the projections that compute something of the time for it; what is beneath
@@ -232,6 +301,16 @@ fn is_ordered_like_time(data_type: &DataType) -> bool {
     ) || data_type.is_numeric()
 }
 
+/// Puts the operator on a part that has been visited without the conditions, if there are any.
+pub(super) fn put_on(conditions: TimedConditions, stage: Stage) -> Result<Stage> {
+    match stage {
+        Stage::Open(stage) if !conditions.is_empty() => {
+            Ok(Stage::Open(Box::new(plan(conditions, *stage)?)))
+        }
+        stage => Ok(stage),
+    }
+}
+
 /// Puts the operator on a stage whose rows the conditions are about.
 pub(super) fn plan(conditions: TimedConditions, mut stage: Open) -> Result<Open> {
     if let Some(others) = conjunction(conditions.others) {
@@ -241,19 +320,113 @@ pub(super) fn plan(conditions: TimedConditions, mut stage: Open) -> Result<Open>
     let time = Field::new(TIME, DataType::Timestamp(TimeUnit::Microsecond, None), false);
     let time = DFSchema::from_unqualified_fields(vec![time].into(), Default::default())?;
     let asked = schema.join(&time)?;
-    let compiled = |conditions: Vec<Expr>| -> Result<Option<Arc<dyn PhysicalExpr>>> {
-        let Some(condition) = conjunction(conditions) else { return Ok(None) };
-        let (props, planning) = (ExecutionProps::new(), PhysicalPlanningContext::default());
-        Ok(Some(create_physical_expr(&asked_of(condition)?, &asked, &props, &planning)?))
+    let (props, planning) = (ExecutionProps::new(), PhysicalPlanningContext::default());
+    let compiled = |expr: Expr, over: &DFSchema| {
+        create_physical_expr(&with_infinity(expr, over)?, over, &props, &planning)
+    };
+    let timed = |condition: Expr| -> Result<TimedCondition> {
+        Ok(match behind(&condition, &schema) {
+            Some((time, after)) => TimedCondition::Behind(compiled(time, &schema)?, after),
+            None => TimedCondition::Asked(compiled(asked_of(condition)?, &asked)?),
+        })
     };
     // Nothing below closes by what comes out again when its time has come.
     let edge = Edge::of(stage.edge.retracts || !conditions.leaving.is_empty());
     let spec = TemporalSpec {
-        arriving: compiled(conditions.arriving)?,
-        leaving: compiled(conditions.leaving)?,
+        arriving: conditions.arriving.into_iter().map(timed).collect::<Result<_>>()?,
+        leaving: conditions.leaving.into_iter().map(timed).collect::<Result<_>>()?,
     };
     let top = stage.plan.clone();
     stage.with_step(top, (Stateful::Temporal(spec), Frontier::Closed), &schema, edge)
+}
+
+/// The expression with casts to a moment that know infinity: a row that is valid for ever is usual.
+fn with_infinity(expr: Expr, over: &DFSchema) -> datafusion::common::Result<Expr> {
+    let put = expr.transform_up(|part| {
+        let Expr::Cast(cast) = part else { return Ok(Transformed::no(part)) };
+        let is_moment = *cast.field.data_type() == SqlType::TimestampTz(6).data_type();
+        match cast.expr.get_type(over)? {
+            DataType::Timestamp(_, None) if is_moment => Ok(Transformed::yes(in_utc(*cast.expr))),
+            _ => Ok(Transformed::no(Expr::Cast(cast))),
+        }
+    })?;
+    Ok(put.data)
+}
+
+/// A time of the row, in microseconds, and how long behind it the condition changes, if it compares
+/// that with now() and a fixed interval.
+fn behind(condition: &Expr, schema: &DFSchema) -> Option<(Expr, i64)> {
+    let Expr::BinaryExpr(BinaryExpr { left, op, right }) = condition else { return None };
+    let (time, op, ahead) = difference(left, *op, right)
+        .or_else(|| difference(right, op.swap()?, left))
+        .or_else(|| match course(left)? {
+            Course::Steady => Some((left.as_ref(), *op, ahead_of_now(right)?)),
+            Course::Rises | Course::Falls => Some((right, op.swap()?, ahead_of_now(left)?)),
+        })?;
+    // In other units now() would be rounded.
+    if !matches!(time.get_type(schema).ok()?, DataType::Timestamp(TimeUnit::Microsecond, _)) {
+        return None;
+    }
+    let after = match op {
+        // time > now + ahead becomes false at time - ahead.
+        Operator::Gt | Operator::LtEq => 0_i64,
+        Operator::GtEq | Operator::Lt => 1,
+        _ => return None,
+    };
+    Some((cast(time.clone(), DataType::Int64), after.checked_sub(ahead)?))
+}
+
+/// `now() - time < '10 minutes'` and `time - now() < …` as a time that is compared with now(), and how
+/// far that is ahead.
+fn difference<'a>(size: &'a Expr, op: Operator, limit: &Expr) -> Option<(&'a Expr, Operator, i64)> {
+    let Expr::Literal(ScalarValue::Int64(Some(limit)), _) = limit else { return None };
+    let Expr::ScalarFunction(call) = size else { return None };
+    let [Expr::BinaryExpr(BinaryExpr { left, op: Operator::Minus, right })] = &call.args[..] else {
+        return None;
+    };
+    if call.func.name() != INTERVAL_SIZE {
+        return None;
+    }
+    match course(left)? {
+        Course::Steady => Some((left, op, ahead_of_now(right)?.checked_add(*limit)?)),
+        Course::Rises | Course::Falls => {
+            Some((right, op.swap()?, ahead_of_now(left)?.checked_sub(*limit)?))
+        }
+    }
+}
+
+/// How many microseconds an expression is ahead of now(), if it is that at any time.
+fn ahead_of_now(expr: &Expr) -> Option<i64> {
+    let is_exact = |kind: &DataType| {
+        matches!(kind, DataType::Timestamp(TimeUnit::Microsecond | TimeUnit::Nanosecond, _))
+    };
+    if let Some(kind) = moment::type_of(expr) {
+        return is_exact(kind).then_some(0);
+    }
+    match expr {
+        Expr::Alias(alias) => ahead_of_now(&alias.expr),
+        Expr::Cast(Cast { expr, field }) if is_exact(field.data_type()) => ahead_of_now(expr),
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
+            let Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(interval)), _) =
+                right.as_ref()
+            else {
+                return None;
+            };
+            let nanos = i128::from(interval.days) * i128::from(DAY_NANOS)
+                + i128::from(interval.nanoseconds);
+            if interval.months != 0 || nanos % 1_000 != 0 {
+                return None;
+            }
+            let micros = i64::try_from(nanos / 1_000).ok()?;
+            let ahead = ahead_of_now(left)?;
+            match op {
+                Operator::Plus => ahead.checked_add(micros),
+                Operator::Minus => ahead.checked_sub(micros),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
 }
 
 /// The condition about the time in a column.

@@ -24,6 +24,7 @@ pub(crate) use numeric::{call as numeric_call, replacement as numeric_operator};
 pub(crate) use precision::{fitted, once};
 pub(crate) use round::round_double;
 pub(crate) use scalar::over_columns;
+pub(crate) use zones::in_utc;
 
 mod arithmetic;
 mod arrays;

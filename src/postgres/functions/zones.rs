@@ -9,8 +9,9 @@ use datafusion::arrow::datatypes::{
     DataType, IntervalMonthDayNanoType, IntervalUnit, TimeUnit, TimestampMicrosecondType,
 };
 use datafusion::common::Result as DataFusionResult;
+use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, lit,
 };
 
 use super::scalar::{Scalar, strings, text};
@@ -23,6 +24,11 @@ const SECOND: i64 = 1_000_000;
 /// `timezone(zone, time)`.
 pub(crate) fn timezone() -> ScalarUDF {
     ScalarUDF::from(Timezone { signature: Signature::any(2, Volatility::Immutable) })
+}
+
+/// The moment that a time without a zone is in UTC. A cast gives the same, but fails at infinity.
+pub(crate) fn in_utc(time: Expr) -> Expr {
+    Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(timezone()), vec![lit("UTC"), time]))
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
