@@ -35,9 +35,12 @@ impl Shape {
         !self.engine.contains("{GW}")
     }
 
-    /// Whether its windows may be those of CUMULATE, of which several have one start.
+    /// Whether its windows may be those of CUMULATE, of which several have one start: what is grouped
+    /// by that alone is only known when the last of them has closed, and the oracle counts those that
+    /// have.
     pub fn may_grow(&self) -> bool {
-        self.takes_offset() && !self.engine.ends_with("{W} GROUP BY window_start")
+        let by_start = ["{W} GROUP BY window_start", " GROUP BY n, window_start"];
+        self.takes_offset() && !by_start.iter().any(|end| self.engine.ends_with(end))
     }
 
     /// In which result column the window's end is, where that is certain.
