@@ -64,8 +64,11 @@ pub fn correlated(
                 |found| if exists.negated { Expr::Not(Box::new(found)) } else { found },
             ))
         }
+        // The join for NOT IN looks for NULLs by a column of the outer side.
         Expr::InSubquery(list)
-            if place != Clause::Filter || !list.subquery.outer_ref_columns.is_empty() =>
+            if place != Clause::Filter
+                || !list.subquery.outer_ref_columns.is_empty()
+                || list.negated && list.expr.column_refs().is_empty() =>
         {
             // What is NOT IN decides about NULLs, which the join over several columns does not.
             let may_join = place == Clause::Filter && !list.negated;
