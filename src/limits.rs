@@ -160,6 +160,10 @@ pub const TIDIED_CHUNKS: usize = 64;
 /// folded.
 pub const FOLD_BYTES: u64 = 4 << 20;
 
+/// About how many bytes of a query's state and answer are copied in one commit when a view parts
+/// from those that have the same query.
+pub const COPIED_BYTES: usize = 4 << 20;
+
 /// About how many bytes a piece of state has, of which a commit writes some to shorten what a
 /// restart reads. At least one row.
 pub const STATE_PIECE_BYTES: usize = 256 << 10;

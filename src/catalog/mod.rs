@@ -192,6 +192,18 @@ impl Names {
         self.find(name).ok_or_else(|| self.missing(name))
     }
 
+    /// The query that the relation of an id is an answer of: see [`Relation::query_id`].
+    pub fn query_of(&self, id: RelationId) -> RelationId {
+        self.by_id(id).map_or(id, |relation| relation.query_id())
+    }
+
+    /// The materialized views that are the answer of a query, oldest first.
+    pub fn answers_of(&self, query: RelationId) -> impl Iterator<Item = &Arc<Relation>> {
+        self.by_id.values().filter(move |relation| {
+            matches!(relation.kind, Kind::MaterializedView(_)) && relation.query_id() == query
+        })
+    }
+
     /// 42P01 for a name, with the nearest existing name as a hint.
     pub fn missing(&self, name: &str) -> Error {
         let error =

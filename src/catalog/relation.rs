@@ -148,6 +148,10 @@ pub struct ViewDef {
     /// What it says of its state.
     #[serde(default)]
     pub state: StateOptions,
+    /// The query that it is an answer of, if that runs under the id of another view: see
+    /// [`Relation::query_id`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answers: Option<RelationId>,
 }
 
 /// What a view says of its state, in WITH.
@@ -185,6 +189,20 @@ impl Relation {
             Kind::View { .. } => "view",
             Kind::MaterializedView(_) => "materialized view",
         }
+    }
+
+    /// As what the query runs and is stored that a materialized view is the answer of: its own id, or
+    /// that of the view, which may be gone by now, that was the first of several with one query.
+    pub fn query_id(&self) -> RelationId {
+        match &self.kind {
+            Kind::MaterializedView(def) => def.answers.unwrap_or(self.id),
+            Kind::Stream(_) | Kind::Table(_) | Kind::View { .. } => self.id,
+        }
+    }
+
+    /// A materialized view as its query has it: under the query's id.
+    pub fn as_query(&self) -> Relation {
+        Relation { id: self.query_id(), ..self.clone() }
     }
 
     /// The position of a column.

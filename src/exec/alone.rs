@@ -22,7 +22,7 @@ use super::tables::PresentTables;
 use super::view::handle::{Phase, ViewHandle};
 use super::view::run::ViewRun;
 use crate::announced::Listener;
-use crate::catalog::{Kind, Relation};
+use crate::catalog::RelationId;
 use crate::clock::Stopwatch;
 use crate::error::{Error, Result, SqlState, contained};
 use crate::limits;
@@ -52,23 +52,26 @@ struct LonePortion {
 /// What tells a view that there may be more to read.
 struct News {
     commits: Listener<CommitNo>,
-    /// How far the views that it reads have come, also if that has changed nothing.
+    /// What it reads.
+    of: Vec<RelationId>,
+    /// How far the views among that have come, also if that has changed nothing.
     bases: Vec<Listener<CommitNo>>,
 }
 
 impl News {
     fn of(engine: &Engine, run: &ViewRun) -> News {
-        let base = |source: &Arc<Relation>| match source.kind {
-            Kind::MaterializedView(_) => engine.view(source.id).ok().map(|view| view.reached()),
-            Kind::Stream(_) | Kind::Table(_) | Kind::View { .. } => None,
-        };
-        let bases = run.sources().filter_map(base).collect();
-        News { commits: engine.journal.watch(), bases }
+        let of: Vec<RelationId> = run.reads().collect();
+        News { commits: engine.journal.watch(), bases: engine.reached_by(&of), of }
     }
 
     /// What is there now is about to be read.
-    fn seen(&mut self) {
+    fn seen(&mut self, engine: &Engine, run: &ViewRun) {
         self.commits.mark_unchanged();
+        if !run.reads().eq(self.of.iter().copied()) {
+            // A view that it reads has parted from its query.
+            self.of = run.reads().collect();
+            self.bases = engine.reached_by(&self.of);
+        }
         self.bases.iter_mut().for_each(Listener::mark_unchanged);
     }
 
@@ -103,6 +106,12 @@ impl News {
 }
 
 impl Engine {
+    /// How far those of these that are views have come.
+    fn reached_by(&self, sources: &[RelationId]) -> Vec<Listener<CommitNo>> {
+        let views = self.views.read();
+        sources.iter().filter_map(|source| views.get(source)).map(|view| view.reached()).collect()
+    }
+
     /// Lets a view catch up; whoever has `alone` is the only one who runs it.
     pub(super) async fn catch_up(self: &Arc<Self>, run: ViewRun, alone: OwnedMutexGuard<()>) {
         self.go_alone(run, Rejoin::WhenDrained, Some(alone)).await;
@@ -168,7 +177,7 @@ impl Engine {
             if run.is_stopped() {
                 return;
             }
-            news.seen();
+            news.seen(self, &run);
             let stop = run.stop();
             let portion = match self.on_lane(run, history).await {
                 Ok(Some(portion)) => portion,
@@ -238,7 +247,7 @@ impl Engine {
         let there = self.journal.last();
         let last = self.next_cut(std::iter::once(run.handle.relation().id));
         let end = history.map_or(last, |end| end.min(last));
-        let cut = run.sources().map(|source| self.cut_behind(source, end)).min().unwrap_or(end);
+        let cut = run.reads().map(|source| self.cut_behind(source, end)).min().unwrap_or(end);
         let now_ms = self.now_ms();
         let change = run.portion(cut, now_ms, &PresentTables::new(self)).await?;
         let (drained, is_change, rows) = (change.drained, change.is_change(), change.rows);

@@ -105,7 +105,7 @@ impl Engine {
                 *view.phase().borrow(),
                 Phase::Running | Phase::Trailing | Phase::CatchingUp
             );
-            let is_waiting = runs && reads(names, view.relation().id, stream);
+            let is_waiting = runs && is_made_of(names, &view.relation(), stream);
             if is_waiting { view.published().figures.closes_next } else { None }
         });
         let queries: Vec<_> = self.temporary.lock().values().cloned().collect();
@@ -120,9 +120,11 @@ impl Engine {
 
 /// Whether a relation is made of a stream.
 fn reads(names: &Names, relation: RelationId, stream: RelationId) -> bool {
-    names.by_id(relation).is_some_and(|relation| {
-        relation.depends_on.iter().any(|on| *on == stream || reads(names, *on, stream))
-    })
+    names.by_id(relation).is_some_and(|relation| is_made_of(names, relation, stream))
+}
+
+fn is_made_of(names: &Names, relation: &Relation, stream: RelationId) -> bool {
+    relation.depends_on.iter().any(|on| *on == stream || reads(names, *on, stream))
 }
 
 impl ClockedStream {

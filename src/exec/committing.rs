@@ -51,7 +51,7 @@ impl Engine {
                 if !change.deltas.is_empty() {
                     lost.insert(id);
                 }
-            } else if run.sources().any(|source| lost.contains(&source.id)) {
+            } else if run.reads().any(|source| lost.contains(&source)) {
                 lost.insert(id);
                 self.begin_anew(run);
             } else if change.is_change() {
@@ -131,7 +131,7 @@ impl Engine {
         let (mut done, mut lost) = (Vec::new(), HashSet::new());
         for (run, change, puts) in staged {
             let id: RelationId = run.handle.relation().id;
-            if run.sources().any(|source| lost.contains(&source.id)) {
+            if run.reads().any(|source| lost.contains(&source)) {
                 lost.insert(id);
                 self.begin_anew(run);
                 continue;

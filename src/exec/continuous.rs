@@ -315,14 +315,13 @@ impl Work {
 
     /// What it has read of views is not kept for it any longer.
     fn stands_at(&self, feeds: &Feeds) {
-        let sources = self.pipeline.sources.iter().map(|source| source.scan.relation.id);
         let place = |(source, position)| match position {
             FeedPosition::View { epoch } => Some((source, epoch)),
             FeedPosition::Log { .. } | FeedPosition::Source { .. } | FeedPosition::Table { .. } => {
                 None
             }
         };
-        let places = sources.zip(feeds.positions()).filter_map(place).collect();
+        let places = feeds.sources().zip(feeds.positions()).filter_map(place).collect();
         *self.registered.query.places.lock() = places;
     }
 

@@ -24,8 +24,9 @@ pub(super) fn last_stored(store: &dyn Store, catalog: &Catalog) -> Result<u64> {
     };
     for relation in catalog.names().all() {
         if let Kind::MaterializedView(_) = relation.kind {
-            last =
-                last.max(Progress::read(store, relation.id)?.map_or(0, |progress| progress.epoch));
+            last = last.max(
+                Progress::read(store, relation.query_id())?.map_or(0, |progress| progress.epoch),
+            );
         }
     }
     Ok(last)

@@ -16,7 +16,7 @@ use super::registry::Engine;
 use super::tables::PresentTables;
 use super::view::handle::{Phase, ViewHandle};
 use super::view::run::{ViewEpoch, ViewRun};
-use crate::catalog::{Kind, Relation};
+use crate::catalog::RelationId;
 use crate::error::{Error, contained};
 use crate::log::CommitNo;
 
@@ -64,7 +64,7 @@ pub(super) fn groups(runs: Vec<ViewRun>, shared: &mut SharedReads) -> Vec<ViewGr
         let is_with = |group: &mut ViewGroup| {
             let reads = |other: &ViewRun| {
                 let id = other.handle.relation().id;
-                run.sources().any(|source| source.id == id)
+                run.reads().any(|source| source == id)
             };
             reads_connectors && group.shared.is_some() || group.runs.iter().any(reads)
         };
@@ -119,9 +119,9 @@ impl ViewGroup {
         }
         for mut run in self.runs {
             let cut = done.cut_of(engine, &run, start.cut);
-            let fresh: Vec<Fresh<'_>> = run.sources().map(|source| done.fresh_of(source)).collect();
+            let fresh: Vec<Fresh<'_>> = run.reads().map(|source| done.fresh_of(source)).collect();
             let are_bases_drained =
-                run.sources().all(|source| done.base(source).is_none_or(|base| base.drained));
+                run.reads().all(|source| done.base(source).is_none_or(|base| base.drained));
             let (now, is_left) = (start.now_ms, &start.is_left);
             let epoch = run.epoch(cut, now, start.tables.as_ref(), &fresh, &mut shared, is_left);
             match contained(PANICKED, epoch).await {
@@ -141,12 +141,12 @@ impl ViewGroup {
 
 impl GroupEpoch {
     /// What the epoch has brought for a view that is read, if that is in the group.
-    fn base(&self, source: &Relation) -> Option<&ViewEpoch> {
+    fn base(&self, source: RelationId) -> Option<&ViewEpoch> {
         let mut all = self.changes.iter();
-        all.find(|(base, _)| base.handle.relation().id == source.id).map(|(_, change)| change)
+        all.find(|(base, _)| base.handle.relation().id == source).map(|(_, change)| change)
     }
 
-    fn fresh_of(&self, source: &Relation) -> Fresh<'_> {
+    fn fresh_of(&self, source: RelationId) -> Fresh<'_> {
         match self.base(source) {
             Some(change) => Fresh { deltas: &change.deltas, watermark: change.watermark },
             None => Fresh::default(),
@@ -155,11 +155,11 @@ impl GroupEpoch {
 
     /// How far a view of the group is to read; it comes after what it reads.
     fn cut_of(&self, engine: &Engine, run: &ViewRun, cut: CommitNo) -> CommitNo {
-        let of = |source: &Arc<Relation>| match self.base(source) {
+        let of = |source: RelationId| match self.base(source) {
             Some(base) => base.cut,
             None => engine.cut_behind(source, cut),
         };
-        run.sources().map(of).min().unwrap_or(cut)
+        run.reads().map(of).min().unwrap_or(cut)
     }
 }
 
@@ -167,9 +167,8 @@ impl Engine {
     /// How far a view has read when it has taken everything that its source has, which has
     /// everything up to this commit unless it is a view that has not come there yet. To be asked
     /// before the source is read.
-    pub(super) fn cut_behind(&self, source: &Relation, cut: CommitNo) -> CommitNo {
-        let Kind::MaterializedView(_) = source.kind else { return cut };
-        let Ok(view) = self.view(source.id) else { return cut };
+    pub(super) fn cut_behind(&self, source: RelationId, cut: CommitNo) -> CommitNo {
+        let Some(view) = self.views.read().get(&source).cloned() else { return cut };
         let phase = view.phase().borrow().clone();
         match phase {
             Phase::CatchingUp | Phase::Running | Phase::Trailing => view.sent_to().min(cut),

@@ -103,7 +103,7 @@ impl Engine {
     }
 
     /// Ends what runs for a view. Nothing of it is on its way to the store afterwards.
-    async fn halt(&self, id: RelationId, handle: &ViewHandle) {
+    pub(super) async fn halt(&self, id: RelationId, handle: &ViewHandle) {
         handle.stop();
         let (answer, answered) = oneshot::channel();
         if self.commands.send(Command::Leave(id, answer)).await.is_ok() {
@@ -257,20 +257,20 @@ impl Engine {
         if is_behind { Folding::Held } else { Folding::Allowed }
     }
 
-    /// Whether a relation reads this one, by name or through plain views.
+    /// Whether a relation reads the answer of this query, by name or through plain views.
     fn is_under(&self, id: RelationId, relation: &Relation) -> bool {
         let names = self.catalog.names();
         let through = |used: &RelationId| match names.by_id(*used) {
             Some(used) => matches!(used.kind, Kind::View { .. }) && self.is_under(id, used),
             None => false,
         };
-        relation.depends_on.iter().any(|used| *used == id || through(used))
+        relation.depends_on.iter().any(|used| names.query_of(*used) == id || through(used))
     }
 
     /// Takes a view out for good, and remembers why.
     pub(super) async fn fail(&self, handle: &Arc<ViewHandle>, error: &Error) {
         let relation = handle.relation();
-        if self.catalog.names().by_id(relation.id).is_none() {
+        if self.catalog.names().answers_of(relation.id).next().is_none() {
             return;
         }
         tracing::error!("materialized view {}: {error}", relation.name);

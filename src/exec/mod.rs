@@ -46,6 +46,7 @@
 //! | `agreement` | several views as of one commit, also if one of them trails |
 //! | `back_pressure` | who writes faster than views can read waits |
 //! | `lifecycle` | how a view starts, catches up, is paused, stalls, fails and goes |
+//! | [`sharing`] | views that are the answer of one query, and how one of them parts from it |
 //! | `epochs` | the loop that runs the epochs of all running views |
 //! | `start` | open and stop: the only file that knows all others |
 
@@ -94,6 +95,7 @@ pub mod runner;
 mod running_source;
 mod running_step;
 mod salvage;
+pub mod sharing;
 pub mod snapshot;
 mod sources;
 mod start;

@@ -25,7 +25,7 @@ use super::moments::WritingMoments;
 use super::planning::Planning;
 use super::rejected::RejectedRows;
 use super::view::handle::{Phase, ViewHandle};
-use crate::catalog::{Catalog, RelationId};
+use crate::catalog::{Catalog, Kind, Relation, RelationId};
 use crate::clock::Clock;
 use crate::connect::Source;
 use crate::error::{Error, Result};
@@ -70,6 +70,7 @@ pub struct Engine {
     pub rejected: RejectedRows,
     pub(super) tables: RwLock<HashMap<RelationId, Arc<TableHandle>>>,
     pub(super) sources: RwLock<HashMap<RelationId, Arc<dyn Source>>>,
+    /// By the ids of their queries.
     pub(super) views: RwLock<HashMap<RelationId, Arc<ViewHandle>>>,
     /// Read by who takes the versions of several views; written while an epoch is published.
     pub(super) publishing_epoch: RwLock<()>,
@@ -155,16 +156,31 @@ impl Engine {
         self.sources.write().insert(id, source);
     }
 
-    /// A materialized view.
+    /// The query that a materialized view is the answer of.
     pub fn view(&self, id: RelationId) -> Result<Arc<ViewHandle>> {
+        let query = self.catalog.names().query_of(id);
         self.views
             .read()
-            .get(&id)
+            .get(&query)
             .cloned()
             .ok_or_else(|| Error::internal(format!("view {} is not open", id.0)))
     }
 
-    /// All materialized views, oldest first.
+    /// All materialized views, oldest first, each with its query: that may be the one of several.
+    pub fn answers(&self) -> Vec<(Arc<Relation>, Arc<ViewHandle>)> {
+        let names = self.catalog.names();
+        let views = self.views.read();
+        let query = |relation: &Arc<Relation>| {
+            let is_view = matches!(relation.kind, Kind::MaterializedView(_));
+            let query = views.get(&relation.query_id()).filter(|_| is_view)?;
+            Some((Arc::clone(relation), Arc::clone(query)))
+        };
+        let mut answers: Vec<_> = names.all().filter_map(query).collect();
+        answers.sort_by_key(|(relation, _)| relation.id);
+        answers
+    }
+
+    /// All queries of materialized views, oldest first.
     pub fn views(&self) -> Vec<Arc<ViewHandle>> {
         let mut views: Vec<_> = self.views.read().values().cloned().collect();
         views.sort_by_key(|view| view.relation().id);
@@ -176,13 +192,36 @@ impl Engine {
         self.epoch.load(Ordering::Acquire)
     }
 
-    /// After a relation is gone.
-    pub fn closed(&self, id: RelationId) {
-        self.tables.write().remove(&id);
-        self.sources.write().remove(&id);
-        let view = self.views.write().remove(&id);
-        if let Some(view) = view {
-            view.enter(Phase::Dropped);
+    /// After a materialized view has got another name.
+    pub fn redefined(&self, view: &Relation) -> Result<()> {
+        let query = self.view(view.id)?;
+        let names = self.catalog.names();
+        let first = names.answers_of(view.query_id()).next();
+        if first.is_some_and(|first| first.id == view.id) {
+            query.redefine(Arc::new(view.as_query()));
+        }
+        Ok(())
+    }
+
+    /// After a relation is gone, and with it the query of a view if no other is its answer.
+    pub fn closed(&self, gone: &Relation) {
+        self.tables.write().remove(&gone.id);
+        self.sources.write().remove(&gone.id);
+        let names = self.catalog.names();
+        let query = gone.query_id();
+        let left = names.answers_of(query).next();
+        let mut views = self.views.write();
+        match left {
+            Some(left) => {
+                let Some(view) = views.get(&query) else { return };
+                view.redefine(Arc::new(left.as_query()));
+                view.leave(gone);
+            }
+            None => {
+                if let Some(view) = views.remove(&query) {
+                    view.enter(Phase::Dropped);
+                }
+            }
         }
     }
 

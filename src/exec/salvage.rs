@@ -60,7 +60,7 @@ fn check_view(
     relation: &Relation,
     puts: &mut WriteBatch,
 ) -> Result<()> {
-    let Some(mut progress) = Progress::read(store, relation.id)? else { return Ok(()) };
+    let Some(mut progress) = Progress::read(store, relation.query_id())? else { return Ok(()) };
     if progress.failed.is_some() {
         return Ok(());
     }
@@ -68,7 +68,7 @@ fn check_view(
     let last = journal.last().0;
     let why = if progress.commit > last {
         format!("it has read up to commit {}, and the last one is {last}", progress.commit)
-    } else if !stored::has_last_change(store, relation.id, &progress)? {
+    } else if !stored::has_last_change(store, relation.query_id(), &progress)? {
         format!("its rows of epoch {} are not there", progress.answer_epoch)
     } else if lost.contains(&Space::State) || lost.contains(&Space::Views) {
         "part of its rows or of its state may have been lost".to_owned()
@@ -86,7 +86,7 @@ fn check_view(
     }
     tracing::warn!("--accept-loss: {error}");
     progress.failed = Some(ViewFailure::of(&error));
-    progress.write(relation.id, puts)
+    progress.write(relation.query_id(), puts)
 }
 
 /// Takes away what was written to a table after the last commit that is left; all of it, if the
@@ -127,7 +127,9 @@ fn delete_unknown(
     journal: &Journal,
     puts: &mut WriteBatch,
 ) -> Result<()> {
-    let known: HashSet<RelationId> = catalog.names().all().map(|relation| relation.id).collect();
+    let names = catalog.names();
+    let known: HashSet<RelationId> =
+        names.all().flat_map(|relation| [relation.id, relation.query_id()]).collect();
     for space in [Space::Log, Space::Tables, Space::State, Space::Views] {
         for key in store.keys(space, &[], &[])? {
             let key = key?;

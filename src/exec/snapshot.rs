@@ -83,7 +83,7 @@ impl Scope {
                 Arc::new(TableContents(version))
             }
             Kind::MaterializedView(_) => {
-                let version = match self.snapshot.views.get(&relation.id) {
+                let version = match self.snapshot.views.get(&relation.query_id()) {
                     Some(version) => Arc::clone(version),
                     None => self.engine.view(relation.id)?.version(),
                 };

@@ -99,8 +99,12 @@ impl Engine {
             }
             Kind::View { .. } => {}
             Kind::MaterializedView(def) => {
-                let handle = ViewHandle::new(Arc::clone(relation))?;
-                self.views.write().insert(relation.id, Arc::clone(&handle));
+                let query = relation.query_id();
+                if self.views.read().contains_key(&query) {
+                    return Ok(());
+                }
+                let handle = ViewHandle::new(Arc::new(relation.as_query()))?;
+                self.views.write().insert(query, Arc::clone(&handle));
                 if def.paused {
                     self.start_paused(handle);
                 } else {

@@ -20,6 +20,7 @@ use super::codec::{
 use super::progress::Progress;
 use crate::catalog::RelationId;
 use crate::error::{Error, Result, SqlState};
+use crate::limits;
 use crate::state::{Applied, Delta, NumberedRows, RowStore};
 use crate::store::codec::{decode_batch, encode_batch};
 use crate::store::{Space, Store, WriteBatch};
@@ -203,6 +204,28 @@ pub(super) fn has_last_change(
     let (from, to) =
         (key(id, progress.answer_epoch, 0, 0), key(id, progress.answer_epoch + 1, 0, 0));
     Ok(store.keys(Space::Views, &from, &to)?.next().transpose()?.is_some())
+}
+
+/// Adds a part of what is stored of a query, from a key on, as that of another one; where the next
+/// part begins, if there is one.
+pub(super) fn copy_part(
+    store: &dyn Store,
+    space: Space,
+    at: Vec<u8>,
+    (from, to): (RelationId, RelationId),
+    batch: &mut WriteBatch,
+) -> Result<Option<Vec<u8>>> {
+    let mut bytes = 0;
+    for entry in store.scan(space, &at, &end(from))? {
+        let (key, value) = entry?;
+        if bytes >= limits::COPIED_BYTES {
+            return Ok(Some(key));
+        }
+        bytes += value.len();
+        let of_copy = prefix(to).into_iter().chain(key.iter().skip(8).copied());
+        batch.put(space, of_copy.collect::<Vec<_>>(), value);
+    }
+    Ok(None)
 }
 
 /// Adds the removal of a query's progress, state and answer to a commit.

@@ -138,7 +138,7 @@ impl Engine {
             let Some(used) = names.by_id(id) else { continue };
             if let Kind::MaterializedView(_) = used.kind
                 && let Ok(view) = self.view(id)
-                && !found.iter().any(|known| known.relation().id == id)
+                && !found.iter().any(|known| Arc::ptr_eq(known, &view))
             {
                 found.push(view);
             }

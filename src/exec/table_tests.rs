@@ -113,7 +113,7 @@ async fn a_table_change_that_commits_while_a_query_is_put_together_is_seen() {
     let mut runner = Runner::new(pipeline, state, &bench.racing(&names)).await.unwrap();
     let rows = row_of_a(&mut runner, &PresentTables::new(&bench.engine)).await.unwrap();
     assert_eq!(rows, ["a Anna"]);
-    bench.engine.closed(names.id);
+    bench.engine.closed(&names);
     let dropped = row_of_a(&mut runner, &PresentTables::new(&bench.engine)).await.unwrap_err();
     assert_eq!(dropped.state(), SqlState::UndefinedTable);
 }

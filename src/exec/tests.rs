@@ -155,6 +155,7 @@ impl Bench {
             retention_ms: None,
             from_latest: false,
             paused: false,
+            answers: None,
             state: Default::default(),
             append_only: pipeline.is_append_only(),
         };

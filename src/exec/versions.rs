@@ -19,7 +19,7 @@ pub struct ReadSnapshot {
     pub commit: CommitNo,
     /// Tables.
     pub tables: HashMap<RelationId, Arc<TableVersion>>,
-    /// Materialized views.
+    /// Materialized views, by the ids of their queries.
     pub views: HashMap<RelationId, Arc<ViewVersion>>,
     /// The wall clock.
     pub now_ms: i64,

@@ -75,6 +75,7 @@ pub use parse::{Parsed, parse, parse_expr, parse_query, parse_type};
 pub use place::{NameKind, keywords, place_of};
 pub use statement::*;
 pub use tree::function_call;
+pub use text::essence;
 pub use types::sql_type;
 pub use visit::{visit, visit_expressions, visit_mut, visit_relations};
 pub use windows::is_window_function;

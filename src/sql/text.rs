@@ -96,6 +96,17 @@ pub(super) fn split(sql: &str) -> Result<Vec<StatementTokens>> {
 }
 
 /// What Postgres would say about text that does not even fall into tokens.
+/// A text without what makes no difference: spaces, comments, the case of words without quotes.
+pub fn essence(sql: &str) -> Result<String> {
+    let statements = split(sql)?;
+    let tokens = statements.iter().flat_map(|statement| &statement.tokens);
+    let words = tokens.map(|token| match &token.token {
+        Token::Word(word) if word.quote_style.is_none() => word.value.to_ascii_lowercase(),
+        other => other.to_string(),
+    });
+    Ok(words.collect::<Vec<_>>().join(" "))
+}
+
 fn tokenizer_error(sql: &str, error: &TokenizerError) -> Error {
     let place = TextPosition::START.forward(sql, error.location);
     let lower = error.message.to_ascii_lowercase();

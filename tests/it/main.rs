@@ -22,6 +22,7 @@ mod parameters;
 mod psql;
 mod raw;
 mod readme;
+mod shared_views;
 mod simulation;
 mod slt;
 mod sources;

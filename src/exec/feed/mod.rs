@@ -26,6 +26,7 @@ use super::map::Tables;
 use super::position::{FeedBatch, FeedPosition, SourceProgress, Start};
 use super::view::handle::ViewHandle;
 use crate::announced::Listener;
+use crate::catalog::RelationId;
 use crate::connect::Source;
 use crate::error::Result;
 use crate::log::table::TableHandle;
@@ -45,6 +46,7 @@ mod view;
 
 /// Reads a source for one pipeline.
 pub struct Feed {
+    source: RelationId,
     kind: FeedKind,
     columns: Vec<usize>,
 }
@@ -66,7 +68,11 @@ impl Feed {
         from_latest: bool,
     ) -> Result<Feed> {
         let feed = ViewFeed::open(scan, store, view, from, from_latest)?;
-        Ok(Feed { kind: FeedKind::View(Box::new(feed)), columns: scan.columns.clone() })
+        Ok(Feed {
+            source: scan.relation.id,
+            kind: FeedKind::View(Box::new(feed)),
+            columns: scan.columns.clone(),
+        })
     }
 
     /// Opens a static table at a position; None: with its present rows.
@@ -76,7 +82,11 @@ impl Feed {
         from: Option<&FeedPosition>,
     ) -> Result<Feed> {
         let feed = TableFeed::open(scan, table, from)?;
-        Ok(Feed { kind: FeedKind::Table(Box::new(feed)), columns: scan.columns.clone() })
+        Ok(Feed {
+            source: scan.relation.id,
+            kind: FeedKind::Table(Box::new(feed)),
+            columns: scan.columns.clone(),
+        })
     }
 
     /// The rows that had been read of a table up to its position.
@@ -104,7 +114,7 @@ impl Feed {
                 FeedKind::Source(Box::new(feed))
             }
         };
-        Ok(Feed { kind, columns: scan.columns.clone() })
+        Ok(Feed { source: scan.relation.id, kind, columns: scan.columns.clone() })
     }
 
     /// Gives a view's feed what its view has computed in the epoch that is being made.
@@ -138,6 +148,14 @@ impl Feed {
         match &mut self.kind {
             FeedKind::View(view) => Some(view.changed().boxed()),
             FeedKind::Log(_) | FeedKind::Source(_) | FeedKind::Table(_) => None,
+        }
+    }
+
+    /// What it reads; of a view the query whose answer that is.
+    pub fn source(&self) -> RelationId {
+        match &self.kind {
+            FeedKind::View(view) => view.query(),
+            FeedKind::Log(_) | FeedKind::Source(_) | FeedKind::Table(_) => self.source,
         }
     }
 

@@ -60,9 +60,14 @@ impl Feeds {
         reading.map(Feed::read_to).min().unwrap_or(CommitNo(0))
     }
 
+    /// What they read, see [`Feed::source`].
+    pub fn sources(&self) -> impl Iterator<Item = RelationId> + '_ {
+        self.0.iter().map(Feed::source)
+    }
+
     /// How far they have come in connectors.
-    pub fn source_progress(&self, sources: &[RelationId]) -> Vec<(RelationId, SourceProgress)> {
-        let progress = self.0.iter().map(Feed::source_progress);
-        sources.iter().zip(progress).filter_map(|(id, progress)| Some((*id, progress?))).collect()
+    pub fn source_progress(&self) -> Vec<(RelationId, SourceProgress)> {
+        let of = |feed: &Feed| Some((feed.source(), feed.source_progress()?));
+        self.0.iter().filter_map(of).collect()
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::super::position::{FeedBatch, FeedPosition};
 use super::super::stored::{Since, changes_since};
 use super::super::view::handle::{Subscription, Update, ViewHandle};
+use crate::catalog::RelationId;
 use crate::error::{Error, Result, SqlState};
 use crate::operators::lateness::{Input, Writes};
 use crate::plan::SourceScan;
@@ -17,7 +18,8 @@ use crate::time::Watermark;
 
 /// A place in a view's changes.
 pub(super) struct ViewFeed {
-    view: Arc<ViewHandle>,
+    /// As which view it was asked for.
+    of: RelationId,
     store: Arc<dyn Store>,
     subscription: Subscription,
     /// To be taken first: what was there when the feed was opened.
@@ -53,7 +55,8 @@ impl ViewFeed {
         from: Option<&FeedPosition>,
         from_latest: bool,
     ) -> Result<ViewFeed> {
-        let (version, subscription) = view.subscribe();
+        let of = scan.relation.id;
+        let (version, subscription) = view.subscribe(of);
         let mut first = Vec::new();
         match from {
             Some(FeedPosition::View { epoch }) => {
@@ -75,7 +78,7 @@ impl ViewFeed {
             None => first.extend(version.rows.batches()?.into_iter().map(Delta::insert)),
         }
         Ok(ViewFeed {
-            view: Arc::clone(view),
+            of,
             store: Arc::clone(store),
             subscription,
             first,
@@ -113,7 +116,7 @@ impl ViewFeed {
 
     /// All that has been published and not been taken.
     pub(super) fn read(&mut self, columns: &[usize]) -> Result<FeedBatch> {
-        self.watermark = self.watermark.max(self.view.version().watermark);
+        self.watermark = self.watermark.max(self.subscription.view().version().watermark);
         let mut inputs = Vec::new();
         for delta in self.first.drain(..) {
             inputs.push(input(&delta, columns)?);
@@ -129,9 +132,10 @@ impl ViewFeed {
                 Update::Epoch(..) => {}
                 Update::Overrun(_) => {
                     // What did not fit into the queue is in the store.
-                    let (version, subscription) = self.view.subscribe();
+                    let view = self.subscription.view();
+                    let (version, subscription) = view.subscribe(self.of);
                     for delta in
-                        changes_up_to(self.store.as_ref(), &self.view, self.epoch, version.epoch)?
+                        changes_up_to(self.store.as_ref(), &view, self.epoch, version.epoch)?
                     {
                         inputs.push(input(&delta, columns)?);
                     }
@@ -151,6 +155,11 @@ impl ViewFeed {
     /// What the view has come to with what was taken.
     pub(super) fn watermark(&self) -> Option<i64> {
         self.watermark
+    }
+
+    /// The query whose answer the view is.
+    pub(super) fn query(&self) -> RelationId {
+        self.subscription.view().relation().id
     }
 
     /// Where it stands.

@@ -2,8 +2,8 @@
 //! `tidemill.queries`.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 
 use datafusion::execution::memory_pool::MemoryReservation;
 use parking_lot::{Mutex, RwLock};
@@ -146,6 +146,10 @@ pub struct ViewHandle {
 }
 
 struct Subscriber {
+    /// The view that was asked for: several may have one query.
+    of: RelationId,
+    /// As the subscriber has it.
+    view: Weak<RwLock<Arc<ViewHandle>>>,
     updates: mpsc::UnboundedSender<Update>,
     behind: Arc<AtomicUsize>,
 }
@@ -163,11 +167,17 @@ pub enum Update {
 
 /// A subscriber's end of a view.
 pub struct Subscription {
+    view: Arc<RwLock<Arc<ViewHandle>>>,
     updates: mpsc::UnboundedReceiver<Update>,
     behind: Arc<AtomicUsize>,
 }
 
 impl Subscription {
+    /// What it is on; another one when the view that was asked for has parted from its query.
+    pub fn view(&self) -> Arc<ViewHandle> {
+        Arc::clone(&self.view.read())
+    }
+
     /// The next update, if there is one.
     pub fn try_next(&mut self) -> Option<Update> {
         let update = self.updates.try_recv().ok()?;
@@ -190,6 +200,11 @@ impl Subscription {
         }
         Some(update)
     }
+}
+
+fn was_dropped(view: &str) -> Error {
+    let what = format!("materialized view \"{view}\" was dropped");
+    Error::new(SqlState::UndefinedTable, what)
 }
 
 fn bytes(deltas: &[Delta]) -> usize {
@@ -223,7 +238,7 @@ impl ViewHandle {
         }))
     }
 
-    /// Its definition.
+    /// Its definition, under the id of its query: see [`Relation::as_query`].
     pub fn relation(&self) -> Arc<Relation> {
         self.relation.read().clone()
     }
@@ -260,10 +275,7 @@ impl ViewHandle {
     pub fn enter(&self, phase: Phase) {
         let ended = match &phase {
             Phase::Failed(failure) => Some(failure.error(&self.relation().name)),
-            Phase::Dropped => Some(Error::new(
-                SqlState::UndefinedTable,
-                format!("materialized view \"{}\" was dropped", self.relation().name),
-            )),
+            Phase::Dropped => Some(was_dropped(&self.relation().name)),
             Phase::CatchingUp
             | Phase::Running
             | Phase::Trailing
@@ -360,16 +372,43 @@ impl ViewHandle {
         self.explained.lock().clone()
     }
 
-    /// The rows at one epoch, and every change after it, none lost and none twice.
-    pub fn subscribe(&self) -> (Arc<ViewVersion>, Subscription) {
+    /// The rows at one epoch, and every change after it, none lost and none twice. `of`: as which of
+    /// the views that are the answer of its query.
+    pub fn subscribe(self: &Arc<Self>, of: RelationId) -> (Arc<ViewVersion>, Subscription) {
         let (updates, receiver) = mpsc::unbounded_channel();
         let behind = Arc::new(AtomicUsize::new(0));
         // Publishing takes this lock for the version and the updates together.
         let mut subscribers = self.subscribers.lock();
         // Of a quiet view nobody else notices who has gone.
         subscribers.retain(|subscriber| !subscriber.updates.is_closed());
-        subscribers.push(Subscriber { updates, behind: Arc::clone(&behind) });
-        (self.version(), Subscription { updates: receiver, behind })
+        let view = Arc::new(RwLock::new(Arc::clone(self)));
+        let (cell, counted) = (Arc::downgrade(&view), Arc::clone(&behind));
+        subscribers.push(Subscriber { of, view: cell, updates, behind: counted });
+        (self.version(), Subscription { view, updates: receiver, behind })
+    }
+
+    /// Ends the subscriptions to one of the views that are the answer of its query: it is gone.
+    pub(in crate::exec) fn leave(&self, gone: &Relation) {
+        let error = was_dropped(&gone.name);
+        for subscriber in self.subscribers.lock().extract_if(.., |one| one.of == gone.id) {
+            // A subscriber that has gone does not want to know.
+            let _ = subscriber.updates.send(Update::Ended(error.clone()));
+        }
+    }
+
+    /// Some of the views that are the answer of its query are that of another one from here on, which
+    /// has the same rows. Nothing runs for either.
+    pub(in crate::exec) fn hand_over(&self, views: &[RelationId], to: &Arc<ViewHandle>) {
+        let mut subscribers = self.subscribers.lock();
+        *to.published.write() = self.published();
+        // Of what runs next for this one the rows are counted anew.
+        to.count(self.memory.lock().clone());
+        let theirs: Vec<_> =
+            subscribers.extract_if(.., |subscriber| views.contains(&subscriber.of)).collect();
+        for cell in theirs.iter().filter_map(|subscriber| subscriber.view.upgrade()) {
+            *cell.write() = Arc::clone(to);
+        }
+        to.subscribers.lock().extend(theirs);
     }
 
     /// Where its rows are counted from now on.

@@ -235,7 +235,12 @@ impl ViewRun {
         self.feeds.wishes()
     }
 
-    /// What it reads.
+    /// What it reads, each as [`Feed::source`](super::super::feed::Feed::source) says.
+    pub fn reads(&self) -> impl Iterator<Item = RelationId> + '_ {
+        self.feeds.sources()
+    }
+
+    /// The relations that it reads.
     pub fn sources(&self) -> impl Iterator<Item = &Arc<Relation>> {
         self.runner.pipeline().sources.iter().map(|source| &source.scan.relation)
     }
@@ -448,14 +453,13 @@ impl ViewRun {
         late: Arc<VecDeque<LateRow>>,
         figures: QueryFigures,
     ) -> Published {
-        let sources: Vec<RelationId> = self.sources().map(|relation| relation.id).collect();
-        let place = |(at, source): (usize, &RelationId)| match self.progress.position_of(at) {
+        let place = |(at, source): (usize, RelationId)| match self.progress.position_of(at) {
             Some(FeedPosition::Log { offset: place } | FeedPosition::View { epoch: place }) => {
-                (*source, *place)
+                (source, *place)
             }
-            Some(FeedPosition::Source { .. } | FeedPosition::Table { .. }) | None => (*source, 0),
+            Some(FeedPosition::Source { .. } | FeedPosition::Table { .. }) | None => (source, 0),
         };
-        let places = sources.iter().enumerate().map(place).collect();
+        let places = self.reads().enumerate().map(place).collect();
         let commit = CommitNo(self.progress.commit);
         let (rows, watermark) = (self.rows.snapshot(), self.watermark_micros());
         let version = ViewVersion { epoch, commit, rows, watermark };
@@ -465,7 +469,7 @@ impl ViewRun {
             late,
             places: Some(places),
             read_to: self.feeds.read_to(),
-            connectors: self.feeds.source_progress(&sources),
+            connectors: self.feeds.source_progress(),
         }
     }
 

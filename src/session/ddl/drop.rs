@@ -173,9 +173,18 @@ async fn remove_now(
     for relation in relations {
         match &relation.kind {
             Kind::MaterializedView(_) => {
-                stopped.push(relation.id);
-                engine.stop_view(relation.id).await?;
-                engine.delete_view(relation.id, &mut transaction.puts)?;
+                let query = relation.query_id();
+                if query != relation.id {
+                    // What a copy that did not come to its end has left.
+                    engine.delete_view(relation.id, &mut transaction.puts)?;
+                }
+                let stays = |view: &Arc<Relation>| !relations.iter().any(|gone| gone.id == view.id);
+                let is_needed = engine.catalog.names().answers_of(query).any(stays);
+                if !is_needed && !stopped.contains(&query) {
+                    stopped.push(query);
+                    engine.stop_view(query).await?;
+                    engine.delete_view(query, &mut transaction.puts)?;
+                }
             }
             Kind::Stream(stream) if stream.connector.is_none() => {
                 transaction.drop_stream(stream_id(relation))
@@ -185,6 +194,6 @@ async fn remove_now(
         changes.push(NameChange::Remove(relation.id));
     }
     commit_changes(engine, transaction, changes, Opening::AsItIs).await?;
-    relations.iter().for_each(|relation| engine.closed(relation.id));
+    relations.iter().for_each(|relation| engine.closed(relation));
     Ok(())
 }

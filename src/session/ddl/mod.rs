@@ -24,6 +24,7 @@ use super::read::query::ReadContext;
 use crate::catalog::{Kind, NameChange, Relation, RelationId};
 use crate::error::{Error, Result, SqlState};
 use crate::exec::Engine;
+use crate::exec::sharing::Parting;
 use crate::exec::view::Phase;
 use crate::limits;
 use crate::log::{StreamId, Transaction};
@@ -341,7 +342,7 @@ async fn rename(
     let change = NameChange::Put(Arc::clone(&renamed));
     commit_changes(engine, Transaction::at(engine.now_ms()), vec![change], Opening::AsItIs).await?;
     if let Kind::MaterializedView(_) = renamed.kind {
-        engine.view(renamed.id)?.redefine(renamed);
+        engine.redefined(&renamed)?;
     }
     Ok(Done::new(tag))
 }
@@ -361,7 +362,7 @@ async fn set_running(
             "only a materialized view can be paused",
         ));
     };
-    let handle = engine.view(relation.id)?;
+    let (handle, query) = (engine.view(relation.id)?, relation.query_id());
     let paused = run == PauseOrResume::Pause;
     let lacks_room = match &*handle.phase().borrow() {
         Phase::Failed(failure) if failure.for_now && !paused => true,
@@ -370,7 +371,7 @@ async fn set_running(
     };
     if def.paused == paused {
         if lacks_room {
-            engine.resume_view(relation.id)?;
+            engine.resume_view(query)?;
         }
         return Ok(Done::new(tag));
     }
@@ -378,20 +379,43 @@ async fn set_running(
     def.paused = paused;
     let changed =
         Arc::new(Relation { kind: Kind::MaterializedView(def), ..Relation::clone(&relation) });
+    let mut done = Done::new(tag);
+    if paused {
+        done.notices.extend(kept_while_paused(engine, &relation));
+        if let Some(parting) = engine.parting(&relation) {
+            pause_apart(engine, &parting, &changed).await?;
+            return Ok(done);
+        }
+    }
     let change = NameChange::Put(Arc::clone(&changed));
     commit_changes(engine, Transaction::at(engine.now_ms()), vec![change], Opening::AsItIs).await?;
     // Only now: what could not be stored (the disk is full) has changed nothing, and the view runs
     // on.
-    handle.redefine(changed);
-    let mut done = Done::new(tag);
+    handle.redefine(Arc::new(changed.as_query()));
     match run {
-        PauseOrResume::Pause => {
-            engine.pause_view(relation.id).await?;
-            done.notices.extend(kept_while_paused(engine, &relation));
-        }
-        PauseOrResume::Resume => engine.resume_view(relation.id)?,
+        PauseOrResume::Pause => engine.pause_view(query).await?,
+        PauseOrResume::Resume => engine.resume_view(query)?,
     }
     Ok(done)
+}
+
+/// Pauses one of several views with one query; the others go on.
+async fn pause_apart(engine: &Arc<Engine>, parting: &Parting, paused: &Relation) -> Result<()> {
+    let mut transaction = Transaction::at(engine.now_ms());
+    let done = match engine.part(parting, &mut transaction).await {
+        Ok(()) => {
+            let changes = parting.changes(paused);
+            commit_changes(engine, transaction, changes, Opening::AsItIs).await
+        }
+        Err(error) => Err(error),
+    };
+    match done {
+        Ok(()) => engine.parted(parting, paused).await,
+        Err(error) => {
+            engine.unparted(parting)?;
+            Err(error)
+        }
+    }
 }
 
 /// Says what is not given up as long as a view that is paused has not read it: it grows.

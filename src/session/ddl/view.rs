@@ -133,7 +133,7 @@ pub async fn create_materialized(cx: &Definer, create: CreateMaterialized) -> Re
     runnable(&cx.engine, &ready).await?;
     let names: Vec<String> = create.columns.iter().map(ident_name).collect();
     let retention_ms = options::time(&create.options, "retention")?;
-    let relation = Relation {
+    let mut relation = Relation {
         id: cx.engine.catalog.names().next_id(),
         name,
         columns: columns_of(&ready.schema, &names)?,
@@ -146,11 +146,16 @@ pub async fn create_materialized(cx: &Definer, create: CreateMaterialized) -> Re
             paused: false,
             append_only: ready.pipeline.is_append_only() && retention_ms.is_none(),
             state,
+            answers: None,
         }),
         depends_on: once(ready.used.clone()),
         sql: cx.reads.text.to_string(),
         created_ms: cx.engine.now_ms(),
     };
+    let running = cx.engine.running_query(&relation, &ready.pipeline);
+    if let Kind::MaterializedView(def) = &mut relation.kind {
+        def.answers = running;
+    }
     let from_now = from_latest.then_some(relation.id);
     commit_new(&cx.engine, relation, |_, _| Ok(())).await?;
     let notices = ready.pipeline.notices.iter();

@@ -68,6 +68,7 @@ pub(super) const BOUNDS: &[Bound] = bounds! {
     LIGHT_ROW_BYTES "bytes" "of such a row; a larger one counts as several",
     BATCH_CELLS "count" "computed values in the largest batch",
     TIDIED_CHUNKS "chunks" "parts of a view's rows that one change writes anew in memory",
+    COPIED_BYTES "bytes" "a view's state and answer that one commit copies when it parts from its query",
     FOLD_BYTES "bytes" "changes of state or of an answer before they are folded",
     STATE_PIECE_BYTES "bytes" "a piece of state that a commit writes anew",
     STATE_PART_BYTES "bytes" "the largest value of state or of an answer; more is written in parts",

@@ -116,6 +116,12 @@ fn view(session: &Session, name: &ObjectName, analyze: bool) -> Result<Vec<Strin
             shown.push(format!("{:indent$}  ({figures})", ""));
         }
     }
+    let names = session.engine.catalog.names();
+    let others = names.answers_of(relation.query_id()).filter(|other| other.id != relation.id);
+    let others: Vec<&str> = others.map(|other| other.name.as_str()).collect();
+    if !others.is_empty() {
+        shown.push(format!("Shared with: {}", others.join(", ")));
+    }
     let counters = figures.counters;
     shown.push(format!("State: {}", view.phase().borrow().name()));
     shown.push(format!(

@@ -193,8 +193,7 @@ fn queries(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
     )?;
     let now = cx.engine.now_ms();
     let mut rows = Vec::new();
-    for view in cx.engine.views() {
-        let relation = view.relation();
+    for (relation, view) in cx.engine.answers() {
         let phase = view.phase().borrow().clone();
         let error = match &phase {
             Phase::Failed(failure) => {
@@ -252,8 +251,7 @@ fn operators(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
             ]);
         }
     };
-    for view in cx.engine.views() {
-        let relation = view.relation();
+    for (relation, view) in cx.engine.answers() {
         add(relation.id.0, Some(relation.name.as_str()), &view.figures());
     }
     for query in cx.engine.temporary_queries() {
@@ -267,13 +265,15 @@ fn late_rows(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
         TableColumns::new("query:text stream:text row:jsonb watermark:timestamp at:timestamptz")?;
     let names = cx.engine.catalog.names();
     let mut rows = Vec::new();
-    for view in cx.engine.views() {
-        let relation = view.relation();
+    for (relation, view) in cx.engine.answers() {
         // What it reads rows of, through views without rows of their own; a table beside it has no
         // late rows. Of several sources it is not kept whose row it was.
         let places = view.places().unwrap_or_default();
         let source = match &places[..] {
-            [(id, _)] => names.by_id(*id).map(|relation| relation.name.clone()),
+            [(id, _)] => {
+                let read = names.by_id(*id).or_else(|| names.answers_of(*id).next());
+                read.map(|relation| relation.name.clone())
+            }
             _ => None,
         };
         let unit = view_unit(cx, &relation, 0);
@@ -329,10 +329,10 @@ fn rejected_rows(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
 fn checkpoints(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
     let shape =
         TableColumns::new("view:text epoch:int8 commit:int8 state_bytes:int8 state_rows:int8")?;
-    let rows = cx.engine.views().into_iter().map(|view| {
-        let published = view.published();
+    let rows = cx.engine.answers().into_iter().map(|(view, query)| {
+        let published = query.published();
         row![
-            view.relation().name.as_str(),
+            view.name.as_str(),
             published.version.epoch,
             published.version.commit.0,
             published.figures.state_bytes,

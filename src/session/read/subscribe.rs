@@ -14,7 +14,7 @@ use futures::stream::{self, BoxStream};
 use super::continuous::{self, Reading, spread};
 use super::query::on_cpu;
 use super::rows::Batches;
-use crate::catalog::{Kind, Relation};
+use crate::catalog::{Kind, Relation, RelationId};
 use crate::error::{Error, Result, SqlState};
 use crate::exec::Engine;
 use crate::exec::continuous::Emitted;
@@ -94,7 +94,7 @@ fn signed(epoch: u64) -> i64 {
 
 /// What a SUBSCRIBE is on.
 enum SubscriptionTarget {
-    View(Arc<ViewHandle>),
+    View(RelationId, Arc<ViewHandle>),
     Query(ContinuousQuery),
 }
 
@@ -105,7 +105,7 @@ fn target(engine: &Engine, what: &SubscribeTo) -> Result<SubscriptionTarget> {
             let relation = relation(engine, name)?;
             match &relation.kind {
                 Kind::MaterializedView(_) => {
-                    Ok(SubscriptionTarget::View(engine.view(relation.id)?))
+                    Ok(SubscriptionTarget::View(relation.id, engine.view(relation.id)?))
                 }
                 Kind::Stream(_) | Kind::View { .. } => {
                     let name = relation.name.replace('"', "\"\"");
@@ -137,7 +137,7 @@ pub async fn schema(
     reading: &Reading,
 ) -> Result<SchemaRef> {
     let columns = match target(engine, &subscribe.what)? {
-        SubscriptionTarget::View(view) => shown_schema(&view.relation().schema()),
+        SubscriptionTarget::View(_, view) => shown_schema(&view.relation().schema()),
         SubscriptionTarget::Query(query) => {
             continuous::plan(engine, &query, reading, continuous::AtLimit::Keeps).await?.schema
         }
@@ -152,8 +152,8 @@ pub async fn start(
     reading: &Reading,
 ) -> Result<(SchemaRef, Batches, Vec<String>)> {
     match target(engine, &subscribe.what)? {
-        SubscriptionTarget::View(view) => {
-            let (schema, batches) = to_view(engine, &view, subscribe, reading.own).await?;
+        SubscriptionTarget::View(of, view) => {
+            let (schema, batches) = to_view(engine, of, &view, subscribe, reading.own).await?;
             Ok((schema, batches, Vec::new()))
         }
         SubscriptionTarget::Query(query) => to_query(engine, &query, subscribe, reading).await,
@@ -194,13 +194,14 @@ async fn to_query(
 
 async fn to_view(
     engine: &Arc<Engine>,
+    of: RelationId,
     view: &Arc<ViewHandle>,
     subscribe: &Subscribe,
     own: CommitNo,
 ) -> Result<(SchemaRef, Batches)> {
     engine.sync(std::slice::from_ref(view), own).await?;
     let shape = SubscriptionRows::new(shown_schema(&view.relation().schema()), subscribe.progress);
-    let (version, subscription) = view.subscribe();
+    let (version, subscription) = view.subscribe(of);
     let schema = Arc::clone(&shape.schema);
     let first: BoxStream<'static, Result<RecordBatch>> = match subscribe.as_of {
         Some(after) => {
