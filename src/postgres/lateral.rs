@@ -15,6 +15,7 @@ use datafusion::common::{Column, DFSchemaRef, ExprSchema, JoinType, Result, Unne
 use datafusion::execution::context::SessionState;
 use datafusion::functions::core::expr_fn::get_field;
 use datafusion::functions_nested::expr_fn::cardinality;
+use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, Join, LogicalPlan, LogicalPlanBuilder, Subquery, lit, when};
 
 use super::coercion::joinable::{Use, is_join};
@@ -26,13 +27,24 @@ const ROWS: &str = "__lateral";
 /// The plan with its lateral subqueries that are no joins as arrays of rows.
 pub fn as_arrays(plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
     let done = plan.transform_up_with_subqueries(|node| {
-        let LogicalPlan::Join(join) = &node else { return Ok(Transformed::no(node)) };
-        match replaced(join, state)? {
+        let LogicalPlan::Join(join) = node else { return Ok(Transformed::no(node)) };
+        let join = conditioned_only(join);
+        match replaced(&join, state)? {
             Some(plan) => Ok(Transformed::yes(plan)),
-            None => Ok(Transformed::no(node)),
+            None => Ok(Transformed::yes(LogicalPlan::Join(join))),
         }
     })?;
     Ok(done.data)
+}
+
+/// The equal columns of USING and NATURAL as a condition, which is all that DataFusion looks at of a
+/// join with a lateral subquery when it makes a join of that.
+fn conditioned_only(mut join: Join) -> Join {
+    if lateral(&join.right).is_some() {
+        let equal = join.on.drain(..).map(|(left, right)| left.eq(right));
+        join.filter = conjunction(join.filter.take().into_iter().chain(equal));
+    }
+    join
 }
 
 fn replaced(join: &Join, state: &SessionState) -> Result<Option<LogicalPlan>> {
