@@ -305,6 +305,18 @@ pub const TABLE_BASE_BYTES: usize = 64 << 20;
 /// How many bytes such a part has, about: one in so many of these.
 pub const TABLE_PARTS: usize = 8;
 
+/// How long a table keeps rows that are no more, if it does not say so itself, milliseconds.
+pub const TABLE_HISTORY_MS: i64 = 24 * 60 * 60 * 1_000;
+
+/// And of how many bytes.
+pub const TABLE_HISTORY_BYTES: usize = 16 << 20;
+
+/// And of what share of the memory limit.
+pub const TABLE_HISTORY_SHARE: usize = 128;
+
+/// Rows in a piece of them that is put together from smaller ones.
+pub const TABLE_PAST_ROWS: usize = 8 * BATCH_ROWS;
+
 /// How many late rows, and how many rejected rows, are kept per query or stream (the newest).
 pub const KEPT_ROWS: usize = 1_000;
 

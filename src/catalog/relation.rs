@@ -125,6 +125,9 @@ pub struct Connector {
 pub struct TableDef {
     /// Positions of the primary key's columns; empty: none.
     pub primary_key: Vec<usize>,
+    /// How long rows that are no more are kept, milliseconds; None: as long as usual.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history_ms: Option<i64>,
 }
 
 /// What a materialized view is made of.

@@ -160,7 +160,8 @@ fn missing_column(relation: Option<&str>, name: &str, there: &[Column]) -> Error
     let shown = |column: &Column| column.name.split('\u{1}').next().unwrap_or_default().to_owned();
     let mut names: Vec<String> = there.iter().filter(is_of).map(shown).collect();
     // Nor does anyone ask for the number of the row that UPDATE and DELETE add.
-    names.retain(|name| !name.contains("----"));
+    // And columns of ours have names that begin like this.
+    names.retain(|name| !name.contains("----") && !name.starts_with("__"));
     let mut seen = HashSet::new();
     names.retain(|name| seen.insert(name.clone()));
     let message = match relation {

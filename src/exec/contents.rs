@@ -43,6 +43,25 @@ impl Contents for TableContents {
     }
 }
 
+/// A version of a table, with the rows that are no more.
+#[derive(Debug)]
+pub(super) struct VersionsContents(pub Arc<TableVersion>);
+
+impl Contents for VersionsContents {
+    fn batches(&self, projection: Option<&[usize]>) -> Result<BatchIter> {
+        let (version, projection) = (Arc::clone(&self.0), projection.map(<[usize]>::to_vec));
+        let parts = (0..version.version_parts()).filter_map(move |at| {
+            let part = version.version_part(at).transpose()?;
+            Some(part.and_then(|part| projected(part, projection.as_deref())))
+        });
+        Ok(Box::new(parts))
+    }
+
+    fn weight(&self) -> Option<usize> {
+        Some(weighed(self.0.rows(), self.0.bytes()))
+    }
+}
+
 /// A version of a view.
 #[derive(Debug)]
 pub(super) struct ViewContents(pub Arc<ViewVersion>);

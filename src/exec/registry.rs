@@ -113,6 +113,11 @@ impl Engine {
         self.clock.as_ref()
     }
 
+    /// The same, for who keeps it.
+    pub fn clock_handle(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
     /// Milliseconds since 1970, as this engine has the time.
     pub fn now_ms(&self) -> i64 {
         self.clock.now_ms()

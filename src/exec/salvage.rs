@@ -7,6 +7,7 @@
 //! that is left will be given again.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use super::codec;
 use super::failure::ViewFailure;
@@ -14,6 +15,7 @@ use super::progress::Progress;
 use super::stored;
 use super::tables::table_spec;
 use crate::catalog::{Catalog, Kind, Relation, RelationId};
+use crate::clock::{Clock, WallClock};
 use crate::error::{Error, Result, SqlState};
 use crate::log::table::{TableHandle, TableId};
 use crate::log::{Journal, StreamId, Transaction, parse_block_key};
@@ -103,6 +105,7 @@ fn trim_table(
         TableId(relation.id.0),
         table_spec(relation),
         &Accounts::new(usize::MAX),
+        &(Arc::new(WallClock) as Arc<dyn Clock>),
     )
     .is_ok();
     if !is_readable {

@@ -7,7 +7,9 @@ use datafusion::catalog::TableProvider;
 use datafusion::execution::context::SessionState;
 use parking_lot::Mutex;
 
-use super::contents::{SourceContents, StreamContents, TableContents, ViewContents};
+use super::contents::{
+    SourceContents, StreamContents, TableContents, VersionsContents, ViewContents,
+};
 use super::registry::Engine;
 use super::versions::{Overlay, ReadSnapshot};
 use crate::catalog::SCHEMA;
@@ -107,6 +109,30 @@ impl Scope {
         Ok(Arc::new(RelationTable::new(Arc::clone(relation), contents)))
     }
 
+    /// A table with the rows that are no more, as committed.
+    fn versions(&self, relation: &Arc<Relation>) -> Result<Arc<dyn TableProvider>> {
+        let (name, kind) = (&relation.name, relation.kind_name());
+        match &relation.kind {
+            Kind::Table(table) if table.history_ms == Some(0) => Err(Error::new(
+                SqlState::NotInState,
+                format!("table \"{name}\" keeps no rows that are no more"),
+            )
+            .hint("It was made WITH (history = '0'); make it WITH (history = '7 days') for example.")),
+            Kind::Table(_) => {
+                let version = match self.snapshot.tables.get(&relation.id) {
+                    Some(version) => Arc::clone(version),
+                    None => self.engine.table(relation.id)?.version(),
+                };
+                let contents = Arc::new(VersionsContents(version));
+                Ok(Arc::new(RelationTable::versions(Arc::clone(relation), contents)))
+            }
+            Kind::Stream(_) | Kind::View { .. } | Kind::MaterializedView(_) => {
+                Err(Error::unsupported(format!("\"{name}\" as of a time is not supported: it is a {kind}"))
+                    .hint("FOR SYSTEM_TIME AS OF a time is for tables; PROCTIME() means what is there when the row comes. Streams are joined by their times: BETWEEN."))
+            }
+        }
+    }
+
     async fn provider(&self, relation: &Arc<Relation>) -> Result<Arc<dyn TableProvider>> {
         match &relation.kind {
             Kind::View { query } => self.view(relation, query).await,
@@ -130,6 +156,11 @@ impl Scope {
 #[async_trait]
 impl RelationLookup for Scope {
     async fn find(&self, schema: &str, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        if schema == sql::VERSIONS {
+            let relation = self.names.get(name)?;
+            self.used.lock().push(relation.id);
+            return self.versions(relation).map(Some);
+        }
         if schema == SCHEMA
             && let Some(relation) = self.names.find(name)
         {
@@ -162,7 +193,7 @@ impl RelationLookup for Scope {
     }
 
     fn schemas(&self) -> Vec<String> {
-        let mut schemas = vec![SCHEMA.to_owned()];
+        let mut schemas = vec![SCHEMA.to_owned(), sql::VERSIONS.to_owned()];
         if let Some(system) = &self.system {
             schemas.extend(system.schemas());
         }

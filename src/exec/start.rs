@@ -81,8 +81,13 @@ impl Engine {
         match &relation.kind {
             Kind::Table(_) => {
                 let (id, accounts) = (TableId(relation.id.0), self.planner.accounts());
-                let handle =
-                    TableHandle::open(self.store().as_ref(), id, table_spec(relation), accounts)?;
+                let handle = TableHandle::open(
+                    self.store().as_ref(),
+                    id,
+                    table_spec(relation),
+                    accounts,
+                    &self.clock,
+                )?;
                 self.tables.write().insert(relation.id, handle);
             }
             Kind::Stream(stream) => {

@@ -8,14 +8,14 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::LogicalPlan;
 
-use super::contents::TableContents;
+use super::contents::{TableContents, VersionsContents};
 use super::map::Tables;
 use super::registry::Engine;
 use crate::catalog::{Kind, Relation, RelationId};
 use crate::error::{Error, Result, SqlState};
 use crate::log::table::{TableSpec, TableVersion};
 use crate::plan::Pipeline;
-use crate::plan::relations::{RelationTable, scanned};
+use crate::plan::relations::{RelationTable, has_versions, scanned};
 
 /// All tables as they are at one moment: when one of them is first asked for. Made anew for each
 /// epoch, so that everything in it, below an aggregate and above it, in one view and the next, sees
@@ -51,7 +51,11 @@ impl Tables for PresentTables {
             match scanned(&scan) {
                 Some(relation) if matches!(relation.kind, Kind::Table(_)) => {
                     let version = Arc::clone(self.version_of(&relation)?);
-                    let provider = RelationTable::new(relation, Arc::new(TableContents(version)));
+                    let provider = if has_versions(&scan) {
+                        RelationTable::versions(relation, Arc::new(VersionsContents(version)))
+                    } else {
+                        RelationTable::new(relation, Arc::new(TableContents(version)))
+                    };
                     scan.source = provider_as_source(Arc::new(provider));
                     Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
                 }
@@ -86,9 +90,9 @@ pub(super) fn dropped(relation: &Relation) -> Error {
 
 /// What a table's storage is told.
 pub fn table_spec(relation: &Relation) -> TableSpec {
-    let primary_key = match &relation.kind {
-        Kind::Table(table) => table.primary_key.clone(),
-        Kind::Stream(_) | Kind::View { .. } | Kind::MaterializedView(_) => Vec::new(),
+    let (primary_key, history_ms) = match &relation.kind {
+        Kind::Table(table) => (table.primary_key.clone(), table.history_ms),
+        Kind::Stream(_) | Kind::View { .. } | Kind::MaterializedView(_) => (Vec::new(), Some(0)),
     };
-    TableSpec { name: relation.name.clone(), schema: relation.schema(), primary_key }
+    TableSpec { name: relation.name.clone(), schema: relation.schema(), primary_key, history_ms }
 }

@@ -194,7 +194,7 @@ impl Bench {
         self.create(
             "names",
             columns,
-            Kind::Table(crate::catalog::TableDef { primary_key: vec![0] }),
+            Kind::Table(crate::catalog::TableDef { primary_key: vec![0], history_ms: None }),
             Vec::new(),
         )
         .await

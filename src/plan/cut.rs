@@ -21,7 +21,7 @@ use super::keyed;
 use super::keys::{KeyColumns, keys_of, keys_of_join};
 use super::origin::{Origin, column_at, trace};
 use super::pipeline::{Frontier, Pipeline, SourceScan, Stateful};
-use super::relations::{read_by, scanned, tables_of};
+use super::relations::{has_versions, read_by, scanned, tables_of};
 use super::session::SessionNode;
 use super::session_windows;
 use super::stage::{
@@ -249,7 +249,9 @@ impl Cutter {
             return Ok(Stage::Static(LogicalPlan::TableScan(scan)));
         };
         match relation.kind {
-            Kind::Table(_) if !self.follows => Ok(Stage::Static(LogicalPlan::TableScan(scan))),
+            Kind::Table(_) if !self.follows || has_versions(&scan) => {
+                Ok(Stage::Static(LogicalPlan::TableScan(scan)))
+            }
             Kind::Stream(_) | Kind::MaterializedView(_) | Kind::Table(_) => {
                 let columns = match &scan.projection {
                     Some(columns) => columns.clone(),

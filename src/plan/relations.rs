@@ -24,6 +24,7 @@ use futures::StreamExt;
 use crate::catalog::{self, Kind, Relation};
 use crate::error::Result;
 use crate::limits;
+use crate::log::table::versions_schema;
 use crate::postgres::routines::{Routines, body};
 use crate::postgres::subplan;
 
@@ -51,12 +52,21 @@ pub struct RelationTable {
     relation: Arc<Relation>,
     schema: SchemaRef,
     contents: Arc<dyn Contents>,
+    /// The versions of a table's rows.
+    has_versions: bool,
 }
 
 impl RelationTable {
     /// The relation with these contents.
     pub fn new(relation: Arc<Relation>, contents: Arc<dyn Contents>) -> Self {
-        RelationTable { schema: relation.schema(), relation, contents }
+        RelationTable { schema: relation.schema(), relation, contents, has_versions: false }
+    }
+
+    /// A table's rows and those that are no more, with the times from which and up to which each is
+    /// there.
+    pub fn versions(relation: Arc<Relation>, contents: Arc<dyn Contents>) -> Self {
+        let schema = versions_schema(&relation.schema());
+        RelationTable { schema, relation, contents, has_versions: true }
     }
 
     /// The relation.
@@ -87,6 +97,15 @@ pub fn scanned(scan: &datafusion::logical_expr::TableScan) -> Option<Arc<Relatio
     let provider = datafusion::datasource::source_as_provider(&scan.source).ok()?;
     let any: &dyn std::any::Any = provider.as_ref();
     any.downcast_ref::<RelationTable>().map(|table| Arc::clone(&table.relation))
+}
+
+/// Whether a scan is of the versions of a table's rows.
+pub fn has_versions(scan: &datafusion::logical_expr::TableScan) -> bool {
+    let Ok(provider) = datafusion::datasource::source_as_provider(&scan.source) else {
+        return false;
+    };
+    let any: &dyn std::any::Any = provider.as_ref();
+    any.downcast_ref::<RelationTable>().is_some_and(|table| table.has_versions)
 }
 
 /// What plans read of ours, each once.

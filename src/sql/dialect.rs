@@ -63,6 +63,10 @@ impl Dialect for TidemillDialect {
         explicit || !begins_emit(parser) && POSTGRES.is_table_factor_alias(explicit, kw, parser)
     }
 
+    fn supports_table_versioning(&self) -> bool {
+        true
+    }
+
     fn is_identifier_start(&self, ch: char) -> bool {
         POSTGRES.is_identifier_start(ch)
     }

@@ -29,8 +29,9 @@
 //! - Group windows (`GROUP BY TUMBLE(ts, size)`) have become windows in FROM with the relation's
 //!   alias, `GROUP BY alias.window_start, alias.window_end`, and `TUMBLE_START(…)` and its like
 //!   have become these columns.
-//! - `FOR SYSTEM_TIME AS OF …` is gone: a join of a stream with a table always sees the table's
-//!   newest version.
+//! - `FOR SYSTEM_TIME AS OF PROCTIME()` is gone: a join of a stream with a table sees the table's
+//!   newest version anyway. Of another time it is a subquery over the table's versions
+//!   (`system_time`).
 //! - INTERVAL constants are as [`IntervalParts`] is displayed: `INTERVAL '1 day 5 seconds'`.
 //! - Long chains of AND and of OR are balanced trees.
 //! - `TABLE t` as a query is `SELECT * FROM t`. Type names in casts are Postgres'.
@@ -57,6 +58,7 @@ mod relations;
 mod routines;
 mod settings;
 mod statement;
+mod system_time;
 mod text;
 mod ties;
 mod transaction;
@@ -74,8 +76,9 @@ pub use names::{RelationName, ident_name, relation_name};
 pub use parse::{Parsed, parse, parse_expr, parse_query, parse_type};
 pub use place::{NameKind, keywords, place_of};
 pub use statement::*;
-pub use tree::function_call;
+pub use system_time::{SYSTEM_TIME, VERSIONS};
 pub use text::essence;
+pub use tree::function_call;
 pub use types::sql_type;
 pub use visit::{visit, visit_expressions, visit_mut, visit_relations};
 pub use windows::is_window_function;

@@ -10,6 +10,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::group_windows;
 use super::interval::interval;
+use super::system_time;
 use super::ties;
 use super::visit::visit_mut;
 use super::windows;
@@ -62,7 +63,8 @@ impl VisitorMut for Normalizer {
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
-        flow(check_factor(factor).and_then(|()| windows::rewrite(factor)))
+        let checked = check_factor(factor).and_then(|()| system_time::rewrite(factor));
+        flow(checked.and_then(|()| windows::rewrite(factor)))
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {

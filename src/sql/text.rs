@@ -158,8 +158,8 @@ fn token_at(tokens: &[TokenWithSpan], at: usize, token: &Token) -> bool {
 
 /// Spellings that sqlparser does not read and that mean the same without their words:
 ///
-/// - `FOR SYSTEM_TIME AS OF PROCTIME()` (or a column): a join with a table always sees the newest
-///   version.
+/// - `FOR SYSTEM_TIME AS OF PROCTIME()` (or `NOW()`): a join with a table sees the newest version
+///   anyway. (Of another time: [`system_time`](super::system_time).)
 /// - `TABLE s` as an argument of a window function: `s`.
 /// - `TABLE t` as a query: `SELECT * FROM t`.
 /// - `WITH LOCAL TIME ZONE`: `WITH TIME ZONE`.
@@ -168,7 +168,7 @@ pub(super) fn simplify(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     let mut out = Vec::with_capacity(tokens.len());
     let mut at = 0;
     while at < tokens.len() {
-        if let Some(behind) = system_time(&tokens, at) {
+        if let Some(behind) = present_time(&tokens, at) {
             at = behind;
             continue;
         }
@@ -267,22 +267,20 @@ fn is_window_function(token: &Token) -> bool {
     ["tumble", "hop", "cumulate", "session"].iter().any(|name| is_word(token, name))
 }
 
-/// If `FOR SYSTEM_TIME AS OF x` begins here: the index behind it.
-fn system_time(tokens: &[TokenWithSpan], at: usize) -> Option<usize> {
+/// If `FOR SYSTEM_TIME AS OF PROCTIME()` begins here: the index behind it.
+fn present_time(tokens: &[TokenWithSpan], at: usize) -> Option<usize> {
     let is = |n: usize, word| word_at(tokens, at + n, word);
-    if !(is(0, "for") && is(1, "system_time") && is(2, "as") && is(3, "of")) {
-        return None;
-    }
-    let mut next = at + 4;
-    is_any_word(tokens.get(next)).then_some(())?;
-    next += 1;
-    while token_at(tokens, next, &Token::Period) && is_any_word(tokens.get(next + 1)) {
-        next += 2;
-    }
-    if token_at(tokens, next, &Token::LParen) && token_at(tokens, next + 1, &Token::RParen) {
-        next += 2;
-    }
-    Some(next)
+    let is_version = is(0, "for") && is(1, "system_time") && is(2, "as") && is(3, "of");
+    let is_present = (is(4, "proctime") || is(4, "now"))
+        && token_at(tokens, at + 5, &Token::LParen)
+        && token_at(tokens, at + 6, &Token::RParen);
+    // Of an expression it would only be the beginning.
+    let is_all = match tokens.get(at + 7).map(|behind| &behind.token) {
+        Some(token @ Token::Word(_)) => !is_word(token, "at"),
+        Some(Token::Comma | Token::RParen | Token::SemiColon) | None => true,
+        Some(_) => false,
+    };
+    (is_version && is_present && is_all).then_some(at + 7)
 }
 
 /// Moves the keys of `SESSION(s PARTITION BY …, ts, gap)` behind the other arguments.

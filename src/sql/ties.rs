@@ -9,12 +9,11 @@
 //! With OFFSET m the first m rows go, and the rank is up to m + n.
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, ExcludeSelectItem, Expr, Ident, LimitClause, ObjectName, OrderBy, OrderByExpr,
-    OrderByKind, OrderByOptions, Query, Select, SelectItem, SetExpr, TableAlias, TableFactor,
-    Value, WildcardAdditionalOptions, WindowSpec, WindowType,
+    BinaryOperator, Expr, LimitClause, OrderBy, OrderByExpr, OrderByKind, OrderByOptions, Query,
+    Select, SelectItem, SetExpr, TableAlias, TableFactor, Value, WindowSpec, WindowType,
 };
 
-use super::tree::function_call;
+use super::tree::{all_but, binary, column, function_call, quoted};
 use super::windows::select_all;
 use crate::error::{Error, Result, SqlState};
 
@@ -46,11 +45,7 @@ pub(super) fn rewrite(query: &mut Query, quantity: Expr) -> Result<()> {
     let with = query.with.take();
     let mut outer = select_all(derived(numbered(query.clone(), &order)));
     if let SetExpr::Select(select) = outer.body.as_mut() {
-        let hidden = [RANK, ROW].map(|name| ObjectName::from(vec![quoted(name)])).to_vec();
-        select.projection = vec![SelectItem::Wildcard(WildcardAdditionalOptions {
-            opt_exclude: Some(ExcludeSelectItem::Multiple(hidden)),
-            ..WildcardAdditionalOptions::default()
-        })];
+        select.projection = vec![all_but(&[RANK, ROW])];
         select.selection = Some(condition);
     }
     let by = OrderByExpr {
@@ -132,16 +127,4 @@ fn derived(query: Query) -> TableFactor {
         alias: Some(alias),
         sample: None,
     }
-}
-
-fn quoted(name: &str) -> Ident {
-    Ident::with_quote('"', name)
-}
-
-fn column(name: &str) -> Expr {
-    Expr::Identifier(quoted(name))
-}
-
-fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
-    Expr::BinaryOp { left: Box::new(left), op, right: Box::new(Expr::Nested(Box::new(right))) }
 }

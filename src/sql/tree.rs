@@ -1,8 +1,9 @@
 //! Pieces of syntax trees, for those that rewrite them.
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
-    ObjectName,
+    BinaryOperator, ExcludeSelectItem, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentList, FunctionArguments, Ident, ObjectName, SelectItem,
+    WildcardAdditionalOptions,
 };
 
 /// `name(args, …)`.
@@ -22,5 +23,29 @@ pub fn function_call(name: &str, args: Vec<Expr>) -> Expr {
         null_treatment: None,
         over: None,
         within_group: Vec::new(),
+    })
+}
+
+/// A name as it is.
+pub(super) fn quoted(name: &str) -> Ident {
+    Ident::with_quote('"', name)
+}
+
+/// A column.
+pub(super) fn column(name: &str) -> Expr {
+    Expr::Identifier(quoted(name))
+}
+
+/// `left op (right)`.
+pub(super) fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
+    Expr::BinaryOp { left: Box::new(left), op, right: Box::new(Expr::Nested(Box::new(right))) }
+}
+
+/// All columns but these: `* EXCLUDE (…)`.
+pub(super) fn all_but(hidden: &[&str]) -> SelectItem {
+    let hidden = hidden.iter().map(|name| ObjectName::from(vec![quoted(name)])).collect();
+    SelectItem::Wildcard(WildcardAdditionalOptions {
+        opt_exclude: Some(ExcludeSelectItem::Multiple(hidden)),
+        ..WildcardAdditionalOptions::default()
     })
 }

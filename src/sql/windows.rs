@@ -131,7 +131,8 @@ fn table_function(
     table(name, Some(TableFunctionArgs { args, settings: None }), alias)
 }
 
-fn table(
+/// A relation in FROM, or with arguments a function.
+pub(super) fn table(
     name: ObjectName,
     args: Option<TableFunctionArgs>,
     alias: Option<TableAlias>,

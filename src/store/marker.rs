@@ -19,8 +19,9 @@ use crate::error::{Error, Result, SqlState};
 /// read. An older directory has this format from the moment it is opened.
 ///
 /// 1: values of queries and of the catalog as JSON, state as Arrow IPC. 2: a version and a checksum
-/// before each value (`codec.rs`).
-pub const FORMAT: u32 = 2;
+/// before each value (`codec.rs`). 3: rows of tables have times (`log/table/past.rs`), views may have
+/// one query.
+pub const FORMAT: u32 = 3;
 
 pub(super) const STORE: &str = "store";
 

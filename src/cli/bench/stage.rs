@@ -42,7 +42,7 @@ impl BenchRelations {
             .ok_or_else(|| Error::internal("the nexmark source tells no columns"))?;
         let bid = bid(&Schema::new(fields))?;
         let side_rows = side_rows()?;
-        let table = Kind::Table(TableDef { primary_key: vec![0] });
+        let table = Kind::Table(TableDef { primary_key: vec![0], history_ms: None });
         let side_input = relation(2, "side_input", columns(&side_rows.schema()), table);
         Ok(BenchRelations { bid: Arc::new(bid), side_input: Arc::new(side_input), side_rows })
     }

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{BooleanArray, RecordBatch, UInt64Array};
+use datafusion::arrow::array::{BooleanArray, RecordBatch, UInt32Array, UInt64Array};
 use datafusion::arrow::buffer::{BooleanBuffer, Buffer};
 use datafusion::arrow::compute::{
-    concat_batches, filter, filter_record_batch, interleave_record_batch,
+    concat_batches, filter, filter_record_batch, interleave_record_batch, take_record_batch,
 };
 use datafusion::arrow::datatypes::SchemaRef;
 
+use super::past::{Past, PastRows, UNSTAMPED, stamped, versions};
 use crate::error::Result;
 use crate::log::CommitNo;
 use crate::memory::rows::batch_bytes;
@@ -36,14 +37,59 @@ impl RowId {
 #[derive(Debug, Clone)]
 pub(super) struct TableChunk {
     pub(super) batch: RecordBatch,
+    /// From when each row is there, microseconds since 1970; [`UNSTAMPED`], [`EVER`](super::past::EVER).
+    pub(super) since: Arc<[i64]>,
+    /// Of some that is not known yet.
+    is_unstamped: bool,
     /// One bit a row, set: deleted. None: no row is.
     deleted: Option<Arc<Vec<u64>>>,
     pub(super) live: usize,
 }
 
 impl TableChunk {
+    /// Rows that come with the commit that is being put together.
     pub(super) fn new(batch: RecordBatch) -> TableChunk {
-        TableChunk { live: batch.num_rows(), batch, deleted: None }
+        let since = std::iter::repeat_n(UNSTAMPED, batch.num_rows()).collect();
+        TableChunk::since(batch, since)
+    }
+
+    /// Rows, and from when each is there.
+    pub(super) fn since(batch: RecordBatch, since: Arc<[i64]>) -> TableChunk {
+        let is_unstamped = since.contains(&UNSTAMPED);
+        TableChunk { live: batch.num_rows(), batch, since, is_unstamped, deleted: None }
+    }
+
+    /// The rows of some chunks that are not deleted as one.
+    pub(super) fn merged(schema: &SchemaRef, chunks: &[TableChunk]) -> Result<TableChunk> {
+        let since = chunks.iter().flat_map(TableChunk::live_since).collect();
+        Ok(TableChunk::since(live_rows(schema, chunks)?, since))
+    }
+
+    /// From when those of its rows are there that are not deleted.
+    fn live_since(&self) -> impl Iterator<Item = i64> + '_ {
+        let rows = 0..self.batch.num_rows();
+        rows.filter(|row| !self.is_deleted(*row)).map(|row| self.since[row])
+    }
+
+    /// Its commit has got its time.
+    pub(super) fn stamp(&mut self, at: i64) {
+        if std::mem::take(&mut self.is_unstamped) {
+            self.since = stamped(&self.since, at);
+        }
+    }
+
+    /// Those of its rows that are deleted in a later state of it.
+    pub(super) fn gone_in(&self, later: Option<&TableChunk>) -> Result<PastRows> {
+        let same = later.filter(|later| later.batch.num_rows() == self.batch.num_rows());
+        let is_gone =
+            |row: &usize| !self.is_deleted(*row) && same.is_none_or(|later| later.is_deleted(*row));
+        let rows: Vec<usize> = (0..self.batch.num_rows()).filter(is_gone).collect();
+        let places = UInt32Array::from_iter_values(rows.iter().map(|row| *row as u32));
+        Ok(PastRows {
+            batch: take_record_batch(&self.batch, &places)?,
+            since: rows.iter().map(|row| self.since[*row]).collect(),
+            until: std::iter::repeat_n(UNSTAMPED, rows.len()).collect(),
+        })
     }
 
     /// Takes the place of a chunk that has no row left.
@@ -69,6 +115,7 @@ impl TableChunk {
 
     pub(super) fn bytes(&self) -> usize {
         batch_bytes(&self.batch)
+            + size_of_val(&*self.since)
             + self.deleted.as_ref().map_or(0, |bits| bits.len() * size_of::<u64>())
     }
 
@@ -133,6 +180,7 @@ pub struct TableVersion {
     pub commit: CommitNo,
     schema: SchemaRef,
     pub(super) chunks: Vec<TableChunk>,
+    pub(super) past: Arc<Past>,
 }
 
 impl TableVersion {
@@ -140,8 +188,9 @@ impl TableVersion {
         commit: CommitNo,
         schema: SchemaRef,
         chunks: Vec<TableChunk>,
+        past: Arc<Past>,
     ) -> TableVersion {
-        TableVersion { commit, schema, chunks }
+        TableVersion { commit, schema, chunks, past }
     }
 
     /// Its columns.
@@ -156,7 +205,25 @@ impl TableVersion {
 
     /// How many bytes they take, deleted ones that are still there included.
     pub fn bytes(&self) -> usize {
-        self.chunks.iter().map(TableChunk::bytes).sum()
+        let past: usize = self.past.iter().map(PastRows::bytes).sum();
+        self.chunks.iter().map(TableChunk::bytes).sum::<usize>() + past
+    }
+
+    /// Its rows and those that are no more, each with the time from which and up to which it is
+    /// there, with the columns of [`versions_schema`](super::versions_schema): so many parts.
+    pub fn version_parts(&self) -> usize {
+        self.past.len() + self.chunks.len()
+    }
+
+    /// A part of them; None: there are none in it.
+    pub fn version_part(&self, at: usize) -> Result<Option<RecordBatch>> {
+        if let Some(past) = self.past.get(at) {
+            return versions(past.batch.clone(), &past.since, &past.until).map(Some);
+        }
+        let chunk = self.chunks.get(at - self.past.len());
+        let Some(chunk) = chunk.filter(|chunk| chunk.live > 0) else { return Ok(None) };
+        let since: Vec<i64> = chunk.live_since().collect();
+        versions(chunk.rows()?, &since, &vec![UNSTAMPED; since.len()]).map(Some)
     }
 
     /// All rows.

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 
 use super::chunk::TableVersion;
-use super::record::TableRecord;
+use super::record::{TableRecord, stamped};
 use super::{TableHandle, TableWork, key, parse_commit};
 use crate::error::Result;
 use crate::limits;
@@ -95,10 +95,15 @@ impl TableHandle {
         let (mut record, mut size, mut part, mut bytes) = (TableRecord::default(), 0, 0, 0);
         for (at, chunk) in version.chunks.iter().enumerate() {
             size += chunk.bytes();
-            record.added.push(chunk.batch.clone());
+            record.added.push((chunk.batch.clone(), Arc::clone(&chunk.since)));
             record.deleted.extend(chunk.deleted_ids(at));
-            if size >= self.whole_bytes() / limits::TABLE_PARTS || at + 1 == version.chunks.len() {
+            let is_last = at + 1 == version.chunks.len();
+            if is_last {
+                record.past.extend(version.past.iter().cloned());
+            }
+            if size >= self.whole_bytes() / limits::TABLE_PARTS || is_last {
                 let value = std::mem::take(&mut record).encode()?;
+                let value = stamped(&value, self.last_commit.load(Ordering::Acquire));
                 bytes += value.len();
                 self.put_part(journal, part_key(self, version.commit, part), value)?;
                 (size, part) = (0, part + 1);

@@ -9,8 +9,12 @@
 //! Small chunks are merged as in a binary counter, so that a table written row by row has few
 //! chunks, and the whole is written anew as a base when the records after the last base have become
 //! larger than it; a large table is written anew in parts, beside its writer (`image.rs`).
+//!
+//! Each row has the time of the commit that it came with, and rows that have gone are kept for a
+//! while (`past.rs`), so that a row of a stream can be joined with the table as it was.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -29,6 +33,9 @@ mod changes;
 mod chunk;
 mod image;
 mod index;
+mod past;
+#[cfg(test)]
+mod past_tests;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -36,10 +43,13 @@ mod writer;
 
 pub use changes::VersionChange;
 pub use chunk::{RowId, TableVersion};
+pub use past::{VERSION_COLUMNS, versions_schema};
 pub use writer::{Mark, TableWriter};
 
+use chunk::TableChunk;
 use image::Image;
 use index::KeyIndex;
+use past::{Past, PastBound};
 
 /// Which table; given once at CREATE and never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -54,6 +64,9 @@ pub struct TableSpec {
     pub schema: SchemaRef,
     /// The columns of its primary key; empty: none.
     pub primary_key: Vec<usize>,
+    /// How long rows that are no more are kept with the times at which they were there, milliseconds;
+    /// None: as `past` says.
+    pub history_ms: Option<i64>,
 }
 
 /// A table: published versions for readers, a lock for one writer.
@@ -63,10 +76,14 @@ pub struct TableHandle {
     current: RwLock<Arc<TableVersion>>,
     work: Arc<tokio::sync::Mutex<TableWork>>,
     accounts: Arc<Accounts>,
+    kept: PastBound,
     /// What the rows and the index take.
     memory: MemoryReservation,
     /// How it is being written anew, if it is large.
     image: Arc<Image>,
+    clock: Arc<dyn Clock>,
+    /// The time of the last commit, microseconds since 1970.
+    last_commit: AtomicI64,
     /// Only tests have other bounds.
     #[cfg(test)]
     whole_bytes: std::sync::atomic::AtomicUsize,
@@ -92,19 +109,21 @@ fn all_keys(table: TableId) -> (Vec<u8>, Vec<u8>) {
 
 impl TableHandle {
     /// Reads a table's records and makes it ready; one without records is empty. Its rows are
-    /// reserved in `accounts`.
+    /// reserved in `accounts`, and commits have their times from `clock`.
     pub fn open(
         store: &dyn Store,
         id: TableId,
         spec: TableSpec,
         accounts: &Arc<Accounts>,
+        clock: &Arc<dyn Clock>,
     ) -> Result<Arc<TableHandle>> {
         let mut index =
             if spec.primary_key.is_empty() { None } else { Some(KeyIndex::new(&spec)?) };
         let mut work =
             TableWork { index: None, records: Vec::new(), base_bytes: 0, change_bytes: 0 };
         let (from, to) = all_keys(id);
-        let (mut chunks, mut commit) = (Vec::new(), CommitNo(0));
+        let mut replayed = Replayed::new(&spec, accounts);
+        let mut commit = CommitNo(0);
         for entry in store.scan(Space::Tables, &from, &to)? {
             let (key, value) = entry?;
             let is_part = image::is_part(&key);
@@ -115,7 +134,7 @@ impl TableHandle {
             }
             commit = parse_commit(&key)?;
             let bytes = value.len();
-            let is_base = replay(&spec, &mut chunks, value).map_err(|e| {
+            let is_base = replayed.apply(&spec, value, is_part).map_err(|e| {
                 e.context(format_args!(
                     "the change of table \"{}\" at commit {} is damaged",
                     spec.name, commit.0
@@ -130,12 +149,13 @@ impl TableHandle {
             }
             work.records.push(key);
         }
+        let Replayed { chunks, past, kept, last_commit } = replayed;
         if let Some(index) = &mut index {
             index.rebuild(&chunks)?;
         }
         let index_bytes = index.as_ref().map_or(0, KeyIndex::bytes);
         work.index = index;
-        let version = TableVersion::new(commit, Arc::clone(&spec.schema), chunks);
+        let version = TableVersion::new(commit, Arc::clone(&spec.schema), chunks, Arc::new(past));
         let memory = accounts.reserve(MemoryPart::Tables);
         // What is there is there, also under a limit that is smaller than it was; what comes on top
         // is refused.
@@ -146,8 +166,11 @@ impl TableHandle {
             current: RwLock::new(Arc::new(version)),
             work: Arc::new(tokio::sync::Mutex::new(work)),
             accounts: Arc::clone(accounts),
+            kept,
             memory,
             image: Arc::default(),
+            clock: Arc::clone(clock),
+            last_commit: AtomicI64::new(last_commit),
             #[cfg(test)]
             whole_bytes: limits::TABLE_BASE_BYTES.into(),
         }))
@@ -161,6 +184,15 @@ impl TableHandle {
     /// Its number.
     pub fn id(&self) -> TableId {
         self.id
+    }
+
+    /// The time of a commit that is being made, microseconds since 1970: not before the last one's.
+    /// What comes comes at the beginning of its millisecond, and what goes with what takes its place
+    /// goes behind that: a row with just this time, which may have been written before, is to find
+    /// the same whenever it is looked at.
+    fn commit_micros(&self, replaces: bool) -> i64 {
+        let now = self.clock.now_ms().saturating_mul(1_000).saturating_add(i64::from(replaces));
+        self.last_commit.fetch_max(now, Ordering::AcqRel).max(now)
     }
 
     /// What it may take in the store to be written whole.
@@ -214,9 +246,31 @@ fn parse_commit(key: &[u8]) -> Result<CommitNo> {
         .ok_or_else(|| crate::store::codec::corrupted("a key in the tables has the wrong length"))
 }
 
-/// Applies a record; true for a base.
-fn replay(spec: &TableSpec, chunks: &mut Vec<chunk::TableChunk>, value: Bytes) -> Result<bool> {
-    let record = record::TableRecord::decode(value, &spec.schema)?;
-    record.apply(&spec.schema, chunks)?;
-    Ok(record.is_base)
+/// A table as its records give it, one after the other.
+struct Replayed {
+    chunks: Vec<TableChunk>,
+    past: Past,
+    kept: PastBound,
+    last_commit: i64,
+}
+
+impl Replayed {
+    fn new(spec: &TableSpec, accounts: &Accounts) -> Replayed {
+        let kept = PastBound::of(spec.history_ms, accounts.limit());
+        Replayed { chunks: Vec::new(), past: Past::new(), kept, last_commit: i64::MIN }
+    }
+
+    /// Applies a record; true for a base.
+    fn apply(&mut self, spec: &TableSpec, value: Bytes, is_part: bool) -> Result<bool> {
+        let record = record::TableRecord::decode(value, &spec.schema)?;
+        if record.is_base {
+            self.past.clear();
+        }
+        self.last_commit = self.last_commit.max(record.at.unwrap_or(i64::MIN));
+        let gone = record.apply(&spec.schema, &mut self.chunks, is_part)?;
+        if self.kept.is_any() {
+            self.kept.push(&mut self.past, gone, self.last_commit)?;
+        }
+        Ok(record.is_base)
+    }
 }

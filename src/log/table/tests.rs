@@ -15,21 +15,26 @@ use crate::log::Transaction;
 use crate::store::MemoryStore;
 use crate::store::faulty::{Fault, FaultyStore};
 
-const T: TableId = TableId(3);
+pub(super) const T: TableId = TableId(3);
 
-fn spec() -> TableSpec {
+pub(super) fn spec() -> TableSpec {
     let fields =
         vec![Field::new("id", DataType::Int64, false), Field::new("v", DataType::Utf8, true)];
-    TableSpec { name: "t".to_owned(), schema: Arc::new(Schema::new(fields)), primary_key: vec![0] }
+    TableSpec {
+        name: "t".to_owned(),
+        schema: Arc::new(Schema::new(fields)),
+        primary_key: vec![0],
+        history_ms: None,
+    }
 }
 
-fn rows(from: i64, count: i64, text: &str) -> RecordBatch {
+pub(super) fn rows(from: i64, count: i64, text: &str) -> RecordBatch {
     let ids = Int64Array::from_iter_values(from..from + count);
     let texts = StringArray::from_iter_values((0..count).map(|_| text));
     RecordBatch::try_new(spec().schema, vec![Arc::new(ids), Arc::new(texts)]).unwrap()
 }
 
-type Model = BTreeMap<i64, String>;
+pub(super) type Model = BTreeMap<i64, String>;
 
 fn contents(version: &TableVersion) -> Model {
     let mut model = Model::new();
@@ -47,16 +52,26 @@ fn contents(version: &TableVersion) -> Model {
     model
 }
 
-fn open(store: &dyn Store) -> Result<Arc<TableHandle>> {
-    TableHandle::open(store, T, spec(), &Accounts::new(usize::MAX))
+fn clock() -> Arc<dyn Clock> {
+    Arc::new(WallClock)
 }
 
-fn lock(table: &Arc<TableHandle>) -> TableWriter {
+fn open(store: &dyn Store) -> Result<Arc<TableHandle>> {
+    TableHandle::open(store, T, spec(), &Accounts::new(usize::MAX), &clock())
+}
+
+/// Without rows that are no more, of which a base would have to be larger.
+fn without_past(store: &dyn Store) -> Result<Arc<TableHandle>> {
+    let spec = TableSpec { history_ms: Some(0), ..spec() };
+    TableHandle::open(store, T, spec, &Accounts::new(usize::MAX), &clock())
+}
+
+pub(super) fn lock(table: &Arc<TableHandle>) -> TableWriter {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(table.lock(&WallClock, Duration::from_millis(50))).unwrap()
 }
 
-fn find(writer: &TableWriter, from: i64, count: i64) -> Vec<RowId> {
+pub(super) fn find(writer: &TableWriter, from: i64, count: i64) -> Vec<RowId> {
     let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(from..from + count));
     writer.find(&[ids]).unwrap().into_iter().flatten().collect()
 }
@@ -86,7 +101,7 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-fn commit(journal: &Journal, writer: TableWriter) -> Result<CommitNo> {
+pub(super) fn commit(journal: &Journal, writer: TableWriter) -> Result<CommitNo> {
     let mut transaction = Transaction::default();
     writer.into_transaction(&mut transaction)?;
     journal.commit_blocking(transaction)
@@ -239,7 +254,7 @@ fn churn(journal: &Journal, table: &Arc<TableHandle>, rounds: std::ops::Range<i6
 fn a_large_table_is_written_anew_in_parts_and_is_the_same_after_a_crash_at_any_commit() {
     let writes = |store: Arc<dyn Store>| -> Result<(Model, usize, usize)> {
         let journal = Journal::open(Arc::clone(&store))?;
-        let table = open(&*store)?;
+        let table = without_past(&*store)?;
         // Now and then from the start, since this table counts as large.
         table.whole_bytes.store(0, std::sync::atomic::Ordering::Relaxed);
         churn(&journal, &table, 0..20);
@@ -255,7 +270,7 @@ fn a_large_table_is_written_anew_in_parts_and_is_the_same_after_a_crash_at_any_c
     let (model, before, after) = writes(Arc::clone(&store)).unwrap();
     assert_eq!((before, model.len()), (200, 100));
     assert!(after < 40, "{after} records");
-    assert_eq!(contents(&open(&*store).unwrap().version()), model);
+    assert_eq!(contents(&without_past(&*store).unwrap().version()), model);
     // The commits in which the parts are written and the records go.
     for n in 200..206 {
         for fault in [Fault::CrashBefore(n), Fault::CrashAfter(n)] {
@@ -265,14 +280,14 @@ fn a_large_table_is_written_anew_in_parts_and_is_the_same_after_a_crash_at_any_c
             }));
             let store = faulty.inner();
             let journal = Journal::open(Arc::clone(&store)).unwrap();
-            let table = open(&*store).unwrap();
+            let table = without_past(&*store).unwrap();
             let found = contents(&table.version());
             assert_eq!(found.len(), 100, "{fault:?}");
             // What was not finished is taken away by the next one.
             table.whole_bytes.store(0, std::sync::atomic::Ordering::Relaxed);
             churn(&journal, &table, 30..50);
             table.write_image(&journal).unwrap();
-            let again = open(&*store).unwrap();
+            let again = without_past(&*store).unwrap();
             assert_eq!(contents(&again.version()), contents(&table.version()), "{fault:?}");
             let left = store.keys(Space::Tables, &[], &[]).unwrap().count();
             assert!(left < 20, "{fault:?}: {left} records");
@@ -302,7 +317,7 @@ fn rows_are_counted_under_the_memory_limit_and_what_does_not_fit_is_refused() {
     let accounts = Accounts::new(1 << 20);
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
     let journal = Journal::open(Arc::clone(&store)).unwrap();
-    let table = TableHandle::open(&*store, T, spec(), &accounts).unwrap();
+    let table = TableHandle::open(&*store, T, spec(), &accounts, &clock()).unwrap();
     let mut writer = lock(&table);
     writer.append(rows(0, 100, &"x".repeat(2_000))).unwrap();
     assert!(accounts.part(MemoryPart::Writes) > 200_000);
@@ -316,7 +331,7 @@ fn rows_are_counted_under_the_memory_limit_and_what_does_not_fit_is_refused() {
     let held = accounts.part(MemoryPart::Tables);
     assert!((200_000..300_000).contains(&held), "{held}");
     drop(table);
-    let table = TableHandle::open(&*store, T, spec(), &accounts).unwrap();
+    let table = TableHandle::open(&*store, T, spec(), &accounts, &clock()).unwrap();
     assert_eq!(table.version().rows(), 100);
     assert!((200_000..300_000).contains(&table.bytes()), "{} after a start", table.bytes());
 }

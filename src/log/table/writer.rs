@@ -1,6 +1,7 @@
 //! The one that changes a table: under its lock, on its own list of chunks, with savepoints.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use datafusion::arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use datafusion::arrow::compute::take;
@@ -8,9 +9,10 @@ use datafusion::execution::memory_pool::MemoryReservation;
 use hashbrown::{HashMap, HashSet};
 use tokio::sync::OwnedMutexGuard;
 
-use super::chunk::{RowId, TableChunk, TableVersion, live_rows};
+use super::chunk::{RowId, TableChunk, TableVersion};
 use super::index::KeyIndex;
-use super::record::TableRecord;
+use super::past::{Past, PastRows};
+use super::record::{TableRecord, gone, stamped};
 use super::{TableHandle, TableWork, all_keys, key};
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
@@ -44,8 +46,10 @@ pub struct TableWriter {
 
 /// What a commit will have written.
 struct PreparedWrite {
-    record: TableRecord,
+    is_base: bool,
     bytes: bytes::Bytes,
+    /// The rows that go.
+    gone: Vec<PastRows>,
 }
 
 impl TableWriter {
@@ -67,6 +71,7 @@ impl TableWriter {
             self.base.commit,
             Arc::clone(&self.table.spec.schema),
             self.chunks.clone(),
+            Arc::clone(&self.base.past),
         )
     }
 
@@ -206,19 +211,33 @@ impl TableWriter {
         if !self.has_changes() {
             return Ok(());
         }
-        let PreparedWrite { record, bytes } = self.prepare()?;
-        let (id, size, is_base) = (self.table.id, bytes.len(), record.is_base);
+        let PreparedWrite { is_base, bytes, gone } = self.prepare()?;
+        let (size, replaces) = (bytes.len(), !gone.is_empty());
         let old = if is_base { self.work.records.clone() } else { Vec::new() };
+        // Told by one to the other, both in the commit thread.
+        let time = Arc::new(AtomicI64::new(0));
+        let (table, stamp) = (Arc::clone(&self.table), Arc::clone(&time));
         transaction.with_commit(move |commit, batch| {
+            let at = table.commit_micros(replaces);
+            stamp.store(at, Ordering::Relaxed);
             old.into_iter().for_each(|key| batch.delete(Space::Tables, key));
-            batch.put(Space::Tables, key(id, commit), bytes);
+            batch.put(Space::Tables, key(table.id, commit), stamped(&bytes, at));
             Ok(())
         });
-        transaction.on_commit(move |commit| self.publish(commit, size, is_base));
+        transaction.on_commit(move |commit| {
+            self.publish(commit, size, is_base, gone, time.load(Ordering::Relaxed));
+        });
         Ok(())
     }
 
-    fn publish(mut self, commit: CommitNo, size: usize, is_base: bool) {
+    fn publish(
+        mut self,
+        commit: CommitNo,
+        size: usize,
+        is_base: bool,
+        gone: Vec<PastRows>,
+        at: i64,
+    ) {
         self.undo.clear();
         self.saved = None;
         let work = &mut *self.work;
@@ -229,20 +248,38 @@ impl TableWriter {
             work.change_bytes += size;
         }
         work.records.push(key(self.table.id, commit));
-        let chunks = std::mem::take(&mut self.chunks);
+        let mut chunks = std::mem::take(&mut self.chunks);
+        chunks.iter_mut().for_each(|chunk| chunk.stamp(at));
+        let past = self.past_with(gone, at);
         let index_bytes = self.work.index.as_ref().map_or(0, KeyIndex::bytes);
-        let version = TableVersion::new(commit, Arc::clone(&self.table.spec.schema), chunks);
+        let version = TableVersion::new(commit, Arc::clone(&self.table.spec.schema), chunks, past);
         self.memory.free();
         self.table.publish(version, index_bytes);
+    }
+
+    /// The rows that are no more, with those that have gone now.
+    fn past_with(&self, gone: Vec<PastRows>, at: i64) -> Arc<Past> {
+        if gone.is_empty() {
+            return Arc::clone(&self.base.past);
+        }
+        let mut past = Past::clone(&self.base.past);
+        let gone = gone.into_iter().map(|rows| rows.stamped(at)).collect();
+        if let Err(error) = self.table.kept.push(&mut past, gone, at) {
+            // The table itself is as it should be.
+            tracing::error!("table {}: its past is not kept: {error}", self.table.spec.name);
+        }
+        Arc::new(past)
     }
 
     /// Brings the chunks into the form in which they are published, and says what to store for it.
     fn prepare(&mut self) -> Result<PreparedWrite> {
         let is_large = self.work.base_bytes + self.work.change_bytes >= self.table.whole_bytes();
-        if is_large {
-            self.rewrite_a_chunk()?;
-        }
         let mut record = self.difference();
+        let keeps = self.table.kept.is_any();
+        let gone = if keeps { gone(&self.base.chunks, &self.chunks)? } else { Vec::new() };
+        if is_large {
+            record.compacted = self.compact_a_chunk()?;
+        }
         record.merge_from = self.merge_from();
         let bytes = record.encode()?;
         let schema = Arc::clone(&self.table.spec.schema);
@@ -252,47 +289,45 @@ impl TableWriter {
         let (base_bytes, change_bytes) =
             (self.work.base_bytes, self.work.change_bytes + bytes.len());
         if change_bytes > base_bytes + limits::TABLE_CHANGE_BYTES && !is_large {
-            let rows = live_rows(&schema, &self.chunks)?;
-            let most = limits::TABLE_MERGED_ROWS;
-            let starts = (0..rows.num_rows()).step_by(most);
-            let added = starts.map(|at| rows.slice(at, most.min(rows.num_rows() - at))).collect();
-            let base = TableRecord { is_base: true, added, ..TableRecord::default() };
-            base.apply(&schema, &mut self.chunks)?;
+            let whole = TableChunk::merged(&schema, &self.chunks)?;
+            let (rows, most) = (whole.batch.num_rows(), limits::TABLE_MERGED_ROWS);
+            let part = |at: usize| {
+                let part = at..rows.min(at + most);
+                (whole.batch.slice(at, part.len()), whole.since[part].into())
+            };
+            let added = (0..rows).step_by(most).map(part).collect();
+            // Those that go now are stamped with this commit like those that come.
+            let past = self.base.past.iter().chain(&gone).cloned().collect();
+            let base = TableRecord { is_base: true, added, past, ..TableRecord::default() };
+            base.apply(&schema, &mut self.chunks, false)?;
             if let Some(index) = &mut self.work.index {
                 let old = std::mem::take(&mut index.rows);
                 self.saved = Some(old);
                 index.rebuild(&self.chunks)?;
             }
             let bytes = base.encode()?;
-            return Ok(PreparedWrite { record: base, bytes });
+            return Ok(PreparedWrite { is_base: true, bytes, gone });
         }
         if let Some(from) = record.merge_from {
-            let merged = live_rows(&schema, &self.chunks[from..])?;
+            let merged = TableChunk::merged(&schema, &self.chunks[from..])?;
             self.chunks.truncate(from);
-            self.reindex(from, &merged)?;
-            self.chunks.push(TableChunk::new(merged));
+            self.reindex(from, &merged.batch)?;
+            self.chunks.push(merged);
         }
-        Ok(PreparedWrite { record, bytes })
+        Ok(PreparedWrite { is_base: false, bytes, gone })
     }
 
     /// A large table is never written whole by a writer, so rows that are gone must go in another
-    /// way: a chunk that has more of them than of others is written again, one with a commit.
-    fn rewrite_a_chunk(&mut self) -> Result<()> {
+    /// way: a chunk that has more of them than of others gives up their room, one with a commit.
+    fn compact_a_chunk(&mut self) -> Result<Option<usize>> {
         let is_hollow =
             |chunk: &TableChunk| chunk.live > 0 && chunk.batch.num_rows() > 2 * chunk.live;
-        let Some(at) = self.chunks.iter().position(is_hollow) else { return Ok(()) };
-        let (rows, ids) = (self.chunks[at].rows()?, self.chunks[at].ids(at)?);
-        let mark = self.savepoint();
-        self.delete(&ids.values().iter().map(|id| RowId(*id)).collect::<Vec<_>>())?;
-        if let Err(error) = self.append(rows) {
-            // It can stay as it is.
-            tracing::debug!(
-                "a chunk of table {} is not written again: {error}",
-                self.table.spec.name
-            );
-            self.rollback_to(&mark);
-        }
-        Ok(())
+        let Some(at) = self.chunks.iter().position(is_hollow) else { return Ok(None) };
+        let schema = Arc::clone(&self.table.spec.schema);
+        let compact = TableChunk::merged(&schema, &self.chunks[at..=at])?;
+        self.reindex(at, &compact.batch)?;
+        self.chunks[at] = compact;
+        Ok(Some(at))
     }
 
     /// What is different from the published version.
@@ -308,7 +343,8 @@ impl TableWriter {
                 } else {
                     chunk.batch.clone()
                 };
-                record.added.push(rows);
+                let since = chunk.since[..rows.num_rows()].into();
+                record.added.push((rows, since));
             }
             let was_live = old.map_or(chunk.batch.num_rows(), |old| old.live);
             if chunk.live == was_live || old.is_none() && chunk.live == 0 {

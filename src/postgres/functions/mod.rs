@@ -47,6 +47,7 @@ mod precision;
 mod round;
 mod scalar;
 mod system;
+mod system_time;
 mod text;
 mod total;
 mod whole;
@@ -111,7 +112,11 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
         system::all(),
         whole::all(),
     ];
-    all.into_iter().flatten().chain([zones::timezone(), marked::marked()]).map(Arc::new).collect()
+    all.into_iter()
+        .flatten()
+        .chain([zones::timezone(), marked::marked(), system_time::system_time()])
+        .map(Arc::new)
+        .collect()
 }
 
 /// Whether a function can make much more than it reads.

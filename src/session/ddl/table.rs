@@ -30,14 +30,15 @@ pub async fn create(cx: &Definer, create: CreateRelation) -> Result<Done> {
     if let Some(notice) = is_taken(&cx.engine, &name, create.if_not_exists)? {
         return Ok(Done::with("CREATE TABLE", notice));
     }
-    options::only(&create.options, "table", &[])?;
+    options::only(&create.options, "table", &["history"])?;
+    let history_ms = options::time(&create.options, "history")?;
     let (mut columns, depends_on) = columns(cx, &create.columns).await?;
     let primary_key = primary_key(&mut columns, &create.primary_key)?;
     let relation = Relation {
         id: cx.engine.catalog.names().next_id(),
         name,
         columns,
-        kind: Kind::Table(TableDef { primary_key }),
+        kind: Kind::Table(TableDef { primary_key, history_ms }),
         depends_on,
         sql: create.text,
         created_ms: cx.engine.now_ms(),
@@ -61,7 +62,7 @@ pub async fn create_as(cx: &Definer, create: CreateAs) -> Result<Done> {
         id: cx.engine.catalog.names().next_id(),
         name,
         columns: columns_of(&schema, &names)?,
-        kind: Kind::Table(TableDef { primary_key: Vec::new() }),
+        kind: Kind::Table(TableDef { primary_key: Vec::new(), history_ms: None }),
         depends_on: Vec::new(),
         sql: cx.reads.text.to_string(),
         created_ms: cx.engine.now_ms(),
@@ -72,6 +73,7 @@ pub async fn create_as(cx: &Definer, create: CreateAs) -> Result<Done> {
         TableId(relation.id.0),
         table_spec(&relation),
         cx.engine.planner.accounts(),
+        cx.engine.clock_handle(),
     )?;
     let mut writer = handle.lock(cx.engine.clock(), super::super::transaction::LOCK_WAIT).await?;
     let stored = relation.schema();

@@ -158,7 +158,7 @@ fn described(relation: &Relation) -> Vec<Vec<Option<String>>> {
         if let Some(watermark) = watermark.filter(|watermark| watermark.column == at) {
             extra.push(format!("watermark {}", watermark.text.as_deref().unwrap_or(&column.name)));
         }
-        if let Kind::Table(TableDef { primary_key }) = &relation.kind
+        if let Kind::Table(TableDef { primary_key, .. }) = &relation.kind
             && primary_key.contains(&at)
         {
             extra.push("primary key".to_owned());
