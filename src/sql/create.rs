@@ -180,9 +180,11 @@ fn table(r: &mut Reader) -> Result<Statement> {
         let with_data = with_data(r)?;
         return Ok(Statement::CreateTableAs { name, if_not_exists, columns, query, with_data });
     }
-    let relation = relation(r, name, if_not_exists)?;
+    let relation = relation(r, name, if_not_exists, LastComma::Allowed)?;
     let connector = relation.options.0.iter().any(|(name, _)| name == "connector");
-    Ok(if connector || relation.watermark.is_some() {
+    // What only ever gains rows is a stream; keys that are to be checked make it a table.
+    let gains = relation.append_only && relation.primary_key.is_empty();
+    Ok(if connector || gains || relation.watermark.is_some() {
         Statement::CreateStream(relation)
     } else {
         Statement::CreateTable(relation)
@@ -205,17 +207,30 @@ fn stream(r: &mut Reader) -> Result<Statement> {
             hint: "Use CREATE MATERIALIZED VIEW; other views can read it.".into(),
         });
     }
-    relation(r, name, if_not_exists).map(Statement::CreateStream)
+    relation(r, name, if_not_exists, LastComma::Refused).map(Statement::CreateStream)
+}
+
+/// A comma behind the last column: RisingWave takes one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum LastComma {
+    Allowed,
+    Refused,
 }
 
 /// The column list and what comes after it.
-fn relation(r: &mut Reader, name: ObjectName, if_not_exists: bool) -> Result<CreateRelation> {
+fn relation(
+    r: &mut Reader,
+    name: ObjectName,
+    if_not_exists: bool,
+    last_comma: LastComma,
+) -> Result<CreateRelation> {
     let mut relation = CreateRelation {
         name,
         if_not_exists,
         columns: Vec::new(),
         watermark: None,
         primary_key: Vec::new(),
+        append_only: false,
         options: Options::default(),
         text: r.text(),
     };
@@ -224,6 +239,7 @@ fn relation(r: &mut Reader, name: ObjectName, if_not_exists: bool) -> Result<Cre
         while more {
             element(r, &mut relation)?;
             more = r.eat_token(&Token::Comma);
+            more &= last_comma == LastComma::Refused || *r.peek() != Token::RParen;
         }
         r.expect_token(&Token::RParen)?;
     } else if !r.sees("WITH") {
@@ -232,8 +248,10 @@ fn relation(r: &mut Reader, name: ObjectName, if_not_exists: bool) -> Result<Cre
     if r.eat("COMMENT") {
         r.string()?;
     }
+    relation.append_only = r.eat_all(&["APPEND", "ONLY"]);
     refuse_clauses(r)?;
     relation.options = options::optional(r)?;
+    relation.append_only |= r.eat_all(&["APPEND", "ONLY"]);
     refuse_clauses(r)?;
     for key in &relation.primary_key {
         for column in &mut relation.columns {

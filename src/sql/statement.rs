@@ -244,6 +244,8 @@ pub struct CreateRelation {
     pub watermark: Option<WatermarkDef>,
     /// PRIMARY KEY columns, from the column or the table constraint; empty: none.
     pub primary_key: Vec<Ident>,
+    /// APPEND ONLY, as RisingWave writes it.
+    pub append_only: bool,
     /// WITH (…).
     pub options: Options,
     /// The statement as written, for SHOW CREATE.
