@@ -3,11 +3,12 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, TableAlias, TableAliasColumnDef, TableFactor, Visitor,
+    DataType, Expr, FunctionArg, Ident, ObjectName, TableAlias, TableAliasColumnDef, TableFactor,
+    Value, Visitor,
 };
 
 use super::is_interval;
-use super::pieces::{plain, plain_name};
+use super::pieces::{cast, plain, plain_name};
 use crate::sql::function_call as call;
 
 /// Looks for a column `value`.
@@ -40,6 +41,9 @@ pub(crate) fn table(factor: &mut TableFactor, names_value: bool) -> Option<Table
         with_offset_alias: None,
         with_ordinality: false,
     };
+    if let Some(numbered) = with_ordinality(factor) {
+        return Some(numbered);
+    }
     let (name, arguments, alias) = match factor {
         TableFactor::Function { name, args, alias, with_ordinality: false, .. } => {
             (&*name, &*args, alias)
@@ -84,4 +88,59 @@ pub(crate) fn table(factor: &mut TableFactor, names_value: bool) -> Option<Table
         }
         _ => None,
     }
+}
+
+/// `unnest(a, b) WITH ORDINALITY AS t (x, y, n)` is `unnest(a, b, numbers) AS t (x, y, n)`, where the
+/// numbers are as many as the longest array has elements.
+fn with_ordinality(factor: &mut TableFactor) -> Option<TableFactor> {
+    let (arrays, alias) = match factor {
+        TableFactor::UNNEST { alias, array_exprs, with_ordinality: true, .. } => {
+            (array_exprs.clone(), alias)
+        }
+        TableFactor::Function { name, args, alias, with_ordinality: true, .. } => {
+            (arrays(name, args)?, alias)
+        }
+        TableFactor::Table { name, args: Some(args), alias, with_ordinality: true, .. } => {
+            (arrays(name, &args.args)?, alias)
+        }
+        _ => return None,
+    };
+    let zero = || number("0");
+    let lengths = arrays
+        .iter()
+        .map(|array| call("coalesce", vec![call("cardinality", vec![array.clone()]), zero()]));
+    let length = cast(call("greatest", lengths.chain([zero()]).collect()), DataType::BigInt(None));
+    let numbers = call("generate_series", vec![number("1"), length]);
+    let named =
+        || TableAlias { explicit: true, name: Ident::new("unnest"), columns: Vec::new(), at: None };
+    let mut alias = alias.clone().unwrap_or_else(named);
+    let column = |name: Ident| TableAliasColumnDef { name, data_type: None };
+    // One that has no name of its own is called as it is there.
+    while alias.columns.len() < arrays.len() {
+        alias.columns.push(column(alias.name.clone()));
+    }
+    if alias.columns.len() == arrays.len() {
+        alias.columns.push(column(Ident::new("ordinality")));
+    }
+    Some(TableFactor::UNNEST {
+        alias: Some(alias),
+        array_exprs: arrays.into_iter().chain([numbers]).collect(),
+        with_offset: false,
+        with_offset_alias: None,
+        with_ordinality: false,
+    })
+}
+
+/// The arrays whose elements a function in FROM gives.
+fn arrays(name: &ObjectName, arguments: &[FunctionArg]) -> Option<Vec<Expr>> {
+    let arguments = plain(arguments)?;
+    match plain_name(name)?.as_str() {
+        "unnest" => Some(arguments),
+        "generate_series" => Some(vec![call("generate_series", arguments)]),
+        _ => None,
+    }
+}
+
+fn number(digits: &str) -> Expr {
+    Expr::Value(Value::Number(digits.into(), false).into())
 }
