@@ -478,8 +478,8 @@ enum StreamSide {
 }
 
 /// Whether a table is looked up as each row comes: where the rows are never taken back, or are those
-/// of an aggregate, of which what was given out is kept. A kind of join that has rows of the table
-/// alone follows it.
+/// of an aggregate over such rows, of which what was given out is kept. A kind of join that has rows
+/// of the table alone follows it.
 fn is_looked_up(stream: &Open, join: &Join, side: StreamSide) -> bool {
     let join_type = as_probed(join, side);
     let is_kind = matches!(
@@ -492,7 +492,8 @@ fn is_looked_up(stream: &Open, join: &Join, side: StreamSide) -> bool {
     );
     // Without columns that are equal there is nothing to look up by whether a row is there.
     let is_by_key = matches!(join_type, JoinType::Inner | JoinType::Right) || !join.on.is_empty();
-    is_kind && is_by_key && !join.null_aware && (!stream.edge.retracts || stream.is_on_aggregate())
+    let comes = !stream.edge.retracts || stream.is_on_aggregate() && !stream.reads_changes();
+    is_kind && is_by_key && !join.null_aware && comes
 }
 
 /// The kind of join with the stream on the right.

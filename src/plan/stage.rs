@@ -147,6 +147,11 @@ impl Open {
         matches!((self.on, last), (Giver::Step(_), Some(Stateful::Aggregate { .. })))
     }
 
+    /// Whether rows of what is read are taken back.
+    pub(super) fn reads_changes(&self) -> bool {
+        self.sources.iter().any(|source| source.scan.retracts())
+    }
+
     /// What is read.
     pub(super) fn sources(&self) -> impl Iterator<Item = &Arc<Relation>> {
         self.sources.iter().map(|source| &source.scan.relation)
