@@ -27,6 +27,8 @@ use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, Phy
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast;
+use futures::FutureExt;
+use futures::future::LocalBoxFuture;
 
 use super::cut;
 use super::distinct_on;
@@ -51,6 +53,8 @@ use crate::postgres::lateral;
 use crate::postgres::routines::called::with_called;
 use crate::postgres::set_operations;
 use crate::postgres::subplan::{self, is_subplan};
+use crate::postgres::syntax::naming::shown_name;
+use crate::postgres::syntax::using;
 
 /// Optimizer rules that make sense for a batch only: a continuous aggregate keeps its DISTINCT, a
 /// LIMIT stays on top, and a query whose condition is never true (`id > $1` before there is a
@@ -133,6 +137,7 @@ impl Planner {
     pub async fn logical(&self, state: &SessionState, query: &ast::Query) -> Result<LogicalPlan> {
         budget::check_syntax(query)?;
         let mut query = query.clone();
+        using::merge_columns(&mut query, &|part| self.columns_of(state, &part))?;
         let with_routines = with_called(&mut query, state)?;
         let state = with_routines.as_ref().unwrap_or(state);
         crate::postgres::syntax::naming::name_columns(&mut query);
@@ -157,6 +162,14 @@ impl Planner {
                     .await)
             }
         }
+    }
+
+    /// What the columns of a query are called; None: it cannot be planned by itself.
+    fn columns_of(&self, state: &SessionState, query: &ast::Query) -> Option<Vec<String>> {
+        // Nothing in it waits: what it names has been found before, or is in memory.
+        let planned: LocalBoxFuture<'_, _> = Box::pin(self.logical(state, query));
+        let plan = planned.now_or_never()?.ok()?;
+        Some(plan.schema().fields().iter().map(|field| shown_name(field.name()).into()).collect())
     }
 
     fn with_relations(&self, base: &SessionState, lookup: Arc<dyn RelationLookup>) -> SessionState {

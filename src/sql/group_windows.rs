@@ -6,11 +6,11 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, OrderBy,
-    OrderByKind, Query, Select, SelectItem, SetExpr, TableAlias, TableFactor, VisitorMut,
+    OrderByKind, Query, Select, SelectItem, SetExpr, TableAlias, TableFactor,
 };
 
 use super::names::ident_name;
-use super::visit::visit_mut;
+use super::visit::visit_own_expressions;
 use super::windows::{build, select_all, window};
 use crate::error::{Error, Result, SqlState};
 use crate::time::WINDOW_COLUMNS;
@@ -227,18 +227,19 @@ fn replace_functions(
             *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
         }
     }
-    let mut replace = Replace { group, depth: 0 };
-    let mut flow = visit_mut(&mut select.projection, &mut replace);
+    // Those of subqueries are of other windows.
+    let mut replace = |expr: &mut Expr| group.replace(expr);
+    let mut flow = visit_own_expressions(&mut select.projection, &mut replace);
     if flow.is_continue() {
-        flow = visit_mut(&mut select.having, &mut replace);
+        flow = visit_own_expressions(&mut select.having, &mut replace);
     }
     if flow.is_continue() {
-        flow = visit_mut(&mut select.qualify, &mut replace);
+        flow = visit_own_expressions(&mut select.qualify, &mut replace);
     }
     if flow.is_continue()
         && let Some(OrderBy { kind: OrderByKind::Expressions(exprs), .. }) = order_by
     {
-        flow = visit_mut(exprs, &mut replace);
+        flow = visit_own_expressions(exprs, &mut replace);
     }
     match flow {
         ControlFlow::Continue(()) => Ok(()),
@@ -255,38 +256,18 @@ fn edge(function: &Function) -> Option<String> {
         .then_some(name)
 }
 
-struct Replace<'a> {
-    group: &'a mut GroupWindow,
-    /// Within how many subqueries: theirs are other windows.
-    depth: usize,
-}
-
-impl VisitorMut for Replace<'_> {
-    type Break = Error;
-
-    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<Error> {
-        self.depth += 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<Error> {
-        self.depth -= 1;
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
-        if self.depth > 0 {
-            return ControlFlow::Continue(());
-        }
+impl GroupWindow {
+    /// A function of the window becomes its column.
+    fn replace(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
         let Some((function, arguments)) = plain_call(expr) else {
             return ControlFlow::Continue(());
         };
         let Some(name) = edge(function) else { return ControlFlow::Continue(()) };
         let (window, edge) = name.split_once('_').unwrap_or((&name, ""));
         let same: Vec<String> = arguments.iter().map(|argument| as_text(argument)).collect();
-        if window != self.group.name || !same.is_empty() && same != self.group.text {
-            let (upper, of) = (name.to_uppercase(), self.group.name.to_uppercase());
-            let written = self.group.text.join(", ");
+        if window != self.name || !same.is_empty() && same != self.text {
+            let (upper, of) = (name.to_uppercase(), self.name.to_uppercase());
+            let written = self.text.join(", ");
             return ControlFlow::Break(
                 Error::new(SqlState::Grouping, format!("{upper} does not match GROUP BY {of}"))
                     .hint(format!(
@@ -296,11 +277,11 @@ impl VisitorMut for Replace<'_> {
             );
         }
         *expr = match edge {
-            "start" => self.group.column(WINDOW_COLUMNS[0]),
-            "end" => self.group.column(WINDOW_COLUMNS[1]),
+            "start" => self.column(WINDOW_COLUMNS[0]),
+            "end" => self.column(WINDOW_COLUMNS[1]),
             _ => {
-                self.group.rowtime = true;
-                self.group.column(WINDOW_COLUMNS[2])
+                self.rowtime = true;
+                self.column(WINDOW_COLUMNS[2])
             }
         };
         ControlFlow::Continue(())

@@ -36,6 +36,11 @@ pub(super) fn column(name: &str) -> Expr {
     Expr::Identifier(quoted(name))
 }
 
+/// A column of a relation.
+pub fn column_of(relation: &Ident, name: &str) -> Expr {
+    Expr::CompoundIdentifier(vec![relation.clone(), quoted(name)])
+}
+
 /// `left op (right)`.
 pub(super) fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
     Expr::BinaryOp { left: Box::new(left), op, right: Box::new(Expr::Nested(Box::new(right))) }

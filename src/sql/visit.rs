@@ -128,6 +128,38 @@ hand_on!(VisitorMut, ObjectMut, {
     post_visit_value: &mut ValueWithSpan,
 });
 
+/// Calls `see` for each expression of a tree that is in no subquery of it, after its parts.
+pub fn visit_own_expressions<B>(
+    tree: &mut impl VisitMut,
+    see: impl FnMut(&mut Expr) -> ControlFlow<B>,
+) -> ControlFlow<B> {
+    visit_mut(tree, &mut OwnExpressions { see, depth: 0 })
+}
+
+struct OwnExpressions<F> {
+    see: F,
+    /// Within how many subqueries.
+    depth: usize,
+}
+
+impl<B, F: FnMut(&mut Expr) -> ControlFlow<B>> VisitorMut for OwnExpressions<F> {
+    type Break = B;
+
+    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<B> {
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<B> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<B> {
+        if self.depth == 0 { (self.see)(expr) } else { ControlFlow::Continue(()) }
+    }
+}
+
 struct Expressions<F>(F);
 
 impl<B, F: FnMut(&Expr) -> ControlFlow<B>> Visitor for Expressions<F> {

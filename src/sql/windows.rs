@@ -244,7 +244,7 @@ fn time_column(window: &WindowSyntax, time: Expr) -> Result<Expr> {
 }
 
 /// `SELECT * FROM factor`.
-pub(super) fn select_all(factor: TableFactor) -> Query {
+pub fn select_all(factor: TableFactor) -> Query {
     let select = Select {
         select_token: AttachedToken::empty(),
         optimizer_hints: Vec::new(),

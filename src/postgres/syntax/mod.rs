@@ -7,8 +7,10 @@
 //! | [`spellings`] | operators, functions and FROM items in DataFusion's spelling |
 //! | [`casts`] | casts whose target says more than DataFusion keeps of it |
 //! | [`subqueries`] | EXISTS, IN and ARRAY as values |
+//! | [`using`] | columns that become one in USING and NATURAL |
 
 pub mod casts;
 pub mod naming;
 pub mod spellings;
 pub mod subqueries;
+pub mod using;

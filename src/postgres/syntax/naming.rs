@@ -214,6 +214,8 @@ fn name_select(select: &mut Select) {
         .any(|item| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)));
     let mut names: HashSet<String> = HashSet::new();
     let mut texts: HashSet<String> = HashSet::new();
+    // Names of columns that are of no relation.
+    let mut given: HashSet<String> = HashSet::new();
     let mut number = 0;
     for item in &mut select.projection {
         let (name, expr) = match item {
@@ -231,10 +233,12 @@ fn name_select(select: &mut Select) {
         match item {
             SelectItem::UnnamedExpr(Expr::Identifier(_)) if is_new && !has_wildcard => {}
             SelectItem::UnnamedExpr(Expr::CompoundIdentifier(_)) if !has_wildcard => {
-                // a.id and b.id may stand side by side; the same column twice may not.
-                if !texts.insert(expr.to_string().to_lowercase()) {
+                // a.id and b.id may stand side by side; the same column twice may not, nor a.id behind
+                // an id that is of neither.
+                if !texts.insert(expr.to_string().to_lowercase()) || given.contains(&name) {
                     *item = aliased(expr, unique);
                 }
+                continue;
             }
             SelectItem::UnnamedExpr(Expr::Identifier(_) | Expr::CompoundIdentifier(_)) => {
                 number += 1;
@@ -243,6 +247,7 @@ fn name_select(select: &mut Select) {
             SelectItem::ExprWithAlias { .. } if is_new => {}
             _ => *item = aliased(expr, unique),
         }
+        given.insert(name);
     }
 }
 
