@@ -1,10 +1,13 @@
 //! Functions that have another name here, or are made of others.
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, DataType, ExactNumberInfo, Expr, Ident, ObjectName, TimezoneInfo, Value,
+    BinaryOperator, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, ObjectName,
+    TimezoneInfo, Value,
 };
 
 use super::pieces::{binary, case_when, cast, function_named, nested, number, text_of, text_value};
+use crate::error::{Error, Result, SqlState};
 use crate::sql::function_call as call;
 
 /// Functions that have another name here, with the same arguments.
@@ -23,7 +26,7 @@ const NAMES: [(&str, &str); 11] = [
 ];
 
 /// Functions that are made of others.
-const MADE_OF_OTHERS: [&str; 12] = [
+const MADE_OF_OTHERS: [&str; 13] = [
     "age",
     "div",
     "gen_random_uuid",
@@ -34,6 +37,7 @@ const MADE_OF_OTHERS: [&str; 12] = [
     "mod",
     "num_nonnulls",
     "num_nulls",
+    "percentile_disc",
     "regexp_split_to_array",
     "regexp_substr",
 ];
@@ -43,7 +47,17 @@ pub(crate) fn is_function(name: &str) -> bool {
     MADE_OF_OTHERS.contains(&name) || NAMES.iter().any(|(postgres, _)| *postgres == name)
 }
 
-pub(crate) fn function(expr: &mut Expr) -> Option<Expr> {
+/// What a call is written as here; None: as it is.
+///
+/// # Errors
+///
+/// As [`check_percentile`] says.
+pub(crate) fn called(expr: &mut Expr) -> Result<Option<Expr>> {
+    check_percentile(expr)?;
+    Ok(function(expr))
+}
+
+fn function(expr: &mut Expr) -> Option<Expr> {
     let (name, arguments) = function_named(expr)?;
     let mut arguments = arguments.into_iter();
     match (name.as_str(), arguments.len()) {
@@ -92,6 +106,7 @@ pub(crate) fn function(expr: &mut Expr) -> Option<Expr> {
         ("date_trunc" | "localtimestamp" | "localtime" | "current_timestamp", _) => {
             function_of_time(&name, arguments.collect()).filter(|rewritten| rewritten != expr)
         }
+        ("percentile_disc", 1) => percentile_disc(expr, arguments.next()?),
         (name, _) => {
             let (_, here) = NAMES.iter().find(|(postgres, _)| *postgres == name)?;
             if let Expr::Function(call) = expr {
@@ -100,6 +115,58 @@ pub(crate) fn function(expr: &mut Expr) -> Option<Expr> {
             None
         }
     }
+}
+
+/// 42809 without WITHIN GROUP, 22003 for a share that is written and is none.
+fn check_percentile(expr: &Expr) -> Result<()> {
+    let (Expr::Function(written), Some((name, arguments))) = (expr, function_named(expr)) else {
+        return Ok(());
+    };
+    if name != "percentile_disc" {
+        return Ok(());
+    }
+    if written.within_group.is_empty() {
+        let what = "WITHIN GROUP is required for ordered-set aggregate percentile_disc";
+        return Err(Error::new(SqlState::WrongObjectType, what)
+            .hint("Write percentile_disc(0.5) WITHIN GROUP (ORDER BY column)."));
+    }
+    let share = arguments.first().and_then(|share| share.to_string().parse::<f64>().ok());
+    match share {
+        Some(share) if !(0.0..=1.0).contains(&share) => Err(Error::new(
+            SqlState::OutOfRange,
+            format!("percentile value {share} is not between 0 and 1"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// `percentile_disc(f) WITHIN GROUP (ORDER BY v)`: of the values in their order the first one of which
+/// a share of f is not behind it.
+fn percentile_disc(expr: &Expr, share: Expr) -> Option<Expr> {
+    let Expr::Function(written) = expr else { return None };
+    let [by] = &written.within_group[..] else { return None };
+    let is_value = Expr::IsNotNull(Box::new(by.expr.clone()));
+    let counts = match &written.filter {
+        Some(filter) => binary(nested((**filter).clone()), BinaryOperator::And, is_value),
+        None => is_value,
+    };
+    let argument = FunctionArg::Unnamed(FunctionArgExpr::Expr(by.expr.clone()));
+    let values = Expr::Function(Function {
+        name: ObjectName::from(vec![Ident::new("array_agg")]),
+        args: FunctionArguments::List(FunctionArgumentList {
+            duplicate_treatment: None,
+            args: vec![argument],
+            clauses: vec![FunctionArgumentClause::OrderBy(vec![by.clone()])],
+        }),
+        within_group: Vec::new(),
+        filter: Some(Box::new(counts)),
+        ..written.clone()
+    });
+    let share = cast(nested(share), DataType::DoublePrecision);
+    let number_of = call("cardinality", vec![values.clone()]);
+    let place = call("ceil", vec![binary(share, BinaryOperator::Multiply, number_of)]);
+    let place = cast(call("greatest", vec![place, number("1")]), DataType::BigInt(None));
+    Some(call("array_element", vec![values, place]))
 }
 
 fn function_of_arrays(name: &str, arguments: Vec<Expr>) -> Option<Expr> {

@@ -19,7 +19,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::sql::{function_call as call, visit, visit_mut};
 use from::{NamesValue, table};
 pub(crate) use functions::is_function;
-use functions::{function, local_moment};
+use functions::{called, local_moment};
 use pieces::{
     binary, case_when, constant, function_named, nested, number, plain_name, text_of, text_value,
 };
@@ -86,7 +86,7 @@ impl VisitorMut for Spellings {
 
 fn rewritten(expr: &mut Expr) -> Result<Option<Expr>> {
     Ok(match expr {
-        Expr::Function(_) => function(expr),
+        Expr::Function(_) => called(expr)?,
         Expr::AtTimeZone { timestamp, time_zone } => {
             Some(call("timezone", vec![(**time_zone).clone(), (**timestamp).clone()]))
         }
