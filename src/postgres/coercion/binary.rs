@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, FieldRef, IntervalUnit};
+use datafusion::arrow::datatypes::{DataType, FieldRef, IntervalUnit, TimeUnit};
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::Cast;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
@@ -96,14 +96,24 @@ fn constant_type(op: &BinaryOperator, other: DataType) -> Option<DataType> {
         (Eq | NotEq | Lt | LtEq | Gt | GtEq, DataType::Interval(_) | DataType::Duration(_)) => {
             Some(interval)
         }
-        (Eq | NotEq | Lt | LtEq | Gt | GtEq, _) if is_strange_to_text(&other) => Some(other),
+        (Eq | NotEq | Lt | LtEq | Gt | GtEq, _) => compared_as(&other),
         _ => None,
     }
 }
 
-/// Types that arrow does not compare with text as Postgres would.
-pub fn is_strange_to_text(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::FixedSizeBinary(16) | DataType::Binary | DataType::List(_))
+/// The type of a text constant that is compared with this one, where DataFusion and arrow do not
+/// compare them as Postgres would. Moments they would compare in nanoseconds, which only has the years
+/// from 1677 to 2262.
+pub fn compared_as(data_type: &DataType) -> Option<DataType> {
+    match data_type {
+        DataType::FixedSizeBinary(16) | DataType::Binary | DataType::List(_) => {
+            Some(data_type.clone())
+        }
+        DataType::Timestamp(_, zone) => {
+            Some(DataType::Timestamp(TimeUnit::Microsecond, zone.clone()))
+        }
+        _ => None,
+    }
 }
 
 /// `json -> key`: the part as JSON.

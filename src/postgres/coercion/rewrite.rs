@@ -16,7 +16,7 @@ use datafusion::logical_expr::{
     BinaryExpr, Expr, ExprSchemable, Filter, LogicalPlan, Operator, Union,
 };
 
-use super::binary::is_strange_to_text;
+use super::binary::compared_as;
 use super::correlated::{Clause, correlated};
 use super::single_row::lifted;
 use super::{flatten, floats, integers, intervals, ordered};
@@ -204,7 +204,7 @@ impl TreeNodeRewriter for Operators<'_> {
             Expr::BinaryExpr(binary) => binary,
             Expr::InList(list) => return Ok(self.listed(list)),
             Expr::Case(case) => return self.chosen(case),
-            Expr::Between(between) => return Ok(self.between_intervals(between)),
+            Expr::Between(between) => return Ok(self.between(between)),
             Expr::ScalarFunction(call) if is_called(&call.func) => {
                 return Ok(Transformed::yes(expanded(call, self.schema)?));
             }
@@ -259,15 +259,23 @@ fn is_untyped(expr: &Expr) -> bool {
 }
 
 impl Operators<'_> {
-    /// The type of an expression whose values arrow does not compare with text as Postgres would.
-    fn strange_to_text(&self, expr: &Expr) -> Option<DataType> {
-        let data_type = expr.get_type(self.schema).ok()?;
-        is_strange_to_text(&data_type).then_some(data_type)
+    /// The type of text constants that are compared with an expression; see [`compared_as`].
+    fn compared_as(&self, expr: &Expr) -> Option<DataType> {
+        compared_as(&expr.get_type(self.schema).ok()?)
     }
 
-    /// Intervals are compared by how long they are.
+    /// Intervals are compared by how long they are, text constants as what they are compared with.
     fn compared(&self, binary: BinaryExpr) -> Transformed<Expr> {
         let BinaryExpr { mut left, op, mut right } = binary;
+        let wanted = match (is_untyped(&left), is_untyped(&right)) {
+            (true, false) => self.compared_as(&right).map(|wanted| (&mut left, wanted)),
+            (false, true) => self.compared_as(&left).map(|wanted| (&mut right, wanted)),
+            _ => None,
+        };
+        if let Some((constant, wanted)) = wanted {
+            **constant = typed(std::mem::take(constant), wanted);
+            return Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op, right }));
+        }
         let is_of_intervals = self.is_interval(&left) && self.is_interval(&right);
         if is_of_intervals {
             for side in [&mut left, &mut right] {
@@ -305,7 +313,16 @@ impl Operators<'_> {
         Transformed::new_transformed(BinaryExpr { left, op, right }, is_changed)
     }
 
-    fn between_intervals(&self, mut between: Between) -> Transformed<Expr> {
+    fn between(&self, mut between: Between) -> Transformed<Expr> {
+        let wanted = self.compared_as(&between.expr);
+        let bounds = [&mut between.low, &mut between.high].into_iter();
+        let constants: Vec<_> = bounds.filter(|bound| is_untyped(bound)).collect();
+        if let Some(wanted) = wanted.filter(|_| !constants.is_empty()) {
+            for constant in constants {
+                **constant = typed(std::mem::take(constant), wanted.clone());
+            }
+            return Transformed::yes(Expr::Between(between));
+        }
         let parts = [&between.expr, &between.low, &between.high];
         let is_of_intervals = parts.into_iter().all(|expr| self.is_interval(expr));
         if is_of_intervals {
@@ -374,7 +391,7 @@ impl Operators<'_> {
 
     fn listed(&self, mut list: InList) -> Transformed<Expr> {
         let wanted =
-            if list.list.iter().any(is_untyped) { self.strange_to_text(&list.expr) } else { None };
+            if list.list.iter().any(is_untyped) { self.compared_as(&list.expr) } else { None };
         let Some(data_type) = wanted else {
             return Transformed::no(Expr::InList(list));
         };
