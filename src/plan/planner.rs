@@ -47,6 +47,7 @@ use crate::postgres::budget::{self, Allowance, CountedNames};
 use crate::postgres::checked::with_checked_rules;
 use crate::postgres::coercion::binary::Binary;
 use crate::postgres::coercion::intervals::IntervalKeys;
+use crate::postgres::coercion::rewrite::rewrite_operators;
 use crate::postgres::functions;
 use crate::postgres::guard::{Guarding, InPieces};
 use crate::postgres::lateral;
@@ -153,8 +154,9 @@ impl Planner {
             Ok(plan) => {
                 let plan = set_operations::counting(plan)?;
                 Allowance::current().weigh(&plan).await?;
-                let plan = crate::postgres::coercion::rewrite::rewrite_operators(plan, state)?;
-                let plan = lateral::as_arrays(plan, state)?;
+                let rewritten = |plan| rewrite_operators(plan, state);
+                let plan = lateral::in_subqueries(plan, state, &rewritten)?;
+                let plan = lateral::as_arrays(rewritten(plan)?, state)?;
                 with_final_types(state, plan)
             }
             Err(error) => {

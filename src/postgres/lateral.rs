@@ -17,6 +17,8 @@ use datafusion::functions::core::expr_fn::get_field;
 use datafusion::functions_nested::expr_fn::cardinality;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, Join, LogicalPlan, LogicalPlanBuilder, Subquery, lit, when};
+use datafusion::optimizer::OptimizerRule;
+use datafusion::optimizer::decorrelate_lateral_join::DecorrelateLateralJoin;
 
 use super::coercion::joinable::{Use, is_join};
 use super::subplan::{SubqueryKind, applied, field_name};
@@ -26,15 +28,64 @@ const ROWS: &str = "__lateral";
 
 /// The plan with its lateral subqueries that are no joins as arrays of rows.
 pub fn as_arrays(plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
-    let done = plan.transform_up_with_subqueries(|node| {
-        let LogicalPlan::Join(join) = node else { return Ok(Transformed::no(node)) };
-        let join = conditioned_only(join);
-        match replaced(&join, state)? {
-            Some(plan) => Ok(Transformed::yes(plan)),
-            None => Ok(Transformed::yes(LogicalPlan::Join(join))),
+    Ok(plan.transform_up_with_subqueries(|node| joined(node, state, Inside::Query))?.data)
+}
+
+/// The plan with the lateral subqueries that stand in subqueries of its expressions taken apart: such a
+/// subquery would be taken for one that reads columns of the query around it, and what the optimizer
+/// makes a join of it may never see. To come before operators are rewritten, which it does (by
+/// `rewrite`) within these subqueries alone.
+pub fn in_subqueries(
+    plan: LogicalPlan,
+    state: &SessionState,
+    rewrite: &dyn Fn(LogicalPlan) -> Result<LogicalPlan>,
+) -> Result<LogicalPlan> {
+    let apart = |plan: LogicalPlan| {
+        let LogicalPlan::Subquery(mut subquery) = plan else { return Ok(Transformed::no(plan)) };
+        if !has_lateral(&subquery.subquery)? {
+            return Ok(Transformed::no(LogicalPlan::Subquery(subquery)));
         }
+        let inner = in_subqueries(subquery.subquery.as_ref().clone(), state, rewrite)?;
+        let inner = rewrite(inner)?.transform_up(|node| joined(node, state, Inside::Subquery))?;
+        subquery.outer_ref_columns = inner.data.all_out_ref_exprs();
+        subquery.subquery = Arc::new(inner.data);
+        Ok(Transformed::yes(LogicalPlan::Subquery(subquery)))
+    };
+    Ok(plan.transform_down(|node| node.map_subqueries(apart))?.data)
+}
+
+fn has_lateral(plan: &LogicalPlan) -> Result<bool> {
+    let mut found = false;
+    plan.apply_with_subqueries(|node| {
+        found |= matches!(node, LogicalPlan::Join(join) if lateral(&join.right).is_some());
+        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     })?;
-    Ok(done.data)
+    Ok(found)
+}
+
+/// Where a lateral subquery stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Inside {
+    /// Where the optimizer makes a join of it, if it is one.
+    Query,
+    /// In a subquery of an expression, which the optimizer may never see: that is done here.
+    Subquery,
+}
+
+fn joined(
+    node: LogicalPlan,
+    state: &SessionState,
+    inside: Inside,
+) -> Result<Transformed<LogicalPlan>> {
+    let LogicalPlan::Join(join) = node else { return Ok(Transformed::no(node)) };
+    let join = conditioned_only(join);
+    match replaced(&join, state)? {
+        Some(plan) => Ok(Transformed::yes(plan)),
+        None if inside == Inside::Subquery && lateral(&join.right).is_some() => {
+            DecorrelateLateralJoin::new().rewrite(LogicalPlan::Join(join), state)
+        }
+        None => Ok(Transformed::yes(LogicalPlan::Join(join))),
+    }
 }
 
 /// The equal columns of USING and NATURAL as a condition, which is all that DataFusion looks at of a
