@@ -257,11 +257,11 @@ impl Cutter {
                     Some(columns) => columns.clone(),
                     None => (0..relation.columns.len()).collect(),
                 };
-                if columns.is_empty() && matches!(relation.kind, Kind::Table(_)) {
-                    return rows_alone(relation, &scan);
-                }
                 let input = Arc::clone(&scan.projected_schema);
                 let source = SourceScan { relation, columns };
+                if source.columns.is_empty() && source.retracts() {
+                    return rows_alone(source.relation, &scan);
+                }
                 Ok(Stage::Open(Box::new(Open::source(source, input))))
             }
             Kind::View { .. } => {
@@ -421,11 +421,14 @@ impl Cutter {
     }
 }
 
-/// The rows of a table of which no column is asked for: what has changed in a table is found by
-/// its columns' values.
+/// Rows that change and of which no column is asked for (`count(*)`): which of them come and which go
+/// is told apart by values. What has changed in a table is found by those of all its columns.
 fn rows_alone(relation: Arc<Relation>, scan: &TableScan) -> Result<Stage> {
-    let all = DFSchema::try_from_qualified_schema(scan.table_name.clone(), &relation.schema())?;
-    let (columns, input) = ((0..relation.columns.len()).collect(), Arc::new(all));
+    let is_table = matches!(relation.kind, Kind::Table(_));
+    let columns: Vec<usize> =
+        if is_table { (0..relation.columns.len()).collect() } else { vec![0] };
+    let read = relation.schema().project(&columns)?;
+    let input = Arc::new(DFSchema::try_from_qualified_schema(scan.table_name.clone(), &read)?);
     let mut stage = Open::source(SourceScan { relation, columns }, input);
     stage.plan = LogicalPlan::Projection(Projection::try_new(Vec::new(), Arc::new(stage.plan))?);
     Ok(Stage::Open(Box::new(stage)))
