@@ -41,9 +41,10 @@ pub fn stateless(pipeline: &Pipeline) -> String {
 /// One line on the operator of a step.
 pub fn operator(pipeline: &Pipeline, at: usize) -> String {
     let emit = emit(pipeline.emission);
-    let input = pipeline.step_input(at, 0);
-    let windows =
-        |windowing: &Windowing| describe(&windowing.spec, input.field(windowing.time).data_type());
+    let input = || pipeline.step_input(at, 0);
+    let windows = |windowing: &Windowing| {
+        describe(&windowing.spec, input().field(windowing.time).data_type())
+    };
     match &pipeline.steps[at].operator {
         Stateful::Assign { windowing } => format!("WindowAssign: {}, {emit}", windows(windowing)),
         Stateful::Buffer { windowing } => format!("WindowBuffer: {}, {emit}", windows(windowing)),
@@ -56,7 +57,7 @@ pub fn operator(pipeline: &Pipeline, at: usize) -> String {
             format!("{what}, keys={}, aggregates=[{}], {emit}", spec.keys.len(), calls.join(", "))
         }
         Stateful::Session { spec } => {
-            format!("SessionWindows: keys={}, {emit}", input.fields().len() - spec.width)
+            format!("SessionWindows: keys={}, {emit}", input().fields().len() - spec.width)
         }
         Stateful::Union { .. } => "Union".to_owned(),
         Stateful::Join(plan) => format!("InnerJoin, keys={}, {emit}", plan.key),

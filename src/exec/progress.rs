@@ -122,6 +122,11 @@ impl Progress {
         }
     }
 
+    /// Whether there has been an epoch; one of constants stands nowhere.
+    pub fn has_begun(&self) -> bool {
+        self.position.is_some() || self.epoch > 0
+    }
+
     /// The watermarks of its sources.
     pub fn watermarks(&self) -> Vec<Watermark> {
         let further = self.further.iter().map(|place| place.watermark);

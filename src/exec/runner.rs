@@ -207,7 +207,9 @@ impl Runner {
     /// them that has one.
     pub fn watermark(&self) -> Watermark {
         let mut timed = self.sources.iter().filter(|source| source.time_unit.is_some());
-        let Some(first) = timed.next() else { return self.sources[0].watermark };
+        let Some(first) = timed.next() else {
+            return self.sources.first().map_or(Watermark::NONE, |source| source.watermark);
+        };
         timed.fold(first.watermark, |least, source| least.min(source.watermark_in(first)))
     }
 

@@ -42,9 +42,14 @@ pub fn cut(plan: LogicalPlan, options: CutOptions) -> Result<Pipeline> {
     let mut cutter = Cutter { options, follows, notices: Vec::new() };
     let stage = cutter.visit(plan, Within::Query)?;
     match cutter.followed(stage)? {
+        Stage::Static(plan)
+            if read_by([&plan])?.is_empty() && !plan.schema().fields().is_empty() =>
+        {
+            cutter.pipeline(keyed::constant(plan)?, limit, schema)
+        }
         Stage::Static(_) => {
             Err(Error::unsupported("a continuous query must read a stream, a table or a view")
-                .hint("Leave EMIT away, or use CREATE VIEW: what reads nothing never changes."))
+                .hint("Leave EMIT away, or use CREATE VIEW: what it reads never changes."))
         }
         Stage::Open(stage) => cutter.pipeline(*stage, limit, schema),
     }

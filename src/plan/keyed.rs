@@ -189,6 +189,14 @@ pub(super) fn plan_whole(
     finish(parts, Stateful::PerKey(plan), &schema, Edge::of(true))
 }
 
+/// A query of constants: it is answered once, at the start.
+pub(super) fn constant(plan: LogicalPlan) -> Result<Open> {
+    let schema = Arc::clone(plan.schema());
+    let plan = Box::new(PerKeyPlan { plan, key: 0, ports: Vec::new(), closes: None });
+    let operator = (Stateful::PerKey(plan), Frontier::Input);
+    Open::over(Vec::new(), operator, &schema, Edge::of(false))
+}
+
 fn finish(parts: Vec<Open>, operator: Stateful, schema: &DFSchemaRef, edge: Edge) -> Result<Stage> {
     let (mut parts, mut operator) = (parts, operator);
     if let Stateful::PerKey(plan) = &mut operator {

@@ -25,7 +25,7 @@ use crate::operators::{AggregateSpec, JoinSpec, SessionSpec, TemporalSpec, TopSp
 /// A continuous query, ready to be run.
 #[derive(Debug, Clone)]
 pub struct Pipeline {
-    /// What it reads; at least one.
+    /// What it reads; nothing, if it is a query of constants.
     pub sources: Vec<SourcePlan>,
     /// The operators: each stands behind those that give to it.
     pub steps: Vec<OperatorPlan>,

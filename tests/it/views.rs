@@ -465,3 +465,19 @@ async fn who_pauses_a_view_is_told_what_is_kept_for_it() {
         );
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_of_constants_is_the_same_after_a_kill_and_told_once() {
+    let dir = server::directory();
+    let server = durable(dir.path()).await;
+    let client = server.connect().await;
+    server::run(&client, "CREATE MATERIALIZED VIEW c AS VALUES (1, 'a'), (2, 'b')").await;
+    assert_eq!(server::value(&client, "SELECT count(*) FROM c").await, "2");
+    server.kill();
+    let server = durable(dir.path()).await;
+    let client = server.connect().await;
+    server::run(&client, "BEGIN; DECLARE d CURSOR FOR SUBSCRIBE c").await;
+    assert_eq!(server::lines(&client, "FETCH 2 FROM d").await.len(), 2);
+    let more = server::lines(&client, "FETCH ALL FROM d WITH (timeout = '50 ms')").await;
+    assert!(more.is_empty(), "{more:?}");
+}

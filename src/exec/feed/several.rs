@@ -27,8 +27,10 @@ impl Feeds {
     /// Waits until there may be more to read by one of them; false: there will be no more, the server
     /// is going down.
     pub async fn changed(&mut self, commits: &mut Listener<CommitNo>) -> bool {
-        if let [only] = &mut self.0[..] {
-            return only.changed(commits).await;
+        match &mut self.0[..] {
+            [] => return commits.changed().await.is_ok(),
+            [only] => return only.changed(commits).await,
+            _ => {}
         }
         let mut news: Vec<BoxFuture<'_, bool>> = Vec::new();
         if self.0.iter().any(|feed| !feed.is_view()) {

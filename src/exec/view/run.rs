@@ -203,7 +203,7 @@ impl ViewRun {
     /// or goes by this time.
     pub fn is_idle(&self, now_ms: i64) -> bool {
         let is_due = self.wakes_ms().is_some_and(|at| at <= now_ms);
-        self.progress.position.is_some() && self.feeds.are_idle() && !is_due
+        self.progress.has_begun() && self.feeds.are_idle() && !is_due
     }
 
     /// When something next comes or goes without any row, milliseconds since 1970.
@@ -299,7 +299,7 @@ impl ViewRun {
         let Taken { rejected, mut out, rows, anything } = taken;
         // The first epoch is one even without rows: an aggregate without keys has a row from the
         // start.
-        let is_idle = self.progress.position.is_some() && !anything;
+        let is_idle = self.progress.has_begun() && !anything;
         if !is_idle {
             self.runner.end(&mut out).await?;
         }
