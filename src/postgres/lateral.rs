@@ -78,7 +78,13 @@ fn joined(
     inside: Inside,
 ) -> Result<Transformed<LogicalPlan>> {
     let LogicalPlan::Join(join) = node else { return Ok(Transformed::no(node)) };
-    let join = conditioned_only(join);
+    let mut join = conditioned_only(join);
+    if lateral(&join.right).is_some() {
+        // One within it would be in the way of taking this one apart.
+        let right = join.right.as_ref().clone();
+        let right = right.transform_up(|node| joined(node, state, Inside::Subquery))?;
+        join.right = Arc::new(right.data);
+    }
     match replaced(&join, state)? {
         Some(plan) => Ok(Transformed::yes(plan)),
         None if inside == Inside::Subquery && lateral(&join.right).is_some() => {
