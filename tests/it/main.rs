@@ -13,6 +13,7 @@ mod crash;
 mod damage;
 mod drivers;
 mod functions;
+mod graphs;
 mod lifecycle;
 mod memory;
 mod nexmark;
