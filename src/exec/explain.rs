@@ -59,6 +59,7 @@ pub fn operator(pipeline: &Pipeline, at: usize) -> String {
         Stateful::Session { spec } => {
             format!("SessionWindows: keys={}, {emit}", input().fields().len() - spec.width)
         }
+        Stateful::Union { .. } if pipeline.steps[at].inputs.len() == 1 => "Shared".to_owned(),
         Stateful::Union { .. } => "Union".to_owned(),
         Stateful::Join(plan) => format!("InnerJoin, keys={}, {emit}", plan.key),
         Stateful::AppendJoin { asked, spec, .. } => {

@@ -8,7 +8,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Int64Array, RecordBatch};
-use datafusion::arrow::datatypes::TimeUnit;
 use datafusion::execution::context::SessionState;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use futures::FutureExt;
@@ -18,11 +17,9 @@ use tokio_util::sync::CancellationToken;
 use super::above::with_schema;
 use super::answering::Answering;
 use super::codec::{StateTables, source_part, step_parts};
-use super::explain::ExplainedLine;
 use super::map::Tables;
-use super::node_figures::NodeFigures;
 use super::running_source::RunningSource;
-use super::running_step::RunningStep;
+use super::running_step::{RunningStep, Takers};
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
 use crate::memory::MemoryPart;
@@ -31,6 +28,8 @@ use crate::operators::{Closing, Question};
 use crate::plan::{Giver, Pipeline};
 use crate::state::{Delta, StateTable, of_another_form};
 use crate::time::{Watermark, micros_of_ticks};
+
+mod figures;
 
 /// Where a runner puts the change of the answer, piece by piece as it is computed: a client that
 /// reads slowly holds up its query before the change of a whole epoch (all windows that
@@ -84,11 +83,13 @@ pub struct Runner {
     stop: CancellationToken,
 }
 
-/// Which port of a step takes what this gives.
-fn taker(pipeline: &Pipeline, giver: Giver) -> Option<(usize, usize)> {
-    pipeline.steps.iter().enumerate().find_map(|(step, plan)| {
-        Some((step, plan.inputs.iter().position(|input| *input == giver)?))
-    })
+/// Which ports of steps take what this gives.
+fn takers(pipeline: &Pipeline, giver: Giver) -> Takers {
+    let ports = pipeline.steps.iter().enumerate().flat_map(|(step, plan)| {
+        let inputs = plan.inputs.iter().enumerate();
+        inputs.filter(|(_, input)| **input == giver).map(move |(port, _)| (step, port))
+    });
+    ports.collect()
 }
 
 impl Runner {
@@ -118,7 +119,7 @@ impl Runner {
         let mut sources = Vec::with_capacity(pipeline.sources.len());
         for (at, source) in pipeline.sources.iter().enumerate() {
             let watermark = watermarks.get(at).copied().unwrap_or(Watermark::NONE);
-            let to = taker(&pipeline, Giver::Source(at));
+            let to = takers(&pipeline, Giver::Source(at));
             sources.push(RunningSource::at(source, to, watermark, &state, tables).await?);
         }
         let mut steps: Vec<RunningStep> = Vec::with_capacity(pipeline.steps.len());
@@ -128,7 +129,7 @@ impl Runner {
                 Giver::Step(at) => steps[at].frontier(steps[at].input()),
             };
             let passed: Vec<Watermark> = pipeline.steps[at].inputs.iter().map(giver).collect();
-            let to = taker(&pipeline, Giver::Step(at));
+            let to = takers(&pipeline, Giver::Step(at));
             steps.push(RunningStep::new(&pipeline, at, passed, to, &state, tables).await?);
         }
         let memory = reserve(&state, MemoryPart::State.consumer());
@@ -360,7 +361,8 @@ impl Runner {
     pub async fn end(&mut self, outlet: &mut dyn Outlet) -> Result<()> {
         self.in_epoch = false;
         for source in 0..self.sources.len() {
-            self.reach(self.sources[source].to, self.sources[source].watermark);
+            let to = Arc::clone(&self.sources[source].to);
+            self.reach(&to, self.sources[source].watermark);
         }
         for at in 0..self.steps.len() {
             self.close_step(at, outlet).await?;
@@ -377,10 +379,10 @@ impl Runner {
         Ok(())
     }
 
-    /// What comes to a port is complete up to there.
-    fn reach(&mut self, port: Option<(usize, usize)>, watermark: Watermark) {
-        if let Some((step, port)) = port {
-            let passed = &mut self.steps[step].passed[port];
+    /// What comes to these ports is complete up to there.
+    fn reach(&mut self, ports: &Takers, watermark: Watermark) {
+        for (step, port) in ports.iter() {
+            let passed = &mut self.steps[*step].passed[*port];
             *passed = watermark.max(*passed);
         }
     }
@@ -392,7 +394,8 @@ impl Runner {
         watermark: Watermark,
         outlet: &mut dyn Outlet,
     ) -> Result<()> {
-        self.reach(self.sources[source].to, watermark);
+        let to = Arc::clone(&self.sources[source].to);
+        self.reach(&to, watermark);
         for at in 0..self.steps.len() {
             self.close_step(at, outlet).await?;
         }
@@ -421,9 +424,10 @@ impl Runner {
         // Nobody asks how far the last one is, and this is done for each piece of a write. One that has
         // a plan answer at the end of the epoch has not given all until then.
         let waits = self.in_epoch && self.steps[at].answering.is_some();
-        if let Some(port) = self.steps[at].to.filter(|_| !waits) {
-            let frontier = self.steps[at].frontier(watermark);
-            self.reach(Some(port), frontier);
+        if !waits && !self.steps[at].to.is_empty() {
+            let (to, frontier) =
+                (Arc::clone(&self.steps[at].to), self.steps[at].frontier(watermark));
+            self.reach(&to, frontier);
         }
         Ok(())
     }
@@ -471,24 +475,24 @@ impl Runner {
                 return Ok(());
             }
             let delta = self.steps[at].carry(delta).await?;
-            self.give(self.steps[at].to, delta, outlet).await
+            let to = Arc::clone(&self.steps[at].to);
+            self.give(&to, delta, outlet).await
         }
         .boxed()
     }
 
-    /// Gives rows to a port of a step, or out.
-    async fn give(
-        &mut self,
-        to: Option<(usize, usize)>,
-        delta: Delta,
-        outlet: &mut dyn Outlet,
-    ) -> Result<()> {
+    /// Gives rows to ports of steps, or out.
+    async fn give(&mut self, to: &Takers, delta: Delta, outlet: &mut dyn Outlet) -> Result<()> {
         if delta.is_empty() {
             return Ok(());
         }
-        let Some((at, port)) = to else { return self.put(delta, outlet).await };
-        for passed_on in self.steps[at].push(port, &delta)? {
-            self.carry(at, passed_on?, outlet).await?;
+        if to.is_empty() {
+            return self.put(delta, outlet).await;
+        }
+        for (at, port) in to.iter() {
+            for passed_on in self.steps[*at].push(*port, &delta)? {
+                self.carry(*at, passed_on?, outlet).await?;
+            }
         }
         Ok(())
     }
@@ -545,9 +549,10 @@ impl Runner {
         if rows.iter().all(|rows| rows.num_rows() == 0) {
             return Ok(());
         }
+        let to = Arc::clone(&self.sources[source].to);
         for batch in self.sources[source].run(rows).await? {
             self.check_stop()?;
-            self.give(self.sources[source].to, Delta::insert(batch), outlet).await?;
+            self.give(&to, Delta::insert(batch), outlet).await?;
         }
         Ok(())
     }
@@ -561,6 +566,7 @@ impl Runner {
         outlet: &mut dyn Outlet,
     ) -> Result<()> {
         let change = Delta::new(rows.clone(), weights.clone());
+        let to = Arc::clone(&self.sources[source].to);
         for sign in [-1_i64, 1] {
             let rows = change.of_sign(sign)?;
             if rows.num_rows() == 0 {
@@ -568,7 +574,7 @@ impl Runner {
             }
             for batch in self.sources[source].run(vec![rows]).await? {
                 let signs = Int64Array::from_value(sign, batch.num_rows());
-                self.give(self.sources[source].to, Delta::new(batch, signs), outlet).await?;
+                self.give(&to, Delta::new(batch, signs), outlet).await?;
             }
         }
         Ok(())
@@ -638,88 +644,6 @@ impl Runner {
     /// 53200 when the state has become more than there is memory for.
     fn keep_to_the_limit(&self) -> Result<()> {
         Ok(self.memory.try_resize(self.state_size().0)?)
-    }
-
-    /// Lines that say what runs, for EXPLAIN: a tree, in which what gives rows stands under what takes
-    /// them.
-    pub fn explain(&self) -> Vec<ExplainedLine> {
-        let mut lines = Vec::new();
-        let last = match self.steps.len().checked_sub(1) {
-            Some(step) => Giver::Step(step),
-            None => {
-                lines.push(ExplainedLine::text(super::explain::stateless(&self.pipeline)));
-                Giver::Source(0)
-            }
-        };
-        self.explain_giver(last, 0, &mut lines);
-        lines
-    }
-
-    fn explain_giver(&self, giver: Giver, depth: usize, lines: &mut Vec<ExplainedLine>) {
-        let indent = "  ".repeat(depth);
-        let plan = |title: &str, text: &str, lines: &mut Vec<ExplainedLine>| {
-            let further = &title[..title.len() - title.trim_start().len()];
-            lines.push(ExplainedLine::text(format!("{indent}{title}")));
-            let text = text.lines().map(|line| format!("{indent}{further}  {line}"));
-            lines.extend(text.map(ExplainedLine::text));
-        };
-        match giver {
-            Giver::Source(at) => {
-                let source = &self.sources[at];
-                if !source.plan.below.is_identity {
-                    plan("below", &source.below.explain(), lines);
-                }
-                lines.push(ExplainedLine::node(format!("{indent}{}", source.name), at));
-            }
-            Giver::Step(at) => {
-                let step = &self.steps[at];
-                if let Some(above) = &step.above {
-                    plan("above", &above.fragment.explain(), lines);
-                }
-                let node = self.sources.len() + at;
-                lines.push(ExplainedLine::node(format!("{indent}{}", step.name), node));
-                if let Some(answering) = &step.answering {
-                    plan("  asks", &answering.explain(), lines);
-                }
-                let inputs = &self.pipeline.steps[at].inputs;
-                inputs.iter().for_each(|input| self.explain_giver(*input, depth + 1, lines));
-            }
-        }
-    }
-
-    /// What each source and then each operator has done since the query runs here.
-    pub fn nodes(&self) -> Vec<NodeFigures> {
-        let source = |at: usize, source: &RunningSource| {
-            let size = source.kept.as_ref().map_or((0, 0), |kept| (kept.size(), kept.rows()));
-            let name = Arc::clone(&source.name);
-            NodeFigures::new(name, &source.work, size, self.micros(Giver::Source(at)))
-        };
-        let step = |at: usize, step: &RunningStep| {
-            let name = Arc::clone(&step.name);
-            NodeFigures::new(name, &step.work, step.size(), self.micros(Giver::Step(at)))
-        };
-        let sources = self.sources.iter().enumerate().map(|(at, own)| source(at, own));
-        sources.chain(self.steps.iter().enumerate().map(|(at, own)| step(at, own))).collect()
-    }
-
-    /// How far what comes to this is complete, microseconds since 1970.
-    fn micros(&self, giver: Giver) -> Option<i64> {
-        let (mark, unit) = match giver {
-            Giver::Source(at) => (self.sources[at].watermark, self.sources[at].time_unit),
-            Giver::Step(at) => (self.steps[at].input(), self.unit_of(giver)),
-        };
-        let is_finite = ![Watermark::NONE, Watermark::INFINITY].contains(&mark);
-        unit.filter(|_| is_finite).map(|unit| micros_of_ticks(mark.0, unit))
-    }
-
-    /// In which unit the event times of this are.
-    fn unit_of(&self, giver: Giver) -> Option<TimeUnit> {
-        match giver {
-            Giver::Source(at) => self.sources[at].time_unit,
-            Giver::Step(at) => {
-                self.pipeline.steps[at].inputs.iter().find_map(|input| self.unit_of(*input))
-            }
-        }
     }
 
     /// DataFusion's state that the fragments run in.

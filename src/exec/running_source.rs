@@ -13,6 +13,7 @@ use super::above::{numbered_plan, with_row_numbers};
 use super::map::{Fragment, Tables};
 use super::node_figures::NodeWork;
 use super::position::time_unit;
+use super::running_step::Takers;
 use crate::catalog::Kind;
 use crate::error::Result;
 use crate::operators::lateness::{Input, finite_watermark};
@@ -28,8 +29,7 @@ pub(super) struct RunningSource {
     pub(super) below: Fragment,
     /// `below` with the number of the row carried through; made when the first late row comes.
     numbered: Option<Fragment>,
-    /// The port of a step that takes its rows; None: they go out.
-    pub(super) to: Option<(usize, usize)>,
+    pub(super) to: Takers,
     pub(super) watermark: Watermark,
     /// The greatest that is not the end of time.
     finite_watermark: Watermark,
@@ -46,7 +46,7 @@ impl RunningSource {
     /// At this watermark.
     pub(super) async fn at(
         plan: &SourcePlan,
-        to: Option<(usize, usize)>,
+        to: Takers,
         watermark: Watermark,
         state: &Arc<SessionState>,
         tables: &dyn Tables,

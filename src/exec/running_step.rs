@@ -18,6 +18,9 @@ use crate::plan::{Frontier, Pipeline};
 use crate::state::{Delta, StateTable};
 use crate::time::Watermark;
 
+/// The ports of later steps that take the rows of a source or a step; none: they go out.
+pub(super) type Takers = Arc<[(usize, usize)]>;
+
 /// An operator and what takes its changes on.
 pub(super) struct RunningStep {
     /// As EXPLAIN says it.
@@ -31,8 +34,7 @@ pub(super) struct RunningStep {
     pub(super) passed: Vec<Watermark>,
     /// None: nothing is to be done.
     pub(super) above: Option<Above>,
-    /// The port of a later step that takes its rows; None: they go out.
-    pub(super) to: Option<(usize, usize)>,
+    pub(super) to: Takers,
     pub(super) work: NodeWork,
 }
 
@@ -42,15 +44,13 @@ impl RunningStep {
         pipeline: &Pipeline,
         at: usize,
         passed: Vec<Watermark>,
-        to: Option<(usize, usize)>,
+        to: Takers,
         state: &Arc<SessionState>,
         tables: &dyn Tables,
     ) -> Result<RunningStep> {
         let plan = &pipeline.steps[at];
-        let schema = match to {
-            None => &pipeline.schema,
-            Some(_) => plan.above.plan.schema().inner(),
-        };
+        let schema =
+            if to.is_empty() { &pipeline.schema } else { plan.above.plan.schema().inner() };
         let above = if plan.above.is_identity {
             None
         } else {

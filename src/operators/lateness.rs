@@ -25,7 +25,7 @@ use crate::error::{Error, Result};
 use crate::time::{EventTime, Watermark, WindowSpec};
 
 /// Which source rows are late.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LatenessRule {
     /// The time column, as a position in the columns that are read.
     pub time: usize,

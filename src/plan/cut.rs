@@ -16,6 +16,7 @@ use datafusion::logical_expr::{
 
 use super::aggregate;
 use super::bounds::time_bounds;
+use super::equal_parts;
 use super::expiry;
 use super::keyed;
 use super::keys::{KeyColumns, keys_of, keys_of_join};
@@ -73,6 +74,15 @@ struct Cutter {
 
 impl Cutter {
     fn visit(&mut self, plan: LogicalPlan, within: Within) -> Result<Stage> {
+        let part = plan.clone();
+        let mut stage = self.taken_apart(plan, within)?;
+        if let Stage::Open(open) = &mut stage {
+            open.answers(&part);
+        }
+        Ok(stage)
+    }
+
+    fn taken_apart(&mut self, plan: LogicalPlan, within: Within) -> Result<Stage> {
         if subplan::applies(&plan)? {
             return self.by_leaves(plan);
         }
@@ -406,7 +416,8 @@ impl Cutter {
             .hint("Use EMIT CHANGES."));
         }
         let mut notices = self.notices;
-        let (sources, mut steps) = stage.finish();
+        let (sources, steps, parts) = stage.finish();
+        let (sources, mut steps) = equal_parts::merged(sources, steps, parts);
         top::leave_out_ranks(&mut steps);
         if let Some(ttl_ms) = self.options.state.ttl_ms {
             expiry::expire(ttl_ms, &sources, &mut steps, &mut notices)?;

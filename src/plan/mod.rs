@@ -12,6 +12,7 @@ pub mod carry;
 mod closing;
 pub mod cut;
 mod distinct_on;
+mod equal_parts;
 mod expiry;
 mod grouping;
 mod keyed;

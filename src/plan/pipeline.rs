@@ -7,8 +7,9 @@
 //!  source ─rows▶ below ─▶┐ port 0
 //!  source ─rows▶ below ─▶┤ port 1   an operator of several ports joins or unites what comes to them
 //! ```
-//! It is a tree: what a source or a step gives goes to one port of one later step, and what the last
-//! step gives is the query's. A pipeline is a value: it is made by [`super::cut`] from a logical plan
+//! What a source or a step gives goes to ports of later steps, to several where parts of the query
+//! are equal ([`super::equal_parts`]), and what the last step gives is the query's. A pipeline is a
+//! value: it is made by [`super::cut`] from a logical plan
 //! and holds no state. [`crate::exec`] runs it.
 
 use std::sync::Arc;
@@ -183,7 +184,8 @@ pub enum Stateful {
         /// The sessions.
         spec: SessionSpec,
     },
-    /// The rows of all ports, with the columns of the first: UNION ALL.
+    /// The rows of all ports, with the columns of the first: UNION ALL. With one port: the rows of a part
+    /// of the query that stands in it more than once, on their way to one of those that take them.
     Union {
         /// The columns.
         schema: DFSchemaRef,

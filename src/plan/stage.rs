@@ -56,6 +56,8 @@ pub(super) struct Open {
     sources: Vec<SourcePlan>,
     /// The same holds of the last step.
     steps: Vec<OperatorPlan>,
+    /// Which part of the query each of them answers, where that is known.
+    parts: Vec<Option<LogicalPlan>>,
     /// What the plan on top is over.
     on: Giver,
     /// Over the placeholder.
@@ -125,6 +127,7 @@ impl Open {
         Open {
             sources: vec![SourcePlan { scan, below, lateness: None }],
             steps: Vec::new(),
+            parts: Vec::new(),
             on: Giver::Source(0),
             plan,
             input,
@@ -192,6 +195,7 @@ impl Open {
         edge: Edge,
     ) -> Result<Open> {
         let (mut sources, mut steps, mut inputs) = (Vec::new(), Vec::new(), Vec::new());
+        let mut answered = Vec::new();
         for mut part in parts {
             part.end();
             let (source, step) = (sources.len(), steps.len());
@@ -201,6 +205,7 @@ impl Open {
             };
             inputs.push(moved(part.on));
             sources.extend(part.sources);
+            answered.extend(part.parts);
             steps.extend(part.steps.into_iter().map(|mut step: OperatorPlan| {
                 step.inputs.iter_mut().for_each(|giver| *giver = moved(*giver));
                 step
@@ -218,8 +223,16 @@ impl Open {
         let above = fragment_of(plan.clone(), output, false);
         let retracts = edge.retracts;
         steps.push(OperatorPlan { inputs, operator, frontier, retracts, ttl_ms: None, above });
+        answered.push(None);
         let (on, input) = (Giver::Step(steps.len() - 1), Arc::clone(output));
-        Ok(Open { sources, steps, on, plan, input, has_tables: false, edge })
+        Ok(Open { sources, steps, parts: answered, on, plan, input, has_tables: false, edge })
+    }
+
+    /// The last step is what has become of this part of the query, if it is not that of a part of it.
+    pub(super) fn answers(&mut self, part: &LogicalPlan) {
+        if let Some(last @ None) = self.parts.last_mut() {
+            *last = Some(part.clone());
+        }
     }
 
     fn end(&mut self) {
@@ -230,10 +243,12 @@ impl Open {
         }
     }
 
-    /// All of it as sources and operators.
-    pub(super) fn finish(mut self) -> (Vec<SourcePlan>, Vec<OperatorPlan>) {
+    /// All of it as sources and operators, and which parts of the query these answer.
+    pub(super) fn finish(
+        mut self,
+    ) -> (Vec<SourcePlan>, Vec<OperatorPlan>, Vec<Option<LogicalPlan>>) {
         self.end();
-        (self.sources, self.steps)
+        (self.sources, self.steps, self.parts)
     }
 }
 

@@ -1,7 +1,7 @@
 """Random queries, kept up to date, against DuckDB over the same rows.
 
 Each round starts a server, makes three streams or three static tables and views of random queries over them: joins of
-all kinds, aggregates over aggregates, OVER, top-n, set operations, subqueries, LATERAL, nested up to four deep, and views over these
+all kinds, aggregates over aggregates, OVER, top-n, set operations, subqueries, LATERAL, parts named twice, nested up to four deep, and views over these
 views. Rows come, and go from tables; the server is killed with -9 now and then. Views made before the rows, between them and
 after them, what a subscriber has been told of some of them, and the query asked once must all be what DuckDB answers.
 
@@ -46,7 +46,7 @@ class Queries:
             return self.rng.choice(self.leaves)
         kinds = [self.filtered, self.projected, self.cases, self.aggregate, self.aggregate, self.total, self.joined, self.joined, self.joined,
                  self.merged, self.semijoined, self.united, self.distinct, self.over, self.top_of_each, self.top, self.scalar, self.correlated,
-                 self.sliced, self.lateral]
+                 self.sliced, self.lateral, self.twice, self.twice]
         return self.rng.choice(kinds)(self.alias(), self.alias(), depth - 1)
 
     def of(self, depth, x):
@@ -150,6 +150,19 @@ class Queries:
     def lateral(self, x, y, depth):
         inner = f"SELECT {y}.b FROM {self.of(depth - 1, y)} WHERE {y}.a = {x}.a"
         return f"SELECT {x}.a, z{x}.b, {x}.c FROM {self.of(depth, x)} {self.rng.choice(['JOIN', 'LEFT JOIN'])} LATERAL ({inner}) AS z{x} ON true"
+
+    def twice(self, x, y, depth):
+        """A part that stands in the query more than once."""
+        w = f"w{x}"
+        part = f"WITH {w} AS ({self.query(depth)})"
+        return self.rng.choice([
+            f"{part} SELECT {x}.a, {y}.b, {x}.c FROM {w} AS {x} {self.rng.choice(['JOIN', 'LEFT JOIN', 'FULL JOIN'])} {w} AS {y} ON {x}.{self.rng.choice('ab')} = {y}.a",
+            f"{part} SELECT {x}.a, {x}.b, {x}.c FROM {w} AS {x} WHERE {x}.b = (SELECT max({y}.b) FROM {w} AS {y})",
+            f"{part} SELECT {x}.a, {x}.b, {x}.c FROM {w} AS {x} JOIN (SELECT a, max(b) AS most FROM {w} GROUP BY a) AS {y} ON {x}.a = {y}.a AND {x}.b = {y}.most",
+            f"{part} SELECT {x}.a, {x}.b, {x}.c FROM {w} AS {x} WHERE {self.condition(x)} UNION ALL SELECT {y}.b, {y}.a, {y}.c FROM {w} AS {y} WHERE {self.condition(y)}",
+            f"{part}, v{w} AS (SELECT a, count(*)::int AS n FROM {w} GROUP BY a) SELECT {x}.n AS a, {y}.n AS b, NULL::text AS c FROM v{w} AS {x} JOIN v{w} AS {y} ON {x}.n = {y}.a",
+            f"{part} SELECT {x}.a, {x}.b, {x}.c FROM {w} AS {x} WHERE {x}.a NOT IN (SELECT {y}.b FROM {w} AS {y} WHERE {y}.b IS NOT NULL)",
+        ])
 
 
 class Round:
