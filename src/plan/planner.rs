@@ -11,8 +11,9 @@ use async_trait::async_trait;
 use chrono::DateTime;
 use datafusion::arrow::datatypes::{DataType, FieldRef};
 use datafusion::catalog::{CatalogProviderList, MemoryCatalogProviderList};
+use datafusion::common::SchemaError;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::error::Result as DfResult;
+use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::{QueryPlanner, SessionState};
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
@@ -54,7 +55,7 @@ use crate::postgres::lateral;
 use crate::postgres::routines::called::with_called;
 use crate::postgres::set_operations;
 use crate::postgres::subplan::{self, is_subplan};
-use crate::postgres::syntax::naming::shown_name;
+use crate::postgres::syntax::naming::{name_columns, name_columns_alone, shown_name};
 use crate::postgres::syntax::using;
 
 /// Optimizer rules that make sense for a batch only: a continuous aggregate keeps its DISTINCT, and a
@@ -136,14 +137,16 @@ impl Planner {
         using::merge_columns(&mut query, &|part| self.columns_of(state, &part))?;
         let with_routines = with_called(&mut query, state)?;
         let state = with_routines.as_ref().unwrap_or(state);
-        crate::postgres::syntax::naming::name_columns(&mut query);
-        crate::postgres::syntax::spellings::rewrite_spellings(&mut query)?;
-        crate::postgres::syntax::subqueries::rewrite_subqueries(&mut query);
-        crate::postgres::syntax::casts::mark_casts(&mut query);
-        let statement = DfStatement::Statement(Box::new(ast::Statement::Query(Box::new(query))));
+        let statement = named(query.clone(), name_columns)?;
         let allowance = Allowance::of(state.config_options());
         let around = allowance.begin();
-        let plan = state.statement_to_plan(statement.clone()).await;
+        let mut plan = state.statement_to_plan(statement.clone()).await;
+        if plan.as_ref().is_err_and(is_unknown_column) {
+            let otherwise = named(query, name_columns_alone)?;
+            if otherwise != statement {
+                plan = state.statement_to_plan(otherwise).await.or(plan);
+            }
+        }
         allowance.resume(around);
         match plan {
             Ok(plan) => {
@@ -427,6 +430,20 @@ impl ExtensionPlanner for WindowNodePlanner {
             None => Ok(None),
         }
     }
+}
+
+/// A query as DataFusion is to plan it, its columns named so.
+fn named(mut query: ast::Query, name: fn(&mut ast::Query)) -> Result<DfStatement> {
+    name(&mut query);
+    crate::postgres::syntax::spellings::rewrite_spellings(&mut query)?;
+    crate::postgres::syntax::subqueries::rewrite_subqueries(&mut query);
+    crate::postgres::syntax::casts::mark_casts(&mut query);
+    Ok(DfStatement::Statement(Box::new(ast::Statement::Query(Box::new(query)))))
+}
+
+fn is_unknown_column(error: &DataFusionError) -> bool {
+    let DataFusionError::SchemaError(error, _) = error.find_root() else { return false };
+    matches!(**error, SchemaError::FieldNotFound { .. })
 }
 
 /// Our types in casts and literals: `'…'::uuid`, `TIMESTAMP '…'` in microseconds, JSON, arrays.

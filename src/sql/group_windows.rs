@@ -10,6 +10,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::names::ident_name;
+use super::tree::alias_of;
 use super::visit::visit_own_expressions;
 use super::windows::{build, select_all, window};
 use crate::error::{Error, Result, SqlState};
@@ -193,22 +194,6 @@ fn wrap_relation(select: &mut Select, group: &GroupWindow) -> Result<Option<Iden
     });
     *factor = build(group.name, arguments, outer);
     Ok(alias)
-}
-
-/// The name that columns of a relation are qualified with.
-fn alias_of(factor: &TableFactor) -> Option<Ident> {
-    match factor {
-        TableFactor::Table { alias: Some(alias), .. }
-        | TableFactor::Derived { alias: Some(alias), .. }
-        | TableFactor::Function { alias: Some(alias), .. }
-        | TableFactor::TableFunction { alias: Some(alias), .. }
-        | TableFactor::UNNEST { alias: Some(alias), .. }
-        | TableFactor::NestedJoin { alias: Some(alias), .. } => Some(alias.name.clone()),
-        TableFactor::Table { name, args: None, .. } => {
-            name.0.last().and_then(|part| part.as_ident()).cloned()
-        }
-        _ => None,
-    }
 }
 
 /// TUMBLE_START(…) and the like become columns, in the SELECT list, HAVING and ORDER BY.

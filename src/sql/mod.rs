@@ -78,7 +78,7 @@ pub use place::{NameKind, keywords, place_of};
 pub use statement::*;
 pub use system_time::{SYSTEM_TIME, VERSIONS};
 pub use text::essence;
-pub use tree::{column_of, function_call};
+pub use tree::{alias_of, column_of, function_call};
 pub use types::sql_type;
 pub use visit::{visit, visit_expressions, visit_mut, visit_own_expressions, visit_relations};
 pub use windows::{is_window_function, select_all};

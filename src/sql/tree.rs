@@ -2,7 +2,7 @@
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, ExcludeSelectItem, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentList, FunctionArguments, Ident, ObjectName, SelectItem,
+    FunctionArgumentList, FunctionArguments, Ident, ObjectName, SelectItem, TableFactor,
     WildcardAdditionalOptions,
 };
 
@@ -53,4 +53,20 @@ pub(super) fn all_but(hidden: &[&str]) -> SelectItem {
         opt_exclude: Some(ExcludeSelectItem::Multiple(hidden)),
         ..WildcardAdditionalOptions::default()
     })
+}
+
+/// The name that columns of a relation are qualified with.
+pub fn alias_of(factor: &TableFactor) -> Option<Ident> {
+    match factor {
+        TableFactor::Table { alias: Some(alias), .. }
+        | TableFactor::Derived { alias: Some(alias), .. }
+        | TableFactor::Function { alias: Some(alias), .. }
+        | TableFactor::TableFunction { alias: Some(alias), .. }
+        | TableFactor::UNNEST { alias: Some(alias), .. }
+        | TableFactor::NestedJoin { alias: Some(alias), .. } => Some(alias.name.clone()),
+        TableFactor::Table { name, args: None, .. } => {
+            name.0.last().and_then(|part| part.as_ident()).cloned()
+        }
+        _ => None,
+    }
 }

@@ -13,10 +13,10 @@ use datafusion::sql::sqlparser::ast::{
     AccessExpr, CastKind, DataType, DuplicateTreatment, ExactNumberInfo, Expr, Function,
     FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, Ident, ObjectName,
     OrderByExpr, Query, Select, SelectItem, SetExpr, TableAlias, TableAliasColumnDef, TableFactor,
-    Value, Values, VisitorMut,
+    TableWithJoins, Value, Values, VisitMut, VisitorMut,
 };
 
-use crate::sql::visit_mut;
+use crate::sql::{alias_of, visit_mut};
 
 /// Stands between a name and the number that makes it unique; no SQL text can hold it in a name
 /// that matters.
@@ -37,13 +37,32 @@ pub fn shown_schema(schema: &Schema) -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
-/// Gives every expression in every SELECT list a name.
-pub fn name_columns(query: &mut Query) {
+/// Gives every expression in every SELECT list of a query, or of an expression's subqueries, a name, and
+/// reads fields and numbers as Postgres does.
+pub fn name_columns(part: &mut impl VisitMut) {
     // The visitor never breaks off.
-    let _ = visit_mut(query, &mut Namer);
+    let _ = visit_mut(part, &mut Namer { beside_wildcards: Beside::Marked });
 }
 
-struct Namer;
+/// The same, but for columns that stand beside `*`: they keep their names, so that they can be named
+/// outside, as `x` in `SELECT x FROM (SELECT a.*, b.x FROM a, b)`. What `*` stands for must not have
+/// such a name as well.
+pub fn name_columns_alone(part: &mut impl VisitMut) {
+    let _ = visit_mut(part, &mut Namer { beside_wildcards: Beside::Plain });
+}
+
+/// What becomes of the names of columns beside `*`, of which it is not known what it stands for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Beside {
+    /// They get a mark: two columns of one name are no error.
+    Marked,
+    /// They stay.
+    Plain,
+}
+
+struct Namer {
+    beside_wildcards: Beside,
+}
 
 impl VisitorMut for Namer {
     type Break = ();
@@ -104,7 +123,7 @@ impl VisitorMut for Namer {
     }
 
     fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
-        name_select(select);
+        name_select(select, self.beside_wildcards);
         ControlFlow::Continue(())
     }
 }
@@ -207,15 +226,17 @@ fn without_exponent(digits: &str) -> Option<String> {
     })
 }
 
-fn name_select(select: &mut Select) {
-    let has_wildcard = select
-        .projection
-        .iter()
-        .any(|item| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)));
+fn name_select(select: &mut Select, beside_wildcards: Beside) {
+    let is_wildcard = |item: &SelectItem| {
+        matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..))
+    };
+    let has_wildcard =
+        beside_wildcards == Beside::Marked && select.projection.iter().any(is_wildcard);
     let mut names: HashSet<String> = HashSet::new();
     let mut texts: HashSet<String> = HashSet::new();
     // Names of columns that are of no relation.
     let mut given: HashSet<String> = HashSet::new();
+    let relations = relations(&select.from);
     let mut number = 0;
     for item in &mut select.projection {
         let (name, expr) = match item {
@@ -232,7 +253,9 @@ fn name_select(select: &mut Select) {
         };
         match item {
             SelectItem::UnnamedExpr(Expr::Identifier(_)) if is_new && !has_wildcard => {}
-            SelectItem::UnnamedExpr(Expr::CompoundIdentifier(_)) if !has_wildcard => {
+            SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts))
+                if !has_wildcard && !is_field(parts, relations.as_deref()) =>
+            {
                 // a.id and b.id may stand side by side; the same column twice may not, nor a.id behind
                 // an id that is of neither.
                 if !texts.insert(expr.to_string().to_lowercase()) || given.contains(&name) {
@@ -240,7 +263,9 @@ fn name_select(select: &mut Select) {
                 }
                 continue;
             }
-            SelectItem::UnnamedExpr(Expr::Identifier(_) | Expr::CompoundIdentifier(_)) => {
+            SelectItem::UnnamedExpr(Expr::Identifier(_) | Expr::CompoundIdentifier(_))
+                if has_wildcard =>
+            {
                 number += 1;
                 *item = aliased(expr, format!("{name}{MARK}{number}"));
             }
@@ -249,6 +274,30 @@ fn name_select(select: &mut Select) {
         }
         given.insert(name);
     }
+}
+
+/// Whether these parts name a field of a column of type ROW, seen from what the relations of a FROM are
+/// called: DataFusion would name it after the column and itself.
+fn is_field(parts: &[Ident], relations: Option<&[String]>) -> bool {
+    let qualifier = parts.len().checked_sub(2).map(|at| folded(&parts[at]));
+    relations.is_some_and(|known| qualifier.is_some_and(|name| !known.contains(&name)))
+}
+
+/// What the relations of a FROM are called; None: one of them has no name that is known here.
+fn relations(from: &[TableWithJoins]) -> Option<Vec<String>> {
+    let mut names = Vec::new();
+    for table in from {
+        let joined = table.joins.iter().map(|join| &join.relation);
+        for factor in std::iter::once(&table.relation).chain(joined) {
+            match factor {
+                TableFactor::NestedJoin { table_with_joins, alias: None } => {
+                    names.extend(relations(std::slice::from_ref(table_with_joins))?);
+                }
+                _ => names.push(folded(&alias_of(factor)?)),
+            }
+        }
+    }
+    Some(names)
 }
 
 fn aliased(expr: Expr, name: String) -> SelectItem {
@@ -360,8 +409,8 @@ mod tests {
     #[test]
     fn columns_are_named_as_in_postgres() {
         check(
-            "SELECT 1, 1, count(*), a, a, b.c FROM t",
-            &["?column?", "?column?", "count", "a", "a", "b.c"],
+            "SELECT 1, 1, count(*), a, a, b.c, r.d FROM t, b",
+            &["?column?", "?column?", "count", "a", "a", "b.c", "d"],
         );
         check("SELECT x::int, '1'::int, CASE WHEN a THEN 1 END FROM t", &["x", "int4", "case"]);
     }
