@@ -67,7 +67,7 @@ impl Engine {
         for (at, column) in relation.columns.iter().enumerate() {
             let Some(text) = &column.generated else { continue };
             let of = |text: &str| RowExpr::new(&state, sql::parse_expr(text)?, &schema);
-            let cast = format!("CAST(({text}) AS {})", column.sql_type.declaration());
+            let cast = format!("CAST(({text}) AS {})", column.sql_type.in_cast());
             // The type of an expression may have more digits than can be declared.
             let value = match of(&cast)? {
                 value if *value.field.data_type() == column.sql_type.data_type() => value,

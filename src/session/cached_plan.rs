@@ -71,7 +71,7 @@ pub(super) async fn plan(
 /// `CAST($n AS type)` for each parameter.
 fn casts(types: &[SqlType]) -> Result<Vec<Option<ast::Expr>>> {
     let cast = |(at, known): (usize, &SqlType)| {
-        sql::parse_expr(&format!("CAST(${} AS {})", at + 1, known.declaration())).map(Some)
+        sql::parse_expr(&format!("CAST(${} AS {})", at + 1, known.in_cast())).map(Some)
     };
     types.iter().enumerate().map(cast).collect()
 }

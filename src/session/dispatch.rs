@@ -369,8 +369,7 @@ impl Session {
             .enumerate()
             .map(|(at, value)| match types.get(at) {
                 Some(sql_type) => {
-                    sql::parse_expr(&format!("CAST({value} AS {})", sql_type.declaration()))
-                        .map(Some)
+                    sql::parse_expr(&format!("CAST({value} AS {})", sql_type.in_cast())).map(Some)
                 }
                 None => Ok(Some(value.clone())),
             })

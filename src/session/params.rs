@@ -28,7 +28,7 @@ pub fn quoted(text: &str) -> String {
 /// A parameter's value as an expression.
 pub fn constant(value: &ArrayRef, sql_type: &SqlType) -> Result<Expr> {
     let encoder = Encoder::new(&sql_type.to_field("", true));
-    let declared = sql_type.declaration();
+    let declared = sql_type.in_cast();
     if value.is_empty() || encoder.is_null(value.as_ref(), 0) {
         return parse_expr(&format!("CAST(NULL AS {declared})"));
     }

@@ -97,7 +97,7 @@ fn or_text(types: Vec<Option<SqlType>>) -> Vec<SqlType> {
 /// NULLs of these types, to plan with.
 fn nulls(types: &[Option<SqlType>]) -> Result<Vec<Option<Expr>>> {
     let null = |known: &Option<SqlType>| match known {
-        Some(known) => sql::parse_expr(&format!("CAST(NULL AS {})", known.declaration())).map(Some),
+        Some(known) => sql::parse_expr(&format!("CAST(NULL AS {})", known.in_cast())).map(Some),
         None => Ok(None),
     };
     types.iter().map(null).collect()

@@ -436,7 +436,22 @@ fn default(r: &mut Reader) -> Result<Expr> {
     }
 }
 
-/// GENERATED ALWAYS AS (expr) [STORED], AS (expr) [STORED].
+/// Words that come after an expression of a column in parentheses.
+const AFTER_GENERATED: [&str; 11] = [
+    "STORED",
+    "VIRTUAL",
+    "PERSISTED",
+    "NOT",
+    "NULL",
+    "PRIMARY",
+    "DEFAULT",
+    "UNIQUE",
+    "CHECK",
+    "COMMENT",
+    "CONSTRAINT",
+];
+
+/// GENERATED ALWAYS AS (expr) [STORED], AS (expr) [STORED], and RisingWave's AS expr.
 fn generated(r: &mut Reader) -> Result<Expr> {
     let position = r.position();
     if r.eat("GENERATED") {
@@ -454,10 +469,28 @@ fn generated(r: &mut Reader) -> Result<Expr> {
         }
     } else {
         r.expect("AS")?;
+        if let Some(expr) = r.attempt(whole_in_parentheses) {
+            r.eat_one(&["STORED", "VIRTUAL", "PERSISTED"]);
+            return Ok(expr);
+        }
+        return r.normal_expr();
     }
+    let expr = in_parentheses(r)?;
+    r.eat_one(&["STORED", "VIRTUAL", "PERSISTED"]);
+    Ok(expr)
+}
+
+fn in_parentheses(r: &mut Reader) -> Result<Expr> {
     r.expect_token(&Token::LParen)?;
     let expr = r.normal_expr()?;
     r.expect_token(&Token::RParen)?;
-    r.eat_one(&["STORED", "VIRTUAL", "PERSISTED"]);
     Ok(expr)
+}
+
+/// An expression in parentheses that is not the beginning of a longer one, as `(a).b` is.
+fn whole_in_parentheses(r: &mut Reader) -> Result<Expr> {
+    let expr = in_parentheses(r)?;
+    let ends = matches!(r.peek(), Token::Comma | Token::RParen)
+        || AFTER_GENERATED.iter().any(|word| r.sees(word));
+    if ends { Ok(expr) } else { Err(r.unexpected()) }
 }

@@ -1,7 +1,8 @@
 //! The dialect: PostgreSQL's lexis and precedences, with the few differences that streaming needs.
 //!
-//! It reports PostgreSQL's type id, so that everything sqlparser knows about Postgres applies. Two
-//! things differ on purpose. A function argument's name is an identifier and not any expression:
+//! It reports PostgreSQL's type id, so that everything sqlparser knows about Postgres applies. Three
+//! things differ on purpose. Names may stand in backquotes, as Flink writes them: to PostgreSQL that
+//! is a character of operators, of which none has it. A function argument's name is an identifier and not any expression:
 //! with expressions sqlparser parses each argument twice, so that nested calls cost two to the
 //! power of their depth. And every expression spends a step of a budget, since sqlparser also
 //! backtracks elsewhere (a parenthesis in FROM is first tried as a subquery, then as a join); the
@@ -75,8 +76,9 @@ impl Dialect for TidemillDialect {
         POSTGRES.is_identifier_part(ch)
     }
 
+    /// Backquotes are Flink's.
     fn is_delimited_identifier_start(&self, ch: char) -> bool {
-        POSTGRES.is_delimited_identifier_start(ch)
+        ch == '`' || POSTGRES.is_delimited_identifier_start(ch)
     }
 
     fn identifier_quote_style(&self, identifier: &str) -> Option<char> {
@@ -84,7 +86,7 @@ impl Dialect for TidemillDialect {
     }
 
     fn is_custom_operator_part(&self, ch: char) -> bool {
-        POSTGRES.is_custom_operator_part(ch)
+        ch != '`' && POSTGRES.is_custom_operator_part(ch)
     }
 
     fn is_reserved_for_identifier(&self, kw: Keyword) -> bool {

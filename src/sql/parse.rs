@@ -4,7 +4,7 @@ use datafusion::sql::sqlparser::ast::Expr;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::dialect::TidemillDialect;
-use super::reader::Reader;
+use super::reader::{Reader, parse_one};
 use super::statement::{ContinuousQuery, Statement};
 use super::text::{StatementTokens, split};
 use super::{change, copy, create, cursor, query, refuse, relations, settings, transaction, types};
@@ -60,19 +60,6 @@ fn parameters(tokens: &[TokenWithSpan]) -> Result<usize> {
         }
     }
     Ok(highest)
-}
-
-/// Reads one thing that is not a whole statement.
-fn parse_one<T>(sql: &str, read: impl FnOnce(&mut Reader) -> Result<T>) -> Result<T> {
-    let mut pieces = split(sql)?.into_iter();
-    let (Some(piece), None) = (pieces.next(), pieces.next()) else {
-        return Err(Error::new(SqlState::Syntax, "syntax error at end of input").at(1));
-    };
-    let dialect = TidemillDialect::for_tokens(piece.tokens.len());
-    let mut r = Reader::new(sql, piece, &dialect)?;
-    let value = read(&mut r)?;
-    r.expect_end()?;
-    Ok(value)
 }
 
 /// Reads an expression, for example a DEFAULT from the catalog.

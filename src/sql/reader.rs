@@ -10,7 +10,7 @@ use super::complexity::{self, too_complex};
 use super::dialect::TidemillDialect;
 use super::normalize;
 use super::statement::Cascade;
-use super::text::{StatementTokens, TextPosition, is_word, simplify, word_of};
+use super::text::{StatementTokens, TextPosition, is_word, simplify, split, word_of};
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
 
@@ -402,6 +402,19 @@ impl<'a> Reader<'a> {
             .find(|token| token.span.start == location && token.token != Token::EOF)
             .cloned()
     }
+}
+
+/// Reads one thing that is not a whole statement.
+pub(super) fn parse_one<T>(sql: &str, read: impl FnOnce(&mut Reader) -> Result<T>) -> Result<T> {
+    let mut pieces = split(sql)?.into_iter();
+    let (Some(piece), None) = (pieces.next(), pieces.next()) else {
+        return Err(Error::new(SqlState::Syntax, "syntax error at end of input").at(1));
+    };
+    let dialect = TidemillDialect::for_tokens(piece.tokens.len());
+    let mut r = Reader::new(sql, piece, &dialect)?;
+    let value = read(&mut r)?;
+    r.expect_end()?;
+    Ok(value)
 }
 
 fn location(text: &str) -> Option<Location> {

@@ -84,18 +84,23 @@ pub(super) fn split(sql: &str) -> Result<Vec<StatementTokens>> {
             pieces.push(StatementTokens { tokens: std::mem::take(piece), start, end, semicolon });
         }
     };
-    for token in tokens {
-        match token.token {
-            Token::Whitespace(_) | Token::EOF => {}
-            Token::SemiColon => end(&mut piece, true),
-            _ => piece.push(token),
+    for mut token in tokens {
+        match &mut token.token {
+            Token::Whitespace(_) | Token::EOF => continue,
+            Token::SemiColon => {
+                end(&mut piece, true);
+                continue;
+            }
+            // A name in backquotes is one in double quotes from here on.
+            Token::Word(word) if word.quote_style == Some('`') => word.quote_style = Some('"'),
+            _ => {}
         }
+        piece.push(token);
     }
     end(&mut piece, false);
     Ok(pieces)
 }
 
-/// What Postgres would say about text that does not even fall into tokens.
 /// A text without what makes no difference: spaces, comments, the case of words without quotes.
 pub fn essence(sql: &str) -> Result<String> {
     let statements = split(sql)?;
@@ -107,6 +112,7 @@ pub fn essence(sql: &str) -> Result<String> {
     Ok(words.collect::<Vec<_>>().join(" "))
 }
 
+/// What Postgres would say about text that does not even fall into tokens.
 fn tokenizer_error(sql: &str, error: &TokenizerError) -> Error {
     let place = TextPosition::START.forward(sql, error.location);
     let lower = error.message.to_ascii_lowercase();

@@ -10,7 +10,7 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::names::ident_name;
-use super::reader::Reader;
+use super::reader::{Reader, parse_one};
 use crate::error::{Error, Result, SqlState};
 use crate::types::SqlType;
 
@@ -237,6 +237,9 @@ pub fn sql_type(written: &DataType) -> Result<SqlType> {
 }
 
 fn custom(name: &str, arguments: &[String]) -> Result<SqlType> {
+    if name.starts_with("ROW(") && arguments.is_empty() {
+        return parse_one(name, read);
+    }
     let digits = arguments.first().and_then(|a| a.trim().parse().ok());
     Ok(match name {
         "timestamp_ltz" => SqlType::TimestampTz(time_digits(digits)?),

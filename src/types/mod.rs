@@ -138,6 +138,16 @@ impl SqlType {
             simple => simple.to_string(),
         }
     }
+
+    /// As [`Self::declaration`], for a cast in a text that is read again: there a ROW type is one quoted
+    /// name, since sqlparser's Postgres dialect knows no fields of a type in an expression.
+    pub fn in_cast(&self) -> String {
+        match self {
+            SqlType::Array(element) => format!("{}[]", element.in_cast()),
+            SqlType::Row(_) => format!("\"{}\"", self.declaration().replace('"', "\"\"")),
+            simple => simple.declaration(),
+        }
+    }
 }
 
 /// A name as it must be written in SQL: quoted when folding to lower case would change it.

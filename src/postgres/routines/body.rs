@@ -116,7 +116,7 @@ impl BodyPlace<'_> {
             }
             _ => {}
         }
-        let text = format!("CAST(({}) AS {})", def.expr, returns.declaration());
+        let text = format!("CAST(({}) AS {})", def.expr, returns.in_cast());
         let (expr, field) = self.planned(&text)?;
         let wanted = returns.to_field("", true);
         let cast =

@@ -77,7 +77,7 @@ async fn checked(
         .iter()
         .filter(|column| column.generated.is_none())
         .filter_map(|column| {
-            let sql_type = column.sql_type.as_ref()?.declaration();
+            let sql_type = column.sql_type.as_ref()?.in_cast();
             let name = ident_name(&column.name).replace('"', "\"\"");
             Some(format!("CAST(NULL AS {sql_type}) AS \"{name}\""))
         })
@@ -86,7 +86,7 @@ async fn checked(
     with_time(&mut expr);
     replace_clock(&mut expr, sql::parse_expr("TIMESTAMPTZ '2000-01-01 00:00:00+00'")?);
     let value = match sql_type {
-        Some(sql_type) => format!("CAST(({expr}) AS {})", sql_type.declaration()),
+        Some(sql_type) => format!("CAST(({expr}) AS {})", sql_type.in_cast()),
         None => format!("({expr})"),
     };
     let from = if stored.is_empty() {

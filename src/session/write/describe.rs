@@ -225,7 +225,7 @@ impl VisitorMut for Fill<'_> {
         if !matches!(expr, Expr::Nested(_))
             && let Some(at) = parameter(expr)
             && let Some(Some(sql_type)) = self.params.get(at)
-            && let Ok(null) = sql::parse_expr(&format!("CAST(NULL AS {})", sql_type.declaration()))
+            && let Ok(null) = sql::parse_expr(&format!("CAST(NULL AS {})", sql_type.in_cast()))
         {
             *expr = null;
         }
