@@ -260,8 +260,23 @@ mod tests {
         check(&[("connector", "kafka")], SqlState::NotSupported, "nexmark, datagen, file");
         check(&[], SqlState::BadArgument, "connector");
         let nexmark = ("connector", "nexmark");
-        check(&[nexmark, ("events", "5")], SqlState::BadArgument, "table");
         check(&[nexmark, ("table", "bid")], SqlState::BadArgument, "events");
+        check(&[nexmark, ("rate", "5"), ("next-event.rate", "5")], SqlState::BadArgument, "one of");
+        check(
+            &[nexmark, ("first-event.rate", "5"), ("next-event.rate", "6")],
+            SqlState::NotSupported,
+            "one rate",
+        );
+        check(
+            &[nexmark, ("events", "5"), ("bid.proportion", "40")],
+            SqlState::NotSupported,
+            "46 are bids",
+        );
+        check(
+            &[nexmark, ("events", "5"), ("nexmark.split.num", "many")],
+            SqlState::BadArgument,
+            "whole number",
+        );
         check(
             &[nexmark, ("table", "cat"), ("events", "5")],
             SqlState::BadArgument,

@@ -81,6 +81,28 @@ impl<'a> ConnectorOptions<'a> {
         }
     }
 
+    /// The same of an option that goes by several names, of which one may be given.
+    pub(super) fn number_of(&self, names: &[&str], least: u64) -> Result<Option<u64>> {
+        match self.given(names)? {
+            Some(name) => self.number(name, least),
+            None => Ok(None),
+        }
+    }
+
+    /// By which of its names an option is given.
+    pub(super) fn given<'n>(&self, names: &[&'n str]) -> Result<Option<&'n str>> {
+        let given: Vec<&str> =
+            names.iter().copied().filter(|name| self.get(name).is_some()).collect();
+        match given.as_slice() {
+            [] => Ok(None),
+            [one] => Ok(Some(one)),
+            [one, other, ..] => {
+                Err(bad(format!("options \"{one}\" and \"{other}\" are one"))
+                    .hint("Give one of them."))
+            }
+        }
+    }
+
     pub(super) fn boolean(&self, name: &str) -> Result<Option<bool>> {
         let Some(value) = self.get(name) else { return Ok(None) };
         match value.to_ascii_lowercase().as_str() {

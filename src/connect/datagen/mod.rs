@@ -72,8 +72,8 @@ impl Datagen {
             .map(|(at, field)| GeneratedColumn::of(options, at, field))
             .collect::<Result<Vec<_>>>()?;
         let ends = columns.iter().filter_map(GeneratedColumn::rows).min();
-        let all = one_of(options, &ROWS, 0)?.into_iter().chain(ends).min();
-        let per_second = one_of(options, &RATE, 1)?.unwrap_or(DEFAULT_RATE);
+        let all = options.number_of(&ROWS, 0)?.into_iter().chain(ends).min();
+        let per_second = options.number_of(&RATE, 1)?.unwrap_or(DEFAULT_RATE);
         let seed = options.number(SEED, 0)?.unwrap_or(0);
         if let Some(column) = times.and_then(|times| columns.get(times.column)) {
             column.check_event_time()?;
@@ -83,16 +83,6 @@ impl Datagen {
         let schema = Arc::new(Schema::new(declared.to_vec()));
         Ok(Datagen { schema, columns: columns.into(), pace })
     }
-}
-
-/// The value of the option that goes by several names.
-fn one_of(options: &ConnectorOptions<'_>, names: &[&str], least: u64) -> Result<Option<u64>> {
-    for name in names {
-        if let Some(number) = options.number(name, least)? {
-            return Ok(Some(number));
-        }
-    }
-    Ok(None)
 }
 
 /// Refuses what is neither an option of the source nor of one of its columns.

@@ -1,6 +1,12 @@
 //! The Nexmark benchmark's auction site as a source: persons, auctions and bids, as many as one
 //! likes.
 //!
+//! | file | idea |
+//! |---|---|
+//! | `settings` | the options, as Tidemill, Flink and RisingWave call them |
+//! | `site_columns` | the rows of one kind of event, or all events with a struct for each kind |
+//! | `generate` | what the columns of event `n` are |
+//!
 //! Event `n` of the site is a pure function of the seed and `n`: events 50k are persons, 50k+1 …
 //! 50k+3 auctions, the other 46 bids (Nexmark's proportion 1 : 3 : 46). `events` counts all three
 //! kinds, so that sources over the three tables with the same `events` and `seed` are one site:
@@ -17,107 +23,31 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, RecordBatchOptions};
-use datafusion::arrow::compute::{can_cast_types, cast};
-use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use datafusion::arrow::array::RecordBatchOptions;
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::arrow::record_batch::RecordBatch;
 
-use super::options::{ConnectorOptions, bad};
+use super::options::ConnectorOptions;
 use super::{EventTimes, Source, SourceBatch, SourceOffset, SourceReader, generated};
 use crate::error::{Error, Result, SqlState};
 
 mod generate;
+mod settings;
+mod site_columns;
 
-use generate::{NexmarkColumn, Site};
+use generate::Site;
 use generated::RowArrivals;
-
-const OPTIONS: [&str; 4] = ["table", "events", "rate", "seed"];
+use settings::SiteSettings;
+pub(super) use settings::implied_columns;
+use site_columns::{SiteColumn, SiteRows};
 
 /// Events a second of event time when the source has no rate.
 const DEFAULT_RATE: u64 = 10_000;
 
-/// The three kinds of events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum NexmarkTable {
-    Person,
-    Auction,
-    Bid,
-}
-
-impl NexmarkTable {
-    fn of(options: &ConnectorOptions<'_>) -> Result<NexmarkTable> {
-        options.required("table")?;
-        Ok(match options.word("table", &["person", "auction", "bid"])? {
-            "person" => NexmarkTable::Person,
-            "auction" => NexmarkTable::Auction,
-            _ => NexmarkTable::Bid,
-        })
-    }
-
-    /// Of each 50 events, which are this table's: the first one and how many.
-    fn share(self) -> (u64, u64) {
-        match self {
-            NexmarkTable::Person => (0, 1),
-            NexmarkTable::Auction => (1, 3),
-            NexmarkTable::Bid => (4, 46),
-        }
-    }
-
-    /// The event that is this table's row `row`.
-    fn event(self, row: u64) -> u64 {
-        let (first, count) = self.share();
-        row / count * 50 + first + row % count
-    }
-
-    /// How many of the first `events` events are this table's.
-    fn rows(self, events: u64) -> u64 {
-        let (first, count) = self.share();
-        events / 50 * count + (events % 50).saturating_sub(first).min(count)
-    }
-
-    fn columns(self) -> Vec<NexmarkColumn> {
-        use NexmarkColumn::*;
-        match self {
-            NexmarkTable::Person => {
-                vec![PersonId, Name, Email, CreditCard, City, State, DateTime, PersonExtra]
-            }
-            NexmarkTable::Auction => vec![
-                AuctionId,
-                ItemName,
-                Description,
-                InitialBid,
-                Reserve,
-                DateTime,
-                Expires,
-                Seller,
-                Category,
-                AuctionExtra,
-            ],
-            NexmarkTable::Bid => vec![BidAuction, Bidder, Price, Channel, Url, DateTime, BidExtra],
-        }
-    }
-}
-
-/// The columns of the table that the options name, all NOT NULL.
-pub(super) fn implied_columns(options: &ConnectorOptions<'_>) -> Result<Vec<Field>> {
-    Ok(NexmarkTable::of(options)?.columns().into_iter().map(field).collect())
-}
-
-fn field(column: NexmarkColumn) -> Field {
-    let kind = if column.is_text() {
-        DataType::Utf8
-    } else if column.is_time() {
-        DataType::Timestamp(TimeUnit::Microsecond, None)
-    } else {
-        DataType::Int64
-    };
-    Field::new(column.name(), kind, false)
-}
-
-/// One table of the site.
+/// Rows of the site: those of one table, or all events.
 pub(super) struct Nexmark {
     schema: SchemaRef,
-    columns: Vec<NexmarkColumn>,
+    columns: Vec<SiteColumn>,
     pace: Pace,
     site: Site,
 }
@@ -125,7 +55,7 @@ pub(super) struct Nexmark {
 /// Which rows there are, when.
 #[derive(Clone, Copy)]
 struct Pace {
-    table: NexmarkTable,
+    rows: SiteRows,
     events: Option<u64>,
     rate: Option<u64>,
     created_at_ms: i64,
@@ -141,7 +71,7 @@ impl Pace {
             }
             None => (self.events.unwrap_or(u64::MAX), true),
         };
-        (self.table.rows(events), all)
+        (self.rows.among(events), all)
     }
 }
 
@@ -153,65 +83,25 @@ impl Nexmark {
         created_at_ms: i64,
         times: Option<EventTimes>,
     ) -> Result<Nexmark> {
-        options.only("nexmark", &OPTIONS)?;
-        let table = NexmarkTable::of(options)?;
-        let (events, rate) = (options.number("events", 0)?, options.number("rate", 1)?);
-        if events.is_none() && rate.is_none() {
-            return Err(bad("connector 'nexmark' needs option \"events\" or \"rate\"".into())
-                .hint(
-                    "events is how many events there are in all, rate how many arrive in a second.",
-                ));
-        }
-        let seed = options.number("seed", 0)?.unwrap_or(0);
+        let settings = settings::read(options)?;
         let (fields, columns) = if declared.is_empty() {
-            (implied_columns(options)?, table.columns())
+            settings.rows.columns().into_iter().unzip()
         } else {
-            (declared.to_vec(), matching(table, declared)?)
+            (declared.to_vec(), settings.rows.matching(declared)?)
         };
-        if let Some(column) = times.and_then(|times| columns.get(times.column))
-            && !column.is_time()
+        if let Some(column) = times.and_then(|times| fields.get(times.column))
+            && !matches!(column.data_type(), DataType::Timestamp(..))
         {
             let what = format!("column \"{}\" of nexmark is no time", column.name());
             return Err(
                 Error::new(SqlState::TypeMismatch, what).hint("Its event time is date_time.")
             );
         }
-        let pace = Pace { table, events, rate, created_at_ms };
+        let SiteSettings { rows, events, rate, seed } = settings;
+        let pace = Pace { rows, events, rate, created_at_ms };
         let site = Site::new(seed, rate.unwrap_or(DEFAULT_RATE));
         Ok(Nexmark { schema: Arc::new(Schema::new(fields)), columns, pace, site })
     }
-}
-
-/// The generator's column for each declared one.
-fn matching(table: NexmarkTable, declared: &[Field]) -> Result<Vec<NexmarkColumn>> {
-    let all = table.columns();
-    declared
-        .iter()
-        .map(|wanted| {
-            let found = all.iter().copied().find(|c| c.name().eq_ignore_ascii_case(wanted.name()));
-            let column = found.ok_or_else(|| {
-                let names: Vec<_> = all.iter().map(|c| c.name()).collect();
-                Error::new(
-                    SqlState::UndefinedColumn,
-                    format!("nexmark has no column \"{}\" there", wanted.name()),
-                )
-                .hint(format!("There are: {}.", names.join(", ")))
-            })?;
-            let own = field(column);
-            if !can_cast_types(own.data_type(), wanted.data_type()) {
-                return Err(Error::new(
-                    SqlState::TypeMismatch,
-                    format!(
-                        "column \"{}\" of nexmark cannot be read as {}",
-                        wanted.name(),
-                        wanted.data_type()
-                    ),
-                )
-                .hint(format!("It is {}.", own.data_type())));
-            }
-            Ok(column)
-        })
-        .collect()
 }
 
 impl Source for Nexmark {
@@ -237,7 +127,7 @@ impl Source for Nexmark {
             None => (self.schema.clone(), self.columns.clone()),
             Some(some) => (
                 Arc::new(self.schema.project(some)?),
-                some.iter().map(|i| self.columns[*i]).collect(),
+                some.iter().map(|i| self.columns[*i].clone()).collect(),
             ),
         };
         Ok(Box::new(NexmarkReader {
@@ -252,10 +142,10 @@ impl Source for Nexmark {
 
 struct NexmarkReader {
     schema: SchemaRef,
-    columns: Vec<NexmarkColumn>,
+    columns: Vec<SiteColumn>,
     pace: Pace,
     site: Site,
-    /// The next row of the table.
+    /// The next one.
     row: u64,
 }
 
@@ -264,16 +154,11 @@ impl SourceReader for NexmarkReader {
         let (arrived, all) = self.pace.arrived(now_ms);
         let count = arrived.saturating_sub(self.row).min(max_rows as u64);
         let events: Vec<u64> =
-            (self.row..self.row + count).map(|row| self.pace.table.event(row)).collect();
-        let arrays = self.columns.iter().zip(self.schema.fields()).map(|(column, wanted)| {
-            let array: ArrayRef = self.site.column(*column, &events);
-            if array.data_type() == wanted.data_type() {
-                Ok(array)
-            } else {
-                Ok(cast(&array, wanted.data_type())?)
-            }
-        });
-        let arrays = arrays.collect::<Result<Vec<_>>>()?;
+            (self.row..self.row + count).map(|row| self.pace.rows.event(row)).collect();
+        let arrays = self.columns.iter().zip(self.schema.fields());
+        let arrays = arrays
+            .map(|(column, wanted)| column.values(&self.site, &events, wanted))
+            .collect::<Result<Vec<_>>>()?;
         let rows = RecordBatchOptions::new().with_row_count(Some(events.len()));
         let batch = RecordBatch::try_new_with_options(self.schema.clone(), arrays, &rows)?;
         self.row += count;
@@ -289,8 +174,9 @@ impl SourceReader for NexmarkReader {
 mod tests {
     use super::generated::read_all;
     use super::*;
-    use datafusion::arrow::array::AsArray;
-    use datafusion::arrow::datatypes::{Int64Type, TimestampMicrosecondType};
+    use datafusion::arrow::array::{Array, AsArray, BooleanArray};
+    use datafusion::arrow::compute::filter;
+    use datafusion::arrow::datatypes::{Fields, Int32Type, Int64Type, TimestampMicrosecondType};
 
     fn open(options: &[(&str, &str)], created: i64) -> Nexmark {
         let options: Vec<_> = options.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
@@ -318,6 +204,42 @@ mod tests {
             );
             let other = open(&[("table", table), ("events", "3000"), ("seed", "8")], 0);
             assert_ne!(whole, read_all(&other, None, 10_000), "{table}");
+        }
+    }
+
+    #[test]
+    fn all_events_are_those_of_the_three_tables_in_their_order() {
+        let events = read_all(&open(&[("events", "300"), ("seed", "3")], 0), None, 7);
+        let kinds = events.column(0).as_primitive::<Int32Type>();
+        let times = events.column(4).as_primitive::<TimestampMicrosecondType>();
+        for (kind, name) in ["person", "auction", "bid"].into_iter().enumerate() {
+            let of_kind: BooleanArray =
+                kinds.iter().map(|other| Some(other == Some(kind as i32))).collect();
+            let structs = events.column(1 + kind);
+            assert_eq!(structs.null_count(), of_kind.false_count(), "{name}");
+            let own = filter(structs, &of_kind).unwrap();
+            let table = open(&[("table", name), ("events", "300"), ("seed", "3")], 0);
+            let table = read_all(&table, None, 1_000);
+            assert_eq!(own.as_struct().columns(), table.columns(), "{name}");
+            let own_times = filter(times, &of_kind).unwrap();
+            assert_eq!(&own_times, table.column_by_name("date_time").unwrap(), "{name}");
+        }
+    }
+
+    #[test]
+    fn columns_are_found_as_others_spell_them() {
+        let text = |name: &str| Field::new(name, DataType::Utf8, true);
+        let inner = Fields::from(vec![text("itemName"), Field::new("id", DataType::Int32, true)]);
+        let auction = Field::new("auction", DataType::Struct(inner), true);
+        let options = [("nexmark.event.num".to_owned(), "100".to_owned())];
+        let options = ConnectorOptions::new(&options).unwrap();
+        let open = |declared: &[Field]| Nexmark::open(&options, declared, 0, None);
+        let rows = read_all(&open(&[auction, text("dateTime")]).unwrap(), None, 100);
+        let auctions = rows.column(0).as_struct();
+        assert_eq!((auctions.null_count(), auctions.len()), (94, 100));
+        assert_eq!(auctions.column(1).as_primitive::<Int32Type>().value(1), 1000);
+        for wrong in [text("auction"), text("title")] {
+            assert!(open(&[wrong]).is_err());
         }
     }
 
