@@ -22,7 +22,7 @@ use crate::clock::Stopwatch;
 use crate::error::{Error, Result};
 use crate::limits;
 
-/// Answers the query once over so many generated bids, or over those in a file.
+/// Answers the query once over so many generated rows, or over the bids in a file.
 pub(super) async fn measure(
     query: Query,
     events: u64,
@@ -34,18 +34,34 @@ pub(super) async fn measure(
         SessionConfig::new().with_target_partitions(threads).with_batch_size(limits::BATCH_ROWS);
     let context = SessionContext::new_with_config(config);
     context.register_batch("side_input", stage.side_rows().clone())?;
-    let schema = stage.bid_schema();
-    match file {
-        Some(path) => register_file(&context, path, &schema).await?,
-        None => {
-            let columns = used_columns(&query.batch, &schema);
-            let events = input::generate(events, Arc::clone(&schema), &columns)?;
-            let schema = Arc::new(schema.project(&columns)?);
-            context
-                .register_table("bid", Arc::new(in_memory(schema, &events.batches, threads)?))?;
+    let streams = streams(&context, &query.batch)?;
+    for name in &streams {
+        let schema = stage.schema(name)?;
+        match file {
+            Some(path) => {
+                input::only_bids(&streams)?;
+                register_file(&context, path, &schema).await?;
+            }
+            None => {
+                let columns = used_columns(&query.batch, &schema);
+                let rows = input::share(name, &streams, events);
+                let rows = input::generate(name, rows, Arc::clone(&schema), &columns)?;
+                let schema = Arc::new(schema.project(&columns)?);
+                let table = in_memory(schema, &rows.batches, threads)?;
+                context.register_table(*name, Arc::new(table))?;
+            }
         }
     }
     run(&context, &query, events).await
+}
+
+/// The streams that it reads, each once, in their order.
+fn streams(context: &SessionContext, sql: &str) -> Result<Vec<&'static str>> {
+    let state = context.state();
+    let statement = state.sql_to_statement(sql, &state.config_options().sql_parser.dialect)?;
+    let named = state.resolve_table_references(&statement)?;
+    let is_read = |name: &&str| named.iter().any(|known| known.table() == *name);
+    Ok(input::STREAMS.map(|(name, _)| name).into_iter().filter(is_read).collect())
 }
 
 /// The columns whose names the text has; reading fewer than there are costs DataFusion nothing

@@ -19,27 +19,50 @@ use crate::connect::{self, Source, SourceBatch, SourceOffset, SourceReader};
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
 
-/// Of each 50 events of the auction site so many are bids.
-const BIDS_OF_50: u64 = 46;
+/// The streams of the auction site, and how many of each 50 events are theirs.
+pub(super) const STREAMS: [(&str, u64); 3] = [("person", 1), ("auction", 3), ("bid", 46)];
 
-/// The stream that the queries read.
-pub(super) fn nexmark_options(bids: u64) -> Vec<(String, String)> {
-    let events = bids.div_ceil(BIDS_OF_50).saturating_mul(50);
-    options(&[("connector", "nexmark"), ("table", "bid"), ("events", &events.to_string())])
+/// What of `whole` is due to one of `streams`: as much as of the site's events; the last one gets
+/// what is left.
+pub(super) fn share(stream: &str, streams: &[&str], whole: u64) -> u64 {
+    let of =
+        |stream: &str| STREAMS.iter().find(|(name, _)| *name == stream).map_or(0, |(_, of)| *of);
+    let all: u64 = streams.iter().map(|stream| of(stream)).sum();
+    let part =
+        |stream: &str| (u128::from(whole) * u128::from(of(stream)) / u128::from(all.max(1))) as u64;
+    match streams.split_last() {
+        Some((last, others)) if *last == stream => {
+            whole - others.iter().map(|other| part(other)).sum::<u64>()
+        }
+        _ => part(stream),
+    }
+}
+
+/// A stream of so many rows, as options of a source.
+pub(super) fn nexmark_options(stream: &str, rows: u64) -> Vec<(String, String)> {
+    let of = share(stream, &STREAMS.map(|(name, _)| name), 50);
+    let events = rows.div_ceil(of).saturating_mul(50).to_string();
+    options(&[("connector", "nexmark"), ("table", stream), ("events", &events)])
 }
 
 fn options(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
-/// Generates so many bids into memory, with these columns of theirs filled; the others cost nothing
-/// and are not there.
-pub(super) fn generate(bids: u64, schema: SchemaRef, columns: &[usize]) -> Result<Memory> {
+/// Generates so many rows of a stream into memory, with these columns of theirs filled; the others
+/// cost nothing and are not there.
+pub(super) fn generate(
+    stream: &str,
+    rows: u64,
+    schema: SchemaRef,
+    columns: &[usize],
+) -> Result<Memory> {
     let fields: Vec<_> = schema.fields().iter().map(|field| field.as_ref().clone()).collect();
-    let site = connect::open(&nexmark_options(bids), &fields, Vec::new(), Path::new("."), 0, None)?;
+    let options = nexmark_options(stream, rows);
+    let site = connect::open(&options, &fields, Vec::new(), Path::new("."), 0, None)?;
     let mut reader = site.reader(SourceOffset::default(), Some(columns))?;
     let mut batches = Vec::new();
-    let mut left = bids;
+    let mut left = rows;
     while left > 0 {
         let wanted = left.min(limits::BATCH_ROWS as u64) as usize;
         let read = reader.read(i64::MAX, wanted)?;
@@ -137,8 +160,33 @@ fn named(error: Error, path: &Path) -> Error {
     error.context(path.display())
 }
 
+/// Opens a file of bids as the source of a query of these streams.
+///
+/// # Errors
+///
+/// 0A000 if the query reads other streams too.
+pub(super) fn open_bids(
+    path: &Path,
+    streams: &[&str],
+    schema: SchemaRef,
+) -> Result<Arc<dyn Source>> {
+    only_bids(streams)?;
+    open_file(path, schema)
+}
+
+/// 0A000 for a query that reads other streams than bids, which a file does not have.
+pub(super) fn only_bids(streams: &[&str]) -> Result<()> {
+    match streams.iter().find(|stream| **stream != "bid") {
+        None => Ok(()),
+        Some(other) => Err(Error::unsupported(format!(
+            "--input is a file of bids, and the query reads {other}s too (0A000)"
+        ))
+        .hint("Leave --input away: rows are generated then.")),
+    }
+}
+
 /// Opens a file of bids as a source.
-pub(super) fn open_file(path: &Path, schema: SchemaRef) -> Result<Arc<dyn Source>> {
+fn open_file(path: &Path, schema: SchemaRef) -> Result<Arc<dyn Source>> {
     let path = std::fs::canonicalize(path).map_err(|error| named(error.into(), path))?;
     let format = file_format(&path)?;
     let (Some(root), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str()))

@@ -38,11 +38,11 @@ use crate::limits;
 /// The flags of `bench`.
 #[derive(Debug, Args)]
 pub(super) struct BenchArgs {
-    /// Queries of sql/nexmark: q0 q1 q2 q7 q13 qk qhop upd wc, or qhopN for N windows a row
+    /// Queries of sql/nexmark: q0 q1 q2 q3 q4 q5 q7 q8 q9 q13 q18 q19 q20 qk qhop upd wc, or qhopN for N windows a row
     /// [default: all but qhopN].
     #[arg(value_name = "QUERY")]
     queries: Vec<String>,
-    /// How many rows of the stream each query reads; they are generated into memory first, and that
+    /// How many rows of its streams each query reads; they are generated into memory first, and that
     /// is not counted.
     #[arg(long, value_name = "N", env = "TIDEMILL_EVENTS", default_value = "1000000", value_parser = value::count)]
     events: usize,
@@ -221,8 +221,9 @@ mod tests {
     async fn a_file_of_bids_can_be_read_in_three_formats() {
         let dir = tempfile::tempdir().unwrap();
         let stage = stage::BenchRelations::set().unwrap();
-        let all: Vec<usize> = (0..stage.bid_schema().fields().len()).collect();
-        let bids = input::generate(2_000, stage.bid_schema(), &all).unwrap();
+        let schema = stage.schema("bid").unwrap();
+        let all: Vec<usize> = (0..schema.fields().len()).collect();
+        let bids = input::generate("bid", 2_000, schema, &all).unwrap();
         let path = |name: &str| dir.path().join(name);
         let create = |name: &str| std::fs::File::create(path(name)).unwrap();
         let mut csv = datafusion::arrow::csv::WriterBuilder::new()
@@ -254,6 +255,12 @@ mod tests {
             let batch = batch::measure(query.clone(), 0, Some(&path(name)), 1).await.unwrap();
             assert_eq!(batch.output_rows, expected, "{name} as a batch");
         }
-        assert!(input::file_format(&path("bids.txt")).is_err());
+        let joined = queries::find("q3").unwrap();
+        let path = path("bids.csv");
+        let refused = stream::measure(joined.clone(), 0, Some(&path), 1 << 30).await.unwrap_err();
+        assert_eq!(refused.state(), SqlState::NotSupported);
+        let refused = batch::measure(joined, 0, Some(&path), 1).await.unwrap_err();
+        assert_eq!(refused.state(), SqlState::NotSupported);
+        assert!(input::file_format(&dir.path().join("bids.txt")).is_err());
     }
 }

@@ -1,5 +1,5 @@
-//! The stage that the queries are planned on: the stream of bids and the side table, without an
-//! engine around.
+//! The stage that the queries are planned on: the streams of the auction site and the side table,
+//! without an engine around.
 
 use std::sync::Arc;
 
@@ -24,13 +24,13 @@ use crate::types::SqlType;
 /// Keys of the side table of q13.
 const SIDE_KEYS: i64 = 10_000;
 
-/// How far bids may be out of order, microseconds.
+/// How far rows may be out of order, microseconds.
 const DELAY: i64 = 1_000_000;
 
 /// The relations that there are.
 #[derive(Debug)]
 pub(super) struct BenchRelations {
-    bid: Arc<Relation>,
+    streams: Vec<Arc<Relation>>,
     side_input: Arc<Relation>,
     side_rows: RecordBatch,
 }
@@ -38,18 +38,21 @@ pub(super) struct BenchRelations {
 impl BenchRelations {
     /// Sets it.
     pub(super) fn set() -> Result<BenchRelations> {
-        let fields = connect::implied_columns(&input::nexmark_options(1))
-            .ok_or_else(|| Error::internal("the nexmark source tells no columns"))?;
-        let bid = bid(&Schema::new(fields))?;
+        let numbered = input::STREAMS.iter().zip(2..);
+        let streams = numbered.map(|((name, _), id)| Ok(Arc::new(stream(id, name)?)));
+        let streams = streams.collect::<Result<_>>()?;
         let side_rows = side_rows()?;
         let table = Kind::Table(TableDef { primary_key: vec![0], history_ms: None });
-        let side_input = relation(2, "side_input", columns(&side_rows.schema()), table);
-        Ok(BenchRelations { bid: Arc::new(bid), side_input: Arc::new(side_input), side_rows })
+        let side_input = relation(1, "side_input", columns(&side_rows.schema()), table);
+        Ok(BenchRelations { streams, side_input: Arc::new(side_input), side_rows })
     }
 
-    /// The columns of the stream.
-    pub(super) fn bid_schema(&self) -> SchemaRef {
-        self.bid.schema()
+    /// The columns of a stream.
+    pub(super) fn schema(&self, stream: &str) -> Result<SchemaRef> {
+        let known = self.streams.iter().find(|known| known.name == stream);
+        known
+            .map(|known| known.schema())
+            .ok_or_else(|| Error::internal(format!("there is no stream {stream}")))
     }
 
     /// The side table's rows.
@@ -58,7 +61,10 @@ impl BenchRelations {
     }
 }
 
-fn bid(schema: &Schema) -> Result<Relation> {
+fn stream(id: u64, name: &str) -> Result<Relation> {
+    let fields = connect::implied_columns(&input::nexmark_options(name, 1))
+        .ok_or_else(|| Error::internal("the nexmark source tells no columns"))?;
+    let schema = Schema::new(fields);
     let time = schema.index_of("date_time")?;
     let stream = StreamDef {
         watermark: Some(WatermarkSpec { column: time, delay: DELAY, text: None }),
@@ -71,7 +77,7 @@ fn bid(schema: &Schema) -> Result<Relation> {
         follows_clock: false,
         max_lag_ms: None,
     };
-    Ok(relation(1, "bid", columns(schema), Kind::Stream(stream)))
+    Ok(relation(id, name, columns(&schema), Kind::Stream(stream)))
 }
 
 fn relation(id: u64, name: &str, columns: Vec<Column>, kind: Kind) -> Relation {
@@ -110,19 +116,20 @@ fn side_rows() -> Result<RecordBatch> {
 #[async_trait]
 impl RelationLookup for BenchRelations {
     async fn find(&self, schema: &str, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        let (relation, rows) = match name {
+        let known = self.streams.iter().find(|stream| stream.name == name);
+        let (relation, rows) = match known {
             _ if schema != SCHEMA => return Ok(None),
-            // The stream's rows are fed to the pipeline; the plan is only told its columns.
-            "bid" => (&self.bid, RecordBatch::new_empty(self.bid.schema())),
-            "side_input" => (&self.side_input, self.side_rows.clone()),
-            _ => return Ok(None),
+            // The streams' rows are fed to the pipeline; the plan is only told their columns.
+            Some(stream) => (stream, RecordBatch::new_empty(stream.schema())),
+            None if name == self.side_input.name => (&self.side_input, self.side_rows.clone()),
+            None => return Ok(None),
         };
         Ok(Some(Arc::new(RelationTable::new(Arc::clone(relation), Arc::new(OneBatch(rows))))))
     }
 
     fn names(&self, schema: &str) -> Vec<String> {
-        let names = [&self.bid, &self.side_input].map(|relation| relation.name.clone());
-        if schema == SCHEMA { names.into() } else { Vec::new() }
+        let all = self.streams.iter().chain([&self.side_input]);
+        if schema == SCHEMA { all.map(|known| known.name.clone()).collect() } else { Vec::new() }
     }
 
     fn schemas(&self) -> Vec<String> {

@@ -26,9 +26,9 @@ use crate::state::Delta;
 use crate::store::MemoryStore;
 
 /// Rows of an epoch.
-const PORTION: usize = 65_536;
+const PORTION: u64 = 65_536;
 
-/// Runs the query over so many generated bids, or over those in a file.
+/// Runs the query over so many generated rows, or over the bids in a file.
 pub(super) async fn measure(
     query: Query,
     events: u64,
@@ -44,25 +44,43 @@ pub(super) async fn measure(
     let options =
         CutOptions { emission, lateness_ms: 0, limit_ends: false, state: Default::default() };
     let pipeline = Arc::new(planner.pipeline(&state, &plan, options)?);
-    let source: Arc<dyn Source> = match file {
-        Some(path) => input::open_file(path, stage.bid_schema())?,
-        None => Arc::new(input::generate(events, stage.bid_schema(), &read_columns(&pipeline))?),
-    };
+    let streams = streams(&pipeline);
     // The feed asks for it, and does not use it where there is a connector.
     let journal = Journal::open(Arc::new(MemoryStore::new()))?;
-    let open =
-        |plan: &SourcePlan| Feed::open(&plan.scan, &journal, Some(&source), None, Start::Earliest);
-    let feeds = pipeline.sources.iter().map(open).collect::<Result<_>>()?;
+    let mut feeds = Vec::new();
+    for SourcePlan { scan, .. } in &pipeline.sources {
+        let name = scan.relation.name.as_str();
+        let schema = stage.schema(name)?;
+        let source: Arc<dyn Source> = match file {
+            Some(path) => input::open_bids(path, &streams, schema)?,
+            None => {
+                let rows = input::share(name, &streams, events);
+                Arc::new(input::generate(name, rows, schema, &read_columns(&pipeline, name))?)
+            }
+        };
+        let feed = Feed::open(scan, &journal, Some(&source), None, Start::Earliest)?;
+        // What happened at one time is read in one epoch.
+        let portion = input::share(name, &streams, PORTION).max(1) as usize;
+        feeds.push((feed, portion));
+    }
     let runner = Runner::new(pipeline, Arc::new(state), stage.as_ref()).await?;
     let measured = run(feeds, runner, &stage).await?;
     journal.stop();
     Ok(measured)
 }
 
-/// The columns that the feed reads: the query's, and the time, which may not be among them.
-fn read_columns(pipeline: &Pipeline) -> Vec<usize> {
+/// The streams that it reads, each once, in their order.
+fn streams(pipeline: &Pipeline) -> Vec<&'static str> {
+    let is_read =
+        |name: &str| pipeline.sources.iter().any(|source| source.scan.relation.name == name);
+    input::STREAMS.map(|(name, _)| name).into_iter().filter(|name| is_read(name)).collect()
+}
+
+/// The columns that the feeds read of a stream: the query's, and the time, which may not be among
+/// them.
+fn read_columns(pipeline: &Pipeline, stream: &str) -> Vec<usize> {
     let mut columns: Vec<usize> = Vec::new();
-    for source in &pipeline.sources {
+    for source in pipeline.sources.iter().filter(|source| source.scan.relation.name == stream) {
         let time = watermark_of(&source.scan.relation).map(|(time, _)| time);
         let new = source.scan.columns.iter().copied().chain(time);
         let new: Vec<usize> = new.filter(|column| !columns.contains(column)).collect();
@@ -71,7 +89,12 @@ fn read_columns(pipeline: &Pipeline) -> Vec<usize> {
     columns
 }
 
-async fn run(mut feeds: Vec<Feed>, mut runner: Runner, stage: &BenchRelations) -> Result<Measured> {
+/// Each feed with the rows of its part of an epoch.
+async fn run(
+    mut feeds: Vec<(Feed, usize)>,
+    mut runner: Runner,
+    stage: &BenchRelations,
+) -> Result<Measured> {
     let mut epochs = Vec::new();
     let mut output = Counted { net_rows: 0 };
     let mut rejected = 0;
@@ -82,8 +105,8 @@ async fn run(mut feeds: Vec<Feed>, mut runner: Runner, stage: &BenchRelations) -
     loop {
         let epoch = Stopwatch::start();
         let mut ended = true;
-        for (source, feed) in feeds.iter_mut().enumerate() {
-            let read = feed.read(CommitNo(0), 0, PORTION, None, stage)?;
+        for (source, (feed, portion)) in feeds.iter_mut().enumerate() {
+            let read = feed.read(CommitNo(0), 0, *portion, None, stage)?;
             rejected += read.rejected.len() as u64;
             ended &= read.ended;
             runner.accept(source, read.inputs, stage, &mut output).await?;
