@@ -13,13 +13,11 @@ prints what differs, with the statements that show it, and "all is well" if noth
 import argparse
 import collections
 import random
-import shutil
-import subprocess
-import tempfile
-import time
 
 import duckdb
 import psycopg
+
+from tidemill import Tidemill
 
 NAMES = ["s1", "s2", "s3"]
 COLUMNS = "(a INT, b INT, c TEXT)"
@@ -170,46 +168,22 @@ class Round:
 
     def __init__(self, options, rng, report):
         self.options, self.rng, self.report = options, rng, report
-        self.dir, self.said, self.views, self.read = tempfile.mkdtemp(), [], [], []
+        self.server, self.said, self.views, self.read = Tidemill(options.bin, options.ports), [], [], []
         self.kind = rng.choice(["STREAM", "TABLE"])
         self.duck = duckdb.connect()
-        self.start()
         for name in NAMES:
             self.tell(f"CREATE {self.kind} {name} {COLUMNS}")
             self.duck.execute(f"CREATE TABLE {name} {COLUMNS}")
 
-    def start(self):
-        where = [f"127.0.0.1:{port}" for port in self.options.ports]
-        command = [self.options.bin, "serve", "--data-dir", self.dir, "--listen", where[0], "--http", where[1]]
-        self.server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        end = time.monotonic() + 30
-        while True:
-            try:
-                self.client = self.connect()
-                return
-            except psycopg.OperationalError:
-                if time.monotonic() > end:
-                    raise
-                time.sleep(0.05)
-
-    def connect(self):
-        return psycopg.connect(host="127.0.0.1", port=self.options.ports[0], user="tester", dbname="tidemill", autocommit=True)
-
     def kill(self):
         self.said.append("-- kill -9")
         self.read.clear()
-        self.server.kill()
-        self.server.wait()
-        self.start()
-
-    def end(self):
-        self.server.kill()
-        self.server.wait()
-        shutil.rmtree(self.dir, ignore_errors=True)
+        self.server.stop()
+        self.server.start()
 
     def tell(self, sql):
         self.said.append(sql + ";")
-        self.client.execute(sql)
+        self.server.client.execute(sql)
 
     def view(self, name, query):
         try:
@@ -221,7 +195,7 @@ class Round:
         self.views.append((name, query))
 
     def subscribe(self, name):
-        reader = self.connect()
+        reader = self.server.connect()
         reader.execute("BEGIN")
         reader.execute(f"DECLARE d CURSOR FOR SUBSCRIBE {name}")
         self.read.append((name, reader, collections.Counter()))
@@ -254,7 +228,7 @@ class Round:
                 if what == "the query" and self.rng.random() < 0.7:
                     continue
                 try:
-                    found = collections.Counter(self.client.execute(sql).fetchall())
+                    found = collections.Counter(self.server.client.execute(sql).fetchall())
                 except psycopg.Error as error:
                     self.report.differs(self, f"{when}, {name}, {what}: {error}", query)
                     continue
@@ -310,7 +284,7 @@ def main():
         round.view("last", queries.query(rng.randint(1, 4)))
         round.check("at the end")
         made += len(round.views)
-        round.end()
+        round.server.end()
     print(f"{made} views" + ("" if report.wrong else ", all is well"))
 
 
