@@ -5,8 +5,8 @@
 //!  ─▶ t with the rows of x for each of its rows, as an array ─▶ UNNEST ─▶ their columns
 //! ```
 //! The array is a subquery that is [applied](super::subplan), as in the SELECT list. What is a join is
-//! left to DataFusion, which makes one of it ([`joinable`](super::coercion::joinable)); so is UNNEST of
-//! a column in an inner join. One without FROM is only expressions over the row beside it.
+//! made one by DataFusion's rule ([`joinable`](super::coercion::joinable)); UNNEST of a column in an inner
+//! join is left to it. One without FROM is only expressions over the row beside it.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ const ROWS: &str = "__lateral";
 
 /// The plan with its lateral subqueries that are no joins as arrays of rows.
 pub fn as_arrays(plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
-    Ok(plan.transform_up_with_subqueries(|node| joined(node, state, Inside::Query))?.data)
+    Ok(plan.transform_up_with_subqueries(|node| joined(node, state))?.data)
 }
 
 /// The plan with the lateral subqueries that stand in subqueries of its expressions taken apart: such a
@@ -46,7 +46,7 @@ pub fn in_subqueries(
             return Ok(Transformed::no(LogicalPlan::Subquery(subquery)));
         }
         let inner = in_subqueries(subquery.subquery.as_ref().clone(), state, rewrite)?;
-        let inner = rewrite(inner)?.transform_up(|node| joined(node, state, Inside::Subquery))?;
+        let inner = rewrite(inner)?.transform_up(|node| joined(node, state))?;
         subquery.outer_ref_columns = inner.data.all_out_ref_exprs();
         subquery.subquery = Arc::new(inner.data);
         Ok(Transformed::yes(LogicalPlan::Subquery(subquery)))
@@ -63,31 +63,19 @@ fn has_lateral(plan: &LogicalPlan) -> Result<bool> {
     Ok(found)
 }
 
-/// Where a lateral subquery stands.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Inside {
-    /// Where the optimizer makes a join of it, if it is one.
-    Query,
-    /// In a subquery of an expression, which the optimizer may never see: that is done here.
-    Subquery,
-}
-
-fn joined(
-    node: LogicalPlan,
-    state: &SessionState,
-    inside: Inside,
-) -> Result<Transformed<LogicalPlan>> {
+fn joined(node: LogicalPlan, state: &SessionState) -> Result<Transformed<LogicalPlan>> {
     let LogicalPlan::Join(join) = node else { return Ok(Transformed::no(node)) };
     let mut join = conditioned_only(join);
     if lateral(&join.right).is_some() {
         // One within it would be in the way of taking this one apart.
         let right = join.right.as_ref().clone();
-        let right = right.transform_up(|node| joined(node, state, Inside::Subquery))?;
+        let right = right.transform_up(|node| joined(node, state))?;
         join.right = Arc::new(right.data);
     }
     match replaced(&join, state)? {
         Some(plan) => Ok(Transformed::yes(plan)),
-        None if inside == Inside::Subquery && lateral(&join.right).is_some() => {
+        // The optimizer does not look at all of a plan that has subqueries in its expressions as well.
+        None if lateral(&join.right).is_some() => {
             DecorrelateLateralJoin::new().rewrite(LogicalPlan::Join(join), state)
         }
         None => Ok(Transformed::yes(LogicalPlan::Join(join))),
