@@ -33,6 +33,7 @@ mod cast;
 mod chains;
 mod collect;
 mod datetime;
+mod degrees;
 mod distinct;
 mod format;
 mod intervals;
@@ -105,6 +106,7 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
         arrays::all(),
         bytes::all(),
         datetime::all(),
+        degrees::all(),
         intervals::all(),
         json::all(),
         parts::all(),
@@ -114,7 +116,11 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
     ];
     all.into_iter()
         .flatten()
-        .chain([zones::timezone(), marked::marked(), system_time::system_time()])
+        .chain([
+            zones::timezone(),
+            marked::marked(),
+            system_time::system_time(),
+        ])
         .map(Arc::new)
         .collect()
 }
