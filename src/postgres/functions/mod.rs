@@ -20,6 +20,7 @@ use crate::error::Result;
 pub(crate) use cast::as_text;
 pub(crate) use collect::scalar_at;
 pub(crate) use intervals::{SIZE as INTERVAL_SIZE, interval_key, interval_size};
+pub(crate) use mode::MODE_OF_SORTED;
 pub(crate) use numeric::{call as numeric_call, replacement as numeric_operator};
 pub(crate) use precision::{fitted, once};
 pub(crate) use round::round_double;
@@ -41,6 +42,7 @@ mod joined;
 mod json;
 mod kernels;
 mod marked;
+mod mode;
 mod numeric;
 mod parts;
 mod patterns;
@@ -119,6 +121,7 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
         .chain([
             zones::timezone(),
             marked::marked(),
+            mode::mode_of_sorted(),
             system_time::system_time(),
         ])
         .map(Arc::new)

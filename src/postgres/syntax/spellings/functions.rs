@@ -8,6 +8,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::pieces::{binary, case_when, cast, function_named, nested, number, text_of, text_value};
 use crate::error::{Error, Result, SqlState};
+use crate::postgres::functions::MODE_OF_SORTED;
 use crate::sql::function_call as call;
 
 /// Functions that have another name here, with the same arguments.
@@ -26,7 +27,7 @@ const NAMES: [(&str, &str); 11] = [
 ];
 
 /// Functions that are made of others.
-const MADE_OF_OTHERS: [&str; 13] = [
+const MADE_OF_OTHERS: [&str; 14] = [
     "age",
     "div",
     "gen_random_uuid",
@@ -35,6 +36,7 @@ const MADE_OF_OTHERS: [&str; 13] = [
     "localtime",
     "localtimestamp",
     "mod",
+    "mode",
     "num_nonnulls",
     "num_nulls",
     "percentile_disc",
@@ -107,6 +109,8 @@ fn function(expr: &mut Expr) -> Option<Expr> {
             function_of_time(&name, arguments.collect()).filter(|rewritten| rewritten != expr)
         }
         ("percentile_disc", 1) => percentile_disc(expr, arguments.next()?),
+        ("mode", 0) => Some(call(MODE_OF_SORTED, vec![values_in_order(expr)?])),
+        ("string_agg", 2) => separated(expr, arguments.next()?, arguments.next()?),
         (name, _) => {
             let (_, here) = NAMES.iter().find(|(postgres, _)| *postgres == name)?;
             if let Expr::Function(call) = expr {
@@ -122,13 +126,15 @@ fn check_percentile(expr: &Expr) -> Result<()> {
     let (Expr::Function(written), Some((name, arguments))) = (expr, function_named(expr)) else {
         return Ok(());
     };
-    if name != "percentile_disc" {
-        return Ok(());
-    }
+    let example = match name.as_str() {
+        "percentile_disc" => "percentile_disc(0.5)",
+        "mode" => "mode()",
+        _ => return Ok(()),
+    };
     if written.within_group.is_empty() {
-        let what = "WITHIN GROUP is required for ordered-set aggregate percentile_disc";
+        let what = format!("WITHIN GROUP is required for ordered-set aggregate {name}");
         return Err(Error::new(SqlState::WrongObjectType, what)
-            .hint("Write percentile_disc(0.5) WITHIN GROUP (ORDER BY column)."));
+            .hint(format!("Write {example} WITHIN GROUP (ORDER BY column).")));
     }
     let share = arguments.first().and_then(|share| share.to_string().parse::<f64>().ok());
     match share {
@@ -143,30 +149,68 @@ fn check_percentile(expr: &Expr) -> Result<()> {
 /// `percentile_disc(f) WITHIN GROUP (ORDER BY v)`: of the values in their order the first one of which
 /// a share of f is not behind it.
 fn percentile_disc(expr: &Expr, share: Expr) -> Option<Expr> {
-    let Expr::Function(written) = expr else { return None };
-    let [by] = &written.within_group[..] else { return None };
-    let is_value = Expr::IsNotNull(Box::new(by.expr.clone()));
-    let counts = match &written.filter {
-        Some(filter) => binary(nested((**filter).clone()), BinaryOperator::And, is_value),
-        None => is_value,
-    };
-    let argument = FunctionArg::Unnamed(FunctionArgExpr::Expr(by.expr.clone()));
-    let values = Expr::Function(Function {
-        name: ObjectName::from(vec![Ident::new("array_agg")]),
-        args: FunctionArguments::List(FunctionArgumentList {
-            duplicate_treatment: None,
-            args: vec![argument],
-            clauses: vec![FunctionArgumentClause::OrderBy(vec![by.clone()])],
-        }),
-        within_group: Vec::new(),
-        filter: Some(Box::new(counts)),
-        ..written.clone()
-    });
+    let values = values_in_order(expr)?;
     let share = cast(nested(share), DataType::DoublePrecision);
     let number_of = call("cardinality", vec![values.clone()]);
     let place = call("ceil", vec![binary(share, BinaryOperator::Multiply, number_of)]);
     let place = cast(call("greatest", vec![place, number("1")]), DataType::BigInt(None));
     Some(call("array_element", vec![values, place]))
+}
+
+/// The values that an ordered-set aggregate is over, as an array.
+fn values_in_order(expr: &Expr) -> Option<Expr> {
+    let Expr::Function(written) = expr else { return None };
+    let [by] = &written.within_group[..] else { return None };
+    let order = vec![FunctionArgumentClause::OrderBy(vec![by.clone()])];
+    Some(aggregate(written, "array_agg", vec![by.expr.clone()], order, &by.expr))
+}
+
+/// `string_agg(v, d)` with a delimiter that is no constant: each text behind its delimiter, without the
+/// first one's.
+fn separated(expr: &Expr, value: Expr, delimiter: Expr) -> Option<Expr> {
+    let Expr::Function(written) = expr else { return None };
+    let FunctionArguments::List(list) = &written.args else { return None };
+    let constant = match &delimiter {
+        Expr::Cast { expr, .. } => expr,
+        other => other,
+    };
+    if text_of(constant).is_some() || list.duplicate_treatment.is_some() {
+        return None;
+    }
+    let delimiter = call("coalesce", vec![delimiter, text_value("")]);
+    let both = binary(delimiter.clone(), BinaryOperator::StringConcat, nested(value.clone()));
+    let of = |name, args| aggregate(written, name, args, list.clauses.clone(), &value);
+    let whole = of("string_agg", vec![both, text_value("")]);
+    let first = call("array_element", vec![of("array_agg", vec![delimiter]), number("1")]);
+    let behind = binary(call("character_length", vec![first]), BinaryOperator::Plus, number("1"));
+    Some(call("substr", vec![whole, behind]))
+}
+
+/// An aggregate of these arguments over the rows of another one where a value is not NULL.
+fn aggregate(
+    of: &Function,
+    name: &str,
+    args: Vec<Expr>,
+    clauses: Vec<FunctionArgumentClause>,
+    value: &Expr,
+) -> Expr {
+    let is_value = Expr::IsNotNull(Box::new(nested(value.clone())));
+    let counts = match &of.filter {
+        Some(filter) => binary(nested((**filter).clone()), BinaryOperator::And, is_value),
+        None => is_value,
+    };
+    let argument = |expr| FunctionArg::Unnamed(FunctionArgExpr::Expr(expr));
+    Expr::Function(Function {
+        name: ObjectName::from(vec![Ident::new(name)]),
+        args: FunctionArguments::List(FunctionArgumentList {
+            duplicate_treatment: None,
+            args: args.into_iter().map(argument).collect(),
+            clauses,
+        }),
+        within_group: Vec::new(),
+        filter: Some(Box::new(counts)),
+        ..of.clone()
+    })
 }
 
 fn function_of_arrays(name: &str, arguments: Vec<Expr>) -> Option<Expr> {
