@@ -88,6 +88,7 @@ impl Session {
             }
             Statement::Deallocate(name) => self.deallocate(name.as_ref()),
             Statement::Discard(tag) => self.discard(tag),
+            Statement::CreateIndex { .. } | Statement::DropIndex => self.index(&statement),
             Statement::NotBuilt { what, hint } => {
                 Err(Error::unsupported(format!("{what} is not supported")).hint(hint))
             }
@@ -103,6 +104,18 @@ impl Session {
             | Statement::Rename { .. }
             | Statement::SetRunning { .. } => self.define(statement, text).await,
         }
+    }
+
+    /// CREATE INDEX and DROP INDEX.
+    fn index(&mut self, statement: &Statement) -> Result<Outcome> {
+        let (notice, tag) = match statement {
+            Statement::CreateIndex { relation, columns } => {
+                (ddl::index::create(&self.engine, relation, columns)?, "CREATE INDEX")
+            }
+            _ => (ddl::index::THERE_ARE_NONE, "DROP INDEX"),
+        };
+        self.notices(vec![notice.to_owned()]);
+        done(tag)
     }
 
     async fn query(&mut self, query: ContinuousQuery, text: &Arc<str>) -> Result<Outcome> {

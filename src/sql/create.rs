@@ -9,7 +9,7 @@ use super::options;
 use super::query;
 use super::reader::Reader;
 use super::statement::{ColumnDef, CreateRelation, Options, Statement, WatermarkDef, WithData};
-use super::{aggregates, normalize, routines, types};
+use super::{aggregates, indexes, normalize, routines, types};
 use crate::error::{Error, Result, SqlState};
 
 /// Reads CREATE.
@@ -48,6 +48,9 @@ pub(super) fn create(r: &mut Reader) -> Result<Statement> {
     if r.eat_one(&["STREAM", "SOURCE"]).is_some() {
         return stream(r);
     }
+    if r.sees("INDEX") {
+        return indexes::create(r);
+    }
     Err(not_built(r))
 }
 
@@ -59,10 +62,6 @@ fn not_built(r: &mut Reader) -> Error {
     }
     let first = words.first().map(String::as_str).unwrap_or_default();
     let (what, hint) = match first {
-        "INDEX" => (
-            "CREATE INDEX",
-            "No index is needed: a table is found by its PRIMARY KEY, a view keeps its keys by itself.",
-        ),
         "UNIQUE" => ("CREATE UNIQUE INDEX", "Declare a PRIMARY KEY in CREATE TABLE."),
         "SINK" => (
             "CREATE SINK",

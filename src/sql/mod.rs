@@ -45,6 +45,7 @@ mod create;
 mod cursor;
 mod dialect;
 mod group_windows;
+mod indexes;
 mod interval;
 mod names;
 mod normalize;

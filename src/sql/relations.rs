@@ -24,6 +24,9 @@ pub(super) fn drop(r: &mut Reader) -> Result<Statement> {
     if let Some(word) = r.eat_one(&["FUNCTION", "AGGREGATE", "ROUTINE"]) {
         return super::routines::drop(r, word);
     }
+    if r.sees("INDEX") {
+        return super::indexes::drop(r);
+    }
     let Some(kind) = kind(r) else {
         return Err(unknown_kind(r, "DROP"));
     };

@@ -75,6 +75,10 @@ pub enum Statement {
         routines: Vec<NamedRoutine>,
         cascade: Cascade,
     },
+    /// CREATE INDEX: what it is over.
+    CreateIndex { relation: ObjectName, columns: Vec<Ident> },
+    /// DROP INDEX.
+    DropIndex,
     /// CREATE STREAM s AS query, CREATE SINK, REFRESH TABLE: parsed to be refused well.
     NotBuilt { what: String, hint: String },
     /// DROP kind \[IF EXISTS\] names \[CASCADE\].

@@ -8,6 +8,7 @@ mod aggregate;
 mod columns;
 mod drop;
 mod function;
+pub mod index;
 mod options;
 mod stream;
 mod table;
