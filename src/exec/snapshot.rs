@@ -110,7 +110,10 @@ impl Scope {
     }
 
     /// A table with the rows that are no more, as committed.
-    fn versions(&self, relation: &Arc<Relation>) -> Result<Arc<dyn TableProvider>> {
+    ///
+    /// # Errors
+    /// 55000 for one that keeps none, 0A000 for what is no table.
+    pub fn versions(&self, relation: &Arc<Relation>) -> Result<Arc<dyn TableProvider>> {
         let (name, kind) = (&relation.name, relation.kind_name());
         match &relation.kind {
             Kind::Table(table) if table.history_ms == Some(0) => Err(Error::new(

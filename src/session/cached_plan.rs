@@ -27,7 +27,7 @@ use super::read::rows::Batches;
 use crate::catalog::{Names, RelationId};
 use crate::error::Result;
 use crate::exec::snapshot::Scope;
-use crate::plan::relations::scanned;
+use crate::plan::relations::{has_versions, scanned};
 use crate::postgres::budget::Allowance;
 use crate::postgres::subplan::has_applied;
 use crate::sql;
@@ -136,15 +136,17 @@ impl CachedPlan {
         if !Arc::ptr_eq(&self.names, scope.all_names()) {
             return Ok(None);
         }
-        let mut tables: HashMap<RelationId, _> = HashMap::new();
+        let mut tables: HashMap<(RelationId, bool), _> = HashMap::new();
         let plan = self.plan.clone().transform_up_with_subqueries(|node| match node {
             LogicalPlan::TableScan(mut scan) => {
                 if let Some(relation) = scanned(&scan) {
-                    let table = match tables.get(&relation.id) {
+                    let is_as_it_was = has_versions(&scan);
+                    let table = match tables.get(&(relation.id, is_as_it_was)) {
                         Some(table) => Arc::clone(table),
+                        None if is_as_it_was => provider_as_source(scope.versions(&relation)?),
                         None => provider_as_source(scope.contents(&relation)?),
                     };
-                    tables.insert(relation.id, Arc::clone(&table));
+                    tables.insert((relation.id, is_as_it_was), Arc::clone(&table));
                     scan.source = table;
                 }
                 Ok(Transformed::yes(LogicalPlan::TableScan(scan)))

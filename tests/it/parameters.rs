@@ -190,6 +190,26 @@ async fn a_prepared_select_answers_as_of_each_time_it_runs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_prepared_select_of_a_table_as_it_was_answers_each_time() {
+    let client = server::shared().connect().await;
+    let name = server::unique("rates");
+    server::run(&client, &format!("CREATE TABLE {name} (id BIGINT PRIMARY KEY, rate INT)")).await;
+    server::run(&client, &format!("INSERT INTO {name} VALUES (1, 10), (2, 20)")).await;
+    let select = format!(
+        "SELECT now.rate, was.rate FROM {name} AS now JOIN {name} FOR SYSTEM_TIME AS OF now() AS was
+         ON was.id = now.id WHERE now.id = $1"
+    );
+    let select = client.prepare(&select).await.expect("planned");
+    for rate in [10, 11, 12, 13] {
+        let sql = format!("UPDATE {name} SET rate = {rate} WHERE id = 1");
+        server::run(&client, &sql).await;
+        let rows = client.query(&select, &[&1_i64]).await.expect("answered");
+        let found: Vec<(i32, i32)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+        assert_eq!(found, [(rate, rate)]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_type_that_depends_on_a_parameter_is_that_of_its_value() {
     let client = server::shared().connect().await;
     let name = server::unique("digits");
