@@ -9,7 +9,8 @@
 //! read it is steady, and comparisons, sums, differences and what keeps an order follow from these.
 //! A condition that rises lets a row in at some moment, one that falls lets it go; when that is, is
 //! found by asking the condition itself ([`TemporalFilter`](crate::operators::TemporalFilter)), so
-//! months, dates and `date_trunc` need no rules of their own. A condition that moves to and fro
+//! months, dates and `date_trunc` need no rules of their own. `ts::date = current_date` is two of them, one
+//! that rises and one that falls. A condition that moves to and fro
 //! (`extract(hour FROM now()) = 8`) is not looked at again.
 //!
 //! With EMIT ON WINDOW CLOSE nothing is taken back, and a condition is what it is when the row comes.
@@ -240,14 +241,26 @@ fn computed(expr: Expr, projection: &Projection) -> Result<Expr> {
     Ok(put.data)
 }
 
-/// BETWEEN is two conditions.
+/// BETWEEN is two conditions, and so is `ts::date = current_date`: one that becomes true and one that
+/// becomes false.
 fn parted(condition: Expr) -> Vec<Expr> {
     match condition {
         Expr::Between(Between { expr, negated: false, low, high }) => {
             vec![expr.as_ref().clone().gt_eq(*low), expr.lt_eq(*high)]
         }
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right })
+            if one_moves(&left, &right) =>
+        {
+            vec![left.as_ref().clone().gt_eq(right.as_ref().clone()), left.lt_eq(*right)]
+        }
         other => vec![other],
     }
+}
+
+/// Whether time moves one of two values, one way, past the other.
+fn one_moves(left: &Expr, right: &Expr) -> bool {
+    let moves = |course| matches!(course, Some(Course::Rises | Course::Falls));
+    is_steady(left) && moves(course(right)) || is_steady(right) && moves(course(left))
 }
 
 /// What becomes of an expression as time passes; None: that is not known.

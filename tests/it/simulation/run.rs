@@ -375,8 +375,8 @@ impl Life<'_> {
     }
 
     pub fn phase(&self, name: &str) -> Option<Phase> {
-        let views = self.engine.engine().views();
-        let view = views.into_iter().find(|view| view.relation().name == name)?;
+        let views = self.engine.engine().answers();
+        let (_, view) = views.into_iter().find(|(relation, _)| relation.name == name)?;
         let phase = view.phase().borrow().clone();
         Some(phase)
     }

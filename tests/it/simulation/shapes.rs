@@ -97,6 +97,10 @@ pub const SHAPES: &[Shape] = &[
         "count of rows that leave",
         "SELECT k, count(*) AS n, max(v) AS hi FROM {S} WHERE to_timestamp_millis(1700000000000 + v * 1000) > now() GROUP BY k",
     ),
+    rows(
+        "rows of this minute",
+        "SELECT id, k, v AS n FROM {S} WHERE date_trunc('minute', to_timestamp_millis(1700000000000 + v * 1000)) = date_trunc('minute', now())",
+    ),
     rows("projection", "SELECT id, upper(k) AS k, v + 1 AS n FROM {S}"),
     rows(
         "rows looked up",
