@@ -53,9 +53,10 @@ pub(crate) fn is_function(name: &str) -> bool {
 ///
 /// # Errors
 ///
-/// As [`check_percentile`] says.
+/// As [`check_percentile`] and [`check_unit`] say.
 pub(crate) fn called(expr: &mut Expr) -> Result<Option<Expr>> {
     check_percentile(expr)?;
+    check_unit(expr)?;
     Ok(function(expr))
 }
 
@@ -255,6 +256,39 @@ fn function_of_time(name: &str, arguments: Vec<Expr>) -> Option<Expr> {
 }
 
 /// The unit of time that has other names too (Postgres manual, 9.9.2).
+/// What a time is cut to.
+const UNITS: [&str; 10] = [
+    "microsecond",
+    "millisecond",
+    "second",
+    "minute",
+    "hour",
+    "day",
+    "week",
+    "month",
+    "quarter",
+    "year",
+];
+
+/// A unit of date_trunc that is written and is none: 22023, and not with the first row. 0A000 for those
+/// that are longer than a year.
+fn check_unit(expr: &Expr) -> Result<()> {
+    let Some((name, arguments)) = function_named(expr) else { return Ok(()) };
+    let Some(unit) = arguments.first().filter(|_| name == "date_trunc").and_then(text_of) else {
+        return Ok(());
+    };
+    let unit = unit.to_ascii_lowercase();
+    if UNITS.contains(&unit.as_str()) || whole_unit(&unit).is_some() {
+        return Ok(());
+    }
+    if ["decade", "century", "millennium"].iter().any(|long| unit.starts_with(&long[..6])) {
+        return Err(Error::unsupported(format!("date_trunc('{unit}', …) is not supported"))
+            .hint("Compute with extract(year FROM …)."));
+    }
+    Err(Error::new(SqlState::BadArgument, format!("unit \"{unit}\" not recognized"))
+        .hint(format!("Units are {}.", UNITS.join(", "))))
+}
+
 fn whole_unit(name: &str) -> Option<&'static str> {
     Some(match name.to_ascii_lowercase().as_str() {
         "microseconds" | "usec" | "usecs" | "us" => "microsecond",
