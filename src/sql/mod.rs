@@ -33,6 +33,7 @@
 //!   newest version anyway. Of another time it is a subquery over the table's versions
 //!   (`system_time`).
 //! - INTERVAL constants are as [`IntervalParts`] is displayed: `INTERVAL '1 day 5 seconds'`.
+//! - `OVER w` is what WINDOW says of `w`, and WINDOW is gone (`named_windows`).
 //! - Long chains of AND and of OR are balanced trees.
 //! - `TABLE t` as a query is `SELECT * FROM t`. Type names in casts are Postgres'.
 
@@ -47,6 +48,7 @@ mod dialect;
 mod group_windows;
 mod indexes;
 mod interval;
+mod named_windows;
 mod names;
 mod normalize;
 mod options;

@@ -10,6 +10,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::group_windows;
 use super::interval::interval;
+use super::named_windows;
 use super::system_time;
 use super::ties;
 use super::visit::visit_mut;
@@ -54,12 +55,13 @@ impl VisitorMut for Normalizer {
         flow(
             check_query(query)
                 .and_then(|()| fetch_to_limit(query))
+                .and_then(|()| named_windows::of_query(query))
                 .and_then(|()| group_windows::rewrite(query)),
         )
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
-        flow(check_select(select))
+        flow(check_select(select).and_then(|()| named_windows::of_select(select).map(drop)))
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
@@ -68,7 +70,7 @@ impl VisitorMut for Normalizer {
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
-        flow(rewrite_expr(expr))
+        flow(named_windows::check(expr).and_then(|()| rewrite_expr(expr)))
     }
 }
 
