@@ -13,7 +13,7 @@ use datafusion::logical_expr::expr::{Between, Case, Cast, InList, ScalarFunction
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    BinaryExpr, Expr, ExprSchemable, Filter, LogicalPlan, Operator, Union,
+    BinaryExpr, Expr, ExprSchemable, Filter, LogicalPlan, LogicalPlanBuilder, Operator, Union,
 };
 
 use super::binary::compared_as;
@@ -37,7 +37,7 @@ pub fn rewrite_operators(plan: LogicalPlan, state: &SessionState) -> Result<Logi
             None => rewritten,
         };
         if rewritten.transformed {
-            rewritten.map_data(LogicalPlan::recompute_schema)
+            rewritten.map_data(with_its_types)
         } else if is_changed {
             Ok(Transformed::yes(rewritten.data))
         } else {
@@ -45,6 +45,15 @@ pub fn rewrite_operators(plan: LogicalPlan, state: &SessionState) -> Result<Logi
         }
     })?;
     Ok(rewritten.data)
+}
+
+/// The node with the types that its expressions have now. Rows of VALUES keep those they had when they
+/// are asked to recompute them.
+fn with_its_types(node: LogicalPlan) -> Result<LogicalPlan> {
+    match node {
+        LogicalPlan::Values(values) => LogicalPlanBuilder::values(values.values)?.build(),
+        other => other.recompute_schema(),
+    }
 }
 
 /// The node with inputs that fit each other, where there are several; `is_changed`: types below it
