@@ -173,6 +173,10 @@ sqlstates! {
     DuplicateCursor = "42P03",
     /// `duplicate_prepared_statement`.
     DuplicateStatement = "42P05",
+    /// `duplicate_schema`.
+    DuplicateSchema = "42P06",
+    /// `reserved_name`.
+    ReservedName = "42939",
     /// `duplicate_table`.
     DuplicateTable = "42P07",
     /// `grouping_error`.

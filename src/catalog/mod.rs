@@ -7,6 +7,7 @@
 
 mod relation;
 mod routine;
+mod schema;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,12 +25,16 @@ pub use relation::{
 pub use routine::{
     AggregateDef, Argument, BodyText, CatalogObject, FunctionDef, Routine, RoutineKind, Stability,
 };
+pub use schema::Schema;
 
 /// The name of the one database.
 pub const DATABASE: &str = "tidemill";
 
-/// The schema of users' relations, and the one that a name without a schema is in.
+/// The schema of users' relations that is always there, and the one that a name without a schema is in.
 pub const SCHEMA: &str = "public";
+
+/// The schemas in which the server shows itself.
+pub const SYSTEM_SCHEMAS: [&str; 3] = ["pg_catalog", "information_schema", "tidemill"];
 
 /// Key prefix of relations in [`Space::Meta`].
 const RELATION_PREFIX: &[u8] = b"relation/";
@@ -37,8 +42,8 @@ const RELATION_PREFIX: &[u8] = b"relation/";
 /// The key of the id that the next relation gets: the ids of dropped ones are not given again.
 const NEXT_ID_KEY: &[u8] = b"next-relation";
 
-/// The version of the stored form of a relation.
-const RELATION_FORMAT: u32 = 1;
+/// The version of the stored form of a relation; 2 has a schema.
+const RELATION_FORMAT: u32 = 2;
 
 /// The version of the record around it.
 const RELATION_HEAD: u8 = 1;
@@ -52,10 +57,13 @@ pub struct Catalog {
 /// All relations and functions at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Names {
-    by_name: BTreeMap<String, Arc<Relation>>,
+    /// Of each schema.
+    by_name: BTreeMap<String, BTreeMap<String, Arc<Relation>>>,
     by_id: BTreeMap<RelationId, Arc<Relation>>,
     /// Those of one name in the order in which they were made.
     routines: BTreeMap<String, Vec<Arc<Routine>>>,
+    /// Those that were made: all but `public`.
+    schemas: BTreeMap<String, Arc<Schema>>,
     next_id: u64,
 }
 
@@ -73,6 +81,11 @@ impl Catalog {
             let (key, value) = entry?;
             let relation = relation::decode(value).map_err(|error| damaged(&key, &error))?;
             names.put(Arc::new(relation));
+        }
+        for entry in store.scan(Space::Meta, schema::PREFIX, schema::END)? {
+            let (key, value) = entry?;
+            let schema = schema::decode(value).map_err(|error| damaged(&key, &error))?;
+            names.put_schema(Arc::new(schema));
         }
         let (from, to) = routine::ROUTINES;
         for entry in store.scan(Space::Meta, from, to)? {
@@ -94,7 +107,8 @@ impl Catalog {
         let given = changes.iter().map(|change| match change {
             NameChange::Put(relation) => relation.id.0 + 1,
             NameChange::PutRoutine(routine) => routine.id.0 + 1,
-            NameChange::Remove(_) | NameChange::RemoveRoutine(_) => 0,
+            NameChange::PutSchema(schema) => schema.id.0 + 1,
+            NameChange::Remove(_) | NameChange::RemoveRoutine(_) | NameChange::RemoveSchema(_) => 0,
         });
         let next_id = given.fold(self.names().next_id, u64::max);
         batch.put(Space::Meta, NEXT_ID_KEY, encode_number(next_id));
@@ -111,6 +125,8 @@ impl Catalog {
                 NameChange::Remove(id) => names.remove(id),
                 NameChange::PutRoutine(routine) => names.put_routine(routine),
                 NameChange::RemoveRoutine(id) => names.remove_routine(id),
+                NameChange::PutSchema(schema) => names.put_schema(schema),
+                NameChange::RemoveSchema(schema) => drop(names.schemas.remove(&schema.name)),
             }
         }
         *guard = Arc::new(names);
@@ -134,6 +150,10 @@ pub enum NameChange {
     PutRoutine(Arc<Routine>),
     /// A function is gone.
     RemoveRoutine(RelationId),
+    /// A new schema.
+    PutSchema(Arc<Schema>),
+    /// A schema is gone, and all that was in it before.
+    RemoveSchema(Arc<Schema>),
 }
 
 impl NameChange {
@@ -147,6 +167,10 @@ impl NameChange {
                 batch.put(Space::Meta, routine::key(routine.id), routine::encode(routine)?);
             }
             NameChange::RemoveRoutine(id) => batch.delete(Space::Meta, routine::key(*id)),
+            NameChange::PutSchema(schema) => {
+                batch.put(Space::Meta, schema::key(schema.id), schema::encode(schema)?);
+            }
+            NameChange::RemoveSchema(schema) => batch.delete(Space::Meta, schema::key(schema.id)),
         }
         Ok(())
     }
@@ -157,16 +181,23 @@ impl Names {
         self.remove(relation.id);
         self.next_id = self.next_id.max(relation.id.0 + 1);
         self.by_id.insert(relation.id, Arc::clone(&relation));
-        self.by_name.insert(relation.name.clone(), relation);
+        let named = self.by_name.entry(relation.schema.clone()).or_default();
+        named.insert(relation.name.clone(), relation);
     }
 
     fn remove(&mut self, id: RelationId) {
         // In one publication another may have taken its name already.
         if let Some(gone) = self.by_id.remove(&id)
-            && self.by_name.get(&gone.name).is_some_and(|named| named.id == id)
+            && let Some(named) = self.by_name.get_mut(&gone.schema)
+            && named.get(&gone.name).is_some_and(|named| named.id == id)
         {
-            self.by_name.remove(&gone.name);
+            named.remove(&gone.name);
         }
+    }
+
+    fn put_schema(&mut self, schema: Arc<Schema>) {
+        self.next_id = self.next_id.max(schema.id.0 + 1);
+        self.schemas.insert(schema.name.clone(), schema);
     }
 
     fn put_routine(&mut self, routine: Arc<Routine>) {
@@ -182,14 +213,39 @@ impl Names {
         self.routines.retain(|_, named| !named.is_empty());
     }
 
-    /// The relation of that name.
-    pub fn find(&self, name: &str) -> Option<&Arc<Relation>> {
-        self.by_name.get(name)
+    /// The relation of that name in a schema.
+    pub fn find(&self, schema: &str, name: &str) -> Option<&Arc<Relation>> {
+        self.by_name.get(schema)?.get(name)
     }
 
-    /// The relation of that name, or 42P01 with the nearest name as a hint.
-    pub fn get(&self, name: &str) -> Result<&Arc<Relation>> {
-        self.find(name).ok_or_else(|| self.missing(name))
+    /// The relation of that name in a schema, or 42P01 with the nearest name as a hint.
+    pub fn get(&self, schema: &str, name: &str) -> Result<&Arc<Relation>> {
+        self.find(schema, name).ok_or_else(|| self.missing(schema, name))
+    }
+
+    /// The schemas that users' relations are in, `public` first.
+    pub fn schemas(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(SCHEMA).chain(self.schemas.keys().map(String::as_str))
+    }
+
+    /// Whether users' relations can be in a schema of that name.
+    pub fn has_schema(&self, name: &str) -> bool {
+        name == SCHEMA || self.schemas.contains_key(name)
+    }
+
+    /// The schemas that were made: all but `public`.
+    pub fn made_schemas(&self) -> impl Iterator<Item = &Arc<Schema>> {
+        self.schemas.values()
+    }
+
+    /// A schema that was made.
+    pub fn made_schema(&self, name: &str) -> Option<&Arc<Schema>> {
+        self.schemas.get(name)
+    }
+
+    /// The relations of a schema, by name.
+    pub fn in_schema(&self, name: &str) -> impl Iterator<Item = &Arc<Relation>> {
+        self.by_name.get(name).into_iter().flat_map(BTreeMap::values)
     }
 
     /// The query that the relation of an id is an answer of: see [`Relation::query_id`].
@@ -204,13 +260,28 @@ impl Names {
         })
     }
 
-    /// 42P01 for a name, with the nearest existing name as a hint.
-    pub fn missing(&self, name: &str) -> Error {
-        let error =
-            Error::new(SqlState::UndefinedTable, format!("relation \"{name}\" does not exist"));
-        match nearest(name, self.by_name.keys().map(String::as_str)) {
+    /// 42P01 for a name, with the nearest existing name of its schema as a hint.
+    pub fn missing(&self, schema: &str, name: &str) -> Error {
+        let shown = match schema {
+            SCHEMA => name.to_owned(),
+            _ => format!("{schema}.{name}"),
+        };
+        let what = format!("relation \"{shown}\" does not exist");
+        let error = Error::new(SqlState::UndefinedTable, what);
+        let known = self.in_schema(schema).map(|relation| relation.name.as_str());
+        match nearest(name, known) {
             Some(known) => error.hint(format!("Perhaps you meant \"{known}\".")),
             None => error,
+        }
+    }
+
+    /// 3F000 for a schema, with the nearest existing one as a hint.
+    pub fn missing_schema(&self, name: &str) -> Error {
+        let what = format!("schema \"{name}\" does not exist");
+        let error = Error::new(SqlState::UndefinedSchema, what);
+        match nearest(name, self.schemas()) {
+            Some(known) => error.hint(format!("Perhaps you meant \"{known}\".")),
+            None => error.hint("CREATE SCHEMA makes one."),
         }
     }
 
@@ -219,9 +290,9 @@ impl Names {
         self.by_id.get(&id)
     }
 
-    /// All relations, by name.
+    /// All relations, by schema and name.
     pub fn all(&self) -> impl Iterator<Item = &Arc<Relation>> {
-        self.by_name.values()
+        self.by_name.values().flat_map(BTreeMap::values)
     }
 
     /// The id for the next relation.

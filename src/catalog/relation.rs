@@ -6,10 +6,10 @@ use bytes::Bytes;
 use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
 
-use super::{RELATION_FORMAT, RELATION_HEAD, RELATION_PREFIX};
+use super::{RELATION_FORMAT, RELATION_HEAD, RELATION_PREFIX, SCHEMA};
 use crate::error::{Error, Result};
 use crate::store::codec::{decode_json, encode_json};
-use crate::types::SqlType;
+use crate::types::{SqlType, quote_name};
 
 /// Given once at CREATE, never used again; also the id of the stream's log and the table's rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -20,7 +20,10 @@ pub struct RelationId(pub u64);
 pub struct Relation {
     /// Its identity.
     pub id: RelationId,
-    /// Its name in the one schema, `public`.
+    /// The schema that it is in.
+    #[serde(default = "public", skip_serializing_if = "is_public")]
+    pub schema: String,
+    /// Its name there.
     pub name: String,
     /// Its columns in order.
     pub columns: Vec<Column>,
@@ -178,7 +181,31 @@ pub enum Emission {
     OnChange,
 }
 
+/// What is not stored: relations were all in one schema once.
+fn public() -> String {
+    SCHEMA.to_owned()
+}
+
+fn is_public(schema: &str) -> bool {
+    schema == SCHEMA
+}
+
 impl Relation {
+    /// Its name, behind its schema if that is another than `public`.
+    pub fn shown_name(&self) -> String {
+        if is_public(&self.schema) {
+            self.name.clone()
+        } else {
+            format!("{}.{}", self.schema, self.name)
+        }
+    }
+
+    /// The same as SQL reads it.
+    pub fn quoted_name(&self) -> String {
+        let name = quote_name(&self.name);
+        if is_public(&self.schema) { name } else { format!("{}.{name}", quote_name(&self.schema)) }
+    }
+
     /// The Arrow schema of its columns.
     pub fn schema(&self) -> SchemaRef {
         Arc::new(Schema::new(self.columns.iter().map(Column::field).collect::<Vec<_>>()))
@@ -229,7 +256,9 @@ pub(super) fn key(id: RelationId) -> Vec<u8> {
 }
 
 pub(super) fn encode(relation: &Relation) -> Result<Bytes> {
-    encode_json(RELATION_HEAD, &Stored { format: RELATION_FORMAT, relation })
+    // Those of before know no schema, and would take any for `public`.
+    let format = if is_public(&relation.schema) { 1 } else { RELATION_FORMAT };
+    encode_json(RELATION_HEAD, &Stored { format, relation })
 }
 
 pub(super) fn decode(value: Bytes) -> Result<Relation> {

@@ -177,7 +177,7 @@ impl CatalogObject {
     pub fn described(&self) -> String {
         match self {
             CatalogObject::Relation(relation) => {
-                format!("{} {}", relation.kind_name(), relation.name)
+                format!("{} {}", relation.kind_name(), relation.shown_name())
             }
             CatalogObject::Routine(routine) => {
                 format!("{} {}", routine.kind_name(), routine.signature())

@@ -12,7 +12,6 @@ use super::contents::{
 };
 use super::registry::Engine;
 use super::versions::{Overlay, ReadSnapshot};
-use crate::catalog::SCHEMA;
 use crate::catalog::{Kind, Names, Relation, RelationId};
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
@@ -159,14 +158,12 @@ impl Scope {
 #[async_trait]
 impl RelationLookup for Scope {
     async fn find(&self, schema: &str, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        if schema == sql::VERSIONS {
-            let relation = self.names.get(name)?;
+        if let Some(schema) = sql::versions_of(schema) {
+            let relation = self.names.get(schema, name)?;
             self.used.lock().push(relation.id);
             return self.versions(relation).map(Some);
         }
-        if schema == SCHEMA
-            && let Some(relation) = self.names.find(name)
-        {
+        if let Some(relation) = self.names.find(schema, name) {
             self.used.lock().push(relation.id);
             return self.provider(relation).await.map(Some);
         }
@@ -177,10 +174,9 @@ impl RelationLookup for Scope {
     }
 
     fn names(&self, schema: &str) -> Vec<String> {
-        match (schema == SCHEMA, &self.system) {
-            (true, _) => self.names.all().map(|relation| relation.name.clone()).collect(),
-            (false, Some(system)) => system.names(schema),
-            (false, None) => Vec::new(),
+        match &self.system {
+            Some(system) if !self.names.has_schema(schema) => system.names(schema),
+            _ => self.names.in_schema(schema).map(|relation| relation.name.clone()).collect(),
         }
     }
 
@@ -196,7 +192,8 @@ impl RelationLookup for Scope {
     }
 
     fn schemas(&self) -> Vec<String> {
-        let mut schemas = vec![SCHEMA.to_owned(), sql::VERSIONS.to_owned()];
+        let own = self.names.schemas().flat_map(|own| [own.to_owned(), sql::versions_in(own)]);
+        let mut schemas: Vec<String> = own.collect();
         if let Some(system) = &self.system {
             schemas.extend(system.schemas());
         }

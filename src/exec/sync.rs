@@ -33,7 +33,12 @@ impl Engine {
             let caught_up = phase.wait_for(|phase| *phase != Phase::CatchingUp).await;
             match caught_up.unwrap_or(Phase::Dropped) {
                 Phase::Failed(failure) => return Err(failure.error(&view.relation().name)),
-                Phase::Dropped => return Err(self.catalog.names().missing(&view.relation().name)),
+                Phase::Dropped => {
+                    return Err({
+                        let relation = view.relation();
+                        self.catalog.names().missing(&relation.schema, &relation.name)
+                    });
+                }
                 Phase::Paused
                 | Phase::Stalled(_)
                 | Phase::CatchingUp

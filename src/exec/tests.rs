@@ -72,6 +72,7 @@ impl Bench {
     ) -> Arc<Relation> {
         let relation = Arc::new(Relation {
             id: self.engine.catalog.names().next_id(),
+            schema: "public".to_owned(),
             name: name.to_owned(),
             columns,
             kind,

@@ -14,7 +14,7 @@ use super::params::{arguments, function_name, text_of};
 use super::read::rows::{counted, text_batch, text_schema};
 use super::session::Session;
 use super::settings::interval_ms;
-use crate::catalog::{Kind, Relation, StreamDef, WatermarkSpec};
+use crate::catalog::{Kind, Relation, SCHEMA, StreamDef, WatermarkSpec};
 use crate::error::{Error, Result, SqlState};
 use crate::log::StreamId;
 use crate::pgtypes::values::{Encoder, parse_text_in};
@@ -138,7 +138,7 @@ fn stream(session: &Session, call: &FunctionCall) -> Result<(Arc<Relation>, Wate
             .hint("Write SELECT advance_watermark('stream', TIMESTAMP '…').")
     })?;
     let names = session.engine.catalog.names();
-    let relation = match names.find(&name) {
+    let relation = match names.find(SCHEMA, &name) {
         Some(found) => Arc::clone(found),
         None => {
             let parsed = sql::parse(&format!("DESCRIBE {name}")).ok();
@@ -146,9 +146,10 @@ fn stream(session: &Session, call: &FunctionCall) -> Result<(Arc<Relation>, Wate
                 sql::Statement::Describe(name) => sql::relation_name(&name).ok(),
                 _ => None,
             });
-            let folded =
-                named.filter(sql::RelationName::is_public).map_or(name, |found| found.name);
-            Arc::clone(names.get(&folded)?)
+            match named {
+                Some(named) => Arc::clone(named.get(&names)?),
+                None => return Err(names.missing(SCHEMA, &name)),
+            }
         }
     };
     let Kind::Stream(StreamDef { watermark, connector, .. }) = &relation.kind else {

@@ -92,17 +92,8 @@ impl Session {
             Statement::NotBuilt { what, hint } => {
                 Err(Error::unsupported(format!("{what} is not supported")).hint(hint))
             }
-            Statement::CreateStream(_)
-            | Statement::CreateTable(_)
-            | Statement::CreateTableAs { .. }
-            | Statement::CreateView { .. }
-            | Statement::CreateMaterializedView { .. }
-            | Statement::CreateAggregate(_)
-            | Statement::CreateFunction(_)
-            | Statement::Drop { .. }
-            | Statement::DropRoutines { .. }
-            | Statement::Rename { .. }
-            | Statement::SetRunning { .. } => self.define(statement, text).await,
+            // The others define something.
+            _ => self.define(statement, text).await,
         }
     }
 
@@ -514,6 +505,9 @@ impl ClientSession for Session {
             return done("");
         };
         self.check_failed(&inner.statement)?;
+        let placed_in = self.in_search_path(&inner.statement, &inner.text)?;
+        let placed_in = placed_in.map(|(statement, text)| ParsedStatement::new(statement, text));
+        let inner = placed_in.as_deref().unwrap_or(inner);
         if protocol == Protocol::Extended && self.mode == TransactionMode::Idle {
             self.begin_implicit();
         }

@@ -203,6 +203,8 @@ pub struct SessionValues<'a> {
     pub user: &'a str,
     /// The connection's number.
     pub pid: i32,
+    /// The schemas in which names without one are looked for, in order.
+    pub path: &'a (dyn Fn() -> Vec<String> + Sync),
     /// The value of a variable.
     pub setting: &'a (dyn Fn(&str) -> Result<String> + Sync),
 }
@@ -326,14 +328,16 @@ fn answered(expr: &Expr, session: &SessionValues<'_>) -> Result<Option<Expr>> {
     let text = |value: &str| parse_expr(&format!("CAST({} AS text)", quoted(value))).map(Some);
     match (name.as_str(), args.as_slice()) {
         ("current_user" | "session_user" | "user" | "current_role", []) => text(session.user),
-        ("current_schema", []) => text("public"),
+        ("current_schema", []) => match (session.path)().first() {
+            Some(schema) => text(schema),
+            None => parse_expr("CAST(NULL AS text)").map(Some),
+        },
         ("current_schemas", [implicit]) => {
-            parse_expr(if implicit.to_string().eq_ignore_ascii_case("false") {
-                "ARRAY['public']"
-            } else {
-                "ARRAY['pg_catalog', 'public']"
-            })
-            .map(Some)
+            let is_implicit = !implicit.to_string().eq_ignore_ascii_case("false");
+            let implied = is_implicit.then(|| "pg_catalog".to_owned());
+            let schemas = implied.into_iter().chain((session.path)());
+            let schemas: Vec<String> = schemas.map(|schema| quoted(&schema)).collect();
+            parse_expr(&format!("CAST(ARRAY[{}] AS text[])", schemas.join(", "))).map(Some)
         }
         ("pg_backend_pid", []) => {
             parse_expr(&format!("CAST({} AS integer)", session.pid)).map(Some)

@@ -49,6 +49,7 @@ pub async fn prepare(
     }
     session.check_failed(&statement)?;
     let text: Arc<str> = text.into();
+    let (statement, text) = session.in_search_path(&statement, &text)?.unwrap_or((statement, text));
     let mut hints: Vec<Option<SqlType>> = hints.to_vec();
     hints.resize(params.max(hints.len()), None);
     let mut planned = statement.clone();

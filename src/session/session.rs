@@ -22,12 +22,12 @@ use super::transaction::{
     LOCK_WAIT, LOCK_WAIT_SETTING, SessionTransaction, SystemContext, TransactionMode, WriteContext,
 };
 use super::write::PlainInsert;
-use crate::catalog::StateOptions;
+use crate::catalog::{SCHEMA, StateOptions};
 use crate::error::{Error, Result, SqlState};
 use crate::exec::Engine;
 use crate::limits;
 use crate::log::CommitNo;
-use crate::sql::{self, CopySource, CopyTo, CursorSource, Statement, Subscribe};
+use crate::sql::{self, CopySource, CopyTo, CursorSource, NameUse, Statement, Subscribe};
 use crate::types::SqlType;
 
 /// What `Prepared::inner` holds.
@@ -127,12 +127,7 @@ impl Session {
 
     /// What this session reads with.
     pub(super) async fn reads(&self, text: &Arc<str>) -> ReadContext {
-        let system = pg_catalog::lookup(SystemContext {
-            engine: Arc::clone(&self.engine),
-            user: self.startup.user.clone(),
-            pid: self.startup.id,
-            settings: self.settings.clone(),
-        });
+        let system = pg_catalog::lookup(self.system_context());
         ReadContext {
             engine: Arc::clone(&self.engine),
             overlay: self.transaction.lock().await.overlay(),
@@ -140,6 +135,54 @@ impl Session {
             text: Arc::clone(text),
             own: self.own(),
         }
+    }
+
+    /// The schemas in which names without one are looked for, in order; only those that there are.
+    pub(super) fn search_path(&self) -> Vec<String> {
+        self.system_context().search_path()
+    }
+
+    fn system_context(&self) -> SystemContext {
+        SystemContext {
+            engine: Arc::clone(&self.engine),
+            user: self.startup.user.clone(),
+            pid: self.startup.id,
+            settings: self.settings.clone(),
+        }
+    }
+
+    /// A statement with the schemas of its names, where its names are not all in `public` or have
+    /// one; else None. See [`sql::with_schemas`].
+    pub(super) fn in_search_path(
+        &self,
+        statement: &Statement,
+        text: &Arc<str>,
+    ) -> Result<Option<(Statement, Arc<str>)>> {
+        let names = self.engine.catalog.names();
+        if names.made_schemas().next().is_none() {
+            return Ok(None);
+        }
+        let path = self.search_path();
+        let is_public = |schema: &String| schema == SCHEMA;
+        if path.iter().all(is_public) {
+            return Ok(None);
+        }
+        let schema_of = |name: &str, used: NameUse| {
+            let holds = |schema: &&String| names.find(schema, name).is_some();
+            let schema = match used {
+                NameUse::Made => path.first(),
+                NameUse::Read => path.iter().find(holds).or_else(|| {
+                    // It is not to be found where nobody looks for it.
+                    let is_elsewhere =
+                        !path.iter().any(is_public) && !pg_catalog::is_relation(name);
+                    path.first().filter(|_| is_elsewhere)
+                }),
+            };
+            schema.filter(|schema| !is_public(schema)).cloned()
+        };
+        let Some(text) = sql::with_schemas(text, statement, &schema_of) else { return Ok(None) };
+        let parsed = sql::parse(&text)?.pop().map(|parsed| parsed.statement);
+        Ok(parsed.map(|statement| (statement, text.into())))
     }
 
     fn own(&self) -> CommitNo {
@@ -178,9 +221,11 @@ impl Session {
         values: &[Option<Expr>],
     ) -> Result<()> {
         let setting = |name: &str| self.settings.get(name);
+        let path = || self.search_path();
         let session = params::SessionValues {
             user: &self.startup.user,
             pid: self.startup.id,
+            path: &path,
             setting: &setting,
         };
         match statement {

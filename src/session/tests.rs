@@ -368,12 +368,13 @@ async fn after_a_drop_that_failed_each_view_runs_once() {
     client.ok("CREATE MATERIALIZED VIEW high AS SELECT max(n) AS n FROM low").await;
     let one = |n: u64| Answer::Rows(vec![vec![n.to_string()]]);
     assert_eq!(client.ok("SELECT n FROM high").await, one(0));
-    let followed = engine.catalog.names().find("high").map(|relation| relation.id).unwrap();
+    let followed =
+        engine.catalog.names().find("public", "high").map(|relation| relation.id).unwrap();
     let (_, mut followed) = engine.view(followed).unwrap().subscribe(followed);
     // The view above is stopped first, and then its removal fails; the one below still runs.
     store.arm(Fault::FailRead(store.reads() + 1));
     assert_eq!(client.state("DROP MATERIALIZED VIEW low CASCADE").await, SqlState::Io);
-    let low = engine.catalog.names().find("low").map(|relation| relation.id).unwrap();
+    let low = engine.catalog.names().find("public", "low").map(|relation| relation.id).unwrap();
     let (_, mut changes) = engine.view(low).unwrap().subscribe(low);
     for n in 1..=3 {
         client.ok("INSERT INTO s VALUES (1)").await;

@@ -24,6 +24,7 @@ use crate::log::table::Mark;
 use crate::log::{self, Append, CommitNo, StreamId, TableWriter};
 use crate::memory::{Accounts, MemoryPart};
 use crate::pgtypes::values::TextStyle;
+use crate::sql;
 use crate::time::Watermark;
 use crate::types::SqlType;
 
@@ -268,4 +269,15 @@ pub struct SystemContext {
     pub pid: i32,
     /// The session's settings.
     pub settings: SharedSettings,
+}
+
+impl SystemContext {
+    /// The schemas in which names without one are looked for, in order; only those that there are.
+    pub fn search_path(&self) -> Vec<String> {
+        let path = self.settings.get("search_path").unwrap_or_default();
+        let names = self.engine.catalog.names();
+        let mut schemas = sql::schemas_of(&path, &self.user);
+        schemas.retain(|schema| names.has_schema(schema));
+        schemas
+    }
 }

@@ -9,7 +9,7 @@ use super::options;
 use super::query;
 use super::reader::Reader;
 use super::statement::{ColumnDef, CreateRelation, Options, Statement, WatermarkDef, WithData};
-use super::{aggregates, indexes, normalize, routines, types};
+use super::{aggregates, indexes, normalize, routines, schemas, types};
 use crate::error::{Error, Result, SqlState};
 
 /// Reads CREATE.
@@ -51,6 +51,9 @@ pub(super) fn create(r: &mut Reader) -> Result<Statement> {
     if r.sees("INDEX") {
         return indexes::create(r);
     }
+    if r.eat("SCHEMA") {
+        return schemas::create(r);
+    }
     Err(not_built(r))
 }
 
@@ -75,9 +78,6 @@ fn not_built(r: &mut Reader) -> Error {
             "CREATE USER",
             "There are no roles yet: any user name may connect, and may do everything.",
         ),
-        "SCHEMA" => {
-            ("CREATE SCHEMA", "Relations are in the schema public; put a prefix before the name.")
-        }
         "DATABASE" => (
             "CREATE DATABASE",
             "There is one database, tidemill; start a second server with its own --data-dir.",

@@ -2,7 +2,9 @@
 
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
 
-use crate::catalog::{DATABASE, SCHEMA};
+use std::sync::Arc;
+
+use crate::catalog::{DATABASE, Names, Relation, SCHEMA, SYSTEM_SCHEMAS};
 use crate::error::{Error, Result, SqlState};
 
 /// A relation's name with its schema, folded.
@@ -15,9 +17,29 @@ pub struct RelationName {
 }
 
 impl RelationName {
-    /// Is it in the schema of the users' own relations (written or not)?
+    /// Is it in the schema that is always there (written or not)?
     pub fn is_public(&self) -> bool {
-        self.schema.as_deref().is_none_or(|schema| schema == SCHEMA)
+        self.schema() == SCHEMA
+    }
+
+    /// Is it in a schema in which the server shows itself?
+    pub fn is_of_system(&self) -> bool {
+        SYSTEM_SCHEMAS.contains(&self.schema())
+    }
+
+    /// Its schema, which is `public` where none was written.
+    pub fn schema(&self) -> &str {
+        self.schema.as_deref().unwrap_or(SCHEMA)
+    }
+
+    /// What it stands for among the users' relations.
+    pub fn find<'a>(&self, names: &'a Names) -> Option<&'a Arc<Relation>> {
+        names.find(self.schema(), &self.name)
+    }
+
+    /// What it stands for among the users' relations, or 42P01 with the nearest name as a hint.
+    pub fn get<'a>(&self, names: &'a Names) -> Result<&'a Arc<Relation>> {
+        names.get(self.schema(), &self.name)
     }
 }
 

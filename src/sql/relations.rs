@@ -27,6 +27,9 @@ pub(super) fn drop(r: &mut Reader) -> Result<Statement> {
     if r.sees("INDEX") {
         return super::indexes::drop(r);
     }
+    if r.eat("SCHEMA") {
+        return super::schemas::drop(r);
+    }
     let Some(kind) = kind(r) else {
         return Err(unknown_kind(r, "DROP"));
     };

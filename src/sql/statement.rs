@@ -75,6 +75,10 @@ pub enum Statement {
         routines: Vec<NamedRoutine>,
         cascade: Cascade,
     },
+    /// CREATE SCHEMA.
+    CreateSchema { name: Ident, if_not_exists: bool },
+    /// DROP SCHEMA.
+    DropSchemas { names: Vec<Ident>, if_exists: bool, cascade: Cascade },
     /// CREATE INDEX: what it is over.
     CreateIndex { relation: ObjectName, columns: Vec<Ident> },
     /// DROP INDEX.

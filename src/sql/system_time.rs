@@ -20,8 +20,18 @@ use super::windows::{select_all, table};
 use crate::error::{Error, Result};
 use crate::log::table::VERSION_COLUMNS;
 
-/// The schema with the versions of tables.
-pub const VERSIONS: &str = "__versions";
+/// What a schema with the versions of tables begins with.
+const VERSIONS: &str = "__versions.";
+
+/// The schema of the versions of a schema's tables.
+pub fn versions_in(schema: &str) -> String {
+    format!("{VERSIONS}{schema}")
+}
+
+/// The schema whose tables' versions are in that one; None: it is another.
+pub fn versions_of(schema: &str) -> Option<&str> {
+    schema.strip_prefix(VERSIONS)
+}
 
 /// The function that makes microseconds since 1970 of what a time is said by.
 pub const SYSTEM_TIME: &str = "__system_time";
@@ -41,7 +51,7 @@ pub(super) fn rewrite(factor: &mut TableFactor) -> Result<()> {
             .hint("FOR SYSTEM_TIME AS OF belongs behind the name of a table."));
     };
     let name = relation_name(name)?;
-    if !name.is_public() {
+    if name.is_of_system() {
         return Err(Error::unsupported("a system relation has no versions")
             .hint("FOR SYSTEM_TIME AS OF belongs behind the name of a table."));
     }
@@ -51,7 +61,7 @@ pub(super) fn rewrite(factor: &mut TableFactor) -> Result<()> {
         columns: Vec::new(),
         at: None,
     });
-    let versions = ObjectName::from(vec![quoted(VERSIONS), quoted(&name.name)]);
+    let versions = ObjectName::from(vec![quoted(&versions_in(name.schema())), quoted(&name.name)]);
     let mut query = select_all(table(versions, None, None));
     if let SetExpr::Select(select) = query.body.as_mut() {
         select.projection = vec![all_but(&VERSION_COLUMNS)];

@@ -84,6 +84,7 @@ fn relation(id: u64, name: &str, columns: Vec<Column>, kind: Kind) -> Relation {
     let id = RelationId(id);
     Relation {
         id,
+        schema: SCHEMA.to_owned(),
         name: name.to_owned(),
         columns,
         kind,

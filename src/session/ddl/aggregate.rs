@@ -5,7 +5,7 @@ use std::sync::Arc;
 use datafusion::sql::sqlparser::ast::ObjectName;
 
 use super::function::{arguments, put, refuse_built_in, replaced};
-use super::{Definer, Done, new_name};
+use super::{Definer, Done, new_routine_name};
 use crate::catalog::{AggregateDef, Names, Routine, RoutineKind};
 use crate::error::{Error, Result, SqlState, missing_function};
 use crate::exec::Engine;
@@ -17,7 +17,7 @@ use crate::types::SqlType;
 /// Makes an aggregate.
 pub async fn create(cx: &Definer, create: CreateAggregate) -> Result<Done> {
     let engine = &cx.engine;
-    let name = new_name(&create.name)?;
+    let name = new_routine_name(&cx.engine, &create.name)?;
     refuse_built_in(engine, &name)?;
     let names = engine.catalog.names();
     let arguments = arguments(&create.arguments)?;

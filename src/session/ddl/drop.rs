@@ -82,13 +82,13 @@ fn find(
     let mut found: Vec<Arc<Relation>> = Vec::new();
     for name in wanted {
         let name = relation_name(name)?;
-        if !name.is_public() {
+        if name.is_of_system() {
             return Err(Error::new(
                 SqlState::InsufficientPrivilege,
                 format!("\"{}\" is part of the system and stays", name.name),
             ));
         }
-        match names.find(&name.name) {
+        match name.find(&names) {
             Some(relation) => {
                 check_kind(relation, kind)?;
                 if !found.iter().any(|known| known.id == relation.id) {
@@ -99,7 +99,7 @@ fn find(
                 let what = format!("relation \"{}\" does not exist, skipping", name.name);
                 done.notices.push(("NOTICE", Error::new(SqlState::Success, what)));
             }
-            None => return Err(names.missing(&name.name)),
+            None => return Err(names.missing(name.schema(), &name.name)),
         }
     }
     Ok(found)

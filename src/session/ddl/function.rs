@@ -11,7 +11,7 @@ use datafusion::execution::FunctionRegistry;
 use datafusion::sql::sqlparser::ast::{GroupByExpr, Query, Select, SelectItem, SetExpr};
 
 use super::drop::drop_objects;
-use super::{Definer, Done, Opening, check_name, commit_changes, new_name};
+use super::{Definer, Done, Opening, check_name, commit_changes, new_routine_name};
 use crate::catalog::{
     Argument, BodyText, CatalogObject, FunctionDef, NameChange, Names, Routine, RoutineKind,
 };
@@ -41,7 +41,7 @@ pub struct DropRoutines {
 /// Makes a function.
 pub async fn create(cx: &Definer, create: CreateFunction) -> Result<Done> {
     let engine = &cx.engine;
-    let name = new_name(&create.name)?;
+    let name = new_routine_name(&cx.engine, &create.name)?;
     refuse_built_in(engine, &name)?;
     let expr = match &create.body {
         BodyText::Text(text) => one_expression(text)?,

@@ -10,6 +10,7 @@ mod drop;
 mod function;
 pub mod index;
 mod options;
+mod schema;
 mod stream;
 mod table;
 mod view;
@@ -29,7 +30,9 @@ use crate::exec::sharing::Parting;
 use crate::exec::view::Phase;
 use crate::limits;
 use crate::log::{StreamId, Transaction};
-use crate::sql::{PauseOrResume, RelationKind, RoutineType, Statement, ident_name, relation_name};
+use crate::sql::{
+    PauseOrResume, RelationKind, RelationName, RoutineType, Statement, ident_name, relation_name,
+};
 
 /// Who defines.
 pub struct Definer {
@@ -83,6 +86,8 @@ pub fn tag(statement: &Statement) -> &'static str {
             RelationKind::MaterializedView => "DROP MATERIALIZED VIEW",
             RelationKind::Sink => "DROP SINK",
         },
+        Statement::CreateSchema { .. } => "CREATE SCHEMA",
+        Statement::DropSchemas { .. } => "DROP SCHEMA",
         Statement::Rename { kind, .. } | Statement::SetRunning { kind, .. } => match kind {
             RelationKind::Stream => "ALTER STREAM",
             RelationKind::Table => "ALTER TABLE",
@@ -141,6 +146,12 @@ async fn define_alone(cx: Definer, statement: Statement) -> Result<Done> {
         Statement::Drop { kind, if_exists, names, cascade } => {
             drop::drop(&cx.engine, tag, kind, if_exists, &names, cascade, alone).await
         }
+        Statement::CreateSchema { name, if_not_exists } => {
+            schema::create(&cx.engine, &name, if_not_exists).await
+        }
+        Statement::DropSchemas { names, if_exists, cascade } => {
+            schema::drop(&cx.engine, &names, if_exists, cascade, alone).await
+        }
         Statement::CreateFunction(create) => function::create(&cx, *create).await,
         Statement::CreateAggregate(create) => aggregate::create(&cx, *create).await,
         Statement::DropRoutines { kind, if_exists, routines, cascade } => {
@@ -170,24 +181,29 @@ async fn to_its_end<T: Send + 'static>(
     }
 }
 
-/// The name of a relation that is to be made.
-fn new_name(name: &ObjectName) -> Result<String> {
+/// The name of a relation that is to be made, in a schema that there is.
+fn new_name(engine: &Engine, name: &ObjectName) -> Result<RelationName> {
     let name = relation_name(name)?;
-    if !name.is_public() {
-        let schema = name.schema.unwrap_or_default();
-        return Err(match schema.as_str() {
-            "pg_catalog" | "information_schema" | "tidemill" => Error::new(
-                SqlState::InsufficientPrivilege,
-                format!("permission denied for schema {schema}"),
-            )
-            .hint("Relations and functions are made in the schema public."),
-            _ => {
-                Error::new(SqlState::UndefinedSchema, format!("schema \"{schema}\" does not exist"))
-                    .hint("There is one schema for relations and functions, public.")
-            }
-        });
+    if name.is_of_system() {
+        let what = format!("permission denied for schema {}", name.schema());
+        return Err(Error::new(SqlState::InsufficientPrivilege, what)
+            .hint("What is made is in the schema public, or in one that CREATE SCHEMA makes."));
+    }
+    let names = engine.catalog.names();
+    if !names.has_schema(name.schema()) {
+        return Err(names.missing_schema(name.schema()));
     }
     check_name(&name.name)?;
+    Ok(name)
+}
+
+/// The name of a function that is to be made: they are all in one schema.
+fn new_routine_name(engine: &Engine, name: &ObjectName) -> Result<String> {
+    let name = new_name(engine, name)?;
+    if !name.is_public() {
+        let what = format!("a function in the schema \"{}\" is not supported", name.schema());
+        return Err(Error::unsupported(what).hint("Functions are in the schema public."));
+    }
     Ok(name.name)
 }
 
@@ -207,11 +223,11 @@ fn check_name(name: &str) -> Result<()> {
 }
 
 /// Whether the name is free; with IF NOT EXISTS a name in use is not an error but a notice.
-fn is_taken(engine: &Engine, name: &str, if_not_exists: bool) -> Result<Option<Error>> {
-    if engine.catalog.names().find(name).is_none() {
+fn is_taken(engine: &Engine, name: &RelationName, if_not_exists: bool) -> Result<Option<Error>> {
+    if name.find(&engine.catalog.names()).is_none() {
         return Ok(None);
     }
-    let what = format!("relation \"{name}\" already exists");
+    let what = format!("relation \"{}\" already exists", name.name);
     if if_not_exists {
         Ok(Some(Error::new(SqlState::DuplicateTable, format!("{what}, skipping"))))
     } else {
@@ -274,7 +290,11 @@ async fn commit_changes(
 fn put(change: &NameChange) -> Option<&Arc<Relation>> {
     match change {
         NameChange::Put(relation) => Some(relation),
-        NameChange::Remove(_) | NameChange::PutRoutine(_) | NameChange::RemoveRoutine(_) => None,
+        NameChange::Remove(_)
+        | NameChange::PutRoutine(_)
+        | NameChange::RemoveRoutine(_)
+        | NameChange::PutSchema(_)
+        | NameChange::RemoveSchema(_) => None,
     }
 }
 
@@ -337,7 +357,8 @@ async fn rename(
     check_kind(&relation, kind)?;
     let to = ident_name(to);
     check_name(&to)?;
-    is_taken(engine, &to, false)?;
+    let taken = RelationName { schema: Some(relation.schema.clone()), name: to.clone() };
+    is_taken(engine, &taken, false)?;
     check_unused(engine, &relation, "rename")?;
     let renamed = Arc::new(Relation { name: to, ..Relation::clone(&relation) });
     let change = NameChange::Put(Arc::clone(&renamed));

@@ -20,7 +20,7 @@ const EMBEDDED: [&str; 6] =
 
 /// Makes a stream.
 pub async fn create(cx: &Definer, create: CreateRelation) -> Result<Done> {
-    let name = new_name(&create.name)?;
+    let name = new_name(&cx.engine, &create.name)?;
     if let Some(notice) = is_taken(&cx.engine, &name, create.if_not_exists)? {
         return Ok(Done::with("CREATE STREAM", notice));
     }
@@ -69,7 +69,8 @@ pub async fn create(cx: &Definer, create: CreateRelation) -> Result<Done> {
     };
     let relation = Relation {
         id: cx.engine.catalog.names().next_id(),
-        name,
+        schema: name.schema().to_owned(),
+        name: name.name,
         columns,
         kind: Kind::Stream(stream),
         depends_on,

@@ -26,7 +26,7 @@ pub struct CreateAs {
 
 /// Makes a table.
 pub async fn create(cx: &Definer, create: CreateRelation) -> Result<Done> {
-    let name = new_name(&create.name)?;
+    let name = new_name(&cx.engine, &create.name)?;
     if let Some(notice) = is_taken(&cx.engine, &name, create.if_not_exists)? {
         return Ok(Done::with("CREATE TABLE", notice));
     }
@@ -36,7 +36,8 @@ pub async fn create(cx: &Definer, create: CreateRelation) -> Result<Done> {
     let primary_key = primary_key(&mut columns, &create.primary_key)?;
     let relation = Relation {
         id: cx.engine.catalog.names().next_id(),
-        name,
+        schema: name.schema().to_owned(),
+        name: name.name,
         columns,
         kind: Kind::Table(TableDef { primary_key, history_ms }),
         depends_on,
@@ -49,7 +50,7 @@ pub async fn create(cx: &Definer, create: CreateRelation) -> Result<Done> {
 
 /// Makes a table of a query's rows; both become durable together.
 pub async fn create_as(cx: &Definer, create: CreateAs) -> Result<Done> {
-    let name = new_name(&create.name)?;
+    let name = new_name(&cx.engine, &create.name)?;
     if let Some(notice) = is_taken(&cx.engine, &name, create.if_not_exists)? {
         return Ok(Done::with("CREATE TABLE AS", notice));
     }
@@ -60,7 +61,8 @@ pub async fn create_as(cx: &Definer, create: CreateAs) -> Result<Done> {
     let names: Vec<String> = create.columns.iter().map(ident_name).collect();
     let relation = Arc::new(Relation {
         id: cx.engine.catalog.names().next_id(),
-        name,
+        schema: name.schema().to_owned(),
+        name: name.name,
         columns: columns_of(&schema, &names)?,
         kind: Kind::Table(TableDef { primary_key: Vec::new(), history_ms: None }),
         depends_on: Vec::new(),

@@ -51,8 +51,8 @@ fn once(mut used: Vec<RelationId>) -> Vec<RelationId> {
 
 /// Makes a name for a query.
 pub async fn create(cx: &Definer, create: CreateView) -> Result<Done> {
-    let name = new_name(&create.name)?;
-    let old = cx.engine.catalog.names().find(&name).cloned();
+    let name = new_name(&cx.engine, &create.name)?;
+    let old = name.find(&cx.engine.catalog.names()).cloned();
     let replaced = match &old {
         Some(old) if create.or_replace => {
             check_kind(old, RelationKind::View)?;
@@ -72,7 +72,7 @@ pub async fn create(cx: &Definer, create: CreateView) -> Result<Done> {
     {
         return Err(Error::new(
             SqlState::InvalidTableDefinition,
-            format!("view \"{name}\" would contain itself"),
+            format!("view \"{}\" would contain itself", name.name),
         ));
     }
     let names: Vec<String> = create.columns.iter().map(ident_name).collect();
@@ -83,7 +83,8 @@ pub async fn create(cx: &Definer, create: CreateView) -> Result<Done> {
     let relation = Relation {
         // A replaced view gets a new id: a relation can only use older ones.
         id: cx.engine.catalog.names().next_id(),
-        name,
+        schema: name.schema().to_owned(),
+        name: name.name,
         columns,
         kind: Kind::View { query: create.text },
         depends_on: used,
@@ -109,7 +110,7 @@ async fn runnable(engine: &Arc<Engine>, ready: &ContinuousPlan) -> Result<()> {
 /// Makes a view whose answer is kept.
 pub async fn create_materialized(cx: &Definer, create: CreateMaterialized) -> Result<Done> {
     let tag = "CREATE MATERIALIZED VIEW";
-    let name = new_name(&create.name)?;
+    let name = new_name(&cx.engine, &create.name)?;
     if let Some(notice) = is_taken(&cx.engine, &name, create.if_not_exists)? {
         return Ok(Done::with(tag, notice));
     }
@@ -135,7 +136,8 @@ pub async fn create_materialized(cx: &Definer, create: CreateMaterialized) -> Re
     let retention_ms = options::time(&create.options, "retention")?;
     let mut relation = Relation {
         id: cx.engine.catalog.names().next_id(),
-        name,
+        schema: name.schema().to_owned(),
+        name: name.name,
         columns: columns_of(&ready.schema, &names)?,
         kind: Kind::MaterializedView(ViewDef {
             query: without_emit(&create.text),

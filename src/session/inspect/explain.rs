@@ -118,7 +118,7 @@ fn view(session: &Session, name: &ObjectName, analyze: bool) -> Result<Vec<Strin
     }
     let names = session.engine.catalog.names();
     let others = names.answers_of(relation.query_id()).filter(|other| other.id != relation.id);
-    let others: Vec<&str> = others.map(|other| other.name.as_str()).collect();
+    let others: Vec<String> = others.map(|other| other.shown_name()).collect();
     if !others.is_empty() {
         shown.push(format!("Shared with: {}", others.join(", ")));
     }

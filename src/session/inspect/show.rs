@@ -49,7 +49,7 @@ pub fn show(session: &Session, statement: &Statement) -> Result<Outcome> {
         }
         Statement::ShowCreate(name) => {
             let relation = find(&session.engine, name)?;
-            let row = vec![Some(relation.name.clone()), Some(create_text(&relation))];
+            let row = vec![Some(relation.shown_name()), Some(create_text(&relation))];
             text_rows("SHOW", &["name", "create_statement"], &[row])
         }
         Statement::Describe(name) => {
@@ -72,16 +72,15 @@ pub fn show(session: &Session, statement: &Statement) -> Result<Outcome> {
     }
 }
 
-/// The relation of that name in the users' schema.
+/// The users' relation of that name.
 pub fn find(engine: &Engine, name: &ObjectName) -> Result<Arc<Relation>> {
     let found = relation_name(name)?;
     let names = engine.catalog.names();
-    if found.is_public() {
-        names.get(&found.name).cloned()
-    } else {
-        Err(Error::unsupported("this is for relations of the schema public")
-            .hint("Columns of system relations are in information_schema.columns."))
+    if found.is_of_system() {
+        return Err(Error::unsupported("this is for relations that were made")
+            .hint("Columns of system relations are in information_schema.columns."));
     }
+    found.get(&names).cloned()
 }
 
 fn listed(engine: &Engine, listing: Listing) -> Result<Vec<Vec<Option<String>>>> {
@@ -91,7 +90,7 @@ fn listed(engine: &Engine, listing: Listing) -> Result<Vec<Vec<Option<String>>>>
         return Ok(names.routines().map(|routine| function_row(routine)).collect());
     }
     for relation in names.all() {
-        let name = Some(relation.name.clone());
+        let name = Some(relation.shown_name());
         match (listing, &relation.kind) {
             (Listing::Streams, Kind::Stream(stream)) => {
                 let connector = stream.connector.as_ref().and_then(|connector| {
@@ -185,7 +184,7 @@ pub fn create_text(relation: &Relation) -> String {
         Kind::View { query } => {
             format!(
                 "CREATE VIEW {} ({}) AS {query}",
-                quote_name(&relation.name),
+                relation.quoted_name(),
                 column_names(relation)
             )
         }
@@ -256,7 +255,7 @@ fn stream_text(relation: &Relation, stream: &StreamDef) -> String {
     };
     format!(
         "CREATE STREAM {} (\n{}\n){}",
-        quote_name(&relation.name),
+        relation.quoted_name(),
         items.join(",\n"),
         with_text(&options)
     )
@@ -273,7 +272,7 @@ fn table_text(relation: &Relation, table: &TableDef) -> String {
             .collect();
         items.push(format!("    PRIMARY KEY ({})", key.join(", ")));
     }
-    format!("CREATE TABLE {} (\n{}\n)", quote_name(&relation.name), items.join(",\n"))
+    format!("CREATE TABLE {} (\n{}\n)", relation.quoted_name(), items.join(",\n"))
 }
 
 fn view_text(relation: &Relation, def: &ViewDef) -> String {
@@ -299,7 +298,7 @@ fn view_text(relation: &Relation, def: &ViewDef) -> String {
     };
     format!(
         "CREATE MATERIALIZED VIEW {} ({}){} AS {}{emit}",
-        quote_name(&relation.name),
+        relation.quoted_name(),
         column_names(relation),
         with_text(&options),
         def.query

@@ -121,7 +121,7 @@ fn streams(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
         let malformed = cx.engine.rejected.malformed_count(relation.id);
         let idle = stats.as_ref().and_then(|stats| stats.last_write_ms).filter(|last| *last < now);
         rows.push(row![
-            relation.name.as_str(),
+            relation.shown_name(),
             kind,
             connector,
             watermark(mark, unit),
@@ -208,7 +208,7 @@ fn queries(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
         };
         let mut cells = row![
             relation.id.0,
-            relation.name.as_str(),
+            relation.shown_name(),
             "materialized view",
             relation.sql.as_str(),
             phase.name()
@@ -252,7 +252,7 @@ fn operators(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
         }
     };
     for (relation, view) in cx.engine.answers() {
-        add(relation.id.0, Some(relation.name.as_str()), &view.figures());
+        add(relation.id.0, Some(&relation.shown_name()), &view.figures());
     }
     for query in cx.engine.temporary_queries() {
         add(query.id, None, &query.figures.lock());
@@ -272,14 +272,14 @@ fn late_rows(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
         let source = match &places[..] {
             [(id, _)] => {
                 let read = names.by_id(*id).or_else(|| names.answers_of(*id).next());
-                read.map(|relation| relation.name.clone())
+                read.map(|relation| relation.shown_name())
             }
             _ => None,
         };
         let unit = view_unit(cx, &relation, 0);
         for late in view.late_rows() {
             rows.push(row![
-                relation.name.as_str(),
+                relation.shown_name(),
                 source.clone(),
                 row_as_json(&late.row, 0),
                 watermark(Some(late.watermark), unit),
@@ -298,7 +298,7 @@ fn rejected_rows(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
     let mut rows = Vec::new();
     for rejected in cx.engine.rejected.rows() {
         rows.push(row![
-            names.by_id(rejected.stream).map(|relation| relation.name.clone()),
+            names.by_id(rejected.stream).map(|relation| relation.shown_name()),
             0,
             rejected.offset,
             SystemValue::Bytes(rejected.raw),
@@ -314,7 +314,7 @@ fn rejected_rows(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
         let column = relation.columns.get(time.column).map_or("", |column| column.name.as_str());
         for row in cx.engine.journal.untimed(StreamId(relation.id.0))? {
             rows.push(row![
-                relation.name.as_str(),
+                relation.shown_name(),
                 0,
                 row.offset,
                 SystemValue::Bytes(row.raw),
@@ -332,7 +332,7 @@ fn checkpoints(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
     let rows = cx.engine.answers().into_iter().map(|(view, query)| {
         let published = query.published();
         row![
-            view.name.as_str(),
+            view.shown_name(),
             published.version.epoch,
             published.version.commit.0,
             published.figures.state_bytes,

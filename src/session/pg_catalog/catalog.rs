@@ -5,10 +5,7 @@ use std::sync::Arc;
 use datafusion::catalog::TableProvider;
 
 use super::super::transaction::SystemContext;
-use super::relations::{
-    self, DATABASE, INFORMATION_SCHEMA, OWNER, PG_CATALOG, PUBLIC, TIDEMILL, columns,
-    constraint_oid, index_oid, keyed,
-};
+use super::relations::{self, DATABASE, OWNER, columns, constraint_oid, index_oid, keyed};
 use super::shape::{SystemValue, TableColumns, row};
 use super::{fixed, listings, procedures};
 use crate::error::Result;
@@ -21,7 +18,7 @@ pub(crate) fn table(cx: &SystemContext, name: &str) -> Result<Option<Arc<dyn Tab
         "pg_attrdef" => defaults(cx),
         "pg_index" => indexes(cx),
         "pg_constraint" => constraints(cx),
-        "pg_namespace" => namespaces(),
+        "pg_namespace" => namespaces(cx),
         "pg_database" => database(),
         "pg_roles" | "pg_authid" | "pg_user" | "pg_shadow" => roles(cx, name),
         "pg_proc" => procedures::table(cx),
@@ -225,7 +222,7 @@ fn constraints(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
         row![
             constraint_oid(entry.oid),
             format!("{}_pkey", entry.name),
-            PUBLIC,
+            entry.namespace,
             "p",
             false,
             false,
@@ -247,13 +244,10 @@ fn constraints(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
     shape.table(rows.collect())
 }
 
-fn namespaces() -> Result<Arc<dyn TableProvider>> {
-    TableColumns::new("oid:oid nspname:name nspowner:oid nspacl:text[]")?.table(vec![
-        row![PG_CATALOG, "pg_catalog", OWNER],
-        row![PUBLIC, "public", OWNER],
-        row![INFORMATION_SCHEMA, "information_schema", OWNER],
-        row![TIDEMILL, "tidemill", OWNER],
-    ])
+fn namespaces(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
+    let schemas = relations::schemas(&cx.engine.catalog.names());
+    let rows = schemas.iter().map(|(oid, name)| row![*oid, name.as_str(), OWNER]);
+    TableColumns::new("oid:oid nspname:name nspowner:oid nspacl:text[]")?.table(rows.collect())
 }
 
 fn database() -> Result<Arc<dyn TableProvider>> {

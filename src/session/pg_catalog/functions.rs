@@ -179,7 +179,7 @@ const NUMBERS: &[NamedFunction<i64>] = &[
         Ok(text(args, 0).and_then(|name| relations::find(cx, name)).map(i64::from))
     }),
     ("to_regtype", |_, args| Ok(text(args, 0).and_then(type_oid).map(i64::from))),
-    ("to_regnamespace", |_, args| Ok(text(args, 0).and_then(namespace_oid))),
+    ("to_regnamespace", |cx, args| Ok(text(args, 0).and_then(|name| namespace_oid(cx, name)))),
     ("regclassin", |cx, args| {
         let Some(name) = text(args, 0) else { return Ok(None) };
         relations::find(cx, name).map(|oid| Some(oid.into())).ok_or_else(|| {
@@ -192,9 +192,9 @@ const NUMBERS: &[NamedFunction<i64>] = &[
             Error::new(SqlState::UndefinedObject, format!("type \"{name}\" does not exist"))
         })
     }),
-    ("regnamespacein", |_, args| {
+    ("regnamespacein", |cx, args| {
         let Some(name) = text(args, 0) else { return Ok(None) };
-        namespace_oid(name).map(Some).ok_or_else(|| {
+        namespace_oid(cx, name).map(Some).ok_or_else(|| {
             Error::new(SqlState::UndefinedSchema, format!("schema \"{name}\" does not exist"))
         })
     }),
@@ -250,14 +250,11 @@ const TEXTS: &[NamedFunction<String>] = &[
     ("regtypeout", |_, args| {
         Ok(oid(args, 0).map(|found| if found == 0 { "-".into() } else { format_type(found, None) }))
     }),
-    ("regnamespaceout", |_, args| {
-        Ok(oid(args, 0).map(|found| match u32::try_from(found) {
-            Ok(relations::PG_CATALOG) => "pg_catalog".to_owned(),
-            Ok(relations::PUBLIC) => "public".to_owned(),
-            Ok(relations::INFORMATION_SCHEMA) => "information_schema".to_owned(),
-            Ok(relations::TIDEMILL) => "tidemill".to_owned(),
-            _ => or_dash(found),
-        }))
+    ("regnamespaceout", |cx, args| {
+        let schemas = relations::schemas(&cx.engine.catalog.names());
+        let named = |oid: i64| schemas.iter().find(|(known, _)| i64::from(*known) == oid);
+        Ok(oid(args, 0)
+            .map(|found| named(found).map_or_else(|| or_dash(found), |(_, name)| quote_name(name))))
     }),
     ("regprocout", |cx, args| {
         Ok(oid(args, 0).map(|found| match procedures::routine(cx, found) {
@@ -295,7 +292,9 @@ pub(crate) fn all(cx: &SystemContext) -> Vec<Arc<ScalarUDF>> {
     functions
         .extend(NUMBERS.iter().map(|(name, call)| function(name, FunctionBody::Number(*call))));
     functions.extend(TEXTS.iter().map(|(name, call)| function(name, FunctionBody::Text(*call))));
-    let visible = |_: &SystemContext, args: Texts| oid(args, 0).is_some_and(relations::is_visible);
+    let visible = |cx: &SystemContext, args: Texts| {
+        oid(args, 0).is_some_and(|oid| relations::is_visible(cx, oid))
+    };
     functions.push(function("pg_table_is_visible", FunctionBody::True(visible)));
     functions
 }
@@ -370,15 +369,9 @@ fn or_dash(oid: i64) -> String {
     if oid == 0 { "-".to_owned() } else { oid.to_string() }
 }
 
-fn namespace_oid(name: &str) -> Option<i64> {
-    let oid = match name {
-        "pg_catalog" => relations::PG_CATALOG,
-        "public" => relations::PUBLIC,
-        "information_schema" => relations::INFORMATION_SCHEMA,
-        "tidemill" => relations::TIDEMILL,
-        other => return other.parse().ok(),
-    };
-    Some(oid.into())
+fn namespace_oid(cx: &SystemContext, name: &str) -> Option<i64> {
+    let known = relations::schema_oid(&cx.engine.catalog.names(), name).map(i64::from);
+    known.or_else(|| name.parse().ok())
 }
 
 fn arguments(cx: &SystemContext, args: Texts) -> Option<String> {

@@ -69,13 +69,10 @@ fn empty(name: &str) -> Option<&'static str> {
 }
 
 /// Users' relations and those of `tidemill`, with their schema's name; indexes left out.
-fn shown(cx: &SystemContext) -> impl Iterator<Item = (&'static str, RelationEntry)> {
-    let users = relations::users(cx)
-        .into_iter()
-        .filter(|entry| entry.index_of.is_none())
-        .map(|entry| ("public", entry));
+fn shown(cx: &SystemContext) -> impl Iterator<Item = (String, RelationEntry)> {
+    let users = relations::users(cx).into_iter().filter(|entry| entry.index_of.is_none());
     let systems = relations::systems().into_iter().filter(|entry| entry.namespace == TIDEMILL);
-    users.chain(systems.map(|entry| ("tidemill", entry)))
+    users.chain(systems).map(|entry| (entry.schema.clone(), entry))
 }
 
 fn yes(value: bool) -> &'static str {
@@ -120,7 +117,7 @@ fn all_columns(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
     let mut rows = Vec::new();
     for (schema, entry) in shown(cx) {
         for (at, column) in columns(cx, &entry)?.iter().enumerate() {
-            rows.push(column_row(schema, &entry, at, column));
+            rows.push(column_row(&schema, &entry, at, column));
         }
     }
     shape.table(rows)
@@ -200,8 +197,9 @@ fn schemata(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
         "catalog_name:name schema_name:name schema_owner:name default_character_set_catalog:name \
          default_character_set_schema:name default_character_set_name:name sql_path:text",
     )?;
-    let names = ["public"].into_iter().chain(super::SCHEMAS);
-    shape.table(names.map(|name| row![DATABASE, name, cx.user.as_str()]).collect())
+    let schemas = relations::schemas(&cx.engine.catalog.names());
+    let rows = schemas.iter().map(|(_, name)| row![DATABASE, name.as_str(), cx.user.as_str()]);
+    shape.table(rows.collect())
 }
 
 fn keyed(cx: &SystemContext) -> impl Iterator<Item = RelationEntry> {
@@ -219,10 +217,10 @@ fn constraints(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
         let name = format!("{}_pkey", entry.name);
         row![
             DATABASE,
-            "public",
+            entry.schema.as_str(),
             name,
             DATABASE,
-            "public",
+            entry.schema.as_str(),
             entry.name.as_str(),
             "PRIMARY KEY",
             "NO",
@@ -246,10 +244,10 @@ fn key_columns(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
             let name = format!("{}_pkey", entry.name);
             rows.push(row![
                 DATABASE,
-                "public",
+                entry.schema.as_str(),
                 name,
                 DATABASE,
-                "public",
+                entry.schema.as_str(),
                 entry.name.as_str(),
                 column.name.as_str(),
                 at + 1

@@ -70,16 +70,16 @@ pub(crate) fn listings(cx: &SystemContext, name: &str) -> Result<Arc<dyn TablePr
     };
     match name {
         "pg_views" => TableColumns::new("schemaname:name viewname:name viewowner:name definition:text")?
-            .table(wanted("v").map(|e| row!["public", e.name.as_str(), user, query(e)]).collect()),
+            .table(wanted("v").map(|e| row![e.schema.as_str(), e.name.as_str(), user, query(e)]).collect()),
         "pg_matviews" => TableColumns::new(
             "schemaname:name matviewname:name matviewowner:name tablespace:name hasindexes:bool ispopulated:bool \
              definition:text",
         )?
-        .table(wanted("m").map(|e| row!["public", e.name.as_str(), user, SystemValue::Null, false, true, query(e)]).collect()),
+        .table(wanted("m").map(|e| row![e.schema.as_str(), e.name.as_str(), user, SystemValue::Null, false, true, query(e)]).collect()),
         "pg_indexes" => {
             let rows = keyed(cx).map(|entry| {
                 let definition = super::functions::index_definition(cx, index_oid(entry.oid));
-                row!["public", entry.name.as_str(), format!("{}_pkey", entry.name), SystemValue::Null, definition]
+                row![entry.schema.as_str(), entry.name.as_str(), format!("{}_pkey", entry.name), SystemValue::Null, definition]
             });
             TableColumns::new("schemaname:name tablename:name indexname:name tablespace:name indexdef:text")?
                 .table(rows.collect())
@@ -90,7 +90,7 @@ pub(crate) fn listings(cx: &SystemContext, name: &str) -> Result<Arc<dyn TablePr
         )?
         .table(
             wanted("r")
-                .map(|e| row!["public", e.name.as_str(), user, SystemValue::Null, !e.key.is_empty(), false, false, false])
+                .map(|e| row![e.schema.as_str(), e.name.as_str(), user, SystemValue::Null, !e.key.is_empty(), false, false, false])
                 .collect(),
         ),
     }
@@ -128,7 +128,7 @@ pub(crate) fn statistics(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
     )?;
     let rows = relations::users(cx).into_iter().filter(|entry| entry.kind == "r").map(|entry| {
         let live = super::functions::rows_of(cx, &entry);
-        let mut cells = row![entry.oid, "public", entry.name.as_str()];
+        let mut cells = row![entry.oid, entry.schema.as_str(), entry.name.as_str()];
         cells.resize(10, SystemValue::Null);
         cells.extend(row![live]);
         cells

@@ -63,6 +63,11 @@ pub fn is_function(name: &str) -> bool {
     functions::is_known(name) || name.starts_with("pg_") || name.starts_with("current_")
 }
 
+/// Whether a relation of `pg_catalog` has that name, which needs no schema before it.
+pub fn is_relation(name: &str) -> bool {
+    information::renamed(name).is_some() || names::PG_CATALOG_TABLES.contains(&name)
+}
+
 /// Adds the functions of `pg_catalog`.
 pub fn register(cx: &SystemContext, state: &mut SessionState) -> Result<()> {
     for function in functions::all(cx)

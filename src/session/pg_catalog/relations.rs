@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::catalog::{Column, Kind, Relation, RelationId};
+use crate::catalog::{Column, Kind, Names, Relation, RelationId, SYSTEM_SCHEMAS};
 use crate::error::Result;
 use crate::types::{SqlType, quote_name};
 
@@ -50,6 +50,8 @@ pub(crate) const ADVANCE_WATERMARK: u32 = 15_000;
 pub(crate) struct RelationEntry {
     pub(crate) oid: u32,
     pub(crate) name: String,
+    /// The name of its schema, and its oid.
+    pub(crate) schema: String,
     pub(crate) namespace: u32,
     /// `pg_class.relkind`.
     pub(crate) kind: &'static str,
@@ -82,11 +84,33 @@ pub(crate) fn constraint_oid(relation: u32) -> u32 {
 }
 
 /// Whether a relation is found without its schema's name.
-pub(crate) fn is_visible(oid: i64) -> bool {
-    oid >= i64::from(FIRST) || oid < i64::from(INFORMATION_SCHEMA)
+pub(crate) fn is_visible(cx: &SystemContext, oid: i64) -> bool {
+    if oid < i64::from(FIRST) {
+        return oid < i64::from(INFORMATION_SCHEMA);
+    }
+    let path = cx.search_path();
+    let entry = users(cx).into_iter().find(|entry| i64::from(entry.oid) == oid);
+    entry.is_none_or(|entry| path.contains(&entry.schema))
 }
 
-fn user_entry(relation: &Arc<Relation>) -> RelationEntry {
+/// The oid of a schema.
+pub(crate) fn schema_oid(names: &Names, name: &str) -> Option<u32> {
+    match name {
+        "pg_catalog" => Some(PG_CATALOG),
+        "public" => Some(PUBLIC),
+        "information_schema" => Some(INFORMATION_SCHEMA),
+        "tidemill" => Some(TIDEMILL),
+        made => names.made_schema(made).map(|schema| object_oid(schema.id)),
+    }
+}
+
+/// All schemas with their oids.
+pub(crate) fn schemas(names: &Names) -> Vec<(u32, String)> {
+    let all = names.schemas().chain(SYSTEM_SCHEMAS);
+    all.filter_map(|name| Some((schema_oid(names, name)?, name.to_owned()))).collect()
+}
+
+fn user_entry(names: &Names, relation: &Arc<Relation>) -> RelationEntry {
     let (kind, key) = match &relation.kind {
         Kind::Stream(_) => ("r", Vec::new()),
         Kind::Table(table) => ("r", table.primary_key.clone()),
@@ -96,7 +120,8 @@ fn user_entry(relation: &Arc<Relation>) -> RelationEntry {
     RelationEntry {
         oid: oid(relation),
         name: relation.name.clone(),
-        namespace: PUBLIC,
+        schema: relation.schema.clone(),
+        namespace: schema_oid(names, &relation.schema).unwrap_or(PUBLIC),
         kind,
         relation: Some(Arc::clone(relation)),
         key,
@@ -109,11 +134,12 @@ pub(crate) fn users(cx: &SystemContext) -> Vec<RelationEntry> {
     let names = cx.engine.catalog.names();
     let mut entries = Vec::new();
     for relation in names.all() {
-        let entry = user_entry(relation);
+        let entry = user_entry(&names, relation);
         let index = (!entry.key.is_empty()).then(|| RelationEntry {
             oid: index_oid(entry.oid),
             name: format!("{}_pkey", entry.name),
-            namespace: PUBLIC,
+            schema: entry.schema.clone(),
+            namespace: entry.namespace,
             kind: "i",
             relation: None,
             key: entry.key.clone(),
@@ -145,14 +171,15 @@ pub(crate) fn keyed(cx: &SystemContext) -> impl Iterator<Item = RelationEntry> {
 /// The system's own relations.
 pub(crate) fn systems() -> Vec<RelationEntry> {
     let schemas = [
-        (PG_CATALOG, PG_CATALOG_TABLES),
-        (INFORMATION_SCHEMA, INFORMATION_SCHEMA_TABLES),
-        (TIDEMILL, tidemill::NAMES),
+        ("pg_catalog", PG_CATALOG, PG_CATALOG_TABLES),
+        ("information_schema", INFORMATION_SCHEMA, INFORMATION_SCHEMA_TABLES),
+        ("tidemill", TIDEMILL, tidemill::NAMES),
     ];
-    let entries = schemas.iter().flat_map(|(schema, names)| {
+    let entries = schemas.iter().flat_map(|(schema_name, schema, names)| {
         names.iter().enumerate().map(|(at, name)| RelationEntry {
             oid: system_oid(*schema, at, name),
             name: (*name).to_owned(),
+            schema: (*schema_name).to_owned(),
             namespace: *schema,
             kind: if *schema == PG_CATALOG { "r" } else { "v" },
             relation: None,
@@ -205,27 +232,23 @@ pub(crate) fn find(cx: &SystemContext, text: &str) -> Option<u32> {
         [schema, name] | [_, schema, name] => (Some(schema.as_str()), name),
         _ => return None,
     };
-    let wanted = schema.map(|schema| match schema {
-        "public" => PUBLIC,
-        "pg_catalog" => PG_CATALOG,
-        "information_schema" => INFORMATION_SCHEMA,
-        "tidemill" => TIDEMILL,
-        _ => 0,
-    });
-    let fits = |entry: &RelationEntry| match wanted {
-        Some(namespace) => entry.namespace == namespace,
-        None => entry.namespace == PUBLIC || entry.namespace == PG_CATALOG,
-    };
-    let mut all = users(cx).into_iter().chain(systems());
-    all.find(|entry| entry.name == *name && fits(entry)).map(|entry| entry.oid)
+    let mut path = vec!["pg_catalog".to_owned()];
+    match schema {
+        Some(schema) => path = vec![schema.to_owned()],
+        None => path.extend(cx.search_path()),
+    }
+    let entries: Vec<RelationEntry> =
+        users(cx).into_iter().chain(systems()).filter(|entry| entry.name == *name).collect();
+    let mut found = path.iter().filter_map(|schema| entries.iter().find(|e| e.schema == *schema));
+    found.next().map(|entry| entry.oid)
 }
 
 /// The name of a relation as `oid::regclass::text` writes it.
 pub(crate) fn name_of(cx: &SystemContext, oid: i64) -> Option<String> {
     let entry = users(cx).into_iter().chain(systems()).find(|entry| i64::from(entry.oid) == oid)?;
-    Some(match entry.namespace {
-        INFORMATION_SCHEMA => format!("information_schema.{}", entry.name),
-        TIDEMILL => format!("tidemill.{}", entry.name),
-        _ => quote_name(&entry.name),
+    Some(if entry.namespace == PG_CATALOG || cx.search_path().contains(&entry.schema) {
+        quote_name(&entry.name)
+    } else {
+        format!("{}.{}", quote_name(&entry.schema), quote_name(&entry.name))
     })
 }

@@ -100,8 +100,7 @@ pub fn views_of(
     let mut open: Vec<Arc<Relation>> = Vec::new();
     for name in wanted {
         if let Ok(name) = relation_name(name)
-            && name.is_public()
-            && let Some(relation) = names.find(&name.name)
+            && let Some(relation) = name.find(names)
         {
             open.push(Arc::clone(relation));
         }

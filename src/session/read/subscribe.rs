@@ -108,8 +108,7 @@ fn target(engine: &Engine, what: &SubscribeTo) -> Result<SubscriptionTarget> {
                     Ok(SubscriptionTarget::View(relation.id, engine.view(relation.id)?))
                 }
                 Kind::Stream(_) | Kind::View { .. } => {
-                    let name = relation.name.replace('"', "\"\"");
-                    sql::parse_query(&format!("SELECT * FROM \"{name}\""))
+                    sql::parse_query(&format!("SELECT * FROM {}", relation.quoted_name()))
                         .map(SubscriptionTarget::Query)
                 }
                 Kind::Table(_) => Err(Error::unsupported("SUBSCRIBE to a table is not supported")
@@ -122,12 +121,11 @@ fn target(engine: &Engine, what: &SubscribeTo) -> Result<SubscriptionTarget> {
 fn relation(engine: &Engine, name: &ObjectName) -> Result<Arc<Relation>> {
     let name = sql::relation_name(name)?;
     let names = engine.catalog.names();
-    if name.is_public() {
-        names.get(&name.name).cloned()
-    } else {
-        Err(Error::unsupported("SUBSCRIBE to a system relation is not supported")
-            .hint("Read it with SELECT."))
+    if name.is_of_system() {
+        return Err(Error::unsupported("SUBSCRIBE to a system relation is not supported")
+            .hint("Read it with SELECT."));
     }
+    name.get(&names).cloned()
 }
 
 /// The columns that a SUBSCRIBE gives.

@@ -119,7 +119,8 @@ impl PlainInsert {
 
     /// Whether it still means the same: the relation is as it was, and so are the settings.
     pub fn is_current(&self, names: &Names, style: &TextStyle) -> bool {
-        let found = names.find(&self.rules.relation().name);
+        let relation = self.rules.relation();
+        let found = names.find(&relation.schema, &relation.name);
         found.is_some_and(|relation| self.rules.are_of(relation, style))
     }
 

@@ -38,12 +38,12 @@ impl Verb {
 /// The relation of that name, if it can be written that way.
 pub(super) fn relation(names: &Names, name: &ObjectName, verb: Verb) -> Result<Arc<Relation>> {
     let name = relation_name(name)?;
-    if !name.is_public() {
-        let what = format!("permission denied for schema {}", name.schema.unwrap_or_default());
+    if name.is_of_system() {
+        let what = format!("permission denied for schema {}", name.schema());
         return Err(Error::new(SqlState::InsufficientPrivilege, what)
             .hint("What the system shows of itself is read-only."));
     }
-    let relation = names.get(&name.name)?;
+    let relation = name.get(names)?;
     let what = format!("{} \"{}\"", relation.kind_name(), relation.name);
     let refused =
         |hint: &str| Err(Error::new(SqlState::WrongObjectType, verb.refused(&what)).hint(hint));

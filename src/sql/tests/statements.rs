@@ -135,7 +135,10 @@ fn tables_are_created() {
         "CREATE EXTERNAL TABLE t (a int) STORED AS CSV LOCATION '/etc/passwd'",
         "0A000 8 CREATE EXTERNAL TABLE is not supported",
     );
-    fails("CREATE SCHEMA x", "0A000 8 CREATE SCHEMA is not supported");
+    fails(
+        "CREATE SCHEMA x CREATE TABLE t (a INT)",
+        "0A000 17 what is made in a schema along with it is not supported",
+    );
     fails("CREATE USER u", "0A000 8 CREATE USER is not supported");
     fails("LOCK TABLE t", "0A000 - LOCK is not supported");
     fails("NOTIFY x", "0A000 - NOTIFY is not supported");

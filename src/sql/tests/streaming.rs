@@ -237,7 +237,7 @@ fn a_temporal_join_is_a_join() {
     );
     check(
         "SELECT * FROM s LEFT JOIN t FOR SYSTEM_TIME AS OF s.p ON s.k = t.k",
-        "SELECT * FROM s LEFT JOIN LATERAL (SELECT * EXCLUDE (\"__since\", \"__until\") FROM \"__versions\".\"t\" \
+        "SELECT * FROM s LEFT JOIN LATERAL (SELECT * EXCLUDE (\"__since\", \"__until\") FROM \"__versions.public\".\"t\" \
          WHERE \"__since\" <= (__system_time(s.p)) AND (\"__until\" > (__system_time(s.p)))) AS \"t\" ON s.k = t.k",
     );
     fails(

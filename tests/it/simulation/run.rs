@@ -383,7 +383,7 @@ impl Life<'_> {
 
     pub fn is_paused(&self, name: &str) -> bool {
         let names = self.engine.engine().catalog.names();
-        let relation = names.find(name).expect("a view");
+        let relation = names.find("public", name).expect("a view");
         match &relation.kind {
             tidemill::catalog::Kind::MaterializedView(def) => def.paused,
             _ => false,
