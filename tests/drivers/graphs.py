@@ -1,9 +1,11 @@
 """Random queries, kept up to date, against DuckDB over the same rows.
 
 Each round starts a server, makes three streams or three static tables and views of random queries over them: joins of
-all kinds, aggregates over aggregates, OVER, top-n, set operations, subqueries, LATERAL, parts named twice, nested up to four deep, and views over these
-views. Rows come, and go from tables; the server is killed with -9 now and then. Views made before the rows, between them and
-after them, what a subscriber has been told of some of them, and the query asked once must all be what DuckDB answers.
+all kinds, aggregates over aggregates, OVER, top-n, set operations, subqueries, LATERAL, parts named twice, over streams
+windows and joins bounded in time, nested up to four deep, and views over these views. Rows come, and go from tables; the
+server is killed with -9 now and then. Views made before the rows, between them and after them, what a subscriber has been
+told of some of them, and the query asked once must all be what DuckDB answers; and when the watermark has gone to infinity, so
+must the views that answer on window close.
 
     graphs.py BIN [--seed N] [--views N] [--ports N N]
 
@@ -13,6 +15,7 @@ prints what differs, with the statements that show it, and "all is well" if noth
 import argparse
 import collections
 import random
+import re
 
 import duckdb
 import psycopg
@@ -20,14 +23,58 @@ import psycopg
 from tidemill import Tidemill
 
 NAMES = ["s1", "s2", "s3"]
-COLUMNS = "(a INT, b INT, c TEXT)"
+DELAY_S = 60
+COLUMNS = {
+    "TABLE": "(a INT, b INT, c TEXT)",
+    "STREAM": f"(a INT, b INT, c TEXT, ts TIMESTAMP, WATERMARK FOR ts AS ts - INTERVAL '{DELAY_S} seconds')",
+}
+THEIR_COLUMNS = {"TABLE": COLUMNS["TABLE"], "STREAM": "(a INT, b INT, c TEXT, ts TIMESTAMP)"}
+
+WINDOWS = re.compile(
+    r"(TUMBLE|HOP|CUMULATE|SESSION)\((\w+)( PARTITION BY a)?, ts, INTERVAL '(\d+) seconds'(?:, INTERVAL '(\d+) seconds')?\)")
+
+
+def windows_written_out(query):
+    """The query with the windows as DuckDB can compute them, which has none."""
+    return WINDOWS.sub(lambda call: "(" + written_out(*call.groups()) + ")", query)
+
+
+def written_out(kind, relation, parted, first, second):
+    rows = f"SELECT * FROM {relation} WHERE ts IS NOT NULL"
+    if kind == "SESSION":
+        parted = "PARTITION BY a" if parted else ""
+        opens = f"ts >= lag(ts) OVER ({parted} ORDER BY ts) + INTERVAL '{first} seconds'"
+        opened = (f"SELECT *, sum(coalesce(opens::int, 0)) OVER ({parted} ORDER BY ts) AS nth"
+                  f" FROM (SELECT *, {opens} AS opens FROM ({rows}))")
+        # Rows of one moment are of one session: what begins one begins it for all of them.
+        of = "PARTITION BY " + ("a, nth" if parted else "nth")
+        return (f"SELECT *, min(ts) OVER ({of}) AS window_start, max(ts) OVER ({of}) + INTERVAL '{first} seconds' AS window_end"
+                f" FROM ({opened})")
+    if kind == "TUMBLE":
+        slide, size = first, first
+    elif kind == "HOP":
+        slide, size = first, second
+    else:
+        slide, size = second, second
+    start = f"time_bucket(INTERVAL '{slide} seconds', ts)"
+    if kind == "HOP":
+        each = f"unnest(range(0, {size}, {slide}))"
+        return (f"SELECT *, window_start + INTERVAL '{size} seconds' AS window_end FROM"
+                f" (SELECT *, {start} - to_seconds({each}) AS window_start FROM ({rows})) WHERE ts < window_start + INTERVAL '{size} seconds'")
+    if kind == "CUMULATE":
+        each = f"unnest(range({first}, {size} + 1, {first}))"
+        return (f"SELECT * FROM (SELECT *, {start} AS window_start, {start} + to_seconds({each}) AS window_end FROM ({rows}))"
+                f" WHERE ts < window_end")
+    return f"SELECT *, {start} AS window_start, {start} + INTERVAL '{size} seconds' AS window_end FROM ({rows})"
 
 
 class Queries:
     """Makes queries with the columns a INT, b INT, c TEXT, in the SQL that both sides read."""
 
-    def __init__(self, rng, leaves):
-        self.rng, self.leaves, self.number = rng, leaves, 0
+    def __init__(self, rng, leaves, timed):
+        self.rng, self.leaves, self.timed, self.number = rng, leaves, timed, 0
+        # Whether windows are to be of rows that stay, as on window close.
+        self.for_good = False
 
     def alias(self):
         self.number += 1
@@ -45,6 +92,8 @@ class Queries:
         kinds = [self.filtered, self.projected, self.cases, self.aggregate, self.aggregate, self.total, self.joined, self.joined, self.joined,
                  self.merged, self.semijoined, self.united, self.distinct, self.over, self.top_of_each, self.top, self.scalar, self.correlated,
                  self.sliced, self.lateral, self.twice, self.twice]
+        if self.timed:
+            kinds += [self.windowed, self.windowed, self.windowed, self.bounded]
         return self.rng.choice(kinds)(self.alias(), self.alias(), depth - 1)
 
     def of(self, depth, x):
@@ -163,17 +212,88 @@ class Queries:
         ])
 
 
+    def windowed(self, x, y, depth):
+        """Windows of a stream, and what keeps to them."""
+        return self.rng.choice([self.grouped, self.grouped, self.top_of_window, self.over_window, self.of_windows, self.joined_windows])(x, y)
+
+    def window(self, relation):
+        size = self.rng.choice([4, 10, 20])
+        return self.rng.choice([
+            f"TUMBLE({relation}, ts, INTERVAL '{size} seconds')",
+            f"HOP({relation}, ts, INTERVAL '{size // 2} seconds', INTERVAL '{size} seconds')",
+            f"HOP({relation}, ts, INTERVAL '3 seconds', INTERVAL '{size} seconds')",
+            f"CUMULATE({relation}, ts, INTERVAL '{size // 2} seconds', INTERVAL '{size} seconds')",
+        ])
+
+    def windows(self, x):
+        """Rows of windows, their groups beside `window_start` and `window_end`: FROM, and the columns a, b and c of a group."""
+        source = self.rng.choice(NAMES)
+        if self.rng.random() < 0.15:
+            return f"SESSION({source} PARTITION BY a, ts, INTERVAL '{self.rng.choice([2, 5])} seconds') AS {x}", f"{x}.a"
+        if self.rng.random() < 0.3:
+            conditions = ["a > 1", "b IS NOT NULL", "c < 'm'"] + ([] if self.for_good else ["a IN (SELECT a FROM s2)"])
+            where = self.rng.choice(conditions)
+            return f"{self.window(f'f{x}')} AS {x}", f"{x}.a", f"WITH f{x} AS (SELECT a, b, c, ts FROM {source} WHERE {where}) "
+        return f"{self.window(source)} AS {x}", self.rng.choice([f"{x}.a", f"{x}.a % 3"])
+
+    def groups(self, x, more=""):
+        rows, key, *part = self.windows(x)
+        c = self.rng.choice([f"min({x}.c)", f"max({x}.c)", f"string_agg({x}.c, ',' ORDER BY {x}.c)"])
+        return (f"{''.join(part)}SELECT {key} AS a, {self.call(x)} AS b, {c} AS c{more} FROM {rows}"
+                f" GROUP BY {x}.window_start, {x}.window_end, {key}")
+
+    def grouped(self, x, _):
+        if self.rng.random() < 0.3:
+            rows, _, *part = self.windows(x) if self.rng.random() < 0.2 else (f"{self.window(self.rng.choice(NAMES))} AS {x}", "")
+            by = f", {x}.a" if rows.startswith("SESSION") else ""
+            start = f"(extract(epoch FROM {x}.window_start)::bigint % 1000)::int"
+            return f"{''.join(part)}SELECT {start} AS a, {self.call(x)} AS b, max({x}.c) AS c FROM {rows} GROUP BY {x}.window_start, {x}.window_end{by}"
+        return self.groups(x)
+
+    def top_of_window(self, x, y):
+        groups = self.groups(x, f", {x}.window_start, {x}.window_end")
+        order = f"ORDER BY {y}.b {self.rng.choice(['DESC NULLS LAST', 'NULLS FIRST'])}, {y}.a NULLS LAST"
+        call = self.rng.choice(["row_number()", "rank()", "dense_rank()"])
+        ranked = f"SELECT {y}.a, {y}.b, {y}.c, {call} OVER (PARTITION BY {y}.window_start, {y}.window_end {order}) AS rn FROM ({groups}) AS {y}"
+        return f"SELECT a, b, c FROM ({ranked}) AS r{y} WHERE rn <= {self.rng.randint(1, 2)}"
+
+    def over_window(self, x, y):
+        groups = self.groups(x, f", {x}.window_start, {x}.window_end")
+        call = self.rng.choice([f"max({y}.b) OVER w", f"count(*) OVER w", f"{y}.b - min({y}.b) OVER w"])
+        return f"SELECT {y}.a, ({call})::int AS b, {y}.c FROM ({groups}) AS {y} WINDOW w AS (PARTITION BY {y}.window_start, {y}.window_end)"
+
+    def of_windows(self, x, y):
+        """An aggregate over the groups of a window."""
+        groups = self.groups(x, f", {x}.window_start, {x}.window_end")
+        return f"SELECT {self.call(y)} AS a, max({y}.b) AS b, min({y}.c) AS c FROM ({groups}) AS {y} GROUP BY {y}.window_start, {y}.window_end"
+
+    def joined_windows(self, x, y):
+        kind = self.rng.choice(["JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"])
+        sides = [f"({self.groups(f'i{side}', f', i{side}.window_start, i{side}.window_end')}) AS {side}" for side in (x, y)]
+        a = self.rng.choice([f"{x}.a", f"coalesce({x}.a, {y}.a)"])
+        return (f"SELECT {a} AS a, {self.rng.choice([f'{x}.b', f'{y}.b'])} AS b, {x}.c FROM {sides[0]} {kind} {sides[1]}"
+                f" ON {x}.window_start = {y}.window_start AND {x}.window_end = {y}.window_end AND {x}.a = {y}.a")
+
+    def bounded(self, x, y, depth):
+        """Streams joined within bounds of time."""
+        kind = self.rng.choice(["JOIN", "JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"])
+        bounds = self.rng.choice([
+            f"{y}.ts BETWEEN {x}.ts AND {x}.ts + INTERVAL '5 seconds'", f"{y}.ts >= {x}.ts - INTERVAL '3 seconds' AND {y}.ts < {x}.ts + INTERVAL '3 seconds'"])
+        sources = self.rng.choice(NAMES), self.rng.choice(NAMES)
+        return f"SELECT {x}.a, {y}.b, {self.rng.choice([x, y])}.c FROM {sources[0]} AS {x} {kind} {sources[1]} AS {y} ON {x}.a = {y}.a AND {bounds}"
+
+
 class Round:
     """A server, DuckDB beside it, and what both have been told."""
 
     def __init__(self, options, rng, report):
         self.options, self.rng, self.report = options, rng, report
         self.server, self.said, self.views, self.read = Tidemill(options.bin, options.ports), [], [], []
-        self.kind = rng.choice(["STREAM", "TABLE"])
+        self.kind, self.now, self.closing = rng.choice(["STREAM", "STREAM", "TABLE"]), 0, []
         self.duck = duckdb.connect()
         for name in NAMES:
-            self.tell(f"CREATE {self.kind} {name} {COLUMNS}")
-            self.duck.execute(f"CREATE TABLE {name} {COLUMNS}")
+            self.tell(f"CREATE {self.kind} {name} {COLUMNS[self.kind]}")
+            self.duck.execute(f"CREATE TABLE {name} {THEIR_COLUMNS[self.kind]}")
 
     def kill(self):
         self.said.append("-- kill -9")
@@ -191,8 +311,27 @@ class Round:
         except psycopg.Error as error:
             self.report.differs(self, f"{name} is refused: {error}", query)
             return
-        self.duck.execute(f"CREATE VIEW {name} AS {query}")
+        self.duck.execute(f"CREATE VIEW {name} AS {windows_written_out(query)}")
         self.views.append((name, query))
+
+    def closing_view(self, name, query):
+        """One that answers when its windows close, which is read at the end."""
+        try:
+            self.tell(f"CREATE MATERIALIZED VIEW {name} AS {query} EMIT ON WINDOW CLOSE")
+        except psycopg.Error as error:
+            self.report.differs(self, f"{name} is refused: {error}", query)
+            return
+        self.closing.append((name, query))
+
+    def close(self):
+        """Ends time."""
+        for name in NAMES:
+            self.tell(f"SELECT advance_watermark('{name}', 'infinity')")
+        for name, query in self.closing:
+            found = collections.Counter(self.server.client.execute(f"TABLE {name}").fetchall())
+            expected = collections.Counter(self.duck.execute(windows_written_out(query)).fetchall())
+            if found != expected:
+                self.report.differs(self, f"on window close, {name}: lacks {expected - found}, has {found - expected}", query)
 
     def subscribe(self, name):
         reader = self.server.connect()
@@ -216,14 +355,19 @@ class Round:
                 self.duck.execute(sql)
 
     def row(self):
-        values = self.rng.choice([None, *range(7)]), self.rng.choice([None, *range(6)]), self.rng.choice([None, "a", "b", "k", "z"])
+        values = [self.rng.choice([None, *range(7)]), self.rng.choice([None, *range(6)]), self.rng.choice([None, "a", "b", "k", "z"])]
+        if self.kind == "STREAM":
+            # None is late: time goes on by less than the delay between the earliest and the latest of them.
+            self.now += self.rng.choice([0, 0, 1, 2])
+            at = self.now - self.rng.randint(0, DELAY_S // 4)
+            values.append(self.rng.choice([None] + 20 * [f"2024-01-01 {12 + at // 3600:02}:{at // 60 % 60:02}:{at % 60:02}"]))
         return "(" + ", ".join("NULL" if value is None else repr(value) for value in values) + ")"
 
     def check(self, when):
         self.said.append(f"-- {when}")
         expected = {}
         for name, query in self.views:
-            expected[name] = collections.Counter(self.duck.execute(query).fetchall())
+            expected[name] = collections.Counter(self.duck.execute(windows_written_out(query)).fetchall())
             for what, sql in [("the view", f"TABLE {name}"), ("the query", query)]:
                 if what == "the query" and self.rng.random() < 0.7:
                     continue
@@ -263,9 +407,13 @@ def main():
     rng, report, made = random.Random(options.seed), Report(), 0
     while made < options.views and report.wrong < 20:
         round = Round(options, rng, report)
-        queries = Queries(rng, [f"SELECT a, b, c FROM {name}" for name in NAMES])
+        queries = Queries(rng, [f"SELECT a, b, c FROM {name}" for name in NAMES], round.kind == "STREAM")
         for at in range(8):
             round.view(f"p{at}", queries.query(rng.randint(1, 4)))
+        queries.for_good = True
+        for at in range(3 if queries.timed else 0):
+            round.closing_view(f"w{at}", queries.windowed(queries.alias(), queries.alias(), 0))
+        queries.for_good = False
         if round.views:
             round.subscribe(rng.choice(round.views)[0])
         round.change()
@@ -283,7 +431,9 @@ def main():
         round.change()
         round.view("last", queries.query(rng.randint(1, 4)))
         round.check("at the end")
-        made += len(round.views)
+        if queries.timed:
+            round.close()
+        made += len(round.views) + len(round.closing)
         round.server.end()
     print(f"{made} views" + ("" if report.wrong else ", all is well"))
 
