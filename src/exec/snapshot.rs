@@ -180,6 +180,10 @@ impl RelationLookup for Scope {
         }
     }
 
+    fn zone(&self) -> Option<String> {
+        self.system.as_ref()?.zone()
+    }
+
     fn routines(&self) -> Option<Routines> {
         Routines::new(Arc::clone(&self.names), Arc::clone(&self.used), body::plan).some()
     }

@@ -122,7 +122,12 @@ impl Planner {
 
     /// DataFusion's state for a snapshot over these relations.
     pub fn snapshot_state(&self, lookup: Arc<dyn RelationLookup>) -> SessionState {
-        self.with_relations(&self.snapshot, lookup)
+        let zone = lookup.zone();
+        let mut state = self.with_relations(&self.snapshot, lookup);
+        if let Some(zone) = zone {
+            state.config_mut().options_mut().extensions.insert(functions::SessionZone(zone));
+        }
+        state
     }
 
     /// DataFusion's state for a continuous query over these relations.

@@ -266,6 +266,10 @@ pub trait RelationLookup: Send + Sync + fmt::Debug {
     fn routines(&self) -> Option<Routines> {
         None
     }
+    /// The time zone of the session that asks; None: UTC.
+    fn zone(&self) -> Option<String> {
+        None
+    }
     /// Before a query over these names is planned: brings what it says of the system into a form
     /// that can be planned, and adds the functions that it calls for it.
     fn prepare(&self, _: &mut SessionState, _: &mut Query) -> Result<()> {

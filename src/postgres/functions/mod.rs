@@ -25,6 +25,7 @@ pub(crate) use numeric::{call as numeric_call, replacement as numeric_operator};
 pub(crate) use precision::{fitted, once};
 pub(crate) use round::round_double;
 pub(crate) use scalar::over_columns;
+pub(crate) use session_zone::SessionZone;
 pub(crate) use zones::in_utc;
 
 mod arithmetic;
@@ -49,6 +50,7 @@ mod patterns;
 mod precision;
 mod round;
 mod scalar;
+mod session_zone;
 mod system;
 mod system_time;
 mod text;
@@ -85,7 +87,7 @@ pub fn register(context: &SessionContext) -> Result<()> {
 /// The rewrites to add to a session; they go after DataFusion's own, since they look at types after
 /// coercion.
 pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
-    vec![Arc::new(arithmetic::CheckedArithmetic)]
+    vec![Arc::new(session_zone::InSessionZone), Arc::new(arithmetic::CheckedArithmetic)]
 }
 
 /// sum and avg; `every`, as the standard calls bool_and; and those that are computed as live

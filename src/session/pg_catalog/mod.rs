@@ -37,6 +37,7 @@ use super::inspect::tidemill;
 use super::transaction::SystemContext;
 use crate::error::Result;
 use crate::plan::relations::RelationLookup;
+use crate::types::Zone;
 
 /// The schemas that are the system's own.
 pub const SCHEMAS: [&str; 3] = ["tidemill", "pg_catalog", "information_schema"];
@@ -103,6 +104,11 @@ impl RelationLookup for System {
             "information_schema" => information::table(&self.cx, name),
             _ => Ok(None),
         }
+    }
+
+    fn zone(&self) -> Option<String> {
+        let zone = Zone::of_setting(&self.cx.settings.get("TimeZone").ok()?).ok()?;
+        (zone != Zone::Utc).then(|| zone.name())
     }
 
     fn names(&self, schema: &str) -> Vec<String> {

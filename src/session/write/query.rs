@@ -73,6 +73,10 @@ impl RelationLookup for WithExtra {
         self.scope.schemas()
     }
 
+    fn zone(&self) -> Option<String> {
+        self.scope.zone()
+    }
+
     fn routines(&self) -> Option<Routines> {
         self.scope.routines()
     }

@@ -1,0 +1,384 @@
+//! Moments in the session's time zone (Postgres manual, 8.5.3): what a TIMESTAMPTZ is as a date, as a time
+//! of day or as text, and what such are as a TIMESTAMPTZ, goes by `SET timezone`.
+//!
+//! In memory every moment is in UTC, and so is what DataFusion makes of it. In a session whose zone is
+//! another, an analyzer rule writes the way there and back around whatever depends on the zone: casts, those
+//! that coercion has put in included, `date_trunc`, `extract`, `age`, and intervals of days and months.
+//! Continuous queries know no session: theirs is UTC.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use chrono::{DateTime, Days, Months, NaiveDateTime};
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, StringArray, StringBuilder, TimestampMicrosecondArray,
+};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::{
+    DataType, FieldRef, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, TimeUnit,
+    TimestampMicrosecondType,
+};
+use datafusion::common::config::{ConfigEntry, ConfigExtension, ConfigOptions, ExtensionOptions};
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, DataFusionError, Result};
+use datafusion::functions::datetime::now;
+use datafusion::logical_expr::expr::{Cast, ScalarFunction};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::{
+    BinaryExpr, ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator, ReturnFieldArgs,
+    ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, lit,
+};
+use datafusion::optimizer::AnalyzerRule;
+
+use super::scalar::over_columns;
+use super::zones;
+use crate::error::{Error, SqlState};
+use crate::pgtypes::values::{ColumnBuilder, Encoder, TextStyle};
+use crate::types::{SqlType, Zone};
+
+/// Ticks.
+const SECOND: i64 = 1_000_000;
+
+/// The zone of the session that a plan is made for, among the options of its state; none: UTC.
+#[derive(Debug, Clone)]
+pub(crate) struct SessionZone(pub(crate) String);
+
+impl ConfigExtension for SessionZone {
+    const PREFIX: &'static str = "session_zone";
+}
+
+/// Nothing of it can be set.
+impl ExtensionOptions for SessionZone {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn as_any_mut(&mut self) -> &mut dyn Any {
+        self
+    }
+
+    fn cloned(&self) -> Box<dyn ExtensionOptions> {
+        Box::new(self.clone())
+    }
+
+    fn set(&mut self, key: &str, _: &str) -> Result<()> {
+        Err(DataFusionError::Configuration(format!("there is no option {key}")))
+    }
+
+    fn entries(&self) -> Vec<ConfigEntry> {
+        Vec::new()
+    }
+}
+
+/// Writes the zone into a plan. It comes after types have been coerced, and before casts become functions.
+#[derive(Debug)]
+pub(crate) struct InSessionZone;
+
+impl AnalyzerRule for InSessionZone {
+    fn analyze(&self, plan: LogicalPlan, config: &ConfigOptions) -> Result<LogicalPlan> {
+        let Some(SessionZone(zone)) = config.extensions.get::<SessionZone>() else {
+            return Ok(plan);
+        };
+        let done = plan.transform_up_with_subqueries(|plan| {
+            let mut schema = DFSchema::empty();
+            for input in plan.inputs() {
+                schema.merge(input.schema());
+            }
+            if let LogicalPlan::TableScan(scan) = &plan {
+                schema.merge(&scan.projected_schema);
+            }
+            let names = NamePreserver::new(&plan);
+            plan.map_expressions(|expr| {
+                let name = names.save(&expr);
+                let zoned =
+                    expr.transform_up(|expr| Ok(Zoned { zone, config, schema: &schema }.of(expr)))?;
+                Ok(if zoned.transformed {
+                    zoned.update_data(|expr| name.restore(expr))
+                } else {
+                    zoned
+                })
+            })
+        })?;
+        Ok(done.data)
+    }
+
+    fn name(&self) -> &str {
+        "session_zone"
+    }
+}
+
+fn is_moment(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Timestamp(_, Some(_)))
+}
+
+/// Whether there are moments in values of a type.
+fn has_moments(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::List(item) => has_moments(item.data_type()),
+        DataType::Struct(fields) => fields.iter().any(|field| has_moments(field.data_type())),
+        other => is_moment(other),
+    }
+}
+
+fn cast_to(expr: Expr, data_type: DataType) -> Expr {
+    Expr::Cast(Cast::new(Box::new(expr), data_type))
+}
+
+/// Functions of a time that say what a clock on a wall shows.
+const OF_LOCAL_TIME: [&str; 3] = ["date_part", "extract", "age"];
+
+struct Zoned<'a> {
+    zone: &'a str,
+    config: &'a ConfigOptions,
+    schema: &'a DFSchema,
+}
+
+impl Zoned<'_> {
+    fn of(&self, expr: Expr) -> Transformed<Expr> {
+        match expr {
+            Expr::Cast(cast) => self.cast(cast),
+            Expr::BinaryExpr(BinaryExpr {
+                left,
+                op: op @ (Operator::Plus | Operator::Minus),
+                right,
+            }) if self.is_moment(&left) && self.is_interval(&right) => {
+                Transformed::yes(self.call(Way::Moved(op == Operator::Minus), vec![*left, *right]))
+            }
+            Expr::BinaryExpr(BinaryExpr { left, op: Operator::Plus, right })
+                if self.is_interval(&left) && self.is_moment(&right) =>
+            {
+                Transformed::yes(self.call(Way::Moved(false), vec![*right, *left]))
+            }
+            Expr::ScalarFunction(call) => self.function(call),
+            other => Transformed::no(other),
+        }
+    }
+
+    fn type_of(&self, expr: &Expr) -> Option<DataType> {
+        expr.get_type(self.schema).ok()
+    }
+
+    fn is_moment(&self, expr: &Expr) -> bool {
+        self.type_of(expr).is_some_and(|data_type| is_moment(&data_type))
+    }
+
+    fn is_interval(&self, expr: &Expr) -> bool {
+        matches!(self.type_of(expr), Some(DataType::Interval(_)))
+    }
+
+    /// AT TIME ZONE.
+    fn there(&self, time: Expr) -> Expr {
+        let function = Arc::new(zones::timezone());
+        Expr::ScalarFunction(ScalarFunction::new_udf(function, vec![lit(self.zone), time]))
+    }
+
+    fn call(&self, way: Way, args: Vec<Expr>) -> Expr {
+        self.call_to(way, SqlType::TimestampTz(6).to_field("", true).into(), args)
+    }
+
+    fn call_to(&self, way: Way, to: FieldRef, args: Vec<Expr>) -> Expr {
+        let signature = Signature::any(args.len(), Volatility::Immutable);
+        let function = InZone { way, zone: self.zone.to_owned(), to, signature };
+        Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(ScalarUDF::from(function)), args))
+    }
+
+    fn cast(&self, cast: Cast) -> Transformed<Expr> {
+        let Some(from) = self.type_of(&cast.expr) else { return Transformed::no(Expr::Cast(cast)) };
+        let to = cast.field.data_type().clone();
+        let local = DataType::Timestamp(TimeUnit::Microsecond, None);
+        let is_time = |data_type: &DataType| {
+            matches!(
+                data_type,
+                DataType::Timestamp(_, None) | DataType::Date32 | DataType::Time64(_)
+            )
+        };
+        if from.is_string() && has_moments(&to) {
+            Transformed::yes(self.call_to(Way::Read, cast.field, vec![*cast.expr]))
+        } else if to == DataType::Utf8 && has_moments(&from) {
+            Transformed::yes(self.call_to(Way::Written, cast.field, vec![*cast.expr]))
+        } else if is_moment(&from) && is_time(&to) {
+            Transformed::yes(cast_to(self.there(*cast.expr), to))
+        } else if is_moment(&to) && is_time(&from) {
+            let time = if from == local { *cast.expr } else { cast_to(*cast.expr, local) };
+            Transformed::yes(cast_to(self.there(time), to))
+        } else {
+            Transformed::no(Expr::Cast(cast))
+        }
+    }
+
+    fn function(&self, mut call: ScalarFunction) -> Transformed<Expr> {
+        let is_epoch = |arg: Option<&Expr>| matches!(arg, Some(Expr::Literal(value, _)) if value.to_string().eq_ignore_ascii_case("epoch"));
+        let name = call.func.name();
+        if name == "current_date" && call.args.is_empty() {
+            return Transformed::yes(cast_to(
+                self.there(now(self.config).call(vec![])),
+                DataType::Date32,
+            ));
+        }
+        if !call.args.iter().any(|arg| self.is_moment(arg)) {
+            return Transformed::no(Expr::ScalarFunction(call));
+        }
+        if name == "date_trunc" && call.args.len() == 2 {
+            call.args[1] = self.there(call.args[1].clone());
+            return Transformed::yes(self.there(Expr::ScalarFunction(call)));
+        }
+        if OF_LOCAL_TIME.contains(&name) && !is_epoch(call.args.first()) {
+            for arg in call.args.iter_mut().filter(|arg| self.is_moment(arg)) {
+                *arg = self.there(std::mem::take(arg));
+            }
+            return Transformed::yes(Expr::ScalarFunction(call));
+        }
+        if ["concat", "concat_ws"].contains(&name) {
+            let to: FieldRef = SqlType::Text.to_field("", true).into();
+            for arg in call.args.iter_mut().filter(|arg| self.is_moment(arg)) {
+                *arg = self.call_to(Way::Written, Arc::clone(&to), vec![std::mem::take(arg)]);
+            }
+            return Transformed::yes(Expr::ScalarFunction(call));
+        }
+        Transformed::no(Expr::ScalarFunction(call))
+    }
+}
+
+/// What is done in the zone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Way {
+    /// A text is read.
+    Read,
+    /// A value is written as text.
+    Written,
+    /// A moment and an interval are added, or (true) subtracted.
+    Moved(bool),
+}
+
+/// It as a function.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct InZone {
+    way: Way,
+    zone: String,
+    to: FieldRef,
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for InZone {
+    fn name(&self) -> &str {
+        match self.way {
+            Way::Read => "read_in_zone",
+            Way::Written => "written_in_zone",
+            Way::Moved(false) => "later_in_zone",
+            Way::Moved(true) => "earlier_in_zone",
+        }
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(self.to.data_type().clone())
+    }
+
+    fn return_field_from_args(&self, _: ReturnFieldArgs) -> Result<FieldRef> {
+        Ok(Arc::new(self.to.as_ref().clone().with_name(self.name()).with_nullable(true)))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let zone = Zone::of_setting(&self.zone)?;
+        let field = args.arg_fields.first().cloned();
+        over_columns(&args.args, args.number_rows, |columns, _| match (self.way, columns, &field) {
+            (Way::Read, [texts], _) => read(texts, &self.to, zone),
+            (Way::Written, [values], Some(field)) => Ok(self.written(values, field)),
+            (Way::Moved(back), [moments, intervals], _) => {
+                Ok(moved(moments, intervals, back, &zone)?)
+            }
+            _ => Err(Error::internal("a function of a zone without its arguments").into()),
+        })
+    }
+}
+
+impl InZone {
+    fn written(&self, values: &ArrayRef, field: &FieldRef) -> ArrayRef {
+        let (encoder, style) = (Encoder::new(field), TextStyle::in_zone(&self.zone));
+        let mut texts = StringBuilder::new();
+        let mut bytes = BytesMut::new();
+        for row in 0..values.len() {
+            if encoder.is_null(values.as_ref(), row) {
+                texts.append_null();
+                continue;
+            }
+            bytes.clear();
+            encoder.text(values.as_ref(), row, &style, &mut bytes);
+            texts.append_value(String::from_utf8_lossy(&bytes));
+        }
+        Arc::new(texts.finish())
+    }
+}
+
+fn read(texts: &ArrayRef, to: &FieldRef, zone: Zone) -> Result<ArrayRef> {
+    let texts = cast(texts, &DataType::Utf8)?;
+    let texts: &StringArray = texts.as_string();
+    let mut builder = ColumnBuilder::new(&SqlType::from_field(to), texts.len()).in_zone(zone);
+    for text in texts {
+        match text {
+            Some(text) => builder.append_text(text.as_bytes())?,
+            None => builder.append_null(),
+        }
+    }
+    let built = builder.finish();
+    Ok(if built.data_type() == to.data_type() { built } else { cast(&built, to.data_type())? })
+}
+
+/// Months and days are counted on the wall, the rest is time that passes.
+fn moved(
+    moments: &ArrayRef,
+    intervals: &ArrayRef,
+    back: bool,
+    zone: &Zone,
+) -> crate::error::Result<ArrayRef> {
+    let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+    let moments = cast(moments, &utc)?;
+    let moments = moments.as_primitive::<TimestampMicrosecondType>();
+    let intervals = cast(intervals, &DataType::Interval(IntervalUnit::MonthDayNano))?;
+    let intervals = intervals.as_primitive::<IntervalMonthDayNanoType>();
+    let mut out = TimestampMicrosecondArray::builder(moments.len());
+    for (moment, interval) in moments.iter().zip(intervals) {
+        out.append_option(match (moment, interval) {
+            (Some(moment), Some(interval)) => Some(moved_one(moment, interval, back, zone)?),
+            _ => None,
+        });
+    }
+    Ok(Arc::new(out.finish().with_data_type(utc)))
+}
+
+fn moved_one(
+    moment: i64,
+    interval: IntervalMonthDayNano,
+    back: bool,
+    zone: &Zone,
+) -> crate::error::Result<i64> {
+    if moment == i64::MIN || moment == i64::MAX {
+        return Ok(moment);
+    }
+    let sign = if back { -1 } else { 1 };
+    let (months, days) = (sign * i64::from(interval.months), sign * i64::from(interval.days));
+    let at = || -> Option<i64> {
+        let mut moment = moment;
+        if months != 0 || days != 0 {
+            let ahead = i64::from(zone.offset_at(moment.div_euclid(SECOND))) * SECOND;
+            let wall = DateTime::from_timestamp_micros(moment.checked_add(ahead)?)?.naive_utc();
+            let wall = on_wall(wall, months, days)?.and_utc().timestamp_micros();
+            let ahead = i64::from(zone.offset_of_local(wall.div_euclid(SECOND))) * SECOND;
+            moment = wall.checked_sub(ahead)?;
+        }
+        moment.checked_add(sign * (interval.nanoseconds / 1_000))
+    };
+    at().ok_or_else(|| Error::new(SqlState::DatetimeOverflow, "timestamp out of range"))
+}
+
+fn on_wall(wall: NaiveDateTime, months: i64, days: i64) -> Option<NaiveDateTime> {
+    let many = Months::new(u32::try_from(months.unsigned_abs()).ok()?);
+    let wall =
+        if months < 0 { wall.checked_sub_months(many) } else { wall.checked_add_months(many) }?;
+    let many = Days::new(days.unsigned_abs());
+    if days < 0 { wall.checked_sub_days(many) } else { wall.checked_add_days(many) }
+}
