@@ -62,6 +62,7 @@ mod routines;
 mod schemas;
 mod search_path;
 mod settings;
+mod shadowed;
 mod statement;
 mod system_time;
 mod text;

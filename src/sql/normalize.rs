@@ -11,6 +11,7 @@ use datafusion::sql::sqlparser::ast::{
 use super::group_windows;
 use super::interval::interval;
 use super::named_windows;
+use super::shadowed::CommonNames;
 use super::system_time;
 use super::ties;
 use super::visit::visit_mut;
@@ -33,13 +34,17 @@ pub(super) fn statement(statement: &mut Statement) -> Result<()> {
 }
 
 fn walk(tree: &mut impl VisitMut) -> Result<()> {
-    match visit_mut(tree, &mut Normalizer) {
+    match visit_mut(tree, &mut Normalizer::default()) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
     }
 }
 
-struct Normalizer;
+/// The traversal, with what it knows of the queries that it is in.
+#[derive(Default)]
+struct Normalizer {
+    common: CommonNames,
+}
 
 fn flow(result: Result<()>) -> ControlFlow<Error> {
     match result {
@@ -55,9 +60,16 @@ impl VisitorMut for Normalizer {
         flow(
             check_query(query)
                 .and_then(|()| fetch_to_limit(query))
+                .and_then(|()| whole_limits(query))
                 .and_then(|()| named_windows::of_query(query))
-                .and_then(|()| group_windows::rewrite(query)),
+                .and_then(|()| group_windows::rewrite(query))
+                .map(|()| self.common.enter(query)),
         )
+    }
+
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<Error> {
+        self.common.leave();
+        ControlFlow::Continue(())
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
@@ -65,6 +77,7 @@ impl VisitorMut for Normalizer {
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
+        self.common.rename(factor);
         let checked = check_factor(factor).and_then(|()| system_time::rewrite(factor));
         flow(checked.and_then(|()| windows::rewrite(factor)))
     }
@@ -148,6 +161,43 @@ fn fetch_to_limit(query: &mut Query) -> Result<()> {
             Err(Error::new(crate::error::SqlState::Syntax, "multiple LIMIT clauses not allowed"))
         }
     }
+}
+
+/// LIMIT and OFFSET are whole numbers: of anything else they are what comes of a cast.
+fn whole_limits(query: &mut Query) -> Result<()> {
+    let Some(LimitClause::LimitOffset { limit, offset, .. }) = &mut query.limit_clause else {
+        return Ok(());
+    };
+    for count in limit.iter_mut().chain(offset.iter_mut().map(|offset| &mut offset.value)) {
+        let is_whole = match count {
+            Expr::Value(value) => match &value.value {
+                Value::Number(digits, _) => digits.bytes().all(|digit| digit.is_ascii_digit()),
+                Value::Null | Value::Placeholder(_) => true,
+                Value::SingleQuotedString(text) => {
+                    let number = text.trim().parse::<i64>().map_err(|_| {
+                        let what = format!("invalid input syntax for type bigint: \"{text}\"");
+                        Error::new(crate::error::SqlState::BadText, what)
+                    })?;
+                    *count = Expr::value(Value::Number(number.to_string(), false));
+                    continue;
+                }
+                _ => false,
+            },
+            Expr::Cast { data_type, .. } => matches!(data_type, DataType::BigInt(_)),
+            _ => false,
+        };
+        if !is_whole {
+            let whole = std::mem::replace(count, Expr::value(Value::Null));
+            *count = Expr::Cast {
+                kind: CastKind::Cast,
+                expr: Box::new(Expr::Nested(Box::new(whole))),
+                data_type: DataType::BigInt(None),
+                array: false,
+                format: None,
+            };
+        }
+    }
+    Ok(())
 }
 
 fn rewrite_expr(expr: &mut Expr) -> Result<()> {
