@@ -202,6 +202,11 @@ pub struct Settings {
     version: u64,
 }
 
+/// A variable's name as it is told, whatever case it was asked for in.
+pub fn name_of(name: &str) -> &str {
+    find(name).map_or(name, |variable| variable.name)
+}
+
 fn find(name: &str) -> Option<&'static Variable> {
     VARIABLES.iter().find(|variable| variable.name.eq_ignore_ascii_case(name))
 }
@@ -262,8 +267,10 @@ fn checked(variable: &Variable, value: &str) -> Result<String> {
             .map(|word| (*word).to_owned())
             .ok_or_else(|| invalid(name, value).hint(format!("Available values: {}.", words.join(", ")))),
         SettingType::Zone => {
-            Zone::of_setting(plain)?;
-            Ok(plain.to_owned())
+            Ok(match Zone::of_setting(plain)? {
+                Zone::Named(zone) => zone.name().to_owned(),
+                Zone::Utc | Zone::Fixed(_) => plain.to_owned(),
+            })
         }
         SettingType::Encoding => match plain.to_ascii_lowercase().replace(['-', '_', '"'], "").as_str() {
             "utf8" | "unicode" => Ok("UTF8".to_owned()),

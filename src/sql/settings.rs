@@ -46,7 +46,7 @@ pub(super) fn set(r: &mut Reader) -> Result<Statement> {
         if interval {
             r.eat_all(&["HOUR", "TO", "MINUTE"]);
         }
-        return Ok(set("timezone", value));
+        return Ok(set("timezone", value.map(unquoted)));
     }
     for (word, name) in [("NAMES", "client_encoding"), ("SCHEMA", "search_path"), ("ROLE", "role")]
     {
@@ -66,7 +66,16 @@ pub(super) fn set(r: &mut Reader) -> Result<Statement> {
         return Err(r.unexpected().hint("Write SET name = value."));
     }
     let value = value(r)?;
-    Ok(set(&name, value))
+    // Of a list of names each has its own quotes.
+    Ok(set(&name, if name == "search_path" { value } else { value.map(unquoted) }))
+}
+
+/// A value that was written as a name in quotes.
+fn unquoted(value: String) -> String {
+    match value.strip_prefix('"').and_then(|value| value.strip_suffix('"')) {
+        Some(name) if !name.is_empty() && !name.contains('"') => name.to_owned(),
+        _ => value,
+    }
 }
 
 fn is_to(token: &Token) -> bool {

@@ -10,6 +10,7 @@ use crate::exec::Engine;
 use crate::session::client_session::Outcome;
 use crate::session::read::rows::{text_rows, text_schema};
 use crate::session::session::Session;
+use crate::session::settings::name_of;
 use crate::sql::{IntervalParts, Listing, Statement, relation_name};
 use crate::types::quote_name;
 
@@ -26,7 +27,7 @@ pub fn schema(statement: &Statement) -> Option<SchemaRef> {
         Statement::ShowCreate(_) => Some(text_schema(&["name", "create_statement"])),
         Statement::Describe(_) => Some(text_schema(DESCRIBE)),
         Statement::ShowVariable(None) => Some(text_schema(SETTINGS)),
-        Statement::ShowVariable(Some(name)) => Some(text_schema(&[name])),
+        Statement::ShowVariable(Some(name)) => Some(text_schema(&[name_of(name)])),
         _ => None,
     }
 }
@@ -66,7 +67,7 @@ pub fn show(session: &Session, statement: &Statement) -> Result<Outcome> {
             text_rows("SHOW", SETTINGS, &rows)
         }
         Statement::ShowVariable(Some(name)) => {
-            text_rows("SHOW", &[name], &[vec![Some(session.settings.get(name)?)]])
+            text_rows("SHOW", &[name_of(name)], &[vec![Some(session.settings.get(name)?)]])
         }
         _ => Err(Error::internal("a statement that shows nothing")),
     }
