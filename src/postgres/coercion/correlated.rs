@@ -5,10 +5,11 @@ use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result};
 use datafusion::execution::context::SessionState;
 use datafusion::logical_expr::expr::SetQuantifier;
-use datafusion::logical_expr::{Expr, LogicalPlan, Operator};
+use datafusion::logical_expr::{Expr, LogicalPlan, Operator, Projection, Subquery, SubqueryAlias};
 
 use super::joinable::{Use, is_join};
 use super::single_row::of_single_row;
+use crate::postgres::functions;
 use crate::postgres::subplan::{SubqueryKind, applied};
 
 /// Where in a plan an expression stands.
@@ -35,6 +36,23 @@ impl Clause {
     }
 }
 
+/// Whether DataFusion takes an uncorrelated subquery for a value that cannot be NULL, and it has no row
+/// perhaps. An aggregate without GROUP BY has one always.
+fn may_lack_its_row(subquery: &Subquery) -> bool {
+    let mut plan = subquery.subquery.as_ref();
+    while let LogicalPlan::Projection(Projection { input, .. })
+    | LogicalPlan::SubqueryAlias(SubqueryAlias { input, .. }) = plan
+    {
+        plan = input.as_ref();
+    }
+    let has_one = match plan {
+        LogicalPlan::Aggregate(aggregate) => aggregate.group_expr.is_empty(),
+        LogicalPlan::EmptyRelation(empty) => empty.produce_one_row,
+        _ => false,
+    };
+    !has_one && !subquery.subquery.schema().field(0).is_nullable()
+}
+
 /// The subquery as it is to be planned, in an operator over the columns `around`.
 pub fn correlated(
     expr: Expr,
@@ -54,6 +72,9 @@ pub fn correlated(
                 Some(value) => Ok(Transformed::yes(value)),
                 None => apply(&subquery, SubqueryKind::Value, None),
             }
+        }
+        Expr::ScalarSubquery(subquery) if may_lack_its_row(&subquery) => {
+            Ok(Transformed::yes(functions::optional(Expr::ScalarSubquery(subquery))))
         }
         Expr::Exists(exists) if !exists.subquery.outer_ref_columns.is_empty() => {
             if place == Clause::Filter && is_join(&exists.subquery.subquery, Use::Condition)? {
