@@ -4,6 +4,7 @@
 //! | file | idea |
 //! |---|---|
 //! | [`naming`] | the names that Postgres gives to columns without one |
+//! | [`rows`] | rows that are compared, field by field |
 //! | [`spellings`] | operators, functions and FROM items in DataFusion's spelling |
 //! | [`casts`] | casts whose target says more than DataFusion keeps of it |
 //! | [`subqueries`] | EXISTS, IN and ARRAY as values |
@@ -11,6 +12,7 @@
 
 pub mod casts;
 pub mod naming;
+pub mod rows;
 pub mod spellings;
 pub mod subqueries;
 pub mod using;

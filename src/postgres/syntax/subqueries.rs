@@ -10,6 +10,7 @@
 //! | `EXISTS (q)` for other queries | `(SELECT count(*) > 0 FROM (q))` |
 //! | `x IN (q)` | `CASE` over whether q has rows, has x, has a NULL: IN has three answers |
 //! | `(a, b) IN (q)` as a condition | `EXISTS (SELECT 1 FROM (q) AS i(c, d) WHERE c = a AND d = b)` |
+//! | `(a, b) NOT IN (q)` as a condition | `NOT EXISTS (… WHERE (c = a AND d = b) IS NOT FALSE)` |
 //! | `ARRAY(SELECT e FROM t ORDER BY o)` | `(SELECT coalesce(array_agg(e ORDER BY o), ARRAY[]) FROM t)` |
 //!
 //! EXISTS in WHERE, HAVING and ON is left alone, and so is IN where NULL counts as false: a join is
@@ -116,6 +117,13 @@ fn condition(expr: &mut Expr, mode: ConditionMode) {
             let subquery = row_exists(tuple, subquery);
             *expr = Expr::Exists { subquery, negated: false };
         }
+        // NOT IN is true where no row is equal, and of none it is unknown whether it is.
+        Expr::InSubquery { expr: x, subquery, negated: true }
+            if let (Expr::Tuple(tuple), ConditionMode::All) = (x.as_ref(), mode) =>
+        {
+            let subquery = rows_that(tuple, subquery, |equal| Expr::IsNotFalse(Box::new(equal)));
+            *expr = Expr::Exists { subquery, negated: true };
+        }
         Expr::InSubquery { expr: x, negated, .. } if !*negated || mode == ConditionMode::All => {
             values(x, false)
         }
@@ -207,6 +215,11 @@ fn exists(query: &Query) -> Box<Query> {
 
 /// For `(a, b) IN (query)`: the rows of the query that are it.
 fn row_exists(tuple: &[Expr], query: &Query) -> Box<Query> {
+    rows_that(tuple, query, |equal| equal)
+}
+
+/// The rows of the query of which `condition` holds, given that they are `(a, b)`.
+fn rows_that(tuple: &[Expr], query: &Query, condition: impl Fn(Expr) -> Expr) -> Box<Query> {
     let names: Vec<String> = (0..tuple.len()).map(|at| format!("__value_{at}")).collect();
     let mut rows = over(query, &format!("SELECT 1 FROM (SELECT 1) AS __in({})", names.join(", ")));
     if let SetExpr::Select(select) = rows.body.as_mut() {
@@ -220,15 +233,32 @@ fn row_exists(tuple: &[Expr], query: &Query) -> Box<Query> {
             op: BinaryOperator::And,
             right: Box::new(next),
         });
+        select.selection =
+            select.selection.take().map(|equal| condition(Expr::Nested(Box::new(equal))));
     }
     rows
+}
+
+/// `(a, b) IN (query)` as a value: NULL where no row is equal and of some it is unknown.
+fn contains_row(tuple: &[Expr], query: &Query) -> Option<Expr> {
+    let mut case =
+        parse_expr("CASE WHEN 1 = 1 THEN true WHEN 1 = 1 THEN NULL ELSE false END").ok()?;
+    let Expr::Case { conditions, .. } = &mut case else { return None };
+    let [found, unknown] = conditions.as_mut_slice() else { return None };
+    found.condition = Expr::Subquery(exists(&row_exists(tuple, query)));
+    let unknown_rows = rows_that(tuple, query, |equal| Expr::IsNull(Box::new(equal)));
+    unknown.condition = Expr::Subquery(exists(&unknown_rows));
+    Some(case)
 }
 
 /// `x IN (query)`, if x is one value. Whether x is among the rows is found by a join; in an
 /// argument or the FILTER of an aggregate, where no subquery may read columns around it, in an
 /// array.
 fn contains(x: &Expr, query: &Query, in_call: bool) -> Option<Expr> {
-    if matches!(x, Expr::Tuple(_) | Expr::Subquery(_)) {
+    if let Expr::Tuple(tuple) = x {
+        return contains_row(tuple, query);
+    }
+    if matches!(x, Expr::Subquery(_)) {
         return None;
     }
     let value = |text: &str| Expr::Subquery(over(query, text));
