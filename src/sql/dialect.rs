@@ -94,7 +94,24 @@ impl Dialect for TidemillDialect {
     }
 
     fn get_next_precedence(&self, parser: &Parser) -> Option<Result<u8, ParserError>> {
+        if is_word(&parser.peek_token_ref().token, &["ISNULL"]) {
+            return Some(Ok(POSTGRES.prec_value(Precedence::Is)));
+        }
         POSTGRES.get_next_precedence(parser)
+    }
+
+    /// `x ISNULL`, which sqlparser does not know.
+    fn parse_infix(
+        &self,
+        parser: &mut Parser,
+        expr: &Expr,
+        _precedence: u8,
+    ) -> Option<Result<Expr, ParserError>> {
+        if !is_word(&parser.peek_token_ref().token, &["ISNULL"]) {
+            return None;
+        }
+        parser.next_token();
+        Some(Ok(Expr::IsNull(Box::new(expr.clone()))))
     }
 
     fn prec_value(&self, prec: Precedence) -> u8 {
@@ -134,13 +151,16 @@ impl Dialect for TidemillDialect {
 /// Is the word just taken the EMIT of a clause, and not somebody's alias? At the end of a statement
 /// it is a clause that was not finished.
 fn begins_emit(parser: &Parser) -> bool {
-    let is = |token: &Token, words: &[&str]| match token {
+    is_word(&parser.get_current_token().token, &["EMIT"])
+        && (is_word(&parser.peek_token_ref().token, &["ON", "CHANGES", "FINAL"])
+            || matches!(parser.peek_token_ref().token, Token::EOF | Token::SemiColon))
+}
+
+fn is_word(token: &Token, words: &[&str]) -> bool {
+    match token {
         Token::Word(w) => {
             w.quote_style.is_none() && words.iter().any(|word| w.value.eq_ignore_ascii_case(word))
         }
         _ => false,
-    };
-    is(&parser.get_current_token().token, &["EMIT"])
-        && (is(&parser.peek_token_ref().token, &["ON", "CHANGES", "FINAL"])
-            || matches!(parser.peek_token_ref().token, Token::EOF | Token::SemiColon))
+    }
 }
