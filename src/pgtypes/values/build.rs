@@ -364,8 +364,15 @@ impl ColumnBuilder {
             ColumnValues::Int32(v) => v.push(i32::from_be_bytes(fixed(value)?)),
             ColumnValues::Int64(v) => v.push(i64::from_be_bytes(fixed(value)?)),
             ColumnValues::Oid(v) => v.push(u32::from_be_bytes(fixed(value)?).into()),
-            ColumnValues::Float32(v) => v.push(f32::from_be_bytes(fixed(value)?)),
-            ColumnValues::Float64(v) => v.push(f64::from_be_bytes(fixed(value)?)),
+            // NaN has one form here, and there may be others over the wire.
+            ColumnValues::Float32(v) => {
+                let value = f32::from_be_bytes(fixed(value)?);
+                v.push(if value.is_nan() { f32::NAN } else { value });
+            }
+            ColumnValues::Float64(v) => {
+                let value = f64::from_be_bytes(fixed(value)?);
+                v.push(if value.is_nan() { f64::NAN } else { value });
+            }
             ColumnValues::Decimal128 { values, precision, scale, scratch } => {
                 numeric::read_binary(value, scratch)?;
                 let value = scratch.to_i128(*precision, *scale);
@@ -408,18 +415,7 @@ impl ColumnBuilder {
             | ColumnValues::TimestampTz { ticks, precision } => {
                 ticks.push(binary_timestamp(i64::from_be_bytes(fixed(value)?), *precision)?);
             }
-            ColumnValues::Interval(v) => {
-                let bytes: [u8; 16] = fixed(value)?;
-                let (micros, days, months) = (&bytes[..8], &bytes[8..12], &bytes[12..]);
-                let micros = i64::from_be_bytes(fixed(micros)?);
-                v.push(IntervalMonthDayNano {
-                    months: i32::from_be_bytes(fixed(months)?),
-                    days: i32::from_be_bytes(fixed(days)?),
-                    nanoseconds: micros
-                        .checked_mul(1_000)
-                        .ok_or_else(|| out_of_range("interval"))?,
-                });
-            }
+            ColumnValues::Interval(v) => v.push(binary_interval(value)?),
             ColumnValues::Uuid(v) => v.extend_from_slice(&fixed::<16>(value)?),
             ColumnValues::List { .. } => return self.append_array_binary(value),
             ColumnValues::Row(fields) => nested_in::record_binary(value, fields)?,
@@ -529,4 +525,16 @@ fn bad_binary() -> Error {
 
 fn fixed<const N: usize>(value: &[u8]) -> Result<[u8; N]> {
     value.try_into().map_err(|_| bad_binary())
+}
+
+/// Microseconds, days and months as they come over the wire.
+fn binary_interval(value: &[u8]) -> Result<IntervalMonthDayNano> {
+    let bytes: [u8; 16] = fixed(value)?;
+    let (micros, days, months) = (&bytes[..8], &bytes[8..12], &bytes[12..]);
+    let micros = i64::from_be_bytes(fixed(micros)?);
+    Ok(IntervalMonthDayNano {
+        months: i32::from_be_bytes(fixed(months)?),
+        days: i32::from_be_bytes(fixed(days)?),
+        nanoseconds: micros.checked_mul(1_000).ok_or_else(|| out_of_range("interval"))?,
+    })
 }

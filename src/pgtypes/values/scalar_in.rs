@@ -93,7 +93,7 @@ pub(crate) fn float8(text: &[u8]) -> Result<f64> {
     if (value.is_infinite() && digits()) || (value == 0.0 && underflows(body)) {
         return Err(float_range(text, NAME));
     }
-    Ok(value)
+    Ok(if value.is_nan() { f64::NAN } else { value })
 }
 
 /// A real.
@@ -105,7 +105,7 @@ pub(crate) fn float4(text: &[u8]) -> Result<f32> {
     if (value.is_infinite() && digits()) || (value == 0.0 && underflows(body)) {
         return Err(float_range(text, NAME));
     }
-    Ok(value)
+    Ok(if value.is_nan() { f32::NAN } else { value })
 }
 
 /// A boolean: any beginning of `true`, `false`, `yes`, `no`; `on`, `off`, `1`, `0`.
