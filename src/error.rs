@@ -93,6 +93,10 @@ sqlstates! {
     BadRegex = "2201B",
     /// `invalid_argument_for_power_function`, of roots too.
     BadPowerArgument = "2201F",
+    /// `invalid_argument_for_logarithm`.
+    BadLogarithmArgument = "2201E",
+    /// `invalid_argument_for_width_bucket_function`.
+    BadBucketArgument = "2201G",
     /// `invalid_argument_for_ntile_function`.
     BadNtileArgument = "22014",
     /// `invalid_row_count_in_limit_clause`.
@@ -181,6 +185,8 @@ sqlstates! {
     DuplicateTable = "42P07",
     /// `grouping_error`.
     Grouping = "42803",
+    /// `cannot_coerce`.
+    CannotCast = "42846",
     /// `datatype_mismatch`.
     TypeMismatch = "42804",
     /// `wrong_object_type`.

@@ -18,7 +18,6 @@ use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::{QueryPlanner, SessionState};
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::MemoryPool;
-use datafusion::execution::registry::FunctionRegistry;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::planner::TypePlanner;
@@ -155,6 +154,7 @@ impl Planner {
         allowance.resume(around);
         match plan {
             Ok(plan) => {
+                let plan = lateral::alone(plan)?;
                 let plan = set_operations::counting(plan)?;
                 Allowance::current().weigh(&plan).await?;
                 let rewritten = |plan| rewrite_operators(plan, state);
@@ -275,16 +275,15 @@ fn build(config: SessionConfig, pool: Arc<dyn MemoryPool>) -> Result<SessionStat
             DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled),
         )
         .build_arc()?;
-    let mut state = SessionStateBuilder::new()
+    let mut builder = SessionStateBuilder::new()
         .with_default_features()
         .with_config(config)
         .with_runtime_env(runtime)
         .with_query_planner(Arc::new(Queries))
-        .with_type_planner(Arc::new(Types))
-        .build();
-    // They are asked in this order, and what JSON functions make of `->` comes later.
-    state.register_expr_planner(Arc::new(Binary))?;
-    let context = SessionContext::new_with_state(state);
+        .with_type_planner(Arc::new(Types));
+    // They are asked in this order, and DataFusion's own take every subscript for one of an array.
+    builder.expr_planners().get_or_insert_default().insert(0, Arc::new(Binary));
+    let context = SessionContext::new_with_state(builder.build());
     functions::register(&context)?;
     let mut builder = SessionStateBuilder::new_from_existing(context.state());
     for rule in functions::analyzer_rules() {

@@ -16,11 +16,14 @@ use datafusion::execution::context::SessionState;
 use datafusion::functions::core::expr_fn::get_field;
 use datafusion::functions_nested::expr_fn::cardinality;
 use datafusion::logical_expr::utils::conjunction;
-use datafusion::logical_expr::{Expr, Join, LogicalPlan, LogicalPlanBuilder, Subquery, lit, when};
+use datafusion::logical_expr::{
+    Expr, Join, LogicalPlan, LogicalPlanBuilder, ScalarUDF, Subquery, lit, when,
+};
 use datafusion::optimizer::OptimizerRule;
 use datafusion::optimizer::decorrelate_lateral_join::DecorrelateLateralJoin;
 
 use super::coercion::joinable::{Use, is_join};
+use super::functions::is_as_json;
 use super::subplan::{SubqueryKind, applied, field_name};
 
 /// The column with the rows.
@@ -52,6 +55,50 @@ pub fn in_subqueries(
         Ok(Transformed::yes(LogicalPlan::Subquery(subquery)))
     };
     Ok(plan.transform_down(|node| node.map_subqueries(apart))?.data)
+}
+
+/// The plan without lateral subqueries that have no relation before them: what these read are columns of
+/// the query around, as any subquery does.
+pub fn alone(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let mut has_some = false;
+    plan.apply_with_subqueries(|node| {
+        has_some |= node.inputs().iter().any(|input| matches!(input, LogicalPlan::Subquery(_)));
+        Ok(if has_some { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    if has_some { without_lone(plan, false) } else { Ok(plan) }
+}
+
+/// `is_beside`: it is the right side of a join, and not alone.
+fn without_lone(plan: LogicalPlan, is_beside: bool) -> Result<LogicalPlan> {
+    let inside = |mut subquery: Subquery| {
+        let inner = without_lone(Arc::unwrap_or_clone(subquery.subquery), false)?;
+        subquery.subquery = Arc::new(inner);
+        Ok(subquery)
+    };
+    let plan = match plan {
+        LogicalPlan::Subquery(subquery) if is_beside => {
+            return inside(subquery).map(LogicalPlan::Subquery);
+        }
+        LogicalPlan::Subquery(subquery) => {
+            return without_lone(Arc::unwrap_or_clone(subquery.subquery), false);
+        }
+        other => other,
+    };
+    let passes =
+        is_beside && matches!(plan, LogicalPlan::SubqueryAlias(_) | LogicalPlan::Projection(_));
+    let is_join = matches!(plan, LogicalPlan::Join(_));
+    let mut at = 0;
+    let plan = plan.map_children(|child| {
+        at += 1;
+        without_lone(child, passes || is_join && at == 2).map(Transformed::yes)
+    })?;
+    let plan = plan.data.map_subqueries(|plan| match plan {
+        LogicalPlan::Subquery(subquery) => {
+            inside(subquery).map(|inner| Transformed::yes(LogicalPlan::Subquery(inner)))
+        }
+        other => Ok(Transformed::no(other)),
+    })?;
+    Ok(plan.data)
 }
 
 fn has_lateral(plan: &LogicalPlan) -> Result<bool> {
@@ -114,7 +161,7 @@ fn replaced(join: &Join, state: &SessionState) -> Result<Option<LogicalPlan>> {
         }
         None if !is_outer && is_unnested(&subquery.subquery)? => return Ok(None),
         None => match elements(subquery)? {
-            Some(array) => kept(join, &columns, array)?,
+            Some(array) => kept(join, &columns, &array)?,
             None => unnested(join, subquery, &columns, state, is_outer)?,
         },
     };
@@ -172,15 +219,28 @@ fn own(expr: &Expr) -> Result<Expr> {
     Ok(put.data)
 }
 
+/// An array of the row beside it, and the function that says that its elements are JSON.
+struct ArrayBeside {
+    array: Expr,
+    as_json: Option<Arc<ScalarUDF>>,
+}
+
 /// The array of the row beside it whose elements a subquery is.
-fn elements(subquery: &Subquery) -> Result<Option<Expr>> {
+fn elements(subquery: &Subquery) -> Result<Option<ArrayBeside>> {
     let mut plan = subquery.subquery.as_ref();
+    let mut as_json = None;
     loop {
         plan = match plan {
             LogicalPlan::SubqueryAlias(alias) => &alias.input,
             LogicalPlan::Projection(projection) if projection.expr.len() == 1 => {
                 match projection.expr[0].clone().unalias() {
                     Expr::Column(_) => &projection.input,
+                    Expr::ScalarFunction(call)
+                        if is_as_json(&call.func) && matches!(call.args[..], [Expr::Column(_)]) =>
+                    {
+                        as_json = Some(call.func);
+                        &projection.input
+                    }
                     _ => return Ok(None),
                 }
             }
@@ -190,7 +250,10 @@ fn elements(subquery: &Subquery) -> Result<Option<Expr>> {
                 };
                 let is_alone = matches!(array.input.as_ref(), LogicalPlan::EmptyRelation(_));
                 return match array.expr.as_slice() {
-                    [array] if is_alone => own(&array.clone().unalias()).map(Some),
+                    [array] if is_alone => {
+                        let array = own(&array.clone().unalias())?;
+                        Ok(Some(ArrayBeside { array, as_json }))
+                    }
                     _ => Ok(None),
                 };
             }
@@ -200,9 +263,14 @@ fn elements(subquery: &Subquery) -> Result<Option<Expr>> {
 }
 
 /// The elements of an array beside the left side's columns; NULL where there are none.
-fn kept(join: &Join, columns: &[usize], array: Expr) -> Result<LogicalPlan> {
-    let array = when(cardinality(array.clone()).gt(lit(0)), array).end()?;
-    let elements = columns.iter().map(|_| Expr::Column(Column::new_unqualified(ROWS)));
+fn kept(join: &Join, columns: &[usize], of: &ArrayBeside) -> Result<LogicalPlan> {
+    let array = when(cardinality(of.array.clone()).gt(lit(0)), of.array.clone()).end()?;
+    let element = Expr::Column(Column::new_unqualified(ROWS));
+    let element = match &of.as_json {
+        Some(function) => function.call(vec![element]),
+        None => element,
+    };
+    let elements = columns.iter().map(|_| element.clone());
     apart(join, array, elements.collect(), true)
 }
 

@@ -6,7 +6,9 @@
 //! the operands alone; so the same division gives the same digits here and there. (PostgreSQL
 //! manual, section 8.1.2, and the behaviour of PostgreSQL 15.)
 
-use datafusion::arrow::datatypes::i256;
+use datafusion::arrow::array::{Array, ArrayRef, AsArray};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::{DataType, Decimal128Type, Decimal256Type, i256};
 
 /// The places behind the point that a computed numeric keeps at the most.
 pub(crate) const MAX_SCALE: i8 = 38;
@@ -46,6 +48,26 @@ impl Decimal {
         Decimal { value, scale }
     }
 
+    /// What stands in a row of a column of numerics or integers; None: NULL.
+    pub(crate) fn at(column: &ArrayRef, row: usize) -> Option<Decimal> {
+        if column.is_null(row) {
+            return None;
+        }
+        match column.data_type() {
+            DataType::Decimal128(_, scale) => {
+                let value = column.as_primitive::<Decimal128Type>().value(row);
+                Some(Decimal::new(i256::from_i128(value), *scale))
+            }
+            DataType::Decimal256(_, scale) => {
+                Some(Decimal::new(column.as_primitive::<Decimal256Type>().value(row), *scale))
+            }
+            _ => {
+                let value = cast(&column.slice(row, 1), &DataType::Decimal128(38, 0)).ok()?;
+                Decimal::at(&value, 0)
+            }
+        }
+    }
+
     fn magnitude(self) -> i256 {
         if self.value < i256::ZERO { self.value.wrapping_neg() } else { self.value }
     }
@@ -80,6 +102,11 @@ impl Decimal {
             (true, false) => quotient.wrapping_add(i256::ONE),
             (true, true) => quotient.wrapping_sub(i256::ONE),
         })
+    }
+
+    /// Where Postgres's first group of four digits stands.
+    pub(crate) fn weight(self) -> i32 {
+        self.first_group().0
     }
 
     /// Where Postgres's first group of four digits stands, and what is in it.

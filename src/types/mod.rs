@@ -5,6 +5,7 @@
 //! | `mod` | [`SqlType`]: what a column is declared as |
 //! | `arrow` | the Arrow type that holds its values in memory, and back |
 //! | `decimal` | exact arithmetic on single decimals |
+//! | `transcendental` | roots, powers and logarithms of decimals |
 //! | `assignment` | which types can be assigned to which |
 //! | `calendar` | days and months of the proleptic Gregorian calendar |
 //! | `zone`, `zone_abbreviations` | time zones as Postgres names them |
@@ -19,6 +20,7 @@ pub(crate) mod assignment;
 pub(crate) mod calendar;
 pub(crate) mod decimal;
 mod keys;
+pub(crate) mod transcendental;
 pub(crate) mod zone;
 mod zone_abbreviations;
 

@@ -3,23 +3,19 @@
 //!
 //! - A text constant has the type of the other side (Postgres manual, 10.2): `'5' + 5`, `id =
 //!   '123e…'`, `took > '1 day'`.
-//! - `doc -> 'a'` is JSON, text constants in their quotes; DataFusion's JSON functions make a value
-//!   of one of several types of it.
+//! - A REAL beside an integer or a numeric is a double.
+//! - Operators on JSON are functions ([`documents`](super::documents)).
 
-use std::sync::Arc;
-
-use datafusion::arrow::datatypes::{DataType, FieldRef, IntervalUnit, TimeUnit};
+use datafusion::arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::Cast;
-use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
-use datafusion::logical_expr::{
-    ColumnarValue, Expr, ExprSchemable, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF,
-    ScalarUDFImpl, Signature,
+use datafusion::logical_expr::planner::{
+    ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr,
 };
+use datafusion::logical_expr::{Expr, ExprSchemable};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
-use datafusion_functions_json::udfs::json_get_json_udf;
 
-use crate::types::SqlType;
+use super::documents;
 
 /// To be asked before all others.
 #[derive(Debug)]
@@ -31,10 +27,10 @@ impl ExprPlanner for Binary {
         mut expr: RawBinaryExpr,
         schema: &DFSchema,
     ) -> Result<PlannerResult<RawBinaryExpr>> {
-        if expr.op == BinaryOperator::Arrow {
-            let field = ScalarUDF::from(JsonField { inner: json_get_json_udf() });
-            return Ok(PlannerResult::Planned(field.call(vec![expr.left, expr.right])));
+        if let Some(function) = documents::operator(&expr, schema)? {
+            return Ok(PlannerResult::Planned(function));
         }
+        widen_real(&mut expr, schema);
         let (constant, other) = match (is_untyped(&expr.left), is_untyped(&expr.right)) {
             (true, false) => (&mut expr.left, expr.right.get_type(schema)),
             (false, true) => (&mut expr.right, expr.left.get_type(schema)),
@@ -53,6 +49,40 @@ impl ExprPlanner for Binary {
         }
         Ok(PlannerResult::Original(expr))
     }
+
+    fn plan_field_access(
+        &self,
+        access: RawFieldAccessExpr,
+        schema: &DFSchema,
+    ) -> Result<PlannerResult<RawFieldAccessExpr>> {
+        Ok(match documents::subscript(&access, schema)? {
+            Some(function) => PlannerResult::Planned(function),
+            None => PlannerResult::Original(access),
+        })
+    }
+}
+
+/// A REAL beside an integer or a numeric is a double, as are these (Postgres manual, 10.2).
+fn widen_real(expr: &mut RawBinaryExpr, schema: &DFSchema) {
+    use BinaryOperator::{Divide, Eq, Gt, GtEq, Lt, LtEq, Minus, Multiply, NotEq, Plus};
+    if !matches!(expr.op, Plus | Minus | Multiply | Divide | Eq | NotEq | Lt | LtEq | Gt | GtEq) {
+        return;
+    }
+    // Of a chain of operators the last operand tells enough: a REAL in it beside something else has been
+    // widened already.
+    fn kind(expr: &Expr, schema: &DFSchema) -> Result<DataType> {
+        match expr {
+            Expr::BinaryExpr(chain) => kind(&chain.right, schema),
+            other => other.get_type(schema),
+        }
+    }
+    let kinds = (kind(&expr.left, schema), kind(&expr.right, schema));
+    let real = match kinds {
+        (Ok(DataType::Float32), Ok(of)) if of.is_integer() || of.is_decimal() => &mut expr.left,
+        (Ok(of), Ok(DataType::Float32)) if of.is_integer() || of.is_decimal() => &mut expr.right,
+        _ => return,
+    };
+    *real = Expr::Cast(Cast::new(Box::new(std::mem::take(real)), DataType::Float64));
 }
 
 /// A text constant.
@@ -113,46 +143,5 @@ pub fn compared_as(data_type: &DataType) -> Option<DataType> {
             Some(DataType::Timestamp(TimeUnit::Microsecond, zone.clone()))
         }
         _ => None,
-    }
-}
-
-/// `json -> key`: the part as JSON.
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct JsonField {
-    inner: Arc<ScalarUDF>,
-}
-
-impl ScalarUDFImpl for JsonField {
-    fn name(&self) -> &str {
-        "json_field"
-    }
-
-    fn signature(&self) -> &Signature {
-        self.inner.signature()
-    }
-
-    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        self.inner.coerce_types(types)
-    }
-
-    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
-        self.inner.return_type(types)
-    }
-
-    fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
-        // Checks the arguments.
-        self.inner.return_field_from_args(ReturnFieldArgs {
-            arg_fields: args.arg_fields,
-            scalar_arguments: args.scalar_arguments,
-        })?;
-        let json = match args.arg_fields.first().map(|field| SqlType::from_field(field)) {
-            Some(SqlType::Json) => SqlType::Json,
-            _ => SqlType::Jsonb,
-        };
-        Ok(Arc::new(json.to_field(self.name(), true)))
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        self.inner.invoke_with_args(args)
     }
 }

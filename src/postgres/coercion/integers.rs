@@ -7,14 +7,26 @@
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator};
 
 /// Narrows the constants of one operator.
 pub fn narrow_constants(binary: BinaryExpr, schema: &DFSchema) -> Transformed<BinaryExpr> {
     let BinaryExpr { left, op, right } = binary;
+    if matches!(op, Operator::BitwiseShiftLeft | Operator::BitwiseShiftRight) {
+        let (left, right) = (narrowed(left), narrowed(right));
+        return Transformed::yes(BinaryExpr { left, op, right });
+    }
     let is_arithmetic = matches!(
         op,
-        Operator::Plus | Operator::Minus | Operator::Multiply | Operator::Divide | Operator::Modulo
+        Operator::Plus
+            | Operator::Minus
+            | Operator::Multiply
+            | Operator::Divide
+            | Operator::Modulo
+            | Operator::BitwiseAnd
+            | Operator::BitwiseOr
+            | Operator::BitwiseXor
     );
     if is_arithmetic {
         if let (Some(constant), true) = (narrow(&right), is_narrow(&left, schema)) {
@@ -26,6 +38,27 @@ pub fn narrow_constants(binary: BinaryExpr, schema: &DFSchema) -> Transformed<Bi
         }
     }
     Transformed::no(BinaryExpr { left, op, right })
+}
+
+fn narrowed(expr: Box<Expr>) -> Box<Expr> {
+    narrow(&expr).map_or(expr, Box::new)
+}
+
+/// Functions whose result is of the type of their arguments.
+const OF_INTEGERS: [&str; 4] = ["abs", "bit_not", "gcd", "lcm"];
+
+/// Narrows the constants among the arguments of a function whose type depends on them.
+pub fn narrow_arguments(mut call: ScalarFunction) -> Transformed<ScalarFunction> {
+    if !OF_INTEGERS.contains(&call.func.name()) {
+        return Transformed::no(call);
+    }
+    let mut is_changed = false;
+    for argument in &mut call.args {
+        if let Some(constant) = narrow(argument) {
+            (*argument, is_changed) = (constant, true);
+        }
+    }
+    Transformed::new_transformed(call, is_changed)
 }
 
 fn is_narrow(expr: &Expr, schema: &DFSchema) -> bool {

@@ -14,7 +14,7 @@ use datafusion::common::{Column, DFSchema, Result};
 use datafusion::functions_aggregate::first_last::first_value_udaf;
 use datafusion::logical_expr::expr::{AggregateFunction, WindowFunction};
 use datafusion::logical_expr::{
-    Aggregate, Distinct, Expr, ExprSchemable, Join, JoinConstraint, LogicalPlan, Projection,
+    Aggregate, Distinct, Expr, ExprSchemable, Join, JoinConstraint, LogicalPlan, Projection, lit,
 };
 use datafusion::optimizer::AnalyzerRule;
 
@@ -93,10 +93,19 @@ fn keyed(exprs: &mut [Expr], schema: &DFSchema) -> bool {
     is_changed
 }
 
-/// `count(DISTINCT …)` of intervals.
+/// `count(DISTINCT …)` of intervals, and of doubles, where there are two zeros that are equal.
 pub fn counted(mut call: AggregateFunction, schema: &DFSchema) -> Transformed<Expr> {
     let is_counted = call.params.distinct && call.func.name() == "count";
-    let is_changed = is_counted && keyed(&mut call.params.args, schema);
+    let mut is_changed = is_counted && keyed(&mut call.params.args, schema);
+    if is_counted
+        && let [argument] = call.params.args.as_mut_slice()
+        && matches!(argument.get_type(schema), Ok(DataType::Float64 | DataType::Float32))
+        && !matches!(argument, Expr::BinaryExpr(_))
+    {
+        // -0.0 + 0.0 is 0.0.
+        *argument = std::mem::take(argument) + lit(0.0f32);
+        is_changed = true;
+    }
     Transformed::new_transformed(Expr::AggregateFunction(call), is_changed)
 }
 

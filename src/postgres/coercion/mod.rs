@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`rewrite`] | operators by the types of both sides, after DataFusion has resolved them |
 //! | [`binary`] | which types of operands DataFusion's own coercion would get wrong |
+//! | `documents` | operators on JSON |
 //! | `floats`, `integers` | NaN, zero and overflow as Postgres has them |
 //! | [`intervals`] | 1 day and 24 hours are one key |
 //! | `ordered` | ORDER BY in an aggregate that has no order |
@@ -14,6 +15,7 @@
 
 pub mod binary;
 mod correlated;
+mod documents;
 mod flatten;
 mod floats;
 mod integers;

@@ -19,7 +19,7 @@ use datafusion::logical_expr::{
 use super::binary::compared_as;
 use super::correlated::{Clause, correlated};
 use super::single_row::lifted;
-use super::{flatten, floats, integers, intervals, ordered};
+use super::{documents, flatten, floats, integers, intervals, ordered};
 use crate::error::{Error, SqlState};
 use crate::postgres::functions;
 use crate::postgres::routines::expand::{expanded, is_called};
@@ -116,7 +116,6 @@ fn rewrite_expressions(
         schema = join.schema.as_ref().clone();
     }
     let names = NamePreserver::new(&node);
-    let shows = matches!(node, LogicalPlan::Projection(_) | LogicalPlan::Aggregate(_));
     let place = Clause::of(&node);
     let node_is_sort = matches!(node, LogicalPlan::Sort(_));
     node.map_expressions(|expr| {
@@ -128,13 +127,10 @@ fn rewrite_expressions(
             }
             _ => rewritten,
         };
-        // `j -> 'a'` is one of several Arrow types; what is kept and compared of it is its
-        // text.
-        let rewritten = match rewritten.data.get_type(&schema) {
-            Ok(DataType::Union(..)) if shows => {
-                Transformed::yes(functions::as_text(rewritten.data.unalias()))
-            }
-            _ => rewritten,
+        let rewritten = if node_is_sort && documents::is_ordered_by_key(&rewritten.data, &schema) {
+            Transformed::yes(functions::json_order(rewritten.data)?)
+        } else {
+            rewritten
         };
         Ok(if rewritten.transformed {
             rewritten.update_data(|expr| name.restore(expr))
@@ -204,15 +200,16 @@ impl TreeNodeRewriter for Operators<'_> {
             Expr::BinaryExpr(binary) if is_comparison(binary.op) => {
                 return Ok(self.compared(binary));
             }
-            Expr::BinaryExpr(binary)
-                if matches!(binary.op, Operator::AtArrow | Operator::ArrowAt) =>
-            {
-                self.refuse_json_containment(&binary)?;
-                return Ok(Transformed::no(Expr::BinaryExpr(binary)));
-            }
             Expr::BinaryExpr(binary) => binary,
             Expr::InList(list) => return Ok(self.listed(list)),
-            Expr::Case(case) => return self.chosen(case),
+            Expr::Case(case) => {
+                let thens = case.when_then_expr.iter().map(|(_, then)| then);
+                let results: Vec<Expr> =
+                    thens.chain(&case.else_expr).map(|result| result.as_ref().clone()).collect();
+                let chosen = self.chosen(case)?;
+                return chosen
+                    .transform_data(|case| documents::chosen(case, results.iter(), self.schema));
+            }
             Expr::Between(between) => return Ok(self.between(between)),
             Expr::ScalarFunction(call) if is_called(&call.func) => {
                 return Ok(Transformed::yes(expanded(call, self.schema)?));
@@ -221,19 +218,32 @@ impl TreeNodeRewriter for Operators<'_> {
                 return Ok(self.in_micros(call));
             }
             Expr::Cast(ref cast) => {
-                return Ok(
-                    functions::fitted(cast).map_or_else(|| Transformed::no(expr), Transformed::yes)
-                );
+                let rewritten = match documents::cast(cast, self.schema)? {
+                    Some(read) => Some(read),
+                    None => functions::fitted(cast),
+                };
+                return Ok(rewritten.map_or_else(|| Transformed::no(expr), Transformed::yes));
             }
             Expr::ScalarFunction(mut call) if floats::is_of_one_type(call.func.name()) => {
                 let is_changed = floats::unify(call.args.iter_mut(), self.schema);
-                return Ok(Transformed::new_transformed(Expr::ScalarFunction(call), is_changed));
+                let args = call.args.clone();
+                let call = Transformed::new_transformed(Expr::ScalarFunction(call), is_changed);
+                return call.transform_data(|call| match &call {
+                    Expr::ScalarFunction(array) if array.func.name() == "make_array" => {
+                        Ok(Transformed::no(call))
+                    }
+                    _ => documents::chosen(call, args.iter(), self.schema),
+                });
+            }
+            Expr::ScalarFunction(mut call)
+                if functions::is_as_json(&call.func)
+                    && documents::is_ordered_by_key(&call.args[0], self.schema) =>
+            {
+                return Ok(Transformed::yes(call.args.swap_remove(0)));
             }
             Expr::ScalarFunction(call) => {
-                return Ok(match functions::round_double(&call, self.schema) {
-                    Some(rounded) => Transformed::yes(rounded),
-                    None => Transformed::no(functions::once(Expr::ScalarFunction(call))),
-                });
+                let call = integers::narrow_arguments(call);
+                return Ok(call.update_data(|call| functions::once(Expr::ScalarFunction(call))));
             }
             Expr::ScalarSubquery(_)
             | Expr::InSubquery(_)
@@ -241,19 +251,28 @@ impl TreeNodeRewriter for Operators<'_> {
             | Expr::SetComparison(_) => {
                 return correlated(expr, self.schema, self.place, self.state);
             }
-            Expr::AggregateFunction(call) => {
+            Expr::AggregateFunction(mut call) => {
+                let is_keyed = documents::ordered(&mut call.params.order_by, self.schema)?;
                 let unordered = ordered::without_effect(call);
-                let is_changed = unordered.transformed;
+                let is_changed = is_keyed || unordered.transformed;
                 let counted = intervals::counted(unordered.data, self.schema);
                 let is_changed = is_changed || counted.transformed;
                 return Ok(Transformed::new_transformed(counted.data, is_changed));
             }
-            Expr::WindowFunction(call) => return Ok(intervals::partitioned(call, self.schema)),
+            Expr::WindowFunction(mut call) => {
+                let is_keyed = documents::ordered(&mut call.params.order_by, self.schema)?;
+                let mut partitioned = intervals::partitioned(call, self.schema);
+                partitioned.transformed |= is_keyed;
+                return Ok(partitioned);
+            }
             other => return Ok(Transformed::no(other)),
         };
         let narrowed = integers::narrow_constants(binary, self.schema);
         let dated = narrowed.transform_data(|binary| Ok(self.dated(binary)))?;
-        dated.transform_data(|binary| Ok(self.numeric(binary)))
+        dated.transform_data(|binary| match functions::shift(binary, self.schema)? {
+            Ok(shift) => Ok(Transformed::yes(shift)),
+            Err(binary) => Ok(self.numeric(binary)),
+        })
     }
 }
 
@@ -372,17 +391,6 @@ impl Operators<'_> {
             **result = typed(std::mem::take(result), wanted.clone());
         }
         Ok(Transformed::yes(Expr::Case(case)))
-    }
-
-    fn refuse_json_containment(&self, binary: &BinaryExpr) -> Result<()> {
-        match binary.left.get_type(self.schema) {
-            Ok(data_type) if data_type.is_string() => {
-                Err(Error::unsupported("@> and <@ on JSON are not supported yet")
-                    .hint("Compare its fields, as in doc->>'a' = '1'.")
-                    .into())
-            }
-            _ => Ok(()),
-        }
     }
 
     /// `now()` in microseconds, as in Postgres: in nanoseconds it could not be compared with years

@@ -1,15 +1,18 @@
-//! Integer arithmetic that does not wrap: `+ - *` and unary minus fail with 22003, as in Postgres.
+//! Arithmetic that stays in its range: `+ - * /` and unary minus of integers and doubles fail with 22003,
+//! and doubles divided by zero with 22012, as in Postgres.
 //!
-//! DataFusion's operators wrap, and it has no setting for that. After types have been coerced the
-//! operators on integers become functions over arrow's checking kernels. These show and name
+//! DataFusion's operators wrap and give infinities, and it has no setting for that. After types have been
+//! coerced the operators become functions over arrow's kernels; what they make of doubles is looked at
+//! where it is infinite, zero or no number. These show and name
 //! themselves as the operator does, so that nobody sees the difference in a column's name. `||` on
 //! text goes the same way, to be bounded in size; casts go theirs ([`cast`](super::cast)).
 
 use std::sync::{Arc, LazyLock};
 
-use datafusion::arrow::array::{Array, ArrayRef, Datum};
-use datafusion::arrow::compute::kernels::numeric::{add, mul, neg, sub};
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, Datum};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::compute::kernels::numeric::{add, div, mul, neg, sub};
+use datafusion::arrow::datatypes::{DataType, Float32Type, Float64Type};
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
@@ -22,6 +25,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::AnalyzerRule;
 
+use super::math::in_range;
 use super::scalar::over_columns;
 use crate::error::{Error, SqlState};
 
@@ -33,6 +37,7 @@ enum CheckedOp {
     Mul,
     Neg,
     Concat,
+    Div,
 }
 
 /// The operator as a function.
@@ -42,8 +47,9 @@ struct Checked {
     signature: Signature,
 }
 
-static FUNCTIONS: LazyLock<[Arc<ScalarUDF>; 5]> = LazyLock::new(|| {
-    [CheckedOp::Add, CheckedOp::Sub, CheckedOp::Mul, CheckedOp::Neg, CheckedOp::Concat].map(|op| {
+static FUNCTIONS: LazyLock<[Arc<ScalarUDF>; 6]> = LazyLock::new(|| {
+    use CheckedOp::{Add, Concat, Div, Mul, Neg, Sub};
+    [Add, Sub, Mul, Neg, Concat, Div].map(|op| {
         let signature =
             Signature::any(if op == CheckedOp::Neg { 1 } else { 2 }, Volatility::Immutable);
         Arc::new(ScalarUDF::from(Checked { op, signature }))
@@ -58,6 +64,7 @@ impl Checked {
             CheckedOp::Mul => "*",
             CheckedOp::Neg => "-",
             CheckedOp::Concat => "||",
+            CheckedOp::Div => "/",
         }
     }
 }
@@ -70,6 +77,7 @@ impl ScalarUDFImpl for Checked {
             CheckedOp::Mul => "checked_mul",
             CheckedOp::Neg => "checked_neg",
             CheckedOp::Concat => "checked_concat",
+            CheckedOp::Div => "checked_div",
         }
     }
 
@@ -102,15 +110,91 @@ impl ScalarUDFImpl for Checked {
             CheckedOp::Add => add,
             CheckedOp::Sub => sub,
             CheckedOp::Mul => mul,
-            CheckedOp::Neg => return negate(&args.args[0]),
+            CheckedOp::Div => div,
+            CheckedOp::Neg => return unsigned_nan(negate(&args.args[0])?),
             CheckedOp::Concat => {
                 return over_columns(&args.args, args.number_rows, |columns, _| {
                     Ok(super::text::concatenated(&columns[0], &columns[1])?)
                 });
             }
         };
-        apply(kernel, &args.args[0], &args.args[1])
+        let result = apply(kernel, &args.args[0], &args.args[1])?;
+        if result.data_type().is_floating() {
+            return check_range(self.op, &args, result);
+        }
+        Ok(result)
     }
+}
+
+/// 22003 where doubles have an infinite result, or zero, that they cannot have; 22012 for a division by
+/// zero. NaN has one form, without a sign.
+fn check_range(
+    op: CheckedOp,
+    args: &ScalarFunctionArgs,
+    result: ColumnarValue,
+) -> Result<ColumnarValue> {
+    let wide = |value: &ColumnarValue, rows| cast(&value.to_array(rows)?, &DataType::Float64);
+    let rows = match &result {
+        ColumnarValue::Array(array) => array.len(),
+        ColumnarValue::Scalar(_) => 1,
+    };
+    let array = result.to_array(rows)?;
+    let is_sum = matches!(op, CheckedOp::Add | CheckedOp::Sub);
+    let is_strange = |value: f64| !value.is_finite() || value == 0.0 && !is_sum;
+    let is_fine = match array.as_primitive_opt::<Float64Type>() {
+        Some(doubles) => !doubles.values().iter().any(|value| is_strange(*value)),
+        None => {
+            let reals = array.as_primitive::<Float32Type>().values().iter();
+            !reals.clone().any(|value| is_strange(f64::from(*value)))
+        }
+    };
+    if is_fine {
+        return Ok(result);
+    }
+    let (left, right) = (wide(&args.args[0], rows)?, wide(&args.args[1], rows)?);
+    let array = cast(&array, &DataType::Float64)?;
+    let [left, right, results] =
+        [&left, &right, &array].map(|array| array.as_primitive::<Float64Type>());
+    for row in (0..rows).filter(|row| results.is_valid(*row)) {
+        let (a, b, value) = (left.value(row), right.value(row), results.value(row));
+        if op == CheckedOp::Div && b == 0.0 && !a.is_nan() {
+            return Err(Error::new(SqlState::DivisionByZero, "division by zero").into());
+        }
+        let (may_be_infinite, may_be_zero) = match op {
+            CheckedOp::Mul => (a.is_infinite() || b.is_infinite(), a == 0.0 || b == 0.0),
+            CheckedOp::Div => (a.is_infinite(), a == 0.0 || b.is_infinite()),
+            _ => (a.is_infinite() || b.is_infinite(), true),
+        };
+        in_range(value, may_be_infinite, may_be_zero)?;
+    }
+    unsigned_nan(result)
+}
+
+/// NaN in one form, so that it is one key and stands last: an operation that has no number as its result
+/// may give one with a sign.
+fn unsigned_nan(value: ColumnarValue) -> Result<ColumnarValue> {
+    let plain = |array: &ArrayRef| -> ArrayRef {
+        match array.data_type() {
+            DataType::Float64 => Arc::new(
+                array
+                    .as_primitive::<Float64Type>()
+                    .unary::<_, Float64Type>(|v| if v.is_nan() { f64::NAN } else { v }),
+            ),
+            DataType::Float32 => Arc::new(
+                array
+                    .as_primitive::<Float32Type>()
+                    .unary::<_, Float32Type>(|v| if v.is_nan() { f32::NAN } else { v }),
+            ),
+            _ => Arc::clone(array),
+        }
+    };
+    Ok(match value {
+        ColumnarValue::Array(array) => ColumnarValue::Array(plain(&array)),
+        ColumnarValue::Scalar(scalar) => {
+            let one = plain(&scalar.to_array()?);
+            ColumnarValue::Scalar(ScalarValue::try_from_array(&one, 0)?)
+        }
+    })
 }
 
 type ArrowKernel = fn(&dyn Datum, &dyn Datum) -> Result<ArrayRef, ArrowError>;
@@ -217,10 +301,17 @@ fn checked(expr: Expr, schema: &datafusion::common::DFSchema) -> Transformed<Exp
         Expr::ScalarFunction(call) => op_of(&call.func),
         _ => None,
     };
-    let integer = |expr: &Expr| match replaced(expr) {
-        Some(op) => op != CheckedOp::Concat,
-        None => matches!(expr.get_type(schema), Ok(kind) if kind.is_integer()),
+    let kind = |expr: &Expr| {
+        let mut first = expr;
+        while let Expr::ScalarFunction(call) = first
+            && op_of(&call.func).is_some()
+        {
+            first = &call.args[0];
+        }
+        first.get_type(schema).unwrap_or(DataType::Null)
     };
+    let integer = |expr: &Expr| kind(expr).is_integer();
+    let is_floating = |expr: &Expr| matches!(kind(expr), DataType::Float32 | DataType::Float64);
     let call = |op: CheckedOp, args| {
         Transformed::yes(Expr::ScalarFunction(ScalarFunction::new_udf(
             FUNCTIONS[op as usize].clone(),
@@ -237,8 +328,11 @@ fn checked(expr: Expr, schema: &datafusion::common::DFSchema) -> Transformed<Exp
         {
             call(CheckedOp::Concat, vec![*left, *right])
         }
-        Expr::BinaryExpr(BinaryExpr { left, op, right }) if integer(&left) && integer(&right) => {
+        Expr::BinaryExpr(BinaryExpr { left, op, right })
+            if integer(&left) && integer(&right) || is_floating(&left) && is_floating(&right) =>
+        {
             let op = match op {
+                Operator::Divide => CheckedOp::Div,
                 Operator::Plus => CheckedOp::Add,
                 Operator::Minus => CheckedOp::Sub,
                 Operator::Multiply => CheckedOp::Mul,
@@ -246,7 +340,9 @@ fn checked(expr: Expr, schema: &datafusion::common::DFSchema) -> Transformed<Exp
             };
             call(op, vec![*left, *right])
         }
-        Expr::Negative(inner) if integer(&inner) => call(CheckedOp::Neg, vec![*inner]),
+        Expr::Negative(inner) if integer(&inner) || is_floating(&inner) => {
+            call(CheckedOp::Neg, vec![*inner])
+        }
         Expr::Cast(cast) => match super::cast::replaced(cast, schema) {
             Ok(function) => Transformed::yes(function),
             Err(cast) => Transformed::no(Expr::Cast(cast)),

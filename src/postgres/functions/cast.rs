@@ -6,6 +6,8 @@
 //!   places as they have show no more as text either.
 //! - To an integer, a number is rounded: a numeric half away from zero, a float half to even. Arrow
 //!   cuts it off.
+//! - To a numeric, a double has 15 significant digits and a real 6.
+//! - To a real, a double that it cannot hold is 22003.
 //!
 //! The rewrite comes after types have been coerced, so that it also finds the casts that the
 //! coercion has put in.
@@ -14,13 +16,13 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, Int16Array, Int32Array, Int64Array, PrimitiveArray, StringArray,
-    StringBuilder, UnionArray,
+    Array, ArrayRef, AsArray, Float32Array, Int16Array, Int32Array, Int64Array, PrimitiveArray,
+    StringArray, StringBuilder,
 };
-use datafusion::arrow::compute::cast;
+use datafusion::arrow::compute::{cast, try_unary};
 use datafusion::arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Decimal128Type, Decimal256Type, Field, FieldRef, Float64Type,
-    i256,
+    ArrowPrimitiveType, DataType, Decimal128Type, Decimal256Type, Field, FieldRef, Float32Type,
+    Float64Type, i256,
 };
 use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::expr::{Cast, ScalarFunction};
@@ -29,20 +31,12 @@ use datafusion::logical_expr::{
     ScalarUDFImpl, Signature, Volatility,
 };
 
+use super::math::in_range;
 use super::scalar::over_columns;
 use crate::error::{Error, SqlState};
 use crate::pgtypes::values::{ColumnBuilder, Encoder, TextStyle};
 use crate::types::SqlType;
 use crate::types::decimal::Decimal;
-
-/// The value as text, whatever it is.
-pub(crate) fn as_text(expr: Expr) -> Expr {
-    let to = Arc::new(SqlType::Text.to_field("", true));
-    let signature = Signature::any(1, Volatility::Immutable);
-    let function =
-        Arc::new(ScalarUDF::from(PostgresCast { way: CastFunction::ToText, to, signature }));
-    Expr::ScalarFunction(ScalarFunction::new_udf(function, vec![expr]))
-}
 
 /// The function for a cast, where arrow's kernel will not do.
 pub(crate) fn replaced(cast: Cast, schema: &DFSchema) -> Result<Expr, Cast> {
@@ -55,6 +49,10 @@ pub(crate) fn replaced(cast: Cast, schema: &DFSchema) -> Result<Expr, Cast> {
         (from, DataType::Int16 | DataType::Int32 | DataType::Int64) if is_fractional(from) => {
             CastFunction::Round
         }
+        (from, DataType::Decimal128(..) | DataType::Decimal256(..)) if from.is_floating() => {
+            CastFunction::Digits
+        }
+        (DataType::Float64, DataType::Float32) => CastFunction::Narrow,
         _ => return Err(cast),
     };
     let signature = Signature::any(1, Volatility::Immutable);
@@ -104,6 +102,8 @@ enum CastFunction {
     FromText,
     ToText,
     Round,
+    Digits,
+    Narrow,
 }
 
 /// A cast as a function.
@@ -120,6 +120,8 @@ impl ScalarUDFImpl for PostgresCast {
             CastFunction::FromText => "cast_from_text",
             CastFunction::ToText => "cast_to_text",
             CastFunction::Round => "cast_to_integer",
+            CastFunction::Digits => "cast_to_numeric",
+            CastFunction::Narrow => "cast_to_real",
         }
     }
 
@@ -128,9 +130,16 @@ impl ScalarUDFImpl for PostgresCast {
         Ok(format!("CAST({value} AS {})", SqlType::from_field(&self.to)))
     }
 
-    /// As of the cast it stands for: the name of what is cast.
+    /// As of the cast it stands for: mostly the name of what is cast.
     fn schema_name(&self, args: &[Expr]) -> Result<String> {
-        Ok(args.first().map(|value| value.schema_name().to_string()).unwrap_or_default())
+        let name = args.first().map(|value| value.schema_name().to_string()).unwrap_or_default();
+        Ok(match self.way {
+            // Such a cast may be the key of a join whose side has the value itself as well.
+            CastFunction::Digits | CastFunction::Narrow => {
+                format!("CAST({name} AS {})", SqlType::from_field(&self.to))
+            }
+            _ => name,
+        })
     }
 
     fn signature(&self) -> &Signature {
@@ -153,6 +162,8 @@ impl ScalarUDFImpl for PostgresCast {
             CastFunction::FromText => read(&columns[0], &self.to),
             CastFunction::ToText => Ok(written(&columns[0], field)),
             CastFunction::Round => rounded(&columns[0], self.to.data_type()),
+            CastFunction::Digits => read(&(Arc::new(digits(&columns[0])?) as ArrayRef), &self.to),
+            CastFunction::Narrow => narrowed(&columns[0]),
         })
     }
 }
@@ -182,20 +193,33 @@ fn written(array: &ArrayRef, field: &Field) -> ArrayRef {
             continue;
         }
         bytes.clear();
-        if let Some(boolean) = boolean_of_json(array.as_ref(), row) {
-            texts.append_value(if boolean { "true" } else { "false" });
-            continue;
-        }
         encoder.text(array.as_ref(), row, &style, &mut bytes);
         texts.append_value(String::from_utf8_lossy(&bytes));
     }
     Arc::new(texts.finish())
 }
 
-/// A boolean that `->` has taken out of a JSON value, which is written in full there.
-fn boolean_of_json(array: &dyn Array, row: usize) -> Option<bool> {
-    let value = array.as_any().downcast_ref::<UnionArray>()?.value(row);
-    value.as_boolean_opt().filter(|value| value.is_valid(0)).map(|value| value.value(0))
+/// The digits of doubles and reals that are sure.
+fn digits(floats: &ArrayRef) -> Result<StringArray> {
+    let places = if *floats.data_type() == DataType::Float64 { 14 } else { 5 };
+    let floats = cast(floats, &DataType::Float64)?;
+    let text = |value: f64| match value.is_finite() {
+        true => format!("{value:.places$e}"),
+        // What numerics say to it.
+        false => "NaN".to_owned(),
+    };
+    Ok(floats.as_primitive::<Float64Type>().iter().map(|value| value.map(text)).collect())
+}
+
+fn narrowed(doubles: &ArrayRef) -> Result<ArrayRef> {
+    let narrow = |value: f64| {
+        let real = value as f32;
+        in_range(real.into(), value.is_infinite(), value == 0.0)?;
+        Ok(real)
+    };
+    let reals: Float32Array =
+        try_unary::<_, _, Float32Type>(doubles.as_primitive::<Float64Type>(), narrow)?;
+    Ok(Arc::new(reals))
 }
 
 fn rounded(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {

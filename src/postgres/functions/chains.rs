@@ -13,7 +13,7 @@ fn symbol(function: &ScalarUDF) -> Option<&'static str> {
         "checked_sub" => "-",
         "checked_mul" | "numeric_mul" => "*",
         "checked_concat" => "||",
-        "numeric_div" => "/",
+        "numeric_div" | "checked_div" => "/",
         "numeric_mod" => "%",
         _ => return None,
     })

@@ -30,10 +30,14 @@ struct ArrayAgg {
     inner: AggregateUDF,
 }
 
-/// The type of the array's elements, where that is one that only system tables have.
+/// The type of the array's elements, where that is one that Arrow's type does not tell.
 fn system_type(collected: &Field) -> Option<SqlType> {
     let sql_type = SqlType::from_field(collected);
-    matches!(sql_type, SqlType::Oid | SqlType::Name | SqlType::Char).then_some(sql_type)
+    let is_told = matches!(
+        sql_type,
+        SqlType::Oid | SqlType::Name | SqlType::Char | SqlType::Json | SqlType::Jsonb
+    );
+    is_told.then_some(sql_type)
 }
 
 impl AggregateUDFImpl for ArrayAgg {

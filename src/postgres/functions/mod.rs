@@ -17,14 +17,14 @@ use super::distinct_counts::DistinctCounts;
 use super::routines::sql_function::body_of;
 use crate::error::Result;
 
-pub(crate) use cast::as_text;
 pub(crate) use collect::scalar_at;
 pub(crate) use intervals::{SIZE as INTERVAL_SIZE, interval_key, interval_size};
+pub(crate) use json::{as_jsonb, function as json_function, is_as_json, order as json_order};
+pub(crate) use math::shift;
 pub(crate) use mode::MODE_OF_SORTED;
 pub(crate) use numeric::{call as numeric_call, replacement as numeric_operator};
 pub(crate) use optional::optional;
 pub(crate) use precision::{fitted, once};
-pub(crate) use round::round_double;
 pub(crate) use scalar::over_columns;
 pub(crate) use session_zone::SessionZone;
 pub(crate) use zones::in_utc;
@@ -44,23 +44,22 @@ mod joined;
 mod json;
 mod kernels;
 mod marked;
+mod math;
 mod mode;
 mod numeric;
 mod optional;
 mod parts;
 mod patterns;
 mod precision;
-mod round;
 mod scalar;
 mod session_zone;
 mod system;
 mod system_time;
 mod text;
 mod total;
-mod whole;
 mod zones;
 
-/// Registers all functions in a session, also those for JSON.
+/// Registers all functions in a session.
 ///
 /// One optimizer rule is replaced: see `postgres/distinct_counts.rs`.
 pub fn register(context: &SessionContext) -> Result<()> {
@@ -69,7 +68,6 @@ pub fn register(context: &SessionContext) -> Result<()> {
     context.add_optimizer_rule(counts);
     let state = context.state_ref();
     let mut state = state.write();
-    datafusion_functions_json::register_all(&mut *state)?;
     for udaf in aggregates() {
         state.register_udaf(udaf)?;
     }
@@ -115,10 +113,10 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
         degrees::all(),
         intervals::all(),
         json::all(),
+        math::all(),
         parts::all(),
         patterns::all(),
         system::all(),
-        whole::all(),
     ];
     all.into_iter()
         .flatten()

@@ -163,13 +163,14 @@ impl Numeric {
 
 /// A value, and whether its scale says how many places it shows.
 #[derive(Clone, Copy)]
-struct Operand {
-    number: Decimal,
+pub(super) struct Operand {
+    pub(super) number: Decimal,
     is_free: bool,
 }
 
 impl Operand {
-    fn shown(self) -> Decimal {
+    /// With the places that it shows.
+    pub(super) fn shown(self) -> Decimal {
         if self.is_free { self.number.trimmed() } else { self.number }
     }
 }
@@ -217,38 +218,48 @@ impl ScalarUDFImpl for Numeric {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let is_scalar = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
-        let DataType::Decimal256(precision, scale) = *args.return_field.data_type() else {
-            return Err(Error::internal("a numeric operator whose result is no numeric").into());
-        };
-        let rows = if is_scalar { 1 } else { args.number_rows };
-        let (left, right) =
-            (DecimalColumn::new(&args.args[0], rows)?, DecimalColumn::new(&args.args[1], rows)?);
-        let end = decimal::power(u32::from(precision)).unwrap_or(i256::MAX);
-        let mut values = Vec::with_capacity(rows);
-        for row in 0..rows {
-            let (Some(l), Some(r)) = (left.value(row), right.value(row)) else {
-                values.push(None);
-                continue;
-            };
-            let value = self.one(l, r).and_then(|result| result.rescaled(scale)).map_err(failed)?;
-            if value >= end || value <= end.wrapping_neg() {
-                return Err(failed(DecimalError::Overflow).into());
-            }
-            values.push(Some(value));
-        }
-        let array =
-            Decimal256Array::from_iter(values).with_precision_and_scale(precision, scale)?;
-        let array: ArrayRef = Arc::new(array);
-        Ok(if is_scalar {
-            ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?)
-        } else {
-            ColumnarValue::Array(array)
-        })
+        computed(&args, |sides| self.one(sides[0], sides[1]).map_err(failed))
     }
 }
 
-fn failed(failure: DecimalError) -> Error {
+/// A column of what `one` makes of the values of each row, where none of them is NULL.
+pub(super) fn computed(
+    args: &ScalarFunctionArgs,
+    one: impl Fn(&[Operand]) -> crate::error::Result<Decimal>,
+) -> Result<ColumnarValue> {
+    let is_scalar = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+    let DataType::Decimal256(precision, scale) = *args.return_field.data_type() else {
+        return Err(Error::internal("a numeric operator whose result is no numeric").into());
+    };
+    let rows = if is_scalar { 1 } else { args.number_rows };
+    let columns =
+        args.args.iter().map(|arg| DecimalColumn::new(arg, rows)).collect::<Result<Vec<_>>>()?;
+    let end = decimal::power(u32::from(precision)).unwrap_or(i256::MAX);
+    let mut values = Vec::with_capacity(rows);
+    let mut operands = Vec::with_capacity(columns.len());
+    for row in 0..rows {
+        operands.clear();
+        operands.extend(columns.iter().map_while(|column| column.value(row)));
+        if operands.len() < columns.len() {
+            values.push(None);
+            continue;
+        }
+        let value = one(&operands)?.rescaled(scale).map_err(failed)?;
+        if value >= end || value <= end.wrapping_neg() {
+            return Err(failed(DecimalError::Overflow).into());
+        }
+        values.push(Some(value));
+    }
+    let array = Decimal256Array::from_iter(values).with_precision_and_scale(precision, scale)?;
+    let array: ArrayRef = Arc::new(array);
+    Ok(if is_scalar {
+        ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?)
+    } else {
+        ColumnarValue::Array(array)
+    })
+}
+
+pub(super) fn failed(failure: DecimalError) -> Error {
     match failure {
         DecimalError::DivisionByZero => Error::new(SqlState::DivisionByZero, "division by zero"),
         DecimalError::Overflow => {

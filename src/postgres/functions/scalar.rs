@@ -6,10 +6,12 @@ use std::hash::{Hash, Hasher};
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, StringArray};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, FieldRef, Int64Type};
-use datafusion::common::{Result, ScalarValue};
+use datafusion::common::Result;
 use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
 };
+
+use super::collect::scalar_at;
 
 /// A function over columns of equal length.
 #[derive(Debug)]
@@ -70,7 +72,7 @@ pub(crate) fn over_columns(
     let columns = args.iter().map(|arg| arg.to_array(rows)).collect::<Result<Vec<_>>>()?;
     let result = call(&columns, rows)?;
     Ok(if is_scalar {
-        ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?)
+        ColumnarValue::Scalar(scalar_at(&result, 0)?)
     } else {
         ColumnarValue::Array(result)
     })
@@ -96,7 +98,6 @@ macro_rules! as_inner {
         }
     };
 }
-pub(crate) use as_inner;
 
 /// DataFusion's function, called only after `check` has found that the result will not be too
 /// large.

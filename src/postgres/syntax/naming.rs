@@ -188,7 +188,7 @@ fn name_elements(alias: &mut Option<TableAlias>) {
 fn order_distinct(call: &mut Function) {
     let name = call.name.0.last().and_then(|part| part.as_ident()).map(folded);
     let FunctionArguments::List(list) = &mut call.args else { return };
-    if !matches!(name.as_deref(), Some("array_agg" | "string_agg"))
+    if !matches!(name.as_deref(), Some("array_agg" | "string_agg" | "json_agg" | "jsonb_agg"))
         || list.duplicate_treatment != Some(DuplicateTreatment::Distinct)
         || list.clauses.iter().any(|clause| matches!(clause, FunctionArgumentClause::OrderBy(_)))
     {
@@ -325,17 +325,21 @@ fn known_name(expr: &Expr) -> Option<String> {
         }
         Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => return known_name(inner),
         Expr::Cast { expr: inner, data_type, .. } => {
-            return known_name(inner).or_else(|| Some(type_name(data_type)));
+            return strong_name(inner).or_else(|| Some(type_name(data_type)));
         }
         Expr::TypedString(typed) => return Some(type_name(&typed.data_type)),
-        Expr::CompoundFieldAccess { access_chain, .. } => match access_chain.last() {
+        Expr::CompoundFieldAccess { root, access_chain } => match access_chain.last() {
             Some(AccessExpr::Dot(Expr::Value(value))) => match &value.value {
                 Value::SingleQuotedString(name) => return Some(name.clone()),
                 _ => return None,
             },
-            _ => return None,
+            // Of a subscript it is the name of what it is taken of.
+            _ => return known_name(root),
         },
-        Expr::Case { .. } => "case",
+        Expr::Case { else_result, .. } => {
+            let name = else_result.as_deref().and_then(strong_name);
+            return name.or_else(|| Some("case".to_owned()));
+        }
         Expr::Exists { negated: false, .. } => "exists",
         Expr::Array(_) => "array",
         Expr::Extract { .. } => "extract",
@@ -354,6 +358,16 @@ fn known_name(expr: &Expr) -> Option<String> {
         _ => return None,
     };
     Some(name.to_owned())
+}
+
+/// A name that a cast does not replace by that of its type.
+fn strong_name(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::Nested(inner) | Expr::Cast { expr: inner, .. } => strong_name(inner),
+        Expr::Case { else_result, .. } => else_result.as_deref().and_then(strong_name),
+        Expr::TypedString(_) | Expr::Interval(_) | Expr::Value(_) => None,
+        other => known_name(other),
+    }
 }
 
 fn subquery_name(query: &Query) -> Option<String> {

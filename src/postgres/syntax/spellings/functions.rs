@@ -1,9 +1,8 @@
 //! Functions that have another name here, or are made of others.
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, ObjectName,
-    TimezoneInfo, Value,
+    BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
+    FunctionArgumentList, FunctionArguments, Ident, ObjectName, TimezoneInfo, Value,
 };
 
 use super::pieces::{binary, case_when, cast, function_named, nested, number, text_of, text_value};
@@ -12,27 +11,22 @@ use crate::postgres::functions::MODE_OF_SORTED;
 use crate::sql::function_call as call;
 
 /// Functions that have another name here, with the same arguments.
-const NAMES: [(&str, &str); 11] = [
+const NAMES: [(&str, &str); 5] = [
     ("variance", "var_samp"),
-    ("ceiling", "ceil"),
-    ("sign", "signum"),
     ("clock_timestamp", "now"),
     ("statement_timestamp", "now"),
     ("transaction_timestamp", "now"),
     ("proctime", "now"),
-    ("json_array_length", "json_length"),
-    ("jsonb_array_length", "json_length"),
-    ("json_extract_path_text", "json_as_text"),
-    ("jsonb_extract_path_text", "json_as_text"),
 ];
 
 /// Functions that are made of others.
-const MADE_OF_OTHERS: [&str; 14] = [
+const MADE_OF_OTHERS: [&str; 15] = [
     "age",
-    "div",
     "gen_random_uuid",
     "json_agg",
+    "json_object_agg",
     "jsonb_agg",
+    "jsonb_object_agg",
     "localtime",
     "localtimestamp",
     "mod",
@@ -53,10 +47,13 @@ pub(crate) fn is_function(name: &str) -> bool {
 ///
 /// # Errors
 ///
-/// As [`check_percentile`] and [`check_unit`] say.
+/// As [`check_percentile`], [`check_unit`] and [`check_json`] say.
 pub(crate) fn called(expr: &mut Expr) -> Result<Option<Expr>> {
     check_percentile(expr)?;
     check_unit(expr)?;
+    if let Some((name, _)) = function_named(expr) {
+        check_json(&name)?;
+    }
     Ok(function(expr))
 }
 
@@ -67,11 +64,6 @@ fn function(expr: &mut Expr) -> Option<Expr> {
         ("mod", 2) => {
             let (left, right) = (arguments.next()?, arguments.next()?);
             Some(nested(binary(nested(left), BinaryOperator::Modulo, nested(right))))
-        }
-        ("div", 2) => {
-            let whole = cast(arguments.next()?, DataType::Numeric(ExactNumberInfo::None));
-            let quotient = binary(nested(whole), BinaryOperator::Divide, nested(arguments.next()?));
-            Some(call("trunc", vec![quotient]))
         }
         ("age", 1) => Some(call("age", vec![call("current_date", vec![]), arguments.next()?])),
         ("regexp_substr", 2) => {
@@ -85,8 +77,9 @@ fn function(expr: &mut Expr) -> Option<Expr> {
         }
         ("num_nonnulls", 1..) => counted(arguments, "0", "1"),
         ("num_nulls", 1..) => counted(arguments, "1", "0"),
-        ("json_agg", _) => Some(call("json_of_rows", vec![renamed(expr, "array_agg")])),
-        ("jsonb_agg", _) => Some(call("jsonb_of_rows", vec![renamed(expr, "array_agg")])),
+        ("json_agg" | "jsonb_agg" | "json_object_agg" | "jsonb_object_agg", _) => {
+            aggregate_of_json(expr, &name, arguments.collect())
+        }
         ("regexp_split_to_array", 2) => {
             // Between the parts stands what no text holds that people write.
             let mark = || text_value("\u{1}");
@@ -94,7 +87,6 @@ fn function(expr: &mut Expr) -> Option<Expr> {
             let marked = call("regexp_replace", vec![text, pattern, mark(), text_value("g")]);
             Some(call("string_to_array", vec![marked, mark()]))
         }
-        // DataFusion's log divides two logarithms: log(1000) would be a little less than 3.
         ("log", 1) => Some(call("log10", arguments.collect())),
         ("gen_random_uuid", 0) => Some(cast(call("uuid", vec![]), DataType::Uuid)),
         ("encode", 2) => {
@@ -112,6 +104,21 @@ fn function(expr: &mut Expr) -> Option<Expr> {
         ("percentile_disc", 1) => percentile_disc(expr, arguments.next()?),
         ("mode", 0) => Some(call(MODE_OF_SORTED, vec![values_in_order(expr)?])),
         ("string_agg", 2) => separated(expr, arguments.next()?, arguments.next()?),
+        (name, 1) if json_set(name).is_some() => {
+            let (family, set) = json_set(name)?;
+            let array = match set {
+                "array_elements" => "elements",
+                "array_elements_text" => "elements_text",
+                "object_keys" => "keys",
+                "each" => "members",
+                _ => "members_text",
+            };
+            let rows =
+                call("unnest", vec![call(&format!("{family}_{array}"), arguments.collect())]);
+            // UNNEST forgets that the elements are JSON.
+            let is_of_json = set == "array_elements";
+            Some(if is_of_json { call(&format!("{family}_as_is"), vec![rows]) } else { rows })
+        }
         (name, _) => {
             let (_, here) = NAMES.iter().find(|(postgres, _)| *postgres == name)?;
             if let Expr::Function(call) = expr {
@@ -120,6 +127,54 @@ fn function(expr: &mut Expr) -> Option<Expr> {
             None
         }
     }
+}
+
+/// The family and the rest of the name, of a function that gives the parts of a JSON value as rows.
+pub(super) fn json_set(name: &str) -> Option<(&str, &str)> {
+    let (family, set) = name.split_once('_')?;
+    let is_set = ["array_elements", "array_elements_text", "object_keys", "each", "each_text"]
+        .contains(&set);
+    (matches!(family, "json" | "jsonb") && is_set).then_some((family, set))
+}
+
+/// `jsonb_agg(x)` is made of an array of what each row gives, as JSON.
+fn aggregate_of_json(expr: &Expr, name: &str, arguments: Vec<Expr>) -> Option<Expr> {
+    let (family, aggregate) = name.split_once('_')?;
+    let (whole, part, count) = match aggregate {
+        "agg" => ("values", "json_value", 1),
+        _ => ("members", "json_member", 2),
+    };
+    let Expr::Function(written) = expr else { return None };
+    let FunctionArguments::List(list) = &written.args else { return None };
+    if arguments.len() != count {
+        return None;
+    }
+    if list.duplicate_treatment.is_some() && count == 1 {
+        // What is DISTINCT is in the order of the values, not in that of their texts.
+        return Some(call(&format!("to_{family}"), vec![renamed(expr, "array_agg")]));
+    }
+    let mut collected = written.clone();
+    collected.name = ObjectName::from(vec![Ident::new("array_agg")]);
+    if let FunctionArguments::List(list) = &mut collected.args {
+        list.args = vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(call(part, arguments)))];
+    }
+    Some(call(&format!("{family}_of_{whole}"), vec![Expr::Function(collected)]))
+}
+
+/// 0A000 for functions of JSON that are not built.
+pub(super) fn check_json(name: &str) -> Result<()> {
+    let hint = match name.split_once('_') {
+        Some((
+            "json" | "jsonb",
+            "populate_record" | "populate_recordset" | "to_record" | "to_recordset",
+        )) => "Take each member with ->>, and cast it.",
+        Some(("jsonb", path)) if path.starts_with("path_") => {
+            "Take the value apart with -> and #>, or with jsonb_array_elements."
+        }
+        Some(("jsonb", "set_lax")) => "Use jsonb_set, with coalesce for what may be NULL.",
+        _ => return Ok(()),
+    };
+    Err(Error::unsupported(format!("{name} is not supported")).hint(hint))
 }
 
 /// 42809 without WITHIN GROUP, 22003 for a share that is written and is none.

@@ -15,21 +15,20 @@ use datafusion::sql::sqlparser::ast::{
     SetExpr, TableFactor, UnaryOperator, Value, ValueWithSpan, VisitMut, VisitorMut,
 };
 
-use crate::error::{Error, Result, SqlState};
+use crate::error::{Error, Result};
 use crate::sql::{function_call as call, visit, visit_mut};
-use from::{NamesValue, table};
+use from::{NamedColumns, table};
 pub(crate) use functions::is_function;
 use functions::{called, local_moment};
 use pieces::{
-    binary, case_when, constant, function_named, nested, number, plain_name, text_of, text_value,
+    binary, cast, constant, function_named, nested, number, plain_name, text_of, text_value,
 };
 use similar::similar_to;
 
 /// Rewrites a query, or an expression.
 ///
 /// # Errors
-/// 0A000 where a pattern or path has to be a constant and is none, 22P02 for a path that is no
-/// array.
+/// 0A000 where a pattern has to be a constant and is none.
 pub fn rewrite_spellings(part: &mut impl VisitMut) -> Result<()> {
     match visit_mut(part, &mut Spellings::default()) {
         ControlFlow::Continue(()) => Ok(()),
@@ -39,12 +38,17 @@ pub fn rewrite_spellings(part: &mut impl VisitMut) -> Result<()> {
 
 #[derive(Default)]
 struct Spellings {
-    /// Of each SELECT around: whether it names a column `value`.
-    names_value: Vec<bool>,
+    /// Of each SELECT around: the columns that it names.
+    named: Vec<NamedColumns>,
 }
 
 impl VisitorMut for Spellings {
     type Break = Error;
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
+        prefix_last(expr);
+        ControlFlow::Continue(())
+    }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
         match rewritten(expr) {
@@ -58,20 +62,25 @@ impl VisitorMut for Spellings {
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
-        let names_value = self.names_value.last().copied().unwrap_or(false);
-        if let Some(new) = table(factor, names_value) {
-            *factor = new;
+        let nothing = NamedColumns::default();
+        match table(factor, self.named.last().unwrap_or(&nothing)) {
+            Ok(Some(new)) => *factor = new,
+            Ok(None) => {}
+            Err(error) => return ControlFlow::Break(error),
         }
         ControlFlow::Continue(())
     }
 
     fn post_visit_select(&mut self, _: &mut Select) -> ControlFlow<Error> {
-        self.names_value.pop();
+        self.named.pop();
         ControlFlow::Continue(())
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
-        self.names_value.push(visit(&*select, &mut NamesValue).is_break());
+        let mut named = NamedColumns::default();
+        // It never breaks off.
+        let _ = visit(&*select, &mut named);
+        self.named.push(named);
         for item in &mut select.projection {
             if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item
                 && function_named(expr).is_some_and(|(name, _)| name == "generate_series")
@@ -119,11 +128,9 @@ fn rewritten(expr: &mut Expr) -> Result<Option<Expr>> {
             None
         }
         Expr::UnaryOp { op: UnaryOperator::BitwiseNot, expr } => {
-            // In two's complement ~x = -1 - x.
-            let minus_one = Expr::UnaryOp { op: UnaryOperator::Minus, expr: Box::new(number("1")) };
-            Some(nested(binary(nested(minus_one), BinaryOperator::Minus, nested((**expr).clone()))))
+            Some(call("bit_not", vec![(**expr).clone()]))
         }
-        Expr::BinaryOp { left, op, right } => operator(left, op, right)?,
+        Expr::BinaryOp { left, op, right } => operator(left, op, right),
         Expr::UnaryOp { op: UnaryOperator::Minus, expr } => sign_first(expr),
         Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } => {
             in_subquery(left, right, false)
@@ -141,10 +148,10 @@ fn rewritten(expr: &mut Expr) -> Result<Option<Expr>> {
             Some(local_moment())
         }
         Expr::UnaryOp { op: UnaryOperator::PGSquareRoot, expr } => {
-            Some(call("sqrt", vec![(**expr).clone()]))
+            Some(call("sqrt", vec![cast((**expr).clone(), DataType::DoublePrecision)]))
         }
         Expr::UnaryOp { op: UnaryOperator::PGCubeRoot, expr } => {
-            Some(call("cbrt", vec![(**expr).clone()]))
+            Some(call("cbrt", vec![cast((**expr).clone(), DataType::DoublePrecision)]))
         }
         Expr::UnaryOp { op: UnaryOperator::PGAbs, expr } => {
             Some(call("abs", vec![(**expr).clone()]))
@@ -238,19 +245,45 @@ fn sign_first(power: &Expr) -> Option<Expr> {
     Some(nested(binary(signed, BinaryOperator::PGExp, (**right).clone())))
 }
 
-fn operator(left: &Expr, op: &BinaryOperator, right: &Expr) -> Result<Option<Expr>> {
-    let two = |name| Some(call(name, vec![left.clone(), right.clone()]));
-    Ok(match op {
-        BinaryOperator::Question => {
-            // Whether NULL has a key is not known.
-            let has = binary(nested(left.clone()), BinaryOperator::Question, right.clone());
-            let is_null = Expr::IsNull(Box::new(nested(left.clone())));
-            Some(case_when(is_null, Expr::value(Value::Null), has))
+/// `~a + b` is `~(a + b)` in Postgres, where `~`, `@`, `|/` and `||/` bind less tightly than arithmetic;
+/// for the parser it is `(~a) + b`.
+fn prefix_last(expr: &mut Expr) {
+    if matches!(expr, Expr::BinaryOp { .. })
+        && let Some(op) = without_prefix(expr)
+    {
+        let whole = std::mem::replace(expr, Expr::value(Value::Null));
+        *expr = Expr::UnaryOp { op, expr: Box::new(whole) };
+    }
+}
+
+/// Takes away the operator before the first operand of arithmetic.
+fn without_prefix(expr: &mut Expr) -> Option<UnaryOperator> {
+    use UnaryOperator::{BitwiseNot, PGAbs, PGCubeRoot, PGSquareRoot};
+    match expr {
+        Expr::BinaryOp { left, op, .. } if is_arithmetic(op) => without_prefix(left),
+        Expr::UnaryOp {
+            op: op @ (BitwiseNot | PGAbs | PGCubeRoot | PGSquareRoot),
+            expr: inner,
+        } => {
+            let op = *op;
+            let operand = std::mem::replace(inner.as_mut(), Expr::value(Value::Null));
+            *expr = operand;
+            Some(op)
         }
+        _ => None,
+    }
+}
+
+fn is_arithmetic(op: &BinaryOperator) -> bool {
+    use BinaryOperator::{Divide, Minus, Modulo, Multiply, PGExp, Plus};
+    matches!(op, Plus | Minus | Multiply | Divide | Modulo | PGExp)
+}
+
+fn operator(left: &Expr, op: &BinaryOperator, right: &Expr) -> Option<Expr> {
+    let two = |name| Some(call(name, vec![left.clone(), right.clone()]));
+    match op {
         BinaryOperator::Overlaps => overlaps(left, right),
         BinaryOperator::PGOverlap => two("array_has_any"),
-        BinaryOperator::HashLongArrow => Some(path(left, right, BinaryOperator::LongArrow)?),
-        BinaryOperator::HashArrow => Some(path(left, right, BinaryOperator::Arrow)?),
         BinaryOperator::Multiply if is_interval(left) && !is_interval(right) => {
             two("interval_times")
         }
@@ -261,7 +294,7 @@ fn operator(left: &Expr, op: &BinaryOperator, right: &Expr) -> Result<Option<Exp
             two("interval_divided")
         }
         _ => None,
-    })
+    }
 }
 
 /// `INTERVAL '…'`, or something cast to it.
@@ -275,43 +308,6 @@ fn is_interval(expr: &Expr) -> bool {
         }),
         _ => false,
     }
-}
-
-/// `json #>> '{a,0,b}'` is `json -> 'a' -> 0 ->> 'b'`.
-fn path(json: &Expr, path: &Expr, last: BinaryOperator) -> Result<Expr> {
-    let steps: Vec<String> = match path {
-        Expr::Array(array) => array
-            .elem
-            .iter()
-            .map(|step| constant(step, "a path in JSON").map(str::to_owned))
-            .collect::<Result<_>>()?,
-        Expr::Cast { expr, .. } => elements(constant(expr, "a path in JSON")?)?,
-        other => elements(constant(other, "a path in JSON")?)?,
-    };
-    let count = steps.len();
-    let mut steps = steps.into_iter().enumerate();
-    let Some((_, first)) = steps.next() else {
-        return Err(Error::unsupported("an empty path in JSON is not supported")
-            .hint("Name at least one step."));
-    };
-    let step = |text: &str| match text.parse::<i32>() {
-        Ok(index) if index >= 0 => number(text),
-        _ => text_value(text),
-    };
-    let op = |at: usize| if at + 1 == count { last.clone() } else { BinaryOperator::Arrow };
-    let whole = binary(nested(json.clone()), op(0), step(&first));
-    Ok(nested(steps.fold(whole, |whole, (at, text)| binary(whole, op(at), step(&text)))))
-}
-
-/// The elements of `{a,b}`.
-fn elements(text: &str) -> Result<Vec<String>> {
-    let inner = text.trim().strip_prefix('{').and_then(|text| text.strip_suffix('}'));
-    let inner = inner.ok_or_else(|| {
-        Error::new(SqlState::BadText, format!("malformed array literal: \"{text}\""))
-            .detail("Array value must start with \"{\" or dimension information.")
-    })?;
-    let unquoted = |step: &str| step.trim().trim_matches('"').to_owned();
-    Ok(if inner.trim().is_empty() { Vec::new() } else { inner.split(',').map(unquoted).collect() })
 }
 
 /// `(a, b) OVERLAPS (c, d)`, each from the earlier to the later of the two, the later excluded
@@ -355,22 +351,26 @@ mod tests {
     fn postgres_spellings_become_ours() {
         let check = |text: &str, expect: &str| assert_eq!(spelled(text), expect, "{text}");
         check("mod(a + 1, 3)", "((a + 1) % (3))");
-        check("ceiling(x)", "ceil(x)");
         check("-2 ^ 2 ^ 3", "(((-2) ^ 2) ^ 3)");
         check("a = ANY (SELECT b FROM t)", "a IN (SELECT b FROM t)");
         check("a > ALL (SELECT b FROM t)", "a > ALL(SELECT b AS __compared FROM t)");
-        check("~x", "((-1) - (x))");
+        check("~x", "bit_not(x)");
+        check("~x + 1 - y", "bit_not(x + 1 - y)");
+        check("@ -a + b", "abs(-a + b)");
         check("ts AT TIME ZONE 'UTC'", "timezone('UTC', ts)");
         check("n * INTERVAL '1 second'", "interval_times(INTERVAL '1 second', n)");
-        check("j #>> '{a,0,b c}'", "((j) -> 'a' -> 0 ->> 'b c')");
-        check("j #> ARRAY['a']", "((j) -> 'a')");
+        check("jsonb_array_length(j)", "jsonb_array_length(j)");
+        check("jsonb_agg(x ORDER BY y)", "jsonb_of_values(array_agg(json_value(x) ORDER BY y))");
+        check("json_object_agg(k, v)", "json_of_members(array_agg(json_member(k, v)))");
+        check("jsonb_object_keys(j)", "unnest(jsonb_keys(j))");
+        check("json_array_elements(j)", "json_as_is(unnest(json_elements(j)))");
         check("a SIMILAR TO '(a|b)%_.'", "a ~ '^(?:(?:a|b)(?s:.*)(?s:.)\\.)$'");
         check("a NOT SIMILAR TO '[a.-]+\\%'", "a !~ '^(?:[a.-]+%)$'");
     }
 
     #[test]
     fn what_must_be_a_constant_is_refused_otherwise() {
-        for text in ["a SIMILAR TO b", "j #>> p"] {
+        for text in ["a SIMILAR TO b"] {
             let mut expr = sql::parse_expr(text).unwrap();
             assert_eq!(
                 rewrite_spellings(&mut expr).unwrap_err().state(),

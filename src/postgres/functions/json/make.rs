@@ -1,10 +1,9 @@
-//! JSON made of values: `to_json`, `json_build_object`, `json_build_array`, and what `json_agg` is
-//! rewritten to; `json_typeof`.
+//! JSON made of values: `to_json`, `json_build_object`, `json_build_array`, and the parts that `json_agg`
+//! and `json_object_agg` collect.
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, StringArray};
-use datafusion::arrow::compute::cast;
+use datafusion::arrow::array::{Array, ArrayRef, StringArray};
 use datafusion::arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::Result as DfResult;
 use datafusion::logical_expr::{
@@ -27,24 +26,24 @@ pub(crate) fn all() -> Vec<ScalarUDF> {
     vec![
         function("to_json", Json, Make::Value, &["row_to_json", "array_to_json"]),
         function("to_jsonb", Jsonb, Make::Value, &[]),
-        function("json_of_rows", Json, Make::Rows, &[]),
-        function("jsonb_of_rows", Jsonb, Make::Rows, &[]),
+        function("json_value", Text, Make::Element, &[]),
+        function("json_member", Text, Make::Member, &[]),
         function("json_build_object", Json, Make::Object, &[]),
         function("jsonb_build_object", Jsonb, Make::Object, &[]),
         function("json_build_array", Json, Make::Array, &[]),
         function("jsonb_build_array", Jsonb, Make::Array, &[]),
-        function("json_typeof", Text, Make::TypeName, &["jsonb_typeof"]),
     ]
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Make {
     Value,
-    /// An array whose elements were the rows of a group.
-    Rows,
+    /// What `json_agg` collects: arrays and rows are put on lines of their own.
+    Element,
+    /// What `json_object_agg` collects.
+    Member,
     Object,
     Array,
-    TypeName,
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -70,68 +69,59 @@ impl JsonArguments<'_> {
     /// One that is a key: its text.
     fn key(&self, at: usize) -> Result<String> {
         let json = self.json(at);
-        match json.as_str() {
-            "null" => Err(Error::new(
-                SqlState::BadArgument,
-                format!("argument {} must not be null", at + 1),
-            )
-            .hint("Object keys should be text.")),
-            text if text.starts_with('"') => Ok(json),
-            other => Ok(serde_json::Value::from(other).to_string()),
+        let sql_type = SqlType::from_field(&self.fields[at]);
+        match (&sql_type, json.as_str()) {
+            (_, "null") => Err(bad("field name must not be null")),
+            (SqlType::Array(_) | SqlType::Row(_) | SqlType::Json | SqlType::Jsonb, _) => {
+                Err(bad("key value must be scalar, not array, composite, or json"))
+            }
+            (_, text) if text.starts_with('"') => Ok(json),
+            (_, other) => Ok(serde_json::Value::from(other).to_string()),
         }
+    }
+
+    fn is_null(&self, at: usize) -> bool {
+        // A constant NULL without a type has no bits that say so.
+        *self.columns[at].data_type() == DataType::Null || self.columns[at].is_null(self.row)
     }
 }
 
-impl Make {
-    fn of(self, given: &JsonArguments<'_>) -> Result<Option<String>> {
+fn bad(message: impl Into<String>) -> Error {
+    Error::new(SqlState::BadArgument, message)
+}
+
+impl Maker {
+    fn of(&self, given: &JsonArguments<'_>) -> Result<Option<String>> {
         let all = 0..given.columns.len();
-        let is_null = |at: usize| given.columns[at].is_null(given.row);
-        Ok(match self {
-            Make::Value | Make::Rows | Make::TypeName if is_null(0) => None,
+        Ok(match self.make {
+            Make::Value | Make::Element if given.is_null(0) => None,
             Make::Value => Some(given.json(0)),
-            Make::Rows => Some(rows(given)),
+            Make::Element => {
+                let is_long =
+                    matches!(given.fields[0].data_type(), DataType::List(_) | DataType::Struct(_));
+                Some(format!("{}{}", if is_long { "\n " } else { "" }, given.json(0)))
+            }
+            Make::Member => Some(format!("{} : {}", given.key(0)?, given.json(1))),
             Make::Array => {
                 Some(format!("[{}]", all.map(|at| given.json(at)).collect::<Vec<_>>().join(", ")))
             }
             Make::Object => {
-                let pair = |at| Ok(format!("{} : {}", given.key(at)?, given.json(at + 1)));
-                Some(format!(
-                    "{{{}}}",
-                    all.step_by(2).map(pair).collect::<Result<Vec<_>>>()?.join(", ")
-                ))
-            }
-            Make::TypeName => {
-                let text = cast(&given.columns[0].slice(given.row, 1), &DataType::Utf8)?;
-                Some(type_name(text.as_string::<i32>().value(0))?.to_owned())
+                let pair = |at| match given.is_null(at) {
+                    true => Err(self.null_key(at + 1)),
+                    false => Ok(format!("{} : {}", given.key(at)?, given.json(at + 1))),
+                };
+                let pairs = all.step_by(2).map(pair).collect::<Result<Vec<_>>>()?;
+                Some(format!("{{{}}}", pairs.join(", ")))
             }
         })
     }
-}
 
-/// As `json_agg` spaces them: records each on a line of its own.
-fn rows(given: &JsonArguments<'_>) -> String {
-    let (DataType::List(item), Some(list)) =
-        (given.fields[0].data_type(), given.columns[0].as_list_opt::<i32>())
-    else {
-        return given.json(0);
-    };
-    let items = list.value(given.row);
-    let separator = if matches!(item.data_type(), DataType::Struct(_)) { ", \n " } else { ", " };
-    let items = (0..items.len()).map(|at| value_as_json(item, items.as_ref(), at));
-    format!("[{}]", items.collect::<Vec<_>>().join(separator))
-}
-
-fn type_name(json: &str) -> Result<&'static str> {
-    let value: serde_json::Value = serde_json::from_str(json)
-        .map_err(|_| Error::new(SqlState::BadText, "invalid input syntax for type json"))?;
-    Ok(match value {
-        serde_json::Value::Null => "null",
-        serde_json::Value::Bool(_) => "boolean",
-        serde_json::Value::Number(_) => "number",
-        serde_json::Value::String(_) => "string",
-        serde_json::Value::Array(_) => "array",
-        serde_json::Value::Object(_) => "object",
-    })
+    fn null_key(&self, at: usize) -> Error {
+        match self.out {
+            SqlType::Jsonb => bad(format!("argument {at}: key must not be null")),
+            _ => bad(format!("argument {at} cannot be null")).hint("Object keys should be text."),
+        }
+    }
 }
 
 impl ScalarUDFImpl for Maker {
@@ -162,8 +152,12 @@ impl ScalarUDFImpl for Maker {
                 );
                 Err(Error::new(SqlState::BadArgument, message).hint(hint).into())
             }
-            Make::Value | Make::Rows | Make::TypeName if count != 1 => {
+            Make::Value | Make::Element if count != 1 => {
                 let message = format!("function {} takes one argument", self.name);
+                Err(Error::new(SqlState::UndefinedFunction, message).into())
+            }
+            Make::Member if count != 2 => {
+                let message = "json_object_agg takes a key and a value";
                 Err(Error::new(SqlState::UndefinedFunction, message).into())
             }
             _ => Ok(Arc::new(self.out.to_field(self.name, true))),
@@ -175,11 +169,8 @@ impl ScalarUDFImpl for Maker {
         let columns =
             args.args.iter().map(|arg| arg.to_array(rows)).collect::<DfResult<Vec<_>>>()?;
         let value = |row| {
-            let json = self.make.of(&JsonArguments {
-                columns: &columns,
-                fields: &args.arg_fields,
-                row,
-            })?;
+            let json =
+                self.of(&JsonArguments { columns: &columns, fields: &args.arg_fields, row })?;
             match self.out {
                 SqlType::Jsonb => json.map(|json| normal_json(&json)).transpose(),
                 _ => Ok(json),

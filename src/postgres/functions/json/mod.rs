@@ -1,0 +1,237 @@
+//! JSON and JSONB (Postgres manual, 8.14 and 9.16).
+//!
+//! | file | idea |
+//! |---|---|
+//! | `make` | JSON made of values |
+//! | `shape` | one level of a text: members and elements as they are written |
+//! | `edit` | JSONB with something put in or taken out |
+//! | `columns` | what comes out of a row, as a column |
+//! | `table` | the functions, each a row |
+//!
+//! A function is a row of [`FUNCTIONS`], once for JSON and once for JSONB: what it takes, what it gives,
+//! and what it makes of one row. Operators are planned as such functions
+//! ([`Binary`](crate::postgres::coercion::binary)), and functions of sets are arrays that UNNEST takes
+//! apart. All give NULL for NULL.
+
+use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, LazyLock};
+
+use datafusion::arrow::array::{Array, ArrayRef, StringArray};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::common::Result as DfResult;
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility,
+};
+
+use self::columns::collected;
+use self::shape::Shape;
+use self::table::Takes::{self, Boolean, Key, Text, Texts, Value};
+use self::table::{FUNCTIONS, Gives, JsonGiven, JsonRow};
+use super::scalar::over_columns;
+use crate::error::{Error, Result, SqlState};
+use crate::pgtypes::values::normal_json;
+use crate::types::SqlType;
+
+mod columns;
+mod edit;
+mod make;
+mod shape;
+mod table;
+
+pub(super) fn all() -> Vec<ScalarUDF> {
+    NAMED.values().map(|function| function.as_ref().clone()).chain(make::all()).collect()
+}
+
+static NAMED: LazyLock<HashMap<String, Arc<ScalarUDF>>> = LazyLock::new(|| {
+    let families = [SqlType::Json, SqlType::Jsonb];
+    let functions = families.iter().flat_map(|family| {
+        let has = |row: &&JsonRow| row.is_of_both || *family == SqlType::Jsonb;
+        FUNCTIONS.iter().filter(has).map(move |row| JsonFunction {
+            name: format!("{family}_{}", row.name),
+            family: family.clone(),
+            row,
+            signature: Signature::user_defined(Volatility::Immutable),
+        })
+    });
+    functions.map(|one| (one.name.clone(), Arc::new(ScalarUDF::from(one)))).collect()
+});
+
+/// A function by its family, `json` or `jsonb`, and the name behind it.
+pub(crate) fn function(family: &str, name: &str) -> Result<Arc<ScalarUDF>> {
+    let name = format!("{family}_{name}");
+    let function = NAMED.get(&name).cloned();
+    function.ok_or_else(|| Error::internal(format!("no function {name}")))
+}
+
+/// The same value as JSONB, which it is known to be.
+pub(crate) fn as_jsonb(value: Expr) -> Result<Expr> {
+    Ok(function("jsonb", "as_is")?.call(vec![value]))
+}
+
+/// Whether a function does no more than that, for JSON or JSONB.
+pub(crate) fn is_as_json(function: &ScalarUDF) -> bool {
+    function.name().ends_with("_as_is") && function.inner().is::<JsonFunction>()
+}
+
+/// What is in the order of JSONB values where the values themselves are not.
+pub(crate) fn order(value: Expr) -> Result<Expr> {
+    Ok(function("jsonb", "order")?.call(vec![value]))
+}
+
+#[derive(Debug)]
+struct JsonFunction {
+    name: String,
+    family: SqlType,
+    row: &'static JsonRow,
+    signature: Signature,
+}
+
+impl PartialEq for JsonFunction {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for JsonFunction {}
+
+impl Hash for JsonFunction {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+    }
+}
+
+impl JsonFunction {
+    fn undefined(&self, given: &[SqlType]) -> Error {
+        let given: Vec<String> = given.iter().map(SqlType::to_string).collect();
+        let message = format!("function {}({}) does not exist", self.name, given.join(", "));
+        Error::new(SqlState::UndefinedFunction, message)
+            .hint("No function matches the given name and argument types; a cast may help.")
+    }
+
+    /// What the argument at a place is; the last one may stand for all behind it.
+    fn takes(&self, at: usize) -> Option<Takes> {
+        let last = self.row.takes.last().filter(|_| self.row.name.starts_with("extract_path"));
+        self.row.takes.get(at).or(last).copied()
+    }
+
+    /// The type in which an argument is given to the function.
+    fn coerced(&self, at: usize, of: &DataType) -> Option<DataType> {
+        let is_text = of.is_string() || of.is_null();
+        let texts = || DataType::List(Arc::new(Field::new_list_field(DataType::Utf8, true)));
+        match self.takes(at)? {
+            Value | Text if is_text => Some(DataType::Utf8),
+            Key if of.is_integer() => Some(DataType::Int64),
+            Key if is_text => Some(DataType::Utf8),
+            Boolean if is_text || *of == DataType::Boolean => Some(DataType::Boolean),
+            Texts => match of {
+                DataType::List(item) => match item.data_type() {
+                    DataType::List(_) => {
+                        Some(DataType::List(Arc::new(Field::new_list_field(texts(), true))))
+                    }
+                    of if of.is_string() || of.is_null() => Some(texts()),
+                    _ => None,
+                },
+                // Behind the value of extract_path there are as many as one likes.
+                of if of.is_string() && self.row.name.starts_with("extract_path") => {
+                    Some(DataType::Utf8)
+                }
+                _ if is_text => Some(texts()),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}
+
+impl ScalarUDFImpl for JsonFunction {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn coerce_types(&self, types: &[DataType]) -> DfResult<Vec<DataType>> {
+        let coerced: Option<Vec<DataType>> =
+            types.iter().enumerate().map(|(at, of)| self.coerced(at, of)).collect();
+        coerced.filter(|types| types.len() >= self.row.least).ok_or_else(|| {
+            let given = types.iter().map(|of| Field::new("", of.clone(), true));
+            let given: Vec<SqlType> = given.map(|field| SqlType::from_field(&field)).collect();
+            self.undefined(&given).into()
+        })
+    }
+
+    fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
+        Ok(self.out().data_type())
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs) -> DfResult<FieldRef> {
+        let given: Vec<SqlType> =
+            args.arg_fields.iter().map(|field| SqlType::from_field(field)).collect();
+        let is_other = |(at, of): (usize, &SqlType)| {
+            let is_json = matches!(of, SqlType::Json | SqlType::Jsonb);
+            self.takes(at) == Some(Value) && is_json && *of != self.family
+        };
+        if given.iter().enumerate().any(is_other) {
+            return Err(self.undefined(&given).into());
+        }
+        Ok(Arc::new(self.out().to_field(&self.name, true)))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+        over_columns(&args.args, args.number_rows, |columns, rows| {
+            let mut columns = columns.to_vec();
+            for (at, column) in columns.iter_mut().enumerate() {
+                let is_value = self.takes(at) == Some(Value);
+                if is_value && SqlType::from_field(&args.arg_fields[at]) != self.family {
+                    *column = self.read(column)?;
+                }
+            }
+            let is_jsonb = self.family == SqlType::Jsonb;
+            let one = |row: usize| {
+                if columns.iter().any(|column| column.is_null(row)) {
+                    return Ok(None);
+                }
+                let given = JsonGiven { columns: &columns, row, family: &self.family, is_jsonb };
+                (self.row.of)(&given)
+            };
+            Ok(collected((0..rows).map(one), &self.out())?)
+        })
+    }
+}
+
+impl JsonFunction {
+    fn out(&self) -> SqlType {
+        let member = |value| {
+            SqlType::Row(vec![("key".to_owned(), SqlType::Text), ("value".to_owned(), value)])
+        };
+        let array = |element| SqlType::Array(Box::new(element));
+        match self.row.gives {
+            Gives::Value => self.family.clone(),
+            Gives::Text => SqlType::Text,
+            Gives::Integer => SqlType::Int,
+            Gives::Boolean => SqlType::Boolean,
+            Gives::Values => array(self.family.clone()),
+            Gives::Texts => array(SqlType::Text),
+            Gives::Members => array(member(self.family.clone())),
+            Gives::MembersAsText => array(member(SqlType::Text)),
+        }
+    }
+
+    /// Texts of which it is not known that they are in the family's form.
+    fn read(&self, column: &ArrayRef) -> Result<ArrayRef> {
+        let texts = super::scalar::strings(column)?;
+        let read = |text: &str| match self.family {
+            SqlType::Jsonb => normal_json(text),
+            _ => {
+                Shape::of(text)?;
+                Ok(text.to_owned())
+            }
+        };
+        let texts = texts.iter().map(|text| text.map(read).transpose());
+        Ok(Arc::new(texts.collect::<Result<StringArray>>()?))
+    }
+}

@@ -1,0 +1,119 @@
+//! `round`, `trunc`, `ceil` and `floor` of numerics, to places before or behind the point.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, Decimal256Array};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::{DataType, Int64Type, i256};
+use datafusion::common::{Result, ScalarValue};
+
+use super::super::numeric::failed;
+use crate::types::decimal::{Decimal, DecimalError, power};
+use crate::types::{WIDE_NUMERIC, is_free_numeric};
+
+/// Which of the neighbours is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Placing {
+    Ceil,
+    Floor,
+    Round,
+    Trunc,
+}
+
+/// The number of places that a constant says; NULL has none, and the result is NULL.
+pub(super) fn constant(places: &ScalarValue) -> Option<i64> {
+    match places.cast_to(&DataType::Int64).ok()? {
+        ScalarValue::Int64(places) => Some(places.unwrap_or(0)),
+        _ => None,
+    }
+}
+
+impl Placing {
+    /// The type of the result. With places that are not known it is one that shows no more places than
+    /// a value has.
+    pub(super) fn type_of(self, of: &DataType, places: Option<i64>) -> DataType {
+        let scale = |scale: i8| match places {
+            Some(places) => places.clamp(0, scale.into()) as i8,
+            None => scale,
+        };
+        match of {
+            DataType::Decimal128(p, s) if places.is_some() => {
+                // 9.9 becomes 10, and 95 becomes 100.
+                DataType::Decimal128((p - (s - scale(*s)).unsigned_abs() + 1).min(38), scale(*s))
+            }
+            of if is_free_numeric(of) && places.is_none() => of.clone(),
+            DataType::Decimal128(_, s) => DataType::Decimal256(WIDE_NUMERIC, *s),
+            DataType::Decimal256(_, s) => DataType::Decimal256(WIDE_NUMERIC, scale(*s)),
+            other => other.clone(),
+        }
+    }
+
+    /// The number, and the places of the second column if there is one.
+    pub(super) fn of(self, columns: &[ArrayRef], to: &DataType) -> Result<ArrayRef> {
+        let places = match columns.get(1) {
+            Some(places) => Some(cast(places, &DataType::Int64)?),
+            None => None,
+        };
+        let places = places.as_ref().map(|places| places.as_primitive::<Int64Type>());
+        let at = |row: usize| match places {
+            Some(places) => places.is_valid(row).then(|| places.value(row)),
+            None => Some(0),
+        };
+        let numbers = &columns[0];
+        let one = |row: usize| -> Result<Option<Decimal>> {
+            let (number, Some(places)) = (Decimal::at(numbers, row), at(row)) else {
+                return Ok(None);
+            };
+            let Some(number) = number else { return Ok(None) };
+            Ok(Some(self.placed(number, places).map_err(failed)?))
+        };
+        let rescaled = |row: usize, scale: i8| -> Result<Option<i256>> {
+            let number = one(row)?.map(|number| number.rescaled(scale)).transpose();
+            Ok(number.map_err(failed)?)
+        };
+        let rows = 0..numbers.len();
+        match *to {
+            DataType::Decimal128(precision, scale) => {
+                let narrow = |row| {
+                    let wide = rescaled(row, scale)?;
+                    let narrow = wide.map(|wide| wide.to_i128().ok_or(DecimalError::Overflow));
+                    Ok(narrow.transpose().map_err(failed)?)
+                };
+                let values = rows.map(narrow).collect::<Result<Vec<_>>>()?;
+                let array = Decimal128Array::from(values);
+                Ok(Arc::new(array.with_precision_and_scale(precision, scale)?))
+            }
+            DataType::Decimal256(precision, scale) => {
+                let values = rows.map(|row| rescaled(row, scale)).collect::<Result<Vec<_>>>()?;
+                let array = Decimal256Array::from(values);
+                Ok(Arc::new(array.with_precision_and_scale(precision, scale)?))
+            }
+            _ => Ok(cast(numbers, to)?),
+        }
+    }
+
+    fn placed(self, number: Decimal, places: i64) -> Result<Decimal, DecimalError> {
+        if places >= i64::from(number.scale) {
+            return Ok(number);
+        }
+        let cut = u32::try_from(i64::from(number.scale) - places).ok().and_then(power);
+        let scale = places.max(0) as i8;
+        let Some(unit) = cut else { return Ok(Decimal::new(i256::ZERO, 0)) };
+        let rest = number.value.wrapping_rem(unit);
+        let base = number.value.wrapping_sub(rest);
+        let is_up = match self {
+            Placing::Trunc => false,
+            Placing::Ceil => rest > i256::ZERO,
+            Placing::Floor => rest < i256::ZERO,
+            Placing::Round => {
+                let size = if rest < i256::ZERO { rest.wrapping_neg() } else { rest };
+                size >= unit.wrapping_sub(size)
+            }
+        };
+        let step = if number.value < i256::ZERO { unit.wrapping_neg() } else { unit };
+        let value = if is_up { base.checked_add(step) } else { Some(base) };
+        let value = value.ok_or(DecimalError::Overflow)?;
+        let scaled = Decimal::new(value, number.scale).rescaled(scale)?;
+        Ok(Decimal::new(scaled, scale))
+    }
+}
