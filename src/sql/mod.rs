@@ -63,6 +63,7 @@ mod schemas;
 mod search_path;
 mod settings;
 mod shadowed;
+mod special_calls;
 mod statement;
 mod system_time;
 mod text;
@@ -72,6 +73,7 @@ mod tree;
 mod types;
 mod visit;
 mod windows;
+mod words;
 
 #[cfg(test)]
 mod tests;

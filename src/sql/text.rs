@@ -9,6 +9,8 @@ use datafusion::sql::sqlparser::tokenizer::{
 };
 
 use super::dialect::TidemillDialect;
+use super::special_calls::plain_calls;
+pub(super) use super::words::is_word;
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
 
@@ -145,11 +147,6 @@ fn tokenizer_error(sql: &str, error: &TokenizerError) -> Error {
     Error::new(SqlState::Syntax, message).at(place.chars + 1)
 }
 
-/// Is this token the unquoted word?
-pub(super) fn is_word(token: &Token, word: &str) -> bool {
-    matches!(token, Token::Word(w) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case(word))
-}
-
 fn is_any_word(token: Option<&TokenWithSpan>) -> bool {
     matches!(token.map(|t| &t.token), Some(Token::Word(_)))
 }
@@ -169,6 +166,7 @@ fn token_at(tokens: &[TokenWithSpan], at: usize, token: &Token) -> bool {
 /// - `TABLE s` as an argument of a window function: `s`.
 /// - `TABLE t` as a query: `SELECT * FROM t`.
 /// - `WITH LOCAL TIME ZONE`: `WITH TIME ZONE`.
+/// - TRIM and SUBSTRING with other words between their arguments: see [`plain_calls`].
 /// - `SESSION(s PARTITION BY a, b, ts, gap)`: `SESSION(s, ts, gap, a, b)`.
 pub(super) fn simplify(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     let mut out = Vec::with_capacity(tokens.len());
@@ -204,7 +202,7 @@ pub(super) fn simplify(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
         }
         at += 1;
     }
-    mark_subscribe_options(session_keys(out))
+    mark_subscribe_options(session_keys(plain_calls(out)))
 }
 
 /// Puts a semicolon before the `WITH (SNAPSHOT …)` and `AS OF EPOCH n` of SUBSCRIBE: sqlparser
