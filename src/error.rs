@@ -85,10 +85,16 @@ sqlstates! {
     BadZoneOffset = "22009",
     /// `interval_field_overflow`.
     IntervalOverflow = "22015",
+    /// `substring_error`.
+    BadSubstring = "22011",
     /// `division_by_zero`.
     DivisionByZero = "22012",
     /// `invalid_parameter_value`.
     BadArgument = "22023",
+    /// `invalid_use_of_escape_character`.
+    BadEscapeUse = "2200C",
+    /// `invalid_escape_sequence`.
+    BadEscape = "22025",
     /// `invalid_regular_expression`.
     BadRegex = "2201B",
     /// `invalid_argument_for_power_function`, of roots too.

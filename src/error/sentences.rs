@@ -31,12 +31,6 @@ impl Error {
 fn value(what: &str) -> Option<Error> {
     let lower = what.to_ascii_lowercase();
     let error = |state, message: &str| Some(Error::new(state, message));
-    if let Some(part) = between(&lower, "date part '", "' not supported") {
-        return error(SqlState::BadArgument, &format!("unit \"{part}\" not recognized"));
-    }
-    if let Some(part) = between(&lower, "unsupported date_trunc granularity: '", "'") {
-        return error(SqlState::BadArgument, &format!("unit \"{part}\" not recognized"));
-    }
     if lower.contains("regex parse error") || lower.contains("regular expression did not compile") {
         let why = what.rsplit("error: ").next().unwrap_or(what).trim();
         return error(SqlState::BadRegex, &format!("invalid regular expression: {why}"));
@@ -144,7 +138,6 @@ mod tests {
         };
         let regex = "regex parse error:\n  (\n  ^\nerror: unclosed group";
         check(regex, "2201B", "invalid regular expression: unclosed group");
-        check("Date part 'foo' not supported", "22023", "unit \"foo\" not recognized");
         check("LIMIT must be >= 0, '-1' was provided", "2201W", "LIMIT must not be negative");
         assert!(known("anything else").is_none());
     }

@@ -148,8 +148,14 @@ pub(crate) fn string(text: &[u8]) -> Result<&str> {
     without_nul(text)?;
     std::str::from_utf8(text).map_err(|error| {
         let at = error.valid_up_to();
-        let bad =
-            &text[at..text.len().min(at + error.error_len().unwrap_or(text.len() - at).max(1))];
+        // As many as the first byte says that there are.
+        let length = match text[at] {
+            0xc0..0xe0 => 2,
+            0xe0..0xf0 => 3,
+            0xf0..0xf8 => 4,
+            _ => 1,
+        };
+        let bad = &text[at..text.len().min(at + length)];
         let hex: Vec<String> = bad.iter().map(|b| format!("0x{b:02x}")).collect();
         Error::new(
             SqlState::BadCharacter,

@@ -109,6 +109,7 @@ fn numeric(text: &str) -> Option<ScalarValue> {
 /// The type of a text constant beside an expression of the type `other`; `None` where DataFusion
 /// finds the same.
 fn constant_type(op: &BinaryOperator, other: DataType) -> Option<DataType> {
+    use BinaryOperator::StringConcat;
     use BinaryOperator::{Divide, Eq, Gt, GtEq, Lt, LtEq, Minus, Modulo, Multiply, NotEq, Plus};
     let interval = DataType::Interval(IntervalUnit::MonthDayNano);
     match (op, &other) {
@@ -126,6 +127,7 @@ fn constant_type(op: &BinaryOperator, other: DataType) -> Option<DataType> {
         (Eq | NotEq | Lt | LtEq | Gt | GtEq, DataType::Interval(_) | DataType::Duration(_)) => {
             Some(interval)
         }
+        (StringConcat, DataType::Binary) => Some(other),
         (Eq | NotEq | Lt | LtEq | Gt | GtEq, _) => compared_as(&other),
         _ => None,
     }

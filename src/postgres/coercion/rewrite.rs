@@ -220,7 +220,9 @@ impl TreeNodeRewriter for Operators<'_> {
             Expr::Cast(ref cast) => {
                 let rewritten = match documents::cast(cast, self.schema)? {
                     Some(read) => Some(read),
-                    None => functions::fitted(cast),
+                    None => {
+                        functions::fitted(cast).or_else(|| functions::of_day(cast, self.schema))
+                    }
                 };
                 return Ok(rewritten.map_or_else(|| Transformed::no(expr), Transformed::yes));
             }
@@ -240,6 +242,9 @@ impl TreeNodeRewriter for Operators<'_> {
                     && documents::is_ordered_by_key(&call.args[0], self.schema) =>
             {
                 return Ok(Transformed::yes(call.args.swap_remove(0)));
+            }
+            Expr::ScalarFunction(call) if functions::has_forms(&call.func) => {
+                return functions::settled(call, self.schema);
             }
             Expr::ScalarFunction(call) => {
                 let call = integers::narrow_arguments(call);

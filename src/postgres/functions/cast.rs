@@ -168,7 +168,7 @@ impl ScalarUDFImpl for PostgresCast {
     }
 }
 
-fn read(array: &ArrayRef, to: &Field) -> Result<ArrayRef> {
+pub(super) fn read(array: &ArrayRef, to: &Field) -> Result<ArrayRef> {
     let texts = cast(array, &DataType::Utf8)?;
     let texts: &StringArray = texts.as_string();
     let mut builder = ColumnBuilder::new(&SqlType::from_field(to), texts.len());
@@ -183,7 +183,7 @@ fn read(array: &ArrayRef, to: &Field) -> Result<ArrayRef> {
     Ok(if built.data_type() == to.data_type() { built } else { cast(&built, to.data_type())? })
 }
 
-fn written(array: &ArrayRef, field: &Field) -> ArrayRef {
+pub(super) fn written(array: &ArrayRef, field: &Field) -> ArrayRef {
     let (encoder, style) = (Encoder::new(field), TextStyle::default());
     let mut texts = StringBuilder::with_capacity(array.len(), array.len() * 16);
     let mut bytes = BytesMut::new();

@@ -2,21 +2,23 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, NaiveDateTime};
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, StringArray, StringBuilder, TimestampMicrosecondArray,
+    Array, ArrayRef, AsArray, IntervalMonthDayNanoArray, StringArray, StringBuilder,
+    TimestampMicrosecondArray,
 };
 use datafusion::arrow::compute::{DatePart, cast, date_part};
-use datafusion::arrow::datatypes::{DataType, Float64Type, TimeUnit, TimestampMicrosecondType};
-use datafusion::common::Result as DataFusionResult;
-use datafusion::logical_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature,
-    Volatility,
+use datafusion::arrow::datatypes::{
+    DataType, Float64Type, IntervalMonthDayNanoType, TimeUnit, TimestampMicrosecondType,
 };
+use datafusion::logical_expr::{ScalarUDF, Signature, Volatility};
 
+use super::calendar_time::{CalendarTime, TimeKind};
 use super::format::{self, PatternPiece};
+use super::format_in;
+use super::forms::{Form, over};
 use super::scalar::{Scalar, strings, text};
 use crate::error::{Error, Result, SqlState};
+use crate::time::DAY_MICROS;
 
 pub(crate) fn all() -> Vec<ScalarUDF> {
     let function = |name, arguments, out, call| {
@@ -30,18 +32,25 @@ pub(crate) fn all() -> Vec<ScalarUDF> {
         function("hour", 1, DataType::Int64, |args, _| part(args, DatePart::Hour)),
         function("minute", 1, DataType::Int64, |args, _| part(args, DatePart::Minute)),
         function("second", 1, DataType::Int64, |args, _| part(args, DatePart::Second)),
-        function("to_char", 2, DataType::Utf8, to_char),
         function("date_format", 2, DataType::Utf8, date_format),
-        ScalarUDF::from(ToTimestamp::new()),
-        ScalarUDF::from(Scalar {
-            name: "to_date",
-            aliases: vec![],
-            signature: Signature::one_of(
-                vec![TypeSignature::Any(1), TypeSignature::Any(2)],
-                Volatility::Immutable,
-            ),
-            out: DataType::Date32,
-            call: to_date,
+    ]
+}
+
+pub(super) fn forms() -> Vec<Form> {
+    vec![
+        over("to_char(timestamp, text) text", to_char),
+        over("to_char(timestamptz, text) text", to_char),
+        over("to_char(interval, text) text", to_char),
+        over("to_timestamp(double) timestamptz", |args, _| from_seconds(&args[0])),
+        over("to_timestamp(text, text) timestamptz", |args, rows| {
+            let zone = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+            Ok(Arc::new(parsed(args, rows)?.with_data_type(zone)))
+        }),
+        over("to_date(text, text) date", |args, rows| {
+            let days = parsed(args, rows)?.unary::<_, datafusion::arrow::datatypes::Date32Type>(
+                |micros| micros.div_euclid(DAY_MICROS) as i32,
+            );
+            Ok(Arc::new(days))
         }),
     ]
 }
@@ -60,47 +69,57 @@ fn part(args: &[ArrayRef], part: DatePart) -> Result<ArrayRef> {
     Ok(cast(&date_part(&array, part)?, &DataType::Int64)?)
 }
 
-/// The moments of a column, and what stands for its time zone.
-fn moments(array: &ArrayRef, function: &str) -> Result<(TimestampMicrosecondArray, &'static str)> {
-    let zone = match array.data_type() {
-        DataType::Timestamp(_, Some(_)) => "UTC",
-        _ => "",
-    };
-    let wanted = match array.data_type() {
-        DataType::Timestamp(_, zone) => DataType::Timestamp(TimeUnit::Microsecond, zone.clone()),
-        DataType::Date32 | DataType::Date64 | DataType::Null => micros(),
-        DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8 if function == "date_format" => {
-            micros()
+/// What is written of a row; None where there is none, or at the end of time.
+enum WrittenTimes {
+    Times(TimestampMicrosecondArray, TimeKind),
+    Intervals(IntervalMonthDayNanoArray),
+}
+
+impl WrittenTimes {
+    fn at(&self, row: usize) -> Option<CalendarTime> {
+        match self {
+            WrittenTimes::Times(times, kind) => times
+                .is_valid(row)
+                .then(|| times.value(row))
+                .filter(|micros| *micros != i64::MIN && *micros != i64::MAX)
+                .map(|micros| CalendarTime::of_micros(micros, *kind)),
+            WrittenTimes::Intervals(intervals) => {
+                intervals.is_valid(row).then(|| CalendarTime::of_interval(intervals.value(row)))
+            }
         }
-        DataType::Time32(_) | DataType::Time64(_) => {
-            let time = cast(array, &DataType::Time64(TimeUnit::Microsecond))?;
-            let since_1970 = cast(&time, &DataType::Int64)?;
-            return Ok((
-                cast(&since_1970, &micros())?.as_primitive::<TimestampMicrosecondType>().clone(),
-                zone,
-            ));
+    }
+}
+
+/// `to_char(timestamp, 'YYYY-MM-DD HH24:MI:SS')`; nothing is written by an empty pattern.
+fn to_char(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
+    let shown = match args[0].data_type() {
+        DataType::Interval(_) => {
+            WrittenTimes::Intervals(args[0].as_primitive::<IntervalMonthDayNanoType>().clone())
         }
         other => {
-            return Err(Error::unsupported(format!("{function} of {other} is not supported"))
-                .hint("It takes a timestamp or a date; cast numbers to TEXT and pad them with lpad()."));
+            let is_moment = matches!(other, DataType::Timestamp(_, Some(_)));
+            let kind = if is_moment { TimeKind::Moment } else { TimeKind::Local };
+            WrittenTimes::Times(args[0].as_primitive::<TimestampMicrosecondType>().clone(), kind)
         }
     };
-    Ok((cast(array, &wanted)?.as_primitive::<TimestampMicrosecondType>().clone(), zone))
-}
-
-fn moment(micros: i64) -> Result<NaiveDateTime> {
-    let out_of_range = || Error::new(SqlState::DatetimeOverflow, "timestamp out of range");
-    Ok(DateTime::from_timestamp_micros(micros).ok_or_else(out_of_range)?.naive_utc())
-}
-
-/// `to_char(timestamp, 'YYYY-MM-DD HH24:MI:SS')`.
-fn to_char(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-    formatted(args, rows, "to_char", |pattern| Ok(format::postgres(pattern)))
+    formatted(&shown, &args[1], rows, |pattern| Ok(format::postgres(pattern)))
 }
 
 /// `date_format(timestamp, 'yyyy-MM-dd HH:mm:ss')`, as in Flink.
 fn date_format(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-    formatted(args, rows, "date_format", |pattern| {
+    let of_day = match args[0].data_type() {
+        DataType::Time32(_) | DataType::Time64(_) => {
+            cast(&cast(&args[0], &DataType::Time64(TimeUnit::Microsecond))?, &DataType::Int64)?
+        }
+        other if other.is_numeric() || other.is_nested() => {
+            return Err(Error::unsupported(format!("date_format of {other} is not supported"))
+                .hint("It takes a timestamp or a date."));
+        }
+        _ => Arc::clone(&args[0]),
+    };
+    let times = cast(&of_day, &micros())?;
+    let times = times.as_primitive::<TimestampMicrosecondType>().clone();
+    formatted(&WrittenTimes::Times(times, TimeKind::Local), &args[1], rows, |pattern| {
         format::java(pattern).map_err(|letter| {
             Error::new(
                 SqlState::BadArgument,
@@ -129,20 +148,20 @@ impl<'p> Patterns<'p> {
 }
 
 fn formatted(
-    args: &[ArrayRef],
+    shown: &WrittenTimes,
+    patterns: &ArrayRef,
     rows: usize,
-    function: &str,
     read: fn(&str) -> Result<Vec<PatternPiece>>,
 ) -> Result<ArrayRef> {
-    let (times, zone) = moments(&args[0], function)?;
-    let texts = strings(&args[1])?;
+    let texts = strings(patterns)?;
     let mut patterns = Patterns { texts: &texts, read, last: None };
     let (mut out, mut one) = (StringBuilder::new(), String::new());
     for row in 0..rows {
-        match patterns.at(row)? {
-            Some(pieces) if times.is_valid(row) => {
+        let pieces = patterns.at(row)?.filter(|pieces| !pieces.is_empty());
+        match (pieces, shown.at(row)) {
+            (Some(pieces), Some(time)) => {
                 one.clear();
-                format::format(pieces, moment(times.value(row))?, zone, &mut one);
+                format::format(pieces, &time, &mut one)?;
                 out.append_value(&one);
             }
             _ => out.append_null(),
@@ -151,98 +170,37 @@ fn formatted(
     Ok(Arc::new(out.finish()))
 }
 
-/// `to_timestamp(seconds)` as in Postgres, `to_timestamp(text, pattern)` with its patterns, and
-/// `to_timestamp(text | timestamp)`.
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct ToTimestamp {
-    signature: Signature,
-}
-
-impl ToTimestamp {
-    fn new() -> ToTimestamp {
-        let one_or_two = vec![TypeSignature::Any(1), TypeSignature::Any(2)];
-        ToTimestamp { signature: Signature::one_of(one_or_two, Volatility::Immutable) }
-    }
-
-    fn out() -> DataType {
-        DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
-    }
-}
-
-impl ScalarUDFImpl for ToTimestamp {
-    fn name(&self) -> &str {
-        "to_timestamp"
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn return_type(&self, _: &[DataType]) -> DataFusionResult<DataType> {
-        Ok(Self::out())
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
-        let scalar = Scalar {
-            name: "to_timestamp",
-            aliases: vec![],
-            signature: self.signature.clone(),
-            out: Self::out(),
-            call: to_timestamp,
-        };
-        scalar.invoke_with_args(args)
-    }
-}
-
-fn to_timestamp(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-    let array = match (args.len(), args[0].data_type()) {
-        (1, kind) if kind.is_numeric() => from_seconds(&args[0])?,
-        (1, _) => cast(&args[0], &micros())?,
-        _ => parsed(args, rows)?,
-    };
-    Ok(cast(&array, &ToTimestamp::out())?)
-}
-
-/// `to_date(text, pattern)` with the patterns of Postgres, and `to_date(text)`.
-fn to_date(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-    let array = match args.len() {
-        1 => args[0].clone(),
-        _ => parsed(args, rows)?,
-    };
-    Ok(cast(&array, &DataType::Date32)?)
-}
-
 fn from_seconds(array: &ArrayRef) -> Result<ArrayRef> {
-    let seconds = cast(array, &DataType::Float64)?;
-    let micros = seconds.as_primitive::<Float64Type>().iter().map(|seconds| match seconds {
+    let out_of_range = |what: String| Error::new(SqlState::DatetimeOverflow, what);
+    let micros = array.as_primitive::<Float64Type>().iter().map(|seconds| match seconds {
         None => Ok(None),
-        Some(seconds) if seconds.abs() < 9.2e12 => Ok(Some((seconds * 1e6).round() as i64)),
-        Some(seconds) => Err(Error::new(
-            SqlState::DatetimeOverflow,
-            format!("timestamp out of range: \"{seconds}\""),
-        )),
+        Some(seconds) if seconds.is_nan() => {
+            Err(out_of_range("timestamp cannot be NaN".to_owned()))
+        }
+        Some(f64::INFINITY) => Ok(Some(i64::MAX)),
+        Some(f64::NEG_INFINITY) => Ok(Some(i64::MIN)),
+        Some(seconds) if (-210_866_803_200.0..9_223_372_036_000.0).contains(&seconds) => {
+            Ok(Some((seconds * 1e6).round_ties_even() as i64))
+        }
+        Some(seconds) => {
+            let shown = format!("{seconds:e}").replace('e', "e+");
+            Err(out_of_range(format!("timestamp out of range: \"{shown}\"")))
+        }
     });
-    Ok(Arc::new(micros.collect::<Result<TimestampMicrosecondArray>>()?))
+    let zone = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+    Ok(Arc::new(micros.collect::<Result<TimestampMicrosecondArray>>()?.with_data_type(zone)))
 }
 
-fn parsed(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
+fn parsed(args: &[ArrayRef], rows: usize) -> Result<TimestampMicrosecondArray> {
     let (values, texts) = (strings(&args[0])?, strings(&args[1])?);
     let mut patterns =
         Patterns { texts: &texts, read: |pattern| Ok(format::postgres(pattern)), last: None };
     let mut out = TimestampMicrosecondArray::builder(rows);
     for row in 0..rows {
-        let (Some(value), Some(pieces)) = (text(&values, row), patterns.at(row)?) else {
-            out.append_null();
-            continue;
-        };
-        let moment = format::parse(pieces, value).ok_or_else(|| {
-            let pattern = texts.value(row);
-            Error::new(
-                SqlState::BadDatetime,
-                format!("\"{value}\" is no timestamp in the pattern \"{pattern}\""),
-            )
-        })?;
-        out.append_value(moment.and_utc().timestamp_micros());
+        match (text(&values, row), patterns.at(row)?) {
+            (Some(value), Some(pieces)) => out.append_value(format_in::read(pieces, value)?),
+            _ => out.append_null(),
+        }
     }
-    Ok(Arc::new(out.finish()))
+    Ok(out.finish())
 }

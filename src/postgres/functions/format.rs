@@ -1,49 +1,72 @@
-//! Patterns for dates and times, in the spelling of Postgres (`YYYY-MM-DD HH24:MI:SS`) and of Flink
-//! and Java (`yyyy-MM-dd HH:mm:ss`), both into the same fields, and those both ways: a moment to
-//! text, and text to a moment.
+//! Patterns for dates and times, in the spelling of Postgres (`YYYY-MM-DD HH24:MI:SS`; manual, 9.8)
+//! and of Flink and Java (`yyyy-MM-dd HH:mm:ss`), both into the same fields, and a time written as
+//! they say. Reading is in `format_in`.
 
 use std::fmt::Write;
 
-use chrono::{Datelike, NaiveDate, NaiveDateTime, Timelike};
+use super::calendar_time::{CalendarTime, JULIAN_1970, TimeKind, iso_year_and_day, weekday};
+use super::digit_pattern::quoted;
+use super::digits::ordinal_ending;
+use crate::error::{Error, Result, SqlState};
 
 /// One piece of a pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum PatternPiece {
-    Literal(String),
-    Field(Field, Width),
-}
-
-/// Whether numbers have leading zeros and names are padded with blanks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Width {
-    Full,
-    Short,
+    Literal(char),
+    /// A sign that stands for itself and, where it is read, for any other one.
+    Separator(char),
+    Field {
+        field: Field,
+        /// As Postgres calls it.
+        name: &'static str,
+        /// Numbers without leading zeros, names without blanks behind them.
+        is_short: bool,
+        /// With the ending of an ordinal.
+        ordinal: Option<Case>,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Field {
-    Year,
-    YearOfCentury,
+    /// Its last digits, so many.
+    Year(u8),
+    IsoYear(u8),
+    YearWithComma,
+    Century,
+    Era(Case, Dots),
     Month,
     MonthName(Case),
     MonthShort(Case),
+    MonthRoman(Case),
     Day,
     DayOfYear,
+    IsoDayOfYear,
     DayName(Case),
     DayShort(Case),
     DayOfWeek,
-    IsoYear,
+    IsoDayOfWeek,
+    WeekOfMonth,
+    WeekOfYear,
     IsoWeek,
+    Julian,
     Quarter,
     Hour24,
     Hour12,
     Minute,
     Second,
+    SecondOfDay,
+    /// Milliseconds and microseconds as numbers of their own.
     Millis,
     Micros,
-    Tenths,
-    HalfDay(Case),
-    Zone,
+    /// Digits behind the point of the seconds.
+    Fraction(u8),
+    HalfDay(Case, Dots),
+    Zone(Case),
+    ZoneHours,
+    ZoneMinutes,
+    ZoneOffset,
+    /// Blanks and signs count one by one when a text is read.
+    Exact,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +76,14 @@ pub(crate) enum Case {
     Lower,
 }
 
-const MONTHS: [&str; 12] = [
+/// Whether an abbreviation has points.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dots {
+    With,
+    Without,
+}
+
+pub(super) const MONTHS: [&str; 12] = [
     "January",
     "February",
     "March",
@@ -67,100 +97,141 @@ const MONTHS: [&str; 12] = [
     "November",
     "December",
 ];
-const DAYS: [&str; 7] =
-    ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
+pub(super) const DAYS: [&str; 7] =
+    ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
+pub(super) const ROMAN: [&str; 12] =
+    ["I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI", "XII"];
 
-/// The fields of Postgres, longest first where one begins like another. Names of months and days
-/// tell by their own case how to write them; the others may be in any case.
-const POSTGRES: [(&str, Field); 40] = [
-    ("YYYY", Field::Year),
-    ("IYYY", Field::IsoYear),
-    ("YY", Field::YearOfCentury),
+/// The fields of Postgres that are numbers, in capitals or in small letters.
+const NUMBERS: [(&str, Field); 46] = [
+    ("Y,YYY", Field::YearWithComma),
+    ("YYYY", Field::Year(4)),
+    ("YYY", Field::Year(3)),
+    ("YY", Field::Year(2)),
+    ("Y", Field::Year(1)),
+    ("IYYY", Field::IsoYear(4)),
+    ("IYY", Field::IsoYear(3)),
+    ("IY", Field::IsoYear(2)),
+    ("I", Field::IsoYear(1)),
+    ("CC", Field::Century),
+    ("MM", Field::Month),
+    ("MI", Field::Minute),
+    ("MS", Field::Millis),
+    ("DDD", Field::DayOfYear),
+    ("DD", Field::Day),
+    ("D", Field::DayOfWeek),
+    ("IDDD", Field::IsoDayOfYear),
+    ("ID", Field::IsoDayOfWeek),
+    ("IW", Field::IsoWeek),
+    ("WW", Field::WeekOfYear),
+    ("W", Field::WeekOfMonth),
+    ("J", Field::Julian),
+    ("Q", Field::Quarter),
+    ("HH24", Field::Hour24),
+    ("HH12", Field::Hour12),
+    ("HH", Field::Hour12),
+    ("SSSSS", Field::SecondOfDay),
+    ("SSSS", Field::SecondOfDay),
+    ("SS", Field::Second),
+    ("US", Field::Micros),
+    ("FF1", Field::Fraction(1)),
+    ("FF2", Field::Fraction(2)),
+    ("FF3", Field::Fraction(3)),
+    ("FF4", Field::Fraction(4)),
+    ("FF5", Field::Fraction(5)),
+    ("FF6", Field::Fraction(6)),
+    ("FX", Field::Exact),
+    ("TZH", Field::ZoneHours),
+    ("TZM", Field::ZoneMinutes),
+    ("OF", Field::ZoneOffset),
+    ("AM", Field::HalfDay(Case::Upper, Dots::Without)),
+    ("PM", Field::HalfDay(Case::Upper, Dots::Without)),
+    ("A.M.", Field::HalfDay(Case::Upper, Dots::With)),
+    ("P.M.", Field::HalfDay(Case::Upper, Dots::With)),
+    ("AD", Field::Era(Case::Upper, Dots::Without)),
+    ("BC", Field::Era(Case::Upper, Dots::Without)),
+];
+
+/// The fields of Postgres that are names: their own case tells how to write them.
+const NAMES: [(&str, Field); 17] = [
+    ("A.D.", Field::Era(Case::Upper, Dots::With)),
+    ("B.C.", Field::Era(Case::Upper, Dots::With)),
     ("MONTH", Field::MonthName(Case::Upper)),
     ("Month", Field::MonthName(Case::Title)),
     ("month", Field::MonthName(Case::Lower)),
     ("MON", Field::MonthShort(Case::Upper)),
     ("Mon", Field::MonthShort(Case::Title)),
     ("mon", Field::MonthShort(Case::Lower)),
-    ("MM", Field::Month),
-    ("MI", Field::Minute),
-    ("MS", Field::Millis),
-    ("DDD", Field::DayOfYear),
-    ("DD", Field::Day),
     ("DAY", Field::DayName(Case::Upper)),
     ("Day", Field::DayName(Case::Title)),
     ("day", Field::DayName(Case::Lower)),
     ("DY", Field::DayShort(Case::Upper)),
     ("Dy", Field::DayShort(Case::Title)),
     ("dy", Field::DayShort(Case::Lower)),
-    ("ID", Field::DayOfWeek),
-    ("IW", Field::IsoWeek),
-    ("Q", Field::Quarter),
-    ("HH24", Field::Hour24),
-    ("HH12", Field::Hour12),
-    ("HH", Field::Hour12),
-    ("SS", Field::Second),
-    ("US", Field::Micros),
-    ("FF1", Field::Tenths),
-    ("FF3", Field::Millis),
-    ("FF6", Field::Micros),
-    ("AM", Field::HalfDay(Case::Upper)),
-    ("PM", Field::HalfDay(Case::Upper)),
-    ("am", Field::HalfDay(Case::Lower)),
-    ("pm", Field::HalfDay(Case::Lower)),
-    ("TZH", Field::Zone),
-    ("TZ", Field::Zone),
-    ("OF", Field::Zone),
-    ("Y", Field::YearOfCentury),
-    ("D", Field::DayOfWeek),
+    ("RM", Field::MonthRoman(Case::Upper)),
+    ("TZ", Field::Zone(Case::Upper)),
+    ("tz", Field::Zone(Case::Lower)),
 ];
 
-/// A pattern of Postgres. `FM` before a field takes away what pads it; text in double quotes stands
-/// for itself.
+/// A pattern of Postgres. `FM` before a field takes away what pads it, `TH` behind it adds the ending
+/// of an ordinal; text in double quotes stands for itself.
 pub(crate) fn postgres(pattern: &str) -> Vec<PatternPiece> {
     let mut pieces = Vec::new();
     let mut rest = pattern;
-    let mut width = Width::Full;
-    while let Some(first) = rest.chars().next() {
-        if let Some(after) = rest.strip_prefix("FM").or_else(|| rest.strip_prefix("fm")) {
-            (width, rest) = (Width::Short, after);
-        } else if let Some(after) = rest.strip_prefix('"') {
-            let end = after.find('"').unwrap_or(after.len());
-            literal(&mut pieces, &after[..end]);
-            rest = after.get(end + 1..).unwrap_or("");
-        } else if let Some((name, field)) = field(rest) {
-            pieces.push(PatternPiece::Field(field, width));
-            (width, rest) = (Width::Full, &rest[name.len()..]);
+    while !rest.is_empty() {
+        let prefix = ["FM", "fm", "TM", "tm"].iter().find_map(|prefix| rest.strip_prefix(prefix));
+        let is_short = prefix.is_some();
+        rest = prefix.unwrap_or(rest);
+        let Some(first) = rest.chars().next() else { break };
+        if let Some((name, field)) = field(rest) {
+            rest = &rest[name.len()..];
+            let ending = [("TH", Case::Upper), ("th", Case::Lower)]
+                .into_iter()
+                .find(|(ending, _)| rest.starts_with(ending));
+            rest = &rest[ending.map_or(0, |_| 2)..];
+            let ordinal = ending.map(|(_, case)| case);
+            pieces.push(PatternPiece::Field { field, name, is_short, ordinal });
+        } else if first == '"' {
+            let (inner, behind) = quoted(&rest[1..]);
+            pieces.extend(inner.chars().map(PatternPiece::Literal));
+            rest = behind;
         } else {
-            literal(&mut pieces, &rest[..first.len_utf8()]);
-            rest = &rest[first.len_utf8()..];
+            let first = if rest.starts_with("\\\"") { '"' } else { first };
+            rest = &rest[if rest.starts_with("\\\"") { 2 } else { first.len_utf8() }..];
+            pieces.push(match first {
+                first if is_separator(first) || first.is_ascii_whitespace() => {
+                    PatternPiece::Separator(first)
+                }
+                first => PatternPiece::Literal(first),
+            });
         }
     }
     pieces
 }
 
-fn field(rest: &str) -> Option<(&'static str, Field)> {
-    let exact = POSTGRES.iter().find(|(name, _)| rest.starts_with(name));
-    let any = || {
-        POSTGRES
-            .iter()
-            .find(|(name, _)| rest.get(..name.len()).is_some_and(|s| s.eq_ignore_ascii_case(name)))
-    };
-    // A longer field in another case goes before a shorter one in this case: `ddd` is not `d` three
-    // times.
-    let found = match (exact, any()) {
-        (Some(exact), Some(any)) if any.0.len() > exact.0.len() => any,
-        (Some(exact), _) => exact,
-        (None, any) => any?,
-    };
-    Some(*found)
+pub(super) fn is_separator(c: char) -> bool {
+    c.is_ascii_punctuation()
 }
 
-fn literal(pieces: &mut Vec<PatternPiece>, text: &str) {
-    match pieces.last_mut() {
-        Some(PatternPiece::Literal(last)) => last.push_str(text),
-        _ => pieces.push(PatternPiece::Literal(text.to_owned())),
-    }
+/// The longest field that a text begins with.
+fn field(rest: &str) -> Option<(&'static str, Field)> {
+    let lower = |name: &str| rest.starts_with(&name.to_ascii_lowercase());
+    let numbers = NUMBERS
+        .iter()
+        .chain(NAMES.iter().filter(|(name, _)| matches!(*name, "A.D." | "B.C." | "RM")));
+    let small = numbers.filter(|(name, _)| lower(name)).map(|(name, field)| {
+        (
+            *name,
+            match *field {
+                Field::HalfDay(_, dots) => Field::HalfDay(Case::Lower, dots),
+                Field::Era(_, dots) => Field::Era(Case::Lower, dots),
+                Field::MonthRoman(_) => Field::MonthRoman(Case::Lower),
+                other => other,
+            },
+        )
+    });
+    let as_is = NUMBERS.iter().chain(&NAMES).filter(|(name, _)| rest.starts_with(name)).copied();
+    as_is.chain(small).max_by_key(|(name, _)| name.len())
 }
 
 /// A pattern of Java's, as Flink's DATE_FORMAT takes it; the letter that is none of it, if there is
@@ -171,22 +242,22 @@ pub(crate) fn java(pattern: &str) -> Result<Vec<PatternPiece>, char> {
     while let Some(first) = rest.chars().next() {
         if let Some(after) = rest.strip_prefix('\'') {
             let end = after.find('\'').unwrap_or(after.len());
-            literal(&mut pieces, if end == 0 { "'" } else { &after[..end] });
+            let inner = if end == 0 { "'" } else { &after[..end] };
+            pieces.extend(inner.chars().map(PatternPiece::Literal));
             rest = after.get(end + 1..).unwrap_or("");
             continue;
         }
         if !first.is_ascii_alphabetic() {
-            literal(&mut pieces, &rest[..first.len_utf8()]);
+            pieces.push(PatternPiece::Literal(first));
             rest = &rest[first.len_utf8()..];
             continue;
         }
         let count = rest.chars().take_while(|c| *c == first).count();
         rest = &rest[count..];
-        let width = if count == 1 { Width::Short } else { Width::Full };
         let field = match (first, count) {
-            ('y' | 'u', 2) => Field::YearOfCentury,
-            ('y' | 'u', _) => Field::Year,
-            ('Y', _) => Field::IsoYear,
+            ('y' | 'u', 2) => Field::Year(2),
+            ('y' | 'u', _) => Field::Year(4),
+            ('Y', _) => Field::IsoYear(4),
             ('M' | 'L', 1 | 2) => Field::Month,
             ('M' | 'L', 3) => Field::MonthShort(Case::Title),
             ('M' | 'L', _) => Field::MonthName(Case::Title),
@@ -200,187 +271,178 @@ pub(crate) fn java(pattern: &str) -> Result<Vec<PatternPiece>, char> {
             ('h', _) => Field::Hour12,
             ('m', _) => Field::Minute,
             ('s', _) => Field::Second,
-            ('S', 1) => Field::Tenths,
+            ('S', 1) => Field::Fraction(1),
             ('S', 2 | 3) => Field::Millis,
             ('S', _) => Field::Micros,
-            ('a', _) => Field::HalfDay(Case::Upper),
+            ('a', _) => Field::HalfDay(Case::Upper, Dots::Without),
             (other, _) => return Err(other),
         };
         // Java does not pad names.
-        let named = matches!(field, Field::MonthName(_) | Field::DayName(_));
-        pieces.push(PatternPiece::Field(field, if named { Width::Short } else { width }));
+        let is_name = matches!(field, Field::MonthName(_) | Field::DayName(_));
+        let is_short = count == 1 || is_name;
+        pieces.push(PatternPiece::Field { field, name: "", is_short, ordinal: None });
     }
     Ok(pieces)
 }
 
-/// The moment as the pattern says; `zone` is what stands for the time zone.
-pub(crate) fn format(pieces: &[PatternPiece], moment: NaiveDateTime, zone: &str, out: &mut String) {
+/// The time as the pattern says.
+///
+/// # Errors
+/// 22007 where an interval has no such field.
+pub(crate) fn format(pieces: &[PatternPiece], time: &CalendarTime, out: &mut String) -> Result<()> {
     for piece in pieces {
         match piece {
-            PatternPiece::Literal(text) => out.push_str(text),
-            PatternPiece::Field(field, width) => put(*field, *width, moment, zone, out),
+            PatternPiece::Literal(c) | PatternPiece::Separator(c) => out.push(*c),
+            PatternPiece::Field { field, is_short, ordinal, .. } => {
+                let begin = out.len();
+                put(*field, *is_short, time, out)?;
+                if let Some(case) = ordinal
+                    && out.ends_with(|c: char| c.is_ascii_digit())
+                {
+                    let ending = ordinal_ending(&out[begin..]);
+                    name(ending, *case, ending.len(), out);
+                }
+            }
         }
     }
+    Ok(())
 }
 
-fn put(field: Field, width: Width, moment: NaiveDateTime, zone: &str, out: &mut String) {
-    let mut number = |value: i64, digits: usize| {
-        // Writing to a String cannot fail.
-        let _ = match width {
-            Width::Full => write!(out, "{value:0digits$}"),
-            Width::Short => write!(out, "{value}"),
-        };
-    };
-    let hour12 = |hour: u32| if hour.is_multiple_of(12) { 12 } else { hour % 12 };
+fn put(field: Field, is_short: bool, time: &CalendarTime, out: &mut String) -> Result<()> {
+    let is_interval = time.kind == TimeKind::Interval;
+    if is_interval && is_of_dates(field) {
+        let what = "invalid format specification for an interval value";
+        return Err(Error::new(SqlState::BadDatetime, what)
+            .hint("Intervals are not tied to specific calendar dates."));
+    }
+    let year = |year: i64| if year <= 0 && !is_interval { 1 - year } else { year };
+    let padded = |length: usize| if is_short { 0 } else { length };
+    let month = usize::try_from(time.month - 1).unwrap_or(0);
+    let day = weekday(time.days) as usize;
     match field {
-        Field::Year => number(moment.year().into(), 4),
-        Field::YearOfCentury => number(moment.year().rem_euclid(100).into(), 2),
-        Field::Month => number(moment.month().into(), 2),
-        Field::Day => number(moment.day().into(), 2),
-        Field::DayOfYear => number(moment.ordinal().into(), 3),
-        Field::DayOfWeek => number(moment.weekday().number_from_sunday().into(), 1),
-        Field::IsoYear => number(moment.iso_week().year().into(), 4),
-        Field::IsoWeek => number(moment.iso_week().week().into(), 2),
-        Field::Quarter => number(moment.month().div_ceil(3).into(), 1),
-        Field::Hour24 => number(moment.hour().into(), 2),
-        Field::Hour12 => number(hour12(moment.hour()).into(), 2),
-        Field::Minute => number(moment.minute().into(), 2),
-        Field::Second => number(moment.second().into(), 2),
-        Field::Millis => number((moment.nanosecond() / 1_000_000).into(), 3),
-        Field::Micros => number((moment.nanosecond() / 1_000).into(), 6),
-        Field::Tenths => number((moment.nanosecond() / 100_000_000).into(), 1),
-        Field::MonthName(case) => name(MONTHS[moment.month0() as usize], case, width, out),
-        Field::MonthShort(case) => {
-            name(&MONTHS[moment.month0() as usize][..3], case, Width::Short, out)
+        Field::MonthName(case) => name(MONTHS[month], case, padded(9), out),
+        Field::MonthShort(case) => name(&MONTHS[month][..3], case, 0, out),
+        Field::MonthRoman(_) if time.month == 0 && time.year == 0 => {}
+        Field::MonthRoman(case) => {
+            let at = match time.month {
+                0 if time.year >= 0 => 11,
+                0 => 0,
+                month => (month - 1).rem_euclid(12),
+            };
+            let at = if time.month < 0 { (12 + time.month) as usize } else { at as usize };
+            name(ROMAN[at], case, padded(4), out);
         }
-        Field::DayName(case) => {
-            name(DAYS[moment.weekday().num_days_from_monday() as usize], case, width, out)
+        Field::DayName(case) => name(DAYS[day], case, padded(9), out),
+        Field::DayShort(case) => name(&DAYS[day][..3], case, 0, out),
+        Field::HalfDay(case, dots) => {
+            let is_first = time.hour.rem_euclid(24) < 12;
+            dotted(if is_first { ["AM", "A.M."] } else { ["PM", "P.M."] }, dots, case, out);
         }
-        Field::DayShort(case) => {
-            name(
-                &DAYS[moment.weekday().num_days_from_monday() as usize][..3],
-                case,
-                Width::Short,
-                out,
-            );
+        Field::Era(case, dots) => {
+            dotted(if time.year <= 0 { ["BC", "B.C."] } else { ["AD", "A.D."] }, dots, case, out);
         }
-        Field::HalfDay(case) => {
-            name(if moment.hour() < 12 { "AM" } else { "PM" }, case, Width::Short, out)
+        Field::Zone(case) if time.kind == TimeKind::Moment => name("UTC", case, 0, out),
+        Field::Zone(_) | Field::Exact => {}
+        Field::ZoneOffset if is_short => out.push_str("+0"),
+        Field::ZoneHours | Field::ZoneOffset => out.push_str("+00"),
+        Field::ZoneMinutes => out.push_str("00"),
+        Field::YearWithComma => {
+            let year = year(time.year);
+            let _ = write!(out, "{},{:03}", year / 1_000, year % 1_000);
         }
-        Field::Zone => out.push_str(zone),
+        Field::Quarter if time.month == 0 => {}
+        Field::Year(digits) => years(year(time.year), digits, is_short, out),
+        Field::IsoYear(digits) => {
+            years(year(iso_year_and_day(time.date()).0), digits, is_short, out);
+        }
+        _ => {
+            let (number, width) = number(field, time);
+            // Days and weeks have no place for a sign.
+            let has_sign =
+                number < 0 && !matches!(field, Field::Day | Field::WeekOfYear | Field::IsoWeek);
+            let width = padded(width + usize::from(has_sign && width == 2));
+            // Fractions have all their digits in any case.
+            let width = match field {
+                Field::Millis => 3,
+                Field::Micros => 6,
+                Field::Fraction(digits) => digits.into(),
+                _ => width,
+            };
+            let _ = write!(out, "{number:0width$}");
+        }
+    }
+    Ok(())
+}
+
+/// A field that is a number, and how many digits it has at the least.
+fn number(field: Field, time: &CalendarTime) -> (i64, usize) {
+    match field {
+        Field::Century => {
+            let century = match time.kind {
+                TimeKind::Interval => time.year / 100,
+                _ if time.year > 0 => (time.year - 1) / 100 + 1,
+                _ => time.year / 100 - 1,
+            };
+            (century, if century.abs() <= 99 { 2 } else { 0 })
+        }
+        Field::Month => (time.month, 2),
+        Field::Day => (time.day, 2),
+        Field::DayOfYear => (time.day_of_year(), 3),
+        Field::IsoDayOfYear => (iso_year_and_day(time.date()).1, 3),
+        Field::DayOfWeek => (weekday(time.days) + 1, 0),
+        Field::IsoDayOfWeek => ((weekday(time.days) + 6) % 7 + 1, 0),
+        Field::WeekOfMonth => ((time.day - 1) / 7 + 1, 0),
+        Field::WeekOfYear => ((time.day_of_year() - 1) / 7 + 1, 2),
+        Field::IsoWeek => ((iso_year_and_day(time.date()).1 - 1) / 7 + 1, 2),
+        Field::Julian => (time.date() + JULIAN_1970, 0),
+        Field::Quarter => ((time.month - 1) / 3 + 1, 0),
+        Field::Hour24 => (time.hour, 2),
+        Field::Hour12 if time.hour % 12 == 0 => (12, 2),
+        Field::Hour12 => (time.hour % 12, 2),
+        Field::Minute => (time.minute, 2),
+        Field::Second => (time.second, 2),
+        Field::SecondOfDay => (time.hour * 3_600 + time.minute * 60 + time.second, 0),
+        Field::Millis => (time.micros / 1_000, 0),
+        Field::Micros => (time.micros, 0),
+        Field::Fraction(digits) => (time.micros / 10i64.pow(6 - u32::from(digits.min(6))), 0),
+        _ => (0, 0),
     }
 }
 
-fn name(name: &str, case: Case, width: Width, out: &mut String) {
+/// The last digits of a year.
+fn years(year: i64, digits: u8, is_short: bool, out: &mut String) {
+    let shown = if digits >= 4 { year } else { year % 10i64.pow(digits.into()) };
+    let width = if is_short { 0 } else { usize::from(digits) + usize::from(shown < 0) };
+    let _ = write!(out, "{shown:0width$}");
+}
+
+/// What only a date has.
+fn is_of_dates(field: Field) -> bool {
+    matches!(
+        field,
+        Field::Era(..)
+            | Field::MonthName(_)
+            | Field::MonthShort(_)
+            | Field::DayName(_)
+            | Field::DayShort(_)
+            | Field::DayOfWeek
+            | Field::IsoDayOfWeek
+            | Field::Zone(_)
+            | Field::ZoneHours
+            | Field::ZoneMinutes
+            | Field::ZoneOffset
+    )
+}
+
+fn dotted(both: [&str; 2], dots: Dots, case: Case, out: &mut String) {
+    name(both[usize::from(dots == Dots::With)], case, 0, out);
+}
+
+fn name(name: &str, case: Case, width: usize, out: &mut String) {
     match case {
         Case::Upper => out.extend(name.chars().map(|c| c.to_ascii_uppercase())),
         Case::Lower => out.extend(name.chars().map(|c| c.to_ascii_lowercase())),
         Case::Title => out.push_str(name),
     }
-    if width == Width::Full {
-        // Postgres pads names to the length of the longest one.
-        out.extend(std::iter::repeat_n(' ', 9 - name.len()));
-    }
-}
-
-/// The moment that a text in that pattern says; `None` when it says none.
-pub(crate) fn parse(pieces: &[PatternPiece], text: &str) -> Option<NaiveDateTime> {
-    let mut rest = text.trim();
-    let (mut year, mut month, mut day, mut ordinal) = (1, 1, 1, None);
-    let (mut hour, mut minute, mut second, mut nanos, mut half) = (0, 0, 0, 0, None);
-    for (index, piece) in pieces.iter().enumerate() {
-        let field = match piece {
-            PatternPiece::Literal(literal) => {
-                // As in Postgres separators stand for each other.
-                for expected in literal.chars() {
-                    if expected.is_whitespace() {
-                        rest = rest.trim_start();
-                        continue;
-                    }
-                    let found = rest.chars().next()?;
-                    if found != expected && (found.is_alphanumeric() || expected.is_alphanumeric())
-                    {
-                        return None;
-                    }
-                    rest = &rest[found.len_utf8()..];
-                }
-                continue;
-            }
-            PatternPiece::Field(field, _) => *field,
-        };
-        // A field may take more digits than usual unless the next field follows at once.
-        let next_is_field = matches!(pieces.get(index + 1), Some(PatternPiece::Field(..)));
-        let mut number =
-            |usual: usize| take_number(&mut rest, if next_is_field { usual } else { usual.max(6) });
-        match field {
-            Field::Year | Field::IsoYear => year = number(4)? as i32,
-            Field::YearOfCentury => {
-                let two = number(2)? as i32;
-                year = if two < 70 { 2000 + two } else { 1900 + two };
-            }
-            Field::Month => month = number(2)?,
-            Field::Day => day = number(2)?,
-            Field::DayOfYear => ordinal = Some(number(3)?),
-            Field::Hour24 | Field::Hour12 => hour = number(2)?,
-            Field::Minute => minute = number(2)?,
-            Field::Second => second = number(2)?,
-            Field::Millis | Field::Micros | Field::Tenths => nanos = take_fraction(&mut rest)?,
-            Field::MonthName(_) | Field::MonthShort(_) => {
-                month = take_name(&mut rest, &MONTHS)? as u32 + 1
-            }
-            Field::DayName(_) | Field::DayShort(_) => {
-                take_name(&mut rest, &DAYS)?;
-            }
-            Field::HalfDay(_) => half = Some(take_name(&mut rest, &["AM", "PM"])? as u32),
-            Field::DayOfWeek | Field::IsoWeek | Field::Quarter => {
-                number(2)?;
-            }
-            Field::Zone => return None,
-        }
-    }
-    if !rest.trim().is_empty() {
-        return None;
-    }
-    if let Some(half) = half {
-        hour = (1..=12).contains(&hour).then_some(hour % 12 + 12 * half)?;
-    }
-    let date = match ordinal {
-        Some(ordinal) => NaiveDate::from_yo_opt(year, ordinal)?,
-        None => NaiveDate::from_ymd_opt(year, month, day)?,
-    };
-    date.and_hms_nano_opt(hour, minute, second, nanos)
-}
-
-fn take_number(rest: &mut &str, most: usize) -> Option<u32> {
-    *rest = rest.trim_start();
-    let digits = rest.bytes().take(most).take_while(u8::is_ascii_digit).count();
-    let number = rest[..digits].parse().ok()?;
-    *rest = &rest[digits..];
-    Some(number)
-}
-
-/// Digits after the point, as nanoseconds.
-fn take_fraction(rest: &mut &str) -> Option<u32> {
-    let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-    if !(1..=9).contains(&digits) {
-        return None;
-    }
-    let number: u32 = rest[..digits].parse().ok()?;
-    *rest = &rest[digits..];
-    Some(number * 10u32.pow(9 - digits as u32))
-}
-
-fn take_name(rest: &mut &str, names: &[&str]) -> Option<usize> {
-    let fits = |length: usize, name: &str| {
-        rest.get(..length).is_some_and(|found| found.eq_ignore_ascii_case(&name[..length]))
-    };
-    let whole = names
-        .iter()
-        .position(|name| fits(name.len(), name))
-        .map(|index| (index, names[index].len()));
-    let short =
-        || names.iter().position(|name| name.len() > 3 && fits(3, name)).map(|index| (index, 3));
-    let (index, length) = whole.or_else(short)?;
-    *rest = &rest[length..];
-    Some(index)
+    out.extend(std::iter::repeat_n(' ', width.saturating_sub(name.len())));
 }

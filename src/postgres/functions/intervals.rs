@@ -93,11 +93,24 @@ fn size(intervals: &ArrayRef) -> Result<ArrayRef> {
     Ok(Arc::new(intervals.unary::<_, Int64Type>(micros)))
 }
 
+/// A column of intervals; the difference of two moments, which has no days of its own, has them
+/// then.
+pub(super) fn as_intervals(array: &ArrayRef) -> Result<ArrayRef> {
+    let intervals = cast(array, &DataType::Interval(IntervalUnit::MonthDayNano))?;
+    Ok(match array.data_type() {
+        DataType::Duration(_) => {
+            let intervals = intervals.as_primitive::<IntervalMonthDayNanoType>();
+            Arc::new(intervals.unary::<_, IntervalMonthDayNanoType>(hours_as_days))
+        }
+        _ => intervals,
+    })
+}
+
 fn each(
     intervals: &ArrayRef,
     of: fn(IntervalMonthDayNano) -> IntervalMonthDayNano,
 ) -> Result<ArrayRef> {
-    let intervals = cast(intervals, &DataType::Interval(IntervalUnit::MonthDayNano))?;
+    let intervals = as_intervals(intervals)?;
     let intervals = intervals.as_primitive::<IntervalMonthDayNanoType>();
     Ok(Arc::new(intervals.unary::<_, IntervalMonthDayNanoType>(of)))
 }
@@ -205,7 +218,7 @@ fn combined(
     rows: usize,
     of: fn(IntervalMonthDayNano, f64) -> Result<IntervalMonthDayNano>,
 ) -> Result<ArrayRef> {
-    let intervals = cast(&args[0], &DataType::Interval(IntervalUnit::MonthDayNano))?;
+    let intervals = as_intervals(&args[0])?;
     let intervals = intervals.as_primitive::<IntervalMonthDayNanoType>();
     let numbers = cast(&args[1], &DataType::Float64)?;
     let numbers = numbers.as_primitive::<Float64Type>();

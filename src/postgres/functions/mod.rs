@@ -18,8 +18,10 @@ use super::routines::sql_function::body_of;
 use crate::error::Result;
 
 pub(crate) use collect::scalar_at;
+pub(crate) use forms::{has_forms, settled};
 pub(crate) use intervals::{SIZE as INTERVAL_SIZE, interval_key, interval_size};
 pub(crate) use json::{as_jsonb, function as json_function, is_as_json, order as json_order};
+pub(crate) use made::of_day;
 pub(crate) use math::shift;
 pub(crate) use mode::MODE_OF_SORTED;
 pub(crate) use numeric::{call as numeric_call, replacement as numeric_operator};
@@ -27,22 +29,31 @@ pub(crate) use optional::optional;
 pub(crate) use precision::{fitted, once};
 pub(crate) use scalar::over_columns;
 pub(crate) use session_zone::SessionZone;
+pub(crate) use similar::{LIKE_ESCAPE, SIMILAR_TO_ESCAPE, one_sign, similar_to, with_backslashes};
 pub(crate) use zones::in_utc;
 
 mod arithmetic;
 mod arrays;
 mod bytes;
+mod calendar_time;
 mod cast;
 mod chains;
 mod collect;
 mod datetime;
 mod degrees;
+mod digit_pattern;
+mod digits;
+mod digits_in;
 mod distinct;
+mod form_values;
 mod format;
+mod format_in;
+mod forms;
 mod intervals;
 mod joined;
 mod json;
 mod kernels;
+mod made;
 mod marked;
 mod math;
 mod mode;
@@ -53,9 +64,13 @@ mod patterns;
 mod precision;
 mod scalar;
 mod session_zone;
+mod shown;
+mod similar;
+mod strings;
 mod system;
 mod system_time;
 mod text;
+mod time_units;
 mod total;
 mod zones;
 
@@ -108,7 +123,6 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
     let all = [
         text::all(),
         arrays::all(),
-        bytes::all(),
         datetime::all(),
         degrees::all(),
         intervals::all(),
@@ -120,7 +134,23 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
     ];
     all.into_iter()
         .flatten()
+        .chain(forms::functions(
+            [
+                bytes::forms(),
+                strings::forms(),
+                shown::forms(),
+                similar::forms(),
+                digits::forms(),
+                digits_in::forms(),
+                datetime::forms(),
+                made::forms(),
+                time_units::forms(),
+            ]
+            .concat(),
+            &["concat_ws", "format", "overlay"],
+        ))
         .chain([
+            shown::array_to_string(),
             zones::timezone(),
             marked::marked(),
             mode::mode_of_sorted(),
@@ -133,6 +163,7 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
 /// Whether a function can make much more than it reads.
 pub(super) fn can_explode(function: &ScalarUDF) -> bool {
     body_of(function).is_some_and(|body| body.explodes)
+        || forms::grows(function)
         || function.inner().is::<scalar::Bounded>() && !text::ONLY_JOINS.contains(&function.name())
 }
 

@@ -1,29 +1,37 @@
 //! `EXTRACT(field FROM x)` and `date_part(field, x)` with the types of Postgres (manual, 9.9.1):
 //! numeric and double precision.
-//!
-//! DataFusion gives integers for both. Seconds would lose their fraction, and `extract(month FROM
-//! ts) / 2` would be a whole number.
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, AsArray, Float64Array, Int64Array};
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, Decimal128Array, Float64Array, PrimitiveArray, StringArray,
+};
 use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Int64Type};
+use datafusion::arrow::datatypes::{
+    ArrowPrimitiveType, DataType, Date32Type, Field, FieldRef, IntervalMonthDayNanoType,
+    IntervalUnit, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType,
+};
 use datafusion::common::{Result, ScalarValue};
-use datafusion::functions::datetime;
 use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility,
 };
 
-use crate::error::{Error, SqlState};
+use super::super::routines::resolve::GivenArgument;
+use super::calendar_time::{CalendarTime, JULIAN_1970, TimeKind, iso_year_and_day, weekday};
+use super::intervals::as_intervals;
+use super::scalar::{over_columns, strings, text};
+use super::time_units::{Century, Day, Decade, Dow, Doy, Epoch, Hour, Isodow, Isoyear, Julian};
+use super::time_units::{Microsecond, Millennium, Millisecond, Minute, Month, Quarter, Second};
+use super::time_units::{TimePart, Timezone, TimezoneHour, TimezoneMinute, Week, Year};
+use super::time_units::{part_named, unrecognized, unsupported};
+use crate::error::{Error, SqlState, missing_function};
+use crate::time::DAY_MICROS;
 
 pub(crate) fn all() -> Vec<ScalarUDF> {
     let part = |name, is_numeric| {
-        ScalarUDF::from(DatePart {
-            name,
-            is_numeric,
-            inner: datetime::date_part().as_ref().clone(),
-        })
+        let signature = Signature::any(2, Volatility::Immutable);
+        ScalarUDF::from(DatePart { name, is_numeric, signature })
     };
     vec![part("extract", true), part("date_part", false)]
 }
@@ -32,91 +40,233 @@ pub(crate) fn all() -> Vec<ScalarUDF> {
 struct DatePart {
     name: &'static str,
     is_numeric: bool,
-    inner: ScalarUDF,
+    signature: Signature,
 }
 
-/// What is asked of DataFusion for a field, and what becomes of its answer.
-struct DateField {
-    field: &'static str,
-    /// Digits behind the point: the answer counts units of 10^-digits.
-    digits: i8,
-    /// Years in the unit, if it is longer than a year.
-    years: i64,
+/// What a part is taken of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum PartOf {
+    Date,
+    Time,
+    Timestamp,
+    Moment,
+    Interval,
 }
 
-/// `None`: DataFusion's own field, a whole number.
-fn way(field: &str) -> Option<DateField> {
-    let long = |years| Some(DateField { field: "year", digits: 0, years });
-    match field.to_ascii_lowercase().as_str() {
-        "second" | "seconds" | "sec" | "secs" | "s" => {
-            Some(DateField { field: "microsecond", digits: 6, years: 1 })
+impl PartOf {
+    fn of(data_type: &DataType) -> Option<PartOf> {
+        Some(match data_type {
+            DataType::Date32 | DataType::Date64 => PartOf::Date,
+            DataType::Time32(_) | DataType::Time64(_) => PartOf::Time,
+            DataType::Timestamp(_, None) => PartOf::Timestamp,
+            DataType::Timestamp(_, Some(_)) => PartOf::Moment,
+            DataType::Interval(_) | DataType::Duration(_) => PartOf::Interval,
+            _ => return None,
+        })
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            PartOf::Date => "date",
+            PartOf::Time => "time without time zone",
+            PartOf::Timestamp => "timestamp without time zone",
+            PartOf::Moment => "timestamp with time zone",
+            PartOf::Interval => "interval",
         }
-        "millisecond" | "milliseconds" | "msec" | "msecs" | "ms" => {
-            Some(DateField { field: "microsecond", digits: 3, years: 1 })
+    }
+
+    fn has(self, part: TimePart) -> bool {
+        let is_of_time = matches!(part, Microsecond | Millisecond | Second | Minute | Hour);
+        let is_zone = matches!(part, Timezone | TimezoneHour | TimezoneMinute);
+        let is_of_calendar = matches!(part, Week | Dow | Isodow | Doy | Isoyear | Julian);
+        match self {
+            PartOf::Date => !is_of_time && !is_zone,
+            PartOf::Time => is_of_time || part == Epoch,
+            PartOf::Timestamp => !is_zone,
+            PartOf::Moment => true,
+            PartOf::Interval => !is_zone && !is_of_calendar,
         }
-        "decade" | "decades" => long(10),
-        "century" | "centuries" => long(100),
-        "millennium" | "millenniums" => long(1_000),
-        _ => None,
+    }
+
+    /// The part, which there must be.
+    fn part(self, name: &str) -> Result<TimePart, Error> {
+        let part = part_named(name).ok_or_else(|| unrecognized(name, self.name()))?;
+        if self.has(part) { Ok(part) } else { Err(unsupported(name, self.name())) }
+    }
+
+    /// Digits behind the point.
+    fn scale(self, part: TimePart) -> u8 {
+        match part {
+            Second => 6,
+            Millisecond => 3,
+            Epoch if self != PartOf::Date => 6,
+            Julian if self != PartOf::Date => 20,
+            _ => 0,
+        }
     }
 }
 
-fn is_epoch(field: &str) -> bool {
-    field.eq_ignore_ascii_case("epoch")
+/// Whether a part grows as time does, without end.
+fn is_endless(part: TimePart) -> bool {
+    matches!(part, Year | Decade | Century | Millennium | Epoch | Julian | Isoyear)
 }
 
-/// A decade counts from year 0, a century from year 1.
+/// A century counts from year 1, and there is no year 0.
 fn in_units(year: i64, years: i64) -> i64 {
     match years {
-        1 => year,
+        1 => year - i64::from(year <= 0),
         10 => year.div_euclid(10),
         _ if year > 0 => (year + years - 1) / years,
         _ => -((years - year) / years),
     }
 }
 
-impl DatePart {
-    fn result(&self, field: &str, of: &DataType) -> DataType {
-        if !self.is_numeric {
-            return DataType::Float64;
+/// The part in units of its last digit; `micros`: since 1970, or of the day.
+fn part_of(part: TimePart, of: PartOf, time: &CalendarTime, micros: i64) -> i128 {
+    let years = |years| match of {
+        PartOf::Interval => time.year / years,
+        _ => in_units(time.year, years),
+    };
+    let second = time.second * 1_000_000 + time.micros;
+    let whole = match part {
+        Microsecond | Millisecond | Second => second,
+        Minute => time.minute,
+        Hour => time.hour,
+        Day => time.day,
+        Month => time.month,
+        Quarter if of == PartOf::Interval => time.month / 3 + 1,
+        Quarter => (time.month - 1) / 3 + 1,
+        Year => years(1),
+        Decade => years(10),
+        Century => years(100),
+        Millennium => years(1_000),
+        Week => (iso_year_and_day(time.days).1 - 1) / 7 + 1,
+        Isoyear => in_units(iso_year_and_day(time.days).0, 1),
+        Dow => weekday(time.days),
+        Isodow => (weekday(time.days) + 6) % 7 + 1,
+        Doy => time.day_of_year(),
+        Julian if of == PartOf::Date => time.days + JULIAN_1970,
+        Julian => {
+            let days = i128::from(time.days + JULIAN_1970) * 10i128.pow(20);
+            let rest = i128::from(micros.rem_euclid(DAY_MICROS)) * 10i128.pow(20);
+            let day = i128::from(DAY_MICROS);
+            return days + (rest + day / 2) / day;
         }
-        let digits = match way(field) {
-            Some(way) => way.digits,
-            None if is_epoch(field) && !matches!(of, DataType::Date32 | DataType::Date64) => 6,
-            None => 0,
-        };
-        DataType::Decimal128(20, digits)
-    }
+        Epoch if of == PartOf::Date => time.days * 86_400,
+        Epoch if of == PartOf::Interval => {
+            // A year has 365.25 days here, and a month 30.
+            let quarters = time.year * 1_461 + (time.month * 30 + time.day) * 4;
+            return i128::from(quarters) * 21_600_000_000 + i128::from(micros);
+        }
+        Epoch => micros,
+        Timezone | TimezoneHour | TimezoneMinute => 0,
+    };
+    whole.into()
+}
 
-    fn values(&self, field: &str, values: &ArrayRef, wanted: &DataType) -> Result<ArrayRef> {
-        let Some(way) = way(field) else {
-            return Ok(cast(values, wanted)?);
+/// A time with what it is made of, None at an end of time.
+type PartedTime = Option<(CalendarTime, i64)>;
+
+/// The times of a column.
+struct PartedTimes {
+    of: PartOf,
+    times: Vec<Option<PartedTime>>,
+    /// Whether the time at the end is the last one.
+    is_last: Vec<bool>,
+}
+
+impl PartedTimes {
+    fn new(array: &ArrayRef, of: PartOf) -> Result<PartedTimes> {
+        let micros = |zone| DataType::Timestamp(TimeUnit::Microsecond, zone);
+        let (kind, wanted) = match (of, array.data_type()) {
+            (PartOf::Date, _) => (TimeKind::Local, DataType::Date32),
+            (PartOf::Time, _) => (TimeKind::Local, DataType::Time64(TimeUnit::Microsecond)),
+            (PartOf::Interval, _) => {
+                (TimeKind::Interval, DataType::Interval(IntervalUnit::MonthDayNano))
+            }
+            (_, DataType::Timestamp(_, zone)) => (TimeKind::Local, micros(zone.clone())),
+            _ => (TimeKind::Local, micros(None)),
         };
-        let whole = cast(values, &DataType::Int64)?;
-        let whole: Int64Array =
-            whole.as_primitive::<Int64Type>().unary(|value| in_units(value, way.years));
-        match wanted {
-            DataType::Decimal128(precision, scale) => {
-                // The number of units is the decimal's digits as they stand.
-                let digits =
-                    whole.unary::<_, datafusion::arrow::datatypes::Decimal128Type>(i128::from);
-                Ok(Arc::new(digits.with_precision_and_scale(*precision, *scale)?))
-            }
-            _ => {
-                let unit = 10f64.powi(i32::from(way.digits));
-                let numbers: Float64Array = whole.unary(|value| value as f64 / unit);
-                Ok(Arc::new(numbers))
-            }
-        }
+        let array = match of {
+            PartOf::Interval => as_intervals(array)?,
+            _ => cast(array, &wanted)?,
+        };
+        let ends = |micros: i64| micros == i64::MIN || micros == i64::MAX;
+        let at = |micros| (!ends(micros)).then(|| (CalendarTime::of_micros(micros, kind), micros));
+        let is_last = match &wanted {
+            DataType::Timestamp(..) => each::<TimestampMicrosecondType, _>(&array, |n| n > 0),
+            DataType::Date32 => each::<Date32Type, _>(&array, |n| n > 0),
+            _ => Vec::new(),
+        };
+        let times = match &wanted {
+            DataType::Date32 => each::<Date32Type, _>(&array, |days| match days {
+                i32::MIN | i32::MAX => None,
+                days => at(i64::from(days).saturating_mul(DAY_MICROS)),
+            }),
+            DataType::Time64(_) => each::<Time64MicrosecondType, _>(&array, at),
+            DataType::Interval(_) => each::<IntervalMonthDayNanoType, _>(&array, |interval| {
+                Some((CalendarTime::of_interval(interval), interval.nanoseconds / 1_000))
+            }),
+            _ => each::<TimestampMicrosecondType, _>(&array, at),
+        };
+        let is_last = is_last.into_iter().map(|is_last| is_last == Some(true)).collect();
+        Ok(PartedTimes { of, times, is_last })
     }
 }
 
-fn field_of(value: Option<&ScalarValue>) -> Result<String> {
-    let text = value.and_then(ScalarValue::try_as_str).flatten();
-    text.map(str::to_owned).ok_or_else(|| {
-        let error = Error::new(SqlState::NotSupported, "the field of date_part must be a constant");
-        error.hint("Write CASE with one date_part for each field.").into()
-    })
+fn each<T: ArrowPrimitiveType, V>(array: &ArrayRef, of: impl Fn(T::Native) -> V) -> Vec<Option<V>> {
+    let values: &PrimitiveArray<T> = array.as_primitive();
+    values.iter().map(|value| value.map(&of)).collect()
+}
+
+impl DatePart {
+    /// `date_part` takes a date for a timestamp.
+    fn of(&self, data_type: &DataType) -> Option<PartOf> {
+        PartOf::of(data_type).map(|of| match of {
+            PartOf::Date if !self.is_numeric => PartOf::Timestamp,
+            of => of,
+        })
+    }
+
+    fn numbers(&self, times: &PartedTimes, part: TimePart, wanted: &DataType) -> Result<ArrayRef> {
+        let values = times.times.iter().map(|time| {
+            time.as_ref()?.as_ref().map(|(time, micros)| part_of(part, times.of, time, *micros))
+        });
+        let array = values.collect::<Decimal128Array>();
+        let DataType::Decimal128(precision, scale) = wanted else {
+            return Err(Error::internal("a part is a numeric").into());
+        };
+        Ok(Arc::new(array.with_precision_and_scale(*precision, *scale)?))
+    }
+
+    fn double(times: &PartedTimes, row: usize, part: TimePart) -> Option<f64> {
+        Some(match times.times.get(row)?.as_ref()? {
+            Some((time, micros)) => {
+                let number = part_of(part, times.of, time, *micros) as f64;
+                number / 10f64.powi(times.of.scale(part).into())
+            }
+            None if !is_endless(part) => return None,
+            None if times.is_last.get(row) == Some(&true) => f64::INFINITY,
+            None => f64::NEG_INFINITY,
+        })
+    }
+
+    fn doubles(names: &StringArray, times: &PartedTimes, rows: usize) -> Result<ArrayRef> {
+        let (mut values, mut last) = (Vec::with_capacity(rows), None);
+        for row in 0..rows {
+            let Some(name) = text(names, row) else {
+                values.push(None);
+                continue;
+            };
+            let part = match last {
+                Some((known, part)) if known == name => part,
+                _ => times.of.part(name)?,
+            };
+            last = Some((name, part));
+            values.push(Self::double(times, row, part));
+        }
+        Ok(Arc::new(Float64Array::from(values)))
+    }
 }
 
 impl ScalarUDFImpl for DatePart {
@@ -125,7 +275,7 @@ impl ScalarUDFImpl for DatePart {
     }
 
     fn signature(&self) -> &Signature {
-        self.inner.signature()
+        &self.signature
     }
 
     fn return_type(&self, _: &[DataType]) -> Result<DataType> {
@@ -133,29 +283,48 @@ impl ScalarUDFImpl for DatePart {
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
-        let field = field_of(args.scalar_arguments.first().copied().flatten())?;
+        let name = args.scalar_arguments.first().copied().flatten();
+        let name = name.and_then(ScalarValue::try_as_str).flatten();
         let of = args.arg_fields.last().map_or(&DataType::Null, |field| field.data_type());
-        Ok(Arc::new(Field::new(self.name, self.result(&field, of), true)))
+        let out = match (self.is_numeric, name, self.of(of)) {
+            (_, _, None) if !of.is_null() => {
+                let is_constant = args.scalar_arguments.get(1).copied().flatten().is_some();
+                if !is_constant || !of.is_string() {
+                    let types = args.arg_fields.iter().zip(args.scalar_arguments);
+                    let types = types.map(|(field, constant)| {
+                        GivenArgument::planned(field, *constant).sql_type.to_string()
+                    });
+                    let types = types.collect::<Vec<_>>().join(", ");
+                    return Err(missing_function(self.name, Some(&types)).into());
+                }
+                let message = format!("function {}(unknown, unknown) is not unique", self.name);
+                return Err(Error::new(SqlState::AmbiguousFunction, message)
+                    .hint("It takes a date, time, timestamp or interval; write a cast.")
+                    .into());
+            }
+            (_, Some(name), Some(of)) => {
+                let scale = of.scale(of.part(name)?);
+                DataType::Decimal128(if scale == 20 { 38 } else { 20 }, scale as i8)
+            }
+            (true, None, Some(_)) => {
+                return Err(Error::unsupported("the field of extract must be a constant").into());
+            }
+            _ => DataType::Decimal128(20, 0),
+        };
+        let out = if self.is_numeric { out } else { DataType::Float64 };
+        Ok(Arc::new(Field::new(self.name, out, true)))
     }
 
-    fn invoke_with_args(&self, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let wanted = args.return_field.data_type().clone();
-        let field = match args.args.first() {
-            Some(ColumnarValue::Scalar(value)) => field_of(Some(value))?,
-            _ => field_of(None)?,
-        };
-        if let Some(way) = way(&field) {
-            args.args[0] = ColumnarValue::Scalar(ScalarValue::from(way.field));
-        }
-        let inner = if is_epoch(&field) { DataType::Float64 } else { DataType::Int32 };
-        args.return_field = Arc::new(Field::new(self.name, inner, true));
-        Ok(match self.inner.invoke_with_args(args)? {
-            ColumnarValue::Array(values) => {
-                ColumnarValue::Array(self.values(&field, &values, &wanted)?)
-            }
-            ColumnarValue::Scalar(value) => {
-                let values = self.values(&field, &value.to_array()?, &wanted)?;
-                ColumnarValue::Scalar(ScalarValue::try_from_array(&values, 0)?)
+        over_columns(&args.args, args.number_rows, |columns, rows| {
+            let names = strings(&columns[0])?;
+            let of = self.of(columns[1].data_type()).unwrap_or(PartOf::Timestamp);
+            let times = PartedTimes::new(&columns[1], of)?;
+            match text(&names, 0) {
+                Some(name) if self.is_numeric => self.numbers(&times, of.part(name)?, &wanted),
+                _ if self.is_numeric => Ok(datafusion::arrow::array::new_null_array(&wanted, rows)),
+                _ => Self::doubles(&names, &times, rows),
             }
         })
     }

@@ -170,7 +170,7 @@ async fn moments_become_text_and_text_moments() {
     check("SELECT to_timestamp('05 Dec 2000 11:30 pm', 'DD Mon YYYY HH12:MI am'), to_timestamp('20150705030405', 'YYYYMMDDHH24MISS'), to_timestamp(1.5)", &[
         "2000-12-05T23:30:00Z|2015-07-05T03:04:05Z|1970-01-01T00:00:01.500Z",
     ]).await;
-    refused("SELECT to_timestamp('2015-13-01', 'YYYY-MM-DD')", SqlState::BadDatetime).await;
+    refused("SELECT to_timestamp('2015-13-01', 'YYYY-MM-DD')", SqlState::DatetimeOverflow).await;
     refused(&format!("SELECT date_format({ts}, 'nope')"), SqlState::BadArgument).await;
     check(&format!("SELECT date_trunc('hour', {ts})"), &["2015-07-05T03:00:00"]).await;
 }

@@ -22,7 +22,7 @@ use crate::limits;
 use crate::time::DAY_MICROS;
 
 /// Functions that are bounded and yet make no more than they read.
-pub(super) const ONLY_JOINS: [&str; 3] = ["concat", "concat_ws", "array_concat"];
+pub(super) const ONLY_JOINS: [&str; 1] = ["array_concat"];
 
 pub(crate) fn all() -> Vec<ScalarUDF> {
     let text_text_int = Signature::exact(
@@ -45,8 +45,6 @@ pub(crate) fn all() -> Vec<ScalarUDF> {
         bounded(string::repeat(), repeated),
         bounded(unicode::lpad(), padded),
         bounded(unicode::rpad(), padded),
-        bounded(string::concat(), joined),
-        bounded(string::concat_ws(), joined),
         bounded(string::replace(), replaced),
         bounded(range::gen_series_udf(), ranged),
         bounded(range::range_udf(), ranged),
@@ -222,28 +220,6 @@ fn steps(array: &ArrayRef) -> Result<Vec<i64>> {
 /// A padded text has so many characters, of at most four bytes.
 fn padded(args: &[ColumnarValue], rows: usize) -> Result<()> {
     sized(args, rows, |_, characters| characters)
-}
-
-fn joined(args: &[ColumnarValue], rows: usize) -> Result<()> {
-    let arrays = columns(args)?;
-    let separators = args.len().saturating_sub(2);
-    let texts: Vec<_> = arrays
-        .iter()
-        .filter(|array| {
-            matches!(array.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
-        })
-        .map(strings)
-        .collect::<Result<_>>()?;
-    // Most calls join short texts: then the largest of each column is enough to know.
-    let mut budget = Budget::default();
-    for row in 0..rows {
-        let length = |text: &datafusion::arrow::array::StringArray| {
-            text.value_length(at(text, row)) as usize
-        };
-        let sum: usize = texts.iter().map(length).sum();
-        budget.add(sum + texts.first().map_or(0, length).saturating_mul(separators))?;
-    }
-    Ok(())
 }
 
 /// `||` of two columns of text, NULL where one of them is.

@@ -13,7 +13,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, FieldRef};
-use datafusion::common::{Result as DfResult, ScalarValue};
+use datafusion::common::Result as DfResult;
 use datafusion::execution::context::SessionState;
 use datafusion::execution::registry::FunctionRegistry;
 use datafusion::logical_expr::{
@@ -304,16 +304,6 @@ impl Hash for CalledRoutine {
     }
 }
 
-/// The argument, as far as it is known while a plan is being made.
-fn given(field: &FieldRef, constant: Option<&ScalarValue>) -> GivenArgument {
-    match constant {
-        Some(ScalarValue::Int64(Some(value))) => GivenArgument::number(*value),
-        Some(ScalarValue::Utf8(_) | ScalarValue::Null) => GivenArgument::unknown(),
-        _ if *field.data_type() == DataType::Null => GivenArgument::unknown(),
-        _ => GivenArgument::of(field),
-    }
-}
-
 impl ScalarUDFImpl for CalledRoutine {
     fn name(&self) -> &str {
         &self.name
@@ -329,7 +319,8 @@ impl ScalarUDFImpl for CalledRoutine {
 
     fn return_field_from_args(&self, args: ReturnFieldArgs) -> DfResult<FieldRef> {
         let fields = args.arg_fields.iter().zip(args.scalar_arguments);
-        let all: Vec<_> = fields.map(|(field, constant)| given(field, *constant)).collect();
+        let all: Vec<_> =
+            fields.map(|(field, constant)| GivenArgument::planned(field, *constant)).collect();
         let routine = self.meant(&all)?;
         let fields = parameters(routine, args.arg_fields);
         Ok(Arc::clone(&self.body(routine, fields)?.field))

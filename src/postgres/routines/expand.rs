@@ -30,7 +30,8 @@ pub(crate) fn expanded(call: ScalarFunction, schema: &DFSchema) -> Result<Expr> 
     let Some(called) = func.inner().downcast_ref::<CalledRoutine>() else {
         return Err(Error::internal("a call of no function of the user's"));
     };
-    let given = args.iter().map(|arg| given(arg, schema)).collect::<Result<Vec<_>>>()?;
+    let given = args.iter().map(|arg| GivenArgument::settled(arg, schema));
+    let given = given.collect::<Result<Vec<_>>>()?;
     let routine = called.meant(&given)?;
     called.note(routine);
     let fields =
@@ -53,16 +54,6 @@ pub(crate) fn expanded(call: ScalarFunction, schema: &DFSchema) -> Result<Expr> 
         ))
         .hint("Compute it in a subquery, and pass its column.")),
     }
-}
-
-/// The argument, when its type is settled.
-fn given(arg: &Expr, schema: &DFSchema) -> Result<GivenArgument> {
-    Ok(match arg {
-        Expr::Literal(ScalarValue::Int64(Some(value)), _) => GivenArgument::number(*value),
-        Expr::Literal(ScalarValue::Utf8(_) | ScalarValue::Null, _) => GivenArgument::unknown(),
-        Expr::Placeholder(placeholder) if placeholder.field.is_none() => GivenArgument::unknown(),
-        other => GivenArgument::of(&other.to_field(schema)?.1),
-    })
 }
 
 /// The argument as a value of the parameter's type.

@@ -28,7 +28,7 @@ pub mod body;
 pub mod called;
 pub(crate) mod expand;
 mod planned;
-mod resolve;
+pub(crate) mod resolve;
 pub(crate) mod sql_function;
 
 pub use called::Routines;

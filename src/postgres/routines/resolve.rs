@@ -10,24 +10,26 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::Field;
+use datafusion::arrow::datatypes::{DataType, Field};
+use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::logical_expr::{Expr, ExprSchemable};
 
-use crate::catalog::{Argument, Routine};
+use crate::catalog::Routine;
 use crate::error::{Error, Result, SqlState, missing_function};
 use crate::types::SqlType;
 
 /// What is known of an argument of a call.
 #[derive(Debug, Clone)]
-pub(super) struct GivenArgument {
+pub(crate) struct GivenArgument {
     /// Its type; `Unknown` for NULL, constants in quotes and parameters.
-    pub(super) sql_type: SqlType,
+    pub(crate) sql_type: SqlType,
     /// It is a BIGINT here and may be an INT in Postgres: constants in VALUES, `generate_series`.
-    pub(super) may_be_int: bool,
+    pub(crate) may_be_int: bool,
 }
 
 impl GivenArgument {
     /// What holds these values.
-    pub(super) fn of(field: &Field) -> GivenArgument {
+    pub(crate) fn of(field: &Field) -> GivenArgument {
         let sql_type = match SqlType::from_field(field) {
             SqlType::Varchar(_) | SqlType::Name | SqlType::Char => SqlType::Text,
             other => general(other),
@@ -36,15 +38,42 @@ impl GivenArgument {
     }
 
     /// NULL, a constant in quotes, a parameter.
-    pub(super) fn unknown() -> GivenArgument {
+    pub(crate) fn unknown() -> GivenArgument {
         GivenArgument { sql_type: SqlType::Unknown, may_be_int: false }
     }
 
     /// A whole number as it is written.
-    pub(super) fn number(value: i64) -> GivenArgument {
+    fn number(value: i64) -> GivenArgument {
         let is_int = i32::try_from(value).is_ok();
         let sql_type = if is_int { SqlType::Int } else { SqlType::BigInt };
         GivenArgument { sql_type, may_be_int: false }
+    }
+
+    /// The argument, as far as it is known while a plan is being made.
+    pub(crate) fn planned(field: &Field, constant: Option<&ScalarValue>) -> GivenArgument {
+        match constant {
+            Some(ScalarValue::Int64(Some(value))) => GivenArgument::number(*value),
+            Some(ScalarValue::Utf8(_) | ScalarValue::Null) => GivenArgument::unknown(),
+            // Written, it is larger than any BIGINT.
+            Some(ScalarValue::UInt64(_)) => {
+                GivenArgument { sql_type: SqlType::Decimal(None), may_be_int: false }
+            }
+            _ if *field.data_type() == DataType::Null => GivenArgument::unknown(),
+            _ => GivenArgument::of(field),
+        }
+    }
+
+    /// The argument, when its type is settled.
+    pub(crate) fn settled(arg: &Expr, schema: &DFSchema) -> Result<GivenArgument> {
+        Ok(match arg {
+            Expr::Placeholder(placeholder) if placeholder.field.is_none() => {
+                GivenArgument::unknown()
+            }
+            Expr::Literal(value, _) => {
+                GivenArgument::planned(&arg.to_field(schema)?.1, Some(value))
+            }
+            other => GivenArgument::of(&other.to_field(schema)?.1),
+        })
     }
 }
 
@@ -83,12 +112,14 @@ enum ArgumentFit {
     Narrowed,
 }
 
-fn fit(given: &GivenArgument, wanted: &Argument) -> Option<ArgumentFit> {
-    let (from, to) = (&given.sql_type, &wanted.sql_type);
+fn fit(given: &GivenArgument, to: &SqlType) -> Option<ArgumentFit> {
+    let from = &given.sql_type;
     if from == to {
         return Some(ArgumentFit::Exact);
     }
     let converted = match (from, to) {
+        // What takes a value of no certain type takes any.
+        (_, SqlType::Unknown) => true,
         (SqlType::Unknown, SqlType::Text) => return Some(ArgumentFit::Preferred),
         (SqlType::Unknown, _) => true,
         (SqlType::BigInt, SqlType::Int) => {
@@ -107,11 +138,11 @@ fn fit(given: &GivenArgument, wanted: &Argument) -> Option<ArgumentFit> {
 
 /// How well all arguments fit: (none is narrowed, as they are, converted to preferred types); None:
 /// they do not.
-fn score(routine: &Routine, given: &[GivenArgument]) -> Option<(bool, usize, usize)> {
-    if routine.arguments.len() != given.len() {
+fn score(wanted: &[SqlType], given: &[GivenArgument]) -> Option<(bool, usize, usize)> {
+    if wanted.len() != given.len() {
         return None;
     }
-    let fits = given.iter().zip(&routine.arguments).map(|(given, wanted)| fit(given, wanted));
+    let fits = given.iter().zip(wanted).map(|(given, wanted)| fit(given, wanted));
     let fits = fits.collect::<Option<Vec<ArgumentFit>>>()?;
     let count = |wanted| fits.iter().filter(|fit| **fit == wanted).count();
     Some((
@@ -130,7 +161,22 @@ pub(super) fn resolve<'a>(
     routines: &'a [Arc<Routine>],
     given: &[GivenArgument],
 ) -> Result<&'a Arc<Routine>> {
-    let scored = routines.iter().filter_map(|routine| Some((score(routine, given)?, routine)));
+    let types = |routine: &Routine| -> Vec<SqlType> {
+        routine.arguments.iter().map(|argument| argument.sql_type.clone()).collect()
+    };
+    best(name, routines.iter().map(|routine| (types(routine), routine)), given)
+}
+
+/// The one of these, with what each takes, that is meant by a call of `name`.
+///
+/// # Errors
+/// As of [`resolve`].
+pub(crate) fn best<T>(
+    name: &str,
+    candidates: impl Iterator<Item = (Vec<SqlType>, T)>,
+    given: &[GivenArgument],
+) -> Result<T> {
+    let scored = candidates.filter_map(|(wanted, one)| Some((score(&wanted, given)?, one)));
     let mut scored: Vec<_> = scored.collect();
     scored.sort_by_key(|(score, _)| std::cmp::Reverse(*score));
     let types = || {
@@ -138,21 +184,23 @@ pub(super) fn resolve<'a>(
         types.join(", ")
     };
     match scored.as_slice() {
-        [] => Err(missing_function(name, Some(&types()))),
         [(first, _), (second, _), ..] if first == second => {
             let what = format!("function {name}({}) is not unique", types());
             Err(Error::new(SqlState::AmbiguousFunction, what).hint(
                 "Could not choose a best candidate function. You might need to add explicit type casts.",
             ))
         }
-        [(_, routine), ..] => Ok(routine),
+        _ => match scored.into_iter().next() {
+            Some((_, one)) => Ok(one),
+            None => Err(missing_function(name, Some(&types()))),
+        },
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalog::{BodyText, FunctionDef, RelationId, RoutineKind, Stability};
+    use crate::catalog::{Argument, BodyText, FunctionDef, RelationId, RoutineKind, Stability};
 
     fn functions(signatures: &[&[SqlType]]) -> Vec<Arc<Routine>> {
         let function = |(at, types): (usize, &&[SqlType])| {

@@ -10,12 +10,13 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, CastKind, DataType, DuplicateTreatment, ExactNumberInfo, Expr, Function,
-    FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, Ident, ObjectName,
-    OrderByExpr, Query, Select, SelectItem, SetExpr, TableAlias, TableAliasColumnDef, TableFactor,
-    TableWithJoins, Value, Values, VisitMut, VisitorMut,
+    AccessExpr, BinaryOperator, CastKind, DataType, DuplicateTreatment, ExactNumberInfo, Expr,
+    Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, Ident,
+    ObjectName, OrderByExpr, Query, Select, SelectItem, SetExpr, TableAlias, TableAliasColumnDef,
+    TableFactor, TableWithJoins, Value, Values, VisitMut, VisitorMut,
 };
 
+use super::spellings::trim_name;
 use crate::sql::{alias_of, visit_mut};
 
 /// Stands between a name and the number that makes it unique; no SQL text can hold it in a name
@@ -345,9 +346,10 @@ fn known_name(expr: &Expr) -> Option<String> {
         Expr::Extract { .. } => "extract",
         Expr::Substring { shorthand: true, .. } => "substr",
         Expr::Substring { .. } => "substring",
-        Expr::Trim { .. } => "btrim",
+        Expr::Trim { trim_where, .. } => trim_name(trim_where.as_ref()),
         Expr::Position { .. } => "position",
         Expr::Overlay { .. } => "overlay",
+        Expr::BinaryOp { op: BinaryOperator::Overlaps, .. } => "overlaps",
         Expr::Ceil { .. } => "ceil",
         Expr::Floor { .. } => "floor",
         Expr::AtTimeZone { .. } => "timezone",

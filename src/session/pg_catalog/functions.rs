@@ -240,7 +240,6 @@ const TEXTS: &[NamedFunction<String>] = &[
     ("pg_get_functiondef", |cx, args| {
         Ok(oid(args, 0).and_then(|found| procedures::definition(cx, found)))
     }),
-    ("format", |_, args| formatted(args)),
     ("pg_get_function_identity_arguments", |cx, args| Ok(arguments(cx, args))),
     ("format_type", |_, args| Ok(oid(args, 0).map(|found| format_type(found, oid(args, 1))))),
     ("regclassout", |cx, args| {
@@ -268,10 +267,6 @@ const TEXTS: &[NamedFunction<String>] = &[
     ("pg_advisory_unlock_all", |_, _| Ok(Some(String::new()))),
     ("textout", |_, args| Ok(text(args, 0).map(str::to_owned))),
     ("pg_size_pretty", |_, args| Ok(text(args, 0).and_then(|n| n.parse::<f64>().ok()).map(pretty))),
-    ("quote_ident", |_, args| Ok(text(args, 0).map(quote_name))),
-    ("quote_literal", |_, args| {
-        Ok(text(args, 0).map(|value| format!("'{}'", value.replace('\'', "''"))))
-    }),
 ];
 
 /// All functions, for one session's statement.
@@ -309,52 +304,7 @@ pub(crate) fn is_known(name: &str) -> bool {
         || TEXTS.iter().any(|(known, _)| *known == name)
         || ["pg_table_is_visible", "array_lower", "array_upper"].contains(&name)
         || super::variables::NAMES.contains(&name)
-        || ["_pg_expandarray", "parse_ident", "generate_subscripts", "pg_get_keywords"]
-            .contains(&name)
-}
-
-/// `format(text, …)`: `%s` a value, `%I` a name, `%L` a constant, `%%` the sign; `%2$s` takes the
-/// second argument.
-fn formatted(args: Texts) -> Result<Option<String>> {
-    let Some(form) = text(args, 0) else { return Ok(None) };
-    let bad = |what: &str| Error::new(SqlState::BadArgument, what.to_owned());
-    let (mut out, mut next) = (String::new(), 1);
-    let mut rest = form.chars().peekable();
-    while let Some(c) = rest.next() {
-        if c != '%' {
-            out.push(c);
-            continue;
-        }
-        let mut digits = String::new();
-        while let Some(digit) = rest.next_if(char::is_ascii_digit) {
-            digits.push(digit);
-        }
-        if rest.next_if_eq(&'$').is_some() {
-            next = digits
-                .parse()
-                .ok()
-                .filter(|n| *n > 0)
-                .ok_or_else(|| bad("a position in format() begins at 1"))?;
-        }
-        let kind = rest.next().ok_or_else(|| bad("unterminated format() type specifier"))?;
-        if kind == '%' {
-            out.push('%');
-            continue;
-        }
-        let value = *args.get(next).ok_or_else(|| bad("too few arguments for format()"))?;
-        next += 1;
-        match (kind, value) {
-            ('s', value) => out.push_str(value.unwrap_or_default()),
-            ('I', Some(value)) => out.push_str(&quote_name(value)),
-            ('I', None) => return Err(bad("null values cannot be formatted as an SQL identifier")),
-            ('L', Some(value)) => out.push_str(&format!("'{}'", value.replace('\'', "''"))),
-            ('L', None) => out.push_str("NULL"),
-            (other, _) => {
-                return Err(bad(&format!("unrecognized format() type specifier \"{other}\"")));
-            }
-        }
-    }
-    Ok(Some(out))
+        || ["_pg_expandarray", "generate_subscripts", "pg_get_keywords"].contains(&name)
 }
 
 fn text<'a>(args: Texts<'a>, at: usize) -> Option<&'a str> {

@@ -10,7 +10,6 @@ mod expand;
 mod expanding;
 mod fixed;
 mod functions;
-mod idents;
 mod information;
 mod listings;
 mod names;
@@ -74,7 +73,7 @@ pub fn register(cx: &SystemContext, state: &mut SessionState) -> Result<()> {
     for function in functions::all(cx)
         .into_iter()
         .chain(variables::all(&cx.settings))
-        .chain([expand::function(), idents::function()])
+        .chain([expand::function()])
     {
         state.register_udf(function)?;
     }

@@ -40,6 +40,16 @@ impl Visitor for NamedColumns {
     }
 }
 
+/// The function whose elements are the rows of one that gives rows.
+pub(crate) fn array_of_rows(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "generate_series" => "generate_series",
+        "string_to_table" => "string_to_array",
+        "regexp_split_to_table" => "regexp_split_to_array",
+        _ => return None,
+    })
+}
+
 /// Functions in FROM: `LATERAL unnest(…)` is UNNEST, and the column of `generate_series(…) AS g` is
 /// g. Who asks for it by DataFusion's name, `value`, gets it by that. The columns of JSON's functions have
 /// names of their own, but for the elements of an array AS e: who asks for e gets it by that.
@@ -94,17 +104,17 @@ fn set_of_rows(factor: &mut TableFactor, named: &NamedColumns) -> Option<TableFa
             }
             Some(unnest(alias, arguments))
         }
-        "generate_series" => {
-            let alias = alias.get_or_insert_with(|| alias_named("generate_series"));
-            if alias.columns.is_empty() && !named.value {
+        name @ ("generate_series" | "string_to_table" | "regexp_split_to_table") => {
+            let alias = alias.get_or_insert_with(|| alias_named(name));
+            let is_series = name == "generate_series";
+            if alias.columns.is_empty() && !(is_series && named.value) {
                 alias.columns.push(column(alias.name.clone()));
             }
-            // Of times it is an array.
+            // A series of times is an array.
             let alias = Some(alias.clone());
-            arguments
-                .last()
-                .is_some_and(is_interval)
-                .then(|| unnest(&alias, vec![call("generate_series", arguments)]))
+            let is_array = !is_series || arguments.last().is_some_and(is_interval);
+            let array = array_of_rows(name).filter(|_| is_array)?;
+            Some(unnest(&alias, vec![call(array, arguments)]))
         }
         _ => None,
     }

@@ -5,8 +5,10 @@ use datafusion::sql::sqlparser::ast::{
     FunctionArgumentList, FunctionArguments, Ident, ObjectName, TimezoneInfo, Value,
 };
 
-use super::pieces::{binary, case_when, cast, function_named, nested, number, text_of, text_value};
-use crate::error::{Error, Result, SqlState};
+use super::pieces::{
+    binary, case_when, cast, function_named, nested, number, plain_name, text_of, text_value,
+};
+use crate::error::{Error, Result, SqlState, missing_function};
 use crate::postgres::functions::MODE_OF_SORTED;
 use crate::sql::function_call as call;
 
@@ -47,14 +49,52 @@ pub(crate) fn is_function(name: &str) -> bool {
 ///
 /// # Errors
 ///
-/// As [`check_percentile`], [`check_unit`] and [`check_json`] say.
+/// As [`check_percentile`], [`interval_of_parts`] and [`check_json`] say.
 pub(crate) fn called(expr: &mut Expr) -> Result<Option<Expr>> {
     check_percentile(expr)?;
-    check_unit(expr)?;
+    if let Expr::Function(call) = &*expr
+        && plain_name(&call.name).as_deref() == Some(MAKE_INTERVAL)
+    {
+        return interval_of_parts(call);
+    }
     if let Some((name, _)) = function_named(expr) {
         check_json(&name)?;
     }
     Ok(function(expr))
+}
+
+const MAKE_INTERVAL: &str = "make_interval";
+
+/// `make_interval(hours => 3)` with all of its arguments, in their order.
+///
+/// # Errors
+/// 42883 for a name that none of them has.
+fn interval_of_parts(written: &Function) -> Result<Option<Expr>> {
+    const PARTS: [&str; 7] = ["years", "months", "weeks", "days", "hours", "mins", "secs"];
+    let list = match &written.args {
+        FunctionArguments::List(list) => list.args.as_slice(),
+        _ => &[],
+    };
+    let mut all = vec![number("0"); PARTS.len()];
+    for (at, argument) in list.iter().enumerate() {
+        let (at, value) = match argument {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) => (Some(at), value),
+            FunctionArg::Named { name, arg: FunctionArgExpr::Expr(value), .. } => {
+                let is_name = |part: &&str| name.value.eq_ignore_ascii_case(part);
+                (PARTS.iter().position(|part| is_name(part)), value)
+            }
+            _ => return Ok(None),
+        };
+        match at.and_then(|at| all.get_mut(at)) {
+            Some(place) => *place = value.clone(),
+            None => return Err(missing_function(MAKE_INTERVAL, Some(&argument.to_string()))),
+        }
+    }
+    Ok((list.len() < PARTS.len() || list.iter().any(is_named)).then(|| call(MAKE_INTERVAL, all)))
+}
+
+fn is_named(argument: &FunctionArg) -> bool {
+    !matches!(argument, FunctionArg::Unnamed(_))
 }
 
 fn function(expr: &mut Expr) -> Option<Expr> {
@@ -89,16 +129,11 @@ fn function(expr: &mut Expr) -> Option<Expr> {
         }
         ("log", 1) => Some(call("log10", arguments.collect())),
         ("gen_random_uuid", 0) => Some(cast(call("uuid", vec![]), DataType::Uuid)),
-        ("encode", 2) => {
-            let (bytes, format) = (arguments.next()?, arguments.next()?);
-            let is_escape =
-                text_of(&format).is_some_and(|format| format.eq_ignore_ascii_case("escape"));
-            is_escape.then(|| call("encode_escape", vec![bytes]))
-        }
+        ("date", 1) => Some(cast(arguments.next()?, DataType::Date)),
         ("array_length" | "array_upper" | "array_lower", 1..) => {
             function_of_arrays(&name, arguments.collect())
         }
-        ("date_trunc" | "localtimestamp" | "localtime" | "current_timestamp", _) => {
+        ("localtimestamp" | "localtime" | "current_timestamp", _) => {
             function_of_time(&name, arguments.collect()).filter(|rewritten| rewritten != expr)
         }
         ("percentile_disc", 1) => percentile_disc(expr, arguments.next()?),
@@ -288,11 +323,6 @@ fn function_of_arrays(name: &str, arguments: Vec<Expr>) -> Option<Expr> {
 fn function_of_time(name: &str, arguments: Vec<Expr>) -> Option<Expr> {
     let (count, mut arguments) = (arguments.len(), arguments.into_iter());
     match (name, count) {
-        ("date_trunc", 2..) => {
-            let unit = arguments.next()?;
-            let unit = text_of(&unit).and_then(whole_unit).map_or(unit.clone(), text_value);
-            Some(call("date_trunc", std::iter::once(unit).chain(arguments).collect()))
-        }
         ("localtimestamp", 0) => Some(local_moment()),
         ("localtime", 0) => {
             Some(cast(call("now", vec![]), DataType::Time(None, TimezoneInfo::None)))
@@ -308,56 +338,6 @@ fn function_of_time(name: &str, arguments: Vec<Expr>) -> Option<Expr> {
         )),
         _ => None,
     }
-}
-
-/// The unit of time that has other names too (Postgres manual, 9.9.2).
-/// What a time is cut to.
-const UNITS: [&str; 10] = [
-    "microsecond",
-    "millisecond",
-    "second",
-    "minute",
-    "hour",
-    "day",
-    "week",
-    "month",
-    "quarter",
-    "year",
-];
-
-/// A unit of date_trunc that is written and is none: 22023, and not with the first row. 0A000 for those
-/// that are longer than a year.
-fn check_unit(expr: &Expr) -> Result<()> {
-    let Some((name, arguments)) = function_named(expr) else { return Ok(()) };
-    let Some(unit) = arguments.first().filter(|_| name == "date_trunc").and_then(text_of) else {
-        return Ok(());
-    };
-    let unit = unit.to_ascii_lowercase();
-    if UNITS.contains(&unit.as_str()) || whole_unit(&unit).is_some() {
-        return Ok(());
-    }
-    if ["decade", "century", "millennium"].iter().any(|long| unit.starts_with(&long[..6])) {
-        return Err(Error::unsupported(format!("date_trunc('{unit}', …) is not supported"))
-            .hint("Compute with extract(year FROM …)."));
-    }
-    Err(Error::new(SqlState::BadArgument, format!("unit \"{unit}\" not recognized"))
-        .hint(format!("Units are {}.", UNITS.join(", "))))
-}
-
-fn whole_unit(name: &str) -> Option<&'static str> {
-    Some(match name.to_ascii_lowercase().as_str() {
-        "microseconds" | "usec" | "usecs" | "us" => "microsecond",
-        "milliseconds" | "msec" | "msecs" | "ms" => "millisecond",
-        "seconds" | "sec" | "secs" | "s" => "second",
-        "minutes" | "min" | "mins" | "m" => "minute",
-        "hours" | "hr" | "hrs" | "h" => "hour",
-        "days" | "d" => "day",
-        "weeks" | "w" => "week",
-        "months" | "mon" | "mons" => "month",
-        "quarters" | "qtr" => "quarter",
-        "years" | "yr" | "yrs" | "y" => "year",
-        _ => return None,
-    })
 }
 
 fn digits(expr: &Expr) -> Option<u64> {

@@ -6,24 +6,24 @@
 mod from;
 mod functions;
 mod pieces;
-mod similar;
 
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, DataType, Expr, Function, FunctionArguments, Ident, Query, Select, SelectItem,
-    SetExpr, TableFactor, UnaryOperator, Value, ValueWithSpan, VisitMut, VisitorMut,
+    SetExpr, TableFactor, TrimWhereField, UnaryOperator, Value, ValueWithSpan, VisitMut,
+    VisitorMut,
 };
 
 use crate::error::{Error, Result};
+use crate::postgres::functions::{
+    LIKE_ESCAPE, SIMILAR_TO_ESCAPE, one_sign, similar_to, with_backslashes,
+};
 use crate::sql::{function_call as call, visit, visit_mut};
-use from::{NamedColumns, table};
+use from::{NamedColumns, array_of_rows, table};
 pub(crate) use functions::is_function;
 use functions::{called, local_moment};
-use pieces::{
-    binary, cast, constant, function_named, nested, number, plain_name, text_of, text_value,
-};
-use similar::similar_to;
+use pieces::{binary, cast, function_named, nested, number, plain_name, text_of, text_value};
 
 /// Rewrites a query, or an expression.
 ///
@@ -83,10 +83,11 @@ impl VisitorMut for Spellings {
         self.named.push(named);
         for item in &mut select.projection {
             if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item
-                && function_named(expr).is_some_and(|(name, _)| name == "generate_series")
+                && let Some((name, arguments)) = function_named(expr)
+                && let Some(array) = array_of_rows(&name)
             {
                 // In a SELECT list it is a set of rows.
-                *expr = call("unnest", vec![expr.clone()]);
+                *expr = call("unnest", vec![call(array, arguments)]);
             }
         }
         ControlFlow::Continue(())
@@ -103,28 +104,29 @@ fn rewritten(expr: &mut Expr) -> Result<Option<Expr>> {
             let field = field.to_string();
             Some(call("extract", vec![text_value(field.trim_matches('\'')), (**expr).clone()]))
         }
-        Expr::Substring {
-            expr: text, substring_from: Some(pattern), substring_for: None, ..
-        } if text_of(pattern).is_some() => {
-            let found = call("regexp_match", vec![(**text).clone(), (**pattern).clone()]);
-            Some(call("array_element", vec![found, number("1")]))
-        }
+        Expr::Substring { .. }
+        | Expr::Trim { .. }
+        | Expr::Position { .. }
+        | Expr::Overlay { .. } => special_call(expr),
+        Expr::Value(value) => match &value.value {
+            Value::UnicodeStringLiteral(text) => Some(text_value(text)),
+            _ => None,
+        },
         Expr::SimilarTo { negated, expr: text, pattern, escape_char } => {
-            let escape = match escape_char.as_ref().map(|value| &value.value) {
-                None => Some('\\'),
-                Some(Value::SingleQuotedString(text)) => text.chars().next(),
-                Some(_) => None,
-            };
             let op = if *negated {
                 BinaryOperator::PGRegexNotMatch
             } else {
                 BinaryOperator::PGRegexMatch
             };
-            let regex = similar_to(constant(pattern, "the pattern of SIMILAR TO")?, escape);
-            Some(binary((**text).clone(), op, text_value(&regex)))
+            let escape = escape_sign(escape_char.as_ref())?;
+            let regex = match (text_of(pattern), escape) {
+                (Some(pattern), Some(escape)) => text_value(&similar_to(pattern, escape)?),
+                _ => escaped_by(SIMILAR_TO_ESCAPE, pattern, escape_char.take()),
+            };
+            Some(binary((**text).clone(), op, regex))
         }
         Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. } => {
-            escape_by_backslash(pattern, escape_char);
+            escape_by_backslash(pattern, escape_char)?;
             None
         }
         Expr::UnaryOp { op: UnaryOperator::BitwiseNot, expr } => {
@@ -160,41 +162,71 @@ fn rewritten(expr: &mut Expr) -> Result<Option<Expr>> {
     })
 }
 
-/// `x LIKE pattern ESCAPE '/'`, with the one sign that DataFusion knows for it.
-fn escape_by_backslash(pattern: &mut Expr, escape: &mut Option<ValueWithSpan>) {
-    let Some(Value::SingleQuotedString(sign)) = escape.as_ref().map(|sign| &sign.value) else {
-        return;
-    };
-    let (Some(first), true) =
-        (sign.chars().next().filter(|sign| *sign != '\\'), sign.chars().count() == 1)
-    else {
-        return;
-    };
-    *pattern = match text_of(pattern) {
-        Some(text) => text_value(&with_backslashes(text, first)),
-        None => {
-            let doubled =
-                call("replace", vec![pattern.clone(), text_value("\\"), text_value("\\\\")]);
-            call("replace", vec![doubled, text_value(sign), text_value("\\")])
+/// A call whose arguments have words between them.
+fn special_call(expr: &Expr) -> Option<Expr> {
+    match expr {
+        Expr::Substring { expr: text, substring_from, substring_for, shorthand, .. } => {
+            let from = substring_from.as_deref().cloned().unwrap_or_else(|| number("1"));
+            let arguments = [(**text).clone(), from].into_iter();
+            let arguments = arguments.chain(substring_for.as_deref().cloned()).collect();
+            Some(call(if *shorthand { "substr" } else { "substring" }, arguments))
         }
-    };
-    *escape = None;
+        Expr::Trim { expr: text, trim_where, trim_what, trim_characters } => {
+            let cut = trim_what.iter().map(|cut| (**cut).clone());
+            let cut = cut.chain(trim_characters.iter().flatten().cloned());
+            let arguments = std::iter::once((**text).clone()).chain(cut).collect();
+            Some(call(trim_name(trim_where.as_ref()), arguments))
+        }
+        Expr::Position { expr: sought, r#in: whole } => {
+            Some(call("position", vec![(**whole).clone(), (**sought).clone()]))
+        }
+        Expr::Overlay { expr: text, overlay_what, overlay_from, overlay_for } => {
+            let arguments = [text, overlay_what, overlay_from].into_iter().chain(overlay_for);
+            Some(call("overlay", arguments.map(|argument| (**argument).clone()).collect()))
+        }
+        _ => None,
+    }
 }
 
-/// A pattern whose signs stand for themselves behind `sign`, with a backslash in its place.
-fn with_backslashes(pattern: &str, sign: char) -> String {
-    let mut out = String::with_capacity(pattern.len() + 4);
-    let mut chars = pattern.chars();
-    while let Some(one) = chars.next() {
-        match one {
-            one if one == sign => {
-                out.extend(chars.next().map(|literal| ['\\', literal]).into_iter().flatten())
-            }
-            '\\' => out.push_str("\\\\"),
-            one => out.push(one),
-        }
+/// The function behind a TRIM.
+pub(crate) fn trim_name(place: Option<&TrimWhereField>) -> &'static str {
+    match place {
+        Some(TrimWhereField::Leading) => "ltrim",
+        Some(TrimWhereField::Trailing) => "rtrim",
+        Some(TrimWhereField::Both) | None => "btrim",
     }
-    out
+}
+
+/// The sign behind which others stand for themselves: a backslash unless ESCAPE says another one, or
+/// none. None: ESCAPE NULL.
+///
+/// # Errors
+/// 22025 for a text of several characters.
+fn escape_sign(escape: Option<&ValueWithSpan>) -> Result<Option<Option<char>>> {
+    match escape.map(|sign| &sign.value) {
+        None => Ok(Some(Some('\\'))),
+        Some(Value::SingleQuotedString(sign)) => one_sign(sign).map(Some),
+        Some(_) => Ok(None),
+    }
+}
+
+/// The pattern as a function makes it of one with such an ESCAPE.
+fn escaped_by(function: &str, pattern: &Expr, escape: Option<ValueWithSpan>) -> Expr {
+    let pattern = std::iter::once(pattern.clone());
+    call(function, pattern.chain(escape.map(Expr::Value)).collect())
+}
+
+/// `x LIKE pattern ESCAPE '/'`, with the one sign that DataFusion knows for it.
+fn escape_by_backslash(pattern: &mut Expr, escape: &mut Option<ValueWithSpan>) -> Result<()> {
+    let sign = escape_sign(escape.as_ref())?;
+    let written = escape.take();
+    if sign != Some(Some('\\')) {
+        *pattern = match (text_of(pattern), sign) {
+            (Some(text), Some(sign)) => text_value(&with_backslashes(text, sign)),
+            _ => escaped_by(LIKE_ESCAPE, pattern, written),
+        };
+    }
+    Ok(())
 }
 
 /// `= ANY (SELECT …)` is IN, and `<> ALL (SELECT …)` is NOT IN; `ARRAY(SELECT …)` has the same
@@ -284,6 +316,7 @@ fn operator(left: &Expr, op: &BinaryOperator, right: &Expr) -> Option<Expr> {
     match op {
         BinaryOperator::Overlaps => overlaps(left, right),
         BinaryOperator::PGOverlap => two("array_has_any"),
+        BinaryOperator::PGStartsWith => two("starts_with"),
         BinaryOperator::Multiply if is_interval(left) && !is_interval(right) => {
             two("interval_times")
         }
@@ -366,17 +399,5 @@ mod tests {
         check("json_array_elements(j)", "json_as_is(unnest(json_elements(j)))");
         check("a SIMILAR TO '(a|b)%_.'", "a ~ '^(?:(?:a|b)(?s:.*)(?s:.)\\.)$'");
         check("a NOT SIMILAR TO '[a.-]+\\%'", "a !~ '^(?:[a.-]+%)$'");
-    }
-
-    #[test]
-    fn what_must_be_a_constant_is_refused_otherwise() {
-        for text in ["a SIMILAR TO b"] {
-            let mut expr = sql::parse_expr(text).unwrap();
-            assert_eq!(
-                rewrite_spellings(&mut expr).unwrap_err().state(),
-                SqlState::NotSupported,
-                "{text}"
-            );
-        }
     }
 }

@@ -6,15 +6,6 @@ use datafusion::sql::sqlparser::ast::{
     FunctionArguments, ObjectName, Value,
 };
 
-use crate::error::{Error, Result};
-
-pub(crate) fn constant<'e>(expr: &'e Expr, what: &str) -> Result<&'e str> {
-    text_of(expr).ok_or_else(|| {
-        Error::unsupported(format!("{what} that is no constant is not supported"))
-            .hint("Write it as a text constant.")
-    })
-}
-
 pub(crate) fn text_of(expr: &Expr) -> Option<&str> {
     match expr {
         Expr::Value(value) => match &value.value {
