@@ -253,7 +253,9 @@ pub(crate) fn power(base: Decimal, exponent: Decimal) -> Result<Decimal, Undefin
     if weight >= 76.0 {
         return Err(Undefined::Overflow);
     }
-    let places = (SIGNIFICANT - weight.max(-200.0) as i32).max(shown).clamp(0, MAX_SCALE.into());
+    // Of a whole power it is so many places.
+    let places = if by.is_some() { SIGNIFICANT } else { SIGNIFICANT - weight.max(-200.0) as i32 };
+    let places = places.max(shown).clamp(0, MAX_SCALE.into());
     if let Some(exact) = by.and_then(|by| exact_power(base, by)) {
         let scale = exact.scale.min(places as i8);
         return Ok(Decimal::new(exact.rescaled(scale)?, scale));
@@ -278,4 +280,44 @@ fn exact_power(base: Decimal, exponent: i32) -> Option<Decimal> {
         result = multiplied(result, base).ok()?;
     }
     Some(result)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decimal(text: &str) -> Decimal {
+        let places = text.split_once('.').map_or(0, |(_, places)| places.len());
+        Decimal::new(i256::from_string(&text.replace('.', "")).unwrap(), places as i8)
+    }
+
+    /// The answers are PostgreSQL 15's.
+    #[test]
+    fn results_have_postgres_digits() {
+        let check = |found: Result<Decimal, Undefined>, expect: &str| {
+            assert_eq!(found.unwrap().trimmed(), decimal(expect).trimmed());
+        };
+        check(root(decimal("2.0")), "1.414213562373095");
+        check(root(decimal("1234567.891")), "1111.1111065055555");
+        check(exp(decimal("1.0")), "2.7182818284590452");
+        check(exp(decimal("-1.5")), "0.2231301601484298");
+        check(ln(decimal("2.0")), "0.6931471805599453");
+        check(log(decimal("2.0"), decimal("64.0")), "6.0000000000000000");
+        check(power(decimal("2.0"), decimal("0.5")), "1.4142135623730950");
+        check(power(decimal("1.5"), decimal("-3")), "0.2962962962962963");
+        check(power(decimal("1.1"), decimal("100")), "13780.6123398222701841");
+        check(power(decimal("10.0"), decimal("20")), "100000000000000000000");
+    }
+
+    #[test]
+    fn what_has_no_value_says_why() {
+        let zero = decimal("0.0");
+        assert_eq!(ln(zero), Err(Undefined::LogOfZero));
+        assert_eq!(ln(decimal("-1")), Err(Undefined::LogOfNegative));
+        assert_eq!(root(decimal("-1")), Err(Undefined::RootOfNegative));
+        assert_eq!(power(zero, decimal("-1")), Err(Undefined::ZeroToNegative));
+        assert_eq!(power(decimal("-8"), decimal("0.5")), Err(Undefined::NegativeToFraction));
+        assert_eq!(exp(decimal("1000")), Err(Undefined::Overflow));
+        assert_eq!(log(decimal("1"), decimal("2")), Err(Undefined::DivisionByZero));
+    }
 }

@@ -19,7 +19,9 @@ fn written(members: &Members<'_>) -> String {
 pub(super) fn joined(one: &str, other: &str) -> Result<String> {
     Ok(match (Shape::of(one)?, Shape::of(other)?) {
         (Shape::Object(mut members), Shape::Object(others)) => {
-            members.retain(|(key, _)| !others.iter().any(|(other, _)| other == key));
+            let is_new =
+                |key: &str| others.binary_search_by(|(other, _)| key_order(other, key)).is_err();
+            members.retain(|(key, _)| is_new(key));
             members.extend(others);
             members.sort_by(|(one, _), (other, _)| key_order(one, other));
             written(&members)

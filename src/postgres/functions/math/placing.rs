@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, Decimal256Array};
 use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{DataType, Int64Type, i256};
+use datafusion::arrow::datatypes::{DataType, Decimal128Type, Int64Type, i256};
 use datafusion::common::{Result, ScalarValue};
 
 use super::super::numeric::failed;
@@ -55,9 +55,11 @@ impl Placing {
             None => None,
         };
         let places = places.as_ref().map(|places| places.as_primitive::<Int64Type>());
-        let at = |row: usize| match places {
-            Some(places) => places.is_valid(row).then(|| places.value(row)),
-            None => Some(0),
+        let at = |row: usize| -> Option<i64> {
+            match places {
+                Some(places) => places.is_valid(row).then(|| places.value(row)),
+                None => Some(0),
+            }
         };
         let numbers = &columns[0];
         let one = |row: usize| -> Result<Option<Decimal>> {
@@ -74,6 +76,13 @@ impl Placing {
         let rows = 0..numbers.len();
         match *to {
             DataType::Decimal128(precision, scale) => {
+                let array = match numbers.as_primitive_opt::<Decimal128Type>() {
+                    Some(numbers) => self.narrow(numbers, &at, scale)?,
+                    None => None,
+                };
+                if let Some(array) = array {
+                    return Ok(Arc::new(array.with_precision_and_scale(precision, scale)?));
+                }
                 let narrow = |row| {
                     let wide = rescaled(row, scale)?;
                     let narrow = wide.map(|wide| wide.to_i128().ok_or(DecimalError::Overflow));
@@ -92,6 +101,49 @@ impl Placing {
         }
     }
 
+    /// The common case, in 128 bits; `None` where these are too few.
+    fn narrow(
+        self,
+        numbers: &Decimal128Array,
+        places: impl Fn(usize) -> Option<i64>,
+        to: i8,
+    ) -> Result<Option<Decimal128Array>> {
+        let from = numbers.scale();
+        let mut values = Vec::with_capacity(numbers.len());
+        for row in 0..numbers.len() {
+            let (true, Some(places)) = (numbers.is_valid(row), places(row)) else {
+                values.push(None);
+                continue;
+            };
+            let value = numbers.value(row);
+            let cut = (i64::from(from) - places).max(0);
+            let unit = u32::try_from(cut).ok().and_then(|cut| 10i128.checked_pow(cut));
+            let Some(unit) = unit else { return Ok(None) };
+            let rest = value % unit;
+            let step = if self.is_up(rest.signum(), rest.abs() >= unit - rest.abs()) {
+                if value < 0 { -unit } else { unit }
+            } else {
+                0
+            };
+            let shrink = 10i128.pow((from - to).max(0).unsigned_abs().into());
+            match (value - rest).checked_add(if unit == 1 { 0 } else { step }) {
+                Some(placed) => values.push(Some(placed / shrink)),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(Decimal128Array::from(values)))
+    }
+
+    /// Whether a number with such a rest goes away from zero.
+    fn is_up(self, sign_of_rest: i128, is_half: bool) -> bool {
+        match self {
+            Placing::Trunc => false,
+            Placing::Ceil => sign_of_rest > 0,
+            Placing::Floor => sign_of_rest < 0,
+            Placing::Round => is_half,
+        }
+    }
+
     fn placed(self, number: Decimal, places: i64) -> Result<Decimal, DecimalError> {
         if places >= i64::from(number.scale) {
             return Ok(number);
@@ -101,15 +153,9 @@ impl Placing {
         let Some(unit) = cut else { return Ok(Decimal::new(i256::ZERO, 0)) };
         let rest = number.value.wrapping_rem(unit);
         let base = number.value.wrapping_sub(rest);
-        let is_up = match self {
-            Placing::Trunc => false,
-            Placing::Ceil => rest > i256::ZERO,
-            Placing::Floor => rest < i256::ZERO,
-            Placing::Round => {
-                let size = if rest < i256::ZERO { rest.wrapping_neg() } else { rest };
-                size >= unit.wrapping_sub(size)
-            }
-        };
+        let size = if rest < i256::ZERO { rest.wrapping_neg() } else { rest };
+        let sign = i128::from(rest > i256::ZERO) - i128::from(rest < i256::ZERO);
+        let is_up = self.is_up(sign, size >= unit.wrapping_sub(size));
         let step = if number.value < i256::ZERO { unit.wrapping_neg() } else { unit };
         let value = if is_up { base.checked_add(step) } else { Some(base) };
         let value = value.ok_or(DecimalError::Overflow)?;
