@@ -35,70 +35,75 @@ impl From<DecimalError> for Undefined {
 
 /// The sum of two doubles of which the second is less than half a unit in the last place of the first.
 #[derive(Debug, Clone, Copy)]
-struct Pair {
+struct DoublePair {
     high: f64,
     low: f64,
 }
 
-const LN_2: Pair = Pair { high: std::f64::consts::LN_2, low: 2.319_046_813_846_299_6e-17 };
-const ONE: Pair = Pair { high: 1.0, low: 0.0 };
+const LN_2: DoublePair =
+    DoublePair { high: std::f64::consts::LN_2, low: 2.319_046_813_846_299_6e-17 };
+const ONE: DoublePair = DoublePair { high: 1.0, low: 0.0 };
 
-impl Pair {
-    fn of(value: f64) -> Pair {
-        Pair { high: value, low: 0.0 }
+impl DoublePair {
+    fn of(value: f64) -> DoublePair {
+        DoublePair { high: value, low: 0.0 }
     }
 
     /// Of any two doubles.
-    fn sum(a: f64, b: f64) -> Pair {
+    fn sum(a: f64, b: f64) -> DoublePair {
         let high = a + b;
         let part = high - a;
-        Pair { high, low: (a - (high - part)) + (b - part) }
+        DoublePair { high, low: (a - (high - part)) + (b - part) }
     }
 
     /// Of two doubles the first of which is the larger.
-    fn settled(a: f64, b: f64) -> Pair {
+    fn settled(a: f64, b: f64) -> DoublePair {
         let high = a + b;
-        Pair { high, low: b - (high - a) }
+        DoublePair { high, low: b - (high - a) }
     }
 
-    fn product(a: f64, b: f64) -> Pair {
+    fn product(a: f64, b: f64) -> DoublePair {
         let high = a * b;
-        Pair { high, low: a.mul_add(b, -high) }
+        DoublePair { high, low: a.mul_add(b, -high) }
     }
 
-    fn plus(self, other: Pair) -> Pair {
-        let (high, low) = (Pair::sum(self.high, other.high), Pair::sum(self.low, other.low));
-        let settled = Pair::settled(high.high, high.low + low.high);
-        Pair::settled(settled.high, settled.low + low.low)
+    fn plus(self, other: DoublePair) -> DoublePair {
+        let (high, low) =
+            (DoublePair::sum(self.high, other.high), DoublePair::sum(self.low, other.low));
+        let settled = DoublePair::settled(high.high, high.low + low.high);
+        DoublePair::settled(settled.high, settled.low + low.low)
     }
 
-    fn negated(self) -> Pair {
-        Pair { high: -self.high, low: -self.low }
+    fn negated(self) -> DoublePair {
+        DoublePair { high: -self.high, low: -self.low }
     }
 
-    fn minus(self, other: Pair) -> Pair {
+    fn minus(self, other: DoublePair) -> DoublePair {
         self.plus(other.negated())
     }
 
-    fn times(self, other: Pair) -> Pair {
-        let product = Pair::product(self.high, other.high);
-        Pair::settled(product.high, product.low + (self.high * other.low + self.low * other.high))
+    fn times(self, other: DoublePair) -> DoublePair {
+        let product = DoublePair::product(self.high, other.high);
+        DoublePair::settled(
+            product.high,
+            product.low + (self.high * other.low + self.low * other.high),
+        )
     }
 
-    fn over(self, other: Pair) -> Pair {
+    fn over(self, other: DoublePair) -> DoublePair {
         let first = self.high / other.high;
-        let rest = self.minus(other.times(Pair::of(first)));
+        let rest = self.minus(other.times(DoublePair::of(first)));
         let second = rest.high / other.high;
-        let rest = rest.minus(other.times(Pair::of(second)));
-        Pair::settled(first, second).plus(Pair::of(rest.high / other.high))
+        let rest = rest.minus(other.times(DoublePair::of(second)));
+        DoublePair::settled(first, second).plus(DoublePair::of(rest.high / other.high))
     }
 
     /// By a power of two.
-    fn scaled(self, by: f64) -> Pair {
-        Pair { high: self.high * by, low: self.low * by }
+    fn scaled(self, by: f64) -> DoublePair {
+        DoublePair { high: self.high * by, low: self.low * by }
     }
 
-    fn whole_power(self, mut exponent: u32) -> Pair {
+    fn whole_power(self, mut exponent: u32) -> DoublePair {
         let (mut result, mut square) = (ONE, self);
         while exponent > 0 {
             if exponent & 1 == 1 {
@@ -112,47 +117,47 @@ impl Pair {
         result
     }
 
-    fn from_decimal(number: Decimal) -> Pair {
+    fn from_decimal(number: Decimal) -> DoublePair {
         let mut rest = number.value;
-        let mut whole = Pair::of(0.0);
+        let mut whole = DoublePair::of(0.0);
         // In parts that a double holds exactly.
         let part = i256::from_i128(1 << 50);
         let mut weight = 1.0;
         while rest != i256::ZERO {
             let digits = rest.wrapping_rem(part).to_i128().unwrap_or(0);
-            whole = whole.plus(Pair::product(digits as f64, weight));
+            whole = whole.plus(DoublePair::product(digits as f64, weight));
             rest = rest.wrapping_div(part);
             weight *= (1u64 << 50) as f64;
         }
-        whole.over(Pair::of(10.0).whole_power(number.scale.unsigned_abs().into()))
+        whole.over(DoublePair::of(10.0).whole_power(number.scale.unsigned_abs().into()))
     }
 
     /// Rounded to so many places.
     fn to_decimal(self, scale: i32) -> Result<Decimal, Undefined> {
         let scale = scale.clamp(0, i32::from(MAX_SCALE));
-        let wide = self.times(Pair::of(10.0).whole_power(scale.unsigned_abs()));
+        let wide = self.times(DoublePair::of(10.0).whole_power(scale.unsigned_abs()));
         let whole = wide.high.round();
         let rest = (wide.high - whole) + wide.low;
         let value = integer(whole)?.checked_add(integer(rest.round())?);
         Ok(Decimal::new(value.ok_or(Undefined::Overflow)?, scale as i8))
     }
 
-    fn root(self) -> Pair {
+    fn root(self) -> DoublePair {
         if self.high == 0.0 {
             return self;
         }
-        let root = Pair::of(self.high.sqrt());
+        let root = DoublePair::of(self.high.sqrt());
         root.plus(self.over(root)).scaled(0.5)
     }
 
-    fn exp(self) -> Pair {
+    fn exp(self) -> DoublePair {
         // e^x = 2^k · (e^(r/256))^256, where r is less than half of ln 2.
         const HALVINGS: i32 = 8;
         let twos = (self.high / LN_2.high).round();
-        let rest = self.minus(LN_2.times(Pair::of(twos))).scaled(0.5f64.powi(HALVINGS));
+        let rest = self.minus(LN_2.times(DoublePair::of(twos))).scaled(0.5f64.powi(HALVINGS));
         let (mut sum, mut term) = (ONE, ONE);
         for n in 1..=12 {
-            term = term.times(rest).over(Pair::of(f64::from(n)));
+            term = term.times(rest).over(DoublePair::of(f64::from(n)));
             sum = sum.plus(term);
         }
         for _ in 0..HALVINGS {
@@ -162,8 +167,8 @@ impl Pair {
     }
 
     /// By Newton's method from the logarithm of a double.
-    fn ln(self) -> Pair {
-        let near = Pair::of(self.high.ln());
+    fn ln(self) -> DoublePair {
+        let near = DoublePair::of(self.high.ln());
         near.plus(self.times(near.negated().exp())).minus(ONE)
     }
 }
@@ -188,12 +193,12 @@ pub(crate) fn root(x: Decimal) -> Result<Decimal, Undefined> {
         return Err(Undefined::RootOfNegative);
     }
     let weight = (x.weight() + 1) * 2 - 1;
-    Pair::from_decimal(x).root().to_decimal((SIGNIFICANT - weight).max(x.scale.into()))
+    DoublePair::from_decimal(x).root().to_decimal((SIGNIFICANT - weight).max(x.scale.into()))
 }
 
 /// `e^x`.
 pub(crate) fn exp(x: Decimal) -> Result<Decimal, Undefined> {
-    let x_pair = Pair::from_decimal(x);
+    let x_pair = DoublePair::from_decimal(x);
     let weight = x_pair.high * std::f64::consts::LOG10_E;
     if weight >= 76.0 {
         return Err(Undefined::Overflow);
@@ -202,11 +207,11 @@ pub(crate) fn exp(x: Decimal) -> Result<Decimal, Undefined> {
     x_pair.exp().to_decimal(places.max(x.scale.into()))
 }
 
-fn positive(x: Decimal) -> Result<Pair, Undefined> {
+fn positive(x: Decimal) -> Result<DoublePair, Undefined> {
     match x.value {
         i256::ZERO => Err(Undefined::LogOfZero),
         value if value < i256::ZERO => Err(Undefined::LogOfNegative),
-        _ => Ok(Pair::from_decimal(x)),
+        _ => Ok(DoublePair::from_decimal(x)),
     }
 }
 
@@ -248,8 +253,8 @@ pub(crate) fn power(base: Decimal, exponent: Decimal) -> Result<Decimal, Undefin
     if base.value < i256::ZERO && whole.scale > 0 {
         return Err(Undefined::NegativeToFraction);
     }
-    let pair = Pair::from_decimal(base);
-    let weight = pair.high.abs().log10() * Pair::from_decimal(exponent).high;
+    let pair = DoublePair::from_decimal(base);
+    let weight = pair.high.abs().log10() * DoublePair::from_decimal(exponent).high;
     if weight >= 76.0 {
         return Err(Undefined::Overflow);
     }
@@ -263,7 +268,7 @@ pub(crate) fn power(base: Decimal, exponent: Decimal) -> Result<Decimal, Undefin
     let result = match by {
         Some(by @ 0..) => pair.whole_power(by.unsigned_abs()),
         Some(by) => ONE.over(pair.whole_power(by.unsigned_abs())),
-        None => Pair::from_decimal(exponent).times(pair.ln()).exp(),
+        None => DoublePair::from_decimal(exponent).times(pair.ln()).exp(),
     };
     result.to_decimal(places)
 }

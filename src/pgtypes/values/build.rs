@@ -366,12 +366,10 @@ impl ColumnBuilder {
             ColumnValues::Oid(v) => v.push(u32::from_be_bytes(fixed(value)?).into()),
             // NaN has one form here, and there may be others over the wire.
             ColumnValues::Float32(v) => {
-                let value = f32::from_be_bytes(fixed(value)?);
-                v.push(if value.is_nan() { f32::NAN } else { value });
+                v.push(scalar_in::plain_real(f32::from_be_bytes(fixed(value)?)))
             }
             ColumnValues::Float64(v) => {
-                let value = f64::from_be_bytes(fixed(value)?);
-                v.push(if value.is_nan() { f64::NAN } else { value });
+                v.push(scalar_in::plain_double(f64::from_be_bytes(fixed(value)?)))
             }
             ColumnValues::Decimal128 { values, precision, scale, scratch } => {
                 numeric::read_binary(value, scratch)?;

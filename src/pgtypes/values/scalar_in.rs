@@ -93,7 +93,17 @@ pub(crate) fn float8(text: &[u8]) -> Result<f64> {
     if (value.is_infinite() && digits()) || (value == 0.0 && underflows(body)) {
         return Err(float_range(text, NAME));
     }
-    Ok(if value.is_nan() { f64::NAN } else { value })
+    Ok(plain_double(value))
+}
+
+/// NaN in one form.
+pub(crate) fn plain_double(value: f64) -> f64 {
+    if value.is_nan() { f64::NAN } else { value }
+}
+
+/// As [`plain_double`].
+pub(crate) fn plain_real(value: f32) -> f32 {
+    if value.is_nan() { f32::NAN } else { value }
 }
 
 /// A real.
@@ -105,7 +115,7 @@ pub(crate) fn float4(text: &[u8]) -> Result<f32> {
     if (value.is_infinite() && digits()) || (value == 0.0 && underflows(body)) {
         return Err(float_range(text, NAME));
     }
-    Ok(if value.is_nan() { f32::NAN } else { value })
+    Ok(plain_real(value))
 }
 
 /// A boolean: any beginning of `true`, `false`, `yes`, `no`; `on`, `off`, `1`, `0`.

@@ -202,14 +202,7 @@ impl TreeNodeRewriter for Operators<'_> {
             }
             Expr::BinaryExpr(binary) => binary,
             Expr::InList(list) => return Ok(self.listed(list)),
-            Expr::Case(case) => {
-                let thens = case.when_then_expr.iter().map(|(_, then)| then);
-                let results: Vec<Expr> =
-                    thens.chain(&case.else_expr).map(|result| result.as_ref().clone()).collect();
-                let chosen = self.chosen(case)?;
-                return chosen
-                    .transform_data(|case| documents::chosen(case, results.iter(), self.schema));
-            }
+            Expr::Case(case) => return self.case(case),
             Expr::Between(between) => return Ok(self.between(between)),
             Expr::ScalarFunction(call) if is_called(&call.func) => {
                 return Ok(Transformed::yes(expanded(call, self.schema)?));
@@ -226,16 +219,8 @@ impl TreeNodeRewriter for Operators<'_> {
                 };
                 return Ok(rewritten.map_or_else(|| Transformed::no(expr), Transformed::yes));
             }
-            Expr::ScalarFunction(mut call) if floats::is_of_one_type(call.func.name()) => {
-                let is_changed = floats::unify(call.args.iter_mut(), self.schema);
-                let args = call.args.clone();
-                let call = Transformed::new_transformed(Expr::ScalarFunction(call), is_changed);
-                return call.transform_data(|call| match &call {
-                    Expr::ScalarFunction(array) if array.func.name() == "make_array" => {
-                        Ok(Transformed::no(call))
-                    }
-                    _ => documents::chosen(call, args.iter(), self.schema),
-                });
+            Expr::ScalarFunction(call) if floats::is_of_one_type(call.func.name()) => {
+                return self.of_one_type(call);
             }
             Expr::ScalarFunction(mut call)
                 if functions::is_as_json(&call.func)
@@ -364,6 +349,28 @@ impl Operators<'_> {
             }
         }
         Transformed::new_transformed(Expr::Between(between), is_of_intervals)
+    }
+
+    /// CASE of JSONB is JSONB.
+    fn case(&self, case: Case) -> Result<Transformed<Expr>> {
+        let thens = case.when_then_expr.iter().map(|(_, then)| then);
+        let results: Vec<Expr> =
+            thens.chain(&case.else_expr).map(|result| result.as_ref().clone()).collect();
+        let chosen = self.chosen(case)?;
+        chosen.transform_data(|case| documents::chosen(case, results.iter(), self.schema))
+    }
+
+    /// A function whose arguments and result are of one type.
+    fn of_one_type(&self, mut call: ScalarFunction) -> Result<Transformed<Expr>> {
+        let is_changed = floats::unify(call.args.iter_mut(), self.schema);
+        let args = call.args.clone();
+        let call = Transformed::new_transformed(Expr::ScalarFunction(call), is_changed);
+        call.transform_data(|call| match &call {
+            Expr::ScalarFunction(array) if array.func.name() == "make_array" => {
+                Ok(Transformed::no(call))
+            }
+            _ => documents::chosen(call, args.iter(), self.schema),
+        })
     }
 
     /// CASE: a text constant has the type of the other results, and what is tested is a boolean.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::shape::{Shape, array, key_order, kind, object, place, quoted};
+use super::shape::{JsonShape, array, key_order, kind, object, place, quoted};
 use crate::error::{Error, Result, SqlState};
 
 fn bad(message: &str) -> Error {
@@ -17,8 +17,8 @@ fn written(members: &Members<'_>) -> String {
 
 /// `one || other`.
 pub(super) fn joined(one: &str, other: &str) -> Result<String> {
-    Ok(match (Shape::of(one)?, Shape::of(other)?) {
-        (Shape::Object(mut members), Shape::Object(others)) => {
+    Ok(match (JsonShape::of(one)?, JsonShape::of(other)?) {
+        (JsonShape::Object(mut members), JsonShape::Object(others)) => {
             let is_new =
                 |key: &str| others.binary_search_by(|(other, _)| key_order(other, key)).is_err();
             members.retain(|(key, _)| is_new(key));
@@ -28,7 +28,7 @@ pub(super) fn joined(one: &str, other: &str) -> Result<String> {
         }
         (left, right) => {
             let elements = |of, whole| match of {
-                Shape::Array(elements) => elements,
+                JsonShape::Array(elements) => elements,
                 _ => vec![whole],
             };
             array(elements(left, one).into_iter().chain(elements(right, other)))
@@ -39,30 +39,30 @@ pub(super) fn joined(one: &str, other: &str) -> Result<String> {
 /// Without these keys, or the strings among the elements that are they.
 pub(super) fn without_keys(of: &str, keys: &[Option<String>]) -> Result<String> {
     let is_one = |key: &str| keys.iter().flatten().any(|one| one == key);
-    Ok(match Shape::of(of)? {
-        Shape::Object(mut members) => {
+    Ok(match JsonShape::of(of)? {
+        JsonShape::Object(mut members) => {
             members.retain(|(key, _)| !is_one(key));
             written(&members)
         }
-        Shape::Array(elements) => {
+        JsonShape::Array(elements) => {
             let quoted: Vec<String> = keys.iter().flatten().map(|key| quoted(key)).collect();
             array(elements.into_iter().filter(|element| !quoted.iter().any(|key| key == element)))
         }
-        Shape::Scalar(_) => return Err(bad("cannot delete from scalar")),
+        JsonShape::Scalar(_) => return Err(bad("cannot delete from scalar")),
     })
 }
 
 /// Without the element at a place.
 pub(super) fn without_element(of: &str, at: i64) -> Result<String> {
-    match Shape::of(of)? {
-        Shape::Array(mut elements) => {
+    match JsonShape::of(of)? {
+        JsonShape::Array(mut elements) => {
             if let Some(at) = place(at, elements.len()).filter(|at| *at < elements.len()) {
                 elements.remove(at);
             }
             Ok(array(elements))
         }
-        Shape::Object(_) => Err(bad("cannot delete from object using integer index")),
-        Shape::Scalar(_) => Err(bad("cannot delete from scalar")),
+        JsonShape::Object(_) => Err(bad("cannot delete from object using integer index")),
+        JsonShape::Scalar(_) => Err(bad("cannot delete from scalar")),
     }
 }
 
@@ -107,9 +107,9 @@ fn step(of: &str, path: &[Option<String>], level: usize, at: At<'_>) -> Result<S
         let message = format!("path element at position {} is null", level + 1);
         return Err(Error::new(SqlState::NullNotAllowed, message));
     };
-    match Shape::of(of)? {
-        Shape::Object(members) => in_object(&members, name, path, level, at),
-        Shape::Array(elements) => {
+    match JsonShape::of(of)? {
+        JsonShape::Object(members) => in_object(&members, name, path, level, at),
+        JsonShape::Array(elements) => {
             let index = name.trim_start().parse::<i32>().map_err(|_| {
                 let message =
                     format!("path element at position {} is not an integer: \"{name}\"", level + 1);
@@ -117,7 +117,7 @@ fn step(of: &str, path: &[Option<String>], level: usize, at: At<'_>) -> Result<S
             })?;
             in_array(&elements, index.into(), path, level, at)
         }
-        Shape::Scalar(text) => Ok(text.to_owned()),
+        JsonShape::Scalar(text) => Ok(text.to_owned()),
     }
 }
 
@@ -189,19 +189,19 @@ fn in_array(
 /// Without the members that are null, at any depth. JSON is written without blanks, JSONB as always.
 pub(super) fn without_nulls(of: &str, is_jsonb: bool) -> Result<String> {
     let (comma, colon) = if is_jsonb { (", ", ": ") } else { (",", ":") };
-    Ok(match Shape::of(of)? {
-        Shape::Object(members) => {
+    Ok(match JsonShape::of(of)? {
+        JsonShape::Object(members) => {
             let kept = members.iter().filter(|(_, value)| kind(value) != "null");
             let member = |(key, value): &(Cow<'_, str>, &str)| {
                 Ok(format!("{}{colon}{}", quoted(key), without_nulls(value, is_jsonb)?))
             };
             format!("{{{}}}", kept.map(member).collect::<Result<Vec<_>>>()?.join(comma))
         }
-        Shape::Array(elements) => {
+        JsonShape::Array(elements) => {
             let elements = elements.iter().map(|element| without_nulls(element, is_jsonb));
             format!("[{}]", elements.collect::<Result<Vec<_>>>()?.join(comma))
         }
-        Shape::Scalar(text) => text.to_owned(),
+        JsonShape::Scalar(text) => text.to_owned(),
     })
 }
 
@@ -213,17 +213,17 @@ pub(super) fn pretty(of: &str, depth: usize) -> Result<String> {
         let end = if lines.is_empty() { "" } else { "\n" };
         format!("{open}\n{}{end}{outer}{close}", lines.join(",\n"))
     };
-    Ok(match Shape::of(of)? {
-        Shape::Object(members) => {
+    Ok(match JsonShape::of(of)? {
+        JsonShape::Object(members) => {
             let member = |(key, value): &(Cow<'_, str>, &str)| {
                 Ok(format!("{}: {}", quoted(key), pretty(value, depth + 1)?))
             };
             lines('{', members.iter().map(member).collect::<Result<_>>()?, '}')
         }
-        Shape::Array(elements) => {
+        JsonShape::Array(elements) => {
             let elements = elements.iter().map(|element| pretty(element, depth + 1));
             lines('[', elements.collect::<Result<_>>()?, ']')
         }
-        Shape::Scalar(text) => text.to_owned(),
+        JsonShape::Scalar(text) => text.to_owned(),
     })
 }

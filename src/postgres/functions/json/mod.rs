@@ -26,7 +26,7 @@ use datafusion::logical_expr::{
 };
 
 use self::columns::collected;
-use self::shape::Shape;
+use self::shape::JsonShape;
 use self::table::Takes::{self, Boolean, Key, Text, Texts, Value};
 use self::table::{FUNCTIONS, Gives, JsonGiven, JsonRow};
 use super::scalar::over_columns;
@@ -227,7 +227,7 @@ impl JsonFunction {
         let read = |text: &str| match self.family {
             SqlType::Jsonb => normal_json(text),
             _ => {
-                Shape::of(text)?;
+                JsonShape::of(text)?;
                 Ok(text.to_owned())
             }
         };

@@ -11,17 +11,17 @@ use crate::pgtypes::values::JsonScanner;
 
 /// A value by its outermost level.
 #[derive(Debug)]
-pub(super) enum Shape<'t> {
+pub(super) enum JsonShape<'t> {
     Object(Vec<(Cow<'t, str>, &'t str)>),
     Array(Vec<&'t str>),
     /// As it is written.
     Scalar(&'t str),
 }
 
-impl<'t> Shape<'t> {
+impl<'t> JsonShape<'t> {
     /// # Errors
     /// 22P02 if it is no JSON.
-    pub(super) fn of(text: &'t str) -> Result<Shape<'t>> {
+    pub(super) fn of(text: &'t str) -> Result<JsonShape<'t>> {
         let mut scanner = JsonScanner::new(text);
         scanner.blanks();
         let shape = match scanner.peek() {
@@ -33,7 +33,7 @@ impl<'t> Shape<'t> {
                     members.push((key, scanner.value()?));
                     more = scanner.another(b'{')?;
                 }
-                Shape::Object(members)
+                JsonShape::Object(members)
             }
             Some(b'[') => {
                 let mut elements = Vec::new();
@@ -42,9 +42,9 @@ impl<'t> Shape<'t> {
                     elements.push(scanner.value()?);
                     more = scanner.another(b'[')?;
                 }
-                Shape::Array(elements)
+                JsonShape::Array(elements)
             }
-            _ => Shape::Scalar(scanner.value()?),
+            _ => JsonShape::Scalar(scanner.value()?),
         };
         scanner.end()?;
         Ok(shape)
@@ -53,7 +53,7 @@ impl<'t> Shape<'t> {
     /// The member of that name, or the last of several.
     pub(super) fn member(&self, name: &str) -> Option<&'t str> {
         match self {
-            Shape::Object(members) => {
+            JsonShape::Object(members) => {
                 members.iter().rev().find(|(key, _)| key == name).map(|(_, value)| *value)
             }
             _ => None,
@@ -62,7 +62,7 @@ impl<'t> Shape<'t> {
 
     /// The element at a place, from the end if it is negative.
     pub(super) fn element(&self, at: i64) -> Option<&'t str> {
-        let Shape::Array(elements) = self else { return None };
+        let JsonShape::Array(elements) = self else { return None };
         elements.get(place(at, elements.len())?).copied()
     }
 }
@@ -168,8 +168,8 @@ pub(super) fn key_order(one: &str, other: &str) -> Ordering {
 
 /// Whether `whole` has all that `part` has (Postgres manual, 8.14.3).
 pub(super) fn contains(whole: &str, part: &str, is_outermost: bool) -> Result<bool> {
-    Ok(match (Shape::of(whole)?, Shape::of(part)?) {
-        (whole @ Shape::Object(_), Shape::Object(members)) => {
+    Ok(match (JsonShape::of(whole)?, JsonShape::of(part)?) {
+        (whole @ JsonShape::Object(_), JsonShape::Object(members)) => {
             for (key, wanted) in &members {
                 match whole.member(key) {
                     Some(value) if holds(value, wanted)? => {}
@@ -178,12 +178,12 @@ pub(super) fn contains(whole: &str, part: &str, is_outermost: bool) -> Result<bo
             }
             true
         }
-        (Shape::Array(elements), Shape::Array(wanted)) => has_all(&elements, &wanted)?,
+        (JsonShape::Array(elements), JsonShape::Array(wanted)) => has_all(&elements, &wanted)?,
         // At the outermost level an array contains a scalar.
-        (Shape::Array(elements), Shape::Scalar(wanted)) if is_outermost => {
+        (JsonShape::Array(elements), JsonShape::Scalar(wanted)) if is_outermost => {
             has_all(&elements, &[wanted])?
         }
-        (Shape::Scalar(one), Shape::Scalar(other)) => is_same_scalar(one, other),
+        (JsonShape::Scalar(one), JsonShape::Scalar(other)) => is_same_scalar(one, other),
         _ => false,
     })
 }
@@ -241,8 +241,8 @@ const ARRAY: u8 = 5;
 
 fn put_key(value: &str, is_outermost: bool, out: &mut Vec<u8>) -> Result<()> {
     let count = |length: usize| u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes();
-    match Shape::of(value)? {
-        Shape::Object(members) => {
+    match JsonShape::of(value)? {
+        JsonShape::Object(members) => {
             out.push(6);
             out.extend(count(members.len()));
             for (key, value) in &members {
@@ -251,7 +251,7 @@ fn put_key(value: &str, is_outermost: bool, out: &mut Vec<u8>) -> Result<()> {
                 put_key(value, false, out)?;
             }
         }
-        Shape::Array(elements) => {
+        JsonShape::Array(elements) => {
             out.push(ARRAY);
             out.extend(count(elements.len()));
             if is_outermost {
@@ -261,7 +261,7 @@ fn put_key(value: &str, is_outermost: bool, out: &mut Vec<u8>) -> Result<()> {
                 put_key(element, false, out)?;
             }
         }
-        Shape::Scalar(text) => match kind(text) {
+        JsonShape::Scalar(text) => match kind(text) {
             "null" => out.push(1),
             "string" => {
                 out.push(2);

@@ -7,7 +7,7 @@ use datafusion::arrow::datatypes::Int64Type;
 
 use super::columns::JsonOut;
 use super::edit::{self, At};
-use super::shape::{self, Shape};
+use super::shape::{self, JsonShape};
 use crate::error::{Error, Result, SqlState};
 use crate::pgtypes::values::normal_json;
 use crate::types::SqlType;
@@ -50,16 +50,16 @@ pub(super) struct JsonRow {
     /// How many of the arguments there must be.
     pub(super) least: usize,
     pub(super) gives: Gives,
-    pub(super) of: for<'r> fn(&JsonGiven<'r>) -> Result<Option<JsonOut<'r>>>,
+    pub(super) of: JsonRowFunction,
 }
 
-type RowFunction = for<'r> fn(&JsonGiven<'r>) -> Result<Option<JsonOut<'r>>>;
+type JsonRowFunction = for<'r> fn(&JsonGiven<'r>) -> Result<Option<JsonOut<'r>>>;
 
 const fn of_both(
     name: &'static str,
     takes: &'static [Takes],
     gives: Gives,
-    of: RowFunction,
+    of: JsonRowFunction,
 ) -> JsonRow {
     JsonRow { name, is_of_both: true, takes, least: takes.len(), gives, of }
 }
@@ -68,7 +68,7 @@ const fn of_jsonb(
     name: &'static str,
     takes: &'static [Takes],
     gives: Gives,
-    of: RowFunction,
+    of: JsonRowFunction,
 ) -> JsonRow {
     JsonRow { name, is_of_both: false, takes, least: takes.len(), gives, of }
 }
@@ -90,9 +90,9 @@ pub(super) static FUNCTIONS: [JsonRow; 36] = [
         Ok(Some(JsonOut::Text(Cow::Borrowed(kind))))
     }),
     of_both("array_length", &[Value], Gives::Integer, |given| match given.shape()? {
-        Shape::Array(elements) => Ok(i32::try_from(elements.len()).ok().map(JsonOut::Integer)),
-        Shape::Object(_) => Err(bad("cannot get array length of a non-array")),
-        Shape::Scalar(_) => Err(bad("cannot get array length of a scalar")),
+        JsonShape::Array(elements) => Ok(i32::try_from(elements.len()).ok().map(JsonOut::Integer)),
+        JsonShape::Object(_) => Err(bad("cannot get array length of a non-array")),
+        JsonShape::Scalar(_) => Err(bad("cannot get array length of a scalar")),
     }),
     of_both("strip_nulls", &[Value], Gives::Value, |given| {
         owned(edit::without_nulls(given.text(0), given.is_jsonb))
@@ -107,11 +107,11 @@ pub(super) static FUNCTIONS: [JsonRow; 36] = [
         Ok(Some(JsonOut::Texts(texts)))
     }),
     of_both("keys", &[Value], Gives::Texts, |given| match given.shape()? {
-        Shape::Object(members) => {
+        JsonShape::Object(members) => {
             Ok(Some(JsonOut::Texts(members.into_iter().map(|(key, _)| Some(key)).collect())))
         }
-        Shape::Array(_) => Err(given.cannot_call("object_keys", "an array")),
-        Shape::Scalar(_) => Err(given.cannot_call("object_keys", "a scalar")),
+        JsonShape::Array(_) => Err(given.cannot_call("object_keys", "an array")),
+        JsonShape::Scalar(_) => Err(given.cannot_call("object_keys", "a scalar")),
     }),
     of_both("members", &[Value], Gives::Members, |given| {
         let pairs = given.members("each")?.into_iter();
@@ -248,12 +248,12 @@ fn scalar<'r>(given: &JsonGiven<'r>) -> Result<Option<JsonOut<'r>>> {
     Ok(Some(JsonOut::part(value)))
 }
 
-fn has_key(shape: &Shape<'_>, key: &str) -> Result<bool> {
+fn has_key(shape: &JsonShape<'_>, key: &str) -> Result<bool> {
     let is_it = |value: &str| value.starts_with('"') && value == shape::quoted(key);
     Ok(match shape {
-        Shape::Object(_) => shape.member(key).is_some(),
-        Shape::Array(elements) => elements.iter().any(|element| is_it(element)),
-        Shape::Scalar(text) => is_it(text),
+        JsonShape::Object(_) => shape.member(key).is_some(),
+        JsonShape::Array(elements) => elements.iter().any(|element| is_it(element)),
+        JsonShape::Scalar(text) => is_it(text),
     })
 }
 
@@ -291,8 +291,8 @@ impl<'r> JsonGiven<'r> {
         (at..self.columns.len()).map(|at| Some(self.text(at).to_owned())).collect()
     }
 
-    fn shape(&self) -> Result<Shape<'r>> {
-        Shape::of(self.text(0))
+    fn shape(&self) -> Result<JsonShape<'r>> {
+        JsonShape::of(self.text(0))
     }
 
     /// The JSON text in the form of the family.
@@ -307,7 +307,7 @@ impl<'r> JsonGiven<'r> {
         };
         Ok(match self.shape()? {
             // To JSONB a scalar is an array of one.
-            Shape::Scalar(text) if self.is_jsonb && matches!(at, 0 | -1) => Some(text),
+            JsonShape::Scalar(text) if self.is_jsonb && matches!(at, 0 | -1) => Some(text),
             shape => shape.element(at),
         })
     }
@@ -319,8 +319,10 @@ impl<'r> JsonGiven<'r> {
             let Some(step) = step else { return Ok(None) };
             let next = if value.trim_start().starts_with('[') {
                 let at = step.trim_start().parse::<i32>().ok();
-                at.and_then(|at| Shape::of(value).map(|shape| shape.element(at.into())).transpose())
-                    .transpose()?
+                at.and_then(|at| {
+                    JsonShape::of(value).map(|shape| shape.element(at.into())).transpose()
+                })
+                .transpose()?
             } else {
                 shape::member(value, &step, self.is_jsonb)?
             };
@@ -338,20 +340,24 @@ impl<'r> JsonGiven<'r> {
 
     fn elements(&self, function: &str) -> Result<Vec<&'r str>> {
         match self.shape()? {
-            Shape::Array(elements) => Ok(elements),
-            Shape::Object(_) if self.is_jsonb => Err(bad("cannot extract elements from an object")),
-            Shape::Scalar(_) if self.is_jsonb => Err(bad("cannot extract elements from a scalar")),
-            Shape::Object(_) => Err(self.cannot_call(function, "a non-array")),
-            Shape::Scalar(_) => Err(self.cannot_call(function, "a scalar")),
+            JsonShape::Array(elements) => Ok(elements),
+            JsonShape::Object(_) if self.is_jsonb => {
+                Err(bad("cannot extract elements from an object"))
+            }
+            JsonShape::Scalar(_) if self.is_jsonb => {
+                Err(bad("cannot extract elements from a scalar"))
+            }
+            JsonShape::Object(_) => Err(self.cannot_call(function, "a non-array")),
+            JsonShape::Scalar(_) => Err(self.cannot_call(function, "a scalar")),
         }
     }
 
     fn members(&self, function: &str) -> Result<Vec<(Cow<'r, str>, &'r str)>> {
         match self.shape()? {
-            Shape::Object(members) => Ok(members),
+            JsonShape::Object(members) => Ok(members),
             _ if self.is_jsonb => Err(self.cannot_call(function, "a non-object")),
-            Shape::Array(_) => Err(bad("cannot deconstruct an array as an object")),
-            Shape::Scalar(_) => Err(bad("cannot deconstruct a scalar")),
+            JsonShape::Array(_) => Err(bad("cannot deconstruct an array as an object")),
+            JsonShape::Scalar(_) => Err(bad("cannot deconstruct a scalar")),
         }
     }
 

@@ -31,7 +31,7 @@ pub(super) fn all() -> Vec<ScalarUDF> {
 }
 
 fn function(whole: Whole) -> ScalarUDF {
-    ScalarUDF::from(WholeFunction {
+    ScalarUDF::from(ExactFunction {
         whole,
         signature: Signature::user_defined(Volatility::Immutable),
     })
@@ -50,12 +50,12 @@ enum Whole {
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct WholeFunction {
+struct ExactFunction {
     whole: Whole,
     signature: Signature,
 }
 
-impl ScalarUDFImpl for WholeFunction {
+impl ScalarUDFImpl for ExactFunction {
     fn name(&self) -> &str {
         match self.whole {
             Whole::Abs => "abs",

@@ -81,7 +81,7 @@ fn interval_of_parts(written: &Function) -> Result<Option<Expr>> {
             FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) => (Some(at), value),
             FunctionArg::Named { name, arg: FunctionArgExpr::Expr(value), .. } => {
                 let is_name = |part: &&str| name.value.eq_ignore_ascii_case(part);
-                (PARTS.iter().position(|part| is_name(part)), value)
+                (PARTS.iter().position(is_name), value)
             }
             _ => return Ok(None),
         };
@@ -139,21 +139,7 @@ fn function(expr: &mut Expr) -> Option<Expr> {
         ("percentile_disc", 1) => percentile_disc(expr, arguments.next()?),
         ("mode", 0) => Some(call(MODE_OF_SORTED, vec![values_in_order(expr)?])),
         ("string_agg", 2) => separated(expr, arguments.next()?, arguments.next()?),
-        (name, 1) if json_set(name).is_some() => {
-            let (family, set) = json_set(name)?;
-            let array = match set {
-                "array_elements" => "elements",
-                "array_elements_text" => "elements_text",
-                "object_keys" => "keys",
-                "each" => "members",
-                _ => "members_text",
-            };
-            let rows =
-                call("unnest", vec![call(&format!("{family}_{array}"), arguments.collect())]);
-            // UNNEST forgets that the elements are JSON.
-            let is_of_json = set == "array_elements";
-            Some(if is_of_json { call(&format!("{family}_as_is"), vec![rows]) } else { rows })
-        }
+        (name, 1) if json_set(name).is_some() => rows_of_json(name, arguments.collect()),
         (name, _) => {
             let (_, here) = NAMES.iter().find(|(postgres, _)| *postgres == name)?;
             if let Expr::Function(call) = expr {
@@ -170,6 +156,22 @@ pub(super) fn json_set(name: &str) -> Option<(&str, &str)> {
     let is_set = ["array_elements", "array_elements_text", "object_keys", "each", "each_text"]
         .contains(&set);
     (matches!(family, "json" | "jsonb") && is_set).then_some((family, set))
+}
+
+/// The rows in a SELECT list: an array that UNNEST takes apart.
+fn rows_of_json(name: &str, arguments: Vec<Expr>) -> Option<Expr> {
+    let (family, set) = json_set(name)?;
+    let array = match set {
+        "array_elements" => "elements",
+        "array_elements_text" => "elements_text",
+        "object_keys" => "keys",
+        "each" => "members",
+        _ => "members_text",
+    };
+    let rows = call("unnest", vec![call(&format!("{family}_{array}"), arguments)]);
+    // UNNEST forgets that the elements are JSON.
+    let is_of_json = set == "array_elements";
+    Some(if is_of_json { call(&format!("{family}_as_is"), vec![rows]) } else { rows })
 }
 
 /// `jsonb_agg(x)` is made of an array of what each row gives, as JSON.
