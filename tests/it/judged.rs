@@ -1,5 +1,6 @@
-//! What is kept up to date against an independent engine over the same rows: DuckDB, asked by scripts of
-//! `tests/drivers` with the Python that `TIDEMILL_TEST_PYTHON` names.
+//! What is kept up to date against answers that are not our own, by scripts of `tests/drivers` with the
+//! Python that `TIDEMILL_TEST_PYTHON` names: those of DuckDB over the same rows, and cases with the answers
+//! of PostgreSQL 15.
 
 use std::process::Command;
 
@@ -8,7 +9,7 @@ use crate::server;
 /// Runs a script, which prints "all is well" behind what differs if nothing does.
 fn all_is_well(script: &str, arguments: &[&str]) {
     let Ok(python) = std::env::var("TIDEMILL_TEST_PYTHON") else {
-        eprintln!("DuckDB was NOT asked: TIDEMILL_TEST_PYTHON names no Python (.ci/run makes one)");
+        eprintln!("{script} was NOT run: TIDEMILL_TEST_PYTHON names no Python (.ci/run makes one)");
         return;
     };
     let ports = [server::free_port().to_string(), server::free_port().to_string()];
@@ -38,4 +39,15 @@ fn views_of_random_queries_are_what_duckdb_answers() {
 fn every_query_of_nexmark_is_what_duckdb_answers() {
     let events = std::env::var("TIDEMILL_NEXMARK_EVENTS").unwrap_or_else(|_| "4000".to_owned());
     all_is_well("nexmark.py", &["--events", &events, "--points", "4"]);
+}
+
+/// Asked once, as a view made before the rows and one made after them, by SUBSCRIBE and on window close.
+#[test]
+fn every_case_is_answered_in_all_its_ways() {
+    let folder = server::repository().join("tests/cases");
+    let files = std::fs::read_dir(folder).expect("the cases are there");
+    let mut files: Vec<String> =
+        files.map(|file| file.expect("a case").path().display().to_string()).collect();
+    files.sort();
+    all_is_well("cases.py", &files.iter().map(String::as_str).collect::<Vec<_>>());
 }
