@@ -4,7 +4,7 @@
 //! - A text constant has the type of the other side (Postgres manual, 10.2): `'5' + 5`, `id =
 //!   '123e…'`, `took > '1 day'`.
 //! - A REAL beside an integer or a numeric is a double.
-//! - Operators on JSON are functions ([`documents`](super::documents)).
+//! - Operators on JSON are functions (`documents`).
 
 use datafusion::arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
 use datafusion::common::{DFSchema, Result, ScalarValue};

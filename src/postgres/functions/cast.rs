@@ -203,10 +203,9 @@ pub(super) fn written(array: &ArrayRef, field: &Field) -> ArrayRef {
 fn digits(floats: &ArrayRef) -> Result<StringArray> {
     let places = if *floats.data_type() == DataType::Float64 { 14 } else { 5 };
     let floats = cast(floats, &DataType::Float64)?;
-    let text = |value: f64| match value.is_finite() {
-        true => format!("{value:.places$e}"),
-        // What numerics say to it.
-        false => "NaN".to_owned(),
+    // What numerics say to infinity.
+    let text = |value: f64| {
+        if value.is_finite() { format!("{value:.places$e}") } else { "NaN".to_owned() }
     };
     Ok(floats.as_primitive::<Float64Type>().iter().map(|value| value.map(text)).collect())
 }

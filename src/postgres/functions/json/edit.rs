@@ -78,7 +78,7 @@ pub(super) enum At<'t> {
 }
 
 impl At<'_> {
-    fn new(&self) -> Option<&str> {
+    fn value(&self) -> Option<&str> {
         match self {
             At::Put(new) | At::Replace(new) | At::Before(new) | At::Behind(new) => Some(new),
             At::Delete => None,
@@ -147,7 +147,7 @@ fn in_object(
         }
         (None, true) if at.can_add() => {
             let place = pairs.partition_point(|(key, _)| key_order(key, name).is_lt());
-            pairs.splice(place..place, at.new().map(|new| (name, new)));
+            pairs.splice(place..place, at.value().map(|new| (name, new)));
         }
         (None, _) => {}
     }
@@ -179,7 +179,7 @@ fn in_array(
             At::Behind(new) => before.extend([elements[found], *new]),
             At::Delete => {}
         },
-        (None, true) if at.can_add() => before.extend(at.new()),
+        (None, true) if at.can_add() => before.extend(at.value()),
         (None, _) => {}
     }
     before.append(&mut behind);

@@ -106,9 +106,11 @@ impl Maker {
                 Some(format!("[{}]", all.map(|at| given.json(at)).collect::<Vec<_>>().join(", ")))
             }
             Make::Object => {
-                let pair = |at| match given.is_null(at) {
-                    true => Err(self.null_key(at + 1)),
-                    false => Ok(format!("{} : {}", given.key(at)?, given.json(at + 1))),
+                let pair = |at| {
+                    if given.is_null(at) {
+                        return Err(self.null_key(at + 1));
+                    }
+                    Ok(format!("{} : {}", given.key(at)?, given.json(at + 1)))
                 };
                 let pairs = all.step_by(2).map(pair).collect::<Result<Vec<_>>>()?;
                 Some(format!("{{{}}}", pairs.join(", ")))

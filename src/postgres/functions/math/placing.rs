@@ -77,7 +77,7 @@ impl Placing {
         match *to {
             DataType::Decimal128(precision, scale) => {
                 let array = match numbers.as_primitive_opt::<Decimal128Type>() {
-                    Some(numbers) => self.narrow(numbers, &at, scale)?,
+                    Some(numbers) => self.narrow(numbers, at, scale)?,
                     None => None,
                 };
                 if let Some(array) = array {

@@ -235,7 +235,7 @@ fn lcm(a: i256, b: i256) -> Option<i256> {
 
 fn of_both(a: Decimal, b: Decimal, of: fn(i256, i256) -> Option<i256>) -> Result<Decimal> {
     let scale = a.scale.max(b.scale);
-    let of = || Ok(of(a.rescaled(scale)?, b.rescaled(scale)?).ok_or(DecimalError::Overflow)?);
+    let of = || of(a.rescaled(scale)?, b.rescaled(scale)?).ok_or(DecimalError::Overflow);
     Ok(Decimal::new(of().map_err(failed)?, scale))
 }
 

@@ -372,7 +372,6 @@ fn overlaps(left: &Expr, right: &Expr) -> Option<Expr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::SqlState;
     use crate::sql;
 
     fn spelled(text: &str) -> String {
