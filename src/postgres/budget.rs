@@ -10,15 +10,14 @@
 //! and in the options of its session state, which every rule of DataFusion's sees
 //! (`checked`), and which its subqueries inherit.
 
-use std::any::Any;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use datafusion::arrow::datatypes::DataType;
-use datafusion::common::config::{ConfigEntry, ConfigExtension, ConfigOptions, ExtensionOptions};
+use datafusion::common::Result as DfResult;
+use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{DataFusionError, Result as DfResult};
 use datafusion::logical_expr::planner::{
     PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning,
 };
@@ -28,6 +27,7 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use super::carried::carried;
 use super::grouping_sets::check_grouping_sets;
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
@@ -389,29 +389,4 @@ impl RelationPlanner for CountedNames {
     }
 }
 
-impl ConfigExtension for Allowance {
-    const PREFIX: &'static str = "allowance";
-}
-
-/// Nothing of it can be set.
-impl ExtensionOptions for Allowance {
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
-    fn as_any_mut(&mut self) -> &mut dyn Any {
-        self
-    }
-
-    fn cloned(&self) -> Box<dyn ExtensionOptions> {
-        Box::new(self.clone())
-    }
-
-    fn set(&mut self, key: &str, _: &str) -> DfResult<()> {
-        Err(DataFusionError::Configuration(format!("there is no option {key}")))
-    }
-
-    fn entries(&self) -> Vec<ConfigEntry> {
-        Vec::new()
-    }
-}
+carried!(Allowance, "allowance");

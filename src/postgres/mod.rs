@@ -13,6 +13,7 @@
 //! | `compiled` | an expression that is evaluated outside of a plan |
 //! | `subplan` | a subquery that is run for each set of outer values |
 //! | [`budget`] | what planning a statement may cost, and whether anyone still waits for it |
+//! | `by_name`, `carried` | what DataFusion asks of functions, and of what its options carry |
 //! | `checked` | the rules of DataFusion's planner look whether anyone does |
 //! | [`guard`] | a running query can be stopped, and gives way to others |
 //! | `lateral` | subqueries in FROM that read what stands beside them |
@@ -28,6 +29,8 @@
 //! Nothing of streams is here, and it imports nothing of `plan` or `exec`.
 
 pub mod budget;
+pub(crate) mod by_name;
+mod carried;
 pub(crate) mod checked;
 pub mod coercion;
 pub(crate) mod compiled;

@@ -5,7 +5,6 @@
 //! the statement is planned once more with a function of that name, which only says what it was
 //! called with.
 
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, FieldRef};
@@ -20,6 +19,7 @@ use datafusion::sql::parser::Statement;
 
 use crate::catalog::{DATABASE, SCHEMA};
 use crate::error::{Error, SqlState, missing_function, nearest};
+use crate::postgres::by_name::by_name;
 use crate::types::SqlType;
 
 /// The error with what can be found out about the name it complains of.
@@ -112,19 +112,7 @@ impl Unknown {
     }
 }
 
-impl PartialEq for Unknown {
-    fn eq(&self, other: &Self) -> bool {
-        self.name == other.name
-    }
-}
-
-impl Eq for Unknown {}
-
-impl Hash for Unknown {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.name.hash(state);
-    }
-}
+by_name!(Unknown);
 
 impl ScalarUDFImpl for Unknown {
     fn name(&self) -> &str {

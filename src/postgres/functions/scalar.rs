@@ -13,6 +13,8 @@ use datafusion::logical_expr::{
 
 use super::collect::scalar_at;
 
+use crate::postgres::by_name::by_name;
+
 /// A function over columns of equal length.
 #[derive(Debug)]
 pub(crate) struct Scalar {
@@ -24,19 +26,7 @@ pub(crate) struct Scalar {
     pub(crate) call: fn(&[ArrayRef], usize) -> crate::error::Result<ArrayRef>,
 }
 
-impl PartialEq for Scalar {
-    fn eq(&self, other: &Self) -> bool {
-        self.name == other.name
-    }
-}
-
-impl Eq for Scalar {}
-
-impl Hash for Scalar {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.name.hash(state);
-    }
-}
+by_name!(Scalar);
 
 impl ScalarUDFImpl for Scalar {
     fn name(&self) -> &str {

@@ -4,7 +4,6 @@
 //! triggers, privileges of its own) answers as a Postgres in which there are none.
 
 use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, AsArray, BooleanArray, Int64Array, StringArray};
@@ -23,6 +22,7 @@ use super::types::{format_type, operator_name, type_oid};
 use crate::catalog::{Kind, RelationId};
 use crate::error::{Error, Result, SqlState};
 use crate::log::StreamId;
+use crate::postgres::by_name::by_name;
 use crate::postgres::functions::over_columns;
 use crate::types::quote_name;
 
@@ -50,19 +50,7 @@ impl fmt::Debug for SystemFunction {
     }
 }
 
-impl PartialEq for SystemFunction {
-    fn eq(&self, other: &Self) -> bool {
-        self.name == other.name
-    }
-}
-
-impl Eq for SystemFunction {}
-
-impl Hash for SystemFunction {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.name.hash(state);
-    }
-}
+by_name!(SystemFunction);
 
 impl ScalarUDFImpl for SystemFunction {
     fn name(&self) -> &str {

@@ -14,7 +14,6 @@
 //! apart. All give NULL for NULL.
 
 use std::collections::HashMap;
-use std::hash::{Hash, Hasher};
 use std::sync::{Arc, LazyLock};
 
 use datafusion::arrow::array::{Array, ArrayRef, StringArray};
@@ -32,6 +31,7 @@ use self::table::{FUNCTIONS, Gives, JsonGiven, JsonRow};
 use super::scalar::over_columns;
 use crate::error::{Error, Result, SqlState};
 use crate::pgtypes::values::normal_json;
+use crate::postgres::by_name::by_name;
 use crate::types::SqlType;
 
 mod columns;
@@ -88,19 +88,7 @@ struct JsonFunction {
     signature: Signature,
 }
 
-impl PartialEq for JsonFunction {
-    fn eq(&self, other: &Self) -> bool {
-        self.name == other.name
-    }
-}
-
-impl Eq for JsonFunction {}
-
-impl Hash for JsonFunction {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.name.hash(state);
-    }
-}
+by_name!(JsonFunction);
 
 impl JsonFunction {
     fn undefined(&self, given: &[SqlType]) -> Error {

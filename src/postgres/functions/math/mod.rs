@@ -11,7 +11,6 @@
 //! double all are numerics; integers and untyped constants are whatever stands beside them, and doubles
 //! alone. The results of numerics are [`transcendental`]'s.
 
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, AsArray, Float64Array};
@@ -27,6 +26,7 @@ use datafusion::logical_expr::{
 use super::numeric::{computed, failed};
 use super::scalar::over_columns;
 use crate::error::{Error, Result, SqlState};
+use crate::postgres::by_name::by_name;
 use crate::types::decimal::{Decimal, DecimalError, MAX_SCALE};
 use crate::types::transcendental::{self, Undefined};
 use crate::types::{SqlType, WIDE_NUMERIC};
@@ -118,19 +118,7 @@ struct Math {
     signature: Signature,
 }
 
-impl PartialEq for Math {
-    fn eq(&self, other: &Self) -> bool {
-        self.name == other.name
-    }
-}
-
-impl Eq for Math {}
-
-impl Hash for Math {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.name.hash(state);
-    }
-}
+by_name!(Math);
 
 /// 42883, as Postgres says it.
 fn undefined(name: &str, types: &[DataType]) -> DataFusionError {
