@@ -35,8 +35,8 @@ use super::math::in_range;
 use super::scalar::over_columns;
 use crate::error::{Error, SqlState};
 use crate::pgtypes::values::{ColumnBuilder, Encoder, TextStyle};
-use crate::types::SqlType;
 use crate::types::decimal::Decimal;
+use crate::types::{SqlType, Zone};
 
 /// The function for a cast, where arrow's kernel will not do.
 pub(crate) fn replaced(cast: Cast, schema: &DFSchema) -> Result<Expr, Cast> {
@@ -169,9 +169,14 @@ impl ScalarUDFImpl for PostgresCast {
 }
 
 pub(super) fn read(array: &ArrayRef, to: &Field) -> Result<ArrayRef> {
+    read_in(array, to, Zone::Utc)
+}
+
+/// Values as they are read in a session with that zone.
+pub(super) fn read_in(array: &ArrayRef, to: &Field, zone: Zone) -> Result<ArrayRef> {
     let texts = cast(array, &DataType::Utf8)?;
     let texts: &StringArray = texts.as_string();
-    let mut builder = ColumnBuilder::new(&SqlType::from_field(to), texts.len());
+    let mut builder = ColumnBuilder::new(&SqlType::from_field(to), texts.len()).in_zone(zone);
     for text in texts {
         match text {
             Some(text) => builder.append_text(text.as_bytes())?,
@@ -184,7 +189,12 @@ pub(super) fn read(array: &ArrayRef, to: &Field) -> Result<ArrayRef> {
 }
 
 pub(super) fn written(array: &ArrayRef, field: &Field) -> ArrayRef {
-    let (encoder, style) = (Encoder::new(field), TextStyle::default());
+    written_in(array, field, &TextStyle::default())
+}
+
+/// Values as they are shown in that style.
+pub(super) fn written_in(array: &ArrayRef, field: &Field, style: &TextStyle) -> ArrayRef {
+    let encoder = Encoder::new(field);
     let mut texts = StringBuilder::with_capacity(array.len(), array.len() * 16);
     let mut bytes = BytesMut::new();
     for row in 0..array.len() {
@@ -193,7 +203,7 @@ pub(super) fn written(array: &ArrayRef, field: &Field) -> ArrayRef {
             continue;
         }
         bytes.clear();
-        encoder.text(array.as_ref(), row, &style, &mut bytes);
+        encoder.text(array.as_ref(), row, style, &mut bytes);
         texts.append_value(String::from_utf8_lossy(&bytes));
     }
     Arc::new(texts.finish())

@@ -32,6 +32,7 @@ pub(crate) use session_zone::SessionZone;
 pub(crate) use similar::{LIKE_ESCAPE, SIMILAR_TO_ESCAPE, one_sign, similar_to, with_backslashes};
 pub(crate) use zones::in_utc;
 
+mod analyzed;
 mod arithmetic;
 mod arrays;
 mod bytes;
@@ -147,7 +148,7 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
                 time_units::forms(),
             ]
             .concat(),
-            &["concat_ws", "format", "overlay"],
+            &["concat", "concat_ws", "format", "overlay", "to_char"],
         ))
         .chain([
             shown::array_to_string(),

@@ -6,35 +6,33 @@
 //! that coercion has put in included, `date_trunc`, `extract`, `age`, and intervals of days and months.
 //! Continuous queries know no session: theirs is UTC.
 
-use std::any::Any;
 use std::sync::Arc;
 
-use bytes::BytesMut;
 use chrono::{DateTime, Days, Months, NaiveDateTime};
-use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, StringArray, StringBuilder, TimestampMicrosecondArray,
-};
+use datafusion::arrow::array::{ArrayRef, AsArray, TimestampMicrosecondArray};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{
     DataType, FieldRef, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, TimeUnit,
     TimestampMicrosecondType,
 };
-use datafusion::common::config::{ConfigEntry, ConfigExtension, ConfigOptions, ExtensionOptions};
-use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{DFSchema, DataFusionError, Result};
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::Transformed;
+use datafusion::common::{DFSchema, Result};
 use datafusion::functions::datetime::now;
 use datafusion::logical_expr::expr::{Cast, ScalarFunction};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
     BinaryExpr, ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator, ReturnFieldArgs,
     ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, lit,
 };
 use datafusion::optimizer::AnalyzerRule;
 
+use super::analyzed::rewritten;
+use super::cast::{read_in, written_in};
 use super::scalar::over_columns;
 use super::zones;
 use crate::error::{Error, SqlState};
-use crate::pgtypes::values::{ColumnBuilder, Encoder, TextStyle};
+use crate::pgtypes::values::TextStyle;
+use crate::postgres::carried::carried;
 use crate::types::{SqlType, Zone};
 
 /// Ticks.
@@ -44,32 +42,7 @@ const SECOND: i64 = 1_000_000;
 #[derive(Debug, Clone)]
 pub(crate) struct SessionZone(pub(crate) String);
 
-impl ConfigExtension for SessionZone {
-    const PREFIX: &'static str = "session_zone";
-}
-
-/// Nothing of it can be set.
-impl ExtensionOptions for SessionZone {
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
-    fn as_any_mut(&mut self) -> &mut dyn Any {
-        self
-    }
-
-    fn cloned(&self) -> Box<dyn ExtensionOptions> {
-        Box::new(self.clone())
-    }
-
-    fn set(&mut self, key: &str, _: &str) -> Result<()> {
-        Err(DataFusionError::Configuration(format!("there is no option {key}")))
-    }
-
-    fn entries(&self) -> Vec<ConfigEntry> {
-        Vec::new()
-    }
-}
+carried!(SessionZone, "session_zone");
 
 /// Writes the zone into a plan. It comes after types have been coerced, and before casts become functions.
 #[derive(Debug)]
@@ -80,27 +53,7 @@ impl AnalyzerRule for InSessionZone {
         let Some(SessionZone(zone)) = config.extensions.get::<SessionZone>() else {
             return Ok(plan);
         };
-        let done = plan.transform_up_with_subqueries(|plan| {
-            let mut schema = DFSchema::empty();
-            for input in plan.inputs() {
-                schema.merge(input.schema());
-            }
-            if let LogicalPlan::TableScan(scan) = &plan {
-                schema.merge(&scan.projected_schema);
-            }
-            let names = NamePreserver::new(&plan);
-            plan.map_expressions(|expr| {
-                let name = names.save(&expr);
-                let zoned =
-                    expr.transform_up(|expr| Ok(Zoned { zone, config, schema: &schema }.of(expr)))?;
-                Ok(if zoned.transformed {
-                    zoned.update_data(|expr| name.restore(expr))
-                } else {
-                    zoned
-                })
-            })
-        })?;
-        Ok(done.data)
+        rewritten(plan, |expr, schema| Zoned { zone, config, schema }.of(expr))
     }
 
     fn name(&self) -> &str {
@@ -220,8 +173,8 @@ impl Zoned<'_> {
             return Transformed::no(Expr::ScalarFunction(call));
         }
         if name == "date_trunc" && call.args.len() == 2 {
-            call.args[1] = self.there(call.args[1].clone());
-            return Transformed::yes(self.there(Expr::ScalarFunction(call)));
+            call.args.push(lit(self.zone));
+            return Transformed::yes(Expr::ScalarFunction(call));
         }
         if OF_LOCAL_TIME.contains(&name) && !is_epoch(call.args.first()) {
             for arg in call.args.iter_mut().filter(|arg| self.is_moment(arg)) {
@@ -286,46 +239,16 @@ impl ScalarUDFImpl for InZone {
         let zone = Zone::of_setting(&self.zone)?;
         let field = args.arg_fields.first().cloned();
         over_columns(&args.args, args.number_rows, |columns, _| match (self.way, columns, &field) {
-            (Way::Read, [texts], _) => read(texts, &self.to, zone),
-            (Way::Written, [values], Some(field)) => Ok(self.written(values, field)),
+            (Way::Read, [texts], _) => read_in(texts, &self.to, zone),
+            (Way::Written, [values], Some(field)) => {
+                Ok(written_in(values, field, &TextStyle::in_zone(&self.zone)))
+            }
             (Way::Moved(back), [moments, intervals], _) => {
                 Ok(moved(moments, intervals, back, &zone)?)
             }
             _ => Err(Error::internal("a function of a zone without its arguments").into()),
         })
     }
-}
-
-impl InZone {
-    fn written(&self, values: &ArrayRef, field: &FieldRef) -> ArrayRef {
-        let (encoder, style) = (Encoder::new(field), TextStyle::in_zone(&self.zone));
-        let mut texts = StringBuilder::new();
-        let mut bytes = BytesMut::new();
-        for row in 0..values.len() {
-            if encoder.is_null(values.as_ref(), row) {
-                texts.append_null();
-                continue;
-            }
-            bytes.clear();
-            encoder.text(values.as_ref(), row, &style, &mut bytes);
-            texts.append_value(String::from_utf8_lossy(&bytes));
-        }
-        Arc::new(texts.finish())
-    }
-}
-
-fn read(texts: &ArrayRef, to: &FieldRef, zone: Zone) -> Result<ArrayRef> {
-    let texts = cast(texts, &DataType::Utf8)?;
-    let texts: &StringArray = texts.as_string();
-    let mut builder = ColumnBuilder::new(&SqlType::from_field(to), texts.len()).in_zone(zone);
-    for text in texts {
-        match text {
-            Some(text) => builder.append_text(text.as_bytes())?,
-            None => builder.append_null(),
-        }
-    }
-    let built = builder.finish();
-    Ok(if built.data_type() == to.data_type() { built } else { cast(&built, to.data_type())? })
 }
 
 /// Months and days are counted on the wall, the rest is time that passes.
