@@ -17,6 +17,7 @@ use super::format::{self, PatternPiece};
 use super::format_in;
 use super::forms::{Form, over};
 use super::scalar::{Scalar, strings, text};
+use super::text::Budget;
 use crate::error::{Error, Result, SqlState};
 use crate::time::DAY_MICROS;
 
@@ -156,12 +157,14 @@ fn formatted(
     let texts = strings(patterns)?;
     let mut patterns = Patterns { texts: &texts, read, last: None };
     let (mut out, mut one) = (StringBuilder::new(), String::new());
+    let mut budget = Budget::default();
     for row in 0..rows {
         let pieces = patterns.at(row)?.filter(|pieces| !pieces.is_empty());
         match (pieces, shown.at(row)) {
             (Some(pieces), Some(time)) => {
                 one.clear();
                 format::format(pieces, &time, &mut one)?;
+                budget.add(one.len())?;
                 out.append_value(&one);
             }
             _ => out.append_null(),

@@ -1,5 +1,7 @@
 //! Patterns of numbers: `9G999D99`, with what their pieces say together (Postgres manual, 9.8).
 
+use std::sync::Arc;
+
 use crate::error::{Error, Result, SqlState};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -62,8 +64,9 @@ pub(super) enum SignPlace {
 }
 
 /// A pattern and what its pieces say together.
+#[derive(Clone)]
 pub(super) struct DigitPattern {
-    pub(super) pieces: Vec<DigitPiece>,
+    pub(super) pieces: Arc<[DigitPiece]>,
     /// Digits before the point, behind it, and those that the number is shifted by.
     pub(super) before: usize,
     pub(super) behind: usize,
@@ -74,6 +77,7 @@ pub(super) struct DigitPattern {
     pub(super) sign: SignPlace,
     /// Digits before the `S`.
     pub(super) before_sign: usize,
+    /// Each once, however often it is there.
     has: Vec<DigitKey>,
 }
 
@@ -96,7 +100,7 @@ impl DigitPattern {
 
     pub(super) fn parse(text: &str) -> Result<DigitPattern> {
         let mut pattern = DigitPattern {
-            pieces: Vec::new(),
+            pieces: Arc::default(),
             before: 0,
             behind: 0,
             shift: 0,
@@ -106,7 +110,7 @@ impl DigitPattern {
             before_sign: 0,
             has: Vec::new(),
         };
-        let mut rest = text;
+        let (mut rest, mut pieces) = (text, Vec::new());
         while let Some(first) = rest.chars().next() {
             let upper = KEYS.iter().find(|(name, _)| rest.starts_with(name));
             let lower =
@@ -118,18 +122,19 @@ impl DigitPattern {
                     key => *key,
                 };
                 pattern.add(key)?;
-                pattern.pieces.push(DigitPiece::Key(key));
+                pieces.push(DigitPiece::Key(key));
                 rest = &rest[name.len()..];
             } else if first == '"' {
                 let (inner, behind) = quoted(&rest[1..]);
-                pattern.pieces.extend(inner.chars().map(DigitPiece::Literal));
+                pieces.extend(inner.chars().map(DigitPiece::Literal));
                 rest = behind;
             } else {
                 let literal = if rest.starts_with("\\\"") { '"' } else { first };
-                pattern.pieces.push(DigitPiece::Literal(literal));
+                pieces.push(DigitPiece::Literal(literal));
                 rest = &rest[if literal == first { first.len_utf8() } else { 2 }..];
             }
         }
+        pattern.pieces = pieces.into();
         Ok(pattern)
     }
 
@@ -190,7 +195,9 @@ impl DigitPattern {
             }
             _ => {}
         }
-        self.has.push(key);
+        if !self.has(key) {
+            self.has.push(key);
+        }
         Ok(())
     }
 

@@ -5,27 +5,60 @@
 //! digit that is written, blanks where the number has no digits yet.
 
 use std::fmt::Write;
+use std::sync::Arc;
+
+use datafusion::arrow::array::{ArrayRef, StringBuilder};
+use datafusion::arrow::datatypes::DataType;
 
 use super::digit_pattern::{DigitKey, DigitPattern, DigitPiece, SignPlace};
-use super::forms::{Form, ok, strict};
+use super::form_values::{ArgumentColumn, ArgumentsOf};
+use super::forms::{Form, over};
+use super::text::Budget;
 use crate::error::{Error, Result, SqlState};
 
 pub(super) fn forms() -> Vec<Form> {
     vec![
-        strict("to_char(int, text) text", |a| ok(shown(PatternNumber::Int(a.int(0)), a.text(1))?)),
-        strict("to_char(bigint, text) text", |a| {
-            ok(shown(PatternNumber::Decimal(&a.int(0).to_string()), a.text(1))?)
-        }),
-        strict("to_char(numeric, text) text", |a| {
-            ok(shown(PatternNumber::Decimal(a.text(0)), a.text(1))?)
-        }),
-        strict("to_char(double, text) text", |a| {
-            ok(shown(PatternNumber::Float(a.double(0), DOUBLE_DIGITS), a.text(1))?)
-        }),
-        strict("to_char(real, text) text", |a| {
-            ok(shown(PatternNumber::Float(a.double(0), REAL_DIGITS), a.text(1))?)
-        }),
+        over("to_char(int, text) text", to_char),
+        over("to_char(bigint, text) text", to_char),
+        over("to_char(numeric, text) text", to_char),
+        over("to_char(double, text) text", to_char),
+        over("to_char(real, text) text", to_char),
     ]
+}
+
+/// A pattern is read once as long as it stays the same.
+fn to_char(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
+    let of = args[0].data_type();
+    let columns = [ArgumentColumn::new(&args[0], false)?, ArgumentColumn::new(&args[1], false)?];
+    let mut last: Option<(&str, DigitPattern)> = None;
+    let (mut out, mut budget) = (StringBuilder::new(), Budget::default());
+    for at in 0..rows {
+        let row = ArgumentsOf { columns: &columns, at };
+        if row.is_null(0) || row.is_null(1) {
+            out.append_null();
+            continue;
+        }
+        let digits;
+        let number = match of {
+            DataType::Int32 => PatternNumber::Int(row.int(0)),
+            DataType::Int64 => {
+                digits = row.int(0).to_string();
+                PatternNumber::Decimal(&digits)
+            }
+            DataType::Float32 => PatternNumber::Float(row.double(0), REAL_DIGITS),
+            DataType::Float64 => PatternNumber::Float(row.double(0), DOUBLE_DIGITS),
+            _ => PatternNumber::Decimal(row.text(0)),
+        };
+        let text = row.text(1);
+        let pattern = match &last {
+            Some((known, pattern)) if *known == text => pattern.clone(),
+            _ => last.insert((text, DigitPattern::parse(text)?)).1.clone(),
+        };
+        let shown = shown(&number, pattern)?;
+        budget.add(shown.len())?;
+        out.append_value(shown);
+    }
+    Ok(Arc::new(out.finish()))
 }
 
 /// Decimal digits that a float holds for certain.
@@ -123,10 +156,9 @@ fn roman(number: i64) -> String {
 }
 
 /// A number as the pattern says.
-fn shown(number: PatternNumber<'_>, pattern: &str) -> Result<String> {
-    let mut pattern = DigitPattern::parse(pattern)?;
+fn shown(number: &PatternNumber<'_>, mut pattern: DigitPattern) -> Result<String> {
     if pattern.is_roman() {
-        let whole = match &number {
+        let whole = match number {
             PatternNumber::Int(number) => *number,
             PatternNumber::Decimal(text) => rounded(text, 0, 0).parse().unwrap_or(i64::MAX),
             PatternNumber::Float(number, _) => number.round_ties_even() as i64,
@@ -137,7 +169,7 @@ fn shown(number: PatternNumber<'_>, pattern: &str) -> Result<String> {
         return Ok(Writer::new(&pattern, roman(whole), ' ', 0).written());
     }
     if pattern.has(DigitKey::Exponent) {
-        return Ok(match scientific(&number, pattern.behind) {
+        return Ok(match scientific(number, pattern.behind) {
             Some(text) if text.starts_with('-') => text,
             Some(text) => format!(" {text}"),
             None => {
@@ -145,7 +177,7 @@ fn shown(number: PatternNumber<'_>, pattern: &str) -> Result<String> {
             }
         });
     }
-    let text = match &number {
+    let text = match number {
         PatternNumber::Int(number) => rounded(&number.to_string(), pattern.behind, pattern.shift),
         PatternNumber::Decimal(text) => rounded(text, pattern.behind, pattern.shift),
         PatternNumber::Float(number, digits) => {
@@ -245,7 +277,7 @@ impl<'p> Writer<'p> {
 
     fn written(mut self) -> String {
         let is_free = self.pattern.is_free();
-        for piece in &self.pattern.pieces {
+        for piece in self.pattern.pieces.iter() {
             let key = match piece {
                 DigitPiece::Literal(c) => {
                     self.out.push(*c);

@@ -77,7 +77,7 @@ impl NumberReader<'_> {
     }
 
     fn walk(&mut self) {
-        for piece in &self.pattern.pieces {
+        for piece in self.pattern.pieces.iter() {
             if self.rest.is_empty() {
                 return;
             }

@@ -4,21 +4,26 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Date32Array, Float64Array, Int32Array,
-    Int64Array, IntervalMonthDayNanoArray, ListBuilder, StringArray, StringBuilder,
+    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Float64Array, Int64Array,
+    IntervalMonthDayNanoArray, ListBuilder, StringArray, StringBuilder,
 };
 use datafusion::arrow::compute::{CastOptions, cast_with_options};
 use datafusion::arrow::datatypes::{
-    DataType, Field, Float64Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType,
-    Time64MicrosecondType, TimestampMicrosecondType,
+    DataType, Date32Type, Field, Float64Type, Int32Type, Int64Type, IntervalMonthDayNano,
+    IntervalMonthDayNanoType, Time64MicrosecondType, TimestampMicrosecondType,
 };
 
 use super::cast::{read, written};
 use crate::error::Result;
 use crate::types::SqlType;
 
-/// A column of arguments.
-pub(super) enum ArgumentColumn {
+/// A column of arguments, or one value that stands for all rows.
+pub(super) struct ArgumentColumn {
+    values: ArgumentValues,
+    is_constant: bool,
+}
+
+enum ArgumentValues {
     Text(StringArray),
     Bytes(BinaryArray),
     Bool(BooleanArray),
@@ -30,45 +35,47 @@ pub(super) enum ArgumentColumn {
 }
 
 impl ArgumentColumn {
-    pub(super) fn new(array: &ArrayRef) -> Result<ArgumentColumn> {
+    pub(super) fn new(array: &ArrayRef, is_constant: bool) -> Result<ArgumentColumn> {
         use DataType as D;
         let options = CastOptions { safe: false, ..CastOptions::default() };
         let to = |to| cast_with_options(array, &to, &options);
-        Ok(match array.data_type() {
-            D::Null => ArgumentColumn::Null,
-            D::Binary => ArgumentColumn::Bytes(array.as_binary::<i32>().clone()),
-            D::Boolean => ArgumentColumn::Bool(array.as_boolean().clone()),
+        let values = match array.data_type() {
+            D::Utf8 => ArgumentValues::Text(array.as_string::<i32>().clone()),
+            D::Null => ArgumentValues::Null,
+            D::Binary => ArgumentValues::Bytes(array.as_binary::<i32>().clone()),
+            D::Boolean => ArgumentValues::Bool(array.as_boolean().clone()),
             D::Float32 | D::Float64 => {
-                ArgumentColumn::Double(to(D::Float64)?.as_primitive::<Float64Type>().clone())
+                ArgumentValues::Double(to(D::Float64)?.as_primitive::<Float64Type>().clone())
             }
             D::Interval(_) => {
-                ArgumentColumn::Interval(array.as_primitive::<IntervalMonthDayNanoType>().clone())
+                ArgumentValues::Interval(array.as_primitive::<IntervalMonthDayNanoType>().clone())
             }
-            D::Date32 => ArgumentColumn::Int(to(D::Int32).and_then(|days| {
+            D::Date32 => ArgumentValues::Int(to(D::Int32).and_then(|days| {
                 Ok(cast_with_options(&days, &D::Int64, &options)?
                     .as_primitive::<Int64Type>()
                     .clone())
             })?),
             D::Int32 | D::Int64 | D::Time64(_) | D::Timestamp(..) => {
-                ArgumentColumn::Int(to(D::Int64)?.as_primitive::<Int64Type>().clone())
+                ArgumentValues::Int(to(D::Int64)?.as_primitive::<Int64Type>().clone())
             }
-            _ => ArgumentColumn::Text(
+            _ => ArgumentValues::Text(
                 written(array, &Field::new("", array.data_type().clone(), true))
                     .as_string::<i32>()
                     .clone(),
             ),
-        })
+        };
+        Ok(ArgumentColumn { values, is_constant })
     }
 
     fn array(&self) -> Option<&dyn Array> {
-        Some(match self {
-            ArgumentColumn::Text(array) => array,
-            ArgumentColumn::Bytes(array) => array,
-            ArgumentColumn::Bool(array) => array,
-            ArgumentColumn::Double(array) => array,
-            ArgumentColumn::Interval(array) => array,
-            ArgumentColumn::Int(array) => array,
-            ArgumentColumn::Null => return None,
+        Some(match &self.values {
+            ArgumentValues::Text(array) => array,
+            ArgumentValues::Bytes(array) => array,
+            ArgumentValues::Bool(array) => array,
+            ArgumentValues::Double(array) => array,
+            ArgumentValues::Interval(array) => array,
+            ArgumentValues::Int(array) => array,
+            ArgumentValues::Null => return None,
         })
     }
 }
@@ -85,16 +92,21 @@ impl<'a> ArgumentsOf<'a> {
         self.columns.len()
     }
 
+    /// The values of an argument, and which of them is this row's.
+    fn values(self, n: usize) -> Option<(&'a ArgumentValues, usize)> {
+        let column = self.columns.get(n)?;
+        Some((&column.values, if column.is_constant { 0 } else { self.at }))
+    }
+
     pub(super) fn is_null(self, n: usize) -> bool {
-        self.columns
-            .get(n)
-            .and_then(ArgumentColumn::array)
-            .is_none_or(|array| array.is_null(self.at))
+        let Some(column) = self.columns.get(n) else { return true };
+        let at = if column.is_constant { 0 } else { self.at };
+        column.array().is_none_or(|array| array.is_null(at))
     }
 
     pub(super) fn text(self, n: usize) -> &'a str {
-        match self.columns.get(n) {
-            Some(ArgumentColumn::Text(texts)) => texts.value(self.at),
+        match self.values(n) {
+            Some((ArgumentValues::Text(texts), at)) => texts.value(at),
             _ => "",
         }
     }
@@ -105,33 +117,33 @@ impl<'a> ArgumentsOf<'a> {
     }
 
     pub(super) fn bytes(self, n: usize) -> &'a [u8] {
-        match self.columns.get(n) {
-            Some(ArgumentColumn::Bytes(bytes)) => bytes.value(self.at),
+        match self.values(n) {
+            Some((ArgumentValues::Bytes(bytes), at)) => bytes.value(at),
             _ => &[],
         }
     }
 
     pub(super) fn int(self, n: usize) -> i64 {
-        match self.columns.get(n) {
-            Some(ArgumentColumn::Int(numbers)) => numbers.value(self.at),
+        match self.values(n) {
+            Some((ArgumentValues::Int(numbers), at)) => numbers.value(at),
             _ => 0,
         }
     }
 
     pub(super) fn double(self, n: usize) -> f64 {
-        match self.columns.get(n) {
-            Some(ArgumentColumn::Double(numbers)) => numbers.value(self.at),
+        match self.values(n) {
+            Some((ArgumentValues::Double(numbers), at)) => numbers.value(at),
             _ => 0.0,
         }
     }
 
     pub(super) fn truth(self, n: usize) -> bool {
-        matches!(self.columns.get(n), Some(ArgumentColumn::Bool(truths)) if truths.value(self.at))
+        matches!(self.values(n), Some((ArgumentValues::Bool(truths), at)) if truths.value(at))
     }
 
     pub(super) fn interval(self, n: usize) -> IntervalMonthDayNano {
-        match self.columns.get(n) {
-            Some(ArgumentColumn::Interval(intervals)) => intervals.value(self.at),
+        match self.values(n) {
+            Some((ArgumentValues::Interval(intervals), at)) => intervals.value(at),
             _ => IntervalMonthDayNano::new(0, 0, 0),
         }
     }
@@ -182,79 +194,56 @@ pub(super) fn ok<'a>(value: impl Into<FormValue<'a>>) -> Result<FormValue<'a>> {
     Ok(value.into())
 }
 
-/// The column of what came of the rows.
-pub(super) fn built(values: &[FormValue<'_>], gives: &SqlType) -> Result<ArrayRef> {
-    let ints = || {
-        values.iter().map(|value| match value {
-            FormValue::Int(number) => Some(*number),
-            _ => None,
-        })
-    };
-    Ok(match gives {
-        SqlType::Boolean => Arc::new(
+/// The column of what comes of the rows.
+pub(super) fn built<'a>(
+    values: impl Iterator<Item = Result<FormValue<'a>>>,
+    gives: &SqlType,
+) -> Result<ArrayRef> {
+    /// Those of one kind; nothing else comes but NULL.
+    macro_rules! of {
+        ($kind:ident as $column:ty) => {
             values
-                .iter()
-                .map(|value| match value {
-                    FormValue::Bool(truth) => Some(*truth),
-                    _ => None,
+                .map(|value| {
+                    Ok(match value? {
+                        FormValue::$kind(value) => Some(value),
+                        _ => None,
+                    })
                 })
-                .collect::<BooleanArray>(),
-        ),
-        SqlType::Int => Arc::new(ints().map(|n| n.map(|n| n as i32)).collect::<Int32Array>()),
-        SqlType::BigInt => Arc::new(ints().collect::<Int64Array>()),
-        SqlType::Date => Arc::new(ints().map(|n| n.map(|n| n as i32)).collect::<Date32Array>()),
+                .collect::<Result<$column>>()?
+        };
+    }
+    Ok(match gives {
+        SqlType::Boolean => Arc::new(of!(Bool as BooleanArray)),
+        SqlType::Int => Arc::new(of!(Int as Int64Array).unary::<_, Int32Type>(|n| n as i32)),
+        SqlType::BigInt => Arc::new(of!(Int as Int64Array)),
+        SqlType::Date => Arc::new(of!(Int as Int64Array).unary::<_, Date32Type>(|n| n as i32)),
         SqlType::Time => {
-            Arc::new(ints().collect::<Int64Array>().reinterpret_cast::<Time64MicrosecondType>())
+            Arc::new(of!(Int as Int64Array).reinterpret_cast::<Time64MicrosecondType>())
         }
         SqlType::Timestamp(_) | SqlType::TimestampTz(_) => Arc::new(
-            ints()
-                .collect::<Int64Array>()
+            of!(Int as Int64Array)
                 .reinterpret_cast::<TimestampMicrosecondType>()
                 .with_data_type(gives.data_type()),
         ),
-        SqlType::Interval => Arc::new(
-            values
-                .iter()
-                .map(|value| match value {
-                    FormValue::Interval(interval) => Some(*interval),
-                    _ => None,
-                })
-                .collect::<IntervalMonthDayNanoArray>(),
-        ),
-        SqlType::Bytea => Arc::new(
-            values
-                .iter()
-                .map(|value| match value {
-                    FormValue::Bytes(bytes) => Some(bytes.as_ref()),
-                    _ => None,
-                })
-                .collect::<BinaryArray>(),
-        ),
-        SqlType::Array(_) => lists(values),
-        other => {
-            let texts = values.iter().map(|value| match value {
-                FormValue::Text(text) => Some(text.as_ref()),
-                _ => None,
-            });
-            let texts: ArrayRef = Arc::new(texts.collect::<StringArray>());
-            match other {
-                // A numeric is given as its text.
-                SqlType::Decimal(_) => read(&texts, &other.to_field("", true))?,
-                _ => texts,
+        SqlType::Interval => Arc::new(of!(Interval as IntervalMonthDayNanoArray)),
+        SqlType::Bytea => Arc::new(of!(Bytes as BinaryArray)),
+        SqlType::Array(_) => {
+            let mut lists = ListBuilder::new(StringBuilder::new());
+            for value in values {
+                match value? {
+                    FormValue::Texts(texts) => {
+                        lists.append_value(texts.iter().map(Option::as_deref))
+                    }
+                    _ => lists.append_null(),
+                }
             }
+            Arc::new(lists.finish())
         }
+        // A numeric is given as its text.
+        SqlType::Decimal(_) => {
+            let texts: ArrayRef = Arc::new(of!(Text as StringArray));
+            read(&texts, &gives.to_field("", true))?
+        }
+        _ => Arc::new(of!(Text as StringArray)),
     })
-}
-
-fn lists(values: &[FormValue<'_>]) -> ArrayRef {
-    let mut lists = ListBuilder::new(StringBuilder::new());
-    for value in values {
-        match value {
-            FormValue::Texts(texts) => {
-                lists.append_value(texts.iter().map(Option::as_deref));
-            }
-            _ => lists.append_null(),
-        }
-    }
-    Arc::new(lists.finish())
 }

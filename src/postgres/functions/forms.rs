@@ -5,7 +5,6 @@
 //! the user's functions, so that a constant in quotes is of the type that is wanted; [`settled`]
 //! puts the arguments into these types before DataFusion looks at them.
 
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
@@ -33,6 +32,7 @@ use super::intervals::as_intervals;
 use super::scalar::over_columns;
 use super::text::Budget;
 use crate::error::{Error, Result};
+use crate::postgres::by_name::by_name;
 use crate::time::DAY_MICROS;
 use crate::types::SqlType;
 
@@ -171,19 +171,7 @@ impl std::fmt::Debug for Forms {
     }
 }
 
-impl PartialEq for Forms {
-    fn eq(&self, other: &Self) -> bool {
-        self.name == other.name
-    }
-}
-
-impl Eq for Forms {}
-
-impl Hash for Forms {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.name.hash(state);
-    }
-}
+by_name!(Forms);
 
 impl Form {
     /// Looks at what it is called with when that is planned.
@@ -306,16 +294,33 @@ impl ScalarUDFImpl for Forms {
             .collect();
         let form = self.meant(&given)?;
         let wanted = form.wanted(given.len());
-        over_columns(&args.args, args.number_rows, |columns, rows| {
-            let typed = columns.iter().zip(args.arg_fields.iter().zip(&wanted));
-            let typed = typed
-                .map(|(column, (field, wanted))| converted(column, field, wanted))
-                .collect::<DfResult<Vec<_>>>()?;
-            match form.body {
-                FormBody::Columns(body) => Ok(body(&typed, rows)?),
-                FormBody::Strict(body) => Ok(self.computed(&typed, rows, form, body, true)?),
-                FormBody::Loose(body) => Ok(self.computed(&typed, rows, form, body, false)?),
+        let (body, is_strict) = match form.body {
+            FormBody::Strict(body) => (body, true),
+            FormBody::Loose(body) => (body, false),
+            FormBody::Columns(body) => {
+                return over_columns(&args.args, args.number_rows, |columns, rows| {
+                    let typed = columns.iter().zip(args.arg_fields.iter().zip(&wanted));
+                    let typed =
+                        typed.map(|(column, (field, wanted))| converted(column, field, wanted));
+                    Ok(body(&typed.collect::<DfResult<Vec<_>>>()?, rows)?)
+                });
             }
+        };
+        let is_constant = |value: &ColumnarValue| matches!(value, ColumnarValue::Scalar(_));
+        let arguments = args.args.iter().zip(args.arg_fields.iter().zip(&wanted));
+        let columns = arguments
+            .map(|(value, (field, wanted))| {
+                let column = converted(&value.to_array(1)?, field, wanted)?;
+                Ok(ArgumentColumn::new(&column, is_constant(value))?)
+            })
+            .collect::<DfResult<Vec<_>>>()?;
+        let are_constant = args.args.iter().all(is_constant);
+        let rows = if are_constant { 1 } else { args.number_rows };
+        let computed = self.computed(&columns, rows, form, body, is_strict)?;
+        Ok(if are_constant {
+            ColumnarValue::Scalar(ScalarValue::try_from_array(&computed, 0)?)
+        } else {
+            ColumnarValue::Array(computed)
         })
     }
 }
@@ -354,23 +359,24 @@ fn converted(column: &ArrayRef, field: &Field, wanted: &SqlType) -> DfResult<Arr
 impl Forms {
     fn computed(
         &self,
-        columns: &[ArrayRef],
+        columns: &[ArgumentColumn],
         rows: usize,
         form: &Form,
         body: RowBody,
         is_strict: bool,
     ) -> Result<ArrayRef> {
-        let columns = columns.iter().map(ArgumentColumn::new).collect::<Result<Vec<_>>>()?;
-        let (mut values, mut budget) = (Vec::with_capacity(rows), Budget::default());
-        for at in 0..rows {
-            let row = ArgumentsOf { columns: &columns, at };
-            let is_null = is_strict && (0..columns.len()).any(|n| row.is_null(n));
-            let value = if is_null { FormValue::Null } else { body(row)? };
+        let mut budget = Budget::default();
+        let values = (0..rows).map(|at| {
+            let row = ArgumentsOf { columns, at };
+            if is_strict && (0..columns.len()).any(|n| row.is_null(n)) {
+                return Ok(FormValue::Null);
+            }
+            let value = body(row)?;
             if let (true, FormValue::Text(text)) = (self.grows, &value) {
                 budget.add(text.len())?;
             }
-            values.push(value);
-        }
-        built(&values, &form.gives)
+            Ok(value)
+        });
+        built(values, &form.gives)
     }
 }
