@@ -439,7 +439,6 @@ impl ExtensionPlanner for WindowNodePlanner {
 /// A query as DataFusion is to plan it, its columns named so.
 fn named(mut query: ast::Query, name: fn(&mut ast::Query)) -> Result<DfStatement> {
     name(&mut query);
-    crate::postgres::syntax::rows::compare_rows(&mut query)?;
     crate::postgres::syntax::spellings::rewrite_spellings(&mut query)?;
     crate::postgres::syntax::subqueries::rewrite_subqueries(&mut query);
     crate::postgres::syntax::casts::mark_casts(&mut query);

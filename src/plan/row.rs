@@ -20,7 +20,6 @@ use crate::postgres::coercion::rewrite::rewrite_operators;
 use crate::postgres::compiled::compiled;
 use crate::postgres::routines::called::with_called;
 use crate::postgres::syntax::naming::name_columns;
-use crate::postgres::syntax::rows::compare_rows;
 use crate::postgres::syntax::spellings::rewrite_spellings;
 
 /// An expression that is evaluated over batches of rows.
@@ -43,7 +42,6 @@ impl RowExpr {
         let with_routines = with_called(&mut expr, state)?;
         let state = with_routines.as_ref().unwrap_or(state);
         name_columns(&mut expr);
-        compare_rows(&mut expr)?;
         rewrite_spellings(&mut expr)?;
         let schema: DFSchemaRef = Arc::new(DFSchema::try_from(columns.clone())?);
         let expr = ast::ExprWithAlias { expr, alias: None };

@@ -28,7 +28,6 @@ use crate::postgres::coercion::rewrite::rewrite_operators;
 use crate::postgres::compiled::compiled;
 use crate::postgres::functions::can_explode;
 use crate::postgres::piecewise::is_match;
-use crate::postgres::syntax::rows::compare_rows;
 use crate::postgres::syntax::spellings::rewrite_spellings;
 use crate::sql::{self, ident_name, visit_mut};
 use crate::types::SqlType;
@@ -136,7 +135,6 @@ impl BodyPlace<'_> {
         with_parameters(&mut expr, self.routine)?;
         let own = self.routines.in_state(&mut expr, self.state)?;
         let state = own.as_ref().unwrap_or(self.state);
-        compare_rows(&mut expr)?;
         rewrite_spellings(&mut expr)?;
         let expr = ast::ExprWithAlias { expr, alias: None };
         let expr = state.create_logical_expr_from_sql_expr(expr, &self.schema);

@@ -10,43 +10,12 @@
 //!
 //! DataFusion compares structs as values, in which NULL equals NULL.
 
-use std::ops::ControlFlow;
-
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, UnaryOperator,
-    VisitMut, VisitorMut,
 };
 
 use crate::error::{Error, Result, SqlState};
-use crate::sql::{ident_name, visit_mut};
-
-/// Rewrites the comparisons of rows in a query or an expression.
-///
-/// # Errors
-/// 42601 for rows of several lengths, 0A000 for operators that are not for rows.
-pub fn compare_rows(part: &mut impl VisitMut) -> Result<()> {
-    match visit_mut(part, &mut RowComparisons) {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(error) => Err(error),
-    }
-}
-
-struct RowComparisons;
-
-impl VisitorMut for RowComparisons {
-    type Break = Error;
-
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
-        match compared(expr) {
-            Ok(None) => ControlFlow::Continue(()),
-            Ok(Some(new)) => {
-                *expr = Expr::Nested(Box::new(new));
-                ControlFlow::Continue(())
-            }
-            Err(error) => ControlFlow::Break(error),
-        }
-    }
-}
+use crate::sql::ident_name;
 
 /// The fields of `(a, b)` and `ROW(a, b)`.
 fn fields(expr: &Expr) -> Option<Vec<Expr>> {
@@ -66,8 +35,12 @@ fn fields(expr: &Expr) -> Option<Vec<Expr>> {
     }
 }
 
-fn compared(expr: &Expr) -> Result<Option<Expr>> {
-    Ok(match expr {
+/// What a comparison of rows is; None: it is none.
+///
+/// # Errors
+/// 42601 for rows of several lengths.
+pub fn compared(expr: &Expr) -> Result<Option<Expr>> {
+    let compared = match expr {
         Expr::BinaryOp { left, op, right } => match (fields(left), fields(right)) {
             (Some(left), Some(right)) => compare(left, op, right)?,
             _ => None,
@@ -93,7 +66,8 @@ fn compared(expr: &Expr) -> Result<Option<Expr>> {
         Expr::IsDistinctFrom(left, right) => distinct(left, right)?,
         Expr::IsNotDistinctFrom(left, right) => distinct(left, right)?.map(not),
         _ => None,
-    })
+    };
+    Ok(compared.map(|compared| Expr::Nested(Box::new(compared))))
 }
 
 fn compare(left: Vec<Expr>, op: &BinaryOperator, right: Vec<Expr>) -> Result<Option<Expr>> {
@@ -108,16 +82,21 @@ fn compare(left: Vec<Expr>, op: &BinaryOperator, right: Vec<Expr>) -> Result<Opt
         Gt | GtEq => Gt,
         _ => return Ok(None),
     };
-    // From the last field to the first: what is behind a field counts where that is equal.
-    let mut pairs: Vec<(Expr, Expr)> = pairs(left, right)?.collect();
-    let Some((last_left, last_right)) = pairs.pop() else { return Ok(None) };
-    let mut behind = binary(last_left, op.clone(), last_right);
-    for (l, r) in pairs.into_iter().rev() {
-        let equal = binary(l.clone(), BinaryOperator::Eq, r.clone());
-        let rest = binary(equal, BinaryOperator::And, behind);
-        behind = binary(binary(l, strict.clone(), r), BinaryOperator::Or, rest);
+    let pairs: Vec<(Expr, Expr)> = pairs(left, right)?.collect();
+    Ok(ordered(&pairs, op, &strict))
+}
+
+/// By the first half of the fields, and where that is equal by the second: a tree of few levels, however
+/// many there are.
+fn ordered(pairs: &[(Expr, Expr)], op: &BinaryOperator, strict: &BinaryOperator) -> Option<Expr> {
+    if let [(l, r)] = pairs {
+        return Some(binary(l.clone(), op.clone(), r.clone()));
     }
-    Ok(Some(behind))
+    let (first, second) = pairs.split_at(pairs.len() / 2);
+    let equal = first.iter().map(|(l, r)| binary(l.clone(), BinaryOperator::Eq, r.clone()));
+    let equal = joined(equal.collect(), &BinaryOperator::And)?;
+    let behind = binary(equal, BinaryOperator::And, ordered(second, op, strict)?);
+    Some(binary(ordered(first, strict, strict)?, BinaryOperator::Or, behind))
 }
 
 fn equal(left: Vec<Expr>, right: Vec<Expr>) -> Result<Expr> {
@@ -142,8 +121,13 @@ fn unequal() -> Error {
     Error::new(SqlState::Syntax, "unequal number of entries in row expressions")
 }
 
-fn joined(parts: Vec<Expr>, op: &BinaryOperator) -> Option<Expr> {
-    parts.into_iter().reduce(|all, next| binary(all, op.clone(), next))
+/// A balanced tree: a chain of thousands would be as deep as it is long.
+fn joined(mut parts: Vec<Expr>, op: &BinaryOperator) -> Option<Expr> {
+    if parts.len() < 2 {
+        return parts.pop();
+    }
+    let second = parts.split_off(parts.len() / 2);
+    Some(binary(joined(parts, op)?, op.clone(), joined(second, op)?))
 }
 
 fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
@@ -162,4 +146,36 @@ fn nested(expr: Expr) -> Box<Expr> {
 
 fn not(expr: Expr) -> Expr {
     Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(Expr::Nested(Box::new(expr))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::parse_expr;
+
+    fn row(of: &str, fields: usize) -> String {
+        let fields: Vec<String> = (0..fields).map(|field| format!("{of}{field}")).collect();
+        format!("({})", fields.join(", "))
+    }
+
+    /// A chain as deep as a row is long takes its square of time to plan.
+    #[test]
+    fn what_rows_become_is_shallow_and_not_much_larger() {
+        let nesting = |expr: &Expr| {
+            let depth = |(deepest, now): (usize, usize), c: char| match c {
+                '(' => (deepest.max(now + 1), now + 1),
+                ')' => (deepest, now - 1),
+                _ => (deepest, now),
+            };
+            expr.to_string().chars().fold((0, 0), depth).0
+        };
+        let less = parse_expr(&format!("{} < {}", row("a", 1024), row("b", 1024))).unwrap();
+        let less = compared(&less).unwrap().unwrap();
+        assert!(nesting(&less) < 40, "{}", nesting(&less));
+        assert!(less.to_string().matches(" = ").count() <= 1024 * 10);
+
+        let listed = format!("{} IN ({})", row("a", 2), vec![row("b", 2); 4096].join(", "));
+        let listed = compared(&parse_expr(&listed).unwrap()).unwrap().unwrap();
+        assert!(nesting(&listed) < 40, "{}", nesting(&listed));
+    }
 }

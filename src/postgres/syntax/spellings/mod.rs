@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::postgres::functions::{
     LIKE_ESCAPE, SIMILAR_TO_ESCAPE, one_sign, similar_to, with_backslashes,
 };
+use crate::postgres::syntax::rows::compared;
 use crate::sql::{function_call as call, visit, visit_mut};
 use from::{NamedColumns, array_of_rows, table};
 pub(crate) use functions::is_function;
@@ -51,7 +52,9 @@ impl VisitorMut for Spellings {
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
-        match rewritten(expr) {
+        match compared(expr)
+            .and_then(|rows| rows.map_or_else(|| rewritten(expr), |new| Ok(Some(new))))
+        {
             Ok(None) => ControlFlow::Continue(()),
             Ok(Some(new)) => {
                 *expr = new;
