@@ -29,14 +29,15 @@ pub async fn drop(
         return Ok(done);
     }
     let found = found.into_iter().map(CatalogObject::Relation).collect();
-    drop_objects(engine, found, cascade, alone, &mut done).await?;
+    drop_objects(engine, found, Vec::new(), cascade, alone, &mut done).await?;
     Ok(done)
 }
 
-/// Drops these with all that depends on them, or says what does.
+/// Drops these with all that depends on them, or says what does; `with_them`: what else goes.
 pub(super) async fn drop_objects(
     engine: &Arc<Engine>,
     found: Vec<CatalogObject>,
+    with_them: Vec<NameChange>,
     cascade: Cascade,
     alone: Alone,
     done: &mut Done,
@@ -57,7 +58,7 @@ pub(super) async fn drop_objects(
         let what = format!("drop cascades to {}", dependant.described());
         done.notices.push(("NOTICE", Error::new(SqlState::Success, what)));
     }
-    remove(engine, dependants.into_iter().chain(found).collect(), alone).await
+    remove(engine, dependants.into_iter().chain(found).collect(), with_them, alone).await
 }
 
 /// Whether it holds rows of its own, which are not to go because a function does.
@@ -128,8 +129,13 @@ fn still_used(engine: &Engine, found: &[CatalogObject], dependants: &[CatalogObj
 /// First it waits for the transactions that write to the tables, which may take long and be
 /// cancelled. Then it goes to its end, whatever becomes of the client: views that were stopped for
 /// a removal that did not take place would be there and not run.
-async fn remove(engine: &Arc<Engine>, objects: Vec<CatalogObject>, alone: Alone) -> Result<()> {
-    let (mut relations, mut changes) = (Vec::new(), Vec::new());
+async fn remove(
+    engine: &Arc<Engine>,
+    objects: Vec<CatalogObject>,
+    mut changes: Vec<NameChange>,
+    alone: Alone,
+) -> Result<()> {
+    let mut relations = Vec::new();
     for object in objects {
         match object {
             CatalogObject::Relation(relation) => relations.push(relation),

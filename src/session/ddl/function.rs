@@ -245,7 +245,7 @@ pub async fn drop(
     }
     found.dedup_by_key(|object| object.id());
     if !found.is_empty() {
-        drop_objects(engine, found, wanted.cascade, alone, &mut done).await?;
+        drop_objects(engine, found, Vec::new(), wanted.cascade, alone, &mut done).await?;
     }
     Ok(done)
 }

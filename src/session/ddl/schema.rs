@@ -35,7 +35,8 @@ pub async fn create(engine: &Arc<Engine>, name: &Ident, if_not_exists: bool) -> 
         return Err(Error::new(SqlState::DuplicateSchema, what));
     }
     let schema = Arc::new(Schema { id: names.next_id(), name, created_ms: engine.now_ms() });
-    change(engine, NameChange::PutSchema(schema)).await?;
+    let change = vec![NameChange::PutSchema(schema)];
+    commit_changes(engine, Transaction::at(engine.now_ms()), change, Opening::AsItIs).await?;
     Ok(Done::new(tag))
 }
 
@@ -77,12 +78,8 @@ pub async fn drop(
         schemas.push(Arc::clone(schema));
         objects.extend(held);
     }
-    if !objects.is_empty() {
-        drop_objects(engine, objects, cascade, alone, &mut done).await?;
-    }
-    for schema in schemas {
-        change(engine, NameChange::RemoveSchema(schema)).await?;
-    }
+    let schemas = schemas.into_iter().map(NameChange::RemoveSchema).collect();
+    drop_objects(engine, objects, schemas, cascade, alone, &mut done).await?;
     Ok(done)
 }
 
@@ -95,8 +92,4 @@ fn still_holds(name: &str, held: &[CatalogObject]) -> Error {
     Error::new(SqlState::DependantsExist, what)
         .detail(detail.join("\n"))
         .hint("Use DROP ... CASCADE to drop the dependent objects too.")
-}
-
-async fn change(engine: &Arc<Engine>, change: NameChange) -> Result<()> {
-    commit_changes(engine, Transaction::at(engine.now_ms()), vec![change], Opening::AsItIs).await
 }
