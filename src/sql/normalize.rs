@@ -169,6 +169,9 @@ fn whole_limits(query: &mut Query) -> Result<()> {
         return Ok(());
     };
     for count in limit.iter_mut().chain(offset.iter_mut().map(|offset| &mut offset.value)) {
+        while let Expr::Nested(inner) = count {
+            *count = std::mem::replace(inner.as_mut(), Expr::value(Value::Null));
+        }
         let is_whole = match count {
             Expr::Value(value) => match &value.value {
                 Value::Number(digits, _) => digits.bytes().all(|digit| digit.is_ascii_digit()),
