@@ -2,10 +2,9 @@
 
 use std::fmt::Write;
 
-use datafusion::arrow::datatypes::DataType;
 use datafusion::functions::crypto;
 
-use super::forms::{ArgumentsOf, Form, FormValue, ok, over, strict, through};
+use super::forms::{ArgumentsOf, Form, FormValue, library, ok, strict};
 use crate::error::{Error, Result, SqlState};
 use crate::pgtypes::values::ColumnBuilder;
 use crate::types::SqlType;
@@ -57,12 +56,12 @@ pub(super) fn forms() -> Vec<Form> {
         }),
         strict("encode(bytea, text) text", |a| ok(encoded(a.bytes(0), a.text(1))?)),
         strict("decode(text, text) bytea", |a| ok(decoded(a.text(0), a.text(1))?)),
-        over("md5(text) text", |c, n| through(&crypto::md5(), c, n, DataType::Utf8)),
-        over("md5(bytea) text", |c, n| through(&crypto::md5(), c, n, DataType::Utf8)),
-        over("sha224(bytea) bytea", |c, n| through(&crypto::sha224(), c, n, DataType::Binary)),
-        over("sha256(bytea) bytea", |c, n| through(&crypto::sha256(), c, n, DataType::Binary)),
-        over("sha384(bytea) bytea", |c, n| through(&crypto::sha384(), c, n, DataType::Binary)),
-        over("sha512(bytea) bytea", |c, n| through(&crypto::sha512(), c, n, DataType::Binary)),
+        library("md5(text) text", crypto::md5),
+        library("md5(bytea) text", crypto::md5),
+        library("sha224(bytea) bytea", crypto::sha224),
+        library("sha256(bytea) bytea", crypto::sha256),
+        library("sha384(bytea) bytea", crypto::sha384),
+        library("sha512(bytea) bytea", crypto::sha512),
     ];
     all.extend(parts());
     all

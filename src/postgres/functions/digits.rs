@@ -29,7 +29,8 @@ pub(super) fn forms() -> Vec<Form> {
 /// A pattern is read once as long as it stays the same.
 fn to_char(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
     let of = args[0].data_type();
-    let columns = [ArgumentColumn::new(&args[0], false)?, ArgumentColumn::new(&args[1], false)?];
+    let is_one = args[1].len() == 1;
+    let columns = [ArgumentColumn::new(&args[0], false)?, ArgumentColumn::new(&args[1], is_one)?];
     let mut last: Option<(&str, DigitPattern)> = None;
     let (mut out, mut budget) = (StringBuilder::new(), Budget::default());
     for at in 0..rows {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, IntervalMonthDayNanoArray, PrimitiveArray,
 };
-use datafusion::arrow::compute::{CastOptions, cast, cast_with_options};
+use datafusion::arrow::compute::{CastOptions, cast_with_options};
 use datafusion::arrow::datatypes::{
     DataType, Date32Type, Field, FieldRef, IntervalMonthDayNano, Time64MicrosecondType, TimeUnit,
     TimestampMicrosecondType,
@@ -29,7 +29,6 @@ use super::cast::{read, written};
 use super::form_values::{ArgumentColumn, built};
 pub(super) use super::form_values::{ArgumentsOf, FormValue, ok};
 use super::intervals::as_intervals;
-use super::scalar::over_columns;
 use super::text::Budget;
 use crate::error::{Error, Result};
 use crate::postgres::by_name::by_name;
@@ -43,8 +42,11 @@ enum FormBody {
     Strict(RowBody),
     /// Of one row, also where arguments are NULL.
     Loose(RowBody),
-    /// Of columns, which have the types that are wanted.
+    /// Of columns, which have the types that are wanted; a text that is the same in all rows is
+    /// there once.
     Columns(fn(&[ArrayRef], usize) -> Result<ArrayRef>),
+    /// DataFusion's own.
+    Library(fn() -> Arc<ScalarUDF>),
 }
 
 type RowBody = for<'a> fn(ArgumentsOf<'a>) -> Result<FormValue<'a>>;
@@ -60,6 +62,15 @@ pub(super) struct Form {
     gives: SqlType,
     body: FormBody,
     check: Option<FormCheck>,
+    agreed: Option<Agreed>,
+}
+
+/// DataFusion's function and for which arguments it gives what the form does, several times as fast:
+/// it writes whole columns, without a text of its own for each row.
+#[derive(Clone, Copy)]
+struct Agreed {
+    function: fn() -> Arc<ScalarUDF>,
+    is_for: fn(&[ColumnarValue]) -> bool,
 }
 
 /// What is wrong with a first argument that is a constant, beside a second one of that type.
@@ -80,6 +91,11 @@ pub(super) fn over(spec: &'static str, body: fn(&[ArrayRef], usize) -> Result<Ar
     form(spec, FormBody::Columns(body))
 }
 
+/// A form that is DataFusion's function.
+pub(super) fn library(spec: &'static str, function: fn() -> Arc<ScalarUDF>) -> Form {
+    form(spec, FormBody::Library(function))
+}
+
 /// `name(type, …) type`; three points behind the last type: several.
 fn form(spec: &'static str, body: FormBody) -> Form {
     let (name, rest) = spec.split_once('(').unwrap_or((spec, ""));
@@ -92,6 +108,7 @@ fn form(spec: &'static str, body: FormBody) -> Form {
         gives: type_named(gives),
         body,
         check: None,
+        agreed: None,
     }
 }
 
@@ -115,26 +132,41 @@ fn type_named(name: &str) -> SqlType {
     }
 }
 
-/// DataFusion's function over columns.
-pub(super) fn through(
-    function: &Arc<ScalarUDF>,
-    columns: &[ArrayRef],
+/// DataFusion's function, whose numbers are longs.
+fn through(
+    function: &ScalarUDF,
+    args: &[ColumnarValue],
     rows: usize,
-    out: DataType,
-) -> Result<ArrayRef> {
-    let field = |column: &ArrayRef| Arc::new(Field::new("", column.data_type().clone(), true));
-    let arg_fields: Vec<FieldRef> = columns.iter().map(field).collect();
-    let scalar_arguments = &vec![None; columns.len()];
-    let return_field = function
-        .return_field_from_args(ReturnFieldArgs { arg_fields: &arg_fields, scalar_arguments })?;
+    gives: &SqlType,
+) -> DfResult<ColumnarValue> {
+    let long = |arg: &ColumnarValue| match arg.data_type() {
+        DataType::Int32 => arg.cast_to(&DataType::Int64, None),
+        _ => Ok(arg.clone()),
+    };
+    let args = args.iter().map(long).collect::<DfResult<Vec<_>>>()?;
+    let field = |arg: &ColumnarValue| Arc::new(Field::new("", arg.data_type(), true));
+    let arg_fields: Vec<FieldRef> = args.iter().map(field).collect();
+    let constants: Vec<_> = args.iter().map(constant).collect();
+    let return_field = function.return_field_from_args(ReturnFieldArgs {
+        arg_fields: &arg_fields,
+        scalar_arguments: &constants,
+    })?;
     let result = function.invoke_with_args(ScalarFunctionArgs {
-        args: columns.iter().cloned().map(ColumnarValue::Array).collect(),
+        args,
         arg_fields,
         number_rows: rows,
         return_field,
         config_options: Arc::new(ConfigOptions::default()),
     })?;
-    Ok(cast(&result.into_array(rows)?, &out)?)
+    result.cast_to(&gives.data_type(), None)
+}
+
+/// The value of all rows, if it is one.
+pub(super) fn constant(arg: &ColumnarValue) -> Option<&ScalarValue> {
+    match arg {
+        ColumnarValue::Scalar(value) => Some(value),
+        ColumnarValue::Array(_) => None,
+    }
 }
 
 /// The functions that these are forms of; `grow`: those that can make much of little.
@@ -177,6 +209,15 @@ impl Form {
     /// Looks at what it is called with when that is planned.
     pub(super) fn checked(self, check: FormCheck) -> Form {
         Form { check: Some(check), ..self }
+    }
+
+    /// DataFusion's function takes the arguments that are so.
+    pub(super) fn agreed(
+        self,
+        function: fn() -> Arc<ScalarUDF>,
+        is_for: fn(&[ColumnarValue]) -> bool,
+    ) -> Form {
+        Form { agreed: Some(Agreed { function, is_for }), ..self }
     }
 
     /// The types of so many arguments.
@@ -294,35 +335,54 @@ impl ScalarUDFImpl for Forms {
             .collect();
         let form = self.meant(&given)?;
         let wanted = form.wanted(given.len());
-        let (body, is_strict) = match form.body {
-            FormBody::Strict(body) => (body, true),
-            FormBody::Loose(body) => (body, false),
-            FormBody::Columns(body) => {
-                return over_columns(&args.args, args.number_rows, |columns, rows| {
-                    let typed = columns.iter().zip(args.arg_fields.iter().zip(&wanted));
-                    let typed =
-                        typed.map(|(column, (field, wanted))| converted(column, field, wanted));
-                    Ok(body(&typed.collect::<DfResult<Vec<_>>>()?, rows)?)
-                });
+        let typed = args.args.iter().zip(args.arg_fields.iter().zip(&wanted));
+        let typed = typed.map(|(value, (field, wanted))| match value {
+            ColumnarValue::Array(array) => {
+                converted(array, field, wanted).map(ColumnarValue::Array)
             }
-        };
-        let is_constant = |value: &ColumnarValue| matches!(value, ColumnarValue::Scalar(_));
-        let arguments = args.args.iter().zip(args.arg_fields.iter().zip(&wanted));
-        let columns = arguments
-            .map(|(value, (field, wanted))| {
-                let column = converted(&value.to_array(1)?, field, wanted)?;
-                Ok(ArgumentColumn::new(&column, is_constant(value))?)
-            })
-            .collect::<DfResult<Vec<_>>>()?;
-        let are_constant = args.args.iter().all(is_constant);
+            ColumnarValue::Scalar(value) => {
+                let one = converted(&value.to_array()?, field, wanted)?;
+                ScalarValue::try_from_array(&one, 0).map(ColumnarValue::Scalar)
+            }
+        });
+        let typed = typed.collect::<DfResult<Vec<_>>>()?;
+        let are_constant = typed.iter().all(|arg| constant(arg).is_some());
         let rows = if are_constant { 1 } else { args.number_rows };
-        let computed = self.computed(&columns, rows, form, body, is_strict)?;
+        let library = match (form.body, form.agreed) {
+            (FormBody::Library(function), _) => Some(function),
+            (_, Some(agreed)) if !are_constant && (agreed.is_for)(&typed) => Some(agreed.function),
+            _ => None,
+        };
+        if let Some(function) = library {
+            if self.grows {
+                Budget::default().add(joined_bytes(&typed, rows))?;
+            }
+            return through(&function(), &typed, rows, &form.gives);
+        }
+        let computed = self.computed(&typed, rows, form)?;
         Ok(if are_constant {
             ColumnarValue::Scalar(ScalarValue::try_from_array(&computed, 0)?)
         } else {
             ColumnarValue::Array(computed)
         })
     }
+}
+
+/// How long a text between others may be, that they are joined by DataFusion's function.
+pub(super) const SEPARATOR: usize = 16;
+
+/// How many bytes the texts have together, those of a constant in each row, with what may stand
+/// between them.
+fn joined_bytes(args: &[ColumnarValue], rows: usize) -> usize {
+    let bytes = args.iter().map(|arg| match arg {
+        ColumnarValue::Scalar(value) => {
+            value.try_as_str().flatten().map_or(0, str::len).saturating_mul(rows)
+        }
+        ColumnarValue::Array(array) => {
+            array.as_string_opt::<i32>().map_or(0, |texts| texts.value_data().len())
+        }
+    });
+    bytes.fold(args.len() * SEPARATOR * rows, usize::saturating_add)
 }
 
 fn converted(column: &ArrayRef, field: &Field, wanted: &SqlType) -> DfResult<ArrayRef> {
@@ -357,17 +417,24 @@ fn converted(column: &ArrayRef, field: &Field, wanted: &SqlType) -> DfResult<Arr
 }
 
 impl Forms {
-    fn computed(
-        &self,
-        columns: &[ArgumentColumn],
-        rows: usize,
-        form: &Form,
-        body: RowBody,
-        is_strict: bool,
-    ) -> Result<ArrayRef> {
+    fn computed(&self, args: &[ColumnarValue], rows: usize, form: &Form) -> Result<ArrayRef> {
+        let (body, is_strict) = match form.body {
+            FormBody::Strict(body) => (body, true),
+            FormBody::Loose(body) => (body, false),
+            FormBody::Library(_) => return Err(Error::internal("a library's form has no rows")),
+            FormBody::Columns(body) => {
+                let column = |arg: &ColumnarValue| {
+                    arg.to_array(if arg.data_type() == DataType::Utf8 { 1 } else { rows })
+                };
+                return body(&args.iter().map(column).collect::<DfResult<Vec<_>>>()?, rows);
+            }
+        };
+        let column =
+            |arg: &ColumnarValue| ArgumentColumn::new(&arg.to_array(1)?, constant(arg).is_some());
+        let columns = args.iter().map(column).collect::<Result<Vec<_>>>()?;
         let mut budget = Budget::default();
         let values = (0..rows).map(|at| {
-            let row = ArgumentsOf { columns, at };
+            let row = ArgumentsOf { columns: &columns, at };
             if is_strict && (0..columns.len()).any(|n| row.is_null(n)) {
                 return Ok(FormValue::Null);
             }
@@ -378,5 +445,81 @@ impl Forms {
             Ok(value)
         });
         built(values, &form.gives)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::arrow::array::{Int32Array, StringArray};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::postgres::functions::{shown, strings};
+
+    /// Texts of few letters, so that one is found in another.
+    fn a_text() -> impl Strategy<Value = Option<String>> {
+        let plain = proptest::string::string_regex("[abAB ,.0]{0,9}").unwrap();
+        let other = proptest::string::string_regex("[aBß İǅéЖ中🦀,]{0,6}").unwrap();
+        prop_oneof![2 => plain.prop_map(Some), 1 => other.prop_map(Some), 1 => Just(None)]
+    }
+
+    /// A column of so many rows, or one value for all of them.
+    fn an_argument(of: &SqlType) -> BoxedStrategy<ColumnarValue> {
+        const ROWS: usize = 8;
+        match of {
+            SqlType::Int => prop_oneof![
+                proptest::collection::vec(proptest::option::of(-9..9), ROWS)
+                    .prop_map(|numbers| ColumnarValue::Array(Arc::new(Int32Array::from(numbers)))),
+                proptest::option::of(prop_oneof![-9..9, Just(i32::MIN), Just(i32::MAX)])
+                    .prop_map(|number| ColumnarValue::Scalar(ScalarValue::Int32(number))),
+            ]
+            .boxed(),
+            _ => prop_oneof![
+                2 => proptest::collection::vec(a_text(), ROWS)
+                    .prop_map(|texts| ColumnarValue::Array(Arc::new(StringArray::from(texts)))),
+                1 => a_text().prop_map(|text| ColumnarValue::Scalar(ScalarValue::Utf8(text))),
+            ]
+            .boxed(),
+        }
+    }
+
+    fn all() -> Vec<Form> {
+        let mut all = [strings::forms(), shown::forms()].concat();
+        all.retain(|form| form.agreed.is_some());
+        all
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 3_000, ..ProptestConfig::default() })]
+
+        /// Where DataFusion's function is taken, it gives what ours does.
+        #[test]
+        fn the_library_agrees_where_it_is_said_to(
+            (n, args) in (0..all().len()).prop_flat_map(|n| {
+                let form = &all()[n];
+                let count = if form.repeats { 3 } else { form.takes.len() };
+                let args: Vec<_> = form.wanted(count).iter().map(an_argument).collect();
+                (Just(n), args)
+            })
+        ) {
+            let form = &all()[n];
+            let agreed = form.agreed.unwrap();
+            let is_column = args.iter().any(|arg| constant(arg).is_none());
+            if is_column && (agreed.is_for)(&args) {
+                let ours = forms_of(form).computed(&args, 8, form).unwrap();
+                let theirs = through(&(agreed.function)(), &args, 8, &form.gives).unwrap();
+                let theirs = theirs.into_array(8).unwrap();
+                prop_assert_eq!(&ours, &theirs, "{} of {:?}", form.name, args);
+            }
+        }
+    }
+
+    fn forms_of(form: &Form) -> Forms {
+        Forms {
+            name: form.name,
+            forms: vec![form.clone()],
+            grows: false,
+            signature: Signature::variadic_any(Volatility::Immutable),
+        }
     }
 }

@@ -140,7 +140,8 @@ pub(crate) fn integers(
     Ok(cast(array, &DataType::Int64)?.as_primitive::<Int64Type>().clone())
 }
 
-/// The value at a row, unless it is NULL.
+/// The value at a row, unless it is NULL; one that is alone stands for all rows.
 pub(crate) fn text(array: &StringArray, row: usize) -> Option<&str> {
+    let row = if array.len() == 1 { 0 } else { row };
     array.is_valid(row).then(|| array.value(row))
 }

@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, StringBuilder};
 use datafusion::arrow::datatypes::{DataType, Field};
-use datafusion::logical_expr::{ScalarUDF, Signature, TypeSignature, Volatility};
+use datafusion::functions::string;
+use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Signature, TypeSignature, Volatility};
 
 use super::cast::written;
-use super::forms::{ArgumentsOf, Form, FormValue, loose, ok, strict};
+use super::forms::{ArgumentsOf, Form, FormValue, SEPARATOR, constant, loose, ok, strict};
 use super::scalar::{Scalar, strings, text};
 use super::strings::{quoted_name, quoted_text};
 use super::text::Budget;
@@ -19,10 +20,14 @@ use crate::limits;
 
 pub(super) fn forms() -> Vec<Form> {
     vec![
-        loose("concat(any...) text", |a| joined(a, 0, "")),
+        loose("concat(any...) text", |a| joined(a, 0, "")).agreed(string::concat, are_texts),
         loose("concat_ws(text, any...) text", |a| match a.some(0) {
             Some(separator) => joined(a, 1, separator),
             None => Ok(FormValue::Null),
+        })
+        .agreed(string::concat_ws, |args| {
+            let separator = constant(&args[0]).and_then(|text| text.try_as_str().flatten());
+            are_texts(args) && separator.is_some_and(|separator| separator.len() <= SEPARATOR)
         }),
         loose("format(text) text", |a| ok(a.some(0).map(|form| formatted(form, a)).transpose()?)),
         loose("format(text, any...) text", |a| {
@@ -36,6 +41,10 @@ pub(super) fn forms() -> Vec<Form> {
         }),
         loose("quote_nullable(any) text", |a| ok(a.some(0).map_or("NULL".to_owned(), quoted_text))),
     ]
+}
+
+fn are_texts(args: &[ColumnarValue]) -> bool {
+    args.iter().all(|arg| arg.data_type() == DataType::Utf8)
 }
 
 /// `array_to_string(array, delimiter [, text for NULL])`.

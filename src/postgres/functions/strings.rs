@@ -1,10 +1,12 @@
 //! Text, as Postgres takes it apart and puts it together (manual, 9.4).
 
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::array::{ArrayRef, AsArray};
+use datafusion::common::ScalarValue;
 use datafusion::functions::{string, unicode};
+use datafusion::logical_expr::ColumnarValue;
 
 use super::bytes::{around, range};
-use super::forms::{ArgumentsOf, Form, FormValue, ok, over, strict, through};
+use super::forms::{ArgumentsOf, Form, FormValue, constant, library, ok, strict};
 use crate::error::{Error, Result, SqlState};
 
 /// Words that are no names without quotes.
@@ -24,58 +26,94 @@ const QUOTED: &str = "all analyse analyze and any array as asc asymmetric author
 
 pub(super) fn forms() -> Vec<Form> {
     let mut all = vec![
-        strict("octet_length(text) int", |a| ok(a.text(0).len())),
-        strict("bit_length(text) int", |a| ok(a.text(0).len() * 8)),
+        library("octet_length(text) int", string::octet_length),
+        library("bit_length(text) int", string::bit_length),
         strict("upper(text) text", |a| match a.text(0) {
             ascii if ascii.is_ascii() => ok(ascii.to_ascii_uppercase()),
             text => ok(mapped(text, upper)),
-        }),
+        })
+        .agreed(string::upper, is_ascii),
         strict("lower(text) text", |a| match a.text(0) {
             ascii if ascii.is_ascii() => ok(ascii.to_ascii_lowercase()),
             text => ok(mapped(text, lower)),
-        }),
-        strict("initcap(text) text", |a| ok(capitalized(a.text(0)))),
-        strict("reverse(text) text", |a| ok(a.text(0).chars().rev().collect::<String>())),
-        strict("left(text, int) text", |a| ok(&a.text(0)[..split(a.text(0), a.int(1))])),
+        })
+        .agreed(string::lower, is_ascii),
+        strict("initcap(text) text", |a| ok(capitalized(a.text(0))))
+            .agreed(unicode::initcap, is_ascii),
+        strict("reverse(text) text", |a| ok(a.text(0).chars().rev().collect::<String>()))
+            .agreed(unicode::reverse, |_| true),
+        strict("left(text, int) text", |a| ok(&a.text(0)[..split(a.text(0), a.int(1))]))
+            .agreed(unicode::left, |_| true),
         strict("right(text, int) text", |a| match a.int(1) {
             0 => ok(""),
             count => ok(&a.text(0)[split(a.text(0), -count)..]),
-        }),
+        })
+        .agreed(unicode::right, |_| true),
         strict("split_part(text, text, int) text", |a| {
             ok(split_part(a.text(0), a.text(1), a.int(2))?)
+        })
+        .agreed(string::split_part, |args| {
+            let has_delimiter = matches!(&args[1], ColumnarValue::Scalar(delimiter) if delimiter
+                .try_as_str().flatten().is_some_and(|delimiter| !delimiter.is_empty()));
+            has_delimiter && number(&args[2]).is_some_and(|n| n > 0)
         }),
         strict("chr(int) text", |a| ok(character(a.int(0))?)),
         strict("to_hex(int) text", |a| ok(format!("{:x}", a.int(0) as i32))),
         strict("to_hex(bigint) text", |a| ok(format!("{:x}", a.int(0)))),
-        over("strpos(text, text) int", |c, n| through(&unicode::strpos(), c, n, DataType::Int32)),
-        over("position(text, text) int", |c, n| through(&unicode::strpos(), c, n, DataType::Int32)),
+        library("strpos(text, text) int", unicode::strpos),
+        library("position(text, text) int", unicode::strpos),
         strict("quote_ident(text) text", |a| ok(quoted_name(a.text(0)))),
         strict("parse_ident(text) text[]", |a| ok(parts(a.text(0), true)?)),
         strict("parse_ident(text, bool) text[]", |a| ok(parts(a.text(0), a.truth(1))?)),
         strict("unistr(text) text", |a| ok(unescaped(a.text(0))?)),
     ];
     for spec in ["length(text) int", "char_length(text) int", "character_length(text) int"] {
-        all.push(over(spec, |c, n| through(&unicode::character_length(), c, n, DataType::Int32)));
+        all.push(library(spec, unicode::character_length));
     }
     for spec in ["substr(text, int) text", "substring(text, int) text"] {
-        all.push(strict(spec, |a| ok(substr(a.text(0), a.int(1), None)?)));
+        all.push(
+            strict(spec, |a| ok(substr(a.text(0), a.int(1), None)?))
+                .agreed(unicode::substr, |args| number(&args[1]).is_some()),
+        );
     }
     for spec in ["substr(text, int, int) text", "substring(text, int, int) text"] {
-        all.push(strict(spec, |a| ok(substr(a.text(0), a.int(1), Some(a.int(2)))?)));
+        all.push(
+            strict(spec, |a| ok(substr(a.text(0), a.int(1), Some(a.int(2)))?)).agreed(
+                unicode::substr,
+                |args| {
+                    number(&args[1]).is_some() && number(&args[2]).is_some_and(|length| length >= 0)
+                },
+            ),
+        );
     }
     for spec in ["overlay(text, text, int) text", "overlay(text, text, int, int) text"] {
         all.push(strict(spec, overlaid));
     }
     for spec in ["ltrim(text) text", "ltrim(text, text) text"] {
-        all.push(over(spec, |c, n| through(&string::ltrim(), c, n, DataType::Utf8)));
+        all.push(library(spec, string::ltrim));
     }
     for spec in ["rtrim(text) text", "rtrim(text, text) text"] {
-        all.push(over(spec, |c, n| through(&string::rtrim(), c, n, DataType::Utf8)));
+        all.push(library(spec, string::rtrim));
     }
     for spec in ["btrim(text) text", "btrim(text, text) text"] {
-        all.push(over(spec, |c, n| through(&string::btrim(), c, n, DataType::Utf8)));
+        all.push(library(spec, string::btrim));
     }
     all
+}
+
+/// Whether a column has nothing but ASCII: only there are letters in pairs for everyone.
+fn is_ascii(args: &[ColumnarValue]) -> bool {
+    let texts =
+        |array: &ArrayRef| array.as_string_opt::<i32>().is_some_and(|texts| texts.is_ascii());
+    matches!(&args[0], ColumnarValue::Array(array) if texts(array))
+}
+
+/// The number that an argument is in all rows.
+fn number(arg: &ColumnarValue) -> Option<i32> {
+    match constant(arg)? {
+        ScalarValue::Int32(number) => *number,
+        _ => None,
+    }
 }
 
 /// Letter for letter, as in the locale C.UTF-8: where a letter would become several, it stays.

@@ -146,6 +146,15 @@ fn moments(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
         None => "timestamp without time zone",
     };
     let mut units = Units { names: &names, of, last: None };
+    let of_type = |cut: TimestampMicrosecondArray| -> Result<ArrayRef> {
+        Ok(Arc::new(cut.with_data_type(args[1].data_type().clone())))
+    };
+    let is_one = |texts: &StringArray| texts.len() == 1 && texts.is_valid(0);
+    if is_one(&names) && zones.as_ref().is_none_or(is_one) {
+        let zone = zones.as_ref().map_or(Ok(Zone::Utc), |zones| zone_named(zones.value(0)))?;
+        let unit = unit(names.value(0), of)?;
+        return of_type(times.unary(|micros| cut_in(zone, unit, micros)));
+    }
     let mut zone = ("", Zone::Utc);
     let mut out = TimestampMicrosecondArray::builder(rows);
     for row in 0..rows {
@@ -156,15 +165,17 @@ fn moments(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
             continue;
         };
         if name != zone.0 {
-            let known = Zone::of_name(name).ok_or_else(|| {
-                let what = format!("time zone \"{name}\" not recognized");
-                Error::new(SqlState::BadArgument, what)
-            })?;
-            zone = (name, known);
+            zone = (name, zone_named(name)?);
         }
         out.append_value(cut_in(zone.1, unit, times.value(row)));
     }
-    Ok(Arc::new(out.finish().with_data_type(args[1].data_type().clone())))
+    of_type(out.finish())
+}
+
+fn zone_named(name: &str) -> Result<Zone> {
+    Zone::of_name(name).ok_or_else(|| {
+        Error::new(SqlState::BadArgument, format!("time zone \"{name}\" not recognized"))
+    })
 }
 
 fn cut_in(zone: Zone, unit: TimePart, micros: i64) -> i64 {

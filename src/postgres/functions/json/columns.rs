@@ -53,7 +53,17 @@ pub(super) fn collected<'r>(
         budget.add(row.as_ref().map_or(0, JsonOut::size))?;
         Ok(row)
     };
-    let rows = rows.map(counted).collect::<Result<Vec<_>>>()?;
+    let rows = rows.map(counted);
+    if of.data_type() == DataType::Utf8 {
+        let text = |row: Result<Option<JsonOut<'r>>>| {
+            Ok(match row? {
+                Some(JsonOut::Text(text)) => Some(text),
+                _ => None,
+            })
+        };
+        return Ok(Arc::new(rows.map(text).collect::<Result<StringArray>>()?));
+    }
+    let rows = rows.collect::<Result<Vec<_>>>()?;
     let rows = rows.iter().map(Option::as_ref);
     macro_rules! of_each {
         ($variant:ident as $value:ident => $out:expr; $array:ty) => {
@@ -67,7 +77,6 @@ pub(super) fn collected<'r>(
         };
     }
     Ok(match of.data_type() {
-        DataType::Utf8 => of_each!(Text as text => text.as_ref(); StringArray),
         DataType::Int32 => of_each!(Integer as number => *number; Int32Array),
         DataType::Boolean => of_each!(Boolean as boolean => *boolean; BooleanArray),
         DataType::List(item) => lists(rows, &item)?,

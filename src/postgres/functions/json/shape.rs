@@ -115,6 +115,24 @@ pub(super) fn member<'t>(text: &'t str, name: &str, is_jsonb: bool) -> Result<Op
     Ok(found)
 }
 
+/// The element of an array at a place from its beginning, without looking at those behind it.
+pub(super) fn element(text: &str, at: usize) -> Result<Option<&str>> {
+    let mut scanner = JsonScanner::new(text);
+    scanner.blanks();
+    if scanner.peek() != Some(b'[') {
+        return Ok(None);
+    }
+    let mut more = scanner.enter(b'[')?;
+    for _ in 0..at {
+        if !more {
+            break;
+        }
+        scanner.value()?;
+        more = scanner.another(b'[')?;
+    }
+    Ok(if more { Some(scanner.value()?) } else { None })
+}
+
 /// The text of a scalar, a string without its quotes; NULL for null. Arrays and objects as they are.
 pub(super) fn as_text(value: &str) -> Result<Option<Cow<'_, str>>> {
     Ok(match value.as_bytes().first() {

@@ -305,6 +305,10 @@ impl<'r> JsonGiven<'r> {
         let Some(at) = self.index(1) else {
             return shape::member(self.text(0), self.text(1), self.is_jsonb);
         };
+        let text = self.text(0).trim_start();
+        if let (true, Ok(at)) = (text.starts_with('['), usize::try_from(at)) {
+            return shape::element(text, at);
+        }
         Ok(match self.shape()? {
             // To JSONB a scalar is an array of one.
             JsonShape::Scalar(text) if self.is_jsonb && matches!(at, 0 | -1) => Some(text),
