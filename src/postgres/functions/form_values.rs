@@ -244,6 +244,15 @@ pub(super) fn built<'a>(
             let texts: ArrayRef = Arc::new(of!(Text as StringArray));
             read(&texts, &gives.to_field("", true))?
         }
-        _ => Arc::new(of!(Text as StringArray)),
+        _ => {
+            let mut texts = StringBuilder::with_capacity(values.size_hint().0, 0);
+            for value in values {
+                texts.append_option(match value? {
+                    FormValue::Text(text) => Some(text),
+                    _ => None,
+                });
+            }
+            Arc::new(texts.finish())
+        }
     })
 }

@@ -169,7 +169,8 @@ pub(super) fn constant(arg: &ColumnarValue) -> Option<&ScalarValue> {
     }
 }
 
-/// The functions that these are forms of; `grow`: those that can make much of little.
+/// The functions that these are forms of; `grow`: those that can make much of little, which is more
+/// than what they are given together.
 pub(super) fn functions(forms: Vec<Form>, grow: &[&str]) -> Vec<ScalarUDF> {
     let mut all: Vec<Forms> = Vec::new();
     for form in forms {
@@ -354,7 +355,7 @@ impl ScalarUDFImpl for Forms {
             _ => None,
         };
         if let Some(function) = library {
-            if self.grows {
+            if form.repeats {
                 Budget::default().add(joined_bytes(&typed, rows))?;
             }
             return through(&function(), &typed, rows, &form.gives);
@@ -378,9 +379,10 @@ fn joined_bytes(args: &[ColumnarValue], rows: usize) -> usize {
         ColumnarValue::Scalar(value) => {
             value.try_as_str().flatten().map_or(0, str::len).saturating_mul(rows)
         }
-        ColumnarValue::Array(array) => {
-            array.as_string_opt::<i32>().map_or(0, |texts| texts.value_data().len())
-        }
+        ColumnarValue::Array(array) => array.as_string_opt::<i32>().map_or(0, |texts| {
+            let offsets = texts.value_offsets();
+            (offsets[texts.len()] - offsets[0]) as usize
+        }),
     });
     bytes.fold(args.len() * SEPARATOR * rows, usize::saturating_add)
 }
@@ -439,7 +441,7 @@ impl Forms {
                 return Ok(FormValue::Null);
             }
             let value = body(row)?;
-            if let (true, FormValue::Text(text)) = (self.grows, &value) {
+            if let FormValue::Text(text) = &value {
                 budget.add(text.len())?;
             }
             Ok(value)

@@ -148,7 +148,7 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
                 time_units::forms(),
             ]
             .concat(),
-            &["concat", "concat_ws", "format", "overlay", "to_char"],
+            &["format", "overlay"],
         ))
         .chain([
             shown::array_to_string(),

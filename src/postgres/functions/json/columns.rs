@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    ArrayRef, BooleanArray, Int32Array, ListArray, StringArray, StringBuilder, StructArray,
+    ArrayRef, BooleanArray, Int32Array, ListArray, StringBuilder, StructArray,
 };
 use datafusion::arrow::buffer::{NullBuffer, OffsetBuffer};
 use datafusion::arrow::datatypes::{DataType, FieldRef};
@@ -55,13 +55,14 @@ pub(super) fn collected<'r>(
     };
     let rows = rows.map(counted);
     if of.data_type() == DataType::Utf8 {
-        let text = |row: Result<Option<JsonOut<'r>>>| {
-            Ok(match row? {
+        let mut texts = StringBuilder::with_capacity(rows.size_hint().0, 0);
+        for row in rows {
+            texts.append_option(match row? {
                 Some(JsonOut::Text(text)) => Some(text),
                 _ => None,
-            })
-        };
-        return Ok(Arc::new(rows.map(text).collect::<Result<StringArray>>()?));
+            });
+        }
+        return Ok(Arc::new(texts.finish()));
     }
     let rows = rows.collect::<Result<Vec<_>>>()?;
     let rows = rows.iter().map(Option::as_ref);
