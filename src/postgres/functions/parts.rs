@@ -27,6 +27,7 @@ use super::time_units::{TimePart, Timezone, TimezoneHour, TimezoneMinute, Week, 
 use super::time_units::{part_named, unrecognized, unsupported};
 use crate::error::{Error, SqlState, missing_function};
 use crate::time::{DAY_MICROS, HOUR_MICROS, MINUTE_MICROS};
+use crate::types::calendar::date_of;
 
 pub(crate) fn all() -> Vec<ScalarUDF> {
     let part = |name, is_numeric| {
@@ -164,7 +165,7 @@ fn part_of(part: TimePart, of: PartOf, time: &CalendarTime, micros: i64) -> i128
     whole.into()
 }
 
-/// The part of a timestamp where it takes no calendar, in units of its last digit.
+/// The part of a timestamp where that takes little of the calendar, in units of its last digit.
 fn part_of_micros(part: TimePart) -> Option<fn(i64) -> i64> {
     Some(match part {
         Microsecond | Millisecond | Second => |micros| micros.rem_euclid(MINUTE_MICROS),
@@ -173,6 +174,10 @@ fn part_of_micros(part: TimePart) -> Option<fn(i64) -> i64> {
         Dow => |micros| weekday(micros.div_euclid(DAY_MICROS)),
         Isodow => |micros| (weekday(micros.div_euclid(DAY_MICROS)) + 6) % 7 + 1,
         Epoch => |micros| micros,
+        Day => |micros| i64::from(date_of(micros.div_euclid(DAY_MICROS)).2),
+        Month => |micros| i64::from(date_of(micros.div_euclid(DAY_MICROS)).1),
+        Quarter => |micros| (i64::from(date_of(micros.div_euclid(DAY_MICROS)).1) - 1) / 3 + 1,
+        Year => |micros| in_units(date_of(micros.div_euclid(DAY_MICROS)).0, 1),
         _ => return None,
     })
 }
@@ -252,7 +257,7 @@ impl DatePart {
         Ok(Arc::new(array.with_precision_and_scale(*precision, *scale)?))
     }
 
-    /// The parts of a column of timestamps, where that is reckoned without a calendar.
+    /// The parts of a column of timestamps, where each is reckoned by itself.
     fn quick(&self, args: &ScalarFunctionArgs) -> Result<Option<ArrayRef>> {
         let (ColumnarValue::Scalar(name), ColumnarValue::Array(times)) =
             (&args.args[0], &args.args[1])

@@ -16,7 +16,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
-use datafusion::arrow::array::{Array, ArrayRef, StringArray};
+use datafusion::arrow::array::{ArrayRef, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::Result as DfResult;
 use datafusion::logical_expr::{
@@ -28,7 +28,7 @@ use self::columns::collected;
 use self::shape::JsonShape;
 use self::table::Takes::{self, Boolean, Key, Text, Texts, Value};
 use self::table::{FUNCTIONS, Gives, JsonGiven, JsonRow};
-use super::scalar::over_columns;
+use super::collect::scalar_at;
 use crate::error::{Error, Result, SqlState};
 use crate::pgtypes::values::normal_json;
 use crate::postgres::by_name::by_name;
@@ -170,8 +170,10 @@ impl ScalarUDFImpl for JsonFunction {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
-        over_columns(&args.args, args.number_rows, |columns, rows| {
-            let mut columns = columns.to_vec();
+        let is_constant = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+        let rows = if is_constant { 1 } else { args.number_rows };
+        let columns = args.args.iter().map(|arg| arg.to_array(1)).collect::<DfResult<Vec<_>>>()?;
+        let of_rows = |mut columns: Vec<ArrayRef>| -> DfResult<ArrayRef> {
             for (at, column) in columns.iter_mut().enumerate() {
                 let is_value = self.takes(at) == Some(Value);
                 if is_value && SqlType::from_field(&args.arg_fields[at]) != self.family {
@@ -180,13 +182,16 @@ impl ScalarUDFImpl for JsonFunction {
             }
             let is_jsonb = self.family == SqlType::Jsonb;
             let one = |row: usize| {
-                if columns.iter().any(|column| column.is_null(row)) {
-                    return Ok(None);
-                }
                 let given = JsonGiven { columns: &columns, row, family: &self.family, is_jsonb };
-                (self.row.of)(&given)
+                if given.has_null() { Ok(None) } else { (self.row.of)(&given) }
             };
             Ok(collected((0..rows).map(one), &self.out())?)
+        };
+        let out = of_rows(columns)?;
+        Ok(if is_constant {
+            ColumnarValue::Scalar(scalar_at(&out, 0)?)
+        } else {
+            ColumnarValue::Array(out)
         })
     }
 }

@@ -257,7 +257,7 @@ fn has_key(shape: &JsonShape<'_>, key: &str) -> Result<bool> {
     })
 }
 
-/// The arguments of one row.
+/// The arguments of one row; a column of one row stands for all.
 pub(super) struct JsonGiven<'r> {
     pub(super) columns: &'r [ArrayRef],
     pub(super) row: usize,
@@ -266,22 +266,31 @@ pub(super) struct JsonGiven<'r> {
 }
 
 impl<'r> JsonGiven<'r> {
+    /// Which row of an argument's column is meant.
+    fn place(&self, at: usize) -> usize {
+        if self.columns[at].len() == 1 { 0 } else { self.row }
+    }
+
+    pub(super) fn has_null(&self) -> bool {
+        (0..self.columns.len()).any(|at| self.columns[at].is_null(self.place(at)))
+    }
+
     fn text(&self, at: usize) -> &'r str {
-        self.columns[at].as_string_opt::<i32>().map_or("", |texts| texts.value(self.row))
+        self.columns[at].as_string_opt::<i32>().map_or("", |texts| texts.value(self.place(at)))
     }
 
     fn index(&self, at: usize) -> Option<i64> {
-        Some(self.columns[at].as_primitive_opt::<Int64Type>()?.value(self.row))
+        Some(self.columns[at].as_primitive_opt::<Int64Type>()?.value(self.place(at)))
     }
 
     fn flag(&self, at: usize, default: bool) -> bool {
-        self.columns.get(at).map_or(default, |flags| flags.as_boolean().value(self.row))
+        self.columns.get(at).map_or(default, |flags| flags.as_boolean().value(self.place(at)))
     }
 
     /// The elements of an array, or the texts from there on.
     fn texts(&self, at: usize) -> Vec<Option<String>> {
         if let Some(list) = self.columns[at].as_list_opt::<i32>() {
-            let items = list.value(self.row);
+            let items = list.value(self.place(at));
             // An array of arrays has the elements of all.
             return match items.as_list_opt::<i32>() {
                 Some(lists) => strings(lists.values()),
