@@ -42,6 +42,23 @@ pub(super) fn forms() -> Vec<Form> {
             .agreed(unicode::initcap, is_ascii),
         strict("reverse(text) text", |a| ok(a.text(0).chars().rev().collect::<String>()))
             .agreed(unicode::reverse, |_| true),
+        strict("chr(int) text", |a| ok(character(a.int(0))?)),
+        strict("to_hex(int) text", |a| ok(format!("{:x}", a.int(0) as i32))),
+        strict("to_hex(bigint) text", |a| ok(format!("{:x}", a.int(0)))),
+        strict("quote_ident(text) text", |a| ok(quoted_name(a.text(0)))),
+        strict("parse_ident(text) text[]", |a| ok(parts(a.text(0), true)?)),
+        strict("parse_ident(text, bool) text[]", |a| ok(parts(a.text(0), a.truth(1))?)),
+        strict("unistr(text) text", |a| ok(unescaped(a.text(0))?)),
+    ];
+    all.extend(of_parts());
+    all
+}
+
+/// How long a text is, where something is in it, and parts of it.
+fn of_parts() -> Vec<Form> {
+    let mut all = vec![
+        library("strpos(text, text) int", unicode::strpos),
+        library("position(text, text) int", unicode::strpos),
         strict("left(text, int) text", |a| ok(&a.text(0)[..split(a.text(0), a.int(1))]))
             .agreed(unicode::left, |_| true),
         strict("right(text, int) text", |a| match a.int(1) {
@@ -57,15 +74,6 @@ pub(super) fn forms() -> Vec<Form> {
                 .try_as_str().flatten().is_some_and(|delimiter| !delimiter.is_empty()));
             has_delimiter && number(&args[2]).is_some_and(|n| n > 0)
         }),
-        strict("chr(int) text", |a| ok(character(a.int(0))?)),
-        strict("to_hex(int) text", |a| ok(format!("{:x}", a.int(0) as i32))),
-        strict("to_hex(bigint) text", |a| ok(format!("{:x}", a.int(0)))),
-        library("strpos(text, text) int", unicode::strpos),
-        library("position(text, text) int", unicode::strpos),
-        strict("quote_ident(text) text", |a| ok(quoted_name(a.text(0)))),
-        strict("parse_ident(text) text[]", |a| ok(parts(a.text(0), true)?)),
-        strict("parse_ident(text, bool) text[]", |a| ok(parts(a.text(0), a.truth(1))?)),
-        strict("unistr(text) text", |a| ok(unescaped(a.text(0))?)),
     ];
     for spec in ["length(text) int", "char_length(text) int", "character_length(text) int"] {
         all.push(library(spec, unicode::character_length));

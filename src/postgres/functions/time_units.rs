@@ -153,7 +153,10 @@ fn moments(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
     if is_one(&names) && zones.as_ref().is_none_or(is_one) {
         let zone = zones.as_ref().map_or(Ok(Zone::Utc), |zones| zone_named(zones.value(0)))?;
         let unit = unit(names.value(0), of)?;
-        return of_type(times.unary(|micros| cut_in(zone, unit, micros)));
+        return of_type(match zone {
+            Zone::Utc => times.unary(|micros| cut(unit, micros)),
+            zone => times.unary(|micros| cut_in(zone, unit, micros)),
+        });
     }
     let mut zone = ("", Zone::Utc);
     let mut out = TimestampMicrosecondArray::builder(rows);

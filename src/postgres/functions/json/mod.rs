@@ -16,7 +16,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
-use datafusion::arrow::array::{ArrayRef, StringArray};
+use datafusion::arrow::array::{Array, ArrayRef, StringArray, new_null_array};
+use datafusion::arrow::buffer::NullBuffer;
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::Result as DfResult;
 use datafusion::logical_expr::{
@@ -170,25 +171,13 @@ impl ScalarUDFImpl for JsonFunction {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
-        let is_constant = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
-        let rows = if is_constant { 1 } else { args.number_rows };
+        let is_constant = |arg: &ColumnarValue| matches!(arg, ColumnarValue::Scalar(_));
+        let is_constant: Vec<bool> = args.args.iter().map(is_constant).collect();
+        let are_constant = is_constant.iter().all(|is_constant| *is_constant);
+        let rows = if are_constant { 1 } else { args.number_rows };
         let columns = args.args.iter().map(|arg| arg.to_array(1)).collect::<DfResult<Vec<_>>>()?;
-        let of_rows = |mut columns: Vec<ArrayRef>| -> DfResult<ArrayRef> {
-            for (at, column) in columns.iter_mut().enumerate() {
-                let is_value = self.takes(at) == Some(Value);
-                if is_value && SqlType::from_field(&args.arg_fields[at]) != self.family {
-                    *column = self.read(column)?;
-                }
-            }
-            let is_jsonb = self.family == SqlType::Jsonb;
-            let one = |row: usize| {
-                let given = JsonGiven { columns: &columns, row, family: &self.family, is_jsonb };
-                if given.has_null() { Ok(None) } else { (self.row.of)(&given) }
-            };
-            Ok(collected((0..rows).map(one), &self.out())?)
-        };
-        let out = of_rows(columns)?;
-        Ok(if is_constant {
+        let out = self.of_rows(columns, &is_constant, rows, &args.arg_fields)?;
+        Ok(if are_constant {
             ColumnarValue::Scalar(scalar_at(&out, 0)?)
         } else {
             ColumnarValue::Array(out)
@@ -197,6 +186,38 @@ impl ScalarUDFImpl for JsonFunction {
 }
 
 impl JsonFunction {
+    fn of_rows(
+        &self,
+        mut columns: Vec<ArrayRef>,
+        is_constant: &[bool],
+        rows: usize,
+        fields: &[FieldRef],
+    ) -> Result<ArrayRef> {
+        for (at, column) in columns.iter_mut().enumerate() {
+            let is_value = self.takes(at) == Some(Value);
+            if is_value && SqlType::from_field(&fields[at]) != self.family {
+                *column = self.read(column)?;
+            }
+        }
+        let mut nulls: Option<NullBuffer> = None;
+        for (column, is_constant) in columns.iter().zip(is_constant) {
+            if column.data_type().is_null() || *is_constant && column.is_null(0) {
+                return Ok(new_null_array(&self.out().data_type(), rows));
+            }
+            if !is_constant {
+                nulls = NullBuffer::union(nulls.as_ref(), column.nulls());
+            }
+        }
+        let (family, is_jsonb) = (&self.family, self.family == SqlType::Jsonb);
+        let one = |row: usize| {
+            if nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)) {
+                return Ok(None);
+            }
+            (self.row.of)(&JsonGiven { columns: &columns, is_constant, row, family, is_jsonb })
+        };
+        collected((0..rows).map(one), &self.out())
+    }
+
     fn out(&self) -> SqlType {
         let member = |value| {
             SqlType::Row(vec![("key".to_owned(), SqlType::Text), ("value".to_owned(), value)])

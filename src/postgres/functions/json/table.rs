@@ -257,9 +257,11 @@ fn has_key(shape: &JsonShape<'_>, key: &str) -> Result<bool> {
     })
 }
 
-/// The arguments of one row; a column of one row stands for all.
+/// The arguments of one row, of which none is NULL.
 pub(super) struct JsonGiven<'r> {
     pub(super) columns: &'r [ArrayRef],
+    /// Which of them are there once for all rows.
+    pub(super) is_constant: &'r [bool],
     pub(super) row: usize,
     pub(super) family: &'r SqlType,
     pub(super) is_jsonb: bool,
@@ -268,11 +270,7 @@ pub(super) struct JsonGiven<'r> {
 impl<'r> JsonGiven<'r> {
     /// Which row of an argument's column is meant.
     fn place(&self, at: usize) -> usize {
-        if self.columns[at].len() == 1 { 0 } else { self.row }
-    }
-
-    pub(super) fn has_null(&self) -> bool {
-        (0..self.columns.len()).any(|at| self.columns[at].is_null(self.place(at)))
+        if self.is_constant.get(at) == Some(&true) { 0 } else { self.row }
     }
 
     fn text(&self, at: usize) -> &'r str {
