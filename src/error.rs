@@ -71,6 +71,8 @@ sqlstates! {
     NotSupported = "0A000",
     /// `cardinality_violation`.
     CardinalityViolation = "21000",
+    /// `data_exception`.
+    DataException = "22000",
     /// `string_data_right_truncation`.
     StringTooLong = "22001",
     /// `numeric_value_out_of_range`.

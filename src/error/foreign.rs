@@ -47,6 +47,11 @@ fn cast_error(what: &str) -> Error {
         let message = format!("invalid input syntax for type {}: \"{value}\"", sql_type(wanted));
         return Error::new(SqlState::BadText, message);
     }
+    if let Some((_, wanted)) =
+        what.strip_prefix("Can't cast value ").and_then(|rest| rest.split_once(" to type "))
+    {
+        return Error::new(SqlState::OutOfRange, format!("{} out of range", sql_type(wanted)));
+    }
     let lower = what.to_ascii_lowercase();
     let state = if lower.contains("overflow")
         || lower.contains("out of range")

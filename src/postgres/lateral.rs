@@ -159,9 +159,9 @@ fn replaced(join: &Join, state: &SessionState) -> Result<Option<LogicalPlan>> {
             let values = columns.iter().map(|at| values[*at].clone().unalias());
             beside(join, join.left.as_ref().clone(), values.collect())?
         }
-        None if !is_outer && is_unnested(&subquery.subquery)? => return Ok(None),
+        None if !is_outer && !has_condition && is_unnested(&subquery.subquery)? => return Ok(None),
         None => match elements(subquery)? {
-            Some(array) => kept(join, &columns, &array)?,
+            Some(array) => kept(join, &columns, &array, is_outer)?,
             None => unnested(join, subquery, &columns, state, is_outer)?,
         },
     };
@@ -262,8 +262,8 @@ fn elements(subquery: &Subquery) -> Result<Option<ArrayBeside>> {
     }
 }
 
-/// The elements of an array beside the left side's columns; NULL where there are none.
-fn kept(join: &Join, columns: &[usize], of: &ArrayBeside) -> Result<LogicalPlan> {
+/// The elements of an array beside the left side's columns; `keeps`: NULL where there are none.
+fn kept(join: &Join, columns: &[usize], of: &ArrayBeside, keeps: bool) -> Result<LogicalPlan> {
     let array = when(cardinality(of.array.clone()).gt(lit(0)), of.array.clone()).end()?;
     let element = Expr::Column(Column::new_unqualified(ROWS));
     let element = match &of.as_json {
@@ -271,7 +271,7 @@ fn kept(join: &Join, columns: &[usize], of: &ArrayBeside) -> Result<LogicalPlan>
         None => element,
     };
     let elements = columns.iter().map(|_| element.clone());
-    apart(join, array, elements.collect(), true)
+    apart(join, array, elements.collect(), keeps)
 }
 
 /// The right side with the condition of the join in it: a left row without a partner that meets it

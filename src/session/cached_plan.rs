@@ -34,7 +34,7 @@ use crate::sql;
 use crate::types::SqlType;
 
 /// Functions that take a parameter and whose type does not depend on its value.
-const PLAIN_FUNCTIONS: [&str; 5] = ["array_has", "checked_add", "checked_sub", "lower", "upper"];
+const PLAIN_FUNCTIONS: [&str; 5] = ["checked_add", "checked_sub", "compare_any", "lower", "upper"];
 
 /// A plan to be run with other values each time.
 pub(super) struct CachedPlan {

@@ -20,7 +20,6 @@
 //! | `control` | BEGIN, COMMIT, ROLLBACK, savepoints |
 //! | `settings`, `params` | settings; parameters and session functions as constants |
 
-mod any_params;
 mod cached_plan;
 mod calls;
 mod client_session;

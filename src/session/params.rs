@@ -302,17 +302,27 @@ pub fn text_of(expr: &Expr) -> Option<String> {
     }
 }
 
+/// The array type with as many dimensions as the text has: all of them are `int[]` to Postgres.
+fn with_dimensions_of(text: &str, of: SqlType) -> SqlType {
+    let written = text.bytes().filter(|byte| !byte.is_ascii_whitespace());
+    let written = written.take_while(|byte| *byte == b'{').count();
+    let mut declared = 0;
+    let mut inner = &of;
+    while let SqlType::Array(element) = inner {
+        (inner, declared) = (element, declared + 1);
+    }
+    (declared..written).fold(of, |of, _| SqlType::Array(Box::new(of)))
+}
+
 fn answered(expr: &Expr, session: &SessionValues<'_>) -> Result<Option<Expr>> {
     if let Expr::Cast { expr: inner, data_type, .. } = expr
         && let Some(text) = text_of(inner).filter(|_| matches!(**inner, Expr::Value(_)))
         && let Ok(sql_type @ SqlType::Array(_)) = sql::sql_type(data_type)
     {
-        // `'{1,2}'::int[]`: a cast does not take the text apart.
-        return constant(
-            &parse_text_in(&sql_type, &text, &Zone::of_setting(&(session.setting)("TimeZone")?)?)?,
-            &sql_type,
-        )
-        .map(Some);
+        // `'{1,2}'::int[]`: a cast does not take the text apart, nor does it know the session's zone.
+        let sql_type = with_dimensions_of(&text, sql_type);
+        let zone = Zone::of_setting(&(session.setting)("TimeZone")?)?;
+        return constant(&parse_text_in(&sql_type, &text, &zone)?, &sql_type).map(Some);
     }
     if let Expr::Identifier(name) = expr
         && is_session_word(expr)

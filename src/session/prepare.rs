@@ -204,9 +204,8 @@ async fn infer(
     // A query that cannot be planned without the types is planned with text, which then says what
     // is wrong.
     if let Ok(planned) = reads.plan(&partly).await
-        && let Ok(mut found) = planned.plan.get_parameter_types()
+        && let Ok(found) = planned.plan.get_parameter_types()
     {
-        found.extend(super::any_params::arrays(&planned.plan));
         for (name, found) in found {
             let at = name.strip_prefix('$').and_then(|n| n.parse::<usize>().ok());
             if let (Some(at), Some(data_type)) = (at, found)

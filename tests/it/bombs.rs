@@ -184,7 +184,8 @@ fn run() -> Vec<(&'static str, &'static [&'static str], String)> {
         ),
         text(
             "regular expressions built from the data",
-            ANSWERED,
+            // Nothing is repeated more than 255 times.
+            &["2201B", "57014"],
             "SELECT count(*) FROM many WHERE s ~ ('(' || s || '|a{1,' || id % 500 + 50 || '}){1,20}')",
         ),
         text(

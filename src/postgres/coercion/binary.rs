@@ -30,6 +30,9 @@ impl ExprPlanner for Binary {
         if let Some(function) = documents::operator(&expr, schema)? {
             return Ok(PlannerResult::Planned(function));
         }
+        if let Some(planned) = super::arrays::planned(&expr.op, &expr.left, &expr.right, schema)? {
+            return Ok(PlannerResult::Planned(planned));
+        }
         widen_real(&mut expr, schema);
         let (constant, other) = match (is_untyped(&expr.left), is_untyped(&expr.right)) {
             (true, false) => (&mut expr.left, expr.right.get_type(schema)),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result};
-use datafusion::logical_expr::expr::{Cast, Sort};
+use datafusion::logical_expr::expr::{Cast, ScalarFunction, Sort};
 use datafusion::logical_expr::planner::{RawBinaryExpr, RawFieldAccessExpr};
 use datafusion::logical_expr::{Expr, ExprSchemable, GetFieldAccess, lit};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
@@ -211,6 +211,20 @@ pub(super) fn chosen<'e>(
     } else {
         Ok(Transformed::no(expr))
     }
+}
+
+/// `value[0][n]`, written as for an array; `None` where it is none of JSONB.
+pub(super) fn subscripts(call: &ScalarFunction, schema: &DFSchema) -> Result<Option<Expr>> {
+    let Some((value, places)) = call.args.split_first() else { return Ok(None) };
+    if call.func.name() != "array_element" || type_of(value, schema) != Some(SqlType::Jsonb) {
+        return Ok(None);
+    }
+    let part = |expr: Expr, key: &Expr| {
+        let field_access = GetFieldAccess::ListIndex { key: Box::new(key.clone()) };
+        let access = RawFieldAccessExpr { field_access, expr };
+        Ok(subscript(&access, schema)?.unwrap_or(access.expr))
+    };
+    places.iter().try_fold(value.clone(), part).map(Some)
 }
 
 /// `value['key']`, `value[0]`; `None` where it is no value of JSON.

@@ -14,7 +14,7 @@ use datafusion::logical_expr::{
 };
 
 /// Functions whose arguments and result are of one type.
-const OF_ONE_TYPE: [&str; 5] = ["coalesce", "greatest", "least", "make_array", "nullif"];
+const OF_ONE_TYPE: [&str; 4] = ["coalesce", "greatest", "least", "nullif"];
 
 /// The type that numerics among these are cast to, if there are doubles among them too.
 fn common<'t>(types: impl Iterator<Item = &'t DataType> + Clone) -> Option<DataType> {

@@ -3,6 +3,7 @@
 //! | file | idea |
 //! |---|---|
 //! | [`rewrite`] | operators by the types of both sides, after DataFusion has resolved them |
+//! | [`arrays`] | operators between arrays |
 //! | [`binary`] | which types of operands DataFusion's own coercion would get wrong |
 //! | `documents` | operators on JSON |
 //! | `floats`, `integers` | NaN, zero and overflow as Postgres has them |
@@ -13,6 +14,7 @@
 //! | `joinable`, `correlated` | which correlated subqueries are joins; the others run for each row |
 //! | [`missing`] | a name that is not there, in Postgres's words |
 
+pub(crate) mod arrays;
 pub mod binary;
 mod correlated;
 mod documents;

@@ -19,9 +19,9 @@ use datafusion::logical_expr::{
 use super::binary::compared_as;
 use super::correlated::{Clause, correlated};
 use super::single_row::lifted;
-use super::{documents, flatten, floats, integers, intervals, ordered};
+use super::{arrays, documents, flatten, floats, integers, intervals, ordered};
 use crate::error::{Error, SqlState};
-use crate::postgres::functions;
+use crate::postgres::functions::{self, Polymorphic};
 use crate::postgres::routines::expand::{expanded, is_called};
 use crate::types::SqlType;
 
@@ -63,6 +63,13 @@ fn fitted(node: LogicalPlan, is_changed: &mut bool) -> Result<LogicalPlan> {
     let node = if *is_changed { node.recompute_schema()? } else { node };
     let node = match &node {
         LogicalPlan::Join(join) => match flatten::flattened(join)? {
+            Some(flat) => {
+                *is_changed = true;
+                flat
+            }
+            None => node,
+        },
+        LogicalPlan::Unnest(unnest) => match arrays::in_one_dimension(unnest)? {
             Some(flat) => {
                 *is_changed = true;
                 flat
@@ -198,7 +205,7 @@ impl TreeNodeRewriter for Operators<'_> {
     fn f_up(&mut self, expr: Expr) -> Result<Transformed<Expr>> {
         let binary = match expr {
             Expr::BinaryExpr(binary) if is_comparison(binary.op) => {
-                return Ok(self.compared(binary));
+                return self.compared(binary);
             }
             Expr::BinaryExpr(binary) => binary,
             Expr::InList(list) => return Ok(self.listed(list)),
@@ -207,16 +214,14 @@ impl TreeNodeRewriter for Operators<'_> {
             Expr::ScalarFunction(call) if is_called(&call.func) => {
                 return Ok(Transformed::yes(expanded(call, self.schema)?));
             }
+            Expr::ScalarFunction(call) if call.func.inner().is::<Polymorphic>() => {
+                return self.of_arrays(call);
+            }
             Expr::ScalarFunction(call) if call.func.name() == "now" => {
                 return Ok(self.in_micros(call));
             }
             Expr::Cast(ref cast) => {
-                let rewritten = match documents::cast(cast, self.schema)? {
-                    Some(read) => Some(read),
-                    None => {
-                        functions::fitted(cast).or_else(|| functions::of_day(cast, self.schema))
-                    }
-                };
+                let rewritten = self.cast(cast)?;
                 return Ok(rewritten.map_or_else(|| Transformed::no(expr), Transformed::yes));
             }
             Expr::ScalarFunction(call) if floats::is_of_one_type(call.func.name()) => {
@@ -282,8 +287,34 @@ impl Operators<'_> {
         compared_as(&expr.get_type(self.schema).ok()?)
     }
 
+    /// A call whose types depend on those of arrays.
+    fn of_arrays(&self, call: ScalarFunction) -> Result<Transformed<Expr>> {
+        let mut met = documents::subscripts(&call, self.schema)?;
+        if met.is_none() {
+            met = functions::met(&call, self.schema)?;
+        }
+        let no = || Transformed::no(Expr::ScalarFunction(call));
+        Ok(met.map_or_else(no, Transformed::yes))
+    }
+
+    /// What is not cast as DataFusion does it.
+    fn cast(&self, cast: &Cast) -> Result<Option<Expr>> {
+        Ok(match documents::cast(cast, self.schema)? {
+            Some(read) => Some(read),
+            None => arrays::with_dimensions(cast, self.schema)
+                .or_else(|| functions::fitted(cast))
+                .or_else(|| functions::of_day(cast, self.schema)),
+        })
+    }
+
     /// Intervals are compared by how long they are, text constants as what they are compared with.
-    fn compared(&self, binary: BinaryExpr) -> Transformed<Expr> {
+    fn compared(&self, binary: BinaryExpr) -> Result<Transformed<Expr>> {
+        if let Some(compared) = arrays::compared(&binary, self.schema)? {
+            let Expr::ScalarFunction(call) = &compared else {
+                return Ok(Transformed::yes(compared));
+            };
+            return Ok(Transformed::yes(functions::met(call, self.schema)?.unwrap_or(compared)));
+        }
         let BinaryExpr { mut left, op, mut right } = binary;
         let wanted = match (is_untyped(&left), is_untyped(&right)) {
             (true, false) => self.compared_as(&right).map(|wanted| (&mut left, wanted)),
@@ -292,7 +323,7 @@ impl Operators<'_> {
         };
         if let Some((constant, wanted)) = wanted {
             **constant = typed(std::mem::take(constant), wanted);
-            return Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op, right }));
+            return Ok(Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op, right })));
         }
         let is_of_intervals = self.is_interval(&left) && self.is_interval(&right);
         if is_of_intervals {
@@ -300,10 +331,8 @@ impl Operators<'_> {
                 **side = functions::interval_size(std::mem::take(side));
             }
         }
-        Transformed::new_transformed(
-            Expr::BinaryExpr(BinaryExpr { left, op, right }),
-            is_of_intervals,
-        )
+        let compared = Expr::BinaryExpr(BinaryExpr { left, op, right });
+        Ok(Transformed::new_transformed(compared, is_of_intervals))
     }
 
     fn is_interval(&self, expr: &Expr) -> bool {

@@ -5,7 +5,7 @@
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, ListArray};
 use datafusion::arrow::datatypes::DataType;
-use datafusion::functions_nested::{concat, repeat, resize};
+use datafusion::functions_nested::{repeat, resize};
 use datafusion::logical_expr::{ColumnarValue, ScalarUDF};
 
 use super::scalar::integers;
@@ -19,7 +19,6 @@ pub(super) fn all() -> Vec<ScalarUDF> {
     vec![
         bounded(repeat::array_repeat_udf(), repeated),
         bounded(resize::array_resize_udf(), resized),
-        bounded(concat::array_concat_udf(), joined),
     ]
 }
 
@@ -62,21 +61,6 @@ fn resized(args: &[ColumnarValue], rows: usize) -> Result<()> {
     let mut budget = Budget::default();
     for row in 0..rows {
         budget.add(element.max(value).saturating_mul(count(&counts, at(&counts, row))))?;
-    }
-    Ok(())
-}
-
-/// `array_concat(array, …)`, `array || array`.
-fn joined(args: &[ColumnarValue], rows: usize) -> Result<()> {
-    let arrays = columns(args)?;
-    let lists: Vec<_> =
-        arrays.iter().filter_map(list).map(|list| (list, size_of_one(list.values()))).collect();
-    let mut budget = Budget::default();
-    for row in 0..rows {
-        let bytes = |(list, size): &(&ListArray, usize)| {
-            size.saturating_mul(usize::try_from(list.value_length(at(*list, row))).unwrap_or(0))
-        };
-        budget.add(lists.iter().map(bytes).sum())?;
     }
     Ok(())
 }

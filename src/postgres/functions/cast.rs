@@ -16,9 +16,10 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, Float32Array, Int16Array, Int32Array, Int64Array, PrimitiveArray,
-    StringArray, StringBuilder,
+    Array, ArrayRef, AsArray, Float32Array, Int16Array, Int32Array, Int64Array, ListArray,
+    PrimitiveArray, StringArray, StringBuilder,
 };
+use datafusion::arrow::buffer::OffsetBuffer;
 use datafusion::arrow::compute::{cast, try_unary};
 use datafusion::arrow::datatypes::{
     ArrowPrimitiveType, DataType, Decimal128Type, Decimal256Type, Field, FieldRef, Float32Type,
@@ -53,6 +54,7 @@ pub(crate) fn replaced(cast: Cast, schema: &DFSchema) -> Result<Expr, Cast> {
             CastFunction::Digits
         }
         (DataType::Float64, DataType::Float32) => CastFunction::Narrow,
+        (DataType::List(_), to @ DataType::List(_)) if from != *to => CastFunction::Elements,
         _ => return Err(cast),
     };
     let signature = Signature::any(1, Volatility::Immutable);
@@ -104,6 +106,8 @@ enum CastFunction {
     Round,
     Digits,
     Narrow,
+    /// Of arrays: as their elements are cast.
+    Elements,
 }
 
 /// A cast as a function.
@@ -122,6 +126,7 @@ impl ScalarUDFImpl for PostgresCast {
             CastFunction::Round => "cast_to_integer",
             CastFunction::Digits => "cast_to_numeric",
             CastFunction::Narrow => "cast_to_real",
+            CastFunction::Elements => "cast_elements",
         }
     }
 
@@ -164,6 +169,7 @@ impl ScalarUDFImpl for PostgresCast {
             CastFunction::Round => rounded(&columns[0], self.to.data_type()),
             CastFunction::Digits => read(&(Arc::new(digits(&columns[0])?) as ArrayRef), &self.to),
             CastFunction::Narrow => narrowed(&columns[0]),
+            CastFunction::Elements => converted(&columns[0], field, &self.to),
         })
     }
 }
@@ -229,6 +235,34 @@ fn narrowed(doubles: &ArrayRef) -> Result<ArrayRef> {
     let reals: Float32Array =
         try_unary::<_, _, Float32Type>(doubles.as_primitive::<Float64Type>(), narrow)?;
     Ok(Arc::new(reals))
+}
+
+/// Values of one type as those of another; of arrays, their elements.
+fn converted(array: &ArrayRef, from: &Field, to: &Field) -> Result<ArrayRef> {
+    Ok(match (from.data_type(), to.data_type()) {
+        (DataType::List(item), DataType::List(wanted)) => {
+            let list = array.as_list::<i32>();
+            // What stands before and behind the elements is of no array.
+            let (begin, end) = (list.value_offsets()[0], list.value_offsets()[list.len()]);
+            let values = list.values().slice(begin as usize, (end - begin) as usize);
+            let values = converted(&values, item, wanted)?;
+            let offsets = OffsetBuffer::from_lengths(list.offsets().lengths());
+            Arc::new(ListArray::try_new(
+                Arc::clone(wanted),
+                offsets,
+                values,
+                list.nulls().cloned(),
+            )?)
+        }
+        (from, data_type) if from.is_string() && is_read(to, data_type) => read(array, to)?,
+        (of, DataType::Utf8) if is_written(of) => written(array, from),
+        (of, data_type @ (DataType::Int16 | DataType::Int32 | DataType::Int64))
+            if is_fractional(of) =>
+        {
+            rounded(array, data_type)?
+        }
+        (_, data_type) => cast(array, data_type)?,
+    })
 }
 
 fn rounded(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {

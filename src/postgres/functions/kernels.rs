@@ -20,6 +20,7 @@ use datafusion::logical_expr::{
 };
 
 use super::distinct::Distinct;
+use super::extreme::ExtremeArray;
 use crate::error::Error;
 use crate::state::Kernel;
 use crate::state::aggregates::accumulator::{self, GroupsOfKernel, OneOfKernel};
@@ -105,6 +106,11 @@ impl OverKernel {
         !is_extreme(self.name()) || inputs.iter().all(is_float)
     }
 
+    fn is_of_arrays(&self, inputs: &[FieldRef]) -> bool {
+        let is_array = |field: &FieldRef| matches!(field.data_type(), DataType::List(_));
+        is_extreme(self.name()) && inputs.iter().any(is_array)
+    }
+
     fn original(&self) -> &dyn AggregateUDFImpl {
         self.function.inner().as_ref()
     }
@@ -114,6 +120,9 @@ impl AggregateUDFImpl for OverKernel {
     fn accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
         if self.replaces(args.expr_fields) {
             accumulator(self.name(), &args)
+        } else if self.is_of_arrays(args.expr_fields) {
+            let data_type = args.return_field.data_type().clone();
+            Ok(Box::new(ExtremeArray::new(self.name() == "max", data_type)))
         } else {
             self.original().accumulator(args)
         }
@@ -131,7 +140,8 @@ impl AggregateUDFImpl for OverKernel {
         if self.replaces(args.expr_fields) {
             !distinguishes(self.name(), args.is_distinct)
         } else {
-            self.original().groups_accumulator_supported(args)
+            !self.is_of_arrays(args.expr_fields)
+                && self.original().groups_accumulator_supported(args)
         }
     }
 

@@ -5,7 +5,8 @@
 //! that no function can do, for arithmetic is operators. A statement that fails here fails with the
 //! SQLSTATE Postgres gives.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, LazyLock};
 
 use datafusion::execution::context::SessionContext;
 use datafusion::execution::registry::FunctionRegistry;
@@ -17,6 +18,7 @@ use super::distinct_counts::DistinctCounts;
 use super::routines::sql_function::body_of;
 use crate::error::Result;
 
+pub(crate) use advanced::translated;
 pub(crate) use collect::scalar_at;
 pub(crate) use forms::{has_forms, settled};
 pub(crate) use intervals::{SIZE as INTERVAL_SIZE, interval_key, interval_size};
@@ -26,12 +28,17 @@ pub(crate) use math::shift;
 pub(crate) use mode::MODE_OF_SORTED;
 pub(crate) use numeric::{call as numeric_call, replacement as numeric_operator};
 pub(crate) use optional::optional;
+pub(crate) use polymorphic::{
+    ArgumentType, Polymorphic, cast as cast_to, depth, met, missing_operator, nested,
+};
 pub(crate) use precision::{fitted, once};
+pub(crate) use regex_options::RegexOptions;
 pub(crate) use scalar::over_columns;
 pub(crate) use session_zone::SessionZone;
 pub(crate) use similar::{LIKE_ESCAPE, SIMILAR_TO_ESCAPE, one_sign, similar_to, with_backslashes};
 pub(crate) use zones::in_utc;
 
+mod advanced;
 mod analyzed;
 mod arithmetic;
 mod arrays;
@@ -40,12 +47,16 @@ mod calendar_time;
 mod cast;
 mod chains;
 mod collect;
+mod compared;
 mod datetime;
 mod degrees;
 mod digit_pattern;
 mod digits;
 mod digits_in;
 mod distinct;
+mod elements;
+mod extreme;
+mod flat;
 mod form_values;
 mod format;
 mod format_in;
@@ -56,15 +67,19 @@ mod json;
 mod kernels;
 mod made;
 mod marked;
+mod matching;
 mod math;
 mod mode;
 mod numeric;
 mod optional;
 mod parts;
 mod patterns;
+mod polymorphic;
 mod precision;
+mod regex_options;
 mod scalar;
 mod session_zone;
+mod shape;
 mod shown;
 mod similar;
 mod strings;
@@ -92,7 +107,8 @@ pub fn register(context: &SessionContext) -> Result<()> {
     // finds, in any order, and what were left of a function under another name (`datepart`) would
     // come back under ours (`date_part`).
     for udf in &scalars {
-        state.deregister_udf(udf.name())?;
+        let known = state.udf(udf.name()).map(|known| known.name().to_owned());
+        state.deregister_udf(known.as_deref().unwrap_or(udf.name()))?;
     }
     for udf in scalars {
         state.register_udf(udf)?;
@@ -151,21 +167,61 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
             &["format", "overlay"],
         ))
         .chain([
-            shown::array_to_string(),
             zones::timezone(),
             marked::marked(),
             mode::mode_of_sorted(),
             system_time::system_time(),
         ])
+        .chain(of_arrays().map(polymorphic::Polymorphic::udf))
         .map(Arc::new)
         .collect()
 }
+
+/// The functions over arrays of any type.
+fn of_arrays() -> impl Iterator<Item = &'static polymorphic::ArrayFunction> {
+    elements::ALL.iter().chain(&compared::ALL).chain(&shape::ALL)
+}
+
+/// One of them by its name.
+pub(crate) fn of_arrays_named(name: &str) -> Option<ScalarUDF> {
+    of_arrays().find(|function| function.name == name).map(polymorphic::Polymorphic::udf)
+}
+
+/// Whether such a function takes these arguments.
+pub(crate) fn meet(name: &str, given: &[ArgumentType]) -> bool {
+    of_arrays().any(|function| function.name == name && function.takes(given))
+}
+
+/// Whether there is a scalar function of that name, ours or DataFusion's.
+pub(crate) fn is_scalar(name: &str) -> bool {
+    static NAMES: LazyLock<HashSet<String>> = LazyLock::new(|| {
+        let theirs = datafusion::functions::all_default_functions();
+        let theirs =
+            theirs.into_iter().chain(datafusion::functions_nested::all_default_nested_functions());
+        let names = |function: Arc<ScalarUDF>| {
+            let aliases = function.aliases().iter().cloned();
+            aliases.chain([function.name().to_owned()]).collect::<Vec<_>>()
+        };
+        scalars().into_iter().chain(theirs).flat_map(names).collect()
+    });
+    NAMES.contains(name)
+}
+
+/// Whether a name is that of a function over arrays of any type.
+pub(crate) fn is_of_arrays(name: &str) -> bool {
+    of_arrays().any(|function| function.name == name)
+}
+
+/// Functions over arrays that can make much more than they read: all others only copy.
+const MAKE_MUCH: [&str; 3] = ["array_repeated", "array_to_string", "generate_series"];
 
 /// Whether a function can make much more than it reads.
 pub(super) fn can_explode(function: &ScalarUDF) -> bool {
     body_of(function).is_some_and(|body| body.explodes)
         || forms::grows(function)
-        || function.inner().is::<scalar::Bounded>() && !text::ONLY_JOINS.contains(&function.name())
+        || function.inner().is::<scalar::Bounded>()
+        || patterns::MAKE_MUCH.contains(&function.name())
+        || function.inner().is::<Polymorphic>() && MAKE_MUCH.contains(&function.name())
 }
 
 /// The name of a function in the expression that gives another value each time it is called

@@ -1,20 +1,15 @@
-//! Values of any type as text within text: `concat`, `format`, `array_to_string` and their like.
+//! Values of any type as text within text: `concat`, `format` and their like.
 //! They are shown as a client is shown them.
 
 use std::iter::Peekable;
 use std::str::Chars;
-use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, StringBuilder};
-use datafusion::arrow::datatypes::{DataType, Field};
+use datafusion::arrow::datatypes::DataType;
 use datafusion::functions::string;
-use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Signature, TypeSignature, Volatility};
+use datafusion::logical_expr::ColumnarValue;
 
-use super::cast::written;
 use super::forms::{ArgumentsOf, Form, FormValue, SEPARATOR, constant, loose, ok, strict};
-use super::scalar::{Scalar, strings, text};
 use super::strings::{quoted_name, quoted_text};
-use super::text::Budget;
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
 
@@ -47,18 +42,6 @@ fn are_texts(args: &[ColumnarValue]) -> bool {
     args.iter().all(|arg| arg.data_type() == DataType::Utf8)
 }
 
-/// `array_to_string(array, delimiter [, text for NULL])`.
-pub(super) fn array_to_string() -> ScalarUDF {
-    let forms = vec![TypeSignature::Any(2), TypeSignature::Any(3)];
-    ScalarUDF::from(Scalar {
-        name: "array_to_string",
-        aliases: vec!["list_to_string".into(), "array_join".into(), "list_join".into()],
-        signature: Signature::one_of(forms, Volatility::Immutable),
-        out: DataType::Utf8,
-        call: of_arrays,
-    })
-}
-
 fn too_long() -> Error {
     Error::new(SqlState::ProgramLimit, "requested length too large")
         .hint(format!("A value may have {} MiB at the most.", limits::VALUE_BYTES >> 20))
@@ -78,35 +61,6 @@ fn joined<'a>(a: ArgumentsOf<'a>, from: usize, separator: &str) -> Result<FormVa
         out.push_str(value);
     }
     ok(out)
-}
-
-fn of_arrays(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-    let delimiters = strings(&args[1])?;
-    let nulls = args.get(2).map(strings).transpose()?;
-    let (mut out, mut budget) = (StringBuilder::new(), Budget::default());
-    for row in 0..rows {
-        let Some(delimiter) = text(&delimiters, row).filter(|_| args[0].is_valid(row)) else {
-            out.append_null();
-            continue;
-        };
-        let null = nulls.as_ref().and_then(|nulls| text(nulls, row));
-        let mut parts = Vec::new();
-        elements(&args[0].slice(row, 1), &mut parts);
-        let shown = parts.iter().filter_map(|part| part.as_deref().or(null));
-        budget.add(shown.clone().map(|part| part.len() + delimiter.len()).sum())?;
-        out.append_value(shown.collect::<Vec<_>>().join(delimiter));
-    }
-    Ok(Arc::new(out.finish()))
-}
-
-/// The elements of an array in all its dimensions, as texts.
-fn elements(array: &ArrayRef, out: &mut Vec<Option<String>>) {
-    if let Some(lists) = array.as_list_opt::<i32>() {
-        lists.iter().flatten().for_each(|inner| elements(&inner, out));
-        return;
-    }
-    let texts = written(array, &Field::new("", array.data_type().clone(), true));
-    out.extend(texts.as_string::<i32>().iter().map(|text| text.map(str::to_owned)));
 }
 
 fn bad(what: impl Into<String>) -> Error {

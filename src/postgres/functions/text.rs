@@ -21,9 +21,6 @@ use crate::error::{Error, Result, SqlState};
 use crate::limits;
 use crate::time::DAY_MICROS;
 
-/// Functions that are bounded and yet make no more than they read.
-pub(super) const ONLY_JOINS: [&str; 1] = ["array_concat"];
-
 pub(crate) fn all() -> Vec<ScalarUDF> {
     let text_text_int = Signature::exact(
         vec![DataType::Utf8, DataType::Utf8, DataType::Int64],
@@ -46,7 +43,6 @@ pub(crate) fn all() -> Vec<ScalarUDF> {
         bounded(unicode::lpad(), padded),
         bounded(unicode::rpad(), padded),
         bounded(string::replace(), replaced),
-        bounded(range::gen_series_udf(), ranged),
         bounded(range::range_udf(), ranged),
     ]
 }
@@ -168,7 +164,7 @@ fn repeated(args: &[ColumnarValue], rows: usize) -> Result<()> {
     sized(args, rows, usize::saturating_mul)
 }
 
-/// `generate_series(first, last, step)` as an array; eight bytes an element.
+/// `range(first, last, step)` as an array; eight bytes an element.
 fn ranged(args: &[ColumnarValue], rows: usize) -> Result<()> {
     let arrays = columns(args)?;
     let mut bounds = Vec::new();

@@ -334,8 +334,15 @@ fn known_name(expr: &Expr) -> Option<String> {
                 Value::SingleQuotedString(name) => return Some(name.clone()),
                 _ => return None,
             },
-            // Of a subscript it is the name of what it is taken of.
-            _ => return known_name(root),
+            Some(AccessExpr::Subscript(_)) => {
+                let dot = access_chain.iter().rev().find_map(|access| match access {
+                    AccessExpr::Dot(Expr::Identifier(name)) => Some(folded(name)),
+                    AccessExpr::Dot(Expr::Value(value)) => value.value.clone().into_string(),
+                    _ => None,
+                });
+                return dot.or_else(|| known_name(root));
+            }
+            _ => return None,
         },
         Expr::Case { else_result, .. } => {
             let name = else_result.as_deref().and_then(strong_name);
@@ -385,7 +392,7 @@ fn subquery_name(query: &Query) -> Option<String> {
 
 fn type_name(data_type: &DataType) -> String {
     let text = data_type.to_string().to_lowercase();
-    let base = text.split('(').next().unwrap_or(&text).trim();
+    let base = text.trim_end_matches("[]").split('(').next().unwrap_or(&text).trim();
     let name = match base {
         "int" | "integer" | "int4" => "int4",
         "bigint" | "int8" => "int8",

@@ -11,7 +11,7 @@
 //! | `x IN (q)` | `CASE` over whether q has rows, has x, has a NULL: IN has three answers |
 //! | `(a, b) IN (q)` as a condition | `EXISTS (SELECT 1 FROM (q) AS i(c, d) WHERE c = a AND d = b)` |
 //! | `(a, b) NOT IN (q)` as a condition | `NOT EXISTS (… WHERE (c = a AND d = b) IS NOT FALSE)` |
-//! | `ARRAY(SELECT e FROM t ORDER BY o)` | `(SELECT coalesce(array_agg(e ORDER BY o), ARRAY[]) FROM t)` |
+//! | `ARRAY(SELECT e FROM t ORDER BY o)` | `(SELECT array_agg(e ORDER BY o) FROM t)`, or `{}` |
 //!
 //! EXISTS in WHERE, HAVING and ON is left alone, and so is IN where NULL counts as false: a join is
 //! faster.
@@ -24,7 +24,7 @@ use datafusion::sql::sqlparser::ast::{
     Value, VisitorMut,
 };
 
-use super::spellings::array_subquery;
+use super::spellings::{array_subquery, case_when};
 use crate::sql::{
     function_call as call, ident_name, parse_expr, parse_query, visit_expressions, visit_mut,
 };
@@ -264,7 +264,7 @@ fn contains(x: &Expr, query: &Query, in_call: bool) -> Option<Expr> {
     let value = |text: &str| Expr::Subquery(over(query, text));
     let x = || Box::new(Expr::Nested(Box::new(x.clone())));
     let has_x = if in_call {
-        let text = "SELECT coalesce(array_agg(__value), make_array()) FROM (SELECT 1) AS __in(__value) \
+        let text = "SELECT array_agg(__value) FROM (SELECT 1) AS __in(__value) \
                         WHERE __value IS NOT NULL";
         call("array_has", vec![value(text), *x()])
     } else {
@@ -297,7 +297,7 @@ fn array(function: &Function) -> Option<Expr> {
     Some(Expr::Subquery(collected(query).unwrap_or_else(|| {
         // The rows are numbered as they come, since nothing else says in which order they are
         // collected.
-        let text = "SELECT coalesce(array_agg(__value ORDER BY __row), make_array()) AS \"array\" \
+        let text = "SELECT CASE WHEN count(*) > 0 THEN array_agg(__value ORDER BY __row) ELSE '{}' END AS \"array\" \
                     FROM (SELECT __value, row_number() OVER () AS __row FROM (SELECT 1) AS __rows(__value)) AS __array";
         over(query, text)
     })))
@@ -350,8 +350,10 @@ fn collected(query: &Query) -> Option<Box<Query>> {
     {
         list.clauses.push(FunctionArgumentClause::OrderBy(order));
     }
-    select.projection =
-        vec![named(call("coalesce", vec![all, call("make_array", vec![])]), "array")];
+    // The text becomes an array of what the other one is of.
+    let empty = Expr::value(Value::SingleQuotedString("{}".to_owned()));
+    let is_some = Expr::IsNotNull(Box::new(all.clone()));
+    select.projection = vec![named(case_when(is_some, all, empty), "array")];
     Some(query)
 }
 
@@ -447,7 +449,7 @@ mod tests {
         );
         check(
             "SELECT ARRAY(SELECT a AS b FROM t ORDER BY b DESC, c)",
-            "SELECT (SELECT coalesce(array_agg(a ORDER BY a DESC, c), make_array()) AS \"array\" FROM t)",
+            "SELECT (SELECT CASE WHEN array_agg(a ORDER BY a DESC, c) IS NOT NULL THEN array_agg(a ORDER BY a DESC, c) ELSE '{}' END AS \"array\" FROM t)",
         );
     }
 

@@ -8,18 +8,6 @@ use datafusion::sql::sqlparser::ast::{
 use super::names::last;
 use crate::sql::{function_call as call, ident_name, parse_expr, parse_query};
 
-/// Numbers that are computed, as what `generate_series` takes. Without one of its ends it is empty.
-pub(crate) fn as_bigints(args: &mut [FunctionArg]) {
-    for (at, arg) in args.iter_mut().enumerate() {
-        let beyond = if at == 0 { i64::MAX } else { -i64::MAX };
-        if let FunctionArg::Unnamed(FunctionArgExpr::Expr(expr @ Expr::Function(_))) = arg
-            && let Ok(wide) = parse_expr(&format!("coalesce(CAST({expr} AS bigint), {beyond})"))
-        {
-            *expr = wide;
-        }
-    }
-}
-
 /// `_pg_expandarray(a)`: a row `(x, n)` for each element and its number.
 fn expanded(expr: &Expr) -> Option<&Expr> {
     match expr {
@@ -48,13 +36,6 @@ pub(crate) fn unnested(expr: &Expr) -> Option<Expr> {
             "n" => subscripts(array),
             _ => None,
         };
-    }
-    if let Expr::Function(function) = expr
-        && last(&function.name) == "generate_subscripts"
-        && let FunctionArguments::List(list) = &function.args
-        && let [FunctionArg::Unnamed(FunctionArgExpr::Expr(array)), _] = list.args.as_slice()
-    {
-        return subscripts(array);
     }
     match expr {
         Expr::Function(_) => expanded(expr)

@@ -292,7 +292,7 @@ pub(crate) fn is_known(name: &str) -> bool {
         || TEXTS.iter().any(|(known, _)| *known == name)
         || ["pg_table_is_visible", "array_lower", "array_upper"].contains(&name)
         || super::variables::NAMES.contains(&name)
-        || ["_pg_expandarray", "generate_subscripts", "pg_get_keywords"].contains(&name)
+        || ["_pg_expandarray", "pg_get_keywords"].contains(&name)
 }
 
 fn text<'a>(args: Texts<'a>, at: usize) -> Option<&'a str> {

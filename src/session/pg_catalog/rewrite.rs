@@ -16,7 +16,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::super::transaction::SystemContext;
-use super::expanding::{as_bigints, row_of, unnested};
+use super::expanding::{row_of, unnested};
 use super::names::{PG_CATALOG_TABLES, last};
 use super::{fixed, functions, information};
 use crate::error::Result;
@@ -353,8 +353,6 @@ impl VisitorMut for Rewriter<'_> {
                 ("pg_get_keywords" | "pg_partition_tree" | "ts_token_type", Some(_)) => {
                     *args = None
                 }
-                // It takes nothing but constants of this type.
-                ("generate_series", Some(given)) => as_bigints(&mut given.args),
                 ("string_to_array" | "parse_ident", Some(given)) => {
                     if let Some(row) = row_of(&last(name), &given.args, alias.as_ref()) {
                         *factor = row;

@@ -1,18 +1,24 @@
 //! Functions in FROM.
+//!
+//! Sets of rows are arrays that are taken apart; any other function is a subquery of one row. Both may
+//! read what stands before them. A series of constant numbers stays a relation that is computed batch by
+//! batch.
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    DataType, Expr, FunctionArg, Ident, ObjectName, SetExpr, TableAlias, TableAliasColumnDef,
-    TableFactor, Value, Visitor,
+    DataType, Expr, FunctionArg, FunctionArgExpr, Ident, Join, JoinConstraint, JoinOperator,
+    ObjectName, SelectItem, SetExpr, TableAlias, TableAliasColumnDef, TableFactor, TableWithJoins,
+    UnaryOperator, Value, Visitor,
 };
 
-use super::functions::{check_json, json_set};
-use super::is_interval;
-use super::pieces::{cast, plain, plain_name};
-use crate::error::Result;
-use crate::sql::{function_call as call, visit};
+use super::arrays::set_as_array;
+use super::functions::{check_json, is_function, json_set};
+use super::pieces::{cast, number, plain, plain_name};
+use crate::error::{Error, Result, SqlState};
+use crate::postgres::functions::is_scalar;
+use crate::sql::{function_call as call, select_all, visit, visit_expressions};
 
 /// The columns that a query names.
 #[derive(Debug, Default)]
@@ -40,84 +46,275 @@ impl Visitor for NamedColumns {
     }
 }
 
-/// The function whose elements are the rows of one that gives rows.
-pub(crate) fn array_of_rows(name: &str) -> Option<&'static str> {
-    Some(match name {
-        "generate_series" => "generate_series",
-        "string_to_table" => "string_to_array",
-        "regexp_split_to_table" => "regexp_split_to_array",
-        _ => return None,
-    })
-}
-
-/// Functions in FROM: `LATERAL unnest(…)` is UNNEST, and the column of `generate_series(…) AS g` is
-/// g. Who asks for it by DataFusion's name, `value`, gets it by that. The columns of JSON's functions have
-/// names of their own, but for the elements of an array AS e: who asks for e gets it by that.
+/// What a function in FROM is here, if it is another relation.
+///
+/// The columns of JSON's functions have names of their own, but for the elements of an array AS e: who asks
+/// for e gets it by that.
 ///
 /// # Errors
-/// 0A000 for functions that are not built.
-pub(crate) fn table(factor: &mut TableFactor, named: &NamedColumns) -> Result<Option<TableFactor>> {
+/// 42P10 for more names than it has columns, 0A000 for functions that are not built.
+pub(super) fn table(factor: &TableFactor, named: &NamedColumns) -> Result<Option<TableFactor>> {
     if let TableFactor::Function { name, .. } | TableFactor::Table { name, args: Some(_), .. } =
-        &*factor
+        factor
         && let Some(name) = plain_name(name)
     {
         check_json(&name)?;
     }
-    Ok(with_ordinality(factor, named).or_else(|| set_of_rows(factor, named)))
+    let (name, arguments, alias, with_ordinality) = match factor {
+        TableFactor::UNNEST { alias, array_exprs, with_offset: false, with_ordinality, .. } => {
+            ("unnest".to_owned(), array_exprs.clone(), alias, *with_ordinality)
+        }
+        TableFactor::Function { name, args, alias, with_ordinality, .. } => {
+            let Some(called) = called(name, args) else { return Ok(None) };
+            (called.0, called.1, alias, *with_ordinality)
+        }
+        TableFactor::Table { name, args: Some(args), alias, with_ordinality, .. } => {
+            let Some(called) = called(name, &args.args) else { return Ok(None) };
+            (called.0, called.1, alias, *with_ordinality)
+        }
+        _ => return Ok(None),
+    };
+    let columns =
+        |count, column: Option<&str>| with_names(alias, count, with_ordinality, &name, column);
+    if let Some(arrays) = arrays_of_json(&name, &arguments) {
+        let own = alias.clone().unwrap_or_else(|| alias_named(&name));
+        let own = Some(alias_of_columns(&own, columns_of_json(&name, &own.name)));
+        let own = with_names(&own, arrays.len(), with_ordinality, &name, None)?;
+        return Ok(Some(as_json(&name, unnested(own, arrays, with_ordinality), named)));
+    }
+    if name == "unnest" {
+        let alias = columns(arguments.len(), None)?;
+        return Ok(Some(unnested(alias, arguments, with_ordinality)));
+    }
+    if name == "generate_series" && !with_ordinality {
+        let alias = columns(1, named.value.then_some("value"))?;
+        if let Some(numbers) = numbers(&arguments, &alias) {
+            return Ok(Some(numbers));
+        }
+        return Ok(Some(unnested(alias, vec![call(&name, arguments)], false)));
+    }
+    if let Some(array) = set_as_array(&name) {
+        let alias = columns(1, None)?;
+        return Ok(Some(unnested(alias, vec![call(array, arguments)], with_ordinality)));
+    }
+    if name == "range" || !(is_function(&name) || is_scalar(&name)) {
+        return Ok(None);
+    }
+    let alias = columns(1, None)?;
+    Ok(Some(one_row(alias, call(&name, arguments), with_ordinality)))
 }
 
-fn set_of_rows(factor: &mut TableFactor, named: &NamedColumns) -> Option<TableFactor> {
-    let unnest = |alias: &Option<TableAlias>, array_exprs| TableFactor::UNNEST {
-        alias: alias.clone(),
-        array_exprs,
+fn called(name: &ObjectName, arguments: &[FunctionArg]) -> Option<(String, Vec<Expr>)> {
+    let name = plain_name(name)?;
+    let is_known = name == "unnest"
+        || set_as_array(&name).is_some()
+        || json_set(&name).is_some()
+        || is_function(&name)
+        || is_scalar(&name);
+    is_known.then(|| plain(arguments)).flatten().map(|arguments| (name, arguments))
+}
+
+/// The alias with a name for every column: one alone is called as the relation or as `one` says, of
+/// several each as the function, `own`.
+fn with_names(
+    alias: &Option<TableAlias>,
+    count: usize,
+    with_ordinality: bool,
+    own: &str,
+    one: Option<&str>,
+) -> Result<TableAlias> {
+    let mut alias = alias.clone().unwrap_or_else(|| alias_named(own));
+    let all = count + usize::from(with_ordinality);
+    if alias.columns.len() > all {
+        let what = format!(
+            "table \"{}\" has {all} columns available but {} columns specified",
+            alias.name.value,
+            alias.columns.len()
+        );
+        return Err(Error::new(SqlState::InvalidColumnReference, what));
+    }
+    while alias.columns.len() < count {
+        let name = match (count, one) {
+            (1, Some(one)) => Ident::new(one),
+            (1, None) => alias.name.clone(),
+            // Two of one name are told apart by what `shown_name` takes away.
+            (_, _) if alias.columns.iter().any(|known| known.name.value == own) => {
+                Ident::with_quote('"', format!("{own}\u{1}{}", alias.columns.len()))
+            }
+            _ => Ident::new(own),
+        };
+        alias.columns.push(column(name));
+    }
+    if alias.columns.len() < all {
+        alias.columns.push(column(Ident::new("ordinality")));
+    }
+    Ok(alias)
+}
+
+/// Arrays that are taken apart beside each other; the numbers of the rows are one more, as long as the
+/// longest.
+fn unnested(alias: TableAlias, mut arrays: Vec<Expr>, with_ordinality: bool) -> TableFactor {
+    if with_ordinality {
+        let zero = || number("0");
+        let lengths = arrays
+            .iter()
+            .map(|array| call("coalesce", vec![call("cardinality", vec![array.clone()]), zero()]));
+        let length = call("greatest", lengths.chain([zero()]).collect());
+        let first = cast(number("1"), DataType::BigInt(None));
+        let numbers = vec![first, cast(length, DataType::BigInt(None))];
+        arrays.push(call("generate_series", numbers));
+    }
+    TableFactor::UNNEST {
+        alias: Some(alias),
+        array_exprs: arrays,
         with_offset: false,
         with_offset_alias: None,
         with_ordinality: false,
-    };
-    let (name, arguments, alias) = match factor {
-        TableFactor::Function { name, args, alias, with_ordinality: false, .. } => {
-            (&*name, &*args, alias)
-        }
-        TableFactor::Table { name, args: Some(args), alias, with_ordinality: false, .. } => {
-            (&*name, &args.args, alias)
-        }
+    }
+}
+
+/// A subquery without FROM.
+fn one_row(alias: TableAlias, value: Expr, with_ordinality: bool) -> TableFactor {
+    let mut values = vec![value];
+    if with_ordinality {
+        values.push(cast(number("1"), DataType::BigInt(None)));
+    }
+    derived(alias, values, None)
+}
+
+/// The relation of these values over a relation, called as the alias says.
+fn derived(alias: TableAlias, values: Vec<Expr>, from: Option<TableFactor>) -> TableFactor {
+    let items = values
+        .into_iter()
+        .zip(&alias.columns)
+        .map(|(expr, column)| SelectItem::ExprWithAlias { expr, alias: column.name.clone() });
+    let items: Vec<SelectItem> = items.collect();
+    let lateral = from.is_none();
+    let mut subquery = select_all(from.unwrap_or_else(|| range(Vec::new())));
+    if let SetExpr::Select(select) = subquery.body.as_mut() {
+        select.projection = items;
+        select.from.truncate(usize::from(!lateral));
+    }
+    TableFactor::Derived { lateral, subquery: Box::new(subquery), alias: Some(alias), sample: None }
+}
+
+/// `generate_series` of constant numbers: `range`, whose end is behind its last number.
+fn numbers(arguments: &[Expr], alias: &TableAlias) -> Option<TableFactor> {
+    let values = arguments.iter().map(constant).collect::<Option<Vec<i64>>>()?;
+    let (first, last, step) = match values[..] {
+        [first, last] => (first, last, 1),
+        [first, last, step] if step != 0 => (first, last, step),
         _ => return None,
     };
-    let function = plain_name(name)?;
-    if let Some(arrays) = arrays_of_json(&function, arguments) {
-        let alias = alias.get_or_insert_with(|| alias_named(&function)).clone();
-        let names = columns_of_json(&function, &alias.name);
-        return Some(as_json(
-            &function,
-            unnest(&Some(alias_of_columns(&alias, names)), arrays),
-            named,
-        ));
+    let end = last.checked_add(step.signum())?;
+    let number = |value: i64| {
+        let digits = number(&value.unsigned_abs().to_string());
+        match value < 0 {
+            true => Expr::UnaryOp { op: UnaryOperator::Minus, expr: Box::new(digits) },
+            false => digits,
+        }
+    };
+    let is_int = values.iter().all(|value| i32::try_from(*value).is_ok());
+    let data_type = if is_int { DataType::Int(None) } else { DataType::BigInt(None) };
+    let range = range([first, end, step].map(number).to_vec());
+    let value = cast(Expr::Identifier(Ident::new("value")), data_type);
+    Some(derived(alias.clone(), vec![value], Some(range)))
+}
+
+/// DataFusion's relation of numbers.
+fn range(arguments: Vec<Expr>) -> TableFactor {
+    let argument = |expr| FunctionArg::Unnamed(FunctionArgExpr::Expr(expr));
+    TableFactor::Function {
+        lateral: false,
+        name: ObjectName::from(vec![Ident::new("range")]),
+        args: arguments.into_iter().map(argument).collect(),
+        with_ordinality: false,
+        alias: None,
     }
-    let arguments = plain(arguments)?;
-    match function.as_str() {
-        "unnest" => {
-            // Its one column is called as it is there.
-            if let (Some(alias), [_]) = (alias.as_mut(), arguments.as_slice())
-                && alias.columns.is_empty()
-            {
-                alias.columns.push(column(alias.name.clone()));
-            }
-            Some(unnest(alias, arguments))
-        }
-        name @ ("generate_series" | "string_to_table" | "regexp_split_to_table") => {
-            let alias = alias.get_or_insert_with(|| alias_named(name));
-            let is_series = name == "generate_series";
-            if alias.columns.is_empty() && !(is_series && named.value) {
-                alias.columns.push(column(alias.name.clone()));
-            }
-            // A series of times is an array.
-            let alias = Some(alias.clone());
-            let is_array = !is_series || arguments.last().is_some_and(is_interval);
-            let array = array_of_rows(name).filter(|_| is_array)?;
-            Some(unnest(&alias, vec![call(array, arguments)]))
-        }
+}
+
+/// A whole number as it is written.
+fn constant(expr: &Expr) -> Option<i64> {
+    match expr {
+        Expr::Nested(inner) => constant(inner),
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => constant(expr)?.checked_neg(),
+        Expr::Value(value) => match &value.value {
+            Value::Number(digits, _) => digits.parse().ok(),
+            _ => None,
+        },
         _ => None,
     }
+}
+
+/// `FROM a, b CROSS JOIN f(a.x)` is `FROM a CROSS JOIN b CROSS JOIN f(a.x)`: what may read all that stands
+/// before it is joined to all of that.
+pub(super) fn fold_lateral(from: &mut Vec<TableWithJoins>) {
+    for at in (1..from.len()).rev() {
+        if !reads_before(&from[at]) {
+            continue;
+        }
+        let item = from.remove(at);
+        let before = &mut from[at - 1].joins;
+        before.push(Join {
+            relation: item.relation,
+            global: false,
+            join_operator: JoinOperator::CrossJoin(JoinConstraint::None),
+        });
+        before.extend(item.joins);
+    }
+}
+
+/// The first function of a FROM is a subquery like any, which may read the query around it; beside
+/// others it reads those.
+pub(super) fn first_as_subquery(from: &mut [TableWithJoins], named: &NamedColumns) -> Result<()> {
+    let Some(first) = from.first_mut().map(|item| &mut item.relation) else { return Ok(()) };
+    if let Some(new) = table(first, named)? {
+        *first = new;
+    }
+    let has_names = |expr: &Expr| {
+        visit_expressions(expr, |part| match part {
+            Expr::Identifier(_) | Expr::CompoundIdentifier(_) => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        })
+        .is_break()
+    };
+    match first {
+        TableFactor::UNNEST { alias: Some(alias), array_exprs, .. }
+            if array_exprs.iter().any(has_names) =>
+        {
+            let elements = array_exprs.iter().map(|array| call("unnest", vec![array.clone()]));
+            let mut subquery = derived(alias.clone(), elements.collect(), None);
+            if let TableFactor::Derived { lateral, .. } = &mut subquery {
+                *lateral = false;
+            }
+            *first = subquery;
+        }
+        TableFactor::Derived { lateral, .. } => *lateral = false,
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Whether a join in it may read what stands before the whole, and may as well be joined to that.
+fn reads_before(item: &TableWithJoins) -> bool {
+    let is_lateral = |join: &Join| {
+        matches!(
+            &join.relation,
+            TableFactor::UNNEST { .. }
+                | TableFactor::Function { .. }
+                | TableFactor::Table { args: Some(_), .. }
+                | TableFactor::Derived { lateral: true, .. }
+        )
+    };
+    let is_plain = |join: &Join| match &join.join_operator {
+        JoinOperator::CrossJoin(_) => true,
+        JoinOperator::Join(on)
+        | JoinOperator::Inner(on)
+        | JoinOperator::Left(on)
+        | JoinOperator::LeftOuter(on) => matches!(on, JoinConstraint::On(_) | JoinConstraint::None),
+        _ => false,
+    };
+    item.joins.iter().any(is_lateral) && item.joins.iter().all(is_plain)
 }
 
 fn alias_named(name: &str) -> TableAlias {
@@ -133,7 +330,7 @@ fn folded(name: &Ident) -> String {
 }
 
 /// The columns of what a function of JSON gives, as arrays.
-fn arrays_of_json(function: &str, arguments: &[FunctionArg]) -> Option<Vec<Expr>> {
+fn arrays_of_json(function: &str, arguments: &[Expr]) -> Option<Vec<Expr>> {
     let (family, set) = json_set(function)?;
     let arrays: &[&str] = match set {
         "array_elements" => &["elements"],
@@ -142,8 +339,8 @@ fn arrays_of_json(function: &str, arguments: &[FunctionArg]) -> Option<Vec<Expr>
         "each" => &["member_keys", "member_values"],
         _ => &["member_names", "member_texts"],
     };
-    let arguments = plain(arguments)?;
-    Some(arrays.iter().map(|of| call(&format!("{family}_{of}"), arguments.clone())).collect())
+    let of = |array: &&str| call(&format!("{family}_{array}"), arguments.to_vec());
+    Some(arrays.iter().map(of).collect())
 }
 
 fn columns_of_json(function: &str, alias: &Ident) -> Vec<TableAliasColumnDef> {
@@ -220,69 +417,4 @@ impl Visitor for ReadsColumns {
             _ => ControlFlow::Continue(()),
         }
     }
-}
-
-/// `unnest(a, b) WITH ORDINALITY AS t (x, y, n)` is `unnest(a, b, numbers) AS t (x, y, n)`, where the
-/// numbers are as many as the longest array has elements.
-fn with_ordinality(factor: &mut TableFactor, named: &NamedColumns) -> Option<TableFactor> {
-    let (arrays, alias, function) = match factor {
-        TableFactor::UNNEST { alias, array_exprs, with_ordinality: true, .. } => {
-            (array_exprs.clone(), alias, None)
-        }
-        TableFactor::Function { name, args, alias, with_ordinality: true, .. } => {
-            (arrays(name, args)?, alias, plain_name(name))
-        }
-        TableFactor::Table { name, args: Some(args), alias, with_ordinality: true, .. } => {
-            (arrays(name, &args.args)?, alias, plain_name(name))
-        }
-        _ => return None,
-    };
-    let function = function.filter(|name| json_set(name).is_some());
-    let zero = || number("0");
-    let lengths = arrays
-        .iter()
-        .map(|array| call("coalesce", vec![call("cardinality", vec![array.clone()]), zero()]));
-    let length = cast(call("greatest", lengths.chain([zero()]).collect()), DataType::BigInt(None));
-    let numbers = call("generate_series", vec![number("1"), length]);
-    let mut alias =
-        alias.clone().unwrap_or_else(|| alias_named(function.as_deref().unwrap_or("unnest")));
-    if let Some(function) = &function {
-        alias = alias_of_columns(&alias, columns_of_json(function, &alias.name));
-    }
-    // One that has no name of its own is called as it is there.
-    while alias.columns.len() < arrays.len() {
-        alias.columns.push(column(alias.name.clone()));
-    }
-    if alias.columns.len() == arrays.len() {
-        alias.columns.push(column(Ident::new("ordinality")));
-    }
-    let rows = TableFactor::UNNEST {
-        alias: Some(alias),
-        array_exprs: arrays.into_iter().chain([numbers]).collect(),
-        with_offset: false,
-        with_offset_alias: None,
-        with_ordinality: false,
-    };
-    Some(match function {
-        Some(function) => as_json(&function, rows, named),
-        None => rows,
-    })
-}
-
-/// The arrays whose elements a function in FROM gives.
-fn arrays(name: &ObjectName, arguments: &[FunctionArg]) -> Option<Vec<Expr>> {
-    let function = plain_name(name)?;
-    if let Some(arrays) = arrays_of_json(&function, arguments) {
-        return Some(arrays);
-    }
-    let arguments = plain(arguments)?;
-    match function.as_str() {
-        "unnest" => Some(arguments),
-        "generate_series" => Some(vec![call("generate_series", arguments)]),
-        _ => None,
-    }
-}
-
-fn number(digits: &str) -> Expr {
-    Expr::Value(Value::Number(digits.into(), false).into())
 }

@@ -5,11 +5,12 @@ use datafusion::sql::sqlparser::ast::{
     FunctionArgumentList, FunctionArguments, Ident, ObjectName, TimezoneInfo, Value,
 };
 
+use super::arrays::{filled, with_ints};
 use super::pieces::{
     binary, case_when, cast, function_named, nested, number, plain_name, text_of, text_value,
 };
 use crate::error::{Error, Result, SqlState, missing_function};
-use crate::postgres::functions::MODE_OF_SORTED;
+use crate::postgres::functions::{MODE_OF_SORTED, is_of_arrays};
 use crate::sql::function_call as call;
 
 /// Functions that have another name here, with the same arguments.
@@ -22,8 +23,9 @@ const NAMES: [(&str, &str); 5] = [
 ];
 
 /// Functions that are made of others.
-const MADE_OF_OTHERS: [&str; 15] = [
+const MADE_OF_OTHERS: [&str; 14] = [
     "age",
+    "array_fill",
     "gen_random_uuid",
     "json_agg",
     "json_object_agg",
@@ -36,8 +38,6 @@ const MADE_OF_OTHERS: [&str; 15] = [
     "num_nonnulls",
     "num_nulls",
     "percentile_disc",
-    "regexp_split_to_array",
-    "regexp_substr",
 ];
 
 /// Whether there is a function of that name here.
@@ -57,10 +57,14 @@ pub(crate) fn called(expr: &mut Expr) -> Result<Option<Expr>> {
     {
         return interval_of_parts(call);
     }
-    if let Some((name, _)) = function_named(expr) {
-        check_json(&name)?;
+    match function_named(expr) {
+        Some((name, arguments)) if name == "array_fill" => filled(arguments),
+        Some((name, _)) => {
+            check_json(&name)?;
+            Ok(function(expr))
+        }
+        None => Ok(None),
     }
-    Ok(function(expr))
 }
 
 const MAKE_INTERVAL: &str = "make_interval";
@@ -106,33 +110,21 @@ fn function(expr: &mut Expr) -> Option<Expr> {
             Some(nested(binary(nested(left), BinaryOperator::Modulo, nested(right))))
         }
         ("age", 1) => Some(call("age", vec![call("current_date", vec![]), arguments.next()?])),
-        ("regexp_substr", 2) => {
-            let (text, pattern) = (arguments.next()?, arguments.next()?);
-            let whole = binary(
-                binary(text_value("("), BinaryOperator::StringConcat, nested(pattern)),
-                BinaryOperator::StringConcat,
-                text_value(")"),
-            );
-            Some(call("array_element", vec![call("regexp_match", vec![text, whole]), number("1")]))
+        // The text becomes an array where the other one is.
+        ("coalesce", 2) => {
+            let (value, other) = (arguments.next()?, arguments.next()?);
+            let is_array = text_of(&other).is_some_and(|text| text.trim_start().starts_with('{'));
+            let is_some = Expr::IsNotNull(Box::new(nested(value.clone())));
+            is_array.then(|| case_when(is_some, value, other))
         }
         ("num_nonnulls", 1..) => counted(arguments, "0", "1"),
         ("num_nulls", 1..) => counted(arguments, "1", "0"),
         ("json_agg" | "jsonb_agg" | "json_object_agg" | "jsonb_object_agg", _) => {
             aggregate_of_json(expr, &name, arguments.collect())
         }
-        ("regexp_split_to_array", 2) => {
-            // Between the parts stands what no text holds that people write.
-            let mark = || text_value("\u{1}");
-            let (text, pattern) = (arguments.next()?, arguments.next()?);
-            let marked = call("regexp_replace", vec![text, pattern, mark(), text_value("g")]);
-            Some(call("string_to_array", vec![marked, mark()]))
-        }
         ("log", 1) => Some(call("log10", arguments.collect())),
         ("gen_random_uuid", 0) => Some(cast(call("uuid", vec![]), DataType::Uuid)),
         ("date", 1) => Some(cast(arguments.next()?, DataType::Date)),
-        ("array_length" | "array_upper" | "array_lower", 1..) => {
-            function_of_arrays(&name, arguments.collect())
-        }
         ("localtimestamp" | "localtime" | "current_timestamp", _) => {
             function_of_time(&name, arguments.collect()).filter(|rewritten| rewritten != expr)
         }
@@ -140,6 +132,7 @@ fn function(expr: &mut Expr) -> Option<Expr> {
         ("mode", 0) => Some(call(MODE_OF_SORTED, vec![values_in_order(expr)?])),
         ("string_agg", 2) => separated(expr, arguments.next()?, arguments.next()?),
         (name, 1) if json_set(name).is_some() => rows_of_json(name, arguments.collect()),
+        (name, 1..) if is_of_arrays(name) => with_ints(name, arguments.collect()),
         (name, _) => {
             let (_, here) = NAMES.iter().find(|(postgres, _)| *postgres == name)?;
             if let Expr::Function(call) = expr {
@@ -304,22 +297,6 @@ fn aggregate(
         filter: Some(Box::new(counts)),
         ..of.clone()
     })
-}
-
-fn function_of_arrays(name: &str, arguments: Vec<Expr>) -> Option<Expr> {
-    match (name, arguments.len()) {
-        // Of an empty array it is NULL; indices begin at 1.
-        ("array_length", 1 | 2) | ("array_upper", 2) => {
-            let length = cast(call("array_length", arguments), DataType::Int(None));
-            Some(call("nullif", vec![length, number("0")]))
-        }
-        ("array_lower", 2) => {
-            let length = call("array_length", arguments);
-            let has_some = binary(length, BinaryOperator::Gt, number("0"));
-            Some(case_when(has_some, number("1"), Expr::value(Value::Null)))
-        }
-        _ => None,
-    }
 }
 
 fn function_of_time(name: &str, arguments: Vec<Expr>) -> Option<Expr> {

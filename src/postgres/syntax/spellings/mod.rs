@@ -3,6 +3,7 @@
 //! They are rewritten in the syntax tree, before a query is planned. What depends on the types of
 //! the operands is left to a function (`timezone`, `interval_times`), which sees them.
 
+mod arrays;
 mod from;
 mod functions;
 mod pieces;
@@ -21,9 +22,13 @@ use crate::postgres::functions::{
 };
 use crate::postgres::syntax::rows::compared;
 use crate::sql::{function_call as call, visit, visit_mut};
-use from::{NamedColumns, array_of_rows, table};
+use arrays::{
+    Quantifier, SetsOfRows, cast_array, like_quantified, literal, matched, quantified, subscripted,
+};
+use from::{NamedColumns, first_as_subquery, fold_lateral, table};
 pub(crate) use functions::is_function;
 use functions::{called, local_moment};
+pub(super) use pieces::case_when;
 use pieces::{binary, cast, function_named, nested, number, plain_name, text_of, text_value};
 
 /// Rewrites a query, or an expression.
@@ -83,14 +88,22 @@ impl VisitorMut for Spellings {
         let mut named = NamedColumns::default();
         // It never breaks off.
         let _ = visit(&*select, &mut named);
+        fold_lateral(&mut select.from);
+        if let Err(error) = first_as_subquery(&mut select.from, &named) {
+            return ControlFlow::Break(error);
+        }
         self.named.push(named);
         for item in &mut select.projection {
-            if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item
-                && let Some((name, arguments)) = function_named(expr)
-                && let Some(array) = array_of_rows(&name)
+            if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
+                SetsOfRows::apart(expr);
+            }
+        }
+        let conditions = [(&mut select.selection, "WHERE"), (&mut select.having, "HAVING")];
+        for (condition, clause) in conditions {
+            if let Some(Err(error)) =
+                condition.as_mut().map(|condition| SetsOfRows::refuse(condition, clause))
             {
-                // In a SELECT list it is a set of rows.
-                *expr = call("unnest", vec![call(array, arguments)]);
+                return ControlFlow::Break(error);
             }
         }
         ControlFlow::Continue(())
@@ -130,23 +143,16 @@ fn rewritten(expr: &mut Expr) -> Result<Option<Expr>> {
         }
         Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. } => {
             escape_by_backslash(pattern, escape_char)?;
-            None
+            of_arrays(expr)
         }
         Expr::UnaryOp { op: UnaryOperator::BitwiseNot, expr } => {
             Some(call("bit_not", vec![(**expr).clone()]))
         }
-        Expr::BinaryOp { left, op, right } => operator(left, op, right),
+        Expr::BinaryOp { left, op, right } => match matched(left, op, right)? {
+            Some(found) => Some(found),
+            None => operator(left, op, right),
+        },
         Expr::UnaryOp { op: UnaryOperator::Minus, expr } => sign_first(expr),
-        Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } => {
-            in_subquery(left, right, false)
-        }
-        Expr::AllOp { left, compare_op: BinaryOperator::NotEq, right } => {
-            in_subquery(left, right, true)
-        }
-        Expr::AnyOp { right, .. } | Expr::AllOp { right, .. } => {
-            name_compared(right);
-            None
-        }
         Expr::Identifier(name)
             if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("localtimestamp") =>
         {
@@ -161,8 +167,41 @@ fn rewritten(expr: &mut Expr) -> Result<Option<Expr>> {
         Expr::UnaryOp { op: UnaryOperator::PGAbs, expr } => {
             Some(call("abs", vec![(**expr).clone()]))
         }
-        _ => None,
+        _ => of_arrays(expr),
     })
+}
+
+/// Arrays, their parts, and what compares with their elements.
+fn of_arrays(expr: &mut Expr) -> Option<Expr> {
+    let is_like = matches!(expr, Expr::Like { .. });
+    match expr {
+        Expr::Array(array) => Some(literal(&array.elem)),
+        Expr::Cast { expr, data_type, .. } => cast_array(expr, data_type),
+        Expr::CompoundFieldAccess { root, access_chain } => subscripted(root, access_chain),
+        Expr::Like { pattern, any, negated, expr, .. }
+        | Expr::ILike { pattern, any, negated, expr, .. } => {
+            let op = match (is_like, *negated) {
+                (true, false) => BinaryOperator::PGLikeMatch,
+                (true, true) => BinaryOperator::PGNotLikeMatch,
+                (false, false) => BinaryOperator::PGILikeMatch,
+                (false, true) => BinaryOperator::PGNotILikeMatch,
+            };
+            like_quantified(expr, pattern, *any, op)
+        }
+        Expr::AnyOp { left, compare_op, right, .. } => {
+            let is_in = *compare_op == BinaryOperator::Eq;
+            let found = is_in.then(|| in_subquery(left, right, false)).flatten();
+            name_compared(right);
+            found.or_else(|| quantified(left, compare_op, right, Quantifier::Any))
+        }
+        Expr::AllOp { left, compare_op, right } => {
+            let is_in = *compare_op == BinaryOperator::NotEq;
+            let found = is_in.then(|| in_subquery(left, right, true)).flatten();
+            name_compared(right);
+            found.or_else(|| quantified(left, compare_op, right, Quantifier::All))
+        }
+        _ => None,
+    }
 }
 
 /// A call whose arguments have words between them.
@@ -400,6 +439,20 @@ mod tests {
         check("json_object_agg(k, v)", "json_of_members(array_agg(json_member(k, v)))");
         check("jsonb_object_keys(j)", "unnest(jsonb_keys(j))");
         check("json_array_elements(j)", "json_as_is(unnest(json_elements(j)))");
+        check("'{{1},{2}}'::int[]", "CAST('{{1},{2}}' AS INT[][])");
+        check("ARRAY['1', x]::int[]", "make_array(CAST('1' AS INT), CAST(x AS INT))");
+        check("ARRAY[1, 2.5]", "make_array(CAST(1 AS INT), 2.5)");
+        check("a[1][i]", "array_element(a, CAST(1 AS INT), i)");
+        check("a[2:]", "array_slice(a, CAST(2 AS INT), CAST(2147483647 AS INT))");
+        check("x = ANY(ARRAY[1, y])", "x IN (1, y)");
+        check("x < ALL(a)", "compare_all('<', x, a)");
+        check("s LIKE ANY(a)", "compare_any('~~', s, (a))");
+        check("s ~ 'a.'", "s ~ 'a(?s:.)'");
+        check("s !~ p", "NOT regexp_like(s, p, '')");
+        check(
+            "array_fill(x, ARRAY[2, 3])",
+            "array_repeated(array_repeated(x, CAST(3 AS INT)), CAST(2 AS INT))",
+        );
         check("a SIMILAR TO '(a|b)%_.'", "a ~ '^(?:(?:a|b)(?s:.*)(?s:.)\\.)$'");
         check("a NOT SIMILAR TO '[a.-]+\\%'", "a !~ '^(?:[a.-]+%)$'");
     }

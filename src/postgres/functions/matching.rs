@@ -1,0 +1,168 @@
+//! CompiledPatterns that are ready to match, and their matches.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use super::advanced::{Translated, translated};
+use super::regex_options::{RegexOptions, invalid};
+use crate::error::{Error, Result, SqlState};
+
+/// A regular expression that is ready to match.
+pub(super) enum Compiled {
+    Plain(regex::Regex),
+    Fancy(fancy_regex::Regex),
+}
+
+/// The operators that match a text with a pattern.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Matching {
+    is_like: bool,
+    ignores_case: bool,
+    is_negated: bool,
+}
+
+impl Matching {
+    /// By how it is written.
+    pub(super) fn named(op: &str) -> Option<Matching> {
+        let (is_like, ignores_case, is_negated) = match op {
+            "~" => (false, false, false),
+            "~*" => (false, true, false),
+            "!~" => (false, false, true),
+            "!~*" => (false, true, true),
+            "~~" => (true, false, false),
+            "~~*" => (true, true, false),
+            "!~~" => (true, false, true),
+            "!~~*" => (true, true, true),
+            _ => return None,
+        };
+        Some(Matching { is_like, ignores_case, is_negated })
+    }
+}
+
+/// CompiledPatterns that are ready to match.
+#[derive(Default)]
+pub(super) struct CompiledPatterns(HashMap<(Matching, String), Compiled>);
+
+impl CompiledPatterns {
+    pub(super) fn matches(
+        &mut self,
+        matching: Matching,
+        text: &str,
+        pattern: &str,
+    ) -> Result<bool> {
+        let key = (matching, pattern.to_owned());
+        if !self.0.contains_key(&key) {
+            if self.0.len() > 100 {
+                self.0.clear();
+            }
+            let options = RegexOptions::read(if matching.ignores_case { "i" } else { "" })?;
+            let compiled = match matching.is_like {
+                true => Compiled::new(&like_as_regex(pattern)?, options),
+                false => Compiled::new(pattern, options),
+            };
+            self.0.insert(key.clone(), compiled?);
+        }
+        let found = self.0.get(&key).map(|regex| regex.find(text, 0)).transpose()?.flatten();
+        Ok(found.is_some() != matching.is_negated)
+    }
+}
+
+/// The regular expression that a pattern of LIKE means.
+fn like_as_regex(pattern: &str) -> Result<String> {
+    let (mut out, mut chars) = (String::from("^"), pattern.chars());
+    while let Some(c) = chars.next() {
+        let literal = match c {
+            '%' => {
+                out.push_str(".*");
+                continue;
+            }
+            '_' => {
+                out.push('.');
+                continue;
+            }
+            '\\' => chars.next().ok_or_else(|| {
+                let what = "LIKE pattern must not end with escape character";
+                Error::new(SqlState::BadEscape, what)
+            })?,
+            c => c,
+        };
+        if !literal.is_alphanumeric() {
+            out.push('\\');
+        }
+        out.push(literal);
+    }
+    out.push('$');
+    Ok(out)
+}
+
+/// A match: where the whole is and where its groups, in bytes.
+pub(super) type Groups = Vec<Option<Range<usize>>>;
+
+impl Compiled {
+    pub(super) fn new(pattern: &str, options: RegexOptions) -> Result<Compiled> {
+        let Translated { text, is_fancy, wants_longest } = translated(pattern, options)?;
+        let fancy =
+            |is_longest| fancy_regex::RegexBuilder::new(&text).leftmost_longest(is_longest).build();
+        // One with quantifiers that ask for the shortest has no longest match.
+        if wants_longest && let Ok(longest) = fancy(true) {
+            return Ok(Compiled::Fancy(longest));
+        }
+        if is_fancy {
+            return fancy(false).map(Compiled::Fancy).map_err(|error| match error {
+                fancy_regex::Error::CompileError(_) => {
+                    Error::unsupported("this regular expression is not supported")
+                        .detail(error.to_string())
+                }
+                _ => invalid(&error.to_string()),
+            });
+        }
+        regex::Regex::new(&text).map(Compiled::Plain).map_err(|error| match error {
+            regex::Error::CompiledTooBig(_) => invalid("regular expression is too complex"),
+            error => invalid(error.to_string().rsplit("error: ").next().unwrap_or_default().trim()),
+        })
+    }
+
+    /// The first match that begins there or later.
+    pub(super) fn find(&self, text: &str, begin: usize) -> Result<Option<Groups>> {
+        Ok(match self {
+            Compiled::Plain(regex) => regex
+                .captures_at(text, begin)
+                .map(|found| found.iter().map(|group| group.map(|group| group.range())).collect()),
+            Compiled::Fancy(regex) => {
+                let found = regex.captures_from_pos(text, begin).map_err(|_| {
+                    Error::new(SqlState::ProgramLimit, "regular expression is too complex")
+                        .detail("It goes back too often on this text.")
+                })?;
+                found.map(|found| {
+                    found.iter().map(|group| group.map(|group| group.range())).collect()
+                })
+            }
+        })
+    }
+}
+
+/// The matches of a text from a place on, each behind the one before it.
+pub(super) struct Matches<'m> {
+    pub(super) regex: &'m Compiled,
+    pub(super) text: &'m str,
+    /// Where the next is looked for; `None`: nowhere.
+    pub(super) begin: Option<usize>,
+}
+
+impl Matches<'_> {
+    pub(super) fn next(&mut self) -> Result<Option<(Range<usize>, Groups)>> {
+        let Some(begin) = self.begin.filter(|begin| *begin <= self.text.len()) else {
+            return Ok(None);
+        };
+        let Some(groups) = self.regex.find(self.text, begin)? else { return Ok(None) };
+        let Some(Some(whole)) = groups.first().cloned() else { return Ok(None) };
+        // Behind an empty match one character on, or it would be found again.
+        let step = if whole.is_empty() {
+            self.text[whole.end..].chars().next().map_or(1, char::len_utf8)
+        } else {
+            0
+        };
+        self.begin = Some(whole.end + step);
+        Ok(Some((whole, groups)))
+    }
+}
