@@ -4,7 +4,7 @@
 //! of Greenwich, while `12:00+02:00` means east. Hence two constructors.
 
 use chrono::{DateTime, NaiveDateTime, Offset, TimeZone};
-use chrono_tz::Tz;
+use chrono_tz::{OffsetName, Tz};
 
 use super::calendar::{date_of, days_of};
 use super::zone_abbreviations;
@@ -88,6 +88,26 @@ impl Zone {
             // A day earlier in UTC is before the change, however far east the zone and however long
             // the gap.
             chrono::LocalResult::None => self.offset_at(local_seconds - 86_400),
+        }
+    }
+
+    /// What its time is called at a moment: `CET`, or its distance from Greenwich where that has no name.
+    pub fn abbreviation_at(&self, utc_seconds: i64) -> String {
+        match self {
+            Zone::Utc => "UTC".to_owned(),
+            Zone::Fixed(_) => {
+                let name = self.name();
+                name[1..name.find('>').unwrap_or(name.len())].to_owned()
+            }
+            Zone::Named(tz) => {
+                let offset = tz.offset_from_utc_datetime(&naive(utc_seconds));
+                let ahead = offset.fix().local_minus_utc();
+                let (sign, minutes) = (if ahead < 0 { '-' } else { '+' }, ahead.abs() / 60);
+                offset.abbreviation().map(str::to_owned).unwrap_or_else(|| match minutes % 60 {
+                    0 => format!("{sign}{:02}", minutes / 60),
+                    rest => format!("{sign}{:02}{rest:02}", minutes / 60),
+                })
+            }
         }
     }
 

@@ -2,7 +2,8 @@
 
 use datafusion::arrow::datatypes::IntervalMonthDayNano;
 
-use crate::time::DAY_MICROS;
+use crate::time::{DAY_MICROS, SECOND_MICROS};
+use crate::types::Zone;
 use crate::types::calendar::{date_of, days_of};
 
 /// A time or an interval in its parts.
@@ -26,8 +27,8 @@ pub(crate) struct CalendarTime {
 pub(crate) enum TimeKind {
     /// Without a zone.
     Local,
-    /// A moment, in UTC.
-    Moment,
+    /// A moment, in a zone whose time is so many seconds ahead of UTC then.
+    Moment(Zone, i32),
     Interval,
 }
 
@@ -47,6 +48,13 @@ impl CalendarTime {
             kind,
         };
         time.at(rest)
+    }
+
+    /// A moment as the clocks of a zone show it.
+    pub(crate) fn of_moment(micros: i64, zone: Zone) -> CalendarTime {
+        let ahead = zone.offset_at(micros.div_euclid(SECOND_MICROS));
+        let local = micros.saturating_add(i64::from(ahead) * SECOND_MICROS);
+        CalendarTime::of_micros(local, TimeKind::Moment(zone, ahead))
     }
 
     pub(crate) fn of_interval(interval: IntervalMonthDayNano) -> CalendarTime {
@@ -81,6 +89,15 @@ impl CalendarTime {
             TimeKind::Interval => self.days,
             _ => self.days - days_of(self.year, 1, 1) + 1,
         }
+    }
+
+    /// What the time of its zone is called, and how many seconds that is ahead of UTC; nothing of what has
+    /// no zone.
+    pub(super) fn zone(self) -> (String, i32) {
+        let TimeKind::Moment(zone, ahead) = self.kind else { return (String::new(), 0) };
+        let seconds = self.hour * 3_600 + self.minute * 60 + self.second;
+        let at = self.days * (DAY_MICROS / SECOND_MICROS) + seconds - i64::from(ahead);
+        (zone.abbreviation_at(at), ahead)
     }
 
     /// The day of its date; an interval is taken for one.

@@ -20,6 +20,7 @@ use super::scalar::{Scalar, strings, text};
 use super::text::Budget;
 use crate::error::{Error, Result, SqlState};
 use crate::time::DAY_MICROS;
+use crate::types::Zone;
 
 pub(crate) fn all() -> Vec<ScalarUDF> {
     let function = |name, arguments, out, call| {
@@ -72,18 +73,25 @@ fn part(args: &[ArrayRef], part: DatePart) -> Result<ArrayRef> {
 
 /// What is written of a row; None where there is none, or at the end of time.
 enum WrittenTimes {
-    Times(TimestampMicrosecondArray, TimeKind),
+    Times(TimestampMicrosecondArray),
+    /// As the clocks of a zone show them.
+    Moments(TimestampMicrosecondArray, Zone),
     Intervals(IntervalMonthDayNanoArray),
 }
 
 impl WrittenTimes {
     fn at(&self, row: usize) -> Option<CalendarTime> {
+        let micros = |times: &TimestampMicrosecondArray| {
+            let micros = times.is_valid(row).then(|| times.value(row));
+            micros.filter(|micros| *micros != i64::MIN && *micros != i64::MAX)
+        };
         match self {
-            WrittenTimes::Times(times, kind) => times
-                .is_valid(row)
-                .then(|| times.value(row))
-                .filter(|micros| *micros != i64::MIN && *micros != i64::MAX)
-                .map(|micros| CalendarTime::of_micros(micros, *kind)),
+            WrittenTimes::Times(times) => {
+                micros(times).map(|micros| CalendarTime::of_micros(micros, TimeKind::Local))
+            }
+            WrittenTimes::Moments(times, zone) => {
+                micros(times).map(|micros| CalendarTime::of_moment(micros, *zone))
+            }
             WrittenTimes::Intervals(intervals) => {
                 intervals.is_valid(row).then(|| CalendarTime::of_interval(intervals.value(row)))
             }
@@ -93,14 +101,21 @@ impl WrittenTimes {
 
 /// `to_char(timestamp, 'YYYY-MM-DD HH24:MI:SS')`; nothing is written by an empty pattern.
 fn to_char(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
+    to_char_in(Zone::Utc, args, rows)
+}
+
+/// `to_char` in the time zone of a session.
+pub(super) fn to_char_in(zone: Zone, args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
     let shown = match args[0].data_type() {
         DataType::Interval(_) => {
             WrittenTimes::Intervals(args[0].as_primitive::<IntervalMonthDayNanoType>().clone())
         }
         other => {
-            let is_moment = matches!(other, DataType::Timestamp(_, Some(_)));
-            let kind = if is_moment { TimeKind::Moment } else { TimeKind::Local };
-            WrittenTimes::Times(args[0].as_primitive::<TimestampMicrosecondType>().clone(), kind)
+            let times = args[0].as_primitive::<TimestampMicrosecondType>().clone();
+            match other {
+                DataType::Timestamp(_, Some(_)) => WrittenTimes::Moments(times, zone),
+                _ => WrittenTimes::Times(times),
+            }
         }
     };
     formatted(&shown, &args[1], rows, |pattern| Ok(format::postgres(pattern)))
@@ -120,7 +135,7 @@ fn date_format(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
     };
     let times = cast(&of_day, &micros())?;
     let times = times.as_primitive::<TimestampMicrosecondType>().clone();
-    formatted(&WrittenTimes::Times(times, TimeKind::Local), &args[1], rows, |pattern| {
+    formatted(&WrittenTimes::Times(times), &args[1], rows, |pattern| {
         format::java(pattern).map_err(|letter| {
             Error::new(
                 SqlState::BadArgument,

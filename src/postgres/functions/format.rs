@@ -341,11 +341,10 @@ fn put(field: Field, is_short: bool, time: &CalendarTime, out: &mut String) -> R
         Field::Era(case, dots) => {
             dotted(if time.year <= 0 { ["BC", "B.C."] } else { ["AD", "A.D."] }, dots, case, out);
         }
-        Field::Zone(case) if time.kind == TimeKind::Moment => name("UTC", case, 0, out),
-        Field::Zone(_) | Field::Exact => {}
-        Field::ZoneOffset if is_short => out.push_str("+0"),
-        Field::ZoneHours | Field::ZoneOffset => out.push_str("+00"),
-        Field::ZoneMinutes => out.push_str("00"),
+        Field::Exact => {}
+        Field::Zone(_) | Field::ZoneHours | Field::ZoneMinutes | Field::ZoneOffset => {
+            zone(field, is_short, time, out);
+        }
         Field::YearWithComma => {
             let year = year(time.year);
             let _ = write!(out, "{},{:03}", year / 1_000, year % 1_000);
@@ -372,6 +371,26 @@ fn put(field: Field, is_short: bool, time: &CalendarTime, out: &mut String) -> R
         }
     }
     Ok(())
+}
+
+/// A field of the zone: `CET`, `+01`, `00`.
+fn zone(field: Field, is_short: bool, time: &CalendarTime, out: &mut String) {
+    let (abbreviation, ahead) = time.zone();
+    let sign = if ahead < 0 { '-' } else { '+' };
+    let (hours, minutes) = (i64::from(ahead.abs() / 3_600), i64::from(ahead.abs() / 60 % 60));
+    match field {
+        Field::Zone(case) => name(&abbreviation, case, 0, out),
+        Field::ZoneMinutes => padded_number(minutes, 2, out),
+        _ => {
+            out.push(sign);
+            let is_one = is_short && field == Field::ZoneOffset;
+            padded_number(hours, if is_one { 1 } else { 2 }, out);
+            if field == Field::ZoneOffset && minutes != 0 {
+                out.push(':');
+                padded_number(minutes, 2, out);
+            }
+        }
+    }
 }
 
 /// A field that is a number, and how many digits it has at the least.

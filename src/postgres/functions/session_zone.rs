@@ -28,6 +28,7 @@ use datafusion::optimizer::AnalyzerRule;
 
 use super::analyzed::rewritten;
 use super::cast::{read_in, written_in};
+use super::datetime::to_char_in;
 use super::scalar::over_columns;
 use super::zones;
 use crate::error::{Error, SqlState};
@@ -120,10 +121,14 @@ impl Zoned<'_> {
         matches!(self.type_of(expr), Some(DataType::Interval(_)))
     }
 
-    /// AT TIME ZONE.
     fn there(&self, time: Expr) -> Expr {
+        self.at(self.zone.to_owned(), time)
+    }
+
+    /// AT TIME ZONE.
+    fn at(&self, zone: String, time: Expr) -> Expr {
         let function = Arc::new(zones::timezone());
-        Expr::ScalarFunction(ScalarFunction::new_udf(function, vec![lit(self.zone), time]))
+        Expr::ScalarFunction(ScalarFunction::new_udf(function, vec![lit(zone), time]))
     }
 
     fn call(&self, way: Way, args: Vec<Expr>) -> Expr {
@@ -169,8 +174,23 @@ impl Zoned<'_> {
                 DataType::Date32,
             ));
         }
+        if name == "make_timestamptz" && call.args.len() == 6 {
+            let made = self.at(Zone::Utc.name(), Expr::ScalarFunction(call));
+            return Transformed::yes(self.there(made));
+        }
+        // A date is a moment to it: the midnight of the session's zone.
+        if name == "to_char" && self.type_of(&call.args[0]) == Some(DataType::Date32) {
+            let date = std::mem::take(&mut call.args[0]);
+            let midnight = cast_to(date, DataType::Timestamp(TimeUnit::Microsecond, None));
+            call.args[0] = self.there(midnight);
+        }
+        let name = call.func.name();
         if !call.args.iter().any(|arg| self.is_moment(arg)) {
             return Transformed::no(Expr::ScalarFunction(call));
+        }
+        if name == "to_char" {
+            let to = SqlType::Text.to_field("", true).into();
+            return Transformed::yes(self.call_to(Way::Patterned, to, call.args));
         }
         if name == "date_trunc" && call.args.len() == 2 {
             call.args.push(lit(self.zone));
@@ -200,6 +220,8 @@ enum Way {
     Read,
     /// A value is written as text.
     Written,
+    /// A moment is written as a pattern says.
+    Patterned,
     /// A moment and an interval are added, or (true) subtracted.
     Moved(bool),
 }
@@ -218,6 +240,7 @@ impl ScalarUDFImpl for InZone {
         match self.way {
             Way::Read => "read_in_zone",
             Way::Written => "written_in_zone",
+            Way::Patterned => "to_char_in_zone",
             Way::Moved(false) => "later_in_zone",
             Way::Moved(true) => "earlier_in_zone",
         }
@@ -238,15 +261,18 @@ impl ScalarUDFImpl for InZone {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let zone = Zone::of_setting(&self.zone)?;
         let field = args.arg_fields.first().cloned();
-        over_columns(&args.args, args.number_rows, |columns, _| match (self.way, columns, &field) {
-            (Way::Read, [texts], _) => read_in(texts, &self.to, zone),
-            (Way::Written, [values], Some(field)) => {
-                Ok(written_in(values, field, &TextStyle::in_zone(&self.zone)))
+        over_columns(&args.args, args.number_rows, |columns, rows| {
+            match (self.way, columns, &field) {
+                (Way::Read, [texts], _) => read_in(texts, &self.to, zone),
+                (Way::Written, [values], Some(field)) => {
+                    Ok(written_in(values, field, &TextStyle::in_zone(&self.zone)))
+                }
+                (Way::Patterned, columns, _) => Ok(to_char_in(zone, columns, rows)?),
+                (Way::Moved(back), [moments, intervals], _) => {
+                    Ok(moved(moments, intervals, back, &zone)?)
+                }
+                _ => Err(Error::internal("a function of a zone without its arguments").into()),
             }
-            (Way::Moved(back), [moments, intervals], _) => {
-                Ok(moved(moments, intervals, back, &zone)?)
-            }
-            _ => Err(Error::internal("a function of a zone without its arguments").into()),
         })
     }
 }
