@@ -3,7 +3,7 @@
 //! | file | idea |
 //! |---|---|
 //! | [`rewrite`] | operators by the types of both sides, after DataFusion has resolved them |
-//! | [`arrays`] | operators between arrays |
+//! | `arrays` | operators between arrays |
 //! | [`binary`] | which types of operands DataFusion's own coercion would get wrong |
 //! | `documents` | operators on JSON |
 //! | `floats`, `integers` | NaN, zero and overflow as Postgres has them |

@@ -52,10 +52,8 @@ pub(crate) fn translated(pattern: &str, mut options: RegexOptions) -> Result<Tra
     } else {
         translation.alternatives(0)?;
     }
-    let text = match options.ignores_case {
-        true => format!("(?i:{})", translation.out),
-        false => translation.out,
-    };
+    let text =
+        if options.ignores_case { format!("(?i:{})", translation.out) } else { translation.out };
     let (is_fancy, wants_longest) = (translation.is_fancy, translation.wants_longest);
     Ok(Translated { text, is_fancy, wants_longest })
 }
@@ -134,9 +132,10 @@ impl<'p> Translation<'p> {
             Some('.') if self.options.dots_end_at_lines => self.out.push_str("[^\\n]"),
             Some('.') => self.out.push_str("(?s:.)"),
             Some(anchor @ ('^' | '$')) => {
-                match self.options.anchors_at_lines {
-                    true => self.out.extend(["(?m:", anchor.encode_utf8(&mut [0; 4]), ")"]),
-                    false => self.out.push_str(if anchor == '^' { "\\A" } else { "\\z" }),
+                if self.options.anchors_at_lines {
+                    self.out.extend(["(?m:", anchor.encode_utf8(&mut [0; 4]), ")"])
+                } else {
+                    self.out.push_str(if anchor == '^' { "\\A" } else { "\\z" })
                 }
                 if matches!(self.rest.peek(), Some('*' | '+' | '?')) {
                     return Err(invalid("quantifier operand invalid"));

@@ -39,9 +39,12 @@ pub(super) struct ElementKeys {
 impl ElementKeys {
     pub(super) fn new(columns: &[&ArrayRef]) -> Result<ElementKeys> {
         let of = columns[0].data_type();
-        let same = |column: &&ArrayRef| match column.data_type() == of {
-            true => Ok(normalised(column)),
-            false => Ok(normalised(&cast(column, of)?)),
+        let same = |column: &&ArrayRef| {
+            if column.data_type() == of {
+                Ok(normalised(column))
+            } else {
+                Ok(normalised(&cast(column, of)?))
+            }
         };
         let columns = columns.iter().map(same).collect::<Result<Vec<ArrayRef>>>()?;
         let options = SortOptions { descending: false, nulls_first: false };

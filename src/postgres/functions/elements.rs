@@ -172,10 +172,7 @@ fn joined(call: &ArrayCall, sides: [usize; 2]) -> Result<ArrayRef> {
         if shape.windows(2).any(|pair| pair[0] != pair[1]) {
             return Err(mismatch());
         }
-        match is_null {
-            true => picked.null_row(),
-            false => picked.end_row(begin, sizes[0].max(sizes[1]))?,
-        }
+        if is_null { picked.null_row() } else { picked.end_row(begin, sizes[0].max(sizes[1]))? }
     }
     picked.finish(&[values[0].as_ref(), values[1].as_ref()], call.out.data_type())
 }
@@ -220,10 +217,9 @@ fn replaced(call: &ArrayCall) -> Result<ArrayRef> {
         let range = flat.range(row).unwrap_or(0..0);
         budget.add(range.len().saturating_mul(size))?;
         let (old, new) = (at(from, row), at(to, row));
-        picks.extend(range.map(|at| match keys.are_equal((0, at), (1, old)) {
-            true => (1, new),
-            false => (0, at),
-        }));
+        picks.extend(
+            range.map(|at| if keys.are_equal((0, at), (1, old)) { (1, new) } else { (0, at) }),
+        );
         ends.push(at(array, row) as u64);
     }
     let values = interleave(&[flat.values.as_ref(), to.as_ref()], &picks)?;

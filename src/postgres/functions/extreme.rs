@@ -36,9 +36,12 @@ impl Accumulator for ExtremeArray {
         let keys = ElementKeys::new(&[arrays, &known])?;
         let mut best = self.found.is_some().then_some((1, 0));
         for row in (0..arrays.len()).filter(|row| arrays.is_valid(*row)) {
-            let is_better = best.is_none_or(|best| match self.is_max {
-                true => keys.compare((0, row), best).is_gt(),
-                false => keys.compare((0, row), best).is_lt(),
+            let is_better = best.is_none_or(|best| {
+                if self.is_max {
+                    keys.compare((0, row), best).is_gt()
+                } else {
+                    keys.compare((0, row), best).is_lt()
+                }
             });
             if is_better {
                 best = Some((0, row));

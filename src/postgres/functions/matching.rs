@@ -56,9 +56,10 @@ impl CompiledPatterns {
                 self.0.clear();
             }
             let options = RegexOptions::read(if matching.ignores_case { "i" } else { "" })?;
-            let compiled = match matching.is_like {
-                true => Compiled::new(&like_as_regex(pattern)?, options),
-                false => Compiled::new(pattern, options),
+            let compiled = if matching.is_like {
+                Compiled::new(&like_as_regex(pattern)?, options)
+            } else {
+                Compiled::new(pattern, options)
             };
             self.0.insert(key.clone(), compiled?);
         }

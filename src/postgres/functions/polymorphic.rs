@@ -225,7 +225,7 @@ impl ArrayFunction {
             let what = format!("ARRAY types {} and {other} cannot be matched", first.shown());
             return Error::new(SqlState::TypeMismatch, what);
         }
-        if let [op, left, right] = &given[..]
+        if let [op, left, right] = given
             && self.name.starts_with("compare_")
             && op.is_untyped
         {
@@ -352,7 +352,7 @@ fn series(given: &[ArgumentType]) -> Option<SqlType> {
         let is_whole = given.len() == 3
             && bounds().all(|bound| common(&bound, &SqlType::Date).is_some())
             && given.get(2).filter(typed).is_none_or(|step| step.sql_type == SqlType::Interval);
-        return is_whole.then(|| match exact {
+        return is_whole.then_some(match exact {
             Some(SqlType::Timestamp(_)) => SqlType::Timestamp(6),
             _ => SqlType::TimestampTz(6),
         });

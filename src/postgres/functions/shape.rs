@@ -254,7 +254,7 @@ fn moments(call: &ArrayCall, item: &DataType) -> Result<ArrayRef> {
         while if direction.is_gt() { next <= last } else { next >= last } {
             counted += 1;
             // Asked for in pieces, that together must not be more than a value may have.
-            if counted % 1024 == 0 {
+            if counted.is_multiple_of(1024) {
                 budget.add(8 * 1024)?;
                 if counted * 8 > crate::limits::VALUE_BYTES {
                     budget.add(counted * 8)?;

@@ -266,9 +266,10 @@ pub(super) fn matched(left: &Expr, op: &BinaryOperator, right: &Expr) -> Result<
         }
     }
     let found = call("regexp_like", vec![left.clone(), right.clone(), text_value(flags)]);
-    Ok(Some(match is_negated {
-        true => Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(found) },
-        false => found,
+    Ok(Some(if is_negated {
+        Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(found) }
+    } else {
+        found
     }))
 }
 
@@ -342,9 +343,10 @@ impl VisitorMut for SetsOfRows {
         };
         let array = set_as_array(&name);
         if !self.rewrites {
-            return match array.is_some() || name == "unnest" {
-                true => ControlFlow::Break(()),
-                false => ControlFlow::Continue(()),
+            return if array.is_some() || name == "unnest" {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
             };
         }
         match (array, arguments.as_slice()) {

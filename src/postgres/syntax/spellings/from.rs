@@ -209,9 +209,10 @@ fn numbers(arguments: &[Expr], alias: &TableAlias) -> Option<TableFactor> {
     let end = last.checked_add(step.signum())?;
     let number = |value: i64| {
         let digits = number(&value.unsigned_abs().to_string());
-        match value < 0 {
-            true => Expr::UnaryOp { op: UnaryOperator::Minus, expr: Box::new(digits) },
-            false => digits,
+        if value < 0 {
+            Expr::UnaryOp { op: UnaryOperator::Minus, expr: Box::new(digits) }
+        } else {
+            digits
         }
     };
     let is_int = values.iter().all(|value| i32::try_from(*value).is_ok());
