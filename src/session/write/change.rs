@@ -4,6 +4,7 @@
 //! rows, and what their columns become. The rows are then deleted and added in one step, so a
 //! statement that moves keys around only has to be right at its end.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array};
@@ -50,7 +51,7 @@ impl Assignments {
             exprs: Vec::new(),
         };
         for (at, value) in pairs(relation, clause)? {
-            let is_default = values::is_default(value);
+            let is_default = values::is_default(&value);
             if relation.columns[at].generated.is_some() {
                 if is_default {
                     continue;
@@ -61,9 +62,9 @@ impl Assignments {
             if is_default {
                 read.defaults.push(at)
             } else {
-                match values::constant(&cx.style, &relation.columns[at], value)? {
+                match values::constant(&cx.style, &relation.columns[at], &value)? {
                     Some(constant) => read.constants.push((at, constant)),
-                    None => read.exprs.push((at, value.clone())),
+                    None => read.exprs.push((at, value.into_owned())),
                 }
             }
         }
@@ -111,9 +112,9 @@ impl Assignments {
 pub(super) fn pairs<'a>(
     relation: &Relation,
     clause: &'a [ast::Assignment],
-) -> Result<Vec<(usize, &'a Expr)>> {
-    let mut pairs: Vec<(usize, &Expr)> = Vec::with_capacity(clause.len());
-    let mut add = |name: &ObjectName, value: &'a Expr| -> Result<()> {
+) -> Result<Vec<(usize, Cow<'a, Expr>)>> {
+    let mut pairs: Vec<(usize, Cow<'a, Expr>)> = Vec::with_capacity(clause.len());
+    let mut add = |name: &ObjectName, value: Cow<'a, Expr>| -> Result<()> {
         let ident = name.0.last().and_then(|part| part.as_ident());
         let at = target::column(relation, &ident.map(ident_name).unwrap_or_default())?;
         if pairs.iter().any(|(known, _)| *known == at) {
@@ -126,28 +127,67 @@ pub(super) fn pairs<'a>(
     };
     for assignment in clause {
         match (&assignment.target, &assignment.value) {
-            (AssignmentTarget::ColumnName(name), value) => add(name, value)?,
+            (AssignmentTarget::ColumnName(name), value) => add(name, Cow::Borrowed(value))?,
             (AssignmentTarget::Tuple(names), Expr::Tuple(values))
                 if names.len() == values.len() =>
             {
-                names.iter().zip(values).try_for_each(|(name, value)| add(name, value))?;
+                let mut pairs = names.iter().zip(values);
+                pairs.try_for_each(|(name, value)| add(name, Cow::Borrowed(value)))?;
             }
             (AssignmentTarget::Tuple(names), Expr::Nested(value)) if names.len() == 1 => {
-                add(&names[0], value)?
+                add(&names[0], Cow::Borrowed(value))?
             }
-            (AssignmentTarget::Tuple(_), Expr::Tuple(_)) => {
-                return Err(Error::new(
-                    SqlState::Syntax,
-                    "number of columns does not match number of values",
-                ));
+            (AssignmentTarget::Tuple(names), Expr::Subquery(query)) => {
+                let columns = columns_of(query, names.len())?;
+                let mut pairs = names.iter().zip(columns);
+                pairs.try_for_each(|(name, value)| add(name, Cow::Owned(value)))?;
             }
+            (AssignmentTarget::Tuple(_), Expr::Tuple(_)) => return Err(unequal()),
             (AssignmentTarget::Tuple(_), _) => {
-                return Err(Error::unsupported("SET (columns) = (subquery) is not supported")
-                    .hint("Assign each column its own subquery, or use UPDATE … FROM."));
+                let what = "source for a multiple-column UPDATE item must be a sub-SELECT or ROW() expression";
+                return Err(Error::unsupported(what).hint("Write (a, b) = (1, 2)."));
             }
         }
     }
     Ok(pairs)
+}
+
+fn unequal() -> Error {
+    Error::new(SqlState::Syntax, "number of columns does not match number of values")
+}
+
+/// `(SELECT a, b …)` as a subquery for each of the columns: what gives one row gives the same each time.
+///
+/// # Errors
+/// 42601 for another number of columns, 0A000 for what does not list them.
+fn columns_of(query: &ast::Query, count: usize) -> Result<Vec<Expr>> {
+    let unsupported = || {
+        Error::unsupported(
+            "SET (columns) = (subquery) is supported for a SELECT that lists its columns",
+        )
+        .hint("Assign each column its own subquery, or use UPDATE … FROM.")
+    };
+    let ast::SetExpr::Select(select) = query.body.as_ref() else { return Err(unsupported()) };
+    let is_ordered = query.order_by.is_some();
+    let is_listed = |item: &SelectItem| match item {
+        SelectItem::UnnamedExpr(_) => true,
+        SelectItem::ExprWithAlias { .. } => !is_ordered,
+        _ => false,
+    };
+    if select.distinct.is_some() || !select.projection.iter().all(is_listed) {
+        return Err(unsupported());
+    }
+    if select.projection.len() != count {
+        return Err(unequal());
+    }
+    let column = |item: &SelectItem| {
+        let mut one = query.clone();
+        if let ast::SetExpr::Select(select) = one.body.as_mut() {
+            select.projection = vec![item.clone()];
+        }
+        Expr::Subquery(Box::new(one))
+    };
+    Ok(select.projection.iter().map(column).collect())
 }
 
 /// The rows that a statement's query has found: their numbers, ascending and each once, and its

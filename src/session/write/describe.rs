@@ -172,9 +172,10 @@ impl Known<'_> {
     ) -> Result<()> {
         let mut items = Vec::new();
         for (at, expr) in change::pairs(relation, assignments)? {
-            if !self.value(expr, &relation.columns[at].sql_type) && !super::values::is_default(expr)
+            if !self.value(&expr, &relation.columns[at].sql_type)
+                && !super::values::is_default(&expr)
             {
-                items.push(query::item(expr.clone(), &format!("c{}", items.len())));
+                items.push(query::item(expr.into_owned(), &format!("c{}", items.len())));
             }
         }
         if items.is_empty() {
