@@ -9,10 +9,10 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Days, Months, NaiveDateTime};
-use datafusion::arrow::array::{ArrayRef, AsArray, TimestampMicrosecondArray};
+use datafusion::arrow::array::{ArrayRef, AsArray, Int64Array, TimestampMicrosecondArray};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{
-    DataType, FieldRef, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, TimeUnit,
+    DataType, FieldRef, IntervalMonthDayNano, IntervalMonthDayNanoType, TimeUnit,
     TimestampMicrosecondType,
 };
 use datafusion::common::config::ConfigOptions;
@@ -29,7 +29,9 @@ use datafusion::optimizer::AnalyzerRule;
 use super::analyzed::rewritten;
 use super::cast::{read_in, written_in};
 use super::datetime::to_char_in;
+use super::intervals::as_intervals;
 use super::scalar::over_columns;
+use super::time_units::{TimePart, part_named};
 use super::zones;
 use crate::error::{Error, SqlState};
 use crate::pgtypes::values::TextStyle;
@@ -118,7 +120,7 @@ impl Zoned<'_> {
     }
 
     fn is_interval(&self, expr: &Expr) -> bool {
-        matches!(self.type_of(expr), Some(DataType::Interval(_)))
+        matches!(self.type_of(expr), Some(DataType::Interval(_) | DataType::Duration(_)))
     }
 
     fn there(&self, time: Expr) -> Expr {
@@ -165,6 +167,16 @@ impl Zoned<'_> {
         }
     }
 
+    /// How many seconds one of a part of the zone has, and how many of it are a whole of the next one.
+    fn unit_of_zone(part: TimePart) -> Option<(i32, i32)> {
+        match part {
+            TimePart::Timezone => Some((1, i32::MAX)),
+            TimePart::TimezoneHour => Some((3_600, i32::MAX)),
+            TimePart::TimezoneMinute => Some((60, 60)),
+            _ => None,
+        }
+    }
+
     fn function(&self, mut call: ScalarFunction) -> Transformed<Expr> {
         let is_epoch = |arg: Option<&Expr>| matches!(arg, Some(Expr::Literal(value, _)) if value.to_string().eq_ignore_ascii_case("epoch"));
         let name = call.func.name();
@@ -196,6 +208,19 @@ impl Zoned<'_> {
             call.args.push(lit(self.zone));
             return Transformed::yes(Expr::ScalarFunction(call));
         }
+        if let ("date_part" | "extract", [Expr::Literal(part, _), time]) = (name, &call.args[..])
+            && let Some(part) = part.try_as_str().flatten().and_then(part_named)
+            && let Some(unit) = Self::unit_of_zone(part)
+        {
+            let ahead = self.call_to(
+                Way::Ahead(unit),
+                SqlType::BigInt.to_field("", true).into(),
+                vec![time.clone()],
+            );
+            let to =
+                if name == "extract" { DataType::Decimal128(20, 0) } else { DataType::Float64 };
+            return Transformed::yes(cast_to(ahead, to));
+        }
         if OF_LOCAL_TIME.contains(&name) && !is_epoch(call.args.first()) {
             for arg in call.args.iter_mut().filter(|arg| self.is_moment(arg)) {
                 *arg = self.there(std::mem::take(arg));
@@ -222,6 +247,8 @@ enum Way {
     Written,
     /// A moment is written as a pattern says.
     Patterned,
+    /// How far it is ahead of UTC at a moment, in units of so many seconds, and so many at the most.
+    Ahead((i32, i32)),
     /// A moment and an interval are added, or (true) subtracted.
     Moved(bool),
 }
@@ -241,6 +268,7 @@ impl ScalarUDFImpl for InZone {
             Way::Read => "read_in_zone",
             Way::Written => "written_in_zone",
             Way::Patterned => "to_char_in_zone",
+            Way::Ahead(_) => "ahead_in_zone",
             Way::Moved(false) => "later_in_zone",
             Way::Moved(true) => "earlier_in_zone",
         }
@@ -268,6 +296,14 @@ impl ScalarUDFImpl for InZone {
                     Ok(written_in(values, field, &TextStyle::in_zone(&self.zone)))
                 }
                 (Way::Patterned, columns, _) => Ok(to_char_in(zone, columns, rows)?),
+                (Way::Ahead((unit, most)), [moments], _) => {
+                    let moments = moments.as_primitive::<TimestampMicrosecondType>();
+                    let ahead = |at: i64| zone.offset_at(at.div_euclid(SECOND)) / unit % most;
+                    let is_end = |at: i64| at == i64::MIN || at == i64::MAX;
+                    let ahead: Int64Array =
+                        moments.unary_opt(|at| (!is_end(at)).then(|| ahead(at).into()));
+                    Ok(Arc::new(ahead))
+                }
                 (Way::Moved(back), [moments, intervals], _) => {
                     Ok(moved(moments, intervals, back, &zone)?)
                 }
@@ -287,7 +323,7 @@ fn moved(
     let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
     let moments = cast(moments, &utc)?;
     let moments = moments.as_primitive::<TimestampMicrosecondType>();
-    let intervals = cast(intervals, &DataType::Interval(IntervalUnit::MonthDayNano))?;
+    let intervals = as_intervals(intervals)?;
     let intervals = intervals.as_primitive::<IntervalMonthDayNanoType>();
     let mut out = TimestampMicrosecondArray::builder(moments.len());
     for (moment, interval) in moments.iter().zip(intervals) {
