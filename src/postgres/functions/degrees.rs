@@ -8,33 +8,26 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, AsArray, Float64Array};
 use datafusion::arrow::compute::{try_binary, try_unary};
-use datafusion::arrow::datatypes::{DataType, Float64Type};
-use datafusion::logical_expr::{ScalarUDF, Signature, Volatility};
+use datafusion::arrow::datatypes::Float64Type;
 
-use super::scalar::Scalar;
+use super::forms::{self, Form};
 use crate::error::{Error, Result, SqlState};
 
-pub(super) fn all() -> Vec<ScalarUDF> {
+pub(super) fn forms() -> Vec<Form> {
     macro_rules! of_one {
         ($($name:ident)*) => {
-            vec![$(function(stringify!($name), 1, |args, _| over(&args[0], $name))),*]
+            vec![$(forms::over(
+                concat!(stringify!($name), "(double) double"),
+                |args, _| each(&args[0], $name),
+            )),*]
         };
     }
     let mut all = of_one!(sind cosd tand cotd asind acosd atand);
-    all.push(function("atan2d", 2, atan2d));
+    all.push(forms::over("atan2d(double, double) double", atan2d));
     all
 }
 
-fn function(
-    name: &'static str,
-    arguments: usize,
-    call: fn(&[ArrayRef], usize) -> Result<ArrayRef>,
-) -> ScalarUDF {
-    let signature = Signature::exact(vec![DataType::Float64; arguments], Volatility::Immutable);
-    ScalarUDF::from(Scalar { name, aliases: vec![], signature, out: DataType::Float64, call })
-}
-
-fn over(angles: &ArrayRef, of: fn(f64) -> Result<f64>) -> Result<ArrayRef> {
+fn each(angles: &ArrayRef, of: fn(f64) -> Result<f64>) -> Result<ArrayRef> {
     let values: Float64Array =
         try_unary::<_, _, Float64Type>(angles.as_primitive::<Float64Type>(), |value| {
             if value.is_nan() { Ok(value) } else { of(value).map_err(Into::into) }

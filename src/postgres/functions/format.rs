@@ -335,7 +335,7 @@ fn put(field: Field, is_short: bool, time: &CalendarTime, out: &mut String) -> R
         Field::DayName(case) => name(DAYS[day], case, padded(9), out),
         Field::DayShort(case) => name(&DAYS[day][..3], case, 0, out),
         Field::HalfDay(case, dots) => {
-            let is_first = time.hour.rem_euclid(24) < 12;
+            let is_first = time.hour % 24 < 12;
             dotted(if is_first { ["AM", "A.M."] } else { ["PM", "P.M."] }, dots, case, out);
         }
         Field::Era(case, dots) => {

@@ -141,7 +141,6 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
         text::all(),
         arrays::all(),
         datetime::all(),
-        degrees::all(),
         intervals::all(),
         json::all(),
         math::all(),
@@ -154,6 +153,7 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
         .chain(forms::functions(
             [
                 bytes::forms(),
+                degrees::forms(),
                 strings::forms(),
                 shown::forms(),
                 similar::forms(),
