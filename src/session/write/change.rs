@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array};
 use datafusion::arrow::compute::{concat_batches, take, take_record_batch};
-use datafusion::arrow::datatypes::{SchemaRef, UInt64Type};
+use datafusion::arrow::datatypes::{Fields, SchemaRef, UInt64Type};
 use datafusion::sql::sqlparser::ast::{
     self, AssignmentTarget, Expr, FromTable, ObjectName, SelectItem, TableFactor, TableWithJoins,
     UpdateTableFromKind,
@@ -26,7 +26,8 @@ use crate::catalog::Relation;
 use crate::error::{Error, Result, SqlState};
 use crate::log::TableWriter;
 use crate::log::table::RowId;
-use crate::sql::ident_name;
+use crate::sql::{function_call, ident_name};
+use crate::types::SqlType;
 
 /// SET: which columns become what.
 pub(super) struct Assignments {
@@ -34,7 +35,8 @@ pub(super) struct Assignments {
     /// One value for all rows.
     constants: Vec<(usize, ArrayRef)>,
     defaults: Vec<usize>,
-    exprs: Vec<(usize, Expr)>,
+    /// What one or several columns become, which then is a row.
+    exprs: Vec<(Vec<usize>, Expr)>,
 }
 
 impl Assignments {
@@ -50,22 +52,23 @@ impl Assignments {
             defaults: Vec::new(),
             exprs: Vec::new(),
         };
-        for (at, value) in pairs(relation, clause)? {
+        for (columns, value) in assigned(relation, clause)? {
             let is_default = values::is_default(&value);
-            if relation.columns[at].generated.is_some() {
+            let is_generated = |at: &&usize| relation.columns[**at].generated.is_some();
+            if let Some(at) = columns.iter().find(is_generated) {
                 if is_default {
                     continue;
                 } else {
-                    return Err(target::generated(relation, at, Verb::Update));
+                    return Err(target::generated(relation, *at, Verb::Update));
                 }
             }
-            if is_default {
-                read.defaults.push(at)
-            } else {
-                match values::constant(&cx.style, &relation.columns[at], &value)? {
+            match columns[..] {
+                [at] if is_default => read.defaults.push(at),
+                [at] => match values::constant(&cx.style, &relation.columns[at], &value)? {
                     Some(constant) => read.constants.push((at, constant)),
-                    None => read.exprs.push((at, value.into_owned())),
-                }
+                    None => read.exprs.push((columns, value.into_owned())),
+                },
+                _ => read.exprs.push((columns, value.into_owned())),
             }
         }
         Ok(read)
@@ -99,95 +102,120 @@ impl Assignments {
         for at in &self.defaults {
             columns[*at] = maker.default(*at, rows)?;
         }
-        for (place, (at, _)) in self.exprs.iter().enumerate() {
-            let field = found.schema.field(place + 1);
+        for (place, (targets, _)) in self.exprs.iter().enumerate() {
+            let field = Arc::clone(&found.schema.fields()[place + 1]);
             let values = found.rows.column(place + 1);
-            columns[*at] = assign(values, field, &self.relation.columns[*at], &cx.style)?;
+            let (fields, values) = match values.as_struct_opt() {
+                Some(row) if targets.len() > 1 => row.flatten(),
+                _ => (Fields::from(vec![field]), vec![Arc::clone(values)]),
+            };
+            for (at, (field, values)) in targets.iter().zip(fields.iter().zip(&values)) {
+                columns[*at] = assign(values, field, &self.relation.columns[*at], &cx.style)?;
+            }
         }
         maker.complete(columns.into_iter().map(Some).collect(), rows)
     }
 }
 
-/// `a = 1, (b, c) = (2, 3)` as pairs; each column at most once.
-pub(super) fn pairs<'a>(
+/// `a = 1, (b, c) = (2, 3), (d, e) = (SELECT …)`: columns, and what they become; each at most once.
+pub(super) fn assigned<'a>(
     relation: &Relation,
     clause: &'a [ast::Assignment],
-) -> Result<Vec<(usize, Cow<'a, Expr>)>> {
-    let mut pairs: Vec<(usize, Cow<'a, Expr>)> = Vec::with_capacity(clause.len());
-    let mut add = |name: &ObjectName, value: Cow<'a, Expr>| -> Result<()> {
-        let ident = name.0.last().and_then(|part| part.as_ident());
-        let at = target::column(relation, &ident.map(ident_name).unwrap_or_default())?;
-        if pairs.iter().any(|(known, _)| *known == at) {
-            let what =
-                format!("multiple assignments to same column \"{}\"", relation.columns[at].name);
-            return Err(Error::new(SqlState::Syntax, what));
+) -> Result<Vec<(Vec<usize>, Cow<'a, Expr>)>> {
+    let mut all: Vec<(Vec<usize>, Cow<'a, Expr>)> = Vec::with_capacity(clause.len());
+    let mut add = |names: &[ObjectName], value: Cow<'a, Expr>| -> Result<()> {
+        let mut columns = Vec::with_capacity(names.len());
+        for name in names {
+            let ident = name.0.last().and_then(|part| part.as_ident());
+            let at = target::column(relation, &ident.map(ident_name).unwrap_or_default())?;
+            if all.iter().flat_map(|(known, _)| known).chain(&columns).any(|known| *known == at) {
+                let column = &relation.columns[at].name;
+                let what = format!("multiple assignments to same column \"{column}\"");
+                return Err(Error::new(SqlState::Syntax, what));
+            }
+            columns.push(at);
         }
-        pairs.push((at, value));
+        let is_json =
+            |at: &usize| matches!(relation.columns[*at].sql_type, SqlType::Json | SqlType::Jsonb);
+        if let [_, _, ..] = columns[..]
+            && let Some(at) = columns.iter().copied().find(is_json)
+        {
+            // A row keeps of its values no more than Arrow's type says.
+            let name = &relation.columns[at].name;
+            let what =
+                format!("column \"{name}\" cannot be set together with others by a subquery");
+            return Err(Error::unsupported(what).hint("Assign it a subquery of its own."));
+        }
+        all.push((columns, value));
         Ok(())
     };
     for assignment in clause {
         match (&assignment.target, &assignment.value) {
-            (AssignmentTarget::ColumnName(name), value) => add(name, Cow::Borrowed(value))?,
+            (AssignmentTarget::ColumnName(name), value) => {
+                add(std::slice::from_ref(name), Cow::Borrowed(value))?;
+            }
             (AssignmentTarget::Tuple(names), Expr::Tuple(values))
                 if names.len() == values.len() =>
             {
-                let mut pairs = names.iter().zip(values);
-                pairs.try_for_each(|(name, value)| add(name, Cow::Borrowed(value)))?;
+                for (name, value) in names.iter().zip(values) {
+                    add(std::slice::from_ref(name), Cow::Borrowed(value))?;
+                }
             }
             (AssignmentTarget::Tuple(names), Expr::Nested(value)) if names.len() == 1 => {
-                add(&names[0], Cow::Borrowed(value))?
+                add(names, Cow::Borrowed(value))?;
             }
             (AssignmentTarget::Tuple(names), Expr::Subquery(query)) => {
-                let columns = columns_of(query, names.len())?;
-                let mut pairs = names.iter().zip(columns);
-                pairs.try_for_each(|(name, value)| add(name, Cow::Owned(value)))?;
+                add(names, Cow::Owned(row_of(query, names.len())?))?;
             }
             (AssignmentTarget::Tuple(_), Expr::Tuple(_)) => return Err(unequal()),
             (AssignmentTarget::Tuple(_), _) => {
-                let what = "source for a multiple-column UPDATE item must be a sub-SELECT or ROW() expression";
+                let what = "a row or a subquery is what several columns are set to";
                 return Err(Error::unsupported(what).hint("Write (a, b) = (1, 2)."));
             }
         }
     }
-    Ok(pairs)
+    Ok(all)
 }
 
 fn unequal() -> Error {
     Error::new(SqlState::Syntax, "number of columns does not match number of values")
 }
 
-/// `(SELECT a, b …)` as a subquery for each of the columns: what gives one row gives the same each time.
+/// `(SELECT a, b …)` as a subquery of one value, a row: asked once, so that both are of the same row.
 ///
 /// # Errors
 /// 42601 for another number of columns, 0A000 for what does not list them.
-fn columns_of(query: &ast::Query, count: usize) -> Result<Vec<Expr>> {
+fn row_of(query: &ast::Query, count: usize) -> Result<Expr> {
     let unsupported = || {
-        Error::unsupported(
-            "SET (columns) = (subquery) is supported for a SELECT that lists its columns",
-        )
-        .hint("Assign each column its own subquery, or use UPDATE … FROM.")
+        let what = "SET (columns) = (subquery) is supported for a SELECT that lists its columns";
+        Error::unsupported(what)
+            .hint("Name no columns and use no numbers in its ORDER BY, or use UPDATE … FROM.")
     };
-    let ast::SetExpr::Select(select) = query.body.as_ref() else { return Err(unsupported()) };
-    let is_ordered = query.order_by.is_some();
-    let is_listed = |item: &SelectItem| match item {
-        SelectItem::UnnamedExpr(_) => true,
-        SelectItem::ExprWithAlias { .. } => !is_ordered,
-        _ => false,
+    let mut query = query.clone();
+    let by_number = |order: &ast::OrderBy| match &order.kind {
+        ast::OrderByKind::Expressions(exprs) => {
+            exprs.iter().any(|order| matches!(order.expr, Expr::Value(_)))
+        }
+        ast::OrderByKind::All(_) => true,
     };
-    if select.distinct.is_some() || !select.projection.iter().all(is_listed) {
-        return Err(unsupported());
-    }
-    if select.projection.len() != count {
+    let (is_ordered, by_number) =
+        (query.order_by.is_some(), query.order_by.as_ref().is_some_and(by_number));
+    let ast::SetExpr::Select(select) = query.body.as_mut() else { return Err(unsupported()) };
+    let value = |item: &SelectItem| match item {
+        SelectItem::UnnamedExpr(value) => Some(value.clone()),
+        SelectItem::ExprWithAlias { expr, .. } if !is_ordered => Some(expr.clone()),
+        _ => None,
+    };
+    let values = select.projection.iter().map(value).collect::<Option<Vec<_>>>();
+    let values =
+        values.filter(|_| !by_number && select.distinct.is_none()).ok_or_else(unsupported)?;
+    if values.len() != count {
         return Err(unequal());
     }
-    let column = |item: &SelectItem| {
-        let mut one = query.clone();
-        if let ast::SetExpr::Select(select) = one.body.as_mut() {
-            select.projection = vec![item.clone()];
-        }
-        Expr::Subquery(Box::new(one))
-    };
-    Ok(select.projection.iter().map(column).collect())
+    if count > 1 {
+        select.projection = vec![SelectItem::UnnamedExpr(function_call("row", values))];
+    }
+    Ok(Expr::Subquery(Box::new(query)))
 }
 
 /// The rows that a statement's query has found: their numbers, ascending and each once, and its

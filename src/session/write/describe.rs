@@ -171,10 +171,10 @@ impl Known<'_> {
         selection: Option<Expr>,
     ) -> Result<()> {
         let mut items = Vec::new();
-        for (at, expr) in change::pairs(relation, assignments)? {
-            if !self.value(&expr, &relation.columns[at].sql_type)
-                && !super::values::is_default(&expr)
-            {
+        for (columns, expr) in change::assigned(relation, assignments)? {
+            let is_value =
+                matches!(columns[..], [at] if self.value(&expr, &relation.columns[at].sql_type));
+            if !is_value && !super::values::is_default(&expr) {
                 items.push(query::item(expr.into_owned(), &format!("c{}", items.len())));
             }
         }
