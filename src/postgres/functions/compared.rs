@@ -12,8 +12,9 @@ use datafusion::arrow::compute::{SortOptions, cast};
 use datafusion::arrow::row::{RowConverter, Rows, SortField};
 
 use super::flat::{Flat, depth_of, integer, range};
-use super::matching::{CompiledPatterns, Matching};
+use super::matching::Matching;
 use super::polymorphic::{ArrayCall, ArrayFunction};
+use super::recent::Recent;
 use super::scalar::strings;
 use super::text::at;
 use crate::error::{Error, Result, SqlState};
@@ -126,7 +127,7 @@ fn quantified(call: &ArrayCall, is_any: bool) -> Result<ArrayRef> {
         Comparison::Order(_) => None,
     };
     let keys = ElementKeys::new(&[left, &flat.values])?;
-    let mut compiled = CompiledPatterns::default();
+    let mut compiled = Recent::default();
     let mut answer = |row: usize| -> Result<Option<bool>> {
         let Some(elements) = flat.range(row) else { return Ok(None) };
         let one = at(left, row);
@@ -145,7 +146,9 @@ fn quantified(call: &ArrayCall, is_any: bool) -> Result<ArrayRef> {
             let holds = match (comparison, &texts) {
                 (Comparison::Order(order), _) => holds(order, keys.compare((0, one), (1, element))),
                 (Comparison::Pattern(matching), Some((texts, patterns))) => {
-                    compiled.matches(matching, texts.value(one), patterns.value(element))?
+                    let pattern = patterns.value(element);
+                    let compiled = compiled.of(pattern, |pattern| matching.compiled(pattern))?;
+                    matching.holds(texts.value(one), compiled)?
                 }
                 (Comparison::Pattern(_), None) => false,
             };

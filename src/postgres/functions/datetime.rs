@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, IntervalMonthDayNanoArray, StringArray, StringBuilder,
-    TimestampMicrosecondArray,
+    Array, ArrayRef, AsArray, IntervalMonthDayNanoArray, StringBuilder, TimestampMicrosecondArray,
 };
 use datafusion::arrow::compute::{DatePart, cast, date_part};
 use datafusion::arrow::datatypes::{
@@ -16,6 +15,7 @@ use super::calendar_time::{CalendarTime, TimeKind};
 use super::format::{self, PatternPiece};
 use super::format_in;
 use super::forms::{Form, over};
+use super::recent::Recent;
 use super::scalar::{Scalar, strings, text};
 use super::text::Budget;
 use crate::error::{Error, Result, SqlState};
@@ -146,23 +146,6 @@ fn date_format(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
     })
 }
 
-/// The pattern of each row, parsed once as long as it stays the same.
-struct Patterns<'p> {
-    texts: &'p StringArray,
-    read: fn(&str) -> Result<Vec<PatternPiece>>,
-    last: Option<(&'p str, Vec<PatternPiece>)>,
-}
-
-impl<'p> Patterns<'p> {
-    fn at(&mut self, row: usize) -> Result<Option<&[PatternPiece]>> {
-        let Some(pattern) = text(self.texts, row) else { return Ok(None) };
-        if self.last.as_ref().is_none_or(|(last, _)| *last != pattern) {
-            self.last = Some((pattern, (self.read)(pattern)?));
-        }
-        Ok(self.last.as_ref().map(|(_, pieces)| pieces.as_slice()))
-    }
-}
-
 fn formatted(
     shown: &WrittenTimes,
     patterns: &ArrayRef,
@@ -170,13 +153,14 @@ fn formatted(
     read: fn(&str) -> Result<Vec<PatternPiece>>,
 ) -> Result<ArrayRef> {
     let texts = strings(patterns)?;
-    let mut patterns = Patterns { texts: &texts, read, last: None };
+    let mut patterns = Recent::default();
     let (mut out, mut one) = (StringBuilder::new(), String::new());
     let mut budget = Budget::default();
     for row in 0..rows {
-        let pieces = patterns.at(row)?.filter(|pieces| !pieces.is_empty());
-        match (pieces, shown.at(row)) {
-            (Some(pieces), Some(time)) => {
+        let pattern = text(&texts, row).filter(|pattern| !pattern.is_empty());
+        match (pattern, shown.at(row)) {
+            (Some(pattern), Some(time)) => {
+                let pieces = patterns.of(pattern, |pattern| read(pattern))?;
                 one.clear();
                 format::format(pieces, &time, &mut one)?;
                 budget.add(one.len())?;
@@ -211,12 +195,14 @@ fn from_seconds(array: &ArrayRef) -> Result<ArrayRef> {
 
 fn parsed(args: &[ArrayRef], rows: usize) -> Result<TimestampMicrosecondArray> {
     let (values, texts) = (strings(&args[0])?, strings(&args[1])?);
-    let mut patterns =
-        Patterns { texts: &texts, read: |pattern| Ok(format::postgres(pattern)), last: None };
+    let mut patterns = Recent::default();
     let mut out = TimestampMicrosecondArray::builder(rows);
     for row in 0..rows {
-        match (text(&values, row), patterns.at(row)?) {
-            (Some(value), Some(pieces)) => out.append_value(format_in::read(pieces, value)?),
+        match (text(&values, row), text(&texts, row)) {
+            (Some(value), Some(pattern)) => {
+                let read = |pattern: &&str| Ok::<_, Error>(format::postgres(pattern));
+                out.append_value(format_in::read(patterns.of(pattern, read)?, value)?);
+            }
             _ => out.append_null(),
         }
     }

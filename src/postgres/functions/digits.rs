@@ -13,6 +13,7 @@ use datafusion::arrow::datatypes::DataType;
 use super::digit_pattern::{DigitKey, DigitPattern, DigitPiece, SignPlace};
 use super::form_values::{ArgumentColumn, ArgumentsOf};
 use super::forms::{Form, over};
+use super::recent::Recent;
 use super::text::Budget;
 use crate::error::{Error, Result, SqlState};
 
@@ -31,7 +32,7 @@ fn to_char(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
     let of = args[0].data_type();
     let is_one = args[1].len() == 1;
     let columns = [ArgumentColumn::new(&args[0], false)?, ArgumentColumn::new(&args[1], is_one)?];
-    let mut last: Option<(&str, DigitPattern)> = None;
+    let mut patterns = Recent::default();
     let (mut out, mut budget) = (StringBuilder::new(), Budget::default());
     for at in 0..rows {
         let row = ArgumentsOf { columns: &columns, at };
@@ -50,12 +51,8 @@ fn to_char(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
             DataType::Float64 => PatternNumber::Float(row.double(0), DOUBLE_DIGITS),
             _ => PatternNumber::Decimal(row.text(0)),
         };
-        let text = row.text(1);
-        let pattern = match &last {
-            Some((known, pattern)) if *known == text => pattern.clone(),
-            _ => last.insert((text, DigitPattern::parse(text)?)).1.clone(),
-        };
-        let shown = shown(&number, pattern)?;
+        let pattern = patterns.of(row.text(1), |text| DigitPattern::parse(text))?;
+        let shown = shown(&number, pattern.clone())?;
         budget.add(shown.len())?;
         out.append_value(shown);
     }

@@ -76,6 +76,7 @@ mod parts;
 mod patterns;
 mod polymorphic;
 mod precision;
+mod recent;
 mod regex_options;
 mod scalar;
 mod session_zone;

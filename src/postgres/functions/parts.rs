@@ -20,6 +20,7 @@ use datafusion::logical_expr::{
 use super::super::routines::resolve::GivenArgument;
 use super::calendar_time::{CalendarTime, JULIAN_1970, TimeKind, iso_year_and_day, weekday};
 use super::intervals::as_intervals;
+use super::recent::Recent;
 use super::scalar::{over_columns, strings, text};
 use super::time_units::{Century, Day, Decade, Dow, Doy, Epoch, Hour, Isodow, Isoyear, Julian};
 use super::time_units::{Microsecond, Millennium, Millisecond, Minute, Month, Quarter, Second};
@@ -302,17 +303,13 @@ impl DatePart {
     }
 
     fn doubles(names: &StringArray, times: &PartedTimes, rows: usize) -> Result<ArrayRef> {
-        let (mut values, mut last) = (Vec::with_capacity(rows), None);
+        let (mut values, mut parts) = (Vec::with_capacity(rows), Recent::default());
         for row in 0..rows {
             let Some(name) = text(names, row) else {
                 values.push(None);
                 continue;
             };
-            let part = match last {
-                Some((known, part)) if known == name => part,
-                _ => times.of.part(name)?,
-            };
-            last = Some((name, part));
+            let part = *parts.of(name, |name| times.of.part(name))?;
             values.push(Self::double(times, row, part));
         }
         Ok(Arc::new(Float64Array::from(values)))

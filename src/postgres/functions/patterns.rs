@@ -2,17 +2,17 @@
 //!
 //! Each is a row of [`all`]: its forms, its result, and what it makes of a text and its matches.
 
-use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, BooleanBuilder, Int32Builder, ListBuilder, StringArray, StringBuilder,
+    Array, ArrayRef, AsArray, BooleanArray, Int32Array, ListBuilder, StringArray, StringBuilder,
 };
 use datafusion::arrow::datatypes::{DataType, Int64Type};
 use datafusion::logical_expr::{ScalarUDF, Signature, TypeSignature, Volatility};
 
 use super::matching::{Compiled, Groups, Matches};
+use super::recent::Recent;
 use super::regex_options::RegexOptions;
 use super::scalar::{Scalar, strings};
 use super::text::Budget;
@@ -63,9 +63,9 @@ struct Call<'a> {
     name: &'static str,
 }
 
-/// What a row asks for.
-struct Asked<'r> {
-    text: &'r str,
+/// What a row asks for: of its text, with the regular expression.
+struct Asked<'t, 'r> {
+    text: &'t str,
     regex: &'r Compiled,
     options: RegexOptions,
     /// Byte of the first character that is looked at.
@@ -94,38 +94,32 @@ impl<'a> Call<'a> {
         ))
     }
 
-    /// Goes over the rows; one with a NULL among its arguments is NULL.
-    fn rows(
-        &self,
+    /// What becomes of each row; one with a NULL among its arguments is NULL. `places`: of the flags and
+    /// of the character to begin at among the arguments.
+    fn rows<'c, T>(
+        &'c self,
         rows: usize,
-        (flags, start): (usize, usize),
-        mut row: impl FnMut(usize, Option<Asked<'_>>) -> Result<()>,
-    ) -> Result<()> {
-        let flags = self.flags(flags)?;
-        let mut compiled: HashMap<(&str, &str), (Compiled, RegexOptions)> = HashMap::new();
-        for at in 0..rows {
+        places: (usize, usize),
+        mut of: impl for<'r> FnMut(usize, Asked<'c, 'r>) -> Result<Option<T>>,
+    ) -> Result<Vec<Option<T>>> {
+        let flags = self.flags(places.0)?;
+        let mut compiled = Recent::default();
+        let row = |at: usize| {
             if self.args.iter().any(|arg| arg.is_null(at)) {
-                row(at, None)?;
-                continue;
+                return Ok(None);
             }
-            let (text, pattern) = (self.texts.value(at), self.patterns.value(at));
             let letters = flags.as_ref().map_or("", |flags| flags.value(at));
-            let key = (pattern, letters);
-            if !compiled.contains_key(&key) {
-                // Patterns are one constant nearly always; a column of them must not fill the memory.
-                if compiled.len() > 100 {
-                    compiled.clear();
-                }
+            let key = (self.patterns.value(at), letters);
+            let (regex, options) = compiled.of(key, |(pattern, letters)| {
                 let options = RegexOptions::read(letters)?;
                 self.check_global(options)?;
-                compiled.insert(key, (Compiled::new(pattern, options)?, options));
-            }
-            let (regex, options) = &compiled[&key];
-            let first = self.number(start, at, "start", 1..i64::from(i32::MAX))?;
-            let begin = byte_of(text, first);
-            row(at, Some(Asked { text, regex, options: *options, begin }))?;
-        }
-        Ok(())
+                Ok::<_, Error>((Compiled::new(pattern, options)?, options))
+            })?;
+            let (text, options) = (self.texts.value(at), *options);
+            let first = self.number(places.1, at, "start", 1..i64::from(i32::MAX))?;
+            of(at, Asked { text, regex, options, begin: byte_of(text, first) })
+        };
+        (0..rows).map(row).collect()
     }
 
     fn check_global(&self, options: RegexOptions) -> Result<()> {
@@ -147,13 +141,13 @@ fn byte_of(text: &str, nth: i64) -> Option<usize> {
     text.char_indices().map(|(at, _)| at).chain([text.len()]).nth(nth)
 }
 
-impl<'r> Asked<'r> {
-    fn matches(&self) -> Matches<'r> {
+impl Asked<'_, '_> {
+    fn matches(&self) -> Matches<'_> {
         Matches { regex: self.regex, text: self.text, begin: self.begin }
     }
 
-    /// The n-th match, from 1.
-    fn nth(&self, n: i64) -> Result<Option<Groups>> {
+    /// A group of the n-th match, from 1.
+    fn nth(&self, n: i64, group: i64) -> Result<Option<Range<usize>>> {
         let (mut matches, mut found) = (self.matches(), None);
         for _ in 0..n {
             match matches.next()? {
@@ -161,208 +155,158 @@ impl<'r> Asked<'r> {
                 None => return Ok(None),
             }
         }
-        Ok(found)
+        Ok(found.and_then(|groups| groups.get(group as usize).cloned().flatten()))
     }
 }
 
 const NO_START: usize = usize::MAX;
 
 fn like(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-    let mut out = BooleanBuilder::new();
-    Call::new("regexp_like", args)?.rows(rows, (2, NO_START), |_, asked| {
-        let found = asked.map(|asked| asked.regex.find(asked.text, 0)).transpose()?;
-        out.append_option(found.map(|found| found.is_some()));
-        Ok(())
-    })?;
-    Ok(Arc::new(out.finish()))
+    let call = Call::new("regexp_like", args)?;
+    let fits = call.rows(rows, (2, NO_START), |_, asked| asked.regex.fits(asked.text).map(Some))?;
+    Ok(Arc::new(BooleanArray::from(fits)))
 }
 
 fn count(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-    let mut out = Int32Builder::new();
-    Call::new("regexp_count", args)?.rows(rows, (3, 2), |_, asked| {
-        let Some(asked) = asked else {
-            out.append_null();
-            return Ok(());
-        };
+    let call = Call::new("regexp_count", args)?;
+    let counts = call.rows(rows, (3, 2), |_, asked| {
         let (mut matches, mut count) = (asked.matches(), 0);
         while matches.next()?.is_some() {
             count += 1;
         }
-        out.append_value(count);
-        Ok(())
+        Ok(Some(count))
     })?;
-    Ok(Arc::new(out.finish()))
+    Ok(Arc::new(Int32Array::from(counts)))
 }
 
 fn instr(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-    let mut out = Int32Builder::new();
     let call = Call::new("regexp_instr", args)?;
-    call.rows(rows, (5, 2), |row, asked| {
-        let Some(asked) = asked else {
-            out.append_null();
-            return Ok(());
-        };
+    let places = call.rows(rows, (5, 2), |row, asked| {
         let n = call.number(3, row, "n", 1..i64::MAX)?;
         let is_behind = call.number(4, row, "endoption", 0..2)? == 1;
         let group = call.number(6, row, "subexpr", 0..i64::MAX)?;
-        let found = asked.nth(n)?.and_then(|groups| groups.get(group as usize).cloned().flatten());
-        let place = found.map_or(0, |found| {
+        Ok(Some(asked.nth(n, group)?.map_or(0, |found| {
             let byte = if is_behind { found.end } else { found.start };
             asked.text[..byte].chars().count() as i32 + 1
-        });
-        out.append_value(place);
-        Ok(())
+        })))
     })?;
-    Ok(Arc::new(out.finish()))
+    Ok(Arc::new(Int32Array::from(places)))
 }
 
 fn substr(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-    let mut out = StringBuilder::new();
     let call = Call::new("regexp_substr", args)?;
-    call.rows(rows, (4, 2), |row, asked| {
-        let Some(asked) = asked else {
-            out.append_null();
-            return Ok(());
-        };
+    let found = call.rows(rows, (4, 2), |row, asked| {
         let n = call.number(3, row, "n", 1..i64::MAX)?;
         let group = call.number(5, row, "subexpr", 0..i64::MAX)?;
-        let found = asked.nth(n)?.and_then(|groups| groups.get(group as usize).cloned().flatten());
-        out.append_option(found.map(|found| &asked.text[found]));
-        Ok(())
+        Ok(asked.nth(n, group)?.map(|found| &asked.text[found]))
     })?;
-    Ok(Arc::new(out.finish()))
+    Ok(Arc::new(StringArray::from(found)))
 }
 
 /// `substring(text FROM pattern)`: the first group if there is one, else all of the match; and from a
 /// place on.
 fn substring(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-    let mut out = StringBuilder::new();
     if let Some(places) = args[1].as_primitive_opt::<Int64Type>() {
         let texts = strings(&args[0])?;
-        for row in 0..rows {
+        let rest = (0..rows).map(|row| {
             let is_null = texts.is_null(row) || places.is_null(row);
-            let rest = || {
-                let begin = byte_of(texts.value(row), places.value(row).max(1));
-                begin.map_or("", |begin| &texts.value(row)[begin..])
-            };
-            out.append_option((!is_null).then(rest));
-        }
-        return Ok(Arc::new(out.finish()));
-    }
-    Call::new("regexp_substring", args)?.rows(rows, (2, NO_START), |_, asked| {
-        let found =
-            asked.map(|asked| Ok::<_, Error>((asked.text, asked.regex.find(asked.text, 0)?)));
-        let found = found.transpose()?.and_then(|(text, groups)| {
-            let groups = groups?;
-            Some(&text[groups.get(1).or(groups.first())?.clone()?])
+            let begin = || byte_of(texts.value(row), places.value(row).max(1));
+            (!is_null).then(|| begin().map_or("", |begin| &texts.value(row)[begin..]))
         });
-        out.append_option(found);
-        Ok(())
+        return Ok(Arc::new(rest.collect::<StringArray>()));
+    }
+    let call = Call::new("regexp_substring", args)?;
+    let found = call.rows(rows, (2, NO_START), |_, asked| {
+        let groups = asked.regex.find(asked.text, 0)?;
+        Ok(groups.and_then(|groups| Some(&asked.text[groups.get(1).or(groups.first())?.clone()?])))
     })?;
-    Ok(Arc::new(out.finish()))
+    Ok(Arc::new(StringArray::from(found)))
 }
 
 /// The groups of a match, or all of it where there are none.
-fn append_groups(out: &mut ListBuilder<StringBuilder>, text: &str, groups: &Groups) {
+fn texts_of<'t>(text: &'t str, groups: &Groups) -> Vec<Option<&'t str>> {
     let shown = if groups.len() > 1 { &groups[1..] } else { groups };
-    for group in shown {
-        out.values().append_option(group.clone().map(|group| &text[group]));
-    }
-    out.append(true);
+    shown.iter().map(|group| group.clone().map(|group| &text[group])).collect()
 }
 
-fn texts() -> ListBuilder<StringBuilder> {
-    ListBuilder::new(StringBuilder::new())
+fn arrays(rows: Vec<Option<Vec<Option<&str>>>>) -> ArrayRef {
+    let mut out = ListBuilder::new(StringBuilder::new());
+    rows.into_iter().for_each(|row| out.append_option(row));
+    Arc::new(out.finish())
 }
 
 fn first_match(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-    let mut out = texts();
-    Call::new("regexp_match", args)?.rows(rows, (2, NO_START), |_, asked| {
-        match asked.map(|asked| Ok::<_, Error>((asked.text, asked.regex.find(asked.text, 0)?))) {
-            Some(found) => match found? {
-                (text, Some(groups)) => append_groups(&mut out, text, &groups),
-                _ => out.append_null(),
-            },
-            None => out.append_null(),
-        }
-        Ok(())
+    let call = Call::new("regexp_match", args)?;
+    let found = call.rows(rows, (2, NO_START), |_, asked| {
+        let groups = asked.regex.find(asked.text, 0)?;
+        Ok(groups.map(|groups| texts_of(asked.text, &groups)))
     })?;
-    Ok(Arc::new(out.finish()))
+    Ok(arrays(found))
 }
 
 fn matches(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-    let mut out = ListBuilder::new(texts());
+    let call = Call::new("regexp_matches", args)?;
     let mut budget = Budget::default();
-    Call::new("regexp_matches", args)?.rows(rows, (2, NO_START), |_, asked| {
-        let Some(asked) = asked else {
-            out.append_null();
-            return Ok(());
-        };
-        let mut matches = asked.matches();
+    let found = call.rows(rows, (2, NO_START), |_, asked| {
+        let (mut matches, mut all) = (asked.matches(), Vec::new());
         while let Some((whole, groups)) = matches.next()? {
             budget.add(groups.len() * (whole.len() + 4))?;
-            append_groups(out.values(), asked.text, &groups);
+            all.push(texts_of(asked.text, &groups));
             if !asked.options.is_global {
                 break;
             }
         }
-        out.append(true);
-        Ok(())
+        Ok(Some(all))
     })?;
+    let mut out = ListBuilder::new(ListBuilder::new(StringBuilder::new()));
+    for row in found {
+        let is_valid = row.is_some();
+        row.into_iter().flatten().for_each(|groups| out.values().append_value(groups));
+        out.append(is_valid);
+    }
     Ok(Arc::new(out.finish()))
 }
 
 fn split(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-    let mut out = texts();
+    let call = Call::new("regexp_split_to_array", args)?;
     let mut budget = Budget::default();
-    Call::new("regexp_split_to_array", args)?.rows(rows, (2, NO_START), |_, asked| {
-        let Some(Asked { text, regex, .. }) = asked else {
-            out.append_null();
-            return Ok(());
-        };
-        let (mut matches, mut end) = (Matches { regex, text, begin: Some(0) }, 0);
+    let parts = call.rows(rows, (2, NO_START), |_, asked| {
+        let (text, mut matches, mut end) = (asked.text, asked.matches(), 0);
+        let mut parts = Vec::new();
         while let Some((found, _)) = matches.next()? {
             // An empty match at the end, or just behind the one before, parts nothing.
             if found.start < text.len() && found.end > end {
                 budget.add(found.start - end + 4)?;
-                out.values().append_value(&text[end..found.start]);
+                parts.push(Some(&text[end..found.start]));
                 end = found.end;
             }
         }
-        out.values().append_value(&text[end..]);
-        out.append(true);
-        Ok(())
+        parts.push(Some(&text[end..]));
+        Ok(Some(parts))
     })?;
-    Ok(Arc::new(out.finish()))
+    Ok(arrays(parts))
 }
 
 /// `regexp_replace(text, pattern, replacement [, flags])` and `(…, start [, n [, flags]])`.
 fn replace(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-    let mut out = StringBuilder::new();
     let call = Call::new("regexp_replace", args)?;
     let replacements = strings(&args[2])?;
     let is_flags = args.get(3).is_some_and(|arg| *arg.data_type() == DataType::Utf8);
-    let (flags, start) = if is_flags { (3, NO_START) } else { (5, 3) };
+    let places = if is_flags { (3, NO_START) } else { (5, 3) };
     let mut budget = Budget::default();
-    call.rows(rows, (flags, start), |row, asked| {
-        let Some(asked) = asked else {
-            out.append_null();
-            return Ok(());
-        };
+    let texts = call.rows(rows, places, |row, asked| {
         let wanted = match (is_flags, args.len()) {
             (true, _) | (false, 3) if asked.options.is_global => 0,
             (false, 5..) => call.number(4, row, "n", 0..i64::MAX)?,
             _ => 1,
         };
-        let replaced = replaced(&asked, replacements.value(row), wanted, &mut budget)?;
-        out.append_value(replaced);
-        Ok(())
+        replaced(&asked, replacements.value(row), wanted, &mut budget).map(Some)
     })?;
-    Ok(Arc::new(out.finish()))
+    Ok(Arc::new(StringArray::from(texts)))
 }
 
 /// The text with its `wanted`-th match replaced, or with all of them (0).
-fn replaced(asked: &Asked<'_>, with: &str, wanted: i64, budget: &mut Budget) -> Result<String> {
+fn replaced(asked: &Asked<'_, '_>, with: &str, wanted: i64, budget: &mut Budget) -> Result<String> {
     let (mut out, mut end, mut number) = (String::new(), 0, 0);
     let mut matches = asked.matches();
     while let Some((whole, groups)) = matches.next()? {

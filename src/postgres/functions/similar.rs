@@ -1,13 +1,13 @@
 //! Patterns of SIMILAR TO and LIKE in the words of others: as regular expressions, and with a
 //! backslash where another sign was chosen (Postgres manual, 9.7).
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, StringBuilder};
 use regex::Regex;
 
 use super::forms::{Form, ok, over, strict};
+use super::recent::Recent;
 use super::scalar::{strings, text};
 use crate::error::{Error, Result, SqlState};
 
@@ -42,7 +42,7 @@ fn found(
 ) -> Result<ArrayRef> {
     let (texts, patterns) = (strings(&args[0])?, strings(&args[1])?);
     let signs = args.get(2).map(strings).transpose()?;
-    let mut compiled: HashMap<(&str, &str), Regex> = HashMap::new();
+    let mut compiled = Recent::default();
     let mut out = StringBuilder::new();
     for row in 0..rows {
         let sign = signs.as_ref().map_or(Some(""), |signs| text(signs, row));
@@ -52,17 +52,12 @@ fn found(
             out.append_null();
             continue;
         };
-        if !compiled.contains_key(&(pattern, sign)) {
-            // Patterns are one constant nearly always; a column of them must not fill the memory.
-            if compiled.len() > 100 {
-                compiled.clear();
-            }
-            let regex = Regex::new(&regex(pattern, sign)?).map_err(|error| {
+        let compiled = compiled.of((pattern, sign), |(pattern, sign)| {
+            Regex::new(&regex(pattern, sign)?).map_err(|error| {
                 Error::new(SqlState::BadRegex, format!("invalid regular expression: {error}"))
-            })?;
-            compiled.insert((pattern, sign), regex);
-        }
-        let found = compiled[&(pattern, sign)].captures(whole);
+            })
+        })?;
+        let found = compiled.captures(whole);
         let part =
             found.and_then(|found| if found.len() > 1 { found.get(1) } else { found.get(0) });
         out.append_option(part.map(|part| part.as_str()));

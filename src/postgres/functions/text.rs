@@ -1,7 +1,6 @@
 //! Functions on text: those of Flink that are missing, and bounds for those that could make a
 //! gigabyte out of nothing.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, StringBuilder};
@@ -16,6 +15,7 @@ use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Signature, TypeSignatur
 use regex::Regex;
 
 use super::super::room::take;
+use super::recent::Recent;
 use super::scalar::{Bounded, Scalar, integers, strings, text};
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
@@ -80,7 +80,7 @@ fn split_index(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
 fn regexp_extract(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
     let (texts, patterns) = (strings(&args[0])?, strings(&args[1])?);
     let groups = args.get(2).map(integers).transpose()?;
-    let mut compiled: HashMap<&str, Regex> = HashMap::new();
+    let mut compiled = Recent::default();
     let mut out = StringBuilder::new();
     for row in 0..rows {
         let group = match &groups {
@@ -94,17 +94,12 @@ fn regexp_extract(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
             out.append_null();
             continue;
         };
-        if !compiled.contains_key(pattern) {
-            // Patterns are one constant nearly always; a column of them must not fill the memory.
-            if compiled.len() > 100 {
-                compiled.clear();
-            }
-            let regex = Regex::new(pattern).map_err(|error| {
+        let compiled = compiled.of(pattern, |pattern| {
+            Regex::new(pattern).map_err(|error| {
                 Error::new(SqlState::BadArgument, format!("invalid regular expression: {error}"))
-            })?;
-            compiled.insert(pattern, regex);
-        }
-        let found = compiled[pattern].captures(whole).and_then(|found| found.get(group));
+            })
+        })?;
+        let found = compiled.captures(whole).and_then(|found| found.get(group));
         out.append_option(found.map(|found| found.as_str()));
     }
     Ok(Arc::new(out.finish()))

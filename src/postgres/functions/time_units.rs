@@ -11,6 +11,7 @@ use datafusion::arrow::datatypes::{
 
 use super::calendar_time::weekday;
 use super::forms::{Form, over};
+use super::recent::Recent;
 use super::scalar::{strings, text};
 use crate::error::{Error, Result, SqlState};
 use crate::time::{DAY_MICROS, HOUR_MICROS, MINUTE_MICROS, SECOND_MICROS};
@@ -118,25 +119,6 @@ fn check(name: &str, of: &str) -> Result<()> {
     unit(name, of).map(|_| ())
 }
 
-/// The parts that the rows name, each looked up once as long as it stays the same.
-struct Units<'a> {
-    names: &'a StringArray,
-    of: &'static str,
-    last: Option<(&'a str, TimePart)>,
-}
-
-impl<'a> Units<'a> {
-    fn at(&mut self, row: usize) -> Result<Option<TimePart>> {
-        let Some(name) = text(self.names, row) else { return Ok(None) };
-        let part = match self.last {
-            Some((known, part)) if known == name => part,
-            _ => unit(name, self.of)?,
-        };
-        self.last = Some((name, part));
-        Ok(Some(part))
-    }
-}
-
 fn moments(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
     let names = strings(&args[0])?;
     let times = args[1].as_primitive::<TimestampMicrosecondType>();
@@ -145,7 +127,6 @@ fn moments(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
         Some(_) => "timestamp with time zone",
         None => "timestamp without time zone",
     };
-    let mut units = Units { names: &names, of, last: None };
     let of_type = |cut: TimestampMicrosecondArray| -> Result<ArrayRef> {
         Ok(Arc::new(cut.with_data_type(args[1].data_type().clone())))
     };
@@ -158,19 +139,20 @@ fn moments(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
             zone => times.unary(|micros| cut_in(zone, unit, micros)),
         });
     }
-    let mut zone = ("", Zone::Utc);
+    let (mut known_units, mut known_zones) = (Recent::default(), Recent::default());
     let mut out = TimestampMicrosecondArray::builder(rows);
     for row in 0..rows {
-        let name = zones.as_ref().map_or(Some(""), |zones| text(zones, row));
-        let (Some(unit), Some(name)) = (units.at(row)?, name.filter(|_| times.is_valid(row)))
-        else {
+        let zone = zones.as_ref().map_or(Some(""), |zones| text(zones, row));
+        let (Some(unit), Some(zone), true) = (text(&names, row), zone, times.is_valid(row)) else {
             out.append_null();
             continue;
         };
-        if name != zone.0 {
-            zone = (name, zone_named(name)?);
-        }
-        out.append_value(cut_in(zone.1, unit, times.value(row)));
+        let unit = *known_units.of(unit, |name| self::unit(name, of))?;
+        let zone = *known_zones.of(zone, |name| match *name {
+            "" => Ok(Zone::Utc),
+            name => zone_named(name),
+        })?;
+        out.append_value(cut_in(zone, unit, times.value(row)));
     }
     of_type(out.finish())
 }
@@ -230,11 +212,14 @@ fn cut(unit: TimePart, micros: i64) -> i64 {
 
 fn intervals(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
     let names = strings(&args[0])?;
-    let mut units = Units { names: &names, of: "interval", last: None };
+    let mut units = Recent::default();
     let values = args[1].as_primitive::<IntervalMonthDayNanoType>();
     let value = |row| {
-        let unit = units.at(row)?.filter(|_| values.is_valid(row));
-        Ok(unit.map(|unit| cut_interval(unit, values.value(row))))
+        let Some(name) = text(&names, row).filter(|_| values.is_valid(row)) else {
+            return Ok(None);
+        };
+        let unit = *units.of(name, |name| unit(name, "interval"))?;
+        Ok(Some(cut_interval(unit, values.value(row))))
     };
     Ok(Arc::new((0..rows).map(value).collect::<Result<IntervalMonthDayNanoArray>>()?))
 }
