@@ -31,6 +31,7 @@ pub(super) use super::form_values::{ArgumentsOf, FormValue, ok};
 use super::intervals::as_intervals;
 use super::text::Budget;
 use crate::error::{Error, Result};
+use crate::limits;
 use crate::postgres::by_name::by_name;
 use crate::time::DAY_MICROS;
 use crate::types::SqlType;
@@ -136,8 +137,9 @@ fn type_named(name: &str) -> SqlType {
 fn through(
     function: &ScalarUDF,
     args: &[ColumnarValue],
-    rows: usize,
+    number_rows: usize,
     gives: &SqlType,
+    config_options: &Arc<ConfigOptions>,
 ) -> DfResult<ColumnarValue> {
     let long = |arg: &ColumnarValue| match arg.data_type() {
         DataType::Int32 => arg.cast_to(&DataType::Int64, None),
@@ -151,14 +153,16 @@ fn through(
         arg_fields: &arg_fields,
         scalar_arguments: &constants,
     })?;
-    let result = function.invoke_with_args(ScalarFunctionArgs {
-        args,
-        arg_fields,
-        number_rows: rows,
-        return_field,
-        config_options: Arc::new(ConfigOptions::default()),
-    })?;
-    result.cast_to(&gives.data_type(), None)
+    let config_options = Arc::clone(config_options);
+    function
+        .invoke_with_args(ScalarFunctionArgs {
+            args,
+            arg_fields,
+            number_rows,
+            return_field,
+            config_options,
+        })?
+        .cast_to(&gives.data_type(), None)
 }
 
 /// The value of all rows, if it is one.
@@ -169,8 +173,7 @@ pub(super) fn constant(arg: &ColumnarValue) -> Option<&ScalarValue> {
     }
 }
 
-/// The functions that these are forms of; `grow`: those that can make much of little, which is more
-/// than what they are given together.
+/// The functions that these are forms of; `grow`: those whose results are counted.
 pub(super) fn functions(forms: Vec<Form>, grow: &[&str]) -> Vec<ScalarUDF> {
     let mut all: Vec<Forms> = Vec::new();
     for form in forms {
@@ -341,6 +344,9 @@ impl ScalarUDFImpl for Forms {
             ColumnarValue::Array(array) => {
                 converted(array, field, wanted).map(ColumnarValue::Array)
             }
+            ColumnarValue::Scalar(value) if value.data_type() == arrow_type(wanted) => {
+                Ok(ColumnarValue::Scalar(value.clone()))
+            }
             ColumnarValue::Scalar(value) => {
                 let one = converted(&value.to_array()?, field, wanted)?;
                 ScalarValue::try_from_array(&one, 0).map(ColumnarValue::Scalar)
@@ -349,16 +355,18 @@ impl ScalarUDFImpl for Forms {
         let typed = typed.collect::<DfResult<Vec<_>>>()?;
         let are_constant = typed.iter().all(|arg| constant(arg).is_some());
         let rows = if are_constant { 1 } else { args.number_rows };
-        let library = match (form.body, form.agreed) {
-            (FormBody::Library(function), _) => Some(function),
-            (_, Some(agreed)) if !are_constant && (agreed.is_for)(&typed) => Some(agreed.function),
-            _ => None,
+        // What is joined is counted; when it is much, row by row.
+        let bytes = if form.repeats { joined_bytes(&typed, rows) } else { 0 };
+        let is_agreed = |agreed: &Agreed| {
+            !are_constant && bytes <= limits::VALUE_BYTES && (agreed.is_for)(&typed)
+        };
+        let library = match form.body {
+            FormBody::Library(function) => Some(function),
+            _ => form.agreed.filter(is_agreed).map(|agreed| agreed.function),
         };
         if let Some(function) = library {
-            if form.repeats {
-                Budget::default().add(joined_bytes(&typed, rows))?;
-            }
-            return through(&function(), &typed, rows, &form.gives);
+            Budget::default().add(bytes)?;
+            return through(&function(), &typed, rows, &form.gives, &args.config_options);
         }
         let computed = self.computed(&typed, rows, form)?;
         Ok(if are_constant {
@@ -441,7 +449,7 @@ impl Forms {
                 return Ok(FormValue::Null);
             }
             let value = body(row)?;
-            if let FormValue::Text(text) = &value {
+            if let (true, FormValue::Text(text)) = (self.grows, &value) {
                 budget.add(text.len())?;
             }
             Ok(value)
@@ -509,7 +517,8 @@ mod tests {
             let is_column = args.iter().any(|arg| constant(arg).is_none());
             if is_column && (agreed.is_for)(&args) {
                 let ours = forms_of(form).computed(&args, 8, form).unwrap();
-                let theirs = through(&(agreed.function)(), &args, 8, &form.gives).unwrap();
+                let options = Arc::new(ConfigOptions::default());
+                let theirs = through(&(agreed.function)(), &args, 8, &form.gives, &options).unwrap();
                 let theirs = theirs.into_array(8).unwrap();
                 prop_assert_eq!(&ours, &theirs, "{} of {:?}", form.name, args);
             }

@@ -165,7 +165,7 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
                 time_units::forms(),
             ]
             .concat(),
-            &["format", "overlay"],
+            &["concat", "concat_ws", "format", "overlay"],
         ))
         .chain([
             zones::timezone(),
@@ -216,10 +216,13 @@ pub(crate) fn is_of_arrays(name: &str) -> bool {
 /// Functions over arrays that can make much more than they read: all others only copy.
 const MAKE_MUCH: [&str; 3] = ["array_repeated", "array_to_string", "generate_series"];
 
+/// Functions that are bounded and yet make no more than they read.
+const ONLY_JOINS: [&str; 2] = ["concat", "concat_ws"];
+
 /// Whether a function can make much more than it reads.
 pub(super) fn can_explode(function: &ScalarUDF) -> bool {
     body_of(function).is_some_and(|body| body.explodes)
-        || forms::grows(function)
+        || forms::grows(function) && !ONLY_JOINS.contains(&function.name())
         || function.inner().is::<scalar::Bounded>()
         || patterns::MAKE_MUCH.contains(&function.name())
         || function.inner().is::<Polymorphic>() && MAKE_MUCH.contains(&function.name())
