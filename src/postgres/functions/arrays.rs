@@ -8,6 +8,7 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::functions_nested::{repeat, resize};
 use datafusion::logical_expr::{ColumnarValue, ScalarUDF};
 
+use super::flat::size_of_one;
 use super::scalar::integers;
 use super::text::{Budget, at, bounded, columns};
 use crate::error::Result;
@@ -20,11 +21,6 @@ pub(super) fn all() -> Vec<ScalarUDF> {
         bounded(repeat::array_repeat_udf(), repeated),
         bounded(resize::array_resize_udf(), resized),
     ]
-}
-
-/// Bytes of one of the values.
-fn size_of_one(values: &dyn Array) -> usize {
-    (values.get_array_memory_size() / values.len().max(1)).max(ELEMENT)
 }
 
 fn count(counts: &datafusion::arrow::array::Int64Array, row: usize) -> usize {

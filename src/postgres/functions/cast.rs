@@ -19,7 +19,6 @@ use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, Float32Array, Int16Array, Int32Array, Int64Array, ListArray,
     PrimitiveArray, StringArray, StringBuilder,
 };
-use datafusion::arrow::buffer::OffsetBuffer;
 use datafusion::arrow::compute::{cast, try_unary};
 use datafusion::arrow::datatypes::{
     ArrowPrimitiveType, DataType, Decimal128Type, Decimal256Type, Field, FieldRef, Float32Type,
@@ -32,6 +31,7 @@ use datafusion::logical_expr::{
     ScalarUDFImpl, Signature, Volatility,
 };
 
+use super::flat::trimmed;
 use super::math::in_range;
 use super::scalar::over_columns;
 use crate::error::{Error, SqlState};
@@ -241,18 +241,9 @@ fn narrowed(doubles: &ArrayRef) -> Result<ArrayRef> {
 fn converted(array: &ArrayRef, from: &Field, to: &Field) -> Result<ArrayRef> {
     Ok(match (from.data_type(), to.data_type()) {
         (DataType::List(item), DataType::List(wanted)) => {
-            let list = array.as_list::<i32>();
-            // What stands before and behind the elements is of no array.
-            let (begin, end) = (list.value_offsets()[0], list.value_offsets()[list.len()]);
-            let values = list.values().slice(begin as usize, (end - begin) as usize);
+            let (_, offsets, values, nulls) = trimmed(array.as_list::<i32>()).into_parts();
             let values = converted(&values, item, wanted)?;
-            let offsets = OffsetBuffer::from_lengths(list.offsets().lengths());
-            Arc::new(ListArray::try_new(
-                Arc::clone(wanted),
-                offsets,
-                values,
-                list.nulls().cloned(),
-            )?)
+            Arc::new(ListArray::try_new(Arc::clone(wanted), offsets, values, nulls)?)
         }
         (from, data_type) if from.is_string() && is_read(to, data_type) => read(array, to)?,
         (of, DataType::Utf8) if is_written(of) => written(array, from),

@@ -12,7 +12,9 @@ use datafusion::arrow::compute::{cast, interleave, take};
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
 
 use super::compared::ElementKeys;
-use super::flat::{Flat, depth_of, dimensions, integer, range};
+use super::flat::{
+    Flat, depth_of, dimensions, integer, range, size_of_one, trimmed as without_rest,
+};
 use super::polymorphic::{ArrayCall, ArrayFunction};
 use super::text::{Budget, at};
 use crate::error::{Error, Result, SqlState};
@@ -87,10 +89,6 @@ fn item_of(list: &DataType) -> Result<FieldRef> {
         DataType::List(item) => Ok(Arc::clone(item)),
         other => Err(Error::internal(format!("{other} is no array"))),
     }
-}
-
-fn size_of_one(values: &dyn Array) -> usize {
-    (values.get_array_memory_size() / values.len().max(1)).max(8)
 }
 
 /// `ARRAY[…]`.
@@ -185,7 +183,7 @@ fn removed(call: &ArrayCall) -> Result<ArrayRef> {
         return Err(Error::new(SqlState::NotSupported, what));
     }
     let keys = ElementKeys::new(&[list.values(), element])?;
-    let mut picked = Picked::default();
+    let (mut picked, size) = (Picked::default(), size_of_one(list.values()));
     for row in 0..call.rows {
         let Some(range) = range(list, row) else {
             picked.null_row();
@@ -196,7 +194,7 @@ fn removed(call: &ArrayCall) -> Result<ArrayRef> {
         picked
             .picks
             .extend(range.filter(|at| !keys.are_equal((0, *at), (1, one))).map(|at| (0, at)));
-        picked.end_row(begin, size_of_one(list.values()))?;
+        picked.end_row(begin, size)?;
     }
     picked.finish(&[list.values().as_ref()], call.out.data_type())
 }
@@ -230,27 +228,20 @@ fn replaced(call: &ArrayCall) -> Result<ArrayRef> {
 /// The lists with other innermost elements, which follow each other.
 fn with_values(array: &ArrayRef, values: ArrayRef) -> Result<ArrayRef> {
     let Some(list) = array.as_list_opt::<i32>() else { return Ok(values) };
-    let inner = list.values().slice(
-        list.value_offsets()[0] as usize,
-        (list.value_offsets()[list.len()] - list.value_offsets()[0]) as usize,
-    );
-    let lengths = list.offsets().lengths().collect::<Vec<_>>();
-    let values = with_values(&inner, values)?;
-    let item = item_of(list.data_type())?;
-    let offsets = OffsetBuffer::from_lengths(lengths);
-    Ok(Arc::new(ListArray::try_new(item, offsets, values, list.nulls().cloned())?))
+    let (item, offsets, inner, nulls) = without_rest(list).into_parts();
+    Ok(Arc::new(ListArray::try_new(item, offsets, with_values(&inner, values)?, nulls)?))
 }
 
 /// All elements in one dimension.
 fn flat(call: &ArrayCall) -> Result<ArrayRef> {
     let flat = Flat::new(&call.columns[0]);
-    let mut picked = Picked::default();
+    let (mut picked, size) = (Picked::default(), size_of_one(&flat.values));
     for row in 0..call.rows {
         match flat.range(row) {
             Some(range) => {
                 let begin = picked.picks.len();
                 picked.picks.extend(range.map(|at| (0, at)));
-                picked.end_row(begin, size_of_one(&flat.values))?;
+                picked.end_row(begin, size)?;
             }
             None => picked.null_row(),
         }
@@ -261,7 +252,7 @@ fn flat(call: &ArrayCall) -> Result<ArrayRef> {
 fn trimmed(call: &ArrayCall) -> Result<ArrayRef> {
     let [array, count] = &call.columns[..] else { return Err(few()) };
     let list = array.as_list::<i32>();
-    let mut picked = Picked::default();
+    let (mut picked, size) = (Picked::default(), size_of_one(list.values()));
     for row in 0..call.rows {
         let (Some(range), Some(count)) = (range(list, row), integer(count, row)) else {
             picked.null_row();
@@ -275,7 +266,7 @@ fn trimmed(call: &ArrayCall) -> Result<ArrayRef> {
         };
         let begin = picked.picks.len();
         picked.picks.extend(range.take(left).map(|at| (0, at)));
-        picked.end_row(begin, size_of_one(list.values()))?;
+        picked.end_row(begin, size)?;
     }
     picked.finish(&[list.values().as_ref()], call.out.data_type())
 }
@@ -283,7 +274,7 @@ fn trimmed(call: &ArrayCall) -> Result<ArrayRef> {
 /// A value so many times: `array_fill` of one dimension.
 fn repeated(call: &ArrayCall) -> Result<ArrayRef> {
     let [value, count] = &call.columns[..] else { return Err(few()) };
-    let mut picked = Picked::default();
+    let (mut picked, size) = (Picked::default(), size_of_one(value));
     for row in 0..call.rows {
         let Some(count) = integer(count, row) else {
             return Err(Error::new(SqlState::NullNotAllowed, "dimension values cannot be null"));
@@ -291,7 +282,7 @@ fn repeated(call: &ArrayCall) -> Result<ArrayRef> {
         let one = at(value, row);
         let is_empty = value.as_list_opt::<i32>().is_some_and(|list| list.value_length(one) == 0);
         let count = if is_empty { 0 } else { usize::try_from(count).unwrap_or(0) };
-        picked.budget.add(count.saturating_mul(size_of_one(value)))?;
+        picked.budget.add(count.saturating_mul(size))?;
         let begin = picked.picks.len();
         picked.picks.extend(std::iter::repeat_n((0, one), count));
         picked.end_row(begin, 0)?;

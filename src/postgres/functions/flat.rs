@@ -4,9 +4,35 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, Int32Array, ListArray};
+use datafusion::arrow::buffer::OffsetBuffer;
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Int32Type};
 
 use super::text::at;
+
+/// The lists without what stands before and behind their elements: a part of a batch has the elements of
+/// all of it, and what goes over them would do so for each part.
+pub(super) fn trimmed(list: &ListArray) -> ListArray {
+    let (begin, end) =
+        (list.value_offsets()[0] as usize, list.value_offsets()[list.len()] as usize);
+    let (_, offsets, mut values, nulls) = list.clone().into_parts();
+    let is_whole = begin == 0 && end == values.len();
+    values = values.slice(begin, end - begin);
+    if let Some(inner) = values.as_list_opt::<i32>() {
+        values = Arc::new(trimmed(inner));
+    }
+    let offsets = if is_whole { offsets } else { OffsetBuffer::from_lengths(offsets.lengths()) };
+    let item = match list.data_type() {
+        DataType::List(item) => Arc::clone(item),
+        other => Arc::new(Field::new_list_field(other.clone(), true)),
+    };
+    ListArray::new(item, offsets, values, nulls)
+}
+
+/// Bytes of one of the values, eight at the least.
+pub(super) fn size_of_one(values: &dyn Array) -> usize {
+    let bytes = values.to_data().get_slice_memory_size();
+    (bytes.unwrap_or_else(|_| values.get_array_memory_size()) / values.len().max(1)).max(8)
+}
 
 /// Where the elements of a row's array stand; `None`: it is NULL.
 pub(super) fn range(list: &ListArray, row: usize) -> Option<Range<usize>> {
@@ -73,4 +99,29 @@ pub(super) fn integer(column: &ArrayRef, row: usize) -> Option<i64> {
     let column: &Int32Array = column.as_primitive::<Int32Type>();
     let row = at(column, row);
     column.is_valid(row).then(|| i64::from(column.value(row)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_of_a_batch_has_its_own_elements_alone() {
+        let row = |row: i32| (row % 3 != 0).then(|| vec![Some(row), None]);
+        let lists = ListArray::from_iter_primitive::<Int32Type, _, _>((0..9).map(row));
+        let around = ListArray::new(
+            Arc::new(Field::new_list_field(lists.data_type().clone(), true)),
+            OffsetBuffer::from_lengths([2, 4, 3]),
+            Arc::new(lists),
+            None,
+        );
+        let part = around.slice(1, 1);
+        let own = trimmed(&part);
+        assert_eq!(own, part);
+        assert_eq!(own.values().len(), 4);
+        assert_eq!(own.values().as_list::<i32>().values().len(), 6);
+        assert_eq!(trimmed(&around), around);
+        let none = trimmed(&around.slice(3, 0));
+        assert!(none.is_empty() && none.values().is_empty());
+    }
 }

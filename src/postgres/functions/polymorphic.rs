@@ -11,10 +11,9 @@
 //! | `I`, `T`, `B` | an integer, a text, a boolean |
 //! | `J`, `L` | an array of integers, one of elements in one dimension |
 
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use datafusion::arrow::array::ArrayRef;
+use datafusion::arrow::array::{ArrayRef, AsArray};
 use datafusion::arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::{DFSchema, Result as DfResult, ScalarValue};
 use datafusion::logical_expr::expr::{Cast, Placeholder, ScalarFunction};
@@ -24,8 +23,10 @@ use datafusion::logical_expr::{
 };
 
 use super::collect::scalar_at;
+use super::flat::trimmed;
 use super::text::columns;
 use crate::error::{Error, Result, SqlState, missing_function};
+use crate::postgres::by_name::by_name;
 use crate::types::SqlType;
 
 /// A function: how it is called and what it does.
@@ -36,7 +37,8 @@ pub(crate) struct ArrayFunction {
     pub(crate) call: fn(&ArrayCall) -> Result<ArrayRef>,
 }
 
-/// What a function is called with; a constant is a column of one row, which stands for all.
+/// What a function is called with; a constant is a column of one row, which stands for all. Arrays have
+/// no elements but those of these rows.
 pub(crate) struct ArrayCall {
     pub(crate) columns: Vec<ArrayRef>,
     pub(crate) rows: usize,
@@ -418,19 +420,7 @@ pub(crate) fn cast(expr: Expr, to: &SqlType) -> Expr {
     Expr::Cast(Cast { expr: Box::new(expr), field: Arc::new(to.to_cast_field()) })
 }
 
-impl PartialEq for Polymorphic {
-    fn eq(&self, other: &Self) -> bool {
-        self.function.name == other.function.name
-    }
-}
-
-impl Eq for Polymorphic {}
-
-impl Hash for Polymorphic {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.function.name.hash(state);
-    }
-}
+by_name!(Polymorphic, function.name);
 
 impl ScalarUDFImpl for Polymorphic {
     fn name(&self) -> &str {
@@ -456,7 +446,12 @@ impl ScalarUDFImpl for Polymorphic {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
         let is_scalar = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
         let rows = if is_scalar { 1 } else { args.number_rows };
-        let call = ArrayCall { columns: columns(&args.args)?, rows, out: args.return_field };
+        let whole = |column: ArrayRef| match column.as_list_opt::<i32>() {
+            Some(list) => Arc::new(trimmed(list)) as ArrayRef,
+            None => column,
+        };
+        let columns = columns(&args.args)?.into_iter().map(whole).collect();
+        let call = ArrayCall { columns, rows, out: args.return_field };
         let made = (self.function.call)(&call)?;
         Ok(if is_scalar {
             ColumnarValue::Scalar(scalar_at(&made, 0)?)
