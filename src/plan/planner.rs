@@ -442,6 +442,7 @@ fn named(mut query: ast::Query, name: fn(&mut ast::Query)) -> Result<DfStatement
     crate::postgres::syntax::spellings::rewrite_spellings(&mut query)?;
     crate::postgres::syntax::subqueries::rewrite_subqueries(&mut query);
     crate::postgres::syntax::casts::mark_casts(&mut query);
+    crate::postgres::syntax::numbers::type_numbers(&mut query);
     Ok(DfStatement::Statement(Box::new(ast::Statement::Query(Box::new(query)))))
 }
 

@@ -20,6 +20,7 @@ use crate::postgres::coercion::rewrite::rewrite_operators;
 use crate::postgres::compiled::compiled;
 use crate::postgres::routines::called::with_called;
 use crate::postgres::syntax::naming::name_columns;
+use crate::postgres::syntax::numbers::type_numbers;
 use crate::postgres::syntax::spellings::rewrite_spellings;
 
 /// An expression that is evaluated over batches of rows.
@@ -43,6 +44,7 @@ impl RowExpr {
         let state = with_routines.as_ref().unwrap_or(state);
         name_columns(&mut expr);
         rewrite_spellings(&mut expr)?;
+        type_numbers(&mut expr);
         let schema: DFSchemaRef = Arc::new(DFSchema::try_from(columns.clone())?);
         let expr = ast::ExprWithAlias { expr, alias: None };
         let expr = state.create_logical_expr_from_sql_expr(expr, &schema)?;

@@ -91,9 +91,9 @@ impl Shape {
         &self,
         columns: &'a [ArrayRef],
     ) -> Result<(&'a [ArrayRef], Vec<&'a [ArrayRef]>)> {
-        let states = columns.iter().skip(self.key_types.len());
-        let mut typed = states.zip(&self.state_types);
+        let types = self.key_types.iter().chain(&self.state_types);
         let wanted = self.key_types.len() + self.state_types.len();
+        let mut typed = columns.iter().zip(types);
         if columns.len() != wanted || !typed.all(|(c, t)| c.data_type().equals_datatype(t)) {
             return Err(of_another_form());
         }

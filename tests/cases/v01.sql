@@ -159,6 +159,11 @@ SELECT now() - now() = interval '0', current_timestamp(0) IS NOT NULL, localtime
 -- expect 1 rows
 --   t|t|t
 
+-- query q32 (ways: snap)
+SELECT 7/2, -7/2, 7 % (-3), (-7) % 3, 7.0/2, 2^10, mod(-7,3), 1e0/3, round(2.5), round(-2.5), round(2.5::float8), trunc(-2.7);
+-- expect 1 rows
+--   3|-3|1|-1|3.5|1024|-1|0.333333333333|3|-3|2|-2
+
 -- query q33 (ways: snap)
 SELECT 0.1+0.2, 0.1::float8+0.2::float8, 1.10::numeric, 1e20::numeric, 1/3.0;
 -- expect 1 rows
@@ -193,6 +198,11 @@ SELECT greatest(1,NULL,3), least(NULL,2), 1 IS DISTINCT FROM NULL, NULL::int IS 
 SELECT true::int, 't'::boolean, 'off'::boolean, 1::boolean, '  12 '::int, '1e3'::float8, '0x1F'::text, ' 3.50 '::numeric;
 -- expect 1 rows
 --   1|t|f|t|12|1000|0x1F|3.5
+
+-- query q40 (ways: snap)
+SELECT 1 = ANY(ARRAY[1,2,NULL]), 3 = ANY(ARRAY[1,2,NULL]), 3 <> ALL(ARRAY[1,2]), ARRAY[1,2] || 3, ARRAY[1,2] @> ARRAY[2], array_length(ARRAY[[1,2],[3,4]],1), (ARRAY[1,2,3])[2:3], (ARRAY[1,2])[5], cardinality(ARRAY[1,2]);
+-- expect 1 rows
+--   t|∅|t|{1,2,3}|t|2|{2,3}|∅|2
 
 -- query q41 (ways: snap)
 SELECT '{"a":{"b":[1,2,{"c":"x"}]}}'::jsonb #>> '{a,b,2,c}', '{"a":1}'::jsonb -> 'a', '{"a":"1"}'::jsonb ->> 'a', '[1,2,3]'::jsonb -> -1, '{"a":null}'::jsonb ->> 'a', '{"a":1,"a":2}'::jsonb, '{"a":1}'::jsonb @> '{}'::jsonb, '{"a":1}'::jsonb ? 'a', jsonb_typeof('1.0'::jsonb), '1.10'::jsonb;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::DataType;
-use datafusion::common::{DFSchema, Result, ScalarValue, UnnestOptions};
+use datafusion::common::{DFSchema, Result, UnnestOptions};
 use datafusion::logical_expr::expr::{Cast, ScalarFunction};
 use datafusion::logical_expr::{
     BinaryExpr, Expr, LogicalPlan, LogicalPlanBuilder, Operator, Projection, Unnest, lit,
@@ -22,7 +22,6 @@ pub fn planned(
     right: &Expr,
     schema: &DFSchema,
 ) -> Result<Option<Expr>> {
-    let (left, right) = (&as_int(left), &as_int(right));
     let (Ok(l), Ok(r)) = (ArgumentType::of(left, schema), ArgumentType::of(right, schema)) else {
         return Ok(None);
     };
@@ -47,17 +46,6 @@ pub fn planned(
         return Err(missing_operator(&l.shown(), &op.to_string(), &r.shown()).into());
     }
     Ok(of_arrays_named(name).map(|function| function.call(arguments)))
-}
-
-/// A number that is written is an INT, where it is one.
-fn as_int(expr: &Expr) -> Expr {
-    match expr {
-        Expr::Literal(ScalarValue::Int64(Some(value)), _) => match i32::try_from(*value) {
-            Ok(value) => lit(value),
-            Err(_) => expr.clone(),
-        },
-        other => other.clone(),
-    }
 }
 
 /// A comparison of two arrays, where arrow's is another or their types differ.

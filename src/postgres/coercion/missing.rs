@@ -88,7 +88,6 @@ async fn function(error: Error, state: &SessionState, statement: Statement) -> E
 /// The type of an argument, as Postgres names it in an error.
 fn shown(field: &FieldRef, constant: Option<&ScalarValue>) -> String {
     match (SqlType::from_field(field), constant) {
-        (_, Some(ScalarValue::Int64(Some(n)))) if i32::try_from(*n).is_ok() => "integer".to_owned(),
         (_, Some(ScalarValue::Utf8(_) | ScalarValue::Null)) => "unknown".to_owned(),
         (SqlType::Decimal(_), _) => SqlType::Decimal(None).to_string(),
         (SqlType::Timestamp(_), _) => SqlType::Timestamp(6).to_string(),

@@ -6,7 +6,7 @@
 //! | `arrays` | operators between arrays |
 //! | [`binary`] | which types of operands DataFusion's own coercion would get wrong |
 //! | `documents` | operators on JSON |
-//! | `floats`, `integers` | NaN, zero and overflow as Postgres has them |
+//! | `floats` | NaN, zero and overflow as Postgres has them |
 //! | [`intervals`] | 1 day and 24 hours are one key |
 //! | `ordered` | ORDER BY in an aggregate that has no order |
 //! | `flatten` | long chains of one operator, without depth |
@@ -20,7 +20,6 @@ mod correlated;
 mod documents;
 mod flatten;
 mod floats;
-mod integers;
 pub mod intervals;
 pub(crate) mod joinable;
 pub mod missing;

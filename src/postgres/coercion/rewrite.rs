@@ -1,7 +1,7 @@
 //! Rewrites of the operators of a plan that has not been analysed yet.
 //!
 //! They come before DataFusion coerces types, since the types of whatever stands above depend on
-//! their results: the constants of `integers`, the operators on numerics, text constants beside a
+//! their results: the written numbers, the operators on numerics, text constants beside a
 //! UUID, BYTEA or array and in a CASE, UNNEST beside the row it reads (`flatten`). Columns keep the
 //! names they had.
 
@@ -13,22 +13,25 @@ use datafusion::logical_expr::expr::{Between, Case, Cast, InList, ScalarFunction
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    BinaryExpr, Expr, ExprSchemable, Filter, LogicalPlan, LogicalPlanBuilder, Operator, Union,
+    BinaryExpr, Distinct, DistinctOn, Expr, ExprSchemable, Filter, LogicalPlan, LogicalPlanBuilder,
+    Operator, Union,
 };
 
 use super::binary::compared_as;
 use super::correlated::{Clause, correlated};
 use super::single_row::lifted;
-use super::{arrays, documents, flatten, floats, integers, intervals, ordered};
+use super::{arrays, documents, flatten, floats, intervals, ordered};
 use crate::error::{Error, SqlState};
 use crate::postgres::functions::{self, Polymorphic};
+use crate::postgres::grouping_sets::with_key_columns;
 use crate::postgres::routines::expand::{expanded, is_called};
+use crate::postgres::syntax::numbers;
 use crate::types::SqlType;
 
 /// Rewrites a plan; `state` is that which it is planned with.
 pub fn rewrite_operators(plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
     let mut is_changed = false;
-    let rewritten = plan.transform_up_with_subqueries(|node| {
+    let rewritten = with_key_columns(plan)?.transform_up_with_subqueries(|node| {
         let node = fitted(node, &mut is_changed)?;
         let rewritten = rewrite_expressions(node, state)?;
         is_changed |= rewritten.transformed;
@@ -78,6 +81,10 @@ fn fitted(node: LogicalPlan, is_changed: &mut bool) -> Result<LogicalPlan> {
         },
         LogicalPlan::Filter(filter) => {
             check_filter(filter)?;
+            node
+        }
+        LogicalPlan::Distinct(Distinct::On(on)) => {
+            check_keys(on)?;
             node
         }
         LogicalPlan::Union(union) => {
@@ -167,6 +174,23 @@ fn check_filter(filter: &Filter) -> Result<()> {
     }
 }
 
+/// A number in DISTINCT ON is that of a column; what is left of them is out of place or behind a `*`.
+fn check_keys(on: &DistinctOn) -> Result<()> {
+    let number = |key: &Expr| match key {
+        Expr::Literal(ScalarValue::Int64(Some(number)), _) => Some(*number),
+        _ => None,
+    };
+    let Some(number) = on.on_expr.iter().find_map(number) else { return Ok(()) };
+    let columns = 1..=on.select_expr.len() as i64;
+    Err(if columns.contains(&number) {
+        let what = "DISTINCT ON the number of a column that * stands for is not supported";
+        Error::unsupported(what).hint("Write the column's name.").into()
+    } else {
+        let what = format!("SELECT DISTINCT ON position {number} is not in select list");
+        Error::new(SqlState::InvalidColumnReference, what).into()
+    })
+}
+
 /// To Postgres text and anything else are not of one type; DataFusion would make text of both.
 fn check_union(union: &Union) -> Result<()> {
     let Some((first, rest)) = union.inputs.split_first() else { return Ok(()) };
@@ -220,6 +244,10 @@ impl TreeNodeRewriter for Operators<'_> {
             Expr::ScalarFunction(call) if call.func.name() == "now" => {
                 return Ok(self.in_micros(call));
             }
+            Expr::TryCast(ref cast) => {
+                let number = numbers::folded(cast);
+                return Ok(number.map_or_else(|| Transformed::no(expr), Transformed::yes));
+            }
             Expr::Cast(ref cast) => {
                 let rewritten = self.cast(cast)?;
                 return Ok(rewritten.map_or_else(|| Transformed::no(expr), Transformed::yes));
@@ -237,8 +265,7 @@ impl TreeNodeRewriter for Operators<'_> {
                 return functions::settled(call, self.schema);
             }
             Expr::ScalarFunction(call) => {
-                let call = integers::narrow_arguments(call);
-                return Ok(call.update_data(|call| functions::once(Expr::ScalarFunction(call))));
+                return Ok(Transformed::no(functions::once(Expr::ScalarFunction(call))));
             }
             Expr::ScalarSubquery(_)
             | Expr::InSubquery(_)
@@ -262,8 +289,7 @@ impl TreeNodeRewriter for Operators<'_> {
             }
             other => return Ok(Transformed::no(other)),
         };
-        let narrowed = integers::narrow_constants(binary, self.schema);
-        let dated = narrowed.transform_data(|binary| Ok(self.dated(binary)))?;
+        let dated = self.dated(binary);
         dated.transform_data(|binary| match functions::shift(binary, self.schema)? {
             Ok(shift) => Ok(Transformed::yes(shift)),
             Err(binary) => Ok(self.numeric(binary)),

@@ -208,11 +208,6 @@ pub(crate) fn is_scalar(name: &str) -> bool {
     NAMES.contains(name)
 }
 
-/// Whether a name is that of a function over arrays of any type.
-pub(crate) fn is_of_arrays(name: &str) -> bool {
-    of_arrays().any(|function| function.name == name)
-}
-
 /// Functions over arrays that can make much more than they read: all others only copy.
 const MAKE_MUCH: [&str; 3] = ["array_repeated", "array_to_string", "generate_series"];
 

@@ -28,6 +28,7 @@ use crate::postgres::coercion::rewrite::rewrite_operators;
 use crate::postgres::compiled::compiled;
 use crate::postgres::functions::can_explode;
 use crate::postgres::piecewise::is_match;
+use crate::postgres::syntax::numbers::type_numbers;
 use crate::postgres::syntax::spellings::rewrite_spellings;
 use crate::sql::{self, ident_name, visit_mut};
 use crate::types::SqlType;
@@ -136,6 +137,7 @@ impl BodyPlace<'_> {
         let own = self.routines.in_state(&mut expr, self.state)?;
         let state = own.as_ref().unwrap_or(self.state);
         rewrite_spellings(&mut expr)?;
+        type_numbers(&mut expr);
         let expr = ast::ExprWithAlias { expr, alias: None };
         let expr = state.create_logical_expr_from_sql_expr(expr, &self.schema);
         let expr = expr.map_err(|error| self.by_names(error.into()))?;

@@ -4,9 +4,6 @@
 //! several, those win that convert the fewest arguments, then those that convert to the preferred
 //! type of its family. A constant in quotes has no type of its own and fits everything; where that
 //! leaves a choice, it is text.
-//!
-//! One thing is different: some whole numbers that are INTs in Postgres are BIGINTs here (`VALUES (1)`).
-//! So a BIGINT that is no constant is taken for an INT where no other function fits.
 
 use std::sync::Arc;
 
@@ -23,8 +20,6 @@ use crate::types::SqlType;
 pub(crate) struct GivenArgument {
     /// Its type; `Unknown` for NULL, constants in quotes and parameters.
     pub(crate) sql_type: SqlType,
-    /// It is a BIGINT here and may be an INT in Postgres: constants in VALUES, `generate_series`.
-    pub(crate) may_be_int: bool,
 }
 
 impl GivenArgument {
@@ -34,30 +29,18 @@ impl GivenArgument {
             SqlType::Varchar(_) | SqlType::Name | SqlType::Char => SqlType::Text,
             other => general(other),
         };
-        GivenArgument { may_be_int: sql_type == SqlType::BigInt, sql_type }
+        GivenArgument { sql_type }
     }
 
     /// NULL, a constant in quotes, a parameter.
     pub(crate) fn unknown() -> GivenArgument {
-        GivenArgument { sql_type: SqlType::Unknown, may_be_int: false }
-    }
-
-    /// A whole number as it is written.
-    fn number(value: i64) -> GivenArgument {
-        let is_int = i32::try_from(value).is_ok();
-        let sql_type = if is_int { SqlType::Int } else { SqlType::BigInt };
-        GivenArgument { sql_type, may_be_int: false }
+        GivenArgument { sql_type: SqlType::Unknown }
     }
 
     /// The argument, as far as it is known while a plan is being made.
     pub(crate) fn planned(field: &Field, constant: Option<&ScalarValue>) -> GivenArgument {
         match constant {
-            Some(ScalarValue::Int64(Some(value))) => GivenArgument::number(*value),
             Some(ScalarValue::Utf8(_) | ScalarValue::Null) => GivenArgument::unknown(),
-            // Written, it is larger than any BIGINT.
-            Some(ScalarValue::UInt64(_)) => {
-                GivenArgument { sql_type: SqlType::Decimal(None), may_be_int: false }
-            }
             _ if *field.data_type() == DataType::Null => GivenArgument::unknown(),
             _ => GivenArgument::of(field),
         }
@@ -108,8 +91,6 @@ enum ArgumentFit {
     /// Converted into the type that is preferred in its family.
     Preferred,
     Converted,
-    /// A BIGINT for an INT: what does not fit is an error when it is computed.
-    Narrowed,
 }
 
 fn fit(given: &GivenArgument, to: &SqlType) -> Option<ArgumentFit> {
@@ -122,9 +103,6 @@ fn fit(given: &GivenArgument, to: &SqlType) -> Option<ArgumentFit> {
         (_, SqlType::Unknown) => true,
         (SqlType::Unknown, SqlType::Text) => return Some(ArgumentFit::Preferred),
         (SqlType::Unknown, _) => true,
-        (SqlType::BigInt, SqlType::Int) => {
-            return given.may_be_int.then_some(ArgumentFit::Narrowed);
-        }
         (SqlType::Date, SqlType::Timestamp(_) | SqlType::TimestampTz(_))
         | (SqlType::Timestamp(_), SqlType::TimestampTz(_))
         | (SqlType::Time, SqlType::Interval) => true,
@@ -136,20 +114,15 @@ fn fit(given: &GivenArgument, to: &SqlType) -> Option<ArgumentFit> {
     converted.then_some(if preferred { ArgumentFit::Preferred } else { ArgumentFit::Converted })
 }
 
-/// How well all arguments fit: (none is narrowed, as they are, converted to preferred types); None:
-/// they do not.
-fn score(wanted: &[SqlType], given: &[GivenArgument]) -> Option<(bool, usize, usize)> {
+/// How well all arguments fit: (as they are, converted to preferred types); None: they do not.
+fn score(wanted: &[SqlType], given: &[GivenArgument]) -> Option<(usize, usize)> {
     if wanted.len() != given.len() {
         return None;
     }
     let fits = given.iter().zip(wanted).map(|(given, wanted)| fit(given, wanted));
     let fits = fits.collect::<Option<Vec<ArgumentFit>>>()?;
     let count = |wanted| fits.iter().filter(|fit| **fit == wanted).count();
-    Some((
-        count(ArgumentFit::Narrowed) == 0,
-        count(ArgumentFit::Exact),
-        count(ArgumentFit::Preferred),
-    ))
+    Some((count(ArgumentFit::Exact), count(ArgumentFit::Preferred)))
 }
 
 /// The function that is meant.
@@ -227,10 +200,8 @@ mod tests {
     fn the_nearest_function_is_called_as_in_postgres() {
         use SqlType::{BigInt, Date, Double, Int, Text};
         let check = |signatures: &[&[SqlType]], given: &[SqlType], expect: Result<u64, &str>| {
-            let given: Vec<_> = given
-                .iter()
-                .map(|t| GivenArgument { sql_type: t.clone(), may_be_int: false })
-                .collect();
+            let given: Vec<_> =
+                given.iter().map(|t| GivenArgument { sql_type: t.clone() }).collect();
             let routines = functions(signatures);
             let found = resolve("f", &routines, &given);
             let found = found.map(|routine| routine.id.0).map_err(|error| error.state().code());
@@ -246,12 +217,6 @@ mod tests {
         check(&[&[Int], &[Text]], &[SqlType::Unknown], Ok(1));
         check(&[&[Int], &[Date]], &[SqlType::Unknown], Err("42725"));
         check(&[&[Text]], &[Int], Err("42883"));
-        let narrowed = GivenArgument { sql_type: BigInt, may_be_int: true };
-        let chosen = |signatures: &[&[SqlType]]| {
-            let routines = functions(signatures);
-            resolve("f", &routines, std::slice::from_ref(&narrowed)).map(|r| r.id.0).ok()
-        };
-        assert_eq!((chosen(&[&[Int]]), chosen(&[&[Int], &[Double]])), (Some(0), Some(1)));
         check(&[&[]], &[], Ok(0));
     }
 }

@@ -4,6 +4,7 @@
 //! | file | idea |
 //! |---|---|
 //! | [`naming`] | the names that Postgres gives to columns without one |
+//! | [`numbers`] | the types of numbers as they are written |
 //! | [`rows`] | rows that are compared, field by field |
 //! | [`spellings`] | operators, functions and FROM items in DataFusion's spelling |
 //! | [`casts`] | casts whose target says more than DataFusion keeps of it |
@@ -12,6 +13,7 @@
 
 pub mod casts;
 pub mod naming;
+pub mod numbers;
 pub mod rows;
 pub mod spellings;
 pub mod subqueries;

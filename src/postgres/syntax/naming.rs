@@ -81,20 +81,6 @@ impl VisitorMut for Namer {
                 }
             }
         }
-        if let Expr::Value(value) = expr
-            && let Value::Number(digits, _) = &mut value.value
-            && digits.contains(['e', 'E'])
-        {
-            match without_exponent(digits) {
-                Some(plain) => *digits = plain,
-                // Beyond what a decimal holds it is a float. A number in quotes can always be
-                // parsed.
-                None => {
-                    let float = format!("CAST('{digits}' AS DOUBLE PRECISION)");
-                    *expr = crate::sql::parse_expr(&float).unwrap_or_else(|_| expr.clone());
-                }
-            }
-        }
         if let Expr::Function(call) = expr {
             order_distinct(call);
         }
@@ -206,25 +192,6 @@ fn is_byte_order(collation: &ObjectName) -> bool {
     let name =
         collation.0.last().and_then(|part| part.as_ident()).map(|ident| ident.value.as_str());
     matches!(name, Some("C" | "POSIX" | "default" | "ucs_basic"))
-}
-
-/// `1e15` is a numeric to Postgres; DataFusion would read it as a float on the way there and lose
-/// digits.
-fn without_exponent(digits: &str) -> Option<String> {
-    let (number, exponent) = digits.split_once(['e', 'E'])?;
-    let exponent: i32 = exponent.parse().ok()?;
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    if exponent.unsigned_abs() > 30 || whole.len() + fraction.len() > 30 {
-        return None;
-    }
-    let all = format!("{whole}{fraction}");
-    let point = whole.len() as i32 + exponent;
-    Some(match usize::try_from(point) {
-        Ok(0) => format!("0.{all}"),
-        Ok(point) if point >= all.len() => format!("{all}{}", "0".repeat(point - all.len())),
-        Ok(point) => format!("{}.{}", &all[..point], &all[point..]),
-        Err(_) => format!("0.{}{all}", "0".repeat(point.unsigned_abs() as usize)),
-    })
 }
 
 fn name_select(select: &mut Select, beside_wildcards: Beside) {

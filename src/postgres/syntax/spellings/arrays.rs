@@ -10,7 +10,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::pieces::{binary, cast, function_named, number, text_of, text_value};
 use crate::error::{Error, Result, SqlState};
-use crate::postgres::functions::{RegexOptions, is_of_arrays, translated};
+use crate::postgres::functions::{RegexOptions, translated};
 use crate::sql::{function_call as call, visit_mut};
 
 /// Functions that give a set of rows, and those that give it as an array.
@@ -27,36 +27,9 @@ pub(super) fn set_as_array(name: &str) -> Option<&'static str> {
     SETS.iter().find(|(set, _)| *set == name).map(|(_, array)| *array)
 }
 
-/// A whole number that is written is an INT, where it is one.
-pub(super) fn as_int(expr: Expr) -> Expr {
-    let mut digits = &expr;
-    while let Expr::Nested(inner) | Expr::UnaryOp { op: UnaryOperator::Minus, expr: inner } = digits
-    {
-        digits = inner;
-    }
-    match digits {
-        Expr::Value(value) => match &value.value {
-            Value::Number(digits, _) if digits.parse::<i32>().is_ok() => {
-                cast(expr, DataType::Int(None))
-            }
-            _ => expr,
-        },
-        _ => expr,
-    }
-}
-
-/// A call over arrays with its numbers as INTs.
-pub(super) fn with_ints(name: &str, arguments: Vec<Expr>) -> Option<Expr> {
-    let is_new = |expr: &Expr| as_int(expr.clone()) != *expr;
-    if !is_of_arrays(name) || !arguments.iter().any(is_new) {
-        return None;
-    }
-    Some(call(name, arguments.into_iter().map(as_int).collect()))
-}
-
 /// `ARRAY[…]`.
 pub(super) fn literal(elements: &[Expr]) -> Expr {
-    call("make_array", elements.iter().cloned().map(as_int).collect())
+    call("make_array", elements.to_vec())
 }
 
 /// The elements of what was `ARRAY[…]`.
@@ -164,7 +137,7 @@ fn taken(base: Expr, run: Vec<&Subscript>) -> Option<Expr> {
         }
     }
     let name = if is_slice { "array_slice" } else { "array_element" };
-    Some(call(name, arguments.into_iter().map(as_int).collect()))
+    Some(call(name, arguments))
 }
 
 /// ANY or ALL.
@@ -197,7 +170,6 @@ pub(super) fn quantified(
         && !list.is_empty()
         && list.iter().all(is_value)
     {
-        let list = list.into_iter().map(plain_number).collect();
         return Some(Expr::InList { expr: Box::new(left.clone()), list, negated });
     }
     let op = match op {
@@ -212,19 +184,7 @@ pub(super) fn quantified(
         other => &other.to_string(),
     };
     let name = if quantifier == Quantifier::Any { "compare_any" } else { "compare_all" };
-    Some(call(name, vec![text_value(op), as_int(left.clone()), right.clone()]))
-}
-
-/// A number without the cast that [`as_int`] has put around it: a list has its own rules.
-fn plain_number(expr: Expr) -> Expr {
-    match expr {
-        Expr::Cast { expr: inner, data_type, .. }
-            if cast(*inner.clone(), data_type.clone()) == as_int(*inner.clone()) =>
-        {
-            *inner
-        }
-        other => other,
-    }
+    Some(call(name, vec![text_value(op), left.clone(), right.clone()]))
 }
 
 /// `x LIKE ANY (array)`, which the parser takes for a LIKE.
@@ -279,7 +239,7 @@ pub(super) fn filled(arguments: Vec<Expr>) -> Result<Option<Expr>> {
     let (Some(value), Some(lengths)) = (arguments.next(), arguments.next()) else {
         return Ok(None);
     };
-    let is_one = |bound: &Expr| *bound == as_int(number("1"));
+    let is_one = |bound: &Expr| *bound == number("1");
     let begins_at_one = match arguments.next() {
         Some(bounds) => elements_of(&bounds).is_some_and(|bounds| bounds.iter().all(is_one)),
         None => true,
@@ -291,7 +251,7 @@ pub(super) fn filled(arguments: Vec<Expr>) -> Result<Option<Expr>> {
     match elements_of(&lengths) {
         Some(lengths) if begins_at_one => {
             let once = |inner, length| call("array_repeated", vec![inner, length]);
-            Ok(Some(lengths.into_iter().rev().fold(as_int(value), once)))
+            Ok(Some(lengths.into_iter().rev().fold(value, once)))
         }
         _ => Err(Error::unsupported("array_fill with other dimensions than a written ARRAY[…], or bounds other than 1, is not supported")
             .hint("Write the dimensions as ARRAY[2, 3].")),

@@ -5,12 +5,12 @@ use datafusion::sql::sqlparser::ast::{
     FunctionArgumentList, FunctionArguments, Ident, ObjectName, TimezoneInfo, Value,
 };
 
-use super::arrays::{filled, with_ints};
+use super::arrays::filled;
 use super::pieces::{
     binary, case_when, cast, function_named, nested, number, plain_name, text_of, text_value,
 };
 use crate::error::{Error, Result, SqlState, missing_function};
-use crate::postgres::functions::{MODE_OF_SORTED, is_of_arrays};
+use crate::postgres::functions::MODE_OF_SORTED;
 use crate::sql::function_call as call;
 
 /// Functions that have another name here, with the same arguments.
@@ -132,7 +132,6 @@ fn function(expr: &mut Expr) -> Option<Expr> {
         ("mode", 0) => Some(call(MODE_OF_SORTED, vec![values_in_order(expr)?])),
         ("string_agg", 2) => separated(expr, arguments.next()?, arguments.next()?),
         (name, 1) if json_set(name).is_some() => rows_of_json(name, arguments.collect()),
-        (name, 1..) if is_of_arrays(name) => with_ints(name, arguments.collect()),
         (name, _) => {
             let (_, here) = NAMES.iter().find(|(postgres, _)| *postgres == name)?;
             if let Expr::Function(call) = expr {
