@@ -9,7 +9,7 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result};
-use datafusion::logical_expr::expr::{Cast, ScalarFunction, Sort};
+use datafusion::logical_expr::expr::{Cast, ScalarFunction};
 use datafusion::logical_expr::planner::{RawBinaryExpr, RawFieldAccessExpr};
 use datafusion::logical_expr::{Expr, ExprSchemable, GetFieldAccess, lit};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
@@ -188,16 +188,6 @@ pub(super) fn cast(cast: &Cast, schema: &DFSchema) -> Result<Option<Expr>> {
 /// Whether an expression is of JSONB, which is in order by other bytes than those of its text.
 pub(super) fn is_ordered_by_key(expr: &Expr, schema: &DFSchema) -> bool {
     type_of(expr, schema) == Some(SqlType::Jsonb)
-}
-
-/// ORDER BY in an aggregate or a window.
-pub(super) fn ordered(order: &mut [Sort], schema: &DFSchema) -> Result<bool> {
-    let mut is_changed = false;
-    for sort in order.iter_mut().filter(|sort| is_ordered_by_key(&sort.expr, schema)) {
-        sort.expr = json_order(std::mem::take(&mut sort.expr))?;
-        is_changed = true;
-    }
-    Ok(is_changed)
 }
 
 /// CASE, COALESCE and NULLIF of JSONB are JSONB, of which DataFusion keeps the text alone.

@@ -8,6 +8,7 @@
 //! | `documents` | operators on JSON |
 //! | `floats` | NaN, zero and overflow as Postgres has them |
 //! | [`intervals`] | 1 day and 24 hours are one key |
+//! | `order_keys` | what ORDER BY goes by for JSONB and arrays |
 //! | `ordered` | ORDER BY in an aggregate that has no order |
 //! | `flatten` | long chains of one operator, without depth |
 //! | `single_row` | a subquery for one value fails on a second row |
@@ -23,6 +24,7 @@ mod floats;
 pub mod intervals;
 pub(crate) mod joinable;
 pub mod missing;
+mod order_keys;
 mod ordered;
 pub mod rewrite;
 mod single_row;

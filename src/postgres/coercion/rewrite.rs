@@ -19,6 +19,7 @@ use datafusion::logical_expr::{
 
 use super::binary::compared_as;
 use super::correlated::{Clause, correlated};
+use super::order_keys::{by_keys, order_key};
 use super::single_row::lifted;
 use super::{arrays, documents, flatten, floats, intervals, ordered};
 use crate::error::{Error, SqlState};
@@ -141,11 +142,8 @@ fn rewrite_expressions(
             }
             _ => rewritten,
         };
-        let rewritten = if node_is_sort && documents::is_ordered_by_key(&rewritten.data, &schema) {
-            Transformed::yes(functions::json_order(rewritten.data)?)
-        } else {
-            rewritten
-        };
+        let key = if node_is_sort { order_key(&rewritten.data, &schema)? } else { None };
+        let rewritten = key.map_or(rewritten, Transformed::yes);
         Ok(if rewritten.transformed {
             rewritten.update_data(|expr| name.restore(expr))
         } else {
@@ -274,7 +272,7 @@ impl TreeNodeRewriter for Operators<'_> {
                 return correlated(expr, self.schema, self.place, self.state);
             }
             Expr::AggregateFunction(mut call) => {
-                let is_keyed = documents::ordered(&mut call.params.order_by, self.schema)?;
+                let is_keyed = by_keys(&mut call.params.order_by, self.schema)?;
                 let unordered = ordered::without_effect(call);
                 let is_changed = is_keyed || unordered.transformed;
                 let counted = intervals::counted(unordered.data, self.schema);
@@ -282,7 +280,7 @@ impl TreeNodeRewriter for Operators<'_> {
                 return Ok(Transformed::new_transformed(counted.data, is_changed));
             }
             Expr::WindowFunction(mut call) => {
-                let is_keyed = documents::ordered(&mut call.params.order_by, self.schema)?;
+                let is_keyed = by_keys(&mut call.params.order_by, self.schema)?;
                 let mut partitioned = intervals::partitioned(call, self.schema);
                 partitioned.transformed |= is_keyed;
                 return Ok(partitioned);

@@ -19,6 +19,7 @@ use super::routines::sql_function::body_of;
 use crate::error::Result;
 
 pub(crate) use advanced::translated;
+pub(crate) use array_order::array_order;
 pub(crate) use collect::scalar_at;
 pub(crate) use forms::{has_forms, settled};
 pub(crate) use intervals::{SIZE as INTERVAL_SIZE, interval_key, interval_size};
@@ -41,6 +42,7 @@ pub(crate) use zones::in_utc;
 mod advanced;
 mod analyzed;
 mod arithmetic;
+mod array_order;
 mod arrays;
 mod bytes;
 mod calendar_time;
