@@ -48,6 +48,7 @@ use crate::postgres::checked::with_checked_rules;
 use crate::postgres::coercion::binary::Binary;
 use crate::postgres::coercion::intervals::IntervalKeys;
 use crate::postgres::coercion::rewrite::rewrite_operators;
+use crate::postgres::conditions::OnlyRowsLeft;
 use crate::postgres::functions;
 use crate::postgres::guard::{Guarding, InPieces};
 use crate::postgres::lateral;
@@ -87,7 +88,7 @@ impl Planner {
         let snapshot = build(batch, Arc::clone(&pool))?;
         let rules = snapshot.physical_optimizers().iter().cloned();
         // Last: no rule must take the joins for something else.
-        let rules = rules.chain([Arc::new(Guarding) as _]).collect();
+        let rules = rules.chain([Arc::new(OnlyRowsLeft) as _, Arc::new(Guarding) as _]).collect();
         let snapshot = SessionStateBuilder::new_from_existing(snapshot)
             .with_analyzer_rule(Arc::new(IntervalKeys))
             .with_physical_optimizer_rules(rules)
@@ -109,6 +110,7 @@ impl Planner {
             .collect();
         let continuous = SessionStateBuilder::new_from_existing(continuous)
             .with_optimizer_rules(rules)
+            .with_physical_optimizer_rule(Arc::new(OnlyRowsLeft))
             .with_physical_optimizer_rule(Arc::new(InPieces))
             .build();
         Ok(Planner { snapshot, continuous, accounts, clock })

@@ -15,8 +15,10 @@
 //! | [`budget`] | what planning a statement may cost, and whether anyone still waits for it |
 //! | `by_name`, `carried` | what DataFusion asks of functions, and of what its options carry |
 //! | `checked` | the rules of DataFusion's planner look whether anyone does |
+//! | [`conditions`] | what WHERE throws away fails no statement |
 //! | [`guard`] | a running query can be stopped, and gives way to others |
 //! | `lateral` | subqueries in FROM that read what stands beside them |
+//! | `lazy` | AND and OR that ask no more than they must |
 //! | [`light`] | which queries compute little |
 //! | `grouping_sets` | how many a SELECT may ask for |
 //! | `distinct_counts` | `count(DISTINCT x)` counts groups |
@@ -34,11 +36,13 @@ mod carried;
 pub(crate) mod checked;
 pub mod coercion;
 pub(crate) mod compiled;
+pub mod conditions;
 mod distinct_counts;
 pub mod functions;
 mod grouping_sets;
 pub mod guard;
 pub(crate) mod lateral;
+mod lazy;
 pub mod light;
 mod piecewise;
 mod portions;
