@@ -1,8 +1,11 @@
 //! The form of everything that is stored: a version, a checksum, then what was put.
 //!
 //! ```text
-//!  version:u8  0 0 0  crc32:u32  │ varints, bytes, Arrow schemas and batches (IPC messages), JSON
+//!  version:u8  numerics:u8  0 0  crc32:u32  │ varints, bytes, Arrow schemas and batches (IPC messages), JSON
 //! ```
+//! `numerics` is 1 since NUMERIC without precision has 38 digits on either side of the point; before, in data
+//! directories up to format 3, it was 0, and such columns had 28 and 10 ([`widened`]).
+//!
 //! Written by [`ValueWriter`], read by [`ValueReader`], which never panics: whatever is cut short
 //! or does not add up is an error (XX001) that says where, and its caller adds which block, table
 //! or query it was.
@@ -26,6 +29,7 @@ use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::widened;
 use crate::error::{Error, Result, SqlState};
 use crate::memory::rows::batch_bytes;
 
@@ -49,10 +53,23 @@ pub struct ValueWriter(Vec<u8>);
 /// Version (1), three zeros, crc32 (4).
 const HEAD: usize = 8;
 
+/// The second byte of a value that has been written since NUMERIC has 38 digits behind the point.
+const WIDE_NUMERICS: u8 = 1;
+
+/// The checksum of what follows the head. Of values of before it does not cover the second byte.
+fn checksum(all: &[u8]) -> u32 {
+    let mut sum = crc32fast::Hasher::new();
+    if all[1] != 0 {
+        sum.update(&all[1..2]);
+    }
+    sum.update(&all[HEAD..]);
+    sum.finalize()
+}
+
 impl ValueWriter {
     /// A value of this version.
     pub fn new(version: u8) -> ValueWriter {
-        ValueWriter(vec![version, 0, 0, 0, 0, 0, 0, 0])
+        ValueWriter(vec![version, WIDE_NUMERICS, 0, 0, 0, 0, 0, 0])
     }
 
     /// A number, the smaller the shorter.
@@ -109,7 +126,7 @@ impl ValueWriter {
 
     /// The value, with its checksum.
     pub fn finish(mut self) -> Bytes {
-        let sum = crc32fast::hash(&self.0[HEAD..]);
+        let sum = checksum(&self.0);
         self.0[4..HEAD].copy_from_slice(&sum.to_le_bytes());
         self.0.into()
     }
@@ -119,6 +136,7 @@ impl ValueWriter {
 pub struct ValueReader {
     all: Bytes,
     at: usize,
+    has_narrow_numerics: bool,
 }
 
 impl ValueReader {
@@ -128,15 +146,15 @@ impl ValueReader {
             .get(..HEAD)
             .and_then(|h| h.try_into().ok())
             .ok_or_else(|| corrupted("it is cut short"))?;
-        if head[1..4] != [0; 3] {
+        if head[1] > WIDE_NUMERICS || head[2..4] != [0; 2] {
             return Err(corrupted("its head is damaged"));
         }
         if head[0] != version {
             return Err(corrupted(format!("it has format {}, not {version}", head[0])));
         }
         let sum = u32::from_le_bytes([head[4], head[5], head[6], head[7]]);
-        if crc32fast::hash(&all[HEAD..]) == sum {
-            Ok(ValueReader { all, at: HEAD })
+        if checksum(&all) == sum {
+            Ok(ValueReader { all, at: HEAD, has_narrow_numerics: head[1] == 0 })
         } else {
             Err(corrupted("its checksum is wrong"))
         }
@@ -187,7 +205,8 @@ impl ValueReader {
         let message = root_as_message(&message).map_err(|e| corrupted(e.to_string()))?;
         let schema =
             message.header_as_schema().ok_or_else(|| corrupted("there is no schema in it"))?;
-        Ok(Arc::new(fb_to_schema(schema)))
+        let schema = fb_to_schema(schema);
+        Ok(Arc::new(if self.has_narrow_numerics { widened::now(&schema) } else { schema }))
     }
 
     /// A batch of that schema; its columns share the value's memory where alignment permits. With
@@ -207,9 +226,12 @@ impl ValueReader {
         let rows =
             message.header_as_record_batch().ok_or_else(|| corrupted("there is no batch in it"))?;
         let none = HashMap::new();
+        let before = if self.has_narrow_numerics { widened::before(schema) } else { None };
+        let stored = before.as_ref().unwrap_or(schema);
         let batch =
-            read_record_batch(&body, rows, Arc::clone(schema), &none, columns, &message.version())
+            read_record_batch(&body, rows, Arc::clone(stored), &none, columns, &message.version())
                 .map_err(|e| corrupted(e.to_string()))?;
+        let batch = if before.is_some() { widened::batch(&batch, schema, columns)? } else { batch };
         // A narrow column must not keep the wide ones beside it in memory.
         let is_narrow = columns.is_some() && batch_bytes(&batch) < body.len() / 2;
         if is_narrow { copied(batch) } else { Ok(batch) }

@@ -20,6 +20,7 @@ mod opening;
 mod repair;
 mod scanjournal;
 mod survey;
+mod widened;
 
 pub use disk::DiskStore;
 pub use faulty::FaultyStore;

@@ -16,26 +16,22 @@ use super::SqlType;
 /// The metadata key of what an Arrow type does not tell about the SQL type.
 pub const TYPE_KEY: &str = "tidemill.type";
 
-/// Where NUMERIC without precision keeps its decimal point.
-pub(crate) const FREE_NUMERIC: (u8, i8) = (38, 10);
-
-/// The precision of a numeric that was computed with more digits than 38. Nothing is declared with
-/// it; such a number shows no more decimals than it has.
+/// The precision of NUMERIC without precision, and of what is computed with more digits than 38. Nothing
+/// is declared with it; such a number shows no more decimals than it has.
 pub const WIDE_NUMERIC: u8 = 76;
+
+/// NUMERIC without precision: 38 digits on either side of the point.
+pub(crate) const FREE_NUMERIC: (u8, i8) = (WIDE_NUMERIC, 38);
+
+/// The tag of NUMERIC without precision as it is declared; what is computed has none. What is stored depends
+/// on it (`store/widened.rs`).
+const NUMERIC_TAG: &str = "numeric";
 
 /// Whether a number of that type shows no more decimals than it has, as a NUMERIC without
 /// precision.
 pub fn is_free_numeric(data_type: &DataType) -> bool {
-    match data_type {
-        DataType::Decimal128(p, s) => (*p, *s) == FREE_NUMERIC,
-        DataType::Decimal256(p, _) => *p == WIDE_NUMERIC,
-        _ => false,
-    }
+    matches!(data_type, DataType::Decimal256(WIDE_NUMERIC, _))
 }
-
-/// The tag of a NUMERIC that was declared with just that precision. Without a tag it is the result
-/// of arithmetic with NUMERIC without precision, which shows no more decimals than it has.
-const DECLARED_AS_FREE: &str = "numeric(38,10)";
 
 impl SqlType {
     /// The Arrow type that holds the values.
@@ -47,7 +43,7 @@ impl SqlType {
             SqlType::BigInt | SqlType::Oid => DataType::Int64,
             SqlType::Real => DataType::Float32,
             SqlType::Double => DataType::Float64,
-            SqlType::Decimal(None) => DataType::Decimal128(FREE_NUMERIC.0, FREE_NUMERIC.1),
+            SqlType::Decimal(None) => DataType::Decimal256(FREE_NUMERIC.0, FREE_NUMERIC.1),
             SqlType::Decimal(Some((p, s))) if *p > 38 => DataType::Decimal256(*p, *s),
             SqlType::Decimal(Some((p, s))) => DataType::Decimal128(*p, *s),
             SqlType::Text | SqlType::Varchar(_) | SqlType::Json | SqlType::Jsonb => DataType::Utf8,
@@ -100,8 +96,7 @@ impl SqlType {
             SqlType::Varchar(n) => Some(format!("varchar({n})")),
             SqlType::Timestamp(p) if ![6, 9].contains(p) => Some(format!("timestamp({p})")),
             SqlType::TimestampTz(p) if ![6, 9].contains(p) => Some(format!("timestamptz({p})")),
-            SqlType::Decimal(None) => Some("numeric".to_owned()),
-            SqlType::Decimal(Some(FREE_NUMERIC)) => Some(DECLARED_AS_FREE.to_owned()),
+            SqlType::Decimal(None) => Some(NUMERIC_TAG.to_owned()),
             SqlType::Name => Some("name".to_owned()),
             SqlType::Oid => Some("oid".to_owned()),
             SqlType::Char => Some("\"char\"".to_owned()),
@@ -128,10 +123,6 @@ fn unit_of(precision: u8) -> TimeUnit {
 
 /// The type a tag names, if the Arrow type can hold it.
 fn from_tag(tag: &str, data_type: &DataType) -> Option<SqlType> {
-    let free = *data_type == SqlType::Decimal(None).data_type();
-    if tag == DECLARED_AS_FREE {
-        return free.then_some(SqlType::Decimal(Some(FREE_NUMERIC)));
-    }
     let (name, argument) = match tag.split_once('(') {
         Some((name, rest)) => (name, rest.strip_suffix(')')?.parse::<u32>().ok()),
         None => (tag, None),
@@ -147,7 +138,6 @@ fn from_tag(tag: &str, data_type: &DataType) -> Option<SqlType> {
         ("unknown", None) if text => Some(SqlType::Unknown),
         ("varchar", Some(n)) if text => Some(SqlType::Varchar(n)),
         ("oid", None) if data_type.is_integer() => Some(SqlType::Oid),
-        ("numeric", None) if free => Some(SqlType::Decimal(None)),
         ("timestamp", Some(_)) if matches!(data_type, DataType::Timestamp(_, None)) => {
             precision.filter(|p| fits(*p)).map(SqlType::Timestamp)
         }
@@ -177,7 +167,7 @@ fn from_data_type(data_type: &DataType) -> SqlType {
         DataType::Int64 | DataType::UInt32 | DataType::UInt64 => SqlType::BigInt,
         DataType::Float16 | DataType::Float32 => SqlType::Real,
         DataType::Float64 => SqlType::Double,
-        DataType::Decimal128(p, s) if (*p, *s) == FREE_NUMERIC => SqlType::Decimal(None),
+        DataType::Decimal256(p, s) if (*p, *s) == FREE_NUMERIC => SqlType::Decimal(None),
         DataType::Decimal32(p, s)
         | DataType::Decimal64(p, s)
         | DataType::Decimal128(p, s)
@@ -265,7 +255,7 @@ mod tests {
     #[test]
     fn a_result_of_arithmetic_with_free_numerics_is_free() {
         let (p, s) = FREE_NUMERIC;
-        let result = Field::new("c", DataType::Decimal128(p, s), true);
+        let result = Field::new("c", DataType::Decimal256(p, s), true);
         assert_eq!(SqlType::from_field(&result), SqlType::Decimal(None));
         let other = Field::new("c", DataType::Decimal128(38, 16), true);
         assert_eq!(SqlType::from_field(&other), SqlType::Decimal(Some((38, 16))));

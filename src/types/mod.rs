@@ -31,7 +31,7 @@ pub use zone::Zone;
 /// A column's type as SQL names it.
 ///
 /// In memory a value is an Arrow value: BOOLEAN Boolean; SMALLINT/INT/BIGINT Int16/32/64;
-/// REAL/DOUBLE Float32/64; DECIMAL(p,s) Decimal128(p,s), DECIMAL without (p,s) Decimal128(38,10)
+/// REAL/DOUBLE Float32/64; DECIMAL(p,s) Decimal128(p,s), DECIMAL without (p,s) Decimal256(76,38)
 /// with metadata so that output drops trailing zeros; TEXT, VARCHAR(n), CHAR(n) Utf8; BYTEA Binary;
 /// DATE Date32; TIME Time64(µs); TIMESTAMP(p) Timestamp(µs, None) (p ≤ 6; ns for 7–9);
 /// TIMESTAMPTZ(p) the same with time zone "UTC"; INTERVAL Interval(MonthDayNano); UUID

@@ -233,7 +233,10 @@ fn random(own: &ColumnOptions<'_>, field: &Field) -> Result<GeneratedValues> {
         DataType::Int16 => whole(own, i64::from(i16::MIN), i64::from(i16::MAX))?,
         DataType::Int32 => whole(own, i64::from(i32::MIN), i64::from(i32::MAX))?,
         DataType::Int64 => whole(own, i64::MIN, i64::MAX)?,
-        DataType::Float32 | DataType::Float64 | DataType::Decimal128(..) => {
+        DataType::Float32
+        | DataType::Float64
+        | DataType::Decimal128(..)
+        | DataType::Decimal256(..) => {
             let (min, max) = own.bounds(0.0, 1.0)?;
             GeneratedValues::Real { min, max }
         }

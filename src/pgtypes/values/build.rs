@@ -5,13 +5,15 @@ use std::sync::Arc;
 use datafusion::arrow::array::builder::{BooleanBufferBuilder, NullBufferBuilder};
 use datafusion::arrow::array::*;
 use datafusion::arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
-use datafusion::arrow::datatypes::{DataType, Field, Fields, IntervalMonthDayNano, i256};
+use datafusion::arrow::datatypes::{
+    DECIMAL128_MAX_PRECISION, DataType, Field, Fields, IntervalMonthDayNano, i256,
+};
 
 use super::bytes_in::{BytesKind, append_bytes, cut_ends, push_end};
 use super::datetime_in::POSTGRES_EPOCH_DAYS;
 use super::number_in::{
     binary_timestamp, numeric_overflow, out_of_range, read_date, read_numeric, read_time,
-    read_timestamp,
+    read_timestamp, without_loss,
 };
 use super::numeric::{self, Digits};
 use super::{interval_in, nested_in, scalar_in};
@@ -73,21 +75,15 @@ impl ColumnBuilder {
             SqlType::Oid => ColumnValues::Oid(Vec::with_capacity(n)),
             SqlType::Real => ColumnValues::Float32(Vec::with_capacity(n)),
             SqlType::Double => ColumnValues::Float64(Vec::with_capacity(n)),
-            SqlType::Decimal(Some((precision, scale))) if *precision > 38 => {
-                ColumnValues::Decimal256 {
-                    values: Vec::with_capacity(n),
-                    precision: *precision,
-                    scale: *scale,
-                    scratch: Digits::default(),
-                }
-            }
             SqlType::Decimal(declared) => {
                 let (precision, scale) = declared.unwrap_or(FREE_NUMERIC);
-                ColumnValues::Decimal128 {
-                    values: Vec::with_capacity(n),
-                    precision,
-                    scale,
-                    scratch: Digits::default(),
+                let scratch = Digits::default();
+                if precision > DECIMAL128_MAX_PRECISION {
+                    let values = Vec::with_capacity(n);
+                    ColumnValues::Decimal256 { values, precision, scale, scratch }
+                } else {
+                    let values = Vec::with_capacity(n);
+                    ColumnValues::Decimal128 { values, precision, scale, scratch }
                 }
             }
             SqlType::Text | SqlType::Name | SqlType::Char | SqlType::Unknown => {
@@ -285,6 +281,7 @@ impl ColumnBuilder {
             }
             ColumnValues::Decimal256 { values, precision, scale, scratch } => {
                 read_numeric(text, scratch, &self.sql_type)?;
+                without_loss(scratch, &self.sql_type)?;
                 let value = scratch.to_i256(*precision, *scale);
                 values.push(value.ok_or_else(|| numeric_overflow(*precision, *scale))?);
             }
@@ -378,6 +375,7 @@ impl ColumnBuilder {
             }
             ColumnValues::Decimal256 { values, precision, scale, scratch } => {
                 numeric::read_binary(value, scratch)?;
+                without_loss(scratch, &self.sql_type)?;
                 let value = scratch.to_i256(*precision, *scale);
                 values.push(value.ok_or_else(|| numeric_overflow(*precision, *scale))?);
             }

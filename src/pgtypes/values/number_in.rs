@@ -8,6 +8,7 @@ use super::numeric::{self, Digits};
 use super::scalar_in;
 use crate::error::{Error, Result, SqlState};
 use crate::time::DAY_MICROS;
+use crate::types::arrow::FREE_NUMERIC;
 use crate::types::{SqlType, Zone};
 
 /// A value that its type has no room for.
@@ -44,6 +45,16 @@ pub(crate) fn numeric_overflow(precision: u8, scale: i8) -> Error {
     Error::new(SqlState::OutOfRange, "numeric field overflow").detail(format!(
         "A field with precision {precision}, scale {scale} must round to an absolute value less than 10^{digits}."
     ))
+}
+
+/// NUMERIC without precision is never rounded (Postgres manual, 8.1.2): what it has no room for is refused.
+pub(crate) fn without_loss(digits: &Digits, sql_type: &SqlType) -> Result<()> {
+    let places = FREE_NUMERIC.1;
+    if *sql_type != SqlType::Decimal(None) || digits.has_places(places) {
+        return Ok(());
+    }
+    let what = format!("a numeric has no more than {places} digits behind the point");
+    Err(Error::new(SqlState::OutOfRange, what).hint("Round it, or use DOUBLE PRECISION."))
 }
 
 fn read_moment(text: &[u8], type_name: &str) -> Result<ParsedMoment> {

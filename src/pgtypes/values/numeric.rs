@@ -210,6 +210,12 @@ pub(crate) fn not_finite() -> Error {
 }
 
 impl Digits {
+    /// Whether so many digits behind the point are enough for it.
+    pub(crate) fn has_places(&self, places: i8) -> bool {
+        let shown = usize::try_from(self.point.saturating_add(places.into())).unwrap_or(0);
+        self.digits.iter().skip(shown).all(|digit| *digit == 0)
+    }
+
     /// The number times 10^scale, rounded half away from zero; None if it has more than `precision`
     /// digits then.
     fn scaled(&self, precision: u8, scale: i8) -> Option<Scaled<'_>> {

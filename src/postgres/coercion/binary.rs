@@ -6,7 +6,9 @@
 //! - A REAL beside an integer or a numeric is a double.
 //! - Operators on JSON are functions (`documents`).
 
-use datafusion::arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
+use datafusion::arrow::datatypes::{
+    DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, IntervalUnit, TimeUnit, i256,
+};
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::Cast;
 use datafusion::logical_expr::planner::{
@@ -16,6 +18,9 @@ use datafusion::logical_expr::{Expr, ExprSchemable};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use super::documents;
+use crate::postgres::syntax::numbers::without_exponent;
+use crate::types::SqlType;
+use crate::types::decimal::MAX_SCALE;
 
 /// To be asked before all others.
 #[derive(Debug)]
@@ -96,17 +101,41 @@ fn is_untyped(expr: &Expr) -> bool {
 /// A numeric with the digits that are written, not those of what stands beside it.
 fn numeric(text: &str) -> Option<ScalarValue> {
     let text = text.trim();
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let digits = format!("{whole}{fraction}");
-    let count = digits.trim_start_matches(['-', '+']).len();
-    let is_plain =
-        (1..=38).contains(&count) && fraction.bytes().all(|digit| digit.is_ascii_digit());
-    let value = digits.parse::<i128>().ok().filter(|_| is_plain)?;
-    Some(ScalarValue::Decimal128(
-        Some(value),
-        u8::try_from(count).ok()?,
-        i8::try_from(fraction.len()).ok()?,
-    ))
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(digits) => ("-", digits),
+        None => ("", text.strip_prefix('+').unwrap_or(text)),
+    };
+    let plain =
+        if digits.contains(['e', 'E']) { without_exponent(digits)? } else { digits.to_owned() };
+    let (whole, fraction) = plain.split_once('.').unwrap_or((&plain, ""));
+    let is_number = |text: &str| text.bytes().all(|digit| digit.is_ascii_digit());
+    let precision = u8::try_from(whole.len() + fraction.len()).ok()?;
+    if precision == 0 || !is_number(whole) || !is_number(fraction) {
+        return None;
+    }
+    let scale = i8::try_from(fraction.len()).ok().filter(|scale| *scale <= MAX_SCALE)?;
+    let value = format!("{sign}{whole}{fraction}");
+    Some(if precision <= DECIMAL128_MAX_PRECISION {
+        ScalarValue::Decimal128(Some(value.parse().ok()?), precision, scale)
+    } else if precision <= DECIMAL256_MAX_PRECISION {
+        ScalarValue::Decimal256(i256::from_string(&value), precision, scale)
+    } else {
+        return None;
+    })
+}
+
+/// A cast to NUMERIC without precision that changes nothing: of a numeric, and of a number in quotes, which
+/// keeps the places that it shows.
+pub(super) fn kept(cast: &Cast, schema: &DFSchema) -> Option<Expr> {
+    if SqlType::from_field(&cast.field) != SqlType::Decimal(None) {
+        return None;
+    }
+    match cast.expr.as_ref() {
+        Expr::Literal(ScalarValue::Utf8(Some(text)), _) => {
+            numeric(text).map(|number| Expr::Literal(number, None))
+        }
+        other => other.get_type(schema).is_ok_and(|of| of.is_decimal()).then(|| other.clone()),
+    }
 }
 
 /// The type of a text constant beside an expression of the type `other`; `None` where DataFusion

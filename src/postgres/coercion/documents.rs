@@ -27,8 +27,28 @@ fn type_of(expr: &Expr, schema: &DFSchema) -> Option<SqlType> {
     if is_untyped(expr) {
         return Some(SqlType::Unknown);
     }
+    // It is JSONB when the plan is done; until then DataFusion only knows that it is text.
+    if alternatives(expr).iter().any(|one| type_of(one, schema) == Some(SqlType::Jsonb)) {
+        return Some(SqlType::Jsonb);
+    }
     Some(SqlType::from_field(expr.to_field(schema).ok()?.1.as_ref()))
 }
+
+/// What a CASE, or a function that chooses among its arguments, may give.
+fn alternatives(expr: &Expr) -> Vec<&Expr> {
+    match expr {
+        Expr::Case(case) => {
+            let results = case.when_then_expr.iter().map(|(_, result)| result.as_ref());
+            results.chain(case.else_expr.as_deref()).collect()
+        }
+        Expr::ScalarFunction(call) if CHOOSE.contains(&call.func.name()) => {
+            call.args.iter().collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+const CHOOSE: [&str; 4] = ["coalesce", "nullif", "greatest", "least"];
 
 /// A text constant, or a parameter.
 fn is_untyped(expr: &Expr) -> bool {

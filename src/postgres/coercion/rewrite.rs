@@ -17,7 +17,7 @@ use datafusion::logical_expr::{
     Operator, Union,
 };
 
-use super::binary::compared_as;
+use super::binary::{compared_as, kept};
 use super::correlated::{Clause, correlated};
 use super::order_keys::{by_keys, order_key};
 use super::single_row::lifted;
@@ -133,9 +133,11 @@ fn rewrite_expressions(
     let names = NamePreserver::new(&node);
     let place = Clause::of(&node);
     let node_is_sort = matches!(node, LogicalPlan::Sort(_));
+    let is_of_values = matches!(node, LogicalPlan::Values(_));
     node.map_expressions(|expr| {
         let name = names.save(&expr);
-        let rewritten = expr.rewrite(&mut Operators { schema: &schema, place, state })?;
+        let rewritten =
+            expr.rewrite(&mut Operators { schema: &schema, place, is_of_values, state })?;
         let rewritten = match (node_is_sort, rewritten.data.get_type(&schema)) {
             (true, Ok(DataType::Interval(_))) => {
                 Transformed::yes(functions::interval_size(rewritten.data))
@@ -218,6 +220,7 @@ fn name_of(data_type: &DataType) -> SqlType {
 struct Operators<'a> {
     schema: &'a DFSchema,
     place: Clause,
+    is_of_values: bool,
     state: &'a SessionState,
 }
 
@@ -325,7 +328,11 @@ impl Operators<'_> {
     fn cast(&self, cast: &Cast) -> Result<Option<Expr>> {
         Ok(match documents::cast(cast, self.schema)? {
             Some(read) => Some(read),
-            None => arrays::with_dimensions(cast, self.schema)
+            // All rows of VALUES have one type.
+            None => (!self.is_of_values)
+                .then(|| kept(cast, self.schema))
+                .flatten()
+                .or_else(|| arrays::with_dimensions(cast, self.schema))
                 .or_else(|| functions::fitted(cast))
                 .or_else(|| functions::of_day(cast, self.schema)),
         })

@@ -273,8 +273,8 @@ pub(crate) fn settled(mut call: ScalarFunction, schema: &DFSchema) -> DfResult<T
         {
             let field = if *wanted == SqlType::Unknown { &SqlType::Text } else { wanted };
             placeholder.field = Some(Arc::new(field.to_field("", true)));
-        } else if !is_there && arg.get_type(schema)? != arrow_type(wanted) {
-            let field = Arc::new(wanted.to_field("", true).with_data_type(arrow_type(wanted)));
+        } else if !is_there && arg.get_type(schema)? != wanted.data_type() {
+            let field = Arc::new(wanted.to_field("", true));
             *arg = Expr::Cast(Cast::new_from_field(Box::new(std::mem::take(arg)), field));
             is_changed = true;
         }
@@ -291,14 +291,6 @@ fn is_converted_here(from: &SqlType, to: &SqlType) -> bool {
             | (SqlType::Date, SqlType::Timestamp(_) | SqlType::TimestampTz(_))
             | (SqlType::Time, SqlType::Interval)
     )
-}
-
-/// Whole numbers become numerics that hold them all; those that are numerics stay what they are.
-fn arrow_type(wanted: &SqlType) -> DataType {
-    match wanted {
-        SqlType::Decimal(None) => DataType::Decimal128(38, 10),
-        other => other.data_type(),
-    }
 }
 
 impl ScalarUDFImpl for Forms {
@@ -344,7 +336,7 @@ impl ScalarUDFImpl for Forms {
             ColumnarValue::Array(array) => {
                 converted(array, field, wanted).map(ColumnarValue::Array)
             }
-            ColumnarValue::Scalar(value) if value.data_type() == arrow_type(wanted) => {
+            ColumnarValue::Scalar(value) if value.data_type() == wanted.data_type() => {
                 Ok(ColumnarValue::Scalar(value.clone()))
             }
             ColumnarValue::Scalar(value) => {
@@ -396,7 +388,7 @@ fn joined_bytes(args: &[ColumnarValue], rows: usize) -> usize {
 }
 
 fn converted(column: &ArrayRef, field: &Field, wanted: &SqlType) -> DfResult<ArrayRef> {
-    let (is, to) = (column.data_type(), arrow_type(wanted));
+    let (is, to) = (column.data_type(), wanted.data_type());
     Ok(match wanted {
         SqlType::Unknown if is.is_string() || is.is_null() => Arc::clone(column),
         SqlType::Unknown => written(column, field),

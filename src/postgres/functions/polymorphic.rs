@@ -150,7 +150,7 @@ pub(crate) fn common(a: &SqlType, b: &SqlType) -> Option<SqlType> {
         }
         (a, b) if is_text(a) && is_text(b) => Some(Text),
         (a, b) => match (rank(a), rank(b), moment(a), moment(b)) {
-            (Some(x), Some(y), ..) if x.max(y) == 4 => Some(free(&[a, b])),
+            (Some(x), Some(y), ..) if x.max(y) == 4 => Some(Decimal(None)),
             (Some(x), Some(y), ..) => Some(if x > y { a.clone() } else { b.clone() }),
             (_, _, Some((x, m)), Some((y, n))) => Some(match x.max(y) {
                 1 => Timestamp(m.max(n)),
@@ -158,19 +158,6 @@ pub(crate) fn common(a: &SqlType, b: &SqlType) -> Option<SqlType> {
             }),
             _ => None,
         },
-    }
-}
-
-/// A numeric without fixed digits that has room for these.
-fn free(of: &[&SqlType]) -> SqlType {
-    let is_narrow = |one: &&SqlType| match one {
-        SqlType::Decimal(Some((p, s))) => *s <= 10 && i16::from(*p) - i16::from(*s) <= 28,
-        _ => true,
-    };
-    if of.iter().all(is_narrow) {
-        SqlType::Decimal(None)
-    } else {
-        SqlType::Decimal(Some((crate::types::WIDE_NUMERIC, 38)))
     }
 }
 
@@ -475,7 +462,7 @@ mod tests {
         check(Int, BigInt, Some(BigInt));
         check(Int, Decimal(Some((2, 1))), Some(Decimal(None)));
         check(Decimal(Some((3, 1))), Decimal(Some((2, 1))), Some(Decimal(Some((3, 1)))));
-        check(Decimal(Some((38, 20))), Int, Some(Decimal(Some((76, 38)))));
+        check(Decimal(Some((38, 20))), Int, Some(Decimal(None)));
         check(Decimal(None), Double, Some(Double));
         check(Varchar(3), Text, Some(Text));
         check(Date, TimestampTz(6), Some(TimestampTz(6)));

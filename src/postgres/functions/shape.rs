@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::timezone::Tz;
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, Decimal128Builder, Int32Builder, Int64Array, ListBuilder,
-    StringBuilder, TimestampMicrosecondBuilder as TimestampBuilder,
+    Array, ArrayRef, ArrowNativeTypeOp, AsArray, Int32Builder, Int64Array, ListBuilder,
+    PrimitiveBuilder, StringBuilder, TimestampMicrosecondBuilder as TimestampBuilder,
 };
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{
-    DataType, Decimal128Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType,
-    TimestampMicrosecondType,
+    DataType, Decimal128Type, Decimal256Type, DecimalType, FieldRef, Int64Type,
+    IntervalMonthDayNano, IntervalMonthDayNanoType, TimestampMicrosecondType,
 };
 
 use super::cast::written;
@@ -20,6 +20,7 @@ use super::scalar::strings;
 use super::text::{Budget, at};
 use crate::error::{Error, Result, SqlState};
 use crate::time::DAY_MICROS;
+use crate::types::decimal::power;
 
 const DAY_NANOS: i128 = DAY_MICROS as i128 * 1_000;
 
@@ -152,24 +153,12 @@ fn series(call: &ArrayCall) -> Result<ArrayRef> {
     let DataType::List(item) = call.out.data_type() else { return Err(few()) };
     match item.data_type() {
         DataType::Timestamp(..) => moments(call, item.data_type()),
-        DataType::Decimal128(precision, scale) => {
-            let unit = 10_i128.pow(u32::from(scale.unsigned_abs()));
-            let column = |at: usize| {
-                call.columns.get(at).map(|column| column.as_primitive::<Decimal128Type>())
-            };
-            let value = |at: usize, row: usize| {
-                let Some(column) = column(at) else { return Some(unit) };
-                let row = super::text::at(column, row);
-                column.is_valid(row).then(|| column.value(row))
-            };
-            let values = Decimal128Builder::new().with_precision_and_scale(*precision, *scale)?;
-            let mut out = ListBuilder::new(values).with_field(Arc::clone(item));
-            numbers(call.rows, value, |value| match value {
-                Some(Some(value)) => out.values().append_value(value),
-                Some(None) => out.append(true),
-                None => out.append_null(),
-            })?;
-            Ok(Arc::new(out.finish()))
+        DataType::Decimal128(_, scale) => {
+            decimals::<Decimal128Type>(call, item, 10_i128.pow(scale.unsigned_abs().into()))
+        }
+        DataType::Decimal256(_, scale) => {
+            let unit = power(scale.unsigned_abs().into()).ok_or_else(few)?;
+            decimals::<Decimal256Type>(call, item, unit)
         }
         _ => {
             let columns = call.columns.iter().map(|column| Ok(cast(column, &DataType::Int64)?));
@@ -196,11 +185,32 @@ fn no_step() -> Error {
     Error::new(SqlState::BadArgument, "step size cannot equal zero")
 }
 
+fn decimals<T: DecimalType>(
+    call: &ArrayCall,
+    item: &FieldRef,
+    unit: T::Native,
+) -> Result<ArrayRef> {
+    let value = |at: usize, row: usize| {
+        let Some(column) = call.columns.get(at) else { return Some(unit) };
+        let column = column.as_primitive::<T>();
+        let row = super::text::at(column, row);
+        column.is_valid(row).then(|| column.value(row))
+    };
+    let values = PrimitiveBuilder::<T>::new().with_data_type(item.data_type().clone());
+    let mut out = ListBuilder::new(values).with_field(Arc::clone(item));
+    numbers(call.rows, value, |value| match value {
+        Some(Some(value)) => out.values().append_value(value),
+        Some(None) => out.append(true),
+        None => out.append_null(),
+    })?;
+    Ok(Arc::new(out.finish()))
+}
+
 /// The numbers of each row one by one, `Some(None)` behind the last; `None`: an argument is NULL.
-fn numbers(
+fn numbers<N: ArrowNativeTypeOp>(
     rows: usize,
-    value: impl Fn(usize, usize) -> Option<i128>,
-    mut out: impl FnMut(Option<Option<i128>>),
+    value: impl Fn(usize, usize) -> Option<N>,
+    mut out: impl FnMut(Option<Option<N>>),
 ) -> Result<()> {
     let mut budget = Budget::default();
     for row in 0..rows {
@@ -209,18 +219,22 @@ fn numbers(
             out(None);
             continue;
         };
-        if step == 0 {
+        if step.is_zero() {
             return Err(no_step());
         }
-        let count = last.saturating_sub(first).checked_div(step).unwrap_or(i128::MAX - 1);
-        let count = count.max(-1) + 1;
-        budget.add(usize::try_from(count.saturating_mul(8)).unwrap_or(usize::MAX))?;
+        let is_up = step.is_gt(N::ZERO);
+        let is_within = |next: N| if is_up { next.is_le(last) } else { next.is_ge(last) };
+        if is_within(first) {
+            let steps = last.sub_checked(first).and_then(|whole| whole.div_checked(step));
+            let steps = steps.ok().and_then(|steps| steps.to_usize()).unwrap_or(usize::MAX);
+            budget.add(steps.saturating_add(1).saturating_mul(8))?;
+        }
         let mut next = first;
-        while if step > 0 { next <= last } else { next >= last } {
+        while is_within(next) {
             out(Some(Some(next)));
-            match next.checked_add(step) {
-                Some(after) => next = after,
-                None => break,
+            match next.add_checked(step) {
+                Ok(after) => next = after,
+                Err(_) => break,
             }
         }
         out(Some(None));

@@ -14,7 +14,7 @@
 //! Here are the types alone; the adding up is [`crate::state::aggregates::total`]'s, for snapshots
 //! and live queries.
 
-use datafusion::arrow::datatypes::{DataType, FieldRef, IntervalUnit};
+use datafusion::arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, FieldRef, IntervalUnit};
 use datafusion::common::Result;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::AggregateOrderSensitivity;
@@ -102,10 +102,12 @@ impl AggregateUDFImpl for SumOrAvg {
         Ok(match (self.wanted, &arg_types[0]) {
             (TotalKind::Sum, DataType::Int16 | DataType::Int32) => DataType::Int64,
             (TotalKind::Sum, DataType::Float32) => DataType::Float32,
-            (TotalKind::Avg, DataType::Decimal128(_, scale)) => {
-                DataType::Decimal128(38, (*scale).max(16))
+            (TotalKind::Avg, DataType::Decimal128(p, s))
+                if has_room(*p) && i16::from(*p) + 16 - i16::from((*s).min(16)) <= 38 =>
+            {
+                DataType::Decimal128(38, (*s).max(16))
             }
-            (TotalKind::Avg, DataType::Decimal256(..)) => {
+            (TotalKind::Avg, DataType::Decimal128(..) | DataType::Decimal256(..)) => {
                 DataType::Decimal256(WIDE_NUMERIC, MAX_SCALE)
             }
             (TotalKind::Avg, DataType::Int16 | DataType::Int32 | DataType::Int64) => {
@@ -139,12 +141,20 @@ impl AggregateUDFImpl for SumOrAvg {
     }
 }
 
+/// Whether 128 bits have room for the sum of some ten thousand of the greatest values. A sum in 256 bits
+/// takes longer.
+fn has_room(precision: u8) -> bool {
+    precision + 4 <= DECIMAL128_MAX_PRECISION
+}
+
 /// The type in which a sum of such values is stored.
 fn stored(input: &DataType) -> DataType {
     match input {
-        DataType::Decimal128(_, scale) => DataType::Decimal128(38, *scale),
+        DataType::Decimal128(p, scale) if has_room(*p) => DataType::Decimal128(38, *scale),
         DataType::Decimal256(..) if is_free_numeric(input) => input.clone(),
-        DataType::Decimal256(_, scale) => DataType::Decimal256(WIDE_NUMERIC - 1, *scale),
+        DataType::Decimal128(_, scale) | DataType::Decimal256(_, scale) => {
+            DataType::Decimal256(WIDE_NUMERIC - 1, *scale)
+        }
         DataType::Float32 | DataType::Float64 => DataType::Float64,
         DataType::Interval(_) => DataType::Interval(IntervalUnit::MonthDayNano),
         _ => DataType::Decimal128(38, 0),

@@ -13,13 +13,14 @@ use datafusion::common::ScalarValue;
 use datafusion::logical_expr::Expr as Planned;
 use datafusion::logical_expr::expr::TryCast;
 use datafusion::sql::sqlparser::ast::{
-    CastKind, DataType, Distinct, Expr, FunctionArg, FunctionArgExpr, FunctionArguments,
-    GroupByExpr, LimitClause, OrderByKind, Query, Select, SelectItem, TableFactor, UnaryOperator,
-    Value, VisitMut, VisitorMut, WindowFrameBound, WindowType,
+    CastKind, DataType, Distinct, ExactNumberInfo, Expr, FunctionArg, FunctionArgExpr,
+    FunctionArguments, GroupByExpr, LimitClause, OrderByKind, Query, Select, SelectItem,
+    TableFactor, UnaryOperator, Value, VisitMut, VisitorMut, WindowFrameBound, WindowType,
 };
 
 use super::spellings::pieces::{cast, number, plain_name, text_value};
 use crate::sql::visit_mut;
+use crate::types::decimal::MAX_SCALE;
 
 /// Gives the numbers of a tree their types; the last that is done to it.
 pub fn type_numbers(part: &mut impl VisitMut) {
@@ -159,12 +160,17 @@ fn typed(digits: &str) -> Option<Expr> {
         (false, Ok(value)) => i32::try_from(value).is_ok().then(|| as_int(number(&plain))),
         // With a point it is a decimal, whatever its size.
         (false, Err(_)) => Some(number(&format!("{plain}."))),
-        (true, _) => None,
+        // What has more places than a numeric is refused where it is read.
+        (true, _) => {
+            let places = plain.split_once('.').map_or(0, |(_, fraction)| fraction.len());
+            let numeric = DataType::Numeric(ExactNumberInfo::None);
+            (places > MAX_SCALE as usize).then(|| cast(text_value(&plain), numeric))
+        }
     }
 }
 
 /// `1e15` with all its digits and a point; None: these are more than a decimal holds.
-fn without_exponent(digits: &str) -> Option<String> {
+pub(in crate::postgres) fn without_exponent(digits: &str) -> Option<String> {
     let (number, exponent) = digits.split_once(['e', 'E'])?;
     let exponent: i32 = exponent.parse().ok()?;
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
@@ -173,7 +179,7 @@ fn without_exponent(digits: &str) -> Option<String> {
     let holds = i32::from(DECIMAL256_MAX_PRECISION);
     if all.len() > usize::from(DECIMAL256_MAX_PRECISION)
         || point > holds
-        || fraction.len() as i32 - exponent > holds
+        || fraction.len() as i32 - exponent > i32::from(MAX_SCALE)
     {
         return None;
     }

@@ -22,7 +22,7 @@ trait Ordered: Copy {
 macro_rules! ordered {
     ($($native:ty),*) => { $(impl Ordered for $native { fn less(self, other: Self) -> bool { self < other } })* };
 }
-ordered!(i8, i16, i32, i64, i128, u8, u16, u32, u64);
+ordered!(i8, i16, i32, i64, i128, i256, u8, u16, u32, u64);
 
 macro_rules! ordered_float {
     ($($native:ty),*) => { $(impl Ordered for $native {
@@ -199,7 +199,8 @@ fn extreme<E: End>(input: &DataType) -> Option<Box<dyn Kernel>> {
         D::Timestamp(TimeUnit::Millisecond, _) => of!(TimestampMillisecondType),
         D::Timestamp(TimeUnit::Microsecond, _) => of!(TimestampMicrosecondType),
         D::Timestamp(TimeUnit::Nanosecond, _) => of!(TimestampNanosecondType),
-        D::Decimal128(_, _) => of!(Decimal128Type),
+        D::Decimal128(..) => of!(Decimal128Type),
+        D::Decimal256(..) => of!(Decimal256Type),
         _ => return None,
     })
 }

@@ -249,6 +249,13 @@ macro_rules! widen {
 widen!(i64: i16, i32, i64);
 widen!(i128: i16, i32, i64, i128);
 widen!(i256: i256);
+
+impl Widen<i128> for i256 {
+    fn widen(value: i128) -> i256 {
+        i256::from_i128(value)
+    }
+}
+
 widen!(f64: f32, f64);
 widen!(IntervalSum: IntervalMonthDayNano);
 

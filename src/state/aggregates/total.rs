@@ -101,6 +101,7 @@ fn wide(finish: Finish) -> Option<Box<dyn Kernel>> {
 
 fn others(finish: Finish) -> Option<Box<dyn Kernel>> {
     match finish.input {
+        DataType::Decimal128(..) => made(add::<Decimal128Type, i256>, finish),
         DataType::Decimal256(..) => made(add::<Decimal256Type, i256>, finish),
         DataType::Float32 => made(add::<Float32Type, DoubleSum>, finish),
         DataType::Float64 => made(add::<Float64Type, DoubleSum>, finish),

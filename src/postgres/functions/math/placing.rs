@@ -43,7 +43,11 @@ impl Placing {
             }
             of if is_free_numeric(of) && places.is_none() => of.clone(),
             DataType::Decimal128(_, s) => DataType::Decimal256(WIDE_NUMERIC, *s),
-            DataType::Decimal256(_, s) => DataType::Decimal256(WIDE_NUMERIC, scale(*s)),
+            // It shows as many places as were asked for.
+            DataType::Decimal256(_, s) if places.is_some() => {
+                DataType::Decimal256(WIDE_NUMERIC - 1, scale(*s))
+            }
+            DataType::Decimal256(_, s) => DataType::Decimal256(WIDE_NUMERIC, *s),
             other => other.clone(),
         }
     }

@@ -86,7 +86,7 @@ impl ScalarUDFImpl for ExactFunction {
                 } else if of.is_integer() && item.data_type().is_integer() {
                     DataType::Int64
                 } else if is_number(of) && !of.is_string() {
-                    DataType::Decimal256(WIDE_NUMERIC, 10)
+                    DataType::Decimal256(WIDE_NUMERIC, crate::types::decimal::MAX_SCALE)
                 } else {
                     item.data_type().clone()
                 };
