@@ -79,6 +79,11 @@ impl From<DataFusionError> for Error {
                 let name = what.trim_start_matches("Unsupported SQL type ");
                 Self::new(SqlState::UndefinedObject, format!("type \"{name}\" does not exist"))
             }
+            DataFusionError::NotImplemented(what) if what.starts_with("Unsupported CAST from ") => {
+                let types = what.trim_start_matches("Unsupported CAST from ").split(" to ");
+                let types = types.map(sql_types).collect::<Vec<_>>().join(" to ");
+                Error::new(SqlState::CannotCast, format!("cannot cast type {types}"))
+            }
             DataFusionError::NotImplemented(what) => sentences::known(&what).unwrap_or_else(|| {
                 Self::unsupported(plain(&what)).hint("This form of SQL is not supported yet.")
             }),

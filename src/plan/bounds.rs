@@ -11,7 +11,7 @@ use datafusion::logical_expr::{Expr, Join, Operator};
 
 use super::closing::event_time;
 use super::stage::{EventTimeColumn, Open};
-use crate::postgres::functions::INTERVAL_SIZE;
+use crate::postgres::functions::{INTERVAL_SIZE, sum_or_difference};
 use crate::time::{DAY_NANOS, ticks_per_second};
 
 /// The event times of both sides and how far apart they may be.
@@ -88,15 +88,13 @@ fn compare(sides: [&Open; 2], a: &Expr, operator: Operator, b: &Expr, pairs: &mu
 /// the second and the interval.
 fn apart<'a>(difference: &'a Expr, interval: &Expr) -> Option<(Shifted<'a>, Shifted<'a>)> {
     let Expr::ScalarFunction(call) = difference else { return None };
-    let (true, [Expr::BinaryExpr(times)], Expr::Literal(ScalarValue::Int64(Some(micros)), _)) =
+    let (true, [times], Expr::Literal(ScalarValue::Int64(Some(micros)), _)) =
         (call.func.name() == INTERVAL_SIZE, call.args.as_slice(), interval)
     else {
         return None;
     };
-    if times.op != Operator::Minus {
-        return None;
-    }
-    let (first, second) = (Shifted::of(&times.left)?, Shifted::of(&times.right)?);
+    let (first, Operator::Minus, second) = sum_or_difference(times)? else { return None };
+    let (first, second) = (Shifted::of(first)?, Shifted::of(second)?);
     let nanos = second.nanos.checked_add(micros.checked_mul(1_000)?)?;
     Some((first, Shifted { nanos, is_rounded: true, ..second }))
 }
@@ -177,14 +175,12 @@ impl Shifted<'_> {
             Expr::Column(column) => {
                 Some(Shifted { column, nanos: 0, has_days: false, is_rounded: false })
             }
-            Expr::BinaryExpr(binary) => {
-                let (time, by, sign) = match binary.op {
-                    Operator::Plus => match interval(&binary.left) {
-                        Some(by) => (&binary.right, by, 1),
-                        None => (&binary.left, interval(&binary.right)?, 1),
-                    },
-                    Operator::Minus => (&binary.left, interval(&binary.right)?, -1),
-                    _ => return None,
+            sum => {
+                let (left, op, right) = sum_or_difference(sum)?;
+                let (time, by, sign) = match (op, interval(left)) {
+                    (Operator::Minus, _) => (left, interval(right)?, -1),
+                    (_, Some(by)) => (right, by, 1),
+                    (_, None) => (left, interval(right)?, 1),
                 };
                 let shifted = Shifted::of(time)?;
                 let by_nanos = i64::from(by.days).checked_mul(DAY_NANOS)?;
@@ -195,7 +191,6 @@ impl Shifted<'_> {
                     ..shifted
                 })
             }
-            _ => None,
         }
     }
 

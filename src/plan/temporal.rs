@@ -24,8 +24,7 @@ use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{
-    Between, BinaryExpr, Cast, Expr, ExprSchemable, Filter, Join, LogicalPlan, Operator,
-    Projection, cast,
+    Between, BinaryExpr, Expr, ExprSchemable, Filter, Join, LogicalPlan, Operator, Projection, cast,
 };
 use datafusion::physical_expr::create_physical_expr;
 
@@ -36,9 +35,8 @@ use super::stage::{CutOptions, Edge, Open, Stage, filter, rebuilt};
 use crate::catalog::Emission;
 use crate::error::Result;
 use crate::operators::{TemporalSpec, TimedCondition};
-use crate::postgres::functions::{INTERVAL_SIZE, in_utc};
+use crate::postgres::functions::{INTERVAL_SIZE, cast_of, sum_or_difference};
 use crate::time::DAY_NANOS;
-use crate::types::SqlType;
 
 /// The column with the time that a condition is asked about.
 const TIME: &str = "__moment";
@@ -268,6 +266,13 @@ fn course(expr: &Expr) -> Option<Course> {
     if !moment::is_in(expr).ok()? {
         return Some(Course::Steady);
     }
+    if let Some((left, op, right)) = sum_or_difference(expr) {
+        let (left, right) = (course(left)?, course(right)?);
+        return left.with(if op == Operator::Minus { right.reversed() } else { right });
+    }
+    if let Some((expr, to)) = cast_of(expr) {
+        return is_ordered_like_time(to).then(|| course(expr))?;
+    }
     match expr {
         Expr::ScalarFunction(call) => match (moment::type_of(expr), call.func.name()) {
             (Some(DataType::Time32(_) | DataType::Time64(_)), _) => None,
@@ -287,13 +292,12 @@ fn course(expr: &Expr) -> Option<Course> {
             _ => None,
         },
         Expr::Alias(alias) => course(&alias.expr),
-        Expr::Cast(Cast { expr, field }) if is_ordered_like_time(field.data_type()) => course(expr),
         Expr::Not(inner) => Some(course(inner)?.reversed()),
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
             let (left, right) = (course(left)?, course(right)?);
             match op {
-                Operator::Plus | Operator::And | Operator::Or => left.with(right),
-                Operator::Minus | Operator::Gt | Operator::GtEq => left.with(right.reversed()),
+                Operator::And | Operator::Or => left.with(right),
+                Operator::Gt | Operator::GtEq => left.with(right.reversed()),
                 Operator::Lt | Operator::LtEq => left.reversed().with(right),
                 _ => None,
             }
@@ -334,9 +338,8 @@ pub(super) fn plan(conditions: TimedConditions, mut stage: Open) -> Result<Open>
     let time = DFSchema::from_unqualified_fields(vec![time].into(), Default::default())?;
     let asked = schema.join(&time)?;
     let (props, planning) = (ExecutionProps::new(), PhysicalPlanningContext::default());
-    let compiled = |expr: Expr, over: &DFSchema| {
-        create_physical_expr(&with_infinity(expr, over)?, over, &props, &planning)
-    };
+    let compiled =
+        |expr: Expr, over: &DFSchema| create_physical_expr(&expr, over, &props, &planning);
     let timed = |condition: Expr| -> Result<TimedCondition> {
         Ok(match behind(&condition, &schema) {
             Some((time, after)) => TimedCondition::Behind(compiled(time, &schema)?, after),
@@ -351,19 +354,6 @@ pub(super) fn plan(conditions: TimedConditions, mut stage: Open) -> Result<Open>
     };
     let top = stage.plan.clone();
     stage.with_step(top, (Stateful::Temporal(spec), Frontier::Closed), &schema, edge)
-}
-
-/// The expression with casts to a moment that know infinity: a row that is valid for ever is usual.
-fn with_infinity(expr: Expr, over: &DFSchema) -> datafusion::common::Result<Expr> {
-    let put = expr.transform_up(|part| {
-        let Expr::Cast(cast) = part else { return Ok(Transformed::no(part)) };
-        let is_moment = *cast.field.data_type() == SqlType::TimestampTz(6).data_type();
-        match cast.expr.get_type(over)? {
-            DataType::Timestamp(_, None) if is_moment => Ok(Transformed::yes(in_utc(*cast.expr))),
-            _ => Ok(Transformed::no(Expr::Cast(cast))),
-        }
-    })?;
-    Ok(put.data)
 }
 
 /// A time of the row, in microseconds, and how long behind it the condition changes, if it compares
@@ -394,12 +384,8 @@ fn behind(condition: &Expr, schema: &DFSchema) -> Option<(Expr, i64)> {
 fn difference<'a>(size: &'a Expr, op: Operator, limit: &Expr) -> Option<(&'a Expr, Operator, i64)> {
     let Expr::Literal(ScalarValue::Int64(Some(limit)), _) = limit else { return None };
     let Expr::ScalarFunction(call) = size else { return None };
-    let [Expr::BinaryExpr(BinaryExpr { left, op: Operator::Minus, right })] = &call.args[..] else {
-        return None;
-    };
-    if call.func.name() != INTERVAL_SIZE {
-        return None;
-    }
+    let (INTERVAL_SIZE, [times]) = (call.func.name(), &call.args[..]) else { return None };
+    let (left, Operator::Minus, right) = sum_or_difference(times)? else { return None };
     match course(left)? {
         Course::Steady => Some((left, op, ahead_of_now(right)?.checked_add(*limit)?)),
         Course::Rises | Course::Falls => {
@@ -416,30 +402,24 @@ fn ahead_of_now(expr: &Expr) -> Option<i64> {
     if let Some(kind) = moment::type_of(expr) {
         return is_exact(kind).then_some(0);
     }
-    match expr {
-        Expr::Alias(alias) => ahead_of_now(&alias.expr),
-        Expr::Cast(Cast { expr, field }) if is_exact(field.data_type()) => ahead_of_now(expr),
-        Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
-            let Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(interval)), _) =
-                right.as_ref()
-            else {
-                return None;
-            };
-            let nanos = i128::from(interval.days) * i128::from(DAY_NANOS)
-                + i128::from(interval.nanoseconds);
-            if interval.months != 0 || nanos % 1_000 != 0 {
-                return None;
-            }
-            let micros = i64::try_from(nanos / 1_000).ok()?;
-            let ahead = ahead_of_now(left)?;
-            match op {
-                Operator::Plus => ahead.checked_add(micros),
-                Operator::Minus => ahead.checked_sub(micros),
-                _ => None,
-            }
-        }
-        _ => None,
+    if let Expr::Alias(alias) = expr {
+        return ahead_of_now(&alias.expr);
     }
+    if let Some((expr, to)) = cast_of(expr) {
+        return is_exact(to).then(|| ahead_of_now(expr))?;
+    }
+    let (left, op, right) = sum_or_difference(expr)?;
+    let Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(interval)), _) = right else {
+        return None;
+    };
+    let nanos =
+        i128::from(interval.days) * i128::from(DAY_NANOS) + i128::from(interval.nanoseconds);
+    if interval.months != 0 || nanos % 1_000 != 0 {
+        return None;
+    }
+    let micros = i64::try_from(nanos / 1_000).ok()?;
+    let ahead = ahead_of_now(left)?;
+    if op == Operator::Minus { ahead.checked_sub(micros) } else { ahead.checked_add(micros) }
 }
 
 /// The condition about the time in a column.
@@ -447,12 +427,10 @@ fn asked_of(condition: Expr) -> Result<Expr> {
     let time =
         |as_type: &DataType| cast(Expr::Column(Column::new_unqualified(TIME)), as_type.clone());
     let put = condition.transform_down(|part| {
-        let of = match &part {
-            // now() is in nanoseconds at first, in which there is no year 2263.
-            Expr::Cast(Cast { expr, field }) if moment::type_of(expr).is_some() => {
-                field.data_type()
-            }
-            other => match moment::type_of(other) {
+        // now() is in nanoseconds at first, in which there is no year 2263.
+        let of = match cast_of(&part).filter(|(expr, _)| moment::type_of(expr).is_some()) {
+            Some((_, to)) => to,
+            None => match moment::type_of(&part) {
                 Some(data_type) => data_type,
                 None => return Ok(Transformed::no(part)),
             },

@@ -4,6 +4,31 @@
 //! rests on are here. Method: years counted from March in 400-year cycles of 146,097 days (H.
 //! Hinnant, "chrono-compatible low-level date algorithms").
 
+use crate::time::DAY_MICROS;
+
+/// The first day of dates and of timestamps, since 1970.
+pub(crate) const FIRST_DAY: i64 = -2_440_588;
+/// The first day after the last date.
+pub(crate) const END_OF_DATES: i64 = 2_145_042_906;
+/// The first day of which not all is a timestamp: these end where 64 bits do.
+pub(crate) const END_OF_TIMESTAMPS: i64 = 106_751_991;
+
+/// Whether a timestamp is none of the two ends of time.
+pub(crate) fn is_finite(micros: i64) -> bool {
+    micros != i64::MIN && micros != i64::MAX
+}
+
+/// The midnight at which a day begins; None where that is no timestamp.
+pub(crate) fn midnight(days: i32) -> Option<i64> {
+    match days {
+        i32::MIN => Some(i64::MIN),
+        i32::MAX => Some(i64::MAX),
+        days => Some(i64::from(days))
+            .filter(|days| *days < END_OF_TIMESTAMPS)
+            .map(|days| days * DAY_MICROS),
+    }
+}
+
 /// Days since 1970-01-01 of a date; year 0 is 1 BC.
 pub(crate) fn days_of(year: i64, month: u32, day: u32) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };

@@ -4,7 +4,7 @@
 //! - A text constant has the type of the other side (Postgres manual, 10.2): `'5' + 5`, `id =
 //!   '123e…'`, `took > '1 day'`.
 //! - A REAL beside an integer or a numeric is a double.
-//! - Operators on JSON are functions (`documents`).
+//! - Operators on JSON and on times are functions (`documents`).
 
 use datafusion::arrow::datatypes::{
     DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, IntervalUnit, TimeUnit, i256,
@@ -21,6 +21,7 @@ use super::documents;
 use crate::postgres::syntax::numbers::without_exponent;
 use crate::types::SqlType;
 use crate::types::decimal::MAX_SCALE;
+use crate::postgres::functions;
 
 /// To be asked before all others.
 #[derive(Debug)]
@@ -36,6 +37,11 @@ impl ExprPlanner for Binary {
             return Ok(PlannerResult::Planned(function));
         }
         if let Some(planned) = super::arrays::planned(&expr.op, &expr.left, &expr.right, schema)? {
+            return Ok(PlannerResult::Planned(planned));
+        }
+        if let Some(planned) =
+            functions::time_operator(&expr.op.to_string(), &expr.left, &expr.right, schema)?
+        {
             return Ok(PlannerResult::Planned(planned));
         }
         widen_real(&mut expr, schema);

@@ -290,10 +290,9 @@ impl TreeNodeRewriter for Operators<'_> {
             }
             other => return Ok(Transformed::no(other)),
         };
-        let dated = self.dated(binary);
-        dated.transform_data(|binary| match functions::shift(binary, self.schema)? {
-            Ok(shift) => Ok(Transformed::yes(shift)),
-            Err(binary) => Ok(self.numeric(binary)),
+        Ok(match functions::shift(binary, self.schema)? {
+            Ok(shift) => Transformed::yes(shift),
+            Err(binary) => self.numeric(binary),
         })
     }
 }
@@ -368,27 +367,6 @@ impl Operators<'_> {
 
     fn is_interval(&self, expr: &Expr) -> bool {
         matches!(expr.get_type(self.schema), Ok(DataType::Interval(_) | DataType::Duration(_)))
-    }
-
-    /// A date and an interval make a timestamp.
-    fn dated(&self, binary: BinaryExpr) -> Transformed<BinaryExpr> {
-        let BinaryExpr { mut left, op, mut right } = binary;
-        let is_date = |expr: &Expr| matches!(expr.get_type(self.schema), Ok(DataType::Date32));
-        let date = match op {
-            Operator::Plus | Operator::Minus if self.is_interval(&right) && is_date(&left) => {
-                Some(&mut left)
-            }
-            // The right side first: the left one may be a long chain, and each of its links would
-            // ask for the type of the rest.
-            Operator::Plus if is_date(&right) && self.is_interval(&left) => Some(&mut right),
-            _ => None,
-        };
-        let is_changed = date.is_some();
-        if let Some(date) = date {
-            let moment = DataType::Timestamp(TimeUnit::Microsecond, None);
-            **date = typed(std::mem::take(date), moment);
-        }
-        Transformed::new_transformed(BinaryExpr { left, op, right }, is_changed)
     }
 
     fn between(&self, mut between: Between) -> Transformed<Expr> {

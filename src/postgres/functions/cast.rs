@@ -8,6 +8,7 @@
 //!   cuts it off.
 //! - To a numeric, a double has 15 significant digits and a real 6.
 //! - To a real, a double that it cannot hold is 22003.
+//! - Dates and timestamps without end stay so.
 //!
 //! The rewrite comes after types have been coerced, so that it also finds the casts that the
 //! coercion has put in.
@@ -17,13 +18,14 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, Float32Array, Int16Array, Int32Array, Int64Array, ListArray,
-    PrimitiveArray, StringArray, StringBuilder,
+    PrimitiveArray, StringArray, StringBuilder, TimestampMicrosecondArray,
 };
 use datafusion::arrow::compute::{cast, try_unary};
 use datafusion::arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Decimal128Type, Decimal256Type, Field, FieldRef, Float32Type,
-    Float64Type, i256,
+    ArrowPrimitiveType, DataType, Date32Type, Decimal128Type, Decimal256Type, Field, FieldRef,
+    Float32Type, Float64Type, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType, i256,
 };
+use datafusion::arrow::error::ArrowError;
 use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::expr::{Cast, ScalarFunction};
 use datafusion::logical_expr::{
@@ -36,6 +38,8 @@ use super::math::in_range;
 use super::scalar::over_columns;
 use crate::error::{Error, SqlState};
 use crate::pgtypes::values::{ColumnBuilder, Encoder, TextStyle};
+use crate::time::DAY_MICROS;
+use crate::types::calendar::{is_finite, midnight};
 use crate::types::decimal::Decimal;
 use crate::types::{SqlType, Zone};
 
@@ -55,12 +59,25 @@ pub(crate) fn replaced(cast: Cast, schema: &DFSchema) -> Result<Expr, Cast> {
         }
         (DataType::Float64, DataType::Float32) => CastFunction::Narrow,
         (DataType::List(_), to @ DataType::List(_)) if from != *to => CastFunction::Elements,
+        (from, to) if is_of_times(from, to) => CastFunction::Time,
         _ => return Err(cast),
     };
     let signature = Signature::any(1, Volatility::Immutable);
     let function = PostgresCast { way, to: cast.field, signature };
     let function = Arc::new(ScalarUDF::from(function));
     Ok(Expr::ScalarFunction(ScalarFunction::new_udf(function, vec![*cast.expr])))
+}
+
+/// What is cast, and to which type, by whatever does it.
+pub(crate) fn cast_of(expr: &Expr) -> Option<(&Expr, &DataType)> {
+    match expr {
+        Expr::Cast(cast) => Some((&cast.expr, cast.field.data_type())),
+        Expr::ScalarFunction(call) => {
+            let function = call.func.inner().downcast_ref::<PostgresCast>()?;
+            Some((call.args.first()?, function.to.data_type()))
+        }
+        _ => None,
+    }
 }
 
 /// Types whose values are read from text here.
@@ -108,6 +125,7 @@ enum CastFunction {
     Narrow,
     /// Of arrays: as their elements are cast.
     Elements,
+    Time,
 }
 
 /// A cast as a function.
@@ -127,6 +145,7 @@ impl ScalarUDFImpl for PostgresCast {
             CastFunction::Digits => "cast_to_numeric",
             CastFunction::Narrow => "cast_to_real",
             CastFunction::Elements => "cast_elements",
+            CastFunction::Time => "cast_time",
         }
     }
 
@@ -140,7 +159,7 @@ impl ScalarUDFImpl for PostgresCast {
         let name = args.first().map(|value| value.schema_name().to_string()).unwrap_or_default();
         Ok(match self.way {
             // Such a cast may be the key of a join whose side has the value itself as well.
-            CastFunction::Digits | CastFunction::Narrow => {
+            CastFunction::Digits | CastFunction::Narrow | CastFunction::Time => {
                 format!("CAST({name} AS {})", SqlType::from_field(&self.to))
             }
             _ => name,
@@ -170,6 +189,7 @@ impl ScalarUDFImpl for PostgresCast {
             CastFunction::Digits => read(&(Arc::new(digits(&columns[0])?) as ArrayRef), &self.to),
             CastFunction::Narrow => narrowed(&columns[0]),
             CastFunction::Elements => converted(&columns[0], field, &self.to),
+            CastFunction::Time => Ok(time_cast(&columns[0], self.to.data_type())?),
         })
     }
 }
@@ -252,7 +272,49 @@ fn converted(array: &ArrayRef, from: &Field, to: &Field) -> Result<ArrayRef> {
         {
             rounded(array, data_type)?
         }
-        (_, data_type) => cast(array, data_type)?,
+        (_, data_type) => time_cast(array, data_type)?,
+    })
+}
+
+/// Whether arrow's cast would not know infinity.
+fn is_of_times(from: &DataType, to: &DataType) -> bool {
+    use DataType::{Date32, Time64, Timestamp};
+    use TimeUnit::Microsecond;
+    match (from, to) {
+        (Timestamp(Microsecond, from), Timestamp(Microsecond, to)) => {
+            from.is_some() != to.is_some()
+        }
+        (Date32, Timestamp(Microsecond, _))
+        | (Timestamp(Microsecond, _), Date32 | Time64(Microsecond)) => true,
+        _ => false,
+    }
+}
+
+fn too_late() -> ArrowError {
+    Error::new(SqlState::DatetimeOverflow, "date out of range for timestamp").into()
+}
+
+/// A cast between dates and timestamps; any other as arrow does it.
+pub(super) fn time_cast(array: &ArrayRef, to: &DataType) -> crate::error::Result<ArrayRef> {
+    if !is_of_times(array.data_type(), to) {
+        return Ok(cast(array, to)?);
+    }
+    if let Some(days) = array.as_primitive_opt::<Date32Type>() {
+        let midnights: TimestampMicrosecondArray =
+            try_unary(days, |days| midnight(days).ok_or_else(too_late))?;
+        return Ok(Arc::new(midnights.with_data_type(to.clone())));
+    }
+    let times = array.as_primitive::<TimestampMicrosecondType>();
+    Ok(match to {
+        DataType::Date32 => Arc::new(times.unary::<_, Date32Type>(|micros| match micros {
+            i64::MIN => i32::MIN,
+            i64::MAX => i32::MAX,
+            micros => micros.div_euclid(DAY_MICROS) as i32,
+        })),
+        DataType::Time64(_) => Arc::new(times.unary_opt::<_, Time64MicrosecondType>(|micros| {
+            is_finite(micros).then(|| micros.rem_euclid(DAY_MICROS))
+        })),
+        _ => Arc::new(times.clone().with_data_type(to.clone())),
     })
 }
 

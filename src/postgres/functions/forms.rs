@@ -7,13 +7,10 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, IntervalMonthDayNanoArray, PrimitiveArray,
-};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, IntervalMonthDayNanoArray};
 use datafusion::arrow::compute::{CastOptions, cast_with_options};
 use datafusion::arrow::datatypes::{
-    DataType, Date32Type, Field, FieldRef, IntervalMonthDayNano, Time64MicrosecondType, TimeUnit,
-    TimestampMicrosecondType,
+    DataType, Field, FieldRef, IntervalMonthDayNano, Time64MicrosecondType, TimeUnit,
 };
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
@@ -25,7 +22,7 @@ use datafusion::logical_expr::{
 };
 
 use super::super::routines::resolve::{GivenArgument, best};
-use super::cast::{read, written};
+use super::cast::{read, time_cast, written};
 use super::form_values::{ArgumentColumn, built};
 pub(super) use super::form_values::{ArgumentsOf, FormValue, ok};
 use super::intervals::as_intervals;
@@ -33,7 +30,6 @@ use super::text::Budget;
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::postgres::by_name::by_name;
-use crate::time::DAY_MICROS;
 use crate::types::SqlType;
 
 /// What computes a function.
@@ -183,6 +179,7 @@ pub(super) fn functions(forms: Vec<Form>, grow: &[&str]) -> Vec<ScalarUDF> {
                 name: form.name,
                 grows: grow.contains(&form.name),
                 forms: vec![form],
+                is_settled: false,
                 signature: Signature::one_of(
                     vec![TypeSignature::Nullary, TypeSignature::VariadicAny],
                     Volatility::Immutable,
@@ -193,10 +190,26 @@ pub(super) fn functions(forms: Vec<Form>, grow: &[&str]) -> Vec<ScalarUDF> {
     all.into_iter().map(ScalarUDF::from).collect()
 }
 
+/// A form that is a function by itself, called with what it takes.
+pub(super) struct OperatorForm {
+    pub(super) takes: Vec<SqlType>,
+    pub(super) function: Arc<ScalarUDF>,
+}
+
+pub(super) fn operator_form(form: Form) -> OperatorForm {
+    let takes = form.takes.clone();
+    let signature = Signature::any(takes.len(), Volatility::Immutable);
+    let forms =
+        Forms { name: form.name, forms: vec![form], is_settled: true, grows: false, signature };
+    OperatorForm { takes, function: Arc::new(ScalarUDF::from(forms)) }
+}
+
 /// A function with its forms.
 pub(super) struct Forms {
     name: &'static str,
     forms: Vec<Form>,
+    /// It is called with what its only form takes.
+    is_settled: bool,
     grows: bool,
     signature: Signature,
 }
@@ -235,7 +248,11 @@ impl Form {
 }
 
 impl Forms {
-    fn meant(&self, given: &[GivenArgument]) -> Result<&Form> {
+    fn meant(&self, given: impl Fn() -> Vec<GivenArgument>) -> Result<&Form> {
+        if let (true, [form]) = (self.is_settled, &self.forms[..]) {
+            return Ok(form);
+        }
+        let given = &given()[..];
         let forms = self.forms.iter().map(|form| (form.wanted(given.len()), form));
         best(self.name, forms, given)
     }
@@ -248,7 +265,7 @@ pub(super) fn grows(function: &ScalarUDF) -> bool {
 
 /// Whether a function has forms.
 pub(crate) fn has_forms(function: &ScalarUDF) -> bool {
-    function.inner().is::<Forms>()
+    function.inner().downcast_ref::<Forms>().is_some_and(|forms| !forms.is_settled)
 }
 
 /// The call with its arguments in the types of the form that is meant.
@@ -258,7 +275,7 @@ pub(crate) fn settled(mut call: ScalarFunction, schema: &DFSchema) -> DfResult<T
     };
     let given = call.args.iter().map(|arg| GivenArgument::settled(arg, schema));
     let given = given.collect::<Result<Vec<_>>>()?;
-    let wanted = forms.meant(&given)?.wanted(given.len());
+    let wanted = forms.meant(|| given.clone())?.wanted(given.len());
     let mut is_changed = false;
     for (arg, (given, wanted)) in call.args.iter_mut().zip(given.iter().zip(&wanted)) {
         let is_null = matches!(arg, Expr::Literal(ScalarValue::Null, _));
@@ -282,14 +299,11 @@ pub(crate) fn settled(mut call: ScalarFunction, schema: &DFSchema) -> DfResult<T
     Ok(Transformed::new_transformed(Expr::ScalarFunction(call), is_changed))
 }
 
-/// What is no cast: numerics stay what they are, and a cast of times would not have infinity, or is
-/// none that DataFusion knows.
+/// What is no cast: numerics stay what they are, and the last one is none that DataFusion knows.
 fn is_converted_here(from: &SqlType, to: &SqlType) -> bool {
     matches!(
         (from, to),
-        (SqlType::Decimal(_), SqlType::Decimal(_))
-            | (SqlType::Date, SqlType::Timestamp(_) | SqlType::TimestampTz(_))
-            | (SqlType::Time, SqlType::Interval)
+        (SqlType::Decimal(_), SqlType::Decimal(_)) | (SqlType::Time, SqlType::Interval)
     )
 }
 
@@ -307,10 +321,10 @@ impl ScalarUDFImpl for Forms {
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs) -> DfResult<FieldRef> {
-        let fields = args.arg_fields.iter().zip(args.scalar_arguments);
-        let given: Vec<_> =
-            fields.map(|(field, constant)| GivenArgument::planned(field, *constant)).collect();
-        let form = self.meant(&given)?;
+        let form = self.meant(|| {
+            let fields = args.arg_fields.iter().zip(args.scalar_arguments);
+            fields.map(|(field, constant)| GivenArgument::planned(field, *constant)).collect()
+        })?;
         let first = args.scalar_arguments.first().copied().flatten();
         if let (Some(check), Some(text)) =
             (form.check, first.and_then(ScalarValue::try_as_str).flatten())
@@ -321,16 +335,17 @@ impl ScalarUDFImpl for Forms {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
-        let given: Vec<_> = (args.arg_fields.iter().zip(&args.args))
-            .map(|(field, value)| match value {
-                ColumnarValue::Scalar(ScalarValue::Utf8(_) | ScalarValue::Null) => {
-                    GivenArgument::unknown()
-                }
-                _ => GivenArgument::of(field),
-            })
-            .collect();
-        let form = self.meant(&given)?;
-        let wanted = form.wanted(given.len());
+        let form = self.meant(|| {
+            let given =
+                (args.arg_fields.iter().zip(&args.args)).map(|(field, value)| match value {
+                    ColumnarValue::Scalar(ScalarValue::Utf8(_) | ScalarValue::Null) => {
+                        GivenArgument::unknown()
+                    }
+                    _ => GivenArgument::of(field),
+                });
+            given.collect()
+        })?;
+        let wanted = form.wanted(args.args.len());
         let typed = args.args.iter().zip(args.arg_fields.iter().zip(&wanted));
         let typed = typed.map(|(value, (field, wanted))| match value {
             ColumnarValue::Array(array) => {
@@ -395,13 +410,7 @@ fn converted(column: &ArrayRef, field: &Field, wanted: &SqlType) -> DfResult<Arr
         SqlType::Decimal(_) if is.is_decimal() => Arc::clone(column),
         _ if *is == to => Arc::clone(column),
         SqlType::Timestamp(_) | SqlType::TimestampTz(_) if *is == DataType::Date32 => {
-            let micros = column.as_primitive::<Date32Type>().unary(|days| match days {
-                i32::MIN => i64::MIN,
-                i32::MAX => i64::MAX,
-                days => i64::from(days).saturating_mul(DAY_MICROS),
-            });
-            let micros: PrimitiveArray<TimestampMicrosecondType> = micros;
-            Arc::new(micros.with_data_type(to))
+            time_cast(column, &to)?
         }
         SqlType::Interval if matches!(is, DataType::Duration(_)) => as_intervals(column)?,
         SqlType::Interval if matches!(is, DataType::Time64(TimeUnit::Microsecond)) => {
@@ -521,6 +530,7 @@ mod tests {
         Forms {
             name: form.name,
             forms: vec![form.clone()],
+            is_settled: false,
             grows: false,
             signature: Signature::variadic_any(Volatility::Immutable),
         }

@@ -3,30 +3,26 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Datelike, NaiveDateTime, Timelike};
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, IntervalMonthDayNanoArray};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{
-    DataType, Float64Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit,
-    TimeUnit, TimestampMicrosecondType,
+    DataType, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, TimeUnit,
+    TimestampMicrosecondType,
 };
 use datafusion::logical_expr::{Expr, ScalarUDF, Signature, Volatility};
 
+use super::cast::time_cast;
 use super::scalar::Scalar;
 use crate::error::{Error, Result, SqlState};
 use crate::time::{DAY_MICROS, DAY_NANOS};
+use crate::types::calendar::{date_of, days_in_month, days_of, is_finite};
 use crate::types::normalised;
 
 const DAYS_OF_MONTH: f64 = 30.0;
 const SECONDS_OF_DAY: f64 = 86_400.0;
 
-/// `interval_times(interval, number)` and `interval_divided(interval, number)`.
 pub(crate) fn all() -> Vec<ScalarUDF> {
     let interval = DataType::Interval(IntervalUnit::MonthDayNano);
-    let function = |name, call| {
-        let signature = Signature::any(2, Volatility::Immutable);
-        ScalarUDF::from(Scalar { name, aliases: vec![], signature, out: interval.clone(), call })
-    };
     let of = |name, arguments, call| {
         let signature = Signature::any(arguments, Volatility::Immutable);
         ScalarUDF::from(Scalar { name, aliases: vec![], signature, out: interval.clone(), call })
@@ -37,22 +33,12 @@ pub(crate) fn all() -> Vec<ScalarUDF> {
         of("justify_interval", 1, |args, _| each(&args[0], as_one_sign)),
         of("age", 2, age),
         of(KEY, 1, |args, _| key(&args[0])),
-        function("interval_times", |args, rows| combined(args, rows, times)),
         ScalarUDF::from(Scalar {
             name: SIZE,
             aliases: vec![],
             signature: Signature::any(1, Volatility::Immutable),
             out: DataType::Int64,
             call: |args, _| size(&args[0]),
-        }),
-        function("interval_divided", |args, rows| {
-            combined(args, rows, |interval, by| {
-                if by == 0.0 {
-                    Err(Error::new(SqlState::DivisionByZero, "division by zero"))
-                } else {
-                    scaled(interval, |number| number / by)
-                }
-            })
         }),
     ]
 }
@@ -84,13 +70,15 @@ fn key(intervals: &ArrayRef) -> Result<ArrayRef> {
 
 fn size(intervals: &ArrayRef) -> Result<ArrayRef> {
     let intervals = cast(intervals, &DataType::Interval(IntervalUnit::MonthDayNano))?;
-    let micros = |interval: IntervalMonthDayNano| {
-        let days = i128::from(interval.months) * 30 + i128::from(interval.days);
-        let micros = days * i128::from(DAY_MICROS) + i128::from(interval.nanoseconds / 1_000);
-        i64::try_from(micros).unwrap_or(if micros < 0 { i64::MIN } else { i64::MAX })
-    };
     let intervals = intervals.as_primitive::<IntervalMonthDayNanoType>();
-    Ok(Arc::new(intervals.unary::<_, Int64Type>(micros)))
+    Ok(Arc::new(intervals.unary::<_, Int64Type>(micros_of)))
+}
+
+/// The length of an interval that it is compared by.
+pub(crate) fn micros_of(interval: IntervalMonthDayNano) -> i64 {
+    let days = i128::from(interval.months) * 30 + i128::from(interval.days);
+    let micros = days * i128::from(DAY_MICROS) + i128::from(interval.nanoseconds / 1_000);
+    i64::try_from(micros).unwrap_or(if micros < 0 { i64::MIN } else { i64::MAX })
 }
 
 /// A column of intervals; the difference of two moments, which has no days of its own, has them
@@ -163,73 +151,69 @@ fn as_one_sign(interval: IntervalMonthDayNano) -> IntervalMonthDayNano {
 /// `age(later, earlier)`: years, months and days as people count them, and the rest.
 fn age(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
     let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
-    let moments = |at: usize| -> Result<ArrayRef> { Ok(cast(&args[at], &micros)?) };
+    let moments = |at: usize| time_cast(&args[at], &micros);
     let (later, earlier) = (moments(0)?, moments(1)?);
     let (later, earlier) = (
         later.as_primitive::<TimestampMicrosecondType>(),
         earlier.as_primitive::<TimestampMicrosecondType>(),
     );
     let value = |row| {
-        if later.is_valid(row) && earlier.is_valid(row) {
-            between(later.value(row), earlier.value(row)).map(Some)
-        } else {
-            Ok(None)
-        }
+        (later.is_valid(row) && earlier.is_valid(row))
+            .then(|| between(later.value(row), earlier.value(row)))
     };
-    Ok(Arc::new((0..rows).map(value).collect::<Result<IntervalMonthDayNanoArray>>()?))
+    Ok(Arc::new((0..rows).map(value).collect::<IntervalMonthDayNanoArray>()))
 }
 
-fn between(one: i64, other: i64) -> Result<IntervalMonthDayNano> {
+/// What a clock and a calendar show.
+struct Wall {
+    months: i32,
+    days_in_month: i32,
+    day: i32,
+    of_day: i64,
+}
+
+/// Infinity is as far away as Postgres, which counts from 2000, has it.
+fn wall(micros: i64) -> Wall {
+    let from = if is_finite(micros) { 0 } else { days_of(2000, 1, 1) };
+    let (year, month, day) = date_of(micros.div_euclid(DAY_MICROS) + from);
+    let months = year * 12 + i64::from(month) - 1;
+    let days_in_month = days_in_month(year, month) as i32;
+    let of_day = micros.rem_euclid(DAY_MICROS);
+    Wall { months: months as i32, days_in_month, day: day as i32, of_day }
+}
+
+fn between(one: i64, other: i64) -> IntervalMonthDayNano {
     if one < other {
-        let back = between(other, one)?;
-        return Ok(IntervalMonthDayNano::new(-back.months, -back.days, -back.nanoseconds));
+        let back = between(other, one);
+        return IntervalMonthDayNano::new(-back.months, -back.days, -back.nanoseconds);
     }
-    let moment = |micros| {
-        let moment = DateTime::from_timestamp_micros(micros).map(|moment| moment.naive_utc());
-        moment.ok_or_else(|| Error::new(SqlState::DatetimeOverflow, "timestamp out of range"))
-    };
-    let (later, earlier) = (moment(one)?, moment(other)?);
-    let of_day = |moment: NaiveDateTime| {
-        i64::from(moment.num_seconds_from_midnight()) * 1_000_000_000
-            + i64::from(moment.nanosecond())
-    };
-    let months = |moment: NaiveDateTime| moment.year() * 12 + moment.month0() as i32;
-    let mut nanoseconds = of_day(later) - of_day(earlier);
-    let mut days = later.day() as i32 - earlier.day() as i32;
-    let mut count = months(later) - months(earlier);
+    let (later, earlier) = (wall(one), wall(other));
+    let mut nanoseconds = (later.of_day - earlier.of_day) * 1_000;
+    let mut days = later.day - earlier.day;
+    let mut count = later.months - earlier.months;
     if nanoseconds < 0 {
         nanoseconds += DAY_NANOS;
         days -= 1;
     }
     if days < 0 {
         // The month that has begun is the earlier moment's.
-        days += i32::from(earlier.date().num_days_in_month());
+        days += earlier.days_in_month;
         count -= 1;
     }
-    Ok(IntervalMonthDayNano::new(count, days, nanoseconds))
+    IntervalMonthDayNano::new(count, days, nanoseconds)
 }
 
-fn times(interval: IntervalMonthDayNano, by: f64) -> Result<IntervalMonthDayNano> {
+/// `interval * number`.
+pub(super) fn times(interval: IntervalMonthDayNano, by: f64) -> Result<IntervalMonthDayNano> {
     scaled(interval, |number| number * by)
 }
 
-fn combined(
-    args: &[ArrayRef],
-    rows: usize,
-    of: fn(IntervalMonthDayNano, f64) -> Result<IntervalMonthDayNano>,
-) -> Result<ArrayRef> {
-    let intervals = as_intervals(&args[0])?;
-    let intervals = intervals.as_primitive::<IntervalMonthDayNanoType>();
-    let numbers = cast(&args[1], &DataType::Float64)?;
-    let numbers = numbers.as_primitive::<Float64Type>();
-    let value = |row| {
-        if intervals.is_valid(row) && numbers.is_valid(row) {
-            of(intervals.value(row), numbers.value(row)).map(Some)
-        } else {
-            Ok(None)
-        }
-    };
-    Ok(Arc::new((0..rows).map(value).collect::<Result<IntervalMonthDayNanoArray>>()?))
+/// `interval / number`.
+pub(super) fn divided(interval: IntervalMonthDayNano, by: f64) -> Result<IntervalMonthDayNano> {
+    if by == 0.0 {
+        return Err(Error::new(SqlState::DivisionByZero, "division by zero"));
+    }
+    scaled(interval, |number| number / by)
 }
 
 /// Each part scaled, what is left over of months and days handed down.

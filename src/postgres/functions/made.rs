@@ -10,12 +10,9 @@ use super::forms::{ArgumentsOf, Form, FormValue, functions, ok, strict};
 use crate::error::{Error, Result, SqlState};
 use crate::time::{DAY_MICROS, HOUR_MICROS, MINUTE_MICROS, SECOND_MICROS};
 use crate::types::Zone;
-use crate::types::calendar::{days_in_month, days_of};
-
-/// The first day, and the first after the last one, of dates and of timestamps, which end where 64 bits do.
-const FIRST_DAY: i64 = -2_440_588;
-const END_OF_DATES: i64 = 2_145_042_906;
-const END_OF_TIMESTAMPS: i64 = 106_751_991;
+use crate::types::calendar::{
+    END_OF_DATES, END_OF_TIMESTAMPS, FIRST_DAY, days_in_month, days_of, is_finite,
+};
 
 pub(super) fn forms() -> Vec<Form> {
     vec![
@@ -67,10 +64,6 @@ fn out_of_range(what: String) -> Error {
     Error::new(SqlState::DatetimeOverflow, what)
 }
 
-fn is_finite(micros: i64) -> bool {
-    micros != i64::MIN && micros != i64::MAX
-}
-
 /// The day since 1970 that the first three arguments say, and how it is shown; a year before 0 is one
 /// before Christ.
 fn date(a: ArgumentsOf<'_>) -> Result<(i64, String)> {
@@ -90,9 +83,15 @@ fn date(a: ArgumentsOf<'_>) -> Result<(i64, String)> {
 /// The time of day that three arguments say, and how it is shown.
 fn time(a: ArgumentsOf<'_>, from: usize) -> Result<(i64, String)> {
     let (hour, minute, seconds) = (a.int(from), a.int(from + 1), a.double(from + 2));
-    let shown = format!("{hour}:{minute:02}:{seconds:02}");
+    let shown = match format!("{seconds:.5e}").split_once('e') {
+        Some((digits, power)) if seconds.abs() >= 1e6 => {
+            let digits = digits.trim_end_matches('0').trim_end_matches('.');
+            format!("{hour}:{minute:02}:{digits}e+{power:0>2}")
+        }
+        _ => format!("{hour}:{minute:02}:{seconds:02}"),
+    };
     let micros = (seconds * 1e6).round_ties_even() as i64;
-    let of_day = hour * HOUR_MICROS + minute * MINUTE_MICROS + micros;
+    let of_day = (hour * HOUR_MICROS + minute * MINUTE_MICROS).saturating_add(micros);
     let is_time = (0..=24).contains(&hour)
         && (0..60).contains(&minute)
         && seconds.is_finite()

@@ -20,6 +20,7 @@ use crate::error::Result;
 
 pub(crate) use advanced::translated;
 pub(crate) use array_order::array_order;
+pub(crate) use cast::cast_of;
 pub(crate) use collect::scalar_at;
 pub(crate) use forms::{has_forms, settled};
 pub(crate) use intervals::{SIZE as INTERVAL_SIZE, interval_key, interval_size};
@@ -37,7 +38,7 @@ pub(crate) use regex_options::RegexOptions;
 pub(crate) use scalar::over_columns;
 pub(crate) use session_zone::SessionZone;
 pub(crate) use similar::{LIKE_ESCAPE, SIMILAR_TO_ESCAPE, one_sign, similar_to, with_backslashes};
-pub(crate) use zones::in_utc;
+pub(crate) use time_operators::{sum_or_difference, time_operator};
 
 mod advanced;
 mod analyzed;
@@ -89,6 +90,7 @@ mod strings;
 mod system;
 mod system_time;
 mod text;
+mod time_operators;
 mod time_units;
 mod total;
 mod zones;

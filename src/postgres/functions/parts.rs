@@ -6,7 +6,6 @@ use std::sync::Arc;
 use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, Decimal128Array, Float64Array, PrimitiveArray, StringArray,
 };
-use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{
     ArrowPrimitiveType, DataType, Date32Type, Field, FieldRef, IntervalMonthDayNanoType,
     IntervalUnit, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType,
@@ -19,6 +18,7 @@ use datafusion::logical_expr::{
 
 use super::super::routines::resolve::GivenArgument;
 use super::calendar_time::{CalendarTime, JULIAN_1970, TimeKind, iso_year_and_day, weekday};
+use super::cast::time_cast;
 use super::intervals::as_intervals;
 use super::recent::Recent;
 use super::scalar::{over_columns, strings, text};
@@ -208,7 +208,7 @@ impl PartedTimes {
         };
         let array = match of {
             PartOf::Interval => as_intervals(array)?,
-            _ => cast(array, &wanted)?,
+            _ => time_cast(array, &wanted)?,
         };
         let ends = |micros: i64| micros == i64::MIN || micros == i64::MAX;
         let at = |micros| (!ends(micros)).then(|| (CalendarTime::of_micros(micros, kind), micros));

@@ -8,12 +8,10 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Days, Months, NaiveDateTime};
 use datafusion::arrow::array::{ArrayRef, AsArray, Int64Array, TimestampMicrosecondArray};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{
-    DataType, FieldRef, IntervalMonthDayNano, IntervalMonthDayNanoType, TimeUnit,
-    TimestampMicrosecondType,
+    DataType, FieldRef, IntervalMonthDayNanoType, TimeUnit, TimestampMicrosecondType,
 };
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
@@ -21,8 +19,8 @@ use datafusion::common::{DFSchema, Result};
 use datafusion::functions::datetime::now;
 use datafusion::logical_expr::expr::{Cast, ScalarFunction};
 use datafusion::logical_expr::{
-    BinaryExpr, ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator, ReturnFieldArgs,
-    ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, lit,
+    ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator, ReturnFieldArgs, ScalarFunctionArgs,
+    ScalarUDF, ScalarUDFImpl, Signature, Volatility, lit,
 };
 use datafusion::optimizer::AnalyzerRule;
 
@@ -31,9 +29,10 @@ use super::cast::{read_in, written_in};
 use super::datetime::to_char_in;
 use super::intervals::as_intervals;
 use super::scalar::over_columns;
+use super::time_operators::{self, negated, sum_or_difference};
 use super::time_units::{TimePart, part_named};
 use super::zones;
-use crate::error::{Error, SqlState};
+use crate::error::Error;
 use crate::pgtypes::values::TextStyle;
 use crate::postgres::carried::carried;
 use crate::types::{SqlType, Zone};
@@ -92,20 +91,21 @@ struct Zoned<'a> {
 
 impl Zoned<'_> {
     fn of(&self, expr: Expr) -> Transformed<Expr> {
+        if let Some((left, op, right)) = sum_or_difference(&expr) {
+            let moved = if self.is_interval(right) && self.is_moment(left) {
+                Some([left, right])
+            } else if op == Operator::Plus && self.is_moment(right) && self.is_interval(left) {
+                Some([right, left])
+            } else {
+                None
+            };
+            if let Some(args) = moved {
+                let way = Way::Moved(op == Operator::Minus);
+                return Transformed::yes(self.call(way, args.map(Expr::clone).into()));
+            }
+        }
         match expr {
             Expr::Cast(cast) => self.cast(cast),
-            Expr::BinaryExpr(BinaryExpr {
-                left,
-                op: op @ (Operator::Plus | Operator::Minus),
-                right,
-            }) if self.is_moment(&left) && self.is_interval(&right) => {
-                Transformed::yes(self.call(Way::Moved(op == Operator::Minus), vec![*left, *right]))
-            }
-            Expr::BinaryExpr(BinaryExpr { left, op: Operator::Plus, right })
-                if self.is_interval(&left) && self.is_moment(&right) =>
-            {
-                Transformed::yes(self.call(Way::Moved(false), vec![*right, *left]))
-            }
             Expr::ScalarFunction(call) => self.function(call),
             other => Transformed::no(other),
         }
@@ -191,12 +191,12 @@ impl Zoned<'_> {
             return Transformed::yes(self.there(made));
         }
         // A date is a moment to it: the midnight of the session's zone.
-        if name == "to_char" && self.type_of(&call.args[0]) == Some(DataType::Date32) {
-            let date = std::mem::take(&mut call.args[0]);
+        if name == "timezone" && self.type_of(&call.args[1]) == Some(DataType::Date32) {
+            let date = std::mem::take(&mut call.args[1]);
             let midnight = cast_to(date, DataType::Timestamp(TimeUnit::Microsecond, None));
-            call.args[0] = self.there(midnight);
+            call.args[1] = self.there(midnight);
+            return Transformed::yes(Expr::ScalarFunction(call));
         }
-        let name = call.func.name();
         if !call.args.iter().any(|arg| self.is_moment(arg)) {
             return Transformed::no(Expr::ScalarFunction(call));
         }
@@ -313,7 +313,6 @@ impl ScalarUDFImpl for InZone {
     }
 }
 
-/// Months and days are counted on the wall, the rest is time that passes.
 fn moved(
     moments: &ArrayRef,
     intervals: &ArrayRef,
@@ -328,42 +327,12 @@ fn moved(
     let mut out = TimestampMicrosecondArray::builder(moments.len());
     for (moment, interval) in moments.iter().zip(intervals) {
         out.append_option(match (moment, interval) {
-            (Some(moment), Some(interval)) => Some(moved_one(moment, interval, back, zone)?),
+            (Some(moment), Some(by)) => {
+                let by = if back { negated(by)? } else { by };
+                Some(time_operators::moved(moment, by, zone)?)
+            }
             _ => None,
         });
     }
     Ok(Arc::new(out.finish().with_data_type(utc)))
-}
-
-fn moved_one(
-    moment: i64,
-    interval: IntervalMonthDayNano,
-    back: bool,
-    zone: &Zone,
-) -> crate::error::Result<i64> {
-    if moment == i64::MIN || moment == i64::MAX {
-        return Ok(moment);
-    }
-    let sign = if back { -1 } else { 1 };
-    let (months, days) = (sign * i64::from(interval.months), sign * i64::from(interval.days));
-    let at = || -> Option<i64> {
-        let mut moment = moment;
-        if months != 0 || days != 0 {
-            let ahead = i64::from(zone.offset_at(moment.div_euclid(SECOND))) * SECOND;
-            let wall = DateTime::from_timestamp_micros(moment.checked_add(ahead)?)?.naive_utc();
-            let wall = on_wall(wall, months, days)?.and_utc().timestamp_micros();
-            let ahead = i64::from(zone.offset_of_local(wall.div_euclid(SECOND))) * SECOND;
-            moment = wall.checked_sub(ahead)?;
-        }
-        moment.checked_add(sign * (interval.nanoseconds / 1_000))
-    };
-    at().ok_or_else(|| Error::new(SqlState::DatetimeOverflow, "timestamp out of range"))
-}
-
-fn on_wall(wall: NaiveDateTime, months: i64, days: i64) -> Option<NaiveDateTime> {
-    let many = Months::new(u32::try_from(months.unsigned_abs()).ok()?);
-    let wall =
-        if months < 0 { wall.checked_sub_months(many) } else { wall.checked_add_months(many) }?;
-    let many = Days::new(days.unsigned_abs());
-    if days < 0 { wall.checked_sub_days(many) } else { wall.checked_add_days(many) }
 }

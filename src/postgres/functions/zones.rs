@@ -9,11 +9,11 @@ use datafusion::arrow::datatypes::{
     DataType, IntervalMonthDayNanoType, IntervalUnit, TimeUnit, TimestampMicrosecondType,
 };
 use datafusion::common::Result as DataFusionResult;
-use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, lit,
+    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
+use super::cast::time_cast;
 use super::scalar::{Scalar, strings, text};
 use crate::error::{Error, Result, SqlState};
 use crate::types::Zone;
@@ -24,11 +24,6 @@ const SECOND: i64 = 1_000_000;
 /// `timezone(zone, time)`.
 pub(crate) fn timezone() -> ScalarUDF {
     ScalarUDF::from(Timezone { signature: Signature::any(2, Volatility::Immutable) })
-}
-
-/// The moment that a time without a zone is in UTC. A cast gives the same, but fails at infinity.
-pub(crate) fn in_utc(time: Expr) -> Expr {
-    Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(timezone()), vec![lit("UTC"), time]))
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -79,7 +74,7 @@ fn at_zone(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
         TimeUnit::Microsecond,
         if becomes_moment { None } else { Some("UTC".into()) },
     );
-    let times = cast(&args[1], &wanted)?;
+    let times = time_cast(&args[1], &wanted)?;
     let times = times.as_primitive::<TimestampMicrosecondType>();
     let zones = Zones::new(&args[0])?;
     let mut last: Option<(usize, Zone)> = None;

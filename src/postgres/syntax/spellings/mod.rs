@@ -1,7 +1,7 @@
 //! Postgres's spellings of what DataFusion has under another name, or for other operands only.
 //!
 //! They are rewritten in the syntax tree, before a query is planned. What depends on the types of
-//! the operands is left to a function (`timezone`, `interval_times`), which sees them.
+//! the operands is left to a function (`timezone`), which sees them.
 
 mod arrays;
 mod from;
@@ -29,7 +29,7 @@ use from::{NamedColumns, first_as_subquery, fold_lateral, table};
 pub(crate) use functions::is_function;
 use functions::{called, local_moment};
 pub(super) use pieces::case_when;
-use pieces::{binary, cast, function_named, nested, number, plain_name, text_of, text_value};
+use pieces::{binary, cast, nested, number, plain_name, text_of, text_value};
 
 /// Rewrites a query, or an expression.
 ///
@@ -152,6 +152,11 @@ fn rewritten(expr: &mut Expr) -> Result<Option<Expr>> {
             Some(found) => Some(found),
             None => operator(left, op, right),
         },
+        // DataFusion would negate the text of a constant.
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr: inner } if is_interval(inner) => {
+            let bare = !matches!(**inner, Expr::Nested(_));
+            bare.then(|| minus(nested((**inner).clone())))
+        }
         Expr::UnaryOp { op: UnaryOperator::Minus, expr } => sign_first(expr),
         Expr::Identifier(name)
             if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("localtimestamp") =>
@@ -313,10 +318,12 @@ fn name_compared(right: &mut Expr) {
 /// parser it is `-(2 ^ 2)`.
 fn sign_first(power: &Expr) -> Option<Expr> {
     let Expr::BinaryOp { left, op: BinaryOperator::PGExp, right } = power else { return None };
-    let minus =
-        |expr: &Expr| Expr::UnaryOp { op: UnaryOperator::Minus, expr: Box::new(expr.clone()) };
-    let signed = sign_first(left).unwrap_or_else(|| nested(minus(left)));
+    let signed = sign_first(left).unwrap_or_else(|| nested(minus((**left).clone())));
     Some(nested(binary(signed, BinaryOperator::PGExp, (**right).clone())))
+}
+
+fn minus(expr: Expr) -> Expr {
+    Expr::UnaryOp { op: UnaryOperator::Minus, expr: Box::new(expr) }
 }
 
 /// `~a + b` is `~(a + b)` in Postgres, where `~`, `@`, `|/` and `||/` bind less tightly than arithmetic;
@@ -359,15 +366,6 @@ fn operator(left: &Expr, op: &BinaryOperator, right: &Expr) -> Option<Expr> {
         BinaryOperator::Overlaps => overlaps(left, right),
         BinaryOperator::PGOverlap => two("array_has_any"),
         BinaryOperator::PGStartsWith => two("starts_with"),
-        BinaryOperator::Multiply if is_interval(left) && !is_interval(right) => {
-            two("interval_times")
-        }
-        BinaryOperator::Multiply if is_interval(right) => {
-            Some(call("interval_times", vec![right.clone(), left.clone()]))
-        }
-        BinaryOperator::Divide if is_interval(left) && !is_interval(right) => {
-            two("interval_divided")
-        }
         _ => None,
     }
 }
@@ -378,9 +376,6 @@ fn is_interval(expr: &Expr) -> bool {
         Expr::Interval(_) => true,
         Expr::Nested(inner) => is_interval(inner),
         Expr::Cast { data_type, .. } => matches!(data_type, DataType::Interval { .. }),
-        Expr::Function(_) => function_named(expr).is_some_and(|(name, _)| {
-            ["interval_times", "interval_divided"].contains(&name.as_str())
-        }),
         _ => false,
     }
 }
@@ -433,7 +428,6 @@ mod tests {
         check("~x + 1 - y", "bit_not(x + 1 - y)");
         check("@ -a + b", "abs(-a + b)");
         check("ts AT TIME ZONE 'UTC'", "timezone('UTC', ts)");
-        check("n * INTERVAL '1 second'", "interval_times(INTERVAL '1 second', n)");
         check("jsonb_array_length(j)", "jsonb_array_length(j)");
         check("jsonb_agg(x ORDER BY y)", "jsonb_of_values(array_agg(json_value(x) ORDER BY y))");
         check("json_object_agg(k, v)", "json_of_members(array_agg(json_member(k, v)))");
