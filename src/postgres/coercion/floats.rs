@@ -1,12 +1,13 @@
-//! Where a double and a numeric meet, both are doubles (Postgres manual, 10.5): in CASE, COALESCE,
-//! ARRAY, VALUES and UNION.
+//! Where a double and a numeric meet, both are doubles; where a date, a timestamp and a moment do, all
+//! are the last of these (Postgres manual, 10.5): in CASE, COALESCE, VALUES and UNION, and moments where
+//! they are compared.
 //!
-//! DataFusion would make numerics of both, with fifteen digits behind the point and no room for
-//! large doubles.
+//! DataFusion would make numerics of doubles, with fifteen digits behind the point and no room for
+//! large ones, timestamps of moments, and nanoseconds of dates.
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::expr::Cast;
 use datafusion::logical_expr::{
@@ -14,15 +15,48 @@ use datafusion::logical_expr::{
 };
 
 /// Functions whose arguments and result are of one type.
-const OF_ONE_TYPE: [&str; 4] = ["coalesce", "greatest", "least", "nullif"];
+const OF_ONE_TYPE: [&str; 2] = ["coalesce", "nullif"];
 
-/// The type that numerics among these are cast to, if there are doubles among them too.
+/// The type that others among these are cast to: numerics, if there are doubles among them too, and
+/// times of several types.
 fn common<'t>(types: impl Iterator<Item = &'t DataType> + Clone) -> Option<DataType> {
+    if let Some(moment) = common_moment(types.clone()) {
+        return Some(moment);
+    }
     if !types.clone().any(is_numeric) {
         return None;
     }
     let has = |wanted: &DataType| types.clone().any(|of| of == wanted);
     [DataType::Float64, DataType::Float32].into_iter().find(has)
+}
+
+/// What dates, timestamps and moments have together, unless they are of one type or in nanoseconds.
+pub(super) fn common_moment<'t>(types: impl Iterator<Item = &'t DataType>) -> Option<DataType> {
+    let (mut found, mut differ): (Option<&DataType>, bool) = (None, false);
+    for of in types.filter(|of| !of.is_null() && !of.is_string()) {
+        let rank = |of: &DataType| match of {
+            DataType::Date32 => Some(0),
+            DataType::Timestamp(TimeUnit::Microsecond, zone) => Some(1 + u8::from(zone.is_some())),
+            _ => None,
+        };
+        let (new, known) = (rank(of)?, found.map(rank));
+        differ |= known.is_some_and(|known| known != Some(new));
+        if known.is_none_or(|known| known < Some(new)) {
+            found = Some(of);
+        }
+    }
+    found.filter(|_| differ).cloned()
+}
+
+/// Whether what is of this type is cast where others are of that one.
+fn gives_way(of: &DataType, to: &DataType) -> bool {
+    is_numeric(of) || of.is_temporal() && of != to
+}
+
+/// Casts the times among expressions that are compared, if they are of several types; says whether
+/// they are.
+pub fn unify_moments<'e>(exprs: impl Iterator<Item = &'e mut Expr>, schema: &DFSchema) -> bool {
+    unify_to(exprs, schema, |types| common_moment(types.iter()))
 }
 
 fn is_numeric(of: &DataType) -> bool {
@@ -33,14 +67,22 @@ fn as_type(expr: Expr, wanted: &DataType) -> Expr {
     Expr::Cast(Cast::new(Box::new(expr), wanted.clone()))
 }
 
-/// Casts the numerics among expressions of which one is a double; says whether there were such.
+/// Casts what gives way among expressions of several types; says whether there were such.
 pub fn unify<'e>(exprs: impl Iterator<Item = &'e mut Expr>, schema: &DFSchema) -> bool {
+    unify_to(exprs, schema, |types| common(types.iter()))
+}
+
+fn unify_to<'e>(
+    exprs: impl Iterator<Item = &'e mut Expr>,
+    schema: &DFSchema,
+    wanted: fn(&[DataType]) -> Option<DataType>,
+) -> bool {
     let exprs: Vec<&mut Expr> = exprs.collect();
     let types: Vec<DataType> =
         exprs.iter().map(|expr| expr.get_type(schema).unwrap_or(DataType::Null)).collect();
-    let Some(wanted) = common(types.iter()) else { return false };
+    let Some(wanted) = wanted(&types) else { return false };
     for (expr, of) in exprs.into_iter().zip(&types) {
-        if is_numeric(of) {
+        if gives_way(of, &wanted) {
             *expr = as_type(std::mem::take(expr), &wanted);
         }
     }
@@ -52,9 +94,9 @@ pub fn is_of_one_type(function: &str) -> bool {
     OF_ONE_TYPE.contains(&function)
 }
 
-/// The inputs of a UNION with their numerics as doubles; `None` if there is nothing to do.
+/// The inputs of a UNION in the types that they have together; `None` if there is nothing to do.
 pub fn unified(union: &Union) -> Result<Option<LogicalPlan>> {
-    let inputs = union.inputs.iter().map(uncast).collect::<Result<Vec<_>>>()?;
+    let inputs = &union.inputs;
     let Some(width) = inputs.first().map(|input| input.schema().fields().len()) else {
         return Ok(None);
     };
@@ -64,20 +106,20 @@ pub fn unified(union: &Union) -> Result<Option<LogicalPlan>> {
     let wanted: Vec<Option<DataType>> = (0..width)
         .map(|at| common(inputs.iter().map(|input| input.schema().field(at).data_type())))
         .collect();
-    let is_uncast = inputs.iter().zip(&union.inputs).any(|(one, other)| !Arc::ptr_eq(one, other));
-    if wanted.iter().all(Option::is_none) && !is_uncast {
+    if wanted.iter().all(Option::is_none) {
         return Ok(None);
     }
-    let inputs = inputs.into_iter().map(|input| {
+    let inputs = inputs.iter().map(|input| {
         let columns = input.schema().columns().into_iter().zip(&wanted).enumerate().map(
             |(at, (column, wanted))| match wanted {
-                Some(wanted) if is_numeric(input.schema().field(at).data_type()) => {
+                Some(wanted) if gives_way(input.schema().field(at).data_type(), wanted) => {
                     as_type(Expr::Column(column.clone()), wanted).alias(column.name)
                 }
                 _ => Expr::Column(column),
             },
         );
         let columns = columns.collect();
+        let input = Arc::clone(input);
         Ok(Arc::new(LogicalPlan::Projection(Projection::try_new(columns, input)?)))
     });
     Ok(Some(LogicalPlan::Union(Union::try_new_with_loose_types(
@@ -85,57 +127,27 @@ pub fn unified(union: &Union) -> Result<Option<LogicalPlan>> {
     )?)))
 }
 
-/// Without the casts of doubles to numerics: those of a UNION of three have been put in when it was
-/// planned.
-fn uncast(input: &Arc<LogicalPlan>) -> Result<Arc<LogicalPlan>> {
-    let LogicalPlan::Projection(projection) = input.as_ref() else { return Ok(Arc::clone(input)) };
-    let schema = projection.input.schema();
-    let mut is_changed = false;
-    let exprs = projection.expr.iter().enumerate().map(|(at, expr)| match expr.clone().unalias() {
-        Expr::Cast(cast)
-            if is_numeric(cast.field.data_type())
-                && matches!(
-                    cast.expr.get_type(schema),
-                    Ok(DataType::Float64 | DataType::Float32)
-                ) =>
-        {
-            is_changed = true;
-            cast.expr.alias(projection.schema.field(at).name())
-        }
-        _ => expr.clone(),
-    });
-    let exprs = exprs.collect();
-    Ok(if is_changed {
-        Arc::new(LogicalPlan::Projection(Projection::try_new(
-            exprs,
-            Arc::clone(&projection.input),
-        )?))
-    } else {
-        Arc::clone(input)
-    })
-}
-
-/// VALUES with numerics as doubles; `None` if there is nothing to do.
+/// VALUES in the types that they have together; `None` if there is nothing to do.
 pub fn of_values(values: &Values) -> Result<Option<LogicalPlan>> {
     let nothing = DFSchema::empty();
     let mut rows = values.values.clone();
     let mut is_changed = false;
     for at in 0..values.schema.fields().len() {
-        if !is_numeric(values.schema.field(at).data_type()) {
+        let found = values.schema.field(at).data_type();
+        if !is_numeric(found) && !found.is_temporal() {
             continue;
         }
         // They have been cast to what DataFusion has found already.
         let inner = |expr: &Expr| match expr {
-            Expr::Cast(cast) if is_numeric(cast.field.data_type()) => cast.expr.as_ref().clone(),
+            Expr::Cast(cast) if cast.field.data_type() == found => cast.expr.as_ref().clone(),
             other => other.clone(),
         };
         let types = rows
             .iter()
             .map(|row| inner(&row[at]).get_type(&nothing))
             .collect::<Result<Vec<_>>>()?;
-        let Some(wanted) = common(types.iter().chain([values.schema.field(at).data_type()])) else {
-            continue;
-        };
+        let numeric = Some(found).filter(|found| is_numeric(found));
+        let Some(wanted) = common(types.iter().chain(numeric)) else { continue };
         is_changed = true;
         for row in &mut rows {
             row[at] = as_type(inner(&row[at]), &wanted);

@@ -10,15 +10,18 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
-use datafusion::common::{Column, DFSchema, Result};
+use datafusion::common::{Column, DFSchema, Result, ScalarValue};
 use datafusion::functions_aggregate::first_last::first_value_udaf;
 use datafusion::logical_expr::expr::{AggregateFunction, WindowFunction};
 use datafusion::logical_expr::{
-    Aggregate, Distinct, Expr, ExprSchemable, Join, JoinConstraint, LogicalPlan, Projection, lit,
+    Aggregate, Distinct, Expr, ExprSchemable, Join, JoinConstraint, LogicalPlan, Projection,
+    WindowFrameBound, cast, lit,
 };
 use datafusion::optimizer::AnalyzerRule;
 
-use crate::postgres::functions::interval_key;
+use super::floats;
+use crate::pgtypes::values::parse_interval;
+use crate::postgres::functions::{interval_key, interval_size, micros_of};
 
 /// Puts intervals that are keys into one form; for queries whose aggregates are DataFusion's.
 #[derive(Debug)]
@@ -109,18 +112,38 @@ pub fn counted(mut call: AggregateFunction, schema: &DFSchema) -> Transformed<Ex
     Transformed::new_transformed(Expr::AggregateFunction(call), is_changed)
 }
 
-/// `PARTITION BY` intervals.
-pub fn partitioned(mut call: Box<WindowFunction>, schema: &DFSchema) -> Transformed<Expr> {
-    let is_changed = keyed(&mut call.params.partition_by, schema);
-    Transformed::new_transformed(Expr::WindowFunction(call), is_changed)
+/// `PARTITION BY` and `ORDER BY` intervals; how far a frame goes is then a number as well.
+pub fn framed(mut call: Box<WindowFunction>, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let mut is_changed = keyed(&mut call.params.partition_by, schema);
+    for sort in call.params.order_by.iter_mut().filter(|sort| is_interval(&sort.expr, schema)) {
+        sort.expr = interval_size(std::mem::take(&mut sort.expr));
+        let frame = &mut call.params.window_frame;
+        for bound in [&mut frame.start_bound, &mut frame.end_bound] {
+            if let WindowFrameBound::Preceding(by) | WindowFrameBound::Following(by) = bound
+                && let Some(text) = by.try_as_str().flatten()
+            {
+                *by = ScalarValue::Int64(Some(micros_of(parse_interval(text)?)));
+            }
+        }
+        is_changed = true;
+    }
+    Ok(Transformed::new_transformed(Expr::WindowFunction(call), is_changed))
 }
 
-/// A join whose keys are compared by how long they are; USING, NATURAL, INTERSECT and EXCEPT come
+/// A join whose keys are intervals, compared by how long they are, or times of two types; USING, NATURAL, INTERSECT and EXCEPT come
 /// here without an operator.
 pub fn joined(mut join: Join) -> Transformed<Join> {
     let mut is_changed = false;
     for (left, right) in &mut join.on {
-        if is_interval(left, join.left.schema()) && is_interval(right, join.right.schema()) {
+        if let (Ok(left_type), Ok(right_type)) =
+            (left.get_type(join.left.schema()), right.get_type(join.right.schema()))
+            && let Some(moment) = floats::common_moment([&left_type, &right_type].into_iter())
+        {
+            is_changed = true;
+            for side in [&mut *left, &mut *right] {
+                *side = cast(std::mem::take(side), moment.clone());
+            }
+        } else if is_interval(left, join.left.schema()) && is_interval(right, join.right.schema()) {
             is_changed = true;
             for side in [left, right] {
                 *side = interval_key(std::mem::take(side));

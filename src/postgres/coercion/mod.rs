@@ -5,8 +5,9 @@
 //! | [`rewrite`] | operators by the types of both sides, after DataFusion has resolved them |
 //! | `arrays` | operators between arrays |
 //! | [`binary`] | which types of operands DataFusion's own coercion would get wrong |
+//! | `comparable` | what is compared as something else |
 //! | `documents` | operators on JSON |
-//! | `floats` | NaN, zero and overflow as Postgres has them |
+//! | `floats` | where doubles and numerics meet, dates and timestamps |
 //! | [`intervals`] | 1 day and 24 hours are one key |
 //! | `order_keys` | what ORDER BY goes by for JSONB and arrays |
 //! | `ordered` | ORDER BY in an aggregate that has no order |
@@ -17,6 +18,7 @@
 
 pub(crate) mod arrays;
 pub mod binary;
+mod comparable;
 mod correlated;
 mod documents;
 mod flatten;

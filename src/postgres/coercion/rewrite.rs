@@ -14,10 +14,11 @@ use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
     BinaryExpr, Distinct, DistinctOn, Expr, ExprSchemable, Filter, LogicalPlan, LogicalPlanBuilder,
-    Operator, Union,
+    Operator, Union, lit, when,
 };
 
 use super::binary::{compared_as, kept};
+use super::comparable::{in_subquery, made_comparable};
 use super::correlated::{Clause, correlated};
 use super::order_keys::{by_keys, order_key};
 use super::single_row::lifted;
@@ -268,10 +269,11 @@ impl TreeNodeRewriter for Operators<'_> {
             Expr::ScalarFunction(call) => {
                 return Ok(Transformed::no(functions::once(Expr::ScalarFunction(call))));
             }
-            Expr::ScalarSubquery(_)
-            | Expr::InSubquery(_)
-            | Expr::Exists(_)
-            | Expr::SetComparison(_) => {
+            Expr::InSubquery(list) => {
+                let list = in_subquery(list, self.schema)?;
+                return correlated(list, self.schema, self.place, self.state);
+            }
+            Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::SetComparison(_) => {
                 return correlated(expr, self.schema, self.place, self.state);
             }
             Expr::AggregateFunction(mut call) => {
@@ -284,9 +286,9 @@ impl TreeNodeRewriter for Operators<'_> {
             }
             Expr::WindowFunction(mut call) => {
                 let is_keyed = by_keys(&mut call.params.order_by, self.schema)?;
-                let mut partitioned = intervals::partitioned(call, self.schema);
-                partitioned.transformed |= is_keyed;
-                return Ok(partitioned);
+                let mut framed = intervals::framed(call, self.schema)?;
+                framed.transformed |= is_keyed;
+                return Ok(framed);
             }
             other => return Ok(Transformed::no(other)),
         };
@@ -355,18 +357,9 @@ impl Operators<'_> {
             **constant = typed(std::mem::take(constant), wanted);
             return Ok(Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op, right })));
         }
-        let is_of_intervals = self.is_interval(&left) && self.is_interval(&right);
-        if is_of_intervals {
-            for side in [&mut left, &mut right] {
-                **side = functions::interval_size(std::mem::take(side));
-            }
-        }
+        let is_changed = made_comparable([left.as_mut(), right.as_mut()], self.schema);
         let compared = Expr::BinaryExpr(BinaryExpr { left, op, right });
-        Ok(Transformed::new_transformed(compared, is_of_intervals))
-    }
-
-    fn is_interval(&self, expr: &Expr) -> bool {
-        matches!(expr.get_type(self.schema), Ok(DataType::Interval(_) | DataType::Duration(_)))
+        Ok(Transformed::new_transformed(compared, is_changed))
     }
 
     fn between(&self, mut between: Between) -> Transformed<Expr> {
@@ -379,14 +372,9 @@ impl Operators<'_> {
             }
             return Transformed::yes(Expr::Between(between));
         }
-        let parts = [&between.expr, &between.low, &between.high];
-        let is_of_intervals = parts.into_iter().all(|expr| self.is_interval(expr));
-        if is_of_intervals {
-            for part in [&mut between.expr, &mut between.low, &mut between.high] {
-                **part = functions::interval_size(std::mem::take(part));
-            }
-        }
-        Transformed::new_transformed(Expr::Between(between), is_of_intervals)
+        let Between { expr, low, high, .. } = &mut between;
+        let is_changed = made_comparable([expr.as_mut(), low.as_mut(), high.as_mut()], self.schema);
+        Transformed::new_transformed(Expr::Between(between), is_changed)
     }
 
     /// CASE of JSONB is JSONB.
@@ -400,6 +388,15 @@ impl Operators<'_> {
 
     /// A function whose arguments and result are of one type.
     fn of_one_type(&self, mut call: ScalarFunction) -> Result<Transformed<Expr>> {
+        if let ("nullif", [value, other]) = (call.func.name(), call.args.as_slice()) {
+            let (mut left, mut right) = (value.clone(), other.clone());
+            // Their type stays, other than with numbers.
+            if made_comparable([&mut left, &mut right], self.schema) {
+                let nothing = lit(ScalarValue::Null);
+                let chosen = when(left.eq(right), nothing).otherwise(value.clone())?;
+                return Ok(Transformed::yes(chosen));
+            }
+        }
         let is_changed = floats::unify(call.args.iter_mut(), self.schema);
         let args = call.args.clone();
         let call = Transformed::new_transformed(Expr::ScalarFunction(call), is_changed);
@@ -425,8 +422,12 @@ impl Operators<'_> {
                 return Err(Error::new(SqlState::TypeMismatch, message).into());
             }
         }
+        let is_compared = case.expr.as_mut().is_some_and(|compared| {
+            let with = case.when_then_expr.iter_mut().map(|(when, _)| when.as_mut());
+            made_comparable(with.chain([compared.as_mut()]), self.schema)
+        });
         let thens = case.when_then_expr.iter_mut().map(|(_, then)| then).chain(&mut case.else_expr);
-        let is_unified = floats::unify(thens.map(AsMut::as_mut), self.schema);
+        let is_unified = floats::unify(thens.map(AsMut::as_mut), self.schema) || is_compared;
         let results = || case.when_then_expr.iter().map(|(_, then)| then).chain(&case.else_expr);
         let typed_result = results().filter(|result| !is_untyped(result)).find_map(|result| {
             let data_type = result.get_type(self.schema).ok()?;
@@ -460,7 +461,9 @@ impl Operators<'_> {
         let wanted =
             if list.list.iter().any(is_untyped) { self.compared_as(&list.expr) } else { None };
         let Some(data_type) = wanted else {
-            return Transformed::no(Expr::InList(list));
+            let compared = list.list.iter_mut().chain([list.expr.as_mut()]);
+            let is_changed = made_comparable(compared, self.schema);
+            return Transformed::new_transformed(Expr::InList(list), is_changed);
         };
         for item in list.list.iter_mut().filter(|item| is_untyped(item)) {
             *item = typed(Box::new(std::mem::take(item)), data_type.clone());

@@ -1,4 +1,5 @@
-//! What compares elements of arrays: `ANY` and `ALL`, `&&`, `@>`, `<` of arrays, `array_position`.
+//! What compares elements of arrays: `ANY` and `ALL`, `&&`, `@>`, `<` of arrays, `array_position`;
+//! `greatest` and `least`.
 //!
 //! Values are compared as the bytes of arrow's row format, in which NULL is equal to NULL and behind
 //! everything else, as in arrays of Postgres; who means it otherwise looks for NULLs first.
@@ -8,7 +9,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Builder, ListBuilder};
-use datafusion::arrow::compute::{SortOptions, cast};
+use datafusion::arrow::compute::{SortOptions, cast, interleave};
 use datafusion::arrow::row::{RowConverter, Rows, SortField};
 
 use super::flat::{Flat, depth_of, integer, range};
@@ -21,7 +22,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::types::normalised;
 
 /// The functions. Operators are their first argument.
-pub(super) static ALL: [ArrayFunction; 7] = [
+pub(super) static ALL: [ArrayFunction; 9] = [
     ArrayFunction { name: "compare_any", forms: &["TEA:B"], call: |call| quantified(call, true) },
     ArrayFunction { name: "compare_all", forms: &["TEA:B"], call: |call| quantified(call, false) },
     ArrayFunction { name: "compare_arrays", forms: &["TAA:B"], call: arrays },
@@ -29,6 +30,16 @@ pub(super) static ALL: [ArrayFunction; 7] = [
     ArrayFunction { name: "array_has_all", forms: &["AA:B"], call: |call| sets(call, true) },
     ArrayFunction { name: "array_position", forms: &["AE:I", "AEI:I"], call: position },
     ArrayFunction { name: "array_positions", forms: &["AE:J"], call: positions },
+    ArrayFunction {
+        name: "greatest",
+        forms: &["E*:E", "A*:A"],
+        call: |call| first_of(call, Ordering::Greater),
+    },
+    ArrayFunction {
+        name: "least",
+        forms: &["E*:E", "A*:A"],
+        call: |call| first_of(call, Ordering::Less),
+    },
 ];
 
 /// Columns of one type whose values can be compared.
@@ -196,6 +207,19 @@ fn sets(call: &ArrayCall, wants_all: bool) -> Result<ArrayRef> {
         Some(if wants_all { other.clone().all(is_in) } else { other.clone().any(is_in) })
     };
     Ok(Arc::new((0..call.rows).map(answer).collect::<BooleanArray>()))
+}
+
+/// Of the values of each row that are not NULL, that which compares so with all others.
+fn first_of(call: &ArrayCall, wanted: Ordering) -> Result<ArrayRef> {
+    let keys = ElementKeys::new(&call.columns.iter().collect::<Vec<_>>())?;
+    let best = |row: usize| {
+        let places = call.columns.iter().enumerate().map(|(n, column)| (n, at(column, row)));
+        let valid = places.filter(|place| !keys.is_null(*place));
+        let better = |best, next| if keys.compare(next, best) == wanted { next } else { best };
+        valid.reduce(better).unwrap_or((0, at(&call.columns[0], row)))
+    };
+    let columns: Vec<&dyn Array> = call.columns.iter().map(AsRef::as_ref).collect();
+    Ok(interleave(&columns, &(0..call.rows).map(best).collect::<Vec<_>>())?)
 }
 
 fn check_flat(array: &ArrayRef) -> Result<()> {

@@ -23,7 +23,7 @@ pub(crate) use array_order::array_order;
 pub(crate) use cast::cast_of;
 pub(crate) use collect::scalar_at;
 pub(crate) use forms::{has_forms, settled};
-pub(crate) use intervals::{SIZE as INTERVAL_SIZE, interval_key, interval_size};
+pub(crate) use intervals::{SIZE as INTERVAL_SIZE, interval_key, interval_size, micros_of};
 pub(crate) use json::{as_jsonb, function as json_function, is_as_json, order as json_order};
 pub(crate) use made::of_day;
 pub(crate) use math::shift;

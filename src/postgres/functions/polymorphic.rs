@@ -200,7 +200,13 @@ impl ArrayFunction {
 
     fn unresolved(&self, given: &[ArgumentType]) -> Error {
         let shown: Vec<String> = given.iter().map(ArgumentType::shown).collect();
-        if self.name == "make_array" {
+        let construct = match self.name {
+            "make_array" => Some("ARRAY"),
+            "greatest" => Some("GREATEST"),
+            "least" => Some("LEAST"),
+            _ => None,
+        };
+        if let Some(construct) = construct {
             let Some(first) = given.iter().find(|given| !given.is_untyped) else {
                 let what = "cannot determine type of empty array";
                 return Error::new(SqlState::IndeterminateType, what)
@@ -211,7 +217,7 @@ impl ArrayFunction {
                     || given.depth() != first.depth()
             });
             let other = other.map_or("unknown".to_owned(), ArgumentType::shown);
-            let what = format!("ARRAY types {} and {other} cannot be matched", first.shown());
+            let what = format!("{construct} types {} and {other} cannot be matched", first.shown());
             return Error::new(SqlState::TypeMismatch, what);
         }
         if let [op, left, right] = given

@@ -116,7 +116,7 @@ impl VisitorMut for Namer {
 }
 
 /// In `VALUES ('{}'::jsonb), (NULL), ('[]')` all are JSONB: what has no type of its own has that of
-/// those that have.
+/// those that have. A date among timestamps is one of them.
 fn type_rows(values: &mut Values) {
     let of = |expr: &Expr| match expr {
         Expr::Cast { data_type, .. } => Some(data_type.clone()),
@@ -125,7 +125,9 @@ fn type_rows(values: &mut Values) {
     };
     let width = values.rows.iter().map(|row| row.content.len()).min().unwrap_or(0);
     for at in 0..width {
-        let Some(data_type) = values.rows.iter().find_map(|row| of(&row.content[at])) else {
+        let types = || values.rows.iter().filter_map(|row| of(&row.content[at]));
+        let is_timestamp = |of: &DataType| matches!(of, DataType::Timestamp(..));
+        let Some(data_type) = types().find(is_timestamp).or_else(|| types().next()) else {
             continue;
         };
         let has_none = |cell: &Expr| match cell {
@@ -136,11 +138,15 @@ fn type_rows(values: &mut Values) {
             // Of a function's result DataFusion would find that it is not told the type in the same
             // words.
             other => {
-                of(other).is_none()
-                    && matches!(
-                        data_type,
-                        DataType::Text | DataType::Timestamp(..) | DataType::JSONB | DataType::JSON
-                    )
+                is_timestamp(&data_type) && of(other) == Some(DataType::Date)
+                    || of(other).is_none()
+                        && matches!(
+                            data_type,
+                            DataType::Text
+                                | DataType::Timestamp(..)
+                                | DataType::JSONB
+                                | DataType::JSON
+                        )
             }
         };
         for cell in
