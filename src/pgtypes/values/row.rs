@@ -16,7 +16,7 @@ pub fn row_as_json(batch: &RecordBatch, row: usize) -> String {
         let value = if is_null(field, column.as_ref(), row) {
             "null".to_owned()
         } else {
-            scalar(field, column.as_ref(), row)
+            scalar(field, column.as_ref(), row, &TextStyle::default())
         };
         format!("{}:{value}", string(field.name()))
     });
@@ -25,14 +25,14 @@ pub fn row_as_json(batch: &RecordBatch, row: usize) -> String {
 
 /// One value as `to_json` writes it (Postgres manual, 9.16): arrays and rows are those of JSON,
 /// moments are written as ISO 8601 has them.
-pub fn value_as_json(field: &Field, values: &dyn Array, row: usize) -> String {
+pub fn value_as_json(field: &Field, values: &dyn Array, row: usize, style: &TextStyle) -> String {
     if is_null(field, values, row) {
         return "null".to_owned();
     }
     match field.data_type() {
         DataType::List(item) => {
             let items = values.as_list::<i32>().value(row);
-            let items = (0..items.len()).map(|at| value_as_json(item, items.as_ref(), at));
+            let items = (0..items.len()).map(|at| value_as_json(item, items.as_ref(), at, style));
             format!("[{}]", items.collect::<Vec<_>>().join(","))
         }
         DataType::Struct(_) => {
@@ -44,13 +44,14 @@ pub fn value_as_json(field: &Field, values: &dyn Array, row: usize) -> String {
                         Some(digits) if digits == at.to_string() => format!("f{}", at + 1),
                         _ => field.name().clone(),
                     };
-                    format!("{}:{}", string(&name), value_as_json(field, column.as_ref(), row))
+                    let value = value_as_json(field, column.as_ref(), row, style);
+                    format!("{}:{value}", string(&name))
                 },
             );
             format!("{{{}}}", pairs.collect::<Vec<_>>().join(","))
         }
         DataType::Timestamp(_, zone) => {
-            let mut text = scalar(field, values, row).replacen(' ', "T", 1);
+            let mut text = scalar(field, values, row, style).replacen(' ', "T", 1);
             // +00 for +00:00.
             if zone.is_some()
                 && text.len() > 4
@@ -60,7 +61,7 @@ pub fn value_as_json(field: &Field, values: &dyn Array, row: usize) -> String {
             }
             text
         }
-        _ => scalar(field, values, row),
+        _ => scalar(field, values, row, style),
     }
 }
 
@@ -79,9 +80,9 @@ fn is_null(field: &Field, values: &dyn Array, row: usize) -> bool {
     Encoder::new(field).is_null(values, row)
 }
 
-fn scalar(field: &Field, values: &dyn Array, row: usize) -> String {
+fn scalar(field: &Field, values: &dyn Array, row: usize, style: &TextStyle) -> String {
     let mut text = BytesMut::new();
-    Encoder::new(field).text(values, row, &TextStyle::default(), &mut text);
+    Encoder::new(field).text(values, row, style, &mut text);
     let text = String::from_utf8_lossy(&text);
     match (field.data_type(), is_json(field)) {
         (DataType::Boolean, _) => if text == "t" { "true" } else { "false" }.to_owned(),

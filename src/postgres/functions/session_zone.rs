@@ -8,10 +8,12 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, AsArray, Int64Array, TimestampMicrosecondArray};
+use datafusion::arrow::array::{
+    ArrayRef, AsArray, Int64Array, ListArray, TimestampMicrosecondArray,
+};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{
-    DataType, FieldRef, IntervalMonthDayNanoType, TimeUnit, TimestampMicrosecondType,
+    DataType, Field, FieldRef, IntervalMonthDayNanoType, TimeUnit, TimestampMicrosecondType,
 };
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
@@ -27,7 +29,9 @@ use datafusion::optimizer::AnalyzerRule;
 use super::analyzed::rewritten;
 use super::cast::{read_in, written_in};
 use super::datetime::to_char_in;
+use super::flat::trimmed;
 use super::intervals::as_intervals;
+use super::json;
 use super::scalar::over_columns;
 use super::time_operators::{self, negated, sum_or_difference};
 use super::time_units::{TimePart, part_named};
@@ -76,12 +80,32 @@ fn has_moments(data_type: &DataType) -> bool {
     }
 }
 
+/// Text, or arrays of it.
+fn is_text(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::List(item) => is_text(item.data_type()),
+        other => *other == DataType::Utf8,
+    }
+}
+
+/// As deep arrays of text as these are.
+fn texts(of: &DataType) -> SqlType {
+    match of {
+        DataType::List(item) => SqlType::Array(Box::new(texts(item.data_type()))),
+        _ => SqlType::Text,
+    }
+}
+
 fn cast_to(expr: Expr, data_type: DataType) -> Expr {
     Expr::Cast(Cast::new(Box::new(expr), data_type))
 }
 
 /// Functions of a time that say what a clock on a wall shows.
 const OF_LOCAL_TIME: [&str; 3] = ["date_part", "extract", "age"];
+
+/// Functions that write what they are given.
+const OF_TEXT: [&str; 6] =
+    ["concat", "concat_ws", "format", "quote_literal", "quote_nullable", "array_to_string"];
 
 struct Zoned<'a> {
     zone: &'a str,
@@ -155,7 +179,7 @@ impl Zoned<'_> {
         };
         if from.is_string() && has_moments(&to) {
             Transformed::yes(self.call_to(Way::Read, cast.field, vec![*cast.expr]))
-        } else if to == DataType::Utf8 && has_moments(&from) {
+        } else if is_text(&to) && has_moments(&from) {
             Transformed::yes(self.call_to(Way::Written, cast.field, vec![*cast.expr]))
         } else if is_moment(&from) && is_time(&to) {
             Transformed::yes(cast_to(self.there(*cast.expr), to))
@@ -197,8 +221,22 @@ impl Zoned<'_> {
             call.args[1] = self.there(midnight);
             return Transformed::yes(Expr::ScalarFunction(call));
         }
-        if !call.args.iter().any(|arg| self.is_moment(arg)) {
+        let has_moments = |arg: &Expr| self.type_of(arg).is_some_and(|of| has_moments(&of));
+        if !call.args.iter().any(has_moments) {
             return Transformed::no(Expr::ScalarFunction(call));
+        }
+        if let Some(function) = json::in_zone(&call.func, self.zone) {
+            call.func = Arc::new(function);
+            return Transformed::yes(Expr::ScalarFunction(call));
+        }
+        if OF_TEXT.contains(&name) {
+            let takes_arrays = name == "array_to_string";
+            for arg in call.args.iter_mut().filter(|arg| has_moments(arg)) {
+                let of = self.type_of(arg).filter(|_| takes_arrays);
+                let to = of.map_or(SqlType::Text, |of| texts(&of)).to_field("", true);
+                *arg = self.call_to(Way::Written, to.into(), vec![std::mem::take(arg)]);
+            }
+            return Transformed::yes(Expr::ScalarFunction(call));
         }
         if name == "to_char" {
             let to = SqlType::Text.to_field("", true).into();
@@ -224,13 +262,6 @@ impl Zoned<'_> {
         if OF_LOCAL_TIME.contains(&name) && !is_epoch(call.args.first()) {
             for arg in call.args.iter_mut().filter(|arg| self.is_moment(arg)) {
                 *arg = self.there(std::mem::take(arg));
-            }
-            return Transformed::yes(Expr::ScalarFunction(call));
-        }
-        if ["concat", "concat_ws"].contains(&name) {
-            let to: FieldRef = SqlType::Text.to_field("", true).into();
-            for arg in call.args.iter_mut().filter(|arg| self.is_moment(arg)) {
-                *arg = self.call_to(Way::Written, Arc::clone(&to), vec![std::mem::take(arg)]);
             }
             return Transformed::yes(Expr::ScalarFunction(call));
         }
@@ -293,7 +324,7 @@ impl ScalarUDFImpl for InZone {
             match (self.way, columns, &field) {
                 (Way::Read, [texts], _) => read_in(texts, &self.to, zone),
                 (Way::Written, [values], Some(field)) => {
-                    Ok(written_in(values, field, &TextStyle::in_zone(&self.zone)))
+                    written(values, field, &self.to, &TextStyle::in_zone(&self.zone))
                 }
                 (Way::Patterned, columns, _) => Ok(to_char_in(zone, columns, rows)?),
                 (Way::Ahead((unit, most)), [moments], _) => {
@@ -311,6 +342,16 @@ impl ScalarUDFImpl for InZone {
             }
         })
     }
+}
+
+/// Values as texts, arrays as arrays of them where these are asked for.
+fn written(values: &ArrayRef, field: &Field, to: &Field, style: &TextStyle) -> Result<ArrayRef> {
+    let (DataType::List(item), DataType::List(text)) = (field.data_type(), to.data_type()) else {
+        return Ok(written_in(values, field, style));
+    };
+    let (_, offsets, values, nulls) = trimmed(values.as_list::<i32>()).into_parts();
+    let values = written(&values, item, text, style)?;
+    Ok(Arc::new(ListArray::try_new(Arc::clone(text), offsets, values, nulls)?))
 }
 
 fn moved(

@@ -12,7 +12,7 @@ use datafusion::logical_expr::{
 };
 
 use crate::error::{Error, Result, SqlState};
-use crate::pgtypes::values::{normal_json, value_as_json};
+use crate::pgtypes::values::{TextStyle, normal_json, value_as_json};
 use crate::types::SqlType;
 
 pub(crate) fn all() -> Vec<ScalarUDF> {
@@ -21,7 +21,7 @@ pub(crate) fn all() -> Vec<ScalarUDF> {
         let forms = vec![TypeSignature::Nullary, TypeSignature::VariadicAny];
         let signature = Signature::one_of(forms, Volatility::Immutable);
         let aliases = aliases.iter().map(|&alias| alias.to_owned()).collect();
-        ScalarUDF::from(Maker { name, aliases, out, make, signature })
+        ScalarUDF::from(Maker { name, aliases, out, make, zone: None, signature })
     };
     vec![
         function("to_json", Json, Make::Value, &["row_to_json", "array_to_json"]),
@@ -46,24 +46,36 @@ enum Make {
     Array,
 }
 
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Maker {
     name: &'static str,
     aliases: Vec<String>,
     out: SqlType,
     make: Make,
+    /// That of a session; none: UTC.
+    zone: Option<String>,
     signature: Signature,
+}
+
+/// The function with moments as they are in a zone; None: it is another one.
+pub(in crate::postgres::functions) fn in_zone(
+    function: &ScalarUDF,
+    zone: &str,
+) -> Option<ScalarUDF> {
+    let maker = function.inner().downcast_ref::<Maker>()?;
+    Some(ScalarUDF::from(Maker { zone: Some(zone.to_owned()), ..maker.clone() }))
 }
 
 struct JsonArguments<'a> {
     columns: &'a [ArrayRef],
     fields: &'a [FieldRef],
+    style: &'a TextStyle,
     row: usize,
 }
 
 impl JsonArguments<'_> {
     fn json(&self, at: usize) -> String {
-        value_as_json(&self.fields[at], self.columns[at].as_ref(), self.row)
+        value_as_json(&self.fields[at], self.columns[at].as_ref(), self.row, self.style)
     }
 
     /// One that is a key: its text.
@@ -170,9 +182,10 @@ impl ScalarUDFImpl for Maker {
         let rows = args.number_rows;
         let columns =
             args.args.iter().map(|arg| arg.to_array(rows)).collect::<DfResult<Vec<_>>>()?;
+        let style = self.zone.as_ref().map_or_else(TextStyle::default, TextStyle::in_zone);
+        let (columns, fields, style) = (&columns[..], &args.arg_fields[..], &style);
         let value = |row| {
-            let json =
-                self.of(&JsonArguments { columns: &columns, fields: &args.arg_fields, row })?;
+            let json = self.of(&JsonArguments { columns, fields, style, row })?;
             match self.out {
                 SqlType::Jsonb => json.map(|json| normal_json(&json)).transpose(),
                 _ => Ok(json),

@@ -26,6 +26,7 @@ use datafusion::logical_expr::{
 };
 
 use self::columns::collected;
+pub(super) use self::make::in_zone;
 use self::shape::JsonShape;
 use self::table::Takes::{self, Boolean, Key, Text, Texts, Value};
 use self::table::{FUNCTIONS, Gives, JsonGiven, JsonRow};
