@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use chrono::DateTime;
 use datafusion::arrow::datatypes::{DataType, FieldRef};
 use datafusion::catalog::{CatalogProviderList, MemoryCatalogProviderList};
-use datafusion::common::SchemaError;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{SchemaError, TableReference};
 use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::{QueryPlanner, SessionState};
@@ -56,6 +56,7 @@ use crate::postgres::routines::called::with_called;
 use crate::postgres::set_operations;
 use crate::postgres::subplan::{self, is_subplan};
 use crate::postgres::syntax::naming::{name_columns, name_columns_alone, shown_name};
+use crate::postgres::syntax::scopes::ToldColumn;
 use crate::postgres::syntax::using;
 
 /// Optimizer rules that make sense for a batch only: a continuous aggregate keeps its DISTINCT, and a
@@ -138,6 +139,23 @@ impl Planner {
 
     /// The query as an unoptimized plan.
     pub async fn logical(&self, state: &SessionState, query: &ast::Query) -> Result<LogicalPlan> {
+        let (plan, with_routines) = self.planned(state, query).await?;
+        let state = with_routines.as_ref().unwrap_or(state);
+        let plan = lateral::alone(plan)?;
+        let plan = set_operations::counting(plan)?;
+        Allowance::current().weigh(&plan).await?;
+        let rewritten = |plan| rewrite_operators(plan, state);
+        let plan = lateral::in_subqueries(plan, state, &rewritten)?;
+        let plan = lateral::as_arrays(rewritten(plan)?, state)?;
+        with_final_types(state, plan)
+    }
+
+    /// The query as DataFusion plans it, and the state that knows the user's functions, if it calls some.
+    async fn planned(
+        &self,
+        state: &SessionState,
+        query: &ast::Query,
+    ) -> Result<(LogicalPlan, Option<SessionState>)> {
         budget::check_syntax(query)?;
         let mut query = query.clone();
         using::merge_columns(&mut query, &|part| self.columns_of(state, &part))?;
@@ -155,15 +173,7 @@ impl Planner {
         }
         allowance.resume(around);
         match plan {
-            Ok(plan) => {
-                let plan = lateral::alone(plan)?;
-                let plan = set_operations::counting(plan)?;
-                Allowance::current().weigh(&plan).await?;
-                let rewritten = |plan| rewrite_operators(plan, state);
-                let plan = lateral::in_subqueries(plan, state, &rewritten)?;
-                let plan = lateral::as_arrays(rewritten(plan)?, state)?;
-                with_final_types(state, plan)
-            }
+            Ok(plan) => Ok((plan, with_routines)),
             Err(error) => {
                 Err(crate::postgres::coercion::missing::explained(error.into(), state, statement)
                     .await)
@@ -171,12 +181,18 @@ impl Planner {
         }
     }
 
-    /// What the columns of a query are called; None: it cannot be planned by itself.
-    fn columns_of(&self, state: &SessionState, query: &ast::Query) -> Option<Vec<String>> {
+    /// The columns of a query as it is planned first.
+    fn columns_of(&self, state: &SessionState, query: &ast::Query) -> Result<Vec<ToldColumn>> {
         // Nothing in it waits: what it names has been found before, or is in memory.
-        let planned: LocalBoxFuture<'_, _> = Box::pin(self.logical(state, query));
-        let plan = planned.now_or_never()?.ok()?;
-        Some(plan.schema().fields().iter().map(|field| shown_name(field.name()).into()).collect())
+        let planned: LocalBoxFuture<'_, _> = Box::pin(self.planned(state, query));
+        let waits = || Error::internal("a relation is not there when its columns are asked");
+        let (plan, _) = planned.now_or_never().ok_or_else(waits)??;
+        let told = |(relation, field): (Option<&TableReference>, &FieldRef)| ToldColumn {
+            relation: relation.map(|relation| relation.table().to_owned()),
+            name: shown_name(field.name()).to_owned(),
+            data_type: field.data_type().clone(),
+        };
+        Ok(plan.schema().iter().map(told).collect())
     }
 
     fn with_relations(&self, base: &SessionState, lookup: Arc<dyn RelationLookup>) -> SessionState {

@@ -8,6 +8,7 @@
 //! | [`rows`] | rows that are compared, field by field |
 //! | [`spellings`] | operators, functions and FROM items in DataFusion's spelling |
 //! | [`casts`] | casts whose target says more than DataFusion keeps of it |
+//! | [`scopes`] | which columns a name without a relation may mean |
 //! | [`subqueries`] | EXISTS, IN and ARRAY as values |
 //! | [`using`] | columns that become one in USING and NATURAL |
 
@@ -18,3 +19,4 @@ pub mod rows;
 pub mod spellings;
 pub mod subqueries;
 pub mod using;
+pub mod scopes;

@@ -10,32 +10,33 @@
 //! order of the relations.
 //!
 //! Which columns the relations of a FROM have is asked of the planner, which is why this comes first. A
-//! FROM of which it does not know them (a function of the columns beside it) is left as it is.
+//! subquery sees the merged columns of the queries around it, a LATERAL one those of what stands before it
+//! ([`scopes`](super::scopes)).
 
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Cte, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
-    JoinConstraint, JoinOperator, ObjectName, OrderByKind, Query, Select, SelectItem, SetExpr,
-    TableAlias, TableFactor, TableWithJoins, Value, VisitMut, VisitorMut,
+    BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Join,
+    JoinConstraint, JoinOperator, ObjectName, OrderBy, OrderByKind, Query, Select, SelectItem,
+    SetExpr, TableAlias, TableFactor, TableWithJoins, Value, VisitMut, VisitorMut,
     WildcardAdditionalOptions, With,
 };
 
+use super::naming::column_name;
+use super::scopes::{ColumnsOf, FromScope, Level, Needs, Part, Scopes, SeenColumn};
+use super::spellings::case_when;
 use crate::error::{Error, Result, SqlState};
 use crate::sql::{
-    column_of, function_call, ident_name, select_all, visit_mut, visit_own_expressions,
+    alias_of, function_call, ident_name, is_window_function, select_all, visit_expressions,
+    visit_mut, visit_own_expressions,
 };
-
-/// What tells the columns of a query, if they can be told.
-pub type ColumnsOf<'a> = dyn Fn(Query) -> Option<Vec<String>> + 'a;
 
 /// Puts conditions in the place of USING and NATURAL, and columns in that of the merged ones.
 pub fn merge_columns(query: &mut Query, columns_of: &ColumnsOf<'_>) -> Result<()> {
     if !has_merging(query) {
         return Ok(());
     }
-    Merging { columns_of, around: Vec::new(), is_recursive: false, derived: 0 }.query(query)
+    Merging { columns_of, scopes: Scopes::default(), derived: 0 }.query(query)
 }
 
 fn has_merging(query: &mut Query) -> bool {
@@ -86,7 +87,8 @@ fn parts(operator: &JoinOperator) -> Option<(Merged, &JoinConstraint)> {
     }
 }
 
-fn constraint(operator: &mut JoinOperator) -> Option<&mut JoinConstraint> {
+/// What a join is made on, of those that may have a condition.
+pub(super) fn constraint(operator: &mut JoinOperator) -> Option<&mut JoinConstraint> {
     match operator {
         JoinOperator::Join(on)
         | JoinOperator::Inner(on)
@@ -99,24 +101,14 @@ fn constraint(operator: &mut JoinOperator) -> Option<&mut JoinConstraint> {
     }
 }
 
-/// A column of a FROM as a name without a relation means it.
-#[derive(Clone)]
-struct SeenColumn {
-    name: String,
-    expr: Expr,
-    is_merged: bool,
-}
-
 struct Merging<'a> {
     columns_of: &'a ColumnsOf<'a>,
-    /// The WITH queries that can be named, outermost first.
-    around: Vec<Cte>,
-    is_recursive: bool,
+    scopes: Scopes,
     /// Subqueries that have got a name.
     derived: usize,
 }
 
-/// Calls `see` with the queries directly below a node.
+/// Merges in the queries directly below a node.
 struct Below<'m, 'a> {
     merging: &'m mut Merging<'a>,
     depth: usize,
@@ -144,43 +136,55 @@ impl VisitorMut for Below<'_, '_> {
 
 impl Merging<'_> {
     fn query(&mut self, query: &mut Query) -> Result<()> {
-        let outer = self.around.len();
+        let outer = self.scopes.0.len();
         if let Some(with) = &mut query.with {
-            self.is_recursive |= with.recursive;
-            for cte in &mut with.cte_tables {
-                self.query(&mut cte.query)?;
-                self.around.push(cte.clone());
+            self.with(with)?;
+        }
+        match query.body.as_mut() {
+            SetExpr::Select(select) => self.select(select, &mut query.order_by)?,
+            body => {
+                self.set_expr(body)?;
+                self.below(&mut query.order_by)?;
             }
         }
-        let merged = self.set_expr(&mut query.body)?;
-        if let Some(order) = &mut query.order_by {
-            self.below(order)?;
-            if let (OrderByKind::Expressions(order), SetExpr::Select(select)) =
-                (&mut order.kind, query.body.as_ref())
-            {
-                for by in order {
-                    // A name of the SELECT list comes first.
-                    if !is_output(&by.expr, select) {
-                        replace(&mut by.expr, &merged);
-                    }
-                }
-            }
-        }
-        self.around.truncate(outer);
+        self.scopes.0.truncate(outer);
         Ok(())
     }
 
-    /// Gives the merged columns of a SELECT.
-    fn set_expr(&mut self, body: &mut SetExpr) -> Result<Vec<SeenColumn>> {
+    /// WITH queries, each of which those behind it can name.
+    fn with(&mut self, with: &mut With) -> Result<()> {
+        let mut known = With { cte_tables: Vec::new(), ..with.clone() };
+        for cte in &mut with.cte_tables {
+            self.scopes.0.push(Level::With(known.clone()));
+            let mut first = cte.clone();
+            if let SetExpr::SetOperation { left, .. } = cte.query.body.as_ref()
+                && with.recursive
+            {
+                // It names itself, and has the columns of its first part.
+                first.query.body = left.clone();
+                self.query(&mut first.query)?;
+                self.scopes.0.pop();
+                known.cte_tables.push(first);
+                self.scopes.0.push(Level::With(known.clone()));
+                known.cte_tables.pop();
+            }
+            self.query(&mut cte.query)?;
+            self.scopes.0.pop();
+            known.cte_tables.push(cte.clone());
+        }
+        self.scopes.0.push(Level::With(known));
+        Ok(())
+    }
+
+    fn set_expr(&mut self, body: &mut SetExpr) -> Result<()> {
         match body {
-            SetExpr::Select(select) => self.select(select),
-            SetExpr::Query(query) => self.query(query).map(|()| Vec::new()),
+            SetExpr::Select(select) => self.select(select, &mut None),
+            SetExpr::Query(query) => self.query(query),
             SetExpr::SetOperation { left, right, .. } => {
                 self.set_expr(left)?;
-                self.set_expr(right)?;
-                Ok(Vec::new())
+                self.set_expr(right)
             }
-            other => self.below(other).map(|()| Vec::new()),
+            other => self.reads(other),
         }
     }
 
@@ -191,115 +195,173 @@ impl Merging<'_> {
         }
     }
 
-    fn select(&mut self, select: &mut Select) -> Result<Vec<SeenColumn>> {
+    /// What reads columns, in its subqueries and itself.
+    fn reads(&mut self, node: &mut impl VisitMut) -> Result<()> {
+        self.below(node)?;
+        replace(node, &self.scopes.merged());
+        Ok(())
+    }
+
+    /// A SELECT, and how it is ordered.
+    fn select(&mut self, select: &mut Select, order: &mut Option<OrderBy>) -> Result<()> {
+        let is_merging = select.from.iter().any(merges);
+        let needs = match is_merging {
+            true => Needs::Columns,
+            false if names_one(select, &self.scopes.merged()) => Needs::Known,
+            false => Needs::Nothing,
+        };
+        self.scopes.0.push(Level::From(FromScope { needs, parts: Vec::new() }));
+        for table in std::mem::take(&mut select.from) {
+            let part = self.joined(table)?;
+            self.scopes.add(part);
+        }
         self.below(select)?;
-        if !select.from.iter().any(merges) {
-            return Ok(Vec::new());
-        }
-        let mut seen = Vec::new();
-        for from in &mut select.from {
-            // What cannot be told stays as it is written, all of it.
-            let mut changed = from.clone();
-            let Some(columns) = self.joined(&mut changed)? else { return Ok(Vec::new()) };
-            *from = changed;
-            seen.extend(columns);
-        }
-        let merged: Vec<SeenColumn> =
-            seen.iter().filter(|column| column.is_merged).cloned().collect();
-        let one: Vec<SeenColumn> =
-            merged.into_iter().filter(|column| named(&seen, &column.name).len() == 1).collect();
-        rewrite_list(select, &seen, &one);
-        for expr in select.selection.iter_mut().chain(&mut select.having) {
-            replace(expr, &one);
-        }
-        replace(&mut select.group_by, &one);
-        replace(&mut select.distinct, &one);
-        replace(&mut select.named_window, &one);
-        Ok(one)
-    }
-
-    /// The columns of a FROM item; None: they cannot be told.
-    fn joined(&mut self, from: &mut TableWithJoins) -> Result<Option<Vec<SeenColumn>>> {
-        let Some(mut seen) = self.factor(&mut from.relation)? else { return Ok(None) };
-        for join in &mut from.joins {
-            let Some(right) = self.factor(&mut join.relation)? else { return Ok(None) };
-            let Some((side, on)) = parts(&join.join_operator) else { return Ok(None) };
-            let names = match on {
-                JoinConstraint::Using(names) => {
-                    let last = |name: &ObjectName| {
-                        name.0.last().and_then(|part| part.as_ident()).map(ident_name)
-                    };
-                    names.iter().filter_map(last).collect()
-                }
-                JoinConstraint::Natural => common(&seen, &right),
-                JoinConstraint::On(_) | JoinConstraint::None => Vec::new(),
-            };
-            let is_merging = matches!(on, JoinConstraint::Using(_) | JoinConstraint::Natural);
-            if !is_merging {
-                let merged: Vec<_> =
-                    seen.iter().filter(|column| column.is_merged).cloned().collect();
-                if let Some(JoinConstraint::On(condition)) = constraint(&mut join.join_operator) {
-                    replace(condition, &merged);
-                }
-                seen.extend(right);
-                continue;
-            }
-            let (columns, condition) = merged(seen, right, &names, side)?;
-            seen = columns;
-            if let Some(on) = constraint(&mut join.join_operator) {
-                // Without a common column it is all with all.
-                let always = || Expr::value(Value::Boolean(true));
-                *on = JoinConstraint::On(condition.unwrap_or_else(always));
+        self.below(order)?;
+        let merged = self.scopes.merged();
+        let Some(Level::From(scope)) = self.scopes.0.pop() else { return Ok(()) };
+        let (tables, columns): (_, Vec<_>) =
+            scope.parts.into_iter().map(|part| (part.table, part.columns)).unzip();
+        select.from = tables;
+        rewrite_list(select, is_merging.then(|| columns.concat()), &merged);
+        replace(&mut select.selection, &merged);
+        replace(&mut select.having, &merged);
+        replace(&mut select.group_by, &merged);
+        replace(&mut select.distinct, &merged);
+        replace(&mut select.named_window, &merged);
+        if let Some(OrderBy { kind: OrderByKind::Expressions(order), .. }) = order {
+            // A name of the SELECT list comes first.
+            for by in order.iter_mut().filter(|by| !is_output(&by.expr, select)) {
+                replace(&mut by.expr, &merged);
             }
         }
-        Ok(Some(seen))
+        Ok(())
     }
 
-    fn factor(&mut self, factor: &mut TableFactor) -> Result<Option<Vec<SeenColumn>>> {
-        if let TableFactor::NestedJoin { table_with_joins, alias: None } = factor {
-            return self.joined(table_with_joins);
+    /// A FROM item with its conditions, and its columns.
+    fn joined(&mut self, from: TableWithJoins) -> Result<Part> {
+        let (relation, columns) = self.factor(from.relation)?;
+        let mut part = Part { table: TableWithJoins { relation, joins: Vec::new() }, columns };
+        for mut join in from.joins {
+            self.scopes.add(part);
+            let (relation, right) = self.factor(join.relation)?;
+            join.relation = relation;
+            part = self.join(join, right)?;
         }
-        let Some(relation) = self.name(factor) else { return Ok(None) };
-        let mut query = select_all(factor.clone());
-        if !self.around.is_empty() {
-            query.with = Some(With {
-                with_token: AttachedToken::empty(),
-                recursive: self.is_recursive,
-                cte_tables: self.around.clone(),
-            });
-        }
-        let Some(names) = (self.columns_of)(query) else { return Ok(None) };
-        let column =
-            |name: String| SeenColumn { expr: column_of(&relation, &name), name, is_merged: false };
-        Ok(Some(names.into_iter().map(column).collect()))
+        Ok(part)
     }
 
-    /// What a relation of a FROM is called; a subquery without a name gets one.
+    /// What has been read last with a join behind it.
+    fn join(&mut self, mut join: Join, right: Vec<SeenColumn>) -> Result<Part> {
+        let mut part = self.scopes.take()?;
+        let left = std::mem::take(&mut part.columns);
+        let (side, names) = match parts(&join.join_operator) {
+            Some((side, JoinConstraint::Using(names))) => {
+                let last = |name: &ObjectName| Some(ident_name(name.0.last()?.as_ident()?));
+                (side, names.iter().filter_map(last).collect())
+            }
+            Some((side, JoinConstraint::Natural)) => (side, common(&left, &right)),
+            _ => {
+                part.columns = left.into_iter().chain(right).collect();
+                part.table.joins.push(join);
+                return self.with_condition(part);
+            }
+        };
+        let (columns, condition) = merged(left, right, &names, side)?;
+        if let Some(on) = constraint(&mut join.join_operator) {
+            // Without a common column it is all with all.
+            let always = || Expr::value(Value::Boolean(true));
+            *on = JoinConstraint::On(condition.unwrap_or_else(always));
+        }
+        part.columns = columns;
+        part.table.joins.push(join);
+        Ok(part)
+    }
+
+    /// A FROM item whose last join merges nothing: its condition sees the item, and not those before.
+    fn with_condition(&mut self, part: Part) -> Result<Part> {
+        let on = part.table.joins.last().and_then(|join| parts(&join.join_operator));
+        let Some((_, JoinConstraint::On(on))) = on else { return Ok(part) };
+        let mut on = on.clone();
+        let before = self.scopes.replace(vec![part]);
+        self.reads(&mut on)?;
+        let mut part = self.scopes.take()?;
+        self.scopes.replace(before);
+        let join = part.table.joins.last_mut();
+        if let Some(place) = join.and_then(|join| constraint(&mut join.join_operator)) {
+            *place = JoinConstraint::On(on);
+        }
+        Ok(part)
+    }
+
+    /// A relation of a FROM, and its columns.
+    fn factor(&mut self, factor: TableFactor) -> Result<(TableFactor, Vec<SeenColumn>)> {
+        let mut factor = match factor {
+            TableFactor::NestedJoin { table_with_joins, alias: None } => {
+                let Part { table, columns } = self.joined(*table_with_joins)?;
+                let table_with_joins = Box::new(table);
+                return Ok((TableFactor::NestedJoin { table_with_joins, alias: None }, columns));
+            }
+            TableFactor::NestedJoin { table_with_joins, alias } if merges(&table_with_joins) => {
+                let joined = TableFactor::NestedJoin { table_with_joins, alias: None };
+                let subquery = Box::new(select_all(joined));
+                TableFactor::Derived { lateral: false, subquery, alias, sample: None }
+            }
+            other => other,
+        };
+        // What is not LATERAL does not see what stands beside it.
+        let is_alone = matches!(factor, TableFactor::Derived { lateral: false, .. });
+        let beside = if is_alone { self.scopes.0.pop() } else { None };
+        let inside = match &factor {
+            TableFactor::Table { name, args: Some(_), .. } | TableFactor::Function { name, .. }
+                if is_window(name) =>
+            {
+                self.below(&mut factor)
+            }
+            _ => self.reads(&mut factor),
+        };
+        self.scopes.0.extend(beside);
+        inside?;
+        let name = self.name(&mut factor);
+        let columns = self.scopes.columns(&factor, name.as_ref(), self.columns_of)?;
+        Ok((factor, columns))
+    }
+
+    /// What a relation of a FROM is called, if that can be seen; a subquery without a name gets one.
     fn name(&mut self, factor: &mut TableFactor) -> Option<Ident> {
+        if let TableFactor::Derived { alias: alias @ None, .. } = factor {
+            self.derived += 1;
+            let name = Ident::with_quote('"', format!("__derived{}", self.derived));
+            *alias = Some(TableAlias { explicit: true, name, columns: Vec::new(), at: None });
+        }
+        let last = |name: &ObjectName| Some(Ident::new(ident_name(name.0.last()?.as_ident()?)));
         match factor {
-            TableFactor::Table { alias: Some(alias), .. }
-            | TableFactor::Derived { alias: Some(alias), lateral: false, .. }
-            | TableFactor::UNNEST { alias: Some(alias), .. }
-            | TableFactor::Function { alias: Some(alias), lateral: false, .. } => {
-                Some(alias.name.clone())
+            TableFactor::UNNEST { alias: None, .. } => Some(Ident::new("unnest")),
+            TableFactor::Table { name, args: Some(_), alias: None, .. }
+            | TableFactor::Function { name, alias: None, .. }
+                if !is_window(name) =>
+            {
+                last(name)
             }
-            TableFactor::Table { name, alias: None, args: None, .. } => {
-                name.0.last().and_then(|part| part.as_ident()).cloned()
-            }
-            TableFactor::Derived { alias: alias @ None, lateral: false, .. } => {
-                self.derived += 1;
-                let name = Ident::with_quote('"', format!("__derived{}", self.derived));
-                *alias = Some(TableAlias {
-                    explicit: true,
-                    name: name.clone(),
-                    columns: Vec::new(),
-                    at: None,
-                });
-                Some(name)
-            }
-            _ => None,
+            _ => alias_of(factor),
         }
     }
+}
+
+/// Whether it is TUMBLE or the like, whose arguments are of the relation that it takes.
+fn is_window(function: &ObjectName) -> bool {
+    let name = function.0.last().and_then(|part| part.as_ident());
+    name.is_some_and(|name| is_window_function(&ident_name(name)))
+}
+
+/// Whether one of these columns is named, however deep.
+fn names_one(select: &Select, columns: &[SeenColumn]) -> bool {
+    let is_one = |expr: &Expr| {
+        let Expr::Identifier(name) = expr else { return false };
+        !named(columns, &ident_name(name)).is_empty()
+    };
+    let see =
+        |expr: &Expr| if is_one(expr) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+    !columns.is_empty() && visit_expressions(select, see).is_break()
 }
 
 fn named<'c>(columns: &'c [SeenColumn], name: &str) -> Vec<&'c SeenColumn> {
@@ -319,7 +381,7 @@ fn merged(
     side: Merged,
 ) -> Result<(Vec<SeenColumn>, Option<Expr>)> {
     let one = |columns: &[SeenColumn], name: &str, of: &str| match named(columns, name)[..] {
-        [only] => Ok(only.expr.clone()),
+        [only] => Ok(only.clone()),
         [] => Err(Error::new(
             SqlState::UndefinedColumn,
             format!("column \"{name}\" specified in USING clause does not exist in {of} table"),
@@ -333,9 +395,9 @@ fn merged(
     for name in names {
         let (l, r) = (one(&left, name, "left")?, one(&right, name, "right")?);
         let equal = Expr::BinaryOp {
-            left: Box::new(l.clone()),
+            left: Box::new(l.expr.clone()),
             op: BinaryOperator::Eq,
-            right: Box::new(r.clone()),
+            right: Box::new(r.expr.clone()),
         };
         condition = Some(match condition {
             None => equal,
@@ -345,12 +407,17 @@ fn merged(
                 right: Box::new(equal),
             },
         });
-        let expr = match side {
-            Merged::Left => l,
-            Merged::Right => r,
-            Merged::Both => first_of(l, r),
+        // One side's column, of the type that both have in common.
+        let of_both = |one, other| case_when(Expr::value(Value::Boolean(true)), one, other);
+        let data_type = l.data_type.filter(|of| r.data_type.as_ref() == Some(of));
+        let expr = match (side, data_type.is_some()) {
+            (Merged::Both, _) => first_of(l.expr, r.expr),
+            (Merged::Left, true) => l.expr,
+            (Merged::Right, true) => r.expr,
+            (Merged::Left, false) => of_both(l.expr, r.expr),
+            (Merged::Right, false) => of_both(r.expr, l.expr),
         };
-        columns.push(SeenColumn { name: name.clone(), expr, is_merged: true });
+        columns.push(SeenColumn { name: name.clone(), expr, data_type, is_merged: true });
     }
     let is_other = |column: &SeenColumn| !names.contains(&column.name);
     columns.extend(left.into_iter().filter(&is_other));
@@ -370,30 +437,31 @@ fn first_of(left: Expr, right: Expr) -> Expr {
     function_call(FIRST, vec![left, right])
 }
 
-/// `*` as it is with merged columns, and these by their names.
-fn rewrite_list(select: &mut Select, seen: &[SeenColumn], merged: &[SeenColumn]) {
+/// `*` as all columns, if they are given, and merged ones by their names.
+fn rewrite_list(select: &mut Select, all: Option<Vec<SeenColumn>>, merged: &[SeenColumn]) {
     let mut list = Vec::new();
     for item in std::mem::take(&mut select.projection) {
-        match item {
-            SelectItem::Wildcard(options) if options == WildcardAdditionalOptions::default() => {
+        match (item, &all) {
+            (SelectItem::Wildcard(options), Some(all))
+                if options == WildcardAdditionalOptions::default() =>
+            {
                 let column = |column: &SeenColumn| SelectItem::ExprWithAlias {
                     expr: column.expr.clone(),
                     alias: Ident::with_quote('"', column.name.clone()),
                 };
-                list.extend(seen.iter().map(column));
+                list.extend(all.iter().map(column));
             }
-            SelectItem::UnnamedExpr(Expr::Identifier(name)) => {
-                let mut expr = Expr::Identifier(name.clone());
+            (SelectItem::UnnamedExpr(mut expr), _) => {
+                let before = expr.clone();
                 replace(&mut expr, merged);
-                let is_same = matches!(expr, Expr::Identifier(_));
-                let alias = Ident::with_quote('"', ident_name(&name));
-                list.push(if is_same {
+                list.push(if expr == before {
                     SelectItem::UnnamedExpr(expr)
                 } else {
+                    let alias = Ident::with_quote('"', column_name(&before));
                     SelectItem::ExprWithAlias { expr, alias }
                 });
             }
-            mut other => {
+            (mut other, _) => {
                 replace(&mut other, merged);
                 list.push(other);
             }
