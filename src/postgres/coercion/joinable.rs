@@ -12,7 +12,7 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, JoinType, Result};
 use datafusion::logical_expr::utils::{merge_schema, split_conjunction};
 use datafusion::logical_expr::{
-    BinaryExpr, Distinct, Expr, ExprSchemable, Filter, LogicalPlan, Operator,
+    BinaryExpr, Distinct, Expr, ExprSchemable, Filter, LogicalPlan, Operator, Projection,
 };
 
 /// What a subquery stands for.
@@ -50,7 +50,9 @@ impl Path {
             return Ok(false);
         }
         match plan {
-            LogicalPlan::Projection(projection) => self.is_clear(&projection.input),
+            LogicalPlan::Projection(projection) => Ok((!self.is_named
+                || keeps_compared(projection)?)
+                && self.is_clear(&projection.input)?),
             LogicalPlan::SubqueryAlias(alias) => {
                 Path { is_named: true, ..self }.is_clear(&alias.input)
             }
@@ -116,21 +118,37 @@ fn reads_outer(plan: &LogicalPlan) -> Result<bool> {
 /// Whether columns of one name, but of different relations, are compared with outer columns: the join
 /// calls what it joins on by their bare names, and takes one for both.
 fn compares_a_name_twice(plan: &LogicalPlan) -> Result<bool> {
-    let mut compared: HashMap<String, Column> = HashMap::new();
-    let mut is_twice = false;
+    let mut names: HashMap<String, Column> = HashMap::new();
+    Ok(compared(plan)?.into_iter().any(|column| {
+        names.entry(column.name.clone()).or_insert_with(|| column.clone()) != &column
+    }))
+}
+
+/// Whether the columns that are compared with outer columns below are there above under their names: the
+/// join does not put others through a name above it.
+fn keeps_compared(projection: &Projection) -> Result<bool> {
+    let is_kept = |column: &Column| {
+        let mut kept = projection.expr.iter().zip(projection.schema.fields());
+        kept.any(|(expr, field)| {
+            *field.name() == column.name
+                && matches!(expr.clone().unalias(), Expr::Column(own) if own == *column)
+        })
+    };
+    Ok(compared(&projection.input)?.iter().all(is_kept))
+}
+
+/// The columns that are compared with outer columns.
+fn compared(plan: &LogicalPlan) -> Result<Vec<Column>> {
+    let mut compared = Vec::new();
     plan.apply(|node| {
         node.apply_expressions(|expr| {
             for part in split_conjunction(expr).into_iter().filter(|part| part.contains_outer()) {
-                for column in part.column_refs() {
-                    let known =
-                        compared.entry(column.name.clone()).or_insert_with(|| column.clone());
-                    is_twice |= known != column;
-                }
+                compared.extend(part.column_refs().into_iter().cloned());
             }
             Ok(TreeNodeRecursion::Continue)
         })
     })?;
-    Ok(is_twice)
+    Ok(compared)
 }
 
 /// Whether a subquery within reads columns of a query that is not the next one around it.
