@@ -3,20 +3,24 @@
 //!
 //! | file | idea |
 //! |---|---|
+//! | `collected` | ARRAY over a query |
 //! | [`naming`] | the names that Postgres gives to columns without one |
 //! | [`numbers`] | the types of numbers as they are written |
 //! | [`rows`] | rows that are compared, field by field |
 //! | [`spellings`] | operators, functions and FROM items in DataFusion's spelling |
-//! | [`casts`] | casts whose target says more than DataFusion keeps of it |
 //! | [`scopes`] | which columns a name without a relation may mean |
-//! | [`subqueries`] | EXISTS, IN and ARRAY as values |
+//! | [`casts`] | casts whose target says more than DataFusion keeps of it |
+//! | [`subqueries`] | EXISTS and IN as values |
 //! | [`using`] | columns that become one in USING and NATURAL |
 
+//! | `wrapped` | queries put into other queries |
 pub mod casts;
 pub mod naming;
+mod collected;
 pub mod numbers;
 pub mod rows;
 pub mod spellings;
 pub mod subqueries;
-pub mod using;
 pub mod scopes;
+pub mod using;
+mod wrapped;

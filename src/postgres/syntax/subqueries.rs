@@ -11,7 +11,7 @@
 //! | `x IN (q)` | `CASE` over whether q has rows, has x, has a NULL: IN has three answers |
 //! | `(a, b) IN (q)` as a condition | `EXISTS (SELECT 1 FROM (q) AS i(c, d) WHERE c = a AND d = b)` |
 //! | `(a, b) NOT IN (q)` as a condition | `NOT EXISTS (… WHERE (c = a AND d = b) IS NOT FALSE)` |
-//! | `ARRAY(SELECT e FROM t ORDER BY o)` | `(SELECT array_agg(e ORDER BY o) FROM t)`, or `{}` |
+//! | `ARRAY(q)` | see [`collected`](super::collected) |
 //!
 //! EXISTS in WHERE, HAVING and ON is left alone, and so is IN where NULL counts as false: a join is
 //! faster.
@@ -19,15 +19,13 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, Function, FunctionArgumentClause, FunctionArguments, GroupByExpr, Ident,
-    LimitClause, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, UnaryOperator,
-    Value, VisitorMut,
+    BinaryOperator, Expr, GroupByExpr, Ident, LimitClause, Query, Select,
+    SelectItem, SetExpr, UnaryOperator, Value, VisitorMut,
 };
 
-use super::spellings::{array_subquery, case_when};
-use crate::sql::{
-    function_call as call, ident_name, parse_expr, parse_query, visit_expressions, visit_mut,
-};
+use super::collected::array;
+use super::wrapped::{is_plain, named, over};
+use crate::sql::{function_call as call, parse_expr, visit_mut};
 
 /// Rewrites subqueries that are values, in a query and all that are in it.
 pub fn rewrite_subqueries(query: &mut Query) {
@@ -291,114 +289,6 @@ fn contains(x: &Expr, query: &Query, in_call: bool) -> Option<Expr> {
     Some(case)
 }
 
-/// `ARRAY(query)`.
-fn array(function: &Function) -> Option<Expr> {
-    let query = array_subquery(function)?;
-    Some(Expr::Subquery(collected(query).unwrap_or_else(|| {
-        // The rows are numbered as they come, since nothing else says in which order they are
-        // collected.
-        let text = "SELECT CASE WHEN count(*) > 0 THEN array_agg(__value ORDER BY __row) ELSE '{}' END AS \"array\" \
-                    FROM (SELECT __value, row_number() OVER () AS __row FROM (SELECT 1) AS __rows(__value)) AS __array";
-        over(query, text)
-    })))
-}
-
-/// The elements of a plain query, collected where they are: its columns of the query around it stay
-/// within sight.
-fn collected(query: &Query) -> Option<Box<Query>> {
-    let mut query = Box::new(query.clone());
-    if query.limit_clause.is_some() || query.fetch.is_some() {
-        return None;
-    }
-    let order = match query.order_by.take() {
-        None => Vec::new(),
-        Some(order_by) => match order_by.kind {
-            OrderByKind::Expressions(order) => order,
-            OrderByKind::All(_) => return None,
-        },
-    };
-    let SetExpr::Select(select) = query.body.as_mut() else { return None };
-    if !is_plain(select) || select.distinct.is_some() {
-        return None;
-    }
-    let [SelectItem::UnnamedExpr(item) | SelectItem::ExprWithAlias { expr: item, .. }] =
-        select.projection.as_slice()
-    else {
-        return None;
-    };
-    let alias = match select.projection.as_slice() {
-        [SelectItem::ExprWithAlias { alias, .. }] => Some(ident_name(alias)),
-        _ => None,
-    };
-    let order: Vec<OrderByExpr> = order
-        .into_iter()
-        .map(|mut by| {
-            let is_item = match &by.expr {
-                Expr::Value(value) => matches!(value.value, Value::Number(..)),
-                Expr::Identifier(name) => Some(ident_name(name)) == alias,
-                _ => false,
-            };
-            if is_item {
-                by.expr = item.clone();
-            }
-            by
-        })
-        .collect();
-    let mut all = call("array_agg", vec![item.clone()]);
-    if let Expr::Function(Function { args: FunctionArguments::List(list), .. }) = &mut all
-        && !order.is_empty()
-    {
-        list.clauses.push(FunctionArgumentClause::OrderBy(order));
-    }
-    // The text becomes an array of what the other one is of.
-    let empty = Expr::value(Value::SingleQuotedString("{}".to_owned()));
-    let is_some = Expr::IsNotNull(Box::new(all.clone()));
-    select.projection = vec![named(case_when(is_some, all, empty), "array")];
-    Some(query)
-}
-
-/// The query `text` with its innermost `(SELECT 1)` replaced.
-fn over(query: &Query, text: &str) -> Box<Query> {
-    struct Fill<'q>(&'q Query);
-    impl VisitorMut for Fill<'_> {
-        type Break = ();
-
-        fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
-            let is_hole =
-                matches!(query.body.as_ref(), SetExpr::Select(select) if select.from.is_empty());
-            if is_hole {
-                *query = self.0.clone();
-                return ControlFlow::Break(());
-            }
-            ControlFlow::Continue(())
-        }
-    }
-    let mut outer = match parse_query(text) {
-        Ok(parsed) => parsed.query,
-        Err(_) => return Box::new(query.clone()),
-    };
-    let _ = visit_mut(&mut outer, &mut Fill(query));
-    outer
-}
-
-/// Whether each row of the tables that pass the condition is a row of the SELECT.
-fn is_plain(select: &Select) -> bool {
-    let has_call = select.projection.iter().any(|item| match item {
-        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
-            visit_expressions(expr, |expr| match expr {
-                // It may be an aggregate, or UNNEST.
-                Expr::Function(_) => ControlFlow::Break(()),
-                _ => ControlFlow::Continue(()),
-            })
-            .is_break()
-        }
-        _ => false,
-    });
-    let is_grouped =
-        !matches!(&select.group_by, GroupByExpr::Expressions(exprs, _) if exprs.is_empty());
-    !has_call && !is_grouped && select.having.is_none() && select.qualify.is_none()
-}
-
 /// Whether a LIMIT leaves a row if there is one.
 fn limit_keeps_a_row(query: &Query) -> bool {
     let is_positive = |expr: &Expr| match expr {
@@ -422,13 +312,10 @@ fn count_all() -> Expr {
     parse_expr("count(*)").unwrap_or_else(|_| call("count", vec![]))
 }
 
-fn named(expr: Expr, alias: &str) -> SelectItem {
-    SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', alias) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sql::parse_query;
 
     fn rewritten(sql: &str) -> String {
         let mut parsed = parse_query(sql).unwrap();
