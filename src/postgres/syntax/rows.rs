@@ -5,15 +5,18 @@
 //! | `(a, b) = (c, d)`, `<>` | `a = c AND b = d`, `a <> c OR b <> d` |
 //! | `(a, b) < (c, d)`, `<=`, `>`, `>=` | `a < c OR a = c AND b < d` |
 //! | `(a, b) IN ((c, d), …)` | an OR of equalities |
+//! | `(a, b) < (SELECT c, d …)` | the same with `(SELECT c …)` and `(SELECT d …)` |
 //! | `(a, b) IS NULL`, `IS NOT NULL` | of all of its fields |
 //! | `(a, b) IS DISTINCT FROM (c, d)` | of one of its fields |
 //!
 //! DataFusion compares structs as values, in which NULL equals NULL.
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, UnaryOperator,
+    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, SetExpr,
+    UnaryOperator,
 };
 
+use super::wrapped::over;
 use crate::error::{Error, Result, SqlState};
 use crate::sql::ident_name;
 
@@ -43,8 +46,19 @@ pub fn compared(expr: &Expr) -> Result<Option<Expr>> {
     let compared = match expr {
         Expr::BinaryOp { left, op, right } => match (fields(left), fields(right)) {
             (Some(left), Some(right)) => compare(left, op, right)?,
-            _ => None,
+            (Some(row), None) => match columns(right, row.len())? {
+                Some(columns) => compare(row, op, columns)?,
+                None => None,
+            },
+            (None, _) => None,
         },
+        Expr::InSubquery { expr, subquery, negated } if !matches!(**expr, Expr::Tuple(_)) => {
+            return Ok(fields(expr).map(|row| Expr::InSubquery {
+                expr: Box::new(Expr::Tuple(row)),
+                subquery: subquery.clone(),
+                negated: *negated,
+            }));
+        }
         Expr::InList { expr, list, negated } => {
             let Some(row) = fields(expr) else { return Ok(None) };
             let Some(items) = list.iter().map(fields).collect::<Option<Vec<_>>>() else {
@@ -68,6 +82,29 @@ pub fn compared(expr: &Expr) -> Result<Option<Expr>> {
         _ => None,
     };
     Ok(compared.map(|compared| Expr::Nested(Box::new(compared))))
+}
+
+/// The columns of a subquery for one row, each a subquery for one value; None: it is no subquery.
+fn columns(expr: &Expr, width: usize) -> Result<Option<Vec<Expr>>> {
+    let query = match expr {
+        Expr::Nested(inner) => return columns(inner, width),
+        Expr::Subquery(query) => query,
+        _ => return Ok(None),
+    };
+    if let SetExpr::Select(select) = query.body.as_ref()
+        && select.projection.len() != width
+        && !select.projection.iter().any(|item| item.to_string().ends_with('*'))
+    {
+        let much = if select.projection.len() < width { "few" } else { "many" };
+        let what = format!("subquery has too {much} columns");
+        return Err(Error::new(SqlState::Syntax, what));
+    }
+    let names: Vec<String> = (0..width).map(|at| format!("__field_{at}")).collect();
+    let of = |name: &String| {
+        let text = format!("SELECT {name} FROM (SELECT 1) AS __row({})", names.join(", "));
+        Expr::Subquery(over(query, &text))
+    };
+    Ok(Some(names.iter().map(of).collect()))
 }
 
 fn compare(left: Vec<Expr>, op: &BinaryOperator, right: Vec<Expr>) -> Result<Option<Expr>> {

@@ -19,11 +19,12 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, GroupByExpr, Ident, LimitClause, Query, Select,
+    BinaryOperator, Expr, GroupByExpr, Ident, JoinConstraint, LimitClause, Query, Select,
     SelectItem, SetExpr, UnaryOperator, Value, VisitorMut,
 };
 
 use super::collected::array;
+use super::using::constraint;
 use super::wrapped::{is_plain, named, over};
 use crate::sql::{function_call as call, parse_expr, visit_mut};
 
@@ -56,6 +57,11 @@ impl VisitorMut for Lists {
         }
         if let GroupByExpr::Expressions(exprs, _) = &mut select.group_by {
             exprs.iter_mut().for_each(|expr| values(expr, true));
+        }
+        for join in select.from.iter_mut().flat_map(|item| &mut item.joins) {
+            if let Some(JoinConstraint::On(on)) = constraint(&mut join.join_operator) {
+                condition(on, ConditionMode::All);
+            }
         }
         let conditions = [&mut select.selection, &mut select.having, &mut select.qualify];
         conditions.into_iter().flatten().for_each(|expr| condition(expr, ConditionMode::All));
