@@ -6,21 +6,23 @@
 //! | `collected` | ARRAY over a query |
 //! | [`naming`] | the names that Postgres gives to columns without one |
 //! | [`numbers`] | the types of numbers as they are written |
+//! | [`row_types`] | the types of the rows of VALUES |
 //! | [`rows`] | rows that are compared, field by field |
-//! | [`spellings`] | operators, functions and FROM items in DataFusion's spelling |
 //! | [`scopes`] | which columns a name without a relation may mean |
+//! | [`spellings`] | operators, functions and FROM items in DataFusion's spelling |
 //! | [`casts`] | casts whose target says more than DataFusion keeps of it |
 //! | [`subqueries`] | EXISTS and IN as values |
 //! | [`using`] | columns that become one in USING and NATURAL |
-
 //! | `wrapped` | queries put into other queries |
+
 pub mod casts;
-pub mod naming;
 mod collected;
+pub mod naming;
 pub mod numbers;
+pub mod row_types;
 pub mod rows;
+pub mod scopes;
 pub mod spellings;
 pub mod subqueries;
-pub mod scopes;
 pub mod using;
 mod wrapped;

@@ -10,12 +10,13 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, BinaryOperator, CastKind, DataType, DuplicateTreatment, ExactNumberInfo, Expr,
-    Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, Ident,
-    ObjectName, OrderByExpr, Query, Select, SelectItem, SetExpr, TableAlias, TableAliasColumnDef,
-    TableFactor, TableWithJoins, Value, Values, VisitMut, VisitorMut,
+    AccessExpr, BinaryOperator, DataType, DuplicateTreatment, Expr, Function, FunctionArg,
+    FunctionArgExpr, FunctionArgumentClause, FunctionArguments, Ident, ObjectName, OrderByExpr,
+    Query, Select, SelectItem, SetExpr, TableAlias, TableAliasColumnDef, TableFactor,
+    TableWithJoins, Value, VisitMut, VisitorMut,
 };
 
+use super::row_types::type_rows;
 use super::spellings::trim_name;
 use crate::sql::{alias_of, visit_mut};
 
@@ -103,8 +104,13 @@ impl VisitorMut for Namer {
     }
 
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
-        if let SetExpr::Values(values) = query.body.as_mut() {
-            type_rows(values);
+        let mut bodies = vec![query.body.as_mut()];
+        while let Some(body) = bodies.pop() {
+            match body {
+                SetExpr::Values(values) => type_rows(values),
+                SetExpr::SetOperation { left, right, .. } => bodies.extend([&mut **left, right]),
+                _ => {}
+            }
         }
         ControlFlow::Continue(())
     }
@@ -112,54 +118,6 @@ impl VisitorMut for Namer {
     fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
         name_select(select, self.beside_wildcards);
         ControlFlow::Continue(())
-    }
-}
-
-/// In `VALUES ('{}'::jsonb), (NULL), ('[]')` all are JSONB: what has no type of its own has that of
-/// those that have. A date among timestamps is one of them.
-fn type_rows(values: &mut Values) {
-    let of = |expr: &Expr| match expr {
-        Expr::Cast { data_type, .. } => Some(data_type.clone()),
-        Expr::TypedString(typed) => Some(typed.data_type.clone()),
-        _ => None,
-    };
-    let width = values.rows.iter().map(|row| row.content.len()).min().unwrap_or(0);
-    for at in 0..width {
-        let types = || values.rows.iter().filter_map(|row| of(&row.content[at]));
-        let is_timestamp = |of: &DataType| matches!(of, DataType::Timestamp(..));
-        let Some(data_type) = types().find(is_timestamp).or_else(|| types().next()) else {
-            continue;
-        };
-        let has_none = |cell: &Expr| match cell {
-            Expr::Value(value) => match value.value {
-                Value::Number(..) => matches!(data_type, DataType::Numeric(ExactNumberInfo::None)),
-                _ => true,
-            },
-            // Of a function's result DataFusion would find that it is not told the type in the same
-            // words.
-            other => {
-                is_timestamp(&data_type) && of(other) == Some(DataType::Date)
-                    || of(other).is_none()
-                        && matches!(
-                            data_type,
-                            DataType::Text
-                                | DataType::Timestamp(..)
-                                | DataType::JSONB
-                                | DataType::JSON
-                        )
-            }
-        };
-        for cell in
-            values.rows.iter_mut().map(|row| &mut row.content[at]).filter(|cell| has_none(cell))
-        {
-            *cell = Expr::Cast {
-                kind: CastKind::Cast,
-                expr: Box::new(cell.clone()),
-                data_type: data_type.clone(),
-                array: false,
-                format: None,
-            };
-        }
     }
 }
 
