@@ -21,14 +21,18 @@ pub fn counting(plan: LogicalPlan) -> Result<LogicalPlan> {
     Ok(counting.data)
 }
 
-/// Whether a join is one of these: nothing else is a join of this kind before subqueries have become
-/// some. Without ALL the rows of the left side are different.
-fn is_all(join: &Join) -> bool {
+/// Whether a join is an EXCEPT or INTERSECT: nothing else is a join of this kind before subqueries have
+/// become some.
+pub fn is_set_operation(join: &Join) -> bool {
     matches!(join.join_type, JoinType::LeftAnti | JoinType::LeftSemi)
         && join.null_equality == NullEquality::NullEqualsNull
         && join.filter.is_none()
         && join.on.len() == join.left.schema().fields().len()
-        && !matches!(*join.left, LogicalPlan::Distinct(_))
+}
+
+/// Without ALL the rows of the left side are different.
+fn is_all(join: &Join) -> bool {
+    is_set_operation(join) && !matches!(*join.left, LogicalPlan::Distinct(_))
 }
 
 fn by_number(join: &Join) -> Result<LogicalPlan> {

@@ -100,7 +100,7 @@ fn widen_real(expr: &mut RawBinaryExpr, schema: &DFSchema) {
 }
 
 /// A text constant.
-fn is_untyped(expr: &Expr) -> bool {
+pub fn is_untyped(expr: &Expr) -> bool {
     matches!(expr, Expr::Literal(ScalarValue::Utf8(Some(_)), _))
 }
 

@@ -5,6 +5,7 @@
 //! | [`rewrite`] | operators by the types of both sides, after DataFusion has resolved them |
 //! | `arrays` | operators between arrays |
 //! | [`binary`] | which types of operands DataFusion's own coercion would get wrong |
+//! | `combined` | the sides of UNION, INTERSECT and EXCEPT have the same types |
 //! | `comparable` | what is compared as something else |
 //! | `documents` | operators on JSON |
 //! | `floats` | where doubles and numerics meet, dates and timestamps |
@@ -18,6 +19,7 @@
 
 pub(crate) mod arrays;
 pub mod binary;
+mod combined;
 mod comparable;
 mod correlated;
 mod documents;

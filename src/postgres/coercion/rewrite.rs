@@ -5,7 +5,7 @@
 //! UUID, BYTEA or array and in a CASE, UNNEST beside the row it reads (`flatten`). Columns keep the
 //! names they had.
 
-use datafusion::arrow::datatypes::{DataType, Field, TimeUnit};
+use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRewriter};
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::execution::context::SessionState;
@@ -17,18 +17,18 @@ use datafusion::logical_expr::{
     Operator, Union, lit, when,
 };
 
-use super::binary::{compared_as, kept};
+use super::binary::{compared_as, is_untyped, kept};
+use super::combined::name_of;
 use super::comparable::{in_subquery, made_comparable};
 use super::correlated::{Clause, correlated};
 use super::order_keys::{by_keys, order_key};
 use super::single_row::lifted;
-use super::{arrays, documents, flatten, floats, intervals, ordered};
+use super::{arrays, combined, documents, flatten, floats, intervals, ordered};
 use crate::error::{Error, SqlState};
 use crate::postgres::functions::{self, Polymorphic};
 use crate::postgres::grouping_sets::with_key_columns;
 use crate::postgres::routines::expand::{expanded, is_called};
 use crate::postgres::syntax::numbers;
-use crate::types::SqlType;
 
 /// Rewrites a plan; `state` is that which it is planned with.
 pub fn rewrite_operators(plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
@@ -66,52 +66,33 @@ fn with_its_types(node: LogicalPlan) -> Result<LogicalPlan> {
 fn fitted(node: LogicalPlan, is_changed: &mut bool) -> Result<LogicalPlan> {
     // A node above one whose types have changed has them in its schema as well.
     let node = if *is_changed { node.recompute_schema()? } else { node };
-    let node = match &node {
+    let fitted = match &node {
         LogicalPlan::Join(join) => match flatten::flattened(join)? {
-            Some(flat) => {
-                *is_changed = true;
-                flat
-            }
-            None => node,
+            Some(flat) => Some(flat),
+            None => combined::met(join)?,
         },
-        LogicalPlan::Unnest(unnest) => match arrays::in_one_dimension(unnest)? {
-            Some(flat) => {
-                *is_changed = true;
-                flat
-            }
-            None => node,
-        },
+        LogicalPlan::Unnest(unnest) => arrays::in_one_dimension(unnest)?,
         LogicalPlan::Filter(filter) => {
             check_filter(filter)?;
-            node
+            None
         }
         LogicalPlan::Distinct(Distinct::On(on)) => {
             check_keys(on)?;
-            node
+            None
         }
-        LogicalPlan::Union(union) => {
-            check_union(union)?;
-            match floats::unified(union)? {
-                Some(unified) => {
-                    *is_changed = true;
-                    unified
-                }
-                // Asked to recompute its schema, a union keeps the types it had.
-                None if *is_changed => {
-                    LogicalPlan::Union(Union::try_new_with_loose_types(union.inputs.clone())?)
-                }
-                None => node,
+        LogicalPlan::Union(union) => match combined::united(union)? {
+            // Asked to recompute its schema, a union keeps the types it had.
+            None if *is_changed => {
+                let inputs = union.inputs.clone();
+                Some(LogicalPlan::Union(Union::try_new_with_loose_types(inputs)?))
             }
-        }
-        LogicalPlan::Values(values) => match floats::of_values(values)? {
-            Some(unified) => {
-                *is_changed = true;
-                unified
-            }
-            None => node,
+            united => united,
         },
-        _ => node,
+        LogicalPlan::Values(values) => floats::of_values(values)?,
+        _ => None,
     };
+    *is_changed |= fitted.is_some();
+    let node = fitted.unwrap_or(node);
     Ok(match node {
         LogicalPlan::Join(join) => {
             let joined = intervals::joined(join);
@@ -190,32 +171,6 @@ fn check_keys(on: &DistinctOn) -> Result<()> {
         let what = format!("SELECT DISTINCT ON position {number} is not in select list");
         Error::new(SqlState::InvalidColumnReference, what).into()
     })
-}
-
-/// To Postgres text and anything else are not of one type; DataFusion would make text of both.
-fn check_union(union: &Union) -> Result<()> {
-    let Some((first, rest)) = union.inputs.split_first() else { return Ok(()) };
-    for input in rest {
-        for (left, right) in first.schema().fields().iter().zip(input.schema().fields()) {
-            let (left, right) = (left.data_type(), right.data_type());
-            let has_null = matches!(left, DataType::Null) || matches!(right, DataType::Null);
-            if left.is_string() != right.is_string() && !has_null {
-                let message = format!(
-                    "UNION types {} and {} cannot be matched",
-                    name_of(left),
-                    name_of(right)
-                );
-                let error = Error::new(SqlState::TypeMismatch, message)
-                    .hint("Cast one of the two columns.");
-                return Err(error.into());
-            }
-        }
-    }
-    Ok(())
-}
-
-fn name_of(data_type: &DataType) -> SqlType {
-    SqlType::from_field(&Field::new("", data_type.clone(), true))
 }
 
 struct Operators<'a> {
@@ -302,11 +257,6 @@ impl TreeNodeRewriter for Operators<'_> {
 fn is_comparison(op: Operator) -> bool {
     use Operator::{Eq, Gt, GtEq, IsDistinctFrom, IsNotDistinctFrom, Lt, LtEq, NotEq};
     matches!(op, Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom)
-}
-
-/// A text constant, which in Postgres has the type of what it is compared with.
-fn is_untyped(expr: &Expr) -> bool {
-    matches!(expr, Expr::Literal(ScalarValue::Utf8(Some(_)), _))
 }
 
 impl Operators<'_> {

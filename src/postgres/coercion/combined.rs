@@ -1,0 +1,182 @@
+//! Queries whose rows come together, in UNION, INTERSECT and EXCEPT, have columns of the same types
+//! (PostgreSQL manual, 10.5 "UNION, CASE, and Related Constructs"): a text constant has the type of what
+//! stands across from it, and a number the wider one of both.
+//!
+//! DataFusion widens the sides of a UNION; of the others it compares the rows, and keeps the left one's
+//! types.
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, Field};
+use datafusion::common::{Column, JoinType, Result, TableReference};
+use datafusion::logical_expr::expr::Cast;
+use datafusion::logical_expr::{Distinct, Expr, Join, LogicalPlan, Projection, Union, Window};
+use datafusion::optimizer::analyzer::type_coercion::coerce_union_schema;
+
+use super::binary::is_untyped;
+use super::floats;
+use crate::error::{Error, SqlState};
+use crate::postgres::set_operations::is_set_operation;
+use crate::types::SqlType;
+
+/// A UNION with constants and numerics as what they meet; None if there is nothing to do.
+///
+/// # Errors
+/// 42804 for a text beside anything else, of which DataFusion would make text.
+pub fn united(union: &Union) -> Result<Option<LogicalPlan>> {
+    let sides = with_typed_constants(&union.inputs)?;
+    check(sides.as_ref().unwrap_or(&union.inputs), "UNION")?;
+    let typed = sides.map(Union::try_new_with_loose_types).transpose()?;
+    match floats::unified(typed.as_ref().unwrap_or(union))? {
+        Some(unified) => Ok(Some(unified)),
+        None => Ok(typed.map(LogicalPlan::Union)),
+    }
+}
+
+/// An INTERSECT or EXCEPT, which is a join, with both sides of the types that their UNION would have;
+/// None if it is none, or has them.
+///
+/// # Errors
+/// 42804 for a text beside anything else.
+pub fn met(join: &Join) -> Result<Option<LogicalPlan>> {
+    let (left, right) = (rows_of(&join.left), rows_of(&join.right));
+    let width = left.schema().fields().len();
+    if !is_set_operation(join) || right.schema().fields().len() != width {
+        return Ok(None);
+    }
+    let written = vec![Arc::clone(left), Arc::clone(right)];
+    let typed = with_typed_constants(&written)?;
+    let is_typed = typed.is_some();
+    let sides = typed.unwrap_or(written);
+    let what = if join.join_type == JoinType::LeftSemi { "INTERSECT" } else { "EXCEPT" };
+    check(&sides, what)?;
+    let union = Union::try_new_with_loose_types(sides.clone())?;
+    let wanted = match floats::unified(&union)? {
+        Some(LogicalPlan::Union(unified)) => coerce_union_schema(&unified.inputs)?,
+        _ => coerce_union_schema(&sides)?,
+    };
+    let is_of = |side: &Arc<LogicalPlan>| {
+        let pairs = side.schema().fields().iter().zip(wanted.fields());
+        pairs.into_iter().all(|(own, wanted)| own.data_type() == wanted.data_type())
+    };
+    if !is_typed && sides.iter().all(is_of) {
+        return Ok(None);
+    }
+    let mut cast = sides.iter().map(|side| {
+        let fields = wanted.fields().iter();
+        let types: Vec<_> = fields.map(|field| Some(field.data_type().clone())).collect();
+        with_types(side, &types)
+    });
+    let (Some(left), Some(right)) = (cast.next(), cast.next()) else { return Ok(None) };
+    Ok(Some(LogicalPlan::Join(Join::try_new(
+        Arc::new(of_rows(&join.left, left?)?),
+        Arc::new(of_rows(&join.right, right?)?),
+        join.on.clone(),
+        join.filter.clone(),
+        join.join_type,
+        join.join_constraint,
+        join.null_equality,
+        join.null_aware,
+    )?)))
+}
+
+/// The rows that DISTINCT or a numbering stands above.
+fn rows_of(side: &Arc<LogicalPlan>) -> &Arc<LogicalPlan> {
+    match side.as_ref() {
+        LogicalPlan::Distinct(Distinct::All(rows)) => rows,
+        LogicalPlan::Window(window) => &window.input,
+        _ => side,
+    }
+}
+
+/// The side over other rows.
+fn of_rows(side: &Arc<LogicalPlan>, rows: Arc<LogicalPlan>) -> Result<LogicalPlan> {
+    Ok(match side.as_ref() {
+        LogicalPlan::Distinct(Distinct::All(_)) => LogicalPlan::Distinct(Distinct::All(rows)),
+        LogicalPlan::Window(window) => {
+            LogicalPlan::Window(Window::try_new(window.window_expr.clone(), rows)?)
+        }
+        _ => Arc::unwrap_or_clone(rows),
+    })
+}
+
+/// The text constants that a side is in a column, given the type of the column on the other sides.
+fn with_typed_constants(sides: &[Arc<LogicalPlan>]) -> Result<Option<Vec<Arc<LogicalPlan>>>> {
+    let width = sides.iter().map(|side| side.schema().fields().len()).min().unwrap_or(0);
+    let mut typed: Option<Vec<Arc<LogicalPlan>>> = None;
+    for at in 0..width {
+        let others = sides.iter().filter(|side| constant(side, at).is_none());
+        let mut types = others.map(|side| side.schema().field(at).data_type());
+        let Some(wanted) = types.find(|of| !of.is_null()).filter(|of| !of.is_string()) else {
+            continue;
+        };
+        for (number, side) in sides.iter().enumerate() {
+            if constant(side, at).is_none() {
+                continue;
+            }
+            let all = typed.get_or_insert_with(|| sides.to_vec());
+            let mut types = vec![None; side.schema().fields().len()];
+            types[at] = Some(wanted.clone());
+            all[number] = with_types(&all[number], &types)?;
+        }
+    }
+    Ok(typed)
+}
+
+/// The text constant that a column is.
+fn constant(side: &LogicalPlan, at: usize) -> Option<Expr> {
+    match side {
+        LogicalPlan::SubqueryAlias(alias) => constant(&alias.input, at),
+        LogicalPlan::Projection(projection) => {
+            projection.expr.get(at).map(|expr| expr.clone().unalias()).filter(is_untyped)
+        }
+        _ => None,
+    }
+}
+
+/// The side with its columns as these types, where they are others.
+fn with_types(side: &Arc<LogicalPlan>, wanted: &[Option<DataType>]) -> Result<Arc<LogicalPlan>> {
+    let is_other = |(field, wanted): (&Arc<Field>, &Option<DataType>)| {
+        wanted.as_ref().is_some_and(|wanted| wanted != field.data_type())
+    };
+    if !side.schema().fields().iter().zip(wanted).any(is_other) {
+        return Ok(Arc::clone(side));
+    }
+    let column = |at: usize, (relation, field): (Option<&TableReference>, &Arc<Field>)| {
+        let own = constant(side, at);
+        let column = own.unwrap_or_else(|| Expr::Column(Column::from((relation, field))));
+        match wanted.get(at) {
+            Some(Some(wanted)) if wanted != field.data_type() => {
+                let cast = Expr::Cast(Cast::new(Box::new(column), wanted.clone()));
+                cast.alias_qualified(relation.cloned(), field.name())
+            }
+            _ => column,
+        }
+    };
+    let columns: Vec<Expr> =
+        side.schema().iter().enumerate().map(|(at, field)| column(at, field)).collect();
+    Ok(Arc::new(LogicalPlan::Projection(Projection::try_new(columns, Arc::clone(side))?)))
+}
+
+/// To Postgres text and anything else are not of one type.
+fn check(sides: &[Arc<LogicalPlan>], what: &str) -> Result<()> {
+    let Some((first, rest)) = sides.split_first() else { return Ok(()) };
+    for side in rest {
+        for (left, right) in first.schema().fields().iter().zip(side.schema().fields()) {
+            let (left, right) = (left.data_type(), right.data_type());
+            if left.is_string() != right.is_string() && !left.is_null() && !right.is_null() {
+                let (left, right) = (name_of(left), name_of(right));
+                let message = format!("{what} types {left} and {right} cannot be matched");
+                let error = Error::new(SqlState::TypeMismatch, message)
+                    .hint("Cast one of the two columns.");
+                return Err(error.into());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// How Postgres calls a type.
+pub fn name_of(data_type: &DataType) -> SqlType {
+    SqlType::from_field(&Field::new("", data_type.clone(), true))
+}
