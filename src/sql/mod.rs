@@ -45,6 +45,7 @@ mod copy_options;
 mod create;
 mod cursor;
 mod dialect;
+mod grammar_gaps;
 mod group_windows;
 mod indexes;
 mod interval;

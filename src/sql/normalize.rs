@@ -8,6 +8,7 @@ use datafusion::sql::sqlparser::ast::{
     Statement, TableFactor, TimezoneInfo, Value, VisitMut, VisitorMut,
 };
 
+use super::grammar_gaps::either_way;
 use super::group_windows;
 use super::interval::interval;
 use super::named_windows;
@@ -205,6 +206,10 @@ fn whole_limits(query: &mut Query) -> Result<()> {
 
 fn rewrite_expr(expr: &mut Expr) -> Result<()> {
     match expr {
+        Expr::Between { .. } => {
+            either_way(expr);
+            Ok(())
+        }
         Expr::BinaryOp { op: op @ (BinaryOperator::And | BinaryOperator::Or), .. } => {
             let op = op.clone();
             balance(expr, &op);

@@ -8,6 +8,7 @@ use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan};
 
 use super::complexity::{self, too_complex};
 use super::dialect::TidemillDialect;
+use super::grammar_gaps::check_frames;
 use super::normalize;
 use super::statement::Cascade;
 use super::text::{StatementTokens, TextPosition, is_word, simplify, split, word_of};
@@ -34,6 +35,7 @@ impl<'a> Reader<'a> {
         dialect: &'a TidemillDialect,
     ) -> Result<Self> {
         complexity::check(&piece.tokens)?;
+        check_frames(&piece.tokens)?;
         let tokens = simplify(piece.tokens);
         let parser =
             Parser::new(dialect).with_recursion_limit(RECURSION).with_tokens_with_locations(tokens);

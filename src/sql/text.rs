@@ -9,6 +9,7 @@ use datafusion::sql::sqlparser::tokenizer::{
 };
 
 use super::dialect::TidemillDialect;
+use super::grammar_gaps::filled;
 use super::special_calls::plain_calls;
 pub(super) use super::words::is_word;
 use crate::error::{Error, Result, SqlState};
@@ -167,6 +168,7 @@ fn token_at(tokens: &[TokenWithSpan], at: usize, token: &Token) -> bool {
 /// - `TABLE t` as a query: `SELECT * FROM t`.
 /// - `WITH LOCAL TIME ZONE`: `WITH TIME ZONE`.
 /// - TRIM and SUBSTRING with other words between their arguments: see [`plain_calls`].
+/// - What its grammar lacks: see [`filled`].
 /// - `SESSION(s PARTITION BY a, b, ts, gap)`: `SESSION(s, ts, gap, a, b)`.
 pub(super) fn simplify(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     let mut out = Vec::with_capacity(tokens.len());
@@ -202,7 +204,7 @@ pub(super) fn simplify(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
         }
         at += 1;
     }
-    mark_subscribe_options(session_keys(plain_calls(out)))
+    mark_subscribe_options(session_keys(plain_calls(filled(out))))
 }
 
 /// Puts a semicolon before the `WITH (SNAPSHOT …)` and `AS OF EPOCH n` of SUBSCRIBE: sqlparser

@@ -293,7 +293,6 @@ fn known_name(expr: &Expr) -> Option<String> {
         Expr::AtTimeZone { .. } => "timezone",
         Expr::Interval(_) => "interval",
         Expr::Tuple(_) => "row",
-        Expr::Value(value) if matches!(value.value, Value::Boolean(_)) => "bool",
         Expr::Subquery(query) => return subquery_name(query),
         _ => return None,
     };
@@ -311,10 +310,21 @@ fn strong_name(expr: &Expr) -> Option<String> {
 }
 
 fn subquery_name(query: &Query) -> Option<String> {
-    let SetExpr::Select(select) = query.body.as_ref() else {
-        return None;
+    let mut body = query.body.as_ref();
+    let select = loop {
+        body = match body {
+            SetExpr::Select(select) => break select,
+            SetExpr::Query(query) => return subquery_name(query),
+            SetExpr::SetOperation { left, .. } => left,
+            SetExpr::Values(_) => return Some("column1".to_owned()),
+            _ => return None,
+        }
     };
     match select.projection.first()? {
+        SelectItem::Wildcard(_) => match &select.from.first()?.relation {
+            TableFactor::Derived { subquery, .. } => subquery_name(subquery),
+            _ => None,
+        },
         SelectItem::UnnamedExpr(expr) => known_name(expr),
         SelectItem::ExprWithAlias { alias, .. } => Some(shown_name(&folded(alias)).to_owned()),
         _ => None,
@@ -367,5 +377,9 @@ mod tests {
             &["?column?", "?column?", "count", "a", "a", "b.c", "d"],
         );
         check("SELECT x::int, '1'::int, CASE WHEN a THEN 1 END FROM t", &["x", "int4", "case"]);
+        check(
+            "SELECT true, (SELECT 1 AS x UNION SELECT 2), (SELECT * FROM (VALUES (1)) AS v)",
+            &["?column?", "x", "column1"],
+        );
     }
 }

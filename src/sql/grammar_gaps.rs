@@ -1,0 +1,155 @@
+//! What PostgreSQL's grammar has and sqlparser's lacks, in tokens that it reads:
+//!
+//! - `(VALUES …)` where a value is wanted: `(SELECT * FROM (VALUES …) AS "*VALUES*")`.
+//! - `x BETWEEN SYMMETRIC a AND b`: `x BETWEEN "symmetric"(a) AND b`, of which [`either_way`] makes what
+//!   it means; ASYMMETRIC is what BETWEEN is anyway.
+//! - `EXCLUDE NO OTHERS` in the frame of a window, which is how it is anyway.
+
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Value,
+};
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
+
+use super::words::is_word;
+use crate::error::{Error, Result};
+
+/// No name that can be written.
+const SYMMETRIC: &str = "\u{1}symmetric";
+
+/// Words and signs behind which a parenthesis holds a value, beside operators.
+const BEFORE_VALUES: [&str; 15] = [
+    "select", "any", "some", "all", "and", "or", "not", "when", "then", "else", "case", "where",
+    "having", "on", "by",
+];
+
+/// What has been opened and is not closed yet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unclosed {
+    Parenthesis,
+    Values,
+    /// The first bound of BETWEEN SYMMETRIC.
+    Bound,
+    Case,
+}
+
+/// The tokens with all of that in sqlparser's words.
+pub(super) fn filled(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let mut out: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
+    let mut open = Vec::new();
+    let is = |at: usize, word| tokens.get(at).is_some_and(|next| is_word(&next.token, word));
+    let mut at = 0;
+    while at < tokens.len() {
+        let TokenWithSpan { token, span } = tokens[at].clone();
+        let mut push = |tokens: Vec<Token>| {
+            out.extend(tokens.into_iter().map(|token| TokenWithSpan::new(token, span)));
+        };
+        let follows_between = at > 0 && is(at - 1, "between");
+        match token {
+            Token::LParen if is(at + 1, "values") && is_value(&tokens[..at]) => {
+                open.push(Unclosed::Values);
+                let words = ["SELECT", "FROM"].map(Token::make_keyword);
+                let [select, from] = words;
+                push(vec![Token::LParen, select, Token::Mul, from, Token::LParen]);
+            }
+            Token::LParen => {
+                open.push(Unclosed::Parenthesis);
+                push(vec![Token::LParen]);
+            }
+            Token::RParen => {
+                let inner = |kind: &Unclosed| matches!(kind, Unclosed::Bound | Unclosed::Case);
+                while open.last().is_some_and(inner) {
+                    open.pop();
+                }
+                push(vec![Token::RParen]);
+                if open.pop() == Some(Unclosed::Values) {
+                    let name = Token::make_word("*VALUES*", Some('"'));
+                    push(vec![Token::make_keyword("AS"), name, Token::RParen]);
+                }
+            }
+            _ if follows_between && is(at, "asymmetric") => {}
+            _ if follows_between && is(at, "symmetric") => {
+                open.push(Unclosed::Bound);
+                push(vec![Token::make_word(SYMMETRIC, Some('"')), Token::LParen]);
+            }
+            token if is(at, "and") && open.last() == Some(&Unclosed::Bound) => {
+                open.pop();
+                push(vec![Token::RParen, token]);
+            }
+            _ if ends_frame(&tokens, at) && is(at + 1, "no") && is(at + 2, "others") => at += 2,
+            token => {
+                if is(at, "case") && open.contains(&Unclosed::Bound) {
+                    open.push(Unclosed::Case);
+                } else if is(at, "end") && open.last() == Some(&Unclosed::Case) {
+                    open.pop();
+                }
+                push(vec![token]);
+            }
+        }
+        at += 1;
+    }
+    out
+}
+
+/// Whether a parenthesis behind these tokens holds a value, and not a relation or a query of its own.
+fn is_value(before: &[TokenWithSpan]) -> bool {
+    let is = |back: usize, words: &[&str]| {
+        let token = before.len().checked_sub(back).map(|at| &before[at].token);
+        token.is_some_and(|token| words.iter().any(|word| is_word(token, word)))
+    };
+    match before.last().map(|last| &last.token) {
+        None | Some(Token::RParen | Token::SemiColon) => false,
+        Some(Token::Word(_)) => {
+            is(1, &BEFORE_VALUES) && !(is(1, &["all"]) && is(2, &["union", "except", "intersect"]))
+        }
+        Some(_) => true,
+    }
+}
+
+/// Whether the word at `at` is EXCLUDE behind the bounds of a frame.
+fn ends_frame(tokens: &[TokenWithSpan], at: usize) -> bool {
+    let bounds = ["row", "preceding", "following"];
+    let before = at.checked_sub(1).map(|before| &tokens[before].token);
+    is_word(&tokens[at].token, "exclude")
+        && before.is_some_and(|token| bounds.iter().any(|word| is_word(token, word)))
+}
+
+/// Refuses frames that leave rows out.
+///
+/// # Errors
+/// 0A000 for EXCLUDE CURRENT ROW, EXCLUDE GROUP and EXCLUDE TIES.
+pub(super) fn check_frames(tokens: &[TokenWithSpan]) -> Result<()> {
+    let is = |at: usize, word| tokens.get(at).is_some_and(|next| is_word(&next.token, word));
+    for at in (0..tokens.len()).filter(|at| ends_frame(tokens, *at)) {
+        let what = match () {
+            () if is(at + 1, "current") && is(at + 2, "row") => "EXCLUDE CURRENT ROW",
+            () if is(at + 1, "group") => "EXCLUDE GROUP",
+            () if is(at + 1, "ties") => "EXCLUDE TIES",
+            () => continue,
+        };
+        return Err(Error::unsupported(format!("{what} in a window frame is not supported"))
+            .hint("Compute it over the whole frame and take the row's own part away, or join the relation with itself."));
+    }
+    Ok(())
+}
+
+/// `x BETWEEN SYMMETRIC a AND b` is `x BETWEEN a AND b OR x BETWEEN b AND a`.
+pub(super) fn either_way(expr: &mut Expr) {
+    let Expr::Between { expr: x, negated, low, high } = expr else { return };
+    let Expr::Function(call) = low.as_mut() else { return };
+    let is_it = call.name.0.last().and_then(|part| part.as_ident());
+    if is_it.is_none_or(|name| name.value != SYMMETRIC) {
+        return;
+    }
+    let FunctionArguments::List(list) = &mut call.args else { return };
+    let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(bound))) = list.args.pop() else { return };
+    let bound = Box::new(Expr::Nested(Box::new(bound)));
+    let high = Box::new(Expr::Nested(std::mem::replace(high, Box::new(Expr::value(Value::Null)))));
+    let negated = *negated;
+    let between = |low: &Box<Expr>, high: &Box<Expr>| {
+        let (expr, low, high) = (x.clone(), low.clone(), high.clone());
+        Box::new(Expr::Between { expr, negated, low, high })
+    };
+    let op = if negated { BinaryOperator::And } else { BinaryOperator::Or };
+    let (left, right) = (between(&bound, &high), between(&high, &bound));
+    *expr = Expr::Nested(Box::new(Expr::BinaryOp { left, op, right }));
+}
