@@ -241,8 +241,9 @@ impl TreeNodeRewriter for Operators<'_> {
             }
             Expr::WindowFunction(mut call) => {
                 let is_keyed = by_keys(&mut call.params.order_by, self.schema)?;
+                let moves = functions::over_frame(&mut call);
                 let mut framed = intervals::framed(call, self.schema)?;
-                framed.transformed |= is_keyed;
+                framed.transformed |= is_keyed || moves;
                 return Ok(framed);
             }
             other => return Ok(Transformed::no(other)),
