@@ -248,9 +248,10 @@ impl TreeNodeRewriter for Operators<'_> {
             }
             other => return Ok(Transformed::no(other)),
         };
-        Ok(match functions::shift(binary, self.schema)? {
-            Ok(shift) => Transformed::yes(shift),
-            Err(binary) => self.numeric(binary),
+        let signed = self.signed(binary);
+        signed.transform_data(|binary| match functions::shift(binary, self.schema)? {
+            Ok(shift) => Ok(Transformed::yes(shift)),
+            Err(binary) => Ok(self.numeric(binary)),
         })
     }
 }
@@ -311,6 +312,21 @@ impl Operators<'_> {
         let is_changed = made_comparable([left.as_mut(), right.as_mut()], self.schema);
         let compared = Expr::BinaryExpr(BinaryExpr { left, op, right });
         Ok(Transformed::new_transformed(compared, is_changed))
+    }
+
+    /// What counts rows is a BIGINT: beside one, an unsigned number would be a numeric.
+    fn signed(&self, mut binary: BinaryExpr) -> Transformed<BinaryExpr> {
+        let mut is_changed = false;
+        for side in [&mut binary.left, &mut binary.right] {
+            // What is computed is none; each link of a long chain would ask for the type of the rest.
+            if !matches!(**side, Expr::BinaryExpr(_))
+                && matches!(side.get_type(self.schema), Ok(DataType::UInt64))
+            {
+                **side = typed(Box::new(std::mem::take(side)), DataType::Int64);
+                is_changed = true;
+            }
+        }
+        Transformed::new_transformed(binary, is_changed)
     }
 
     fn between(&self, mut between: Between) -> Transformed<Expr> {
