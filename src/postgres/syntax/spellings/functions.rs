@@ -97,6 +97,25 @@ fn interval_of_parts(written: &Function) -> Result<Option<Expr>> {
     Ok((list.len() < PARTS.len() || list.iter().any(is_named)).then(|| call(MAKE_INTERVAL, all)))
 }
 
+/// `lag(v, n, d)` with a default that is computed: whether there is such a row another one says.
+fn with_default(expr: &Expr, arguments: Vec<Expr>) -> Option<Expr> {
+    let [value, offset, default] = <[Expr; 3]>::try_from(arguments).ok()?;
+    let Expr::Function(written) = expr else { return None };
+    if matches!(default, Expr::Value(_)) || written.over.is_none() {
+        return None;
+    }
+    let argument = |expr| FunctionArg::Unnamed(FunctionArgExpr::Expr(expr));
+    let over = |value: Expr| {
+        let mut call = written.clone();
+        if let FunctionArguments::List(list) = &mut call.args {
+            list.args = vec![argument(value), argument(offset.clone())];
+        }
+        Expr::Function(call)
+    };
+    let is_outside = Expr::IsNull(Box::new(over(Expr::value(Value::Boolean(true)))));
+    Some(nested(case_when(is_outside, default, over(value))))
+}
+
 fn is_named(argument: &FunctionArg) -> bool {
     !matches!(argument, FunctionArg::Unnamed(_))
 }
@@ -128,6 +147,7 @@ fn function(expr: &mut Expr) -> Option<Expr> {
         ("localtimestamp" | "localtime" | "current_timestamp", _) => {
             function_of_time(&name, arguments.collect()).filter(|rewritten| rewritten != expr)
         }
+        ("lag" | "lead", 3) => with_default(expr, arguments.collect()),
         ("percentile_disc", 1) => percentile_disc(expr, arguments.next()?),
         ("mode", 0) => Some(call(MODE_OF_SORTED, vec![values_in_order(expr)?])),
         ("string_agg", 2) => separated(expr, arguments.next()?, arguments.next()?),
