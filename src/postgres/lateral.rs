@@ -302,15 +302,20 @@ fn conditioned(join: &Join, subquery: &Subquery) -> Result<Subquery> {
     Ok(Subquery { subquery: Arc::new(plan), outer_ref_columns: outer, spans })
 }
 
-/// Whether it takes an array apart and reads no relation.
+/// Whether it takes an array apart and does nothing else.
 fn is_unnested(plan: &LogicalPlan) -> Result<bool> {
-    let (mut unnests, mut reads) = (false, false);
+    let (mut unnests, mut does_more) = (false, false);
     plan.apply(|node| {
-        unnests |= matches!(node, LogicalPlan::Unnest(_));
-        reads |= matches!(node, LogicalPlan::TableScan(_));
+        match node {
+            LogicalPlan::Unnest(_) => unnests = true,
+            LogicalPlan::Projection(_)
+            | LogicalPlan::SubqueryAlias(_)
+            | LogicalPlan::EmptyRelation(_) => {}
+            _ => does_more = true,
+        }
         Ok(TreeNodeRecursion::Continue)
     })?;
-    Ok(unnests && !reads)
+    Ok(unnests && !does_more)
 }
 
 /// The columns of the left side.
