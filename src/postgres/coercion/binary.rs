@@ -18,10 +18,10 @@ use datafusion::logical_expr::{Expr, ExprSchemable};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use super::documents;
+use crate::postgres::functions;
 use crate::postgres::syntax::numbers::without_exponent;
 use crate::types::SqlType;
 use crate::types::decimal::MAX_SCALE;
-use crate::postgres::functions;
 
 /// To be asked before all others.
 #[derive(Debug)]

@@ -153,5 +153,27 @@ pub fn of_values(values: &Values) -> Result<Option<LogicalPlan>> {
             row[at] = as_type(inner(&row[at]), &wanted);
         }
     }
-    if is_changed { Ok(Some(LogicalPlanBuilder::values(rows)?.build()?)) } else { Ok(None) }
+    if is_changed { values_of(rows).map(Some) } else { Ok(None) }
+}
+
+/// The plan of these rows. All cells of a column say the same of their type, beyond Arrow's: DataFusion
+/// refuses rows that differ in it, and what a cast becomes may say less.
+pub fn values_of(mut rows: Vec<Vec<Expr>>) -> Result<LogicalPlan> {
+    let nothing = DFSchema::empty();
+    for at in 0..rows.first().map_or(0, Vec::len) {
+        let fields = rows.iter().filter_map(|row| Some(row.get(at)?.to_field(&nothing)));
+        let fields = fields.map(|field| Ok(field?.1)).collect::<Result<Vec<_>>>()?;
+        let Some(said) = fields.iter().map(|field| field.metadata()).find(|said| !said.is_empty())
+        else {
+            continue;
+        };
+        for (row, own) in rows.iter_mut().zip(&fields) {
+            if own.metadata() != said {
+                let field = own.as_ref().clone().with_metadata(said.clone());
+                let value = Box::new(std::mem::take(&mut row[at]));
+                row[at] = Expr::Cast(Cast::new_from_field(value, Arc::new(field)));
+            }
+        }
+    }
+    LogicalPlanBuilder::values(rows)?.build()
 }

@@ -13,8 +13,8 @@ use datafusion::logical_expr::expr::{Between, Case, Cast, InList, ScalarFunction
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    BinaryExpr, Distinct, DistinctOn, Expr, ExprSchemable, Filter, LogicalPlan, LogicalPlanBuilder,
-    Operator, Union, lit, when,
+    BinaryExpr, Distinct, DistinctOn, Expr, ExprSchemable, Filter, LogicalPlan, Operator, Union,
+    lit, when,
 };
 
 use super::binary::{compared_as, is_untyped, kept};
@@ -56,7 +56,7 @@ pub fn rewrite_operators(plan: LogicalPlan, state: &SessionState) -> Result<Logi
 /// are asked to recompute them.
 fn with_its_types(node: LogicalPlan) -> Result<LogicalPlan> {
     match node {
-        LogicalPlan::Values(values) => LogicalPlanBuilder::values(values.values)?.build(),
+        LogicalPlan::Values(values) => floats::values_of(values.values),
         other => other.recompute_schema(),
     }
 }
