@@ -145,8 +145,8 @@ pub(super) fn either_way(expr: &mut Expr) {
     let bound = Box::new(Expr::Nested(Box::new(bound)));
     let high = Box::new(Expr::Nested(std::mem::replace(high, Box::new(Expr::value(Value::Null)))));
     let negated = *negated;
-    let between = |low: &Box<Expr>, high: &Box<Expr>| {
-        let (expr, low, high) = (x.clone(), low.clone(), high.clone());
+    let between = |low: &Expr, high: &Expr| {
+        let (expr, low, high) = (x.clone(), Box::new(low.clone()), Box::new(high.clone()));
         Box::new(Expr::Between { expr, negated, low, high })
     };
     let op = if negated { BinaryOperator::And } else { BinaryOperator::Or };

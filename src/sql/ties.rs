@@ -94,12 +94,16 @@ fn numbered(mut query: Query, order: &[OrderByExpr]) -> Result<(Query, Vec<Strin
         }
         body => {
             let mut first = &*body;
-            while let SetExpr::SetOperation { left, .. } = first {
-                first = left;
+            loop {
+                first = match first {
+                    SetExpr::SetOperation { left, .. } => left,
+                    SetExpr::Query(inner) => &inner.body,
+                    _ => break,
+                };
             }
             let order = match first {
                 SetExpr::Select(select) => order.iter().map(|by| named(by, select)).collect(),
-                _ => Ok(order.to_vec()),
+                _ => Ok(order.iter().map(of_values).collect()),
             };
             query = select_all(derived(query));
             order?
@@ -161,6 +165,12 @@ fn named(by: &OrderByExpr, select: &Select) -> Result<OrderByExpr> {
     };
     let expr = Expr::Identifier(name.ok_or_else(unnamed)?);
     Ok(OrderByExpr { expr, ..by.clone() })
+}
+
+/// ORDER BY with the name that VALUES gives to a column in place of its position.
+fn of_values(by: &OrderByExpr) -> OrderByExpr {
+    let name = number(by).map(|at| column(&format!("column{}", at + 1)));
+    OrderByExpr { expr: name.unwrap_or_else(|| by.expr.clone()), ..by.clone() }
 }
 
 fn missing(at: usize) -> Error {

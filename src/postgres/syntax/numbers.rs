@@ -60,7 +60,7 @@ impl VisitorMut for WrittenNumbers {
                 if let Some(digits) = digits(inner).map(str::to_owned)
                     && let Ok(value) = format!("-{digits}").parse::<i64>()
                 {
-                    *inner = Box::new(number(&digits));
+                    **inner = number(&digits);
                     if i32::try_from(value).is_ok() {
                         *expr = as_int(take(expr));
                     }
