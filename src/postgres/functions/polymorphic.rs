@@ -14,6 +14,7 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, AsArray};
+use datafusion::arrow::compute;
 use datafusion::arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::{DFSchema, Result as DfResult, ScalarValue};
 use datafusion::logical_expr::expr::{Cast, Placeholder, ScalarFunction};
@@ -439,11 +440,13 @@ impl ScalarUDFImpl for Polymorphic {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
         let is_scalar = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
         let rows = if is_scalar { 1 } else { args.number_rows };
-        let whole = |column: ArrayRef| match column.as_list_opt::<i32>() {
-            Some(list) => Arc::new(trimmed(list)) as ArrayRef,
-            None => column,
+        let plain = |column: ArrayRef| match (column.data_type(), column.as_list_opt::<i32>()) {
+            (_, Some(list)) => Ok(Arc::new(trimmed(list)) as ArrayRef),
+            // So are the texts of DataFusion's string_agg.
+            (DataType::LargeUtf8, _) => compute::cast(&column, &DataType::Utf8),
+            _ => Ok(column),
         };
-        let columns = columns(&args.args)?.into_iter().map(whole).collect();
+        let columns = columns(&args.args)?.into_iter().map(plain).collect::<Result<_, _>>()?;
         let call = ArrayCall { columns, rows, out: args.return_field };
         let made = (self.function.call)(&call)?;
         Ok(if is_scalar {
