@@ -9,6 +9,7 @@
 //! | `comparable` | what is compared as something else |
 //! | `documents` | operators on JSON |
 //! | `floats` | where doubles and numerics meet, dates and timestamps |
+//! | `held` | conditions that stay above an aggregate which always has a row |
 //! | [`intervals`] | 1 day and 24 hours are one key |
 //! | `order_keys` | what ORDER BY goes by for JSONB and arrays |
 //! | `ordered` | ORDER BY in an aggregate that has no order |
@@ -25,6 +26,7 @@ mod correlated;
 mod documents;
 mod flatten;
 mod floats;
+mod held;
 pub mod intervals;
 pub(crate) mod joinable;
 pub mod missing;

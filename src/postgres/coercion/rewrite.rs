@@ -21,6 +21,7 @@ use super::binary::{compared_as, is_untyped, kept};
 use super::combined::name_of;
 use super::comparable::{in_subquery, made_comparable};
 use super::correlated::{Clause, correlated};
+use super::held::held;
 use super::order_keys::{by_keys, order_key};
 use super::single_row::lifted;
 use super::{arrays, combined, documents, flatten, floats, intervals, ordered};
@@ -33,7 +34,7 @@ use crate::postgres::syntax::numbers;
 /// Rewrites a plan; `state` is that which it is planned with.
 pub fn rewrite_operators(plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
     let mut is_changed = false;
-    let rewritten = with_key_columns(plan)?.transform_up_with_subqueries(|node| {
+    let rewritten = held(with_key_columns(plan)?)?.transform_up_with_subqueries(|node| {
         let node = fitted(node, &mut is_changed)?;
         let rewritten = rewrite_expressions(node, state)?;
         is_changed |= rewritten.transformed;
