@@ -5,10 +5,10 @@
 //! batch unless next to none are left, and moves what is computed below a condition where that makes rows
 //! narrower. So, when a plan has been optimized,
 //!
-//! - of the parts of a condition those that [cannot fail](is_sure) come first, together; then each other,
-//!   in its order, for the rows that are left ([`Stepwise`]);
+//! - of the parts of a condition those that cannot fail (`is_sure`) come first, together; then each other,
+//!   in its order, for the rows that are left (`Stepwise`);
 //! - a projection that may fail changes places with the condition above it;
-//! - AND and OR within expressions are [lazy](lazily).
+//! - AND and OR within expressions are lazy (`lazily`).
 
 use std::any::Any;
 use std::fmt;

@@ -4,7 +4,7 @@
 //!  version:u8  numerics:u8  0 0  crc32:u32  │ varints, bytes, Arrow schemas and batches (IPC messages), JSON
 //! ```
 //! `numerics` is 1 since NUMERIC without precision has 38 digits on either side of the point; before, in data
-//! directories up to format 3, it was 0, and such columns had 28 and 10 ([`widened`]).
+//! directories up to format 3, it was 0, and such columns had 28 and 10 (`widened.rs`).
 //!
 //! Written by [`ValueWriter`], read by [`ValueReader`], which never panics: whatever is cut short
 //! or does not add up is an error (XX001) that says where, and its caller adds which block, table

@@ -11,7 +11,7 @@
 //! | `x IN (q)` | `CASE` over whether q has rows, has x, has a NULL: IN has three answers |
 //! | `(a, b) IN (q)` as a condition | `EXISTS (SELECT 1 FROM (q) AS i(c, d) WHERE c = a AND d = b)` |
 //! | `(a, b) NOT IN (q)` as a condition | `NOT EXISTS (… WHERE (c = a AND d = b) IS NOT FALSE)` |
-//! | `ARRAY(q)` | see [`collected`](super::collected) |
+//! | `ARRAY(q)` | see `collected` |
 //!
 //! EXISTS in WHERE, HAVING and ON is left alone, and so is IN where NULL counts as false: a join is
 //! faster.
