@@ -193,15 +193,7 @@ impl TreeNodeRewriter for Operators<'_> {
             Expr::InList(list) => return Ok(self.listed(list)),
             Expr::Case(case) => return self.case(case),
             Expr::Between(between) => return Ok(self.between(between)),
-            Expr::ScalarFunction(call) if is_called(&call.func) => {
-                return Ok(Transformed::yes(expanded(call, self.schema)?));
-            }
-            Expr::ScalarFunction(call) if call.func.inner().is::<Polymorphic>() => {
-                return self.of_arrays(call);
-            }
-            Expr::ScalarFunction(call) if call.func.name() == "now" => {
-                return Ok(self.in_micros(call));
-            }
+            Expr::ScalarFunction(call) => return self.called(call),
             Expr::TryCast(ref cast) => {
                 let number = numbers::folded(cast);
                 return Ok(number.map_or_else(|| Transformed::no(expr), Transformed::yes));
@@ -209,21 +201,6 @@ impl TreeNodeRewriter for Operators<'_> {
             Expr::Cast(ref cast) => {
                 let rewritten = self.cast(cast)?;
                 return Ok(rewritten.map_or_else(|| Transformed::no(expr), Transformed::yes));
-            }
-            Expr::ScalarFunction(call) if floats::is_of_one_type(call.func.name()) => {
-                return self.of_one_type(call);
-            }
-            Expr::ScalarFunction(mut call)
-                if functions::is_as_json(&call.func)
-                    && documents::is_ordered_by_key(&call.args[0], self.schema) =>
-            {
-                return Ok(Transformed::yes(call.args.swap_remove(0)));
-            }
-            Expr::ScalarFunction(call) if functions::has_forms(&call.func) => {
-                return functions::settled(call, self.schema);
-            }
-            Expr::ScalarFunction(call) => {
-                return Ok(Transformed::no(functions::once(Expr::ScalarFunction(call))));
             }
             Expr::InSubquery(list) => {
                 let list = in_subquery(list, self.schema)?;
@@ -266,6 +243,26 @@ impl Operators<'_> {
     /// The type of text constants that are compared with an expression; see [`compared_as`].
     fn compared_as(&self, expr: &Expr) -> Option<DataType> {
         compared_as(&expr.get_type(self.schema).ok()?)
+    }
+
+    fn called(&self, mut call: ScalarFunction) -> Result<Transformed<Expr>> {
+        if is_called(&call.func) {
+            Ok(Transformed::yes(expanded(call, self.schema)?))
+        } else if call.func.inner().is::<Polymorphic>() {
+            self.of_arrays(call)
+        } else if call.func.name() == "now" {
+            Ok(self.in_micros(call))
+        } else if floats::is_of_one_type(call.func.name()) {
+            self.of_one_type(call)
+        } else if functions::is_as_json(&call.func)
+            && documents::is_ordered_by_key(&call.args[0], self.schema)
+        {
+            Ok(Transformed::yes(call.args.swap_remove(0)))
+        } else if functions::has_forms(&call.func) {
+            functions::settled(call, self.schema)
+        } else {
+            Ok(Transformed::no(functions::once(Expr::ScalarFunction(call))))
+        }
     }
 
     /// A call whose types depend on those of arrays.
