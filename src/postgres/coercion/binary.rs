@@ -14,7 +14,7 @@ use datafusion::logical_expr::expr::Cast;
 use datafusion::logical_expr::planner::{
     ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr,
 };
-use datafusion::logical_expr::{Expr, ExprSchemable};
+use datafusion::logical_expr::{Expr, ExprSchemable, Operator};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use super::documents;
@@ -45,6 +45,9 @@ impl ExprPlanner for Binary {
             return Ok(PlannerResult::Planned(planned));
         }
         widen_real(&mut expr, schema);
+        if let Some(product) = wide_product(&expr, schema) {
+            return Ok(PlannerResult::Planned(product));
+        }
         let (constant, other) = match (is_untyped(&expr.left), is_untyped(&expr.right)) {
             (true, false) => (&mut expr.left, expr.right.get_type(schema)),
             (false, true) => (&mut expr.right, expr.left.get_type(schema)),
@@ -74,6 +77,20 @@ impl ExprPlanner for Binary {
             None => PlannerResult::Original(access),
         })
     }
+}
+
+/// A product of numerics of which one has 256 bits, as it will be computed: DataFusion would add up their
+/// places, and has no type for a product of three.
+fn wide_product(expr: &RawBinaryExpr, schema: &DFSchema) -> Option<Expr> {
+    if expr.op != BinaryOperator::Multiply {
+        return None;
+    }
+    let (left, right) = (expr.left.get_type(schema).ok()?, expr.right.get_type(schema).ok()?);
+    if ![&left, &right].iter().any(|of| matches!(of, DataType::Decimal256(..))) {
+        return None;
+    }
+    let function = functions::numeric_operator(Operator::Multiply, &left, &right)?;
+    Some(functions::numeric_call(function, expr.left.clone(), expr.right.clone()))
 }
 
 /// A REAL beside an integer or a numeric is a double, as are these (Postgres manual, 10.2).
