@@ -8,9 +8,17 @@ use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Builder, ListBuilder};
-use datafusion::arrow::compute::{SortOptions, cast, interleave};
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Datum, Int32Builder, ListBuilder, Scalar,
+};
+use datafusion::arrow::compute::kernels::cmp::{gt, lt};
+use datafusion::arrow::compute::kernels::zip::zip;
+use datafusion::arrow::compute::{
+    SortOptions, cast, interleave, is_null, or_kleene, prep_null_mask_filter,
+};
+use datafusion::arrow::datatypes::DataType;
 use datafusion::arrow::row::{RowConverter, Rows, SortField};
+use datafusion::common::ScalarValue;
 
 use super::flat::{Flat, depth_of, integer, range};
 use super::matching::Matching;
@@ -211,6 +219,9 @@ fn sets(call: &ArrayCall, wants_all: bool) -> Result<ArrayRef> {
 
 /// Of the values of each row that are not NULL, that which compares so with all others.
 fn first_of(call: &ArrayCall, wanted: Ordering) -> Result<ArrayRef> {
+    if let Some(found) = first_of_plain(call, wanted)? {
+        return Ok(found);
+    }
     let keys = ElementKeys::new(&call.columns.iter().collect::<Vec<_>>())?;
     let best = |row: usize| {
         let places = call.columns.iter().enumerate().map(|(n, column)| (n, at(column, row)));
@@ -220,6 +231,45 @@ fn first_of(call: &ArrayCall, wanted: Ordering) -> Result<ArrayRef> {
     };
     let columns: Vec<&dyn Array> = call.columns.iter().map(AsRef::as_ref).collect();
     Ok(interleave(&columns, &(0..call.rows).map(best).collect::<Vec<_>>())?)
+}
+
+/// The same of values that arrow orders as Postgres does, a column at a time; `None`: they are others.
+fn first_of_plain(call: &ArrayCall, wanted: Ordering) -> Result<Option<ArrayRef>> {
+    let Some((first, others)) = call.columns.split_first() else { return Ok(None) };
+    let of = first.data_type();
+    let is_plain = !of.is_nested() && !of.is_null() && !matches!(of, DataType::Interval(_));
+    if !is_plain || others.iter().any(|other| other.data_type() != of) {
+        return Ok(None);
+    }
+    let mut best = if first.len() == call.rows {
+        Arc::clone(first)
+    } else {
+        ScalarValue::try_from_array(first, 0)?.to_array_of_size(call.rows)?
+    };
+    for next in others {
+        let is_constant = next.len() != call.rows;
+        let datum = |column: &ArrayRef| -> Box<dyn Datum> {
+            if is_constant {
+                Box::new(Scalar::new(Arc::clone(column)))
+            } else {
+                Box::new(Arc::clone(column))
+            }
+        };
+        let (key, held) = (datum(&normalised(next)), normalised(&best));
+        let is_better =
+            if wanted == Ordering::Greater { gt(&*key, &held)? } else { lt(&*key, &held)? };
+        // What is not NULL is better than NULL.
+        let is_better = match best.null_count() {
+            0 => is_better,
+            _ => or_kleene(&is_better, &is_null(&best)?)?,
+        };
+        let is_better = match is_better.null_count() {
+            0 => is_better,
+            _ => prep_null_mask_filter(&is_better),
+        };
+        best = zip(&is_better, &*datum(next), &best)?;
+    }
+    Ok(Some(best))
 }
 
 fn check_flat(array: &ArrayRef) -> Result<()> {

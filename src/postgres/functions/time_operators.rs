@@ -6,13 +6,18 @@
 
 use std::sync::{Arc, LazyLock};
 
-use datafusion::arrow::datatypes::{DataType, FieldRef, IntervalMonthDayNano, TimeUnit};
+use datafusion::arrow::array::{ArrayRef, AsArray};
+use datafusion::arrow::compute::try_binary;
+use datafusion::arrow::datatypes::{
+    ArrowPrimitiveType, DataType, Date32Type, FieldRef, Int32Type, IntervalMonthDayNano,
+    IntervalMonthDayNanoType as Interval, TimeUnit, TimestampMicrosecondType,
+};
 use datafusion::common::{DFSchema, Result as DfResult};
 use datafusion::logical_expr::expr::{Placeholder, ScalarFunction};
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator};
 
 use super::super::routines::resolve::{GivenArgument, best};
-use super::forms::{ArgumentsOf, Form, FormValue, OperatorForm, ok, operator_form, strict};
+use super::forms::{ArgumentsOf, Form, FormValue, OperatorForm, ok, operator_form, over, strict};
 use super::intervals::{divided, times};
 use super::polymorphic::{cast, missing_operator};
 use crate::error::{Error, Result, SqlState};
@@ -38,12 +43,8 @@ fn forms() -> Vec<Form> {
         strict("time_plus(date, int) date", |a| ok(days_after(a.int(0), a.int(1))?)),
         strict("time_plus(int, date) date", |a| ok(days_after(a.int(1), a.int(0))?)),
         strict("time_minus(date, int) date", |a| ok(days_after(a.int(0), -a.int(1))?)),
-        strict("time_minus(date, date) int", |a| {
-            let days = [a.int(0), a.int(1)];
-            if days.iter().all(|days| is_day(*days)) {
-                return ok(days[0] - days[1]);
-            }
-            Err(out_of_range("cannot subtract infinite dates"))
+        over("time_minus(date, date) int", |columns, _| {
+            of_both::<Date32Type, Date32Type, Int32Type>(columns, days_apart)
         }),
         strict("time_plus(date, time) timestamp", |a| ok(at_time(a.int(0), a.int(1))?)),
         strict("time_plus(time, date) timestamp", |a| ok(at_time(a.int(1), a.int(0))?)),
@@ -62,19 +63,19 @@ fn forms() -> Vec<Form> {
         strict("time_plus(interval, timestamptz) timestamptz", later_by),
         strict("time_minus(timestamp, interval) timestamp", earlier),
         strict("time_minus(timestamptz, interval) timestamptz", earlier),
-        strict("time_minus(timestamp, timestamp) interval", apart),
-        strict("time_minus(timestamptz, timestamptz) interval", apart),
+        over("time_minus(timestamp, timestamp) interval", moments_apart),
+        over("time_minus(timestamptz, timestamptz) interval", moments_apart),
         strict("time_plus(time, interval) time", |a| ok(of_clock(a.int(0), a.interval(1), 1))),
         strict("time_plus(interval, time) time", |a| ok(of_clock(a.int(1), a.interval(0), 1))),
         strict("time_minus(time, interval) time", |a| ok(of_clock(a.int(0), a.interval(1), -1))),
         strict("time_minus(time, time) interval", |a| {
             ok(IntervalMonthDayNano::new(0, 0, (a.int(0) - a.int(1)) * 1_000))
         }),
-        strict("time_plus(interval, interval) interval", |a| {
-            ok(sum(a.interval(0), a.interval(1))?)
+        over("time_plus(interval, interval) interval", |columns, _| {
+            of_both::<Interval, Interval, Interval>(columns, sum)
         }),
-        strict("time_minus(interval, interval) interval", |a| {
-            ok(sum(a.interval(0), negated(a.interval(1))?)?)
+        over("time_minus(interval, interval) interval", |columns, _| {
+            of_both::<Interval, Interval, Interval>(columns, |a, b| sum(a, negated(b)?))
         }),
         strict("time_times(interval, double) interval", |a| ok(times(a.interval(0), a.double(1))?)),
         strict("time_times(double, interval) interval", |a| ok(times(a.interval(1), a.double(0))?)),
@@ -270,15 +271,35 @@ fn months_after(day: i64, months: i64) -> Option<i64> {
     Some(days_of(year, month, day.min(days_in_month(year, month))))
 }
 
+/// What comes of the values of two columns, in one go: most of the time goes by between rows otherwise.
+fn of_both<L: ArrowPrimitiveType, R: ArrowPrimitiveType, O: ArrowPrimitiveType>(
+    columns: &[ArrayRef],
+    of: impl Fn(L::Native, R::Native) -> Result<O::Native>,
+) -> Result<ArrayRef> {
+    let (left, right) = (columns[0].as_primitive::<L>(), columns[1].as_primitive::<R>());
+    let found = try_binary::<_, _, _, O>(left, right, |one, other| Ok(of(one, other)?))?;
+    Ok(Arc::new(found))
+}
+
+fn days_apart(one: i32, other: i32) -> Result<i32> {
+    if [one, other].iter().any(|days| !is_day(i64::from(*days))) {
+        return Err(out_of_range("cannot subtract infinite dates"));
+    }
+    one.checked_sub(other).ok_or_else(|| out_of_range("integer out of range"))
+}
+
+fn moments_apart(columns: &[ArrayRef], _: usize) -> Result<ArrayRef> {
+    of_both::<TimestampMicrosecondType, TimestampMicrosecondType, Interval>(columns, apart)
+}
+
 /// The difference of two moments, in days and hours.
-fn apart(a: ArgumentsOf<'_>) -> Result<FormValue<'_>> {
-    let (one, other) = (a.int(0), a.int(1));
+fn apart(one: i64, other: i64) -> Result<IntervalMonthDayNano> {
     if !is_finite(one) || !is_finite(other) {
         return Err(out_of_range("cannot subtract infinite timestamps"));
     }
     let micros = one.checked_sub(other).ok_or_else(|| out_of_range("interval out of range"))?;
     let rest = micros % DAY_MICROS * 1_000;
-    ok(IntervalMonthDayNano::new(0, (micros / DAY_MICROS) as i32, rest))
+    Ok(IntervalMonthDayNano::new(0, (micros / DAY_MICROS) as i32, rest))
 }
 
 fn sum(one: IntervalMonthDayNano, other: IntervalMonthDayNano) -> Result<IntervalMonthDayNano> {
