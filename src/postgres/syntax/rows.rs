@@ -6,14 +6,15 @@
 //! | `(a, b) < (c, d)`, `<=`, `>`, `>=` | `a < c OR a = c AND b < d` |
 //! | `(a, b) IN ((c, d), …)` | an OR of equalities |
 //! | `(a, b) < (SELECT c, d …)` | the same with `(SELECT c …)` and `(SELECT d …)` |
+//! | `(a, b) < (SELECT c, d … LIMIT 1)` | `(SELECT (a, b) < (c, d) FROM (SELECT c, d … LIMIT 1))`: asked twice it could be two rows |
 //! | `(a, b) IS NULL`, `IS NOT NULL` | of all of its fields |
 //! | `(a, b) IS DISTINCT FROM (c, d)` | of one of its fields |
 //!
 //! DataFusion compares structs as values, in which NULL equals NULL.
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, SetExpr,
-    UnaryOperator,
+    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Query,
+    SetExpr, UnaryOperator,
 };
 
 use super::wrapped::over;
@@ -46,8 +47,8 @@ pub fn compared(expr: &Expr) -> Result<Option<Expr>> {
     let compared = match expr {
         Expr::BinaryOp { left, op, right } => match (fields(left), fields(right)) {
             (Some(left), Some(right)) => compare(left, op, right)?,
-            (Some(row), None) => match columns(right, row.len())? {
-                Some(columns) => compare(row, op, columns)?,
+            (Some(row), None) => match subquery(right, row.len())? {
+                Some(query) => of_subquery(row, op, query)?,
                 None => None,
             },
             (None, _) => None,
@@ -84,10 +85,10 @@ pub fn compared(expr: &Expr) -> Result<Option<Expr>> {
     Ok(compared.map(|compared| Expr::Nested(Box::new(compared))))
 }
 
-/// The columns of a subquery for one row, each a subquery for one value; None: it is no subquery.
-fn columns(expr: &Expr, width: usize) -> Result<Option<Vec<Expr>>> {
+/// A subquery for one row of so many columns; None: it is none.
+fn subquery(expr: &Expr, width: usize) -> Result<Option<&Query>> {
     let query = match expr {
-        Expr::Nested(inner) => return columns(inner, width),
+        Expr::Nested(inner) => return subquery(inner, width),
         Expr::Subquery(query) => query,
         _ => return Ok(None),
     };
@@ -99,12 +100,22 @@ fn columns(expr: &Expr, width: usize) -> Result<Option<Vec<Expr>>> {
         let what = format!("subquery has too {much} columns");
         return Err(Error::new(SqlState::Syntax, what));
     }
-    let names: Vec<String> = (0..width).map(|at| format!("__field_{at}")).collect();
-    let of = |name: &String| {
-        let text = format!("SELECT {name} FROM (SELECT 1) AS __row({})", names.join(", "));
+    Ok(Some(query))
+}
+
+/// A row beside that of a subquery.
+fn of_subquery(row: Vec<Expr>, op: &BinaryOperator, query: &Query) -> Result<Option<Expr>> {
+    let names: Vec<String> = (0..row.len()).map(|at| format!("__field_{at}")).collect();
+    let of = |what: &str| {
+        let text = format!("SELECT {what} FROM (SELECT 1) AS __row({})", names.join(", "));
         Expr::Subquery(over(query, &text))
     };
-    Ok(Some(names.iter().map(of).collect()))
+    // Which row a LIMIT leaves may depend on how it is asked.
+    if query.limit_clause.is_none() && query.fetch.is_none() {
+        return compare(row, op, names.iter().map(|name| of(name)).collect());
+    }
+    let fields = names.iter().map(|name| Expr::Identifier(Ident::new(name))).collect();
+    Ok(compare(row, op, fields)?.map(|compared| of(&compared.to_string())))
 }
 
 fn compare(left: Vec<Expr>, op: &BinaryOperator, right: Vec<Expr>) -> Result<Option<Expr>> {
