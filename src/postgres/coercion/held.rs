@@ -20,7 +20,7 @@ use crate::postgres::functions::Scalar;
 
 static HELD: LazyLock<ScalarUDF> = LazyLock::new(|| {
     ScalarUDF::from(Scalar {
-        name: "\u{1}held",
+        name: "held",
         aliases: Vec::new(),
         signature: Signature::variadic_any(Volatility::Immutable),
         out: DataType::Boolean,

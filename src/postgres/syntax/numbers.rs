@@ -221,9 +221,9 @@ fn digits(expr: &Expr) -> Option<&str> {
             digits(inner)
         }
         Expr::Value(value) => match &value.value {
-            // One that is too large for a BIGINT, unless it is below zero, has been given a point.
-            Value::Number(digits, _) if digits.len() == "9223372036854775808.".len() => {
-                Some(digits.trim_end_matches('.'))
+            // The one that is a BIGINT below zero and none above it has been given a point.
+            Value::Number(digits, _) if digits == "9223372036854775808." => {
+                Some("9223372036854775808")
             }
             Value::Number(digits, _) => Some(digits),
             _ => None,
