@@ -1,6 +1,8 @@
 -- a05: decimal sums, averages, products, quotients near the limits
 
 CREATE STREAM d (k INT, a NUMERIC(38,0), b NUMERIC(38,10), c NUMERIC(38,20), i BIGINT);
+CREATE MATERIALIZED VIEW pre_suma AS SELECT k, sum(a) s FROM d GROUP BY k;
+CREATE MATERIALIZED VIEW pre_avga AS SELECT k, avg(a) s FROM d GROUP BY k;
 CREATE MATERIALIZED VIEW pre_sumb AS SELECT k, sum(b) s, min(b) mi, max(b) ma FROM d GROUP BY k;
 CREATE MATERIALIZED VIEW pre_prod AS SELECT k, sum(b*c) p FROM d GROUP BY k;
 CREATE MATERIALIZED VIEW pre_div AS SELECT k, c/3 d, a/7 e FROM d WHERE k = 2;
@@ -9,6 +11,20 @@ CREATE MATERIALIZED VIEW pre_pct AS SELECT k, round(100.0*count(*)/3, 2) p, roun
 
 INSERT INTO d VALUES (1,99999999999999999999999999999999999999,1234567890123456789012345678.0123456789,1.5,9223372036854775807);
 INSERT INTO d VALUES (1,99999999999999999999999999999999999999,0.0000000001,2.25,9223372036854775807),(2,-5,7,1,1);
+
+-- query suma (ways: snap, pre, post, sub)
+SELECT k, sum(a) s FROM d GROUP BY k;
+-- expect 2 rows
+--   1|200000000000000000000000000000000000000
+--   2|-5
+SELECT * FROM pre_suma;  -- expect the same
+
+-- query avga (ways: snap, pre, post, sub)
+SELECT k, avg(a) s FROM d GROUP BY k;
+-- expect 2 rows
+--   1|100000000000000000000000000000000000000
+--   2|-5
+SELECT * FROM pre_avga;  -- expect the same
 
 -- query sumb (ways: snap, pre, post, sub)
 SELECT k, sum(b) s, min(b) mi, max(b) ma FROM d GROUP BY k;
