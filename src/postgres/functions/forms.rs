@@ -312,6 +312,18 @@ impl ScalarUDFImpl for Forms {
         self.name
     }
 
+    /// That of an operator is written along its chain: link by link it would be copied each time.
+    fn schema_name(&self, args: &[Expr]) -> DfResult<String> {
+        match (super::chains::symbol(self.name), args) {
+            (Some(operator), [left, right]) => Ok(super::chains::name(left, operator, right)),
+            _ => {
+                let names: Vec<String> =
+                    args.iter().map(|arg| arg.schema_name().to_string()).collect();
+                Ok(format!("{}({})", self.name, names.join(",")))
+            }
+        }
+    }
+
     fn signature(&self) -> &Signature {
         &self.signature
     }
