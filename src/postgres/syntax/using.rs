@@ -205,10 +205,12 @@ impl Merging<'_> {
     /// A SELECT, and how it is ordered.
     fn select(&mut self, select: &mut Select, order: &mut Option<OrderBy>) -> Result<()> {
         let is_merging = select.from.iter().any(merges);
-        let needs = match is_merging {
-            true => Needs::Columns,
-            false if names_one(select, &self.scopes.merged()) => Needs::Known,
-            false => Needs::Nothing,
+        let needs = if is_merging {
+            Needs::Columns
+        } else if names_one(select, &self.scopes.merged()) {
+            Needs::Known
+        } else {
+            Needs::Nothing
         };
         self.scopes.0.push(Level::From(FromScope { needs, parts: Vec::new() }));
         for table in std::mem::take(&mut select.from) {
