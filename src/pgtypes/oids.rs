@@ -6,8 +6,7 @@
 
 use crate::types::{SqlType, WIDE_NUMERIC};
 
-/// Oid of each type without parameters, and of the array of it. Types that share an oid stand once;
-/// the first one found for an oid is what `from_oid` answers.
+/// Oid of each type without parameters, and of the array of it.
 const OIDS: &[(SqlType, u32, u32, i16)] = &[
     (SqlType::Boolean, 16, 1000, 1),
     (SqlType::Bytea, 17, 1001, -1),
@@ -21,9 +20,8 @@ const OIDS: &[(SqlType, u32, u32, i16)] = &[
     (SqlType::Json, 114, 199, -1),
     (SqlType::Real, 700, 1021, 4),
     (SqlType::Double, 701, 1022, 8),
-    // What a client sends as varchar or bpchar has no length here.
-    (SqlType::Text, 1043, 1015, -1),
-    (SqlType::Text, 1042, 1014, -1),
+    (SqlType::Bpchar(None), 1042, 1014, -1),
+    (SqlType::Varchar(None), 1043, 1015, -1),
     (SqlType::Date, 1082, 1182, 4),
     (SqlType::Time, 1083, 1183, 8),
     (SqlType::Timestamp(6), 1114, 1115, 8),
@@ -34,7 +32,6 @@ const OIDS: &[(SqlType, u32, u32, i16)] = &[
     (SqlType::Jsonb, 3802, 3807, -1),
 ];
 
-const VARCHAR: (u32, u32) = (1043, 1015);
 const RECORD: (u32, u32) = (2249, 2287);
 const UNKNOWN: u32 = 705;
 
@@ -42,7 +39,6 @@ impl SqlType {
     /// The oid and the oid of the array of it.
     fn oids(&self) -> (u32, u32) {
         let key = match self {
-            SqlType::Varchar(_) => return VARCHAR,
             SqlType::Row(_) => return RECORD,
             // Clients are shown text: an `unknown` column is something they have no decoder for.
             SqlType::Unknown => SqlType::Text,
@@ -54,7 +50,7 @@ impl SqlType {
             SqlType::Decimal(_) => SqlType::Decimal(None),
             SqlType::Timestamp(_) => SqlType::Timestamp(6),
             SqlType::TimestampTz(_) => SqlType::TimestampTz(6),
-            simple => simple.clone(),
+            simple => simple.without_length(),
         };
         OIDS.iter()
             .find(|(t, ..)| *t == key)
@@ -89,7 +85,9 @@ impl SqlType {
     pub fn modifier(&self) -> i32 {
         const HEADER: i32 = 4;
         match self {
-            SqlType::Varchar(n) => i32::try_from(*n).map_or(-1, |n| n.saturating_add(HEADER)),
+            SqlType::Varchar(Some(n)) | SqlType::Bpchar(Some(n)) => {
+                i32::try_from(*n).map_or(-1, |n| n.saturating_add(HEADER))
+            }
             SqlType::Decimal(Some((WIDE_NUMERIC, _))) => -1,
             SqlType::Decimal(Some((p, s))) => {
                 ((i32::from(*p) << 16) | (i32::from(*s) & 0x7ff)) + HEADER
@@ -107,26 +105,23 @@ mod tests {
 
     #[test]
     fn an_oid_names_the_same_type_both_ways() {
-        for (sql_type, oid, array, _) in
-            OIDS.iter().filter(|(_, oid, ..)| ![1042, 1043].contains(oid))
-        {
+        for (sql_type, oid, array, _) in OIDS {
             assert_eq!(sql_type.oid(), *oid);
             assert_eq!(SqlType::from_oid(*oid).as_ref(), Some(sql_type));
             let list = SqlType::Array(Box::new(sql_type.clone()));
             assert_eq!(list.oid(), *array);
             assert_eq!(SqlType::from_oid(*array), Some(list));
         }
-        assert_eq!(SqlType::from_oid(1043), Some(SqlType::Text));
         assert_eq!(SqlType::from_oid(0), None);
     }
 
     #[test]
     fn modifiers_are_packed_as_in_pg_attribute() {
         assert_eq!(SqlType::Decimal(Some((10, 2))).modifier(), 655_366);
-        assert_eq!(SqlType::Varchar(10).modifier(), 14);
+        assert_eq!(SqlType::Varchar(Some(10)).modifier(), 14);
         assert_eq!(SqlType::TimestampTz(3).modifier(), 3);
         assert_eq!(SqlType::Timestamp(6).modifier(), -1);
-        assert_eq!(SqlType::Varchar(3).typlen(), -1);
+        assert_eq!(SqlType::Bpchar(Some(3)).typlen(), -1);
         assert_eq!(SqlType::Timestamp(3).typlen(), 8);
     }
 }

@@ -40,7 +40,7 @@ use super::stage::CutOptions;
 use super::window::{WindowExec, WindowPlanner};
 use crate::catalog::{DATABASE, SCHEMA};
 use crate::clock::Clock;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SqlState};
 use crate::limits;
 use crate::memory::Accounts;
 use crate::postgres::budget::{self, Allowance, CountedNames};
@@ -477,7 +477,12 @@ impl TypePlanner for Types {
     fn plan_type_field(&self, sql_type: &ast::DataType) -> DfResult<Option<FieldRef>> {
         match crate::sql::sql_type(sql_type) {
             Ok(known) => Ok(Some(Arc::new(known.to_cast_field()))),
-            Err(error) if matches!(sql_type, ast::DataType::Time(..)) => Err(error.into()),
+            Err(error)
+                if matches!(sql_type, ast::DataType::Time(..))
+                    || error.state() == SqlState::BadArgument =>
+            {
+                Err(error.into())
+            }
             Err(_) => Ok(None),
         }
     }

@@ -19,7 +19,7 @@ use crate::types::SqlType;
 pub(super) fn general(sql_type: SqlType) -> SqlType {
     match sql_type {
         SqlType::Decimal(_) => SqlType::Decimal(None),
-        SqlType::Varchar(_) => SqlType::Text,
+        SqlType::Varchar(_) | SqlType::Bpchar(_) => SqlType::Text,
         SqlType::Timestamp(_) => SqlType::Timestamp(6),
         SqlType::TimestampTz(_) => SqlType::TimestampTz(6),
         SqlType::Array(element) => SqlType::Array(Box::new(general(*element))),

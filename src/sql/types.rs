@@ -184,15 +184,13 @@ pub fn sql_type(written: &DataType) -> Result<SqlType> {
         D::Double(_) | D::DoublePrecision | D::Float8 | D::Float64 => SqlType::Double,
         D::Float(info) => float(info)?,
         D::Numeric(info) | D::Decimal(info) | D::Dec(info) => decimal(info)?,
-        D::Text
-        | D::String(_)
-        | D::Varchar(None)
-        | D::CharacterVarying(None)
-        | D::CharVarying(None) => SqlType::Text,
+        D::Text | D::String(_) => SqlType::Text,
         D::Varchar(length) | D::CharacterVarying(length) | D::CharVarying(length) => {
-            varchar(length, None)?
+            varchar(length)?
         }
-        D::Char(length) | D::Character(length) => varchar(length, Some(1))?,
+        D::Char(length) | D::Character(length) => {
+            SqlType::Bpchar(Some(characters(length, "char")?.unwrap_or(1)))
+        }
         D::Bytea | D::Bytes(_) | D::Blob(_) | D::Varbinary(_) | D::Binary(_) => SqlType::Bytea,
         D::Date => SqlType::Date,
         D::Time(_, TimezoneInfo::WithTimeZone | TimezoneInfo::Tz) => return Err(time_with_zone()),
@@ -253,7 +251,8 @@ fn custom(name: &str, arguments: &[String]) -> Result<SqlType> {
         "float8" => SqlType::Double,
         "numeric" => SqlType::Decimal(None),
         "text" | "string" => SqlType::Text,
-        "varchar" | "bpchar" => SqlType::Text,
+        "varchar" => SqlType::Varchar(None),
+        "bpchar" => SqlType::Bpchar(arguments.first().and_then(|n| n.trim().parse().ok())),
         "bytes" | "bytea" => SqlType::Bytea,
         "date" => SqlType::Date,
         "time" => SqlType::Time,
@@ -313,23 +312,25 @@ fn decimal(info: &ExactNumberInfo) -> Result<SqlType> {
     Ok(SqlType::Decimal(Some((precision as u8, scale as i8))))
 }
 
-/// VARCHAR(n). CHAR(n) is the same: trailing blanks are not padded.
-fn varchar(length: &Option<CharacterLength>, default: Option<u32>) -> Result<SqlType> {
+/// VARCHAR(n). Flink writes VARCHAR(2147483647) for STRING.
+fn varchar(length: &Option<CharacterLength>) -> Result<SqlType> {
     match length {
-        None | Some(CharacterLength::Max) => Ok(default.map_or(SqlType::Text, SqlType::Varchar)),
-        Some(CharacterLength::IntegerLength { length, .. }) => match u32::try_from(*length) {
-            // Flink writes VARCHAR(2147483647) for STRING.
-            Ok(length) if length == i32::MAX as u32 => Ok(SqlType::Text),
-            Ok(length @ 1..=10_485_760) => Ok(SqlType::Varchar(length)),
-            Ok(0) => {
-                Err(Error::new(SqlState::BadArgument, "length for type varchar must be at least 1"))
-            }
-            _ => Err(Error::new(
-                SqlState::BadArgument,
-                "length for type varchar cannot exceed 10485760",
-            )),
-        },
+        Some(CharacterLength::IntegerLength { length, .. }) if *length == i32::MAX as u64 => {
+            Ok(SqlType::Text)
+        }
+        length => Ok(SqlType::Varchar(characters(length, "varchar")?)),
     }
+}
+
+/// The length that a type is written with.
+fn characters(length: &Option<CharacterLength>, type_name: &str) -> Result<Option<u32>> {
+    let Some(CharacterLength::IntegerLength { length, .. }) = length else { return Ok(None) };
+    let what = match u32::try_from(*length) {
+        Ok(length @ 1..=10_485_760) => return Ok(Some(length)),
+        Ok(0) => "must be at least 1",
+        _ => "cannot exceed 10485760",
+    };
+    Err(Error::new(SqlState::BadArgument, format!("length for type {type_name} {what}")))
 }
 
 #[cfg(test)]
@@ -344,11 +345,16 @@ mod tests {
 
     #[test]
     fn a_type_has_the_spellings_of_three_systems() {
-        for sql in ["TEXT", "string", "VARCHAR", "character varying", "VARCHAR(2147483647)"] {
+        for sql in ["TEXT", "string", "VARCHAR(2147483647)"] {
             check(sql, SqlType::Text);
         }
-        check("CHAR", SqlType::Varchar(1));
-        check("varchar(20)", SqlType::Varchar(20));
+        for sql in ["VARCHAR", "character varying", "pg_catalog.varchar"] {
+            check(sql, SqlType::Varchar(None));
+        }
+        check("CHAR", SqlType::Bpchar(Some(1)));
+        check("character(3)", SqlType::Bpchar(Some(3)));
+        check("bpchar", SqlType::Bpchar(None));
+        check("varchar(20)", SqlType::Varchar(Some(20)));
         for sql in ["DOUBLE", "double precision", "FLOAT8", "float", "FLOAT(53)"] {
             check(sql, SqlType::Double);
         }

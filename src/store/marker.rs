@@ -20,8 +20,9 @@ use crate::error::{Error, Result, SqlState};
 ///
 /// 1: values of queries and of the catalog as JSON, state as Arrow IPC. 2: a version and a checksum
 /// before each value (`codec.rs`). 3: rows of tables have times (`log/table/past.rs`), views may have
-/// one query. 4: NUMERIC without precision has 38 digits behind the point (`widened.rs`).
-pub const FORMAT: u32 = 4;
+/// one query. 4: NUMERIC without precision has 38 digits behind the point (`widened.rs`). 5: columns may
+/// be of CHAR and of VARCHAR without a length.
+pub const FORMAT: u32 = 5;
 
 pub(super) const STORE: &str = "store";
 

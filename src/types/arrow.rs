@@ -46,7 +46,8 @@ impl SqlType {
             SqlType::Decimal(None) => DataType::Decimal256(FREE_NUMERIC.0, FREE_NUMERIC.1),
             SqlType::Decimal(Some((p, s))) if *p > 38 => DataType::Decimal256(*p, *s),
             SqlType::Decimal(Some((p, s))) => DataType::Decimal128(*p, *s),
-            SqlType::Text | SqlType::Varchar(_) | SqlType::Json | SqlType::Jsonb => DataType::Utf8,
+            SqlType::Text | SqlType::Varchar(_) | SqlType::Bpchar(_) => DataType::Utf8,
+            SqlType::Json | SqlType::Jsonb => DataType::Utf8,
             SqlType::Name | SqlType::Char | SqlType::Unknown => DataType::Utf8,
             SqlType::Bytea => DataType::Binary,
             SqlType::Date => DataType::Date32,
@@ -93,7 +94,10 @@ impl SqlType {
         match self {
             SqlType::Json => Some("json".to_owned()),
             SqlType::Jsonb => Some("jsonb".to_owned()),
-            SqlType::Varchar(n) => Some(format!("varchar({n})")),
+            SqlType::Varchar(None) => Some("varchar".to_owned()),
+            SqlType::Varchar(Some(n)) => Some(format!("varchar({n})")),
+            SqlType::Bpchar(None) => Some("bpchar".to_owned()),
+            SqlType::Bpchar(Some(n)) => Some(format!("bpchar({n})")),
             SqlType::Timestamp(p) if ![6, 9].contains(p) => Some(format!("timestamp({p})")),
             SqlType::TimestampTz(p) if ![6, 9].contains(p) => Some(format!("timestamptz({p})")),
             SqlType::Decimal(None) => Some(NUMERIC_TAG.to_owned()),
@@ -136,7 +140,8 @@ fn from_tag(tag: &str, data_type: &DataType) -> Option<SqlType> {
         ("name", None) if text => Some(SqlType::Name),
         ("\"char\"", None) if text => Some(SqlType::Char),
         ("unknown", None) if text => Some(SqlType::Unknown),
-        ("varchar", Some(n)) if text => Some(SqlType::Varchar(n)),
+        ("varchar", length) if text => Some(SqlType::Varchar(length)),
+        ("bpchar", length) if text => Some(SqlType::Bpchar(length)),
         ("oid", None) if data_type.is_integer() => Some(SqlType::Oid),
         ("timestamp", Some(_)) if matches!(data_type, DataType::Timestamp(_, None)) => {
             precision.filter(|p| fits(*p)).map(SqlType::Timestamp)
@@ -215,8 +220,10 @@ mod tests {
 
     #[test]
     fn every_type_survives_the_way_through_an_arrow_field() {
-        let row =
-            SqlType::Row(vec![("a".into(), SqlType::Jsonb), ("b".into(), SqlType::Varchar(4))]);
+        let row = SqlType::Row(vec![
+            ("a".into(), SqlType::Jsonb),
+            ("b".into(), SqlType::Varchar(Some(4))),
+        ]);
         let all = [
             SqlType::Boolean,
             SqlType::SmallInt,
@@ -224,7 +231,10 @@ mod tests {
             SqlType::Decimal(Some((38, 10))),
             SqlType::Decimal(Some((50, 2))),
             SqlType::Text,
-            SqlType::Varchar(7),
+            SqlType::Varchar(Some(7)),
+            SqlType::Varchar(None),
+            SqlType::Bpchar(Some(3)),
+            SqlType::Bpchar(None),
             SqlType::Timestamp(3),
             SqlType::Timestamp(6),
             SqlType::Timestamp(9),

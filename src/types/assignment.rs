@@ -23,9 +23,8 @@ pub(crate) fn family(sql_type: &SqlType) -> Family {
     match sql_type {
         SqlType::SmallInt | SqlType::Int | SqlType::BigInt | SqlType::Oid => Family::Number,
         SqlType::Real | SqlType::Double | SqlType::Decimal(_) => Family::Number,
-        SqlType::Text | SqlType::Varchar(_) | SqlType::Name | SqlType::Char | SqlType::Unknown => {
-            Family::Text
-        }
+        SqlType::Text | SqlType::Varchar(_) | SqlType::Bpchar(_) => Family::Text,
+        SqlType::Name | SqlType::Char | SqlType::Unknown => Family::Text,
         SqlType::Json | SqlType::Jsonb => Family::Json,
         SqlType::Date | SqlType::Timestamp(_) | SqlType::TimestampTz(_) => Family::Moment,
         SqlType::Boolean | SqlType::Bytea | SqlType::Time | SqlType::Interval | SqlType::Uuid => {

@@ -32,7 +32,8 @@ pub use zone::Zone;
 ///
 /// In memory a value is an Arrow value: BOOLEAN Boolean; SMALLINT/INT/BIGINT Int16/32/64;
 /// REAL/DOUBLE Float32/64; DECIMAL(p,s) Decimal128(p,s), DECIMAL without (p,s) Decimal256(76,38)
-/// with metadata so that output drops trailing zeros; TEXT, VARCHAR(n), CHAR(n) Utf8; BYTEA Binary;
+/// with metadata so that output drops trailing zeros; TEXT, VARCHAR(n), CHAR(n) Utf8, the last without
+/// the blanks at its end, which output puts there; BYTEA Binary;
 /// DATE Date32; TIME Time64(µs); TIMESTAMP(p) Timestamp(µs, None) (p ≤ 6; ns for 7–9);
 /// TIMESTAMPTZ(p) the same with time zone "UTC"; INTERVAL Interval(MonthDayNano); UUID
 /// FixedSizeBinary(16); JSON and JSONB Utf8 with metadata; arrays List; ROW/STRUCT Struct. What
@@ -49,10 +50,13 @@ pub enum SqlType {
     /// Precision and scale; None: NUMERIC without them, and so is what was computed with a
     /// precision of [`WIDE_NUMERIC`].
     Decimal(Option<(u8, i8)>),
-    /// TEXT, STRING, and VARCHAR without a length.
+    /// TEXT, STRING.
     Text,
-    /// VARCHAR(n).
-    Varchar(u32),
+    /// VARCHAR(n), and without a length.
+    Varchar(Option<u32>),
+    /// CHAR(n), whose blanks at the end are not in memory. Without a length they are: it is what values of
+    /// several lengths have together.
+    Bpchar(Option<u32>),
     Bytea,
     Date,
     /// TIME, µs.
@@ -91,7 +95,10 @@ impl fmt::Display for SqlType {
             SqlType::Decimal(None | Some((WIDE_NUMERIC, _))) => "numeric",
             SqlType::Decimal(Some((p, s))) => return write!(f, "numeric({p},{s})"),
             SqlType::Text => "text",
-            SqlType::Varchar(n) => return write!(f, "character varying({n})"),
+            SqlType::Varchar(None) => "character varying",
+            SqlType::Varchar(Some(n)) => return write!(f, "character varying({n})"),
+            SqlType::Bpchar(None) => "character",
+            SqlType::Bpchar(Some(n)) => return write!(f, "character({n})"),
             SqlType::Bytea => "bytea",
             SqlType::Date => "date",
             SqlType::Time => "time without time zone",
@@ -124,6 +131,15 @@ impl SqlType {
         inner
     }
 
+    /// VARCHAR and CHAR without a length; any other type is its own.
+    pub fn without_length(&self) -> SqlType {
+        match self {
+            SqlType::Varchar(_) => SqlType::Varchar(None),
+            SqlType::Bpchar(_) => SqlType::Bpchar(None),
+            other => other.clone(),
+        }
+    }
+
     /// The type as one would declare it: like `Display`, but with a ROW's fields and an array's
     /// dimensions spelled out, so that it can be parsed again.
     pub fn declaration(&self) -> String {
@@ -137,6 +153,8 @@ impl SqlType {
                 format!("ROW({})", fields.join(", "))
             }
             SqlType::Unknown => "text".to_owned(),
+            // `character` is that of one character.
+            SqlType::Bpchar(None) => "bpchar".to_owned(),
             simple => simple.to_string(),
         }
     }
@@ -171,15 +189,18 @@ mod tests {
         check(SqlType::Decimal(Some((WIDE_NUMERIC, 38))), "numeric");
         check(SqlType::Timestamp(6), "timestamp without time zone");
         check(SqlType::TimestampTz(3), "timestamp(3) with time zone");
-        check(SqlType::Varchar(10), "character varying(10)");
+        check(SqlType::Varchar(Some(10)), "character varying(10)");
+        check(SqlType::Bpchar(Some(3)), "character(3)");
         check(SqlType::Array(Box::new(SqlType::Array(Box::new(SqlType::Text)))), "text[]");
         check(SqlType::Char, "\"char\"");
     }
 
     #[test]
     fn a_declaration_spells_out_rows_and_dimensions() {
-        let row =
-            SqlType::Row(vec![("a".into(), SqlType::Int), ("B c".into(), SqlType::Varchar(3))]);
+        let row = SqlType::Row(vec![
+            ("a".into(), SqlType::Int),
+            ("B c".into(), SqlType::Varchar(Some(3))),
+        ]);
         let nested = SqlType::Array(Box::new(SqlType::Array(Box::new(row))));
         assert_eq!(nested.declaration(), "ROW(a integer, \"B c\" character varying(3))[][]");
     }

@@ -12,7 +12,7 @@ class Answer:
         self.code, self.message, self.names, self.types, self.rows = None, None, [], [], []
         if result.status == ExecStatus.FATAL_ERROR:
             self.code = (result.error_field(DiagnosticField.SQLSTATE) or b"").decode()
-            self.message = (result.error_field(DiagnosticField.MESSAGE_PRIMARY) or b"").decode()
+            self.message = (result.error_field(DiagnosticField.MESSAGE_PRIMARY) or b"").decode(errors="replace")
         elif result.status == ExecStatus.TUPLES_OK:
             self.names = [result.fname(at).decode() for at in range(result.nfields)]
             self.types = [result.ftype(at) for at in range(result.nfields)]

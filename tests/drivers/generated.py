@@ -115,7 +115,6 @@ def difference(sql, theirs, ours, types):
         return "other digits of numeric" if same(theirs, ours, False, equal) else "other values"
     if theirs.types != ours.types:
         differ = {pair for pair in pairs if pair[0] != pair[1]}
-        differ = {pair for pair in differ if pair[0] != 1042 or pair[1] not in (25, 1043)} or differ
         return "other types: " + ", ".join(sorted(f"{types.get(b, b)} for {types.get(a, a)}" for a, b in differ))
     return None if theirs.names == ours.names else "other names"
 
@@ -132,11 +131,11 @@ def equal(one, other, kind):
 
 
 def exact(one, other, kind):
-    """Whether two texts of a type are one value: doubles to twelve digits, char(n) without its blanks."""
+    """Whether two texts of a type are one value: doubles to twelve digits."""
     if kind in REAL:
         one, other = (value.strip("{}").split(",") for value in (one, other))
         return len(one) == len(other) and all(map(alike, one, other))
-    return one == other or kind == 1042 and one.rstrip() == other.rstrip()
+    return one == other
 
 
 def same(theirs, ours, ordered, one=None):
@@ -186,13 +185,6 @@ def scale(sql, theirs, ours):
     return divides and theirs.types == ours.types and len(theirs.rows) == len(ours.rows) and same(theirs, ours, False, near)
 
 
-def blanks(sql, theirs, ours):
-    if not re.search(r"\bchar\b|\bt\d+\.c\b|c_char|\*", sql) or len(theirs.rows) != len(ours.rows):
-        return False
-    types = all(a == b or a == 1042 and b in (1043, 25) for a, b in zip(theirs.types, ours.types))
-    return types and same(theirs, ours, False, lambda a, b, kind: a.replace(" ", "") == b.replace(" ", ""))
-
-
 def fields(sql, theirs, ours):
     return re.search(r"interval\(0\)|(?i:interval '[^']*' (minute|year to month))|interval day to minute", sql)
 
@@ -202,7 +194,6 @@ KNOWN = [
     ("NaN of NUMERIC", "NUMERIC has neither NaN nor infinity and says so", not_a_number),
     ("digits of NUMERIC", "NUMERIC has 38 digits before and 38 after the point and refuses more", digits),
     ("scale of NUMERIC", "results of division, avg and roots have another number of digits", scale),
-    ("blanks of char(n)", "char(n) has no blanks at its end and is sent as varchar", blanks),
     ("fields of intervals", "interval's fields and digits are read and do not cut", fields),
 ]
 

@@ -30,7 +30,7 @@ fn type_named(name: &str) -> SqlType {
         ("numeric", [p, s]) => SqlType::Decimal(Some((*p as u8, *s as i8))),
         ("numeric", _) => SqlType::Decimal(None),
         ("text", _) => SqlType::Text,
-        ("varchar", [n]) => SqlType::Varchar(*n as u32),
+        ("varchar", [n]) => SqlType::Varchar(Some(*n as u32)),
         ("bytea", _) => SqlType::Bytea,
         ("date", _) => SqlType::Date,
         ("time", _) => SqlType::Time,

@@ -89,7 +89,9 @@ impl ColumnBuilder {
             SqlType::Text | SqlType::Name | SqlType::Char | SqlType::Unknown => {
                 bytes(BytesKind::Text)
             }
-            SqlType::Varchar(length) => bytes(BytesKind::Varchar(*length)),
+            SqlType::Varchar(None) | SqlType::Bpchar(None) => bytes(BytesKind::Text),
+            SqlType::Varchar(Some(length)) => bytes(BytesKind::Varchar(*length)),
+            SqlType::Bpchar(Some(length)) => bytes(BytesKind::Bpchar(*length)),
             SqlType::Json => bytes(BytesKind::Json),
             SqlType::Jsonb => bytes(BytesKind::Jsonb),
             SqlType::Bytea => bytes(BytesKind::Bytea),

@@ -8,7 +8,10 @@ use crate::error::{Error, Result, SqlState};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BytesKind {
     Text,
+    /// So many characters at the most.
     Varchar(u32),
+    /// The same, without the blanks at the end.
+    Bpchar(u32),
     Json,
     Jsonb,
     Bytea,
@@ -24,7 +27,12 @@ pub(crate) fn append_bytes(
     match kind {
         BytesKind::Text => bytes.extend_from_slice(scalar_in::string(text)?.as_bytes()),
         BytesKind::Varchar(n) => {
-            bytes.extend_from_slice(scalar_in::varchar(scalar_in::string(text)?, n)?.as_bytes());
+            let text = scalar_in::varchar(scalar_in::string(text)?, n, "character varying")?;
+            bytes.extend_from_slice(text.as_bytes());
+        }
+        BytesKind::Bpchar(n) => {
+            let text = scalar_in::varchar(scalar_in::string(text)?, n, "character")?;
+            bytes.extend_from_slice(text.trim_end_matches(' ').as_bytes());
         }
         BytesKind::Json => {
             let text = scalar_in::string(text)?;

@@ -192,7 +192,7 @@ impl Encoder {
                 scalar_out::uuid(array.as_fixed_size_binary().value(row), out);
             }
             DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
-                out.put_slice(bytes_of(data_type, array, row))
+                self.string(bytes_of(data_type, array, row), out);
             }
             _ => scalar_out::bytea(bytes_of(data_type, array, row), style.bytea_output, out),
         }
@@ -248,7 +248,7 @@ impl Encoder {
                 if self.sql_type == SqlType::Jsonb {
                     out.put_u8(1);
                 }
-                out.put_slice(bytes_of(data_type, array, row));
+                self.string(bytes_of(data_type, array, row), out);
             }
         }
         Ok(())
@@ -284,6 +284,15 @@ impl Encoder {
             _ => numeric::binary(&Magnitude::of_i128(wide), 0, Shown::Fixed, out),
         }
         Ok(())
+    }
+
+    /// Appends a text, with the blanks that a CHAR(n) has at its end.
+    fn string(&self, bytes: &[u8], out: &mut BytesMut) {
+        out.put_slice(bytes);
+        if let SqlType::Bpchar(Some(length)) = self.sql_type {
+            let characters = bytes.iter().filter(|byte| **byte & 0xc0 != 0x80).count();
+            out.put_bytes(b' ', (length as usize).saturating_sub(characters));
+        }
     }
 
     fn shown(&self) -> Shown {

@@ -174,8 +174,8 @@ pub(crate) fn string(text: &[u8]) -> Result<&str> {
     })
 }
 
-/// Cuts spaces beyond the length of a VARCHAR(n); anything else there is an error.
-pub(crate) fn varchar(text: &str, length: u32) -> Result<&str> {
+/// Cuts spaces beyond the length of a VARCHAR(n) or CHAR(n); anything else there is an error.
+pub(crate) fn varchar<'t>(text: &'t str, length: u32, type_name: &str) -> Result<&'t str> {
     let length = length as usize;
     if text.len() <= length {
         return Ok(text);
@@ -184,7 +184,7 @@ pub(crate) fn varchar(text: &str, length: u32) -> Result<&str> {
         None => Ok(text),
         Some((at, _)) if text[at..].bytes().all(|b| b == b' ') => Ok(&text[..at]),
         Some(_) => {
-            let message = format!("value too long for type character varying({length})");
+            let message = format!("value too long for type {type_name}({length})");
             Err(Error::new(SqlState::StringTooLong, message))
         }
     }
@@ -343,9 +343,9 @@ mod tests {
             "invalid byte sequence for encoding \"UTF8\": 0xff"
         );
         assert_eq!(string(b"a\0").unwrap_err().state(), SqlState::BadCharacter);
-        assert_eq!(varchar("äb   ", 2).unwrap(), "äb");
+        assert_eq!(varchar("äb   ", 2, "character").unwrap(), "äb");
         assert_eq!(
-            varchar("abc", 2).unwrap_err().message(),
+            varchar("abc", 2, "character varying").unwrap_err().message(),
             "value too long for type character varying(2)"
         );
     }

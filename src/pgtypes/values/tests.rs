@@ -69,7 +69,8 @@ fn simple_values_read_back_from_text_and_binary() {
     check(SqlType::Decimal(None), "1.50", "1.5");
     check(SqlType::Text, "héllo\n", "héllo\n");
     check(SqlType::Text, "", "");
-    check(SqlType::Varchar(3), "abc  ", "abc");
+    check(SqlType::Varchar(Some(3)), "abc  ", "abc");
+    check(SqlType::Bpchar(Some(4)), "ä   ", "ä   ");
     check(SqlType::Bytea, "\\xDEadbeef", "\\xdeadbeef");
     check(SqlType::Bytea, "a\\000", "\\x6100");
     check(
@@ -190,7 +191,7 @@ fn bad_values_get_the_codes_and_words_of_postgres() {
     refused(SqlType::Date, "2024-13-01", SqlState::DatetimeOverflow, range);
     refused(SqlType::Json, "{", SqlState::BadText, "invalid input syntax for type json");
     refused(
-        SqlType::Varchar(1),
+        SqlType::Varchar(Some(1)),
         "ab",
         SqlState::StringTooLong,
         "value too long for type character varying(1)",

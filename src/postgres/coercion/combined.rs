@@ -14,7 +14,7 @@ use datafusion::logical_expr::{Distinct, Expr, Join, LogicalPlan, Projection, Un
 use datafusion::optimizer::analyzer::type_coercion::coerce_union_schema;
 
 use super::binary::is_untyped;
-use super::floats;
+use super::{floats, texts};
 use crate::error::{Error, SqlState};
 use crate::postgres::set_operations::is_set_operation;
 use crate::types::SqlType;
@@ -26,6 +26,7 @@ use crate::types::SqlType;
 pub fn united(union: &Union) -> Result<Option<LogicalPlan>> {
     let sides = with_typed_constants(&union.inputs)?;
     check(sides.as_ref().unwrap_or(&union.inputs), "UNION")?;
+    let sides = texts::of_sides(sides.as_ref().unwrap_or(&union.inputs))?.or(sides);
     let typed = sides.map(Union::try_new_with_loose_types).transpose()?;
     match floats::unified(typed.as_ref().unwrap_or(union))? {
         Some(unified) => Ok(Some(unified)),
@@ -50,6 +51,9 @@ pub fn met(join: &Join) -> Result<Option<LogicalPlan>> {
     let sides = typed.unwrap_or(written);
     let what = if join.join_type == JoinType::LeftSemi { "INTERSECT" } else { "EXCEPT" };
     check(&sides, what)?;
+    let texts = texts::of_sides(&sides)?;
+    let is_typed = is_typed || texts.is_some();
+    let sides = texts.unwrap_or(sides);
     let union = Union::try_new_with_loose_types(sides.clone())?;
     let wanted = match floats::unified(&union)? {
         Some(LogicalPlan::Union(unified)) => coerce_union_schema(&unified.inputs)?,
@@ -124,7 +128,7 @@ fn with_typed_constants(sides: &[Arc<LogicalPlan>]) -> Result<Option<Vec<Arc<Log
 }
 
 /// The text constant that a column is.
-fn constant(side: &LogicalPlan, at: usize) -> Option<Expr> {
+pub(super) fn constant(side: &LogicalPlan, at: usize) -> Option<Expr> {
     match side {
         LogicalPlan::SubqueryAlias(alias) => constant(&alias.input, at),
         LogicalPlan::Projection(projection) => {

@@ -1,16 +1,17 @@
-//! What is compared: intervals are so by how long they are, and times of several types in that which
-//! they have together.
+//! What is compared: intervals are so by how long they are, times of several types in that which they
+//! have together, and what stands beside a CHAR without its blanks.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, Field};
+use datafusion::arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::expr::InSubquery;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Projection, ident};
 
 use super::floats::unify_moments;
+use super::texts;
 use crate::postgres::functions;
 
 /// Puts what is compared with each other into a form in which that is right; says whether it was not.
@@ -28,7 +29,8 @@ pub(super) fn made_comparable<'e>(
         }
         return true;
     }
-    unify_moments(sides.into_iter(), schema)
+    let mut sides = sides;
+    texts::compared(&mut sides, schema) || unify_moments(sides.into_iter(), schema)
 }
 
 /// What stands for the column of a subquery, among the columns around it.
@@ -38,7 +40,7 @@ const OTHER: &str = "__in";
 pub(super) fn in_subquery(mut list: InSubquery, schema: &DFSchema) -> Result<Expr> {
     let plan = &list.subquery.subquery;
     let [column] = &plan.schema().columns()[..] else { return Ok(Expr::InSubquery(list)) };
-    let other = Field::new(OTHER, plan.schema().field(0).data_type().clone(), true);
+    let other = plan.schema().field(0).as_ref().clone().with_name(OTHER).with_nullable(true);
     let mut schema = schema.clone();
     schema.merge(&DFSchema::from_unqualified_fields(vec![other].into(), HashMap::new())?);
     let (mut value, mut other) = (list.expr.as_ref().clone(), ident(OTHER));

@@ -92,8 +92,7 @@ fn shown(field: &FieldRef, constant: Option<&ScalarValue>) -> String {
         (SqlType::Decimal(_), _) => SqlType::Decimal(None).to_string(),
         (SqlType::Timestamp(_), _) => SqlType::Timestamp(6).to_string(),
         (SqlType::TimestampTz(_), _) => SqlType::TimestampTz(6).to_string(),
-        (SqlType::Varchar(_), _) => "character varying".to_owned(),
-        (other, _) => other.to_string(),
+        (other, _) => other.without_length().to_string(),
     }
 }
 

@@ -24,7 +24,7 @@ use super::correlated::{Clause, correlated};
 use super::held::held;
 use super::order_keys::{by_keys, order_key};
 use super::single_row::lifted;
-use super::{arrays, combined, documents, flatten, floats, intervals, ordered};
+use super::{arrays, combined, documents, flatten, floats, intervals, ordered, texts};
 use crate::error::{Error, SqlState};
 use crate::postgres::functions::{self, Polymorphic};
 use crate::postgres::grouping_sets::with_key_columns;
@@ -37,11 +37,15 @@ pub fn rewrite_operators(plan: LogicalPlan, state: &SessionState) -> Result<Logi
     let rewritten = held(with_key_columns(plan)?)?.transform_up_with_subqueries(|node| {
         let node = fitted(node, &mut is_changed)?;
         let rewritten = rewrite_expressions(node, state)?;
-        is_changed |= rewritten.transformed;
         let rewritten = match lifted(&rewritten.data)? {
             Some(lifted) => Transformed::yes(lifted),
             None => rewritten,
         };
+        let rewritten = match texts::aggregated(&rewritten.data)? {
+            Some(said) => Transformed::yes(said),
+            None => rewritten,
+        };
+        is_changed |= rewritten.transformed;
         if rewritten.transformed {
             rewritten.map_data(with_its_types)
         } else if is_changed {
@@ -189,7 +193,15 @@ impl TreeNodeRewriter for Operators<'_> {
             Expr::BinaryExpr(binary) if is_comparison(binary.op) => {
                 return self.compared(binary);
             }
+            Expr::BinaryExpr(mut binary) if is_match(binary.op) => {
+                let is_changed = texts::show(&mut binary.left, self.schema);
+                return Ok(Transformed::new_transformed(Expr::BinaryExpr(binary), is_changed));
+            }
             Expr::BinaryExpr(binary) => binary,
+            Expr::Like(mut like) => {
+                let is_changed = texts::show(&mut like.expr, self.schema);
+                return Ok(Transformed::new_transformed(Expr::Like(like), is_changed));
+            }
             Expr::InList(list) => return Ok(self.listed(list)),
             Expr::Case(case) => return self.case(case),
             Expr::Between(between) => return Ok(self.between(between)),
@@ -210,7 +222,8 @@ impl TreeNodeRewriter for Operators<'_> {
                 return correlated(expr, self.schema, self.place, self.state);
             }
             Expr::AggregateFunction(mut call) => {
-                let is_keyed = by_keys(&mut call.params.order_by, self.schema)?;
+                let is_keyed = by_keys(&mut call.params.order_by, self.schema)?
+                    | texts::of_texts(&mut call, self.schema);
                 let unordered = ordered::without_effect(call);
                 let is_changed = is_keyed || unordered.transformed;
                 let counted = intervals::counted(unordered.data, self.schema);
@@ -239,6 +252,11 @@ fn is_comparison(op: Operator) -> bool {
     matches!(op, Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom)
 }
 
+fn is_match(op: Operator) -> bool {
+    use Operator::{LikeMatch, RegexIMatch, RegexMatch, RegexNotIMatch, RegexNotMatch};
+    matches!(op, LikeMatch | RegexIMatch | RegexMatch | RegexNotIMatch | RegexNotMatch)
+}
+
 impl Operators<'_> {
     /// The type of text constants that are compared with an expression; see [`compared_as`].
     fn compared_as(&self, expr: &Expr) -> Option<DataType> {
@@ -246,6 +264,7 @@ impl Operators<'_> {
     }
 
     fn called(&self, mut call: ScalarFunction) -> Result<Transformed<Expr>> {
+        let is_shown = texts::of_shown(&mut call, self.schema);
         if is_called(&call.func) {
             Ok(Transformed::yes(expanded(call, self.schema)?))
         } else if call.func.inner().is::<Polymorphic>() {
@@ -259,9 +278,12 @@ impl Operators<'_> {
         {
             Ok(Transformed::yes(call.args.swap_remove(0)))
         } else if functions::has_forms(&call.func) {
-            functions::settled(call, self.schema)
+            let mut settled = functions::settled(call, self.schema)?;
+            settled.transformed |= is_shown;
+            Ok(settled)
         } else {
-            Ok(Transformed::no(functions::once(Expr::ScalarFunction(call))))
+            let call = functions::once(Expr::ScalarFunction(call));
+            Ok(Transformed::new_transformed(call, is_shown))
         }
     }
 
@@ -283,6 +305,7 @@ impl Operators<'_> {
             None => (!self.is_of_values)
                 .then(|| kept(cast, self.schema))
                 .flatten()
+                .or_else(|| texts::cast(cast, self.schema))
                 .or_else(|| arrays::with_dimensions(cast, self.schema))
                 .or_else(|| functions::fitted(cast))
                 .or_else(|| functions::of_day(cast, self.schema)),
@@ -342,25 +365,39 @@ impl Operators<'_> {
         Transformed::new_transformed(Expr::Between(between), is_changed)
     }
 
-    /// CASE of JSONB is JSONB.
-    fn case(&self, case: Case) -> Result<Transformed<Expr>> {
+    /// CASE of JSONB is JSONB, and of VARCHAR is VARCHAR.
+    fn case(&self, mut case: Case) -> Result<Transformed<Expr>> {
+        // The type that is looked for first is that of ELSE.
+        let thens = case.when_then_expr.iter_mut().map(|(_, then)| then);
+        let results = case.else_expr.iter_mut().chain(thens);
+        let text = texts::together(results.map(AsMut::as_mut), self.schema);
         let thens = case.when_then_expr.iter().map(|(_, then)| then);
         let results: Vec<Expr> =
             thens.chain(&case.else_expr).map(|result| result.as_ref().clone()).collect();
         let chosen = self.chosen(case)?;
+        if let Some(text) = text {
+            return Ok(Transformed::yes(texts::said(chosen.data, &text)));
+        }
         chosen.transform_data(|case| documents::chosen(case, results.iter(), self.schema))
     }
 
     /// A function whose arguments and result are of one type.
     fn of_one_type(&self, mut call: ScalarFunction) -> Result<Transformed<Expr>> {
         if let ("nullif", [value, other]) = (call.func.name(), call.args.as_slice()) {
+            let text = texts::of_char(value, self.schema);
             let (mut left, mut right) = (value.clone(), other.clone());
             // Their type stays, other than with numbers.
             if made_comparable([&mut left, &mut right], self.schema) {
                 let nothing = lit(ScalarValue::Null);
                 let chosen = when(left.eq(right), nothing).otherwise(value.clone())?;
-                return Ok(Transformed::yes(chosen));
+                let said = text.map(|text| texts::said(chosen.clone(), &text));
+                return Ok(Transformed::yes(said.unwrap_or(chosen)));
             }
+            if let Some(text) = text {
+                return Ok(Transformed::yes(texts::said(Expr::ScalarFunction(call), &text)));
+            }
+        } else if let Some(text) = texts::together(&mut call.args, self.schema) {
+            return Ok(Transformed::yes(texts::said(Expr::ScalarFunction(call), &text)));
         }
         let is_changed = floats::unify(call.args.iter_mut(), self.schema);
         let args = call.args.clone();

@@ -34,7 +34,7 @@ pub(crate) use optional::optional;
 pub(crate) use polymorphic::{
     ArgumentType, Polymorphic, cast as cast_to, depth, met, missing_operator, nested,
 };
-pub(crate) use precision::{fitted, once};
+pub(crate) use precision::{fitted, once, with_blanks, with_blanks_of, without_blanks};
 pub(crate) use regex_options::RegexOptions;
 pub(crate) use scalar::{Scalar, over_columns};
 pub(crate) use session_zone::SessionZone;

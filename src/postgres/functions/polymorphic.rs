@@ -25,6 +25,7 @@ use datafusion::logical_expr::{
 
 use super::collect::scalar_at;
 use super::flat::trimmed;
+use super::precision::with_blanks_of;
 use super::text::columns;
 use crate::error::{Error, Result, SqlState, missing_function};
 use crate::postgres::by_name::by_name;
@@ -104,8 +105,7 @@ impl ArgumentType {
             (_, true) => "unknown".to_owned(),
             (SqlType::Decimal(_), _) => SqlType::Decimal(None).to_string(),
             (SqlType::Timestamp(_), _) => SqlType::Timestamp(6).to_string(),
-            (SqlType::Varchar(_), _) => "character varying".to_owned(),
-            (other, _) => other.to_string(),
+            (other, _) => other.without_length().to_string(),
         }
     }
 }
@@ -124,8 +124,8 @@ pub(crate) fn nested(element: &SqlType, depth: usize) -> SqlType {
 
 /// The type that values of both have together (Postgres manual, 10.5), if there is one.
 pub(crate) fn common(a: &SqlType, b: &SqlType) -> Option<SqlType> {
-    use SqlType::{BigInt, Char, Date, Decimal, Double, Int, Name, Oid, Real, SmallInt, Text};
-    use SqlType::{Timestamp, TimestampTz, Unknown, Varchar};
+    use SqlType::{BigInt, Bpchar, Char, Date, Decimal, Double, Int, Name, Oid, Real, SmallInt};
+    use SqlType::{Text, Timestamp, TimestampTz, Unknown, Varchar};
     let rank = |of: &SqlType| match of {
         SmallInt => Some(0),
         Int => Some(1),
@@ -142,13 +142,14 @@ pub(crate) fn common(a: &SqlType, b: &SqlType) -> Option<SqlType> {
         TimestampTz(digits) => Some((2, *digits)),
         _ => None,
     };
-    let is_text = |of: &SqlType| matches!(of, Text | Varchar(_) | Name | Char);
+    let is_text = |of: &SqlType| matches!(of, Text | Varchar(_) | Bpchar(_) | Name | Char);
     match (a, b) {
         (a, b) if a == b => Some(a.clone()),
         (Unknown, other) | (other, Unknown) => Some(other.clone()),
         (Decimal(Some((p, s))), Decimal(Some((q, t)))) if s == t => {
             Some(Decimal(Some((*p.max(q), *s))))
         }
+        (Text | Varchar(_) | Bpchar(_), b) if is_text(b) => Some(a.without_length()),
         (a, b) if is_text(a) && is_text(b) => Some(Text),
         (a, b) => match (rank(a), rank(b), moment(a), moment(b)) {
             (Some(x), Some(y), ..) if x.max(y) == 4 => Some(Decimal(None)),
@@ -175,6 +176,7 @@ impl ArrayFunction {
             let args = given.iter().map(|given| given.sql_type.clone()).collect();
             return Ok(Resolved { args, out: SqlType::Jsonb });
         }
+        let is_compared = self.name.starts_with("compare_") || self.name.starts_with("array_has");
         let forms = self.forms.iter().filter_map(|form| form.split_once(':'));
         for (params, out) in forms {
             let letters: Vec<char> = if params == "M" {
@@ -187,7 +189,7 @@ impl ArrayFunction {
                 params.chars().collect()
             };
             if letters.len() == given.len()
-                && let Some(resolved) = resolved(&letters, out.chars().next(), given)
+                && let Some(resolved) = resolved(&letters, out.chars().next(), given, is_compared)
             {
                 return Ok(resolved);
             }
@@ -263,7 +265,12 @@ pub(crate) fn missing_operator(left: &str, operator: &str, right: &str) -> Error
 }
 
 /// `None` if the arguments do not fit the letters.
-fn resolved(letters: &[char], out: Option<char>, given: &[ArgumentType]) -> Option<Resolved> {
+fn resolved(
+    letters: &[char],
+    out: Option<char>,
+    given: &[ArgumentType],
+    is_compared: bool,
+) -> Option<Resolved> {
     let pairs = || letters.iter().copied().zip(given);
     let is_nested = pairs().any(|(letter, given)| letter == 'M' && given.is_array());
     let mut element: Option<SqlType> = None;
@@ -289,8 +296,13 @@ fn resolved(letters: &[char], out: Option<char>, given: &[ArgumentType]) -> Opti
     {
         return None;
     }
+    let is_open = given.iter().any(|given| given.is_untyped);
     let element = match element {
         Some(SqlType::Unknown) | None => SqlType::Text,
+        // Blanks do not count in a comparison.
+        Some(SqlType::Bpchar(_)) if is_compared => SqlType::Text,
+        // A constant is not cut to the length of what stands beside it.
+        Some(element) if is_open => element.without_length(),
         Some(element) => element,
     };
     let deepest = depths.iter().copied().max().unwrap_or(1);
@@ -399,7 +411,7 @@ pub(crate) fn met(call: &ScalarFunction, schema: &DFSchema) -> DfResult<Option<E
                     let field = Arc::new(wanted.to_field("", true));
                     Expr::Placeholder(Placeholder::new_with_field(place.id.clone(), Some(field)))
                 }
-                arg => cast(arg.clone(), wanted),
+                arg => cast(with_blanks_of(arg.clone(), &given.sql_type, wanted), wanted),
             }
         });
     let call = ScalarFunction::new_udf(Arc::clone(&call.func), args.collect());
@@ -463,17 +475,23 @@ mod tests {
 
     #[test]
     fn types_meet_as_in_postgres() {
-        use SqlType::{BigInt, Boolean, Date, Decimal, Double, Int, Text, TimestampTz, Varchar};
+        use SqlType::{
+            BigInt, Boolean, Bpchar, Date, Decimal, Double, Int, Text, TimestampTz, Varchar,
+        };
         let check = |a: SqlType, b: SqlType, expect: Option<SqlType>| {
             assert_eq!(common(&a, &b), expect, "{a} and {b}");
-            assert_eq!(common(&b, &a), expect, "{b} and {a}");
+            if !matches!((&a, &b), (Text, Varchar(_)) | (Varchar(_), Text)) {
+                assert_eq!(common(&b, &a), expect, "{b} and {a}");
+            }
         };
         check(Int, BigInt, Some(BigInt));
         check(Int, Decimal(Some((2, 1))), Some(Decimal(None)));
         check(Decimal(Some((3, 1))), Decimal(Some((2, 1))), Some(Decimal(Some((3, 1)))));
         check(Decimal(Some((38, 20))), Int, Some(Decimal(None)));
         check(Decimal(None), Double, Some(Double));
-        check(Varchar(3), Text, Some(Text));
+        check(Varchar(Some(3)), Text, Some(Varchar(None)));
+        check(Text, Varchar(Some(3)), Some(Text));
+        check(Bpchar(Some(3)), Bpchar(Some(4)), Some(Bpchar(None)));
         check(Date, TimestampTz(6), Some(TimestampTz(6)));
         check(Int, Boolean, None);
         check(Int, Text, None);

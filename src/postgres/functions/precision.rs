@@ -1,5 +1,5 @@
-//! Casts to `TIMESTAMP(p)` and `VARCHAR(n)` keep so many digits and characters (Postgres manual,
-//! 8.3 and 8.5).
+//! Casts to `TIMESTAMP(p)`, `VARCHAR(n)` and `CHAR(n)` keep so many digits and characters (Postgres
+//! manual, 8.3 and 8.5).
 //!
 //! Arrow's types know of neither, so DataFusion's cast leaves the value as it is; [`fitted`] puts a
 //! function around it.
@@ -10,10 +10,11 @@ use datafusion::arrow::array::{ArrayRef, AsArray, StringArray};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, FieldRef, Int64Type};
 use datafusion::common::{Result, ScalarValue};
+use datafusion::functions::{string, unicode};
 use datafusion::logical_expr::expr::Cast;
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-    Volatility,
+    Volatility, lit,
 };
 
 use crate::error::Error;
@@ -29,10 +30,34 @@ pub fn fitted(cast: &Cast) -> Option<Expr> {
         SqlType::Timestamp(digits @ 0..6) | SqlType::TimestampTz(digits @ 0..6) => {
             Limit::Digits(digits)
         }
-        SqlType::Varchar(length) => Limit::Length(length),
+        SqlType::Varchar(Some(length)) => Limit::Length(length),
+        SqlType::Bpchar(Some(length)) => Limit::Blanks(length),
         _ => return None,
     };
     Some(ScalarUDF::from(Fit::new(limit)).call(vec![Expr::Cast(cast.clone())]))
+}
+
+/// A CHAR(n) as it is shown.
+pub fn with_blanks(expr: Expr, length: u32) -> Expr {
+    unicode::rpad().call(vec![expr, lit(i64::from(length))])
+}
+
+/// A text without the blanks at its end.
+pub fn without_blanks(expr: Expr) -> Expr {
+    string::rtrim().call(vec![expr, lit(" ")])
+}
+
+/// What is cast from one type to another, with the blanks of a CHAR where they go along, and without
+/// where not.
+pub fn with_blanks_of(expr: Expr, from: &SqlType, to: &SqlType) -> Expr {
+    match (from, to) {
+        (SqlType::Bpchar(Some(length)), SqlType::Bpchar(None) | SqlType::Bytea) => {
+            with_blanks(expr, *length)
+        }
+        (SqlType::Bpchar(None), SqlType::Bpchar(None)) => expr,
+        (SqlType::Bpchar(None), _) => without_blanks(expr),
+        _ => expr,
+    }
 }
 
 /// The expression without what [`fitted`] put around it twice: a view's plan comes by once more in
@@ -56,6 +81,8 @@ enum Limit {
     Digits(u8),
     /// Characters.
     Length(u32),
+    /// Characters, without the blanks at the end.
+    Blanks(u32),
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -70,6 +97,7 @@ impl Fit {
         let name = match limit {
             Limit::Digits(digits) => format!("round_to_{digits}_digits"),
             Limit::Length(length) => format!("cut_to_{length}"),
+            Limit::Blanks(length) => format!("cut_to_char_{length}"),
         };
         Fit { limit, name, signature: Signature::any(1, Volatility::Immutable) }
     }
@@ -104,11 +132,11 @@ fn moments(values: &ArrayRef, digits: u8) -> Result<ArrayRef> {
     Ok(cast(&rounded, values.data_type())?)
 }
 
-fn texts(values: &ArrayRef, length: usize) -> Result<ArrayRef> {
+fn texts(values: &ArrayRef, length: usize, of: fn(&str) -> &str) -> Result<ArrayRef> {
     let texts = cast(values, &DataType::Utf8)?;
-    let cut = |text: &str| match text.char_indices().nth(length) {
-        Some((end, _)) => text[..end].to_owned(),
-        None => text.to_owned(),
+    let cut = |text| match str::char_indices(text).nth(length) {
+        Some((end, _)) => of(&text[..end]),
+        None => of(text),
     };
     let texts: StringArray = texts.as_string::<i32>().iter().map(|text| text.map(cut)).collect();
     Ok(cast(&texts, values.data_type())?)
@@ -134,7 +162,10 @@ impl ScalarUDFImpl for Fit {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let fit = |values: &ArrayRef| match self.limit {
             Limit::Digits(digits) => moments(values, digits),
-            Limit::Length(length) => texts(values, length as usize),
+            Limit::Length(length) => texts(values, length as usize, |text| text),
+            Limit::Blanks(length) => {
+                texts(values, length as usize, |text| text.trim_end_matches(' '))
+            }
         };
         Ok(match &args.args[0] {
             ColumnarValue::Array(values) => ColumnarValue::Array(fit(values)?),

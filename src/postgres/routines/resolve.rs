@@ -26,7 +26,7 @@ impl GivenArgument {
     /// What holds these values.
     pub(crate) fn of(field: &Field) -> GivenArgument {
         let sql_type = match SqlType::from_field(field) {
-            SqlType::Varchar(_) | SqlType::Name | SqlType::Char => SqlType::Text,
+            SqlType::Name | SqlType::Char => SqlType::Text,
             other => general(other),
         };
         GivenArgument { sql_type }
@@ -64,6 +64,7 @@ impl GivenArgument {
 fn general(sql_type: SqlType) -> SqlType {
     match sql_type {
         SqlType::Decimal(_) => SqlType::Decimal(None),
+        SqlType::Varchar(_) | SqlType::Bpchar(_) => SqlType::Text,
         SqlType::Timestamp(_) => SqlType::Timestamp(6),
         SqlType::TimestampTz(_) => SqlType::TimestampTz(6),
         SqlType::Array(element) => SqlType::Array(Box::new(general(*element))),

@@ -343,6 +343,7 @@ fn type_name(data_type: &DataType) -> String {
         "boolean" | "bool" => "bool",
         "decimal" | "numeric" => "numeric",
         "character varying" | "varchar" => "varchar",
+        "character" | "char" => "bpchar",
         "timestamp" | "timestamp without time zone" => "timestamp",
         "timestamptz" | "timestamp with time zone" => "timestamptz",
         other => other,

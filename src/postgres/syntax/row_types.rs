@@ -5,7 +5,8 @@
 //! refuses rows that differ.
 
 use datafusion::sql::sqlparser::ast::{
-    CastKind, DataType, ExactNumberInfo, Expr, Interval, TimezoneInfo, UnaryOperator, Value, Values,
+    CastKind, DataType, ExactNumberInfo, Expr, Ident, Interval, ObjectName, ObjectNamePart,
+    TimezoneInfo, UnaryOperator, Value, Values,
 };
 
 use crate::sql::{interval_text, sql_type};
@@ -63,11 +64,23 @@ fn common(written: &[DataType], is_all: bool) -> Option<DataType> {
         (TypeFamily::Number, 3) => DataType::Numeric(ExactNumberInfo::None),
         (TypeFamily::Number, 4) => DataType::Real,
         (TypeFamily::Number, _) => DataType::DoublePrecision,
-        (TypeFamily::Text, _) => DataType::Text,
+        (TypeFamily::Text, _) => text_type(first),
         (TypeFamily::Time, 0) => DataType::Date,
         (TypeFamily::Time, 1) => DataType::Timestamp(None, TimezoneInfo::None),
         (TypeFamily::Time, _) => DataType::Timestamp(None, TimezoneInfo::WithTimeZone),
     })
+}
+
+/// A type of texts without its length.
+fn text_type(of: &DataType) -> DataType {
+    match sql_type(of) {
+        Ok(SqlType::Varchar(_)) => DataType::Varchar(None),
+        Ok(SqlType::Bpchar(_)) => {
+            let name = ObjectName(vec![ObjectNamePart::Identifier(Ident::new("bpchar"))]);
+            DataType::Custom(name, vec![])
+        }
+        _ => DataType::Text,
+    }
 }
 
 /// Types of which one is wider than another.
@@ -86,7 +99,7 @@ fn place(of: &SqlType) -> Option<(TypeFamily, u8)> {
         SqlType::Decimal(_) => (TypeFamily::Number, 3),
         SqlType::Real => (TypeFamily::Number, 4),
         SqlType::Double => (TypeFamily::Number, 5),
-        SqlType::Varchar(_) | SqlType::Text => (TypeFamily::Text, 0),
+        SqlType::Varchar(_) | SqlType::Bpchar(_) | SqlType::Text => (TypeFamily::Text, 0),
         SqlType::Date => (TypeFamily::Time, 0),
         SqlType::Timestamp(_) => (TypeFamily::Time, 1),
         SqlType::TimestampTz(_) => (TypeFamily::Time, 2),

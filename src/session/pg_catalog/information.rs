@@ -137,7 +137,8 @@ fn column_row(schema: &str, entry: &RelationEntry, at: usize, column: &Column) -
     };
     let (name, length) = match &column.sql_type {
         SqlType::Array(_) => ("ARRAY".to_owned(), None),
-        SqlType::Varchar(n) => ("character varying".to_owned(), Some(*n)),
+        SqlType::Varchar(n) => (SqlType::Varchar(None).to_string(), *n),
+        SqlType::Bpchar(n) => (SqlType::Bpchar(None).to_string(), *n),
         SqlType::Decimal(_) => ("numeric".to_owned(), None),
         SqlType::Timestamp(_) => (SqlType::Timestamp(6).to_string(), None),
         SqlType::TimestampTz(_) => (SqlType::TimestampTz(6).to_string(), None),

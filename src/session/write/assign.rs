@@ -58,7 +58,17 @@ fn convert(values: &ArrayRef, field: &Field, to: &SqlType, style: &TextStyle) ->
         (SqlType::Json, SqlType::Json) | (SqlType::Jsonb, SqlType::Json | SqlType::Jsonb) => {
             Ok(cast(values, &wanted)?)
         }
-        (SqlType::Varchar(n), SqlType::Varchar(m)) if n <= m => Ok(cast(values, &wanted)?),
+        (_, SqlType::Varchar(None)) if family(&from) == Family::Text => Ok(cast(values, &wanted)?),
+        (SqlType::Varchar(Some(n)), SqlType::Varchar(Some(m)))
+        | (SqlType::Bpchar(Some(n)), SqlType::Varchar(Some(m)) | SqlType::Bpchar(Some(m)))
+            if n <= m =>
+        {
+            Ok(cast(values, &wanted)?)
+        }
+        // Its blanks are those of the other type, if any.
+        (SqlType::Bpchar(_), _) if family(to) == Family::Text => {
+            through_text(values, &SqlType::Text.to_field("", true), to, style)
+        }
         (SqlType::Unknown, _) => through_text(values, field, to, style),
         _ if family(to) == Family::Text || family(to) == Family::Json => {
             through_text(values, field, to, style)
@@ -305,10 +315,10 @@ mod tests {
             SqlState::TypeMismatch
         );
         assert_eq!(
-            check(Arc::clone(&text), SqlType::Varchar(3)).unwrap_err().state(),
+            check(Arc::clone(&text), SqlType::Varchar(Some(3))).unwrap_err().state(),
             SqlState::StringTooLong
         );
-        assert_eq!(check(text, SqlType::Varchar(5)).unwrap(), "12345");
+        assert_eq!(check(text, SqlType::Varchar(Some(5))).unwrap(), "12345");
     }
 
     #[test]

@@ -219,8 +219,8 @@ fn plain_parameter(expr: &Expr, params: &[SqlType]) -> Option<usize> {
         } => {
             let number = parameter(inner)?;
             // A cast cuts where an assignment refuses.
-            let wanted =
-                sql::sql_type(data_type).ok().filter(|t| !matches!(t, SqlType::Varchar(_)))?;
+            let is_cut = |of: &SqlType| matches!(of, SqlType::Varchar(_) | SqlType::Bpchar(_));
+            let wanted = sql::sql_type(data_type).ok().filter(|of| !is_cut(of))?;
             (params.get(number) == Some(&wanted)).then_some(number)?
         }
         expr => parameter(expr)?,

@@ -117,7 +117,7 @@ fn number_cell<'a>(expr: &'a Expr, data_type: &ast::DataType, number: String) ->
 fn typed_cell<'a>(expr: &'a Expr, data_type: &ast::DataType, value: &Value) -> LiteralCell<'a> {
     match (sql::sql_type(data_type), text_of(value)) {
         // A cast cuts where an assignment refuses.
-        (Ok(SqlType::Varchar(_)), _) => LiteralCell::Expr(expr),
+        (Ok(SqlType::Varchar(_) | SqlType::Bpchar(_)), _) => LiteralCell::Expr(expr),
         (Ok(sql_type), Some(text)) => LiteralCell::Typed(sql_type, text.to_owned()),
         _ => LiteralCell::Expr(expr),
     }
@@ -204,7 +204,7 @@ impl<'a> Filler<'a> {
             LiteralCell::Boolean(value) => {
                 let text: &[u8] = if value { b"true" } else { b"false" };
                 match self.column.sql_type {
-                    SqlType::Boolean | SqlType::Text | SqlType::Varchar(_) => {
+                    SqlType::Boolean | SqlType::Text | SqlType::Varchar(_) | SqlType::Bpchar(_) => {
                         self.builder.append_text(text)
                     }
                     _ => Err(self.mismatch(&SqlType::Boolean)),
@@ -248,14 +248,15 @@ impl<'a> Filler<'a> {
                     _ => error,
                 })
             }
-            SqlType::Text | SqlType::Varchar(_) if is_whole => {
+            SqlType::Text | SqlType::Varchar(_) | SqlType::Bpchar(_) if is_whole => {
                 self.builder.append_text(number.as_bytes())
             }
             SqlType::SmallInt
             | SqlType::Int
             | SqlType::BigInt
             | SqlType::Text
-            | SqlType::Varchar(_) => {
+            | SqlType::Varchar(_)
+            | SqlType::Bpchar(_) => {
                 let wide = SqlType::Decimal(Some((38, scale_of(number))));
                 let value = crate::pgtypes::values::parse_text(&wide, number)?;
                 let value = assign(&value, &wide.to_field("", true), self.column, &self.style)?;

@@ -91,7 +91,7 @@ fn settings_are_read_in_all_their_forms() {
 fn tables_are_created() {
     check(
         "CREATE TABLE IF NOT EXISTS t (Id bigint PRIMARY KEY, \"Name\" varchar(10) NOT NULL DEFAULT 'x', n int DEFAULT 1 + 1 NOT NULL)",
-        "Table t (id BigInt not null; \"Name\" Varchar(10) not null default 'x'; n Int not null default 1 + 1; key id; ) []",
+        "Table t (id BigInt not null; \"Name\" Varchar(Some(10)) not null default 'x'; n Int not null default 1 + 1; key id; ) []",
     );
     check(
         "CREATE TABLE t (a int, b int, CONSTRAINT k PRIMARY KEY (a, b) NOT ENFORCED)",
