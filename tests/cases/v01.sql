@@ -303,3 +303,8 @@ SELECT width_bucket(5.35, 0.024, 10.06, 5), gcd(12,18), factorial(5), ceil(-1.5)
 SELECT format('%s-%I-%L', 'a', 'B c', 'd''e'), quote_ident('A b'), quote_literal('x''y'), chr(233), ascii('é'), repeat('ab',2), translate('12345','143','ax'), starts_with('abc','ab'), overlay('abcdef' placing 'ZZ' from 2 for 3);
 -- expect 1 rows
 --   a-"B c"-'d''e'|"A b"|'x''y'|é|233|abab|a2x5|t|aZZef
+
+-- query q58 (ways: snap)
+SELECT 'x'::char(3) || '|', 'abcdef'::varchar(3), length('ab  '::char(5));
+-- expect 1 rows
+--   x||abc|2

@@ -17,7 +17,7 @@ use datafusion::logical_expr::planner::{
 use datafusion::logical_expr::{Expr, ExprSchemable, Operator};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
-use super::documents;
+use super::{decimals, documents};
 use crate::postgres::functions;
 use crate::postgres::syntax::numbers::without_exponent;
 use crate::types::SqlType;
@@ -45,9 +45,10 @@ impl ExprPlanner for Binary {
             return Ok(PlannerResult::Planned(planned));
         }
         widen_real(&mut expr, schema);
-        if let Some(product) = wide_product(&expr, schema) {
-            return Ok(PlannerResult::Planned(product));
+        if let Some(planned) = of_wide(&expr, schema) {
+            return Ok(PlannerResult::Planned(planned));
         }
+        decimals::widen(&mut expr, schema);
         let (constant, other) = match (is_untyped(&expr.left), is_untyped(&expr.right)) {
             (true, false) => (&mut expr.left, expr.right.get_type(schema)),
             (false, true) => (&mut expr.right, expr.left.get_type(schema)),
@@ -79,17 +80,20 @@ impl ExprPlanner for Binary {
     }
 }
 
-/// A product of numerics of which one has 256 bits, as it will be computed: DataFusion would add up their
-/// places, and has no type for a product of three.
-fn wide_product(expr: &RawBinaryExpr, schema: &DFSchema) -> Option<Expr> {
-    if expr.op != BinaryOperator::Multiply {
-        return None;
-    }
+/// A product, quotient or rest of numerics of which one has 256 bits, as it will be computed: DataFusion would
+/// add up their places, and has no type for a product of three.
+fn of_wide(expr: &RawBinaryExpr, schema: &DFSchema) -> Option<Expr> {
+    let operator = match expr.op {
+        BinaryOperator::Multiply => Operator::Multiply,
+        BinaryOperator::Divide => Operator::Divide,
+        BinaryOperator::Modulo => Operator::Modulo,
+        _ => return None,
+    };
     let (left, right) = (expr.left.get_type(schema).ok()?, expr.right.get_type(schema).ok()?);
     if ![&left, &right].iter().any(|of| matches!(of, DataType::Decimal256(..))) {
         return None;
     }
-    let function = functions::numeric_operator(Operator::Multiply, &left, &right)?;
+    let function = functions::numeric_operator(operator, &left, &right)?;
     Some(functions::numeric_call(function, expr.left.clone(), expr.right.clone()))
 }
 

@@ -10,7 +10,7 @@ use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::expr::InSubquery;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Projection, ident};
 
-use super::floats::unify_moments;
+use super::floats::unify_compared;
 use super::texts;
 use crate::postgres::functions;
 
@@ -30,7 +30,7 @@ pub(super) fn made_comparable<'e>(
         return true;
     }
     let mut sides = sides;
-    texts::compared(&mut sides, schema) || unify_moments(sides.into_iter(), schema)
+    texts::compared(&mut sides, schema) || unify_compared(sides.into_iter(), schema)
 }
 
 /// What stands for the column of a subquery, among the columns around it.

@@ -14,6 +14,8 @@ use datafusion::logical_expr::{
     Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Projection, Union, Values,
 };
 
+use super::decimals;
+
 /// Functions whose arguments and result are of one type.
 const OF_ONE_TYPE: [&str; 2] = ["coalesce", "nullif"];
 
@@ -27,7 +29,8 @@ fn common<'t>(types: impl Iterator<Item = &'t DataType> + Clone) -> Option<DataT
         return None;
     }
     let has = |wanted: &DataType| types.clone().any(|of| of == wanted);
-    [DataType::Float64, DataType::Float32].into_iter().find(has)
+    let float = [DataType::Float64, DataType::Float32].into_iter().find(has);
+    float.or_else(|| decimals::common(types))
 }
 
 /// What dates, timestamps and moments have together, unless they are of one type or in nanoseconds.
@@ -50,13 +53,15 @@ pub(super) fn common_moment<'t>(types: impl Iterator<Item = &'t DataType>) -> Op
 
 /// Whether what is of this type is cast where others are of that one.
 fn gives_way(of: &DataType, to: &DataType) -> bool {
-    is_numeric(of) || of.is_temporal() && of != to
+    of != to && (is_numeric(of) || of.is_temporal() || is_numeric(to) && of.is_integer())
 }
 
-/// Casts the times among expressions that are compared, if they are of several types; says whether
-/// they are.
-pub fn unify_moments<'e>(exprs: impl Iterator<Item = &'e mut Expr>, schema: &DFSchema) -> bool {
-    unify_to(exprs, schema, |types| common_moment(types.iter()))
+/// Casts the times among expressions that are compared, if they are of several types, and numerics
+/// without room for each other; says whether there are such.
+pub fn unify_compared<'e>(exprs: impl Iterator<Item = &'e mut Expr>, schema: &DFSchema) -> bool {
+    unify_to(exprs, schema, |types| {
+        common_moment(types.iter()).or_else(|| decimals::common(types.iter()))
+    })
 }
 
 fn is_numeric(of: &DataType) -> bool {

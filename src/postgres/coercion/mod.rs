@@ -7,6 +7,7 @@
 //! | [`binary`] | which types of operands DataFusion's own coercion would get wrong |
 //! | `combined` | the sides of UNION, INTERSECT and EXCEPT have the same types |
 //! | `comparable` | what is compared as something else |
+//! | `decimals` | numerics for which DataFusion finds no type together |
 //! | `documents` | operators on JSON |
 //! | `floats` | where doubles and numerics meet, dates and timestamps |
 //! | `held` | conditions that stay above an aggregate which always has a row |
@@ -24,6 +25,7 @@ pub mod binary;
 mod combined;
 mod comparable;
 mod correlated;
+mod decimals;
 mod documents;
 mod flatten;
 mod floats;
