@@ -119,11 +119,22 @@ pub fn bind<S: VisitMut>(syntax: &mut S, values: &[Option<Expr>]) {
 fn name_items(select: &mut Select, is_replaced: impl Fn(&Expr) -> bool) {
     for item in &mut select.projection {
         if let SelectItem::UnnamedExpr(expr) = &*item
-            && is_replaced(expr)
+            && is_replaced(name_giver(expr))
         {
             let alias = Ident::with_quote('"', column_name(expr));
             *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
         }
+    }
+}
+
+/// The part of an expression that its column's name is of, if that is one part.
+fn name_giver(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Cast { expr: inner, .. } if matches!(**inner, Expr::Value(_)) => expr,
+        Expr::Cast { expr: inner, .. } | Expr::Nested(inner) => name_giver(inner),
+        Expr::Case { else_result: Some(inner), .. } => name_giver(inner),
+        Expr::CompoundFieldAccess { root, .. } => name_giver(root),
+        other => other,
     }
 }
 

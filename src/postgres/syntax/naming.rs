@@ -379,6 +379,10 @@ mod tests {
         );
         check("SELECT x::int, '1'::int, CASE WHEN a THEN 1 END FROM t", &["x", "int4", "case"]);
         check(
+            "SELECT ('{1}'::int[]), '{1}'::int[]::float8[], CASE WHEN a THEN NULL::text[] ELSE '{x}'::text[] END FROM t",
+            &["int4", "float8", "case"],
+        );
+        check(
             "SELECT true, (SELECT 1 AS x UNION SELECT 2), (SELECT * FROM (VALUES (1)) AS v)",
             &["?column?", "x", "column1"],
         );
