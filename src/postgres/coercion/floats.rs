@@ -8,7 +8,9 @@
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
+use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{DFSchema, Result};
+use datafusion::logical_expr::binary::type_union_resolution;
 use datafusion::logical_expr::expr::Cast;
 use datafusion::logical_expr::{
     Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Projection, Union, Values,
@@ -53,7 +55,7 @@ pub(super) fn common_moment<'t>(types: impl Iterator<Item = &'t DataType>) -> Op
 
 /// Whether what is of this type is cast where others are of that one.
 fn gives_way(of: &DataType, to: &DataType) -> bool {
-    of != to && (is_numeric(of) || of.is_temporal() || is_numeric(to) && of.is_integer())
+    of != to && (is_numeric(of) || of.is_temporal() || to.is_numeric() && of.is_numeric())
 }
 
 /// Casts the times among expressions that are compared, if they are of several types, and numerics
@@ -72,9 +74,32 @@ fn as_type(expr: Expr, wanted: &DataType) -> Expr {
     Expr::Cast(Cast::new(Box::new(expr), wanted.clone()))
 }
 
-/// Casts what gives way among expressions of several types; says whether there were such.
+/// Whether NULLIF is to be a CASE. To the function the zeros of doubles are two, and what it gives is of the
+/// wider type of both, where it is that of the value in Postgres. What would be asked twice stays.
+pub fn keeps_its_type(value: &Expr, other: &Expr, schema: &DFSchema) -> bool {
+    let (Ok(own), Ok(other)) = (value.get_type(schema), other.get_type(schema)) else {
+        return false;
+    };
+    let is_of_one_kind =
+        own.is_integer() && other.is_integer() || own.is_decimal() && other.is_decimal();
+    let is_wider = is_of_one_kind && widest(&[own.clone(), other]).is_some_and(|of| of != own);
+    let is_asked = |part: &Expr| Ok(matches!(part, Expr::ScalarSubquery(_)) || part.is_volatile());
+    (own.is_floating() || is_wider) && !value.exists(is_asked).unwrap_or(true)
+}
+
+/// Casts what gives way among expressions of several types; says whether there were such. DataFusion would
+/// cast integers later, when what stands above has already been told the type of the first.
 pub fn unify<'e>(exprs: impl Iterator<Item = &'e mut Expr>, schema: &DFSchema) -> bool {
-    unify_to(exprs, schema, |types| common(types.iter()))
+    unify_to(exprs, schema, |types| common(types.iter()).or_else(|| widest(types)))
+}
+
+/// The type of numbers of several types.
+fn widest(types: &[DataType]) -> Option<DataType> {
+    let typed = types.iter().filter(|of| !of.is_null() && !of.is_string());
+    let numbers: Vec<DataType> = typed.cloned().collect();
+    let is_mixed = numbers.iter().any(|of| *of != numbers[0]);
+    let are_numbers = numbers.iter().all(|of| of.is_numeric() && *of != DataType::UInt64);
+    if is_mixed && are_numbers { type_union_resolution(&numbers) } else { None }
 }
 
 fn unify_to<'e>(

@@ -386,10 +386,8 @@ impl Operators<'_> {
         if let ("nullif", [value, other]) = (call.func.name(), call.args.as_slice()) {
             let text = texts::of_char(value, self.schema);
             let (mut left, mut right) = (value.clone(), other.clone());
-            // To the function itself the zeros of doubles are two.
-            let is_of_floats = value.get_type(self.schema)?.is_floating();
-            // Their type stays, other than with numbers.
-            if made_comparable([&mut left, &mut right], self.schema) || is_of_floats {
+            let is_kept = floats::keeps_its_type(value, other, self.schema);
+            if made_comparable([&mut left, &mut right], self.schema) || is_kept {
                 let nothing = lit(ScalarValue::Null);
                 let chosen = when(left.eq(right), nothing).otherwise(value.clone())?;
                 let said = text.map(|text| texts::said(chosen.clone(), &text));

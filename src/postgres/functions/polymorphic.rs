@@ -446,7 +446,17 @@ impl ScalarUDFImpl for Polymorphic {
         let given: Vec<ArgumentType> = (args.arg_fields.iter().zip(literals))
             .map(|(field, literal)| ArgumentType::new(field, literal.is_some()))
             .collect();
-        Ok(Arc::new(self.function.resolve(&given)?.out.to_field(self.name(), true)))
+        let resolved = self.function.resolve(&given).or_else(|error| {
+            // Until the plan is rewritten, which asks again, a CASE or COALESCE of JSONB is known as a text.
+            let untyped = |of: &ArgumentType| ArgumentType {
+                is_untyped: of.is_untyped || of.sql_type == SqlType::Text,
+                ..of.clone()
+            };
+            let is_of_json = given.iter().any(|of| of.sql_type == SqlType::Jsonb);
+            let untyped: Vec<_> = given.iter().map(untyped).collect();
+            if is_of_json { self.function.resolve(&untyped) } else { Err(error) }
+        })?;
+        Ok(Arc::new(resolved.out.to_field(self.name(), true)))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {

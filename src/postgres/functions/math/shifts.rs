@@ -56,7 +56,7 @@ pub(crate) fn replacement(
     };
     let types = (binary.left.get_type(schema), binary.right.get_type(schema));
     if let (Ok(left), Ok(right)) = types
-        && !(left.is_integer() && right.is_integer())
+        && ![&left, &right].iter().all(|of| of.is_integer() || of.is_null())
     {
         let name = |of: DataType| {
             SqlType::from_field(&datafusion::arrow::datatypes::Field::new("", of, true))
