@@ -254,6 +254,10 @@ pub const SHARED_DECODE_BYTES: usize = 64 << 20;
 /// How far a subscriber may fall behind before it is ended with 53400, bytes.
 pub const SUBSCRIPTION_BYTES: usize = 64 << 20;
 
+/// How many bytes a view may change by while the client of a continuous SELECT over it takes nothing
+/// of what it has been given: so much is kept on the disk for it, and read at once when it goes on.
+pub const UNREAD_BYTES: usize = 1 << 30;
+
 /// How many batches wait between a continuous SELECT and its client; after that the query waits.
 pub const RESULT_BATCHES: usize = 4;
 

@@ -9,8 +9,8 @@ use datafusion::execution::context::SessionState;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
-use parking_lot::Mutex;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 
 use super::feed::Feeds;
 use super::map::Tables;
@@ -70,13 +70,9 @@ pub fn run(
     options: ContinuousOptions,
 ) -> BoxStream<'static, Result<Emitted>> {
     let (sender, receiver) = mpsc::channel(limits::RESULT_BATCHES);
-    let query = Arc::new(TemporaryQuery {
-        id: engine.next_query.fetch_add(1, Ordering::Relaxed),
-        sources: pipeline.sources.iter().map(|source| source.scan.relation.id).collect(),
-        sql: options.sql.clone(),
-        figures: Mutex::default(),
-        places: Mutex::default(),
-    });
+    let id = engine.next_query.fetch_add(1, Ordering::Relaxed);
+    let sources = pipeline.sources.iter().map(|source| source.scan.relation.id).collect();
+    let query = Arc::new(TemporaryQuery::new(id, sources, options.sql.clone()));
     engine.temporary.lock().insert(query.id, Arc::clone(&query));
     let registered = Registered { engine: Arc::clone(engine), query };
     // Now, and not when the task gets to run: what is written after this is the query's.
@@ -119,6 +115,9 @@ impl Drop for Registered {
 /// Sends a query's output to its client, which may be slow: then the query waits.
 struct Sending {
     sender: mpsc::Sender<Result<Emitted>>,
+    query: Arc<TemporaryQuery>,
+    /// How much is kept for the query while its client takes nothing, bytes.
+    most_unread: usize,
     /// The last epoch that is over.
     epoch: u64,
     deltas: Vec<Delta>,
@@ -134,6 +133,8 @@ impl Sending {
     fn new(work: &Work) -> Sending {
         Sending {
             sender: work.sender.clone(),
+            query: Arc::clone(&work.registered.query),
+            most_unread: work.registered.engine.options.unread_bytes,
             epoch: 0,
             deltas: Vec::new(),
             rows: 0,
@@ -155,11 +156,31 @@ impl Sending {
     async fn send(&mut self) -> Result<()> {
         let emitted = Emitted { epoch: self.epoch + 1, deltas: std::mem::take(&mut self.deltas) };
         (self.rows, self.has_sent) = (0, true);
-        match self.sender.send(Ok(emitted)).await {
-            Ok(()) => Ok(()),
-            // Nobody is there to see this error: it ends the query.
-            Err(_) => Err(Error::new(SqlState::Cancelled, "the client of the query has gone")),
+        self.room().await?.send(Ok(emitted));
+        Ok(())
+    }
+
+    /// Waits until the client has taken enough for there to be room for more. A client is slow as
+    /// it likes; but one that takes nothing at all would fill the disk with what is kept for it.
+    async fn room(&self) -> Result<mpsc::Permit<'_, Result<Emitted>>> {
+        // Nobody is there to see this error: it ends the query.
+        let gone = || Error::new(SqlState::Cancelled, "the client of the query has gone");
+        match self.sender.try_reserve() {
+            Ok(permit) => return Ok(permit),
+            Err(TrySendError::Closed(())) => return Err(gone()),
+            Err(TrySendError::Full(())) => {}
         }
+        let unread = &self.query.unread;
+        unread.replace(Some(0));
+        let mut kept = unread.listen();
+        let is_too_much = |kept: &Option<usize>| kept.is_some_and(|kept| kept > self.most_unread);
+        let permit = tokio::select! {
+            biased;
+            permit = self.sender.reserve() => permit.map_err(|_| gone()),
+            Ok(_) = kept.wait_for(is_too_much) => Err(takes_nothing(self.most_unread)),
+        };
+        unread.replace(None);
+        permit
     }
 }
 
@@ -182,6 +203,19 @@ fn fell_behind(stream: &Relation, rows: u64) -> Error {
         format!("{rows} rows of \"{}\" were forgotten before the query had read them", stream.name),
     )
     .hint("Read faster, or give the stream a longer retention; a materialized view loses no rows.")
+}
+
+/// The client has taken nothing while the views that the query reads went on.
+fn takes_nothing(most: usize) -> Error {
+    Error::new(
+        SqlState::LimitExceeded,
+        "the client has taken nothing for too long of what the query has given",
+    )
+    .detail(format!(
+        "Meanwhile the views it reads have changed by more than {} MiB, which were kept for it.",
+        most >> 20
+    ))
+    .hint("Read faster, or run the query again when its answer is wanted.")
 }
 
 /// What has been read of all sources at once.

@@ -250,7 +250,7 @@ impl Engine {
                 None => self.is_under(id, &view.relation()),
             }
         };
-        // A client that reads slowly is only slowed.
+        // A client that reads slowly is only slowed; that it reads is seen to where it is waited for.
         let reads = |query: &Arc<TemporaryQuery>| is_behind_in(&query.places.lock());
         let is_behind =
             self.views.read().values().any(behind) || self.temporary.lock().values().any(reads);

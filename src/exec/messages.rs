@@ -8,6 +8,7 @@ use tokio::sync::{Notify, oneshot};
 
 use super::view::handle::{QueryFigures, ViewVersion};
 use super::view::run::ViewRun;
+use crate::announced::Announced;
 use crate::catalog::RelationId;
 use crate::log::CommitNo;
 
@@ -59,4 +60,26 @@ pub struct TemporaryQuery {
     pub figures: Mutex<QueryFigures>,
     /// Which view's changes it has read, and up to which epoch: those after it are kept.
     pub places: Mutex<Vec<(RelationId, u64)>>,
+    /// How many bytes these views have changed by since its client was last waited for; None: it
+    /// takes what it is given.
+    pub unread: Announced<Option<usize>>,
+}
+
+impl TemporaryQuery {
+    /// A query that has read nothing.
+    pub(super) fn new(id: u64, sources: Vec<RelationId>, sql: String) -> TemporaryQuery {
+        let (figures, places) = (Mutex::default(), Mutex::default());
+        TemporaryQuery { id, sources, sql, figures, places, unread: Announced::new(None) }
+    }
+
+    /// A view changes by so many bytes, which are kept for it if it reads that view.
+    pub(super) fn keep(&self, view: RelationId, bytes: usize) {
+        if self.places.lock().iter().any(|(source, _)| *source == view) {
+            self.unread.change_if(|unread| {
+                let is_waiting = unread.is_some();
+                *unread = unread.map(|before| before.saturating_add(bytes));
+                is_waiting
+            });
+        }
+    }
 }

@@ -65,6 +65,8 @@ mod contents;
 #[cfg(test)]
 mod contents_tests;
 pub mod continuous;
+#[cfg(test)]
+mod continuous_tests;
 pub mod define;
 pub mod env;
 mod epoch_numbers;

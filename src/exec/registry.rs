@@ -52,6 +52,8 @@ pub struct EngineOptions {
     /// So many bytes of changes of a view's state and answer are left in the store before they are
     /// folded; a simulation can fold what is little.
     pub fold_bytes: u64,
+    /// How many bytes of changes are kept for a continuous SELECT whose client takes nothing.
+    pub unread_bytes: usize,
 }
 
 /// Everything that is there.

@@ -6,7 +6,6 @@ use datafusion::arrow::array::{
     ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
 use datafusion::arrow::util::pretty::pretty_format_batches;
-use parking_lot::Mutex;
 
 use super::env::Env;
 use super::messages::TemporaryQuery;
@@ -35,24 +34,29 @@ pub(super) struct Bench {
 }
 
 pub(super) async fn open(store: Arc<dyn Store>) -> Bench {
-    open_within(store, 1 << 30).await
+    open_with(store, |_| ()).await
 }
 
 async fn open_within(store: Arc<dyn Store>, memory: usize) -> Bench {
-    open_folding(store, memory, limits::FOLD_BYTES).await
+    open_with(store, |options| options.memory = memory).await
 }
 
-async fn open_folding(store: Arc<dyn Store>, memory: usize, fold_bytes: u64) -> Bench {
+pub(super) async fn open_with(
+    store: Arc<dyn Store>,
+    change: impl FnOnce(&mut EngineOptions),
+) -> Bench {
     // However busy the machine is: what these tests look at is what views do together.
     let common_epoch = std::time::Duration::from_secs(60);
-    let options = EngineOptions {
+    let mut options = EngineOptions {
         files: ".".into(),
-        memory,
+        memory: 1 << 30,
         threads: 2,
         bounded: false,
         common_epoch,
-        fold_bytes,
+        fold_bytes: limits::FOLD_BYTES,
+        unread_bytes: limits::UNREAD_BYTES,
     };
+    change(&mut options);
     let engine = Engine::open(
         Env::of_server(Arc::clone(&store), tokio::runtime::Handle::current()),
         options,
@@ -470,7 +474,7 @@ async fn a_value_that_the_store_refuses_fails_only_the_view_that_wrote_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_view_that_fails_while_its_epoch_is_put_together_leaves_nothing_of_it() {
     let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new()), []));
-    let bench = open_folding(Arc::clone(&store) as _, 1 << 30, 1 << 10).await;
+    let bench = open_with(Arc::clone(&store) as _, |options| options.fold_bytes = 1 << 10).await;
     let s = bench.stream().await;
     let by_value = "SELECT v, count(*) AS n FROM s GROUP BY v";
     let fails = bench.view("fails", by_value, Emission::OnChange).await;
@@ -575,7 +579,7 @@ async fn a_session_that_has_written_reads_no_less_of_a_view_that_waits_for_room(
 }
 
 /// What is stored of a view's changes after an epoch.
-fn is_kept(bench: &Bench, view: &Relation, epoch: u64) -> bool {
+pub(super) fn is_kept(bench: &Bench, view: &Relation, epoch: u64) -> bool {
     matches!(changes_since(bench.store.as_ref(), view.id, epoch).unwrap(), Since::Changes(_))
 }
 
@@ -590,13 +594,8 @@ async fn what_a_slow_continuous_query_has_not_read_of_a_view_is_kept_for_it() {
     assert_eq!(bench.rows(&low).await.len(), 30_000);
     let view = bench.engine.view(low.id).unwrap();
     let epoch = view.version().epoch;
-    let query = Arc::new(TemporaryQuery {
-        id: 0,
-        sources: vec![low.id],
-        sql: String::new(),
-        figures: Mutex::default(),
-        places: Mutex::new(vec![(low.id, epoch)]),
-    });
+    let query = Arc::new(TemporaryQuery::new(0, vec![low.id], String::new()));
+    *query.places.lock() = vec![(low.id, epoch)];
     bench.engine.temporary.lock().insert(query.id, query);
     for _ in 0..8 {
         bench.insert(&s, &rows).await;

@@ -73,6 +73,7 @@ impl Core {
             bounded: options.bounded,
             common_epoch: Duration::from_millis(limits::COMMON_EPOCH_MS),
             fold_bytes: limits::FOLD_BYTES,
+            unread_bytes: limits::UNREAD_BYTES,
         };
         let env = Env::of_server(store, cpu.handle().clone());
         // On a thread of the runtime, which has the stack that planning needs.

@@ -71,6 +71,7 @@ impl Simulated {
             bounded: false,
             common_epoch: Duration::from_millis(limits::COMMON_EPOCH_MS),
             fold_bytes,
+            unread_bytes: limits::UNREAD_BYTES,
         };
         let engine = Engine::open(env, options).await?;
         let sessions = sessions(&engine);

@@ -40,6 +40,7 @@ pub(super) async fn engine_over(store: Arc<dyn Store>) -> Arc<Engine> {
         bounded: false,
         common_epoch: Duration::from_millis(limits::COMMON_EPOCH_MS),
         fold_bytes: limits::FOLD_BYTES,
+        unread_bytes: limits::UNREAD_BYTES,
     };
     Engine::open(Env::of_server(store, tokio::runtime::Handle::current()), options).await.unwrap()
 }

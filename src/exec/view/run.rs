@@ -129,6 +129,11 @@ impl ViewEpoch {
         !self.is_idle || !self.deltas.is_empty()
     }
 
+    /// How large the change of the answer is.
+    pub fn bytes(&self) -> usize {
+        self.deltas.iter().map(|delta| batch_bytes(&delta.batch)).sum()
+    }
+
     /// The epoch of a view for which there is nothing to be read up to this commit.
     pub fn idle(cut: CommitNo) -> ViewEpoch {
         ViewEpoch {

@@ -100,6 +100,7 @@ pub(super) const BOUNDS: &[Bound] = bounds! {
     TEST_MEMORY_BYTES "bytes" "memory of the queries of a page of tidemill test",
     SHARED_DECODE_BYTES "bytes" "decoded rows of connectors that wait for the views that share them",
     SUBSCRIPTION_BYTES "bytes" "how far a subscriber may fall behind",
+    UNREAD_BYTES "bytes" "changes of a view that are kept for a continuous query whose client takes nothing",
     RESULT_BATCHES "count" "batches that wait between a continuous query and its client",
     COMMIT_QUEUE "count" "writes that wait for the commit thread",
     COMMIT_QUEUE_BYTES "bytes" "writes that wait for the commit thread",
