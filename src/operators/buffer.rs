@@ -377,4 +377,13 @@ impl StateTable for WindowBuffer {
     fn rows(&self) -> usize {
         self.rows
     }
+
+    #[cfg(test)]
+    fn walked(&self) -> (usize, usize) {
+        let batches = || self.open.values().flat_map(|kept| &kept.batches);
+        (
+            batches().map(RecordBatch::get_array_memory_size).sum(),
+            batches().map(RecordBatch::num_rows).sum(),
+        )
+    }
 }

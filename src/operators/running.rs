@@ -415,4 +415,12 @@ impl StateTable for RunningAggregate {
     fn rows(&self) -> usize {
         self.interner.len() - self.gone.len().min(self.interner.len())
     }
+
+    #[cfg(test)]
+    fn walked(&self) -> (usize, usize) {
+        let counted: usize = self.kernels.iter().map(|k| k.size()).sum();
+        let walked: usize = self.kernels.iter().map(|k| k.walked()).sum();
+        let before = self.before.walked() - self.before.size();
+        (self.size() + walked - counted + before, self.rows())
+    }
 }

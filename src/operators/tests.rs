@@ -268,9 +268,16 @@ struct Stored {
     sweep: Option<(usize, PieceCursor)>,
 }
 
+/// A table says how large it is without looking at all of itself, which is as large as it is.
+fn assert_counted(table: &dyn StateTable) {
+    assert_eq!((table.size(), table.rows()), table.walked(), "{}", table.name());
+}
+
 impl Stored {
     fn write(&mut self, table: &mut dyn StateTable, dice: &mut Dice) {
+        assert_counted(table);
         self.written.extend(table.take_changed().unwrap());
+        assert_counted(table);
         for _ in 0..dice.roll(4) {
             let (_, cursor) =
                 self.sweep.get_or_insert((self.written.len(), PieceCursor::default()));
@@ -316,6 +323,7 @@ fn changes_add_up_to_the_present_contents_of_the_open_windows() {
             base += dice.roll(40) as i64;
             naive.push(&spec, &rows, passed);
             pieces(&mut dice, &rows).iter().for_each(|p| operator.push(p).unwrap());
+            assert_counted(&operator);
             apply(&operator.changes().unwrap(), &mut contents);
             let expect: Vec<_> = naive.windows.keys().flat_map(|w| naive.rows(&spec, w)).collect();
             let mut got: Vec<_> = contents.keys().cloned().collect();
@@ -360,6 +368,7 @@ fn a_running_aggregate_follows_rows_that_come_and_go_and_survives_restarts() {
                 let gone = datafusion::arrow::compute::concat_batches(&schema(), &gone).unwrap();
                 operator.push(&gone, Some(&Int64Array::from_value(-1, gone.num_rows()))).unwrap();
             }
+            assert_counted(&operator);
             apply(&operator.changes().unwrap(), &mut contents);
             let mut groups: BTreeMap<Vec<String>, Vec<RecordBatch>> = BTreeMap::new();
             if spec.keys.is_empty() {

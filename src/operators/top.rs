@@ -394,3 +394,12 @@ impl Operator for Top {
         (bytes + self.keys.size() + rankings + self.order_bytes, rows)
     }
 }
+
+#[cfg(test)]
+impl Top {
+    /// What it counts its orders as, and what they are.
+    pub fn counted_and_walked(&self) -> (usize, usize) {
+        let ranked = self.rankings.iter().flat_map(Ranking::rows).chain(&self.forgotten);
+        (self.order_bytes, ranked.map(|row| row.order.len() + PLACE_OVERHEAD).sum())
+    }
+}

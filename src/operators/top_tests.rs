@@ -149,9 +149,13 @@ fn check(spec: &TopSpec, options: SortOptions, seed: u64) {
                 change.push((row, 1));
             }
             drop(top.push(0, &delta(&change, goes)).unwrap());
+            let (counted, walked) = top.counted_and_walked();
+            assert_eq!(counted, walked, "epoch {epoch} of {spec:?}");
         }
         take_in(&mut view, settled(&mut top));
         assert_eq!(view, naive(&all, spec, options), "epoch {epoch} of {spec:?}");
+        let (counted, walked) = top.counted_and_walked();
+        assert_eq!(counted, walked, "epoch {epoch} of {spec:?}");
         for table in top.tables() {
             stored.extend(table.take_changed().unwrap());
         }

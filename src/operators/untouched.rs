@@ -24,12 +24,14 @@ pub(super) struct UntouchedKeys {
     last: Vec<i64>,
     /// Epochs with the keys that they touched; of these some were touched again since.
     queue: VecDeque<(i64, Vec<u32>)>,
+    /// How many keys these are, all together: there may be an epoch for each millisecond.
+    queued: usize,
 }
 
 impl UntouchedKeys {
     /// Keys are forgotten after so many microseconds.
     pub(super) fn new(ttl: i64) -> UntouchedKeys {
-        UntouchedKeys { ttl, now: UNKNOWN, last: Vec::new(), queue: VecDeque::new() }
+        UntouchedKeys { ttl, now: UNKNOWN, last: Vec::new(), queue: VecDeque::new(), queued: 0 }
     }
 
     /// Rows of these keys have come in this epoch.
@@ -46,6 +48,7 @@ impl UntouchedKeys {
             if self.last[at] != self.now {
                 self.last[at] = self.now;
                 touched.push(id);
+                self.queued += 1;
             }
         }
         self.prune();
@@ -54,7 +57,9 @@ impl UntouchedKeys {
     /// Nobody is to wake for an epoch whose keys have all been touched again.
     fn prune(&mut self) {
         while let Some((time, ids)) = self.queue.front_mut() {
-            while ids.pop_if(|id| self.last[*id as usize] != *time).is_some() {}
+            while ids.pop_if(|id| self.last[*id as usize] != *time).is_some() {
+                self.queued -= 1;
+            }
             if !ids.is_empty() {
                 return;
             }
@@ -76,6 +81,7 @@ impl UntouchedKeys {
         while let Some((time, ids)) =
             self.queue.pop_front_if(|(time, _)| time.saturating_add(self.ttl) <= now)
         {
+            self.queued -= ids.len();
             due.extend(ids.into_iter().filter(|id| self.last[*id as usize] == time));
         }
         due.iter().for_each(|id| self.last[*id as usize] = i64::MAX);
@@ -89,10 +95,11 @@ impl UntouchedKeys {
         (*time != UNKNOWN).then(|| time.saturating_add(self.ttl))
     }
 
-    /// Bytes, about.
+    /// Bytes, about; counted, not walked.
     pub(super) fn size(&self) -> usize {
         self.last.capacity() * size_of::<i64>()
-            + self.queue.iter().map(|(_, ids)| ids.capacity() * size_of::<u32>()).sum::<usize>()
+            + self.queue.capacity() * size_of::<(i64, Vec<u32>)>()
+            + self.queued * size_of::<u32>()
     }
 }
 
@@ -141,6 +148,23 @@ impl UntouchedValues {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn keys_that_wait_to_be_forgotten_are_counted() {
+        let mut keys = UntouchedKeys::new(50);
+        let mut most = 0;
+        for now in 0..2_000_u32 {
+            keys.tick(i64::from(now));
+            // Some come once, some again and again, and sometimes none does.
+            let touched = [now, now % 7, now / 2];
+            keys.touch(if now % 3 == 0 { &[] } else { &touched });
+            most = keys.queued.max(most);
+            assert_eq!(keys.queued, keys.queue.iter().map(|(_, ids)| ids.len()).sum::<usize>());
+        }
+        assert!((50..200).contains(&most), "{most}");
+        keys.tick(10_000);
+        assert_eq!(keys.queued, 0);
+    }
 
     #[test]
     fn a_key_is_due_a_while_after_it_was_touched_last() {

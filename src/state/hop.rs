@@ -74,6 +74,13 @@ impl SliceTable {
         self.ids.capacity() * 4 + map + kernels + undo
     }
 
+    #[cfg(test)]
+    fn walked(&self) -> usize {
+        let kernels = || self.kernels.iter().chain(self.undo.iter().flatten());
+        let counted: usize = kernels().map(|k| k.size()).sum();
+        kernels().map(|k| k.walked()).sum::<usize>() + self.size() - counted
+    }
+
     fn ids_of(&self, slots: &[u32]) -> Vec<u32> {
         slots.iter().map(|&slot| self.ids[slot as usize]).collect()
     }
@@ -498,6 +505,17 @@ impl Hops {
         let kernels = |all: &[Box<dyn Kernel>]| all.iter().map(|k| k.size()).sum::<usize>();
         let own = (self.live.capacity() + self.order.capacity() + self.newcomers.capacity()) * 4;
         self.interner.size() + self.slice_bytes + kernels(&self.back) + kernels(&self.front) + own
+    }
+
+    /// What [`size`](Self::size) and [`rows`](Self::rows) should be.
+    #[cfg(test)]
+    pub fn walked(&self) -> (usize, usize) {
+        let totals = || self.back.iter().chain(&self.front);
+        let counted = totals().map(|k| k.size()).sum::<usize>() + self.slice_bytes;
+        let slices = self.slices.values().map(SliceTable::walked).sum::<usize>();
+        let walked = totals().map(|k| k.walked()).sum::<usize>() + slices;
+        let rows = self.slices.values().map(|table| table.ids.len()).sum();
+        (self.size() + walked - counted, rows)
     }
 }
 

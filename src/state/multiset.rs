@@ -146,6 +146,12 @@ impl Multiset {
     pub fn size(&self) -> usize {
         self.bytes
     }
+
+    /// What [`size`](Self::size) should be.
+    #[cfg(test)]
+    pub fn walked(&self) -> usize {
+        self.iter().map(|(value, _)| value.len() + ENTRY_OVERHEAD).sum()
+    }
 }
 
 #[cfg(test)]

@@ -111,6 +111,12 @@ impl Ranking {
         self.top.iter()
     }
 
+    /// All rows that are kept, in order.
+    #[cfg(test)]
+    pub fn rows(&self) -> impl Iterator<Item = &Ranked> {
+        self.before.iter().chain(self.top.iter()).chain(self.rest.iter())
+    }
+
     /// Whether a row to come that is ordered by this would not be among those that are wanted, nor
     /// before them.
     pub fn is_behind(&self, order: &[u8], wanted: &Wanted) -> bool {

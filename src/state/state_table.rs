@@ -47,6 +47,13 @@ pub trait StateTable: Send {
 
     /// How many rows there are.
     fn rows(&self) -> usize;
+
+    /// What [`size`](Self::size) and [`rows`](Self::rows) should be, of a table that counts them as
+    /// it changes.
+    #[cfg(test)]
+    fn walked(&self) -> (usize, usize) {
+        (self.size(), self.rows())
+    }
 }
 
 /// How far a sweep through a table has come.

@@ -208,6 +208,14 @@ impl Before {
         self.bytes + (self.touched.capacity() + self.place.capacity() + self.row.capacity() * 2) * 4
     }
 
+    /// What [`size`](Self::size) should be.
+    #[cfg(test)]
+    pub fn walked(&self) -> usize {
+        let columns = self.rows.iter().flatten();
+        columns.map(|column| column.get_array_memory_size()).sum::<usize>() + self.size()
+            - self.bytes
+    }
+
     /// The changes since the last call, in order of keys: (slots, result columns, weights). An
     /// unchanged row is not among them.
     pub fn changes(
@@ -474,6 +482,14 @@ impl Table {
             + self.ids.capacity() * 4
             + self.dirty.marked.capacity()
             + self.before.size()
+    }
+
+    /// What [`size`](Self::size) should be.
+    #[cfg(test)]
+    pub fn walked(&self) -> usize {
+        let counted: usize = self.kernels.iter().map(|k| k.size()).sum();
+        let walked: usize = self.kernels.iter().map(|k| k.walked()).sum();
+        self.size() + walked - counted + self.before.walked() - self.before.size()
     }
 }
 

@@ -63,13 +63,12 @@ pub struct SessionWindows {
     ends: Arrangement,
     groups: Interner,
     keys: Vec<SessionKey>,
-    /// When open sessions close.
+    /// When each open session closes.
     closing: BTreeSet<Closes>,
     /// When the ends of closed ones are no longer needed, and of which key.
     expiring: BTreeSet<(i64, u32)>,
     /// Sessions that have changed since the last epoch: their keys, and where they begin.
     touched: BTreeSet<(u32, i64)>,
-    sessions: usize,
     passed: Watermark,
     rejected: u64,
     late: Vec<RecordBatch>,
@@ -101,7 +100,6 @@ impl SessionWindows {
             closing: BTreeSet::new(),
             expiring: BTreeSet::new(),
             touched: BTreeSet::new(),
-            sessions: 0,
             passed: watermark.less(spec.lateness),
             rejected: 0,
             late: Vec::new(),
@@ -127,7 +125,6 @@ impl SessionWindows {
             let Some(other) = key.open.remove(&begin) else { continue };
             self.closing.remove(&other.closes(begin, gap, id));
             self.touched.remove(&(id, begin));
-            self.sessions -= 1;
             first = first.min(begin);
             session.join(other);
         }
@@ -135,7 +132,6 @@ impl SessionWindows {
         if self.spec.trigger == Trigger::OnChange {
             self.touched.insert((id, first));
         }
-        self.sessions += 1;
         key.open.insert(first, session);
         true
     }
@@ -256,7 +252,6 @@ impl Operator for SessionWindows {
             self.closing.pop_first();
             let key = &mut self.keys[next.key as usize];
             let Some(session) = key.open.remove(&next.first) else { continue };
-            self.sessions -= 1;
             let is_touched = self.touched.remove(&(next.key, next.first));
             if is_touched || self.spec.trigger == Trigger::OnClose {
                 portion.add(next.first, &session);
@@ -355,7 +350,7 @@ impl Operator for SessionWindows {
         let tables = [&self.rows as &dyn StateTable, &self.ends];
         let (bytes, rows) = size_of_tables(tables);
         let index = self.rows.rows() * size_of::<u64>()
-            + self.sessions * 2 * (size_of::<OpenSession>() + size_of::<Closes>());
+            + self.closing.len() * 2 * (size_of::<OpenSession>() + size_of::<Closes>());
         (bytes + index + self.groups.size() + self.keys.capacity() * size_of::<SessionKey>(), rows)
     }
 }

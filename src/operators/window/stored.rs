@@ -133,6 +133,16 @@ impl StateTable for WindowAggregate {
             Mode::Hops(hops) => hops.rows(),
         }
     }
+
+    #[cfg(test)]
+    fn walked(&self) -> (usize, usize) {
+        match &self.mode {
+            Mode::Tables(tables) => {
+                (tables.values().map(Table::walked).sum(), tables.values().map(Table::len).sum())
+            }
+            Mode::Hops(hops) => hops.walked(),
+        }
+    }
 }
 
 /// Groups of the tables per window from the cursor on: the window, and keys and states.

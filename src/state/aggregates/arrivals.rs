@@ -303,6 +303,11 @@ impl Kernel for Arrivals {
         self.bytes + self.lists.capacity() * size_of::<RowList>()
     }
 
+    #[cfg(test)]
+    fn walked(&self) -> usize {
+        self.lists.iter().map(RowList::size).sum::<usize>() + self.size() - self.bytes
+    }
+
     fn as_any(&self) -> &dyn Any {
         self
     }
@@ -376,5 +381,8 @@ mod tests {
         let written = restored.take_changed(&[1]).unwrap();
         assert_eq!(written[0].as_primitive::<Int64Type>().value(0), 5);
         assert_eq!(written[1].as_list::<i32>().value(0).len(), 1);
+        for kernel in [&kernel, &restored] {
+            assert_eq!(kernel.size(), kernel.walked());
+        }
     }
 }

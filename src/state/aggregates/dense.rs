@@ -174,6 +174,11 @@ impl<F: Fold> Kernel for Dense<F> {
         self.cells.capacity() * size_of::<F::Cell>() + self.heap
     }
 
+    #[cfg(test)]
+    fn walked(&self) -> usize {
+        self.cells.iter().map(F::heap).sum::<usize>() + self.size() - self.heap
+    }
+
     fn as_any(&self) -> &dyn Any {
         self
     }

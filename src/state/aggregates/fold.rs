@@ -389,6 +389,12 @@ impl Kernel for FoldedStates {
         self.bytes + self.states.capacity() * size_of::<i64>()
     }
 
+    #[cfg(test)]
+    fn walked(&self) -> usize {
+        let values: usize = self.states.iter().map(|state| state.value.size()).sum();
+        values + self.size() - self.bytes
+    }
+
     fn as_any(&self) -> &dyn Any {
         self
     }

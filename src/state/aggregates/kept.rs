@@ -258,6 +258,12 @@ impl Kernel for KeptValues {
         self.bytes + self.sets.capacity() * size_of::<Multiset>() + self.reading.size()
     }
 
+    #[cfg(test)]
+    fn walked(&self) -> usize {
+        let sets: usize = self.sets.iter().map(Multiset::walked).sum();
+        sets + self.size() - self.bytes
+    }
+
     fn as_any(&self) -> &dyn Any {
         self
     }
