@@ -351,3 +351,30 @@ impl Names {
         found
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relation_is_found_by_its_id_without_a_look_at_the_others() {
+        let relation = Relation {
+            id: RelationId(2),
+            schema: SCHEMA.to_owned(),
+            name: "v".to_owned(),
+            columns: Vec::new(),
+            kind: Kind::View { query: "SELECT 1".to_owned() },
+            depends_on: Vec::new(),
+            sql: String::new(),
+            created_ms: 0,
+        };
+        // What is there under an id that is not its own is found under that: no relation has been
+        // asked for its id.
+        let by_id = BTreeMap::from([(RelationId(1), Arc::new(relation))]);
+        let by_name = by_id.values().map(|v| (v.name.clone(), Arc::clone(v))).collect();
+        let by_name = BTreeMap::from([(SCHEMA.to_owned(), by_name)]);
+        let names = Names { by_name, by_id, ..Names::default() };
+        let found = |id: u64| names.by_id(RelationId(id)).map(|found| found.name.as_str());
+        assert_eq!((found(1), found(2)), (Some("v"), None));
+    }
+}

@@ -1,22 +1,41 @@
 //! Continuous SELECTs as their clients have them, without a session.
 
+use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
+use datafusion::config::ConfigOptions;
+use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::context::SessionState;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::ExecutionPlan;
 use futures::StreamExt;
+use futures::future::BoxFuture;
 use futures::stream::BoxStream;
+use parking_lot::Mutex;
 
 use super::continuous::{ContinuousOptions, Emitted, run};
-use super::tests::{Bench, is_kept, open_with};
+use super::tests::{Bench, is_kept, open, open_with, sorted_rows};
 use crate::catalog::{Emission, Relation};
 use crate::error::{Result, SqlState};
+use crate::plan::Pipeline;
 use crate::state::Delta;
 use crate::store::MemoryStore;
+use crate::store::faulty::FaultyStore;
 
 /// What a client has that has asked for it and takes it when it likes.
 async fn select(bench: &Bench, query: &str) -> BoxStream<'static, Result<Emitted>> {
     let (pipeline, state) = bench.pipeline(query).await;
+    started(bench, pipeline, state)
+}
+
+fn started(
+    bench: &Bench,
+    pipeline: Arc<Pipeline>,
+    state: Arc<SessionState>,
+) -> BoxStream<'static, Result<Emitted>> {
     let options = ContinuousOptions {
         sql: String::new(),
         from_latest: false,
@@ -113,4 +132,84 @@ async fn a_continuous_query_whose_client_reads_slowly_is_only_slowed() {
         sum += total(&given.next().await.unwrap().unwrap());
     }
     assert_eq!(sum, KEYS * (1 + rounds));
+}
+
+/// Does something when the first plan is made.
+struct Meanwhile(Mutex<Option<BoxFuture<'static, ()>>>);
+
+impl fmt::Debug for Meanwhile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Meanwhile")
+    }
+}
+
+impl PhysicalOptimizerRule for Meanwhile {
+    fn optimize(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        _: &ConfigOptions,
+    ) -> datafusion::error::Result<Arc<dyn ExecutionPlan>> {
+        if let Some(doing) = self.0.lock().take() {
+            tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(doing));
+        }
+        Ok(plan)
+    }
+
+    fn name(&self) -> &'static str {
+        "meanwhile"
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_change_that_commits_while_a_continuous_query_is_put_together_is_seen() {
+    let bench = Arc::new(open(Arc::new(MemoryStore::new())).await);
+    let (s, names) = (bench.stream().await, bench.table().await);
+    bench.insert(&s, &[(Some("a"), 1, 1)]).await;
+    let query = "SELECT s.v, n.title FROM s LEFT JOIN names n ON s.k = n.k";
+    let (pipeline, state) = bench.pipeline(query).await;
+    let other = Arc::clone(&bench);
+    let change = async move { other.fill(&names, &[("a", "Anna")]).await };
+    let state = SessionStateBuilder::new_from_existing(SessionState::clone(&state))
+        .with_physical_optimizer_rule(Arc::new(Meanwhile(Mutex::new(Some(Box::pin(change))))))
+        .build();
+    let mut given = started(&bench, pipeline, Arc::new(state));
+    let first = given.next().await.unwrap().unwrap();
+    let rows: Vec<_> = first.deltas.into_iter().map(|delta| delta.batch).collect();
+    assert_eq!(sorted_rows(&rows), ["1 Anna"], "acknowledged before the first row was read");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_continuous_query_gives_what_writers_commit_in_few_syncs_and_commits_nothing_itself() {
+    const WRITERS: i64 = 8;
+    const WRITES: i64 = 20;
+    let store = FaultyStore::new(Arc::new(MemoryStore::new()), []);
+    let store = Arc::new(store.slow(Duration::from_millis(3)));
+    let bench = Arc::new(open(Arc::clone(&store) as _).await);
+    let s = bench.stream().await;
+    let (syncs, commits) = (store.commits(), bench.engine.journal.last().0);
+    let mut given = select(&bench, "SELECT k, v FROM s").await;
+    let writers = (0..WRITERS).map(|writer| {
+        let (bench, s) = (Arc::clone(&bench), Arc::clone(&s));
+        tokio::spawn(async move {
+            for write in 0..WRITES {
+                bench.insert(&s, &[(None, writer * WRITES + write, 0)]).await;
+            }
+        })
+    });
+    let (writers, all): (Vec<_>, i64) = (writers.collect(), WRITERS * WRITES);
+    let (mut rows, mut sum) = (0, 0);
+    while rows < all as usize {
+        let emitted = given.next().await.unwrap().unwrap();
+        rows += emitted.deltas.iter().map(Delta::rows).sum::<usize>();
+        sum += total(&emitted);
+    }
+    futures::future::try_join_all(writers).await.unwrap();
+    assert_eq!(sum, all * (all - 1) / 2);
+    assert_eq!(bench.engine.journal.last().0 - commits, all as u64, "a commit for each write");
+    let syncs = store.commits() - syncs;
+    assert!(syncs < all as u64 * 2 / 3, "{syncs} syncs for {all} commits");
 }

@@ -188,7 +188,8 @@ impl Engine {
         });
     }
 
-    async fn recover(
+    /// Puts a view together from what is stored of it.
+    pub(super) async fn recover(
         self: &Arc<Self>,
         handle: &Arc<ViewHandle>,
         stop: CancellationToken,

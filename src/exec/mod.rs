@@ -79,6 +79,8 @@ mod folding;
 mod folding_tests;
 mod group;
 #[cfg(test)]
+mod group_tests;
+#[cfg(test)]
 mod large_group_tests;
 pub mod late;
 mod lifecycle;

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+    ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
+use datafusion::arrow::datatypes::Int64Type;
 use datafusion::arrow::util::pretty::pretty_format_batches;
 
 use super::env::Env;
@@ -629,4 +630,34 @@ async fn an_insert_is_one_epoch_and_the_commit_of_that_is_known_to_hold_nothing_
         // other epoch has to find that out.
         assert_eq!((version.commit.0, bench.engine.journal.last().0), (commit + 2, commit + 2));
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_the_late_rows_of_an_epoch_only_those_are_written_that_are_kept() {
+    let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new()), []));
+    let bench = open(Arc::clone(&store) as _).await;
+    let s = bench.stream().await;
+    let tumble = "SELECT window_start, max(v) AS v FROM TUMBLE(s, ts, INTERVAL '10 seconds') GROUP BY window_start, window_end";
+    let view = bench.view("t", tumble, Emission::OnClose).await;
+    bench.insert(&s, &[(None, 1, 1), (None, 2, 1_000)]).await;
+    assert_eq!(bench.rows(&view).await, ["1970-01-01T00:00:00 1"]);
+    bench.insert(&s, &(0..9_000).map(|v| (None, v, 5)).collect::<Vec<_>>()).await;
+    assert_eq!(bench.rows(&view).await, ["1970-01-01T00:00:00 1"]);
+    let most = limits::KEPT_ROWS;
+    assert!((most..most + 50).contains(&store.most_changes()), "{} keys", store.most_changes());
+    let values = |bench: &Bench| -> Vec<i64> {
+        let kept = bench.engine.view(view.id).unwrap().late_rows();
+        let value = |row: &RecordBatch| row["v"].as_primitive::<Int64Type>().value(0);
+        kept.iter().map(|late| value(&late.row)).collect()
+    };
+    let newest: Vec<i64> = (9_000 - most as i64..9_000).collect();
+    assert_eq!(values(&bench), newest);
+    let handle = bench.engine.view(view.id).unwrap();
+    assert_eq!(handle.figures().counters.late_rows, 9_000);
+    bench.engine.stop().await;
+    drop(bench);
+
+    let bench = open(store.inner()).await;
+    bench.rows(&view).await;
+    assert_eq!(values(&bench), newest, "also after a restart");
 }

@@ -52,6 +52,8 @@ struct Faults {
     struck: Vec<Fault>,
     commits: u64,
     reads: u64,
+    /// How many keys the largest commit has written or deleted.
+    most_changes: usize,
     crashed: bool,
     /// Keys that begin so could not be read.
     unread: Option<[u8; 8]>,
@@ -109,6 +111,11 @@ impl FaultyStore {
     /// How many reads there were, the failed ones included.
     pub fn reads(&self) -> u64 {
         self.state.lock().reads
+    }
+
+    /// How many keys the largest commit has written or deleted, the failed ones included.
+    pub fn most_changes(&self) -> usize {
+        self.state.lock().most_changes
     }
 
     /// Whether the crash has happened.
@@ -210,6 +217,7 @@ impl Store for FaultyStore {
             return Err(crash());
         }
         state.commits += 1;
+        state.most_changes = state.most_changes.max(batch.changes.len());
         let number = state.commits;
         let is_unread = |change: &Change| {
             let (Change::Put(space, key, _) | Change::Delete(space, key)) = change;

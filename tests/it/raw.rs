@@ -379,6 +379,32 @@ fn half_open_connections_do_not_keep_a_login_out() {
     youngest.until(b'Z');
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn however_many_sockets_are_opened_the_store_has_its_descriptors() {
+    const DESCRIPTORS: usize = 400;
+    let dir = server::directory();
+    let path = dir.path().to_str().expect("a path in UTF-8").to_owned();
+    let start = move || Server::start_with_descriptors(DESCRIPTORS, &["--data-dir", &path]);
+    let server = tokio::task::spawn_blocking(start).await.expect("a server");
+    let writer = server.connect().await;
+    server::run(&writer, "CREATE STREAM s (v BIGINT)").await;
+    let mut clients = Vec::new();
+    while let Ok(client) = server.try_connect("").await {
+        clients.push(client);
+        assert!(clients.len() < DESCRIPTORS, "there is no end of them");
+    }
+    let sockets = |port: u16| (0..200).map(move |_| TcpStream::connect(("127.0.0.1", port)));
+    let silent: Vec<_> = sockets(server.port).chain(sockets(server.http)).collect();
+    for round in 0..20 {
+        server::run(&writer, &format!("INSERT INTO s VALUES ({round})")).await;
+        // A quarter each is the store's and in reserve; a listener each, and what the runtime has.
+        let open = server.sockets();
+        assert!(open <= DESCRIPTORS / 2 + 8, "{open} sockets beside {} clients", clients.len());
+    }
+    drop((silent, clients));
+    assert_eq!(server::value(&writer, "SELECT count(*) FROM s").await, "20");
+}
+
 #[test]
 fn a_login_that_is_not_completed_in_time_is_ended_with_an_error() {
     let server = server::shared();

@@ -52,8 +52,18 @@ impl Server {
 
     /// The same, started in a directory (the default of `--files`).
     pub fn start_in(dir: &Path, flags: &[&str]) -> Server {
+        Self::start_by(Command::new(BINARY).current_dir(dir), flags)
+    }
+
+    /// The same, in a process that may have so many descriptors.
+    pub fn start_with_descriptors(most: usize, flags: &[&str]) -> Server {
+        let limited = format!("ulimit -n {most}; exec \"$0\" \"$@\"");
+        Self::start_by(Command::new("sh").args(["-c", &limited, BINARY]), flags)
+    }
+
+    fn start_by(command: &mut Command, flags: &[&str]) -> Server {
         let (port, http) = (free_port(), free_port());
-        let mut child = Command::new(BINARY)
+        let mut child = command
             .arg("serve")
             .args([
                 "--listen",
@@ -62,7 +72,6 @@ impl Server {
                 &format!("127.0.0.1:{http}"),
             ])
             .args(flags)
-            .current_dir(dir)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -106,6 +115,13 @@ impl Server {
         let line = status.lines().find(|line| line.starts_with(what)).expect("the figure is there");
         let kb = line.split_whitespace().nth(1).and_then(|kb| kb.parse::<u64>().ok());
         kb.expect("a number") / 1024
+    }
+
+    /// How many sockets it has.
+    pub fn sockets(&self) -> usize {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("Linux has /proc");
+        let links = open.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+        links.filter(|link| link.to_string_lossy().starts_with("socket:")).count()
     }
 
     /// How long it has computed, in hundredths of a second.

@@ -439,8 +439,20 @@ impl ViewHandle {
         epoch: u64,
         deltas: Arc<Vec<Delta>>,
     ) {
+        self.publish_with(published, epoch, deltas, || ());
+    }
+
+    /// The same; `between`: what happens when the epoch can be seen and nobody has been told of it.
+    pub(in crate::exec) fn publish_with(
+        &self,
+        published: Published,
+        epoch: u64,
+        deltas: Arc<Vec<Delta>>,
+        between: impl FnOnce(),
+    ) {
         let mut subscribers = self.subscribers.lock();
         *self.published.write() = Arc::new(published);
+        between();
         let size = bytes(&deltas);
         subscribers.retain(|subscriber| {
             let behind = subscriber.behind.fetch_add(size, Ordering::Relaxed) + size;
