@@ -442,6 +442,7 @@ mod tests {
         let input =
             AggregateInput { args: &args, groups: &groups, filter: None, weights: Some(&weights) };
         kernel.update(&input).unwrap();
+        assert_eq!(kernel.size(), kernel.walked());
     }
 
     fn shown(kernel: &FoldedStates) -> Vec<Option<i64>> {
