@@ -48,6 +48,21 @@ impl Decimal {
         Decimal { value, scale }
     }
 
+    /// The double that is nearest.
+    pub(crate) fn to_double(self) -> f64 {
+        // What a double holds exactly, and a power of ten that it does: their quotient is rounded once.
+        const WHOLE: i128 = 1 << 53;
+        const PLACES: i8 = 22;
+        let number = self.trimmed();
+        match number.value.to_i128() {
+            Some(whole) if whole.abs() <= WHOLE && number.scale <= PLACES => {
+                whole as f64 / 10f64.powi(number.scale.into())
+            }
+            // Any number of digits is read.
+            _ => format!("{}e-{}", number.value, number.scale).parse().unwrap_or(f64::NAN),
+        }
+    }
+
     /// What stands in a row of a column of numerics or integers; None: NULL.
     pub(crate) fn at(column: &ArrayRef, row: usize) -> Option<Decimal> {
         if column.is_null(row) {
@@ -244,6 +259,20 @@ mod tests {
         let (whole, places) = digits.split_at(digits.len() - scale);
         let sign = if number.value < i256::ZERO { "-" } else { "" };
         if scale == 0 { format!("{sign}{whole}") } else { format!("{sign}{whole}.{places}") }
+    }
+
+    #[test]
+    fn doubles_are_the_nearest() {
+        for text in
+            ["0.1", "0.30000000000000000000000000000000000001", "123456789.987654321", "-2.5"]
+        {
+            let wide = decimal(text).rescaled(38).unwrap();
+            let expect: f64 = text.parse().unwrap();
+            assert_eq!(Decimal::new(wide, 38).to_double(), expect, "{text}");
+            assert_eq!(decimal(text).to_double(), expect, "{text}");
+        }
+        let large = "9007199254740993".repeat(4);
+        assert_eq!(decimal(&large).to_double(), large.parse::<f64>().unwrap());
     }
 
     /// The answers are PostgreSQL 15's.

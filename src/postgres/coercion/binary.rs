@@ -48,7 +48,9 @@ impl ExprPlanner for Binary {
         if let Some(planned) = of_wide(&expr, schema) {
             return Ok(PlannerResult::Planned(planned));
         }
-        decimals::widen(&mut expr, schema);
+        if is_sum_or_comparison(&expr.op) {
+            decimals::widen([&mut expr.left, &mut expr.right], schema);
+        }
         let (constant, other) = match (is_untyped(&expr.left), is_untyped(&expr.right)) {
             (true, false) => (&mut expr.left, expr.right.get_type(schema)),
             (false, true) => (&mut expr.right, expr.left.get_type(schema)),
@@ -78,6 +80,11 @@ impl ExprPlanner for Binary {
             None => PlannerResult::Original(access),
         })
     }
+}
+
+fn is_sum_or_comparison(op: &BinaryOperator) -> bool {
+    use BinaryOperator::{Eq, Gt, GtEq, Lt, LtEq, Minus, NotEq, Plus};
+    matches!(op, Plus | Minus | Eq | NotEq | Lt | LtEq | Gt | GtEq)
 }
 
 /// A product, quotient or rest of numerics of which one has 256 bits, as it will be computed: DataFusion would

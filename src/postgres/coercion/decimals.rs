@@ -7,9 +7,7 @@
 use datafusion::arrow::datatypes::{DECIMAL256_MAX_PRECISION, DataType};
 use datafusion::common::DFSchema;
 use datafusion::logical_expr::expr::Cast;
-use datafusion::logical_expr::planner::RawBinaryExpr;
 use datafusion::logical_expr::{Expr, ExprSchemable};
-use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 /// Precision and scale of a number that is exact.
 fn digits(of: &DataType) -> Option<(u8, i8)> {
@@ -36,22 +34,19 @@ pub(super) fn common<'t>(types: impl Iterator<Item = &'t DataType>) -> Option<Da
     (is_wide && is_full).then_some(DataType::Decimal256(DECIMAL256_MAX_PRECISION, behind))
 }
 
-/// Casts what is compared, added or subtracted to the type that [`common`] finds, if it does.
-pub(super) fn widen(expr: &mut RawBinaryExpr, schema: &DFSchema) {
-    use BinaryOperator::{Eq, Gt, GtEq, Lt, LtEq, Minus, NotEq, Plus};
-    if !matches!(expr.op, Plus | Minus | Eq | NotEq | Lt | LtEq | Gt | GtEq) {
-        return;
-    }
+/// Casts what is compared, added or subtracted to the type that [`common`] finds; says whether it does.
+pub(super) fn widen([left, right]: [&mut Expr; 2], schema: &DFSchema) -> bool {
     // The left one may be a long chain.
-    let Ok(right) = expr.right.get_type(schema) else { return };
-    if digits(&right).is_none() {
-        return;
+    let Ok(of_right) = right.get_type(schema) else { return false };
+    if digits(&of_right).is_none() {
+        return false;
     }
-    let Ok(left) = expr.left.get_type(schema) else { return };
-    let Some(wanted) = common([&left, &right].into_iter()) else { return };
-    for (side, own) in [(&mut expr.left, left), (&mut expr.right, right)] {
+    let Ok(of_left) = left.get_type(schema) else { return false };
+    let Some(wanted) = common([&of_left, &of_right].into_iter()) else { return false };
+    for (side, own) in [(left, of_left), (right, of_right)] {
         if own != wanted {
             *side = Expr::Cast(Cast::new(Box::new(std::mem::take(side)), wanted.clone()));
         }
     }
+    true
 }

@@ -1,6 +1,6 @@
 //! Where a double and a numeric meet, both are doubles; where a date, a timestamp and a moment do, all
-//! are the last of these (Postgres manual, 10.5): in CASE, COALESCE, VALUES and UNION, and moments where
-//! they are compared.
+//! are the last of these (Postgres manual, 10.5): in CASE, COALESCE, VALUES and UNION, and where they are
+//! compared.
 //!
 //! DataFusion would make numerics of doubles, with fifteen digits behind the point and no room for
 //! large ones, timestamps of moments, and nanoseconds of dates.
@@ -58,12 +58,9 @@ fn gives_way(of: &DataType, to: &DataType) -> bool {
     of != to && (is_numeric(of) || of.is_temporal() || to.is_numeric() && of.is_numeric())
 }
 
-/// Casts the times among expressions that are compared, if they are of several types, and numerics
-/// without room for each other; says whether there are such.
+/// Casts what gives way among expressions that are compared; says whether there was such.
 pub fn unify_compared<'e>(exprs: impl Iterator<Item = &'e mut Expr>, schema: &DFSchema) -> bool {
-    unify_to(exprs, schema, |types| {
-        common_moment(types.iter()).or_else(|| decimals::common(types.iter()))
-    })
+    unify_to(exprs, schema, |types| common(types.iter()))
 }
 
 fn is_numeric(of: &DataType) -> bool {

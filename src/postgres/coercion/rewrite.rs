@@ -24,7 +24,7 @@ use super::correlated::{Clause, correlated};
 use super::held::held;
 use super::order_keys::{by_keys, order_key};
 use super::single_row::lifted;
-use super::{arrays, combined, documents, flatten, floats, intervals, ordered, texts};
+use super::{arrays, combined, decimals, documents, flatten, floats, intervals, ordered, texts};
 use crate::error::{Error, SqlState};
 use crate::postgres::functions::{self, Polymorphic};
 use crate::postgres::grouping_sets::with_key_columns;
@@ -35,7 +35,11 @@ use crate::postgres::syntax::numbers;
 pub fn rewrite_operators(plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
     let mut is_changed = false;
     let rewritten = held(with_key_columns(plan)?)?.transform_up_with_subqueries(|node| {
-        let node = fitted(node, &mut is_changed)?;
+        // A node above one whose types have changed has them in its schema as well: now, if its expressions
+        // can have them as they are, or else when they are rewritten.
+        let again = is_changed.then(|| node.clone().recompute_schema().ok());
+        let is_stale = again == Some(None);
+        let node = fitted(again.flatten().unwrap_or(node), &mut is_changed)?;
         let rewritten = rewrite_expressions(node, state)?;
         let rewritten = match lifted(&rewritten.data)? {
             Some(lifted) => Transformed::yes(lifted),
@@ -46,8 +50,8 @@ pub fn rewrite_operators(plan: LogicalPlan, state: &SessionState) -> Result<Logi
             None => rewritten,
         };
         is_changed |= rewritten.transformed;
-        if rewritten.transformed {
-            rewritten.map_data(with_its_types)
+        if rewritten.transformed || is_stale {
+            Ok(Transformed::yes(with_its_types(rewritten.data)?))
         } else if is_changed {
             Ok(Transformed::yes(rewritten.data))
         } else {
@@ -69,8 +73,6 @@ fn with_its_types(node: LogicalPlan) -> Result<LogicalPlan> {
 /// The node with inputs that fit each other, where there are several; `is_changed`: types below it
 /// have changed, or do here.
 fn fitted(node: LogicalPlan, is_changed: &mut bool) -> Result<LogicalPlan> {
-    // A node above one whose types have changed has them in its schema as well.
-    let node = if *is_changed { node.recompute_schema()? } else { node };
     let fitted = match &node {
         LogicalPlan::Join(join) => match flatten::flattened(join)? {
             Some(flat) => Some(flat),
@@ -277,6 +279,8 @@ impl Operators<'_> {
             && documents::is_ordered_by_key(&call.args[0], self.schema)
         {
             Ok(Transformed::yes(call.args.swap_remove(0)))
+        } else if let Some(operator) = functions::of_doubles(&call, self.schema) {
+            Ok(Transformed::yes(operator))
         } else if functions::has_forms(&call.func) {
             let mut settled = functions::settled(call, self.schema)?;
             settled.transformed |= is_shown;
@@ -473,7 +477,12 @@ impl Operators<'_> {
         Transformed::yes(Expr::InList(list))
     }
 
-    fn numeric(&self, binary: BinaryExpr) -> Transformed<Expr> {
+    fn numeric(&self, mut binary: BinaryExpr) -> Transformed<Expr> {
+        if matches!(binary.op, Operator::Plus | Operator::Minus) {
+            let sides = [&mut binary.left, &mut binary.right];
+            let is_changed = decimals::widen(sides.map(AsMut::as_mut), self.schema);
+            return Transformed::new_transformed(Expr::BinaryExpr(binary), is_changed);
+        }
         if !matches!(binary.op, Operator::Divide | Operator::Multiply | Operator::Modulo) {
             return Transformed::no(Expr::BinaryExpr(binary));
         }

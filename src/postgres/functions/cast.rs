@@ -6,7 +6,8 @@
 //!   places as they have show no more as text either.
 //! - To an integer, a number is rounded: a numeric half away from zero, a float half to even. Arrow
 //!   cuts it off.
-//! - To a numeric, a double has 15 significant digits and a real 6.
+//! - To a numeric, a double has 15 significant digits and a real 6; a numeric becomes the double that is
+//!   nearest.
 //! - To a real, a double that it cannot hold is 22003.
 //! - Dates and timestamps without end stay so.
 //!
@@ -17,8 +18,8 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, Float32Array, Int16Array, Int32Array, Int64Array, ListArray,
-    PrimitiveArray, StringArray, StringBuilder, TimestampMicrosecondArray,
+    Array, ArrayRef, AsArray, Float32Array, Float64Array, Int16Array, Int32Array, Int64Array,
+    ListArray, PrimitiveArray, StringArray, StringBuilder, TimestampMicrosecondArray,
 };
 use datafusion::arrow::compute::{cast, try_unary};
 use datafusion::arrow::datatypes::{
@@ -58,6 +59,7 @@ pub(crate) fn replaced(cast: Cast, schema: &DFSchema) -> Result<Expr, Cast> {
             CastFunction::Digits
         }
         (DataType::Float64, DataType::Float32) => CastFunction::Narrow,
+        (from, DataType::Float64) if is_long(from) => CastFunction::Double,
         (DataType::List(_), to @ DataType::List(_)) if from != *to => CastFunction::Elements,
         (from, to) if is_of_times(from, to) => CastFunction::Time,
         _ => return Err(cast),
@@ -123,6 +125,7 @@ enum CastFunction {
     Round,
     Digits,
     Narrow,
+    Double,
     /// Of arrays: as their elements are cast.
     Elements,
     Time,
@@ -144,6 +147,7 @@ impl ScalarUDFImpl for PostgresCast {
             CastFunction::Round => "cast_to_integer",
             CastFunction::Digits => "cast_to_numeric",
             CastFunction::Narrow => "cast_to_real",
+            CastFunction::Double => "cast_to_double",
             CastFunction::Elements => "cast_elements",
             CastFunction::Time => "cast_time",
         }
@@ -159,7 +163,10 @@ impl ScalarUDFImpl for PostgresCast {
         let name = args.first().map(|value| value.schema_name().to_string()).unwrap_or_default();
         Ok(match self.way {
             // Such a cast may be the key of a join whose side has the value itself as well.
-            CastFunction::Digits | CastFunction::Narrow | CastFunction::Time => {
+            CastFunction::Digits
+            | CastFunction::Narrow
+            | CastFunction::Double
+            | CastFunction::Time => {
                 format!("CAST({name} AS {})", SqlType::from_field(&self.to))
             }
             _ => name,
@@ -188,6 +195,7 @@ impl ScalarUDFImpl for PostgresCast {
             CastFunction::Round => rounded(&columns[0], self.to.data_type()),
             CastFunction::Digits => read(&(Arc::new(digits(&columns[0])?) as ArrayRef), &self.to),
             CastFunction::Narrow => narrowed(&columns[0]),
+            CastFunction::Double => Ok(doubles(&columns[0])),
             CastFunction::Elements => converted(&columns[0], field, &self.to),
             CastFunction::Time => Ok(time_cast(&columns[0], self.to.data_type())?),
         })
@@ -244,6 +252,19 @@ fn digits(floats: &ArrayRef) -> Result<StringArray> {
         if value.is_finite() { format!("{value:.places$e}") } else { "NaN".to_owned() }
     };
     Ok(floats.as_primitive::<Float64Type>().iter().map(|value| value.map(text)).collect())
+}
+
+/// Whether numerics of the type have more digits than arrow's kernel divides without a loss.
+fn is_long(of: &DataType) -> bool {
+    match of {
+        DataType::Decimal128(precision, scale) => *precision > 15 || *scale > 22,
+        other => matches!(other, DataType::Decimal256(..)),
+    }
+}
+
+fn doubles(numerics: &ArrayRef) -> ArrayRef {
+    let double = |row| Decimal::at(numerics, row).map(Decimal::to_double);
+    Arc::new((0..numerics.len()).map(double).collect::<Float64Array>())
 }
 
 fn narrowed(doubles: &ArrayRef) -> Result<ArrayRef> {

@@ -29,7 +29,7 @@ pub(crate) use json::{as_jsonb, function as json_function, is_as_json, order as 
 pub(crate) use made::of_day;
 pub(crate) use math::shift;
 pub(crate) use mode::MODE_OF_SORTED;
-pub(crate) use numeric::{call as numeric_call, replacement as numeric_operator};
+pub(crate) use numeric::{call as numeric_call, of_doubles, replacement as numeric_operator};
 pub(crate) use optional::optional;
 pub(crate) use polymorphic::{
     ArgumentType, Polymorphic, cast as cast_to, depth, met, missing_operator, nested,

@@ -20,11 +20,11 @@ use std::sync::{Arc, LazyLock};
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, Decimal256Array};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Decimal128Type, Decimal256Type, i256};
-use datafusion::common::{Result, ScalarValue};
-use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::common::{DFSchema, Result, ScalarValue};
+use datafusion::logical_expr::expr::{Cast, ScalarFunction};
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-    Volatility,
+    BinaryExpr, ColumnarValue, Expr, ExprSchemable, Operator, ScalarFunctionArgs, ScalarUDF,
+    ScalarUDFImpl, Signature, Volatility,
 };
 
 use crate::error::{Error, SqlState};
@@ -72,6 +72,24 @@ pub(crate) fn replacement(
         _ => return None,
     };
     Some(FUNCTIONS[op as usize].clone())
+}
+
+/// The operator that a call of such a function is when what it is given has turned out to be a double.
+pub(crate) fn of_doubles(call: &ScalarFunction, schema: &DFSchema) -> Option<Expr> {
+    let numeric = call.func.inner().downcast_ref::<Numeric>()?;
+    let is_double = |arg: &Expr| arg.get_type(schema).is_ok_and(|of| of.is_floating());
+    let [left, right] = &call.args[..] else { return None };
+    if !is_double(left) && !is_double(right) {
+        return None;
+    }
+    let op = match numeric.op {
+        DecimalOp::Divide => Operator::Divide,
+        DecimalOp::Multiply => Operator::Multiply,
+        DecimalOp::Remainder => Operator::Modulo,
+    };
+    let double =
+        |side: &Expr| Box::new(Expr::Cast(Cast::new(Box::new(side.clone()), DataType::Float64)));
+    Some(Expr::BinaryExpr(BinaryExpr { left: double(left), op, right: double(right) }))
 }
 
 /// A call of such a function.

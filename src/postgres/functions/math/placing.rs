@@ -9,7 +9,7 @@ use datafusion::common::{Result, ScalarValue};
 
 use super::super::numeric::failed;
 use crate::types::decimal::{Decimal, DecimalError, power};
-use crate::types::{WIDE_NUMERIC, is_free_numeric};
+use crate::types::{SqlType, WIDE_NUMERIC, is_free_numeric};
 
 /// Which of the neighbours is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,8 +41,8 @@ impl Placing {
                 // 9.9 becomes 10, and 95 becomes 100.
                 DataType::Decimal128((p - (s - scale(*s)).unsigned_abs() + 1).min(38), scale(*s))
             }
+            DataType::Decimal128(..) => SqlType::Decimal(None).data_type(),
             of if is_free_numeric(of) && places.is_none() => of.clone(),
-            DataType::Decimal128(_, s) => DataType::Decimal256(WIDE_NUMERIC, *s),
             // It shows as many places as were asked for.
             DataType::Decimal256(_, s) if places.is_some() => {
                 DataType::Decimal256(WIDE_NUMERIC - 1, scale(*s))
