@@ -22,7 +22,7 @@ impl From<ArrowError> for Error {
             }
             ArrowError::CastError(what) | ArrowError::ParseError(what) => cast_error(&what),
             ArrowError::MemoryError(what) => Self::new(SqlState::OutOfMemory, what),
-            ArrowError::InvalidArgumentError(what) => Self::new(SqlState::BadArgument, what),
+            ArrowError::InvalidArgumentError(what) => invalid_argument(what),
             ArrowError::ExternalError(inner) => match inner.downcast::<Error>() {
                 Ok(ours) => *ours,
                 Err(inner) => match inner.downcast::<DataFusionError>() {
@@ -35,6 +35,14 @@ impl From<ArrowError> for Error {
             other => inner_error(&other.to_string()),
         }
     }
+}
+
+/// A value that a kernel does not take.
+fn invalid_argument(what: String) -> Error {
+    if what.contains("to store in a Decimal") {
+        return Error::new(SqlState::OutOfRange, "numeric field overflow").detail(what);
+    }
+    Error::new(SqlState::BadArgument, what)
 }
 
 /// A cast that failed on a value: which SQLSTATE Postgres gives depends on what the value was to
@@ -112,22 +120,36 @@ impl From<DataFusionError> for Error {
 /// An error that several readers of one build side share cannot be taken apart, only looked at.
 fn shared_error(error: &DataFusionError) -> Error {
     match error.find_root() {
-        DataFusionError::ArrowError(inner, _) => match &**inner {
-            ArrowError::DivideByZero => Error::from(ArrowError::DivideByZero),
-            ArrowError::ArithmeticOverflow(w) => {
-                Error::from(ArrowError::ArithmeticOverflow(w.clone()))
-            }
-            ArrowError::CastError(w) => cast_error(w),
-            other => inner_error(&other.to_string()),
-        },
-        DataFusionError::External(inner) => match inner.downcast_ref::<Error>() {
-            Some(ours) => ours.clone(),
-            None => inner_error(&inner.to_string()),
-        },
+        DataFusionError::ArrowError(inner, _) => shared_arrow_error(inner),
+        DataFusionError::External(inner) => shared_inner_error(inner.as_ref()),
         DataFusionError::Execution(what) => execution_error(what),
         DataFusionError::Plan(what) => plan_error(what),
         DataFusionError::ResourcesExhausted(what) => out_of_memory(what.clone()),
         other => inner_error(&other.to_string()),
+    }
+}
+
+fn shared_arrow_error(error: &ArrowError) -> Error {
+    match error {
+        ArrowError::DivideByZero => Error::from(ArrowError::DivideByZero),
+        ArrowError::ArithmeticOverflow(w) => Error::from(ArrowError::ArithmeticOverflow(w.clone())),
+        ArrowError::CastError(w) | ArrowError::ParseError(w) => cast_error(w),
+        ArrowError::InvalidArgumentError(w) => invalid_argument(w.clone()),
+        ArrowError::ComputeError(w) => execution_error(w),
+        ArrowError::ExternalError(inner) => shared_inner_error(inner.as_ref()),
+        other => inner_error(&other.to_string()),
+    }
+}
+
+fn shared_inner_error(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Error {
+    if let Some(ours) = error.downcast_ref::<Error>() {
+        ours.clone()
+    } else if let Some(arrow) = error.downcast_ref::<ArrowError>() {
+        shared_arrow_error(arrow)
+    } else if let Some(datafusion) = error.downcast_ref::<DataFusionError>() {
+        shared_error(datafusion)
+    } else {
+        inner_error(&error.to_string())
     }
 }
 
