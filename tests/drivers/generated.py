@@ -185,6 +185,11 @@ def scale(sql, theirs, ours):
     return divides and theirs.types == ours.types and len(theirs.rows) == len(ours.rows) and same(theirs, ours, False, near)
 
 
+def zeros(sql, theirs, ours):
+    alike_but = theirs.types == ours.types and theirs.names == ours.names and len(theirs.rows) == len(ours.rows)
+    return alike_but and same(theirs, ours, False, equal)
+
+
 def fields(sql, theirs, ours):
     return re.search(r"interval\(0\)|(?i:interval '[^']*' (minute|year to month))|interval day to minute", sql)
 
@@ -194,6 +199,7 @@ KNOWN = [
     ("NaN of NUMERIC", "NUMERIC has neither NaN nor infinity and says so", not_a_number),
     ("digits of NUMERIC", "NUMERIC has 38 digits before and 38 after the point and refuses more", digits),
     ("scale of NUMERIC", "results of division, avg and roots have another number of digits", scale),
+    ("zeros of NUMERIC", "a column has one number of places, or shows none at the end; there each value has its own", zeros),
     ("fields of intervals", "interval's fields and digits are read and do not cut", fields),
 ]
 
