@@ -167,6 +167,10 @@ sqlstates! {
     UndefinedFunction = "42883",
     /// `undefined_parameter`.
     UndefinedParameter = "42P02",
+    /// `ambiguous_alias`.
+    AmbiguousAlias = "42P09",
+    /// `duplicate_alias`.
+    DuplicateAlias = "42712",
     /// `undefined_table`.
     UndefinedTable = "42P01",
     /// `ambiguous_column`.

@@ -278,6 +278,11 @@ fn named_error(what: &str) -> Option<Error> {
     if let Some(name) = quoted("table '", "' not found") {
         return Some(missing_relation(name));
     }
+    if let Some(name) = what.strip_prefix("Invalid qualifier ") {
+        let name = name.rsplit('.').next().unwrap_or(name);
+        let message = format!("missing FROM-clause entry for table \"{name}\"");
+        return new(SqlState::UndefinedTable, message);
+    }
     if let Some(name) = quoted("table function '", "' not found") {
         return Some(missing_function(name, None));
     }

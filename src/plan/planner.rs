@@ -56,6 +56,7 @@ use crate::postgres::routines::called::with_called;
 use crate::postgres::set_operations;
 use crate::postgres::subplan::{self, is_subplan};
 use crate::postgres::syntax::naming::{name_columns, name_columns_alone, shown_name};
+use crate::postgres::syntax::relation_names::check_relation_names;
 use crate::postgres::syntax::scopes::ToldColumn;
 use crate::postgres::syntax::using;
 
@@ -157,6 +158,7 @@ impl Planner {
         query: &ast::Query,
     ) -> Result<(LogicalPlan, Option<SessionState>)> {
         budget::check_syntax(query)?;
+        check_relation_names(query)?;
         let mut query = query.clone();
         using::merge_columns(&mut query, &|part| self.columns_of(state, &part))?;
         let with_routines = with_called(&mut query, state)?;

@@ -258,8 +258,7 @@ impl Merging<'_> {
         let left = std::mem::take(&mut part.columns);
         let (side, names) = match parts(&join.join_operator) {
             Some((side, JoinConstraint::Using(names))) => {
-                let last = |name: &ObjectName| Some(ident_name(name.0.last()?.as_ident()?));
-                (side, names.iter().filter_map(last).collect())
+                (side, names.iter().map(bare_name).collect::<Result<_>>()?)
             }
             Some((side, JoinConstraint::Natural)) => (side, common(&left, &right)),
             _ => {
@@ -346,6 +345,15 @@ impl Merging<'_> {
             }
             _ => alias_of(factor),
         }
+    }
+}
+
+/// The name of a column in USING, which is of both sides.
+fn bare_name(name: &ObjectName) -> Result<String> {
+    match &name.0[..] {
+        [name] => Ok(name.as_ident().map(ident_name).unwrap_or_default()),
+        _ => Err(Error::new(SqlState::Syntax, "syntax error at or near \".\"")
+            .hint("Write the name of the column alone.")),
     }
 }
 
