@@ -4,8 +4,9 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    self, BinaryOperator, CastKind, DataType, Expr, Interval, LimitClause, Query, Select, SetExpr,
-    Statement, TableFactor, TimezoneInfo, Value, VisitMut, VisitorMut,
+    self, BinaryOperator, CastKind, DataType, Expr, GroupByExpr, Interval, LimitClause,
+    OrderByKind, Query, Select, SetExpr, Statement, TableFactor, TimezoneInfo, Value, VisitMut,
+    VisitorMut,
 };
 
 use super::grammar_gaps::either_way;
@@ -17,7 +18,7 @@ use super::system_time;
 use super::ties;
 use super::visit::visit_mut;
 use super::windows;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SqlState};
 
 /// Normalises a query with all that is in it.
 pub(super) fn query(query: &mut Query) -> Result<()> {
@@ -60,6 +61,7 @@ impl VisitorMut for Normalizer {
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
         flow(
             check_query(query)
+                .and_then(|()| check_order(query))
                 .and_then(|()| fetch_to_limit(query))
                 .and_then(|()| whole_limits(query))
                 .and_then(|()| named_windows::of_query(query))
@@ -112,10 +114,50 @@ fn check_query(query: &Query) -> Result<()> {
     Ok(())
 }
 
+/// ORDER BY over several queries names columns of their result.
+fn check_order(query: &Query) -> Result<()> {
+    let Some(OrderByKind::Expressions(keys)) = query.order_by.as_ref().map(|by| &by.kind) else {
+        return Ok(());
+    };
+    let is_of_several = matches!(*query.body, SetExpr::SetOperation { .. });
+    keys.iter().try_for_each(|key| {
+        let key = without_parentheses(&key.expr);
+        check_constant(key, "ORDER BY")?;
+        let is_name = matches!(key, Expr::Value(_) | Expr::Identifier(_) | Expr::CompoundIdentifier(_));
+        if is_name || !is_of_several {
+            return Ok(());
+        }
+        Err(Error::unsupported("invalid UNION/INTERSECT/EXCEPT ORDER BY clause")
+            .detail("Only result column names can be used, not expressions or functions.")
+            .hint("Add the expression/function to every SELECT, or move the UNION into a FROM clause."))
+    })
+}
+
+/// A constant among keys is the number of a column.
+fn check_constant(key: &Expr, clause: &str) -> Result<()> {
+    let Expr::Value(constant) = without_parentheses(key) else { return Ok(()) };
+    match &constant.value {
+        Value::Number(digits, _) if digits.bytes().all(|digit| digit.is_ascii_digit()) => Ok(()),
+        Value::Placeholder(_) => Ok(()),
+        _ => Err(Error::new(SqlState::Syntax, format!("non-integer constant in {clause}"))
+            .hint("Write the name or the number of a column.")),
+    }
+}
+
+fn without_parentheses(mut expr: &Expr) -> &Expr {
+    while let Expr::Nested(inner) = expr {
+        expr = inner;
+    }
+    expr
+}
+
 fn check_select(select: &Select) -> Result<()> {
     if select.into.is_some() {
         return Err(Error::unsupported("SELECT INTO is not supported")
             .hint("Use CREATE TABLE name AS SELECT …."));
+    }
+    if let GroupByExpr::Expressions(keys, _) = &select.group_by {
+        keys.iter().try_for_each(|key| check_constant(key, "GROUP BY"))?;
     }
     Ok(())
 }
@@ -158,9 +200,7 @@ fn fetch_to_limit(query: &mut Query) -> Result<()> {
             *limit = Some(quantity);
             Ok(())
         }
-        Some(_) => {
-            Err(Error::new(crate::error::SqlState::Syntax, "multiple LIMIT clauses not allowed"))
-        }
+        Some(_) => Err(Error::new(SqlState::Syntax, "multiple LIMIT clauses not allowed")),
     }
 }
 
@@ -180,7 +220,7 @@ fn whole_limits(query: &mut Query) -> Result<()> {
                 Value::SingleQuotedString(text) => {
                     let number = text.trim().parse::<i64>().map_err(|_| {
                         let what = format!("invalid input syntax for type bigint: \"{text}\"");
-                        Error::new(crate::error::SqlState::BadText, what)
+                        Error::new(SqlState::BadText, what)
                     })?;
                     *count = Expr::value(Value::Number(number.to_string(), false));
                     continue;
