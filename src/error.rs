@@ -131,6 +131,8 @@ sqlstates! {
     InvalidCursorState = "24000",
     /// `active_sql_transaction`.
     ActiveTransaction = "25001",
+    /// `read_only_sql_transaction`.
+    ReadOnlyTransaction = "25006",
     /// `no_active_sql_transaction`.
     NoActiveTransaction = "25P01",
     /// `in_failed_sql_transaction`.

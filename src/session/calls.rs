@@ -100,7 +100,10 @@ pub async fn run(session: &mut Session, call: FunctionCall, text: &Arc<str>) -> 
     let schema = schema(session, &call)?;
     let batch = match call.function {
         EffectFunction::AdvanceClock => advance_clock(session, &call, &schema, text).await?,
-        EffectFunction::AdvanceWatermark => advance(session, &call, &schema, text).await?,
+        EffectFunction::AdvanceWatermark => {
+            session.check_writable("advance_watermark()")?;
+            advance(session, &call, &schema, text).await?
+        }
         EffectFunction::PgSleep => {
             let seconds = value_text(session, &call.arguments[0], text).await?;
             let seconds: f64 = seconds.and_then(|text| text.parse().ok()).unwrap_or(0.0);

@@ -7,9 +7,10 @@ use tokio::sync::Mutex;
 
 use super::client_session::Outcome;
 use super::session::{Session, done};
+use super::settings::{READ_ONLY, READ_ONLY_DEFAULT};
 use super::transaction::{SessionTransaction, TransactionMode};
 use crate::error::{Error, Result, SqlState};
-use crate::sql::Statement;
+use crate::sql::{SetScope, Statement};
 
 impl Session {
     /// In a failed transaction only its end is possible.
@@ -116,7 +117,7 @@ impl Session {
 
     pub(super) async fn control(&mut self, statement: &Statement) -> Result<Outcome> {
         match statement {
-            Statement::Begin => {
+            Statement::Begin { read_only } => {
                 match self.mode {
                     TransactionMode::Block => {
                         let warning = "there is already a transaction in progress";
@@ -128,6 +129,7 @@ impl Session {
                         self.mode = TransactionMode::Block;
                     }
                 }
+                self.set_transaction(SetScope::Local, *read_only)?;
                 done("BEGIN")
             }
             Statement::Commit => {
@@ -159,6 +161,43 @@ impl Session {
             }
             _ => Err(Error::internal("a statement that controls no transaction")),
         }
+    }
+
+    /// READ ONLY or READ WRITE of this transaction, or of those to come.
+    pub(super) fn set_transaction(
+        &mut self,
+        scope: SetScope,
+        read_only: Option<bool>,
+    ) -> Result<()> {
+        let value = read_only.map(|is_on| if is_on { "on" } else { "off" });
+        match (scope, value) {
+            (SetScope::Local, _) if self.mode != TransactionMode::Block => {
+                let warning = "SET TRANSACTION can only be used in transaction blocks";
+                self.notice("WARNING", Error::new(SqlState::NoActiveTransaction, warning));
+            }
+            (SetScope::Local, Some(_)) => {
+                self.settings.set(READ_ONLY, value, true)?;
+            }
+            (SetScope::Session, Some(_)) => {
+                self.settings.set(READ_ONLY_DEFAULT, value, false)?;
+            }
+            (_, None) => {}
+        }
+        Ok(())
+    }
+
+    /// 25006 in a transaction that only reads, for what this command writes.
+    pub(super) fn check_writable(&self, command: &str) -> Result<()> {
+        let setting = match self.mode {
+            TransactionMode::Block => READ_ONLY,
+            TransactionMode::Idle | TransactionMode::Implicit => READ_ONLY_DEFAULT,
+        };
+        if self.settings.get(setting)? != "on" {
+            return Ok(());
+        }
+        let message = format!("cannot execute {command} in a read-only transaction");
+        Err(Error::new(SqlState::ReadOnlyTransaction, message)
+            .hint("Begin the transaction with READ WRITE."))
     }
 
     fn warn_outside(&mut self) {

@@ -64,8 +64,11 @@ impl Session {
                 self.report(reports);
                 done("RESET")
             }
-            Statement::SetTransaction => done("SET"),
-            Statement::Begin
+            Statement::SetTransaction { scope, read_only } => {
+                self.set_transaction(scope, read_only)?;
+                done("SET")
+            }
+            Statement::Begin { .. }
             | Statement::Commit
             | Statement::Rollback
             | Statement::Savepoint(_)
@@ -186,6 +189,7 @@ impl Session {
             Statement::Delete(delete) => (named(delete), "DELETE"),
             _ => (Vec::new(), "TRUNCATE TABLE"),
         };
+        self.check_writable(tag.trim_end_matches(" 0"))?;
         self.begin_statement();
         let mut cx = self.write_context(text, &wanted).await?;
         let transaction = Arc::clone(&self.transaction);
@@ -212,6 +216,7 @@ impl Session {
     }
 
     async fn copy_from(&mut self, copy: &CopyFrom, text: &Arc<str>) -> Result<Outcome> {
+        self.check_writable("COPY FROM")?;
         self.begin_statement();
         let mut cx = self.write_context(text, std::slice::from_ref(&copy.name)).await?;
         cx.now_ms = self.transaction.lock().await.begin_moment(&self.engine);
@@ -413,6 +418,7 @@ impl Session {
     }
 
     async fn define(&mut self, statement: Statement, text: &Arc<str>) -> Result<Outcome> {
+        self.check_writable(ddl::tag(&statement))?;
         if self.mode == TransactionMode::Block {
             return Err(Error::new(
                 SqlState::ActiveTransaction,

@@ -21,6 +21,7 @@ impl Session {
         let Some(plain) = self.plain_insert(inner, prepared) else {
             return Ok(None);
         };
+        self.check_writable("INSERT")?;
         self.begin_statement();
         let (engine, transaction) = (Arc::clone(&self.engine), Arc::clone(&self.transaction));
         let (insert, params) = (Arc::clone(&plain), params.clone());

@@ -97,7 +97,22 @@ const VARIABLES: &[Variable] = &[
         SettingType::Word(LEVELS),
         "Has no effect: each statement sees one moment.",
     ),
-    var("default_transaction_read_only", "off", SettingType::Bool, "Has no effect."),
+    var(
+        READ_ONLY_DEFAULT,
+        "off",
+        SettingType::Bool,
+        "Whether transactions only read, unless they say READ WRITE.",
+    ),
+    var("enable_bitmapscan", "on", SettingType::Bool, "Has no effect."),
+    var("enable_hashagg", "on", SettingType::Bool, "Has no effect."),
+    var("enable_hashjoin", "on", SettingType::Bool, "Has no effect."),
+    var("enable_indexonlyscan", "on", SettingType::Bool, "Has no effect."),
+    var("enable_indexscan", "on", SettingType::Bool, "Has no effect."),
+    var("enable_material", "on", SettingType::Bool, "Has no effect."),
+    var("enable_mergejoin", "on", SettingType::Bool, "Has no effect."),
+    var("enable_nestloop", "on", SettingType::Bool, "Has no effect."),
+    var("enable_seqscan", "on", SettingType::Bool, "Has no effect."),
+    var("enable_sort", "on", SettingType::Bool, "Has no effect."),
     var(
         "extra_float_digits",
         "1",
@@ -181,7 +196,7 @@ const VARIABLES: &[Variable] = &[
         SettingType::Word(LEVELS),
         "Each statement sees one moment.",
     ),
-    var("transaction_read_only", "off", SettingType::Bool, "Has no effect."),
+    var(READ_ONLY, "off", SettingType::Bool, "Whether the transaction only reads."),
     var("work_mem", "4MB", SettingType::Text, "Has no effect; see --memory-limit."),
     var("xmloption", "content", SettingType::Text, "Has no effect."),
 ];
@@ -219,6 +234,10 @@ fn unknown(name: &str) -> Error {
 }
 
 /// Prefixes that are not for custom variables.
+/// Whether a transaction only reads, and whether those to come will.
+pub(super) const READ_ONLY: &str = "transaction_read_only";
+pub(super) const READ_ONLY_DEFAULT: &str = "default_transaction_read_only";
+
 const RESERVED: [&str; 2] = ["datafusion.", "tidemill."];
 
 fn is_custom(name: &str) -> bool {
@@ -432,6 +451,12 @@ impl Settings {
             (None, _) => return Err(unknown(name)),
         };
         self.changes_reported(|settings| {
+        // It is the transaction's, and no plan depends on it.
+        if key == READ_ONLY {
+            let value = value.unwrap_or_else(|| self.value(READ_ONLY_DEFAULT));
+            self.local.insert(key, value);
+            return Ok(Vec::new());
+        }
             let fallback =
                 settings.initial.get(&key).cloned().or(find(&key).map(|v| v.default.to_owned()));
             let values = if is_local { &mut settings.local } else { &mut settings.session };
@@ -480,10 +505,15 @@ impl Settings {
     pub fn begin(&mut self) {
         self.before = Some(self.session.clone());
     }
+        self.local.remove(READ_ONLY);
+        if self.value(READ_ONLY_DEFAULT) == "on" {
+            self.local.insert(READ_ONLY.to_owned(), "on".to_owned());
+        }
 
     /// It ends; what SET LOCAL did is over, and after a ROLLBACK what SET did as well.
     pub fn end(&mut self, is_committed: bool) -> Vec<(String, String)> {
         let before = self.before.take().filter(|before| !is_committed && *before != self.session);
+        self.local.remove(READ_ONLY);
         if self.local.is_empty() && before.is_none() {
             return Vec::new();
         }

@@ -15,8 +15,8 @@ pub(super) fn set(r: &mut Reader) -> Result<Statement> {
         if r.eat("SNAPSHOT") {
             return Err(Error::unsupported("SET TRANSACTION SNAPSHOT is not supported"));
         }
-        transaction::modes(r)?;
-        return Ok(Statement::SetTransaction);
+        let read_only = transaction::modes(r)?;
+        return Ok(Statement::SetTransaction { scope: SetScope::Local, read_only });
     }
     if r.eat("CONSTRAINTS") {
         r.skip_rest();
@@ -32,8 +32,8 @@ pub(super) fn set(r: &mut Reader) -> Result<Statement> {
         if r.eat("CHARACTERISTICS") {
             r.expect("AS")?;
             r.expect("TRANSACTION")?;
-            transaction::modes(r)?;
-            return Ok(Statement::SetTransaction);
+            let read_only = transaction::modes(r)?;
+            return Ok(Statement::SetTransaction { scope, read_only });
         }
     }
     let set = |name: &str, value| Statement::SetVariable { scope, name: name.to_owned(), value };

@@ -103,11 +103,13 @@ pub enum Statement {
     SetVariable { scope: SetScope, name: String, value: Option<String> },
     /// RESET name | RESET ALL (None).
     Reset(Option<String>),
-    /// SET TRANSACTION / SET SESSION CHARACTERISTICS …: accepted (every reader sees one epoch as it
-    /// is).
-    SetTransaction,
+    /// COMMENT ON …: without a text it goes.
+    Comment { name: ObjectName, on: CommentOn, text: Option<String> },
+    /// SET TRANSACTION (Local), SET SESSION CHARACTERISTICS (Session), with READ ONLY or READ WRITE if one
+    /// is there.
+    SetTransaction { scope: SetScope, read_only: Option<bool> },
     /// BEGIN, START TRANSACTION.
-    Begin,
+    Begin { read_only: Option<bool> },
     /// COMMIT, END.
     Commit,
     /// ROLLBACK, ABORT.

@@ -1,5 +1,5 @@
-//! BEGIN, COMMIT, ROLLBACK, savepoints. Modes (isolation level, READ ONLY, DEFERRABLE) are read and
-//! change nothing: every reader sees one epoch.
+//! BEGIN, COMMIT, ROLLBACK, savepoints. READ ONLY is obeyed; the other modes (isolation level,
+//! DEFERRABLE) are read and change nothing: every reader sees one epoch.
 
 use datafusion::sql::sqlparser::tokenizer::Token;
 
@@ -14,13 +14,11 @@ pub(super) fn transaction(r: &mut Reader, word: &str) -> Result<Statement> {
     match word {
         "BEGIN" => {
             r.eat_one(&["WORK", "TRANSACTION"]);
-            modes(r)?;
-            Ok(Statement::Begin)
+            Ok(Statement::Begin { read_only: modes(r)? })
         }
         "START" => {
             r.expect("TRANSACTION")?;
-            modes(r)?;
-            Ok(Statement::Begin)
+            Ok(Statement::Begin { read_only: modes(r)? })
         }
         "COMMIT" | "END" => {
             refuse_two_phase(r)?;
@@ -65,9 +63,10 @@ fn no_chain(r: &mut Reader) -> Result<()> {
     Err(Error::unsupported("AND CHAIN is not supported").hint("Send COMMIT and then BEGIN."))
 }
 
-/// `ISOLATION LEVEL …, READ WRITE, NOT DEFERRABLE`; commas are optional.
-pub(super) fn modes(r: &mut Reader) -> Result<()> {
-    let mut comma = false;
+/// `ISOLATION LEVEL …, READ WRITE, NOT DEFERRABLE`; commas are optional. Gives whether it is to be READ
+/// ONLY, where that is said.
+pub(super) fn modes(r: &mut Reader) -> Result<Option<bool>> {
+    let (mut comma, mut read_only) = (false, None);
     loop {
         if r.eat_all(&["ISOLATION", "LEVEL"]) {
             let known = r.eat("SERIALIZABLE")
@@ -78,13 +77,14 @@ pub(super) fn modes(r: &mut Reader) -> Result<()> {
                 return Err(r.unexpected());
             }
         } else if r.eat("READ") {
-            if r.eat_one(&["ONLY", "WRITE"]).is_none() {
-                return Err(r.unexpected());
+            match r.eat_one(&["ONLY", "WRITE"]) {
+                Some(word) => read_only = Some(word == "ONLY"),
+                None => return Err(r.unexpected()),
             }
         } else if r.eat("NOT") {
             r.expect("DEFERRABLE")?;
         } else if !r.eat("DEFERRABLE") {
-            return if comma { Err(r.unexpected()) } else { Ok(()) };
+            return if comma { Err(r.unexpected()) } else { Ok(read_only) };
         }
         comma = r.eat_token(&Token::Comma);
     }
