@@ -187,6 +187,7 @@ const VARIABLES: &[Variable] = &[
         "A backslash in '…' is a backslash.",
     ),
     var("statement_timeout", "0", SettingType::Time, "How long a statement may take."),
+    var("synchronize_seqscans", "on", SettingType::Bool, "Has no effect."),
     var("synchronous_commit", "on", SettingType::Text, "Always on."),
     reported("TimeZone", "UTC", SettingType::Zone, "TIMESTAMPTZ is shown in this zone."),
     var("transaction_deferrable", "off", SettingType::Bool, "Has no effect."),
@@ -233,11 +234,11 @@ fn unknown(name: &str) -> Error {
     )
 }
 
-/// Prefixes that are not for custom variables.
 /// Whether a transaction only reads, and whether those to come will.
 pub(super) const READ_ONLY: &str = "transaction_read_only";
 pub(super) const READ_ONLY_DEFAULT: &str = "default_transaction_read_only";
 
+/// Prefixes that are not for custom variables.
 const RESERVED: [&str; 2] = ["datafusion.", "tidemill."];
 
 fn is_custom(name: &str) -> bool {
@@ -450,13 +451,13 @@ impl Settings {
             (Some(_), None) => None,
             (None, _) => return Err(unknown(name)),
         };
-        self.changes_reported(|settings| {
         // It is the transaction's, and no plan depends on it.
         if key == READ_ONLY {
             let value = value.unwrap_or_else(|| self.value(READ_ONLY_DEFAULT));
             self.local.insert(key, value);
             return Ok(Vec::new());
         }
+        self.changes_reported(|settings| {
             let fallback =
                 settings.initial.get(&key).cloned().or(find(&key).map(|v| v.default.to_owned()));
             let values = if is_local { &mut settings.local } else { &mut settings.session };
@@ -504,16 +505,16 @@ impl Settings {
     /// A transaction begins.
     pub fn begin(&mut self) {
         self.before = Some(self.session.clone());
-    }
         self.local.remove(READ_ONLY);
         if self.value(READ_ONLY_DEFAULT) == "on" {
             self.local.insert(READ_ONLY.to_owned(), "on".to_owned());
         }
+    }
 
     /// It ends; what SET LOCAL did is over, and after a ROLLBACK what SET did as well.
     pub fn end(&mut self, is_committed: bool) -> Vec<(String, String)> {
-        let before = self.before.take().filter(|before| !is_committed && *before != self.session);
         self.local.remove(READ_ONLY);
+        let before = self.before.take().filter(|before| !is_committed && *before != self.session);
         if self.local.is_empty() && before.is_none() {
             return Vec::new();
         }
