@@ -398,6 +398,9 @@ pub const COLUMNS: usize = 1_600;
 /// The longest name, bytes (as in Postgres; a longer one is refused, not cut).
 pub const NAME_BYTES: usize = 63;
 
+/// The longest comment on a relation or a column, bytes.
+pub const COMMENT_BYTES: usize = 64 << 10;
+
 /// How many prepared statements, portals and cursors a session may hold each.
 pub const SESSION_OBJECTS: usize = 1_000;
 

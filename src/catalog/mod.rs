@@ -367,6 +367,7 @@ mod tests {
             depends_on: Vec::new(),
             sql: String::new(),
             created_ms: 0,
+            comments: BTreeMap::new(),
         };
         // What is there under an id that is not its own is found under that: no relation has been
         // asked for its id.

@@ -1,5 +1,6 @@
 //! One relation: its columns, its kind, how it was made; and its stored form.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -35,6 +36,9 @@ pub struct Relation {
     pub sql: String,
     /// When, milliseconds since 1970.
     pub created_ms: i64,
+    /// What COMMENT says of its columns, which are counted from 1, and at 0 of itself.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub comments: BTreeMap<usize, String>,
 }
 
 /// A column.

@@ -1,5 +1,6 @@
 //! The engine without a session: relations made by hand, rows appended, views read back.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
@@ -84,6 +85,7 @@ impl Bench {
             depends_on,
             sql: String::new(),
             created_ms: 0,
+            comments: BTreeMap::new(),
         });
         let mut transaction = Transaction::at(0);
         let change = NameChange::Put(Arc::clone(&relation));

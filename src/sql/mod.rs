@@ -39,6 +39,7 @@
 
 mod aggregates;
 mod change;
+mod comments;
 mod complexity;
 mod copy;
 mod copy_options;

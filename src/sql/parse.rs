@@ -7,7 +7,9 @@ use super::dialect::TidemillDialect;
 use super::reader::{Reader, parse_one};
 use super::statement::{ContinuousQuery, Statement};
 use super::text::{StatementTokens, split};
-use super::{change, copy, create, cursor, query, refuse, relations, settings, transaction, types};
+use super::{
+    change, comments, copy, create, cursor, query, refuse, relations, settings, transaction, types,
+};
 use crate::error::{Error, Result, SqlState};
 use crate::types::SqlType;
 
@@ -93,6 +95,7 @@ pub(super) fn statement(r: &mut Reader) -> Result<Statement> {
         "SELECT" | "VALUES" | "WITH" | "TABLE" => query::continuous(r).map(Statement::Query),
         "INSERT" | "UPDATE" | "DELETE" => change::change(r, &word),
         "TRUNCATE" => relations::truncate(r),
+        "COMMENT" => comments::comment(r),
         "COPY" => copy::copy(r),
         "CREATE" => create::create(r),
         "DROP" => relations::drop(r),

@@ -43,7 +43,6 @@ fn unsupported(r: &mut Reader, word: &str) -> Error {
         "GRANT" | "REVOKE" | "REASSIGN" => {
             "There are no roles yet: any user name may connect, and may do everything."
         }
-        "COMMENT" => "Comments on relations are not kept.",
         "MERGE" => "Use INSERT … ON CONFLICT (key) DO UPDATE.",
         "REPLACE" => "Use INSERT … ON CONFLICT (key) DO UPDATE.",
         "CALL" | "DO" => "There are no procedures; send the statements one by one.",

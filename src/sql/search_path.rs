@@ -115,6 +115,7 @@ impl BareNames {
             }
             Statement::CreateIndex { relation: name, .. }
             | Statement::Rename { name, .. }
+            | Statement::Comment { name, .. }
             | Statement::SetRunning { name, .. }
             | Statement::ShowCreate(name)
             | Statement::Describe(name)

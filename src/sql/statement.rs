@@ -376,6 +376,14 @@ pub enum RelationKind {
     Sink,
 }
 
+/// What COMMENT is on, beside the name of the relation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum CommentOn {
+    Relation(RelationKind),
+    Column(Ident),
+}
+
 /// CASCADE or RESTRICT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)]

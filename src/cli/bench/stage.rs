@@ -1,6 +1,7 @@
 //! The stage that the queries are planned on: the streams of the auction site and the side table,
 //! without an engine around.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -91,6 +92,7 @@ fn relation(id: u64, name: &str, columns: Vec<Column>, kind: Kind) -> Relation {
         depends_on: Vec::new(),
         sql: String::new(),
         created_ms: 0,
+        comments: BTreeMap::new(),
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod aggregate;
 mod columns;
+mod comment;
 mod drop;
 mod function;
 pub mod index;
@@ -95,6 +96,7 @@ pub fn tag(statement: &Statement) -> &'static str {
             RelationKind::MaterializedView => "ALTER MATERIALIZED VIEW",
             RelationKind::Sink => "ALTER SINK",
         },
+        Statement::Comment { .. } => "COMMENT",
         _ => "this statement",
     }
 }
@@ -157,6 +159,9 @@ async fn define_alone(cx: Definer, statement: Statement) -> Result<Done> {
         Statement::DropRoutines { kind, if_exists, routines, cascade } => {
             let wanted = function::DropRoutines { kind, if_exists, routines, cascade };
             function::drop(&cx.engine, tag, wanted, alone).await
+        }
+        Statement::Comment { name, on, text } => {
+            comment::comment(&cx.engine, tag, &name, &on, text).await
         }
         Statement::Rename { kind, name, to } => rename(&cx.engine, tag, kind, &name, &to).await,
         Statement::SetRunning { kind, name, run } => {
@@ -360,13 +365,19 @@ async fn rename(
     let taken = RelationName { schema: Some(relation.schema.clone()), name: to.clone() };
     is_taken(engine, &taken, false)?;
     check_unused(engine, &relation, "rename")?;
-    let renamed = Arc::new(Relation { name: to, ..Relation::clone(&relation) });
-    let change = NameChange::Put(Arc::clone(&renamed));
-    commit_changes(engine, Transaction::at(engine.now_ms()), vec![change], Opening::AsItIs).await?;
-    if let Kind::MaterializedView(_) = renamed.kind {
-        engine.redefined(&renamed)?;
-    }
+    redefine(engine, Relation { name: to, ..Relation::clone(&relation) }).await?;
     Ok(Done::new(tag))
+}
+
+/// Puts in force what is said otherwise of a relation, which goes on as it is.
+async fn redefine(engine: &Arc<Engine>, relation: Relation) -> Result<()> {
+    let relation = Arc::new(relation);
+    let change = NameChange::Put(Arc::clone(&relation));
+    commit_changes(engine, Transaction::at(engine.now_ms()), vec![change], Opening::AsItIs).await?;
+    match relation.kind {
+        Kind::MaterializedView(_) => engine.redefined(&relation),
+        Kind::Stream(_) | Kind::Table(_) | Kind::View { .. } => Ok(()),
+    }
 }
 
 async fn set_running(

@@ -1,5 +1,7 @@
 //! CREATE STREAM, CREATE SOURCE, CREATE TABLE with a watermark or a connector.
 
+use std::collections::BTreeMap;
+
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr};
 
@@ -38,10 +40,8 @@ pub async fn create(cx: &Definer, create: CreateRelation) -> Result<Done> {
     }
     // A connector says itself what it needs.
     if columns.is_empty() && is_embedded {
-        return Err(Error::new(
-            SqlState::InvalidTableDefinition,
-            "a stream must have at least one column",
-        ));
+        let what = "a stream must have at least one column";
+        return Err(Error::new(SqlState::InvalidTableDefinition, what));
     }
     let mut watermark =
         create.watermark.as_ref().map(|watermark| watermark_of(watermark, &columns)).transpose()?;
@@ -76,6 +76,7 @@ pub async fn create(cx: &Definer, create: CreateRelation) -> Result<Done> {
         depends_on,
         sql: create.text,
         created_ms: cx.engine.now_ms(),
+        comments: BTreeMap::new(),
     };
     if !is_embedded {
         check_source(cx, &relation, &create.options)?;

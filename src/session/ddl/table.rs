@@ -1,5 +1,6 @@
 //! CREATE TABLE and CREATE TABLE AS.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName, Query};
@@ -43,6 +44,7 @@ pub async fn create(cx: &Definer, create: CreateRelation) -> Result<Done> {
         depends_on,
         sql: create.text,
         created_ms: cx.engine.now_ms(),
+        comments: BTreeMap::new(),
     };
     commit_new(&cx.engine, relation, |_, _| Ok(())).await?;
     Ok(Done::new("CREATE TABLE"))
@@ -68,6 +70,7 @@ pub async fn create_as(cx: &Definer, create: CreateAs) -> Result<Done> {
         depends_on: Vec::new(),
         sql: cx.reads.text.to_string(),
         created_ms: cx.engine.now_ms(),
+        comments: BTreeMap::new(),
     });
     let store = cx.engine.store().as_ref();
     let handle = TableHandle::open(

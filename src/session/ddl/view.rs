@@ -1,5 +1,6 @@
 //! CREATE VIEW and CREATE MATERIALIZED VIEW.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName, Query};
@@ -90,6 +91,10 @@ pub async fn create(cx: &Definer, create: CreateView) -> Result<Done> {
         depends_on: used,
         sql: cx.reads.text.to_string(),
         created_ms: cx.engine.now_ms(),
+        comments: old
+            .filter(|_| replaced.is_some())
+            .map(|old| old.comments.clone())
+            .unwrap_or_default(),
     };
     let removed = replaced.map(NameChange::Remove);
     let changes: Vec<_> =
@@ -153,6 +158,7 @@ pub async fn create_materialized(cx: &Definer, create: CreateMaterialized) -> Re
         depends_on: once(ready.used.clone()),
         sql: cx.reads.text.to_string(),
         created_ms: cx.engine.now_ms(),
+        comments: BTreeMap::new(),
     };
     let running = cx.engine.running_query(&relation, &ready.pipeline);
     if let Kind::MaterializedView(def) = &mut relation.kind {

@@ -135,6 +135,7 @@ pub(super) const BOUNDS: &[Bound] = bounds! {
     FIELD_ERROR_CHARS "count" "kept of the reason why a record is rejected",
     COLUMNS "count" "columns of a relation",
     NAME_BYTES "bytes" "the longest name",
+    COMMENT_BYTES "bytes" "of a comment on a relation or a column",
     SESSION_OBJECTS "count" "prepared statements, portals and cursors of a session",
     SHUTDOWN_SECONDS "s" "how long a shutdown waits for the running epoch",
     DISK_RESERVE_BYTES "bytes" "room that must be left on the disk",

@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
-use datafusion::catalog::TableProvider;
+use datafusion::arrow::array::RecordBatch;
+use datafusion::catalog::{MemTable, TableProvider};
 
 use super::super::transaction::SystemContext;
-use super::relations::{self, DATABASE, OWNER, columns, constraint_oid, index_oid, keyed};
+use super::relations::{
+    self, DATABASE, OWNER, PG_CLASS, columns, constraint_oid, index_oid, keyed,
+};
 use super::shape::{SystemValue, TableColumns, row};
 use super::{fixed, listings, procedures};
+use crate::catalog::Relation;
 use crate::error::Result;
 
 /// One of them.
@@ -22,6 +26,7 @@ pub(crate) fn table(cx: &SystemContext, name: &str) -> Result<Option<Arc<dyn Tab
         "pg_database" => database(),
         "pg_roles" | "pg_authid" | "pg_user" | "pg_shadow" => roles(cx, name),
         "pg_proc" => procedures::table(cx),
+        "pg_description" => descriptions(cx),
         "pg_settings" => listings::settings(cx),
         "pg_tables" | "pg_views" | "pg_matviews" | "pg_indexes" => listings::listings(cx, name),
         "pg_stat_activity" => listings::activity(cx),
@@ -96,6 +101,24 @@ fn classes(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
         ]);
     }
     shape.table(rows)
+}
+
+/// What Postgres says of itself, and what COMMENT says of users' relations.
+fn descriptions(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
+    let shape = TableColumns::new("objoid:oid classoid:oid objsubid:int4 description:text")?;
+    let names = cx.engine.catalog.names();
+    let of_relation = |relation: &Arc<Relation>| {
+        let oid = relations::oid(relation);
+        let comment = |(at, text): (&usize, &String)| row![oid, PG_CLASS, *at, text.as_str()];
+        relation.comments.iter().map(comment).collect::<Vec<_>>()
+    };
+    let own = shape.batch(names.all().flat_map(of_relation).collect())?;
+    let schema = own.schema();
+    let fixed = fixed::rows("pg_description")?
+        .map(|rows| RecordBatch::try_new(Arc::clone(&schema), rows.columns().to_vec()))
+        .transpose()?;
+    let parts = fixed.into_iter().chain([own]).collect();
+    Ok(Arc::new(MemTable::try_new(schema, vec![parts])?))
 }
 
 fn attributes(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {

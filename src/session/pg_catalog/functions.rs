@@ -1,7 +1,7 @@
 //! The functions of `pg_catalog` that psql and drivers call.
 //!
-//! Those about relations look them up in the catalog. What Tidemill has no notion of (comments,
-//! triggers, privileges of its own) answers as a Postgres in which there are none.
+//! Those about relations look them up in the catalog. What Tidemill has no notion of
+//! (triggers, privileges of its own) answers as a Postgres in which there are none.
 
 use std::fmt;
 use std::sync::Arc;
@@ -132,8 +132,6 @@ const FALSE: &[&str] = &[
 
 /// Answers NULL: there is no such thing here.
 const NONE: &[&str] = &[
-    "obj_description",
-    "col_description",
     "shobj_description",
     "pg_get_partkeydef",
     "pg_get_triggerdef",
@@ -324,6 +322,11 @@ fn entry(cx: &SystemContext, args: Texts) -> Option<RelationEntry> {
 fn view_definition(cx: &SystemContext, args: Texts) -> Option<String> {
     match &entry(cx, args)?.relation?.kind {
         Kind::View { query } => Some(query.clone()),
+    ("obj_description", |cx, args| match text(args, 1) {
+        Some(other) if other != "pg_class" => Ok(None),
+        _ => Ok(comment(cx, args, Some(0))),
+    }),
+    ("col_description", |cx, args| Ok(comment(cx, args, oid(args, 1)))),
         Kind::MaterializedView(view) => Some(view.query.clone()),
         Kind::Stream(_) | Kind::Table(_) => None,
     }
@@ -394,6 +397,14 @@ pub(crate) fn rows_of(cx: &SystemContext, entry: &RelationEntry) -> Option<u64> 
             cx.engine.table(relation.id).ok().map(|table| table.version().rows() as u64)
         }
         Kind::View { .. } | Kind::MaterializedView(_) => None,
+/// What COMMENT says of a relation or of one of its columns.
+fn comment(cx: &SystemContext, args: Texts, place: Option<i64>) -> Option<String> {
+    let (found, place) = (oid(args, 0)?, usize::try_from(place?).ok()?);
+    let names = cx.engine.catalog.names();
+    let relation = names.all().find(|relation| i64::from(relations::oid(relation)) == found)?;
+    relation.comments.get(&place).cloned()
+}
+
     }
 }
 

@@ -22,6 +22,9 @@ pub(crate) const OWNER: u32 = 10;
 /// The oid of the one database.
 pub(crate) const DATABASE: u32 = 5;
 
+/// The oid of the table of relations.
+pub(crate) const PG_CLASS: u32 = 1259;
+
 /// Oids of users' relations begin here, as in Postgres.
 const FIRST: u32 = 16_384;
 const KEY_INDEX: u32 = 1 << 28;
@@ -32,7 +35,7 @@ const KNOWN: [(&str, u32); 9] = [
     ("pg_type", 1247),
     ("pg_attribute", 1249),
     ("pg_proc", 1255),
-    ("pg_class", 1259),
+    ("pg_class", PG_CLASS),
     ("pg_database", 1262),
     ("pg_constraint", 2606),
     ("pg_index", 2610),

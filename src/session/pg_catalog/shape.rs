@@ -89,8 +89,14 @@ impl TableColumns {
         Arc::new(Schema::new(fields.collect::<Vec<_>>()))
     }
 
-    /// The table with these rows. A row that is shorter than the columns is NULL in the others.
+    /// The table with these rows.
     pub(crate) fn table(self, rows: Vec<Vec<SystemValue>>) -> Result<Arc<dyn TableProvider>> {
+        let batch = self.batch(rows)?;
+        Ok(Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?))
+    }
+
+    /// These rows. One that is shorter than the columns is NULL in the others.
+    pub(crate) fn batch(&self, rows: Vec<Vec<SystemValue>>) -> Result<RecordBatch> {
         let schema = self.schema();
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.0.len());
         for (at, (_, sql_type)) in self.0.iter().enumerate() {
@@ -111,8 +117,7 @@ impl TableColumns {
             columns.push(column.finish());
         }
         let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
-        let batch = RecordBatch::try_new_with_options(Arc::clone(&schema), columns, &options)?;
-        Ok(Arc::new(MemTable::try_new(schema, vec![vec![batch]])?))
+        Ok(RecordBatch::try_new_with_options(schema, columns, &options)?)
     }
 }
 
