@@ -19,7 +19,7 @@ use super::super::transaction::SystemContext;
 use super::procedures;
 use super::relations::{self, ADVANCE_WATERMARK, RelationEntry, constraint_oid, index_oid};
 use super::types::{format_type, operator_name, type_oid};
-use crate::catalog::{Kind, RelationId};
+use crate::catalog::{DATABASE, Kind, RelationId};
 use crate::error::{Error, Result, SqlState};
 use crate::log::StreamId;
 use crate::postgres::by_name::by_name;
@@ -32,7 +32,7 @@ type Texts<'a> = &'a [Option<&'a str>];
 /// What a function does with one row.
 #[derive(Clone, Copy)]
 enum FunctionBody {
-    True(fn(&SystemContext, Texts) -> bool),
+    True(fn(&SystemContext, Texts) -> Result<Option<bool>>),
     Text(fn(&SystemContext, Texts) -> Result<Option<String>>),
     Number(fn(&SystemContext, Texts) -> Result<Option<i64>>),
 }
@@ -80,7 +80,7 @@ impl ScalarUDFImpl for SystemFunction {
             };
             Ok(match self.call {
                 FunctionBody::True(f) => Arc::new(
-                    (0..rows).map(|at| Some(f(&self.cx, &row(at)))).collect::<BooleanArray>(),
+                    (0..rows).map(|at| f(&self.cx, &row(at))).collect::<Result<BooleanArray>>()?,
                 ),
                 FunctionBody::Text(f) => Arc::new(
                     (0..rows).map(|at| f(&self.cx, &row(at))).collect::<Result<StringArray>>()?,
@@ -107,14 +107,6 @@ const TRUE: &[&str] = &[
     "pg_ts_parser_is_visible",
     "pg_ts_template_is_visible",
     "pg_statistics_obj_is_visible",
-    "has_table_privilege",
-    "has_schema_privilege",
-    "has_database_privilege",
-    "has_any_column_privilege",
-    "has_column_privilege",
-    "has_function_privilege",
-    "has_sequence_privilege",
-    "has_type_privilege",
     "has_tablespace_privilege",
     "has_language_privilege",
     "has_foreign_data_wrapper_privilege",
@@ -154,6 +146,91 @@ const ZERO: &[&str] =
 /// A function of the server and its text arguments, by name.
 type NamedFunction<T> = (&'static str, fn(&SystemContext, Texts) -> Result<Option<T>>);
 
+/// Everybody may do everything; what is asked for must be something.
+const TRUTHS: &[NamedFunction<bool>] = &[
+    ("has_table_privilege", |cx, args| {
+        allowed(
+            args,
+            &["SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER"],
+        )?;
+        known_relation(cx, args, 2)
+    }),
+    ("has_any_column_privilege", |cx, args| {
+        allowed(args, &["SELECT", "INSERT", "UPDATE", "REFERENCES"])?;
+        known_relation(cx, args, 2)
+    }),
+    ("has_column_privilege", |cx, args| {
+        allowed(args, &["SELECT", "INSERT", "UPDATE", "REFERENCES"])?;
+        known_relation(cx, args, 3)
+    }),
+    ("has_schema_privilege", |cx, args| {
+        allowed(args, &["CREATE", "USAGE"])?;
+        match behind(args, 2) {
+            Some(name) if namespace_oid(cx, name).is_none() => Err(missing_schema(name)),
+            _ => Ok(Some(true)),
+        }
+    }),
+    ("has_database_privilege", |_, args| {
+        allowed(args, &["CREATE", "CONNECT", "TEMPORARY", "TEMP"])?;
+        match behind(args, 2) {
+            Some(name) if name != DATABASE && name.parse::<u32>().is_err() => Err(Error::new(
+                SqlState::UndefinedDatabase,
+                format!("database \"{name}\" does not exist"),
+            )),
+            _ => Ok(Some(true)),
+        }
+    }),
+    ("has_function_privilege", |_, args| allowed(args, &["EXECUTE"])),
+    ("has_sequence_privilege", |_, args| allowed(args, &["USAGE", "SELECT", "UPDATE"])),
+    ("has_type_privilege", |_, args| allowed(args, &["USAGE"])),
+    ("pg_table_is_visible", |cx, args| {
+        Ok(Some(oid(args, 0).is_some_and(|oid| relations::is_visible(cx, oid))))
+    }),
+    ("pg_cancel_backend", |_, _| Err(no_signal("pg_cancel_backend"))),
+    ("pg_terminate_backend", |_, _| Err(no_signal("pg_terminate_backend"))),
+];
+
+/// The argument that stands so far from the end.
+fn behind<'a>(args: Texts<'a>, from_end: usize) -> Option<&'a str> {
+    text(args, args.len().checked_sub(from_end)?)
+}
+
+/// Looks at the privileges of the last argument.
+fn allowed(args: Texts, known: &[&str]) -> Result<Option<bool>> {
+    for wanted in behind(args, 1).into_iter().flat_map(|list| list.split(',')) {
+        let upper = wanted.trim().to_uppercase();
+        if !known.contains(&upper.strip_suffix(" WITH GRANT OPTION").unwrap_or(&upper)) {
+            let message = format!("unrecognized privilege type: \"{}\"", wanted.trim());
+            return Err(Error::new(SqlState::BadArgument, message)
+                .hint(format!("There are {}.", known.join(", "))));
+        }
+    }
+    Ok(Some(true))
+}
+
+fn known_relation(cx: &SystemContext, args: Texts, from_end: usize) -> Result<Option<bool>> {
+    match behind(args, from_end) {
+        Some(name) if name.parse::<u32>().is_err() && relations::find(cx, name).is_none() => {
+            Err(missing_relation(name))
+        }
+        _ => Ok(Some(true)),
+    }
+}
+
+fn missing_relation(name: &str) -> Error {
+    Error::new(SqlState::UndefinedTable, format!("relation \"{name}\" does not exist"))
+}
+
+fn missing_schema(name: &str) -> Error {
+    Error::new(SqlState::UndefinedSchema, format!("schema \"{name}\" does not exist"))
+}
+
+fn no_signal(function: &str) -> Error {
+    Error::unsupported(format!("{function}() is not supported")).hint(
+        "A client cancels its own statement; statement_timeout ends those that take too long.",
+    )
+}
+
 const NUMBERS: &[NamedFunction<i64>] = &[
     ("pg_relation_size", |cx, args| Ok(relation_bytes(cx, args))),
     ("pg_table_size", |cx, args| Ok(relation_bytes(cx, args))),
@@ -168,9 +245,7 @@ const NUMBERS: &[NamedFunction<i64>] = &[
     ("to_regnamespace", |cx, args| Ok(text(args, 0).and_then(|name| namespace_oid(cx, name)))),
     ("regclassin", |cx, args| {
         let Some(name) = text(args, 0) else { return Ok(None) };
-        relations::find(cx, name).map(|oid| Some(oid.into())).ok_or_else(|| {
-            Error::new(SqlState::UndefinedTable, format!("relation \"{name}\" does not exist"))
-        })
+        relations::find(cx, name).map(|oid| Some(oid.into())).ok_or_else(|| missing_relation(name))
     }),
     ("regtypein", |_, args| {
         let Some(name) = text(args, 0) else { return Ok(None) };
@@ -180,9 +255,7 @@ const NUMBERS: &[NamedFunction<i64>] = &[
     }),
     ("regnamespacein", |cx, args| {
         let Some(name) = text(args, 0) else { return Ok(None) };
-        namespace_oid(cx, name).map(Some).ok_or_else(|| {
-            Error::new(SqlState::UndefinedSchema, format!("schema \"{name}\" does not exist"))
-        })
+        namespace_oid(cx, name).map(Some).ok_or_else(|| missing_schema(name))
     }),
     ("regoperatorin", |_, args| Ok(text(args, 0).and_then(|name| name.parse().ok()))),
     ("regprocin", |cx, args| {
@@ -249,6 +322,11 @@ const TEXTS: &[NamedFunction<String>] = &[
         }))
     }),
     ("regoperatorout", |_, args| Ok(oid(args, 0).map(operator_name))),
+    ("obj_description", |cx, args| match text(args, 1) {
+        Some(other) if other != "pg_class" => Ok(None),
+        _ => Ok(comment(cx, args, Some(0))),
+    }),
+    ("col_description", |cx, args| Ok(comment(cx, args, oid(args, 1)))),
     // There are no advisory locks; connection pools let go of all that a client may have taken.
     ("pg_advisory_unlock_all", |_, _| Ok(Some(String::new()))),
     ("textout", |_, args| Ok(text(args, 0).map(str::to_owned))),
@@ -258,25 +336,25 @@ const TEXTS: &[NamedFunction<String>] = &[
 /// All functions, for one session's statement.
 pub(crate) fn all(cx: &SystemContext) -> Vec<Arc<ScalarUDF>> {
     let function = |name: &'static str, call: FunctionBody| {
-        let signature = Signature::one_of(
-            vec![TypeSignature::Nullary, TypeSignature::VariadicAny],
-            Volatility::Stable,
-        );
+        // What has an effect is not called before there is a row.
+        let volatility =
+            if name.ends_with("_backend") { Volatility::Volatile } else { Volatility::Stable };
+        let signature =
+            Signature::one_of(vec![TypeSignature::Nullary, TypeSignature::VariadicAny], volatility);
         Arc::new(ScalarUDF::from(SystemFunction { name, signature, call, cx: cx.clone() }))
     };
     let mut functions: Vec<Arc<ScalarUDF>> = Vec::new();
-    functions.extend(TRUE.iter().map(|name| function(name, FunctionBody::True(|_, _| true))));
-    functions.extend(FALSE.iter().map(|name| function(name, FunctionBody::True(|_, _| false))));
+    let yes = FunctionBody::True(|_, _| Ok(Some(true)));
+    let no = FunctionBody::True(|_, _| Ok(Some(false)));
+    functions.extend(TRUE.iter().map(|name| function(name, yes)));
+    functions.extend(FALSE.iter().map(|name| function(name, no)));
+    functions.extend(TRUTHS.iter().map(|(name, call)| function(name, FunctionBody::True(*call))));
     functions.extend(NONE.iter().map(|name| function(name, FunctionBody::Text(|_, _| Ok(None)))));
     functions
         .extend(ZERO.iter().map(|name| function(name, FunctionBody::Number(|_, _| Ok(Some(0))))));
     functions
         .extend(NUMBERS.iter().map(|(name, call)| function(name, FunctionBody::Number(*call))));
     functions.extend(TEXTS.iter().map(|(name, call)| function(name, FunctionBody::Text(*call))));
-    let visible = |cx: &SystemContext, args: Texts| {
-        oid(args, 0).is_some_and(|oid| relations::is_visible(cx, oid))
-    };
-    functions.push(function("pg_table_is_visible", FunctionBody::True(visible)));
     functions
 }
 
@@ -288,7 +366,8 @@ pub(crate) fn is_known(name: &str) -> bool {
         || ZERO.contains(&name)
         || NUMBERS.iter().any(|(known, _)| *known == name)
         || TEXTS.iter().any(|(known, _)| *known == name)
-        || ["pg_table_is_visible", "array_lower", "array_upper"].contains(&name)
+        || TRUTHS.iter().any(|(known, _)| *known == name)
+        || ["array_lower", "array_upper"].contains(&name)
         || super::variables::NAMES.contains(&name)
         || ["_pg_expandarray", "pg_get_keywords"].contains(&name)
 }
@@ -319,14 +398,17 @@ fn entry(cx: &SystemContext, args: Texts) -> Option<RelationEntry> {
     relations::users(cx).into_iter().find(|entry| entry.oid == oid)
 }
 
+/// What COMMENT says of a relation or of one of its columns.
+fn comment(cx: &SystemContext, args: Texts, place: Option<i64>) -> Option<String> {
+    let (found, place) = (oid(args, 0)?, usize::try_from(place?).ok()?);
+    let names = cx.engine.catalog.names();
+    let relation = names.all().find(|relation| i64::from(relations::oid(relation)) == found)?;
+    relation.comments.get(&place).cloned()
+}
+
 fn view_definition(cx: &SystemContext, args: Texts) -> Option<String> {
     match &entry(cx, args)?.relation?.kind {
         Kind::View { query } => Some(query.clone()),
-    ("obj_description", |cx, args| match text(args, 1) {
-        Some(other) if other != "pg_class" => Ok(None),
-        _ => Ok(comment(cx, args, Some(0))),
-    }),
-    ("col_description", |cx, args| Ok(comment(cx, args, oid(args, 1)))),
         Kind::MaterializedView(view) => Some(view.query.clone()),
         Kind::Stream(_) | Kind::Table(_) => None,
     }
@@ -397,14 +479,6 @@ pub(crate) fn rows_of(cx: &SystemContext, entry: &RelationEntry) -> Option<u64> 
             cx.engine.table(relation.id).ok().map(|table| table.version().rows() as u64)
         }
         Kind::View { .. } | Kind::MaterializedView(_) => None,
-/// What COMMENT says of a relation or of one of its columns.
-fn comment(cx: &SystemContext, args: Texts, place: Option<i64>) -> Option<String> {
-    let (found, place) = (oid(args, 0)?, usize::try_from(place?).ok()?);
-    let names = cx.engine.catalog.names();
-    let relation = names.all().find(|relation| i64::from(relations::oid(relation)) == found)?;
-    relation.comments.get(&place).cloned()
-}
-
     }
 }
 
