@@ -4,13 +4,14 @@ use datafusion::sql::sqlparser::ast::{ColumnOption, Expr, Ident, ObjectName};
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
-use super::names::folded;
+use super::names::{folded, is_byte_order};
 use super::options;
 use super::query;
 use super::reader::Reader;
 use super::statement::{ColumnDef, CreateRelation, Options, Statement, WatermarkDef, WithData};
 use super::{aggregates, indexes, normalize, routines, schemas, types};
 use crate::error::{Error, Result, SqlState};
+use crate::types::SqlType;
 
 /// Reads CREATE.
 pub(super) fn create(r: &mut Reader) -> Result<Statement> {
@@ -401,15 +402,28 @@ fn column(r: &mut Reader, relation: &mut CreateRelation) -> Result<ColumnDef> {
             return Err(Error::unsupported("METADATA columns are not supported")
                 .hint("Declare it as an ordinary column.")
                 .at(position));
-        } else if r.sees("COLLATE") {
-            return Err(Error::unsupported("COLLATE is not supported")
-                .hint("Text compares by bytes.")
-                .at(position));
+        } else if r.eat("COLLATE") {
+            let collation = r.name()?;
+            collated(column.sql_type.as_ref(), &collation).map_err(|error| error.at(position))?;
         } else {
             refuse_constraint(r)?;
             return Ok(column);
         }
     }
+}
+
+/// Text compares by its bytes, and may say so.
+fn collated(sql_type: Option<&SqlType>, collation: &ObjectName) -> Result<()> {
+    if let Some(other) = sql_type.filter(|of| !of.data_type().is_string()) {
+        let message = format!("collations are not supported by type {other}");
+        return Err(Error::new(SqlState::TypeMismatch, message));
+    }
+    if is_byte_order(collation) {
+        return Ok(());
+    }
+    let message = format!("collation {collation} for encoding \"UTF8\" does not exist");
+    Err(Error::new(SqlState::UndefinedObject, message)
+        .hint("Text compares by its bytes: leave COLLATE out, or write COLLATE \"C\"."))
 }
 
 fn once(column: &ColumnDef, position: usize) -> Result<()> {

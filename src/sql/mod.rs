@@ -82,7 +82,7 @@ mod tests;
 
 pub use datafusion::sql::sqlparser::ast::Query;
 pub use interval::{IntervalParts, interval, interval_text};
-pub use names::{RelationName, ident_name, relation_name};
+pub use names::{RelationName, ident_name, is_byte_order, relation_name};
 pub use parse::{Parsed, parse, parse_expr, parse_query, parse_type};
 pub use place::{NameKind, keywords, place_of};
 pub use search_path::{NameUse, schemas_of, with_schemas};

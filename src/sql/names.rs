@@ -79,6 +79,13 @@ pub fn relation_name(name: &ObjectName) -> Result<RelationName> {
     }
 }
 
+/// Whether texts of this collation are compared by their bytes, which is how they always are.
+pub fn is_byte_order(collation: &ObjectName) -> bool {
+    let name =
+        collation.0.last().and_then(|part| part.as_ident()).map(|ident| ident.value.as_str());
+    matches!(name, Some("C" | "POSIX" | "default" | "ucs_basic"))
+}
+
 fn improper(name: &ObjectName) -> Error {
     Error::new(SqlState::Syntax, format!("improper qualified name (too many dotted names): {name}"))
 }

@@ -11,14 +11,14 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, BinaryOperator, DataType, DuplicateTreatment, Expr, Function, FunctionArg,
-    FunctionArgExpr, FunctionArgumentClause, FunctionArguments, Ident, ObjectName, OrderByExpr,
-    Query, Select, SelectItem, SetExpr, TableAlias, TableAliasColumnDef, TableFactor,
-    TableWithJoins, Value, VisitMut, VisitorMut,
+    FunctionArgExpr, FunctionArgumentClause, FunctionArguments, Ident, OrderByExpr, Query, Select,
+    SelectItem, SetExpr, TableAlias, TableAliasColumnDef, TableFactor, TableWithJoins, Value,
+    VisitMut, VisitorMut,
 };
 
 use super::row_types::type_rows;
 use super::spellings::trim_name;
-use crate::sql::{alias_of, visit_mut};
+use crate::sql::{alias_of, is_byte_order, visit_mut};
 
 /// Stands between a name and the number that makes it unique; no SQL text can hold it in a name
 /// that matters.
@@ -149,13 +149,6 @@ fn order_distinct(call: &mut Function) {
         let order = OrderByExpr { expr: value.clone(), ..OrderByExpr::from(Ident::new("x")) };
         list.clauses.push(FunctionArgumentClause::OrderBy(vec![order]));
     }
-}
-
-/// Whether texts are compared by their bytes, which is how they always are.
-fn is_byte_order(collation: &ObjectName) -> bool {
-    let name =
-        collation.0.last().and_then(|part| part.as_ident()).map(|ident| ident.value.as_str());
-    matches!(name, Some("C" | "POSIX" | "default" | "ucs_basic"))
 }
 
 fn name_select(select: &mut Select, beside_wildcards: Beside) {
