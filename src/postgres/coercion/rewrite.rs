@@ -180,6 +180,11 @@ fn check_keys(on: &DistinctOn) -> Result<()> {
     })
 }
 
+fn no_boolean(what: &str, of: &DataType) -> Error {
+    let message = format!("argument of {what} must be type boolean, not type {}", name_of(of));
+    Error::new(SqlState::TypeMismatch, message)
+}
+
 struct Operators<'a> {
     schema: &'a DFSchema,
     place: Clause,
@@ -216,6 +221,12 @@ impl TreeNodeRewriter for Operators<'_> {
                 let rewritten = self.cast(cast)?;
                 return Ok(rewritten.map_or_else(|| Transformed::no(expr), Transformed::yes));
             }
+            Expr::IsTrue(_)
+            | Expr::IsFalse(_)
+            | Expr::IsUnknown(_)
+            | Expr::IsNotTrue(_)
+            | Expr::IsNotFalse(_)
+            | Expr::IsNotUnknown(_) => return self.tested(expr),
             Expr::InSubquery(list) => {
                 let list = in_subquery(list, self.schema)?;
                 return correlated(list, self.schema, self.place, self.state);
@@ -260,6 +271,29 @@ fn is_match(op: Operator) -> bool {
 }
 
 impl Operators<'_> {
+    /// What is TRUE, FALSE or UNKNOWN is a boolean.
+    fn tested(&self, mut test: Expr) -> Result<Transformed<Expr>> {
+        let (tested, what) = match &mut test {
+            Expr::IsTrue(tested) => (tested, "IS TRUE"),
+            Expr::IsFalse(tested) => (tested, "IS FALSE"),
+            Expr::IsUnknown(tested) => (tested, "IS UNKNOWN"),
+            Expr::IsNotTrue(tested) => (tested, "IS NOT TRUE"),
+            Expr::IsNotFalse(tested) => (tested, "IS NOT FALSE"),
+            Expr::IsNotUnknown(tested) => (tested, "IS NOT UNKNOWN"),
+            _ => return Ok(Transformed::no(test)),
+        };
+        if is_untyped(tested) {
+            **tested = typed(std::mem::take(tested), DataType::Boolean);
+            return Ok(Transformed::yes(test));
+        }
+        match tested.get_type(self.schema) {
+            Ok(of) if !matches!(of, DataType::Boolean | DataType::Null) => {
+                Err(no_boolean(what, &of).into())
+            }
+            _ => Ok(Transformed::no(test)),
+        }
+    }
+
     /// The type of text constants that are compared with an expression; see [`compared_as`].
     fn compared_as(&self, expr: &Expr) -> Option<DataType> {
         compared_as(&expr.get_type(self.schema).ok()?)
@@ -422,10 +456,7 @@ impl Operators<'_> {
             if let Some(wrong) =
                 types.into_iter().find(|t| !matches!(t, DataType::Boolean | DataType::Null))
             {
-                let kind = name_of(&wrong);
-                let message =
-                    format!("argument of CASE/WHEN must be type boolean, not type {kind}");
-                return Err(Error::new(SqlState::TypeMismatch, message).into());
+                return Err(no_boolean("CASE/WHEN", &wrong).into());
             }
         }
         let is_compared = case.expr.as_mut().is_some_and(|compared| {

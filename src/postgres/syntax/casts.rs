@@ -1,9 +1,10 @@
-//! Casts that would vanish: `sum(v::int), sum(v::bigint)` are two aggregates.
+//! Casts and parentheses that would vanish: `sum(v::int), sum(v::bigint)` are two aggregates, and so are
+//! `sum(a - b - c), sum(a - (b - c))`.
 //!
-//! DataFusion leaves casts out of the names it gives to expressions, and takes two aggregates, keys
+//! DataFusion leaves them out of the names it gives to expressions, and takes two aggregates, keys
 //! or OVER expressions of one name for a mistake. Where two expressions of a query differ in
-//! nothing but their casts, these casts are given a mark ([`MARK_FUNCTION`]) that is part of the
-//! name; the optimizer takes it away again, so that nothing is computed for it.
+//! nothing else, they are given a mark ([`MARK_FUNCTION`]) that is part of the name; the optimizer
+//! takes it away again, so that nothing is computed for it.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
@@ -98,7 +99,12 @@ impl VisitorMut for Stripper {
                     self.0.push(key(inner, data_type));
                     inner
                 }
-                Expr::Nested(inner) => inner,
+                Expr::Nested(inner) => {
+                    if let Expr::BinaryOp { .. } = **inner {
+                        self.0.push(nested_key(inner));
+                    }
+                    inner
+                }
                 _ => return ControlFlow::Continue(()),
             };
             let inner = std::mem::replace(inner.as_mut(), Expr::value(Value::Null));
@@ -110,6 +116,11 @@ impl VisitorMut for Stripper {
 /// What a cast is known by, however it is spelled.
 fn key(inner: &Expr, data_type: &DataType) -> String {
     format!("{}::{}", inner.to_string().to_lowercase(), type_text(data_type))
+}
+
+/// What an operation in parentheses is known by.
+fn nested_key(inner: &Expr) -> String {
+    format!("({})", inner.to_string().to_lowercase())
 }
 
 fn type_text(data_type: &DataType) -> String {
@@ -130,6 +141,14 @@ impl VisitorMut for Marker {
         {
             let text = Value::SingleQuotedString(type_text(data_type));
             let value = std::mem::replace(inner.as_mut(), Expr::value(Value::Null));
+            **inner = call(vec![value, Expr::value(text)]);
+        }
+        if let Expr::Nested(inner) = expr
+            && matches!(**inner, Expr::BinaryOp { .. })
+            && self.0.contains(&nested_key(inner))
+        {
+            let value = std::mem::replace(inner.as_mut(), Expr::value(Value::Null));
+            let text = Value::SingleQuotedString("()".to_owned());
             **inner = call(vec![value, Expr::value(text)]);
         }
         ControlFlow::Continue(())

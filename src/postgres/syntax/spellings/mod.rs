@@ -6,6 +6,7 @@
 mod arrays;
 mod from;
 mod functions;
+mod groups;
 pub(in crate::postgres) mod pieces;
 
 use std::ops::ControlFlow;
@@ -89,6 +90,7 @@ impl VisitorMut for Spellings {
         // It never breaks off.
         let _ = visit(&*select, &mut named);
         fold_lateral(&mut select.from);
+        groups::of_all_rows(select);
         if let Err(error) = first_as_subquery(&mut select.from, &named) {
             return ControlFlow::Break(error);
         }
