@@ -22,7 +22,9 @@ impl From<ArrowError> for Error {
             }
             ArrowError::CastError(what) | ArrowError::ParseError(what) => cast_error(&what),
             ArrowError::MemoryError(what) => Self::new(SqlState::OutOfMemory, what),
-            ArrowError::InvalidArgumentError(what) => invalid_argument(what),
+            ArrowError::InvalidArgumentError(what) => {
+                no_room(&what).unwrap_or_else(|| Self::new(SqlState::BadArgument, what))
+            }
             ArrowError::ExternalError(inner) => match inner.downcast::<Error>() {
                 Ok(ours) => *ours,
                 Err(inner) => match inner.downcast::<DataFusionError>() {
@@ -37,12 +39,17 @@ impl From<ArrowError> for Error {
     }
 }
 
-/// A value that a kernel does not take.
-fn invalid_argument(what: String) -> Error {
-    if what.contains("to store in a Decimal") {
-        return Error::new(SqlState::OutOfRange, "numeric field overflow").detail(what);
-    }
-    Error::new(SqlState::BadArgument, what)
+/// 22003 for a number with more digits than its type has: `1234.5 is too large to store in a Decimal128 of
+/// precision 5. Max is 999.99`.
+fn no_room(what: &str) -> Option<Error> {
+    let (_, rest) = what.split_once(" to store in a Decimal")?;
+    let (precision, bound) = rest.split_once("precision ")?.1.split_once(". M")?;
+    let (precision, scale): (usize, _) =
+        (precision.parse().ok()?, bound.split_once('.').map_or(0, |(_, places)| places.len()));
+    let digits = precision.checked_sub(scale)?;
+    Some(Error::new(SqlState::OutOfRange, "numeric field overflow").detail(format!(
+        "A field with precision {precision}, scale {scale} must round to an absolute value less than 10^{digits}."
+    )))
 }
 
 /// A cast that failed on a value: which SQLSTATE Postgres gives depends on what the value was to
@@ -134,7 +141,9 @@ fn shared_arrow_error(error: &ArrowError) -> Error {
         ArrowError::DivideByZero => Error::from(ArrowError::DivideByZero),
         ArrowError::ArithmeticOverflow(w) => Error::from(ArrowError::ArithmeticOverflow(w.clone())),
         ArrowError::CastError(w) | ArrowError::ParseError(w) => cast_error(w),
-        ArrowError::InvalidArgumentError(w) => invalid_argument(w.clone()),
+        ArrowError::InvalidArgumentError(w) => {
+            no_room(w).unwrap_or_else(|| Error::new(SqlState::BadArgument, w.as_str()))
+        }
         ArrowError::ComputeError(w) => execution_error(w),
         ArrowError::ExternalError(inner) => shared_inner_error(inner.as_ref()),
         other => inner_error(&other.to_string()),

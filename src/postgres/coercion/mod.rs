@@ -5,6 +5,7 @@
 //! | [`rewrite`] | operators by the types of both sides, after DataFusion has resolved them |
 //! | `arrays` | operators between arrays |
 //! | [`binary`] | which types of operands DataFusion's own coercion would get wrong |
+//! | `castable` | which types can be cast to which |
 //! | `combined` | the sides of UNION, INTERSECT and EXCEPT have the same types |
 //! | `comparable` | what is compared as something else |
 //! | `decimals` | numerics for which DataFusion finds no type together |
@@ -22,6 +23,7 @@
 
 pub(crate) mod arrays;
 pub mod binary;
+mod castable;
 mod combined;
 mod comparable;
 mod correlated;

@@ -24,7 +24,7 @@ use super::correlated::{Clause, correlated};
 use super::held::held;
 use super::order_keys::{by_keys, order_key};
 use super::single_row::lifted;
-use super::{arrays, combined, decimals, documents, flatten, floats, intervals, ordered, texts};
+use super::{arrays, castable, combined, decimals, documents, flatten, floats, intervals, ordered, texts};
 use crate::error::{Error, SqlState};
 use crate::postgres::functions::{self, Polymorphic};
 use crate::postgres::grouping_sets::with_key_columns;
@@ -340,6 +340,9 @@ impl Operators<'_> {
         Ok(match documents::cast(cast, self.schema)? {
             Some(read) => Some(read),
             // All rows of VALUES have one type.
+            None if !castable::is_castable(cast, self.schema) => {
+                return Err(castable::missing(cast, self.schema)?.into());
+            }
             None => (!self.is_of_values)
                 .then(|| kept(cast, self.schema))
                 .flatten()
