@@ -18,6 +18,7 @@ use datafusion::logical_expr::{Expr, ExprSchemable, Operator};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use super::{decimals, documents};
+use crate::error::Error;
 use crate::postgres::functions;
 use crate::postgres::syntax::numbers::without_exponent;
 use crate::types::SqlType;
@@ -45,6 +46,7 @@ impl ExprPlanner for Binary {
             return Ok(PlannerResult::Planned(planned));
         }
         widen_real(&mut expr, schema);
+        meet(&mut expr, schema)?;
         if let Some(planned) = of_wide(&expr, schema) {
             return Ok(PlannerResult::Planned(planned));
         }
@@ -85,6 +87,41 @@ impl ExprPlanner for Binary {
 fn is_sum_or_comparison(op: &BinaryOperator) -> bool {
     use BinaryOperator::{Eq, Gt, GtEq, Lt, LtEq, Minus, NotEq, Plus};
     matches!(op, Plus | Minus | Eq | NotEq | Lt | LtEq | Gt | GtEq)
+}
+
+/// What is compared has a type in common: beside an interval a time of day is one, numbers and times have
+/// none. `%` is of exact numbers.
+fn meet(expr: &mut RawBinaryExpr, schema: &DFSchema) -> Result<()> {
+    use BinaryOperator::{Eq, Gt, GtEq, Lt, LtEq, Modulo, NotEq};
+    if !matches!(expr.op, Eq | NotEq | Lt | LtEq | Gt | GtEq | Modulo) {
+        return Ok(());
+    }
+    let (Ok(left), Ok(right)) = (expr.left.get_type(schema), expr.right.get_type(schema)) else {
+        return Ok(());
+    };
+    let is_moment = |of: &DataType| {
+        matches!(of, DataType::Date32 | DataType::Time64(_) | DataType::Timestamp(..))
+    };
+    let is_missing = match expr.op {
+        Modulo => {
+            left.is_numeric() && right.is_numeric() && (left.is_floating() || right.is_floating())
+        }
+        _ => is_moment(&left) && right.is_numeric() || left.is_numeric() && is_moment(&right),
+    };
+    if is_missing {
+        let type_of = |side: &Expr| Ok::<_, Error>(SqlType::from_field(&side.to_field(schema)?.1));
+        let (left, right) = (type_of(&expr.left)?, type_of(&expr.right)?);
+        return Err(documents::no_operator(&expr.op.to_string(), &left, &right).into());
+    }
+    let time = match (&left, &right) {
+        (DataType::Time64(_), DataType::Interval(_) | DataType::Duration(_)) => &mut expr.left,
+        (DataType::Interval(_) | DataType::Duration(_), DataType::Time64(_)) => &mut expr.right,
+        _ => return Ok(()),
+    };
+    let own = Box::new(std::mem::take(time));
+    let interval = Cast::new(own, DataType::Interval(IntervalUnit::MonthDayNano));
+    *time = functions::of_day(&interval, schema).unwrap_or(Expr::Cast(interval));
+    Ok(())
 }
 
 /// A product, quotient or rest of numerics of which one has 256 bits, as it will be computed: DataFusion would

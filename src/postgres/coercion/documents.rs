@@ -61,7 +61,7 @@ fn is_untyped(expr: &Expr) -> bool {
     }
 }
 
-fn no_operator(symbol: &str, left: &SqlType, right: &SqlType) -> Error {
+pub(super) fn no_operator(symbol: &str, left: &SqlType, right: &SqlType) -> Error {
     let named = |of: &SqlType| match of {
         SqlType::Decimal(_) => SqlType::Decimal(None),
         other => other.clone(),

@@ -9,6 +9,7 @@ use datafusion::sql::sqlparser::ast::{
     TimezoneInfo, UnaryOperator, Value, Values,
 };
 
+use super::spellings::case_when;
 use crate::sql::{interval_text, sql_type};
 use crate::types::SqlType;
 
@@ -146,6 +147,14 @@ fn typed(cell: Expr, data_type: &DataType) -> Expr {
             fractional_seconds_precision: None,
         });
     }
+    // DataFusion would keep what a numeric says of itself in the cast of it.
+    let is_numeric = |of: &DataType| matches!(sql_type(of), Ok(SqlType::Decimal(_)));
+    let cell = match written_type(&cell) {
+        Some(own) if is_numeric(&own) && !is_numeric(data_type) => {
+            case_when(Expr::value(Value::Boolean(true)), cell, Expr::value(Value::Null))
+        }
+        _ => cell,
+    };
     Expr::Cast {
         kind: CastKind::Cast,
         expr: Box::new(cell),
