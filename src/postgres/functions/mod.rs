@@ -31,6 +31,7 @@ pub(crate) use math::shift;
 pub(crate) use mode::MODE_OF_SORTED;
 pub(crate) use numeric::{call as numeric_call, of_doubles, replacement as numeric_operator};
 pub(crate) use optional::optional;
+pub(crate) use percentiles::{PERCENTILE_CONT, PERCENTILE_DISC};
 pub(crate) use polymorphic::{
     ArgumentType, Polymorphic, cast as cast_to, depth, met, missing_operator, nested,
 };
@@ -80,6 +81,7 @@ mod optional;
 mod parts;
 mod patterns;
 mod polymorphic;
+mod percentiles;
 mod precision;
 mod recent;
 mod regex_options;
@@ -181,6 +183,7 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
         ])
         .chain(of_arrays().map(polymorphic::Polymorphic::udf))
         .map(Arc::new)
+        .chain(percentiles::percentiles())
         .collect()
 }
 

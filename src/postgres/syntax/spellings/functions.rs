@@ -10,7 +10,7 @@ use super::pieces::{
     binary, case_when, cast, function_named, nested, number, plain_name, text_of, text_value,
 };
 use crate::error::{Error, Result, SqlState, missing_function};
-use crate::postgres::functions::MODE_OF_SORTED;
+use crate::postgres::functions::{MODE_OF_SORTED, PERCENTILE_CONT, PERCENTILE_DISC};
 use crate::sql::function_call as call;
 
 /// Functions that have another name here, with the same arguments.
@@ -148,8 +148,9 @@ fn function(expr: &mut Expr) -> Option<Expr> {
             function_of_time(&name, arguments.collect()).filter(|rewritten| rewritten != expr)
         }
         ("lag" | "lead", 3) => with_default(expr, arguments.collect()),
-        ("percentile_disc", 1) => percentile_disc(expr, arguments.next()?),
-        ("mode", 0) => Some(call(MODE_OF_SORTED, vec![values_in_order(expr)?])),
+        ("ntile", 1) => Some(cast(expr.clone(), DataType::Int(None))),
+        ("percentile_disc" | "percentile_cont", 1) => percentile(expr, &name, arguments.next()?),
+        ("mode", 0) => Some(call(MODE_OF_SORTED, vec![values_in_order(expr, None)?])),
         ("string_agg", 2) => separated(expr, arguments.next()?, arguments.next()?),
         (name, 1) if json_set(name).is_some() => rows_of_json(name, arguments.collect()),
         (name, _) => {
@@ -252,22 +253,27 @@ fn check_percentile(expr: &Expr) -> Result<()> {
 }
 
 /// `percentile_disc(f) WITHIN GROUP (ORDER BY v)`: of the values in their order the first one of which
-/// a share of f is not behind it.
-fn percentile_disc(expr: &Expr, share: Expr) -> Option<Expr> {
-    let values = values_in_order(expr)?;
-    let share = cast(nested(share), DataType::DoublePrecision);
-    let number_of = call("cardinality", vec![values.clone()]);
-    let place = call("ceil", vec![binary(share, BinaryOperator::Multiply, number_of)]);
-    let place = cast(call("greatest", vec![place, number("1")]), DataType::BigInt(None));
-    Some(call("array_element", vec![values, place]))
+/// a share of f is not behind it. DataFusion has `percentile_cont` of a number.
+fn percentile(expr: &Expr, name: &str, share: Expr) -> Option<Expr> {
+    if name == "percentile_disc" {
+        return Some(call(PERCENTILE_DISC, vec![values_in_order(expr, None)?, share]));
+    }
+    let is_number =
+        matches!(&share, Expr::Value(share) if matches!(share.value, Value::Number(..)));
+    let doubles = || values_in_order(expr, Some(DataType::DoublePrecision));
+    (!is_number).then(|| Some(call(PERCENTILE_CONT, vec![doubles()?, share]))).flatten()
 }
 
-/// The values that an ordered-set aggregate is over, as an array.
-fn values_in_order(expr: &Expr) -> Option<Expr> {
+/// The values that an ordered-set aggregate is over, as an array of a type.
+fn values_in_order(expr: &Expr, of: Option<DataType>) -> Option<Expr> {
     let Expr::Function(written) = expr else { return None };
     let [by] = &written.within_group[..] else { return None };
     let order = vec![FunctionArgumentClause::OrderBy(vec![by.clone()])];
-    Some(aggregate(written, "array_agg", vec![by.expr.clone()], order, &by.expr))
+    let value = match of {
+        Some(of) => cast(nested(by.expr.clone()), of),
+        None => by.expr.clone(),
+    };
+    Some(aggregate(written, "array_agg", vec![value], order, &by.expr))
 }
 
 /// `string_agg(v, d)` with a delimiter that is no constant: each text behind its delimiter, without the
