@@ -56,6 +56,7 @@ use crate::postgres::routines::called::with_called;
 use crate::postgres::set_operations;
 use crate::postgres::subplan::{self, is_subplan};
 use crate::postgres::syntax::naming::{name_columns, name_columns_alone, shown_name};
+use crate::postgres::syntax::partial_names::{complete_names, is_short_list};
 use crate::postgres::syntax::relation_names::check_relation_names;
 use crate::postgres::syntax::scopes::ToldColumn;
 use crate::postgres::syntax::using;
@@ -159,6 +160,7 @@ impl Planner {
     ) -> Result<(LogicalPlan, Option<SessionState>)> {
         budget::check_syntax(query)?;
         check_relation_names(query)?;
+        let written = query;
         let mut query = query.clone();
         using::merge_columns(&mut query, &|part| self.columns_of(state, &part))?;
         let with_routines = with_called(&mut query, state)?;
@@ -174,6 +176,12 @@ impl Planner {
             }
         }
         allowance.resume(around);
+        if plan.as_ref().is_err_and(|error| is_short_list(&error.to_string())) {
+            let mut complete = written.clone();
+            if complete_names(&mut complete, &|part| self.columns_of(state, &part))? {
+                return Box::pin(self.planned(state, &complete)).await;
+            }
+        }
         match plan {
             Ok(plan) => Ok((plan, with_routines)),
             Err(error) => {

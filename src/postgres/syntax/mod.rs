@@ -6,6 +6,7 @@
 //! | `collected` | ARRAY over a query |
 //! | [`naming`] | the names that Postgres gives to columns without one |
 //! | [`numbers`] | the types of numbers as they are written |
+//! | [`partial_names`] | lists of column names that are shorter than the row |
 //! | [`relation_names`] | what the relations of a FROM are called |
 //! | [`row_types`] | the types of the rows of VALUES |
 //! | [`rows`] | rows that are compared, field by field |
@@ -20,6 +21,7 @@ pub mod casts;
 mod collected;
 pub mod naming;
 pub mod numbers;
+pub mod partial_names;
 pub mod relation_names;
 pub mod row_types;
 pub mod rows;

@@ -163,7 +163,7 @@ impl Scopes {
 }
 
 /// A query as it stands within all of these, or only with what they name.
-fn within(mut query: Query, levels: &[Level], with_relations: bool) -> Query {
+pub(super) fn within(mut query: Query, levels: &[Level], with_relations: bool) -> Query {
     let derived = |query: Query| {
         let (name, columns) = (Ident::new(ASKED), Vec::new());
         let alias = Some(TableAlias { explicit: true, name, columns, at: None });
