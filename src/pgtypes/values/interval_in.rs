@@ -284,6 +284,7 @@ fn clock(token: &str, apart: bool, sum: &mut Sum) -> Result<(), IntervalFault> {
     let parts: Vec<&str> = body.split(':').collect();
     let (h, m, s) = match parts[..] {
         [m, s] if s.contains('.') => ("0", m, s),
+        [h, ""] => (h, "0", "0"),
         [h, m] => (h, m, "0"),
         [h, m, s] => (h, m, s),
         _ => return Err(IntervalFault::Syntax),
@@ -388,6 +389,7 @@ mod tests {
         check("10", 0, 0, 10_000_000);
         check("0.1 s", 0, 0, 100_000);
         check("1h30m", 0, 0, 5_400_000_000);
+        check("1 day 1:", 0, 1, 3_600_000_000);
         check("20:10.525", 0, 0, 1_210_525_000);
         check("1 year 2 mons -3 days +04:05:06.7", 14, -3, 14_706_700_000);
         check("-1 day 2 hours", 0, -1, 7_200_000_000);

@@ -43,11 +43,18 @@ pub(super) fn forms() -> Vec<Form> {
         strict("time_of_interval(interval) time", |a| {
             ok((a.interval(0).nanoseconds / 1_000).rem_euclid(DAY_MICROS))
         }),
+        strict("__time_of_digits(time, int) time", |a| {
+            let unit = 10_i64.pow(6 - a.int(1).clamp(0, 6) as u32);
+            ok((a.int(0) + unit / 2) / unit * unit)
+        }),
         strict("interval_of_time(time) interval", |a| {
             ok(IntervalMonthDayNano::new(0, 0, a.int(0) * 1_000))
         }),
     ]
 }
+
+/// The function that rounds a time of day; nobody writes it.
+pub(crate) const TIME_OF_DIGITS: &str = "__time_of_digits";
 
 /// A cast between times of day and intervals, which DataFusion does not know; None: another one.
 pub(crate) fn of_day(cast: &Cast, schema: &DFSchema) -> Option<Expr> {

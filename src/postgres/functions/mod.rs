@@ -26,7 +26,7 @@ pub(crate) use forms::{has_forms, settled};
 pub(crate) use frames::over_frame;
 pub(crate) use intervals::{SIZE as INTERVAL_SIZE, interval_key, interval_size, micros_of};
 pub(crate) use json::{as_jsonb, function as json_function, is_as_json, order as json_order};
-pub(crate) use made::of_day;
+pub(crate) use made::{TIME_OF_DIGITS, of_day};
 pub(crate) use math::shift;
 pub(crate) use mode::MODE_OF_SORTED;
 pub(crate) use numeric::{call as numeric_call, of_doubles, replacement as numeric_operator};
@@ -76,12 +76,13 @@ mod marked;
 mod matching;
 mod math;
 mod mode;
+mod named_operators;
 mod numeric;
 mod optional;
 mod parts;
 mod patterns;
-mod polymorphic;
 mod percentiles;
+mod polymorphic;
 mod precision;
 mod recent;
 mod regex_options;
@@ -170,6 +171,7 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
                 digits_in::forms(),
                 datetime::forms(),
                 made::forms(),
+                named_operators::forms(),
                 time_units::forms(),
             ]
             .concat(),
@@ -181,9 +183,9 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
             mode::mode_of_sorted(),
             system_time::system_time(),
         ])
+        .chain(percentiles::percentiles())
         .chain(of_arrays().map(polymorphic::Polymorphic::udf))
         .map(Arc::new)
-        .chain(percentiles::percentiles())
         .collect()
 }
 

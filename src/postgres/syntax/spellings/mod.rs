@@ -13,13 +13,13 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, DataType, Expr, Function, FunctionArguments, Ident, Query, Select, SelectItem,
-    SetExpr, TableFactor, TrimWhereField, UnaryOperator, Value, ValueWithSpan, VisitMut,
-    VisitorMut,
+    SetExpr, TableFactor, TimezoneInfo, TrimWhereField, TypedString, UnaryOperator, Value,
+    ValueWithSpan, VisitMut, VisitorMut,
 };
 
 use crate::error::{Error, Result};
 use crate::postgres::functions::{
-    LIKE_ESCAPE, SIMILAR_TO_ESCAPE, one_sign, similar_to, with_backslashes,
+    LIKE_ESCAPE, SIMILAR_TO_ESCAPE, TIME_OF_DIGITS, one_sign, similar_to, with_backslashes,
 };
 use crate::postgres::syntax::rows::compared;
 use crate::sql::{function_call as call, visit, visit_mut};
@@ -114,6 +114,14 @@ impl VisitorMut for Spellings {
 
 fn rewritten(expr: &mut Expr) -> Result<Option<Expr>> {
     Ok(match expr {
+        Expr::Cast { expr: inner, data_type: DataType::Time(Some(digits), zone), .. } => {
+            time_of_digits((**inner).clone(), *digits, *zone)
+        }
+        Expr::TypedString(TypedString {
+            data_type: DataType::Time(Some(digits), zone),
+            value,
+            ..
+        }) => time_of_digits(Expr::Value(value.clone()), *digits, *zone),
         Expr::Function(_) => called(expr)?,
         Expr::AtTimeZone { timestamp, time_zone } => {
             Some(call("timezone", vec![(**time_zone).clone(), (**timestamp).clone()]))
@@ -176,6 +184,14 @@ fn rewritten(expr: &mut Expr) -> Result<Option<Expr>> {
         }
         _ => of_arrays(expr),
     })
+}
+
+/// A time of day with so many digits of a second.
+fn time_of_digits(time: Expr, digits: u64, zone: TimezoneInfo) -> Option<Expr> {
+    let is_plain = matches!(zone, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone);
+    let time = || cast(nested(time), DataType::Time(None, TimezoneInfo::None));
+    (is_plain && digits < 6)
+        .then(|| call(TIME_OF_DIGITS, vec![time(), number(&digits.to_string())]))
 }
 
 /// Arrays, their parts, and what compares with their elements.
