@@ -2,14 +2,14 @@
 //! well.
 //!
 //! [`OverKernel`] is a function of DataFusion's whose computing is replaced, and nothing else:
-//! variance and its kin, which in DataFusion depend on where batches end, and min and max of
+//! covariance and its kin, which in DataFusion depend on where batches end, and min and max of
 //! floats, where it leaves NaN to the order of rows.
 
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::{Result, ScalarValue};
-use datafusion::functions_aggregate::{correlation, covariance, min_max, regr, stddev, variance};
+use datafusion::functions_aggregate::{correlation, covariance, min_max, regr};
 use datafusion::logical_expr::function::{
     AccumulatorArgs, AggregateFunctionSimplification, StateFieldsArgs,
 };
@@ -75,10 +75,6 @@ pub(super) fn all() -> Vec<AggregateUDF> {
     let all = [
         min_max::min_udaf(),
         min_max::max_udaf(),
-        variance::var_samp_udaf(),
-        variance::var_pop_udaf(),
-        stddev::stddev_udaf(),
-        stddev::stddev_pop_udaf(),
         covariance::covar_samp_udaf(),
         covariance::covar_pop_udaf(),
         correlation::corr_udaf(),

@@ -91,6 +91,7 @@ mod session_zone;
 mod shape;
 mod shown;
 mod similar;
+mod spread;
 mod strings;
 mod system;
 mod system_time;
@@ -142,7 +143,7 @@ pub fn aggregates() -> Vec<Arc<AggregateUDF>> {
         collect::array_agg(),
         joined::string_agg(),
     ];
-    own.into_iter().chain(kernels::all()).map(Arc::new).collect()
+    own.into_iter().chain(kernels::all()).chain(spread::all()).map(Arc::new).collect()
 }
 
 /// The scalar functions.

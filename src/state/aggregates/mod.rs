@@ -13,6 +13,7 @@
 //! | [`count`] | count |
 //! | [`total`], `number` | sum and avg |
 //! | [`moments`] | variance, stddev, covar, corr, regr |
+//! | [`spread`] | variance and stddev of integers and numerics |
 //! | [`extreme`] | min and max of primitive columns |
 //!
 //! These are also what snapshots compute with ([`accumulator`] makes DataFusion's accumulators of
@@ -42,6 +43,7 @@ pub mod kept;
 pub mod moments;
 mod number;
 pub mod reading;
+pub mod spread;
 pub mod total;
 pub mod user;
 
@@ -321,6 +323,9 @@ pub fn dense(
         ("count", [] | [_]) if *result == DataType::Int64 => Some(count::count()),
         ("sum", [input]) => total::sum(input, result),
         ("avg", [input]) => total::avg(input, result),
+        (name, [input]) if input.is_decimal() || input.is_integer() => {
+            spread::of(name, input, result)
+        }
         (name, inputs) => moments::of(name, inputs, result),
     }
 }

@@ -14,8 +14,7 @@ use crate::postgres::functions::{MODE_OF_SORTED, PERCENTILE_CONT, PERCENTILE_DIS
 use crate::sql::function_call as call;
 
 /// Functions that have another name here, with the same arguments.
-const NAMES: [(&str, &str); 5] = [
-    ("variance", "var_samp"),
+const NAMES: [(&str, &str); 4] = [
     ("clock_timestamp", "now"),
     ("statement_timestamp", "now"),
     ("transaction_timestamp", "now"),
