@@ -6,6 +6,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::arrays::filled;
+use super::empty_frames::over_nothing;
 use super::pieces::{
     binary, case_when, cast, function_named, nested, number, plain_name, text_of, text_value,
 };
@@ -51,6 +52,9 @@ pub(crate) fn is_function(name: &str) -> bool {
 /// As [`check_percentile`], [`interval_of_parts`] and [`check_json`] say.
 pub(crate) fn called(expr: &mut Expr) -> Result<Option<Expr>> {
     check_percentile(expr)?;
+    if let Some(call) = over_nothing(expr) {
+        return Ok(Some(call));
+    }
     if let Expr::Function(call) = &*expr
         && plain_name(&call.name).as_deref() == Some(MAKE_INTERVAL)
     {

@@ -4,6 +4,7 @@
 //! the operands is left to a function (`timezone`), which sees them.
 
 mod arrays;
+mod empty_frames;
 mod from;
 mod functions;
 mod groups;
@@ -114,15 +115,8 @@ impl VisitorMut for Spellings {
 
 fn rewritten(expr: &mut Expr) -> Result<Option<Expr>> {
     Ok(match expr {
-        Expr::Cast { expr: inner, data_type: DataType::Time(Some(digits), zone), .. } => {
-            time_of_digits((**inner).clone(), *digits, *zone)
-        }
-        Expr::TypedString(TypedString {
-            data_type: DataType::Time(Some(digits), zone),
-            value,
-            ..
-        }) => time_of_digits(Expr::Value(value.clone()), *digits, *zone),
         Expr::Function(_) => called(expr)?,
+        Expr::Cast { .. } | Expr::TypedString(_) => typed(expr),
         Expr::AtTimeZone { timestamp, time_zone } => {
             Some(call("timezone", vec![(**time_zone).clone(), (**timestamp).clone()]))
         }
@@ -186,6 +180,22 @@ fn rewritten(expr: &mut Expr) -> Result<Option<Expr>> {
     })
 }
 
+/// What says its type.
+fn typed(expr: &mut Expr) -> Option<Expr> {
+    match expr {
+        Expr::Cast { expr: inner, data_type: DataType::Time(Some(digits), zone), .. } => {
+            time_of_digits((**inner).clone(), *digits, *zone)
+        }
+        Expr::Cast { expr, data_type, .. } => cast_array(expr, data_type),
+        Expr::TypedString(TypedString {
+            data_type: DataType::Time(Some(digits), zone),
+            value,
+            ..
+        }) => time_of_digits(Expr::Value(value.clone()), *digits, *zone),
+        _ => None,
+    }
+}
+
 /// A time of day with so many digits of a second.
 fn time_of_digits(time: Expr, digits: u64, zone: TimezoneInfo) -> Option<Expr> {
     let is_plain = matches!(zone, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone);
@@ -199,7 +209,6 @@ fn of_arrays(expr: &mut Expr) -> Option<Expr> {
     let is_like = matches!(expr, Expr::Like { .. });
     match expr {
         Expr::Array(array) => Some(literal(&array.elem)),
-        Expr::Cast { expr, data_type, .. } => cast_array(expr, data_type),
         Expr::CompoundFieldAccess { root, access_chain } => subscripted(root, access_chain),
         Expr::Like { pattern, any, negated, expr, .. }
         | Expr::ILike { pattern, any, negated, expr, .. } => {
