@@ -13,6 +13,7 @@ use super::grammar_gaps::either_way;
 use super::group_windows;
 use super::interval::interval;
 use super::named_windows;
+use super::names::relation_name;
 use super::shadowed::CommonNames;
 use super::system_time;
 use super::ties;
@@ -168,6 +169,10 @@ fn check_factor(factor: &TableFactor) -> Result<()> {
             "options behind a relation in FROM are not supported",
         )
         .hint("WITH (…) belongs before AS in CREATE MATERIALIZED VIEW, and behind the query in SUBSCRIBE.")),
+        // Another database is refused, whatever is looked for in it.
+        TableFactor::Table { name, args: None, .. } if name.0.len() > 2 => {
+            relation_name(name).map(drop)
+        }
         TableFactor::Table { sample: Some(_), .. } | TableFactor::Derived { sample: Some(_), .. } => {
             Err(Error::unsupported("TABLESAMPLE is not supported").hint("Use WHERE with a hash of the key."))
         }

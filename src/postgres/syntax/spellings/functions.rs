@@ -1,8 +1,9 @@
 //! Functions that have another name here, or are made of others.
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
-    FunctionArgumentList, FunctionArguments, Ident, ObjectName, TimezoneInfo, Value,
+    BinaryOperator, DataType, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, ObjectName,
+    TimezoneInfo, Value,
 };
 
 use super::arrays::filled;
@@ -11,7 +12,7 @@ use super::pieces::{
     binary, case_when, cast, function_named, nested, number, plain_name, text_of, text_value,
 };
 use crate::error::{Error, Result, SqlState, missing_function};
-use crate::postgres::functions::{MODE_OF_SORTED, PERCENTILE_CONT, PERCENTILE_DISC};
+use crate::postgres::functions::{MODE_OF_SORTED, PERCENTILE_CONT, PERCENTILE_DISC, is_scalar};
 use crate::sql::function_call as call;
 
 /// Functions that have another name here, with the same arguments.
@@ -51,6 +52,7 @@ pub(crate) fn is_function(name: &str) -> bool {
 ///
 /// As [`check_percentile`], [`interval_of_parts`] and [`check_json`] say.
 pub(crate) fn called(expr: &mut Expr) -> Result<Option<Expr>> {
+    check_aggregate(expr)?;
     check_percentile(expr)?;
     if let Some(call) = over_nothing(expr) {
         return Ok(Some(call));
@@ -228,6 +230,30 @@ pub(super) fn check_json(name: &str) -> Result<()> {
         _ => return Ok(()),
     };
     Err(Error::unsupported(format!("{name} is not supported")).hint(hint))
+}
+
+/// 42809 for what only aggregates have, and for `count()`.
+fn check_aggregate(expr: &Expr) -> Result<()> {
+    let Expr::Function(call) = expr else { return Ok(()) };
+    let Some(name) = plain_name(&call.name) else { return Ok(()) };
+    let refused = |what: String| Err(Error::new(SqlState::WrongObjectType, what));
+    let list = match &call.args {
+        FunctionArguments::List(list) => list,
+        FunctionArguments::None | FunctionArguments::Subquery(_) => return Ok(()),
+    };
+    if name == "count" && list.args.is_empty() {
+        let what = "count(*) must be used to call a parameterless aggregate function";
+        return refused(what.to_owned());
+    }
+    let specified = match (&call.filter, list.duplicate_treatment) {
+        (Some(_), _) => "FILTER",
+        (None, Some(DuplicateTreatment::Distinct)) => "DISTINCT",
+        _ => return Ok(()),
+    };
+    if is_scalar(&name) {
+        return refused(format!("{specified} specified, but {name} is not an aggregate function"));
+    }
+    Ok(())
 }
 
 /// 42809 without WITHIN GROUP, 22003 for a share that is written and is none.
