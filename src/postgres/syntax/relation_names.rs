@@ -13,6 +13,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use crate::catalog::{SCHEMA, SYSTEM_SCHEMAS};
 use crate::error::{Error, Result, SqlState};
+use crate::limits;
 use crate::sql::{alias_of, ident_name, visit};
 
 /// Looks at the names in a query.
@@ -63,6 +64,7 @@ impl RelationNames {
                     TableFactor::NestedJoin { table_with_joins, alias: None } => {
                         self.add(std::slice::from_ref(table_with_joins), all);
                     }
+                    _ if self.own(factor).is_some_and(is_rows) => {}
                     _ => all.extend(alias_of(factor).map(|name| NamedRelation {
                         name: ident_name(&name),
                         own: self.own(factor),
@@ -112,12 +114,11 @@ impl RelationNames {
                     of.own.as_ref().is_some_and(|(s, r)| s == schema && r == relation)
                 };
                 let same = || around().flatten().find(is_it);
-                match (same(), called(relation)) {
-                    // What UPDATE and DELETE change has its own name as an alias.
-                    (Some(of), _) if !of.has_alias || of.name == *relation => Ok(()),
-                    (Some(of), _) => Err(invalid(relation, Some(&of.name))),
-                    (None, Some(_)) => Err(invalid(relation, None)),
-                    (None, None) => Ok(()),
+                match same() {
+                    Some(of) if of.has_alias && of.name != *relation => {
+                        Err(invalid(relation, &of.name))
+                    }
+                    _ => Ok(()),
                 }
             }
             _ => Ok(()),
@@ -125,16 +126,15 @@ impl RelationNames {
     }
 }
 
-fn invalid(relation: &str, alias: Option<&str>) -> Error {
+fn invalid(relation: &str, alias: &str) -> Error {
     let what = format!("invalid reference to FROM-clause entry for table \"{relation}\"");
-    Error::new(SqlState::UndefinedTable, what).hint(match alias {
-        Some(alias) if alias != relation => {
-            format!("Perhaps you meant to reference the table alias \"{alias}\".")
-        }
-        _ => format!(
-            "There is an entry for table \"{relation}\", but it cannot be referenced from this part of the query."
-        ),
-    })
+    Error::new(SqlState::UndefinedTable, what)
+        .hint(format!("Perhaps you meant to reference the table alias \"{alias}\"."))
+}
+
+/// Whether it is no relation but the rows that UPDATE and DELETE change, which are called as one there.
+fn is_rows((_, name): (String, String)) -> bool {
+    name.len() > limits::NAME_BYTES
 }
 
 fn parts(name: &ObjectName) -> Option<Vec<String>> {

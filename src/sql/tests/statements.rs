@@ -32,14 +32,14 @@ fn a_syntax_error_says_where() {
 
 #[test]
 fn transactions_are_read_in_all_their_forms() {
-    for sql in [
-        "BEGIN",
-        "begin work",
-        "BEGIN TRANSACTION ISOLATION LEVEL SERIALIZABLE, READ ONLY",
-        "START TRANSACTION READ WRITE",
-        "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY NOT DEFERRABLE",
+    for (sql, read_only) in [
+        ("BEGIN", "None"),
+        ("begin work", "None"),
+        ("BEGIN TRANSACTION ISOLATION LEVEL SERIALIZABLE, READ ONLY", "Some(true)"),
+        ("START TRANSACTION READ WRITE", "Some(false)"),
+        ("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY NOT DEFERRABLE", "Some(true)"),
     ] {
-        check(sql, "Begin");
+        check(sql, &format!("Begin {{ read_only: {read_only} }}"));
     }
     for sql in ["COMMIT", "END", "COMMIT WORK", "END TRANSACTION", "COMMIT AND NO CHAIN"] {
         check(sql, "Commit");
@@ -69,8 +69,14 @@ fn settings_are_read_in_all_their_forms() {
     check("SET extra_float_digits = -3", &set("extra_float_digits", "-3"));
     check("SET allowed_lateness = '10 s'", &set("allowed_lateness", "10 s"));
     check("SET LOCAL x TO DEFAULT", "SetVariable { scope: Local, name: \"x\", value: None }");
-    check("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", "SetTransaction");
-    check("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", "SetTransaction");
+    check(
+        "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
+        "SetTransaction { scope: Session, read_only: Some(true) }",
+    );
+    check(
+        "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+        "SetTransaction { scope: Local, read_only: None }",
+    );
     check("RESET ALL", "Reset(None)");
     check("RESET TIME ZONE", "Reset(Some(\"timezone\"))");
     check("SHOW TRANSACTION ISOLATION LEVEL", "ShowVariable(Some(\"transaction_isolation\"))");
