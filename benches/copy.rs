@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Instant;
 
-use datafusion::arrow::array::RecordBatch;
+use arrow::array::RecordBatch;
 use tidemill::error::Result;
 use tidemill::log::{Journal, StreamId, StreamSpec, Transaction};
 use tidemill::pgtypes::copy::{CopyDecoder, CopyOptions};

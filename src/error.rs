@@ -10,7 +10,7 @@
 
 use std::fmt;
 
-use datafusion::arrow::error::ArrowError;
+use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
 
 mod foreign;

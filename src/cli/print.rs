@@ -7,10 +7,10 @@
 use std::io::Write;
 use std::time::Duration;
 
+use arrow::array::RecordBatch;
+use arrow::datatypes::Schema;
 use async_trait::async_trait;
 use bytes::BytesMut;
-use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::Schema;
 use futures::StreamExt;
 
 use super::OutputFormat;
@@ -294,7 +294,7 @@ fn width(cell: &str) -> usize {
 mod tests {
     use std::sync::Arc;
 
-    use datafusion::arrow::array::{BooleanArray, Float64Array, Int64Array, StringArray};
+    use arrow::array::{BooleanArray, Float64Array, Int64Array, StringArray};
 
     use super::*;
 

@@ -13,11 +13,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions,
-};
-use datafusion::arrow::compute::{concat, filter_record_batch};
-use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions};
+use arrow::compute::{concat, filter_record_batch};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit};
 use datafusion::physical_expr::utils::{collect_columns, reassign_expr_columns};
 use datafusion::physical_plan::PhysicalExpr;
 
@@ -238,7 +236,7 @@ impl ComputedReader {
                         let what =
                             format!("column \"{}\": {}", column.field.name(), error.message());
                         aside.push((row, Why::Malformed, what));
-                        datafusion::arrow::array::new_null_array(column.field.data_type(), 1)
+                        arrow::array::new_null_array(column.field.data_type(), 1)
                     }
                 });
             }
@@ -337,7 +335,7 @@ fn micros(times: &ArrayRef) -> impl Iterator<Item = Option<i64>> {
         DataType::Timestamp(TimeUnit::Nanosecond, _) => (1, 1_000),
         _ => (1, 1),
     };
-    let ticks = datafusion::arrow::compute::cast(times, &DataType::Int64).ok();
+    let ticks = arrow::compute::cast(times, &DataType::Int64).ok();
     let rows = times.len();
     (0..rows).map(move |row| {
         let ticks = ticks.as_ref()?.as_primitive_opt::<Int64Type>()?;

@@ -54,7 +54,7 @@ pub(super) fn read_all(
     source: &dyn super::Source,
     columns: Option<&[usize]>,
     step: usize,
-) -> datafusion::arrow::record_batch::RecordBatch {
+) -> arrow::record_batch::RecordBatch {
     let (mut offset, mut batches) = (SourceOffset::default(), Vec::new());
     loop {
         let mut reader = source.reader(offset, columns).unwrap();
@@ -63,7 +63,7 @@ pub(super) fn read_all(
         batches.push(got.batch);
         if got.ended {
             let schema = batches[0].schema();
-            return datafusion::arrow::compute::concat_batches(&schema, &batches).unwrap();
+            return arrow::compute::concat_batches(&schema, &batches).unwrap();
         }
     }
 }

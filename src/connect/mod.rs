@@ -12,8 +12,8 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{Field, SchemaRef};
-use datafusion::arrow::record_batch::RecordBatch;
+use arrow::datatypes::{Field, SchemaRef};
+use arrow::record_batch::RecordBatch;
 
 use crate::error::{Error, Result, SqlState};
 use crate::limits;

@@ -6,13 +6,11 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{
+use arrow::array::{
     ArrayRef, AsArray, Int64Array, IntervalMonthDayNanoBuilder, RecordBatch, RecordBatchOptions,
 };
-use datafusion::arrow::compute::{
-    CastOptions, cast_with_options, concat_batches, filter_record_batch, take,
-};
-use datafusion::arrow::datatypes::{
+use arrow::compute::{CastOptions, cast_with_options, concat_batches, filter_record_batch, take};
+use arrow::datatypes::{
     DataType, Int64Type, IntervalMonthDayNanoType, IntervalUnit, Schema, SchemaRef, TimeUnit,
 };
 use datafusion::execution::context::SessionState;

@@ -8,12 +8,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{
+use arrow::array::{
     Array, ArrayRef, BooleanArray, Decimal128Array, Float64Array, Int64Array, RecordBatch,
     StringArray, TimestampMicrosecondArray,
 };
-use datafusion::arrow::compute::concat_batches;
-use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
+use arrow::compute::concat_batches;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::prelude::{SessionConfig, SessionContext};
 
 use super::map::Fragment;
@@ -142,7 +142,7 @@ fn columns() -> Vec<Column> {
 
 /// Rows around `base`; `n` numbers all rows of a run.
 fn batch(
-    schema: &datafusion::arrow::datatypes::SchemaRef,
+    schema: &arrow::datatypes::SchemaRef,
     dice: &mut Dice,
     rows: u64,
     base: i64,
@@ -177,7 +177,7 @@ struct Planned {
     below: Fragment,
     columns: Vec<usize>,
     spec: AggregateSpec,
-    schema: datafusion::arrow::datatypes::SchemaRef,
+    schema: arrow::datatypes::SchemaRef,
 }
 
 async fn plan(bench: &Bench, keys: &str, windowed: bool, emission: Emission) -> Planned {

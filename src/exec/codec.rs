@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{
+use arrow::array::{
     Array, ArrayRef, Int64Array, ListArray, ListBuilder, RecordBatch, UInt64Builder,
 };
-use datafusion::arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Field, Schema};
 
 use crate::catalog::RelationId;
 use crate::error::{Error, Result, SqlState};

@@ -58,10 +58,7 @@ pub fn emission(emit: Option<sql::Emit>, default: Emission) -> Emission {
 
 /// The columns that a query's result has as a relation; `names` are the ones given in CREATE VIEW v
 /// (a, b).
-pub fn columns_of(
-    schema: &datafusion::arrow::datatypes::Schema,
-    names: &[String],
-) -> Result<Vec<Column>> {
+pub fn columns_of(schema: &arrow::datatypes::Schema, names: &[String]) -> Result<Vec<Column>> {
     use crate::error::SqlState;
     if names.len() > schema.fields().len() {
         return Err(Error::new(SqlState::Syntax, "more column names than columns"));

@@ -3,8 +3,8 @@
 //! They are part of the commit that passes them by, in a ring of keys a view, so that they are
 //! neither lost in a crash nor grow without bound.
 
+use arrow::array::RecordBatch;
 use bytes::Bytes;
-use datafusion::arrow::array::RecordBatch;
 use serde::Deserialize;
 
 use super::codec::{delete_ring, ring_key, ring_keys};

@@ -16,7 +16,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use datafusion::arrow::array::RecordBatch;
+use arrow::array::RecordBatch;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 

@@ -1,6 +1,6 @@
 //! Where a query stands in its source, and what it gets from there at a time.
 
-use datafusion::arrow::datatypes::{DataType, TimeUnit};
+use arrow::datatypes::{DataType, TimeUnit};
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::{Kind, Relation};

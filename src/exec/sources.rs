@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{Field, Schema};
+use arrow::datatypes::{Field, Schema};
 
 use super::feed::{Feed, Feeds};
 use super::position::{FeedPosition, Start};

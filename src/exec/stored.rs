@@ -9,9 +9,9 @@
 //! which it was. That is all that restoring asks for: later rows override earlier ones. The answer
 //! is restored by the numbers of its rows, in any order.
 
-use datafusion::arrow::array::{AsArray, ListArray, RecordBatch, UInt32Array, UInt64Array};
-use datafusion::arrow::compute::take_record_batch;
-use datafusion::arrow::datatypes::UInt64Type;
+use arrow::array::{AsArray, ListArray, RecordBatch, UInt32Array, UInt64Array};
+use arrow::compute::take_record_batch;
+use arrow::datatypes::UInt64Type;
 
 use super::codec::{
     ANSWER, NUMBERS, ROWS, change_parts, end, key, numbered, prefix, progress_key, unweighted,

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, Float64Array, RecordBatch};
-use datafusion::arrow::datatypes::DataType;
+use arrow::array::{ArrayRef, Float64Array, RecordBatch};
+use arrow::datatypes::DataType;
 
 use super::codec::{end, prefix};
 use super::tests::open;

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{
+use arrow::array::{
     ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
-use datafusion::arrow::datatypes::Int64Type;
-use datafusion::arrow::util::pretty::pretty_format_batches;
+use arrow::datatypes::Int64Type;
+use arrow::util::pretty::pretty_format_batches;
 
 use super::env::Env;
 use super::messages::TemporaryQuery;

@@ -12,9 +12,9 @@
 
 use std::ops::Range;
 
+use arrow::compute::concat_batches;
+use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
-use datafusion::arrow::compute::concat_batches;
-use datafusion::arrow::datatypes::SchemaRef;
 
 use super::{CommitNo, LogBlock, StreamId, Write};
 use crate::error::{Error, Result};
@@ -191,8 +191,8 @@ impl LogBlock {
 mod tests {
     use std::sync::Arc;
 
-    use datafusion::arrow::array::{Int64Array, RecordBatch, StringArray};
-    use datafusion::arrow::datatypes::{DataType, Field, Schema};
+    use arrow::array::{Int64Array, RecordBatch, StringArray};
+    use arrow::datatypes::{DataType, Field, Schema};
 
     use super::*;
     use crate::error::SqlState;

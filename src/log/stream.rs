@@ -176,7 +176,7 @@ impl Stream {
 
 #[cfg(test)]
 mod tests {
-    use datafusion::arrow::datatypes::{DataType, Field, Schema};
+    use arrow::datatypes::{DataType, Field, Schema};
 
     use super::*;
 

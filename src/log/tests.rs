@@ -4,10 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use datafusion::arrow::array::{
-    Array, AsArray, Int64Array, RecordBatch, TimestampMicrosecondArray,
-};
-use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit};
+use arrow::array::{Array, AsArray, Int64Array, RecordBatch, TimestampMicrosecondArray};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit};
 use proptest::prelude::*;
 
 use super::*;

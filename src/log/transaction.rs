@@ -3,8 +3,8 @@
 
 use std::fmt;
 
+use arrow::array::RecordBatch;
 use bytes::Bytes;
-use datafusion::arrow::array::RecordBatch;
 
 use super::{CommitNo, StreamId, StreamSpec};
 use crate::error::Result;

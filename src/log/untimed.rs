@@ -6,8 +6,8 @@
 //! [`limits::KEPT_ROWS`]. It is there once, whoever reads the stream, and retention does not take
 //! it away.
 
+use arrow::array::Array;
 use bytes::Bytes;
-use datafusion::arrow::array::Array;
 
 use super::{LogBlock, StreamId, StreamSpec};
 use crate::error::Result;

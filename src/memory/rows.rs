@@ -1,6 +1,6 @@
 //! How many bytes rows take: of themselves, not of the buffers that they may be a slice of.
 
-use datafusion::arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::array::{Array, ArrayRef, RecordBatch};
 
 /// The bytes of an array's own values.
 pub fn array_bytes(array: &ArrayRef) -> usize {

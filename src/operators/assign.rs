@@ -7,11 +7,10 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::ArrayData;
-use datafusion::arrow::array::{Array, ArrayRef, UInt32Array};
-use datafusion::arrow::compute::{filter_record_batch, take};
-use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
-use datafusion::arrow::record_batch::RecordBatch;
+use arrow::array::{Array, ArrayData, ArrayRef, UInt32Array};
+use arrow::compute::{filter_record_batch, take};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
+use arrow::record_batch::RecordBatch;
 
 use super::operator::{Operator, PassedOn, rows_that_stay};
 use super::split::{ticks, time_column, times};
@@ -158,8 +157,8 @@ impl Operator for Assign {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use datafusion::arrow::array::{AsArray, Int64Array, TimestampMicrosecondArray};
-    use datafusion::arrow::datatypes::TimestampMicrosecondType;
+    use arrow::array::{AsArray, Int64Array, TimestampMicrosecondArray};
+    use arrow::datatypes::TimestampMicrosecondType;
 
     #[test]
     fn every_row_comes_once_per_window_in_batches_of_bounded_size() {

@@ -8,10 +8,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, AsArray, Int64Array, UInt32Array};
-use datafusion::arrow::compute::{concat_batches, interleave_record_batch, take_record_batch};
-use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Int64Type, Schema, SchemaRef};
-use datafusion::arrow::record_batch::RecordBatch;
+use arrow::array::{ArrayRef, AsArray, Int64Array, UInt32Array};
+use arrow::compute::{concat_batches, interleave_record_batch, take_record_batch};
+use arrow::datatypes::{DataType, Field, FieldRef, Int64Type, Schema, SchemaRef};
+use arrow::record_batch::RecordBatch;
 
 use super::operator::{Operator, PassedOn, kept, rows_that_stay, size_of_tables};
 use super::split::{split, ticks, time_column, timed, times};
@@ -264,7 +264,7 @@ impl WindowBuffer {
 
     /// Takes in the rows of another lane, as if they had come now, in their order.
     pub fn merge_partial(&mut self, partial: &Partial) -> Result<()> {
-        let sorted = datafusion::arrow::compute::sort_to_indices(partial.column(0), None, None)?;
+        let sorted = arrow::compute::sort_to_indices(partial.column(0), None, None)?;
         let rows = take_record_batch(partial, &sorted)?;
         let input = Schema::new(self.kept.fields()[1..].to_vec());
         self.push(&RecordBatch::try_new(Arc::new(input), rows.columns()[1..].to_vec())?)

@@ -17,9 +17,9 @@
 //! nanoseconds) is in none of them. It counts as late too, whatever the watermark: so it is seen in
 //! `tidemill.late_rows` and not lost in silence.
 
-use datafusion::arrow::array::{Array, BooleanArray, Int64Array, RecordBatch};
-use datafusion::arrow::compute::{cast, filter_record_batch, max, min};
-use datafusion::arrow::datatypes::DataType;
+use arrow::array::{Array, BooleanArray, Int64Array, RecordBatch};
+use arrow::compute::{cast, filter_record_batch, max, min};
+use arrow::datatypes::DataType;
 
 use crate::error::{Error, Result};
 use crate::time::{EventTime, Watermark, WindowSpec};
@@ -215,8 +215,8 @@ fn closes(mark: Watermark, end: Option<i64>) -> bool {
 mod tests {
     use std::sync::Arc;
 
-    use datafusion::arrow::array::TimestampMicrosecondArray;
-    use datafusion::arrow::datatypes::{Field, Schema, TimeUnit};
+    use arrow::array::TimestampMicrosecondArray;
+    use arrow::datatypes::{Field, Schema, TimeUnit};
 
     use super::*;
 

@@ -40,7 +40,7 @@ mod union;
 mod untouched;
 mod window;
 
-use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 use datafusion::common::ScalarValue;
 use std::sync::Arc;
 
@@ -64,7 +64,7 @@ use crate::time::{EventTime, WINDOW_COLUMNS, Watermark, WindowSpec, ticks_of_mil
 
 /// What is written at a checkpoint or sent by another lane: states by (slice, keys), see DESIGN.md
 /// idea 4.
-pub type Partial = datafusion::arrow::record_batch::RecordBatch;
+pub type Partial = arrow::record_batch::RecordBatch;
 
 /// Whether a watermark has closed everything that it closes. The results of many windows, each of
 /// many groups, may be more than memory holds, so they are given out in portions of at least

@@ -18,8 +18,8 @@
 //! lets each row through that is not the one before it:
 //!
 //! ```
-//! use datafusion::arrow::array::{BooleanArray, RecordBatch};
-//! use datafusion::arrow::compute::filter_record_batch;
+//! use arrow::array::{BooleanArray, RecordBatch};
+//! use arrow::compute::filter_record_batch;
 //! use tidemill::error::Result;
 //! use tidemill::operators::{Delta, Operator, PassedOn, rows_that_stay};
 //!
@@ -42,7 +42,7 @@
 //! }
 //! ```
 
-use datafusion::arrow::array::RecordBatch;
+use arrow::array::RecordBatch;
 
 use super::Closing;
 use crate::error::{Error, Result};

@@ -6,10 +6,10 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array};
-use datafusion::arrow::compute::filter_record_batch;
-use datafusion::arrow::datatypes::{Int64Type, SchemaRef};
-use datafusion::arrow::record_batch::RecordBatch;
+use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::{Int64Type, SchemaRef};
+use arrow::record_batch::RecordBatch;
 use datafusion::common::ScalarValue;
 
 use super::operator::{Operator, PassedOn, kept, size_of_tables};
@@ -181,8 +181,7 @@ impl RunningAggregate {
         } else {
             gone.into_iter().for_each(|id| self.interner.forget(id));
         }
-        let rows = datafusion::arrow::record_batch::RecordBatchOptions::new()
-            .with_row_count(Some(ids.len()));
+        let rows = arrow::record_batch::RecordBatchOptions::new().with_row_count(Some(ids.len()));
         let batch = RecordBatch::try_new_with_options(Arc::clone(&self.output), columns, &rows)?;
         Ok(Delta::new(batch, weights))
     }

@@ -6,12 +6,11 @@
 
 use std::collections::BTreeMap;
 
-use datafusion::arrow::array::ArrayData;
-use datafusion::arrow::array::{Array, ArrayRef, BooleanArray, UInt32Array, make_array};
-use datafusion::arrow::buffer::Buffer;
-use datafusion::arrow::compute::{filter_record_batch, take};
-use datafusion::arrow::datatypes::DataType;
-use datafusion::arrow::record_batch::RecordBatch;
+use arrow::array::{Array, ArrayData, ArrayRef, BooleanArray, UInt32Array, make_array};
+use arrow::buffer::Buffer;
+use arrow::compute::{filter_record_batch, take};
+use arrow::datatypes::DataType;
+use arrow::record_batch::RecordBatch;
 
 use crate::error::{Error, Result};
 use crate::time::{EventTime, Slice, SliceSpec};

@@ -4,12 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{
-    ArrayRef, AsArray, Int64Array, RecordBatch, TimestampMicrosecondArray,
-};
-use datafusion::arrow::datatypes::{
-    DataType, Field, Int64Type, Schema, TimeUnit, TimestampMicrosecondType,
-};
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, TimestampMicrosecondArray};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, TimeUnit, TimestampMicrosecondType};
 use datafusion::logical_expr::Operator as Op;
 use datafusion::physical_expr::expressions::{binary, cast, col};
 use proptest::prelude::*;

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{
+use arrow::array::{
     Array, ArrayRef, BooleanArray, Float64Array, Int64Array, StringArray,
     TimestampMillisecondArray, UInt32Array,
 };
-use datafusion::arrow::compute::take_record_batch;
-use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use datafusion::arrow::record_batch::RecordBatch;
-use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
+use arrow::compute::take_record_batch;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::record_batch::RecordBatch;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::functions_aggregate as f;
 use datafusion::logical_expr::AggregateUDF;
 use datafusion::physical_expr::PhysicalExpr;
@@ -158,12 +158,12 @@ impl Naive {
     }
 
     fn results(spec: &AggregateSpec, rows: &[RecordBatch]) -> Vec<String> {
-        let all = datafusion::arrow::compute::concat_batches(&schema(), rows).unwrap();
+        let all = arrow::compute::concat_batches(&schema(), rows).unwrap();
         let result = |call: &AggregateCall| {
             let mut rows = all.clone();
             if let Some(filter) = call.filter {
                 let filter = all.column(filter).as_any().downcast_ref::<BooleanArray>().unwrap();
-                rows = datafusion::arrow::compute::filter_record_batch(&all, filter).unwrap();
+                rows = arrow::compute::filter_record_batch(&all, filter).unwrap();
             }
             if call.args.is_empty() {
                 return rows.num_rows().to_string();
@@ -365,7 +365,7 @@ fn a_running_aggregate_follows_rows_that_come_and_go_and_survives_restarts() {
                 gone.push(rows.swap_remove(dice.roll(rows.len() as u64) as usize));
             }
             if !gone.is_empty() {
-                let gone = datafusion::arrow::compute::concat_batches(&schema(), &gone).unwrap();
+                let gone = arrow::compute::concat_batches(&schema(), &gone).unwrap();
                 operator.push(&gone, Some(&Int64Array::from_value(-1, gone.num_rows()))).unwrap();
             }
             assert_counted(&operator);

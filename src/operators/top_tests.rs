@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
-use datafusion::arrow::compute::SortOptions;
-use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema, UInt64Type};
-use datafusion::arrow::row::SortField;
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
+use arrow::compute::SortOptions;
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, UInt64Type};
+use arrow::row::SortField;
 
 use super::{Closing, Delta, Operator, RankColumn, Top, TopSpec};
 use crate::state::{Numbering, Tally, Wanted};

@@ -5,8 +5,8 @@
 
 use std::collections::VecDeque;
 
-use datafusion::arrow::array::{Array, ArrayRef};
-use datafusion::arrow::datatypes::DataType;
+use arrow::array::{Array, ArrayRef};
+use arrow::datatypes::DataType;
 
 use crate::error::Result;
 use crate::state::Interner;

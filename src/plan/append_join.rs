@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, Field};
+use arrow::datatypes::{DataType, Field};
 use datafusion::common::{DFSchema, JoinType};
 use datafusion::logical_expr::{Expr, Join, LogicalPlan, Projection, col};
 

@@ -4,7 +4,7 @@
 //! away, with that of the other bounds the difference of the two; so does an equality. If it is
 //! bounded on both sides, a row can be joined for a limited time only.
 
-use datafusion::arrow::datatypes::{DataType, IntervalMonthDayNano, TimeUnit};
+use arrow::datatypes::{DataType, IntervalMonthDayNano, TimeUnit};
 use datafusion::common::{Column, ScalarValue};
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{Expr, Join, Operator};

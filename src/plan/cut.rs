@@ -406,7 +406,7 @@ impl Cutter {
         self,
         stage: Open,
         limit: Option<usize>,
-        schema: datafusion::arrow::datatypes::SchemaRef,
+        schema: arrow::datatypes::SchemaRef,
     ) -> Result<Pipeline> {
         if self.options.emission == Emission::OnClose && stage.edge.retracts {
             let rows = stage.rows_of();

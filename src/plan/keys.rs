@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::DataType;
+use arrow::datatypes::DataType;
 use datafusion::common::JoinType;
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::{

@@ -7,9 +7,9 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::{DataType, FieldRef};
 use async_trait::async_trait;
 use chrono::DateTime;
-use datafusion::arrow::datatypes::{DataType, FieldRef};
 use datafusion::catalog::{CatalogProviderList, MemoryCatalogProviderList};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{SchemaError, TableReference};

@@ -15,8 +15,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::DataType;
-use datafusion::arrow::row::{RowConverter, SortField};
+use arrow::datatypes::DataType;
+use arrow::row::{RowConverter, SortField};
 use datafusion::common::{DFSchemaRef, ScalarValue};
 use datafusion::logical_expr::expr::{Sort as SortExpr, WindowFunction};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
@@ -272,10 +272,8 @@ pub(super) fn plan(notices: &mut Vec<String>, first: FirstRows, input: Open) -> 
     let keys: Vec<usize> = first.keys.iter().map(&mut place).collect();
     let mut order = Vec::with_capacity(first.order.len());
     for by in &first.order {
-        let options = datafusion::arrow::compute::SortOptions {
-            descending: !by.asc,
-            nulls_first: by.nulls_first,
-        };
+        let options =
+            arrow::compute::SortOptions { descending: !by.asc, nulls_first: by.nulls_first };
         let kind = by.expr.get_type(&schema)?;
         order.push((place(&by.expr), SortField::new_with_options(kind, options)));
     }

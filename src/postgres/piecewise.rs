@@ -18,9 +18,9 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
-use datafusion::arrow::compute::{cast, concat};
-use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
+use arrow::compute::{cast, concat};
+use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::Result;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::execution::TaskContext;
@@ -331,7 +331,7 @@ impl ExecutionPlan for PiecewiseProjection {
 
 #[cfg(test)]
 mod tests {
-    use datafusion::arrow::array::Int64Array;
+    use arrow::array::Int64Array;
     use datafusion::common::DataFusionError;
 
     use super::super::room::take;
@@ -345,7 +345,7 @@ mod tests {
     /// Each row makes so many MiB.
     fn sizes(values: &[i64]) -> Result<Vec<usize>> {
         let work = |piece: &RecordBatch| {
-            let mib = piece.column(0).as_primitive::<datafusion::arrow::datatypes::Int64Type>();
+            let mib = piece.column(0).as_primitive::<arrow::datatypes::Int64Type>();
             if !mib.values().iter().all(|mib| take(*mib as usize * (1 << 20))) {
                 return Err(DataFusionError::Execution("too much".to_owned()));
             }

@@ -187,9 +187,9 @@ impl ExecutionPlan for Portions {
 
 #[cfg(test)]
 mod tests {
-    use datafusion::arrow::array::{ArrayRef, Int64Array, ListArray, RecordBatch};
-    use datafusion::arrow::buffer::OffsetBuffer;
-    use datafusion::arrow::datatypes::{DataType, Field};
+    use arrow::array::{ArrayRef, Int64Array, ListArray, RecordBatch};
+    use arrow::buffer::OffsetBuffer;
+    use arrow::datatypes::{DataType, Field};
     use datafusion::common::ScalarValue;
     use datafusion::datasource::memory::MemorySourceConfig;
     use datafusion::physical_expr::expressions::lit;

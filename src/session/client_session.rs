@@ -6,10 +6,10 @@
 
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use bytes::Bytes;
-use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::SchemaRef;
 use futures::stream::BoxStream;
 
 use super::gate::CommitGate;
@@ -92,7 +92,7 @@ pub struct Prepared {
 }
 
 /// Parameter values: arrays of length 1.
-pub type Params = Vec<datafusion::arrow::array::ArrayRef>;
+pub type Params = Vec<arrow::array::ArrayRef>;
 
 /// Which of Postgres's two query protocols asks; a bare SUBSCRIBE answers with copy-out in the
 /// simple one.

@@ -7,8 +7,8 @@
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
+use arrow::array::{Array, ArrayRef, FixedSizeBinaryArray};
 use bytes::BytesMut;
-use datafusion::arrow::array::{Array, ArrayRef, FixedSizeBinaryArray};
 use datafusion::sql::sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, LimitClause, Query,
     Select, SelectItem, Value, Visit, VisitMut, VisitorMut,
@@ -56,7 +56,7 @@ fn array_constant(
     text: &str,
 ) -> Result<Expr> {
     let (SqlType::Array(element), Some(list)) =
-        (sql_type, value.as_any().downcast_ref::<datafusion::arrow::array::ListArray>())
+        (sql_type, value.as_any().downcast_ref::<arrow::array::ListArray>())
     else {
         return parse_expr(&format!("CAST({} AS {declared})", quoted(text)));
     };
@@ -391,7 +391,7 @@ fn answered(expr: &Expr, session: &SessionValues<'_>) -> Result<Option<Expr>> {
 mod tests {
     use std::sync::Arc;
 
-    use datafusion::arrow::array::{BinaryArray, Int32Array, StringArray};
+    use arrow::array::{BinaryArray, Int32Array, StringArray};
 
     use super::*;
 

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{Field, SchemaRef};
+use arrow::datatypes::{Field, SchemaRef};
 use datafusion::sql::sqlparser::ast::{Expr, Query};
 
 use super::cached_plan::{self, CachedPlan};

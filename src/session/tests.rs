@@ -109,7 +109,7 @@ impl Client {
         while let Some(batch) = rows.stream.next().await {
             let batch = batch?;
             for row in 0..batch.num_rows() {
-                let cell = |(encoder, column): (&Encoder, &datafusion::arrow::array::ArrayRef)| {
+                let cell = |(encoder, column): (&Encoder, &arrow::array::ArrayRef)| {
                     if encoder.is_null(column.as_ref(), row) {
                         return "NULL".to_owned();
                     }
@@ -279,10 +279,10 @@ async fn prepared_statements_know_their_parameters_and_columns() {
     assert_eq!(prepared.params, [Int, Text, BigInt]);
     assert_eq!(names(&prepared), ["?column?", "t", "count"]);
     assert!(session.prepare("", &[]).await.unwrap().is_empty);
-    let params: Vec<datafusion::arrow::array::ArrayRef> = vec![
-        Arc::new(datafusion::arrow::array::Int32Array::from(vec![41])),
-        Arc::new(datafusion::arrow::array::StringArray::from(vec!["it's"])),
-        Arc::new(datafusion::arrow::array::Int64Array::from(vec![5])),
+    let params: Vec<arrow::array::ArrayRef> = vec![
+        Arc::new(arrow::array::Int32Array::from(vec![41])),
+        Arc::new(arrow::array::StringArray::from(vec!["it's"])),
+        Arc::new(arrow::array::Int64Array::from(vec![5])),
     ];
     let Outcome::Rows(rows) = session.execute(&prepared, params, Protocol::Extended).await.unwrap()
     else {

@@ -7,11 +7,11 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{
+use arrow::array::{
     ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array, UInt64Array, new_null_array,
 };
-use datafusion::arrow::compute::take_record_batch;
-use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt64Type};
+use arrow::compute::take_record_batch;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt64Type};
 
 use super::{
     Applied, Delta, Interner, Location, NumberedRows, PieceCursor, RowStore, StateTable, in_parts,
@@ -339,8 +339,8 @@ impl StateTable for Arrangement {
 
 #[cfg(test)]
 mod tests {
-    use datafusion::arrow::array::{Int64Array, StringArray};
-    use datafusion::arrow::datatypes::Int64Type;
+    use arrow::array::{Int64Array, StringArray};
+    use arrow::datatypes::Int64Type;
 
     use super::*;
 

@@ -1,8 +1,8 @@
 //! A change: rows with weights.
 
-use datafusion::arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, UInt64Array};
-use datafusion::arrow::compute::{filter_record_batch, take_record_batch};
-use datafusion::arrow::record_batch::RecordBatch;
+use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, UInt64Array};
+use arrow::compute::{filter_record_batch, take_record_batch};
+use arrow::record_batch::RecordBatch;
 
 use crate::error::Result;
 
@@ -61,7 +61,7 @@ impl Delta {
         let batch = filter_record_batch(&self.batch, keep)?;
         let weights = match &self.weights {
             Some(weights) => {
-                let kept: ArrayRef = datafusion::arrow::compute::filter(weights, keep)?;
+                let kept: ArrayRef = arrow::compute::filter(weights, keep)?;
                 kept.as_any().downcast_ref::<Int64Array>().cloned()
             }
             None => None,

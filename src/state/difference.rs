@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use datafusion::arrow::array::Int64Array;
-use datafusion::arrow::compute::interleave_record_batch;
-use datafusion::arrow::record_batch::RecordBatch;
-use datafusion::arrow::row::{RowConverter, SortField};
+use arrow::array::Int64Array;
+use arrow::compute::interleave_record_batch;
+use arrow::record_batch::RecordBatch;
+use arrow::row::{RowConverter, SortField};
 
 use super::Delta;
 use crate::error::Result;
@@ -58,7 +58,7 @@ pub fn change(old: &RecordBatch, new: &RecordBatch) -> Result<(Delta, Vec<usize>
 mod tests {
     use std::sync::Arc;
 
-    use datafusion::arrow::array::{ArrayRef, Int64Array};
+    use arrow::array::{ArrayRef, Int64Array};
 
     use super::*;
 

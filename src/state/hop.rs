@@ -25,7 +25,7 @@
 
 use std::collections::BTreeMap;
 
-use datafusion::arrow::array::ArrayRef;
+use arrow::array::ArrayRef;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 

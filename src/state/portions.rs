@@ -5,7 +5,7 @@
 //! Then its row is written several times, each time with other values of it: for a table that is
 //! restored this is the same as values that have come one after the other.
 
-use datafusion::arrow::array::ArrayRef;
+use arrow::array::ArrayRef;
 
 use super::aggregates::Kernel;
 use super::state_table::{PieceCursor, Portion};

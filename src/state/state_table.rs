@@ -17,7 +17,7 @@
 //! Restoring takes everything in the order in which it was written; later rows override earlier
 //! ones of their key, and a row says by itself whether its key has gone.
 
-use datafusion::arrow::record_batch::RecordBatch;
+use arrow::record_batch::RecordBatch;
 
 use crate::error::{Error, Result};
 use crate::limits::{BATCH_ROWS, STATE_PART_BYTES, STATE_PIECE_BYTES};

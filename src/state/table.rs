@@ -4,12 +4,11 @@
 //! are the slots of the kernels. It remembers which slots were touched since the last checkpoint,
 //! and, if it emits changes, what the results of the touched slots were before.
 
-use datafusion::arrow::array::make_comparator;
-use datafusion::arrow::array::{Array, ArrayRef, Int64Array, new_empty_array};
-use datafusion::arrow::compute::kernels::cmp::not_distinct;
-use datafusion::arrow::compute::{concat, interleave};
-use datafusion::arrow::datatypes::{DataType, SchemaRef};
-use datafusion::arrow::record_batch::RecordBatch;
+use arrow::array::{Array, ArrayRef, Int64Array, make_comparator, new_empty_array};
+use arrow::compute::kernels::cmp::not_distinct;
+use arrow::compute::{concat, interleave};
+use arrow::datatypes::{DataType, SchemaRef};
+use arrow::record_batch::RecordBatch;
 
 use super::aggregates::{self, AggregateCall, Kernel, Place, sequence};
 use super::keys::Interner;
@@ -279,13 +278,12 @@ fn unchanged(old: &[ArrayRef], new: &[ArrayRef], rows: &[Option<u32>]) -> Result
         return Ok(same);
     }
     positions.iter().for_each(|&i| same[i] = true);
-    let left_rows = datafusion::arrow::array::UInt32Array::from(olds);
-    let right_rows = datafusion::arrow::array::UInt32Array::from_iter_values(
-        positions.iter().map(|&i| i as u32),
-    );
+    let left_rows = arrow::array::UInt32Array::from(olds);
+    let right_rows =
+        arrow::array::UInt32Array::from_iter_values(positions.iter().map(|&i| i as u32));
     for (old, new) in old.iter().zip(new) {
-        let left = datafusion::arrow::compute::take(old, &left_rows, None)?;
-        let right = datafusion::arrow::compute::take(new, &right_rows, None)?;
+        let left = arrow::compute::take(old, &left_rows, None)?;
+        let right = arrow::compute::take(new, &right_rows, None)?;
         match not_distinct(&left, &right) {
             Ok(equal) => {
                 positions.iter().enumerate().for_each(|(k, &i)| same[i] &= equal.value(k));

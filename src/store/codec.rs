@@ -17,15 +17,15 @@ use std::collections::HashMap;
 use std::io::Cursor;
 use std::sync::Arc;
 
+use arrow::array::{RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::buffer::Buffer;
+use arrow::compute::take;
+use arrow::datatypes::{Schema, SchemaRef};
 use arrow::ipc::convert::fb_to_schema;
 use arrow::ipc::reader::{StreamReader, read_record_batch};
 use arrow::ipc::root_as_message;
 use arrow::ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteOptions};
 use bytes::Bytes;
-use datafusion::arrow::array::{RecordBatch, RecordBatchOptions, UInt32Array};
-use datafusion::arrow::buffer::Buffer;
-use datafusion::arrow::compute::take;
-use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -310,8 +310,8 @@ fn copied(batch: RecordBatch) -> Result<RecordBatch> {
 
 #[cfg(test)]
 mod tests {
-    use datafusion::arrow::array::{ArrayRef, Int64Array, StringArray};
-    use datafusion::arrow::ipc::writer::StreamWriter;
+    use arrow::array::{ArrayRef, Int64Array, StringArray};
+    use arrow::ipc::writer::StreamWriter;
 
     use super::*;
 

@@ -5,9 +5,9 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
-use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 
 use crate::error::Result;
 
@@ -83,11 +83,9 @@ pub(super) fn batch(
 
 #[cfg(test)]
 mod tests {
-    use datafusion::arrow::array::{
-        Array, ArrayRef, AsArray, Decimal128Array, Int32Array, ListArray,
-    };
-    use datafusion::arrow::buffer::OffsetBuffer;
-    use datafusion::arrow::datatypes::Decimal256Type;
+    use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, Int32Array, ListArray};
+    use arrow::buffer::OffsetBuffer;
+    use arrow::datatypes::Decimal256Type;
 
     use super::super::codec::{ValueReader, ValueWriter};
     use super::*;

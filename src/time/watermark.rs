@@ -1,7 +1,7 @@
 //! A point in event time, and how far event time has come.
 
 /// A point in event time: ticks since 1970-01-01T00:00:00 UTC in the unit of the stream's time
-/// column (seconds, ms, µs or ns: [`datafusion::arrow::datatypes::TimeUnit`]). One stream has one
+/// column (seconds, ms, µs or ns: [`arrow::datatypes::TimeUnit`]). One stream has one
 /// unit, so two event times of one pipeline compare as integers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventTime(pub i64);

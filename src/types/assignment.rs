@@ -4,7 +4,7 @@
 //! to text; not from text to something else, nor between booleans and numbers (PostgreSQL manual,
 //! "Value Storage"). A column is assigned to, and so is the result of a function.
 
-use datafusion::arrow::datatypes::DataType;
+use arrow::datatypes::DataType;
 
 use super::SqlType;
 

@@ -6,9 +6,9 @@
 //! the operands alone; so the same division gives the same digits here and there. (PostgreSQL
 //! manual, section 8.1.2, and the behaviour of PostgreSQL 15.)
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray};
-use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{DataType, Decimal128Type, Decimal256Type, i256};
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Decimal128Type, Decimal256Type, i256};
 
 /// The places behind the point that a computed numeric keeps at the most.
 pub(crate) const MAX_SCALE: i8 = 38;

@@ -4,7 +4,7 @@
 //! operands show; here they are computed in pairs of doubles, which hold about 31 digits, and rounded
 //! where Postgres rounds. Where a power is exact and has room, it is exact here too.
 
-use datafusion::arrow::datatypes::i256;
+use arrow::datatypes::i256;
 
 use super::decimal::{Decimal, DecimalError, MAX_SCALE, multiplied};
 

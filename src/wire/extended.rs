@@ -5,9 +5,9 @@
 
 use std::collections::HashMap;
 
+use arrow::array::{ArrayRef, new_null_array};
+use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
-use datafusion::arrow::array::{ArrayRef, new_null_array};
-use datafusion::arrow::datatypes::SchemaRef;
 use pgwire::messages::PgWireBackendMessage as Reply;
 use pgwire::messages::data::{NoData, ParameterDescription};
 use pgwire::messages::extendedquery::{

@@ -6,9 +6,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use arrow::array::RecordBatch;
+use arrow::datatypes::Schema;
 use bytes::{BufMut, BytesMut};
-use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::Schema;
 use futures::stream::BoxStream;
 use pgwire::messages::PgWireBackendMessage as Reply;
 use pgwire::messages::data::{FieldDescription, RowDescription};

@@ -226,10 +226,8 @@ mod tests {
         let bids = input::generate("bid", 2_000, schema, &all).unwrap();
         let path = |name: &str| dir.path().join(name);
         let create = |name: &str| std::fs::File::create(path(name)).unwrap();
-        let mut csv = datafusion::arrow::csv::WriterBuilder::new()
-            .with_header(true)
-            .build(create("bids.csv"));
-        let mut json = datafusion::arrow::json::LineDelimitedWriter::new(create("bids.json"));
+        let mut csv = arrow::csv::WriterBuilder::new().with_header(true).build(create("bids.csv"));
+        let mut json = arrow::json::LineDelimitedWriter::new(create("bids.json"));
         let schema = bids.batches[0].schema();
         let mut parquet =
             datafusion::parquet::arrow::ArrowWriter::try_new(create("bids.parquet"), schema, None)

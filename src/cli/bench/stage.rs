@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arrow::array::{Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
-use datafusion::arrow::array::{Int64Array, RecordBatch, StringArray};
-use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::logical_expr::LogicalPlan;
 
@@ -97,7 +97,7 @@ fn relation(id: u64, name: &str, columns: Vec<Column>, kind: Kind) -> Relation {
 }
 
 fn columns(schema: &Schema) -> Vec<Column> {
-    let column = |field: &datafusion::arrow::datatypes::Field| Column {
+    let column = |field: &arrow::datatypes::Field| Column {
         name: field.name().clone(),
         sql_type: SqlType::from_field(field),
         not_null: !field.is_nullable(),

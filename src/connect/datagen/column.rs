@@ -3,12 +3,12 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{
+use arrow::array::{
     Array, ArrayRef, BooleanArray, Float64Array, Int64Array, StringBuilder,
     TimestampMillisecondArray,
 };
-use datafusion::arrow::compute::{cast, nullif};
-use datafusion::arrow::datatypes::{DataType, Field};
+use arrow::compute::{cast, nullif};
+use arrow::datatypes::{DataType, Field};
 
 use super::super::options::{ConnectorOptions, bad};
 use super::super::random::Random;

@@ -8,9 +8,9 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::RecordBatchOptions;
-use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
-use datafusion::arrow::record_batch::RecordBatch;
+use arrow::array::RecordBatchOptions;
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::record_batch::RecordBatch;
 
 use super::options::{ConnectorOptions, bad};
 use super::{EventTimes, Source, SourceBatch, SourceOffset, SourceReader, generated};
@@ -167,10 +167,8 @@ impl SourceReader for DatagenReader {
 
 #[cfg(test)]
 mod tests {
-    use datafusion::arrow::array::AsArray;
-    use datafusion::arrow::datatypes::{
-        DataType, Float64Type, Int32Type, TimeUnit, TimestampMillisecondType,
-    };
+    use arrow::array::AsArray;
+    use arrow::datatypes::{DataType, Float64Type, Int32Type, TimeUnit, TimestampMillisecondType};
 
     use super::generated::read_all;
     use super::*;

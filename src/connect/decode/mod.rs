@@ -7,10 +7,10 @@
 //! this. A field of a column that nobody asked for is still checked, only not kept: whether a
 //! record is good must not depend on the query that reads it.
 
-use datafusion::arrow::array::{BooleanArray, RecordBatchOptions};
-use datafusion::arrow::compute::filter;
-use datafusion::arrow::datatypes::{Field, SchemaRef};
-use datafusion::arrow::record_batch::RecordBatch;
+use arrow::array::{BooleanArray, RecordBatchOptions};
+use arrow::compute::filter;
+use arrow::datatypes::{Field, SchemaRef};
+use arrow::record_batch::RecordBatch;
 
 use super::times::{Times, Verdict};
 use super::{EventTimes, RAW_BYTES, Rejected, Why, without_time};

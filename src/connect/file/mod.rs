@@ -10,7 +10,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use parking_lot::Mutex;
 
 use super::decode::{BatchBuilder, CsvDecoder, CsvStyle, Decoder, JsonDecoder};

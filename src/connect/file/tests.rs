@@ -1,8 +1,8 @@
 //! What holds for files, whatever is in them and however they are read.
 
-use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::compute::concat_batches;
-use datafusion::arrow::datatypes::{DataType, TimeUnit};
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use arrow::datatypes::{DataType, TimeUnit};
 use proptest::prelude::*;
 
 use super::*;
@@ -54,11 +54,11 @@ fn read(
 }
 
 fn texts(batch: &RecordBatch) -> Vec<String> {
-    let style = datafusion::arrow::util::display::FormatOptions::default().with_null("∅");
+    let style = arrow::util::display::FormatOptions::default().with_null("∅");
     let columns: Vec<_> = batch
         .columns()
         .iter()
-        .map(|c| datafusion::arrow::util::display::ArrayFormatter::try_new(c, &style).unwrap())
+        .map(|c| arrow::util::display::ArrayFormatter::try_new(c, &style).unwrap())
         .collect();
     (0..batch.num_rows())
         .map(|row| columns.iter().map(|c| c.value(row).to_string()).collect::<Vec<_>>().join("|"))

@@ -6,7 +6,7 @@
 use std::fmt::Write;
 use std::sync::{Arc, OnceLock};
 
-use datafusion::arrow::array::{ArrayRef, Int64Array, StringBuilder, TimestampMicrosecondArray};
+use arrow::array::{ArrayRef, Int64Array, StringBuilder, TimestampMicrosecondArray};
 
 use super::super::random::{Random, mix};
 

@@ -23,9 +23,9 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::RecordBatchOptions;
-use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::arrow::record_batch::RecordBatch;
+use arrow::array::RecordBatchOptions;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::record_batch::RecordBatch;
 
 use super::options::ConnectorOptions;
 use super::{EventTimes, Source, SourceBatch, SourceOffset, SourceReader, generated};
@@ -174,9 +174,9 @@ impl SourceReader for NexmarkReader {
 mod tests {
     use super::generated::read_all;
     use super::*;
-    use datafusion::arrow::array::{Array, AsArray, BooleanArray};
-    use datafusion::arrow::compute::filter;
-    use datafusion::arrow::datatypes::{Fields, Int32Type, Int64Type, TimestampMicrosecondType};
+    use arrow::array::{Array, AsArray, BooleanArray};
+    use arrow::compute::filter;
+    use arrow::datatypes::{Fields, Int32Type, Int64Type, TimestampMicrosecondType};
 
     fn open(options: &[(&str, &str)], created: i64) -> Nexmark {
         let options: Vec<_> = options.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();

@@ -4,7 +4,7 @@
 //! What would only change how fast others generate (`nexmark.split.num`, `nexmark.max.chunk.size`)
 //! is known and changes no row. Proportions of the three kinds that are not Nexmark's are refused.
 
-use datafusion::arrow::datatypes::Field;
+use arrow::datatypes::Field;
 
 use super::super::options::{ConnectorOptions, bad};
 use super::site_columns::SiteRows;

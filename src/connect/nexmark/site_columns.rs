@@ -5,12 +5,10 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{
-    Array, ArrayRef, Int32Array, StructArray, UInt32Array, new_null_array,
-};
-use datafusion::arrow::buffer::NullBuffer;
-use datafusion::arrow::compute::{can_cast_types, cast, take};
-use datafusion::arrow::datatypes::{DataType, Field, Fields, TimeUnit};
+use arrow::array::{Array, ArrayRef, Int32Array, StructArray, UInt32Array, new_null_array};
+use arrow::buffer::NullBuffer;
+use arrow::compute::{can_cast_types, cast, take};
+use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
 
 use super::generate::{NexmarkColumn, Site};
 use crate::error::{Error, Result, SqlState};

@@ -13,7 +13,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use datafusion::arrow::array::RecordBatch;
+use arrow::array::RecordBatch;
 
 use crate::catalog::RelationId;
 use crate::connect::{Rejected, Source, SourceOffset, SourceReader};
@@ -202,8 +202,8 @@ impl SharedReads {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use datafusion::arrow::array::{ArrayRef, AsArray, Int64Array};
-    use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
+    use arrow::array::{ArrayRef, AsArray, Int64Array};
+    use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 
     use super::*;
     use crate::connect::SourceBatch;

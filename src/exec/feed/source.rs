@@ -5,8 +5,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Int64Array, RecordBatch};
-use datafusion::arrow::compute::max;
+use arrow::array::{Int64Array, RecordBatch};
+use arrow::compute::max;
 
 use super::super::position::{FeedBatch, FeedPosition, SourceProgress, watermark_of};
 use super::shared::{Most, SharedReads, SourcePortion, Wish, read_portion};

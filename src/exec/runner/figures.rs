@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::TimeUnit;
+use arrow::datatypes::TimeUnit;
 
 use super::Runner;
 use crate::exec::explain::ExplainedLine;

@@ -12,8 +12,8 @@
 
 use std::collections::BTreeSet;
 
-use datafusion::arrow::array::{Array, BooleanArray, Int64Array};
-use datafusion::arrow::datatypes::{DataType, TimeUnit};
+use arrow::array::{Array, BooleanArray, Int64Array};
+use arrow::datatypes::{DataType, TimeUnit};
 
 use crate::catalog::{Kind, Relation};
 use crate::error::{Error, Result, SqlState};
@@ -130,8 +130,8 @@ impl Retention {
 mod tests {
     use std::sync::Arc;
 
-    use datafusion::arrow::array::{ArrayRef, RecordBatch, TimestampMillisecondArray};
-    use datafusion::arrow::datatypes::{Field, Schema};
+    use arrow::array::{ArrayRef, RecordBatch, TimestampMillisecondArray};
+    use arrow::datatypes::{Field, Schema};
     use proptest::prelude::*;
 
     use super::*;

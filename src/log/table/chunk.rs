@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{BooleanArray, RecordBatch, UInt32Array, UInt64Array};
-use datafusion::arrow::buffer::{BooleanBuffer, Buffer};
-use datafusion::arrow::compute::{
+use arrow::array::{BooleanArray, RecordBatch, UInt32Array, UInt64Array};
+use arrow::buffer::{BooleanBuffer, Buffer};
+use arrow::compute::{
     concat_batches, filter, filter_record_batch, interleave_record_batch, take_record_batch,
 };
-use datafusion::arrow::datatypes::SchemaRef;
+use arrow::datatypes::SchemaRef;
 
 use super::past::{Past, PastRows, UNSTAMPED, stamped, versions};
 use crate::error::Result;

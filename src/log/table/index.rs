@@ -1,8 +1,8 @@
 //! The primary key of a table: from a key's bytes to the row that has it.
 
+use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::row::{RowConverter, Rows, SortField};
-use datafusion::arrow::array::{Array, ArrayRef, RecordBatch};
-use datafusion::arrow::util::display::array_value_to_string;
+use arrow::util::display::array_value_to_string;
 use hashbrown::HashMap;
 
 use super::TableSpec;

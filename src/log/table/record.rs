@@ -6,9 +6,9 @@
 
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
-use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::SchemaRef;
 
 use super::chunk::{RowId, TableChunk};
 use super::past::{EVER, PastRows, read_times, write_times};

@@ -1,7 +1,7 @@
 //! The rows of sessions with their windows.
 
-use datafusion::arrow::array::{Int64Array, RecordBatch};
-use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use arrow::array::{Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, SchemaRef};
 
 use super::super::assign::window_time;
 use super::super::split::time_column;

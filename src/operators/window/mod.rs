@@ -16,11 +16,10 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
-use datafusion::arrow::array::AsArray;
-use datafusion::arrow::array::{ArrayRef, Int64Array};
-use datafusion::arrow::compute::concat_batches;
-use datafusion::arrow::datatypes::{DataType, Int64Type, SchemaRef};
-use datafusion::arrow::record_batch::RecordBatch;
+use arrow::array::{ArrayRef, AsArray, Int64Array};
+use arrow::compute::concat_batches;
+use arrow::datatypes::{DataType, Int64Type, SchemaRef};
+use arrow::record_batch::RecordBatch;
 
 use super::split::{Rows, split, ticks, time_column, timed, times};
 use super::{AggregateSpec, Closing, Delta, Partial, Trigger, Windowing, time_type};

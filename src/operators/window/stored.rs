@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use datafusion::arrow::array::{Array, ArrayRef};
-use datafusion::arrow::compute::concat_batches;
+use arrow::array::{Array, ArrayRef};
+use arrow::compute::concat_batches;
 
 use super::super::operator::{Operator, PassedOn, kept, rows_that_stay, size_of_tables};
 use super::super::{Closing, Delta, Partial, time_unit};

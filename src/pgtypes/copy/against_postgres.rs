@@ -12,8 +12,8 @@ use super::tests::encode;
 use super::*;
 use crate::error::Result;
 use crate::types::SqlType;
-use datafusion::arrow::compute::concat_batches;
-use datafusion::arrow::record_batch::RecordBatch;
+use arrow::compute::concat_batches;
+use arrow::record_batch::RecordBatch;
 
 fn plain(text: &str) -> String {
     text.replace('␊', "\n").replace('␍', "\r").replace('␉', "\t").replace('␠', " ")

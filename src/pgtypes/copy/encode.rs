@@ -1,9 +1,9 @@
 //! COPY … TO: batches to bytes.
 
+use arrow::array::Array;
+use arrow::datatypes::Schema;
+use arrow::record_batch::RecordBatch;
 use bytes::{BufMut, Bytes, BytesMut};
-use datafusion::arrow::array::Array;
-use datafusion::arrow::datatypes::Schema;
-use datafusion::arrow::record_batch::RecordBatch;
 
 use super::{CopyFormat, CopyHeader, CopyOptions, binary};
 use crate::error::{Error, Result, SqlState};

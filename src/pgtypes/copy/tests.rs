@@ -1,8 +1,8 @@
 //! COPY data both ways, against what Postgres 15 reads and writes.
 
+use arrow::compute::concat_batches;
+use arrow::record_batch::RecordBatch;
 use bytes::BytesMut;
-use datafusion::arrow::compute::concat_batches;
-use datafusion::arrow::record_batch::RecordBatch;
 use proptest::prelude::*;
 
 use super::*;

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::builder::{BooleanBufferBuilder, NullBufferBuilder};
-use datafusion::arrow::array::*;
-use datafusion::arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
-use datafusion::arrow::datatypes::{
+use arrow::array::builder::{BooleanBufferBuilder, NullBufferBuilder};
+use arrow::array::*;
+use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
+use arrow::datatypes::{
     DECIMAL128_MAX_PRECISION, DataType, Field, Fields, IntervalMonthDayNano, i256,
 };
 
@@ -476,10 +476,7 @@ impl ColumnBuilder {
             ColumnValues::Time(v) => Arc::new(Time64MicrosecondArray::new(v.into(), nulls)),
             ColumnValues::Timestamp { ticks, .. } | ColumnValues::TimestampTz { ticks, .. } => {
                 match data_type {
-                    DataType::Timestamp(
-                        datafusion::arrow::datatypes::TimeUnit::Nanosecond,
-                        zone,
-                    ) => Arc::new(
+                    DataType::Timestamp(arrow::datatypes::TimeUnit::Nanosecond, zone) => Arc::new(
                         TimestampNanosecondArray::new(ticks.into(), nulls).with_timezone_opt(zone),
                     ),
                     DataType::Timestamp(_, zone) => Arc::new(

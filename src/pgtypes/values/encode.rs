@@ -3,12 +3,10 @@
 //! An [`Encoder`] knows from the field which of Arrow's layouts the values are in and how Postgres
 //! wants them; per value it downcasts the array, which is one comparison, and writes.
 
+use arrow::array::types::{IntervalDayTimeType, IntervalMonthDayNanoType, IntervalYearMonthType};
+use arrow::array::{Array, ArrowPrimitiveType, AsArray, downcast_dictionary_array};
+use arrow::datatypes::*;
 use bytes::{BufMut, BytesMut};
-use datafusion::arrow::array::types::{
-    IntervalDayTimeType, IntervalMonthDayNanoType, IntervalYearMonthType,
-};
-use datafusion::arrow::array::{Array, ArrowPrimitiveType, AsArray, downcast_dictionary_array};
-use datafusion::arrow::datatypes::*;
 
 use super::datetime_in::{POSTGRES_EPOCH_DAYS, POSTGRES_EPOCH_MICROS};
 use super::numeric::{self, Magnitude, Shown};

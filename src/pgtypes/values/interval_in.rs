@@ -1,7 +1,7 @@
 //! Intervals in all the spellings of Postgres (manual, 8.5.4): units, clock times, SQL standard,
 //! ISO 8601.
 
-use datafusion::arrow::datatypes::IntervalMonthDayNano;
+use arrow::datatypes::IntervalMonthDayNano;
 
 use crate::error::{Error, Result, SqlState};
 use crate::time::DAY_MICROS;

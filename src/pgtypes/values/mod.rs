@@ -25,7 +25,7 @@ mod scalar_out;
 #[cfg(test)]
 mod tests;
 
-use datafusion::arrow::array::ArrayRef;
+use arrow::array::ArrayRef;
 
 use crate::error::Result;
 use crate::types::{SqlType, Zone};

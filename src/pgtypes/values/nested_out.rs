@@ -3,9 +3,9 @@
 //! A nested value is written into a buffer of its own first, because only its text tells whether it
 //! needs quotes.
 
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::datatypes::DataType;
 use bytes::{BufMut, BytesMut};
-use datafusion::arrow::array::{Array, ArrayRef, AsArray};
-use datafusion::arrow::datatypes::DataType;
 
 use super::TextStyle;
 use super::encode::{Encoder, Layout};

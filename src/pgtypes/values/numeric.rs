@@ -5,8 +5,8 @@
 //! described in `numeric_send`: count of digits, weight of the first, sign, digits shown after the
 //! point, then the digits as 16-bit words.
 
+use arrow::datatypes::i256;
 use bytes::{BufMut, BytesMut};
-use datafusion::arrow::datatypes::i256;
 
 use crate::error::{Error, Result, SqlState};
 

@@ -1,8 +1,8 @@
 //! Values as JSON: a whole row that is kept to be looked at, and what `to_json` makes of a value.
 
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{DataType, Field};
 use bytes::BytesMut;
-use datafusion::arrow::array::{Array, AsArray, RecordBatch};
-use datafusion::arrow::datatypes::{DataType, Field};
 
 use super::{Encoder, TextStyle, json_in};
 use crate::error::{Error, Result};
@@ -107,9 +107,7 @@ fn string(text: &str) -> String {
 mod tests {
     use std::sync::Arc;
 
-    use datafusion::arrow::array::{
-        BooleanArray, Decimal128Array, Float64Array, Int64Array, StringArray,
-    };
+    use arrow::array::{BooleanArray, Decimal128Array, Float64Array, Int64Array, StringArray};
 
     use super::*;
 

@@ -1,8 +1,8 @@
 //! Values both ways: text → array → text and array → binary → array, for every type.
 
+use arrow::array::*;
+use arrow::datatypes::{DataType, Field, Int32Type, TimeUnit};
 use bytes::BytesMut;
-use datafusion::arrow::array::*;
-use datafusion::arrow::datatypes::{DataType, Field, Int32Type, TimeUnit};
 use std::sync::Arc;
 
 use super::*;

@@ -6,7 +6,7 @@
 //! - A REAL beside an integer or a numeric is a double.
 //! - Operators on JSON and on times are functions (`documents`).
 
-use datafusion::arrow::datatypes::{
+use arrow::datatypes::{
     DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, IntervalUnit, TimeUnit, i256,
 };
 use datafusion::common::{DFSchema, Result, ScalarValue};

@@ -1,7 +1,7 @@
 //! Which types can be cast to which (PostgreSQL manual, `pg_cast`). DataFusion casts numbers to times, by
 //! the units that they are stored in, and anything to JSON.
 
-use datafusion::arrow::datatypes::Field;
+use arrow::datatypes::Field;
 use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::ExprSchemable;
 use datafusion::logical_expr::expr::Cast;

@@ -4,7 +4,7 @@
 //! have 75 or 76: beside a number with more places there is no room for both. Then all have the places of the
 //! one that has the most, and 76 digits; a value that has too many before the point is 22003.
 
-use datafusion::arrow::datatypes::{DECIMAL256_MAX_PRECISION, DataType};
+use arrow::datatypes::{DECIMAL256_MAX_PRECISION, DataType};
 use datafusion::common::DFSchema;
 use datafusion::logical_expr::expr::Cast;
 use datafusion::logical_expr::{Expr, ExprSchemable};

@@ -5,7 +5,7 @@
 //! UUID, BYTEA or array and in a CASE, UNNEST beside the row it reads (`flatten`). Columns keep the
 //! names they had.
 
-use datafusion::arrow::datatypes::{DataType, TimeUnit};
+use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRewriter};
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::execution::context::SessionState;
@@ -24,7 +24,9 @@ use super::correlated::{Clause, correlated};
 use super::held::held;
 use super::order_keys::{by_keys, order_key};
 use super::single_row::lifted;
-use super::{arrays, castable, combined, decimals, documents, flatten, floats, intervals, ordered, texts};
+use super::{
+    arrays, castable, combined, decimals, documents, flatten, floats, intervals, ordered, texts,
+};
 use crate::error::{Error, SqlState};
 use crate::postgres::functions::{self, Polymorphic};
 use crate::postgres::grouping_sets::with_key_columns;

@@ -17,9 +17,9 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, AsArray, UInt64Array};
-use datafusion::arrow::compute::take;
-use datafusion::arrow::datatypes::DataType;
+use arrow::array::{Array, AsArray, UInt64Array};
+use arrow::compute::take;
+use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, Result};
 use datafusion::functions_aggregate::array_agg::array_agg_udaf;

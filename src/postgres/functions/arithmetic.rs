@@ -9,11 +9,11 @@
 
 use std::sync::{Arc, LazyLock};
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, Datum};
-use datafusion::arrow::compute::cast;
-use datafusion::arrow::compute::kernels::numeric::{add, div, mul, neg, sub};
-use datafusion::arrow::datatypes::{DataType, Float32Type, Float64Type};
-use datafusion::arrow::error::ArrowError;
+use arrow::array::{Array, ArrayRef, AsArray, Datum};
+use arrow::compute::cast;
+use arrow::compute::kernels::numeric::{add, div, mul, neg, sub};
+use arrow::datatypes::{DataType, Float32Type, Float64Type};
+use arrow::error::ArrowError;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{Result, ScalarValue};

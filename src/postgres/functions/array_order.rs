@@ -6,10 +6,10 @@
 
 use std::sync::{Arc, LazyLock};
 
-use datafusion::arrow::array::{ArrayRef, AsArray, StringBuilder};
-use datafusion::arrow::compute::SortOptions;
-use datafusion::arrow::datatypes::DataType;
-use datafusion::arrow::row::{RowConverter, SortField};
+use arrow::array::{ArrayRef, AsArray, StringBuilder};
+use arrow::compute::SortOptions;
+use arrow::datatypes::DataType;
+use arrow::row::{RowConverter, SortField};
 use datafusion::logical_expr::{Expr, ScalarUDF, Signature, Volatility};
 
 use super::flat::{Flat, dimensions};
@@ -65,8 +65,8 @@ fn keys(columns: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
 
 #[cfg(test)]
 mod tests {
-    use datafusion::arrow::array::ListArray;
-    use datafusion::arrow::datatypes::Int32Type;
+    use arrow::array::ListArray;
+    use arrow::datatypes::Int32Type;
 
     use super::*;
 

@@ -3,8 +3,8 @@
 //! What an array will take is not known to the byte before it is made; what is counted is not many
 //! bytes less.
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, ListArray};
-use datafusion::arrow::datatypes::DataType;
+use arrow::array::{Array, ArrayRef, AsArray, ListArray};
+use arrow::datatypes::DataType;
 use datafusion::functions_nested::{repeat, resize};
 use datafusion::logical_expr::{ColumnarValue, ScalarUDF};
 
@@ -23,7 +23,7 @@ pub(super) fn all() -> Vec<ScalarUDF> {
     ]
 }
 
-fn count(counts: &datafusion::arrow::array::Int64Array, row: usize) -> usize {
+fn count(counts: &arrow::array::Int64Array, row: usize) -> usize {
     if counts.is_valid(row) { usize::try_from(counts.value(row)).unwrap_or(0) } else { 0 }
 }
 

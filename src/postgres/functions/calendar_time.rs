@@ -1,6 +1,6 @@
 //! A time or an interval in years, months, days and so on, and the weeks of a year.
 
-use datafusion::arrow::datatypes::IntervalMonthDayNano;
+use arrow::datatypes::IntervalMonthDayNano;
 
 use crate::time::{DAY_MICROS, SECOND_MICROS};
 use crate::types::Zone;

@@ -16,17 +16,17 @@
 
 use std::sync::Arc;
 
-use bytes::BytesMut;
-use datafusion::arrow::array::{
+use arrow::array::{
     Array, ArrayRef, AsArray, Float32Array, Float64Array, Int16Array, Int32Array, Int64Array,
     ListArray, PrimitiveArray, StringArray, StringBuilder, TimestampMicrosecondArray,
 };
-use datafusion::arrow::compute::{cast, try_unary};
-use datafusion::arrow::datatypes::{
+use arrow::compute::{cast, try_unary};
+use arrow::datatypes::{
     ArrowPrimitiveType, DataType, Date32Type, Decimal128Type, Decimal256Type, Field, FieldRef,
     Float32Type, Float64Type, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType, i256,
 };
-use datafusion::arrow::error::ArrowError;
+use arrow::error::ArrowError;
+use bytes::BytesMut;
 use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::expr::{Cast, ScalarFunction};
 use datafusion::logical_expr::{

@@ -8,16 +8,14 @@ use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{
+use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Datum, Int32Builder, ListBuilder, Scalar,
 };
-use datafusion::arrow::compute::kernels::cmp::{gt, lt};
-use datafusion::arrow::compute::kernels::zip::zip;
-use datafusion::arrow::compute::{
-    SortOptions, cast, interleave, is_null, or_kleene, prep_null_mask_filter,
-};
-use datafusion::arrow::datatypes::DataType;
-use datafusion::arrow::row::{RowConverter, Rows, SortField};
+use arrow::compute::kernels::cmp::{gt, lt};
+use arrow::compute::kernels::zip::zip;
+use arrow::compute::{SortOptions, cast, interleave, is_null, or_kleene, prep_null_mask_filter};
+use arrow::datatypes::DataType;
+use arrow::row::{RowConverter, Rows, SortField};
 use datafusion::common::ScalarValue;
 
 use super::flat::{Flat, depth_of, integer, range};

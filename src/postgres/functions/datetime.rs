@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{
+use arrow::array::{
     Array, ArrayRef, AsArray, IntervalMonthDayNanoArray, StringBuilder, TimestampMicrosecondArray,
 };
-use datafusion::arrow::compute::{DatePart, cast, date_part};
-use datafusion::arrow::datatypes::{
+use arrow::compute::{DatePart, cast, date_part};
+use arrow::datatypes::{
     DataType, Float64Type, IntervalMonthDayNanoType, TimeUnit, TimestampMicrosecondType,
 };
 use datafusion::logical_expr::{ScalarUDF, Signature, Volatility};
@@ -49,9 +49,9 @@ pub(super) fn forms() -> Vec<Form> {
             Ok(Arc::new(parsed(args, rows)?.with_data_type(zone)))
         }),
         over("to_date(text, text) date", |args, rows| {
-            let days = parsed(args, rows)?.unary::<_, datafusion::arrow::datatypes::Date32Type>(
-                |micros| micros.div_euclid(DAY_MICROS) as i32,
-            );
+            let days = parsed(args, rows)?.unary::<_, arrow::datatypes::Date32Type>(|micros| {
+                micros.div_euclid(DAY_MICROS) as i32
+            });
             Ok(Arc::new(days))
         }),
     ]

@@ -6,9 +6,9 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, AsArray, Float64Array};
-use datafusion::arrow::compute::{try_binary, try_unary};
-use datafusion::arrow::datatypes::Float64Type;
+use arrow::array::{ArrayRef, AsArray, Float64Array};
+use arrow::compute::{try_binary, try_unary};
+use arrow::datatypes::Float64Type;
 
 use super::forms::{self, Form};
 use crate::error::{Error, Result, SqlState};

@@ -7,8 +7,8 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, StringBuilder};
-use datafusion::arrow::datatypes::DataType;
+use arrow::array::{ArrayRef, StringBuilder};
+use arrow::datatypes::DataType;
 
 use super::digit_pattern::{DigitKey, DigitPattern, DigitPiece, SignPlace};
 use super::form_values::{ArgumentColumn, ArgumentsOf};

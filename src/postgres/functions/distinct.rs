@@ -4,9 +4,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef};
-use datafusion::arrow::compute::sort;
-use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
+use arrow::array::{Array, ArrayRef};
+use arrow::compute::sort;
+use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::Accumulator;
 use datafusion::logical_expr::utils::format_state_name;
@@ -37,7 +37,7 @@ impl Distinct {
     /// In order: what is written must not depend on the order of a hash table.
     fn values(&self) -> Result<ArrayRef> {
         if self.seen.is_empty() {
-            Ok(datafusion::arrow::array::new_empty_array(&self.input))
+            Ok(arrow::array::new_empty_array(&self.input))
         } else {
             Ok(sort(&ScalarValue::iter_to_array(self.seen.keys().cloned())?, None)?)
         }
@@ -86,7 +86,7 @@ impl Accumulator for Distinct {
     }
 
     fn merge_batch(&mut self, arrays: &[ArrayRef]) -> Result<()> {
-        let lists = arrays[0].as_any().downcast_ref::<datafusion::arrow::array::ListArray>();
+        let lists = arrays[0].as_any().downcast_ref::<arrow::array::ListArray>();
         let lists =
             lists.ok_or_else(|| Error::internal("a state of a distinct sum that is none"))?;
         for list in lists.iter().flatten() {

@@ -6,10 +6,10 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, ListArray, UInt64Array, new_null_array};
-use datafusion::arrow::buffer::{NullBuffer, OffsetBuffer};
-use datafusion::arrow::compute::{cast, interleave, take};
-use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
+use arrow::array::{Array, ArrayRef, AsArray, ListArray, UInt64Array, new_null_array};
+use arrow::buffer::{NullBuffer, OffsetBuffer};
+use arrow::compute::{cast, interleave, take};
+use arrow::datatypes::{DataType, Field, FieldRef};
 
 use super::compared::ElementKeys;
 use super::flat::{

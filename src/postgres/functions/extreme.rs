@@ -1,7 +1,7 @@
 //! min and max of arrays: in Postgres's order, in which a NULL among the elements is behind all others.
 
-use datafusion::arrow::array::{Array, ArrayRef};
-use datafusion::arrow::datatypes::DataType;
+use arrow::array::{Array, ArrayRef};
+use arrow::datatypes::DataType;
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::Accumulator;
 
@@ -49,9 +49,9 @@ impl Accumulator for ExtremeArray {
         }
         if let Some((0, row)) = best {
             // A row of its own, not a part of the batch.
-            let one = datafusion::arrow::compute::take(
+            let one = arrow::compute::take(
                 arrays,
-                &datafusion::arrow::array::UInt64Array::from(vec![row as u64]),
+                &arrow::array::UInt64Array::from(vec![row as u64]),
                 None,
             )?;
             self.found = Some(scalar_at(&one, 0)?);

@@ -7,9 +7,9 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, IntervalMonthDayNanoArray};
-use datafusion::arrow::compute::{CastOptions, cast_with_options};
-use datafusion::arrow::datatypes::{
+use arrow::array::{Array, ArrayRef, AsArray, IntervalMonthDayNanoArray};
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::{
     DataType, Field, FieldRef, IntervalMonthDayNano, Time64MicrosecondType, TimeUnit,
 };
 use datafusion::common::config::ConfigOptions;
@@ -473,7 +473,7 @@ impl Forms {
 
 #[cfg(test)]
 mod tests {
-    use datafusion::arrow::array::{Int32Array, StringArray};
+    use arrow::array::{Int32Array, StringArray};
     use proptest::prelude::*;
 
     use super::*;

@@ -1,7 +1,7 @@
 //! Times made of their parts, and what is asked of whole times: `make_date`, `date_bin`, `isfinite`
 //! and the like (Postgres manual, 9.9).
 
-use datafusion::arrow::datatypes::{DataType, IntervalMonthDayNano};
+use arrow::datatypes::{DataType, IntervalMonthDayNano};
 use datafusion::common::DFSchema;
 use datafusion::logical_expr::expr::Cast;
 use datafusion::logical_expr::{Expr, ExprSchemable};

@@ -1,7 +1,7 @@
 //! The mark on a cast (see [`crate::postgres::syntax::casts`]): a function that gives its argument
 //! back.
 
-use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
+use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::Result;
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{

@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{
+use arrow::array::{
     Array, ArrayRef, AsArray, Decimal128Array, Float64Array, PrimitiveArray, StringArray,
 };
-use datafusion::arrow::datatypes::{
+use arrow::datatypes::{
     ArrowPrimitiveType, DataType, Date32Type, Field, FieldRef, IntervalMonthDayNanoType,
     IntervalUnit, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType,
 };
@@ -373,7 +373,7 @@ impl ScalarUDFImpl for DatePart {
             let times = PartedTimes::new(&columns[1], of)?;
             match text(&names, 0) {
                 Some(name) if self.is_numeric => self.numbers(&times, of.part(name)?, &wanted),
-                _ if self.is_numeric => Ok(datafusion::arrow::array::new_null_array(&wanted, rows)),
+                _ if self.is_numeric => Ok(arrow::array::new_null_array(&wanted, rows)),
                 _ => Self::doubles(&names, &times, rows),
             }
         })

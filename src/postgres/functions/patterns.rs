@@ -5,10 +5,10 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{
+use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Int32Array, ListBuilder, StringArray, StringBuilder,
 };
-use datafusion::arrow::datatypes::{DataType, Int64Type};
+use arrow::datatypes::{DataType, Int64Type};
 use datafusion::logical_expr::{ScalarUDF, Signature, TypeSignature, Volatility};
 
 use super::matching::{Compiled, Groups, Matches};

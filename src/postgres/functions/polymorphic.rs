@@ -13,9 +13,9 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, AsArray};
-use datafusion::arrow::compute;
-use datafusion::arrow::datatypes::{DataType, FieldRef};
+use arrow::array::{ArrayRef, AsArray};
+use arrow::compute;
+use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::{DFSchema, Result as DfResult, ScalarValue};
 use datafusion::logical_expr::expr::{Cast, Placeholder, ScalarFunction};
 use datafusion::logical_expr::{

@@ -3,9 +3,9 @@
 
 use std::hash::{Hash, Hasher};
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, StringArray};
-use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{DataType, FieldRef, Int64Type};
+use arrow::array::{Array, ArrayRef, AsArray, StringArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, FieldRef, Int64Type};
 use datafusion::common::Result;
 use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
@@ -134,9 +134,7 @@ pub(crate) fn strings(array: &ArrayRef) -> crate::error::Result<StringArray> {
 }
 
 /// A column of whole numbers.
-pub(crate) fn integers(
-    array: &ArrayRef,
-) -> crate::error::Result<datafusion::arrow::array::Int64Array> {
+pub(crate) fn integers(array: &ArrayRef) -> crate::error::Result<arrow::array::Int64Array> {
     Ok(cast(array, &DataType::Int64)?.as_primitive::<Int64Type>().clone())
 }
 

@@ -8,11 +8,9 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{
-    ArrayRef, AsArray, Int64Array, ListArray, TimestampMicrosecondArray,
-};
-use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{
+use arrow::array::{ArrayRef, AsArray, Int64Array, ListArray, TimestampMicrosecondArray};
+use arrow::compute::cast;
+use arrow::datatypes::{
     DataType, Field, FieldRef, IntervalMonthDayNanoType, TimeUnit, TimestampMicrosecondType,
 };
 use datafusion::common::config::ConfigOptions;

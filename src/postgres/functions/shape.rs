@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::timezone::Tz;
-use datafusion::arrow::array::{
+use arrow::array::timezone::Tz;
+use arrow::array::{
     Array, ArrayRef, ArrowNativeTypeOp, AsArray, Int32Builder, Int64Array, ListBuilder,
     PrimitiveBuilder, StringBuilder, TimestampMicrosecondBuilder as TimestampBuilder,
 };
-use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{
+use arrow::compute::cast;
+use arrow::datatypes::{
     DataType, Decimal128Type, Decimal256Type, DecimalType, FieldRef, Int64Type,
     IntervalMonthDayNano, IntervalMonthDayNanoType, TimestampMicrosecondType,
 };

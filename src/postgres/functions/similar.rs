@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, StringBuilder};
+use arrow::array::{ArrayRef, StringBuilder};
 use regex::Regex;
 
 use super::forms::{Form, ok, over, strict};

@@ -4,7 +4,7 @@
 //! Here are the types alone; the sums are kept in [`crate::state::aggregates`], for snapshots and live
 //! queries.
 
-use datafusion::arrow::datatypes::{DataType, FieldRef};
+use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::Result;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::AggregateOrderSensitivity;

@@ -1,6 +1,6 @@
 //! Text, as Postgres takes it apart and puts it together (manual, 9.4).
 
-use datafusion::arrow::array::{ArrayRef, AsArray};
+use arrow::array::{ArrayRef, AsArray};
 use datafusion::common::ScalarValue;
 use datafusion::functions::{string, unicode};
 use datafusion::logical_expr::ColumnarValue;

@@ -1,6 +1,6 @@
 //! The functions as SQL sees them: one question and its answer a line.
 
-use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::prelude::{SessionConfig, SessionContext};
 
 use super::*;

@@ -6,9 +6,9 @@
 
 use std::sync::{Arc, LazyLock};
 
-use datafusion::arrow::array::{ArrayRef, AsArray};
-use datafusion::arrow::compute::try_binary;
-use datafusion::arrow::datatypes::{
+use arrow::array::{ArrayRef, AsArray};
+use arrow::compute::try_binary;
+use arrow::datatypes::{
     ArrowPrimitiveType, DataType, Date32Type, FieldRef, Int32Type, IntervalMonthDayNano,
     IntervalMonthDayNanoType as Interval, TimeUnit, TimestampMicrosecondType,
 };

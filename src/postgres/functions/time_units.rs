@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{
+use arrow::array::{
     Array, ArrayRef, AsArray, IntervalMonthDayNanoArray, StringArray, TimestampMicrosecondArray,
 };
-use datafusion::arrow::datatypes::{
-    IntervalMonthDayNano, IntervalMonthDayNanoType, TimestampMicrosecondType,
-};
+use arrow::datatypes::{IntervalMonthDayNano, IntervalMonthDayNanoType, TimestampMicrosecondType};
 
 use super::calendar_time::weekday;
 use super::forms::{Form, over};

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, TimestampMicrosecondArray};
-use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{
+use arrow::array::{Array, ArrayRef, AsArray, TimestampMicrosecondArray};
+use arrow::compute::cast;
+use arrow::datatypes::{
     DataType, IntervalMonthDayNanoType, IntervalUnit, TimeUnit, TimestampMicrosecondType,
 };
 use datafusion::common::Result as DataFusionResult;
@@ -110,7 +110,7 @@ fn at_zone(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
 
 /// The zones of the rows.
 enum Zones {
-    Names(datafusion::arrow::array::StringArray),
+    Names(arrow::array::StringArray),
     Distances(ArrayRef),
 }
 

@@ -5,7 +5,7 @@
 //! or a constant. The test for NULL of a STRICT function counts as a place. (Postgres's rule, and its
 //! reason.)
 
-use datafusion::arrow::datatypes::FieldRef;
+use arrow::datatypes::FieldRef;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, Result as DfResult, ScalarValue};
 use datafusion::logical_expr::expr::{Cast, ScalarFunction};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
+use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::logical_expr::{Expr, ScalarUDF};
 
 use crate::catalog::{RelationId, Routine};

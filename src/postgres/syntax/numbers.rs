@@ -8,7 +8,7 @@
 
 use std::ops::ControlFlow;
 
-use datafusion::arrow::datatypes::{DECIMAL256_MAX_PRECISION, DataType as ArrowType};
+use arrow::datatypes::{DECIMAL256_MAX_PRECISION, DataType as ArrowType};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::Expr as Planned;
 use datafusion::logical_expr::expr::TryCast;

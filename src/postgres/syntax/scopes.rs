@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 
-use datafusion::arrow::datatypes::DataType;
+use arrow::datatypes::DataType;
 use datafusion::sql::sqlparser::ast::{
     Expr, Ident, ObjectName, Query, SelectItem, SelectItemQualifiedWildcardKind, SetExpr,
     TableAlias, TableFactor, TableWithJoins, WildcardAdditionalOptions, With,

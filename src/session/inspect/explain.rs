@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::ArrayRef;
-use datafusion::arrow::array::Int64Array;
-use datafusion::arrow::compute::cast;
+use arrow::array::ArrayRef;
+use arrow::array::Int64Array;
+use arrow::compute::cast;
 use datafusion::physical_plan::display::DisplayableExecutionPlan;
 use datafusion::sql::sqlparser::ast::ObjectName;
 use futures::StreamExt;

@@ -1,6 +1,6 @@
 //! SHOW and DESCRIBE.
 
-use datafusion::arrow::datatypes::SchemaRef;
+use arrow::datatypes::SchemaRef;
 use datafusion::sql::sqlparser::ast::ObjectName;
 use std::sync::Arc;
 

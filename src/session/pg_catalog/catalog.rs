@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::RecordBatch;
+use arrow::array::RecordBatch;
 use datafusion::catalog::{MemTable, TableProvider};
 
 use super::super::transaction::SystemContext;

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, Int32Array, ListArray, StructArray};
-use datafusion::arrow::datatypes::{DataType, Field, Fields};
+use arrow::array::{Array, ArrayRef, AsArray, Int32Array, ListArray, StructArray};
+use arrow::datatypes::{DataType, Field, Fields};
 use datafusion::common::Result as DfResult;
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
@@ -59,7 +59,7 @@ impl ScalarUDFImpl for Expand {
         let fields = columns(list.data_type())?;
         let rows = StructArray::try_new(fields.clone(), vec![elements, Arc::new(numbers)], None)?;
         let lengths = offsets.windows(2).map(|pair| (pair[1] - pair[0]) as usize);
-        let offsets = datafusion::arrow::buffer::OffsetBuffer::from_lengths(lengths);
+        let offsets = arrow::buffer::OffsetBuffer::from_lengths(lengths);
         let item = Arc::new(Field::new_list_field(DataType::Struct(fields), true));
         let expanded: ArrayRef =
             Arc::new(ListArray::try_new(item, offsets, Arc::new(rows), list.nulls().cloned())?);

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::compute::concat_batches;
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
 use datafusion::catalog::{MemTable, TableProvider};
 use parking_lot::Mutex;
 

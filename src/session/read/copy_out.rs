@@ -1,8 +1,8 @@
 //! COPY … TO STDOUT, and a bare SUBSCRIBE in the simple protocol: rows as encoded text, as they
 //! come.
 
+use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
-use datafusion::arrow::datatypes::SchemaRef;
 use futures::StreamExt;
 use futures::stream;
 

@@ -6,10 +6,10 @@
 
 use std::sync::Arc;
 
+use arrow::array::*;
+use arrow::compute::{CastOptions, cast, cast_with_options};
+use arrow::datatypes::{DataType, Field, Float64Type};
 use bytes::BytesMut;
-use datafusion::arrow::array::*;
-use datafusion::arrow::compute::{CastOptions, cast, cast_with_options};
-use datafusion::arrow::datatypes::{DataType, Field, Float64Type};
 
 use crate::catalog::Column;
 use crate::error::{Error, Result, SqlState};
@@ -122,13 +122,13 @@ fn ticks(values: &ArrayRef, wanted: &DataType) -> Result<ArrayRef> {
         (Some(a), Some(b)) if a == b => Ok(cast(values, wanted)?),
         (Some(_), Some(_)) => {
             let raw = cast(values, &DataType::Int64)?;
-            let raw = raw.as_primitive::<datafusion::arrow::datatypes::Int64Type>();
+            let raw = raw.as_primitive::<arrow::datatypes::Int64Type>();
             let is_infinite = raw.iter().flatten().any(|tick| tick == i64::MAX || tick == i64::MIN);
             if is_infinite {
                 let options = CastOptions::default();
                 let finite = cast_with_options(values, wanted, &options)?;
                 let finite = cast(&finite, &DataType::Int64)?;
-                let finite = finite.as_primitive::<datafusion::arrow::datatypes::Int64Type>();
+                let finite = finite.as_primitive::<arrow::datatypes::Int64Type>();
                 let mixed: Int64Array = raw
                     .iter()
                     .zip(finite.iter())
@@ -208,7 +208,7 @@ fn number(values: &ArrayRef, from: &SqlType, to: &SqlType) -> Result<ArrayRef> {
     }
     let cast = strict(values, &wanted).map_err(|_| out_of_range())?;
     if let (SqlType::Real, SqlType::Double | SqlType::Decimal(_)) = (to, from) {
-        let narrow = cast.as_primitive::<datafusion::arrow::datatypes::Float32Type>();
+        let narrow = cast.as_primitive::<arrow::datatypes::Float32Type>();
         let before = strict(values, &DataType::Float64)?;
         let before = before.as_primitive::<Float64Type>();
         if narrow

@@ -7,9 +7,9 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array};
-use datafusion::arrow::compute::{concat_batches, take, take_record_batch};
-use datafusion::arrow::datatypes::{Fields, SchemaRef, UInt64Type};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array};
+use arrow::compute::{concat_batches, take, take_record_batch};
+use arrow::datatypes::{Fields, SchemaRef, UInt64Type};
 use datafusion::sql::sqlparser::ast::{
     self, AssignmentTarget, Expr, FromTable, ObjectName, SelectItem, TableFactor, TableWithJoins,
     UpdateTableFromKind,
@@ -245,7 +245,7 @@ pub(super) fn matched(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Mat
                     )
                 })
                 .collect();
-            Arc::new(datafusion::arrow::datatypes::Schema::new(fields))
+            Arc::new(arrow::datatypes::Schema::new(fields))
         }
         _ => Arc::clone(schema),
     };

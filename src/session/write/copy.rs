@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use arrow::array::{ArrayRef, RecordBatch};
 use bytes::Bytes;
-use datafusion::arrow::array::{ArrayRef, RecordBatch};
 use datafusion::execution::memory_pool::MemoryReservation;
 
 use super::super::transaction::{SessionTransaction, WriteContext, no_memory};

@@ -81,8 +81,7 @@ impl VisitorMut for Freezer {
 /// The moment as `'…'::timestamptz`.
 fn literal(cx: &WriteContext) -> Result<Expr> {
     let micros = cx.now_ms.saturating_mul(1_000);
-    let array = datafusion::arrow::array::TimestampMicrosecondArray::from(vec![micros])
-        .with_timezone("UTC");
+    let array = arrow::array::TimestampMicrosecondArray::from(vec![micros]).with_timezone("UTC");
     let field = SqlType::TimestampTz(6).to_field("now", true);
     let mut text = bytes::BytesMut::new();
     crate::pgtypes::values::Encoder::new(&field).text(&array, 0, &TextStyle::default(), &mut text);

@@ -7,8 +7,8 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, RecordBatch};
-use datafusion::arrow::compute::concat;
+use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::compute::concat;
 use datafusion::sql::sqlparser::ast::{self, CastKind, Expr};
 
 use super::super::transaction::SessionTransaction;

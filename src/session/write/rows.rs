@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
-use bytes::BytesMut;
-use datafusion::arrow::array::{
+use arrow::array::{
     Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray,
     new_null_array,
 };
-use datafusion::arrow::compute::{cast, max, min};
-use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
+use arrow::compute::{cast, max, min};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
+use bytes::BytesMut;
 use datafusion::sql::sqlparser::ast;
 
 use super::super::transaction::WriteContext;

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef};
-use datafusion::arrow::compute::{concat, interleave};
-use datafusion::arrow::datatypes::Field;
+use arrow::array::{Array, ArrayRef};
+use arrow::compute::{concat, interleave};
+use arrow::datatypes::Field;
 use datafusion::sql::sqlparser::ast::{self, Expr, UnaryOperator, Value};
 
 use super::super::transaction::WriteContext;

@@ -14,10 +14,10 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{
+use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, Int64Array, ListArray, ListBuilder,
 };
-use datafusion::arrow::datatypes::{DataType, Int64Type};
+use arrow::datatypes::{DataType, Int64Type};
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 
 use super::function::ValueFunction;
@@ -317,9 +317,9 @@ impl Kernel for Arrivals {
 mod tests {
     use super::*;
     use crate::state::aggregates::{AggregateCall, kernel};
-    use datafusion::arrow::array::StringArray;
-    use datafusion::arrow::datatypes::{Field, Schema};
-    use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
+    use arrow::array::StringArray;
+    use arrow::datatypes::{Field, Schema};
+    use arrow::util::display::{ArrayFormatter, FormatOptions};
     use datafusion::functions_aggregate as f;
     use datafusion::physical_expr::aggregate::AggregateExprBuilder;
     use datafusion::physical_expr::expressions::Column;

@@ -6,7 +6,7 @@
 
 use std::any::Any;
 
-use datafusion::arrow::array::ArrayRef;
+use arrow::array::ArrayRef;
 
 use super::{AggregateInput, Kernel, Place, mismatch};
 use crate::error::Result;

@@ -6,9 +6,9 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray};
-use datafusion::arrow::buffer::NullBuffer;
-use datafusion::arrow::datatypes::*;
+use arrow::array::{ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray};
+use arrow::buffer::NullBuffer;
+use arrow::datatypes::*;
 
 use super::dense::{Dense, Fold};
 use super::{AggregateInput, Kernel, mismatch, no_inverse};
@@ -208,7 +208,7 @@ fn extreme<E: End>(input: &DataType) -> Option<Box<dyn Kernel>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use datafusion::arrow::array::Float64Array;
+    use arrow::array::Float64Array;
 
     fn extremes(values: &[f64]) -> [f64; 2] {
         let args: [ArrayRef; 1] = [Arc::new(Float64Array::from(values.to_vec()))];

@@ -12,11 +12,9 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, Int64Array, UInt32Array, new_empty_array,
-};
-use datafusion::arrow::compute::take;
-use datafusion::arrow::datatypes::{DataType, Int64Type};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, UInt32Array, new_empty_array};
+use arrow::compute::take;
+use arrow::datatypes::{DataType, Int64Type};
 use datafusion::common::ScalarValue;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -402,7 +400,7 @@ impl Kernel for FoldedStates {
 
 #[cfg(test)]
 mod tests {
-    use datafusion::arrow::compute::kernels::numeric::{add, sub};
+    use arrow::compute::kernels::numeric::{add, sub};
 
     use super::*;
 

@@ -6,10 +6,10 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, new_empty_array, new_null_array};
-use datafusion::arrow::compute::{cast, concat};
-use datafusion::arrow::datatypes::DataType;
-use datafusion::arrow::row::{RowConverter, Rows, SortField};
+use arrow::array::{Array, ArrayRef, new_empty_array, new_null_array};
+use arrow::compute::{cast, concat};
+use arrow::datatypes::DataType;
+use arrow::row::{RowConverter, Rows, SortField};
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 
 use super::generic::Generic;

@@ -22,12 +22,11 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use datafusion::arrow::array::UInt32Array;
-use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, new_empty_array, new_null_array,
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, UInt32Array, new_empty_array, new_null_array,
 };
-use datafusion::arrow::compute::{interleave, take};
-use datafusion::arrow::datatypes::DataType;
+use arrow::compute::{interleave, take};
+use arrow::datatypes::DataType;
 use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
 use datafusion::physical_expr::GroupsAccumulatorAdapter;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
@@ -409,9 +408,9 @@ impl Kernel for Generic {
 mod tests {
     use super::*;
     use crate::state::aggregates::{AggregateCall, kernel};
-    use datafusion::arrow::array::Int64Array;
-    use datafusion::arrow::datatypes::{Field, Schema};
-    use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
+    use arrow::array::Int64Array;
+    use arrow::datatypes::{Field, Schema};
+    use arrow::util::display::{ArrayFormatter, FormatOptions};
     use datafusion::functions_aggregate as f;
     use datafusion::logical_expr::AggregateUDF;
     use datafusion::physical_expr::aggregate::AggregateExprBuilder;

@@ -12,8 +12,8 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, Float64Array, Int64Array, UInt64Array};
-use datafusion::arrow::datatypes::{DataType, Float64Type};
+use arrow::array::{ArrayRef, Float64Array, Int64Array, UInt64Array};
+use arrow::datatypes::{DataType, Float64Type};
 
 use super::count::counts;
 use super::dense::{Dense, Fold};
@@ -290,7 +290,7 @@ impl<const SUMS: usize> Fold for Moments<SUMS> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use datafusion::arrow::array::{Array, AsArray};
+    use arrow::array::{Array, AsArray};
 
     fn made(name: &str, arguments: usize) -> Box<dyn Kernel> {
         let mut kernel = of(name, &vec![DataType::Float64; arguments], &DataType::Float64).unwrap();

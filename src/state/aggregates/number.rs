@@ -9,10 +9,10 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{
+use arrow::array::{
     Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, BinaryBuilder, PrimitiveArray,
 };
-use datafusion::arrow::datatypes::{
+use arrow::datatypes::{
     Decimal128Type, Decimal256Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, i256,
 };
 

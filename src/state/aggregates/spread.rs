@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, ArrowPrimitiveType, Decimal256Array, Int64Array};
-use datafusion::arrow::datatypes::{DataType, Decimal128Type, Decimal256Type, Int64Type, i256};
+use arrow::array::{ArrayRef, ArrowPrimitiveType, Decimal256Array, Int64Array};
+use arrow::datatypes::{DataType, Decimal128Type, Decimal256Type, Int64Type, i256};
 
 use super::count::counts;
 use super::dense::{Dense, Fold};

@@ -6,9 +6,9 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, ArrowPrimitiveType, Int64Array, PrimitiveArray};
-use datafusion::arrow::buffer::NullBuffer;
-use datafusion::arrow::datatypes::{
+use arrow::array::{ArrayRef, ArrowPrimitiveType, Int64Array, PrimitiveArray};
+use arrow::buffer::NullBuffer;
+use arrow::datatypes::{
     DataType, Decimal128Type, Decimal256Type, Float32Type, Float64Type, Int16Type, Int32Type,
     Int64Type, IntervalMonthDayNanoType, i256,
 };
@@ -340,7 +340,7 @@ impl Finished for IntervalSum {
 mod tests {
     use super::*;
     use crate::state::aggregates::Place;
-    use datafusion::arrow::array::{Array, AsArray, BooleanArray, Float64Array};
+    use arrow::array::{Array, AsArray, BooleanArray, Float64Array};
 
     fn input<'a>(args: &'a [ArrayRef], groups: &'a [u32]) -> AggregateInput<'a> {
         AggregateInput { args, groups, filter: None, weights: None }

@@ -7,9 +7,9 @@
 
 use std::cmp::Ordering;
 
-use datafusion::arrow::array::{Array, ArrayData, ArrayRef, make_array};
-use datafusion::arrow::buffer::{Buffer, NullBuffer};
-use datafusion::arrow::datatypes::DataType;
+use arrow::array::{Array, ArrayData, ArrayRef, make_array};
+use arrow::buffer::{Buffer, NullBuffer};
+use arrow::datatypes::DataType;
 
 use super::wrong_type;
 use crate::error::{Error, Result, SqlState};
@@ -391,7 +391,7 @@ fn width(data_type: &DataType) -> Option<usize> {
 
 /// The column's values as i64: in place if they are that wide.
 fn widened<'a>(data: &'a ArrayData, scratch: &'a mut Vec<i64>) -> &'a [i64] {
-    fn copy<'a, T: datafusion::arrow::datatypes::ArrowNativeType>(
+    fn copy<'a, T: arrow::datatypes::ArrowNativeType>(
         data: &ArrayData,
         scratch: &'a mut Vec<i64>,
         wide: impl Fn(T) -> i64,
@@ -416,7 +416,7 @@ fn widened<'a>(data: &'a ArrayData, scratch: &'a mut Vec<i64>) -> &'a [i64] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use datafusion::arrow::array::Int64Array;
+    use arrow::array::Int64Array;
     use std::collections::BTreeMap;
     use std::sync::Arc;
 

@@ -13,10 +13,10 @@ mod strings;
 
 use std::cmp::Ordering;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray};
-use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::DataType;
-use datafusion::arrow::row::{RowConverter, Rows, SortField};
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::compute::cast;
+use arrow::datatypes::DataType;
+use arrow::row::{RowConverter, Rows, SortField};
 
 use crate::error::{Error, Result};
 use crate::types::{looks_differ, normalised, with_equal_floats};
@@ -307,10 +307,10 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use datafusion::arrow::array::{
+    use arrow::array::{
         Float64Array, Int32Array, Int64Array, IntervalMonthDayNanoArray, StringArray,
     };
-    use datafusion::arrow::datatypes::IntervalMonthDayNano;
+    use arrow::datatypes::IntervalMonthDayNano;
 
     fn ids(interner: &mut Interner, columns: &[ArrayRef]) -> Vec<u32> {
         let mut ids = Vec::new();

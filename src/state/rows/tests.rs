@@ -1,8 +1,8 @@
 //! The rows of a store against a plain list.
 
 use super::*;
-use datafusion::arrow::array::{AsArray, Int64Array, StringArray};
-use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema};
+use arrow::array::{AsArray, Int64Array, StringArray};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 
 fn batch(rows: &[(i64, Option<&str>)]) -> RecordBatch {
     let schema = Arc::new(Schema::new(vec![

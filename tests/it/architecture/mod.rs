@@ -147,6 +147,17 @@ fn outside_crates_are_named_only_in_their_rooms() {
 }
 
 #[test]
+fn arrow_is_named_in_one_way() {
+    let mut wrong = Vec::new();
+    for source in sources() {
+        let lines = source.text.lines().enumerate();
+        let hits = lines.filter(|(_, line)| line.contains("datafusion::arrow"));
+        wrong.extend(hits.map(|(n, line)| format!("{}: {}", source.at(n + 1), line.trim())));
+    }
+    assert!(wrong.is_empty(), "say arrow::…\n{}", wrong.join("\n"));
+}
+
+#[test]
 fn the_lower_rooms_are_pure() {
     let impure = Regex::new(IMPURE).expect("a pattern");
     let mut wrong = Vec::new();

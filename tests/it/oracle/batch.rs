@@ -7,13 +7,13 @@
 
 use std::sync::Arc;
 
-use chrono::DateTime;
-use datafusion::arrow::array::{
+use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch,
     StringArray, TimestampMicrosecondArray,
 };
-use datafusion::arrow::datatypes::DataType;
-use datafusion::arrow::util::display::array_value_to_string;
+use arrow::datatypes::DataType;
+use arrow::util::display::array_value_to_string;
+use chrono::DateTime;
 use datafusion::prelude::SessionContext;
 
 use super::case::Case;
@@ -97,10 +97,8 @@ fn text(column: &ArrayRef, row: usize) -> Option<String> {
     }
     Some(match column.data_type() {
         DataType::Boolean => if column.as_boolean().value(row) { "t" } else { "f" }.to_owned(),
-        DataType::Timestamp(datafusion::arrow::datatypes::TimeUnit::Microsecond, _) => {
-            let us = column
-                .as_primitive::<datafusion::arrow::datatypes::TimestampMicrosecondType>()
-                .value(row);
+        DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, _) => {
+            let us = column.as_primitive::<arrow::datatypes::TimestampMicrosecondType>().value(row);
             let time = DateTime::from_timestamp_micros(us).expect("in range").naive_utc();
             time.format("%Y-%m-%d %H:%M:%S%.f").to_string()
         }

@@ -384,7 +384,7 @@ impl Life<'_> {
         Some(())
     }
 
-    fn set_frozen(&mut self, name: &str, rows: Option<Vec<datafusion::arrow::array::RecordBatch>>) {
+    fn set_frozen(&mut self, name: &str, rows: Option<Vec<arrow::array::RecordBatch>>) {
         if let Some(view) = self.run.world.views.iter_mut().find(|view| view.name == name) {
             view.frozen = rows;
         }

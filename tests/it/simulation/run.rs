@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use datafusion::arrow::array::RecordBatch;
+use arrow::array::RecordBatch;
 use tidemill::clock::{Clock, SimulatedClock};
 use tidemill::error::{Error, SqlState};
 use tidemill::exec::view::handle::Phase;

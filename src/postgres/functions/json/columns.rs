@@ -3,11 +3,9 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{
-    ArrayRef, BooleanArray, Int32Array, ListArray, StringBuilder, StructArray,
-};
-use datafusion::arrow::buffer::{NullBuffer, OffsetBuffer};
-use datafusion::arrow::datatypes::{DataType, FieldRef};
+use arrow::array::{ArrayRef, BooleanArray, Int32Array, ListArray, StringBuilder, StructArray};
+use arrow::buffer::{NullBuffer, OffsetBuffer};
+use arrow::datatypes::{DataType, FieldRef};
 
 use super::super::text::Budget;
 use crate::error::{Error, Result};

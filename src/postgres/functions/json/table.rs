@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use datafusion::arrow::array::{ArrayRef, AsArray};
-use datafusion::arrow::datatypes::Int64Type;
+use arrow::array::{ArrayRef, AsArray};
+use arrow::datatypes::Int64Type;
 
 use super::columns::JsonOut;
 use super::edit::{self, At};

@@ -13,9 +13,9 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, AsArray, Float64Array};
-use datafusion::arrow::compute::{try_binary, try_unary};
-use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Float64Type, i256};
+use arrow::array::{ArrayRef, AsArray, Float64Array};
+use arrow::compute::{try_binary, try_unary};
+use arrow::datatypes::{DataType, Field, FieldRef, Float64Type, i256};
 use datafusion::common::Result as DfResult;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{

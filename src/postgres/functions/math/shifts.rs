@@ -3,9 +3,9 @@
 
 use std::sync::{Arc, LazyLock};
 
-use datafusion::arrow::array::{ArrayRef, AsArray, Int16Array, Int32Array, Int64Array};
-use datafusion::arrow::compute::{binary, cast};
-use datafusion::arrow::datatypes::{DataType, Int16Type, Int32Type, Int64Type};
+use arrow::array::{ArrayRef, AsArray, Int16Array, Int32Array, Int64Array};
+use arrow::compute::{binary, cast};
+use arrow::datatypes::{DataType, Int16Type, Int32Type, Int64Type};
 use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{
@@ -58,9 +58,7 @@ pub(crate) fn replacement(
     if let (Ok(left), Ok(right)) = types
         && ![&left, &right].iter().all(|of| of.is_integer() || of.is_null())
     {
-        let name = |of: DataType| {
-            SqlType::from_field(&datafusion::arrow::datatypes::Field::new("", of, true))
-        };
+        let name = |of: DataType| SqlType::from_field(&arrow::datatypes::Field::new("", of, true));
         let symbol = if op == BitOp::Left { "<<" } else { ">>" };
         let message = format!("operator does not exist: {} {symbol} {}", name(left), name(right));
         return Err(Error::new(SqlState::UndefinedFunction, message)

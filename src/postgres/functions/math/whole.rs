@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{
+use arrow::array::{
     Array, ArrayRef, ArrowPrimitiveType, AsArray, Int32Array, Int64Array, PrimitiveArray,
     make_comparator,
 };
-use datafusion::arrow::compute::{SortOptions, cast, try_unary};
-use datafusion::arrow::datatypes::{
+use arrow::compute::{SortOptions, cast, try_unary};
+use arrow::datatypes::{
     DataType, Decimal128Type, Decimal256Type, Field, FieldRef, Float32Type, Float64Type, Int16Type,
     Int32Type, Int64Type, i256,
 };
