@@ -57,6 +57,17 @@ pub struct Column {
 }
 
 impl Column {
+    /// One that may be NULL, and has nothing but a type.
+    pub fn new(name: impl Into<String>, sql_type: SqlType) -> Column {
+        Column { name: name.into(), sql_type, not_null: false, default: None, generated: None }
+    }
+
+    /// As an Arrow field is.
+    pub fn of(field: &Field) -> Column {
+        let column = Column::new(field.name(), SqlType::from_field(field));
+        Column { not_null: !field.is_nullable(), ..column }
+    }
+
     /// Its Arrow field.
     pub fn field(&self) -> Field {
         self.sql_type.to_field(&self.name, !self.not_null)
@@ -80,7 +91,7 @@ pub enum Kind {
 }
 
 /// What a stream has besides columns.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct StreamDef {
     /// Its event time.
     pub watermark: Option<WatermarkSpec>,
@@ -107,6 +118,14 @@ pub struct StreamDef {
     /// [`limits::MAX_LAG_MS`](crate::limits::MAX_LAG_MS).
     #[serde(default)]
     pub max_lag_ms: Option<i64>,
+}
+
+impl StreamDef {
+    /// Which connector its rows come from.
+    pub fn connector_name(&self) -> Option<&str> {
+        let mut options = self.connector.iter().flat_map(|connector| &connector.options);
+        options.find(|(name, _)| name == "connector").map(|(_, value)| value.as_str())
+    }
 }
 
 /// WATERMARK FOR column AS column − delay.

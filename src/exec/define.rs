@@ -83,7 +83,7 @@ pub fn columns_of(schema: &arrow::datatypes::Schema, names: &[String]) -> Result
             }
             known => known,
         };
-        columns.push(Column { name, sql_type, not_null: false, default: None, generated: None });
+        columns.push(Column::new(name, sql_type));
     }
     Ok(columns)
 }

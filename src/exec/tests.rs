@@ -108,28 +108,14 @@ impl Bench {
     }
 
     pub(super) async fn stream(&self) -> Arc<Relation> {
-        let column = |name: &str, sql_type| Column {
-            name: name.to_owned(),
-            sql_type,
-            not_null: false,
-            default: None,
-            generated: None,
-        };
         let columns = vec![
-            column("k", SqlType::Text),
-            column("v", SqlType::BigInt),
-            column("ts", SqlType::Timestamp(6)),
+            Column::new("k", SqlType::Text),
+            Column::new("v", SqlType::BigInt),
+            Column::new("ts", SqlType::Timestamp(6)),
         ];
         let def = StreamDef {
             watermark: Some(WatermarkSpec { column: 2, delay: 0, text: None }),
-            connector: None,
-            retention_ms: None,
-            retention_bytes: None,
-            max_future_ms: None,
-            idle_timeout_ms: None,
-            idle_advance: false,
-            follows_clock: false,
-            max_lag_ms: None,
+            ..StreamDef::default()
         };
         self.create("s", columns, Kind::Stream(def), Vec::new()).await
     }
@@ -191,14 +177,7 @@ impl Bench {
     }
 
     pub(super) async fn table(&self) -> Arc<Relation> {
-        let column = |name: &str, sql_type| Column {
-            name: name.to_owned(),
-            sql_type,
-            not_null: false,
-            default: None,
-            generated: None,
-        };
-        let columns = vec![column("k", SqlType::Text), column("title", SqlType::Text)];
+        let columns = vec![Column::new("k", SqlType::Text), Column::new("title", SqlType::Text)];
         self.create(
             "names",
             columns,

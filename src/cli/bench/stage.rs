@@ -20,7 +20,6 @@ use crate::exec::map::Tables;
 use crate::log::TableVersion;
 use crate::plan::Pipeline;
 use crate::plan::relations::{BatchIter, Contents, RelationLookup, RelationTable};
-use crate::types::SqlType;
 
 /// Keys of the side table of q13.
 const SIDE_KEYS: i64 = 10_000;
@@ -69,14 +68,7 @@ fn stream(id: u64, name: &str) -> Result<Relation> {
     let time = schema.index_of("date_time")?;
     let stream = StreamDef {
         watermark: Some(WatermarkSpec { column: time, delay: DELAY, text: None }),
-        connector: None,
-        retention_ms: None,
-        retention_bytes: None,
-        max_future_ms: None,
-        idle_timeout_ms: None,
-        idle_advance: false,
-        follows_clock: false,
-        max_lag_ms: None,
+        ..StreamDef::default()
     };
     Ok(relation(id, name, columns(&schema), Kind::Stream(stream)))
 }
@@ -97,14 +89,7 @@ fn relation(id: u64, name: &str, columns: Vec<Column>, kind: Kind) -> Relation {
 }
 
 fn columns(schema: &Schema) -> Vec<Column> {
-    let column = |field: &arrow::datatypes::Field| Column {
-        name: field.name().clone(),
-        sql_type: SqlType::from_field(field),
-        not_null: !field.is_nullable(),
-        default: None,
-        generated: None,
-    };
-    schema.fields().iter().map(|field| column(field)).collect()
+    schema.fields().iter().map(|field| Column::of(field)).collect()
 }
 
 fn side_rows() -> Result<RecordBatch> {

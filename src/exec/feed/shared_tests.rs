@@ -77,27 +77,11 @@ impl SourceReader for GrowingReader {
 async fn three_views_over_a_connector_decode_each_record_once() {
     let bench = open(Arc::new(MemoryStore::new())).await;
     let source = Growing::default();
-    let column = |name: &str| Column {
-        name: name.to_owned(),
-        sql_type: SqlType::BigInt,
-        not_null: false,
-        default: None,
-        generated: None,
-    };
+    let column = |name: &str| Column::new(name, SqlType::BigInt);
     let option = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let options =
         vec![option("connector", "nexmark"), option("table", "bid"), option("events", "0")];
-    let def = StreamDef {
-        watermark: None,
-        connector: Some(Connector { options }),
-        retention_ms: None,
-        retention_bytes: None,
-        max_future_ms: None,
-        idle_timeout_ms: None,
-        idle_advance: false,
-        follows_clock: false,
-        max_lag_ms: None,
-    };
+    let def = StreamDef { connector: Some(Connector { options }), ..StreamDef::default() };
     let columns = vec![column("price"), column("bidder")];
     let stream = bench.create("s", columns, Kind::Stream(def), Vec::new()).await;
     bench.engine.replace_source(stream.id, Arc::new(source.clone()));

@@ -118,16 +118,7 @@ fn check_idle_advance(has_watermark: bool, is_embedded: bool) -> Result<()> {
 
 fn implied(options: &Options) -> Result<Vec<Column>> {
     let fields = connect::implied_columns(&options.0).unwrap_or_default();
-    Ok(fields
-        .iter()
-        .map(|field| Column {
-            name: field.name().clone(),
-            sql_type: SqlType::from_field(field),
-            not_null: !field.is_nullable(),
-            default: None,
-            generated: None,
-        })
-        .collect())
+    Ok(fields.iter().map(Column::of).collect())
 }
 
 fn max_future(options: &Options, is_embedded: bool) -> Result<Option<i64>> {

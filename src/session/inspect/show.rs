@@ -94,13 +94,7 @@ fn listed(engine: &Engine, listing: Listing) -> Result<Vec<Vec<Option<String>>>>
         let name = Some(relation.shown_name());
         match (listing, &relation.kind) {
             (Listing::Streams, Kind::Stream(stream)) => {
-                let connector = stream.connector.as_ref().and_then(|connector| {
-                    connector
-                        .options
-                        .iter()
-                        .find(|(name, _)| name == "connector")
-                        .map(|(_, value)| value.clone())
-                });
+                let connector = stream.connector_name().map(str::to_owned);
                 rows.push(vec![name, connector, watermark_text(relation, stream)]);
             }
             (Listing::Tables, Kind::Table(_)) | (Listing::Views, Kind::View { .. }) => {

@@ -96,13 +96,7 @@ fn streams(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
     let mut rows = Vec::new();
     for relation in names.all() {
         let Kind::Stream(stream) = &relation.kind else { continue };
-        let connector = stream.connector.as_ref().and_then(|connector| {
-            connector
-                .options
-                .iter()
-                .find(|(name, _)| name == "connector")
-                .map(|(_, value)| value.clone())
-        });
+        let connector = stream.connector_name().map(str::to_owned);
         let kind = if connector.is_some() { "connector" } else { "embedded log" };
         // What a connector has is known by whoever reads it; an embedded log knows it itself.
         let stats = match connector {

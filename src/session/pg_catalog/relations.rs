@@ -206,14 +206,8 @@ pub(crate) fn columns(cx: &SystemContext, entry: &RelationEntry) -> Result<Vec<C
         return Ok(Vec::new());
     };
     let schema = table.schema();
-    let columns = schema.fields().iter().map(|field| Column {
-        name: field.name().clone(),
-        sql_type: SqlType::from_field(field),
-        not_null: false,
-        default: None,
-        generated: None,
-    });
-    Ok(columns.collect())
+    let fields = schema.fields().iter();
+    Ok(fields.map(|field| Column::new(field.name(), SqlType::from_field(field))).collect())
 }
 
 /// The relation that a text names, as `'…'::regclass` reads it: a name with or without its schema,

@@ -278,7 +278,7 @@ mod tests {
     use super::*;
 
     fn column(sql_type: SqlType) -> Column {
-        Column { name: "x".into(), sql_type, not_null: false, default: None, generated: None }
+        Column::new("x", sql_type)
     }
 
     fn check(values: ArrayRef, to: SqlType) -> Result<String> {
