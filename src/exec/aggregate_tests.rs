@@ -22,6 +22,7 @@ use crate::catalog::{Column, Emission, Kind, StreamDef, WatermarkSpec};
 use crate::operators::{AggregateSpec, Closing, Delta, Partial, RunningAggregate, WindowAggregate};
 use crate::plan::{CutOptions, Stateful};
 use crate::state::StateTable;
+use crate::state::fixture::{Dice, restored};
 use crate::store::MemoryStore;
 use crate::time::{EventTime, SliceSpec, Watermark, Window, WindowKind, WindowSpec};
 use crate::types::SqlType;
@@ -108,17 +109,6 @@ fn reference(call: &str) -> String {
     }
 }
 
-/// Pseudo-random numbers that are the same in every run.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % sides
-    }
-}
-
 fn columns() -> Vec<Column> {
     let types = [
         ("ts", SqlType::Timestamp(6)),
@@ -130,14 +120,7 @@ fn columns() -> Vec<Column> {
         ("d", SqlType::Decimal(Some((10, 2)))),
         ("b", SqlType::Boolean),
     ];
-    let column = |(name, sql_type): (&str, SqlType)| Column {
-        name: name.to_owned(),
-        sql_type,
-        not_null: false,
-        default: None,
-        generated: None,
-    };
-    types.into_iter().map(column).collect()
+    types.into_iter().map(|(name, sql_type)| Column::new(name, sql_type)).collect()
 }
 
 /// Rows around `base`; `n` numbers all rows of a run.
@@ -364,14 +347,7 @@ async fn bench() -> Bench {
     let bench = open(Arc::new(MemoryStore::new())).await;
     let def = StreamDef {
         watermark: Some(WatermarkSpec { column: 0, delay: 0, text: None }),
-        connector: None,
-        retention_ms: None,
-        retention_bytes: None,
-        max_future_ms: None,
-        idle_timeout_ms: None,
-        idle_advance: false,
-        follows_clock: false,
-        max_lag_ms: None,
+        ..StreamDef::default()
     };
     bench.create("s", columns(), Kind::Stream(def), Vec::new()).await;
     bench
@@ -411,9 +387,8 @@ async fn every_aggregate_of_a_closed_window_is_what_a_batch_query_says() {
                 got.extend(out.iter().flat_map(|d| lines(&d.batch)));
                 partials.extend(operator.take_changed().unwrap());
                 if dice.roll(3) == 0 {
-                    operator =
-                        WindowAggregate::restore(spec.clone(), watermark, partials.drain(..))
-                            .unwrap();
+                    let empty = WindowAggregate::at(spec.clone(), watermark).unwrap();
+                    operator = restored(empty, partials.drain(..));
                     partials = vec![operator.whole().unwrap()];
                 }
             }
@@ -451,9 +426,8 @@ async fn every_aggregate_that_emits_changes_adds_up_to_what_a_batch_query_says()
                 while operator.close(watermark, &mut Vec::new()).unwrap() == Closing::More {}
                 partials.extend(operator.take_changed().unwrap());
                 if dice.roll(2) == 0 {
-                    operator =
-                        WindowAggregate::restore(spec.clone(), watermark, partials.drain(..))
-                            .unwrap();
+                    let empty = WindowAggregate::at(spec.clone(), watermark).unwrap();
+                    operator = restored(empty, partials.drain(..));
                     partials = vec![operator.whole().unwrap()];
                 }
             }
@@ -485,41 +459,13 @@ async fn every_running_aggregate_is_what_a_batch_query_says() {
                 apply(&operator.changes().unwrap(), &mut contents, &context);
                 partials.extend(operator.take_changed().unwrap());
                 if dice.roll(2) == 0 {
-                    operator = RunningAggregate::restore(spec.clone(), partials.drain(..)).unwrap();
+                    let empty = RunningAggregate::new(spec.clone()).unwrap();
+                    operator = restored(empty, partials.drain(..));
                     partials = vec![operator.whole().unwrap()];
                 }
             }
             let got = contents.into_keys().collect();
             compare(got, expected(&rows, keys, false).await, columns, &context);
         }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn lanes_that_share_the_rows_give_what_one_lane_gives() {
-    let bench = bench().await;
-    let mut planned = plan(&bench, ", k", true, Emission::OnClose).await;
-    for seed in 300..304 {
-        let mut dice = Dice(seed);
-        let mut spec = planned.spec.clone();
-        spec.window.as_mut().unwrap().spec = window(&mut dice);
-        let windows = spec.window.as_ref().unwrap().spec;
-        let mut lanes = [0, 1].map(|_| WindowAggregate::new(spec.clone()).unwrap());
-        let mut rows = Vec::new();
-        // The second lane's rows come after the first's.
-        for (step, lane) in lanes.iter_mut().enumerate() {
-            let new = batch(&planned.schema, &mut dice, 60, -30, step as i64 * 60);
-            open_rows(&new, &windows, Watermark::NONE, &mut rows);
-            for piece in pushed(&mut planned, &mut dice, &new).await {
-                lane.push(&piece).unwrap();
-            }
-        }
-        let [mut one, mut other] = lanes;
-        one.merge_partial(&other.whole().unwrap()).unwrap();
-        let mut out = Vec::new();
-        while one.close(Watermark::INFINITY, &mut out).unwrap() == Closing::More {}
-        let got = out.iter().flat_map(|d| lines(&d.batch)).collect();
-        in_order_of_slices(&mut rows, &windows);
-        compare(got, expected(&rows, ", k", true).await, 3, &format!("seed {seed} {windows:?}"));
     }
 }

@@ -18,21 +18,12 @@ use super::stored::{EpochWriter, Since, changes_since, load};
 use crate::catalog::RelationId;
 use crate::limits::STATE_PIECE_BYTES;
 use crate::operators::{AggregateCall, AggregateSpec, RunningAggregate};
+use crate::state::fixture::Dice;
 use crate::state::{Delta, RowStore, StateTable};
 use crate::store::codec::decode_json;
 use crate::store::{MemoryStore, Space, Store, WriteBatch};
 
 const ID: RelationId = RelationId(7);
-
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % sides
-    }
-}
 
 fn input() -> SchemaRef {
     Arc::new(Schema::new(vec![

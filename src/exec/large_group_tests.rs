@@ -21,6 +21,7 @@ use crate::limits::STATE_PIECE_BYTES;
 use crate::operators::{
     AggregateCall, AggregateSpec, Closing, RunningAggregate, Trigger, WindowAggregate, Windowing,
 };
+use crate::state::fixture::Dice;
 use crate::state::{Delta, PieceCursor, RowStore, StateTable};
 use crate::store::{MemoryStore, Store, WriteBatch};
 use crate::time::{Watermark, WindowKind, WindowSpec};
@@ -209,13 +210,8 @@ fn what_a_row_of_a_large_group_writes_does_not_grow_with_the_group() {
 fn neither_splits_nor_restarts_show_in_the_answer_of_a_group() {
     for asked in Asked::all() {
         for seed in 0..6_u64 {
-            let mut dice = seed;
-            let mut roll = |sides: u64| {
-                dice = dice
-                    .wrapping_mul(6_364_136_223_846_793_005)
-                    .wrapping_add(1_442_695_040_888_963_407);
-                (dice >> 33) % sides
-            };
+            let mut dice = Dice(seed);
+            let mut roll = |sides: u64| dice.roll(sides);
             let store = MemoryStore::new();
             let mut query = Grouped::open(&asked, &store);
             let mut all: Vec<Row> = Vec::new();

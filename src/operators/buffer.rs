@@ -241,33 +241,11 @@ impl WindowBuffer {
         partial(concat_batches(&self.kept, batches)?.columns().to_vec())
     }
 
-    /// The buffer as it was when the last of these partials was taken, at this watermark. Partials
-    /// may repeat rows.
-    pub fn restore(
-        input: SchemaRef,
-        windowing: Windowing,
-        watermark: Watermark,
-        partials: impl IntoIterator<Item = Partial>,
-    ) -> Result<Self> {
-        let mut buffer = WindowBuffer::at(input, windowing, watermark)?;
-        partials.into_iter().try_for_each(|partial| buffer.restore_rows(&partial))?;
-        buffer.restored()?;
-        Ok(buffer)
-    }
-
     /// An empty buffer that has come to this watermark.
     pub fn at(input: SchemaRef, windowing: Windowing, watermark: Watermark) -> Result<Self> {
         let mut buffer = WindowBuffer::new(input, windowing)?;
         buffer.passed = watermark.less(buffer.windowing.lateness);
         Ok(buffer)
-    }
-
-    /// Takes in the rows of another lane, as if they had come now, in their order.
-    pub fn merge_partial(&mut self, partial: &Partial) -> Result<()> {
-        let sorted = arrow::compute::sort_to_indices(partial.column(0), None, None)?;
-        let rows = take_record_batch(partial, &sorted)?;
-        let input = Schema::new(self.kept.fields()[1..].to_vec());
-        self.push(&RecordBatch::try_new(Arc::new(input), rows.columns()[1..].to_vec())?)
     }
 }
 

@@ -18,8 +18,7 @@ use super::{AggregateSpec, Closing, Delta, Partial};
 use crate::error::{Error, Result};
 use crate::state::aggregates::update_all;
 use crate::state::{
-    Before, Interner, Kernel, Load, Marks, PieceCursor, Place, Shape, StateTable, in_parts,
-    next_piece, partial,
+    Before, Interner, Kernel, Marks, PieceCursor, Shape, StateTable, in_parts, next_piece, partial,
 };
 use crate::time::Watermark;
 
@@ -238,59 +237,19 @@ impl RunningAggregate {
         Ok(columns)
     }
 
-    /// The operator as it was when the last of these partials was taken; later ones override
-    /// earlier ones.
-    pub fn restore(
-        spec: AggregateSpec,
-        partials: impl IntoIterator<Item = Partial>,
-    ) -> Result<Self> {
-        let mut running = RunningAggregate::new(spec)?;
-        partials.into_iter().try_for_each(|partial| running.restore_rows(&partial))?;
-        running.restored()?;
-        Ok(running)
-    }
-
-    /// Takes in the states of another lane with the same spec, over other rows.
-    pub fn merge_partial(&mut self, partial: &Partial) -> Result<()> {
-        self.load(partial, Load::Merge)
-    }
-
-    fn load(&mut self, partial: &Partial, how: Load) -> Result<()> {
+    /// Puts stored groups in the place of those that are there.
+    fn load(&mut self, partial: &Partial) -> Result<()> {
         let counts = partial.columns().first().and_then(|c| c.as_primitive_opt::<Int64Type>());
         let Some(counts) = counts else {
             return Err(Error::internal("a partial without the number of rows of its groups"));
         };
         let (keys, states) = self.shape.cut(&partial.columns()[1..])?;
-        match how {
-            Load::Replace => self.intern(keys, partial.num_rows())?,
-            Load::Merge => self.touch(keys, partial.num_rows())?,
-        }
+        self.intern(keys, partial.num_rows())?;
         for (kernel, states) in self.kernels.iter_mut().zip(&states) {
-            match how {
-                Load::Replace => kernel.restore(states, &self.ids)?,
-                Load::Merge => kernel.merge_states(states, &self.ids)?,
-            }
+            kernel.restore(states, &self.ids)?;
         }
         for (&id, &count) in self.ids.iter().zip(counts.values()) {
-            let own = &mut self.counts[id as usize];
-            *own = match how {
-                Load::Replace => count,
-                Load::Merge => *own + count,
-            };
-        }
-        Ok(())
-    }
-
-    /// Takes in the groups of another lane's operator directly.
-    pub fn merge(&mut self, other: &RunningAggregate) -> Result<()> {
-        let from: Vec<u32> =
-            (0..other.counts.len() as u32).filter(|&id| other.counts[id as usize] != 0).collect();
-        self.touch(&other.interner.keys(&from)?, from.len())?;
-        for (kernel, other) in self.kernels.iter_mut().zip(&other.kernels) {
-            kernel.merge(other.as_ref(), &from, &self.ids, Place::After)?;
-        }
-        for (&id, &from) in self.ids.iter().zip(&from) {
-            self.counts[id as usize] += other.counts[from as usize];
+            self.counts[id as usize] = count;
         }
         Ok(())
     }
@@ -384,7 +343,7 @@ impl StateTable for RunningAggregate {
     fn restore_rows(&mut self, rows: &Partial) -> Result<()> {
         // That its row has been given out is known from its being stored.
         self.begun = true;
-        self.load(rows, Load::Replace)
+        self.load(rows)
     }
 
     fn restored(&mut self) -> Result<()> {

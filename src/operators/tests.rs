@@ -18,19 +18,9 @@ use datafusion::physical_expr::aggregate::AggregateExprBuilder;
 use datafusion::physical_expr::expressions::Column;
 
 use super::*;
+use crate::state::fixture::{Dice, restored};
 use crate::state::{PieceCursor, StateTable};
 use crate::time::{EventTime, Watermark, Window, WindowKind};
-
-/// Pseudo-random numbers that are the same in every run.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % sides
-    }
-}
 
 fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
@@ -253,7 +243,8 @@ fn closed_windows_are_what_a_recomputation_gives_however_batches_are_cut_and_aft
             assert_eq!(got, expect, "seed {seed} step {step} {:?}", spec.window);
             stored.write(&mut other, &mut dice);
             if dice.roll(3) == 0 {
-                other = WindowAggregate::restore(spec.clone(), watermark, stored.read()).unwrap();
+                other =
+                    restored(WindowAggregate::at(spec.clone(), watermark).unwrap(), stored.read());
             }
         }
         assert_eq!((one.rows(), other.rows()), (0, 0), "state of closed windows is freed");
@@ -339,7 +330,7 @@ fn changes_add_up_to_the_present_contents_of_the_open_windows() {
             stored.write(&mut operator, &mut dice);
             if dice.roll(3) == 0 {
                 operator =
-                    WindowAggregate::restore(spec.clone(), watermark, stored.read()).unwrap();
+                    restored(WindowAggregate::at(spec.clone(), watermark).unwrap(), stored.read());
             }
         }
     }
@@ -392,37 +383,9 @@ fn a_running_aggregate_follows_rows_that_come_and_go_and_survives_restarts() {
             assert_eq!(got, expect, "seed {seed} step {step} {:?}", spec.keys);
             stored.write(&mut operator, &mut dice);
             if dice.roll(3) == 0 {
-                operator = RunningAggregate::restore(spec.clone(), stored.read()).unwrap();
+                operator = restored(RunningAggregate::new(spec.clone()).unwrap(), stored.read());
             }
         }
-    }
-}
-
-#[test]
-fn lanes_merged_are_one_lane() {
-    for seed in 0..40 {
-        let mut dice = Dice(seed + 3_000);
-        let mut spec = spec(&mut dice, Trigger::OnClose);
-        spec.aggregates = calls(1);
-        let rows = batch(&mut dice, 200, -50);
-        let mut whole = WindowAggregate::new(spec.clone()).unwrap();
-        whole.push(&rows).unwrap();
-        let mut lanes = [0, 1].map(|lane| {
-            let mine = UInt32Array::from_iter_values((0..200).filter(|i| i % 2 == lane));
-            let mut operator = WindowAggregate::new(spec.clone()).unwrap();
-            operator.push(&take_record_batch(&rows, &mine).unwrap()).unwrap();
-            operator
-        });
-        let partial = lanes[1].whole().unwrap();
-        lanes[0].merge_partial(&partial).unwrap();
-        let mut outputs = [&mut whole, &mut lanes[0]].map(|operator| {
-            let mut out = Vec::new();
-            while operator.close(Watermark::INFINITY, &mut out).unwrap() == Closing::More {}
-            out.iter().flat_map(|d| lines(&d.batch)).collect::<Vec<_>>()
-        });
-        let expect = std::mem::take(&mut outputs[0]);
-        assert!(!expect.is_empty());
-        assert_eq!(outputs[1], expect, "seed {seed}");
     }
 }
 
@@ -463,9 +426,8 @@ fn a_window_buffer_gives_out_every_row_in_order_of_arrival_and_survives_restarts
             assert_eq!(got, expect, "seed {seed} step {step} {windowing:?}");
             stored.write(&mut buffer, &mut dice);
             if dice.roll(3) == 0 {
-                let old = stored.read();
-                buffer =
-                    WindowBuffer::restore(schema(), windowing.clone(), watermark, old).unwrap();
+                let empty = WindowBuffer::at(schema(), windowing.clone(), watermark).unwrap();
+                buffer = restored(empty, stored.read());
             }
         }
         assert_eq!((buffer.rows(), buffer.size()), (0, 0));

@@ -9,6 +9,7 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema, UInt64Type};
 use arrow::row::SortField;
 
 use super::{Closing, Delta, Operator, RankColumn, Top, TopSpec};
+use crate::state::fixture::Dice;
 use crate::state::{Numbering, Tally, Wanted};
 use crate::time::Watermark;
 
@@ -112,16 +113,6 @@ fn restored(spec: &TopSpec, stored: &[RecordBatch]) -> Top {
     }
     top.state_restored().unwrap();
     top
-}
-
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % sides
-    }
 }
 
 fn check(spec: &TopSpec, options: SortOptions, seed: u64) {

@@ -33,7 +33,7 @@ use super::aggregates::{self, Kernel, Place, sequence};
 use super::keys::Interner;
 use super::portions::next_piece;
 use super::state_table::PieceCursor;
-use super::table::{Load, Marks, Shape};
+use super::table::{Marks, Shape};
 use crate::error::Result;
 use crate::time::{EventTime, Slice, Window, WindowSpec};
 
@@ -255,24 +255,19 @@ impl Hops {
         Ok(())
     }
 
-    /// Takes in a partial of one slice.
+    /// Puts the states of a partial of one slice in the place of those that are there.
     pub fn load(
         &mut self,
         slice: Slice,
         keys: &[ArrayRef],
         states: &[&[ArrayRef]],
         rows: usize,
-        how: Load,
-        track: bool,
     ) -> Result<()> {
-        self.touch(slice, keys, rows, track)?;
+        self.touch(slice, keys, rows, false)?;
         let Some(table) = self.slices.get_mut(&slice) else { return Ok(()) };
         let before = table.size();
         for (kernel, states) in table.kernels.iter_mut().zip(states) {
-            match how {
-                Load::Replace => kernel.restore(states, &self.slots)?,
-                Load::Merge => kernel.merge_states(states, &self.slots)?,
-            }
+            kernel.restore(states, &self.slots)?;
         }
         self.slice_bytes = self.slice_bytes + table.size() - before;
         if self.merged.is_some_and(|merged| slice.end <= merged) {

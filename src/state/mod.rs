@@ -13,6 +13,8 @@ mod delta;
 mod difference;
 pub mod exact;
 mod fixed_point;
+#[cfg(test)]
+pub mod fixture;
 mod keys;
 mod multiset;
 mod portions;
@@ -31,7 +33,7 @@ mod hop;
 mod table;
 
 pub use hop::{Hops, Which};
-pub use table::{Before, Load, Marks, Shape, Table, Trigger, partial};
+pub use table::{Before, Marks, Shape, Table, Trigger, partial};
 mod rows;
 
 mod state_table;

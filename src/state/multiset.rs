@@ -157,6 +157,7 @@ impl Multiset {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::fixture::Dice;
 
     fn shown(set: &Multiset) -> Vec<(&[u8], i64)> {
         set.iter().collect()
@@ -181,13 +182,10 @@ mod tests {
     #[test]
     fn many_values_are_as_few_ones() {
         let (mut set, mut all) = (Multiset::default(), BTreeMap::<Vec<u8>, i64>::new());
-        let mut dice = 9_u64;
+        let mut dice = Dice(9);
         for step in 0..4_000 {
-            dice = dice
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
             // There are more and more values, and then fewer and fewer.
-            let (value, grows) = ([(dice >> 40) as u8 % 120], step % 2_000 < 1_000);
+            let (value, grows) = ([dice.roll(120) as u8], step % 2_000 < 1_000);
             let count = if grows { step } else { 0 };
             let before =
                 if count == 0 { all.remove(&value[..]) } else { all.insert(value.into(), count) };

@@ -77,17 +77,15 @@ impl Rank {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::fixture::Dice;
 
     #[test]
     fn a_place_is_found_from_wherever_one_was() {
         let times = |_: &[u8], count: i64| count.max(0);
         let (mut set, mut rank, mut all) = (Multiset::default(), Rank::default(), Vec::<u8>::new());
-        let mut dice = 5_u64;
+        let mut dice = Dice(5);
         for step in 0..3_000 {
-            dice = dice
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            let roll = (dice >> 33) as usize;
+            let roll = dice.roll(1 << 31) as usize;
             let goes = !all.is_empty() && roll.is_multiple_of(if step < 1_500 { 3 } else { 2 });
             let value = if goes { all.swap_remove(roll % all.len()) } else { (roll % 97) as u8 };
             let more = if goes { -1 } else { 1 };

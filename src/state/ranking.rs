@@ -319,6 +319,7 @@ impl RankedRows {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::fixture::Dice;
 
     /// The rows that are wanted of all of them.
     fn naive(all: &[Ranked], wanted: &Wanted) -> Vec<Ranked> {
@@ -337,13 +338,8 @@ mod tests {
     }
 
     fn check(wanted: Wanted, values: u64) {
-        let mut dice = 11_u64;
-        let mut roll = |sides: u64| {
-            dice = dice
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            (dice >> 33) % sides
-        };
+        let mut dice = Dice(11);
+        let mut roll = |sides: u64| dice.roll(sides);
         let (mut ranking, mut all, mut before) = (Ranking::default(), Vec::new(), Vec::new());
         let mut moved = Moved::default();
         for number in 0..500_u64 {

@@ -25,15 +25,6 @@ pub enum Trigger {
     OnChange,
 }
 
-/// Whether loaded states take the place of present ones or are merged with them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Load {
-    /// A later checkpoint overrides an earlier one.
-    Replace,
-    /// States of another lane over other rows.
-    Merge,
-}
-
 /// What all tables of one operator have in common.
 pub struct Shape {
     /// Key columns of the input.
@@ -377,27 +368,11 @@ impl Table {
         Ok(())
     }
 
-    /// Takes in the keys and states of a partial.
-    pub fn load(
-        &mut self,
-        keys: &[ArrayRef],
-        states: &[&[ArrayRef]],
-        rows: usize,
-        how: Load,
-        track: bool,
-    ) -> Result<()> {
-        match how {
-            // What was stored had been given out and need not be written again.
-            Load::Replace => self.intern(keys, rows)?,
-            Load::Merge => self.touch(keys, rows, track)?,
-        }
-        for (kernel, states) in self.kernels.iter_mut().zip(states) {
-            match how {
-                Load::Replace => kernel.restore(states, &self.ids)?,
-                Load::Merge => kernel.merge_states(states, &self.ids)?,
-            }
-        }
-        Ok(())
+    /// Puts the keys and states of a partial in the place of those that are there. What was stored
+    /// had been given out and need not be written again.
+    pub fn load(&mut self, keys: &[ArrayRef], states: &[&[ArrayRef]], rows: usize) -> Result<()> {
+        self.intern(keys, rows)?;
+        self.kernels.iter_mut().zip(states).try_for_each(|(k, states)| k.restore(states, &self.ids))
     }
 
     /// Whether something was touched and not given out by [`changes`](Self::changes).

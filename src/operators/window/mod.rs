@@ -25,7 +25,7 @@ use super::split::{Rows, split, ticks, time_column, timed, times};
 use super::{AggregateSpec, Closing, Delta, Partial, Trigger, Windowing, time_type};
 use crate::error::{Error, Result};
 use crate::limits::BATCH_ROWS;
-use crate::state::{Hops, Load, Shape, StateTable, Table, Which, partial};
+use crate::state::{Hops, Shape, Table, Which, partial};
 use crate::time::{EventTime, Slice, SliceSpec, Watermark, Window, WindowKind, WindowSpec};
 
 /// An aggregate over windows.
@@ -332,19 +332,6 @@ impl WindowAggregate {
         }
     }
 
-    /// The operator as it was when the last of these partials was taken, at this watermark; later
-    /// partials override earlier ones.
-    pub fn restore(
-        spec: AggregateSpec,
-        watermark: Watermark,
-        partials: impl IntoIterator<Item = Partial>,
-    ) -> Result<Self> {
-        let mut operator = WindowAggregate::at(spec, watermark)?;
-        partials.into_iter().try_for_each(|partial| operator.restore_rows(&partial))?;
-        operator.restored()?;
-        Ok(operator)
-    }
-
     /// An operator without state that has come to this watermark.
     pub fn at(spec: AggregateSpec, watermark: Watermark) -> Result<Self> {
         let mut operator = WindowAggregate::new(spec)?;
@@ -352,12 +339,8 @@ impl WindowAggregate {
         Ok(operator)
     }
 
-    /// Takes in the states of another lane with the same spec, over other rows.
-    pub fn merge_partial(&mut self, partial: &Partial) -> Result<()> {
-        self.load(partial, Load::Merge)
-    }
-
-    fn load(&mut self, partial: &Partial, how: Load) -> Result<()> {
+    /// Puts stored states in the place of those that are there.
+    fn load(&mut self, partial: &Partial) -> Result<()> {
         let stamps = partial
             .columns()
             .get(..2)
@@ -372,7 +355,7 @@ impl WindowAggregate {
             let rows = (from..partial.num_rows()).take_while(same).count();
             let columns: Vec<ArrayRef> =
                 partial.columns()[2..].iter().map(|c| c.slice(from, rows)).collect();
-            self.load_part(EventTime(start), EventTime(end), &columns, rows, how)?;
+            self.load_part(EventTime(start), EventTime(end), &columns, rows)?;
             from += rows;
         }
         Ok(())
@@ -384,7 +367,6 @@ impl WindowAggregate {
         end: EventTime,
         columns: &[ArrayRef],
         rows: usize,
-        how: Load,
     ) -> Result<()> {
         let passed = self.passed;
         if let Mode::Hops(hops) = &mut self.mode {
@@ -393,14 +375,14 @@ impl WindowAggregate {
                 return Ok(());
             }
             let (keys, states) = self.shape.cut(columns)?;
-            return hops.load(slice, keys, &states, rows, how, self.track);
+            return hops.load(slice, keys, &states, rows);
         }
         if passed.closes(end) {
             return Ok(());
         }
-        self.change(Window { start, end }, |table, shape, track| {
+        self.change(Window { start, end }, |table, shape, _| {
             let (keys, states) = shape.cut(columns)?;
-            table.load(keys, &states, rows, how, track)
+            table.load(keys, &states, rows)
         })
     }
 }

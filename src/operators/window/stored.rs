@@ -10,7 +10,7 @@ use super::super::{Closing, Delta, Partial, time_unit};
 use super::{Mode, WindowAggregate, stamped};
 use crate::error::Result;
 use crate::limits::STATE_PIECE_BYTES;
-use crate::state::{Load, PieceCursor, StateTable, Table, Which, in_parts};
+use crate::state::{PieceCursor, StateTable, Table, Which, in_parts};
 use crate::time::{EventTime, Watermark, Window};
 
 impl Operator for WindowAggregate {
@@ -112,7 +112,7 @@ impl StateTable for WindowAggregate {
 
     fn restore_rows(&mut self, rows: &Partial) -> Result<()> {
         self.track = false;
-        self.load(rows, Load::Replace)
+        self.load(rows)
     }
 
     fn restored(&mut self) -> Result<()> {

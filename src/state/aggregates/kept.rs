@@ -273,6 +273,7 @@ impl Kernel for KeptValues {
 mod tests {
     use super::*;
     use crate::state::aggregates::{AggregateCall, kernel};
+    use crate::state::fixture::Dice;
     use arrow::array::StringArray;
     use arrow::datatypes::{Field, Schema};
     use arrow::util::display::{ArrayFormatter, FormatOptions};
@@ -330,12 +331,9 @@ mod tests {
             let mut restored = made(&udaf, distinct, true);
             // What is there, by group: the reference adds only that.
             let mut there: Vec<Row<'_>> = Vec::new();
-            let mut dice = 12_345_u64;
+            let mut dice = Dice(12_345);
             for step in 0..200 {
-                dice = dice
-                    .wrapping_mul(6_364_136_223_846_793_005)
-                    .wrapping_add(1_442_695_040_888_963_407);
-                let roll = (dice >> 33) as usize;
+                let roll = dice.roll(1 << 31) as usize;
                 if roll.is_multiple_of(2) && !there.is_empty() {
                     let (slot, value, _) = there.swap_remove(roll / 2 % there.len());
                     take_in(kernel.as_mut(), &[(slot, value, -1)]);

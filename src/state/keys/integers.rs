@@ -416,6 +416,7 @@ fn widened<'a>(data: &'a ArrayData, scratch: &'a mut Vec<i64>) -> &'a [i64] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::fixture::Dice;
     use arrow::array::Int64Array;
     use std::collections::BTreeMap;
     use std::sync::Arc;
@@ -424,17 +425,12 @@ mod tests {
     fn values_close_together_or_far_apart_keep_their_ids() {
         for scale in [1, 3, 1 << 40] {
             let mut table = Integers::new(DataType::Int64);
-            let (mut known, mut seed) = (BTreeMap::new(), 7_u64);
+            let (mut known, mut dice) = (BTreeMap::new(), Dice(7));
             for round in 0..400_i64 {
                 // The range moves up, then down.
                 let base = (200 - (round - 200).abs()) * 40 - 3_000;
                 let values: Vec<Option<i64>> = (0..30)
-                    .map(|_| {
-                        seed = seed
-                            .wrapping_mul(6_364_136_223_846_793_005)
-                            .wrapping_add(1_442_695_040_888_963_407);
-                        (seed >> 60 != 0).then(|| (base + (seed >> 33) as i64 % 500) * scale)
-                    })
+                    .map(|_| (dice.roll(16) != 0).then(|| (base + dice.roll(500) as i64) * scale))
                     .collect();
                 let mut ids = Vec::new();
                 table

@@ -1,6 +1,7 @@
 //! The rows of a store against a plain list.
 
 use super::*;
+use crate::state::fixture::Dice;
 use arrow::array::{AsArray, Int64Array, StringArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 
@@ -70,17 +71,6 @@ fn a_primary_key_finds_its_row_and_refuses_a_second_one() {
     assert_eq!((find(&store, 1), store.rows()), (None, 1));
     let error = store.insert(&batch(&[(2, None)])).unwrap_err();
     assert_eq!(error.state(), SqlState::Unique);
-}
-
-/// Pseudo-random numbers that are the same in every run.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % sides
-    }
 }
 
 type Row = (i64, Option<&'static str>);
