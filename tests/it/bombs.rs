@@ -262,8 +262,7 @@ fn run() -> Vec<(&'static str, &'static [&'static str], String)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_a_small_text_asks_for_ends_and_others_are_answered() {
     let flags = ["--ephemeral", "--memory-limit", "1GiB"];
-    let server =
-        tokio::task::spawn_blocking(move || Server::start(&flags)).await.expect("a server");
+    let server = Server::start(&flags);
     let client = server.connect().await;
     server::run(
         &client,

@@ -157,9 +157,7 @@ fn start_says_what_to_type_next_and_sigterm_ends_cleanly() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_tells_the_sessions() {
-    let server = std::sync::Arc::new(
-        tokio::task::spawn_blocking(Server::ephemeral).await.expect("a server"),
-    );
+    let server = Server::ephemeral();
     let client = server.connect().await;
     server::run(&client, "CREATE STREAM s (v INT, ts TIMESTAMP, WATERMARK FOR ts)").await;
     let query = tokio::spawn(async move {
@@ -172,8 +170,7 @@ async fn sigterm_tells_the_sessions() {
         "1",
     )
     .await;
-    let stopping = std::sync::Arc::clone(&server);
-    let status = tokio::task::spawn_blocking(move || stopping.terminate()).await.expect("no panic");
+    let status = server.terminate();
     assert!(status.success(), "{status}");
     let error = query.await.expect("no panic").expect_err("the server has gone");
     assert_eq!(server::state(&error), "57P01");

@@ -31,7 +31,7 @@ async fn twenty_crashes_lose_nothing_and_count_nothing_twice() {
     let dir = server::directory();
     let acknowledged = Arc::new(Mutex::new(BTreeSet::new()));
     let next = Arc::new(AtomicU64::new(0));
-    let mut server = Arc::new(start(dir.path()).await);
+    let mut server = Arc::new(Server::durable(dir.path()));
     define(&server.connect().await).await;
     for round in 0..KILLS {
         let writers = write(&server, &acknowledged, &next);
@@ -39,7 +39,7 @@ async fn twenty_crashes_lose_nothing_and_count_nothing_twice() {
         tokio::time::sleep(Duration::from_millis(30 + round * 37 % 400)).await;
         server.kill();
         writers.stop().await;
-        server = Arc::new(start(dir.path()).await);
+        server = Arc::new(Server::durable(dir.path()));
         let so_far = acknowledged.lock().unwrap().clone();
         check(&server.connect().await, &so_far, round).await;
     }
@@ -50,15 +50,8 @@ async fn twenty_crashes_lose_nothing_and_count_nothing_twice() {
         acknowledged.lock().unwrap().len() > KILLS as usize,
         "too few statements came through to show anything"
     );
-    let status = tokio::task::spawn_blocking(move || server.terminate()).await.expect("no panic");
+    let status = server.terminate();
     assert!(status.success(), "after all that, a clean end: {status}");
-}
-
-async fn start(dir: &std::path::Path) -> Server {
-    let dir = dir.to_owned();
-    tokio::task::spawn_blocking(move || Server::durable(&dir))
-        .await
-        .expect("the server starts again")
 }
 
 async fn define(client: &Client) {
@@ -195,7 +188,7 @@ async fn same(client: &Client, view: &str, query: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_without_an_event_time_are_kept_once_through_a_crash() {
     let dir = server::directory();
-    let server = start(dir.path()).await;
+    let server = Server::durable(dir.path());
     let client = server.connect().await;
     server::run(
         &client,
@@ -208,7 +201,7 @@ async fn rows_without_an_event_time_are_kept_once_through_a_crash() {
     // Acknowledged, so it is kept: also if no view has read it yet.
     server.kill();
     let kept = "SELECT \"offset\", raw FROM tidemill.rejected_rows ORDER BY 1";
-    let server = start(dir.path()).await;
+    let server = Server::durable(dir.path());
     let client = server.connect().await;
     let row = |offset: u8, v: u8| {
         let json = format!("{{\"v\":{v},\"ts\":null}}");
@@ -218,7 +211,7 @@ async fn rows_without_an_event_time_are_kept_once_through_a_crash() {
     assert_eq!(server::lines(&client, kept).await, [row(1, 2)]);
     server::run(&client, "INSERT INTO untimed VALUES (3, NULL)").await;
     server.kill();
-    let server = start(dir.path()).await;
+    let server = Server::durable(dir.path());
     let client = server.connect().await;
     assert_eq!(server::lines(&client, kept).await, [row(1, 2), row(2, 3)]);
     server::eventually(&client, "SELECT n FROM minutes", "1").await;
@@ -228,7 +221,7 @@ async fn rows_without_an_event_time_are_kept_once_through_a_crash() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clean_restart_finds_everything() {
     let dir = server::directory();
-    let server = start(dir.path()).await;
+    let server = Server::durable(dir.path());
     let client = server.connect().await;
     server::run(
         &client,
@@ -242,9 +235,9 @@ async fn a_clean_restart_finds_everything() {
          INSERT INTO kept VALUES ('a', 1, '2024-01-01 00:00:01'), ('b', 2, '2024-01-01 00:01:30')",
     )
     .await;
-    let status = tokio::task::spawn_blocking(move || server.terminate()).await.expect("no panic");
+    let status = server.terminate();
     assert!(status.success(), "{status}");
-    let server = start(dir.path()).await;
+    let server = Server::durable(dir.path());
     let client = server.connect().await;
     assert_eq!(
         server::lines(&client, "SELECT * FROM names ORDER BY k").await,

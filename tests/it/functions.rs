@@ -1,18 +1,11 @@
 //! Functions and aggregates of the user's through a crash: they and the views that call them come back.
 
-use std::path::Path;
-
 use crate::server::{self, Server};
-
-async fn durable(dir: &Path) -> Server {
-    let dir = dir.to_owned();
-    tokio::task::spawn_blocking(move || Server::durable(&dir)).await.expect("the server starts")
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn functions_and_the_views_that_call_them_survive_kill_9() {
     let dir = server::directory();
-    let server = durable(dir.path()).await;
+    let server = Server::durable(dir.path());
     let client = server.connect().await;
     for sql in [
         "CREATE FUNCTION gone(a INT) RETURNS INT RETURN a",
@@ -44,7 +37,7 @@ async fn functions_and_the_views_that_call_them_survive_kill_9() {
     }
     drop(client);
     server.kill();
-    let server = durable(dir.path()).await;
+    let server = Server::durable(dir.path());
     let client = server.connect().await;
     server::run(&client, "INSERT INTO f (v, ts) VALUES (3, '2024-01-01 00:00:11')").await;
     for (query, expect) in [

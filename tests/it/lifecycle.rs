@@ -9,11 +9,6 @@ use tokio_postgres::Client;
 
 use crate::server::{self, Server};
 
-async fn durable(dir: &std::path::Path) -> Server {
-    let dir = dir.to_owned();
-    tokio::task::spawn_blocking(move || Server::durable(&dir)).await.expect("the server starts")
-}
-
 /// Inserts one row after the other until told to stop; says how many.
 fn write(server: &Arc<Server>, stream: &str) -> (Arc<AtomicBool>, tokio::task::JoinHandle<u64>) {
     let stop = Arc::new(AtomicBool::new(false));
@@ -36,7 +31,7 @@ fn write(server: &Arc<Server>, stream: &str) -> (Arc<AtomicBool>, tokio::task::J
 #[tokio::test(flavor = "multi_thread")]
 async fn the_id_of_a_dropped_relation_is_not_given_again_after_a_restart() {
     let dir = server::directory();
-    let server = durable(dir.path()).await;
+    let server = Server::durable(dir.path());
     let client = server.connect().await;
     server::run(&client, "CREATE STREAM s (v INT); CREATE MATERIALIZED VIEW v AS SELECT v FROM s")
         .await;
@@ -44,7 +39,7 @@ async fn the_id_of_a_dropped_relation_is_not_given_again_after_a_restart() {
     let first: u64 = server::value(&client, id).await.parse().expect("a number");
     server::run(&client, "DROP MATERIALIZED VIEW v").await;
     server.kill();
-    let server = durable(dir.path()).await;
+    let server = Server::durable(dir.path());
     let client = server.connect().await;
     server::run(&client, "CREATE MATERIALIZED VIEW v AS SELECT v FROM s").await;
     let second: u64 = server::value(&client, id).await.parse().expect("a number");
@@ -54,7 +49,7 @@ async fn the_id_of_a_dropped_relation_is_not_given_again_after_a_restart() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_that_is_made_again_with_other_columns_has_nothing_of_the_old() {
     let dir = server::directory();
-    let server = durable(dir.path()).await;
+    let server = Server::durable(dir.path());
     let client = server.connect().await;
     server::run(
         &client,
@@ -85,7 +80,7 @@ async fn a_name_that_is_made_again_with_other_columns_has_nothing_of_the_old() {
     let error = answer.err().map(|error| server::state(&error));
     assert_eq!(error.as_deref(), Some("0A000"));
     server.kill();
-    let server = durable(dir.path()).await;
+    let server = Server::durable(dir.path());
     check(&server.connect().await).await;
 }
 
@@ -142,7 +137,7 @@ async fn dropping_what_a_subscriber_and_a_cursor_read_ends_both_with_a_reason() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fifty_views_come_and_go_while_rows_are_written() {
-    let server = Arc::new(tokio::task::spawn_blocking(Server::ephemeral).await.expect("a server"));
+    let server = Arc::new(Server::ephemeral());
     let client = server.connect().await;
     server::run(
         &client,
@@ -181,7 +176,7 @@ async fn fifty_views_come_and_go_while_rows_are_written() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_view_over_a_long_history_catches_up_while_rows_are_written() {
-    let server = Arc::new(tokio::task::spawn_blocking(Server::ephemeral).await.expect("a server"));
+    let server = Arc::new(Server::ephemeral());
     let client = server.connect().await;
     server::run(
         &client,
@@ -211,7 +206,7 @@ async fn a_view_over_a_long_history_catches_up_while_rows_are_written() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_view_that_fails_says_why_and_everything_else_goes_on_also_after_a_restart() {
     let dir = server::directory();
-    let server = durable(dir.path()).await;
+    let server = Server::durable(dir.path());
     let client = server.connect().await;
     server::run(
         &client,
@@ -228,7 +223,7 @@ async fn a_view_that_fails_says_why_and_everything_else_goes_on_also_after_a_res
     assert_eq!(server::failure(&client, "SELECT * FROM bad").await, "55000");
     assert_eq!(server::value(&client, "SELECT t FROM good").await, "8");
     server.kill();
-    let server = durable(dir.path()).await;
+    let server = Server::durable(dir.path());
     let client = server.connect().await;
     server::run(&client, "INSERT INTO s VALUES (7)").await;
     assert_eq!(server::value(&client, "SELECT t FROM good").await, "15");
@@ -266,7 +261,7 @@ async fn views_are_read_into_tables_and_streams() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_while_views_are_made_leaves_each_whole_or_not_at_all() {
     let dir = server::directory();
-    let mut server = Arc::new(durable(dir.path()).await);
+    let mut server = Arc::new(Server::durable(dir.path()));
     server::run(
         &server.connect().await,
         "CREATE STREAM s (v BIGINT);
@@ -294,7 +289,7 @@ async fn a_crash_while_views_are_made_leaves_each_whole_or_not_at_all() {
         made.await.expect("three were made");
         server.kill();
         let acknowledged = task.await.expect("no panic");
-        server = Arc::new(durable(dir.path()).await);
+        server = Arc::new(Server::durable(dir.path()));
         let client = server.connect().await;
         let names = server::lines(
             &client,
@@ -316,8 +311,7 @@ async fn a_crash_while_views_are_made_leaves_each_whole_or_not_at_all() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_does_not_fit_into_memory_is_refused_and_the_server_lives() {
     let flags = ["--ephemeral", "--memory-limit", "64MiB"];
-    let server =
-        tokio::task::spawn_blocking(move || Server::start(&flags)).await.expect("a server");
+    let server = Server::start(&flags);
     let client = server.connect().await;
     server::run(
         &client,
@@ -350,8 +344,7 @@ async fn what_does_not_fit_into_memory_is_refused_and_the_server_lives() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_join_of_everything_with_everything_is_refused_and_counted() {
     let flags = ["--ephemeral", "--memory-limit", "128MiB"];
-    let server =
-        tokio::task::spawn_blocking(move || Server::start(&flags)).await.expect("a server");
+    let server = Server::start(&flags);
     let client = server.connect().await;
     server::run(
         &client,
@@ -384,15 +377,9 @@ async fn a_join_of_everything_with_everything_is_refused_and_counted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_view_that_has_no_memory_at_the_start_is_whole_again_when_there_is_more() {
     let dir = server::directory();
-    let start = async |limit: &str| {
-        let flags: Vec<String> =
-            ["--data-dir", dir.path().to_str().expect("UTF-8"), "--memory-limit", limit]
-                .map(str::to_owned)
-                .to_vec();
-        let work = move || Server::start(&flags.iter().map(String::as_str).collect::<Vec<_>>());
-        tokio::task::spawn_blocking(work).await.expect("a server")
-    };
-    let server = start("1GiB").await;
+    let kept = dir.path().to_str().expect("UTF-8");
+    let start = |limit: &str| Server::start(&["--data-dir", kept, "--memory-limit", limit]);
+    let server = start("1GiB");
     let client = server.connect().await;
     server::run(
         &client,
@@ -404,14 +391,14 @@ async fn a_view_that_has_no_memory_at_the_start_is_whole_again_when_there_is_mor
     .await;
     assert_eq!(server::value(&client, "SELECT count(*) FROM many").await, "100000");
     server.kill();
-    let server = start("8MiB").await;
+    let server = start("8MiB");
     let client = server.connect().await;
     let state = "SELECT state, error LIKE '%53200%' FROM tidemill.queries WHERE name = 'many'";
     server::eventually(&client, state, "failed|t").await;
     assert_eq!(server::value(&client, "SELECT n FROM few").await, "100000");
     server::run(&client, "INSERT INTO s VALUES (0)").await;
     server.kill();
-    let server = start("1GiB").await;
+    let server = start("1GiB");
     let client = server.connect().await;
     assert_eq!(server::value(&client, "SELECT count(*) FROM many").await, "100001");
     assert_eq!(server::value(&client, "SELECT n FROM few").await, "100001");
@@ -425,7 +412,7 @@ async fn a_view_that_has_no_memory_at_the_start_is_whole_again_when_there_is_mor
     .await;
     assert_eq!(server::value(&client, "SELECT n FROM on_many").await, "100001");
     server.kill();
-    let server = start("64MiB").await;
+    let server = start("64MiB");
     let client = server.connect().await;
     server::eventually(&client, state, "failed|t").await;
     let error = client.simple_query("SELECT n FROM on_many").await.expect_err("it is not there");

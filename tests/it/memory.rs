@@ -5,9 +5,8 @@ use tokio_postgres::Client;
 
 use crate::server::{self, Server};
 
-async fn limited(limit: &'static str) -> Server {
-    let start = move || Server::start(&["--ephemeral", "--memory-limit", limit]);
-    tokio::task::spawn_blocking(start).await.expect("the server starts")
+fn limited(limit: &str) -> Server {
+    Server::start(&["--ephemeral", "--memory-limit", limit])
 }
 
 async fn bytes(client: &Client, part: &str) -> u64 {
@@ -23,7 +22,7 @@ async fn peak(client: &Client) -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_that_are_large_together_are_read_in_portions() {
-    let server = limited("64MiB").await;
+    let server = limited("64MiB");
     let client = server.connect().await;
     server::run(&client, "CREATE STREAM s (k INT, v TEXT)").await;
     for k in 0..24 {
@@ -47,7 +46,7 @@ async fn rows_that_are_large_together_are_read_in_portions() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_that_is_larger_than_the_epochs_portions_is_seen_whole_or_not_at_all() {
-    let server = limited("512MiB").await;
+    let server = limited("512MiB");
     let client = server.connect().await;
     server::run(&client, "CREATE STREAM s (k INT, v TEXT)").await;
     server::run(
@@ -78,7 +77,7 @@ async fn a_transaction_that_is_larger_than_the_epochs_portions_is_seen_whole_or_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_newest_blocks_of_many_streams_have_one_budget() {
-    let server = limited("64MiB").await;
+    let server = limited("64MiB");
     let client = server.connect().await;
     for n in 0..12 {
         server::run(&client, &format!("CREATE STREAM s{n} (v TEXT)")).await;
@@ -96,7 +95,7 @@ async fn the_newest_blocks_of_many_streams_have_one_budget() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_of_tables_and_of_paused_views_are_counted() {
-    let server = limited("64MiB").await;
+    let server = limited("64MiB");
     let client = server.connect().await;
     server::run(
         &client,
@@ -124,7 +123,7 @@ async fn rows_of_tables_and_of_paused_views_are_counted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_sessions_hold_is_counted_and_refused_where_it_does_not_fit() {
-    let server = limited("32MiB").await;
+    let server = limited("32MiB");
     let client = server.connect().await;
     server::run(&client, "CREATE STREAM s (v TEXT)").await;
     let large = format!("SELECT length('{}')", "x".repeat(12 << 20));

@@ -5,11 +5,8 @@ use std::path::Path;
 
 use crate::server::{self, Server};
 
-async fn serve(dir: &Path) -> Server {
-    let dir = dir.to_owned();
-    tokio::task::spawn_blocking(move || Server::start_in(&dir, &["--ephemeral"]))
-        .await
-        .expect("a server")
+fn serve(dir: &Path) -> Server {
+    Server::start_in(dir, &["--ephemeral"])
 }
 
 fn append(path: &Path, text: &str) {
@@ -55,7 +52,7 @@ async fn with_scan_startup_latest_a_view_over_a_file_has_what_is_appended_after_
     let dir = server::directory();
     let path = dir.path().join("in.csv");
     append(&path, "1,2024-01-01 00:00:01\n2,2024-01-01 00:01:00\n");
-    let server = serve(dir.path()).await;
+    let server = serve(dir.path());
     let client = server.connect().await;
     server::run(
         &client,
@@ -82,7 +79,7 @@ async fn on_error_fail_stops_the_view_at_the_first_wrong_record() {
     let dir = server::directory();
     let path = dir.path().join("in.csv");
     append(&path, "1\nx\n3\n");
-    let server = serve(dir.path()).await;
+    let server = serve(dir.path());
     let client = server.connect().await;
     server::run(
         &client,
@@ -102,7 +99,7 @@ async fn a_file_that_shrinks_is_an_error_or_begun_again() {
     for name in ["fails", "begins_again"] {
         append(&dir.path().join(name), "1\n2\n");
     }
-    let server = serve(dir.path()).await;
+    let server = serve(dir.path());
     let client = server.connect().await;
     for (name, option) in [("fails", ""), ("begins_again", ", on_truncate = 'restart'")] {
         server::run(
@@ -159,7 +156,7 @@ async fn old_rows_are_forgotten_but_not_before_a_view_has_read_them() {
 #[tokio::test(flavor = "multi_thread")]
 async fn show_create_says_every_option_and_can_be_run_again() {
     let dir = server::directory();
-    let server = serve(dir.path()).await;
+    let server = serve(dir.path());
     let client = server.connect().await;
     server::run(
         &client,
@@ -192,7 +189,7 @@ async fn show_create_says_every_option_and_can_be_run_again() {
 async fn what_has_no_effect_yet_is_refused_and_a_wrong_value_too() {
     let dir = server::directory();
     append(&dir.path().join("in.csv"), "1\n");
-    let server = serve(dir.path()).await;
+    let server = serve(dir.path());
     let client = server.connect().await;
     let check = async |options: &str, state: &str| {
         let embedded =

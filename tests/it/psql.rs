@@ -124,7 +124,7 @@ const EMPTY: &[&str] = &[
 
 #[tokio::test(flavor = "multi_thread")]
 async fn backslash_commands_answer_sensibly() {
-    let server = tokio::task::spawn_blocking(Server::ephemeral).await.expect("a server");
+    let server = Server::ephemeral();
     let client = server.connect().await;
     server::run(
         &client,

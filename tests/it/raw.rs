@@ -243,7 +243,7 @@ async fn a_client_that_vanishes_takes_its_query_with_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn statements_that_are_too_complex_are_refused_and_nothing_falls_over() {
-    let server = tokio::task::spawn_blocking(Server::ephemeral).await.expect("a server");
+    let server = Server::ephemeral();
     let client = server.connect().await;
     server::run(&client, "CREATE TABLE t (a INT); INSERT INTO t VALUES (1)").await;
     let ors = (0..5_000).map(|i| format!("a = {i}")).collect::<Vec<_>>().join(" OR ");
@@ -269,7 +269,7 @@ async fn statements_that_are_too_complex_are_refused_and_nothing_falls_over() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gigabyte_string_is_refused_and_takes_no_gigabyte() {
-    let server = tokio::task::spawn_blocking(Server::ephemeral).await.expect("a server");
+    let server = Server::ephemeral();
     let client = server.connect().await;
     for sql in [
         "SELECT repeat('x', 1000000000)",
@@ -314,9 +314,7 @@ async fn statement_timeout_ends_what_would_not_end() {
 /// they are being ended.
 #[tokio::test(flavor = "multi_thread")]
 async fn queries_without_end_do_not_keep_others_waiting() {
-    let server =
-        tokio::task::spawn_blocking(|| Server::start(&["--ephemeral", "--threads", "2"])).await;
-    let server = server.expect("a server");
+    let server = Server::start(&["--ephemeral", "--threads", "2"]);
     let much = "FROM generate_series(1, 1000000) AS a, generate_series(1, 1000000) AS b";
     let mut running = Vec::new();
     for condition in ["", "WHERE a < b - 1000001", "WHERE a * b = -1", ""] {
@@ -347,10 +345,7 @@ async fn queries_without_end_do_not_keep_others_waiting() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_connection_too_many_is_told_so() {
-    let server =
-        tokio::task::spawn_blocking(|| Server::start(&["--ephemeral", "--max-connections", "3"]))
-            .await;
-    let server = server.expect("a server");
+    let server = Server::start(&["--ephemeral", "--max-connections", "3"]);
     // The probe that waited for readiness may still be closing.
     tokio::time::sleep(Duration::from_millis(300)).await;
     let mut held = Vec::new();
@@ -383,9 +378,8 @@ fn half_open_connections_do_not_keep_a_login_out() {
 async fn however_many_sockets_are_opened_the_store_has_its_descriptors() {
     const DESCRIPTORS: usize = 400;
     let dir = server::directory();
-    let path = dir.path().to_str().expect("a path in UTF-8").to_owned();
-    let start = move || Server::start_with_descriptors(DESCRIPTORS, &["--data-dir", &path]);
-    let server = tokio::task::spawn_blocking(start).await.expect("a server");
+    let path = dir.path().to_str().expect("a path in UTF-8");
+    let server = Server::start_with_descriptors(DESCRIPTORS, &["--data-dir", path]);
     let writer = server.connect().await;
     server::run(&writer, "CREATE STREAM s (v BIGINT)").await;
     let mut clients = Vec::new();

@@ -83,7 +83,7 @@ impl Server {
         let reaper = reaper(child.id());
         let server =
             Server { child: Mutex::new(child), reaper: Mutex::new(reaper), output, port, http };
-        server.wait_until_ready();
+        blocking(|| server.wait_until_ready());
         server
     }
 
@@ -166,6 +166,10 @@ impl Server {
     /// SIGTERM; the exit status, or a panic if it takes longer than a clean shutdown may.
     pub fn terminate(&self) -> ExitStatus {
         signal("TERM", self.pid());
+        blocking(|| self.wait_for_its_end())
+    }
+
+    fn wait_for_its_end(&self) -> ExitStatus {
         let begun = Instant::now();
         loop {
             if let Some(status) = self.child.lock().unwrap().try_wait().expect("the child is ours")
@@ -306,6 +310,15 @@ pub fn free_port() -> u16 {
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }
+    }
+}
+
+/// Does what blocks its thread; a runtime's other tasks go on.
+fn blocking<T>(work: impl FnOnce() -> T) -> T {
+    use tokio::runtime::{Handle, RuntimeFlavor};
+    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        _ => work(),
     }
 }
 

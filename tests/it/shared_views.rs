@@ -4,11 +4,6 @@ use crate::server::{self, Server};
 
 const SAME: &str = "AS SELECT k, count(*) AS n, sum(v) AS total FROM s GROUP BY k";
 
-async fn durable(dir: &std::path::Path) -> Server {
-    let dir = dir.to_owned();
-    tokio::task::spawn_blocking(move || Server::durable(&dir)).await.expect("the server starts")
-}
-
 /// The rows of a view, and what its query gives now.
 async fn is_its_query(client: &tokio_postgres::Client, view: &str) {
     let query = SAME.trim_start_matches("AS ");
@@ -20,7 +15,7 @@ async fn is_its_query(client: &tokio_postgres::Client, view: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn views_with_one_query_part_and_are_there_after_each_kill() {
     let dir = server::directory();
-    let mut server = durable(dir.path()).await;
+    let mut server = Server::durable(dir.path());
     let mut client = server.connect().await;
     server::run(&client, "CREATE STREAM s (k INT, v BIGINT)").await;
     for view in ["a", "b", "c", "d"] {
@@ -40,7 +35,7 @@ async fn views_with_one_query_part_and_are_there_after_each_kill() {
     ] {
         server::run(&client, step).await;
         server.kill();
-        server = durable(dir.path()).await;
+        server = Server::durable(dir.path());
         client = server.connect().await;
         server::run(&client, rows).await;
         is_its_query(&client, "d").await;

@@ -52,7 +52,7 @@ fn every_sql_page_can_be_read() {
 }
 
 async fn run(file: &Path) -> Result<(), String> {
-    let server = tokio::task::spawn_blocking(Server::ephemeral).await.map_err(|e| e.to_string())?;
+    let server = Server::ephemeral();
     let server = std::sync::Arc::new(server);
     let mut runner = Runner::new(|| {
         let server = std::sync::Arc::clone(&server);

@@ -5,11 +5,8 @@ use std::path::Path;
 
 use crate::server::{self, Server};
 
-async fn serve(dir: &Path) -> Server {
-    let dir = dir.to_owned();
-    tokio::task::spawn_blocking(move || Server::start_in(&dir, &["--ephemeral"]))
-        .await
-        .expect("a server")
+fn serve(dir: &Path) -> Server {
+    Server::start_in(dir, &["--ephemeral"])
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -18,7 +15,7 @@ async fn malformed_csv_records_are_rejected_one_by_one_and_the_rest_is_unharmed(
     let csv = "k,v,ts\na,1,2024-01-01 00:00:01\nb,not a number,2024-01-01 00:00:02\n\"c, d\",3,2024-01-01 00:00:03\n\
                too,few\ne,5,2024-01-01 00:00:05,too many\n\"f \"\"q\"\"\",6,2024-01-01 00:00:06\ng,7,never\nh,,2024-01-01 00:00:08\n";
     std::fs::write(dir.path().join("in.csv"), csv).expect("written");
-    let server = serve(dir.path()).await;
+    let server = serve(dir.path());
     let client = server.connect().await;
     server::run(
         &client,
@@ -52,12 +49,9 @@ async fn what_several_views_over_one_file_reject_is_kept_once_also_after_a_crash
          \"no \"\"time\"\"\",6,\nb,7,2024-01-01 00:00:07\n"
     );
     std::fs::write(dir.path().join("in.csv"), csv).expect("written");
-    let start = async || {
-        let (dir, data) = (dir.path().to_owned(), data.path().to_str().expect("UTF-8").to_owned());
-        let work = move || Server::start_in(&dir, &["--data-dir", &data]);
-        tokio::task::spawn_blocking(work).await.expect("a server")
-    };
-    let server = start().await;
+    let kept = data.path().to_str().expect("UTF-8");
+    let start = || Server::start_in(dir.path(), &["--data-dir", kept]);
+    let server = start();
     let client = server.connect().await;
     server::run(
         &client,
@@ -95,7 +89,7 @@ async fn what_several_views_over_one_file_reject_is_kept_once_also_after_a_crash
     assert_eq!(server::value(&client, "SELECT count(*) FROM f").await, "4");
     check(&client).await;
     server.kill();
-    let server = start().await;
+    let server = start();
     check(&server.connect().await).await;
 }
 
@@ -107,7 +101,7 @@ async fn computed_columns_are_part_of_a_files_records() {
                 {\"k\": \"e\", \"ms\": 32472144000000, \"q\": 8}\n{\"k\": null, \"ms\": 1704067203000, \"q\": 1}\n\
                 {\"k\": \"g\", \"ms\": 1704067212000, \"q\": 3}\n";
     std::fs::write(dir.path().join("in.json"), json).expect("written");
-    let server = serve(dir.path()).await;
+    let server = serve(dir.path());
     let client = server.connect().await;
     let with = "connector = 'file', path = 'in.json', format = 'json', mode = 'once'";
     let columns = "share AS (100 / q), k TEXT, ts TIMESTAMP(3) GENERATED ALWAYS AS (to_timestamp_millis(ms)) STORED, ms BIGINT, \
@@ -170,7 +164,7 @@ async fn a_watched_file_is_read_as_it_grows_and_an_unfinished_line_is_no_record_
         file.flush().expect("written");
     };
     append("{\"k\": \"a\", \"v\": 1, \"ts\": \"2024-01-01 00:00:01\"}\n{\"k\": \"b\", \"v\": \n");
-    let server = serve(dir.path()).await;
+    let server = serve(dir.path());
     let client = server.connect().await;
     server::run(
         &client,
@@ -198,12 +192,9 @@ async fn a_file_source_reads_on_after_a_crash_without_gap_or_repetition() {
     let path = dir.path().join("in.csv");
     let line = |i: u64| format!("{i},2024-01-01 00:00:{:02}\n", i % 60);
     std::fs::write(&path, (0..1_000).map(line).collect::<String>()).expect("written");
-    let start = async || {
-        let (dir, data) = (dir.path().to_owned(), data.path().to_str().expect("UTF-8").to_owned());
-        let work = move || Server::start_in(&dir, &["--data-dir", &data]);
-        tokio::task::spawn_blocking(work).await.expect("a server")
-    };
-    let server = start().await;
+    let kept = data.path().to_str().expect("UTF-8");
+    let start = || Server::start_in(dir.path(), &["--data-dir", kept]);
+    let server = start();
     let client = server.connect().await;
     server::run(
         &client,
@@ -216,7 +207,7 @@ async fn a_file_source_reads_on_after_a_crash_without_gap_or_repetition() {
     server.kill();
     let mut file = std::fs::OpenOptions::new().append(true).open(&path).expect("opened");
     file.write_all((1_000..1_500).map(line).collect::<String>().as_bytes()).expect("written");
-    let server = start().await;
+    let server = start();
     let client = server.connect().await;
     server::eventually(&client, "SELECT * FROM totals", "1500|1124250").await;
 }

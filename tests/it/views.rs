@@ -4,7 +4,6 @@
 //! The rule behind all of it: a view equals its query, whoever was paused, restarted or still
 //! catching up meanwhile.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,18 +14,9 @@ use crate::server::{self, Server};
 /// A condition on k that takes some milliseconds a row.
 const SLOW: &str = "levenshtein(repeat(k::text, 200), repeat('abcd', 500)) > 5";
 
-async fn durable(dir: &Path) -> Server {
-    let dir = dir.to_owned();
-    tokio::task::spawn_blocking(move || Server::durable(&dir)).await.expect("the server starts")
-}
-
-async fn ephemeral() -> Server {
-    tokio::task::spawn_blocking(Server::ephemeral).await.expect("the server starts")
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn views_on_an_idle_stream_are_resumed_and_go_on() {
-    let server = ephemeral().await;
+    let server = Server::ephemeral();
     let client = server.connect().await;
     for sql in [
         "CREATE STREAM p (v INT)",
@@ -50,7 +40,7 @@ async fn views_on_an_idle_stream_are_resumed_and_go_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_view_on_a_view_counts_once_while_others_catch_up_and_are_resumed() {
-    let server = Arc::new(ephemeral().await);
+    let server = Arc::new(Server::ephemeral());
     let client = server.connect().await;
     for sql in [
         "CREATE STREAM s (v BIGINT)",
@@ -99,7 +89,7 @@ async fn a_view_on_a_view_counts_once_while_others_catch_up_and_are_resumed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn views_on_views_are_the_same_after_a_restart_in_which_a_base_was_written() {
     let dir = server::directory();
-    let server = durable(dir.path()).await;
+    let server = Server::durable(dir.path());
     let client = server.connect().await;
     for sql in [
         "CREATE STREAM g (k BIGINT, ts TIMESTAMP, WATERMARK FOR ts)",
@@ -123,7 +113,7 @@ async fn views_on_views_are_the_same_after_a_restart_in_which_a_base_was_written
         server::value(&client, "SELECT count(*) FROM gc").await;
     }
     server.kill();
-    let server = durable(dir.path()).await;
+    let server = Server::durable(dir.path());
     let client = server.connect().await;
     let counts =
         "SELECT (SELECT count(*) FROM ga), (SELECT count(*) FROM gb), (SELECT count(*) FROM gc)";
@@ -136,7 +126,7 @@ async fn views_on_views_are_the_same_after_a_restart_in_which_a_base_was_written
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_query_over_a_view_gets_each_change_when_it_is_published() {
-    let server = ephemeral().await;
+    let server = Server::ephemeral();
     let client = server.connect().await;
     server::run(&client, "CREATE STREAM w (v INT)").await;
     for view in 0..12 {
@@ -156,7 +146,7 @@ async fn a_query_over_a_view_gets_each_change_when_it_is_published() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_drop_leaves_everything_as_it_was() {
-    let server = ephemeral().await;
+    let server = Server::ephemeral();
     let (writer, dropper) = (server.connect().await, server.connect().await);
     for sql in [
         "CREATE TABLE dt (k INT PRIMARY KEY)",
@@ -178,7 +168,7 @@ async fn a_cancelled_drop_leaves_everything_as_it_was() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_is_told_that_a_write_was_cancelled_finds_nothing_written() {
-    let server = ephemeral().await;
+    let server = Server::ephemeral();
     let client = server.connect().await;
     server::run(&client, "CREATE STREAM c (v INT); SET statement_timeout = '1ms'").await;
     let mut written = 0;
@@ -199,7 +189,7 @@ async fn whoever_is_told_that_a_write_was_cancelled_finds_nothing_written() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_view_that_catches_up_for_long_is_seen_paused_and_dropped_and_holds_nobody_up() {
-    let server = ephemeral().await;
+    let server = Server::ephemeral();
     let client = server.connect().await;
     for sql in [
         "CREATE SOURCE endless WITH (connector = 'nexmark', \"table\" = 'bid', events = '2000000000')",
@@ -224,7 +214,7 @@ async fn a_view_that_catches_up_for_long_is_seen_paused_and_dropped_and_holds_no
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_view_of_many_windows_that_catches_up_is_dropped_at_once_and_holds_up_no_definition() {
-    let server = ephemeral().await;
+    let server = Server::ephemeral();
     let (client, other) = (server.connect().await, server.connect().await);
     // Each row is in 20,000 windows, and all of them are one commit: some minutes of work.
     for sql in [
@@ -254,7 +244,7 @@ async fn a_view_of_many_windows_that_catches_up_is_dropped_at_once_and_holds_up_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_subscription_resumes_after_the_epoch_it_names() {
-    let server = ephemeral().await;
+    let server = Server::ephemeral();
     let (client, reader) = (server.connect().await, server.connect().await);
     server::run(&client, "CREATE STREAM e (v INT)").await;
     server::run(&client, "CREATE MATERIALIZED VIEW ev AS SELECT v FROM e").await;
@@ -275,7 +265,7 @@ async fn a_subscription_resumes_after_the_epoch_it_names() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_emitted_rows_of_ten_thousand_groups_take_after_a_restart_what_they_took_before() {
     let dir = server::directory();
-    let server = durable(dir.path()).await;
+    let server = Server::durable(dir.path());
     let client = server.connect().await;
     for sql in [
         "CREATE STREAM s (k INT, v INT)",
@@ -292,7 +282,7 @@ async fn the_emitted_rows_of_ten_thousand_groups_take_after_a_restart_what_they_
     let bytes = "SELECT state_bytes FROM tidemill.queries WHERE name = 'v'";
     let before: u64 = server::value(&client, bytes).await.parse().expect("a number");
     server.kill();
-    let server = durable(dir.path()).await;
+    let server = Server::durable(dir.path());
     let client = server.connect().await;
     assert_eq!(server::lines(&client, count).await, ["10000|10"]);
     let after: u64 = server::value(&client, bytes).await.parse().expect("a number");
@@ -307,7 +297,7 @@ async fn the_emitted_rows_of_ten_thousand_groups_take_after_a_restart_what_they_
 #[tokio::test(flavor = "multi_thread")]
 async fn rejected_rows_are_counted_on_after_a_restart() {
     let dir = server::directory();
-    let server = durable(dir.path()).await;
+    let server = Server::durable(dir.path());
     let client = server.connect().await;
     server::run(
         &client,
@@ -320,7 +310,7 @@ async fn rejected_rows_are_counted_on_after_a_restart() {
     let rejected = "SELECT rejected_rows FROM tidemill.queries WHERE name = 'v'";
     server::eventually(&client, rejected, "5").await;
     server.terminate();
-    let server = durable(dir.path()).await;
+    let server = Server::durable(dir.path());
     let client = server.connect().await;
     server::run(&client, "INSERT INTO s SELECT i, NULL FROM generate_series(1, 3) AS i").await;
     server::eventually(&client, rejected, "8").await;
@@ -328,7 +318,7 @@ async fn rejected_rows_are_counted_on_after_a_restart() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_view_that_takes_long_holds_up_no_other_and_is_paused_and_dropped_at_once() {
-    let server = ephemeral().await;
+    let server = Server::ephemeral();
     let client = server.connect().await;
     // Some milliseconds a row, so a minute or more for what is written below.
     server::run(
@@ -361,7 +351,7 @@ async fn a_view_that_takes_long_holds_up_no_other_and_is_paused_and_dropped_at_o
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_writes_faster_than_a_view_reads_is_held_back_and_the_figures_say_why() {
-    let server = ephemeral().await;
+    let server = Server::ephemeral();
     let client = server.connect().await;
     server::run(
         &client,
@@ -398,7 +388,7 @@ async fn who_writes_faster_than_a_view_reads_is_held_back_and_the_figures_say_wh
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_statement_sees_a_view_that_trails_and_one_that_does_not_as_of_one_commit() {
-    let server = ephemeral().await;
+    let server = Server::ephemeral();
     let (client, writer) = (server.connect().await, server.connect().await);
     let slow = "levenshtein(repeat(k::text, 100), repeat('abcd', 200)) >= 0";
     server::run(
@@ -469,12 +459,12 @@ async fn who_pauses_a_view_is_told_what_is_kept_for_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_view_of_constants_is_the_same_after_a_kill_and_told_once() {
     let dir = server::directory();
-    let server = durable(dir.path()).await;
+    let server = Server::durable(dir.path());
     let client = server.connect().await;
     server::run(&client, "CREATE MATERIALIZED VIEW c AS VALUES (1, 'a'), (2, 'b')").await;
     assert_eq!(server::value(&client, "SELECT count(*) FROM c").await, "2");
     server.kill();
-    let server = durable(dir.path()).await;
+    let server = Server::durable(dir.path());
     let client = server.connect().await;
     server::run(&client, "BEGIN; DECLARE d CURSOR FOR SUBSCRIBE c").await;
     assert_eq!(server::lines(&client, "FETCH 2 FROM d").await.len(), 2);

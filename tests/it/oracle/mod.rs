@@ -40,7 +40,7 @@ async fn live_answer_view_and_snapshot_equal_an_independent_answer() {
     let end =
         only.map_or_else(|| number("TIDEMILL_ORACLE_CASES").unwrap_or(CASES), |seed| seed + 1);
     let next = Arc::new(AtomicU64::new(only.unwrap_or(0)));
-    let server = Arc::new(tokio::task::spawn_blocking(Server::ephemeral).await.expect("a server"));
+    let server = Arc::new(Server::ephemeral());
     let mut workers = Vec::new();
     for _ in 0..WORKERS {
         let (server, next) = (Arc::clone(&server), Arc::clone(&next));
