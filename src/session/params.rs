@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use arrow::array::{Array, ArrayRef, FixedSizeBinaryArray};
+use arrow::datatypes::Field;
 use bytes::BytesMut;
 use datafusion::sql::sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, LimitClause, Query,
@@ -263,6 +264,15 @@ pub fn answer_functions<S: Visit + VisitMut>(
 
 fn calls(expr: &Expr, name: &str) -> bool {
     matches!(expr, Expr::Function(call) if function_name(call).as_deref() == Some(name))
+}
+
+/// The type of a parameter that stands where a value of this one does: not of its length, which what is
+/// compared with it may have more than.
+pub fn type_of(field: &Field) -> SqlType {
+    match SqlType::from_field(field) {
+        text @ (SqlType::Varchar(_) | SqlType::Bpchar(_)) => text.without_length(),
+        _ => SqlType::from_field(&Field::new("", field.data_type().clone(), true)),
+    }
 }
 
 /// The last part of a function's name, if it is a plain one or of `pg_catalog`.

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use datafusion::sql::sqlparser::ast::{Expr, Query};
 
 use super::cached_plan::{self, CachedPlan};
@@ -204,14 +204,14 @@ async fn infer(
     // A query that cannot be planned without the types is planned with text, which then says what
     // is wrong.
     if let Ok(planned) = reads.plan(&partly).await
-        && let Ok(found) = planned.plan.get_parameter_types()
+        && let Ok(found) = planned.plan.get_parameter_fields()
     {
         for (name, found) in found {
             let at = name.strip_prefix('$').and_then(|n| n.parse::<usize>().ok());
-            if let (Some(at), Some(data_type)) = (at, found)
+            if let (Some(at), Some(field)) = (at, found)
                 && let Some(place @ None) = types.get_mut(at - 1)
             {
-                let known = SqlType::from_field(&Field::new("", data_type, true));
+                let known = params::type_of(&field);
                 *place = (known != SqlType::Unknown).then_some(known);
             }
         }

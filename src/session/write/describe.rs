@@ -7,9 +7,10 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use datafusion::sql::sqlparser::ast::{self, Expr, Query, SelectItem, SetExpr, Value, VisitorMut};
 
+use super::super::params;
 use super::super::transaction::{Described, WriteContext};
 use super::change::{self, returning_query};
 use super::insert;
@@ -85,13 +86,13 @@ impl Known<'_> {
         let mut fill = Fill { params: &self.params };
         let _: ControlFlow<()> = visit_mut(&mut query, &mut fill);
         let (_, plan) = query::plan(self.cx, extra, query).await?;
-        for (name, data_type) in plan.get_parameter_types()? {
+        for (name, field) in plan.get_parameter_fields()? {
             let at = name
                 .strip_prefix('$')
                 .and_then(|n| n.parse::<usize>().ok())
                 .and_then(|n| n.checked_sub(1));
-            if let (Some(at), Some(data_type)) = (at, data_type) {
-                self.learn(at, &SqlType::from_field(&Field::new("", data_type, true)));
+            if let (Some(at), Some(field)) = (at, field) {
+                self.learn(at, &params::type_of(&field));
             }
         }
         Ok(Arc::clone(plan.schema().inner()))
