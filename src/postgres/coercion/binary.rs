@@ -14,7 +14,7 @@ use datafusion::logical_expr::expr::Cast;
 use datafusion::logical_expr::planner::{
     ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr,
 };
-use datafusion::logical_expr::{Expr, ExprSchemable, Operator};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Operator};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use super::{decimals, documents};
@@ -167,6 +167,17 @@ fn widen_real(expr: &mut RawBinaryExpr, schema: &DFSchema) {
 /// A text constant.
 pub fn is_untyped(expr: &Expr) -> bool {
     matches!(expr, Expr::Literal(ScalarValue::Utf8(Some(_)), _))
+}
+
+/// The text constant that a column of a plan is.
+pub(super) fn constant(side: &LogicalPlan, at: usize) -> Option<Expr> {
+    match side {
+        LogicalPlan::SubqueryAlias(alias) => constant(&alias.input, at),
+        LogicalPlan::Projection(projection) => {
+            projection.expr.get(at).map(|expr| expr.clone().unalias()).filter(is_untyped)
+        }
+        _ => None,
+    }
 }
 
 /// A numeric with the digits that are written, not those of what stands beside it.

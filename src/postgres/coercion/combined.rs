@@ -13,7 +13,7 @@ use datafusion::logical_expr::expr::Cast;
 use datafusion::logical_expr::{Distinct, Expr, Join, LogicalPlan, Projection, Union, Window};
 use datafusion::optimizer::analyzer::type_coercion::coerce_union_schema;
 
-use super::binary::is_untyped;
+use super::binary::constant;
 use super::{floats, texts};
 use crate::error::{Error, SqlState};
 use crate::postgres::set_operations::is_set_operation;
@@ -125,17 +125,6 @@ fn with_typed_constants(sides: &[Arc<LogicalPlan>]) -> Result<Option<Vec<Arc<Log
         }
     }
     Ok(typed)
-}
-
-/// The text constant that a column is.
-pub(super) fn constant(side: &LogicalPlan, at: usize) -> Option<Expr> {
-    match side {
-        LogicalPlan::SubqueryAlias(alias) => constant(&alias.input, at),
-        LogicalPlan::Projection(projection) => {
-            projection.expr.get(at).map(|expr| expr.clone().unalias()).filter(is_untyped)
-        }
-        _ => None,
-    }
 }
 
 /// The side with its columns as these types, where they are others.

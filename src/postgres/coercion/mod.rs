@@ -16,7 +16,7 @@
 //! | `order_keys` | what ORDER BY goes by for JSONB and arrays |
 //! | `ordered` | ORDER BY in an aggregate that has no order |
 //! | `flatten` | long chains of one operator, without depth |
-//! | [`texts`] | TEXT, VARCHAR and CHAR beside each other |
+//! | `texts` | TEXT, VARCHAR and CHAR beside each other |
 //! | `single_row` | a subquery for one value fails on a second row |
 //! | `joinable`, `correlated` | which correlated subqueries are joins; the others run for each row |
 //! | [`missing`] | a name that is not there, in Postgres's words |

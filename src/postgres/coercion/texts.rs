@@ -9,9 +9,11 @@ use std::sync::Arc;
 
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::{AggregateFunction, Cast, ScalarFunction};
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Projection, lit};
+use datafusion::logical_expr::{
+    Expr, ExprSchemable, LogicalPlan, Projection, WindowFunctionDefinition, lit,
+};
 
-use super::combined::constant;
+use super::binary::constant;
 use crate::postgres::functions::{self, with_blanks, without_blanks};
 use crate::types::SqlType;
 
@@ -198,31 +200,22 @@ pub(super) fn of_texts(call: &mut AggregateFunction, schema: &DFSchema) -> bool 
     true
 }
 
-/// An aggregate with the types of what it gives said above it, where DataFusion only knows that they are
-/// texts: the least and the greatest CHAR, and arrays; `None` if it has no such.
+/// Aggregates, over groups or frames, with the types of what they give said above them, where DataFusion only
+/// knows that they are texts: the least and the greatest CHAR, and arrays; `None` if there are no such.
 pub(super) fn aggregated(node: &LogicalPlan) -> Result<Option<LogicalPlan>> {
-    let LogicalPlan::Aggregate(aggregate) = node else { return Ok(None) };
-    let of = |expr: &Expr| {
-        let Expr::AggregateFunction(call) = expr.clone().unalias() else { return None };
-        let TextKind::Typed(own) = kind(call.params.args.first()?, aggregate.input.schema()) else {
-            return None;
-        };
-        match (call.func.name(), own) {
-            ("min" | "max", own @ SqlType::Bpchar(_)) => Some(own),
-            ("array_agg", own @ (SqlType::Varchar(_) | SqlType::Bpchar(_))) => {
-                Some(SqlType::Array(Box::new(own)))
-            }
-            _ => None,
-        }
+    let (input, exprs) = match node {
+        LogicalPlan::Aggregate(aggregate) => (&aggregate.input, &aggregate.aggr_expr),
+        LogicalPlan::Window(window) => (&window.input, &window.window_expr),
+        _ => return Ok(None),
     };
-    let said: Vec<_> = aggregate.aggr_expr.iter().map(of).collect();
+    let said: Vec<_> = exprs.iter().map(|expr| type_of_result(expr, input.schema())).collect();
     if said.iter().all(Option::is_none) {
         return Ok(None);
     }
-    let columns = aggregate.schema.columns();
-    let keys = columns.len() - said.len();
+    let columns = node.schema().columns();
+    let others = columns.len() - said.len();
     let columns = columns.into_iter().enumerate().map(|(at, column)| {
-        match at.checked_sub(keys).and_then(|at| said[at].as_ref()) {
+        match at.checked_sub(others).and_then(|at| said[at].as_ref()) {
             Some(said) => {
                 let (relation, name) = (column.relation.clone(), column.name.clone());
                 as_type(Expr::Column(column), said).alias_qualified(relation, name)
@@ -232,6 +225,29 @@ pub(super) fn aggregated(node: &LogicalPlan) -> Result<Option<LogicalPlan>> {
     });
     let above = Projection::try_new(columns.collect(), Arc::new(node.clone()))?;
     Ok(Some(LogicalPlan::Projection(above)))
+}
+
+/// The type of what an aggregate gives, if DataFusion does not know it.
+fn type_of_result(expr: &Expr, schema: &DFSchema) -> Option<SqlType> {
+    let (name, args) = match expr {
+        Expr::Alias(alias) => return type_of_result(&alias.expr, schema),
+        Expr::AggregateFunction(call) => (call.func.name(), &call.params.args),
+        Expr::WindowFunction(call) => match &call.fun {
+            WindowFunctionDefinition::AggregateUDF(function) => {
+                (function.name(), &call.params.args)
+            }
+            WindowFunctionDefinition::WindowUDF(_) => return None,
+        },
+        _ => return None,
+    };
+    let TextKind::Typed(own) = kind(args.first()?, schema) else { return None };
+    match (name, own) {
+        ("min" | "max", own @ SqlType::Bpchar(_)) => Some(own),
+        ("array_agg", own @ (SqlType::Varchar(_) | SqlType::Bpchar(_))) => {
+            Some(SqlType::Array(Box::new(own)))
+        }
+        _ => None,
+    }
 }
 
 /// The type of a CHAR, which is that of its NULLIF.

@@ -297,14 +297,7 @@ fn resolved(
         return None;
     }
     let is_open = given.iter().any(|given| given.is_untyped);
-    let element = match element {
-        Some(SqlType::Unknown) | None => SqlType::Text,
-        // Blanks do not count in a comparison.
-        Some(SqlType::Bpchar(_)) if is_compared => SqlType::Text,
-        // A constant is not cut to the length of what stands beside it.
-        Some(element) if is_open => element.without_length(),
-        Some(element) => element,
-    };
+    let element = element_of(element, is_open, is_compared);
     let deepest = depths.iter().copied().max().unwrap_or(1);
     let series = if letters.contains(&'S') { Some(series(given)?) } else { None };
     let integers = || nested(&SqlType::Int, 1);
@@ -338,6 +331,19 @@ fn resolved(
         _ => SqlType::Text,
     };
     Some(Resolved { args, out })
+}
+
+/// What the arrays are of in the end, when their types meet in this one; `is_open`: there is a constant among
+/// the elements.
+fn element_of(met: Option<SqlType>, is_open: bool, is_compared: bool) -> SqlType {
+    match met {
+        Some(SqlType::Unknown) | None => SqlType::Text,
+        // Blanks do not count in a comparison.
+        Some(SqlType::Bpchar(_)) if is_compared => SqlType::Text,
+        // A constant is not cut to the length of what stands beside it.
+        Some(element) if is_open => element.without_length(),
+        Some(element) => element,
+    }
 }
 
 fn is_integer(of: &SqlType) -> bool {
