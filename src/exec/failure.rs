@@ -44,7 +44,10 @@ impl ViewFailure {
         } else {
             "Look at tidemill.queries; DROP the view and create it anew when the cause is gone."
         };
-        let hint = hint.iter().map(String::as_str).chain([general]).collect::<Vec<_>>().join(" ");
+        // That of a view below has it already.
+        let own = hint.as_deref().map(|own| own.trim_end_matches(general).trim_end());
+        let parts = own.into_iter().filter(|own| !own.is_empty()).chain([general]);
+        let hint = parts.collect::<Vec<_>>().join(" ");
         Error::new(
             SqlState::NotInState,
             format!("materialized view \"{view}\" has failed: {message}"),
@@ -103,6 +106,8 @@ mod tests {
         assert!(
             failure.error("v").hint_text().is_some_and(|hint| hint.starts_with("Use NULLIF. "))
         );
+        let above = ViewFailure::of(&failure.error("v"));
+        assert_eq!(above.error("w").hint_text(), failure.error("v").hint_text());
     }
 
     #[test]
