@@ -193,6 +193,7 @@ impl Planner {
 
     /// The columns of a query as it is planned first.
     fn columns_of(&self, state: &SessionState, query: &ast::Query) -> Result<Vec<ToldColumn>> {
+        let _below = Allowance::of(state.config_options()).deeper()?;
         // Nothing in it waits: what it names has been found before, or is in memory.
         let planned: LocalBoxFuture<'_, _> = Box::pin(self.planned(state, query));
         let waits = || Error::internal("a relation is not there when its columns are asked");

@@ -42,6 +42,8 @@ pub struct Allowance {
     copied: Arc<AtomicUsize>,
     /// Bytes of constants that were computed.
     constants: Arc<AtomicUsize>,
+    /// Plans that are made on the way to each other.
+    depth: Arc<AtomicUsize>,
     lane: Option<Arc<Lane>>,
 }
 
@@ -86,6 +88,16 @@ pub struct Leaving(Arc<Lane>);
 impl Drop for Leaving {
     fn drop(&mut self) {
         *self.0.held.lock() = HeldPermit::Neither;
+    }
+}
+
+/// A plan that is made on the way to another one.
+#[derive(Debug)]
+pub struct PlanBelow(Arc<AtomicUsize>);
+
+impl Drop for PlanBelow {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -169,6 +181,18 @@ impl Allowance {
     /// plan may need another on the way.
     pub fn begin(&self) -> usize {
         self.copied.swap(0, Ordering::Relaxed)
+    }
+
+    /// Begins a plan on the way to another one, as deep in that as parts of a statement are in each other.
+    ///
+    /// # Errors
+    /// 54001 beyond [`limits::STATEMENT_DEPTH`], 57014 when it is no longer wanted: nothing else looks
+    /// while a plan asks for others.
+    pub fn deeper(&self) -> Result<PlanBelow> {
+        self.check()?;
+        let depth = self.depth.fetch_add(1, Ordering::Relaxed);
+        let below = PlanBelow(Arc::clone(&self.depth));
+        if depth >= limits::STATEMENT_DEPTH { Err(too_large()) } else { Ok(below) }
     }
 
     /// Goes on with the count of the plan around.
@@ -390,3 +414,21 @@ impl RelationPlanner for CountedNames {
 }
 
 carried!(Allowance, "allowance");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plans_ask_for_each_other_as_deep_as_statements_go_and_no_longer_than_they_are_wanted() {
+        let allowance = Allowance::default();
+        let all: Result<Vec<PlanBelow>> =
+            (0..limits::STATEMENT_DEPTH).map(|_| allowance.clone().deeper()).collect();
+        let all = all.unwrap();
+        assert_eq!(allowance.deeper().unwrap_err().state(), SqlState::TooComplex);
+        drop(all);
+        assert!(allowance.deeper().is_ok());
+        allowance.token.cancel();
+        assert_eq!(allowance.deeper().unwrap_err().state(), SqlState::Cancelled);
+    }
+}
