@@ -124,8 +124,8 @@ fn meet(expr: &mut RawBinaryExpr, schema: &DFSchema) -> Result<()> {
     Ok(())
 }
 
-/// A product, quotient or rest of numerics of which one has 256 bits, as it will be computed: DataFusion would
-/// add up their places, and has no type for a product of three.
+/// A product of more digits than 128 bits have, and a quotient or rest of numerics of which one has 256, as it
+/// will be computed: DataFusion would add up their places, and has no type for what has too many.
 fn of_wide(expr: &RawBinaryExpr, schema: &DFSchema) -> Option<Expr> {
     let operator = match expr.op {
         BinaryOperator::Multiply => Operator::Multiply,
@@ -134,7 +134,8 @@ fn of_wide(expr: &RawBinaryExpr, schema: &DFSchema) -> Option<Expr> {
         _ => return None,
     };
     let (left, right) = (expr.left.get_type(schema).ok()?, expr.right.get_type(schema).ok()?);
-    if ![&left, &right].iter().any(|of| matches!(of, DataType::Decimal256(..))) {
+    let is_wide = [&left, &right].iter().any(|of| matches!(of, DataType::Decimal256(..)));
+    if !is_wide && operator != Operator::Multiply {
         return None;
     }
     let function = functions::numeric_operator(operator, &left, &right)?;
