@@ -8,12 +8,13 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field};
-use datafusion::common::{Column, JoinType, Result, TableReference};
+use datafusion::common::{JoinType, Result};
 use datafusion::logical_expr::expr::Cast;
-use datafusion::logical_expr::{Distinct, Expr, Join, LogicalPlan, Projection, Union, Window};
+use datafusion::logical_expr::{Distinct, Expr, Join, LogicalPlan, Union, Window};
 use datafusion::optimizer::analyzer::type_coercion::coerce_union_schema;
 
 use super::binary::constant;
+use super::projected::with_columns;
 use super::{floats, texts};
 use crate::error::{Error, SqlState};
 use crate::postgres::set_operations::is_set_operation;
@@ -135,20 +136,15 @@ fn with_types(side: &Arc<LogicalPlan>, wanted: &[Option<DataType>]) -> Result<Ar
     if !side.schema().fields().iter().zip(wanted).any(is_other) {
         return Ok(Arc::clone(side));
     }
-    let column = |at: usize, (relation, field): (Option<&TableReference>, &Arc<Field>)| {
-        let own = constant(side, at);
-        let column = own.unwrap_or_else(|| Expr::Column(Column::from((relation, field))));
-        match wanted.get(at) {
-            Some(Some(wanted)) if wanted != field.data_type() => {
-                let cast = Expr::Cast(Cast::new(Box::new(column), wanted.clone()));
-                cast.alias_qualified(relation.cloned(), field.name())
-            }
-            _ => column,
+    let cast = |at: usize, column| {
+        let wanted = wanted.get(at)?.as_ref()?;
+        if wanted == side.schema().field(at).data_type() {
+            return None;
         }
+        let value = constant(side, at).unwrap_or(column);
+        Some(Expr::Cast(Cast::new(Box::new(value), wanted.clone())))
     };
-    let columns: Vec<Expr> =
-        side.schema().iter().enumerate().map(|(at, field)| column(at, field)).collect();
-    Ok(Arc::new(LogicalPlan::Projection(Projection::try_new(columns, Arc::clone(side))?)))
+    with_columns(side, cast).map(Arc::new)
 }
 
 /// To Postgres text and anything else are not of one type.

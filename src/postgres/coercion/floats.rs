@@ -13,10 +13,11 @@ use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::binary::type_union_resolution;
 use datafusion::logical_expr::expr::Cast;
 use datafusion::logical_expr::{
-    Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Projection, Union, Values,
+    Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Union, Values,
 };
 
 use super::decimals;
+use super::projected::with_columns;
 
 /// Functions whose arguments and result are of one type.
 const OF_ONE_TYPE: [&str; 2] = ["coalesce", "nullif"];
@@ -137,17 +138,12 @@ pub fn unified(union: &Union) -> Result<Option<LogicalPlan>> {
         return Ok(None);
     }
     let inputs = inputs.iter().map(|input| {
-        let columns = input.schema().columns().into_iter().zip(&wanted).enumerate().map(
-            |(at, (column, wanted))| match wanted {
-                Some(wanted) if gives_way(input.schema().field(at).data_type(), wanted) => {
-                    as_type(Expr::Column(column.clone()), wanted).alias(column.name)
-                }
-                _ => Expr::Column(column),
-            },
-        );
-        let columns = columns.collect();
-        let input = Arc::clone(input);
-        Ok(Arc::new(LogicalPlan::Projection(Projection::try_new(columns, input)?)))
+        let cast = |at: usize, column| {
+            let wanted = wanted[at].as_ref()?;
+            let own = input.schema().field(at).data_type();
+            gives_way(own, wanted).then(|| as_type(column, wanted))
+        };
+        Ok(Arc::new(with_columns(input, cast)?))
     });
     Ok(Some(LogicalPlan::Union(Union::try_new_with_loose_types(
         inputs.collect::<Result<Vec<_>>>()?,

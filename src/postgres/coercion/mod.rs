@@ -17,6 +17,7 @@
 //! | `ordered` | ORDER BY in an aggregate that has no order |
 //! | `flatten` | long chains of one operator, without depth |
 //! | `texts` | TEXT, VARCHAR and CHAR beside each other |
+//! | `projected` | some columns of a plan as something else |
 //! | `single_row` | a subquery for one value fails on a second row |
 //! | `joinable`, `correlated` | which correlated subqueries are joins; the others run for each row |
 //! | [`missing`] | a name that is not there, in Postgres's words |
@@ -37,6 +38,7 @@ pub(crate) mod joinable;
 pub mod missing;
 mod order_keys;
 mod ordered;
+mod projected;
 pub mod rewrite;
 mod single_row;
 pub(crate) mod texts;

@@ -39,7 +39,8 @@ pub fn rewrite_operators(plan: LogicalPlan, state: &SessionState) -> Result<Logi
     let rewritten = held(with_key_columns(plan)?)?.transform_up_with_subqueries(|node| {
         // A node above one whose types have changed has them in its schema as well: now, if its expressions
         // can have them as they are, or else when they are rewritten.
-        let again = is_changed.then(|| node.clone().recompute_schema().ok());
+        let is_above = is_changed && !node.inputs().is_empty();
+        let again = is_above.then(|| node.clone().recompute_schema().ok());
         let is_stale = again == Some(None);
         let node = fitted(again.flatten().unwrap_or(node), &mut is_changed)?;
         let rewritten = rewrite_expressions(node, state)?;
@@ -419,7 +420,7 @@ impl Operators<'_> {
             thens.chain(&case.else_expr).map(|result| result.as_ref().clone()).collect();
         let chosen = self.chosen(case)?;
         if let Some(text) = text {
-            return Ok(Transformed::yes(texts::said(chosen.data, &text)));
+            return Ok(Transformed::yes(functions::cast_to(chosen.data, &text)));
         }
         chosen.transform_data(|case| documents::chosen(case, results.iter(), self.schema))
     }
@@ -433,14 +434,14 @@ impl Operators<'_> {
             if made_comparable([&mut left, &mut right], self.schema) || is_kept {
                 let nothing = lit(ScalarValue::Null);
                 let chosen = when(left.eq(right), nothing).otherwise(value.clone())?;
-                let said = text.map(|text| texts::said(chosen.clone(), &text));
+                let said = text.map(|text| functions::cast_to(chosen.clone(), &text));
                 return Ok(Transformed::yes(said.unwrap_or(chosen)));
             }
             if let Some(text) = text {
-                return Ok(Transformed::yes(texts::said(Expr::ScalarFunction(call), &text)));
+                return Ok(Transformed::yes(functions::cast_to(Expr::ScalarFunction(call), &text)));
             }
         } else if let Some(text) = texts::together(&mut call.args, self.schema) {
-            return Ok(Transformed::yes(texts::said(Expr::ScalarFunction(call), &text)));
+            return Ok(Transformed::yes(functions::cast_to(Expr::ScalarFunction(call), &text)));
         }
         let is_changed = floats::unify(call.args.iter_mut(), self.schema);
         let args = call.args.clone();

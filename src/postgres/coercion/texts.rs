@@ -7,14 +7,14 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::DataType;
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::{AggregateFunction, Cast, ScalarFunction};
-use datafusion::logical_expr::{
-    Expr, ExprSchemable, LogicalPlan, Projection, WindowFunctionDefinition, lit,
-};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, WindowFunctionDefinition, lit};
 
 use super::binary::constant;
-use crate::postgres::functions::{self, with_blanks, without_blanks};
+use super::projected::with_columns;
+use crate::postgres::functions::{cast_to, with_blanks, with_blanks_of, without_blanks};
 use crate::types::SqlType;
 
 /// The type of an expression among texts.
@@ -33,9 +33,13 @@ fn kind(expr: &Expr, schema: &DFSchema) -> TextKind {
         Expr::Placeholder(placeholder) if placeholder.field.is_none() => TextKind::Untyped,
         // It may be a long chain, whose type each link would ask for again.
         Expr::BinaryExpr(_) => TextKind::Typed(SqlType::Text),
-        _ => match expr.to_field(schema) {
-            Ok((_, field)) => of_type(SqlType::from_field(&field)),
-            Err(_) => TextKind::Other,
+        _ => match expr.get_type(schema) {
+            Ok(DataType::Null) => TextKind::Untyped,
+            Ok(of) if of.is_string() => match expr.to_field(schema) {
+                Ok((_, field)) => of_type(SqlType::from_field(&field)),
+                Err(_) => TextKind::Other,
+            },
+            _ => TextKind::Other,
         },
     }
 }
@@ -63,21 +67,17 @@ fn common(kinds: &[TextKind]) -> Option<SqlType> {
     Some(if is_one { first.clone() } else { first.without_length() })
 }
 
-fn as_type(expr: Expr, sql_type: &SqlType) -> Expr {
-    Expr::Cast(Cast { expr: Box::new(expr), field: Arc::new(sql_type.to_cast_field()) })
-}
-
-/// The expression as that type.
-fn cast_to(expr: Expr, own: &TextKind, wanted: &SqlType) -> Expr {
+/// The expression as that type; `None`: it is.
+fn as_type(expr: Expr, own: &TextKind, wanted: &SqlType) -> Option<Expr> {
     match own {
-        TextKind::Typed(own) if own == wanted => expr,
-        TextKind::Typed(own) => as_type(functions::with_blanks_of(expr, own, wanted), wanted),
-        _ => as_type(expr, wanted),
+        TextKind::Typed(own) if own == wanted => None,
+        TextKind::Typed(own) => Some(cast_to(with_blanks_of(expr, own, wanted), wanted)),
+        _ => Some(cast_to(expr, wanted)),
     }
 }
 
-/// Gives the results of a CASE and the like the type that they have together, which is that of the whole;
-/// `None` if DataFusion finds the same.
+/// Gives the results of a CASE and the like the type that they have together, which is to be said of the
+/// whole; `None` if DataFusion finds the same.
 pub(super) fn together<'e>(
     results: impl IntoIterator<Item = &'e mut Expr>,
     schema: &DFSchema,
@@ -86,14 +86,11 @@ pub(super) fn together<'e>(
     let kinds: Vec<TextKind> = results.iter().map(|result| kind(result, schema)).collect();
     let wanted = common(&kinds)?;
     for (result, own) in results.into_iter().zip(&kinds) {
-        *result = cast_to(std::mem::take(result), own, &wanted);
+        if let Some(cast) = as_type(result.clone(), own, &wanted) {
+            *result = cast;
+        }
     }
     Some(wanted)
-}
-
-/// What [`together`] has found for the whole, said of it: DataFusion only knows that it is text.
-pub(super) fn said(whole: Expr, sql_type: &SqlType) -> Expr {
-    as_type(whole, sql_type)
 }
 
 /// Sides of a set operation with their texts in the types that they have together; `None` if there is
@@ -117,19 +114,10 @@ pub(super) fn of_sides(sides: &[Arc<LogicalPlan>]) -> Result<Option<Vec<Arc<Logi
         return Ok(None);
     }
     let side = |(number, side): (usize, &Arc<LogicalPlan>)| {
-        let columns = side.schema().columns().into_iter().enumerate().map(|(at, column)| {
-            let (name, own) = (column.name.clone(), columns.get(at).map(|kinds| &kinds[number]));
-            match (wanted.get(at), own) {
-                (Some(Some(wanted)), Some(own)) if !is_there(number, at) => {
-                    let relation = column.relation.clone();
-                    let cast = cast_to(Expr::Column(column), own, wanted);
-                    cast.alias_qualified(relation, name)
-                }
-                _ => Expr::Column(column),
-            }
-        });
-        let columns = columns.collect();
-        Ok(Arc::new(LogicalPlan::Projection(Projection::try_new(columns, Arc::clone(side))?)))
+        let cast = |at: usize, column| {
+            as_type(column, &columns.get(at)?[number], wanted.get(at)?.as_ref()?)
+        };
+        with_columns(side, cast).map(Arc::new)
     };
     sides.iter().enumerate().map(side).collect::<Result<_>>().map(Some)
 }
@@ -185,7 +173,7 @@ pub(super) fn of_shown(call: &mut ScalarFunction, schema: &DFSchema) -> bool {
 pub(super) fn cast(cast: &Cast, schema: &DFSchema) -> Option<Expr> {
     let TextKind::Typed(own @ SqlType::Bpchar(_)) = kind(&cast.expr, schema) else { return None };
     let inner = cast.expr.as_ref().clone();
-    let value = functions::with_blanks_of(inner, &own, &SqlType::from_field(&cast.field));
+    let value = with_blanks_of(inner, &own, &SqlType::from_field(&cast.field));
     (value != *cast.expr)
         .then(|| Expr::Cast(Cast { expr: Box::new(value), field: Arc::clone(&cast.field) }))
 }
@@ -212,19 +200,10 @@ pub(super) fn aggregated(node: &LogicalPlan) -> Result<Option<LogicalPlan>> {
     if said.iter().all(Option::is_none) {
         return Ok(None);
     }
-    let columns = node.schema().columns();
-    let others = columns.len() - said.len();
-    let columns = columns.into_iter().enumerate().map(|(at, column)| {
-        match at.checked_sub(others).and_then(|at| said[at].as_ref()) {
-            Some(said) => {
-                let (relation, name) = (column.relation.clone(), column.name.clone());
-                as_type(Expr::Column(column), said).alias_qualified(relation, name)
-            }
-            None => Expr::Column(column),
-        }
-    });
-    let above = Projection::try_new(columns.collect(), Arc::new(node.clone()))?;
-    Ok(Some(LogicalPlan::Projection(above)))
+    let others = node.schema().fields().len() - said.len();
+    let say =
+        |at: usize, column| Some(cast_to(column, said.get(at.checked_sub(others)?)?.as_ref()?));
+    with_columns(&Arc::new(node.clone()), say).map(Some)
 }
 
 /// The type of what an aggregate gives, if DataFusion does not know it.
