@@ -84,8 +84,12 @@ impl Engine {
                 let own: Vec<_> = own.map(|(_, rejected)| rejected.clone()).collect();
                 self.rejected.reject(source, &own, now, Some(&mut puts))?;
             }
-            let (id, bytes) = (run.handle.relation().id, change.bytes());
-            self.temporary.lock().values().for_each(|query| query.keep(id, bytes));
+            let readers = self.temporary.lock();
+            if !readers.is_empty() {
+                let (id, bytes) = (run.handle.relation().id, change.bytes());
+                readers.values().for_each(|query| query.keep(id, bytes));
+            }
+            drop(readers);
             let folding = self.folding(&run);
             run.stage(self.store().as_ref(), epoch, &change, folding, &mut puts)
         };

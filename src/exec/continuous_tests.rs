@@ -60,20 +60,20 @@ const KEYS: i64 = 30_000;
 const UNREAD_BYTES: usize = 3 << 20;
 
 /// A stream and the number of its rows by key; each round changes all of them.
-struct Counted {
+struct CountedStream {
     bench: Bench,
     stream: Arc<Relation>,
     view: Arc<Relation>,
 }
 
-impl Counted {
-    async fn open() -> Counted {
+impl CountedStream {
+    async fn open() -> CountedStream {
         let few = |options: &mut super::EngineOptions| options.unread_bytes = UNREAD_BYTES;
         let bench = open_with(Arc::new(MemoryStore::new()), few).await;
         let stream = bench.stream().await;
         let query = "SELECT v, count(*) AS n FROM s GROUP BY v";
         let view = bench.view("low", query, Emission::OnChange).await;
-        Counted { bench, stream, view }
+        CountedStream { bench, stream, view }
     }
 
     async fn round(&self) {
@@ -86,7 +86,7 @@ impl Counted {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_continuous_query_whose_client_takes_nothing_ends_and_nothing_is_kept_for_it() {
-    let counted = Counted::open().await;
+    let counted = CountedStream::open().await;
     counted.round().await;
     let mut given = select(&counted.bench, "SELECT v, n FROM low").await;
     assert_eq!(total(&given.next().await.unwrap().unwrap()), KEYS);
@@ -116,7 +116,7 @@ async fn a_continuous_query_whose_client_takes_nothing_ends_and_nothing_is_kept_
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_continuous_query_whose_client_reads_slowly_is_only_slowed() {
-    let counted = Counted::open().await;
+    let counted = CountedStream::open().await;
     counted.round().await;
     let mut given = select(&counted.bench, "SELECT v, n FROM low").await;
     let mut sum = total(&given.next().await.unwrap().unwrap());

@@ -62,8 +62,7 @@ pub use window::WindowAggregate;
 use crate::error::{Error, Result};
 use crate::time::{EventTime, WINDOW_COLUMNS, Watermark, WindowSpec, ticks_of_millis};
 
-/// What is written at a checkpoint or sent by another lane: states by (slice, keys), see DESIGN.md
-/// idea 4.
+/// What is written at a checkpoint: states by (slice, keys), see DESIGN.md idea 4.
 pub type Partial = arrow::record_batch::RecordBatch;
 
 /// Whether a watermark has closed everything that it closes. The results of many windows, each of

@@ -158,11 +158,6 @@ def only(answer, other):
     return "; ".join("|".join(row) for row in (collections.Counter(answer.rows) - collections.Counter(other.rows)).elements())
 
 
-def bare(sql, pattern):
-    """Whether a number stands there as it is, without a cast."""
-    return re.search(pattern + r"(?![\w.]|::|\))", re.sub(r"'[^']*'", "''", sql)) is not None
-
-
 def not_a_number(sql, theirs, ours):
     return ours.code == "0A000" and "NaN and Infinity" in ours.message
 
