@@ -71,6 +71,19 @@ impl Engine {
             && pipeline.tables.is_empty()
             && pipeline.moment.is_none()
             && self.is_whole(&self.catalog.names(), new)
+            // What a materialized view has been is asked of its streams.
+            && pipeline.sources.iter().all(|source| self.has_all_rows(&source.scan.relation))
+    }
+
+    /// Whether a stream has forgotten nothing yet.
+    fn has_all_rows(&self, relation: &Relation) -> bool {
+        match &relation.kind {
+            Kind::Stream(stream) if stream.connector.is_none() => {
+                let stats = self.journal.stats(StreamId(relation.id.0));
+                stats.is_ok_and(|stats| stats.first_offset == 0)
+            }
+            _ => true,
+        }
     }
 
     /// Whether all that a relation is made of is there to be read from its beginning.
@@ -79,10 +92,7 @@ impl Engine {
             // A function may have another body by now.
             None => false,
             Some(used) => match &used.kind {
-                Kind::Stream(stream) if stream.connector.is_none() => {
-                    self.journal.stats(StreamId(id.0)).is_ok_and(|stats| stats.first_offset == 0)
-                }
-                Kind::Stream(_) | Kind::Table(_) => true,
+                Kind::Stream(_) | Kind::Table(_) => self.has_all_rows(used),
                 Kind::View { .. } => self.is_whole(names, used),
                 Kind::MaterializedView(base) => {
                     base.retention_ms.is_none() && base.state.ttl_ms.is_none()

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
 use datafusion::execution::context::SessionState;
+use datafusion::logical_expr::LogicalPlan;
 use parking_lot::Mutex;
 
 use super::contents::{
@@ -17,6 +18,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::limits;
 use crate::log::StreamId;
 use crate::plan::relations::{Contents, RelationLookup, RelationTable, ViewTable, renamed};
+use crate::plan::view_versions;
 use crate::postgres::routines::{Routines, body};
 use crate::sql;
 
@@ -31,6 +33,8 @@ pub struct Scope {
     system: Option<Arc<dyn RelationLookup>>,
     /// Views being resolved, against views that name themselves.
     depth: usize,
+    /// Materialized views are their queries, as others are.
+    unfolds: bool,
     used: Arc<Mutex<Vec<RelationId>>>,
 }
 
@@ -56,6 +60,7 @@ impl Scope {
             overlay: Arc::new(overlay),
             system,
             depth: 0,
+            unfolds: false,
             used: Arc::default(),
         }
     }
@@ -130,28 +135,51 @@ impl Scope {
             }
             Kind::Stream(_) | Kind::View { .. } | Kind::MaterializedView(_) => {
                 Err(Error::unsupported(format!("\"{name}\" as of a time is not supported: it is a {kind}"))
-                    .hint("FOR SYSTEM_TIME AS OF a time is for tables; PROCTIME() means what is there when the row comes. Streams are joined by their times: BETWEEN."))
+                    .hint("FOR SYSTEM_TIME AS OF a time is for tables and views; PROCTIME() means what is there when the row comes. Streams are joined by their times: BETWEEN."))
             }
         }
+    }
+
+    /// What a view was at any time, by the event times of the rows that its query reads.
+    async fn view_versions(
+        &self,
+        view: &Arc<Relation>,
+        query: &str,
+    ) -> Result<Arc<dyn TableProvider>> {
+        let scope = Scope { unfolds: true, ..self.below()? };
+        let plan = scope.planned(view, query).await?;
+        let plan = view_versions::versions(&plan, &|table| self.versions(table))?;
+        Ok(Arc::new(ViewTable::new(Arc::clone(view), plan)))
     }
 
     async fn provider(&self, relation: &Arc<Relation>) -> Result<Arc<dyn TableProvider>> {
         match &relation.kind {
             Kind::View { query } => self.view(relation, query).await,
+            Kind::MaterializedView(view) if self.unfolds => self.view(relation, &view.query).await,
             Kind::Table(_) | Kind::MaterializedView(_) | Kind::Stream(_) => self.contents(relation),
         }
     }
 
     async fn view(&self, relation: &Arc<Relation>, query: &str) -> Result<Arc<dyn TableProvider>> {
+        let plan = self.below()?.planned(relation, query).await?;
+        Ok(Arc::new(ViewTable::new(Arc::clone(relation), plan)))
+    }
+
+    /// What the query of a view sees.
+    fn below(&self) -> Result<Scope> {
         if self.depth >= limits::VIEW_DEPTH {
             return Err(Error::new(SqlState::TooComplex, "views are nested too deep"));
         }
-        let inner = Scope { depth: self.depth + 1, used: Arc::default(), ..self.clone() };
-        let state = self.engine.planner.continuous_state(Arc::new(inner));
+        Ok(Scope { depth: self.depth + 1, used: Arc::default(), ..self.clone() })
+    }
+
+    /// The query of a view, under the names of its columns.
+    async fn planned(self, view: &Relation, query: &str) -> Result<LogicalPlan> {
+        let engine = Arc::clone(&self.engine);
+        let state = engine.planner.continuous_state(Arc::new(self));
         let parsed = sql::parse_query(query)?;
-        let plan = self.engine.planner.logical(&state, &parsed.query).await?;
-        let plan = renamed(plan, &relation.columns)?;
-        Ok(Arc::new(ViewTable::new(Arc::clone(relation), plan)))
+        let plan = engine.planner.logical(&state, &parsed.query).await?;
+        renamed(plan, &view.columns)
     }
 }
 
@@ -161,7 +189,13 @@ impl RelationLookup for Scope {
         if let Some(schema) = sql::versions_of(schema) {
             let relation = self.names.get(schema, name)?;
             self.used.lock().push(relation.id);
-            return self.versions(relation).map(Some);
+            return match &relation.kind {
+                Kind::View { query } => self.view_versions(relation, query).await.map(Some),
+                Kind::MaterializedView(view) => {
+                    self.view_versions(relation, &view.query).await.map(Some)
+                }
+                Kind::Table(_) | Kind::Stream(_) => self.versions(relation).map(Some),
+            };
         }
         if let Some(relation) = self.names.find(schema, name) {
             self.used.lock().push(relation.id);

@@ -31,6 +31,7 @@ mod session_windows;
 mod stage;
 mod temporal;
 mod top;
+pub mod view_versions;
 pub mod window;
 
 pub use moment::{Moment, reads_clock};

@@ -41,17 +41,17 @@ use crate::state::{Numbering, Wanted};
 pub(super) struct FirstRows {
     /// Of what.
     pub(super) input: LogicalPlan,
-    keys: Vec<Expr>,
-    order: Vec<SortExpr>,
-    numbering: Numbering,
-    skip: usize,
-    count: usize,
+    pub(super) keys: Vec<Expr>,
+    pub(super) order: Vec<SortExpr>,
+    pub(super) numbering: Numbering,
+    pub(super) skip: usize,
+    pub(super) count: usize,
     /// The name of the column with the rank, if there is one behind the input's.
     rank: Option<String>,
     /// The columns that are given.
-    output: DFSchemaRef,
+    pub(super) output: DFSchemaRef,
     /// What stands above, the lowest first.
-    above: Vec<LogicalPlan>,
+    pub(super) above: Vec<LogicalPlan>,
 }
 
 /// What a plan takes the first rows of, if that is what it does.
@@ -71,7 +71,7 @@ pub(super) fn first_rows(options: CutOptions, plan: &LogicalPlan) -> Result<Opti
     }
 }
 
-fn of_rank(filter: &Filter) -> Result<Option<FirstRows>> {
+pub(super) fn of_rank(filter: &Filter) -> Result<Option<FirstRows>> {
     let (mut between, mut below) = (Vec::new(), filter.input.as_ref());
     while let LogicalPlan::Projection(_) | LogicalPlan::SubqueryAlias(_) = below {
         between.push(below.clone());

@@ -40,6 +40,7 @@ pub(crate) use regex_options::RegexOptions;
 pub(crate) use scalar::{Scalar, over_columns};
 pub(crate) use session_zone::SessionZone;
 pub(crate) use similar::{LIKE_ESCAPE, SIMILAR_TO_ESCAPE, one_sign, similar_to, with_backslashes};
+pub(crate) use system_time::system_time;
 pub(crate) use time_operators::{sum_or_difference, time_operator};
 
 mod advanced;
@@ -178,12 +179,7 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
             .concat(),
             &["concat", "concat_ws", "format", "overlay"],
         ))
-        .chain([
-            zones::timezone(),
-            marked::marked(),
-            mode::mode_of_sorted(),
-            system_time::system_time(),
-        ])
+        .chain([zones::timezone(), marked::marked(), mode::mode_of_sorted(), system_time()])
         .chain(percentiles::percentiles())
         .chain(of_arrays().map(polymorphic::Polymorphic::udf))
         .map(Arc::new)
