@@ -7,13 +7,13 @@ use arrow::array::{
 };
 use arrow::compute::{DatePart, cast, date_part};
 use arrow::datatypes::{
-    DataType, Float64Type, IntervalMonthDayNanoType, TimeUnit, TimestampMicrosecondType,
+    DataType, Date32Type, Float64Type, IntervalMonthDayNanoType, TimeUnit, TimestampMicrosecondType,
 };
 use datafusion::logical_expr::{ScalarUDF, Signature, Volatility};
 
 use super::calendar_time::{CalendarTime, TimeKind};
 use super::format::{self, PatternPiece};
-use super::format_in;
+use super::format_in::{self, ReadTime};
 use super::forms::{Form, over};
 use super::recent::Recent;
 use super::scalar::{Scalar, strings, text};
@@ -45,13 +45,11 @@ pub(super) fn forms() -> Vec<Form> {
         over("to_char(interval, text) text", to_char),
         over("to_timestamp(double) timestamptz", |args, _| from_seconds(&args[0])),
         over("to_timestamp(text, text) timestamptz", |args, rows| {
-            let zone = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
-            Ok(Arc::new(parsed(args, rows)?.with_data_type(zone)))
+            to_timestamp_in(Zone::Utc, args, rows)
         }),
         over("to_date(text, text) date", |args, rows| {
-            let days = parsed(args, rows)?.unary::<_, arrow::datatypes::Date32Type>(|micros| {
-                micros.div_euclid(DAY_MICROS) as i32
-            });
+            let times = parsed(args, rows, |time| Ok(time.local))?;
+            let days = times.unary::<_, Date32Type>(|micros| micros.div_euclid(DAY_MICROS) as i32);
             Ok(Arc::new(days))
         }),
     ]
@@ -193,7 +191,18 @@ fn from_seconds(array: &ArrayRef) -> Result<ArrayRef> {
     Ok(Arc::new(micros.collect::<Result<TimestampMicrosecondArray>>()?.with_data_type(zone)))
 }
 
-fn parsed(args: &[ArrayRef], rows: usize) -> Result<TimestampMicrosecondArray> {
+/// `to_timestamp` of text in the time zone of a session.
+pub(super) fn to_timestamp_in(zone: Zone, args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
+    let moments = parsed(args, rows, |time| time.moment_in(zone))?;
+    let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+    Ok(Arc::new(moments.with_data_type(utc)))
+}
+
+fn parsed(
+    args: &[ArrayRef],
+    rows: usize,
+    micros: impl Fn(ReadTime) -> Result<i64>,
+) -> Result<TimestampMicrosecondArray> {
     let (values, texts) = (strings(&args[0])?, strings(&args[1])?);
     let mut patterns = Recent::default();
     let mut out = TimestampMicrosecondArray::builder(rows);
@@ -201,7 +210,7 @@ fn parsed(args: &[ArrayRef], rows: usize) -> Result<TimestampMicrosecondArray> {
         match (text(&values, row), text(&texts, row)) {
             (Some(value), Some(pattern)) => {
                 let read = |pattern: &&str| Ok::<_, Error>(format::postgres(pattern));
-                out.append_value(format_in::read(patterns.of(pattern, read)?, value)?);
+                out.append_value(micros(format_in::read(patterns.of(pattern, read)?, value)?)?);
             }
             _ => out.append_null(),
         }

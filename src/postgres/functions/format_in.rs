@@ -6,10 +6,38 @@
 use super::calendar_time::{JULIAN_1970, iso_begin};
 use super::format::{DAYS, Dots, Field, MONTHS, PatternPiece, ROMAN, is_separator};
 use crate::error::{Error, Result, SqlState};
+use crate::types::Zone;
 use crate::types::calendar::{date_of, days_in_month, days_of};
 
-/// The microseconds since 1970 in UTC that a text in that pattern says.
-pub(crate) fn read(pieces: &[PatternPiece], text: &str) -> Result<i64> {
+/// What a text says.
+pub(crate) struct ReadTime {
+    /// Microseconds since 1970 by the clock on the wall.
+    pub(crate) local: i64,
+    /// How many seconds that clock is ahead of UTC, if the text says it.
+    pub(crate) ahead: Option<i64>,
+}
+
+impl ReadTime {
+    /// The microseconds since 1970 in UTC, where the clock is that of a zone.
+    ///
+    /// # Errors
+    /// 22008 at the end of time.
+    pub(crate) fn moment_in(&self, zone: Zone) -> Result<i64> {
+        let of_zone = || zone.offset_of_local(self.local.div_euclid(1_000_000)).into();
+        let ahead = self.ahead.unwrap_or_else(of_zone);
+        self.local.checked_sub(ahead * 1_000_000).ok_or_else(too_late)
+    }
+}
+
+fn too_late() -> Error {
+    Error::new(SqlState::DatetimeOverflow, "timestamp out of range")
+}
+
+/// The time that a text in that pattern says.
+///
+/// # Errors
+/// 22007 and 22008, as `to_timestamp` has them in Postgres.
+pub(crate) fn read(pieces: &[PatternPiece], text: &str) -> Result<ReadTime> {
     let mut reader = FieldReader {
         rest: text,
         is_exact: false,
@@ -23,7 +51,9 @@ pub(crate) fn read(pieces: &[PatternPiece], text: &str) -> Result<i64> {
         }
         reader.piece(piece, &pieces[at + 1..], at == 0)?;
     }
-    reader.fields.micros(text)
+    let fields = &reader.fields;
+    let ahead = fields.zone_sign * (fields.zone_hours * 3_600 + fields.zone_minutes * 60);
+    Ok(ReadTime { local: fields.micros(text)?, ahead: (fields.zone_sign != 0).then_some(ahead) })
 }
 
 fn bad(what: String) -> Error {
@@ -470,7 +500,6 @@ impl ReadFields {
             hour = hour % 12 + 12 * self.half;
         }
         let micros = self.millis * 1_000 + self.micros;
-        let zone = self.zone_sign * (self.zone_hours * 3_600 + self.zone_minutes * 60);
         let is_time = (0..24).contains(&hour)
             && (0..60).contains(&minute)
             && (0..60).contains(&second)
@@ -481,10 +510,10 @@ impl ReadFields {
             let what = format!("date/time field value out of range: \"{text}\"");
             Error::new(SqlState::DatetimeOverflow, what)
         })?;
-        let seconds = days * 86_400 + hour * 3_600 + minute * 60 + second - zone;
+        let seconds = days * 86_400 + hour * 3_600 + minute * 60 + second;
         // From 4714 BC to where 64 bits end.
         if !(-210_866_803_200..9_223_372_036_000).contains(&seconds) {
-            return Err(Error::new(SqlState::DatetimeOverflow, "timestamp out of range"));
+            return Err(too_late());
         }
         Ok(seconds * 1_000_000 + micros)
     }

@@ -26,7 +26,7 @@ use datafusion::optimizer::AnalyzerRule;
 
 use super::analyzed::rewritten;
 use super::cast::{read_in, written_in};
-use super::datetime::to_char_in;
+use super::datetime::{to_char_in, to_timestamp_in};
 use super::flat::trimmed;
 use super::intervals::as_intervals;
 use super::json;
@@ -212,6 +212,9 @@ impl Zoned<'_> {
             let made = self.at(Zone::Utc.name(), Expr::ScalarFunction(call));
             return Transformed::yes(self.there(made));
         }
+        if name == "to_timestamp" && call.args.len() == 2 {
+            return Transformed::yes(self.call(Way::Parsed, call.args));
+        }
         // A date is a moment to it: the midnight of the session's zone.
         if name == "timezone" && self.type_of(&call.args[1]) == Some(DataType::Date32) {
             let date = std::mem::take(&mut call.args[1]);
@@ -276,6 +279,8 @@ enum Way {
     Written,
     /// A moment is written as a pattern says.
     Patterned,
+    /// A text is read as a pattern says.
+    Parsed,
     /// How far it is ahead of UTC at a moment, in units of so many seconds, and so many at the most.
     Ahead((i32, i32)),
     /// A moment and an interval are added, or (true) subtracted.
@@ -297,6 +302,7 @@ impl ScalarUDFImpl for InZone {
             Way::Read => "read_in_zone",
             Way::Written => "written_in_zone",
             Way::Patterned => "to_char_in_zone",
+            Way::Parsed => "to_timestamp_in_zone",
             Way::Ahead(_) => "ahead_in_zone",
             Way::Moved(false) => "later_in_zone",
             Way::Moved(true) => "earlier_in_zone",
@@ -325,6 +331,7 @@ impl ScalarUDFImpl for InZone {
                     written(values, field, &self.to, &TextStyle::in_zone(&self.zone))
                 }
                 (Way::Patterned, columns, _) => Ok(to_char_in(zone, columns, rows)?),
+                (Way::Parsed, columns, _) => Ok(to_timestamp_in(zone, columns, rows)?),
                 (Way::Ahead((unit, most)), [moments], _) => {
                     let moments = moments.as_primitive::<TimestampMicrosecondType>();
                     let ahead = |at: i64| zone.offset_at(at.div_euclid(SECOND)) / unit % most;
