@@ -303,12 +303,14 @@ fn named_error(what: &str) -> Option<Error> {
         && let Some((call, _)) = rest.split_once("'. You might")
     {
         let (name, types) = call.split_once('(')?;
-        return Some(missing_function(name, Some(&sql_types(types.strip_suffix(')')?))));
+        let types = sql_types(types.strip_suffix(')')?);
+        return unmatched(name, &types).or_else(|| Some(missing_function(name, Some(&types))));
     }
     if let Some(rest) = what.strip_prefix("Failed to coerce arguments to satisfy a call to '") {
         let (name, rest) = rest.split_once("' function: coercion from ")?;
         let (types, _) = rest.split_once(" to the signature ")?;
-        return Some(missing_function(name, Some(&sql_types(types))));
+        let types = sql_types(types);
+        return unmatched(name, &types).or_else(|| Some(missing_function(name, Some(&types))));
     }
     if what.starts_with("Substring without for/from") {
         return Some(missing_function("substring", None));
@@ -499,6 +501,9 @@ fn execution_error(what: &str) -> Error {
     if let Some(error) = sentences::known(what) {
         return error;
     }
+    if let Some(error) = uncoerced(what) {
+        return error;
+    }
     let lower = what.to_ascii_lowercase();
     if lower.contains("scalar subquery returned more than one row") {
         let message = "more than one row returned by a subquery used as an expression";
@@ -524,6 +529,29 @@ fn execution_error(what: &str) -> Error {
         SqlState::Internal
     };
     Error::new(state, plain(what))
+}
+
+/// A function whose own coercion has found no types for its arguments.
+fn uncoerced(what: &str) -> Option<Error> {
+    let (name, rest) = what.split_once("Function '")?.1.split_once('\'')?;
+    if !rest.starts_with(" user-defined coercion failed") {
+        return None;
+    }
+    Some(unmatched(name, "").unwrap_or_else(|| missing_function(name, None)))
+}
+
+/// What is no function to Postgres, with arguments of several types.
+fn unmatched(name: &str, types: &str) -> Option<Error> {
+    if name != "coalesce" {
+        return None;
+    }
+    let mut all = types.split(", ");
+    let first = all.next().unwrap_or_default();
+    let message = match all.find(|other| *other != first) {
+        Some(other) => format!("COALESCE types {first} and {other} cannot be matched"),
+        None => "COALESCE types cannot be matched".to_owned(),
+    };
+    Some(Error::new(SqlState::TypeMismatch, message).hint("Cast its arguments to one type."))
 }
 
 /// Postgres begins messages in lower case; acronyms stay.

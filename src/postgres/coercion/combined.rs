@@ -10,7 +10,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::{JoinType, Result};
 use datafusion::logical_expr::expr::Cast;
-use datafusion::logical_expr::{Distinct, Expr, Join, LogicalPlan, Union, Window};
+use datafusion::logical_expr::{Distinct, Expr, Join, LogicalPlan, Projection, Union, Window};
 use datafusion::optimizer::analyzer::type_coercion::coerce_union_schema;
 
 use super::binary::constant;
@@ -25,7 +25,8 @@ use crate::types::SqlType;
 /// # Errors
 /// 42804 for a text beside anything else, of which DataFusion would make text.
 pub fn united(union: &Union) -> Result<Option<LogicalPlan>> {
-    let sides = with_typed_constants(&union.inputs)?;
+    let named = with_names(&union.inputs)?;
+    let sides = with_typed_constants(named.as_ref().unwrap_or(&union.inputs))?.or(named);
     check(sides.as_ref().unwrap_or(&union.inputs), "UNION")?;
     let sides = texts::of_sides(sides.as_ref().unwrap_or(&union.inputs))?.or(sides);
     let typed = sides.map(Union::try_new_with_loose_types).transpose()?;
@@ -103,6 +104,32 @@ fn of_rows(side: &Arc<LogicalPlan>, rows: Arc<LogicalPlan>) -> Result<LogicalPla
         }
         _ => Arc::unwrap_or_clone(rows),
     })
+}
+
+/// VALUES under the names of the first side; `None` if there are none. DataFusion does so with what is
+/// selected, and asks the last side that has rows for the columns of the first.
+fn with_names(sides: &[Arc<LogicalPlan>]) -> Result<Option<Vec<Arc<LogicalPlan>>>> {
+    let Some((first, rest)) = sides.split_first() else { return Ok(None) };
+    let wanted = first.schema().fields();
+    let is_unnamed = |side: &Arc<LogicalPlan>| {
+        let own = side.schema().fields();
+        matches!(side.as_ref(), LogicalPlan::Values(_))
+            && own.len() == wanted.len()
+            && own.iter().zip(wanted).any(|(own, wanted)| own.name() != wanted.name())
+    };
+    if !rest.iter().any(is_unnamed) {
+        return Ok(None);
+    }
+    let named = rest.iter().map(|side| {
+        if !is_unnamed(side) {
+            return Ok(Arc::clone(side));
+        }
+        let columns = side.schema().columns().into_iter().zip(wanted);
+        let columns = columns.map(|(column, wanted)| Expr::Column(column).alias(wanted.name()));
+        let named = Projection::try_new(columns.collect(), Arc::clone(side))?;
+        Ok(Arc::new(LogicalPlan::Projection(named)))
+    });
+    std::iter::once(Ok(Arc::clone(first))).chain(named).collect::<Result<_>>().map(Some)
 }
 
 /// The text constants that a side is in a column, given the type of the column on the other sides.

@@ -36,6 +36,26 @@ fn common<'t>(types: impl Iterator<Item = &'t DataType> + Clone) -> Option<DataT
     float.or_else(|| decimals::common(types))
 }
 
+/// The type of values that come together, where DataFusion finds another.
+fn united<'t>(types: impl Iterator<Item = &'t DataType> + Clone) -> Option<DataType> {
+    common(types.clone()).or_else(|| counted(types))
+}
+
+/// The type of what counts rows beside integers: unsigned numbers, which no type of Postgres is.
+fn counted<'t>(types: impl Iterator<Item = &'t DataType>) -> Option<DataType> {
+    let mut typed = types.filter(|of| !of.is_null() && !of.is_string()).peekable();
+    let first = *typed.peek()?;
+    let (mut has_unsigned, mut is_mixed) = (false, false);
+    for of in typed {
+        if !of.is_integer() {
+            return None;
+        }
+        has_unsigned |= *of == DataType::UInt64;
+        is_mixed |= of != first;
+    }
+    (has_unsigned && is_mixed).then_some(DataType::Int64)
+}
+
 /// What dates, timestamps and moments have together, unless they are of one type or in nanoseconds.
 pub(super) fn common_moment<'t>(types: impl Iterator<Item = &'t DataType>) -> Option<DataType> {
     let (mut found, mut differ): (Option<&DataType>, bool) = (None, false);
@@ -88,7 +108,7 @@ pub fn keeps_its_type(value: &Expr, other: &Expr, schema: &DFSchema) -> bool {
 /// Casts what gives way among expressions of several types; says whether there were such. DataFusion would
 /// cast integers later, when what stands above has already been told the type of the first.
 pub fn unify<'e>(exprs: impl Iterator<Item = &'e mut Expr>, schema: &DFSchema) -> bool {
-    unify_to(exprs, schema, |types| common(types.iter()).or_else(|| widest(types)))
+    unify_to(exprs, schema, |types| united(types.iter()).or_else(|| widest(types)))
 }
 
 /// The type of numbers of several types.
@@ -132,7 +152,7 @@ pub fn unified(union: &Union) -> Result<Option<LogicalPlan>> {
         return Ok(None);
     }
     let wanted: Vec<Option<DataType>> = (0..width)
-        .map(|at| common(inputs.iter().map(|input| input.schema().field(at).data_type())))
+        .map(|at| united(inputs.iter().map(|input| input.schema().field(at).data_type())))
         .collect();
     if wanted.iter().all(Option::is_none) {
         return Ok(None);

@@ -3,30 +3,60 @@
 //!
 //! DataFusion pushes a condition below an aggregate if all of its columns are keys, which is so for one that
 //! has no columns; without GROUP BY, or with the empty set among GROUPING SETS, the row of the whole is then
-//! there again. So it is given the aggregate's columns to read.
+//! there again. So it is given the aggregate's columns to read; and so are constants beside such an aggregate,
+//! which a condition further up may read: below the projection that they stand in, it has no columns.
 
 use std::sync::{Arc, LazyLock};
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::Result;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRewriter};
 use datafusion::logical_expr::expr::GroupingSet;
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{
-    Aggregate, Expr, Filter, LogicalPlan, LogicalPlanBuilder, ScalarUDF, Signature, Volatility,
+    Aggregate, ColumnarValue, Expr, Filter, LogicalPlan, LogicalPlanBuilder, Projection,
+    ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
-use crate::postgres::functions::Scalar;
+use crate::error::Error;
 
-static HELD: LazyLock<ScalarUDF> = LazyLock::new(|| {
-    ScalarUDF::from(Scalar {
-        name: "held",
-        aliases: Vec::new(),
-        signature: Signature::variadic_any(Volatility::Immutable),
-        out: DataType::Boolean,
-        call: |columns, _| Ok(Arc::clone(&columns[0])),
-    })
-});
+/// What its first argument is, whatever the others are.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Held(Signature);
+
+static HELD: LazyLock<ScalarUDF> =
+    LazyLock::new(|| ScalarUDF::from(Held(Signature::variadic_any(Volatility::Immutable))));
+
+impl ScalarUDFImpl for Held {
+    fn name(&self) -> &str {
+        "held"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.0
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        types.first().cloned().ok_or_else(|| nothing_held().into())
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
+        args.arg_fields.first().cloned().ok_or_else(|| nothing_held().into())
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        args.args.into_iter().next().ok_or_else(|| nothing_held().into())
+    }
+}
+
+fn nothing_held() -> Error {
+    Error::internal("nothing is held")
+}
+
+fn held_beside(expr: Expr, input: &LogicalPlan) -> Expr {
+    HELD.call(std::iter::once(expr).chain(input.schema().iter().map(Expr::from)).collect())
+}
 
 /// The plan with such conditions held where they are.
 pub(super) fn held(plan: LogicalPlan) -> Result<LogicalPlan> {
@@ -47,6 +77,53 @@ pub(super) fn held(plan: LogicalPlan) -> Result<LogicalPlan> {
         }))
     })
     .map(|plan| plan.data)
+}
+
+/// The plan with constants held beside such aggregates, where a condition above may read them.
+pub(super) fn with_held_constants(plan: LogicalPlan) -> Result<LogicalPlan> {
+    plan.rewrite_with_subqueries(&mut UnderConditions { above: 0 }).map(|plan| plan.data)
+}
+
+struct UnderConditions {
+    /// Nodes with a condition above the present one.
+    above: usize,
+}
+
+impl TreeNodeRewriter for UnderConditions {
+    type Node = LogicalPlan;
+
+    fn f_down(&mut self, node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+        self.above += usize::from(has_condition(&node));
+        Ok(Transformed::no(node))
+    }
+
+    fn f_up(&mut self, node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+        self.above -= usize::from(has_condition(&node));
+        let LogicalPlan::Projection(projection) = &node else { return Ok(Transformed::no(node)) };
+        let is_constant = |expr: &Expr| {
+            expr.column_refs().is_empty() && !expr.contains_outer() && !expr.is_volatile()
+        };
+        if self.above == 0
+            || has_always_a_row(&projection.input).is_none()
+            || !projection.expr.iter().any(is_constant)
+        {
+            return Ok(Transformed::no(node));
+        }
+        let names = NamePreserver::new_for_projection();
+        let exprs = projection.expr.iter().map(|expr| {
+            if !is_constant(expr) {
+                return expr.clone();
+            }
+            let value = expr.clone().unalias();
+            names.save(expr).restore(held_beside(value, &projection.input))
+        });
+        let held = Projection::try_new(exprs.collect(), Arc::clone(&projection.input))?;
+        Ok(Transformed::yes(LogicalPlan::Projection(held)))
+    }
+}
+
+fn has_condition(node: &LogicalPlan) -> bool {
+    matches!(node, LogicalPlan::Filter(_) | LogicalPlan::Join(_))
 }
 
 /// The aggregate that a plan has the rows of, if it may have one over no rows.
@@ -88,9 +165,8 @@ fn reads_nothing(condition: &Expr) -> bool {
 
 /// The plan with the condition directly above its aggregate.
 fn under(plan: LogicalPlan, condition: &Expr) -> Result<LogicalPlan> {
-    if let LogicalPlan::Aggregate(aggregate) = &plan {
-        let columns = aggregate.schema.iter().map(Expr::from);
-        let call = HELD.call(std::iter::once(condition.clone()).chain(columns).collect());
+    if let LogicalPlan::Aggregate(_) = &plan {
+        let call = held_beside(condition.clone(), &plan);
         return LogicalPlanBuilder::from(plan).filter(call)?.build();
     }
     let inputs = plan.inputs().into_iter().cloned();

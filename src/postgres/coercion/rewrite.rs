@@ -9,6 +9,7 @@ use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRewriter};
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::execution::context::SessionState;
+use datafusion::logical_expr::conditional_expressions::CaseBuilder;
 use datafusion::logical_expr::expr::{Between, Case, Cast, InList, ScalarFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
@@ -21,7 +22,7 @@ use super::binary::{compared_as, is_untyped, kept};
 use super::combined::name_of;
 use super::comparable::{in_subquery, made_comparable};
 use super::correlated::{Clause, correlated};
-use super::held::held;
+use super::held::{held, with_held_constants};
 use super::order_keys::{by_keys, order_key};
 use super::single_row::lifted;
 use super::{
@@ -32,6 +33,7 @@ use crate::postgres::functions::{self, Polymorphic};
 use crate::postgres::grouping_sets::with_key_columns;
 use crate::postgres::routines::expand::{expanded, is_called};
 use crate::postgres::syntax::numbers;
+use crate::types::SqlType;
 
 /// Rewrites a plan; `state` is that which it is planned with.
 pub fn rewrite_operators(plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
@@ -61,7 +63,7 @@ pub fn rewrite_operators(plan: LogicalPlan, state: &SessionState) -> Result<Logi
             Ok(rewritten)
         }
     })?;
-    Ok(rewritten.data)
+    with_held_constants(rewritten.data)
 }
 
 /// The node with the types that its expressions have now. Rows of VALUES keep those they had when they
@@ -214,7 +216,7 @@ impl TreeNodeRewriter for Operators<'_> {
             }
             Expr::InList(list) => return Ok(self.listed(list)),
             Expr::Case(case) => return self.case(case),
-            Expr::Between(between) => return Ok(self.between(between)),
+            Expr::Between(between) => return self.between(between),
             Expr::ScalarFunction(call) => return self.called(call),
             Expr::TryCast(ref cast) => {
                 let number = numbers::folded(cast);
@@ -255,11 +257,22 @@ impl TreeNodeRewriter for Operators<'_> {
             }
             other => return Ok(Transformed::no(other)),
         };
-        let signed = self.signed(binary);
-        signed.transform_data(|binary| match functions::shift(binary, self.schema)? {
-            Ok(shift) => Ok(Transformed::yes(shift)),
-            Err(binary) => Ok(self.numeric(binary)),
+        let mut binary = binary;
+        let is_signed = self.signed(&mut binary.left) | self.signed(&mut binary.right);
+        Transformed::new_transformed(binary, is_signed).transform_data(|binary| {
+            match functions::shift(binary, self.schema)? {
+                Ok(shift) => Ok(Transformed::yes(shift)),
+                Err(binary) => Ok(self.numeric(binary)),
+            }
         })
+    }
+}
+
+/// The value of a NULLIF, of its own type, where the two are not alike.
+fn nullif_of(mut unlike: CaseBuilder, text: Option<(Expr, SqlType)>, value: &Expr) -> Result<Expr> {
+    match text {
+        Some((value, text)) => Ok(functions::cast_to(unlike.otherwise(value)?, &text)),
+        None => unlike.otherwise(value.clone()),
     }
 }
 
@@ -329,12 +342,16 @@ impl Operators<'_> {
     }
 
     /// A call whose types depend on those of arrays.
-    fn of_arrays(&self, call: ScalarFunction) -> Result<Transformed<Expr>> {
+    fn of_arrays(&self, mut call: ScalarFunction) -> Result<Transformed<Expr>> {
+        let mut is_signed = false;
+        for arg in &mut call.args {
+            is_signed |= self.signed(arg);
+        }
         let mut met = documents::subscripts(&call, self.schema)?;
         if met.is_none() {
             met = functions::met(&call, self.schema)?;
         }
-        let no = || Transformed::no(Expr::ScalarFunction(call));
+        let no = || Transformed::new_transformed(Expr::ScalarFunction(call), is_signed);
         Ok(met.map_or_else(no, Transformed::yes))
     }
 
@@ -380,21 +397,20 @@ impl Operators<'_> {
     }
 
     /// What counts rows is a BIGINT: beside one, an unsigned number would be a numeric.
-    fn signed(&self, mut binary: BinaryExpr) -> Transformed<BinaryExpr> {
-        let mut is_changed = false;
-        for side in [&mut binary.left, &mut binary.right] {
-            // What is computed is none; each link of a long chain would ask for the type of the rest.
-            if !matches!(**side, Expr::BinaryExpr(_))
-                && matches!(side.get_type(self.schema), Ok(DataType::UInt64))
-            {
-                **side = typed(Box::new(std::mem::take(side)), DataType::Int64);
-                is_changed = true;
-            }
+    fn signed(&self, side: &mut Expr) -> bool {
+        // What is computed is none; each link of a long chain would ask for the type of the rest.
+        let is_unsigned = !matches!(side, Expr::BinaryExpr(_))
+            && matches!(side.get_type(self.schema), Ok(DataType::UInt64));
+        if is_unsigned {
+            *side = typed(Box::new(std::mem::take(side)), DataType::Int64);
         }
-        Transformed::new_transformed(binary, is_changed)
+        is_unsigned
     }
 
-    fn between(&self, mut between: Between) -> Transformed<Expr> {
+    fn between(&self, mut between: Between) -> Result<Transformed<Expr>> {
+        if matches!(between.expr.get_type(self.schema), Ok(DataType::List(_))) {
+            return self.between_arrays(between).map(Transformed::yes);
+        }
         let wanted = self.compared_as(&between.expr);
         let bounds = [&mut between.low, &mut between.high].into_iter();
         let constants: Vec<_> = bounds.filter(|bound| is_untyped(bound)).collect();
@@ -402,11 +418,20 @@ impl Operators<'_> {
             for constant in constants {
                 **constant = typed(std::mem::take(constant), wanted.clone());
             }
-            return Transformed::yes(Expr::Between(between));
+            return Ok(Transformed::yes(Expr::Between(between)));
         }
         let Between { expr, low, high, .. } = &mut between;
         let is_changed = made_comparable([expr.as_mut(), low.as_mut(), high.as_mut()], self.schema);
-        Transformed::new_transformed(Expr::Between(between), is_changed)
+        Ok(Transformed::new_transformed(Expr::Between(between), is_changed))
+    }
+
+    /// Arrays are compared by a function of their own.
+    fn between_arrays(&self, between: Between) -> Result<Expr> {
+        let Between { expr, negated, low, high } = between;
+        let from = self.compared(BinaryExpr::new(expr.clone(), Operator::GtEq, low))?.data;
+        let to = self.compared(BinaryExpr::new(expr, Operator::LtEq, high))?.data;
+        let both = from.and(to);
+        Ok(if negated { Expr::Not(Box::new(both)) } else { both })
     }
 
     /// CASE of JSONB is JSONB, and of VARCHAR is VARCHAR.
@@ -428,16 +453,15 @@ impl Operators<'_> {
     /// A function whose arguments and result are of one type.
     fn of_one_type(&self, mut call: ScalarFunction) -> Result<Transformed<Expr>> {
         if let ("nullif", [value, other]) = (call.func.name(), call.args.as_slice()) {
-            let text = texts::of_char(value, self.schema);
+            let text = texts::of_nullif(value, other, self.schema);
             let (mut left, mut right) = (value.clone(), other.clone());
             let is_kept = floats::keeps_its_type(value, other, self.schema);
             if made_comparable([&mut left, &mut right], self.schema) || is_kept {
-                let nothing = lit(ScalarValue::Null);
-                let chosen = when(left.eq(right), nothing).otherwise(value.clone())?;
-                let said = text.map(|text| functions::cast_to(chosen.clone(), &text));
-                return Ok(Transformed::yes(said.unwrap_or(chosen)));
+                let unlike = when(left.eq(right), lit(ScalarValue::Null));
+                return Ok(Transformed::yes(nullif_of(unlike, text, value)?));
             }
-            if let Some(text) = text {
+            if let Some((value, text)) = text {
+                call.args[0] = value;
                 return Ok(Transformed::yes(functions::cast_to(Expr::ScalarFunction(call), &text)));
             }
         } else if let Some(text) = texts::together(&mut call.args, self.schema) {

@@ -229,8 +229,16 @@ fn type_of_result(expr: &Expr, schema: &DFSchema) -> Option<SqlType> {
     }
 }
 
-/// The type of a CHAR, which is that of its NULLIF.
-pub(super) fn of_char(expr: &Expr, schema: &DFSchema) -> Option<SqlType> {
+/// The value of a NULLIF and its type, if it is a CHAR: beside a text it is compared as one, and is one.
+pub(super) fn of_nullif(value: &Expr, other: &Expr, schema: &DFSchema) -> Option<(Expr, SqlType)> {
+    let own = of_char(value, schema)?;
+    let is_text = kind(other, schema) == TextKind::Typed(SqlType::Text);
+    let to = if is_text { SqlType::Text } else { own.clone() };
+    Some((with_blanks_of(value.clone(), &own, &to), to))
+}
+
+/// The type of a CHAR.
+fn of_char(expr: &Expr, schema: &DFSchema) -> Option<SqlType> {
     match kind(expr, schema) {
         TextKind::Typed(own @ SqlType::Bpchar(_)) => Some(own),
         _ => None,

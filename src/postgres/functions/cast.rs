@@ -287,6 +287,7 @@ fn converted(array: &ArrayRef, from: &Field, to: &Field) -> Result<ArrayRef> {
             Arc::new(ListArray::try_new(Arc::clone(wanted), offsets, values, nulls)?)
         }
         (from, data_type) if from.is_string() && is_read(to, data_type) => read(array, to)?,
+        (DataType::Utf8, DataType::Utf8) => with_its_blanks(array, from, to),
         (of, DataType::Utf8) if is_written(of) => written(array, from),
         (of, data_type @ (DataType::Int16 | DataType::Int32 | DataType::Int64))
             if is_fractional(of) =>
@@ -295,6 +296,23 @@ fn converted(array: &ArrayRef, from: &Field, to: &Field) -> Result<ArrayRef> {
         }
         (_, data_type) => time_cast(array, data_type)?,
     })
+}
+
+/// Texts with the blanks of a CHAR that go along to the other type, and without the others.
+fn with_its_blanks(texts: &ArrayRef, from: &Field, to: &Field) -> ArrayRef {
+    let own = texts.as_string::<i32>().iter();
+    match (SqlType::from_field(from), SqlType::from_field(to)) {
+        (SqlType::Bpchar(Some(length)), SqlType::Bpchar(None)) => {
+            let length = length as usize;
+            let padded = own.map(|text| text.map(|text| format!("{text:length$}")));
+            Arc::new(padded.collect::<StringArray>())
+        }
+        (SqlType::Bpchar(None), SqlType::Text | SqlType::Varchar(_)) => {
+            let trimmed = own.map(|text| text.map(|text| text.trim_end_matches(' ')));
+            Arc::new(trimmed.collect::<StringArray>())
+        }
+        _ => Arc::clone(texts),
+    }
 }
 
 /// Whether arrow's cast would not know infinity.

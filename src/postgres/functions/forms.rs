@@ -26,6 +26,7 @@ use super::cast::{read, time_cast, written};
 use super::form_values::{ArgumentColumn, built};
 pub(super) use super::form_values::{ArgumentsOf, FormValue, ok};
 use super::intervals::as_intervals;
+use super::precision::without_blanks;
 use super::text::Budget;
 use crate::error::{Error, Result};
 use crate::limits;
@@ -293,6 +294,9 @@ pub(crate) fn settled(mut call: ScalarFunction, schema: &DFSchema) -> DfResult<T
         } else if !is_there && arg.get_type(schema)? != wanted.data_type() {
             let field = Arc::new(wanted.to_field("", true));
             *arg = Expr::Cast(Cast::new_from_field(Box::new(std::mem::take(arg)), field));
+            is_changed = true;
+        } else if given.has_blanks && *wanted == SqlType::Text {
+            *arg = without_blanks(std::mem::take(arg));
             is_changed = true;
         }
     }

@@ -37,7 +37,7 @@ pub(crate) use polymorphic::{
 };
 pub(crate) use precision::{fitted, once, with_blanks, with_blanks_of, without_blanks};
 pub(crate) use regex_options::RegexOptions;
-pub(crate) use scalar::{Scalar, over_columns};
+pub(crate) use scalar::over_columns;
 pub(crate) use session_zone::SessionZone;
 pub(crate) use similar::{LIKE_ESCAPE, SIMILAR_TO_ESCAPE, one_sign, similar_to, with_backslashes};
 pub(crate) use system_time::system_time;

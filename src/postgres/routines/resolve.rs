@@ -20,21 +20,25 @@ use crate::types::SqlType;
 pub(crate) struct GivenArgument {
     /// Its type; `Unknown` for NULL, constants in quotes and parameters.
     pub(crate) sql_type: SqlType,
+    /// It is a CHAR that has its blanks, which a text has not.
+    pub(crate) has_blanks: bool,
 }
 
 impl GivenArgument {
     /// What holds these values.
     pub(crate) fn of(field: &Field) -> GivenArgument {
-        let sql_type = match SqlType::from_field(field) {
+        let own = SqlType::from_field(field);
+        let has_blanks = own == SqlType::Bpchar(None);
+        let sql_type = match own {
             SqlType::Name | SqlType::Char => SqlType::Text,
             other => general(other),
         };
-        GivenArgument { sql_type }
+        GivenArgument { sql_type, has_blanks }
     }
 
     /// NULL, a constant in quotes, a parameter.
     pub(crate) fn unknown() -> GivenArgument {
-        GivenArgument { sql_type: SqlType::Unknown }
+        GivenArgument { sql_type: SqlType::Unknown, has_blanks: false }
     }
 
     /// The argument, as far as it is known while a plan is being made.
@@ -201,8 +205,10 @@ mod tests {
     fn the_nearest_function_is_called_as_in_postgres() {
         use SqlType::{BigInt, Date, Double, Int, Text};
         let check = |signatures: &[&[SqlType]], given: &[SqlType], expect: Result<u64, &str>| {
-            let given: Vec<_> =
-                given.iter().map(|t| GivenArgument { sql_type: t.clone() }).collect();
+            let given: Vec<_> = given
+                .iter()
+                .map(|t| GivenArgument { sql_type: t.clone(), has_blanks: false })
+                .collect();
             let routines = functions(signatures);
             let found = resolve("f", &routines, &given);
             let found = found.map(|routine| routine.id.0).map_err(|error| error.state().code());
