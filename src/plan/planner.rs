@@ -60,6 +60,7 @@ use crate::postgres::syntax::partial_names::{complete_names, is_short_list};
 use crate::postgres::syntax::relation_names::check_relation_names;
 use crate::postgres::syntax::scopes::ToldColumn;
 use crate::postgres::syntax::using;
+use crate::postgres::syntax::whole_rows::{has_row_wildcards, spell_rows};
 
 /// Optimizer rules that make sense for a batch only: a continuous aggregate keeps its DISTINCT, and a
 /// LIMIT stays on top. (A condition that is never true must go here too: one without columns would be
@@ -162,6 +163,9 @@ impl Planner {
         check_relation_names(query)?;
         let written = query;
         let mut query = query.clone();
+        if has_row_wildcards(&query) {
+            spell_rows(&mut query, true, &|part| self.columns_of(state, &part))?;
+        }
         using::merge_columns(&mut query, &|part| self.columns_of(state, &part))?;
         let with_routines = with_called(&mut query, state)?;
         let state = with_routines.as_ref().unwrap_or(state);
@@ -180,6 +184,12 @@ impl Planner {
             let mut complete = written.clone();
             if complete_names(&mut complete, &|part| self.columns_of(state, &part))? {
                 return Box::pin(self.planned(state, &complete)).await;
+            }
+        }
+        if plan.as_ref().is_err_and(is_unknown_column) {
+            let mut whole = written.clone();
+            if spell_rows(&mut whole, false, &|part| self.columns_of(state, &part))? {
+                return Box::pin(self.planned(state, &whole)).await;
             }
         }
         match plan {

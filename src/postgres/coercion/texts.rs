@@ -14,7 +14,7 @@ use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, WindowFunctionD
 
 use super::binary::constant;
 use super::projected::with_columns;
-use crate::postgres::functions::{cast_to, with_blanks, with_blanks_of, without_blanks};
+use crate::postgres::functions::{NAMED_ROW, cast_to, with_blanks, with_blanks_of, without_blanks};
 use crate::types::SqlType;
 
 /// The type of an expression among texts.
@@ -156,7 +156,7 @@ pub(super) fn show(expr: &mut Expr, schema: &DFSchema) -> bool {
 }
 
 /// Functions of any type that see a value as it is shown, rows, and `octet_length`.
-const OF_SHOWN: [&str; 5] = ["concat", "concat_ws", "format", "octet_length", "struct"];
+const OF_SHOWN: [&str; 6] = ["concat", "concat_ws", "format", "octet_length", "struct", NAMED_ROW];
 
 /// Gives a function the blanks of a CHAR(n) that count there; says whether there are such.
 pub(super) fn of_shown(call: &mut ScalarFunction, schema: &DFSchema) -> bool {

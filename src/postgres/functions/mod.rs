@@ -29,6 +29,7 @@ pub(crate) use json::{as_jsonb, function as json_function, is_as_json, order as 
 pub(crate) use made::{TIME_OF_DIGITS, of_day};
 pub(crate) use math::shift;
 pub(crate) use mode::MODE_OF_SORTED;
+pub(crate) use named_rows::NAMED_ROW;
 pub(crate) use numeric::{call as numeric_call, of_doubles, replacement as numeric_operator};
 pub(crate) use optional::optional;
 pub(crate) use percentiles::{PERCENTILE_CONT, PERCENTILE_DISC};
@@ -78,6 +79,7 @@ mod matching;
 mod math;
 mod mode;
 mod named_operators;
+mod named_rows;
 mod numeric;
 mod optional;
 mod parts;
@@ -179,7 +181,13 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
             .concat(),
             &["concat", "concat_ws", "format", "overlay"],
         ))
-        .chain([zones::timezone(), marked::marked(), mode::mode_of_sorted(), system_time()])
+        .chain([
+            zones::timezone(),
+            marked::marked(),
+            mode::mode_of_sorted(),
+            system_time(),
+            named_rows::named_row(),
+        ])
         .chain(percentiles::percentiles())
         .chain(of_arrays().map(polymorphic::Polymorphic::udf))
         .map(Arc::new)

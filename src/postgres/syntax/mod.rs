@@ -15,6 +15,7 @@
 //! | [`casts`] | casts whose target says more than DataFusion keeps of it |
 //! | [`subqueries`] | EXISTS and IN as values |
 //! | [`using`] | columns that become one in USING and NATURAL |
+//! | [`whole_rows`] | the row of a relation as a value |
 //! | `wrapped` | queries put into other queries |
 
 pub mod casts;
@@ -29,4 +30,5 @@ pub mod scopes;
 pub mod spellings;
 pub mod subqueries;
 pub mod using;
+pub mod whole_rows;
 mod wrapped;
