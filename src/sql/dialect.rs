@@ -100,18 +100,28 @@ impl Dialect for TidemillDialect {
         POSTGRES.get_next_precedence(parser)
     }
 
-    /// `x ISNULL`, which sqlparser does not know.
+    /// `x ISNULL`, which sqlparser does not know, and `x IS DISTINCT FROM y AND z`, of which it takes `y AND z`
+    /// for what `x` is compared with.
     fn parse_infix(
         &self,
         parser: &mut Parser,
         expr: &Expr,
         _precedence: u8,
     ) -> Option<Result<Expr, ParserError>> {
-        if !is_word(&parser.peek_token_ref().token, &["ISNULL"]) {
-            return None;
+        use Keyword::{DISTINCT, FROM, IS, NOT};
+        if is_word(&parser.peek_token_ref().token, &["ISNULL"]) {
+            parser.next_token();
+            return Some(Ok(Expr::IsNull(Box::new(expr.clone()))));
         }
-        parser.next_token();
-        Some(Ok(Expr::IsNull(Box::new(expr.clone()))))
+        let compared = if parser.parse_keywords(&[IS, DISTINCT, FROM]) {
+            Expr::IsDistinctFrom
+        } else if parser.parse_keywords(&[IS, NOT, DISTINCT, FROM]) {
+            Expr::IsNotDistinctFrom
+        } else {
+            return None;
+        };
+        let other = parser.parse_subexpr(self.prec_value(Precedence::Is));
+        Some(other.map(|other| compared(Box::new(expr.clone()), Box::new(other))))
     }
 
     fn prec_value(&self, prec: Precedence) -> u8 {
