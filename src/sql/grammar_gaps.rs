@@ -3,6 +3,8 @@
 //! - `(VALUES …)` where a value is wanted: `(SELECT * FROM (VALUES …) AS "*VALUES*")`.
 //! - `x BETWEEN SYMMETRIC a AND b`: `x BETWEEN "symmetric"(a) AND b`, of which [`either_way`] makes what
 //!   it means; ASYMMETRIC is what BETWEEN is anyway.
+//! - `x IN ((SELECT …), …)`, whose first element is taken for a query: `x IN ((CASE WHEN true THEN (SELECT …)
+//!   END), …)`.
 //! - `EXCLUDE NO OTHERS` in the frame of a window, which is how it is anyway.
 
 use datafusion::sql::sqlparser::ast::{
@@ -27,6 +29,8 @@ const BEFORE_VALUES: [&str; 15] = [
 enum Unclosed {
     Parenthesis,
     Values,
+    /// A query as the first element of a list behind IN.
+    Element,
     /// The first bound of BETWEEN SYMMETRIC.
     Bound,
     Case,
@@ -51,6 +55,11 @@ pub(super) fn filled(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
                 let [select, from] = words;
                 push(vec![Token::LParen, select, Token::Mul, from, Token::LParen]);
             }
+            Token::LParen if is_first_element(&tokens, at) => {
+                open.push(Unclosed::Element);
+                let words = ["CASE", "WHEN", "TRUE", "THEN"].map(Token::make_keyword);
+                push([vec![Token::LParen], words.to_vec(), vec![Token::LParen]].concat());
+            }
             Token::LParen => {
                 open.push(Unclosed::Parenthesis);
                 push(vec![Token::LParen]);
@@ -61,9 +70,15 @@ pub(super) fn filled(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
                     open.pop();
                 }
                 push(vec![Token::RParen]);
-                if open.pop() == Some(Unclosed::Values) {
-                    let name = Token::make_word("*VALUES*", Some('"'));
-                    push(vec![Token::make_keyword("AS"), name, Token::RParen]);
+                match open.pop() {
+                    Some(Unclosed::Values) => {
+                        let name = Token::make_word("*VALUES*", Some('"'));
+                        push(vec![Token::make_keyword("AS"), name, Token::RParen]);
+                    }
+                    Some(Unclosed::Element) => {
+                        push(vec![Token::make_keyword("END"), Token::RParen])
+                    }
+                    _ => {}
                 }
             }
             _ if follows_between && is(at, "asymmetric") => {}
@@ -103,6 +118,34 @@ fn is_value(before: &[TokenWithSpan]) -> bool {
         }
         Some(_) => true,
     }
+}
+
+/// Whether the parenthesis at `at` holds a query that is the first of several elements behind IN.
+fn is_first_element(tokens: &[TokenWithSpan], at: usize) -> bool {
+    let is = |at: Option<usize>, word| {
+        at.and_then(|at| tokens.get(at)).is_some_and(|next| is_word(&next.token, word))
+    };
+    let inner = tokens.iter().skip(at).position(|next| next.token != Token::LParen);
+    let begins = inner.map(|inner| at + inner);
+    let is_behind_in = at >= 1
+        && matches!(tokens[at - 1].token, Token::LParen)
+        && is(at.checked_sub(2), "in")
+        && (is(begins, "select") || is(begins, "with"));
+    if !is_behind_in {
+        return false;
+    }
+    let mut depth = 0_usize;
+    for (place, next) in tokens.iter().enumerate().skip(at) {
+        match next.token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            return tokens.get(place + 1).is_some_and(|next| next.token == Token::Comma);
+        }
+    }
+    false
 }
 
 /// Whether the word at `at` is EXCLUDE behind the bounds of a frame.

@@ -19,7 +19,7 @@ use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use super::{decimals, documents};
 use crate::error::Error;
-use crate::postgres::functions;
+use crate::postgres::functions::{self, ArgumentType, missing_operator};
 use crate::postgres::syntax::numbers::without_exponent;
 use crate::types::SqlType;
 use crate::types::decimal::MAX_SCALE;
@@ -45,6 +45,7 @@ impl ExprPlanner for Binary {
         {
             return Ok(PlannerResult::Planned(planned));
         }
+        check_bits(&expr, schema)?;
         widen_real(&mut expr, schema);
         meet(&mut expr, schema)?;
         if let Some(planned) = of_wide(&expr, schema) {
@@ -168,6 +169,22 @@ fn widen_real(expr: &mut RawBinaryExpr, schema: &DFSchema) {
 /// A text constant.
 pub fn is_untyped(expr: &Expr) -> bool {
     matches!(expr, Expr::Literal(ScalarValue::Utf8(Some(_)), _))
+}
+
+/// Only integers have bits.
+fn check_bits(expr: &RawBinaryExpr, schema: &DFSchema) -> Result<()> {
+    use BinaryOperator::{BitwiseAnd, BitwiseOr, BitwiseXor, PGBitwiseXor};
+    if !matches!(expr.op, BitwiseAnd | BitwiseOr | BitwiseXor | PGBitwiseXor) {
+        return Ok(());
+    }
+    let is_fraction =
+        |side: &Expr| side.get_type(schema).is_ok_and(|of| of.is_floating() || of.is_decimal());
+    if !is_fraction(&expr.left) && !is_fraction(&expr.right) {
+        return Ok(());
+    }
+    let side = |side: &Expr| ArgumentType::of(side, schema).map(|of| of.shown());
+    let (left, right) = (side(&expr.left)?, side(&expr.right)?);
+    Err(missing_operator(&left, &expr.op.to_string(), &right).into())
 }
 
 /// The text constant that a column of a plan is.

@@ -36,8 +36,15 @@ pub(super) fn made_comparable<'e>(
 /// What stands for the column of a subquery, among the columns around it.
 const OTHER: &str = "__in";
 
-/// IN of a subquery, with both sides as they are compared.
+/// IN of a subquery, with both sides as they are compared. DataFusion finds no column in VALUES that it could
+/// join.
 pub(super) fn in_subquery(mut list: InSubquery, schema: &DFSchema) -> Result<Expr> {
+    if list.subquery.subquery.head_output_expr()?.is_none() {
+        let rows = Arc::clone(&list.subquery.subquery);
+        let columns = rows.schema().columns().into_iter().map(Expr::Column).collect();
+        let selected = Projection::try_new(columns, rows)?;
+        list.subquery.subquery = Arc::new(LogicalPlan::Projection(selected));
+    }
     let plan = &list.subquery.subquery;
     let [column] = &plan.schema().columns()[..] else { return Ok(Expr::InSubquery(list)) };
     let other = plan.schema().field(0).as_ref().clone().with_name(OTHER).with_nullable(true);

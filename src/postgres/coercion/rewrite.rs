@@ -269,10 +269,10 @@ impl TreeNodeRewriter for Operators<'_> {
 }
 
 /// The value of a NULLIF, of its own type, where the two are not alike.
-fn nullif_of(mut unlike: CaseBuilder, text: Option<(Expr, SqlType)>, value: &Expr) -> Result<Expr> {
+fn nullif_of(mut unlike: CaseBuilder, text: Option<(Expr, SqlType)>, value: Expr) -> Result<Expr> {
     match text {
         Some((value, text)) => Ok(functions::cast_to(unlike.otherwise(value)?, &text)),
-        None => unlike.otherwise(value.clone()),
+        None => unlike.otherwise(value),
     }
 }
 
@@ -457,6 +457,9 @@ impl Operators<'_> {
             let (mut left, mut right) = (value.clone(), other.clone());
             let is_kept = floats::keeps_its_type(value, other, self.schema);
             if made_comparable([&mut left, &mut right], self.schema) || is_kept {
+                // A numeric is compared with a double as one, and is one then.
+                let is_double = left.get_type(self.schema).is_ok_and(|of| of.is_floating());
+                let value = if is_double { left.clone() } else { value.clone() };
                 let unlike = when(left.eq(right), lit(ScalarValue::Null));
                 return Ok(Transformed::yes(nullif_of(unlike, text, value)?));
             }

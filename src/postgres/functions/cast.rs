@@ -87,7 +87,8 @@ fn is_read(field: &Field, to: &DataType) -> bool {
     let sql_type = SqlType::from_field(field);
     match sql_type {
         SqlType::Json | SqlType::Jsonb => true,
-        _ => !to.is_string() && *to != DataType::Null && sql_type.data_type() == *to,
+        // The fields of lists may say more of their type.
+        _ => !to.is_string() && *to != DataType::Null && sql_type.data_type().equals_datatype(to),
     }
 }
 

@@ -158,10 +158,17 @@ fn age(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
         earlier.as_primitive::<TimestampMicrosecondType>(),
     );
     let value = |row| {
-        (later.is_valid(row) && earlier.is_valid(row))
-            .then(|| between(later.value(row), earlier.value(row)))
+        if later.is_null(row) || earlier.is_null(row) {
+            return Ok(None);
+        }
+        let (later, earlier) = (later.value(row), earlier.value(row));
+        // Of the two ends of time Postgres reckons with the later one alone.
+        if later == i64::MIN || earlier == i64::MIN {
+            return Err(Error::new(SqlState::DatetimeOverflow, "timestamp out of range"));
+        }
+        Ok(Some(between(later, earlier)))
     };
-    Ok(Arc::new((0..rows).map(value).collect::<IntervalMonthDayNanoArray>()))
+    Ok(Arc::new((0..rows).map(value).collect::<Result<IntervalMonthDayNanoArray>>()?))
 }
 
 /// What a clock and a calendar show.

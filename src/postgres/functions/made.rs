@@ -6,7 +6,7 @@ use datafusion::common::DFSchema;
 use datafusion::logical_expr::expr::Cast;
 use datafusion::logical_expr::{Expr, ExprSchemable};
 
-use super::forms::{ArgumentsOf, Form, FormValue, functions, ok, strict};
+use super::forms::{ArgumentsOf, Form, FormValue, functions, loose, ok, strict};
 use crate::error::{Error, Result, SqlState};
 use crate::time::{DAY_MICROS, HOUR_MICROS, MINUTE_MICROS, SECOND_MICROS};
 use crate::types::Zone;
@@ -40,6 +40,11 @@ pub(super) fn forms() -> Vec<Form> {
         strict("isfinite(interval) bool", |_| ok(true)),
         strict("date_bin(interval, timestamp, timestamp) timestamp", |a| ok(binned(a)?)),
         strict("date_bin(interval, timestamptz, timestamptz) timestamptz", |a| ok(binned(a)?)),
+        loose("overlaps(timestamp, timestamp, timestamp, timestamp) bool", |a| ok(overlaps(a))),
+        loose("overlaps(timestamptz, timestamptz, timestamptz, timestamptz) bool", |a| {
+            ok(overlaps(a))
+        }),
+        loose("overlaps(time, time, time, time) bool", |a| ok(overlaps(a))),
         strict("time_of_interval(interval) time", |a| {
             ok((a.interval(0).nanoseconds / 1_000).rem_euclid(DAY_MICROS))
         }),
@@ -51,6 +56,25 @@ pub(super) fn forms() -> Vec<Form> {
             ok(IntervalMonthDayNano::new(0, 0, a.int(0) * 1_000))
         }),
     ]
+}
+
+/// Whether two periods have a moment in common, each from the earlier to the later of its two, which is no
+/// part of it unless it is the same. An end that is not known may be any (Postgres manual, 9.9).
+fn overlaps(a: ArgumentsOf) -> Option<bool> {
+    let period = |n: usize| {
+        let known = |n: usize| (!a.is_null(n)).then(|| a.int(n));
+        match (known(n), known(n + 1)) {
+            (Some(one), Some(other)) => Some((one.min(other), Some(one.max(other)))),
+            (one, other) => one.or(other).map(|begin| (begin, None)),
+        }
+    };
+    let (one, other) = (period(0)?, period(2)?);
+    let ((_, first_end), (second, second_end)) =
+        if one.0 <= other.0 { (one, other) } else { (other, one) };
+    if one.0 == other.0 {
+        return (first_end.is_some() && second_end.is_some()).then_some(true);
+    }
+    if first_end? > second { Some(true) } else { second_end.map(|_| false) }
 }
 
 /// The function that rounds a time of day; nobody writes it.

@@ -6,11 +6,11 @@
 //! | `ARRAY(q ORDER BY o)` | `(SELECT array_agg(e ORDER BY o) FROM (q) AS r(e, o))`, or `{}` |
 
 use datafusion::sql::sqlparser::ast::{
-    Distinct, Expr, Function, FunctionArgumentClause, FunctionArguments, Ident, OrderByExpr,
-    OrderByKind, Query, SelectItem, SetExpr, Value,
+    DataType, Distinct, Expr, Function, FunctionArgumentClause, FunctionArguments, Ident,
+    OrderByExpr, OrderByKind, Query, SelectItem, SetExpr, Value,
 };
 
-use super::spellings::{array_subquery, case_when};
+use super::spellings::{array_subquery, case_when, cast};
 use super::wrapped::{is_plain, named, over};
 use crate::sql::{function_call as call, ident_name};
 
@@ -59,7 +59,9 @@ fn collected(written: &Query) -> Option<Box<Query>> {
             by
         })
         .collect();
-    let mut all = call("array_agg", vec![item.clone()]);
+    let is_null = matches!(item, Expr::Value(value) if value.value == Value::Null);
+    let item = if is_null { cast(item.clone(), DataType::Text) } else { item.clone() };
+    let mut all = call("array_agg", vec![item]);
     if let Expr::Function(Function { args: FunctionArguments::List(list), .. }) = &mut all
         && !order.is_empty()
     {

@@ -31,7 +31,8 @@ use from::{NamedColumns, first_as_subquery, fold_lateral, table};
 pub(crate) use functions::is_function;
 use functions::{called, local_moment};
 pub(super) use pieces::case_when;
-use pieces::{binary, cast, nested, number, plain_name, text_of, text_value};
+pub(super) use pieces::cast;
+use pieces::{binary, nested, number, plain_name, text_of, text_value};
 
 /// Rewrites a query, or an expression.
 ///
@@ -407,30 +408,20 @@ fn is_interval(expr: &Expr) -> bool {
     }
 }
 
-/// `(a, b) OVERLAPS (c, d)`, each from the earlier to the later of the two, the later excluded
-/// unless it is the same.
+/// `(a, b) OVERLAPS (c, d)`; an interval is how long a period is.
 fn overlaps(left: &Expr, right: &Expr) -> Option<Expr> {
     let ends = |period: &Expr| match period {
         Expr::Tuple(ends) => match ends.as_slice() {
-            [from, to] if is_interval(to) => Some((
+            [from, to] if is_interval(to) => Some([
                 from.clone(),
                 binary(nested(from.clone()), BinaryOperator::Plus, nested(to.clone())),
-            )),
-            [from, to] => Some((from.clone(), to.clone())),
+            ]),
+            [from, to] => Some([from.clone(), to.clone()]),
             _ => None,
         },
         _ => None,
     };
-    let ((a, b), (c, d)) = (ends(left)?, ends(right)?);
-    let first = |x: &Expr, y: &Expr| call("least", vec![x.clone(), y.clone()]);
-    let last = |x: &Expr, y: &Expr| call("greatest", vec![x.clone(), y.clone()]);
-    let crossing = binary(
-        binary(first(&a, &b), BinaryOperator::Lt, last(&c, &d)),
-        BinaryOperator::And,
-        binary(first(&c, &d), BinaryOperator::Lt, last(&a, &b)),
-    );
-    let beginning = binary(first(&a, &b), BinaryOperator::Eq, first(&c, &d));
-    Some(nested(binary(crossing, BinaryOperator::Or, beginning)))
+    Some(call("overlaps", [ends(left)?, ends(right)?].concat()))
 }
 
 #[cfg(test)]
