@@ -89,7 +89,7 @@ pub use search_path::{NameUse, schemas_of, with_schemas};
 pub use statement::*;
 pub use system_time::{SYSTEM_TIME, versions_in, versions_of};
 pub use text::essence;
-pub use tree::{alias_of, column_of, function_call};
+pub use tree::{alias_of, column_of, function_call, text_constant};
 pub use types::sql_type;
 pub use visit::{visit, visit_expressions, visit_mut, visit_own_expressions, visit_relations};
 pub use windows::{is_window_function, select_all};

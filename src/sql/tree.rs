@@ -2,7 +2,7 @@
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, ExcludeSelectItem, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentList, FunctionArguments, Ident, ObjectName, SelectItem, TableFactor,
+    FunctionArgumentList, FunctionArguments, Ident, ObjectName, SelectItem, TableFactor, Value,
     WildcardAdditionalOptions,
 };
 
@@ -53,6 +53,18 @@ pub(super) fn all_but(hidden: &[&str]) -> SelectItem {
         opt_exclude: Some(ExcludeSelectItem::Multiple(hidden)),
         ..WildcardAdditionalOptions::default()
     })
+}
+
+/// The text of a constant in quotes.
+pub fn text_constant(expr: &Expr) -> Option<&str> {
+    match expr {
+        Expr::Nested(inner) => text_constant(inner),
+        Expr::Value(value) => match &value.value {
+            Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text) => Some(text),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 /// The name that columns of a relation are qualified with.

@@ -12,9 +12,10 @@ use super::{Definer, check_name};
 use crate::catalog::{Column, RelationId};
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
+use crate::pgtypes::values::parse_text;
 use crate::plan::reads_clock;
 use crate::session::write::replace_clock;
-use crate::sql::{self, ColumnDef, ident_name, visit_mut};
+use crate::sql::{self, ColumnDef, ident_name, text_constant, visit_mut};
 use crate::types::SqlType;
 
 /// Checks columns and finds the types of those that are computed; gives with them the functions of
@@ -46,7 +47,12 @@ pub async fn columns(
             None => None,
         };
         if let Some(default) = &column.default {
-            checked(cx, &name, default, &[], column.sql_type.as_ref(), &mut used).await?;
+            let sql_type =
+                checked(cx, &name, default, &[], column.sql_type.as_ref(), &mut used).await?;
+            if let Some(text) = text_constant(default) {
+                // Whether it is too long is seen when it is used.
+                parse_text(&sql_type.without_length(), text)?;
+            }
         }
         let sql_type = column.sql_type.clone().or(computed).ok_or_else(|| {
             Error::new(SqlState::InvalidTableDefinition, format!("column \"{name}\" has no type"))

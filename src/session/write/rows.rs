@@ -242,7 +242,13 @@ fn compile(engine: &Engine, text: &str, columns: &[Field]) -> Result<StoredExpr>
     let schema = Arc::new(Schema::new(fields));
     let functions = NoRelations::with_routines_of(engine.catalog.names());
     let state = engine.planner.snapshot_state(Arc::new(functions));
-    Ok(StoredExpr { value: RowExpr::new(&state, parsed, &schema)?, schema, reads_clock })
+    // A constant in quotes is of the type of its column.
+    let is_untyped = sql::text_constant(&parsed).is_some();
+    let mut value = RowExpr::new(&state, parsed, &schema)?;
+    if is_untyped {
+        value.field = SqlType::Unknown.to_field(value.field.name(), true);
+    }
+    Ok(StoredExpr { value, schema, reads_clock })
 }
 
 fn time_rule(relation: &Relation, schema: &SchemaRef) -> Option<TimeRule> {
