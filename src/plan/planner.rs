@@ -52,6 +52,7 @@ use crate::postgres::conditions::OnlyRowsLeft;
 use crate::postgres::functions;
 use crate::postgres::guard::{Guarding, InPieces};
 use crate::postgres::lateral;
+use crate::postgres::outer::LateralRelations;
 use crate::postgres::routines::called::with_called;
 use crate::postgres::set_operations;
 use crate::postgres::subplan::{self, is_subplan};
@@ -330,6 +331,7 @@ fn build(config: SessionConfig, pool: Arc<dyn MemoryPool>) -> Result<SessionStat
     }
     let mut state = with_checked_rules(builder.build());
     state.register_relation_planner(Arc::new(CountedNames))?;
+    state.register_relation_planner(Arc::new(LateralRelations))?;
     state.register_relation_planner(Arc::new(WindowPlanner))?;
     Ok(state)
 }

@@ -24,6 +24,7 @@ use datafusion::optimizer::decorrelate_lateral_join::DecorrelateLateralJoin;
 
 use super::coercion::joinable::{Use, is_join};
 use super::functions::is_as_json;
+use super::outer::{counted, is_of, uncovered};
 use super::subplan::{SubqueryKind, applied, field_name};
 
 /// The column with the rows.
@@ -50,7 +51,6 @@ pub fn in_subqueries(
         }
         let inner = in_subqueries(subquery.subquery.as_ref().clone(), state, rewrite)?;
         let inner = rewrite(inner)?.transform_up(|node| joined(node, state))?;
-        subquery.outer_ref_columns = inner.data.all_out_ref_exprs();
         subquery.subquery = Arc::new(inner.data);
         Ok(Transformed::yes(LogicalPlan::Subquery(subquery)))
     };
@@ -58,14 +58,14 @@ pub fn in_subqueries(
 }
 
 /// The plan without lateral subqueries that have no relation before them: what these read are columns of
-/// the query around, as any subquery does.
+/// the query around, as any subquery does. All that are left say what they read.
 pub fn alone(plan: LogicalPlan) -> Result<LogicalPlan> {
     let mut has_some = false;
     plan.apply_with_subqueries(|node| {
         has_some |= node.inputs().iter().any(|input| matches!(input, LogicalPlan::Subquery(_)));
         Ok(if has_some { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     })?;
-    if has_some { without_lone(plan, false) } else { Ok(plan) }
+    counted(if has_some { without_lone(plan, false)? } else { plan })
 }
 
 /// `is_beside`: it is the right side of a join, and not alone.
@@ -146,7 +146,8 @@ fn replaced(join: &Join, state: &SessionState) -> Result<Option<LogicalPlan>> {
     if !is_outer && join.join_type != JoinType::Inner || !join.on.is_empty() {
         return Ok(None);
     }
-    if is_join(&subquery.subquery, Use::Value)? {
+    let is_near = is_of(subquery, join.left.schema());
+    if is_near && is_join(&subquery.subquery, Use::Value)? {
         return Ok(None);
     }
     if is_outer && has_condition {
@@ -154,13 +155,15 @@ fn replaced(join: &Join, state: &SessionState) -> Result<Option<LogicalPlan>> {
             (conditioned(join, subquery)?, 0..join.right.schema().fields().len());
         return unnested(join, &subquery, &columns.collect::<Vec<_>>(), state, true).map(Some);
     }
-    let joined = match expressions(subquery)? {
+    let joined = match expressions(subquery, join)? {
         Some(values) => {
             let values = columns.iter().map(|at| values[*at].clone().unalias());
             beside(join, join.left.as_ref().clone(), values.collect())?
         }
-        None if !is_outer && !has_condition && is_unnested(&subquery.subquery)? => return Ok(None),
-        None => match elements(subquery)? {
+        None if is_near && !is_outer && !has_condition && is_unnested(&subquery.subquery)? => {
+            return Ok(None);
+        }
+        None => match elements(subquery, join)? {
             Some(array) => kept(join, &columns, &array, is_outer)?,
             None => unnested(join, subquery, &columns, state, is_outer)?,
         },
@@ -197,7 +200,7 @@ fn lateral(plan: &LogicalPlan) -> Option<(&Subquery, Vec<usize>)> {
 }
 
 /// What a subquery without FROM computes of the row beside it.
-fn expressions(subquery: &Subquery) -> Result<Option<Vec<Expr>>> {
+fn expressions(subquery: &Subquery, join: &Join) -> Result<Option<Vec<Expr>>> {
     let mut plan = subquery.subquery.as_ref();
     while let LogicalPlan::SubqueryAlias(alias) = plan {
         plan = &alias.input;
@@ -207,13 +210,16 @@ fn expressions(subquery: &Subquery) -> Result<Option<Vec<Expr>>> {
         LogicalPlan::EmptyRelation(empty) if empty.produce_one_row => {}
         _ => return Ok(None),
     }
-    projection.expr.iter().map(own).collect::<Result<_>>().map(Some)
+    projection.expr.iter().map(|expr| own(expr, join)).collect::<Result<_>>().map(Some)
 }
 
-/// An expression of the subquery over the row beside it.
-fn own(expr: &Expr) -> Result<Expr> {
+/// An expression of the subquery over the row beside it; a column of a query further out stays one.
+fn own(expr: &Expr, join: &Join) -> Result<Expr> {
+    let left = join.left.schema();
     let put = expr.clone().transform(|part| match part {
-        Expr::OuterReferenceColumn(_, column) => Ok(Transformed::yes(Expr::Column(column))),
+        Expr::OuterReferenceColumn(_, column) if left.has_column(&column) => {
+            Ok(Transformed::yes(Expr::Column(column)))
+        }
         other => Ok(Transformed::no(other)),
     })?;
     Ok(put.data)
@@ -226,7 +232,7 @@ struct ArrayBeside {
 }
 
 /// The array of the row beside it whose elements a subquery is.
-fn elements(subquery: &Subquery) -> Result<Option<ArrayBeside>> {
+fn elements(subquery: &Subquery, join: &Join) -> Result<Option<ArrayBeside>> {
     let mut plan = subquery.subquery.as_ref();
     let mut as_json = None;
     loop {
@@ -251,7 +257,7 @@ fn elements(subquery: &Subquery) -> Result<Option<ArrayBeside>> {
                 let is_alone = matches!(array.input.as_ref(), LogicalPlan::EmptyRelation(_));
                 return match array.expr.as_slice() {
                     [array] if is_alone => {
-                        let array = own(&array.clone().unalias())?;
+                        let array = own(&array.clone().unalias(), join)?;
                         Ok(Some(ArrayBeside { array, as_json }))
                     }
                     _ => Ok(None),
@@ -277,18 +283,14 @@ fn kept(join: &Join, columns: &[usize], of: &ArrayBeside, keeps: bool) -> Result
 /// The right side with the condition of the join in it: a left row without a partner that meets it
 /// has none.
 fn conditioned(join: &Join, subquery: &Subquery) -> Result<Subquery> {
-    let whole = join.right.as_ref().clone().transform_down(|node| {
-        Ok(match node {
-            LogicalPlan::Subquery(inner) => {
-                let inner = Arc::unwrap_or_clone(inner.subquery);
-                Transformed::new(inner, true, TreeNodeRecursion::Stop)
-            }
-            other => Transformed::no(other),
-        })
-    })?;
     let mut outer = subquery.outer_ref_columns.clone();
     let condition = join.filter.clone().unwrap_or_else(|| lit(true)).transform(|part| {
-        let Expr::Column(column) = &part else { return Ok(Transformed::no(part)) };
+        let Expr::Column(column) = &part else {
+            if matches!(part, Expr::OuterReferenceColumn(..)) {
+                outer.push(part.clone());
+            }
+            return Ok(Transformed::no(part));
+        };
         if join.right.schema().has_column(column) {
             return Ok(Transformed::no(part));
         }
@@ -297,7 +299,8 @@ fn conditioned(join: &Join, subquery: &Subquery) -> Result<Subquery> {
         outer.push(reference.clone());
         Ok(Transformed::yes(reference))
     })?;
-    let plan = LogicalPlanBuilder::from(whole.data).filter(condition.data)?.build()?;
+    let whole = uncovered(&join.right)?;
+    let plan = LogicalPlanBuilder::from(whole).filter(condition.data)?.build()?;
     let spans = subquery.spans.clone();
     Ok(Subquery { subquery: Arc::new(plan), outer_ref_columns: outer, spans })
 }

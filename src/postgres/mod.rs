@@ -22,6 +22,7 @@
 //! | [`light`] | which queries compute little |
 //! | `grouping_sets` | how many a SELECT may ask for |
 //! | `distinct_counts` | `count(DISTINCT x)` counts groups |
+//! | `outer` | which columns a subquery reads of the queries around it |
 //! | `set_operations` | EXCEPT ALL and INTERSECT ALL count |
 //! | `portions` | constants are written into few rows at a time |
 //! | `piecewise` | expressions that make much of little, over as many rows as fit |
@@ -44,6 +45,7 @@ pub mod guard;
 pub(crate) mod lateral;
 mod lazy;
 pub mod light;
+pub(crate) mod outer;
 mod piecewise;
 mod portions;
 mod room;

@@ -260,45 +260,32 @@ impl Apply {
         }
     }
 
-    /// The subquery's plan with these values in place of the outer columns.
+    /// The subquery's plan with these values in place of the outer columns. Subqueries that are left in it
+    /// as such read only the query that they stand in.
     fn filled(&self, values: &[ScalarValue]) -> Result<LogicalPlan> {
         let at = |column: &Column| self.outer.iter().position(|(known, _)| known == column);
-        let is_mine = |expr: &Expr| matches!(expr, Expr::OuterReferenceColumn(_, column) if at(column).is_some());
-        let own =
-            |subquery: &mut Subquery| subquery.outer_ref_columns.retain(|outer| !is_mine(outer));
-        let filled = self.subquery.as_ref().clone().transform_down_with_subqueries(|node| {
+        let value = |part| {
+            Ok(match part {
+                Expr::OuterReferenceColumn(field, column) => match at(&column) {
+                    Some(at) => {
+                        let metadata = FieldMetadata::from(field.as_ref());
+                        Transformed::yes(Expr::Literal(values[at].clone(), Some(metadata)))
+                    }
+                    None => Transformed::no(Expr::OuterReferenceColumn(field, column)),
+                },
+                other => Transformed::no(other),
+            })
+        };
+        let filled = self.subquery.as_ref().clone().transform_down(|node| {
+            // A lateral one.
+            if matches!(node, LogicalPlan::Subquery(_)) {
+                return Ok(Transformed::new(node, false, TreeNodeRecursion::Jump));
+            }
             // An operator above asks for a column by the name that the expression has now.
             let names = NamePreserver::new(&node);
             node.map_expressions(|expr| {
                 let name = names.save(&expr);
-                let filled = expr.transform_down(|part| {
-                    Ok(match part {
-                        Expr::OuterReferenceColumn(field, column) => match at(&column) {
-                            Some(at) => {
-                                let metadata = FieldMetadata::from(field.as_ref());
-                                Transformed::yes(Expr::Literal(values[at].clone(), Some(metadata)))
-                            }
-                            None => Transformed::no(Expr::OuterReferenceColumn(field, column)),
-                        },
-                        Expr::ScalarSubquery(mut inner) => {
-                            own(&mut inner);
-                            Transformed::yes(Expr::ScalarSubquery(inner))
-                        }
-                        Expr::InSubquery(mut inner) => {
-                            own(&mut inner.subquery);
-                            Transformed::yes(Expr::InSubquery(inner))
-                        }
-                        Expr::Exists(mut inner) => {
-                            own(&mut inner.subquery);
-                            Transformed::yes(Expr::Exists(inner))
-                        }
-                        Expr::SetComparison(mut inner) => {
-                            own(&mut inner.subquery);
-                            Transformed::yes(Expr::SetComparison(inner))
-                        }
-                        other => Transformed::no(other),
-                    })
-                })?;
+                let filled = expr.transform_down(value)?;
                 Ok(if filled.transformed {
                     filled.update_data(|expr| name.restore(expr))
                 } else {

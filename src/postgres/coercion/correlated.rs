@@ -10,6 +10,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, Operator, Projection, Subquery
 use super::joinable::{Use, is_join};
 use super::single_row::of_single_row;
 use crate::postgres::functions;
+use crate::postgres::outer::is_of;
 use crate::postgres::subplan::{SubqueryKind, applied};
 
 /// Where in a plan an expression stands.
@@ -77,7 +78,10 @@ pub fn correlated(
             Ok(Transformed::yes(functions::optional(Expr::ScalarSubquery(subquery))))
         }
         Expr::Exists(exists) if !exists.subquery.outer_ref_columns.is_empty() => {
-            if place == Clause::Filter && is_join(&exists.subquery.subquery, Use::Condition)? {
+            if place == Clause::Filter
+                && is_of(&exists.subquery, around)
+                && is_join(&exists.subquery.subquery, Use::Condition)?
+            {
                 return Ok(Transformed::no(Expr::Exists(exists)));
             }
             let found = apply(&exists.subquery, SubqueryKind::Exists, None)?;
@@ -92,7 +96,8 @@ pub fn correlated(
                 || list.negated && list.expr.column_refs().is_empty() =>
         {
             // What is NOT IN decides about NULLs, which the join over several columns does not.
-            let may_join = place == Clause::Filter && !list.negated;
+            let may_join =
+                place == Clause::Filter && !list.negated && is_of(&list.subquery, around);
             if may_join && is_join(&list.subquery.subquery, Use::Condition)? {
                 return Ok(Transformed::no(Expr::InSubquery(list)));
             }

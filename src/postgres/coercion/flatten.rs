@@ -57,7 +57,7 @@ fn pulled(right: &LogicalPlan, left: &LogicalPlan) -> Result<Option<Pulled>> {
             inner
         })),
         LogicalPlan::Projection(projection) => match pulled(&projection.input, left)? {
-            Some(inner) => projected(projection, inner).map(Some),
+            Some(inner) => projected(projection, inner, left).map(Some),
             None => Ok(None),
         },
         LogicalPlan::Unnest(unnest) => match pulled(&unnest.input, left)? {
@@ -68,13 +68,13 @@ fn pulled(right: &LogicalPlan, left: &LogicalPlan) -> Result<Option<Pulled>> {
     }
 }
 
-fn projected(projection: &Projection, inner: Pulled) -> Result<Pulled> {
+fn projected(projection: &Projection, inner: Pulled, left: &LogicalPlan) -> Result<Pulled> {
     let known: HashMap<&str, &Expr> =
         inner.columns.iter().map(|column| (column.name.as_str(), &column.expr)).collect();
     let columns = projection.expr.iter().zip(projection.schema.fields()).map(|(expr, field)| {
         let expr = expr.clone().unalias().transform_up(|part| {
             Ok(match &part {
-                Expr::OuterReferenceColumn(_, column) => {
+                Expr::OuterReferenceColumn(_, column) if left.schema().has_column(column) => {
                     Transformed::yes(Expr::Column(column.clone()))
                 }
                 Expr::Column(column) => match known.get(column.name.as_str()) {

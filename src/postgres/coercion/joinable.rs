@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, JoinType, Result};
-use datafusion::logical_expr::utils::{merge_schema, split_conjunction};
+use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{
     BinaryExpr, Distinct, Expr, ExprSchemable, Filter, LogicalPlan, Operator, Projection,
 };
@@ -24,10 +24,10 @@ pub enum Use {
     Condition,
 }
 
-/// Whether DataFusion's join gives the right answer.
+/// Whether DataFusion's join gives the right answer, if the subquery reads only the [next query
+/// around](crate::postgres::outer::is_of).
 pub fn is_join(subquery: &LogicalPlan, wanted: Use) -> Result<bool> {
-    Ok(!skips_a_level(subquery)?
-        && !compares_a_name_twice(subquery)?
+    Ok(!compares_a_name_twice(subquery)?
         && Path { wanted, is_aggregated: false, is_named: false }.is_clear(subquery)?)
 }
 
@@ -149,29 +149,4 @@ fn compared(plan: &LogicalPlan) -> Result<Vec<Column>> {
         })
     })?;
     Ok(compared)
-}
-
-/// Whether a subquery within reads columns of a query that is not the next one around it.
-fn skips_a_level(plan: &LogicalPlan) -> Result<bool> {
-    let mut found = false;
-    plan.apply(|node| {
-        let schema = merge_schema(&node.inputs());
-        node.apply_expressions(|expr| {
-            expr.apply(|part| {
-                let inner = match part {
-                    Expr::ScalarSubquery(inner) => inner,
-                    Expr::InSubquery(list) => &list.subquery,
-                    Expr::Exists(exists) => &exists.subquery,
-                    Expr::SetComparison(comparison) => &comparison.subquery,
-                    _ => return Ok(TreeNodeRecursion::Continue),
-                };
-                found |= inner.outer_ref_columns.iter().any(|outer| match outer {
-                    Expr::OuterReferenceColumn(_, column) => !schema.has_column(column),
-                    _ => true,
-                });
-                Ok(TreeNodeRecursion::Continue)
-            })
-        })
-    })?;
-    Ok(found)
 }

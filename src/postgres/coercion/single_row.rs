@@ -35,12 +35,16 @@ use datafusion::logical_expr::{
 
 use super::joinable::{Use, is_join};
 use crate::error::{Error, SqlState};
+use crate::postgres::outer::is_of;
 
 /// The subquery's value for each row around it, which has the columns `around`; `None` if that can
 /// be no join.
 pub fn of_single_row(subquery: &Subquery, around: &DFSchema) -> Result<Option<Expr>> {
     if let Some(value) = inlined(&subquery.subquery, around)? {
         return Ok(Some(value));
+    }
+    if !is_of(subquery, around) {
+        return Ok(None);
     }
     let with = |plan: Arc<LogicalPlan>| Expr::ScalarSubquery(subquery.with_plan(plan));
     if let Some(first) = first_row(&subquery.subquery)? {
@@ -59,27 +63,23 @@ pub fn of_single_row(subquery: &Subquery, around: &DFSchema) -> Result<Option<Ex
     })
 }
 
-/// The value of a SELECT without FROM, over the columns around it.
+/// The value of a SELECT without FROM, over the columns around it; one further out stays an outer column.
 fn inlined(plan: &LogicalPlan, around: &DFSchema) -> Result<Option<Expr>> {
     let LogicalPlan::Projection(projection) = plan else { return Ok(None) };
     let [value] = projection.expr.as_slice() else { return Ok(None) };
     let is_one = matches!(projection.input.as_ref(), LogicalPlan::EmptyRelation(empty) if empty.produce_one_row);
     let is_foreign = value.exists(|part| {
-        Ok(match part {
-            Expr::OuterReferenceColumn(_, column) => !around.has_column(column),
-            Expr::ScalarSubquery(_)
-            | Expr::InSubquery(_)
-            | Expr::Exists(_)
-            | Expr::SetComparison(_) => true,
-            _ => false,
-        })
+        use Expr::{Exists, InSubquery, ScalarSubquery, SetComparison};
+        Ok(matches!(part, ScalarSubquery(_) | InSubquery(_) | Exists(_) | SetComparison(_)))
     })?;
     if !is_one || is_foreign {
         return Ok(None);
     }
     let value = value.clone().transform_up(|part| {
         Ok(match part {
-            Expr::OuterReferenceColumn(_, column) => Transformed::yes(Expr::Column(column)),
+            Expr::OuterReferenceColumn(_, column) if around.has_column(&column) => {
+                Transformed::yes(Expr::Column(column))
+            }
             other => Transformed::no(other),
         })
     })?;
