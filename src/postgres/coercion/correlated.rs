@@ -7,7 +7,7 @@ use datafusion::execution::context::SessionState;
 use datafusion::logical_expr::expr::SetQuantifier;
 use datafusion::logical_expr::{Expr, LogicalPlan, Operator, Projection, Subquery, SubqueryAlias};
 
-use super::joinable::{Use, is_join};
+use super::joinable::{Use, is_join, names_another};
 use super::single_row::of_single_row;
 use crate::postgres::functions;
 use crate::postgres::outer::is_of;
@@ -98,7 +98,10 @@ pub fn correlated(
             // What is NOT IN decides about NULLs, which the join over several columns does not.
             let may_join =
                 place == Clause::Filter && !list.negated && is_of(&list.subquery, around);
-            if may_join && is_join(&list.subquery.subquery, Use::Condition)? {
+            if may_join
+                && !names_another(&list.subquery.subquery)?
+                && is_join(&list.subquery.subquery, Use::Condition)?
+            {
                 return Ok(Transformed::no(Expr::InSubquery(list)));
             }
             let want = if list.negated {

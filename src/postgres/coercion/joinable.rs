@@ -13,6 +13,7 @@ use datafusion::common::{Column, JoinType, Result};
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{
     BinaryExpr, Distinct, Expr, ExprSchemable, Filter, LogicalPlan, Operator, Projection,
+    SubqueryAlias,
 };
 
 /// What a subquery stands for.
@@ -28,7 +29,8 @@ pub enum Use {
 /// around](crate::postgres::outer::is_of).
 pub fn is_join(subquery: &LogicalPlan, wanted: Use) -> Result<bool> {
     Ok(!compares_a_name_twice(subquery)?
-        && Path { wanted, is_aggregated: false, is_named: false }.is_clear(subquery)?)
+        && Path { wanted, is_aggregated: false, is_named: false, is_compared: false }
+            .is_clear(subquery)?)
 }
 
 /// The way from the top of the subquery down to a condition on outer columns.
@@ -39,6 +41,8 @@ struct Path {
     is_aggregated: bool,
     /// There is a name above, as of a subquery in FROM: beyond it columns go by other names.
     is_named: bool,
+    /// There is such a condition above.
+    is_compared: bool,
 }
 
 impl Path {
@@ -53,11 +57,16 @@ impl Path {
             LogicalPlan::Projection(projection) => Ok((!self.is_named
                 || keeps_compared(projection)?)
                 && self.is_clear(&projection.input)?),
+            // The join would not find the columns of both under one name.
+            LogicalPlan::SubqueryAlias(_) if self.is_compared => Ok(false),
+            LogicalPlan::SubqueryAlias(alias) if hides_outer(alias) => Ok(false),
             LogicalPlan::SubqueryAlias(alias) => {
                 Path { is_named: true, ..self }.is_clear(&alias.input)
             }
             LogicalPlan::Filter(filter) => {
-                Ok(self.is_right(filter)? && self.is_clear(&filter.input)?)
+                let is_compared = self.is_compared || plan.contains_outer_reference();
+                let below = Path { is_compared, ..self };
+                Ok(self.is_right(filter)? && below.is_clear(&filter.input)?)
             }
             LogicalPlan::Aggregate(aggregate) => {
                 let is_whole = aggregate.group_expr.is_empty() && self.wanted == Use::Value;
@@ -96,6 +105,15 @@ impl Path {
     }
 }
 
+/// Whether a name is also that of a relation around of which a column is read below: the join would not
+/// tell them apart.
+fn hides_outer(alias: &SubqueryAlias) -> bool {
+    alias.input.all_out_ref_exprs().iter().any(|outer| match outer {
+        Expr::OuterReferenceColumn(_, column) => alias.schema.has_column(column),
+        _ => false,
+    })
+}
+
 /// `column = outer expression`, both of one type: what an aggregate can be grouped by.
 fn is_equation(part: &Expr, filter: &Filter) -> Result<bool> {
     let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = part else {
@@ -122,6 +140,19 @@ fn compares_a_name_twice(plan: &LogicalPlan) -> Result<bool> {
     Ok(compared(plan)?.into_iter().any(|column| {
         names.entry(column.name.clone()).or_insert_with(|| column.clone()) != &column
     }))
+}
+
+/// Whether its only column has the name of another column that is compared with outer columns: the join
+/// would take one for the other.
+pub fn names_another(plan: &LogicalPlan) -> Result<bool> {
+    let (_, given) = plan.schema().qualified_field(0);
+    let is_it = |column: &Column| match plan {
+        LogicalPlan::Projection(projection) => {
+            matches!(projection.expr[0].clone().unalias(), Expr::Column(own) if own == *column)
+        }
+        _ => false,
+    };
+    Ok(compared(plan)?.iter().any(|column| column.name == *given.name() && !is_it(column)))
 }
 
 /// Whether the columns that are compared with outer columns below are there above under their names: the
