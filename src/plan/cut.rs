@@ -33,7 +33,6 @@ use super::top;
 use super::window::WindowNode;
 use crate::catalog::{Emission, Kind, Relation};
 use crate::error::{Error, Result};
-use crate::postgres::subplan;
 
 /// Cuts an optimized plan.
 pub fn cut(plan: LogicalPlan, options: CutOptions) -> Result<Pipeline> {
@@ -83,7 +82,7 @@ impl Cutter {
     }
 
     fn taken_apart(&mut self, plan: LogicalPlan, within: Within) -> Result<Stage> {
-        if subplan::applies(&plan)? {
+        if keyed::applies(&plan)? {
             return self.by_leaves(plan);
         }
         if let Some(first) = top::first_rows(self.options, &plan)? {

@@ -11,6 +11,7 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, DFSchemaRef, JoinType};
 use datafusion::error::Result as DfResult;
@@ -57,6 +58,19 @@ fn sort_below(node: &LogicalPlan) -> Option<&LogicalPlan> {
         below = below.inputs().first()?;
     }
     Some(below)
+}
+
+/// Whether a node, with what belongs to it, applies a subquery.
+pub(super) fn applies(node: &LogicalPlan) -> Result<bool> {
+    let last = sort_below(node).unwrap_or(node);
+    let mut part = node;
+    while !subplan::applies(part)? {
+        part = match part.inputs().first() {
+            Some(below) if !std::ptr::eq(part, last) => below,
+            _ => return Ok(false),
+        };
+    }
+    Ok(true)
 }
 
 /// The node over other inputs.
@@ -182,7 +196,12 @@ pub(super) fn plan_whole(
         return Err(never_closes(&plan));
     }
     say_what_is_kept(notices, &plan, true);
-    let parts: Vec<Open> = leaves.into_iter().filter_map(Stage::open).collect();
+    let mut parts: Vec<Open> = leaves.into_iter().filter_map(Stage::open).collect();
+    for part in parts.iter_mut().filter(|part| has_no_columns(&part.plan)) {
+        let row = vec![lit(1_i64).alias(ROW)];
+        let plan = std::mem::take(&mut part.plan);
+        part.plan = LogicalPlan::Projection(Projection::try_new(row, Arc::new(plan))?);
+    }
     let ports = parts.iter().map(|part| part.plan.schema().fields().len()).collect();
     let schema = Arc::clone(plan.schema());
     let plan = Box::new(PerKeyPlan { plan, key: 0, ports, closes: None });
@@ -227,10 +246,15 @@ fn with_leaves(plan: LogicalPlan, found: &mut Vec<TableScan>) -> DfResult<Logica
     Ok(replaced.data)
 }
 
+/// What is kept of rows of which no column is asked for, since rows are kept as values of columns.
+const ROW: &str = "__there";
+
 /// A placeholder under the names of what it stands for: a subquery is optimized when it is run, and
 /// then a leaf's columns are called after the leaf.
 fn renamed_placeholder(schema: &DFSchemaRef, port: usize) -> DfResult<LogicalPlan> {
-    let own = DFSchema::try_from_qualified_schema(input_name(port), schema.as_arrow())?;
+    let row = Schema::new(vec![Field::new(ROW, DataType::Int64, false)]);
+    let kept = if schema.fields().is_empty() { &row } else { schema.as_arrow() };
+    let own = DFSchema::try_from_qualified_schema(input_name(port), kept)?;
     let leaf = placeholder_of(&Arc::new(own), port);
     let names = schema.iter().enumerate().map(|(at, (qualifier, field))| {
         column_at(&leaf, at).alias_qualified(qualifier.cloned(), field.name())
