@@ -14,11 +14,14 @@ use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, Result, Spans};
+use datafusion::logical_expr::expr::AggregateFunction;
 use datafusion::logical_expr::planner::{
     PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning,
 };
 use datafusion::logical_expr::{Expr, LogicalPlan, Projection, Sort, Subquery};
 use datafusion::sql::sqlparser::ast::TableFactor;
+
+use crate::error::Error;
 
 /// The plan whose subqueries say what they read of the queries around them. One beside a relation that
 /// reads nothing of it is a relation like any.
@@ -121,6 +124,21 @@ fn sorted(sort: Sort) -> Result<Transformed<LogicalPlan>> {
         // One of them has the name of what is selected.
         Ok(_) | Err(_) => Ok(Transformed::no(LogicalPlan::Sort(sort))),
     }
+}
+
+/// Refuses an aggregate whose arguments are columns of the queries around it alone: it is one of these.
+/// Those that stand for a subquery (ARRAY, one row) are none that anybody has written.
+pub(crate) fn check_aggregate(call: &AggregateFunction) -> Result<()> {
+    let params = &call.params;
+    let sorts = params.order_by.iter().map(|by| &by.expr);
+    let read = || params.args.iter().chain(params.filter.as_deref()).chain(sorts.clone());
+    let is_outer = params.args.iter().any(Expr::contains_outer)
+        && !read().any(|expr| expr.any_column_refs() || expr.contains_scalar_subquery());
+    if !is_outer || ["array_agg", "first_value"].contains(&call.func.name()) {
+        return Ok(());
+    }
+    let what = "an aggregate that only reads columns of a query around its own is not supported";
+    Err(Error::unsupported(what).hint("It is an aggregate of that query: write it there.").into())
 }
 
 /// LATERAL subqueries that read what stands beside them only by subqueries of their own: DataFusion takes

@@ -31,6 +31,7 @@ use super::{
 use crate::error::{Error, SqlState};
 use crate::postgres::functions::{self, Polymorphic};
 use crate::postgres::grouping_sets::with_key_columns;
+use crate::postgres::outer::check_aggregate;
 use crate::postgres::routines::expand::{expanded, is_called};
 use crate::postgres::syntax::numbers;
 use crate::types::SqlType;
@@ -45,15 +46,12 @@ pub fn rewrite_operators(plan: LogicalPlan, state: &SessionState) -> Result<Logi
         let again = is_above.then(|| node.clone().recompute_schema().ok());
         let is_stale = again == Some(None);
         let node = fitted(again.flatten().unwrap_or(node), &mut is_changed)?;
-        let rewritten = rewrite_expressions(node, state)?;
-        let rewritten = match lifted(&rewritten.data)? {
-            Some(lifted) => Transformed::yes(lifted),
-            None => rewritten,
-        };
-        let rewritten = match texts::aggregated(&rewritten.data)? {
-            Some(said) => Transformed::yes(said),
-            None => rewritten,
-        };
+        let mut rewritten = rewrite_expressions(node, state)?;
+        for otherwise in [lifted, texts::aggregated] {
+            if let Some(plan) = otherwise(&rewritten.data)? {
+                rewritten = Transformed::yes(plan);
+            }
+        }
         is_changed |= rewritten.transformed;
         if rewritten.transformed || is_stale {
             Ok(Transformed::yes(with_its_types(rewritten.data)?))
@@ -240,6 +238,7 @@ impl TreeNodeRewriter for Operators<'_> {
                 return correlated(expr, self.schema, self.place, self.state);
             }
             Expr::AggregateFunction(mut call) => {
+                check_aggregate(&call)?;
                 let is_keyed = by_keys(&mut call.params.order_by, self.schema)?
                     | texts::of_texts(&mut call, self.schema);
                 let unordered = ordered::without_effect(call);
