@@ -19,7 +19,7 @@ use datafusion::logical_expr::{LogicalPlan, Projection, TableScan, lit};
 
 use super::append_join;
 use super::closing::time_unit;
-use super::keys::{KeyColumns, columns_of, say_what_is_kept, with_keys};
+use super::keys::{KeyColumns, columns_of, is_asof, say_what_is_kept, with_keys};
 use super::origin::{Origin, column_at, trace};
 use super::pipeline::{ClosingKey, Frontier, PerKeyPlan, Stateful};
 use super::placeholder::{input_name, placeholder_of};
@@ -344,6 +344,7 @@ fn never_closes(node: &LogicalPlan) -> Error {
             "a join that is not of windows",
             "Join windows that are the same on both sides by window_start and window_end, or use EMIT CHANGES.",
         ),
+        LogicalPlan::Window(window) if is_asof(window) => ("ASOF JOIN", "Use EMIT CHANGES."),
         LogicalPlan::Window(_) => (
             "OVER that is not within windows",
             "Have window_start and window_end in PARTITION BY, or use EMIT CHANGES.",

@@ -9,12 +9,13 @@ use arrow::datatypes::DataType;
 use datafusion::common::JoinType;
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::{
-    Aggregate, Expr, ExprSchemable, Join, LogicalPlan, Projection, when,
+    Aggregate, Expr, ExprSchemable, Join, LogicalPlan, Projection, Window, when,
 };
 
 use super::origin::column_at;
 use super::session::SessionNode;
 use crate::error::Result;
+use crate::postgres::functions::is_last_value_where;
 
 /// By what a node's rows belong together.
 #[derive(Debug, Default)]
@@ -142,10 +143,16 @@ pub(super) fn columns_of(plan: &LogicalPlan) -> Vec<Expr> {
 /// How all that is said of state ends that grows with the keys.
 pub(super) const EVER_SEEN: &str = "it has ever seen";
 
+/// Whether it is what an ASOF JOIN is planned as.
+pub(super) fn is_asof(window: &Window) -> bool {
+    window.window_expr.iter().any(is_last_value_where)
+}
+
 /// Says that rows are kept for ever.
 pub(super) fn say_what_is_kept(notices: &mut Vec<String>, node: &LogicalPlan, is_whole: bool) {
     let what = match node {
         LogicalPlan::Join(_) => "a join",
+        LogicalPlan::Window(window) if is_asof(window) => "ASOF JOIN",
         LogicalPlan::Window(_) => "OVER",
         LogicalPlan::Extension(_) => "SESSION",
         LogicalPlan::Limit(_) | LogicalPlan::Sort(_) => "LIMIT",

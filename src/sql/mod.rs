@@ -33,11 +33,13 @@
 //!   newest version anyway. Of another time it is a subquery over the table's versions
 //!   (`system_time`).
 //! - INTERVAL constants are as [`IntervalParts`] is displayed: `INTERVAL '1 day 5 seconds'`.
+//! - `a ASOF JOIN b ON c` is `a JOIN b ON "asof"(c)`, with [`ASOF`] for the name of that function.
 //! - `OVER w` is what WINDOW says of `w`, and WINDOW is gone (`named_windows`).
 //! - Long chains of AND and of OR are balanced trees.
 //! - `TABLE t` as a query is `SELECT * FROM t`. Type names in casts are Postgres'.
 
 mod aggregates;
+mod asof;
 mod change;
 mod comments;
 mod complexity;
@@ -80,6 +82,7 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+pub use asof::{ASOF, not_after};
 pub use datafusion::sql::sqlparser::ast::Query;
 pub use interval::{IntervalParts, interval, interval_text};
 pub use names::{RelationName, ident_name, is_byte_order, relation_name};

@@ -9,6 +9,7 @@ use datafusion::sql::sqlparser::ast::{
     VisitorMut,
 };
 
+use super::asof;
 use super::grammar_gaps::either_way;
 use super::group_windows;
 use super::interval::interval;
@@ -77,12 +78,18 @@ impl VisitorMut for Normalizer {
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
-        flow(check_select(select).and_then(|()| named_windows::of_select(select).map(drop)))
+        flow(
+            check_select(select)
+                .and_then(|()| named_windows::of_select(select).map(drop))
+                .and_then(|()| asof::rewrite(select)),
+        )
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
         self.common.rename(factor);
-        let checked = check_factor(factor).and_then(|()| system_time::rewrite(factor));
+        let checked = check_factor(factor)
+            .and_then(|()| system_time::rewrite(factor))
+            .and_then(|()| asof::of_factor(factor));
         flow(checked.and_then(|()| windows::rewrite(factor)))
     }
 

@@ -8,6 +8,7 @@ use datafusion::sql::sqlparser::tokenizer::{
     Location, Span, Token, TokenWithSpan, Tokenizer, TokenizerError,
 };
 
+use super::asof::in_one_form;
 use super::dialect::TidemillDialect;
 use super::grammar_gaps::filled;
 use super::special_calls::plain_calls;
@@ -168,6 +169,7 @@ fn token_at(tokens: &[TokenWithSpan], at: usize, token: &Token) -> bool {
 /// - `TABLE t` as a query: `SELECT * FROM t`.
 /// - `WITH LOCAL TIME ZONE`: `WITH TIME ZONE`.
 /// - TRIM and SUBSTRING with other words between their arguments: see [`plain_calls`].
+/// - ASOF joins as Snowflake writes them: see [`in_one_form`].
 /// - What its grammar lacks: see [`filled`].
 /// - `SESSION(s PARTITION BY a, b, ts, gap)`: `SESSION(s, ts, gap, a, b)`.
 pub(super) fn simplify(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
@@ -204,7 +206,7 @@ pub(super) fn simplify(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
         }
         at += 1;
     }
-    mark_subscribe_options(session_keys(plain_calls(filled(out))))
+    mark_subscribe_options(session_keys(plain_calls(filled(in_one_form(out)))))
 }
 
 /// Puts a semicolon before the `WITH (SNAPSHOT …)` and `AS OF EPOCH n` of SUBSCRIBE: sqlparser

@@ -70,7 +70,9 @@ async fn function(error: Error, state: &SessionState, statement: Statement) -> E
     let mut names: Vec<&String> = state.scalar_functions().keys().collect();
     names.extend(state.aggregate_functions().keys());
     names.extend(state.window_functions().keys());
-    let near = nearest(&name, names.into_iter().map(String::as_str)).map(str::to_owned);
+    // Functions that nobody can write have names with a control character.
+    let names = names.into_iter().map(String::as_str).filter(|name| !name.starts_with('\u{1}'));
+    let near = nearest(&name, names).map(str::to_owned);
     let mut again = state.clone();
     if again.register_udf(Arc::new(ScalarUDF::from(Unknown::new(&name)))).is_err() {
         return error;

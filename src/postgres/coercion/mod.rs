@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`rewrite`] | operators by the types of both sides, after DataFusion has resolved them |
 //! | `arrays` | operators between arrays |
+//! | `asof` | ASOF JOIN as rows of both sides in the order of time |
 //! | [`binary`] | which types of operands DataFusion's own coercion would get wrong |
 //! | `castable` | which types can be cast to which |
 //! | `combined` | the sides of UNION, INTERSECT and EXCEPT have the same types |
@@ -23,6 +24,7 @@
 //! | [`missing`] | a name that is not there, in Postgres's words |
 
 pub(crate) mod arrays;
+mod asof;
 pub mod binary;
 mod castable;
 mod combined;

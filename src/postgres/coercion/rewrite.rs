@@ -18,6 +18,7 @@ use datafusion::logical_expr::{
     lit, when,
 };
 
+use super::asof::last_before;
 use super::binary::{compared_as, is_untyped, kept};
 use super::combined::name_of;
 use super::comparable::{in_subquery, made_comparable};
@@ -47,7 +48,7 @@ pub fn rewrite_operators(plan: LogicalPlan, state: &SessionState) -> Result<Logi
         let is_stale = again == Some(None);
         let node = fitted(again.flatten().unwrap_or(node), &mut is_changed)?;
         let mut rewritten = rewrite_expressions(node, state)?;
-        for otherwise in [lifted, texts::aggregated] {
+        for otherwise in [lifted, last_before, texts::aggregated] {
             if let Some(plan) = otherwise(&rewritten.data)? {
                 rewritten = Transformed::yes(plan);
             }

@@ -20,6 +20,7 @@ use crate::error::Result;
 
 pub(crate) use advanced::translated;
 pub(crate) use array_order::array_order;
+pub(crate) use asof::{asof_condition, is_last_value_where, last_value_where};
 pub(crate) use cast::cast_of;
 pub(crate) use collect::scalar_at;
 pub(crate) use forms::{has_forms, settled};
@@ -49,6 +50,7 @@ mod analyzed;
 mod arithmetic;
 mod array_order;
 mod arrays;
+mod asof;
 mod bytes;
 mod calendar_time;
 mod cast;
@@ -183,6 +185,7 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
         ))
         .chain([
             zones::timezone(),
+            asof::asof(),
             marked::marked(),
             mode::mode_of_sorted(),
             system_time(),

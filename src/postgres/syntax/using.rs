@@ -27,8 +27,8 @@ use super::scopes::{ColumnsOf, FromScope, Level, Needs, Part, Scopes, SeenColumn
 use super::spellings::case_when;
 use crate::error::{Error, Result, SqlState};
 use crate::sql::{
-    alias_of, function_call, ident_name, is_window_function, select_all, visit_expressions,
-    visit_mut, visit_own_expressions,
+    ASOF, alias_of, function_call, ident_name, is_window_function, not_after, select_all,
+    visit_expressions, visit_mut, visit_own_expressions,
 };
 
 /// Puts conditions in the place of USING and NATURAL, and columns in that of the merged ones.
@@ -256,9 +256,9 @@ impl Merging<'_> {
     fn join(&mut self, mut join: Join, right: Vec<SeenColumn>) -> Result<Part> {
         let mut part = self.scopes.take()?;
         let left = std::mem::take(&mut part.columns);
-        let (side, names) = match parts(&join.join_operator) {
+        let (side, mut names) = match parts(&join.join_operator) {
             Some((side, JoinConstraint::Using(names))) => {
-                (side, names.iter().map(bare_name).collect::<Result<_>>()?)
+                (side, names.iter().map(bare_name).collect::<Result<Vec<_>>>()?)
             }
             Some((side, JoinConstraint::Natural)) => (side, common(&left, &right)),
             _ => {
@@ -267,7 +267,14 @@ impl Merging<'_> {
                 return self.with_condition(part);
             }
         };
-        let (columns, condition) = merged(left, right, &names, side)?;
+        let is_asof = names.last().is_some_and(|name| name == ASOF);
+        if is_asof {
+            names.pop();
+        }
+        let (columns, mut condition) = merged(left, right, &names, side)?;
+        if is_asof {
+            condition = condition.map(not_after);
+        }
         if let Some(on) = constraint(&mut join.join_operator) {
             // Without a common column it is all with all.
             let always = || Expr::value(Value::Boolean(true));
