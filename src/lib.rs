@@ -37,7 +37,8 @@
 //! [`AppendJoin`](operators::AppendJoin) of rows that stay, an [`InnerJoin`](operators::InnerJoin) of
 //! rows that change, or [`PerKey`](operators::PerKey), which keeps the rows of each port by key and
 //! has any plan answered anew for the keys that the epoch has touched. Of the
-//! first rows in an order [`Top`](operators::Top) keeps no more than is needed. A
+//! first rows in an order [`Top`](operators::Top) keeps no more than is needed, and
+//! [`OverEventTime`](operators::OverEventTime) answers each row of an OVER once, when it is final. A
 //! [`TemporalFilter`](operators::TemporalFilter) gives and takes back rows as time passes: it is told
 //! the time of the epoch, and says when there must be one. All are [`Operator`](operators::Operator)s.
 //!
@@ -85,7 +86,8 @@
 //!
 //! In one file, `operators/lateness.rs`: a row is late when every window that it belongs to had
 //! been closed by the watermark that the writes before its own had reached
-//! ([`time::Watermark::closes`] is the comparison). For a join bounded in event time the window is
+//! ([`time::Watermark::closes`] is the comparison). For a join bounded in event time, and for OVER in
+//! its order with EMIT ON WINDOW CLOSE, the window is
 //! the row's own moment; which session a row belongs to is known by its operator, which decides by
 //! the same watermark. The count is `Counters::late_rows` of the
 //! query; the newest rows themselves are kept for `tidemill.late_rows`.

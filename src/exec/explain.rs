@@ -67,6 +67,11 @@ pub fn operator(pipeline: &Pipeline, at: usize) -> String {
             let ends = if spec.bounds.is_some() { ", bounded in event time" } else { "" };
             format!("AppendJoin: {kind}, keys={}{ends}, {emit}", asked.key)
         }
+        Stateful::Over { asked, spec } => {
+            let waits = if spec.ahead.counts() { ", waits for rows ahead" } else { "" };
+            let keeps = if spec.back.is_none() { ", keeps all rows" } else { "" };
+            format!("OverEventTime: keys={}{waits}{keeps}, {emit}", asked.key)
+        }
         Stateful::Top(spec) => format!("Top: {}, {emit}", first_rows(spec)),
         Stateful::Temporal(spec) => format!("TemporalFilter: {spec}, {emit}"),
         Stateful::PerKey(plan) => match plan.closes {

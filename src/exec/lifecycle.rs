@@ -204,7 +204,8 @@ impl Engine {
         let retracts = !pipeline.is_append_only();
         let start = if def.from_latest { self.latest() } else { Start::Earliest };
         let mut feeds = self.feeds(&pipeline, |at| progress.position_of(at), start).await?;
-        let (marks, counters) = (progress.watermarks(), progress.counters);
+        let marks = (progress.watermarks(), progress.frontiers());
+        let counters = progress.counters;
         let mut runner = Runner::at(Arc::new(pipeline), state, &tables, &marks, counters).await?;
         runner.not_before(progress.now_ms);
         let mut rows = RowStore::new(relation.schema(), &[])?;

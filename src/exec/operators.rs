@@ -12,8 +12,8 @@ use crate::error::{Error, Result};
 use crate::operators::assign::window_time;
 use crate::operators::lateness::ticks;
 use crate::operators::{
-    AppendJoin, Assign, InnerJoin, Operator, PerKey, RunningAggregate, SessionWindows,
-    TemporalFilter, Top, Union, WindowAggregate, WindowBuffer,
+    AppendJoin, Assign, InnerJoin, Operator, OverEventTime, PerKey, RunningAggregate,
+    SessionWindows, TemporalFilter, Top, Union, WindowAggregate, WindowBuffer,
 };
 use crate::plan::{PerKeyPlan, Pipeline, Stateful};
 use crate::time::{WINDOW_COLUMNS, Watermark};
@@ -64,6 +64,10 @@ pub(super) fn operator_at(
         Stateful::AppendJoin { asked, spec, output } => {
             let sides = [0, 1].map(|side| (input(side), asked.ports[side]));
             (Box::new(AppendJoin::new(*spec, sides, output, asked.key)?), Columns::default())
+        }
+        Stateful::Over { spec, .. } => {
+            let operator = OverEventTime::at(&input(0), *spec, watermark)?;
+            (Box::new(operator), Columns::default())
         }
         Stateful::Top(spec) => {
             (Box::new(Top::new(spec.as_ref().clone(), &input(0))?), Columns::default())

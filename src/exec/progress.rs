@@ -65,6 +65,9 @@ pub struct Progress {
     /// A row of the answer has been taken back before.
     #[serde(default)]
     pub(super) retracts: bool,
+    /// How far what each step has given is complete, ticks; empty if that follows from the watermarks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    frontiers: Vec<i64>,
     /// The time of the last epoch, milliseconds since 1970: that of the next is not before it.
     #[serde(default = "before_all", skip_serializing_if = "is_before_all")]
     pub(super) now_ms: i64,
@@ -108,6 +111,7 @@ impl Default for Progress {
             folded_answer: 0,
             next_row: 0,
             retracts: false,
+            frontiers: Vec::new(),
             now_ms: before_all(),
         }
     }
@@ -133,8 +137,18 @@ impl Progress {
         std::iter::once(self.watermark).chain(further).map(Watermark).collect()
     }
 
-    /// Its sources stand there now.
-    pub fn stand_at(&mut self, places: impl Iterator<Item = (FeedPosition, Watermark)>) {
+    /// How far what its steps have given is complete, if that does not follow from the watermarks.
+    pub fn frontiers(&self) -> Vec<Watermark> {
+        self.frontiers.iter().copied().map(Watermark).collect()
+    }
+
+    /// Its sources stand there now, and its steps are that far.
+    pub fn stand_at(
+        &mut self,
+        places: impl Iterator<Item = (FeedPosition, Watermark)>,
+        frontiers: &[Watermark],
+    ) {
+        self.frontiers = frontiers.iter().map(|frontier| frontier.0).collect();
         let mut places =
             places.map(|(position, watermark)| SourcePlace { position, watermark: watermark.0 });
         if let Some(first) = places.next() {

@@ -99,19 +99,20 @@ impl Runner {
         state: Arc<SessionState>,
         tables: &dyn Tables,
     ) -> Result<Runner> {
-        let mut runner = Self::at(pipeline, state, tables, &[], Counters::default()).await?;
+        let marks = Default::default();
+        let mut runner = Self::at(pipeline, state, tables, &marks, Counters::default()).await?;
         // Nobody comes back to it.
         runner.sources.iter_mut().for_each(|source| source.kept = None);
         Ok(runner)
     }
 
-    /// A runner whose sources are at these watermarks, to which its state is still to be given by
-    /// `restore_rows`.
+    /// A runner whose sources are at these watermarks and whose steps have come so far (if that does
+    /// not follow), to which its state is still to be given by `restore_rows`.
     pub async fn at(
         pipeline: Arc<Pipeline>,
         state: Arc<SessionState>,
         tables: &dyn Tables,
-        watermarks: &[Watermark],
+        (watermarks, frontiers): &(Vec<Watermark>, Vec<Watermark>),
         counters: Counters,
     ) -> Result<Runner> {
         // Whatever commits while the rest is put together is seen by the first epoch.
@@ -126,7 +127,10 @@ impl Runner {
         for at in 0..pipeline.steps.len() {
             let giver = |giver: &Giver| match *giver {
                 Giver::Source(at) => sources[at].watermark,
-                Giver::Step(at) => steps[at].frontier(steps[at].input()),
+                Giver::Step(at) => match frontiers.get(at) {
+                    Some(frontier) => *frontier,
+                    None => steps[at].frontier(steps[at].input()),
+                },
             };
             let passed: Vec<Watermark> = pipeline.steps[at].inputs.iter().map(giver).collect();
             let to = takers(&pipeline, Giver::Step(at));
@@ -217,6 +221,12 @@ impl Runner {
     /// The watermark of each source.
     pub fn watermarks(&self) -> impl Iterator<Item = Watermark> {
         self.sources.iter().map(|source| source.watermark)
+    }
+
+    /// How far what each step has given is complete, if that does not follow from the watermarks.
+    pub(super) fn frontiers(&self) -> Vec<Watermark> {
+        let steps = self.steps.iter().filter(|_| self.pipeline.has_rows_that_wait());
+        steps.map(|step| step.frontier(step.input())).collect()
     }
 
     /// Whether a source has a watermark of its own.

@@ -20,6 +20,7 @@
 //! | [`join`] | [`InnerJoin`]: what comes or goes on one side, joined with what is there on the other |
 //! | `temporal` | [`TemporalFilter`]: rows while a condition on the time holds |
 //! | [`top`] | [`Top`]: the first rows of each key in an order |
+//! | [`over`] | [`OverEventTime`]: OVER in the order of event time, each row answered once |
 //! | [`per_key`] | [`PerKey`]: any plan over the rows of each key that an epoch has touched |
 //! | [`emitted`] | the rows that a query has put out, where they cannot be computed again |
 
@@ -30,6 +31,7 @@ pub mod emitted;
 pub mod join;
 pub mod lateness;
 pub mod operator;
+pub mod over;
 pub mod per_key;
 mod running;
 mod session;
@@ -51,6 +53,7 @@ pub use assign::Assign;
 pub use buffer::WindowBuffer;
 pub use join::InnerJoin;
 pub use operator::{Operator, PassedOn, Question, rows_that_stay};
+pub use over::{FrameReach, OverEventTime, OverSpec};
 pub use per_key::PerKey;
 pub use running::RunningAggregate;
 pub use session::{SessionSpec, SessionWindows};

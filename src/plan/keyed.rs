@@ -7,7 +7,8 @@
 //! those of another ([`super::keys`]).
 //!
 //! With EMIT ON WINDOW CLOSE the key has the window in it, and a key is answered once, when its
-//! window has closed: a closed window is a table.
+//! window has closed: a closed window is a table. (OVER in the order of event time needs no windows:
+//! [`super::over`].)
 
 use std::sync::Arc;
 
@@ -15,12 +16,13 @@ use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, DFSchemaRef, JoinType};
 use datafusion::error::Result as DfResult;
-use datafusion::logical_expr::{LogicalPlan, Projection, TableScan, lit};
+use datafusion::logical_expr::{LogicalPlan, Projection, TableScan, Window, lit};
 
 use super::append_join;
 use super::closing::time_unit;
-use super::keys::{KeyColumns, columns_of, is_asof, say_what_is_kept, with_keys};
+use super::keys::{KeyColumns, columns_of, say_what_is_kept, with_keys};
 use super::origin::{Origin, column_at, trace};
+use super::over;
 use super::pipeline::{ClosingKey, Frontier, PerKeyPlan, Stateful};
 use super::placeholder::{input_name, placeholder_of};
 use super::ports;
@@ -116,10 +118,13 @@ pub(super) fn plan(
         _ => false,
     };
     let closing = match options.emission {
-        Emission::OnClose => match closing(node, &inputs, &mut keys) {
+        Emission::OnClose => match (closing(node, &inputs, &mut keys), node) {
             // They need not be of windows to be done with.
-            Err(_) if stays => None,
-            closing => Some(closing?),
+            (Err(_), _) if stays => None,
+            (Err(_), LogicalPlan::Window(window)) => {
+                return over_event_time(options, notices, window, inputs);
+            }
+            (closing, _) => Some(closing?),
         },
         Emission::OnChange => None,
     };
@@ -145,6 +150,17 @@ pub(super) fn plan(
     let operator =
         if joins && closes.is_none() { Stateful::Join(plan) } else { Stateful::PerKey(plan) };
     finish(parts, operator, &schema, edge)
+}
+
+/// OVER that is not within windows.
+fn over_event_time(
+    options: CutOptions,
+    notices: &mut Vec<String>,
+    window: &Window,
+    inputs: Vec<Stage>,
+) -> Result<Stage> {
+    let input = inputs.into_iter().find_map(Stage::open);
+    over::plan(options, notices, window, input.ok_or_else(|| Error::internal("OVER of nothing"))?)
 }
 
 /// What a plan is over: the parts that give rows to its ports, the first column of the key in each
@@ -343,11 +359,6 @@ fn never_closes(node: &LogicalPlan) -> Error {
         LogicalPlan::Join(_) => (
             "a join that is not of windows",
             "Join windows that are the same on both sides by window_start and window_end, or use EMIT CHANGES.",
-        ),
-        LogicalPlan::Window(window) if is_asof(window) => ("ASOF JOIN", "Use EMIT CHANGES."),
-        LogicalPlan::Window(_) => (
-            "OVER that is not within windows",
-            "Have window_start and window_end in PARTITION BY, or use EMIT CHANGES.",
         ),
         LogicalPlan::Extension(_) => (
             "SESSION windows that are not over event time",

@@ -21,7 +21,9 @@ use datafusion::logical_expr::LogicalPlan;
 use super::moment::Moment;
 use crate::catalog::{Emission, Kind, Relation};
 use crate::operators::lateness::LatenessRule;
-use crate::operators::{AggregateSpec, JoinSpec, SessionSpec, TemporalSpec, TopSpec, Windowing};
+use crate::operators::{
+    AggregateSpec, JoinSpec, OverSpec, SessionSpec, TemporalSpec, TopSpec, Windowing,
+};
 
 /// A continuous query, ready to be run.
 #[derive(Debug, Clone)]
@@ -66,6 +68,15 @@ impl Pipeline {
     /// Whether rows of it can be late: windows in it close.
     pub fn closes(&self) -> bool {
         self.sources.iter().any(|source| source.lateness.is_some())
+    }
+
+    /// Whether how far the rows are complete that come out of a step depends on which rows it keeps.
+    pub fn has_rows_that_wait(&self) -> bool {
+        let waits = |step: &OperatorPlan| match &step.operator {
+            Stateful::Over { spec, .. } => spec.ahead.counts(),
+            _ => false,
+        };
+        self.steps.iter().any(waits)
     }
 
     /// What comes to a port of the step at this place: the columns of what gives to it.
@@ -209,6 +220,14 @@ pub enum Stateful {
         /// The columns of what is given.
         output: SchemaRef,
     },
+    /// OVER of rows that stay, in the order of their event time; the plan is asked about the rows that
+    /// are final and those that they reach.
+    Over {
+        /// The plan.
+        asked: Box<PerKeyPlan>,
+        /// What is kept, and when it is answered.
+        spec: OverSpec,
+    },
 }
 
 impl Stateful {
@@ -217,7 +236,8 @@ impl Stateful {
         match self {
             Stateful::PerKey(plan)
             | Stateful::Join(plan)
-            | Stateful::AppendJoin { asked: plan, .. } => Some(plan),
+            | Stateful::AppendJoin { asked: plan, .. }
+            | Stateful::Over { asked: plan, .. } => Some(plan),
             Stateful::Aggregate { .. }
             | Stateful::Assign { .. }
             | Stateful::Buffer { .. }

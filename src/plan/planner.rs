@@ -435,7 +435,8 @@ fn check_moment(pipeline: &Pipeline) -> Result<()> {
             }
             Stateful::PerKey(keyed)
             | Stateful::Join(keyed)
-            | Stateful::AppendJoin { asked: keyed, .. } => {
+            | Stateful::AppendJoin { asked: keyed, .. }
+            | Stateful::Over { asked: keyed, .. } => {
                 moment::is_read_in(&keyed.plan)? || moment::is_read_in(&step.above.plan)?
             }
             Stateful::Session { .. } => moment::is_read_in(&step.above.plan)?,

@@ -400,7 +400,8 @@ impl ViewRun {
         let id = self.handle.relation().id;
         self.feeds.reached_epoch(epoch);
         let positions = self.feeds.positions().into_iter();
-        self.progress.stand_at(positions.zip(self.runner.watermarks()));
+        let frontiers = self.runner.frontiers();
+        self.progress.stand_at(positions.zip(self.runner.watermarks()), &frontiers);
         if self.has_reached(change) {
             self.progress.commit = change.cut.0;
         }

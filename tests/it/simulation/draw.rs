@@ -268,12 +268,14 @@ impl Life<'_> {
         let base = match (shape.over, self.any_view()) {
             (Over::View, Some(name)) => Base::View(name),
             (Over::View, None) => return Some(()),
-            (Over::Windows | Over::Bounded | Over::Rows, _) => Base::Stream(self.any_stream()),
+            (Over::Windows | Over::Bounded | Over::Passed | Over::Rows, _) => {
+                Base::Stream(self.any_stream())
+            }
         };
         let grows = self.run.random.one_in(4);
         let (slide, size) = self.run.random.pick(if grows { GROWING } else { WINDOWS });
         let is_windowed = shape.over == Over::Windows;
-        let is_timed = is_windowed || shape.over == Over::Bounded;
+        let is_timed = is_windowed || matches!(shape.over, Over::Bounded | Over::Passed);
         let lateness = if is_timed { self.run.random.pick(&[0, 0, 3 * SECOND]) } else { 0 };
         self.run.views_made += 1;
         let view = View {
@@ -281,11 +283,13 @@ impl Life<'_> {
             shape,
             base,
             window: match shape.over {
-                Over::Bounded => Window { slide: 1, size: 1, offset: 0, grows: false },
+                Over::Bounded | Over::Passed => {
+                    Window { slide: 1, size: 1, offset: 0, grows: false }
+                }
                 _ => Window { slide: slide * 1_000, size: size * 1_000, offset: 0, grows },
             },
             lateness,
-            on_close: is_windowed && self.run.random.one_in(2),
+            on_close: shape.over == Over::Passed || is_windowed && self.run.random.one_in(2),
             pins: Default::default(),
             frozen: None,
         };

@@ -1,7 +1,7 @@
 //! The queries that the simulation draws from: an operator is added by adding a line.
 //!
 //! In a query `{W}` stands for a window function over a stream (with columns `window_start`,
-//! `window_end`), `{S}` for the stream, `{Z}` for its sessions by k, `{B}` for it where a condition bounds event times, `{D}` for the static table with `{J}` as the condition that
+//! `window_end`), `{S}` for the stream, `{Z}` for its sessions by k, `{B}` for it where a condition bounds event times or OVER goes by them, `{D}` for the static table with `{J}` as the condition that
 //! joins it to `x`, `{T}` for that table where it is followed, and `{V}` for another view. Every shape has columns `k` and `n`, so that each
 //! may stand on each. DataFusion is asked the same over finite tables.
 
@@ -14,6 +14,8 @@ pub enum Over {
     Rows,
     /// The rows of a stream that are not behind its watermark.
     Bounded,
+    /// Those of them that the watermark has passed since, in the order of their time.
+    Passed,
     /// Another view.
     View,
 }
@@ -43,6 +45,10 @@ const fn rows(name: &'static str, sql: &'static str) -> Shape {
 
 const fn bounded(name: &'static str, sql: &'static str) -> Shape {
     Shape { name, over: Over::Bounded, sql }
+}
+
+const fn passed(name: &'static str, sql: &'static str) -> Shape {
+    Shape { name, over: Over::Passed, sql }
 }
 
 const fn view(name: &'static str, sql: &'static str) -> Shape {
@@ -166,6 +172,22 @@ pub const SHAPES: &[Shape] = &[
     bounded(
         "rows that none follows within seconds",
         "SELECT id, k, v AS n FROM {B} AS l WHERE ts IS NOT NULL AND NOT EXISTS (SELECT 1 FROM {B} AS r WHERE r.g = l.g AND r.ts > l.ts AND r.ts < l.ts + INTERVAL '3 seconds')",
+    ),
+    passed(
+        "each row with those before it",
+        "SELECT id, k, CAST(sum(v) OVER (PARTITION BY k ORDER BY ts, id ROWS BETWEEN 2 PRECEDING AND CURRENT ROW) AS BIGINT) AS n, lag(id) OVER (PARTITION BY k ORDER BY ts, id) AS a FROM {B}",
+    ),
+    passed(
+        "each row with the seconds before it",
+        "SELECT id, k, count(*) OVER (PARTITION BY g ORDER BY ts RANGE BETWEEN INTERVAL '3 seconds' PRECEDING AND CURRENT ROW) AS n FROM {B}",
+    ),
+    passed(
+        "rows that another has followed",
+        "SELECT id, k, n FROM (SELECT id, k, ts, lead(id) OVER (PARTITION BY k ORDER BY ts) AS n, lead(ts) OVER (PARTITION BY k ORDER BY ts) AS after FROM {B}) AS q WHERE after > ts",
+    ),
+    passed(
+        "rows in the order of their time",
+        "SELECT id, k, CAST(row_number() OVER (ORDER BY ts, id) AS BIGINT) AS n FROM {B}",
     ),
     rows("running count", "SELECT k, count(*) AS n FROM {S} GROUP BY k"),
     rows(

@@ -168,7 +168,7 @@ impl World {
             let pin = |row: &&Row| view.pins.get(&row.id).copied().unwrap_or(last) as i64;
             Arc::new(Int64Array::from_iter_values(rows.iter().map(pin)))
         };
-        if matches!(view.shape.over, Over::Windows | Over::Bounded) {
+        if matches!(view.shape.over, Over::Windows | Over::Bounded | Over::Passed) {
             let history = self.history(stream, view.window, view.lateness);
             let keep = if view.on_close { Keep::Closed } else { Keep::OnTime };
             let expanded = history.expanded(keep);
