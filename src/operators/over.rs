@@ -73,8 +73,6 @@ pub struct OverSpec {
     pub time: usize,
     /// How many columns the rows have; the key is behind them.
     pub width: usize,
-    /// How many columns it has.
-    pub key: usize,
     /// How far back frames reach; None: to the first row.
     pub back: Option<FrameReach>,
     /// How far ahead.
@@ -165,7 +163,7 @@ impl OverEventTime {
         let key = &input.fields()[spec.width..];
         let types: Vec<DataType> = key.iter().map(|field| field.data_type().clone()).collect();
         Ok(OverEventTime {
-            rows: Arrangement::new("rows by key", input, spec.width, spec.key)?,
+            rows: Arrangement::new("rows in time", input, 0, 0)?,
             groups: Interner::new(&types)?,
             keys: Vec::new(),
             waiting: BTreeSet::new(),

@@ -59,14 +59,13 @@ pub(super) fn plan(
     let spec = OverSpec {
         time: ordered.column,
         width: part.plan.schema().fields().len(),
-        key: keys.len(),
         back: reach.back,
         ahead: reach.ahead,
         behind,
     };
     part.plan = with_keys(part.plan, &keys)?;
     let plan = asked(window, &part.plan, calls, spec)?;
-    let (key, ports) = (spec.key, vec![spec.width]);
+    let (key, ports) = (keys.len(), vec![spec.width]);
     let asked = Box::new(PerKeyPlan { plan, key, ports, closes: None });
     let operator = (Stateful::Over { asked, spec }, Frontier::Closed);
     let stage = Open::over(vec![part], operator, &window.schema, edge)?;
