@@ -29,6 +29,7 @@ use super::stage::{
     ClosedWindows, CutOptions, Edge, EventTimeColumn, Open, Stage, contains_window, rebuilt,
 };
 use super::temporal::{self, TimedConditions, TimedFilter};
+use super::timed_join;
 use super::top;
 use super::window::WindowNode;
 use crate::catalog::{Emission, Kind, Relation};
@@ -96,7 +97,7 @@ impl Cutter {
         }
         match plan {
             LogicalPlan::TableScan(scan) => self.scan(scan),
-            LogicalPlan::Join(join) => match temporal::above_join(join)? {
+            LogicalPlan::Join(join) => match timed_join::apart(self.options, join)? {
                 LogicalPlan::Join(join) => self.join(join, within),
                 above => self.visit(above, within),
             },

@@ -32,6 +32,7 @@ mod session;
 mod session_windows;
 mod stage;
 mod temporal;
+mod timed_join;
 mod top;
 pub mod view_versions;
 pub mod window;

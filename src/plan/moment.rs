@@ -27,6 +27,7 @@ use datafusion::logical_expr::{
 };
 
 use crate::error::{Error, Result};
+use crate::postgres::subplan;
 use crate::time::DAY_MICROS;
 
 /// Functions whose value is the moment's.
@@ -117,9 +118,22 @@ pub(super) fn is_read_in(plan: &LogicalPlan) -> Result<bool> {
     calls_one_of(plan, &[NAME])
 }
 
+/// Whether a subquery that is run for each row reads it: nobody sets the time for that.
+pub(super) fn is_read_by_rows(plan: &LogicalPlan) -> Result<bool> {
+    let mut is_read = false;
+    plan.apply_with_subqueries(|node| {
+        subplan::visit(node, &mut |inner| {
+            is_read |= reads_clock(inner)? || is_read_by_rows(inner)?;
+            Ok(())
+        })?;
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(is_read)
+}
+
 fn calls_one_of(plan: &LogicalPlan, names: &[&str]) -> Result<bool> {
     let mut found = false;
-    plan.apply(|node| {
+    plan.apply_with_subqueries(|node| {
         node.apply_expressions(|expr| {
             found |= expr.exists(|part| {
                 Ok(matches!(part, Expr::ScalarFunction(call) if names.contains(&call.func.name())))

@@ -245,6 +245,12 @@ impl Planner {
         let ranked = distinct_on::ranked(options, marked.as_ref().unwrap_or(plan).clone())?;
         let mut optimized = state.optimize(&ranked)?;
         refuse_subqueries(&optimized)?;
+        if moment::is_read_by_rows(&optimized)? {
+            return Err(Error::unsupported(
+                "now() in a subquery that is run for each row is not supported in a continuous query",
+            )
+            .hint("Write it as a join, or have the condition in the query around it."));
+        }
         let moment = Moment::default();
         if marked.is_some()
             && let Some(bound) = moment::bound(&optimized, &moment)?

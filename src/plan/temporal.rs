@@ -193,6 +193,11 @@ pub(super) fn above_join(join: Join) -> Result<LogicalPlan> {
     }
 }
 
+/// Whether a join has a condition on the time.
+pub(super) fn is_timed(join: &Join) -> Result<bool> {
+    join.filter.as_ref().map_or(Ok(false), moment::is_in)
+}
+
 /// The predicate beneath the projections that compute something of the time for it; what is beneath
 /// them, and they themselves, the lowest first.
 fn beneath(node: &Filter) -> Result<(Expr, LogicalPlan, Vec<LogicalPlan>)> {
