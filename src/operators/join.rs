@@ -9,15 +9,19 @@
 //! looked at, so a row costs what it gives, however many there are. The joining itself is a plan of
 //! DataFusion's over the rows of both ports, run by the executor, with whatever condition it has.
 //! Nothing that it has given is kept.
+//!
+//! Where keys are forgotten that no row comes for, both sides forget them together: what has been joined
+//! stays, and a row that is taken back later and is not known any more changes nothing.
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::compute::concat_batches;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::array::{RecordBatch, UInt32Array};
+use arrow::compute::{concat_batches, take_record_batch};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 
 use super::Closing;
 use super::operator::{Operator, PassedOn, Question, kept, size_of_tables};
+use super::untouched::UntouchedValues;
 use crate::error::Result;
 use crate::state::{Arrangement, Delta, StateTable, change, distinct_keys};
 use crate::time::Watermark;
@@ -29,10 +33,14 @@ pub struct InnerJoin {
     output: SchemaRef,
     /// What is to be asked next: the side, and whether its rows that come are (else those that go).
     next: (usize, bool),
+    /// The rows of that side that have come.
+    coming: Option<RecordBatch>,
     /// Whether rows that come were asked about last.
     comes: bool,
     gone: Vec<RecordBatch>,
     come: Vec<RecordBatch>,
+    /// When keys are forgotten.
+    untouched: Option<UntouchedValues>,
 }
 
 struct Side {
@@ -66,9 +74,11 @@ impl InnerJoin {
             sides: [side(left)?, side(right)?],
             output: Arc::new(Schema::new(fields.collect::<Vec<_>>())),
             next: (0, false),
+            coming: None,
             comes: false,
             gone: Vec::new(),
             come: Vec::new(),
+            untouched: None,
         })
     }
 
@@ -81,8 +91,33 @@ impl InnerJoin {
 }
 
 impl Operator for InnerJoin {
+    fn forget_after(&mut self, ttl: i64) -> bool {
+        let Side { rows, first, key, .. } = &self.sides[0];
+        let (schema, key) = (rows.schema(), *first..*first + *key);
+        let types: Vec<DataType> = key.map(|at| schema.field(at).data_type().clone()).collect();
+        self.untouched = UntouchedValues::new(&types, ttl).ok();
+        self.sides.iter_mut().for_each(|side| side.rows.forgets());
+        self.untouched.is_some()
+    }
+
+    /// What has been joined stays.
+    fn tick(&mut self, now: i64, _: &mut Vec<Delta>) -> Result<Closing> {
+        let Some(untouched) = &mut self.untouched else { return Ok(Closing::Done) };
+        let Some(keys) = untouched.tick(now)? else { return Ok(Closing::Done) };
+        self.sides.iter_mut().try_for_each(|side| side.rows.remove_keys(&keys))?;
+        Ok(Closing::Done)
+    }
+
+    fn wakes(&self) -> Option<i64> {
+        self.untouched.as_ref()?.wakes()
+    }
+
     fn push(&mut self, side: usize, delta: &Delta) -> Result<PassedOn> {
-        self.sides[side].new.push(delta.clone());
+        let side = &mut self.sides[side];
+        if let Some(untouched) = &mut self.untouched {
+            untouched.touch(&delta.batch.columns()[side.first..side.first + side.key])?;
+        }
+        side.new.push(delta.clone());
         Ok(kept())
     }
 
@@ -91,15 +126,17 @@ impl Operator for InnerJoin {
         while self.next.0 < 2 {
             let (at, comes) = self.next;
             self.next = if comes { (at + 1, false) } else { (at, true) };
-            let own = self.sides[at].new_of(comes)?;
+            let own = if comes {
+                self.coming.take()
+            } else {
+                let [gone, come] = self.sides[at].take_in()?;
+                self.coming = come;
+                gone
+            };
             let other = match &own {
                 Some(own) => self.sides[1 - at].rows_for(own, self.sides[at].first)?,
                 None => Vec::new(),
             };
-            if comes {
-                let side = &mut self.sides[at];
-                side.new.drain(..).try_for_each(|delta| side.rows.apply(&delta).map(drop))?;
-            }
             if let (Some(own), false) = (own, other.is_empty()) {
                 self.comes = comes;
                 let own = vec![own];
@@ -134,26 +171,35 @@ impl Operator for InnerJoin {
         self.sides.iter_mut().map(|side| &mut side.rows as &mut dyn StateTable).collect()
     }
 
+    fn state_restored(&mut self) -> Result<()> {
+        let Some(untouched) = &mut self.untouched else { return Ok(()) };
+        self.sides.iter().try_for_each(|side| untouched.touch(&side.rows.keys()?))
+    }
+
     fn state_size(&self) -> (usize, usize) {
-        size_of_tables(self.sides.iter().map(|side| &side.rows as &dyn StateTable))
+        let tables = self.sides.iter().map(|side| &side.rows as &dyn StateTable);
+        let (bytes, rows) = size_of_tables(tables);
+        (bytes + self.untouched.as_ref().map_or(0, UntouchedValues::size), rows)
     }
 }
 
 impl Side {
-    /// The rows that have come in the epoch, or those that have gone, each as often as its weight
-    /// says; None: there are none.
-    fn new_of(&self, comes: bool) -> Result<Option<RecordBatch>> {
-        let mut batches = Vec::with_capacity(self.new.len());
-        for delta in &self.new {
-            let rows = delta.of_sign(if comes { 1 } else { -1 })?;
-            if rows.num_rows() > 0 {
-                batches.push(rows);
-            }
+    /// Takes in what the epoch has brought: which rows have gone and which have come, each as often as
+    /// its weight says; None: there are none.
+    fn take_in(&mut self) -> Result<[Option<RecordBatch>; 2]> {
+        let (mut gone, mut come) = (Vec::new(), Vec::new());
+        for delta in std::mem::take(&mut self.new) {
+            let applied = self.rows.apply(&delta)?;
+            let removed: UInt32Array = applied.removed.iter().map(|row| Some(row.0)).collect();
+            gone.push(take_record_batch(&delta.batch, &removed)?);
+            come.push(take_record_batch(&delta.batch, &UInt32Array::from(applied.added))?);
         }
-        match batches.first() {
-            Some(first) => Ok(Some(concat_batches(&first.schema(), &batches)?)),
-            None => Ok(None),
-        }
+        let joined = |parts: Vec<RecordBatch>| -> Result<Option<RecordBatch>> {
+            let Some(first) = parts.first() else { return Ok(None) };
+            let rows = concat_batches(&first.schema(), &parts)?;
+            Ok(Some(rows).filter(|rows| rows.num_rows() > 0))
+        };
+        Ok([joined(gone)?, joined(come)?])
     }
 
     /// The rows of this side that have the keys of rows of the other, whose keys begin there.

@@ -120,6 +120,7 @@ impl Operator for PerKey {
         let fields = &self.output.fields()[self.answer..];
         let types: Vec<DataType> = fields.iter().map(|field| field.data_type().clone()).collect();
         self.untouched = UntouchedValues::new(&types, ttl).ok();
+        self.ports.iter_mut().for_each(|port| port.rows.forgets());
         self.untouched.is_some()
     }
 

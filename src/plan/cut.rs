@@ -107,7 +107,11 @@ impl Cutter {
                     Stage::Static(input) => {
                         rebuilt(&LogicalPlan::Aggregate(aggregate), vec![input]).map(Stage::Static)
                     }
-                    Stage::Open(stage) if aggregate::needs_rows(&aggregate, &stage) => {
+                    Stage::Open(stage)
+                        if aggregate::needs_rows(&aggregate, &stage)
+                            || expiry::forgets_rows(self.options, &stage)
+                                && !aggregate.group_expr.is_empty() =>
+                    {
                         let node = LogicalPlan::Aggregate(aggregate);
                         let (keys, input) = (keys_of(&node)?, vec![Stage::Open(stage)]);
                         keyed::plan(self.options, &mut self.notices, &node, input, keys)

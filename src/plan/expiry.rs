@@ -1,12 +1,17 @@
 //! `WITH (state_ttl = '1 day')`: which operators forget keys that no row comes for.
 //!
-//! Those that keep something of each key for ever, and whose rows stay: a row that is taken back would
-//! no longer find what it has to be taken from. What stands above takes back what is forgotten below,
+//! Those that keep something of each key for ever. What stands above takes back what is forgotten below,
 //! and so forgets it too. What was answered for a key goes with it, as if its rows had never been; of a
 //! join the rows stay that have been joined, and only what could still have been is forgotten.
+//!
+//! Rows may be taken back later that have been forgotten: that changes nothing. Which rows these are is
+//! known where rows are kept, and not from the state of an aggregate: there a key that has begun anew
+//! would lose what it never had. So an aggregate over rows that change keeps its rows, by key, when it
+//! is to forget them ([`forgets_rows`]), and rows are kept as a whole ([`super::whole_rows`]).
 
 use super::keys::EVER_SEEN;
 use super::pipeline::{Giver, OperatorPlan, SourcePlan, Stateful};
+use super::stage::{CutOptions, Open};
 use crate::error::{Error, Result, SqlState};
 use crate::sql::IntervalParts;
 
@@ -24,40 +29,29 @@ pub(super) fn expire(
         return Err(Error::new(SqlState::BadArgument, "state_ttl must be a time that passes")
             .hint("Write for example state_ttl = '1 day'."));
     }
-    let retracts: Vec<bool> = steps.iter().map(|step| step.retracts).collect();
-    let stays = |step: &OperatorPlan| {
-        step.inputs.iter().all(|input| match *input {
-            Giver::Source(at) => !sources[at].scan.retracts(),
-            Giver::Step(at) => !retracts[at],
-        })
+    let (mut answers, mut joins, mut changes, mut lasts) = (false, false, false, false);
+    let changing = |input: &Giver, steps: &[OperatorPlan]| match *input {
+        Giver::Source(at) => sources[at].scan.retracts(),
+        Giver::Step(at) => steps[at].retracts,
     };
-    let follows_changes = |step: &OperatorPlan| {
-        step.inputs
-            .iter()
-            .any(|input| matches!(*input, Giver::Source(at) if sources[at].scan.retracts()))
-    };
-    let (mut answers, mut joins, mut lasts) = (false, false, false);
-    for step in steps.iter_mut() {
-        let is_kept_for_ever = match &step.operator {
-            Stateful::Aggregate { spec, .. } => spec.window.is_none() && !spec.keys.is_empty(),
-            Stateful::PerKey(plan) => plan.closes.is_none() && plan.key > 0,
-            Stateful::AppendJoin { asked, spec, .. } => spec.bounds.is_none() && asked.key > 0,
-            _ => false,
-        };
-        if is_kept_for_ever && stays(step) {
-            step.ttl_ms = Some(ttl_ms);
-            let is_join = matches!(step.operator, Stateful::AppendJoin { .. });
-            *(if is_join { &mut joins } else { &mut answers }) = true;
-        } else {
-            lasts |= is_kept_for_ever && follows_changes(step);
+    for at in 0..steps.len() {
+        let step = &steps[at];
+        lasts |= matches!(step.operator, Stateful::Over { .. });
+        if !keeps_keys_for_ever(&step.operator)
+            || step.inputs.iter().all(|input| takes_back(steps, *input))
+        {
+            continue;
         }
+        changes |= step.inputs.iter().any(|input| changing(input, steps));
+        let is_join = matches!(step.operator, Stateful::AppendJoin { .. } | Stateful::Join(_));
+        *(if is_join { &mut joins } else { &mut answers }) = true;
+        steps[at].ttl_ms = Some(ttl_ms);
     }
     if !answers && !joins {
         let what =
-            "state_ttl has no effect on this query: it keeps nothing by key for rows that stay";
-        return Err(Error::new(SqlState::BadArgument, what).hint(
-            "It is for GROUP BY, OVER and joins of streams without windows or bounds in time.",
-        ));
+            "state_ttl has no effect on this query: it keeps nothing by key that it could forget";
+        return Err(Error::new(SqlState::BadArgument, what)
+            .hint("It is for GROUP BY, joins, and OVER with EMIT CHANGES, without windows or bounds in time."));
     }
     if !lasts {
         notices.retain(|notice| !notice.ends_with(EVER_SEEN));
@@ -69,5 +63,34 @@ pub(super) fn expire(
     if joins {
         notices.push(format!("rows of keys that no row comes for in {time} are joined no more"));
     }
+    if changes {
+        notices.push("what is taken back after it has been forgotten changes nothing".to_owned());
+    }
     Ok(())
+}
+
+/// Whether an operator keeps something of every key it has ever seen.
+fn keeps_keys_for_ever(operator: &Stateful) -> bool {
+    match operator {
+        Stateful::Aggregate { spec, .. } => spec.window.is_none() && !spec.keys.is_empty(),
+        Stateful::PerKey(plan) => plan.closes.is_none() && plan.key > 0,
+        Stateful::Join(plan) => plan.key > 0,
+        Stateful::AppendJoin { asked, spec, .. } => spec.bounds.is_none() && asked.key > 0,
+        _ => false,
+    }
+}
+
+/// Whether all that comes from there is taken back once it has been forgotten.
+fn takes_back(steps: &[OperatorPlan], giver: Giver) -> bool {
+    let Giver::Step(at) = giver else { return false };
+    let step = &steps[at];
+    let answers = matches!(step.operator, Stateful::Aggregate { .. } | Stateful::PerKey(_));
+    let below = || step.inputs.iter().all(|input| takes_back(steps, *input));
+    answers && keeps_keys_for_ever(&step.operator) || !step.inputs.is_empty() && below()
+}
+
+/// Whether an aggregate over a part has to know its rows, so that it can forget them.
+pub(super) fn forgets_rows(options: CutOptions, part: &Open) -> bool {
+    let (steps, on) = part.given_by();
+    options.state.ttl_ms.is_some() && part.edge.retracts && !takes_back(steps, on)
 }

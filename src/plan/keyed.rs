@@ -20,6 +20,7 @@ use datafusion::logical_expr::{LogicalPlan, Projection, TableScan, Window, lit};
 
 use super::append_join;
 use super::closing::time_unit;
+use super::expiry;
 use super::keys::{KeyColumns, columns_of, say_what_is_kept, with_keys};
 use super::origin::{Origin, column_at, trace};
 use super::over;
@@ -28,6 +29,7 @@ use super::placeholder::{input_name, placeholder_of};
 use super::ports;
 use super::relations::scanned;
 use super::stage::{ClosedWindows, CutOptions, Edge, Open, Stage, rebuilt};
+use super::whole_rows::{self, WholeRows};
 use crate::catalog::Emission;
 use crate::error::{Error, Result};
 use crate::postgres::subplan;
@@ -133,7 +135,7 @@ pub(super) fn plan(
         let sides = sides.try_into().map_err(|_| Error::internal("a join of not two sides"))?;
         return append_join::plan(options, notices, join, sides, &keys);
     }
-    let Ports { parts, ports, leaves } = Ports::of(inputs, &keys)?;
+    let Ports { parts, ports, leaves } = Ports::of(options, inputs, &keys)?;
     let answer = put_together(node, leaves)?;
     let schema = Arc::clone(node.schema());
     let plan = with_keys(answer, &keys.output)?;
@@ -172,7 +174,7 @@ struct Ports {
 }
 
 impl Ports {
-    fn of(inputs: Vec<Stage>, keys: &KeyColumns) -> Result<Ports> {
+    fn of(options: CutOptions, inputs: Vec<Stage>, keys: &KeyColumns) -> Result<Ports> {
         let (mut parts, mut ports, mut leaves) = (Vec::new(), Vec::new(), Vec::new());
         for (at, input) in inputs.into_iter().enumerate() {
             let mut part = match input {
@@ -182,16 +184,24 @@ impl Ports {
                     continue;
                 }
             };
-            let columns = columns_of(&part.plan);
+            let (mut by, mut above) = (keys.of(at).to_vec(), Vec::new());
+            let mut width = part.plan.schema().fields().len();
+            if !by.is_empty() && expiry::forgets_rows(options, &part) {
+                let whole = WholeRows::of(*part, &by)?;
+                (*part, width) = (whole.part, whole.width);
+                (by, above) = (whole.keys, whole.above);
+            }
+            let mut columns = columns_of(&part.plan);
             ports.push(columns.len());
-            let by = keys.of(at);
-            part.plan = with_keys(part.plan, by)?;
+            part.plan = with_keys(part.plan, &by)?;
             let leaf = placeholder_of(part.plan.schema(), parts.len());
-            leaves.push(if by.is_empty() {
+            let rows = if by.is_empty() {
                 leaf
             } else {
+                columns.truncate(width);
                 LogicalPlan::Projection(Projection::try_new(columns, Arc::new(leaf))?)
-            });
+            };
+            leaves.push(whole_rows::put_on(rows, &above)?);
             parts.push(*part);
         }
         Ok(Ports { parts, ports, leaves })

@@ -35,6 +35,7 @@ mod temporal;
 mod timed_join;
 mod top;
 pub mod view_versions;
+mod whole_rows;
 pub mod window;
 
 pub use moment::{Moment, reads_clock};

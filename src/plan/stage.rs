@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, TimeUnit};
-use datafusion::common::DFSchemaRef;
+use datafusion::common::{DFSchema, DFSchemaRef};
 use datafusion::logical_expr::{Expr, ExprSchemable, Filter, LogicalPlan};
 
 use super::pipeline::{
@@ -150,6 +150,36 @@ impl Open {
         matches!((self.on, last), (Giver::Step(_), Some(Stateful::Aggregate { .. })))
     }
 
+    /// The operators, and what the plan on top is over.
+    pub(super) fn given_by(&self) -> (&[OperatorPlan], Giver) {
+        (&self.steps, self.on)
+    }
+
+    /// Reads so much of the source below that its rows are told apart, if it takes rows back. The plan on
+    /// top gives all columns that are read.
+    pub(super) fn read_whole_rows(&mut self) -> Result<()> {
+        let Giver::Source(at) = self.on else { return Ok(()) };
+        let scan = &mut self.sources[at].scan;
+        if !scan.retracts() {
+            return Ok(());
+        }
+        let all: Vec<usize> = match &scan.relation.kind {
+            Kind::Table(table) if !table.primary_key.is_empty() => table.primary_key.clone(),
+            _ => (0..scan.relation.columns.len()).collect(),
+        };
+        let missing: Vec<usize> =
+            all.into_iter().filter(|column| !scan.columns.contains(column)).collect();
+        let own = scan.relation.schema();
+        let qualifier = self.input.iter().next().and_then(|(qualifier, _)| qualifier.cloned());
+        let mut fields: Vec<_> =
+            self.input.iter().map(|(table, field)| (table.cloned(), Arc::clone(field))).collect();
+        fields.extend(missing.iter().map(|at| (qualifier.clone(), Arc::clone(&own.fields()[*at]))));
+        scan.columns.extend(missing);
+        self.input = Arc::new(DFSchema::new_with_metadata(fields, Default::default())?);
+        self.plan = over_placeholder(&self.plan, &self.input)?;
+        Ok(())
+    }
+
     /// Whether rows of what is read are taken back.
     pub(super) fn reads_changes(&self) -> bool {
         self.sources.iter().any(|source| source.scan.retracts())
@@ -249,6 +279,14 @@ impl Open {
     ) -> (Vec<SourcePlan>, Vec<OperatorPlan>, Vec<Option<LogicalPlan>>) {
         self.end();
         (self.sources, self.steps, self.parts)
+    }
+}
+
+/// Filters over a placeholder that has more columns now.
+fn over_placeholder(plan: &LogicalPlan, input: &DFSchemaRef) -> Result<LogicalPlan> {
+    match plan.inputs().first() {
+        Some(below) => rebuilt(plan, vec![over_placeholder(below, input)?]),
+        None => Ok(placeholder(input)),
     }
 }
 

@@ -190,6 +190,11 @@ impl Arrangement {
         self.rows.index_whole()
     }
 
+    /// Rows are forgotten: one that goes and is not there changes nothing.
+    pub fn forgets(&mut self) {
+        self.rows.forgets();
+    }
+
     /// 0A000 if what is stored are not rows with these columns: the query is planned otherwise now.
     fn check_columns(&self, stored: &RecordBatch) -> Result<()> {
         let schema = stored.schema();

@@ -73,6 +73,8 @@ pub struct RowStore {
     whole: Option<Index>,
     /// By the primary key, if there is one: unique.
     key: Option<Index>,
+    /// Rows that go need not be there: they have been forgotten.
+    forgets: bool,
 }
 
 impl RowStore {
@@ -88,7 +90,13 @@ impl RowStore {
             chunk_bytes: 0,
             whole: None,
             key,
+            forgets: false,
         })
+    }
+
+    /// From now on a row that goes and is not there changes nothing.
+    pub fn forgets(&mut self) {
+        self.forgets = true;
     }
 
     /// The columns.
@@ -98,7 +106,7 @@ impl RowStore {
 
     /// Applies a change: rows that go and rows that appear, so that a key may be given anew in one
     /// change, and a row that comes and goes need not have been there before. A row that goes and
-    /// is not there is an error, and so is a second row with the same key (23505); the store is
+    /// is not there is an error (unless rows are [forgotten](Self::forgets)), and so is a second row with the same key (23505); the store is
     /// then as it was. Returns which rows it concerned.
     pub fn apply(&mut self, delta: &Delta) -> Result<Applied> {
         let Some(weights) = &delta.weights else {
@@ -170,7 +178,9 @@ impl RowStore {
             self.give_back(&claimed);
             (claimed, missing) = self.claim_slowly(&encoded, minus)?;
         }
-        if let Err(error) = cancel(&encoded, &missing, plus) {
+        if !self.forgets
+            && let Err(error) = cancel(&encoded, &missing, plus)
+        {
             self.give_back(&claimed);
             return Err(error);
         }
