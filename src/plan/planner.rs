@@ -241,6 +241,7 @@ impl Planner {
     ) -> Result<Pipeline> {
         refuse_unstable(plan)?;
         let schema = Arc::clone(plan.schema());
+        moment::check_applied(plan)?;
         let marked = moment::marked(plan)?;
         let ranked = distinct_on::ranked(options, marked.as_ref().unwrap_or(plan).clone())?;
         let mut optimized = state.optimize(&ranked)?;
