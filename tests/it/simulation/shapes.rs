@@ -183,7 +183,7 @@ pub const SHAPES: &[Shape] = &[
     ),
     passed(
         "rows that another has followed",
-        "SELECT id, k, n FROM (SELECT id, k, ts, lead(id) OVER (PARTITION BY k ORDER BY ts) AS n, lead(ts) OVER (PARTITION BY k ORDER BY ts) AS after FROM {B}) AS q WHERE after > ts",
+        "SELECT id, k, n FROM (SELECT id, k, ts, lead(id) OVER (PARTITION BY k ORDER BY ts, id) AS n, lead(ts) OVER (PARTITION BY k ORDER BY ts, id) AS after FROM {B}) AS q WHERE after > ts",
     ),
     passed(
         "rows in the order of their time",
