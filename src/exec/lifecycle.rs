@@ -80,6 +80,9 @@ impl Engine {
         if !matches!(phase, Phase::Failed(_) | Phase::Dropped) {
             handle.enter(Phase::Paused);
         }
+        // Those on it have what they can have: whoever waits for them waited for this one.
+        handle.tell_all();
+        let _ = self.commands.send(Command::Look).await;
         Ok(())
     }
 

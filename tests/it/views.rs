@@ -38,6 +38,29 @@ async fn views_on_an_idle_stream_are_resumed_and_go_on() {
     );
 }
 
+/// What the base had no time to read is not waited for: it will not read it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_on_a_view_that_is_paused_right_behind_a_write_answers() {
+    let server = Server::ephemeral();
+    let client = server.connect().await;
+    for sql in [
+        "CREATE STREAM r (v INT)",
+        "CREATE MATERIALIZED VIEW ra AS SELECT v FROM r",
+        "CREATE MATERIALIZED VIEW rb AS SELECT v FROM ra",
+        "SET statement_timeout = '20s'",
+    ] {
+        server::run(&client, sql).await;
+    }
+    let count = "SELECT (SELECT count(*) FROM rb) - (SELECT count(*) FROM ra)";
+    for _ in 0..20 {
+        server::run(&client, "INSERT INTO r VALUES (1)").await;
+        server::run(&client, "ALTER MATERIALIZED VIEW ra PAUSE").await;
+        assert_eq!(server::value(&client, count).await, "0");
+        server::run(&client, "ALTER MATERIALIZED VIEW ra RESUME").await;
+    }
+    assert_eq!(server::value(&client, "SELECT count(*) FROM rb").await, "20");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_view_on_a_view_counts_once_while_others_catch_up_and_are_resumed() {
     let server = Arc::new(Server::ephemeral());

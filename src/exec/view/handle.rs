@@ -432,6 +432,11 @@ impl ViewHandle {
         self.reached.change_if(|reached| std::mem::replace(reached, commit) != commit);
     }
 
+    /// Tells those that wait for it to look again, though it has come no further.
+    pub(in crate::exec) fn tell_all(&self) {
+        self.reached.change_if(|_| true);
+    }
+
     /// Makes an epoch visible and tells the subscribers of its change.
     pub(in crate::exec) fn publish(
         &self,
