@@ -35,6 +35,7 @@ use datafusion::physical_plan::collect;
 use parking_lot::Mutex;
 
 use super::budget::Allowance;
+use super::coercion::held::with_held_constants;
 use super::functions::scalar_at;
 use crate::error::{Error, SqlState};
 use crate::spawn::wait;
@@ -93,7 +94,8 @@ pub fn applied(
         }
     });
     let args = x.into_iter().chain(columns).collect();
-    let apply = Apply::new(state, Arc::clone(&subquery.subquery), want, outer, value);
+    let plan = with_held_constants(subquery.subquery.as_ref().clone())?;
+    let apply = Apply::new(state, Arc::new(plan), want, outer, value);
     Ok(ScalarUDF::from(apply).call(args))
 }
 

@@ -80,7 +80,7 @@ pub(super) fn held(plan: LogicalPlan) -> Result<LogicalPlan> {
 }
 
 /// The plan with constants held beside such aggregates, where a condition above may read them.
-pub(super) fn with_held_constants(plan: LogicalPlan) -> Result<LogicalPlan> {
+pub(crate) fn with_held_constants(plan: LogicalPlan) -> Result<LogicalPlan> {
     plan.rewrite_with_subqueries(&mut UnderConditions { above: 0 }).map(|plan| plan.data)
 }
 

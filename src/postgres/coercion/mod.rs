@@ -34,7 +34,7 @@ mod decimals;
 mod documents;
 mod flatten;
 mod floats;
-mod held;
+pub(crate) mod held;
 pub mod intervals;
 pub(crate) mod joinable;
 pub mod missing;
