@@ -450,18 +450,34 @@ impl Operators<'_> {
         chosen.transform_data(|case| documents::chosen(case, results.iter(), self.schema))
     }
 
+    /// NULLIF of a number that is compared with a double or a real: both are doubles. Says whether it is one.
+    fn as_doubles(&self, call: &mut ScalarFunction) -> bool {
+        let is = |of: &Expr, kind: fn(&DataType) -> bool| {
+            of.get_type(self.schema).is_ok_and(|of| kind(&of))
+        };
+        let is_exact = |of: &DataType| of.is_integer() || of.is_decimal();
+        if let ("nullif", [value, other]) = (call.func.name(), call.args.as_mut_slice())
+            && is(value, is_exact)
+            && is(other, DataType::is_floating)
+        {
+            for side in [value, other] {
+                *side = typed(Box::new(std::mem::take(side)), DataType::Float64);
+            }
+            return true;
+        }
+        false
+    }
+
     /// A function whose arguments and result are of one type.
     fn of_one_type(&self, mut call: ScalarFunction) -> Result<Transformed<Expr>> {
+        let are_doubles = self.as_doubles(&mut call);
         if let ("nullif", [value, other]) = (call.func.name(), call.args.as_slice()) {
             let text = texts::of_nullif(value, other, self.schema);
             let (mut left, mut right) = (value.clone(), other.clone());
             let is_kept = floats::keeps_its_type(value, other, self.schema);
             if made_comparable([&mut left, &mut right], self.schema) || is_kept {
-                // A numeric is compared with a double as one, and is one then.
-                let is_double = left.get_type(self.schema).is_ok_and(|of| of.is_floating());
-                let value = if is_double { left.clone() } else { value.clone() };
                 let unlike = when(left.eq(right), lit(ScalarValue::Null));
-                return Ok(Transformed::yes(nullif_of(unlike, text, value)?));
+                return Ok(Transformed::yes(nullif_of(unlike, text, value.clone())?));
             }
             if let Some((value, text)) = text {
                 call.args[0] = value;
@@ -470,7 +486,7 @@ impl Operators<'_> {
         } else if let Some(text) = texts::together(&mut call.args, self.schema) {
             return Ok(Transformed::yes(functions::cast_to(Expr::ScalarFunction(call), &text)));
         }
-        let is_changed = floats::unify(call.args.iter_mut(), self.schema);
+        let is_changed = floats::unify(call.args.iter_mut(), self.schema) || are_doubles;
         let args = call.args.clone();
         let call = Transformed::new_transformed(Expr::ScalarFunction(call), is_changed);
         call.transform_data(|call| match &call {
