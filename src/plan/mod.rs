@@ -26,6 +26,7 @@ pub mod placeholder;
 mod planner;
 mod ports;
 mod reach;
+mod refused;
 pub mod relations;
 mod row;
 mod session;

@@ -27,7 +27,6 @@ use datafusion::logical_expr::{
 };
 
 use crate::error::{Error, Result};
-use crate::postgres::subplan;
 use crate::time::DAY_MICROS;
 
 /// Functions whose value is the moment's.
@@ -108,23 +107,6 @@ pub(super) fn is_in(expr: &Expr) -> Result<bool> {
     Ok(expr.exists(|part| Ok(type_of(part).is_some()))?)
 }
 
-/// Refuses the functions of the moment in subqueries that are run for each row: these are planned when they
-/// are run, and know no moment of the epoch.
-pub fn check_applied(plan: &LogicalPlan) -> Result<()> {
-    plan.apply_with_subqueries(|node| {
-        subplan::visit(node, &mut |inner| {
-            if reads_clock(inner)? {
-                let what = "now() in a subquery that is run for each row is not supported in a continuous query";
-                let hint = "Put the condition on the time into a subquery in FROM of the relation that it is of, or around the query.";
-                return Err(Error::unsupported(what).hint(hint).into());
-            }
-            Ok(check_applied(inner)?)
-        })?;
-        Ok(TreeNodeRecursion::Continue)
-    })?;
-    Ok(())
-}
-
 /// Whether a plan that is not bound reads the clock.
 pub fn reads_clock(plan: &LogicalPlan) -> Result<bool> {
     calls_one_of(plan, &FUNCTIONS)
@@ -133,19 +115,6 @@ pub fn reads_clock(plan: &LogicalPlan) -> Result<bool> {
 /// Whether a bound plan reads the time of the epoch.
 pub(super) fn is_read_in(plan: &LogicalPlan) -> Result<bool> {
     calls_one_of(plan, &[NAME])
-}
-
-/// Whether a subquery that is run for each row reads it: nobody sets the time for that.
-pub(super) fn is_read_by_rows(plan: &LogicalPlan) -> Result<bool> {
-    let mut is_read = false;
-    plan.apply_with_subqueries(|node| {
-        subplan::visit(node, &mut |inner| {
-            is_read |= reads_clock(inner)? || is_read_by_rows(inner)?;
-            Ok(())
-        })?;
-        Ok(TreeNodeRecursion::Continue)
-    })?;
-    Ok(is_read)
 }
 
 fn calls_one_of(plan: &LogicalPlan, names: &[&str]) -> Result<bool> {

@@ -11,7 +11,6 @@ use arrow::datatypes::{DataType, FieldRef};
 use async_trait::async_trait;
 use chrono::DateTime;
 use datafusion::catalog::{CatalogProviderList, MemoryCatalogProviderList};
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{SchemaError, TableReference};
 use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::execution::SessionStateBuilder;
@@ -21,7 +20,7 @@ use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::planner::TypePlanner;
-use datafusion::logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNode, Volatility};
+use datafusion::logical_expr::{LogicalPlan, UserDefinedLogicalNode};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
 use datafusion::prelude::{SessionConfig, SessionContext};
@@ -33,7 +32,8 @@ use futures::future::LocalBoxFuture;
 use super::cut;
 use super::distinct_on;
 use super::moment::{self, Moment};
-use super::pipeline::{Pipeline, Stateful};
+use super::pipeline::Pipeline;
+use super::refused::{check_moment, reads_moment, refuse_subqueries, refuse_unstable};
 use super::relations::{Database, RelationLookup};
 use super::session::SessionNode;
 use super::stage::CutOptions;
@@ -55,7 +55,6 @@ use crate::postgres::lateral;
 use crate::postgres::outer::LateralRelations;
 use crate::postgres::routines::called::with_called;
 use crate::postgres::set_operations;
-use crate::postgres::subplan::{self, is_subplan};
 use crate::postgres::syntax::naming::{name_columns, name_columns_alone, shown_name};
 use crate::postgres::syntax::partial_names::{complete_names, is_short_list};
 use crate::postgres::syntax::relation_names::check_relation_names;
@@ -241,17 +240,10 @@ impl Planner {
     ) -> Result<Pipeline> {
         refuse_unstable(plan)?;
         let schema = Arc::clone(plan.schema());
-        moment::check_applied(plan)?;
         let marked = moment::marked(plan)?;
         let ranked = distinct_on::ranked(options, marked.as_ref().unwrap_or(plan).clone())?;
         let mut optimized = state.optimize(&ranked)?;
         refuse_subqueries(&optimized)?;
-        if moment::is_read_by_rows(&optimized)? {
-            return Err(Error::unsupported(
-                "now() in a subquery that is run for each row is not supported in a continuous query",
-            )
-            .hint("Write it as a join, or have the condition in the query around it."));
-        }
         let moment = Moment::default();
         if marked.is_some()
             && let Some(bound) = moment::bound(&optimized, &moment)?
@@ -350,56 +342,6 @@ fn at(state: SessionState, now_ms: i64) -> SessionState {
     SessionStateBuilder::new_from_existing(state).with_execution_props(props).build()
 }
 
-/// A continuous query's answer is a function of the rows: nothing in it may depend on chance.
-/// (`now()` is the epoch's time: [`moment`].)
-fn refuse_unstable(plan: &LogicalPlan) -> Result<()> {
-    let mut found = None;
-    plan.apply_with_subqueries(|node| {
-        subplan::visit(node, &mut |inner| Ok(refuse_unstable(inner)?))?;
-        node.apply_expressions(|expr| {
-            expr.apply(|expr| {
-                if let Expr::ScalarFunction(call) = expr
-                    && call.func.signature().volatility == Volatility::Volatile
-                    && !is_subplan(&call.func)
-                {
-                    found = Some(call.func.name().to_owned());
-                    return Ok(TreeNodeRecursion::Stop);
-                }
-                Ok(TreeNodeRecursion::Continue)
-            })
-        })
-    })?;
-    match found {
-        None => Ok(()),
-        Some(name) => Err(Error::unsupported(format!("{name}() in a continuous query is not supported"))
-            .hint("Its value would differ each time; write it into the row when it is inserted, with a DEFAULT or a generated column.")),
-    }
-}
-
-/// A subquery that the optimizer has not made a join of cannot be run; DataFusion would say so only
-/// then.
-fn refuse_subqueries(plan: &LogicalPlan) -> Result<()> {
-    let (mut is_lateral, mut has_subquery) = (false, false);
-    plan.apply_with_subqueries(|node| {
-        node.apply_expressions(|expr| {
-            expr.apply(|part| {
-                is_lateral |= matches!(part, Expr::OuterReferenceColumn(..));
-                has_subquery |=
-                    matches!(part, Expr::InSubquery(_) | Expr::Exists(_) | Expr::ScalarSubquery(_));
-                Ok(TreeNodeRecursion::Continue)
-            })
-        })
-    })?;
-    match (is_lateral, has_subquery) {
-        (true, _) => Err(Error::lateral()),
-        (false, true) => Err(Error::unsupported(
-            "a subquery in this place of a continuous query is not supported yet",
-        )
-        .hint("Write it in WHERE, or join the table that it reads.")),
-        (false, false) => Ok(()),
-    }
-}
-
 /// Physical planning with the window functions.
 #[derive(Debug)]
 struct Queries;
@@ -415,51 +357,6 @@ impl QueryPlanner for Queries {
             DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(WindowNodePlanner)]);
         planner.create_physical_plan(plan, state).await
     }
-}
-
-/// Whether a fragment or a plan that an operator asks reads the time of the epoch.
-fn reads_moment(pipeline: &Pipeline) -> Result<bool> {
-    let below = pipeline.sources.iter().map(|source| &source.below.plan);
-    let above = pipeline.steps.iter().map(|step| &step.above.plan);
-    let asked =
-        pipeline.steps.iter().filter_map(|step| step.operator.asks()).map(|asks| &asks.plan);
-    for plan in below.chain(above).chain(asked) {
-        if moment::is_read_in(plan)? {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
-/// Refuses a pipeline that would compute a row again to take it back, or only when a window closes,
-/// which need not be in an epoch that reads anything.
-fn check_moment(pipeline: &Pipeline) -> Result<()> {
-    let mut is_later = false;
-    for step in &pipeline.steps {
-        is_later |= match &step.operator {
-            Stateful::Aggregate { .. } | Stateful::Buffer { .. } => {
-                moment::is_read_in(&step.above.plan)?
-            }
-            Stateful::PerKey(keyed)
-            | Stateful::Join(keyed)
-            | Stateful::AppendJoin { asked: keyed, .. }
-            | Stateful::Over { asked: keyed, .. } => {
-                moment::is_read_in(&keyed.plan)? || moment::is_read_in(&step.above.plan)?
-            }
-            Stateful::Session { .. } => moment::is_read_in(&step.above.plan)?,
-            Stateful::Union { .. } | Stateful::Top(_) | Stateful::Temporal(_) => {
-                step.retracts && moment::is_read_in(&step.above.plan)?
-            }
-            Stateful::Assign { .. } => false,
-        };
-    }
-    let what = match (pipeline.retracts(), is_later) {
-        (false, false) => return Ok(()),
-        (true, _) => "now() over a view whose rows change",
-        (false, true) => "now() in what becomes of an aggregate or a closed window",
-    };
-    Err(Error::unsupported(format!("{what} is not supported in a continuous query"))
-        .hint("Use now() when you read the view; in WHERE, below an aggregate, it is the time at which a row is read."))
 }
 
 struct WindowNodePlanner;
