@@ -279,9 +279,8 @@ impl AppendJoin {
 impl Operator for AppendJoin {
     fn forget_after(&mut self, ttl: i64) -> bool {
         let KeptSide { rows, width, key, .. } = &self.sides[0];
-        let (schema, key) = (rows.schema(), *width..*width + *key);
-        let types: Vec<DataType> = key.map(|at| schema.field(at).data_type().clone()).collect();
-        self.untouched = UntouchedValues::new(&types, ttl).ok();
+        let schema = rows.schema();
+        self.untouched = UntouchedValues::new(&schema.fields()[*width..*width + *key], ttl);
         self.untouched.is_some()
     }
 

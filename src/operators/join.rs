@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::{concat_batches, take_record_batch};
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::datatypes::{Schema, SchemaRef};
 
 use super::Closing;
 use super::operator::{Operator, PassedOn, Question, kept, size_of_tables};
@@ -93,9 +93,8 @@ impl InnerJoin {
 impl Operator for InnerJoin {
     fn forget_after(&mut self, ttl: i64) -> bool {
         let Side { rows, first, key, .. } = &self.sides[0];
-        let (schema, key) = (rows.schema(), *first..*first + *key);
-        let types: Vec<DataType> = key.map(|at| schema.field(at).data_type().clone()).collect();
-        self.untouched = UntouchedValues::new(&types, ttl).ok();
+        let schema = rows.schema();
+        self.untouched = UntouchedValues::new(&schema.fields()[*first..*first + *key], ttl);
         self.sides.iter_mut().for_each(|side| side.rows.forgets());
         self.untouched.is_some()
     }

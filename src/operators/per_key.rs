@@ -117,9 +117,7 @@ impl PerKey {
 impl Operator for PerKey {
     fn forget_after(&mut self, ttl: i64) -> bool {
         let Touched::Keys(..) = &self.touched else { return false };
-        let fields = &self.output.fields()[self.answer..];
-        let types: Vec<DataType> = fields.iter().map(|field| field.data_type().clone()).collect();
-        self.untouched = UntouchedValues::new(&types, ttl).ok();
+        self.untouched = UntouchedValues::new(&self.output.fields()[self.answer..], ttl);
         self.ports.iter_mut().for_each(|port| port.rows.forgets());
         self.untouched.is_some()
     }

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use arrow::array::{Array, ArrayRef};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, FieldRef};
 
 use crate::error::Result;
 use crate::state::Interner;
@@ -110,9 +110,11 @@ pub(super) struct UntouchedValues {
 }
 
 impl UntouchedValues {
-    /// Keys of these types, forgotten after so many microseconds.
-    pub(super) fn new(types: &[DataType], ttl: i64) -> Result<UntouchedValues> {
-        Ok(UntouchedValues { keys: Interner::new(types)?, times: UntouchedKeys::new(ttl) })
+    /// Keys in these columns, forgotten after so many microseconds; `None`: they cannot be told apart.
+    pub(super) fn new(columns: &[FieldRef], ttl: i64) -> Option<UntouchedValues> {
+        let types: Vec<DataType> = columns.iter().map(|field| field.data_type().clone()).collect();
+        let keys = Interner::new(&types).ok()?;
+        Some(UntouchedValues { keys, times: UntouchedKeys::new(ttl) })
     }
 
     /// Rows with these keys have come in this epoch.
