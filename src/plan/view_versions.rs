@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
 use datafusion::common::tree_node::TreeNode;
-use datafusion::common::{Column, JoinType, ScalarValue};
+use datafusion::common::{Column, DFSchema, JoinType, ScalarValue};
 use datafusion::datasource::provider_as_source;
 use datafusion::error::Result as DfResult;
 use datafusion::functions::core::expr_fn::{coalesce, greatest, least};
@@ -90,8 +90,8 @@ fn columns(versioned: &LogicalPlan) -> Vec<Expr> {
 }
 
 /// The expressions under the names and qualifiers of a schema's columns.
-fn named(exprs: impl Iterator<Item = Expr>, like: &LogicalPlan) -> Vec<Expr> {
-    let names = exprs.zip(like.schema().iter());
+fn named(exprs: impl Iterator<Item = Expr>, like: &DFSchema) -> Vec<Expr> {
+    let names = exprs.zip(like.iter());
     names
         .map(|(expr, (relation, field))| expr.alias_qualified(relation.cloned(), field.name()))
         .collect()
@@ -172,11 +172,7 @@ impl Versions<'_> {
         let input = self.of(&first.input)?;
         let mut versioned = first_of_each(input, first.keys, first.order)?;
         let with_rank = columns(&versioned.plan).into_iter().chain([lit(1_u64)]);
-        let rows = LogicalPlan::EmptyRelation(datafusion::logical_expr::EmptyRelation {
-            produce_one_row: false,
-            schema: first.output,
-        });
-        let with_rank = named(with_rank, &rows);
+        let with_rank = named(with_rank, &first.output);
         versioned.plan = projected(with_rank, own(SINCE), own(UNTIL), versioned.plan)?;
         for node in &first.above {
             versioned = above(node, vec![versioned])?;
@@ -189,8 +185,7 @@ impl Versions<'_> {
         // The order begins with the key.
         let order = on.sort_expr.iter().flatten().skip(on.on_expr.len()).cloned().collect();
         let first = first_of_each(input, on.on_expr.clone(), order)?;
-        let whole = LogicalPlan::Distinct(Distinct::On(on.clone()));
-        let selected = named(on.select_expr.iter().map(|expr| expr.clone().unalias()), &whole);
+        let selected = named(on.select_expr.iter().map(|expr| expr.clone().unalias()), &on.schema);
         let time = first.time.and_then(|time| {
             on.select_expr.iter().position(|expr| is_column(expr, time, &first.plan))
         });
@@ -409,8 +404,7 @@ fn grouped(aggregate: &Aggregate, input: Versioned) -> Result<Versioned> {
         calls.push(so_far(expr, keys)?.alias(&name));
         values.push(own(&name));
     }
-    let like = LogicalPlan::Aggregate(aggregate.clone());
-    let values = named(keys.iter().cloned().chain(values), &like);
+    let values = named(keys.iter().cloned().chain(values), &aggregate.schema);
     let reckoned = LogicalPlanBuilder::from(input.plan).window(calls)?.build()?;
     let rows = projected(values, own(SINCE), until_next(), reckoned)?;
     // Rows of one time are one.
