@@ -1,4 +1,4 @@
-//! `named_row('a', x, 'b', y)`: a row whose fields have names, and the types of what they hold.
+//! `named_row('a', x, 'b', y)`, which nobody can write: a row whose fields have names, and the types of what they hold.
 //!
 //! DataFusion's `named_struct` knows Arrow's types alone: JSON in it is a text.
 
@@ -15,8 +15,8 @@ use datafusion::logical_expr::{
 use super::scalar::over_columns;
 use crate::error::Error;
 
-/// What it is called; nobody writes it.
-pub const NAMED_ROW: &str = "named_row";
+/// What it is called.
+pub const NAMED_ROW: &str = "\u{1}named_row";
 
 pub(super) fn named_row() -> ScalarUDF {
     ScalarUDF::from(NamedRow { signature: Signature::variadic_any(Volatility::Immutable) })

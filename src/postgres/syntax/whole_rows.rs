@@ -11,6 +11,7 @@
 //! Which columns a relation has is asked of the planner, which costs, and so comes after a query that could
 //! not be planned for it; but for `f(e.*)`, of which DataFusion makes `f(*)`.
 
+use std::cell::OnceCell;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
@@ -85,13 +86,26 @@ struct SpelledRows<'a> {
 struct RowScope {
     from: Vec<TableWithJoins>,
     relations: Vec<RowSource>,
+    /// All of its columns, once they have been asked for.
+    columns: ToldNames,
 }
+
+/// Names of columns; `None`: they cannot be told.
+type ToldNames = OnceCell<Option<Vec<String>>>;
 
 /// A relation of it.
 struct RowSource {
     name: Ident,
     /// An outer join may have no row of it.
     may_be_missing: bool,
+    /// Its columns, once they have been asked for.
+    columns: ToldNames,
+}
+
+impl RowSource {
+    fn new(name: Ident, may_be_missing: bool) -> RowSource {
+        RowSource { name, may_be_missing, columns: OnceCell::new() }
+    }
 }
 
 fn sources(from: &[TableWithJoins], may_be_missing: bool, all: &mut Vec<RowSource>) {
@@ -120,7 +134,7 @@ fn source(factor: &TableFactor, may_be_missing: bool, all: &mut Vec<RowSource>) 
         TableFactor::NestedJoin { table_with_joins, alias: None } => {
             sources(std::slice::from_ref(table_with_joins), may_be_missing, all);
         }
-        _ => all.extend(alias_of(factor).map(|name| RowSource { name, may_be_missing })),
+        _ => all.extend(alias_of(factor).map(|name| RowSource::new(name, may_be_missing))),
     }
 }
 
@@ -139,30 +153,31 @@ impl SpelledRows<'_> {
     }
 
     /// The relation that is called so, with its columns, if no column is called so.
-    fn relation(&self, name: &Ident, is_relation: bool) -> Option<(&RowSource, Vec<String>)> {
+    fn relation(&self, name: &Ident, is_relation: bool) -> Option<(&RowSource, &[String])> {
         let wanted = ident_name(name);
         let is_it = |source: &&RowSource| ident_name(&source.name) == wanted;
         if !self.scopes.iter().any(|scope| scope.relations.iter().any(|one| is_it(&one))) {
             return None;
         }
         for scope in self.scopes.iter().rev() {
-            let all = SelectItem::Wildcard(WildcardAdditionalOptions::default());
-            if !is_relation && self.columns(&scope.from, all)?.contains(&wanted) {
+            let all = || SelectItem::Wildcard(WildcardAdditionalOptions::default());
+            let seen = || scope.columns.get_or_init(|| self.columns(&scope.from, all()));
+            if !is_relation && seen().as_ref()?.contains(&wanted) {
                 return None;
             }
             if let Some(source) = scope.relations.iter().find(is_it) {
                 let name = ObjectName::from(vec![source.name.clone()]);
                 let kind = SelectItemQualifiedWildcardKind::ObjectName(name);
                 let own = SelectItem::QualifiedWildcard(kind, WildcardAdditionalOptions::default());
-                return Some((source, self.columns(&scope.from, own)?));
+                let told = source.columns.get_or_init(|| self.columns(&scope.from, own));
+                return Some((source, told.as_deref()?));
             }
         }
         None
     }
 
     fn put(&mut self, place: &mut Expr, name: &Ident, is_relation: bool) -> bool {
-        let row =
-            self.relation(name, is_relation).map(|(source, columns)| row_of(source, &columns));
+        let row = self.relation(name, is_relation).map(|(source, columns)| row_of(source, columns));
         let is_row = row.is_some();
         if let Some(row) = row {
             *place = row;
@@ -260,7 +275,11 @@ impl VisitorMut for SpelledRows<'_> {
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
         let mut relations = Vec::new();
         sources(&select.from, false, &mut relations);
-        self.scopes.push(RowScope { from: select.from.clone(), relations });
+        self.scopes.push(RowScope {
+            from: select.from.clone(),
+            relations,
+            columns: OnceCell::new(),
+        });
         if self.wildcards {
             return ControlFlow::Continue(());
         }
