@@ -34,6 +34,7 @@ use datafusion::logical_expr::{
     WindowFrameBound, WindowFrameUnits, WindowFunctionDefinition, lit,
 };
 
+use super::moment::reads_clock;
 use super::relations::{has_versions, scanned};
 use super::top::{FirstRows, of_rank};
 use crate::catalog::{Kind, Relation};
@@ -58,6 +59,10 @@ pub type TableVersions<'a> = &'a dyn Fn(&Arc<Relation>) -> Result<Arc<dyn TableP
 /// # Errors
 /// 0A000 for queries whose versions do not follow from the times of their rows.
 pub fn versions(plan: &LogicalPlan, tables: TableVersions) -> Result<LogicalPlan> {
+    // Which now() was it then?
+    if reads_clock(plan)? {
+        return Err(refused("now()"));
+    }
     Ok(Versions { tables }.of(plan)?.plan)
 }
 
