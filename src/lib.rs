@@ -29,6 +29,7 @@
 //!                                                                            │ Delta
 //!                                                                            ▼
 //!      view, client ◀── publish ◀── store ◀─── one commit ─────── fragment (DataFusion)
+//!      sink, stream ◀── outbox ◀──────┘                                       │
 //!                                                                            │ or, where there
 //!                                                                            ▼ is another:
 //!                                                                         operator ─▶ …
@@ -57,7 +58,7 @@
 //! | [`exec`] | epochs, views, recovery, reading | the room's page |
 //! | [`log`] | the durable, ordered rows of a stream; the one thread that commits | [`log::Journal`] |
 //! | [`store`] | durable bytes behind one small trait | [`store::Store`] |
-//! | [`connect`] | files and generators as streams | [`connect::Source`] |
+//! | [`connect`] | files and generators as streams, files and the terminal as sinks | [`connect::Source`], [`connect::Sink`] |
 //! | [`catalog`] | names | [`catalog::Catalog`] |
 //! | [`sql`] | text to statement | [`sql::Statement`] |
 //! | [`session`] | statement to action | the room's page |
@@ -75,6 +76,7 @@
 //! |---|---|
 //! | a query's output is a function of (plan, log), and of the time where it reads `now()`: not of batch sizes, threads, restarts or hash order | `oracle::live_answer_view_and_snapshot_equal_an_independent_answer` |
 //! | nothing is visible before it is durable; what is acknowledged counts exactly once | `crash::twenty_crashes_lose_nothing_and_count_nothing_twice`, `simulation::whatever_fails_and_whenever_each_acknowledged_write_counts_once_and_every_view_is_its_query` |
+//! | what goes to files has each change once | `sinks::files_have_each_change_once_however_often_the_server_is_killed` |
 //! | a row is late by the writes before its own, wherever batches end | `oracle::rows::a_row_is_late_by_the_writes_before_its_own` |
 //! | a statement sees all views that it reads as of one commit, also one that trails | `views::a_statement_sees_a_view_that_trails_and_one_that_does_not_as_of_one_commit` |
 //! | a slow view holds up no other view | `views::a_view_that_takes_long_holds_up_no_other_and_is_paused_and_dropped_at_once` |

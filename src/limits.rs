@@ -258,6 +258,19 @@ pub const SUBSCRIPTION_BYTES: usize = 64 << 20;
 /// of what it has been given: so much is kept on the disk for it, and read at once when it goes on.
 pub const UNREAD_BYTES: usize = 1 << 30;
 
+/// How many bytes of changes wait for a sink to publish them before its query stands still.
+pub const OUTBOX_BYTES: usize = 256 << 20;
+
+/// How many bytes of changes go out of a sink together, as they are stored; one epoch at least.
+pub const PUBLICATION_BYTES: usize = 32 << 20;
+
+/// How long a sink waits at the most before it offers again what the other side has not taken,
+/// milliseconds.
+pub const SINK_RETRY_MS: u64 = 10_000;
+
+/// How long changes are gathered for a file, if the sink says nothing else, milliseconds.
+pub const FILE_ROLLOVER_MS: u64 = 1_000;
+
 /// How many batches wait between a continuous SELECT and its client; after that the query waits.
 pub const RESULT_BATCHES: usize = 4;
 

@@ -19,8 +19,8 @@ use crate::store::codec::{decode_number, encode_number};
 use crate::store::{Space, Store, WriteBatch};
 
 pub use relation::{
-    Column, Connector, Emission, Kind, Relation, RelationId, StateOptions, StreamDef, TableDef,
-    ViewDef, WatermarkSpec,
+    Column, Connector, Emission, Kind, Relation, RelationId, SinkDef, SinkForm, StateOptions,
+    StreamDef, TableDef, ViewDef, WatermarkSpec,
 };
 pub use routine::{
     AggregateDef, Argument, BodyText, CatalogObject, FunctionDef, Routine, RoutineKind, Stability,
@@ -42,8 +42,9 @@ const RELATION_PREFIX: &[u8] = b"relation/";
 /// The key of the id that the next relation gets: the ids of dropped ones are not given again.
 const NEXT_ID_KEY: &[u8] = b"next-relation";
 
-/// The version of the stored form of a relation; 2 has a schema.
-const RELATION_FORMAT: u32 = 2;
+/// The version of the stored form of a relation; 2 has a schema, 3 a query whose changes are handed
+/// on.
+const RELATION_FORMAT: u32 = 3;
 
 /// The version of the record around it.
 const RELATION_HEAD: u8 = 1;
@@ -253,11 +254,12 @@ impl Names {
         self.by_id(id).map_or(id, |relation| relation.query_id())
     }
 
-    /// The materialized views that are the answer of a query, oldest first.
+    /// The materialized views that are the answer of a query, or the sink that is fed by it, oldest
+    /// first.
     pub fn answers_of(&self, query: RelationId) -> impl Iterator<Item = &Arc<Relation>> {
-        self.by_id.values().filter(move |relation| {
-            matches!(relation.kind, Kind::MaterializedView(_)) && relation.query_id() == query
-        })
+        self.by_id
+            .values()
+            .filter(move |relation| relation.running().is_some() && relation.query_id() == query)
     }
 
     /// 42P01 for a name, with the nearest existing name of its schema as a hint.

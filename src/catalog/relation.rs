@@ -16,7 +16,7 @@ use crate::types::{SqlType, quote_name};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RelationId(pub u64);
 
-/// A stream, table or view.
+/// A stream, table, view or sink.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Relation {
     /// Its identity.
@@ -88,6 +88,28 @@ pub enum Kind {
     },
     /// A query whose answer is kept.
     MaterializedView(ViewDef),
+    /// A query whose changes go outside.
+    Sink(SinkDef),
+}
+
+/// A sink: what it is fed by, and where that goes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SinkDef {
+    /// Its query, as a materialized view has one.
+    pub query: ViewDef,
+    /// Where its changes go.
+    pub connector: Connector,
+    /// How they go there.
+    pub form: SinkForm,
+}
+
+/// What a sink writes of a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SinkForm {
+    /// The rows that appear, and nothing else: of a query that takes none back.
+    Rows,
+    /// As SUBSCRIBE: the epoch, +1 or −1, and the row.
+    Changes,
 }
 
 /// What a stream has besides columns.
@@ -118,13 +140,15 @@ pub struct StreamDef {
     /// [`limits::MAX_LAG_MS`](crate::limits::MAX_LAG_MS).
     #[serde(default)]
     pub max_lag_ms: Option<i64>,
+    /// The query that writes it, if nobody else does (CREATE STREAM … AS).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query: Option<Box<ViewDef>>,
 }
 
 impl StreamDef {
     /// Which connector its rows come from.
     pub fn connector_name(&self) -> Option<&str> {
-        let mut options = self.connector.iter().flat_map(|connector| &connector.options);
-        options.find(|(name, _)| name == "connector").map(|(_, value)| value.as_str())
+        self.connector.as_ref().and_then(Connector::name)
     }
 }
 
@@ -144,6 +168,14 @@ pub struct WatermarkSpec {
 pub struct Connector {
     /// All options, `connector` included.
     pub options: Vec<(String, String)>,
+}
+
+impl Connector {
+    /// Which connector it is.
+    pub fn name(&self) -> Option<&str> {
+        let named = self.options.iter().find(|(name, _)| name == "connector");
+        named.map(|(_, value)| value.as_str())
+    }
 }
 
 /// What a table has besides columns.
@@ -241,16 +273,39 @@ impl Relation {
             Kind::Table(_) => "table",
             Kind::View { .. } => "view",
             Kind::MaterializedView(_) => "materialized view",
+            Kind::Sink(_) => "sink",
         }
     }
 
     /// As what the query runs and is stored that a materialized view is the answer of: its own id, or
     /// that of the view, which may be gone by now, that was the first of several with one query.
     pub fn query_id(&self) -> RelationId {
+        self.running().and_then(|def| def.answers).unwrap_or(self.id)
+    }
+
+    /// What runs for it, if anything does.
+    pub fn running(&self) -> Option<&ViewDef> {
         match &self.kind {
-            Kind::MaterializedView(def) => def.answers.unwrap_or(self.id),
-            Kind::Stream(_) | Kind::Table(_) | Kind::View { .. } => self.id,
+            Kind::MaterializedView(def) => Some(def),
+            Kind::Sink(sink) => Some(&sink.query),
+            Kind::Stream(stream) => stream.query.as_deref(),
+            Kind::Table(_) | Kind::View { .. } => None,
         }
+    }
+
+    /// The same, to be changed.
+    pub fn running_mut(&mut self) -> Option<&mut ViewDef> {
+        match &mut self.kind {
+            Kind::MaterializedView(def) => Some(def),
+            Kind::Sink(sink) => Some(&mut sink.query),
+            Kind::Stream(stream) => stream.query.as_deref_mut(),
+            Kind::Table(_) | Kind::View { .. } => None,
+        }
+    }
+
+    /// Whether the changes of its query are handed on, outside or to a log, and not kept as an answer.
+    pub fn hands_on(&self) -> bool {
+        matches!(self.kind, Kind::Sink(_) | Kind::Stream(StreamDef { query: Some(_), .. }))
     }
 
     /// A materialized view as its query has it: under the query's id.
@@ -279,8 +334,13 @@ pub(super) fn key(id: RelationId) -> Vec<u8> {
 }
 
 pub(super) fn encode(relation: &Relation) -> Result<Bytes> {
-    // Those of before know no schema, and would take any for `public`.
-    let format = if is_public(&relation.schema) { 1 } else { RELATION_FORMAT };
+    // Those of before know no schema, and would take any for `public`; and a stream that a query
+    // writes for one that nobody does.
+    let format = match (relation.hands_on(), is_public(&relation.schema)) {
+        (true, _) => RELATION_FORMAT,
+        (false, true) => 1,
+        (false, false) => 2,
+    };
     encode_json(RELATION_HEAD, &Stored { format, relation })
 }
 

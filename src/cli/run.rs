@@ -2,7 +2,7 @@
 //!
 //! The engine lives in memory for as long as the scripts take. Its input is what is there: a
 //! continuous query ends when it has read it, so a script always comes to its end (unless it reads
-//! a source that has none).
+//! a source that has none). What it makes sinks for goes there before the end.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -47,7 +47,8 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     })?;
     let done = scripts
         .into_iter()
-        .try_for_each(|script| core.run(script, Box::new(Printer::new(args.format))));
+        .try_for_each(|script| core.run(script, Box::new(Printer::new(args.format))))
+        .and_then(|()| core.finish());
     core.stop(Duration::from_secs(1));
     done
 }

@@ -1,4 +1,5 @@
-//! Connectors: rows that live outside, read in place.
+//! Connectors: rows that live outside, read in place (sources), and changes that go there (sinks,
+//! see [`Sink`]).
 //!
 //! A source is a log like any other (`crate::log`): reading it again from the same [`SourceOffset`]
 //! gives the same rows in the same order, however many rows one asks for at a time. So an epoch
@@ -18,18 +19,23 @@ use arrow::record_batch::RecordBatch;
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
 
+mod blackhole;
 mod computed;
 mod datagen;
 mod decode;
+mod encode;
 mod file;
 mod generated;
 mod nexmark;
 mod options;
 mod random;
+mod sink;
+mod stdout;
 mod times;
 
 pub use computed::ComputedColumn;
 use options::ConnectorOptions;
+pub use sink::{Publication, SINK_CONNECTORS, SINK_OPTIONS, Sink, SinkIdentity};
 
 /// Options of every stream with a connector; they are not the connector's business and it passes
 /// over them.
@@ -209,6 +215,7 @@ pub fn open(
             Arc::new(datagen::Datagen::open(&options, columns, created_at_ms, given_times)?)
         }
         "file" => Arc::new(file::FileSource::open(&options, columns, files_root, given_times)?),
+        other if takes_only(other) => return Err(gives_nothing(other)),
         other => return Err(not_built(other)),
     };
     if computed.is_empty() {
@@ -230,6 +237,37 @@ pub fn implied_columns(options: &[(String, String)]) -> Option<Vec<Field>> {
         "nexmark" => nexmark::implied_columns(&options).ok(),
         _ => None,
     }
+}
+
+/// Opens the sink that the WITH options describe, for rows of this schema. `files_root` is the
+/// directory that file connectors may not leave.
+pub fn open_sink(
+    options: &[(String, String)],
+    schema: &SchemaRef,
+    files_root: &Path,
+    identity: SinkIdentity,
+) -> Result<Arc<dyn Sink>> {
+    let options = ConnectorOptions::of_sink(options)?;
+    Ok(match options.connector()? {
+        "blackhole" => Arc::new(blackhole::Blackhole::open(&options)?),
+        name @ ("stdout" | "print") => Arc::new(stdout::Stdout::open(name, &options, schema)?),
+        "file" => Arc::new(file::FileSink::open(&options, schema, files_root, identity)?),
+        other => {
+            let what = format!("connector '{other}' is not supported in a sink");
+            return Err(Error::unsupported(what)
+                .hint(format!("There are: {}.", SINK_CONNECTORS.join(", "))));
+        }
+    })
+}
+
+/// Whether a connector only takes, and gives nothing: a stream with it is a sink for INSERT.
+pub fn takes_only(connector: &str) -> bool {
+    connector != "file" && SINK_CONNECTORS.contains(&connector)
+}
+
+fn gives_nothing(connector: &str) -> Error {
+    let what = format!("nothing can be read of the connector '{connector}'");
+    Error::new(SqlState::WrongObjectType, what).hint("It takes what INSERT INTO … SELECT gives it.")
 }
 
 fn not_built(connector: &str) -> Error {

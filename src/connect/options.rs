@@ -1,16 +1,30 @@
-//! The `WITH (option = value, …)` of a source, checked: an option nobody knows is an error that
-//! names the known ones.
+//! The `WITH (option = value, …)` of a source or a sink, checked: an option nobody knows is an error
+//! that names the known ones.
 
-use crate::connect::STREAM_OPTIONS;
+use crate::connect::{SINK_OPTIONS, STREAM_OPTIONS};
 use crate::error::{Error, Result, SqlState};
+use crate::pgtypes::values::parse_interval;
+use crate::time::DAY_MICROS;
 
 /// Options by lower-case name.
 pub(super) struct ConnectorOptions<'a> {
     all: Vec<(String, &'a str)>,
+    /// Those that are not the connector's business.
+    others: &'static [&'static str],
 }
 
 impl<'a> ConnectorOptions<'a> {
+    /// Of a stream.
     pub(super) fn new(options: &'a [(String, String)]) -> Result<Self> {
+        Self::beside(options, &STREAM_OPTIONS)
+    }
+
+    /// Of a sink.
+    pub(super) fn of_sink(options: &'a [(String, String)]) -> Result<Self> {
+        Self::beside(options, &SINK_OPTIONS)
+    }
+
+    fn beside(options: &'a [(String, String)], others: &'static [&'static str]) -> Result<Self> {
         let mut all: Vec<(String, &'a str)> = Vec::with_capacity(options.len());
         for (name, value) in options {
             let name = name.to_ascii_lowercase();
@@ -19,13 +33,14 @@ impl<'a> ConnectorOptions<'a> {
             }
             all.push((name, value));
         }
-        Ok(ConnectorOptions { all })
+        Ok(ConnectorOptions { all, others })
     }
 
     /// The same without one of them.
     pub(super) fn without(&self, name: &str) -> ConnectorOptions<'a> {
         ConnectorOptions {
             all: self.all.iter().filter(|(known, _)| known != name).cloned().collect(),
+            others: self.others,
         }
     }
 
@@ -33,10 +48,10 @@ impl<'a> ConnectorOptions<'a> {
         self.required("connector")
     }
 
-    /// Refuses every option that is neither the stream's nor among `known`.
+    /// Refuses every option that is neither the stream's or sink's own nor among `known`.
     pub(super) fn only(&self, connector: &str, known: &[&str]) -> Result<()> {
         for (name, _) in &self.all {
-            if !known.contains(&name.as_str()) && !STREAM_OPTIONS.contains(&name.as_str()) {
+            if !known.contains(&name.as_str()) && !self.others.contains(&name.as_str()) {
                 return Err(bad(format!("connector '{connector}' has no option \"{name}\""))
                     .hint(format!("Its options are: {}.", known.join(", "))));
             }
@@ -103,6 +118,16 @@ impl<'a> ConnectorOptions<'a> {
         }
     }
 
+    /// A length of time without months, in milliseconds.
+    pub(super) fn duration_ms(&self, name: &str) -> Result<Option<u64>> {
+        let Some(value) = self.get(name) else { return Ok(None) };
+        match milliseconds(value) {
+            Some(ms) => Ok(Some(ms)),
+            None => Err(bad(format!("option \"{name}\" must be a length of time, not '{value}'"))
+                .hint("Write for example '10 seconds'.")),
+        }
+    }
+
     pub(super) fn boolean(&self, name: &str) -> Result<Option<bool>> {
         let Some(value) = self.get(name) else { return Ok(None) };
         match value.to_ascii_lowercase().as_str() {
@@ -125,6 +150,16 @@ impl<'a> ConnectorOptions<'a> {
             }
         }
     }
+}
+
+/// A length of time: a number of milliseconds, or an interval without months.
+pub(super) fn milliseconds(text: &str) -> Option<u64> {
+    if let Ok(ms) = text.trim().parse() {
+        return Some(ms);
+    }
+    let interval = parse_interval(text).ok().filter(|interval| interval.months == 0)?;
+    let days = i64::from(interval.days).checked_mul(DAY_MICROS / 1_000)?;
+    u64::try_from(days.checked_add(interval.nanoseconds / 1_000_000)?).ok()
 }
 
 /// 22023.

@@ -34,6 +34,8 @@ const OPERATOR_TABLES: usize = limits::OPERATOR_PORTS + 1;
 pub(super) const ROWS: u8 = b'r';
 /// A change of the answer.
 pub(super) const ANSWER: u8 = b'a';
+/// A change that is handed on and not kept: see [`outbox`](super::outbox).
+pub(super) const HANDED_ON: u8 = b'h';
 
 /// As which parts the tables of the operator at this place are stored, and last what its fragment
 /// has emitted. An operator that is the only one of its query has kept its old names.

@@ -77,6 +77,11 @@ impl Engine {
         epoch: u64,
         now: i64,
     ) -> Option<StagedView> {
+        let sink = self.sink(run.handle.relation().id).ok();
+        if let Some(full) = sink.as_ref().filter(|sink| sink.is_full()) {
+            self.stand_still(run.handle, Arc::clone(full));
+            return None;
+        }
         let mut puts = WriteBatch::default();
         let work = || {
             for (at, source) in run.sources().enumerate() {
@@ -94,7 +99,12 @@ impl Engine {
             run.stage(self.store().as_ref(), epoch, &change, folding, &mut puts)
         };
         match contained_call(PANICKED, work) {
-            Ok(()) => Some((run, change, puts)),
+            Ok(handed_on) => {
+                if let Some(sink) = sink {
+                    sink.add(usize::try_from(handed_on).unwrap_or(usize::MAX));
+                }
+                Some((run, change, puts))
+            }
             Err(error) => {
                 let handle = run.handle;
                 self.fail(&handle, &error).await;

@@ -7,19 +7,19 @@ use datafusion::execution::context::SessionState;
 use super::registry::Engine;
 use super::snapshot::Scope;
 use super::versions::Overlay;
-use crate::catalog::{Column, Emission, Kind, Relation};
+use crate::catalog::{Column, Emission, Relation};
 use crate::error::{Error, Result};
 use crate::plan::{CutOptions, Pipeline};
 use crate::sql;
 use crate::types::SqlType;
 
-/// The pipeline of a materialized view, and the DataFusion state that its fragments run in.
+/// The pipeline of a materialized view or a sink, and the DataFusion state that its fragments run in.
 pub async fn view_pipeline(
     engine: &Arc<Engine>,
     relation: &Relation,
 ) -> Result<(Pipeline, Arc<SessionState>)> {
-    let Kind::MaterializedView(def) = &relation.kind else {
-        return Err(Error::internal(format!("{} is no materialized view", relation.name)));
+    let Some(def) = relation.running() else {
+        return Err(Error::internal(format!("nothing runs for {}", relation.name)));
     };
     let options = CutOptions {
         emission: def.emission,

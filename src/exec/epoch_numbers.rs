@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::progress::Progress;
 use super::registry::Engine;
-use crate::catalog::{Catalog, Kind};
+use crate::catalog::Catalog;
 use crate::error::Result;
 use crate::log::Transaction;
 use crate::store::codec::{decode_number, encode_number};
@@ -23,7 +23,7 @@ pub(super) fn last_stored(store: &dyn Store, catalog: &Catalog) -> Result<u64> {
         None => 0,
     };
     for relation in catalog.names().all() {
-        if let Kind::MaterializedView(_) = relation.kind {
+        if relation.running().is_some() {
             last = last.max(
                 Progress::read(store, relation.query_id())?.map_or(0, |progress| progress.epoch),
             );

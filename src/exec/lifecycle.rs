@@ -26,6 +26,7 @@ use super::folding::Folding;
 use super::group::PANICKED;
 use super::late::{delete_late, read_late};
 use super::messages::{Command, TemporaryQuery};
+use super::outbox::delete_record;
 use super::position::Start;
 use super::progress::Progress;
 use super::registry::Engine;
@@ -51,12 +52,14 @@ impl Engine {
         let handle = self.view(id)?;
         handle.enter(Phase::Paused);
         self.halt(id, &handle).await;
+        self.stop_sink(id).await;
         Ok(())
     }
 
     /// Adds the removal of all that is stored of a view to a commit.
     pub fn delete_view(&self, id: RelationId, batch: &mut WriteBatch) -> Result<()> {
         delete_stored(self.store().as_ref(), id, batch)?;
+        delete_record(id, batch);
         delete_late(self.store().as_ref(), id, batch)
     }
 
@@ -64,8 +67,12 @@ impl Engine {
     pub fn restart_view(self: &Arc<Self>, id: RelationId) -> Result<()> {
         let handle = self.view(id)?;
         handle.enter(Phase::CatchingUp);
-        match &handle.relation().kind {
-            Kind::MaterializedView(def) if def.paused => self.start_paused(handle),
+        let relation = handle.relation();
+        if relation.hands_on() {
+            self.start_sink(&relation, &handle);
+        }
+        match relation.running() {
+            Some(def) if def.paused => self.start_paused(handle),
             _ => self.start_view(handle),
         }
         Ok(())
@@ -95,7 +102,7 @@ impl Engine {
             let relation = view.relation();
             let is_above = resumed.iter().any(|id| self.is_under(*id, &relation));
             let waits = matches!(&*view.phase().borrow(), Phase::Failed(why) if why.for_now);
-            let is_paused = matches!(&relation.kind, Kind::MaterializedView(def) if def.paused);
+            let is_paused = relation.running().is_some_and(|def| def.paused);
             if relation.id == id || (is_above && waits && !is_paused) {
                 resumed.push(relation.id);
                 view.enter(Phase::CatchingUp);
@@ -201,9 +208,10 @@ impl Engine {
         let progress = Progress::read(self.store().as_ref(), relation.id)?.unwrap_or_default();
         let (pipeline, state) = view_pipeline(self, &relation).await?;
         let tables = PresentTables::new(self);
-        let Kind::MaterializedView(def) = &relation.kind else {
-            return Err(Error::internal(format!("{} is no materialized view", relation.name)));
+        let Some(def) = relation.running() else {
+            return Err(Error::internal(format!("nothing runs for {}", relation.name)));
         };
+        self.recount_sink(relation.id)?;
         let retracts = !pipeline.is_append_only();
         let start = if def.from_latest { self.latest() } else { Start::Earliest };
         let mut feeds = self.feeds(&pipeline, |at| progress.position_of(at), start).await?;
@@ -233,6 +241,10 @@ impl Engine {
     /// far. Not merely those that run: a paused one comes back.
     pub(super) fn folding(&self, run: &ViewRun) -> Folding {
         let id = run.handle.relation().id;
+        if run.handle.relation().hands_on() {
+            // They go when they have been published.
+            return Folding::Held;
+        }
         let reads_no_more = |phase: &Phase| match phase {
             Phase::Failed(failure) => !failure.for_now,
             Phase::Dropped => true,

@@ -20,6 +20,7 @@
 //! | `progress` | how far a query has come |
 //! | [`stored`] | what is stored of a query, epoch by epoch, and how it is read back |
 //! | `folding` | what keeps that short, a little with every commit |
+//! | `outbox`, [`sink`] | what a sink has still to publish, as it is stored; and how far it has come |
 //! | [`view`] | a materialized view: its outside (`handle`) and, above the feeds, its inside (`run`) |
 //! | [`feed`] | brings a pipeline its rows: from a log, a view, a connector |
 //! | [`messages`] | what is said between the engine's threads |
@@ -44,6 +45,7 @@
 //! | `committing` | what was computed, made durable and visible |
 //! | `alone` | a view that catches up or trails, portion by portion |
 //! | `agreement` | several views as of one commit, also if one of them trails |
+//! | [`publishing`] | what goes out of sinks, beside the epochs |
 //! | `back_pressure` | who writes faster than views can read waits |
 //! | `lifecycle` | how a view starts, catches up, is paused, stalls, fails and goes |
 //! | [`sharing`] | views that are the answer of one query, and how one of them parts from it |
@@ -89,9 +91,11 @@ pub mod messages;
 pub mod moments;
 pub mod node_figures;
 mod operators;
+mod outbox;
 pub mod planning;
 pub mod position;
 mod progress;
+pub mod publishing;
 pub mod registry;
 pub mod rejected;
 mod retention;
@@ -100,6 +104,7 @@ mod running_source;
 mod running_step;
 mod salvage;
 pub mod sharing;
+pub mod sink;
 pub mod snapshot;
 mod sources;
 mod start;

@@ -64,6 +64,8 @@ pub struct SourceProgress {
     pub watermark: Watermark,
     /// The greatest event time, ticks.
     pub last_event: Option<i64>,
+    /// A bounded input has been read to its end.
+    pub ended: bool,
 }
 
 /// What a feed gives when it is asked.
@@ -96,6 +98,6 @@ pub fn watermark_of(relation: &Relation) -> Option<(usize, i64)> {
         Kind::Stream(stream) => {
             stream.watermark.as_ref().map(|watermark| (watermark.column, watermark.delay))
         }
-        Kind::Table(_) | Kind::View { .. } | Kind::MaterializedView(_) => None,
+        Kind::Table(_) | Kind::View { .. } | Kind::MaterializedView(_) | Kind::Sink(_) => None,
     }
 }

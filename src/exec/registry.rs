@@ -24,8 +24,9 @@ use super::messages::{Agreement, Command, TemporaryQuery};
 use super::moments::WritingMoments;
 use super::planning::Planning;
 use super::rejected::RejectedRows;
+use super::sink::SinkHandle;
 use super::view::handle::{Phase, ViewHandle};
-use crate::catalog::{Catalog, Kind, Relation, RelationId};
+use crate::catalog::{Catalog, Relation, RelationId};
 use crate::clock::Clock;
 use crate::connect::Source;
 use crate::error::{Error, Result};
@@ -74,6 +75,8 @@ pub struct Engine {
     pub(super) sources: RwLock<HashMap<RelationId, Arc<dyn Source>>>,
     /// By the ids of their queries.
     pub(super) views: RwLock<HashMap<RelationId, Arc<ViewHandle>>>,
+    /// What the changes of sinks are published by.
+    pub(super) sinks: RwLock<HashMap<RelationId, Arc<SinkHandle>>>,
     /// Read by who takes the versions of several views; written while an epoch is published.
     pub(super) publishing_epoch: RwLock<()>,
     pub(super) temporary: Mutex<HashMap<u64, Arc<TemporaryQuery>>>,
@@ -173,13 +176,14 @@ impl Engine {
             .ok_or_else(|| Error::internal(format!("view {} is not open", id.0)))
     }
 
-    /// All materialized views, oldest first, each with its query: that may be the one of several.
+    /// All materialized views and sinks, oldest first, each with its query: that may be the one of
+    /// several.
     pub fn answers(&self) -> Vec<(Arc<Relation>, Arc<ViewHandle>)> {
         let names = self.catalog.names();
         let views = self.views.read();
         let query = |relation: &Arc<Relation>| {
-            let is_view = matches!(relation.kind, Kind::MaterializedView(_));
-            let query = views.get(&relation.query_id()).filter(|_| is_view)?;
+            let runs = relation.running().is_some();
+            let query = views.get(&relation.query_id()).filter(|_| runs)?;
             Some((Arc::clone(relation), Arc::clone(query)))
         };
         let mut answers: Vec<_> = names.all().filter_map(query).collect();
@@ -214,6 +218,7 @@ impl Engine {
     pub fn closed(&self, gone: &Relation) {
         self.tables.write().remove(&gone.id);
         self.sources.write().remove(&gone.id);
+        self.sinks.write().remove(&gone.id);
         let names = self.catalog.names();
         let query = gone.query_id();
         let left = names.answers_of(query).next();

@@ -229,6 +229,13 @@ impl Runner {
         steps.map(|step| step.frontier(step.input())).collect()
     }
 
+    /// How far what it has given is complete, ticks: rows to come are not older.
+    pub(super) fn complete_to(&self) -> Watermark {
+        let last = self.steps.last().map(|step| step.frontier(step.input()));
+        let complete = last.map_or(self.watermark(), |last| last.min(self.watermark()));
+        self.pipeline.event_time.map_or(Watermark::NONE, |time| complete.less(time.behind))
+    }
+
     /// Whether a source has a watermark of its own.
     pub fn has_event_time(&self, source: usize) -> bool {
         self.sources[source].time_unit.is_some()

@@ -59,7 +59,7 @@ impl RunningSource {
                 kept.taken_out_by_value()?;
                 Some(kept)
             }
-            Kind::Stream(_) | Kind::View { .. } | Kind::MaterializedView(_) => None,
+            Kind::Stream(_) | Kind::View { .. } | Kind::MaterializedView(_) | Kind::Sink(_) => None,
         };
         Ok(RunningSource {
             below: Fragment::new(&plan.below, logical, Arc::clone(state)).await?,

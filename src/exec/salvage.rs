@@ -33,11 +33,14 @@ pub(super) async fn check(
     let mut transaction = Transaction::at(now_ms);
     for relation in catalog.names().all() {
         match &relation.kind {
-            Kind::MaterializedView(_) => {
+            Kind::MaterializedView(_) | Kind::Sink(_) => {
                 check_view(store, journal, relation, &mut transaction.puts)?
             }
             Kind::Table(_) if lost.contains(&Space::Tables) => {
                 trim_table(store, journal, relation, &mut transaction.puts)?;
+            }
+            Kind::Stream(stream) if stream.query.is_some() => {
+                check_view(store, journal, relation, &mut transaction.puts)?;
             }
             Kind::Table(_) | Kind::Stream(_) | Kind::View { .. } => {}
         }
@@ -70,7 +73,9 @@ fn check_view(
     let last = journal.last().0;
     let why = if progress.commit > last {
         format!("it has read up to commit {}, and the last one is {last}", progress.commit)
-    } else if !stored::has_last_change(store, relation.query_id(), &progress)? {
+    } else if !relation.hands_on()
+        && !stored::has_last_change(store, relation.query_id(), &progress)?
+    {
         format!("its rows of epoch {} are not there", progress.answer_epoch)
     } else if lost.contains(&Space::State) || lost.contains(&Space::Views) {
         "part of its rows or of its state may have been lost".to_owned()
@@ -79,7 +84,7 @@ fn check_view(
     };
     let error = Error::new(
         SqlState::Corrupted,
-        format!("materialized view \"{}\" is damaged: {why}", relation.name),
+        format!("{} \"{}\" is damaged: {why}", relation.kind_name(), relation.name),
     );
     if !store.accepts_loss() && lost.is_empty() {
         return Err(error.hint(

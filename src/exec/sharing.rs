@@ -58,7 +58,7 @@ impl Engine {
                     && essence(known).as_ref() == Some(&text)
                     && self.runs(other.query_id())
             }
-            Kind::Stream(_) | Kind::Table(_) | Kind::View { .. } => false,
+            Kind::Stream(_) | Kind::Table(_) | Kind::View { .. } | Kind::Sink(_) => false,
         };
         names.all().filter(is_equal).map(|equal| equal.query_id()).min()
     }
@@ -94,6 +94,7 @@ impl Engine {
             Some(used) => match &used.kind {
                 Kind::Stream(_) | Kind::Table(_) => self.has_all_rows(used),
                 Kind::View { .. } => self.is_whole(names, used),
+                Kind::Sink(_) => false,
                 Kind::MaterializedView(base) => {
                     base.retention_ms.is_none() && base.state.ttl_ms.is_none()
                 }

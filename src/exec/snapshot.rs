@@ -79,6 +79,7 @@ impl Scope {
     pub fn contents(&self, relation: &Arc<Relation>) -> Result<Arc<dyn TableProvider>> {
         let contents: Arc<dyn Contents> = match &relation.kind {
             Kind::View { .. } => return Err(Error::internal("a view has no contents of its own")),
+            Kind::Sink(_) => return Err(unreadable(relation)),
             Kind::Table(_) => {
                 let own = self.overlay.tables.get(&relation.id);
                 let version = own.or_else(|| self.snapshot.tables.get(&relation.id)).cloned();
@@ -133,6 +134,7 @@ impl Scope {
                 let contents = Arc::new(VersionsContents(version));
                 Ok(Arc::new(RelationTable::versions(Arc::clone(relation), contents)))
             }
+            Kind::Sink(_) => Err(unreadable(relation)),
             Kind::Stream(_) | Kind::View { .. } | Kind::MaterializedView(_) => {
                 Err(Error::unsupported(format!("\"{name}\" as of a time is not supported: it is a {kind}"))
                     .hint("FOR SYSTEM_TIME AS OF a time is for tables and views; PROCTIME() means what is there when the row comes. Streams are joined by their times: BETWEEN."))
@@ -156,7 +158,9 @@ impl Scope {
         match &relation.kind {
             Kind::View { query } => self.view(relation, query).await,
             Kind::MaterializedView(view) if self.unfolds => self.view(relation, &view.query).await,
-            Kind::Table(_) | Kind::MaterializedView(_) | Kind::Stream(_) => self.contents(relation),
+            Kind::Table(_) | Kind::MaterializedView(_) | Kind::Stream(_) | Kind::Sink(_) => {
+                self.contents(relation)
+            }
         }
     }
 
@@ -183,6 +187,13 @@ impl Scope {
     }
 }
 
+/// What is said to who wants to read a sink.
+pub fn unreadable(sink: &Relation) -> Error {
+    let what = format!("nothing can be read of the sink \"{}\"", sink.name);
+    Error::new(SqlState::WrongObjectType, what)
+        .hint("Make a materialized view of its query, and the sink FROM that.")
+}
+
 #[async_trait]
 impl RelationLookup for Scope {
     async fn find(&self, schema: &str, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
@@ -194,7 +205,9 @@ impl RelationLookup for Scope {
                 Kind::MaterializedView(view) => {
                     self.view_versions(relation, &view.query).await.map(Some)
                 }
-                Kind::Table(_) | Kind::Stream(_) => self.versions(relation).map(Some),
+                Kind::Table(_) | Kind::Stream(_) | Kind::Sink(_) => {
+                    self.versions(relation).map(Some)
+                }
             };
         }
         if let Some(relation) = self.names.find(schema, name) {

@@ -45,9 +45,11 @@ impl Engine {
             Kind::Stream(StreamDef { watermark: Some(time), max_future_ms, .. }) => {
                 Some(EventTimes { column: time.column, max_future_ms: *max_future_ms })
             }
-            Kind::Stream(_) | Kind::Table(_) | Kind::View { .. } | Kind::MaterializedView(_) => {
-                None
-            }
+            Kind::Stream(_)
+            | Kind::Table(_)
+            | Kind::View { .. }
+            | Kind::MaterializedView(_)
+            | Kind::Sink(_) => None,
         };
         connect::open(options, &fields, computed, &self.options.files, relation.created_ms, times)
     }

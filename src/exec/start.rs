@@ -18,7 +18,8 @@ use super::rejected::RejectedRows;
 use super::retention::keep_stored;
 use super::tables::table_spec;
 use super::view::handle::ViewHandle;
-use crate::catalog::{Catalog, Kind, Relation};
+use crate::catalog::{Catalog, Kind, Relation, SinkDef, ViewDef};
+use crate::connect::takes_only;
 use crate::error::Result;
 use crate::limits;
 use crate::log::Journal;
@@ -50,6 +51,7 @@ impl Engine {
             tables: RwLock::default(),
             sources: RwLock::default(),
             views: RwLock::default(),
+            sinks: RwLock::default(),
             publishing_epoch: RwLock::default(),
             temporary: Mutex::default(),
             next_query: AtomicU64::new(1),
@@ -91,7 +93,9 @@ impl Engine {
                 self.tables.write().insert(relation.id, handle);
             }
             Kind::Stream(stream) => {
-                if let Some(connector) = &stream.connector {
+                if let Some(connector) = &stream.connector
+                    && !stream.connector_name().is_some_and(takes_only)
+                {
                     match self.open_source(relation, &connector.options) {
                         Ok(source) => {
                             self.sources.write().insert(relation.id, source);
@@ -101,21 +105,33 @@ impl Engine {
                         Err(error) => tracing::warn!("stream {}: {error}", relation.name),
                     }
                 }
+                if let Some(query) = &stream.query {
+                    self.open_query(relation, query)?;
+                }
             }
             Kind::View { .. } => {}
-            Kind::MaterializedView(def) => {
-                let query = relation.query_id();
-                if self.views.read().contains_key(&query) {
-                    return Ok(());
-                }
-                let handle = ViewHandle::new(Arc::new(relation.as_query()))?;
-                self.views.write().insert(query, Arc::clone(&handle));
-                if def.paused {
-                    self.start_paused(handle);
-                } else {
-                    self.start_view(handle);
-                }
+            Kind::MaterializedView(def) | Kind::Sink(SinkDef { query: def, .. }) => {
+                self.open_query(relation, def)?;
             }
+        }
+        Ok(())
+    }
+
+    /// Lets a query run, if it does not run yet as that of another view.
+    fn open_query(self: &Arc<Self>, relation: &Relation, def: &ViewDef) -> Result<()> {
+        let query = relation.query_id();
+        if self.views.read().contains_key(&query) {
+            return Ok(());
+        }
+        let handle = ViewHandle::new(Arc::new(relation.as_query()))?;
+        self.views.write().insert(query, Arc::clone(&handle));
+        if relation.hands_on() {
+            self.start_sink(relation, &handle);
+        }
+        if def.paused {
+            self.start_paused(handle);
+        } else {
+            self.start_view(handle);
         }
         Ok(())
     }
@@ -127,6 +143,10 @@ impl Engine {
 
     /// Finishes the running epoch, stops the loop and the commits.
     pub async fn stop(&self) {
+        let sinks: Vec<_> = self.sinks.read().keys().copied().collect();
+        for sink in sinks {
+            self.stop_sink(sink).await;
+        }
         let (answer, answered) = oneshot::channel();
         if self.commands.send(Command::Stop(answer)).await.is_ok() {
             let _ = answered.await;

@@ -14,14 +14,14 @@ use arrow::compute::take_record_batch;
 use arrow::datatypes::UInt64Type;
 
 use super::codec::{
-    ANSWER, NUMBERS, ROWS, change_parts, end, key, numbered, prefix, progress_key, unweighted,
-    weighted,
+    ANSWER, HANDED_ON, NUMBERS, ROWS, change_parts, end, key, numbered, prefix, progress_key,
+    unweighted, weighted,
 };
 use super::progress::Progress;
 use crate::catalog::RelationId;
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
-use crate::state::{Applied, Delta, NumberedRows, RowStore};
+use crate::state::{Applied, Delta, NumberedRows, RowStore, in_parts};
 use crate::store::codec::{decode_batch, encode_batch};
 use crate::store::{Space, Store, WriteBatch};
 
@@ -62,6 +62,17 @@ impl EpochWriter<'_> {
         Ok(())
     }
 
+    /// Adds a change that is handed on; its bytes, which are none of state or answer.
+    pub(super) fn put_handed_on(&mut self, delta: &Delta) -> Result<u64> {
+        let (before, rows) = (self.bytes, weighted(delta)?);
+        for part in in_parts(&rows) {
+            self.put(Space::Views, HANDED_ON, &part)?;
+        }
+        let bytes = self.bytes - before;
+        self.bytes = before;
+        Ok(bytes)
+    }
+
     /// Adds the removal of keys.
     pub(super) fn delete(&mut self, space: Space, keys: Vec<Vec<u8>>) {
         keys.into_iter().for_each(|key| self.batch.delete(space, key));
@@ -91,7 +102,11 @@ pub(super) fn load(
         }
     }
     for entry in store.scan(Space::Views, &from, &end(id))? {
-        let stored = decode_batch(&entry?.1).map_err(damaged)?;
+        let (key, value) = entry?;
+        if key.get(16) == Some(&HANDED_ON) {
+            continue;
+        }
+        let stored = decode_batch(&value).map_err(damaged)?;
         let delta = unweighted(&stored)?;
         match stored.column_by_name(NUMBERS) {
             Some(numbers) => found.take(&delta, numbers.as_list::<i32>())?,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::epochs::POLL;
 use super::messages::{Command, Waiting};
 use super::registry::Engine;
 use super::view::handle::{Phase, ViewHandle};
@@ -15,7 +16,7 @@ use crate::limits;
 use crate::log::CommitNo;
 
 fn stalled(view: &str, why: &str) -> Error {
-    Error::new(SqlState::DiskFull, format!("materialized view \"{view}\" waits: {why}"))
+    Error::new(SqlState::DiskFull, format!("the query of \"{view}\" waits: {why}"))
         .detail("It does not hold yet what this session has written.")
         .hint("Make room on the disk, or DROP what is not needed: it then goes on by itself.")
 }
@@ -26,8 +27,9 @@ impl Engine {
     /// of this session. A view that waits for room on the disk and does not hold that is an error
     /// (53100).
     pub async fn sync(&self, views: &[Arc<ViewHandle>], own: CommitNo) -> Result<()> {
+        let mut views = self.with_bases(views);
+        self.sync_derived(&mut views).await?;
         let target = self.journal.last();
-        let views = self.with_bases(views);
         for view in &views {
             let mut phase = view.phase();
             let caught_up = phase.wait_for(|phase| *phase != Phase::CatchingUp).await;
@@ -64,6 +66,61 @@ impl Engine {
         Ok(())
     }
 
+    /// Streams that queries write stand between their own sources and the views over them: what those
+    /// hold is written to them first. Such queries are taken off the list.
+    async fn sync_derived(&self, views: &mut Vec<Arc<ViewHandle>>) -> Result<()> {
+        // What is read was made before.
+        views.sort_by_key(|view| view.relation().id);
+        let hands_on = |view: &Arc<ViewHandle>| view.relation().hands_on();
+        let last = views.iter().rposition(hands_on).map_or(0, |last| last + 1);
+        for view in &views[..last] {
+            // One that goes away catches up no more.
+            let _ = view.phase().wait_for(|phase| *phase != Phase::CatchingUp).await;
+            self.reach(self.journal.last(), std::slice::from_ref(view)).await?;
+            if hands_on(view) {
+                let phase = view.phase().borrow().clone();
+                if let Phase::Stalled(why) = phase {
+                    return Err(stalled(&view.relation().name, &why));
+                }
+                self.until_published(view).await?;
+            }
+        }
+        views.retain(|view| !hands_on(view));
+        Ok(())
+    }
+
+    /// Waits until what goes to sinks has gone out, all of it: their input has ended, or holds nothing
+    /// that they have not read.
+    ///
+    /// # Errors
+    /// Why one of them cannot go on.
+    pub async fn finish_sinks(&self) -> Result<()> {
+        let sinks: Vec<_> =
+            self.views().into_iter().filter(|view| view.relation().hands_on()).collect();
+        loop {
+            let mut has_ended = true;
+            for view in &sinks {
+                let mut below = self.with_bases(std::slice::from_ref(view));
+                has_ended &= below
+                    .iter()
+                    .all(|view| view.source_progress().iter().all(|(_, source)| source.ended));
+                self.sync_derived(&mut below).await?;
+                let relation = view.relation();
+                if let Phase::Failed(failure) = &*view.phase().borrow() {
+                    return Err(failure.error(&relation.name));
+                }
+                if let Some(error) = self.sink(relation.id)?.figures().error {
+                    let what = format!("sink \"{}\": {error}", relation.name);
+                    return Err(Error::new(SqlState::Io, what));
+                }
+            }
+            if has_ended {
+                return Ok(());
+            }
+            self.clock().sleep(POLL).await;
+        }
+    }
+
     /// For figures of all views: waits a little (at the most [`limits::FIGURES_MS`]) until those
     /// that are quick hold everything that was committed before the call, and one that trails what
     /// this session has written, whose last commit is `own`. One that is paused or has failed holds
@@ -86,6 +143,10 @@ impl Engine {
                     _ => continue,
                 };
                 self.reach(target, std::slice::from_ref(view)).await?;
+                if view.relation().hands_on() {
+                    // What keeps it from going out is one of the figures.
+                    let _ = self.until_published(view).await;
+                }
             }
             Ok(())
         };
@@ -141,7 +202,7 @@ impl Engine {
             views.iter().flat_map(|view| view.relation().depends_on.clone()).collect();
         while let Some(id) = next.pop() {
             let Some(used) = names.by_id(id) else { continue };
-            if let Kind::MaterializedView(_) = used.kind
+            if used.running().is_some()
                 && let Ok(view) = self.view(id)
                 && !found.iter().any(|known| Arc::ptr_eq(known, &view))
             {
@@ -155,9 +216,10 @@ impl Engine {
     fn is_fed_by_connector(&self, relation: &Relation) -> bool {
         let names = self.catalog.names();
         relation.depends_on.iter().filter_map(|id| names.by_id(*id)).any(|used| match &used.kind {
+            Kind::Stream(stream) if stream.query.is_some() => false,
             Kind::Stream(stream) => stream.connector.is_some(),
             Kind::View { .. } | Kind::MaterializedView(_) => self.is_fed_by_connector(used),
-            Kind::Table(_) => false,
+            Kind::Table(_) | Kind::Sink(_) => false,
         })
     }
 }

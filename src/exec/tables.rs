@@ -92,7 +92,9 @@ pub(super) fn dropped(relation: &Relation) -> Error {
 pub fn table_spec(relation: &Relation) -> TableSpec {
     let (primary_key, history_ms) = match &relation.kind {
         Kind::Table(table) => (table.primary_key.clone(), table.history_ms),
-        Kind::Stream(_) | Kind::View { .. } | Kind::MaterializedView(_) => (Vec::new(), Some(0)),
+        Kind::Stream(_) | Kind::View { .. } | Kind::MaterializedView(_) | Kind::Sink(_) => {
+            (Vec::new(), Some(0))
+        }
     };
     TableSpec { name: relation.name.clone(), schema: relation.schema(), primary_key, history_ms }
 }

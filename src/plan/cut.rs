@@ -9,6 +9,7 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
 use datafusion::common::{Column, DFSchema, JoinType};
 use datafusion::logical_expr::{
     Expr, FetchType, Join, LogicalPlan, Projection, SkipType, TableScan, Union,
@@ -21,7 +22,7 @@ use super::expiry;
 use super::keyed;
 use super::keys::{KeyColumns, keys_of, keys_of_join};
 use super::origin::{Origin, column_at, trace};
-use super::pipeline::{Frontier, Pipeline, SourceScan, Stateful};
+use super::pipeline::{Frontier, OutputTime, Pipeline, SourceScan, Stateful};
 use super::relations::{has_versions, read_by, scanned, tables_of};
 use super::session::SessionNode;
 use super::session_windows;
@@ -283,7 +284,7 @@ impl Cutter {
                 }
                 Ok(Stage::Open(Box::new(Open::source(source, input))))
             }
-            Kind::View { .. } => {
+            Kind::View { .. } | Kind::Sink(_) => {
                 Err(Error::internal(format!("view {} was not put in place", relation.name)))
             }
         }
@@ -406,12 +407,7 @@ impl Cutter {
         Ok(Stage::Static(rebuilt(&plan, inputs)?))
     }
 
-    fn pipeline(
-        self,
-        stage: Open,
-        limit: Option<usize>,
-        schema: arrow::datatypes::SchemaRef,
-    ) -> Result<Pipeline> {
+    fn pipeline(self, stage: Open, limit: Option<usize>, schema: SchemaRef) -> Result<Pipeline> {
         if self.options.emission == Emission::OnClose && stage.edge.retracts {
             let rows = stage.rows_of();
             return Err(Error::unsupported(format!(
@@ -420,6 +416,7 @@ impl Cutter {
             .hint("Use EMIT CHANGES."));
         }
         let mut notices = self.notices;
+        let event_time = output_time(&stage);
         let (sources, steps, parts) = stage.finish();
         let (sources, mut steps) = equal_parts::merged(sources, steps, parts);
         top::leave_out_ranks(&mut steps);
@@ -437,6 +434,7 @@ impl Cutter {
             tables,
             notices,
             moment: None,
+            event_time,
         })
     }
 }
@@ -475,6 +473,24 @@ fn closed_on_top(part: &Open) -> Option<ClosedWindows> {
         origins.iter().position(|origin| *origin == column)
     });
     Some(ClosedWindows { columns, ..closed })
+}
+
+/// The column by which a query's rows come in order, but for a delay: of windows that have closed one
+/// of theirs, else the event time of the one source that they come from.
+fn output_time(part: &Open) -> Option<OutputTime> {
+    if let Some(closed) = closed_on_top(part) {
+        let [_, end, time] = closed.columns;
+        let column = time.or(end)?;
+        return Some(OutputTime { column, delay: 0, behind: 0 });
+    }
+    event_times_on_top(part, 0).into_iter().find_map(|time| match &time.of[..] {
+        [(source, _)] => {
+            let Kind::Stream(stream) = &part.sources().nth(*source)?.kind else { return None };
+            let delay = stream.watermark.as_ref()?.delay.checked_add(time.behind)?;
+            Some(OutputTime { column: time.column, delay, behind: time.behind })
+        }
+        _ => None,
+    })
 }
 
 /// The event times of a part's rows, by the columns of the plan on top of it; its first source has

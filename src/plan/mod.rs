@@ -41,8 +41,8 @@ pub mod window;
 
 pub use moment::{Moment, reads_clock};
 pub use pipeline::{
-    ClosingKey, FragmentPlan, Frontier, Giver, OperatorPlan, PerKeyPlan, Pipeline, SourcePlan,
-    SourceScan, Stateful,
+    ClosingKey, FragmentPlan, Frontier, Giver, OperatorPlan, OutputTime, PerKeyPlan, Pipeline,
+    SourcePlan, SourceScan, Stateful,
 };
 pub use planner::Planner;
 pub use row::RowExpr;

@@ -44,6 +44,19 @@ pub struct Pipeline {
     pub notices: Vec<String>,
     /// The time of the running epoch, if something in it reads it (`now()`).
     pub moment: Option<Moment>,
+    /// An event time of its rows, if one of its columns is one.
+    pub event_time: Option<OutputTime>,
+}
+
+/// A column of a query's rows by whose values they come in order, but for a delay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutputTime {
+    /// Which.
+    pub column: usize,
+    /// How far behind the greatest value that has come those to come may be, ticks.
+    pub delay: i64,
+    /// How far behind what the query has come to, ticks.
+    pub behind: i64,
 }
 
 impl Pipeline {
@@ -132,7 +145,7 @@ impl SourceScan {
         match &self.relation.kind {
             Kind::MaterializedView(view) => !view.append_only,
             Kind::Table(_) => true,
-            Kind::Stream(_) | Kind::View { .. } => false,
+            Kind::Stream(_) | Kind::View { .. } | Kind::Sink(_) => false,
         }
     }
 }

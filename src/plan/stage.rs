@@ -294,7 +294,7 @@ fn over_placeholder(plan: &LogicalPlan, input: &DFSchemaRef) -> Result<LogicalPl
 pub(super) fn watermark_column(relation: &Relation) -> Option<usize> {
     match &relation.kind {
         Kind::Stream(stream) => stream.watermark.as_ref().map(|watermark| watermark.column),
-        Kind::Table(_) | Kind::View { .. } | Kind::MaterializedView(_) => None,
+        Kind::Table(_) | Kind::View { .. } | Kind::MaterializedView(_) | Kind::Sink(_) => None,
     }
 }
 

@@ -163,7 +163,7 @@ impl Versions<'_> {
                 let plan = projected(columns(&versions), since, until, versions)?;
                 Ok(Versioned { plan, appends: false, time: None })
             }
-            Kind::View { .. } | Kind::MaterializedView(_) => {
+            Kind::View { .. } | Kind::MaterializedView(_) | Kind::Sink(_) => {
                 Err(Error::internal("a view was not put in place"))
             }
         }

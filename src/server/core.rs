@@ -99,6 +99,14 @@ impl Core {
         })
     }
 
+    /// Waits until what scripts have made sinks for has gone there.
+    pub fn finish(&self) -> Result<(), Failure> {
+        let engine = Arc::clone(&self.engine);
+        let done = self.cpu.block_on(self.cpu.spawn(async move { engine.finish_sinks().await }));
+        let broken = |error| Error::internal(format!("the sinks broke off: {error}"));
+        Ok(done.map_err(broken)??)
+    }
+
     /// Finishes the running epoch and ends, in this time at the latest.
     pub fn stop(self, within: Duration) {
         let engine = self.engine;

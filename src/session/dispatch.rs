@@ -45,6 +45,10 @@ impl Session {
         match statement {
             Statement::Query(query) => self.query(query, text).await,
             Statement::Subscribe(subscribe) => self.subscribe(&subscribe, text, protocol).await,
+            Statement::Insert(insert) if write::feeds_sink(&self.engine, &insert) => {
+                self.feed_sink(text).await
+            }
+            Statement::InsertEmitting(_) => self.feed_sink(text).await,
             Statement::Insert(_)
             | Statement::Update(_)
             | Statement::Delete(_)
@@ -415,6 +419,12 @@ impl Session {
             self.report(reports);
         }
         done(tag)
+    }
+
+    /// INSERT INTO a sink: its query feeds it from now on.
+    async fn feed_sink(&mut self, text: &Arc<str>) -> Result<Outcome> {
+        let feeding = sql::feeding_insert(text)?;
+        self.define(Statement::FeedSink(Box::new(feeding)), text).await
     }
 
     async fn define(&mut self, statement: Statement, text: &Arc<str>) -> Result<Outcome> {

@@ -3,10 +3,26 @@
 use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::parser::Parser;
 
+use super::names::folded;
 use super::normalize;
+use super::query;
 use super::reader::Reader;
-use super::statement::Statement;
+use super::statement::{FeedSink, Statement};
 use crate::error::{Error, Result};
+
+/// INSERT INTO name \[(columns)\] query \[EMIT …\], as what feeds a sink.
+pub(super) fn feeding(r: &mut Reader) -> Result<FeedSink> {
+    r.expect("INSERT")?;
+    r.expect("INTO")?;
+    let name = r.name()?;
+    // A query in parentheses is no list of columns.
+    let columns = r.attempt(Reader::optional_columns).unwrap_or_default();
+    let columns = columns.into_iter().map(folded).collect();
+    let from = r.byte();
+    let query = query::continuous(r)?;
+    let text = r.text_since(from);
+    Ok(FeedSink { name, columns, query, text })
+}
 
 /// Reads one of them, by its first word.
 pub(super) fn change(r: &mut Reader, word: &str) -> Result<Statement> {
@@ -18,19 +34,15 @@ pub(super) fn change(r: &mut Reader, word: &str) -> Result<Statement> {
             _ => p.parse_delete(token),
         }
     })?;
-    if r.sees("EMIT") {
-        return Err(Error::unsupported("a continuous INSERT is not supported")
-            .hint(
-                "Leave out EMIT to insert the query's present rows, or create a materialized view.",
-            )
-            .at(r.position()));
-    }
+    let emit = query::emit(r)?;
     normalize::statement(&mut statement)?;
     match statement {
         ast::Statement::Insert(insert) if insert.overwrite => {
             Err(Error::unsupported("INSERT OVERWRITE is not supported")
                 .hint("Use TRUNCATE and INSERT."))
         }
+        ast::Statement::Insert(insert) if emit.is_some() => Ok(Statement::InsertEmitting(insert)),
+        _ if emit.is_some() => Err(r.unexpected()),
         ast::Statement::Insert(insert) => Ok(Statement::Insert(insert)),
         ast::Statement::Update(update) => Ok(Statement::Update(update)),
         ast::Statement::Delete(delete) => Ok(Statement::Delete(delete)),

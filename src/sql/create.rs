@@ -8,8 +8,10 @@ use super::names::{folded, is_byte_order};
 use super::options;
 use super::query;
 use super::reader::Reader;
-use super::statement::{ColumnDef, CreateRelation, Options, Statement, WatermarkDef, WithData};
-use super::{aggregates, indexes, normalize, routines, schemas, types};
+use super::statement::{
+    ColumnDef, CreateRelation, CreateStreamAs, Options, Statement, WatermarkDef, WithData,
+};
+use super::{aggregates, indexes, normalize, routines, schemas, sinks, types};
 use crate::error::{Error, Result, SqlState};
 use crate::types::SqlType;
 
@@ -34,7 +36,7 @@ pub(super) fn create(r: &mut Reader) -> Result<Statement> {
         return view(r, or_replace);
     }
     if or_replace
-        && (r.sees("STREAM") || r.sees("TABLE") || r.sees("SOURCE") || r.sees("MATERIALIZED"))
+        && ["STREAM", "TABLE", "SOURCE", "MATERIALIZED", "SINK"].iter().any(|word| r.sees(word))
     {
         return Err(Error::unsupported("CREATE OR REPLACE is for views and functions only")
             .hint("DROP it first, or use IF NOT EXISTS.")
@@ -48,6 +50,9 @@ pub(super) fn create(r: &mut Reader) -> Result<Statement> {
     }
     if r.eat_one(&["STREAM", "SOURCE"]).is_some() {
         return stream(r);
+    }
+    if r.eat("SINK") {
+        return sinks::create(r);
     }
     if r.sees("INDEX") {
         return indexes::create(r);
@@ -67,10 +72,6 @@ fn not_built(r: &mut Reader) -> Error {
     let first = words.first().map(String::as_str).unwrap_or_default();
     let (what, hint) = match first {
         "UNIQUE" => ("CREATE UNIQUE INDEX", "Declare a PRIMARY KEY in CREATE TABLE."),
-        "SINK" => (
-            "CREATE SINK",
-            "Use a materialized view and read it with SUBSCRIBE or COPY … TO STDOUT.",
-        ),
         "PROCEDURE" => (
             "CREATE PROCEDURE",
             "Send the statements one after the other, or put them into a script for tidemill run.",
@@ -101,7 +102,7 @@ fn not_built(r: &mut Reader) -> Error {
         }
         _ => {
             return r.unexpected().hint(
-                "Expected STREAM, SOURCE, TABLE, VIEW, MATERIALIZED VIEW, FUNCTION or AGGREGATE.",
+                "Expected STREAM, SOURCE, TABLE, VIEW, MATERIALIZED VIEW, SINK, FUNCTION or AGGREGATE.",
             );
         }
     };
@@ -194,18 +195,18 @@ fn table(r: &mut Reader) -> Result<Statement> {
 fn stream(r: &mut Reader) -> Result<Statement> {
     let if_not_exists = if_not_exists(r);
     let name = r.name()?;
-    if r.attempt(|r| {
-        r.optional_columns()?;
-        options::optional(r)?;
-        r.expect("AS")
-    })
-    .is_some()
-    {
-        query::continuous(r)?;
-        return Ok(Statement::NotBuilt {
-            what: "CREATE STREAM … AS".into(),
-            hint: "Use CREATE MATERIALIZED VIEW; other views can read it.".into(),
-        });
+    let derived = r.attempt(|r| {
+        let columns = r.optional_columns()?;
+        let options = options::optional(r)?;
+        r.expect("AS")?;
+        Ok((columns.into_iter().map(folded).collect(), options))
+    });
+    if let Some((columns, options)) = derived {
+        let from = r.byte();
+        let query = query::continuous(r)?;
+        let text = r.text_since(from);
+        let create = CreateStreamAs { name, if_not_exists, columns, options, query, text };
+        return Ok(Statement::CreateStreamAs(Box::new(create)));
     }
     relation(r, name, if_not_exists, LastComma::Refused).map(Statement::CreateStream)
 }

@@ -5,7 +5,7 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::dialect::TidemillDialect;
 use super::reader::{Reader, parse_one};
-use super::statement::{ContinuousQuery, Statement};
+use super::statement::{ContinuousQuery, FeedSink, Statement};
 use super::text::{StatementTokens, split};
 use super::{
     change, comments, copy, create, cursor, query, refuse, relations, settings, transaction, types,
@@ -72,6 +72,11 @@ pub fn parse_expr(sql: &str) -> Result<Expr> {
 /// Reads a query with its EMIT, for example a view's from the catalog.
 pub fn parse_query(sql: &str) -> Result<ContinuousQuery> {
     parse_one(sql, query::continuous)
+}
+
+/// Reads an INSERT of a query as what feeds a sink.
+pub fn feeding_insert(sql: &str) -> Result<FeedSink> {
+    parse_one(sql, change::feeding)
 }
 
 /// Reads a type.

@@ -40,7 +40,8 @@ fn sees_emit(r: &Reader) -> bool {
     r.sees("EMIT")
 }
 
-fn emit(r: &mut Reader) -> Result<Option<Emit>> {
+/// EMIT …, if it is next.
+pub(super) fn emit(r: &mut Reader) -> Result<Option<Emit>> {
     if !r.eat("EMIT") {
         return Ok(None);
     }
@@ -97,7 +98,7 @@ pub(super) fn subscribe(r: &mut Reader) -> Result<Subscribe> {
         SubscribeTo::Relation(r.name()?)
     };
     let mut subscribe = Subscribe { what, snapshot: true, progress: false, as_of: None };
-    // `text::mark_subscribe_options` has put a semicolon before the options, so that the query does
+    // `text::mark_own_options` has put a semicolon before the options, so that the query does
     // not swallow them.
     while r.eat_token(&Token::SemiColon) {
         if r.eat("WITH") {

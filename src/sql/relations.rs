@@ -75,7 +75,7 @@ fn unknown_kind(r: &mut Reader, verb: &str) -> Error {
     ];
     match KNOWN.iter().find(|word| r.sees(word)) {
         Some(word) => Error::unsupported(format!("{verb} {word} is not supported"))
-            .hint(format!("{verb} takes STREAM, TABLE, VIEW or MATERIALIZED VIEW.")),
+            .hint(format!("{verb} takes STREAM, TABLE, VIEW, MATERIALIZED VIEW or SINK.")),
         None => {
             r.unexpected().hint("Expected STREAM, SOURCE, TABLE, VIEW, MATERIALIZED VIEW or SINK.")
         }
@@ -96,7 +96,9 @@ pub(super) fn alter(r: &mut Reader) -> Result<Statement> {
         let to = folded(r.ident()?);
         return Ok(Statement::Rename { kind, name, to });
     }
-    if matches!(kind, RelationKind::MaterializedView | RelationKind::Sink)
+    let may_run =
+        matches!(kind, RelationKind::MaterializedView | RelationKind::Sink | RelationKind::Stream);
+    if may_run
         && !if_exists
         && let Some(word) = r.eat_one(&["PAUSE", "RESUME"])
     {
@@ -108,7 +110,7 @@ pub(super) fn alter(r: &mut Reader) -> Result<Statement> {
     }
     let verb = r.word().unwrap_or_default();
     Err(Error::unsupported(format!("ALTER … {verb} is not supported"))
-        .hint("There are ALTER … RENAME TO, and PAUSE and RESUME of materialized views; otherwise create it anew under another name."))
+        .hint("There are ALTER … RENAME TO, and PAUSE and RESUME of what a query runs for; otherwise create it anew under another name."))
 }
 
 /// TRUNCATE [TABLE] [ONLY] names.

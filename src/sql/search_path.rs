@@ -14,7 +14,8 @@ use datafusion::sql::sqlparser::tokenizer::Location;
 
 use super::names::ident_name;
 use super::statement::{
-    ContinuousQuery, CopySource, CursorSource, Explain, Statement, Subscribe, SubscribeTo,
+    ContinuousQuery, CopySource, CursorSource, Explain, SinkSource, Statement, Subscribe,
+    SubscribeTo,
 };
 use super::text::TextPosition;
 use super::visit::visit;
@@ -84,7 +85,7 @@ impl BareNames {
             | Statement::Declare { source: CursorSource::Subscribe(subscribe), .. } => {
                 self.subscribed(subscribe);
             }
-            Statement::Insert(insert) => {
+            Statement::Insert(insert) | Statement::InsertEmitting(insert) => {
                 if let TableObject::TableName(name) = &insert.table {
                     self.name(name, NameUse::Read);
                 }
@@ -112,6 +113,17 @@ impl BareNames {
             Statement::CreateMaterializedView { name, query, .. } => {
                 self.name(name, NameUse::Made);
                 self.query(query);
+            }
+            Statement::CreateStreamAs(create) => {
+                self.name(&create.name, NameUse::Made);
+                self.query(&create.query);
+            }
+            Statement::CreateSink(create) => {
+                self.name(&create.name, NameUse::Made);
+                match &create.source {
+                    SinkSource::Relation(name) => self.name(name, NameUse::Read),
+                    SinkSource::Query(query, _) => self.query(query),
+                }
             }
             Statement::CreateIndex { relation: name, .. }
             | Statement::Rename { name, .. }

@@ -24,6 +24,8 @@ pub enum Statement {
     Subscribe(Subscribe),
     /// INSERT.
     Insert(ast::Insert),
+    /// INSERT … EMIT …: [`feeding_insert`](super::feeding_insert) has more of it.
+    InsertEmitting(ast::Insert),
     /// UPDATE (the AST node is `Statement::Update`).
     Update(ast::Update),
     /// DELETE.
@@ -64,6 +66,12 @@ pub enum Statement {
         query: ContinuousQuery,
         text: String,
     },
+    /// CREATE SINK.
+    CreateSink(Box<CreateSink>),
+    /// CREATE STREAM name \[(columns)\] \[WITH (…)\] AS query.
+    CreateStreamAs(Box<CreateStreamAs>),
+    /// INSERT as what feeds a sink.
+    FeedSink(Box<FeedSink>),
     /// CREATE \[OR REPLACE\] FUNCTION.
     CreateFunction(Box<CreateFunction>),
     /// CREATE \[OR REPLACE\] AGGREGATE.
@@ -83,7 +91,7 @@ pub enum Statement {
     CreateIndex { relation: ObjectName, columns: Vec<Ident> },
     /// DROP INDEX.
     DropIndex,
-    /// CREATE STREAM s AS query, CREATE SINK, REFRESH TABLE: parsed to be refused well.
+    /// REFRESH TABLE: parsed to be refused well.
     NotBuilt { what: String, hint: String },
     /// DROP kind \[IF EXISTS\] names \[CASCADE\].
     Drop { kind: RelationKind, if_exists: bool, names: Vec<ObjectName>, cascade: Cascade },
@@ -363,6 +371,58 @@ pub enum WithData {
     Yes,
     /// Only the columns.
     No,
+}
+
+/// CREATE SINK \[IF NOT EXISTS\] name {FROM relation | AS query \[EMIT …\]} WITH (…).
+#[derive(Debug, Clone)]
+pub struct CreateSink {
+    /// Its name.
+    pub name: ObjectName,
+    /// IF NOT EXISTS.
+    pub if_not_exists: bool,
+    /// What feeds it.
+    pub source: SinkSource,
+    /// WITH.
+    pub options: Options,
+}
+
+/// CREATE STREAM … AS.
+#[derive(Debug, Clone)]
+pub struct CreateStreamAs {
+    /// Its name.
+    pub name: ObjectName,
+    /// IF NOT EXISTS.
+    pub if_not_exists: bool,
+    /// Names of its first columns.
+    pub columns: Vec<Ident>,
+    /// WITH.
+    pub options: Options,
+    /// The query that writes it.
+    pub query: ContinuousQuery,
+    /// Its text.
+    pub text: String,
+}
+
+/// INSERT INTO name \[(columns)\] query \[EMIT …\], as what feeds a sink from now on.
+#[derive(Debug, Clone)]
+pub struct FeedSink {
+    /// The stream with the sink's connector.
+    pub name: ObjectName,
+    /// Which of its columns; none: all.
+    pub columns: Vec<Ident>,
+    /// The query.
+    pub query: ContinuousQuery,
+    /// Its text.
+    pub text: String,
+}
+
+/// What feeds a sink.
+#[derive(Debug, Clone)]
+pub enum SinkSource {
+    /// FROM name.
+    Relation(ObjectName),
+    /// AS query, and its text without EMIT.
+    Query(ContinuousQuery, String),
 }
 
 /// The kind named in DROP, ALTER.

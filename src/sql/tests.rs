@@ -79,6 +79,13 @@ fn show(statement: &Statement) -> String {
                 query(q)
             )
         }
+        Statement::CreateSink(s) => {
+            let source = match &s.source {
+                SinkSource::Relation(name) => format!("FROM {name}"),
+                SinkSource::Query(q, text) => format!("AS {} [{text}]", query(q)),
+            };
+            format!("Sink {} {} {source} {:?}", s.name, s.if_not_exists, s.options.0)
+        }
         Statement::CreateFunction(f) => format!(
             "Function {} {} ({}) {} {:?} {} {:?}",
             f.name,

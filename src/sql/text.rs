@@ -206,15 +206,16 @@ pub(super) fn simplify(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
         }
         at += 1;
     }
-    mark_subscribe_options(session_keys(plain_calls(filled(in_one_form(out)))))
+    mark_own_options(session_keys(plain_calls(filled(in_one_form(out)))))
 }
 
-/// Puts a semicolon before the `WITH (SNAPSHOT …)` and `AS OF EPOCH n` of SUBSCRIBE: sqlparser
-/// would take the first for a table's hints and the second for an alias.
-fn mark_subscribe_options(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+/// Puts a semicolon before the `WITH (SNAPSHOT …)` and `AS OF EPOCH n` of SUBSCRIBE, and before WITH
+/// of CREATE SINK: sqlparser would take the first for a table's hints and the second for an alias.
+fn mark_own_options(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     let begins = |word| word_at(&tokens, 0, word);
     let copy = begins("copy");
-    if !(begins("subscribe") || begins("declare") || copy) {
+    let sink = begins("create") && word_at(&tokens, 1, "sink");
+    if !(begins("subscribe") || begins("declare") || copy || sink) {
         return tokens;
     }
     let mut out = Vec::with_capacity(tokens.len() + 2);
@@ -226,8 +227,8 @@ fn mark_subscribe_options(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
             _ => {}
         }
         let is = |n: usize, word| word_at(&tokens, at + n, word);
-        // Behind COPY's own parenthesis come COPY's own options.
-        let ours = !copy || depth > 0;
+        // Behind COPY's own parenthesis come COPY's own options; those of a sink are in none.
+        let ours = if sink { depth == 0 } else { !copy || depth > 0 };
         let options = ours && is(0, "with") && token_at(&tokens, at + 1, &Token::LParen);
         if options || is(0, "as") && is(1, "of") && is(2, "epoch") {
             out.push(TokenWithSpan::new(Token::SemiColon, token.span));

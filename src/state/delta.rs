@@ -56,6 +56,19 @@ impl Delta {
         Ok(take_record_batch(&self.batch, &copies)?)
     }
 
+    /// All rows, each as often as it appears or goes, and for each +1 or −1.
+    pub fn spread(&self) -> Result<(RecordBatch, Int64Array)> {
+        let (mut positions, mut signs) = (Vec::<u64>::new(), Vec::<i64>::new());
+        for row in 0..self.rows() {
+            let weight = self.weight(row);
+            let times = usize::try_from(weight.unsigned_abs()).unwrap_or(usize::MAX);
+            positions.extend(std::iter::repeat_n(row as u64, times));
+            signs.extend(std::iter::repeat_n(weight.signum(), times));
+        }
+        let rows = take_record_batch(&self.batch, &UInt64Array::from(positions))?;
+        Ok((rows, Int64Array::from(signs)))
+    }
+
     /// The rows that pass.
     pub fn filter(&self, keep: &BooleanArray) -> Result<Delta> {
         let batch = filter_record_batch(&self.batch, keep)?;

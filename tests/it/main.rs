@@ -24,6 +24,7 @@ mod raw;
 mod readme;
 mod shared_views;
 mod simulation;
+mod sinks;
 mod slt;
 mod sources;
 mod views;

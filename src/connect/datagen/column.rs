@@ -10,11 +10,10 @@ use arrow::array::{
 use arrow::compute::{cast, nullif};
 use arrow::datatypes::{DataType, Field};
 
-use super::super::options::{ConnectorOptions, bad};
+use super::super::options::{ConnectorOptions, bad, milliseconds};
 use super::super::random::Random;
 use super::RowPace;
 use crate::error::{Error, Result, SqlState};
-use crate::pgtypes::values::parse_interval;
 
 /// The options of a column.
 pub(super) const OPTIONS: [&str; 11] = [
@@ -101,13 +100,7 @@ impl<'a> ColumnOptions<'a> {
     /// A time in milliseconds: a number of them, or an interval.
     fn milliseconds(&self, option: &str) -> Result<Option<u64>> {
         let Some(value) = self.get(option) else { return Ok(None) };
-        if let Ok(ms) = value.trim().parse() {
-            return Ok(Some(ms));
-        }
-        let ms = parse_interval(value).ok().filter(|interval| interval.months == 0).and_then(|i| {
-            u64::try_from(i64::from(i.days) * 86_400_000 + i.nanoseconds / 1_000_000).ok()
-        });
-        ms.map(Some).ok_or_else(|| {
+        milliseconds(value).map(Some).ok_or_else(|| {
             bad(format!("option \"fields.{}.{option}\" cannot be '{value}'", self.column))
                 .hint("Write for example '1 hour', or a number of milliseconds.")
         })

@@ -20,9 +20,11 @@ use crate::error::{Error, Result, SqlState};
 
 mod paths;
 mod reader;
+mod sink;
 
 use paths::Files;
 use reader::FileReader;
+pub(super) use sink::FileSink;
 
 const OPTIONS: [&str; 10] = [
     "path",

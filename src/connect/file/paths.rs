@@ -29,22 +29,8 @@ enum PathPart {
 impl Files {
     pub(super) fn new(root: &Path, path: &str) -> Result<Files> {
         let root = root.canonicalize().map_err(|error| Error::from(error).context(shown(root)))?;
-        let given = Path::new(path);
-        let relative = if given.is_absolute() {
-            given.strip_prefix(&root).map_err(|_| outside(path))?
-        } else {
-            given
-        };
-        let mut parts = Vec::new();
-        for component in relative.components() {
-            match component {
-                Component::CurDir => {}
-                Component::Normal(name) => parts.push(part(&name.to_string_lossy())?),
-                Component::ParentDir | Component::RootDir | Component::Prefix(_) => {
-                    return Err(outside(path));
-                }
-            }
-        }
+        let parts = names_below(&root, path)?.into_iter().map(|name| part(&name));
+        let parts = parts.collect::<Result<Vec<_>>>()?;
         if parts.is_empty() {
             return Err(Error::new(SqlState::BadArgument, format!("path '{path}' names no file")));
         }
@@ -108,12 +94,55 @@ impl Files {
     }
 }
 
+/// The names of which a path consists, seen from the root, which is a real path.
+fn names_below(root: &Path, path: &str) -> Result<Vec<String>> {
+    let given = Path::new(path);
+    let relative = if given.is_absolute() {
+        given.strip_prefix(root).map_err(|_| outside(path))?
+    } else {
+        given
+    };
+    let mut names = Vec::new();
+    for component in relative.components() {
+        match component {
+            Component::CurDir => {}
+            Component::Normal(name) => names.push(name.to_string_lossy().into_owned()),
+            Component::ParentDir | Component::RootDir | Component::Prefix(_) => {
+                return Err(outside(path));
+            }
+        }
+    }
+    Ok(names)
+}
+
+/// A directory below the root, made if it is not there; refused when it really is elsewhere.
+pub(super) fn directory(root: &Path, path: &str) -> Result<PathBuf> {
+    let of = |path: &Path| {
+        let shown = shown(path);
+        move |error: std::io::Error| Error::from(error).context(shown)
+    };
+    let root = root.canonicalize().map_err(of(root))?;
+    let mut directory = root.clone();
+    for name in names_below(&root, path)? {
+        directory.push(name);
+        if !directory.is_dir() {
+            std::fs::create_dir(&directory).map_err(of(Path::new(path)))?;
+        }
+        // One at a time: a link on the way could lead elsewhere, and nothing is made there.
+        directory = directory.canonicalize().map_err(of(Path::new(path)))?;
+        if !directory.starts_with(&root) {
+            return Err(outside(path));
+        }
+    }
+    Ok(directory)
+}
+
 fn outside(path: &str) -> Error {
     Error::new(
         SqlState::InsufficientPrivilege,
         format!("'{path}' is outside the directory for files"),
     )
-    .hint("Connectors read only below the directory given by --files.")
+    .hint("Connectors read and write only below the directory given by --files.")
 }
 
 /// `*` is any characters, `?` one, `[…]` one of a set; a leading dot must be written.

@@ -201,6 +201,7 @@ impl SourceFeed {
             records: self.source.records(&self.offset),
             watermark: self.watermark,
             last_event: self.last_event,
+            ended: self.ended,
         }
     }
 

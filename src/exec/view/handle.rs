@@ -112,6 +112,8 @@ pub struct Published {
     /// The last commit to its stream of which everything has been read; 0: not known. It may have
     /// come further than [`ViewVersion::commit`], which is told when nothing is left to read.
     pub read_to: CommitNo,
+    /// No row to come of its event time is older, ticks.
+    pub complete_to: Watermark,
     /// Of a view over connectors: which streams, and how far it has come (as committed).
     pub connectors: Vec<(RelationId, SourceProgress)>,
 }
@@ -134,6 +136,8 @@ pub struct ViewHandle {
     memory: Mutex<Option<Arc<MemoryReservation>>>,
     /// Every commit up to this one has been read, and what came of it is published.
     reached: Announced<CommitNo>,
+    /// The last epoch that it has published.
+    answered: Announced<u64>,
     /// How fast it reads when it goes on by itself.
     pub(in crate::exec) throughput: Mutex<Throughput>,
     /// When its phase began, milliseconds since 1970.
@@ -221,6 +225,7 @@ impl ViewHandle {
             late: Arc::default(),
             places: None,
             read_to: CommitNo(0),
+            complete_to: Watermark::NONE,
             connectors: Vec::new(),
         };
         Ok(Arc::new(ViewHandle {
@@ -231,6 +236,7 @@ impl ViewHandle {
             explained: Mutex::new(Vec::new()),
             memory: Mutex::new(None),
             reached: Announced::new(CommitNo(0)),
+            answered: Announced::new(0),
             throughput: Mutex::default(),
             since_ms: AtomicI64::new(i64::MIN),
             alone: Arc::default(),
@@ -318,6 +324,11 @@ impl ViewHandle {
     /// Up to which commit it has read, now and later.
     pub fn reached(&self) -> Listener<CommitNo> {
         self.reached.listen()
+    }
+
+    /// The last epoch that it has published, now and later.
+    pub(in crate::exec) fn answered(&self) -> Listener<u64> {
+        self.answered.listen()
     }
 
     /// What ends a new run of it; the last one has ended.
@@ -469,5 +480,6 @@ impl ViewHandle {
             let is_over = matches!(update, Update::Overrun(_));
             subscriber.updates.send(update).is_ok() && !is_over
         });
+        self.answered.replace(epoch);
     }
 }

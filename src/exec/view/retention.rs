@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use arrow::array::{Array, BooleanArray, Int64Array};
 use arrow::datatypes::{DataType, TimeUnit};
 
-use crate::catalog::{Kind, Relation};
+use crate::catalog::Relation;
 use crate::error::{Error, Result, SqlState};
 use crate::limits::BATCH_ROWS;
 use crate::operators::lateness::ticks;
@@ -34,8 +34,8 @@ pub(super) struct Retention {
 impl Retention {
     /// What a view's definition says of it, over the rows it has.
     pub(super) fn of(relation: &Relation, rows: &RowStore) -> Result<Option<Retention>> {
-        let Kind::MaterializedView(def) = &relation.kind else {
-            return Err(Error::internal(format!("{} is no materialized view", relation.name)));
+        let Some(def) = relation.running() else {
+            return Err(Error::internal(format!("nothing runs for {}", relation.name)));
         };
         let Some(ms) = def.retention_ms else {
             return Ok(None);

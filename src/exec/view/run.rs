@@ -47,6 +47,8 @@ pub struct ViewRun {
     retention: Option<Retention>,
     folder: Folder,
     portion_size: PortionSize,
+    /// Its changes are handed on, and no rows are kept.
+    hands_on: bool,
     /// It is to run no more; whatever it computes is thrown away.
     stop: CancellationToken,
 }
@@ -175,6 +177,7 @@ impl ViewRun {
         let windows =
             rules.filter_map(|rule| rule.windows).map(|spec| spec.windows_per_row()).max();
         let portion_size = PortionSize::of(windows.unwrap_or(1));
+        let hands_on = relation.hands_on();
         let run = ViewRun {
             handle,
             progress,
@@ -185,6 +188,7 @@ impl ViewRun {
             retention,
             folder,
             portion_size,
+            hands_on,
             stop,
         };
         // Subscribers that are there already know these rows.
@@ -388,7 +392,8 @@ impl ViewRun {
     }
 
     /// Adds the epoch to a commit. Its rows are the new ones from here on; they are published when
-    /// the commit is durable, and if it fails the view is put together anew.
+    /// the commit is durable, and if it fails the view is put together anew. How many bytes of
+    /// changes are handed on.
     pub fn stage(
         &mut self,
         store: &dyn Store,
@@ -396,7 +401,7 @@ impl ViewRun {
         change: &ViewEpoch,
         folding: Folding,
         batch: &mut WriteBatch,
-    ) -> Result<()> {
+    ) -> Result<u64> {
         let id = self.handle.relation().id;
         self.feeds.reached_epoch(epoch);
         let positions = self.feeds.positions().into_iter();
@@ -415,12 +420,15 @@ impl ViewRun {
             }
         }
         for delta in change.deltas.iter().filter(|delta| !delta.is_empty()) {
+            self.progress.answer_epoch = epoch;
+            if self.hands_on {
+                continue;
+            }
             let applied = self.rows.apply(delta)?;
             if let Some(retention) = &mut self.retention {
                 retention.applied(delta, &applied)?;
             }
             self.progress.retracts |= !applied.removed.is_empty();
-            self.progress.answer_epoch = epoch;
             writer.put_change(delta, &applied)?;
         }
         self.progress.epoch = epoch;
@@ -428,8 +436,15 @@ impl ViewRun {
         let folded =
             Folded { tables: self.runner.tables(), rows: &self.rows, answer_before, folding };
         self.folder.fold(store, &mut self.progress, folded, &mut writer)?;
+        let mut handed_on = 0;
+        if self.hands_on {
+            for delta in change.deltas.iter().filter(|delta| !delta.is_empty()) {
+                handed_on += writer.put_handed_on(delta)?;
+            }
+        }
         put_late(id, &change.late, self.progress.counters.late_rows, batch)?;
-        self.progress.write(id, batch)
+        self.progress.write(id, batch)?;
+        Ok(handed_on)
     }
 
     /// Makes a committed epoch visible.
@@ -475,6 +490,7 @@ impl ViewRun {
             late,
             places: Some(places),
             read_to: self.feeds.read_to(),
+            complete_to: self.runner.complete_to(),
             connectors: self.feeds.source_progress(),
         }
     }

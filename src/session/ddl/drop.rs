@@ -65,8 +65,8 @@ pub(super) async fn drop_objects(
 fn is_stored(object: &CatalogObject) -> bool {
     match object {
         CatalogObject::Relation(relation) => match relation.kind {
-            Kind::Stream(_) | Kind::Table(_) => true,
-            Kind::View { .. } | Kind::MaterializedView(_) => false,
+            Kind::Stream(_) | Kind::Table(_) => !relation.hands_on(),
+            Kind::View { .. } | Kind::MaterializedView(_) | Kind::Sink(_) => false,
         },
         CatalogObject::Routine(_) => false,
     }
@@ -177,25 +177,22 @@ async fn remove_now(
         writer.drop_table(Arc::clone(engine.store()), &mut transaction);
     }
     for relation in relations {
-        match &relation.kind {
-            Kind::MaterializedView(_) => {
-                let query = relation.query_id();
-                if query != relation.id {
-                    // What a copy that did not come to its end has left.
-                    engine.delete_view(relation.id, &mut transaction.puts)?;
-                }
-                let stays = |view: &Arc<Relation>| !relations.iter().any(|gone| gone.id == view.id);
-                let is_needed = engine.catalog.names().answers_of(query).any(stays);
-                if !is_needed && !stopped.contains(&query) {
-                    stopped.push(query);
-                    engine.stop_view(query).await?;
-                    engine.delete_view(query, &mut transaction.puts)?;
-                }
+        if relation.running().is_some() {
+            let query = relation.query_id();
+            if query != relation.id {
+                // What a copy that did not come to its end has left.
+                engine.delete_view(relation.id, &mut transaction.puts)?;
             }
-            Kind::Stream(stream) if stream.connector.is_none() => {
-                transaction.drop_stream(stream_id(relation))
+            let stays = |view: &Arc<Relation>| !relations.iter().any(|gone| gone.id == view.id);
+            let is_needed = engine.catalog.names().answers_of(query).any(stays);
+            if !is_needed && !stopped.contains(&query) {
+                stopped.push(query);
+                engine.stop_view(query).await?;
+                engine.delete_view(query, &mut transaction.puts)?;
             }
-            Kind::Table(_) | Kind::Stream(_) | Kind::View { .. } => {}
+        }
+        if matches!(&relation.kind, Kind::Stream(stream) if stream.connector.is_none()) {
+            transaction.drop_stream(stream_id(relation));
         }
         changes.push(NameChange::Remove(relation.id));
     }

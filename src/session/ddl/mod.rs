@@ -7,11 +7,13 @@
 mod aggregate;
 mod columns;
 mod comment;
+mod derived;
 mod drop;
 mod function;
 pub mod index;
 mod options;
 mod schema;
+mod sink;
 mod stream;
 mod table;
 mod view;
@@ -73,6 +75,9 @@ pub fn tag(statement: &Statement) -> &'static str {
         Statement::CreateTableAs { .. } => "CREATE TABLE AS",
         Statement::CreateView { .. } => "CREATE VIEW",
         Statement::CreateMaterializedView { .. } => "CREATE MATERIALIZED VIEW",
+        Statement::CreateSink(_) => "CREATE SINK",
+        Statement::CreateStreamAs(_) => "CREATE STREAM",
+        Statement::FeedSink(_) => "INSERT",
         Statement::CreateFunction(_) => "CREATE FUNCTION",
         Statement::CreateAggregate(_) => "CREATE AGGREGATE",
         Statement::DropRoutines { kind, .. } => match kind {
@@ -154,6 +159,9 @@ async fn define_alone(cx: Definer, statement: Statement) -> Result<Done> {
         Statement::DropSchemas { names, if_exists, cascade } => {
             schema::drop(&cx.engine, &names, if_exists, cascade, alone).await
         }
+        Statement::CreateSink(create) => sink::create(&cx, *create).await,
+        Statement::CreateStreamAs(create) => derived::create(&cx, *create).await,
+        Statement::FeedSink(feed) => sink::feed(&cx, *feed).await,
         Statement::CreateFunction(create) => function::create(&cx, *create).await,
         Statement::CreateAggregate(create) => aggregate::create(&cx, *create).await,
         Statement::DropRoutines { kind, if_exists, routines, cascade } => {
@@ -275,9 +283,8 @@ async fn commit_changes(
             Opening::Open => changes.iter().filter_map(put).cloned().collect(),
             Opening::AsItIs => Vec::new(),
         };
-        let (views, others): (Vec<_>, Vec<_>) = opened
-            .into_iter()
-            .partition(|relation| matches!(relation.kind, Kind::MaterializedView(_)));
+        let (views, others): (Vec<_>, Vec<_>) =
+            opened.into_iter().partition(|relation| relation.running().is_some());
         let open = |relation: &Arc<Relation>| {
             if let Err(error) = owner.opened(relation) {
                 tracing::error!("{} could not be opened: {error}", relation.name);
@@ -309,7 +316,8 @@ fn check_kind(relation: &Relation, kind: RelationKind) -> Result<()> {
         (Kind::Stream(_), RelationKind::Stream)
         | (Kind::Table(_), RelationKind::Table)
         | (Kind::View { .. }, RelationKind::View)
-        | (Kind::MaterializedView(_), RelationKind::MaterializedView) => true,
+        | (Kind::MaterializedView(_), RelationKind::MaterializedView)
+        | (Kind::Sink(_), RelationKind::Sink) => true,
         // CREATE TABLE with WATERMARK or a connector makes a stream.
         (Kind::Stream(_), RelationKind::Table) => relation
             .sql
@@ -375,8 +383,8 @@ async fn redefine(engine: &Arc<Engine>, relation: Relation) -> Result<()> {
     let change = NameChange::Put(Arc::clone(&relation));
     commit_changes(engine, Transaction::at(engine.now_ms()), vec![change], Opening::AsItIs).await?;
     match relation.kind {
-        Kind::MaterializedView(_) => engine.redefined(&relation),
-        Kind::Stream(_) | Kind::Table(_) | Kind::View { .. } => Ok(()),
+        _ if relation.running().is_some() => engine.redefined(&relation),
+        _ => Ok(()),
     }
 }
 
@@ -389,11 +397,10 @@ async fn set_running(
 ) -> Result<Done> {
     let relation = show::find(engine, name)?;
     check_kind(&relation, kind)?;
-    let Kind::MaterializedView(def) = &relation.kind else {
-        return Err(Error::new(
-            SqlState::WrongObjectType,
-            "only a materialized view can be paused",
-        ));
+    let Some(def) = relation.running() else {
+        let what = format!("no query runs for {} \"{}\"", relation.kind_name(), relation.name);
+        return Err(Error::new(SqlState::WrongObjectType, what)
+            .hint("PAUSE is for materialized views, sinks and streams that a query writes."));
     };
     let (handle, query) = (engine.view(relation.id)?, relation.query_id());
     let paused = run == PauseOrResume::Pause;
@@ -408,10 +415,11 @@ async fn set_running(
         }
         return Ok(Done::new(tag));
     }
-    let mut def = def.clone();
-    def.paused = paused;
-    let changed =
-        Arc::new(Relation { kind: Kind::MaterializedView(def), ..Relation::clone(&relation) });
+    let mut changed = Relation::clone(&relation);
+    if let Some(def) = changed.running_mut() {
+        def.paused = paused;
+    }
+    let changed = Arc::new(changed);
     let mut done = Done::new(tag);
     if paused {
         done.notices.extend(kept_while_paused(engine, &relation));
@@ -465,7 +473,7 @@ fn kept_while_paused(engine: &Engine, view: &Relation) -> Option<(&'static str, 
             Kind::Stream(def) if def.retention_ms.is_some() || def.retention_bytes.is_some() => {
                 kept.insert(format!("rows of \"{}\"", relation.name));
             }
-            Kind::Stream(_) | Kind::Table(_) => {}
+            Kind::Stream(_) | Kind::Table(_) | Kind::Sink(_) => {}
         }
     }
     if kept.is_empty() {

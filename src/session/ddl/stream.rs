@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr};
 
 use super::columns::{columns, uses_proctime};
 use super::{Definer, Done, commit_new, is_taken, new_name, options, stream_id};
-use crate::catalog::{Column, Connector, Kind, Relation, StreamDef, WatermarkSpec};
+use crate::catalog::{Column, Connector, Kind, Relation, SinkForm, StreamDef, WatermarkSpec};
 use crate::connect;
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
@@ -17,7 +17,7 @@ use crate::sql::{CreateRelation, Options, WatermarkDef, ident_name};
 use crate::types::SqlType;
 
 /// The options of a stream that is written with INSERT and COPY.
-const EMBEDDED: [&str; 6] =
+pub(super) const EMBEDDED: [&str; 6] =
     ["retention", "retention_bytes", "idle_timeout", "idle_advance", "max_future", "max_lag"];
 
 /// Makes a stream.
@@ -30,7 +30,9 @@ pub async fn create(cx: &Definer, create: CreateRelation) -> Result<Done> {
     if is_embedded {
         options::only(&create.options, "stream", &EMBEDDED)?;
     }
-    if !create.primary_key.is_empty() {
+    let is_sink = options::get(&create.options, "connector").is_some_and(connect::takes_only);
+    // Flink's key of a sink is not enforced there either.
+    if !create.primary_key.is_empty() && !is_sink {
         return Err(Error::unsupported("a PRIMARY KEY on a stream is not supported")
             .hint("A stream is append-only; use CREATE TABLE, or keep the newest row per key with a materialized view."));
     }
@@ -52,33 +54,20 @@ pub async fn create(cx: &Definer, create: CreateRelation) -> Result<Done> {
     }
     let follows_clock = is_embedded
         && watermark.as_ref().is_some_and(|time| is_processing_time(&columns[time.column]));
-    let idle_advance = options::boolean(&create.options, "idle_advance")? == Some(true);
-    if idle_advance {
-        check_idle_advance(watermark.is_some(), is_embedded)?;
-    }
-    let stream = StreamDef {
-        watermark,
-        idle_advance,
-        follows_clock,
-        connector: (!is_embedded).then(|| Connector { options: create.options.0.clone() }),
-        retention_ms: options::time(&create.options, "retention")?,
-        retention_bytes: options::bytes(&create.options, "retention_bytes")?,
-        max_future_ms: max_future(&create.options, is_embedded)?,
-        idle_timeout_ms: options::time(&create.options, "idle_timeout")?,
-        max_lag_ms: options::time(&create.options, "max_lag")?,
-    };
     let relation = Relation {
         id: cx.engine.catalog.names().next_id(),
         schema: name.schema().to_owned(),
         name: name.name,
         columns,
-        kind: Kind::Stream(stream),
+        kind: Kind::Stream(definition(&create.options, watermark, follows_clock)?),
         depends_on,
         sql: create.text,
         created_ms: cx.engine.now_ms(),
         comments: BTreeMap::new(),
     };
-    if !is_embedded {
+    if is_sink {
+        check_sink(cx, &relation)?;
+    } else if !is_embedded {
         check_source(cx, &relation, &create.options)?;
     }
     commit_new(&cx.engine, relation, |relation, transaction| {
@@ -89,6 +78,31 @@ pub async fn create(cx: &Definer, create: CreateRelation) -> Result<Done> {
     })
     .await?;
     Ok(Done::new("CREATE STREAM"))
+}
+
+/// What the options say of a stream, beside its event time.
+fn definition(
+    given: &Options,
+    watermark: Option<WatermarkSpec>,
+    follows_clock: bool,
+) -> Result<StreamDef> {
+    let is_embedded = options::get(given, "connector").is_none();
+    let idle_advance = options::boolean(given, "idle_advance")? == Some(true);
+    if idle_advance {
+        check_idle_advance(watermark.is_some(), is_embedded)?;
+    }
+    Ok(StreamDef {
+        watermark,
+        idle_advance,
+        follows_clock,
+        connector: (!is_embedded).then(|| Connector { options: given.0.clone() }),
+        retention_ms: options::time(given, "retention")?,
+        retention_bytes: options::bytes(given, "retention_bytes")?,
+        max_future_ms: max_future(given, is_embedded)?,
+        idle_timeout_ms: options::time(given, "idle_timeout")?,
+        max_lag_ms: options::time(given, "max_lag")?,
+        query: None,
+    })
 }
 
 /// Whether a column is the time at which the row was taken, and nothing else.
@@ -146,8 +160,16 @@ fn check_source(cx: &Definer, relation: &Relation, options: &Options) -> Result<
     cx.engine.open_source(relation, &options.0).map(|_| ())
 }
 
+/// What feeds it comes later; what is wrong with it is found now.
+fn check_sink(cx: &Definer, relation: &Relation) -> Result<()> {
+    let Kind::Stream(StreamDef { connector: Some(connector), .. }) = &relation.kind else {
+        return Ok(());
+    };
+    cx.engine.open_connector(relation, connector, SinkForm::Changes).map(drop)
+}
+
 /// What the log is told of a stream.
-fn spec(relation: &Relation) -> StreamSpec {
+pub(super) fn spec(relation: &Relation) -> StreamSpec {
     let (watermark, retention_ms, retention_bytes) = match &relation.kind {
         Kind::Stream(stream) => (
             stream.watermark.as_ref().map(|watermark| (watermark.column, watermark.delay)),

@@ -16,6 +16,7 @@ use crate::exec::define::{columns_of, emission};
 use crate::exec::runner::Runner;
 use crate::exec::tables::PresentTables;
 use crate::log::Transaction;
+use crate::plan::Pipeline;
 use crate::session::read::continuous;
 use crate::session::read::continuous::{ContinuousPlan, Reading};
 use crate::sql::{ContinuousQuery, Options, RelationKind, ident_name};
@@ -44,7 +45,8 @@ pub struct CreateMaterialized {
 const OPTIONS: [&str; 5] =
     ["retention", "allowed_lateness", "scan_startup", "state_ttl", "table_changes"];
 
-fn once(mut used: Vec<RelationId>) -> Vec<RelationId> {
+/// Ids in order, each once.
+pub(super) fn once(mut used: Vec<RelationId>) -> Vec<RelationId> {
     used.sort_unstable();
     used.dedup();
     used
@@ -105,7 +107,7 @@ pub async fn create(cx: &Definer, create: CreateView) -> Result<Done> {
 
 /// Refuses now what could not be started later: some forms of SQL are found to be missing only when
 /// their execution is planned.
-async fn runnable(engine: &Arc<Engine>, ready: &ContinuousPlan) -> Result<()> {
+pub(super) async fn runnable(engine: &Arc<Engine>, ready: &ContinuousPlan) -> Result<()> {
     let (tables, pipeline) = (PresentTables::new(engine), Arc::new(ready.pipeline.clone()));
     let state = Arc::clone(&ready.state);
     let runner = async move { Runner::new(pipeline, state, &tables).await.map(drop) };
@@ -120,20 +122,7 @@ pub async fn create_materialized(cx: &Definer, create: CreateMaterialized) -> Re
         return Ok(Done::with(tag, notice));
     }
     options::only(&create.options, "materialized view", &OPTIONS)?;
-    let lateness_ms =
-        options::time(&create.options, "allowed_lateness")?.unwrap_or(cx.reading.lateness_ms);
-    let from_latest = options::from_latest(&create.options)?.unwrap_or(cx.reading.from_latest);
-    let state = StateOptions {
-        revises: revises(&create.options)?,
-        ttl_ms: options::time(&create.options, "state_ttl")?,
-    };
-    let reading = Reading {
-        text: Arc::clone(&cx.reading.text),
-        lateness_ms,
-        from_latest,
-        own: cx.reading.own,
-        state,
-    };
+    let reading = running_options(cx, &create.options)?;
     let ready =
         continuous::plan(&cx.engine, &create.query, &reading, continuous::AtLimit::Keeps).await?;
     runnable(&cx.engine, &ready).await?;
@@ -147,12 +136,12 @@ pub async fn create_materialized(cx: &Definer, create: CreateMaterialized) -> Re
         kind: Kind::MaterializedView(ViewDef {
             query: without_emit(&create.text),
             emission: emission(create.query.emit, ready.pipeline.emission),
-            lateness_ms,
+            lateness_ms: reading.lateness_ms,
             retention_ms,
-            from_latest,
+            from_latest: reading.from_latest,
             paused: false,
             append_only: ready.pipeline.is_append_only() && retention_ms.is_none(),
-            state,
+            state: reading.state,
             answers: None,
         }),
         depends_on: once(ready.used.clone()),
@@ -164,12 +153,29 @@ pub async fn create_materialized(cx: &Definer, create: CreateMaterialized) -> Re
     if let Kind::MaterializedView(def) = &mut relation.kind {
         def.answers = running;
     }
-    let from_now = from_latest.then_some(relation.id);
+    let from_now = reading.from_latest.then_some(relation.id);
     commit_new(&cx.engine, relation, |_, _| Ok(())).await?;
-    let notices = ready.pipeline.notices.iter();
-    let notices =
-        notices.map(|notice| ("NOTICE", Error::new(SqlState::Success, notice.clone()))).collect();
-    Ok(Done { tag: tag.to_owned(), notices, from_now })
+    Ok(Done { tag: tag.to_owned(), notices: notices(&ready.pipeline), from_now })
+}
+
+/// What is to be said of a query that is to run from now on.
+pub(super) fn notices(pipeline: &Pipeline) -> Vec<(&'static str, Error)> {
+    let notice = |notice: &String| ("NOTICE", Error::new(SqlState::Success, notice.clone()));
+    pipeline.notices.iter().map(notice).collect()
+}
+
+/// What WITH says of how a query runs; the session's settings where it says nothing.
+pub(super) fn running_options(cx: &Definer, given: &Options) -> Result<Reading> {
+    let lateness_ms = options::time(given, "allowed_lateness")?;
+    Ok(Reading {
+        lateness_ms: lateness_ms.unwrap_or(cx.reading.lateness_ms),
+        from_latest: options::from_latest(given)?.unwrap_or(cx.reading.from_latest),
+        state: StateOptions {
+            revises: revises(given)?,
+            ttl_ms: options::time(given, "state_ttl")?,
+        },
+        ..cx.reading.clone()
+    })
 }
 
 /// `table_changes`: whether a change of a table changes what has been answered.
@@ -184,7 +190,7 @@ fn revises(options: &Options) -> Result<bool> {
 }
 
 /// The text before the last EMIT; a LIMIT behind it has been refused.
-fn without_emit(text: &str) -> String {
+pub(super) fn without_emit(text: &str) -> String {
     let lower = text.to_ascii_lowercase();
     let tail = |at: usize| lower[at + 4..].split_whitespace().collect::<Vec<_>>();
     let at = lower.rfind("emit").filter(|at| {

@@ -159,17 +159,12 @@ fn node_text(node: &NodeFigures, style: &TextStyle) -> Result<String> {
 
 fn materialized(engine: &Engine, name: &ObjectName) -> Result<Arc<Relation>> {
     let relation = show::find(engine, name)?;
-    match relation.kind {
-        Kind::MaterializedView(_) => Ok(relation),
-        _ => Err(Error::new(
-            SqlState::WrongObjectType,
-            format!(
-                "\"{}\" is not a materialized view but a {}",
-                relation.name,
-                relation.kind_name()
-            ),
-        )),
+    if relation.running().is_some() {
+        return Ok(relation);
     }
+    let (name, kind) = (&relation.name, relation.kind_name());
+    let what = format!("\"{name}\" is not a materialized view but a {kind}");
+    Err(Error::new(SqlState::WrongObjectType, what))
 }
 
 /// The stream with a watermark that a relation reads, directly or through views, and the type of
@@ -216,7 +211,7 @@ fn watermark(session: &Session, name: &ObjectName) -> Result<Vec<String>> {
             stream.name
         )),
     }
-    if matches!(relation.kind, Kind::MaterializedView(_)) {
+    if relation.running().is_some() {
         let figures = engine.view(relation.id)?.figures();
         let mark = watermark_text(&sql_type, figures.watermark.unwrap_or(Watermark::NONE), &style)?;
         shown.push(format!(

@@ -12,4 +12,5 @@ mod bounds;
 pub(crate) mod explain;
 mod memory;
 pub(crate) mod show;
+mod sinks;
 pub(crate) mod tidemill;

@@ -4,7 +4,9 @@ use arrow::datatypes::SchemaRef;
 use datafusion::sql::sqlparser::ast::ObjectName;
 use std::sync::Arc;
 
-use crate::catalog::{Column, Emission, Kind, Relation, Routine, StreamDef, TableDef, ViewDef};
+use crate::catalog::{
+    Column, Emission, Kind, Relation, Routine, SinkDef, StreamDef, TableDef, ViewDef,
+};
 use crate::error::{Error, Result};
 use crate::exec::Engine;
 use crate::session::client_session::Outcome;
@@ -17,6 +19,7 @@ use crate::types::quote_name;
 const DESCRIBE: &[&str] = &["column", "type", "nullable", "default", "extra"];
 const SETTINGS: &[&str] = &["name", "setting", "description"];
 const STREAMS: &[&str] = &["name", "connector", "watermark"];
+const SINKS: &[&str] = &["name", "connector", "state"];
 const QUERIES: &[&str] = &["name", "state", "sql"];
 const FUNCTIONS: &[&str] = &["name", "arguments", "returns", "kind"];
 
@@ -35,7 +38,8 @@ pub fn schema(statement: &Statement) -> Option<SchemaRef> {
 fn listing_columns(listing: Listing) -> &'static [&'static str] {
     match listing {
         Listing::Streams => STREAMS,
-        Listing::Tables | Listing::Views | Listing::Sinks => &["name"],
+        Listing::Tables | Listing::Views => &["name"],
+        Listing::Sinks => SINKS,
         Listing::MaterializedViews => &["name", "state"],
         Listing::Queries => QUERIES,
         Listing::Functions => FUNCTIONS,
@@ -100,12 +104,15 @@ fn listed(engine: &Engine, listing: Listing) -> Result<Vec<Vec<Option<String>>>>
             (Listing::Tables, Kind::Table(_)) | (Listing::Views, Kind::View { .. }) => {
                 rows.push(vec![name])
             }
-            (Listing::MaterializedViews | Listing::Queries, Kind::MaterializedView(def)) => {
-                let state = engine.view(relation.id)?.phase().borrow().name().to_owned();
-                match listing {
-                    Listing::Queries => rows.push(vec![name, Some(state), Some(def.query.clone())]),
-                    _ => rows.push(vec![name, Some(state)]),
-                }
+            (Listing::MaterializedViews, Kind::MaterializedView(_)) => {
+                rows.push(vec![name, Some(state(engine, relation)?)]);
+            }
+            (Listing::Sinks, Kind::Sink(sink)) => {
+                let connector = sink.connector.name().map(str::to_owned);
+                rows.push(vec![name, connector, Some(state(engine, relation)?)]);
+            }
+            (Listing::Queries, _) if let Some(def) = relation.running() => {
+                rows.push(vec![name, Some(state(engine, relation)?), Some(def.query.clone())]);
             }
             _ => {}
         }
@@ -119,6 +126,11 @@ fn listed(engine: &Engine, listing: Listing) -> Result<Vec<Vec<Option<String>>>>
         );
     }
     Ok(rows)
+}
+
+/// Where the query of a relation is in its life.
+fn state(engine: &Engine, relation: &Relation) -> Result<String> {
+    Ok(engine.view(relation.id)?.phase().borrow().name().to_owned())
 }
 
 fn function_row(routine: &Routine) -> Vec<Option<String>> {
@@ -174,7 +186,10 @@ const SECRETS: [&str; 4] = ["password", "secret", "token", "key"];
 /// The statement that makes the relation again; secrets are left out.
 pub fn create_text(relation: &Relation) -> String {
     match &relation.kind {
-        Kind::Stream(stream) => stream_text(relation, stream),
+        Kind::Stream(stream) => match &stream.query {
+            Some(query) => derived_text(relation, stream, query),
+            None => stream_text(relation, stream),
+        },
         Kind::Table(table) => table_text(relation, table),
         Kind::View { query } => {
             format!(
@@ -184,6 +199,7 @@ pub fn create_text(relation: &Relation) -> String {
             )
         }
         Kind::MaterializedView(def) => view_text(relation, def),
+        Kind::Sink(sink) => sink_text(relation, sink),
     }
 }
 
@@ -232,27 +248,42 @@ fn stream_text(relation: &Relation, stream: &StreamDef) -> String {
     }
     let options = match &stream.connector {
         Some(connector) => connector.options.clone(),
-        None => {
-            let time = |name: &str, ms: Option<i64>| ms.map(|ms| (name.to_owned(), duration(ms)));
-            let bytes = stream
-                .retention_bytes
-                .map(|bytes| ("retention_bytes".to_owned(), bytes.to_string()));
-            let all = [
-                time("retention", stream.retention_ms),
-                bytes,
-                time("idle_timeout", stream.idle_timeout_ms),
-                stream.idle_advance.then(|| ("idle_advance".to_owned(), "true".to_owned())),
-                time("max_future", stream.max_future_ms),
-                time("max_lag", stream.max_lag_ms),
-            ];
-            all.into_iter().flatten().collect()
-        }
+        None => log_options(stream),
     };
     format!(
         "CREATE STREAM {} (\n{}\n){}",
         relation.quoted_name(),
         items.join(",\n"),
         with_text(&options)
+    )
+}
+
+/// The options of an embedded log.
+fn log_options(stream: &StreamDef) -> Vec<(String, String)> {
+    let time = |name: &str, ms: Option<i64>| ms.map(|ms| (name.to_owned(), duration(ms)));
+    let bytes =
+        stream.retention_bytes.map(|bytes| ("retention_bytes".to_owned(), bytes.to_string()));
+    let all = [
+        time("retention", stream.retention_ms),
+        bytes,
+        time("idle_timeout", stream.idle_timeout_ms),
+        stream.idle_advance.then(|| ("idle_advance".to_owned(), "true".to_owned())),
+        time("max_future", stream.max_future_ms),
+        time("max_lag", stream.max_lag_ms),
+    ];
+    all.into_iter().flatten().collect()
+}
+
+fn derived_text(relation: &Relation, stream: &StreamDef, query: &ViewDef) -> String {
+    let mut options = log_options(stream);
+    options.extend(running_options(query));
+    format!(
+        "CREATE STREAM {} ({}){} AS {}{}",
+        relation.quoted_name(),
+        column_names(relation),
+        with_text(&options),
+        query.query,
+        emit_text(query)
     )
 }
 
@@ -270,32 +301,46 @@ fn table_text(relation: &Relation, table: &TableDef) -> String {
     format!("CREATE TABLE {} (\n{}\n)", relation.quoted_name(), items.join(",\n"))
 }
 
+/// The options of how a query runs.
+fn running_options(def: &ViewDef) -> Vec<(String, String)> {
+    let option = |name: &str, value: String| Some((name.to_owned(), value));
+    let time = |name: &str, ms: Option<i64>| option(name, duration(ms?));
+    let all = [
+        time("allowed_lateness", Some(def.lateness_ms).filter(|ms| *ms > 0)),
+        time("retention", def.retention_ms),
+        def.from_latest.then(|| option("scan_startup", "latest".to_owned())).flatten(),
+        time("state_ttl", def.state.ttl_ms),
+        def.state.revises.then(|| option("table_changes", "revise".to_owned())).flatten(),
+    ];
+    all.into_iter().flatten().collect()
+}
+
 fn view_text(relation: &Relation, def: &ViewDef) -> String {
-    let mut options = Vec::new();
-    if def.lateness_ms > 0 {
-        options.push(("allowed_lateness".to_owned(), duration(def.lateness_ms)));
-    }
-    if let Some(ms) = def.retention_ms {
-        options.push(("retention".to_owned(), duration(ms)));
-    }
-    if def.from_latest {
-        options.push(("scan_startup".to_owned(), "latest".to_owned()));
-    }
-    if let Some(ms) = def.state.ttl_ms {
-        options.push(("state_ttl".to_owned(), duration(ms)));
-    }
-    if def.state.revises {
-        options.push(("table_changes".to_owned(), "revise".to_owned()));
-    }
-    let emit = match def.emission {
-        Emission::OnClose => " EMIT ON WINDOW CLOSE",
-        Emission::OnChange => "",
-    };
+    let options = running_options(def);
     format!(
-        "CREATE MATERIALIZED VIEW {} ({}){} AS {}{emit}",
+        "CREATE MATERIALIZED VIEW {} ({}){} AS {}{}",
         relation.quoted_name(),
         column_names(relation),
         with_text(&options),
-        def.query
+        def.query,
+        emit_text(def)
+    )
+}
+
+fn emit_text(def: &ViewDef) -> &'static str {
+    match def.emission {
+        Emission::OnClose => " EMIT ON WINDOW CLOSE",
+        Emission::OnChange => "",
+    }
+}
+
+fn sink_text(relation: &Relation, sink: &SinkDef) -> String {
+    let query = &sink.query;
+    format!(
+        "CREATE SINK {} AS {}{}{}",
+        relation.quoted_name(),
+        query.query,
+        emit_text(query),
+        with_text(&sink.connector.options)
     )
 }

@@ -37,10 +37,7 @@ pub(crate) fn table(cx: &SystemContext, name: &str) -> Result<Option<Arc<dyn Tab
         "streams" => streams(cx),
         "queries" => queries(cx),
         "operators" => operators(cx),
-        "sinks" => TableColumns::new(
-            "name:text connector:text query:text state:text epoch:int8 rows_out:int8 error:text",
-        )?
-        .table(Vec::new()),
+        "sinks" => super::sinks::sinks(cx),
         "late_rows" => late_rows(cx),
         "rejected_rows" => rejected_rows(cx),
         "checkpoints" => checkpoints(cx),
@@ -148,7 +145,7 @@ fn view_unit(cx: &SystemContext, relation: &Relation, depth: usize) -> TimeUnit 
     for used in relation.depends_on.iter().filter_map(|id| names.by_id(*id)) {
         match &used.kind {
             Kind::Stream(_) => return unit(used),
-            Kind::Table(_) => {}
+            Kind::Table(_) | Kind::Sink(_) => {}
             Kind::View { .. } | Kind::MaterializedView(_) if depth < 32 => {
                 return view_unit(cx, used, depth + 1);
             }
@@ -203,7 +200,7 @@ fn queries(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
         let mut cells = row![
             relation.id.0,
             relation.shown_name(),
-            "materialized view",
+            relation.kind_name(),
             relation.sql.as_str(),
             phase.name()
         ];

@@ -410,7 +410,7 @@ fn view_definition(cx: &SystemContext, args: Texts) -> Option<String> {
     match &entry(cx, args)?.relation?.kind {
         Kind::View { query } => Some(query.clone()),
         Kind::MaterializedView(view) => Some(view.query.clone()),
-        Kind::Stream(_) | Kind::Table(_) => None,
+        Kind::Stream(_) | Kind::Table(_) | Kind::Sink(_) => None,
     }
 }
 
@@ -459,7 +459,7 @@ fn bytes_of(cx: &SystemContext, entry: &RelationEntry) -> i64 {
             let id: RelationId = relation.id;
             cx.engine.view(id).map_or(0, |view| view.figures().state_bytes as u64)
         }
-        Kind::Table(_) | Kind::View { .. } => 0,
+        Kind::Table(_) | Kind::View { .. } | Kind::Sink(_) => 0,
     };
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
@@ -478,7 +478,7 @@ pub(crate) fn rows_of(cx: &SystemContext, entry: &RelationEntry) -> Option<u64> 
         Kind::Table(_) => {
             cx.engine.table(relation.id).ok().map(|table| table.version().rows() as u64)
         }
-        Kind::View { .. } | Kind::MaterializedView(_) => None,
+        Kind::View { .. } | Kind::MaterializedView(_) | Kind::Sink(_) => None,
     }
 }
 

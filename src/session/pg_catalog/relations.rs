@@ -118,7 +118,7 @@ fn user_entry(names: &Names, relation: &Arc<Relation>) -> RelationEntry {
         Kind::Stream(_) => ("r", Vec::new()),
         Kind::Table(table) => ("r", table.primary_key.clone()),
         Kind::View { .. } => ("v", Vec::new()),
-        Kind::MaterializedView(_) => ("m", Vec::new()),
+        Kind::MaterializedView(_) | Kind::Sink(_) => ("m", Vec::new()),
     };
     RelationEntry {
         oid: oid(relation),
@@ -136,7 +136,8 @@ fn user_entry(names: &Names, relation: &Arc<Relation>) -> RelationEntry {
 pub(crate) fn users(cx: &SystemContext) -> Vec<RelationEntry> {
     let names = cx.engine.catalog.names();
     let mut entries = Vec::new();
-    for relation in names.all() {
+    // Nothing can be read of a sink, and Postgres has nothing like it.
+    for relation in names.all().filter(|relation| !matches!(relation.kind, Kind::Sink(_))) {
         let entry = user_entry(&names, relation);
         let index = (!entry.key.is_empty()).then(|| RelationEntry {
             oid: index_oid(entry.oid),

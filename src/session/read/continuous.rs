@@ -161,16 +161,8 @@ fn appearing(delta: &Delta, schema: &SchemaRef) -> Result<RecordBatch> {
     conform(&rows, schema)
 }
 
-/// All rows of a delta, each as often as it appears or goes, and for each +1 or −1.
+/// The rows of a delta as [`Delta::spread`] has them, as the client sees them.
 pub fn spread(delta: &Delta, schema: &SchemaRef) -> Result<(RecordBatch, Int64Array)> {
-    let mut positions: Vec<u64> = Vec::new();
-    let mut signs: Vec<i64> = Vec::new();
-    for row in 0..delta.rows() {
-        let weight = delta.weight(row);
-        let times = usize::try_from(weight.unsigned_abs()).unwrap_or(usize::MAX);
-        positions.extend(std::iter::repeat_n(row as u64, times));
-        signs.extend(std::iter::repeat_n(weight.signum(), times));
-    }
-    let rows = take_record_batch(&delta.batch, &UInt64Array::from(positions))?;
-    Ok((conform(&rows, schema)?, Int64Array::from(signs)))
+    let (rows, signs) = delta.spread()?;
+    Ok((conform(&rows, schema)?, signs))
 }

@@ -89,7 +89,8 @@ pub fn named<V: Visit>(syntax: &V) -> Vec<ObjectName> {
     found.0
 }
 
-/// The materialized views that these names stand for, also through views.
+/// The materialized views that these names stand for, also through views, and the queries that write
+/// streams among them.
 pub fn views_of(
     engine: &Engine,
     names: &Names,
@@ -114,7 +115,8 @@ pub fn views_of(
             Kind::View { .. } => {
                 open.extend(relation.depends_on.iter().filter_map(|id| names.by_id(*id)).cloned());
             }
-            Kind::Stream(_) | Kind::Table(_) => {}
+            Kind::Stream(_) if relation.hands_on() => views.push(engine.view(relation.id)?),
+            Kind::Stream(_) | Kind::Table(_) | Kind::Sink(_) => {}
         }
     }
     Ok(views)
@@ -129,6 +131,8 @@ impl ReadContext {
         if !views.is_empty() {
             self.engine.sync(&views, self.own).await?;
         }
+        // The rows of a stream that its query writes are in its log.
+        let views: Vec<_> = views.into_iter().filter(|view| !view.relation().hands_on()).collect();
         if wanted.iter().any(|name| {
             relation_name(name).is_ok_and(|name| name.schema.as_deref() == Some("tidemill"))
         }) {

@@ -18,6 +18,7 @@ use crate::catalog::{Kind, Relation, RelationId};
 use crate::error::{Error, Result, SqlState};
 use crate::exec::Engine;
 use crate::exec::continuous::Emitted;
+use crate::exec::snapshot::unreadable;
 use crate::exec::stored::{Since, changes_since};
 use crate::exec::view::{Subscription, Update, ViewHandle};
 use crate::log::CommitNo;
@@ -111,6 +112,7 @@ fn target(engine: &Engine, what: &SubscribeTo) -> Result<SubscriptionTarget> {
                     sql::parse_query(&format!("SELECT * FROM {}", relation.quoted_name()))
                         .map(SubscriptionTarget::Query)
                 }
+                Kind::Sink(_) => Err(unreadable(&relation)),
                 Kind::Table(_) => Err(Error::unsupported("SUBSCRIBE to a table is not supported")
                     .hint("Subscribe to a stream, a materialized view or a query over a stream.")),
             }

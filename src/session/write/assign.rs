@@ -29,7 +29,11 @@ pub(super) fn assign(
 }
 
 /// 42804 unless values of that type can be assigned to the column.
-pub(super) fn check(field: &Field, data_type: &DataType, column: &Column) -> Result<()> {
+pub(in crate::session) fn check(
+    field: &Field,
+    data_type: &DataType,
+    column: &Column,
+) -> Result<()> {
     let from = SqlType::from_field(field);
     if !is_assignable(&from, data_type, &column.sql_type) {
         let what = format!(

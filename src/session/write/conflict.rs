@@ -36,7 +36,7 @@ pub(super) enum Action {
 fn key(relation: &Relation) -> &[usize] {
     match &relation.kind {
         Kind::Table(table) => &table.primary_key,
-        Kind::Stream(_) | Kind::View { .. } | Kind::MaterializedView(_) => &[],
+        Kind::Stream(_) | Kind::View { .. } | Kind::MaterializedView(_) | Kind::Sink(_) => &[],
     }
 }
 

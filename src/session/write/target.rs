@@ -3,10 +3,12 @@
 
 use std::sync::Arc;
 
-use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
+use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName};
 
 use crate::catalog::{Kind, Names, Relation};
+use crate::connect::takes_only;
 use crate::error::{Error, Result, SqlState};
+use crate::exec::Engine;
 use crate::sql::{ident_name, relation_name};
 
 /// How rows are to be changed.
@@ -51,8 +53,12 @@ pub(super) fn relation(names: &Names, name: &ObjectName, verb: Verb) -> Result<A
         Kind::View { .. } | Kind::MaterializedView(_) => {
             refused("A view's rows follow from its query; write to what it reads.")
         }
+        Kind::Sink(_) => refused("What goes there follows from its query; write to what it reads."),
         Kind::Stream(stream) if stream.connector.is_some() && verb.appends() => {
             refused("Its rows come from its connector.")
+        }
+        Kind::Stream(stream) if stream.query.is_some() && verb.appends() => {
+            refused("Its rows come from its query; write to what that reads.")
         }
         Kind::Stream(_) if !verb.appends() => {
             refused("A stream is append-only; DROP STREAM removes it with its rows.")
@@ -61,8 +67,22 @@ pub(super) fn relation(names: &Names, name: &ObjectName, verb: Verb) -> Result<A
     }
 }
 
+/// Whether an INSERT is into a stream whose connector only takes: its query then feeds that from now on.
+pub(in crate::session) fn feeds_sink(engine: &Engine, insert: &ast::Insert) -> bool {
+    let ast::TableObject::TableName(name) = &insert.table else { return false };
+    let Ok(name) = relation_name(name) else { return false };
+    let names = engine.catalog.names();
+    name.find(&names).is_some_and(|relation| is_sink(relation))
+}
+
+/// Whether it is a stream whose connector only takes.
+pub(in crate::session) fn is_sink(relation: &Relation) -> bool {
+    let Kind::Stream(stream) = &relation.kind else { return false };
+    stream.connector_name().is_some_and(takes_only)
+}
+
 /// The positions of the named columns, each at most once.
-pub(super) fn columns(relation: &Relation, names: &[Ident]) -> Result<Vec<usize>> {
+pub(in crate::session) fn columns(relation: &Relation, names: &[Ident]) -> Result<Vec<usize>> {
     let mut found: Vec<usize> = Vec::with_capacity(names.len());
     for ident in names {
         let at = column(relation, &ident_name(ident))?;

@@ -42,9 +42,26 @@ fn streams_are_created() {
         &parse("CREATE STREAM s AS SELECT 1 EMIT CHANGES").unwrap()[0].statement,
         Statement::NotBuilt { .. }
     ));
-    fails(
+}
+
+#[test]
+fn a_sink_is_fed_by_a_relation_or_a_query() {
+    check(
         "CREATE SINK k FROM v WITH (connector = 'stdout')",
-        "0A000 8 CREATE SINK is not supported",
+        "Sink k false FROM v [(\"connector\", \"stdout\")]",
+    );
+    check(
+        "CREATE SINK IF NOT EXISTS k AS WITH c AS (SELECT a FROM s) SELECT a FROM c AS d EMIT FINAL WITH (connector = 'file', path = 'x')",
+        "Sink k true AS WITH c AS (SELECT a FROM s) SELECT a FROM c AS d EMIT OnWindowClose [WITH c AS (SELECT a FROM s) SELECT a FROM c AS d EMIT FINAL] [(\"connector\", \"file\"), (\"path\", \"x\")]",
+    );
+    check(
+        "CREATE SINK k WITH ('connector' = 'blackhole') AS SELECT a FROM s",
+        "Sink k false AS SELECT a FROM s [SELECT a FROM s] [(\"connector\", \"blackhole\")]",
+    );
+    fails("CREATE SINK k (a) FROM v", "42601 15 syntax error at or near \"(\"");
+    fails(
+        "CREATE OR REPLACE SINK k FROM v",
+        "0A000 8 CREATE OR REPLACE is for views and functions only",
     );
 }
 

@@ -110,7 +110,8 @@ impl Life<'_> {
     /// DROP … CASCADE.
     pub async fn drop_view(&mut self, name: &str) -> Option<()> {
         let names = self.run.world.with_dependants(name);
-        match self.must(&format!("DROP MATERIALIZED VIEW {name} CASCADE"), None).await {
+        let kind = self.kind(name);
+        match self.must(&format!("DROP {kind} {name} CASCADE"), None).await {
             Some(true) => {
                 for name in &names {
                     if self.phase(name).is_some() {

@@ -122,7 +122,10 @@ impl Life<'_> {
             Step::Pause => self.pause().await,
             Step::Resume => self.resume().await,
             Step::Subscribe => match self.any_view() {
-                Some(name) if !self.subscribers.contains_key(&name) => {
+                // Of a stream there are only rows to come, and none that are there.
+                Some(name)
+                    if !self.subscribers.contains_key(&name) && self.kind(&name) != "STREAM" =>
+                {
                     self.run.seen.remove(&name);
                     self.subscribe(&name).await
                 }
@@ -278,6 +281,8 @@ impl Life<'_> {
         let is_timed = is_windowed || matches!(shape.over, Over::Bounded | Over::Passed);
         let lateness = if is_timed { self.run.random.pick(&[0, 0, 3 * SECOND]) } else { 0 };
         self.run.views_made += 1;
+        let on_close = shape.over == Over::Passed || is_windowed && self.run.random.one_in(2);
+        let appends = on_close || matches!(shape.name, "filter" | "projection");
         let view = View {
             name: format!("v{}", self.run.views_made),
             shape,
@@ -289,7 +294,8 @@ impl Life<'_> {
                 _ => Window { slide: slide * 1_000, size: size * 1_000, offset: 0, grows },
             },
             lateness,
-            on_close: shape.over == Over::Passed || is_windowed && self.run.random.one_in(2),
+            on_close,
+            is_stream: appends && self.run.random.one_in(3),
             pins: Default::default(),
             frozen: None,
         };
@@ -345,7 +351,7 @@ impl Life<'_> {
             us => format!(" WITH (allowed_lateness = '{} s')", us / SECOND),
         };
         let emit = if view.on_close { " EMIT ON WINDOW CLOSE" } else { "" };
-        format!("CREATE MATERIALIZED VIEW {}{with} AS {query}{emit}", view.name)
+        format!("CREATE {} {}{with} AS {query}{emit}", view.kind(), view.name)
     }
 
     async fn pause(&mut self) -> Option<()> {
@@ -356,7 +362,8 @@ impl Life<'_> {
             return Some(());
         }
         let rows = self.run.world.answer(&name).await;
-        match self.must(&format!("ALTER MATERIALIZED VIEW {name} PAUSE"), None).await {
+        let kind = self.kind(&name);
+        match self.must(&format!("ALTER {kind} {name} PAUSE"), None).await {
             Some(true) => self.set_frozen(&name, Some(rows)),
             Some(false) => {
                 if self.phase(&name) == Some(Phase::Paused) {
@@ -377,7 +384,8 @@ impl Life<'_> {
         if !self.check_view(&name).await? {
             return Some(());
         }
-        match self.must(&format!("ALTER MATERIALIZED VIEW {name} RESUME"), None).await {
+        let kind = self.kind(&name);
+        match self.must(&format!("ALTER {kind} {name} RESUME"), None).await {
             Some(true) => self.set_frozen(&name, None),
             Some(false) => {}
             None => {
@@ -386,6 +394,10 @@ impl Life<'_> {
             }
         }
         Some(())
+    }
+
+    pub fn kind(&self, name: &str) -> &'static str {
+        self.run.world.view(name).map_or("MATERIALIZED VIEW", View::kind)
     }
 
     fn set_frozen(&mut self, name: &str, rows: Option<Vec<arrow::array::RecordBatch>>) {

@@ -36,6 +36,8 @@ pub struct View {
     pub window: Window,
     pub lateness: i64,
     pub on_close: bool,
+    /// Its rows are written to a stream of that name.
+    pub is_stream: bool,
     /// The rows that it has looked up, by their ids: in which version.
     pub pins: BTreeMap<i64, usize>,
     /// PAUSEd: its rows stay these.
@@ -56,6 +58,13 @@ pub struct World {
     /// The time at which it is asked, milliseconds since 1970.
     pub now_ms: i64,
     context: SessionContext,
+}
+
+impl View {
+    /// What it is called in DROP and ALTER.
+    pub fn kind(&self) -> &'static str {
+        if self.is_stream { "STREAM" } else { "MATERIALIZED VIEW" }
+    }
 }
 
 impl World {
