@@ -26,7 +26,7 @@ pub(super) fn feeding(r: &mut Reader) -> Result<FeedSink> {
 
 /// Reads one of them, by its first word.
 pub(super) fn change(r: &mut Reader, word: &str) -> Result<Statement> {
-    let mut statement = r.with(|p: &mut Parser| {
+    let statement = r.with(|p: &mut Parser| {
         let token = p.next_token();
         match word {
             "INSERT" => p.parse_insert(token),
@@ -34,6 +34,11 @@ pub(super) fn change(r: &mut Reader, word: &str) -> Result<Statement> {
             _ => p.parse_delete(token),
         }
     })?;
+    checked(r, statement)
+}
+
+/// A statement that has been read, in its normal form.
+pub(super) fn checked(r: &mut Reader, mut statement: ast::Statement) -> Result<Statement> {
     let emit = query::emit(r)?;
     normalize::statement(&mut statement)?;
     match statement {
@@ -46,6 +51,8 @@ pub(super) fn change(r: &mut Reader, word: &str) -> Result<Statement> {
         ast::Statement::Insert(insert) => Ok(Statement::Insert(insert)),
         ast::Statement::Update(update) => Ok(Statement::Update(update)),
         ast::Statement::Delete(delete) => Ok(Statement::Delete(delete)),
-        other => Err(Error::internal(format!("{word} was read as another statement: {other}"))),
+        ast::Statement::Merge(_) => Err(Error::unsupported("MERGE is not supported")
+            .hint("Use INSERT … ON CONFLICT (key) DO UPDATE.")),
+        other => Err(Error::internal(format!("another statement was read: {other}"))),
     }
 }

@@ -9,7 +9,7 @@ use super::interval::interval_text;
 use super::names::folded;
 use super::reader::Reader;
 use super::statement::{CursorSource, FetchCount, Statement};
-use super::{change, query, types};
+use super::{change, query, types, with_change};
 use crate::error::{Error, Result, SqlState};
 
 /// DECLARE name [BINARY] [INSENSITIVE|ASENSITIVE] [[NO] SCROLL] CURSOR [WITH|WITHOUT HOLD] FOR ….
@@ -159,6 +159,7 @@ pub(super) fn prepare(r: &mut Reader) -> Result<Statement> {
     let statement = match word.as_str() {
         "INSERT" | "UPDATE" | "DELETE" => change::change(r, &word)?,
         "SUBSCRIBE" => query::subscribe(r).map(Statement::Subscribe)?,
+        "WITH" => with_change::read(r)?,
         _ if query::begins(r) || *r.peek() == Token::LParen => {
             query::continuous(r).map(Statement::Query)?
         }

@@ -78,6 +78,7 @@ mod tree;
 mod types;
 mod visit;
 mod windows;
+mod with_change;
 mod words;
 
 #[cfg(test)]

@@ -111,15 +111,19 @@ fn check_query(query: &Query) -> Result<()> {
         match body {
             SetExpr::SetOperation { left, right, .. } => bodies.extend([&**left, &**right]),
             SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) => {
-                return Err(Error::unsupported(
-                    "statements that write are not supported in WITH or behind it",
-                )
-                .hint("Write INSERT INTO t WITH … SELECT …, or send the statements one by one."));
+                return Err(refused_to_write());
             }
             SetExpr::Select(_) | SetExpr::Query(_) | SetExpr::Values(_) | SetExpr::Table(_) => {}
         }
     }
     Ok(())
+}
+
+/// 0A000 for a statement that writes where a query stands.
+pub(super) fn refused_to_write() -> Error {
+    Error::unsupported("statements that write are not supported in WITH").hint(
+        "Send the statements one by one, between BEGIN and COMMIT if they are to be seen together.",
+    )
 }
 
 /// ORDER BY over several queries names columns of their result.

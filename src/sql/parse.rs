@@ -9,6 +9,7 @@ use super::statement::{ContinuousQuery, FeedSink, Statement};
 use super::text::{StatementTokens, split};
 use super::{
     change, comments, copy, create, cursor, query, refuse, relations, settings, transaction, types,
+    with_change,
 };
 use crate::error::{Error, Result, SqlState};
 use crate::types::SqlType;
@@ -97,7 +98,8 @@ pub(super) fn statement(r: &mut Reader) -> Result<Statement> {
     }
     let word = word.value.to_ascii_uppercase();
     match word.as_str() {
-        "SELECT" | "VALUES" | "WITH" | "TABLE" => query::continuous(r).map(Statement::Query),
+        "WITH" => with_change::read(r),
+        "SELECT" | "VALUES" | "TABLE" => query::continuous(r).map(Statement::Query),
         "INSERT" | "UPDATE" | "DELETE" => change::change(r, &word),
         "TRUNCATE" => relations::truncate(r),
         "COMMENT" => comments::comment(r),

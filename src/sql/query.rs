@@ -11,7 +11,12 @@ use crate::error::{Error, Result, SqlState};
 
 /// `query [EMIT …] [LIMIT n] [OFFSET n]`.
 pub(super) fn continuous(r: &mut Reader) -> Result<ContinuousQuery> {
-    let mut query = bare(r)?;
+    let query = bare(r)?;
+    finished(r, query)
+}
+
+/// What comes behind a query.
+pub(super) fn finished(r: &mut Reader, mut query: Box<Query>) -> Result<ContinuousQuery> {
     let emit = emit(r)?;
     if emit.is_some() {
         limit_behind_emit(r, &mut query)?;
@@ -32,7 +37,8 @@ pub(super) fn snapshot(r: &mut Reader, of: &str) -> Result<Box<Query>> {
     Ok(query)
 }
 
-fn bare(r: &mut Reader) -> Result<Box<Query>> {
+/// A query as it is written.
+pub(super) fn bare(r: &mut Reader) -> Result<Box<Query>> {
     r.with(Parser::parse_query)
 }
 

@@ -2,8 +2,8 @@
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, ExcludeSelectItem, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentList, FunctionArguments, Ident, ObjectName, SelectItem, TableFactor, Value,
-    WildcardAdditionalOptions,
+    FunctionArgumentList, FunctionArguments, Ident, ObjectName, Query, SelectItem, SetExpr,
+    TableFactor, Value, WildcardAdditionalOptions,
 };
 
 /// `name(args, …)`.
@@ -53,6 +53,22 @@ pub(super) fn all_but(hidden: &[&str]) -> SelectItem {
         opt_exclude: Some(ExcludeSelectItem::Multiple(hidden)),
         ..WildcardAdditionalOptions::default()
     })
+}
+
+/// A query that is no more than this.
+pub(super) fn query_of(body: Box<SetExpr>) -> Query {
+    Query {
+        with: None,
+        body,
+        order_by: None,
+        limit_clause: None,
+        fetch: None,
+        locks: Vec::new(),
+        for_clause: None,
+        settings: None,
+        format_clause: None,
+        pipe_operators: Vec::new(),
+    }
 }
 
 /// The text of a constant in quotes.

@@ -8,6 +8,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::names::ident_name;
+use super::tree::query_of;
 use crate::error::{Error, Result, SqlState};
 
 /// A window function: its name, and the names of its arguments in their order.
@@ -271,16 +272,5 @@ pub fn select_all(factor: TableFactor) -> Query {
         value_table_mode: None,
         flavor: SelectFlavor::Standard,
     };
-    Query {
-        with: None,
-        body: Box::new(SetExpr::Select(Box::new(select))),
-        order_by: None,
-        limit_clause: None,
-        fetch: None,
-        locks: Vec::new(),
-        for_clause: None,
-        settings: None,
-        format_clause: None,
-        pipe_operators: Vec::new(),
-    }
+    query_of(Box::new(SetExpr::Select(Box::new(select))))
 }

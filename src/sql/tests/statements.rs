@@ -182,9 +182,13 @@ fn tables_are_changed() {
         "INSERT INTO t SELECT * FROM s EMIT CHANGES",
         "0A000 31 a continuous INSERT is not supported",
     );
+    check(
+        "WITH x AS (SELECT 1 AS a) UPDATE t SET b = (SELECT a FROM x) FROM x y WHERE t.a = y.a",
+        "UPDATE t SET b = (WITH x AS (SELECT 1 AS a) SELECT a FROM x) FROM (WITH x AS (SELECT 1 AS a) SELECT * FROM x) y WHERE t.a = y.a",
+    );
     fails(
         "WITH x AS (DELETE FROM t RETURNING *) SELECT * FROM x",
-        "0A000 - statements that write are not supported in WITH or behind it",
+        "0A000 - statements that write are not supported in WITH",
     );
 }
 
