@@ -1,4 +1,4 @@
-//! UPDATE, DELETE and TRUNCATE of tables, and RETURNING.
+//! UPDATE, DELETE and TRUNCATE of tables.
 //!
 //! An UPDATE is a query over the writer's own state of the table with a column of row ids: which
 //! rows, and what their columns become. The rows are then deleted and added in one step, so a
@@ -19,6 +19,7 @@ use super::super::transaction::{SessionTransaction, WriteContext, WriteResult};
 use super::assign::assign;
 use super::numbered::{numbered, row_column};
 use super::query::{self, Extra};
+use super::returning::{RelationsBeside, Written, returning};
 use super::rows::RowMaker;
 use super::target::{self, Verb};
 use super::values;
@@ -329,6 +330,7 @@ pub(in crate::session) async fn update(
 ) -> Result<WriteResult> {
     let (relation, alias) = table(cx, &update.table, Verb::Update)?;
     let from = update_from(update)?;
+    let beside = RelationsBeside::of(&from, update.returning.as_ref())?;
     let maker = RowMaker::new(cx, &relation)?;
     let assignments = Assignments::read(cx, &relation, &update.assignments)?;
     // The lock comes first: what is read is what is changed.
@@ -336,7 +338,9 @@ pub(in crate::session) async fn update(
     let mut extra = Extra::default();
     let mut sources = vec![source(&mut extra, Some(writer), &relation, &alias)?];
     sources.extend(from);
-    let items = assignments.items(query::column(&alias, &row_column()));
+    let number = query::column(&alias, &row_column());
+    let mut items = assignments.items(number.clone());
+    items.extend(beside.items(&number));
     let select = query::select(items, sources, update.selection.clone())?;
     let (schema, batches) = query::run(cx, extra, select).await?;
     let found = matched(&schema, &batches)?;
@@ -350,7 +354,10 @@ pub(in crate::session) async fn update(
     let rows = ids.len() as u64;
     let returning = match &update.returning {
         None => None,
-        Some(items) => Some(returning(cx, &relation, &alias, items, vec![changed]).await?),
+        Some(items) => {
+            let written = Written::new(&relation, &alias, vec![changed]);
+            Some(returning(cx, written.beside(&beside, &found.rows)?, items).await?)
+        }
     };
     Ok(WriteResult { rows, returning })
 }
@@ -381,6 +388,7 @@ pub(in crate::session) async fn delete(
 ) -> Result<WriteResult> {
     let (from, using) = delete_from(delete)?;
     let (relation, alias) = table(cx, from, Verb::Delete)?;
+    let beside = RelationsBeside::of(&using, delete.returning.as_ref())?;
     let writer = tx.writer(&cx.engine, &relation).await?;
     if delete.selection.is_none() && using.is_empty() && delete.returning.is_none() {
         return Ok(WriteResult { rows: writer.truncate() as u64, returning: None });
@@ -388,7 +396,9 @@ pub(in crate::session) async fn delete(
     let mut extra = Extra::default();
     let mut sources = vec![source(&mut extra, Some(writer), &relation, &alias)?];
     sources.extend(using);
-    let items = vec![query::item(query::column(&alias, &row_column()), &row_column())];
+    let number = query::column(&alias, &row_column());
+    let mut items = vec![query::item(number.clone(), &row_column())];
+    items.extend(beside.items(&number));
     let select = query::select(items, sources, delete.selection.clone())?;
     let (schema, batches) = query::run(cx, extra, select).await?;
     let found = matched(&schema, &batches)?;
@@ -397,7 +407,10 @@ pub(in crate::session) async fn delete(
     let rows = writer.delete(&ids)? as u64;
     let returning = match &delete.returning {
         None => None,
-        Some(items) => Some(returning(cx, &relation, &alias, items, vec![gone]).await?),
+        Some(items) => {
+            let written = Written::new(&relation, &alias, vec![gone]);
+            Some(returning(cx, written.beside(&beside, &found.rows)?, items).await?)
+        }
     };
     Ok(WriteResult { rows, returning })
 }
@@ -413,29 +426,4 @@ pub(in crate::session) async fn truncate(
         tx.writer(&cx.engine, &relation).await?.truncate();
     }
     Ok(())
-}
-
-/// The query of a RETURNING over the rows that were written.
-pub(super) fn returning_query(
-    extra: &mut Extra,
-    relation: &Relation,
-    alias: &str,
-    items: &[SelectItem],
-    rows: Vec<RecordBatch>,
-) -> Result<ast::Query> {
-    let name = extra.add("written", relation.schema(), rows)?;
-    query::select(items.to_vec(), vec![query::named(name, alias)?], None)
-}
-
-/// RETURNING.
-pub(super) async fn returning(
-    cx: &WriteContext,
-    relation: &Relation,
-    alias: &str,
-    items: &[SelectItem],
-    rows: Vec<RecordBatch>,
-) -> Result<(SchemaRef, Vec<RecordBatch>)> {
-    let mut extra = Extra::default();
-    let select = returning_query(&mut extra, relation, alias, items, rows)?;
-    query::run(cx, extra, select).await
 }

@@ -7,15 +7,17 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::sql::sqlparser::ast::{self, Expr, Query, SelectItem, SetExpr, Value, VisitorMut};
 
 use super::super::params;
 use super::super::transaction::{Described, WriteContext};
-use super::change::{self, returning_query};
+use super::change;
 use super::insert;
 use super::numbered::row_column;
 use super::query::{self, Extra};
+use super::returning::{RelationsBeside, Written};
 use super::target::Verb;
 use crate::catalog::Relation;
 use crate::error::{Error, Result};
@@ -100,15 +102,14 @@ impl Known<'_> {
 
     async fn returning(
         &mut self,
-        relation: &Relation,
-        alias: &str,
-        items: &Option<Vec<SelectItem>>,
+        written: Written<'_>,
+        items: Option<&Vec<SelectItem>>,
     ) -> Result<Option<SchemaRef>> {
         let Some(items) = items else {
             return Ok(None);
         };
         let mut extra = Extra::default();
-        let select = returning_query(&mut extra, relation, alias, items, Vec::new())?;
+        let select = written.query(&mut extra, items)?;
         self.plan(extra, select).await.map(Some)
     }
 
@@ -157,21 +158,20 @@ impl Known<'_> {
             let present = change::source(&mut extra, None, &into.relation, &into.alias)?;
             let proposed = extra.add("excluded", into.relation.schema(), Vec::new())?;
             let from = vec![present, query::named(proposed, "excluded")?];
-            self.set(extra, &into.relation, &update.assignments, from, update.selection.clone())
-                .await?;
+            let list = self.set(&into.relation, &update.assignments)?;
+            self.plan(extra, query::select(list, from, update.selection.clone())?).await?;
         }
-        self.returning(&into.relation, &into.alias, &insert.returning).await
+        let written = Written::new(&into.relation, &into.alias, Vec::new());
+        self.returning(written, insert.returning.as_ref()).await
     }
 
-    async fn set(
+    /// What a SET computes.
+    fn set(
         &mut self,
-        extra: Extra,
         relation: &Relation,
         assignments: &[ast::Assignment],
-        from: Vec<ast::TableWithJoins>,
-        selection: Option<Expr>,
-    ) -> Result<()> {
-        let mut items = Vec::new();
+    ) -> Result<Vec<SelectItem>> {
+        let mut items = vec![query::item(sql::parse_expr("1")?, "one")];
         for (columns, expr) in change::assigned(relation, assignments)? {
             let is_value =
                 matches!(columns[..], [at] if self.value(&expr, &relation.columns[at].sql_type));
@@ -179,30 +179,44 @@ impl Known<'_> {
                 items.push(query::item(expr.into_owned(), &format!("c{}", items.len())));
             }
         }
-        if items.is_empty() {
-            items.push(query::item(sql::parse_expr("1")?, "one"));
-        }
-        self.plan(extra, query::select(items, from, selection)?).await.map(drop)
+        Ok(items)
     }
 
     async fn update(&mut self, update: &ast::Update) -> Result<Option<SchemaRef>> {
         let (relation, alias) = change::table(self.cx, &update.table, Verb::Update)?;
-        let mut extra = Extra::default();
-        let mut from = vec![change::source(&mut extra, None, &relation, &alias)?];
-        from.extend(change::update_from(update)?);
-        self.set(extra, &relation, &update.assignments, from, update.selection.clone()).await?;
-        self.returning(&relation, &alias, &update.returning).await
+        let items = self.set(&relation, &update.assignments)?;
+        let from = change::update_from(update)?;
+        let (selection, returning) = (update.selection.clone(), update.returning.as_ref());
+        self.changed(&relation, &alias, items, from, selection, returning).await
     }
 
     async fn delete(&mut self, delete: &ast::Delete) -> Result<Option<SchemaRef>> {
         let (table, using) = change::delete_from(delete)?;
         let (relation, alias) = change::table(self.cx, table, Verb::Delete)?;
+        let (selection, returning) = (delete.selection.clone(), delete.returning.as_ref());
+        self.changed(&relation, &alias, Vec::new(), using, selection, returning).await
+    }
+
+    /// The query of an UPDATE or DELETE, and its RETURNING.
+    async fn changed(
+        &mut self,
+        relation: &Relation,
+        alias: &str,
+        mut items: Vec<SelectItem>,
+        from: Vec<ast::TableWithJoins>,
+        selection: Option<Expr>,
+        returning: Option<&Vec<SelectItem>>,
+    ) -> Result<Option<SchemaRef>> {
+        let beside = RelationsBeside::of(&from, returning)?;
         let mut extra = Extra::default();
-        let mut from = vec![change::source(&mut extra, None, &relation, &alias)?];
-        from.extend(using);
-        let items = vec![query::item(query::column(&alias, &row_column()), "row")];
-        self.plan(extra, query::select(items, from, delete.selection.clone())?).await?;
-        self.returning(&relation, &alias, &delete.returning).await
+        let mut sources = vec![change::source(&mut extra, None, relation, alias)?];
+        sources.extend(from);
+        let number = query::column(alias, &row_column());
+        items.push(query::item(number.clone(), "row"));
+        items.extend(beside.items(&number));
+        let found = self.plan(extra, query::select(items, sources, selection)?).await?;
+        let written = Written::new(relation, alias, Vec::new());
+        self.returning(written.beside(&beside, &RecordBatch::new_empty(found))?, returning).await
     }
 }
 

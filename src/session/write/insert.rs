@@ -10,9 +10,9 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::super::transaction::{SessionTransaction, WriteContext, WriteResult};
 use super::assign::{assign, check};
-use super::change::returning;
 use super::conflict;
 use super::query::{self, Extra};
+use super::returning::{Written, returning};
 use super::rows::RowMaker;
 use super::target::{self, Inserted, Verb};
 use super::values;
@@ -101,7 +101,10 @@ pub(in crate::session) async fn insert(
     let count = rows.iter().map(|batch| batch.num_rows() as u64).sum();
     let returning = match &insert.returning {
         None => None,
-        Some(items) => Some(returning(cx, &into.relation, &into.alias, items, rows).await?),
+        Some(items) => {
+            let written = Written::new(&into.relation, &into.alias, rows);
+            Some(returning(cx, written, items).await?)
+        }
     };
     Ok(WriteResult { rows: count, returning })
 }

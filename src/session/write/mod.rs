@@ -26,6 +26,7 @@ mod moment;
 mod numbered;
 mod plain;
 mod query;
+mod returning;
 mod rows;
 mod target;
 mod values;
