@@ -60,6 +60,7 @@ mod parse;
 mod place;
 mod query;
 mod reader;
+mod recursion;
 mod refuse;
 mod relations;
 mod routines;

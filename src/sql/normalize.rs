@@ -15,6 +15,7 @@ use super::group_windows;
 use super::interval::interval;
 use super::named_windows;
 use super::names::relation_name;
+use super::recursion;
 use super::shadowed::CommonNames;
 use super::system_time;
 use super::ties;
@@ -68,6 +69,7 @@ impl VisitorMut for Normalizer {
                 .and_then(|()| whole_limits(query))
                 .and_then(|()| named_windows::of_query(query))
                 .and_then(|()| group_windows::rewrite(query))
+                .map(|()| recursion::rewrite(query))
                 .map(|()| self.common.enter(query)),
         )
     }

@@ -18,6 +18,7 @@
 //! | `ordered` | ORDER BY in an aggregate that has no order |
 //! | `flatten` | long chains of one operator, without depth |
 //! | `texts` | TEXT, VARCHAR and CHAR beside each other |
+//! | `recursive` | the two parts of WITH RECURSIVE |
 //! | `projected` | some columns of a plan as something else |
 //! | `single_row` | a subquery for one value fails on a second row |
 //! | `joinable`, `correlated` | which correlated subqueries are joins; the others run for each row |
@@ -41,6 +42,7 @@ pub mod missing;
 mod order_keys;
 mod ordered;
 mod projected;
+mod recursive;
 pub mod rewrite;
 mod single_row;
 pub(crate) mod texts;

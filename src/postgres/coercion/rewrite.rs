@@ -27,7 +27,8 @@ use super::held::{held, with_held_constants};
 use super::order_keys::{by_keys, order_key};
 use super::single_row::lifted;
 use super::{
-    arrays, castable, combined, decimals, documents, flatten, floats, intervals, ordered, texts,
+    arrays, castable, combined, decimals, documents, flatten, floats, intervals, ordered,
+    recursive, texts,
 };
 use crate::error::{Error, SqlState};
 use crate::postgres::functions::{self, Polymorphic};
@@ -100,6 +101,7 @@ fn fitted(node: LogicalPlan, is_changed: &mut bool) -> Result<LogicalPlan> {
             united => united,
         },
         LogicalPlan::Values(values) => floats::of_values(values)?,
+        LogicalPlan::RecursiveQuery(query) => recursive::fitted(query)?,
         _ => None,
     };
     *is_changed |= fitted.is_some();
