@@ -127,6 +127,8 @@ sqlstates! {
     NotNull = "23502",
     /// `unique_violation`.
     Unique = "23505",
+    /// `check_violation`.
+    Check = "23514",
     /// `invalid_cursor_state`.
     InvalidCursorState = "24000",
     /// `active_sql_transaction`.

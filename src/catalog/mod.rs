@@ -19,7 +19,7 @@ use crate::store::codec::{decode_number, encode_number};
 use crate::store::{Space, Store, WriteBatch};
 
 pub use relation::{
-    Column, Connector, Emission, Kind, Relation, RelationId, SinkDef, SinkForm, StateOptions,
+    Check, Column, Connector, Emission, Kind, Relation, RelationId, SinkDef, SinkForm, StateOptions,
     StreamDef, TableDef, ViewDef, WatermarkSpec,
 };
 pub use routine::{

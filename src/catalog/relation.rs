@@ -186,6 +186,18 @@ pub struct TableDef {
     /// How long rows that are no more are kept, milliseconds; None: as long as usual.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history_ms: Option<i64>,
+    /// What its rows must satisfy, in the order of the names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<Check>,
+}
+
+/// CHECK: a condition that is not false for any row.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Check {
+    /// The constraint's name.
+    pub name: String,
+    /// The condition, as SQL text.
+    pub condition: String,
 }
 
 /// What a materialized view is made of.

@@ -181,7 +181,11 @@ impl Bench {
         self.create(
             "names",
             columns,
-            Kind::Table(crate::catalog::TableDef { primary_key: vec![0], history_ms: None }),
+            Kind::Table(crate::catalog::TableDef {
+                primary_key: vec![0],
+                history_ms: None,
+                checks: Vec::new(),
+            }),
             Vec::new(),
         )
         .await

@@ -9,7 +9,7 @@ use super::options;
 use super::query;
 use super::reader::Reader;
 use super::statement::{
-    ColumnDef, CreateRelation, CreateStreamAs, Options, Statement, WatermarkDef, WithData,
+    CheckDef, ColumnDef, CreateRelation, CreateStreamAs, Options, Statement, WatermarkDef, WithData,
 };
 use super::{aggregates, indexes, normalize, routines, schemas, sinks, types};
 use crate::error::{Error, Result, SqlState};
@@ -231,6 +231,7 @@ fn relation(
         columns: Vec::new(),
         watermark: None,
         primary_key: Vec::new(),
+        checks: Vec::new(),
         append_only: false,
         options: Options::default(),
         text: r.text(),
@@ -295,8 +296,9 @@ fn element(r: &mut Reader, relation: &mut CreateRelation) -> Result<()> {
         return watermark(r, relation);
     }
     let position = r.position();
-    if r.eat("CONSTRAINT") {
-        r.ident()?;
+    let name = constraint_name(r)?;
+    if sees_check(r) {
+        return check(r, relation, name);
     }
     if r.eat_all(&["PRIMARY", "KEY"]) {
         r.expect_token(&Token::LParen)?;
@@ -341,10 +343,28 @@ fn watermark(r: &mut Reader, relation: &mut CreateRelation) -> Result<()> {
     Ok(())
 }
 
-/// UNIQUE, CHECK, FOREIGN KEY, REFERENCES, EXCLUDE: promises that nobody here would keep.
+/// CONSTRAINT name.
+fn constraint_name(r: &mut Reader) -> Result<Option<Ident>> {
+    if r.eat("CONSTRAINT") { r.ident().map(|name| Some(folded(name))) } else { Ok(None) }
+}
+
+fn sees_check(r: &Reader) -> bool {
+    r.sees("CHECK") && *r.peek_nth(1) == Token::LParen
+}
+
+/// CHECK (condition) [NO INHERIT].
+fn check(r: &mut Reader, relation: &mut CreateRelation, name: Option<Ident>) -> Result<()> {
+    let position = r.position();
+    r.expect("CHECK")?;
+    let condition = in_parentheses(r)?;
+    r.eat_all(&["NO", "INHERIT"]);
+    relation.checks.push(CheckDef { name, condition, position });
+    Ok(())
+}
+
+/// UNIQUE, FOREIGN KEY, REFERENCES, EXCLUDE: promises that nobody here would keep.
 fn refuse_constraint(r: &Reader) -> Result<()> {
-    let found =
-        ["UNIQUE", "CHECK", "FOREIGN", "REFERENCES", "EXCLUDE"].iter().find(|word| r.sees(word));
+    let found = ["UNIQUE", "FOREIGN", "REFERENCES", "EXCLUDE"].iter().find(|word| r.sees(word));
     let starts = match found {
         Some(&"UNIQUE") => true,
         Some(&"REFERENCES") => matches!(r.peek_nth(1), Token::Word(_)),
@@ -356,7 +376,6 @@ fn refuse_constraint(r: &Reader) -> Result<()> {
         (Some(word), true) => {
             let hint = match *word {
                 "UNIQUE" => "Use PRIMARY KEY, on one set of columns.",
-                "CHECK" => "Put the condition into WHERE of the query or of a view.",
                 _ => "Leave it out: references between tables are not checked.",
             };
             let what = if *word == "FOREIGN" { "FOREIGN KEY" } else { word };
@@ -382,8 +401,9 @@ fn column(r: &mut Reader, relation: &mut CreateRelation) -> Result<ColumnDef> {
     column.sql_type = Some(types::read(r)?);
     loop {
         let position = r.position();
-        if r.eat("CONSTRAINT") {
-            r.ident()?;
+        let constraint = constraint_name(r)?;
+        if sees_check(r) {
+            check(r, relation, constraint)?;
         } else if r.eat_all(&["NOT", "NULL"]) {
             column.not_null = true;
         } else if r.eat_all(&["PRIMARY", "KEY"]) {

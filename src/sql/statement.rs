@@ -262,6 +262,8 @@ pub struct CreateRelation {
     pub watermark: Option<WatermarkDef>,
     /// PRIMARY KEY columns, from the column or the table constraint; empty: none.
     pub primary_key: Vec<Ident>,
+    /// CHECK, of columns and of the whole row.
+    pub checks: Vec<CheckDef>,
     /// APPEND ONLY, as RisingWave writes it.
     pub append_only: bool,
     /// WITH (…).
@@ -283,6 +285,17 @@ pub struct ColumnDef {
     pub default: Option<Expr>,
     /// GENERATED ALWAYS AS (expr) STORED, `name AS expr`.
     pub generated: Option<Expr>,
+}
+
+/// \[CONSTRAINT name\] CHECK (condition).
+#[derive(Debug, Clone)]
+pub struct CheckDef {
+    /// Its name, if it has been given one.
+    pub name: Option<Ident>,
+    /// What must not be false.
+    pub condition: Expr,
+    /// 1-based character offset of the clause.
+    pub position: usize,
 }
 
 /// WATERMARK FOR column \[AS expr\].

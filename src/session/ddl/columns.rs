@@ -42,13 +42,13 @@ pub async fn columns(
         let computed = match &column.generated {
             Some(expr) => {
                 let wanted = column.sql_type.as_ref();
-                Some(checked(cx, &name, expr, defined, wanted, &mut used).await?)
+                Some(checked(cx, ExpressionPlace::Column(&name), expr, defined, wanted, &mut used).await?)
             }
             None => None,
         };
         if let Some(default) = &column.default {
-            let sql_type =
-                checked(cx, &name, default, &[], column.sql_type.as_ref(), &mut used).await?;
+            let (place, wanted) = (ExpressionPlace::Column(&name), column.sql_type.as_ref());
+            let sql_type = checked(cx, place, default, &[], wanted, &mut used).await?;
             if let Some(text) = text_constant(default) {
                 // Whether it is too long is seen when it is used.
                 parse_text(&sql_type.without_length(), text)?;
@@ -70,10 +70,28 @@ pub async fn columns(
     Ok((columns, used))
 }
 
+/// Where an expression of one row stands.
+#[derive(Clone, Copy)]
+pub enum ExpressionPlace<'a> {
+    /// The value of a column.
+    Column(&'a str),
+    /// CHECK.
+    Check,
+}
+
+impl std::fmt::Display for ExpressionPlace<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            ExpressionPlace::Column(name) => write!(f, "the expression of column \"{name}\""),
+            ExpressionPlace::Check => f.write_str("check constraints"),
+        }
+    }
+}
+
 /// Plans an expression over the stored columns among `defined`; gives its type.
-async fn checked(
+pub async fn checked(
     cx: &Definer,
-    name: &str,
+    place: ExpressionPlace<'_>,
     expr: &Expr,
     defined: &[ColumnDef],
     sql_type: Option<&SqlType>,
@@ -102,26 +120,28 @@ async fn checked(
     };
     let query = sql::parse_query(&format!("SELECT {value} AS value{from}"))?;
     let planned =
-        cx.reads.plan(&query.query).await.map_err(|error| explained(error, name, defined))?;
+        cx.reads.plan(&query.query).await.map_err(|error| explained(error, place, defined))?;
     // Casts that cannot be are found when the plan is analysed.
     planned.optimized(&cx.reads.engine).await?;
-    refuse_rows(&planned.plan, name)?;
+    refuse_rows(&planned.plan, place)?;
     if !planned.used.is_empty() {
-        refuse_hidden_clock(&planned.plan, name)?;
+        refuse_hidden_clock(&planned.plan, place)?;
     }
     used.extend(&planned.used);
     let found = SqlType::from_field(planned.schema.field(0));
     match found {
-        SqlType::Unknown => {
-            Err(Error::new(SqlState::IndeterminateType, format!("column \"{name}\" has no type"))
-                .hint("Cast the expression, for example NULL::text."))
-        }
+        SqlType::Unknown => Err(Error::new(
+            SqlState::IndeterminateType,
+            format!("a constant in {place} has no type"),
+        )
+        .hint("Cast the expression, for example NULL::text.")),
         known => Ok(sql_type.cloned().unwrap_or(known)),
     }
 }
 
 /// A computed column may not use another one.
-fn explained(error: Error, name: &str, defined: &[ColumnDef]) -> Error {
+fn explained(error: Error, place: ExpressionPlace<'_>, defined: &[ColumnDef]) -> Error {
+    let ExpressionPlace::Column(name) = place else { return error };
     let is_computed = defined
         .iter()
         .filter(|column| column.generated.is_some() && ident_name(&column.name) != name)
@@ -164,7 +184,7 @@ pub fn uses_proctime(text: &str) -> bool {
 const AGGREGATE: &str = "an aggregate";
 
 /// An expression of one row has no aggregates, windows or subqueries.
-fn refuse_rows(plan: &LogicalPlan, name: &str) -> Result<()> {
+fn refuse_rows(plan: &LogicalPlan, place: ExpressionPlace<'_>) -> Result<()> {
     let mut found = None;
     plan.apply_with_subqueries(|node| {
         found = match node {
@@ -177,26 +197,22 @@ fn refuse_rows(plan: &LogicalPlan, name: &str) -> Result<()> {
     })?;
     match found {
         Some(what) if what == AGGREGATE => {
-            let what = format!(
-                "aggregate functions are not allowed in the expression of column \"{name}\""
-            );
+            let what = format!("aggregate functions are not allowed in {place}");
             Err(Error::new(SqlState::Grouping, what).hint("Use the row's other columns only."))
         }
-        Some(what) => Err(Error::unsupported(format!(
-            "{what} in the expression of column \"{name}\" is not supported"
-        ))
-        .hint("Use the row's other columns only.")),
+        Some(what) => Err(Error::unsupported(format!("{what} in {place} is not supported"))
+            .hint("Use the row's other columns only.")),
         None => Ok(()),
     }
 }
 
 /// A row has the moment of the statement that writes it, which is put in the place of `now()` in the
 /// expression; within a function it would not be.
-fn refuse_hidden_clock(plan: &LogicalPlan, name: &str) -> Result<()> {
+fn refuse_hidden_clock(plan: &LogicalPlan, place: ExpressionPlace<'_>) -> Result<()> {
     if !reads_clock(plan)? {
         return Ok(());
     }
-    let what = format!("a function that reads the clock in the expression of column \"{name}\"");
+    let what = format!("a function that reads the clock in {place}");
     Err(Error::unsupported(format!("{what} is not supported"))
         .hint("Give now() to the function as an argument."))
 }

@@ -5,6 +5,7 @@
 //! relation there whole or not at all.
 
 mod aggregate;
+mod checks;
 mod columns;
 mod comment;
 mod derived;

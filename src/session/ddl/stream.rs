@@ -30,6 +30,11 @@ pub async fn create(cx: &Definer, create: CreateRelation) -> Result<Done> {
     if is_embedded {
         options::only(&create.options, "stream", &EMBEDDED)?;
     }
+    if let Some(check) = create.checks.first() {
+        return Err(Error::unsupported("CHECK constraints of streams are not supported")
+            .hint("Put the condition into WHERE of the query or of a view.")
+            .at(check.position));
+    }
     let is_sink = options::get(&create.options, "connector").is_some_and(connect::takes_only);
     // Flink's key of a sink is not enforced there either.
     if !create.primary_key.is_empty() && !is_sink {

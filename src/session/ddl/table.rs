@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName, Query};
 
+use super::checks::checks;
 use super::columns::{columns, primary_key};
 use super::{Definer, Done, Opening, commit_changes, commit_new, is_taken, new_name, options};
 use crate::catalog::{Kind, NameChange, Relation, TableDef};
@@ -33,14 +34,16 @@ pub async fn create(cx: &Definer, create: CreateRelation) -> Result<Done> {
     }
     options::only(&create.options, "table", &["history"])?;
     let history_ms = options::time(&create.options, "history")?;
-    let (mut columns, depends_on) = columns(cx, &create.columns).await?;
+    let (mut columns, mut depends_on) = columns(cx, &create.columns).await?;
     let primary_key = primary_key(&mut columns, &create.primary_key)?;
+    let (checks, used) = checks(cx, &name.name, &columns, &create.checks).await?;
+    depends_on.extend(used);
     let relation = Relation {
         id: cx.engine.catalog.names().next_id(),
         schema: name.schema().to_owned(),
         name: name.name,
         columns,
-        kind: Kind::Table(TableDef { primary_key, history_ms }),
+        kind: Kind::Table(TableDef { primary_key, history_ms, checks }),
         depends_on,
         sql: create.text,
         created_ms: cx.engine.now_ms(),
@@ -66,7 +69,11 @@ pub async fn create_as(cx: &Definer, create: CreateAs) -> Result<Done> {
         schema: name.schema().to_owned(),
         name: name.name,
         columns: columns_of(&schema, &names)?,
-        kind: Kind::Table(TableDef { primary_key: Vec::new(), history_ms: None }),
+        kind: Kind::Table(TableDef {
+            primary_key: Vec::new(),
+            history_ms: None,
+            checks: Vec::new(),
+        }),
         depends_on: Vec::new(),
         sql: cx.reads.text.to_string(),
         created_ms: cx.engine.now_ms(),

@@ -298,6 +298,9 @@ fn table_text(relation: &Relation, table: &TableDef) -> String {
             .collect();
         items.push(format!("    PRIMARY KEY ({})", key.join(", ")));
     }
+    items.extend(table.checks.iter().map(|check| {
+        format!("    CONSTRAINT {} CHECK ({})", quote_name(&check.name), check.condition)
+    }));
     format!("CREATE TABLE {} (\n{}\n)", relation.quoted_name(), items.join(",\n"))
 }
 

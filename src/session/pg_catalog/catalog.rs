@@ -83,7 +83,7 @@ fn classes(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
             "p",
             entry.kind,
             count,
-            0,
+            relations::checks(&entry).len(),
             false,
             false,
             false,
@@ -264,7 +264,32 @@ fn constraints(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
             positions(&entry.key),
         ]
     });
-    shape.table(rows.collect())
+    let mut rows: Vec<_> = rows.collect();
+    for entry in relations::users(cx) {
+        for (at, check) in relations::checks(&entry).iter().enumerate() {
+            rows.push(row![
+                relations::check_oid(entry.oid, at),
+                check.name.as_str(),
+                entry.namespace,
+                "c",
+                false,
+                false,
+                true,
+                entry.oid,
+                0,
+                0,
+                0,
+                0,
+                " ",
+                " ",
+                " ",
+                true,
+                0,
+                false,
+            ]);
+        }
+    }
+    shape.table(rows)
 }
 
 fn namespaces(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {

@@ -444,8 +444,15 @@ fn index_text(cx: &SystemContext, args: Texts) -> Option<String> {
 
 fn constraint_text(cx: &SystemContext, args: Texts) -> Option<String> {
     let constraint = u32::try_from(oid(args, 0)?).ok()?;
-    let (_, names) = key_names(cx, |oid| constraint_oid(oid) == constraint)?;
-    Some(format!("PRIMARY KEY ({})", names.join(", ")))
+    if let Some((_, names)) = key_names(cx, |oid| constraint_oid(oid) == constraint) {
+        return Some(format!("PRIMARY KEY ({})", names.join(", ")));
+    }
+    relations::users(cx).iter().find_map(|entry| {
+        let mut checks = relations::checks(entry).iter().enumerate();
+        let (_, check) =
+            checks.find(|(at, _)| relations::check_oid(entry.oid, *at) == constraint)?;
+        Some(format!("CHECK ({})", check.condition))
+    })
 }
 
 /// Bytes that a relation takes: of a stream on disk, of a view in memory.

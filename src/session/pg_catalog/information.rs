@@ -229,7 +229,17 @@ fn constraints(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
             "YES"
         ]
     });
-    shape.table(rows.collect())
+    let mut rows: Vec<_> = rows.collect();
+    for entry in relations::users(cx) {
+        for check in relations::checks(&entry) {
+            let (schema, table) = (entry.schema.as_str(), entry.name.as_str());
+            let name = check.name.as_str();
+            rows.push(row![
+                DATABASE, schema, name, DATABASE, schema, table, "CHECK", "NO", "NO", "YES"
+            ]);
+        }
+    }
+    shape.table(rows)
 }
 
 fn key_columns(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::catalog::{Column, Kind, Names, Relation, RelationId, SYSTEM_SCHEMAS};
+use crate::catalog::{Check, Column, Kind, Names, Relation, RelationId, SYSTEM_SCHEMAS};
 use crate::error::Result;
 use crate::types::{SqlType, quote_name};
 
@@ -29,6 +29,9 @@ pub(crate) const PG_CLASS: u32 = 1259;
 const FIRST: u32 = 16_384;
 const KEY_INDEX: u32 = 1 << 28;
 const KEY_CONSTRAINT: u32 = 1 << 29;
+const CHECK_CONSTRAINT: u32 = 1 << 30;
+/// The oids of its constraints that a relation has.
+const CHECKS: u32 = 1 << 10;
 
 /// Oids of the system's relations that clients know by heart, and where the others begin.
 const KNOWN: [(&str, u32); 9] = [
@@ -84,6 +87,20 @@ pub(crate) fn index_oid(relation: u32) -> u32 {
 /// The oid of the constraint of a relation's primary key.
 pub(crate) fn constraint_oid(relation: u32) -> u32 {
     KEY_CONSTRAINT.saturating_add(relation)
+}
+
+/// The oid of a relation's CHECK, by its place among them.
+pub(crate) fn check_oid(relation: u32, at: usize) -> u32 {
+    let at = u32::try_from(at).unwrap_or(u32::MAX);
+    CHECK_CONSTRAINT.saturating_add(relation.saturating_mul(CHECKS)).saturating_add(at)
+}
+
+/// The conditions that a relation's rows satisfy.
+pub(crate) fn checks(entry: &RelationEntry) -> &[Check] {
+    match entry.relation.as_ref().map(|relation| &relation.kind) {
+        Some(Kind::Table(table)) => &table.checks,
+        _ => &[],
+    }
 }
 
 /// Whether a relation is found without its schema's name.

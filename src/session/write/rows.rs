@@ -32,6 +32,8 @@ pub(super) struct RowRules {
     schema: SchemaRef,
     defaults: Vec<Option<StoredExpr>>,
     generated: Vec<(usize, StoredExpr)>,
+    /// By the names of the constraints.
+    checks: Vec<(String, StoredExpr)>,
     time: Option<TimeRule>,
     style: TextStyle,
 }
@@ -62,6 +64,7 @@ impl RowRules {
         let mut rules = RowRules {
             defaults: Vec::with_capacity(relation.columns.len()),
             generated: Vec::new(),
+            checks: Vec::new(),
             time: time_rule(relation, &schema),
             style: style.clone(),
             relation: Arc::clone(relation),
@@ -77,6 +80,12 @@ impl RowRules {
             rules.defaults.push(default.transpose()?);
             if let Some(text) = &column.generated {
                 rules.generated.push((at, compile(engine, text, &loose)?));
+            }
+        }
+        if let Kind::Table(table) = &relation.kind {
+            for check in &table.checks {
+                let condition = compile(engine, &check.condition, &loose)?;
+                rules.checks.push((check.name.clone(), condition));
             }
         }
         Ok(rules)
@@ -96,7 +105,9 @@ impl RowRules {
 
     /// Whether rows that give all columns but these need anything computed.
     pub(super) fn compute(&self, mut defaults: impl Iterator<Item = usize>) -> bool {
-        !self.generated.is_empty() || defaults.any(|column| self.defaults[column].is_some())
+        !self.generated.is_empty()
+            || !self.checks.is_empty()
+            || defaults.any(|column| self.defaults[column].is_some())
     }
 }
 
@@ -136,6 +147,17 @@ impl RowMaker {
         &self,
         computed: &StoredExpr,
         column: usize,
+        of: Vec<ArrayRef>,
+        rows: usize,
+    ) -> Result<ArrayRef> {
+        let values = self.evaluated(computed, of, rows)?;
+        let (field, wanted) = (&computed.value.field, &self.rules.relation.columns[column]);
+        assign(&values, field, wanted, &self.rules.style)
+    }
+
+    fn evaluated(
+        &self,
+        computed: &StoredExpr,
         mut of: Vec<ArrayRef>,
         rows: usize,
     ) -> Result<ArrayRef> {
@@ -146,9 +168,7 @@ impl RowMaker {
         }
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         let row = RecordBatch::try_new_with_options(Arc::clone(&computed.schema), of, &options)?;
-        let values = computed.value.expr.evaluate(&row)?.into_array(rows)?;
-        let (field, wanted) = (&computed.value.field, &self.rules.relation.columns[column]);
-        assign(&values, field, wanted, &self.rules.style)
+        Ok(computed.value.expr.evaluate(&row)?.into_array(rows)?)
     }
 
     /// Whole rows. `given` has a column of the right type for each column that the statement gives.
@@ -184,7 +204,24 @@ impl RowMaker {
         Ok(columns)
     }
 
-    /// NOT NULL, and what the time column must satisfy.
+    /// CHECK.
+    fn check(&self, columns: &[ArrayRef]) -> Result<()> {
+        let rows = columns.first().map_or(0, |column| column.len());
+        for (name, condition) in &self.rules.checks {
+            let holds = self.evaluated(condition, columns.to_vec(), rows)?;
+            let Some(holds) = holds.as_boolean_opt() else { continue };
+            if let Some(row) = (0..rows).find(|row| !holds.is_null(*row) && !holds.value(*row)) {
+                let what = format!(
+                    "new row for relation \"{}\" violates check constraint \"{name}\"",
+                    self.rules.relation.name
+                );
+                return Err(Error::new(SqlState::Check, what).detail(self.failing(columns, row)));
+            }
+        }
+        Ok(())
+    }
+
+    /// NOT NULL, CHECK, and what the time column must satisfy.
     fn checked(&self, columns: Vec<ArrayRef>) -> Result<RecordBatch> {
         for (field, column) in self.schema().fields().iter().zip(&columns) {
             if !field.is_nullable() && column.null_count() > 0 {
@@ -200,6 +237,7 @@ impl RowMaker {
         if let Some(rule) = self.rules.time.as_ref().filter(|rule| self.is_generated(rule.column)) {
             rule.check(&columns[rule.column], &self.rules.relation, self.now_ms)?;
         }
+        self.check(&columns)?;
         Ok(RecordBatch::try_new(Arc::clone(self.schema()), columns)?)
     }
 
