@@ -73,7 +73,7 @@ const fn of_jsonb(
     JsonRow { name, is_of_both: false, takes, least: takes.len(), gives, of }
 }
 
-pub(super) static FUNCTIONS: [JsonRow; 36] = [
+pub(super) static FUNCTIONS: [JsonRow; 39] = [
     of_both("field", &[Value, Key], Gives::Value, |given| Ok(given.field()?.map(JsonOut::part))),
     of_both("field_text", &[Value, Key], Gives::Text, |given| given.field().and_then(as_text)),
     of_both("path", &[Value, Texts], Gives::Value, |given| Ok(given.at_path()?.map(JsonOut::part))),
@@ -189,6 +189,21 @@ pub(super) static FUNCTIONS: [JsonRow; 36] = [
             owned(edit::changed(given.text(0), &given.texts(1), at(given.text(2))))
         })
     },
+    of_both("record_value", &[Value, Text], Gives::Value, |given| {
+        Ok(given.record_member()?.map(JsonOut::part))
+    }),
+    of_both("record_text", &[Value, Text], Gives::Text, |given| {
+        given.record_member().and_then(as_text)
+    }),
+    of_both("record_texts", &[Value, Text], Gives::Texts, |given| {
+        let Some(member) = given.record_member()? else { return Ok(None) };
+        let JsonShape::Array(elements) = JsonShape::of(member)? else {
+            return Err(Error::new(SqlState::BadText, "expected JSON array")
+                .hint(format!("See the value of key \"{}\".", given.text(1))));
+        };
+        let texts = elements.into_iter().map(shape::as_text).collect::<Result<_>>()?;
+        Ok(Some(JsonOut::Texts(texts)))
+    }),
     of_jsonb("pretty", &[Value], Gives::Text, |given| owned(edit::pretty(given.text(0), 0))),
     of_jsonb("order", &[Value], Gives::Text, |given| owned(shape::order_key(given.text(0)))),
     of_jsonb("scalar", &[Value, Text], Gives::Text, scalar),
@@ -321,6 +336,17 @@ impl<'r> JsonGiven<'r> {
             JsonShape::Scalar(text) if self.is_jsonb && matches!(at, 0 | -1) => Some(text),
             shape => shape.element(at),
         })
+    }
+
+    /// What a column of a record is made of.
+    fn record_member(&self) -> Result<Option<&'r str>> {
+        let other = |what: &str| Err(bad(&format!("cannot call populate_composite on {what}")));
+        let shape = self.shape()?;
+        match shape {
+            JsonShape::Object(_) => Ok(shape.member(self.text(1)).filter(|text| *text != "null")),
+            JsonShape::Array(_) => other("an array"),
+            JsonShape::Scalar(_) => other("a scalar"),
+        }
     }
 
     /// `#>`.

@@ -4,47 +4,23 @@
 //! read what stands before them. A series of constant numbers stays a relation that is computed batch by
 //! batch.
 
-use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     DataType, Expr, FunctionArg, FunctionArgExpr, Ident, Join, JoinConstraint, JoinOperator,
-    ObjectName, SelectItem, SetExpr, TableAlias, TableAliasColumnDef, TableFactor, TableWithJoins,
-    UnaryOperator, Value, Visitor,
+    ObjectName, SelectItem, SetExpr, TableAlias, TableFactor, TableWithJoins, UnaryOperator, Value,
 };
 
 use super::arrays::set_as_array;
 use super::functions::{check_json, is_function, json_set};
+use super::json_rows::{
+    NamedColumns, alias_of_columns, arrays_of_json, as_json, column, columns_of_json, json_record,
+    records,
+};
 use super::pieces::{cast, number, plain, plain_name};
 use crate::error::{Error, Result, SqlState};
 use crate::postgres::functions::is_scalar;
-use crate::sql::{function_call as call, select_all, visit, visit_expressions};
-
-/// The columns that a query names.
-#[derive(Debug, Default)]
-pub(crate) struct NamedColumns {
-    /// By their names alone.
-    plain: HashSet<String>,
-    /// Whether there is one called `value`, of any relation.
-    value: bool,
-}
-
-impl Visitor for NamedColumns {
-    type Break = ();
-
-    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-        let name = match expr {
-            Expr::Identifier(name) => {
-                self.plain.insert(name.value.to_lowercase());
-                Some(name)
-            }
-            Expr::CompoundIdentifier(parts) => parts.last(),
-            _ => None,
-        };
-        self.value |= name.is_some_and(|name| name.value.eq_ignore_ascii_case("value"));
-        ControlFlow::Continue(())
-    }
-}
+use crate::sql::{function_call as call, select_all, visit_expressions};
 
 /// What a function in FROM is here, if it is another relation.
 ///
@@ -57,6 +33,7 @@ pub(super) fn table(factor: &TableFactor, named: &NamedColumns) -> Result<Option
     if let TableFactor::Function { name, .. } | TableFactor::Table { name, args: Some(_), .. } =
         factor
         && let Some(name) = plain_name(name)
+        && json_record(&name).is_none()
     {
         check_json(&name)?;
     }
@@ -74,6 +51,9 @@ pub(super) fn table(factor: &TableFactor, named: &NamedColumns) -> Result<Option
         }
         _ => return Ok(None),
     };
+    if let Some(records) = records(&name, &arguments, alias.as_ref())? {
+        return Ok(Some(records));
+    }
     let columns =
         |count, column: Option<&str>| with_names(alias, count, with_ordinality, &name, column);
     if let Some(arrays) = arrays_of_json(&name, &arguments) {
@@ -109,6 +89,7 @@ fn called(name: &ObjectName, arguments: &[FunctionArg]) -> Option<(String, Vec<E
     let is_known = name == "unnest"
         || set_as_array(&name).is_some()
         || json_set(&name).is_some()
+        || json_record(&name).is_some()
         || is_function(&name)
         || is_scalar(&name);
     is_known.then(|| plain(arguments)).flatten().map(|arguments| (name, arguments))
@@ -320,102 +301,4 @@ fn reads_before(item: &TableWithJoins) -> bool {
 
 fn alias_named(name: &str) -> TableAlias {
     TableAlias { explicit: true, name: Ident::new(name), columns: Vec::new(), at: None }
-}
-
-fn column(name: Ident) -> TableAliasColumnDef {
-    TableAliasColumnDef { name, data_type: None }
-}
-
-fn folded(name: &Ident) -> String {
-    if name.quote_style.is_some() { name.value.clone() } else { name.value.to_lowercase() }
-}
-
-/// The columns of what a function of JSON gives, as arrays.
-fn arrays_of_json(function: &str, arguments: &[Expr]) -> Option<Vec<Expr>> {
-    let (family, set) = json_set(function)?;
-    let arrays: &[&str] = match set {
-        "array_elements" => &["elements"],
-        "array_elements_text" => &["elements_text"],
-        "object_keys" => &["keys"],
-        "each" => &["member_keys", "member_values"],
-        _ => &["member_names", "member_texts"],
-    };
-    let of = |array: &&str| call(&format!("{family}_{array}"), arguments.to_vec());
-    Some(arrays.iter().map(of).collect())
-}
-
-fn columns_of_json(function: &str, alias: &Ident) -> Vec<TableAliasColumnDef> {
-    let names: &[&str] = match json_set(function) {
-        Some((_, "each" | "each_text")) => &["key", "value"],
-        Some((_, "array_elements" | "array_elements_text")) => &["value"],
-        _ => return vec![column(alias.clone())],
-    };
-    names.iter().map(|name| column(Ident::new(*name))).collect()
-}
-
-/// The alias with the names of columns that it does not give.
-fn alias_of_columns(alias: &TableAlias, names: Vec<TableAliasColumnDef>) -> TableAlias {
-    let mut alias = alias.clone();
-    let given = alias.columns.len();
-    alias.columns.extend(names.into_iter().skip(given));
-    alias
-}
-
-/// `(SELECT jsonb_as_is(value) AS value FROM UNNEST(…) AS e (value)) AS e`: UNNEST forgets that elements
-/// are JSON. Who asks for the element of an array AS e by that name gets it by that, too.
-fn as_json(function: &str, rows: TableFactor, named: &NamedColumns) -> TableFactor {
-    let TableFactor::UNNEST { alias: Some(alias), array_exprs, .. } = &rows else { return rows };
-    let Some((family, set)) = json_set(function) else { return rows };
-    let is_named = set.starts_with("array_elements") && named.plain.contains(&folded(&alias.name));
-    if !is_named && !matches!(set, "array_elements" | "each") {
-        return rows;
-    }
-    let last = usize::from(set == "each");
-    let mut items = Vec::new();
-    for (at, column) in alias.columns.iter().enumerate() {
-        let name = &column.name;
-        let value = if at == last && !set.ends_with("text") {
-            format!("{family}_as_is({name})")
-        } else {
-            name.to_string()
-        };
-        let is_element = at == 0 && is_named && folded(name) == "value";
-        if !is_element || named.value {
-            items.push(format!("{value} AS {name}"));
-        }
-        if is_element {
-            items.push(format!("{value} AS {}", alias.name));
-        }
-    }
-    let reads_columns = array_exprs.iter().any(|array| visit(array, &mut ReadsColumns).is_break());
-    let Ok(mut parsed) = crate::sql::parse_query(&format!("SELECT {} FROM x", items.join(", ")))
-    else {
-        return rows;
-    };
-    let outer = TableAlias { columns: Vec::new(), ..alias.clone() };
-    if let SetExpr::Select(select) = parsed.query.body.as_mut()
-        && let Some(from) = select.from.first_mut()
-    {
-        from.relation = rows;
-    }
-    TableFactor::Derived {
-        lateral: reads_columns,
-        subquery: parsed.query,
-        alias: Some(outer),
-        sample: None,
-    }
-}
-
-/// Looks for a column.
-struct ReadsColumns;
-
-impl Visitor for ReadsColumns {
-    type Break = ();
-
-    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-        match expr {
-            Expr::Identifier(_) | Expr::CompoundIdentifier(_) => ControlFlow::Break(()),
-            _ => ControlFlow::Continue(()),
-        }
-    }
 }

@@ -222,7 +222,7 @@ pub(super) fn check_json(name: &str) -> Result<()> {
         Some((
             "json" | "jsonb",
             "populate_record" | "populate_recordset" | "to_record" | "to_recordset",
-        )) => "Take each member with ->>, and cast it.",
+        )) => "Use FROM jsonb_to_record(…) AS r (a INT, b TEXT).",
         Some(("jsonb", path)) if path.starts_with("path_") => {
             "Take the value apart with -> and #>, or with jsonb_array_elements."
         }

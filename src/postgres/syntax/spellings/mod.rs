@@ -8,6 +8,7 @@ mod empty_frames;
 mod from;
 mod functions;
 mod groups;
+mod json_rows;
 pub(in crate::postgres) mod pieces;
 
 use std::ops::ControlFlow;
@@ -27,9 +28,10 @@ use crate::sql::{function_call as call, visit, visit_mut};
 use arrays::{
     Quantifier, SetsOfRows, cast_array, like_quantified, literal, matched, quantified, subscripted,
 };
-use from::{NamedColumns, first_as_subquery, fold_lateral, table};
+use from::{first_as_subquery, fold_lateral, table};
 pub(crate) use functions::is_function;
 use functions::{called, local_moment};
+use json_rows::NamedColumns;
 pub(super) use pieces::case_when;
 pub(super) use pieces::cast;
 use pieces::{binary, nested, number, plain_name, text_of, text_value};
