@@ -160,7 +160,11 @@ fn replaced(join: &Join, state: &SessionState) -> Result<Option<LogicalPlan>> {
             let values = columns.iter().map(|at| values[*at].clone().unalias());
             beside(join, join.left.as_ref().clone(), values.collect())?
         }
-        None if is_near && !is_outer && !has_condition && is_unnested(&subquery.subquery)? => {
+        None if is_near
+            && !is_outer
+            && join.filter.is_none()
+            && is_unnested(&subquery.subquery)? =>
+        {
             return Ok(None);
         }
         None => match elements(subquery, join)? {

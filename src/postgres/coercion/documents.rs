@@ -249,12 +249,13 @@ pub(super) fn subscript(access: &RawFieldAccessExpr, schema: &DFSchema) -> Resul
         }
         _ => return Ok(None),
     }
-    let (name, key) = match &access.field_access {
-        GetFieldAccess::NamedStructField { name } => ("path", lit(name.clone())),
+    // A number is a step as well: of a scalar, which `->` takes for an array of one, it is none.
+    let step = match &access.field_access {
+        GetFieldAccess::NamedStructField { name } => lit(name.clone()),
         GetFieldAccess::ListIndex { key } if key.get_type(schema)?.is_integer() => {
-            ("field", key.as_ref().clone())
+            Expr::Cast(Cast::new(key.clone(), DataType::Utf8))
         }
-        GetFieldAccess::ListIndex { key } => ("path", key.as_ref().clone()),
+        GetFieldAccess::ListIndex { key } => key.as_ref().clone(),
         GetFieldAccess::ListRange { .. } => {
             let message = "jsonb subscript does not support slices";
             return Err(Error::new(SqlState::TypeMismatch, message)
@@ -262,10 +263,7 @@ pub(super) fn subscript(access: &RawFieldAccessExpr, schema: &DFSchema) -> Resul
                 .into());
         }
     };
-    let key = match (name, key) {
-        // A text constant would be read as a whole path.
-        ("path", key) => datafusion::functions_nested::make_array::make_array(vec![key]),
-        (_, key) => key,
-    };
-    Ok(Some(json_function("jsonb", name)?.call(vec![access.expr.clone(), key])))
+    // A text constant would be read as a whole path.
+    let path = datafusion::functions_nested::make_array::make_array(vec![step]);
+    Ok(Some(json_function("jsonb", "path")?.call(vec![access.expr.clone(), path])))
 }
