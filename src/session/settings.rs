@@ -298,6 +298,10 @@ fn checked(variable: &Variable, value: &str) -> Result<String> {
         },
         SettingType::DateStyle => {
             let words = plain.to_ascii_uppercase();
+            if words.contains("DMY") || words.contains("EUROPEAN") {
+                return Err(Error::unsupported("dates with the day first are not read")
+                    .hint("Write dates as in ISO, 2026-01-31, or read them with to_date."));
+            }
             let known = words.split(',').all(|word| {
                 matches!(
                     word.trim().trim_matches('"'),
