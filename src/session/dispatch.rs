@@ -19,7 +19,7 @@ use super::params;
 use super::read::continuous::{self, AtLimit};
 use super::read::copy_out::copy_out;
 use super::read::cursor::Cursor;
-use super::read::query::{named, on_cpu, placed};
+use super::read::query::{named_in_change, on_cpu, placed};
 use super::read::rows::{Batches, counted};
 use super::read::subscribe;
 use super::session::{ParsedStatement, PreparedStatement, Session, done, quoted_name, room};
@@ -29,6 +29,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::memory::MemoryPart;
 use crate::pgtypes::copy;
 use crate::pgtypes::values::TextStyle;
+use crate::postgres::syntax::naming::shown_schema;
 use crate::sql::{
     self, ContinuousQuery, CopyFrom, CopySource, CopyTo, CursorSource, FetchCount, SetScope,
     Statement, Subscribe,
@@ -52,6 +53,7 @@ impl Session {
             Statement::Insert(_)
             | Statement::Update(_)
             | Statement::Delete(_)
+            | Statement::Changes(_)
             | Statement::Truncate(_) => self.write(statement, text).await,
             Statement::CopyFrom(copy) => self.copy_from(&copy, text).await,
             Statement::CopyTo(copy) => self.copy_to(copy, text).await,
@@ -187,12 +189,18 @@ impl Session {
     }
 
     async fn write(&mut self, statement: Statement, text: &Arc<str>) -> Result<Outcome> {
-        let (wanted, tag) = match &statement {
-            Statement::Insert(insert) => (named(insert), "INSERT 0"),
-            Statement::Update(update) => (named(update), "UPDATE"),
-            Statement::Delete(delete) => (named(delete), "DELETE"),
-            _ => (Vec::new(), "TRUNCATE TABLE"),
+        let last = match &statement {
+            Statement::Changes(changes) => &changes.last,
+            other => other,
         };
+        let tag = match last {
+            Statement::Insert(_) => "INSERT 0",
+            Statement::Update(_) => "UPDATE",
+            Statement::Delete(_) => "DELETE",
+            Statement::Query(_) => "SELECT",
+            _ => "TRUNCATE TABLE",
+        };
+        let wanted = named_in_change(&statement);
         self.check_writable(tag.trim_end_matches(" 0"))?;
         self.begin_statement();
         let mut cx = self.write_context(text, &wanted).await?;
@@ -201,19 +209,16 @@ impl Session {
         let written = on_cpu(&self.engine, async move {
             let mut tx = transaction.lock().await;
             match &statement {
-                Statement::Insert(insert) => write::insert(&cx, &mut tx, insert).await,
-                Statement::Update(update) => write::update(&cx, &mut tx, update).await,
-                Statement::Delete(delete) => write::delete(&cx, &mut tx, delete).await,
                 Statement::Truncate(names) => {
                     write::truncate(&cx, &mut tx, names).await.map(|()| WriteResult::default())
                 }
-                _ => Err(Error::internal("a statement that does not write")),
+                change => write::change(&cx, &mut tx, change).await,
             }
         })
         .await?;
         self.end_statement().await?;
         match written.returning {
-            Some((schema, batches)) => Ok(counted(tag, schema, batches)),
+            Some((schema, batches)) => Ok(counted(tag, shown_schema(&schema), batches)),
             None if tag == "TRUNCATE TABLE" => done(tag),
             None => done(format!("{tag} {}", written.rows)),
         }

@@ -15,7 +15,7 @@ use super::client_session::Prepared;
 use super::inspect::show;
 use super::params;
 use super::read::continuous::{self, AtLimit};
-use super::read::query::{ReadContext, named, on_cpu};
+use super::read::query::{ReadContext, named_in_change, on_cpu};
 use super::read::rows::text_schema;
 use super::read::subscribe;
 use super::session::{ParsedStatement, Session};
@@ -127,7 +127,10 @@ async fn describe(
             let columns = columns(session, &mut query, &params, text).await?;
             (params, Some(columns))
         }
-        Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_) => {
+        Statement::Insert(_)
+        | Statement::Update(_)
+        | Statement::Delete(_)
+        | Statement::Changes(_) => {
             let described = describe_change(session, statement, &hints, text).await?;
             let types = hints
                 .into_iter()
@@ -174,12 +177,7 @@ async fn describe_change(
     hints: &[Option<SqlType>],
     text: &Arc<str>,
 ) -> Result<Described> {
-    let wanted = match &statement {
-        Statement::Insert(insert) => named(insert),
-        Statement::Update(update) => named(update),
-        Statement::Delete(delete) => named(delete),
-        _ => Vec::new(),
-    };
+    let wanted = named_in_change(&statement);
     let cx = session.write_context(text, &wanted).await?;
     let given = hints.to_vec();
     on_cpu(&session.engine, async move { write::describe(&cx, &statement, &given).await }).await

@@ -208,6 +208,7 @@ impl Session {
             names: self.engine.catalog.names(),
             scope: self.reads(text).await.scope(wanted).await?,
             engine: Arc::clone(&self.engine),
+            given: HashMap::new(),
             style: self.settings.style(),
             text: Arc::clone(text),
             now_ms: self.engine.now_ms(),
@@ -232,6 +233,12 @@ impl Session {
             Statement::Query(query) => bind_constants(&mut *query.query, values, &session),
             Statement::Explain(sql::Explain::Query { query, .. }) => {
                 bind_constants(&mut *query.query, values, &session)
+            }
+            Statement::Changes(changes) => {
+                let named = changes.named.iter_mut().map(|(_, statement)| statement);
+                named
+                    .chain([&mut changes.last])
+                    .try_for_each(|statement| self.bind_constants(statement, values))
             }
             Statement::Insert(insert) => bind_constants(insert, values, &session),
             Statement::Update(update) => bind_constants(update, values, &session),

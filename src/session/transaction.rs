@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use datafusion::catalog::TableProvider;
 use datafusion::execution::memory_pool::MemoryReservation;
 
 use crate::catalog::{Names, Relation, RelationId};
@@ -231,6 +232,8 @@ pub struct WriteContext {
     pub names: Arc<Names>,
     /// Resolves names for planning; views are up to date, the transaction's own writes are visible.
     pub scope: Scope,
+    /// What statements before it in WITH have returned, by their names.
+    pub given: HashMap<String, Arc<dyn TableProvider>>,
     /// How this session writes and reads text (time zone, …).
     pub style: TextStyle,
     /// The statement as written, for positions in errors.

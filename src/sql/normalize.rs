@@ -122,10 +122,9 @@ fn check_query(query: &Query) -> Result<()> {
 }
 
 /// 0A000 for a statement that writes where a query stands.
-pub(super) fn refused_to_write() -> Error {
-    Error::unsupported("statements that write are not supported in WITH").hint(
-        "Send the statements one by one, between BEGIN and COMMIT if they are to be seen together.",
-    )
+fn refused_to_write() -> Error {
+    Error::unsupported("statements that write are not supported in a query")
+        .hint("Put them into the WITH that the whole statement begins with.")
 }
 
 /// ORDER BY over several queries names columns of their result.

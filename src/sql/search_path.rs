@@ -91,6 +91,14 @@ impl BareNames {
                 }
                 self.visit(insert);
             }
+            Statement::Changes(changes) => {
+                for (alias, change) in &changes.named {
+                    self.of(change);
+                    self.common.push(vec![ident_name(&alias.name)]);
+                }
+                self.of(&changes.last);
+                self.common.clear();
+            }
             Statement::Update(update) => self.visit(update),
             Statement::Delete(delete) => self.visit(delete),
             Statement::Truncate(names) | Statement::Drop { names, .. } => {

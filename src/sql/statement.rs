@@ -30,6 +30,8 @@ pub enum Statement {
     Update(ast::Update),
     /// DELETE.
     Delete(ast::Delete),
+    /// WITH of statements that write.
+    Changes(Box<Changes>),
     /// TRUNCATE \[TABLE\] name, ….
     Truncate(Vec<ObjectName>),
     /// COPY … FROM STDIN.
@@ -145,6 +147,24 @@ pub enum Statement {
     /// DISCARD ALL, LISTEN, UNLISTEN and the like, which drivers send between uses: the tag to
     /// answer.
     Discard(&'static str),
+}
+
+/// `WITH a AS (DELETE … RETURNING …), … INSERT …`: statements that write together, of which none sees
+/// what another one does to a table.
+#[derive(Debug, Clone)]
+pub struct Changes {
+    /// In order: an INSERT, UPDATE or DELETE, and under which name, with which columns, those behind it
+    /// see what it returns.
+    pub named: Vec<(ast::TableAlias, Statement)>,
+    /// An INSERT, UPDATE, DELETE or a query.
+    pub last: Statement,
+}
+
+impl Changes {
+    /// All of them.
+    pub fn statements(&self) -> impl Iterator<Item = &Statement> {
+        self.named.iter().map(|(_, statement)| statement).chain([&self.last])
+    }
 }
 
 /// A query with its EMIT clause.

@@ -1,5 +1,5 @@
 //! `WITH … INSERT`, `WITH … UPDATE` and `WITH … DELETE`: each query in the statement is given the
-//! WITH as its own, so that whoever runs the statement meets none.
+//! WITH as its own, so that whoever runs the statement meets none but statements that write.
 
 use std::ops::ControlFlow;
 
@@ -9,21 +9,43 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::change;
 use super::names::ident_name;
-use super::normalize::refused_to_write;
 use super::query;
 use super::reader::Reader;
-use super::statement::Statement;
+use super::statement::{Changes, Statement};
 use super::tree::query_of;
 use super::visit::visit_mut;
 use super::windows::select_all;
 use crate::error::{Error, Result};
 
-/// Reads a query that begins with WITH, or a statement that writes behind one.
+/// Reads a query that begins with WITH, or statements that write, in it or behind it.
 pub(super) fn read(r: &mut Reader) -> Result<Statement> {
-    let query = query::bare(r)?;
-    if !writes(&query) {
-        return query::finished(r, query).map(Statement::Query);
+    let mut query = query::bare(r)?;
+    let mut named = Vec::new();
+    if let Some(with) = query.with.take() {
+        let mut before = With { cte_tables: Vec::new(), ..with };
+        for table in with.cte_tables {
+            if writes(&table.query) {
+                named.push((table.alias, change(r, *table.query, Some(before.clone()))?));
+            } else {
+                before.cte_tables.push(table);
+            }
+        }
+        query.with = Some(before).filter(|with| !with.cte_tables.is_empty());
     }
+    let last = if writes(&query) {
+        let with = query.with.take();
+        change(r, *query, with)?
+    } else {
+        Statement::Query(query::finished(r, query)?)
+    };
+    if named.is_empty() {
+        return Ok(last);
+    }
+    Ok(Statement::Changes(Box::new(Changes { named, last })))
+}
+
+/// The statement that writes, with the queries that are named before it.
+fn change(r: &Reader, query: Query, with: Option<With>) -> Result<Statement> {
     let (SetExpr::Insert(mut statement)
     | SetExpr::Update(mut statement)
     | SetExpr::Delete(mut statement)
@@ -31,10 +53,7 @@ pub(super) fn read(r: &mut Reader) -> Result<Statement> {
     else {
         return Err(Error::internal("a query was read as a statement that writes"));
     };
-    if let Some(with) = query.with {
-        if with.cte_tables.iter().any(|table| writes(&table.query)) {
-            return Err(refused_to_write());
-        }
+    if let Some(with) = with.filter(|with| !with.cte_tables.is_empty()) {
         spread(&mut statement, with);
     }
     change::checked(r, statement)

@@ -35,7 +35,7 @@ use crate::plan::relations::{RelationLookup, weight_of};
 use crate::postgres::budget::Allowance;
 use crate::postgres::light::is_light;
 use crate::postgres::syntax::naming::shown_schema;
-use crate::sql::{self, NameKind, relation_name, visit};
+use crate::sql::{self, NameKind, Statement, relation_name, visit};
 
 /// What a statement of one session reads with.
 #[derive(Clone)]
@@ -87,6 +87,18 @@ pub fn named<V: Visit>(syntax: &V) -> Vec<ObjectName> {
     // The visitor never breaks off.
     let _ = visit(syntax, &mut found);
     found.0
+}
+
+/// The names of relations in a statement that writes.
+pub fn named_in_change(statement: &Statement) -> Vec<ObjectName> {
+    match statement {
+        Statement::Insert(insert) => named(insert),
+        Statement::Update(update) => named(update),
+        Statement::Delete(delete) => named(delete),
+        Statement::Query(query) => named(query.query.as_ref()),
+        Statement::Changes(changes) => changes.statements().flat_map(named_in_change).collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// The materialized views that these names stand for, also through views, and the queries that write

@@ -229,31 +229,7 @@ pub(super) struct Matched {
 
 /// Sorts what a query has found by row number; of several rows for one number the first counts.
 pub(super) fn matched(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Matched> {
-    let schema = match batches.first() {
-        Some(batch) if batch.num_columns() == schema.fields().len() => {
-            // What the plan says of types and what the batches have may differ in nullability.
-            let fields: Vec<_> = schema
-                .fields()
-                .iter()
-                .zip(batch.schema().fields())
-                .map(|(planned, real)| {
-                    Arc::new(
-                        planned
-                            .as_ref()
-                            .clone()
-                            .with_data_type(real.data_type().clone())
-                            .with_nullable(true),
-                    )
-                })
-                .collect();
-            Arc::new(arrow::datatypes::Schema::new(fields))
-        }
-        _ => Arc::clone(schema),
-    };
-    let batches: Vec<RecordBatch> = batches
-        .iter()
-        .map(|batch| RecordBatch::try_new(Arc::clone(&schema), batch.columns().to_vec()))
-        .collect::<Result<_, _>>()?;
+    let (schema, batches) = query::as_planned(schema, batches)?;
     let rows = concat_batches(&schema, &batches)?;
     let numbers = rows.column(0).as_primitive::<UInt64Type>().clone();
     let mut places: Vec<u32> = (0..rows.num_rows() as u32).collect();

@@ -19,8 +19,10 @@ use super::numbered::row_column;
 use super::query::{self, Extra};
 use super::returning::{RelationsBeside, Written};
 use super::target::Verb;
+use super::together::give;
 use crate::catalog::Relation;
 use crate::error::{Error, Result};
+use crate::postgres::syntax::naming::shown_schema;
 use crate::sql::{self, Statement, visit_mut};
 use crate::types::SqlType;
 
@@ -30,22 +32,13 @@ pub(in crate::session) async fn describe(
     statement: &Statement,
     hints: &[Option<SqlType>],
 ) -> Result<Described> {
-    let mut known = Known { cx, params: hints.to_vec() };
-    let returning = match statement {
-        Statement::Insert(insert) => known.insert(insert).await?,
-        Statement::Update(update) => known.update(update).await?,
-        Statement::Delete(delete) => known.delete(delete).await?,
-        _ => {
-            return Err(Error::internal(
-                "a statement that does not write is described as one that does",
-            ));
-        }
-    };
+    let mut known = Known { cx: cx.clone(), params: hints.to_vec() };
+    let returning = known.statement(statement).await?.map(|schema| shown_schema(&schema));
     Ok(Described { params: known.params, returning })
 }
 
-struct Known<'a> {
-    cx: &'a WriteContext,
+struct Known {
+    cx: WriteContext,
     params: Vec<Option<SqlType>>,
 }
 
@@ -63,7 +56,30 @@ pub(super) fn parameter(expr: &Expr) -> Option<usize> {
     }
 }
 
-impl Known<'_> {
+impl Known {
+    /// The columns of what a statement returns.
+    async fn statement(&mut self, statement: &Statement) -> Result<Option<SchemaRef>> {
+        match statement {
+            Statement::Insert(insert) => self.insert(insert).await,
+            Statement::Update(update) => self.update(update).await,
+            Statement::Delete(delete) => self.delete(delete).await,
+            Statement::Query(query) => {
+                self.plan(Extra::default(), query.query.as_ref().clone()).await.map(Some)
+            }
+            Statement::Changes(changes) => {
+                for (alias, statement) in &changes.named {
+                    if let Some(schema) = Box::pin(self.statement(statement)).await? {
+                        give(&mut self.cx, alias, &schema, &[])?;
+                    }
+                }
+                Box::pin(self.statement(&changes.last)).await
+            }
+            _ => Err(Error::internal(
+                "a statement that does not write is described as one that does",
+            )),
+        }
+    }
+
     fn learn(&mut self, at: usize, sql_type: &SqlType) {
         if self.params.len() <= at {
             self.params.resize(at + 1, None);
@@ -87,7 +103,7 @@ impl Known<'_> {
     async fn plan(&mut self, extra: Extra, mut query: Query) -> Result<SchemaRef> {
         let mut fill = Fill { params: &self.params };
         let _: ControlFlow<()> = visit_mut(&mut query, &mut fill);
-        let (_, plan) = query::plan(self.cx, extra, query).await?;
+        let (_, plan) = query::plan(&self.cx, extra, query).await?;
         for (name, field) in plan.get_parameter_fields()? {
             let at = name
                 .strip_prefix('$')
@@ -183,7 +199,7 @@ impl Known<'_> {
     }
 
     async fn update(&mut self, update: &ast::Update) -> Result<Option<SchemaRef>> {
-        let (relation, alias) = change::table(self.cx, &update.table, Verb::Update)?;
+        let (relation, alias) = change::table(&self.cx, &update.table, Verb::Update)?;
         let items = self.set(&relation, &update.assignments)?;
         let from = change::update_from(update)?;
         let (selection, returning) = (update.selection.clone(), update.returning.as_ref());
@@ -192,7 +208,7 @@ impl Known<'_> {
 
     async fn delete(&mut self, delete: &ast::Delete) -> Result<Option<SchemaRef>> {
         let (table, using) = change::delete_from(delete)?;
-        let (relation, alias) = change::table(self.cx, table, Verb::Delete)?;
+        let (relation, alias) = change::table(&self.cx, table, Verb::Delete)?;
         let (selection, returning) = (delete.selection.clone(), delete.returning.as_ref());
         self.changed(&relation, &alias, Vec::new(), using, selection, returning).await
     }

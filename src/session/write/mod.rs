@@ -29,17 +29,18 @@ mod query;
 mod returning;
 mod rows;
 mod target;
+mod together;
 mod values;
 
 #[cfg(test)]
 pub(super) mod tests;
 
 pub(super) use assign::check as check_assignable;
-pub(super) use change::{delete, truncate, update};
+pub(super) use change::truncate;
 pub(super) use copy::{Copying, copy_in};
 pub(super) use describe::describe;
 pub use insert::append_batches;
-pub(super) use insert::insert;
 pub(super) use moment::replace_clock;
 pub use plain::PlainInsert;
 pub(super) use target::{columns, feeds_sink, is_sink};
+pub(super) use together::change;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::MemTable;
@@ -108,6 +108,8 @@ async fn under(
     mut query: Query,
 ) -> Result<(SessionState, LogicalPlan)> {
     freeze(&mut query, cx)?;
+    let mut extra = extra;
+    extra.0.extend(cx.given.iter().map(|(name, rows)| (name.clone(), Arc::clone(rows))));
     let (engine, scope) = (Arc::clone(&cx.engine), cx.scope.clone());
     let planned = async move {
         let mut state = state_over(&engine, &scope, extra);
@@ -156,6 +158,26 @@ pub(super) async fn run(
         Ok(batches) => Ok((schema, batches?)),
         Err(_) => Err(Error::internal("internal error in the query of a statement that writes")),
     }
+}
+
+/// What a query has found, as its plan says of the types: what the batches say may differ in
+/// nullability.
+pub(super) fn as_planned(
+    schema: &SchemaRef,
+    batches: &[RecordBatch],
+) -> Result<(SchemaRef, Vec<RecordBatch>)> {
+    let real = batches.first().filter(|batch| batch.num_columns() == schema.fields().len());
+    let Some(real) = real else { return Ok((Arc::clone(schema), batches.to_vec())) };
+    let fields = schema.fields().iter().zip(real.schema_ref().fields()).map(|(planned, real)| {
+        let planned = planned.as_ref().clone();
+        planned.with_data_type(real.data_type().clone()).with_nullable(true)
+    });
+    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    let batches = batches
+        .iter()
+        .map(|batch| RecordBatch::try_new(Arc::clone(&schema), batch.columns().to_vec()));
+    let batches = batches.collect::<Result<_, _>>()?;
+    Ok((schema, batches))
 }
 
 /// 54000: more than one statement may write.

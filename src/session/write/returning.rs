@@ -25,7 +25,10 @@ pub(super) struct RelationsBeside(Vec<String>);
 
 impl RelationsBeside {
     /// Those of a statement; without RETURNING none is asked for.
-    pub(super) fn of(from: &[TableWithJoins], items: Option<&Vec<SelectItem>>) -> Result<RelationsBeside> {
+    pub(super) fn of(
+        from: &[TableWithJoins],
+        items: Option<&Vec<SelectItem>>,
+    ) -> Result<RelationsBeside> {
         let Some(items) = items else { return Ok(RelationsBeside::default()) };
         let mut found = FromNames { names: Vec::new(), merges: false };
         from.iter().for_each(|tables| found.of(tables));
@@ -106,7 +109,11 @@ impl<'a> Written<'a> {
     }
 
     /// The rows that stood beside these, out of what the statement's query has found.
-    pub(super) fn beside(mut self, beside: &'a RelationsBeside, found: &RecordBatch) -> Result<Self> {
+    pub(super) fn beside(
+        mut self,
+        beside: &'a RelationsBeside,
+        found: &RecordBatch,
+    ) -> Result<Self> {
         let schema = found.schema();
         let mut end = found.num_columns();
         for (at, name) in beside.0.iter().enumerate().rev() {

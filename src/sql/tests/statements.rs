@@ -186,8 +186,8 @@ fn tables_are_changed() {
         "UPDATE t SET b = (WITH x AS (SELECT 1 AS a) SELECT a FROM x) FROM (WITH x AS (SELECT 1 AS a) SELECT * FROM x) y WHERE t.a = y.a",
     );
     fails(
-        "WITH x AS (DELETE FROM t RETURNING *) SELECT * FROM x",
-        "0A000 - statements that write are not supported in WITH",
+        "SELECT * FROM (WITH x AS (DELETE FROM t RETURNING *) SELECT * FROM x) AS y",
+        "0A000 - statements that write are not supported in a query",
     );
 }
 
