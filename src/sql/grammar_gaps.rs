@@ -5,6 +5,7 @@
 //!   it means; ASYMMETRIC is what BETWEEN is anyway.
 //! - `x IN ((SELECT …), …)`, whose first element is taken for a query: `x IN ((CASE WHEN true THEN (SELECT …)
 //!   END), …)`.
+//! - `(t).*`, all columns of a relation's row: `t.*`.
 //! - `EXCLUDE NO OTHERS` in the frame of a window, which is how it is anyway.
 
 use datafusion::sql::sqlparser::ast::{
@@ -38,6 +39,7 @@ enum Unclosed {
 
 /// The tokens with all of that in sqlparser's words.
 pub(super) fn filled(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let tokens = with_bare_rows(tokens);
     let mut out: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
     let mut open = Vec::new();
     let is = |at: usize, word| tokens.get(at).is_some_and(|next| is_word(&next.token, word));
@@ -103,6 +105,32 @@ pub(super) fn filled(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
         at += 1;
     }
     out
+}
+
+/// The tokens with `(t).*` as `t.*`.
+fn with_bare_rows(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let mut is_dropped = vec![false; tokens.len()];
+    for at in (0..tokens.len()).filter(|at| is_row_in_parentheses(&tokens, *at)) {
+        (is_dropped[at], is_dropped[at + 2]) = (true, true);
+    }
+    let kept = tokens.into_iter().zip(is_dropped).filter(|(_, is_dropped)| !is_dropped);
+    kept.map(|(token, _)| token).collect()
+}
+
+/// Whether `(t).*` begins there, as an item of a list.
+fn is_row_in_parentheses(tokens: &[TokenWithSpan], at: usize) -> bool {
+    if tokens[at].token != Token::LParen {
+        return false;
+    }
+    let before = at.checked_sub(1).map(|before| &tokens[before].token);
+    let is_item = before.is_some_and(|token| {
+        *token == Token::Comma
+            || ["select", "distinct", "all", "returning"].iter().any(|word| is_word(token, word))
+    });
+    let mut next = tokens.iter().skip(at + 1).map(|next| &next.token);
+    is_item
+        && matches!(next.next(), Some(Token::Word(_)))
+        && next.take(3).eq(&[Token::RParen, Token::Period, Token::Mul])
 }
 
 /// Whether a parenthesis behind these tokens holds a value, and not a relation or a query of its own.
