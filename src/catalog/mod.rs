@@ -19,8 +19,8 @@ use crate::store::codec::{decode_number, encode_number};
 use crate::store::{Space, Store, WriteBatch};
 
 pub use relation::{
-    Check, Column, Connector, Emission, Kind, Relation, RelationId, SinkDef, SinkForm, StateOptions,
-    StreamDef, TableDef, ViewDef, WatermarkSpec,
+    Check, Column, Connector, Emission, Kind, Relation, RelationId, RelationKey, SinkDef, SinkForm,
+    StateOptions, StreamDef, TableDef, Unique, ViewDef, WatermarkSpec,
 };
 pub use routine::{
     AggregateDef, Argument, BodyText, CatalogObject, FunctionDef, Routine, RoutineKind, Stability,

@@ -186,9 +186,21 @@ pub struct TableDef {
     /// How long rows that are no more are kept, milliseconds; None: as long as usual.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history_ms: Option<i64>,
+    /// UNIQUE: what no two rows have in common, beside the primary key.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub uniques: Vec<Unique>,
     /// What its rows must satisfy, in the order of the names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<Check>,
+}
+
+/// UNIQUE: columns of which no two rows have the same values, none of them NULL.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unique {
+    /// The constraint's name.
+    pub name: String,
+    /// Positions of its columns.
+    pub columns: Vec<usize>,
 }
 
 /// CHECK: a condition that is not false for any row.
@@ -257,7 +269,34 @@ fn is_public(schema: &str) -> bool {
     schema == SCHEMA
 }
 
+/// A key of a table: PRIMARY KEY or UNIQUE.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RelationKey {
+    /// The constraint's name.
+    pub constraint: String,
+    /// Positions of its columns.
+    pub columns: Vec<usize>,
+    /// PRIMARY KEY.
+    pub is_primary: bool,
+}
+
 impl Relation {
+    /// Its keys, the primary one first.
+    pub fn keys(&self) -> Vec<RelationKey> {
+        let Kind::Table(table) = &self.kind else { return Vec::new() };
+        let primary = (!table.primary_key.is_empty()).then(|| RelationKey {
+            constraint: format!("{}_pkey", self.name),
+            columns: table.primary_key.clone(),
+            is_primary: true,
+        });
+        let uniques = table.uniques.iter().map(|unique| RelationKey {
+            constraint: unique.name.clone(),
+            columns: unique.columns.clone(),
+            is_primary: false,
+        });
+        primary.into_iter().chain(uniques).collect()
+    }
+
     /// Its name, behind its schema if that is another than `public`.
     pub fn shown_name(&self) -> String {
         if is_public(&self.schema) {

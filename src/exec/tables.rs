@@ -11,9 +11,9 @@ use datafusion::logical_expr::LogicalPlan;
 use super::contents::{TableContents, VersionsContents};
 use super::map::Tables;
 use super::registry::Engine;
-use crate::catalog::{Kind, Relation, RelationId};
+use crate::catalog::{Kind, Relation, RelationId, RelationKey};
 use crate::error::{Error, Result, SqlState};
-use crate::log::table::{TableSpec, TableVersion};
+use crate::log::table::{TableSpec, TableVersion, UniqueKey};
 use crate::plan::Pipeline;
 use crate::plan::relations::{RelationTable, has_versions, scanned};
 
@@ -90,11 +90,13 @@ pub(super) fn dropped(relation: &Relation) -> Error {
 
 /// What a table's storage is told.
 pub fn table_spec(relation: &Relation) -> TableSpec {
-    let (primary_key, history_ms) = match &relation.kind {
-        Kind::Table(table) => (table.primary_key.clone(), table.history_ms),
+    let (keys, history_ms) = match &relation.kind {
+        Kind::Table(table) => (relation.keys(), table.history_ms),
         Kind::Stream(_) | Kind::View { .. } | Kind::MaterializedView(_) | Kind::Sink(_) => {
             (Vec::new(), Some(0))
         }
     };
-    TableSpec { name: relation.name.clone(), schema: relation.schema(), primary_key, history_ms }
+    let key = |key: RelationKey| UniqueKey { constraint: key.constraint, columns: key.columns };
+    let keys = keys.into_iter().map(key).collect();
+    TableSpec { name: relation.name.clone(), schema: relation.schema(), keys, history_ms }
 }

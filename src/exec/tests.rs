@@ -184,6 +184,7 @@ impl Bench {
             Kind::Table(crate::catalog::TableDef {
                 primary_key: vec![0],
                 history_ms: None,
+                uniques: Vec::new(),
                 checks: Vec::new(),
             }),
             Vec::new(),

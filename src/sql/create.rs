@@ -9,7 +9,8 @@ use super::options;
 use super::query;
 use super::reader::Reader;
 use super::statement::{
-    CheckDef, ColumnDef, CreateRelation, CreateStreamAs, Options, Statement, WatermarkDef, WithData,
+    CheckDef, ColumnDef, CreateRelation, CreateStreamAs, Options, Statement, UniqueDef,
+    WatermarkDef, WithData,
 };
 use super::{aggregates, indexes, normalize, routines, schemas, sinks, types};
 use crate::error::{Error, Result, SqlState};
@@ -71,7 +72,7 @@ fn not_built(r: &mut Reader) -> Error {
     }
     let first = words.first().map(String::as_str).unwrap_or_default();
     let (what, hint) = match first {
-        "UNIQUE" => ("CREATE UNIQUE INDEX", "Declare a PRIMARY KEY in CREATE TABLE."),
+        "UNIQUE" => ("CREATE UNIQUE INDEX", "Declare UNIQUE (columns) in CREATE TABLE."),
         "PROCEDURE" => (
             "CREATE PROCEDURE",
             "Send the statements one after the other, or put them into a script for tidemill run.",
@@ -231,6 +232,7 @@ fn relation(
         columns: Vec::new(),
         watermark: None,
         primary_key: Vec::new(),
+        uniques: Vec::new(),
         checks: Vec::new(),
         append_only: false,
         options: Options::default(),
@@ -300,6 +302,9 @@ fn element(r: &mut Reader, relation: &mut CreateRelation) -> Result<()> {
     if sees_check(r) {
         return check(r, relation, name);
     }
+    if sees_unique(r) {
+        return unique(r, relation, name, None);
+    }
     if r.eat_all(&["PRIMARY", "KEY"]) {
         r.expect_token(&Token::LParen)?;
         let key = r.comma_separated(|r| r.ident().map(folded))?;
@@ -362,11 +367,43 @@ fn check(r: &mut Reader, relation: &mut CreateRelation, name: Option<Ident>) -> 
     Ok(())
 }
 
-/// UNIQUE, FOREIGN KEY, REFERENCES, EXCLUDE: promises that nobody here would keep.
+fn sees_unique(r: &Reader) -> bool {
+    let is_next = |at, word| super::text::is_word(r.peek_nth(at), word);
+    r.sees("UNIQUE") && (*r.peek_nth(1) == Token::LParen || is_next(1, "NULLS"))
+}
+
+/// UNIQUE [NULLS DISTINCT] (columns), or behind a column.
+fn unique(
+    r: &mut Reader,
+    relation: &mut CreateRelation,
+    name: Option<Ident>,
+    column: Option<&Ident>,
+) -> Result<()> {
+    let position = r.position();
+    r.expect("UNIQUE")?;
+    if r.eat_all(&["NULLS", "NOT", "DISTINCT"]) {
+        return Err(Error::unsupported("UNIQUE NULLS NOT DISTINCT is not supported")
+            .hint("Declare the columns NOT NULL.")
+            .at(position));
+    }
+    r.eat_all(&["NULLS", "DISTINCT"]);
+    let columns = match column {
+        Some(column) => vec![column.clone()],
+        None => {
+            r.expect_token(&Token::LParen)?;
+            let columns = r.comma_separated(|r| r.ident().map(folded))?;
+            r.expect_token(&Token::RParen)?;
+            columns
+        }
+    };
+    relation.uniques.push(UniqueDef { name, columns, position });
+    Ok(())
+}
+
+/// FOREIGN KEY, REFERENCES, EXCLUDE: promises that nobody here would keep.
 fn refuse_constraint(r: &Reader) -> Result<()> {
-    let found = ["UNIQUE", "FOREIGN", "REFERENCES", "EXCLUDE"].iter().find(|word| r.sees(word));
+    let found = ["FOREIGN", "REFERENCES", "EXCLUDE"].iter().find(|word| r.sees(word));
     let starts = match found {
-        Some(&"UNIQUE") => true,
         Some(&"REFERENCES") => matches!(r.peek_nth(1), Token::Word(_)),
         Some(&"FOREIGN") => super::text::is_word(r.peek_nth(1), "KEY"),
         Some(_) => matches!(r.peek_nth(1), Token::LParen | Token::Word(_)),
@@ -375,7 +412,6 @@ fn refuse_constraint(r: &Reader) -> Result<()> {
     match (found, starts) {
         (Some(word), true) => {
             let hint = match *word {
-                "UNIQUE" => "Use PRIMARY KEY, on one set of columns.",
                 _ => "Leave it out: references between tables are not checked.",
             };
             let what = if *word == "FOREIGN" { "FOREIGN KEY" } else { word };
@@ -404,6 +440,8 @@ fn column(r: &mut Reader, relation: &mut CreateRelation) -> Result<ColumnDef> {
         let constraint = constraint_name(r)?;
         if sees_check(r) {
             check(r, relation, constraint)?;
+        } else if r.sees("UNIQUE") {
+            unique(r, relation, constraint, Some(&column.name))?;
         } else if r.eat_all(&["NOT", "NULL"]) {
             column.not_null = true;
         } else if r.eat_all(&["PRIMARY", "KEY"]) {

@@ -282,6 +282,8 @@ pub struct CreateRelation {
     pub watermark: Option<WatermarkDef>,
     /// PRIMARY KEY columns, from the column or the table constraint; empty: none.
     pub primary_key: Vec<Ident>,
+    /// UNIQUE, of columns and of several together.
+    pub uniques: Vec<UniqueDef>,
     /// CHECK, of columns and of the whole row.
     pub checks: Vec<CheckDef>,
     /// APPEND ONLY, as RisingWave writes it.
@@ -305,6 +307,17 @@ pub struct ColumnDef {
     pub default: Option<Expr>,
     /// GENERATED ALWAYS AS (expr) STORED, `name AS expr`.
     pub generated: Option<Expr>,
+}
+
+/// \[CONSTRAINT name\] UNIQUE (columns).
+#[derive(Debug, Clone)]
+pub struct UniqueDef {
+    /// Its name, if it has been given one.
+    pub name: Option<Ident>,
+    /// Its columns.
+    pub columns: Vec<Ident>,
+    /// 1-based character offset of the clause.
+    pub position: usize,
 }
 
 /// \[CONSTRAINT name\] CHECK (condition).

@@ -42,8 +42,12 @@ impl BenchRelations {
         let streams = numbered.map(|((name, _), id)| Ok(Arc::new(stream(id, name)?)));
         let streams = streams.collect::<Result<_>>()?;
         let side_rows = side_rows()?;
-        let table =
-            Kind::Table(TableDef { primary_key: vec![0], history_ms: None, checks: Vec::new() });
+        let table = Kind::Table(TableDef {
+            primary_key: vec![0],
+            history_ms: None,
+            uniques: Vec::new(),
+            checks: Vec::new(),
+        });
         let side_input = relation(1, "side_input", columns(&side_rows.schema()), table);
         Ok(BenchRelations { streams, side_input: Arc::new(side_input), side_rows })
     }

@@ -1,31 +1,30 @@
-//! The primary key of a table: from a key's bytes to the row that has it.
+//! A key of a table, the primary or one that is UNIQUE: from its bytes to the row that has it. A row with a
+//! NULL in it has none.
 
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::row::{RowConverter, Rows, SortField};
 use arrow::util::display::array_value_to_string;
 use hashbrown::HashMap;
 
-use super::TableSpec;
 use super::chunk::{RowId, TableChunk};
+use super::{TableSpec, UniqueKey};
 use crate::error::{Error, Result, SqlState};
 use crate::types::normalised;
 
 /// Keys to rows.
 pub(super) struct KeyIndex {
-    table: String,
-    columns: Vec<usize>,
+    key: UniqueKey,
     names: Vec<String>,
     converter: RowConverter,
     pub(super) rows: HashMap<Box<[u8]>, RowId>,
 }
 
 impl KeyIndex {
-    pub(super) fn new(spec: &TableSpec) -> Result<KeyIndex> {
-        let fields = spec.primary_key.iter().map(|at| spec.schema.field(*at));
+    pub(super) fn new(spec: &TableSpec, key: &UniqueKey) -> Result<KeyIndex> {
+        let fields = key.columns.iter().map(|at| spec.schema.field(*at));
         let sort = fields.clone().map(|field| SortField::new(field.data_type().clone())).collect();
         Ok(KeyIndex {
-            table: spec.name.clone(),
-            columns: spec.primary_key.clone(),
+            key: key.clone(),
             names: fields.map(|field| field.name().clone()).collect(),
             converter: RowConverter::new(sort)?,
             rows: HashMap::new(),
@@ -34,7 +33,7 @@ impl KeyIndex {
 
     /// The key columns of a batch.
     pub(super) fn key_columns(&self, batch: &RecordBatch) -> Vec<ArrayRef> {
-        self.columns.iter().map(|at| batch.column(*at).clone()).collect()
+        self.key.columns.iter().map(|at| batch.column(*at).clone()).collect()
     }
 
     /// Their bytes, comparable for equality.
@@ -46,20 +45,6 @@ impl KeyIndex {
         Ok(self.converter.convert_columns(&columns)?)
     }
 
-    /// No key column may be null.
-    pub(super) fn check_nulls(&self, columns: &[ArrayRef]) -> Result<()> {
-        match columns.iter().position(|column| column.null_count() > 0) {
-            None => Ok(()),
-            Some(at) => Err(Error::new(
-                SqlState::NotNull,
-                format!(
-                    "null value in column \"{}\" of relation \"{}\" violates not-null constraint",
-                    self.names[at], self.table
-                ),
-            )),
-        }
-    }
-
     /// 23505 for the key in that row of the key columns.
     pub(super) fn duplicate(&self, columns: &[ArrayRef], row: usize) -> Error {
         let values = columns
@@ -68,7 +53,7 @@ impl KeyIndex {
         let values: Vec<_> = values.collect();
         Error::new(
             SqlState::Unique,
-            format!("duplicate key value violates unique constraint \"{}_pkey\"", self.table),
+            format!("duplicate key value violates unique constraint \"{}\"", self.key.constraint),
         )
         .detail(format!(
             "Key ({})=({}) already exists.",
@@ -92,11 +77,18 @@ impl KeyIndex {
     pub(super) fn rebuild(&mut self, chunks: &[TableChunk]) -> Result<()> {
         self.rows = HashMap::with_capacity(chunks.iter().map(|c| c.live).sum());
         for (at, chunk) in chunks.iter().enumerate() {
-            let keys = self.keys(&self.key_columns(&chunk.batch))?;
-            for row in (0..chunk.batch.num_rows()).filter(|row| !chunk.is_deleted(*row)) {
+            let columns = self.key_columns(&chunk.batch);
+            let keys = self.keys(&columns)?;
+            let is_one = |row: &usize| !chunk.is_deleted(*row) && has_key(&columns, *row);
+            for row in (0..chunk.batch.num_rows()).filter(is_one) {
                 self.rows.insert(keys.row(row).as_ref().into(), RowId::new(at, row));
             }
         }
         Ok(())
     }
+}
+
+/// Whether none of the columns of a key is NULL there.
+pub(super) fn has_key(columns: &[ArrayRef], row: usize) -> bool {
+    columns.iter().all(|column| column.is_valid(row))
 }

@@ -62,11 +62,20 @@ pub struct TableSpec {
     pub name: String,
     /// Its columns.
     pub schema: SchemaRef,
-    /// The columns of its primary key; empty: none.
-    pub primary_key: Vec<usize>,
+    /// What no two of its rows have in common.
+    pub keys: Vec<UniqueKey>,
     /// How long rows that are no more are kept with the times at which they were there, milliseconds;
     /// None: as `past` says.
     pub history_ms: Option<i64>,
+}
+
+/// Columns of which no two rows have the same values, none of them NULL.
+#[derive(Debug, Clone)]
+pub struct UniqueKey {
+    /// The name of the constraint.
+    pub constraint: String,
+    /// Their positions.
+    pub columns: Vec<usize>,
 }
 
 /// A table: published versions for readers, a lock for one writer.
@@ -91,7 +100,8 @@ pub struct TableHandle {
 
 /// What only the writer needs, behind the table's lock.
 struct TableWork {
-    index: Option<KeyIndex>,
+    /// Of its keys, in their order.
+    indexes: Vec<KeyIndex>,
     /// Keys of the table's records in the store, from the base on.
     records: Vec<Vec<u8>>,
     base_bytes: usize,
@@ -117,10 +127,13 @@ impl TableHandle {
         accounts: &Arc<Accounts>,
         clock: &Arc<dyn Clock>,
     ) -> Result<Arc<TableHandle>> {
-        let mut index =
-            if spec.primary_key.is_empty() { None } else { Some(KeyIndex::new(&spec)?) };
-        let mut work =
-            TableWork { index: None, records: Vec::new(), base_bytes: 0, change_bytes: 0 };
+        let indexes = spec.keys.iter().map(|key| KeyIndex::new(&spec, key));
+        let mut work = TableWork {
+            indexes: indexes.collect::<Result<_>>()?,
+            records: Vec::new(),
+            base_bytes: 0,
+            change_bytes: 0,
+        };
         let (from, to) = all_keys(id);
         let mut replayed = Replayed::new(&spec, accounts);
         let mut commit = CommitNo(0);
@@ -150,11 +163,10 @@ impl TableHandle {
             work.records.push(key);
         }
         let Replayed { chunks, past, kept, last_commit } = replayed;
-        if let Some(index) = &mut index {
+        for index in &mut work.indexes {
             index.rebuild(&chunks)?;
         }
-        let index_bytes = index.as_ref().map_or(0, KeyIndex::bytes);
-        work.index = index;
+        let index_bytes: usize = work.indexes.iter().map(KeyIndex::bytes).sum();
         let version = TableVersion::new(commit, Arc::clone(&spec.schema), chunks, Arc::new(past));
         let memory = accounts.reserve(MemoryPart::Tables);
         // What is there is there, also under a limit that is smaller than it was; what comes on top

@@ -23,7 +23,7 @@ pub(super) fn spec() -> TableSpec {
     TableSpec {
         name: "t".to_owned(),
         schema: Arc::new(Schema::new(fields)),
-        primary_key: vec![0],
+        keys: vec![UniqueKey { constraint: "t_pkey".to_owned(), columns: vec![0] }],
         history_ms: None,
     }
 }
@@ -73,7 +73,7 @@ pub(super) fn lock(table: &Arc<TableHandle>) -> TableWriter {
 
 pub(super) fn find(writer: &TableWriter, from: i64, count: i64) -> Vec<RowId> {
     let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(from..from + count));
-    writer.find(&[ids]).unwrap().into_iter().flatten().collect()
+    writer.find(0, &[ids]).unwrap().into_iter().flatten().collect()
 }
 
 #[derive(Debug, Clone)]

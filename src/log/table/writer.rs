@@ -10,7 +10,7 @@ use hashbrown::{HashMap, HashSet};
 use tokio::sync::OwnedMutexGuard;
 
 use super::chunk::{RowId, TableChunk, TableVersion};
-use super::index::KeyIndex;
+use super::index::{KeyIndex, has_key};
 use super::past::{Past, PastRows};
 use super::record::{TableRecord, gone, stamped};
 use super::{TableHandle, TableWork, all_keys, key};
@@ -36,10 +36,10 @@ pub struct TableWriter {
     work: OwnedMutexGuard<TableWork>,
     base: Arc<TableVersion>,
     chunks: Vec<TableChunk>,
-    /// What the index held before each change of it, oldest first.
-    undo: Vec<(Box<[u8]>, Option<RowId>)>,
-    /// The index before it was made anew with a base.
-    saved: Option<HashMap<Box<[u8]>, RowId>>,
+    /// What an index, by its number, held before each change of it, oldest first.
+    undo: Vec<(usize, Box<[u8]>, Option<RowId>)>,
+    /// The indexes before they were made anew with a base.
+    saved: Option<Vec<HashMap<Box<[u8]>, RowId>>>,
     /// What its new rows take until they are the table's.
     memory: MemoryReservation,
 }
@@ -75,12 +75,12 @@ impl TableWriter {
         )
     }
 
-    /// The rows with these primary keys, one answer per key.
-    pub fn find(&self, key_columns: &[ArrayRef]) -> Result<Vec<Option<RowId>>> {
-        let Some(index) = &self.work.index else {
+    /// The rows with these values of the key with that number, one answer for each.
+    pub fn find(&self, key: usize, key_columns: &[ArrayRef]) -> Result<Vec<Option<RowId>>> {
+        let Some(index) = self.work.indexes.get(key) else {
             return Err(Error::new(
                 SqlState::InvalidColumnReference,
-                format!("table \"{}\" has no primary key", self.table.spec.name),
+                format!("table \"{}\" has no such key", self.table.spec.name),
             ));
         };
         let keys = index.keys(key_columns)?;
@@ -105,22 +105,26 @@ impl TableWriter {
         }
         let memory = self.memory.new_empty();
         memory.try_grow(batch_bytes(&batch))?;
-        if let Some(index) = &mut self.work.index {
+        let mut all_keys = Vec::with_capacity(self.work.indexes.len());
+        for index in &self.work.indexes {
             let columns = index.key_columns(&batch);
-            index.check_nulls(&columns)?;
             let keys = index.keys(&columns)?;
             let mut fresh: HashSet<&[u8]> = HashSet::with_capacity(ids.len());
-            for row in 0..ids.len() {
+            for row in (0..ids.len()).filter(|row| has_key(&columns, *row)) {
                 if index.rows.contains_key(keys.row(row).as_ref())
                     || !fresh.insert(keys.row(row).data())
                 {
                     return Err(index.duplicate(&columns, row));
                 }
             }
-            for (row, id) in ids.iter().enumerate() {
+            drop(fresh);
+            all_keys.push((columns, keys));
+        }
+        for (number, (columns, keys)) in all_keys.iter().enumerate() {
+            for (row, id) in ids.iter().enumerate().filter(|(row, _)| has_key(columns, *row)) {
                 let key: Box<[u8]> = keys.row(row).as_ref().into();
-                self.undo.push((key.clone(), None));
-                index.rows.insert(key, *id);
+                self.undo.push((number, key.clone(), None));
+                self.work.indexes[number].rows.insert(key, *id);
             }
         }
         self.memory.grow(memory.free());
@@ -139,15 +143,15 @@ impl TableWriter {
             }
         }
         let count = by_chunk.values().map(Vec::len).sum();
-        if let Some(index) = &mut self.work.index {
-            for (at, rows) in by_chunk {
-                let rows = UInt32Array::from(rows);
-                let columns = index.key_columns(&self.chunks[at].batch);
+        for (number, index) in self.work.indexes.iter_mut().enumerate() {
+            for (at, rows) in &by_chunk {
+                let rows = UInt32Array::from(rows.clone());
+                let columns = index.key_columns(&self.chunks[*at].batch);
                 let columns: Vec<ArrayRef> =
                     columns.iter().map(|c| take(c, &rows, None)).collect::<Result<_, _>>()?;
                 for key in index.keys(&columns)?.iter() {
                     if let Some((key, old)) = index.rows.remove_entry(key.as_ref()) {
-                        self.undo.push((key, Some(old)));
+                        self.undo.push((number, key, Some(old)));
                     }
                 }
             }
@@ -161,8 +165,8 @@ impl TableWriter {
         for chunk in &mut self.chunks {
             *chunk = TableChunk::empty(&self.table.spec.schema);
         }
-        if let Some(index) = &mut self.work.index {
-            self.undo.extend(index.rows.drain().map(|(key, id)| (key, Some(id))));
+        for (number, index) in self.work.indexes.iter_mut().enumerate() {
+            self.undo.extend(index.rows.drain().map(|(key, id)| (number, key, Some(id))));
         }
         count
     }
@@ -251,7 +255,7 @@ impl TableWriter {
         let mut chunks = std::mem::take(&mut self.chunks);
         chunks.iter_mut().for_each(|chunk| chunk.stamp(at));
         let past = self.past_with(gone, at);
-        let index_bytes = self.work.index.as_ref().map_or(0, KeyIndex::bytes);
+        let index_bytes = self.work.indexes.iter().map(KeyIndex::bytes).sum();
         let version = TableVersion::new(commit, Arc::clone(&self.table.spec.schema), chunks, past);
         self.memory.free();
         self.table.publish(version, index_bytes);
@@ -300,9 +304,9 @@ impl TableWriter {
             let past = self.base.past.iter().chain(&gone).cloned().collect();
             let base = TableRecord { is_base: true, added, past, ..TableRecord::default() };
             base.apply(&schema, &mut self.chunks, false)?;
-            if let Some(index) = &mut self.work.index {
-                let old = std::mem::take(&mut index.rows);
-                self.saved = Some(old);
+            let indexes = self.work.indexes.iter_mut();
+            self.saved = Some(indexes.map(|index| std::mem::take(&mut index.rows)).collect());
+            for index in &mut self.work.indexes {
                 index.rebuild(&self.chunks)?;
             }
             let bytes = base.encode()?;
@@ -384,25 +388,27 @@ impl TableWriter {
 
     /// The rows of a merged chunk have new ids.
     fn reindex(&mut self, chunk: usize, merged: &RecordBatch) -> Result<()> {
-        let Some(index) = &mut self.work.index else { return Ok(()) };
-        let keys = index.keys(&index.key_columns(merged))?;
-        for (row, key) in keys.iter().enumerate() {
-            if let Some(id) = index.rows.get_mut(key.as_ref()) {
-                self.undo.push((key.as_ref().into(), Some(*id)));
-                *id = RowId::new(chunk, row);
+        for (number, index) in self.work.indexes.iter_mut().enumerate() {
+            let keys = index.keys(&index.key_columns(merged))?;
+            for (row, key) in keys.iter().enumerate() {
+                if let Some(id) = index.rows.get_mut(key.as_ref()) {
+                    self.undo.push((number, key.as_ref().into(), Some(*id)));
+                    *id = RowId::new(chunk, row);
+                }
             }
         }
         Ok(())
     }
 
     fn undo_to(&mut self, mark: usize) {
-        let Some(index) = &mut self.work.index else { return };
-        if let Some(saved) = self.saved.take() {
+        let indexes = &mut self.work.indexes;
+        for (index, saved) in indexes.iter_mut().zip(self.saved.take().into_iter().flatten()) {
             index.rows = saved;
         }
         while self.undo.len() > mark
-            && let Some((key, old)) = self.undo.pop()
+            && let Some((number, key, old)) = self.undo.pop()
         {
+            let index = &mut indexes[number];
             match old {
                 Some(id) => index.rows.insert(key, id),
                 None => index.rows.remove(&key),

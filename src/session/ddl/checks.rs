@@ -1,15 +1,15 @@
-//! CHECK: what the rows of a table must satisfy, under names as Postgres gives them.
+//! CHECK and UNIQUE: what the rows of a table must satisfy, under names as Postgres gives them.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{Expr, Ident};
 
-use super::columns::{ExpressionPlace, checked};
+use super::columns::{ExpressionPlace, checked, key_columns};
 use super::{Definer, check_name};
-use crate::catalog::{Check, Column, RelationId};
+use crate::catalog::{Check, Column, RelationId, Unique};
 use crate::error::{Error, Result, SqlState};
-use crate::sql::{CheckDef, ColumnDef, ident_name, visit_expressions};
+use crate::sql::{CheckDef, ColumnDef, UniqueDef, ident_name, visit_expressions};
 use crate::types::SqlType;
 
 /// The constraints of a table in the order in which they are looked at, that of their names; with them the
@@ -60,6 +60,37 @@ pub async fn checks(
     Ok((checks, used))
 }
 
+/// The keys of a table beside the primary one.
+///
+/// # Errors
+/// 42703 for a column that is not there, 42P07 for a name that is given twice.
+pub fn uniques(table: &str, columns: &[Column], defined: &[UniqueDef]) -> Result<Vec<Unique>> {
+    let mut taken: BTreeSet<String> = BTreeSet::from([format!("{table}_pkey")]);
+    for (name, unique) in defined.iter().filter_map(|unique| Some((unique.name.as_ref()?, unique)))
+    {
+        let name = ident_name(name);
+        check_name(&name)?;
+        if !taken.insert(name.clone()) {
+            let what = format!("relation \"{name}\" already exists");
+            return Err(Error::new(SqlState::DuplicateTable, what).at(unique.position));
+        }
+    }
+    let mut uniques = Vec::with_capacity(defined.len());
+    for unique in defined {
+        let positions = key_columns(columns, &unique.columns, "unique constraint")
+            .map_err(|error| error.at(unique.position))?;
+        let name = match &unique.name {
+            Some(name) => ident_name(name),
+            None => {
+                let names: Vec<String> = unique.columns.iter().map(ident_name).collect();
+                numbered(&format!("{table}_{}_key", names.join("_")), &mut taken)
+            }
+        };
+        uniques.push(Unique { name, columns: positions });
+    }
+    Ok(uniques)
+}
+
 /// `t_a_check` for a condition on one column, `t_check` for others; with a number if there is one already.
 fn free_name(
     table: &str,
@@ -86,7 +117,12 @@ fn free_name(
         (1, Some(column)) => format!("{table}_{column}_check"),
         _ => format!("{table}_check"),
     };
-    let mut name = first.clone();
+    numbered(&first, taken)
+}
+
+/// The name, with a number if there is one already.
+fn numbered(first: &str, taken: &mut BTreeSet<String>) -> String {
+    let mut name = first.to_owned();
     let mut number = 0;
     while !taken.insert(name.clone()) {
         number += 1;

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::sql::sqlparser::ast::{Expr, VisitorMut};
+use datafusion::sql::sqlparser::ast::{Expr, Ident, VisitorMut};
 
 use super::super::params::function_name;
 use super::{Definer, check_name};
@@ -42,7 +42,10 @@ pub async fn columns(
         let computed = match &column.generated {
             Some(expr) => {
                 let wanted = column.sql_type.as_ref();
-                Some(checked(cx, ExpressionPlace::Column(&name), expr, defined, wanted, &mut used).await?)
+                Some(
+                    checked(cx, ExpressionPlace::Column(&name), expr, defined, wanted, &mut used)
+                        .await?,
+                )
             }
             None => None,
         };
@@ -218,10 +221,16 @@ fn refuse_hidden_clock(plan: &LogicalPlan, place: ExpressionPlace<'_>) -> Result
 }
 
 /// The positions of the primary key's columns.
-pub fn primary_key(
-    columns: &mut [Column],
-    names: &[datafusion::sql::sqlparser::ast::Ident],
-) -> Result<Vec<usize>> {
+pub fn primary_key(columns: &mut [Column], names: &[Ident]) -> Result<Vec<usize>> {
+    let positions = key_columns(columns, names, "primary key constraint")?;
+    for at in &positions {
+        columns[*at].not_null = true;
+    }
+    Ok(positions)
+}
+
+/// The positions of a key's columns.
+pub fn key_columns(columns: &[Column], names: &[Ident], what: &str) -> Result<Vec<usize>> {
     let mut positions = Vec::new();
     for name in names {
         let name = ident_name(name);
@@ -232,17 +241,13 @@ pub fn primary_key(
             ));
         };
         if positions.contains(&at) {
-            let what = format!("column \"{name}\" appears twice in primary key constraint");
+            let what = format!("column \"{name}\" appears twice in {what}");
             return Err(Error::new(SqlState::DuplicateColumn, what));
         }
         if matches!(columns[at].sql_type, SqlType::Array(_) | SqlType::Row(_) | SqlType::Json) {
-            return Err(Error::unsupported(format!(
-                "a {} in a primary key is not supported",
-                columns[at].sql_type
-            ))
-            .hint("Use a column of a simple type."));
+            let what = format!("a {} in a {what} is not supported", columns[at].sql_type);
+            return Err(Error::unsupported(what).hint("Use a column of a simple type."));
         }
-        columns[at].not_null = true;
         positions.push(at);
     }
     Ok(positions)

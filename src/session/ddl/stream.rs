@@ -20,6 +20,26 @@ use crate::types::SqlType;
 pub(super) const EMBEDDED: [&str; 6] =
     ["retention", "retention_bytes", "idle_timeout", "idle_advance", "max_future", "max_lag"];
 
+/// What only tables promise of their rows.
+fn refuse_constraints(create: &CreateRelation, is_sink: bool) -> Result<()> {
+    if let Some(check) = create.checks.first() {
+        return Err(Error::unsupported("CHECK constraints of streams are not supported")
+            .hint("Put the condition into WHERE of the query or of a view.")
+            .at(check.position));
+    }
+    if let Some(unique) = create.uniques.first() {
+        return Err(Error::unsupported("UNIQUE constraints of streams are not supported")
+            .hint("Use a table.")
+            .at(unique.position));
+    }
+    // Flink's key of a sink is not enforced there either.
+    if !create.primary_key.is_empty() && !is_sink {
+        return Err(Error::unsupported("a PRIMARY KEY on a stream is not supported")
+            .hint("A stream is append-only; use CREATE TABLE, or keep the newest row per key with a materialized view."));
+    }
+    Ok(())
+}
+
 /// Makes a stream.
 pub async fn create(cx: &Definer, create: CreateRelation) -> Result<Done> {
     let name = new_name(&cx.engine, &create.name)?;
@@ -30,17 +50,8 @@ pub async fn create(cx: &Definer, create: CreateRelation) -> Result<Done> {
     if is_embedded {
         options::only(&create.options, "stream", &EMBEDDED)?;
     }
-    if let Some(check) = create.checks.first() {
-        return Err(Error::unsupported("CHECK constraints of streams are not supported")
-            .hint("Put the condition into WHERE of the query or of a view.")
-            .at(check.position));
-    }
     let is_sink = options::get(&create.options, "connector").is_some_and(connect::takes_only);
-    // Flink's key of a sink is not enforced there either.
-    if !create.primary_key.is_empty() && !is_sink {
-        return Err(Error::unsupported("a PRIMARY KEY on a stream is not supported")
-            .hint("A stream is append-only; use CREATE TABLE, or keep the newest row per key with a materialized view."));
-    }
+    refuse_constraints(&create, is_sink)?;
     let (mut columns, depends_on) = columns(cx, &create.columns).await?;
     if columns.is_empty() && !is_embedded {
         columns = implied(&create.options)?;

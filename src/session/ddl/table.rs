@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName, Query};
 
-use super::checks::checks;
+use super::checks::{checks, uniques};
 use super::columns::{columns, primary_key};
 use super::{Definer, Done, Opening, commit_changes, commit_new, is_taken, new_name, options};
 use crate::catalog::{Kind, NameChange, Relation, TableDef};
@@ -36,6 +36,7 @@ pub async fn create(cx: &Definer, create: CreateRelation) -> Result<Done> {
     let history_ms = options::time(&create.options, "history")?;
     let (mut columns, mut depends_on) = columns(cx, &create.columns).await?;
     let primary_key = primary_key(&mut columns, &create.primary_key)?;
+    let uniques = uniques(&name.name, &columns, &create.uniques)?;
     let (checks, used) = checks(cx, &name.name, &columns, &create.checks).await?;
     depends_on.extend(used);
     let relation = Relation {
@@ -43,7 +44,7 @@ pub async fn create(cx: &Definer, create: CreateRelation) -> Result<Done> {
         schema: name.schema().to_owned(),
         name: name.name,
         columns,
-        kind: Kind::Table(TableDef { primary_key, history_ms, checks }),
+        kind: Kind::Table(TableDef { primary_key, history_ms, uniques, checks }),
         depends_on,
         sql: create.text,
         created_ms: cx.engine.now_ms(),
@@ -72,6 +73,7 @@ pub async fn create_as(cx: &Definer, create: CreateAs) -> Result<Done> {
         kind: Kind::Table(TableDef {
             primary_key: Vec::new(),
             history_ms: None,
+            uniques: Vec::new(),
             checks: Vec::new(),
         }),
         depends_on: Vec::new(),

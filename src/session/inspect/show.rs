@@ -289,15 +289,16 @@ fn derived_text(relation: &Relation, stream: &StreamDef, query: &ViewDef) -> Str
 
 fn table_text(relation: &Relation, table: &TableDef) -> String {
     let mut items: Vec<String> = relation.columns.iter().map(column_text).collect();
-    if !table.primary_key.is_empty() {
-        let key: Vec<String> = table
-            .primary_key
-            .iter()
-            .filter_map(|at| relation.columns.get(*at))
-            .map(|c| quote_name(&c.name))
-            .collect();
-        items.push(format!("    PRIMARY KEY ({})", key.join(", ")));
-    }
+    items.extend(relation.keys().into_iter().map(|key| {
+        let columns = key.columns.iter().filter_map(|at| relation.columns.get(*at));
+        let columns: Vec<String> = columns.map(|column| quote_name(&column.name)).collect();
+        let list = columns.join(", ");
+        if key.is_primary {
+            format!("    PRIMARY KEY ({list})")
+        } else {
+            format!("    CONSTRAINT {} UNIQUE ({list})", quote_name(&key.constraint))
+        }
+    }));
     items.extend(table.checks.iter().map(|check| {
         format!("    CONSTRAINT {} CHECK ({})", quote_name(&check.name), check.condition)
     }));

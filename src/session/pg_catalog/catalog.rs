@@ -6,9 +6,7 @@ use arrow::array::RecordBatch;
 use datafusion::catalog::{MemTable, TableProvider};
 
 use super::super::transaction::SystemContext;
-use super::relations::{
-    self, DATABASE, OWNER, PG_CLASS, columns, constraint_oid, index_oid, keyed,
-};
+use super::relations::{self, DATABASE, OWNER, PG_CLASS, columns};
 use super::shape::{SystemValue, TableColumns, row};
 use super::{fixed, listings, procedures};
 use crate::catalog::Relation;
@@ -207,25 +205,25 @@ fn indexes(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
          indcheckxmin:bool indisready:bool indislive:bool indisreplident:bool indkey:int2[] indcollation:oid[] \
          indclass:oid[] indoption:int2[] indexprs:text indpred:text",
     )?;
-    let rows = keyed(cx).map(|entry| {
-        let zeros = format!("{{{}}}", vec!["0"; entry.key.len()].join(","));
+    let rows = relations::keys(cx).into_iter().map(|key| {
+        let zeros = format!("{{{}}}", vec!["0"; key.columns.len()].join(","));
         row![
-            index_oid(entry.oid),
-            entry.oid,
-            entry.key.len(),
-            entry.key.len(),
+            key.index,
+            key.of,
+            key.columns.len(),
+            key.columns.len(),
             true,
+            false,
+            key.is_primary,
             false,
             true,
             false,
             true,
             false,
             true,
-            false,
-            true,
             true,
             false,
-            positions(&entry.key),
+            positions(&key.columns),
             zeros.clone(),
             zeros.clone(),
             zeros,
@@ -241,18 +239,18 @@ fn constraints(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
          confmatchtype:char conislocal:bool coninhcount:int4 connoinherit:bool conkey:int2[] confkey:int2[] \
          conpfeqop:oid[] conppeqop:oid[] conffeqop:oid[] confdelsetcols:int2[] conexclop:oid[] conbin:text",
     )?;
-    let rows = keyed(cx).map(|entry| {
+    let rows = relations::keys(cx).into_iter().map(|key| {
         row![
-            constraint_oid(entry.oid),
-            format!("{}_pkey", entry.name),
-            entry.namespace,
-            "p",
+            key.constraint,
+            key.name,
+            key.namespace,
+            if key.is_primary { "p" } else { "u" },
             false,
             false,
             true,
-            entry.oid,
+            key.of,
             0,
-            index_oid(entry.oid),
+            key.index,
             0,
             0,
             " ",
@@ -261,7 +259,7 @@ fn constraints(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
             true,
             0,
             true,
-            positions(&entry.key),
+            positions(&key.columns),
         ]
     });
     let mut rows: Vec<_> = rows.collect();

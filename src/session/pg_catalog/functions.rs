@@ -17,7 +17,7 @@ use datafusion::logical_expr::{
 
 use super::super::transaction::SystemContext;
 use super::procedures;
-use super::relations::{self, ADVANCE_WATERMARK, RelationEntry, constraint_oid, index_oid};
+use super::relations::{self, ADVANCE_WATERMARK, KeyEntry, RelationEntry};
 use super::types::{format_type, operator_name, type_oid};
 use crate::catalog::{DATABASE, Kind, RelationId};
 use crate::error::{Error, Result, SqlState};
@@ -414,38 +414,35 @@ fn view_definition(cx: &SystemContext, args: Texts) -> Option<String> {
     }
 }
 
-fn key_names(cx: &SystemContext, wanted: impl Fn(u32) -> bool) -> Option<(String, Vec<String>)> {
-    let found = relations::users(cx)
-        .into_iter()
-        .find(|entry| entry.relation.is_some() && wanted(entry.oid))?;
-    let relation = found.relation?;
-    let names = found.key.iter().filter_map(|at| relation.columns.get(*at));
-    Some((relation.name.clone(), names.map(|column| quote_name(&column.name)).collect()))
+/// CREATE INDEX of a key.
+pub(crate) fn index_definition(key: &KeyEntry) -> String {
+    format!(
+        "CREATE UNIQUE INDEX {} ON {}.{} USING btree ({})",
+        quote_name(&key.name),
+        quote_name(&key.relation.schema),
+        quote_name(&key.relation.name),
+        key_list(key)
+    )
 }
 
-/// CREATE INDEX of a primary key.
-pub(crate) fn index_definition(cx: &SystemContext, index: u32) -> Option<String> {
-    let (table, names) = key_names(cx, |oid| index_oid(oid) == index)?;
-    let name = quote_name(&format!("{table}_pkey"));
-    Some(format!(
-        "CREATE UNIQUE INDEX {name} ON public.{} USING btree ({})",
-        quote_name(&table),
-        names.join(", ")
-    ))
+fn key_list(key: &KeyEntry) -> String {
+    key.column_names().map(quote_name).collect::<Vec<_>>().join(", ")
 }
 
 fn index_text(cx: &SystemContext, args: Texts) -> Option<String> {
     let index = u32::try_from(oid(args, 0)?).ok()?;
+    let key = relations::keys(cx).into_iter().find(|key| key.index == index)?;
     match oid(args, 1).and_then(|at| usize::try_from(at).ok()).and_then(|at| at.checked_sub(1)) {
-        Some(at) => key_names(cx, |oid| index_oid(oid) == index)?.1.get(at).cloned(),
-        None => index_definition(cx, index),
+        Some(at) => key.column_names().nth(at).map(quote_name),
+        None => Some(index_definition(&key)),
     }
 }
 
 fn constraint_text(cx: &SystemContext, args: Texts) -> Option<String> {
     let constraint = u32::try_from(oid(args, 0)?).ok()?;
-    if let Some((_, names)) = key_names(cx, |oid| constraint_oid(oid) == constraint) {
-        return Some(format!("PRIMARY KEY ({})", names.join(", ")));
+    if let Some(key) = relations::keys(cx).iter().find(|key| key.constraint == constraint) {
+        let what = if key.is_primary { "PRIMARY KEY" } else { "UNIQUE" };
+        return Some(format!("{what} ({})", key_list(key)));
     }
     relations::users(cx).iter().find_map(|entry| {
         let mut checks = relations::checks(entry).iter().enumerate();

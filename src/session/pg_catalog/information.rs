@@ -203,27 +203,20 @@ fn schemata(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
     shape.table(rows.collect())
 }
 
-fn keyed(cx: &SystemContext) -> impl Iterator<Item = RelationEntry> {
-    relations::users(cx)
-        .into_iter()
-        .filter(|entry| entry.index_of.is_none() && !entry.key.is_empty())
-}
-
 fn constraints(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
     let shape = TableColumns::new(
         "constraint_catalog:name constraint_schema:name constraint_name:name table_catalog:name table_schema:name \
          table_name:name constraint_type:text is_deferrable:text initially_deferred:text enforced:text",
     )?;
-    let rows = keyed(cx).map(|entry| {
-        let name = format!("{}_pkey", entry.name);
+    let rows = relations::keys(cx).into_iter().map(|key| {
         row![
             DATABASE,
-            entry.schema.as_str(),
-            name,
+            key.relation.schema.as_str(),
+            key.name,
             DATABASE,
-            entry.schema.as_str(),
-            entry.name.as_str(),
-            "PRIMARY KEY",
+            key.relation.schema.as_str(),
+            key.relation.name.as_str(),
+            if key.is_primary { "PRIMARY KEY" } else { "UNIQUE" },
             "NO",
             "NO",
             "YES"
@@ -248,19 +241,16 @@ fn key_columns(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
          table_name:name column_name:name ordinal_position:int4 position_in_unique_constraint:int4",
     )?;
     let mut rows = Vec::new();
-    for entry in keyed(cx) {
-        let Some(relation) = &entry.relation else { continue };
-        for (at, column) in entry.key.iter().filter_map(|at| relation.columns.get(*at)).enumerate()
-        {
-            let name = format!("{}_pkey", entry.name);
+    for key in relations::keys(cx) {
+        for (at, column) in key.column_names().enumerate() {
             rows.push(row![
                 DATABASE,
-                entry.schema.as_str(),
-                name,
+                key.relation.schema.as_str(),
+                key.name.as_str(),
                 DATABASE,
-                entry.schema.as_str(),
-                entry.name.as_str(),
-                column.name.as_str(),
+                key.relation.schema.as_str(),
+                key.relation.name.as_str(),
+                column,
                 at + 1
             ]);
         }

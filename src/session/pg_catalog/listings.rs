@@ -5,7 +5,7 @@ use std::sync::Arc;
 use datafusion::catalog::TableProvider;
 
 use super::super::transaction::SystemContext;
-use super::relations::{self, DATABASE, OWNER, RelationEntry, index_oid, keyed};
+use super::relations::{self, DATABASE, OWNER, RelationEntry};
 use super::shape::{SystemValue, TableColumns, row};
 use crate::catalog::Kind;
 use crate::error::Result;
@@ -77,9 +77,9 @@ pub(crate) fn listings(cx: &SystemContext, name: &str) -> Result<Arc<dyn TablePr
         )?
         .table(wanted("m").map(|e| row![e.schema.as_str(), e.name.as_str(), user, SystemValue::Null, false, true, query(e)]).collect()),
         "pg_indexes" => {
-            let rows = keyed(cx).map(|entry| {
-                let definition = super::functions::index_definition(cx, index_oid(entry.oid));
-                row![entry.schema.as_str(), entry.name.as_str(), format!("{}_pkey", entry.name), SystemValue::Null, definition]
+            let rows = relations::keys(cx).into_iter().map(|key| {
+                let definition = super::functions::index_definition(&key);
+                row![key.relation.schema.as_str(), key.relation.name.as_str(), key.name, SystemValue::Null, definition]
             });
             TableColumns::new("schemaname:name tablename:name indexname:name tablespace:name indexdef:text")?
                 .table(rows.collect())

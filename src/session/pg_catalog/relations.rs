@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::catalog::{Check, Column, Kind, Names, Relation, RelationId, SYSTEM_SCHEMAS};
+use crate::catalog::{
+    Check, Column, Kind, Names, Relation, RelationId, RelationKey, SYSTEM_SCHEMAS,
+};
 use crate::error::Result;
 use crate::types::{SqlType, quote_name};
 
@@ -30,8 +32,8 @@ const FIRST: u32 = 16_384;
 const KEY_INDEX: u32 = 1 << 28;
 const KEY_CONSTRAINT: u32 = 1 << 29;
 const CHECK_CONSTRAINT: u32 = 1 << 30;
-/// The oids of its constraints that a relation has.
-const CHECKS: u32 = 1 << 10;
+/// How many oids a relation has for its keys, and for its constraints.
+const PARTS: u32 = 1 << 10;
 
 /// Oids of the system's relations that clients know by heart, and where the others begin.
 const KNOWN: [(&str, u32); 9] = [
@@ -79,20 +81,58 @@ pub(crate) fn object_oid(id: RelationId) -> u32 {
     FIRST.saturating_add(u32::try_from(id.0).unwrap_or(u32::MAX / 4))
 }
 
-/// The oid of the index of a relation's primary key.
-pub(crate) fn index_oid(relation: u32) -> u32 {
-    KEY_INDEX.saturating_add(relation)
+/// The oid of what a relation has several of, by its place among them.
+fn part_oid(first: u32, relation: u32, at: usize) -> u32 {
+    let at = u32::try_from(at).unwrap_or(u32::MAX);
+    first.saturating_add(relation.saturating_mul(PARTS)).saturating_add(at)
 }
 
-/// The oid of the constraint of a relation's primary key.
-pub(crate) fn constraint_oid(relation: u32) -> u32 {
-    KEY_CONSTRAINT.saturating_add(relation)
+/// A key of a user's relation, with the index and the constraint that there are of it.
+pub(crate) struct KeyEntry {
+    pub(crate) relation: Arc<Relation>,
+    /// The relation's oid, and its schema's.
+    pub(crate) of: u32,
+    pub(crate) namespace: u32,
+    /// Of the index and of the constraint.
+    pub(crate) name: String,
+    pub(crate) columns: Vec<usize>,
+    pub(crate) is_primary: bool,
+    pub(crate) index: u32,
+    pub(crate) constraint: u32,
+}
+
+impl KeyEntry {
+    /// The names of its columns.
+    pub(crate) fn column_names(&self) -> impl Iterator<Item = &str> {
+        let columns = self.columns.iter().filter_map(|at| self.relation.columns.get(*at));
+        columns.map(|column| column.name.as_str())
+    }
+}
+
+fn keys_of(names: &Names, relation: &Arc<Relation>) -> Vec<KeyEntry> {
+    let of = oid(relation);
+    let key = |(at, key): (usize, RelationKey)| KeyEntry {
+        relation: Arc::clone(relation),
+        of,
+        namespace: schema_oid(names, &relation.schema).unwrap_or(PUBLIC),
+        name: key.constraint,
+        columns: key.columns,
+        is_primary: key.is_primary,
+        index: part_oid(KEY_INDEX, of, at),
+        constraint: part_oid(KEY_CONSTRAINT, of, at),
+    };
+    relation.keys().into_iter().enumerate().map(key).collect()
+}
+
+/// All keys of users' relations.
+pub(crate) fn keys(cx: &SystemContext) -> Vec<KeyEntry> {
+    let names = cx.engine.catalog.names();
+    names.all().flat_map(|relation| keys_of(&names, relation)).collect()
 }
 
 /// The oid of a relation's CHECK, by its place among them.
 pub(crate) fn check_oid(relation: u32, at: usize) -> u32 {
-    let at = u32::try_from(at).unwrap_or(u32::MAX);
-    CHECK_CONSTRAINT.saturating_add(relation.saturating_mul(CHECKS)).saturating_add(at)
+    part_oid(CHECK_CONSTRAINT, relation, at)
 }
 
 /// The conditions that a relation's rows satisfy.
@@ -131,12 +171,12 @@ pub(crate) fn schemas(names: &Names) -> Vec<(u32, String)> {
 }
 
 fn user_entry(names: &Names, relation: &Arc<Relation>) -> RelationEntry {
-    let (kind, key) = match &relation.kind {
-        Kind::Stream(_) => ("r", Vec::new()),
-        Kind::Table(table) => ("r", table.primary_key.clone()),
-        Kind::View { .. } => ("v", Vec::new()),
-        Kind::MaterializedView(_) | Kind::Sink(_) => ("m", Vec::new()),
+    let kind = match &relation.kind {
+        Kind::Stream(_) | Kind::Table(_) => "r",
+        Kind::View { .. } => "v",
+        Kind::MaterializedView(_) | Kind::Sink(_) => "m",
     };
+    let key = relation.keys().into_iter().next().map_or_else(Vec::new, |key| key.columns);
     RelationEntry {
         oid: oid(relation),
         name: relation.name.clone(),
@@ -149,25 +189,25 @@ fn user_entry(names: &Names, relation: &Arc<Relation>) -> RelationEntry {
     }
 }
 
-/// Users' relations, each followed by the index of its key.
+/// Users' relations, each followed by the indexes of its keys.
 pub(crate) fn users(cx: &SystemContext) -> Vec<RelationEntry> {
     let names = cx.engine.catalog.names();
     let mut entries = Vec::new();
     // Nothing can be read of a sink, and Postgres has nothing like it.
     for relation in names.all().filter(|relation| !matches!(relation.kind, Kind::Sink(_))) {
         let entry = user_entry(&names, relation);
-        let index = (!entry.key.is_empty()).then(|| RelationEntry {
-            oid: index_oid(entry.oid),
-            name: format!("{}_pkey", entry.name),
-            schema: entry.schema.clone(),
-            namespace: entry.namespace,
+        let schema = entry.schema.clone();
+        entries.push(entry);
+        entries.extend(keys_of(&names, relation).into_iter().map(|key| RelationEntry {
+            oid: key.index,
+            name: key.name,
+            schema: schema.clone(),
+            namespace: key.namespace,
             kind: "i",
             relation: None,
-            key: entry.key.clone(),
-            index_of: Some(entry.oid),
-        });
-        entries.push(entry);
-        entries.extend(index);
+            key: key.columns,
+            index_of: Some(key.of),
+        }));
     }
     entries
 }
@@ -182,11 +222,6 @@ fn system_oid(schema: u32, at: usize, name: &str) -> u32 {
         _ => FIRST_SYSTEM,
     };
     first + at as u32
-}
-
-/// Those of the users that have a primary key.
-pub(crate) fn keyed(cx: &SystemContext) -> impl Iterator<Item = RelationEntry> {
-    users(cx).into_iter().filter(|entry| entry.relation.is_some() && !entry.key.is_empty())
 }
 
 /// The system's own relations.

@@ -1,4 +1,4 @@
-//! ON CONFLICT: rows whose primary key is there already are left out, or change the row that is
+//! ON CONFLICT: rows of which a key is there already are left out, or change the row that is
 //! there.
 
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array, UInt64Array};
 use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::SchemaRef;
-use arrow::row::{RowConverter, SortField};
+use arrow::row::{RowConverter, Rows, SortField};
 use datafusion::sql::sqlparser::ast::{
     self, BinaryOperator, ConflictTarget, Expr, OnConflictAction, OnInsert,
 };
@@ -18,29 +18,24 @@ use super::numbered::{numbered, row_column};
 use super::query::{self, Extra};
 use super::rows::RowMaker;
 use super::target::{self, Inserted};
-use crate::catalog::{Kind, Relation};
+use crate::catalog::RelationKey;
 use crate::error::{Error, Result, SqlState};
 use crate::log::TableWriter;
 use crate::log::table::RowId;
 use crate::types::normalised;
 
-/// What to do with a row whose key is there.
+/// What to do with a row of which a key is there.
 #[allow(clippy::large_enum_variant)] // one a statement
 pub(super) enum Action {
     /// 23505.
     Refuse,
-    Nothing,
-    Update(ast::DoUpdate),
+    /// Leave it out: of the key with that number, or of any.
+    Nothing(Option<usize>),
+    /// Change the row that has it, of the key with that number.
+    Update(usize, ast::DoUpdate),
 }
 
-fn key(relation: &Relation) -> &[usize] {
-    match &relation.kind {
-        Kind::Table(table) => &table.primary_key,
-        Kind::Stream(_) | Kind::View { .. } | Kind::MaterializedView(_) | Kind::Sink(_) => &[],
-    }
-}
-
-/// Reads the clause; its columns must be those of the primary key.
+/// Reads the clause; its columns must be those of a key.
 pub(super) fn action(into: &Inserted, on: Option<&OnInsert>) -> Result<Action> {
     let clause = match on {
         None => return Ok(Action::Refuse),
@@ -51,47 +46,105 @@ pub(super) fn action(into: &Inserted, on: Option<&OnInsert>) -> Result<Action> {
         }
     };
     let relation = &into.relation;
-    let key = key(relation);
-    let mismatch = || {
-        let what =
-            "there is no unique or exclusion constraint matching the ON CONFLICT specification";
-        Err(Error::new(SqlState::InvalidColumnReference, what)
-            .hint("Name exactly the columns of the PRIMARY KEY."))
-    };
-    match &clause.conflict_target {
+    let keys = relation.keys();
+    let key = match &clause.conflict_target {
         Some(ConflictTarget::Columns(names)) => {
             let mut named = target::columns(relation, names)?;
-            let mut wanted = key.to_vec();
             named.sort_unstable();
-            wanted.sort_unstable();
-            if named != wanted || wanted.is_empty() {
-                return mismatch();
-            }
+            let is_it = |key: &RelationKey| {
+                let mut columns = key.columns.clone();
+                columns.sort_unstable();
+                columns == named
+            };
+            let found = keys.iter().position(is_it).ok_or_else(|| {
+                let what = "there is no unique or exclusion constraint matching the ON CONFLICT specification";
+                Error::new(SqlState::InvalidColumnReference, what)
+                    .hint("Name exactly the columns of the PRIMARY KEY, or of one that is UNIQUE.")
+            });
+            Some(found?)
         }
         Some(ConflictTarget::OnConstraint(name)) => {
-            let constraint = format!("{}_pkey", relation.name);
-            if key.is_empty() || name.to_string().trim_matches('"') != constraint {
+            let wanted = name.to_string();
+            let wanted = wanted.trim_matches('"');
+            let found = keys.iter().position(|key| key.constraint == wanted).ok_or_else(|| {
                 let what =
                     format!("constraint \"{name}\" for table \"{}\" does not exist", relation.name);
-                return Err(Error::new(SqlState::UndefinedObject, what));
+                Error::new(SqlState::UndefinedObject, what)
+            });
+            Some(found?)
+        }
+        None => None,
+    };
+    match (&clause.action, key) {
+        // Without a key nothing can be in conflict.
+        (OnConflictAction::DoNothing, _) if keys.is_empty() => Ok(Action::Refuse),
+        (OnConflictAction::DoNothing, key) => Ok(Action::Nothing(key)),
+        (OnConflictAction::DoUpdate(_), None) => Err(Error::new(
+            SqlState::Syntax,
+            "ON CONFLICT DO UPDATE requires inference specification or constraint name",
+        )
+        .hint("For example, ON CONFLICT (column_name).")),
+        (OnConflictAction::DoUpdate(update), Some(key)) => Ok(Action::Update(key, update.clone())),
+    }
+}
+
+/// The values of a key in the rows that are proposed, and which rows of the table have them.
+struct ProposedKey {
+    columns: Vec<ArrayRef>,
+    there: Vec<Option<RowId>>,
+    values: Rows,
+}
+
+impl ProposedKey {
+    fn new(
+        writer: &TableWriter,
+        number: usize,
+        key: &RelationKey,
+        rows: &RecordBatch,
+    ) -> Result<ProposedKey> {
+        let columns: Vec<ArrayRef> =
+            key.columns.iter().map(|at| Arc::clone(rows.column(*at))).collect();
+        let fields = columns.iter().map(|column| SortField::new(column.data_type().clone()));
+        let converter = RowConverter::new(fields.collect())?;
+        let normal: Vec<ArrayRef> = columns.iter().map(normalised).collect();
+        let values = converter.convert_columns(&normal)?;
+        Ok(ProposedKey { there: writer.find(number, &columns)?, columns, values })
+    }
+
+    /// Its value in that row; none of them is NULL.
+    fn value(&self, row: usize) -> Option<&[u8]> {
+        let is_one = self.columns.iter().all(|column| column.is_valid(row));
+        is_one.then(|| self.values.row(row).data())
+    }
+}
+
+/// The rows that are new by all of these keys, each also to those before it; `update`: of the others none
+/// may come twice.
+fn fresh(keys: &[ProposedKey], rows: usize, update: bool) -> Result<Vec<u32>> {
+    let mut seen: Vec<HashSet<&[u8]>> = vec![HashSet::new(); keys.len()];
+    let mut fresh = Vec::with_capacity(rows);
+    for row in 0..rows {
+        let values: Vec<Option<&[u8]>> = keys.iter().map(|key| key.value(row)).collect();
+        let is_there = keys.iter().any(|key| key.there[row].is_some());
+        let is_again =
+            values.iter().zip(&seen).any(|(value, seen)| value.is_some_and(|v| seen.contains(v)));
+        if update && is_again {
+            let what = "ON CONFLICT DO UPDATE command cannot affect row a second time";
+            return Err(Error::new(SqlState::CardinalityViolation, what).hint(
+                "Ensure that no rows proposed for insertion within the same command have duplicate constrained values.",
+            ));
+        }
+        let is_fresh = !is_there && !is_again;
+        if is_fresh {
+            fresh.push(row as u32);
+        }
+        if is_fresh || update {
+            for (value, seen) in values.iter().zip(&mut seen) {
+                seen.extend(*value);
             }
         }
-        None => {}
     }
-    match &clause.action {
-        // Without a key nothing can be in conflict.
-        OnConflictAction::DoNothing if key.is_empty() => Ok(Action::Refuse),
-        OnConflictAction::DoNothing => Ok(Action::Nothing),
-        OnConflictAction::DoUpdate(update) => match (key.is_empty(), &clause.conflict_target) {
-            (_, None) => Err(Error::new(
-                SqlState::Syntax,
-                "ON CONFLICT DO UPDATE requires inference specification or constraint name",
-            )
-            .hint("For example, ON CONFLICT (column_name).")),
-            (true, Some(_)) => mismatch(),
-            (false, Some(_)) => Ok(Action::Update(update.clone())),
-        },
-    }
+    Ok(fresh)
 }
 
 /// Inserts what is new, does with the rest as asked, and returns the rows that are now in the table
@@ -106,32 +159,22 @@ pub(super) async fn insert(
     rows: &[RecordBatch],
 ) -> Result<Vec<RecordBatch>> {
     let rows = concat_batches(schema, rows)?;
-    let columns: Vec<ArrayRef> =
-        key(&into.relation).iter().map(|at| Arc::clone(rows.column(*at))).collect();
-    let there = writer.find(&columns)?;
-    let repeated = repeated(&columns)?;
-    let update = match action {
-        Action::Refuse => None,
-        Action::Nothing => None,
-        Action::Update(update) if repeated.contains(&true) => {
-            let _ = update;
-            let what = "ON CONFLICT DO UPDATE command cannot affect row a second time";
-            return Err(Error::new(SqlState::CardinalityViolation, what).hint(
-                "Ensure that no rows proposed for insertion within the same command have duplicate constrained values.",
-            ));
-        }
-        Action::Update(update) => Some(update),
+    let (key, update) = match action {
+        Action::Refuse => (None, None),
+        Action::Nothing(key) => (key, None),
+        Action::Update(key, update) => (Some(key), Some(update)),
     };
-    let is_fresh = |row: &u32| there[*row as usize].is_none() && !repeated[*row as usize];
-    let fresh: Vec<u32> = (0..rows.num_rows() as u32).filter(is_fresh).collect();
+    let all = into.relation.keys();
+    let watched = all.iter().enumerate().filter(|(at, _)| key.is_none_or(|key| key == *at));
+    let keys = watched.map(|(at, key)| ProposedKey::new(writer, at, key, &rows));
+    let keys = keys.collect::<Result<Vec<_>>>()?;
+    let fresh = fresh(&keys, rows.num_rows(), update.is_some())?;
     let mut order: Vec<u64> = fresh.iter().map(|row| u64::from(*row)).collect();
     let mut written = vec![take_record_batch(&rows, &UInt32Array::from(fresh))?];
     if let Some(update) = update {
-        let conflicts: Vec<(u64, RowId)> = there
-            .iter()
-            .enumerate()
-            .filter_map(|(row, id)| id.map(|id| (row as u64, id)))
-            .collect();
+        let there = keys.iter().flat_map(|key| key.there.iter().enumerate());
+        let conflicts: Vec<(u64, RowId)> =
+            there.filter_map(|(row, id)| id.map(|id| (row as u64, id))).collect();
         let (numbers, changed) =
             changed(cx, writer, into, maker, &update, &rows, &conflicts).await?;
         let gone: Vec<RowId> = conflicts
@@ -151,15 +194,6 @@ pub(super) async fn insert(
         writer.append(written.clone())?;
     }
     Ok(vec![written])
-}
-
-/// Which rows have the key of a row before them.
-fn repeated(columns: &[ArrayRef]) -> Result<Vec<bool>> {
-    let fields = columns.iter().map(|column| SortField::new(column.data_type().clone())).collect();
-    let columns: Vec<ArrayRef> = columns.iter().map(normalised).collect();
-    let rows = RowConverter::new(fields)?.convert_columns(&columns)?;
-    let mut seen: HashSet<&[u8]> = HashSet::with_capacity(rows.num_rows());
-    Ok((0..rows.num_rows()).map(|row| !seen.insert(rows.row(row).data())).collect())
 }
 
 /// The rows of the table that DO UPDATE changes, as they will be, and the numbers of the proposed
