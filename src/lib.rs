@@ -58,7 +58,7 @@
 //! | [`exec`] | epochs, views, recovery, reading | the room's page |
 //! | [`log`] | the durable, ordered rows of a stream; the one thread that commits | [`log::Journal`] |
 //! | [`store`] | durable bytes behind one small trait | [`store::Store`] |
-//! | [`connect`] | files and generators as streams, files and the terminal as sinks | [`connect::Source`], [`connect::Sink`] |
+//! | [`connect`] | files and generators as streams; what feeds a stream from outside; files and the terminal as sinks | [`connect::Source`], [`connect::feeder`], [`connect::Sink`] |
 //! | [`catalog`] | names | [`catalog::Catalog`] |
 //! | [`sql`] | text to statement | [`sql::Statement`] |
 //! | [`session`] | statement to action | the room's page |

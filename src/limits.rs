@@ -436,6 +436,27 @@ pub const SMALL_PUTS_BYTES: usize = 256 << 10;
 /// How many bytes of writes wait for the commit thread; after that writers wait.
 pub const COMMIT_QUEUE_BYTES: usize = 128 << 20;
 
+/// The largest body of an HTTP post, bytes: as it is sent, and unpacked.
+pub const HTTP_BODY_BYTES: usize = 16 << 20;
+
+/// How long an HTTP post waits for views that are too far behind before it is refused, milliseconds.
+pub const POST_HELD_BACK_MS: u64 = 1_000;
+
+/// After how long what was refused so may be posted again, seconds.
+pub const RETRY_AFTER_SECONDS: u32 = 1;
+
+/// Of how many records that it rejects the answer to a post says what is wrong with them.
+pub const POST_ERRORS: usize = 10;
+
+/// How many Idempotency-Keys of a stream are remembered, the newest.
+pub const POST_KEYS: usize = 100_000;
+
+/// The longest Idempotency-Key, bytes.
+pub const POST_KEY_BYTES: usize = 255;
+
+/// How many posts with a key are made durable at a time, at the most.
+pub const POST_KEY_LINES: usize = 64;
+
 /// How many sockets the HTTP side has at a time; others wait in the kernel.
 pub const HTTP_SOCKETS: usize = 64;
 

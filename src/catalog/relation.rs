@@ -117,8 +117,11 @@ pub enum SinkForm {
 pub struct StreamDef {
     /// Its event time.
     pub watermark: Option<WatermarkSpec>,
-    /// Where its rows come from, if not from INSERT and COPY.
+    /// Where its rows are read, if it is no log.
     pub connector: Option<Connector>,
+    /// From where rows are written to its log, besides INSERT and COPY.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub feeder: Option<Connector>,
     /// Milliseconds its rows are kept; None: for ever.
     pub retention_ms: Option<i64>,
     /// Bytes its rows may take; None: any number.
@@ -148,7 +151,7 @@ pub struct StreamDef {
 impl StreamDef {
     /// Which connector its rows come from.
     pub fn connector_name(&self) -> Option<&str> {
-        self.connector.as_ref().and_then(Connector::name)
+        self.connector.as_ref().or(self.feeder.as_ref()).and_then(Connector::name)
     }
 }
 

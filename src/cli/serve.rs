@@ -17,7 +17,7 @@ pub(super) struct ServeArgs {
     /// Where Postgres clients connect.
     #[arg(long, value_name = "ADDR:PORT", env = "TIDEMILL_LISTEN", default_value = "127.0.0.1:5455", value_parser = value::address)]
     listen: SocketAddr,
-    /// Where /healthz and /readyz are.
+    /// Where rows are posted to /streams/NAME, and where /healthz and /readyz are.
     #[arg(long, value_name = "ADDR:PORT", env = "TIDEMILL_HTTP", default_value = "127.0.0.1:5456", value_parser = value::address)]
     http: SocketAddr,
     /// Where the data is kept.

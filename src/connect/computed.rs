@@ -321,7 +321,7 @@ impl ComputedReader {
 }
 
 /// The numbers of the rows among all records: those that were rejected before have theirs.
-fn numbers(first: u64, rows: usize, rejected: &[Rejected]) -> Vec<u64> {
+pub(super) fn numbers(first: u64, rows: usize, rejected: &[Rejected]) -> Vec<u64> {
     let malformed = rejected.iter().filter(|record| record.why == Why::Malformed);
     let taken: HashSet<u64> = malformed.map(|record| record.offset).collect();
     (first..).filter(|number| !taken.contains(number)).take(rows).collect()

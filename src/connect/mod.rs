@@ -4,7 +4,7 @@
 //! A source is a log like any other (`crate::log`): reading it again from the same [`SourceOffset`]
 //! gives the same rows in the same order, however many rows one asks for at a time. So an epoch
 //! needs to store nothing but how far it has read. Nothing in here looks at a clock: what "now" is
-//! comes in as an argument.
+//! comes in as an argument. What cannot be read again is a [`feeder`]: it writes a log.
 //!
 //! A record that does not parse never harms its neighbours. It comes back as [`Rejected`], with its
 //! raw bytes and the reason, and whoever runs the source keeps it where the user can SELECT it.
@@ -24,6 +24,7 @@ mod computed;
 mod datagen;
 mod decode;
 mod encode;
+pub mod feeder;
 mod file;
 mod generated;
 mod nexmark;
@@ -41,7 +42,7 @@ pub use sink::{Publication, SINK_CONNECTORS, SINK_OPTIONS, Sink, SinkIdentity};
 /// over them.
 pub const STREAM_OPTIONS: [&str; 4] = ["connector", "idle_timeout", "idle_advance", "max_future"];
 
-/// The connectors that can be named in CREATE SOURCE.
+/// The connectors whose rows are read in place; there are [feeders](feeder::FEEDERS) besides.
 pub const CONNECTORS: [&str; 3] = ["nexmark", "datagen", "file"];
 
 /// How far a source has been read: opaque, durable, made by the source that reads it again. Empty:
@@ -271,8 +272,11 @@ fn gives_nothing(connector: &str) -> Error {
 }
 
 fn not_built(connector: &str) -> Error {
-    Error::unsupported(format!("connector '{connector}' is not supported"))
-        .hint(format!("There are: {}.", CONNECTORS.join(", ")))
+    Error::unsupported(format!("connector '{connector}' is not supported")).hint(format!(
+        "There are: {}, {}.",
+        CONNECTORS.join(", "),
+        feeder::FEEDERS.join(", ")
+    ))
 }
 
 #[cfg(test)]

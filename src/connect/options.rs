@@ -59,6 +59,16 @@ impl<'a> ConnectorOptions<'a> {
         Ok(())
     }
 
+    /// Refuses what says how CSV is written, where no CSV is read.
+    pub(super) fn only_csv(&self, csv: &[&str]) -> Result<()> {
+        match csv.iter().find(|name| self.get(name).is_some()) {
+            Some(name) => {
+                Err(bad(format!("option \"{name}\" is for format 'csv'")).hint("Leave it away."))
+            }
+            None => Ok(()),
+        }
+    }
+
     pub(super) fn get(&self, name: &str) -> Option<&'a str> {
         self.all.iter().find(|(known, _)| known == name).map(|(_, value)| *value)
     }

@@ -58,6 +58,37 @@ struct StreamRejects {
     stored: u64,
 }
 
+impl StreamRejects {
+    fn push(&mut self, stream: RelationId, offset: u64, record: &Rejected, at_ms: i64) {
+        self.next = offset + 1;
+        self.malformed += u64::from(record.why == Why::Malformed);
+        self.rows.push_back(RejectedRow {
+            stream,
+            number: self.count,
+            offset,
+            raw: record.raw.clone(),
+            error: record.error.clone(),
+            at_ms,
+            malformed: self.malformed,
+        });
+        self.count += 1;
+    }
+
+    /// Adds those that are not in the store to a commit.
+    fn put_new(&mut self, batch: &mut WriteBatch) -> Result<()> {
+        let mut new = self.rows.iter().filter(|row| row.number >= self.stored);
+        new.try_for_each(|row| put(row, batch))?;
+        self.stored = self.count;
+        Ok(())
+    }
+
+    fn trim(&mut self) {
+        while self.rows.len() > limits::KEPT_ROWS {
+            self.rows.pop_front();
+        }
+    }
+}
+
 impl RejectedRows {
     /// Reads what was kept before.
     pub fn open(store: &dyn Store) -> Result<RejectedRows> {
@@ -97,32 +128,40 @@ impl RejectedRows {
         let mut streams = self.streams.lock();
         let stream = streams.entry(source.id).or_default();
         for record in rejected {
-            if record.offset < stream.next {
-                continue;
+            if record.offset >= stream.next {
+                stream.push(source.id, record.offset, record, at_ms);
             }
-            stream.next = record.offset + 1;
-            stream.malformed += u64::from(record.why == Why::Malformed);
-            let row = RejectedRow {
-                stream: source.id,
-                number: stream.count,
-                offset: record.offset,
-                raw: record.raw.clone(),
-                error: record.error.clone(),
-                at_ms,
-                malformed: stream.malformed,
-            };
-            stream.count += 1;
-            stream.rows.push_back(row);
         }
         if let Some(batch) = commit {
-            let mut new = stream.rows.iter().filter(|row| row.number >= stream.stored);
-            new.try_for_each(|row| put(row, batch))?;
-            stream.stored = stream.count;
+            stream.put_new(batch)?;
         }
-        while stream.rows.len() > limits::KEPT_ROWS {
-            stream.rows.pop_front();
-        }
+        stream.trim();
         Ok(())
+    }
+
+    /// Keeps records that came by themselves, each for the first time, and adds them to their
+    /// commit. They are numbered as they come, those before them that are only counted included.
+    pub fn reject_new(
+        &self,
+        stream: RelationId,
+        counted: u64,
+        rejected: &[Rejected],
+        at_ms: i64,
+        commit: &mut WriteBatch,
+    ) -> Result<()> {
+        if rejected.is_empty() {
+            return Ok(());
+        }
+        let mut streams = self.streams.lock();
+        let kept = streams.entry(stream).or_default();
+        kept.next += counted;
+        kept.count += counted;
+        kept.malformed += counted;
+        for record in rejected {
+            kept.push(stream, kept.next, record, at_ms);
+        }
+        kept.trim();
+        kept.put_new(commit)
     }
 
     /// All that is kept, by stream, oldest first.

@@ -1,4 +1,4 @@
-//! The small HTTP side: is the server alive, is it ready.
+//! The small HTTP side: is the server alive, is it ready; and rows that are posted to streams.
 //!
 //! A browser on the same machine may be made to send requests here by any page it visits, so a
 //! request must name this server as its host and come from nowhere else: a foreign `Host` (DNS
@@ -6,6 +6,7 @@
 //! name, so when the server listens on all addresses any of them is its own.
 
 mod acceptor;
+mod streams;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -16,32 +17,34 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use self::acceptor::{Acceptor, HttpLimits};
 use crate::error::Result;
 use crate::limits;
+use crate::session::StreamPosts;
 
 /// Says whether the server can take statements.
 pub type ReadinessCheck = Arc<dyn Fn() -> bool + Send + Sync>;
 
-/// Answers `/healthz` and `/readyz` until the shutdown flag is raised.
+/// Answers `/healthz` and `/readyz`, and takes posts, until the shutdown flag is raised.
 pub async fn serve(
     listener: TcpListener,
     ready: ReadinessCheck,
+    posts: Arc<StreamPosts>,
     shutdown: watch::Receiver<bool>,
 ) -> Result<()> {
     let patience = Duration::from_secs(limits::HTTP_SECONDS);
-    serve_with(HttpLimits { sockets: limits::HTTP_SOCKETS, patience }, listener, ready, shutdown)
-        .await
+    let limits = HttpLimits { sockets: limits::HTTP_SOCKETS, patience };
+    serve_with(limits, listener, router(ready, posts), shutdown).await
 }
 
 async fn serve_with(
     limits: HttpLimits,
     listener: TcpListener,
-    ready: ReadinessCheck,
+    pages: Router,
     mut shutdown: watch::Receiver<bool>,
 ) -> Result<()> {
     let address = listener.local_addr()?;
@@ -51,14 +54,18 @@ async fn serve_with(
         }
     };
     let acceptor = Acceptor::new(listener, limits);
-    Ok(axum::serve(acceptor, router(ready, address)).with_graceful_shutdown(raised).await?)
+    let pages = pages.layer(middleware::from_fn_with_state(address, refuse_foreign));
+    Ok(axum::serve(acceptor, pages).with_graceful_shutdown(raised).await?)
 }
 
-fn router(ready: ReadinessCheck, address: SocketAddr) -> Router {
+fn router(ready: ReadinessCheck, posts: Arc<StreamPosts>) -> Router {
+    health(ready).route("/streams/{name}", post(streams::post_rows).with_state(posts))
+}
+
+fn health(ready: ReadinessCheck) -> Router {
     Router::new()
         .route("/healthz", get(|| async { (StatusCode::OK, "ok\n") }))
         .route("/readyz", get(readyz).with_state(ready))
-        .layer(middleware::from_fn_with_state(address, refuse_foreign))
 }
 
 async fn readyz(State(ready): State<ReadinessCheck>) -> (StatusCode, &'static str) {
@@ -155,8 +162,9 @@ mod tests {
         let ready = Arc::new(AtomicBool::new(false));
         let (stop, shutdown) = watch::channel(false);
         let flag = Arc::clone(&ready);
-        let server =
-            tokio::spawn(serve(listener, Arc::new(move || flag.load(Ordering::Relaxed)), shutdown));
+        let limits = HttpLimits { sockets: 4, patience: Duration::from_secs(10) };
+        let pages = health(Arc::new(move || flag.load(Ordering::Relaxed)));
+        let server = tokio::spawn(serve_with(limits, listener, pages, shutdown));
         let get = |path: &str, headers: &str| {
             format!("GET {path} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n")
         };
@@ -184,7 +192,8 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let (stop, shutdown) = watch::channel(false);
         let limits = HttpLimits { sockets: 4, patience: Duration::from_millis(50) };
-        let server = tokio::spawn(serve_with(limits, listener, Arc::new(|| true), shutdown));
+        let pages = health(Arc::new(|| true));
+        let server = tokio::spawn(serve_with(limits, listener, pages, shutdown));
         let mut silent = Vec::new();
         for said in ["", "GET /heal", "GET /healthz HTTP/1.1\r\nHost: loc"].iter().cycle().take(12)
         {

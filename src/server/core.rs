@@ -13,7 +13,7 @@ use super::script::{self, Failure, Output, Script};
 use crate::error::{Error, Result};
 use crate::exec::{Engine, EngineOptions, Env};
 use crate::limits;
-use crate::session::{EngineSessions, SessionFactory};
+use crate::session::{EngineSessions, SessionFactory, StreamPosts};
 use crate::store::{DiskOptions, DiskStore, MemoryStore, Store};
 
 /// Where the data is.
@@ -87,6 +87,11 @@ impl Core {
     /// Opens sessions.
     pub fn sessions(&self) -> Arc<dyn SessionFactory> {
         Arc::clone(&self.sessions)
+    }
+
+    /// Takes posts for the streams.
+    pub fn posts(&self) -> Arc<StreamPosts> {
+        Arc::new(StreamPosts::new(Arc::clone(&self.engine)))
     }
 
     /// Runs a script in a session of its own, to its end or its first error.

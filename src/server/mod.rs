@@ -112,6 +112,7 @@ impl Doors {
         let pages = tokio::spawn(http::serve(
             web,
             Arc::new(move || is_ready.load(Ordering::Relaxed)),
+            core.posts(),
             raised,
         ));
         announce(address, web_address, &options.core.data);

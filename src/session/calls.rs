@@ -16,6 +16,7 @@ use super::session::Session;
 use super::settings::interval_ms;
 use crate::catalog::{Kind, Relation, SCHEMA, StreamDef, WatermarkSpec};
 use crate::error::{Error, Result, SqlState};
+use crate::exec::Engine;
 use crate::log::StreamId;
 use crate::pgtypes::values::{Encoder, parse_text_in};
 use crate::sql::{self, ContinuousQuery};
@@ -134,27 +135,30 @@ async fn value_text(session: &Session, expr: &Expr, text: &Arc<str>) -> Result<O
     Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
+/// The relation that a text names, as it is or as SQL reads it.
+pub(super) fn relation_named(engine: &Engine, name: &str) -> Result<Arc<Relation>> {
+    let names = engine.catalog.names();
+    if let Some(found) = names.find(SCHEMA, name) {
+        return Ok(Arc::clone(found));
+    }
+    let parsed = sql::parse(&format!("DESCRIBE {name}")).ok();
+    let named = parsed.and_then(|mut parsed| match parsed.pop()?.statement {
+        sql::Statement::Describe(name) => sql::relation_name(&name).ok(),
+        _ => None,
+    });
+    match named {
+        Some(named) => named.get(&names).cloned(),
+        None => Err(names.missing(SCHEMA, name)),
+    }
+}
+
 /// The stream whose watermark is to move.
 fn stream(session: &Session, call: &FunctionCall) -> Result<(Arc<Relation>, WatermarkSpec)> {
     let name = text_of(&call.arguments[0]).ok_or_else(|| {
         Error::unsupported("advance_watermark() takes the stream's name as a constant")
             .hint("Write SELECT advance_watermark('stream', TIMESTAMP '…').")
     })?;
-    let names = session.engine.catalog.names();
-    let relation = match names.find(SCHEMA, &name) {
-        Some(found) => Arc::clone(found),
-        None => {
-            let parsed = sql::parse(&format!("DESCRIBE {name}")).ok();
-            let named = parsed.and_then(|mut parsed| match parsed.pop()?.statement {
-                sql::Statement::Describe(name) => sql::relation_name(&name).ok(),
-                _ => None,
-            });
-            match named {
-                Some(named) => Arc::clone(named.get(&names)?),
-                None => return Err(names.missing(SCHEMA, &name)),
-            }
-        }
-    };
+    let relation = relation_named(&session.engine, &name)?;
     let Kind::Stream(StreamDef { watermark, connector, .. }) = &relation.kind else {
         return Err(Error::new(
             SqlState::WrongObjectType,

@@ -10,6 +10,7 @@
 //! | [`read`] | SELECT once, continuously, as a subscription; cursors and COPY … TO |
 //! | `insert` | INSERTs that need no planning |
 //! | [`mod@write`] | INSERT, UPDATE, DELETE, TRUNCATE, COPY … FROM |
+//! | `feed` | streams that are written to from outside |
 //! | `message_memory` | what a client has sent and that is not done with |
 //! | [`transaction`] | what has been written and not committed |
 //! | `ddl` | CREATE, ALTER, DROP |
@@ -28,6 +29,7 @@ mod copy_in;
 mod ddl;
 mod dispatch;
 mod factory;
+mod feed;
 mod gate;
 mod insert;
 mod inspect;
@@ -47,6 +49,7 @@ pub mod write;
 
 pub use client_session::*;
 pub use factory::EngineSessions;
+pub use feed::{IncomingPost, PostHead, Posted, StreamPosts};
 pub use gate::CommitGate;
 pub use message_memory::MessageMemory;
 pub use session::{Session, room};

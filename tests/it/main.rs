@@ -12,6 +12,7 @@ mod cli;
 mod crash;
 mod damage;
 mod drivers;
+mod feeders;
 mod functions;
 mod judged;
 mod lifecycle;

@@ -1,7 +1,7 @@
 //! One column that is being built. The values are read as Postgres reads them, so a file means what
 //! COPY of it means.
 
-use arrow::array::ArrayRef;
+use arrow::array::{ArrayRef, BooleanArray};
 use arrow::datatypes::Field;
 
 use crate::error::Error;
@@ -13,6 +13,8 @@ use crate::types::SqlType;
 #[derive(Clone, Copy)]
 pub(super) enum RecordField<'t> {
     Null,
+    /// Nothing: where the column has a DEFAULT it is that, else NULL.
+    Missing,
     /// A value as text.
     Text(&'t str),
     /// A value in JSON's own spelling, for a column whose values JSON has a spelling for.
@@ -26,6 +28,8 @@ pub(super) struct DecodedColumn {
     wanted: bool,
     /// Of a column that is not wanted: the last value at the most.
     builder: ColumnBuilder,
+    /// Of a column with a DEFAULT: which rows say nothing of it.
+    missing: Option<Vec<bool>>,
 }
 
 impl DecodedColumn {
@@ -35,7 +39,13 @@ impl DecodedColumn {
             nullable: field.is_nullable(),
             wanted,
             builder: ColumnBuilder::new(&SqlType::from_field(field), 0),
+            missing: None,
         }
+    }
+
+    /// From now on it is told which rows say nothing of it.
+    pub(super) fn with_default(&mut self) {
+        self.missing = Some(Vec::new());
     }
 
     /// Appends a value; when it is none of this type nothing is appended and the reason returned.
@@ -45,24 +55,35 @@ impl DecodedColumn {
             self.builder.truncate(0);
         }
         let before = self.builder.len();
+        let is_missing = matches!(value, RecordField::Missing);
         let appended = match value {
             RecordField::Text(text) => self.builder.append_str(text),
             RecordField::Json(text) => self.builder.append_json(text),
-            RecordField::Null if self.nullable => {
+            RecordField::Null | RecordField::Missing
+                if self.nullable || is_missing && self.missing.is_some() =>
+            {
                 self.builder.append_null();
                 Ok(())
             }
-            RecordField::Null => {
+            RecordField::Null | RecordField::Missing => {
                 let name = &self.name;
                 return Err(format!(
                     "null value in column \"{name}\" violates not-null constraint"
                 ));
             }
         };
-        appended.map_err(|error| {
-            self.builder.truncate(before);
-            self.refused(&error)
-        })
+        match appended {
+            Ok(()) => {
+                if let Some(missing) = &mut self.missing {
+                    missing.push(is_missing);
+                }
+                Ok(())
+            }
+            Err(error) => {
+                self.builder.truncate(before);
+                Err(self.refused(&error))
+            }
+        }
     }
 
     /// Its name.
@@ -87,6 +108,14 @@ impl DecodedColumn {
         if self.wanted {
             self.builder.append_null();
         }
+        if let Some(missing) = &mut self.missing {
+            missing.push(false);
+        }
+    }
+
+    /// Which of the rows that have been appended say nothing of it, if it has a DEFAULT.
+    pub(super) fn take_missing(&mut self) -> Option<BooleanArray> {
+        self.missing.as_mut().map(|missing| std::mem::take(missing).into())
     }
 
     /// What has been appended.

@@ -47,8 +47,8 @@ enum RecordEnd {
 /// Reads CSV records into columns.
 pub(crate) struct CsvDecoder {
     style: CsvStyle,
-    /// For each column the field it is in.
-    field_of: Vec<usize>,
+    /// For each column the field it is in; None: in none.
+    field_of: Vec<Option<usize>>,
     /// How many fields a record has.
     fields: usize,
     spans: Vec<FieldSpan>,
@@ -60,7 +60,7 @@ impl CsvDecoder {
     pub(crate) fn new(style: CsvStyle, columns: usize) -> CsvDecoder {
         CsvDecoder {
             style,
-            field_of: (0..columns).collect(),
+            field_of: (0..columns).map(Some).collect(),
             fields: columns,
             spans: Vec::new(),
             scratch: vec![String::new(); columns],
@@ -84,7 +84,7 @@ impl CsvDecoder {
     }
 
     /// Fields and columns are matched by these: for each column its field, of so many.
-    pub(crate) fn match_fields(&mut self, field_of: Vec<usize>, fields: usize) {
+    pub(crate) fn match_fields(&mut self, field_of: Vec<Option<usize>>, fields: usize) {
         self.field_of = field_of;
         self.fields = fields;
     }
@@ -186,7 +186,8 @@ impl CsvDecoder {
         }
         let escape = self.style.escape;
         for (column, scratch) in self.scratch.iter_mut().enumerate() {
-            let span = self.spans[self.field_of[column]];
+            let Some(field) = self.field_of[column] else { continue };
+            let span = self.spans[field];
             if span.form == FieldForm::Escaped {
                 unescape(text, span, escape, scratch);
             }
@@ -194,7 +195,8 @@ impl CsvDecoder {
         let (spans, scratch, field_of, null) =
             (&self.spans, &self.scratch, &self.field_of, &self.style.null);
         rows.append(|column| {
-            let span = spans[field_of[column]];
+            let Some(field) = field_of[column] else { return RecordField::Missing };
+            let span = spans[field];
             match (span.form, &text[span.start..span.end]) {
                 (FieldForm::Escaped, _) => RecordField::Text(&scratch[column]),
                 (FieldForm::Bare, value) if value == null => RecordField::Null,

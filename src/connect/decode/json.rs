@@ -16,6 +16,7 @@ use crate::types::SqlType;
 
 #[derive(Clone, Copy)]
 enum ScannedField {
+    Missing,
     Null,
     /// As it stands in the text.
     Text(usize, usize),
@@ -44,7 +45,7 @@ impl JsonDecoder {
         };
         JsonDecoder {
             structured: fields.map(structured).collect(),
-            values: vec![ScannedField::Null; names.len()],
+            values: vec![ScannedField::Missing; names.len()],
             scratch: vec![String::new(); names.len()],
             names,
             key: String::new(),
@@ -52,7 +53,7 @@ impl JsonDecoder {
     }
 
     fn object(&mut self, text: &str) -> Result<(), JsonFault> {
-        self.values.fill(ScannedField::Null);
+        self.values.fill(ScannedField::Missing);
         let mut scan = JsonScanner::new(text);
         scan.blanks();
         let mut next_column = 0;
@@ -101,6 +102,63 @@ impl JsonDecoder {
     }
 }
 
+impl JsonDecoder {
+    /// One record, which may have several lines.
+    pub(crate) fn record(&mut self, text: &str, rows: &mut BatchBuilder) {
+        if let Err(fault) = self.object(text) {
+            rows.reject(text.as_bytes(), format!("invalid JSON: {fault}"));
+            return;
+        }
+        let (values, scratch) = (&self.values, &self.scratch);
+        let outcome = rows.append(|column| match values[column] {
+            ScannedField::Missing => RecordField::Missing,
+            ScannedField::Null => RecordField::Null,
+            ScannedField::Text(start, end) => RecordField::Text(&text[start..end]),
+            ScannedField::Escaped => RecordField::Text(&scratch[column]),
+            ScannedField::Json(start, end) => RecordField::Json(&text[start..end]),
+        });
+        rows.conclude(outcome, text.as_bytes());
+    }
+}
+
+/// A text that is one array, or one object over several lines: its values, one after the other.
+pub(crate) enum JsonText<'t> {
+    Array { scan: JsonScanner<'t>, has_more: bool },
+    Object(Option<&'t str>),
+}
+
+impl<'t> JsonText<'t> {
+    /// None: the text is lines.
+    pub(crate) fn of(text: &'t str) -> Result<Option<JsonText<'t>>, JsonFault> {
+        let mut scan = JsonScanner::new(text);
+        scan.blanks();
+        match scan.peek() {
+            Some(b'[') => {
+                let has_more = scan.enter(b'[')?;
+                Ok(Some(JsonText::Array { scan, has_more }))
+            }
+            Some(b'{') => {
+                let whole = scan.value().and_then(|value| scan.end().map(|()| value));
+                Ok(whole.ok().map(|value| JsonText::Object(Some(value))))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The next value, if there is one.
+    pub(crate) fn next_value(&mut self) -> Result<Option<&'t str>, JsonFault> {
+        match self {
+            JsonText::Object(value) => Ok(value.take()),
+            JsonText::Array { scan, has_more: false } => scan.end().map(|()| None),
+            JsonText::Array { scan, has_more } => {
+                let value = scan.value()?;
+                *has_more = scan.another(b'[')?;
+                Ok(Some(value))
+            }
+        }
+    }
+}
+
 impl Decoder for JsonDecoder {
     fn decode(&mut self, text: &str, more: More, max: usize, rows: &mut BatchBuilder) -> usize {
         let data = text.as_bytes();
@@ -122,18 +180,7 @@ impl Decoder for JsonDecoder {
             if line.bytes().all(|b| b.is_ascii_whitespace()) {
                 continue;
             }
-            if let Err(fault) = self.object(line) {
-                rows.reject(line.as_bytes(), format!("invalid JSON: {fault}"));
-                continue;
-            }
-            let (values, scratch) = (&self.values, &self.scratch);
-            let outcome = rows.append(|column| match values[column] {
-                ScannedField::Null => RecordField::Null,
-                ScannedField::Text(start, end) => RecordField::Text(&line[start..end]),
-                ScannedField::Escaped => RecordField::Text(&scratch[column]),
-                ScannedField::Json(start, end) => RecordField::Json(&line[start..end]),
-            });
-            rows.conclude(outcome, line.as_bytes());
+            self.record(line, rows);
         }
         at
     }

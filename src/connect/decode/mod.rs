@@ -7,7 +7,7 @@
 //! this. A field of a column that nobody asked for is still checked, only not kept: whether a
 //! record is good must not depend on the query that reads it.
 
-use arrow::array::{BooleanArray, RecordBatchOptions};
+use arrow::array::{AsArray, BooleanArray, RecordBatchOptions};
 use arrow::compute::filter;
 use arrow::datatypes::{Field, SchemaRef};
 use arrow::record_batch::RecordBatch;
@@ -19,11 +19,15 @@ use crate::limits;
 
 mod column;
 mod csv;
+mod format;
 mod json;
+mod lines;
 
 use column::{DecodedColumn, RecordField};
 pub(super) use csv::{CsvDecoder, CsvStyle};
-pub(super) use json::JsonDecoder;
+pub(super) use format::{CSV_OPTIONS, CsvHeader, RecordFormat, csv_style, match_header};
+pub(super) use json::{JsonDecoder, JsonText};
+pub(super) use lines::LineDecoder;
 
 /// Whether the bytes at hand are all there will be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,10 +57,18 @@ pub(super) struct BatchBuilder {
 }
 
 /// Records one after the other, and where each ends.
-#[derive(Default)]
-struct RawRecords {
+#[derive(Debug, Default)]
+pub(super) struct RawRecords {
     bytes: Vec<u8>,
     ends: Vec<usize>,
+}
+
+impl RawRecords {
+    /// The bytes of the record with this number, cut after [`RAW_BYTES`].
+    pub(super) fn get(&self, record: usize) -> Option<&[u8]> {
+        let begin = if record == 0 { 0 } else { *self.ends.get(record - 1)? };
+        self.bytes.get(begin..*self.ends.get(record)?)
+    }
 }
 
 /// What has become of a record.
@@ -161,9 +173,35 @@ impl BatchBuilder {
 
     /// The bytes of a row of the batch that was finished last, cut after [`RAW_BYTES`].
     pub(super) fn raw(&self, row: usize) -> Option<&[u8]> {
-        let raw = self.raw.as_ref()?;
-        let begin = if row == 0 { 0 } else { *raw.ends.get(row - 1)? };
-        raw.bytes.get(begin..*raw.ends.get(row)?)
+        self.raw.as_ref()?.get(row)
+    }
+
+    /// The bytes of the rows of that batch, to be kept with it.
+    pub(super) fn take_raw(&mut self) -> RawRecords {
+        self.raw.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// These columns have a DEFAULT: it is told which rows say nothing of them.
+    pub(super) fn with_defaults(&mut self, columns: impl Iterator<Item = usize>) {
+        columns.for_each(|column| self.columns[column].with_default());
+    }
+
+    /// For each column with a DEFAULT which rows of the batch that is finished next say nothing of
+    /// it.
+    pub(super) fn missing(&mut self) -> Result<Vec<Option<BooleanArray>>> {
+        let good = (!self.bad.is_empty()).then(|| self.good());
+        let of = |column: &mut DecodedColumn| match (column.take_missing(), &good) {
+            (Some(missing), Some(good)) => Ok(Some(filter(&missing, good)?.as_boolean().clone())),
+            (missing, _) => Ok(missing),
+        };
+        self.columns.iter_mut().map(of).collect()
+    }
+
+    /// Which of the rows in the columns are to be delivered.
+    fn good(&self) -> BooleanArray {
+        let mut good = vec![true; self.rows];
+        self.bad.iter().for_each(|row| good[*row] = false);
+        good.into()
     }
 
     /// What is done with the bytes of the record that was appended last.
@@ -218,9 +256,8 @@ impl BatchBuilder {
         let good_rows = self.rows - self.bad.len();
         if !self.bad.is_empty() {
             // Before the batch is made: place holders in NOT NULL columns must be gone by then.
-            let mut good = vec![true; self.rows];
-            self.bad.drain(..).for_each(|row| good[row] = false);
-            let good = BooleanArray::from(good);
+            let good = self.good();
+            self.bad.clear();
             arrays =
                 arrays.iter().map(|array| Ok(filter(array, &good)?)).collect::<Result<Vec<_>>>()?;
         }

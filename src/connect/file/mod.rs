@@ -13,8 +13,11 @@ use std::sync::Arc;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use parking_lot::Mutex;
 
-use super::decode::{BatchBuilder, CsvDecoder, CsvStyle, Decoder, JsonDecoder};
-use super::options::{ConnectorOptions, bad};
+use super::decode::{
+    BatchBuilder, CSV_OPTIONS, CsvDecoder, CsvHeader, CsvStyle, Decoder, JsonDecoder, RecordFormat,
+    csv_style,
+};
+use super::options::ConnectorOptions;
 use super::{EventTimes, Source, SourceOffset, SourceReader};
 use crate::error::{Error, Result, SqlState};
 
@@ -62,15 +65,8 @@ enum OnTruncate {
 
 #[derive(Debug, Clone)]
 enum SourceFormat {
-    Csv { style: CsvStyle, header: Header },
+    Csv { style: CsvStyle, header: CsvHeader },
     Json,
-}
-
-/// Whether the first line of each file names its fields.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Header {
-    First,
-    None,
 }
 
 /// The files that match a path, as one log.
@@ -156,38 +152,13 @@ impl FileSource {
 }
 
 fn format(options: &ConnectorOptions<'_>) -> Result<SourceFormat> {
-    let json = match options.required("format")?.to_ascii_lowercase().as_str() {
-        "json" => true,
-        "csv" => false,
-        other => {
-            return Err(Error::unsupported(format!(
-                "connector 'file' does not read format '{other}'"
-            ))
-            .hint("Its formats are: csv, json (one object a line)."));
-        }
-    };
-    if json {
-        let csv_only = ["header", "delimiter", "quote", "escape", "null"];
-        if let Some(name) = csv_only.into_iter().find(|name| options.get(name).is_some()) {
-            return Err(
-                bad(format!("option \"{name}\" is for format 'csv'")).hint("Leave it away.")
-            );
-        }
-        return Ok(SourceFormat::Json);
+    let known = [RecordFormat::Csv, RecordFormat::Json];
+    if RecordFormat::of(options.required("format")?, "file", &known)? == RecordFormat::Csv {
+        let (style, header) = csv_style(options)?;
+        return Ok(SourceFormat::Csv { style, header });
     }
-    let quote = options.character("quote", b'"')?;
-    let style = CsvStyle {
-        delimiter: options.character("delimiter", b',')?,
-        quote,
-        escape: options.character("escape", quote)?,
-        null: options.get("null").unwrap_or("").to_owned(),
-    };
-    if style.delimiter == style.quote {
-        return Err(bad("options \"delimiter\" and \"quote\" must differ".into()));
-    }
-    let header =
-        if options.boolean("header")?.unwrap_or(false) { Header::First } else { Header::None };
-    Ok(SourceFormat::Csv { style, header })
+    options.only_csv(&CSV_OPTIONS)?;
+    Ok(SourceFormat::Json)
 }
 
 impl Source for FileSource {

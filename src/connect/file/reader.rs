@@ -6,8 +6,10 @@ use std::io::{Read, Seek, SeekFrom};
 use arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
 
-use super::{FileMode, FilePath, FileSource, Header, OnError, OnTruncate, SourceFormat, shown};
-use crate::connect::decode::{BatchBuilder, CsvDecoder, Decoder, More, decode};
+use super::{FileMode, FilePath, FileSource, OnError, OnTruncate, SourceFormat, shown};
+use crate::connect::decode::{
+    BatchBuilder, CsvDecoder, CsvHeader, Decoder, More, decode, match_header,
+};
 use crate::connect::{SourceBatch, SourceOffset, SourceReader, Why};
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
@@ -330,7 +332,7 @@ fn begin(
     name: &str,
     more: More,
 ) -> Result<Option<(Box<dyn Decoder>, u64)>> {
-    let SourceFormat::Csv { style, header: Header::First } = &source.format else {
+    let SourceFormat::Csv { style, header: CsvHeader::First } = &source.format else {
         return Ok(Some((source.decoder(), mark(file)?)));
     };
     let mut line = Vec::new();
@@ -352,19 +354,8 @@ fn begin(
     };
     let text = std::str::from_utf8(&line).map_err(|_| broken())?;
     let names = decoder.header(text).ok_or_else(broken)?;
-    let field_of = columns.iter().map(|column| {
-        let exact = names.iter().position(|name| name == column);
-        exact
-            .or_else(|| names.iter().position(|name| name.eq_ignore_ascii_case(column)))
-            .ok_or_else(|| {
-                Error::new(
-                    SqlState::UndefinedColumn,
-                    format!("column \"{column}\" is not in the header of '{name}'"),
-                )
-                .hint(format!("The header names: {}.", names.join(", ")))
-            })
-    });
-    let field_of = field_of.collect::<Result<Vec<_>>>()?;
+    let named = columns.iter().map(String::as_str);
+    let field_of = match_header(named, &names, &format!("'{name}'"), |_| true)?;
     decoder.match_fields(field_of, names.len());
     Ok(Some((Box::new(decoder), begins + line.len() as u64)))
 }

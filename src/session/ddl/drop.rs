@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::ObjectName;
 
+use super::super::feed::forget_keys;
 use super::{Done, Opening, check_kind, commit_changes, stream_id, to_its_end};
 use crate::catalog::{CatalogObject, Kind, NameChange, Relation, RelationId};
 use crate::error::{Error, Result, SqlState};
@@ -193,6 +194,11 @@ async fn remove_now(
         }
         if matches!(&relation.kind, Kind::Stream(stream) if stream.connector.is_none()) {
             transaction.drop_stream(stream_id(relation));
+        }
+        if matches!(relation.kind, Kind::Stream(_)) {
+            let (store, puts) = (engine.store().as_ref(), &mut transaction.puts);
+            engine.rejected.forget(store, relation.id, puts)?;
+            forget_keys(store, relation.id, puts)?;
         }
         changes.push(NameChange::Remove(relation.id));
     }

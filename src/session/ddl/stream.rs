@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr};
 
+use super::super::feed::feeder;
 use super::columns::{columns, uses_proctime};
 use super::{Definer, Done, commit_new, is_taken, new_name, options, stream_id};
 use crate::catalog::{Column, Connector, Kind, Relation, SinkForm, StreamDef, WatermarkSpec};
 use crate::connect;
+use crate::connect::feeder::is_feeder;
 use crate::error::{Error, Result, SqlState};
 use crate::limits;
 use crate::log::StreamSpec;
@@ -46,11 +48,14 @@ pub async fn create(cx: &Definer, create: CreateRelation) -> Result<Done> {
     if let Some(notice) = is_taken(&cx.engine, &name, create.if_not_exists)? {
         return Ok(Done::with("CREATE STREAM", notice));
     }
-    let is_embedded = options::get(&create.options, "connector").is_none();
-    if is_embedded {
+    let connector = options::get(&create.options, "connector");
+    // What is fed is written to from outside, and otherwise a log like any other.
+    let is_fed = connector.is_some_and(is_feeder);
+    let is_embedded = connector.is_none() || is_fed;
+    if connector.is_none() {
         options::only(&create.options, "stream", &EMBEDDED)?;
     }
-    let is_sink = options::get(&create.options, "connector").is_some_and(connect::takes_only);
+    let is_sink = connector.is_some_and(connect::takes_only);
     refuse_constraints(&create, is_sink)?;
     let (mut columns, depends_on) = columns(cx, &create.columns).await?;
     if columns.is_empty() && !is_embedded {
@@ -61,21 +66,13 @@ pub async fn create(cx: &Definer, create: CreateRelation) -> Result<Done> {
         let what = "a stream must have at least one column";
         return Err(Error::new(SqlState::InvalidTableDefinition, what));
     }
-    let mut watermark =
-        create.watermark.as_ref().map(|watermark| watermark_of(watermark, &columns)).transpose()?;
-    if watermark.is_none() && is_embedded {
-        // Nothing else can be the time by which its windows close.
-        let column = columns.iter().position(is_processing_time);
-        watermark = column.map(|column| WatermarkSpec { column, delay: 0, text: None });
-    }
-    let follows_clock = is_embedded
-        && watermark.as_ref().is_some_and(|time| is_processing_time(&columns[time.column]));
+    let stream = definition(&create, &columns)?;
     let relation = Relation {
         id: cx.engine.catalog.names().next_id(),
         schema: name.schema().to_owned(),
         name: name.name,
         columns,
-        kind: Kind::Stream(definition(&create.options, watermark, follows_clock)?),
+        kind: Kind::Stream(stream),
         depends_on,
         sql: create.text,
         created_ms: cx.engine.now_ms(),
@@ -83,6 +80,8 @@ pub async fn create(cx: &Definer, create: CreateRelation) -> Result<Done> {
     };
     if is_sink {
         check_sink(cx, &relation)?;
+    } else if is_fed {
+        feeder(&relation)?;
     } else if !is_embedded {
         check_source(cx, &relation, &create.options)?;
     }
@@ -96,14 +95,21 @@ pub async fn create(cx: &Definer, create: CreateRelation) -> Result<Done> {
     Ok(Done::new("CREATE STREAM"))
 }
 
-/// What the options say of a stream, beside its event time.
-fn definition(
-    given: &Options,
-    watermark: Option<WatermarkSpec>,
-    follows_clock: bool,
-) -> Result<StreamDef> {
-    let is_embedded = options::get(given, "connector").is_none();
-    let idle_advance = options::boolean(given, "idle_advance")? == Some(true);
+/// What the clauses of a stream with these columns say.
+fn definition(create: &CreateRelation, columns: &[Column]) -> Result<StreamDef> {
+    let connector = options::get(&create.options, "connector");
+    let is_fed = connector.is_some_and(is_feeder);
+    let is_embedded = connector.is_none() || is_fed;
+    let mut watermark =
+        create.watermark.as_ref().map(|watermark| watermark_of(watermark, columns)).transpose()?;
+    if watermark.is_none() && is_embedded {
+        // Nothing else can be the time by which its windows close.
+        let column = columns.iter().position(is_processing_time);
+        watermark = column.map(|column| WatermarkSpec { column, delay: 0, text: None });
+    }
+    let follows_clock = is_embedded
+        && watermark.as_ref().is_some_and(|time| is_processing_time(&columns[time.column]));
+    let idle_advance = options::boolean(&create.options, "idle_advance")? == Some(true);
     if idle_advance {
         check_idle_advance(watermark.is_some(), is_embedded)?;
     }
@@ -111,14 +117,20 @@ fn definition(
         watermark,
         idle_advance,
         follows_clock,
-        connector: (!is_embedded).then(|| Connector { options: given.0.clone() }),
-        retention_ms: options::time(given, "retention")?,
-        retention_bytes: options::bytes(given, "retention_bytes")?,
-        max_future_ms: max_future(given, is_embedded)?,
-        idle_timeout_ms: options::time(given, "idle_timeout")?,
-        max_lag_ms: options::time(given, "max_lag")?,
+        connector: (!is_embedded).then(|| Connector { options: create.options.0.clone() }),
+        feeder: is_fed.then(|| Connector { options: feeding(&create.options) }),
+        retention_ms: options::time(&create.options, "retention")?,
+        retention_bytes: options::bytes(&create.options, "retention_bytes")?,
+        max_future_ms: max_future(&create.options, connector.is_none())?,
+        idle_timeout_ms: options::time(&create.options, "idle_timeout")?,
+        max_lag_ms: options::time(&create.options, "max_lag")?,
         query: None,
     })
+}
+
+/// The options of a stream that is fed which are not those of any log.
+fn feeding(options: &Options) -> Vec<(String, String)> {
+    options.0.iter().filter(|(name, _)| !EMBEDDED.contains(&name.as_str())).cloned().collect()
 }
 
 /// Whether a column is the time at which the row was taken, and nothing else.
@@ -151,11 +163,11 @@ fn implied(options: &Options) -> Result<Vec<Column>> {
     Ok(fields.iter().map(Column::of).collect())
 }
 
-fn max_future(options: &Options, is_embedded: bool) -> Result<Option<i64>> {
+fn max_future(options: &Options, is_written_by_hand: bool) -> Result<Option<i64>> {
     match options::get(options, "max_future") {
         Some("none") => Ok(None),
         Some(_) => options::time(options, "max_future"),
-        None => Ok((!is_embedded).then_some(limits::MAX_FUTURE_MS)),
+        None => Ok((!is_written_by_hand).then_some(limits::MAX_FUTURE_MS)),
     }
 }
 

@@ -9,6 +9,7 @@ use crate::catalog::{
 };
 use crate::error::{Error, Result};
 use crate::exec::Engine;
+use crate::limits;
 use crate::session::client_session::Outcome;
 use crate::session::read::rows::{text_rows, text_schema};
 use crate::session::session::Session;
@@ -248,7 +249,10 @@ fn stream_text(relation: &Relation, stream: &StreamDef) -> String {
     }
     let options = match &stream.connector {
         Some(connector) => connector.options.clone(),
-        None => log_options(stream),
+        None => {
+            let fed = stream.feeder.iter().flat_map(|feeder| feeder.options.clone());
+            fed.chain(log_options(stream)).collect()
+        }
     };
     format!(
         "CREATE STREAM {} (\n{}\n){}",
@@ -260,6 +264,12 @@ fn stream_text(relation: &Relation, stream: &StreamDef) -> String {
 
 /// The options of an embedded log.
 fn log_options(stream: &StreamDef) -> Vec<(String, String)> {
+    let is_fed = stream.feeder.is_some();
+    let max_future = match stream.max_future_ms {
+        None if is_fed => Some(("max_future".to_owned(), "none".to_owned())),
+        Some(limits::MAX_FUTURE_MS) if is_fed => None,
+        ms => ms.map(|ms| ("max_future".to_owned(), duration(ms))),
+    };
     let time = |name: &str, ms: Option<i64>| ms.map(|ms| (name.to_owned(), duration(ms)));
     let bytes =
         stream.retention_bytes.map(|bytes| ("retention_bytes".to_owned(), bytes.to_string()));
@@ -268,7 +278,7 @@ fn log_options(stream: &StreamDef) -> Vec<(String, String)> {
         bytes,
         time("idle_timeout", stream.idle_timeout_ms),
         stream.idle_advance.then(|| ("idle_advance".to_owned(), "true".to_owned())),
-        time("max_future", stream.max_future_ms),
+        max_future,
         time("max_lag", stream.max_lag_ms),
     ];
     all.into_iter().flatten().collect()

@@ -94,9 +94,9 @@ fn streams(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
     for relation in names.all() {
         let Kind::Stream(stream) = &relation.kind else { continue };
         let connector = stream.connector_name().map(str::to_owned);
-        let kind = if connector.is_some() { "connector" } else { "embedded log" };
+        let kind = if stream.connector.is_some() { "connector" } else { "embedded log" };
         // What a connector has is known by whoever reads it; an embedded log knows it itself.
-        let stats = match connector {
+        let stats = match stream.connector {
             Some(_) => None,
             None => cx.engine.journal.stats(StreamId(relation.id.0)).ok(),
         };
