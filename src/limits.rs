@@ -457,6 +457,21 @@ pub const POST_KEY_BYTES: usize = 255;
 /// How many posts with a key are made durable at a time, at the most.
 pub const POST_KEY_LINES: usize = 64;
 
+/// How much of what has come over a socket is written in one go, bytes; a longer record is, too.
+pub const SOCKET_WRITE_BYTES: usize = 1 << 20;
+
+/// How long a socket may take to be connected, milliseconds.
+pub const SOCKET_CONNECT_MS: u64 = 10_000;
+
+/// How long it is waited before a socket that has ended is connected again, milliseconds: at first,
+pub const SOCKET_RETRY_MS: u64 = 100;
+
+/// and after many attempts in vain.
+pub const SOCKET_RETRY_MOST_MS: u64 = 10_000;
+
+/// How often it is looked for streams whose sockets are to be followed, milliseconds.
+pub const SOCKET_LOOK_MS: u64 = 100;
+
 /// How many sockets the HTTP side has at a time; others wait in the kernel.
 pub const HTTP_SOCKETS: usize = 64;
 

@@ -151,7 +151,12 @@ pub struct StreamDef {
 impl StreamDef {
     /// Which connector its rows come from.
     pub fn connector_name(&self) -> Option<&str> {
-        self.connector.as_ref().or(self.feeder.as_ref()).and_then(Connector::name)
+        self.option("connector")
+    }
+
+    /// What is said of its connector by this name.
+    pub fn option(&self, option: &str) -> Option<&str> {
+        self.connector.as_ref().or(self.feeder.as_ref())?.option(option)
     }
 }
 
@@ -176,8 +181,13 @@ pub struct Connector {
 impl Connector {
     /// Which connector it is.
     pub fn name(&self) -> Option<&str> {
-        let named = self.options.iter().find(|(name, _)| name == "connector");
-        named.map(|(_, value)| value.as_str())
+        self.option("connector")
+    }
+
+    /// The value of one of its options.
+    pub fn option(&self, option: &str) -> Option<&str> {
+        let given = self.options.iter().find(|(name, _)| name == option);
+        given.map(|(_, value)| value.as_str())
     }
 }
 

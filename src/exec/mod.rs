@@ -26,6 +26,7 @@
 //! | [`messages`] | what is said between the engine's threads |
 //! | [`planning`] | the threads on which statements are read and planned |
 //! | [`mod@env`] | what an engine stands on: clock, store, threads |
+//! | `socket_states` | how the sockets stand that streams are fed from |
 //! | [`registry`] | what there is, and the order of its locks; no behaviour |
 //! | [`versions`] | the versions of everything that a statement reads |
 //! | `contents` | where the rows of a relation are |
@@ -106,6 +107,7 @@ mod salvage;
 pub mod sharing;
 pub mod sink;
 pub mod snapshot;
+mod socket_states;
 mod sources;
 mod start;
 pub mod stored;
@@ -122,3 +124,4 @@ pub mod view;
 
 pub use env::Env;
 pub use registry::{Engine, EngineOptions};
+pub use socket_states::SocketState;

@@ -25,6 +25,7 @@ use super::moments::WritingMoments;
 use super::planning::Planning;
 use super::rejected::RejectedRows;
 use super::sink::SinkHandle;
+use super::socket_states::SocketStates;
 use super::view::handle::{Phase, ViewHandle};
 use crate::catalog::{Catalog, Relation, RelationId};
 use crate::clock::Clock;
@@ -71,6 +72,8 @@ pub struct Engine {
     pub options: EngineOptions,
     /// Records of connectors that are kept to be looked at.
     pub rejected: RejectedRows,
+    /// How the sockets of streams stand.
+    pub sockets: SocketStates,
     pub(super) tables: RwLock<HashMap<RelationId, Arc<TableHandle>>>,
     pub(super) sources: RwLock<HashMap<RelationId, Arc<dyn Source>>>,
     /// By the ids of their queries.
@@ -219,6 +222,7 @@ impl Engine {
         self.tables.write().remove(&gone.id);
         self.sources.write().remove(&gone.id);
         self.sinks.write().remove(&gone.id);
+        self.sockets.forget(gone.id);
         let names = self.catalog.names();
         let query = gone.query_id();
         let left = names.answers_of(query).next();

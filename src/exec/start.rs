@@ -16,6 +16,7 @@ use super::planning::Planning;
 use super::registry::{Engine, EngineOptions};
 use super::rejected::RejectedRows;
 use super::retention::keep_stored;
+use super::socket_states::SocketStates;
 use super::tables::table_spec;
 use super::view::handle::ViewHandle;
 use crate::catalog::{Catalog, Kind, Relation, SinkDef, ViewDef};
@@ -48,6 +49,7 @@ impl Engine {
             planning,
             options,
             rejected,
+            sockets: SocketStates::default(),
             tables: RwLock::default(),
             sources: RwLock::default(),
             views: RwLock::default(),

@@ -13,7 +13,7 @@ use super::script::{self, Failure, Output, Script};
 use crate::error::{Error, Result};
 use crate::exec::{Engine, EngineOptions, Env};
 use crate::limits;
-use crate::session::{EngineSessions, SessionFactory, StreamPosts};
+use crate::session::{EngineSessions, SessionFactory, StreamPosts, follow_sockets};
 use crate::store::{DiskOptions, DiskStore, MemoryStore, Store};
 
 /// Where the data is.
@@ -81,6 +81,7 @@ impl Core {
         let engine = opened
             .map_err(|error| Error::internal(format!("the engine did not start: {error}")))??;
         let sessions = sessions(&engine);
+        follow_sockets(&engine);
         Ok(Core { cpu, engine, sessions })
     }
 

@@ -49,7 +49,7 @@ pub mod write;
 
 pub use client_session::*;
 pub use factory::EngineSessions;
-pub use feed::{IncomingPost, PostHead, Posted, StreamPosts};
+pub use feed::{IncomingPost, PostHead, Posted, StreamPosts, follow_sockets};
 pub use gate::CommitGate;
 pub use message_memory::MessageMemory;
 pub use session::{Session, room};

@@ -1,8 +1,8 @@
-//! Streams that are written to from outside: what is posted over HTTP is in the stream once it is
-//! acknowledged, once, also through crashes.
+//! Streams that are written to from outside: what is posted over HTTP and comes over sockets is in
+//! the stream once it is acknowledged, once, also through crashes.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
@@ -221,6 +221,100 @@ async fn posts_that_are_repeated_until_they_are_answered_count_once_through_cras
     let counts = "SELECT count(*), count(DISTINCT post), count(DISTINCT post * 10 + row) FROM s";
     assert_eq!(server::lines(&client, counts).await, ["600|200|600"]);
     server::eventually(&client, "SELECT count(*), min(n), max(n) FROM v", "200|3|3").await;
+}
+
+/// Accepts the next connection.
+fn accept(listener: &TcpListener) -> TcpStream {
+    let (socket, _) = tokio::task::block_in_place(|| listener.accept()).expect("a connection");
+    socket.set_read_timeout(Some(PATIENCE)).expect("a time limit");
+    socket
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lines_of_a_socket_are_written_and_it_is_connected_again() {
+    let dir = server::directory();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let server = Server::durable(dir.path());
+    let client = server.connect().await;
+    server::run(
+        &client,
+        &format!(
+            "CREATE STREAM s (k TEXT, v INT, at TIMESTAMP, WATERMARK FOR at) \
+             WITH (connector = 'socket', host = '127.0.0.1', port = '{port}', format = 'json');
+             CREATE MATERIALIZED VIEW tens AS SELECT window_start, sum(v) AS t \
+             FROM TUMBLE(s, at, INTERVAL '10 seconds') GROUP BY window_start, window_end EMIT ON WINDOW CLOSE"
+        ),
+    )
+    .await;
+    let line = |k: &str, v: u8, second: u8| {
+        format!("{{\"k\":\"{k}\",\"v\":{v},\"at\":\"2026-01-01 00:00:{second:02}\"}}\n")
+    };
+    let mut socket = accept(&listener);
+    let all = line("a", 1, 1) + "nonsense\n" + &line("b", 2, 12);
+    // In two parts, the second of which ends within a record.
+    let (begin, rest) = all.split_at(30);
+    socket.write_all(begin.as_bytes()).expect("sent");
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    socket.write_all(rest.as_bytes()).expect("sent");
+    socket.write_all(b"{\"k\":\"half").expect("sent");
+    let rows = "SELECT k, v FROM s ORDER BY at";
+    server::eventually(&client, rows, "a|1\nb|2").await;
+    server::eventually(&client, "SELECT t FROM tens", "1").await;
+    drop(socket);
+    let mut socket = accept(&listener);
+    socket.write_all(line("c", 3, 25).as_bytes()).expect("sent");
+    server::eventually(&client, rows, "a|1\nb|2\nc|3").await;
+    let rejected =
+        "SELECT convert_from(raw, 'UTF8'), error FROM tidemill.rejected_rows ORDER BY \"offset\"";
+    let expected = "nonsense|invalid JSON: unexpected \"n\" at character 1\n\
+                    {\"k\":\"half|the connection ended within the record";
+    server::eventually(&client, rejected, expected).await;
+    let sockets = "SELECT name, state, connects, error FROM tidemill.sockets";
+    let ended = "the other side has ended the connection";
+    assert_eq!(server::lines(&client, sockets).await, [format!("s|connected|2|{ended}")]);
+    // After a restart it goes on, and what was there is there.
+    server.kill();
+    drop(socket);
+    let server = Server::durable(dir.path());
+    let client = server.connect().await;
+    let mut socket = accept(&listener);
+    socket.write_all(line("d", 4, 31).as_bytes()).expect("sent");
+    server::eventually(&client, rows, "a|1\nb|2\nc|3\nd|4").await;
+    server::eventually(&client, "SELECT t FROM tens ORDER BY window_start", "1\n2\n3").await;
+    server::run(&client, "DROP STREAM s CASCADE").await;
+    let ended = tokio::task::block_in_place(|| socket.read(&mut [0]));
+    assert_eq!(ended.expect("the other side has closed it"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn text_of_a_socket_is_counted_by_word() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let server = Server::ephemeral();
+    let client = server.connect().await;
+    server::run(
+        &client,
+        &format!(
+            "CREATE STREAM lines (line TEXT, came TIMESTAMPTZ DEFAULT now()) \
+             WITH (connector = 'socket', host = 'localhost', port = {port});
+             CREATE MATERIALIZED VIEW words AS SELECT word, count(*) AS n \
+             FROM lines, unnest(string_to_array(line, ' ')) AS word GROUP BY word"
+        ),
+    )
+    .await;
+    let mut socket = accept(&listener);
+    socket.write_all("the tide\r\nthe mill\n\n".as_bytes()).expect("sent");
+    server::eventually(&client, "SELECT count(*), count(came) FROM lines", "3|3").await;
+    let words = "SELECT word, n FROM words WHERE word <> '' ORDER BY word";
+    server::eventually(&client, words, "mill|1\nthe|2\ntide|1").await;
+    // Nobody is there, and then somebody is.
+    drop((socket, listener));
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let listener = TcpListener::bind(("127.0.0.1", port)).expect("the port again");
+    let mut socket = accept(&listener);
+    socket.write_all(b"tide\n").expect("sent");
+    server::eventually(&client, words, "mill|1\nthe|2\ntide|2").await;
 }
 
 /// An Arrow stream of two batches, a dictionary among the columns.

@@ -13,6 +13,11 @@ pub struct MediaType {
 }
 
 impl Feeder {
+    /// What nothing else is said of: in the stream's format.
+    pub fn usual_type(&self) -> MediaType {
+        MediaType { format: self.format, header: None }
+    }
+
     /// How a body of this Content-Type is written; 0A000 if it is none that can be read. What says
     /// nothing (as curl, of itself, says `application/x-www-form-urlencoded`) is in the stream's
     /// format.

@@ -13,7 +13,7 @@ use arrow::array::{BooleanArray, RecordBatch};
 use arrow::datatypes::Field;
 
 use super::decode::{CSV_OPTIONS, CsvHeader, CsvStyle, RawRecords, RecordFormat, csv_style};
-use super::options::ConnectorOptions;
+use super::options::{ConnectorOptions, bad};
 use super::{EventTimes, Rejected};
 use crate::error::{Error, Result, SqlState};
 use crate::types::SqlType;
@@ -28,7 +28,7 @@ pub use media_type::MediaType;
 pub use records::FedRecords;
 
 /// The connectors that feed a log.
-pub const FEEDERS: [&str; 1] = ["http"];
+pub const FEEDERS: [&str; 2] = ["http", "socket"];
 
 /// Whether a connector of this name feeds a log.
 pub fn is_feeder(connector: &str) -> bool {
@@ -44,6 +44,20 @@ pub struct FedColumn {
     pub has_default: bool,
 }
 
+/// From where a stream is fed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FeederVia {
+    /// Posts to the HTTP side.
+    Http,
+    /// Lines of a socket that is connected to.
+    Socket {
+        /// A name or an address.
+        host: String,
+        /// Its port.
+        port: u16,
+    },
+}
+
 /// How a stream is fed, as its options say.
 #[derive(Debug, Clone)]
 pub struct Feeder {
@@ -52,6 +66,8 @@ pub struct Feeder {
     csv: (CsvStyle, CsvHeader),
     /// The event time, if it is among the columns.
     times: Option<EventTimes>,
+    /// From where.
+    pub via: FeederVia,
     /// A malformed record refuses all that comes with it.
     pub fails: bool,
 }
@@ -87,15 +103,26 @@ impl Feeder {
         times: Option<EventTimes>,
     ) -> Result<Feeder> {
         let options = ConnectorOptions::new(options)?;
+        let connector = options.connector()?;
+        let mut known = vec![RecordFormat::Json, RecordFormat::Csv, RecordFormat::Text];
         let mut names = vec!["format", "on_error"];
         names.extend(CSV_OPTIONS);
-        options.only("http", &names)?;
-        let known =
-            [RecordFormat::Json, RecordFormat::Csv, RecordFormat::Text, RecordFormat::Arrow];
-        let format = RecordFormat::of(options.get("format").unwrap_or("json"), "http", &known)?;
+        let (via, usual, on_error) = if connector == "socket" {
+            names.splice(0..0, ["host", "port"]);
+            options.only(connector, &names)?;
+            (socket(&options)?, "text", ["reject"].as_slice())
+        } else {
+            options.only(connector, &names)?;
+            known.push(RecordFormat::Arrow);
+            (FeederVia::Http, "json", ["reject", "fail"].as_slice())
+        };
+        let format = RecordFormat::of(options.get("format").unwrap_or(usual), connector, &known)?;
         let csv = csv_style(&options)?;
-        let fails = options.word("on_error", &["reject", "fail"])? == "fail";
-        let feeder = Feeder { columns, format, csv, times, fails };
+        if via != FeederVia::Http && format != RecordFormat::Csv {
+            options.only_csv(&CSV_OPTIONS)?;
+        }
+        let fails = options.word("on_error", on_error)? == "fail";
+        let feeder = Feeder { columns, format, csv, times, via, fails };
         if format == RecordFormat::Text {
             feeder.text_column()?;
         }
@@ -119,6 +146,14 @@ impl Feeder {
             )),
         }
     }
+}
+
+fn socket(options: &ConnectorOptions<'_>) -> Result<FeederVia> {
+    let host = options.required("host")?.to_owned();
+    options.required("port")?;
+    let port = options.number("port", 1)?.and_then(|port| u16::try_from(port).ok());
+    let port = port.ok_or_else(|| bad("option \"port\" is at most 65535".to_owned()))?;
+    Ok(FeederVia::Socket { host, port })
 }
 
 /// Why all records are refused that came with this one.

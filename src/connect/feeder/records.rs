@@ -61,8 +61,18 @@ impl Feeder {
 }
 
 impl FedRecords {
+    /// Before a part of what comes bit by bit: what the clock says, for `max_future`.
+    pub fn begin(&mut self, now_ms: i64) {
+        self.rows.begin(now_ms);
+    }
+
     /// Takes complete records at the front of what has come, at most [`limits::BATCH_ROWS`], and says
-    /// how many bytes they have; the last record is complete if no more may come.
+    /// how many bytes they have.
+    pub fn take_complete(&mut self, data: &[u8]) -> Result<usize> {
+        self.take(data, More::MayCome)
+    }
+
+    /// The same; the last record is complete if no more may come.
     pub(super) fn take(&mut self, data: &[u8], more: More) -> Result<usize> {
         let mut at = 0;
         while at < data.len() && self.rows.len() < limits::BATCH_ROWS {
@@ -117,6 +127,11 @@ impl FedRecords {
         if let FedDecoder::Json(decoder) = &mut self.format {
             decoder.record(text, &mut self.rows);
         }
+    }
+
+    /// A record that is none.
+    pub fn reject(&mut self, raw: &[u8], error: &str) {
+        self.rows.reject(raw, error);
     }
 
     /// What has been taken since the last time.

@@ -28,6 +28,7 @@ pub(crate) const NAMES: &[&str] = &[
     "rejected_rows",
     "settings",
     "sinks",
+    "sockets",
     "streams",
 ];
 
@@ -38,6 +39,7 @@ pub(crate) fn table(cx: &SystemContext, name: &str) -> Result<Option<Arc<dyn Tab
         "queries" => queries(cx),
         "operators" => operators(cx),
         "sinks" => super::sinks::sinks(cx),
+        "sockets" => sockets(cx),
         "late_rows" => late_rows(cx),
         "rejected_rows" => rejected_rows(cx),
         "checkpoints" => checkpoints(cx),
@@ -125,6 +127,32 @@ fn streams(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
             cx.engine.rejected.rejected_count(relation.id)
                 + stats.as_ref().map_or(0, |stats| stats.untimed),
             millis(relation.created_ms),
+        ]);
+    }
+    shape.table(rows)
+}
+
+/// The sockets that streams are fed from.
+fn sockets(cx: &SystemContext) -> Result<Arc<dyn TableProvider>> {
+    let shape = TableColumns::new(
+        "name:text host:text port:text state:text connects:int8 since:timestamptz error:text",
+    )?;
+    let names = cx.engine.catalog.names();
+    let mut rows = Vec::new();
+    for relation in names.all() {
+        let Kind::Stream(stream) = &relation.kind else { continue };
+        if stream.feeder.is_none() || stream.connector_name() != Some("socket") {
+            continue;
+        }
+        let socket = cx.engine.sockets.get(relation.id);
+        rows.push(row![
+            relation.shown_name(),
+            stream.option("host").map(str::to_owned),
+            stream.option("port").map(str::to_owned),
+            if socket.is_connected { "connected" } else { "waiting" },
+            socket.connects,
+            socket.since_ms.map_or(SystemValue::Null, millis),
+            socket.error,
         ]);
     }
     shape.table(rows)
