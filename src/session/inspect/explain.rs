@@ -1,15 +1,13 @@
-//! EXPLAIN: how a query is answered, how a view runs, what holds a watermark back.
+//! EXPLAIN: how a query is answered, how a view runs.
 
 use std::sync::Arc;
 
-use arrow::array::ArrayRef;
-use arrow::array::Int64Array;
-use arrow::compute::cast;
 use datafusion::physical_plan::display::DisplayableExecutionPlan;
 use datafusion::sql::sqlparser::ast::ObjectName;
 use futures::StreamExt;
 
 use super::show;
+use super::watermarks::{time_text, watermark};
 use crate::catalog::{Kind, Names, Relation, StreamDef};
 use crate::clock::Stopwatch;
 use crate::error::{Error, Result, SqlState};
@@ -17,15 +15,13 @@ use crate::exec::Engine;
 use crate::exec::node_figures::NodeFigures;
 use crate::exec::runner::Runner;
 use crate::exec::tables::PresentTables;
-use crate::log::StreamId;
-use crate::pgtypes::values::{Encoder, TextStyle};
+use crate::pgtypes::values::TextStyle;
 use crate::session::client_session::Outcome;
 use crate::session::read::continuous::{self, AtLimit};
 use crate::session::read::query::execute;
 use crate::session::read::rows::lines;
 use crate::session::session::Session;
 use crate::sql::{ContinuousQuery, Explain};
-use crate::time::Watermark;
 use crate::types::SqlType;
 
 /// Runs EXPLAIN.
@@ -40,7 +36,10 @@ pub async fn explain(session: &mut Session, what: &Explain, text: &Arc<str>) -> 
             Some(_) => pipeline(session, query, text).await?,
         },
         Explain::View { analyze, name } => view(session, name, *analyze)?,
-        Explain::Watermark(name) => watermark(session, name)?,
+        Explain::Watermark(name) => {
+            let own = session.reads(text).await.own;
+            watermark(&session.engine, own, name, &session.settings.style()).await?
+        }
     };
     lines("EXPLAIN", "QUERY PLAN", shown)
 }
@@ -176,69 +175,4 @@ fn time_column(names: &Names, relation: &Arc<Relation>) -> Option<(Arc<Relation>
     }
     let used = relation.depends_on.iter().filter_map(|id| names.by_id(*id));
     used.into_iter().find_map(|used| time_column(names, used))
-}
-
-fn watermark(session: &Session, name: &ObjectName) -> Result<Vec<String>> {
-    let engine = &session.engine;
-    let relation = show::find(engine, name)?;
-    let names = engine.catalog.names();
-    let Some((stream, sql_type)) = time_column(&names, &relation) else {
-        return Err(Error::new(
-            SqlState::NotInState,
-            format!("\"{}\" reads no stream with a watermark", relation.name),
-        )
-        .hint("Declare one on the stream: WATERMARK FOR ts AS ts - INTERVAL '5 seconds'."));
-    };
-    let style = session.settings.style();
-    let mut shown = Vec::new();
-    match engine.journal.stats(StreamId(stream.id.0)) {
-        Ok(stats) => {
-            let seen = match stats.last_event_time {
-                Some(at) => time_text(&sql_type, at.0, &style)?,
-                None => "none yet".to_owned(),
-            };
-            let mark = watermark_text(&sql_type, stats.watermark, &style)?;
-            let idle = stats.last_write_ms.map_or("never written".to_owned(), |at| {
-                format!("last written {} ms ago", engine.now_ms().saturating_sub(at))
-            });
-            shown.push(format!(
-                "Stream {}: last event time {seen}, watermark {mark}, {idle}",
-                stream.name
-            ));
-        }
-        Err(_) => shown.push(format!(
-            "Stream {}: has a connector; its watermark is known to who reads it",
-            stream.name
-        )),
-    }
-    if relation.running().is_some() {
-        let figures = engine.view(relation.id)?.figures();
-        let mark = watermark_text(&sql_type, figures.watermark.unwrap_or(Watermark::NONE), &style)?;
-        shown.push(format!(
-            "View {}: watermark {mark}, held back by {}",
-            relation.name, stream.name
-        ));
-        shown.push(format!(
-            "A window closes when the watermark of {} passes its end; write newer rows, or SELECT advance_watermark('{}', 'infinity').",
-            stream.name, stream.name
-        ));
-    }
-    Ok(shown)
-}
-
-fn watermark_text(sql_type: &SqlType, mark: Watermark, style: &TextStyle) -> Result<String> {
-    match mark {
-        Watermark::NONE => Ok("none yet".to_owned()),
-        Watermark::INFINITY => Ok("infinity".to_owned()),
-        Watermark(ticks) => time_text(sql_type, ticks, style),
-    }
-}
-
-fn time_text(sql_type: &SqlType, ticks: i64, style: &TextStyle) -> Result<String> {
-    let field = sql_type.to_field("", true);
-    let ticks: ArrayRef = Arc::new(Int64Array::from(vec![ticks]));
-    let value = cast(&ticks, field.data_type())?;
-    let mut bytes = bytes::BytesMut::new();
-    Encoder::new(&field).text(value.as_ref(), 0, style, &mut bytes);
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }

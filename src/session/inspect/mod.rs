@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `show` | SHOW …, SHOW CREATE, DESCRIBE |
 //! | `explain` | EXPLAIN |
+//! | `watermarks` | EXPLAIN WATERMARK |
 //! | `bounds` | the bounds of `limits.rs`, in words |
 //! | `memory` | `tidemill.memory` |
 //! | `tidemill` | what runs, as tables: `tidemill.queries` and the others |
@@ -14,3 +15,4 @@ mod memory;
 pub(crate) mod show;
 mod sinks;
 pub(crate) mod tidemill;
+mod watermarks;
