@@ -284,11 +284,10 @@ async fn publish_all(engine: Weak<Engine>, sink: Arc<SinkHandle>, view: Arc<View
         };
         let Some(running) = engine.upgrade() else { return };
         let clock = Arc::clone(running.clock_handle());
-        let done = match is_paused {
-            true => Ok(Round::Nothing),
-            false => {
-                contained("the publishing of a sink", running.publish_some(&sink, &view)).await
-            }
+        let done = if is_paused {
+            Ok(Round::Nothing)
+        } else {
+            contained("the publishing of a sink", running.publish_some(&sink, &view)).await
         };
         let is_bounded = running.options.bounded;
         drop(running);

@@ -47,9 +47,9 @@ impl Session {
             Statement::Query(query) => self.query(query, text).await,
             Statement::Subscribe(subscribe) => self.subscribe(&subscribe, text, protocol).await,
             Statement::Insert(insert) if write::feeds_sink(&self.engine, &insert) => {
-                self.feed_sink(text).await
+                Box::pin(self.feed_sink(text)).await
             }
-            Statement::InsertEmitting(_) => self.feed_sink(text).await,
+            Statement::InsertEmitting(_) => Box::pin(self.feed_sink(text)).await,
             Statement::Insert(_)
             | Statement::Update(_)
             | Statement::Delete(_)
@@ -102,7 +102,7 @@ impl Session {
                 Err(Error::unsupported(format!("{what} is not supported")).hint(hint))
             }
             // The others define something.
-            _ => self.define(statement, text).await,
+            _ => Box::pin(self.define(statement, text)).await,
         }
     }
 

@@ -12,6 +12,9 @@ use crate::error::{Error, Result};
 
 /// INSERT INTO name \[(columns)\] query \[EMIT …\], as what feeds a sink.
 pub(super) fn feeding(r: &mut Reader) -> Result<FeedSink> {
+    if r.sees("WITH") {
+        return Err(with_before_sink());
+    }
     r.expect("INSERT")?;
     r.expect("INTO")?;
     let name = r.name()?;
@@ -22,6 +25,12 @@ pub(super) fn feeding(r: &mut Reader) -> Result<FeedSink> {
     let query = query::continuous(r)?;
     let text = r.text_since(from);
     Ok(FeedSink { name, columns, query, text })
+}
+
+/// What is said of WITH before an INSERT that goes on.
+pub(super) fn with_before_sink() -> Error {
+    Error::unsupported("WITH before an INSERT that goes on is not supported")
+        .hint("Write it behind: INSERT INTO name WITH … SELECT ….")
 }
 
 /// Reads one of them, by its first word.
@@ -39,7 +48,10 @@ pub(super) fn change(r: &mut Reader, word: &str) -> Result<Statement> {
 
 /// A statement that has been read, in its normal form.
 pub(super) fn checked(r: &mut Reader, mut statement: ast::Statement) -> Result<Statement> {
-    let emit = query::emit(r)?;
+    let emit = match &statement {
+        ast::Statement::Insert(_) => query::emit(r)?,
+        _ => None,
+    };
     normalize::statement(&mut statement)?;
     match statement {
         ast::Statement::Insert(insert) if insert.overwrite => {
@@ -47,7 +59,6 @@ pub(super) fn checked(r: &mut Reader, mut statement: ast::Statement) -> Result<S
                 .hint("Use TRUNCATE and INSERT."))
         }
         ast::Statement::Insert(insert) if emit.is_some() => Ok(Statement::InsertEmitting(insert)),
-        _ if emit.is_some() => Err(r.unexpected()),
         ast::Statement::Insert(insert) => Ok(Statement::Insert(insert)),
         ast::Statement::Update(update) => Ok(Statement::Update(update)),
         ast::Statement::Delete(delete) => Ok(Statement::Delete(delete)),

@@ -45,7 +45,7 @@ pub(super) fn read(r: &mut Reader) -> Result<Statement> {
 }
 
 /// The statement that writes, with the queries that are named before it.
-fn change(r: &Reader, query: Query, with: Option<With>) -> Result<Statement> {
+fn change(r: &mut Reader, query: Query, with: Option<With>) -> Result<Statement> {
     let (SetExpr::Insert(mut statement)
     | SetExpr::Update(mut statement)
     | SetExpr::Delete(mut statement)
@@ -56,7 +56,10 @@ fn change(r: &Reader, query: Query, with: Option<With>) -> Result<Statement> {
     if let Some(with) = with.filter(|with| !with.cte_tables.is_empty()) {
         spread(&mut statement, with);
     }
-    change::checked(r, statement)
+    match change::checked(r, statement)? {
+        Statement::InsertEmitting(_) => Err(change::with_before_sink()),
+        statement => Ok(statement),
+    }
 }
 
 /// Whether a query is a statement that writes.

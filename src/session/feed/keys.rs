@@ -9,6 +9,7 @@
 //! as long as the stream keeps rows, and the newest [`limits::POST_KEYS`] of a stream at the most.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
@@ -134,11 +135,13 @@ impl PostKeys {
         let stream = post.stream.id;
         let (from, to) = (by_commit(stream, 0), by_commit(stream, u64::MAX));
         let mut counts = self.counts.lock();
-        if !counts.contains_key(&stream) {
-            let count = store.keys(Space::Meta, &from, &to)?.count();
-            counts.insert(stream, KeyCount { count, from });
-        }
-        let Some(known) = counts.get_mut(&stream) else { return Ok(()) };
+        let known = match counts.entry(stream) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => {
+                let count = store.keys(Space::Meta, &from, &to)?.count();
+                unknown.insert(KeyCount { count, from })
+            }
+        };
         known.count += 1;
         let oldest: Vec<Vec<u8>> =
             store.keys(Space::Meta, &known.from, &to)?.take(2).collect::<Result<_>>()?;

@@ -51,7 +51,7 @@ fn has_socket(relation: &Relation) -> bool {
         Kind::Stream(stream) => {
             stream.feeder.is_some() && stream.connector_name() == Some("socket")
         }
-        Kind::Table(_) | Kind::View { .. } | Kind::MaterializedView(_) => false,
+        Kind::Table(_) | Kind::View { .. } | Kind::MaterializedView(_) | Kind::Sink(_) => false,
     }
 }
 

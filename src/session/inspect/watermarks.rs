@@ -51,7 +51,7 @@ pub(super) async fn watermark(
             .hint("Declare one on the stream: WATERMARK FOR ts AS ts - INTERVAL '5 seconds'."));
     };
     let mut shown = times.iter().map(|time| time.text(style)).collect::<Result<Vec<_>>>()?;
-    if matches!(relation.kind, Kind::MaterializedView(_)) {
+    if relation.running().is_some() {
         shown.extend(of_view(engine, &relation, least, style)?);
     }
     Ok(shown)

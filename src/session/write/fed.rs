@@ -188,8 +188,11 @@ fn usual(field: &Field, values: &ArrayRef) -> Result<(Field, ArrayRef)> {
     Ok((sql_type.to_field(field.name(), true), values))
 }
 
+/// Rows by their numbers, and what is wrong with them.
+type WrongRows = Vec<(usize, Error)>;
+
 /// All rows but those that are wrong, each of which is found by halving.
-fn piecewise(make: &MakeRows<'_>, rows: usize) -> Result<(Vec<RecordBatch>, Vec<(usize, Error)>)> {
+fn piecewise(make: &MakeRows<'_>, rows: usize) -> Result<(Vec<RecordBatch>, WrongRows)> {
     let (mut good, mut wrong) = (Vec::new(), Vec::new());
     let mut left = if rows > 0 { vec![(0, rows)] } else { Vec::new() };
     while let Some((from, rows)) = left.pop() {

@@ -40,7 +40,7 @@ fn streams_are_created() {
     fails("CREATE STREAM s", "42601 16 syntax error at end of input");
     assert!(matches!(
         &parse("CREATE STREAM s AS SELECT 1 EMIT CHANGES").unwrap()[0].statement,
-        Statement::NotBuilt { .. }
+        Statement::CreateStreamAs(_)
     ));
 }
 
@@ -61,7 +61,7 @@ fn a_sink_is_fed_by_a_relation_or_a_query() {
     fails("CREATE SINK k (a) FROM v", "42601 15 syntax error at or near \"(\"");
     fails(
         "CREATE OR REPLACE SINK k FROM v",
-        "0A000 8 CREATE OR REPLACE is for views and functions only",
+        "0A000 19 CREATE OR REPLACE is for views and functions only",
     );
 }
 

@@ -384,10 +384,7 @@ impl Life<'_> {
     pub fn is_paused(&self, name: &str) -> bool {
         let names = self.engine.engine().catalog.names();
         let relation = names.find("public", name).expect("a view");
-        match &relation.kind {
-            tidemill::catalog::Kind::MaterializedView(def) => def.paused,
-            _ => false,
-        }
+        relation.running().is_some_and(|def| def.paused)
     }
 
     pub async fn pass_time(&mut self, ms: u64) {
